@@ -1,4 +1,5 @@
 export default { fetch: () => new Response('x') };
+
 import { DurableObject } from 'cloudflare:workers';
 export class BuildDeadline extends DurableObject {}
 export class BuildLog extends DurableObject {}

@@ -1,0 +1,627 @@
+/**
+ * The contract between the controller and everything that talks to it: every message as a zod schema whose type has
+ * the same name, and the constants both sides need. Imports zod alone; the one file of the controller that the agent
+ * may import (as `#contract`). Agents in the field are older than the controller: add, never change.
+ *
+ * Times are ISO 8601 UTC strings, names that end in `Ms` are milliseconds, sizes and offsets are bytes.
+ */
+import { z } from 'zod';
+
+/** Sent by the agent with each call as `X-Tartbeat-Contract`; an agent below the minimum is told to update. */
+export const CONTRACT_VERSION = 1;
+export const CONTRACT_VERSION_MIN = 1;
+export const CONTRACT_HEADER = 'X-Tartbeat-Contract';
+
+// ── Closed lists ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const BUILD_STATUSES = ['queued', 'assigned', 'building', 'succeeded', 'failed', 'cancelled'] as const;
+export type BuildStatus = (typeof BUILD_STATUSES)[number];
+
+export const PLATFORMS = ['ios', 'android'] as const;
+
+/** What the agent is doing with the attempt. Set by the agent alone; decides which clocks run. */
+export const STAGES = ['booting', 'checking', 'building', 'collecting'] as const;
+export type Stage = (typeof STAGES)[number];
+
+export const VERDICTS = [
+  'build_failed',
+  'build_timeout',
+  'no_output',
+  'source_invalid',
+  'artifact_missing',
+  'cancelled',
+  'queue_expired',
+  'vm_silent',
+  'worker_lost',
+  'boot_timeout',
+  'vm_start_failed',
+  'health_check_failed',
+  'vm_exited',
+  'worker_restarted',
+  'worker_stopped',
+  'transfer_failed',
+] as const;
+export type Verdict = (typeof VERDICTS)[number];
+
+/** The verdicts that an agent may report; all others are the controller's to say. */
+export const AGENT_VERDICTS = [
+  'build_failed',
+  'source_invalid',
+  'artifact_missing',
+  'worker_lost',
+  'vm_start_failed',
+  'health_check_failed',
+  'vm_exited',
+  'worker_restarted',
+  'worker_stopped',
+  'transfer_failed',
+] as const satisfies readonly Verdict[];
+export type AgentVerdict = (typeof AGENT_VERDICTS)[number];
+
+export const CAUSES = [
+  'vm_frozen',
+  'monitor_died',
+  'vm_network_down',
+  'disk_full',
+  'out_of_memory',
+  'vm_exited',
+  'host_asleep',
+  'host_network_down',
+  'host_disk_full',
+  'unknown',
+] as const;
+export type Cause = (typeof CAUSES)[number];
+
+export const HEALTH_CHECK_IDS = [
+  'vm_exists',
+  'vm_address',
+  'vm_identity',
+  'ssh',
+  'disk_space',
+  'monitor',
+  'curl',
+  'controller',
+  'clock',
+] as const;
+export type HealthCheckId = (typeof HEALTH_CHECK_IDS)[number];
+
+export const ERROR_CODES = [
+  'invalid_request',
+  'unauthorized',
+  'forbidden',
+  'not_found',
+  'stale_attempt',
+  'attempt_ended',
+  'illegal_transition',
+  'worker_in_use',
+  'artifact_not_stored',
+  'blob_not_stored',
+  'idempotency_mismatch',
+  'wrong_offset',
+  'hash_mismatch',
+  'too_large',
+  'log_sealed',
+  'contract_too_old',
+  'unavailable',
+  'internal',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+export const WORKER_STATES = ['offline', 'paused', 'quarantined', 'cleaning', 'busy', 'idle'] as const;
+export type WorkerState = (typeof WORKER_STATES)[number];
+
+// ── Limits ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** One upload request. Cloudflare takes 100 MB a request; the rest is head room for what surrounds the body. */
+export const BLOB_MAX_BYTES = 95 * 1024 * 1024;
+/** One append to a log: well below a Durable Object's memory, large enough for a 20 MB/s burst at two a second. */
+export const LOG_APPEND_MAX_BYTES = 1024 * 1024;
+export const ARTIFACTS_MAX = 200;
+/** After its end an attempt may append to its own log and post one evidence report for this long. */
+export const AFTERMATH_MS = 35 * 60_000;
+/** How often an agent beats and polls while the controller cannot push. */
+export const AGENT_INTERVAL_MS = 4_000;
+const DAY_MS = 86_400_000;
+
+// ── Building blocks ──────────────────────────────────────────────────────────────────────────────────────────────
+
+const time = z.iso.datetime();
+const id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -');
+export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits');
+const attempt = z.number().int().min(1).max(1_000);
+const text = (max: number) => z.string().max(max);
+const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const durationMs = z
+  .number()
+  .int()
+  .min(0)
+  .max(30 * DAY_MS);
+
+/** A relative path below the source root, with no way out of it. */
+export const ArtifactName = z
+  .string()
+  .min(1)
+  .max(512)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused here
+  .refine((name) => !/[\x00-\x1f\x7f\\]/.test(name), 'must not contain control characters or backslashes')
+  .refine(
+    (name) => name.split('/').every((part) => part !== '' && part !== '.' && part !== '..'),
+    'must be a relative path without empty, "." or ".." parts',
+  );
+
+/** The limits of one build's silence. In D1, never through the API, one may be null: off. */
+export const Timeouts = z.object({
+  heartbeatTimeoutMs: durationMs.nullable(),
+  workerTimeoutMs: durationMs.nullable(),
+  bootTimeoutMs: durationMs.nullable(),
+  noOutputTimeoutMs: durationMs.nullable(),
+  buildTimeoutMs: durationMs.nullable(),
+  queueTimeoutMs: durationMs.nullable(),
+});
+export type Timeouts = z.infer<typeof Timeouts>;
+
+export const DEFAULT_TIMEOUTS = {
+  heartbeatTimeoutMs: 120_000,
+  workerTimeoutMs: 120_000,
+  bootTimeoutMs: 600_000,
+  noOutputTimeoutMs: 900_000,
+  buildTimeoutMs: 7_200_000,
+  queueTimeoutMs: DAY_MS,
+} as const satisfies Timeouts;
+
+/** The smallest value a submitter may ask for. Below 20 s a beat lost on the way would already be a verdict. */
+export const TIMEOUT_MINIMA: Record<keyof Timeouts, number> = {
+  heartbeatTimeoutMs: 20_000,
+  workerTimeoutMs: 20_000,
+  bootTimeoutMs: 20_000,
+  noOutputTimeoutMs: 20_000,
+  buildTimeoutMs: 30_000,
+  queueTimeoutMs: 60_000,
+};
+
+// ── Errors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const ErrorBody = z.object({
+  error: z.object({ code: z.string(), message: z.string() }),
+  /** On a refused heartbeat: the attempt is over, stop working on it. */
+  action: z.literal('stop').optional(),
+  /** With `wrong_offset`: where the log stands. */
+  expectedOffset: bytes.optional(),
+});
+export type ErrorBody = z.infer<typeof ErrorBody>;
+
+export const Health = z.object({ status: z.literal('ok'), time: time });
+export type Health = z.infer<typeof Health>;
+
+export const Me = z.object({
+  scope: z.enum(['admin', 'submit', 'worker']),
+  name: z.string(),
+  workerId: z.string().nullable(),
+});
+export type Me = z.infer<typeof Me>;
+
+// ── Builds ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Files to bring back, by glob from the root of the source. A required one that matches nothing fails the build. */
+export const ArtifactGlob = z.object({
+  glob: text(512).min(1),
+  required: z.boolean().default(true),
+  /** Collected from a failed build too: result bundles, logs. */
+  onFailure: z.boolean().default(false),
+});
+export type ArtifactGlob = z.infer<typeof ArtifactGlob>;
+
+const artifactGlobInput = z.union([
+  text(512)
+    .min(1)
+    .transform((glob) => ArtifactGlob.parse({ glob })),
+  ArtifactGlob,
+]);
+const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a shell variable name');
+
+/** The request that makes a build. `minima` are {@link TIMEOUT_MINIMA}, except in a test's own entry. */
+export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
+  const timeout = (name: keyof Timeouts) =>
+    durationMs.min(minima[name], `must be at least ${minima[name]} ms`).default(DEFAULT_TIMEOUTS[name]);
+  return z
+    .object({
+      source: z.object({ sha256: Sha256 }),
+      /** Runs under `bash -l` in the root of the unpacked source. */
+      command: text(16_384).min(1).optional(),
+      /** Stands for `eas build --local` with this profile. */
+      profile: z
+        .string()
+        .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be an EAS profile name')
+        .optional(),
+      platform: z.enum(PLATFORMS),
+      env: z.record(envName, text(32_768)).default({}),
+      artifacts: z.array(artifactGlobInput).max(50).default([]),
+      timeouts: z
+        .object({
+          heartbeatTimeoutMs: timeout('heartbeatTimeoutMs'),
+          workerTimeoutMs: timeout('workerTimeoutMs'),
+          bootTimeoutMs: timeout('bootTimeoutMs'),
+          noOutputTimeoutMs: timeout('noOutputTimeoutMs'),
+          buildTimeoutMs: timeout('buildTimeoutMs'),
+          queueTimeoutMs: timeout('queueTimeoutMs'),
+        })
+        .prefault({}),
+      pool: id.default('default'),
+      labels: z.record(id, text(256)).default({}),
+      priority: z.number().int().min(-100).max(100).default(0),
+      maxAttempts: z.number().int().min(1).max(10).default(1),
+      idempotencyKey: text(128).min(1).optional(),
+    })
+    .refine((request) => (request.command === undefined) !== (request.profile === undefined), {
+      path: ['command'],
+      message: 'give exactly one of command and profile',
+    })
+    .refine((request) => Object.keys(request.env).length <= 200, { path: ['env'], message: 'at most 200 variables' })
+    .refine((request) => Object.keys(request.labels).length <= 50, { path: ['labels'], message: 'at most 50 labels' });
+};
+export const BuildRequest = buildRequest(TIMEOUT_MINIMA);
+export type BuildRequest = z.infer<typeof BuildRequest>;
+/** What a submitter writes: everything with a default may be left out. */
+export type BuildRequestInput = z.input<typeof BuildRequest>;
+
+/** A code with the words for people that go with it. */
+export const Explained = z.object({
+  code: z.string(),
+  title: z.string(),
+  explanation: z.string(),
+  advice: z.string(),
+});
+export type Explained = z.infer<typeof Explained>;
+
+export const VerdictView = Explained.extend({
+  whose: z.enum(['user', 'infrastructure']),
+  /** The step or health check at which it happened, where the verdict names one. */
+  step: z.string().nullable(),
+  /** What was seen, in the reporter's words. */
+  message: z.string().nullable(),
+});
+export type VerdictView = z.infer<typeof VerdictView>;
+
+export const Build = z.object({
+  id: z.string(),
+  status: z.enum(BUILD_STATUSES),
+  verdict: VerdictView.nullable(),
+  cause: Explained.nullable(),
+  /** The current attempt; 0 before the first claim. */
+  attempt: z.number().int(),
+  maxAttempts: z.number().int(),
+  workerId: z.string().nullable(),
+  platform: z.enum(PLATFORMS),
+  command: z.string().nullable(),
+  profile: z.string().nullable(),
+  source: z.object({ sha256: z.string() }),
+  artifactGlobs: z.array(ArtifactGlob),
+  timeouts: Timeouts,
+  pool: z.string(),
+  labels: z.record(z.string(), z.string()),
+  priority: z.number().int(),
+  retryOf: z.string().nullable(),
+  createdAt: time,
+  queuedAt: time,
+  startedAt: time.nullable(),
+  endedAt: time.nullable(),
+});
+export type Build = z.infer<typeof Build>;
+
+export const Progress = z.object({
+  percent: z.number().int().min(0).max(100),
+  origin: z.enum(['script', 'parsed', 'time']),
+});
+export type Progress = z.infer<typeof Progress>;
+
+export const Deadline = z.object({
+  name: z.enum(['heartbeatTimeout', 'workerTimeout', 'bootTimeout', 'noOutputTimeout', 'buildTimeout']),
+  verdict: z.enum(VERDICTS),
+  at: time,
+});
+export type Deadline = z.infer<typeof Deadline>;
+
+/** What the deadline object knows of a running attempt. */
+export const Live = z.object({
+  attempt: z.number().int(),
+  stage: z.enum(STAGES),
+  phase: z.string().nullable(),
+  progress: Progress.nullable(),
+  vmBeatAt: time.nullable(),
+  agentBeatAt: time.nullable(),
+  outputGrewAt: time.nullable(),
+  deadlines: z.array(Deadline),
+});
+export type Live = z.infer<typeof Live>;
+
+export const Artifact = z.object({
+  name: z.string(),
+  attempt: z.number().int(),
+  sha256: z.string(),
+  size: bytes,
+});
+export type Artifact = z.infer<typeof Artifact>;
+
+export const AttemptView = z.object({
+  attempt: z.number().int(),
+  workerId: z.string(),
+  verdict: VerdictView.nullable(),
+  cause: Explained.nullable(),
+  exitCode: z.number().int().nullable(),
+  claimedAt: time,
+  startedAt: time.nullable(),
+  endedAt: time.nullable(),
+  /** From the passed deadline to the verdict; only for verdicts that a deadline said. */
+  latenessMs: z.number().nullable(),
+  evidence: z.record(z.string(), z.unknown()).nullable(),
+});
+export type AttemptView = z.infer<typeof AttemptView>;
+
+export const TimelineEvent = z.object({
+  type: z.string(),
+  attempt: z.number().int(),
+  at: time,
+  detail: z.record(z.string(), z.unknown()),
+});
+export type TimelineEvent = z.infer<typeof TimelineEvent>;
+
+export const BuildDetail = Build.extend({
+  attempts: z.array(AttemptView),
+  events: z.array(TimelineEvent),
+  artifacts: z.array(Artifact),
+  live: Live.nullable(),
+  /** Why a queued build is not running, or a running one not yet building. */
+  waitingFor: z.string().nullable(),
+});
+export type BuildDetail = z.infer<typeof BuildDetail>;
+
+export const BuildList = z.object({
+  builds: z.array(Build.extend({ live: Live.nullable().optional() })),
+  nextCursor: z.string().nullable(),
+});
+export type BuildList = z.infer<typeof BuildList>;
+
+export const ArtifactList = z.object({ artifacts: z.array(Artifact) });
+export const BlobStored = z.object({ sha256: Sha256, size: bytes, existed: z.boolean() });
+export type BlobStored = z.infer<typeof BlobStored>;
+
+// ── Workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const WorkerRequest = z.object({
+  name: id,
+  pool: id.default('default'),
+  platforms: z.array(z.enum(PLATFORMS)).min(1).default(['ios', 'android']),
+  slots: z.number().int().min(1).max(2, 'a Mac runs at most 2 VMs').default(1),
+});
+export type WorkerRequest = z.infer<typeof WorkerRequest>;
+
+export const WorkerPatch = z.object({ action: z.enum(['pause', 'resume', 'drain']) });
+export type WorkerPatch = z.infer<typeof WorkerPatch>;
+
+export const Finding = z.object({
+  id: text(64),
+  title: text(200),
+  status: z.enum(['pass', 'warn', 'fail', 'skipped']),
+  blocking: z.boolean(),
+  detail: text(2_000).default(''),
+  fix: text(2_000).nullable().default(null),
+});
+export type Finding = z.infer<typeof Finding>;
+
+export const Worker = z.object({
+  id: z.string(),
+  name: z.string(),
+  state: z.enum(WORKER_STATES),
+  /** Why it takes no builds, when it takes none. */
+  stateReason: z.string().nullable(),
+  pool: z.string(),
+  platforms: z.array(z.enum(PLATFORMS)),
+  slots: z.number().int(),
+  /** The agent's own word. */
+  slotsInUse: z.number().int(),
+  vms: z.array(z.string()),
+  builds: z.array(z.string()),
+  lastSeenAt: time.nullable(),
+  createdAt: time,
+  findings: z.array(Finding).nullable(),
+});
+export type Worker = z.infer<typeof Worker>;
+export const WorkerList = z.object({ workers: z.array(Worker) });
+export const WorkerRegistered = z.object({ worker: Worker, key: z.string() });
+
+/** The agent's report of itself: on every change, and at least each minute. */
+export const WorkerStatus = z.object({
+  instanceId: id,
+  slots: z.number().int().min(1).max(2),
+  slotsInUse: z.number().int().min(0).max(8),
+  vms: z.array(text(128)).max(16),
+  agentVersion: text(64),
+  findings: z.array(Finding).max(64).optional(),
+});
+export type WorkerStatus = z.infer<typeof WorkerStatus>;
+export const WorkerStatusAnswer = z.object({ state: z.enum(WORKER_STATES), nextMs: durationMs });
+
+// ── Claim ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const ClaimRequest = z.object({
+  /** One installation of the agent; kept on its disk. */
+  instanceId: id,
+  /** Journalled before the call; the same one answers the same assignment. */
+  claimId: id,
+});
+export type ClaimRequest = z.infer<typeof ClaimRequest>;
+
+export const Assignment = z.object({
+  buildId: z.string(),
+  attempt,
+  workerId: z.string(),
+  claimId: z.string(),
+  platform: z.enum(PLATFORMS),
+  command: z.string(),
+  source: z.object({ sha256: Sha256, size: bytes }),
+  artifactGlobs: z.array(ArtifactGlob),
+  timeouts: Timeouts,
+  /** Decides what a partition means: with another attempt possible, the VM must not outlive the worker's deadline. */
+  anotherAttemptPossible: z.boolean(),
+  claimedAt: time,
+  /** How often the monitor beats. */
+  beatIntervalMs: z.number().int().min(1),
+  /** How often the agent beats. */
+  nextMs: z.number().int().min(1),
+  tokens: z.object({ vm: z.string(), run: z.string() }),
+});
+export type Assignment = z.infer<typeof Assignment>;
+
+export const ClaimAnswer = z.object({
+  assignment: Assignment.nullable(),
+  /** When to ask again. */
+  nextMs: z.number().int().min(1),
+  /** Why this worker is given nothing although it asks, if there is a reason other than an empty queue. */
+  reason: z.string().nullable(),
+});
+export type ClaimAnswer = z.infer<typeof ClaimAnswer>;
+
+/** How a restarted agent knows what is current. */
+export const WorkerAttempts = z.object({
+  attempts: z.array(
+    z.object({
+      buildId: z.string(),
+      attempt,
+      claimId: z.string(),
+      status: z.enum(['assigned', 'building']),
+      claimedAt: time,
+      deadlines: z.array(Deadline),
+    }),
+  ),
+});
+export type WorkerAttempts = z.infer<typeof WorkerAttempts>;
+
+export const Inputs = z.object({ env: z.record(z.string(), z.string()) });
+export type Inputs = z.infer<typeof Inputs>;
+
+// ── Heartbeat: a fixed contract, monitors outlive controllers ────────────────────────────────────────────────────
+
+/** A field that is broken is dropped, never the beat: silence must mean silence. */
+const lenient = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+
+export const Heartbeat = z.object({
+  progress: lenient(z.number().min(0).max(100)),
+  /** Where the figure comes from; a plain monitor's own figure counts as the script's. */
+  origin: lenient(z.enum(['script', 'parsed', 'time'])),
+  /** A label for people. */
+  phase: lenient(text(120)),
+  source: z.enum(['vm', 'agent']).optional(),
+  attempt: attempt.optional(),
+  stage: lenient(z.enum(STAGES)),
+  /** Since the log last grew; left out while the agent cannot read it. */
+  outputAgeMs: lenient(durationMs),
+});
+export type Heartbeat = z.infer<typeof Heartbeat>;
+
+export const HeartbeatAnswer = z.object({
+  status: z.literal('ok'),
+  timestamp: time,
+  action: z.enum(['continue', 'stop']),
+  nextMs: z.number().int().min(1),
+  /** The last accepted beat of the VM: how the agent knows that the monitor gets through. */
+  vmBeatAt: time.nullable(),
+});
+export type HeartbeatAnswer = z.infer<typeof HeartbeatAnswer>;
+
+// ── Reports ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const ArtifactReport = z.object({ name: ArtifactName, sha256: Sha256, size: bytes });
+export type ArtifactReport = z.infer<typeof ArtifactReport>;
+
+/** The whole log as the agent sent it: what is stored must match before it is sealed. */
+export const LogTotal = z.object({ length: bytes, sha256: Sha256 });
+export type LogTotal = z.infer<typeof LogTotal>;
+
+/** What the agent saw of a VM that did not end well. A probe that could not be made is left out. */
+export const Evidence = z.object({
+  collectedAt: time,
+  /** What `tart list` says of the VM. */
+  vm: z.enum(['running', 'stopped', 'missing']).optional(),
+  /** True if `tart run` had ended unasked. */
+  runExited: z.boolean().optional(),
+  runOutput: text(8_192).optional(),
+  ssh: z.object({ answers: z.boolean(), ms: z.number().optional(), error: text(500).optional() }).optional(),
+  monitor: z
+    .object({ alive: z.boolean(), restarts: z.number().int().min(0).default(0), log: text(8_192).default('') })
+    .optional(),
+  controllerFromVm: z.object({ reachable: z.boolean(), detail: text(500).default('') }).optional(),
+  vmDisk: z.object({ freeBytes: bytes, usedPercent: z.number() }).optional(),
+  vmMemory: z.object({ freeBytes: bytes, outOfMemoryKills: z.number().int().min(0).default(0) }).optional(),
+  hostDisk: z.object({ freeBytes: bytes }).optional(),
+  hostMemory: z.object({ freeBytes: bytes }).optional(),
+  /** The longest time for which the agent itself did not run. */
+  hostAsleepMs: durationMs.optional(),
+  /** Since the agent last reached the controller, when that was long. */
+  controllerUnreachableMs: durationMs.optional(),
+  /** The last 200 lines of the log. */
+  logTail: text(65_536).optional(),
+});
+export type Evidence = z.infer<typeof Evidence>;
+
+export const Report = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('start'), attempt }),
+  z.object({
+    type: z.literal('succeed'),
+    attempt,
+    artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX),
+    log: LogTotal.optional(),
+  }),
+  z.object({
+    type: z.literal('fail'),
+    attempt,
+    verdict: z.enum(AGENT_VERDICTS),
+    /** The failed step, or the id of the failed health check. */
+    step: text(64).optional(),
+    message: text(4_000).optional(),
+    exitCode: z.number().int().optional(),
+    artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX).default([]),
+    evidence: Evidence.optional(),
+    log: LogTotal.optional(),
+  }),
+  z.object({ type: z.literal('evidence'), attempt, evidence: Evidence, log: LogTotal.optional() }),
+]);
+export type Report = z.infer<typeof Report>;
+export type ReportInput = z.input<typeof Report>;
+
+export const ReportAnswer = z.object({ status: z.enum(BUILD_STATUSES), attempt: z.number().int() });
+export type ReportAnswer = z.infer<typeof ReportAnswer>;
+
+// ── Logs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const LogAppended = z.object({
+  /** Bytes stored so far: the next offset. */
+  length: bytes,
+  /** How many follow right now: with nobody watching, the agent sends in larger batches. */
+  followers: z.number().int(),
+});
+export type LogAppended = z.infer<typeof LogAppended>;
+/** On a log read: the log's whole length so far, and whether it is complete. */
+export const LOG_LENGTH_HEADER = 'X-Log-Length';
+export const LOG_COMPLETE_HEADER = 'X-Log-Complete';
+
+// ── Keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const KeyRequest = z.object({
+  name: text(100).min(1),
+  scope: z.enum(['admin', 'submit']),
+  expiresAt: time.optional(),
+});
+export type KeyRequest = z.infer<typeof KeyRequest>;
+export const KeyView = z.object({
+  id: z.string(),
+  name: z.string(),
+  scope: z.enum(['admin', 'submit', 'worker']),
+  workerId: z.string().nullable(),
+  createdAt: time,
+  lastUsedAt: time.nullable(),
+  expiresAt: time.nullable(),
+  revokedAt: time.nullable(),
+});
+export type KeyView = z.infer<typeof KeyView>;
+export const KeyCreated = z.object({ key: KeyView, secret: z.string() });
+export const KeyList = z.object({ keys: z.array(KeyView) });

@@ -1,0 +1,367 @@
+#!/bin/sh
+# The monitor: proves to the controller, from inside the VM, that the attempt is alive.
+#
+#   vm-monitor.sh CONTROLLER BUILD WORKER KEY [INTERVAL]
+#
+#   CONTROLLER  http(s) address of the controller as the VM sees it; a trailing slash is tolerated
+#   BUILD       id of the build            (letters, digits, dot, underscore, hyphen)
+#   WORKER      id of the worker           (the same)
+#   KEY         attempt token or worker key; "-" reads it from the first line of standard input, which keeps it out of ps
+#   INTERVAL    seconds between beats, 0.1 to 86400, default 30; fractions serve tests
+#
+# Environment
+#   TARTBEAT_STATE         folder of this attempt: "progress" is read from it, "monitor.pid" is written into it
+#                          (default: $HOME/.tartbeat/current)
+#   TARTBEAT_ATTEMPT       number of the attempt, sent with each beat; left out if unset
+#   TARTBEAT_REFUSAL_SPAN  seconds over which refusals must last before the monitor gives up, default 60; for tests
+#
+# Ends with
+#    0  SIGTERM, SIGINT or SIGHUP
+#    3  the controller answered "action":"stop"
+#    4  409 or 410: another attempt is current, or this one has ended
+#    5  401, 403 or 404 in the controller's own words, at least three times and for 60 s or longer
+#   64  wrong arguments      69  no curl      73  TARTBEAT_STATE cannot be used
+#
+# Invariant: nothing else ends it. Any other failure is printed in one line and the beat is repeated after 5 s.
+#
+# Plain POSIX sh, so that macOS's bash 3.2 and any other shell run it. No `set -e`: a failed request must not end it.
+# No clock is read: the agent may set the guest's clock at any moment. Time is what `sleep` has counted.
+set -u
+
+# Bytes, not characters, in tr and in the patterns below; a decimal point, not a comma, in numbers.
+LC_ALL=C
+export LC_ALL
+umask 077
+# A variable of this name that came in exported would stay exported, and show the key to whoever reads environments.
+unset key
+
+say() { printf '[VM Monitor] %s\n' "$*" 2>/dev/null; }
+
+die() { # CODE MESSAGE
+  printf '[VM Monitor] %s\n' "$2" >&2
+  exit "$1"
+}
+
+usage() { # MESSAGE
+  die 64 "$1
+usage: vm-monitor.sh CONTROLLER BUILD WORKER KEY [INTERVAL]
+  KEY may be - (read from standard input); INTERVAL is in seconds, default 30"
+}
+
+# Sets ms from decimal seconds; fails if $1 is not a plain decimal number below 100,000.
+to_ms() {
+  case $1 in '' | *[!0-9.]* | *.*.* | .* | *. | 0[0-9]*) return 1 ;; esac
+  case ${1%%.*} in ??????*) return 1 ;; esac
+  ms=${1#"${1%%.*}"}
+  ms=${ms#.}000
+  ms=1${ms%"${ms#???}"}
+  ms=$((${1%%.*} * 1000 + ms - 1000))
+}
+
+to_seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
+
+at_most() { if [ "$1" -lt "$2" ]; then echo "$1"; else echo "$2"; fi; }
+
+# --- arguments ---------------------------------------------------------------------------------------------------
+
+[ $# -ge 4 ] || usage "expected 4 or 5 arguments, got $#"
+[ $# -le 5 ] || usage "expected 4 or 5 arguments, got $#"
+
+controller=$1
+while [ "$controller" != "${controller%/}" ]; do controller=${controller%/}; done
+case $controller in
+  *[!A-Za-z0-9:/._~%+=,\[\]-]*) usage 'CONTROLLER must be a plain address such as https://builds.example.com' ;;
+  http://?* | https://?*) ;;
+  *) usage 'CONTROLLER must begin with http:// or https://' ;;
+esac
+
+build=$2
+case $build in '' | . | .. | *[!A-Za-z0-9._-]*) usage 'BUILD must consist of letters, digits, ".", "_" and "-"' ;; esac
+
+worker=$3
+case $worker in '' | *[!A-Za-z0-9._-]*) usage 'WORKER must consist of letters, digits, ".", "_" and "-"' ;; esac
+
+interval=${5:-30}
+to_ms "$interval" || usage "INTERVAL must be a number of seconds such as 30, got '$interval'"
+interval_ms=$ms
+if [ "$interval_ms" -lt 100 ] || [ "$interval_ms" -gt 86400000 ]; then
+  usage "INTERVAL must be between 0.1 and 86400 seconds, got '$interval'"
+fi
+
+attempt=${TARTBEAT_ATTEMPT:-}
+case $attempt in *[!0-9]* | 0* | ??????????*) usage "TARTBEAT_ATTEMPT must be a positive number, got '$attempt'" ;; esac
+
+to_ms "${TARTBEAT_REFUSAL_SPAN:-60}" || usage 'TARTBEAT_REFUSAL_SPAN must be a number of seconds'
+refusal_span_ms=$ms
+
+command -v curl >/dev/null 2>&1 || die 69 'curl is not installed: brew install curl'
+
+key=$4
+if [ "$key" = - ]; then
+  IFS= read -r key || :
+  key=${key%"$(printf '\r')"}
+fi
+# The last pattern also keeps quotes, backslashes and line ends out of curl's configuration and of the request.
+case $key in
+  '') usage 'KEY is empty' ;;
+  *[!A-Za-z0-9._~+/=:@-]*) usage 'KEY contains a character that no key has' ;;
+esac
+exec </dev/null
+
+# A repeat comes after 5 s. A request ends before the next beat is due and after 10 s at most; the floor of one second
+# matters only to the short intervals of tests.
+retry_ms=$(at_most "$interval_ms" 5000)
+limit_ms=$(at_most $((interval_ms * 8 / 10)) 10000)
+[ "$limit_ms" -ge 1000 ] || limit_ms=1000
+interval_s=$(to_seconds "$interval_ms")
+retry_s=$(to_seconds "$retry_ms")
+limit_s=$(to_seconds "$limit_ms")
+url="$controller/api/builds/$build/heartbeat?worker_id=$worker"
+
+# --- state -------------------------------------------------------------------------------------------------------
+
+state=${TARTBEAT_STATE:-${HOME:-}/.tartbeat/current}
+progress_file=$state/progress
+pid_file=$state/monitor.pid
+# Answers pass through a FIFO and not through a file: a full disk must not silence the monitor.
+pipe=$state/monitor.$$.pipe
+make_pipe() { [ -p "$pipe" ] || { mkdir -p "$state" && rm -f "$pipe" && mkfifo "$pipe"; }; }
+make_pipe || die 73 "cannot use the folder $state: set TARTBEAT_STATE to one that can be written"
+# A monitor started by hand begins at 0 %, whatever an earlier one left in the shared folder.
+[ -n "${TARTBEAT_STATE:-}" ] || rm -f "$progress_file"
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+request=
+judge=
+beat_timer=
+retry_timer=
+launching=
+stopping=
+poked=
+
+# curl and sleep have nothing to clean up, and SIGKILL cannot be missed by a child that has only just been forked.
+# The braces hide the notice with which bash 3.2 reports a killed child.
+reap() {
+  [ $# -eq 0 ] || { kill -9 "$@" && wait "$@"; } 2>/dev/null
+}
+
+finish() { # CODE
+  trap '' TERM INT HUP USR1
+  # shellcheck disable=SC2086 # each is one process id or nothing
+  reap $request $judge $beat_timer $retry_timer
+  rm -f "$pipe"
+  [ "$(cat "$pid_file" 2>/dev/null)" != $$ ] || rm -f "$pid_file"
+  exit "$1"
+}
+
+# Between starting a child and noting its id, a signal is only remembered; the launcher looks at it afterwards.
+on_stop() {
+  stopping=yes
+  [ -n "$launching" ] || leave
+}
+
+leave() {
+  say 'Stopping'
+  finish 0
+}
+
+trap on_stop TERM INT HUP
+# send_heartbeat asks for a beat without delay. Whoever reads the log may go away: that must not end the monitor.
+trap 'poked=yes' USR1
+trap '' PIPE
+
+# Waits for one child, through pokes, and returns its status.
+await() {
+  while :; do
+    wait "$1" 2>/dev/null
+    awaited=$?
+    [ $awaited -gt 128 ] || return $awaited
+  done
+}
+
+# --- progress ----------------------------------------------------------------------------------------------------
+
+elapsed_ms=0
+progress=0
+origin='time'
+phase=
+
+# Sets progress, origin and phase. The figure is the one that send_heartbeat wrote ("30 Archiving"), otherwise an
+# estimate: 95 % * t / (t + 180 s), which is 0, 5, 9, 13 … every 10 s, half-way after three minutes and never 95.
+# It never falls, and 100 is for the controller to say. A file that is anything else is as good as none.
+look_at_progress() {
+  figure=
+  if [ -f "$progress_file" ]; then
+    note=$(head -c 512 "$progress_file" 2>/dev/null | tr '\000-\011\013-\037\177' ' ' | {
+      IFS= read -r line && printf '%s' "$line"
+    })
+    figure=${note%% *}
+    case $figure in
+      [0-9] | [1-9][0-9] | 100) written=yes from='script' ;;
+      *) figure= ;;
+    esac
+  fi
+  if [ -n "$figure" ]; then
+    phase=${note#"$figure"}
+    phase=${phase# }
+  elif [ -z "${written:-}" ]; then
+    figure=$((95 * elapsed_ms / (elapsed_ms + 180000))) from='time'
+  fi
+  [ "${figure:-0}" -le 99 ] || figure=99
+  if [ "${figure:-0}" -ge "$progress" ] && [ -n "$figure" ]; then progress=$figure origin=$from; fi
+}
+
+beat_body() {
+  printf '{"progress":%d,"source":"vm","origin":"%s"' "$progress" "$origin"
+  [ -z "$attempt" ] || printf ',"attempt":%d' "$attempt"
+  [ -z "$phase" ] || printf ',"phase":"%s"' "$(printf '%s' "$phase" | sed 's/\\/\\\\/g; s/"/\\"/g')"
+  printf '}'
+}
+
+# --- one beat ----------------------------------------------------------------------------------------------------
+
+readonly ACCEPTED=0 STOP=3 ENDED=4 REFUSED=5 FAILED=6 UNHEARD=7
+readonly END_MARK='tartbeat-outcome:'
+
+# Reads what curl printed, says in one line what became of the beat, and exits with one of the words above.
+judge_answer() {
+  answer=$(tail -c 8192 | tr '\000-\037\177' ' ')
+  outcome=${answer##*"$END_MARK"}
+  # Without the mark curl was killed or could not start; the parent knows which.
+  [ "$outcome" != "$answer" ] || exit "$UNHEARD"
+  body=${answer%"$END_MARK"*}
+  compact=$(printf '%s' "$body" | tr -d ' ')
+  status=${outcome%% *}
+  outcome=${outcome#* }
+  curl_code=${outcome%% *}
+  reason=${outcome#* }
+
+  if [ "$status" = 000 ] || [ "${curl_code:-0}" != 0 ]; then
+    say "Heartbeat failed (no answer from $controller): ${reason:-curl error ${curl_code:-unknown}}"
+    exit "$FAILED"
+  fi
+
+  code=
+  text=
+  case $compact in
+    *'"error":{'*'"code":"'*)
+      code=${compact#*'"error":{'}
+      code=${code#*'"code":"'}
+      code=$(printf '%.60s' "${code%%\"*}")
+      case $body in *'"message"'*) text=${body#*'"message"'} text=${text#*\"} text=$(printf '%.300s' "${text%%\"*}") ;; esac
+      ;;
+  esac
+
+  case $status in
+    200)
+      case $compact in
+        *'"action":"stop"'*)
+          say 'Stopping: the controller says stop'
+          exit "$STOP"
+          ;;
+        *'"status":"ok"'* | *'"action":"continue"'*)
+          say "Heartbeat sent (progress: $progress%)"
+          exit "$ACCEPTED"
+          ;;
+      esac
+      ;;
+    409 | 410)
+      say "Stopping: this attempt is over (HTTP $status${code:+ $code})${text:+: $text}"
+      exit "$ENDED"
+      ;;
+  esac
+
+  if [ -z "$code" ]; then
+    say "Heartbeat refused (HTTP $status): this is not an answer of the controller"
+    exit "$FAILED"
+  fi
+  say "Heartbeat refused (HTTP $status $code)${text:+: $text}"
+  case $status in 401 | 403 | 404) exit "$REFUSED" ;; esac
+  exit "$FAILED"
+}
+
+# Sends one beat and returns its outcome. Both timers start with the request, so that its length moves nothing.
+# The key reaches curl through a pipe from a builtin: no command line, and no file as a here-document would be in bash.
+send_beat() {
+  poked=
+  look_at_progress
+  body=$(beat_body)
+  # A build that tidies its home may have taken the pipe away.
+  make_pipe
+  launching=yes
+  sleep "$interval_s" &
+  beat_timer=$!
+  sleep "$retry_s" &
+  retry_timer=$!
+  printf 'header = "X-API-Key: %s"\n' "$key" |
+    curl -q --config - --silent --globoff --proto '=http,https' --connect-timeout "$limit_s" --max-time "$limit_s" \
+      --max-filesize 65536 --header 'Content-Type: application/json' --data-raw "$body" \
+      --write-out "\\n$END_MARK%{http_code} %{exitcode} %{errormsg}" "$url" >"$pipe" 2>/dev/null &
+  request=$!
+  judge_answer <"$pipe" &
+  judge=$!
+  launching=
+  [ -z "$stopping" ] || leave
+
+  await "$judge"
+  outcome=$?
+  judge=
+  await "$request"
+  curl_code=$?
+  request=
+  case $outcome in
+    "$ACCEPTED" | "$STOP" | "$ENDED" | "$REFUSED" | "$FAILED") return "$outcome" ;;
+  esac
+  say "Heartbeat failed (no answer from $controller): curl ended with code $curl_code"
+  return "$FAILED"
+}
+
+# Waits until the next beat is due; once poked, only until 5 s after the last one, so that a chatty build cannot flood.
+# The shorter timer is waited for, never killed: long ended, its id could be that of one of the build's processes.
+rest_after_beat() {
+  await "$retry_timer"
+  retry_timer=
+  [ -n "$poked" ] || wait "$beat_timer" 2>/dev/null
+  if [ -n "$poked" ]; then reap "$beat_timer"; fi
+  beat_timer=
+  elapsed_ms=$((elapsed_ms + interval_ms))
+}
+
+rest_before_repeat() {
+  reap "$beat_timer"
+  beat_timer=
+  await "$retry_timer"
+  retry_timer=
+  elapsed_ms=$((elapsed_ms + retry_ms))
+}
+
+# --- the loop ----------------------------------------------------------------------------------------------------
+
+printf '%s\n' $$ >"$pid_file" || die 73 "cannot write $pid_file"
+say "Starting for build $build"
+say "Sending heartbeats every ${interval}s to $controller"
+
+refusals=0
+refused_ms=0
+while :; do
+  send_beat
+  outcome=$?
+  case $outcome in
+    "$ACCEPTED")
+      refusals=0
+      refused_ms=0
+      rest_after_beat
+      continue
+      ;;
+    "$STOP" | "$ENDED") finish "$outcome" ;;
+    "$REFUSED") refusals=$((refusals + 1)) ;;
+  esac
+  # A captive portal, or one bad deployment, refuses too: only the controller's own steady word is final.
+  if [ "$outcome" = "$REFUSED" ] && [ $refusals -ge 3 ] && [ $refused_ms -ge "$refusal_span_ms" ]; then
+    say 'Stopping: refused for good; check the key, the build and the worker'
+    finish "$REFUSED"
+  fi
+  rest_before_repeat
+  [ $refusals -eq 0 ] || refused_ms=$((refused_ms + retry_ms))
+done

@@ -1,0 +1,106 @@
+/**
+ * Who is asking: middleware that turns `Authorization: Bearer KEY` or `X-API-Key: KEY` into a variable, or answers 401 or
+ * 403 itself. Invariant: a route's type says who is authenticated. Behind `KeyEnv` stands a key, behind `AttemptEnv` an
+ * attempt's token or a worker's key; a handler that reads the wrong one does not compile.
+ */
+import type { Context } from 'hono';
+import { createMiddleware } from 'hono/factory';
+import { answerRefusal, refusal } from './errors.ts';
+import { type AuthenticatedKey, findKey, type Scope } from './keys.ts';
+import { isToken, type TokenClaims, type TokenKind, verifyToken } from './tokens.ts';
+
+export interface KeyEnv {
+  Bindings: Env;
+  Variables: { key: AuthenticatedKey };
+}
+
+/** A token speaks for one attempt. A worker's key says who asks: the route compares it with the attempt's own worker. */
+export type AttemptCaller = Omit<TokenClaims, 'expiresAt'> | { kind: 'worker'; workerId: string };
+
+export interface AttemptEnv {
+  Bindings: Env;
+  Variables: { caller: AttemptCaller };
+}
+
+/** An admin may do all that a submitter may; nobody but a worker acts as a worker. */
+const MAY: Record<'admin' | 'submit' | 'worker', readonly Scope[]> = {
+  admin: ['admin'],
+  submit: ['submit', 'admin'],
+  worker: ['worker'],
+};
+
+const requireKey = (allows: (key: AuthenticatedKey, c: Context) => boolean, whoMay: string) =>
+  createMiddleware<KeyEnv>(async (c, next) => {
+    const secret = credential(c);
+    if (secret === null) return answerRefusal(c, missing);
+    if (isToken(secret))
+      return answerRefusal(c, refusal('unauthorized', `attempt tokens do not open this route, ${whoMay}`));
+    const key = await findKey(c.env, secret, Date.now());
+    if (!key) return answerRefusal(c, unknownKey);
+    if (!allows(key, c)) return answerRefusal(c, refusal('forbidden', `the key's scope is ${key.scope}: ${whoMay}`));
+    c.set('key', key);
+    return next();
+  });
+
+export const requireScope = (scope: 'admin' | 'submit') =>
+  requireKey((key) => MAY[scope].includes(key.scope), `this needs a key of scope ${MAY[scope].join(' or ')}`);
+
+export const requireAnyKey = requireKey(() => true, 'this needs an API key');
+
+/** The key of the worker that the path names as `:id`. */
+export const requireThisWorker = requireKey(
+  (key, c) => key.scope === 'worker' && key.workerId === c.req.param('id'),
+  'this needs the key of the worker that the path names',
+);
+
+/** Submitters upload sources, workers artifacts. */
+export const requireBlobWriter = requireKey(
+  (key) => MAY.submit.includes(key.scope) || MAY.worker.includes(key.scope),
+  'this needs a key of scope submit, admin or worker',
+);
+
+/** An admin, or the key that the path names as `:id`. */
+export const requireAdminOrThisKey = requireKey(
+  (key, c) => key.scope === 'admin' || key.id === c.req.param('id'),
+  'this needs a key of scope admin, or the key itself',
+);
+
+/**
+ * For routes below `/api/builds/:id`: a token of one of the kinds, for that build; or, with kind `worker`, any worker's key,
+ * which the route must compare with the attempt's worker.
+ */
+export const requireAttempt = (...kinds: (TokenKind | 'worker')[]) =>
+  createMiddleware<AttemptEnv>(async (c, next) => {
+    const secret = credential(c);
+    if (secret === null) return answerRefusal(c, missing);
+    if (!isToken(secret)) {
+      const key = await findKey(c.env, secret, Date.now());
+      if (!key) return answerRefusal(c, unknownKey);
+      if (key.scope !== 'worker' || key.workerId === null || !kinds.includes('worker'))
+        return answerRefusal(c, refusal('forbidden', `the key's scope is ${key.scope}: this needs ${needs(kinds)}`));
+      c.set('caller', { kind: 'worker', workerId: key.workerId });
+      return next();
+    }
+    const claims = await verifyToken(c.env, secret, Date.now());
+    if ('ok' in claims) return answerRefusal(c, claims);
+    const { kind, buildId, attempt, workerId } = claims;
+    if (!kinds.includes(kind)) return answerRefusal(c, refusal('forbidden', `this needs ${needs(kinds)}`));
+    if (buildId !== c.req.param('id')) return answerRefusal(c, refusal('forbidden', 'the token is for another build'));
+    c.set('caller', { kind, buildId, attempt, workerId });
+    return next();
+  });
+
+const CREDENTIALS = {
+  run: "the attempt's tb_run_ token",
+  vm: "the attempt's tb_vm_ token",
+  worker: "the key of the attempt's worker",
+} as const;
+const needs = (kinds: (TokenKind | 'worker')[]) => kinds.map((kind) => CREDENTIALS[kind]).join(' or ');
+
+const missing = refusal('unauthorized', 'send a key or token as `Authorization: Bearer KEY` or `X-API-Key: KEY`');
+const unknownKey = refusal('unauthorized', 'the key is unknown, revoked or expired');
+
+function credential(c: Context): string | null {
+  const bearer = /^Bearer +(\S+) *$/i.exec(c.req.header('Authorization') ?? '')?.[1];
+  return bearer ?? (c.req.header('X-API-Key')?.trim() || null);
+}

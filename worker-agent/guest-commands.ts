@@ -42,7 +42,7 @@ function guest(name: string, script: string, args: readonly string[] = [], input
   return { name, text: words.join(' '), input } as GuestCommand;
 }
 
-const ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const TOKEN = /^[\x21-\x7e]{1,2048}$/;
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 
@@ -55,6 +55,12 @@ function whole(value: number, what: string, min = 0, max = Number.MAX_SAFE_INTEG
   if (!Number.isSafeInteger(value) || value < min || value > max)
     throw new GuestArgumentError(`${what} must be a whole number from ${min} to ${max}, not ${value}`);
   return String(value);
+}
+
+/** As the monitor reads it: a plain decimal number, fractions for tests. */
+function seconds(value: number): string {
+  if (!(value >= 0.1 && value <= 86_400)) throw new GuestArgumentError(`not an interval: ${value} s`);
+  return String(Math.round(value * 1000) / 1000);
 }
 
 function httpUrl(value: string): string {
@@ -77,7 +83,10 @@ export function stateName({ buildId, attempt }: AttemptKey): string {
 }
 
 /** Every script about an attempt begins with this; its first argument is always the state's name. */
-const STATE = 'state="$HOME/.tartbeat/$1"; root="${TARTBEAT_ROOT:-}"; log="$root/tmp/build.log"; ';
+const STATE = 'state="$HOME/.tartbeat/$1"; root="$TARTBEAT_ROOT"; log="$root/tmp/build.log"; ';
+
+/** A zombie is not alive; where nobody reaps, `kill -0` would call it so. */
+const ALIVE = 'alive() { case "$(ps -o stat= -p "$1" 2>/dev/null)" in "" | Z*) return 1 ;; esac; }; ';
 
 /** What the monitor and the build both find in their environment. $2 build, $3 attempt. */
 const EXPORTS = 'export TARTBEAT_STATE="$state" TARTBEAT_BUILD_ID="$2" TARTBEAT_ATTEMPT="$3"; ';
@@ -104,7 +113,7 @@ export function setClock(nowMs: number): GuestCommand {
 }
 
 export const hasMonitor = (): GuestCommand =>
-  guest('hasMonitor', 'f="${TARTBEAT_ROOT:-}/usr/local/bin/vm-monitor.sh"; [ -x "$f" ] && echo "$f"');
+  guest('hasMonitor', 'f="$TARTBEAT_ROOT/usr/local/bin/vm-monitor.sh"; [ -x "$f" ] && echo "$f"');
 
 export const hasCurl = (): GuestCommand => guest('hasCurl', 'command -v curl && curl --version');
 
@@ -131,31 +140,27 @@ export function startMonitor(
     key,
     `${EXPORTS}mkdir -p "$state" && chmod 700 "$state" || exit 1
 IFS= read -r token || exit 1
-[ -f "$state/monitor.pid" ] && kill -TERM -- "-$(cat "$state/monitor.pid")" 2>/dev/null
+[ -f "$state/monitor.pgid" ] && kill -TERM -- "-$(cat "$state/monitor.pgid")" 2>/dev/null
 set -m
 ( printf '%s\\n' "$token" | "$root/usr/local/bin/vm-monitor.sh" "$4" "$2" "$5" - "$6" ) >"$state/monitor.log" 2>&1 &
-echo $! >"$state/monitor.pid"; echo $!`,
-    [httpUrl(key.controllerUrl), id(key.workerId, 'workerId'), whole(key.intervalSeconds, 'intervalSeconds', 1, 3600)],
+echo $! >"$state/monitor.pgid"; echo $!`,
+    [httpUrl(key.controllerUrl), id(key.workerId, 'workerId'), seconds(key.intervalSeconds)],
     Buffer.from(`${key.token}\n`),
   );
 }
 
 /** Exit 0 while the monitor lives. */
 export const monitorAlive = (key: AttemptKey): GuestCommand =>
-  onAttempt(
-    'monitorAlive',
-    key,
-    '[ -f "$state/monitor.pid" ] && kill -0 -- "-$(cat "$state/monitor.pid")" 2>/dev/null',
-  );
+  onAttempt('monitorAlive', key, `${ALIVE}[ -f "$state/monitor.pgid" ] && alive "$(cat "$state/monitor.pgid")"`);
 
 /** Exit 0 when it is gone, however it went; it stops at once on SIGTERM, and is not asked twice. */
 export const stopMonitor = (key: AttemptKey): GuestCommand =>
   onAttempt(
     'stopMonitor',
     key,
-    `[ -f "$state/monitor.pid" ] || exit 0
-pid=$(cat "$state/monitor.pid"); kill -TERM -- "-$pid" 2>/dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 -- "-$pid" 2>/dev/null || exit 0; sleep 0.2; done
+    `${ALIVE}[ -f "$state/monitor.pgid" ] || exit 0
+pid=$(cat "$state/monitor.pgid"); kill -TERM -- "-$pid" 2>/dev/null
+for _ in 1 2 3 4 5 6 7 8 9 10; do alive "$pid" || exit 0; sleep 0.2; done
 kill -KILL -- "-$pid" 2>/dev/null; exit 0`,
   );
 
@@ -214,7 +219,7 @@ mv "$state/build.tmp" "$state/build.sh" && mkdir -p "$root/tmp" && : >"$log" || 
 export CI=1
 set -m
 ( cd "$state/source" && /bin/bash -l "$state/build.sh"; : >"$state/exit.$?" ) >>"$log" 2>&1 </dev/null &
-echo $! >"$state/build.pid"`,
+echo $! >"$state/build.pgid"`,
     [String(input.length)],
     input,
   );
@@ -228,15 +233,15 @@ export const buildStatus = (key: AttemptKey): GuestCommand =>
   onAttempt(
     'buildStatus',
     key,
-    `[ -d "$state/started" ] || exit 0
-alive=0; kill -0 -- "-$(cat "$state/build.pid" 2>/dev/null || echo x)" 2>/dev/null && alive=1
+    `${ALIVE}[ -d "$state/started" ] || exit 0
+up=0; alive "$(cat "$state/build.pgid" 2>/dev/null || echo 0)" && up=1
 code=; for f in "$state"/exit.*; do [ -e "$f" ] && code="\${f##*.}"; done
-echo "alive=$alive"; echo "exit=$code"; echo "size=$(($(wc -c <"$log" 2>/dev/null || echo 0)))"`,
+echo "alive=$up"; echo "exit=$code"; echo "size=$(($(wc -c <"$log" 2>/dev/null || echo 0)))"`,
   );
 
 /** Bytes of the log from `offset` (0 is the first), at most `maxBytes`. */
 export const readLog = (offset: number, maxBytes: number): GuestCommand =>
-  guest('readLog', 'tail -c "+$1" "${TARTBEAT_ROOT:-}/tmp/build.log" | head -c "$2"', [
+  guest('readLog', 'tail -c "+$1" "$TARTBEAT_ROOT/tmp/build.log" | head -c "$2"', [
     whole(offset + 1, 'offset', 1),
     whole(maxBytes, 'maxBytes', 1, 64 * 1024 * 1024),
   ]);
@@ -246,9 +251,10 @@ export const killBuild = (key: AttemptKey): GuestCommand =>
   onAttempt(
     'killBuild',
     key,
-    `[ -f "$state/build.pid" ] || exit 0
-pid=$(cat "$state/build.pid"); kill -TERM -- "-$pid" 2>/dev/null
-i=0; while [ $i -lt 25 ] && kill -0 -- "-$pid" 2>/dev/null; do sleep 0.2; i=$((i+1)); done
+    `[ -f "$state/build.pgid" ] || exit 0
+pid=$(cat "$state/build.pgid"); kill -TERM -- "-$pid" 2>/dev/null
+members() { ps -axo pgid=,stat= | awk -v group="$pid" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
+i=0; while [ $i -lt 25 ] && members; do sleep 0.2; i=$((i+1)); done
 kill -KILL -- "-$pid" 2>/dev/null; exit 0`,
   );
 

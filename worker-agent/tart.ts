@@ -4,6 +4,18 @@
  * Invariant: every call ends, by tart's answer or by its time limit, and its outcome is a value. `tart run` alone outlives its call:
  * it has its own session and writes to files, so that neither the agent's death nor Ctrl-C takes the VM with it.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { z } from 'zod';
+import { normaliseMac } from './guest-commands.ts';
+import { processStartTime } from './process-identity.ts';
+
 export type TartStep = 'version' | 'list' | 'get' | 'ip' | 'clone' | 'set' | 'run' | 'stop' | 'delete';
 
 export type TartFailureKind =
@@ -71,10 +83,297 @@ export interface Tart {
   macAddress(name: string): Promise<TartResult<{ macAddress: string }>>;
 }
 
-export function createTart(_options: {
+/** How long each call may take: a hung tart must not hang the agent. A clone may copy a disk, the others only change files. */
+const LIMIT_MS = {
+  version: 30_000,
+  list: 30_000,
+  get: 30_000,
+  ip: 30_000,
+  clone: 300_000,
+  set: 60_000,
+  run: 30_000,
+  stop: 60_000,
+  delete: 300_000,
+} as const satisfies Record<TartStep, number>;
+
+/** `tart stop` pulls the plug at once; this is for a `tart run` that does not react to it. */
+const STOP_GRACE_SECONDS = 10;
+const KILL_DELAY_MS = 2_000;
+const RUN_POLL_MS = 500;
+const REMOVE_TRIES = 4;
+const REMOVE_PAUSE_MS = 1_000;
+const LOG_TAIL_BYTES = 8_192;
+
+/** Tart's words, as far as they decide anything. The first match counts. */
+const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
+  [/exceeds the system limit/, 'vm_limit'],
+  [/the specified VM .* does not exist/, 'not_found'],
+  [/failed to open lock file/, 'not_found'],
+  [/ is already running!/, 'already_running'],
+  [/^VM .* is running$/m, 'already_running'],
+  [/ is not running/, 'not_running'],
+  [/no IP address found/, 'no_address'],
+];
+
+/** Versions before 2.31 have other keys beside these; State came after Running. */
+const TartList = z.array(
+  z.looseObject({
+    Name: z.string(),
+    Source: z.string(),
+    State: z.enum(['running', 'suspended', 'stopped']).optional(),
+    Running: z.boolean().optional(),
+  }),
+);
+const TartVmConfig = z.looseObject({ macAddress: z.string() });
+
+export interface TartOptions {
   tartPath: string;
+  /** Default: what tart would take, `$TART_HOME` or `~/.tart`. */
   tartHome?: string | undefined;
-  env?: NodeJS.ProcessEnv;
-}): Tart {
-  throw new Error('not yet');
+  /** Added to the agent's own environment. */
+  env?: Record<string, string> | undefined;
+}
+
+export function createTart({ tartPath, tartHome, env = {} }: TartOptions): Tart {
+  const home = tartHome ?? env.TART_HOME ?? process.env.TART_HOME ?? join(homedir(), '.tart');
+  const environment = { ...env, TART_HOME: home };
+  /** `tart run` processes that are our own children: their exit is an event, and their exit code known. */
+  const children = new Map<number, Promise<number | null>>();
+
+  async function call(step: TartStep, args: string[], signal?: AbortSignal, limitMs: number = LIMIT_MS[step]) {
+    const child = execa(tartPath, args, {
+      reject: false,
+      stdin: 'ignore',
+      timeout: limitMs,
+      cancelSignal: signal,
+      forceKillAfterDelay: KILL_DELAY_MS,
+      env: environment,
+      maxBuffer: 16 * 1024 * 1024,
+    });
+    // Killed, tart may leave a child that holds its pipes; the call ends nonetheless.
+    const overdue = new AbortController();
+    const patience = sleep(limitMs + KILL_DELAY_MS * 2, null, { signal: overdue.signal }).catch(() => null);
+    const result = await Promise.race([child, patience]);
+    overdue.abort();
+    if (result === null || result.timedOut)
+      return failure(step, 'timeout', null, `tart ${step} did not end within ${limitMs / 1000} s`);
+    if (result.isCanceled) return failure(step, 'aborted', null, `tart ${step} was given up`);
+    if (result.exitCode === 0) return { ok: true as const, stdout: result.stdout };
+    if (result.exitCode === undefined && result.signal === undefined)
+      return failure(step, 'no_tart', null, `${tartPath} cannot be started (${result.code ?? 'unknown error'})`);
+    return explain(step, result.exitCode ?? null, result.stderr);
+  }
+
+  const tart: Tart = {
+    async version(signal) {
+      const result = await call('version', ['--version'], signal);
+      return result.ok ? { ok: true, version: result.stdout.trim() } : result;
+    },
+
+    async list(signal) {
+      const result = await call('list', ['list', '--format', 'json'], signal);
+      if (!result.ok) return result;
+      const parsed = TartList.safeParse(parseJson(result.stdout));
+      if (!parsed.success)
+        return failure(
+          'list',
+          'garbage',
+          0,
+          `tart list answered something else than a list: ${z.prettifyError(parsed.error)}`,
+        );
+      const vms = parsed.data.map(
+        ({ Name, Source, State, Running }): TartVm => ({
+          name: Name,
+          source: Source.toLowerCase() === 'local' ? 'local' : 'oci',
+          state: State ?? (Running ? 'running' : 'stopped'),
+        }),
+      );
+      return { ok: true, vms };
+    },
+
+    async ip(name, { waitSeconds = 0, signal } = {}) {
+      const wait = waitSeconds > 0 ? ['--wait', String(Math.min(Math.ceil(waitSeconds), 65_535))] : [];
+      const result = await call('ip', ['ip', name, ...wait], signal, LIMIT_MS.ip + waitSeconds * 1000);
+      if (!result.ok) return result;
+      const address = result.stdout.trim();
+      return z.ipv4().safeParse(address).success
+        ? { ok: true, address }
+        : failure(
+            'ip',
+            'garbage',
+            0,
+            `tart ip answered ${JSON.stringify(address.slice(0, 200))}, which is no IPv4 address`,
+          );
+    },
+
+    async clone(source, name, signal) {
+      const listed = await tart.list(signal);
+      if (!listed.ok) return { ...listed, step: 'clone' };
+      if (listed.vms.some((vm) => vm.name === name))
+        return failure('clone', 'already_exists', null, `a VM named ${name} exists already, and tart would replace it`);
+      if (!source.includes('/') && !listed.vms.some((vm) => vm.name === source))
+        return failure('clone', 'not_found', null, `there is no VM named ${source} to clone`);
+      const result = await call('clone', ['clone', source, name], signal);
+      return result.ok ? { ok: true } : result;
+    },
+
+    async set(name, { cpus, memoryMb, display }, signal) {
+      const listed = await tart.list(signal);
+      if (!listed.ok) return { ...listed, step: 'set' };
+      if (listed.vms.some((vm) => vm.name === name && vm.state === 'suspended')) return { ok: true };
+      const hardware = Object.entries({ '--cpu': cpus, '--memory': memoryMb, '--display': display }).flatMap(
+        ([option, value]) => (value === undefined ? [] : [option, String(value)]),
+      );
+      const result = await call('set', ['set', name, '--random-mac', ...hardware], signal);
+      return result.ok ? { ok: true } : result;
+    },
+
+    async startRun(name, { logFile, args = [] }) {
+      mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
+      const log = openSync(logFile, 'a', 0o600);
+      // The guest must reach neither the clipboard nor the loudspeaker of the host.
+      const options = ['--no-graphics', '--no-audio', '--no-clipboard', ...args];
+      // Not execa, which is for commands that end: this one must have nothing to do with us any more.
+      const child = spawn(tartPath, ['run', name, ...options], {
+        detached: true,
+        stdio: ['ignore', log, log],
+        env: { ...process.env, ...environment },
+      });
+      closeSync(log);
+      child.unref();
+      const { pid } = child;
+      if (pid === undefined) {
+        const [{ code }] = (await once(child, 'error')) as [NodeJS.ErrnoException];
+        return failure('run', 'no_tart', null, `${tartPath} cannot be started (${code})`);
+      }
+      const exit = once(child, 'exit').then(([exitCode]) => exitCode as number | null);
+      children.set(pid, exit);
+      exit.finally(() => children.delete(pid));
+      const startTime = await processStartTime(pid);
+      if (startTime === null) return tart.explainRunExit(logFile, await exit);
+      return { ok: true, run: { pid, startTime } };
+    },
+
+    isRunAlive: async ({ pid, startTime }) => (await processStartTime(pid)) === startTime,
+
+    async waitForRunExit(run, signal) {
+      signal?.throwIfAborted();
+      const own = children.get(run.pid);
+      if (own) return { exitCode: await abortable(own, signal) };
+      // Another agent's child, adopted after a restart: nobody tells us, so we look.
+      while (await tart.isRunAlive(run)) await pause(RUN_POLL_MS, signal);
+      return { exitCode: null };
+    },
+
+    async explainRunExit(logFile, exitCode) {
+      const tail = await readTail(logFile);
+      const explained = explain('run', exitCode, tail);
+      const code = exitCode === null ? '' : ` (exit code ${exitCode})`;
+      return { ...explained, message: `tart run ended${code}: ${lastLines(tail, 5) || 'it printed nothing'}` };
+    },
+
+    async remove(name, { run, signal } = {}) {
+      let last: TartFailure | null = null;
+      for (let attempt = 0; attempt < REMOVE_TRIES; attempt++) {
+        if (attempt > 0) await pause(REMOVE_PAUSE_MS, signal).catch(() => {});
+        if (signal?.aborted) return failure('delete', 'aborted', null, `removing ${name} was given up`);
+        const listed = await tart.list(signal);
+        if (listed.ok && !listed.vms.some((vm) => vm.name === name)) {
+          if (run) await killRun(run);
+          return { ok: true };
+        }
+        last = listed.ok ? last : listed;
+        // A stopped VM answers `not_running`; a run that has not yet taken its lock does too, and is killed below.
+        const stopped = await call('stop', ['stop', name, '--timeout', String(STOP_GRACE_SECONDS)], signal);
+        if (!stopped.ok && stopped.kind !== 'not_running' && stopped.kind !== 'not_found') last = stopped;
+        if (run) await killRun(run);
+        const deleted = await call('delete', ['delete', name], signal);
+        if (!deleted.ok && deleted.kind !== 'not_found') last = deleted;
+        const after = await tart.list(signal);
+        if (after.ok && !after.vms.some((vm) => vm.name === name)) return { ok: true };
+        if (!after.ok) last = after;
+      }
+      return last ?? failure('delete', 'failed', null, `tart list still shows ${name} after tart delete`);
+    },
+
+    async macAddress(name) {
+      const path = join(home, 'vms', name, 'config.json');
+      let text: string;
+      try {
+        text = await readFile(path, 'utf8');
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        return failure('get', code === 'ENOENT' ? 'not_found' : 'failed', null, `${path} cannot be read (${code})`);
+      }
+      const parsed = TartVmConfig.safeParse(parseJson(text));
+      const macAddress = parsed.success ? normaliseMac(parsed.data.macAddress) : null;
+      return macAddress ? { ok: true, macAddress } : failure('get', 'garbage', null, `${path} names no MAC address`);
+    },
+  };
+
+  /** Waits a moment for a run that was told to stop, then kills it. Never a later process with the same pid. */
+  async function killRun(run: TartRun): Promise<void> {
+    const deadline = Date.now() + KILL_DELAY_MS;
+    while (await tart.isRunAlive(run)) {
+      if (Date.now() > deadline) {
+        try {
+          process.kill(run.pid, 'SIGKILL');
+        } catch {}
+        return;
+      }
+      await sleep(100);
+    }
+  }
+
+  return tart;
+}
+
+function failure(step: TartStep, kind: TartFailureKind, exitCode: number | null, message: string): TartFailure {
+  return { ok: false, step, kind, exitCode, message };
+}
+
+function explain(step: TartStep, exitCode: number | null, text: string): TartFailure {
+  const kind = MEANINGS.find(([pattern]) => pattern.test(text))?.[1] ?? 'failed';
+  return failure(step, kind, exitCode, `tart ${step}: ${lastLines(text, 3) || `exit code ${exitCode}`}`);
+}
+
+function lastLines(text: string, count: number): string {
+  const lines = text.split('\n').map((line) => line.trim().replace(/^Error: /, ''));
+  return lines
+    .filter((line) => line !== '')
+    .slice(-count)
+    .join('; ')
+    .slice(-1_000);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function readTail(path: string): Promise<string> {
+  try {
+    await using file = await open(path, 'r');
+    const { size } = await file.stat();
+    const start = Math.max(0, size - LOG_TAIL_BYTES);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(LOG_TAIL_BYTES), 0, LOG_TAIL_BYTES, start);
+    return buffer.toString('utf8', 0, bytesRead);
+  } catch {
+    return '';
+  }
+}
+
+const pause = (ms: number, signal?: AbortSignal) => sleep(ms * (0.8 + Math.random() * 0.4), undefined, { signal });
+
+/** The promise's value, or the signal's reason as an error if that comes first. */
+function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }

@@ -4,9 +4,12 @@
  * Invariant: a name is known before anything exists under it, and destroyVm(name) is safe at any moment after that. Nothing here
  * decides what an attempt's end means; failures come back as values that name the verdict.
  */
-import type { AgentConfig } from './config.ts';
-import type { Ssh } from './ssh.ts';
-import type { Tart, TartResult, TartRun } from './tart.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type AgentConfig, baseImageName } from './config.ts';
+import { connectSsh, type Ssh, SshError } from './ssh.ts';
+import type { Tart, TartFailure, TartResult, TartRun } from './tart.ts';
 
 export interface VmKey {
   workerId: string;
@@ -27,13 +30,14 @@ export interface BootProgress {
 export interface BootFailure {
   ok: false;
   verdict: 'vm_start_failed' | 'health_check_failed' | 'vm_exited';
-  /** A boot step for vm_start_failed and vm_exited, the check's id (vm_address, ssh) for health_check_failed. */
+  /** clone, set or run; the check's id (vm_address, ssh) for health_check_failed. */
   step: string;
   message: string;
 }
 
 export interface VmEnd {
   exitCode: number | null;
+  kind: TartFailure['kind'];
   /** From the end of the run's log. */
   message: string;
 }
@@ -54,33 +58,264 @@ export interface Vm extends AsyncDisposable {
   release(): void;
 }
 
+export interface BootLimits {
+  addressMs: number;
+  sshMs: number;
+}
+export const BOOT_LIMITS: BootLimits = { addressMs: 180_000, sshMs: 120_000 };
+
+const TRY_PAUSE_MS = 500;
+const IP_WAIT_SECONDS = 10;
+const CONNECT_TIMEOUT_MS = 5_000;
+/** A key that is refused for so long by a guest that is up will not be accepted later. */
+const AUTH_PATIENCE_MS = 20_000;
+
 export interface VmOptions {
   tart: Tart;
-  config: AgentConfig;
-  /** Where the output of `tart run` goes: `<runDir>/<name>.log`. */
+  config: Pick<AgentConfig, 'vmName' | 'vmUser' | 'vmSshKey' | 'vmSshPort' | 'vmCpus' | 'vmMemoryMb' | 'vmDisplay'>;
+  /** The output of `tart run` goes to `<runDir>/<name>.log`. */
   runDir: string;
+  limits?: Partial<BootLimits>;
 }
 
-export declare function vmNameOf(key: VmKey): string;
-export declare function parseVmName(name: string, workerId: string): VmKey | null;
-/** Rejects only with the signal's reason. The caller destroys the VM, also after a failure. */
-export declare function bootVm(
-  options: VmOptions & {
-    name: string;
-    signal: AbortSignal;
-    onStep?: (progress: BootProgress) => void;
+export interface BootOptions extends VmOptions {
+  name: string;
+  signal: AbortSignal;
+  onStep?: (progress: BootProgress) => void;
+}
+
+export type BootResult = { ok: true; vm: Vm } | BootFailure;
+
+const PREFIX = 'tartbeat-';
+
+export const vmNameOf = ({ workerId, buildId, attempt }: VmKey): string => `${PREFIX}${workerId}-${buildId}-${attempt}`;
+
+/** Null unless the whole name is one that this worker's agent gives. Ids may hold dashes, hence the worker must be known. */
+export function parseVmName(name: string, workerId: string): VmKey | null {
+  const start = `${PREFIX}${workerId}-`;
+  if (!name.startsWith(start)) return null;
+  const match = /^([A-Za-z0-9._-]+)-([1-9]\d{0,6})$/.exec(name.slice(start.length));
+  return match && { workerId, buildId: match[1]!, attempt: Number(match[2]) };
+}
+
+/** Rejects only with the signal's reason. Destroys nothing: the caller does, after a failure too. */
+export async function bootVm(
+  options: BootOptions & {
     /** Called, and awaited, as soon as `tart run` exists: journal it. */
     onRun?: (run: TartRun) => void | Promise<void>;
   },
-): Promise<{ ok: true; vm: Vm } | BootFailure>;
-/** After an agent's restart: the same as bootVm from the address on. */
-export declare function adoptVm(
-  options: VmOptions & { name: string; run: TartRun; signal: AbortSignal; onStep?: (progress: BootProgress) => void },
-): Promise<{ ok: true; vm: Vm } | BootFailure>;
-/** Stops and deletes. ok when `tart list` no longer shows it. */
-export declare function destroyVm(options: {
+): Promise<BootResult> {
+  const { tart, config, name, signal } = options;
+  const hardware = { cpus: config.vmCpus, memoryMb: config.vmMemoryMb, display: config.vmDisplay };
+  const logFile = runLogFile(options);
+
+  const cloned = await report(options, 'clone', () => tart.clone(baseImageName(config), name, signal));
+  if (!cloned.ok) return startFailed(cloned, signal);
+  const set = await report(options, 'set', () => tart.set(name, hardware, signal));
+  if (!set.ok) return startFailed(set, signal);
+  const started = await report(options, 'run', () => tart.startRun(name, { logFile }));
+  if (!started.ok) return startFailed(started, signal);
+  await options.onRun?.(started.run);
+  return reach(options, started.run);
+}
+
+/** After an agent's restart: waits for the address and SSH of a VM that runs already. */
+export function adoptVm(options: BootOptions & { run: TartRun }): Promise<BootResult> {
+  return reach(options, options.run);
+}
+
+/** Stops and deletes. ok when `tart list` no longer shows it, also if it never did. */
+export function destroyVm(options: {
   tart: Tart;
   name: string;
   run?: TartRun | undefined;
   signal?: AbortSignal;
-}): Promise<TartResult>;
+}): Promise<TartResult> {
+  return options.tart.remove(options.name, { run: options.run, signal: options.signal });
+}
+
+const runLogFile = ({ runDir, name }: { runDir: string; name: string }) => join(runDir, `${name}.log`);
+
+async function reach(options: BootOptions, run: TartRun): Promise<BootResult> {
+  const { tart, config, name, signal } = options;
+  const limits = { ...BOOT_LIMITS, ...options.limits };
+  const watch = watchRun(tart, run, runLogFile(options));
+  // Both end every wait below at once: the caller's wish as an exception, the end of the VM as a failure.
+  const either = AbortSignal.any([signal, watch.exited]);
+  const failed = (failure: BootFailure) => {
+    watch.release();
+    signal.throwIfAborted();
+    return watch.end ? exitedEarly(watch.end, failure.step) : failure;
+  };
+
+  try {
+    const found = await report(options, 'address', () => waitForAddress(tart, name, limits.addressMs, either));
+    if (!found.ok) return failed(checkFailed('vm_address', found.message));
+
+    const connecting = { tart, config, name, firstAddress: found.address, timeoutMs: limits.sshMs };
+    const connected = await report(options, 'ssh', () => waitForSsh({ ...connecting, signal: either }));
+    if (!connected.ok) return failed(checkFailed('ssh', connected.message));
+
+    let { ssh, address } = connected;
+    const vm: Vm = {
+      name,
+      run,
+      get address() {
+        return address;
+      },
+      get ssh() {
+        return ssh;
+      },
+      exited: watch.exited,
+      get end() {
+        return watch.end;
+      },
+      async reconnect({ timeoutMs, signal: caller }) {
+        const ended = caller ? AbortSignal.any([caller, watch.exited]) : watch.exited;
+        const { hostFingerprint } = ssh;
+        ssh.close();
+        const again = await waitForSsh({ tart, config, name, timeoutMs, signal: ended, hostFingerprint });
+        if (!again.ok) throw again.error;
+        ({ ssh, address } = again);
+        return ssh;
+      },
+      release() {
+        watch.release();
+        ssh.close();
+      },
+      async [Symbol.asyncDispose]() {
+        vm.release();
+        await destroyVm({ tart, name, run });
+      },
+    };
+    return { ok: true, vm };
+  } catch (error) {
+    watch.release();
+    throw error;
+  }
+}
+
+/** Runs one step and reports its begin and its end. */
+async function report<T extends { ok: true } | { ok: false; message: string }>(
+  { onStep, signal }: BootOptions,
+  step: BootStep,
+  work: () => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const startedAt = performance.now();
+  onStep?.({ step, status: 'started', durationMs: 0, detail: '' });
+  const result = await work();
+  const durationMs = Math.round(performance.now() - startedAt);
+  const detail = result.ok ? ((result as { address?: string }).address ?? '') : result.message;
+  onStep?.({ step, status: result.ok ? 'done' : 'failed', durationMs, detail });
+  return result;
+}
+
+/** Notices the end of `tart run`, even one that the agent did not start itself. */
+function watchRun(tart: Tart, run: TartRun, logFile: string) {
+  const exited = new AbortController();
+  const stopped = new AbortController();
+  const watch = { exited: exited.signal, end: null as VmEnd | null, release: () => stopped.abort() };
+  tart.waitForRunExit(run, stopped.signal).then(
+    async ({ exitCode }) => {
+      const { message, kind } = await tart.explainRunExit(logFile, exitCode);
+      watch.end = { exitCode, message, kind };
+      exited.abort(new Error(message));
+    },
+    () => {}, // released
+  );
+  return watch;
+}
+
+async function waitForAddress(tart: Tart, name: string, timeoutMs: number, signal: AbortSignal) {
+  const deadline = performance.now() + timeoutMs;
+  let last = '';
+  for (;;) {
+    const leftMs = deadline - performance.now();
+    if (leftMs <= 0 || signal.aborted)
+      return { ok: false as const, message: `no address within ${timeoutMs / 1000} s${last && ` (${last})`}` };
+    const waitSeconds = Math.min(IP_WAIT_SECONDS, Math.ceil(leftMs / 1000));
+    const result = await tart.ip(name, { waitSeconds, signal });
+    if (result.ok) return result;
+    last = result.message;
+    if (result.kind === 'no_tart') return result;
+    await pause(signal);
+  }
+}
+
+async function waitForSsh(options: {
+  tart: Tart;
+  config: VmOptions['config'];
+  name: string;
+  /** Asked anew for each further try: the first may be the stale one of an earlier VM. */
+  firstAddress?: string;
+  timeoutMs: number;
+  signal: AbortSignal;
+  hostFingerprint?: string;
+}) {
+  const { tart, config, name, timeoutMs, signal, hostFingerprint } = options;
+  const startedAt = performance.now();
+  const leftMs = () => startedAt + timeoutMs - performance.now();
+  const failed = (error: SshError) => ({ ok: false as const, error, message: error.message });
+
+  let privateKey: string;
+  try {
+    privateKey = await readFile(config.vmSshKey, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return failed(new SshError('auth', `the private key ${config.vmSshKey} cannot be read (${code})`));
+  }
+
+  let address = options.firstAddress;
+  let refusedSince: number | null = null;
+  let last = new SshError('timeout', `no SSH within ${timeoutMs / 1000} s`);
+  while (leftMs() > 0 && !signal.aborted) {
+    if (address === undefined) {
+      const found = await tart.ip(name, { signal });
+      if (found.ok) address = found.address;
+      else last = new SshError('timeout', found.message);
+    }
+    if (address !== undefined)
+      try {
+        const ssh = await connectSsh({
+          host: address,
+          port: config.vmSshPort,
+          user: config.vmUser,
+          privateKey,
+          hostFingerprint,
+          connectTimeoutMs: Math.max(1, Math.min(CONNECT_TIMEOUT_MS, leftMs())),
+          signal,
+        });
+        return { ok: true as const, ssh, address };
+      } catch (error) {
+        if (!(error instanceof SshError)) throw error;
+        last = error;
+        refusedSince = error.kind === 'auth' ? (refusedSince ?? performance.now()) : null;
+        if (refusedSince !== null && performance.now() - refusedSince > AUTH_PATIENCE_MS) break;
+      }
+    address = undefined;
+    await pause(signal);
+  }
+  return failed(signal.aborted && last.kind !== 'aborted' ? new SshError('aborted', last.message) : last);
+}
+
+function startFailed(failure: TartFailure, signal: AbortSignal): BootFailure {
+  signal.throwIfAborted();
+  return { ok: false, verdict: 'vm_start_failed', step: failure.step, message: failure.message };
+}
+
+const checkFailed = (step: string, message: string): BootFailure => ({
+  ok: false,
+  verdict: 'health_check_failed',
+  step,
+  message,
+});
+
+/** Tart itself refusing to start the VM says so with an exit code; a guest that went away leaves 0, a killed run none. */
+function exitedEarly({ exitCode, message }: VmEnd, check: string): BootFailure {
+  const neverRan = check === 'vm_address' && exitCode !== null && exitCode !== 0;
+  return { ok: false, verdict: neverRan ? 'vm_start_failed' : 'vm_exited', step: 'run', message };
+}
+
+const pause = (signal: AbortSignal) =>
+  sleep(TRY_PAUSE_MS * (0.8 + Math.random() * 0.4), undefined, { signal }).catch(() => {});

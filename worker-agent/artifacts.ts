@@ -1,0 +1,201 @@
+/**
+ * Brings the declared artifacts from the VM to the host and from there to the controller.
+ *
+ * Invariant: a name from the VM never becomes a path on the host: files lie there under numbers. A file's hash is taken from the very bytes
+ * that are written, and nothing is listed that has not been stored.
+ */
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import picomatch from 'picomatch';
+import { Parser, type ReadEntry } from 'tar';
+import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, BLOB_MAX_BYTES } from '#contract';
+import type { EmitOfAttempt } from './agent-events.ts';
+import type { ControllerClient } from './controller-client.ts';
+import { failed } from './ending.ts';
+import { expectSuccess, type Guest } from './guest.ts';
+import { type AttemptKey, listFiles, packFiles, parseFileList } from './guest-commands.ts';
+import { untilAnswered } from './retry.ts';
+
+const LIST_MS = 120_000;
+const FETCH_MS = 30 * 60_000;
+const LIST_MAX_BYTES = 64 * 1024 * 1024;
+const TRIES_MAX = 3;
+
+export interface FoundFile {
+  path: string;
+  sizeBytes: number;
+}
+export interface LocalArtifact extends ArtifactReport {
+  path: string;
+}
+
+/** The files that the globs name, and the required globs that name none. A folder's name stands for all files below it. */
+export function matchArtifacts(
+  files: readonly FoundFile[],
+  globs: readonly ArtifactGlob[],
+): { found: FoundFile[]; missing: string[] } {
+  const found = new Map<string, FoundFile>();
+  const missing: string[] = [];
+  for (const { glob, required } of globs) {
+    const matches = picomatch(withoutDot(glob), { dot: true });
+    const matched = files.filter(({ path }) => [...prefixesOf(path)].some((prefix) => matches(prefix)));
+    if (matched.length === 0 && required) missing.push(glob);
+    for (const file of matched) found.set(file.path, file);
+  }
+  return { found: [...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1)), missing };
+}
+
+/** The folders in which a glob can match: its part before the first wildcard. */
+export function rootsOf(globs: readonly ArtifactGlob[]): string[] {
+  const bases = globs.map(({ glob }) => picomatch.scan(withoutDot(glob)).base || '.');
+  return [...new Set(bases)].filter((base) => !base.startsWith('/') && !base.split('/').includes('..'));
+}
+
+const withoutDot = (glob: string) => glob.replace(/^(\.\/+)+/, '').replace(/\/+$/, '');
+
+function* prefixesOf(path: string): Generator<string> {
+  for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) yield path.slice(0, end);
+  yield path;
+}
+
+export interface CollectOptions {
+  guest: Guest;
+  key: AttemptKey;
+  globs: readonly ArtifactGlob[];
+  dir: string;
+  emit: EmitOfAttempt;
+  signal: AbortSignal;
+}
+
+/** Rejects with AttemptOver: transfer_failed, naming the file. */
+export async function fetchArtifacts(
+  options: CollectOptions,
+): Promise<{ artifacts: LocalArtifact[]; missing: string[] }> {
+  const { guest, key, globs, dir, emit } = options;
+  if (globs.length === 0) return { artifacts: [], missing: [] };
+  const { found, missing } = matchArtifacts(await listGuestFiles(options), globs);
+  assertBounds(found);
+  await rm(dir, { recursive: true, force: true });
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  if (found.length === 0) return { artifacts: [], missing };
+  const artifacts = await guest.attempt(async (ssh, signal) => {
+    const packing = await ssh.open(packFiles({ ...key, paths: found.map(({ path }) => path) }), {
+      timeoutMs: FETCH_MS,
+      signal,
+    });
+    packing.done.catch(() => {}); // awaited below, once its output has been read
+    const unpacked = await unpackTo(dir, found, packing.stdout);
+    await packing.done;
+    return unpacked;
+  });
+  for (const { path } of found)
+    if (!artifacts.some(({ name }) => name === path))
+      throw failed('transfer_failed', 'artifact_fetch', `${path} could not be read in the VM`);
+  for (const { name, size, sha256 } of artifacts)
+    emit({ type: 'artifact', status: 'found', name, sizeBytes: size, sha256 });
+  return { artifacts, missing };
+}
+
+async function listGuestFiles({ guest, key, globs }: CollectOptions): Promise<FoundFile[]> {
+  const roots = rootsOf(globs);
+  if (roots.length === 0) return [];
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    const listing = guest.exec(listFiles({ ...key, roots }), { timeoutMs: LIST_MS, maxOutputBytes: LIST_MAX_BYTES });
+    const files = parseFileList((await expectSuccess('artifact_list', listing)).stdout);
+    if (files) return files;
+  }
+  throw failed('transfer_failed', 'artifact_list', 'the files of the build kept changing while they were listed');
+}
+
+function assertBounds(found: readonly FoundFile[]): void {
+  if (found.length > ARTIFACTS_MAX)
+    throw failed(
+      'transfer_failed',
+      'artifacts',
+      `${found.length} files match; at most ${ARTIFACTS_MAX} are taken: pack them into one archive`,
+    );
+  for (const { path, sizeBytes } of found) {
+    if (!ArtifactName.safeParse(path).success)
+      throw failed(
+        'transfer_failed',
+        'artifacts',
+        `${JSON.stringify(path)} cannot be the name of an artifact: rename it`,
+      );
+    if (sizeBytes > BLOB_MAX_BYTES)
+      throw failed(
+        'transfer_failed',
+        'artifacts',
+        `${path} has ${sizeBytes} bytes; the limit is ${BLOB_MAX_BYTES} (${BLOB_MAX_BYTES / 1024 ** 2} MiB)`,
+      );
+  }
+}
+
+async function unpackTo(dir: string, wanted: readonly FoundFile[], archive: Readable): Promise<LocalArtifact[]> {
+  const places = new Map(wanted.map(({ path }, index) => [path, join(dir, String(index))]));
+  const writes: Promise<LocalArtifact>[] = [];
+  const parser = new Parser({
+    strict: true,
+    onReadEntry: (entry) => {
+      const name = entry.path.replace(/^\.\//, '');
+      const path = places.get(name);
+      if (!path || entry.type === 'Directory') return void entry.resume();
+      places.delete(name); // once each
+      const write = writeEntry(entry, name, path);
+      write.catch(() => {});
+      writes.push(write);
+    },
+  });
+  const end = Promise.withResolvers<void>();
+  end.promise.catch(() => {});
+  parser.on('error', end.reject).on('end', end.resolve);
+  for await (const chunk of archive as AsyncIterable<Buffer>)
+    if (!parser.write(chunk)) await Promise.race([once(parser, 'drain'), end.promise]);
+  parser.end();
+  await end.promise;
+  return await Promise.all(writes);
+}
+
+async function writeEntry(entry: ReadEntry, name: string, path: string): Promise<LocalArtifact> {
+  const hash = createHash('sha256');
+  let size = 0;
+  const meter = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      size += chunk.length;
+      done(
+        size > BLOB_MAX_BYTES ? new Error(`${name} has grown past the limit of ${BLOB_MAX_BYTES} bytes`) : null,
+        chunk,
+      );
+    },
+  });
+  await pipeline(Readable.from(entry), meter, createWriteStream(path, { mode: 0o600 }));
+  return { name, sha256: hash.digest('hex'), size, path };
+}
+
+export interface UploadOptions {
+  /** With the worker's key: blobs belong to no attempt. */
+  client: ControllerClient;
+  emit: EmitOfAttempt;
+  giveUpAfterMs: number;
+  signal: AbortSignal;
+}
+
+/** Stores each; a repetition is harmless. Rejects with AttemptOver: transfer_failed, step artifact_upload. */
+export async function uploadArtifacts(
+  artifacts: readonly LocalArtifact[],
+  options: UploadOptions,
+): Promise<ArtifactReport[]> {
+  const { client, emit, giveUpAfterMs, signal } = options;
+  for (const { name, sha256, size, path } of artifacts) {
+    const put = () => client.putBlob({ sha256, path, sizeBytes: size }, signal);
+    const answer = await untilAnswered(put, { signal, giveUpAfterMs });
+    if (!answer.ok) throw failed('transfer_failed', 'artifact_upload', `${name}: ${answer.message}`);
+    emit({ type: 'artifact', status: 'stored', name, sizeBytes: size, sha256 });
+  }
+  return artifacts.map(({ name, sha256, size }) => ({ name, sha256, size }));
+}

@@ -1,0 +1,38 @@
+/**
+ * How an attempt ends, as data. AttemptOver carries an Ending out of whatever the attempt was doing: thrown by the step that failed, or
+ * the reason of the attempt's signal.
+ *
+ * Invariant: an attempt has one ending, the first.
+ */
+import type { AgentVerdict, ArtifactReport } from '#contract';
+
+export type Ending =
+  | { kind: 'succeeded'; artifacts: ArtifactReport[] }
+  | {
+      kind: 'failed';
+      verdict: AgentVerdict;
+      step?: string | undefined;
+      message: string;
+      exitCode?: number | undefined;
+      artifacts?: ArtifactReport[];
+    }
+  /** The controller has ended it: nothing to report but evidence. */
+  | { kind: 'stopped'; message: string };
+
+export class AttemptOver extends Error {
+  override name = 'AttemptOver';
+  ending: Ending;
+  constructor(ending: Ending) {
+    super(ending.kind === 'succeeded' ? 'succeeded' : ending.message);
+    this.ending = ending;
+  }
+}
+
+export const failed = (verdict: AgentVerdict, step: string | undefined, message: string, exitCode?: number) =>
+  new AttemptOver({ kind: 'failed', verdict, step, message, exitCode });
+
+/** These are the host's or the VM's fault, or need explaining; a source that cannot be unpacked explains itself. */
+export function needsEvidence(ending: Ending): boolean {
+  if (ending.kind === 'stopped') return true;
+  return ending.kind === 'failed' && ending.verdict !== 'source_invalid' && ending.verdict !== 'artifact_missing';
+}

@@ -1,0 +1,50 @@
+/**
+ * Every limit of the agent that is not the build's own, each with its reason. Those that a build's timeouts bound are computed here too, so
+ * that a build with short timeouts is watched by short clocks.
+ */
+import { AFTERMATH_MS, type Assignment, type Timeouts } from '#contract';
+
+export const AGENT_LIMITS = {
+  /** With nobody else to run the build, an outage of the controller is forgiven for this long. */
+  outageMs: 30 * 60_000,
+  /** After the worker's own deadline: a build requeued then is claimable 75 s after the verdict, and this VM must be gone by that time. */
+  partitionGraceMs: 60_000,
+  /** SSH gone for this long while the VM beats ends the attempt. */
+  sshDeadMs: 120_000,
+  /** All probes together, before the VM is destroyed. */
+  evidenceMs: 15_000,
+  /** How long the log of an ended attempt may still arrive. */
+  aftermathMs: AFTERMATH_MS,
+  /** A result that nobody accepts or refuses is given up at last; far past the life of its token. */
+  resultKeepMs: 24 * 3_600_000,
+  /** After the second signal: to say so, and to take the VM down. */
+  stopMs: 30_000,
+  monitorRestartsMax: 3,
+  /** A refused or failed beat is repeated no later than this. */
+  beatRepeatMs: 5_000,
+  requestMs: 10_000,
+  /** A transfer is given up when nothing has moved for this long, however large it is. */
+  transferStallMs: 60_000,
+} as const;
+export type AgentLimits = { [name in keyof typeof AGENT_LIMITS]: number };
+
+/** How long this attempt may go on without an accepted beat. */
+export function contactLimitMs(
+  { anotherAttemptPossible, timeouts }: Pick<Assignment, 'anotherAttemptPossible' | 'timeouts'>,
+  limits: AgentLimits,
+): number {
+  // With workerTimeout off no other attempt is made for our silence.
+  if (!anotherAttemptPossible || timeouts.workerTimeoutMs === null) return limits.outageMs;
+  return timeouts.workerTimeoutMs + limits.partitionGraceMs;
+}
+
+export const sshDeadLimitMs = (timeouts: Timeouts, limits: AgentLimits): number =>
+  Math.min(limits.sshDeadMs, timeouts.heartbeatTimeoutMs ?? limits.sshDeadMs);
+
+/** How often the VM is probed: several times before its silence becomes a verdict. */
+export const probeIntervalMs = (timeouts: Timeouts): number =>
+  Math.min(15_000, Math.max(500, (timeouts.heartbeatTimeoutMs ?? 120_000) / 8));
+
+/** A beat must not wait for a hung request until its own deadline has passed. */
+export const beatRequestMs = (timeouts: Timeouts, limits: AgentLimits): number =>
+  Math.min(limits.requestMs, Math.max(1_000, (timeouts.workerTimeoutMs ?? 120_000) / 8));

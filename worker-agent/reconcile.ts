@@ -1,0 +1,125 @@
+/**
+ * What a starting agent does about each attempt that it, its Mac or the controller still knows: a table, no I/O.
+ *
+ * Invariant: a VM of ours ends up adopted or destroyed, never left; a finished result is always delivered; an attempt that cannot go on is
+ * always reported. VMs whose names are not of this worker's pattern never get here.
+ */
+
+/** `unreachable`: no answer. `refused`: an answer, but not to this key; as long as that may be a mistake it ends nothing. */
+export const CONTROLLER_SAYS = ['current', 'ended', 'refused', 'unreachable'] as const;
+export type ControllerSays = (typeof CONTROLLER_SAYS)[number];
+
+/**
+ * finished  a result is on disk              running  journalled, and its VM runs
+ * unbooted  journalled, its VM never booted  stopped  journalled, its VM is there but does not run
+ * gone      journalled, its VM has vanished  orphan   a VM without a journal
+ * claiming  an answer to our claim was lost  nothing  neither VM nor journal
+ */
+export const HERE = ['finished', 'unbooted', 'running', 'stopped', 'gone', 'orphan', 'claiming', 'nothing'] as const;
+export type Here = (typeof HERE)[number];
+
+/**
+ * begin    boot a new VM for it                adopt    go on where the journal stands
+ * deliver  report the result, destroy the VM   lost     report worker_restarted, destroy what is left
+ * discard  destroy what is left, say nothing   claim    the next claim, with the same id, brings it
+ * none     nothing to do
+ */
+export type Action = 'begin' | 'adopt' | 'deliver' | 'lost' | 'discard' | 'claim' | 'none';
+
+export const RECONCILE: Record<ControllerSays, Record<Here, Action>> = {
+  current: {
+    finished: 'deliver',
+    unbooted: 'begin',
+    running: 'adopt',
+    stopped: 'lost',
+    gone: 'lost',
+    orphan: 'lost',
+    claiming: 'claim',
+    nothing: 'lost',
+  },
+  ended: {
+    // It may have been ended by this very report, whose answer was lost.
+    finished: 'deliver',
+    unbooted: 'discard',
+    running: 'discard',
+    stopped: 'discard',
+    gone: 'discard',
+    orphan: 'discard',
+    claiming: 'none',
+    nothing: 'none',
+  },
+  // Adopted attempts go on beating: the first answer says whether they still count.
+  refused: {
+    finished: 'deliver',
+    unbooted: 'begin',
+    running: 'adopt',
+    stopped: 'lost',
+    gone: 'lost',
+    orphan: 'discard',
+    claiming: 'none',
+    nothing: 'none',
+  },
+  unreachable: {
+    finished: 'deliver',
+    unbooted: 'begin',
+    running: 'adopt',
+    stopped: 'lost',
+    gone: 'lost',
+    orphan: 'discard',
+    claiming: 'none',
+    nothing: 'none',
+  },
+};
+
+export interface KnownAttempt {
+  buildId: string;
+  attempt: number;
+}
+export interface JournalFacts extends KnownAttempt {
+  vmName: string;
+  finished: boolean;
+  booted: boolean;
+}
+export interface VmFacts extends KnownAttempt {
+  vmName: string;
+  running: boolean;
+}
+export interface Facts {
+  journals: readonly JournalFacts[];
+  /** VMs of this worker's pattern, and no others. */
+  vms: readonly VmFacts[];
+  controller:
+    | { says: 'refused' | 'unreachable' }
+    | { says: 'known'; attempts: readonly (KnownAttempt & { claimId: string })[] };
+  unansweredClaimId: string | null;
+}
+export interface Decision extends KnownAttempt {
+  says: ControllerSays;
+  here: Here;
+  action: Action;
+}
+
+const keyOf = ({ buildId, attempt }: KnownAttempt) => `${buildId}-${attempt}`;
+
+/** One decision for each attempt that anybody knows of. */
+export function reconcile({ journals, vms, controller, unansweredClaimId }: Facts): Decision[] {
+  const active = controller.says === 'known' ? controller.attempts : [];
+  const known = new Map<string, KnownAttempt>([...journals, ...vms, ...active].map((one) => [keyOf(one), one]));
+  return [...known].map(([key, { buildId, attempt }]) => {
+    const sameAs = (one: KnownAttempt) => keyOf(one) === key;
+    const current = active.find(sameAs);
+    const claiming = current !== undefined && current.claimId === unansweredClaimId;
+    const here = whatIsHere(journals.find(sameAs), vms.find(sameAs), claiming);
+    const says = controller.says === 'known' ? (current ? 'current' : 'ended') : controller.says;
+    return { buildId, attempt, says, here, action: RECONCILE[says][here] };
+  });
+}
+
+function whatIsHere(journal: JournalFacts | undefined, vm: VmFacts | undefined, claiming: boolean): Here {
+  if (journal?.finished) return 'finished';
+  if (journal && !journal.booted) return 'unbooted';
+  if (journal) return vm ? (vm.running ? 'running' : 'stopped') : 'gone';
+  // A VM is made only after its assignment is on disk, so that a lost claim has none.
+  if (vm) return 'orphan';
+  return claiming ? 'claiming' : 'nothing';
+}

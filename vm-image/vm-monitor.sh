@@ -70,7 +70,7 @@ at_most() { if [ "$1" -lt "$2" ]; then echo "$1"; else echo "$2"; fi; }
 controller=$1
 while [ "$controller" != "${controller%/}" ]; do controller=${controller%/}; done
 case $controller in
-  *[!A-Za-z0-9:/._~%+=,\[\]-]*) usage 'CONTROLLER must be a plain address such as https://builds.example.com' ;;
+  *[!][A-Za-z0-9:/._~%+=,-]*) usage 'CONTROLLER must be a plain address such as https://builds.example.com' ;;
   http://?* | https://?*) ;;
   *) usage 'CONTROLLER must begin with http:// or https://' ;;
 esac
@@ -125,10 +125,9 @@ progress_file=$state/progress
 pid_file=$state/monitor.pid
 # Answers pass through a FIFO and not through a file: a full disk must not silence the monitor.
 pipe=$state/monitor.$$.pipe
-make_pipe() { [ -p "$pipe" ] || { mkdir -p "$state" && rm -f "$pipe" && mkfifo "$pipe"; }; }
-make_pipe || die 73 "cannot use the folder $state: set TARTBEAT_STATE to one that can be written"
-# A monitor started by hand begins at 0 %, whatever an earlier one left in the shared folder.
-[ -n "${TARTBEAT_STATE:-}" ] || rm -f "$progress_file"
+prepare_state() {
+  [ -p "$pipe" ] || { mkdir -p "$state" && rm -f "$pipe" && mkfifo "$pipe" && printf '%s\n' $$ >"$pid_file"; }
+}
 
 # --- stopping ----------------------------------------------------------------------------------------------------
 
@@ -143,7 +142,10 @@ poked=
 # curl and sleep have nothing to clean up, and SIGKILL cannot be missed by a child that has only just been forked.
 # The braces hide the notice with which bash 3.2 reports a killed child.
 reap() {
-  [ $# -eq 0 ] || { kill -9 "$@" && wait "$@"; } 2>/dev/null
+  [ $# -eq 0 ] || {
+    kill -9 "$@"
+    wait "$@"
+  } 2>/dev/null
 }
 
 finish() { # CODE
@@ -186,6 +188,7 @@ elapsed_ms=0
 progress=0
 origin='time'
 phase=
+written=
 
 # Sets progress, origin and phase. The figure is the one that send_heartbeat wrote ("30 Archiving"), otherwise an
 # estimate: 95 % * t / (t + 180 s), which is 0, 5, 9, 13 … every 10 s, half-way after three minutes and never 95.
@@ -205,7 +208,7 @@ look_at_progress() {
   if [ -n "$figure" ]; then
     phase=${note#"$figure"}
     phase=${phase# }
-  elif [ -z "${written:-}" ]; then
+  elif [ -z "$written" ]; then
     figure=$((95 * elapsed_ms / (elapsed_ms + 180000))) from='time'
   fi
   [ "${figure:-0}" -le 99 ] || figure=99
@@ -288,7 +291,7 @@ send_beat() {
   look_at_progress
   body=$(beat_body)
   # A build that tidies its home may have taken the pipe away.
-  make_pipe
+  prepare_state
   launching=yes
   sleep "$interval_s" &
   beat_timer=$!
@@ -323,9 +326,13 @@ rest_after_beat() {
   await "$retry_timer"
   retry_timer=
   [ -n "$poked" ] || wait "$beat_timer" 2>/dev/null
-  if [ -n "$poked" ]; then reap "$beat_timer"; fi
+  if [ -n "$poked" ]; then
+    reap "$beat_timer"
+    elapsed_ms=$((elapsed_ms + retry_ms))
+  else
+    elapsed_ms=$((elapsed_ms + interval_ms))
+  fi
   beat_timer=
-  elapsed_ms=$((elapsed_ms + interval_ms))
 }
 
 rest_before_repeat() {
@@ -338,7 +345,9 @@ rest_before_repeat() {
 
 # --- the loop ----------------------------------------------------------------------------------------------------
 
-printf '%s\n' $$ >"$pid_file" || die 73 "cannot write $pid_file"
+prepare_state || die 73 "cannot write into $state: set TARTBEAT_STATE to a folder that can be written"
+# A monitor started by hand begins at 0 %, whatever an earlier one left in the shared folder.
+[ -n "${TARTBEAT_STATE:-}" ] || rm -f "$progress_file"
 say "Starting for build $build"
 say "Sending heartbeats every ${interval}s to $controller"
 

@@ -10,7 +10,14 @@ export default defineConfig({
           cloudflareTest(async () => ({
             main: './test/worker.ts',
             wrangler: { configPath: './wrangler.toml' },
-            miniflare: { bindings: { TEST_MIGRATIONS: await readD1Migrations('./migrations') } },
+            miniflare: {
+              bindings: {
+                TEST_MIGRATIONS: await readD1Migrations('./migrations'),
+                ADMIN_KEY: 'tb_admin_of-the-tests-0123456789abcdef',
+                TOKEN_KEYS: 'new:of-the-tests-new-0123456789abcdef,old:of-the-tests-old-0123456789abcdef',
+                INPUTS_KEY: 'of-the-tests-inputs-0123456789abcdef',
+              },
+            },
           })),
         ],
         test: { name: 'controller', include: ['test/controller/**/*.test.ts'] },

@@ -12,6 +12,7 @@ import { drizzle } from 'drizzle-orm/d1';
 import { randomText, sha256, sha256Hex, toBytes } from './bytes.ts';
 import type { KeyView } from './contract.ts';
 import { type Refusal, refusal } from './errors.ts';
+import { newId } from './ids.ts';
 import { keys } from './schema.ts';
 
 export type Scope = KeyView['scope'];
@@ -55,7 +56,7 @@ export async function newKey({ name, scope, workerId, expiresAt }: KeySpec, now:
   return {
     secret,
     row: {
-      id: `key_${randomText(9)}`,
+      id: newId('key', now),
       hash: await sha256Hex(secret),
       name,
       scope,

@@ -1,0 +1,101 @@
+/**
+ * A log as server-sent events, for a reader that wants each line as it comes.
+ *
+ *   id: 1:4096                                     attempt, and the offset after these bytes: what Last-Event-ID resumes at
+ *   data: {"attempt":1,"offset":4000,"bytes":96,"text":"…"}
+ *
+ *   event: end                                     the attempt has ended and all of its log was sent
+ *   data: {"attempt":1,"offset":4096,"complete":true}
+ *
+ * `text` is the bytes as UTF-8, never cut within a character, with U+FFFD for what is not UTF-8; whoever needs the exact bytes
+ * reads them without following. A stream that closes without `end` has reached its own bound: connect again.
+ */
+import { type OpenLog, openLog, readLog } from './logs.ts';
+
+const POLL_MS = 400;
+/** How often D1 is asked whether the attempt has ended, and whether there is one at all: each n-th quiet poll. */
+const REOPEN_EVERY_POLLS = 4;
+const FOLLOW_MAX_MS = 10 * 60_000;
+/** A Worker may make 1,000 calls a request on the free plan: with what it asks besides, this stays below. */
+const POLLS_MAX = 700;
+const EVENT_MAX_BYTES = 256 * 1024;
+/** Some proxies close a connection that is silent for half a minute. */
+const COMMENT_EVERY_POLLS = 25;
+/** For how long after the end of an attempt its last bytes are waited for. */
+const LAST_BYTES_MS = 10_000;
+
+export function followLog(env: Env, opened: OpenLog, from: number): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
+  const startedAt = Date.now();
+  const follower = crypto.randomUUID();
+  let log = opened;
+  let offset = from;
+  let quietPolls = 0;
+  let polls = 0;
+
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      // At once, so that the reader sees the connection stand; `retry` is how soon it comes back.
+      controller.enqueue(encoder.encode('retry: 1000\n\n'));
+    },
+    /** One event, or the end, for each call; the stream's own back-pressure holds a slow reader's polls. */
+    async pull(controller) {
+      while (polls++ < POLLS_MAX && Date.now() - startedAt < FOLLOW_MAX_MS) {
+        const { bytes, length } = await readLog(env, log, offset, EVENT_MAX_BYTES, follower);
+        const atEnd = offset + bytes.byteLength >= length;
+        const over = atEnd && isOver(log, length, Date.now());
+        const whole = over ? bytes : bytes.subarray(0, wholeCharacters(bytes));
+        if (whole.byteLength > 0) {
+          quietPolls = 0;
+          const data = {
+            attempt: log.attempt,
+            offset,
+            bytes: whole.byteLength,
+            text: new TextDecoder('utf-8', { ignoreBOM: true }).decode(whole),
+          };
+          offset += whole.byteLength;
+          return controller.enqueue(encoder.encode(`id: ${log.attempt}:${offset}\ndata: ${JSON.stringify(data)}\n\n`));
+        }
+        if (over) {
+          const complete = log.sealed ? log.complete : offset === log.totalLength;
+          const data = { attempt: log.attempt, offset, complete };
+          controller.enqueue(encoder.encode(`event: end\ndata: ${JSON.stringify(data)}\n\n`));
+          return controller.close();
+        }
+        if (quietPolls++ % REOPEN_EVERY_POLLS === REOPEN_EVERY_POLLS - 1) {
+          const again = await openLog(env, log.buildId, log.attempt === 0 ? undefined : log.attempt, follower);
+          if (!again.ok) return controller.close();
+          log = again;
+          // What was just learnt may say that all is there: look again before waiting.
+          if (isOver(log, log.length, Date.now())) continue;
+        }
+        await scheduler.wait(POLL_MS);
+        if (quietPolls % COMMENT_EVERY_POLLS === 0) return controller.enqueue(encoder.encode(': still here\n\n'));
+      }
+      controller.close();
+    },
+    cancel() {
+      polls = POLLS_MAX;
+    },
+  });
+}
+
+/** Whether a log of this length will not grow any more, as far as anyone knows. */
+function isOver(log: OpenLog, length: number, now: number): boolean {
+  if (log.sealed) return true;
+  if (log.endedAt === null) return false;
+  return (log.totalLength !== null && length >= log.totalLength) || now >= log.endedAt + LAST_BYTES_MS;
+}
+
+/** How many of the bytes end with a whole character: all but the start of one that goes on after them. */
+export function wholeCharacters(bytes: Uint8Array): number {
+  const longest = Math.min(3, bytes.byteLength);
+  for (let back = 1; back <= longest; back++) {
+    const byte = bytes[bytes.byteLength - back]!;
+    if ((byte & 0xc0) === 0x80) continue;
+    const needs = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return needs > back ? bytes.byteLength - back : bytes.byteLength;
+  }
+  return bytes.byteLength;
+}

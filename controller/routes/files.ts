@@ -1,0 +1,55 @@
+/** What an attempt takes (source, inputs) and what a build leaves (artifacts). */
+import { Hono } from 'hono';
+import { z } from 'zod';
+import { findArtifact, listArtifacts } from '../artifacts.ts';
+import { attemptStanding, refuseUnlessCurrent } from '../attempt-standing.ts';
+import { type AttemptCaller, requireAttempt, requireScope } from '../auth.ts';
+import { ArtifactName, type Inputs } from '../contract.ts';
+import { attachment, contentType, sendBlob } from '../downloads.ts';
+import { answerRefusal, type Refusal, refusal } from '../errors.ts';
+import { openInputs } from '../inputs.ts';
+import type { builds } from '../schema.ts';
+import { AttemptNumber, Id, IdParam, valid } from '../validate.ts';
+
+const AttemptQuery = z.object({ attempt: AttemptNumber.optional() });
+
+export const fileRoutes = new Hono<{ Bindings: Env }>()
+  .get('/api/builds/:id/source', requireAttempt('run'), valid('param', IdParam), async (c) => {
+    const current = await currentBuild(c.env, c.var.caller);
+    if ('ok' in current) return answerRefusal(c, current);
+    const sent = await sendBlob(c.env, c.req.raw, current.sourceSha256, { 'Content-Type': 'application/octet-stream' });
+    return sent instanceof Response ? sent : answerRefusal(c, sent);
+  })
+  .get('/api/builds/:id/inputs', requireAttempt('run'), valid('param', IdParam), async (c) => {
+    const current = await currentBuild(c.env, c.var.caller);
+    if ('ok' in current) return answerRefusal(c, current);
+    const inputs: Inputs = current.inputs === null ? { env: {} } : await openInputs(c.env, current.id, current.inputs);
+    c.header('Cache-Control', 'no-store');
+    return c.json(inputs);
+  })
+  .get('/api/builds/:id/artifacts', requireScope('submit'), valid('param', IdParam), async (c) => {
+    const { id } = c.req.valid('param');
+    const found = await listArtifacts(c.env, id);
+    return found ? c.json({ artifacts: found }) : answerRefusal(c, refusal('not_found', 'there is no such build'));
+  })
+  /** The newest attempt's that has one of this name, unless told. */
+  .get(
+    '/api/builds/:id/artifacts/:name{.+}',
+    requireScope('submit'),
+    valid('param', z.object({ id: Id, name: ArtifactName })),
+    valid('query', AttemptQuery),
+    async (c) => {
+      const { id, name } = c.req.valid('param');
+      const artifact = await findArtifact(c.env, id, name, c.req.valid('query').attempt);
+      if (!artifact) return answerRefusal(c, refusal('not_found', 'the build has no artifact of this name'));
+      const headers = { 'Content-Type': contentType(name), 'Content-Disposition': attachment(name) };
+      const sent = await sendBlob(c.env, c.req.raw, artifact.sha256, headers);
+      return sent instanceof Response ? sent : answerRefusal(c, sent);
+    },
+  );
+
+async function currentBuild(env: Env, caller: AttemptCaller): Promise<typeof builds.$inferSelect | Refusal> {
+  if (caller.kind === 'worker') return refusal('forbidden', 'this needs a token of the attempt');
+  const standing = await attemptStanding(env, caller.buildId, caller.attempt);
+  return refuseUnlessCurrent(standing) ?? standing.build ?? refusal('not_found', 'there is no such build');
+}

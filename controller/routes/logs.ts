@@ -1,0 +1,106 @@
+/** Logs: written by the attempt, read and followed by people. */
+import { Hono } from 'hono';
+import { z } from 'zod';
+import { requireAttempt, requireScope } from '../auth.ts';
+import { LOG_APPEND_MAX_BYTES, LOG_COMPLETE_HEADER, LOG_LENGTH_HEADER, type LogAppended } from '../contract.ts';
+import { answerRefusal, refusal } from '../errors.ts';
+import { followLog } from '../log-follow.ts';
+import { appendLog, openLog, streamLog, tailOffset } from '../logs.ts';
+import { AttemptNumber, IdParam, valid, wholeNumber } from '../validate.ts';
+
+const Offset = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+const TAIL_LINES_MAX = 10_000;
+
+const AppendQuery = z.object({ attempt: AttemptNumber, offset: Offset });
+const ReadQuery = z
+  .object({
+    attempt: AttemptNumber.optional(),
+    offset: Offset.optional(),
+    limit: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
+    /** The last lines instead of an offset. */
+    tail: wholeNumber(0, TAIL_LINES_MAX).optional(),
+    follow: z.enum(['0', '1']).optional(),
+  })
+  .refine(({ offset, tail }) => offset === undefined || tail === undefined, {
+    path: ['tail'],
+    message: 'give either offset or tail',
+  });
+
+export const logRoutes = new Hono<{ Bindings: Env }>()
+  .put(
+    '/api/builds/:id/logs',
+    requireAttempt('run', 'worker'),
+    valid('param', IdParam),
+    valid('query', AppendQuery),
+    async (c) => {
+      const bytes = await readBody(c.req.raw, LOG_APPEND_MAX_BYTES);
+      if (!bytes)
+        return answerRefusal(c, refusal('too_large', `one append holds at most ${LOG_APPEND_MAX_BYTES} bytes`));
+      const where = { buildId: c.req.valid('param').id, ...c.req.valid('query') };
+      const appended = await appendLog(c.env, c.var.caller, where, bytes, Date.now());
+      if (!appended.ok) return answerRefusal(c, appended);
+      return c.json({ length: appended.length, followers: appended.followers } satisfies LogAppended);
+    },
+  )
+  /**
+   * The bytes as they are. With `follow=1` or `Accept: text/event-stream` a stream of events (log-follow.ts), which
+   * `Last-Event-ID` resumes.
+   */
+  .get(
+    '/api/builds/:id/logs',
+    requireScope('submit'),
+    valid('param', IdParam),
+    valid('query', ReadQuery),
+    async (c) => {
+      const { id } = c.req.valid('param');
+      const { attempt, offset, limit, tail, follow } = c.req.valid('query');
+      const follows = follow === '1' || (follow === undefined && accepts(c.req.header('Accept'), 'text/event-stream'));
+      const resumed = follows ? parseEventId(c.req.header('Last-Event-ID')) : null;
+      const log = await openLog(c.env, id, resumed?.attempt ?? attempt);
+      if (!log.ok) return answerRefusal(c, log);
+
+      const from = resumed?.offset ?? offset ?? (tail === undefined ? 0 : await tailOffset(c.env, log, tail));
+      if (from > log.length)
+        return answerRefusal(c, {
+          ...refusal('wrong_offset', `offset: the log of attempt ${log.attempt} has ${log.length} bytes`),
+          expectedOffset: log.length,
+        });
+      const headers = {
+        'Cache-Control': 'no-store',
+        'X-Content-Type-Options': 'nosniff',
+        [LOG_LENGTH_HEADER]: String(log.length),
+        [LOG_COMPLETE_HEADER]: String(log.complete),
+      };
+      if (follows)
+        return c.body(followLog(c.env, log, from), 200, {
+          ...headers,
+          'Content-Type': 'text/event-stream; charset=utf-8',
+        });
+
+      const to = Math.min(log.length, from + (limit ?? log.length));
+      const body = streamLog(c.env, log, from, to).pipeThrough(new FixedLengthStream(to - from));
+      return c.body(body, 200, { ...headers, 'Content-Type': 'text/plain; charset=utf-8' });
+    },
+  );
+
+const accepts = (header: string | undefined, type: string) =>
+  (header ?? '').split(',').some((part) => part.split(';')[0]!.trim().toLowerCase() === type);
+
+/** `ATTEMPT:OFFSET`, as the events carry it. */
+function parseEventId(id: string | undefined): { attempt: number; offset: number } | null {
+  const [, attempt, offset] = /^(\d{1,4}):(\d{1,15})$/.exec(id ?? '') ?? [];
+  return attempt === undefined || attempt === '0' ? null : { attempt: Number(attempt), offset: Number(offset) };
+}
+
+/** Null if there is more than `maxBytes`, whatever its headers say. */
+async function readBody(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
+  if (Number(request.headers.get('Content-Length') ?? 0) > maxBytes) return null;
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for await (const part of request.body ?? []) {
+    size += part.byteLength;
+    if (size > maxBytes) return null;
+    parts.push(new Uint8Array(part));
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}

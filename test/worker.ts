@@ -1,0 +1,12 @@
+/** The controller as tests run it: the deployed one, with limits small enough for deadlines to pass while one watches. */
+
+import { TIMEOUT_MINIMA } from '../controller/contract.ts';
+import { createController } from '../controller/index.ts';
+
+export { BuildDeadline, BuildLog } from '../controller/index.ts';
+
+export default createController({
+  timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,
+  workerTimeoutMs: 2_000,
+  pollMs: 100,
+});

@@ -22,11 +22,8 @@ const name = z
     'use letters, digits, dots, dashes and underscores; begin with a letter or digit',
   );
 const httpUrl = z
-  .url({ protocol: /^https?$/, error: 'give an http:// or https:// address' })
-  .refine(
-    (url) => !new URL(url).search && !new URL(url).hash && !new URL(url).username,
-    'give the address alone, without user, query or #',
-  )
+  .string()
+  .refine(isPlainHttpUrl, 'give an http:// or https:// address, without user, query or #')
   .transform((url) => url.replace(/\/+$/, ''));
 const path = z.string().min(1, 'give a path').transform(expandHome);
 
@@ -77,6 +74,11 @@ export class ConfigError extends Error {
     super([`${path}:`, ...findings.map(({ key, problem, fix }) => `  ${key}: ${problem}. ${fix}`)].join('\n'));
     this.findings = findings;
   }
+}
+
+function isPlainHttpUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  return url !== null && /^https?:$/.test(url.protocol) && !url.search && !url.hash && !url.username && !url.password;
 }
 
 export function expandHome(path: string): string {

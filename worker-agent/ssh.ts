@@ -11,9 +11,12 @@ import { Client, type ClientChannel } from 'ssh2';
 import type { GuestCommand } from './guest-commands.ts';
 
 /**
- * refused  nothing listens, or no route        timeout  no answer in time: to connect, or the command's own deadline
- * auth     the key or the host key is refused   silent   connected, then no SSH banner, or keepalives unanswered: a frozen guest
- * closed   the connection or the channel ended  aborted  our own signal
+ * refused  nothing listens, or no route; for a command: all sessions of the connection hang, so connect anew
+ * timeout  no answer in time: to connect, or the command's own deadline
+ * auth     the key or the host key is refused
+ * silent   connected, then no SSH banner, or keepalives unanswered: a frozen guest
+ * closed   the connection or the channel ended
+ * aborted  our own signal
  * overflow the command printed more than allowed
  */
 export type SshErrorKind = 'refused' | 'timeout' | 'auth' | 'silent' | 'closed' | 'aborted' | 'overflow';
@@ -172,7 +175,10 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
 
   const channels = new ChannelSlots();
 
-  const open = async (command: GuestCommand, { timeoutMs, signal: callerSignal }: OpenOptions): Promise<SshProcess> => {
+  const start = async (
+    command: GuestCommand,
+    { timeoutMs, signal: callerSignal }: OpenOptions,
+  ): Promise<SshProcess> => {
     const limit = new Limit(command.name, timeoutMs, [dead.signal, callerSignal]);
     try {
       await channels.take(limit);
@@ -189,10 +195,16 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
     }
   };
 
+  const open = async (command: GuestCommand, options: OpenOptions): Promise<SshProcess> => {
+    const process = await start(command, options);
+    if (command.input) process.stdin.end(command.input);
+    return process;
+  };
+
   const exec = async (command: GuestCommand, options: ExecOptions): Promise<ExecResult> => {
     const overflow = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, overflow.signal]) : overflow.signal;
-    const process = await open(command, { timeoutMs: options.timeoutMs, signal });
+    const process = await start(command, { timeoutMs: options.timeoutMs, signal });
     const maxOutputBytes = options.maxOutputBytes ?? OUTPUT_MAX_BYTES;
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -201,15 +213,15 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
       if (bytes <= maxOutputBytes) chunks.push(chunk);
       else overflow.abort(new SshError('overflow', `${command.name} printed more than ${maxOutputBytes} bytes`));
     });
-    if (options.stdin instanceof Readable) {
+    const input = options.stdin ?? command.input;
+    if (input instanceof Readable) {
       // A source that breaks in the middle must not look like its end to the command.
-      options.stdin.on('error', (cause) =>
+      input.on('error', (cause) =>
         overflow.abort(new SshError('aborted', `the input of ${command.name} failed: ${cause.message}`, { cause })),
       );
-      options.stdin.pipe(process.stdin);
-      process.done.catch(() => {}).finally(() => (options.stdin as Readable).destroy());
-    } else if (options.stdin !== undefined) process.stdin.end(options.stdin);
-    else if (!command.input) process.stdin.end();
+      input.pipe(process.stdin);
+      process.done.catch(() => {}).finally(() => input.destroy());
+    } else process.stdin.end(input ?? undefined);
     const drained = new Promise((resolve) => process.stdout.on('close', resolve));
     const exited = await process.done;
     await drained;
@@ -344,8 +356,6 @@ function follow(channel: ClientChannel, command: GuestCommand, { signal }: Limit
     });
   });
   done.catch(() => {}); // a caller that only reads stdout learns it there
-
-  if (command.input) channel.end(command.input);
   return { stdin: channel, stdout, done };
 }
 

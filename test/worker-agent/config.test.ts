@@ -1,0 +1,126 @@
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { ConfigError, loadConfig, parseConfig, saveConfig, vmControllerUrl } from '../../worker-agent/config.ts';
+import { temporaryDir } from './factories/temporary-dir.ts';
+
+const guideConfig = {
+  vmName: 'expo-build-vm',
+  vmUser: 'builder',
+  vmSshKey: '~/.ssh/tart_vm_key',
+  vmIp: '192.168.64.2',
+  controllerUrl: 'https://builds.example.com',
+  apiKey: 'your-api-key',
+};
+
+const findingsOf = (value: unknown) => {
+  try {
+    parseConfig(typeof value === 'string' ? value : JSON.stringify(value), 'config.json');
+    return [];
+  } catch (error) {
+    return (error as ConfigError).findings;
+  }
+};
+
+test("the guide's config is accepted as it stands, with `~` expanded and defaults filled in", () => {
+  expect(parseConfig(JSON.stringify(guideConfig), 'config.json')).toEqual({
+    ...guideConfig,
+    vmSshKey: join(homedir(), '.ssh/tart_vm_key'),
+    vmHostAddress: '192.168.64.1',
+    vmSshPort: 22,
+    tartPath: 'tart',
+    maxConcurrentBuilds: 1,
+    minFreeDiskGb: 15,
+    platforms: ['ios', 'android'],
+    logLevel: 'info',
+  });
+});
+
+test('everything that is wrong is named at once, each with its fix', () => {
+  const { apiKey: _, ...rest } = guideConfig;
+  const findings = findingsOf({ ...rest, vmSSHKey: 'x', maxConcurrentBuilds: 3, vmSshPort: '22', platforms: ['tvos'] });
+  expect(Object.fromEntries(findings.map(({ key, problem, fix }) => [key, `${problem}. ${fix}`]))).toEqual({
+    apiKey: 'missing. Add "apiKey", or run: expo-worker init',
+    vmSSHKey: 'no such setting. Did you mean vmSshKey?',
+    maxConcurrentBuilds: 'not usable. A Mac runs at most 2 macOS VMs',
+    vmSshPort: 'must be a number, not a string. Correct its value',
+    'platforms.0': expect.stringContaining('"ios"'),
+  });
+});
+
+test('a setting that resembles none is told what there is', () => {
+  expect(findingsOf({ ...guideConfig, colour: 'red' })[0]?.fix).toContain('vmName, vmUser');
+});
+
+test.for<[string, unknown]>([
+  ['vmName', '../etc'],
+  ['vmName', '-rf'],
+  ['vmName', null],
+  ['vmUser', 'a b'],
+  ['controllerUrl', 'builds.example.com'],
+  ['controllerUrl', 'ftp://x'],
+  ['controllerUrl', 'https://user:pass@x'],
+  ['apiKey', 'with space in it'],
+  ['apiKey', ''],
+  ['vmSshPort', 0],
+  ['vmSshPort', 2.5],
+  ['vmDisplay', 'big'],
+  ['vmHostAddress', 'localhost'],
+  ['minFreeDiskGb', -1],
+  ['logLevel', 'loud'],
+])('%s is refused as %j', ([key, value]) => {
+  expect(findingsOf({ ...guideConfig, [key]: value }).map((finding) => finding.key)).toEqual([key]);
+});
+
+test('broken JSON is told with its line and column', () => {
+  const [finding] = findingsOf('{\n  "vmName": "x",\n  "vmUser" "y"\n}');
+  expect(finding?.problem).toBe('not valid JSON at line 3, column 12');
+  expect(findingsOf('{"vmName": "x"')[0]?.problem).toContain('line 1, column 15');
+  expect(findingsOf('')[0]?.problem).toContain('line 1, column 1');
+  expect(findingsOf('[]')[0]?.problem).toBe('must be an object, not an array');
+  expect(findingsOf('null')[0]?.problem).toBe('must be an object, not null');
+});
+
+test('a file that others can read is refused with the command that repairs it', async () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, 'config.json');
+  writeFileSync(path, JSON.stringify(guideConfig), { mode: 0o600 });
+  for (const mode of [0o644, 0o640, 0o602, 0o601]) {
+    chmodSync(path, mode);
+    await expect(loadConfig(path)).rejects.toThrow(`chmod 600 ${path}`);
+  }
+  chmodSync(path, 0o600);
+  expect((await loadConfig(path)).vmName).toBe('expo-build-vm');
+});
+
+test('an absent file points to init', async () => {
+  using dir = temporaryDir();
+  await expect(loadConfig(join(dir.path, 'none.json'))).rejects.toThrow('expo-worker init');
+});
+
+test('saving keeps what was written, makes the folder, and lets nobody else read it', async () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, 'deep', 'config.json');
+  await saveConfig(path, guideConfig);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(guideConfig);
+  chmodSync(path, 0o644);
+  await saveConfig(path, { ...guideConfig, vmSshPort: 2222 });
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  await expect(saveConfig(path, { ...guideConfig, vmName: '/' })).rejects.toThrow(ConfigError);
+  expect(JSON.parse(readFileSync(path, 'utf8')).vmName).toBe('expo-build-vm');
+});
+
+test('the VM sees a controller on its host at the address of the host', () => {
+  const at = (controllerUrl: string, more = {}) =>
+    vmControllerUrl(parseConfig(JSON.stringify({ ...guideConfig, controllerUrl, ...more }), 'config.json'));
+  expect(at('http://localhost:3000')).toBe('http://192.168.64.1:3000');
+  expect(at('http://127.0.0.1:3000/')).toBe('http://192.168.64.1:3000');
+  expect(at('http://[::1]:3000/base/')).toBe('http://192.168.64.1:3000/base');
+  expect(at('http://localhost', { vmHostAddress: '10.0.0.1' })).toBe('http://10.0.0.1');
+  expect(at('https://builds.example.com')).toBe('https://builds.example.com');
+  expect(at('http://localhost:3000', { vmControllerUrl: 'https://tunnel.example.com' })).toBe(
+    'https://tunnel.example.com',
+  );
+});

@@ -1,0 +1,97 @@
+/**
+ * A real OpenSSH server on loopback, run by this user, with a home of its own. Where there is none, the tests that need it are
+ * skipped with a word about it; in CI they fail.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import type { SshTarget } from '../../../worker-agent/ssh.ts';
+import { temporaryDir } from './temporary-dir.ts';
+import { until } from './until.ts';
+
+const SSHD = ['/usr/sbin/sshd', '/usr/local/sbin/sshd', '/usr/bin/sshd'].find(existsSync);
+
+export const hasOpenSsh = SSHD !== undefined;
+if (!hasOpenSsh && !process.env.CI)
+  console.warn('No sshd here: tests against OpenSSH are skipped. Install openssh-server.');
+
+export async function startOpenSsh() {
+  const dir = temporaryDir();
+  const file = (name: string) => join(dir.path, name);
+  const home = file('home');
+  mkdirSync(join(home, 'tmp'), { recursive: true });
+  for (const name of ['host_key', 'client_key'])
+    await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file(name)]);
+  writeFileSync(file('authorized_keys'), readFileSync(file('client_key.pub')), { mode: 0o600 });
+  const config = [
+    `HostKey ${file('host_key')}`,
+    `AuthorizedKeysFile ${file('authorized_keys')}`,
+    `SetEnv HOME=${home} TARTBEAT_ROOT=${home}`,
+    'ListenAddress 127.0.0.1',
+    'UsePAM no',
+    'StrictModes no',
+    'PasswordAuthentication no',
+    'PidFile none',
+    'PermitRootLogin yes',
+  ];
+  writeFileSync(file('sshd_config'), `${config.join('\n')}\n`);
+  // Only root's sshd needs it, and refuses to start without.
+  if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
+
+  const port = await freePort();
+  const child = spawn(SSHD!, ['-D', '-e', '-f', file('sshd_config'), '-p', String(port)], { stdio: 'ignore' });
+  await until(() => accepts(port), 'sshd accepts connections');
+  const fingerprint = await execa('ssh-keygen', ['-l', '-f', file('host_key.pub')]);
+
+  const target: SshTarget = {
+    host: '127.0.0.1',
+    port,
+    user: userInfo().username,
+    privateKey: readFileSync(file('client_key'), 'utf8'),
+    connectTimeoutMs: 20_000,
+  };
+  return {
+    target,
+    home,
+    keyPath: file('client_key'),
+    hostFingerprint: /SHA256:(\S+)/.exec(fingerprint.stdout)![1]!,
+    async [Symbol.asyncDispose]() {
+      const gone = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await gone;
+      killThoseAtHome(home);
+      dir[Symbol.dispose]();
+    },
+  };
+}
+
+/** What outlived its session. Found by its environment, on Linux; elsewhere tests leave nothing that lasts. */
+function killThoseAtHome(home: string): void {
+  for (const pid of existsSync('/proc/self/environ') ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : [])
+    try {
+      if (readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`HOME=${home}`))
+        process.kill(Number(pid), 'SIGKILL');
+    } catch {}
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port });
+    const end = (answer: boolean) => () => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on('connect', end(true)).on('error', end(false));
+  });
+}

@@ -72,8 +72,8 @@ export const builds = sqliteTable(
     priority: integer('priority').notNull(),
     /** Environment variables, sealed with AES-GCM (inputs.ts). */
     inputs: text('inputs'),
-    /** The place in the queue: submission time, or 0 for an attempt that the infrastructure lost. */
-    queuePosition: integer('queue_position').notNull(),
+    /** The queue is ordered by rank, then by time: minus the priority, or FRONT_RANK for one that the infrastructure lost. */
+    queueRank: integer('queue_rank').notNull(),
     queuedAt: at('queued_at').notNull(),
     /** Not claimable before: the old VM of a lost worker may still run until then. */
     notBefore: at('not_before').notNull().default(0),
@@ -92,10 +92,13 @@ export const builds = sqliteTable(
     checkedAt: at('checked_at').notNull().default(0),
   },
   (table) => [
-    index('builds_queue').on(table.status, table.pool, table.priority, table.queuePosition),
+    index('builds_queue').on(table.status, table.pool, table.queueRank, table.queuedAt),
     index('builds_created').on(table.createdAt),
     uniqueIndex('builds_idempotency').on(table.createdByKey, table.idempotencyKey),
-    check('builds_final', sql`(${table.status} IN ('succeeded', 'failed', 'cancelled')) = (${table.endedAt} IS NOT NULL)`),
+    check(
+      'builds_final',
+      sql`(${table.status} IN ('succeeded', 'failed', 'cancelled')) = (${table.endedAt} IS NOT NULL)`,
+    ),
   ],
 );
 

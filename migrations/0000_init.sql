@@ -67,7 +67,7 @@ CREATE TABLE `builds` (
 	`labels` text NOT NULL,
 	`priority` integer NOT NULL,
 	`inputs` text,
-	`queue_position` integer NOT NULL,
+	`queue_rank` integer NOT NULL,
 	`queued_at` integer NOT NULL,
 	`not_before` integer DEFAULT 0 NOT NULL,
 	`avoid_worker_id` text,
@@ -84,7 +84,7 @@ CREATE TABLE `builds` (
 	CONSTRAINT "builds_final" CHECK(("builds"."status" IN ('succeeded', 'failed', 'cancelled')) = ("builds"."ended_at" IS NOT NULL))
 );
 --> statement-breakpoint
-CREATE INDEX `builds_queue` ON `builds` (`status`,`pool`,`priority`,`queue_position`);--> statement-breakpoint
+CREATE INDEX `builds_queue` ON `builds` (`status`,`pool`,`queue_rank`,`queued_at`);--> statement-breakpoint
 CREATE INDEX `builds_created` ON `builds` (`created_at`);--> statement-breakpoint
 CREATE UNIQUE INDEX `builds_idempotency` ON `builds` (`created_by_key`,`idempotency_key`);--> statement-breakpoint
 CREATE TABLE `events` (

@@ -1,0 +1,67 @@
+/** Every route on one screen, and the edges that all share: body limits, an old agent, the last word on errors. */
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { HTTPException } from 'hono/http-exception';
+import { secureHeaders } from 'hono/secure-headers';
+import { requireAnyKey } from './auth.ts';
+import { CONTRACT_HEADER, CONTRACT_VERSION_MIN } from './contract.ts';
+import { answerRefusal, refusal } from './errors.ts';
+import type { Limits } from './limits.ts';
+import { attemptRoutes } from './routes/attempts.ts';
+import { blobRoutes } from './routes/blobs.ts';
+import { buildRoutes } from './routes/builds.ts';
+import { fileRoutes } from './routes/files.ts';
+import { keyRoutes } from './routes/keys.ts';
+import { logRoutes } from './routes/logs.ts';
+import { workerRoutes } from './routes/workers.ts';
+import { endAttemptsOf } from './workers.ts';
+
+const JSON_MAX_BYTES = 1024 * 1024;
+
+export function createApp(limits: Limits) {
+  const app = new Hono<{ Bindings: Env }>();
+  app.use(secureHeaders());
+  app.use(async (c, next) => {
+    const version = c.req.header(CONTRACT_HEADER);
+    if (version === undefined || Number(version) >= CONTRACT_VERSION_MIN) return next();
+    return answerRefusal(c, refusal('contract_too_old', 'this agent is too old: run `npm install -g tartbeat@latest`'));
+  });
+  app.use('/api/*', async (c, next) => {
+    // Files and logs are streamed and have limits of their own.
+    if (c.req.method === 'PUT') return next();
+    return jsonLimit(c, next);
+  });
+
+  app.get('/health', (c) => c.json({ status: 'ok', time: new Date().toISOString() }));
+  app.get('/api/me', requireAnyKey, (c) => {
+    const { scope, name, workerId } = c.var.key;
+    return c.json({ scope, name, workerId });
+  });
+  // What attempts and readers of logs and files ask comes first: the submitters' routes demand a key of every path below.
+  app.route('/api/builds', attemptRoutes);
+  app.route('/api/builds', logRoutes);
+  app.route('/api/builds', fileRoutes);
+  app.route('/api/builds', buildRoutes(limits));
+  app.route('/api/blobs', blobRoutes);
+  app.route('/api/workers', workerRoutes(limits));
+  app.route(
+    '/api/keys',
+    keyRoutes((env, workerId, now) => endAttemptsOf(env, workerId, 'its key was revoked', now)),
+  );
+
+  app.notFound((c) => answerRefusal(c, refusal('not_found', `there is no route ${c.req.method} ${c.req.path}`)));
+  app.onError((error, c) => {
+    if (error instanceof HTTPException && error.status < 500) {
+      const code = error.status === 413 ? 'too_large' : 'invalid_request';
+      return answerRefusal(c, refusal(code, error.message || 'the request cannot be read'));
+    }
+    console.error(JSON.stringify({ event: 'error', path: c.req.path, error: error.stack ?? String(error) }));
+    return answerRefusal(c, refusal('internal', 'something went wrong here; the request may be repeated'));
+  });
+  return app;
+}
+
+const jsonLimit = bodyLimit({
+  maxSize: JSON_MAX_BYTES,
+  onError: (c) => answerRefusal(c, refusal('too_large', `the body is larger than ${JSON_MAX_BYTES} bytes`)),
+});

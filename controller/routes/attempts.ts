@@ -1,0 +1,63 @@
+/** What an attempt sends while it runs: heartbeats and reports. The heartbeat route is a fixed contract (contract.ts). */
+import { Hono } from 'hono';
+import { z } from 'zod';
+import { type AttemptEnv, requireAttempt } from '../auth.ts';
+import { Heartbeat, type HeartbeatAnswer, Report } from '../contract.ts';
+import { answerRefusal, refusal } from '../errors.ts';
+import { beat } from '../heartbeats.ts';
+import { drainOutbox } from '../outbox.ts';
+import { report } from '../reports.ts';
+import { Id, IdParam, valid } from '../validate.ts';
+
+const WorkerQuery = z.object({ worker_id: Id });
+
+export const attemptRoutes = new Hono<AttemptEnv>()
+  .post(
+    '/:id/heartbeat',
+    requireAttempt('vm', 'run', 'worker'),
+    valid('param', IdParam),
+    valid('query', WorkerQuery),
+    async (c) => {
+      const { id } = c.req.valid('param');
+      const { caller } = c.var;
+      const { worker_id: workerId } = c.req.valid('query');
+      if (workerId !== caller.workerId) {
+        return answerRefusal(c, refusal('forbidden', `worker_id: the credential is not worker ${workerId}'s`));
+      }
+      // A body that is no JSON is a beat without figures: silence must mean silence.
+      const body = Heartbeat.safeParse(await c.req.json().catch(() => ({})));
+      if (!body.success) return answerRefusal(c, refusal('invalid_request', 'attempt, source: not as documented'));
+      const { outcome, attempt, source } = await beat(c.env, id, caller, body.data);
+      console.log(JSON.stringify({ event: 'beat', build: id, attempt, source, outcome: outcome.kind }));
+      if (outcome.kind !== 'accepted') {
+        const over = outcome.kind === 'stale_attempt' || outcome.kind === 'attempt_ended';
+        return answerRefusal(
+          c,
+          refusal(outcome.kind, BEAT_REFUSALS[outcome.kind]),
+          over ? { action: 'stop' } : undefined,
+        );
+      }
+      return c.json({
+        status: 'ok',
+        timestamp: new Date().toISOString(),
+        action: 'continue',
+        nextMs: outcome.nextMs,
+        vmBeatAt: outcome.vmBeatAt === null ? null : new Date(outcome.vmBeatAt).toISOString(),
+      } satisfies HeartbeatAnswer);
+    },
+  )
+  .post('/:id/reports', requireAttempt('run', 'worker'), valid('param', IdParam), valid('json', Report), async (c) => {
+    const { id } = c.req.valid('param');
+    const reported = await report(c.env, id, c.var.caller, c.req.valid('json'), Date.now());
+    if (!reported.ok) return answerRefusal(c, reported);
+    c.executionCtx.waitUntil(drainOutbox(c.env, Date.now(), { buildId: id }));
+    return c.json({ status: reported.build.status, attempt: reported.build.attempt });
+  });
+
+const BEAT_REFUSALS = {
+  not_found: 'there is no such build',
+  forbidden: 'the build is another worker’s',
+  stale_attempt: 'a newer attempt of this build has begun',
+  attempt_ended: 'the attempt has ended',
+  unavailable: 'the state of the build cannot be read right now; beat again',
+} as const;

@@ -1,0 +1,56 @@
+/** Builds, for those who submit them. */
+import { Hono } from 'hono';
+import { z } from 'zod';
+import { type KeyEnv, requireScope } from '../auth.ts';
+import { apply, findAttempt } from '../builds.ts';
+import { BUILD_STATUSES, buildRequest } from '../contract.ts';
+import { answerRefusal, refusal } from '../errors.ts';
+import type { Limits } from '../limits.ts';
+import { drainOutbox } from '../outbox.ts';
+import { retryBuild, submitBuild } from '../submit.ts';
+import { Id, IdParam, valid, wholeNumber } from '../validate.ts';
+import { viewBuild, viewBuildDetail, viewBuildList } from '../views.ts';
+
+const LIST_MAX = 100;
+/** Live figures cost one call to an object for each running build. */
+const LIVE_LIST_MAX = 20;
+
+const ListQuery = z.object({
+  status: z.enum(BUILD_STATUSES).optional(),
+  pool: Id.optional(),
+  cursor: Id.optional(),
+  live: z.enum(['0', '1']).default('0'),
+  limit: wholeNumber(1, LIST_MAX).default(20),
+});
+
+export const buildRoutes = ({ timeoutMinima }: Limits) =>
+  new Hono<KeyEnv>()
+    .use(requireScope('submit'))
+    .post('/', valid('json', buildRequest(timeoutMinima)), async (c) => {
+      const submitted = await submitBuild(c.env, c.req.valid('json'), c.var.key.id, Date.now());
+      if (!submitted.ok) return answerRefusal(c, submitted);
+      return c.json(viewBuild(submitted.build, null), submitted.changed ? 201 : 200);
+    })
+    .get('/', valid('query', ListQuery), async (c) => {
+      const { live, limit, ...filter } = c.req.valid('query');
+      const withLive = live === '1';
+      return c.json(
+        await viewBuildList(c.env, { ...filter, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit }, withLive),
+      );
+    })
+    .get('/:id', valid('param', IdParam), async (c) => {
+      const { id } = c.req.valid('param');
+      const detail = await viewBuildDetail(c.env, id, Date.now());
+      return detail ? c.json(detail) : answerRefusal(c, refusal('not_found', `there is no build ${id}`));
+    })
+    .post('/:id/cancel', valid('param', IdParam), async (c) => {
+      const { id } = c.req.valid('param');
+      const cancelled = await apply(c.env, id, { type: 'cancel' }, Date.now());
+      if (!cancelled.ok) return answerRefusal(c, cancelled);
+      c.executionCtx.waitUntil(drainOutbox(c.env, Date.now(), { buildId: id }));
+      return c.json(viewBuild(cancelled.build, (await findAttempt(c.env, id, cancelled.build.attempt)) ?? null));
+    })
+    .post('/:id/retry', valid('param', IdParam), async (c) => {
+      const retried = await retryBuild(c.env, c.req.valid('param').id, c.var.key.id, Date.now());
+      return retried.ok ? c.json(viewBuild(retried.build, null), 201) : answerRefusal(c, retried);
+    });

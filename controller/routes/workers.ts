@@ -1,0 +1,101 @@
+/** Workers: an admin's view of them, and what their agents ask and say. */
+import { Hono } from 'hono';
+import { type KeyEnv, requireScope, requireThisWorker } from '../auth.ts';
+import { activeAttempts } from '../builds.ts';
+import { claimNext } from '../claims.ts';
+import {
+  AGENT_INTERVAL_MS,
+  ClaimRequest,
+  type WorkerAttempts,
+  WorkerPatch,
+  WorkerRequest,
+  WorkerStatus,
+} from '../contract.ts';
+import { answerRefusal, refusal } from '../errors.ts';
+import { createKey } from '../keys.ts';
+import type { Limits } from '../limits.ts';
+import { drainOutbox } from '../outbox.ts';
+import { IdParam, valid } from '../validate.ts';
+import { readLive } from '../views.ts';
+import {
+  findWorker,
+  hearFrom,
+  listWorkers,
+  noteStatus,
+  patchWorker,
+  registerWorker,
+  removeWorker,
+  viewWorkers,
+  type WorkerRow,
+} from '../workers.ts';
+
+export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
+  const view = async (env: Env, row: WorkerRow) => (await viewWorkers(env, [row], workerTimeoutMs, Date.now()))[0]!;
+  const noWorker = (id: string) => refusal('not_found', `there is no worker ${id}`);
+
+  const admin = new Hono<KeyEnv>()
+    .use(requireScope('admin'))
+    .post('/', valid('json', WorkerRequest), async (c) => {
+      const now = Date.now();
+      const registered = await registerWorker(c.env, c.req.valid('json'), now);
+      if (!registered.ok) return answerRefusal(c, registered);
+      const { row } = registered;
+      const { secret } = await createKey(c.env, { name: row.name, scope: 'worker', workerId: row.id }, now);
+      return c.json({ worker: await view(c.env, row), key: secret }, 201);
+    })
+    .get('/', async (c) =>
+      c.json({ workers: await viewWorkers(c.env, await listWorkers(c.env), workerTimeoutMs, Date.now()) }),
+    )
+    .get('/:id', valid('param', IdParam), async (c) => {
+      const { id } = c.req.valid('param');
+      const row = await findWorker(c.env, id);
+      return row ? c.json(await view(c.env, row)) : answerRefusal(c, noWorker(id));
+    })
+    .patch('/:id', valid('param', IdParam), valid('json', WorkerPatch), async (c) => {
+      const { id } = c.req.valid('param');
+      const row = await patchWorker(c.env, id, c.req.valid('json'));
+      return row ? c.json(await view(c.env, row)) : answerRefusal(c, noWorker(id));
+    })
+    .delete('/:id', valid('param', IdParam), async (c) => {
+      const { id } = c.req.valid('param');
+      if (!(await removeWorker(c.env, id, Date.now()))) return answerRefusal(c, noWorker(id));
+      c.executionCtx.waitUntil(drainOutbox(c.env, Date.now()));
+      return c.body(null, 204);
+    });
+
+  const agent = new Hono<KeyEnv>()
+    .post('/:id/claim', requireThisWorker, valid('param', IdParam), valid('json', ClaimRequest), async (c) => {
+      const { id } = c.req.valid('param');
+      const worker = await findWorker(c.env, id);
+      if (!worker) return answerRefusal(c, noWorker(id));
+      const claimed = await claimNext(c.env, worker, c.req.valid('json'), workerTimeoutMs, Date.now());
+      if (!claimed.ok) return answerRefusal(c, claimed);
+      return c.json({ assignment: claimed.assignment, nextMs: pollMs, reason: claimed.reason });
+    })
+    .get('/:id/attempts', requireThisWorker, valid('param', IdParam), async (c) => {
+      const held = await activeAttempts(c.env, c.req.valid('param').id);
+      const attempts = await Promise.all(
+        held.map(async ({ build, attempt }) => ({
+          buildId: build.id,
+          attempt: attempt.attempt,
+          claimId: attempt.claimId,
+          status: build.status === 'building' ? ('building' as const) : ('assigned' as const),
+          claimedAt: new Date(attempt.claimedAt).toISOString(),
+          deadlines: (await readLive(c.env, build))?.deadlines ?? [],
+        })),
+      );
+      return c.json({ attempts } satisfies WorkerAttempts);
+    })
+    .post('/:id/status', requireThisWorker, valid('param', IdParam), valid('json', WorkerStatus), async (c) => {
+      const { id } = c.req.valid('param');
+      const worker = await findWorker(c.env, id);
+      if (!worker) return answerRefusal(c, noWorker(id));
+      const status = c.req.valid('json');
+      const heard = await hearFrom(c.env, worker, status.instanceId, workerTimeoutMs, Date.now());
+      if (!heard.ok) return answerRefusal(c, heard);
+      const noted = await noteStatus(c.env, worker, status, Date.now());
+      return c.json({ state: (await view(c.env, noted)).state, nextMs: AGENT_INTERVAL_MS * 15 });
+    });
+
+  return new Hono<KeyEnv>().route('/', agent).route('/', admin);
+};

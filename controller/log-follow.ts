@@ -52,7 +52,7 @@ export function followLog(env: Env, opened: OpenLog, from: number): ReadableStre
             attempt: log.attempt,
             offset,
             bytes: whole.byteLength,
-            text: new TextDecoder('utf-8', { ignoreBOM: true }).decode(whole),
+            text: decoder.decode(whole),
           };
           offset += whole.byteLength;
           return controller.enqueue(encoder.encode(`id: ${log.attempt}:${offset}\ndata: ${JSON.stringify(data)}\n\n`));

@@ -180,8 +180,8 @@ async function readWindow(env: Env, log: OpenLog, from: number, to: number): Pro
 
 /**
  * Moves the log of an ended attempt to R2: at once if it is what the agent says it should be, and otherwise, marked as
- * incomplete, when nothing may follow any more. `later`: it still runs, or the end of its log may still come. Repeat it
- * until it says `sealed`, also after a failure at any point.
+ * incomplete, when nothing may follow any more. `later`: it still runs, or the end of its log may still come.
+ * Repeat it until it says `sealed`, also after a failure at any point.
  */
 export async function sealLog(env: Env, buildId: string, attempt: number, now: number): Promise<'sealed' | 'later'> {
   const { attempt: row } = await attemptStanding(env, buildId, attempt);

@@ -8,7 +8,7 @@ import { Sha256Param, valid } from '../validate.ts';
 
 export const blobRoutes = new Hono<KeyEnv>()
   /** 201 stored, 200 was stored already. */
-  .put('/api/blobs/:sha256', requireBlobWriter, valid('param', Sha256Param), async (c) => {
+  .put('/:sha256', requireBlobWriter, valid('param', Sha256Param), async (c) => {
     const length = c.req.header('Content-Length') ?? '';
     if (!/^\d{1,15}$/.test(length))
       return answerRefusal(c, refusal('invalid_request', 'Content-Length: is required, and must be a number of bytes'));
@@ -19,7 +19,7 @@ export const blobRoutes = new Hono<KeyEnv>()
     return c.json({ sha256, size, existed } satisfies BlobStored, existed ? 200 : 201);
   })
   /** HEAD before an upload spares the upload; collection spares what was asked for. */
-  .get('/api/blobs/:sha256', requireBlobWriter, valid('param', Sha256Param), async (c) => {
+  .get('/:sha256', requireBlobWriter, valid('param', Sha256Param), async (c) => {
     const stored = await touchBlob(c.env, c.req.valid('param').sha256, Date.now());
     if (!stored) return answerRefusal(c, refusal('not_found', 'this blob is not stored'));
     return c.json(stored);

@@ -14,27 +14,27 @@ import { AttemptNumber, Id, IdParam, valid } from '../validate.ts';
 const AttemptQuery = z.object({ attempt: AttemptNumber.optional() });
 
 export const fileRoutes = new Hono<{ Bindings: Env }>()
-  .get('/api/builds/:id/source', requireAttempt('run'), valid('param', IdParam), async (c) => {
+  .get('/:id/source', requireAttempt('run'), valid('param', IdParam), async (c) => {
     const current = await currentBuild(c.env, c.var.caller);
     if ('ok' in current) return answerRefusal(c, current);
     const sent = await sendBlob(c.env, c.req.raw, current.sourceSha256, { 'Content-Type': 'application/octet-stream' });
     return sent instanceof Response ? sent : answerRefusal(c, sent);
   })
-  .get('/api/builds/:id/inputs', requireAttempt('run'), valid('param', IdParam), async (c) => {
+  .get('/:id/inputs', requireAttempt('run'), valid('param', IdParam), async (c) => {
     const current = await currentBuild(c.env, c.var.caller);
     if ('ok' in current) return answerRefusal(c, current);
     const inputs: Inputs = current.inputs === null ? { env: {} } : await openInputs(c.env, current.id, current.inputs);
     c.header('Cache-Control', 'no-store');
     return c.json(inputs);
   })
-  .get('/api/builds/:id/artifacts', requireScope('submit'), valid('param', IdParam), async (c) => {
+  .get('/:id/artifacts', requireScope('submit'), valid('param', IdParam), async (c) => {
     const { id } = c.req.valid('param');
     const found = await listArtifacts(c.env, id);
     return found ? c.json({ artifacts: found }) : answerRefusal(c, refusal('not_found', 'there is no such build'));
   })
   /** The newest attempt's that has one of this name, unless told. */
   .get(
-    '/api/builds/:id/artifacts/:name{.+}',
+    '/:id/artifacts/:name{.+}',
     requireScope('submit'),
     valid('param', z.object({ id: Id, name: ArtifactName })),
     valid('query', AttemptQuery),

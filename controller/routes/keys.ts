@@ -12,7 +12,7 @@ const RotateQuery = z.object({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optiona
 
 export const keyRoutes = (onWorkerKeyRevoked: OnWorkerKeyRevoked) =>
   new Hono<KeyEnv>()
-    .post('/api/keys', requireScope('admin'), valid('json', KeyRequest), async (c) => {
+    .post('/', requireScope('admin'), valid('json', KeyRequest), async (c) => {
       const { name, scope, expiresAt } = c.req.valid('json');
       const now = Date.now();
       const expiresAtMs = expiresAt === undefined ? null : Date.parse(expiresAt);
@@ -20,20 +20,14 @@ export const keyRoutes = (onWorkerKeyRevoked: OnWorkerKeyRevoked) =>
         return answerRefusal(c, refusal('invalid_request', 'expiresAt: must be in the future'));
       return c.json(await createKey(c.env, { name, scope, expiresAt: expiresAtMs }, now), 201);
     })
-    .get('/api/keys', requireScope('admin'), async (c) => c.json({ keys: await listKeys(c.env) }))
-    .delete('/api/keys/:id', requireScope('admin'), valid('param', IdParam), async (c) => {
+    .get('/', requireScope('admin'), async (c) => c.json({ keys: await listKeys(c.env) }))
+    .delete('/:id', requireScope('admin'), valid('param', IdParam), async (c) => {
       const revoked = await revokeKey(c.env, c.req.valid('param').id, Date.now(), onWorkerKeyRevoked);
       return revoked.ok ? c.json({ key: revoked.key }) : answerRefusal(c, revoked);
     })
     /** `?overlapMs=` for how long the old key works on; 0 ends it now. */
-    .post(
-      '/api/keys/:id/rotate',
-      requireAdminOrThisKey,
-      valid('param', IdParam),
-      valid('query', RotateQuery),
-      async (c) => {
-        const { overlapMs = ROTATION_OVERLAP_MS } = c.req.valid('query');
-        const rotated = await rotateKey(c.env, c.req.valid('param').id, Date.now(), overlapMs);
-        return rotated.ok ? c.json({ key: rotated.key, secret: rotated.secret }, 201) : answerRefusal(c, rotated);
-      },
-    );
+    .post('/:id/rotate', requireAdminOrThisKey, valid('param', IdParam), valid('query', RotateQuery), async (c) => {
+      const { overlapMs = ROTATION_OVERLAP_MS } = c.req.valid('query');
+      const rotated = await rotateKey(c.env, c.req.valid('param').id, Date.now(), overlapMs);
+      return rotated.ok ? c.json({ key: rotated.key, secret: rotated.secret }, 201) : answerRefusal(c, rotated);
+    });

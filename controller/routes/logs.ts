@@ -28,7 +28,7 @@ const ReadQuery = z
 
 export const logRoutes = new Hono<{ Bindings: Env }>()
   .put(
-    '/api/builds/:id/logs',
+    '/:id/logs',
     requireAttempt('run', 'worker'),
     valid('param', IdParam),
     valid('query', AppendQuery),
@@ -46,42 +46,36 @@ export const logRoutes = new Hono<{ Bindings: Env }>()
    * The bytes as they are. With `follow=1` or `Accept: text/event-stream` a stream of events (log-follow.ts), which
    * `Last-Event-ID` resumes.
    */
-  .get(
-    '/api/builds/:id/logs',
-    requireScope('submit'),
-    valid('param', IdParam),
-    valid('query', ReadQuery),
-    async (c) => {
-      const { id } = c.req.valid('param');
-      const { attempt, offset, limit, tail, follow } = c.req.valid('query');
-      const follows = follow === '1' || (follow === undefined && accepts(c.req.header('Accept'), 'text/event-stream'));
-      const resumed = follows ? parseEventId(c.req.header('Last-Event-ID')) : null;
-      const log = await openLog(c.env, id, resumed?.attempt ?? attempt);
-      if (!log.ok) return answerRefusal(c, log);
+  .get('/:id/logs', requireScope('submit'), valid('param', IdParam), valid('query', ReadQuery), async (c) => {
+    const { id } = c.req.valid('param');
+    const { attempt, offset, limit, tail, follow } = c.req.valid('query');
+    const follows = follow === '1' || (follow === undefined && accepts(c.req.header('Accept'), 'text/event-stream'));
+    const resumed = follows ? parseEventId(c.req.header('Last-Event-ID')) : null;
+    const log = await openLog(c.env, id, resumed?.attempt ?? attempt);
+    if (!log.ok) return answerRefusal(c, log);
 
-      const from = resumed?.offset ?? offset ?? (tail === undefined ? 0 : await tailOffset(c.env, log, tail));
-      if (from > log.length)
-        return answerRefusal(c, {
-          ...refusal('wrong_offset', `offset: the log of attempt ${log.attempt} has ${log.length} bytes`),
-          expectedOffset: log.length,
-        });
-      const headers = {
-        'Cache-Control': 'no-store',
-        'X-Content-Type-Options': 'nosniff',
-        [LOG_LENGTH_HEADER]: String(log.length),
-        [LOG_COMPLETE_HEADER]: String(log.complete),
-      };
-      if (follows)
-        return c.body(followLog(c.env, log, from), 200, {
-          ...headers,
-          'Content-Type': 'text/event-stream; charset=utf-8',
-        });
+    const from = resumed?.offset ?? offset ?? (tail === undefined ? 0 : await tailOffset(c.env, log, tail));
+    if (from > log.length)
+      return answerRefusal(c, {
+        ...refusal('wrong_offset', `offset: the log of attempt ${log.attempt} has ${log.length} bytes`),
+        expectedOffset: log.length,
+      });
+    const headers = {
+      'Cache-Control': 'no-store',
+      'X-Content-Type-Options': 'nosniff',
+      [LOG_LENGTH_HEADER]: String(log.length),
+      [LOG_COMPLETE_HEADER]: String(log.complete),
+    };
+    if (follows)
+      return c.body(followLog(c.env, log, from), 200, {
+        ...headers,
+        'Content-Type': 'text/event-stream; charset=utf-8',
+      });
 
-      const to = Math.min(log.length, from + (limit ?? log.length));
-      const body = streamLog(c.env, log, from, to).pipeThrough(new FixedLengthStream(to - from));
-      return c.body(body, 200, { ...headers, 'Content-Type': 'text/plain; charset=utf-8' });
-    },
-  );
+    const to = Math.min(log.length, from + (limit ?? log.length));
+    const body = streamLog(c.env, log, from, to).pipeThrough(new FixedLengthStream(to - from));
+    return c.body(body, 200, { ...headers, 'Content-Type': 'text/plain; charset=utf-8' });
+  });
 
 const accepts = (header: string | undefined, type: string) =>
   (header ?? '').split(',').some((part) => part.split(';')[0]!.trim().toLowerCase() === type);

@@ -1,0 +1,241 @@
+/**
+ * How well and how fast the progress parser reads build logs.
+ *
+ *   npm run bench:progress                          the sample logs
+ *   npm run bench:progress -- FILE [EARLIER] [--command 'npm ci && …'] [--platform ios|android]
+ *
+ * Where the lines of a log begin with a time, the percentage is compared with the share of time that had really passed,
+ * at 500 moments spread evenly over the build, beside what the share of lines would have said. Times understood:
+ *
+ *   2026-01-31T12:00:00.123Z text     ISO 8601, any number of decimals, `Z` or an offset, also in brackets
+ *   [12.345] text                     seconds since the start
+ *   {"time":"2026-…","msg":"text","phase":"PREBUILD"}     what EAS stores of a build
+ */
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import type { ProgressHistory } from '../worker-agent/progress/history.ts';
+import { createProgressParser, type ProgressParserOptions } from '../worker-agent/progress/progress-parser.ts';
+
+const MOMENTS = 500;
+const ROUNDS = 5;
+const CHUNK_BYTES = 64 * 1024;
+const SAMPLES = fileURLToPath(new URL('../test/samples/', import.meta.url));
+const EXPO_COMMAND = 'npm ci && npx expo export --platform ios';
+
+interface Sample {
+  file: string;
+  earlier?: string;
+  command?: string;
+}
+const SAMPLE_LOGS: Sample[] = [
+  { file: 'xcodebuild-clean-build-xcode15.log' },
+  { file: 'xcodebuild-test-ok.log' },
+  { file: 'xcodebuild-compile-error.log' },
+  { file: 'xcodebuild-simulator-timeout.log' },
+  { file: 'xcodebuild-early-unexpected-exit.log' },
+  { file: 'xcodebuild-old-format-fail.log' },
+  { file: 'expo-export-1.log', earlier: 'expo-export-2.log', command: EXPO_COMMAND },
+  { file: 'expo-export-2.log', earlier: 'expo-export-1.log', command: EXPO_COMMAND },
+];
+
+interface TimedLine {
+  atMs: number;
+  text: string;
+}
+
+const ISO = /^\uFEFF?\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?[ \t]?(.*)$/s;
+const SECONDS = /^\[\s*(\d+(?:\.\d+)?)s?\] ?(.*)$/s;
+
+/** The lines with their times, or null if fewer than half of them carry one. Lines without keep the last time. */
+function timedLines(log: string): TimedLine[] | null {
+  const lines = log.split('\n');
+  if (lines.at(-1) === '') lines.pop();
+  const timed: TimedLine[] = [];
+  let startMs: number | null = null;
+  let nowMs = 0;
+  let known = 0;
+  for (const line of lines) {
+    const [stamp, text, isDate] = splitTime(line);
+    if (stamp !== null) {
+      startMs ??= isDate ? stamp : 0;
+      nowMs = Math.max(nowMs, stamp - startMs);
+      known++;
+    }
+    timed.push({ atMs: nowMs, text });
+  }
+  return known * 2 >= lines.length && nowMs > 0 ? timed : null;
+}
+
+function splitTime(line: string): [stampMs: number | null, text: string, isDate: boolean] {
+  const iso = ISO.exec(line);
+  if (iso) {
+    // Date takes three decimals; hosted runners print seven.
+    const stamp = Date.parse(iso[1]!.replace(' ', 'T').replace(/[.,](\d{1,3})\d*/, '.$1'));
+    if (Number.isFinite(stamp)) return [stamp, iso[2] ?? '', true];
+  }
+  const seconds = SECONDS.exec(line);
+  if (seconds) return [Number(seconds[1]) * 1_000, seconds[2] ?? '', false];
+  if (line.startsWith('{')) {
+    try {
+      const { time, msg, phase } = JSON.parse(line) as { time?: string; msg?: string; phase?: string };
+      const stamp = Date.parse(time ?? '');
+      if (Number.isFinite(stamp)) return [stamp, `${phase ? `[${phase}] ` : ''}${msg ?? ''}`, true];
+    } catch {
+      // Not JSON after all: an ordinary line.
+    }
+  }
+  return [null, line, false];
+}
+
+const encoder = new TextEncoder();
+const encode = (text: string) => encoder.encode(`${text}\n`);
+
+/** One pass over a log without times: phases in order, and whether the percentage ever fell. */
+function walk(log: Uint8Array, options: ProgressParserOptions) {
+  const parser = createProgressParser(options);
+  const names: string[] = [];
+  let last = 0;
+  let monotone = true;
+  for (let at = 0, line = 0; at < log.length; line++) {
+    const end = log.indexOf(10, at);
+    const next = end < 0 ? log.length : end + 1;
+    parser.push(log.subarray(at, next), line * 10);
+    at = next;
+    const { percent, phase } = parser.snapshot(line * 10);
+    if (names.at(-1) !== phase) names.push(phase);
+    if (percent < last || percent > 99) monotone = false;
+    last = percent;
+  }
+  return { names: [...new Set(names)], monotone, percent: last };
+}
+
+/** The record of a finished build, as the controller would keep it. */
+function learn(lines: TimedLine[], options: ProgressParserOptions): ProgressHistory {
+  const parser = createProgressParser(options);
+  for (const { atMs, text } of lines) parser.push(encode(text), atMs);
+  return parser.record(lines.at(-1)?.atMs ?? 0);
+}
+
+interface Errors {
+  mean: number;
+  worst: number;
+}
+
+const format = ({ mean, worst }: Errors) => `mean ${mean.toFixed(1)}, worst ${worst.toFixed(1)} points`;
+
+function errorsOf(lines: TimedLine[], percentAt: (atMs: number, linesSoFar: number) => number): Errors {
+  const totalMs = lines.at(-1)?.atMs ?? 0;
+  let sum = 0;
+  let worst = 0;
+  let next = 0;
+  for (let moment = 1; moment < MOMENTS; moment++) {
+    const atMs = (totalMs * moment) / MOMENTS;
+    while (next < lines.length && lines[next]!.atMs <= atMs) next++;
+    const error = Math.abs(percentAt(atMs, next) - (100 * moment) / MOMENTS);
+    sum += error;
+    worst = Math.max(worst, error);
+  }
+  return { mean: sum / (MOMENTS - 1), worst };
+}
+
+function parserErrors(lines: TimedLine[], options: ProgressParserOptions): Errors {
+  const parser = createProgressParser(options);
+  let fed = 0;
+  return errorsOf(lines, (atMs, linesSoFar) => {
+    for (; fed < linesSoFar; fed++) parser.push(encode(lines[fed]!.text), lines[fed]!.atMs);
+    return parser.snapshot(atMs).percent;
+  });
+}
+
+/** Best of some rounds, in lines a second; both on the same bytes in the same chunks. */
+function speeds(log: Uint8Array): { parser: number; splitter: number; lines: number } {
+  const chunks: Uint8Array[] = [];
+  for (let at = 0; at < log.length; at += CHUNK_BYTES) chunks.push(log.subarray(at, at + CHUNK_BYTES));
+  const lines = log.reduce((count, byte) => count + (byte === 10 ? 1 : 0), 0);
+  // A small log is read over and over, so that the clock's own step does not decide.
+  const repeats = Math.max(1, Math.ceil(20_000 / Math.max(lines, 1)));
+  const best = (pass: () => void) => {
+    let least = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < ROUNDS; round++) {
+      const start = performance.now();
+      for (let repeat = 0; repeat < repeats; repeat++) pass();
+      least = Math.min(least, performance.now() - start);
+    }
+    return (lines * repeats * 1_000) / least;
+  };
+  return {
+    lines,
+    splitter: best(() => {
+      const decoder = new TextDecoder();
+      let rest = '';
+      for (const chunk of chunks) {
+        const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+        rest = parts.pop() ?? '';
+      }
+    }),
+    parser: best(() => {
+      const parser = createProgressParser();
+      for (const chunk of chunks) {
+        parser.push(chunk, 0);
+        parser.snapshot(0);
+      }
+    }),
+  };
+}
+
+function report(path: string, earlierPath: string | undefined, options: ProgressParserOptions) {
+  const bytes = readFileSync(path);
+  const timed = timedLines(bytes.toString('utf8'));
+  const plain = timed ? encode(timed.map(({ text }) => text).join('\n')) : bytes;
+  const { names, monotone, percent } = walk(plain, options);
+  const { lines, parser, splitter } = speeds(plain);
+  console.log(`\n${basename(path)}`);
+  console.log(`  phases      ${names.join(' → ')}`);
+  console.log(`  monotone    ${monotone ? 'yes' : 'NO'}, ends at ${percent} %`);
+  const million = (figure: number) => `${(figure / 1e6).toFixed(2)} M`;
+  const factor = (splitter / parser).toFixed(1);
+  console.log(
+    `  speed       ${million(parser)} lines/s of ${lines}; a bare splitter ${million(splitter)}: ${factor} times`,
+  );
+  if (!timed) {
+    console.log('  error       no times in this log');
+    return monotone;
+  }
+  const seconds = (timed.at(-1)!.atMs / 1_000).toFixed(1);
+  console.log(`  time        ${seconds} s, of which the error in points of 100:`);
+  console.log(`    share of lines     ${format(errorsOf(timed, (_, soFar) => (100 * soFar) / timed.length))}`);
+  console.log(`    output alone       ${format(parserErrors(timed, {}))}`);
+  if (options.command) console.log(`    and the command    ${format(parserErrors(timed, options))}`);
+  if (!earlierPath) return monotone;
+  const earlier = timedLines(readFileSync(earlierPath, 'utf8'));
+  if (!earlier) {
+    console.log(`    one earlier build  ${basename(earlierPath)} has no times`);
+    return monotone;
+  }
+  const history = learn(earlier, options);
+  console.log(`    one earlier build  ${format(parserErrors(timed, { ...options, history }))}`);
+  return monotone;
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { command: { type: 'string' }, platform: { type: 'string' } },
+});
+const platform = values.platform === 'android' ? 'android' : 'ios';
+const [file, earlier] = positionals;
+const jobs: Sample[] = file
+  ? [{ file, earlier, command: values.command }]
+  : SAMPLE_LOGS.map((sample) => ({
+      ...sample,
+      file: SAMPLES + sample.file,
+      earlier: sample.earlier && SAMPLES + sample.earlier,
+    }));
+try {
+  const results = jobs.map((job) => report(job.file, job.earlier, { command: job.command, platform }));
+  process.exitCode = results.every(Boolean) ? 0 : 1;
+} catch (error) {
+  console.error(`Cannot read the log: ${(error as Error).message}`);
+  process.exitCode = 2;
+}

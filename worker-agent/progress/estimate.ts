@@ -1,0 +1,99 @@
+/**
+ * How much time is left, from what is known of the build so far and of builds like it. Pure arithmetic.
+ *
+ *   percent = elapsed / (elapsed + left)      left = rest of the current phase + phases to come × speed
+ *
+ * One formula with and without history: without it, typical figures stand in and weigh less against what is seen.
+ */
+
+/** What a phase is expected to be. */
+export interface Expectation {
+  durationMs: number;
+  work: number;
+  /** Per mille of the duration at which i/16 of the work has been seen. */
+  curve: readonly number[];
+  /** Learned from an earlier build of this project, not a typical figure. */
+  learned: boolean;
+}
+
+/** What has been seen of a phase. */
+export interface Seen {
+  elapsedMs: number;
+  work: number;
+  /** Share done, 0 to 1, by the tool's own word; null if it says nothing. */
+  share: number | null;
+  sinceWorkMs: number;
+  ended: boolean;
+}
+
+/** How far the speed of a build may differ from what was expected. */
+const SPEED_MIN = 0.3;
+const SPEED_MAX = 3;
+/** Silence counts as progress, but for no more than this share of a phase: then it may be stuck. */
+const SILENCE_MAX_TYPICAL = 0.1;
+/** A typical duration is a guess: by this share of it the end is blurred. A learned one is much better. */
+const BLUR_TYPICAL = 0.4;
+const BLUR_LEARNED = 0.08;
+/** Something is always left until the end: a phase that outruns its expectation will not end at this very moment. */
+const OVERRUN_TYPICAL = 0.08;
+const OVERRUN_LEARNED = 0.02;
+
+const clamp = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
+
+/** Observed speed, drawn towards `prior` as long as little has been seen. 2 means twice as slow as expected. */
+export function speedOf(actualMs: number, expectedMs: number, trustMs: number, prior = 1): number {
+  return clamp((actualMs + trustMs * prior) / (expectedMs + trustMs || 1), SPEED_MIN, SPEED_MAX);
+}
+
+/** Share of the duration at which this share of the work has been seen. */
+export function timeShare(curve: readonly number[], workShare: number): number {
+  const steps = curve.length - 1;
+  const at = clamp(workShare, 0, 1) * steps;
+  const low = Math.min(Math.floor(at), steps - 1);
+  const from = curve[low] ?? 0;
+  const to = curve[low + 1] ?? from;
+  return clamp((from + (to - from) * (at - low)) / 1_000, 0, 1);
+}
+
+/** By the clock alone: counts down to the expected end and flattens out around it instead of turning negative. */
+function leftByTime(durationMs: number, elapsedMs: number, learned: boolean): number {
+  const blurMs = Math.max(durationMs * (learned ? BLUR_LEARNED : BLUR_TYPICAL), 1);
+  const x = (durationMs - elapsedMs) / blurMs;
+  return x > 30 ? durationMs - elapsedMs : blurMs * Math.log1p(Math.exp(x));
+}
+
+/** Share of the phase's time that has passed by what its output says; null if it says nothing. */
+function shareDone(expected: Expectation, seen: Seen, speed: number): number | null {
+  const durationMs = Math.max(expected.durationMs * speed, 1);
+  const silence = seen.sinceWorkMs / durationMs;
+  const byCurve = expected.work > 0 && (seen.work > 0 || seen.share === null);
+  if (byCurve && (expected.learned || seen.share === null)) {
+    const share = seen.work / Math.max(expected.work, seen.work);
+    const first = (expected.curve[0] ?? 0) / 1_000;
+    if (seen.work === 0) {
+      // Nothing yet. Much later than expected: this build is not like the earlier ones, and only the clock is left.
+      return seen.elapsedMs > durationMs * first * 1.5 + 10_000 ? null : Math.min(silence, Math.max(first, 0.02));
+    }
+    const done = timeShare(expected.curve, share);
+    const next = timeShare(expected.curve, share + 1 / 16);
+    return done + Math.min(silence, expected.learned ? Math.max(next - done, 0.02) : SILENCE_MAX_TYPICAL);
+  }
+  if (seen.share === null) return null;
+  return seen.share + Math.min(silence, SILENCE_MAX_TYPICAL * (1 - seen.share));
+}
+
+/** Milliseconds that a phase under way still takes. */
+export function leftInPhase(expected: Expectation, seen: Seen, speed: number): number {
+  if (seen.ended) return 0;
+  const { durationMs, learned } = expected;
+  const byTime = leftByTime(durationMs * speed, seen.elapsedMs, learned);
+  const floor = seen.elapsedMs * (learned ? OVERRUN_LEARNED : OVERRUN_TYPICAL);
+  const done = shareDone(expected, seen, speed);
+  if (done === null) return Math.max(byTime, floor);
+  const share = Math.min(done, 0.999);
+  const ownSpeed = speedOf(seen.elapsedMs, durationMs * share, durationMs * (learned ? 0.25 : 0.15), speed);
+  const byWork = durationMs * (1 - share) * ownSpeed;
+  // The further a typical phase is, the better its own output tells what is left; the clock only helps at the start.
+  const trust = learned ? 1 : clamp(0.4 + share, 0, 1);
+  return Math.max(byWork * trust + byTime * (1 - trust), learned ? 0 : floor * (1 - share));
+}

@@ -1,0 +1,163 @@
+/**
+ * Every phase a build can be in: its name for people, and what it takes where nothing is known of the project.
+ * Invariant: the typical figures decide only while there is no earlier build to learn from.
+ *
+ * Sources of the figures. [L]: one `eas build --local` of an Expo app for the App Store, a time on each line, 1,569 s,
+ * 116 pods, 898 compile actions. [R]: `npm ci && npx expo export` of the blank template, recorded for test/samples.
+ * [G]: a guess of the right order of magnitude; it matters little, the phase is short.
+ */
+import { CURVE_STEPS } from './history.ts';
+
+/** The phases of a build that is not run by EAS. Each is what one kind of tool does. */
+export const PLAIN_PHASES = {
+  command: { label: 'Running the build command', typicalMs: 600_000, typicalWork: 0 }, // [G]
+  install: { label: 'Installing dependencies', typicalMs: 34_000, typicalWork: 0 }, // [L] 34.1 s
+  prebuild: { label: 'Generating the native project', typicalMs: 10_000, typicalWork: 0 }, // [L] 9.9 s
+  pods: { label: 'Installing pods', typicalMs: 107_000, typicalWork: 116 }, // [L] 106.9 s
+  bundle: { label: 'Bundling JavaScript', typicalMs: 45_000, typicalWork: 0 }, // [L] 84.7 s, [R] 14 to 21 s
+  xcode: { label: 'Compiling native code', typicalMs: 1_287_000, typicalWork: 898 }, // [L] 1,287.4 s
+  export: { label: 'Exporting the app', typicalMs: 20_000, typicalWork: 0 }, // [G]
+  test: { label: 'Running tests', typicalMs: 120_000, typicalWork: 0 }, // [G]
+  gradle: { label: 'Compiling native code', typicalMs: 900_000, typicalWork: 800 }, // [G]
+} as const satisfies Record<string, PhaseFacts>;
+export type PlainPhase = keyof typeof PLAIN_PHASES;
+
+export interface PhaseFacts {
+  label: string;
+  typicalMs: number;
+  /** Units of work that its tool reports; 0 where it reports none. */
+  typicalWork: number;
+  /** For a phase of EAS: the plain phase whose tool runs in it. */
+  like?: PlainPhase;
+}
+
+const quick = (label: string, typicalMs = 500): PhaseFacts => ({ label, typicalMs, typicalWork: 0 });
+const tool = (like: PlainPhase, typicalMs: number = PLAIN_PHASES[like].typicalMs): PhaseFacts => ({
+  label: PLAIN_PHASES[like].label,
+  typicalMs,
+  typicalWork: PLAIN_PHASES[like].typicalWork,
+  like,
+});
+
+/** EAS, in the order of its builders. `eas build --local` puts the phase in front of each line. */
+const EAS_START = {
+  SETUP_WORKINGDIR: quick('Preparing the working folder'),
+  START_BUILD: quick('Starting the build'),
+  SPIN_UP_BUILDER: quick('Starting the build'),
+  INSTALL_CUSTOM_TOOLS: quick('Installing build tools'),
+  PREPARE_PROJECT: quick('Unpacking the project', 2_000), // [G]
+  PRE_INSTALL_HOOK: quick('Running the pre-install hook'),
+  READ_EAS_JSON: quick('Reading eas.json'),
+  READ_PACKAGE_JSON: quick('Reading package.json'),
+  INSTALL_DEPENDENCIES: tool('install'),
+  READ_APP_CONFIG: quick('Reading the app config'),
+  EAS_BUILD_INTERNAL: quick('Resolving the build profile'),
+  RUN_EXPO_DOCTOR: quick('Running Expo Doctor', 30_600), // [L]
+};
+const EAS_END = {
+  PRE_UPLOAD_ARTIFACTS_HOOK: quick('Running the pre-upload hook'),
+  UPLOAD_APPLICATION_ARCHIVE: quick('Saving the app', 1_000), // [L] 3.4 s for all of the end
+  UPLOAD_EMBEDDED_BUNDLE: quick('Saving the JavaScript bundle'),
+  SAVE_CACHE: quick('Saving the cache'),
+  CACHE_STATS: quick('Saving the cache'),
+  ON_BUILD_SUCCESS_HOOK: quick('Running the success hook'),
+  ON_BUILD_ERROR_HOOK: quick('Running the error hook'),
+  ON_BUILD_COMPLETE_HOOK: quick('Running the completion hook'),
+  ON_BUILD_CANCEL_HOOK: quick('Running the cancel hook'),
+  UPLOAD_BUILD_ARTIFACTS: quick('Saving the artifacts'),
+  PREPARE_ARTIFACTS: quick('Saving the artifacts', 1_000), // [L]
+  COMPLETE_BUILD: quick('Finishing'),
+  FAIL_BUILD: quick('Finishing'),
+};
+const EAS_IOS = {
+  ...EAS_START,
+  PREPARE_CREDENTIALS: quick('Preparing signing credentials', 8_000), // [L]
+  PREBUILD: tool('prebuild'),
+  RESTORE_CACHE: quick('Restoring the cache'),
+  INSTALL_PODS: tool('pods'),
+  POST_INSTALL_HOOK: quick('Running the post-install hook'),
+  CALCULATE_EXPO_UPDATES_RUNTIME_VERSION: quick('Calculating the runtime version'),
+  CONFIGURE_XCODE_PROJECT: quick('Configuring the Xcode project', 3_000), // [L]
+  CONFIGURE_EXPO_UPDATES: quick('Configuring updates'),
+  EAGER_BUNDLE: tool('bundle', 85_000), // [L] 84.7 s
+  RUN_FASTLANE: tool('xcode'),
+  CLEAN_UP_CREDENTIALS: quick('Removing signing credentials', 1_000), // [L]
+  PARSE_XCACTIVITYLOG: quick('Reading the build report'),
+  ...EAS_END,
+};
+const EAS_ANDROID = {
+  ...EAS_START,
+  FIX_GRADLEW: quick('Preparing Gradle'),
+  PREBUILD: tool('prebuild'),
+  PREPARE_CREDENTIALS: quick('Preparing signing credentials', 1_000), // [G]
+  RESTORE_CACHE: quick('Restoring the cache'),
+  POST_INSTALL_HOOK: quick('Running the post-install hook'),
+  CALCULATE_EXPO_UPDATES_RUNTIME_VERSION: quick('Calculating the runtime version'),
+  CONFIGURE_ANDROID_VERSION: quick('Configuring the Android project'),
+  CONFIGURE_EXPO_UPDATES: quick('Configuring updates'),
+  EAGER_BUNDLE: tool('bundle', 85_000),
+  RUN_GRADLEW: tool('gradle'),
+  GRADLE_BUILD_PROFILE: quick('Reading the build report'),
+  ...EAS_END,
+};
+/** Custom EAS workflows print their steps under this name. */
+const EAS_OTHER = { CUSTOM: quick('Running a custom step', 60_000), UNKNOWN: quick('Running a custom step') };
+
+const FACTS: ReadonlyMap<string, PhaseFacts> = new Map(
+  Object.entries({ ...PLAIN_PHASES, ...EAS_ANDROID, ...EAS_IOS, ...EAS_OTHER } as Record<string, PhaseFacts>),
+);
+
+/** Before the first `[PHASE]`, the EAS command line packs the project and asks for credentials. [G] */
+export const PREAMBLE_MS = 15_000;
+
+export const EAS_PLANS = {
+  ios: ['command', ...Object.keys(EAS_IOS)],
+  android: ['command', ...Object.keys(EAS_ANDROID)],
+} as const satisfies Record<string, readonly string[]>;
+
+export const isEasPhase = (id: string): boolean => FACTS.has(id) && !(id in PLAIN_PHASES);
+
+/** A phase that a newer EAS has is shown under its own name, in words. */
+export function factsOf(id: string): PhaseFacts {
+  return FACTS.get(id) ?? quick(id.charAt(0) + id.slice(1).toLowerCase().replaceAll('_', ' '));
+}
+
+/** What most often follows, where neither the command nor an earlier build tells. */
+const FOLLOWERS: Partial<Record<string, PlainPhase[]>> = {
+  install: ['bundle'],
+  prebuild: ['pods', 'xcode'],
+  pods: ['xcode'],
+};
+export const followersOf = (id: string): readonly string[] => FOLLOWERS[id] ?? [];
+
+/** Tools that others start: their lines name what is going on, but do not end the phase they run in. */
+const NESTED: Partial<Record<string, readonly PlainPhase[]>> = {
+  xcode: ['bundle', 'install', 'prebuild', 'pods'],
+  test: ['bundle', 'install'],
+  gradle: ['bundle', 'install'],
+  pods: ['install'],
+};
+export const runsInside = (outer: string, inner: PlainPhase): boolean => NESTED[outer]?.includes(inner) ?? false;
+
+const COMMANDS: readonly [PlainPhase, RegExp][] = [
+  ['install', /\b(?:npm (?:ci|i|install)|yarn(?: install)?(?=\s*(?:$|[;&|-]))|pnpm (?:i|install)|bun (?:i|install))\b/],
+  ['prebuild', /\bexpo prebuild\b/],
+  ['pods', /\bpod install\b|\bexpo prebuild\b(?![^;&|]*(?:--no-install|android))/],
+  ['bundle', /\bexpo export\b|\breact-native bundle\b/],
+  ['xcode', /\bxcodebuild\b(?! -exportArchive)|\bfastlane\b|\bexpo run:ios\b/],
+  ['export', /\bxcodebuild -exportArchive\b/],
+  ['gradle', /\bgradlew?\b|\bexpo run:android\b/],
+];
+
+/** The phases that a build command will go through, in the order in which it names them; empty if it tells nothing. */
+export function planOf(command: string, platform: 'ios' | 'android'): readonly string[] {
+  const head = command.slice(0, 8_192);
+  if (/\beas(?:-cli)? build\b/.test(head)) return EAS_PLANS[platform];
+  const found = COMMANDS.map(([id, pattern]) => ({ id, at: head.search(pattern) })).filter(({ at }) => at >= 0);
+  return found.sort((a, b) => a.at - b.at).map(({ id }) => id);
+}
+
+/** Work seen over time where nothing is known: a start without any, then evenly, then the tool's own ending. */
+export const EVEN_CURVE: readonly number[] = Array.from({ length: CURVE_STEPS + 1 }, (_, i) =>
+  Math.round(60 + (i / CURVE_STEPS) * 900),
+);

@@ -1,0 +1,19 @@
+import { fromRules } from './recogniser.ts';
+
+/** One line for each pod; the last line says how many there were, which also tells how much there is to compile. */
+export const cocoapods = fromRules('cocoapods', 'IUPADFG[', [
+  [/^(?:Installing|Using) \S+(?:\/\S+)? \((?:was )?[\d.]+\S*(?: .*)?\)$/, { phase: 'pods', work: 1 }],
+  [
+    /^Pod installation complete! There (?:are|is) \d+ dependenc\S+ from the Podfile and (\d+) total pods? installed/,
+    (match) => ({ phase: 'pods', ended: true, size: Number(match[1]) }),
+  ],
+  [/^(?:Analyzing dependencies|Downloading dependencies|Using Expo modules|Installing Ruby Gems)/, { phase: 'pods' }],
+  [
+    /^Found \d+ modules for target|^Auto-linking React Native modules|^\[Codegen\]|^\[Expo\] Enabling modular/,
+    {
+      phase: 'pods',
+    },
+  ],
+  [/^Generating Pods project/, { phase: 'pods', share: 0.92 }],
+  [/^Integrating client project/, { phase: 'pods', share: 0.97 }],
+]);

@@ -1,0 +1,28 @@
+import { fromRules } from './recogniser.ts';
+
+/** What gym, fastlane's builder, says itself; the lines of the tools that it runs are theirs. */
+export const fastlane = fromRules('fastlane', 'R$CGS', [
+  [/^Resolving Swift Package Manager dependencies/, { phase: 'xcode', label: 'Resolving Swift packages' }],
+  [
+    /^\$ (?:set -o pipefail && )?(?:\S+\/)?xcodebuild .*-exportArchive/,
+    {
+      phase: 'xcode',
+      share: 0.96,
+      label: 'Exporting the app',
+    },
+  ],
+  [
+    /^\$ (?:set -o pipefail && )?(?:\S+\/)?xcodebuild -resolvePackageDependencies/,
+    {
+      phase: 'xcode',
+      label: 'Resolving Swift packages',
+    },
+  ],
+  [/^\$ (?:set -o pipefail && )?(?:\S+\/)?xcodebuild /, { phase: 'xcode' }],
+  [/^(?:Creating Gymfile|Gymfile created|Successfully loaded '.*Gymfile)/, { phase: 'xcode' }],
+  [/^Successfully exported and compressed dSYM file/, { phase: 'xcode', share: 0.98, label: 'Exporting the app' }],
+  [
+    /^Successfully exported and signed the (?:ipa|pkg) file/,
+    { phase: 'xcode', ended: true, label: 'Exporting the app' },
+  ],
+]);

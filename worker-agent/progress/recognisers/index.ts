@@ -1,0 +1,50 @@
+/** Every tool whose output is understood. The first that knows a line has it. */
+import { bun } from './bun.ts';
+import { cocoapods } from './cocoapods.ts';
+import { expo } from './expo.ts';
+import { fastlane } from './fastlane.ts';
+import { gradle } from './gradle.ts';
+import { metro } from './metro.ts';
+import { npm } from './npm.ts';
+import { pnpm } from './pnpm.ts';
+import type { Recognise } from './recogniser.ts';
+import { xcodeFormatters } from './xcode-formatters.ts';
+import { xcodebuild } from './xcodebuild.ts';
+import { yarn } from './yarn.ts';
+
+const STARTS_MAX = 512;
+
+export const RECOGNISERS = [
+  xcodebuild,
+  xcodeFormatters,
+  fastlane,
+  cocoapods,
+  metro,
+  expo,
+  npm,
+  pnpm,
+  yarn,
+  bun,
+  gradle,
+] as const;
+
+export function createRecognisers(): Recognise {
+  const all = RECOGNISERS.map(({ starts, create }) => ({ starts, recognise: create() }));
+  /** By the first character of a line: those that may know it, in the order above. */
+  const byStart = new Map<string, readonly Recognise[]>();
+  const candidates = (start: string): readonly Recognise[] => {
+    const known = byStart.get(start);
+    if (known) return known;
+    const some = all.filter(({ starts }) => starts === null || starts.includes(start)).map((one) => one.recognise);
+    // A build that prints every character there is must not fill the memory.
+    if (byStart.size < STARTS_MAX) byStart.set(start, some);
+    return some;
+  };
+  return (line) => {
+    for (const recognise of candidates(line.charAt(0))) {
+      const sighting = recognise(line);
+      if (sighting) return sighting;
+    }
+    return null;
+  };
+}

@@ -64,8 +64,7 @@ at_most() { if [ "$1" -lt "$2" ]; then echo "$1"; else echo "$2"; fi; }
 
 # --- arguments ---------------------------------------------------------------------------------------------------
 
-[ $# -ge 4 ] || usage "expected 4 or 5 arguments, got $#"
-[ $# -le 5 ] || usage "expected 4 or 5 arguments, got $#"
+if [ $# -lt 4 ] || [ $# -gt 5 ]; then usage "expected 4 or 5 arguments, got $#"; fi
 
 controller=$1
 while [ "$controller" != "${controller%/}" ]; do controller=${controller%/}; done
@@ -101,7 +100,7 @@ if [ "$key" = - ]; then
   IFS= read -r key || :
   key=${key%"$(printf '\r')"}
 fi
-# The last pattern also keeps quotes, backslashes and line ends out of curl's configuration and of the request.
+# The pattern also keeps quotes, backslashes and line ends out of curl's configuration and of the request.
 case $key in
   '') usage 'KEY is empty' ;;
   *[!A-Za-z0-9._~+/=:@-]*) usage 'KEY contains a character that no key has' ;;
@@ -207,7 +206,7 @@ look_at_progress() {
   fi
   if [ -n "$figure" ]; then
     phase=${note#"$figure"}
-    phase=${phase# }
+    phase=$(printf '%.120s' "${phase# }")
   elif [ -z "$written" ]; then
     figure=$((95 * elapsed_ms / (elapsed_ms + 180000))) from='time'
   fi
@@ -284,19 +283,19 @@ judge_answer() {
   exit "$FAILED"
 }
 
-# Sends one beat and returns its outcome. Both timers start with the request, so that its length moves nothing.
+# Sends one beat and returns its outcome. Both timers start first, so that its length moves nothing.
 # The key reaches curl through a pipe from a builtin: no command line, and no file as a here-document would be in bash.
 send_beat() {
   poked=
-  look_at_progress
-  body=$(beat_body)
-  # A build that tidies its home may have taken the pipe away.
-  prepare_state
   launching=yes
   sleep "$interval_s" &
   beat_timer=$!
   sleep "$retry_s" &
   retry_timer=$!
+  # A build that tidies its home may have taken the pipe away.
+  prepare_state
+  look_at_progress
+  body=$(beat_body)
   printf 'header = "X-API-Key: %s"\n' "$key" |
     curl -q --config - --silent --globoff --proto '=http,https' --connect-timeout "$limit_s" --max-time "$limit_s" \
       --max-filesize 65536 --header 'Content-Type: application/json' --data-raw "$body" \

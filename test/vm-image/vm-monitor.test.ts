@@ -188,14 +188,14 @@ for (const shell of SHELLS) {
   });
 
   holds('keeps its interval however long an answer takes, and estimates progress from time', async () => {
-    const slowly: Answer = (response, index) => void setTimeout(() => accept(response, index), 600);
-    await using quick = await monitoring(shell, accept, '1');
-    await using slow = await monitoring(shell, slowly, '1');
-    await until(() => quick.server.beats.length >= 8);
-    // One that counts from the answer would have five.
-    expect(slow.server.beats.length).toBeGreaterThanOrEqual(7);
-    expect(slow.server.beats.length).toBeLessThanOrEqual(9);
-    expect(quick.server.beats.slice(0, 8).map((beat) => beat.body.progress)).toEqual([0, 0, 1, 1, 2, 2, 3, 3]);
+    const slowly: Answer = (response, index) => void setTimeout(() => accept(response, index), 1_200);
+    await using quick = await monitoring(shell, accept, '2');
+    await using slow = await monitoring(shell, slowly, '2');
+    await until(() => quick.server.beats.length >= 6);
+    // One that counts from the answer would have four.
+    expect(slow.server.beats.length).toBeGreaterThanOrEqual(5);
+    expect(slow.server.beats.length).toBeLessThanOrEqual(7);
+    expect(quick.server.beats.slice(0, 6).map((beat) => beat.body.progress)).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
@@ -252,8 +252,8 @@ for (const shell of SHELLS) {
     await until(() => it.said(/Heartbeat sent/));
     for (const percent of ['40', '41', '42', '43']) await it.tell(percent);
     await until(() => it.lastBeat()?.progress === 43);
-    // However often it is told, one beat in five seconds: the four made one.
-    expect(it.server.beats).toHaveLength(2);
+    // However often it is told, one beat in five seconds: the four made one, or two if five seconds ended among them.
+    expect(it.server.beats.length).toBeLessThanOrEqual(3);
   });
 
   const garbage: [string, string | Buffer][] = [

@@ -157,7 +157,9 @@ async function unpackTo(dir: string, wanted: readonly FoundFile[], archive: Read
     if (!parser.write(chunk)) await Promise.race([once(parser, 'drain'), end.promise]);
   parser.end();
   await end.promise;
-  return await Promise.all(writes);
+  const written = await Promise.all(writes);
+  // In the order of their numbers, by which they are found again.
+  return wanted.flatMap(({ path }) => written.find(({ name }) => name === path) ?? []);
 }
 
 async function writeEntry(entry: ReadEntry, name: string, path: string): Promise<LocalArtifact> {

@@ -5,9 +5,8 @@
  * restarted agent goes on. The end is: exit code seen, then everything read up to the size taken after it.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import type { Guest } from './guest.ts';
-import { expectSuccess } from './guest.ts';
-import { type AttemptKey, buildStatus, parseBuildStatus, readLog } from './guest-commands.ts';
+import { expectSuccess, type Guest } from './guest.ts';
+import { type AttemptKey, type BuildStatus, buildStatus, parseBuildStatus, readLog } from './guest-commands.ts';
 import { pause } from './retry.ts';
 
 const POLL_MS = 500;
@@ -27,7 +26,6 @@ export interface LogFollowerOptions {
   /** Until this long after the last look the log's age is known. */
   freshMs: number;
   followers: () => number;
-  onGrowth: () => void;
 }
 
 export class LogFollower implements AsyncDisposable {
@@ -62,13 +60,12 @@ export class LogFollower implements AsyncDisposable {
 
   /** Resolves when the command has ended: its exit code, or null if it was lost without one. */
   async follow(signal: AbortSignal): Promise<{ exitCode: number | null }> {
-    const { guest, key, followers } = this.#options;
+    const { guest, followers } = this.#options;
     for (let lost = 0; ; ) {
-      const { stdout } = await expectSuccess('log', guest.exec(buildStatus(key), { timeoutMs: EXEC_MS }));
-      const status = parseBuildStatus(stdout.toString('latin1'));
+      const status = await this.#status(guest);
       if (status && status.state !== 'not_started') {
         this.#look(status.logBytes);
-        await this.#readUpTo(status.logBytes);
+        await this.#readUpTo(status.logBytes, guest);
         if (status.state === 'ended') return { exitCode: status.exitCode };
       }
       lost = status?.state === 'running' ? 0 : lost + 1;
@@ -77,8 +74,19 @@ export class LogFollower implements AsyncDisposable {
     }
   }
 
+  /** Once, over another connection: the last lines of a build that is about to be destroyed. */
+  async catchUp(guest: Guest): Promise<void> {
+    const status = await this.#status(guest);
+    if (status && status.state !== 'not_started') await this.#readUpTo(status.logBytes, guest);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close();
+  }
+
+  async #status(guest: Guest): Promise<BuildStatus | null> {
+    const asked = guest.exec(buildStatus(this.#options.key), { timeoutMs: EXEC_MS });
+    return parseBuildStatus((await expectSuccess('log', asked)).stdout.toString('latin1'));
   }
 
   #look(logBytes: number): void {
@@ -88,10 +96,10 @@ export class LogFollower implements AsyncDisposable {
     this.#grewAtMs = this.#lookedAtMs;
   }
 
-  async #readUpTo(logBytes: number): Promise<void> {
+  async #readUpTo(logBytes: number, guest: Guest): Promise<void> {
     while (this.#lengthBytes < Math.min(logBytes, LOG_MAX_BYTES)) {
       const maxBytes = Math.min(READ_MAX_BYTES, Math.min(logBytes, LOG_MAX_BYTES) - this.#lengthBytes);
-      const read = this.#options.guest.exec(readLog(this.#lengthBytes, maxBytes), {
+      const read = guest.exec(readLog(this.#lengthBytes, maxBytes), {
         timeoutMs: EXEC_MS,
         maxOutputBytes: READ_MAX_BYTES + 1,
       });
@@ -107,6 +115,5 @@ export class LogFollower implements AsyncDisposable {
     await this.#file.datasync();
     this.#lengthBytes += bytes.length;
     this.#look(this.#lengthBytes);
-    this.#options.onGrowth();
   }
 }

@@ -1,0 +1,137 @@
+/**
+ * The end of an attempt: look at the VM, write the result down, then tell the controller and destroy the VM at the same time.
+ *
+ * Invariant: the result is on disk before anyone is told, and told until it is accepted or refused; the VM is destroyed whatever the
+ * controller says; the folder goes when both are done. Each part may be repeated by a later run of the agent.
+ */
+import { join } from 'node:path';
+import { type Evidence, type LogTotal, Report, type ReportInput } from '#contract';
+import type { AttemptRun } from './attempt-run.ts';
+import { vmControllerUrl } from './config.ts';
+import { deliver } from './delivery.ts';
+import { type Ending, needsEvidence } from './ending.ts';
+import { gatherEvidence } from './evidence.ts';
+import { Guest } from './guest.ts';
+import { logTotal } from './log-shipper.ts';
+import { jittered, pause } from './retry.ts';
+import { destroyVm } from './vm.ts';
+
+const CATCH_UP_MS = 5_000;
+const REMOVE_PAUSE_MS = 5_000;
+const STEP_MAX = 64;
+const MESSAGE_MAX = 4_000;
+
+/** `ending` null: the journal holds the result already. */
+export async function closeAttempt(
+  run: AttemptRun,
+  ending: Ending | null,
+  { withEvidence }: { withEvidence: boolean },
+): Promise<void> {
+  const { journal, emit, stop } = run.context;
+  if (ending) {
+    emit(resultEvent(ending));
+    // Nothing more is asked of a build whose host has been told to stop, nor of one that another host may be running by now.
+    const look = withEvidence && needsEvidence(ending) && !stop.aborted;
+    const evidence = look ? await lookAtVm(run, ending) : null;
+    await settleLog(run);
+    const result = ending.kind === 'stopped' ? null : reportOf(run, ending, evidence, await logTotal(journal.logPath));
+    await journal.update({ phase: 'result_ready', result, evidence: ending.kind === 'stopped' ? evidence : null });
+    if (!result) await run.stopBeats();
+  } else await settleLog(run);
+  run.vm?.release();
+  await Promise.all([removeVm(run), deliver(run)]);
+  if (journal.state.reported && journal.state.vmGone) await journal.remove();
+}
+
+async function lookAtVm(run: AttemptRun, ending: Ending): Promise<Evidence> {
+  const { tart, config, journal, limits } = run.context;
+  const startedAt = performance.now();
+  // Another Mac may have this build in a moment: the VM must go first of all.
+  const partitioned = ending.kind === 'failed' && ending.verdict === 'worker_lost';
+  const evidence = await gatherEvidence({
+    tart,
+    vmName: journal.state.vmName,
+    vm: partitioned ? null : run.vm,
+    key: run.key,
+    controllerUrl: vmControllerUrl(config),
+    stateDir: journal.dir,
+    logPath: journal.logPath,
+    runLogPath: join(journal.dir, `${journal.state.vmName}.log`),
+    monitorRestarts: journal.state.monitorRestarts,
+    monitorStarted: journal.reached('monitor_started'),
+    hostAsleepMs: run.sleepWatch.longestMs,
+    controllerUnreachableMs: run.contact.lostForMs(),
+    limitMs: partitioned ? 2_000 : Math.max(1_000, limits.evidenceMs - CATCH_UP_MS),
+  });
+  const leftMs = limits.evidenceMs - (performance.now() - startedAt);
+  if (evidence.ssh?.answers && !partitioned) await catchUp(run, Math.min(CATCH_UP_MS, leftMs));
+  return evidence;
+}
+
+/** The last lines before the end. */
+async function catchUp(run: AttemptRun, limitMs: number): Promise<void> {
+  const { vm, follower } = run;
+  if (!vm || !follower || limitMs <= 0) return;
+  const never = { deadLimitMs: Number.POSITIVE_INFINITY, vmBeats: () => false, onReconnected: () => {} };
+  const guest = new Guest({ vm, ...never, signal: AbortSignal.timeout(limitMs) });
+  await follower.catchUp(guest).catch(() => {});
+}
+
+/** From here on the file does not grow. */
+async function settleLog(run: AttemptRun): Promise<void> {
+  await run.follower?.[Symbol.asyncDispose]();
+  run.follower = null;
+  run.logBytes = (await logTotal(run.context.journal.logPath))?.length ?? 0;
+  run.shipper.end();
+}
+
+function reportOf(
+  run: AttemptRun,
+  ending: Exclude<Ending, { kind: 'stopped' }>,
+  evidence: Evidence | null,
+  log: LogTotal | undefined,
+): Report {
+  const { attempt } = run.key;
+  if (ending.kind === 'succeeded') return { type: 'succeed', attempt, artifacts: ending.artifacts, log };
+  return Report.parse({
+    type: 'fail',
+    attempt,
+    verdict: ending.verdict,
+    step: ending.step?.slice(0, STEP_MAX),
+    message: ending.message.slice(0, MESSAGE_MAX),
+    exitCode: ending.exitCode,
+    artifacts: ending.artifacts ?? [],
+    evidence: evidence ?? undefined,
+    log,
+  } satisfies ReportInput);
+}
+
+/** Until tart no longer shows it, or the agent leaves: the next run goes on with it. */
+async function removeVm(run: AttemptRun): Promise<void> {
+  const { tart, journal, emit, leave } = run.context;
+  const { vmName, run: tartRun, vmGone } = journal.state;
+  if (vmGone) return;
+  try {
+    for (;;) {
+      const removed = await destroyVm({ tart, name: vmName, run: tartRun ?? undefined, signal: leave });
+      if (removed.ok) break;
+      leave.throwIfAborted();
+      emit({
+        type: 'warning',
+        message: `the VM could not be destroyed (${removed.step}: ${removed.message}); trying again`,
+      });
+      await pause(jittered(REMOVE_PAUSE_MS), leave);
+    }
+    await journal.update({ vmGone: true });
+    emit({ type: 'slot_free', vmName });
+  } catch (error) {
+    if (!leave.aborted) throw error;
+  }
+}
+
+function resultEvent(ending: Ending) {
+  if (ending.kind === 'succeeded') return { type: 'result', outcome: 'succeeded' } as const;
+  if (ending.kind === 'stopped') return { type: 'result', outcome: 'stopped', message: ending.message } as const;
+  const { verdict, step, message, exitCode } = ending;
+  return { type: 'result', outcome: 'failed', verdict, step, message, exitCode } as const;
+}

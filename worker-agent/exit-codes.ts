@@ -1,0 +1,12 @@
+/** What the process's exit code says. 64 is what sysexits.h calls EX_USAGE. */
+export const EXIT = { ok: 0, failure: 1, config: 2, usage: 64 } as const;
+
+/** Known already and said in one sentence: printed without a stack. */
+export class CommandError extends Error {
+  override name = 'CommandError';
+  exitCode: number;
+  constructor(message: string, exitCode: number = EXIT.failure) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}

@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+/** The command line of the agent. The only place that sets an exit code: 0 done, 1 failed, 2 the config is wrong, 64 wrong usage. */
+import { Command, CommanderError, Option } from 'commander';
+import { AGENT_VERSION } from './agent.ts';
+import { runCommand } from './commands/run.ts';
+import { statusCommand } from './commands/status.ts';
+import { ConfigError, defaultConfigPath, expandHome } from './config.ts';
+import { CommandError, EXIT } from './exit-codes.ts';
+
+const configOption = () =>
+  new Option('--config <path>', 'the config file; its folder also holds the state')
+    .default(defaultConfigPath())
+    .argParser(expandHome);
+const jsonOption = (what: string) => new Option('--json', what).default(false);
+
+const program = new Command('expo-worker')
+  .description('Runs iOS and Expo builds on this Mac, each in a fresh Tart VM, for a Tartbeat controller.')
+  .version(AGENT_VERSION)
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true });
+
+program
+  .command('run')
+  .description('take builds until stopped; the first SIGTERM or Ctrl-C finishes what runs, a second one stops at once')
+  .addOption(configOption())
+  .addOption(jsonOption('print each event as one JSON object on one line'))
+  .option('--once', 'leave after one build', false)
+  .option('--verbose', 'print each beat and each step', false)
+  .action(runCommand);
+
+program
+  .command('status')
+  .description('show what the agent on this Mac is doing; fails if it is not running')
+  .addOption(configOption())
+  .addOption(jsonOption('print it as JSON'))
+  .action(async (options) => {
+    process.exitCode = await statusCommand(options);
+  });
+
+/** Errors that say all there is to say. */
+const KNOWN = new Set(['AgentLockedError', 'AgentIdentityError']);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error as Error);
+}
+
+function exitCodeOf(error: Error): number {
+  // Commander has printed its own message; help and version end that way too.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  const known = error instanceof CommandError || error instanceof ConfigError || KNOWN.has(error.name);
+  process.stderr.write(`expo-worker: ${known ? error.message : (error.stack ?? error.message)}\n`);
+  if (error instanceof CommandError) return error.exitCode;
+  return error instanceof ConfigError ? EXIT.config : EXIT.failure;
+}

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { connect as connectTcp } from 'node:net';
 import { PassThrough, Readable, type Writable } from 'node:stream';
-import { Client, type ClientChannel } from 'ssh2';
+import ssh2, { type ClientChannel } from 'ssh2';
 import type { GuestCommand } from './guest-commands.ts';
 
 /**
@@ -105,7 +105,7 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
 
   // noDelay: without it each command waits some 90 ms for the kernel to send its second packet.
   const socket = connectTcp({ host, port, noDelay: true });
-  const client = new Client();
+  const client = new ssh2.Client();
   let fingerprint = '';
   let strangeHostKey = false;
   const dead = new AbortController();
@@ -241,6 +241,13 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
   };
 }
 
+/** Why this private key cannot be used, in a few words; null if it can. */
+export function checkPrivateKey(text: string | Buffer): string | null {
+  const parsed = ssh2.utils.parseKey(text);
+  if (parsed instanceof Error) return parsed.message;
+  return parsed.isPrivateKey() ? null : 'it is a public key; name the file without .pub';
+}
+
 /** A deadline and several signals as one signal whose reason is always an SshError. */
 class Limit {
   #controller = new AbortController();
@@ -299,7 +306,7 @@ class ChannelSlots {
   };
 }
 
-function openChannel(client: Client, command: GuestCommand, { signal }: Limit): Promise<ClientChannel> {
+function openChannel(client: ssh2.Client, command: GuestCommand, { signal }: Limit): Promise<ClientChannel> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });

@@ -62,6 +62,8 @@ export interface Hardware {
 }
 
 export interface Tart {
+  /** The folder of all VMs: `$TART_HOME`. */
+  readonly home: string;
   version(signal?: AbortSignal): Promise<TartResult<{ version: string }>>;
   list(signal?: AbortSignal): Promise<TartResult<{ vms: TartVm[] }>>;
   /** `no_address` is the usual answer while the VM boots. Proves nothing about life: a stopped VM may still have one. */
@@ -165,6 +167,8 @@ export function createTart({ tartPath, tartHome, env = {} }: TartOptions): Tart 
   }
 
   const tart: Tart = {
+    home,
+
     async version(signal) {
       const result = await call('version', ['--version'], signal);
       return result.ok ? { ok: true, version: result.stdout.trim() } : result;

@@ -1,0 +1,74 @@
+/**
+ * `expo-worker doctor`: the checks as a table, each finding with its fix. Exit code 0 only if no blocking check failed.
+ */
+import { styleText } from 'node:util';
+import { Command } from 'commander';
+import { defaultConfigPath, expandHome } from '../config.ts';
+import { runDoctor } from '../doctor.ts';
+import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
+
+const INTERRUPTED_EXIT_CODE = 130;
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+const MARKS: Record<CheckStatus, { mark: string; color: 'green' | 'yellow' | 'red' | 'gray' }> = {
+  pass: { mark: '✓', color: 'green' },
+  warn: { mark: '!', color: 'yellow' },
+  fail: { mark: '✗', color: 'red' },
+  skipped: { mark: '-', color: 'gray' },
+};
+
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('check this Mac, its base image and its way to the controller, and say how to repair what is wrong')
+    .option('--config <path>', 'config file', defaultConfigPath())
+    .option('--json', 'print one JSON document: {ok, checks: [{id, title, blocking, status, detail, fix, durationMs}]}')
+    .option('--no-vm', 'leave out the checks that need a VM (they boot a clone of the base image and delete it)')
+    .addHelpText('after', '\nExit code: 0 fit for builds, 1 a blocking check failed, 130 interrupted.')
+    .action(async (options: { config: string; json?: boolean; vm: boolean }) => {
+      process.exitCode = await doctor(options);
+    });
+}
+
+async function doctor({ config, json, vm }: { config: string; json?: boolean; vm: boolean }): Promise<number> {
+  const stop = new AbortController();
+  const onSignal = () => {
+    if (!stop.signal.aborted) process.stderr.write('\nStopping; removing the VM…\n');
+    stop.abort();
+  };
+  for (const name of STOP_SIGNALS) process.on(name, onSignal);
+  try {
+    const report = await runDoctor({
+      configPath: expandHome(config),
+      vm,
+      signal: stop.signal,
+      onResult: (result) => json || process.stdout.write(line(result)),
+      onStep: ({ step, status, durationMs }) => {
+        if (!json && process.stdout.isTTY && status === 'done')
+          process.stdout.write(styleText('gray', `    ${step} ${(durationMs / 1000).toFixed(1)} s\n`));
+      },
+    });
+    process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : summary(report.checks));
+    return report.ok ? 0 : 1;
+  } catch (error) {
+    if (stop.signal.aborted) return INTERRUPTED_EXIT_CODE;
+    throw error;
+  } finally {
+    for (const name of STOP_SIGNALS) process.off(name, onSignal);
+  }
+}
+
+function line({ status, title, detail, fix }: CheckResult): string {
+  const { mark, color } = MARKS[status];
+  const first = `${styleText(color, mark)} ${title.padEnd(44)} ${detail}\n`;
+  return fix ? `${first}    ${styleText('bold', 'Fix:')} ${fix}\n` : first;
+}
+
+function summary(checks: CheckResult[]): string {
+  const count = (wanted: CheckStatus) => checks.filter(({ status }) => status === wanted).length;
+  const parts = (['pass', 'warn', 'fail', 'skipped'] as const).map((status) => [count(status), status] as const);
+  const words = { pass: 'passed', warn: 'to look at', fail: 'failed', skipped: 'skipped' };
+  return `\n${parts
+    .filter(([number]) => number > 0)
+    .map(([number, status]) => `${number} ${words[status]}`)
+    .join(', ')}\n`;
+}

@@ -1,0 +1,155 @@
+/**
+ * `expo-worker init`: writes the config, and makes the SSH key for the VMs if there is none. Asks for what the flags leave open.
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { input, password } from '@inquirer/prompts';
+import { Command } from 'commander';
+import { execa } from 'execa';
+import {
+  type AgentConfigInput,
+  baseImageName,
+  ConfigError,
+  defaultConfigPath,
+  expandHome,
+  saveConfig,
+} from '../config.ts';
+import { checkPrivateKey } from '../ssh.ts';
+
+const KEYGEN_TIMEOUT_MS = 30_000;
+const API_KEY_VARIABLE = 'EXPO_WORKER_API_KEY';
+const DEFAULT_KEY_PATH = '~/.ssh/tart_vm_key';
+
+export interface InitAnswers {
+  vmName: string;
+  vmUser: string;
+  vmSshKey: string;
+  controllerUrl: string;
+  apiKey: string;
+}
+
+/** What the user has to put right before anything is written. */
+export class InitError extends Error {
+  override name = 'InitError';
+}
+
+export function initCommand(): Command {
+  return new Command('init')
+    .description('write the config of this worker, and make an SSH key for its VMs')
+    .option('--config <path>', 'config file', defaultConfigPath())
+    .option('--vm-name <name>', 'VM that the base image is made from; clones are made from <name>-base-snapshot')
+    .option('--vm-user <name>', 'account in the VM')
+    .option('--vm-ssh-key <path>', `private key for the VM, made if absent (usually ${DEFAULT_KEY_PATH})`)
+    .option('--controller-url <url>', 'address of the controller')
+    .option('--api-key <key>', `key of this worker; "-" reads it from standard input; else $${API_KEY_VARIABLE}`)
+    .option('--force', 'overwrite an existing config; its other settings are kept')
+    .action(async (options: Partial<InitAnswers> & { config: string; force?: boolean }) => {
+      try {
+        const configPath = expandHome(options.config);
+        refuseOverwrite(configPath, options.force);
+        const answers = await askFor(options);
+        process.stdout.write(await initWorker({ configPath, answers, force: options.force }));
+      } catch (error) {
+        if (!(error instanceof InitError || error instanceof ConfigError)) throw error;
+        process.stderr.write(`${error.message}\n`);
+        process.exitCode = 1;
+      }
+    });
+}
+
+/** Returns what to tell the user. Throws InitError or ConfigError; then nothing was written. */
+export async function initWorker(options: {
+  configPath: string;
+  answers: InitAnswers;
+  force?: boolean | undefined;
+}): Promise<string> {
+  const { configPath, answers, force } = options;
+  refuseOverwrite(configPath, force);
+  const keyPath = expandHome(answers.vmSshKey);
+  // The guest runs strangers' builds, and its owner may replace the base image: no key that opens anything else.
+  if (dirname(keyPath) === join(homedir(), '.ssh') && /^id_/.test(basename(keyPath)))
+    throw new InitError(
+      `${answers.vmSshKey} is a personal key. Name another file, such as ${DEFAULT_KEY_PATH}; it will be made.`,
+    );
+  const config: AgentConfigInput = { ...(await formerSettings(configPath)), ...answers };
+  const keyExists = existsSync(keyPath);
+  if (keyExists) await refuseUnusable(keyPath);
+  const saved = await saveConfig(configPath, config);
+  if (!keyExists) await makeKey(keyPath);
+
+  const base = baseImageName(saved);
+  return `Written: ${configPath}
+${keyExists ? 'SSH key:' : 'New SSH key:'} ${keyPath}
+
+Next:
+  1. Put the key into the VM, while it runs:
+       ssh-copy-id -i ${keyPath}.pub ${saved.vmUser}@$(tart ip ${saved.vmName})
+  2. Make the base image from the VM:
+       tart stop ${saved.vmName} && tart clone ${saved.vmName} ${base}
+  3. Check everything:
+       expo-worker doctor
+`;
+}
+
+function refuseOverwrite(configPath: string, force: boolean | undefined): void {
+  if (!force && existsSync(configPath))
+    throw new InitError(`${configPath} exists. Edit it, or write it anew with --force; its other settings are kept.`);
+}
+
+async function formerSettings(configPath: string): Promise<Partial<AgentConfigInput>> {
+  try {
+    return JSON.parse(await readFile(configPath, 'utf8'));
+  } catch {
+    return {}; // none, or broken, which is what --force is for
+  }
+}
+
+async function refuseUnusable(keyPath: string): Promise<void> {
+  const { mode } = await stat(keyPath);
+  if (mode & 0o077) throw new InitError(`${keyPath} can be read by others. Run: chmod 600 ${keyPath}`);
+  const problem = checkPrivateKey(await readFile(keyPath));
+  if (problem) throw new InitError(`${keyPath} cannot be used: ${problem}`);
+}
+
+async function makeKey(keyPath: string): Promise<void> {
+  await mkdir(dirname(keyPath), { recursive: true, mode: 0o700 });
+  const args = ['-q', '-t', 'ed25519', '-N', '', '-C', 'tartbeat worker', '-f', keyPath];
+  const { exitCode, stderr, code } = await execa('ssh-keygen', args, {
+    reject: false,
+    stdin: 'ignore',
+    timeout: KEYGEN_TIMEOUT_MS,
+  });
+  if (exitCode !== 0) throw new InitError(`ssh-keygen could not make ${keyPath}: ${stderr || code}`);
+}
+
+async function askFor(given: Partial<InitAnswers>): Promise<InitAnswers> {
+  const apiKey =
+    given.apiKey === '-' ? (await text(process.stdin)).trim() : (given.apiKey ?? process.env[API_KEY_VARIABLE]);
+  const known = { ...given, apiKey };
+  const open = QUESTIONS.filter(({ key }) => known[key] === undefined);
+  if (open.length > 0 && !process.stdin.isTTY)
+    throw new InitError(`There is nobody to ask. Give ${open.map(({ flag }) => flag).join(', ')}.`);
+  const answers: Partial<InitAnswers> = { ...known };
+  for (const { key, ask } of open) answers[key] = await ask();
+  const { vmName, vmUser, vmSshKey, controllerUrl } = answers as InitAnswers;
+  return { vmName, vmUser, vmSshKey, controllerUrl, apiKey: answers.apiKey! };
+}
+
+const QUESTIONS: readonly { key: keyof InitAnswers; flag: string; ask: () => Promise<string> }[] = [
+  { key: 'vmName', flag: '--vm-name', ask: () => input({ message: 'Name of the VM you have set up', required: true }) },
+  { key: 'vmUser', flag: '--vm-user', ask: () => input({ message: 'Account in the VM', default: 'admin' }) },
+  {
+    key: 'vmSshKey',
+    flag: '--vm-ssh-key',
+    ask: () => input({ message: 'Private key for the VM (made if absent)', default: DEFAULT_KEY_PATH }),
+  },
+  { key: 'controllerUrl', flag: '--controller-url', ask: () => input({ message: 'Controller', required: true }) },
+  {
+    key: 'apiKey',
+    flag: `--api-key or $${API_KEY_VARIABLE}`,
+    ask: () => password({ message: "This worker's key", mask: true }),
+  },
+];

@@ -216,6 +216,15 @@ for (const shell of SHELLS) {
     }
   }
 
+  holds('stops in the same way when its whole process group is told to', async () => {
+    await using it = await monitoring(shell, nothing, '30');
+    await until(() => it.server.beats.length);
+    process.kill(-it.monitor.pid, 'SIGTERM');
+    expect(await it.monitor.ended).toBe(0);
+    expect(it.monitor.lines().slice(2)).toEqual(['[VM Monitor] Stopping']);
+    await until(() => it.monitor.family().length === 0, 5_000);
+  });
+
   holds('goes on when nobody reads what it prints any more', async () => {
     await using it = await monitoring(shell, accept);
     await until(() => it.server.beats.length >= 1);

@@ -231,13 +231,11 @@ const hasApplied = (buildId: string, transitionId: string): SQL =>
 
 /** `INSERT … SELECT … WHERE condition`, with the values encoded as the table's columns say. */
 function insertIf<T extends SQLiteTable>(db: Db, table: T, row: T['$inferInsert'], condition: SQL) {
-  const columns = getTableColumns(table);
-  const entries = Object.entries(row).filter(([, value]) => value !== undefined);
-  const names = entries.map(([name]) => sql.identifier(columns[name]!.name));
-  const values = entries.map(([name, value]) => sql`${sql.param(value, columns[name]!)}`);
-  return db.run(
-    sql`INSERT INTO ${table} (${sql.join(names, sql`, `)}) SELECT ${sql.join(values, sql`, `)} WHERE ${condition}`,
-  );
+  const values = Object.entries(getTableColumns(table)).map(([name, column]) => {
+    const value = row[name as keyof typeof row] ?? column.default;
+    return value === undefined ? sql`NULL` : sql`${sql.param(value, column)}`;
+  });
+  return db.insert(table).select(sql`SELECT ${sql.join(values, sql`, `)} WHERE ${condition}`);
 }
 
 /** D1 reports a violated constraint in the message alone; drizzle wraps it for single statements, not for batches. */

@@ -40,7 +40,7 @@ export interface AgentOptions {
 
 /** Rejects with AgentLockedError or AgentIdentityError, before anything has been touched. */
 export async function runAgent(options: AgentOptions): Promise<void> {
-  const { config, configPath, onEvent, drain, stop } = options;
+  const { config, configPath, onEvent, drain } = options;
   const folder = dirname(configPath);
   using _lock = acquireAgentLock(folder);
   const state = new StateFolder(join(folder, 'state'));

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { ArtifactGlob } from '#contract';
+import { matchArtifacts, rootsOf } from '../../worker-agent/artifacts.ts';
+
+const files = [
+  'dist/a.js',
+  'dist/.map/b.map',
+  'dist/sub/c.js',
+  'ios/App.xcarchive/Info.plist',
+  'ios/App.xcarchive/x/y',
+  'App.ipa',
+  'a[1].txt',
+].map((path) => ({ path, sizeBytes: 1 }));
+const match = (...globs: (string | { glob: string; required: boolean })[]) => {
+  const parsed = globs.map((glob) => ArtifactGlob.parse(typeof glob === 'string' ? { glob } : glob));
+  const { found, missing } = matchArtifacts(files, parsed);
+  return { found: found.map(({ path }) => path), missing };
+};
+
+const CASES: [string, string[]][] = [
+  ['*.ipa', ['App.ipa']],
+  ['./App.ipa', ['App.ipa']],
+  ['**/*.js', ['dist/a.js', 'dist/sub/c.js']],
+  ['dist/*.js', ['dist/a.js']],
+  ['dist', ['dist/.map/b.map', 'dist/a.js', 'dist/sub/c.js']],
+  ['dist/', ['dist/.map/b.map', 'dist/a.js', 'dist/sub/c.js']],
+  ['**/*.map', ['dist/.map/b.map']],
+  ['**/*.xcarchive', ['ios/App.xcarchive/Info.plist', 'ios/App.xcarchive/x/y']],
+  ['{App.ipa,dist/a.js}', ['App.ipa', 'dist/a.js']],
+  ['a\\[1\\].txt', ['a[1].txt']],
+];
+for (const [glob, expected] of CASES)
+  test(`${glob} names ${expected.join(', ')}`, () => expect(match(glob)).toEqual({ found: expected, missing: [] }));
+
+test('a required glob without a match is missing, an optional one is not', () => {
+  expect(match('*.ipa', '*.apk', { glob: '*.aab', required: false })).toEqual({
+    found: ['App.ipa'],
+    missing: ['*.apk'],
+  });
+});
+
+test('a file that two globs name is taken once', () => {
+  expect(match('*.ipa', 'App.*').found).toEqual(['App.ipa']);
+});
+
+test('a glob that leads out matches nothing', () => {
+  expect(match('../*.js', '/etc/*').found).toEqual([]);
+});
+
+test('only the folders that can hold a match are listed', () => {
+  const roots = (...globs: string[]) => rootsOf(globs.map((glob) => ArtifactGlob.parse({ glob })));
+  expect(roots('dist/**/*.js', 'dist/**/*.css')).toEqual(['dist']);
+  expect(roots('**/*.ipa')).toEqual(['.']);
+  expect(roots('ios/build/App.ipa')).toEqual(['ios/build/App.ipa']);
+  expect(roots('../x', '/etc/passwd')).toEqual([]);
+});

@@ -30,16 +30,18 @@ export type AppendResult =
   /** The log would outgrow {@link LOG_MAX_BYTES}. */
   | { ok: false; reason: 'full'; length: number };
 
-/** `bytes` is null once the object is emptied: they lie in R2. */
-export interface LogRead {
-  length: number;
-  bytes: Uint8Array<ArrayBuffer> | null;
-}
-
 /** The mark of a closed log. `complete`: it has the length and digest that the agent gave. */
 export interface ClosedLog {
   length: number;
   complete: boolean;
+}
+
+export interface LogRead {
+  length: number;
+  /** Null once the object is emptied: they lie in R2. */
+  bytes: Uint8Array<ArrayBuffer> | null;
+  /** Set when nothing will be added any more. */
+  closed: ClosedLog | null;
 }
 
 interface Closed extends ClosedLog {
@@ -71,9 +73,10 @@ export class BuildLog extends DurableObject<Env> {
   /** Up to `maxBytes` from `offset`; none at or past the end. A reader that follows gives its name. */
   read(offset: number, maxBytes: number, follower?: string): LogRead {
     if (follower !== undefined) this.#noteFollower(follower);
-    const closed = this.#closed();
-    if (closed?.emptied) return { length: closed.length, bytes: null };
-    return { length: this.#length(), bytes: this.#bytes(offset, offset + maxBytes) };
+    const mark = this.#closed();
+    const closed = mark ? { length: mark.length, complete: mark.complete } : null;
+    if (mark?.emptied) return { length: mark.length, bytes: null, closed };
+    return { length: this.#length(), bytes: this.#bytes(offset, offset + maxBytes), closed };
   }
 
   /**

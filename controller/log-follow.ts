@@ -10,17 +10,16 @@
  * `text` is the bytes as UTF-8, never cut within a character, with U+FFFD for what is not UTF-8; whoever needs the exact bytes
  * reads them without following. A stream that closes without `end` has reached its own bound: connect again.
  */
-import { type OpenLog, openLog, readLog } from './logs.ts';
+import { type LogPart, type OpenLog, openLog, readLog } from './logs.ts';
 
 const POLL_MS = 400;
-/** How often D1 is asked whether the attempt has ended, and whether there is one at all: each n-th quiet poll. */
-const REOPEN_EVERY_POLLS = 4;
-const FOLLOW_MAX_MS = 10 * 60_000;
-/** A Worker may make 1,000 calls a request on the free plan: with what it asks besides, this stays below. */
+/** A Worker on the free plan may call other objects 1,000 times a request, and D1 50 times: these stay below. */
 const POLLS_MAX = 700;
+const REOPENS_MAX = 40;
+const FOLLOW_MAX_MS = 10 * 60_000;
+/** D1 knows of an attempt's first claim, and of an end after which its log was not closed; seen after so many quiet polls. */
+const REOPEN_AFTER_POLLS = { queued: 3, running: 12 };
 const EVENT_MAX_BYTES = 256 * 1024;
-/** Some proxies close a connection that is silent for half a minute. */
-const COMMENT_EVERY_POLLS = 25;
 /** For how long after the end of an attempt its last bytes are waited for. */
 const LAST_BYTES_MS = 10_000;
 
@@ -31,47 +30,43 @@ export function followLog(env: Env, opened: OpenLog, from: number): ReadableStre
   const follower = crypto.randomUUID();
   let log = opened;
   let offset = from;
-  let quietPolls = 0;
   let polls = 0;
+  let quietPolls = 0;
+  let reopens = 0;
 
   return new ReadableStream<Uint8Array>({
     start(controller) {
       // At once, so that the reader sees the connection stand; `retry` is how soon it comes back.
       controller.enqueue(encoder.encode('retry: 1000\n\n'));
     },
-    /** One event, or the end, for each call; the stream's own back-pressure holds a slow reader's polls. */
+    /** One event, comment, or the end for each call: the stream's own back-pressure holds a slow reader's polls. */
     async pull(controller) {
-      while (polls++ < POLLS_MAX && Date.now() - startedAt < FOLLOW_MAX_MS) {
-        const { bytes, length } = await readLog(env, log, offset, EVENT_MAX_BYTES, follower);
-        const atEnd = offset + bytes.byteLength >= length;
-        const over = atEnd && isOver(log, length, Date.now());
-        const whole = over ? bytes : bytes.subarray(0, wholeCharacters(bytes));
-        if (whole.byteLength > 0) {
+      while (polls++ < POLLS_MAX && reopens <= REOPENS_MAX && Date.now() - startedAt < FOLLOW_MAX_MS) {
+        const part = await readLog(env, log, offset, EVENT_MAX_BYTES, follower);
+        const atEnd = offset + part.bytes.byteLength >= part.length;
+        const over = atEnd && isOver(log, part, Date.now());
+        const bytes = over ? part.bytes : part.bytes.subarray(0, wholeCharacters(part.bytes));
+        if (bytes.byteLength > 0) {
+          const data = { attempt: log.attempt, offset, bytes: bytes.byteLength, text: decoder.decode(bytes) };
+          offset += bytes.byteLength;
           quietPolls = 0;
-          const data = {
-            attempt: log.attempt,
-            offset,
-            bytes: whole.byteLength,
-            text: decoder.decode(whole),
-          };
-          offset += whole.byteLength;
           return controller.enqueue(encoder.encode(`id: ${log.attempt}:${offset}\ndata: ${JSON.stringify(data)}\n\n`));
         }
         if (over) {
-          const complete = log.sealed ? log.complete : offset === log.totalLength;
+          const complete = part.closed ? part.closed.complete : offset === log.totalLength;
           const data = { attempt: log.attempt, offset, complete };
           controller.enqueue(encoder.encode(`event: end\ndata: ${JSON.stringify(data)}\n\n`));
           return controller.close();
         }
-        if (quietPolls++ % REOPEN_EVERY_POLLS === REOPEN_EVERY_POLLS - 1) {
-          const again = await openLog(env, log.buildId, log.attempt === 0 ? undefined : log.attempt, follower);
-          if (!again.ok) return controller.close();
-          log = again;
-          // What was just learnt may say that all is there: look again before waiting.
-          if (isOver(log, log.length, Date.now())) continue;
-        }
         await scheduler.wait(POLL_MS);
-        if (quietPolls % COMMENT_EVERY_POLLS === 0) return controller.enqueue(encoder.encode(': still here\n\n'));
+        if (++quietPolls < REOPEN_AFTER_POLLS[log.attempt === 0 ? 'queued' : 'running']) continue;
+        quietPolls = 0;
+        reopens++;
+        const again = await openLog(env, log.buildId, log.attempt || undefined, follower);
+        if (!again.ok) break;
+        log = again;
+        // Some proxies close a connection that is silent for long.
+        return controller.enqueue(encoder.encode(': still here\n\n'));
       }
       controller.close();
     },
@@ -81,9 +76,9 @@ export function followLog(env: Env, opened: OpenLog, from: number): ReadableStre
   });
 }
 
-/** Whether a log of this length will not grow any more, as far as anyone knows. */
-function isOver(log: OpenLog, length: number, now: number): boolean {
-  if (log.sealed) return true;
+/** Whether a log that was read to its end will not grow any more, as far as anyone knows. */
+function isOver(log: OpenLog, { length, closed }: LogPart, now: number): boolean {
+  if (closed) return true;
   if (log.endedAt === null) return false;
   return (log.totalLength !== null && length >= log.totalLength) || now >= log.endedAt + LAST_BYTES_MS;
 }

@@ -6,7 +6,7 @@ import { and, eq, isNull } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
 import { attemptStanding, isInAftermath } from './attempt-standing.ts';
 import type { AttemptCaller } from './auth.ts';
-import type { BuildLog } from './build-log.ts';
+import type { BuildLog, ClosedLog } from './build-log.ts';
 import { AFTERMATH_MS, type LogAppended } from './contract.ts';
 import { type Refusal, refusal } from './errors.ts';
 import { logPrefix, readSegments, SEGMENT_BYTES } from './log-segments.ts';
@@ -120,26 +120,34 @@ export async function openLog(
   return { ...shared, length, complete: endedAt !== null && length === logLength, sealed: false };
 }
 
+export interface LogPart {
+  bytes: Uint8Array<ArrayBuffer>;
+  /** Of the whole log, as it stands now. */
+  length: number;
+  /** Set when nothing will be added any more. */
+  closed: ClosedLog | null;
+}
+
 /** Up to `maxBytes` from `offset`, and 4 MiB at most; none at the end. */
 export async function readLog(
   env: Env,
-  log: Pick<OpenLog, 'buildId' | 'attempt' | 'length' | 'sealed'>,
+  log: Pick<OpenLog, 'buildId' | 'attempt' | 'length' | 'complete' | 'sealed'>,
   offset: number,
   maxBytes: number,
   follower?: string,
-): Promise<{ bytes: Uint8Array<ArrayBuffer>; length: number }> {
+): Promise<LogPart> {
   const max = Math.min(maxBytes, READ_MAX_BYTES);
-  if (log.attempt === 0) return { bytes: new Uint8Array(), length: 0 };
-  let { length } = log;
-  if (!log.sealed) {
+  let closed: ClosedLog | null = log.sealed ? { length: log.length, complete: log.complete } : null;
+  if (log.attempt === 0) return { bytes: new Uint8Array(), length: 0, closed };
+  if (!closed) {
     const read = await logObject(env, log.buildId, log.attempt).read(offset, max, follower);
-    if (read.bytes) return { bytes: read.bytes as Uint8Array<ArrayBuffer>, length: read.length };
-    // Sealed and emptied since it was opened.
-    length = read.length;
+    if (read.bytes) return { bytes: new Uint8Array(read.bytes), length: read.length, closed: read.closed };
+    closed = read.closed!;
   }
+  const { length } = closed;
   const size = Math.min(max, length - offset);
-  if (size <= 0) return { bytes: new Uint8Array(), length };
-  return { bytes: await readSegments(env.BLOBS, logPrefix(log.buildId, log.attempt), offset, size), length };
+  if (size <= 0) return { bytes: new Uint8Array(), length, closed };
+  return { bytes: await readSegments(env.BLOBS, logPrefix(log.buildId, log.attempt), offset, size), length, closed };
 }
 
 /** The bytes from `from` to before `to`, which must be within the log. */

@@ -1,7 +1,13 @@
 import { env } from 'cloudflare:workers';
 import { Hono } from 'hono';
 import { expect, test } from 'vitest';
-import { requireAnyKey, requireAttempt, requireBlobWriter, requireScope, requireThisWorker } from '../../controller/auth.ts';
+import {
+  requireAnyKey,
+  requireAttempt,
+  requireBlobWriter,
+  requireScope,
+  requireThisWorker,
+} from '../../controller/auth.ts';
 import { createKey } from '../../controller/keys.ts';
 import { signToken } from '../../controller/tokens.ts';
 import { insertWorker, submitKey, tokenFor } from './rows.ts';
@@ -87,6 +93,12 @@ test('a route knows the attempt of a token and the worker of a key', async () =>
 });
 
 test('an expired token is 401, not 403: the agent must not think that the build is not its own', async () => {
-  const token = await signToken(env, { kind: 'run', buildId: 'bld_1', attempt: 1, workerId: 'w', expiresAt: Date.now() - 2_000 });
+  const token = await signToken(env, {
+    kind: 'run',
+    buildId: 'bld_1',
+    attempt: 1,
+    workerId: 'w',
+    expiresAt: Date.now() - 2_000,
+  });
   expect(await ask('/builds/bld_1/run', token)).toBe(401);
 });

@@ -61,7 +61,7 @@ test('an upload without a length or above the limit is refused before it is read
   const { sha256 } = await content();
   const endless = () =>
     new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(1024)) }, { highWaterMark: 0 });
-  for (const headers of [{}, { 'Content-Length': 'x' }, { 'Content-Length': '-1' }])
+  for (const headers of [undefined, { 'Content-Length': 'x' }, { 'Content-Length': '-1' }])
     expect(await errorOf(await put(sha256, key, endless(), headers))).toEqual([400, 'invalid_request']);
   const large = await put(sha256, key, endless(), sized(BLOB_MAX_BYTES + 1));
   expect(large.status).toBe(413);

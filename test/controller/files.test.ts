@@ -18,6 +18,9 @@ import {
   unique,
 } from './rows.ts';
 
+/** Of any content type. */
+const textOf = async (response: Response) => new TextDecoder().decode(await response.arrayBuffer());
+
 async function insertArtifact(buildId: string, attempt: number, name: string, text: string) {
   const sha256 = await insertBlob(bytesOf(text));
   await db.insert(artifacts).values({ buildId, attempt, name, sha256, size: bytesOf(text).byteLength, createdAt: 1 });
@@ -33,9 +36,9 @@ test('the current attempt gets the source of its build, whole or in part', async
   const source = await call(`/api/builds/${buildId}/source`, token);
   expect(source.headers.get('ETag')).toBe(`"${sourceSha256}"`);
   expect(source.headers.get('Content-Length')).toBe(String(text.length));
-  expect(await source.text()).toBe(text);
+  expect(await textOf(source)).toBe(text);
   const rest = await call(`/api/builds/${buildId}/source`, token, { headers: { Range: 'bytes=3-' } });
-  expect([rest.status, await rest.text()]).toEqual([206, text.slice(3)]);
+  expect([rest.status, await textOf(rest)]).toEqual([206, text.slice(3)]);
 });
 
 test('the current attempt gets the inputs of its build, unsealed and uncached', async () => {
@@ -60,7 +63,10 @@ test('nobody but the current attempt gets source and inputs', async () => {
     expect(await errorOf(await ask(await tokenFor(buildId, 2, 'vm')))).toEqual([403, 'forbidden']);
     expect(await errorOf(await ask(worker))).toEqual([403, 'forbidden']);
     expect(await errorOf(await ask(await submitKey()))).toEqual([403, 'forbidden']);
-    expect(await errorOf(await call(`/api/builds/bld_none/${file}`, await tokenFor('bld_none')))).toEqual([404, 'not_found']);
+    expect(await errorOf(await call(`/api/builds/bld_none/${file}`, await tokenFor('bld_none')))).toEqual([
+      404,
+      'not_found',
+    ]);
   }
 });
 
@@ -79,10 +85,12 @@ test('artifacts are listed, and the newest of a name is the one that is meant', 
   const sha256 = await insertArtifact(buildId, 2, 'out/App.ipa', 'new!');
   const key = await submitKey();
   const list = await call(`/api/builds/${buildId}/artifacts`, key);
-  expect(await list.json()).toMatchObject({ artifacts: [{ attempt: 1 }, { attempt: 2, name: 'out/App.ipa', sha256, size: 4 }] });
+  expect(await list.json()).toMatchObject({
+    artifacts: [{ attempt: 1 }, { attempt: 2, name: 'out/App.ipa', sha256, size: 4 }],
+  });
 
   const app = await call(`/api/builds/${buildId}/artifacts/out/App.ipa`, key);
-  expect(await app.text()).toBe('new!');
+  expect(await textOf(app)).toBe('new!');
   expect(Object.fromEntries(app.headers)).toMatchObject({
     'content-type': 'application/octet-stream',
     'content-length': '4',
@@ -91,7 +99,7 @@ test('artifacts are listed, and the newest of a name is the one that is meant', 
     'x-content-sha256': sha256,
     'x-content-type-options': 'nosniff',
   });
-  expect(await (await call(`/api/builds/${buildId}/artifacts/out/App.ipa?attempt=1`, key)).text()).toBe('old');
+  expect(await textOf(await call(`/api/builds/${buildId}/artifacts/out/App.ipa?attempt=1`, key))).toBe('old');
 });
 
 test('what is there already is not sent again, and what was broken off goes on', async () => {
@@ -118,7 +126,7 @@ test('an empty artifact is an artifact', async () => {
   const { buildId } = await runningBuild();
   await insertArtifact(buildId, 1, 'empty', '');
   const empty = await call(`/api/builds/${buildId}/artifacts/empty`, await submitKey());
-  expect([empty.status, await empty.text()]).toEqual([200, '']);
+  expect([empty.status, await textOf(empty)]).toEqual([200, '']);
 });
 
 test('what is not there is said to be, and what cannot be a name is refused', async () => {
@@ -127,7 +135,10 @@ test('what is not there is said to be, and what cannot be a name is refused', as
   expect(await errorOf(await call(`/api/builds/${buildId}/artifacts/none`, key))).toEqual([404, 'not_found']);
   expect(await errorOf(await call('/api/builds/bld_none/artifacts', key))).toEqual([404, 'not_found']);
   for (const name of ['a%2F..%2Fb', '%2Fetc', 'a%5Cb', 'a%00b'])
-    expect(await errorOf(await call(`/api/builds/${buildId}/artifacts/${name}`, key))).toEqual([400, 'invalid_request']);
+    expect(await errorOf(await call(`/api/builds/${buildId}/artifacts/${name}`, key))).toEqual([
+      400,
+      'invalid_request',
+    ]);
   expect((await call(`/api/builds/${buildId}/artifacts`, (await insertWorker()).key)).status).toBe(403);
 });
 
@@ -136,8 +147,14 @@ test('a range is read as HTTP has it', () => {
   expect(parseRange('bytes=5-', 10)).toEqual({ offset: 5, length: 5 });
   expect(parseRange('bytes=5-99', 10)).toEqual({ offset: 5, length: 5 });
   expect(parseRange('bytes=-99', 10)).toEqual({ offset: 0, length: 10 });
-  for (const none of [null, '', 'bytes=-', 'bytes=4-2', 'bytes=0-1,3-4', 'lines=0-1', 'bytes=a-b']) expect(parseRange(none, 10)).toBeNull();
-  for (const [header, size] of [['bytes=10-', 10], ['bytes=-0', 10], ['bytes=0-', 0], ['bytes=-1', 0]] as const)
+  for (const none of [null, '', 'bytes=-', 'bytes=4-2', 'bytes=0-1,3-4', 'lines=0-1', 'bytes=a-b'])
+    expect(parseRange(none, 10)).toBeNull();
+  for (const [header, size] of [
+    ['bytes=10-', 10],
+    ['bytes=-0', 10],
+    ['bytes=0-', 0],
+    ['bytes=-1', 0],
+  ] as const)
     expect(parseRange(header, size)).toBe('unsatisfiable');
 });
 

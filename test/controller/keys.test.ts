@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test, vi } from 'vitest';
 import type { KeyView } from '../../controller/contract.ts';
-import { createKey, findKey, revokeKey, ROTATION_OVERLAP_MS, rotateKey } from '../../controller/keys.ts';
+import { createKey, findKey, ROTATION_OVERLAP_MS, revokeKey, rotateKey } from '../../controller/keys.ts';
 import { keys } from '../../controller/schema.ts';
 import { call, db, errorOf, HOUR_MS, insertWorker, submitKey } from './rows.ts';
 
@@ -34,7 +34,11 @@ test('a request that does not fit names its fields', async () => {
   expect([refused.status, error.code]).toEqual([400, 'invalid_request']);
   expect(error.message).toContain('name: ');
   expect(error.message).toContain('scope: ');
-  const past = await call('/api/keys', env.ADMIN_KEY, json({ name: 'x', scope: 'submit', expiresAt: '2020-01-01T00:00:00Z' }));
+  const past = await call(
+    '/api/keys',
+    env.ADMIN_KEY,
+    json({ name: 'x', scope: 'submit', expiresAt: '2020-01-01T00:00:00Z' }),
+  );
   expect(await past.text()).toContain('expiresAt: must be in the future');
 });
 
@@ -71,7 +75,10 @@ test('a revoked key opens nothing at once, and revoking it again answers the sam
   expect(await errorOf(await call('/api/me', secret))).toEqual([401, 'unauthorized']);
   const second = await call(`/api/keys/${id}`, env.ADMIN_KEY, { method: 'DELETE' });
   expect((await second.json<{ key: KeyView }>()).key.revokedAt).toBe(key.revokedAt);
-  expect(await errorOf(await call('/api/keys/key_none', env.ADMIN_KEY, { method: 'DELETE' }))).toEqual([404, 'not_found']);
+  expect(await errorOf(await call('/api/keys/key_none', env.ADMIN_KEY, { method: 'DELETE' }))).toEqual([
+    404,
+    'not_found',
+  ]);
 });
 
 test("revoking a worker's key ends the attempts of that worker, also when it is repeated", async () => {
@@ -120,7 +127,10 @@ test('a key rotates itself and no other', async () => {
 });
 
 test('ADMIN_KEY is neither revoked nor rotated through the API', async () => {
-  for (const [path, method] of [['', 'DELETE'], ['/rotate', 'POST']] as const) {
+  for (const [path, method] of [
+    ['', 'DELETE'],
+    ['/rotate', 'POST'],
+  ] as const) {
     const refused = await call(`/api/keys/admin${path}`, env.ADMIN_KEY, { method });
     expect(await refused.text()).toContain('wrangler secret put ADMIN_KEY');
   }
@@ -129,6 +139,9 @@ test('ADMIN_KEY is neither revoked nor rotated through the API', async () => {
 test('keys are for admins to make, see and revoke', async () => {
   const secret = await submitKey();
   expect(await errorOf(await call('/api/keys', secret))).toEqual([403, 'forbidden']);
-  expect(await errorOf(await call('/api/keys', secret, json({ name: 'x', scope: 'admin' })))).toEqual([403, 'forbidden']);
+  expect(await errorOf(await call('/api/keys', secret, json({ name: 'x', scope: 'admin' })))).toEqual([
+    403,
+    'forbidden',
+  ]);
   expect(await errorOf(await call('/api/keys/any', secret, { method: 'DELETE' }))).toEqual([403, 'forbidden']);
 });

@@ -27,7 +27,9 @@ export async function errorOf(response: Response): Promise<[status: number, code
 
 export const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(new TextEncoder().encode(text));
 export const sha256Of = async (content: Uint8Array<ArrayBuffer>): Promise<string> =>
-  [...new Uint8Array(await crypto.subtle.digest('SHA-256', content))].map((b) => b.toString(16).padStart(2, '0')).join('');
+  [...new Uint8Array(await crypto.subtle.digest('SHA-256', content))]
+    .map((b) => b.toString(16).padStart(2, '0'))
+    .join('');
 
 export const submitKey = async (): Promise<string> =>
   (await createKey(env, { name: 'a submitter', scope: 'submit' }, Date.now())).secret;

@@ -51,7 +51,15 @@ test('no character of a token can be changed, nor its kind', async () => {
 });
 
 test('whatever is no token is refused, not thrown at', async () => {
-  for (const junk of ['', 'tb_run_', 'tb_run_.', 'tb_run_a.b', 'tb_run_W10.W10', 'tb_run_%%.%%', `tb_run_${'a'.repeat(5_000)}.a`])
+  for (const junk of [
+    '',
+    'tb_run_',
+    'tb_run_.',
+    'tb_run_a.b',
+    'tb_run_W10.W10',
+    'tb_run_%%.%%',
+    `tb_run_${'a'.repeat(5_000)}.a`,
+  ])
     expect(await verifyToken({ TOKEN_KEYS: NEW }, junk, NOW)).toEqual(unauthorized);
 });
 

@@ -47,6 +47,8 @@ export const AgentConfigSchema = z.strictObject({
     .regex(/^\d{2,5}x\d{2,5}(pt|px)?$/, 'write it as 1920x1080')
     .optional(),
   tartPath: path.default('tart'),
+  /** Where Tart keeps its VMs; left out, Tart decides: $TART_HOME or ~/.tart. */
+  tartHome: path.optional(),
   maxConcurrentBuilds: z.int().min(1).max(VMS_PER_MAC_MAX, 'a Mac runs at most 2 macOS VMs').default(1),
   minFreeDiskGb: z.number().min(0).max(10_000).default(15),
   platforms: z

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type AgentConfig, ConfigError, loadConfig } from './config.ts';
+import { type AgentConfig, ConfigError, loadConfig, VMS_PER_MAC_MAX } from './config.ts';
 import { HOST_CHECKS, type HostCheckContext } from './health-checks/host-checks.ts';
 import {
   blockingFailure,
@@ -63,7 +63,7 @@ export async function runDoctor({ configPath, vm, signal, onResult, ...boot }: D
   const context: DoctorContext = {
     configPath,
     config,
-    tart: () => (tart ??= createTart({ tartPath: configured(config).tartPath })),
+    tart: () => (tart ??= createTart(configured(config))),
     vm: null,
   };
   const name = vmNameOf({ workerId: DOCTOR, buildId: `${process.pid}-${randomBytes(4).toString('hex')}`, attempt: 1 });
@@ -93,7 +93,7 @@ function vmStart(name: string, boot: Pick<DoctorOptions, 'onStep' | 'limits'>): 
       if (!listed.ok) return fail(listed.message);
       for (const old of listed.vms.filter((vm) => isAbandoned(vm.name)))
         await destroyVm({ tart, name: old.name, signal });
-      if (listed.vms.filter(({ state }) => state === 'running').length >= 2)
+      if (listed.vms.filter(({ state }) => state === 'running').length >= VMS_PER_MAC_MAX)
         return { status: 'skipped', detail: 'both VM slots are in use; run doctor again when one is free' };
 
       const config = configured(context.config);

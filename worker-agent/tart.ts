@@ -15,6 +15,7 @@ import { execa } from 'execa';
 import { z } from 'zod';
 import { normaliseMac } from './guest-commands.ts';
 import { processStartTime } from './process-identity.ts';
+import { jittered, pause } from './retry.ts';
 
 export type TartStep = 'version' | 'list' | 'get' | 'ip' | 'clone' | 'set' | 'run' | 'stop' | 'delete';
 
@@ -265,7 +266,7 @@ export function createTart({ tartPath, tartHome, env = {} }: TartOptions): Tart 
       const own = children.get(run.pid);
       if (own) return { exitCode: await abortable(own, signal) };
       // Another agent's child, adopted after a restart: nobody tells us, so we look.
-      while (await tart.isRunAlive(run)) await pause(RUN_POLL_MS, signal);
+      while (await tart.isRunAlive(run)) await pause(jittered(RUN_POLL_MS), signal);
       return { exitCode: null };
     },
 
@@ -279,7 +280,7 @@ export function createTart({ tartPath, tartHome, env = {} }: TartOptions): Tart 
     async remove(name, { run, signal } = {}) {
       let last: TartFailure | null = null;
       for (let attempt = 0; attempt < REMOVE_TRIES; attempt++) {
-        if (attempt > 0) await pause(REMOVE_PAUSE_MS, signal).catch(() => {});
+        if (attempt > 0) await pause(jittered(REMOVE_PAUSE_MS), signal).catch(() => {});
         if (signal?.aborted) return failure('delete', 'aborted', null, `removing ${name} was given up`);
         const listed = await tart.list(signal);
         if (listed.ok && !listed.vms.some((vm) => vm.name === name)) {
@@ -369,8 +370,6 @@ async function readTail(path: string): Promise<string> {
     return '';
   }
 }
-
-const pause = (ms: number, signal?: AbortSignal) => sleep(ms * (0.8 + Math.random() * 0.4), undefined, { signal });
 
 /** The promise's value, or the signal's reason as an error if that comes first. */
 function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {

@@ -6,8 +6,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type AgentConfig, baseImageName } from './config.ts';
+import { jittered, pause } from './retry.ts';
 import { connectSsh, type Ssh, SshError } from './ssh.ts';
 import type { Tart, TartFailure, TartResult, TartRun } from './tart.ts';
 
@@ -239,7 +239,7 @@ async function waitForAddress(tart: Tart, name: string, timeoutMs: number, signa
     if (result.ok) return result;
     last = result.message;
     if (result.kind === 'no_tart') return result;
-    await pause(signal);
+    await pause(jittered(TRY_PAUSE_MS), signal).catch(() => {}); // the loop looks at the signal
   }
 }
 
@@ -294,7 +294,7 @@ async function waitForSsh(options: {
         if (refusedSince !== null && performance.now() - refusedSince > AUTH_PATIENCE_MS) break;
       }
     address = undefined;
-    await pause(signal);
+    await pause(jittered(TRY_PAUSE_MS), signal).catch(() => {}); // the loop looks at the signal
   }
   return failed(signal.aborted && last.kind !== 'aborted' ? new SshError('aborted', last.message) : last);
 }
@@ -316,6 +316,3 @@ function exitedEarly({ exitCode, message }: VmEnd, check: string): BootFailure {
   const neverRan = check === 'vm_address' && exitCode !== null && exitCode !== 0;
   return { ok: false, verdict: neverRan ? 'vm_start_failed' : 'vm_exited', step: 'run', message };
 }
-
-const pause = (signal: AbortSignal) =>
-  sleep(TRY_PAUSE_MS * (0.8 + Math.random() * 0.4), undefined, { signal }).catch(() => {});

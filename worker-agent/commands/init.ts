@@ -15,10 +15,12 @@ import {
   ConfigError,
   defaultConfigPath,
   expandHome,
+  parseConfig,
   saveConfig,
 } from '../config.ts';
 import { checkPrivateKey } from '../ssh.ts';
 
+const INTERRUPTED_EXIT_CODE = 130;
 const KEYGEN_TIMEOUT_MS = 30_000;
 const API_KEY_VARIABLE = 'EXPO_WORKER_API_KEY';
 const DEFAULT_KEY_PATH = '~/.ssh/tart_vm_key';
@@ -53,6 +55,10 @@ export function initCommand(): Command {
         const answers = await askFor(options);
         process.stdout.write(await initWorker({ configPath, answers, force: options.force }));
       } catch (error) {
+        if ((error as Error).name === 'ExitPromptError') {
+          process.exitCode = INTERRUPTED_EXIT_CODE;
+          return;
+        }
         if (!(error instanceof InitError || error instanceof ConfigError)) throw error;
         process.stderr.write(`${error.message}\n`);
         process.exitCode = 1;
@@ -77,8 +83,9 @@ export async function initWorker(options: {
   const config: AgentConfigInput = { ...(await formerSettings(configPath)), ...answers };
   const keyExists = existsSync(keyPath);
   if (keyExists) await refuseUnusable(keyPath);
-  const saved = await saveConfig(configPath, config);
+  parseConfig(JSON.stringify(config), configPath);
   if (!keyExists) await makeKey(keyPath);
+  const saved = await saveConfig(configPath, config);
 
   const base = baseImageName(saved);
   return `Written: ${configPath}

@@ -29,7 +29,8 @@ export async function startOpenSsh() {
   const config = [
     `HostKey ${file('host_key')}`,
     `AuthorizedKeysFile ${file('authorized_keys')}`,
-    `SetEnv HOME=${home} TARTBEAT_ROOT=${home}`,
+    // The guest's own commands come first: what a test puts into bin stands in for macOS's.
+    `SetEnv HOME=${home} TARTBEAT_ROOT=${home} PATH=${home}/bin:/usr/bin:/bin:/usr/sbin:/sbin`,
     'ListenAddress 127.0.0.1',
     'UsePAM no',
     'StrictModes no',

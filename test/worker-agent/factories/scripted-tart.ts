@@ -1,0 +1,31 @@
+/**
+ * An executable `tart` that does what the test says for each subcommand, in shell: for what neither Tart nor its simulator does at will.
+ * `$HOME_DIR` is a folder for its state; each call is one line in `calls`.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createTart } from '../../../worker-agent/tart.ts';
+import { temporaryDir } from './temporary-dir.ts';
+
+export function scriptedTart(commands: Record<string, string>) {
+  const dir = temporaryDir();
+  const tartPath = join(dir.path, 'tart');
+  const cases = Object.entries(commands).map(([name, script]) => `${name}) ${script} ;;`);
+  const script = `#!/bin/sh
+HOME_DIR='${dir.path}'
+echo "$*" >>"$HOME_DIR/calls"
+case "$1" in
+${cases.join('\n')}
+*) echo "unexpected: $*" >&2; exit 64 ;;
+esac
+`;
+  writeFileSync(tartPath, script, { mode: 0o755 });
+  return {
+    dir: dir.path,
+    tartPath,
+    tart: createTart({ tartPath, tartHome: join(dir.path, 'home') }),
+    calls: () =>
+      existsSync(join(dir.path, 'calls')) ? readFileSync(join(dir.path, 'calls'), 'utf8').trim().split('\n') : [],
+    [Symbol.dispose]: dir[Symbol.dispose],
+  };
+}

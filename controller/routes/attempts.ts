@@ -25,8 +25,8 @@ export const attemptRoutes = new Hono<AttemptEnv>()
         return answerRefusal(c, refusal('forbidden', `worker_id: the credential is not worker ${workerId}'s`));
       }
       // A body that is no JSON object is a beat without figures: silence must mean silence.
-      const json: unknown = await c.req.json().catch(() => null);
-      const body = Heartbeat.safeParse(typeof json === 'object' && json !== null ? json : {});
+      const json: object | null = await c.req.json().catch(() => null);
+      const body = Heartbeat.safeParse(json?.constructor === Object ? json : {});
       if (!body.success) return answerRefusal(c, refusal('invalid_request', 'attempt, source: not as documented'));
       const { outcome, attempt, source } = await beat(c.env, id, caller, body.data);
       console.log(JSON.stringify({ event: 'beat', build: id, attempt, source, outcome: outcome.kind }));

@@ -1,0 +1,18 @@
+/** `tart delete`: one after the other, up to the first that cannot be. */
+import type { Command } from '../command.ts';
+import { RuntimeError } from '../failure.ts';
+import { deleteVm, openVm, runnerOf } from '../vm-store.ts';
+
+export const deleteCommand: Command = {
+  name: 'delete',
+  overview: 'Delete a VM',
+  positionals: [{ name: 'name', help: 'VM name', repeating: true }],
+  options: [],
+  run(args, tartHome) {
+    for (const name of args.positionals) {
+      const vm = openVm(tartHome, name);
+      if (runnerOf(vm)) throw new RuntimeError(`VM "${name}" is running`);
+      deleteVm(tartHome, vm);
+    }
+  },
+};

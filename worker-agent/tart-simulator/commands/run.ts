@@ -1,0 +1,162 @@
+/**
+ * `tart run`: in the foreground until the VM ends. SIGINT stops it, SIGUSR1 suspends it, SIGUSR2 asks it to stop; SIGTERM is
+ * left at its default and kills it, as it kills Tart. A guest that crashes ends it with 0, too.
+ */
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Arguments } from '../arguments.ts';
+import type { Command } from '../command.ts';
+import { VM_NAME } from '../command.ts';
+import { RuntimeError, UsageError, vmAlreadyRunning } from '../failure.ts';
+import { readFaults } from '../faults.ts';
+import { lockHome } from '../home-lock.ts';
+import { Hypervisor, type RunEnd } from '../hypervisor.ts';
+import { processId } from '../process-table.ts';
+import { newRunId } from '../runs.ts';
+import {
+  isSuspended,
+  listVms,
+  openVm,
+  type RunningMark,
+  randomMac,
+  readConfig,
+  runnerOf,
+  touch,
+  type Vm,
+  writeConfig,
+} from '../vm-store.ts';
+
+const MACOS_VMS_MAX = 2;
+/** How long Tart takes to learn from the system that there are too many; the VM shows as running meanwhile. */
+const START_REFUSED_AFTER_MS = 200;
+
+const flag = (name: string, help: string) => ({ names: [name] as const, help });
+const option = (name: string, value: string, help: string) => ({ names: [name] as const, value, help });
+
+const LAST_WORDS: Record<RunEnd, string | undefined> = {
+  stopped: undefined, // Said when the signal came.
+  suspended: 'snapshot created successfully! shutting down the VM...',
+  guest_stopped: 'guest has stopped the virtual machine',
+  guest_crashed: 'guest has stopped the virtual machine due to error: The virtual machine stopped unexpectedly.',
+};
+
+export const run: Command = {
+  name: 'run',
+  overview: 'Run a VM',
+  positionals: [VM_NAME],
+  options: [
+    flag('--no-graphics', "Don't open a UI window."),
+    flag('--serial', 'Open serial console in /dev/ttySXX'),
+    option('--serial-path', 'serial-path', 'Attach an externally created serial console'),
+    flag('--graphics', 'Force open a UI window'),
+    flag('--no-audio', 'Disable audio pass-through to host.'),
+    flag('--no-clipboard', 'Disable clipboard sharing between host and guest.'),
+    flag('--recovery', 'Boot into recovery mode'),
+    flag('--vnc', 'Use screen sharing instead of the built-in UI.'),
+    flag('--vnc-experimental', "Use Virtualization.Framework's VNC server instead of the built-in UI."),
+    option('--disk', 'path[:options]', 'Additional disk attachments'),
+    option('--rosetta', 'tag', 'Attaches a Rosetta share to the guest Linux VM'),
+    option('--dir', '[name:]path[:options]', 'Additional directory shares'),
+    flag('--nested', 'Enable nested virtualization'),
+    option('--net-bridged', 'interface name', 'Use bridged networking instead of the default shared (NAT) networking'),
+    flag('--net-softnet', 'Use software networking instead of the default shared (NAT) networking'),
+    option('--net-softnet-allow', 'comma-separated CIDRs', 'CIDRs to allow the traffic to'),
+    option('--net-softnet-block', 'comma-separated CIDRs', 'CIDRs to block the traffic to'),
+    option('--net-softnet-expose', 'comma-separated port specifications', 'TCP ports to expose'),
+    flag('--net-host', 'Restrict network access to the host-only network'),
+    option('--root-disk-opts', 'options', 'Set the root disk options'),
+    flag('--suspendable', 'Disables audio and entropy devices and switches to only Mac-specific input devices.'),
+    flag('--capture-system-keys', 'Whether system hot keys should be sent to the guest instead of the host'),
+    flag('--no-trackpad', 'Disable the trackpad'),
+    flag('--no-pointer', 'Disable the pointer'),
+    flag('--no-keyboard', 'Disable the keyboard'),
+  ],
+  validate,
+  async run(args, tartHome) {
+    const { vm, mark } = take(args.word(0), tartHome);
+    const file = join(vm.folder, 'running.json');
+    try {
+      await refuseToStart(vm, tartHome);
+      const end = await play(new Hypervisor(tartHome, vm, mark.runId), vm, args);
+      const words = LAST_WORDS[end];
+      if (words) console.log(words);
+      if (end === 'suspended') writeFileSync(join(vm.folder, 'state.vzvmsave'), '');
+    } finally {
+      if (runnerOf(vm)?.runId === mark.runId) rmSync(file, { force: true });
+    }
+  },
+};
+
+function validate(args: Arguments, tartHome: string): void {
+  const has = (name: string) => args.has(name);
+  if (has('--vnc') && has('--vnc-experimental'))
+    throw new UsageError('--vnc and --vnc-experimental are mutually exclusive');
+  const softnet = ['', '-allow', '-block', '-expose'].some((end) => has(`--net-softnet${end}`));
+  if ([has('--net-bridged'), softnet, has('--net-host')].filter(Boolean).length > 1)
+    throw new UsageError('--net-bridged, --net-softnet and --net-host are mutually exclusive');
+  if (has('--graphics') && has('--no-graphics'))
+    throw new UsageError('--graphics and --no-graphics are mutually exclusive');
+  for (const device of ['--no-trackpad', '--no-keyboard', '--no-pointer'])
+    if (has(device) && has('--suspendable')) throw new UsageError(`${device} cannot be used with --suspendable`);
+  // The one command that opens its VM while it validates; Swift then prefixes the message and forgets the exit code.
+  try {
+    openVm(tartHome, args.word(0));
+  } catch (error) {
+    throw new Error((error as Error).message);
+  }
+}
+
+/** The lock comes before the start, as Tart's does: a VM that may not start shows as running for a moment. */
+function take(name: string, tartHome: string): { vm: Vm; mark: RunningMark } {
+  using _lock = lockHome(tartHome);
+  const vm = openVm(tartHome, name);
+  if (runnerOf(vm)) throw vmAlreadyRunning(name);
+  const config = readConfig(vm);
+  const others = runningVms(tartHome);
+  if (others.some((other) => readConfig(other).macAddress === config.macAddress)) {
+    console.log('There is already a running VM with the same MAC address!');
+    console.log('Resetting VM to assign a new MAC address...');
+    writeConfig(vm, { ...config, macAddress: randomMac() });
+  }
+  const mark = { ...processId(process.pid)!, runId: newRunId(tartHome) };
+  writeFileSync(join(vm.folder, 'running.json'), JSON.stringify(mark));
+  touch(vm);
+  return { vm, mark };
+}
+
+async function refuseToStart(vm: Vm, tartHome: string): Promise<void> {
+  const faults = readFaults(vm.folder);
+  const macs = runningVms(tartHome).filter((other) => other.name !== vm.name && readConfig(other).os === 'darwin');
+  const tooMany = readConfig(vm).os === 'darwin' && macs.length >= MACOS_VMS_MAX;
+  if (!tooMany && !faults.has('run-limit')) return;
+  await sleep(START_REFUSED_AFTER_MS);
+  const names = macs.map((other) => other.name).join(', ');
+  throw new RuntimeError(`The number of VMs exceeds the system limit${names ? ` (other running VMs: ${names})` : ''}`);
+}
+
+const runningVms = (tartHome: string) => listVms(tartHome).filter((vm) => vm.source === 'local' && runnerOf(vm));
+
+async function play(hypervisor: Hypervisor, vm: Vm, args: Arguments): Promise<RunEnd> {
+  if (isSuspended(vm)) {
+    console.log('restoring VM state from a snapshot...');
+    rmSync(join(vm.folder, 'state.vzvmsave'));
+    console.log('resuming VM...');
+  }
+  process.once('SIGINT', () => {
+    console.log('Stopping VM...');
+    hypervisor.stop('stopped');
+  });
+  process.on('SIGUSR1', () => {
+    console.log('pausing VM to take a snapshot...');
+    if (!args.has('--suspendable')) {
+      console.log('Failed to suspend the VM: The VM was not started with --suspendable.');
+      process.exitCode = 1;
+      return hypervisor.stop('stopped');
+    }
+    console.log('creating a snapshot...');
+    hypervisor.stop('suspended');
+  });
+  process.on('SIGUSR2', () => console.log('Requesting guest OS to stop...')); // macOS asks its user, who is not there.
+  return hypervisor.run();
+}

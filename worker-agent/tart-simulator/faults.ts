@@ -1,0 +1,128 @@
+/**
+ * What can be made to go wrong. A fault is a file named after it in its VM's folder: present is on, its content is the
+ * fault's value. Whoever plays a fault looks for the file; this module owns the files.
+ *
+ * Faults are written `name` or `name:value`, such as `freeze`, `slow-boot:5000`, `monitor-kill:once`.
+ */
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Faults of the VM, and who is affected. */
+export const VM_FAULTS = {
+  'boot-hang': 'runs, but never boots: no address, no SSH',
+  'slow-boot': 'boots, this many milliseconds late',
+  'no-ip': 'never shows an address',
+  'stale-ip': 'shows an address at which another VM answers',
+  'no-ssh': 'refuses SSH connections and drops those that are open',
+  'ssh-hang': 'accepts SSH connections and is silent',
+  freeze: 'everything in the VM stops, as with SIGSTOP; it can be continued',
+  crash: 'the guest crashes: `tart run` ends with exit code 0',
+  'disk-full': 'df says 100 %, and writing to files fails',
+  'monitor-kill': 'the monitor is killed whenever it is found; with the value `once`, once',
+  'net-cut': 'the network forwards nothing, in open connections too; SSH stays up',
+  'clock-skew': 'the clock of the VM is off by this many seconds until it is set',
+  'run-limit': 'the host believes that two other VMs are running',
+} as const;
+
+/** Commands for which the faults `COMMAND-fail` and `COMMAND-hang` exist. `list` has the third, `list-garbage`. */
+const FALLIBLE_COMMANDS = ['list', 'get', 'ip', 'clone', 'set', 'run', 'stop', 'delete'] as const;
+
+export const FAULT_NAMES: readonly string[] = [
+  ...Object.keys(VM_FAULTS),
+  ...FALLIBLE_COMMANDS.flatMap((command) => [`${command}-fail`, `${command}-hang`]),
+  'list-garbage',
+];
+
+/** Name → value; the value is empty for most. */
+export type Faults = ReadonlyMap<string, string>;
+
+/** Seen by the VM within 200 ms. Throws if there is no such fault or no such VM. */
+export function setFault(tartHome: string, vmName: string, fault: string): void {
+  writeFault(faultsFolder(join(tartHome, 'vms', vmName)), fault);
+}
+
+/** Throws if there is no such fault. One that is not on stays off. */
+export function clearFault(tartHome: string, vmName: string, fault: string): void {
+  rmSync(join(faultsFolder(join(tartHome, 'vms', vmName)), parseFault(fault).name), { force: true });
+}
+
+/** Gives a fault to a VM that does not exist yet: each clone takes the oldest that is waiting. Several go to one clone. */
+export function faultNextClone(tartHome: string, ...faults: string[]): void {
+  for (const fault of faults) parseFault(fault);
+  const folder = waitingFolder(tartHome);
+  mkdirSync(folder, { recursive: true });
+  const next = 1 + Math.max(0, ...waiting(folder).map(Number));
+  const draft = join(folder, `.${process.pid}-${next}`);
+  writeFileSync(draft, faults.join('\n'));
+  renameSync(draft, join(folder, String(next)));
+}
+
+/** Called by `clone`, under the lock of TART_HOME. */
+export function takeFaultsForClone(tartHome: string): string[] {
+  const oldest = oldestWaiting(tartHome);
+  if (oldest === undefined) return [];
+  const faults = readFileSync(oldest, 'utf8').split('\n');
+  rmSync(oldest);
+  return faults;
+}
+
+/** If what waits for the next clone is that it fails or hangs, it is taken, and meant for the command itself. */
+export function takeWaitingCommandFault(tartHome: string): Faults {
+  const oldest = oldestWaiting(tartHome);
+  if (oldest === undefined) return new Map();
+  const faults = readFileSync(oldest, 'utf8').split('\n').map(parseFault);
+  const own = faults.filter(({ name }) => name === 'clone-fail' || name === 'clone-hang');
+  if (own.length > 0) rmSync(oldest);
+  return new Map(own.map(({ name, value }) => [name, value]));
+}
+
+export function writeFaults(vmFolder: string, faults: readonly string[]): void {
+  mkdirSync(faultsFolder(vmFolder), { recursive: true });
+  for (const fault of faults) writeFault(faultsFolder(vmFolder), fault);
+}
+
+export function readFaults(vmFolder: string): Faults {
+  const folder = faultsFolder(vmFolder);
+  const faults = new Map<string, string>();
+  for (const name of entriesOf(folder)) {
+    if (name.startsWith('.')) continue;
+    try {
+      faults.set(name, readFileSync(join(folder, name), 'utf8').trim());
+    } catch {
+      // Cleared in between.
+    }
+  }
+  return faults;
+}
+
+export function parseFault(fault: string): { name: string; value: string } {
+  const [name = '', ...value] = fault.split(':');
+  if (!FAULT_NAMES.includes(name))
+    throw new RangeError(`There is no fault "${name}". There are: ${FAULT_NAMES.join(', ')}.`);
+  return { name, value: value.join(':') };
+}
+
+function writeFault(folder: string, fault: string): void {
+  const { name, value } = parseFault(fault);
+  const draft = join(folder, `.${name}`);
+  writeFileSync(draft, value);
+  renameSync(draft, join(folder, name)); // Whoever sees the file sees its value.
+}
+
+const faultsFolder = (vmFolder: string) => join(vmFolder, 'faults');
+const waitingFolder = (tartHome: string) => join(tartHome, 'faults-for-next-clones');
+const waiting = (folder: string) => entriesOf(folder).filter((name) => /^\d+$/.test(name));
+
+function oldestWaiting(tartHome: string): string | undefined {
+  const folder = waitingFolder(tartHome);
+  const oldest = waiting(folder).sort((a, b) => Number(a) - Number(b))[0];
+  return oldest === undefined ? undefined : join(folder, oldest);
+}
+
+function entriesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}

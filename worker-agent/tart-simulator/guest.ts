@@ -1,0 +1,73 @@
+/**
+ * The guest: the process that is the inside of a VM. It has the SSH server and the gateway, and all shells are its
+ * children. `hypervisor.ts` starts it, tells it of faults over IPC, and ends it; it never ends by itself.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Gateway } from './gateway.ts';
+import { guestEnvironment, guestHome, prepareGuest } from './guest-environment.ts';
+import { addressesFor, writeLease } from './leases.ts';
+import { type SshBehaviour, SshServer } from './ssh-server.ts';
+
+/** What the hypervisor gives it, as JSON, in its one argument. */
+export interface GuestOptions {
+  tartHome: string;
+  runId: string;
+  /** The VM's folder. */
+  folder: string;
+  user: string;
+  macAddress: string;
+  sshPort: number;
+}
+
+/** What it is told whenever a fault comes or goes. */
+export interface GuestFaults {
+  ssh: SshBehaviour;
+  networkCut: boolean;
+}
+
+const options: GuestOptions = JSON.parse(process.argv[2] ?? '');
+const root = join(options.folder, 'guest');
+const gateway = new Gateway(process.env);
+let environment: Record<string, string> = {};
+const ssh = new SshServer({
+  hostKey: readFileSync(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key'), 'utf8'),
+  user: options.user,
+  home: guestHome(root, options.user),
+  authorizedKeys: () => readText(join(guestHome(root, options.user), '.ssh', 'authorized_keys')),
+  environment: () => environment,
+});
+
+process.on('disconnect', () => process.exit(1)); // Nobody runs this VM any more. The reaper clears the rest.
+process.on('message', ({ ssh: behaviour, networkCut }: GuestFaults) => {
+  void ssh.behave(behaviour).catch(() => process.exit(1)); // The port was taken in the meantime.
+  if (networkCut) gateway.cut();
+  else gateway.restore();
+});
+
+prepareGuest(root, options.user, process.env);
+const address = await listen();
+const facts = { runId: options.runId, root, user: options.user, macAddress: options.macAddress, address };
+environment = guestEnvironment({ ...facts, proxy: await gateway.listen(address) }, process.env);
+writeLease(options.tartHome, options.macAddress, address);
+process.send?.('ready');
+
+async function listen(): Promise<string> {
+  for (const address of addressesFor(options.tartHome, options.macAddress)) {
+    try {
+      await ssh.listen(options.sshPort, address);
+      return address;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+  }
+  throw new Error(`no free address at port ${options.sshPort}`);
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * The Tart simulator: Tart's command line, with VMs that are processes. Written for Linux and macOS; run on Linux only
+ * so far. No root is needed. What it does not simulate it refuses by name.
+ *
+ * This module owns what is printed on the way out, and exit codes.
+ */
+import { type Arguments, help, parseArguments, usage } from './arguments.ts';
+import type { Command } from './command.ts';
+import { playCommandFault } from './command-faults.ts';
+import { clone } from './commands/clone.ts';
+import { deleteCommand } from './commands/delete.ts';
+import { exec } from './commands/exec.ts';
+import { get } from './commands/get.ts';
+import { ip } from './commands/ip.ts';
+import { list } from './commands/list.ts';
+import { rename } from './commands/rename.ts';
+import { run } from './commands/run.ts';
+import { set } from './commands/set.ts';
+import { stop } from './commands/stop.ts';
+import { suspend } from './commands/suspend.ts';
+import { RuntimeError, UsageError } from './failure.ts';
+import { sweepRuns } from './runs.ts';
+import { collectGarbage, tartHome } from './vm-store.ts';
+
+const VERSION = '2.32.1';
+
+/** The two that make images load ssh2 for its keys; the others start faster without. */
+const COMMANDS: Record<string, () => Command | Promise<Command>> = {
+  create: async () => (await import('./commands/create.ts')).create,
+  clone: () => clone,
+  run: () => run,
+  set: () => set,
+  get: () => get,
+  list: () => list,
+  ip: () => ip,
+  exec: () => exec,
+  pull: async () => (await import('./commands/pull.ts')).pull,
+  rename: () => rename,
+  stop: () => stop,
+  delete: () => deleteCommand,
+  suspend: () => suspend,
+};
+const NOT_SIMULATED = ['login', 'logout', 'push', 'import', 'export', 'prune', 'fqn'];
+const KEEPS_GARBAGE = ['clone', 'pull'];
+
+async function main([name, ...words]: string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === '-h') return print(overview());
+  if (name === '--version') return print(VERSION);
+  if (name === 'sweep-runs') return sweep(); // The reaper's own; Tart has no such command.
+  if (name === 'help') return words.length > 0 ? main([words[0]!, '--help']) : print(overview());
+  if (NOT_SIMULATED.includes(name)) return fail(`the Tart simulator does not do "tart ${name}"`, 1);
+  const command = await COMMANDS[name]?.();
+  if (!command) {
+    const what = name.startsWith('-') ? `Unknown option '${name}'` : `Unexpected argument '${name}'`;
+    return fail(usageText(new UsageError(what)), 64);
+  }
+  try {
+    const args = parseArguments(words, command);
+    if (args.has('--help')) return print(help(command));
+    return await start(command, args);
+  } catch (error) {
+    if (error instanceof UsageError) return fail(usageText(error, command), 64);
+    if (error instanceof RuntimeError) return fail(error.message, error.exitCode);
+    return fail(`Error: ${(error as Error).message}`, 1);
+  }
+}
+
+async function start(command: Command, args: Arguments): Promise<number> {
+  const home = tartHome();
+  sweepRuns(home);
+  if (!KEEPS_GARBAGE.includes(command.name)) collectGarbage(home);
+  command.validate?.(args, home);
+  await playCommandFault(command.name, args, home);
+  await command.run(args, home);
+  return 0;
+}
+
+function sweep(): number {
+  sweepRuns(tartHome());
+  return 0;
+}
+
+function usageText(error: UsageError, command?: Command): string {
+  const shown = error.rootUsage ? undefined : command;
+  return [
+    `Error: ${error.message}`,
+    ...(error.help ? [`Help:  ${error.help}`] : []),
+    `Usage: ${shown ? usage(shown) : 'tart <subcommand>'}`,
+    `  See 'tart ${shown ? `${shown.name} ` : ''}--help' for more information.`,
+  ].join('\n');
+}
+
+function overview(): string {
+  const names = Object.keys(COMMANDS).map((name) => `  ${name}`);
+  return [
+    'OVERVIEW: Tart simulator: VMs that are processes of this machine',
+    '\nUSAGE: tart <subcommand>',
+    '\nOPTIONS:\n  --version               Show the version.\n  -h, --help              Show help information.',
+    `\nSUBCOMMANDS:\n${names.join('\n')}`,
+    "\n  See 'tart help <subcommand>' for detailed help.",
+  ].join('\n');
+}
+
+function print(text: string): number {
+  console.log(text);
+  return 0;
+}
+
+function fail(text: string, exitCode: number): number {
+  console.error(text);
+  return exitCode;
+}
+
+process.title = ['tart', ...process.argv.slice(2)].join(' '); // Whoever looks for `tart run NAME` in ps finds it.
+const exitCode = await main(process.argv.slice(2));
+process.exitCode ||= exitCode;

@@ -1,0 +1,121 @@
+/**
+ * Which processes are a VM, and stopping, continuing and killing all of them. The only module that signals guests.
+ *
+ * A process belongs to a VM if it carries the VM's mark in its environment, if it was seen to belong before, or if its
+ * parent, group leader or session leader belongs. A build that clears its environment and starts a new session is
+ * still found unless it does both, and loses its parent, between two scans.
+ */
+import {
+  commandLineOf,
+  environmentOf,
+  isAlive,
+  type ProcessId,
+  type ProcessRow,
+  processTable,
+} from './process-table.ts';
+
+/** The variable that marks every process of a VM; its value is the run's id. */
+export const VM_MARK = 'TART_SIM_VM';
+
+const KILL_TIMEOUT_MS = 2_000;
+const PASSES_MAX = 50;
+
+export class Members {
+  readonly #mark: string;
+  readonly #known: Map<number, string>;
+  /** Environments do not change: each process is asked once. */
+  readonly #strangers = new Map<number, string>();
+
+  constructor(runId: string, known: readonly ProcessId[] = []) {
+    this.#mark = `${VM_MARK}=${runId}`;
+    this.#known = new Map(known.map(({ pid, startTime }) => [pid, startTime]));
+  }
+
+  /** All that have been seen and may live, for another process to go on with. */
+  get known(): ProcessId[] {
+    return [...this.#known].map(([pid, startTime]) => ({ pid, startTime }));
+  }
+
+  remember(id: ProcessId): void {
+    this.#known.set(id.pid, id.startTime);
+  }
+
+  /** The live members. Members that have ended are kept while something of their group or session lives. */
+  scan(): ProcessRow[] {
+    const table = processTable();
+    const live = new Map(table.map((row) => [row.pid, row.startTime]));
+    const ids = new Set<number>();
+    for (const [pid, startTime] of this.#known) if ((live.get(pid) ?? startTime) === startTime) ids.add(pid);
+    const marked = table.filter((row) => this.#isMarked(row));
+    for (const { pid } of marked) ids.add(pid);
+    for (let grown = true; grown; ) {
+      grown = false;
+      for (const row of table) {
+        if (ids.has(row.pid) || row.pid === process.pid) continue;
+        if (!ids.has(row.parent) && !ids.has(row.group) && !ids.has(row.session)) continue;
+        ids.add(row.pid);
+        grown = true;
+      }
+    }
+    ids.delete(process.pid);
+    const members = table.filter((row) => ids.has(row.pid));
+    const needed = new Set(members.flatMap((row) => [row.pid, row.group, row.session]));
+    for (const pid of this.#known.keys()) if (!needed.has(pid)) this.#known.delete(pid);
+    for (const member of members) this.#known.set(member.pid, member.startTime);
+    return members;
+  }
+
+  /** Stops everything, as a frozen VM would be: repeated until a pass finds no process that it has not stopped yet. */
+  stop(): void {
+    const stopped = new Set<string>();
+    for (let pass = 0; pass < PASSES_MAX; pass++) {
+      const running = this.scan().filter((row) => !stopped.has(`${row.pid} ${row.startTime}`));
+      if (running.length === 0) return;
+      for (const row of running) {
+        signal(row, 'SIGSTOP');
+        stopped.add(`${row.pid} ${row.startTime}`);
+      }
+    }
+  }
+
+  resume(): void {
+    for (const row of this.scan()) signal(row, 'SIGCONT');
+  }
+
+  /** Ends everything and waits until it has ended. Stopped first, so that nothing can fork its way out. */
+  kill(): void {
+    this.stop();
+    const giveUpAt = performance.now() + KILL_TIMEOUT_MS;
+    for (let members = this.scan(); members.length > 0 && performance.now() < giveUpAt; members = this.scan()) {
+      for (const row of members) signal(row, 'SIGKILL');
+      pause(5);
+    }
+  }
+
+  /** Ends the members whose command line has this word in it. */
+  killWhere(matches: (commandLine: string) => boolean): number {
+    const found = this.scan().filter((row) => matches(commandLineOf(row.pid).join(' ')));
+    for (const row of found) signal(row, 'SIGKILL');
+    return found.length;
+  }
+
+  #isMarked(row: ProcessRow): boolean {
+    if (this.#known.get(row.pid) === row.startTime) return true;
+    if (this.#strangers.get(row.pid) === row.startTime) return false;
+    if (environmentOf(row.pid).includes(this.#mark)) return true;
+    this.#strangers.set(row.pid, row.startTime);
+    return false;
+  }
+}
+
+function signal(id: ProcessId, name: NodeJS.Signals): void {
+  try {
+    if (isAlive(id)) process.kill(id.pid, name);
+  } catch {
+    // It ended in between.
+  }
+}
+
+function pause(durationMs: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, durationMs);
+}

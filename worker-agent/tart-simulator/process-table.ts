@@ -1,0 +1,111 @@
+/**
+ * What the operating system knows of its processes: /proc on Linux, `ps` on macOS. The only module that reads either.
+ * A process is its pid and its start time together, because pids are used again.
+ */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+
+export interface ProcessId {
+  pid: number;
+  /** Opaque; equal for the same process only. */
+  startTime: string;
+}
+
+export interface ProcessRow extends ProcessId {
+  parent: number;
+  group: number;
+  session: number;
+}
+
+const PS_TIMEOUT_MS = 5_000;
+
+/** All live processes. Zombies have ended and are left out. */
+export function processTable(): ProcessRow[] {
+  return process.platform === 'linux' ? linuxTable() : psTable();
+}
+
+export function isAlive(id: ProcessId): boolean {
+  return processId(id.pid)?.startTime === id.startTime;
+}
+
+/** `undefined` if no live process has this pid. */
+export function processId(pid: number): ProcessId | undefined {
+  const row = process.platform === 'linux' ? linuxRow(pid) : psTable(['-p', String(pid)])[0];
+  return row && { pid: row.pid, startTime: row.startTime };
+}
+
+/** What the process was started with. Empty if it may not be read, and on macOS, where Apple's programs hide theirs. */
+export function environmentOf(pid: number): readonly string[] {
+  return readWords(`/proc/${pid}/environ`);
+}
+
+export function commandLineOf(pid: number): readonly string[] {
+  if (process.platform === 'linux') return readWords(`/proc/${pid}/cmdline`);
+  return ps(['-o', 'command=', '-p', String(pid)])
+    .trim()
+    .split(' ');
+}
+
+function linuxTable(): ProcessRow[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .flatMap((entry) => linuxRow(Number(entry)) ?? []);
+}
+
+function linuxRow(pid: number): ProcessRow | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch {
+    return undefined; // It has ended.
+  }
+  // The second field is the program's name in brackets and may itself hold blanks and brackets.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+  return {
+    pid,
+    parent: Number(fields[1]),
+    group: Number(fields[2]),
+    session: Number(fields[3]),
+    startTime: fields[19]!,
+  };
+}
+
+/** macOS prints a session as a kernel address: its process groups have to do. */
+function psTable(which: string[] = ['-ax']): ProcessRow[] {
+  return ps([...which, '-o', 'pid=,ppid=,pgid=,stat=,lstart='])
+    .split('\n')
+    .flatMap((line) => {
+      const [pid, parent, group, state, ...startTime] = line.trim().split(/\s+/);
+      if (!pid || !state || state.startsWith('Z')) return [];
+      return [
+        {
+          pid: Number(pid),
+          parent: Number(parent),
+          group: Number(group),
+          session: Number(group),
+          startTime: startTime.join(' '),
+        },
+      ];
+    });
+}
+
+function ps(args: string[]): string {
+  try {
+    return execFileSync('/bin/ps', args, {
+      encoding: 'utf8',
+      timeout: PS_TIMEOUT_MS,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+  } catch {
+    return ''; // `ps -p` of an ended process exits with 1.
+  }
+}
+
+function readWords(path: string): readonly string[] {
+  try {
+    return readFileSync(path, 'utf8').split('\0');
+  } catch {
+    return []; // It has ended, belongs to another user, or there is no /proc.
+  }
+}

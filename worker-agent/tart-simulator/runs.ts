@@ -1,0 +1,64 @@
+/**
+ * The runs of a TART_HOME: one file each in `simulator/runs` from the start of `tart run` until all its processes have
+ * ended. Whoever finds a run without its `tart run` ends the rest: the run's reaper at once, else the next command.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Members } from './members.ts';
+import { isAlive, type ProcessId } from './process-table.ts';
+
+export interface Run {
+  id: string;
+  vmName: string;
+  /** `tart run`. */
+  runner: ProcessId;
+  /** All processes of the VM that were seen and may live. */
+  members: ProcessId[];
+}
+
+/** Begins with what all runs of this TART_HOME begin with, so that strays can be told from those of another. */
+export const newRunId = (tartHome: string) => `${runIdPrefix(tartHome)}-${randomUUID()}`;
+export const runIdPrefix = (tartHome: string) =>
+  createHash('sha256').update(realpathSync(tartHome)).digest('hex').slice(0, 12);
+
+export function writeRun(tartHome: string, run: Run): void {
+  mkdirSync(folder(tartHome), { recursive: true });
+  const draft = join(folder(tartHome), `.${run.id}`);
+  writeFileSync(draft, JSON.stringify(run));
+  renameSync(draft, file(tartHome, run.id));
+}
+
+export function removeRun(tartHome: string, id: string): void {
+  rmSync(file(tartHome, id), { force: true });
+}
+
+export function listRuns(tartHome: string): Run[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder(tartHome));
+  } catch {
+    return [];
+  }
+  return names
+    .filter((name) => name.endsWith('.json'))
+    .flatMap((name) => {
+      try {
+        return [JSON.parse(readFileSync(join(folder(tartHome), name), 'utf8')) as Run];
+      } catch {
+        return []; // It has ended.
+      }
+    });
+}
+
+/** Ends what is left of runs whose `tart run` is gone. */
+export function sweepRuns(tartHome: string): void {
+  for (const run of listRuns(tartHome)) {
+    if (isAlive(run.runner)) continue;
+    new Members(run.id, run.members).kill();
+    removeRun(tartHome, run.id);
+  }
+}
+
+const folder = (tartHome: string) => join(tartHome, 'simulator', 'runs');
+const file = (tartHome: string, id: string) => join(folder(tartHome), `${id}.json`);

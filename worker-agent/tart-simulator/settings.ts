@@ -1,0 +1,27 @@
+/** What is the same for all VMs of one TART_HOME: `simulator/settings.json` in it. Whoever tries things out may edit it. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface Settings {
+  /** All VMs listen here, each at an address of its own. The agent's `vmSshPort`. */
+  sshPort: number;
+  /** Whose JSON `tart list` prints: `2.30` has `SizeOnDisk` and no `Accessed`. */
+  listFormat: '2.32' | '2.30';
+}
+
+const DEFAULTS: Settings = { sshPort: 22_022, listFormat: '2.32' };
+
+export function readSettings(tartHome: string): Settings {
+  try {
+    return { ...DEFAULTS, ...JSON.parse(readFileSync(file(tartHome), 'utf8')) };
+  } catch {
+    return DEFAULTS;
+  }
+}
+
+export function writeSettings(tartHome: string, settings: Partial<Settings>): void {
+  mkdirSync(join(tartHome, 'simulator'), { recursive: true });
+  writeFileSync(file(tartHome), `${JSON.stringify({ ...readSettings(tartHome), ...settings }, null, 2)}\n`);
+}
+
+const file = (tartHome: string) => join(tartHome, 'simulator', 'settings.json');

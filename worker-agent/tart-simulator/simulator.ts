@@ -1,0 +1,51 @@
+/** For those who start the simulator from TypeScript: where it is, what it runs, and how to end all of it. */
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Members, VM_MARK } from './members.ts';
+import { commandLineOf, environmentOf, isAlive, type ProcessId, processTable } from './process-table.ts';
+import { listRuns, removeRun, runIdPrefix } from './runs.ts';
+
+/** The executable: the agent's `tartPath`. Its environment needs TART_HOME alone. */
+export const TART_SIMULATOR_PATH = join(import.meta.dirname, 'tart');
+
+export interface SimulatorProcess extends ProcessId {
+  commandLine: string;
+}
+
+const SWEEP_TIMEOUT_MS = 5_000;
+
+/** All that lives of this TART_HOME: `tart` commands, reapers, guests and what runs in them. Empty: nothing was left behind. */
+export function simulatorProcesses(tartHome: string): SimulatorProcess[] {
+  const home = resolve(tartHome);
+  const mark = `${VM_MARK}=${runIdPrefix(home)}-`;
+  const runs = listRuns(home);
+  const known = runs.flatMap((run) => [run.runner, ...new Members(run.id, run.members).scan()]).filter(isAlive);
+  const pids = new Set(known.map(({ pid }) => pid));
+  return processTable()
+    .filter((row) => pids.has(row.pid) || belongs(environmentOf(row.pid)))
+    .map(({ pid, startTime }) => ({ pid, startTime, commandLine: commandLineOf(pid).join(' ').trim() }));
+
+  function belongs(environment: readonly string[]): boolean {
+    if (environment.some((entry) => entry.startsWith(mark))) return true;
+    return environment.includes('TART_SIM_CLI=1') && environment.includes(`TART_HOME=${home}`);
+  }
+}
+
+/** Ends everything of this TART_HOME, running VMs too. Rejects if something cannot be ended. */
+export async function sweepSimulator(tartHome: string): Promise<void> {
+  const home = resolve(tartHome);
+  const giveUpAt = performance.now() + SWEEP_TIMEOUT_MS;
+  for (let left = simulatorProcesses(home); left.length > 0; left = simulatorProcesses(home)) {
+    if (performance.now() > giveUpAt)
+      throw new Error(`still running: ${left.map((row) => `${row.pid} ${row.commandLine}`).join('; ')}`);
+    for (const { pid } of left) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended in between.
+      }
+    }
+    await sleep(20);
+  }
+  for (const run of listRuns(home)) removeRun(home, run.id);
+}

@@ -1,0 +1,195 @@
+/**
+ * A guest's SSH server. The only module that serves SSH. It does what OpenSSH's does in all that the agent relies on;
+ * `interoperability.test.ts` runs one table of cases against both.
+ *
+ * It hands out shells of the user who runs it: it must listen on loopback only, and takes public keys only.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import ssh2 from 'ssh2';
+import { parseAuthorizedKeys } from './authorized-keys.ts';
+
+export interface SshServerOptions {
+  /** Private, in OpenSSH's format. */
+  hostKey: string;
+  user: string;
+  home: string;
+  /** Read at each login, as sshd reads it. */
+  authorizedKeys(): string;
+  /** Of each shell, without what SSH adds. */
+  environment(): Record<string, string>;
+}
+
+/** `refuse` takes no connections and drops those that are open, `hang` takes them and is silent. */
+export type SshBehaviour = 'serve' | 'refuse' | 'hang';
+
+const SESSIONS_MAX = 10;
+const SIGNALS = new Set([
+  'ABRT',
+  'ALRM',
+  'FPE',
+  'HUP',
+  'ILL',
+  'INT',
+  'KILL',
+  'PIPE',
+  'QUIT',
+  'SEGV',
+  'TERM',
+  'USR1',
+  'USR2',
+]);
+/** SIGXFSZ is ignored so that programs on a full disk see an error instead of dying. */
+const SHELL = 'trap "" XFSZ; exec /bin/bash "$@"';
+
+export class SshServer {
+  readonly #options: SshServerOptions;
+  readonly #ssh: ssh2.Server;
+  readonly #sockets = new Set<Socket>();
+  #listener: Server | undefined;
+  #address = { port: 0, host: '' };
+  #behaviour: SshBehaviour = 'serve';
+
+  constructor(options: SshServerOptions) {
+    this.#options = options;
+    this.#ssh = new ssh2.Server({ hostKeys: [options.hostKey], ident: 'OpenSSH_9.9' }, (client) => this.#greet(client));
+  }
+
+  /** Rejects with the system's error, such as EADDRINUSE. */
+  async listen(port: number, host: string): Promise<void> {
+    const listener = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    listener.listen({ port, host, exclusive: true });
+    await once(listener, 'listening');
+    this.#listener = listener;
+    this.#address = { port: (listener.address() as { port: number }).port, host };
+  }
+
+  get port(): number {
+    return this.#address.port;
+  }
+
+  async behave(behaviour: SshBehaviour): Promise<void> {
+    if (behaviour === this.#behaviour) return;
+    this.#behaviour = behaviour;
+    for (const socket of this.#sockets) {
+      if (behaviour === 'refuse') socket.destroy();
+      else if (behaviour === 'hang') socket.pause();
+      else socket.resume();
+    }
+    if (behaviour === 'refuse') this.#listener?.close();
+    else if (!this.#listener?.listening) await this.listen(this.#address.port, this.#address.host);
+  }
+
+  close(): void {
+    this.#listener?.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #accept(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    socket.on('error', () => {});
+    if (this.#behaviour === 'serve') this.#ssh.injectSocket(socket);
+    else if (this.#behaviour === 'refuse') socket.destroy();
+  }
+
+  #greet(client: ssh2.Connection): void {
+    let forcedCommand: string | undefined;
+    let sessions = 0;
+    client.on('error', () => {}); // Resets and malformed packets: the connection closes by itself.
+    client.on('authentication', (context) => {
+      if (context.method !== 'publickey' || !sameText(context.username, this.#options.user))
+        return context.reject(['publickey']);
+      const allowed = parseAuthorizedKeys(this.#options.authorizedKeys()).find(
+        ({ key }) => key.type === context.key.algo && key.getPublicSSH().equals(context.key.data),
+      );
+      if (!allowed) return context.reject(['publickey']);
+      const { signature, blob, hashAlgo } = context;
+      if (signature && blob && allowed.key.verify(blob, signature, hashAlgo) !== true)
+        return context.reject(['publickey']);
+      forcedCommand = allowed.command;
+      return context.accept();
+    });
+    client.on('session', (accept, reject) => {
+      if (sessions >= SESSIONS_MAX) return reject();
+      sessions++;
+      const session = accept();
+      session.once('close', () => sessions--);
+      this.#serve(session, () => forcedCommand);
+    });
+  }
+
+  #serve(session: ssh2.Session, forcedCommand: () => string | undefined): void {
+    const environment: Record<string, string> = {};
+    let child: ChildProcess | undefined;
+    session.on('env', (accept, reject, { key, val }) => {
+      if (!/^(LANG|LC_\w+)$/.test(key)) return reject?.();
+      environment[key] = val;
+      return accept?.();
+    });
+    session.on('pty', (_accept, reject) => reject?.()); // Node cannot make one; ssh goes on without.
+    session.on('signal', (accept, reject, { name }) => {
+      const known = SIGNALS.has(name.replace(/^SIG/, '')) && child?.pid && !forcedCommand();
+      if (!known || !killGroup(child!.pid!, `SIG${name.replace(/^SIG/, '')}` as NodeJS.Signals)) return reject?.();
+      return accept?.();
+    });
+    const run = (stream: ssh2.ServerChannel, asked: string | undefined) => {
+      const forced = forcedCommand();
+      if (forced && asked !== undefined) environment.SSH_ORIGINAL_COMMAND = asked;
+      const command = forced ?? asked;
+      child = spawn('/bin/sh', ['-c', SHELL, 'sh', ...(command === undefined ? ['-l'] : ['-c', command])], {
+        cwd: this.#options.home,
+        env: { ...this.#options.environment(), ...environment },
+        detached: true, // A session of its own, as sshd gives: its process group can be signalled.
+        stdio: 'pipe',
+      });
+      connect(child, stream);
+    };
+    session.on('exec', (accept, _reject, { command }) => run(accept(), command));
+    session.on('shell', (accept) => run(accept(), undefined));
+  }
+}
+
+/**
+ * The channel closes when the command has ended *and* nobody holds its output open any more: `sleep 3 &` keeps it. If
+ * the client goes first, the pipes go with it and the command lives on until it writes.
+ */
+function connect(child: ChildProcess, stream: ssh2.ServerChannel): void {
+  const { stdin, stdout, stderr } = child;
+  if (!stdin || !stdout || !stderr) return;
+  for (const pipe of [stdin, stdout, stderr, stream, stream.stderr]) pipe.on('error', () => {});
+  stream.pipe(stdin);
+  stdout.pipe(stream, { end: false });
+  stderr.pipe(stream.stderr, { end: false });
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', (code, signal) => {
+      if (signal) stream.exit(signal.replace(/^SIG/, ''), false, '');
+      else stream.exit(code ?? 255);
+      resolve();
+    });
+    child.once('error', () => {
+      stream.exit(255);
+      resolve();
+    });
+  });
+  const silent = new Promise((resolve) => stdout.once('close', resolve));
+  Promise.all([ended, silent]).then(() => stream.end());
+  stream.once('close', () => {
+    for (const pipe of [stdin, stdout, stderr]) pipe.destroy();
+  });
+}
+
+function killGroup(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(-pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+function sameText(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && timingSafeEqual(left, right);
+}

@@ -272,7 +272,7 @@ export const listFiles = (key: AttemptKey & { roots: readonly string[] }): Guest
 find "$@" \\( -name node_modules -o -name .git \\) -prune -o -type f -print0 2>/dev/null >"$state/files"
 cat "$state/files"; printf '\\0'
 if stat -c %s / >/dev/null 2>&1; then xargs -0 stat -c %s -- <"$state/files"; else xargs -0 stat -f %z -- <"$state/files"; fi; exit 0`,
-    key.roots.map(sourcePath),
+    (key.roots.length > 0 ? key.roots : ['.']).map(sourcePath), // BSD's find wants at least one
   );
 
 /** The named files of the source as a tar archive on standard output. NUL-ended names are taken as they are by both tars. */

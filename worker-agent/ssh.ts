@@ -177,9 +177,10 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
 
   const start = async (
     command: GuestCommand,
-    { timeoutMs, signal: callerSignal }: OpenOptions,
+    timeoutMs: number,
+    ...signals: (AbortSignal | undefined)[]
   ): Promise<SshProcess> => {
-    const limit = new Limit(command.name, timeoutMs, [dead.signal, callerSignal]);
+    const limit = new Limit(command.name, timeoutMs, [dead.signal, ...signals]);
     try {
       await channels.take(limit);
       const channel = await openChannel(client, command, limit).catch((error) => {
@@ -196,15 +197,14 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
   };
 
   const open = async (command: GuestCommand, options: OpenOptions): Promise<SshProcess> => {
-    const process = await start(command, options);
+    const process = await start(command, options.timeoutMs, options.signal);
     if (command.input) process.stdin.end(command.input);
     return process;
   };
 
   const exec = async (command: GuestCommand, options: ExecOptions): Promise<ExecResult> => {
     const overflow = new AbortController();
-    const signal = options.signal ? AbortSignal.any([options.signal, overflow.signal]) : overflow.signal;
-    const process = await start(command, { timeoutMs: options.timeoutMs, signal });
+    const process = await start(command, options.timeoutMs, options.signal, overflow.signal);
     const maxOutputBytes = options.maxOutputBytes ?? OUTPUT_MAX_BYTES;
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -316,7 +316,11 @@ function openChannel(client: ssh2.Client, command: GuestCommand, { signal }: Lim
       client.exec(command.text, (error, channel) => {
         signal.removeEventListener('abort', onAbort);
         if (error) refuse(error);
-        else if (signal.aborted) channel.close();
+        else if (signal.aborted)
+          channel
+            .on('error', () => {})
+            .resume()
+            .close();
         else resolve(channel);
       });
     } catch (cause) {

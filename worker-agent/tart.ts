@@ -135,15 +135,17 @@ export interface TartOptions {
   tartHome?: string | undefined;
   /** Added to the agent's own environment. */
   env?: Record<string, string> | undefined;
+  limitsMs?: Partial<Record<TartStep, number>>;
 }
 
-export function createTart({ tartPath, tartHome, env = {} }: TartOptions): Tart {
+export function createTart({ tartPath, tartHome, env = {}, limitsMs = {} }: TartOptions): Tart {
+  const limits: Record<TartStep, number> = { ...LIMIT_MS, ...limitsMs };
   const home = tartHome ?? env.TART_HOME ?? process.env.TART_HOME ?? join(homedir(), '.tart');
   const environment = { ...env, TART_HOME: home };
   /** `tart run` processes that are our own children: their exit is an event, and their exit code known. */
   const children = new Map<number, Promise<number | null>>();
 
-  async function call(step: TartStep, args: string[], signal?: AbortSignal, limitMs: number = LIMIT_MS[step]) {
+  async function call(step: TartStep, args: string[], signal?: AbortSignal, limitMs = limits[step]) {
     const child = execa(tartPath, args, {
       reject: false,
       stdin: 'ignore',
@@ -161,6 +163,7 @@ export function createTart({ tartPath, tartHome, env = {} }: TartOptions): Tart 
     if (result === null || result.timedOut)
       return failure(step, 'timeout', null, `tart ${step} did not end within ${limitMs / 1000} s`);
     if (result.isCanceled) return failure(step, 'aborted', null, `tart ${step} was given up`);
+    if (result.isMaxBuffer) return failure(step, 'garbage', null, `tart ${step} does not stop printing`);
     if (result.exitCode === 0) return { ok: true as const, stdout: result.stdout };
     if (result.exitCode === undefined && result.signal === undefined)
       return failure(step, 'no_tart', null, `${tartPath} cannot be started (${result.code ?? 'unknown error'})`);
@@ -198,7 +201,7 @@ export function createTart({ tartPath, tartHome, env = {} }: TartOptions): Tart 
 
     async ip(name, { waitSeconds = 0, signal } = {}) {
       const wait = waitSeconds > 0 ? ['--wait', String(Math.min(Math.ceil(waitSeconds), 65_535))] : [];
-      const result = await call('ip', ['ip', name, ...wait], signal, LIMIT_MS.ip + waitSeconds * 1000);
+      const result = await call('ip', ['ip', name, ...wait], signal, limits.ip + waitSeconds * 1000);
       if (!result.ok) return result;
       const address = result.stdout.trim();
       return z.ipv4().safeParse(address).success

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -73,6 +75,23 @@ test('a tart that hangs is left when the signal says so', async () => {
   expect(await listing).toMatchObject({ ok: false, kind: 'aborted' });
 });
 
+test('a tart that hangs is killed at its limit, even if a child of it holds on to its output', async () => {
+  using scripted = scriptedTart({ list: 'sleep 20 & exec sleep 300', get: '' });
+  const { tartPath } = scripted;
+  const tart = createTart({ tartPath, limitsMs: { list: 200 } });
+  expect(await tart.list()).toMatchObject({
+    ok: false,
+    step: 'list',
+    kind: 'timeout',
+    message: expect.stringContaining('0.2 s'),
+  });
+});
+
+test('a tart that never stops printing is garbage', async () => {
+  using scripted = scriptedTart({ list: 'exec yes' });
+  expect(await scripted.tart.list()).toMatchObject({ ok: false, kind: 'garbage' });
+});
+
 test('an existing VM is never cloned over, and a missing source is named', async () => {
   using scripted = scriptedTart({ list: listOf(vm('base'), vm('taken')), clone: 'exit 0' });
   expect(await scripted.tart.clone('base', 'taken')).toMatchObject({ step: 'clone', kind: 'already_exists' });
@@ -119,6 +138,28 @@ test('a run is detached, writes to its file, and its end is noticed with its exi
   expect(why).toMatchObject({ step: 'run', kind: 'failed' });
   expect(why.message).toContain('booting run x --no-graphics');
   expect(why.message).toContain('it broke');
+});
+
+test("neither the agent's death nor Ctrl-C in its terminal takes the VM with it", async () => {
+  using scripted = scriptedTart({ run: 'while [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
+  const module = new URL('../../worker-agent/tart.ts', import.meta.url).href;
+  const script = `import { createTart } from '${module}';
+    const tart = createTart({ tartPath: ${JSON.stringify(scripted.tartPath)} });
+    console.log(JSON.stringify(await tart.startRun('x', { logFile: ${JSON.stringify(join(scripted.dir, 'log'))} })));
+    setInterval(() => {}, 1000);`;
+  const agent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = await once(agent.stdout!, 'data');
+  const { run } = JSON.parse(String(line));
+  const gone = once(agent, 'exit');
+  process.kill(-agent.pid!, 'SIGINT');
+  process.kill(-agent.pid!, 'SIGKILL');
+  await gone;
+  expect(await scripted.tart.isRunAlive(run)).toBe(true);
+  writeFileSync(join(scripted.dir, 'end'), '');
+  await scripted.tart.waitForRunExit(run);
 });
 
 test("another agent's run is watched by looking, and the wait can be given up", async () => {

@@ -117,7 +117,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     title: 'VM has the monitor',
     blocking: true,
     dependsOn: ['ssh'],
-    timeoutMs: 5_000,
+    timeoutMs: 10_000,
     fix: 'Install vm-image/vm-monitor.sh as /usr/local/bin/vm-monitor.sh in the base image, with mode 755.',
     async run({ vm }, signal) {
       const answer = await probe(vm, hasMonitor(), signal);
@@ -131,7 +131,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     title: 'VM has curl',
     blocking: true,
     dependsOn: ['ssh'],
-    timeoutMs: 5_000,
+    timeoutMs: 10_000,
     fix: 'Install curl in the base image, in a folder on the PATH of SSH commands (/usr/bin on every Mac).',
     async run({ vm }, signal) {
       const answer = await probe(vm, hasCurl(), signal);

@@ -33,10 +33,10 @@ const SPEED_MAX = 3;
 const SILENCE_MAX_TYPICAL = 0.1;
 /** A typical duration is a guess: by this share of it the end is blurred. A learned one is much better. */
 const BLUR_TYPICAL = 0.4;
-const BLUR_LEARNED = 0.08;
+const BLUR_LEARNED = 0.1;
 /** Something is always left until the end: a phase that outruns its expectation will not end at this very moment. */
 const OVERRUN_TYPICAL = 0.08;
-const OVERRUN_LEARNED = 0.02;
+const OVERRUN_LEARNED = 0.05;
 
 const clamp = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
 

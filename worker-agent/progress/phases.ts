@@ -11,10 +11,10 @@ import { CURVE_STEPS } from './history.ts';
 /** The phases of a build that is not run by EAS. Each is what one kind of tool does. */
 export const PLAIN_PHASES = {
   command: { label: 'Running the build command', typicalMs: 600_000, typicalWork: 0 }, // [G]
-  install: { label: 'Installing dependencies', typicalMs: 34_000, typicalWork: 0 }, // [L] 34.1 s
+  install: { label: 'Installing dependencies', typicalMs: 25_000, typicalWork: 0 }, // [L] 34.1 s, [R] 14 to 20 s
   prebuild: { label: 'Generating the native project', typicalMs: 10_000, typicalWork: 0 }, // [L] 9.9 s
   pods: { label: 'Installing pods', typicalMs: 107_000, typicalWork: 116 }, // [L] 106.9 s
-  bundle: { label: 'Bundling JavaScript', typicalMs: 45_000, typicalWork: 0 }, // [L] 84.7 s, [R] 14 to 21 s
+  bundle: { label: 'Bundling JavaScript', typicalMs: 35_000, typicalWork: 0 }, // [R] 14 to 21 s for 467 packages
   xcode: { label: 'Compiling native code', typicalMs: 1_287_000, typicalWork: 898 }, // [L] 1,287.4 s
   export: { label: 'Exporting the app', typicalMs: 20_000, typicalWork: 0 }, // [G]
   test: { label: 'Running tests', typicalMs: 120_000, typicalWork: 0 }, // [G]
@@ -49,7 +49,7 @@ const EAS_START = {
   PRE_INSTALL_HOOK: quick('Running the pre-install hook'),
   READ_EAS_JSON: quick('Reading eas.json'),
   READ_PACKAGE_JSON: quick('Reading package.json'),
-  INSTALL_DEPENDENCIES: tool('install'),
+  INSTALL_DEPENDENCIES: tool('install', 34_000), // [L] 34.1 s
   READ_APP_CONFIG: quick('Reading the app config'),
   EAS_BUILD_INTERNAL: quick('Resolving the build profile'),
   RUN_EXPO_DOCTOR: quick('Running Expo Doctor', 30_600), // [L]

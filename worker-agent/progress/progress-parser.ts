@@ -42,7 +42,7 @@ export interface ProgressParserOptions {
 
 const PERCENT_MAX = 99;
 /** What speaks for the speed of a build that has just begun, as a share of the whole, and where nothing was learned. */
-const SPEED_TRUST_LEARNED = 0.2;
+const SPEED_TRUST_LEARNED = 0.5;
 const SPEED_TRUST_TYPICAL_MS = 300_000;
 /** [L] had 116 pods, and as many packages as the bundle's typical time stands for. Twice the size is not twice the time. */
 const TYPICAL_SIZE: Record<string, number> = { pods: 116, install: 1_200 };
@@ -84,10 +84,10 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     if (id === 'RUN_FASTLANE' || id === 'INSTALL_PODS') plan = EAS_PLANS.ios;
   };
 
-  /** The tool has ended: if it is known what comes next, that has begun, even if it is silent at first. */
+  /** The tool has ended: if it is known, not guessed, what comes next, that has begun, even if it is silent at first. */
   const leave = () => {
-    const next = plan[plan.indexOf(log.current.id) + 1];
     log.current.ended = true;
+    const next = told ? plan[plan.indexOf(log.current.id) + 1] : undefined;
     if (next !== undefined && plan.includes(log.current.id)) enter(next, nowMs);
   };
 

@@ -18,8 +18,11 @@ export const fastlane = fromRules('fastlane', 'R$CGS', [
       label: 'Resolving Swift packages',
     },
   ],
-  [/^\$ (?:set -o pipefail && )?(?:\S+\/)?xcodebuild /, { phase: 'xcode' }],
-  [/^(?:Creating Gymfile|Gymfile created|Successfully loaded '.*Gymfile)/, { phase: 'xcode' }],
+  [/^\$ (?:set -o pipefail && )?(?:\S+\/)?xcodebuild /, { phase: 'xcode', label: 'Preparing the native build' }],
+  [
+    /^(?:Creating Gymfile|Gymfile created|Successfully loaded '.*Gymfile)/,
+    { phase: 'xcode', label: 'Preparing the native build' },
+  ],
   [/^Successfully exported and compressed dSYM file/, { phase: 'xcode', share: 0.98, label: 'Exporting the app' }],
   [
     /^Successfully exported and signed the (?:ipa|pkg) file/,

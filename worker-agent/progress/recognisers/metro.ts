@@ -1,9 +1,9 @@
 import { durationMs, fromRules, ratio } from './recogniser.ts';
 
 /** Metro's total grows while it finds modules, so its own percentage lags; the count of modules is kept beside it. */
-export const metro = fromRules('metro', null, [
+export const metro = fromRules('metro', 'iAWBλSDCwd', [
   [
-    /[░▓]\s+([\d.]+)% \(\s*(\d+)\/\s*(\d+)\)/,
+    /^(?:iOS|Android|Web|BUNDLE|λ) .*[░▓]\s+([\d.]+)% \(\s*(\d+)\/\s*(\d+)\)/,
     (match) => ({
       phase: 'bundle',
       share: Math.min(ratio(match[1], '100'), 0.95),
@@ -11,7 +11,7 @@ export const metro = fromRules('metro', null, [
     }),
   ],
   [
-    /^(?:iOS|Android|Web|λ|\S+) Bundled (\d+)ms .*\((\d+) modules?\)/,
+    /^(?:iOS|Android|Web|λ) Bundled (\d+)ms .*\((\d+) modules?\)/,
     (match) => ({
       phase: 'bundle',
       share: 0.96,

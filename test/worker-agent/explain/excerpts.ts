@@ -1,0 +1,683 @@
+/** For each known error: the last lines of a log as the tools print them, and the line that must be found. */
+export interface Excerpt {
+  lines: string[];
+  /** Part of the sentence, where it names something of the log. */
+  says?: string;
+}
+
+export const EXCERPTS: Record<string, Excerpt[]> = {
+  disk_full: [
+    {
+      lines: [
+        '[INSTALL_PODS] [ReactNativeCore] Failed to download release tarball: No space left on device - fcopyfile',
+        '[INSTALL_PODS] [!] Failed to load react-native podspec',
+      ],
+    },
+    { lines: ['npm error code ENOSPC', 'npm error ENOSPC: no space left on device, write'] },
+    {
+      lines: [
+        "clang: error: unable to open output file '/tmp/a.o': 'No space left on device'",
+        'ld: No space left on device',
+      ],
+    },
+  ],
+  js_out_of_memory: [
+    {
+      lines: [
+        '<--- Last few GCs --->',
+        'FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory',
+        'Command PhaseScriptExecution failed with a nonzero exit code',
+      ],
+    },
+  ],
+  java_out_of_memory: [
+    { lines: ['* What went wrong:', "Execution failed for task ':app:mergeDexRelease'.", '> Java heap space'] },
+    {
+      lines: [
+        'The message received from the daemon indicates that the daemon has disappeared.',
+        'Gradle build daemon disappeared unexpectedly (it may have been killed or may have crashed)',
+      ],
+    },
+  ],
+  out_of_memory: [
+    {
+      lines: [
+        '/bin/sh: line 1: 5623 Killed: 9               npx expo export:embed',
+        'Command PhaseScriptExecution failed with a nonzero exit code',
+      ],
+    },
+    {
+      lines: [
+        'clang: error: unable to execute command: Killed: 9',
+        'clang: error: clang frontend command failed due to signal',
+      ],
+    },
+  ],
+  xcode_license: [
+    {
+      lines: [
+        "You have not agreed to the Xcode license agreements. Please run 'sudo xcodebuild -license' from within a Terminal window to review and agree to the Xcode and Apple SDKs license.",
+      ],
+    },
+  ],
+  xcode_not_selected: [
+    {
+      lines: [
+        "xcode-select: error: tool 'xcodebuild' requires Xcode, but active developer directory '/Library/Developer/CommandLineTools' is a command line tools instance",
+      ],
+    },
+  ],
+  tool_missing_fastlane: [
+    { lines: ["Fastlane is not available, make sure it's installed and in your PATH", 'Error: build command failed.'] },
+    { lines: ['bash: line 1: fastlane: command not found'] },
+    { lines: ['zsh:1: command not found: fastlane'] },
+  ],
+  tool_missing_cocoapods: [
+    {
+      lines: ["CocoaPods is not available, make sure it's installed and in your PATH", 'Error: build command failed.'],
+    },
+    { lines: ['bash: line 3: pod: command not found'] },
+  ],
+  gem_bundler_version: [
+    {
+      lines: [
+        "/System/Library/Frameworks/Ruby.framework/Versions/2.6/usr/lib/ruby/2.6.0/rubygems/dependency.rb:313:in `to_specs': Could not find 'bundler' (2.2.3) required by your /Users/admin/build/ios/Gemfile.lock. (Gem::MissingSpecVersionError)",
+      ],
+      says: '2.2.3',
+    },
+  ],
+  gems_missing: [
+    {
+      lines: [
+        'Could not find CFPropertyList-3.0.6 in any of the sources',
+        'Run `bundle install` to install missing gems.',
+      ],
+    },
+    { lines: ['bundler: command not found: fastlane', 'Install missing gem executables with `bundle install`'] },
+  ],
+  keychain_locked: [
+    {
+      lines: [
+        '    /usr/bin/codesign --force --sign 8E5D1A --entitlements /tmp/A.app.xcent --generate-entitlement-der /tmp/A.app',
+        '/tmp/Build/InstallationBuildProductsLocation/Applications/A.app: errSecInternalComponent',
+        'Command CodeSign failed with a nonzero exit code',
+        '** ARCHIVE FAILED **',
+      ],
+    },
+    { lines: ['/tmp/test.app: User interaction is not allowed.', 'Command /usr/bin/codesign failed with exit code 1'] },
+    { lines: ['security: SecKeychainItemImport: User interaction is not allowed.'] },
+  ],
+  keychain_password: [
+    { lines: ['security: SecKeychainUnlock build.keychain: The user name or passphrase you entered is not correct.'] },
+  ],
+  keychain_missing: [
+    { lines: ['security: SecKeychainUnlock build.keychain: The specified keychain could not be found.'] },
+  ],
+  certificate_password: [
+    { lines: ['security: SecKeychainItemImport: MAC verification failed during PKCS12 import (wrong password?)'] },
+  ],
+  certificate_import: [
+    {
+      lines: [
+        '[PREPARE_CREDENTIALS] Validating whether the distribution certificate has been imported successfully',
+        "Error: Distribution certificate with fingerprint 3A50325D796B9014D4F4FF06B7D708A42BF20E11 hasn't been imported successfully",
+        '    at Keychain.ensureCertificateImported (/opt/node_modules/@expo/build-tools/dist/ios/credentials/keychain.js:57:19)',
+      ],
+    },
+  ],
+  certificate_untrusted: [
+    {
+      lines: [
+        'Warning: unable to build chain to self-signed root for signer "Apple Distribution: Example (ABCDE12345)"',
+        'Command CodeSign failed with a nonzero exit code',
+      ],
+    },
+  ],
+  certificate_expired: [
+    { lines: ['/tmp/A.app: CSSMERR_TP_CERT_EXPIRED', 'Command CodeSign failed with a nonzero exit code'] },
+  ],
+  certificate_limit: [
+    {
+      lines: [
+        '[!] Could not create another Distribution certificate, reached the maximum number of available Distribution certificates.',
+      ],
+      says: 'Distribution',
+    },
+  ],
+  profile_expired: [
+    {
+      lines: [
+        "/Users/admin/ios/A.xcodeproj: error: Provisioning profile \"A AppStore\" expired on 10 Dec 2023. (in target 'A' from project 'A')",
+        '** ARCHIVE FAILED **',
+      ],
+      says: 'A AppStore',
+    },
+    { lines: ['error: exportArchive: Provisioning profile "A AdHoc" has expired.'], says: 'A AdHoc' },
+  ],
+  profile_without_certificate: [
+    {
+      lines: [
+        "[RUN_FASTLANE] error: Provisioning profile \"*[expo] XXX AppStore 2023-01-17T19:29:53.926Z\" doesn't include signing certificate \"Apple Distribution: XXX (XXX)\". (in target 'XXX' from project 'XXX')",
+      ],
+      says: 'Apple Distribution: XXX',
+    },
+    {
+      lines: [
+        '[13:53:02]: ▸ error: exportArchive: Provisioning profile "x" doesn\'t include signing certificate "Apple Distribution: y"',
+      ],
+    },
+  ],
+  profile_without_capability: [
+    {
+      lines: [
+        "/tmp/A.xcodeproj: error: Provisioning profile \"A AppStore\" doesn't support the Push Notifications capability. (in target 'A' from project 'A')",
+        "/tmp/A.xcodeproj: error: Provisioning profile \"A AppStore\" doesn't include the aps-environment entitlement. (in target 'A' from project 'A')",
+      ],
+      says: 'aps-environment',
+    },
+  ],
+  profile_not_found: [
+    {
+      lines: [
+        "error: exportArchive: No profiles for 'org.example.my-app' were found",
+        'Error Domain=IDEProfileLocatorErrorDomain Code=1 "No profiles for \'org.example.my-app\' were found"',
+      ],
+      says: 'org.example.my-app',
+    },
+    {
+      lines: [
+        "/tmp/A.xcodeproj: error: No profiles for 'com.example.a' were found: Xcode couldn't find any iOS App Development provisioning profiles matching 'com.example.a'. (in target 'A' from project 'A')",
+      ],
+    },
+  ],
+  profile_not_set: [
+    {
+      lines: [
+        "/tmp/A.xcodeproj: error: \"Widgets\" requires a provisioning profile. Select a provisioning profile in the Signing & Capabilities editor. (in target 'Widgets' from project 'A')",
+      ],
+      says: 'Widgets',
+    },
+  ],
+  team_missing: [
+    {
+      lines: [
+        "/tmp/Pods/Pods.xcodeproj: error: Signing for \"EXConstants-EXConstants\" requires a development team. Select a development team in the Signing & Capabilities editor. (in target 'EXConstants-EXConstants' from project 'Pods')",
+      ],
+      says: 'EXConstants-EXConstants',
+    },
+  ],
+  certificate_not_found: [
+    {
+      lines: [
+        '/tmp/A.xcodeproj: error: No signing certificate "iOS Distribution" found: No "iOS Distribution" signing certificate matching team ID "D7TR486TEH" with a private key was found. (in target \'A\' from project \'A\')',
+      ],
+    },
+    { lines: ['Apple Distribution: Example (ABCDE12345): no identity found'] },
+  ],
+  no_apple_account: [
+    { lines: ['/tmp/A.xcodeproj: error: No Account for Team "ABCDE12345". Add a new account in Accounts settings.'] },
+    { lines: ['error: exportArchive: No Accounts'] },
+  ],
+  pods_deployment_target: [
+    {
+      lines: [
+        '[INSTALL_PODS] [!] CocoaPods could not find compatible versions for pod "ExpoModulesCore":',
+        '[INSTALL_PODS]   In Podfile:',
+        '[INSTALL_PODS] Specs satisfying the `ExpoModulesCore (from `../node_modules/expo-modules-core`)` dependency were found, but they required a higher minimum deployment target.',
+      ],
+      says: 'newer iOS',
+    },
+  ],
+  pods_incompatible: [
+    {
+      lines: [
+        '[!] CocoaPods could not find compatible versions for pod "Firebase/Core":',
+        '  In snapshot (Podfile.lock):',
+        '    Firebase/Core (= 6.14.0)',
+      ],
+      says: 'Firebase/Core',
+    },
+  ],
+  pods_unknown: [
+    {
+      lines: [
+        '[INSTALL_PODS] [!] Unable to find a specification for `sovran-react-native` depended upon by `segment-analytics-react-native`',
+        '[INSTALL_PODS]',
+        'Error: pod exited with non-zero code: 1',
+      ],
+      says: 'sovran-react-native',
+    },
+  ],
+  pods_download: [
+    {
+      lines: [
+        "[!] CDN: trunk URL couldn't be downloaded: https://cdn.cocoapods.org/all_pods_versions_f_2_0.txt Response: Timeout was reached",
+      ],
+    },
+    { lines: ['[!] CDN: trunk Repo update failed - 56 error(s):'] },
+  ],
+  pods_install_error: [
+    {
+      lines: [
+        '[!] Error installing RevenueCat',
+        '[!] /usr/bin/git clone https://github.com/RevenueCat/purchases-ios.git /tmp/d',
+      ],
+      says: 'RevenueCat',
+    },
+  ],
+  pods_version: [
+    {
+      lines: [
+        '[!] `React` requires CocoaPods version `>= 1.10.1`, which is not satisfied by your current version, `1.10.0`.',
+      ],
+      says: '>= 1.10.1',
+    },
+  ],
+  pods_encoding: [
+    {
+      lines: [
+        '    WARNING: CocoaPods requires your terminal to be using UTF-8 encoding.',
+        "/opt/ruby/lib/ruby/3.2.0/unicode_normalize/normalize.rb:141:in `normalize': Unicode Normalization not appropriate for ASCII-8BIT (Encoding::CompatibilityError)",
+      ],
+    },
+  ],
+  pods_static_swift: [{ lines: ['[!] The following Swift pods cannot yet be integrated as static libraries:'] }],
+  podfile_missing: [{ lines: ["[!] No `Podfile' found in the project directory."] }],
+  podfile_invalid: [
+    {
+      lines: [
+        '[!] Invalid `Podfile` file: cannot load such file -- /tmp/node_modules/expo/scripts/autolinking.',
+        ' #  from /tmp/ios/Podfile:1',
+      ],
+      says: 'cannot load such file',
+    },
+  ],
+  pods_out_of_sync: [
+    {
+      lines: [
+        'diff: /Podfile.lock: No such file or directory',
+        "error: The sandbox is not in sync with the Podfile.lock. Run 'pod install' or update your CocoaPods installation.",
+      ],
+    },
+  ],
+  ruby_architecture: [
+    {
+      lines: [
+        "LoadError - dlopen(/Library/Ruby/Gems/2.6.0/gems/ffi-1.15.5/lib/ffi_c.bundle, 0x0009): tried: '/Library/Ruby/Gems/2.6.0/gems/ffi-1.15.5/lib/ffi_c.bundle' (mach-o file, but is an incompatible architecture (have 'x86_64', need 'arm64e'))",
+      ],
+    },
+  ],
+  lockfile_out_of_date: [
+    {
+      lines: [
+        'npm error code EUSAGE',
+        'npm error `npm ci` can only install packages when your package.json and package-lock.json or npm-shrinkwrap.json are in sync. Please update your lock file with `npm install` before continuing.',
+      ],
+    },
+    { lines: ['error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.'] },
+    { lines: ['➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.'] },
+    {
+      lines: [
+        ' ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date with package.json',
+      ],
+    },
+    { lines: ['error: lockfile had changes, but lockfile is frozen'] },
+  ],
+  lockfile_missing: [
+    { lines: ['npm error The `npm ci` command can only install with an existing package-lock.json or'] },
+    { lines: [' ERR_PNPM_NO_LOCKFILE  Cannot install with "frozen-lockfile" because pnpm-lock.yaml is absent'] },
+  ],
+  peer_dependencies: [{ lines: ['npm error code ERESOLVE', 'npm error ERESOLVE could not resolve'] }],
+  package_integrity: [
+    { lines: ['npm error code EINTEGRITY', 'npm error sha512-aaaa integrity checksum failed when using sha512'] },
+    {
+      lines: [
+        'error https://registry.yarnpkg.com/a.tgz: Integrity check failed for "react-native" (computed integrity doesn\'t match our records, got "sha512-3j")',
+      ],
+    },
+  ],
+  registry_login: [
+    { lines: ['npm error code E401', 'npm error Incorrect or missing password.'] },
+    { lines: [' ERR_PNPM_FETCH_403  GET https://npm.pkg.github.com/@a%2Fb: Forbidden - 403'] },
+  ],
+  package_not_found: [
+    {
+      lines: ['npm error code E404', "npm error 404  '@acme/secret@^1.0.0' is not in this registry."],
+      says: '@acme/secret@^1.0.0',
+    },
+    {
+      lines: ['npm error code ETARGET', 'npm error notarget No matching version found for expo@99.0.0.'],
+      says: 'expo@99.0.0',
+    },
+    { lines: ['error Couldn\'t find any versions for "react" that matches "99"'], says: 'react' },
+    { lines: [' ERR_PNPM_NO_MATCHING_VERSION  No matching version found for react@99'] },
+  ],
+  node_version: [
+    { lines: ['npm error code EBADENGINE', 'npm error engine Unsupported engine'] },
+    {
+      lines: [
+        'error metro@0.83.1: The engine "node" is incompatible with this module. Expected version ">=20.19.4". Got "18.20.8"',
+      ],
+    },
+  ],
+  patch_failed: [
+    {
+      lines: [
+        '**ERROR** Failed to apply patch for package react-native-screens at path',
+        '    node_modules/react-native-screens',
+      ],
+      says: 'react-native-screens',
+    },
+  ],
+  package_script_failed: [
+    { lines: ['npm error Missing script: "build:ios"', 'npm error To see a list of scripts, run:'], says: 'build:ios' },
+    { lines: ['error Command "build" not found.'], says: 'build' },
+  ],
+  expo_login: [
+    {
+      lines: [
+        'An Expo user account is required to proceed.',
+        " ›   Error: Either log in with eas login or set the EXPO_TOKEN environment variable if you're using EAS CLI on CI (Learn more)",
+      ],
+    },
+  ],
+  expo_token_invalid: [{ lines: ['The bearer token is invalid', 'Error: GraphQL request failed.'] }],
+  eas_not_configured: [
+    {
+      lines: [
+        'EAS project not configured.',
+        "Must configure EAS project by running 'eas init' before this command can be run in non-interactive mode.",
+      ],
+    },
+  ],
+  eas_profile_missing: [{ lines: ['    Error: Missing build profile in eas.json: staging'], says: 'staging' }],
+  eas_credentials_missing: [
+    {
+      lines: [
+        'Distribution Certificate is not validated for non-interactive builds.',
+        'Failed to set up credentials.',
+        'Credentials are not set up. Run this command again in interactive mode.',
+      ],
+    },
+  ],
+  bundle_identifier_missing: [
+    {
+      lines: [
+        "CommandError: Required property 'ios.bundleIdentifier' is not found in the project app.json. This is required to open the app.",
+      ],
+      says: 'ios.bundleIdentifier',
+    },
+  ],
+  google_services_missing: [
+    {
+      lines: [
+        "[PREBUILD] Error: [ios.dangerous]: withIosDangerousBaseMod: ENOENT: no such file or directory, copyfile '/Users/admin/build/abc' -> '/Users/admin/build/ios/testapp/GoogleService-Info.plist'",
+      ],
+      says: 'GoogleService-Info.plist',
+    },
+    {
+      lines: [
+        'Error: [android.dangerous]: withAndroidDangerousBaseMod: Cannot copy google-services.json from /a/test-google-services.json to /a/google-services.json. Please make sure the source and destination paths exist.',
+      ],
+      says: 'google-services.json',
+    },
+    {
+      lines: [
+        "Execution failed for task ':app:processReleaseGoogleServices'.",
+        '> File google-services.json is missing. The Google Services Plugin cannot function without it.',
+      ],
+      says: 'google-services.json',
+    },
+  ],
+  config_plugin_missing: [
+    {
+      lines: ['PluginError: Failed to resolve plugin for module "expo-camera" relative to "/Users/admin/build"'],
+      says: 'expo-camera',
+    },
+  ],
+  expo_config_invalid: [
+    {
+      lines: ['ConfigError: The expected package.json path: /Users/admin/build/package.json does not exist'],
+      says: 'does not exist',
+    },
+    {
+      lines: ['Error: Error reading Expo config at /Users/admin/build/app.config.js: API_URL is not set'],
+      says: 'API_URL is not set',
+    },
+  ],
+  js_module_unresolved: [
+    {
+      lines: [
+        '[EAGER_BUNDLE] Error: Unable to resolve module ./src/Missing from /Users/admin/build/App.js:',
+        'None of these files exist:',
+      ],
+      says: './src/Missing',
+    },
+    { lines: ['Unable to resolve "expo-camera" from "src/Scan.tsx"'], says: 'expo-camera' },
+  ],
+  js_syntax: [
+    {
+      lines: ['SyntaxError: /Users/admin/build/src/App.tsx: Unexpected token (12:4)', '  10 | export'],
+      says: 'src/App.tsx',
+    },
+  ],
+  node_module_missing: [
+    { lines: ["Error: Cannot find module 'babel-preset-expo'", 'Require stack:'], says: 'babel-preset-expo' },
+    { lines: ["Error [ERR_MODULE_NOT_FOUND]: Cannot find package 'zod' imported from /tmp/a.mjs"], says: 'zod' },
+  ],
+  android_sdk_missing: [
+    {
+      lines: [
+        "> SDK location not found. Define a valid SDK location with an ANDROID_HOME environment variable or by setting the sdk.dir path in your project's local properties file at '/a/local.properties'.",
+      ],
+    },
+  ],
+  android_licenses: [
+    {
+      lines: [
+        '> Failed to install the following Android SDK packages as some licences have not been accepted.',
+        '     platforms;android-35 Android SDK Platform 35',
+      ],
+    },
+  ],
+  java_version: [
+    { lines: ['> Unsupported class file major version 69'] },
+    { lines: ['   > Android Gradle plugin requires Java 17 to run. You are currently using Java 11.'] },
+    { lines: ["ERROR: JAVA_HOME is not set and no 'java' command could be found in your PATH."] },
+  ],
+  keystore: [
+    { lines: ['> Failed to read key keyalias from store "/build/keystore.jks": Invalid keystore format'] },
+    { lines: ["> Keystore file '/build/android/app/release.jks' not found for signing config 'release'."] },
+  ],
+  gradle_dependency: [
+    {
+      lines: ["> Could not resolve all files for configuration ':app:releaseRuntimeClasspath'."],
+      says: ':app:releaseRuntimeClasspath',
+    },
+    {
+      lines: ['   > x', '> Could not resolve com.facebook.react:react-android:0.81.5.'],
+      says: 'com.facebook.react:react-android:0.81.5',
+    },
+  ],
+  git_access: [
+    { lines: ['git@github.com: Permission denied (publickey).', 'fatal: Could not read from remote repository.'] },
+    { lines: ['Host key verification failed.'] },
+    { lines: ["fatal: could not read Username for 'https://github.com': terminal prompts disabled"] },
+  ],
+  tls_certificate: [
+    {
+      lines: [
+        "fatal: unable to access 'https://github.com/a/b.git/': SSL certificate problem: unable to get local issuer certificate",
+      ],
+    },
+    { lines: ['npm error code SELF_SIGNED_CERT_IN_CHAIN', 'npm error self-signed certificate in certificate chain'] },
+  ],
+  name_not_resolved: [
+    {
+      lines: ["fatal: unable to access 'https://github.com/a/b.git/': Could not resolve host: github.com"],
+      says: 'github.com',
+    },
+    {
+      lines: [
+        'npm error network request to https://registry.npmjs.org/expo failed, reason: getaddrinfo ENOTFOUND registry.npmjs.org',
+      ],
+      says: 'registry.npmjs.org',
+    },
+  ],
+  connection_failed: [
+    { lines: ['npm error code ECONNRESET', 'npm error network aborted'] },
+    { lines: ['curl: (28) Operation timed out after 300000 milliseconds with 0 bytes received'] },
+    { lines: ['fatal: the remote end hung up unexpectedly'] },
+  ],
+  rate_limited: [
+    { lines: ['npm error code E429', 'npm error 429 Too Many Requests - GET https://registry.npmjs.org/expo'] },
+  ],
+  platform_missing: [
+    {
+      lines: [
+        '[09:19:50]: ▸ xcodebuild: error: Unable to find a destination matching the provided destination specifier:',
+        '[09:19:50]: ▸ \t\t{ generic:1, platform:iOS }',
+        '[09:19:50]: ▸ \tIneligible destinations for the "Runner" scheme:',
+        '[09:19:50]: ▸ \t\t{ platform:iOS, id:dvtdevice-DVTiPhonePlaceholder-iphoneos:placeholder, name:Any iOS Device, error:iOS 26.0 is not installed. Please download and install the platform from Xcode > Settings > Components. }',
+        '[09:19:50]: Exit status: 70',
+      ],
+      says: 'iOS 26.0',
+    },
+  ],
+  destination_not_found: [
+    {
+      lines: [
+        'xcodebuild: error: Unable to find a destination matching the provided destination specifier:',
+        '\t\t{ platform:iOS Simulator, name:iPhone 4 }',
+      ],
+    },
+    { lines: ["xcodebuild: error: Found no destinations for the scheme 'A' and action build."] },
+  ],
+  sdk_missing: [{ lines: ['xcodebuild: error: SDK "iphoneos12.4" cannot be located.'], says: 'iphoneos12.4' }],
+  scheme_missing: [
+    {
+      lines: [
+        'xcodebuild: error: The workspace named "A" does not contain a scheme named "B". The "-list" option can be used to find the names of the schemes in the workspace.',
+      ],
+      says: 'no scheme "B"',
+    },
+  ],
+  workspace_missing: [{ lines: ["xcodebuild: error: 'A.xcworkspace' does not exist."], says: 'A.xcworkspace' }],
+  swift_packages: [
+    {
+      lines: [
+        'xcodebuild: error: Could not resolve package dependencies:',
+        '  Failed to clone repository https://github.com/a/b.git:',
+      ],
+    },
+  ],
+  xcode_too_old: [
+    {
+      lines: [
+        '/tmp/A.swift:1:8: error: module compiled with Swift 5.9 cannot be imported by the Swift 5.8 compiler: /tmp/B.swiftmodule',
+      ],
+    },
+    { lines: ['error: React Native requires XCode >= 16.1. Found 15.4.'] },
+  ],
+  deployment_target: [
+    {
+      lines: [
+        "/tmp/A.swift:3:8: error: compiling for iOS 13.0, but module 'ExpoModulesCore' has a minimum deployment target of iOS 15.1: /tmp/E.swiftmodule",
+      ],
+      says: 'ExpoModulesCore needs iOS 15.1',
+    },
+  ],
+  sentry_not_configured: [
+    {
+      lines: [
+        'error: An organization ID or slug is required (provide with --org)',
+        'Add --log-level=[info|debug] or export SENTRY_LOG_LEVEL=[info|debug] to see more output.',
+        'Command PhaseScriptExecution failed with a nonzero exit code',
+      ],
+    },
+  ],
+  script_sandbox: [
+    {
+      lines: [
+        'error: Sandbox: rsync(55413) deny(1) file-write-create /tmp/A.app/Frameworks/hermes.framework',
+        'Command PhaseScriptExecution failed with a nonzero exit code',
+      ],
+      says: 'hermes.framework',
+    },
+  ],
+  multiple_commands: [
+    { lines: ["error: Multiple commands produce '/tmp/A.app/PrivacyInfo.xcprivacy'"], says: 'PrivacyInfo.xcprivacy' },
+  ],
+  header_missing: [
+    {
+      lines: ["/tmp/ios/AppDelegate.h:1:9: fatal error: 'Expo/Expo.h' file not found", '** ARCHIVE FAILED **'],
+      says: 'Expo/Expo.h',
+    },
+  ],
+  swift_module_missing: [{ lines: ["/tmp/ios/AppDelegate.swift:1:8: error: no such module 'Expo'"], says: 'Expo' }],
+  undefined_symbols: [
+    {
+      lines: [
+        'Undefined symbols for architecture arm64:',
+        '  "_OBJC_CLASS_$_RCTView", referenced from:',
+        'ld: symbol(s) not found for architecture arm64',
+      ],
+    },
+    { lines: ['[RUN_FASTLANE] ❌  Undefined symbols for architecture x86_64', '┌─ Symbol: _groth16_prover'] },
+  ],
+  library_missing: [
+    {
+      lines: [
+        'ld: library not found for -lDoubleConversion',
+        'clang: error: linker command failed with exit code 1 (use -v to see invocation)',
+      ],
+      says: 'DoubleConversion',
+    },
+    { lines: ["ld: framework 'Pods_A' not found"], says: 'Pods_A' },
+    { lines: ['ld: framework not found ExpoModulesCore'], says: 'ExpoModulesCore' },
+  ],
+  duplicate_symbols: [
+    { lines: ['ld: 12 duplicate symbols for architecture arm64'] },
+    { lines: ['ld: 3 duplicate symbols'] },
+  ],
+  simulator_timeout: [
+    {
+      lines: [
+        'iPhoneSimulator: Timed out waiting 120 seconds for simulator to boot, current state is 1.',
+        'Testing failed:',
+      ],
+    },
+  ],
+  test_runner_exited: [
+    {
+      lines: [
+        'Testing failed:',
+        '\tTest target ios-xcode-8.0Tests encountered an error (Early unexpected exit, operation never finished bootstrapping - no restart will be attempted)',
+        '** TEST FAILED **',
+      ],
+    },
+  ],
+  version_already_used: [
+    {
+      lines: [
+        "[!] Error uploading ipa file: The bundle version must be higher than the previously uploaded version: '42'.",
+      ],
+    },
+    {
+      lines: ["ERROR ITMS-90189: \"Redundant Binary Upload. You've already uploaded a build with build number '42'\""],
+    },
+  ],
+  compile_error: [
+    {
+      lines: [
+        "/Users/admin/build/ios/A/AppDelegate.swift:14:5: error: cannot find 'foo' in scope",
+        '** ARCHIVE FAILED **',
+      ],
+      says: "AppDelegate.swift line 14: cannot find 'foo' in scope",
+    },
+  ],
+  tests_failed: [{ lines: ['Failing tests:', '\t-[ATests testB]', '** TEST FAILED **'] }],
+  script_phase_failed: [
+    { lines: ['Command PhaseScriptExecution failed with a nonzero exit code', '** BUILD FAILED **'] },
+  ],
+};

@@ -1,0 +1,81 @@
+import type { KnownError } from './known-error.ts';
+
+/** Expo, EAS, Metro. */
+export const EXPO: readonly KnownError[] = [
+  {
+    id: 'expo_login',
+    pattern:
+      /^(?: ›\s+)?(?:Error: )?(?:An Expo user account is required to proceed|Either log in with eas login or set the EXPO_TOKEN)/,
+    sentence: 'EAS needs an Expo account, also for local builds.',
+    advice: 'Make an access token at expo.dev and pass it to the build as EXPO_TOKEN.',
+  },
+  {
+    id: 'expo_token_invalid',
+    pattern: /(?:^|: )(?:The bearer token is invalid|Request failed: 401 \(Unauthorized\))/,
+    sentence: 'Expo refused the token of the build.',
+    advice: 'Make a new access token at expo.dev and replace EXPO_TOKEN.',
+  },
+  {
+    id: 'eas_not_configured',
+    pattern: /EAS project not configured|Invalid UUID appId|Experience with id '[^']+' does not exist/,
+    sentence: 'The project is not linked to a project of EAS.',
+    advice: 'Run "eas init" on your machine and commit the projectId that it writes.',
+  },
+  {
+    id: 'eas_profile_missing',
+    pattern: /Missing build profile in eas\.json: (\S+)/,
+    sentence: 'There is no build profile "$1" in eas.json.',
+    advice: 'Correct the name of the profile in the build, or add it to eas.json.',
+  },
+  {
+    id: 'eas_credentials_missing',
+    pattern:
+      /(?:Credentials are not set up|Distribution Certificate is not validated for non-interactive builds|credentials\.json does not exist in the project root)/i,
+    sentence: 'EAS has no signing credentials that it can use without asking.',
+    advice: 'Run "eas credentials" once on your machine, or pass credentials.json as a secret file.',
+  },
+  {
+    id: 'bundle_identifier_missing',
+    pattern: /Required property '(ios\.bundleIdentifier|android\.package)' is not found in the project app\.json/,
+    sentence: 'The app config lacks $1.',
+    advice: 'Set it in app.json; it cannot be asked for in a build.',
+  },
+  {
+    id: 'google_services_missing',
+    pattern:
+      /(?:Cannot copy (google-services\.json)|ENOENT: no such file or directory, copyfile .*(GoogleService-Info\.plist)|File (google-services\.json) is missing)/,
+    sentence: 'The file $1$2$3 is not in the source.',
+    advice: 'It is often ignored by git: pass it as a secret file, and let the app config name its path.',
+  },
+  {
+    id: 'config_plugin_missing',
+    pattern:
+      /^(?:PluginError: )?(?:Failed to resolve plugin for module "([^"]+)"|Package "([^"]+)" does not contain a valid config plugin)/,
+    sentence: 'The config plugin of "$1$2" could not be loaded.',
+    advice: 'Install the package, or remove it from "plugins" in the app config.',
+  },
+  {
+    id: 'expo_config_invalid',
+    pattern: /^(?:ConfigError|Error reading Expo config|Error: Error reading Expo config)[^:]*: (.{1,200})/,
+    sentence: 'The app config could not be read: $1',
+    advice: 'Run "npx expo config" on your machine; variables that it reads must be set in the build too.',
+  },
+  {
+    id: 'js_module_unresolved',
+    pattern: /^(?:Error: |error:? )?Unable to resolve (?:module )?"?'?([^"' ]+)"?'? from "?'?([^"':]+)/,
+    sentence: 'The JavaScript bundle imports "$1", which $2 cannot find.',
+    advice: 'Install the package or correct the path; file names are case-sensitive on some machines only.',
+  },
+  {
+    id: 'js_syntax',
+    pattern: /^(?:error:? )?SyntaxError: (?:SyntaxError: )?(?:([^\s:]+\.[cm]?[jt]sx?): )(.{1,160})/,
+    sentence: 'JavaScript could not be parsed in $1: $2',
+    advice: 'Correct the file; if it is in node_modules, check the Babel configuration.',
+  },
+  {
+    id: 'node_module_missing',
+    pattern: /^(?:Error|error|Error \[\w+\]): Cannot find (?:module|package) '([^']+)'/,
+    sentence: 'Node.js cannot find the module "$1".',
+    advice: 'Add it to package.json (not only to devDependencies if these are not installed) and install again.',
+  },
+];

@@ -12,6 +12,8 @@ export default defineConfig({
             wrangler: { configPath: './wrangler.toml' },
             miniflare: {
               bindings: {
+                SEQUENCES: process.env.SEQUENCES ?? '20',
+                SEED: process.env.SEED ?? '1',
                 TEST_MIGRATIONS: await readD1Migrations('./migrations'),
                 ADMIN_KEY: 'tb_admin_of-the-tests-0123456789abcdef',
                 TOKEN_KEYS: 'new:of-the-tests-new-0123456789abcdef,old:of-the-tests-old-0123456789abcdef',
@@ -20,7 +22,12 @@ export default defineConfig({
             },
           })),
         ],
-        test: { name: 'controller', include: ['test/controller/**/*.test.ts'] },
+        test: {
+          name: 'controller',
+          include: ['test/controller/**/*.test.ts'],
+          setupFiles: ['./test/controller/migrated.ts'],
+          testTimeout: 30_000,
+        },
       },
       {
         test: {

@@ -1,5 +1,8 @@
 declare namespace Cloudflare {
   interface Env {
+    /** How many interleavings the property test runs, and from which seed. */
+    SEQUENCES: string;
+    SEED: string;
     TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];
   }
   interface GlobalProps {

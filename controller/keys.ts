@@ -1,5 +1,5 @@
 /**
- * API keys: made, found, rotated, revoked. The one owner of the `keys` table.
+ * API keys: made, found, rotated, revoked. Owns the `keys` table; removing a worker revokes its keys in that batch (workers.ts).
  * Invariant: only the SHA-256 of a secret is stored, and the secret has 256 random bits: it is found by its hash alone, and
  * the time that a lookup takes tells nothing of use. The prefix is for people and for scanners of leaked secrets.
  *

@@ -6,7 +6,7 @@ import { and, eq, isNull } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
 import { attemptStanding, isInAftermath } from './attempt-standing.ts';
 import type { AttemptCaller } from './auth.ts';
-import type { BuildLog, ClosedLog } from './build-log.ts';
+import type { ClosedLog } from './build-log.ts';
 import { AFTERMATH_MS, type LogAppended } from './contract.ts';
 import { type Refusal, refusal } from './errors.ts';
 import { logPrefix, readSegments, SEGMENT_BYTES } from './log-segments.ts';
@@ -18,8 +18,7 @@ const READ_MAX_BYTES = SEGMENT_BYTES;
 const TAIL_MAX_BYTES = 1024 * 1024;
 const TAIL_WINDOW_BYTES = 64 * 1024;
 
-const logObject = (env: Env, buildId: string, attempt: number) =>
-  (env.LOGS as DurableObjectNamespace<BuildLog>).getByName(`${buildId}/${attempt}`);
+const logObject = (env: Env, buildId: string, attempt: number) => env.LOGS.getByName(`${buildId}/${attempt}`);
 
 /**
  * Adds to the caller's own log. `wrong_offset` with what is expected, `log_sealed`, `too_large`; for a worker's key also

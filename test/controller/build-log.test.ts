@@ -1,10 +1,10 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { type BuildLog, LOG_MAX_BYTES } from '../../controller/build-log.ts';
+import { LOG_MAX_BYTES } from '../../controller/build-log.ts';
 import { bytesOf, sha256Of, unique } from './rows.ts';
 
-const logs = env.LOGS as DurableObjectNamespace<BuildLog>;
+const logs = env.LOGS;
 const newLog = () => logs.getByName(`${unique('bld')}/1`);
 type Log = ReturnType<typeof newLog>;
 

@@ -159,7 +159,9 @@ async function check(world: World): Promise<void> {
     let status: BuildStatus = 'queued';
     for (const { type } of timeline) {
       if (type === 'submitted' || type === 'evidence') continue;
-      const next: BuildStatus | undefined = (TRANSITIONS[status] as Partial<Record<EventType, BuildStatus>>)[type as EventType];
+      const next: BuildStatus | undefined = (TRANSITIONS[status] as Partial<Record<EventType, BuildStatus>>)[
+        type as EventType
+      ];
       if (!next) throw new Error(`${buildId}: ${type} after ${status}`);
       status = next;
     }

@@ -1,7 +1,6 @@
 import { env } from 'cloudflare:workers';
 import { and, eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import type { BuildLog } from '../../controller/build-log.ts';
 import { AFTERMATH_MS, LOG_APPEND_MAX_BYTES } from '../../controller/contract.ts';
 import { wholeCharacters } from '../../controller/log-follow.ts';
 import { SEGMENT_BYTES } from '../../controller/log-segments.ts';
@@ -280,7 +279,7 @@ test('sealing goes on wherever it was cut off', async () => {
     const { buildId, token } = await runningBuild();
     await put(buildId, token, 0, whole);
     await endWith(buildId, whole);
-    const log = (env.LOGS as DurableObjectNamespace<BuildLog>).getByName(`${buildId}/1`);
+    const log = env.LOGS.getByName(`${buildId}/1`);
     const steps = [
       () => log.close(total, false),
       () => log.writeSegments(`logs/${buildId}/1`),

@@ -101,23 +101,20 @@ function splitTime(line: string): [stampMs: number | null, text: string, isDate:
 const encoder = new TextEncoder();
 const encode = (text: string) => encoder.encode(`${text}\n`);
 
-/** One pass over a log without times: phases in order, and whether the percentage ever fell. */
-function walk(log: Uint8Array, options: ProgressParserOptions) {
+/** The whole log with a look after each line: names of phases in order, and whether the percentage ever fell. */
+function walk(lines: TimedLine[], options: ProgressParserOptions) {
   const parser = createProgressParser(options);
-  const names: string[] = [];
+  const names = new Set<string>();
   let last = 0;
   let monotone = true;
-  for (let at = 0, line = 0; at < log.length; line++) {
-    const end = log.indexOf(10, at);
-    const next = end < 0 ? log.length : end + 1;
-    parser.push(log.subarray(at, next), line * 10);
-    at = next;
-    const { percent, phase } = parser.snapshot(line * 10);
-    if (names.at(-1) !== phase) names.push(phase);
+  for (const { atMs, text } of lines) {
+    parser.push(encode(text), atMs);
+    const { percent, phase } = parser.snapshot(atMs);
+    names.add(phase);
     if (percent < last || percent > 99) monotone = false;
     last = percent;
   }
-  return { names: [...new Set(names)], monotone, percent: last };
+  return { names: [...names], monotone, percent: last };
 }
 
 /** The record of a finished build, as the controller would keep it. */
@@ -206,11 +203,18 @@ function speeds(log: Uint8Array): { parser: number; splitter: number } {
 function report(path: string, earlierPaths: string[], options: ProgressParserOptions) {
   const bytes = readFileSync(path);
   const timed = timedLines(bytes.toString('utf8'));
-  const plain = timed ? encode(timed.map(({ text }) => text).join('\n')) : bytes;
-  const { names, monotone, percent } = walk(plain, options);
+  const plain = timed ? Buffer.from(timed.map(({ text }) => `${text}\n`).join('')) : bytes;
+  // Without times, as if a line came each second.
+  const lines =
+    timed ??
+    plain
+      .toString('utf8')
+      .split('\n')
+      .map((text, index) => ({ atMs: index * 1_000, text }));
+  const { names, monotone, percent } = walk(lines, options);
   const { parser, splitter } = speeds(plain);
   console.log(`\n${basename(path)}`);
-  console.log(`  phases      ${names.join(' → ')}`);
+  console.log(`  phases      ${names.join(', ')}`);
   console.log(`  monotone    ${monotone ? 'yes' : 'NO'}, ends at ${percent} %`);
   const million = (figure: number) => `${(figure / 1e6).toFixed(2)} M`;
   const share = ((100 * parser) / splitter).toFixed(1);

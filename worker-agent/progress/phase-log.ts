@@ -64,6 +64,11 @@ export function createPhaseLog(firstId: string): PhaseLog {
     },
 
     work(sighting, nowMs) {
+      if (current.ended && !sighting.ended) {
+        // The same tool again, on something else: how far the first run was means nothing for this one.
+        current.ended = false;
+        current.share = null;
+      }
       const before = current.work;
       current.work = Math.max(current.work + (sighting.work ?? 0), sighting.done ?? 0);
       if (sighting.share !== undefined && sighting.share >= 0) {

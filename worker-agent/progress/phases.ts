@@ -128,6 +128,8 @@ const FOLLOWERS: Partial<Record<string, PlainPhase[]>> = {
   prebuild: ['pods', 'xcode'],
   pods: ['xcode'],
 };
+/** No build of an app ends with one of these: without a plan, most of the build is still to come. */
+export const BEGINNINGS: ReadonlySet<string> = new Set(['install', 'prebuild', 'pods']);
 export const followersOf = (id: string): readonly string[] => FOLLOWERS[id] ?? [];
 
 /** Tools that others start: their lines name what is going on, but do not end the phase they run in. */

@@ -9,7 +9,17 @@ import { type Expectation, leftInPhase, speedOf } from './estimate.ts';
 import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from './history.ts';
 import { createLineReader } from './lines.ts';
 import { createPhaseLog } from './phase-log.ts';
-import { EAS_PLANS, EVEN_CURVE, factsOf, followersOf, isEasPhase, PREAMBLE_MS, planOf, runsInside } from './phases.ts';
+import {
+  BEGINNINGS,
+  EAS_PLANS,
+  EVEN_CURVE,
+  factsOf,
+  followersOf,
+  isEasPhase,
+  PREAMBLE_MS,
+  planOf,
+  runsInside,
+} from './phases.ts';
 import { peel } from './prefixes.ts';
 import { createRecognisers } from './recognisers/index.ts';
 import type { Sighting } from './recognisers/recogniser.ts';
@@ -48,6 +58,12 @@ const SPEED_TRUST_TYPICAL_MS = 300_000;
 const TYPICAL_SIZE: Record<string, number> = { pods: 116, install: 1_200 };
 const SIZE_DECIDES: Record<string, string> = { xcode: 'pods', bundle: 'install' };
 const SIZE_EXPONENT = 0.7;
+
+/**
+ * Installing is over and nothing tells what follows: at least this much of the time so far is still ahead. The percentage
+ * cannot fall, so one that is too high at the start would stand still for most of the build.
+ */
+const AHEAD_AT_LEAST = 1.5;
 
 const EAS_END = /^Build (?:successful|failed)\b/;
 
@@ -164,7 +180,8 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
       if (before === current || before?.ended) continue;
       left += Math.max(expectationOf(id).durationMs * speed - (before?.elapsedMs ?? 0), 0);
     }
-    return left;
+    const guessed = !told && !easPhaseSeen && BEGINNINGS.has(current.id);
+    return guessed ? Math.max(left, nowMs * AHEAD_AT_LEAST) : left;
   };
 
   /** Where the build is in its plan: at the last of its phases that the plan knows. */

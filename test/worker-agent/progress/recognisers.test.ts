@@ -112,12 +112,17 @@ const LINES: [tool: string, line: string, Sighting | null][] = [
   [
     'xcodebuild',
     "CompileC /tmp/a.o /tmp/a.cpp normal arm64 c++ com.apple.compilers.llvm.clang.1_0.compiler (in target 'Yoga' from project 'Pods')",
-    { phase: 'xcode', work: 4, label: 'Compiling native code' },
+    { phase: 'xcode', work: 1, label: 'Compiling native code' },
+  ],
+  [
+    'xcodebuild',
+    'CodeSign /tmp/Debug/Launcher.app (in target: Launcher)',
+    { phase: 'xcode', work: 1, label: 'Compiling native code' },
   ],
   [
     'xcodebuild',
     "PhaseScriptExecution Bundle\\ React\\ Native\\ code\\ and\\ images /tmp/Script-1.sh (in target 'A' from project 'A')",
-    { phase: 'xcode', work: 8, label: 'Bundling JavaScript' },
+    { phase: 'xcode', work: 2, label: 'Bundling JavaScript' },
   ],
   ['xcodebuild', "Test Case '-[A.B testC]' passed (0.001 seconds).", { phase: 'test', work: 1 }],
   ['xcodebuild', '[12/48] Compiling Foo bar.swift', { phase: 'xcode', work: 1, share: 0.25 }],
@@ -168,7 +173,7 @@ test('xcodebuild: the format of old versions names the target once', () => {
   const recognise = createRecognisers();
   expect(recognise('CompileC a.o a.m normal')).toBeNull();
   expect(recognise('=== BUILD TARGET A OF PROJECT P WITH CONFIGURATION Debug ===')?.phase).toBe('xcode');
-  expect(recognise('CompileC a.o a.m normal')).toMatchObject({ phase: 'xcode', work: 4 });
+  expect(recognise('CompileC a.o a.m normal')).toMatchObject({ phase: 'xcode', work: 1 });
 });
 
 test.each([

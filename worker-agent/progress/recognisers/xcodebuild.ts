@@ -1,85 +1,79 @@
 /**
  * xcodebuild's own output. It prints its plan (the targets) before the first command and the target of each command at
- * the end of its line: the share done is the sum over the targets of how far each is. Commands count by their weight.
+ * the end of its line: the share done is the sum over the targets of how far each is. Commands count by their cost.
  */
-import type { Recogniser, Sighting } from './recogniser.ts';
+import { type Recogniser, ratio, type Sighting } from './recogniser.ts';
 
-/** Relative cost of one command; what is not listed is cheap. */
-const COSTLY: Record<string, number> = {
-  CompileC: 4,
-  CompileSwift: 4,
-  SwiftCompile: 4,
-  SwiftDriver: 4,
-  CompileSwiftSources: 8,
-  SwiftEmitModule: 4,
-  SwiftMergeGeneratedHeaders: 1,
-  PhaseScriptExecution: 8,
-  Ld: 6,
-  Libtool: 2,
-  CodeSign: 4,
-  CompileAssetCatalog: 12,
-  CompileAssetCatalogVariant: 12,
-  CompileStoryboard: 6,
-  CompileXIB: 4,
-  GenerateDSYMFile: 8,
-  ProcessPCH: 4,
-  'ProcessPCH++': 4,
+/** Cost of one command where compiling one C++ file is 1; formatters print a line for about each that costs 1 or more. */
+const COSTS: Record<string, number> = {
+  CompileC: 1,
+  CompileSwift: 1,
+  SwiftCompile: 1,
+  SwiftDriver: 1,
+  CompileSwiftSources: 2,
+  SwiftEmitModule: 1,
+  PhaseScriptExecution: 2,
+  Ld: 1.5,
+  Libtool: 0.5,
+  CodeSign: 1,
+  CompileAssetCatalog: 3,
+  CompileAssetCatalogVariant: 3,
+  CompileStoryboard: 1.5,
+  CompileXIB: 1,
+  GenerateDSYMFile: 2,
+  ProcessPCH: 1,
+  'ProcessPCH++': 1,
 };
-const CHEAP = 1;
+/** Copying, writing, making folders. */
+const CHEAP = 0.1;
 /** With these a target is as good as done. */
 const LAST_COMMANDS = new Set(['Touch', 'RegisterWithLaunchServices', 'Validate', 'CodeSign', 'Libtool']);
-/** Weight after which a target counts as about two thirds done; most targets of an app are about this size. */
-const TARGET_WEIGHT = 80;
+/** Cost after which a target counts as about two thirds done; most targets of an app are about this size. */
+const TARGET_COST = 15;
 /** A target that has begun but not ended counts for at most this much. */
 const UNFINISHED_MAX = 0.9;
 const TARGETS_MAX = 5_000;
 
 const GRAPH = /^note: Target dependency graph \((\d+) targets?\)/;
-const GRAPH_TARGET = /^ {4}Target '(.+)' in project '/;
-const COMMAND = /^([A-Z][A-Za-z+]{1,40}) .*\(in target '([^']+)' from project '/;
-const OLD_TARGET = /^=== (BUILD|CLEAN|ANALYZE) (?:AGGREGATE )?TARGET (.+) OF PROJECT .+ ===/;
+/** Xcode 10 wrote `(in target: X)`. */
+const COMMAND = /^([A-Z][A-Za-z+]{1,40}) .*\(in target(?: '([^']+)' from project '[^']*'|: ([^)]+))\)$/;
+const EXPORT = /^ {4}\/?\S*xcodebuild -exportArchive/;
+const OLD_TARGET = /^=== (?:BUILD|CLEAN|ANALYZE) (?:AGGREGATE )?TARGET (.+) OF PROJECT .+ ===/;
 const OLD_COMMAND =
   /^(CompileC|CompileSwift|CompileSwiftSources|Ld|Libtool|PhaseScriptExecution|ProcessPCH|ProcessPCH\+\+|CompileXIB|CompileStoryboard|CompileAssetCatalog|CodeSign|GenerateDSYMFile|CpHeader|CopyPlistFile|CpResource|PBXCp|Ditto|Touch|ProcessInfoPlistFile|CopyStringsFile|Copy|SetOwnerAndGroup|SetMode|Strip|Validate)\s/;
 const SWIFT_PACKAGE = /^\[(\d+)\/(\d+)\] (?:Compiling|Linking (?!dep)|Emitting|Write|Build |Copying|Archiving|Merging)/;
 
-const MILESTONES: readonly [RegExp, Sighting][] = [
-  [/^\*\* CLEAN SUCCEEDED \*\*/, { phase: 'xcode' }],
-  [/^\*\* (?:BUILD|ANALYZE|TEST BUILD) SUCCEEDED \*\*/, { phase: 'xcode', share: 0.98, ended: true }],
-  [/^\*\* ARCHIVE SUCCEEDED \*\*/, { phase: 'xcode', share: 0.98, ended: true }],
-  [/^\*\* EXPORT SUCCEEDED \*\*/, { phase: 'export', ended: true }],
-  [/^\*\* (?:BUILD|ARCHIVE) FAILED \*\*/, { phase: 'xcode', ended: true }],
-  [/^\*\* TEST (?:SUCCEEDED|FAILED|EXECUTE SUCCEEDED|EXECUTE FAILED) \*\*/, { phase: 'test', ended: true }],
-  [/^\s+\/?\S*xcodebuild -exportArchive/, { phase: 'export' }],
-  [
-    /^(?:Command line invocation:|Build settings from command line:|User defaults from command line:)/,
-    {
-      phase: 'xcode',
-      label: 'Preparing the native build',
-    },
+const PREPARING: Sighting = { phase: 'xcode', label: 'Preparing the native build' };
+const RESOLVING: Sighting = { phase: 'xcode', label: 'Resolving Swift packages' };
+/** By the first character of the line: there are many, and most lines are none of them. */
+const MILESTONES: Record<string, readonly [RegExp, Sighting][]> = {
+  '*': [
+    [/^\*\* CLEAN SUCCEEDED \*\*/, { phase: 'xcode' }],
+    [/^\*\* (?:BUILD|ANALYZE|TEST BUILD|ARCHIVE) SUCCEEDED \*\*/, { phase: 'xcode', share: 0.98, ended: true }],
+    [/^\*\* (?:BUILD|ARCHIVE) FAILED \*\*/, { phase: 'xcode', ended: true }],
+    [/^\*\* EXPORT (?:SUCCEEDED|FAILED) \*\*/, { phase: 'export', ended: true }],
+    [/^\*\* TEST (?:EXECUTE )?(?:SUCCEEDED|FAILED) \*\*/, { phase: 'test', ended: true }],
   ],
-  [
-    /^(?:Resolve Package Graph|Fetching from |Cloning |Checking out |Creating working copy)/,
-    {
-      phase: 'xcode',
-      label: 'Resolving Swift packages',
-    },
+  B: [[/^Build settings from command line:/, PREPARING]],
+  C: [
+    [/^(?:Command line invocation:|ComputeTargetDependencyGraph|Create build description)/, PREPARING],
+    [/^(?:Cloning |Checking out |Creating working copy)/, RESOLVING],
   ],
-  [
-    /^(?:Prepare packages|ComputeTargetDependencyGraph|Create build description)/,
-    {
-      phase: 'xcode',
-      label: 'Preparing the native build',
-    },
+  F: [[/^Fetching from /, RESOLVING]],
+  P: [[/^Prepare packages/, PREPARING]],
+  R: [[/^Resolve Package Graph/, RESOLVING]],
+  T: [
+    [/^Test Case '[^']*' (?:passed|failed) \(/, { phase: 'test', work: 1 }],
+    [/^Test (?:Suite|Case) '/, { phase: 'test' }],
   ],
-  [/^Test Case .* (?:passed|failed) \(/, { phase: 'test', work: 1 }],
-  [/^Test (?:Suite|Case) '/, { phase: 'test' }],
-  [/^={3} TEST TARGET /, { phase: 'test' }],
-];
+  U: [[/^User defaults from command line:/, PREPARING]],
+  '=': [[/^={3} TEST TARGET /, { phase: 'test' }]],
+};
 const LABELS: Record<string, string> = { GenerateDSYMFile: 'Generating debug symbols' };
 
 export const xcodebuild: Recogniser = {
   tool: 'xcodebuild',
-  starts: null,
+  starts: ' \tABCDEFGHIJKLMNOPQRSTUVWXYZn=*[',
   create() {
     /** How far each target is, 0 to 1, and the sum of it; kept in step so that no line costs a walk over all targets. */
     const weights = new Map<string, number>();
@@ -93,7 +87,7 @@ export const xcodebuild: Recogniser = {
       const total = (weights.get(target) ?? 0) + weight;
       weights.set(target, total);
       const before = shares.get(target) ?? 0;
-      const after = LAST_COMMANDS.has(verb) ? 1 : UNFINISHED_MAX * (1 - Math.exp(-total / TARGET_WEIGHT));
+      const after = LAST_COMMANDS.has(verb) ? 1 : UNFINISHED_MAX * (1 - Math.exp(-total / TARGET_COST));
       if (after > before) {
         shares.set(target, after);
         sum += after - before;
@@ -102,48 +96,51 @@ export const xcodebuild: Recogniser = {
     };
 
     const command = (verb: string, target: string, line: string): Sighting => {
-      const work = COSTLY[verb] ?? CHEAP;
+      const work = COSTS[verb] ?? CHEAP;
       const share = progress(target, verb, work);
       const bundling = verb === 'PhaseScriptExecution' && line.includes('Bundle\\ React\\ Native');
       const label = bundling ? 'Bundling JavaScript' : (LABELS[verb] ?? 'Compiling native code');
       return { phase: 'xcode', work, label, ...(share !== undefined && { share }) };
     };
 
-    return (line) => {
-      const first = line.charCodeAt(0);
-      // Most of a raw log is the indented text of commands; only the graph and the invocation are worth a look there.
-      if (first === 0x20 || first === 0x09) {
-        const isGraph = GRAPH_TARGET.exec(line);
-        if (isGraph) return { phase: 'xcode', label: 'Preparing the native build' };
-        return line.includes('xcodebuild -exportArchive') ? { phase: 'export' } : null;
-      }
-      if (first >= 0x41 && first <= 0x5a) {
-        const match = line.includes("(in target '") ? COMMAND.exec(line) : null;
-        if (match) return command(match[1] ?? '', match[2] ?? '', line);
-        if (oldTarget !== null) {
-          const old = OLD_COMMAND.exec(line);
-          if (old) return command(old[1] ?? '', oldTarget, line);
-        }
-      }
-      const graph = first === 0x6e ? GRAPH.exec(line) : null;
-      if (graph) {
+    const oldCommand = (line: string): Sighting | null => {
+      const match = oldTarget === null ? null : OLD_COMMAND.exec(line);
+      return match && command(match[1] ?? '', oldTarget ?? '', line);
+    };
+
+    const readers: Record<string, (line: string) => Sighting | null> = {
+      n(line) {
+        const graph = GRAPH.exec(line);
+        if (!graph) return null;
         // A second graph belongs to a second action (clean, then build): what was counted before is not part of it.
         planned = Math.min(Number(graph[1]), TARGETS_MAX);
         weights.clear();
         shares.clear();
         sum = 0;
-        return { phase: 'xcode', label: 'Preparing the native build' };
-      }
-      if (first === 0x5b) {
+        return PREPARING;
+      },
+      '='(line) {
+        const target = OLD_TARGET.exec(line);
+        if (target) oldTarget = target[1] ?? '';
+        return target && { phase: 'xcode', label: 'Compiling native code' };
+      },
+      '['(line) {
         const counted = SWIFT_PACKAGE.exec(line);
-        if (counted) return { phase: 'xcode', work: 1, share: Number(counted[1]) / Math.max(Number(counted[2]), 1) };
-      }
-      const target = first === 0x3d ? OLD_TARGET.exec(line) : null;
-      if (target) {
-        oldTarget = target[2] ?? '';
-        return { phase: 'xcode', label: 'Compiling native code' };
-      }
-      for (const [pattern, sighting] of MILESTONES) if (pattern.test(line)) return sighting;
+        return counted && { phase: 'xcode', work: 1, share: ratio(counted[1], counted[2]) };
+      },
+      // Most of a raw log is the indented text of commands; only the invocation is worth a look there.
+      ' ': (line) => (EXPORT.test(line) ? { phase: 'export' } : null),
+      '\t': () => null,
+    };
+
+    return (line) => {
+      const first = line.charAt(0);
+      const isCommand = first >= 'A' && first <= 'Z' && line.endsWith(')');
+      const match = isCommand ? COMMAND.exec(line) : null;
+      if (match) return command(match[1] ?? '', match[2] ?? match[3] ?? '', line);
+      const sighting = readers[first]?.(line) ?? oldCommand(line);
+      if (sighting) return sighting;
+      for (const [pattern, milestone] of MILESTONES[first] ?? []) if (pattern.test(line)) return milestone;
       return null;
     };
   },

@@ -70,7 +70,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   emit({ type: 'started', workerId, instanceId, slots: config.maxConcurrentBuilds, controllerUrl: url });
 
   const agent = new Agent({ ...options, onEvent: emit }, { client, tart, state, board, limits, workerId, instanceId });
-  for (const { journal, action } of attempts) agent.start(journal, action);
+  for (const { journal, action } of attempts) agent.start(journal, action, { resumed: true });
   await agent.run();
   emit({ type: 'stopped' });
 }
@@ -118,7 +118,7 @@ class Agent {
     await this.#sendStatus(AbortSignal.timeout(2_000)).catch(() => {});
   }
 
-  start(journal: AttemptJournal, action: Exclude<Action, 'claim' | 'none'>): void {
+  start(journal: AttemptJournal, action: Exclude<Action, 'claim' | 'none'>, { resumed }: { resumed: boolean }): void {
     const { config, stop } = this.#options;
     const { client, tart, limits, board } = this.#parts;
     const { assignment, vmName, vmGone } = journal.state;
@@ -128,7 +128,7 @@ class Agent {
       if (event.type === 'slot_free') this.#freed(key);
       this.#options.onEvent(event);
     };
-    const context = { config, client, tart, limits, journal, stop, leave: this.#leave.signal };
+    const context = { config, client, tart, limits, journal, resumed, stop, leave: this.#leave.signal };
     const done = runAttempt({ ...context, emit: (event) => emit({ ...event, buildId, attempt }) }, action)
       .catch((error) =>
         emit({ type: 'warning', buildId, attempt, message: `the agent failed: ${error.stack ?? error}` }),
@@ -209,7 +209,7 @@ class Agent {
     try {
       const journal = await state.createAttempt(assignment, vmNameOf({ workerId, buildId, attempt }));
       await state.forgetClaim();
-      this.start(journal, 'begin');
+      this.start(journal, 'begin', { resumed: false });
       return true;
     } catch (error) {
       this.#options.onEvent({

@@ -28,6 +28,8 @@ export interface AttemptContext {
   limits: AgentLimits;
   journal: AttemptJournal;
   emit: EmitOfAttempt;
+  /** A former run of the agent may have left a VM of this name. */
+  resumed: boolean;
   /** The second signal: end it now. */
   stop: AbortSignal;
   /** Some time after that: what is not done by now stays on disk. */

@@ -17,7 +17,7 @@ import type { Action } from './reconcile.ts';
 export async function runAttempt(context: AttemptContext, action: Exclude<Action, 'claim' | 'none'>): Promise<void> {
   await using run = new AttemptRun(context);
   const { journal, emit } = context;
-  emit({ type: 'claimed', vmName: journal.state.vmName, adopted: action !== 'begin' });
+  emit({ type: 'claimed', vmName: journal.state.vmName, adopted: context.resumed });
   await closeAttempt(run, await ENDING_OF[action](run), { withEvidence: action === 'begin' || action === 'adopt' });
 }
 

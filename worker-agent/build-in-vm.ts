@@ -117,7 +117,7 @@ async function finishCommand(run: AttemptRun, guest: Guest): Promise<Ending> {
 
 /** Boots a new VM, or finds the one that is there. */
 async function reachVm(run: AttemptRun): Promise<Vm> {
-  const { tart, config, journal, emit } = run.context;
+  const { tart, config, journal, emit, resumed } = run.context;
   const { vmName, run: tartRun } = journal.state;
   const options = {
     tart,
@@ -130,8 +130,10 @@ async function reachVm(run: AttemptRun): Promise<Vm> {
   const adopting = journal.reached('booted') && tartRun !== null;
   if (!adopting) {
     run.enter('booting');
-    // What an earlier try of this same attempt may have left: nothing has been built in it.
-    const removed = await destroyVm({ tart, name: vmName, run: tartRun ?? undefined, signal: run.signal });
+    // Nothing has been built in what an earlier try of this same attempt may have left.
+    const removed = resumed
+      ? await destroyVm({ tart, name: vmName, run: tartRun ?? undefined, signal: run.signal })
+      : { ok: true as const };
     run.signal.throwIfAborted();
     if (!removed.ok) throw failed('vm_start_failed', 'delete', removed.message);
   }

@@ -1,0 +1,256 @@
+/** Whole attempts: the real agent as a process, a VM, a controller that is a stand-in. */
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { expect, test } from 'vitest';
+import { ArtifactGlob } from '#contract';
+import { agentHost } from './factories/agent-host.ts';
+import { standInController } from './factories/stand-in-controller.ts';
+import { temporaryDir } from './factories/temporary-dir.ts';
+import { until } from './factories/until.ts';
+
+async function sourceOf(files: Record<string, string>): Promise<Buffer> {
+  using dir = temporaryDir();
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir.path, name), text);
+  const { stdout } = await execa('tar', ['-czf', '-', '-C', dir.path, '.'], { encoding: 'buffer' });
+  return Buffer.from(stdout);
+}
+const glob = (input: { glob: string; required?: boolean; onFailure?: boolean }) => ArtifactGlob.parse(input);
+const VM = 'tartbeat-worker-1-b1-1';
+
+test('a build goes from claim to artifact, and leaves nothing behind', { timeout: 180_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({
+    id: 'b1',
+    command:
+      'echo "hello $NAME"; cat a.txt; mkdir -p dist/.x; echo out > dist/.x/o.txt; echo "bad name" > "dist/sp ace"',
+    env: { NAME: `it's` },
+    source: await sourceOf({ 'a.txt': 'A\n' }),
+    artifactGlobs: [glob({ glob: 'dist/**' }), glob({ glob: '*.log', required: false })],
+  });
+  await agent.until({ type: 'slot_free', vmName: VM });
+  expect(build.status).toBe('succeeded');
+  expect(build.log.toString()).toBe("hello it's\nA\n");
+  const report = build.reports.at(-1)!;
+  expect(report).toMatchObject({
+    type: 'succeed',
+    artifacts: [{ name: 'dist/.x/o.txt', size: 4 }, { name: 'dist/sp ace' }],
+    log: { length: 13 },
+  });
+  for (const artifact of report.type === 'succeed' ? report.artifacts : [])
+    expect(controller.blobs.get(artifact.sha256)?.length).toBe(artifact.size);
+  expect(build.reports.map(({ type }) => type)).toEqual(['start', 'succeed']);
+  expect(build.beats.filter(({ source }) => source === 'agent').map(({ stage }) => stage)).toEqual(
+    expect.arrayContaining(['booting', 'checking', 'collecting']),
+  );
+  expect(host.vms()).toEqual([]);
+  await until(() => !host.hasJournal('b1-1'), 'the folder is gone');
+  await until(() => controller.statuses.at(-1)?.slotsInUse === 0, 'the slot is said to be free');
+  expect(JSON.stringify(agent.events)).not.toContain('tb_');
+  agent.signal('SIGTERM');
+  expect(await agent.exited).toBe(0);
+});
+
+test('a failing command is build_failed with its exit code, its onFailure artifacts and evidence', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({
+    id: 'b1',
+    command: 'echo oops; echo 1 > result.log; exit 7',
+    source: await sourceOf({ a: '' }),
+    artifactGlobs: [glob({ glob: 'app.ipa' }), glob({ glob: '*.log', onFailure: true })],
+  });
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({
+    type: 'fail',
+    verdict: 'build_failed',
+    exitCode: 7,
+    artifacts: [{ name: 'result.log' }],
+    evidence: {
+      vm: 'running',
+      ssh: { answers: true },
+      monitor: { alive: false },
+      controllerFromVm: { reachable: true },
+      logTail: 'oops\n',
+    },
+  });
+});
+
+test('a required artifact that is not there is artifact_missing, naming the glob', { timeout: 180_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({
+    id: 'b1',
+    command: 'true',
+    source: await sourceOf({ a: '' }),
+    artifactGlobs: [glob({ glob: '*.ipa' })],
+  });
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({ verdict: 'artifact_missing', message: 'no file matches *.ipa' });
+});
+
+test('an archive that leads out is source_invalid and never reaches the VM', { timeout: 180_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  using dir = temporaryDir();
+  writeFileSync(join(dir.path, 'x'), '');
+  const { stdout } = await execa('tar', ['-cPf', '-', '-C', dir.path, '../../../etc/hostname'], { encoding: 'buffer' });
+  const build = controller.submit({ id: 'b1', command: 'true', source: Buffer.from(stdout) });
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({
+    type: 'fail',
+    verdict: 'source_invalid',
+    message: expect.stringContaining('leads out'),
+  });
+  expect(agent.has({ type: 'step', step: 'command' })).toBe(false);
+});
+
+test('cancelling ends the VM within seconds, with evidence, and the next build runs', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const source = await sourceOf({ a: '' });
+  const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source });
+  await until(() => build.log.length > 0, 'the build runs', 60_000);
+  build.status = 'cancelled';
+  const next = controller.submit({ id: 'b2', command: 'true', source });
+  await agent.until({ type: 'result', outcome: 'stopped', buildId: 'b1' } as object, 5_000);
+  await agent.until({ type: 'slot_free', vmName: VM });
+  await until(() => build.reports.some(({ type }) => type === 'evidence'), 'evidence');
+  await until(() => next.status === 'succeeded', 'the next build');
+});
+
+test('a VM that goes away is vm_exited at once', { timeout: 180_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source: await sourceOf({ a: '' }) });
+  await until(() => build.log.length > 0, 'the build runs', 60_000);
+  process.kill(host.journal('b1-1').run.pid, 'SIGKILL');
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({
+    type: 'fail',
+    verdict: 'vm_exited',
+    step: 'run',
+    evidence: { runExited: true },
+  });
+});
+
+for (const phase of ['booted', 'monitor_started', 'command_started'])
+  test(`an agent that is killed after ${phase} goes on after its restart, and reports once`, {
+    timeout: 180_000,
+  }, async () => {
+    await using controller = await standInController();
+    await using host = await agentHost(controller.url);
+    const build = controller.submit({
+      id: 'b1',
+      command: 'for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.3; done; echo once >> count; cp count out.txt',
+      source: await sourceOf({ a: '' }),
+      artifactGlobs: [glob({ glob: 'out.txt' })],
+    });
+    await using first = host.startAgent();
+    await until(() => host.hasJournal('b1-1') && host.journal('b1-1').phase === phase, phase, 60_000);
+    first.signal('SIGKILL');
+    await first.exited;
+    await using second = host.startAgent();
+    await second.until({ type: 'slot_free' });
+    expect(build.status).toBe('succeeded');
+    expect(build.log.toString()).toBe('1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n');
+    expect(build.reports.at(-1)).toMatchObject({ type: 'succeed', artifacts: [{ name: 'out.txt', size: 5 }] });
+    expect(second.has({ type: 'reconciled', action: 'adopt' })).toBe(true);
+    expect(host.vms()).toEqual([]);
+  });
+
+test('an agent that comes back to a vanished VM says worker_restarted', { timeout: 180_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source: await sourceOf({ a: '' }) });
+  await using first = host.startAgent();
+  await until(() => build.log.length > 0, 'the build runs', 60_000);
+  const { pid } = host.journal('b1-1').run;
+  first.signal('SIGKILL');
+  await first.exited;
+  process.kill(pid, 'SIGKILL');
+  await using second = host.startAgent();
+  await second.until({ type: 'slot_free' });
+  await until(() => build.status === 'failed', 'the report');
+  expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_restarted' });
+});
+
+test('at start, VMs of ours that belong to nothing are destroyed and all others left alone', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  for (const name of ['tartbeat-worker-1-old-3', 'tartbeat-worker-10-x-1', 'mine', 'tartbeat-worker-1-old'])
+    host.addVm(name);
+  await using agent = host.startAgent();
+  await agent.until({ type: 'started' });
+  expect(host.vms().sort()).toEqual(['mine', 'tartbeat-worker-1-old', 'tartbeat-worker-10-x-1']);
+});
+
+test('the first SIGTERM finishes the build, the second stops it as worker_stopped', { timeout: 180_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const source = await sourceOf({ a: '' });
+  const build = controller.submit({ id: 'b1', command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done', source });
+  await using agent = host.startAgent();
+  await until(() => build.log.length > 0, 'the build runs', 60_000);
+  controller.submit({ id: 'b2', command: 'true', source });
+  agent.signal('SIGTERM');
+  expect(await agent.until({ type: 'draining' })).toMatchObject({ waitingFor: ['b1-1'] });
+  const beats = build.beats.length;
+  await until(() => build.beats.length > beats + 2, 'beats go on');
+  agent.signal('SIGTERM');
+  expect(await agent.exited).toBe(0);
+  expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_stopped' });
+  expect(controller.builds.get('b2')!.status).toBe('queued');
+  expect(host.vms()).toEqual([]);
+  expect(host.attemptDirs()).toEqual([]);
+});
+
+test('a result waits for the controller to come back', { timeout: 180_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const build = controller.submit({
+    id: 'b1',
+    command: 'echo begun; sleep 1; echo last',
+    source: await sourceOf({ a: '' }),
+    artifactGlobs: [],
+  });
+  await using agent = host.startAgent();
+  await until(() => build.log.length > 0, 'the build runs', 60_000);
+  controller.intercept = (_request, response) => {
+    response.writeHead(502).end('<html>');
+    return true;
+  };
+  await agent.until({ type: 'slot_free' });
+  expect(build.status).toBe('building');
+  controller.intercept = () => false;
+  await until(() => build.status === 'succeeded', 'the result arrives');
+  await until(() => build.log.toString() === 'begun\nlast\n', 'the log arrives');
+});
+
+test('a monitor that dies is started again', { timeout: 180_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const build = controller.submit({
+    id: 'b1',
+    command: 'echo begun; kill -9 -- -"$(cat "$TARTBEAT_STATE/monitor.pgid")"; sleep 6',
+    source: await sourceOf({ a: '' }),
+  });
+  await using agent = host.startAgent();
+  await agent.until({ type: 'slot_free' });
+  expect(build.status).toBe('succeeded');
+  expect(agent.said()).toContain('the monitor had died and was started again (1 of 3)');
+});

@@ -1,0 +1,59 @@
+/** A Mac in a folder: the Tart simulator with a base image, and a config for the real agent. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ssh2 from 'ssh2';
+import { createBaseImage } from '../../../worker-agent/tart-simulator/base-image.ts';
+import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
+import { startAgent } from './agent-process.ts';
+import { freePort } from './openssh-server.ts';
+import { WORKER_KEY } from './stand-in-controller.ts';
+import { temporaryDir } from './temporary-dir.ts';
+
+const BASE = 'base-base-snapshot';
+
+export async function agentHost(controllerUrl: string, config: Record<string, unknown> = {}) {
+  const dir = temporaryDir();
+  const tartHome = join(dir.path, 'tart');
+  const key = ssh2.utils.generateKeyPairSync('ed25519');
+  const keyPath = join(dir.path, 'vm_key');
+  writeFileSync(keyPath, key.private, { mode: 0o600 });
+  const sshPort = await freePort();
+  await createBaseImage({ tartHome, name: BASE, user: 'admin', publicKey: key.public, sshPort });
+  const configPath = join(dir.path, 'config.json');
+  const written = {
+    vmName: 'base',
+    vmUser: 'admin',
+    vmSshKey: keyPath,
+    vmSshPort: sshPort,
+    controllerUrl,
+    apiKey: WORKER_KEY,
+    tartPath: TART_SIMULATOR_PATH,
+    minFreeDiskGb: 0,
+    ...config,
+  };
+  writeFileSync(configPath, JSON.stringify(written), { mode: 0o600 });
+  const stateDir = join(dir.path, 'state');
+  const env = { TART_HOME: tartHome };
+  const tart = (...args: string[]) =>
+    execFileSync(TART_SIMULATOR_PATH, args, { env: { ...process.env, ...env }, encoding: 'utf8' });
+  return {
+    configPath,
+    stateDir,
+    tartHome,
+    /** Beside the base image. */
+    vms: () =>
+      tart('list', '-q')
+        .split('\n')
+        .filter((name) => name !== '' && name !== BASE),
+    addVm: (name: string) => tart('clone', BASE, name),
+    journal: (name: string) => JSON.parse(readFileSync(join(stateDir, name, 'journal.json'), 'utf8')),
+    hasJournal: (name: string) => existsSync(join(stateDir, name, 'journal.json')),
+    attemptDirs: () => readdirSync(stateDir).filter((name) => /-\d+$/.test(name)),
+    startAgent: () => startAgent({ configPath, env }),
+    async [Symbol.asyncDispose]() {
+      await sweepSimulator(tartHome);
+      dir[Symbol.dispose]();
+    },
+  };
+}

@@ -1,0 +1,54 @@
+/** The real agent as a process of its own, told apart by its events: what a fault may kill. */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { AgentEvent } from '../../../worker-agent/agent-events.ts';
+import { until } from './until.ts';
+
+const EXPO_WORKER = new URL('../../../worker-agent/expo-worker.ts', import.meta.url).pathname;
+
+export function startAgent({ configPath, env = {} }: { configPath: string; env?: Record<string, string> }) {
+  const child = spawn(process.execPath, [EXPO_WORKER, 'run', '--json', '--config', configPath], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  const events: AgentEvent[] = [];
+  const other: string[] = [];
+  createInterface({ input: child.stdout }).on('line', (line) => events.push(JSON.parse(line)));
+  createInterface({ input: child.stderr }).on('line', (line) => other.push(line));
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  const said = () =>
+    `${other.join('\n')}\n${events
+      .filter(({ type }) => type !== 'beat')
+      .map((event) => JSON.stringify(event))
+      .join('\n')}`;
+  return {
+    pid: child.pid!,
+    events,
+    exited,
+    said,
+    has: (part: Partial<AgentEvent>) => events.some((event) => fits(event, part)),
+    async until(part: Partial<AgentEvent>, withinMs = 90_000): Promise<AgentEvent> {
+      const find = () => {
+        if (child.exitCode !== null && !events.some((event) => fits(event, part)))
+          throw new Error(`the agent has left\n${said()}`);
+        return events.find((event) => fits(event, part));
+      };
+      return await until(find, `${JSON.stringify(part)} in\n${said()}`, withinMs).catch((error) => {
+        throw new Error(`${error.message}\n${said()}`);
+      });
+    },
+    signal: (name: NodeJS.Signals) => child.kill(name),
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill('SIGTERM');
+        child.kill('SIGTERM');
+      }
+      const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+      await exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+const fits = (event: AgentEvent, part: Partial<AgentEvent>) =>
+  Object.entries(part).every(([key, value]) => (event as Record<string, unknown>)[key] === value);

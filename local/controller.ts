@@ -35,12 +35,16 @@ export interface ControllerOptions {
   /** The address to listen at. */
   host?: string;
   /** The Worker to run: the deployed one, unless a test brings its own. */
-  entry?: string;
+  entry?: string | undefined;
   secrets?: Secrets;
   /** Runs once the database is migrated. */
   beforeStart?: () => Promise<void>;
   /** Each line that the controller prints. */
-  onLine?: (line: string) => void;
+  onLine?: ((line: string) => void) | undefined;
+  /** Added to the environment of wrangler and workerd. */
+  env?: Record<string, string>;
+  /** Gives up the start. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface Secrets {
@@ -106,12 +110,13 @@ export class LocalController implements AsyncDisposable {
 
 /** Applies the migrations and starts the controller; resolves when it answers. */
 export async function startController(options: ControllerOptions): Promise<LocalController> {
-  const { stateDir, host = '127.0.0.1', entry, secrets = randomSecrets(), onLine } = options;
+  const { stateDir, host = '127.0.0.1', entry, secrets = randomSecrets(), onLine, env, signal } = options;
   const port = options.port ?? (await freePort());
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   const envFile = path.join(stateDir, 'secrets.env');
   await writeFile(envFile, asEnvFile(secrets), { mode: 0o600 });
-  await migrate(stateDir);
+  await migrate(stateDir, { env, signal });
+  signal?.throwIfAborted();
   await options.beforeStart?.();
 
   const args = [
@@ -127,7 +132,7 @@ export async function startController(options: ControllerOptions): Promise<Local
   args.push('--ip', host, '--port', String(port), '--inspector-port', '0', '--show-interactive-dev-session=false');
   const child = execa(WRANGLER, args, {
     cwd: PROJECT_ROOT,
-    env: QUIET,
+    env: { ...QUIET, ...env },
     // A group of its own: Ctrl-C reaches the program that started it, which then stops it in order.
     detached: true,
     cleanup: false,
@@ -149,35 +154,43 @@ export async function startController(options: ControllerOptions): Promise<Local
   const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   const controller = new LocalController(`http://${reachable}:${port}`, secrets, child.pid, ended);
   try {
-    await untilHealthy(controller);
+    await untilHealthy(controller, signal);
   } catch (error) {
     await controller.stop();
+    signal?.throwIfAborted();
     throw new Error(`the controller did not start: ${(error as Error).message}\n${printed.join('\n')}`);
   }
   return controller;
 }
 
-export async function migrate(stateDir: string): Promise<void> {
-  await wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir]);
+export async function migrate(stateDir: string, options?: WranglerOptions): Promise<void> {
+  await wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir], options);
+}
+
+interface WranglerOptions {
+  env?: Record<string, string> | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /** Runs one wrangler command on this project; throws with what it printed if it fails. */
-export const wrangler = (args: string[]) =>
+export const wrangler = (args: string[], { env, signal }: WranglerOptions = {}) =>
   execa(WRANGLER, [...args, '-c', 'wrangler.toml'], {
     cwd: PROJECT_ROOT,
-    env: QUIET,
+    env: { ...QUIET, ...env },
+    cancelSignal: signal,
     stdin: 'ignore',
     timeout: 60_000,
     all: true,
   });
 
-async function untilHealthy(controller: LocalController): Promise<void> {
+async function untilHealthy(controller: LocalController, signal?: AbortSignal): Promise<void> {
   const end = Date.now() + START_TIMEOUT_MS;
   let gone = false;
   void controller.ended.then(() => {
     gone = true;
   });
   while (Date.now() < end) {
+    signal?.throwIfAborted();
     if (gone) throw new Error('it ended at once');
     const healthy = await fetch(`${controller.url}/health`, { signal: AbortSignal.timeout(2_000) })
       .then(async (response) => Health.safeParse(await response.json()).success)

@@ -1,0 +1,32 @@
+/** Reads server-sent events. Pure, but for the stream that it is given. */
+
+export interface ServerSentEvent {
+  id: string;
+  /** `message` unless the sender named another. */
+  event: string;
+  data: string;
+}
+
+export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
+  let text = '';
+  for await (const part of body.pipeThrough(new TextDecoderStream())) {
+    text += part;
+    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+      const event = parse(text.slice(0, end));
+      text = text.slice(end + 2);
+      if (event) yield event;
+    }
+  }
+}
+
+/** `null` for a block without data: a comment, or the pause between two tries. */
+function parse(block: string): ServerSentEvent | null {
+  const event: ServerSentEvent = { id: '', event: 'message', data: '' };
+  const data: string[] = [];
+  for (const line of block.split('\n')) {
+    const [, field, value = ''] = /^([a-z]+):? ?(.*)$/.exec(line) ?? [];
+    if (field === 'data') data.push(value);
+    else if (field === 'id' || field === 'event') event[field] = value;
+  }
+  return data.length > 0 ? { ...event, data: data.join('\n') } : null;
+}

@@ -7,38 +7,27 @@
 import { type Arguments, help, parseArguments, usage } from './arguments.ts';
 import type { Command } from './command.ts';
 import { playCommandFault } from './command-faults.ts';
-import { clone } from './commands/clone.ts';
-import { deleteCommand } from './commands/delete.ts';
-import { exec } from './commands/exec.ts';
-import { get } from './commands/get.ts';
-import { ip } from './commands/ip.ts';
-import { list } from './commands/list.ts';
-import { rename } from './commands/rename.ts';
-import { run } from './commands/run.ts';
-import { set } from './commands/set.ts';
-import { stop } from './commands/stop.ts';
-import { suspend } from './commands/suspend.ts';
 import { RuntimeError, UsageError } from './failure.ts';
 import { sweepRuns } from './runs.ts';
 import { collectGarbage, tartHome } from './vm-store.ts';
 
 const VERSION = '2.32.1';
 
-/** The two that make images load ssh2 for its keys; the others start faster without. */
-const COMMANDS: Record<string, () => Command | Promise<Command>> = {
+/** Each is loaded when it is asked for: an agent calls often, and few need all. */
+const COMMANDS: Record<string, () => Promise<Command>> = {
   create: async () => (await import('./commands/create.ts')).create,
-  clone: () => clone,
-  run: () => run,
-  set: () => set,
-  get: () => get,
-  list: () => list,
-  ip: () => ip,
-  exec: () => exec,
+  clone: async () => (await import('./commands/clone.ts')).clone,
+  run: async () => (await import('./commands/run.ts')).run,
+  set: async () => (await import('./commands/set.ts')).set,
+  get: async () => (await import('./commands/get.ts')).get,
+  list: async () => (await import('./commands/list.ts')).list,
+  ip: async () => (await import('./commands/ip.ts')).ip,
+  exec: async () => (await import('./commands/exec.ts')).exec,
   pull: async () => (await import('./commands/pull.ts')).pull,
-  rename: () => rename,
-  stop: () => stop,
-  delete: () => deleteCommand,
-  suspend: () => suspend,
+  rename: async () => (await import('./commands/rename.ts')).rename,
+  stop: async () => (await import('./commands/stop.ts')).stop,
+  delete: async () => (await import('./commands/delete.ts')).deleteCommand,
+  suspend: async () => (await import('./commands/suspend.ts')).suspend,
 };
 const NOT_SIMULATED = ['login', 'logout', 'push', 'import', 'export', 'prune', 'fqn'];
 const KEEPS_GARBAGE = ['clone', 'pull'];

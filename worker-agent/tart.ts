@@ -153,7 +153,7 @@ export function createTart({ tartPath, tartHome, env = {}, limitsMs = {} }: Tart
       cancelSignal: signal,
       forceKillAfterDelay: KILL_DELAY_MS,
       env: environment,
-      maxBuffer: 16 * 1024 * 1024,
+      maxBuffer: 4 * 1024 * 1024,
     });
     // Killed, tart may leave a child that holds its pipes; the call ends nonetheless.
     const overdue = new AbortController();

@@ -65,6 +65,7 @@ export interface BootLimits {
 export const BOOT_LIMITS: BootLimits = { addressMs: 180_000, sshMs: 120_000 };
 
 const TRY_PAUSE_MS = 500;
+const TRY_MIN_MS = 500;
 const IP_WAIT_SECONDS = 10;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A key that is refused for so long by a guest that is up will not be accepted later. */
@@ -269,7 +270,8 @@ async function waitForSsh(options: {
   let address = options.firstAddress;
   let refusedSince: number | null = null;
   let last = new SshError('timeout', `no SSH within ${timeoutMs / 1000} s`);
-  while (leftMs() > 0 && !signal.aborted) {
+  // A last try too short to succeed would only hide what the earlier ones saw.
+  for (let tries = 0; (tries === 0 || leftMs() > TRY_MIN_MS) && !signal.aborted; tries++) {
     if (address === undefined) {
       const found = await tart.ip(name, { signal });
       if (found.ok) address = found.address;
@@ -283,7 +285,7 @@ async function waitForSsh(options: {
           user: config.vmUser,
           privateKey,
           hostFingerprint,
-          connectTimeoutMs: Math.max(1, Math.min(CONNECT_TIMEOUT_MS, leftMs())),
+          connectTimeoutMs: Math.max(TRY_MIN_MS, Math.min(CONNECT_TIMEOUT_MS, leftMs())),
           signal,
         });
         return { ok: true as const, ssh, address };

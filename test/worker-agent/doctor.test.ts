@@ -1,14 +1,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { type AgentConfigInput, saveConfig } from '../../worker-agent/config.ts';
 import { type DoctorOptions, runDoctor } from '../../worker-agent/doctor.ts';
-import { hasOpenSsh } from './factories/openssh-server.ts';
+import { createBaseImage } from '../../worker-agent/tart-simulator/base-image.ts';
+import { faultNextClone } from '../../worker-agent/tart-simulator/faults.ts';
+import {
+  simulatorProcesses,
+  sweepSimulator,
+  TART_SIMULATOR_PATH,
+} from '../../worker-agent/tart-simulator/simulator.ts';
+import { freePort, hasOpenSsh } from './factories/openssh-server.ts';
 import { GUEST_MAC, type ScriptedVms, scriptedVms } from './factories/scripted-vm.ts';
+import { temporaryDir } from './factories/temporary-dir.ts';
 import { until } from './factories/until.ts';
 
 const onGuest = test.skipIf(!hasOpenSsh);
@@ -241,4 +249,68 @@ onGuest('Ctrl-C in the middle leaves no VM and exits with 130', async () => {
   child.kill('SIGINT');
   expect(await ended).toEqual([130, null]);
   expect(await left(mac.vms)).toEqual(BASE);
+});
+
+/** The same Mac on the Tart simulator: its guests bring their own df, ifconfig, sudo, monitor and network. */
+async function simulatedMac() {
+  const dir = temporaryDir();
+  const controller = await controllerStandIn();
+  const tartHome = join(dir.path, 'tart');
+  const keyPath = join(dir.path, 'vm_key');
+  await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', keyPath]);
+  const sshPort = await freePort();
+  await createBaseImage({
+    tartHome,
+    name: 'expo-build-vm-base-snapshot',
+    user: 'builder',
+    publicKey: readFileSync(`${keyPath}.pub`, 'utf8'),
+    sshPort,
+  });
+  const configPath = join(dir.path, 'config.json');
+  await saveConfig(configPath, {
+    vmName: 'expo-build-vm',
+    vmUser: 'builder',
+    vmSshKey: keyPath,
+    vmSshPort: sshPort,
+    controllerUrl: controller.url,
+    apiKey: KEY,
+    tartPath: TART_SIMULATOR_PATH,
+    tartHome,
+    minFreeDiskGb: 1,
+  });
+  return {
+    tartHome,
+    doctor: () => runDoctor({ configPath, vm: true, signal: new AbortController().signal, limits: { sshMs: 8_000 } }),
+    async [Symbol.asyncDispose]() {
+      await controller[Symbol.asyncDispose]();
+      await sweepSimulator(tartHome);
+      dir[Symbol.dispose]();
+    },
+  };
+}
+
+test('the simulator passes every check, and nothing of the clone is left', async () => {
+  await using mac = await simulatedMac();
+  const report = await mac.doctor();
+  expect(report.checks.filter(({ status }) => status !== 'pass')).toEqual([]);
+  expect(simulatorProcesses(mac.tartHome)).toEqual([]);
+});
+
+test.for([
+  ['no-ssh', 'vm_start', 'ssh: nothing listens'],
+  ['ssh-hang', 'vm_start', 'ssh: '],
+  ['crash', 'vm_start', 'run: tart run ended (exit code 0)'],
+  ['run-limit', 'vm_start', 'exceeds the system limit'],
+  ['clone-fail', 'vm_start', 'clone: '],
+  ['net-cut', 'controller', '/health'],
+] as const)('a simulated %s is found by %s', async ([fault, id, detail]) => {
+  await using mac = await simulatedMac();
+  faultNextClone(mac.tartHome, fault);
+  const report = await mac.doctor();
+  expect(report.ok).toBe(false);
+  expect(report.checks.find(({ status }) => status === 'fail')).toMatchObject({
+    id,
+    detail: expect.stringContaining(detail),
+  });
+  expect(simulatorProcesses(mac.tartHome)).toEqual([]);
 });

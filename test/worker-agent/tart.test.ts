@@ -123,7 +123,7 @@ test('an address is an IPv4 or it is garbage', async () => {
 
 test('a run is detached, writes to its file, and its end is noticed with its exit code and its words', async () => {
   using scripted = scriptedTart({
-    run: 'echo "booting $*"; while [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done; echo "it broke" >&2; exit 1',
+    run: 'echo "booting $*"; while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done; echo "it broke" >&2; exit 1',
   });
   const logFile = join(scripted.dir, 'runs', 'x.log');
   const started = await scripted.tart.startRun('x', { logFile });
@@ -141,7 +141,7 @@ test('a run is detached, writes to its file, and its end is noticed with its exi
 });
 
 test("neither the agent's death nor Ctrl-C in its terminal takes the VM with it", async () => {
-  using scripted = scriptedTart({ run: 'while [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
+  using scripted = scriptedTart({ run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
   const module = new URL('../../worker-agent/tart.ts', import.meta.url).href;
   const script = `import { createTart } from '${module}';
     const tart = createTart({ tartPath: ${JSON.stringify(scripted.tartPath)} });
@@ -163,7 +163,7 @@ test("neither the agent's death nor Ctrl-C in its terminal takes the VM with it"
 });
 
 test("another agent's run is watched by looking, and the wait can be given up", async () => {
-  using scripted = scriptedTart({ run: 'while [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
+  using scripted = scriptedTart({ run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
   const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
   if (!started.ok) throw new Error(started.message);
   const stranger = createTart({ tartPath: scripted.tartPath });
@@ -204,7 +204,10 @@ test('removing stops, deletes, and asks the list', async () => {
 });
 
 test('a run that does not stop is killed before its VM is deleted', async () => {
-  using scripted = scriptedTart({ ...REMOVABLE, run: "trap '' INT TERM; while :; do sleep 0.1; done" });
+  using scripted = scriptedTart({
+    ...REMOVABLE,
+    run: `trap '' INT TERM; while [ -d "$HOME_DIR" ]; do sleep 0.1; done`,
+  });
   writeFileSync(join(scripted.dir, 'vm'), '');
   const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
   if (!started.ok) throw new Error(started.message);

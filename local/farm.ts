@@ -45,12 +45,15 @@ export interface FarmOptions {
   onBegin?: (begun: Pick<Farm, 'dir' | 'macs'>) => void;
   /** Gives up the start. */
   signal?: AbortSignal;
-  onEvent?: (event: TimedAgentEvent, worker: number) => void;
-  /** One accepted or refused beat, as the controller logs it. */
+  onEvent?: AgentListener;
+  /** What the controller prints. */
   onControllerLine?: (line: string) => void;
   /** A part that stands now. */
   onPart?: (part: 'controller' | 'worker' | 'base image' | 'agent', detail: string, durationMs: number) => void;
 }
+
+/** `worker` is the number of the Mac, from 0. */
+export type AgentListener = (event: TimedAgentEvent, worker: number) => void;
 
 export interface WaitOptions {
   /** Default 60 s. */
@@ -65,14 +68,28 @@ export class Farm implements AsyncDisposable {
   readonly api: ControllerApi;
   readonly macs: readonly SimulatedMac[];
   readonly #stack: AsyncDisposableStack;
+  readonly #listeners: Set<AgentListener>;
   #archives = 0;
 
-  constructor(dir: string, controller: LocalController, macs: SimulatedMac[], stack: AsyncDisposableStack) {
-    this.dir = dir;
-    this.controller = controller;
-    this.api = new ControllerApi(controller.url, controller.secrets.ADMIN_KEY);
-    this.macs = macs;
-    this.#stack = stack;
+  constructor(parts: {
+    dir: string;
+    controller: LocalController;
+    macs: SimulatedMac[];
+    stack: AsyncDisposableStack;
+    listeners: Set<AgentListener>;
+  }) {
+    this.dir = parts.dir;
+    this.controller = parts.controller;
+    this.api = new ControllerApi(parts.controller.url, parts.controller.secrets.ADMIN_KEY);
+    this.macs = parts.macs;
+    this.#stack = parts.stack;
+    this.#listeners = parts.listeners;
+  }
+
+  /** Hears what the agents say, until it is disposed of. */
+  listen(listener: AgentListener): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
   /** Packs the folder, uploads it, and submits the build. */
@@ -109,7 +126,8 @@ export class Farm implements AsyncDisposable {
 
   /** Switches a fault of the simulator on, in whichever Mac has that VM. */
   async setFault(vmName: string, fault: string): Promise<void> {
-    for (const mac of this.macs) if ((await mac.vms()).some(({ name }) => name === vmName)) return mac.setFault(vmName, fault);
+    for (const mac of this.macs)
+      if ((await mac.vms()).some(({ name }) => name === vmName)) return mac.setFault(vmName, fault);
     throw new RangeError(`no Mac has a VM ${vmName}`);
   }
 
@@ -137,6 +155,7 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   // Real, since processes are found by it, and some see through links.
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'tartbeat-farm-')));
   const macs: SimulatedMac[] = [];
+  const listeners = new Set<AgentListener>(options.onEvent ? [options.onEvent] : []);
   options.onBegin?.({ dir, macs });
   await using stack = new AsyncDisposableStack();
   stack.defer(() => abandonFarm({ dir, macs }, { keep }));
@@ -173,7 +192,9 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
       config: options.config,
       bootMs: options.bootMs,
       env,
-      onEvent: (event) => options.onEvent?.(event, index),
+      onEvent: (event) => {
+        for (const listener of listeners) listener(event, index);
+      },
     });
     macs.push(stack.use(mac));
     await mac.setUp();
@@ -182,7 +203,7 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
     await mac.startAgent(signal);
     stands('agent', `process ${mac.agent?.pid}`);
   }
-  return new Farm(dir, controller, macs, stack.move());
+  return new Farm({ dir, controller, macs, listeners, stack: stack.move() });
 }
 
 /** Asks until `holds` is true; what was seen last is in the error. */

@@ -5,7 +5,13 @@
  * Invariant: the folder is one that was made for this purpose, so its name is nowhere else.
  */
 import { execFileSync } from 'node:child_process';
-import { commandLineOf, environmentOf, type ProcessId, processId, processTable } from '../worker-agent/tart-simulator/process-table.ts';
+import {
+  commandLineOf,
+  environmentOf,
+  type ProcessId,
+  processId,
+  processTable,
+} from '../worker-agent/tart-simulator/process-table.ts';
 
 /** Set for whatever is started below a folder that ends with it. */
 export const FOLDER_MARK = 'TARTBEAT_BELOW';
@@ -18,7 +24,8 @@ const PASS_PAUSE_MS = 25;
 export function processesBelow(folder: string): ProcessId[] {
   if (process.platform === 'darwin') return darwinProcessesBelow(folder);
   return processTable().filter(
-    ({ pid }) => pid !== process.pid && [...environmentOf(pid), ...commandLineOf(pid)].some((word) => word.includes(folder)),
+    ({ pid }) =>
+      pid !== process.pid && [...environmentOf(pid), ...commandLineOf(pid)].some((word) => word.includes(folder)),
   );
 }
 

@@ -1,0 +1,77 @@
+/**
+ * `npm run demo`: one build from submission to artifact, on this machine, shown as it happens. `--help` lists what else it does.
+ *
+ * Invariant: however it ends, no process, no VM and no folder of it is left.
+ */
+import { HELP, parseDemoOptions, UsageError } from './demo-options.ts';
+import { missingPrerequisites } from './prerequisites.ts';
+
+const EXIT = { ok: 0, failed: 1, usage: 64, unavailable: 69, interrupted: 130 } as const;
+/** A Ctrl-C under npm comes twice: from the terminal, and passed on by npm. */
+const SAME_INTERRUPT_MS = 500;
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(words: string[]): Promise<number> {
+  let options: ReturnType<typeof parseDemoOptions>;
+  try {
+    options = parseDemoOptions(words);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`demo: ${error.message}\n\n${HELP}`);
+    return EXIT.usage;
+  }
+  if (options.help) {
+    process.stdout.write(HELP);
+    return EXIT.ok;
+  }
+  const missing = missingPrerequisites();
+  if (missing.length > 0) {
+    process.stderr.write(
+      `demo: this machine lacks what the demo needs.\n${missing.map((line) => `  ${line}\n`).join('')}`,
+    );
+    return EXIT.unavailable;
+  }
+
+  // Not before: they import what `npm ci` installs.
+  const [{ runDemo }, { DemoOutput }, { abandonFarm }] = await Promise.all([
+    import('./demo-run.ts'),
+    import('./demo-output.ts'),
+    import('./farm.ts'),
+  ]);
+  const output = new DemoOutput();
+  const interrupt = new AbortController();
+  let begun: Parameters<typeof abandonFarm>[0] | null = null;
+  let interruptedAt = 0;
+  const onSignal = () => {
+    if (interruptedAt === 0) {
+      interruptedAt = performance.now();
+      output.title('Interrupted: stopping everything. Once more to do it at once.');
+      return interrupt.abort(new Error('interrupted'));
+    }
+    if (performance.now() - interruptedAt < SAME_INTERRUPT_MS) return;
+    interruptedAt = Number.POSITIVE_INFINITY;
+    void (begun ? abandonFarm(begun, options) : Promise.resolve())
+      .catch((error: Error) => output.error(error.message))
+      .finally(() => process.exit(EXIT.interrupted));
+  };
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal);
+  // Whoever reads our output may go away; what was started still has to be stopped.
+  process.stdout.on('error', onSignal);
+
+  try {
+    const good = await runDemo({
+      options,
+      output,
+      signal: interrupt.signal,
+      onBegin: (parts) => {
+        begun = parts;
+      },
+    });
+    return interrupt.signal.aborted ? EXIT.interrupted : good ? EXIT.ok : EXIT.failed;
+  } catch (error) {
+    if (interrupt.signal.aborted) return EXIT.interrupted;
+    output.error((error as Error).message);
+    return EXIT.failed;
+  }
+}

@@ -36,7 +36,10 @@ export interface Progress {
 }
 
 export interface ProgressParser {
-  /** `elapsedMs` since the command began; one that runs backwards counts as no time at all. */
+  /**
+   * `elapsedMs` since the command began; one that runs backwards counts as no time at all. Whoever reads a log again from
+   * its start spreads the time over its bytes.
+   */
   push(chunk: Uint8Array, elapsedMs: number): void;
   snapshot(elapsedMs: number): Progress;
   /** What to keep for the next build of the project. Worth keeping only if this one succeeded. */
@@ -119,7 +122,8 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     }
     log.work(sighting, nowMs);
     if (sighting.label) detail = sighting.label;
-    if (sighting.size) sizes.set(sighting.phase, sighting.size);
+    // The largest: installing one tool beside the project's dependencies tells nothing of the project.
+    if (sighting.size) sizes.set(sighting.phase, Math.max(sighting.size, sizes.get(sighting.phase) ?? 0));
     if (sighting.ended && !inEas) leave();
   };
 
@@ -209,7 +213,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
       return {
         percent: shown,
         phase: detail ?? factsOf(log.current.id).label,
-        origin: understood || learned.get('command')?.work ? 'parsed' : 'time',
+        origin: understood || (learned.get('command')?.work && log.find('command')?.work) ? 'parsed' : 'time',
         etaMs: learned.size > 0 ? Math.round(left) : null,
       };
     },

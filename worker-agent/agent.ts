@@ -18,9 +18,9 @@ import { jittered, pause } from './retry.ts';
 import { startUp } from './start-up.ts';
 import { StatusBoard } from './status-board.ts';
 import { createTart, type Tart } from './tart.ts';
+import { AGENT_VERSION } from './version.ts';
 import { vmNameOf } from './vm.ts';
 
-export const AGENT_VERSION = '0.1.0';
 const STATUS_INTERVAL_MS = 60_000;
 const REFUSED_PAUSE_MS = 10_000;
 const FAILED_PAUSE_MS = 5_000;

@@ -15,7 +15,7 @@ import picomatch from 'picomatch';
 import { Parser, type ReadEntry } from 'tar';
 import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, BLOB_MAX_BYTES } from '#contract';
 import type { EmitOfAttempt } from './agent-events.ts';
-import type { ControllerClient } from './controller-client.ts';
+import type { ControllerClient, Refused, Unreachable } from './controller-client.ts';
 import { failed } from './ending.ts';
 import { expectSuccess, type Guest } from './guest.ts';
 import { type AttemptKey, listFiles, packFiles, parseFileList } from './guest-commands.ts';
@@ -195,9 +195,14 @@ export async function uploadArtifacts(
   const { client, emit, giveUpAfterMs, signal } = options;
   for (const { name, sha256, size, path } of artifacts) {
     const put = () => client.putBlob({ sha256, path, sizeBytes: size }, signal);
-    const answer = await untilAnswered(put, { signal, giveUpAfterMs });
+    let answer = await untilAnswered(put, { signal, giveUpAfterMs });
+    // Damaged on the way: the file here has just been hashed.
+    for (let tries = 1; tries < TRIES_MAX && !answer.ok && isDamage(answer); tries++)
+      answer = await untilAnswered(put, { signal, giveUpAfterMs });
     if (!answer.ok) throw failed('transfer_failed', 'artifact_upload', `${name}: ${answer.message}`);
     emit({ type: 'artifact', status: 'stored', name, sizeBytes: size, sha256 });
   }
   return artifacts.map(({ name, sha256, size }) => ({ name, sha256, size }));
 }
+
+const isDamage = (answer: Refused | Unreachable) => answer.kind === 'refused' && answer.code === 'hash_mismatch';

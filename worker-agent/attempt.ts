@@ -26,7 +26,8 @@ const ENDING_OF: Record<Exclude<Action, 'claim' | 'none'>, (run: AttemptRun) => 
   adopt: work,
   /** The journal has it already. */
   deliver: async (run) => {
-    if (run.context.journal.state.result) run.startBeats();
+    const { result } = run.context.journal.state;
+    if (result && result.type !== 'evidence') run.startBeats();
     return null;
   },
   lost: async () => ({

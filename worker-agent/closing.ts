@@ -34,9 +34,9 @@ export async function closeAttempt(
     const look = withEvidence && needsEvidence(ending) && !stop.aborted;
     const evidence = look ? await lookAtVm(run, ending) : null;
     await settleLog(run);
-    const result = ending.kind === 'stopped' ? null : reportOf(run, ending, evidence, await logTotal(journal.logPath));
-    await journal.update({ phase: 'result_ready', result, evidence: ending.kind === 'stopped' ? evidence : null });
-    if (!result) await run.stopBeats();
+    const result = reportOf(run, ending, evidence, await logTotal(journal.logPath));
+    await journal.update({ phase: 'result_ready', result });
+    if (ending.kind === 'stopped') await run.stopBeats();
   } else await settleLog(run);
   run.vm?.release();
   await Promise.all([removeVm(run), deliver(run)]);
@@ -87,11 +87,12 @@ async function settleLog(run: AttemptRun): Promise<void> {
 
 function reportOf(
   run: AttemptRun,
-  ending: Exclude<Ending, { kind: 'stopped' }>,
+  ending: Ending,
   evidence: Evidence | null,
   log: LogTotal | undefined,
-): Report {
+): Report | null {
   const { attempt } = run.key;
+  if (ending.kind === 'stopped') return evidence && { type: 'evidence', attempt, evidence, log };
   if (ending.kind === 'succeeded') return { type: 'succeed', attempt, artifacts: ending.artifacts, log };
   return Report.parse({
     type: 'fail',

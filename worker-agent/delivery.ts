@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import type { Report } from '#contract';
 import type { AttemptRun } from './attempt-run.ts';
-import type { Answer } from './controller-client.ts';
+import type { Answer, Refused } from './controller-client.ts';
 import { pause, untilAnswered } from './retry.ts';
 
 /** A finished build should be complete when it is said to be finished; a slow log must not hold it. */
@@ -33,45 +33,41 @@ export async function deliver(run: AttemptRun): Promise<void> {
 }
 
 async function tell(run: AttemptRun, signal: AbortSignal): Promise<void> {
-  const { journal, emit, limits } = run.context;
-  const { result, evidence } = journal.state;
-  const { attempt } = run.key;
-  if (!result && !evidence) return;
-  const report: Report = result ?? { type: 'evidence', attempt, evidence: evidence! };
-  const giveUpAfterMs = result ? limits.resultKeepMs : limits.aftermathMs;
-  const answer = await send(run, report, giveUpAfterMs, signal);
-  const message = answer.ok ? `the build is ${answer.value.status}` : answer.message;
-  emit({ type: 'reported', accepted: answer.ok, message: `${report.type}: ${message}` });
+  const { journal, emit } = run.context;
+  for (let report = journal.state.result; report !== null; ) {
+    const answer = await send(run, report, signal);
+    const message = answer.ok ? `the build is ${answer.value.status}` : answer.message;
+    emit({ type: 'reported', accepted: answer.ok, message: `${report.type}: ${message}` });
+    report = answer.ok || answer.kind !== 'refused' ? null : instead(report, answer);
+    if (report) await journal.update({ result: report });
+  }
+}
+
+/** What is left to say after a refusal. Each kind of report leads to a lesser one, so that this ends. */
+function instead(report: Report, { code, status, message }: Refused): Report | null {
+  const { attempt } = report;
+  const tooLate = status === 404 || status === 410 || code === 'stale_attempt' || code === 'illegal_transition';
+  // A deadline was faster: what was seen of the VM still tells its cause.
+  if (report.type === 'fail' && report.evidence && tooLate)
+    return { type: 'evidence', attempt, evidence: report.evidence, log: report.log };
+  if (report.type !== 'succeed' || tooLate || status === 401 || status === 403) return null;
   // Refused for what it says, not for when: the build must still end, with the reason why.
-  if (
-    answer.ok ||
-    answer.kind !== 'refused' ||
-    report.type !== 'succeed' ||
-    ![400, 409, 413, 422].includes(answer.status)
-  )
-    return;
-  if (['stale_attempt', 'attempt_ended', 'illegal_transition'].includes(answer.code)) return;
-  const failure: Report = {
+  const why = `the controller refused the result: ${message}`.slice(0, 4_000);
+  return {
     type: 'fail',
     attempt,
     verdict: 'transfer_failed',
     step: 'report',
-    message: `the controller refused the result: ${answer.message}`.slice(0, 4_000),
+    message: why,
     artifacts: [],
     log: report.log,
   };
-  await journal.update({ result: failure });
-  const second = await send(run, failure, giveUpAfterMs, signal);
-  emit({ type: 'reported', accepted: second.ok, message: second.ok ? second.value.status : second.message });
 }
 
-async function send(
-  run: AttemptRun,
-  report: Report,
-  giveUpAfterMs: number,
-  signal: AbortSignal,
-): Promise<Answer<{ status: string }>> {
+async function send(run: AttemptRun, report: Report, signal: AbortSignal): Promise<Answer<{ status: string }>> {
   const { buildId } = run.key;
+  const { limits } = run.context;
+  const giveUpAfterMs = report.type === 'evidence' ? limits.aftermathMs : limits.resultKeepMs;
   const options = { signal, giveUpAfterMs };
   let client = run.client;
   for (let uploads = 0; ; ) {

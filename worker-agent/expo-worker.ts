@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /** The command line of the agent. The only place that sets an exit code: 0 done, 1 failed, 2 the config is wrong, 64 wrong usage. */
 import { Command, CommanderError, Option } from 'commander';
-import { AGENT_VERSION } from './agent.ts';
-import { runCommand } from './commands/run.ts';
-import { statusCommand } from './commands/status.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { initCommand } from './commands/init.ts';
 import { ConfigError, defaultConfigPath, expandHome } from './config.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
+import { AGENT_VERSION } from './version.ts';
 
 const configOption = () =>
   new Option('--config <path>', 'the config file; its folder also holds the state')
@@ -19,6 +19,8 @@ const program = new Command('expo-worker')
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 
+for (const command of [initCommand(), doctorCommand()]) program.addCommand(command.copyInheritedSettings(program));
+
 program
   .command('run')
   .description('take builds until stopped; the first SIGTERM or Ctrl-C finishes what runs, a second one stops at once')
@@ -26,7 +28,7 @@ program
   .addOption(jsonOption('print each event as one JSON object on one line'))
   .option('--once', 'leave after one build', false)
   .option('--verbose', 'print each beat and each step', false)
-  .action(runCommand);
+  .action(async (options) => (await import('./commands/run.ts')).runCommand(options));
 
 program
   .command('status')
@@ -34,7 +36,7 @@ program
   .addOption(configOption())
   .addOption(jsonOption('print it as JSON'))
   .action(async (options) => {
-    process.exitCode = await statusCommand(options);
+    process.exitCode = await (await import('./commands/status.ts')).statusCommand(options);
   });
 
 /** Errors that say all there is to say. */

@@ -15,7 +15,7 @@ import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
-import { Assignment, Evidence, Report } from '#contract';
+import { Assignment, Report } from '#contract';
 
 /** How far an attempt has come. Each is written once that which it names is true. */
 export const PHASES = [
@@ -39,10 +39,8 @@ const AttemptState = z.object({
   monitorRestarts: z.number().int(),
   /** Wall clock: when the controller last accepted a beat of ours. */
   contactAtMs: z.number(),
-  /** What is to be reported; null with phase result_ready if the controller had ended the attempt itself. */
+  /** What is to be reported: of an attempt that the controller had ended itself at most evidence, else its result. */
   result: Report.nullable(),
-  /** To be posted after the end of an attempt that the controller ended. */
-  evidence: Evidence.nullable(),
   /** The controller has accepted or refused for good whatever was to be reported. */
   reported: z.boolean(),
   vmGone: z.boolean(),
@@ -154,7 +152,6 @@ export class StateFolder {
       monitorRestarts: 0,
       contactAtMs: Date.now(),
       result: null,
-      evidence: null,
       reported: false,
       vmGone: false,
     });

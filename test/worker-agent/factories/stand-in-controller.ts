@@ -70,7 +70,7 @@ export async function standInController(port = 0) {
       return void request.resume();
     try {
       const body = await bodyOf(request);
-      answer(response, ...(await route(request.method!, url, body, key)));
+      answer(response, ...(await route(url, body, key)));
     } catch (error) {
       answer(response, 400, { error: { code: 'invalid_request', message: String(error) } });
     }
@@ -82,7 +82,7 @@ export async function standInController(port = 0) {
     { error: { code, message: `${code} by the stand-in` }, ...rest },
   ];
 
-  async function route(method: string, url: URL, body: Buffer, key: string): Promise<[number, unknown]> {
+  async function route(url: URL, body: Buffer, key: string): Promise<[number, unknown]> {
     const json = () => JSON.parse(body.toString('utf8'));
     const [, api, kind, id, what] = url.pathname.split('/');
     const now = new Date().toISOString();

@@ -46,7 +46,8 @@ const SUCCESS =
 const NOT_AN_ERROR = /^(?:\++ |\$ |# |(?:\S+: )?(?:warning|note|hint): |npm (?:warn|WARN|notice) |export \w+=|echo )/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is removed
 const COLOURS = /\x1b\[[0-9;?]*[ -/]*[@-~]/g;
-const FORMATTER = /^(?:▸ |❌ +|⚠️ +|✖ )/;
+/** Not the mark of a warning, which makes the line none of ours. */
+const FORMATTER = /^(?:▸\s+|❌\s+|✖\s+|›\s+(?=Error:))/;
 
 /** Null if nothing is known of it. `lastLines` are the last of the log, oldest first; some hundred are enough. */
 export function explainFailure(lastLines: readonly string[]): Explanation | null {
@@ -66,7 +67,7 @@ export function explainFailure(lastLines: readonly string[]): Explanation | null
 function bare(raw: string): string {
   const line = raw.slice(0, LINE_CHARS_MAX).replace(COLOURS, '').trimEnd();
   const drawn = line.slice(line.lastIndexOf('\r') + 1);
-  return peel(drawn).text.replace(FORMATTER, '');
+  return peel(drawn).text.trimStart().replace(FORMATTER, '');
 }
 
 /**
@@ -85,7 +86,8 @@ function explain(known: KnownError, match: RegExpExecArray, line: string): Expla
   const fill = (text: string) =>
     text
       .replace(/\$(\d)/g, (_, index: string) => (match[Number(index)] ?? '').slice(0, CAPTURE_CHARS_MAX))
-      .replace(/ {2,}/g, ' ');
+      .replace(/ {2,}/g, ' ')
+      .trim();
   return {
     id: known.id,
     sentence: fill(known.sentence),

@@ -5,7 +5,7 @@ export const EXPO: readonly KnownError[] = [
   {
     id: 'expo_login',
     pattern:
-      /^(?: ›\s+)?(?:Error: )?(?:An Expo user account is required to proceed|Either log in with eas login or set the EXPO_TOKEN)/,
+      /^(?:Error: )?(?:An Expo user account is required to proceed|Either log in with eas login or set the EXPO_TOKEN)/,
     sentence: 'EAS needs an Expo account, also for local builds.',
     advice: 'Make an access token at expo.dev and pass it to the build as EXPO_TOKEN.',
   },

@@ -74,7 +74,7 @@ export const XCODE: readonly KnownError[] = [
   },
   {
     id: 'header_missing',
-    pattern: /: fatal error: '([^']+)' file not found/,
+    pattern: /(?:: fatal error:|^\|? *\^) '([^']+)' file not found/,
     sentence: 'The header $1 was not found.',
     advice: 'Check that the pod that contains it is installed, and that its version fits the others.',
   },
@@ -125,8 +125,9 @@ export const XCODE: readonly KnownError[] = [
   },
   {
     id: 'compile_error',
-    pattern: /^(?:❌\s+)?(\/?[^\s:"'`(][^:"'`]*\.(?:swift|mm?|cpp|cc|c|h)):(\d+):\d+: (?:fatal )?error: (.{1,200})/,
-    sentence: 'Native code does not compile, $1 line $2: $3',
+    pattern:
+      /^(?:(\/?[^\s:"'`(][^:"'`]*\.(?:swift|mm?|cpp|cc|c|h)):(\d+):\d+: (?:fatal )?error: (.{1,200})|\(([^():"'`]+\.(?:swift|mm?|cpp|cc|c|h)):(\d+):\d+\)$)/,
+    sentence: 'Native code does not compile in $1$4, line $2$5. $3',
     advice: 'Correct it; if it is in a package, its version may not fit the others or this Xcode.',
   },
   {
@@ -137,7 +138,7 @@ export const XCODE: readonly KnownError[] = [
   },
   {
     id: 'script_phase_failed',
-    pattern: /^(?:❌\s+)?(?:error: )?Command PhaseScriptExecution failed with a nonzero exit code/,
+    pattern: /^(?:error: )?Command PhaseScriptExecution failed with a nonzero exit code/,
     sentence: 'A script that Xcode runs in the build failed.',
     advice: 'Its own message stands above this line; most often it is the bundling of JavaScript.',
   },

@@ -610,6 +610,15 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
   ],
   header_missing: [
     {
+      lines: [
+        '[RUN_FASTLANE]',
+        '❌  (node_modules/react-native/ReactCommon/yoga/yoga/algorithm/PixelGrid.cpp:10:10)',
+        '> 10 | #include <yoga/algorithm/PixelGrid.h>',
+        "     |          ^ 'yoga/algorithm/PixelGrid.h' file not found",
+      ],
+      says: 'yoga/algorithm/PixelGrid.h',
+    },
+    {
       lines: ["/tmp/ios/AppDelegate.h:1:9: fatal error: 'Expo/Expo.h' file not found", '** ARCHIVE FAILED **'],
       says: 'Expo/Expo.h',
     },
@@ -673,7 +682,18 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
         "/Users/admin/build/ios/A/AppDelegate.swift:14:5: error: cannot find 'foo' in scope",
         '** ARCHIVE FAILED **',
       ],
-      says: "AppDelegate.swift line 14: cannot find 'foo' in scope",
+      says: "AppDelegate.swift, line 14. cannot find 'foo' in scope",
+    },
+    {
+      lines: [
+        '[RUN_FASTLANE]',
+        '❌  (ios/A/AppDelegate.mm:10:10)',
+        '',
+        '   8 | - (BOOL)application',
+        '> 10 |   [self foo];',
+        "     |         ^ no visible @interface for 'AppDelegate' declares the selector 'foo'",
+      ],
+      says: 'ios/A/AppDelegate.mm, line 10.',
     },
   ],
   tests_failed: [{ lines: ['Failing tests:', '\t-[ATests testB]', '** TEST FAILED **'] }],

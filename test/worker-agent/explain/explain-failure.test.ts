@@ -81,6 +81,10 @@ test.each([
   ['in a sentence', ['If the build says "No space left on device", free some.']],
   ['by the shell', ['+ echo error: No profiles for x were found', "$ echo 'ld: library not found for -lA'"]],
   ['as a warning', ['warning: ld: library not found for -lA', 'npm warn ERESOLVE overriding peer dependency']],
+  [
+    'as a warning of Xcode',
+    ['⚠️  (ios/A/AppDelegate.mm:10:10)', '    ^ pointer is missing a nullability type specifier'],
+  ],
   ['as a name of a test', ["✓ says 'An Expo user account is required to proceed' (3 ms)"]],
   ['in a longer sentence', ['See the chapter "ld: No space left on device" of `docs: library not found for -lA`']],
   ['in code', ["  throw new Error('ENOSPC: no space left on device');"]],

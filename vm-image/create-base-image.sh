@@ -1,0 +1,309 @@
+#!/bin/sh
+# On the Mac: makes the base image VM-base-snapshot, from which the agent clones a VM for each attempt.
+#
+#   create-base-image.sh VM [options]
+#
+#   --from IMAGE       what VM is made from if it does not exist: a local VM or an image in a registry
+#                      (default: ghcr.io/cirruslabs/macos-tahoe-xcode:latest, which holds Xcode; about 100 GB of disk)
+#   --user NAME        account in the VM (default: admin)
+#   --key FILE         private key of the agent, with FILE.pub beside it (default: ~/.ssh/tart_vm_key)
+#   --cpus N  --memory-gb N  --disk-gb N     hardware of VM; the disk can only grow
+#   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated
+#   --controller URL   let the VM prove that it reaches the controller
+#   --ssh-port N       default 22
+#   --force            replace an existing VM-base-snapshot, once everything else has succeeded
+#
+# Environment
+#   TARTBEAT_VM_PASSWORD   password of the account, needed until the key is in the VM (default: admin, as in public images)
+#   TARTBEAT_TART          the tart to call (default: tart)
+#
+# Steps: clone VM, boot it, wait for its address and for SSH, provision, verify with the key, shut down, clone the snapshot.
+# Whatever stops it, Ctrl-C included, the VM is shut down; run it again and it goes on: what is there is kept.
+#
+# Ends with 0 when the snapshot exists, 1 when a step failed, 64 on wrong arguments, 130 after Ctrl-C.
+#
+# Invariant: every wait is bounded; an existing snapshot is replaced only with --force; the snapshot is taken only of a VM that
+# passed verify.sh and then shut down by itself.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/provision/lib.sh"
+
+# How long each step may take. Two hours are a slow line's 60 GB.
+readonly PULL_LIMIT_S=14400 CLONE_LIMIT_S=900 TART_LIMIT_S=60
+readonly ADDRESS_LIMIT_S=300 SSH_LIMIT_S=300 COPY_LIMIT_S=300
+readonly PROVISION_LIMIT_S=10800 VERIFY_LIMIT_S=1800
+shutdown_limit_s=${TARTBEAT_SHUTDOWN_LIMIT_S:-180}
+
+tart=${TARTBEAT_TART:-tart}
+export TARTBEAT_VM_PASSWORD="${TARTBEAT_VM_PASSWORD:-admin}"
+
+usage() {
+  printf 'create-base-image.sh: %s\nusage: create-base-image.sh VM [options]; they stand at the head of the script\n' "$1" >&2
+  exit 64
+}
+
+say() { printf '==> %s\n' "$*"; }
+
+fail() { # MESSAGE [ADVICE]
+  printf 'create-base-image.sh: %s\n' "$1" >&2
+  [ -z "${2:-}" ] || printf '    %s\n' "$2" >&2
+  exit 1
+}
+
+# --- arguments ---------------------------------------------------------------------------------------------------
+
+vm='' from=ghcr.io/cirruslabs/macos-tahoe-xcode:latest user=admin key=$HOME/.ssh/tart_vm_key port=22
+cpus='' memory_gb='' disk_gb='' skip='' controller='' force=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --force) ;;
+    --?*) [ -n "${2:-}" ] || usage "$1 needs a value, or is no option" ;;
+  esac
+  case $1 in
+    --cpus | --memory-gb | --disk-gb | --ssh-port)
+      case $2 in *[!0-9]* | 0* | ??????*) usage "$1 must be a whole number, not '$2'" ;; esac
+      ;;
+  esac
+  case $1 in
+    --force) force=yes ;;
+    --from) from=$2 && shift ;;
+    --user) user=$2 && shift ;;
+    --key) key=$2 && shift ;;
+    --cpus) cpus=$2 && shift ;;
+    --memory-gb) memory_gb=$2 && shift ;;
+    --disk-gb) disk_gb=$2 && shift ;;
+    --skip) skip="$skip $2" && shift ;;
+    --controller) controller=$2 && shift ;;
+    --ssh-port) port=$2 && shift ;;
+    -*) usage "unknown option '$1'" ;;
+    *)
+      [ -z "$vm" ] || usage "one VM, not '$vm' and '$1'"
+      vm=$1
+      ;;
+  esac
+  shift
+done
+case $vm in
+  '') usage 'VM is missing: the vmName of the config of the agent' ;;
+  *[!A-Za-z0-9._-]* | [!A-Za-z0-9]*) usage "VM must consist of letters, digits, '.', '_' and '-', not '$vm'" ;;
+  *-base-snapshot) usage "VM is the name without -base-snapshot: ${vm%-base-snapshot}" ;;
+esac
+case $user in '' | *[!A-Za-z0-9_.-]* | root | -*) usage "--user must be a plain account name, not '$user'" ;; esac
+case $from in -* | *[!A-Za-z0-9._:/@-]*) usage "--from must be the name of a VM or of an image, not '$from'" ;; esac
+case $skip in *[!a-z\ -]*) usage "--skip takes names of steps, not '$skip'" ;; esac
+case $controller in '' | http://?* | https://?*) ;; *) usage '--controller must begin with http:// or https://' ;; esac
+case $controller in *[!A-Za-z0-9:/._~%-]*) usage '--controller must be a plain address' ;; esac
+snapshot=$vm-base-snapshot
+
+# --- tart --------------------------------------------------------------------------------------------------------
+
+has_vm() { # NAME
+  list=$(within "$TART_LIMIT_S" "$tart" list --source local --quiet) ||
+    fail "'$tart list' failed" 'Is Tart installed, and its folder readable?'
+  printf '%s\n' "$list" | grep -qxF -- "$1"
+}
+
+# `tart clone` replaces an existing VM without a word; hence ask first, each time.
+refuse_to_replace_snapshot() {
+  if [ -z "$force" ] && has_vm "$snapshot"; then
+    fail "$snapshot exists already, and is not replaced" "Use it as it is; or run this with --force, or: tart delete $snapshot"
+  fi
+}
+
+is_running() {
+  case $(within "$TART_LIMIT_S" "$tart" get "$vm" --format json 2>/dev/null | tr -d ' \n') in
+    *'"State":"running"'* | *'"Running":true'*) return 0 ;;
+  esac
+  return 1
+}
+
+# --- ssh ---------------------------------------------------------------------------------------------------------
+
+with_key='-o BatchMode=yes -o IdentitiesOnly=yes -o PasswordAuthentication=no'
+# SSH_ASKPASS hands over the password without a terminal; one question, one answer.
+with_password='-o PubkeyAuthentication=no -o PreferredAuthentications=password,keyboard-interactive -o NumberOfPasswordPrompts=1'
+login=$with_key
+
+# Each clone of an image shows its host key for the first time: it is taken then, and held to for the rest of this run.
+guest() { # COMMAND; in the VM's login shell
+  # shellcheck disable=SC2086 # options, each a word
+  SSH_ASKPASS=$work/askpass SSH_ASKPASS_REQUIRE=force DISPLAY=none \
+    ssh -i "$key" $login -p "$port" -o ConnectTimeout=5 -o ServerAliveInterval=10 -o ServerAliveCountMax=6 -o LogLevel=ERROR \
+    -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile="$work/known_hosts" "$user@$address" "$1"
+}
+
+# --- clean-up ----------------------------------------------------------------------------------------------------
+
+work='' address='' run_pid='' lock='' ours=''
+
+# The guest's own shutdown; `tart stop` alone is the power switch. 1 if it is still running afterwards.
+shut_down() { # LIMIT
+  [ -z "$address" ] || within 20 guest 'sudo -n shutdown -h now' </dev/null >/dev/null 2>&1 || :
+  waited=0
+  while is_running; do
+    [ "$waited" -lt "$1" ] || return 1
+    sleep 2
+    waited=$((waited + 2))
+  done
+}
+
+clean_up() {
+  code=$?
+  trap '' INT TERM HUP
+  end_within
+  if [ -n "$ours" ] && is_running; then
+    say "Shutting $vm down; its disk stays, and a second run goes on from there"
+    shut_down 30 || within "$TART_LIMIT_S" "$tart" stop "$vm" || printf 'create-base-image.sh: %s is still running: tart stop %s\n' "$vm" "$vm" >&2
+  fi
+  [ -z "$run_pid" ] || kill "$run_pid" 2>/dev/null
+  [ -z "$work" ] || rm -rf "$work"
+  [ -z "$lock" ] || rm -rf "$lock"
+  exit "$code"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# --- before anything is done -------------------------------------------------------------------------------------
+
+command -v "$tart" >/dev/null 2>&1 || fail "there is no '$tart'" 'Install it: brew install cirruslabs/cli/tart'
+[ -r "$key" ] || fail "there is no key $key" "Make one for this purpose: expo-worker init, or: ssh-keygen -t ed25519 -f '$key' -N ''"
+[ -r "$key.pub" ] || fail "there is no public key $key.pub" "Make it from the private one: ssh-keygen -y -f '$key' >'$key.pub'"
+refuse_to_replace_snapshot
+
+# Two of these on one VM would shut it down under each other. mkdir is atomic.
+lock=${TMPDIR:-/tmp}/tartbeat-base-image.$vm
+if ! mkdir "$lock" 2>/dev/null; then
+  owner=$(cat "$lock/pid" 2>/dev/null)
+  if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
+    lock=''
+    fail "process $owner is already making $snapshot" 'Wait for it, or stop it with Ctrl-C.'
+  fi
+fi
+printf '%s\n' $$ >"$lock/pid" || fail "cannot write into $lock"
+work=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || fail 'cannot make a temporary folder'
+# shellcheck disable=SC2016 # for the script that is written
+printf '#!/bin/sh\nprintf "%%s\\n" "$TARTBEAT_VM_PASSWORD"\n' >"$work/askpass" && chmod 700 "$work/askpass" || exit
+
+# --- clone, boot -------------------------------------------------------------------------------------------------
+
+if has_vm "$vm"; then
+  say "$vm exists; going on with it"
+else
+  case $from in
+    */*)
+      say "Pulling $from; a first time takes long"
+      within "$PULL_LIMIT_S" "$tart" pull "$from" || fail "tart pull $from failed" 'Run this again: what was pulled is kept.'
+      ;;
+    *) has_vm "$from" || fail "there is no VM $from to make $vm from" "tart list shows what there is; --from also takes an image in a registry" ;;
+  esac
+  say "Cloning $from to $vm"
+  within "$CLONE_LIMIT_S" "$tart" clone "$from" "$vm" || fail "tart clone $from $vm failed"
+fi
+
+if is_running; then
+  say "$vm is running; it will be shut down at the end"
+else
+  set --
+  [ -z "$cpus" ] || set -- "$@" --cpu "$cpus"
+  [ -z "$memory_gb" ] || set -- "$@" --memory $((memory_gb * 1024))
+  [ -z "$disk_gb" ] || set -- "$@" --disk-size "$disk_gb"
+  [ $# -eq 0 ] || within "$TART_LIMIT_S" "$tart" set "$vm" "$@" || fail "tart set $vm $* failed"
+  say "Starting $vm"
+  # SIGHUP of a closed terminal must not end it before it is shut down.
+  nohup "$tart" run "$vm" --no-graphics --no-audio --no-clipboard >"$work/run.log" 2>&1 </dev/null &
+  run_pid=$!
+fi
+ours=yes
+
+# A VM that cannot start says why in its log, once; waiting on would only hide it.
+still_runs() {
+  [ -n "$run_pid" ] || return 0
+  case $(ps -p "$run_pid" -o stat= 2>/dev/null) in '' | Z*) ;; *) return 0 ;; esac
+  run_pid=''
+  reason=$(tail -n 5 "$work/run.log")
+  case $reason in
+    *'exceeds the system limit'*) advice='A Mac runs two macOS VMs at most: stop one. If none runs, restart the Mac.' ;;
+    *VZErrorDomain* | *HostKey*) advice='VMs need a user logged in at the screen of this Mac, and an unlocked keychain.' ;;
+    *) advice='' ;;
+  esac
+  fail "tart run $vm ended: $(one_line "${reason:-it printed nothing}")" "$advice"
+}
+
+say "Waiting for its address (up to $ADDRESS_LIMIT_S s)"
+waited=0
+while :; do
+  still_runs
+  address=$(within "$TART_LIMIT_S" "$tart" ip "$vm" --wait 5 2>/dev/null)
+  case $address in
+    *[!0-9.]* | '') address='' ;;
+    *.*.*.*) break ;;
+  esac
+  waited=$((waited + 5))
+  [ "$waited" -lt "$ADDRESS_LIMIT_S" ] ||
+    fail "$vm got no address within $ADDRESS_LIMIT_S s" 'The DHCP leases of this Mac may be used up; a restart of the Mac frees them.'
+  sleep 1
+done
+
+say "Waiting for SSH at $address (up to $SSH_LIMIT_S s)"
+waited=0
+while :; do
+  still_runs
+  login=$with_key
+  within 20 guest true </dev/null >/dev/null 2>&1 && break
+  login=$with_password
+  within 20 guest true </dev/null >/dev/null 2>"$work/ssh.log" && break
+  waited=$((waited + 5))
+  if [ "$waited" -ge "$SSH_LIMIT_S" ]; then
+    fail "no SSH login as $user within $SSH_LIMIT_S s: $(one_line "$(tail -n 1 "$work/ssh.log")")" \
+      'Remote Login must be on in the VM; TARTBEAT_VM_PASSWORD must be the password of the account (default: admin).'
+  fi
+  sleep 5
+done
+
+# --- provision, verify -------------------------------------------------------------------------------------------
+
+# shellcheck disable=SC2016 # for the guest
+folder='"$HOME/.tartbeat-image"'
+
+say 'Copying the scripts into the VM'
+copy() {
+  COPYFILE_DISABLE=1 tar -cf - -C "$here" . | guest "rm -rf $folder && mkdir -p $folder && tar -xf - -C $folder" &&
+    guest "cat >$folder/agent.pub" <"$key.pub"
+}
+within "$COPY_LIMIT_S" copy || fail 'the scripts could not be copied into the VM'
+
+skips=''
+for step in $skip; do skips="$skips --skip $step"; done
+
+# The password goes to sudo's standard input, and no further: a VM that needs none ignores it.
+as_root() { # COMMAND
+  printf '%s\n' "$TARTBEAT_VM_PASSWORD" | guest "sudo -S -p '' sh -c 'exec \"\$@\" </dev/null' sh $1"
+}
+within 30 as_root true >/dev/null 2>&1 ||
+  fail "$user cannot use sudo in the VM" 'TARTBEAT_VM_PASSWORD must be the password of the account, and the account an administrator.'
+
+say 'Provisioning (a first time takes a quarter of an hour)'
+within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh --user $user --key-file $folder/agent.pub$skips" ||
+  fail 'provisioning stopped' 'Correct what it names and run this again: what is done stays done.'
+
+say 'Verifying with the key, as the agent will see it'
+login=$with_key
+# shellcheck disable=SC2016 # for the guest
+within "$VERIFY_LIMIT_S" guest '"${TARTBEAT_ROOT:-}/usr/local/bin/tartbeat-verify"'"$skips${controller:+ --controller $controller}" </dev/null ||
+  fail "$vm did not pass" 'Correct what it names and run this again.'
+within 30 guest "rm -rf $folder" </dev/null || fail 'the scripts could not be removed from the VM'
+
+# --- shut down, snapshot -----------------------------------------------------------------------------------------
+
+say "Shutting $vm down (up to $shutdown_limit_s s)"
+shut_down "$shutdown_limit_s" ||
+  fail "$vm did not shut down within $shutdown_limit_s s" 'No snapshot is taken of a disk that was cut off: run this again.'
+ours=''
+run_pid=''
+
+refuse_to_replace_snapshot
+say "Cloning $vm to $snapshot"
+within "$CLONE_LIMIT_S" "$tart" clone "$vm" "$snapshot" || fail "tart clone $vm $snapshot failed"
+has_vm "$snapshot" || fail "tart clone succeeded, but tart list does not show $snapshot"
+say "$snapshot is ready. Next: expo-worker doctor"

@@ -1,0 +1,119 @@
+#!/bin/sh
+# Makes the Mac that it runs in, a VM, ready for builds: each step of provision/ in order, then verify.sh.
+#
+#   sudo sh provision.sh [--user NAME] [--key-file KEY.pub] [--only STEP]… [--skip STEP]…
+#   sh provision.sh --check [the same]
+#
+#   --user NAME       account that builds run as; default: who called sudo
+#   --key-file FILE   public key of the agent, which may log in from then on
+#   --only, --skip    steps by name, as --list prints them; may be repeated
+#   --check           only look; changes nothing, and needs root for a few steps only
+#   --list            print the names of the steps
+#
+# Ends with 0 when every step holds, 1 at the first step that failed (with --check: after all), 64 on wrong arguments,
+# 77 without root.
+#
+# Invariant: it can be run again, at any time and after any failure; a second run changes nothing.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/provision/lib.sh"
+
+readonly CHECK_LIMIT_S=120
+# Command line tools over a slow line.
+readonly STEP_LIMIT_S=3600
+
+usage() {
+  printf 'provision.sh: %s\n' "$1" >&2
+  sed -n '4,5s/^#   /usage: /p' "$0" >&2
+  exit 64
+}
+
+check_only='' only='' skip=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --user | --key-file | --only | --skip) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
+  esac
+  case $1 in
+    --check) check_only=yes ;;
+    --user) TARTBEAT_USER=$2 && shift ;;
+    --key-file) TARTBEAT_KEY_FILE=$2 && shift ;;
+    --only) only="$only $2 " && shift ;;
+    --skip) skip="$skip $2 " && shift ;;
+    --list)
+      for file in "$here"/provision/[0-9]*.sh; do printf '%s\n' "$(step_name "$file")"; done
+      exit
+      ;;
+    *) usage "unknown option '$1'" ;;
+  esac
+  shift
+done
+case $TARTBEAT_USER in
+  '' | *[!A-Za-z0-9_.-]*) usage "--user must be a plain account name, not '$TARTBEAT_USER'" ;;
+  root) usage 'builds do not run as root: name their account with --user' ;;
+esac
+names=" $(for file in "$here"/provision/[0-9]*.sh; do printf '%s ' "$(step_name "$file")"; done)"
+for name in $only $skip; do
+  case $names in *" $name "*) ;; *) usage "there is no step '$name'; the steps are:${names% }" ;; esac
+done
+if [ -n "${TARTBEAT_KEY_FILE:-}" ]; then
+  case $TARTBEAT_KEY_FILE in /*) ;; *) TARTBEAT_KEY_FILE=$PWD/$TARTBEAT_KEY_FILE ;; esac
+  [ -r "$TARTBEAT_KEY_FILE" ] || usage "--key-file: $TARTBEAT_KEY_FILE cannot be read"
+  export TARTBEAT_KEY_FILE
+fi
+if [ -z "$check_only" ] && ! is_root; then
+  printf 'provision.sh: it changes the system and needs root: sudo sh %s\n' "$0" >&2
+  exit 77
+fi
+
+answers=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || exit 1
+trap 'rm -rf "$answers"' EXIT
+trap 'end_within; exit 130' INT
+trap 'end_within; exit 143' TERM HUP
+
+run_step() { # FILE LIMIT [--check]
+  limit=$2
+  file=$1
+  shift 2
+  within "$limit" sh "$file" "$@" </dev/null >"$answers/step"
+  code=$?
+  outcome=$(sed -n '1s/: .*//p' "$answers/step")
+  detail=$(sed -n '1s/^[^:]*: //p' "$answers/step")
+  [ "$code" -ne 124 ] || { outcome=failed detail="it did not end within $limit s"; }
+  [ -n "$outcome" ] || { outcome=failed detail="it ended with code $code and said nothing"; }
+}
+
+changed=0 failed=0
+# Progress of the steps themselves, brew's and npm's, goes to standard error.
+for file in "$here"/provision/[0-9]*.sh; do
+  name=$(step_name "$file")
+  case $only in *" $name "* | '') ;; *) continue ;; esac
+  case $skip in
+    *" $name "*)
+      printf '%-8s %-19s %s\n' skipped "$name" 'as asked'
+      continue
+      ;;
+  esac
+  if [ -n "$check_only" ]; then run_step "$file" "$CHECK_LIMIT_S" --check; else run_step "$file" "$STEP_LIMIT_S"; fi
+  printf '%-8s %-19s %s\n' "$outcome" "$name" "$detail"
+  case $outcome in
+    ok | unknown) ;;
+    changed) changed=$((changed + 1)) ;;
+    *)
+      failed=$((failed + 1))
+      sed -n 's/^fix: /                             /p' "$answers/step"
+      # What comes after may build on it.
+      [ -n "$check_only" ] || break
+      ;;
+  esac
+done
+
+if [ "$failed" -gt 0 ]; then
+  [ -n "$check_only" ] || printf 'provision.sh: stopped; correct this and run it again: what is done stays done\n' >&2
+  exit 1
+fi
+[ -z "$check_only" ] || exit 0
+printf '%s step(s) changed\n' "$changed"
+[ -z "$only" ] || exit 0
+set --
+for name in $skip; do set -- "$@" --skip "$name"; done
+sh "$here/verify.sh" --user "$TARTBEAT_USER" "$@"

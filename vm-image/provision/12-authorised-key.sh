@@ -1,0 +1,83 @@
+#!/bin/sh
+# The agent's key may log in, and sshd trusts the files in which it stands.
+# It must be free of `command=`: the agent runs commands of its own, from its closed list.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+
+title='The key of the agent may log in'
+fix="run: sudo sh $share/provision.sh --only authorised-key --key-file KEY.pub"
+home=$(user_home)
+keys=$home/.ssh/authorized_keys
+key_file=${TARTBEAT_KEY_FILE:-}
+
+# Sets key_type and key_body from the public key's one line.
+read_key() {
+  key_type='' key_body='' key_rest=''
+  if ! read -r key_type key_body key_rest <"$key_file" 2>/dev/null && [ -z "$key_body" ]; then
+    problem="$key_file cannot be read"
+    return 1
+  fi
+  case $key_type:$key_body:$key_rest in
+    -----BEGIN*) problem="$key_file is a private key; give the file that ends in .pub" && return 1 ;;
+    ssh-ed25519:AAAA*:* | ssh-rsa:AAAA*:* | ecdsa-sha2-*:AAAA*:* | sk-*:AAAA*:*) ;;
+    *) problem="$key_file does not begin like a public key (ssh-ed25519 AAAA…)" && return 1 ;;
+  esac
+  case $key_type$key_body in *[!A-Za-z0-9+/=@.-]*) problem="$key_file holds characters that no key has" && return 1 ;; esac
+}
+
+# Lines that let the wanted key, or without one any key, run any command.
+free_lines() {
+  awk -v body="${key_body:-}" '/^[^#]*(ssh-|ecdsa-|sk-)/ && !/command=/ && (body == "" || index($0, body))' "$keys" 2>/dev/null
+}
+
+check() {
+  if [ -z "$home" ]; then
+    missing "there is no account '$TARTBEAT_USER'"
+    return
+  fi
+  if [ -n "$key_file" ] && ! read_key; then
+    missing "$problem"
+    return
+  fi
+  lines=$(free_lines | wc -l)
+  if [ ! -f "$keys" ]; then
+    missing "there is no $keys"
+  elif has_mode -020 "$home" || has_mode -002 "$home"; then
+    missing "others may write to $home, so sshd ignores its keys"
+  elif ! has_mode 700 "$home/.ssh"; then
+    missing "$home/.ssh has not mode 700"
+  elif ! has_mode 600 "$keys"; then
+    missing "$keys has not mode 600"
+  elif ! owned_by "$TARTBEAT_USER" "$keys" || ! owned_by "$TARTBEAT_USER" "$home/.ssh"; then
+    missing "$keys does not belong to $TARTBEAT_USER"
+  elif [ "$lines" -eq 0 ]; then
+    missing "$keys does not hold ${key_file:+the key of }${key_file:-a key}, or ties it to a command"
+  elif [ -n "$key_file" ]; then
+    found "$keys holds the key; mode 600, folder 700"
+  else
+    found "$keys holds $((lines)) key(s); mode 600, folder 700"
+  fi
+}
+
+apply() {
+  [ -n "$home" ] || return
+  if [ -z "$key_file" ] && [ -z "$(key_body='' free_lines)" ]; then
+    problem='no key to put in: give --key-file KEY.pub'
+    return 1
+  fi
+  if has_mode -020 "$home" || has_mode -002 "$home"; then attempt chmod go-w "$home" || return; fi
+  if [ -d "$home/.ssh" ]; then attempt chown -R "$TARTBEAT_USER" "$home/.ssh" || return; fi
+  attempt as_user mkdir -p "$home/.ssh" && attempt as_user chmod 700 "$home/.ssh" &&
+    attempt as_user touch "$keys" && attempt as_user chmod 600 "$keys" || return
+  [ -n "$key_file" ] || return 0
+  read_key || return
+  # An older line of this key goes: it may tie it to a command. Forwarding would give a build's VM a way back to the host.
+  line="no-port-forwarding,no-X11-forwarding,no-agent-forwarding $key_type $key_body tartbeat"
+  # shellcheck disable=SC2016 # for the inner shell
+  attempt as_user sh -c '
+    umask 077
+    { grep -vF -- "$2" "$1" || :; printf "%s\n" "$3"; } >"$1.new" && mv -f "$1.new" "$1"' sh "$keys" "$key_body" "$line"
+}
+
+step "$@"

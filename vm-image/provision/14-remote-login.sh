@@ -1,0 +1,43 @@
+#!/bin/sh
+# Remote Login: sshd listens, will do so after the next start, and lets this account in.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+
+title='Remote Login is on'
+service=com.openssh.sshd
+group=com.apple.access_ssh
+
+# Without the group everybody may log in.
+is_let_in() {
+  ! dscl . -read "/Groups/$group" >/dev/null 2>&1 ||
+    dseditgroup -o checkmember -m "$TARTBEAT_USER" "$group" >/dev/null 2>&1
+}
+
+check() {
+  if ! launchctl print "system/$service" >/dev/null 2>&1; then
+    missing 'sshd is not loaded'
+  elif launchctl print-disabled system 2>/dev/null | grep -Eq "\"$service\" => (disabled|true)"; then
+    missing 'sshd is loaded, but disabled from the next start on'
+  elif ! is_let_in; then
+    missing "sshd is loaded, but $TARTBEAT_USER is not in the group $group that may log in"
+  else
+    found 'sshd is loaded'
+  fi
+}
+
+# systemsetup wants Full Disk Access of whoever runs it, and says so with exit code 0; launchctl does not.
+apply() {
+  systemsetup -f -setremotelogin on || :
+  check
+  case $detail in
+    'sshd is'*loaded*disabled* | 'sshd is not loaded')
+      attempt launchctl enable "system/$service" || return
+      launchctl bootstrap system /System/Library/LaunchDaemons/ssh.plist ||
+        attempt launchctl load -w /System/Library/LaunchDaemons/ssh.plist || return
+      ;;
+  esac
+  is_let_in || attempt dseditgroup -o edit -a "$TARTBEAT_USER" -t user "$group"
+}
+
+step "$@"

@@ -1,0 +1,51 @@
+#!/bin/sh
+# The monitor and its helpers in /usr/local/bin; these scripts in /usr/local/share/tartbeat, for `tartbeat-verify`.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+
+title='The monitor and its helpers are installed'
+source=$(cd "$here/.." && pwd)
+bin=$root/usr/local/bin
+programs='vm-monitor.sh send_heartbeat tartbeat-verify'
+
+shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name send_heartbeat -o -name tartbeat-verify \)); }
+
+check() {
+  for program in $programs; do
+    if [ ! -x "$bin/$program" ]; then
+      missing "$bin/$program is not there or not executable"
+      return
+    elif ! cmp -s "$source/$program" "$bin/$program"; then
+      missing "$bin/$program is another version"
+      return
+    fi
+  done
+  for file in $(shared_files); do
+    if ! cmp -s "$source/$file" "$share/$file"; then
+      missing "$share/${file#./} is absent or another version"
+      return
+    fi
+  done
+  found "$programs"
+}
+
+apply() {
+  # A Mac with Apple silicon comes without /usr/local/bin.
+  attempt mkdir -p "$bin" "$(dirname "$share")" || return
+  if [ "$source" != "$share" ]; then
+    # A folder beside it, then one rename: a half-copied set never takes the place of a whole one.
+    attempt rm -rf "$share.new" && attempt mkdir -p "$share.new/provision" || return
+    for file in $(shared_files); do
+      attempt cp "$source/$file" "$share.new/$file" || return
+    done
+    attempt chmod -R u=rwX,go=rX "$share.new" && attempt chown -R root:wheel "$share.new" &&
+      attempt rm -rf "$share" && attempt mv "$share.new" "$share" || return
+  fi
+  for program in $programs; do
+    attempt cp "$source/$program" "$bin/$program.new" && attempt chmod 755 "$bin/$program.new" &&
+      attempt chown root:wheel "$bin/$program.new" && attempt mv -f "$bin/$program.new" "$bin/$program" || return
+  done
+}
+
+step "$@"

@@ -1,0 +1,22 @@
+#!/bin/sh
+# A screen saver draws without a GPU and takes a core from the build.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+
+title='The screen saver is off'
+
+check() {
+  idle=$(as_user defaults -currentHost read com.apple.screensaver idleTime 2>/dev/null)
+  case $idle in
+    0) found 'idleTime 0' ;;
+    '') missing 'idleTime is not set, so it starts after macOS'\''s default' ;;
+    *) missing "it starts after $idle s" ;;
+  esac
+}
+
+apply() {
+  attempt as_user defaults -currentHost write com.apple.screensaver idleTime -int 0
+}
+
+step "$@"

@@ -1,0 +1,38 @@
+#!/bin/sh
+# An update in the middle of a build takes its disk, its cores, or the whole VM.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+
+title='Software updates are off'
+domain=/Library/Preferences/com.apple.SoftwareUpdate
+keys='AutomaticCheckEnabled AutomaticDownload AutomaticallyInstallMacOSUpdates ConfigDataInstall CriticalUpdateInstall'
+
+check() {
+  for key in $keys; do
+    value=$(defaults read "$domain" "$key" 2>/dev/null)
+    if [ "$value" != 0 ]; then
+      missing "$key is ${value:-not set, which means on}"
+      return
+    fi
+  done
+  if is_root; then
+    case $(softwareupdate --schedule 2>&1) in
+      *[Oo]ff* | *OFF*) ;;
+      *)
+        missing 'softwareupdate --schedule says on'
+        return
+        ;;
+    esac
+  fi
+  found 'schedule off, nothing is downloaded or installed by itself'
+}
+
+apply() {
+  attempt softwareupdate --schedule off || return
+  for key in $keys; do
+    attempt defaults write "$domain" "$key" -bool false || return
+  done
+}
+
+step "$@"

@@ -1,0 +1,39 @@
+#!/bin/sh
+# What a build finds in its login bash: Homebrew's tools before macOS's, and a UTF-8 locale, without which CocoaPods fails.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+
+title='A build finds its tools'
+profile=$(user_home)/.bash_profile
+line=". $share/build-environment.sh"
+
+check() {
+  # The last two lines: a profile may print what it likes before them.
+  # shellcheck disable=SC2016 # for the build's shell
+  environment=$(as_build 'printf "\n%s\n%s\n" "$LANG" "$PATH"' 2>/dev/null | tail -n 2)
+  path=${environment#*
+}
+  lang=${environment%%
+*}
+  case :$path: in
+    *:"$brew_prefix/bin":*)
+      case $lang in
+        *UTF-8) found "$lang, Homebrew on the PATH of a login bash" ;;
+        *) missing "LANG is '${lang}' in a login bash, not UTF-8" ;;
+      esac
+      ;;
+    *) missing "$brew_prefix/bin is not on the PATH of a login bash" ;;
+  esac
+}
+
+# bash reads one profile only: a new .bash_profile must not hide the .profile that was read before.
+apply() {
+  # shellcheck disable=SC2016 # for the inner shell
+  attempt as_user sh -c '
+    umask 022
+    [ -e "$1" ] || [ ! -e "$(dirname "$1")/.profile" ] || printf "%s\n" ". ~/.profile" >"$1"
+    grep -qxF -- "$2" "$1" 2>/dev/null || printf "%s\n" "$2" >>"$1"' sh "$profile" "$line"
+}
+
+step "$@"

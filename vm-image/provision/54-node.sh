@@ -1,0 +1,24 @@
+#!/bin/sh
+# Node, of one line. Formulae of a line are not linked by themselves.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+# shellcheck source=vm-image/provision/versions.sh
+. "$here/versions.sh"
+
+title="Node ${NODE_FORMULA#node@} is what a build finds"
+
+check() {
+  version=$(as_build 'node --version' 2>/dev/null | tail -n 1)
+  case $version in
+    "v${NODE_FORMULA#node@}".*) found "node $version" ;;
+    '') missing 'a build finds no node' ;;
+    *) missing "a build finds node $version" ;;
+  esac
+}
+
+apply() {
+  attempt as_brew install "$NODE_FORMULA" && attempt as_brew link --overwrite --force "$NODE_FORMULA"
+}
+
+step "$@"

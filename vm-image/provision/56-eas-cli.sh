@@ -1,0 +1,24 @@
+#!/bin/sh
+# eas-cli. (expo-cli is deprecated: a project brings its own, run by `npx expo`.)
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+# shellcheck source=vm-image/provision/versions.sh
+. "$here/versions.sh"
+
+title="eas-cli $EAS_CLI_VERSION is what a build finds"
+
+check() {
+  version=$(as_build 'EAS_NO_UPDATE_NOTIFIER=1 eas --version' 2>/dev/null | sed -n 's|^eas-cli/\([^ ]*\).*|\1|p')
+  case $version in
+    "$EAS_CLI_VERSION") found "eas-cli $version" ;;
+    '') missing 'a build finds no eas' ;;
+    *) missing "a build finds eas-cli $version" ;;
+  esac
+}
+
+apply() {
+  attempt as_build "npm install --global --no-audit --no-fund --loglevel=error --prefix '$brew_prefix' eas-cli@$EAS_CLI_VERSION"
+}
+
+step "$@"

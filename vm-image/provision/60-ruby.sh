@@ -1,0 +1,24 @@
+#!/bin/sh
+# Ruby, of one line, for fastlane and CocoaPods and for the Gemfiles of projects.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+# shellcheck source=vm-image/provision/versions.sh
+. "$here/versions.sh"
+
+title="Ruby ${RUBY_FORMULA#ruby@} is what a build finds"
+
+check() {
+  version=$(as_build 'ruby --version' 2>/dev/null | sed -n 's/^ruby \([0-9.]*\).*/\1/p')
+  case $version in
+    "${RUBY_FORMULA#ruby@}".*) found "ruby $version" ;;
+    '') missing 'a build finds no ruby' ;;
+    *) missing "a build finds ruby $version" ;;
+  esac
+}
+
+apply() {
+  attempt as_brew install "$RUBY_FORMULA"
+}
+
+step "$@"

@@ -1,0 +1,25 @@
+#!/bin/sh
+# fastlane, as a gem: Homebrew's formula cannot be pinned.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+# shellcheck source=vm-image/provision/versions.sh
+. "$here/versions.sh"
+
+title="fastlane $FASTLANE_VERSION is what a build finds"
+
+check() {
+  version=$(as_build 'FASTLANE_SKIP_UPDATE_CHECK=1 FASTLANE_OPT_OUT_USAGE=1 fastlane --version' 2>/dev/null |
+    sed -n 's/^fastlane \([0-9][0-9.]*\)$/\1/p' | tail -n 1)
+  case $version in
+    "$FASTLANE_VERSION") found "fastlane $version" ;;
+    '') missing 'a build finds no fastlane' ;;
+    *) missing "a build finds fastlane $version" ;;
+  esac
+}
+
+apply() {
+  attempt as_build "gem install --no-document --force --bindir '$brew_prefix/bin' --version $FASTLANE_VERSION fastlane"
+}
+
+step "$@"

@@ -1,0 +1,24 @@
+#!/bin/sh
+# CocoaPods, as a gem: Homebrew's formula cannot be pinned.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+# shellcheck source=vm-image/provision/versions.sh
+. "$here/versions.sh"
+
+title="CocoaPods $COCOAPODS_VERSION is what a build finds"
+
+check() {
+  version=$(as_build 'pod --version' 2>/dev/null | sed -n 's/^\([0-9][0-9.]*\)$/\1/p' | tail -n 1)
+  case $version in
+    "$COCOAPODS_VERSION") found "CocoaPods $version" ;;
+    '') missing 'a build finds no pod' ;;
+    *) missing "a build finds CocoaPods $version" ;;
+  esac
+}
+
+apply() {
+  attempt as_build "gem install --no-document --force --bindir '$brew_prefix/bin' --version $COCOAPODS_VERSION cocoapods"
+}
+
+step "$@"

@@ -1,0 +1,196 @@
+# shellcheck shell=sh
+# What the steps and the scripts beside this folder share. Sourced, never run; the caller has set $here to its own folder.
+#
+# A step is one file: it sets title, defines check and apply, and ends with `step "$@"`.
+#   check   read-only; calls found, missing or unknown, and may run without root (unknown is for what needs it)
+#   apply   brings about what check looks for, each command through `attempt`
+#
+#   NN-name.sh           applies what is missing; prints "ok: …", "changed: …" or "failed: …"
+#   NN-name.sh --check   only looks; prints "ok: …", "missing: …" or "unknown: …"
+# Exit codes: 0 ok or changed, 1 missing or failed, 3 unknown, 64 wrong arguments.
+#
+# Invariant: "ok" and "changed" are said by check alone, after everything else. A step whose apply failed has failed.
+#
+# Environment
+#   TARTBEAT_USER      the account that builds run as; default: who called sudo, else who runs this
+#   TARTBEAT_KEY_FILE  public key that may log in
+#   TARTBEAT_ROOT      put before every path of the VM; empty in real images, for tests and the simulator
+#
+# For macOS's sh and bash 3.2, BSD tools, and any POSIX shell.
+set -u
+LC_ALL=C
+export LC_ALL
+umask 022
+PATH=${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin
+
+root=${TARTBEAT_ROOT:-}
+TARTBEAT_USER=${TARTBEAT_USER:-${SUDO_USER:-$(id -un)}}
+export TARTBEAT_USER PATH
+# shellcheck disable=SC2034 # read by the steps
+brew_prefix=$root/opt/homebrew
+share=$root/usr/local/share/tartbeat
+
+# --- findings ----------------------------------------------------------------------------------------------------
+
+found() { outcome=ok detail=$*; }
+missing() { outcome=missing detail=$*; }
+unknown() { outcome=unknown detail=$*; }
+
+one_line() { printf '%s' "$*" | tr '\000-\037\177' ' '; }
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# The name of a step's file without number and ending: what --only and --skip take.
+step_name() { # PATH
+  base=$(basename "$1" .sh)
+  printf '%s' "${base#[0-9][0-9]-}"
+}
+
+look() {
+  missing 'its check came to no result'
+  check
+  detail=$(one_line "$detail")
+}
+
+step() {
+  name=$(step_name "$0")
+  case $#:${1:-} in
+    0: | 1:--check) ;;
+    *)
+      printf 'usage: %s [--check]\n' "$0" >&2
+      exit 64
+      ;;
+  esac
+  look
+  if [ $# -eq 0 ] && [ "$outcome" != ok ]; then
+    problem=
+    if ! is_root; then
+      problem='this changes the system and needs root: run it with sudo'
+    elif ! apply >&2; then
+      problem=${problem:-it could not be applied}
+    fi
+    look
+    if [ -n "$problem" ]; then
+      outcome=failed
+      detail="$(one_line "$problem")${detail:+ ($detail)}"
+    elif [ "$outcome" = ok ]; then
+      outcome=changed
+    else
+      outcome=failed
+      detail="everything ran, but still: $detail"
+    fi
+  fi
+  printf '%s: %s\n' "$outcome" "$detail"
+  # shellcheck disable=SC2154 # set by the step
+  printf 'title: %s\n' "$title"
+  case $outcome in
+    ok | changed) exit 0 ;;
+  esac
+  printf 'fix: %s\n' "${fix:-run: sudo sh $share/provision.sh --only $name}"
+  case $outcome in
+    unknown) exit 3 ;;
+    *) exit 1 ;;
+  esac
+}
+
+# Runs one command of apply and remembers the first that failed.
+attempt() {
+  "$@" && return 0
+  attempt_code=$?
+  problem=${problem:-"'$*' failed with exit code $attempt_code"}
+  return "$attempt_code"
+}
+
+# --- the account -------------------------------------------------------------------------------------------------
+
+# Runs a command as the account that builds run as: Homebrew refuses root, and what lies in its home must belong to it.
+as_user() {
+  if [ "$(id -un)" = "$TARTBEAT_USER" ]; then "$@"; else sudo -H -u "$TARTBEAT_USER" "$@"; fi
+}
+
+# Runs a command the way the agent runs a build's: in a login bash, with what that finds on its PATH.
+as_build() { # COMMAND
+  as_user /bin/bash -l -c "cd && $1" </dev/null
+}
+
+as_brew() {
+  as_user env HOMEBREW_NO_AUTO_UPDATE=1 HOMEBREW_NO_ANALYTICS=1 HOMEBREW_NO_ENV_HINTS=1 NONINTERACTIVE=1 \
+    "$brew_prefix/bin/brew" "$@" </dev/null
+}
+
+user_home() {
+  dscl . -read "/Users/$TARTBEAT_USER" NFSHomeDirectory 2>/dev/null | sed -n 's/^NFSHomeDirectory: *//p'
+}
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+owned_by() { # NAME PATH
+  # shellcheck disable=SC2012 # the only way to see an owner that BSD and GNU share
+  [ "$(ls -ldn "$2" 2>/dev/null | awk '{ print $3 }')" = "$(id -u "$1" 2>/dev/null)" ]
+}
+
+has_mode() { # MODE PATH, as find reads it
+  [ -n "$(find "$2" -prune -perm "$1" -print 2>/dev/null)" ]
+}
+
+# --- time --------------------------------------------------------------------------------------------------------
+
+# A process and everything below it: a limit that ends only `sudo` or `ssh` leaves the rest running.
+family_of() { # PID
+  ps -A -o pid= -o ppid= | awk -v top="$1" '
+    { parent[$1] = $2 }
+    END { for (pid in parent) { p = pid; while (p > 1 && p != top) p = parent[p]; if (p == top) print pid } }'
+}
+
+kill_family() { # PID
+  family=$(family_of "$1")
+  # shellcheck disable=SC2086 # a list
+  { [ -z "$family" ] || kill -TERM $family; } 2>/dev/null
+}
+
+# Runs a command for at most SECONDS; 124 if it had to be ended. Keeps the standard input that `&` takes away.
+within_pid=
+within_watchdog=
+within() { # SECONDS COMMAND…
+  within_limit=$1
+  shift
+  exec 9<&0
+  "$@" <&9 9<&- &
+  within_pid=$!
+  exec 9<&-
+  (
+    # $! is the command until there is a sleep of our own.
+    trap '[ "$!" = "$within_pid" ] || kill "$!"; exit 0' TERM
+    sleep "$within_limit" &
+    wait "$!"
+    trap '' TERM
+    family=$(family_of "$within_pid")
+    # shellcheck disable=SC2086 # a list
+    kill -TERM $family
+    for _ in 1 2 3 4 5; do
+      # shellcheck disable=SC2086
+      kill -0 $family || break
+      sleep 1
+    done
+    # shellcheck disable=SC2086
+    kill -KILL $family
+    exit 124
+  ) </dev/null >/dev/null 2>&1 &
+  within_watchdog=$!
+  wait "$within_pid" 2>/dev/null
+  within_code=$?
+  kill "$within_watchdog" 2>/dev/null
+  wait "$within_watchdog" 2>/dev/null
+  [ $? -ne 124 ] || within_code=124
+  within_pid=
+  within_watchdog=
+  return "$within_code"
+}
+
+# For the trap of a script that was interrupted inside `within`.
+end_within() {
+  [ -z "$within_watchdog" ] || kill "$within_watchdog" 2>/dev/null
+  [ -z "$within_pid" ] || kill_family "$within_pid"
+  within_pid=
+  within_watchdog=
+}

@@ -1,0 +1,232 @@
+#!/bin/sh
+# Is this VM fit to be a base image, or to run builds? Looks, and changes nothing.
+#
+#   verify.sh [--json] [--user NAME] [--skip CHECK]… [--controller URL [--worker ID --key -]] [--in-build]
+#
+#   --json            one JSON object: {"ok":true,"macos":"26.6","checks":[{"id","title","status","detail","fix"}]};
+#                     status is pass, fail or skipped, fix is null unless it failed
+#   --user NAME       account that builds run as; default: who runs this, or who called sudo
+#   --skip CHECK      by id, such as xcode; may be repeated
+#   --controller URL  also ask whether this VM reaches the controller
+#   --worker ID       also ask whether the worker's key on standard input (--key -) belongs to this worker
+#   --in-build        a monitor has to run
+#
+# Ends with 0 when nothing failed, 1 when something did, 64 on wrong arguments. Some checks need root; without it they
+# are skipped. The checks are those of provision/ in order, and the ones at the end of this file.
+#
+# Invariant: one result for each check, whatever the checks do. One that hangs is a finding of its own.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/provision/lib.sh"
+
+readonly CHECK_LIMIT_S=120
+readonly FREE_DISK_GB=15
+
+usage() {
+  printf 'verify.sh: %s\n' "$1" >&2
+  sed -n '4s/^#   /usage: /p' "$0" >&2
+  exit 64
+}
+
+json='' skip='' controller='' worker='' key='' in_build=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --user | --skip | --controller | --worker | --key) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
+  esac
+  case $1 in
+    --json) json=yes ;;
+    --in-build) in_build=yes ;;
+    --user) TARTBEAT_USER=$2 && shift ;;
+    --skip) skip="$skip $(printf '%s' "$2" | tr - _) " && shift ;;
+    --controller) controller=${2%/} && shift ;;
+    --worker) worker=$2 && shift ;;
+    --key)
+      [ "$2" = - ] || usage '--key must be -: the key is read from standard input, which keeps it out of ps'
+      IFS= read -r key || :
+      shift
+      ;;
+    *) usage "unknown option '$1'" ;;
+  esac
+  shift
+done
+case $controller in
+  '' | http://?* | https://?*) ;;
+  *) usage '--controller must begin with http:// or https://' ;;
+esac
+case $worker in *[!A-Za-z0-9._-]*) usage '--worker must consist of letters, digits, ".", "_" and "-"' ;; esac
+case $key in *[!A-Za-z0-9._~+/=:@-]*) usage '--key: it contains a character that no key has' ;; esac
+if [ -n "$worker" ] && { [ -z "$controller" ] || [ -z "$key" ]; }; then
+  usage '--worker needs --controller, and --key - with the key on standard input'
+fi
+
+answers=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || exit 1
+trap 'rm -rf "$answers"' EXIT
+trap 'end_within; exit 130' INT
+trap 'end_within; exit 143' TERM HUP
+
+# --- results -----------------------------------------------------------------------------------------------------
+
+failures=0
+results=0
+
+# Plain ASCII, so that no half of a character can break the JSON.
+json_text() { printf '%s' "$*" | tr '\000-\037\177' ' ' | tr '\200-\377' '?' | sed 's/\\/\\\\/g; s/"/\\"/g'; }
+
+report() { # ID TITLE STATUS DETAIL FIX
+  results=$((results + 1))
+  [ "$3" != fail ] || failures=$((failures + 1))
+  if [ -n "$json" ]; then
+    [ "$results" -eq 1 ] || printf ','
+    printf '{"id":"%s","title":"%s","status":"%s","detail":"%s","fix":' \
+      "$1" "$(json_text "$2")" "$3" "$(json_text "$4")"
+    if [ "$3" = fail ]; then printf '"%s"}' "$(json_text "$5")"; else printf 'null}'; fi
+  else
+    printf '%-8s %-19s %s\n' "$3" "$1" "$4"
+    [ "$3" != fail ] || printf '%-28s %s\n' '' "$5"
+  fi
+}
+
+is_skipped() { # ID
+  case $skip in *" $1 "*) return 0 ;; esac
+  return 1
+}
+
+verify_step() { # FILE
+  id=$(step_name "$1" | tr - _)
+  if is_skipped "$id"; then
+    report "$id" "$id" skipped 'as asked' ''
+    return
+  fi
+  within "$CHECK_LIMIT_S" sh "$1" --check </dev/null >"$answers/step" 2>/dev/null
+  code=$?
+  title=$(sed -n 's/^title: //p' "$answers/step")
+  detail=$(sed -n '1s/^[^:]*: //p' "$answers/step")
+  fix=$(sed -n 's/^fix: //p' "$answers/step")
+  case $code in
+    0) status=pass ;;
+    3) status=skipped ;;
+    124) status=fail detail="no answer within $CHECK_LIMIT_S s" ;;
+    *) status=fail ;;
+  esac
+  report "$id" "${title:-$id}" "$status" "${detail:-it ended with code $code and said nothing}" "${fix:-run: sudo sh $1}"
+}
+
+verify_here() { # ID TITLE FIX; looks with the function check_ID
+  if is_skipped "$1"; then
+    report "$1" "$2" skipped 'as asked' ''
+    return
+  fi
+  missing 'its check came to no result'
+  "check_$1"
+  case $outcome in
+    ok) status=pass ;;
+    unknown) status=skipped ;;
+    *) status=fail ;;
+  esac
+  report "$1" "$2" "$status" "$detail" "$3"
+}
+
+# --- checks that are no steps ------------------------------------------------------------------------------------
+
+# What pf does with a connection to port 22: the last rule that fits, or the first one with "quick".
+check_packet_filter() {
+  if ! is_root; then
+    unknown 'pfctl answers root only'
+    return
+  fi
+  case $(pfctl -s info 2>/dev/null) in
+    *'Status: Enabled'*) ;;
+    *)
+      found 'pf is off'
+      return
+      ;;
+  esac
+  blocking=$(pfctl -sr 2>/dev/null | awk '
+    !/^(block|pass)/ || / out / || / on lo0 / { next }
+    / proto / && !/ proto (tcp|\{[^}]*tcp[^}]*\}) / { next }
+    / from / && !/ from any / { next }
+    / port / && !/ port (= )?(22|ssh)( |$)/ { next }
+    { rule = $0 }
+    / quick / { exit }
+    END { if (rule ~ /^block/) print rule }')
+  if [ -n "$blocking" ]; then missing "pf blocks SSH: $blocking"; else found 'pf is on and lets SSH in'; fi
+}
+
+check_disk_space() {
+  free_kb=$(df -P -k / 2>/dev/null | awk 'NR == 2 { print $4 }')
+  case $free_kb in '' | *[!0-9]*) missing 'df printed no figures' && return ;; esac
+  free_gb=$((free_kb * 1024 / 1000000000))
+  if [ "$free_gb" -ge "$FREE_DISK_GB" ]; then found "$free_gb GB free"; else missing "$free_gb GB free, $FREE_DISK_GB GB needed"; fi
+}
+
+# Sets http_status and body of GET $controller$1. The key goes through a pipe: no command line shows it.
+ask_controller() { # PATH [KEY]
+  answer=$({ [ -z "${2:-}" ] || printf 'header = "X-API-Key: %s"\n' "$2"; } |
+    curl -q -sS --config - --globoff --proto '=http,https' --connect-timeout 5 --max-time 10 --max-filesize 65536 --write-out '\n%{http_code}' "$controller$1" 2>"$answers/curl")
+  http_status=${answer##*
+}
+  body=$(printf '%s' "$answer" | tr -d ' \n\r')
+  [ "${http_status:-000}" != 000 ] || {
+    missing "$controller$1: $(one_line "$(head -c 300 "$answers/curl")")"
+    return 1
+  }
+}
+
+check_controller() {
+  if [ -z "$controller" ]; then
+    unknown 'no --controller given'
+    return
+  fi
+  ask_controller /health || return
+  case $http_status:$body in
+    200:*'"status":"ok"'*) found "$controller" ;;
+    200:*) missing "$controller/health is answered by something else than a controller" ;;
+    *) missing "$controller/health answered $http_status" ;;
+  esac
+}
+
+check_worker_key() {
+  if [ -z "$worker" ]; then
+    unknown 'no --worker given'
+    return
+  fi
+  ask_controller /api/me "$key" || return
+  case $http_status:$body in
+    200:*'"workerId":"'"$worker"'"'*) found "the key is that of worker $worker" ;;
+    200:*'"workerId":"'*) missing "the key belongs to another worker than $worker" ;;
+    200:*) missing 'the key is not that of a worker' ;;
+    401:*) missing 'the controller does not know this key, or it was revoked' ;;
+    *) missing "$controller/api/me answered $http_status" ;;
+  esac
+}
+
+check_monitor_running() {
+  monitors=$(ps -A -o pid= -o args= | awk '/\/vm-monitor\.sh / && !/awk/ { print $1 }')
+  monitors=$(one_line "$monitors")
+  if [ -n "$monitors" ]; then
+    found "process $monitors"
+  elif [ -n "$in_build" ]; then
+    missing 'no monitor runs'
+  else
+    unknown 'none runs; one does only during a build'
+  fi
+}
+
+# --- run ---------------------------------------------------------------------------------------------------------
+
+macos=$(sw_vers -productVersion 2>/dev/null)
+if [ -n "$json" ]; then printf '{"macos":"%s","checks":[' "$(json_text "${macos:-unknown}")"; else printf 'macOS %s\n' "${macos:-unknown}"; fi
+for file in "$here"/provision/[0-9]*.sh; do verify_step "$file"; done
+verify_here packet_filter 'The packet filter lets SSH in' 'remove the rule from /etc/pf.conf, then: sudo pfctl -f /etc/pf.conf'
+verify_here disk_space 'There is room for a build' 'free space, or enlarge the disk while the VM is off: tart set VM --disk-size GB'
+verify_here controller 'The controller is reachable from here' "run in the VM: curl -v ${controller:-URL}/health"
+verify_here worker_key 'Key and worker belong together' 'put the key that was shown for this worker into the config of the agent'
+verify_here monitor_running 'The monitor runs' 'look at monitor.log in ~/.tartbeat/BUILD-ATTEMPT'
+if [ -n "$json" ]; then
+  if [ "$failures" -eq 0 ]; then printf '],"ok":true}\n'; else printf '],"ok":false}\n'; fi
+elif [ "$failures" -eq 0 ]; then
+  printf 'This VM is fit.\n'
+else
+  printf '%s check(s) failed\n' "$failures"
+fi
+[ "$failures" -eq 0 ]

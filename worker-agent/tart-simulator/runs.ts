@@ -3,7 +3,16 @@
  * ended. Whoever finds a run without its `tart run` ends the rest: the run's reaper at once, else the next command.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { Members } from './members.ts';
 import { isAlive, type ProcessId } from './process-table.ts';
@@ -19,8 +28,10 @@ export interface Run {
 
 /** Begins with what all runs of this TART_HOME begin with, so that strays can be told from those of another. */
 export const newRunId = (tartHome: string) => `${runIdPrefix(tartHome)}-${randomUUID()}`;
-export const runIdPrefix = (tartHome: string) =>
-  createHash('sha256').update(realpathSync(tartHome)).digest('hex').slice(0, 12);
+export function runIdPrefix(tartHome: string): string {
+  const home = existsSync(tartHome) ? realpathSync(tartHome) : tartHome;
+  return createHash('sha256').update(home).digest('hex').slice(0, 12);
+}
 
 export function writeRun(tartHome: string, run: Run): void {
   mkdirSync(folder(tartHome), { recursive: true });

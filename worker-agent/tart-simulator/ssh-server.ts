@@ -26,21 +26,6 @@ export interface SshServerOptions {
 export type SshBehaviour = 'serve' | 'refuse' | 'hang';
 
 const SESSIONS_MAX = 10;
-const SIGNALS = new Set([
-  'ABRT',
-  'ALRM',
-  'FPE',
-  'HUP',
-  'ILL',
-  'INT',
-  'KILL',
-  'PIPE',
-  'QUIT',
-  'SEGV',
-  'TERM',
-  'USR1',
-  'USR2',
-]);
 /** SIGXFSZ is ignored so that programs on a full disk see an error instead of dying. */
 const SHELL = 'trap "" XFSZ; exec /bin/bash "$@"';
 
@@ -123,23 +108,17 @@ export class SshServer {
 
   #serve(session: ssh2.Session, forcedCommand: () => string | undefined): void {
     const environment: Record<string, string> = {};
-    let child: ChildProcess | undefined;
     session.on('env', (accept, reject, { key, val }) => {
       if (!/^(LANG|LC_\w+)$/.test(key)) return reject?.();
       environment[key] = val;
       return accept?.();
     });
     session.on('pty', (_accept, reject) => reject?.()); // Node cannot make one; ssh goes on without.
-    session.on('signal', (accept, reject, { name }) => {
-      const known = SIGNALS.has(name.replace(/^SIG/, '')) && child?.pid && !forcedCommand();
-      if (!known || !killGroup(child!.pid!, `SIG${name.replace(/^SIG/, '')}` as NodeJS.Signals)) return reject?.();
-      return accept?.();
-    });
     const run = (stream: ssh2.ServerChannel, asked: string | undefined) => {
       const forced = forcedCommand();
       if (forced && asked !== undefined) environment.SSH_ORIGINAL_COMMAND = asked;
       const command = forced ?? asked;
-      child = spawn('/bin/sh', ['-c', SHELL, 'sh', ...(command === undefined ? ['-l'] : ['-c', command])], {
+      const child = spawn('/bin/sh', ['-c', SHELL, 'sh', ...(command === undefined ? ['-l'] : ['-c', command])], {
         cwd: this.#options.home,
         env: { ...this.#options.environment(), ...environment },
         detached: true, // A session of its own, as sshd gives: its process group can be signalled.
@@ -179,14 +158,6 @@ function connect(child: ChildProcess, stream: ssh2.ServerChannel): void {
   stream.once('close', () => {
     for (const pipe of [stdin, stdout, stderr]) pipe.destroy();
   });
-}
-
-function killGroup(pid: number, signal: NodeJS.Signals): boolean {
-  try {
-    return process.kill(-pid, signal);
-  } catch {
-    return false;
-  }
 }
 
 function sameText(a: string, b: string): boolean {

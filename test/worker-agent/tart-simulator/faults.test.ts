@@ -1,0 +1,220 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createConnection } from 'node:net';
+import { expect, test } from 'vitest';
+import { clearFault, FAULT_NAMES, faultNextClone, setFault } from '../../../worker-agent/tart-simulator/faults.ts';
+import { environmentOf } from '../../../worker-agent/tart-simulator/process-table.ts';
+import { until } from '../factories/until.ts';
+import { BASE, simulatedMac } from './simulated-mac.ts';
+
+const settles = async (promise: Promise<unknown>, withinMs: number) =>
+  Promise.race([
+    promise.then(
+      () => true,
+      () => true,
+    ),
+    new Promise<false>((resolve) => setTimeout(resolve, withinMs, false)),
+  ]);
+
+test('a fault that does not exist is refused with the list of those that do', () => {
+  expect(() => setFault('/nowhere', 'vm', 'frezee')).toThrow(/no fault "frezee".*freeze/);
+  expect(FAULT_NAMES).toContain('clone-hang');
+});
+
+test('freeze: all of the VM stops, its grandchildren too, and nothing answers until it is over', async () => {
+  await using mac = await simulatedMac();
+  const { ssh } = await mac.boot('vm');
+  void ssh.exec('while :; do sleep 0.05; done').catch(() => {});
+  void ssh.exec("setsid sh -c 'while :; do sleep 0.05; done'").catch(() => {});
+  const members = () =>
+    mac.processes().filter(({ pid }) => environmentOf(pid).some((entry) => entry.startsWith('TART_SIM_VM=')));
+  await until(() => members().length >= 5, 'it is busy');
+  setFault(mac.home, 'vm', 'freeze');
+  await until(() => members().every(({ pid }) => stateOf(pid) === 'T'), 'everything is stopped');
+  const answer = ssh.exec('echo alive');
+  expect(await settles(answer, 1_000)).toBe(false);
+  expect((await mac.tart('list')).stdout).toMatch(/vm .* running$/m);
+  clearFault(mac.home, 'vm', 'freeze');
+  expect((await answer).stdout).toBe('alive\n');
+  setFault(mac.home, 'vm', 'freeze');
+  await until(() => members().every(({ pid }) => stateOf(pid) === 'T'), 'everything is stopped again');
+  await mac.tart('stop', 'vm');
+  await mac.nothingLives();
+});
+
+test('crash: tart run ends with 0 and says why', async () => {
+  await using mac = await simulatedMac();
+  const vm = await mac.boot('vm');
+  setFault(mac.home, 'vm', 'crash');
+  expect(await vm.ended).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringMatching(/^guest has stopped the virtual machine due to error: /),
+  });
+  await mac.nothingLives();
+});
+
+test.runIf(process.platform === 'linux')(
+  'disk-full: df says so, and writing fails in old shells and new ones',
+  async () => {
+    await using mac = await simulatedMac();
+    const { ssh } = await mac.boot('vm');
+    const old = ssh.exec('until [ -e go ]; do sleep 0.1; done; echo x >old || echo refused');
+    setFault(mac.home, 'vm', 'disk-full');
+    await until(async () => (await ssh.exec('echo x >new')).code !== 0, 'writing fails');
+    expect((await ssh.exec('df -k /')).stdout).toMatch(/ 0 +100% /);
+    await ssh.exec('mkdir go');
+    expect((await old).stdout).toBe('refused\n');
+    clearFault(mac.home, 'vm', 'disk-full');
+    await until(async () => (await ssh.exec('echo x >new')).code === 0, 'writing works again');
+    expect((await ssh.exec('df -k /')).stdout).toMatch(/ 56% /);
+  },
+);
+
+test('net-cut: nothing is forwarded, in open connections neither; SSH stays up', async () => {
+  await using mac = await simulatedMac();
+  await using server = await echoServer();
+  const { ssh } = await mac.boot('vm');
+  const curl = `curl -sS --max-time 2 http://192.168.64.1:${server.port}/`;
+  expect((await ssh.exec(curl)).stdout).toBe('GET /');
+  const stream = ssh.exec(`curl -sS --max-time 5 http://192.168.64.1:${server.port}/slow`);
+  await until(() => server.seen.includes('/slow'), 'a request is under way');
+  setFault(mac.home, 'vm', 'net-cut');
+  expect(await stream).toMatchObject({ stdout: '', code: 28 });
+  expect(await ssh.exec(curl)).toMatchObject({ stdout: '', code: 28 });
+  clearFault(mac.home, 'vm', 'net-cut');
+  await until(async () => (await ssh.exec(curl)).stdout === 'GET /', 'the network is back');
+});
+
+test('no-ssh refuses and drops, ssh-hang accepts and is silent; both end', async () => {
+  await using mac = await simulatedMac();
+  const vm = await mac.boot('vm');
+  const host = await mac.address('vm');
+  const banner = () =>
+    new Promise<string>((resolve) => {
+      const socket = createConnection({ host, port: 22_022 });
+      const end = (text: string) => {
+        socket.destroy();
+        resolve(text);
+      };
+      socket.once('data', (data) => end(String(data)));
+      socket.once('error', () => end('refused'));
+      socket.once('close', () => end('refused'));
+      socket.setTimeout(1_000, () => end('silent'));
+    });
+  const dropped = once(vm.ssh.client, 'close');
+  setFault(mac.home, 'vm', 'no-ssh');
+  await dropped;
+  await until(async () => (await banner()) === 'refused', 'SSH refuses');
+  clearFault(mac.home, 'vm', 'no-ssh');
+  await until(async () => (await banner()).startsWith('SSH-2.0'), 'SSH is back');
+  setFault(mac.home, 'vm', 'ssh-hang');
+  await until(async () => (await banner()) === 'silent', 'SSH is silent');
+  clearFault(mac.home, 'vm', 'ssh-hang');
+  await until(async () => (await banner()).startsWith('SSH-2.0'), 'SSH is back');
+});
+
+test('monitor-kill: once, or again and again', async () => {
+  await using mac = await simulatedMac();
+  const { ssh } = await mac.boot('vm');
+  const monitor = 'cp /bin/sleep vm-monitor.sh; ./vm-monitor.sh 100';
+  const first = ssh.exec(monitor);
+  setFault(mac.home, 'vm', 'monitor-kill:once');
+  expect(await first).toMatchObject({ signal: 'KILL' });
+  const second = ssh.exec('./vm-monitor.sh 100');
+  expect(await settles(second, 500)).toBe(false);
+  setFault(mac.home, 'vm', 'monitor-kill');
+  expect(await second).toMatchObject({ signal: 'KILL' });
+  expect(await ssh.exec('./vm-monitor.sh 100')).toMatchObject({ signal: 'KILL' });
+});
+
+test('clock-skew: the guest is off until somebody sets its clock with sudo', async () => {
+  await using mac = await simulatedMac();
+  const { ssh } = await mac.boot('vm');
+  setFault(mac.home, 'vm', 'clock-skew:3600');
+  const offBy = async () => Number((await ssh.exec('date -u +%s')).stdout) - Date.now() / 1000;
+  expect(await offBy()).toBeGreaterThan(3_500);
+  const [year, month, day, hour, minute, second] = new Date().toISOString().split(/[-T:.]/);
+  const now = `${month}${day}${hour}${minute}${year}.${second}`;
+  expect((await ssh.exec(`date -u ${now}`)).code).toBe(1);
+  expect(await ssh.exec(`sudo -n date -u ${now} >/dev/null`)).toMatchObject({ code: 0, stderr: '' });
+  expect(Math.abs(await offBy())).toBeLessThan(20);
+});
+
+test('faults wait for a VM that does not exist yet: one clone each, in order', async () => {
+  await using mac = await simulatedMac();
+  faultNextClone(mac.home, 'no-ip', 'boot-hang');
+  faultNextClone(mac.home, 'clone-fail');
+  faultNextClone(mac.home, 'run-fail');
+  faultNextClone(mac.home, 'set-fail');
+  expect((await mac.tart('clone', BASE, 'a')).exitCode).toBe(0);
+  expect((await mac.tart('clone', BASE, 'b')).exitCode).toBe(1);
+  expect((await mac.tart('clone', BASE, 'b')).exitCode).toBe(0);
+  expect((await mac.tart('clone', BASE, 'c')).exitCode).toBe(0);
+  expect((await mac.tart('clone', BASE, 'd')).exitCode).toBe(0);
+  const hung = mac.run('a');
+  expect((await mac.tart('ip', 'a')).exitCode).toBe(1);
+  expect(await mac.run('b').ended).toMatchObject({ exitCode: 1, stderr: /VZErrorDomain/ });
+  expect((await mac.tart('set', 'c', '--random-mac')).exitCode).toBe(1);
+  expect((await mac.tart('set', 'd', '--random-mac')).exitCode).toBe(0);
+  process.kill(hung.pid, 'SIGINT');
+  expect((await hung.ended).exitCode).toBe(0);
+});
+
+test('run-limit, list-garbage and slow-boot', async () => {
+  await using mac = await simulatedMac();
+  await mac.tart('clone', BASE, 'vm');
+  setFault(mac.home, 'vm', 'run-limit');
+  expect(await mac.run('vm').ended).toMatchObject({
+    exitCode: 1,
+    stderr: 'The number of VMs exceeds the system limit\n',
+  });
+  clearFault(mac.home, 'vm', 'run-limit');
+  setFault(mac.home, 'vm', 'list-garbage');
+  const { stdout } = await mac.tart('list', '--format', 'json');
+  expect(() => JSON.parse(stdout)).toThrow();
+  clearFault(mac.home, 'vm', 'list-garbage');
+  setFault(mac.home, 'vm', 'slow-boot:3000');
+  mac.run('vm');
+  expect((await mac.tart('ip', 'vm')).exitCode).toBe(1);
+  using ssh = await mac.connect('vm');
+  expect((await ssh.exec('echo alive')).stdout).toBe('alive\n');
+});
+
+test('stale-ip: another VM answers, by its MAC address', async () => {
+  await using mac = await simulatedMac();
+  await mac.boot('other');
+  await mac.boot('vm');
+  setFault(mac.home, 'vm', 'stale-ip');
+  expect(await mac.address('vm')).toBe(await mac.address('other'));
+  await mac.tart('stop', 'other');
+  using alone = await mac.connect('vm');
+  expect((await alone.exec('ifconfig')).stdout).not.toContain(mac.config('vm').macAddress);
+});
+
+function stateOf(pid: number): string | undefined {
+  try {
+    const stat = process.getBuiltinModule('node:fs').readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat[stat.lastIndexOf(')') + 2];
+  } catch {
+    return 'T'; // It has ended.
+  }
+}
+
+async function echoServer() {
+  const seen: string[] = [];
+  const server = createServer((request, response) => {
+    seen.push(request.url ?? '');
+    if (request.url !== '/slow') response.end(`${request.method} ${request.url}`);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    seen,
+    port: (server.address() as { port: number }).port,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}

@@ -1,0 +1,168 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import ssh2, { type ClientChannel, type ConnectConfig } from 'ssh2';
+import { expect, test } from 'vitest';
+import { SshServer } from '../../../worker-agent/tart-simulator/ssh-server.ts';
+import { hasOpenSsh, startOpenSsh } from '../factories/openssh-server.ts';
+import { temporaryDir } from '../factories/temporary-dir.ts';
+import { until } from '../factories/until.ts';
+import { connectSsh, type SshClient } from './simulated-mac.ts';
+
+/** One table, two servers: the simulator's equals OpenSSH's in all that the agent relies on. */
+interface TestServer extends AsyncDisposable {
+  config: ConnectConfig;
+  home: string;
+}
+
+async function simulated(): Promise<TestServer> {
+  const directory = temporaryDir();
+  const home = join(directory.path, 'home');
+  mkdirSync(home);
+  const client = ssh2.utils.generateKeyPairSync('ed25519');
+  const server = new SshServer({
+    hostKey: ssh2.utils.generateKeyPairSync('ed25519').private,
+    user: userInfo().username,
+    home,
+    authorizedKeys: () => `# a comment\n\n${client.public}\n`,
+    environment: () => ({ HOME: home, PATH: '/usr/bin:/bin:/usr/sbin:/sbin' }),
+  });
+  await server.listen(0, '127.0.0.1');
+  return {
+    home,
+    config: { host: '127.0.0.1', port: server.port, username: userInfo().username, privateKey: client.private },
+    async [Symbol.asyncDispose]() {
+      server.close();
+      directory[Symbol.dispose]();
+    },
+  };
+}
+
+async function openSsh(): Promise<TestServer> {
+  const server = await startOpenSsh();
+  const { host, port, user, privateKey } = server.target;
+  return {
+    home: server.home,
+    config: { host, port, username: user, privateKey },
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+const channelOf = (ssh: SshClient, command: string) =>
+  new Promise<ClientChannel>((resolve, reject) =>
+    ssh.client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel))),
+  );
+const refusal = (promise: Promise<SshClient>) =>
+  promise.then(
+    () => 'accepted',
+    (error: { level?: string }) => error.level ?? 'closed',
+  );
+const file = (server: TestServer, name: string) => join(server.home, name);
+
+const CASES: Record<string, (ssh: SshClient, server: TestServer) => Promise<void>> = {
+  'the exit status arrives': async (ssh) => {
+    expect(await ssh.exec('exit 7')).toEqual({ stdout: '', stderr: '', code: 7, signal: undefined });
+  },
+  'the signal that ended a command arrives': async (ssh) => {
+    expect(await ssh.exec('kill -KILL $$')).toMatchObject({ code: undefined, signal: 'KILL' });
+  },
+  'a command that does not exist is 127': async (ssh) => {
+    expect(await ssh.exec('no-such-command-here')).toMatchObject({ code: 127 });
+  },
+  'stdout and stderr are two streams': async (ssh) => {
+    expect(await ssh.exec('echo out; echo err >&2')).toMatchObject({ stdout: 'out\n', stderr: 'err\n', code: 0 });
+  },
+  'standard input arrives with its end': async (ssh) => {
+    expect(await ssh.exec('cat; echo end', 'one\ntwo\n')).toMatchObject({ stdout: 'one\ntwo\nend\n' });
+  },
+  'much input and much output arrive whole': async (ssh) => {
+    const { stdout, code } = await ssh.exec('cat', 'x'.repeat(3_000_000));
+    expect({ length: stdout.length, code }).toEqual({ length: 3_000_000, code: 0 });
+  },
+  'the channel stays while a background process holds stdout': async (ssh) => {
+    expect((await ssh.exec('(sleep 1; echo late) & echo early')).stdout).toBe('early\nlate\n');
+  },
+  'the channel closes at once if nothing holds its output': async (ssh, server) => {
+    const { stdout } = await ssh.exec(
+      `(until [ -e ${file(server, 'closed')} ]; do sleep 0.1; done; touch ${file(server, 'seen')}) >/dev/null 2>&1 </dev/null & echo early`,
+    );
+    expect(stdout).toBe('early\n');
+    await ssh.exec(`touch ${file(server, 'closed')}`);
+    await until(() => existsSync(file(server, 'seen')), 'the background process lived on');
+  },
+  'a command that closes its output early still tells its exit status': async (ssh) => {
+    expect(await ssh.exec('exec >&- 2>&-; sleep 0.5; exit 3')).toMatchObject({ code: 3 });
+  },
+  'the exit status arrives before the output ends': async (ssh) => {
+    const channel = await channelOf(ssh, 'sleep 2 & exit 4');
+    const order: string[] = [];
+    channel.on('exit', (code: number) => order.push(`exit ${code}`)).on('close', () => order.push('close'));
+    channel.resume().stderr.resume();
+    await until(() => order.includes('exit 4'), 'it ended');
+    expect(order).toEqual(['exit 4']);
+    await until(() => order.includes('close'), 'it closed');
+  },
+  'a dropped connection does not kill': async (ssh, server) => {
+    await channelOf(ssh, `until [ -e ${file(server, 'dropped')} ]; do sleep 0.1; done; touch ${file(server, 'lived')}`);
+    ssh.client.destroy();
+    using other = await connectSsh(server.config);
+    await other.exec(`touch ${file(server, 'dropped')}`);
+    await until(() => existsSync(file(server, 'lived')), 'the command went on');
+  },
+  'a command whose channel has closed gets SIGPIPE when it writes': async (ssh, server) => {
+    const channel = await channelOf(ssh, `bash -c 'yes; echo $? >${file(server, 'ended')}'`);
+    channel.close();
+    channel.resume();
+    await until(() => existsSync(file(server, 'ended')), 'it ended');
+  },
+  'a command leads a process group and a session of its own': async (ssh) => {
+    const { stdout } = await ssh.exec('echo $$ $(ps -o pgid= -o sess= -p $$)');
+    const [pid, group, session] = stdout.trim().split(/\s+/);
+    expect([group, session]).toEqual([pid, pid]);
+  },
+  'a connection has ten sessions, and an eleventh when one has ended': async (ssh) => {
+    const channels = await Promise.all(Array.from({ length: 10 }, () => channelOf(ssh, 'cat')));
+    await expect(channelOf(ssh, 'cat')).rejects.toThrow(/Channel open failure/);
+    const closed = new Promise((resolve) => channels[0]!.once('close', resolve));
+    channels[0]!.resume().end();
+    await closed;
+    await until(
+      () =>
+        ssh.exec('echo again').then(
+          ({ stdout }) => stdout,
+          () => '',
+        ),
+      'there is room again',
+    );
+  },
+  'sixty commands at four at a time all answer': async (ssh) => {
+    const answers: string[] = [];
+    const worker = async () => {
+      while (answers.length < 60) answers.push((await ssh.exec('echo x')).stdout);
+    };
+    await Promise.all(Array.from({ length: 4 }, worker));
+    expect(new Set(answers)).toEqual(new Set(['x\n']));
+  },
+  'a password, another key and another user are refused': async (_ssh, { config }) => {
+    const { privateKey: _, ...keyless } = config;
+    const other = ssh2.utils.generateKeyPairSync('ed25519').private;
+    expect(await refusal(connectSsh({ ...keyless, password: 'admin' }))).toBe('client-authentication');
+    expect(await refusal(connectSsh({ ...config, privateKey: other }))).toBe('client-authentication');
+    expect(await refusal(connectSsh({ ...config, username: 'nobody-here' }))).toBe('client-authentication');
+  },
+};
+
+test('in CI there is an OpenSSH server to compare with', () => {
+  expect(hasOpenSsh || !process.env.CI).toBe(true);
+});
+
+for (const [name, start] of [
+  ['the simulator', simulated],
+  ...(hasOpenSsh ? [['OpenSSH', openSsh] as const] : []),
+] as const)
+  for (const [sentence, check] of Object.entries(CASES))
+    test(`${name}: ${sentence}`, async () => {
+      await using server = await start();
+      using ssh = await connectSsh(server.config);
+      await check(ssh, server);
+    });

@@ -1,0 +1,138 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import ssh2, { type Client, type ConnectConfig } from 'ssh2';
+import { createBaseImage } from '../../../worker-agent/tart-simulator/base-image.ts';
+import {
+  simulatorProcesses,
+  sweepSimulator,
+  TART_SIMULATOR_PATH,
+} from '../../../worker-agent/tart-simulator/simulator.ts';
+import { temporaryDir } from '../factories/temporary-dir.ts';
+import { until } from '../factories/until.ts';
+
+const USER = 'builder';
+export const BASE = 'mac-base-snapshot';
+
+export interface Ended {
+  exitCode: number | undefined;
+  stdout: string;
+  stderr: string;
+}
+
+/** A TART_HOME with a base image. At the end nothing of it lives any more. */
+export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
+  const directory = temporaryDir();
+  const home = join(directory.path, 'tart');
+  const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync('ed25519');
+  await createBaseImage({ tartHome: home, name: BASE, user: USER, publicKey, bootMs });
+
+  async function tart(...args: string[]): Promise<Ended> {
+    const result = await execa(TART_SIMULATOR_PATH, args, { env: { TART_HOME: home }, reject: false, stdin: 'ignore' });
+    return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+  }
+
+  /** `tart run`, detached as the agent does it. */
+  function run(name: string, ...options: string[]) {
+    const child = spawn(TART_SIMULATOR_PATH, ['run', name, '--no-graphics', ...options], {
+      env: { ...process.env, TART_HOME: home },
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const said = { stdout: '', stderr: '' };
+    child.stdout.on('data', (chunk) => (said.stdout += chunk));
+    child.stderr.on('data', (chunk) => (said.stderr += chunk));
+    const ended = new Promise<Ended & { signal: string | null }>((resolve) =>
+      child.once('close', (code, signal) => resolve({ ...said, exitCode: code ?? undefined, signal })),
+    );
+    return { pid: child.pid!, said, ended };
+  }
+
+  async function address(name: string): Promise<string> {
+    const { stdout, stderr } = await tart('ip', name, '--wait', '30');
+    if (!/^127\.\d+\.\d+\.\d+$/.test(stdout)) throw new Error(`no address: ${stdout}${stderr}`);
+    return stdout;
+  }
+
+  async function connect(name: string, options: ConnectConfig = {}): Promise<SshClient> {
+    const host = await address(name);
+    return connectSsh({ host, port: 22_022, username: USER, privateKey, ...options });
+  }
+
+  /** Cloned, run, and answering over SSH. */
+  async function boot(name: string) {
+    await tart('clone', BASE, name);
+    await tart('set', name, '--random-mac');
+    const running = run(name);
+    return { ...running, ssh: await connect(name) };
+  }
+
+  return {
+    home,
+    tart,
+    run,
+    address,
+    connect,
+    boot,
+    folder: (name: string) => join(home, 'vms', name),
+    config: (name: string) => JSON.parse(readFileSync(join(home, 'vms', name, 'config.json'), 'utf8')),
+    names: async () => (await tart('list', '-q')).stdout.split('\n').filter(Boolean),
+    processes: () => simulatorProcesses(home),
+    nothingLives: () => until(() => simulatorProcesses(home).length === 0, 'nothing of the simulator lives'),
+    async [Symbol.asyncDispose]() {
+      await sweepSimulator(home);
+      directory[Symbol.dispose]();
+    },
+  };
+}
+
+export interface CommandResult {
+  stdout: string;
+  stderr: string;
+  code: number | undefined;
+  signal: string | undefined;
+}
+
+export interface SshClient extends Disposable {
+  client: Client;
+  exec(command: string, stdin?: string): Promise<CommandResult>;
+}
+
+/** Rejects if the server refuses or says nothing. */
+export async function connectSsh(config: ConnectConfig): Promise<SshClient> {
+  const client = new ssh2.Client();
+  await new Promise<void>((resolve, reject) => {
+    client.once('ready', resolve);
+    client.on('error', reject);
+    client.once('close', () => reject(new Error('closed')));
+    client.connect({ readyTimeout: 20_000, ...config });
+  });
+  return {
+    client,
+    exec: (command, stdin = '') => exec(client, command, stdin),
+    [Symbol.dispose]: () => client.destroy(),
+  };
+}
+
+function exec(client: Client, command: string, stdin: string): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const closed = () => reject(new Error('the connection closed'));
+    client.setMaxListeners(0).once('close', closed);
+    client.exec(command, (error, channel) => {
+      if (error) return reject(error);
+      const result: CommandResult = { stdout: '', stderr: '', code: undefined, signal: undefined };
+      channel.on('data', (chunk: Buffer) => (result.stdout += chunk));
+      channel.stderr.on('data', (chunk: Buffer) => (result.stderr += chunk));
+      channel.on('exit', (code: number | null, signal?: string) => {
+        result.code = code ?? undefined;
+        result.signal = signal?.replace(/^SIG/, '');
+      });
+      channel.once('close', () => {
+        client.off('close', closed);
+        resolve(result);
+      });
+      channel.end(stdin);
+    });
+  });
+}

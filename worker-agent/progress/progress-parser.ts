@@ -5,21 +5,12 @@
  *
  *   bytes → lines → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to → time left
  */
-import { type Expectation, leftInPhase, speedOf } from './estimate.ts';
+import { leftInPhase, speedOf } from './estimate.ts';
+import { createExpectations } from './expectations.ts';
 import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from './history.ts';
 import { createLineReader } from './lines.ts';
 import { createPhaseLog } from './phase-log.ts';
-import {
-  BEGINNINGS,
-  EAS_PLANS,
-  EVEN_CURVE,
-  factsOf,
-  followersOf,
-  isEasPhase,
-  PREAMBLE_MS,
-  planOf,
-  runsInside,
-} from './phases.ts';
+import { BEGINNINGS, EAS_PLANS, factsOf, followersOf, isEasPhase, planOf, runsInside } from './phases.ts';
 import { peel } from './prefixes.ts';
 import { createRecognisers } from './recognisers/index.ts';
 import type { Sighting } from './recognisers/recogniser.ts';
@@ -57,11 +48,6 @@ const PERCENT_MAX = 99;
 /** What speaks for the speed of a build that has just begun, as a share of the whole, and where nothing was learned. */
 const SPEED_TRUST_LEARNED = 0.5;
 const SPEED_TRUST_TYPICAL_MS = 300_000;
-/** [L] had 116 pods, and as many packages as the bundle's typical time stands for. Twice the size is not twice the time. */
-const TYPICAL_SIZE: Record<string, number> = { pods: 116, install: 1_200 };
-const SIZE_DECIDES: Record<string, string> = { xcode: 'pods', bundle: 'install' };
-const SIZE_EXPONENT = 0.7;
-
 /**
  * Installing is over and nothing tells what follows: at least this much of the time so far is still ahead. The percentage
  * cannot fall, so one that is too high at the start would stand still for most of the build.
@@ -72,14 +58,13 @@ const EAS_END = /^Build (?:successful|failed)\b/;
 
 export function createProgressParser(options: ProgressParserOptions = {}): ProgressParser {
   const platform = options.platform ?? 'ios';
-  const learned = new Map((options.history?.phases ?? []).map((phase) => [phase.id, phase]));
+  const expectations = createExpectations(options.history ?? null);
   let plan: readonly string[] = options.history?.phases.map(({ id }) => id) ?? planOf(options.command ?? '', platform);
   const told = plan.length > 0;
 
   const reader = createLineReader();
   const recognise = createRecognisers();
   const log = createPhaseLog(plan[0] ?? 'command');
-  const sizes = new Map<string, number>();
   let nowMs = 0;
   let shown = 0;
   let understood = false;
@@ -92,7 +77,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     if (log.current.id === id) return;
     log.enter(id, startedMs);
     detail = null;
-    if (learned.size > 0) return;
+    if (expectations.learned) return;
     if (!plan.includes(id)) {
       const seen = log.ids();
       const ahead = told ? plan.filter((other) => !seen.includes(other)) : followersOf(id);
@@ -122,8 +107,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     }
     log.work(sighting, nowMs);
     if (sighting.label) detail = sighting.label;
-    // The largest: installing one tool beside the project's dependencies tells nothing of the project.
-    if (sighting.size) sizes.set(sighting.phase, Math.max(sighting.size, sizes.get(sighting.phase) ?? 0));
+    if (sighting.size) expectations.learnSize(sighting.phase, sighting.size);
     if (sighting.ended && !inEas) leave();
   };
 
@@ -149,40 +133,25 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     }
   };
 
-  const expectationOf = (id: string): Expectation => {
-    const known = learned.get(id);
-    if (known) {
-      const { durationMs, work, curve } = known;
-      return { durationMs, work: curve ? work : 0, curve: curve ?? EVEN_CURVE, learned: true };
-    }
-    const facts = factsOf(id);
-    const decides = SIZE_DECIDES[facts.like ?? id] ?? '';
-    const size = sizes.get(decides) ?? TYPICAL_SIZE[decides] ?? 1;
-    const scale = Math.max(size / (TYPICAL_SIZE[decides] ?? 1), 0.05);
-    const preamble = id === 'command' && plan.length > 1;
-    const durationMs = preamble ? PREAMBLE_MS : facts.typicalMs * scale ** SIZE_EXPONENT;
-    return { durationMs, work: facts.typicalWork * scale, curve: EVEN_CURVE, learned: false };
-  };
-
   const leftMs = (): number => {
     const { current } = log;
     // How this build compares with what was expected, by the phases that are over.
     let actualMs = 0;
     let expectedMs = 0;
     let wholeMs = 0;
-    for (const id of plan) wholeMs += expectationOf(id).durationMs;
+    for (const id of plan) wholeMs += expectations.of(id, plan).durationMs;
     for (const phase of log.phases()) {
       if (phase === current) continue;
       actualMs += phase.elapsedMs;
-      expectedMs += expectationOf(phase.id).durationMs;
+      expectedMs += expectations.of(phase.id, plan).durationMs;
     }
-    const trustMs = learned.size > 0 ? wholeMs * SPEED_TRUST_LEARNED : SPEED_TRUST_TYPICAL_MS;
+    const trustMs = expectations.learned ? wholeMs * SPEED_TRUST_LEARNED : SPEED_TRUST_TYPICAL_MS;
     const speed = speedOf(actualMs, expectedMs, trustMs);
-    let left = leftInPhase(expectationOf(current.id), log.seen(nowMs), speed);
+    let left = leftInPhase(expectations.of(current.id, plan), log.seen(nowMs), speed);
     for (const id of plan.slice(planIndex() + 1)) {
       const before = log.find(id);
       if (before === current || before?.ended) continue;
-      left += Math.max(expectationOf(id).durationMs * speed - (before?.elapsedMs ?? 0), 0);
+      left += Math.max(expectations.of(id, plan).durationMs * speed - (before?.elapsedMs ?? 0), 0);
     }
     const guessed = !told && !easPhaseSeen && BEGINNINGS.has(current.id);
     return guessed ? Math.max(left, nowMs * AHEAD_AT_LEAST) : left;
@@ -194,6 +163,9 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     if (at >= 0) return at;
     return Math.max(-1, ...log.ids().map((id) => plan.indexOf(id)));
   };
+
+  /** Nothing was understood, but an earlier build tells how many lines there will be. */
+  const followsLines = () => expectations.of('command', plan).work > 0 && (log.find('command')?.work ?? 0) > 0;
 
   const advance = (elapsedMs: number) => {
     if (Number.isFinite(elapsedMs)) nowMs = Math.max(nowMs, elapsedMs);
@@ -213,8 +185,8 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
       return {
         percent: shown,
         phase: detail ?? factsOf(log.current.id).label,
-        origin: understood || (learned.get('command')?.work && log.find('command')?.work) ? 'parsed' : 'time',
-        etaMs: learned.size > 0 ? Math.round(left) : null,
+        origin: understood || followsLines() ? 'parsed' : 'time',
+        etaMs: expectations.learned ? Math.round(left) : null,
       };
     },
 

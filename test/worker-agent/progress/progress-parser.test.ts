@@ -139,6 +139,20 @@ test('the number of pods tells how long the compilation will take', () => {
   expect(after(20)).toBeGreaterThan(after(116) * 1.5);
 });
 
+test('EAS for Android is told from iOS by its phases, and Gradle counts', () => {
+  const tasks = (count: number) => Array.from({ length: count }, (_, i) => `[RUN_GRADLEW] > Task :app:task${i}`);
+  const few = run(['[PREBUILD] x', '[FIX_GRADLEW] x', ...tasks(50)]);
+  const many = run(['[PREBUILD] x', '[FIX_GRADLEW] x', ...tasks(700)]);
+  expect(many.phase).toBe('Compiling native code');
+  expect(many.percent).toBeGreaterThan(few.percent + 40);
+});
+
+test('a bar that Gradle redraws is read at each redraw', () => {
+  const parser = createProgressParser({ command: './gradlew bundleRelease' });
+  parser.push(encode('<=============> 5% EXECUTING [1s]\r<=============> 90% EXECUTING [9m]\r'), 540_000);
+  expect(parser.snapshot(540_000).percent).toBeGreaterThan(70);
+});
+
 test('99 is the most, also after the end', () => {
   const { parser } = run(['[RUN_FASTLANE] Creating Gymfile', '[RUN_FASTLANE] x', 'Build successful']);
   expect(parser.snapshot(10_000_000).percent).toBe(99);

@@ -72,11 +72,8 @@ export function makeGuest(root: string, { user, publicKey }: { user: string; pub
   writeFileSync(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key'), hostKey.private, { mode: 0o600 });
   writeFileSync(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key.pub'), `${hostKey.public}\n`);
   for (const name of existsSync(VM_IMAGE) ? readdirSync(VM_IMAGE) : []) {
-    const { mode, isFile } = {
-      mode: statSync(join(VM_IMAGE, name)).mode,
-      isFile: statSync(join(VM_IMAGE, name)).isFile(),
-    };
-    if (isFile && mode & 0o100) copyFileSync(join(VM_IMAGE, name), join(root, 'usr', 'local', 'bin', name));
+    const file = statSync(join(VM_IMAGE, name));
+    if (file.isFile() && file.mode & 0o100) copyFileSync(join(VM_IMAGE, name), join(root, 'usr', 'local', 'bin', name));
   }
 }
 

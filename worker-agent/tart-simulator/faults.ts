@@ -4,7 +4,7 @@
  *
  * Faults are written `name` or `name:value`, such as `freeze`, `slow-boot:5000`, `monitor-kill:once`.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Faults of the VM, and who is affected. */
@@ -38,7 +38,10 @@ export type Faults = ReadonlyMap<string, string>;
 
 /** Seen by the VM within 200 ms. Throws if there is no such fault or no such VM. */
 export function setFault(tartHome: string, vmName: string, fault: string): void {
-  writeFault(faultsFolder(join(tartHome, 'vms', vmName)), fault);
+  const vmFolder = join(tartHome, 'vms', vmName);
+  parseFault(fault);
+  if (!existsSync(vmFolder)) throw new Error(`There is no VM "${vmName}" in ${tartHome}.`);
+  writeFaults(vmFolder, [fault]);
 }
 
 /** Throws if there is no such fault. One that is not on stays off. */

@@ -62,6 +62,7 @@ export class Gateway {
   }
 
   restore(): void {
+    if (!this.#cut) return;
     this.#cut = false;
     for (const socket of this.#inner) socket.destroy();
   }
@@ -85,7 +86,7 @@ export class Gateway {
       inner.write('HTTP/1.1 200 Connection Established\r\n\r\n');
       inner.pipe(outer).pipe(inner);
       inner.once('close', () => outer.destroy());
-      outer.once('close', () => this.#cut || inner.destroy());
+      outer.once('close', () => this.#cut || inner.destroySoon());
     } catch (error) {
       if (!this.#cut) inner.end(`HTTP/1.1 502 Bad Gateway\r\n\r\n${(error as Error).message}\n`);
     }
@@ -104,15 +105,16 @@ export class Gateway {
     const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
     const asking = requestTo(proxy, { method: 'CONNECT', path: authority, headers: ['host', authority] });
     asking.end();
-    const [answer, socket] = (await Promise.race([
+    const [answer, socket, head] = (await Promise.race([
       once(asking, 'connect'),
       once(asking, 'response'), // A proxy that refuses may answer as to any request.
-    ])) as [IncomingMessage, Socket | undefined];
+    ])) as [IncomingMessage, Socket?, Buffer?];
     if (answer.statusCode !== 200 || !socket) {
       asking.destroy();
       throw new Error(`the host's proxy answered ${answer.statusCode}`);
     }
     remember(this.#outer, socket);
+    if (head?.length) socket.unshift(head); // Some servers speak first.
     return socket;
   }
 

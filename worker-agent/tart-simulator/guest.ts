@@ -18,6 +18,8 @@ export interface GuestOptions {
   user: string;
   macAddress: string;
   sshPort: number;
+  /** Those that are on from the start. */
+  faults: GuestFaults;
 }
 
 /** What it is told whenever a fault comes or goes. */
@@ -39,18 +41,19 @@ const ssh = new SshServer({
 });
 
 process.on('disconnect', () => process.exit(1)); // Nobody runs this VM any more. The reaper clears the rest.
-process.on('message', ({ ssh: behaviour, networkCut }: GuestFaults) => {
-  void ssh.behave(behaviour).catch(() => process.exit(1)); // The port was taken in the meantime.
-  if (networkCut) gateway.cut();
-  else gateway.restore();
-});
-
 prepareGuest(root, options.user, process.env);
 const address = await listen();
 const facts = { runId: options.runId, root, user: options.user, macAddress: options.macAddress, address };
 environment = guestEnvironment({ ...facts, proxy: await gateway.listen(address) }, process.env);
+await play(options.faults); // Before anybody can know the address.
 writeLease(options.tartHome, options.macAddress, address);
-process.send?.('ready');
+process.on('message', (faults: GuestFaults) => void play(faults).catch(() => process.exit(1)));
+
+async function play(faults: GuestFaults): Promise<void> {
+  if (faults.networkCut) gateway.cut();
+  else gateway.restore();
+  await ssh.behave(faults.ssh); // Rejects if somebody has taken the port in the meantime.
+}
 
 async function listen(): Promise<string> {
   for (const address of addressesFor(options.tartHome, options.macAddress)) {

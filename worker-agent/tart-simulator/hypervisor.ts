@@ -78,7 +78,7 @@ export class Hypervisor {
     const faults = readFaults(this.#vm.folder);
     if (faults.has('crash')) this.stop('guest_crashed');
     if (existsSync(join(this.#vm.folder, 'guest', SHUTDOWN_REQUEST))) this.stop('guest_stopped');
-    if (!this.#guest && this.#mayBoot(faults)) this.#boot();
+    if (!this.#guest && this.#mayBoot(faults)) this.#boot(faults);
     this.#tell(faults);
     this.#play(faults);
     if (this.#polls++ % MEMBER_SCAN_EVERY_POLLS === 0 && this.#guest) {
@@ -92,19 +92,24 @@ export class Hypervisor {
     return !faults.has('boot-hang') && performance.now() >= this.#bootAt + lateMs;
   }
 
-  #boot(): void {
+  #boot(faults: Faults): void {
     const { macAddress, simulator } = readConfig(this.#vm);
     const { sshPort } = readSettings(this.#tartHome);
-    const { folder } = this.#vm;
     const options: GuestOptions = {
-      ...{ tartHome: this.#tartHome, runId: this.#runId, folder, user: simulator.user, macAddress, sshPort },
+      tartHome: this.#tartHome,
+      runId: this.#runId,
+      folder: this.#vm.folder,
+      user: simulator.user,
+      macAddress,
+      sshPort,
+      faults: guestFaults(faults),
     };
     const guest = spawn(
       process.execPath,
       ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'guest.ts'), JSON.stringify(options)],
       {
         detached: true,
-        cwd: folder,
+        cwd: this.#vm.folder,
         env: { ...process.env, [VM_MARK]: this.#runId },
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       },
@@ -113,18 +118,12 @@ export class Hypervisor {
     const id = guest.pid && processId(guest.pid);
     if (id) this.#members.remember(id);
     this.#save();
-    guest.once('message', () => {
-      this.#told = '';
-    });
     guest.once('error', () => this.stop('guest_crashed'));
     guest.once('exit', () => this.stop('guest_crashed'));
   }
 
   #tell(faults: Faults): void {
-    const message: GuestFaults = {
-      ssh: faults.has('no-ssh') ? 'refuse' : faults.has('ssh-hang') ? 'hang' : 'serve',
-      networkCut: faults.has('net-cut'),
-    };
+    const message = guestFaults(faults);
     const text = JSON.stringify(message);
     if (!this.#guest?.connected || text === this.#told) return;
     this.#told = text;
@@ -175,4 +174,11 @@ export class Hypervisor {
     this.#saved = text;
     writeRun(this.#tartHome, run);
   }
+}
+
+function guestFaults(faults: Faults): GuestFaults {
+  return {
+    ssh: faults.has('no-ssh') ? 'refuse' : faults.has('ssh-hang') ? 'hang' : 'serve',
+    networkCut: faults.has('net-cut'),
+  };
 }

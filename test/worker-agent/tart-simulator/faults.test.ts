@@ -18,6 +18,7 @@ const settles = async (promise: Promise<unknown>, withinMs: number) =>
 
 test('a fault that does not exist is refused with the list of those that do', () => {
   expect(() => setFault('/nowhere', 'vm', 'frezee')).toThrow(/no fault "frezee".*freeze/);
+  expect(() => setFault('/nowhere', 'vm', 'freeze')).toThrow('There is no VM "vm" in /nowhere.');
   expect(FAULT_NAMES).toContain('clone-hang');
 });
 
@@ -111,6 +112,16 @@ test('no-ssh refuses and drops, ssh-hang accepts and is silent; both end', async
   await until(async () => (await banner()) === 'silent', 'SSH is silent');
   clearFault(mac.home, 'vm', 'ssh-hang');
   await until(async () => (await banner()).startsWith('SSH-2.0'), 'SSH is back');
+});
+
+test('no-ssh from boot: there is an address, and SSH refuses', async () => {
+  await using mac = await simulatedMac();
+  faultNextClone(mac.home, 'no-ssh');
+  await mac.tart('clone', BASE, 'vm');
+  mac.run('vm');
+  const socket = createConnection({ host: await mac.address('vm'), port: 22_022 });
+  const [error] = await once(socket, 'error');
+  expect(error).toMatchObject({ code: 'ECONNREFUSED' });
 });
 
 test('monitor-kill: once, or again and again', async () => {

@@ -1,0 +1,32 @@
+import { userInfo } from 'node:os';
+import ssh2 from 'ssh2';
+import { expect, test } from 'vitest';
+import { parseAuthorizedKeys } from '../../../worker-agent/tart-simulator/authorized-keys.ts';
+import { SshServer } from '../../../worker-agent/tart-simulator/ssh-server.ts';
+import { temporaryDir } from '../factories/temporary-dir.ts';
+import { connectSsh } from './simulated-mac.ts';
+
+const keys = () => ssh2.utils.generateKeyPairSync('ed25519');
+
+test('comments, empty lines and nonsense are passed over, options are read', () => {
+  const key = keys().public;
+  const text = `# ${key}\n\nnonsense\nssh-ed25519 AAAA\n${key} someone@somewhere\nrestrict,command="gate \\"x\\"" ${key}\n`;
+  expect(parseAuthorizedKeys(text).map(({ command }) => command)).toEqual([undefined, 'gate "x"']);
+});
+
+test('a key with a command gets that command, whatever is asked for', async () => {
+  using directory = temporaryDir();
+  const client = keys();
+  const server = new SshServer({
+    hostKey: keys().private,
+    user: userInfo().username,
+    home: directory.path,
+    authorizedKeys: () => `restrict,command="echo gate: \\"$SSH_ORIGINAL_COMMAND\\"" ${client.public}\n`,
+    environment: () => ({ PATH: '/usr/bin:/bin' }),
+  });
+  await server.listen(0, '127.0.0.1');
+  const config = { host: '127.0.0.1', port: server.port, username: userInfo().username, privateKey: client.private };
+  using ssh = await connectSsh(config);
+  expect((await ssh.exec('rm -rf /')).stdout).toBe('gate: rm -rf /\n');
+  server.close();
+});

@@ -60,7 +60,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     requestMs: limits.requestMs,
     transferStallMs: limits.transferStallMs,
   });
-  const tart = createTart({ tartPath: config.tartPath });
+  const tart = createTart(config);
   const started = await startUp({ config, client, tart, state, emit, signal: drain }).catch((error) => {
     if (drain.aborted) return null; // left before it had begun; what a former run left stays for the next
     throw error;

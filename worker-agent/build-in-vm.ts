@@ -10,7 +10,7 @@ import { type AttemptRun, ask, step } from './attempt-run.ts';
 import { AttemptOver, type Ending, failed } from './ending.ts';
 import { expectSuccess, Guest } from './guest.ts';
 import { buildStatus, parseBuildStatus, startBuild, stopMonitor } from './guest-commands.ts';
-import { sshDeadLimitMs } from './limits.ts';
+import { bootLimits, sshDeadLimitMs } from './limits.ts';
 import { LogFollower } from './log-follower.ts';
 import { beginMonitor, firstHeartbeat, keepMonitorAlive } from './monitor-keeper.ts';
 import { fetchSource, sendSource } from './source-transfer.ts';
@@ -124,6 +124,7 @@ async function reachVm(run: AttemptRun): Promise<Vm> {
     config,
     name: vmName,
     runDir: journal.dir,
+    limits: bootLimits(journal.state.assignment.timeouts),
     signal: run.signal,
     onStep: (progress: BootProgress) => emit({ type: 'step', ...progress }),
   };

@@ -3,6 +3,7 @@
  * that a build with short timeouts is watched by short clocks.
  */
 import { AFTERMATH_MS, type Assignment, type Timeouts } from '#contract';
+import { BOOT_LIMITS, type BootLimits } from './vm.ts';
 
 export const AGENT_LIMITS = {
   /** With nobody else to run the build, an outage of the controller is forgiven for this long. */
@@ -36,6 +37,12 @@ export function contactLimitMs(
   // With workerTimeout off no other attempt is made for our silence.
   if (!anotherAttemptPossible || timeouts.workerTimeoutMs === null) return limits.outageMs;
   return timeouts.workerTimeoutMs + limits.partitionGraceMs;
+}
+
+/** Shares of the time to boot: a VM that has no address or no SSH ends the attempt under that name, before bootTimeout ends it without one. */
+export function bootLimits({ bootTimeoutMs }: Timeouts): BootLimits {
+  const share = (limitMs: number, part: number) => Math.min(limitMs, (bootTimeoutMs ?? Number.POSITIVE_INFINITY) * part);
+  return { addressMs: share(BOOT_LIMITS.addressMs, 0.3), sshMs: share(BOOT_LIMITS.sshMs, 0.2) };
 }
 
 export const sshDeadLimitMs = (timeouts: Timeouts, limits: AgentLimits): number =>

@@ -27,7 +27,7 @@ export function startAgent({ configPath, env = {} }: { configPath: string; env?:
     exited,
     said,
     has: (part: Partial<AgentEvent>) => events.some((event) => fits(event, part)),
-    async until(part: Partial<AgentEvent>, withinMs = 90_000): Promise<AgentEvent> {
+    async until(part: Partial<AgentEvent>, withinMs = 120_000): Promise<AgentEvent> {
       const find = () => {
         if (child.exitCode !== null && !events.some((event) => fits(event, part)))
           throw new Error(`the agent has left\n${said()}`);

@@ -26,7 +26,10 @@ export async function storeBlob(
   now: number,
 ): Promise<({ ok: true } & BlobStored) | Refusal> {
   if (size > BLOB_MAX_BYTES)
-    return refusal('too_large', `one upload holds at most ${BLOB_MAX_BYTES} bytes, this has ${size}`);
+    return refusal(
+      'too_large',
+      `one request holds at most ${BLOB_MAX_BYTES} bytes (95 MiB), this has ${size}: send it in parts, POST /api/blobs/${sha256}/uploads; on the Workers Free plan 95 MiB are the limit of a file`,
+    );
 
   const stored = await touchBlob(env, sha256, now);
   if (stored) {
@@ -71,7 +74,7 @@ export async function openBlob(env: Env, sha256: string, range?: R2Range): Promi
 }
 
 /** Of two uploads at once the first row wins, and the other takes its own object away. */
-async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Promise<BlobStored> {
+export async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Promise<BlobStored> {
   const db = drizzle(env.DB);
   const winner = await db
     .insert(blobs)
@@ -86,7 +89,7 @@ async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Promise<Bl
 }
 
 /** R2 has a number for each failure; where the runtime does not set it as a field, it stands at the end of the message. */
-function r2ErrorCode(error: unknown): number | undefined {
+export function r2ErrorCode(error: unknown): number | undefined {
   if (!(error instanceof Error)) return undefined;
   if ('code' in error && typeof error.code === 'number') return error.code;
   const code = /\((\d{5})\)$/.exec(error.message)?.[1];

@@ -96,6 +96,7 @@ export const ERROR_CODES = [
   'worker_in_use',
   'artifact_not_stored',
   'blob_not_stored',
+  'upload_incomplete',
   'idempotency_mismatch',
   'wrong_offset',
   'hash_mismatch',
@@ -114,6 +115,12 @@ export type WorkerState = (typeof WORKER_STATES)[number];
 
 /** One upload request. Cloudflare takes 100 MB a request; the rest is head room for what surrounds the body. */
 export const BLOB_MAX_BYTES = 95 * 1024 * 1024;
+/** Of an upload in parts: all but the last are this long. Small enough that one lost part costs little, of 10,000 at most. */
+export const UPLOAD_PART_BYTES = 16 * 1024 * 1024;
+export const UPLOAD_PARTS_MAX = 10_000;
+export const UPLOAD_MAX_BYTES = UPLOAD_PART_BYTES * UPLOAD_PARTS_MAX;
+/** On each part: the SHA-256 of its bytes, in lower-case hex. */
+export const PART_SHA256_HEADER = 'X-Part-SHA256';
 /** One append to a log: well below a Durable Object's memory, large enough for a 20 MB/s burst at two a second. */
 export const LOG_APPEND_MAX_BYTES = 1024 * 1024;
 export const ARTIFACTS_MAX = 200;
@@ -403,6 +410,25 @@ export type BuildList = z.infer<typeof BuildList>;
 export const ArtifactList = z.object({ artifacts: z.array(Artifact) });
 export const BlobStored = z.object({ sha256: Sha256, size: bytes, existed: z.boolean() });
 export type BlobStored = z.infer<typeof BlobStored>;
+
+/** An upload in parts: for what is larger than {@link BLOB_MAX_BYTES}. */
+export const UploadRequest = z.object({ size: bytes.min(1).max(UPLOAD_MAX_BYTES) });
+export const Upload = z.object({
+  /** Null: it was stored before, nothing needs to be sent. */
+  id: z.string().nullable(),
+  sha256: Sha256,
+  size: bytes,
+  /** `verifying`: all is there and is being read back; ask again. Visible once it is `stored`. */
+  state: z.enum(['open', 'verifying', 'stored']),
+  /** How long each part is, but for the last one. */
+  partBytes: z.number().int().min(1),
+  /** The numbers, from 1, of the parts that need not be sent again. */
+  parts: z.array(z.number().int()),
+  verifiedBytes: bytes,
+});
+export type Upload = z.infer<typeof Upload>;
+export const UploadPart = z.object({ part: z.number().int(), size: bytes });
+export type UploadPart = z.infer<typeof UploadPart>;
 
 // ── Workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -26,6 +26,7 @@ const STATUS = {
   worker_in_use: 409,
   artifact_not_stored: 409,
   blob_not_stored: 409,
+  upload_incomplete: 409,
   idempotency_mismatch: 409,
   attempt_ended: 410,
   log_sealed: 410,

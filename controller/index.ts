@@ -3,6 +3,7 @@ import { createApp } from './app.ts';
 import { LIMITS, type Limits } from './limits.ts';
 import { sweep } from './sweep.ts';
 
+export { BlobUpload } from './blob-upload.ts';
 export { BuildDeadline } from './build-deadline.ts';
 export { BuildLog } from './build-log.ts';
 

@@ -3,7 +3,7 @@
 import { TIMEOUT_MINIMA } from '../controller/contract.ts';
 import { createController } from '../controller/index.ts';
 
-export { BuildDeadline, BuildLog } from '../controller/index.ts';
+export { BlobUpload, BuildDeadline, BuildLog } from '../controller/index.ts';
 
 export default createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,

@@ -1,19 +1,22 @@
-/** Uploads of sources and artifacts. */
-import { Hono } from 'hono';
+/** Uploads of sources and artifacts: in one request, or in parts. */
+import { type Context, Hono } from 'hono';
+import { z } from 'zod';
 import { type KeyEnv, requireBlobWriter } from '../auth.ts';
 import { storeBlob, touchBlob } from '../blobs.ts';
-import type { BlobStored } from '../contract.ts';
+import { type BlobStored, PART_SHA256_HEADER, Sha256, UPLOAD_PARTS_MAX, UploadRequest } from '../contract.ts';
 import { answerRefusal, refusal } from '../errors.ts';
-import { Sha256Param, valid } from '../validate.ts';
+import { abortUpload, beginUpload, completeUpload, showUpload, storePart } from '../uploads.ts';
+import { Id, Sha256Param, valid, wholeNumber } from '../validate.ts';
+
+const UploadParam = Sha256Param.extend({ upload: Id });
+const PartParam = UploadParam.extend({ part: wholeNumber(1, UPLOAD_PARTS_MAX) });
 
 export const blobRoutes = new Hono<KeyEnv>()
   /** 201 stored, 200 was stored already. */
   .put('/:sha256', requireBlobWriter, valid('param', Sha256Param), async (c) => {
-    const length = c.req.header('Content-Length') ?? '';
-    if (!/^\d{1,15}$/.test(length))
-      return answerRefusal(c, refusal('invalid_request', 'Content-Length: is required, and must be a number of bytes'));
-    const body = c.req.raw.body ?? new Blob([]).stream();
-    const stored = await storeBlob(c.env, c.req.valid('param').sha256, Number(length), body, Date.now());
+    const length = contentLength(c);
+    if (length === null) return answerRefusal(c, lengthRequired);
+    const stored = await storeBlob(c.env, c.req.valid('param').sha256, length, bodyOf(c), Date.now());
     if (!stored.ok) return answerRefusal(c, stored);
     const { sha256, size, existed } = stored;
     return c.json({ sha256, size, existed } satisfies BlobStored, existed ? 200 : 201);
@@ -23,4 +26,55 @@ export const blobRoutes = new Hono<KeyEnv>()
     const stored = await touchBlob(c.env, c.req.valid('param').sha256, Date.now());
     if (!stored) return answerRefusal(c, refusal('not_found', 'this blob is not stored'));
     return c.json(stored);
+  })
+  /** 201 begun, 200 was stored already. */
+  .post('/:sha256/uploads', requireBlobWriter, valid('param', Sha256Param), valid('json', UploadRequest), async (c) => {
+    const begun = await beginUpload(c.env, c.req.valid('param').sha256, c.req.valid('json').size, Date.now());
+    if (!begun.ok) return answerRefusal(c, begun);
+    const { ok: _, ...upload } = begun;
+    return c.json(upload, upload.state === 'stored' ? 200 : 201);
+  })
+  /** Bytes (part - 1) × partBytes and on, with their SHA-256 in a header. May be repeated, and come in any order. */
+  .put('/:sha256/uploads/:upload/parts/:part', requireBlobWriter, valid('param', PartParam), async (c) => {
+    const { sha256, upload: id, part } = c.req.valid('param');
+    const size = contentLength(c);
+    if (size === null) return answerRefusal(c, lengthRequired);
+    const partSha256 = Sha256.safeParse(c.req.header(PART_SHA256_HEADER));
+    if (!partSha256.success)
+      return answerRefusal(
+        c,
+        refusal('invalid_request', `${PART_SHA256_HEADER}: is required, 64 lower-case hex digits`),
+      );
+    const where = { sha256, id, part, size, partSha256: partSha256.data };
+    const stored = await storePart(c.env, where, bodyOf(c), Date.now());
+    return stored.ok ? c.json({ part: stored.part, size: stored.size }) : answerRefusal(c, stored);
+  })
+  /** 202: all parts are there, and are being verified; ask until it is `stored`, 200, or refused. */
+  .post('/:sha256/uploads/:upload/complete', requireBlobWriter, valid('param', UploadParam), async (c) => {
+    const { sha256, upload: id } = c.req.valid('param');
+    return answerUpload(c, await completeUpload(c.env, sha256, id, Date.now()));
+  })
+  .get('/:sha256/uploads/:upload', requireBlobWriter, valid('param', UploadParam), async (c) => {
+    const { sha256, upload: id } = c.req.valid('param');
+    return answerUpload(c, await showUpload(c.env, sha256, id, Date.now()));
+  })
+  .delete('/:sha256/uploads/:upload', requireBlobWriter, valid('param', UploadParam), async (c) => {
+    const { sha256, upload: id } = c.req.valid('param');
+    if (await abortUpload(c.env, sha256, id)) return c.body(null, 204);
+    return answerRefusal(c, refusal('not_found', 'there is no such upload, or it is complete'));
   });
+
+function answerUpload(c: Context, shown: Awaited<ReturnType<typeof showUpload>>) {
+  if (!shown.ok) return answerRefusal(c, shown);
+  const { ok: _, ...upload } = shown;
+  return c.json(upload, upload.state === 'verifying' ? 202 : 200);
+}
+
+const bodyOf = (c: Context): ReadableStream<Uint8Array> => c.req.raw.body ?? new Blob([]).stream();
+
+/** Null unless it is a plain number: R2 takes no body of unknown length. */
+function contentLength(c: Context): number | null {
+  const length = c.req.header('Content-Length') ?? '';
+  return /^\d{1,15}$/.test(length) ? Number(length) : null;
+}
+const lengthRequired = refusal('invalid_request', 'Content-Length: is required, and must be a number of bytes');

@@ -184,10 +184,35 @@ export const keys = sqliteTable('keys', {
   name: text('name').notNull(),
   scope: text('scope', { enum: ['admin', 'submit', 'worker'] }).notNull(),
   workerId: text('worker_id').references(() => workers.id),
+  /** For scope `submit`: the pools whose builds it may submit and see. Null: all. */
+  pools: text('pools', { mode: 'json' }).$type<string[]>(),
   createdAt: at('created_at').notNull(),
   lastUsedAt: at('last_used_at'),
   expiresAt: at('expires_at'),
   revokedAt: at('revoked_at'),
+});
+
+/** One-time codes that turn into a worker's own key. */
+export const enrolments = sqliteTable('enrolments', {
+  /** SHA-256 of the code. */
+  hash: text('hash').primaryKey(),
+  workerId: text('worker_id')
+    .notNull()
+    .references(() => workers.id),
+  createdAt: at('created_at').notNull(),
+  expiresAt: at('expires_at').notNull(),
+  /** The key that it has turned into. */
+  keyId: text('key_id'),
+});
+
+/** Who did what, when, to what: a bounded record for admins, newest kept. */
+export const audit = sqliteTable('audit', {
+  id: integer('id').primaryKey({ autoIncrement: true }),
+  at: at('at').notNull(),
+  keyId: text('key_id').notNull(),
+  keyName: text('key_name').notNull(),
+  action: text('action').notNull(),
+  target: text('target'),
 });
 
 /** Work that a transition needs done elsewhere, written in the transition's own batch; deleted by whoever did it. */

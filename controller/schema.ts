@@ -6,7 +6,17 @@
  */
 import { sql } from 'drizzle-orm';
 import { check, foreignKey, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
-import type { ArtifactGlob, BuildStatus, Cause, Evidence, Finding, Timeouts, Verdict } from './contract.ts';
+import type {
+  ArtifactGlob,
+  BuildStatus,
+  Cause,
+  Evidence,
+  FailureExplanation,
+  Finding,
+  ProgressHistory,
+  Timeouts,
+  Verdict,
+} from './contract.ts';
 
 const at = (name: string) => integer(name);
 
@@ -68,6 +78,8 @@ export const builds = sqliteTable(
     artifactGlobs: text('artifact_globs', { mode: 'json' }).$type<ArtifactGlob[]>().notNull(),
     timeouts: text('timeouts', { mode: 'json' }).$type<Timeouts>().notNull(),
     pool: text('pool').notNull(),
+    /** With platform and profile, whose history the build reads and adds to. */
+    project: text('project'),
     labels: text('labels', { mode: 'json' }).$type<Record<string, string>>().notNull(),
     priority: integer('priority').notNull(),
     /** Environment variables, sealed with AES-GCM (inputs.ts). */
@@ -121,6 +133,10 @@ export const attempts = sqliteTable(
     cause: text('cause').$type<Cause>(),
     evidence: text('evidence', { mode: 'json' }).$type<Evidence>(),
     exitCode: integer('exit_code'),
+    /** The known error in which the log of a failed build ended. */
+    explained: text('explained', { mode: 'json' }).$type<FailureExplanation>(),
+    /** The longest time for which the log of a successful build did not grow. */
+    quietMs: integer('quiet_ms'),
     latenessMs: integer('lateness_ms'),
     /** SHA-256 of the report that ended it: an exact repetition is answered with the stored outcome. */
     reportHash: text('report_hash'),
@@ -174,6 +190,23 @@ export const artifacts = sqliteTable(
       foreignColumns: [attempts.buildId, attempts.attempt],
     }),
     index('artifacts_blob').on(table.sha256),
+  ],
+);
+
+/** How long the phases of a project's builds take (histories.ts). Losing a row costs an estimate, nothing else. */
+export const histories = sqliteTable(
+  'histories',
+  {
+    project: text('project').notNull(),
+    platform: text('platform', { enum: ['ios', 'android'] }).notNull(),
+    /** '' for builds with a command of their own. */
+    profile: text('profile').notNull(),
+    history: text('history', { mode: 'json' }).$type<ProgressHistory>().notNull(),
+    updatedAt: at('updated_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.project, table.platform, table.profile] }),
+    index('histories_updated').on(table.updatedAt),
   ],
 );
 

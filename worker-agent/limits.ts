@@ -41,7 +41,8 @@ export function contactLimitMs(
 
 /** Shares of the time to boot: a VM that has no address or no SSH ends the attempt under that name, before bootTimeout ends it without one. */
 export function bootLimits({ bootTimeoutMs }: Timeouts): BootLimits {
-  const share = (limitMs: number, part: number) => Math.min(limitMs, (bootTimeoutMs ?? Number.POSITIVE_INFINITY) * part);
+  const share = (limitMs: number, part: number) =>
+    Math.min(limitMs, (bootTimeoutMs ?? Number.POSITIVE_INFINITY) * part);
   return { addressMs: share(BOOT_LIMITS.addressMs, 0.3), sshMs: share(BOOT_LIMITS.sshMs, 0.2) };
 }
 

@@ -2,14 +2,12 @@
  * Every limit of the agent that is not the build's own, each with its reason. Those that a build's timeouts bound are computed here too, so
  * that a build with short timeouts is watched by short clocks.
  */
-import { AFTERMATH_MS, type Assignment, type Timeouts } from '#contract';
+import { AFTERMATH_MS, type Assignment, partitionGraceMs, type Timeouts } from '#contract';
 import { BOOT_LIMITS, type BootLimits } from './vm.ts';
 
 export const AGENT_LIMITS = {
   /** With nobody else to run the build, an outage of the controller is forgiven for this long. */
   outageMs: 30 * 60_000,
-  /** After the worker's own deadline: a build requeued then is claimable 75 s after the verdict, and this VM must be gone by that time. */
-  partitionGraceMs: 60_000,
   /** SSH gone for this long while the VM beats ends the attempt. */
   sshDeadMs: 120_000,
   /** All probes together, before the VM is destroyed. */
@@ -34,9 +32,9 @@ export function contactLimitMs(
   { anotherAttemptPossible, timeouts }: Pick<Assignment, 'anotherAttemptPossible' | 'timeouts'>,
   limits: AgentLimits,
 ): number {
-  // With workerTimeout off no other attempt is made for our silence.
+  // With workerTimeout off no other attempt is made for our silence. Else this VM must be gone before the build is claimable again.
   if (!anotherAttemptPossible || timeouts.workerTimeoutMs === null) return limits.outageMs;
-  return timeouts.workerTimeoutMs + limits.partitionGraceMs;
+  return timeouts.workerTimeoutMs + partitionGraceMs(timeouts.workerTimeoutMs);
 }
 
 /** Shares of the time to boot: a VM that has no address or no SSH ends the attempt under that name, before bootTimeout ends it without one. */

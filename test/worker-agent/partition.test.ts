@@ -31,7 +31,6 @@ async function lostWith(anotherAttemptPossible: boolean) {
     onEvent: (event) => events.push(event),
     drain: drain.signal,
     stop: stop.signal,
-    limits: { partitionGraceMs: 500 },
   });
   await until(() => build.log.length > 0, 'the build runs', 90_000);
   controller.intercept = (_request, response) => {

@@ -3,8 +3,10 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
-import { requireAnyKey } from './auth.ts';
-import { CONTRACT_HEADER, CONTRACT_VERSION_MIN } from './contract.ts';
+import { z } from 'zod';
+import { AUDIT_LIST_MAX, listAudit, recorded } from './audit.ts';
+import { requireAnyKey, requireScope } from './auth.ts';
+import { CONTRACT_HEADER, CONTRACT_VERSION_MIN, type Me } from './contract.ts';
 import { answerRefusal, refusal } from './errors.ts';
 import type { Limits } from './limits.ts';
 import { attemptRoutes } from './routes/attempts.ts';
@@ -14,6 +16,7 @@ import { fileRoutes } from './routes/files.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { logRoutes } from './routes/logs.ts';
 import { workerRoutes } from './routes/workers.ts';
+import { valid, wholeNumber } from './validate.ts';
 import { endAttemptsOf } from './workers.ts';
 
 const JSON_MAX_BYTES = 1024 * 1024;
@@ -32,10 +35,24 @@ export function createApp(limits: Limits) {
     return jsonLimit(c, next);
   });
 
+  app.use('/api/*', recorded);
+
   app.get('/health', (c) => c.json({ status: 'ok', time: new Date().toISOString() }));
   app.get('/api/me', requireAnyKey, (c) => {
-    const { scope, name, workerId } = c.var.key;
-    return c.json({ scope, name, workerId });
+    const { id, scope, name, workerId, pools, createdAt, expiresAt } = c.var.key;
+    return c.json({
+      scope,
+      name,
+      workerId,
+      keyId: createdAt === null ? null : id,
+      createdAt: isoOrNull(createdAt),
+      expiresAt: isoOrNull(expiresAt),
+      pools: pools && [...pools],
+    } satisfies Me);
+  });
+  app.get('/api/audit', requireScope('admin'), valid('query', AuditQuery), async (c) => {
+    const { cursor, limit } = c.req.valid('query');
+    return c.json(await listAudit(c.env, cursor, limit));
   });
   // What attempts and readers of logs and files ask comes first: the submitters' routes demand a key of every path below.
   app.route('/api/builds', attemptRoutes);
@@ -60,6 +77,12 @@ export function createApp(limits: Limits) {
   });
   return app;
 }
+
+const AuditQuery = z.object({
+  cursor: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
+  limit: wholeNumber(1, AUDIT_LIST_MAX).default(50),
+});
+const isoOrNull = (at: number | null) => (at === null ? null : new Date(at).toISOString());
 
 const jsonLimit = bodyLimit({
   maxSize: JSON_MAX_BYTES,

@@ -5,8 +5,9 @@
  */
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
+import { findBuild } from './builds.ts';
 import { answerRefusal, refusal } from './errors.ts';
-import { type AuthenticatedKey, findKey, type Scope } from './keys.ts';
+import { type AuthenticatedKey, findKey, mayUsePool, type Scope } from './keys.ts';
 import { isToken, type TokenClaims, type TokenKind, verifyToken } from './tokens.ts';
 
 export interface KeyEnv {
@@ -38,9 +39,29 @@ const requireKey = (allows: (key: AuthenticatedKey, c: Context) => boolean, whoM
     const key = await findKey(c.env, secret, Date.now());
     if (!key) return answerRefusal(c, unknownKey);
     if (!allows(key, c)) return answerRefusal(c, refusal('forbidden', `the key's scope is ${key.scope}: ${whoMay}`));
+    if (key.pools !== null && !(await isInPools(c, key))) return answerRefusal(c, noSuchBuild);
     c.set('key', key);
     return next();
   });
+
+/**
+ * Whether the build that the path names, if it names one, is of the key's pools. Asked of every route, so that one added later
+ * is covered too. A build of another pool is answered as one that does not exist: its id must not tell that it does.
+ */
+async function isInPools(c: Context<KeyEnv>, key: AuthenticatedKey): Promise<boolean> {
+  const [, encodedId] = /^\/api\/builds\/+([^/]*)/.exec(c.req.path) ?? [];
+  if (encodedId === undefined) return true;
+  const build = await findBuild(c.env, decodeId(encodedId));
+  return build !== undefined && mayUsePool(key, build.pool);
+}
+
+function decodeId(encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return encoded;
+  }
+}
 
 export const requireScope = (scope: 'admin' | 'submit') =>
   requireKey((key) => MAY[scope].includes(key.scope), `this needs a key of scope ${MAY[scope].join(' or ')}`);
@@ -98,6 +119,7 @@ const CREDENTIALS = {
 const needs = (kinds: (TokenKind | 'worker')[]) => kinds.map((kind) => CREDENTIALS[kind]).join(' or ');
 
 const missing = refusal('unauthorized', 'send a key or token as `Authorization: Bearer KEY` or `X-API-Key: KEY`');
+const noSuchBuild = refusal('not_found', 'there is no such build');
 const unknownKey = refusal('unauthorized', 'the key is unknown, revoked or expired');
 
 function credential(c: Context): string | null {

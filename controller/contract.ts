@@ -175,6 +175,9 @@ export const ArtifactName = z
     'must be a relative path without empty, "." or ".." parts',
   );
 
+/** A field that is broken is dropped, never the message: silence must mean silence, and a result must arrive. */
+const lenient = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+
 /** The limits of one build's silence. In D1, never through the API, one may be null: off. */
 export const Timeouts = z.object({
   heartbeatTimeoutMs: durationMs.nullable(),
@@ -223,8 +226,45 @@ export const Me = z.object({
   scope: z.enum(['admin', 'submit', 'worker']),
   name: z.string(),
   workerId: z.string().nullable(),
+  /** Since which this key is in use, and how to name it when it is rotated. Null for the deployment's own ADMIN_KEY. */
+  keyId: z.string().nullable().default(null),
+  createdAt: time.nullable().default(null),
+  expiresAt: time.nullable().default(null),
+  /** The pools that it is tied to; null for all. */
+  pools: z.array(z.string()).nullable().default(null),
 });
 export type Me = z.infer<typeof Me>;
+
+// ── What one build tells the next of its project ─────────────────────────────────────────────────────────────────
+
+/** The curve is read at 0/16, 1/16 … 16/16 of a phase's work. */
+export const CURVE_STEPS = 16;
+export const HISTORY_PHASES_MAX = 96;
+const count = z.number().int().min(0).max(1_000_000_000);
+
+export const PhaseHistory = z.object({
+  id: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/),
+  durationMs,
+  lines: count,
+  /** Units of work: compiled files, installed pods, finished tasks. 0 if the phase showed none. */
+  work: count,
+  /** Per mille of the duration at which i/16 of the work had been seen. */
+  curve: z
+    .array(z.number().int().min(0).max(1_000))
+    .length(CURVE_STEPS + 1)
+    .optional(),
+});
+export type PhaseHistory = z.infer<typeof PhaseHistory>;
+
+/** How long each phase took, and when its work was seen: what turns progress into an estimate of the time left. */
+export const ProgressHistory = z.object({
+  version: z.literal(1),
+  /** How many builds are mixed in it. */
+  builds: z.number().int().min(1).max(1_000_000),
+  /** In the order in which they were first seen. */
+  phases: z.array(PhaseHistory).max(HISTORY_PHASES_MAX),
+});
+export type ProgressHistory = z.infer<typeof ProgressHistory>;
 
 // ── Builds ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -273,6 +313,8 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
         })
         .prefault({}),
       pool: id.default('default'),
+      /** Builds of the same project, platform and profile do the same work: the earlier ones tell how long it takes. */
+      project: id.optional(),
       labels: z.record(id, text(256)).default({}),
       priority: z.number().int().min(-100).max(100).default(0),
       maxAttempts: z.number().int().min(1).max(10).default(1),
@@ -299,12 +341,25 @@ export const Explained = z.object({
 });
 export type Explained = z.infer<typeof Explained>;
 
+/** A known error found in the last lines of a failed build. */
+export const FailureExplanation = z.object({
+  id: text(64),
+  /** Why it failed, and what to do, in one sentence each. */
+  sentence: text(1_000),
+  advice: text(1_000),
+  /** The line of the log that tells. */
+  line: text(500),
+});
+export type FailureExplanation = z.infer<typeof FailureExplanation>;
+
 export const VerdictView = Explained.extend({
   whose: z.enum(['user', 'infrastructure']),
   /** The step or health check at which it happened, where the verdict names one. */
   step: z.string().nullable(),
   /** What was seen, in the reporter's words. */
   message: z.string().nullable(),
+  /** With `build_failed`, if the log ends in a known error. */
+  explained: FailureExplanation.nullable().default(null),
 });
 export type VerdictView = z.infer<typeof VerdictView>;
 
@@ -324,6 +379,7 @@ export const Build = z.object({
   artifactGlobs: z.array(ArtifactGlob),
   timeouts: Timeouts,
   pool: z.string(),
+  project: z.string().nullable().default(null),
   labels: z.record(z.string(), z.string()),
   priority: z.number().int(),
   retryOf: z.string().nullable(),
@@ -353,6 +409,8 @@ export const Live = z.object({
   stage: z.enum(STAGES),
   phase: z.string().nullable(),
   progress: Progress.nullable(),
+  /** When the command is expected to end, from earlier builds of the project; null without any. */
+  endExpectedAt: time.nullable().default(null),
   vmBeatAt: time.nullable(),
   agentBeatAt: time.nullable(),
   outputGrewAt: time.nullable(),
@@ -435,8 +493,10 @@ export type UploadPart = z.infer<typeof UploadPart>;
 export const WorkerRequest = z.object({
   name: id,
   pool: id.default('default'),
-  platforms: z.array(z.enum(PLATFORMS)).min(1).default(['ios', 'android']),
+  platforms: z.array(z.enum(PLATFORMS)).min(1).max(PLATFORMS.length).default(['ios', 'android']),
   slots: z.number().int().min(1).max(2, 'a Mac runs at most 2 VMs').default(1),
+  /** What to answer: its key, or a one-time code that `expo-worker init --code` turns into a key on the Mac itself. */
+  credential: z.enum(['key', 'code']).default('key'),
 });
 export type WorkerRequest = z.infer<typeof WorkerRequest>;
 
@@ -472,6 +532,7 @@ export const Worker = z.object({
 });
 export type Worker = z.infer<typeof Worker>;
 export const WorkerList = z.object({ workers: z.array(Worker) });
+/** With `credential: 'key'` (the default) the key, with `'code'` the answer is {@link WorkerInvited}. */
 export const WorkerRegistered = z.object({ worker: Worker, key: z.string() });
 
 /** The agent's report of itself: on every change, and at least each minute. */
@@ -508,6 +569,8 @@ export const Assignment = z.object({
   timeouts: Timeouts,
   /** Decides what a partition means: with another attempt possible, the VM must not outlive the worker's deadline. */
   anotherAttemptPossible: z.boolean(),
+  /** Of the same project, platform and profile. */
+  history: lenient(ProgressHistory),
   claimedAt: time,
   /** How often the monitor beats. */
   beatIntervalMs: z.number().int().min(1),
@@ -541,13 +604,34 @@ export const WorkerAttempts = z.object({
 });
 export type WorkerAttempts = z.infer<typeof WorkerAttempts>;
 
+/** The doctor's report, also of a Mac on which no agent runs. Without a blocking failure it ends quarantine. */
+export const FindingsReport = z.object({ instanceId: id, findings: z.array(Finding).max(64) });
+export type FindingsReport = z.infer<typeof FindingsReport>;
+
+/** The last successful attempts of a worker, newest first: what its limits may be tuned by. */
+export const WorkerDurations = z.object({
+  attempts: z.array(
+    z.object({
+      buildId: z.string(),
+      project: z.string().nullable(),
+      platform: z.enum(PLATFORMS),
+      endedAt: time,
+      /** From the claim to the start of the command. */
+      bootMs: z.number().nullable(),
+      /** From the claim to the end. */
+      totalMs: z.number(),
+      /** The longest time for which the log did not grow. */
+      quietMs: z.number().nullable(),
+      timeouts: Timeouts,
+    }),
+  ),
+});
+export type WorkerDurations = z.infer<typeof WorkerDurations>;
+
 export const Inputs = z.object({ env: z.record(z.string(), z.string()) });
 export type Inputs = z.infer<typeof Inputs>;
 
 // ── Heartbeat: a fixed contract, monitors outlive controllers ────────────────────────────────────────────────────
-
-/** A field that is broken is dropped, never the beat: silence must mean silence. */
-const lenient = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
 export const Heartbeat = z.object({
   progress: lenient(z.number().min(0).max(100)),
@@ -555,6 +639,8 @@ export const Heartbeat = z.object({
   origin: lenient(z.enum(['script', 'parsed', 'time'])),
   /** A label for people. */
   phase: lenient(text(120)),
+  /** Until the command is expected to end; only where an earlier build tells. */
+  etaMs: lenient(durationMs),
   source: z.enum(['vm', 'agent']).optional(),
   attempt: attempt.optional(),
   stage: lenient(z.enum(STAGES)),
@@ -615,6 +701,9 @@ export const Report = z.discriminatedUnion('type', [
     attempt,
     artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX),
     log: LogTotal.optional(),
+    /** For the next build of the project; only from an agent that saw the whole of this one. */
+    history: lenient(ProgressHistory),
+    quietMs: lenient(durationMs),
   }),
   z.object({
     type: z.literal('fail'),
@@ -624,6 +713,7 @@ export const Report = z.discriminatedUnion('type', [
     step: text(64).optional(),
     message: text(4_000).optional(),
     exitCode: z.number().int().optional(),
+    explained: lenient(FailureExplanation),
     artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX).default([]),
     evidence: Evidence.optional(),
     log: LogTotal.optional(),
@@ -651,17 +741,25 @@ export const LOG_COMPLETE_HEADER = 'X-Log-Complete';
 
 // ── Keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-export const KeyRequest = z.object({
-  name: text(100).min(1),
-  scope: z.enum(['admin', 'submit']),
-  expiresAt: time.optional(),
-});
+export const KeyRequest = z
+  .object({
+    name: text(100).min(1),
+    scope: z.enum(['admin', 'submit']),
+    expiresAt: time.optional(),
+    /** For scope `submit`: it may submit to these pools, and see their builds, alone. */
+    pools: z.array(id).min(1).max(50).optional(),
+  })
+  .refine(({ scope, pools }) => scope === 'submit' || pools === undefined, {
+    path: ['pools'],
+    message: 'only a key of scope submit can be tied to pools',
+  });
 export type KeyRequest = z.infer<typeof KeyRequest>;
 export const KeyView = z.object({
   id: z.string(),
   name: z.string(),
   scope: z.enum(['admin', 'submit', 'worker']),
   workerId: z.string().nullable(),
+  pools: z.array(z.string()).nullable().default(null),
   createdAt: time,
   lastUsedAt: time.nullable(),
   expiresAt: time.nullable(),
@@ -670,3 +768,30 @@ export const KeyView = z.object({
 export type KeyView = z.infer<typeof KeyView>;
 export const KeyCreated = z.object({ key: KeyView, secret: z.string() });
 export const KeyList = z.object({ keys: z.array(KeyView) });
+
+/** A worker's one-time code, and what it turns into. */
+export const EnrolmentRequest = z.object({
+  validForMinutes: z
+    .number()
+    .int()
+    .min(1)
+    .max(7 * 24 * 60)
+    .default(60),
+});
+export type EnrolmentRequest = z.infer<typeof EnrolmentRequest>;
+export const EnrolmentCreated = z.object({ code: z.string(), workerId: z.string(), expiresAt: time });
+export const WorkerInvited = z.object({ worker: Worker, enrolment: EnrolmentCreated });
+export const EnrolRequest = z.object({ code: text(200).min(1) });
+export const Enrolled = z.object({ workerId: z.string(), name: z.string(), key: z.string() });
+export type Enrolled = z.infer<typeof Enrolled>;
+
+export const AuditEntry = z.object({
+  id: z.number().int(),
+  at: time,
+  keyId: z.string(),
+  keyName: z.string(),
+  action: z.string(),
+  target: z.string().nullable(),
+});
+export type AuditEntry = z.infer<typeof AuditEntry>;
+export const AuditList = z.object({ entries: z.array(AuditEntry), nextCursor: z.string().nullable() });

@@ -23,6 +23,11 @@ export interface AuthenticatedKey {
   name: string;
   scope: Scope;
   workerId: string | null;
+  /** Null: the builds of all pools. Set for some keys of scope `submit`. */
+  pools: readonly string[] | null;
+  /** Null for ADMIN_KEY: the deployment knows. */
+  createdAt: number | null;
+  expiresAt: number | null;
 }
 
 export interface KeySpec {
@@ -30,6 +35,8 @@ export interface KeySpec {
   scope: Scope;
   /** The worker that the key acts for: needed by, and only for, scope `worker`. */
   workerId?: string | null;
+  /** For scope `submit`: only builds of these pools. */
+  pools?: string[] | null;
   expiresAt?: number | null;
 }
 
@@ -43,6 +50,15 @@ export interface NewKey {
 export type OnWorkerKeyRevoked = (env: Env, workerId: string, now: number) => Promise<void>;
 
 export const ADMIN_KEY_ID = 'admin';
+const ADMIN_KEY: AuthenticatedKey = {
+  id: ADMIN_KEY_ID,
+  name: 'ADMIN_KEY',
+  scope: 'admin',
+  workerId: null,
+  pools: null,
+  createdAt: null,
+  expiresAt: null,
+};
 export const ROTATION_OVERLAP_MS = 24 * 3_600_000;
 const LAST_USED_EVERY_MS = 3_600_000;
 const LISTED_MAX = 1_000;
@@ -51,7 +67,7 @@ const ADMIN_KEY_MIN_CHARS = 16;
 const SECRET_MAX_CHARS = 512;
 
 /** A key that is not stored yet: insert `row` (with the worker's own row, in one batch), then hand out `secret`. */
-export async function newKey({ name, scope, workerId, expiresAt }: KeySpec, now: number): Promise<NewKey> {
+export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpec, now: number): Promise<NewKey> {
   const secret = `tb_${scope}_${randomText(32)}`;
   return {
     secret,
@@ -61,6 +77,7 @@ export async function newKey({ name, scope, workerId, expiresAt }: KeySpec, now:
       name,
       scope,
       workerId: workerId ?? null,
+      pools: pools ?? null,
       createdAt: now,
       lastUsedAt: null,
       expiresAt: expiresAt ?? null,
@@ -78,7 +95,7 @@ export async function createKey(env: Env, spec: KeySpec, now: number): Promise<{
 /** The key with this secret, unless it is unknown, revoked or expired. */
 export async function findKey(env: Env, secret: string, now: number): Promise<AuthenticatedKey | null> {
   if (secret.length > SECRET_MAX_CHARS) return null;
-  if (await isAdminKey(env, secret)) return { id: ADMIN_KEY_ID, name: 'ADMIN_KEY', scope: 'admin', workerId: null };
+  if (await isAdminKey(env, secret)) return ADMIN_KEY;
   const db = drizzle(env.DB);
   const row = await db
     .select()
@@ -87,9 +104,13 @@ export async function findKey(env: Env, secret: string, now: number): Promise<Au
     .get();
   if (!row || !isLive(row, now)) return null;
   if (row.lastUsedAt === null || row.lastUsedAt <= now - LAST_USED_EVERY_MS) waitUntil(noteUse(env, row.id, now));
-  const { id, name, scope, workerId } = row;
-  return { id, name, scope, workerId };
+  const { id, name, scope, workerId, pools, createdAt, expiresAt } = row;
+  return { id, name, scope, workerId, pools, createdAt, expiresAt };
 }
+
+/** Whether the key may submit to this pool and see its builds. */
+export const mayUsePool = ({ pools }: AuthenticatedKey, pool: string): boolean =>
+  pools === null || pools.includes(pool);
 
 /** Newest first, the revoked and the expired among them. */
 export async function listKeys(env: Env): Promise<KeyView[]> {
@@ -146,6 +167,7 @@ export async function rotateKey(
           name: column(row.name, 'name'),
           scope: column(row.scope, 'scope'),
           workerId: column(row.workerId, 'worker_id'),
+          pools: column(row.pools && JSON.stringify(row.pools), 'pools'),
           createdAt: column(row.createdAt, 'created_at'),
           lastUsedAt: column(row.lastUsedAt, 'last_used_at'),
           expiresAt: column(row.expiresAt, 'expires_at'),
@@ -194,6 +216,7 @@ const toView = (row: typeof keys.$inferSelect): KeyView => ({
   name: row.name,
   scope: row.scope,
   workerId: row.workerId,
+  pools: row.pools,
   createdAt: iso(row.createdAt),
   lastUsedAt: isoOrNull(row.lastUsedAt),
   expiresAt: isoOrNull(row.expiresAt),

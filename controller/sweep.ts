@@ -4,6 +4,7 @@
  */
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
+import { boundAudit } from './audit.ts';
 import { apply } from './builds.ts';
 import { drainOutbox } from './outbox.ts';
 import { attempts, builds } from './schema.ts';
@@ -13,7 +14,7 @@ const CHECKED_PORTION = 20;
 
 export async function sweep(env: Env, now: number): Promise<void> {
   // Each part on its own: one that fails must not keep the others from their work.
-  for (const part of [expireQueued, drainOutbox, checkDeadlines]) {
+  for (const part of [expireQueued, drainOutbox, checkDeadlines, boundAudit]) {
     await part(env, now).catch((error: unknown) => {
       console.error(JSON.stringify({ event: 'sweep_failed', part: part.name, error: String(error) }));
     });

@@ -17,7 +17,7 @@ const isoOrNull = (ms: number | null): string | null => (ms === null ? null : is
 export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => ({
   id: row.id,
   status: row.status,
-  verdict: row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage) : null,
+  verdict: row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, attempt?.explained) : null,
   cause: attempt?.cause && row.verdict ? explainCause(attempt.cause) : null,
   attempt: row.attempt,
   maxAttempts: row.maxAttempts,
@@ -29,6 +29,7 @@ export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => (
   artifactGlobs: row.artifactGlobs,
   timeouts: row.timeouts,
   pool: row.pool,
+  project: row.project,
   labels: row.labels,
   priority: row.priority,
   retryOf: row.retryOf,
@@ -41,7 +42,7 @@ export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => (
 const viewAttempt = (row: AttemptRow): AttemptView => ({
   attempt: row.attempt,
   workerId: row.workerId,
-  verdict: row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage) : null,
+  verdict: row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, row.explained) : null,
   cause: row.cause ? explainCause(row.cause) : null,
   exitCode: row.exitCode,
   claimedAt: iso(row.claimedAt),
@@ -84,6 +85,8 @@ export async function viewBuildDetail(env: Env, buildId: string, now: number): P
 export interface BuildFilter {
   status?: BuildStatus;
   pool?: string;
+  /** Only builds of these; null for all. */
+  pools?: readonly string[] | null;
   /** Builds older than this one: ids sort by time. */
   cursor?: string;
   limit: number;
@@ -99,6 +102,7 @@ export async function viewBuildList(env: Env, filter: BuildFilter, withLive: boo
       and(
         filter.status ? eq(builds.status, filter.status) : undefined,
         filter.pool ? eq(builds.pool, filter.pool) : undefined,
+        filter.pools ? inArray(builds.pool, [...filter.pools]) : undefined,
         filter.cursor ? lt(builds.id, filter.cursor) : undefined,
       ),
     )

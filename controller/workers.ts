@@ -5,7 +5,15 @@
 import { and, desc, eq, gt, inArray, isNotNull, isNull, ne, or, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
 import { activeAttempts, apply } from './builds.ts';
-import type { Worker, WorkerPatch, WorkerRequest, WorkerState, WorkerStatus } from './contract.ts';
+import type {
+  Finding,
+  FindingsReport,
+  Worker,
+  WorkerPatch,
+  WorkerRequest,
+  WorkerState,
+  WorkerStatus,
+} from './contract.ts';
 import { type Refusal, refusal } from './errors.ts';
 import { newId } from './ids.ts';
 import * as schema from './schema.ts';
@@ -23,7 +31,7 @@ const open = (env: Env) => drizzle(env.DB, { schema });
 
 export async function registerWorker(
   env: Env,
-  request: WorkerRequest,
+  request: Omit<WorkerRequest, 'credential'>,
   now: number,
 ): Promise<{ ok: true; row: WorkerRow } | Refusal> {
   const row = { id: newId('w', now), ...request, trustedSince: now, createdAt: now };
@@ -111,10 +119,28 @@ export async function hearFrom(
   );
 }
 
-/** The agent's own word. A doctor report without a blocking failure ends quarantine. */
+/** The doctor's report, from the installation that acts for this worker or from the first one. */
+export async function noteFindings(
+  env: Env,
+  worker: WorkerRow,
+  { instanceId, findings }: FindingsReport,
+  now: number,
+): Promise<{ ok: true } | Refusal> {
+  if (worker.instanceId !== null && worker.instanceId !== instanceId)
+    return refusal('worker_in_use', `another agent is using worker ${worker.name}: run the doctor on its Mac`);
+  await open(env).update(workers).set(afterDoctor(findings, now)).where(eq(workers.id, worker.id));
+  return { ok: true };
+}
+
+/** Without a blocking failure, a doctor's report ends quarantine. */
+const afterDoctor = (findings: Finding[], now: number) =>
+  findings.some(({ status, blocking }) => blocking && status === 'fail')
+    ? { findings }
+    : { findings, trustedSince: now };
+
+/** The agent's own word. */
 export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStatus, now: number): Promise<WorkerRow> {
   const { slotsInUse, vms, agentVersion, findings } = status;
-  const healthy = findings?.every(({ status, blocking }) => !(blocking && status === 'fail')) ?? false;
   const rows = await open(env)
     .update(workers)
     .set({
@@ -122,8 +148,7 @@ export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStat
       vms,
       agentVersion,
       lastSeen: now,
-      ...(findings ? { findings } : {}),
-      ...(healthy ? { trustedSince: now } : {}),
+      ...(findings ? afterDoctor(findings, now) : {}),
     })
     .where(eq(workers.id, worker.id))
     .returning();

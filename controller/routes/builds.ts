@@ -5,6 +5,7 @@ import { type KeyEnv, requireScope } from '../auth.ts';
 import { apply, findAttempt } from '../builds.ts';
 import { BUILD_STATUSES, buildRequest } from '../contract.ts';
 import { answerRefusal, refusal } from '../errors.ts';
+import { type AuthenticatedKey, mayUsePool } from '../keys.ts';
 import type { Limits } from '../limits.ts';
 import { drainOutbox } from '../outbox.ts';
 import { retryBuild, submitBuild } from '../submit.ts';
@@ -27,7 +28,9 @@ export const buildRoutes = ({ timeoutMinima }: Limits) =>
   new Hono<KeyEnv>()
     .use(requireScope('submit'))
     .post('/', valid('json', buildRequest(timeoutMinima)), async (c) => {
-      const submitted = await submitBuild(c.env, c.req.valid('json'), c.var.key.id, Date.now());
+      const request = c.req.valid('json');
+      if (!mayUsePool(c.var.key, request.pool)) return answerRefusal(c, strangePool(c.var.key, request.pool));
+      const submitted = await submitBuild(c.env, request, c.var.key.id, Date.now());
       if (!submitted.ok) return answerRefusal(c, submitted);
       return c.json(viewBuild(submitted.build, null), submitted.changed ? 201 : 200);
     })
@@ -35,7 +38,11 @@ export const buildRoutes = ({ timeoutMinima }: Limits) =>
       const { live, limit, ...filter } = c.req.valid('query');
       const withLive = live === '1';
       return c.json(
-        await viewBuildList(c.env, { ...filter, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit }, withLive),
+        await viewBuildList(
+          c.env,
+          { ...filter, pools: c.var.key.pools, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit },
+          withLive,
+        ),
       );
     })
     .get('/:id', valid('param', IdParam), async (c) => {
@@ -54,3 +61,6 @@ export const buildRoutes = ({ timeoutMinima }: Limits) =>
       const retried = await retryBuild(c.env, c.req.valid('param').id, c.var.key.id, Date.now());
       return retried.ok ? c.json(viewBuild(retried.build, null), 201) : answerRefusal(c, retried);
     });
+
+const strangePool = ({ pools }: AuthenticatedKey, pool: string) =>
+  refusal('forbidden', `pool: the key may not submit to ${pool}, only to ${pools?.join(', ')}`);

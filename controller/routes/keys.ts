@@ -13,12 +13,12 @@ const RotateQuery = z.object({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optiona
 export const keyRoutes = (onWorkerKeyRevoked: OnWorkerKeyRevoked) =>
   new Hono<KeyEnv>()
     .post('/', requireScope('admin'), valid('json', KeyRequest), async (c) => {
-      const { name, scope, expiresAt } = c.req.valid('json');
+      const { name, scope, expiresAt, pools = null } = c.req.valid('json');
       const now = Date.now();
       const expiresAtMs = expiresAt === undefined ? null : Date.parse(expiresAt);
       if (expiresAtMs !== null && expiresAtMs <= now)
         return answerRefusal(c, refusal('invalid_request', 'expiresAt: must be in the future'));
-      return c.json(await createKey(c.env, { name, scope, expiresAt: expiresAtMs }, now), 201);
+      return c.json(await createKey(c.env, { name, scope, pools, expiresAt: expiresAtMs }, now), 201);
     })
     .get('/', requireScope('admin'), async (c) => c.json({ keys: await listKeys(c.env) }))
     .delete('/:id', requireScope('admin'), valid('param', IdParam), async (c) => {

@@ -1,16 +1,22 @@
 /** Workers: an admin's view of them, and what their agents ask and say. */
 import { Hono } from 'hono';
 import { type KeyEnv, requireScope, requireThisWorker } from '../auth.ts';
-import { activeAttempts } from '../builds.ts';
+import { activeAttempts, lastSucceeded } from '../builds.ts';
 import { claimNext } from '../claims.ts';
 import {
   AGENT_INTERVAL_MS,
   ClaimRequest,
+  type Enrolled,
+  EnrolmentRequest,
+  EnrolRequest,
+  FindingsReport,
   type WorkerAttempts,
+  type WorkerDurations,
   WorkerPatch,
   WorkerRequest,
   WorkerStatus,
 } from '../contract.ts';
+import { createEnrolment, enrol } from '../enrolments.ts';
 import { answerRefusal, refusal } from '../errors.ts';
 import { createKey } from '../keys.ts';
 import type { Limits } from '../limits.ts';
@@ -21,6 +27,7 @@ import {
   findWorker,
   hearFrom,
   listWorkers,
+  noteFindings,
   noteStatus,
   patchWorker,
   registerWorker,
@@ -28,6 +35,12 @@ import {
   viewWorkers,
   type WorkerRow,
 } from '../workers.ts';
+
+/** Enough to tune limits by, few enough to be of now. */
+const DURATIONS_SHOWN = 20;
+
+/** How long the code lives that registration answers. */
+const ENROLMENT_MINUTES = 60;
 
 export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
   const view = async (env: Env, row: WorkerRow) => (await viewWorkers(env, [row], workerTimeoutMs, Date.now()))[0]!;
@@ -37,11 +50,21 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
     .use(requireScope('admin'))
     .post('/', valid('json', WorkerRequest), async (c) => {
       const now = Date.now();
-      const registered = await registerWorker(c.env, c.req.valid('json'), now);
+      const { credential, ...request } = c.req.valid('json');
+      const registered = await registerWorker(c.env, request, now);
       if (!registered.ok) return answerRefusal(c, registered);
       const { row } = registered;
+      if (credential === 'code') {
+        const enrolment = await createEnrolment(c.env, row.id, ENROLMENT_MINUTES, now);
+        return c.json({ worker: await view(c.env, row), enrolment }, 201);
+      }
       const { secret } = await createKey(c.env, { name: row.name, scope: 'worker', workerId: row.id }, now);
       return c.json({ worker: await view(c.env, row), key: secret }, 201);
+    })
+    .post('/:id/enrolments', valid('param', IdParam), valid('json', EnrolmentRequest), async (c) => {
+      const { id } = c.req.valid('param');
+      if (!(await findWorker(c.env, id))) return answerRefusal(c, noWorker(id));
+      return c.json(await createEnrolment(c.env, id, c.req.valid('json').validForMinutes, Date.now()), 201);
     })
     .get('/', async (c) =>
       c.json({ workers: await viewWorkers(c.env, await listWorkers(c.env), workerTimeoutMs, Date.now()) }),
@@ -86,6 +109,28 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
       );
       return c.json({ attempts } satisfies WorkerAttempts);
     })
+    .get('/:id/durations', requireThisWorker, valid('param', IdParam), async (c) => {
+      const rows = await lastSucceeded(c.env, c.req.valid('param').id, DURATIONS_SHOWN);
+      return c.json({
+        attempts: rows.map(({ build, attempt }) => ({
+          buildId: build.id,
+          project: build.project,
+          platform: build.platform,
+          endedAt: new Date(attempt.endedAt!).toISOString(),
+          bootMs: attempt.startedAt === null ? null : attempt.startedAt - attempt.claimedAt,
+          totalMs: attempt.endedAt! - attempt.claimedAt,
+          quietMs: attempt.quietMs,
+          timeouts: build.timeouts,
+        })),
+      } satisfies WorkerDurations);
+    })
+    .post('/:id/findings', requireThisWorker, valid('param', IdParam), valid('json', FindingsReport), async (c) => {
+      const { id } = c.req.valid('param');
+      const worker = await findWorker(c.env, id);
+      if (!worker) return answerRefusal(c, noWorker(id));
+      const noted = await noteFindings(c.env, worker, c.req.valid('json'), Date.now());
+      return noted.ok ? c.body(null, 204) : answerRefusal(c, noted);
+    })
     .post('/:id/status', requireThisWorker, valid('param', IdParam), valid('json', WorkerStatus), async (c) => {
       const { id } = c.req.valid('param');
       const worker = await findWorker(c.env, id);
@@ -97,5 +142,11 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
       return c.json({ state: (await view(c.env, noted)).state, nextMs: AGENT_INTERVAL_MS * 15 });
     });
 
-  return new Hono<KeyEnv>().route('/', agent).route('/', admin);
+  /** Needs no key: the code is the credential. */
+  const enrolment = new Hono<{ Bindings: Env }>().post('/enrol', valid('json', EnrolRequest), async (c) => {
+    const enrolled = await enrol(c.env, c.req.valid('json').code, Date.now());
+    return enrolled.ok ? c.json(enrolled.enrolled satisfies Enrolled, 201) : answerRefusal(c, enrolled);
+  });
+
+  return new Hono<KeyEnv>().route('/', enrolment).route('/', agent).route('/', admin);
 };

@@ -15,7 +15,8 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { mergeHistory, type ProgressHistory } from '../worker-agent/progress/history.ts';
+import type { ProgressHistory } from '../controller/contract.ts';
+import { mergeHistory } from '../controller/progress-history.ts';
 import { createProgressParser, type ProgressParserOptions } from '../worker-agent/progress/progress-parser.ts';
 
 const MOMENTS = 500;

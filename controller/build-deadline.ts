@@ -92,6 +92,7 @@ export class BuildDeadline extends DurableObject<Env> {
       stage: record.stage,
       phase: record.phase,
       progress: record.shown,
+      endExpectedAt: iso(record.endExpectedAt),
       vmBeatAt: iso(record.vmBeatAt),
       agentBeatAt: iso(record.agentBeatAt),
       outputGrewAt: iso(record.outputGrewAt),

@@ -5,7 +5,7 @@
  * Invariant: the event log agrees with the row. No later statement of a batch does anything unless the first one, the
  * compare-and-set, did: they look for the transition id that it wrote.
  */
-import { and, eq, getTableColumns, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
 import { type DrizzleD1Database, drizzle } from 'drizzle-orm/d1';
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core';
@@ -224,6 +224,17 @@ export async function activeAttempts(env: Env, workerId: string): Promise<{ buil
     .innerJoin(builds, eq(builds.id, attempts.buildId))
     .where(and(eq(attempts.workerId, workerId), isNull(attempts.endedAt)));
   return rows.filter(({ build, attempt }) => isActive(build.status) && build.attempt === attempt.attempt);
+}
+
+/** The last attempts of `workerId` that succeeded, newest first. */
+export async function lastSucceeded(env: Env, workerId: string, limit: number) {
+  return open(env)
+    .select({ build: builds, attempt: attempts })
+    .from(attempts)
+    .innerJoin(builds, and(eq(builds.id, attempts.buildId), eq(builds.attempt, attempts.attempt)))
+    .where(and(eq(attempts.workerId, workerId), eq(builds.status, 'succeeded'), isNotNull(attempts.endedAt)))
+    .orderBy(desc(attempts.endedAt))
+    .limit(limit);
 }
 
 const hasApplied = (buildId: string, transitionId: string): SQL =>

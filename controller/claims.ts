@@ -17,6 +17,7 @@ import {
 } from './contract.ts';
 import type { AttemptRow, BuildRow } from './effects.ts';
 import { type Refusal, refusal } from './errors.ts';
+import { readHistory } from './histories.ts';
 import * as schema from './schema.ts';
 import { attempts, blobs, builds } from './schema.ts';
 import { signToken } from './tokens.ts';
@@ -113,6 +114,7 @@ async function answer(
   const { timeouts, sourceSha256 } = build;
   const source = await drizzle(env.DB, { schema }).query.blobs.findFirst({ where: eq(blobs.sha256, sourceSha256) });
   if (!source) return refusal('blob_not_stored', `the source of build ${build.id} is no longer stored`);
+  const history = await readHistory(env, build);
   const claims = {
     buildId: build.id,
     attempt: attempt.attempt,
@@ -134,6 +136,7 @@ async function answer(
     artifactGlobs: build.artifactGlobs,
     timeouts,
     anotherAttemptPossible: attempt.attempt < build.maxAttempts,
+    history: history ?? undefined,
     claimedAt: new Date(attempt.claimedAt).toISOString(),
     beatIntervalMs: beatIntervalMs(timeouts),
     nextMs: agentIntervalMs(timeouts),

@@ -37,6 +37,8 @@ export interface Armed {
   /** The last figure of each origin; `shown` never falls. */
   figures: Partial<Record<Progress['origin'], number>>;
   shown: Progress | null;
+  /** When the agent expects the command to end. */
+  endExpectedAt: number | null;
   vmBeatAt: number | null;
   agentBeatAt: number | null;
   /** When the log last grew; null while the agent cannot read it, and before the command runs. */
@@ -66,6 +68,7 @@ export const armed = (attempt: number, timeouts: Timeouts, claimedAt: number): A
   phase: null,
   figures: {},
   shown: null,
+  endExpectedAt: null,
   vmBeatAt: null,
   agentBeatAt: null,
   outputGrewAt: null,
@@ -161,6 +164,7 @@ export function withBeat(record: Armed, beat: Heartbeat, now: number): Armed {
   if (beat.progress !== undefined) Object.assign(next, progressed(record, beat, beat.progress));
   if (beat.source !== 'agent') return { ...next, vmBeatAt: now };
   next.agentBeatAt = now;
+  next.endExpectedAt = beat.etaMs === undefined ? null : now + beat.etaMs;
   // Stages only go forward: an agent that was restarted must not switch a clock on again.
   if (beat.stage && STAGES.indexOf(beat.stage) > STAGES.indexOf(record.stage)) next.stage = beat.stage;
   next.outputGrewAt = beat.outputAgeMs === undefined ? null : now - beat.outputAgeMs;

@@ -7,6 +7,7 @@ import {
   type ArtifactReport,
   DEFAULT_TIMEOUTS,
   type Evidence,
+  type FailureExplanation,
   type LogTotal,
   requeueHoldMs,
   type Verdict,
@@ -25,6 +26,7 @@ export interface Failure {
   message?: string;
   exitCode?: number;
   evidence?: Evidence;
+  explained?: FailureExplanation;
   /** From the passed deadline to now. */
   latenessMs?: number;
 }
@@ -40,7 +42,7 @@ interface Delivery {
 export type BuildEvent =
   | { type: 'claim'; attempt: number; workerId: string; instanceId: string; claimId: string; claimedAt: number }
   | { type: 'start'; attempt: number }
-  | ({ type: 'succeed'; attempt: number } & Delivery)
+  | ({ type: 'succeed'; attempt: number; quietMs?: number } & Delivery)
   | ({ type: 'fail' | 'requeue'; attempt: number; failure: Failure } & Delivery)
   | { type: 'cancel' }
   | { type: 'expire' };
@@ -90,19 +92,26 @@ export function effectsOf(
       return effects;
     case 'succeed':
       effects.build.endedAt = now;
-      endAttempt(effects, { exitCode: 0 }, event);
+      endAttempt(effects, { exitCode: 0, quietMs: event.quietMs ?? null }, event);
       effects.event.detail = { artifacts: event.artifacts?.length ?? 0 };
       return effects;
     case 'fail':
     case 'requeue': {
-      const { verdict, step, message, exitCode, evidence, latenessMs } = event.failure;
+      const { verdict, step, message, exitCode, evidence, explained, latenessMs } = event.failure;
       const said = { verdict, verdictStep: step ?? null, verdictMessage: message ?? null };
       if (event.type === 'fail') Object.assign(effects.build, said, { endedAt: now });
       else Object.assign(effects.build, backToQueue(build, verdict, workerId, now));
       const cause = evidence ? causeOf(verdict, evidence, silenceMs(build)) : null;
       endAttempt(
         effects,
-        { ...said, exitCode: exitCode ?? null, latenessMs: latenessMs ?? null, evidence: evidence ?? null, cause },
+        {
+          ...said,
+          exitCode: exitCode ?? null,
+          explained: explained ?? null,
+          latenessMs: latenessMs ?? null,
+          evidence: evidence ?? null,
+          cause,
+        },
         event,
       );
       effects.event.detail = { verdict, step, message, exitCode, latenessMs, cause: cause ?? undefined };

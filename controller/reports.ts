@@ -4,6 +4,7 @@ import { type Applied, addEvidence, apply, findAttempt, findBuild } from './buil
 import { sha256Hex } from './bytes.ts';
 import type { Report } from './contract.ts';
 import { refusal } from './errors.ts';
+import { addToHistory } from './histories.ts';
 
 export async function report(
   env: Env,
@@ -19,12 +20,15 @@ export async function report(
     case 'start':
       return apply(env, buildId, { type: 'start', attempt }, now);
     case 'succeed': {
-      const { artifacts, log } = said;
-      return apply(env, buildId, { type: 'succeed', attempt, artifacts, log, reportHash: await hashOf(said) }, now);
+      const { artifacts, log, quietMs, history } = said;
+      const reportHash = await hashOf(said);
+      const applied = await apply(env, buildId, { type: 'succeed', attempt, artifacts, log, quietMs, reportHash }, now);
+      if (applied.ok && applied.changed && history) await addToHistory(env, applied.build, history, now);
+      return applied;
     }
     case 'fail': {
-      const { artifacts, log, verdict, step, message, exitCode, evidence } = said;
-      const failure = { verdict, step, message, exitCode, evidence };
+      const { artifacts, log, verdict, step, message, exitCode, evidence, explained } = said;
+      const failure = { verdict, step, message, exitCode, evidence, explained };
       return apply(
         env,
         buildId,

@@ -8,7 +8,7 @@ import { openInputs, sealInputs } from './inputs.ts';
 import { isFinal } from './transitions.ts';
 
 export async function submitBuild(env: Env, request: BuildRequest, keyId: string, now: number): Promise<Applied> {
-  const { source, command, profile, platform, env: variables, artifacts, idempotencyKey, ...rest } = request;
+  const { source, command, profile, platform, env: variables, artifacts, project, idempotencyKey, ...rest } = request;
   const id = newId('b', now);
   return insertBuild(env, {
     ...rest,
@@ -17,6 +17,7 @@ export async function submitBuild(env: Env, request: BuildRequest, keyId: string
     transitionId: id,
     command: command ?? null,
     profile: profile ?? null,
+    project: project ?? null,
     platform,
     sourceSha256: source.sha256,
     artifactGlobs: artifacts,
@@ -36,10 +37,22 @@ export async function retryBuild(env: Env, buildId: string, keyId: string, now: 
   if (!build) return refusal('not_found', `there is no build ${buildId}`);
   if (!isFinal(build.status)) return refusal('illegal_transition', `the build has not ended: it is ${build.status}`);
   const id = newId('b', now);
-  const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts } =
-    build;
+  const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, project, labels } = build;
+  const { priority, maxAttempts } = build;
   return insertBuild(env, {
-    ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
+    ...{
+      platform,
+      command,
+      profile,
+      sourceSha256,
+      artifactGlobs,
+      timeouts,
+      pool,
+      project,
+      labels,
+      priority,
+      maxAttempts,
+    },
     id,
     status: 'queued',
     transitionId: id,

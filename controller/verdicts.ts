@@ -2,7 +2,7 @@
  * The closed lists of verdicts and causes in words for people, and whose each verdict is. A verdict says how an attempt
  * ended, a cause why; both are shown wherever the build is.
  */
-import type { Cause, Explained, Verdict, VerdictView } from './contract.ts';
+import type { Cause, Explained, FailureExplanation, Verdict, VerdictView } from './contract.ts';
 
 type Words = Omit<Explained, 'code'>;
 
@@ -169,11 +169,11 @@ const CAUSE_WORDS: Record<Cause, Words> = {
 
 export const isInfrastructure = (verdict: Verdict): boolean => VERDICT_WORDS[verdict].whose === 'infrastructure';
 
-export const explainVerdict = (verdict: Verdict, step: string | null, message: string | null): VerdictView => ({
-  code: verdict,
-  ...VERDICT_WORDS[verdict],
-  step,
-  message,
-});
+export const explainVerdict = (
+  verdict: Verdict,
+  step: string | null,
+  message: string | null,
+  explained: FailureExplanation | null = null,
+): VerdictView => ({ code: verdict, ...VERDICT_WORDS[verdict], step, message, explained });
 
 export const explainCause = (cause: Cause): Explained => ({ code: cause, ...CAUSE_WORDS[cause] });

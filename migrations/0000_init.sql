@@ -26,6 +26,8 @@ CREATE TABLE `attempts` (
 	`cause` text,
 	`evidence` text,
 	`exit_code` integer,
+	`explained` text,
+	`quiet_ms` integer,
 	`lateness_ms` integer,
 	`report_hash` text,
 	`log_length` integer,
@@ -39,6 +41,15 @@ CREATE TABLE `attempts` (
 --> statement-breakpoint
 CREATE UNIQUE INDEX `attempts_claim` ON `attempts` (`worker_id`,`claim_id`);--> statement-breakpoint
 CREATE INDEX `attempts_worker` ON `attempts` (`worker_id`,`ended_at`);--> statement-breakpoint
+CREATE TABLE `audit` (
+	`id` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
+	`at` integer NOT NULL,
+	`key_id` text NOT NULL,
+	`key_name` text NOT NULL,
+	`action` text NOT NULL,
+	`target` text
+);
+--> statement-breakpoint
 CREATE TABLE `blobs` (
 	`sha256` text PRIMARY KEY NOT NULL,
 	`r2_key` text NOT NULL,
@@ -64,6 +75,7 @@ CREATE TABLE `builds` (
 	`artifact_globs` text NOT NULL,
 	`timeouts` text NOT NULL,
 	`pool` text NOT NULL,
+	`project` text,
 	`labels` text NOT NULL,
 	`priority` integer NOT NULL,
 	`inputs` text,
@@ -87,6 +99,15 @@ CREATE TABLE `builds` (
 CREATE INDEX `builds_queue` ON `builds` (`status`,`pool`,`queue_rank`,`queued_at`);--> statement-breakpoint
 CREATE INDEX `builds_created` ON `builds` (`created_at`);--> statement-breakpoint
 CREATE UNIQUE INDEX `builds_idempotency` ON `builds` (`created_by_key`,`idempotency_key`);--> statement-breakpoint
+CREATE TABLE `enrolments` (
+	`hash` text PRIMARY KEY NOT NULL,
+	`worker_id` text NOT NULL,
+	`created_at` integer NOT NULL,
+	`expires_at` integer NOT NULL,
+	`key_id` text,
+	FOREIGN KEY (`worker_id`) REFERENCES `workers`(`id`) ON UPDATE no action ON DELETE no action
+);
+--> statement-breakpoint
 CREATE TABLE `events` (
 	`id` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	`build_id` text NOT NULL,
@@ -98,12 +119,23 @@ CREATE TABLE `events` (
 );
 --> statement-breakpoint
 CREATE INDEX `events_build` ON `events` (`build_id`,`id`);--> statement-breakpoint
+CREATE TABLE `histories` (
+	`project` text NOT NULL,
+	`platform` text NOT NULL,
+	`profile` text NOT NULL,
+	`history` text NOT NULL,
+	`updated_at` integer NOT NULL,
+	PRIMARY KEY(`project`, `platform`, `profile`)
+);
+--> statement-breakpoint
+CREATE INDEX `histories_updated` ON `histories` (`updated_at`);--> statement-breakpoint
 CREATE TABLE `keys` (
 	`id` text PRIMARY KEY NOT NULL,
 	`hash` text NOT NULL,
 	`name` text NOT NULL,
 	`scope` text NOT NULL,
 	`worker_id` text,
+	`pools` text,
 	`created_at` integer NOT NULL,
 	`last_used_at` integer,
 	`expires_at` integer,

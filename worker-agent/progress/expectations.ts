@@ -2,8 +2,9 @@
  * What each phase is expected to take: as in an earlier build of the project if there was one, else the typical figures,
  * scaled by what the build has told of its size.
  */
+
+import type { ProgressHistory } from '#contract';
 import type { Expectation } from './estimate.ts';
-import type { ProgressHistory } from './history.ts';
 import { EVEN_CURVE, factsOf, type PlainPhase, PREAMBLE_MS } from './phases.ts';
 
 /** The sizes that the typical figures belong to; see the sources in phases.ts. */

@@ -2,8 +2,9 @@
  * What has been seen of each phase so far: its time, its lines, and when its work was seen. Invariant: bounded memory,
  * however many phases and however much work a build shows.
  */
+
+import type { PhaseHistory } from '#contract';
 import type { Seen } from './estimate.ts';
-import type { PhaseHistory } from './history.ts';
 import type { Sighting } from './recognisers/recogniser.ts';
 
 /** Phases come from the build's output, so a build can invent any number of them. */

@@ -6,7 +6,7 @@
  * 116 pods, 898 compile actions. [R]: `npm ci && npx expo export` of the blank template, recorded for test/samples.
  * [G]: a guess of the right order of magnitude; it matters little, the phase is short.
  */
-import { CURVE_STEPS } from './history.ts';
+import { CURVE_STEPS } from '#contract';
 
 /** The phases of a build that is not run by EAS. Each is what one kind of tool does. */
 export const PLAIN_PHASES = {

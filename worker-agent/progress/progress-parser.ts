@@ -5,9 +5,10 @@
  *
  *   bytes → lines → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to → time left
  */
+
+import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from '#contract';
 import { leftInPhase, speedOf } from './estimate.ts';
 import { createExpectations } from './expectations.ts';
-import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from './history.ts';
 import { createLineReader } from './lines.ts';
 import { createPhaseLog } from './phase-log.ts';
 import { BEGINNINGS, EAS_PLANS, factsOf, followersOf, isEasPhase, planOf, runsInside } from './phases.ts';

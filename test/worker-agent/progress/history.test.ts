@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { mergeHistory, ProgressHistory } from '../../../worker-agent/progress/history.ts';
+import { ProgressHistory } from '#contract';
+import { mergeHistory } from '../../../controller/progress-history.ts';
 import { easLog, learn, meanError } from './logs.ts';
 
 const phase = (id: string, durationMs: number, work = 0) => ({ id, durationMs, lines: 1, work });

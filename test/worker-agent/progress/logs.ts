@@ -1,6 +1,6 @@
 /** Logs for the tests: the recorded samples, and one made up in the shape of a measured EAS build. */
 import { readFileSync } from 'node:fs';
-import type { ProgressHistory } from '../../../worker-agent/progress/history.ts';
+import type { ProgressHistory } from '#contract';
 import {
   createProgressParser,
   type Progress,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ProgressHistory } from '../../../worker-agent/progress/history.ts';
+import { ProgressHistory } from '#contract';
 import { EAS_PLANS, factsOf } from '../../../worker-agent/progress/phases.ts';
 import { createProgressParser, type ProgressParserOptions } from '../../../worker-agent/progress/progress-parser.ts';
 import { easLog, encode, learn, meanError, recorded, sample, totalMs, watch } from './logs.ts';

@@ -10,6 +10,7 @@
 #   --cpus N  --memory-gb N  --disk-gb N     hardware of VM; the disk can only grow
 #   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated
 #   --controller URL   let the VM prove that it reaches the controller
+#   --wait SECONDS     for the address, for SSH and for the shutdown, each (default: 300)
 #   --ssh-port N       default 22
 #   --force            replace an existing VM-base-snapshot, once everything else has succeeded
 #
@@ -28,11 +29,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/provision/lib.sh"
 
-# How long each step may take. Two hours are a slow line's 60 GB.
+# How long each step may take. Four hours are a slow line's 60 GB.
 readonly PULL_LIMIT_S=14400 CLONE_LIMIT_S=900 TART_LIMIT_S=60
-readonly ADDRESS_LIMIT_S=300 SSH_LIMIT_S=300 COPY_LIMIT_S=300
-readonly PROVISION_LIMIT_S=10800 VERIFY_LIMIT_S=1800
-shutdown_limit_s=${TARTBEAT_SHUTDOWN_LIMIT_S:-180}
+readonly COPY_LIMIT_S=300 PROVISION_LIMIT_S=10800 VERIFY_LIMIT_S=1800
 
 tart=${TARTBEAT_TART:-tart}
 export TARTBEAT_VM_PASSWORD="${TARTBEAT_VM_PASSWORD:-admin}"
@@ -52,7 +51,7 @@ fail() { # MESSAGE [ADVICE]
 
 # --- arguments ---------------------------------------------------------------------------------------------------
 
-vm='' from=ghcr.io/cirruslabs/macos-tahoe-xcode:latest user=admin key=$HOME/.ssh/tart_vm_key port=22
+vm='' from=ghcr.io/cirruslabs/macos-tahoe-xcode:latest user=admin key=$HOME/.ssh/tart_vm_key port=22 wait_s=300
 cpus='' memory_gb='' disk_gb='' skip='' controller='' force=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -60,7 +59,7 @@ while [ $# -gt 0 ]; do
     --?*) [ -n "${2:-}" ] || usage "$1 needs a value, or is no option" ;;
   esac
   case $1 in
-    --cpus | --memory-gb | --disk-gb | --ssh-port)
+    --cpus | --memory-gb | --disk-gb | --wait | --ssh-port)
       case $2 in *[!0-9]* | 0* | ??????*) usage "$1 must be a whole number, not '$2'" ;; esac
       ;;
   esac
@@ -74,6 +73,7 @@ while [ $# -gt 0 ]; do
     --disk-gb) disk_gb=$2 && shift ;;
     --skip) skip="$skip $2" && shift ;;
     --controller) controller=$2 && shift ;;
+    --wait) wait_s=$2 && shift ;;
     --ssh-port) port=$2 && shift ;;
     -*) usage "unknown option '$1'" ;;
     *)
@@ -230,7 +230,7 @@ still_runs() {
   fail "tart run $vm ended: $(one_line "${reason:-it printed nothing}")" "$advice"
 }
 
-say "Waiting for its address (up to $ADDRESS_LIMIT_S s)"
+say "Waiting for its address (up to $wait_s s)"
 waited=0
 while :; do
   still_runs
@@ -240,12 +240,12 @@ while :; do
     *.*.*.*) break ;;
   esac
   waited=$((waited + 5))
-  [ "$waited" -lt "$ADDRESS_LIMIT_S" ] ||
-    fail "$vm got no address within $ADDRESS_LIMIT_S s" 'The DHCP leases of this Mac may be used up; a restart of the Mac frees them.'
+  [ "$waited" -lt "$wait_s" ] ||
+    fail "$vm got no address within $wait_s s" 'The DHCP leases of this Mac may be used up; a restart of the Mac frees them.'
   sleep 1
 done
 
-say "Waiting for SSH at $address (up to $SSH_LIMIT_S s)"
+say "Waiting for SSH at $address (up to $wait_s s)"
 waited=0
 while :; do
   still_runs
@@ -254,8 +254,8 @@ while :; do
   login=$with_password
   within 20 guest true </dev/null >/dev/null 2>"$work/ssh.log" && break
   waited=$((waited + 5))
-  if [ "$waited" -ge "$SSH_LIMIT_S" ]; then
-    fail "no SSH login as $user within $SSH_LIMIT_S s: $(one_line "$(tail -n 1 "$work/ssh.log")")" \
+  if [ "$waited" -ge "$wait_s" ]; then
+    fail "no SSH login as $user within $wait_s s: $(one_line "$(tail -n 1 "$work/ssh.log")")" \
       'Remote Login must be on in the VM; TARTBEAT_VM_PASSWORD must be the password of the account (default: admin).'
   fi
   sleep 5
@@ -296,9 +296,9 @@ within 30 guest "rm -rf $folder" </dev/null || fail 'the scripts could not be re
 
 # --- shut down, snapshot -----------------------------------------------------------------------------------------
 
-say "Shutting $vm down (up to $shutdown_limit_s s)"
-shut_down "$shutdown_limit_s" ||
-  fail "$vm did not shut down within $shutdown_limit_s s" 'No snapshot is taken of a disk that was cut off: run this again.'
+say "Shutting $vm down (up to $wait_s s)"
+shut_down "$wait_s" ||
+  fail "$vm did not shut down within $wait_s s" 'No snapshot is taken of a disk that was cut off: run this again.'
 ours=''
 run_pid=''
 

@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 title='The key of the agent may log in'
-fix="run: sudo sh $share/provision.sh --only authorised-key --key-file KEY.pub"
+fix="run: sudo sh ${here%/*}/provision.sh --only authorised-key --key-file KEY.pub"
 home=$(user_home)
 keys=$home/.ssh/authorized_keys
 key_file=${TARTBEAT_KEY_FILE:-}
@@ -62,6 +62,7 @@ check() {
 
 apply() {
   [ -n "$home" ] || return
+  if [ -n "$key_file" ]; then read_key || return; fi
   if [ -z "$key_file" ] && [ -z "$(key_body='' free_lines)" ]; then
     problem='no key to put in: give --key-file KEY.pub'
     return 1
@@ -71,7 +72,6 @@ apply() {
   attempt as_user mkdir -p "$home/.ssh" && attempt as_user chmod 700 "$home/.ssh" &&
     attempt as_user touch "$keys" && attempt as_user chmod 600 "$keys" || return
   [ -n "$key_file" ] || return 0
-  read_key || return
   # An older line of this key goes: it may tie it to a command. Forwarding would give a build's VM a way back to the host.
   line="no-port-forwarding,no-X11-forwarding,no-agent-forwarding $key_type $key_body tartbeat"
   # shellcheck disable=SC2016 # for the inner shell

@@ -11,6 +11,9 @@ programs='vm-monitor.sh send_heartbeat tartbeat-verify'
 
 shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name send_heartbeat -o -name tartbeat-verify \)); }
 
+# shellcheck disable=SC2046 # a list
+checksum() { (cd "$1" 2>/dev/null && cat $(shared_files) 2>/dev/null | cksum); } # FOLDER
+
 check() {
   for program in $programs; do
     if [ ! -x "$bin/$program" ]; then
@@ -21,12 +24,10 @@ check() {
       return
     fi
   done
-  for file in $(shared_files); do
-    if ! cmp -s "$source/$file" "$share/$file"; then
-      missing "$share/${file#./} is absent or another version"
-      return
-    fi
-  done
+  if [ "$(checksum "$source")" != "$(checksum "$share")" ]; then
+    missing "$share is absent or another version"
+    return
+  fi
   found "$programs"
 }
 

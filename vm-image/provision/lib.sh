@@ -86,17 +86,22 @@ step() {
   case $outcome in
     ok | changed) exit 0 ;;
   esac
-  printf 'fix: %s\n' "${fix:-run: sudo sh $share/provision.sh --only $name}"
+  printf 'fix: %s\n' "${fix:-run: sudo sh ${here%/*}/provision.sh --only $name}"
   case $outcome in
     unknown) exit 3 ;;
     *) exit 1 ;;
   esac
 }
 
-# Runs one command of apply and remembers the first that failed.
+# Runs one command of apply and remembers the first that failed, as one could type it.
 attempt() {
   "$@" && return 0
   attempt_code=$?
+  case $1 in
+    as_user) shift && set -- sudo -u "$TARTBEAT_USER" "$@" ;;
+    as_brew) shift && set -- brew "$@" ;;
+    as_build) shift ;;
+  esac
   problem=${problem:-"'$*' failed with exit code $attempt_code"}
   return "$attempt_code"
 }

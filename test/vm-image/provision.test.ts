@@ -1,0 +1,308 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { hasShell, SHELLS } from './guest-script.ts';
+import { outcomesOf, PUBLIC_KEY, STEPS, type StandInMac, standInMac, VM_IMAGE } from './stand-in-mac.ts';
+
+const KEY_BODY = PUBLIC_KEY.split(' ')[1]!;
+const nameOf = (step: string) => step.slice(3, -3);
+const NAMES = STEPS.map(nameOf);
+
+/** Each command of each step that changes something, by what must stand in the message when it fails. Missing: the step cannot apply. */
+const FAILURES: Record<string, readonly (readonly [command: string, only?: string])[]> = {
+  'sudo-rule': [['visudo'], ['chown']],
+  'authorised-key': [['sudo']],
+  'remote-login': [],
+  monitor: [['chown']],
+  curl: [],
+  power: [
+    ['pmset', 'displaysleep'],
+    ['pmset', '-a sleep'],
+  ],
+  'screen-saver': [['defaults'], ['sudo']],
+  'software-updates': [['softwareupdate'], ['defaults', 'CriticalUpdateInstall']],
+  'time-sync': [['systemsetup']],
+  'command-line-tools': [],
+  xcode: [['xcode-select'], ['xcodebuild', '-license'], ['xcodebuild', '-runFirstLaunch']],
+  homebrew: [['git'], ['chown'], ['sudo']],
+  'build-shell': [['sudo']],
+  node: [
+    ['brew', 'install'],
+    ['brew', 'link'],
+  ],
+  'eas-cli': [['npm']],
+  ruby: [['brew', 'install ruby']],
+  fastlane: [['gem', 'fastlane']],
+  cocoapods: [['gem', 'cocoapods']],
+};
+
+/** Runs one step by itself, as people do, and gives the word before the colon and what follows it. */
+async function step(mac: StandInMac, name: string, args: string[] = [], user: 'admin' | 'root' = 'root') {
+  const file = STEPS.find((candidate) => nameOf(candidate) === name)!;
+  const outcome = await mac.guest(`provision/${file}`, args, { user });
+  const [, word, detail] = /^([a-z]+): (.*)$/m.exec(outcome.stdout) ?? [];
+  return { ...outcome, word, detail };
+}
+
+const keyFile = (mac: StandInMac, text = `${PUBLIC_KEY}\n`) => mac.file('agent.pub', text);
+const authorizedKeys = (mac: StandInMac) => join(mac.home, '.ssh/authorized_keys');
+const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+
+for (const shell of SHELLS) {
+  const holds = (sentence: string, check: () => Promise<void>, timeout = 60_000) =>
+    test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, { timeout }, check);
+
+  holds(
+    'makes a fresh image fit, says what it found, and changes nothing when it runs again',
+    async () => {
+      using mac = standInMac(shell);
+      const args = ['--key-file', keyFile(mac)];
+      const looked = await mac.guest('provision.sh', ['--check', ...args]);
+      expect(looked.status).toBe(1);
+      expect(Object.keys(outcomesOf(looked)).sort()).toEqual([...NAMES].sort());
+      expect(mac.calls()).toEqual([]);
+
+      const first = await mac.guest('provision.sh', args);
+      expect(first.status, first.stdout + first.stderr).toBe(0);
+      expect(outcomesOf(first)).toMatchObject({
+        power: 'changed',
+        curl: 'ok',
+        cocoapods: 'changed',
+        disk_space: 'pass',
+      });
+      expect(first.stdout).toMatch(/^changed +power +sleep 0, displaysleep 0$/m);
+      expect(first.stdout).toMatch(/^This VM is fit\.$/m);
+      expect(mac.calls()).toEqual(
+        expect.arrayContaining([
+          'pmset -a sleep 0',
+          'pmset -a displaysleep 0',
+          'systemsetup -f -setremotelogin on',
+          'softwareupdate --schedule off',
+          'xcodebuild -license accept',
+          'brew install node@24',
+        ]),
+      );
+
+      expect(readFileSync(join(mac.root, 'etc/sudoers.d/tartbeat'), 'utf8')).toBe(
+        'admin ALL=(root) NOPASSWD: /bin/date, /sbin/shutdown\n',
+      );
+      expect(mode(join(mac.root, 'etc/sudoers.d/tartbeat'))).toBe('440');
+      expect(readFileSync(authorizedKeys(mac), 'utf8')).toBe(
+        `no-port-forwarding,no-X11-forwarding,no-agent-forwarding ssh-ed25519 ${KEY_BODY} tartbeat\n`,
+      );
+      expect([mode(authorizedKeys(mac)), mode(join(mac.home, '.ssh'))]).toEqual(['600', '700']);
+      for (const program of ['vm-monitor.sh', 'send_heartbeat', 'tartbeat-verify'])
+        expect(mode(join(mac.root, 'usr/local/bin', program))).toBe('755');
+
+      const before = mac.contents();
+      const second = await mac.guest('provision.sh', args);
+      expect(second.status).toBe(0);
+      expect(second.stdout).toMatch(/^0 step\(s\) changed$/m);
+      expect(mac.calls()).toEqual([]);
+      expect(mac.contents()).toEqual(before);
+    },
+    240_000,
+  );
+
+  holds(
+    'each step: a command that fails is named, nothing is claimed, and a later run completes it',
+    async () => {
+      using mac = standInMac(shell);
+      const key = keyFile(mac);
+      for (const name of NAMES) {
+        // The key is an argument of provision.sh; the steps get it from the environment.
+        if (name === 'authorised-key') {
+          mac.fail('sudo');
+          const refused = await mac.guest('provision.sh', ['--only', name, '--key-file', key]);
+          expect([refused.status, outcomesOf(refused)[name]], refused.stdout).toEqual([1, 'failed']);
+          mac.repair();
+          expect((await mac.guest('provision.sh', ['--only', name, '--key-file', key])).status).toBe(0);
+          continue;
+        }
+        for (const [command, only] of FAILURES[name]!) {
+          mac.fail(command, only);
+          const failed = await step(mac, name);
+          expect([failed.status, failed.word], `${name}, ${command} fails: ${failed.stdout}`).toEqual([1, 'failed']);
+          expect(failed.detail).toContain(command);
+          expect(failed.stdout).toMatch(/^fix: ./m);
+          mac.repair();
+          expect((await step(mac, name, ['--check'])).word, `${name} after ${command} failed`).toBe('missing');
+        }
+        const applied = await step(mac, name);
+        expect([applied.status, applied.word], `${name}: ${applied.stdout}${applied.stderr}`).toEqual([
+          0,
+          FAILURES[name]!.length > 0 || name === 'remote-login' ? 'changed' : 'ok',
+        ]);
+        const again = await step(mac, name);
+        expect([again.status, again.word, again.detail]).toEqual([0, 'ok', applied.detail]);
+      }
+      expect(mac.calls().filter((call) => call.startsWith('UNEXPECTED'))).toEqual([]);
+    },
+    240_000,
+  );
+
+  holds('a command that only looks and fails is a finding, never a pass', async () => {
+    using mac = standInMac(shell);
+    for (const [name, command] of [
+      ['power', 'pmset'],
+      ['remote-login', 'launchctl'],
+      ['authorised-key', 'dscl'],
+      ['curl', 'curl'],
+      ['time-sync', 'systemsetup'],
+      ['software-updates', 'defaults'],
+    ] as const) {
+      mac.break(command);
+      const looked = await step(mac, name, ['--check']);
+      expect([looked.status, looked.word], `${name} without ${command}`).toEqual([1, 'missing']);
+      const applied = await step(mac, name);
+      expect([applied.status, applied.word], `${name} without ${command}`).toEqual([1, 'failed']);
+      mac.repair();
+    }
+  });
+
+  holds('stops at the first step that failed and does not touch what comes after', async () => {
+    using mac = standInMac(shell);
+    mac.fail('pmset');
+    const outcome = await mac.guest('provision.sh', ['--key-file', keyFile(mac)]);
+    expect(outcome.status).toBe(1);
+    expect(outcomesOf(outcome)).toMatchObject({ monitor: 'changed', power: 'failed' });
+    expect(outcomesOf(outcome)).not.toHaveProperty('screen-saver');
+    expect(outcome.stdout).toContain("'pmset -a sleep 0' failed with exit code 7");
+    expect(outcome.stdout).not.toMatch(/fit|step\(s\) changed/);
+    expect(outcome.stderr).toContain('run it again');
+    expect(mac.calls().join('\n')).not.toContain('defaults');
+  });
+
+  holds('refuses wrong arguments, and to change anything without root', async () => {
+    using mac = standInMac(shell);
+    for (const [args, message] of [
+      [['--only', 'nosuch'], "there is no step 'nosuch'; the steps are: sudo-rule"],
+      [['--user', 'root'], 'builds do not run as root'],
+      [['--user', 'a;b'], 'plain account name'],
+      [['--key-file', '/nonexistent'], 'cannot be read'],
+      [['--key-file'], '--key-file needs a value'],
+      [['--frobnicate'], "unknown option '--frobnicate'"],
+    ] as const) {
+      const outcome = await mac.guest('provision.sh', [...args]);
+      expect(outcome.status).toBe(64);
+      expect(outcome.stderr).toContain(message);
+    }
+    const outcome = await mac.guest('provision.sh', [], { user: 'admin' });
+    expect([outcome.status, outcome.stdout]).toEqual([77, '']);
+    expect(outcome.stderr).toContain('sudo sh ');
+    const alone = await step(mac, 'power', [], 'admin');
+    expect([alone.status, alone.word]).toEqual([1, 'failed']);
+    expect(alone.detail).toContain('needs root');
+    expect((await step(mac, 'power', ['--frobnicate'])).status).toBe(64);
+    expect(mac.calls()).toEqual([]);
+  });
+
+  holds('a key tied to a command is replaced, other keys stay, and modes are put right', async () => {
+    using mac = standInMac(shell);
+    const other = 'ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQDother someone@else';
+    mkdirSync(join(mac.home, '.ssh'), { mode: 0o755 });
+    writeFileSync(authorizedKeys(mac), `${other}\ncommand="/usr/local/bin/vm-monitor.sh" ${PUBLIC_KEY}`, {
+      mode: 0o644,
+    });
+    chmodSync(mac.home, 0o777);
+    const args = ['--only', 'authorised-key', '--key-file', keyFile(mac)];
+    const looked = await mac.guest('provision.sh', ['--check', ...args]);
+    expect(looked.stdout).toContain('others may write to');
+    expect((await mac.guest('provision.sh', args)).status).toBe(0);
+    const lines = readFileSync(authorizedKeys(mac), 'utf8').trim().split('\n');
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toBe(other);
+    expect(lines[1]).toMatch(/^no-port-forwarding,.* tartbeat$/);
+    expect([mode(mac.home), mode(join(mac.home, '.ssh')), mode(authorizedKeys(mac))]).toEqual(['755', '700', '600']);
+  });
+
+  holds('what is no public key is never written down', async () => {
+    using mac = standInMac(shell);
+    for (const [text, message] of [
+      ['-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n', 'is a private key'],
+      ['ssh-ed25519 AAAA$(reboot)\n', 'characters that no key has'],
+      ['command="sh" ssh-ed25519 AAAA\n', 'does not begin like a public key'],
+      ['', 'cannot be read'],
+    ] as const) {
+      const outcome = await mac.guest('provision.sh', ['--only', 'authorised-key', '--key-file', keyFile(mac, text)]);
+      expect(outcome.status, text).toBe(1);
+      expect(outcome.stdout).toContain(message);
+    }
+    const without = await mac.guest('provision.sh', ['--only', 'authorised-key']);
+    expect(without.stdout).toContain('give --key-file');
+    expect(existsSync(authorizedKeys(mac))).toBe(false);
+  });
+
+  holds('Remote Login is turned on where systemsetup may not, and for an account outside the group', async () => {
+    using mac = standInMac(shell);
+    mac.remember('no-full-disk-access');
+    mac.remember('ssh-group');
+    mac.remember('sshd-disabled');
+    const applied = await step(mac, 'remote-login');
+    expect([applied.word, applied.detail]).toEqual(['changed', 'sshd is loaded']);
+    expect(mac.recall('ssh-group-member')).toBe('yes');
+    mac.forget('sshd-loaded');
+    mac.fail('launchctl');
+    const failed = await step(mac, 'remote-login');
+    expect(failed.word).toBe('failed');
+    expect(failed.detail).toContain('launchctl enable');
+  });
+
+  holds('without Xcode the command line tools are installed, Xcode is asked for, and can be left out', async () => {
+    using mac = standInMac(shell);
+    rmSync(join(mac.root, 'Applications'), { recursive: true });
+    mac.remember('no-tools-offered');
+    expect((await step(mac, 'command-line-tools')).detail).toContain('offers no Command Line Tools');
+    mac.forget('no-tools-offered');
+    mac.fail('softwareupdate');
+    expect((await step(mac, 'command-line-tools')).detail).toContain('softwareupdate --install');
+    mac.repair();
+    expect((await step(mac, 'command-line-tools')).word).toBe('changed');
+    expect(existsSync(join(mac.root, 'tmp/.com.apple.dt.CommandLineTools.installondemand.in-progress'))).toBe(false);
+
+    const xcode = await step(mac, 'xcode');
+    expect([xcode.status, xcode.word]).toEqual([1, 'failed']);
+    expect(xcode.stdout).toContain('--skip xcode');
+    const skipping = await mac.guest('provision.sh', ['--only', 'xcode', '--skip', 'xcode']);
+    expect([skipping.status, outcomesOf(skipping).xcode]).toEqual([0, 'skipped']);
+  });
+
+  holds('another version of the monitor is noticed and replaced', async () => {
+    using mac = standInMac(shell);
+    expect((await step(mac, 'monitor')).word).toBe('changed');
+    writeFileSync(join(mac.root, 'usr/local/bin/vm-monitor.sh'), '#!/bin/sh\n');
+    expect((await step(mac, 'monitor', ['--check'])).detail).toContain('another version');
+    expect((await step(mac, 'monitor')).word).toBe('changed');
+    writeFileSync(join(mac.root, 'usr/local/share/tartbeat/provision/30-power.sh'), 'exit 0\n');
+    expect((await step(mac, 'monitor', ['--check'])).detail).toContain('share/tartbeat is absent or another version');
+  });
+
+  holds('a Homebrew that is there is kept; a folder in its place is not touched', async () => {
+    using mac = standInMac(shell);
+    const folder = join(mac.root, 'opt/homebrew');
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'something'), '');
+    const failed = await step(mac, 'homebrew');
+    expect(failed.word).toBe('failed');
+    expect(failed.detail).toContain('rmdir');
+    expect(existsSync(join(folder, 'something'))).toBe(true);
+    rmSync(join(folder, 'something'));
+    expect((await step(mac, 'homebrew')).word).toBe('changed');
+    mac.remember('brew-version', '5.0.1');
+    expect((await step(mac, 'homebrew')).detail).toContain('Homebrew 5.0.1');
+  });
+
+  holds('a command has a limit, and its whole family ends with it', async () => {
+    using mac = standInMac(shell);
+    const script = mac.file(
+      'limit.sh',
+      `. '${VM_IMAGE}/provision/lib.sh'
+       within 20 sh -c 'exit 5'; echo "code $?"
+       echo from-above | within 20 cat; echo "code $?"
+       within 1 sh -c 'trap "" TERM; sleep 61.5 & wait; sleep 61.5'; echo "code $?"
+       ps -A -o args= | grep -c '[s]leep 61.5'`,
+    );
+    const { stdout } = await mac.guest(script);
+    expect(stdout.trim().split('\n')).toEqual(['code 5', 'from-above', 'code 0', 'code 124', '0']);
+  });
+}

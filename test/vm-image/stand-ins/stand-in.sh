@@ -1,0 +1,36 @@
+# shellcheck shell=sh
+# What the stand-ins of macOS's commands share. Sourced by each.
+#
+# $STAND_INS is the folder of one test:
+#   calls         one line for each call that changes something: "pmset -a sleep 0"
+#   state/KEY     what the pretended system remembers; absent is the state of a fresh macOS
+#   fail/NAME     each call of this command that would change something fails; its text, if any, is the only arguments that do
+#   broken/NAME   each call of this command fails, also those that only look
+# Unknown arguments end with 98, so that a script which begins to use others is noticed.
+set -u
+command=${0##*/}
+
+get() { has "$1" && cat "$STAND_INS/state/$1"; }      # KEY
+put() { printf '%s\n' "$2" >"$STAND_INS/state/$1"; }  # KEY VALUE
+has() { [ -e "$STAND_INS/state/$1" ]; }               # KEY
+
+unexpected() {
+  printf 'stand-in: unexpected: %s %s\n' "$command" "$*" >&2
+  printf 'UNEXPECTED %s %s\n' "$command" "$*" >>"$STAND_INS/calls"
+  exit 98
+}
+
+# Called before anything is changed.
+changes() {
+  printf '%s\n' "$command $*" >>"$STAND_INS/calls"
+  [ -e "$STAND_INS/fail/$command" ] || return 0
+  only=$(cat "$STAND_INS/fail/$command")
+  case " $* " in *"$only"*) ;; *) return 0 ;; esac
+  printf '%s: pretended failure\n' "$command" >&2
+  exit 7
+}
+
+if [ -e "$STAND_INS/broken/$command" ]; then
+  printf '%s: broken\n' "$command" >&2
+  exit 9
+fi

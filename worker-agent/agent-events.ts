@@ -4,7 +4,7 @@
  *
  * Invariant: nothing secret is ever in an event.
  */
-import type { Stage, Verdict } from '#contract';
+import type { FailureExplanation, Stage, Verdict } from '#contract';
 
 interface OfAttempt {
   buildId: string;
@@ -24,6 +24,8 @@ export type AttemptEvent =
       durationMs: number;
       vmBeatAt: string | null;
       percent?: number;
+      /** In words for people. */
+      phase?: string;
       /** Why it was not accepted. */
       message?: string;
     }
@@ -38,6 +40,8 @@ export type AttemptEvent =
       step?: string;
       message?: string;
       exitCode?: number;
+      /** The known error in which the log ends. */
+      explained?: FailureExplanation;
     }
   /** What became of the result at the controller. */
   | { type: 'reported'; accepted: boolean; message: string }

@@ -14,6 +14,7 @@ import type { AttemptKey } from './guest-commands.ts';
 import type { AttemptJournal, Phase } from './journal.ts';
 import { type AgentLimits, beatRequestMs } from './limits.ts';
 import type { LogFollower } from './log-follower.ts';
+import type { LogProgress } from './log-progress.ts';
 import { LogShipper } from './log-shipper.ts';
 import { untilAnswered } from './retry.ts';
 import { SleepWatch } from './sleep-watch.ts';
@@ -51,7 +52,8 @@ export class AttemptRun implements AsyncDisposable {
   beats: Beats | null = null;
   /** Bytes of the log file, while no follower is writing it. */
   logBytes = 0;
-  progress: () => { percent: number; phase?: string | undefined } | undefined = () => undefined;
+  /** From the first byte of the log that this run of the agent has read. */
+  progress: LogProgress | null = null;
   readonly #shippingOver = new AbortController();
   #shipping: Promise<void> | null = null;
   readonly #over = new AbortController();
@@ -97,7 +99,7 @@ export class AttemptRun implements AsyncDisposable {
       facts: () => ({
         stage: this.stage,
         outputAgeMs: this.stage === 'building' ? this.follower?.outputAgeMs() : undefined,
-        progress: this.progress(),
+        progress: this.progress?.snapshot(),
       }),
       emit,
       onAccepted: () => {

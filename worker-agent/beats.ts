@@ -7,6 +7,7 @@
 import type { Heartbeat, Stage } from '#contract';
 import type { EmitOfAttempt } from './agent-events.ts';
 import type { ControllerClient } from './controller-client.ts';
+import type { Progress } from './progress/progress-parser.ts';
 import { jittered, pause } from './retry.ts';
 
 /** What a beat says of the attempt, asked anew for each. */
@@ -15,7 +16,7 @@ export interface BeatFacts {
   /** Left out while the log cannot be read. */
   outputAgeMs?: number | undefined;
   /** Parsed from the log. */
-  progress?: { percent: number; phase?: string | undefined } | undefined;
+  progress?: Progress | undefined;
 }
 
 export interface BeatsOptions {
@@ -96,7 +97,10 @@ export class Beats implements AsyncDisposable {
     const { client, buildId, workerId, attempt, requestMs, facts, emit, onAccepted, onStop } = this.#options;
     const { stage, outputAgeMs, progress } = facts();
     const body: Heartbeat = { source: 'agent', attempt, stage, outputAgeMs };
-    if (progress) Object.assign(body, { progress: progress.percent, origin: 'parsed', phase: progress.phase });
+    if (progress) {
+      const { percent, origin, phase, etaMs } = progress;
+      Object.assign(body, { progress: percent, origin, phase, etaMs: etaMs ?? undefined });
+    }
     const startedAt = performance.now();
     const answer = await client
       .heartbeat(buildId, workerId, body, { signal: this.#ending.signal, timeoutMs: requestMs })
@@ -107,6 +111,7 @@ export class Beats implements AsyncDisposable {
       stage,
       durationMs: Math.round(performance.now() - startedAt),
       percent: progress?.percent,
+      phase: progress?.phase,
     } as const;
     if (!answer.ok) {
       emit({ ...event, accepted: false, vmBeatAt: this.vmBeat?.at ?? null, message: answer.message });

@@ -12,6 +12,7 @@ import { expectSuccess, Guest } from './guest.ts';
 import { buildStatus, parseBuildStatus, startBuild, stopMonitor } from './guest-commands.ts';
 import { bootLimits, sshDeadLimitMs } from './limits.ts';
 import { LogFollower } from './log-follower.ts';
+import { LogProgress } from './log-progress.ts';
 import { beginMonitor, firstHeartbeat, keepMonitorAlive } from './monitor-keeper.ts';
 import { fetchSource, sendSource } from './source-transfer.ts';
 import { adoptVm, type BootProgress, bootVm, destroyVm, type Vm } from './vm.ts';
@@ -54,7 +55,7 @@ async function startCommand(run: AttemptRun, vm: Vm, guest: Guest, source: Promi
       'command',
       guest.exec(startBuild({ ...key, command: assignment.command, env: inputs.env }), { timeoutMs: EXEC_MS }),
     );
-    await journal.update({ phase: 'command_started' });
+    await journal.update({ phase: 'command_started', commandStartedAtMs: Date.now() });
   });
 }
 
@@ -65,7 +66,7 @@ async function commandFound(run: AttemptRun, guest: Guest): Promise<boolean> {
   const { stdout } = await expectSuccess('command', guest.exec(buildStatus(run.key), { timeoutMs: EXEC_MS }));
   const status = parseBuildStatus(stdout.toString('latin1'));
   if (!status || status.state === 'not_started') return false;
-  await journal.update({ phase: 'command_started' });
+  await journal.update({ phase: 'command_started', commandStartedAtMs: Date.now() });
   return true;
 }
 
@@ -73,18 +74,24 @@ async function finishCommand(run: AttemptRun, guest: Guest): Promise<Ending> {
   const { key, signal, shipper } = run;
   const { journal, emit, client, limits } = run.context;
   if (!journal.reached('command_ended')) {
-    const { noOutputTimeoutMs } = journal.state.assignment.timeouts;
+    const { assignment, commandStartedAtMs } = journal.state;
+    const { noOutputTimeoutMs } = assignment.timeouts;
+    const progress = new LogProgress({ assignment, commandStartedAtMs: commandStartedAtMs ?? Date.now() });
     run.follower = await LogFollower.open({
       guest,
       key,
       path: journal.logPath,
       freshMs: Math.min(10_000, (noOutputTimeoutMs ?? 900_000) / 4),
       followers: () => shipper.followers,
+      onBytes: (bytes) => progress.push(bytes),
     });
+    await progress.reread(journal.logPath, run.follower.lengthBytes);
+    run.progress = progress;
     run.startShipping();
     run.enter('building');
     using _keeper = keepMonitorAlive(run, guest);
     const { exitCode } = await run.follower.follow(signal);
+    progress.end();
     await journal.update({ phase: 'command_ended', exitCode });
   }
   run.enter('collecting');
@@ -94,7 +101,11 @@ async function finishCommand(run: AttemptRun, guest: Guest): Promise<Ending> {
   const collect = async () => {
     const { artifacts, missing } = await fetchArtifacts({ guest, key, globs, dir: journal.artifactsDir, emit, signal });
     // Now: the attempt's log goes on being shipped, and beats go on, however long it takes.
-    const stored = await uploadArtifacts(artifacts, { client, emit, giveUpAfterMs: limits.outageMs, signal });
+    const stored = await uploadArtifacts(artifacts, {
+      ...{ client, emit, giveUpAfterMs: limits.outageMs, signal },
+      uploads: journal.state.uploads,
+      onBegun: (sha256, id) => journal.update({ uploads: { ...journal.state.uploads, [sha256]: id } }),
+    });
     return { stored, missing };
   };
   const { stored, missing } = await step(run, 'artifacts', collect).catch((error) => {

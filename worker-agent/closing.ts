@@ -5,19 +5,23 @@
  * controller says; the folder goes when both are done. Each part may be repeated by a later run of the agent.
  */
 import { join } from 'node:path';
-import { type Evidence, type LogTotal, Report, type ReportInput } from '#contract';
+import { type Evidence, type FailureExplanation, type LogTotal, Report, type ReportInput } from '#contract';
 import type { AttemptRun } from './attempt-run.ts';
 import { vmControllerUrl } from './config.ts';
 import { deliver } from './delivery.ts';
 import { type Ending, needsEvidence } from './ending.ts';
 import { gatherEvidence } from './evidence.ts';
+import { explainFailure } from './explain/explain-failure.ts';
 import { Guest } from './guest.ts';
 import { logTotal } from './log-shipper.ts';
+import { tailOf } from './log-tail.ts';
 import { jittered, pause } from './retry.ts';
 import { destroyVm } from './vm.ts';
 
 const CATCH_UP_MS = 5_000;
 const REMOVE_PAUSE_MS = 5_000;
+const EXPLAINED_LINES = 400;
+const EXPLAINED_MAX_BYTES = 256 * 1024;
 const STEP_MAX = 64;
 const MESSAGE_MAX = 4_000;
 
@@ -29,12 +33,14 @@ export async function closeAttempt(
 ): Promise<void> {
   const { journal, emit, stop } = run.context;
   if (ending) {
-    emit(resultEvent(ending));
+    // All of the log of a command that has ended is here already.
+    const explained = await explain(run, ending);
+    emit(resultEvent(ending, explained));
     // Nothing more is asked of a build whose host has been told to stop, nor of one that another host may be running by now.
     const look = withEvidence && needsEvidence(ending) && !stop.aborted;
     const evidence = look ? await lookAtVm(run, ending) : null;
     await settleLog(run);
-    const result = reportOf(run, ending, evidence, await logTotal(journal.logPath));
+    const result = reportOf(run, ending, { evidence, explained, log: await logTotal(journal.logPath) });
     await journal.update({ phase: 'result_ready', result });
     if (ending.kind === 'stopped') await run.stopBeats();
   } else await settleLog(run);
@@ -88,12 +94,21 @@ async function settleLog(run: AttemptRun): Promise<void> {
 function reportOf(
   run: AttemptRun,
   ending: Ending,
-  evidence: Evidence | null,
-  log: LogTotal | undefined,
+  { evidence, explained, log }: { evidence: Evidence | null; explained?: FailureExplanation; log?: LogTotal },
 ): Report | null {
   const { attempt } = run.key;
   if (ending.kind === 'stopped') return evidence && { type: 'evidence', attempt, evidence, log };
-  if (ending.kind === 'succeeded') return { type: 'succeed', attempt, artifacts: ending.artifacts, log };
+  if (ending.kind === 'succeeded') {
+    const { progress } = run;
+    const learned = { history: progress?.history(), quietMs: progress?.quietMs };
+    return Report.parse({
+      type: 'succeed',
+      attempt,
+      artifacts: ending.artifacts,
+      log,
+      ...learned,
+    } satisfies ReportInput);
+  }
   return Report.parse({
     type: 'fail',
     attempt,
@@ -103,6 +118,7 @@ function reportOf(
     exitCode: ending.exitCode,
     artifacts: ending.artifacts ?? [],
     evidence: evidence ?? undefined,
+    explained,
     log,
   } satisfies ReportInput);
 }
@@ -130,9 +146,17 @@ async function removeVm(run: AttemptRun): Promise<void> {
   }
 }
 
-function resultEvent(ending: Ending) {
+/** What the end of the log tells of a failed command. Of a log that cannot be read: nothing. */
+async function explain(run: AttemptRun, ending: Ending): Promise<FailureExplanation | undefined> {
+  if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return undefined;
+  const tail = { lines: EXPLAINED_LINES, maxBytes: EXPLAINED_MAX_BYTES };
+  const lines = await tailOf(run.context.journal.logPath, tail).catch(() => []);
+  return explainFailure(lines) ?? undefined;
+}
+
+function resultEvent(ending: Ending, explained: FailureExplanation | undefined) {
   if (ending.kind === 'succeeded') return { type: 'result', outcome: 'succeeded' } as const;
   if (ending.kind === 'stopped') return { type: 'result', outcome: 'stopped', message: ending.message } as const;
   const { verdict, step, message, exitCode } = ending;
-  return { type: 'result', outcome: 'failed', verdict, step, message, exitCode } as const;
+  return { type: 'result', outcome: 'failed', verdict, step, message, exitCode, explained } as const;
 }

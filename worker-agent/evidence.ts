@@ -3,7 +3,7 @@
  *
  * Invariant: all probes together end within the limit; each is optional, and one that fails or hangs costs nothing but itself.
  */
-import { open, stat, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import type { Evidence } from '#contract';
 import {
@@ -17,6 +17,7 @@ import {
   monitorLog,
   parseDiskFree,
 } from './guest-commands.ts';
+import { tailOf } from './log-tail.ts';
 import type { ExecResult, Ssh } from './ssh.ts';
 import type { Tart } from './tart.ts';
 import type { Vm } from './vm.ts';
@@ -74,8 +75,9 @@ async function probeHost({ stateDir }: EvidenceOptions, found: Evidence): Promis
 }
 
 async function probeLogs({ logPath, runLogPath }: EvidenceOptions, found: Evidence): Promise<void> {
-  found.logTail = await tailOf(logPath, TAIL_MAX_BYTES);
-  found.runOutput = await tailOf(runLogPath, 4_096);
+  const lines = TAIL_LINES;
+  found.logTail = (await tailOf(logPath, { lines, maxBytes: TAIL_MAX_BYTES })).join('\n');
+  found.runOutput = (await tailOf(runLogPath, { lines, maxBytes: 4_096 })).join('\n');
 }
 
 async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, limit: AbortSignal): Promise<void> {
@@ -147,18 +149,4 @@ export function parseFreeMemory(text: string): number | null {
   );
   if (!page || !pages[0]) return null;
   return pages.reduce((sum, match) => sum + Number(match?.[1] ?? 0), 0) * Number(page[1]);
-}
-
-/** Whole characters and at most TAIL_LINES lines; empty if there is no such file. */
-async function tailOf(path: string, maxBytes: number): Promise<string> {
-  const size = await stat(path).then(
-    (found) => found.size,
-    () => 0,
-  );
-  if (size === 0) return '';
-  await using file = await open(path, 'r');
-  const lengthBytes = Math.min(size, maxBytes);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(lengthBytes), 0, lengthBytes, size - lengthBytes);
-  const text = buffer.subarray(0, bytesRead).toString('utf8');
-  return text.split('\n').slice(-TAIL_LINES).join('\n');
 }

@@ -36,7 +36,11 @@ const AttemptState = z.object({
   phase: z.enum(PHASES),
   run: z.object({ pid: z.number().int(), startTime: z.string() }).nullable(),
   exitCode: z.number().int().nullable(),
+  /** Wall clock. */
+  commandStartedAtMs: z.number().nullable().default(null),
   monitorRestarts: z.number().int(),
+  /** Uploads in parts that were begun, by the file's SHA-256. */
+  uploads: z.record(z.string(), z.string()).default({}),
   /** Wall clock: when the controller last accepted a beat of ours. */
   contactAtMs: z.number(),
   /** What is to be reported: of an attempt that the controller had ended itself at most evidence, else its result. */
@@ -149,7 +153,9 @@ export class StateFolder {
       phase: 'claimed',
       run: null,
       exitCode: null,
+      commandStartedAtMs: null,
       monitorRestarts: 0,
+      uploads: {},
       contactAtMs: Date.now(),
       result: null,
       reported: false,

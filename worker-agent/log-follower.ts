@@ -26,6 +26,8 @@ export interface LogFollowerOptions {
   /** Until this long after the last look the log's age is known. */
   freshMs: number;
   followers: () => number;
+  /** What was added to the file. */
+  onBytes?: (bytes: Buffer) => void;
 }
 
 export class LogFollower implements AsyncDisposable {
@@ -115,5 +117,6 @@ export class LogFollower implements AsyncDisposable {
     await this.#file.datasync();
     this.#lengthBytes += bytes.length;
     this.#look(this.#lengthBytes);
+    this.#options.onBytes?.(bytes);
   }
 }

@@ -86,14 +86,14 @@ export function describe(event: AgentEvent): string {
       return `check ${event.id} ${event.status}${ms(event.durationMs)}${note(event.detail)}`;
     case 'beat':
       return event.accepted
-        ? `beat accepted, stage ${event.stage}${event.percent === undefined ? '' : `, ${event.percent} %`}${ms(event.durationMs)}`
+        ? `beat accepted, stage ${event.stage}${event.percent === undefined ? '' : `, ${event.percent} % ${event.phase ?? ''}`}${ms(event.durationMs)}`
         : `beat not accepted${note(event.message)}`;
     case 'log':
       return `log at ${event.lengthBytes} bytes, ${event.followers} following`;
     case 'artifact':
       return `artifact ${event.name} ${event.status}, ${event.sizeBytes} bytes, sha256 ${event.sha256}`;
     case 'result':
-      return `${event.outcome}${event.verdict ? ` ${event.verdict}` : ''}${event.step ? ` at ${event.step}` : ''}${note(event.message)}`;
+      return `${event.outcome}${event.verdict ? ` ${event.verdict}` : ''}${event.step ? ` at ${event.step}` : ''}${note(event.message)}${event.explained ? `. ${event.explained.sentence} ${event.explained.advice}` : ''}`;
     case 'reported':
       return `${event.accepted ? 'report accepted' : 'report refused'}${note(event.message)}`;
     case 'slot_free':

@@ -16,6 +16,7 @@ export const SlotReport = z.object({
   stage: z.enum(STAGES).nullable(),
   step: z.string().nullable(),
   percent: z.number().nullable(),
+  phase: z.string().nullable().default(null),
   beatAt: z.string().nullable(),
   vmBeatAt: z.string().nullable(),
   result: z.string().nullable(),
@@ -98,6 +99,7 @@ export class StatusBoard implements AsyncDisposable {
       stage: null,
       step: null,
       percent: null,
+      phase: null,
       beatAt: null,
       vmBeatAt: null,
       result: null,
@@ -117,6 +119,7 @@ export class StatusBoard implements AsyncDisposable {
       else slot.lastError = event.message ?? null;
       slot.vmBeatAt = event.vmBeatAt;
       slot.percent = event.percent ?? null;
+      slot.phase = event.phase ?? null;
     }
   }
 

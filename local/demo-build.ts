@@ -13,7 +13,7 @@ import { LEFT_OUT, packSource } from './source-archive.ts';
 
 const POLL_MS = 250;
 /** After the end: for the last lines of the log. */
-const LAST_LINES_MS = 15_000;
+const LAST_LINES_MS = 3_000;
 /** The steps that are the VM's boot; the rest is Tartbeat's. */
 const BOOT_STEPS = ['clone', 'set', 'run', 'address', 'ssh'];
 

@@ -83,7 +83,7 @@ export class SimulatedMac implements AsyncDisposable {
     const { env = {}, onEvent } = this.#options;
     this.#agent = new AgentProcess({
       configPath: this.configPath,
-      env: { ...env, TART_HOME: this.tartHome },
+      env,
       onEvent: (event) => {
         this.events.push(event);
         onEvent?.(event);

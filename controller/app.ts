@@ -1,11 +1,12 @@
 /** Every route on one screen, and the edges that all share: body limits, an old agent, the last word on errors. */
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import { createMiddleware } from 'hono/factory';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
 import { z } from 'zod';
 import { AUDIT_LIST_MAX, listAudit, recorded } from './audit.ts';
-import { requireAnyKey, requireScope } from './auth.ts';
+import { countStranger, requireAnyKey, requireScope } from './auth.ts';
 import { CONTRACT_HEADER, CONTRACT_VERSION_MIN, type Me } from './contract.ts';
 import { answerRefusal, refusal } from './errors.ts';
 import type { Limits } from './limits.ts';
@@ -24,6 +25,7 @@ const JSON_MAX_BYTES = 1024 * 1024;
 export function createApp(limits: Limits) {
   const app = new Hono<{ Bindings: Env }>();
   app.use(secureHeaders());
+  app.use(strict);
   app.use(async (c, next) => {
     const version = c.req.header(CONTRACT_HEADER);
     if (version === undefined || Number(version) >= CONTRACT_VERSION_MIN) return next();
@@ -37,7 +39,7 @@ export function createApp(limits: Limits) {
 
   app.use('/api/*', recorded);
 
-  app.get('/health', (c) => c.json({ status: 'ok', time: new Date().toISOString() }));
+  app.get('/health', countStranger, (c) => c.json({ status: 'ok', time: new Date().toISOString() }));
   app.get('/api/me', requireAnyKey, (c) => {
     const { id, scope, name, workerId, pools, createdAt, expiresAt } = c.var.key;
     return c.json({
@@ -77,6 +79,16 @@ export function createApp(limits: Limits) {
   });
   return app;
 }
+
+/** Answers are data for programs: no browser may run, frame or keep them. A route that knows better says so itself. */
+const strict = createMiddleware(async (c, next) => {
+  await next();
+  const defaults = {
+    'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    'Cache-Control': 'no-store',
+  };
+  for (const [name, value] of Object.entries(defaults)) if (!c.res.headers.has(name)) c.header(name, value);
+});
 
 const AuditQuery = z.object({
   cursor: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),

@@ -6,8 +6,9 @@
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { findBuild } from './builds.ts';
-import { answerRefusal, refusal } from './errors.ts';
+import { answerRefusal, type Refusal, refusal } from './errors.ts';
 import { type AuthenticatedKey, findKey, mayUsePool, type Scope } from './keys.ts';
+import { refuseHurry, refuseHurryingStranger } from './rate-limits.ts';
 import { isToken, type TokenClaims, type TokenKind, verifyToken } from './tokens.ts';
 
 export interface KeyEnv {
@@ -33,11 +34,13 @@ const MAY: Record<'admin' | 'submit' | 'worker', readonly Scope[]> = {
 const requireKey = (allows: (key: AuthenticatedKey, c: Context) => boolean, whoMay: string) =>
   createMiddleware<KeyEnv>(async (c, next) => {
     const secret = credential(c);
-    if (secret === null) return answerRefusal(c, missing);
+    if (secret === null) return answerStranger(c, missing);
     if (isToken(secret))
-      return answerRefusal(c, refusal('unauthorized', `attempt tokens do not open this route, ${whoMay}`));
+      return answerStranger(c, refusal('unauthorized', `attempt tokens do not open this route, ${whoMay}`));
     const key = await findKey(c.env, secret, Date.now());
-    if (!key) return answerRefusal(c, unknownKey);
+    if (!key) return answerStranger(c, unknownKey);
+    const hurry = await refuseHurry(c.env, key.id);
+    if (hurry) return answerRefusal(c, hurry);
     if (!allows(key, c)) return answerRefusal(c, refusal('forbidden', `the key's scope is ${key.scope}: ${whoMay}`));
     if (key.pools !== null && !(await isInPools(c, key))) return answerRefusal(c, noSuchBuild);
     c.set('key', key);
@@ -93,23 +96,37 @@ export const requireAdminOrThisKey = requireKey(
 export const requireAttempt = (...kinds: (TokenKind | 'worker')[]) =>
   createMiddleware<AttemptEnv>(async (c, next) => {
     const secret = credential(c);
-    if (secret === null) return answerRefusal(c, missing);
+    if (secret === null) return answerStranger(c, missing);
     if (!isToken(secret)) {
       const key = await findKey(c.env, secret, Date.now());
-      if (!key) return answerRefusal(c, unknownKey);
+      if (!key) return answerStranger(c, unknownKey);
+      const hurry = await refuseHurry(c.env, key.id);
+      if (hurry) return answerRefusal(c, hurry);
       if (key.scope !== 'worker' || key.workerId === null || !kinds.includes('worker'))
         return answerRefusal(c, refusal('forbidden', `the key's scope is ${key.scope}: this needs ${needs(kinds)}`));
       c.set('caller', { kind: 'worker', workerId: key.workerId });
       return next();
     }
     const claims = await verifyToken(c.env, secret, Date.now());
-    if ('ok' in claims) return answerRefusal(c, claims);
+    if ('ok' in claims) return answerStranger(c, claims);
     const { kind, buildId, attempt, workerId } = claims;
+    const hurry = await refuseHurry(c.env, `${kind}:${buildId}:${attempt}`);
+    if (hurry) return answerRefusal(c, hurry);
     if (!kinds.includes(kind)) return answerRefusal(c, refusal('forbidden', `this needs ${needs(kinds)}`));
     if (buildId !== c.req.param('id')) return answerRefusal(c, refusal('forbidden', 'the token is for another build'));
     c.set('caller', { kind, buildId, attempt, workerId });
     return next();
   });
+
+/** For what needs no key: one address may ask so often. */
+export const countStranger = createMiddleware<{ Bindings: Env }>(async (c, next) => {
+  const hurry = await refuseHurryingStranger(c);
+  return hurry ? answerRefusal(c, hurry) : next();
+});
+
+/** Guessing is refused sooner than answered. */
+const answerStranger = async <E extends { Bindings: Env }>(c: Context<E>, refused: Refusal) =>
+  answerRefusal(c, (await refuseHurryingStranger(c)) ?? refused);
 
 const CREDENTIALS = {
   run: "the attempt's tb_run_ token",

@@ -103,6 +103,7 @@ export const ERROR_CODES = [
   'too_large',
   'log_sealed',
   'contract_too_old',
+  'rate_limited',
   'unavailable',
   'internal',
 ] as const;
@@ -156,6 +157,9 @@ const id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 character
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits');
 const attempt = z.number().int().min(1).max(1_000);
 const text = (max: number) => z.string().max(max);
+/** Goes to a shell, which cannot take a NUL. */
+const shellText = (max: number) =>
+  text(max).refine((value) => !value.includes('\0'), 'must not contain a NUL character');
 const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const durationMs = z
   .number()
@@ -293,14 +297,16 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
     .object({
       source: z.object({ sha256: Sha256 }),
       /** Runs under `bash -l` in the root of the unpacked source. */
-      command: text(16_384).min(1).optional(),
+      command: shellText(16_384)
+        .refine((command) => command !== '', 'must not be empty')
+        .optional(),
       /** Stands for `eas build --local` with this profile. */
       profile: z
         .string()
         .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be an EAS profile name')
         .optional(),
       platform: z.enum(PLATFORMS),
-      env: z.record(envName, text(32_768)).default({}),
+      env: z.record(envName, shellText(32_768)).default({}),
       artifacts: z.array(artifactGlobInput).max(50).default([]),
       timeouts: z
         .object({

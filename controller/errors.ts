@@ -6,6 +6,9 @@ import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { ErrorBody, ErrorCode } from './contract.ts';
 
+/** The period of the counters of requests (rate-limits.ts, wrangler.toml): who waits for so long is let in again. */
+export const RATE_PERIOD_S = 10;
+
 export interface Refusal {
   ok: false;
   code: ErrorCode;
@@ -34,6 +37,7 @@ const STATUS = {
   wrong_offset: 416,
   hash_mismatch: 422,
   contract_too_old: 426,
+  rate_limited: 429,
   internal: 500,
   unavailable: 503,
 } as const satisfies Record<ErrorCode, ContentfulStatusCode>;
@@ -42,5 +46,6 @@ export function answerRefusal(c: Context, { code, message, expectedOffset }: Ref
   const body: ErrorBody = { error: { code, message }, ...extra };
   if (expectedOffset !== undefined) body.expectedOffset = expectedOffset;
   if (code === 'unauthorized') c.header('WWW-Authenticate', 'Bearer');
+  if (code === 'rate_limited') c.header('Retry-After', String(RATE_PERIOD_S));
   return c.json(body, STATUS[code]);
 }

@@ -1,19 +1,90 @@
 /** The boundary of a route: what does not fit the schema is answered with `invalid_request` that names each field. */
 import { zValidator } from '@hono/zod-validator';
 import type { ValidationTargets } from 'hono';
+import { createMiddleware } from 'hono/factory';
 import { z } from 'zod';
 import { Sha256 } from './contract.ts';
 import { answerRefusal, type Refusal, refusal } from './errors.ts';
 
 const ISSUES_NAMED_MAX = 5;
+/** Enough for every message of the contract but those that carry lists, texts or evidence, which say their own limit. */
+const JSON_MAX_BYTES = 16 * 1024;
+/** No message nests deeper than six. */
+const JSON_DEPTH_MAX = 32;
 
+/** `maxBytes` is for `json` alone. */
 export const valid = <Target extends keyof ValidationTargets, Schema extends z.ZodType>(
   target: Target,
   schema: Schema,
-) =>
-  zValidator(target, schema, (result, c) =>
+  maxBytes = JSON_MAX_BYTES,
+) => {
+  const validator = zValidator(target, schema, (result, c) =>
     result.success ? undefined : answerRefusal(c, invalidRequest(result.error)),
   );
+  return target === 'json' ? (validJson(schema, maxBytes) as unknown as typeof validator) : validator;
+};
+
+/** What zValidator does for `json`, for bodies of strangers: the type is said, the size and the depth are bounded. */
+const validJson = (schema: z.ZodType, maxBytes: number) =>
+  createMiddleware(async (c, next) => {
+    if (!/^application\/json\s*(;|$)/i.test(c.req.header('Content-Type') ?? ''))
+      return answerRefusal(c, refusal('invalid_request', 'Content-Type: must be application/json'));
+    const read = await readJson(c.req.raw, maxBytes);
+    if (!read.ok) return answerRefusal(c, read);
+    const result = await schema.safeParseAsync(read.value);
+    if (!result.success) return answerRefusal(c, invalidRequest(result.error));
+    c.req.addValidatedData('json', result.data as object);
+    return next();
+  });
+
+/** The body as JSON. `too_large`, `invalid_request`. */
+export async function readJson(request: Request, maxBytes: number): Promise<{ ok: true; value: unknown } | Refusal> {
+  const bytes = await readBody(request, maxBytes);
+  if (!bytes) return refusal('too_large', `the body is larger than ${maxBytes} bytes`);
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
+  } catch {
+    return refusal('invalid_request', 'the body is not UTF-8');
+  }
+  if (isDeeperThan(JSON_DEPTH_MAX, text))
+    return refusal('invalid_request', `the body nests deeper than ${JSON_DEPTH_MAX} levels`);
+  try {
+    return { ok: true, value: JSON.parse(text) };
+  } catch {
+    return refusal('invalid_request', 'the body is not JSON');
+  }
+}
+
+/** Null if there is more than `maxBytes`, whatever the headers say. */
+export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
+  if (Number(request.headers.get('Content-Length') ?? 0) > maxBytes) return null;
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for await (const part of request.body ?? []) {
+    size += part.byteLength;
+    if (size > maxBytes) return null;
+    parts.push(new Uint8Array(part));
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+/** Counts brackets outside of strings, before anything is built from them. Pure. */
+export function isDeeperThan(max: number, json: string): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < json.length; i++) {
+    const c = json[i];
+    if (inString) {
+      if (c === '\\') i++;
+      else if (c === '"') inString = false;
+    } else if (c === '"') inString = true;
+    else if (c === '[' || c === '{') {
+      if (++depth > max) return true;
+    } else if (c === ']' || c === '}') depth--;
+  }
+  return false;
+}
 
 /** `field.path: what is wrong with it; …` */
 export function invalidRequest(error: z.core.$ZodError): Refusal {

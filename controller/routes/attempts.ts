@@ -7,7 +7,11 @@ import { answerRefusal, refusal } from '../errors.ts';
 import { beat } from '../heartbeats.ts';
 import { drainOutbox } from '../outbox.ts';
 import { report } from '../reports.ts';
-import { Id, IdParam, valid } from '../validate.ts';
+import { Id, IdParam, readJson, valid } from '../validate.ts';
+
+const BEAT_MAX_BYTES = 16 * 1024;
+/** With artifacts, evidence and the end of the log. */
+const REPORT_MAX_BYTES = 512 * 1024;
 
 const WorkerQuery = z.object({ worker_id: Id });
 
@@ -25,8 +29,10 @@ export const attemptRoutes = new Hono<AttemptEnv>()
         return answerRefusal(c, refusal('forbidden', `worker_id: the credential is not worker ${workerId}'s`));
       }
       // A body that is no JSON object is a beat without figures: silence must mean silence.
-      const json: object | null = await c.req.json().catch(() => null);
-      const body = Heartbeat.safeParse(json?.constructor === Object ? json : {});
+      const read = await readJson(c.req.raw, BEAT_MAX_BYTES);
+      if (!read.ok && read.code === 'too_large') return answerRefusal(c, read);
+      const json = read.ok && (read.value as object | null);
+      const body = Heartbeat.safeParse(json && json.constructor === Object ? json : {});
       if (!body.success) return answerRefusal(c, refusal('invalid_request', 'attempt, source: not as documented'));
       const { outcome, attempt, source } = await beat(c.env, id, caller, body.data);
       console.log(JSON.stringify({ event: 'beat', build: id, attempt, source, outcome: outcome.kind }));
@@ -47,13 +53,19 @@ export const attemptRoutes = new Hono<AttemptEnv>()
       } satisfies HeartbeatAnswer);
     },
   )
-  .post('/:id/reports', requireAttempt('run', 'worker'), valid('param', IdParam), valid('json', Report), async (c) => {
-    const { id } = c.req.valid('param');
-    const reported = await report(c.env, id, c.var.caller, c.req.valid('json'), Date.now());
-    if (!reported.ok) return answerRefusal(c, reported);
-    c.executionCtx.waitUntil(drainOutbox(c.env, Date.now(), { buildId: id }));
-    return c.json({ status: reported.build.status, attempt: reported.build.attempt });
-  });
+  .post(
+    '/:id/reports',
+    requireAttempt('run', 'worker'),
+    valid('param', IdParam),
+    valid('json', Report, REPORT_MAX_BYTES),
+    async (c) => {
+      const { id } = c.req.valid('param');
+      const reported = await report(c.env, id, c.var.caller, c.req.valid('json'), Date.now());
+      if (!reported.ok) return answerRefusal(c, reported);
+      c.executionCtx.waitUntil(drainOutbox(c.env, Date.now(), { buildId: id }));
+      return c.json({ status: reported.build.status, attempt: reported.build.attempt });
+    },
+  );
 
 const BEAT_REFUSALS = {
   not_found: 'there is no such build',

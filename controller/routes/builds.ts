@@ -12,6 +12,8 @@ import { retryBuild, submitBuild } from '../submit.ts';
 import { Id, IdParam, valid, wholeNumber } from '../validate.ts';
 import { viewBuild, viewBuildDetail, viewBuildList } from '../views.ts';
 
+/** Room for an environment with certificates in it. */
+const BUILD_MAX_BYTES = 1024 * 1024;
 const LIST_MAX = 100;
 /** Live figures cost one call to an object for each running build. */
 const LIVE_LIST_MAX = 20;
@@ -27,7 +29,7 @@ const ListQuery = z.object({
 export const buildRoutes = ({ timeoutMinima }: Limits) =>
   new Hono<KeyEnv>()
     .use(requireScope('submit'))
-    .post('/', valid('json', buildRequest(timeoutMinima)), async (c) => {
+    .post('/', valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
       const request = c.req.valid('json');
       if (!mayUsePool(c.var.key, request.pool)) return answerRefusal(c, strangePool(c.var.key, request.pool));
       const submitted = await submitBuild(c.env, request, c.var.key.id, Date.now());

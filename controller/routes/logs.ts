@@ -6,7 +6,7 @@ import { LOG_APPEND_MAX_BYTES, LOG_COMPLETE_HEADER, LOG_LENGTH_HEADER, type LogA
 import { answerRefusal, refusal } from '../errors.ts';
 import { followLog } from '../log-follow.ts';
 import { appendLog, openLog, streamLog, tailOffset } from '../logs.ts';
-import { AttemptNumber, IdParam, valid, wholeNumber } from '../validate.ts';
+import { AttemptNumber, IdParam, readBody, valid, wholeNumber } from '../validate.ts';
 
 const Offset = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 const TAIL_LINES_MAX = 10_000;
@@ -84,17 +84,4 @@ const accepts = (header: string | undefined, type: string) =>
 function parseEventId(id: string | undefined): { attempt: number; offset: number } | null {
   const [, attempt, offset] = /^(\d{1,4}):(\d{1,15})$/.exec(id ?? '') ?? [];
   return attempt === undefined || attempt === '0' ? null : { attempt: Number(attempt), offset: Number(offset) };
-}
-
-/** Null if there is more than `maxBytes`, whatever its headers say. */
-async function readBody(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
-  if (Number(request.headers.get('Content-Length') ?? 0) > maxBytes) return null;
-  const parts: Uint8Array<ArrayBuffer>[] = [];
-  let size = 0;
-  for await (const part of request.body ?? []) {
-    size += part.byteLength;
-    if (size > maxBytes) return null;
-    parts.push(new Uint8Array(part));
-  }
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }

@@ -1,6 +1,6 @@
 /** Workers: an admin's view of them, and what their agents ask and say. */
 import { Hono } from 'hono';
-import { type KeyEnv, requireScope, requireThisWorker } from '../auth.ts';
+import { countStranger, type KeyEnv, requireScope, requireThisWorker } from '../auth.ts';
 import { activeAttempts, lastSucceeded } from '../builds.ts';
 import { claimNext } from '../claims.ts';
 import {
@@ -39,6 +39,8 @@ import {
 /** Enough to tune limits by, few enough to be of now. */
 const DURATIONS_SHOWN = 20;
 
+/** A doctor's report of 64 findings. */
+const FINDINGS_MAX_BYTES = 512 * 1024;
 /** How long the code lives that registration answers. */
 const ENROLMENT_MINUTES = 60;
 
@@ -124,29 +126,47 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
         })),
       } satisfies WorkerDurations);
     })
-    .post('/:id/findings', requireThisWorker, valid('param', IdParam), valid('json', FindingsReport), async (c) => {
-      const { id } = c.req.valid('param');
-      const worker = await findWorker(c.env, id);
-      if (!worker) return answerRefusal(c, noWorker(id));
-      const noted = await noteFindings(c.env, worker, c.req.valid('json'), Date.now());
-      return noted.ok ? c.body(null, 204) : answerRefusal(c, noted);
-    })
-    .post('/:id/status', requireThisWorker, valid('param', IdParam), valid('json', WorkerStatus), async (c) => {
-      const { id } = c.req.valid('param');
-      const worker = await findWorker(c.env, id);
-      if (!worker) return answerRefusal(c, noWorker(id));
-      const status = c.req.valid('json');
-      const heard = await hearFrom(c.env, worker, status.instanceId, workerTimeoutMs, Date.now());
-      if (!heard.ok) return answerRefusal(c, heard);
-      const noted = await noteStatus(c.env, worker, status, Date.now());
-      return c.json({ state: (await view(c.env, noted)).state, nextMs: AGENT_INTERVAL_MS * 15 });
-    });
+    .post(
+      '/:id/findings',
+      requireThisWorker,
+      valid('param', IdParam),
+      valid('json', FindingsReport, FINDINGS_MAX_BYTES),
+      async (c) => {
+        const { id } = c.req.valid('param');
+        const worker = await findWorker(c.env, id);
+        if (!worker) return answerRefusal(c, noWorker(id));
+        const noted = await noteFindings(c.env, worker, c.req.valid('json'), Date.now());
+        if (!noted.ok) return answerRefusal(c, noted);
+        return c.json({ state: (await view(c.env, noted.row)).state, nextMs: AGENT_INTERVAL_MS * 15 });
+      },
+    )
+    .post(
+      '/:id/status',
+      requireThisWorker,
+      valid('param', IdParam),
+      valid('json', WorkerStatus, FINDINGS_MAX_BYTES),
+      async (c) => {
+        const { id } = c.req.valid('param');
+        const worker = await findWorker(c.env, id);
+        if (!worker) return answerRefusal(c, noWorker(id));
+        const status = c.req.valid('json');
+        const heard = await hearFrom(c.env, worker, status.instanceId, workerTimeoutMs, Date.now());
+        if (!heard.ok) return answerRefusal(c, heard);
+        const noted = await noteStatus(c.env, worker, status, Date.now());
+        return c.json({ state: (await view(c.env, noted)).state, nextMs: AGENT_INTERVAL_MS * 15 });
+      },
+    );
 
   /** Needs no key: the code is the credential. */
-  const enrolment = new Hono<{ Bindings: Env }>().post('/enrol', valid('json', EnrolRequest), async (c) => {
-    const enrolled = await enrol(c.env, c.req.valid('json').code, Date.now());
-    return enrolled.ok ? c.json(enrolled.enrolled satisfies Enrolled, 201) : answerRefusal(c, enrolled);
-  });
+  const enrolment = new Hono<{ Bindings: Env }>().post(
+    '/enrol',
+    countStranger,
+    valid('json', EnrolRequest),
+    async (c) => {
+      const enrolled = await enrol(c.env, c.req.valid('json').code, Date.now());
+      return enrolled.ok ? c.json(enrolled.enrolled satisfies Enrolled, 201) : answerRefusal(c, enrolled);
+    },
+  );
 
   return new Hono<KeyEnv>().route('/', enrolment).route('/', agent).route('/', admin);
 };

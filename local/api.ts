@@ -3,15 +3,11 @@
  *
  * Invariant: a call ends, by an answer or by its time limit; whatever is not a success is one ApiError that says why.
  */
-import { createHash } from 'node:crypto';
-import { createWriteStream, openAsBlob } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { z } from 'zod';
 import {
-  BlobStored,
+  type BlobStored,
   Build,
   BuildDetail,
   type BuildRequestInput,
@@ -20,10 +16,14 @@ import {
   WorkerRegistered,
   type WorkerRequest,
 } from '#contract';
+import { uploadBlob } from '../worker-agent/blob-upload.ts';
+import { ControllerClient } from '../worker-agent/controller-client.ts';
+import { untilAnswered } from '../worker-agent/retry.ts';
 import { readEvents } from './event-stream.ts';
 
 const REQUEST_TIMEOUT_MS = 30_000;
-const TRANSFER_TIMEOUT_MS = 300_000;
+const TRANSFER_STALL_MS = 60_000;
+const TRANSFER_GIVE_UP_MS = 120_000;
 const FOLLOW_TIMEOUT_MS = 3 * 3_600_000;
 const RECONNECT_PAUSE_MS = 500;
 
@@ -62,9 +62,12 @@ export class ControllerApi {
     return this.#call(Worker, 'GET', `/api/workers/${workerId}`);
   }
 
-  async upload({ path, sha256 }: LocalFile, signal?: AbortSignal): Promise<BlobStored> {
-    const body = await openAsBlob(path, { type: 'application/octet-stream' });
-    return this.#call(BlobStored, 'PUT', `/api/blobs/${sha256}`, { body, signal, timeoutMs: TRANSFER_TIMEOUT_MS });
+  /** Stores a file of any size; resolves when it is verified. */
+  async upload(file: LocalFile, signal: AbortSignal = new AbortController().signal): Promise<BlobStored> {
+    const answer = await uploadBlob(this.#files(), file, { signal, giveUpAfterMs: TRANSFER_GIVE_UP_MS });
+    if (answer.ok) return answer.value;
+    const [status, code] = answer.kind === 'refused' ? [answer.status, answer.code] : [503, 'unavailable'];
+    throw new ApiError(status, code, `${file.path} could not be uploaded: ${answer.message}`);
   }
 
   submit(request: BuildRequestInput): Promise<Build> {
@@ -79,25 +82,24 @@ export class ControllerApi {
     return this.#call(Build, 'POST', `/api/builds/${buildId}/cancel`);
   }
 
-  /** Writes one artifact of the build to `path`, and says what its bytes are. */
-  async download(buildId: string, name: string, path: string, signal?: AbortSignal): Promise<LocalFile> {
+  /** Writes one artifact of the build to `path`, goes on where a broken connection ended, and says what its bytes are. */
+  async download(
+    buildId: string,
+    name: string,
+    path: string,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<LocalFile> {
     const encoded = name.split('/').map(encodeURIComponent).join('/');
-    const response = await this.#send('GET', `/api/builds/${buildId}/artifacts/${encoded}`, {
-      signal,
-      timeoutMs: TRANSFER_TIMEOUT_MS,
-    });
-    const hash = createHash('sha256');
-    let sizeBytes = 0;
-    const meter = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        hash.update(chunk);
-        sizeBytes += chunk.length;
-        done(null, chunk);
-      },
-    });
+    const urlPath = `/api/builds/${buildId}/artifacts/${encoded}`;
+    const head = await this.#send('HEAD', urlPath, { signal });
+    const sha256 = head.headers.get('x-content-sha256') ?? '';
+    const target = { path, sha256, sizeBytes: Number(head.headers.get('content-length')) };
     await mkdir(dirname(path), { recursive: true });
-    await pipeline(Readable.from(response.body ?? []), meter, createWriteStream(path));
-    return { path, sizeBytes, sha256: hash.digest('hex') };
+    await rm(path, { force: true });
+    const options = { signal, giveUpAfterMs: TRANSFER_GIVE_UP_MS };
+    const answer = await untilAnswered(() => this.#files().download(urlPath, target, signal), options);
+    if (answer.ok) return target;
+    throw new ApiError(503, 'unavailable', `${name} could not be downloaded: ${answer.message}`);
   }
 
   /** The log of the build's newest attempt, as it grows and until it is complete. */
@@ -115,6 +117,12 @@ export class ControllerApi {
       // The stream has its own bound; it is taken up where it ended.
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE_MS));
     }
+  }
+
+  /** The agent's own way of moving files. */
+  #files(): ControllerClient {
+    const limits = { requestMs: REQUEST_TIMEOUT_MS, transferStallMs: TRANSFER_STALL_MS };
+    return new ControllerClient({ url: this.url, key: this.#key, ...limits });
   }
 
   async #call<S extends z.ZodType>(schema: S, method: string, path: string, options: CallOptions = {}) {

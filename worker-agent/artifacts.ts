@@ -13,13 +13,13 @@ import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import picomatch from 'picomatch';
 import { Parser, type ReadEntry } from 'tar';
-import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, BLOB_MAX_BYTES } from '#contract';
+import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, UPLOAD_MAX_BYTES } from '#contract';
 import type { EmitOfAttempt } from './agent-events.ts';
-import type { ControllerClient, Refused, Unreachable } from './controller-client.ts';
+import { uploadBlob } from './blob-upload.ts';
+import type { ControllerClient } from './controller-client.ts';
 import { failed } from './ending.ts';
 import { expectSuccess, type Guest } from './guest.ts';
 import { type AttemptKey, listFiles, packFiles, parseFileList } from './guest-commands.ts';
-import { untilAnswered } from './retry.ts';
 
 const LIST_MS = 120_000;
 const FETCH_MS = 30 * 60_000;
@@ -126,12 +126,8 @@ function assertBounds(found: readonly FoundFile[]): void {
         'artifacts',
         `${JSON.stringify(path)} cannot be the name of an artifact: rename it`,
       );
-    if (sizeBytes > BLOB_MAX_BYTES)
-      throw failed(
-        'transfer_failed',
-        'artifacts',
-        `${path} has ${sizeBytes} bytes; the limit is ${BLOB_MAX_BYTES} (${BLOB_MAX_BYTES / 1024 ** 2} MiB)`,
-      );
+    if (sizeBytes > UPLOAD_MAX_BYTES)
+      throw failed('transfer_failed', 'artifacts', `${path} has ${sizeBytes} bytes; the limit is ${UPLOAD_MAX_BYTES}`);
   }
 }
 
@@ -170,7 +166,7 @@ async function writeEntry(entry: ReadEntry, name: string, path: string): Promise
       hash.update(chunk);
       size += chunk.length;
       done(
-        size > BLOB_MAX_BYTES ? new Error(`${name} has grown past the limit of ${BLOB_MAX_BYTES} bytes`) : null,
+        size > UPLOAD_MAX_BYTES ? new Error(`${name} has grown past the limit of ${UPLOAD_MAX_BYTES} bytes`) : null,
         chunk,
       );
     },
@@ -185,6 +181,9 @@ export interface UploadOptions {
   emit: EmitOfAttempt;
   giveUpAfterMs: number;
   signal: AbortSignal;
+  /** The ids of uploads that a former run has begun, by hash, and where to write a new one down. */
+  uploads: Readonly<Record<string, string>>;
+  onBegun: (sha256: string, uploadId: string) => Promise<void>;
 }
 
 /** Stores each; a repetition is harmless. Rejects with AttemptOver: transfer_failed, step artifact_upload. */
@@ -192,17 +191,15 @@ export async function uploadArtifacts(
   artifacts: readonly LocalArtifact[],
   options: UploadOptions,
 ): Promise<ArtifactReport[]> {
-  const { client, emit, giveUpAfterMs, signal } = options;
+  const { client, emit, giveUpAfterMs, signal, uploads, onBegun } = options;
   for (const { name, sha256, size, path } of artifacts) {
-    const put = () => client.putBlob({ sha256, path, sizeBytes: size }, signal);
-    let answer = await untilAnswered(put, { signal, giveUpAfterMs });
-    // Damaged on the way: the file here has just been hashed.
-    for (let tries = 1; tries < TRIES_MAX && !answer.ok && isDamage(answer); tries++)
-      answer = await untilAnswered(put, { signal, giveUpAfterMs });
+    const answer = await uploadBlob(
+      client,
+      { path, sha256, sizeBytes: size },
+      { giveUpAfterMs, signal, uploadId: uploads[sha256], onBegun: (uploadId) => onBegun(sha256, uploadId) },
+    );
     if (!answer.ok) throw failed('transfer_failed', 'artifact_upload', `${name}: ${answer.message}`);
     emit({ type: 'artifact', status: 'stored', name, sizeBytes: size, sha256 });
   }
   return artifacts.map(({ name, sha256, size }) => ({ name, sha256, size }));
 }
-
-const isDamage = (answer: Refused | Unreachable) => answer.kind === 'refused' && answer.code === 'hash_mismatch';

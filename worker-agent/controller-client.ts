@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { z } from 'zod';
@@ -18,14 +18,19 @@ import {
   CONTRACT_HEADER,
   CONTRACT_VERSION,
   ErrorBody,
+  type FindingsReport,
   type Heartbeat,
   HeartbeatAnswer,
   Inputs,
   LogAppended,
   Me,
+  PART_SHA256_HEADER,
   ReportAnswer,
   type ReportInput,
+  Upload,
+  UploadPart,
   WorkerAttempts,
+  WorkerDurations,
   type WorkerStatus,
   WorkerStatusAnswer,
 } from '#contract';
@@ -102,6 +107,23 @@ export class ControllerClient {
       signal,
     });
 
+  /** Of a doctor, whether or not an agent runs. */
+  findings = (
+    workerId: string,
+    json: FindingsReport,
+    signal?: AbortSignal,
+  ): Promise<Answer<z.infer<typeof WorkerStatusAnswer>>> =>
+    this.#call({
+      method: 'POST',
+      path: `/api/workers/${part(workerId)}/findings`,
+      answer: WorkerStatusAnswer,
+      json,
+      signal,
+    });
+
+  durations = (workerId: string, signal?: AbortSignal): Promise<Answer<WorkerDurations>> =>
+    this.#call({ method: 'GET', path: `/api/workers/${part(workerId)}/durations`, answer: WorkerDurations, signal });
+
   heartbeat = (
     buildId: string,
     workerId: string,
@@ -136,38 +158,106 @@ export class ControllerClient {
       signal,
     });
 
-  /** Uploads a file under its own hash. The time limit is for a standstill, not for the whole. */
-  async putBlob(
+  /** Whether a file of this hash is stored; if so, it is spared from collection. */
+  findBlob = (sha256: string, signal?: AbortSignal): Promise<Answer<BlobStored>> =>
+    this.#call({ method: 'GET', path: `/api/blobs/${part(sha256)}`, answer: BlobStored, signal });
+
+  beginUpload = (sha256: string, size: number, signal?: AbortSignal): Promise<Answer<Upload>> =>
+    this.#call({
+      method: 'POST',
+      path: `/api/blobs/${part(sha256)}/uploads`,
+      answer: Upload,
+      json: { size },
+      signal,
+    });
+
+  showUpload = (sha256: string, id: string, signal?: AbortSignal): Promise<Answer<Upload>> =>
+    this.#call({ method: 'GET', path: `/api/blobs/${part(sha256)}/uploads/${part(id)}`, answer: Upload, signal });
+
+  completeUpload = (sha256: string, id: string, signal?: AbortSignal): Promise<Answer<Upload>> =>
+    this.#call({
+      method: 'POST',
+      path: `/api/blobs/${part(sha256)}/uploads/${part(id)}/complete`,
+      answer: Upload,
+      signal,
+    });
+
+  /** Uploads a file under its own hash, in one request. The time limit is for a standstill, not for the whole. */
+  putBlob = (
     blob: { sha256: string; path: string; sizeBytes: number },
     signal?: AbortSignal,
-  ): Promise<Answer<BlobStored>> {
+  ): Promise<Answer<BlobStored>> =>
+    this.#putFile(`/api/blobs/${part(blob.sha256)}`, { ...blob, offset: 0 }, {}, BlobStored, signal);
+
+  /** One part of an upload: `sizeBytes` of the file from `offset`. */
+  putPart = (
+    { sha256, id, number }: { sha256: string; id: string; number: number },
+    piece: { path: string; offset: number; sizeBytes: number; sha256: string },
+    signal?: AbortSignal,
+  ): Promise<Answer<UploadPart>> =>
+    this.#putFile(
+      `/api/blobs/${part(sha256)}/uploads/${part(id)}/parts/${number}`,
+      piece,
+      { [PART_SHA256_HEADER]: piece.sha256 },
+      UploadPart,
+      signal,
+    );
+
+  async #putFile<T>(
+    urlPath: string,
+    { path, offset, sizeBytes }: { path: string; offset: number; sizeBytes: number },
+    headers: Record<string, string>,
+    answer: z.ZodType<T>,
+    signal?: AbortSignal,
+  ): Promise<Answer<T>> {
     using stall = stallTimer(this.#stallMs, signal);
-    const body = createReadStream(blob.path, { signal: stall.signal });
+    const end = offset + sizeBytes - 1;
+    const body = sizeBytes === 0 ? Readable.from([]) : createReadStream(path, { start: offset, end });
     body.on('data', stall.touch).on('error', () => {});
     return await this.#answer(
-      this.#fetch('PUT', `/api/blobs/${part(blob.sha256)}`, stall.signal, {
+      this.#fetch('PUT', urlPath, stall.signal, {
         // An exact length: R2 does not take a body of unknown length.
-        headers: { 'content-type': 'application/octet-stream', 'content-length': String(blob.sizeBytes) },
+        headers: { ...headers, 'content-type': 'application/octet-stream', 'content-length': String(sizeBytes) },
         body: Readable.toWeb(body),
         duplex: 'half',
       }),
-      BlobStored,
+      answer,
       signal,
     ).finally(() => body.destroy());
   }
 
-  /** Downloads the attempt's source to a file; a wrong length or hash is `unreachable`, since what arrived was not the answer. */
-  async downloadSource(
+  /** Downloads the attempt's source to a file; see {@link download}. */
+  downloadSource = (
     buildId: string,
+    target: { path: string; sha256: string; sizeBytes: number },
+    signal?: AbortSignal,
+  ): Promise<Answer<{ sizeBytes: number }>> => this.download(`/api/builds/${part(buildId)}/source`, target, signal);
+
+  /**
+   * Downloads to a file, and goes on at the file's end if an earlier call left one. A wrong length or hash is `unreachable`, since what
+   * arrived was not the answer; the file is then begun anew.
+   */
+  async download(
+    urlPath: string,
     target: { path: string; sha256: string; sizeBytes: number },
     signal?: AbortSignal,
   ): Promise<Answer<{ sizeBytes: number }>> {
     using stall = stallTimer(this.#stallMs, signal);
     try {
-      const response = await this.#fetch('GET', `/api/builds/${part(buildId)}/source`, stall.signal);
-      if (response.status !== 200 || !response.body) return await failureOf(response);
+      const there = await stat(target.path).then(
+        ({ size }) => size,
+        () => 0,
+      );
+      const from = there < target.sizeBytes ? there : 0;
+      const response = await this.#fetch('GET', urlPath, stall.signal, {
+        // Should the controller have another file by now, it sends all of that: the hash then tells.
+        headers: from > 0 ? { range: `bytes=${from}-`, 'if-range': `"${target.sha256}"` } : {},
+      });
+      const resumed = response.status === 206;
+      if ((response.status !== 200 && !resumed) || !response.body) return await failureOf(response);
       const hash = createHash('sha256');
-      let sizeBytes = 0;
+      let sizeBytes = resumed ? from : 0;
+      if (resumed) for await (const chunk of createReadStream(target.path, { end: from - 1 })) hash.update(chunk);
       const meter = new Transform({
         transform(chunk: Buffer, _encoding, done) {
           stall.touch();
@@ -176,17 +266,20 @@ export class ControllerClient {
           done(sizeBytes > target.sizeBytes ? new Error('more bytes than announced') : null, chunk);
         },
       });
-      const file = createWriteStream(target.path, { mode: 0o600 });
+      const file = createWriteStream(target.path, { mode: 0o600, flags: resumed ? 'a' : 'w' });
       await pipeline(Readable.fromWeb(response.body), meter, file, { signal: stall.signal });
       if (sizeBytes === target.sizeBytes && hash.digest('hex') === target.sha256)
         return { ok: true, value: { sizeBytes } };
+      // Short is merely not yet all. Whole and wrong is of no use.
+      if (sizeBytes >= target.sizeBytes) await rm(target.path, { force: true });
       return {
         ok: false,
         kind: 'unreachable',
-        message: `the source arrived damaged (${sizeBytes} of ${target.sizeBytes} bytes)`,
+        message: `the file arrived damaged (${sizeBytes} of ${target.sizeBytes} bytes)`,
       };
     } catch (error) {
-      await rm(target.path, { force: true });
+      const { size = 0 } = await stat(target.path).catch(() => ({ size: 0 }));
+      if (size >= target.sizeBytes) await rm(target.path, { force: true });
       return unreachable(error, signal);
     }
   }

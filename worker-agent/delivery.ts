@@ -7,6 +7,7 @@
 import { join } from 'node:path';
 import type { Report } from '#contract';
 import type { AttemptRun } from './attempt-run.ts';
+import { uploadBlob } from './blob-upload.ts';
 import type { Answer, Refused } from './controller-client.ts';
 import { pause, untilAnswered } from './retry.ts';
 
@@ -92,10 +93,7 @@ async function uploadAgain(
   const { client, journal, emit } = run.context;
   for (const [index, { name, sha256, size }] of report.artifacts.entries()) {
     const path = join(journal.artifactsDir, String(index));
-    const answer = await untilAnswered(
-      () => client.putBlob({ sha256, path, sizeBytes: size }, options.signal),
-      options,
-    );
+    const answer = await uploadBlob(client, { sha256, path, sizeBytes: size }, options);
     if (!answer.ok) emit({ type: 'warning', message: `${name}: ${answer.message}` });
   }
 }

@@ -125,11 +125,12 @@ export async function noteFindings(
   worker: WorkerRow,
   { instanceId, findings }: FindingsReport,
   now: number,
-): Promise<{ ok: true } | Refusal> {
+): Promise<{ ok: true; row: WorkerRow } | Refusal> {
   if (worker.instanceId !== null && worker.instanceId !== instanceId)
     return refusal('worker_in_use', `another agent is using worker ${worker.name}: run the doctor on its Mac`);
-  await open(env).update(workers).set(afterDoctor(findings, now)).where(eq(workers.id, worker.id));
-  return { ok: true };
+  const set = afterDoctor(findings, now);
+  await open(env).update(workers).set(set).where(eq(workers.id, worker.id));
+  return { ok: true, row: { ...worker, ...set } };
 }
 
 /** Without a blocking failure, a doctor's report ends quarantine. */

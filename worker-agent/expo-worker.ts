@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /** The command line of the agent. The only place that sets an exit code: 0 done, 1 failed, 2 the config is wrong, 64 wrong usage. */
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
+import { installCommand, uninstallCommand } from './commands/install.ts';
 import { ConfigError, defaultConfigPath, expandHome } from './config.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 import { AGENT_VERSION } from './version.ts';
@@ -19,7 +20,8 @@ const program = new Command('expo-worker')
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 
-for (const command of [initCommand(), doctorCommand()]) program.addCommand(command.copyInheritedSettings(program));
+for (const command of [initCommand(), doctorCommand(), installCommand(), uninstallCommand()])
+  program.addCommand(command.copyInheritedSettings(program));
 
 program
   .command('run')
@@ -28,6 +30,7 @@ program
   .addOption(jsonOption('print each event as one JSON object on one line'))
   .option('--once', 'leave after one build', false)
   .option('--verbose', 'print each beat and each step', false)
+  .option('--log-file <path>', 'write there instead, in files of at most 10 MB', expandHome)
   .action(async (options) => (await import('./commands/run.ts')).runCommand(options));
 
 program
@@ -35,9 +38,31 @@ program
   .description('show what the agent on this Mac is doing; fails if it is not running')
   .addOption(configOption())
   .addOption(jsonOption('print it as JSON'))
-  .action(async (options) => {
+  .option('-w, --watch', 'show it anew every two seconds', false)
+  .option('--timeouts', "propose timeouts from this worker's last 20 successful builds", false)
+  .action(async ({ timeouts, ...options }) => {
+    if (timeouts) return (await import('./commands/timeouts.ts')).timeoutsCommand(options);
     process.exitCode = await (await import('./commands/status.ts')).statusCommand(options);
   });
+
+program
+  .command('logs')
+  .description('show the log of the agent that launchd runs')
+  .addOption(configOption())
+  .option('-f, --follow', 'go on with what is added', false)
+  .option('-n, --lines <number>', 'how many lines of the end', wholeNumber, 200)
+  .action(async (options) => {
+    const stop = new AbortController();
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+    const write = (text: string) => void process.stdout.write(text);
+    await (await import('./commands/logs.ts')).logsCommand({ ...options, signal: stop.signal, write });
+  });
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (Number.isSafeInteger(number) && number >= 0 && number <= 100_000) return number;
+  throw new InvalidArgumentError('Give a whole number from 0 to 100000.');
+}
 
 /** Errors that say all there is to say. */
 const KNOWN = new Set(['AgentLockedError', 'AgentIdentityError']);

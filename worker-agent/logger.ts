@@ -12,11 +12,18 @@ export interface LoggerOptions {
   json: boolean;
   level: string;
   out?: { write(text: string): unknown };
+  /** For a file that is read days later. */
+  dates?: boolean;
 }
 
-export function createEventLogger({ json, level, out = process.stdout }: LoggerOptions): (event: AgentEvent) => void {
+export function createEventLogger({
+  json,
+  level,
+  out = process.stdout,
+  dates = false,
+}: LoggerOptions): (event: AgentEvent) => void {
   const destination: DestinationStream = {
-    write: (line) => void out.write(json ? line : humanLine(JSON.parse(line))),
+    write: (line) => void out.write(json ? line : humanLine(JSON.parse(line), dates)),
   };
   const log = pino(
     {
@@ -42,8 +49,8 @@ function levelOf(event: AgentEvent): Level {
   return 'info';
 }
 
-function humanLine(line: AgentEvent & { time: string; level: string }): string {
-  const time = line.time.slice(11, 19);
+function humanLine(line: AgentEvent & { time: string; level: string }, dates: boolean): string {
+  const time = dates ? line.time.slice(0, 19) : line.time.slice(11, 19);
   const who = 'buildId' in line ? `${line.buildId}#${line.attempt} ` : '';
   const mark = line.level === 'warn' || line.level === 'error' ? '! ' : '  ';
   return `${time} ${mark}${printable(who + describe(line))}\n`;

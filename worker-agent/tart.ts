@@ -16,6 +16,7 @@ import { z } from 'zod';
 import { normaliseMac } from './guest-commands.ts';
 import { processStartTime } from './process-identity.ts';
 import { jittered, pause } from './retry.ts';
+import { asTartUser, type TartUser, tartUserOf } from './tart-user.ts';
 
 export type TartStep = 'version' | 'list' | 'get' | 'ip' | 'clone' | 'set' | 'run' | 'stop' | 'delete';
 
@@ -136,17 +137,24 @@ export interface TartOptions {
   /** Added to the agent's own environment. */
   env?: Record<string, string> | undefined;
   limitsMs?: Partial<Record<TartStep, number>>;
+  /** Put before tart's own words: how root runs it as the account that is logged in. */
+  user?: (TartUser & { commands?: { launchctl: string; sudo: string } }) | null;
 }
 
-export function createTart({ tartPath, tartHome, env = {}, limitsMs = {} }: TartOptions): Tart {
+export function createTart({ tartPath, tartHome, env = {}, limitsMs = {}, user = tartUserOf() }: TartOptions): Tart {
   const limits: Record<TartStep, number> = { ...LIMIT_MS, ...limitsMs };
   const home = tartHome ?? env.TART_HOME ?? process.env.TART_HOME ?? join(homedir(), '.tart');
   const environment = { ...env, TART_HOME: home };
+  const wordsOf = (args: readonly string[]): [string, ...string[]] =>
+    user
+      ? [...asTartUser(user, { PATH: process.env.PATH, ...environment }, user.commands), tartPath, ...args]
+      : [tartPath, ...args];
   /** `tart run` processes that are our own children: their exit is an event, and their exit code known. */
   const children = new Map<number, Promise<number | null>>();
 
   async function call(step: TartStep, args: string[], signal?: AbortSignal, limitMs = limits[step]) {
-    const child = execa(tartPath, args, {
+    const [file, ...words] = wordsOf(args);
+    const child = execa(file, words, {
       reject: false,
       stdin: 'ignore',
       timeout: limitMs,
@@ -242,7 +250,8 @@ export function createTart({ tartPath, tartHome, env = {}, limitsMs = {} }: Tart
       // The guest must reach neither the clipboard nor the loudspeaker of the host.
       const options = ['--no-graphics', '--no-audio', '--no-clipboard', ...args];
       // Not execa, which is for commands that end: this one must have nothing to do with us any more.
-      const child = spawn(tartPath, ['run', name, ...options], {
+      const [file, ...words] = wordsOf(['run', name, ...options]);
+      const child = spawn(file, words, {
         detached: true,
         stdio: ['ignore', log, log],
         env: { ...process.env, ...environment },

@@ -120,16 +120,16 @@ test('a doctor without a blocking failure ends quarantine, whether or not an age
   expect((await stateOf(worker)).state).toBe('quarantined');
   const finding = { id: 'host_disk', title: 'Disk', status: 'fail', blocking: true, detail: '1 GB', fix: 'Free space' };
   const post = (findings: object[], instanceId = worker.instanceId) =>
-    api<{ error?: { code: string } }>(
+    api<{ state?: string; error?: { code: string } }>(
       'POST',
       `/api/workers/${worker.id}/findings`,
       { instanceId, findings },
       worker.key,
     );
 
-  expect((await post([finding])).status).toBe(204);
+  expect((await post([finding])).body.state).toBe('quarantined');
   expect(await stateOf(worker)).toMatchObject({ state: 'quarantined', findings: [finding] });
   expect((await post([], 'another-mac')).body.error?.code).toBe('worker_in_use');
-  expect((await post([{ ...finding, status: 'pass', fix: null }])).status).toBe(204);
+  expect((await post([{ ...finding, status: 'pass', fix: null }])).body.state).toBe('idle');
   expect((await stateOf(worker)).state).toBe('idle');
 });

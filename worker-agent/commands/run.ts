@@ -1,16 +1,22 @@
 /** `expo-worker run`: the agent in the foreground. The first signal drains, the second stops now. */
+import { fstatSync, ftruncateSync } from 'node:fs';
 import { runAgent } from '../agent.ts';
+import { keepAwake } from '../awake.ts';
 import { loadConfig } from '../config.ts';
 import { createEventLogger } from '../logger.ts';
+import { createMac } from '../mac-commands.ts';
+import { RotatingFile } from '../rotating-file.ts';
 
 export interface RunOptions {
   config: string;
   json: boolean;
   once: boolean;
   verbose: boolean;
+  /** Instead of standard output. */
+  logFile?: string | undefined;
 }
 
-export async function runCommand({ config: configPath, json, once, verbose }: RunOptions): Promise<void> {
+export async function runCommand({ config: configPath, json, once, verbose, logFile }: RunOptions): Promise<void> {
   const config = await loadConfig(configPath);
   const drain = new AbortController();
   const stop = new AbortController();
@@ -18,10 +24,22 @@ export async function runCommand({ config: configPath, json, once, verbose }: Ru
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   // Whoever reads our output may go away; the builds stay.
   process.stdout.on('error', () => {});
+  using _awake = keepAwake(createMac());
+  using file = logFile === undefined ? null : new RotatingFile(logFile);
+  if (logFile !== undefined) shortenErrors();
   try {
-    const onEvent = createEventLogger({ json, level: json || verbose ? 'debug' : config.logLevel });
+    const level = json || verbose ? 'debug' : config.logLevel;
+    const onEvent = createEventLogger({ json, level, ...(file && { out: file, dates: true }) });
     await runAgent({ config, configPath, onEvent, drain: drain.signal, stop: stop.signal, once });
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
   }
+}
+
+const ERRORS_MAX_BYTES = 1024 * 1024;
+
+/** launchd holds the file of our standard error open, for appending: it can be emptied, not renamed. */
+function shortenErrors(): void {
+  const found = fstatSync(2);
+  if (found.isFile() && found.size > ERRORS_MAX_BYTES) ftruncateSync(2);
 }

@@ -1,36 +1,69 @@
-/** `expo-worker status`: what the agent of this Mac is doing, by its own report on disk, and what the controller thinks of it. Takes no lock. */
+/**
+ * `expo-worker status`: what the agent of this Mac is doing, by its own report on disk, and what the controller thinks of it: with the time that is
+ * left to each deadline. Takes no lock.
+ */
 import { dirname, join } from 'node:path';
+import type { WorkerAttempts } from '#contract';
 import { loadConfig } from '../config.ts';
 import { ControllerClient } from '../controller-client.ts';
-import { EXIT } from '../exit-codes.ts';
+import { CommandError, EXIT } from '../exit-codes.ts';
 import { StateFolder } from '../journal.ts';
+import { pause } from '../retry.ts';
 import { AgentReport, type SlotReport } from '../status-board.ts';
 
 const CONTROLLER_MS = 5_000;
+const WATCH_MS = 2_000;
+const CLEAR_SCREEN = '\x1b[H\x1b[2J';
 
 interface Controller {
   reachable: boolean;
   message: string;
-  activeAttempts: { buildId: string; attempt: number; status: string }[];
+  activeAttempts: WorkerAttempts['attempts'];
+}
+
+interface Status {
+  running: boolean;
+  agent: AgentReport | null;
+  controller: Controller;
+}
+
+export interface StatusOptions {
+  config: string;
+  json: boolean;
+  watch: boolean;
 }
 
 /** Answers with the exit code: a failure unless the agent runs. */
-export async function statusCommand({ config: configPath, json }: { config: string; json: boolean }): Promise<number> {
+export async function statusCommand({ config: configPath, json, watch }: StatusOptions): Promise<number> {
   const config = await loadConfig(configPath);
-  const report = await new StateFolder(join(dirname(configPath), 'state')).readAgentReport(AgentReport);
-  const running = report !== null && report.state !== 'stopped' && isAlive(report.pid);
   const client = new ControllerClient({
     url: config.controllerUrl,
     key: config.apiKey,
     requestMs: CONTROLLER_MS,
     transferStallMs: CONTROLLER_MS,
   });
-  const controller = await askController(client);
-  const text = json
-    ? JSON.stringify({ running, agent: report, controller }, null, 2)
-    : describe(running, report, controller, config.controllerUrl);
-  process.stdout.write(`${text}\n`);
-  return running ? EXIT.ok : EXIT.failure;
+  const stop = new AbortController();
+  if (watch) for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  for (;;) {
+    const status = await look(configPath, client);
+    const text = json
+      ? JSON.stringify(status, null, watch ? 0 : 2)
+      : describe(status, config.controllerUrl, Date.now());
+    if (watch && !json && process.stdout.isTTY) process.stdout.write(CLEAR_SCREEN);
+    process.stdout.write(`${text}\n`);
+    if (watch) await pause(WATCH_MS, stop.signal).catch(() => {});
+    if (!watch || stop.signal.aborted) return status.running ? EXIT.ok : EXIT.failure;
+  }
+}
+
+async function look(configPath: string, client: ControllerClient): Promise<Status> {
+  const state = new StateFolder(join(dirname(configPath), 'state'));
+  const agent = await state.readAgentReport(AgentReport).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EACCES') throw error;
+    throw new CommandError('The report of the agent is not readable for you. Run: sudo expo-worker status');
+  });
+  const running = agent !== null && agent.state !== 'stopped' && isAlive(agent.pid);
+  return { running, agent, controller: await askController(client) };
 }
 
 async function askController(client: ControllerClient): Promise<Controller> {
@@ -40,8 +73,7 @@ async function askController(client: ControllerClient): Promise<Controller> {
   if (workerId === null) return { reachable: true, message: 'apiKey is not the key of a worker', activeAttempts: [] };
   const answer = await client.attempts(workerId);
   if (!answer.ok) return { reachable: answer.kind === 'refused', message: answer.message, activeAttempts: [] };
-  const activeAttempts = answer.value.attempts.map(({ buildId, attempt, status }) => ({ buildId, attempt, status }));
-  return { reachable: true, message: `worker ${workerId}`, activeAttempts };
+  return { reachable: true, message: `worker ${workerId}`, activeAttempts: answer.value.attempts };
 }
 
 function isAlive(pid: number): boolean {
@@ -53,44 +85,60 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function describe(running: boolean, report: AgentReport | null, controller: Controller, url: string): string {
-  const active = controller.activeAttempts.map(({ buildId, attempt, status }) => `${buildId}#${attempt} ${status}`);
+/** `nowMs`: times are told as ages, and as what is left. */
+export function describe({ running, agent, controller }: Status, url: string, nowMs: number): string {
+  const { reachable, message, activeAttempts } = controller;
   const lines = [
     running
-      ? `agent       ${report!.state}, pid ${report!.pid}, since ${report!.startedAt}`
-      : 'agent       not running; start it with: expo-worker run',
-    `controller  ${controller.reachable ? 'reached' : 'NOT reached'}, ${url}${controller.message && ` (${controller.message})`}`,
-    `builds      ${active.join(', ') || 'none by the controller'}`,
+      ? `agent       ${agent!.state}, pid ${agent!.pid}, for ${span(nowMs - Date.parse(agent!.startedAt))}`
+      : 'agent       not running; start it with: expo-worker run, or expo-worker install',
+    `controller  ${reachable ? 'reached' : 'NOT reached'}, ${url}${message && ` (${message})`}`,
   ];
+  const slots = running ? agent!.builds : [];
   if (running) {
-    const taken = report!.builds.filter(({ vmGone }) => !vmGone).length;
-    lines.push(`slots       ${taken} of ${report!.slots} in use`, ...report!.builds.map(describeSlot));
-    if (report!.lastError) lines.push(`last error  ${report!.lastError}`);
+    lines.push(`slots       ${slots.filter(({ vmGone }) => !vmGone).length} of ${agent!.slots} in use`);
+    if (agent!.lastError) lines.push(`last error  ${agent!.lastError}`);
+  }
+  for (const slot of slots) lines.push('', ...describeSlot(slot, nowMs), ...deadlinesOf(activeAttempts, slot, nowMs));
+  // What the controller counts as running here although nobody does: it ends at its deadline.
+  for (const active of activeAttempts) {
+    if (slots.some((slot) => isSame(slot, active))) continue;
+    lines.push('', `${active.buildId}#${active.attempt}  ${active.status} by the controller, not known here`);
+    lines.push(...deadlinesOf(activeAttempts, active, nowMs));
   }
   return lines.join('\n');
 }
 
-function describeSlot({
-  buildId,
-  attempt,
-  stage,
-  step,
-  percent,
-  beatAt,
-  vmBeatAt,
-  result,
-  lastError,
-  vmGone,
-}: SlotReport): string {
-  const parts = [
-    `  ${buildId}#${attempt}`,
-    result ?? stage ?? 'starting',
-    step ?? '',
-    percent === null ? '' : `${percent} %`,
-    `beat ${beatAt ?? 'none yet'}`,
-    `VM beat ${vmBeatAt ?? 'none yet'}`,
-    vmGone ? 'VM gone' : '',
-    lastError ? `last error: ${lastError}` : '',
+type Key = { buildId: string; attempt: number };
+const isSame = (a: Key, b: Key) => a.buildId === b.buildId && a.attempt === b.attempt;
+
+function describeSlot(slot: SlotReport, nowMs: number): string[] {
+  const { buildId, attempt, vmName, stage, step, percent, phase, beatAt, vmBeatAt, result, lastError, vmGone } = slot;
+  const ago = (at: string | null) => (at === null ? 'none yet' : `${span(nowMs - Date.parse(at))} ago`);
+  const progress = percent === null ? '' : `, ${percent} %${phase ? ` ${phase}` : ''}`;
+  const rows = [
+    `${buildId}#${attempt}  ${result ?? stage ?? 'starting'}${progress}`,
+    `  VM        ${vmGone ? 'gone' : vmName}`,
+    `  step      ${step ?? 'none'}`,
+    `  beats     agent ${ago(beatAt)}, VM ${ago(vmBeatAt)}`,
   ];
-  return parts.filter(Boolean).join(', ');
+  return lastError ? [...rows, `  error     ${lastError}`] : rows;
+}
+
+function deadlinesOf(attempts: Controller['activeAttempts'], key: Key, nowMs: number): string[] {
+  const deadlines = attempts.find((one) => isSame(one, key))?.deadlines ?? [];
+  return deadlines.map(({ name, verdict, at }, index) => {
+    const leftMs = Date.parse(at) - nowMs;
+    const left = leftMs > 0 ? `in ${span(leftMs)}` : 'passed';
+    return `  ${index === 0 ? 'deadlines' : '         '} ${name.padEnd(16)} ${left.padEnd(12)} then ${verdict}`;
+  });
+}
+
+/** `1 h 05 min`, `2 min 03 s`, `4 s`. */
+function span(ms: number): string {
+  const total = Math.max(0, Math.round(ms / 1000));
+  const [hours, minutes, seconds] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
+  const two = (number: number) => String(number).padStart(2, '0');
+  if (hours > 0) return `${hours} h ${two(minutes)} min`;
+  return minutes > 0 ? `${minutes} min ${two(seconds)} s` : `${seconds} s`;
 }

@@ -1,0 +1,33 @@
+/** A Mac's own commands as stand-ins that record their calls and answer what the test says; its system files in a folder. */
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { createMac, type MacCommand, type MacOptions } from '../../../worker-agent/mac-commands.ts';
+import { temporaryDir } from './temporary-dir.ts';
+
+export function standInMac(options: MacOptions = {}) {
+  const dir = temporaryDir();
+  const commandDir = join(dir.path, 'commands');
+  const root = join(dir.path, 'root');
+  const calls = join(dir.path, 'calls');
+  mkdirSync(commandDir);
+  mkdirSync(root);
+  const mac = createMac({ platform: 'darwin', uid: 501, user: 'admin', root, commandDir, ...options });
+  return {
+    mac,
+    root,
+    dir: dir.path,
+    /** A shell script; `$dir` is a folder to remember things in. */
+    command(name: MacCommand, script: string) {
+      const path = join(commandDir, name);
+      writeFileSync(path, `#!/bin/sh\ndir='${dir.path}'\necho "${name} $*" >>'${calls}'\n${script}\n`);
+      chmodSync(path, 0o755);
+    },
+    calls: () => (existsSync(calls) ? readFileSync(calls, 'utf8').trim().split('\n') : []),
+    file(path: string, text: string) {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      writeFileSync(join(root, path), text);
+      return join(root, path);
+    },
+    [Symbol.dispose]: () => dir[Symbol.dispose](),
+  };
+}

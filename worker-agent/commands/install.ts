@@ -1,0 +1,116 @@
+/** `expo-worker install` and `uninstall`: the agent under launchd. */
+import { existsSync, realpathSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { CommandError } from '../exit-codes.ts';
+import { type Account, EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../launchd-job.ts';
+import { installJob, uninstallJob } from '../launchd-service.ts';
+import { createMac, type Mac } from '../mac-commands.ts';
+
+const TRADE_OFF = `
+Which of the two:
+  By default a LaunchDaemon, installed with sudo: the agent runs as root from the moment the Mac is up, and runs tart as
+  the account that is logged in. macOS lets it reach the VMs' network without asking; a LaunchAgent is blocked by Local
+  Network privacy until somebody allows it in a dialog, and macOS has been seen to forget that. In return root executes
+  the files of Node and of this package: let nobody but administrators write them.
+  --launch-agent needs no root: the agent runs as the account, once it is logged in. Allow it under System Settings >
+  Privacy & Security > Local Network, and look there first when every VM is "unreachable".
+Either way VMs start only while the account is logged in: turn on automatic login.`;
+
+export function installCommand(): Command {
+  return new Command('install')
+    .description('have launchd run the agent: from now on, after a crash, and after a restart of the Mac')
+    .option('--config <path>', 'config file (default: .expo-worker/config.json of the account)')
+    .option('--user <name>', 'the account that is logged in on this Mac (default: who called sudo)')
+    .option('--launch-agent', 'as a LaunchAgent of the account instead of a LaunchDaemon', false)
+    .addOption(
+      new Option('--exit-timeout <seconds>', 'how long a stop may wait for a running build; more than its buildTimeout')
+        .argParser(wholeSeconds)
+        .default(EXIT_TIMEOUT_SECONDS),
+    )
+    .addHelpText('after', TRADE_OFF)
+    .action(async (options: { config?: string; user?: string; launchAgent: boolean; exitTimeout: number }) => {
+      const mac = createMac();
+      const kind: JobKind = options.launchAgent ? 'agent' : 'daemon';
+      const account = await accountOf(mac, options.user);
+      const configPath = options.config ?? join(account.home, '.expo-worker/config.json');
+      const { plistPath, changed } = await interruptibly((signal) =>
+        installJob(
+          mac,
+          {
+            ...{ kind, account, configPath, exitTimeoutSeconds: options.exitTimeout },
+            nodePath: stablePath(process.execPath, 'node'),
+            scriptPath: process.argv[1]!,
+          },
+          { signal, onWaiting: sayWaiting },
+        ),
+      );
+      process.stdout.write(
+        changed
+          ? `Installed: ${plistPath}\nThe agent runs now. Its log: ${logPathOf(configPath)} (expo-worker logs -f)\n`
+          : `Nothing to do: ${plistPath} is as it should be, and loaded.\n`,
+      );
+    });
+}
+
+export function uninstallCommand(): Command {
+  return new Command('uninstall')
+    .description('take the agent out of launchd; a running build is finished first; config and log stay')
+    .option('--config <path>', 'config file (default: .expo-worker/config.json of the account)')
+    .option('--user <name>', 'the account that is logged in on this Mac (default: who called sudo)')
+    .action(async (options: { config?: string; user?: string }) => {
+      const mac = createMac();
+      const account = await accountOf(mac, options.user);
+      const configPath = options.config ?? join(account.home, '.expo-worker/config.json');
+      const removed = await interruptibly((signal) =>
+        uninstallJob(mac, account, { configPath, signal, onWaiting: sayWaiting }),
+      );
+      process.stdout.write(
+        removed.length > 0 ? removed.map((path) => `Removed: ${path}\n`).join('') : 'It was not installed.\n',
+      );
+    });
+}
+
+const sayWaiting = () =>
+  process.stderr.write('The agent is finishing its build; launchd waits for it, and so does this command…\n');
+
+function wholeSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!Number.isSafeInteger(seconds) || seconds < 60 || seconds > 2_592_000)
+    throw new InvalidArgumentError('Give whole seconds from 60 to 2592000.');
+  return seconds;
+}
+
+/** Whose session VMs run in. Rejects with CommandError. */
+export async function accountOf(mac: Mac, named?: string): Promise<Account> {
+  const name = named ?? mac.user;
+  if (!/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/.test(name) || name === 'root')
+    throw new CommandError('Which account is logged in on this Mac? Name it with --user.');
+  const { stdout: uid, exitCode } = await mac.run('id', ['-u', name]);
+  if (exitCode !== 0 || !/^\d+\s*$/.test(uid)) throw new CommandError(`--user: there is no account ${name}`);
+  const { stdout } = await mac.run('dscl', ['.', '-read', `/Users/${name}`, 'NFSHomeDirectory']);
+  const home = /^NFSHomeDirectory: (\/.*)$/m.exec(stdout)?.[1] ?? `/Users/${name}`;
+  return { name, uid: Number(uid), home };
+}
+
+/** The name in PATH that leads to this very file: Homebrew moves the file itself with each version. */
+function stablePath(executable: string, name: string): string {
+  const candidates = [...(process.env.PATH ?? '').split(delimiter), '/opt/homebrew/bin', '/usr/local/bin'];
+  const real = realpathSync(executable);
+  const found = candidates
+    .filter((dir) => dir.startsWith('/'))
+    .map((dir) => join(dir, name))
+    .find((path) => existsSync(path) && realpathSync(path) === real);
+  return found ?? executable;
+}
+
+async function interruptibly<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stop = new AbortController();
+  const onSignal = () => stop.abort(new CommandError('Interrupted. Run it again to finish.', 130));
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal);
+  try {
+    return await work(stop.signal);
+  } finally {
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, onSignal);
+  }
+}

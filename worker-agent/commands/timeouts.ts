@@ -1,0 +1,47 @@
+/** `expo-worker status --timeouts`: what the limits of builds might be, by how long the last ones took here. */
+import { loadConfig } from '../config.ts';
+import { ControllerClient } from '../controller-client.ts';
+import { CommandError } from '../exit-codes.ts';
+import { BUILDS_MIN, type Proposal, proposeTimeouts } from '../timeout-proposals.ts';
+
+const CONTROLLER_MS = 10_000;
+
+export async function timeoutsCommand({ config: path, json }: { config: string; json: boolean }): Promise<void> {
+  const config = await loadConfig(path);
+  const limits = { requestMs: CONTROLLER_MS, transferStallMs: CONTROLLER_MS };
+  const client = new ControllerClient({ url: config.controllerUrl, key: config.apiKey, ...limits });
+  const me = await client.me();
+  if (!me.ok) throw new CommandError(`${config.controllerUrl}: ${me.message}`);
+  if (me.value.workerId === null) throw new CommandError('apiKey is not the key of a worker');
+  const answer = await client.durations(me.value.workerId);
+  if (!answer.ok) throw new CommandError(`${config.controllerUrl}: ${answer.message}`);
+  const proposals = proposeTimeouts(answer.value.attempts);
+  process.stdout.write(json ? `${JSON.stringify(proposals, null, 2)}\n` : describe(proposals));
+}
+
+function describe(proposals: readonly Proposal[]): string {
+  if (proposals.length === 0)
+    return `Nothing to propose yet: fewer than ${BUILDS_MIN} builds have succeeded on this worker.\n`;
+  const rows = [
+    ['', 'builds', 'median', 'slowest', 'now', 'proposed'],
+    ...proposals.map(({ name, builds, medianMs, slowestMs, presentMs, proposedMs }) => [
+      name,
+      String(builds),
+      seconds(medianMs),
+      seconds(slowestMs),
+      presentMs === null ? 'off' : seconds(presentMs),
+      seconds(proposedMs),
+    ]),
+  ];
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const table = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  );
+  const timeouts = Object.fromEntries(proposals.map(({ name, proposedMs }) => [name, proposedMs]));
+  return `${table.join('\n')}\n\nSubmit builds with: "timeouts": ${JSON.stringify(timeouts)}\n`;
+}
+
+const seconds = (ms: number) => `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;

@@ -18,7 +18,7 @@ import type { AgentConfigInput } from '../worker-agent/config.ts';
 import type { TartVm } from '../worker-agent/tart.ts';
 import type { TimedAgentEvent } from './agent-process.ts';
 import { ControllerApi } from './api.ts';
-import { type LocalController, startController } from './controller.ts';
+import { type ControllerOptions, type LocalController, type Secrets, startController } from './controller.ts';
 import { endProcessesBelow, FOLDER_MARK } from './leftovers.ts';
 import { SimulatedMac } from './simulated-mac.ts';
 import { packSource } from './source-archive.ts';
@@ -33,6 +33,8 @@ export interface FarmOptions {
   workers?: number;
   /** The Worker that runs as the controller: the deployed one, unless told. */
   entry?: string;
+  /** Each Mac takes builds of the pool that has its name, instead of all those of one. */
+  ownPools?: boolean;
   /** Settings for each agent. */
   config?: Partial<AgentConfigInput>;
   /** How long each VM boots, beside what the simulator itself takes. */
@@ -63,27 +65,34 @@ export interface WaitOptions {
 
 export class Farm implements AsyncDisposable {
   readonly dir: string;
-  readonly controller: LocalController;
   /** With the admin's key. */
   readonly api: ControllerApi;
   readonly macs: readonly SimulatedMac[];
   readonly #stack: AsyncDisposableStack;
   readonly #listeners: Set<AgentListener>;
+  readonly #restart: (port: number, secrets: Secrets) => Promise<LocalController>;
+  readonly #running: { controller: LocalController };
   #archives = 0;
 
   constructor(parts: {
     dir: string;
-    controller: LocalController;
+    running: { controller: LocalController };
     macs: SimulatedMac[];
     stack: AsyncDisposableStack;
     listeners: Set<AgentListener>;
+    restart: (port: number, secrets: Secrets) => Promise<LocalController>;
   }) {
     this.dir = parts.dir;
-    this.controller = parts.controller;
-    this.api = new ControllerApi(parts.controller.url, parts.controller.secrets.ADMIN_KEY);
+    this.#running = parts.running;
+    this.#restart = parts.restart;
+    this.api = new ControllerApi(this.controller.url, this.controller.secrets.ADMIN_KEY);
     this.macs = parts.macs;
     this.#stack = parts.stack;
     this.#listeners = parts.listeners;
+  }
+
+  get controller(): LocalController {
+    return this.#running.controller;
   }
 
   /** Hears what the agents say, until it is disposed of. */
@@ -134,6 +143,18 @@ export class Farm implements AsyncDisposable {
   killAgent = (signal: NodeJS.Signals = 'SIGKILL', index = 0): Promise<void> => this.mac(index).killAgent(signal);
   startAgent = (index = 0): Promise<void> => this.mac(index).startAgent();
 
+  /** Without a word to anybody, as a machine that loses its power; its state stays. */
+  async killController(): Promise<void> {
+    this.controller.signal('SIGKILL');
+    await this.controller.ended;
+  }
+
+  /** Again at the same address, with the state that the last one left. */
+  async startController(): Promise<void> {
+    const { url, secrets } = this.controller;
+    this.#running.controller = await this.#restart(Number(new URL(url).port), secrets);
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync();
   }
@@ -166,15 +187,15 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
     startedAt = performance.now();
   };
 
-  const controller = stack.use(
-    await startController({
-      stateDir: join(dir, 'controller'),
-      entry: options.entry,
-      env,
-      signal,
-      onLine: options.onControllerLine,
-    }),
-  );
+  const controllerOptions: ControllerOptions = {
+    stateDir: join(dir, 'controller'),
+    entry: options.entry,
+    env,
+    onLine: options.onControllerLine,
+  };
+  const controller = await startController({ ...controllerOptions, signal });
+  const running = { controller };
+  stack.defer(() => running.controller.stop());
   stands('controller', controller.url);
   const sweeping = setInterval(() => void controller.sweep().catch(() => {}), SWEEP_EVERY_MS);
   stack.defer(() => clearInterval(sweeping));
@@ -182,7 +203,8 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   const api = new ControllerApi(controller.url, controller.secrets.ADMIN_KEY);
   for (let index = 0; index < (options.workers ?? 1); index++) {
     signal?.throwIfAborted();
-    const { worker, key } = await api.registerWorker({ name: `mac-${index + 1}` });
+    const name = `mac-${index + 1}`;
+    const { worker, key } = await api.registerWorker({ name, pool: options.ownPools ? name : undefined });
     stands('worker', `${worker.name}, ${worker.id}`);
     const mac = new SimulatedMac({
       dir: join(dir, worker.name),
@@ -203,7 +225,8 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
     await mac.startAgent(signal);
     stands('agent', `process ${mac.agent?.pid}`);
   }
-  return new Farm({ dir, controller, macs, listeners, stack: stack.move() });
+  const restart = (port: number, secrets: Secrets) => startController({ ...controllerOptions, port, secrets });
+  return new Farm({ dir, running, macs, listeners, restart, stack: stack.move() });
 }
 
 /** Asks until `holds` is true; what was seen last is in the error. */

@@ -1,0 +1,289 @@
+/**
+ * A farm to break: several Macs, each with a pool of its own, of which a test takes one for itself and gives it back in order.
+ *
+ * Invariant: whatever a test does to its Mac, the next test gets one on which nothing runs and no fault is on.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+import {
+  type BuildDetail,
+  type BuildRequestInput,
+  type Cause,
+  LOG_COMPLETE_HEADER,
+  type Timeouts,
+  type Verdict,
+} from '#contract';
+import type { TimedAgentEvent } from '../../local/agent-process.ts';
+import { type Farm, type FarmOptions, startFarm } from '../../local/farm.ts';
+import type { SimulatedMac } from '../../local/simulated-mac.ts';
+import { clearFault } from '../../worker-agent/tart-simulator/faults.ts';
+import { sweepSimulator } from '../../worker-agent/tart-simulator/simulator.ts';
+
+/** Generous: these are whole Macs on a machine that may be busy with others. */
+export const PATIENCE_MS = 120_000;
+const POLL_MS = 100;
+
+/** Short enough to watch one pass, long enough for beats of a second on a busy machine. */
+export const TIMEOUTS: Timeouts = {
+  heartbeatTimeoutMs: 12_000,
+  workerTimeoutMs: 16_000,
+  bootTimeoutMs: 90_000,
+  noOutputTimeoutMs: 90_000,
+  buildTimeoutMs: 240_000,
+  queueTimeoutMs: 600_000,
+};
+
+export type FaultyBuildRequest = Partial<Omit<BuildRequestInput, 'source'>> & { files?: Record<string, string> };
+
+export interface Outcome {
+  verdict: Verdict;
+  step?: string;
+  cause?: Cause;
+}
+
+export interface FaultFarmOptions extends FarmOptions {
+  macs: number;
+}
+
+export class FaultFarm implements AsyncDisposable {
+  readonly farm: Farm;
+  readonly #free: number[];
+  readonly #waiting: ((index: number) => void)[] = [];
+
+  static async start({ macs, ...options }: FaultFarmOptions): Promise<FaultFarm> {
+    const entry = fileURLToPath(new URL('controller.ts', import.meta.url));
+    return new FaultFarm(await startFarm({ entry, workers: macs, ownPools: true, ...options }));
+  }
+
+  constructor(farm: Farm) {
+    this.farm = farm;
+    this.#free = farm.macs.map((_, index) => index);
+  }
+
+  /** Resolves when one is free. */
+  async take(): Promise<FaultyMac> {
+    const index = this.#free.shift() ?? (await new Promise<number>((resolve) => this.#waiting.push(resolve)));
+    return new FaultyMac(this.farm, index, () => {
+      const next = this.#waiting.shift();
+      if (next) next(index);
+      else this.#free.push(index);
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.farm[Symbol.asyncDispose]();
+  }
+}
+
+export class FaultyMac implements AsyncDisposable {
+  readonly farm: Farm;
+  readonly index: number;
+  readonly mac: SimulatedMac;
+  readonly pool: string;
+  readonly #giveBack: () => void;
+  readonly #from: number;
+  readonly #builds: FaultyBuild[] = [];
+  #recovered = false;
+
+  constructor(farm: Farm, index: number, giveBack: () => void) {
+    this.farm = farm;
+    this.index = index;
+    this.mac = farm.mac(index);
+    this.pool = `mac-${index + 1}`;
+    this.#giveBack = giveBack;
+    this.#from = this.mac.events.length;
+  }
+
+  /** What its agent has said since it was taken. */
+  get events(): TimedAgentEvent[] {
+    return this.mac.events.slice(this.#from);
+  }
+
+  /** Submits a build that only this Mac takes. */
+  async build({ files = { 'a.txt': 'A\n' }, ...request }: FaultyBuildRequest): Promise<FaultyBuild> {
+    const project = mkdtempSync(join(tmpdir(), 'tartbeat-project-'));
+    try {
+      for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text);
+      const { id } = await this.farm.submit(
+        {
+          platform: 'ios',
+          command: 'true',
+          pool: this.pool,
+          ...request,
+          timeouts: { ...TIMEOUTS, ...request.timeouts } as BuildRequestInput['timeouts'],
+        },
+        project,
+      );
+      return this.watch(id);
+    } finally {
+      rmSync(project, { recursive: true, force: true });
+    }
+  }
+
+  watch(buildId: string): FaultyBuild {
+    const build = new FaultyBuild(this, buildId);
+    this.#builds.push(build);
+    return build;
+  }
+
+  /** Resolves with the first such event since the Mac was taken. */
+  async says<T extends TimedAgentEvent['type']>(
+    type: T,
+    fields: Partial<Record<string, unknown>> = {},
+  ): Promise<Extract<TimedAgentEvent, { type: T }>> {
+    const isIt = (event: TimedAgentEvent) =>
+      event.type === type &&
+      Object.entries(fields).every(([name, value]) => (event as unknown as Record<string, unknown>)[name] === value);
+    await this.until(() => this.events.some(isIt), `the agent says ${type} ${JSON.stringify(fields)}`);
+    return this.events.find(isIt) as Extract<TimedAgentEvent, { type: T }>;
+  }
+
+  async until(holds: () => boolean | Promise<boolean>, what: string, withinMs = PATIENCE_MS): Promise<void> {
+    const giveUpAt = performance.now() + withinMs;
+    for (let last: unknown; ; ) {
+      try {
+        if (await holds()) return;
+      } catch (error) {
+        last = error; // a controller that is being restarted, a tart that is being broken
+      }
+      if (performance.now() > giveUpAt)
+        throw new Error(`not within ${withinMs / 1_000} s: ${what}\n${last ?? ''}\n${this.#story()}`);
+      await sleep(POLL_MS);
+    }
+  }
+
+  /** In the VM that runs now. */
+  async fault(fault: string): Promise<void> {
+    this.mac.setFault(await this.vmName(), fault);
+  }
+
+  async clearFault(fault: string): Promise<void> {
+    clearFault(this.mac.tartHome, await this.vmName(), fault);
+  }
+
+  async vmName(): Promise<string> {
+    const [vm] = await this.mac.vms();
+    if (!vm) throw new Error(`${this.pool} has no VM`);
+    return vm.name;
+  }
+
+  /** The VM is gone, the worker is idle, no build has two endings, and the next build succeeds. */
+  async recovers(): Promise<void> {
+    await this.until(async () => (await this.mac.vms()).length === 0, 'the VM is gone');
+    const isIdle = async () => (await this.farm.api.worker(this.mac.workerId)).state === 'idle';
+    await this.until(isIdle, 'the worker is idle');
+    for (const build of this.#builds) await build.hasOneEnding();
+    const next = await this.build({ command: 'echo next' });
+    await next.succeeds('next\n');
+    await this.until(async () => (await this.mac.vms()).length === 0, 'the VM of the next build is gone');
+    this.#recovered = true;
+  }
+
+  /** A test that failed may have left anything. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      if (this.#recovered) return;
+      for (const { id } of this.#builds) await this.farm.api.cancel(id).catch(() => {});
+      this.mac.agent?.signal('SIGCONT');
+      await this.mac.killAgent();
+      await sweepSimulator(this.mac.tartHome);
+      rmSync(join(this.mac.tartHome, 'faults-for-next-clones'), { recursive: true, force: true });
+      await this.mac.startAgent();
+    } finally {
+      this.#giveBack();
+    }
+  }
+
+  #story(): string {
+    return this.events
+      .filter(({ type }) => type !== 'log')
+      .slice(-25)
+      .map((event) => JSON.stringify(event).slice(0, 400))
+      .join('\n');
+  }
+}
+
+export class FaultyBuild {
+  readonly id: string;
+  readonly #mac: FaultyMac;
+
+  constructor(mac: FaultyMac, id: string) {
+    this.#mac = mac;
+    this.id = id;
+  }
+
+  read(): Promise<BuildDetail> {
+    return this.#mac.farm.api.build(this.id);
+  }
+
+  /** Of the newest attempt, unless told. */
+  async log(attempt?: number): Promise<{ text: string; complete: boolean }> {
+    const { url, secrets } = this.#mac.farm.controller;
+    const query = attempt === undefined ? '' : `?attempt=${attempt}`;
+    const response = await fetch(`${url}/api/builds/${this.id}/logs${query}`, {
+      headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
+      signal: AbortSignal.timeout(30_000),
+    });
+    const text = await response.text();
+    if (!response.ok) return { text: '', complete: false };
+    return { text, complete: response.headers.get(LOG_COMPLETE_HEADER) === 'true' };
+  }
+
+  /** The controller has it in the build's log. */
+  prints(text: string): Promise<void> {
+    return this.#mac.until(async () => (await this.log()).text.includes(text), `${this.id} prints ${text}`);
+  }
+
+  async reaches(holds: (build: BuildDetail) => boolean, what: string): Promise<BuildDetail> {
+    let build: BuildDetail | undefined;
+    await this.#mac.until(async () => {
+      build = await this.read();
+      return holds(build);
+    }, `${this.id} ${what}`);
+    return build!;
+  }
+
+  async ends(): Promise<BuildDetail> {
+    return await this.reaches(({ endedAt }) => endedAt !== null, 'ends');
+  }
+
+  /** With exactly this log, unless that is told elsewhere. */
+  async succeeds(log?: string): Promise<BuildDetail> {
+    const build = await this.ends();
+    expect({ status: build.status, attempts: build.attempts }).toMatchObject({ status: 'succeeded' });
+    if (log !== undefined) await this.logged(log);
+    return build;
+  }
+
+  async fails({ verdict, step, cause }: Outcome): Promise<BuildDetail> {
+    let build = await this.ends();
+    const { code, step: seenStep } = build.verdict ?? {};
+    const seen = { verdict: code, step: seenStep, attempts: build.attempts };
+    expect(seen).toMatchObject({ verdict, ...(step === undefined ? {} : { step }) });
+    // The evidence of a verdict that a deadline said comes after it.
+    if (cause) {
+      build = await this.reaches(({ cause }) => cause !== null, 'has a cause');
+      expect({ cause: build.cause?.code, evidence: build.attempts.at(-1)?.evidence }).toMatchObject({ cause });
+    }
+    return build;
+  }
+
+  /** The log is sealed, and is to the byte what the command printed. */
+  async logged(expected: string): Promise<void> {
+    await this.#mac.until(async () => (await this.log()).complete, `the log of ${this.id} is complete`);
+    expect((await this.log()).text).toBe(expected);
+  }
+
+  async hasOneEnding(): Promise<void> {
+    const { events } = await this.read();
+    const endings = new Map<number, string[]>();
+    for (const { type, attempt } of events)
+      if (['succeed', 'fail', 'requeue', 'cancel', 'expire'].includes(type))
+        endings.set(attempt, [...(endings.get(attempt) ?? []), type]);
+    for (const [attempt, types] of endings) expect(types, `${this.id}, attempt ${attempt}`).toHaveLength(1);
+  }
+}

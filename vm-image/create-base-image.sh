@@ -134,11 +134,13 @@ guest() { # COMMAND; in the VM's login shell
 
 # --- clean-up ----------------------------------------------------------------------------------------------------
 
-work='' address='' run_pid='' lock='' ours=''
+work='' address='' reached='' run_pid='' lock='' ours=''
 
-# The guest's own shutdown; `tart stop` alone is the power switch. 1 if it is still running afterwards.
+# The guest's own shutdown; `tart stop` alone is the power switch. 1 if it cannot be told, or is still running afterwards.
 shut_down() { # LIMIT
-  [ -z "$address" ] || within 20 guest 'sudo -n shutdown -h now' </dev/null >/dev/null 2>&1 || :
+  [ -n "$reached" ] || return 1
+  # The connection may go down with it: its exit code says nothing.
+  within 20 guest 'sudo -n shutdown -h now' </dev/null >/dev/null 2>&1 || :
   waited=0
   while is_running; do
     [ "$waited" -lt "$1" ] || return 1
@@ -260,6 +262,8 @@ while :; do
   fi
   sleep 5
 done
+
+reached=yes
 
 # --- provision, verify -------------------------------------------------------------------------------------------
 

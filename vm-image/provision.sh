@@ -40,7 +40,7 @@ while [ $# -gt 0 ]; do
     --only) only="$only $2 " && shift ;;
     --skip) skip="$skip $2 " && shift ;;
     --list)
-      for file in "$here"/provision/[0-9]*.sh; do printf '%s\n' "$(step_name "$file")"; done
+      for file in "$here"/provision/[0-9]*.sh; do name_step "$file" && printf '%s\n' "$name"; done
       exit
       ;;
     *) usage "unknown option '$1'" ;;
@@ -51,7 +51,8 @@ case $TARTBEAT_USER in
   '' | *[!A-Za-z0-9_.-]*) usage "--user must be a plain account name, not '$TARTBEAT_USER'" ;;
   root) usage 'builds do not run as root: name their account with --user' ;;
 esac
-names=" $(for file in "$here"/provision/[0-9]*.sh; do printf '%s ' "$(step_name "$file")"; done)"
+names=' '
+for file in "$here"/provision/[0-9]*.sh; do name_step "$file" && names="$names$name "; done
 for name in $only $skip; do
   case $names in *" $name "*) ;; *) usage "there is no step '$name'; the steps are:${names% }" ;; esac
 done
@@ -85,7 +86,7 @@ run_step() { # FILE LIMIT [--check]
 changed=0 failed=0
 # Progress of the steps themselves, brew's and npm's, goes to standard error.
 for file in "$here"/provision/[0-9]*.sh; do
-  name=$(step_name "$file")
+  name_step "$file"
   case $only in *" $name "* | '') ;; *) continue ;; esac
   case $skip in
     *" $name "*)

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Is this VM fit to be a base image, or to run builds? Looks, and changes nothing.
 #
-#   verify.sh [--json] [--user NAME] [--skip CHECK]… [--controller URL [--worker ID --key -]] [--in-build]
+#   verify.sh [--json] [--user NAME] [--only CHECK]… [--skip CHECK]… [--controller URL [--worker ID --key -]] [--in-build]
 #
 #   --json            one JSON object: {"ok":true,"macos":"26.6","checks":[{"id","title","status","detail","fix"}]};
 #                     status is pass, fail or skipped, fix is null unless it failed
 #   --user NAME       account that builds run as; default: who runs this, or who called sudo
-#   --skip CHECK      by id, such as xcode; may be repeated
+#   --only, --skip    checks by id, such as xcode; may be repeated. What is skipped is reported as that
 #   --controller URL  also ask whether this VM reaches the controller
 #   --worker ID       also ask whether the worker's key on standard input (--key -) belongs to this worker
 #   --in-build        a monitor has to run
@@ -28,15 +28,16 @@ usage() {
   exit 64
 }
 
-json='' skip='' controller='' worker='' key='' in_build=''
+json='' only='' skip='' controller='' worker='' key='' in_build=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --user | --skip | --controller | --worker | --key) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
+    --user | --only | --skip | --controller | --worker | --key) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
   esac
   case $1 in
     --json) json=yes ;;
     --in-build) in_build=yes ;;
     --user) TARTBEAT_USER=$2 && shift ;;
+    --only) only="$only $(printf '%s' "$2" | tr - _) " && shift ;;
     --skip) skip="$skip $(printf '%s' "$2" | tr - _) " && shift ;;
     --controller) controller=${2%/} && shift ;;
     --worker) worker=$2 && shift ;;
@@ -70,7 +71,10 @@ failures=0
 results=0
 
 # Plain ASCII, so that no half of a character can break the JSON.
-json_text() { printf '%s' "$*" | tr '\000-\037\177' ' ' | tr '\200-\377' '?' | sed 's/\\/\\\\/g; s/"/\\"/g'; }
+json_text() {
+  case $* in *[!A-Za-z0-9\ .,:\;=/_+\(\)@~-]*) ;; *) printf '%s' "$*" && return ;; esac
+  printf '%s' "$*" | tr '\000-\037\177' ' ' | tr '\200-\377' '?' | sed 's/\\/\\\\/g; s/"/\\"/g'
+}
 
 report() { # ID TITLE STATUS DETAIL FIX
   results=$((results + 1))
@@ -86,17 +90,17 @@ report() { # ID TITLE STATUS DETAIL FIX
   fi
 }
 
-is_skipped() { # ID
-  case $skip in *" $1 "*) return 0 ;; esac
+# Reports what is left out, if this is.
+is_left_out() { # ID
+  case $only in *" $1 "* | '') ;; *) return 0 ;; esac
+  case $skip in *" $1 "*) report "$1" "$1" skipped 'as asked' '' && return 0 ;; esac
   return 1
 }
 
 verify_step() { # FILE
-  id=$(step_name "$1" | tr - _)
-  if is_skipped "$id"; then
-    report "$id" "$id" skipped 'as asked' ''
-    return
-  fi
+  name_step "$1"
+  id=$(printf '%s' "$name" | tr - _)
+  ! is_left_out "$id" || return 0
   within "$CHECK_LIMIT_S" sh "$1" --check </dev/null >"$answers/step" 2>/dev/null
   code=$?
   title=$(sed -n 's/^title: //p' "$answers/step")
@@ -112,10 +116,7 @@ verify_step() { # FILE
 }
 
 verify_here() { # ID TITLE FIX; looks with the function check_ID
-  if is_skipped "$1"; then
-    report "$1" "$2" skipped 'as asked' ''
-    return
-  fi
+  ! is_left_out "$1" || return 0
   missing 'its check came to no result'
   "check_$1"
   case $outcome in

@@ -28,6 +28,7 @@ TARTBEAT_USER=${TARTBEAT_USER:-${SUDO_USER:-$(id -un)}}
 export TARTBEAT_USER PATH
 # shellcheck disable=SC2034 # read by the steps
 brew_prefix=$root/opt/homebrew
+# shellcheck disable=SC2034
 share=$root/usr/local/share/tartbeat
 
 # --- findings ----------------------------------------------------------------------------------------------------
@@ -40,10 +41,11 @@ one_line() { printf '%s' "$*" | tr '\000-\037\177' ' '; }
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
-# The name of a step's file without number and ending: what --only and --skip take.
-step_name() { # PATH
-  base=$(basename "$1" .sh)
-  printf '%s' "${base#[0-9][0-9]-}"
+# Sets name to that of a step: its file without number and ending, as --only and --skip take it.
+name_step() { # PATH
+  name=${1##*/}
+  name=${name#[0-9][0-9]-}
+  name=${name%.sh}
 }
 
 look() {
@@ -53,7 +55,7 @@ look() {
 }
 
 step() {
-  name=$(step_name "$0")
+  name_step "$0"
   case $#:${1:-} in
     0: | 1:--check) ;;
     *)

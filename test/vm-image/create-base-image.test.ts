@@ -1,0 +1,194 @@
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { hasShell, SHELLS, type Shell } from './guest-script.ts';
+import { PUBLIC_KEY, type StandInMac, standInMac } from './stand-in-mac.ts';
+
+const IMAGE = 'ghcr.io/cirruslabs/macos-tahoe-xcode:latest';
+
+/** A Mac with the agent's key and whatever VMs a test wants to begin with. */
+function macWithKey(shell: Shell, vms: string[] = []) {
+  const mac = standInMac(shell);
+  const key = mac.file('tart_vm_key', 'private\n');
+  mac.file('tart_vm_key.pub', `${PUBLIC_KEY}\n`);
+  for (const name of vms) mac.file(`vms/${name}`, 'made by the test\n');
+  return Object.assign(mac, {
+    create: (args: string[] = [], options: Parameters<StandInMac['host']>[2] = {}) =>
+      mac.host('create-base-image.sh', ['expo-build-vm', '--key', key, ...args], options),
+    vms: () => readdirSync(join(mac.root, '../vms')).sort(),
+    /** What is left in the folder that stands for $TMPDIR. */
+    leftovers: () => readdirSync(join(mac.root, '..')).filter((name) => /^tartbeat/.test(name)),
+  });
+}
+
+const tartCalls = (mac: StandInMac) => mac.calls().filter((call) => /^(tart|shutdown) /.test(call));
+
+for (const shell of SHELLS) {
+  const holds = (sentence: string, check: () => Promise<void>, timeout = 60_000) =>
+    test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, { timeout }, check);
+
+  holds(
+    'pulls, boots, provisions, verifies, shuts down and snapshots; goes on after Ctrl-C; replaces nothing unasked',
+    async () => {
+      using mac = macWithKey(shell);
+      // Interrupted in the middle of provisioning: once the first step has changed something.
+      const interruption = new AbortController();
+      const interrupted = mac.create([], { signal: interruption.signal });
+      await vi.waitFor(() => expect(existsSync(join(mac.root, 'etc/sudoers.d/tartbeat'))).toBe(true), {
+        timeout: 60_000,
+        interval: 20,
+      });
+      interruption.abort();
+      const first = await interrupted;
+      expect(first.status).toBe(130);
+      expect(first.stdout).toContain('Shutting expo-build-vm down');
+      expect(mac.vms()).toEqual(['expo-build-vm']);
+      expect(mac.leftovers()).toEqual([]);
+      const before = tartCalls(mac);
+      expect(before.slice(0, 3)).toEqual([
+        `tart pull ${IMAGE}`,
+        `tart clone ${IMAGE} expo-build-vm`,
+        'tart run expo-build-vm --no-graphics --no-audio --no-clipboard',
+      ]);
+      expect(before.join()).not.toContain('expo-build-vm-base-snapshot');
+
+      const second = await mac.create(['--cpus', '4', '--memory-gb', '8', '--disk-gb', '140']);
+      expect(second.status, second.stdout + second.stderr).toBe(0);
+      expect(second.stdout).toContain('expo-build-vm exists; going on with it');
+      expect(second.stdout).toMatch(/^ok +sudo-rule /m);
+      expect(second.stdout).toMatch(/^This VM is fit\.$/m);
+      expect(second.stdout).toContain('expo-build-vm-base-snapshot is ready');
+      expect(mac.vms()).toEqual(['expo-build-vm', 'expo-build-vm-base-snapshot']);
+      expect(tartCalls(mac)).toEqual([
+        'tart set expo-build-vm --cpu 4 --memory 8192 --disk-size 140',
+        'tart run expo-build-vm --no-graphics --no-audio --no-clipboard',
+        'shutdown -h now',
+        'tart clone expo-build-vm expo-build-vm-base-snapshot',
+      ]);
+      expect(mac.leftovers()).toEqual([]);
+      expect(existsSync(join(mac.home, '.tartbeat-image'))).toBe(false);
+
+      const third = await mac.create();
+      expect(third.status).toBe(1);
+      expect(third.stderr).toContain('expo-build-vm-base-snapshot exists already, and is not replaced');
+      expect(mac.calls()).toEqual([]);
+
+      const fourth = await mac.create(['--force']);
+      expect(fourth.status, fourth.stdout + fourth.stderr).toBe(0);
+      expect(fourth.stdout).toMatch(/^0 step\(s\) changed$/m);
+      expect(tartCalls(mac).at(-1)).toBe('tart clone expo-build-vm expo-build-vm-base-snapshot');
+    },
+    300_000,
+  );
+
+  holds('a step of tart that fails is named, and no snapshot is made', async () => {
+    for (const [fault, message] of [
+      ['pull', `tart pull ${IMAGE} failed`],
+      ['clone', `tart clone ${IMAGE} expo-build-vm failed`],
+    ] as const) {
+      using mac = macWithKey(shell);
+      mac.fail('tart', fault);
+      const outcome = await mac.create();
+      expect([outcome.status, mac.vms()]).toEqual([1, []]);
+      expect(outcome.stderr).toContain(message);
+      expect(mac.leftovers()).toEqual([]);
+    }
+    using mac = macWithKey(shell, ['expo-build-vm']);
+    mac.fail('tart', 'set');
+    expect((await mac.create(['--cpus', '4'])).stderr).toContain('tart set expo-build-vm --cpu 4 failed');
+    mac.repair();
+    mac.break('tart');
+    expect((await mac.create()).stderr).toContain("'tart list' failed");
+  });
+
+  holds('a VM that cannot start, has no address or no SSH is explained, within the time given', async () => {
+    for (const [fault, message, advice] of [
+      ['vm-limit', 'exceeds the system limit', 'two macOS VMs at most'],
+      ['no-address', 'got no address within 1 s', 'DHCP leases'],
+      ['no-ssh', 'no SSH login as admin within 1 s: ssh: connect to host', 'Remote Login must be on'],
+    ] as const) {
+      using mac = macWithKey(shell, ['expo-build-vm']);
+      mac.remember(fault);
+      const { status, stderr } = await mac.create(['--wait', '1']);
+      expect(status, stderr).toBe(1);
+      expect(stderr).toContain(message);
+      expect(stderr).toContain(advice);
+      await vi.waitFor(() => expect(mac.vms()).toEqual(['expo-build-vm']), { timeout: 20_000 });
+      expect(mac.leftovers()).toEqual([]);
+    }
+  });
+
+  holds('a wrong password is said, and never shown', async () => {
+    using mac = macWithKey(shell, ['expo-build-vm']);
+    const { status, stdout, stderr } = await mac.create(['--wait', '1'], {
+      env: { TARTBEAT_VM_PASSWORD: 'not-the-password' },
+    });
+    expect(status).toBe(1);
+    expect(stderr).toContain('Permission denied');
+    expect(stderr).toContain('TARTBEAT_VM_PASSWORD');
+    expect(stdout + stderr).not.toContain('not-the-password');
+  });
+
+  holds(
+    'a provisioning step that fails stops everything, and the VM is shut down',
+    async () => {
+      using mac = macWithKey(shell, ['expo-build-vm']);
+      mac.fail('pmset');
+      const { status, stdout, stderr } = await mac.create();
+      expect(status).toBe(1);
+      expect(stdout).toMatch(/^failed +power +'pmset -a sleep 0' failed with exit code 7/m);
+      expect(stderr).toContain('provisioning stopped');
+      expect(mac.vms()).toEqual(['expo-build-vm']);
+      expect(tartCalls(mac).join('\n')).not.toContain('base-snapshot');
+    },
+    120_000,
+  );
+
+  holds(
+    'missing keys, missing tart, and a second run at the same time are refused before anything is touched',
+    async () => {
+      using mac = macWithKey(shell, ['expo-build-vm']);
+      const noKey = await mac.host('create-base-image.sh', ['vm', '--key', mac.file('nosuch')]);
+      expect(noKey.stderr).toContain('ssh-keygen -t ed25519');
+      const noPublic = await mac.host('create-base-image.sh', ['vm', '--key', mac.file('only-private', 'x')]);
+      expect(noPublic.stderr).toContain('ssh-keygen -y');
+      const noTart = await mac.create([], { env: { TARTBEAT_TART: 'no-such-tart' } });
+      expect(noTart.stderr).toContain("there is no 'no-such-tart'");
+
+      const lock = join(mac.root, '../tartbeat-base-image.expo-build-vm');
+      mkdirSync(lock);
+      writeFileSync(join(lock, 'pid'), `${process.pid}\n`);
+      const second = await mac.create();
+      expect(second.stderr).toContain(`process ${process.pid} is already making expo-build-vm-base-snapshot`);
+      expect(existsSync(lock)).toBe(true);
+      // One that died leaves its lock behind; the next one takes it over.
+      writeFileSync(join(lock, 'pid'), '99999999\n');
+      mac.remember('vm-limit');
+      expect((await mac.create()).stderr).toContain('exceeds the system limit');
+      expect(mac.leftovers()).toEqual([]);
+    },
+  );
+
+  holds('refuses wrong arguments', async () => {
+    using mac = standInMac(shell);
+    for (const [args, message] of [
+      [[], 'VM is missing'],
+      [['vm-base-snapshot'], 'without -base-snapshot: vm'],
+      [['a b'], 'VM must consist of'],
+      [['vm', 'other'], "one VM, not 'vm' and 'other'"],
+      [['vm', '--cpus', '-4'], "--cpus must be a whole number, not '-4'"],
+      [['vm', '--user', 'a;reboot'], 'plain account name'],
+      [['vm', '--from', '--force'], '--from must be the name'],
+      [['vm', '--skip', '$(reboot)'], '--skip takes names of steps'],
+      [['vm', '--controller', 'builds.example.com'], 'http:// or https://'],
+      [['vm', '--controller', "http://x';reboot"], 'plain address'],
+      [['vm', '--frobnicate'], 'is no option'],
+      [['vm', '--frobnicate', '1'], "unknown option '--frobnicate'"],
+    ] as const) {
+      const { status, stderr } = await mac.host('create-base-image.sh', [...args]);
+      expect(status, args.join(' ')).toBe(64);
+      expect(stderr).toContain(message);
+    }
+    expect(mac.calls()).toEqual([]);
+  });
+}

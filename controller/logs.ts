@@ -111,7 +111,9 @@ export async function openLog(
       totalLength: null,
     };
   }
-  const { endedAt, logLength, logSealedLength, logComplete } = row.attempt;
+  const { endedAt, logLength, logSealedLength, logComplete, logDeletedAt } = row.attempt;
+  if (logDeletedAt !== null)
+    return refusal('not_found', `the log of attempt ${row.attempt.attempt} was kept for its days, and is deleted`);
   const shared = { ok: true as const, buildId, attempt: row.attempt.attempt, endedAt, totalLength: logLength };
   if (row.attempt.logR2Key !== null)
     return { ...shared, length: logSealedLength ?? 0, complete: logComplete === true, sealed: true };
@@ -209,4 +211,11 @@ export async function sealLog(env: Env, buildId: string, attempt: number, now: n
   }
   await log.empty();
   return 'sealed';
+}
+
+/** Takes a portion of a sealed log out of R2; true when nothing of it is left. */
+export async function deleteSealedLog(env: Env, buildId: string, attempt: number): Promise<boolean> {
+  const { objects, truncated } = await env.BLOBS.list({ prefix: `${logPrefix(buildId, attempt)}/`, limit: 500 });
+  if (objects.length > 0) await env.BLOBS.delete(objects.map(({ key }) => key));
+  return !truncated;
 }

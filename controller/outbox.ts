@@ -4,7 +4,7 @@
  */
 import { and, asc, eq, lte, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
-import { sealLog } from './logs.ts';
+import { deleteSealedLog, sealLog } from './logs.ts';
 import { outbox } from './schema.ts';
 
 type Work = typeof outbox.$inferSelect;
@@ -18,6 +18,12 @@ const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<bo
     return true;
   },
   seal_log: async (env, { buildId, attempt }, now) => (await sealLog(env, buildId, attempt, now)) === 'sealed',
+  delete_log: (env, { buildId, attempt }) => deleteSealedLog(env, buildId, attempt),
+  // Its row is gone, and the key is never used again: nothing can come to refer to it.
+  delete_object: async (env, { r2Key }) => {
+    if (r2Key) await env.BLOBS.delete(r2Key);
+    return true;
+  },
 };
 
 /** Works off what is due, at most `limit` rows; of one build, or of all. */

@@ -72,9 +72,9 @@ export const builds = sqliteTable(
     platform: text('platform', { enum: ['ios', 'android'] }).notNull(),
     command: text('command'),
     profile: text('profile'),
-    sourceSha256: text('source_sha256')
-      .notNull()
-      .references(() => blobs.sha256),
+    sourceSha256: text('source_sha256').notNull(),
+    /** The same while the source is held; null when its days are over (retention.ts). The foreign key keeps the file. */
+    sourceBlob: text('source_blob').references(() => blobs.sha256),
     artifactGlobs: text('artifact_globs', { mode: 'json' }).$type<ArtifactGlob[]>().notNull(),
     timeouts: text('timeouts', { mode: 'json' }).$type<Timeouts>().notNull(),
     pool: text('pool').notNull(),
@@ -106,6 +106,9 @@ export const builds = sqliteTable(
   (table) => [
     index('builds_queue').on(table.status, table.pool, table.queueRank, table.queuedAt),
     index('builds_created').on(table.createdAt),
+    index('builds_ended').on(table.endedAt),
+    // Also what makes the check of its foreign key cheap when a blob goes.
+    index('builds_source').on(table.sourceBlob, table.endedAt),
     uniqueIndex('builds_idempotency').on(table.createdByKey, table.idempotencyKey),
     check(
       'builds_final',
@@ -147,11 +150,14 @@ export const attempts = sqliteTable(
     logR2Key: text('log_r2_key'),
     logSealedLength: integer('log_sealed_length'),
     logComplete: integer('log_complete', { mode: 'boolean' }),
+    /** When its days were over; what lies in R2 is then on its way out. */
+    logDeletedAt: at('log_deleted_at'),
   },
   (table) => [
     primaryKey({ columns: [table.buildId, table.attempt] }),
     uniqueIndex('attempts_claim').on(table.workerId, table.claimId),
     index('attempts_worker').on(table.workerId, table.endedAt),
+    index('attempts_log').on(table.endedAt).where(sql`${table.logR2Key} IS NOT NULL AND ${table.logDeletedAt} IS NULL`),
   ],
 );
 
@@ -190,6 +196,7 @@ export const artifacts = sqliteTable(
       foreignColumns: [attempts.buildId, attempts.attempt],
     }),
     index('artifacts_blob').on(table.sha256),
+    index('artifacts_created').on(table.createdAt),
   ],
 );
 
@@ -253,9 +260,11 @@ export const outbox = sqliteTable(
   'outbox',
   {
     id: integer('id').primaryKey({ autoIncrement: true }),
-    kind: text('kind', { enum: ['close_deadline', 'seal_log'] }).notNull(),
+    kind: text('kind', { enum: ['close_deadline', 'seal_log', 'delete_log', 'delete_object'] }).notNull(),
+    /** Empty, as `attempt` is 0, for work that is about a stored object alone. */
     buildId: text('build_id').notNull(),
     attempt: integer('attempt').notNull(),
+    r2Key: text('r2_key'),
     dueAt: at('due_at').notNull(),
     tries: integer('tries').notNull().default(0),
   },

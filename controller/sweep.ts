@@ -1,12 +1,14 @@
 /**
  * What the cron does each minute, in bounded portions: expires old queued builds, finishes what the outbox still holds,
- * and asks the active builds that it has not looked at for longest whether their alarm lives.
+ * asks the active builds that it has not looked at for longest whether their alarm lives, and, once an hour, takes away what has been kept
+ * long enough.
  */
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
 import { boundAudit } from './audit.ts';
 import { apply } from './builds.ts';
 import { drainOutbox } from './outbox.ts';
+import { retain } from './retention.ts';
 import { attempts, builds } from './schema.ts';
 
 const PORTION = 50;
@@ -14,7 +16,7 @@ const CHECKED_PORTION = 20;
 
 export async function sweep(env: Env, now: number): Promise<void> {
   // Each part on its own: one that fails must not keep the others from their work.
-  for (const part of [expireQueued, drainOutbox, checkDeadlines, boundAudit]) {
+  for (const part of [expireQueued, drainOutbox, checkDeadlines, boundAudit, retain]) {
     await part(env, now).catch((error: unknown) => {
       console.error(JSON.stringify({ event: 'sweep_failed', part: part.name, error: String(error) }));
     });

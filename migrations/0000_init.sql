@@ -11,6 +11,7 @@ CREATE TABLE `artifacts` (
 );
 --> statement-breakpoint
 CREATE INDEX `artifacts_blob` ON `artifacts` (`sha256`);--> statement-breakpoint
+CREATE INDEX `artifacts_created` ON `artifacts` (`created_at`);--> statement-breakpoint
 CREATE TABLE `attempts` (
 	`build_id` text NOT NULL,
 	`attempt` integer NOT NULL,
@@ -35,12 +36,14 @@ CREATE TABLE `attempts` (
 	`log_r2_key` text,
 	`log_sealed_length` integer,
 	`log_complete` integer,
+	`log_deleted_at` integer,
 	PRIMARY KEY(`build_id`, `attempt`),
 	FOREIGN KEY (`build_id`) REFERENCES `builds`(`id`) ON UPDATE no action ON DELETE no action
 );
 --> statement-breakpoint
 CREATE UNIQUE INDEX `attempts_claim` ON `attempts` (`worker_id`,`claim_id`);--> statement-breakpoint
 CREATE INDEX `attempts_worker` ON `attempts` (`worker_id`,`ended_at`);--> statement-breakpoint
+CREATE INDEX `attempts_log` ON `attempts` (`ended_at`) WHERE "attempts"."log_r2_key" IS NOT NULL AND "attempts"."log_deleted_at" IS NULL;--> statement-breakpoint
 CREATE TABLE `audit` (
 	`id` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	`at` integer NOT NULL,
@@ -72,6 +75,7 @@ CREATE TABLE `builds` (
 	`command` text,
 	`profile` text,
 	`source_sha256` text NOT NULL,
+	`source_blob` text,
 	`artifact_globs` text NOT NULL,
 	`timeouts` text NOT NULL,
 	`pool` text NOT NULL,
@@ -92,12 +96,14 @@ CREATE TABLE `builds` (
 	`started_at` integer,
 	`ended_at` integer,
 	`checked_at` integer DEFAULT 0 NOT NULL,
-	FOREIGN KEY (`source_sha256`) REFERENCES `blobs`(`sha256`) ON UPDATE no action ON DELETE no action,
+	FOREIGN KEY (`source_blob`) REFERENCES `blobs`(`sha256`) ON UPDATE no action ON DELETE no action,
 	CONSTRAINT "builds_final" CHECK(("builds"."status" IN ('succeeded', 'failed', 'cancelled')) = ("builds"."ended_at" IS NOT NULL))
 );
 --> statement-breakpoint
 CREATE INDEX `builds_queue` ON `builds` (`status`,`pool`,`queue_rank`,`queued_at`);--> statement-breakpoint
 CREATE INDEX `builds_created` ON `builds` (`created_at`);--> statement-breakpoint
+CREATE INDEX `builds_ended` ON `builds` (`ended_at`);--> statement-breakpoint
+CREATE INDEX `builds_source` ON `builds` (`source_blob`,`ended_at`);--> statement-breakpoint
 CREATE UNIQUE INDEX `builds_idempotency` ON `builds` (`created_by_key`,`idempotency_key`);--> statement-breakpoint
 CREATE TABLE `enrolments` (
 	`hash` text PRIMARY KEY NOT NULL,
@@ -149,6 +155,7 @@ CREATE TABLE `outbox` (
 	`kind` text NOT NULL,
 	`build_id` text NOT NULL,
 	`attempt` integer NOT NULL,
+	`r2_key` text,
 	`due_at` integer NOT NULL,
 	`tries` integer DEFAULT 0 NOT NULL
 );

@@ -52,6 +52,7 @@ export async function insertBlob(content: Uint8Array<ArrayBuffer>): Promise<stri
 export async function insertBuild(overrides: Partial<typeof schema.builds.$inferInsert> = {}): Promise<string> {
   const now = Date.now();
   const id = overrides.id ?? unique('bld');
+  const sourceSha256 = overrides.sourceSha256 ?? (await insertBlob(bytesOf('a source')));
   await db.insert(schema.builds).values({
     id,
     status: 'building',
@@ -60,7 +61,8 @@ export async function insertBuild(overrides: Partial<typeof schema.builds.$infer
     maxAttempts: 1,
     platform: 'ios',
     command: 'true',
-    sourceSha256: overrides.sourceSha256 ?? (await insertBlob(bytesOf('a source'))),
+    sourceSha256,
+    sourceBlob: sourceSha256,
     artifactGlobs: [],
     timeouts: DEFAULT_TIMEOUTS,
     pool: 'default',

@@ -2,56 +2,14 @@
  * Who may do what: every route × every kind of credential → the status. The routes are asked of the app itself, so that one
  * without a row fails; the columns are the same for all rows, so that a row leaves nobody out.
  */
-import { env } from 'cloudflare:workers';
 import { beforeAll, expect, test } from 'vitest';
 import { createApp } from '../../controller/app.ts';
 import { ACTIONS, UNRECORDED } from '../../controller/audit.ts';
-import { createEnrolment } from '../../controller/enrolments.ts';
-import { createKey } from '../../controller/keys.ts';
 import { LIMITS } from '../../controller/limits.ts';
-import * as schema from '../../controller/schema.ts';
-import { signToken, type TokenKind } from '../../controller/tokens.ts';
-import {
-  bytesOf,
-  call,
-  db,
-  HOUR_MS,
-  insertAttempt,
-  insertBlob,
-  insertBuild,
-  insertWorker,
-  sha256Of,
-  tokenFor,
-  unique,
-} from './rows.ts';
+import { bytesOf, call, sha256Of, unique } from './rows.ts';
 import { digestOfTables } from './tables.ts';
+import { COLUMNS, type Column, type Credential, makeWorld, type World } from './world.ts';
 
-// ── The columns ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Whoever asks about `own` asks about the running build; `ended` names the one that is over. */
-const COLUMNS = {
-  none: 'no credential',
-  garbage: 'a key that never was',
-  revoked: 'a revoked key',
-  expired: 'an expired key',
-  forged: 'a run token with another signature',
-  runExpired: 'a run token past its time',
-  admin: 'an admin key',
-  submit: 'a submit key',
-  submitTied: 'a submit key tied to the pool of the build',
-  submitElsewhere: 'a submit key tied to another pool',
-  worker: "the worker's own key",
-  workerForeign: "another worker's key",
-  vm: "the attempt's vm token",
-  vmForeign: "another build's vm token",
-  vmStale: "an earlier attempt's vm token",
-  vmEnded: 'the vm token of an ended attempt',
-  run: "the attempt's run token",
-  runForeign: "another build's run token",
-  runStale: "an earlier attempt's run token",
-  runEnded: 'the run token of an ended attempt',
-} as const;
-type Column = keyof typeof COLUMNS;
 type Row = Record<Column, number>;
 
 const UNKNOWN = { none: 401, garbage: 401, revoked: 401, expired: 401, forged: 401, runExpired: 401 };
@@ -160,7 +118,7 @@ const TABLE: Record<string, Question> = {
     ask: ({ worker }) => [`/api/workers/${worker}/durations`],
   },
   'POST /api/workers/:id/findings': {
-    row: thisWorker(204),
+    row: thisWorker(200),
     ask: ({ worker }) => [`/api/workers/${worker}/findings`, { instanceId: 'mac', findings: [] }],
   },
   'POST /api/workers/:id/status': {
@@ -192,101 +150,6 @@ const TABLE: Record<string, Question> = {
     ask: ({ ids }, { column }) => [`/api/keys/${ids[column] ?? ids.submit}/rotate`],
   },
 };
-
-// ── The world in which a cell is asked ───────────────────────────────────────────────────────────────────────────
-
-interface Credential {
-  column: Column;
-  secret: string | null;
-  /** The build that a path about a build names, and the attempt that is spoken of. */
-  target: string;
-  attempt: number;
-}
-interface World {
-  pool: string;
-  worker: string;
-  blob: string;
-  ended: string;
-  code: string;
-  ids: Partial<Record<Column, string>>;
-  as: (column: Column) => Credential;
-}
-
-async function makeWorld(): Promise<World> {
-  const now = Date.now();
-  const pool = unique('pool');
-  const blob = await insertBlob(bytesOf('a source'));
-  const own = await insertWorker();
-  const foreign = await insertWorker();
-  const running = await insertBuild({ pool, attempt: 2, sourceSha256: blob });
-  const other = await insertBuild({ pool, sourceSha256: blob });
-  const ended = await insertBuild({ pool, status: 'succeeded', endedAt: now, sourceSha256: blob });
-  const ofOwn = { workerId: own.workerId };
-  await insertAttempt(running, 1, { ...ofOwn, endedAt: now, verdict: 'vm_silent' });
-  await insertAttempt(running, 2, ofOwn);
-  await insertAttempt(other, 1, { workerId: foreign.workerId });
-  await insertAttempt(ended, 1, { ...ofOwn, endedAt: now });
-  const file = { buildId: running, attempt: 1, name: 'out/app.ipa', sha256: blob, size: 8, createdAt: now };
-  await db.insert(schema.artifacts).values(file);
-
-  const make = async (spec: Partial<Parameters<typeof createKey>[1]>) =>
-    await createKey(env, { name: 'x', scope: 'submit', ...spec }, now);
-  const made = {
-    admin: await make({ scope: 'admin' }),
-    submit: await make({}),
-    submitTied: await make({ pools: [pool, 'another'] }),
-    submitElsewhere: await make({ pools: ['another'] }),
-    worker: await make({ scope: 'worker', workerId: own.workerId }),
-    workerForeign: await make({ scope: 'worker', workerId: foreign.workerId }),
-    revoked: await make({ scope: 'admin' }),
-    expired: await make({ scope: 'admin', expiresAt: now - 1 }),
-  };
-  await db.update(schema.keys).set({ lastUsedAt: now });
-  await call(`/api/keys/${made.revoked.key.id}`, env.ADMIN_KEY, { method: 'DELETE' });
-  const run = await tokenFor(running, 2, 'run', own.workerId);
-  const token = (buildId: string, attempt: number, kind: TokenKind) => tokenFor(buildId, attempt, kind, own.workerId);
-  const claims = {
-    kind: 'run',
-    buildId: running,
-    attempt: 2,
-    workerId: own.workerId,
-    expiresAt: now - HOUR_MS,
-  } as const;
-  const secrets: Record<Column, string | null> = {
-    none: null,
-    garbage: 'tb_admin_of-nobody-0123456789abcdef0123456789',
-    revoked: made.revoked.secret,
-    expired: made.expired.secret,
-    forged: `${run.split('.')[0]}.${(await token(other, 1, 'run')).split('.')[1]}`,
-    runExpired: await signToken(env, claims),
-    admin: made.admin.secret,
-    submit: made.submit.secret,
-    submitTied: made.submitTied.secret,
-    submitElsewhere: made.submitElsewhere.secret,
-    worker: made.worker.secret,
-    workerForeign: made.workerForeign.secret,
-    vm: await token(running, 2, 'vm'),
-    vmForeign: await token(other, 1, 'vm'),
-    vmStale: await token(running, 1, 'vm'),
-    vmEnded: await token(ended, 1, 'vm'),
-    run,
-    runForeign: await token(other, 1, 'run'),
-    runStale: await token(running, 1, 'run'),
-    runEnded: await token(ended, 1, 'run'),
-  };
-  return {
-    ...{ pool, blob, ended },
-    worker: own.workerId,
-    code: (await createEnrolment(env, own.workerId, 60, now)).code,
-    ids: Object.fromEntries(Object.entries(made).map(([column, { key }]) => [column, key.id])),
-    as: (column) => ({
-      column,
-      secret: secrets[column],
-      target: column.endsWith('Ended') ? ended : running,
-      attempt: /Stale|Ended/.test(column) ? 1 : 2,
-    }),
-  };
-}
 
 async function ask(route: string, world: World, column: Column): Promise<{ status: number; code: string | undefined }> {
   const who = world.as(column);

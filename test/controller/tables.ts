@@ -20,3 +20,22 @@ export async function digestOfTables(): Promise<Record<string, string>> {
   );
   return Object.fromEntries(await Promise.all(names.map(async (name, index) => [name, await digests[index]])));
 }
+
+/** Children before their parents. */
+const IN_ORDER = [
+  'artifacts',
+  'events',
+  'outbox',
+  'attempts',
+  'audit',
+  'enrolments',
+  'keys',
+  'builds',
+  'blobs',
+  'workers',
+];
+
+export async function emptyTables(): Promise<void> {
+  const rest = (await tableNames()).filter((name) => name !== 'd1_migrations' && !IN_ORDER.includes(name));
+  await env.DB.batch([...rest, ...IN_ORDER].map((name) => env.DB.prepare(`DELETE FROM "${name}"`)));
+}

@@ -21,6 +21,8 @@ const STDERR_LINES_MAX = 50;
 
 export interface AgentProcessOptions {
   configPath: string;
+  /** Another expo-worker than the one of this repository. */
+  script?: string;
   env: Record<string, string>;
   onEvent: (event: TimedAgentEvent) => void;
 }
@@ -32,8 +34,8 @@ export class AgentProcess implements AsyncDisposable {
   /** Resolves with the exit code, `null` if a signal ended it. */
   readonly exited: Promise<number | null>;
 
-  constructor({ configPath, env, onEvent }: AgentProcessOptions) {
-    this.#child = spawn(process.execPath, [EXPO_WORKER, 'run', '--json', '--config', configPath], {
+  constructor({ configPath, script = EXPO_WORKER, env, onEvent }: AgentProcessOptions) {
+    this.#child = spawn(process.execPath, [script, 'run', '--json', '--config', configPath], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },

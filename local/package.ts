@@ -1,0 +1,19 @@
+/**
+ * `npm pack` and `npm publish` call this: the agent, compiled to dist/, since Node strips no types below node_modules.
+ *
+ * Invariant: dist/ is as the sources are, and nothing else. It has a package.json of its own, so that `#contract` is the compiled
+ * file there and the TypeScript one in this repository.
+ */
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const inRoot = (path: string) => `${root}${path}`;
+
+rmSync(inRoot('dist'), { recursive: true, force: true });
+await execa('tsc', ['-p', 'tsconfig.package.json'], { cwd: root, preferLocal: true, stdio: 'inherit' });
+const { name, version } = JSON.parse(readFileSync(inRoot('package.json'), 'utf8'));
+const own = { name, version, type: 'module', imports: { '#contract': './controller/contract.js' } };
+writeFileSync(inRoot('dist/package.json'), `${JSON.stringify(own, null, 2)}\n`);
+chmodSync(inRoot('dist/worker-agent/expo-worker.js'), 0o755);

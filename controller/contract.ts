@@ -287,6 +287,15 @@ const artifactGlobInput = z.union([
     .transform((glob) => ArtifactGlob.parse({ glob })),
   ArtifactGlob,
 ]);
+/** Together with the variables they are one sealed row: the request's own limit of 1 MiB bounds them all. */
+export const SECRET_FILES_MAX = 20;
+export const SECRET_FILE_MAX_BYTES = 256 * 1024;
+const secretFileName = z
+  .string()
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, 'must be a plain file name of A-Z a-z 0-9 . _ -');
+const secretFile = z
+  .base64('must be the content in base64')
+  .max(Math.ceil(SECRET_FILE_MAX_BYTES / 3) * 4, `must be at most ${SECRET_FILE_MAX_BYTES} bytes`);
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a shell variable name');
 
 /** The request that makes a build. `minima` are {@link TIMEOUT_MINIMA}, except in a test's own entry. */
@@ -307,6 +316,8 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
         .optional(),
       platform: z.enum(PLATFORMS),
       env: z.record(envName, shellText(32_768)).default({}),
+      /** Certificates, profiles, keys: base64 contents, which the build finds as files below $TARTBEAT_SECRETS. */
+      secretFiles: z.record(secretFileName, secretFile).default({}),
       artifacts: z.array(artifactGlobInput).max(50).default([]),
       timeouts: z
         .object({
@@ -331,6 +342,10 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       message: 'give exactly one of command and profile',
     })
     .refine((request) => Object.keys(request.env).length <= 200, { path: ['env'], message: 'at most 200 variables' })
+    .refine((request) => Object.keys(request.secretFiles).length <= SECRET_FILES_MAX, {
+      path: ['secretFiles'],
+      message: `at most ${SECRET_FILES_MAX} files`,
+    })
     .refine((request) => Object.keys(request.labels).length <= 50, { path: ['labels'], message: 'at most 50 labels' });
 };
 export const BuildRequest = buildRequest(TIMEOUT_MINIMA);
@@ -634,7 +649,11 @@ export const WorkerDurations = z.object({
 });
 export type WorkerDurations = z.infer<typeof WorkerDurations>;
 
-export const Inputs = z.object({ env: z.record(z.string(), z.string()) });
+export const Inputs = z.object({
+  env: z.record(z.string(), z.string()),
+  /** Contents in base64, by file name. */
+  secretFiles: z.record(z.string(), z.string()).optional(),
+});
 export type Inputs = z.infer<typeof Inputs>;
 
 // ── Heartbeat: a fixed contract, monitors outlive controllers ────────────────────────────────────────────────────

@@ -8,7 +8,9 @@ import { openInputs, sealInputs } from './inputs.ts';
 import { isFinal } from './transitions.ts';
 
 export async function submitBuild(env: Env, request: BuildRequest, keyId: string, now: number): Promise<Applied> {
-  const { source, command, profile, platform, env: variables, artifacts, project, idempotencyKey, ...rest } = request;
+  const { source, command, profile, platform, artifacts, project, idempotencyKey, ...others } = request;
+  const { env: variables, secretFiles, ...rest } = others;
+  const given = Object.keys(variables).length + Object.keys(secretFiles).length > 0;
   const id = newId('b', now);
   return insertBuild(env, {
     ...rest,
@@ -22,7 +24,7 @@ export async function submitBuild(env: Env, request: BuildRequest, keyId: string
     sourceSha256: source.sha256,
     sourceBlob: source.sha256,
     artifactGlobs: artifacts,
-    inputs: Object.keys(variables).length > 0 ? await sealInputs(env, id, { env: variables }) : null,
+    inputs: given ? await sealInputs(env, id, { env: variables, secretFiles }) : null,
     queueRank: -request.priority,
     queuedAt: now,
     createdAt: now,

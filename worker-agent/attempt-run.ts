@@ -3,7 +3,7 @@
  *
  * Invariant: `signal` aborts once, with the AttemptOver that ends the attempt. Disposing lets go of the VM and does not touch it.
  */
-import type { Stage } from '#contract';
+import type { Inputs, Stage } from '#contract';
 import type { EmitOfAttempt } from './agent-events.ts';
 import { Beats } from './beats.ts';
 import type { AgentConfig } from './config.ts';
@@ -49,6 +49,8 @@ export class AttemptRun implements AsyncDisposable {
   stage: Stage;
   vm: Vm | null = null;
   follower: LogFollower | null = null;
+  /** What the build was given, once asked for; never on this host's disk. */
+  inputs: Inputs | null = null;
   beats: Beats | null = null;
   /** Bytes of the log file, while no follower is writing it. */
   logBytes = 0;

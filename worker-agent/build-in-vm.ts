@@ -5,13 +5,22 @@
  * Invariant: each step is either safe to repeat or found done already, so that a crash between the deed and its journal entry costs nothing.
  * The command is never started twice, and never before a beat of the VM has been accepted.
  */
+import type { Inputs } from '#contract';
 import { fetchArtifacts, uploadArtifacts } from './artifacts.ts';
 import { type AttemptRun, ask, step } from './attempt-run.ts';
 import { AttemptOver, type Ending, failed } from './ending.ts';
 import { expectSuccess, Guest } from './guest.ts';
-import { buildStatus, parseBuildStatus, startBuild, stopMonitor } from './guest-commands.ts';
+import {
+  buildStatus,
+  parseBuildStatus,
+  removeSecrets,
+  startBuild,
+  stopMonitor,
+  writeSecretFile,
+} from './guest-commands.ts';
 import { bootLimits, sshDeadLimitMs } from './limits.ts';
 import { LogFollower } from './log-follower.ts';
+import { needlesOf } from './log-mask.ts';
 import { LogProgress } from './log-progress.ts';
 import { beginMonitor, firstHeartbeat, keepMonitorAlive } from './monitor-keeper.ts';
 import { fetchSource, sendSource } from './source-transfer.ts';
@@ -49,14 +58,24 @@ async function startCommand(run: AttemptRun, vm: Vm, guest: Guest, source: Promi
   });
   await step(run, 'command', async () => {
     const { assignment } = journal.state;
-    const inputs = await ask(run, 'inputs', () => run.client.inputs(key.buildId, signal));
+    const { env, secretFiles } = await inputsOf(run);
+    for (const [name, content] of Object.entries(secretFiles ?? {})) {
+      const write = writeSecretFile({ ...key, name, content: Buffer.from(content, 'base64') });
+      await expectSuccess('inputs', guest.exec(write, { timeoutMs: EXEC_MS }));
+    }
     await ask(run, 'report', () => run.client.report(key.buildId, { type: 'start', attempt: key.attempt }, signal));
     await expectSuccess(
       'command',
-      guest.exec(startBuild({ ...key, command: assignment.command, env: inputs.env }), { timeoutMs: EXEC_MS }),
+      guest.exec(startBuild({ ...key, command: assignment.command, env }), { timeoutMs: EXEC_MS }),
     );
     await journal.update({ phase: 'command_started', commandStartedAtMs: Date.now() });
   });
+}
+
+/** Asked for again after a restart: they are secret, and not kept on this disk. */
+async function inputsOf(run: AttemptRun): Promise<Inputs> {
+  run.inputs ??= await ask(run, 'inputs', () => run.client.inputs(run.key.buildId, run.signal));
+  return run.inputs;
 }
 
 /** A crash between the start and its journal entry: the guest knows. */
@@ -81,6 +100,7 @@ async function finishCommand(run: AttemptRun, guest: Guest): Promise<Ending> {
       guest,
       key,
       path: journal.logPath,
+      needles: needlesOf({ ...(await inputsOf(run)), others: [assignment.tokens.vm] }),
       freshMs: Math.min(10_000, (noOutputTimeoutMs ?? 900_000) / 4),
       followers: () => shipper.followers,
       onBytes: (bytes) => progress.push(bytes),
@@ -91,10 +111,12 @@ async function finishCommand(run: AttemptRun, guest: Guest): Promise<Ending> {
     run.enter('building');
     using _keeper = keepMonitorAlive(run, guest);
     const { exitCode } = await run.follower.follow(signal);
+    await run.follower.finish();
     progress.end();
     await journal.update({ phase: 'command_ended', exitCode });
   }
   run.enter('collecting');
+  await guest.exec(removeSecrets(key), { timeoutMs: EXEC_MS });
   const { exitCode, assignment } = journal.state;
   const succeeded = exitCode === 0;
   const globs = assignment.artifactGlobs.filter(({ onFailure }) => succeeded || onFailure);

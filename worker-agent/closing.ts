@@ -40,10 +40,15 @@ export async function closeAttempt(
     const look = withEvidence && needsEvidence(ending) && !stop.aborted;
     const evidence = look ? await lookAtVm(run, ending) : null;
     await settleLog(run);
-    const result = reportOf(run, ending, { evidence, explained, log: await logTotal(journal.logPath) });
+    const log = await logTotal(journal.logPath);
+    const result = reportOf(run, ending, { evidence, explained, log });
     await journal.update({ phase: 'result_ready', result });
+    endLog(run, log);
     if (ending.kind === 'stopped') await run.stopBeats();
-  } else await settleLog(run);
+  } else {
+    await settleLog(run);
+    endLog(run, await logTotal(journal.logPath));
+  }
   run.vm?.release();
   await Promise.all([removeVm(run), deliver(run)]);
   if (journal.state.reported && journal.state.vmGone) await journal.remove();
@@ -85,9 +90,14 @@ async function catchUp(run: AttemptRun, limitMs: number): Promise<void> {
 
 /** From here on the file does not grow. */
 async function settleLog(run: AttemptRun): Promise<void> {
+  await run.follower?.finish();
   await run.follower?.[Symbol.asyncDispose]();
   run.follower = null;
-  run.logBytes = (await logTotal(run.context.journal.logPath))?.length ?? 0;
+}
+
+/** Once the result is on disk: until then a crash may still make another end of a very long log. */
+function endLog(run: AttemptRun, log: LogTotal | undefined): void {
+  run.logBytes = log?.length ?? 0;
   run.shipper.end();
 }
 

@@ -125,6 +125,13 @@ export const controllerHealth = (controllerUrl: string): GuestCommand =>
     [`${httpUrl(controllerUrl)}/health`],
   );
 
+/** Prints what vm-image/verify.sh finds, as JSON; nothing in an image that does not have it. */
+export const verifyImage = (): GuestCommand =>
+  guest(
+    'verifyImage',
+    'f="$TARTBEAT_ROOT/usr/local/bin/tartbeat-verify"; [ ! -x "$f" ] || "$f" --json </dev/null; exit 0',
+  );
+
 // ── Monitor ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
@@ -217,6 +224,7 @@ export function startBuild(key: AttemptKey & { command: string; env: Readonly<Re
 mkdir "$state/started" 2>/dev/null || { rm -f "$state/build.tmp"; exit 0; }
 mv "$state/build.tmp" "$state/build.sh" && mkdir -p "$root/tmp" && : >"$log" || exit 1
 export CI=1
+[ ! -d "$state/secrets" ] || export TARTBEAT_SECRETS="$state/secrets"
 set -m
 ( cd "$state/source" && /bin/bash -l "$state/build.sh"; : >"$state/exit.$?" ) >>"$log" 2>&1 </dev/null &
 echo $! >"$state/build.pgid"`,
@@ -224,6 +232,32 @@ echo $! >"$state/build.pgid"`,
     input,
   );
 }
+
+const SECRET_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+
+/** A file that only the build's user can read, in the folder that the build finds as $TARTBEAT_SECRETS. Whole or absent; safe to repeat. */
+export function writeSecretFile(key: AttemptKey & { name: string; content: Buffer }): GuestCommand {
+  if (!SECRET_NAME.test(key.name))
+    throw new GuestArgumentError(`not a secret file's name: ${JSON.stringify(key.name)}`);
+  return onAttempt(
+    'writeSecretFile',
+    key,
+    `umask 077; mkdir -p "$state/secrets" && cat >"$state/secrets.tmp" || exit 1
+[ "$(wc -c <"$state/secrets.tmp")" -eq "$5" ] || exit 3
+mv "$state/secrets.tmp" "$state/secrets/$4"`,
+    [key.name, String(key.content.length)],
+    key.content,
+  );
+}
+
+/** The secret files and the keychain that was made of them. Exit 0 always: the VM goes too. */
+export const removeSecrets = (key: AttemptKey): GuestCommand =>
+  onAttempt(
+    'removeSecrets',
+    key,
+    `[ ! -f "$state/keychain" ] || TARTBEAT_STATE="$state" "$root/usr/local/bin/keychain" delete >/dev/null 2>&1
+rm -rf "$state/secrets" "$state/secrets.tmp"; exit 0`,
+  );
 
 /**
  * Prints `alive=0|1`, `exit=N` (empty while there is none) and `size=BYTES` in this order of looking: a process seen dead has already

@@ -1,21 +1,19 @@
 /**
- * Follows the build's log in the VM into the attempt's own file, and sees the command end.
+ * Follows the build's log in the VM into the attempt's own spool (log-spool.ts), and sees the command end.
  *
- * Invariant: the file is a prefix of the VM's log, synced before its length is told to anyone, so that its length is the offset at which a
- * restarted agent goes on. The end is: exit code seen, then everything read up to the size taken after it.
+ * Invariant: bytes are read from the VM's log in order and once each, as far as the spool counts them; where it stands is where a restarted
+ * agent goes on. The end is: exit code seen, then everything read up to the size taken after it.
  */
-import { type FileHandle, open } from 'node:fs/promises';
 import { expectSuccess, type Guest } from './guest.ts';
 import { type AttemptKey, type BuildStatus, buildStatus, parseBuildStatus, readLog } from './guest-commands.ts';
+import { LogSpool } from './log-spool.ts';
 import { pause } from './retry.ts';
 
 const POLL_MS = 500;
 const POLL_FOLLOWED_MS = 200;
-const READ_MAX_BYTES = 1024 * 1024;
+/** A burst of 20 MB/s is followed with some reads a second. */
+const READ_MAX_BYTES = 4 * 1024 * 1024;
 const EXEC_MS = 30_000;
-/** A build that prints for ever must not fill the Mac's disk. */
-export const LOG_MAX_BYTES = 1024 ** 3;
-const CUT_NOTE = `\n[tartbeat] The log is cut here, at ${LOG_MAX_BYTES / 1024 ** 2} MiB.\n`;
 /** Neither alive nor ended, seen this often in a row: the exit code will not come. */
 const LOST_MAX = 3;
 
@@ -23,35 +21,39 @@ export interface LogFollowerOptions {
   guest: Guest;
   key: AttemptKey;
   path: string;
+  /** What is masked in the log. */
+  needles: readonly Buffer[];
   /** Until this long after the last look the log's age is known. */
   freshMs: number;
   followers: () => number;
-  /** What was added to the file. */
+  /** What was added to the log, masked. */
   onBytes?: (bytes: Buffer) => void;
 }
 
 export class LogFollower implements AsyncDisposable {
   readonly #options: LogFollowerOptions;
-  readonly #file: FileHandle;
-  #lengthBytes: number;
+  readonly #spool: LogSpool;
   #seenBytes = 0;
   #grewAtMs = performance.now();
   #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   static async open(options: LogFollowerOptions): Promise<LogFollower> {
-    const file = await open(options.path, 'a', 0o600);
-    return new LogFollower(options, file, (await file.stat()).size);
+    return new LogFollower(options, await LogSpool.open(options));
   }
 
-  constructor(options: LogFollowerOptions, file: FileHandle, lengthBytes: number) {
+  constructor(options: LogFollowerOptions, spool: LogSpool) {
     this.#options = options;
-    this.#file = file;
-    this.#lengthBytes = lengthBytes;
+    this.#spool = spool;
   }
 
-  /** Bytes on disk. */
+  /** Bytes on disk that may be shipped. */
   get lengthBytes(): number {
-    return this.#lengthBytes;
+    return this.#spool.lengthBytes;
+  }
+
+  /** Nothing more will be read: what was held back, and the end of a very long log, go into the file. */
+  finish(): Promise<void> {
+    return this.#spool.finish();
   }
 
   /** Since the log last grew; undefined while it cannot be read. */
@@ -83,7 +85,7 @@ export class LogFollower implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
+    await this.#spool[Symbol.asyncDispose]();
   }
 
   async #status(guest: Guest): Promise<BuildStatus | null> {
@@ -99,24 +101,16 @@ export class LogFollower implements AsyncDisposable {
   }
 
   async #readUpTo(logBytes: number, guest: Guest): Promise<void> {
-    while (this.#lengthBytes < Math.min(logBytes, LOG_MAX_BYTES)) {
-      const maxBytes = Math.min(READ_MAX_BYTES, Math.min(logBytes, LOG_MAX_BYTES) - this.#lengthBytes);
-      const read = guest.exec(readLog(this.#lengthBytes, maxBytes), {
+    while (!this.#spool.finished && this.#spool.readBytes < logBytes) {
+      const maxBytes = Math.min(READ_MAX_BYTES, logBytes - this.#spool.readBytes);
+      const read = guest.exec(readLog(this.#spool.readBytes, maxBytes), {
         timeoutMs: EXEC_MS,
         maxOutputBytes: READ_MAX_BYTES + 1,
       });
       const { stdout } = await expectSuccess('log', read);
       if (stdout.length === 0) return; // shorter than a moment ago: the build has truncated its own log
-      await this.#append(stdout);
-      if (this.#lengthBytes === LOG_MAX_BYTES) await this.#append(Buffer.from(CUT_NOTE));
+      await this.#spool.append(stdout);
+      this.#look(this.#spool.readBytes);
     }
-  }
-
-  async #append(bytes: Buffer): Promise<void> {
-    await this.#file.appendFile(bytes);
-    await this.#file.datasync();
-    this.#lengthBytes += bytes.length;
-    this.#look(this.#lengthBytes);
-    this.#options.onBytes?.(bytes);
   }
 }

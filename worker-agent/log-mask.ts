@@ -1,0 +1,162 @@
+/**
+ * Takes the secrets that a build was given out of its log before any of it leaves the Mac, and leaves every other byte as it is. Pure.
+ *
+ * A secret is found as it is and inside any base64 text, at each of the three places that it can have there. One of several lines is looked
+ * for line by line, since that is how a log shows it. In its place stands `***`; overlapping secrets are hidden as one.
+ *
+ * Invariant: what comes out depends on the bytes alone, not on how they were cut into reads. So bytes that may be the beginning of a secret are
+ * held back until what follows tells: `takenBytes` says how far the input has been dealt with, which is where a restarted agent reads on.
+ */
+export const MASK = Buffer.from('***');
+/** A shorter text is no secret, and would be found everywhere. */
+const SECRET_MIN_BYTES = 8;
+/** Of a file's single line: a certificate has lines such as `-----END`, which say nothing. */
+const FILE_LINE_MIN_BYTES = 16;
+/** A longer text is looked for piece by piece: what one byte of log can cost must not depend on what a build brings along. */
+const NEEDLE_MAX_BYTES = 1024;
+/** Public by Expo's own convention: compiled into the app. */
+const PUBLIC_ENV = /^EXPO_PUBLIC_/;
+
+export interface Secrets {
+  env: Readonly<Record<string, string>>;
+  /** Contents in base64. */
+  secretFiles?: Readonly<Record<string, string>> | undefined;
+  /** Texts that are secret whatever their name. */
+  others?: readonly string[];
+}
+
+/** Every text that must not be seen. */
+export function needlesOf({ env, secretFiles = {}, others = [] }: Secrets): Buffer[] {
+  const found = new Map<string, Buffer>();
+  const add = (text: Buffer) => {
+    for (let at = 0; at < text.length; at += NEEDLE_MAX_BYTES) {
+      const from = Math.max(0, Math.min(at, text.length - NEEDLE_MAX_BYTES));
+      const needle = text.subarray(from, from + NEEDLE_MAX_BYTES);
+      if (needle.length >= SECRET_MIN_BYTES) found.set(needle.toString('latin1'), needle);
+    }
+  };
+  const addText = (text: Buffer, lineMinBytes: number) => {
+    for (const line of linesOf(text)) if (line.length >= lineMinBytes) add(line);
+    if (text.length >= SECRET_MIN_BYTES) for (const form of base64Forms(text)) add(form);
+  };
+  const values = Object.entries(env).filter(([name]) => !PUBLIC_ENV.test(name));
+  for (const text of [...values.map(([, value]) => value), ...others]) addText(Buffer.from(text), SECRET_MIN_BYTES);
+  for (const content of Object.values(secretFiles)) addText(Buffer.from(content, 'base64'), FILE_LINE_MIN_BYTES);
+  return [...found.values()];
+}
+
+function linesOf(text: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  for (let start = 0; start <= text.length; ) {
+    const end = text.indexOf(0x0a, start);
+    const line = text.subarray(start, end === -1 ? text.length : end);
+    lines.push(line.at(-1) === 0x0d ? line.subarray(0, -1) : line);
+    start = end === -1 ? text.length + 1 : end + 1;
+  }
+  return lines;
+}
+
+/** The characters that the secret alone decides, for 0, 1 and 2 bytes before it; in both alphabets. */
+function base64Forms(secret: Buffer): Buffer[] {
+  return [0, 1, 2].flatMap((before) => {
+    const encoded = Buffer.concat([Buffer.alloc(before), secret]).toString('base64');
+    const sure = encoded.slice(Math.ceil((before * 8) / 6), Math.floor(((before + secret.length) * 8) / 6));
+    const url = sure.replaceAll('+', '-').replaceAll('/', '_');
+    return [...new Set([sure, url])].map((form) => Buffer.from(form));
+  });
+}
+
+export class LogMask {
+  /** By their first two bytes; the longest first. */
+  readonly #byStart: (Buffer[] | undefined)[] = [];
+  /** Whether a secret begins with this byte. */
+  readonly #first = new Uint8Array(256);
+  readonly #empty: boolean;
+  #held = Buffer.alloc(0);
+  #takenBytes: number;
+
+  /** `takenBytes`: of the input, by an earlier one. */
+  constructor(needles: readonly Buffer[], takenBytes = 0) {
+    this.#takenBytes = takenBytes;
+    this.#empty = needles.length === 0;
+    for (const needle of [...needles].sort((a, b) => b.length - a.length)) {
+      const start = (needle[0]! << 8) | needle[1]!;
+      (this.#byStart[start] ??= []).push(needle);
+      this.#first[needle[0]!] = 1;
+    }
+  }
+
+  /** Of the input, how many bytes have come out, or been masked. */
+  get takenBytes(): number {
+    return this.#takenBytes;
+  }
+  /** The input's offset at which the next `push` belongs. */
+  get readBytes(): number {
+    return this.#takenBytes + this.#held.length;
+  }
+
+  push(bytes: Buffer): Buffer {
+    return this.#run(bytes, false);
+  }
+
+  /** Nothing follows. */
+  end(): Buffer {
+    return this.#run(Buffer.alloc(0), true);
+  }
+
+  #run(bytes: Buffer, last: boolean): Buffer {
+    if (this.#empty) {
+      this.#takenBytes += bytes.length;
+      return bytes;
+    }
+    const input = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
+    const out: Buffer[] = [];
+    let plainFrom = 0;
+    let at = 0;
+    while (at < input.length) {
+      if (this.#first[input[at]!] === 0) {
+        at++;
+        continue;
+      }
+      const end = this.#maskedUntil(input, at, last);
+      if (end === at) {
+        at++;
+        continue;
+      }
+      if (end === null) break;
+      out.push(input.subarray(plainFrom, at), MASK);
+      at = plainFrom = end;
+    }
+    out.push(input.subarray(plainFrom, at));
+    this.#held = Buffer.from(input.subarray(at));
+    this.#takenBytes += at;
+    return out.length === 1 ? out[0]! : Buffer.concat(out);
+  }
+
+  /** Where the hidden stretch that begins at `at` ends: at `at` itself if none does, null if what follows must be seen first. */
+  #maskedUntil(input: Buffer, at: number, last: boolean): number | null {
+    let end = at;
+    for (let start = at; start === at || start < end; start++) {
+      if (this.#first[input[start]!] === 0) continue;
+      const length = this.#matchAt(input, start, last);
+      if (length === null) return null;
+      end = Math.max(end, start + length);
+    }
+    return end;
+  }
+
+  /** The length of the longest secret here, 0 for none, null if the input ends too early to tell. */
+  #matchAt(input: Buffer, at: number, last: boolean): number | null {
+    const left = input.length - at;
+    if (left < 2) return last ? 0 : null;
+    const needles = this.#byStart[(input[at]! << 8) | input[at + 1]!];
+    if (!needles) return 0;
+    for (const needle of needles) {
+      const compared = Math.min(needle.length, left);
+      if (input.compare(needle, 0, compared, at, at + compared) !== 0) continue;
+      if (compared === needle.length) return needle.length;
+      if (!last) return null;
+    }
+    return 0;
+  }
+}

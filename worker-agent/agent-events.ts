@@ -53,6 +53,8 @@ export type HostEvent =
   | { type: 'reconciled'; vmName: string; action: string; reason: string }
   | { type: 'idle'; state: string; reason: string | null }
   | { type: 'controller'; reachable: boolean; message: string }
+  /** The doctor's checks, run by an agent that is quarantined. */
+  | { type: 'self_check'; ok: boolean; message: string }
   | { type: 'draining'; waitingFor: string[] }
   | { type: 'stopping' }
   | { type: 'stopped' }

@@ -9,12 +9,13 @@ import type { Assignment } from '#contract';
 import type { AgentEvent, Emit } from './agent-events.ts';
 import { acquireAgentLock } from './agent-lock.ts';
 import { runAttempt } from './attempt.ts';
-import type { AgentConfig } from './config.ts';
+import { type AgentConfig, loadConfig } from './config.ts';
 import { type Answer, ControllerClient } from './controller-client.ts';
 import { type AttemptJournal, StateFolder } from './journal.ts';
 import { AGENT_LIMITS, type AgentLimits } from './limits.ts';
 import type { Action } from './reconcile.ts';
 import { jittered, pause } from './retry.ts';
+import { SelfCheck } from './self-check.ts';
 import { startUp } from './start-up.ts';
 import { StatusBoard } from './status-board.ts';
 import { createTart, type Tart } from './tart.ts';
@@ -92,12 +93,14 @@ class Agent {
   /** Until nothing of it is left to do; a slot is taken until its VM is gone. */
   readonly #running = new Map<string, { vmName: string; vmGone: boolean; done: Promise<void> }>();
   #wake = new AbortController();
+  readonly #selfCheck: SelfCheck;
   #reachable: boolean | null = null;
   #idle = '';
 
   constructor(options: AgentOptions, parts: Parts) {
     this.#options = options;
     this.#parts = parts;
+    this.#selfCheck = new SelfCheck(options.configPath, options.onEvent);
   }
 
   async run(): Promise<void> {
@@ -115,6 +118,7 @@ class Agent {
     while (this.#running.size > 0) await Promise.all([...this.#running.values()].map(({ done }) => done));
     over.abort();
     await status;
+    await this.#selfCheck.settled();
     await this.#sendStatus(AbortSignal.timeout(2_000)).catch(() => {});
   }
 
@@ -224,9 +228,16 @@ class Agent {
   async #statusLoop(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const wake = this.#wake.signal;
+      await this.#takeRenewedKey();
       const waitMs = await this.#sendStatus(signal).catch(() => FAILED_PAUSE_MS);
       await pause(jittered(waitMs), AbortSignal.any([signal, wake])).catch(() => {});
     }
+  }
+
+  /** `expo-worker rotate-key` writes it; the old one works on long enough for us to look. A config being edited is left alone. */
+  async #takeRenewedKey(): Promise<void> {
+    const config = await loadConfig(this.#options.configPath).catch(() => null);
+    if (config?.controllerUrl === this.#options.config.controllerUrl) this.#parts.client.useKey(config.apiKey);
   }
 
   async #sendStatus(signal: AbortSignal): Promise<number> {
@@ -235,6 +246,7 @@ class Agent {
     const slots = this.#options.config.maxConcurrentBuilds;
     const status = { instanceId, slots, slotsInUse: vms.length, vms, agentVersion: AGENT_VERSION };
     const answer = this.#heard(await client.status(workerId, status, signal));
+    if (answer.ok && answer.value.state === 'quarantined') this.#selfCheck.quarantined(signal);
     if (answer.ok) return Math.min(Math.max(answer.value.nextMs, 1_000), STATUS_INTERVAL_MS);
     return answer.kind === 'unreachable' ? FAILED_PAUSE_MS : REFUSED_PAUSE_MS;
   }

@@ -12,14 +12,14 @@ import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import picomatch from 'picomatch';
-import { Parser, type ReadEntry } from 'tar';
+import { Parser } from 'tar';
 import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, UPLOAD_MAX_BYTES } from '#contract';
 import type { EmitOfAttempt } from './agent-events.ts';
 import { uploadBlob } from './blob-upload.ts';
 import type { ControllerClient } from './controller-client.ts';
 import { failed } from './ending.ts';
 import { expectSuccess, type Guest } from './guest.ts';
-import { type AttemptKey, listFiles, packFiles, parseFileList } from './guest-commands.ts';
+import { type AttemptKey, listFiles, packFiles, packFolder, parseFileList } from './guest-commands.ts';
 
 const LIST_MS = 120_000;
 const FETCH_MS = 30 * 60_000;
@@ -34,20 +34,37 @@ export interface LocalArtifact extends ArtifactReport {
   path: string;
 }
 
-/** The files that the globs name, and the required globs that name none. A folder's name stands for all files below it. */
+/**
+ * What the globs name, and the required globs that name nothing. A glob that names a folder stands for one archive of it; only `**` at its
+ * end means the files below.
+ */
 export function matchArtifacts(
   files: readonly FoundFile[],
   globs: readonly ArtifactGlob[],
-): { found: FoundFile[]; missing: string[] } {
+): { found: FoundFile[]; folders: string[]; missing: string[] } {
   const found = new Map<string, FoundFile>();
+  const folders = new Set<string>();
   const missing: string[] = [];
   for (const { glob, required } of globs) {
-    const matches = picomatch(withoutDot(glob), { dot: true });
-    const matched = files.filter(({ path }) => [...prefixesOf(path)].some((prefix) => matches(prefix)));
-    if (matched.length === 0 && required) missing.push(glob);
-    for (const file of matched) found.set(file.path, file);
+    const plain = withoutDot(glob);
+    const matches = picomatch(plain, { dot: true });
+    const filesOnly = plain === '**' || plain.endsWith('/**');
+    let matched = false;
+    for (const file of files) {
+      const folder = filesOnly ? undefined : foldersOf(file.path).find((path) => matches(path));
+      if (folder !== undefined) folders.add(folder);
+      else if (matches(file.path)) found.set(file.path, file);
+      else continue;
+      matched = true;
+    }
+    if (!matched && required) missing.push(glob);
   }
-  return { found: [...found.values()].sort((a, b) => (a.path < b.path ? -1 : 1)), missing };
+  const inFolder = (path: string) => foldersOf(path).some((folder) => folders.has(folder));
+  return {
+    found: [...found.values()].filter(({ path }) => !inFolder(path)).sort((a, b) => (a.path < b.path ? -1 : 1)),
+    folders: [...folders].filter((path) => !inFolder(path)).sort(),
+    missing,
+  };
 }
 
 /** The folders in which a glob can match: its part before the first wildcard. */
@@ -58,10 +75,14 @@ export function rootsOf(globs: readonly ArtifactGlob[]): string[] {
 
 const withoutDot = (glob: string) => glob.replace(/^(\.\/+)+/, '').replace(/\/+$/, '');
 
-function* prefixesOf(path: string): Generator<string> {
-  for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) yield path.slice(0, end);
-  yield path;
+/** The outermost first. */
+function foldersOf(path: string): string[] {
+  const folders: string[] = [];
+  for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) folders.push(path.slice(0, end));
+  return folders;
 }
+
+const archiveName = (folder: string) => `${folder}.tar.gz`;
 
 export interface CollectOptions {
   guest: Guest;
@@ -76,13 +97,20 @@ export interface CollectOptions {
 export async function fetchArtifacts(
   options: CollectOptions,
 ): Promise<{ artifacts: LocalArtifact[]; missing: string[] }> {
-  const { guest, key, globs, dir, emit } = options;
+  const { globs, dir, emit } = options;
   if (globs.length === 0) return { artifacts: [], missing: [] };
-  const { found, missing } = matchArtifacts(await listGuestFiles(options), globs);
-  assertBounds(found);
+  const { found, folders, missing } = matchArtifacts(await listGuestFiles(options), globs);
+  assertBounds(found, folders);
   await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  if (found.length === 0) return { artifacts: [], missing };
+  const artifacts = found.length === 0 ? [] : await fetchFiles(options, found);
+  for (const folder of folders) artifacts.push(await fetchFolder(options, folder, join(dir, String(artifacts.length))));
+  for (const { name, size, sha256 } of artifacts)
+    emit({ type: 'artifact', status: 'found', name, sizeBytes: size, sha256 });
+  return { artifacts, missing };
+}
+
+async function fetchFiles({ guest, key, dir }: CollectOptions, found: readonly FoundFile[]): Promise<LocalArtifact[]> {
   const artifacts = await guest.attempt(async (ssh, signal) => {
     const packing = await ssh.open(packFiles({ ...key, paths: found.map(({ path }) => path) }), {
       timeoutMs: FETCH_MS,
@@ -96,9 +124,18 @@ export async function fetchArtifacts(
   for (const { path } of found)
     if (!artifacts.some(({ name }) => name === path))
       throw failed('transfer_failed', 'artifact_fetch', `${path} could not be read in the VM`);
-  for (const { name, size, sha256 } of artifacts)
-    emit({ type: 'artifact', status: 'found', name, sizeBytes: size, sha256 });
-  return { artifacts, missing };
+  return artifacts;
+}
+
+async function fetchFolder({ guest, key }: CollectOptions, folder: string, path: string): Promise<LocalArtifact> {
+  return await guest.attempt(async (ssh, signal) => {
+    const packing = await ssh.open(packFolder({ ...key, path: folder }), { timeoutMs: FETCH_MS, signal });
+    packing.done.catch(() => {});
+    const written = await writeHashed(packing.stdout, archiveName(folder), path);
+    const { exitCode, stderr } = await packing.done;
+    if (exitCode === 0) return written;
+    throw failed('transfer_failed', 'artifact_fetch', `${folder} could not be packed: ${stderr.trim().slice(-500)}`);
+  });
 }
 
 async function listGuestFiles({ guest, key, globs }: CollectOptions): Promise<FoundFile[]> {
@@ -112,23 +149,22 @@ async function listGuestFiles({ guest, key, globs }: CollectOptions): Promise<Fo
   throw failed('transfer_failed', 'artifact_list', 'the files of the build kept changing while they were listed');
 }
 
-function assertBounds(found: readonly FoundFile[]): void {
-  if (found.length > ARTIFACTS_MAX)
-    throw failed(
-      'transfer_failed',
-      'artifacts',
-      `${found.length} files match; at most ${ARTIFACTS_MAX} are taken: pack them into one archive`,
+function assertBounds(found: readonly FoundFile[], folders: readonly string[]): void {
+  const refuse = (message: string) => failed('transfer_failed', 'artifacts', message);
+  const count = found.length + folders.length;
+  if (count > ARTIFACTS_MAX)
+    throw refuse(
+      `${count} files match; at most ${ARTIFACTS_MAX} are taken: name the folder, or pack them into one archive`,
     );
-  for (const { path, sizeBytes } of found) {
-    if (!ArtifactName.safeParse(path).success)
-      throw failed(
-        'transfer_failed',
-        'artifacts',
-        `${JSON.stringify(path)} cannot be the name of an artifact: rename it`,
-      );
-    if (sizeBytes > UPLOAD_MAX_BYTES)
-      throw failed('transfer_failed', 'artifacts', `${path} has ${sizeBytes} bytes; the limit is ${UPLOAD_MAX_BYTES}`);
+  const names = [...found.map(({ path }) => path), ...folders.map(archiveName)];
+  for (const name of names) {
+    if (!ArtifactName.safeParse(name).success)
+      throw refuse(`${JSON.stringify(name)} cannot be the name of an artifact: rename it`);
+    if (names.indexOf(name) !== names.lastIndexOf(name))
+      throw refuse(`${name} is a file, and also the archive of a folder: rename one of them`);
   }
+  for (const { path, sizeBytes } of found)
+    if (sizeBytes > UPLOAD_MAX_BYTES) throw refuse(`${path} has ${sizeBytes} bytes; the limit is ${UPLOAD_MAX_BYTES}`);
 }
 
 async function unpackTo(dir: string, wanted: readonly FoundFile[], archive: Readable): Promise<LocalArtifact[]> {
@@ -141,7 +177,7 @@ async function unpackTo(dir: string, wanted: readonly FoundFile[], archive: Read
       const path = places.get(name);
       if (!path || entry.type === 'Directory') return void entry.resume();
       places.delete(name); // once each
-      const write = writeEntry(entry, name, path);
+      const write = writeHashed(Readable.from(entry), name, path);
       write.catch(() => {});
       writes.push(write);
     },
@@ -158,7 +194,7 @@ async function unpackTo(dir: string, wanted: readonly FoundFile[], archive: Read
   return wanted.flatMap(({ path }) => written.find(({ name }) => name === path) ?? []);
 }
 
-async function writeEntry(entry: ReadEntry, name: string, path: string): Promise<LocalArtifact> {
+async function writeHashed(bytes: Readable, name: string, path: string): Promise<LocalArtifact> {
   const hash = createHash('sha256');
   let size = 0;
   const meter = new Transform({
@@ -171,7 +207,7 @@ async function writeEntry(entry: ReadEntry, name: string, path: string): Promise
       );
     },
   });
-  await pipeline(Readable.from(entry), meter, createWriteStream(path, { mode: 0o600 }));
+  await pipeline(bytes, meter, createWriteStream(path, { mode: 0o600 }));
   return { name, sha256: hash.digest('hex'), size, path };
 }
 

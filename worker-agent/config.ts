@@ -9,6 +9,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
+import { ISOLATIONS } from './isolation.ts';
 
 /** The address at which a VM on Tart's NAT sees its host. */
 const TART_HOST_ADDRESS = '192.168.64.1';
@@ -40,6 +41,13 @@ export const AgentConfigSchema = z.strictObject({
   vmControllerUrl: httpUrl.optional(),
   vmHostAddress: z.ipv4('give an IPv4 address').default(TART_HOST_ADDRESS),
   vmSshPort: z.int().min(1).max(65_535).default(22),
+  /** The base image's host key, as `ssh-keygen -l` shows it: all clones have it, and nothing else is talked to. */
+  vmHostKey: z
+    .string()
+    .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'write it as SHA256:… ; `expo-worker doctor --pin-host-key` does')
+    .optional(),
+  /** What a VM's network is kept from: isolation.ts. */
+  isolation: z.enum(ISOLATIONS).default('nat'),
   vmCpus: z.int().min(1).max(64).optional(),
   vmMemoryMb: z.int().min(1024).max(1_048_576).optional(),
   vmDisplay: z
@@ -162,6 +170,12 @@ export async function saveConfig(path: string, input: AgentConfigInput): Promise
   await writeFileAtomic(path, text, { mode: 0o600 });
   await chmod(path, 0o600); // an existing file keeps its old mode otherwise
   return config;
+}
+
+/** Changes single settings and leaves all else of the file as it is. Throws ConfigError. */
+export async function changeConfig(path: string, change: Partial<AgentConfigInput>): Promise<AgentConfig> {
+  await loadConfig(path);
+  return saveConfig(path, { ...JSON.parse(await readFile(path, 'utf8')), ...change });
 }
 
 const modeOf = (mode: number) => (mode & 0o777).toString(8).padStart(4, '0');

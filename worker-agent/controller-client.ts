@@ -17,11 +17,13 @@ import {
   type ClaimRequest,
   CONTRACT_HEADER,
   CONTRACT_VERSION,
+  Enrolled,
   ErrorBody,
   type FindingsReport,
   type Heartbeat,
   HeartbeatAnswer,
   Inputs,
+  KeyCreated,
   LogAppended,
   Me,
   PART_SHA256_HEADER,
@@ -69,7 +71,7 @@ interface Call<T> {
 
 export class ControllerClient {
   readonly #url: string;
-  readonly #key: string;
+  #key: string;
   readonly #requestMs: number;
   readonly #stallMs: number;
 
@@ -84,6 +86,19 @@ export class ControllerClient {
   withKey(key: string): ControllerClient {
     return new ControllerClient({ url: this.#url, key, requestMs: this.#requestMs, transferStallMs: this.#stallMs });
   }
+
+  /** From the next request on: a renewed key. Clients made by withKey keep their own. */
+  useKey(key: string): void {
+    this.#key = key;
+  }
+
+  /** Needs no key: the code is the credential. */
+  enrol = (code: string, signal?: AbortSignal): Promise<Answer<Enrolled>> =>
+    this.#call({ method: 'POST', path: '/api/workers/enrol', answer: Enrolled, json: { code }, signal });
+
+  /** A new key beside this one, which works on for a day. */
+  rotateKey = (keyId: string, signal?: AbortSignal): Promise<Answer<z.infer<typeof KeyCreated>>> =>
+    this.#call({ method: 'POST', path: `/api/keys/${part(keyId)}/rotate`, answer: KeyCreated, signal });
 
   me = (signal?: AbortSignal): Promise<Answer<Me>> =>
     this.#call({ method: 'GET', path: '/api/me', answer: Me, signal });

@@ -6,8 +6,10 @@
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type AgentConfig, ConfigError, loadConfig, VMS_PER_MAC_MAX } from './config.ts';
+import { type AgentConfig, ConfigError, changeConfig, loadConfig, VMS_PER_MAC_MAX } from './config.ts';
 import { HOST_CHECKS, type HostCheckContext } from './health-checks/host-checks.ts';
+import { IMAGE_CHECKS } from './health-checks/image-checks.ts';
+import { MAC_CHECKS } from './health-checks/mac-checks.ts';
 import {
   blockingFailure,
   type CheckResult,
@@ -15,8 +17,10 @@ import {
   type HealthCheck,
   pass,
   runChecks,
+  warn,
 } from './health-checks/run-checks.ts';
 import { VM_CHECKS, type VmCheckContext } from './health-checks/vm-checks.ts';
+import { createMac, type Mac } from './mac-commands.ts';
 import { createTart, type Tart } from './tart.ts';
 import {
   BOOT_LIMITS,
@@ -33,7 +37,10 @@ export interface DoctorOptions {
   configPath: string;
   /** Also boot a clone and look inside. */
   vm: boolean;
+  /** Trust the host key that the clone shows from now on, whatever the config says: writes it there. */
+  pinHostKey?: boolean;
   signal: AbortSignal;
+  mac?: Mac;
   onResult?: (result: CheckResult) => void;
   onStep?: (progress: BootProgress) => void;
   limits?: Partial<BootLimits>;
@@ -54,7 +61,15 @@ const DOCTOR = 'doctor';
 const CLONE_AND_START_MS = 400_000;
 
 /** Rejects only with the signal's reason. */
-export async function runDoctor({ configPath, vm, signal, onResult, ...boot }: DoctorOptions): Promise<DoctorReport> {
+export async function runDoctor({
+  configPath,
+  vm,
+  pinHostKey = false,
+  signal,
+  mac = createMac(),
+  onResult,
+  ...boot
+}: DoctorOptions): Promise<DoctorReport> {
   const config = await loadConfig(configPath).catch((error) => {
     if (error instanceof ConfigError) return error;
     throw error;
@@ -64,10 +79,11 @@ export async function runDoctor({ configPath, vm, signal, onResult, ...boot }: D
     configPath,
     config,
     tart: () => (tart ??= createTart(configured(config))),
+    mac,
     vm: null,
   };
   const name = vmNameOf({ workerId: DOCTOR, buildId: `${process.pid}-${randomBytes(4).toString('hex')}`, attempt: 1 });
-  const checks = vm ? [...HOST_CHECKS, vmStart(name, boot), ...inVm(VM_CHECKS)] : HOST_CHECKS;
+  const checks = vm ? doctorChecks(name, pinHostKey, boot) : [...HOST_CHECKS, ...MAC_CHECKS];
   try {
     const results = await runChecks(checks, context, { signal, onResult });
     return { ok: blockingFailure(results) === null, checks: results };
@@ -77,16 +93,34 @@ export async function runDoctor({ configPath, vm, signal, onResult, ...boot }: D
   }
 }
 
+/** Every check that doctor has, in order. */
+export const doctorChecks = (
+  vmName: string,
+  pinHostKey = false,
+  boot: Pick<DoctorOptions, 'onStep' | 'limits'> = {},
+): HealthCheck<DoctorContext>[] => [
+  ...HOST_CHECKS,
+  ...MAC_CHECKS,
+  vmStart(vmName, pinHostKey, boot),
+  hostKey(pinHostKey),
+  ...inVm([...VM_CHECKS, ...IMAGE_CHECKS]),
+];
+
 /** Boots the clone that the checks after it look into. */
-function vmStart(name: string, boot: Pick<DoctorOptions, 'onStep' | 'limits'>): HealthCheck<DoctorContext> {
+function vmStart(
+  name: string,
+  pinHostKey: boolean,
+  boot: Pick<DoctorOptions, 'onStep' | 'limits'>,
+): HealthCheck<DoctorContext> {
   const { addressMs, sshMs } = { ...BOOT_LIMITS, ...boot.limits };
   return {
     id: 'vm_start',
     title: 'A clone of the base image starts',
+    why: 'Every build begins like this.',
     blocking: true,
     dependsOn: ['config', 'ssh_key', 'base_image', 'vm_slots'],
     timeoutMs: CLONE_AND_START_MS + addressMs + sshMs,
-    fix: 'Try by hand: tart clone, tart run NAME --no-graphics, tart ip NAME, ssh. A Mac without a logged-in user cannot start VMs.',
+    fix: 'Try by hand: tart clone, tart run NAME --no-graphics, tart ip NAME, ssh. A Mac without a logged-in user cannot start VMs. After a change of the base image: expo-worker doctor --pin-host-key',
     async run(context, signal) {
       const tart = context.tart();
       const listed = await tart.list(signal);
@@ -96,15 +130,42 @@ function vmStart(name: string, boot: Pick<DoctorOptions, 'onStep' | 'limits'>): 
       if (listed.vms.filter(({ state }) => state === 'running').length >= VMS_PER_MAC_MAX)
         return { status: 'skipped', detail: 'both VM slots are in use; run doctor again when one is free' };
 
-      const config = configured(context.config);
+      const { vmHostKey, ...rest } = configured(context.config);
+      const config = pinHostKey ? rest : { ...rest, vmHostKey };
       const runDir = join(tmpdir(), 'tartbeat-doctor');
       const booted = await bootVm({ tart, config, name, runDir, signal, ...boot });
-      if (!booted.ok) return fail(`${booted.step}: ${booted.message}`);
+      if (!booted.ok)
+        return fail(`${booted.step}: ${booted.message}`, SLOTS_LOST.test(booted.message) ? RESTART : undefined);
       context.vm = booted.vm;
       return pass(`${name} at ${booted.vm.address}`);
     },
   };
 }
+
+/** All clones share the base image's host key: pinned, another VM that has taken the address is not talked to. */
+function hostKey(pin: boolean): HealthCheck<DoctorContext> {
+  return {
+    id: 'vm_host_key',
+    title: "The base image's host key is pinned",
+    why: 'All clones share it: pinned, another VM that has taken the address is not talked to.',
+    blocking: false,
+    dependsOn: ['vm_start'],
+    timeoutMs: 5_000,
+    fix: 'If you have just made the base image and trust it: expo-worker doctor --pin-host-key',
+    async run({ vm, config, configPath }) {
+      const shown = `SHA256:${vm!.ssh.hostFingerprint}`;
+      if (pin) {
+        await changeConfig(configPath, { vmHostKey: shown });
+        return pass(`written to the config: ${shown}`);
+      }
+      return configured(config).vmHostKey === shown ? pass(shown) : warn(`not pinned; the clone shows ${shown}`);
+    },
+  };
+}
+
+/** Tart's words, with which we got here although fewer than two VMs run. */
+const SLOTS_LOST = /exceeds the system limit/;
+const RESTART = 'macOS has lost count of its VMs: restart the Mac.';
 
 function inVm(checks: readonly HealthCheck<VmCheckContext>[]): HealthCheck<DoctorContext>[] {
   return checks.map((check) => ({

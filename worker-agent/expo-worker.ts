@@ -58,11 +58,22 @@ program
     await (await import('./commands/logs.ts')).logsCommand({ ...options, signal: stop.signal, write });
   });
 
+program
+  .command('rotate-key')
+  .description("renew this worker's key in place; builds go on")
+  .addOption(configOption())
+  .action(async (options) => (await import('./commands/rotate-key.ts')).rotateKeyCommand(options));
+
 function wholeNumber(text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number >= 0 && number <= 100_000) return number;
   throw new InvalidArgumentError('Give a whole number from 0 to 100000.');
 }
+
+// Whoever reads our output may go away, as `head` does.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
 
 /** Errors that say all there is to say. */
 const KNOWN = new Set(['AgentLockedError', 'AgentIdentityError']);

@@ -319,6 +319,16 @@ export const packFiles = (key: AttemptKey & { paths: readonly string[] }): Guest
     Buffer.from(key.paths.map((path) => `${sourcePath(path)}\0`).join('')),
   );
 
+/**
+ * A folder of the source, with the links in it, as a compressed archive on standard output. `gzip -n` keeps the time out of it: the same
+ * files are the same archive, which a repeated upload then finds stored.
+ */
+export function packFolder(key: AttemptKey & { path: string }): GuestCommand {
+  const parts = sourcePath(key.path).split('/');
+  const script = 'set -o pipefail; cd "$state/source/$4" && COPYFILE_DISABLE=1 tar -cf - "./$5" | gzip -n';
+  return onAttempt('packFolder', key, script, [parts.slice(0, -1).join('/'), parts.at(-1)!]);
+}
+
 /** One file of the source on standard output. */
 export const readFile = (key: AttemptKey & { path: string }): GuestCommand =>
   onAttempt('readFile', key, 'cd "$state/source" && exec cat -- "$4"', [sourcePath(key.path)]);

@@ -10,17 +10,12 @@
  */
 import { dirname, join } from 'node:path';
 import { build } from 'plist';
+import type { Account } from './account.ts';
 import { TART_USER_VARIABLES } from './tart-user.ts';
 
 export const LABEL = 'tartbeat.expo-worker';
 export const JOB_KINDS = ['daemon', 'agent'] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
-
-export interface Account {
-  name: string;
-  uid: number;
-  home: string;
-}
 
 export interface JobOptions {
   kind: JobKind;

@@ -8,18 +8,10 @@ import { chmod, chown, mkdir, readdir, readFile, rm, stat } from 'node:fs/promis
 import { dirname, join } from 'node:path';
 import { parse } from 'plist';
 import writeFileAtomic from 'write-file-atomic';
+import type { Account } from './account.ts';
 import { loadConfig } from './config.ts';
 import { CommandError } from './exit-codes.ts';
-import {
-  type Account,
-  domainOf,
-  JOB_KINDS,
-  type JobKind,
-  type JobOptions,
-  LABEL,
-  plistOf,
-  plistPathOf,
-} from './launchd-job.ts';
+import { domainOf, JOB_KINDS, type JobKind, type JobOptions, LABEL, plistOf, plistPathOf } from './launchd-job.ts';
 import type { Mac } from './mac-commands.ts';
 import { pause } from './retry.ts';
 

@@ -37,11 +37,19 @@ export function contactLimitMs(
   return timeouts.workerTimeoutMs + partitionGraceMs(timeouts.workerTimeoutMs);
 }
 
-/** Shares of the time to boot: a VM that has no address or no SSH ends the attempt under that name, before bootTimeout ends it without one. */
+/**
+ * Shares of the time to boot: a step that hangs ends the attempt under its own name, before bootTimeout ends it without one. Together they
+ * are more than the whole: several that are slow are a slow boot.
+ */
 export function bootLimits({ bootTimeoutMs }: Timeouts): BootLimits {
-  const share = (limitMs: number, part: number) =>
-    Math.min(limitMs, (bootTimeoutMs ?? Number.POSITIVE_INFINITY) * part);
-  return { addressMs: share(BOOT_LIMITS.addressMs, 0.3), sshMs: share(BOOT_LIMITS.sshMs, 0.2) };
+  const share = (step: keyof BootLimits, part: number) =>
+    Math.min(BOOT_LIMITS[step], (bootTimeoutMs ?? Number.POSITIVE_INFINITY) * part);
+  return {
+    cloneMs: share('cloneMs', 0.5),
+    setMs: share('setMs', 0.2),
+    addressMs: share('addressMs', 0.3),
+    sshMs: share('sshMs', 0.2),
+  };
 }
 
 export const sshDeadLimitMs = (timeouts: Timeouts, limits: AgentLimits): number =>

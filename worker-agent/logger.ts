@@ -44,6 +44,7 @@ function levelOf(event: AgentEvent): Level {
   if (event.type === 'beat') return event.accepted ? 'debug' : 'warn';
   if (event.type === 'log') return 'debug';
   if (event.type === 'step' && event.status === 'started') return 'debug';
+  if (event.type === 'self_check') return event.ok ? 'info' : 'warn';
   if (event.type === 'controller') return event.reachable ? 'info' : 'warn';
   if (event.type === 'result') return event.outcome === 'succeeded' ? 'info' : 'warn';
   return 'info';
@@ -73,6 +74,8 @@ export function describe(event: AgentEvent): string {
       return `waiting for builds, ${event.state}${note(event.reason)}`;
     case 'controller':
       return `controller ${event.reachable ? 'reached' : 'not reached'}${note(event.message)}`;
+    case 'self_check':
+      return `quarantined; checked itself: ${event.message}`;
     case 'draining':
       return event.waitingFor.length > 0
         ? `draining: no new builds; waiting for ${event.waitingFor.join(', ')}. Again to stop now`

@@ -21,6 +21,7 @@ const PATHS = {
   stat: '/usr/bin/stat',
   sudo: '/usr/bin/sudo',
   sw_vers: '/usr/bin/sw_vers',
+  uname: '/usr/bin/uname',
 } as const;
 export type MacCommand = keyof typeof PATHS;
 
@@ -61,7 +62,7 @@ export function createMac(options: MacOptions = {}): Mac {
   return {
     platform,
     uid: options.uid ?? process.getuid?.() ?? -1,
-    user: options.user ?? process.env.SUDO_USER ?? process.env.USER ?? '',
+    user: options.user ?? process.env.EXPO_WORKER_TART_USER ?? process.env.SUDO_USER ?? process.env.USER ?? '',
     pathOf,
     file: (path) => join(root, path),
     async run(command, args, signal) {

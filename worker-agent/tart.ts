@@ -85,6 +85,8 @@ export interface Tart {
   remove(name: string, options?: { run?: TartRun | undefined; signal?: AbortSignal }): Promise<TartResult>;
   /** From the clone's config.json, in long lower-case form. */
   macAddress(name: string): Promise<TartResult<{ macAddress: string }>>;
+  /** From the same file; null where it does not say. */
+  hardware(name: string): Promise<TartResult<{ cpus: number | null; memoryBytes: number | null }>>;
 }
 
 /** How long each call may take: a hung tart must not hang the agent. A clone may copy a disk, the others only change files. */
@@ -128,7 +130,11 @@ const TartList = z.array(
     Running: z.boolean().optional(),
   }),
 );
-const TartVmConfig = z.looseObject({ macAddress: z.string() });
+const TartVmConfig = z.looseObject({
+  macAddress: z.string(),
+  cpuCount: z.number().optional(),
+  memorySize: z.number().optional(),
+});
 
 export interface TartOptions {
   tartPath: string;
@@ -314,19 +320,36 @@ export function createTart({ tartPath, tartHome, env = {}, limitsMs = {}, user =
     },
 
     async macAddress(name) {
-      const path = join(home, 'vms', name, 'config.json');
-      let text: string;
-      try {
-        text = await readFile(path, 'utf8');
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        return failure('get', code === 'ENOENT' ? 'not_found' : 'failed', null, `${path} cannot be read (${code})`);
-      }
-      const parsed = TartVmConfig.safeParse(parseJson(text));
-      const macAddress = parsed.success ? normaliseMac(parsed.data.macAddress) : null;
-      return macAddress ? { ok: true, macAddress } : failure('get', 'garbage', null, `${path} names no MAC address`);
+      const read = await readConfig(name);
+      if (!read.ok) return read;
+      const macAddress = normaliseMac(read.config.macAddress);
+      return macAddress
+        ? { ok: true, macAddress }
+        : failure('get', 'garbage', null, `${read.path} names no MAC address`);
+    },
+
+    async hardware(name) {
+      const read = await readConfig(name);
+      if (!read.ok) return read;
+      const { cpuCount, memorySize } = read.config;
+      return { ok: true, cpus: cpuCount ?? null, memoryBytes: memorySize ?? null };
     },
   };
+
+  async function readConfig(name: string): Promise<TartResult<{ path: string; config: z.infer<typeof TartVmConfig> }>> {
+    const path = join(home, 'vms', name, 'config.json');
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      return failure('get', code === 'ENOENT' ? 'not_found' : 'failed', null, `${path} cannot be read (${code})`);
+    }
+    const parsed = TartVmConfig.safeParse(parseJson(text));
+    return parsed.success
+      ? { ok: true, path, config: parsed.data }
+      : failure('get', 'garbage', null, `${path} names no MAC address`);
+  }
 
   /** Waits a moment for a run that was told to stop, then kills it. Never a later process with the same pid. */
   async function killRun(run: TartRun): Promise<void> {

@@ -6,7 +6,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type AgentConfig, baseImageName } from './config.ts';
+import { type AgentConfig, baseImageName, vmControllerUrl } from './config.ts';
+import { networkArgsFor } from './isolation.ts';
 import { jittered, pause } from './retry.ts';
 import { connectSsh, type Ssh, SshError } from './ssh.ts';
 import type { Tart, TartFailure, TartResult, TartRun } from './tart.ts';
@@ -59,10 +60,13 @@ export interface Vm extends AsyncDisposable {
 }
 
 export interface BootLimits {
+  cloneMs: number;
+  setMs: number;
   addressMs: number;
   sshMs: number;
 }
-export const BOOT_LIMITS: BootLimits = { addressMs: 180_000, sshMs: 120_000 };
+/** A clone may copy a disk, setting only changes a file. */
+export const BOOT_LIMITS: BootLimits = { cloneMs: 300_000, setMs: 60_000, addressMs: 180_000, sshMs: 120_000 };
 
 const TRY_PAUSE_MS = 500;
 const TRY_MIN_MS = 500;
@@ -73,7 +77,7 @@ const AUTH_PATIENCE_MS = 20_000;
 
 export interface VmOptions {
   tart: Tart;
-  config: Pick<AgentConfig, 'vmName' | 'vmUser' | 'vmSshKey' | 'vmSshPort' | 'vmCpus' | 'vmMemoryMb' | 'vmDisplay'>;
+  config: AgentConfig;
   /** The output of `tart run` goes to `<runDir>/<name>.log`. */
   runDir: string;
   limits?: Partial<BootLimits>;
@@ -109,15 +113,29 @@ export async function bootVm(
   const { tart, config, name, signal } = options;
   const hardware = { cpus: config.vmCpus, memoryMb: config.vmMemoryMb, display: config.vmDisplay };
   const logFile = runLogFile(options);
+  const limits = { ...BOOT_LIMITS, ...options.limits };
 
-  const cloned = await report(options, 'clone', () => tart.clone(baseImageName(config), name, signal));
+  const clone = (limit: AbortSignal) => tart.clone(baseImageName(config), name, limit);
+  const cloned = await report(options, 'clone', () => within('clone', limits.cloneMs, signal, clone));
   if (!cloned.ok) return startFailed(cloned, signal);
-  const set = await report(options, 'set', () => tart.set(name, hardware, signal));
+  const setHardware = (limit: AbortSignal) => tart.set(name, hardware, limit);
+  const set = await report(options, 'set', () => within('set', limits.setMs, signal, setHardware));
   if (!set.ok) return startFailed(set, signal);
-  const started = await report(options, 'run', () => tart.startRun(name, { logFile }));
+  const started = await report(options, 'run', () => startIsolated(options, logFile));
   if (!started.ok) return startFailed(started, signal);
   await options.onRun?.(started.run);
   return reach(options, started.run);
+}
+
+async function startIsolated({ tart, config, name }: BootOptions, logFile: string) {
+  let args: string[];
+  try {
+    args = await networkArgsFor(config.isolation, vmControllerUrl(config));
+  } catch (error) {
+    const message = `isolation "controller": the controller's address cannot be looked up (${(error as Error).message})`;
+    return { ok: false as const, step: 'run' as const, kind: 'failed' as const, exitCode: null, message };
+  }
+  return tart.startRun(name, { logFile, args });
 }
 
 /** After an agent's restart: waits for the address and SSH of a VM that runs already. */
@@ -151,7 +169,10 @@ async function reach(options: BootOptions, run: TartRun): Promise<BootResult> {
 
   try {
     const found = await report(options, 'address', () => waitForAddress(tart, name, limits.addressMs, either));
-    if (!found.ok) return failed(checkFailed('vm_address', found.message));
+    if (!found.ok) {
+      const neverRan = !either.aborted && (await isStopped(tart, name, either));
+      return failed(neverRan ? neverStarted(found.message) : checkFailed('vm_address', found.message));
+    }
 
     const connecting = { tart, config, name, firstAddress: found.address, timeoutMs: limits.sshMs };
     const connected = await report(options, 'ssh', () => waitForSsh({ ...connecting, signal: either }));
@@ -284,7 +305,7 @@ async function waitForSsh(options: {
           port: config.vmSshPort,
           user: config.vmUser,
           privateKey,
-          hostFingerprint,
+          hostFingerprint: hostFingerprint ?? config.vmHostKey?.replace('SHA256:', ''),
           connectTimeoutMs: Math.max(TRY_MIN_MS, Math.min(CONNECT_TIMEOUT_MS, leftMs())),
           signal,
         });
@@ -300,6 +321,32 @@ async function waitForSsh(options: {
   }
   return failed(signal.aborted && last.kind !== 'aborted' ? new SshError('aborted', last.message) : last);
 }
+
+/** Tart that uses up its whole time has hung, whichever of its commands it was. */
+async function within(
+  step: 'clone' | 'set',
+  limitMs: number,
+  signal: AbortSignal,
+  work: (limit: AbortSignal) => Promise<TartResult>,
+): Promise<TartResult> {
+  const limit = AbortSignal.timeout(limitMs);
+  const result = await work(AbortSignal.any([signal, limit]));
+  if (result.ok || !limit.aborted || signal.aborted) return result;
+  return { ...result, step, kind: 'timeout', message: `tart ${step} did not end within ${limitMs / 1000} s` };
+}
+
+/** A `tart run` that hangs before it has the VM: nothing is running whose address one could wait for. */
+async function isStopped(tart: Tart, name: string, signal: AbortSignal): Promise<boolean> {
+  const listed = await tart.list(signal);
+  return listed.ok && listed.vms.some((vm) => vm.name === name && vm.state !== 'running');
+}
+
+const neverStarted = (message: string): BootFailure => ({
+  ok: false,
+  verdict: 'vm_start_failed',
+  step: 'run',
+  message: `tart run has not started the VM: ${message}`,
+});
 
 function startFailed(failure: TartFailure, signal: AbortSignal): BootFailure {
   signal.throwIfAborted();

@@ -30,6 +30,8 @@ const FORBIDDEN: Record<string, RegExp> = {
   arrays: /\b[a-z_]+=\([^)]|\$\{[A-Za-z_]+\[/,
   'process substitution': /[<>]\([a-z]/,
   'here-strings': /<<</,
+  // bash 3.2 takes the first `)` of a pattern for the end of the substitution.
+  'case inside $( )': /\$\([^()]*\bcase\b/,
   'function keyword': /^\s*function /m,
   source: /^\s*source /m,
   local: /^\s*local /m,

@@ -13,8 +13,9 @@ const files = [
 ].map((path) => ({ path, sizeBytes: 1 }));
 const match = (...globs: (string | { glob: string; required: boolean })[]) => {
   const parsed = globs.map((glob) => ArtifactGlob.parse(typeof glob === 'string' ? { glob } : glob));
-  const { found, missing } = matchArtifacts(files, parsed);
-  return { found: found.map(({ path }) => path), missing };
+  const { found, folders, missing } = matchArtifacts(files, parsed);
+  // A folder is shown with a slash.
+  return { found: [...found.map(({ path }) => path), ...folders.map((path) => `${path}/`)], missing };
 };
 
 const CASES: [string, string[]][] = [
@@ -22,10 +23,12 @@ const CASES: [string, string[]][] = [
   ['./App.ipa', ['App.ipa']],
   ['**/*.js', ['dist/a.js', 'dist/sub/c.js']],
   ['dist/*.js', ['dist/a.js']],
-  ['dist', ['dist/.map/b.map', 'dist/a.js', 'dist/sub/c.js']],
-  ['dist/', ['dist/.map/b.map', 'dist/a.js', 'dist/sub/c.js']],
+  ['dist', ['dist/']],
+  ['dist/', ['dist/']],
+  ['dist/*', ['dist/a.js', 'dist/.map/', 'dist/sub/']],
+  ['dist/**', ['dist/.map/b.map', 'dist/a.js', 'dist/sub/c.js']],
   ['**/*.map', ['dist/.map/b.map']],
-  ['**/*.xcarchive', ['ios/App.xcarchive/Info.plist', 'ios/App.xcarchive/x/y']],
+  ['**/*.xcarchive', ['ios/App.xcarchive/']],
   ['{App.ipa,dist/a.js}', ['App.ipa', 'dist/a.js']],
   ['a\\[1\\].txt', ['a[1].txt']],
 ];
@@ -41,6 +44,10 @@ test('a required glob without a match is missing, an optional one is not', () =>
 
 test('a file that two globs name is taken once', () => {
   expect(match('*.ipa', 'App.*').found).toEqual(['App.ipa']);
+});
+
+test('what lies in a folder that is taken as a whole is not taken beside it', () => {
+  expect(match('dist/*.js', 'dist', 'dist/sub').found).toEqual(['dist/']);
 });
 
 test('a glob that leads out matches nothing', () => {

@@ -28,6 +28,7 @@ test("the guide's config is accepted as it stands, with `~` expanded and default
     ...guideConfig,
     vmSshKey: join(homedir(), '.ssh/tart_vm_key'),
     vmHostAddress: '192.168.64.1',
+    isolation: 'nat',
     vmSshPort: 22,
     tartPath: 'tart',
     maxConcurrentBuilds: 1,

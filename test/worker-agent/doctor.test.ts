@@ -24,7 +24,12 @@ const KEY = 'tb_worker_abcdefgh';
 
 /** The two routes of the controller that doctor asks. */
 async function controllerStandIn() {
-  const state = { timeMs: null as number | null, scope: 'worker', healthBody: null as string | null };
+  const state = {
+    timeMs: null as number | null,
+    scope: 'worker',
+    healthBody: null as string | null,
+    createdAt: undefined as string | undefined,
+  };
   const server = createServer((request, response) => {
     const answer = (status: number, body: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
@@ -32,7 +37,12 @@ async function controllerStandIn() {
     else if (request.url === '/health')
       answer(200, { status: 'ok', time: new Date(state.timeMs ?? Date.now()).toISOString() });
     else if (request.headers.authorization === `Bearer ${KEY}`)
-      answer(200, { scope: state.scope, name: 'mac', workerId: state.scope === 'worker' ? 'mac-1' : null });
+      answer(200, {
+        scope: state.scope,
+        name: 'mac',
+        workerId: state.scope === 'worker' ? 'mac-1' : null,
+        createdAt: state.createdAt,
+      });
     else answer(401, { error: { code: 'unauthorized', message: 'no' } });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -51,8 +61,9 @@ async function healthyMac() {
   const vms = await scriptedVms();
   const controller = await controllerStandIn();
   const configPath = join(vms.scripted.dir, 'worker', 'config.json');
+  const vmHostKey = `SHA256:${vms.server.hostFingerprint}`;
   const configure = (more: Partial<AgentConfigInput> = {}) =>
-    saveConfig(configPath, { ...vms.settings, controllerUrl: controller.url, ...more });
+    saveConfig(configPath, { ...vms.settings, vmHostKey, controllerUrl: controller.url, ...more });
   await configure();
   vms.guestCommand('ifconfig', `echo 'en0: flags=8863<UP>'; echo '	ether ${GUEST_MAC.replace(/0(\d)/g, '$1')}'`);
   vms.guestCommand('usr/local/bin/vm-monitor.sh', 'exit 0');
@@ -82,7 +93,7 @@ onGuest('on a healthy Mac every check passes, and the clone is gone', async () =
   const report = await mac.doctor();
   expect(report.checks.filter(({ status }) => status !== 'pass')).toEqual([]);
   expect(report.ok).toBe(true);
-  expect(report.checks.length).toBe(21);
+  expect(report.checks.length).toBe(24);
   expect(report.of('vm_identity')?.detail).toBe(GUEST_MAC);
   expect(await left(mac.vms)).toEqual(BASE);
 });
@@ -92,6 +103,29 @@ onGuest('without VM checks no VM is made', async () => {
   const report = await mac.doctor({ vm: false });
   expect(report.ok).toBe(true);
   expect(mac.vms.scripted.calls().some((call) => call.startsWith('clone'))).toBe(false);
+});
+
+onGuest('the host key is pinned when it is asked for, and another is not talked to', async () => {
+  await using mac = await healthyMac();
+  const { vmHostKey: pinned } = JSON.parse(readFileSync(mac.configPath, 'utf8'));
+  await mac.configure({ vmHostKey: undefined });
+  expect(await mac.doctor()).toMatchObject({ ok: true, statuses: { vm_host_key: 'warn' } });
+  await mac.configure({ vmHostKey: `SHA256:${'A'.repeat(43)}` });
+  const strange = await mac.doctor({ limits: { addressMs: 20_000, sshMs: 3_000 } });
+  expect(strange.ok).toBe(false);
+  expect(strange.of('vm_start')?.detail).toContain('another host key');
+  expect((await mac.doctor({ pinHostKey: true })).of('vm_host_key')?.detail).toContain(pinned);
+  expect(JSON.parse(readFileSync(mac.configPath, 'utf8')).vmHostKey).toBe(pinned);
+});
+
+onGuest('a key older than 90 days is to be renewed, and the isolation in force is told', async () => {
+  await using mac = await healthyMac();
+  mac.controller.state.createdAt = new Date(Date.now() - 91 * 86_400_000).toISOString();
+  const report = await mac.doctor({ vm: false });
+  expect(report.of('api_key_age')).toMatchObject({ status: 'warn', detail: '91 days old' });
+  expect(report.of('isolation')).toMatchObject({ status: 'pass', detail: expect.stringContaining('nat:') });
+  await mac.configure({ isolation: 'controller' });
+  expect((await mac.doctor({ vm: false })).of('isolation')?.detail).toContain('no softnet here');
 });
 
 onGuest('a broken config is one finding, and the rest waits for it', async () => {

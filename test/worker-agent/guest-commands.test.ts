@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { execa } from 'execa';
@@ -87,6 +87,9 @@ test('arguments that no honest caller passes are refused before any guest sees t
     () => guest.readFile({ ...key, path: 'a/../../b' }),
     () => guest.packFiles({ ...key, paths: ['../x'] }),
     () => guest.listFiles({ ...key, roots: ['..'] }),
+    () => guest.packFolder({ ...key, path: 'a/../..' }),
+    () => guest.writeSecretFile({ ...key, name: '../x', content: Buffer.from('') }),
+    () => guest.writeSecretFile({ ...key, name: '.ssh', content: Buffer.from('') }),
     () => guest.unpackSource({ ...key, archiveBytes: 0 }),
   ];
   for (const attempt of refused) expect(attempt, attempt.toString()).toThrow(GuestArgumentError);
@@ -102,6 +105,8 @@ test('secrets are on no command line', () => {
     intervalSeconds: 30,
   });
   const build = guest.startBuild({ ...key, command: 'make SECRET', env: { KEY: 'SECRET' } });
+  const file = guest.writeSecretFile({ ...key, name: 'k.p8', content: Buffer.from('SECRET') });
+  expect(file.text).not.toContain('SECRET');
   expect(monitor.text + build.text).not.toContain('SECRET');
   expect(String(monitor.input) + String(build.input)).toContain('SECRET');
 });
@@ -294,3 +299,39 @@ function isAlive(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
+
+onGuest('secret files are there for the build alone, and gone after it with the keychain', async () => {
+  const key = await withSource({ 'a.txt': '' });
+  const bytes = Buffer.from([0, 255, 10, 13, 39]);
+  for (const name of ['dist.p12', 'AuthKey_1.p8'])
+    expect(await run(guest.writeSecretFile({ ...key, name, content: bytes }))).toMatchObject({ exitCode: 0 });
+  const command =
+    'ls -l "$TARTBEAT_SECRETS" | cut -c1-10; od -An -tx1 "$TARTBEAT_SECRETS/dist.p12"; : >"$TARTBEAT_STATE/keychain"';
+  await run(guest.startBuild({ ...key, command, env: {} }));
+  await untilEnded(key);
+  expect(await logOf()).toMatch(/-rw-------\n-rw-------\n 00 ff 0a 0d 27\n$/);
+  mkdirSync(join(server.home, 'usr/local/bin'), { recursive: true });
+  writeFileSync(join(server.home, 'usr/local/bin/keychain'), '#!/bin/sh\necho "$1" >"$TARTBEAT_STATE/asked"\n', {
+    mode: 0o755,
+  });
+  for (const _ of [1, 2]) expect(await run(guest.removeSecrets(key))).toMatchObject({ exitCode: 0 });
+  expect(readFileSync(join(stateOf(key), 'asked'), 'utf8')).toBe('delete\n');
+  await expect(run(guest.removeSecrets(key))).resolves.toMatchObject({ exitCode: 0 });
+  expect(existsSync(join(stateOf(key), 'secrets'))).toBe(false);
+});
+
+onGuest('a folder is packed with its links, twice the same', async () => {
+  const key = await withSource({ 'out/App.app/Info.plist': 'x', 'out/App.app/-odd name/y': 'y' });
+  symlinkSync('Info.plist', join(stateOf(key), 'source/out/App.app/link'));
+  const pack = async () => (await run(guest.packFolder({ ...key, path: 'out/App.app' }))).stdout;
+  const [first, second] = [await pack(), await pack()];
+  expect(first.equals(second)).toBe(true);
+  const { stdout } = await execa('tar', ['-tzf', '-'], { input: first });
+  expect(stdout.split('\n').sort()).toEqual([
+    './App.app/',
+    './App.app/-odd name/',
+    './App.app/-odd name/y',
+    './App.app/Info.plist',
+    './App.app/link',
+  ]);
+});

@@ -5,6 +5,7 @@ import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { defaultConfigPath, expandHome } from '../config.ts';
 import { runDoctor } from '../doctor.ts';
+import { postFindings } from '../findings.ts';
 import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;
@@ -17,19 +18,30 @@ const MARKS: Record<CheckStatus, { mark: string; color: 'green' | 'yellow' | 're
   skipped: { mark: '-', color: 'gray' },
 };
 
+interface DoctorCommandOptions {
+  config: string;
+  json?: boolean;
+  vm: boolean;
+  pinHostKey?: boolean;
+}
+
 export function doctorCommand(): Command {
   return new Command('doctor')
     .description('check this Mac, its base image and its way to the controller, and say how to repair what is wrong')
     .option('--config <path>', 'config file', defaultConfigPath())
     .option('--json', 'print one JSON document: {ok, checks: [{id, title, blocking, status, detail, fix, durationMs}]}')
     .option('--no-vm', 'leave out the checks that need a VM (they boot a clone of the base image and delete it)')
+    .option(
+      '--pin-host-key',
+      'write the host key that a clone of the base image shows into the config, and trust no other',
+    )
     .addHelpText('after', '\nExit code: 0 fit for builds, 1 a blocking check failed, 130 interrupted.')
-    .action(async (options: { config: string; json?: boolean; vm: boolean }) => {
+    .action(async (options: DoctorCommandOptions) => {
       process.exitCode = await doctor(options);
     });
 }
 
-async function doctor({ config, json, vm }: { config: string; json?: boolean; vm: boolean }): Promise<number> {
+async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOptions): Promise<number> {
   const stop = new AbortController();
   const onSignal = () => {
     if (!stop.signal.aborted) process.stderr.write('\nStopping; removing the VM…\n');
@@ -40,6 +52,7 @@ async function doctor({ config, json, vm }: { config: string; json?: boolean; vm
     const report = await runDoctor({
       configPath: expandHome(config),
       vm,
+      pinHostKey,
       signal: stop.signal,
       onResult: (result) => json || process.stdout.write(line(result)),
       onStep: ({ step, status, durationMs }) => {
@@ -48,6 +61,10 @@ async function doctor({ config, json, vm }: { config: string; json?: boolean; vm
       },
     });
     process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : summary(report.checks));
+    // Without a VM of its own it has not seen whether builds would run: that ends no quarantine.
+    const told = vm ? await postFindings(expandHome(config), report.checks) : null;
+    if (told && !json)
+      process.stdout.write('state' in told ? `Worker: ${told.state}\n` : `Not reported: ${told.message}\n`);
     return report.ok ? 0 : 1;
   } catch (error) {
     if (stop.signal.aborted) return INTERRUPTED_EXIT_CODE;
@@ -57,10 +74,10 @@ async function doctor({ config, json, vm }: { config: string; json?: boolean; vm
   }
 }
 
-function line({ status, title, detail, fix }: CheckResult): string {
+function line({ id, status, title, detail, fix }: CheckResult): string {
   const { mark, color } = MARKS[status];
   const first = `${styleText(color, mark)} ${title.padEnd(44)} ${detail}\n`;
-  return fix ? `${first}    ${styleText('bold', 'Fix:')} ${fix}\n` : first;
+  return fix ? `${first}    ${styleText('bold', 'Fix:')} ${fix} ${styleText('gray', `[${id}]`)}\n` : first;
 }
 
 function summary(checks: CheckResult[]): string {
@@ -70,5 +87,5 @@ function summary(checks: CheckResult[]): string {
   return `\n${parts
     .filter(([number]) => number > 0)
     .map(([number, status]) => `${number} ${words[status]}`)
-    .join(', ')}\n`;
+    .join(', ')}. What each [code] means: docs/doctor.md\n`;
 }

@@ -7,7 +7,7 @@ import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { input, password } from '@inquirer/prompts';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { execa } from 'execa';
 import {
   type AgentConfigInput,
@@ -18,11 +18,15 @@ import {
   parseConfig,
   saveConfig,
 } from '../config.ts';
+import { ControllerClient } from '../controller-client.ts';
 import { checkPrivateKey } from '../ssh.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;
 const KEYGEN_TIMEOUT_MS = 30_000;
 const API_KEY_VARIABLE = 'EXPO_WORKER_API_KEY';
+const ENROL_TIMEOUT_MS = 30_000;
+/** Stands in while a config is checked whose key is not traded yet. */
+const PLACEHOLDER_KEY = 'not-traded-yet';
 const DEFAULT_KEY_PATH = '~/.ssh/tart_vm_key';
 
 export interface InitAnswers {
@@ -30,8 +34,12 @@ export interface InitAnswers {
   vmUser: string;
   vmSshKey: string;
   controllerUrl: string;
-  apiKey: string;
+  /** One of the two: the key, or the code that is traded for one. */
+  apiKey?: string;
+  code?: string | undefined;
 }
+
+type InitOptions = Partial<InitAnswers> & { config: string; controller?: string; force?: boolean };
 
 /** What the user has to put right before anything is written. */
 export class InitError extends Error {
@@ -46,9 +54,15 @@ export function initCommand(): Command {
     .option('--vm-user <name>', 'account in the VM')
     .option('--vm-ssh-key <path>', `private key for the VM, made if absent (usually ${DEFAULT_KEY_PATH})`)
     .option('--controller-url <url>', 'address of the controller')
+    .addOption(new Option('--controller <url>', 'the same').conflicts('controllerUrl'))
+    .option(
+      '--code <code>',
+      'one-time enrolment code, which is traded for the key of this worker; "-" reads it from standard input',
+    )
     .option('--api-key <key>', `key of this worker; "-" reads it from standard input; else $${API_KEY_VARIABLE}`)
     .option('--force', 'overwrite an existing config; its other settings are kept')
-    .action(async (options: Partial<InitAnswers> & { config: string; force?: boolean }) => {
+    .action(async ({ controller, ...options }: InitOptions) => {
+      options.controllerUrl ??= controller;
       try {
         const configPath = expandHome(options.config);
         refuseOverwrite(configPath, options.force);
@@ -80,11 +94,14 @@ export async function initWorker(options: {
     throw new InitError(
       `${answers.vmSshKey} is a personal key. Name another file, such as ${DEFAULT_KEY_PATH}; it will be made.`,
     );
-  const config: AgentConfigInput = { ...(await formerSettings(configPath)), ...answers };
+  const { code, apiKey = PLACEHOLDER_KEY, ...rest } = answers;
+  const config: AgentConfigInput = { ...(await formerSettings(configPath)), ...rest, apiKey };
   const keyExists = existsSync(keyPath);
   if (keyExists) await refuseUnusable(keyPath);
   parseConfig(JSON.stringify(config), configPath);
   if (!keyExists) await makeKey(keyPath);
+  // Last, since a code works once: whatever else could be wrong has been looked at.
+  if (code !== undefined) config.apiKey = await tradeCode(config.controllerUrl, code);
   const saved = await saveConfig(configPath, config);
 
   const base = baseImageName(saved);
@@ -132,17 +149,26 @@ async function makeKey(keyPath: string): Promise<void> {
   if (exitCode !== 0) throw new InitError(`ssh-keygen could not make ${keyPath}: ${stderr || code}`);
 }
 
+async function tradeCode(url: string, code: string): Promise<string> {
+  const limits = { requestMs: ENROL_TIMEOUT_MS, transferStallMs: ENROL_TIMEOUT_MS };
+  const enrolled = await new ControllerClient({ url, key: 'none', ...limits }).enrol(code);
+  if (enrolled.ok) return enrolled.value.key;
+  throw new InitError(`${url} did not take the code: ${enrolled.message}`);
+}
+
 async function askFor(given: Partial<InitAnswers>): Promise<InitAnswers> {
+  const code = given.code === '-' ? (await text(process.stdin)).trim() : given.code;
   const apiKey =
     given.apiKey === '-' ? (await text(process.stdin)).trim() : (given.apiKey ?? process.env[API_KEY_VARIABLE]);
   const known = { ...given, apiKey };
-  const open = QUESTIONS.filter(({ key }) => known[key] === undefined);
+  const open = QUESTIONS.filter(({ key }) => known[key] === undefined && !(key === 'apiKey' && code !== undefined));
   if (open.length > 0 && !process.stdin.isTTY)
     throw new InitError(`There is nobody to ask. Give ${open.map(({ flag }) => flag).join(', ')}.`);
   const answers: Partial<InitAnswers> = { ...known };
   for (const { key, ask } of open) answers[key] = await ask();
   const { vmName, vmUser, vmSshKey, controllerUrl } = answers as InitAnswers;
-  return { vmName, vmUser, vmSshKey, controllerUrl, apiKey: answers.apiKey! };
+  const credential = code === undefined ? { apiKey: answers.apiKey! } : { code };
+  return { vmName, vmUser, vmSshKey, controllerUrl, ...credential };
 }
 
 const QUESTIONS: readonly { key: keyof InitAnswers; flag: string; ask: () => Promise<string> }[] = [
@@ -156,7 +182,7 @@ const QUESTIONS: readonly { key: keyof InitAnswers; flag: string; ask: () => Pro
   { key: 'controllerUrl', flag: '--controller-url', ask: () => input({ message: 'Controller', required: true }) },
   {
     key: 'apiKey',
-    flag: `--api-key or $${API_KEY_VARIABLE}`,
+    flag: `--api-key, --code or $${API_KEY_VARIABLE}`,
     ask: () => password({ message: "This worker's key", mask: true }),
   },
 ];

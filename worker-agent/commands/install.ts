@@ -2,10 +2,11 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { accountOf } from '../account.ts';
 import { CommandError } from '../exit-codes.ts';
-import { type Account, EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../launchd-job.ts';
+import { EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../launchd-job.ts';
 import { installJob, uninstallJob } from '../launchd-service.ts';
-import { createMac, type Mac } from '../mac-commands.ts';
+import { createMac } from '../mac-commands.ts';
 
 const TRADE_OFF = `
 Which of the two:
@@ -79,18 +80,6 @@ function wholeSeconds(text: string): number {
   if (!Number.isSafeInteger(seconds) || seconds < 60 || seconds > 2_592_000)
     throw new InvalidArgumentError('Give whole seconds from 60 to 2592000.');
   return seconds;
-}
-
-/** Whose session VMs run in. Rejects with CommandError. */
-export async function accountOf(mac: Mac, named?: string): Promise<Account> {
-  const name = named ?? mac.user;
-  if (!/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/.test(name) || name === 'root')
-    throw new CommandError('Which account is logged in on this Mac? Name it with --user.');
-  const { stdout: uid, exitCode } = await mac.run('id', ['-u', name]);
-  if (exitCode !== 0 || !/^\d+\s*$/.test(uid)) throw new CommandError(`--user: there is no account ${name}`);
-  const { stdout } = await mac.run('dscl', ['.', '-read', `/Users/${name}`, 'NFSHomeDirectory']);
-  const home = /^NFSHomeDirectory: (\/.*)$/m.exec(stdout)?.[1] ?? `/Users/${name}`;
-  return { name, uid: Number(uid), home };
 }
 
 /** The name in PATH that leads to this very file: Homebrew moves the file itself with each version. */

@@ -17,6 +17,8 @@ export interface HealthCheck<Context, Id extends string = string> {
   /** Stable key in logs, API and pages. Never reused. */
   id: Id;
   title: string;
+  /** For docs/doctor.md: what goes wrong without it. */
+  why?: string;
   /** A failure ends the attempt; in doctor, it makes the worker unfit. */
   blocking: boolean;
   /** Checks before this one in the list; it is skipped while any of them is not passed, so that one cause shows as one finding. */

@@ -36,6 +36,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'vm_exists',
     title: 'VM is listed and running',
+    why: 'Something that deletes VMs, or a start that failed without a word, shows here.',
     blocking: true,
     dependsOn: [],
     timeoutMs: 30_000,
@@ -51,6 +52,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'vm_address',
     title: 'VM has an address',
+    why: 'Without an address nothing reaches the VM.',
     blocking: true,
     dependsOn: ['vm_exists'],
     timeoutMs: 30_000,
@@ -66,6 +68,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'ssh',
     title: 'VM answers over SSH',
+    why: 'Everything that happens in a VM happens over SSH.',
     blocking: true,
     dependsOn: [],
     timeoutMs: 5_000,
@@ -80,6 +83,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'vm_identity',
     title: 'VM is the one that was cloned',
+    why: 'An address may still belong to a VM that is gone; only the right VM is talked to.',
     blocking: true,
     dependsOn: ['vm_address', 'ssh'],
     timeoutMs: 10_000,
@@ -98,6 +102,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'disk_space',
     title: 'VM has free disk space',
+    why: 'Builds write a lot, and a full disk fails them in ways that mislead.',
     blocking: true,
     dependsOn: ['ssh'],
     timeoutMs: 5_000,
@@ -115,6 +120,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'monitor',
     title: 'VM has the monitor',
+    why: 'The monitor in the VM proves that a build lives.',
     blocking: true,
     dependsOn: ['ssh'],
     timeoutMs: 10_000,
@@ -129,6 +135,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'curl',
     title: 'VM has curl',
+    why: 'The monitor beats with it.',
     blocking: true,
     dependsOn: ['ssh'],
     timeoutMs: 10_000,
@@ -142,6 +149,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'clock',
     title: 'VM agrees on the time',
+    why: 'After a pause of the Mac the clock of a VM is behind, and every certificate looks invalid.',
     blocking: true,
     dependsOn: ['ssh'],
     timeoutMs: 15_000,
@@ -160,6 +168,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'controller',
     title: 'VM reaches the controller',
+    why: 'The beats of the VM go there directly.',
     blocking: true,
     // A wrong clock makes every certificate look invalid.
     dependsOn: ['curl', 'clock'],

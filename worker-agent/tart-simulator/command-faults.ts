@@ -1,4 +1,5 @@
 /** Plays the faults of the command line itself, before a command does anything. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Arguments } from './arguments.ts';
 import { RuntimeError } from './failure.ts';
 import { type Faults, readFaults, takeWaitingCommandFault } from './faults.ts';
@@ -14,6 +15,8 @@ const GARBAGE = '[\n  {\n    "Source" : "local",\n    "Na';
 export async function playCommandFault(command: string, args: Arguments, tartHome: string): Promise<void> {
   const faults = faultsOf(command, args, tartHome);
   if (faults.has(`${command}-hang`)) await new Promise(() => setInterval(() => {}, 60_000));
+  const slowMs = faults.get(`${command}-slow`);
+  if (slowMs !== undefined) await sleep(Number(slowMs));
   if (faults.has(`${command}-fail`))
     throw new RuntimeError(FAILURES[command] ?? `the simulator was told that ${command} fails`);
   if (faults.has(`${command}-garbage`)) {

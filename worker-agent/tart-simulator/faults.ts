@@ -21,16 +21,18 @@ export const VM_FAULTS = {
   'monitor-kill': 'the monitor is killed whenever it is found; with the value `once`, once',
   'net-cut': 'the network forwards nothing, in open connections too; SSH stays up',
   'clock-skew': 'the clock of the VM is off by this many seconds until it is set',
+  'clock-stuck': 'the clock of the VM cannot be set',
   'run-limit': 'the host believes that two other VMs are running',
 } as const;
 
-/** Commands for which the faults `COMMAND-fail` and `COMMAND-hang` exist. `list` has the third, `list-garbage`. */
+/** Commands for which the faults `COMMAND-fail`, `COMMAND-hang` and `COMMAND-slow` (by so many milliseconds) exist. */
 const FALLIBLE_COMMANDS = ['list', 'get', 'ip', 'clone', 'set', 'run', 'stop', 'delete'] as const;
 
 export const FAULT_NAMES: readonly string[] = [
   ...Object.keys(VM_FAULTS),
-  ...FALLIBLE_COMMANDS.flatMap((command) => [`${command}-fail`, `${command}-hang`]),
+  ...FALLIBLE_COMMANDS.flatMap((command) => [`${command}-fail`, `${command}-hang`, `${command}-slow`]),
   'list-garbage',
+  'ip-garbage',
 ];
 
 /** Name → value; the value is empty for most. */
@@ -69,14 +71,19 @@ export function takeFaultsForClone(tartHome: string): string[] {
   return faults;
 }
 
-/** If what waits for the next clone is that it fails or hangs, it is taken, and meant for the command itself. */
+/** If what waits for the next clone is that it fails, hangs or is slow, it is meant for the command itself; one that fails is taken by that. */
 export function takeWaitingCommandFault(tartHome: string): Faults {
   const oldest = oldestWaiting(tartHome);
   if (oldest === undefined) return new Map();
-  const faults = readFileSync(oldest, 'utf8').split('\n').map(parseFault);
-  const own = faults.filter(({ name }) => name === 'clone-fail' || name === 'clone-hang');
-  if (own.length > 0) rmSync(oldest);
-  return new Map(own.map(({ name, value }) => [name, value]));
+  const faults = new Map(
+    readFileSync(oldest, 'utf8')
+      .split('\n')
+      .map(parseFault)
+      .filter(({ name }) => name.startsWith('clone-'))
+      .map(({ name, value }) => [name, value]),
+  );
+  if (faults.has('clone-fail') || faults.has('clone-hang')) rmSync(oldest);
+  return faults;
 }
 
 export function writeFaults(vmFolder: string, faults: readonly string[]): void {

@@ -1,0 +1,54 @@
+/** Is the base image as vm-image/ makes it? Asked by `doctor` in its clone, and not before each build: it takes a while. */
+import { z } from 'zod';
+import { verifyImage } from '../guest-commands.ts';
+import { type HealthCheck, pass, warn } from './run-checks.ts';
+import type { VmCheckContext } from './vm-checks.ts';
+
+const TIMEOUT_MS = 300_000;
+const SHOWN_MAX = 5;
+
+/** What `tartbeat-verify --json` prints. */
+const Verified = z.object({
+  ok: z.boolean(),
+  macos: z.string().default('unknown'),
+  checks: z
+    .array(z.object({ id: z.string().max(64), status: z.string(), detail: z.string(), fix: z.string().nullable() }))
+    .max(200),
+});
+
+export const IMAGE_CHECKS: readonly HealthCheck<VmCheckContext>[] = [
+  {
+    id: 'image_verified',
+    title: 'Base image has what builds need',
+    why: "The image's own check: monitor, SSH, Xcode and its licence, Node, eas-cli, fastlane, CocoaPods, sleep and updates off, packet filter.",
+    blocking: false,
+    dependsOn: ['ssh'],
+    timeoutMs: TIMEOUT_MS,
+    fix: 'Make the base image anew with vm-image/create-base-image.sh, which repairs what is missing.',
+    async run({ vm }, signal) {
+      const { stdout } = await vm.ssh.exec(verifyImage(), { timeoutMs: TIMEOUT_MS, signal });
+      const text = stdout.toString('utf8').trim();
+      if (text === '')
+        return { status: 'skipped', detail: 'the image has no tartbeat-verify: it was not made by vm-image/' };
+      const parsed = Verified.safeParse(parseJson(text));
+      if (!parsed.success) return warn('tartbeat-verify printed something else than its report');
+      const { ok, macos, checks } = parsed.data;
+      const failed = checks.filter(({ status }) => status === 'fail');
+      if (ok && failed.length === 0) return pass(`macOS ${macos}, ${checks.length} checks`);
+      const shown = failed.slice(0, SHOWN_MAX);
+      const more = failed.length > SHOWN_MAX ? `; and ${failed.length - SHOWN_MAX} more` : '';
+      return warn(
+        shown.map(({ id, detail }) => `${id}: ${detail}`).join('; ') + more,
+        shown.map(({ id, fix }) => `${id}: ${fix ?? 'see tartbeat-verify in the VM'}`).join('; '),
+      );
+    },
+  },
+];
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

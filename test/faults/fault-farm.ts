@@ -3,7 +3,9 @@
  *
  * Invariant: whatever a test does to its Mac, the next test gets one on which nothing runs and no fault is on.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,6 +22,7 @@ import {
 import type { TimedAgentEvent } from '../../local/agent-process.ts';
 import { type Farm, type FarmOptions, startFarm } from '../../local/farm.ts';
 import type { SimulatedMac } from '../../local/simulated-mac.ts';
+import type { AttemptState } from '../../worker-agent/journal.ts';
 import { clearFault } from '../../worker-agent/tart-simulator/faults.ts';
 import { sweepSimulator } from '../../worker-agent/tart-simulator/simulator.ts';
 
@@ -84,10 +87,11 @@ export class FaultyMac implements AsyncDisposable {
   readonly index: number;
   readonly mac: SimulatedMac;
   readonly pool: string;
+  readonly baseImage = 'expo-build-vm-base-snapshot';
   readonly #giveBack: () => void;
   readonly #from: number;
   readonly #builds: FaultyBuild[] = [];
-  #recovered = false;
+  #settled = false;
 
   constructor(farm: Farm, index: number, giveBack: () => void) {
     this.farm = farm;
@@ -103,25 +107,36 @@ export class FaultyMac implements AsyncDisposable {
     return this.mac.events.slice(this.#from);
   }
 
+  /** A build of whatever the bytes are. */
+  async buildFrom(archive: Buffer, request: FaultyBuildRequest): Promise<FaultyBuild> {
+    const dir = mkdtempSync(join(tmpdir(), 'tartbeat-archive-'));
+    try {
+      const path = join(dir, 'archive');
+      writeFileSync(path, archive);
+      const sha256 = createHash('sha256').update(archive).digest('hex');
+      await this.farm.api.upload({ path, sizeBytes: archive.length, sha256 });
+      const { id } = await this.farm.api.submit({ ...this.#request(request), source: { sha256 } });
+      return this.watch(id);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  }
+
   /** Submits a build that only this Mac takes. */
   async build({ files = { 'a.txt': 'A\n' }, ...request }: FaultyBuildRequest): Promise<FaultyBuild> {
     const project = mkdtempSync(join(tmpdir(), 'tartbeat-project-'));
     try {
       for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text);
-      const { id } = await this.farm.submit(
-        {
-          platform: 'ios',
-          command: 'true',
-          pool: this.pool,
-          ...request,
-          timeouts: { ...TIMEOUTS, ...request.timeouts } as BuildRequestInput['timeouts'],
-        },
-        project,
-      );
+      const { id } = await this.farm.submit(this.#request(request), project);
       return this.watch(id);
     } finally {
       rmSync(project, { recursive: true, force: true });
     }
+  }
+
+  #request({ files: _, ...request }: FaultyBuildRequest): Omit<BuildRequestInput, 'source'> {
+    const timeouts = { ...TIMEOUTS, ...request.timeouts } as BuildRequestInput['timeouts'];
+    return { platform: 'ios', command: 'true', pool: this.pool, ...request, timeouts };
   }
 
   watch(buildId: string): FaultyBuild {
@@ -135,9 +150,7 @@ export class FaultyMac implements AsyncDisposable {
     type: T,
     fields: Partial<Record<string, unknown>> = {},
   ): Promise<Extract<TimedAgentEvent, { type: T }>> {
-    const isIt = (event: TimedAgentEvent) =>
-      event.type === type &&
-      Object.entries(fields).every(([name, value]) => (event as unknown as Record<string, unknown>)[name] === value);
+    const isIt = (event: TimedAgentEvent) => matches(event, { type, ...fields });
     await this.until(() => this.events.some(isIt), `the agent says ${type} ${JSON.stringify(fields)}`);
     return this.events.find(isIt) as Extract<TimedAgentEvent, { type: T }>;
   }
@@ -162,7 +175,61 @@ export class FaultyMac implements AsyncDisposable {
   }
 
   async clearFault(fault: string): Promise<void> {
-    clearFault(this.mac.tartHome, await this.vmName(), fault);
+    this.clearFaultOf(await this.vmName(), fault);
+  }
+
+  clearFaultOf(vmName: string, fault: string): void {
+    clearFault(this.mac.tartHome, vmName, fault);
+  }
+
+  /** A VM that has nothing to do with Tartbeat; gone when it is disposed of. */
+  async otherVm(): Promise<AsyncDisposable> {
+    const { tart, tartHome } = this.mac;
+    const name = 'other';
+    const cloned = await tart.clone(this.baseImage, name);
+    const set = await tart.set(name, {});
+    const started = await tart.startRun(name, { logFile: join(tartHome, 'other.log') });
+    const found = await tart.ip(name, { waitSeconds: 60 });
+    if (!cloned.ok || !set.ok || !started.ok || !found.ok) throw new Error('the other VM does not run');
+    return { [Symbol.asyncDispose]: async () => void (await tart.remove(name, { run: started.run })) };
+  }
+
+  /** What the agent has in its journal about an attempt. */
+  journal(buildId: string, attempt = 1): AttemptState {
+    const path = join(this.mac.configPath, '..', 'state', `${buildId}-${attempt}`, 'journal.json');
+    return JSON.parse(readFileSync(path, 'utf8')) as AttemptState;
+  }
+
+  killTartRun(buildId: string, attempt = 1): void {
+    process.kill(this.journal(buildId, attempt).run!.pid, 'SIGKILL');
+  }
+
+  /** Makes a file in the source of a running build: its command waits for it. */
+  async inSource(buildId: string, name: string, attempt = 1): Promise<void> {
+    const home = join(this.mac.tartHome, 'vms', await this.vmName(), 'guest', 'Users', 'admin');
+    writeFileSync(join(home, '.tartbeat', `${buildId}-${attempt}`, 'source', name), '');
+  }
+
+  warnings(words: string): TimedAgentEvent[] {
+    return this.events.filter((event) => event.type === 'warning' && event.message.includes(words));
+  }
+
+  warned = (words: string): boolean => this.warnings(words).length > 0;
+
+  sshIsRefused = async (): Promise<boolean> => (await this.#knock()) === 'refused';
+  sshHangs = async (): Promise<boolean> => (await this.#knock()) === 'silent';
+
+  async #knock(): Promise<'refused' | 'silent' | 'answers'> {
+    const found = await this.mac.tart.ip(await this.vmName());
+    if (!found.ok) throw new Error(found.message);
+    const { vmSshPort } = JSON.parse(readFileSync(this.mac.configPath, 'utf8')) as { vmSshPort: number };
+    const socket = connect({ host: found.address, port: vmSshPort, timeout: 1_000 });
+    return (await new Promise((resolve) => {
+      socket.once('data', () => resolve('answers'));
+      socket.once('timeout', () => resolve('silent'));
+      socket.once('error', () => resolve('refused'));
+      socket.once('close', () => resolve('refused'));
+    }).finally(() => socket.destroy())) as 'refused' | 'silent' | 'answers';
   }
 
   async vmName(): Promise<string> {
@@ -171,27 +238,45 @@ export class FaultyMac implements AsyncDisposable {
     return vm.name;
   }
 
-  /** The VM is gone, the worker is idle, no build has two endings, and the next build succeeds. */
+  /** Kills it and its whole process group as soon as it says so; resolves when it is gone. */
+  killAgentAt(fields: Record<string, unknown>): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const listening = this.farm.listen((event, index) => {
+      if (index !== this.index || !matches(event, fields)) return;
+      listening[Symbol.dispose]();
+      this.mac.killAgent().then(resolve, reject);
+    });
+    return promise;
+  }
+
+  /** As `settles`, and the next build succeeds. */
   async recovers(): Promise<void> {
+    await this.settles();
+    this.#settled = false;
+    const next = await this.build({ command: 'echo next' });
+    await next.succeeds('next\n');
+    await this.settles();
+  }
+
+  /** The VM is gone, the worker is idle, no build has two endings. */
+  async settles(): Promise<void> {
     await this.until(async () => (await this.mac.vms()).length === 0, 'the VM is gone');
     const isIdle = async () => (await this.farm.api.worker(this.mac.workerId)).state === 'idle';
     await this.until(isIdle, 'the worker is idle');
     for (const build of this.#builds) await build.hasOneEnding();
-    const next = await this.build({ command: 'echo next' });
-    await next.succeeds('next\n');
-    await this.until(async () => (await this.mac.vms()).length === 0, 'the VM of the next build is gone');
-    this.#recovered = true;
+    this.#settled = true;
   }
 
   /** A test that failed may have left anything. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      if (this.#recovered) return;
+      if (this.#settled) return;
       for (const { id } of this.#builds) await this.farm.api.cancel(id).catch(() => {});
       this.mac.agent?.signal('SIGCONT');
       await this.mac.killAgent();
       await sweepSimulator(this.mac.tartHome);
       rmSync(join(this.mac.tartHome, 'faults-for-next-clones'), { recursive: true, force: true });
+      rmSync(join(this.mac.tartHome, 'vms', this.baseImage, 'faults'), { recursive: true, force: true });
       await this.mac.startAgent();
     } finally {
       this.#giveBack();
@@ -206,6 +291,9 @@ export class FaultyMac implements AsyncDisposable {
       .join('\n');
   }
 }
+
+const matches = (event: TimedAgentEvent, fields: Record<string, unknown>): boolean =>
+  Object.entries(fields).every(([name, value]) => (event as unknown as Record<string, unknown>)[name] === value);
 
 export class FaultyBuild {
   readonly id: string;
@@ -231,6 +319,16 @@ export class FaultyBuild {
     const text = await response.text();
     if (!response.ok) return { text: '', complete: false };
     return { text, complete: response.headers.get(LOG_COMPLETE_HEADER) === 'true' };
+  }
+
+  async artifact(name: string): Promise<string> {
+    const { url, secrets } = this.#mac.farm.controller;
+    const response = await fetch(`${url}/api/builds/${this.id}/artifacts/${name}`, {
+      headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
+      signal: AbortSignal.timeout(30_000),
+    });
+    if (!response.ok) throw new Error(`${name} was answered ${response.status}`);
+    return response.text();
   }
 
   /** The controller has it in the build's log. */

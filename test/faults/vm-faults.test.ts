@@ -1,5 +1,5 @@
 /** What may happen to a VM while a build runs in it. */
-import { afterAll, beforeAll, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FaultFarm } from './fault-farm.ts';
 
 let macs: FaultFarm;
@@ -31,5 +31,101 @@ test.concurrent('a guest that shuts itself down is vm_exited', async () => {
   await using mac = await macs.take();
   const build = await mac.build({ command: 'echo begun; sudo shutdown -h now; sleep 600' });
   await build.fails({ verdict: 'vm_exited', cause: 'vm_exited' });
+  await mac.recovers();
+});
+
+test.concurrent('a tart run that is killed is vm_exited', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  mac.killTartRun(build.id);
+  await build.fails({ verdict: 'vm_exited', cause: 'vm_exited' });
+  await mac.recovers();
+});
+
+test.concurrent('a monitor that is killed once is started again, and the build goes on', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done' });
+  await build.prints('begun');
+  await mac.fault('monitor-kill:once');
+  await mac.until(() => mac.warned('was started again (1 of 3)'), 'the monitor is started again');
+  // Longer than silence would be forgiven.
+  const before = (await build.read()).live?.vmBeatAt ?? '';
+  await build.reaches(({ live }) => Date.parse(live?.vmBeatAt ?? '') > Date.parse(before) + 13_000, 'goes on beating');
+  await mac.inSource(build.id, 'go');
+  await build.succeeds('begun\ndone\n');
+  await mac.recovers();
+});
+
+test.concurrent('a monitor that is killed again and again is vm_silent, cause monitor_died', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  await mac.fault('monitor-kill');
+  await build.fails({ verdict: 'vm_silent', cause: 'monitor_died' });
+  await mac.recovers();
+});
+
+test.concurrent('a VM whose network is cut is vm_silent, cause vm_network_down', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  await mac.fault('net-cut');
+  await build.fails({ verdict: 'vm_silent', cause: 'vm_network_down' });
+  await mac.recovers();
+});
+
+test.concurrent('a disk that fills up in mid-build is build_failed, cause disk_full', async () => {
+  await using mac = await macs.take();
+  const command = 'echo begun; while :; do echo more >>data || exit 1; sleep 0.2; done';
+  const build = await mac.build({ command });
+  await build.prints('begun');
+  await mac.fault('disk-full');
+  await build.fails({ verdict: 'build_failed', cause: 'disk_full' });
+  await mac.recovers();
+});
+
+test.concurrent('SSH that drops again and again is replaced; the build never notices, its log is complete', async () => {
+  await using mac = await macs.take();
+  const command = 'i=0; while [ ! -e go ]; do i=$((i+1)); echo line $i; sleep 0.1; done; echo $i >count';
+  const build = await mac.build({ command, artifacts: ['count'] });
+  await build.prints('line 3\n');
+  for (let drop = 0; drop < 3; drop++) {
+    const replaced = mac.warnings('SSH was replaced').length;
+    await mac.fault('no-ssh');
+    await mac.until(() => mac.sshIsRefused(), 'SSH is refused');
+    await mac.clearFault('no-ssh');
+    await mac.until(() => mac.warnings('SSH was replaced').length > replaced, 'SSH is replaced');
+  }
+  await mac.inSource(build.id, 'go');
+  const { artifacts } = await build.succeeds();
+  const count = Number(await build.artifact('count'));
+  expect(artifacts.map(({ name }) => name)).toEqual(['count']);
+  await build.logged(Array.from({ length: count }, (_, i) => `line ${i + 1}\n`).join(''));
+  await mac.recovers();
+});
+
+test.concurrent('SSH that hangs for a while costs nothing', async () => {
+  await using mac = await macs.take();
+  const command = 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done';
+  const build = await mac.build({ command, timeouts: { heartbeatTimeoutMs: 40_000 } });
+  await build.prints('begun');
+  await mac.fault('ssh-hang');
+  await mac.fault('no-ssh'); // drops the open connection; new ones hang once it is cleared
+  await mac.until(() => mac.sshIsRefused(), 'SSH is refused');
+  await mac.clearFault('no-ssh');
+  await mac.inSource(build.id, 'go');
+  await mac.until(() => mac.sshHangs(), 'SSH accepts and is silent');
+  await mac.clearFault('ssh-hang');
+  await build.succeeds('begun\ndone\n');
+  await mac.recovers();
+});
+
+test.concurrent('SSH that is gone for good while the VM beats is transfer_failed: ssh', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  await mac.fault('no-ssh');
+  await build.fails({ verdict: 'transfer_failed', step: 'ssh' });
   await mac.recovers();
 });

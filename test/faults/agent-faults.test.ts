@@ -1,0 +1,124 @@
+/** What may happen to the agent: killed at any instant, stopped, started twice. */
+import { cpSync, readdirSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AgentProcess, type TimedAgentEvent } from '../../local/agent-process.ts';
+import { FOLDER_MARK } from '../../local/leftovers.ts';
+import { FaultFarm } from './fault-farm.ts';
+
+let macs: FaultFarm;
+beforeAll(async () => {
+  macs = await FaultFarm.start({ macs: 3 });
+});
+afterAll(() => macs?.[Symbol.asyncDispose]());
+
+/** Counts how often it was begun; two of them would differ in log and artifact. */
+const COMMAND =
+  'echo run >>"$HOME/runs"; for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.4; done; cp "$HOME/runs" runs';
+const LOG = 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\n';
+
+/** From the claim to the free slot. */
+const INSTANTS: [when: string, fields: Record<string, unknown>][] = [
+  ['its claim', { type: 'claimed' }],
+  ['the clone', { type: 'step', step: 'clone', status: 'started' }],
+  ['the set', { type: 'step', step: 'set', status: 'started' }],
+  ['the run', { type: 'step', step: 'run', status: 'started' }],
+  ['the wait for an address', { type: 'step', step: 'address', status: 'started' }],
+  ['the wait for SSH', { type: 'step', step: 'ssh', status: 'started' }],
+  ['the checks', { type: 'check', id: 'ssh' }],
+  ['the start of the monitor', { type: 'step', step: 'monitor', status: 'started' }],
+  ['the first heartbeat', { type: 'step', step: 'first_heartbeat', status: 'started' }],
+  ['the unpacking of the source', { type: 'step', step: 'source', status: 'started' }],
+  ['the start of the command', { type: 'step', step: 'command', status: 'started' }],
+  ['the command’s first moments', { type: 'step', step: 'command', status: 'done' }],
+  ['the shipping of the log', { type: 'log' }],
+  ['the collection of artifacts', { type: 'stage', stage: 'collecting' }],
+  ['the upload of artifacts', { type: 'artifact', status: 'found' }],
+  ['the writing down of the result', { type: 'result' }],
+  ['the report', { type: 'reported' }],
+  ['the removal of the VM', { type: 'slot_free' }],
+];
+
+for (const [when, fields] of INSTANTS)
+  test.concurrent(`an agent that is killed during ${when} goes on after its restart, and the build is built once`, async () => {
+    await using mac = await macs.take();
+    const killed = mac.killAgentAt(fields);
+    const build = await mac.build({ command: COMMAND, artifacts: ['runs'] });
+    await killed;
+    await mac.mac.startAgent();
+    const { attempt } = await build.succeeds(LOG);
+    expect(attempt).toBe(1);
+    expect(await build.artifact('runs')).toBe('run\n');
+    await mac.settles();
+  });
+
+test.concurrent('an agent that comes back to a vanished VM says worker_restarted', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  await mac.mac.killAgent();
+  mac.killTartRun(build.id);
+  await mac.mac.startAgent();
+  await build.fails({ verdict: 'worker_restarted' });
+  await mac.recovers();
+});
+
+test.concurrent('an agent that is told to leave finishes its build first, with heartbeats going on', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done' });
+  await build.prints('begun');
+  mac.mac.agent?.signal('SIGTERM');
+  await mac.says('draining');
+  const before = (await build.read()).live?.agentBeatAt ?? '';
+  await build.reaches(
+    ({ live }) => Date.parse(live?.agentBeatAt ?? '') > Date.parse(before) + 17_000,
+    'goes on beating',
+  );
+  await mac.inSource(build.id, 'go');
+  await build.succeeds('begun\ndone\n');
+  expect(await mac.mac.agent?.exited).toBe(0);
+  expect(await mac.mac.vms()).toEqual([]);
+  await mac.mac.startAgent();
+  await mac.recovers();
+});
+
+for (const vm of ['its VM not', 'its VM too'])
+  test.concurrent(`an agent that sleeps past its deadline, ${vm}, is worker_lost, cause host_asleep; the VM goes on waking`, async () => {
+    await using mac = await macs.take();
+    const build = await mac.build({ command: 'echo begun; sleep 600' });
+    await build.prints('begun');
+    if (vm === 'its VM too') await mac.fault('freeze');
+    mac.mac.agent?.signal('SIGSTOP');
+    await build.ends();
+    if (vm === 'its VM too') await mac.clearFault('freeze');
+    expect(await mac.mac.vms()).toHaveLength(1);
+    mac.mac.agent?.signal('SIGCONT');
+    await build.fails({ verdict: 'worker_lost', cause: 'host_asleep' });
+    await mac.recovers();
+  });
+
+for (const state of ['and has a state of its own', 'and was copied with its state'])
+  test.concurrent(`a second agent that has the identity of another ${state} is refused, and the build of the first goes on`, async () => {
+    await using mac = await macs.take();
+    const build = await mac.build({ command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done' });
+    await build.prints('begun');
+    const folder = dirname(mac.mac.configPath);
+    const copy = join(folder, '..', `copy-${Date.now()}`);
+    cpSync(folder, copy, { recursive: true });
+    for (const name of readdirSync(copy))
+      if (name !== 'config.json' && !(state.includes('copied') && name === 'state'))
+        rmSync(join(copy, name), { recursive: true });
+    const events: TimedAgentEvent[] = [];
+    await using second = new AgentProcess({
+      configPath: join(copy, 'config.json'),
+      env: { [FOLDER_MARK]: macs.farm.dir },
+      onEvent: (event) => events.push(event),
+    });
+    const refused = () =>
+      events.some((event) => event.type === 'idle' && event.reason?.startsWith('worker_in_use')) || !second.running;
+    await mac.until(refused, 'the second agent is refused');
+    await mac.inSource(build.id, 'go');
+    await build.succeeds('begun\ndone\n');
+    await second.stop();
+    await mac.recovers();
+  });

@@ -1,0 +1,95 @@
+/** What may go wrong before the build command runs: at the command line of tart, and in the VM. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { FaultFarm, type Outcome } from './fault-farm.ts';
+
+let macs: FaultFarm;
+beforeAll(async () => {
+  macs = await FaultFarm.start({ macs: 3 });
+});
+afterAll(() => macs?.[Symbol.asyncDispose]());
+
+/** Each step may take a share of it: a clone 30 s, an address 18 s, set and SSH 12 s. */
+const timeouts = { bootTimeoutMs: 60_000 };
+const startFailed = (step: string): Outcome => ({ verdict: 'vm_start_failed', step });
+const checkFailed = (step: string): Outcome => ({ verdict: 'health_check_failed', step });
+
+const OF_THE_NEXT_VM: [what: string, fault: string, outcome: Outcome][] = [
+  ['a VM that never boots', 'boot-hang', checkFailed('vm_address')],
+  ['a VM without an address', 'no-ip', checkFailed('vm_address')],
+  ['a tart ip that answers garbage', 'ip-garbage', checkFailed('vm_address')],
+  ['a VM that refuses SSH', 'no-ssh', checkFailed('ssh')],
+  ['a VM that accepts SSH and is silent', 'ssh-hang', checkFailed('ssh')],
+  ['a VM whose disk is full before the build', 'disk-full', checkFailed('disk_space')],
+  ['a VM whose network is cut before the build', 'net-cut', checkFailed('controller')],
+  ['a tart clone that fails', 'clone-fail', startFailed('clone')],
+  ['a tart clone that hangs', 'clone-hang', startFailed('clone')],
+  ['a tart set that fails', 'set-fail', startFailed('set')],
+  ['a tart set that hangs', 'set-hang', startFailed('set')],
+  ['a tart run that fails', 'run-fail', startFailed('run')],
+  ['a tart run that hangs', 'run-hang', startFailed('run')],
+  ['a third VM on one Mac', 'run-limit', startFailed('run')],
+];
+
+for (const [what, fault, outcome] of OF_THE_NEXT_VM)
+  test.concurrent(`${what} is ${outcome.verdict}: ${outcome.step}`, async () => {
+    await using mac = await macs.take();
+    mac.mac.faultNextClone(fault);
+    const build = await mac.build({ command: 'echo never', timeouts });
+    const { startedAt, verdict } = await build.fails(outcome);
+    expect(startedAt, 'the command never ran').toBeNull();
+    if (fault === 'run-limit') expect(verdict?.message).toContain('exceeds the system limit');
+    await mac.recovers();
+  });
+
+for (const fault of ['list-garbage', 'list-hang'])
+  test.concurrent(`with ${fault} no VM can be made safely: vm_start_failed: clone`, async () => {
+    await using mac = await macs.take();
+    mac.mac.setFault(mac.baseImage, fault);
+    const build = await mac.build({ command: 'echo never', timeouts });
+    await build.fails(startFailed('clone'));
+    mac.clearFaultOf(mac.baseImage, fault);
+    await mac.recovers();
+  });
+
+test.concurrent('the address of another VM is health_check_failed: vm_identity', async () => {
+  await using mac = await macs.take();
+  const { tart } = mac.mac;
+  {
+    await using _other = await mac.otherVm();
+    mac.mac.faultNextClone('stale-ip');
+    const build = await mac.build({ command: 'echo never', timeouts });
+    const { verdict } = await build.fails(checkFailed('vm_identity'));
+    const other = await tart.macAddress('other');
+    expect(verdict?.message).toContain(other.ok ? other.macAddress : 'unknown');
+  }
+  await mac.recovers();
+});
+
+test.concurrent('a boot so slow that no step times out but the whole does is boot_timeout', async () => {
+  await using mac = await macs.take();
+  // Of 80 s a clone may take 40, set 16, an address 24; the checks ask tart list and tart ip once more.
+  mac.mac.faultNextClone('clone-slow:32000', 'list-slow:8000', 'ip-slow:18000');
+  const build = await mac.build({ command: 'echo never', timeouts: { bootTimeoutMs: 80_000 } });
+  const { startedAt } = await build.fails({ verdict: 'boot_timeout' });
+  expect(startedAt).toBeNull();
+  await mac.recovers();
+});
+
+test.concurrent('a VM clock that is an hour off is set', async () => {
+  await using mac = await macs.take();
+  mac.mac.faultNextClone('clock-skew:3600');
+  const build = await mac.build({ command: 'echo $(( $(date +%s) / 1000 ))' });
+  await build.succeeds();
+  expect((await mac.says('check', { id: 'clock' })).detail).toMatch(/was off by 3[56]\d\d s, now set/);
+  const seconds = Number((await build.log()).text) * 1_000;
+  expect(Math.abs(seconds - Date.now() / 1_000)).toBeLessThan(1_800);
+  await mac.recovers();
+});
+
+test.concurrent('a VM clock that cannot be set is health_check_failed: clock', async () => {
+  await using mac = await macs.take();
+  mac.mac.faultNextClone('clock-skew:-3600', 'clock-stuck');
+  const build = await mac.build({ command: 'echo never', timeouts });
+  await build.fails(checkFailed('clock'));
+  await mac.recovers();
+});

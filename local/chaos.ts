@@ -1,0 +1,77 @@
+/**
+ * `npm run chaos`: how well the promise is kept, measured. `--help` says how.
+ *
+ * Invariant: however it ends, no process, no VM and no folder of it is left.
+ */
+import { writeFile } from 'node:fs/promises';
+import { HELP, parseChaosOptions, UsageError } from './chaos-options.ts';
+import { ChaosOutput } from './chaos-output.ts';
+import { planChaos } from './chaos-plan.ts';
+import { runChaos } from './chaos-run.ts';
+import { isKept, summarise } from './chaos-summary.ts';
+import { abandonFarm } from './farm.ts';
+
+const EXIT = { ok: 0, failed: 1, usage: 64, interrupted: 130 } as const;
+/** A Ctrl-C under npm comes twice: from the terminal, and passed on by npm. */
+const SAME_INTERRUPT_MS = 500;
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(words: string[]): Promise<number> {
+  let options: ReturnType<typeof parseChaosOptions>;
+  try {
+    options = parseChaosOptions(words);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`chaos: ${error.message}\n\n${HELP}`);
+    return EXIT.usage;
+  }
+  if (options.help) {
+    process.stdout.write(HELP);
+    return EXIT.ok;
+  }
+  const { seed, builds, faults, workers, keep, kinds, jsonPath } = options;
+  const output = new ChaosOutput(builds);
+  const interrupt = new AbortController();
+  let begun: Parameters<typeof abandonFarm>[0] | null = null;
+  let interruptedAt = 0;
+  const onSignal = () => {
+    if (interruptedAt === 0) {
+      interruptedAt = performance.now();
+      output.note('interrupted: stopping everything; once more to do it at once');
+      return interrupt.abort(new Error('interrupted'));
+    }
+    if (performance.now() - interruptedAt < SAME_INTERRUPT_MS) return;
+    interruptedAt = Number.POSITIVE_INFINITY;
+    void (begun ? abandonFarm(begun, { keep }) : Promise.resolve())
+      .catch((error: Error) => output.error(error.message))
+      .finally(() => process.exit(EXIT.interrupted));
+  };
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal);
+  process.stdout.on('error', onSignal);
+
+  try {
+    const { judgements, measured } = await runChaos({
+      plan: planChaos({ seed, builds, faults, kinds: kinds ?? undefined }),
+      workers,
+      keep,
+      signal: interrupt.signal,
+      onBegin: (parts) => {
+        begun = parts;
+        if (keep) output.note(`the folder is ${parts.dir}`);
+      },
+      onJudged: (judgement) => output.judged(judgement),
+      onNote: (text) => output.note(text),
+    });
+    const command = `npm run chaos -- --builds ${builds} --workers ${workers} --faults ${faults} --seed ${seed}${kinds ? ` --kinds ${kinds}` : ''}`;
+    const summary = summarise(judgements, { command, seed, ...measured });
+    output.summary(summary);
+    if (interrupt.signal.aborted) return EXIT.interrupted;
+    if (jsonPath) await writeFile(jsonPath, `${JSON.stringify(summary, null, 2)}\n`);
+    return isKept(summary) ? EXIT.ok : EXIT.failed;
+  } catch (error) {
+    if (interrupt.signal.aborted) return EXIT.interrupted;
+    output.error((error as Error).message);
+    return EXIT.failed;
+  }
+}

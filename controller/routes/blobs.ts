@@ -1,6 +1,5 @@
 /** Uploads of sources and artifacts: in one request, or in parts. */
 import { type Context, Hono } from 'hono';
-import { z } from 'zod';
 import { type KeyEnv, requireBlobWriter } from '../auth.ts';
 import { storeBlob, touchBlob } from '../blobs.ts';
 import { type BlobStored, PART_SHA256_HEADER, Sha256, UPLOAD_PARTS_MAX, UploadRequest } from '../contract.ts';

@@ -71,7 +71,12 @@ test('a key that is tied to pools keeps to them, and so does the key that it rot
   for (const tied of [secret, rotated.body.secret]) {
     const { body } = await api<{ builds: { id: string }[] }>('GET', '/api/builds?limit=100', undefined, tied);
     expect(body.builds.map(({ id }) => id)).toEqual([own]);
-    for (const path of [foreign, `${foreign}/logs`, `${foreign}/artifacts`, encodeURIComponent(foreign).replace('_', '%5F')])
+    for (const path of [
+      foreign,
+      `${foreign}/logs`,
+      `${foreign}/artifacts`,
+      encodeURIComponent(foreign).replace('_', '%5F'),
+    ])
       expect(await errorOf(await call(`/api/builds/${path}`, tied))).toEqual([404, 'not_found']);
     const request = { source: { sha256: await aBlob() }, command: 'make', platform: 'ios' };
     const refused = await api<{ error: { message: string } }>('POST', '/api/builds', request, tied);

@@ -58,7 +58,7 @@ test('a report that is repeated adds to the history once, a broken history costs
   await aBuild({ pool, project });
   const assignment = await next(worker);
   await report(assignment, { type: 'start' });
-  const said = { type: 'succeed', artifacts: [], history: history(100) } as const;
+  const said = { type: 'succeed' as const, artifacts: [], history: history(100) };
   expect((await report(assignment, said)).status).toBe(200);
   expect((await report(assignment, said)).status).toBe(200);
   const broken = { version: 7, phases: 'many' } as unknown as ProgressHistory;

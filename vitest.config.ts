@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config';
 /** Two runtimes: the controller's tests run inside workerd, all others in Node against real processes. */
 export default defineConfig({
   test: {
+    // A line per heartbeat is what the controller prints: only a failing test's lines tell something.
+    silent: 'passed-only',
     projects: [
       {
         plugins: [

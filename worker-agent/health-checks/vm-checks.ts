@@ -8,6 +8,7 @@ import {
   diskFree,
   echoAlive,
   type GuestCommand,
+  gate,
   hasCurl,
   hasMonitor,
   macAddresses,
@@ -16,6 +17,7 @@ import {
   readClock,
   setClock,
 } from '../guest-commands.ts';
+import { GATE_VERSION } from '../guest-gate.ts';
 import type { Tart } from '../tart.ts';
 import type { Vm } from '../vm.ts';
 import { fail, type HealthCheck, pass } from './run-checks.ts';
@@ -72,12 +74,18 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     blocking: true,
     dependsOn: [],
     timeoutMs: 5_000,
-    fix: 'Log in by hand with vmSshKey and vmUser. Remote Login must be on in the base image, and the key in authorized_keys without `command=`.',
+    fix: 'Log in by hand with vmSshKey and vmUser. Remote Login must be on in the base image, and the key in authorized_keys without `command=` or with that of vm-ssh-gate.',
     async run({ vm }, signal) {
       const answer = await ask(vm, echoAlive(), signal);
-      return answer.trim() === 'alive'
-        ? pass('alive')
-        : fail(`expected "alive", got ${JSON.stringify(answer.slice(0, 100))}`);
+      if (answer.trim() !== 'alive') return fail(`expected "alive", got ${JSON.stringify(answer.slice(0, 100))}`);
+      const version = (await ask(vm, gate(), signal)).trim();
+      if (version === '') return pass('alive; the key may run any command');
+      return version === GATE_VERSION
+        ? pass('alive; the key is tied to vm-ssh-gate')
+        : fail(
+            'the vm-ssh-gate in the image is another version than this agent, and would refuse its commands',
+            'Make the base image anew with the vm-image/ that came with this agent.',
+          );
     },
   },
   {

@@ -7,15 +7,33 @@ export interface AuthorizedKey {
   command: string | undefined;
 }
 
-const KEY_TYPES = /(?:^|\s)((?:ssh-(?:ed25519|rsa)|ecdsa-sha2-nistp(?:256|384|521))\s+\S+)/;
+/**
+ * Known to sshd, and without an effect here: there is no forwarding and no terminal that they could take away or give. With an option that it
+ * does not know, sshd does not take the key at all.
+ */
+const WITHOUT_EFFECT =
+  /^(restrict|(no-)?(port-forwarding|x11-forwarding|agent-forwarding|pty|user-rc|touch-required)|verify-required)$/i;
+const KEY = /^(?:ssh-(?:ed25519|rsa)|ecdsa-sha2-nistp(?:256|384|521))\s+\S+/;
+const OPTION = /([A-Za-z0-9-]+)(?:="((?:[^"\\]|\\.)*)")?(,|[ \t]+)/y;
 
 export function parseAuthorizedKeys(text: string): AuthorizedKey[] {
   return text.split('\n').flatMap((line) => {
-    const found = KEY_TYPES.exec(line);
-    if (line.startsWith('#') || !found) return [];
-    const key = ssh2.utils.parseKey(found[1]!);
-    if (key instanceof Error) return [];
-    const command = /(?:^|,)command="((?:[^"\\]|\\.)*)"/.exec(line.slice(0, found.index));
-    return [{ key, command: command?.[1]?.replaceAll('\\"', '"') }];
+    const options = KEY.test(line.trim()) ? { command: undefined, rest: line.trim() } : readOptions(line.trim());
+    const found = options && KEY.exec(options.rest);
+    const key = found && ssh2.utils.parseKey(found[0]);
+    return !key || key instanceof Error ? [] : [{ key, command: options.command }];
   });
+}
+
+/** Up to the first blank outside of quotes; null if it is a comment, or says anything that is not understood. */
+function readOptions(line: string): { command: string | undefined; rest: string } | null {
+  let command: string | undefined;
+  OPTION.lastIndex = 0;
+  for (let match = OPTION.exec(line); match; match = OPTION.exec(line)) {
+    const [, name = '', value, separator] = match;
+    if (name.toLowerCase() === 'command' && value !== undefined) command ??= value.replaceAll('\\"', '"');
+    else if (!WITHOUT_EFFECT.test(name) || value !== undefined) return null;
+    if (separator !== ',') return { command, rest: line.slice(OPTION.lastIndex) };
+  }
+  return null;
 }

@@ -12,14 +12,19 @@ import { temporaryDir } from './temporary-dir.ts';
 
 const BASE = 'base-base-snapshot';
 
-export async function agentHost(controllerUrl: string, config: Record<string, unknown> = {}) {
+/** As `authorized_keys` has it in an image made with --restrict-key; a simulated guest's root is a folder. */
+const TIED = 'restrict,command="$TARTBEAT_ROOT/usr/local/bin/vm-ssh-gate" ';
+
+/** `tiedKey`: the agent's key is tied to vm-ssh-gate in the base image. */
+export async function agentHost(controllerUrl: string, config: Record<string, unknown> = {}, { tiedKey = false } = {}) {
   const dir = temporaryDir();
   const tartHome = join(dir.path, 'tart');
   const key = ssh2.utils.generateKeyPairSync('ed25519');
   const keyPath = join(dir.path, 'vm_key');
   writeFileSync(keyPath, key.private, { mode: 0o600 });
   const sshPort = await freePort();
-  await createBaseImage({ tartHome, name: BASE, user: 'admin', publicKey: key.public, sshPort });
+  const publicKey = `${tiedKey ? TIED : ''}${key.public}`;
+  await createBaseImage({ tartHome, name: BASE, user: 'admin', publicKey, sshPort });
   const configPath = join(dir.path, 'config.json');
   const written = {
     vmName: 'base',
@@ -29,6 +34,7 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
     controllerUrl,
     apiKey: WORKER_KEY,
     tartPath: TART_SIMULATOR_PATH,
+    tartHome,
     minFreeDiskGb: 0,
     ...config,
   };
@@ -39,6 +45,8 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
     execFileSync(TART_SIMULATOR_PATH, args, { env: { ...process.env, ...env }, encoding: 'utf8' });
   return {
     configPath,
+    keyPath,
+    sshPort,
     stateDir,
     tartHome,
     /** Beside the base image. */
@@ -46,6 +54,7 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
       tart('list', '-q')
         .split('\n')
         .filter((name) => name !== '' && name !== BASE),
+    addressOf: (name: string) => tart('ip', name).trim(),
     addVm: (name: string) => tart('clone', BASE, name),
     journal: (name: string) => JSON.parse(readFileSync(join(stateDir, name, 'journal.json'), 'utf8')),
     hasJournal: (name: string) => existsSync(join(stateDir, name, 'journal.json')),

@@ -12,20 +12,26 @@ import type { SshTarget } from '../../../worker-agent/ssh.ts';
 import { temporaryDir } from './temporary-dir.ts';
 import { until } from './until.ts';
 
+const VM_SSH_GATE = join(import.meta.dirname, '../../../vm-image/vm-ssh-gate');
 const SSHD = ['/usr/sbin/sshd', '/usr/local/sbin/sshd', '/usr/bin/sshd'].find(existsSync);
 
 export const hasOpenSsh = SSHD !== undefined;
 if (!hasOpenSsh && !process.env.CI)
   console.warn('No sshd here: tests against OpenSSH are skipped. Install openssh-server.');
 
-export async function startOpenSsh() {
+/** `tiedTo` is the command that one of its two keys is tied to. */
+export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
   const dir = temporaryDir();
   const file = (name: string) => join(dir.path, name);
   const home = file('home');
   mkdirSync(join(home, 'tmp'), { recursive: true });
-  for (const name of ['host_key', 'client_key'])
+  for (const name of ['host_key', 'client_key', 'tied_key'])
     await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file(name)]);
-  writeFileSync(file('authorized_keys'), readFileSync(file('client_key.pub')), { mode: 0o600 });
+  const keys = [
+    readFileSync(file('client_key.pub'), 'utf8'),
+    `restrict,command="${tiedTo}" ${readFileSync(file('tied_key.pub'), 'utf8')}`,
+  ];
+  writeFileSync(file('authorized_keys'), keys.join(''), { mode: 0o600 });
   const config = [
     `HostKey ${file('host_key')}`,
     `AuthorizedKeysFile ${file('authorized_keys')}`,
@@ -56,6 +62,8 @@ export async function startOpenSsh() {
   };
   return {
     target,
+    /** The same, with the key that is tied to a command. */
+    tied: { ...target, privateKey: readFileSync(file('tied_key'), 'utf8') },
     home,
     keyPath: file('client_key'),
     hostFingerprint: /SHA256:(\S+)/.exec(fingerprint.stdout)![1]!,

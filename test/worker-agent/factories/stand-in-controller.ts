@@ -29,6 +29,8 @@ export interface StandInBuild {
   log: Buffer;
   sourceBytes: Buffer;
   env: Record<string, string>;
+  /** In base64, by name. */
+  secretFiles: Record<string, string>;
 }
 
 export type Interception = (
@@ -111,7 +113,7 @@ export async function standInController(port = 0) {
       if (beat.source !== 'agent') build.vmBeatAt = now;
       return [200, { status: 'ok', timestamp: now, action: 'continue', nextMs: NEXT_MS, vmBeatAt: build.vmBeatAt }];
     }
-    if (what === 'inputs') return [200, { env: build.env }];
+    if (what === 'inputs') return [200, { env: build.env, secretFiles: build.secretFiles }];
     if (what === 'source') return [200, build.sourceBytes];
     if (what === 'logs') {
       const offset = Number(url.searchParams.get('offset'));
@@ -188,9 +190,11 @@ export async function standInController(port = 0) {
       artifactGlobs?: ArtifactGlob[];
       timeouts?: Partial<Timeouts>;
       env?: Record<string, string>;
+      secretFiles?: Record<string, string>;
       anotherAttemptPossible?: boolean;
     }): StandInBuild {
-      const { id, command, source, artifactGlobs = [], timeouts, env = {}, anotherAttemptPossible = false } = options;
+      const { id, command, source, artifactGlobs = [], timeouts, env = {}, secretFiles = {} } = options;
+      const { anotherAttemptPossible = false } = options;
       const sha256 = createHash('sha256').update(source).digest('hex');
       const build: StandInBuild = {
         id,
@@ -203,6 +207,7 @@ export async function standInController(port = 0) {
         log: Buffer.alloc(0),
         sourceBytes: source,
         env,
+        secretFiles,
         assignment: {
           buildId: id,
           attempt: 1,

@@ -14,6 +14,24 @@ test('comments, empty lines and nonsense are passed over, options are read', () 
   expect(parseAuthorizedKeys(text).map(({ command }) => command)).toEqual([undefined, 'gate "x"']);
 });
 
+test('an option that sshd would not understand, or a quotation that does not end, makes the line worthless', () => {
+  const key = keys().public;
+  const commandOf = (options: string) => parseAuthorizedKeys(`${options} ${key}`).map(({ command }) => command);
+  for (const options of [
+    'nonsense',
+    'command="x',
+    'command=x',
+    'restrict,',
+    ',restrict',
+    'restrict,nonsense',
+    '#restrict',
+  ])
+    expect(commandOf(options), options).toEqual([]);
+  for (const options of ['restrict', 'no-pty,no-port-forwarding', 'No-X11-Forwarding'])
+    expect(commandOf(options), options).toEqual([undefined]);
+  expect(commandOf(`restrict,Command="a ${key} b",pty`)).toEqual([`a ${key} b`]);
+});
+
 test('a key with a command gets that command, whatever is asked for', async () => {
   using directory = temporaryDir();
   const client = keys();

@@ -12,25 +12,32 @@ import { connectSsh, type SshClient } from './simulated-mac.ts';
 /** One table, two servers: the simulator's equals OpenSSH's in all that the agent relies on. */
 interface TestServer extends AsyncDisposable {
   config: ConnectConfig;
+  /** With the key that is tied to TIED_TO. */
+  tied: ConnectConfig;
   home: string;
 }
+
+/** For every request of this key, whatever it asks for. */
+const TIED_TO = 'echo tied: \\"$SSH_ORIGINAL_COMMAND\\" $(env | grep -c ^SSH_ORIGINAL_COMMAND=); cat; exit 5';
 
 async function simulated(): Promise<TestServer> {
   const directory = temporaryDir();
   const home = join(directory.path, 'home');
   mkdirSync(home);
-  const client = ssh2.utils.generateKeyPairSync('ed25519');
+  const [client, tied] = [ssh2.utils.generateKeyPairSync('ed25519'), ssh2.utils.generateKeyPairSync('ed25519')];
   const server = new SshServer({
     hostKey: ssh2.utils.generateKeyPairSync('ed25519').private,
     user: userInfo().username,
     home,
-    authorizedKeys: () => `# a comment\n\n${client.public}\n`,
+    authorizedKeys: () => `# a comment\n\n${client.public}\nrestrict,command="${TIED_TO}" ${tied.public}\n`,
     environment: () => ({ HOME: home, PATH: '/usr/bin:/bin:/usr/sbin:/sbin' }),
   });
   await server.listen(0, '127.0.0.1');
+  const config = { host: '127.0.0.1', port: server.port, username: userInfo().username, privateKey: client.private };
   return {
     home,
-    config: { host: '127.0.0.1', port: server.port, username: userInfo().username, privateKey: client.private },
+    config,
+    tied: { ...config, privateKey: tied.private },
     async [Symbol.asyncDispose]() {
       server.close();
       directory[Symbol.dispose]();
@@ -39,11 +46,13 @@ async function simulated(): Promise<TestServer> {
 }
 
 async function openSsh(): Promise<TestServer> {
-  const server = await startOpenSsh();
+  const server = await startOpenSsh({ tiedTo: TIED_TO });
   const { host, port, user, privateKey } = server.target;
+  const config = { host, port, username: user, privateKey };
   return {
     home: server.home,
-    config: { host, port, username: user, privateKey },
+    config,
+    tied: { ...config, privateKey: server.tied.privateKey },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }
@@ -142,6 +151,34 @@ const CASES: Record<string, (ssh: SshClient, server: TestServer) => Promise<void
     };
     await Promise.all(Array.from({ length: 4 }, worker));
     expect(new Set(answers)).toEqual(new Set(['x\n']));
+  },
+  'a key that is tied to a command runs that, whatever is asked for, with its input and exit status': async (
+    _ssh,
+    server,
+  ) => {
+    using ssh = await connectSsh(server.tied);
+    expect(await ssh.exec("id; 'x'  $HOME", 'input')).toMatchObject({
+      stdout: "tied: id; 'x'  $HOME 1\ninput",
+      code: 5,
+    });
+    expect(await ssh.exec('')).toMatchObject({ code: 5 });
+    const shell = await new Promise<ClientChannel>((resolve, reject) =>
+      ssh.client.shell(false, (error, channel) => (error ? reject(error) : resolve(channel))),
+    );
+    shell.end();
+    expect(String(Buffer.concat(await shell.toArray()))).toBe('tied:  0\n');
+  },
+  'a key that is restricted gets no terminal, forwards no port and transfers no file': async (_ssh, server) => {
+    using ssh = await connectSsh(server.tied);
+    const refused = (ask: (done: (error: Error | undefined) => void) => void) =>
+      new Promise((resolve) => ask((error) => resolve(error === undefined ? 'granted' : 'refused')));
+    const { client } = ssh;
+    expect(await refused((done) => client.exec('id', { pty: true }, done))).toBe('refused');
+    expect(await refused((done) => client.forwardOut('127.0.0.1', 1, '127.0.0.1', server.tied.port!, done))).toBe(
+      'refused',
+    );
+    expect(await refused((done) => client.forwardIn('127.0.0.1', 0, done))).toBe('refused');
+    expect(await refused((done) => client.sftp(done))).toBe('refused');
   },
   'a password, another key and another user are refused': async (_ssh, { config }) => {
     const { privateKey: _, ...keyless } = config;

@@ -50,7 +50,7 @@ mkdir -p "dist/App.app/it's"; echo out > "dist/App.app/it's/o"; echo once >> out
   expect(build.log.toString()).toMatch(/^hello .*\nA\n.*\nend\n$/);
   expect(build.reports.at(-1)).toMatchObject({
     type: 'succeed',
-    artifacts: [{ name: expect.stringMatching(/^dist\/App\.app/) }, { name: 'out.txt', size: 5 }],
+    artifacts: [{ name: 'out.txt', size: 5 }, { name: 'dist/App.app.tar.gz' }],
   });
   expect(build.beats.some(({ source }) => source === 'vm')).toBe(true);
   expect(host.vms()).toEqual([]);

@@ -787,8 +787,11 @@ export const KeyView = z.object({
   pools: z.array(z.string()).nullable().default(null),
   createdAt: time,
   lastUsedAt: time.nullable(),
+  /** Also the end of the overlap, once it was rotated. */
   expiresAt: time.nullable(),
   revokedAt: time.nullable(),
+  /** The id of the key that it was made to replace. */
+  rotatedFrom: z.string().nullable().default(null),
 });
 export type KeyView = z.infer<typeof KeyView>;
 export const KeyCreated = z.object({ key: KeyView, secret: z.string() });

@@ -68,6 +68,8 @@ export async function enrol(
           lastUsedAt: column(null, 'last_used_at'),
           expiresAt: column(null, 'expires_at'),
           revokedAt: column(null, 'revoked_at'),
+          rotatedFrom: column(null, 'rotated_from'),
+          overlapEndsAt: column(null, 'overlap_ends_at'),
         })
         .from(enrolments)
         .where(and(eq(enrolments.hash, hash), eq(enrolments.keyId, row.id))),

@@ -3,11 +3,14 @@
  * Invariant: only the SHA-256 of a secret is stored, and the secret has 256 random bits: it is found by its hash alone, and
  * the time that a lookup takes tells nothing of use. The prefix is for people and for scanners of leaked secrets.
  *
+ * Rotating locks nobody out: the answer with the new key may be lost, so the old key ends only when its overlap has passed
+ * and the new one has been used.
+ *
  * The first admin key is the deployment's secret ADMIN_KEY itself (id `admin`): no row, never listed, changed by
  * `wrangler secret put ADMIN_KEY`.
  */
 import { waitUntil } from 'cloudflare:workers';
-import { and, desc, eq, isNull, lt, or, sql } from 'drizzle-orm';
+import { and, desc, eq, isNotNull, isNull, lt, or, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
 import { randomText, sha256, sha256Hex, toBytes } from './bytes.ts';
 import type { KeyView } from './contract.ts';
@@ -40,8 +43,10 @@ export interface KeySpec {
   expiresAt?: number | null;
 }
 
+type KeyRow = typeof keys.$inferSelect;
+
 export interface NewKey {
-  row: typeof keys.$inferSelect;
+  row: KeyRow;
   /** Shown once, to whoever asked for the key. */
   secret: string;
 }
@@ -82,6 +87,8 @@ export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpe
       lastUsedAt: null,
       expiresAt: expiresAt ?? null,
       revokedAt: null,
+      rotatedFrom: null,
+      overlapEndsAt: null,
     },
   };
 }
@@ -102,10 +109,15 @@ export async function findKey(env: Env, secret: string, now: number): Promise<Au
     .from(keys)
     .where(eq(keys.hash, await sha256Hex(secret)))
     .get();
-  if (!row || !isLive(row, now)) return null;
-  if (row.lastUsedAt === null || row.lastUsedAt <= now - LAST_USED_EVERY_MS) waitUntil(noteUse(env, row.id, now));
-  const { id, name, scope, workerId, pools, createdAt, expiresAt } = row;
-  return { id, name, scope, workerId, pools, createdAt, expiresAt };
+  if (!row || !isLive(row, now) || (await isReplaced(env, row, now))) return null;
+  if (row.lastUsedAt === null || row.lastUsedAt <= now - LAST_USED_EVERY_MS) {
+    const noted = noteUse(env, row.id, now);
+    // The first use of a new key is what ends the old one.
+    if (row.lastUsedAt === null && row.rotatedFrom !== null) await noted;
+    else waitUntil(noted);
+  }
+  const { id, name, scope, workerId, pools, createdAt } = row;
+  return { id, name, scope, workerId, pools, createdAt, expiresAt: endOf(row) };
 }
 
 /** Whether the key may submit to this pool and see its builds. */
@@ -139,8 +151,9 @@ export async function revokeKey(
 }
 
 /**
- * A new key for the same name, scope and worker; the old one works for `overlapMs` more. A key that would expire lives as
- * long again as the old one was made for. `not_found` if the key is unknown, revoked or expired.
+ * A new key for the same name, scope and worker; the old one works for `overlapMs` more, and on until the new one is used. With 0
+ * it ends now, whatever becomes of the answer. A key that would expire lives as long again as the old one was made for.
+ * `not_found` if the key is unknown, revoked or expired.
  */
 export async function rotateKey(
   env: Env,
@@ -152,7 +165,7 @@ export async function rotateKey(
   const db = drizzle(env.DB);
   const gone = refusal('not_found', `there is no key ${id} that is neither revoked nor expired`);
   const old = await db.select().from(keys).where(eq(keys.id, id)).get();
-  if (!old || !isLive(old, now)) return gone;
+  if (!old || !isLive(old, now) || (await isReplaced(env, old, now))) return gone;
 
   const expiresAt = old.expiresAt === null ? null : now + Math.max(old.expiresAt - old.createdAt, overlapMs);
   const { row, secret } = await newKey({ ...old, expiresAt }, now);
@@ -172,17 +185,26 @@ export async function rotateKey(
           lastUsedAt: column(row.lastUsedAt, 'last_used_at'),
           expiresAt: column(row.expiresAt, 'expires_at'),
           revokedAt: column(row.revokedAt, 'revoked_at'),
+          rotatedFrom: column(id, 'rotated_from'),
+          overlapEndsAt: column(row.overlapEndsAt, 'overlap_ends_at'),
         })
         .from(keys)
         .where(and(eq(keys.id, id), isNull(keys.revokedAt))),
     ),
     db
       .update(keys)
-      .set({ expiresAt: sql`min(coalesce(${keys.expiresAt}, ${now + overlapMs}), ${now + overlapMs})` })
+      .set(endsBy(old, now, overlapMs))
       .where(eq(keys.id, id)),
   ]);
   if (inserted.meta.changes === 0) return gone;
-  return { ok: true, key: toView(row), secret };
+  return { ok: true, key: toView({ ...row, rotatedFrom: id }), secret };
+}
+
+/** Rotating again does not lengthen an overlap; one that has passed unused begins anew. */
+function endsBy({ overlapEndsAt }: KeyRow, now: number, overlapMs: number): Partial<KeyRow> {
+  if (overlapMs === 0) return { expiresAt: now };
+  const runs = overlapEndsAt !== null && overlapEndsAt > now;
+  return { overlapEndsAt: runs ? Math.min(overlapEndsAt, now + overlapMs) : now + overlapMs };
 }
 
 const adminKeyRefusal = refusal(
@@ -197,8 +219,17 @@ async function isAdminKey(env: Env, secret: string): Promise<boolean> {
   return crypto.subtle.timingSafeEqual(expected, given);
 }
 
-const isLive = (row: typeof keys.$inferSelect, now: number) =>
-  row.revokedAt === null && (row.expiresAt === null || now < row.expiresAt);
+const isLive = (row: KeyRow, now: number) => row.revokedAt === null && (row.expiresAt === null || now < row.expiresAt);
+
+async function isReplaced(env: Env, { id, overlapEndsAt }: KeyRow, now: number): Promise<boolean> {
+  if (overlapEndsAt === null || now < overlapEndsAt) return false;
+  const used = and(eq(keys.rotatedFrom, id), isNotNull(keys.lastUsedAt));
+  return (await drizzle(env.DB).select({ id: keys.id }).from(keys).where(used).get()) !== undefined;
+}
+
+/** When it opens nothing any more, as far as is known. */
+const endOf = ({ expiresAt, overlapEndsAt }: KeyRow): number | null =>
+  expiresAt === null || overlapEndsAt === null ? (expiresAt ?? overlapEndsAt) : Math.min(expiresAt, overlapEndsAt);
 
 async function noteUse(env: Env, id: string, now: number): Promise<void> {
   const due = or(isNull(keys.lastUsedAt), lt(keys.lastUsedAt, now - LAST_USED_EVERY_MS + 1));
@@ -211,7 +242,7 @@ async function noteUse(env: Env, id: string, now: number): Promise<void> {
 const iso = (at: number) => new Date(at).toISOString();
 const isoOrNull = (at: number | null) => (at === null ? null : iso(at));
 
-const toView = (row: typeof keys.$inferSelect): KeyView => ({
+const toView = (row: KeyRow): KeyView => ({
   id: row.id,
   name: row.name,
   scope: row.scope,
@@ -219,6 +250,7 @@ const toView = (row: typeof keys.$inferSelect): KeyView => ({
   pools: row.pools,
   createdAt: iso(row.createdAt),
   lastUsedAt: isoOrNull(row.lastUsedAt),
-  expiresAt: isoOrNull(row.expiresAt),
+  expiresAt: isoOrNull(endOf(row)),
   revokedAt: isoOrNull(row.revokedAt),
+  rotatedFrom: row.rotatedFrom,
 });

@@ -217,20 +217,28 @@ export const histories = sqliteTable(
   ],
 );
 
-export const keys = sqliteTable('keys', {
-  id: text('id').primaryKey(),
-  /** SHA-256 of the secret; the secret itself is shown once and never stored. */
-  hash: text('hash').notNull().unique(),
-  name: text('name').notNull(),
-  scope: text('scope', { enum: ['admin', 'submit', 'worker'] }).notNull(),
-  workerId: text('worker_id').references(() => workers.id),
-  /** For scope `submit`: the pools whose builds it may submit and see. Null: all. */
-  pools: text('pools', { mode: 'json' }).$type<string[]>(),
-  createdAt: at('created_at').notNull(),
-  lastUsedAt: at('last_used_at'),
-  expiresAt: at('expires_at'),
-  revokedAt: at('revoked_at'),
-});
+export const keys = sqliteTable(
+  'keys',
+  {
+    id: text('id').primaryKey(),
+    /** SHA-256 of the secret; the secret itself is shown once and never stored. */
+    hash: text('hash').notNull().unique(),
+    name: text('name').notNull(),
+    scope: text('scope', { enum: ['admin', 'submit', 'worker'] }).notNull(),
+    workerId: text('worker_id').references(() => workers.id),
+    /** For scope `submit`: the pools whose builds it may submit and see. Null: all. */
+    pools: text('pools', { mode: 'json' }).$type<string[]>(),
+    createdAt: at('created_at').notNull(),
+    lastUsedAt: at('last_used_at'),
+    expiresAt: at('expires_at'),
+    revokedAt: at('revoked_at'),
+    /** The key that this one was made to replace. */
+    rotatedFrom: text('rotated_from'),
+    /** Set once it was rotated: from here on it opens nothing, if a key that replaces it was ever used. */
+    overlapEndsAt: at('overlap_ends_at'),
+  },
+  (table) => [index('keys_rotated_from').on(table.rotatedFrom)],
+);
 
 /** One-time codes that turn into a worker's own key. */
 export const enrolments = sqliteTable('enrolments', {

@@ -146,10 +146,13 @@ CREATE TABLE `keys` (
 	`last_used_at` integer,
 	`expires_at` integer,
 	`revoked_at` integer,
+	`rotated_from` text,
+	`overlap_ends_at` integer,
 	FOREIGN KEY (`worker_id`) REFERENCES `workers`(`id`) ON UPDATE no action ON DELETE no action
 );
 --> statement-breakpoint
 CREATE UNIQUE INDEX `keys_hash_unique` ON `keys` (`hash`);--> statement-breakpoint
+CREATE INDEX `keys_rotated_from` ON `keys` (`rotated_from`);--> statement-breakpoint
 CREATE TABLE `outbox` (
 	`id` integer PRIMARY KEY AUTOINCREMENT NOT NULL,
 	`kind` text NOT NULL,

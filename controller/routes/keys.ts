@@ -25,7 +25,7 @@ export const keyRoutes = (onWorkerKeyRevoked: OnWorkerKeyRevoked) =>
       const revoked = await revokeKey(c.env, c.req.valid('param').id, Date.now(), onWorkerKeyRevoked);
       return revoked.ok ? c.json({ key: revoked.key }) : answerRefusal(c, revoked);
     })
-    /** `?overlapMs=` for how long the old key works on; 0 ends it now. */
+    /** `?overlapMs=` for how long the old key works on at least; 0 ends it now. */
     .post('/:id/rotate', requireAdminOrThisKey, valid('param', IdParam), valid('query', RotateQuery), async (c) => {
       const { overlapMs = ROTATION_OVERLAP_MS } = c.req.valid('query');
       const rotated = await rotateKey(c.env, c.req.valid('param').id, Date.now(), overlapMs);

@@ -99,16 +99,51 @@ test('a rotated key works on for the overlap, and its successor stands for the s
   if (!rotated.ok) throw new Error(rotated.message);
   expect(rotated.key).toMatchObject({ scope: 'worker', workerId, expiresAt: null });
   expect(await findKey(env, rotated.secret, now)).toMatchObject({ workerId });
-  expect(await findKey(env, key, now + ROTATION_OVERLAP_MS - 1)).not.toBeNull();
+  const old = await findKey(env, key, now + ROTATION_OVERLAP_MS - 1);
+  expect(old).toMatchObject({ workerId, expiresAt: now + ROTATION_OVERLAP_MS });
   expect(await findKey(env, key, now + ROTATION_OVERLAP_MS)).toBeNull();
   expect(await findKey(env, rotated.secret, now + ROTATION_OVERLAP_MS)).not.toBeNull();
+
+  const { keys: listed } = await (await call('/api/keys', env.ADMIN_KEY)).json<{ keys: KeyView[] }>();
+  const expiresAt = new Date(now + ROTATION_OVERLAP_MS).toISOString();
+  expect(listed.find((view) => view.id === id)).toMatchObject({ expiresAt, rotatedFrom: null });
+  expect(listed.find((view) => view.id === rotated.key.id)).toMatchObject({ expiresAt: null, rotatedFrom: id });
+});
+
+test('a rotation whose answer was lost locks nobody out: the old key lives until a new one is used', async () => {
+  const now = Date.now();
+  const late = now + 30 * ROTATION_OVERLAP_MS;
+  const { key, secret } = await createKey(env, { name: 'x', scope: 'submit' }, now);
+  expect(await rotateKey(env, key.id, now)).toMatchObject({ ok: true });
+  expect(await findKey(env, secret, late)).not.toBeNull();
+
+  const again = await rotateKey(env, key.id, late);
+  if (!again.ok) throw new Error(again.message);
+  expect(again.key.expiresAt).toBeNull();
+  expect(await findKey(env, again.secret, late)).not.toBeNull();
+  expect(await findKey(env, secret, late + ROTATION_OVERLAP_MS - 1)).not.toBeNull();
+  expect(await findKey(env, secret, late + ROTATION_OVERLAP_MS)).toBeNull();
+});
+
+test("a key's own end holds, whether or not its successor is used", async () => {
+  const now = Date.now();
+  const spec = { name: 'x', scope: 'submit', expiresAt: now + HOUR_MS } as const;
+  const { key, secret } = await createKey(env, spec, now);
+  const rotated = await rotateKey(env, key.id, now);
+  if (!rotated.ok) throw new Error(rotated.message);
+  expect(rotated.key.expiresAt).toBe(new Date(now + ROTATION_OVERLAP_MS).toISOString());
+  expect(await findKey(env, secret, now + HOUR_MS)).toBeNull();
+  expect(await rotateKey(env, key.id, now + HOUR_MS)).toMatchObject({ ok: false, code: 'not_found' });
 });
 
 test('rotating again does not lengthen the overlap, and a dead key has no successor', async () => {
   const now = Date.now();
   const { key, secret } = await createKey(env, { name: 'x', scope: 'submit' }, now);
-  await rotateKey(env, key.id, now, 1_000);
+  const first = await rotateKey(env, key.id, now, 1_000);
+  if (!first.ok) throw new Error(first.message);
   await rotateKey(env, key.id, now + 500, 1_000);
+  expect(await findKey(env, first.secret, now + 600)).not.toBeNull();
+  expect(await findKey(env, secret, now + 999)).not.toBeNull();
   expect(await findKey(env, secret, now + 1_000)).toBeNull();
   expect(await rotateKey(env, key.id, now + 1_000)).toMatchObject({ ok: false, code: 'not_found' });
   const other = await createKey(env, { name: 'y', scope: 'submit' }, now);
@@ -122,8 +157,8 @@ test('a key rotates itself and no other', async () => {
   expect(await errorOf(await call(`/api/keys/${id}/rotate`, other, { method: 'POST' }))).toEqual([403, 'forbidden']);
   const rotated = await call(`/api/keys/${id}/rotate?overlapMs=0`, mine, { method: 'POST' });
   const { secret } = await rotated.json<{ secret: string }>();
-  expect((await call('/api/me', secret)).status).toBe(200);
   expect(await errorOf(await call('/api/me', mine))).toEqual([401, 'unauthorized']);
+  expect((await call('/api/me', secret)).status).toBe(200);
 });
 
 test('ADMIN_KEY is neither revoked nor rotated through the API', async () => {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, type TimedAgentEvent } from '../../local/agent-process.ts';
 import { FOLDER_MARK } from '../../local/leftovers.ts';
+import { rotateKeyCommand } from '../../worker-agent/commands/rotate-key.ts';
 import { FaultFarm } from './fault-farm.ts';
 
 let macs: FaultFarm;
@@ -51,6 +52,22 @@ for (const [when, fields] of INSTANTS)
     expect(await build.artifact('runs')).toBe('run\n');
     await mac.settles();
   });
+
+test.concurrent('a worker renews its key while it builds: the old key ends at once, the build and the worker go on', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done' });
+  await build.prints('begun');
+  const oldKey = mac.apiKey();
+  const { keyId } = await mac.ask<{ keyId: string }>('GET', '/api/me', oldKey);
+  await rotateKeyCommand({ config: mac.mac.configPath });
+  expect(mac.apiKey()).not.toBe(oldKey);
+  await mac.ask('POST', `/api/keys/${keyId}/rotate?overlapMs=0`, mac.farm.controller.secrets.ADMIN_KEY);
+  await expect(mac.ask('GET', '/api/me', oldKey)).rejects.toThrow('401');
+  await mac.inSource(build.id, 'go');
+  await build.succeeds('begun\ndone\n');
+  // Claims need the key: the next build proves that the agent has the new one.
+  await mac.recovers();
+});
 
 test.concurrent('an agent that comes back to a vanished VM says worker_restarted', async () => {
   await using mac = await macs.take();

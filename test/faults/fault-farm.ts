@@ -194,6 +194,22 @@ export class FaultyMac implements AsyncDisposable {
     return { [Symbol.asyncDispose]: async () => void (await tart.remove(name, { run: started.run })) };
   }
 
+  /** As its config has it now. */
+  apiKey(): string {
+    return (JSON.parse(readFileSync(this.mac.configPath, 'utf8')) as { apiKey: string }).apiKey;
+  }
+
+  /** The controller, with any key. Rejects with the status of a refusal. */
+  async ask<T>(method: string, path: string, key: string): Promise<T> {
+    const response = await fetch(`${this.farm.controller.url}${path}`, {
+      method,
+      headers: { Authorization: `Bearer ${key}` },
+      signal: AbortSignal.timeout(30_000),
+    });
+    if (!response.ok) throw new Error(`${method} ${path} was answered ${response.status}`);
+    return (await response.json()) as T;
+  }
+
   /** What the agent has in its journal about an attempt. */
   journal(buildId: string, attempt = 1): AttemptState {
     const path = join(this.mac.configPath, '..', 'state', `${buildId}-${attempt}`, 'journal.json');

@@ -15,9 +15,11 @@ const NEW_KEY = 'tb_worker_the-new-one-0123456789';
 const CODE = 'tb_enrol_abcdefgh';
 const VIEW = { id: 'key_2', name: 'mac', scope: 'worker', workerId: 'mac-1', createdAt: '2026-01-01T00:00:00Z' };
 
-/** What the agent asks about keys: a code that works once, a key that may be rotated. */
-async function keyServer() {
+/** What the agent asks about keys: a code that works once, a key that may be rotated. `lose` drops so many answers with a new key. */
+async function keyServer({ lose = 0 } = {}) {
   let codeUsed = false;
+  const known = new Set([WORKER_KEY]);
+  const used: string[] = [];
   const server = createServer(async (request, response) => {
     const answer = (status: number, body: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
@@ -28,16 +30,23 @@ async function keyServer() {
       codeUsed = true;
       return answer(201, { workerId: 'mac-1', name: 'mac', key: WORKER_KEY });
     }
-    if (request.headers.authorization !== `Bearer ${WORKER_KEY}`) return refuse(401, 'unauthorized');
+    const key = request.headers.authorization?.replace('Bearer ', '') ?? '';
+    used.push(key);
+    if (!known.has(key)) return refuse(401, 'unauthorized');
     if (request.url === '/api/me')
       return answer(200, { scope: 'worker', name: 'mac', workerId: 'mac-1', keyId: 'key_1' });
-    if (request.url === '/api/keys/key_1/rotate')
+    if (request.url === '/api/keys/key_1/rotate') {
+      if (lose-- > 0) return request.socket.destroy();
+      known.add(NEW_KEY);
       return answer(201, { secret: NEW_KEY, key: { ...VIEW, lastUsedAt: null, expiresAt: null, revokedAt: null } });
+    }
     return refuse(404, 'not_found');
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
+    /** The keys of all requests, in order. */
+    used,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -86,6 +95,20 @@ test('rotate-key writes the new key in place, keeps every other setting and the 
   await rotateKeyCommand({ config: configPath });
   expect(JSON.parse(readFileSync(configPath, 'utf8'))).toEqual({ ...config, apiKey: NEW_KEY });
   expect(statSync(configPath).mode & 0o777).toBe(0o600);
+  // The new key is used at once, and not before it is written.
+  expect(server.used).toEqual([WORKER_KEY, WORKER_KEY, NEW_KEY]);
+});
+
+test('an answer that is lost on its way leaves the config with a key that works, and rotate-key may be run again', async () => {
+  using dir = temporaryDir();
+  await using server = await keyServer({ lose: 1 });
+  const configPath = join(dir.path, 'config.json');
+  const text = JSON.stringify({ ...answersFor('~', server.url), apiKey: WORKER_KEY });
+  writeFileSync(configPath, text, { mode: 0o600 });
+  await expect(rotateKeyCommand({ config: configPath })).rejects.toThrow(server.url);
+  expect(readFileSync(configPath, 'utf8')).toBe(text);
+  await rotateKeyCommand({ config: configPath });
+  expect(JSON.parse(readFileSync(configPath, 'utf8'))).toMatchObject({ apiKey: NEW_KEY });
 });
 
 test('rotate-key says what is wrong and leaves the config as it was', async () => {

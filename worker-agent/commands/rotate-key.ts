@@ -1,6 +1,7 @@
 /**
  * `expo-worker rotate-key`: renews this worker's key in place. The old one works for a day more, and a running agent takes the new one
- * from the config within a minute: no build notices. If writing fails the old key is still good; run it again.
+ * from the config within a minute: no build notices. The old key ends only once the new one was used, which happens here after it is
+ * written: whatever is lost or fails on the way, the key in the config is good, and this may be run again.
  */
 import { changeConfig, loadConfig } from '../config.ts';
 import { ControllerClient } from '../controller-client.ts';
@@ -19,6 +20,9 @@ export async function rotateKeyCommand({ config: path }: { config: string }): Pr
   const rotated = await client.rotateKey(keyId);
   if (!rotated.ok) throw new CommandError(`${controllerUrl}: ${rotated.message}`);
   await changeConfig(path, { apiKey: rotated.value.secret });
+  // Its first use, from which on the old one ends with its overlap. If this gets no answer, the agent's next call is the first.
+  client.useKey(rotated.value.secret);
+  await client.me();
   process.stdout.write(`Written: ${path}
 The key of worker ${workerId} is new. The old one works for 24 hours more; a running agent changes over within a minute.
 `);

@@ -201,6 +201,24 @@ async function untilHealthy(controller: LocalController, signal?: AbortSignal): 
   throw new Error(`no answer within ${START_TIMEOUT_MS / 1_000} s`);
 }
 
+/** `null` if one could listen there a moment ago; else a sentence that says why not and what to do. */
+export async function whyNoPort(port: number, host: string): Promise<string | null> {
+  const server = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ port, host }, resolve));
+    return null;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE')
+      return `port ${port} of ${host} is in use: stop what listens there, or choose another --port`;
+    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+      return `this machine has no address ${host}: give one of its own as --host, or 0.0.0.0 for all`;
+    return `one cannot listen at port ${port} of ${host}: ${message}`;
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');

@@ -1,102 +1,169 @@
 /**
- * `npm run dev [-- --port N] [--host ADDRESS]`: the controller on this machine, with what the monitor's hand test needs:
- * a build that is always running, so that heartbeats can be sent to it. That fixture is made here, in the local database,
- * and set back before each start and whenever it has ended; the controller itself knows nothing of it.
+ * `npm run dev`: the controller on this machine, with a build to send heartbeats to by hand (dev-fixture.ts), which is set back before
+ * each start and whenever it has ended.
  */
-import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, parseEnv } from 'node:util';
-import { BuildDetail, DEFAULT_TIMEOUTS, type Timeouts } from '#contract';
-import { asEnvFile, PROJECT_ROOT, randomSecrets, type Secrets, startController, wrangler } from './controller.ts';
+import { BuildDetail } from '#contract';
+import {
+  asEnvFile,
+  type LocalController,
+  PROJECT_ROOT,
+  randomSecrets,
+  type Secrets,
+  startController,
+  whyNoPort,
+} from './controller.ts';
+import { FIXTURE, resetFixture } from './dev-fixture.ts';
 
-const DEV_VARS = path.join(PROJECT_ROOT, '.dev.vars');
-const STATE_DIR = path.join(PROJECT_ROOT, '.wrangler/state');
-const FIXTURE = { build: 'test-build-123', worker: 'test-worker-456', key: 'test-api-key' };
+const HELP = `npm run dev [-- --port N] [-- --host ADDRESS] [-- --dir DIR]
+
+Runs the controller on this machine, with a build that waits for heartbeats sent by hand.
+
+  --port N          default 3000
+  --host ADDRESS    listen at this address of the machine, so that real VMs reach it; 0.0.0.0 is all of them (default 127.0.0.1)
+  --dir DIR         where .dev.vars and .wrangler/state are (default: the repository)
+  --help            this text
+
+Exit code: 0 stopped with Ctrl-C, 1 it ended by itself, 64 wrong usage, 69 the port or the address cannot be had.
+`;
+const EXIT = { ok: 0, failed: 1, usage: 64, unavailable: 69 } as const;
 const WATCH_EVERY_MS = 2_000;
 const SWEEP_EVERY_MS = 60_000;
 
-const { values: options } = parseArgs({
-  options: { port: { type: 'string', default: '3000' }, host: { type: 'string', default: '127.0.0.1' } },
-});
-const port = Number(options.port);
-if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-  console.error(`--port: ${options.port} is not a port; give a number from 1 to 65535`);
-  process.exit(64);
+interface DevOptions {
+  port: number;
+  host: string;
+  dir: string;
 }
 
 const stopping = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort());
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => stopping.abort(new Error(name)));
+process.exitCode = await main(process.argv.slice(2));
 
-const secrets = await devVars();
-console.log('Migrating the local database …');
-await using controller = await startController({
-  stateDir: STATE_DIR,
-  port,
-  host: options.host,
-  secrets,
-  beforeStart: resetFixture,
-  onLine: (line) => show(line),
-});
-console.log(`
-The controller is at ${controller.url}${options.host === '127.0.0.1' ? '' : ` (listening on ${options.host})`}. The admin key is ADMIN_KEY in .dev.vars.
+async function main(words: string[]): Promise<number> {
+  const options = parse(words);
+  if (options === 'help') {
+    process.stdout.write(HELP);
+    return EXIT.ok;
+  }
+  if (typeof options === 'string') {
+    process.stderr.write(`dev: ${options}\n\n${HELP}`);
+    return EXIT.usage;
+  }
+  const { port, host, dir } = options;
+  // Before anything else: with the port, the local database is taken too.
+  const refusal = await whyNoPort(port, host);
+  if (refusal) {
+    process.stderr.write(`dev: ${refusal}\n`);
+    return EXIT.unavailable;
+  }
+  const stateDir = path.join(dir, '.wrangler', 'state');
+  try {
+    const secrets = await devVars(path.join(dir, '.dev.vars'));
+    console.log('Migrating the local database …');
+    await using controller = await startController({
+      ...{ stateDir, port, host, secrets },
+      beforeStart: () => resetFixture(stateDir),
+      onLine: show,
+      signal: stopping.signal,
+    });
+    console.log(greeting(controller.url, options));
+    await Promise.race([watchFixture(controller, stateDir), sweepEachMinute(controller), controller.ended]);
+    if (stopping.signal.aborted) return EXIT.ok;
+    process.stderr.write('dev: the controller ended by itself\n');
+  } catch (error) {
+    if (stopping.signal.aborted) return EXIT.ok;
+    process.stderr.write(`dev: ${(error as Error).message}\n`);
+  }
+  return EXIT.failed;
+}
+
+/** A string is what is wrong with them. */
+function parse(args: string[]): DevOptions | string {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        port: { type: 'string', default: '3000' },
+        host: { type: 'string', default: '127.0.0.1' },
+        dir: { type: 'string', default: PROJECT_ROOT },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+    if (values.help) return 'help';
+    const port = Number(values.port);
+    if (!Number.isInteger(port) || port < 1 || port > 65_535)
+      return `--port: ${values.port} is not a port; give a number from 1 to 65535`;
+    return { port, host: values.host, dir: path.resolve(process.env.INIT_CWD ?? '.', values.dir) };
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** Whoever listens at one address is not reached by the name localhost. */
+function greeting(url: string, { port, host, dir }: DevOptions): string {
+  const everywhere = ['127.0.0.1', '0.0.0.0', '::'].includes(host);
+  const reached = everywhere ? `http://localhost:${port}` : url;
+  const vars = path.relative(process.env.INIT_CWD ?? '.', path.join(dir, '.dev.vars'));
+  return `
+The controller is at ${reached}${host === '127.0.0.1' ? '' : ` (listening on ${host})`}. The admin key is ADMIN_KEY in ${vars}.
 A heartbeat by hand, from the monitor that runs in each VM:
 
-    vm-image/vm-monitor.sh http://localhost:${port} ${FIXTURE.build} ${FIXTURE.worker} ${FIXTURE.key} 10
+    vm-image/vm-monitor.sh ${reached} ${FIXTURE.build} ${FIXTURE.worker} ${FIXTURE.key} 10
 
 What the controller knows of it:
 
-    curl -H "X-API-Key: $(sed -n 's/^ADMIN_KEY="\\(.*\\)"/\\1/p' .dev.vars)" http://localhost:${port}/api/builds/${FIXTURE.build}
+    curl -H "X-API-Key: $(sed -n 's/^ADMIN_KEY="\\(.*\\)"/\\1/p' ${vars})" ${reached}/api/builds/${FIXTURE.build}
 
 Ctrl-C stops it.
-`);
-await Promise.race([watchFixture(), sweepEachMinute(), controller.ended]);
-if (!stopping.signal.aborted) {
-  console.error('The controller ended by itself.');
-  process.exitCode = 1;
+`;
 }
 
 /** The secrets of local development: random, made once, for this machine alone. */
-async function devVars(): Promise<Secrets> {
-  const made = await readFile(DEV_VARS, 'utf8').catch(() => null);
+async function devVars(file: string): Promise<Secrets> {
+  const made = await readFile(file, 'utf8').catch(() => null);
   if (made === null) {
     const secrets = randomSecrets();
-    await writeFile(DEV_VARS, asEnvFile(secrets), { mode: 0o600 });
+    await writeFile(file, asEnvFile(secrets), { mode: 0o600 });
     console.log('Made .dev.vars with random secrets.');
     return secrets;
   }
   const { ADMIN_KEY, TOKEN_KEYS, INPUTS_KEY } = parseEnv(made);
-  if (!ADMIN_KEY || !TOKEN_KEYS || !INPUTS_KEY) {
-    console.error('.dev.vars: needs ADMIN_KEY, TOKEN_KEYS and INPUTS_KEY; delete the file and they are made anew');
-    process.exit(64);
-  }
+  if (!ADMIN_KEY || !TOKEN_KEYS || !INPUTS_KEY)
+    throw new Error('.dev.vars needs ADMIN_KEY, TOKEN_KEYS and INPUTS_KEY: delete the file and they are made anew');
   return { ADMIN_KEY, TOKEN_KEYS, INPUTS_KEY };
 }
 
 /** Says each beat in a line of its own, and errors; the rest of what wrangler prints is its own affair. */
 function show(line: string): void {
-  const entry = line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : null;
-  if (entry?.event === 'beat')
-    console.log(`beat  ${entry.build} attempt ${entry.attempt}, from the ${entry.source}: ${entry.outcome}`);
-  else if (entry) console.error(line);
-  else if (/error/i.test(line)) console.error(line);
+  const beat = line.startsWith('{"event":"beat"') ? beatOf(line) : null;
+  if (beat) console.log(`beat  ${beat.build} attempt ${beat.attempt}, from the ${beat.source}: ${beat.outcome}`);
+  else if (line.startsWith('{') || /error/i.test(line)) console.error(line);
 }
 
-async function watchFixture(): Promise<void> {
+function beatOf(line: string): Record<string, unknown> | null {
+  try {
+    return JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return null;
+  }
+}
+
+async function watchFixture(controller: LocalController, stateDir: string): Promise<void> {
   while (!stopping.signal.aborted) {
     const response = await fetch(`${controller.url}/api/builds/${FIXTURE.build}`, {
-      headers: { 'X-API-Key': secrets.ADMIN_KEY },
-      signal: AbortSignal.timeout(10_000),
+      headers: { 'X-API-Key': controller.secrets.ADMIN_KEY },
+      signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(10_000)]),
     }).catch(() => null);
     if (response?.ok) {
       const { endedAt, verdict } = BuildDetail.parse(await response.json());
       if (endedAt !== null) {
-        console.log(
-          `end   ${FIXTURE.build}: ${verdict?.title ?? 'succeeded'}${verdict ? ` (${verdict.code})` : ''}. Setting it back.`,
-        );
-        await resetFixture();
+        const words = verdict ? `${verdict.title} (${verdict.code})` : 'succeeded';
+        console.log(`end   ${FIXTURE.build}: ${words}. Setting it back.`);
+        await resetFixture(stateDir);
       }
     }
     await sleep(WATCH_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => {});
@@ -104,43 +171,9 @@ async function watchFixture(): Promise<void> {
 }
 
 /** Cron does not fire by itself on a developer's machine. */
-async function sweepEachMinute(): Promise<void> {
+async function sweepEachMinute(controller: LocalController): Promise<void> {
   while (!stopping.signal.aborted) {
     await controller.sweep().catch((error: Error) => console.error(`sweep: ${error.message}`));
     await sleep(SWEEP_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => {});
-  }
-}
-
-/** The next attempt of the fixture's build becomes current. Only the heartbeat clock is on, and it starts with the first beat. */
-async function resetFixture(): Promise<void> {
-  const { build, worker, key } = FIXTURE;
-  const now = Date.now();
-  const off = Object.fromEntries(Object.keys(DEFAULT_TIMEOUTS).map((name) => [name, null]));
-  const timeouts = { ...off, heartbeatTimeoutMs: DEFAULT_TIMEOUTS.heartbeatTimeoutMs } as Timeouts;
-  const hash = createHash('sha256').update(key).digest('hex');
-  const source = createHash('sha256').digest('hex');
-  const sql = `
-    INSERT OR IGNORE INTO workers (id, name, pool, platforms, slots, trusted_since, created_at)
-      VALUES ('${worker}', '${worker}', 'fixtures', '["ios"]', 1, ${now}, ${now});
-    INSERT OR IGNORE INTO keys (id, hash, name, scope, worker_id, created_at) VALUES ('${key}', '${hash}', '${key}', 'worker', '${worker}', ${now});
-    INSERT OR IGNORE INTO blobs (sha256, r2_key, size, created_at, touched_at) VALUES ('${source}', 'fixture', 0, ${now}, ${now});
-    INSERT OR IGNORE INTO builds (id, status, attempt, transition_id, max_attempts, platform, command, source_sha256, artifact_globs, timeouts,
-        pool, labels, priority, queue_rank, queued_at, created_at)
-      VALUES ('${build}', 'building', 0, 'fixture', 1, 'ios', 'sleep 86400', '${source}', '[]', '${JSON.stringify(timeouts)}',
-        'fixtures', '{}', 0, 0, ${now}, ${now});
-    UPDATE attempts SET ended_at = ${now} WHERE build_id = '${build}' AND ended_at IS NULL;
-    DELETE FROM outbox WHERE build_id = '${build}';
-    UPDATE builds SET attempt = attempt + 1, status = 'building', transition_id = 'fixture-${now}', verdict = NULL, verdict_step = NULL,
-        verdict_message = NULL, ended_at = NULL, started_at = ${now} WHERE id = '${build}';
-    INSERT INTO attempts (build_id, attempt, worker_id, instance_id, claim_id, claimed_at, started_at)
-      SELECT id, attempt, '${worker}', 'fixture', 'fixture-' || attempt, ${now}, ${now} FROM builds WHERE id = '${build}';
-    INSERT INTO events (build_id, attempt, type, at, detail) SELECT id, attempt, 'claim', ${now}, '{"fixture":true}' FROM builds WHERE id = '${build}';`;
-  const folder = await mkdtemp(path.join(tmpdir(), 'tartbeat-'));
-  try {
-    const file = path.join(folder, 'fixture.sql');
-    await writeFile(file, sql);
-    await wrangler(['d1', 'execute', 'DB', '--local', '--persist-to', STATE_DIR, '--file', file]);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 }

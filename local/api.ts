@@ -138,6 +138,8 @@ export class ControllerApi {
     const response = await fetch(`${this.url}${path}`, {
       method,
       headers,
+      // The key is for this address alone.
+      redirect: 'error',
       body: json === undefined ? options.body : JSON.stringify(json),
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });

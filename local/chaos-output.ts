@@ -1,5 +1,6 @@
 /** What `npm run chaos` prints, and the only module of it that prints. */
-import { stripVTControlCharacters, styleText } from 'node:util';
+import { styleText } from 'node:util';
+import { printable } from '../worker-agent/printable.ts';
 import type { Judgement } from './chaos-judge.ts';
 import { type ChaosSummary, faultRows, promiseRows } from './chaos-summary.ts';
 
@@ -73,6 +74,3 @@ function table(rows: readonly (readonly string[])[]): void {
         .trimEnd(),
     );
 }
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced here
-const printable = (text: string) => stripVTControlCharacters(text).replace(/[\x00-\x1f\x7f]/g, ' ');

@@ -2,7 +2,7 @@
  * What the demo prints, and the only module of it that prints. Lines only, never a moving cursor; colours where the terminal wants
  * them (NO_COLOR and pipes do not).
  */
-import { stripVTControlCharacters, styleText } from 'node:util';
+import { styleText } from 'node:util';
 
 export type Mark = 'good' | 'bad' | 'warn' | 'plain';
 
@@ -95,8 +95,8 @@ const took = (durationMs: number) =>
 /** A build's words must not move the terminal's cursor, nor ring its bell. Colours of our own survive: they were put on by styleText. */
 function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced here
-  return text.replace(/[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]/g, ' ');
+  return text.replace(/[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]/g, ' ');
 }
 
 /** For whatever comes from a build or from tart. */
-export const plain = (text: string): string => printable(stripVTControlCharacters(text)).replaceAll('\x1b', ' ');
+export { printable as plain } from '../worker-agent/printable.ts';

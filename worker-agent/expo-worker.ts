@@ -6,6 +6,7 @@ import { initCommand } from './commands/init.ts';
 import { installCommand, uninstallCommand } from './commands/install.ts';
 import { ConfigError, defaultConfigPath, expandHome } from './config.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
+import { printableLines } from './printable.ts';
 import { AGENT_VERSION } from './version.ts';
 
 const configOption = () =>
@@ -88,7 +89,7 @@ function exitCodeOf(error: Error): number {
   // Commander has printed its own message; help and version end that way too.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   const known = error instanceof CommandError || error instanceof ConfigError || KNOWN.has(error.name);
-  process.stderr.write(`expo-worker: ${known ? error.message : (error.stack ?? error.message)}\n`);
+  process.stderr.write(`expo-worker: ${printableLines(known ? error.message : (error.stack ?? error.message))}\n`);
   if (error instanceof CommandError) return error.exitCode;
   return error instanceof ConfigError ? EXIT.config : EXIT.failure;
 }

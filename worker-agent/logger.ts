@@ -5,6 +5,7 @@
  */
 import { type DestinationStream, pino } from 'pino';
 import type { AgentEvent } from './agent-events.ts';
+import { printable } from './printable.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -56,10 +57,6 @@ function humanLine(line: AgentEvent & { time: string; level: string }, dates: bo
   const mark = line.level === 'warn' || line.level === 'error' ? '! ' : '  ';
   return `${time} ${mark}${printable(who + describe(line))}\n`;
 }
-
-/** A build's words must not move the terminal's cursor. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced here
-const printable = (text: string) => text.replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ');
 
 const ms = (durationMs: number | undefined) => (durationMs === undefined ? '' : ` (${durationMs} ms)`);
 const note = (text: string | undefined | null) => (text ? `: ${text}` : '');

@@ -7,6 +7,7 @@ import { defaultConfigPath, expandHome } from '../config.ts';
 import { runDoctor } from '../doctor.ts';
 import { postFindings } from '../findings.ts';
 import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
+import { printable } from '../printable.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -64,7 +65,7 @@ async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOpt
     // Without a VM of its own it has not seen whether builds would run: that ends no quarantine.
     const told = vm ? await postFindings(expandHome(config), report.checks) : null;
     if (told && !json)
-      process.stdout.write('state' in told ? `Worker: ${told.state}\n` : `Not reported: ${told.message}\n`);
+      process.stdout.write('state' in told ? `Worker: ${told.state}\n` : `Not reported: ${printable(told.message)}\n`);
     return report.ok ? 0 : 1;
   } catch (error) {
     if (stop.signal.aborted) return INTERRUPTED_EXIT_CODE;
@@ -76,8 +77,8 @@ async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOpt
 
 function line({ id, status, title, detail, fix }: CheckResult): string {
   const { mark, color } = MARKS[status];
-  const first = `${styleText(color, mark)} ${title.padEnd(44)} ${detail}\n`;
-  return fix ? `${first}    ${styleText('bold', 'Fix:')} ${fix} ${styleText('gray', `[${id}]`)}\n` : first;
+  const first = `${styleText(color, mark)} ${title.padEnd(44)} ${printable(detail)}\n`;
+  return fix ? `${first}    ${styleText('bold', 'Fix:')} ${printable(fix)} ${styleText('gray', `[${id}]`)}\n` : first;
 }
 
 function summary(checks: CheckResult[]): string {

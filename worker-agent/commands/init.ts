@@ -19,6 +19,7 @@ import {
   saveConfig,
 } from '../config.ts';
 import { ControllerClient } from '../controller-client.ts';
+import { printableLines } from '../printable.ts';
 import { checkPrivateKey } from '../ssh.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;
@@ -74,7 +75,7 @@ export function initCommand(): Command {
           return;
         }
         if (!(error instanceof InitError || error instanceof ConfigError)) throw error;
-        process.stderr.write(`${error.message}\n`);
+        process.stderr.write(`${printableLines(error.message)}\n`);
         process.exitCode = 1;
       }
     });

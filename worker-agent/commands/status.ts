@@ -8,6 +8,7 @@ import { loadConfig } from '../config.ts';
 import { ControllerClient } from '../controller-client.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import { StateFolder } from '../journal.ts';
+import { printable } from '../printable.ts';
 import { pause } from '../retry.ts';
 import { AgentReport, type SlotReport } from '../status-board.ts';
 
@@ -106,7 +107,7 @@ export function describe({ running, agent, controller }: Status, url: string, no
     lines.push('', `${active.buildId}#${active.attempt}  ${active.status} by the controller, not known here`);
     lines.push(...deadlinesOf(activeAttempts, active, nowMs));
   }
-  return lines.join('\n');
+  return lines.map(printable).join('\n');
 }
 
 type Key = { buildId: string; attempt: number };

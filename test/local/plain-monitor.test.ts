@@ -1,0 +1,80 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { Assignment, BuildDetail } from '#contract';
+import { ControllerApi } from '../../local/api.ts';
+import { type LocalController, PROJECT_ROOT, startController } from '../../local/controller.ts';
+import { SAMPLE_DIR, sampleRequest } from '../../local/sample.ts';
+import { packSource } from '../../local/source-archive.ts';
+import { ControllerClient } from '../../worker-agent/controller-client.ts';
+import { PLAIN_MONITOR, start } from '../vm-image/guest-script.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { until } from '../worker-agent/factories/until.ts';
+
+const HEARTBEAT_TIMEOUT_MS = 8_000;
+const PATIENCE_MS = 90_000;
+
+/** A build that a worker has claimed; the worker itself beats all the time. */
+async function claimedBuild({ url, secrets }: LocalController, dir: string) {
+  const api = new ControllerApi(url, secrets.ADMIN_KEY);
+  const name = `mac-${randomUUID()}`;
+  const { worker, key } = await api.registerWorker({ name, pool: name });
+  const archive = await packSource(SAMPLE_DIR, join(dir, `${name}.tar.gz`));
+  await api.upload(archive);
+  const rest = { workerTimeoutMs: 600_000, bootTimeoutMs: 600_000, noOutputTimeoutMs: 600_000 };
+  const timeouts = { ...rest, heartbeatTimeoutMs: HEARTBEAT_TIMEOUT_MS };
+  await api.submit({ ...sampleRequest(), pool: name, timeouts, source: { sha256: archive.sha256 } });
+  const client = new ControllerClient({ url, key, requestMs: 30_000, transferStallMs: 30_000 });
+  const claimed = await client.claim(worker.id, { instanceId: randomUUID(), claimId: randomUUID() });
+  if (!claimed.ok || !claimed.value.assignment) throw new Error(`nothing was claimed: ${JSON.stringify(claimed)}`);
+  const { assignment } = claimed.value;
+  const agentBeats = () =>
+    client.heartbeat(assignment.buildId, worker.id, {
+      source: 'agent',
+      attempt: assignment.attempt,
+      stage: 'checking',
+    });
+  const beating = setInterval(() => void agentBeats(), 1_000);
+  return { api, workerKey: key, assignment, [Symbol.dispose]: () => clearInterval(beating) };
+}
+
+test.concurrent.each<[string, (workerKey: string, assignment: Assignment) => string]>([
+  ["a worker's key", (workerKey) => workerKey],
+  ['the token of the VM', (_, { tokens }) => tokens.vm],
+])(
+  'a plain loop of curl with %s keeps a build alive, and its end is vm_silent',
+  { timeout: 300_000 },
+  async (_, keyOf) => {
+    using dir = temporaryDir();
+    const entry = join(PROJECT_ROOT, 'test/faults/controller.ts');
+    await using controller = await startController({ stateDir: join(dir.path, 'controller'), entry });
+    using claimed = await claimedBuild(controller, dir.path);
+    const { api, workerKey, assignment } = claimed;
+    const { buildId, workerId } = assignment;
+    const args = [controller.url, buildId, workerId, keyOf(workerKey, assignment), '0.5'];
+    await using monitor = start('dash', PLAIN_MONITOR, args, {});
+
+    const beats = ({ live }: BuildDetail) => (live?.vmBeatAt ? Date.parse(live.vmBeatAt) : 0);
+    const first = await until(async () => beats(await api.build(buildId)), 'the first beat is seen', PATIENCE_MS);
+    const aliveAt = (ms: number) => async () => {
+      const build = await api.build(buildId);
+      expect(build.endedAt, `it ended: ${build.verdict?.code}`).toBeNull();
+      return beats(build) - first > ms;
+    };
+    await until(aliveAt(2 * HEARTBEAT_TIMEOUT_MS), 'it lives for two timeouts', PATIENCE_MS);
+    expect(monitor.lines()[0]).toMatch(/^200 \{"status":"ok",/);
+    expect((await api.build(buildId)).live?.progress).toMatchObject({ percent: 5 });
+
+    process.kill(-monitor.pid, 'SIGKILL');
+    const ended = await until(
+      async () => {
+        const build = await api.build(buildId);
+        return build.endedAt === null ? null : build;
+      },
+      'silence becomes a verdict',
+      PATIENCE_MS,
+    );
+    expect(ended.verdict).toMatchObject({ code: 'vm_silent' });
+    expect(ended.attempts[0]!.latenessMs).toBeGreaterThanOrEqual(0);
+  },
+);

@@ -8,6 +8,8 @@
 #   --user NAME        account in the VM (default: admin)
 #   --key FILE         private key of the agent, with FILE.pub beside it (default: ~/.ssh/tart_vm_key)
 #   --cpus N  --memory-gb N  --disk-gb N     hardware of VM; the disk can only grow
+#   --restrict-key     at last, tie the key to vm-ssh-gate: it runs the commands of the agent and no others
+#   --packet-filter ADDRESS[,ADDRESS]   keep builds from private networks but these, the addresses of the controller
 #   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated
 #   --controller URL   let the VM prove that it reaches the controller
 #   --wait SECONDS     for the address, for SSH and for the shutdown, each (default: 300)
@@ -52,10 +54,10 @@ fail() { # MESSAGE [ADVICE]
 # --- arguments ---------------------------------------------------------------------------------------------------
 
 vm='' from=ghcr.io/cirruslabs/macos-tahoe-xcode:latest user=admin key=$HOME/.ssh/tart_vm_key port=22 wait_s=300
-cpus='' memory_gb='' disk_gb='' skip='' controller='' force=''
+cpus='' memory_gb='' disk_gb='' skip='' controller='' restrict='' filter='' force=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --force) ;;
+    --force | --restrict-key) ;;
     --?*) [ -n "${2:-}" ] || usage "$1 needs a value, or is no option" ;;
   esac
   case $1 in
@@ -65,6 +67,8 @@ while [ $# -gt 0 ]; do
   esac
   case $1 in
     --force) force=yes ;;
+    --restrict-key) restrict=yes ;;
+    --packet-filter) filter=$2 && shift ;;
     --from) from=$2 && shift ;;
     --user) user=$2 && shift ;;
     --key) key=$2 && shift ;;
@@ -91,6 +95,7 @@ esac
 case $user in '' | *[!A-Za-z0-9_.-]* | root | -*) usage "--user must be a plain account name, not '$user'" ;; esac
 case $from in -* | *[!A-Za-z0-9._:/@-]*) usage "--from must be the name of a VM or of an image, not '$from'" ;; esac
 case $skip in *[!a-z\ -]*) usage "--skip takes names of steps, not '$skip'" ;; esac
+case $filter in off) ;; *[!0-9A-Fa-f:.,]*) usage "--packet-filter takes addresses with commas between them, not '$filter'" ;; esac
 case $controller in '' | http://?* | https://?*) ;; *) usage '--controller must begin with http:// or https://' ;; esac
 case $controller in *[!A-Za-z0-9:/._~%-]*) usage '--controller must be a plain address' ;; esac
 snapshot=$vm-base-snapshot
@@ -258,7 +263,7 @@ while :; do
   waited=$((waited + 5))
   if [ "$waited" -ge "$wait_s" ]; then
     fail "no SSH login as $user within $wait_s s: $(one_line "$(tail -n 1 "$work/ssh.log")")" \
-      'Remote Login must be on in the VM; TARTBEAT_VM_PASSWORD must be the password of the account (default: admin).'
+      'Remote Login must be on in the VM; TARTBEAT_VM_PASSWORD must be the password of the account (default: admin). A key tied to vm-ssh-gate is not enough.'
   fi
   sleep 5
 done
@@ -288,7 +293,7 @@ within 30 as_root true >/dev/null 2>&1 ||
   fail "$user cannot use sudo in the VM" 'TARTBEAT_VM_PASSWORD must be the password of the account, and the account an administrator.'
 
 say 'Provisioning (a first time takes a quarter of an hour)'
-within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh --user $user --key-file $folder/agent.pub$skips" ||
+within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh --user $user --key-file $folder/agent.pub --free-key${filter:+ --packet-filter $filter}$skips" ||
   fail 'provisioning stopped' 'Correct what it names and run this again: what is done stays done.'
 
 say 'Verifying with the key, as the agent will see it'
@@ -297,6 +302,15 @@ login=$with_key
 within "$VERIFY_LIMIT_S" guest '"${TARTBEAT_ROOT:-}/usr/local/bin/tartbeat-verify"'"$skips${controller:+ --controller $controller}" </dev/null ||
   fail "$vm did not pass" 'Correct what it names and run this again.'
 within 30 guest "rm -rf $folder" </dev/null || fail 'the scripts could not be removed from the VM'
+
+# Last of all, since provisioning itself needs more. The connection that asks for it is the last free one.
+if [ -n "$restrict" ]; then
+  say 'Tying the key to vm-ssh-gate'
+  within "$VERIFY_LIMIT_S" as_root "\"\${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/provision.sh\" --only restrict-key --restrict-key --user $user" ||
+    fail 'the key could not be tied to vm-ssh-gate'
+  [ "$(within 20 guest 'echo alive' </dev/null)" = alive ] || fail 'with the tied key the VM does not answer'
+  if within 20 guest true </dev/null 2>/dev/null; then fail 'the tied key still runs any command'; fi
+fi
 
 # --- shut down, snapshot -----------------------------------------------------------------------------------------
 

@@ -1,11 +1,14 @@
 #!/bin/sh
 # Makes the Mac that it runs in, a VM, ready for builds: each step of provision/ in order, then verify.sh.
 #
-#   sudo sh provision.sh [--user NAME] [--key-file KEY.pub] [--only STEP]… [--skip STEP]…
+#   sudo sh provision.sh [--user NAME] [--key-file KEY.pub] [--restrict-key | --free-key] [--packet-filter ADDRESSES] [--only STEP]… [--skip STEP]…
 #   sh provision.sh --check [the same]
 #
 #   --user NAME       account that builds run as; default: who called sudo
 #   --key-file FILE   public key of the agent, which may log in from then on
+#   --restrict-key    tie that key to vm-ssh-gate: it runs the commands of the agent and no others
+#   --free-key        untie it again; without either it is left as it is
+#   --packet-filter ADDRESS[,ADDRESS]   keep builds from private networks but these, the addresses of the controller; "off" undoes it
 #   --only, --skip    steps by name, as --list prints them; may be repeated
 #   --check           only look; changes nothing, and needs root for a few steps only
 #   --list            print the names of the steps
@@ -31,12 +34,15 @@ usage() {
 check_only='' only='' skip=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --user | --key-file | --only | --skip) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
+    --user | --key-file | --packet-filter | --only | --skip) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
   esac
   case $1 in
     --check) check_only=yes ;;
     --user) TARTBEAT_USER=$2 && shift ;;
     --key-file) TARTBEAT_KEY_FILE=$2 && shift ;;
+    --restrict-key) TARTBEAT_KEY_USE=tied ;;
+    --free-key) TARTBEAT_KEY_USE=free ;;
+    --packet-filter) TARTBEAT_PACKET_FILTER=$2 && shift ;;
     --only) only="$only $2 " && shift ;;
     --skip) skip="$skip $2 " && shift ;;
     --list)
@@ -61,6 +67,7 @@ if [ -n "${TARTBEAT_KEY_FILE:-}" ]; then
   [ -r "$TARTBEAT_KEY_FILE" ] || usage "--key-file: $TARTBEAT_KEY_FILE cannot be read"
   export TARTBEAT_KEY_FILE
 fi
+export TARTBEAT_KEY_USE="${TARTBEAT_KEY_USE:-}" TARTBEAT_PACKET_FILTER="${TARTBEAT_PACKET_FILTER:-}"
 if [ -z "$check_only" ] && ! is_root; then
   printf 'provision.sh: it changes the system and needs root: sudo sh %s\n' "$0" >&2
   exit 77

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { hasShell, SHELLS, type Shell } from './guest-script.ts';
@@ -77,6 +77,28 @@ for (const shell of SHELLS) {
       expect(fourth.status, fourth.stdout + fourth.stderr).toBe(0);
       expect(fourth.stdout).toMatch(/^0 step\(s\) changed$/m);
       expect(tartCalls(mac).at(-1)).toBe('tart clone expo-build-vm expo-build-vm-base-snapshot');
+    },
+    300_000,
+  );
+
+  holds(
+    'with --restrict-key the snapshot has the key tied to vm-ssh-gate; made anew, it is provisioned with the password',
+    async () => {
+      using mac = macWithKey(shell, ['expo-build-vm']);
+      for (const force of [[], ['--force']]) {
+        const outcome = await mac.create(['--restrict-key', '--packet-filter', '192.0.2.7', ...force]);
+        expect(outcome.status, outcome.stdout + outcome.stderr).toBe(0);
+        expect(outcome.stdout).toContain('Tying the key to vm-ssh-gate');
+        expect(readFileSync(join(mac.home, '.ssh/authorized_keys'), 'utf8')).toBe(
+          `restrict,command="${mac.root}/usr/local/bin/vm-ssh-gate" ${PUBLIC_KEY.replace(/\S+$/, 'tartbeat')}\n`,
+        );
+        expect(readFileSync(join(mac.root, 'etc/tartbeat-packet-filter.conf'), 'utf8')).toContain('{ 192.0.2.7 }');
+        expect(existsSync(join(mac.home, '.tartbeat-image'))).toBe(false);
+        expect(tartCalls(mac).slice(-2)).toEqual([
+          'shutdown -h now',
+          'tart clone expo-build-vm expo-build-vm-base-snapshot',
+        ]);
+      }
     },
     300_000,
   );
@@ -182,6 +204,7 @@ for (const shell of SHELLS) {
       [['vm', '--skip', '$(reboot)'], '--skip takes names of steps'],
       [['vm', '--controller', 'builds.example.com'], 'http:// or https://'],
       [['vm', '--controller', "http://x';reboot"], 'plain address'],
+      [['vm', '--packet-filter', 'builds.example.com'], '--packet-filter takes addresses'],
       [['vm', '--frobnicate'], 'is no option'],
       [['vm', '--frobnicate', '1'], "unknown option '--frobnicate'"],
     ] as const) {

@@ -15,6 +15,8 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   'remote-login': [],
   monitor: [['chown']],
   curl: [],
+  'restrict-key': [],
+  'private-networks': [],
   power: [
     ['pmset', 'displaysleep'],
     ['pmset', '-a sleep'],
@@ -91,7 +93,7 @@ for (const shell of SHELLS) {
         `no-port-forwarding,no-X11-forwarding,no-agent-forwarding ssh-ed25519 ${KEY_BODY} tartbeat\n`,
       );
       expect([mode(authorizedKeys(mac)), mode(join(mac.home, '.ssh'))]).toEqual(['600', '700']);
-      for (const program of ['vm-monitor.sh', 'send_heartbeat', 'tartbeat-verify'])
+      for (const program of ['vm-monitor.sh', 'send_heartbeat', 'keychain', 'vm-ssh-gate', 'tartbeat-verify'])
         expect(mode(join(mac.root, 'usr/local/bin', program))).toBe('755');
 
       const before = mac.contents();
@@ -214,6 +216,75 @@ for (const shell of SHELLS) {
     expect(lines[0]).toBe(other);
     expect(lines[1]).toMatch(/^no-port-forwarding,.* tartbeat$/);
     expect([mode(mac.home), mode(join(mac.home, '.ssh')), mode(authorizedKeys(mac))]).toEqual(['755', '700', '600']);
+  });
+
+  holds(
+    'the key is tied to vm-ssh-gate and untied again, other keys stay; never to a gate that is not there',
+    async () => {
+      using mac = standInMac(shell);
+      const other = `ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQDother tartbeat@else`;
+      mkdirSync(join(mac.home, '.ssh'), { mode: 0o700 });
+      writeFileSync(authorizedKeys(mac), `${other}\n`, { mode: 0o600 });
+      const run = (...args: string[]) => mac.guest('provision.sh', ['--only', 'restrict-key', ...args]);
+      const lines = () => readFileSync(authorizedKeys(mac), 'utf8').trim().split('\n');
+      const looked = async () => (await step(mac, 'restrict-key', ['--check'])).detail;
+
+      expect(await looked()).toContain('has no key of the agent');
+      expect((await mac.guest('provision.sh', ['--only', 'authorised-key', '--key-file', keyFile(mac)])).status).toBe(
+        0,
+      );
+      const early = await run('--restrict-key');
+      expect([early.status, early.stdout]).toEqual([1, expect.stringContaining('the step monitor installs it')]);
+      expect(await looked()).toContain('may run any command');
+
+      expect((await step(mac, 'monitor')).word).toBe('changed');
+      const tied = `restrict,command="${mac.root}/usr/local/bin/vm-ssh-gate" ssh-ed25519 ${KEY_BODY} tartbeat`;
+      for (const word of ['changed', 'ok']) {
+        const outcome = await run('--restrict-key');
+        expect([outcome.status, outcomesOf(outcome)['restrict-key']], outcome.stdout).toEqual([0, word]);
+        expect(lines()).toEqual([other, tied]);
+        expect(mode(authorizedKeys(mac))).toBe('600');
+      }
+      expect(await looked()).toContain('tied to vm-ssh-gate');
+      expect((await run()).stdout).toMatch(/^ok +restrict-key +the key is tied/m);
+      // Putting the key in again leaves it as it is.
+      expect(
+        (await mac.guest('provision.sh', ['--only', 'authorised-key', '--key-file', keyFile(mac)])).stdout,
+      ).toMatch(/^ok /m);
+      rmSync(join(mac.root, 'usr/local/bin/vm-ssh-gate'));
+      expect((await step(mac, 'restrict-key', ['--check'])).word).toBe('missing');
+
+      expect((await run('--free-key', '--key-file', keyFile(mac))).status).toBe(0);
+      expect(lines()).toEqual([
+        other,
+        `no-port-forwarding,no-X11-forwarding,no-agent-forwarding ssh-ed25519 ${KEY_BODY} tartbeat`,
+      ]);
+    },
+  );
+
+  holds('the packet filter is off until it is asked for, takes addresses only, and is turned off again', async () => {
+    using mac = standInMac(shell);
+    const rules = join(mac.root, 'etc/tartbeat-packet-filter.conf');
+    const job = join(mac.root, 'Library/LaunchDaemons/dev.tartbeat.packet-filter.plist');
+    const run = (addresses: string) =>
+      mac.guest('provision.sh', ['--only', 'private-networks', '--packet-filter', addresses]);
+    expect((await step(mac, 'private-networks')).detail).toContain('it is off');
+    for (const wrong of ['builds.example.com', '10.0.0.1;reboot', ',', '1.2.3.4,', 'x', 'abc'])
+      expect((await run(wrong)).stdout, wrong).toContain('--packet-filter takes addresses');
+    expect([existsSync(rules), existsSync(job)]).toEqual([false, false]);
+    mac.fail('pfctl');
+    expect((await run('192.0.2.7')).status).toBe(1);
+    expect(existsSync(rules)).toBe(false);
+    mac.repair();
+    for (const word of ['changed', 'ok'])
+      expect(outcomesOf(await run('192.0.2.7,2001:db8::7'))['private-networks']).toBe(word);
+    expect(readFileSync(rules, 'utf8')).toContain('controller = "{ 192.0.2.7, 2001:db8::7 }"');
+    expect(readFileSync(job, 'utf8')).toContain(`-f ${rules} &amp;&amp; /sbin/pfctl -E`);
+    expect((await step(mac, 'private-networks', ['--check'])).detail).toBe(
+      'on: private networks but 192.0.2.7, 2001:db8::7',
+    );
+    expect(outcomesOf(await run('off'))['private-networks']).toBe('changed');
+    expect([existsSync(rules), existsSync(job)]).toEqual([false, false]);
   });
 
   holds('what is no public key is never written down', async () => {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The agent's key may log in, and sshd trusts the files in which it stands.
-# It must be free of `command=`: the agent runs commands of its own, from its closed list.
+# It must be free of `command=`, or tied to vm-ssh-gate, which lets the agent's commands through: restrict-key does that.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -26,9 +26,11 @@ read_key() {
   case $key_type$key_body in *[!A-Za-z0-9+/=@.-]*) problem="$key_file holds characters that no key has" && return 1 ;; esac
 }
 
-# Lines that let the wanted key, or without one any key, run any command.
-free_lines() {
-  awk -v body="${key_body:-}" '/^[^#]*(ssh-|ecdsa-|sk-)/ && !/command=/ && (body == "" || index($0, body))' "$keys" 2>/dev/null
+# Lines that let the wanted key, or without one any key, run what the agent runs.
+usable_lines() {
+  awk -v body="${key_body:-}" '
+    /^[^#]*(ssh-|ecdsa-|sk-)/ && (!/command=/ || /command="[^"]*\/usr\/local\/bin\/vm-ssh-gate"/) && (body == "" || index($0, body))' \
+    "$keys" 2>/dev/null
 }
 
 check() {
@@ -40,7 +42,7 @@ check() {
     missing "$problem"
     return
   fi
-  lines=$(free_lines | wc -l)
+  lines=$(usable_lines | wc -l)
   if [ ! -f "$keys" ]; then
     missing "there is no $keys"
   elif has_mode -020 "$home" || has_mode -002 "$home"; then
@@ -52,7 +54,7 @@ check() {
   elif ! owned_by "$TARTBEAT_USER" "$keys" || ! owned_by "$TARTBEAT_USER" "$home/.ssh"; then
     missing "$keys does not belong to $TARTBEAT_USER"
   elif [ "$lines" -eq 0 ]; then
-    missing "$keys does not hold ${key_file:+the key of }${key_file:-a key}, or ties it to a command"
+    missing "$keys does not hold ${key_file:+the key of }${key_file:-a key}, or ties it to another command than vm-ssh-gate"
   elif [ -n "$key_file" ]; then
     found "$keys holds the key; mode 600, folder 700"
   else
@@ -63,7 +65,7 @@ check() {
 apply() {
   [ -n "$home" ] || return
   if [ -n "$key_file" ]; then read_key || return; fi
-  if [ -z "$key_file" ] && [ -z "$(key_body='' free_lines)" ]; then
+  if [ -z "$key_file" ] && [ -z "$(key_body='' usable_lines)" ]; then
     problem='no key to put in: give --key-file KEY.pub'
     return 1
   fi

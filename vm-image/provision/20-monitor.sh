@@ -7,9 +7,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 title='The monitor and its helpers are installed'
 source=$(cd "$here/.." && pwd)
 bin=$root/usr/local/bin
-programs='vm-monitor.sh send_heartbeat tartbeat-verify'
+programs='vm-monitor.sh send_heartbeat keychain vm-ssh-gate tartbeat-verify'
 
-shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name send_heartbeat -o -name tartbeat-verify \)); }
+shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name '*.conf' -o -name send_heartbeat -o -name keychain -o -name vm-ssh-gate -o -name tartbeat-verify \)); }
 
 # shellcheck disable=SC2046,SC2002 # a list of files
 checksum() { (cd "$1" 2>/dev/null && cat $(shared_files) 2>/dev/null | cksum); } # FOLDER

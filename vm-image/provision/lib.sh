@@ -14,6 +14,7 @@
 # Environment
 #   TARTBEAT_USER      the account that builds run as; default: who called sudo, else who runs this
 #   TARTBEAT_KEY_FILE  public key that may log in
+#   TARTBEAT_KEY_USE, TARTBEAT_PACKET_FILTER   see restrict-key and private-networks, which change nothing without them
 #   TARTBEAT_ROOT      put before every path of the VM; empty in real images, for tests and the simulator
 #
 # For macOS's sh and bash 3.2, BSD tools, and any POSIX shell.

@@ -83,7 +83,9 @@ export function judgeChaos(outcome: Outcome): Judgement {
 
   const causeRight = judgeCause(fault, attempts[0], outcome);
   if (causeRight === false)
-    complaints.push(`cause ${attempts[0]?.cause?.code ?? 'none'}, expected ${fault!.causes!.join(' or ')}`);
+    complaints.push(
+      `cause ${attempts[0]?.cause?.code ?? 'none'}, expected ${fault!.causes!.join(' or ')}; ${seen(attempts[0])}`,
+    );
   const lostLogBytes = attempts.reduce((sum, view) => sum + lostBytes(outcome, view, complaints), 0);
   const lostArtifacts = build?.status === 'succeeded' && !hasArtifact(outcome) ? 1 : 0;
   if (lostArtifacts) complaints.push(`its artifact is not what it made: ${JSON.stringify(outcome.artifacts)}`);
@@ -127,6 +129,13 @@ function allowedEndings({ planned, agentAwayMs, duringOutage }: Outcome, fault: 
     if (!mustSurvive) endings.push('vm_silent');
   }
   return { endings, mustSurvive };
+}
+
+/** What the cause was found from, without logs. */
+function seen(view: AttemptView | undefined): string {
+  if (!view?.evidence) return 'there is no evidence';
+  const { logTail, runOutput, monitor, ...figures } = view.evidence;
+  return JSON.stringify({ ...figures, monitor: { ...(monitor as object | undefined), log: undefined } });
 }
 
 const rightStep = (fault: Fault | null, { verdict }: AttemptView): boolean =>

@@ -9,6 +9,8 @@ export interface ChaosOptions {
   workers: number;
   faults: number;
   seed: number;
+  /** No build is submitted after so long; null: all are. */
+  minutes: number | null;
   /** Of these alone; null for all. */
   kinds: string[] | null;
   jsonPath: string | null;
@@ -20,7 +22,7 @@ export class UsageError extends Error {
 }
 
 const DEFAULTS = { workers: 4, faults: 60, seed: 1 } as const;
-const MAX = { builds: 100_000, workers: 64, faults: 100_000, seed: 2 ** 32 - 1 } as const;
+const MAX = { builds: 100_000, workers: 64, faults: 100_000, seed: 2 ** 32 - 1, minutes: 10_000 } as const;
 
 export const HELP = `npm run chaos -- --faults ${DEFAULTS.faults} --seed ${DEFAULTS.seed}
 
@@ -31,6 +33,7 @@ was stuck, lost, leaked or killed although it was healthy. Timeouts are scaled d
   --workers M     how many Macs, each with one VM at a time (default ${DEFAULTS.workers})
   --faults N      how many of the builds meet a fault (default ${DEFAULTS.faults})
   --seed S        what is drawn (default ${DEFAULTS.seed}): the same seed draws the same builds and faults
+  --minutes N     submit no more builds after so long; those that run are judged
   --kinds A,B     of these faults alone: ${FAULTS.map(({ kind }) => kind).join(', ')}
   --json FILE     write the result there
   --keep          leave the temporary folder, with the controller's database and the agents' state
@@ -56,6 +59,7 @@ export function parseChaosOptions(words: string[], cwd: string = process.env.INI
     workers: whole('workers', values.workers, DEFAULTS.workers, 1),
     faults,
     seed: whole('seed', values.seed, DEFAULTS.seed, 0),
+    minutes: values.minutes === undefined ? null : whole('minutes', values.minutes, 0, 1),
     kinds,
     jsonPath: values.json === undefined ? null : resolve(cwd, values.json),
     keep: values.keep === true,
@@ -81,6 +85,7 @@ function parse(args: string[]) {
         workers: { type: 'string' },
         faults: { type: 'string' },
         seed: { type: 'string' },
+        minutes: { type: 'string' },
         kinds: { type: 'string' },
         json: { type: 'string' },
       },

@@ -38,7 +38,10 @@ export class ChaosOutput {
     for (const { promise, measured, kept } of promiseRows(summary))
       print(`${kept ? styleText('green', '✓') : styleText('red', '✗')} ${promise}: ${measured}`);
     print('');
-    print(`${builds.judged} builds in ${builds.attempts} attempts, ${builds.succeeded} succeeded`);
+    const unsubmitted = summary.planned.builds - builds.judged;
+    print(
+      `${builds.judged} builds in ${builds.attempts} attempts, ${builds.succeeded} succeeded${unsubmitted > 0 ? `; ${unsubmitted} more were planned` : ''}`,
+    );
     print(
       `${faults.injected} faults, ${faults.perMinute} a minute; ${faults.missed} came too late and are not counted`,
     );

@@ -76,7 +76,7 @@ function planBuild(number: number, fault: Fault | null, random: Random): Planned
     number,
     shape,
     // A fault of the build is not retried, and shorter timeouts are meant for one attempt.
-    maxAttempts: fault?.timeouts === undefined && random() < 0.4 ? 2 : 1,
+    maxAttempts: fault?.timeouts === undefined && random() < 0.25 ? 2 : 1,
     timeouts: { ...CHAOS_TIMEOUTS, ...fault?.timeouts },
     fault: fault && {
       kind: fault.kind,

@@ -1,10 +1,11 @@
 /**
  * Runs the plan: builds stream through a farm of simulated Macs while faults strike, and each is judged when nothing of it is left to come.
  *
- * Invariant: each planned build is judged exactly once, a stuck one too; when the run settles no process of the farm is left, or it is
+ * Invariant: each submitted build is judged exactly once, a stuck one too; when the run settles no process of the farm is left, or it is
  * counted as leaked.
  */
 import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -23,20 +24,22 @@ import { keepTrusted } from './quarantine.ts';
 import { packSource } from './source-archive.ts';
 
 /** Deadlines of seconds; everything else as deployed. */
-const ENTRY = 'test/worker.ts';
-const POLL_MS = 600;
+const ENTRY = 'test/chaos-worker.ts';
+const POLL_MS = 2_500;
 /** Beyond all of a build's own limits: then it is stuck. */
 const SLACK_MS = 120_000;
 /** What still comes after the end: the evidence, the seal of the log, the end of the VM. */
 const AFTERMATH_MS = 60_000;
 const LOAD_EVERY_MS = 5_000;
 const REQUEST_MS = 15_000;
-/** Enough waiting builds for each Mac to find one at once. */
-const WAITING = 2;
+/** Some wait, for a Mac that is not the one of their first attempt say: each Mac shall find one at once all the same. */
+const STREAMS_PER_MAC = 1.7;
 
 export interface ChaosRun {
   plan: readonly PlannedBuild[];
   workers: number;
+  /** No build is submitted after so long. */
+  limitMs: number;
   keep: boolean;
   signal: AbortSignal;
   onBegin: (begun: Pick<Farm, 'dir' | 'macs'>) => void;
@@ -49,7 +52,7 @@ export type Measured = Omit<RunFacts, 'command' | 'seed'>;
 
 /** Resolves with what was judged until then if the signal fires. Rejects if the farm cannot be started. */
 export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]; measured: Measured }> {
-  const { plan, workers, keep, signal, onBegin, onJudged, onNote } = run;
+  const { plan, workers, limitMs, keep, signal, onBegin, onJudged, onNote } = run;
   const judgements: Judgement[] = [];
   const loads: number[] = [];
   let left: Left = { vms: [], processes: [] };
@@ -62,6 +65,9 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   try {
     await using farm = await startFarm({ workers, entry: ENTRY, keep, signal, onBegin });
     dir = farm.dir;
+    // What the agents said is where one looks first after a complaint.
+    const said = createWriteStream(join(dir, 'events.jsonl'));
+    using _saying = farm.listen((event, mac) => said.write(`${JSON.stringify({ mac: mac + 1, ...event })}\n`));
     using striking = new Injector(farm);
     injector = striking;
     using _trusting = keepTrusted(farm, { signal, onDoctor: () => doctorRuns++, onProblem: onNote });
@@ -69,8 +75,9 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
     onNote(`the farm stands: a controller and ${workers} Macs`);
     startedAt = Date.now();
     const queue = [...plan];
-    const streams = Array.from({ length: workers + WAITING }, async () => {
-      for (let planned = queue.shift(); planned && !signal.aborted; planned = queue.shift()) {
+    const mayGoOn = () => !signal.aborted && Date.now() - startedAt < limitMs;
+    const streams = Array.from({ length: Math.ceil(workers * STREAMS_PER_MAC) + 1 }, async () => {
+      for (let planned = queue.shift(); planned && mayGoOn(); planned = queue.shift()) {
         const judgement = await runBuild(farm, striking, planned, sources, signal);
         judgements.push(judgement);
         onJudged(judgement);
@@ -90,6 +97,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   }
   if (dir) left.processes.push(...processesBelow(dir).map(({ pid }) => `${pid}, after the farm was stopped`));
   const measured: Measured = {
+    planned: { builds: plan.length, faults: plan.filter(({ fault }) => fault !== null).length },
     workers,
     startedAt: new Date(startedAt).toISOString(),
     durationMs,

@@ -11,6 +11,8 @@ export interface Load {
 export interface RunFacts {
   command: string;
   seed: number;
+  /** More than what was judged if the time was up before. */
+  planned: { builds: number; faults: number };
   workers: number;
   startedAt: string;
   /** From the first submission to the last judgement. */

@@ -30,7 +30,7 @@ async function main(words: string[]): Promise<number> {
     process.stdout.write(HELP);
     return EXIT.ok;
   }
-  const { seed, builds, faults, workers, keep, kinds, jsonPath } = options;
+  const { seed, builds, faults, workers, minutes, keep, kinds, jsonPath } = options;
   const output = new ChaosOutput(builds);
   const interrupt = new AbortController();
   let begun: Parameters<typeof abandonFarm>[0] | null = null;
@@ -54,6 +54,7 @@ async function main(words: string[]): Promise<number> {
     const { judgements, measured } = await runChaos({
       plan: planChaos({ seed, builds, faults, kinds: kinds ?? undefined }),
       workers,
+      limitMs: minutes === null ? Number.POSITIVE_INFINITY : minutes * 60_000,
       keep,
       signal: interrupt.signal,
       onBegin: (parts) => {
@@ -63,7 +64,7 @@ async function main(words: string[]): Promise<number> {
       onJudged: (judgement) => output.judged(judgement),
       onNote: (text) => output.note(text),
     });
-    const command = `npm run chaos -- --builds ${builds} --workers ${workers} --faults ${faults} --seed ${seed}${kinds ? ` --kinds ${kinds}` : ''}`;
+    const command = `npm run chaos -- --builds ${builds} --workers ${workers} --faults ${faults} --seed ${seed}${minutes === null ? '' : ` --minutes ${minutes}`}${kinds ? ` --kinds ${kinds}` : ''}`;
     const summary = summarise(judgements, { command, seed, ...measured });
     output.summary(summary);
     if (interrupt.signal.aborted) return EXIT.interrupted;

@@ -37,6 +37,8 @@ export interface ControllerOptions {
   /** The Worker to run: the deployed one, unless a test brings its own. */
   entry?: string | undefined;
   secrets?: Secrets;
+  /** The database in `stateDir` is up to date. */
+  migrated?: boolean;
   /** Runs once the database is migrated. */
   beforeStart?: () => Promise<void>;
   /** Each line that the controller prints. */
@@ -115,7 +117,7 @@ export async function startController(options: ControllerOptions): Promise<Local
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   const envFile = path.join(stateDir, 'secrets.env');
   await writeFile(envFile, asEnvFile(secrets), { mode: 0o600 });
-  await migrate(stateDir, { env, signal });
+  if (!options.migrated) await migrate(stateDir, { env, signal });
   signal?.throwIfAborted();
   await options.beforeStart?.();
 

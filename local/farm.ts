@@ -221,11 +221,16 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
     macs.push(stack.use(mac));
     await mac.setUp();
     stands('base image', mac.tartHome);
-    if (!startAgents) continue;
-    await mac.startAgent(signal);
-    stands('agent', `process ${mac.agent?.pid}`);
   }
-  const restart = (port: number, secrets: Secrets) => startController({ ...controllerOptions, port, secrets });
+  if (startAgents)
+    await Promise.all(
+      macs.map(async (mac) => {
+        await mac.startAgent(signal);
+        stands('agent', `process ${mac.agent?.pid}`);
+      }),
+    );
+  const restart = (port: number, secrets: Secrets) =>
+    startController({ ...controllerOptions, port, secrets, migrated: true });
   return new Farm({ dir, running, macs, listeners, restart, stack: stack.move() });
 }
 

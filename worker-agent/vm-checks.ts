@@ -1,11 +1,29 @@
-/** The external health checks of one booted VM, told as events; the first that fails ends the attempt under its name. */
+/**
+ * The external health checks of one booted VM, told as events; the first that fails ends the attempt under its name.
+ *
+ * Invariant: a VM is not blamed for a controller that is away: what it cannot reach must be in reach of its host.
+ */
 import type { AttemptRun } from './attempt-run.ts';
 import { failed } from './ending.ts';
-import { blockingFailure, runChecks } from './health-checks/run-checks.ts';
+import { blockingFailure, type CheckResult, runChecks } from './health-checks/run-checks.ts';
 import { VM_CHECKS } from './health-checks/vm-checks.ts';
+import { untilAnswered } from './retry.ts';
 import type { Vm } from './vm.ts';
 
 export async function checkVm(run: AttemptRun, vm: Vm): Promise<void> {
+  for (let reachable = false; ; ) {
+    const failure = await firstFailure(run, vm);
+    if (!failure) return;
+    // Twice in a row with the host's own answer in between: once, the controller may have come back just then.
+    if (failure.id !== 'controller' || reachable) {
+      const advice = failure.fix ? ` ${failure.fix}` : '';
+      throw failed('health_check_failed', failure.id, `${failure.detail}.${advice}`);
+    }
+    reachable = await hostReachesController(run);
+  }
+}
+
+async function firstFailure(run: AttemptRun, vm: Vm): Promise<CheckResult | null> {
   const { tart, config, emit } = run.context;
   const results = await runChecks(
     VM_CHECKS,
@@ -16,8 +34,16 @@ export async function checkVm(run: AttemptRun, vm: Vm): Promise<void> {
         emit({ type: 'check', id, title, status, durationMs, detail }),
     },
   );
-  const failure = blockingFailure(results);
-  if (!failure) return;
-  const advice = failure.fix ? ` ${failure.fix}` : '';
-  throw failed('health_check_failed', failure.id, `${failure.detail}.${advice}`);
+  return blockingFailure(results);
+}
+
+/** True if it does at once; else waits until it does, which tells nothing of the VM. */
+async function hostReachesController(run: AttemptRun): Promise<boolean> {
+  const { client, limits, emit } = run.context;
+  const ask = () => client.me(run.signal);
+  const answer = await ask();
+  if (answer.ok || answer.kind === 'refused') return true;
+  emit({ type: 'warning', message: `the controller is away (${answer.message}): the checks wait for it` });
+  await untilAnswered(ask, { signal: run.signal, giveUpAfterMs: limits.outageMs });
+  return false;
 }

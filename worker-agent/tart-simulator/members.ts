@@ -17,6 +17,8 @@ import {
 /** The variable that marks every process of a VM; its value is the run's id. */
 export const VM_MARK = 'TART_SIM_VM';
 
+/** A stranger stays one: it is looked at again only in case its pid was given to another process. */
+const STRANGERS_EVERY_SCANS = 20;
 const KILL_TIMEOUT_MS = 2_000;
 const PASSES_MAX = 50;
 
@@ -25,6 +27,7 @@ export class Members {
   readonly #known: Map<number, string>;
   /** Environments do not change: each process is asked once. */
   readonly #strangers = new Map<number, string>();
+  #scans = 0;
 
   constructor(runId: string, known: readonly ProcessId[] = []) {
     this.#mark = `${VM_MARK}=${runId}`;
@@ -42,7 +45,9 @@ export class Members {
 
   /** The live members. Members that have ended are kept while something of their group or session lives. */
   scan(): ProcessRow[] {
-    const table = processTable();
+    const known = this.#known;
+    const strangers = new Set([...this.#strangers.keys()].filter((pid) => !known.has(pid)));
+    const table = processTable(this.#scans++ % STRANGERS_EVERY_SCANS === 0 ? undefined : strangers);
     const live = new Map(table.map((row) => [row.pid, row.startTime]));
     const ids = new Set<number>();
     for (const [pid, startTime] of this.#known) if ((live.get(pid) ?? startTime) === startTime) ids.add(pid);

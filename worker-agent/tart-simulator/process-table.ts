@@ -19,9 +19,9 @@ export interface ProcessRow extends ProcessId {
 
 const PS_TIMEOUT_MS = 5_000;
 
-/** All live processes. Zombies have ended and are left out. */
-export function processTable(): ProcessRow[] {
-  return process.platform === 'linux' ? linuxTable() : psTable();
+/** All live processes, without those that need not be looked at. Zombies have ended and are left out. */
+export function processTable(except: ReadonlySet<number> = new Set()): ProcessRow[] {
+  return process.platform === 'linux' ? linuxTable(except) : psTable().filter(({ pid }) => !except.has(pid));
 }
 
 export function isAlive(id: ProcessId): boolean {
@@ -46,9 +46,9 @@ export function commandLineOf(pid: number): readonly string[] {
     .split(' ');
 }
 
-function linuxTable(): ProcessRow[] {
+function linuxTable(except: ReadonlySet<number>): ProcessRow[] {
   return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
+    .filter((entry) => /^\d+$/.test(entry) && !except.has(Number(entry)))
     .flatMap((entry) => linuxRow(Number(entry)) ?? []);
 }
 

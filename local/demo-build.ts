@@ -15,7 +15,7 @@ const POLL_MS = 250;
 /** After the end: for the last lines of the log. */
 const LAST_LINES_MS = 3_000;
 /** The steps that are the VM's boot; the rest is Tartbeat's. */
-const BOOT_STEPS = ['clone', 'set', 'run', 'address', 'ssh'];
+export const BOOT_STEPS: readonly string[] = ['clone', 'set', 'run', 'address', 'ssh'];
 
 export interface ShownBuild {
   build: BuildDetail;
@@ -52,10 +52,11 @@ export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
       kind: 'source',
       text: `${archive.sizeBytes} bytes, sha256 ${archive.sha256}, without ${LEFT_OUT.join(' and ')}`,
     });
-    const interval = (timeouts.heartbeatTimeoutMs ?? 0) / 4_000;
+    const silenceS = (timeouts.heartbeatTimeoutMs ?? 0) / 1_000;
+    const boot = request.timeouts?.bootTimeoutMs ? `; ${request.timeouts.bootTimeoutMs / 1_000} s to boot` : '';
     output.line({
       kind: 'intervals',
-      text: `a heartbeat each ${interval} s; ${(timeouts.heartbeatTimeoutMs ?? 0) / 1_000} s of silence are a verdict`,
+      text: `a heartbeat each ${silenceS / 4} s; ${silenceS} s of silence are a verdict${boot}`,
     });
   }
 

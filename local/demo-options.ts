@@ -1,4 +1,5 @@
 /** The demo's command line: words in, options or a UsageError out. */
+import { type Stats, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -50,7 +51,7 @@ export function parseDemoOptions(words: string[], cwd: string = process.env.INIT
   const { help, keep, project, command, artifact, output, fault } = parse(words);
   const options = { help: help === true, keep: keep === true, outputDir: output ? resolve(cwd, output) : null };
   if (options.help) return { ...options, project: null, fault: null };
-  for (const [name, value] of Object.entries({ project, command, output, fault }))
+  for (const [name, value] of Object.entries({ project, command, output, fault, artifact: artifact?.find(isEmpty) }))
     if (value === '') throw new UsageError(`--${name} is empty`);
   if (fault !== undefined && !isFault(fault))
     throw new UsageError(`--fault: there is no ${fault}; give one of ${FAULT_DEMO_NAMES.join(', ')}`);
@@ -70,6 +71,23 @@ export function parseDemoOptions(words: string[], cwd: string = process.env.INIT
   };
 }
 
+/** Of the disk, so apart from the words: throws UsageError before anything is started for nothing. */
+export function checkFolders({ project, outputDir }: DemoOptions): void {
+  if (project && !lookAt(project.dir)?.isDirectory())
+    throw new UsageError(`--project: ${project.dir} is not a folder; name the root of a project`);
+  const output = outputDir && lookAt(outputDir);
+  if (output && !output.isDirectory()) throw new UsageError(`--output: ${outputDir} is there and not a folder`);
+}
+
+function lookAt(path: string): Stats | null {
+  try {
+    return statSync(path);
+  } catch {
+    return null;
+  }
+}
+
+const isEmpty = (text: string): boolean => text === '';
 const isFault = (name: string): name is FaultDemoName => (FAULT_DEMO_NAMES as readonly string[]).includes(name);
 
 function parse(args: string[]) {

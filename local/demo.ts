@@ -3,7 +3,7 @@
  *
  * Invariant: however it ends, no process, no VM and no folder of it is left.
  */
-import { HELP, parseDemoOptions, UsageError } from './demo-options.ts';
+import { checkFolders, HELP, parseDemoOptions, UsageError } from './demo-options.ts';
 import { missingPrerequisites } from './prerequisites.ts';
 
 const EXIT = { ok: 0, failed: 1, usage: 64, unavailable: 69, interrupted: 130 } as const;
@@ -16,6 +16,7 @@ async function main(words: string[]): Promise<number> {
   let options: ReturnType<typeof parseDemoOptions>;
   try {
     options = parseDemoOptions(words);
+    if (!options.help) checkFolders(options);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`demo: ${error.message}\n\n${HELP}`);

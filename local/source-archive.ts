@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { create } from 'tar';
-import { BLOB_MAX_BYTES } from '#contract';
+import { UPLOAD_MAX_BYTES } from '#contract';
 import type { LocalFile } from './api.ts';
 
 /** Made anew by the build, or of no use to it. */
@@ -30,9 +30,9 @@ export async function packSource(projectDir: string, archivePath: string): Promi
     ['.'],
   );
   const { size: sizeBytes } = await stat(archivePath);
-  if (sizeBytes > BLOB_MAX_BYTES)
+  if (sizeBytes > UPLOAD_MAX_BYTES)
     throw new SourceError(
-      `${projectDir} packs to ${sizeBytes} bytes, and ${BLOB_MAX_BYTES} are taken: remove what the build does not need`,
+      `${projectDir} packs to ${sizeBytes} bytes, and ${UPLOAD_MAX_BYTES} are taken: remove what the build does not need`,
     );
   const hash = createHash('sha256');
   await pipeline(createReadStream(archivePath), hash);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { FAULT_DEMO_NAMES, parseDemoOptions, UsageError } from '../../local/demo-options.ts';
+import { checkFolders, FAULT_DEMO_NAMES, parseDemoOptions, UsageError } from '../../local/demo-options.ts';
 
 test('without options the sample project is built and nothing is saved', () => {
   expect(parseDemoOptions([], '/here')).toEqual({
@@ -43,10 +43,20 @@ test.each([
   [['--fault', ''], '--fault is empty'],
   [['--project', '.'], 'say what builds it with --command'],
   [['--project', '', '--command', 'make'], '--project is empty'],
+  [['--project', '.', '--command', 'make', '--artifact', 'a', '--artifact', ''], '--artifact is empty'],
   [['--command', 'make'], '--command: name the folder'],
   [['--artifact', 'a'], '--artifact: name the folder'],
   [['--project', '.', '--command', 'make', '--fault', 'freeze'], 'leave out --project'],
 ])('%j is refused with a word about it', (words, message) => {
   expect(() => parseDemoOptions(words)).toThrow(UsageError);
   expect(() => parseDemoOptions(words)).toThrow(message);
+});
+
+test('a folder that is none is refused before anything is started', () => {
+  const here = import.meta.filename;
+  const check = (...words: string[]) => checkFolders(parseDemoOptions([...words, '--command', 'make'], '/'));
+  expect(() => check('--project', '/nowhere')).toThrow('--project: /nowhere is not a folder');
+  expect(() => check('--project', here)).toThrow('is not a folder');
+  expect(() => check('--project', import.meta.dirname, '--output', here)).toThrow('--output: ');
+  expect(() => check('--project', import.meta.dirname, '--output', '/nowhere')).not.toThrow();
 });

@@ -1,0 +1,133 @@
+/**
+ * How long Tartbeat itself takes, on this machine and its simulator: to start, to get a build going, to say a verdict.
+ *
+ *   npm run bench:start [-- --builds N] [-- --freezes N] [-- --macs N]
+ *
+ * Prints the table of the README. Builds run one after the other against the controller as it is deployed. VMs are frozen in mid-build
+ * under the controller of the fault tests, whose deadlines may be of seconds; how late a verdict is does not depend on how long the deadline was.
+ */
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import type { BuildDetail, BuildRequestInput } from '#contract';
+import { BOOT_STEPS } from '../local/demo-build.ts';
+import { type Farm, startFarm } from '../local/farm.ts';
+import { SAMPLE_DIR, sampleRequest } from '../local/sample.ts';
+
+const TEST_ENTRY = fileURLToPath(new URL('../test/faults/controller.ts', import.meta.url));
+const HEARTBEAT_TIMEOUT_MS = 6_000;
+/** A busy machine boots a VM for a minute. */
+const WAIT = { withinMs: 300_000 };
+const LONG_PAUSE_S = 60;
+
+const { values } = parseArgs({
+  options: {
+    builds: { type: 'string', default: '5' },
+    freezes: { type: 'string', default: '20' },
+    macs: { type: 'string', default: '2' },
+  },
+});
+const [buildCount = 0, freezeCount = 0, macCount = 0] = [values.builds, values.freezes, values.macs].map(Number);
+if (![buildCount, freezeCount, macCount].every((count) => Number.isInteger(count) && count > 0)) {
+  console.error('--builds, --freezes and --macs are whole numbers from 1');
+  process.exit(64);
+}
+
+const { startUpMs, starts } = await measureStarts();
+const freezes = await measureFreezes();
+const overhead = starts.map(({ toStartMs, bootMs }) => toStartMs - bootMs);
+console.log(`
+| measured on ${availableParallelism()} cores, ${process.platform}, Node ${process.versions.node} | median | worst | of |
+|---|---|---|---|
+${row('start-up of the demo', [startUpMs], seconds)}
+${row(
+  'submission → build start',
+  starts.map(({ toStartMs }) => toStartMs),
+  seconds,
+)}
+${row("submission → build start, without the VM's boot", overhead, seconds)}
+${row(
+  'deadline → verdict, VM frozen in mid-build',
+  freezes.map(({ latenessMs }) => latenessMs),
+  milliseconds,
+)}
+${row(
+  'verdict → VM gone, slot free',
+  freezes.map(({ freeMs }) => freeMs),
+  seconds,
+)}`);
+
+/** With the deployed controller: what a user of the demo waits for. */
+async function measureStarts() {
+  await using farm = await startFarm();
+  // From the start of this process.
+  const startUpMs = performance.now();
+  const starts: { toStartMs: number; bootMs: number }[] = [];
+  while (starts.length < buildCount) {
+    let bootMs = 0;
+    using _events = farm.listen((event) => {
+      if (event.type === 'step' && BOOT_STEPS.includes(event.step)) bootMs += event.durationMs ?? 0;
+    });
+    const { id } = await farm.submit(sampleRequest({ pauseSeconds: 0 }), SAMPLE_DIR);
+    const build = await farm.waitFor(id, ({ endedAt }) => endedAt !== null, WAIT);
+    if (build.status !== 'succeeded') throw new Error(`a build ${build.status}: ${build.verdict?.message}`);
+    starts.push({ toStartMs: Date.parse(build.startedAt!) - Date.parse(build.createdAt), bootMs });
+    progress('build', starts.length, buildCount);
+    await farm.waitForWorker('idle', 0, WAIT);
+  }
+  return { startUpMs, starts };
+}
+
+/** Each Mac freezes one VM after the other until there are enough. */
+async function measureFreezes() {
+  await using farm = await startFarm({ entry: TEST_ENTRY, workers: macCount, ownPools: true });
+  const freezes: { latenessMs: number; freeMs: number }[] = [];
+  let begun = 0;
+  const work = async (index: number) => {
+    while (begun++ < freezeCount) {
+      freezes.push(await freeze(farm, index));
+      progress('freeze', freezes.length, freezeCount);
+    }
+  };
+  await Promise.all(farm.macs.map((_, index) => work(index)));
+  return freezes;
+}
+
+async function freeze(farm: Farm, index: number) {
+  const request: Omit<BuildRequestInput, 'source'> = {
+    ...sampleRequest({ pauseSeconds: LONG_PAUSE_S }),
+    pool: `mac-${index + 1}`,
+    timeouts: { heartbeatTimeoutMs: HEARTBEAT_TIMEOUT_MS },
+  };
+  const { id } = await farm.submit(request, SAMPLE_DIR);
+  await farm.waitFor(id, ({ status }) => status !== 'queued' && status !== 'assigned', WAIT);
+  const [vm] = await farm.vms(index);
+  if (!vm) throw new Error(`${id} has no VM`);
+  const free = Promise.withResolvers<number>();
+  using _events = farm.listen((event) => {
+    if (event.type === 'slot_free' && event.vmName === vm.name) free.resolve(Date.parse(event.time));
+  });
+  farm.mac(index).setFault(vm.name, 'freeze');
+  const ended: BuildDetail = await farm.waitFor(id, ({ endedAt }) => endedAt !== null, WAIT);
+  const { verdict, latenessMs } = ended.attempts[0]!;
+  if (verdict?.code !== 'vm_silent' || latenessMs === null) throw new Error(`a frozen VM was ${verdict?.code}`);
+  return { latenessMs, freeMs: (await free.promise) - Date.parse(ended.endedAt!) };
+}
+
+function row(name: string, figures: number[], format: (ms: number) => string): string {
+  const sorted = figures.toSorted((a, b) => a - b);
+  const median = sorted[Math.floor((sorted.length - 1) / 2)]!;
+  return `| ${name} | ${format(median)} | ${format(sorted.at(-1)!)} | ${sorted.length} |`;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}
+
+function milliseconds(ms: number): string {
+  return `${Math.round(ms)} ms`;
+}
+
+function progress(what: string, done: number, all: number): void {
+  process.stderr.write(`${what} ${done} of ${all}\n`);
+}

@@ -1,7 +1,9 @@
 /** What the documents say in tables is what the code has. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { getTableName, is, Table } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { BUILD_STATUSES, CAUSES, type Explained, VERDICTS } from '../controller/contract.ts';
+import * as schema from '../controller/schema.ts';
 import { EVENT_TYPES, TRANSITIONS } from '../controller/transitions.ts';
 import { explainCause, explainVerdict } from '../controller/verdicts.ts';
 
@@ -15,6 +17,19 @@ test('the table of states in ARCHITECTURE.md is the one in the code', async () =
   const head = [`| status | ${EVENT_TYPES.join(' | ')} |`, `|${'---|'.repeat(EVENT_TYPES.length + 1)}`];
   const table = /<!-- transitions -->\n([\s\S]*?)\n<!-- \/transitions -->/.exec(await read('ARCHITECTURE.md'))?.[1];
   expect(table?.split('\n')).toEqual([...head, ...rows]);
+});
+
+test('ARCHITECTURE.md says of every table, every Durable Object and every folder what it is for', async () => {
+  const text = await read('ARCHITECTURE.md');
+  const map = /## The folders\n([\s\S]*?)\n## /.exec(text)?.[1];
+  const stored = /## What is stored\n([\s\S]*?)\n## /.exec(text)?.[1];
+  const tables = Object.values(schema).flatMap((table) => (is(table, Table) ? [getTableName(table)] : []));
+  expect(tables.length).toBeGreaterThan(8);
+  const objects = [...(await read('wrangler.toml')).matchAll(/class_name = "(\w+)"/g)].map(([, name]) => name!);
+  for (const name of [...tables, ...objects]) expect(stored).toContain(`\`${name}\``);
+  const entries = await readdir(new URL('..', import.meta.url), { withFileTypes: true });
+  const folders = entries.filter((entry) => entry.isDirectory() && /^(?!node_modules|dist)[a-z]/.test(entry.name));
+  for (const { name } of folders) expect(map).toContain(`\n${name}/ `);
 });
 
 test('docs/verdicts.md has every verdict and cause in the words of the code (`npx vitest run -u test/documents.test.ts` writes it)', async () => {

@@ -157,6 +157,8 @@ kill_family() { # PID
 }
 
 # Runs a command for at most SECONDS; 124 if it had to be ended. Keeps the standard input that `&` takes away.
+# The watchdog is called off by USR2, which no script traps: a child that has only just been forked still has its parent's handler for
+# TERM, and a TERM that comes then is lost.
 within_pid=
 within_watchdog=
 within() { # SECONDS COMMAND…
@@ -168,10 +170,10 @@ within() { # SECONDS COMMAND…
   exec 9<&-
   (
     # $! is the command until there is a sleep of our own.
-    trap '[ "$!" = "$within_pid" ] || kill "$!"; exit 0' TERM
+    trap '[ "$!" = "$within_pid" ] || kill "$!"; exit 0' USR2
     sleep "$within_limit" &
     wait "$!"
-    trap '' TERM
+    trap '' USR2
     family=$(family_of "$within_pid")
     # shellcheck disable=SC2086 # a list
     kill -TERM $family
@@ -187,7 +189,7 @@ within() { # SECONDS COMMAND…
   within_watchdog=$!
   wait "$within_pid" 2>/dev/null
   within_code=$?
-  kill "$within_watchdog" 2>/dev/null
+  kill -USR2 "$within_watchdog" 2>/dev/null
   wait "$within_watchdog" 2>/dev/null
   [ $? -ne 124 ] || within_code=124
   within_pid=
@@ -197,7 +199,7 @@ within() { # SECONDS COMMAND…
 
 # For the trap of a script that was interrupted inside `within`.
 end_within() {
-  [ -z "$within_watchdog" ] || kill "$within_watchdog" 2>/dev/null
+  [ -z "$within_watchdog" ] || kill -USR2 "$within_watchdog" 2>/dev/null
   [ -z "$within_pid" ] || kill_family "$within_pid"
   within_pid=
   within_watchdog=

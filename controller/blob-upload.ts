@@ -13,7 +13,7 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import { createHash } from 'node:crypto';
-import { makeVisible, r2ErrorCode, touchBlob } from './blobs.ts';
+import { makeVisible, openBlobRow, r2ErrorCode, touchBlob } from './blobs.ts';
 import { randomText } from './bytes.ts';
 import { UPLOAD_PART_BYTES, type Upload } from './contract.ts';
 import { type Refusal, refusal } from './errors.ts';
@@ -22,8 +22,10 @@ import { type Refusal, refusal } from './errors.ts';
 export const UPLOAD_IDLE_MS = 24 * 3_600_000;
 /** Read and hashed in one alarm: some tenths of a second of CPU time. */
 const SLICE_BYTES = 32 * 1024 * 1024;
-/** A slice that was begun so often and never finished will not be: the platform stops it each time. */
-const TRIES_MAX = 5;
+/** A slice that was begun so often, and of which nothing was heard, will not be: the platform stops it each time. */
+const STOPPED_MAX = 5;
+/** A step that failed so often, over some ten minutes, ends the upload; its sender may begin a new one. */
+const FAILURES_MAX = 16;
 const RETRY_MAX_MS = 60_000;
 /** R2: a part is too small, the upload is unknown, a part is not what was said. Asking again changes nothing. */
 const R2_FINAL_ERRORS = new Set([10011, 10024, 10025, 10048]);
@@ -38,8 +40,9 @@ interface Record {
   /** The last part, or the last change of state. */
   touchedAt: number;
   verifiedBytes: number;
-  /** Of the step that is being made; written before it is begun. */
+  /** How often the step that is being made was begun, written before it is, and how often it failed with an error. */
   tries: number;
+  failures: number;
   refusal?: Refusal;
 }
 
@@ -71,6 +74,7 @@ export class BlobUpload extends DurableObject<Env> {
       touchedAt: now,
       verifiedBytes: 0,
       tries: 0,
+      failures: 0,
     };
     this.#write(begun);
     await this.ctx.storage.setAlarm(now + UPLOAD_IDLE_MS);
@@ -135,8 +139,10 @@ export class BlobUpload extends DurableObject<Env> {
       await this.#step(record, Date.now());
     } catch (error) {
       console.error(JSON.stringify({ event: 'upload_failed', sha256: record.sha256, error: String(error) }));
-      const { tries = 0 } = this.#read() ?? {};
-      await this.ctx.storage.setAlarm(Date.now() + Math.min(RETRY_MAX_MS, 1_000 * 2 ** tries));
+      const failed = this.#read();
+      if (failed) this.#write({ ...failed, failures: failed.failures + 1 });
+      const backoffMs = Math.min(RETRY_MAX_MS, 1_000 * 2 ** (failed?.failures ?? 0));
+      await this.ctx.storage.setAlarm(Date.now() + backoffMs);
     } finally {
       this.#working = false;
     }
@@ -148,7 +154,8 @@ export class BlobUpload extends DurableObject<Env> {
       if (now < idleAt) return this.ctx.storage.setAlarm(idleAt);
       return this.#forget(record);
     }
-    if (record.tries >= TRIES_MAX) return this.#refuse(record, cannotVerify);
+    if (record.tries - record.failures >= STOPPED_MAX) return this.#refuse(record, cannotVerify);
+    if (record.failures >= FAILURES_MAX) return this.#refuse(record, lost);
     const trying = { ...record, tries: record.tries + 1 };
     this.#write(trying);
     if (record.state === 'completing') await this.#putTogether(trying);
@@ -175,7 +182,7 @@ export class BlobUpload extends DurableObject<Env> {
       }
     }
     if (object.size !== size) return this.#refuse(record, mismatch(sha256));
-    return this.#next({ ...record, state: 'verifying', tries: 0, touchedAt: Date.now() });
+    return this.#next({ ...record, state: 'verifying', tries: 0, failures: 0, touchedAt: Date.now() });
   }
 
   async #verify(record: Record): Promise<void> {
@@ -195,7 +202,8 @@ export class BlobUpload extends DurableObject<Env> {
       this.#restart();
       throw error;
     }
-    if (this.#hashedBytes < size) return this.#next({ ...record, verifiedBytes: this.#hashedBytes, tries: 0 });
+    if (this.#hashedBytes < size)
+      return this.#next({ ...record, verifiedBytes: this.#hashedBytes, tries: 0, failures: 0 });
     const digest = this.#hash.digest('hex');
     this.#restart();
     if (digest !== sha256) return this.#refuse(record, mismatch(sha256));
@@ -216,11 +224,14 @@ export class BlobUpload extends DurableObject<Env> {
 
   async #end(record: Record): Promise<void> {
     const touchedAt = Date.now();
-    this.#write({ ...record, tries: 0, touchedAt });
+    this.#write({ ...record, tries: 0, failures: 0, touchedAt });
     await this.ctx.storage.setAlarm(touchedAt + UPLOAD_IDLE_MS);
   }
 
   async #refuse(record: Record, why: Refusal): Promise<void> {
+    // The answer to making it visible may have been lost: what a row refers to stays.
+    if ((await openBlobRow(this.env, record.sha256))?.r2Key === record.r2Key)
+      return this.#end({ ...record, state: 'stored', verifiedBytes: record.size });
     await this.#dropFromR2(record);
     await this.#end({ ...record, state: 'refused', refusal: why });
   }
@@ -274,10 +285,10 @@ const partSize = (size: number, part: number): number =>
   Math.min(UPLOAD_PART_BYTES, size - (part - 1) * UPLOAD_PART_BYTES);
 
 const gone = refusal('not_found', 'there is no such upload, or it takes no more parts: begin a new one');
-const lost = refusal('upload_incomplete', 'the parts are not there any more: begin a new upload');
+const lost = refusal('upload_incomplete', 'the parts cannot be put together or read back: begin a new upload');
 const mismatch = (sha256: string) =>
   refusal('hash_mismatch', `the parts together are not what was announced: their SHA-256 is not ${sha256}`);
 const cannotVerify = refusal(
-  'unavailable',
+  'too_large',
   'the file could not be read back and verified within the CPU time of this deployment: on the Workers Free plan a file has at most 95 MiB',
 );

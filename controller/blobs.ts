@@ -2,7 +2,7 @@
  * Stored files, named by the SHA-256 of their content: sources and artifacts. The one owner of the `blobs` table and of
  * R2 below `blobs/`.
  * Invariant: a row means that the object is there, whole, with that digest. The object comes first, verified by R2 while it
- * arrives; the row makes it visible. What has no row is nobody's.
+ * arrives; the row makes it visible. What has no row is nobody's, and goes in the end.
  */
 import { eq } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
@@ -13,6 +13,7 @@ import { blobs } from './schema.ts';
 
 /** What R2 answers when the content does not have the digest that it was put with. */
 const R2_BAD_DIGEST = 10037;
+const ORPHANS_PORTION = 500;
 
 /**
  * Stores the body, of exactly `size` bytes, unless it is stored already. `too_large`, `hash_mismatch`; nothing is left of
@@ -87,6 +88,24 @@ export async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Pro
   if (existed) await env.BLOBS.delete(row.r2Key);
   return { sha256: row.sha256, size: winner.size, existed };
 }
+
+/**
+ * Takes away what a crash left between object and row: of a portion of all objects, from a random place, so that each has its turn. Only of
+ * those put before `putBefore`: nothing may still be about to make them visible.
+ */
+export async function removeOrphans(env: Env, putBefore: number, from = randomPlace()): Promise<void> {
+  const { objects } = await env.BLOBS.list({ prefix: 'blobs/', startAfter: `blobs/${from}`, limit: ORPHANS_PORTION });
+  const old = objects.filter(({ uploaded }) => uploaded.getTime() < putBefore).map(({ key }) => key);
+  if (old.length === 0) return;
+  const { results } = await env.DB.prepare('SELECT r2_key FROM blobs WHERE r2_key IN (SELECT value FROM json_each(?1))')
+    .bind(JSON.stringify(old))
+    .all<{ r2_key: string }>();
+  const visible = new Set(results.map(({ r2_key }) => r2_key));
+  const orphans = old.filter((key) => !visible.has(key));
+  if (orphans.length > 0) await env.BLOBS.delete(orphans);
+}
+
+const randomPlace = () => crypto.getRandomValues(new Uint8Array(4)).toHex();
 
 /** R2 has a number for each failure; where the runtime does not set it as a field, it stands at the end of the message. */
 export function r2ErrorCode(error: unknown): number | undefined {

@@ -9,11 +9,14 @@
  * Each run takes a bounded number of each, by a constant number of statements.
  */
 import { z } from 'zod';
+import { removeOrphans } from './blobs.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 /** An upload that found the file stored counts on it until its build is submitted, or its report made. */
 const BLOB_UNTOUCHED_MS = 24 * HOUR_MS;
+/** R2 itself drops an upload in parts after a week: what is older than that will never be visible. */
+const ORPHAN_MS = 8 * DAY_MS;
 /** The sweep runs each minute; all this looks through whole tables, and needs no such haste. */
 const MINUTE_OF_HOUR = 17;
 const PORTION = 200;
@@ -37,6 +40,7 @@ export async function retainNow(env: Env, now: number, kept = RetentionDays.pars
   await removeLogs(env.DB, before(kept.logs), now);
   await removeBuilds(env.DB, before(kept.builds), now);
   await removeBlobs(env.DB, now - BLOB_UNTOUCHED_MS, now);
+  await removeOrphans(env, now - ORPHAN_MS);
 }
 
 /** With the source goes what else only a retry would need: the sealed inputs. */

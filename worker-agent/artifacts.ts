@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { link, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -19,12 +19,23 @@ import { uploadBlob } from './blob-upload.ts';
 import type { ControllerClient } from './controller-client.ts';
 import { failed } from './ending.ts';
 import { expectSuccess, type Guest } from './guest.ts';
-import { type AttemptKey, listFiles, packFiles, packFolder, parseFileList } from './guest-commands.ts';
+import {
+  type AttemptKey,
+  type GuestCommand,
+  listFiles,
+  packFiles,
+  packFolder,
+  parseFileList,
+} from './guest-commands.ts';
+import { pause } from './retry.ts';
+import { type Exited, type Ssh, SshError } from './ssh.ts';
 
 const LIST_MS = 120_000;
 const FETCH_MS = 30 * 60_000;
 const LIST_MAX_BYTES = 64 * 1024 * 1024;
 const TRIES_MAX = 3;
+/** For a connection that has broken to say so. */
+const LAST_WORD_MS = 1_000;
 
 export interface FoundFile {
   path: string;
@@ -110,32 +121,62 @@ export async function fetchArtifacts(
   return { artifacts, missing };
 }
 
-async function fetchFiles({ guest, key, dir }: CollectOptions, found: readonly FoundFile[]): Promise<LocalArtifact[]> {
-  const artifacts = await guest.attempt(async (ssh, signal) => {
-    const packing = await ssh.open(packFiles({ ...key, paths: found.map(({ path }) => path) }), {
-      timeoutMs: FETCH_MS,
-      signal,
-    });
-    packing.done.catch(() => {}); // awaited below, once its output has been read
-    const unpacked = await unpackTo(dir, found, packing.stdout);
-    await packing.done;
-    return unpacked;
-  });
+async function fetchFiles(options: CollectOptions, found: readonly FoundFile[]): Promise<LocalArtifact[]> {
+  const packing = packFiles({ ...options.key, paths: found.map(({ path }) => path) });
+  const artifacts = await readPacked(options, packing, (archive) => unpackTo(options.dir, found, archive));
   for (const { path } of found)
     if (!artifacts.some(({ name }) => name === path))
       throw failed('transfer_failed', 'artifact_fetch', `${path} could not be read in the VM`);
   return artifacts;
 }
 
-async function fetchFolder({ guest, key }: CollectOptions, folder: string, path: string): Promise<LocalArtifact> {
-  return await guest.attempt(async (ssh, signal) => {
-    const packing = await ssh.open(packFolder({ ...key, path: folder }), { timeoutMs: FETCH_MS, signal });
-    packing.done.catch(() => {});
-    const written = await writeHashed(packing.stdout, archiveName(folder), path);
-    const { exitCode, stderr } = await packing.done;
-    if (exitCode === 0) return written;
-    throw failed('transfer_failed', 'artifact_fetch', `${folder} could not be packed: ${stderr.trim().slice(-500)}`);
-  });
+const fetchFolder = (options: CollectOptions, folder: string, path: string): Promise<LocalArtifact> =>
+  readPacked(options, packFolder({ ...options.key, path: folder }), (archive) =>
+    writeHashed(archive, archiveName(folder), path),
+  );
+
+/**
+ * Again from the start when the connection breaks, or when tar says that a file changed under it: torn files are not what was built. What
+ * breaks on this host, on a full disk above all, ends the attempt.
+ */
+async function readPacked<T>(
+  { guest }: CollectOptions,
+  command: GuestCommand,
+  read: (archive: Readable) => Promise<T>,
+): Promise<T> {
+  const refuse = (why: string) => failed('transfer_failed', 'artifact_fetch', why);
+  let complaint = '';
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    const { value, exited } = await guest
+      .attempt((ssh, signal) => readOnce(ssh, command, read, signal))
+      .catch((error) => {
+        throw error instanceof SshError ? refuse(error.message) : error;
+      });
+    if (exited.exitCode === 0) return value;
+    complaint = exited.stderr.trim().slice(-500);
+  }
+  throw refuse(`tar in the VM could not read what was to be collected: ${complaint}`);
+}
+
+async function readOnce<T>(
+  ssh: Ssh,
+  command: GuestCommand,
+  read: (archive: Readable) => Promise<T>,
+  signal: AbortSignal,
+): Promise<{ value: T; exited: Exited }> {
+  const giveUp = new AbortController();
+  const packing = await ssh.open(command, { timeoutMs: FETCH_MS, signal: AbortSignal.any([signal, giveUp.signal]) });
+  packing.done.catch(() => {}); // awaited below, once its output has been read
+  try {
+    const value = await read(packing.stdout);
+    return { value, exited: await packing.done };
+  } catch (error) {
+    // An archive that the connection has cut looks like a damaged one: the connection's own word comes first.
+    const said = await Promise.race([packing.done.catch((reason: Error) => reason), pause(LAST_WORD_MS)]);
+    giveUp.abort();
+    for (const one of [error, said]) if (one instanceof SshError) throw one;
+    throw failed('transfer_failed', 'artifact_fetch', `${command.name} was cut short: ${(error as Error).message}`);
+  }
 }
 
 async function listGuestFiles({ guest, key, globs }: CollectOptions): Promise<FoundFile[]> {
@@ -167,31 +208,47 @@ function assertBounds(found: readonly FoundFile[], folders: readonly string[]): 
     if (sizeBytes > UPLOAD_MAX_BYTES) throw refuse(`${path} has ${sizeBytes} bytes; the limit is ${UPLOAD_MAX_BYTES}`);
 }
 
-async function unpackTo(dir: string, wanted: readonly FoundFile[], archive: Readable): Promise<LocalArtifact[]> {
+/** In the order of `wanted`; without those that the archive lacks. */
+export async function unpackTo(
+  dir: string,
+  wanted: readonly FoundFile[],
+  archive: AsyncIterable<Buffer>,
+): Promise<LocalArtifact[]> {
   const places = new Map(wanted.map(({ path }, index) => [path, join(dir, String(index))]));
   const writes: Promise<LocalArtifact>[] = [];
+  /** Of one file under several names tar holds the content once. */
+  const links: { name: string; path: string; target: string }[] = [];
+  const end = Promise.withResolvers<void>();
+  end.promise.catch(() => {});
   const parser = new Parser({
     strict: true,
     onReadEntry: (entry) => {
-      const name = entry.path.replace(/^\.\//, '');
+      const name = withoutDot(entry.path);
       const path = places.get(name);
       if (!path || entry.type === 'Directory') return void entry.resume();
       places.delete(name); // once each
+      if (entry.type === 'Link') {
+        links.push({ name, path, target: withoutDot(entry.linkpath ?? '') });
+        return void entry.resume();
+      }
       const write = writeHashed(Readable.from(entry), name, path);
-      write.catch(() => {});
+      // An entry that nobody reads any more would hold the parser for ever.
+      write.catch(end.reject);
       writes.push(write);
     },
   });
-  const end = Promise.withResolvers<void>();
-  end.promise.catch(() => {});
   parser.on('error', end.reject).on('end', end.resolve);
-  for await (const chunk of archive as AsyncIterable<Buffer>)
-    if (!parser.write(chunk)) await Promise.race([once(parser, 'drain'), end.promise]);
+  for await (const chunk of archive) if (!parser.write(chunk)) await Promise.race([once(parser, 'drain'), end.promise]);
   parser.end();
   await end.promise;
-  const written = await Promise.all(writes);
-  // In the order of their numbers, by which they are found again.
-  return wanted.flatMap(({ path }) => written.find(({ name }) => name === path) ?? []);
+  const written = new Map((await Promise.all(writes)).map((artifact) => [artifact.name, artifact]));
+  for (const { name, path, target } of links) {
+    const content = written.get(target);
+    if (!content) continue;
+    await link(content.path, path);
+    written.set(name, { ...content, name, path });
+  }
+  return wanted.flatMap(({ path }) => written.get(path) ?? []);
 }
 
 async function writeHashed(bytes: Readable, name: string, path: string): Promise<LocalArtifact> {

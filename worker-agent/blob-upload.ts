@@ -46,11 +46,13 @@ export async function uploadBlob(
   const send = blob.sizeBytes > partsAboveBytes ? inParts : inOneRequest;
   let answer = await send(client, blob, options);
   for (let tries = 1; tries < TRIES_MAX && isWorthAnother(answer); tries++) {
-    await pause(jittered(500 * 2 ** tries), options.signal);
+    await pause(retryMs(tries), options.signal);
     answer = await send(client, blob, { ...options, uploadId: undefined });
   }
   return answer;
 }
+
+const retryMs = (tries: number) => jittered(500 * 2 ** tries);
 
 /** Damaged on the way (the file here has just been hashed), or forgotten by the controller. */
 const isWorthAnother = (answer: Answer<unknown>): boolean =>
@@ -114,8 +116,10 @@ async function sendParts(
       const where = { sha256, id, number };
       const put = () => client.putPart(where, piece, options.signal);
       let answer = await untilAnswered(put, options);
-      for (let tries = 1; tries < TRIES_MAX && !answer.ok && isDamage(answer); tries++)
+      for (let tries = 1; tries < TRIES_MAX && !answer.ok && isDamage(answer); tries++) {
+        await pause(retryMs(tries), options.signal);
         answer = await untilAnswered(put, options);
+      }
       if (!answer.ok) failure ??= answer;
       else options.onProgress?.((sentBytes += piece.sizeBytes));
     }

@@ -5,7 +5,7 @@
  * controller says; the folder goes when both are done. Each part may be repeated by a later run of the agent.
  */
 import { join } from 'node:path';
-import { type Evidence, type FailureExplanation, type LogTotal, Report, type ReportInput } from '#contract';
+import { type Evidence, type FailureExplanation, Report, type ReportInput } from '#contract';
 import type { AttemptRun } from './attempt-run.ts';
 import { vmControllerUrl } from './config.ts';
 import { deliver } from './delivery.ts';
@@ -14,6 +14,7 @@ import { gatherEvidence } from './evidence.ts';
 import { explainFailure } from './explain/explain-failure.ts';
 import { Guest } from './guest.ts';
 import { logTotal } from './log-shipper.ts';
+import { LogSpool } from './log-spool.ts';
 import { tailOf } from './log-tail.ts';
 import { jittered, pause } from './retry.ts';
 import { destroyVm } from './vm.ts';
@@ -39,16 +40,11 @@ export async function closeAttempt(
     // Nothing more is asked of a build whose host has been told to stop, nor of one that another host may be running by now.
     const look = withEvidence && needsEvidence(ending) && !stop.aborted;
     const evidence = look ? await lookAtVm(run, ending) : null;
-    await settleLog(run);
-    const log = await logTotal(journal.logPath);
-    const result = reportOf(run, ending, { evidence, explained, log });
-    await journal.update({ phase: 'result_ready', result });
-    endLog(run, log);
+    // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes no more.
+    await journal.update({ phase: 'result_ready', result: reportOf(run, ending, { evidence, explained }) });
     if (ending.kind === 'stopped') await run.stopBeats();
-  } else {
-    await settleLog(run);
-    endLog(run, await logTotal(journal.logPath));
   }
+  await endLog(run);
   run.vm?.release();
   await Promise.all([removeVm(run), deliver(run)]);
   if (journal.state.reported && journal.state.vmGone) await journal.remove();
@@ -88,26 +84,27 @@ async function catchUp(run: AttemptRun, limitMs: number): Promise<void> {
   await follower.catchUp(guest).catch(() => {});
 }
 
-/** From here on the file does not grow. */
-async function settleLog(run: AttemptRun): Promise<void> {
-  await run.follower?.finish();
+/** From here on the file does not grow: its length and digest go into the result, which is told after this. Safe to repeat. */
+async function endLog(run: AttemptRun): Promise<void> {
+  const { journal } = run.context;
+  if (run.follower) await run.follower.finish();
+  else await LogSpool.finishLeft(journal.logPath);
+  const log = await logTotal(journal.logPath);
+  run.logBytes = log.length;
   await run.follower?.[Symbol.asyncDispose]();
   run.follower = null;
-}
-
-/** Once the result is on disk: until then a crash may still make another end of a very long log. */
-function endLog(run: AttemptRun, log: LogTotal | undefined): void {
-  run.logBytes = log?.length ?? 0;
+  const { result } = journal.state;
+  if (result && result.type !== 'start' && !result.log) await journal.update({ result: { ...result, log } });
   run.shipper.end();
 }
 
 function reportOf(
   run: AttemptRun,
   ending: Ending,
-  { evidence, explained, log }: { evidence: Evidence | null; explained?: FailureExplanation; log?: LogTotal },
+  { evidence, explained }: { evidence: Evidence | null; explained?: FailureExplanation },
 ): Report | null {
   const { attempt } = run.key;
-  if (ending.kind === 'stopped') return evidence && { type: 'evidence', attempt, evidence, log };
+  if (ending.kind === 'stopped') return evidence && { type: 'evidence', attempt, evidence };
   if (ending.kind === 'succeeded') {
     const { progress } = run;
     const learned = { history: progress?.history(), quietMs: progress?.quietMs };
@@ -115,7 +112,6 @@ function reportOf(
       type: 'succeed',
       attempt,
       artifacts: ending.artifacts,
-      log,
       ...learned,
     } satisfies ReportInput);
   }
@@ -129,7 +125,6 @@ function reportOf(
     artifacts: ending.artifacts ?? [],
     evidence: evidence ?? undefined,
     explained,
-    log,
   } satisfies ReportInput);
 }
 

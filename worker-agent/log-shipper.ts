@@ -113,8 +113,8 @@ async function readBytes(path: string, offset: number, lengthBytes: number): Pro
   return buffer.subarray(0, bytesRead);
 }
 
-/** Of the whole file: what the controller's copy must equal before it is sealed. Null if there is no log. */
-export async function logTotal(path: string): Promise<LogTotal | undefined> {
+/** Of the whole file: what the controller's copy must equal before it is sealed. Without a file nothing was printed, and nothing sent. */
+export async function logTotal(path: string): Promise<LogTotal> {
   const hash = createHash('sha256');
   let length = 0;
   try {
@@ -123,8 +123,7 @@ export async function logTotal(path: string): Promise<LogTotal | undefined> {
       length += chunk.length;
     }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
   return { length, sha256: hash.digest('hex') };
 }

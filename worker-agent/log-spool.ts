@@ -8,7 +8,7 @@
  * Invariant: bytes are synced before the pair that counts them, and counted before anyone is told of them. After a crash what the pair does not
  * count is made again from the same bytes of the VM's log, and is the same: so what has been shipped never changes.
  */
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { LogMask } from './log-mask.ts';
@@ -43,6 +43,13 @@ export class LogSpool implements AsyncDisposable {
   #maskedBytes: number;
   #finished: boolean;
   #lengthBytes: number;
+
+  /** Ends what a former run of the agent has left, of a VM that will not be read again. Does nothing where nothing was begun. */
+  static async finishLeft(path: string): Promise<void> {
+    if ((await stat(pairPath(path)).catch(() => null)) === null) return;
+    await using left = await LogSpool.open({ path, needles: [] });
+    await left.finish();
+  }
 
   static async open(options: LogSpoolOptions): Promise<LogSpool> {
     const file = await open(options.path, 'a+', 0o600);
@@ -91,7 +98,8 @@ export class LogSpool implements AsyncDisposable {
   /** The log has ended, or nothing more of it can be had. Safe to repeat. */
   async finish(): Promise<void> {
     if (this.#finished) return;
-    await this.#store(this.#mask.end());
+    // Not counted before all of the end is there: what was held back may be the half of a secret of which, after a crash, the rest is read.
+    await this.#keep(this.#mask.end());
     const { liveBytes, tailBytes } = this.#options;
     const afterBytes = this.#maskedBytes - liveBytes;
     if (afterBytes > 0) {
@@ -110,6 +118,12 @@ export class LogSpool implements AsyncDisposable {
   }
 
   async #store(bytes: Buffer): Promise<void> {
+    await this.#keep(bytes);
+    await this.#writePair();
+    this.#lengthBytes = Math.min(this.#maskedBytes, this.#options.liveBytes);
+  }
+
+  async #keep(bytes: Buffer): Promise<void> {
     const { liveBytes, onBytes } = this.#options;
     const live = bytes.subarray(0, Math.max(0, liveBytes - this.#maskedBytes));
     const after = bytes.subarray(live.length);
@@ -119,8 +133,6 @@ export class LogSpool implements AsyncDisposable {
     }
     if (after.length > 0) await this.#writeRing(after, this.#maskedBytes + live.length - liveBytes);
     this.#maskedBytes += bytes.length;
-    await this.#writePair();
-    this.#lengthBytes = Math.min(this.#maskedBytes, liveBytes);
     onBytes?.(bytes);
   }
 

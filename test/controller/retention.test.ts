@@ -1,8 +1,9 @@
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import { storeBlob, touchBlob } from '../../controller/blobs.ts';
+import { removeOrphans, storeBlob, touchBlob } from '../../controller/blobs.ts';
 import { insertBuild as submitRow } from '../../controller/builds.ts';
+import { sendBlob } from '../../controller/downloads.ts';
 import { logPrefix } from '../../controller/log-segments.ts';
 import { drainOutbox } from '../../controller/outbox.ts';
 import { type RetentionDays, retainNow } from '../../controller/retention.ts';
@@ -160,6 +161,34 @@ test('what was collected can be uploaded again, under another key, though the ol
   const { r2Key } = (await rowOf(sha256))!;
   expect(r2Key).not.toBe(before);
   expect([await env.BLOBS.head(before), (await env.BLOBS.head(r2Key))?.size]).toEqual([null, bytes.byteLength]);
+});
+
+test('an object that a crash left without its row goes, and no other', async () => {
+  const orphan = 'blobs/00000000-left/by-a-crash';
+  await env.BLOBS.put(orphan, 'x');
+  const file = await aFile(0);
+  const here = async () => [await env.BLOBS.head(orphan), await env.BLOBS.head(file.r2Key)].map((one) => one !== null);
+  await removeOrphans(env, Date.now() - DAY_MS, '0');
+  expect(await here()).toEqual([true, true]);
+  await removeOrphans(env, Date.now() + DAY_MS, '0');
+  expect(await here()).toEqual([false, true]);
+});
+
+test('a download while its file is collected is whole, or says that the file is gone', async () => {
+  for (let round = 0; round < 10; round++) {
+    const bytes = crypto.getRandomValues(new Uint8Array(60_000));
+    const sha256 = await sha256Of(bytes);
+    await storeBlob(env, sha256, bytes.byteLength, new Blob([bytes]).stream(), daysAgo(5));
+    const request = new Request('https://controller/');
+    const download = async () => {
+      const sent = await sendBlob(env, request, sha256, {});
+      if (!(sent instanceof Response)) return sent.code;
+      return sha256Of(new Uint8Array(await sent.arrayBuffer()));
+    };
+    const [first, second] = await Promise.all([download(), retain().then(download)]);
+    expect([sha256, 'not_found']).toContain(first);
+    expect(second).toBe('not_found');
+  }
 });
 
 test('one run takes a bounded number, and the next ones the rest', async () => {

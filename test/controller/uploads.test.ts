@@ -198,7 +198,48 @@ test('a slice that the platform stops again and again ends in a refusal that nam
     await storage.setAlarm(Date.now());
   });
   const refused = await untilAnswered(one.show);
-  expect([refused.status, await refused.text()]).toEqual([503, expect.stringContaining('95 MiB')]);
+  expect([refused.status, await refused.text()]).toEqual([413, expect.stringContaining('95 MiB')]);
+});
+
+test('an upload that was made visible though nobody heard of it is stored, and keeps its object', async () => {
+  const one = await anUpload(1_000);
+  await one.send(1);
+  await one.complete();
+  await untilAnswered(one.show);
+  const { r2Key } = (await rowOf(one.sha256))!;
+  await runInDurableObject(one.stub, async (_, { storage }) => {
+    storage.kv.put('upload', { ...(storage.kv.get('upload') as object), state: 'verifying', tries: 5, failures: 0 });
+    await storage.setAlarm(Date.now());
+  });
+  const done = await untilAnswered(one.show);
+  expect([done.status, (await done.json<Upload>()).state]).toEqual([200, 'stored']);
+  expect([await objectsOf(one.sha256), (await rowOf(one.sha256))!.r2Key]).toEqual([[r2Key], r2Key]);
+});
+
+test('steps that fail with an error are tried for longer than those that are stopped, and not for ever', async () => {
+  for (const [failures, outcome] of [
+    [9, 200],
+    [16, 409],
+  ]) {
+    const one = await anUpload(1_000);
+    await one.send(1);
+    await runInDurableObject(one.stub, async (_, { storage }) => {
+      const record = storage.kv.get('upload') as object;
+      storage.kv.put('upload', { ...record, state: 'completing', tries: failures, failures });
+      await storage.setAlarm(Date.now());
+    });
+    expect((await untilAnswered(one.show)).status).toBe(outcome);
+    expect(await objectsOf(one.sha256)).toHaveLength(outcome === 200 ? 1 : 0);
+  }
+});
+
+test('a wrong size is refused at its last part, and a file that is shorter than announced never completes', async () => {
+  const one = await anUpload(UPLOAD_PART_BYTES + 100, undefined, { size: UPLOAD_PART_BYTES + 200 });
+  expect((await one.send(1)).status).toBe(200);
+  expect(await errorOf(await one.send(2))).toEqual([400, 'invalid_request']);
+  expect(await errorOf(await one.complete())).toEqual([409, 'upload_incomplete']);
+  expect((await call(one.at, one.key, { method: 'DELETE' })).status).toBe(204);
+  expect([await rowOf(one.sha256), await objectsOf(one.sha256)]).toEqual([undefined, []]);
 });
 
 test('uploads are for those who may write blobs, and each for its own content', async () => {

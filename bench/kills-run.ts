@@ -1,0 +1,243 @@
+/**
+ * Kills agents and controllers in the middle of transfers, one a build, and compares what arrived with what was made.
+ *
+ * Invariant: a build counts if its kill struck while its attempt was on its Mac; each that counts is compared to the byte. A kill of the
+ * controller meets the builds of all Macs, and counts for one.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Parser } from 'tar';
+import { type BuildDetail, LOG_COMPLETE_HEADER } from '#contract';
+import type { TimedAgentEvent } from '../local/agent-process.ts';
+import { type Farm, startFarm } from '../local/farm.ts';
+import {
+  ARTIFACT_GLOBS,
+  blockOf,
+  commandOf,
+  fileSha256s,
+  logSha256,
+  MOMENTS,
+  type PlannedKill,
+  planKill,
+  SCRIPT,
+  SCRIPT_TEXT,
+  TREE,
+  TREE_FILE,
+} from './kills-plan.ts';
+
+/** Beyond this a build is stuck. */
+const BUILD_MS = 10 * 60_000;
+const POLL_MS = 500;
+const REQUEST_MS = 60_000;
+const CONTROLLER_AWAY_MAX_MS = 2_000;
+
+export interface KillOutcome {
+  plan: PlannedKill;
+  /** False: the attempt had left its Mac before. */
+  struck: boolean;
+  /** What is not as it must be; none if all is. */
+  complaints: string[];
+}
+
+export interface KillsOptions {
+  seed: number;
+  /** So many that struck. */
+  runs: number;
+  workers: number;
+  /** The Worker that runs as the controller: the deployed one, unless told. */
+  entry?: string;
+  signal?: AbortSignal;
+  onOutcome?: (outcome: KillOutcome, struck: number) => void;
+}
+
+export async function runKills(options: KillsOptions): Promise<KillOutcome[]> {
+  const { seed, runs, workers, entry, signal = new AbortController().signal, onOutcome } = options;
+  const outcomes: KillOutcome[] = [];
+  const struck = () => outcomes.filter((one) => one.struck).length;
+  await using farm = await startFarm({ workers, entry, ownPools: true, signal });
+  const killer = new Killer(farm);
+  let number = 0;
+  let underWay = 0;
+  const lanes = farm.macs.map(async (_, macIndex) => {
+    // Each that comes too late is made up for by another.
+    while (!signal.aborted && struck() + underWay < runs) {
+      underWay++;
+      const outcome = await oneBuild(farm, killer, planKill(seed, ++number), macIndex, signal);
+      underWay--;
+      outcomes.push(outcome);
+      onOutcome?.(outcome, struck());
+    }
+  });
+  await Promise.all(lanes);
+  return outcomes;
+}
+
+class Killer {
+  readonly #farm: Farm;
+  /** One controller is killed at a time. */
+  #restarting: Promise<void> = Promise.resolve();
+
+  constructor(farm: Farm) {
+    this.#farm = farm;
+  }
+
+  /** Resolves with whether it struck, when what was killed runs again. */
+  strike({ target, moment, delayMs, number }: PlannedKill, macIndex: number, isIt: (id: string) => boolean) {
+    const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    let over = false;
+    let begun = false;
+    const listening = this.#farm.listen((event, index) => {
+      if (index !== macIndex || !('buildId' in event) || event.buildId === undefined || !isIt(event.buildId)) return;
+      if (event.type === 'slot_free') over = true;
+      if (begun || !matches(event, MOMENTS[moment])) return;
+      begun = true;
+      kill().then(resolve, reject);
+    });
+    const kill = async (): Promise<boolean> => {
+      await sleep(delayMs);
+      if (target === 'agent') return over ? false : await this.#killAgent(macIndex);
+      const turn = this.#restarting.then(async () => {
+        if (over) return false;
+        await this.#killController(number);
+        return true;
+      });
+      this.#restarting = turn.then(() => {});
+      return await turn;
+    };
+    return { struck: promise, [Symbol.dispose]: () => listening[Symbol.dispose]() };
+  }
+
+  async #killAgent(macIndex: number): Promise<boolean> {
+    const mac = this.#farm.mac(macIndex);
+    await mac.killAgent('SIGKILL');
+    await mac.startAgent();
+    return true;
+  }
+
+  async #killController(number: number): Promise<void> {
+    await this.#farm.killController();
+    await sleep((number * 997) % CONTROLLER_AWAY_MAX_MS);
+    await this.#farm.startController();
+  }
+}
+
+const matches = (event: TimedAgentEvent, fields: object): boolean =>
+  Object.entries(fields).every(([name, value]) => (event as unknown as Record<string, unknown>)[name] === value);
+
+async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex: number, signal: AbortSignal) {
+  const dir = join(farm.dir, `kill-${plan.number}`);
+  await mkdir(dir);
+  await writeFile(join(dir, SCRIPT), SCRIPT_TEXT);
+  await writeFile(join(dir, 'block.bin'), blockOf(plan));
+  let buildId: string | null = null;
+  // Its agent has one slot: before we know the id, what that Mac claims is this build.
+  using strike = killer.strike(plan, macIndex, (id) => buildId === null || id === buildId);
+  const request = {
+    command: commandOf(plan),
+    platform: 'ios' as const,
+    pool: `mac-${macIndex + 1}`,
+    artifacts: ARTIFACT_GLOBS,
+    idempotencyKey: `kill-${plan.seed}-${plan.number}`,
+  };
+  buildId = (await persistently(signal, () => farm.submit(request, dir, signal))).id;
+  const build = await ended(farm, buildId, signal);
+  const struck = await Promise.race([strike.struck, sleep(POLL_MS, false)]);
+  const complaints =
+    build.endedAt === null ? [`stuck: it is ${build.status}`] : await compare(farm, build, plan, dir, signal);
+  await farm.waitForWorker('idle', macIndex, { withinMs: BUILD_MS, signal }).catch((error: Error) => {
+    complaints.push(error.message);
+  });
+  await rm(dir, { recursive: true, force: true });
+  return { plan, struck, complaints };
+}
+
+/** Or not, when its time is over. */
+async function ended(farm: Farm, buildId: string, signal: AbortSignal): Promise<BuildDetail> {
+  for (const giveUpAt = Date.now() + BUILD_MS; ; ) {
+    const build = await persistently(signal, () => farm.api.build(buildId));
+    if (build.endedAt !== null || Date.now() > giveUpAt) return build;
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+async function compare(farm: Farm, build: BuildDetail, plan: PlannedKill, dir: string, signal: AbortSignal) {
+  const complaints: string[] = [];
+  const { code, message } = build.verdict ?? {};
+  if (build.status !== 'succeeded' || build.attempts.length !== 1)
+    complaints.push(`${build.status} after ${build.attempts.length} attempts: ${code ?? ''} ${message ?? ''}`);
+  const log = await readLog(farm, build.id, signal);
+  if (!log.complete) complaints.push('the log was never sealed as complete');
+  if (log.sha256 !== logSha256(plan)) complaints.push(`the log is not what was printed, ${log.sizeBytes} bytes`);
+
+  const expected = fileSha256s(plan);
+  const found = new Map(build.artifacts.map(({ name, sha256 }) => [name, sha256]));
+  for (const name of [...expected.keys(), TREE]) if (!found.has(name)) complaints.push(`${name} is missing`);
+  for (const name of found.keys()) {
+    const path = join(dir, 'download');
+    // The download itself is held against the hash that the controller says.
+    const { sha256 } = await persistently(signal, () => farm.api.download(build.id, name, path, signal));
+    if (name === TREE) complaints.push(...(await treeComplaints(path, blockOf(plan))));
+    else if (sha256 !== expected.get(name)) complaints.push(`${name} is not what was made`);
+    await rm(path);
+  }
+  return complaints;
+}
+
+/** As soon as it is complete; as it is if that never comes. */
+async function readLog(farm: Farm, buildId: string, signal: AbortSignal) {
+  for (const giveUpAt = Date.now() + REQUEST_MS; ; ) {
+    const log = await persistently(signal, async () => {
+      const { url, secrets } = farm.controller;
+      const response = await fetch(`${url}/api/builds/${buildId}/logs`, {
+        headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
+      });
+      if (!response.ok) throw new Error(`the log was answered ${response.status}`);
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      const complete = response.headers.get(LOG_COMPLETE_HEADER) === 'true';
+      return { complete, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+    });
+    if (log.complete || Date.now() > giveUpAt) return log;
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}
+
+async function treeComplaints(path: string, block: Buffer): Promise<string[]> {
+  const entries = new Map<string, { type: string; sha256: string }>();
+  const parser = new Parser({
+    strict: true,
+    onReadEntry: (entry) => {
+      const hash = createHash('sha256');
+      entry.on('data', (chunk: Buffer) => hash.update(chunk));
+      entry.on('end', () =>
+        entries.set(entry.path.replace(/^\.\//, ''), { type: entry.type, sha256: hash.digest('hex') }),
+      );
+    },
+  });
+  const end = Promise.withResolvers<void>();
+  parser.on('error', end.reject).on('end', end.resolve);
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) parser.write(chunk);
+  parser.end();
+  await end.promise;
+  const complaints: string[] = [];
+  if (entries.get(TREE_FILE)?.sha256 !== createHash('sha256').update(block).digest('hex'))
+    complaints.push(`${TREE_FILE} in ${TREE} is not what was made`);
+  if (entries.get('tree/link')?.type !== 'SymbolicLink') complaints.push(`${TREE} has lost its link`);
+  return complaints;
+}
+
+/** Past an outage of the controller. */
+async function persistently<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  for (const giveUpAt = Date.now() + BUILD_MS; ; ) {
+    try {
+      return await ask();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (Date.now() > giveUpAt) throw error;
+      await sleep(POLL_MS, undefined, { signal });
+    }
+  }
+}

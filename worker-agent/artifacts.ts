@@ -46,8 +46,8 @@ export interface LocalArtifact extends ArtifactReport {
 }
 
 /**
- * What the globs name, and the required globs that name nothing. A glob that names a folder stands for one archive of it; only `**` at its
- * end means the files below.
+ * What the globs name, and the required globs that name nothing. A glob that names a folder (`dist`, `*.xcarchive`) stands for one archive
+ * of it; one that ends in a bare `*` or `**` means files. As in a shell, a hidden folder must be named with its dot.
  */
 export function matchArtifacts(
   files: readonly FoundFile[],
@@ -59,10 +59,12 @@ export function matchArtifacts(
   for (const { glob, required } of globs) {
     const plain = withoutDot(glob);
     const matches = picomatch(plain, { dot: true });
-    const filesOnly = plain === '**' || plain.endsWith('/**');
+    const last = lastPart(plain);
+    const namesFolder = (path: string) =>
+      !/^\*+$/.test(last) && matches(path) && (last.startsWith('.') || !lastPart(path).startsWith('.'));
     let matched = false;
     for (const file of files) {
-      const folder = filesOnly ? undefined : foldersOf(file.path).find((path) => matches(path));
+      const folder = foldersOf(file.path).find(namesFolder);
       if (folder !== undefined) folders.add(folder);
       else if (matches(file.path)) found.set(file.path, file);
       else continue;
@@ -85,6 +87,8 @@ export function rootsOf(globs: readonly ArtifactGlob[]): string[] {
 }
 
 const withoutDot = (glob: string) => glob.replace(/^(\.\/+)+/, '').replace(/\/+$/, '');
+
+const lastPart = (path: string) => path.slice(path.lastIndexOf('/') + 1);
 
 /** The outermost first. */
 function foldersOf(path: string): string[] {

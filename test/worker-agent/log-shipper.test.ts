@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -56,6 +56,12 @@ test('a growing log arrives as it grows, and its end is known', async () => {
   expect(await done).toEqual({ complete: true, message: 'all shipped' });
   expect(one.build.log.toString()).toBe('first\nsecond\n');
   expect(await logTotal(one.path)).toMatchObject({ length: 13 });
+});
+
+test('of an attempt that printed nothing the whole is known too', async () => {
+  using dir = temporaryDir();
+  const { length, sha256 } = await logTotal(join(dir.path, 'build.log'));
+  expect([length, sha256]).toEqual([0, createHash('sha256').digest('hex')]);
 });
 
 test('a large log goes in requests of bounded size', async () => {

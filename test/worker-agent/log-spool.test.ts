@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { LogSpool, missingNote } from '../../worker-agent/log-spool.ts';
+import { LOG_LIVE_BYTES, LogSpool, missingNote } from '../../worker-agent/log-spool.ts';
 import { temporaryDir } from './factories/temporary-dir.ts';
 
 const SECRET = Buffer.from('a-secret-of-the-build');
@@ -99,6 +99,40 @@ test('a log a little longer than the first part is whole', async () => {
   await spool.append(raw);
   await spool.finish();
   expect(one.file().equals(raw)).toBe(true);
+});
+
+test('a crash while the end is written counts nothing of it: a secret that goes on after it stays hidden', async () => {
+  using one = spooling();
+  {
+    await using spool = await one.open(LIMITS);
+    await spool.append(Buffer.concat([randomBytes(3 * MIB), Buffer.from('> a-secret')]));
+    const counted = one.pair();
+    await spool.finish();
+    // As if the power had failed before the last write.
+    writeFileSync(`${one.path}.json`, JSON.stringify(counted));
+  }
+  await using spool = await one.open(LIMITS);
+  const { rawBytes } = one.pair();
+  expect([spool.finished, spool.readBytes]).toEqual([false, rawBytes]);
+  await spool.append(Buffer.concat([Buffer.from('a-secret'), Buffer.from('-of-the-build\n')]));
+  await spool.finish();
+  expect(one.file().subarray(-6).toString()).toBe('> ***\n');
+});
+
+test('what a former run has left of a very long log is ended without its build', async () => {
+  using one = spooling();
+  const raw = randomBytes(LOG_LIVE_BYTES + 100);
+  {
+    await using spool = await one.open();
+    await spool.append(raw);
+  }
+  expect(one.file().length).toBe(LOG_LIVE_BYTES);
+  await LogSpool.finishLeft(one.path);
+  await LogSpool.finishLeft(one.path);
+  expect(one.file().equals(raw)).toBe(true);
+  using none = spooling();
+  await LogSpool.finishLeft(none.path);
+  expect(existsSync(none.path)).toBe(false);
 });
 
 test('one that was finished stays so', async () => {

@@ -14,16 +14,14 @@ import { type LogPart, type OpenLog, openLog, readLog } from './logs.ts';
 
 const POLL_MS = 400;
 /** A Worker on the free plan may call other objects 1,000 times a request, and D1 50 times: these stay below. */
-const POLLS_MAX = 700;
-const REOPENS_MAX = 40;
-const FOLLOW_MAX_MS = 10 * 60_000;
+export const FOLLOW_LIMITS = { polls: 700, reopens: 40, ms: 10 * 60_000 };
 /** D1 knows of an attempt's first claim, and of an end after which its log was not closed; seen after so many quiet polls. */
 const REOPEN_AFTER_POLLS = { queued: 3, running: 12 };
 const EVENT_MAX_BYTES = 256 * 1024;
 /** For how long after the end of an attempt its last bytes are waited for. */
 const LAST_BYTES_MS = 10_000;
 
-export function followLog(env: Env, opened: OpenLog, from: number): ReadableStream<Uint8Array> {
+export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_LIMITS): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
   const startedAt = Date.now();
@@ -41,7 +39,7 @@ export function followLog(env: Env, opened: OpenLog, from: number): ReadableStre
     },
     /** One event, comment, or the end for each call: the stream's own back-pressure holds a slow reader's polls. */
     async pull(controller) {
-      while (polls++ < POLLS_MAX && reopens <= REOPENS_MAX && Date.now() - startedAt < FOLLOW_MAX_MS) {
+      while (polls++ < max.polls && reopens <= max.reopens && Date.now() - startedAt < max.ms) {
         const part = await readLog(env, log, offset, EVENT_MAX_BYTES, follower);
         const atEnd = offset + part.bytes.byteLength >= part.length;
         const over = atEnd && isOver(log, part, Date.now());
@@ -71,7 +69,7 @@ export function followLog(env: Env, opened: OpenLog, from: number): ReadableStre
       controller.close();
     },
     cancel() {
-      polls = POLLS_MAX;
+      polls = max.polls;
     },
   });
 }

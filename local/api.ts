@@ -102,19 +102,29 @@ export class ControllerApi {
     throw new ApiError(503, 'unavailable', `${name} could not be downloaded: ${answer.message}`);
   }
 
-  /** The log of the build's newest attempt, as it grows and until it is complete. */
+  /**
+   * The log of the build's newest attempt, as it grows and until it is complete. A stream that ends at its own bound, or breaks, is taken up
+   * where it ended; rejects once nothing has been heard for a while.
+   */
   async *followLog(buildId: string, signal: AbortSignal): AsyncGenerator<string> {
     let lastEventId = '';
+    let heardAt = performance.now();
     while (!signal.aborted) {
       const headers = { Accept: 'text/event-stream', ...(lastEventId && { 'Last-Event-ID': lastEventId }) };
       const options = { headers, signal, timeoutMs: FOLLOW_TIMEOUT_MS };
-      const { body } = await this.#send('GET', `/api/builds/${buildId}/logs`, options);
-      for await (const { id, event, data } of readEvents(body!)) {
-        if (event === 'end') return;
-        if (id) lastEventId = id;
-        yield (JSON.parse(data) as { text: string }).text;
+      try {
+        const { body } = await this.#send('GET', `/api/builds/${buildId}/logs`, options);
+        for await (const { id, event, data } of readEvents(body!)) {
+          heardAt = performance.now();
+          if (event === 'end') return;
+          if (id) lastEventId = id;
+          yield (JSON.parse(data) as { text: string }).text;
+        }
+        heardAt = performance.now();
+      } catch (error) {
+        const isOutage = !(error instanceof ApiError) || error.status >= 500;
+        if (signal.aborted || !isOutage || performance.now() - heardAt > TRANSFER_GIVE_UP_MS) throw error;
       }
-      // The stream has its own bound; it is taken up where it ended.
       await new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE_MS));
     }
   }

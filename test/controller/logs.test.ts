@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers';
 import { and, eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { AFTERMATH_MS, LOG_APPEND_MAX_BYTES } from '../../controller/contract.ts';
-import { wholeCharacters } from '../../controller/log-follow.ts';
+import { FOLLOW_LIMITS, followLog, wholeCharacters } from '../../controller/log-follow.ts';
 import { SEGMENT_BYTES } from '../../controller/log-segments.ts';
 import { openLog, readLog, sealLog } from '../../controller/logs.ts';
 import { attempts, builds } from '../../controller/schema.ts';
@@ -380,6 +380,48 @@ test('a follower of a sealed log gets it and the end at once', async () => {
     ['message', 'one €\n'],
     ['end', undefined],
   ]);
+});
+
+test('a stream ends at its bound, in mid-log or in silence, and the next one goes on without a byte twice', async () => {
+  const { buildId, token } = await runningBuild();
+  const whole = Array.from({ length: 20_000 }, (_, i) => `line ${i} €\n`).join('');
+  await put(buildId, token, 0, bytesOf(whole));
+  const opened = async () => {
+    const log = await openLog(env, buildId);
+    if (!log.ok) throw new Error(log.message);
+    return log;
+  };
+  const texts: string[] = [];
+  let offset = 0;
+  for (const max of [{ polls: 1 }, { polls: 3 }, { reopens: 0 }, { ms: 0 }]) {
+    const events = await eventsOf(new Response(followLog(env, await opened(), offset, { ...FOLLOW_LIMITS, ...max })));
+    expect(events.every(({ event }) => event === 'message')).toBe(true);
+    texts.push(...events.map(({ data }) => data.text ?? ''));
+    offset = Number(events.at(-1)?.id?.split(':')[1] ?? offset);
+  }
+  expect(FOLLOW_LIMITS.ms).toBe(600_000);
+  await endWith(buildId, bytesOf(whole));
+  const rest = await eventsOf(await get(buildId, '?follow=1', { 'Last-Event-ID': `1:${offset}` }));
+  expect(rest.at(-1)?.event).toBe('end');
+  expect([...texts, ...rest.map(({ data }) => data.text ?? '')].join('')).toBe(whole);
+});
+
+test('a follower that the seal overtakes, emptied object and all, misses nothing', async () => {
+  const { buildId, token } = await runningBuild();
+  const whole = bytesOf('x'.repeat(700_000));
+  await put(buildId, token, 0, whole);
+  const stream = followLog(env, await openLog(env, buildId).then((log) => (log.ok ? log : Promise.reject(log))), 0);
+  const reader = stream.getReader();
+  let text = '';
+  // The greeting and the first event: the stream's own buffer holds no more than one ahead.
+  for (let i = 0; i < 2; i++) text += new TextDecoder().decode((await reader.read()).value);
+  await endWith(buildId, whole);
+  expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');
+  for (let part = await reader.read(); !part.done; part = await reader.read())
+    text += new TextDecoder().decode(part.value);
+  const sizes = [...text.matchAll(/"bytes":(\d+)/g)].map(([, bytes]) => Number(bytes));
+  expect(sizes.reduce((sum, bytes) => sum + bytes, 0)).toBe(700_000);
+  expect(text).toContain('event: end\ndata: {"attempt":1,"offset":700000,"complete":true}');
 });
 
 test('no event cuts a character in two, and what is not UTF-8 does not hold up the rest', async () => {

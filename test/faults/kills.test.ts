@@ -1,0 +1,49 @@
+/** A few of the kills that `npm run bench:kills` makes by the hundred. */
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import { type Moment, planKill } from '../../bench/kills-plan.ts';
+import { runKills } from '../../bench/kills-run.ts';
+import { FaultFarm } from './fault-farm.ts';
+
+const SEED = Number(process.env.SEED ?? 3);
+const RUNS = Number(process.env.KILLS ?? 3);
+
+test('all is identical though agent and controller are killed in mid-transfer', { timeout: 600_000 }, async () => {
+  const entry = fileURLToPath(new URL('controller.ts', import.meta.url));
+  const outcomes = await runKills({ seed: SEED, runs: RUNS, workers: 2, entry });
+  expect(outcomes.filter(({ struck }) => struck).length).toBeGreaterThanOrEqual(RUNS);
+  for (const { plan, complaints } of outcomes) expect({ plan, complaints }).toEqual({ plan, complaints: [] });
+});
+
+test('a seed is a plan, in which each moment and both victims come about', () => {
+  const plans = Array.from({ length: 200 }, (_, index) => planKill(SEED, index + 1));
+  expect(plans).toEqual(plans.map(({ number }) => planKill(SEED, number)));
+  expect(new Set(plans.map(({ target }) => target)).size).toBe(2);
+  expect(new Set(plans.map(({ moment }) => moment))).toEqual(
+    new Set<Moment>(['source', 'log', 'collect', 'upload', 'result']),
+  );
+});
+
+test('a controller that is away during the checks is waited for, and a follower goes on where it was', async () => {
+  await using macs = await FaultFarm.start({ macs: 1 });
+  await using mac = await macs.take();
+  const build = await mac.build({
+    command: 'for i in 1 2 3 4 5 6 7 8 9 10; do echo line $i; sleep 0.3; done',
+    timeouts: { heartbeatTimeoutMs: 60_000, workerTimeoutMs: 60_000 },
+  });
+  const followed: string[] = [];
+  const following = (async () => {
+    for await (const text of macs.farm.api.followLog(build.id, AbortSignal.timeout(200_000))) followed.push(text);
+  })();
+  await mac.says('check', { id: 'ssh' });
+  await macs.farm.killController();
+  await mac.says('check', { id: 'controller', status: 'fail' });
+  await macs.farm.startController();
+  await build.prints('line 3\n');
+  await macs.farm.killController();
+  await macs.farm.startController();
+  await build.succeeds(Array.from({ length: 10 }, (_, i) => `line ${i + 1}\n`).join(''));
+  await following;
+  expect(followed.join('')).toBe(Array.from({ length: 10 }, (_, i) => `line ${i + 1}\n`).join(''));
+  await mac.settles();
+});

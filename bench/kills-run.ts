@@ -38,6 +38,8 @@ export interface KillOutcome {
   plan: PlannedKill;
   /** False: the attempt had left its Mac before. */
   struck: boolean;
+  /** The verdicts of attempts that were made anew: the infrastructure's own, which no kill should bring about. */
+  retried: string[];
   /** What is not as it must be; none if all is. */
   complaints: string[];
 }
@@ -87,10 +89,12 @@ class Killer {
   /** Resolves with whether it struck, when what was killed runs again. */
   strike({ target, moment, delayMs, number }: PlannedKill, macIndex: number, isIt: (id: string) => boolean) {
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    promise.catch(() => {}); // awaited when the build has ended
     let over = false;
     let begun = false;
     const listening = this.#farm.listen((event, index) => {
       if (index !== macIndex || !('buildId' in event) || event.buildId === undefined || !isIt(event.buildId)) return;
+      if (event.attempt !== 1) return;
       if (event.type === 'slot_free') over = true;
       if (begun || !matches(event, MOMENTS[moment])) return;
       begun = true;
@@ -113,7 +117,10 @@ class Killer {
   async #killAgent(macIndex: number): Promise<boolean> {
     const mac = this.#farm.mac(macIndex);
     await mac.killAgent('SIGKILL');
-    await mac.startAgent();
+    await mac.startAgent().catch((error) => {
+      // While the controller is away too it starts, and waits.
+      if (!mac.agent?.running) throw error;
+    });
     return true;
   }
 
@@ -140,6 +147,7 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
     platform: 'ios' as const,
     pool: `mac-${macIndex + 1}`,
     artifacts: ARTIFACT_GLOBS,
+    maxAttempts: 2,
     idempotencyKey: `kill-${plan.seed}-${plan.number}`,
   };
   buildId = (await persistently(signal, () => farm.submit(request, dir, signal))).id;
@@ -151,7 +159,8 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
     complaints.push(error.message);
   });
   await rm(dir, { recursive: true, force: true });
-  return { plan, struck, complaints };
+  const retried = build.attempts.slice(0, -1).map(({ verdict }) => `${verdict?.code} ${verdict?.step ?? ''}`.trim());
+  return { plan, struck, retried, complaints };
 }
 
 /** Or not, when its time is over. */
@@ -166,14 +175,15 @@ async function ended(farm: Farm, buildId: string, signal: AbortSignal): Promise<
 async function compare(farm: Farm, build: BuildDetail, plan: PlannedKill, dir: string, signal: AbortSignal) {
   const complaints: string[] = [];
   const { code, message } = build.verdict ?? {};
-  if (build.status !== 'succeeded' || build.attempts.length !== 1)
+  if (build.status !== 'succeeded')
     complaints.push(`${build.status} after ${build.attempts.length} attempts: ${code ?? ''} ${message ?? ''}`);
   const log = await readLog(farm, build.id, signal);
   if (!log.complete) complaints.push('the log was never sealed as complete');
   if (log.sha256 !== logSha256(plan)) complaints.push(`the log is not what was printed, ${log.sizeBytes} bytes`);
 
   const expected = fileSha256s(plan);
-  const found = new Map(build.artifacts.map(({ name, sha256 }) => [name, sha256]));
+  const last = build.artifacts.filter(({ attempt }) => attempt === build.attempt);
+  const found = new Map(last.map(({ name, sha256 }) => [name, sha256]));
   for (const name of [...expected.keys(), TREE]) if (!found.has(name)) complaints.push(`${name} is missing`);
   for (const name of found.keys()) {
     const path = join(dir, 'download');

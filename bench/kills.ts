@@ -27,11 +27,12 @@ const startedAt = Date.now();
 const seconds = () => ((Date.now() - startedAt) / 1_000).toFixed(0).padStart(5);
 const outcomes = await runKills({
   ...{ seed, runs, workers, signal: interrupt.signal, entry: 'test/faults/controller.ts' },
-  onOutcome: ({ plan, struck, complaints }, count) => {
+  onOutcome: ({ plan, struck, retried, complaints }, count) => {
     const { number, target, moment, delayMs, fileBlocks } = plan;
     const what = `${target} killed ${delayMs} ms after ${moment}, files of ${fileBlocks.join(', ')} MiB`;
     const mark = complaints.length > 0 ? '✗' : struck ? '✓' : '-';
     console.log(`${seconds()} s  ${mark} build ${number}, ${count} of ${runs}: ${struck ? what : 'came too late'}`);
+    for (const verdict of retried) console.log(`           a second attempt was needed: ${verdict}`);
     for (const complaint of complaints) console.log(`           ${complaint}`);
   },
 });
@@ -54,6 +55,7 @@ const summary = {
   builds: outcomes.length,
   artifacts: outcomes.reduce((sum, { plan }) => sum + plan.fileBlocks.length + 1, 0),
   notIdentical: wrong.length,
+  secondAttempts: outcomes.flatMap(({ retried }) => retried),
   minutes: Math.round((Date.now() - startedAt) / 6_000) / 10,
   cpus: cpus().length,
   load: Math.round(loadavg()[2]! * 10) / 10,

@@ -1,0 +1,85 @@
+/** Files up and down through a controller, by the agent's client, beside a plain stream to and from the same R2 in the same workerd. */
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { ControllerApi } from '../local/api.ts';
+import { startController } from '../local/controller.ts';
+import { FOLDER_MARK } from '../local/leftovers.ts';
+import { ControllerClient } from '../worker-agent/controller-client.ts';
+import type { Took, Transfer } from './transfer-child.ts';
+import { peakMib, workerdBelow } from './usage.ts';
+
+const CHILD = fileURLToPath(new URL('transfer-child.ts', import.meta.url));
+const ENTRY = fileURLToPath(new URL('plain-r2.ts', import.meta.url));
+const MIB = 1024 * 1024;
+
+export interface FileRow {
+  sizeMib: number;
+  way: 'up' | 'down';
+  mibPerS: number;
+  plainMibPerS: number;
+  /** How much longer than the plain stream. */
+  ratio: number;
+  agentMib: number;
+  workerdMib: number;
+}
+
+export async function benchFiles(dir: string, sizesMib: readonly number[], onRow: (row: FileRow) => void) {
+  await using controller = await startController({
+    ...{ stateDir: join(dir, 'controller'), entry: ENTRY, env: { [FOLDER_MARK]: dir } },
+  });
+  const { url, secrets } = controller;
+  const api = new ControllerApi(url, secrets.ADMIN_KEY);
+  const { worker, key: workerKey } = await api.registerWorker({ name: 'bench', pool: 'bench' });
+  const client = new ControllerClient({ url, key: workerKey, requestMs: 60_000, transferStallMs: 60_000 });
+  const workerd = workerdBelow(dir);
+  for (const sizeMib of sizesMib) {
+    const file = await randomFile(join(dir, 'file'), sizeMib);
+    const run = async (kind: Transfer['kind'], key: string, buildId?: string) => {
+      const path = kind.endsWith('download') ? join(dir, 'download') : file.path;
+      const transfer: Transfer = { kind, url, key, ...file, path, buildId };
+      const child = () => execa(process.execPath, [CHILD, JSON.stringify(transfer)]);
+      const [{ stdout }, workerdMib] = await peakMib(workerd, child);
+      if (path !== file.path) await rm(path);
+      return { ...(JSON.parse(stdout) as Took), workerdMib };
+    };
+    const row = (way: FileRow['way'], took: Took & { workerdMib: number }, plain: Took) =>
+      onRow({
+        sizeMib,
+        way,
+        mibPerS: round((sizeMib * 1_000) / took.ms),
+        plainMibPerS: round((sizeMib * 1_000) / plain.ms),
+        ratio: round(took.ms / plain.ms),
+        agentMib: took.peakMib,
+        workerdMib: took.workerdMib,
+      });
+    row('up', await run('upload', workerKey), await run('plain upload', workerKey));
+    const { id } = await api.submit({
+      ...{ source: { sha256: file.sha256 }, command: 'true', platform: 'ios', pool: 'bench' },
+    });
+    const claimed = await client.claim(worker.id, { instanceId: 'bench', claimId: id });
+    if (!claimed.ok || !claimed.value.assignment) throw new Error(`build ${id} could not be claimed`);
+    row('down', await run('download', claimed.value.assignment.tokens.run, id), await run('plain download', workerKey));
+    await api.cancel(id);
+    await rm(file.path);
+  }
+}
+
+async function randomFile(path: string, sizeMib: number) {
+  const hash = createHash('sha256');
+  const file = createWriteStream(path);
+  for (let done = 0; done < sizeMib; done++) {
+    const bytes = randomBytes(MIB);
+    hash.update(bytes);
+    if (!file.write(bytes)) await once(file, 'drain');
+  }
+  file.end();
+  await once(file, 'close');
+  return { path, sha256: hash.digest('hex'), sizeBytes: sizeMib * MIB };
+}
+
+const round = (value: number) => Math.round(value * 10) / 10;

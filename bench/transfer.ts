@@ -1,0 +1,51 @@
+/**
+ * How fast files and logs move, and what they take. All on this machine: real workerd, R2, Durable Objects and agent, simulated VM.
+ *
+ *   npm run bench:transfer -- [--sizes 1,100,1024] [--rates 1,10,20]      sizes in MiB, rates in MB/s
+ */
+import { mkdtemp, realpath, rm, statfs } from 'node:fs/promises';
+import { cpus, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { benchFiles } from './transfer-files.ts';
+import { benchLogs } from './transfer-logs.ts';
+
+/** The file, its download, and twice in R2. */
+const COPIES = 4;
+const SPARE_MIB = 2_048;
+
+const { values } = parseArgs({
+  options: { sizes: { type: 'string', default: '1,100,1024' }, rates: { type: 'string', default: '1,10,20' } },
+});
+const numbers = (list: string) => list.split(',').filter(Boolean).map(Number);
+const [sizes, rates] = [numbers(values.sizes), numbers(values.rates)];
+
+const dir = await realpath(await mkdtemp(join(tmpdir(), 'tartbeat-transfer-')));
+try {
+  const { bavail, bsize } = await statfs(dir);
+  const freeMib = Math.floor((bavail * bsize) / 2 ** 20);
+  const neededMib = sizes.reduce((sum, size) => sum + size, 0) * COPIES + SPARE_MIB;
+  if (freeMib < neededMib) throw new Error(`${dir} has ${freeMib} MiB free, ${neededMib} are needed: set TMPDIR`);
+  console.log(`${cpus().length} CPUs (${cpus()[0]?.model}), load ${loadavg()[0]!.toFixed(1)}\n`);
+  if (sizes.length > 0) {
+    console.log('| file | way | MiB/s | plain R2 stream | time, of plain | agent, peak MiB | workerd, peak MiB |');
+    console.log('|---|---|---|---|---|---|---|');
+    await benchFiles(dir, sizes, ({ sizeMib, way, mibPerS, plainMibPerS, ratio, agentMib, workerdMib }) =>
+      console.log(
+        `| ${sizeMib} MiB | ${way} | ${mibPerS} | ${plainMibPerS} | ${ratio} × | ${agentMib} | ${workerdMib} |`,
+      ),
+    );
+  }
+  if (rates.length > 0) {
+    console.log('\n| log | printed at | delay p50 | p95 | max | agent CPU | workerd CPU |');
+    console.log('|---|---|---|---|---|---|---|');
+    await benchLogs(rates, ({ mbPerS, printedMbPerS, delayMs, agentCpu, workerdCpu }) =>
+      console.log(
+        `| ${mbPerS} MB/s | ${printedMbPerS} MB/s | ${delayMs.p50} ms | ${delayMs.p95} ms | ${delayMs.max} ms | ${agentCpu} | ${workerdCpu} |`,
+      ),
+    );
+  }
+  console.log(`\nload at the end: ${loadavg()[0]!.toFixed(1)}`);
+} finally {
+  await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+}

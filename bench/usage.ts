@@ -1,0 +1,48 @@
+/** What processes take, as `ps` tells it: memory while something runs, CPU time between two looks. */
+import { execFileSync } from 'node:child_process';
+import { processesBelow } from '../local/leftovers.ts';
+import { commandLineOf } from '../worker-agent/tart-simulator/process-table.ts';
+
+const SAMPLE_MS = 200;
+const MIB = 1024 * 1024;
+
+/** Those that run Workers below a folder of local/controller.ts. */
+export const workerdBelow = (dir: string): number[] =>
+  processesBelow(dir)
+    .map(({ pid }) => pid)
+    .filter((pid) => /(^|\/)workerd$/.test(commandLineOf(pid)[0] ?? ''));
+
+/** Their largest memory together, in MiB, from now to the end of `work`. */
+export async function peakMib<T>(pids: readonly number[], work: () => Promise<T>): Promise<[T, number]> {
+  let peak = 0;
+  const look = () => {
+    peak = Math.max(peak, Math.round((ps(pids, 'rss').reduce((sum, kib) => sum + Number(kib), 0) * 1024) / MIB));
+  };
+  look();
+  const timer = setInterval(look, SAMPLE_MS);
+  try {
+    return [await work(), peak];
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** CPU time that they have taken together, in seconds. */
+export const cpuSeconds = (pids: readonly number[]): number =>
+  ps(pids, 'time').reduce((sum, time) => sum + secondsOf(time), 0);
+
+function ps(pids: readonly number[], column: string): string[] {
+  try {
+    return execFileSync('ps', ['-o', `${column}=`, '-p', pids.join(',')], { encoding: 'utf8' })
+      .split('\n')
+      .filter(Boolean);
+  } catch {
+    return []; // they have ended
+  }
+}
+
+/** `[[days-]hours:]minutes:seconds` */
+function secondsOf(time: string): number {
+  const [clock = '', days = '0'] = time.trim().split('-').reverse();
+  return clock.split(':').reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400;
+}

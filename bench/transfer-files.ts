@@ -17,6 +17,8 @@ const CHILD = fileURLToPath(new URL('transfer-child.ts', import.meta.url));
 const ENTRY = fileURLToPath(new URL('plain-r2.ts', import.meta.url));
 const MIB = 1024 * 1024;
 
+type Measured = Took & { workerdMib: number };
+
 export interface FileRow {
   sizeMib: number;
   way: 'up' | 'down';
@@ -26,6 +28,8 @@ export interface FileRow {
   ratio: number;
   agentMib: number;
   workerdMib: number;
+  /** With the plain stream: R2's stand-in on this machine runs in the same process. */
+  plainWorkerdMib: number;
 }
 
 export async function benchFiles(dir: string, sizesMib: readonly number[], onRow: (row: FileRow) => void) {
@@ -47,7 +51,7 @@ export async function benchFiles(dir: string, sizesMib: readonly number[], onRow
       if (path !== file.path) await rm(path);
       return { ...(JSON.parse(stdout) as Took), workerdMib };
     };
-    const row = (way: FileRow['way'], took: Took & { workerdMib: number }, plain: Took) =>
+    const row = (way: FileRow['way'], took: Measured, plain: Measured) =>
       onRow({
         sizeMib,
         way,
@@ -56,6 +60,7 @@ export async function benchFiles(dir: string, sizesMib: readonly number[], onRow
         ratio: round(took.ms / plain.ms),
         agentMib: took.peakMib,
         workerdMib: took.workerdMib,
+        plainWorkerdMib: plain.workerdMib,
       });
     row('up', await run('upload', workerKey), await run('plain upload', workerKey));
     const { id } = await api.submit({

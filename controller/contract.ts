@@ -272,7 +272,10 @@ export type ProgressHistory = z.infer<typeof ProgressHistory>;
 
 // ── Builds ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Files to bring back, by glob from the root of the source. A required one that matches nothing fails the build. */
+/**
+ * Files to bring back, by glob from the root of the source. A glob that names a folder (`dist`, `*.xcarchive`) brings it as one archive,
+ * `dist.tar.gz`; one that ends in a bare `*` or `**` means files. A required one that matches nothing fails the build.
+ */
 export const ArtifactGlob = z.object({
   glob: text(512).min(1),
   required: z.boolean().default(true),

@@ -104,6 +104,7 @@ async function finishCommand(run: AttemptRun, guest: Guest): Promise<Ending> {
       freshMs: Math.min(10_000, (noOutputTimeoutMs ?? 900_000) / 4),
       followers: () => shipper.followers,
       onBytes: (bytes) => progress.push(bytes),
+      onGrown: () => shipper.poke(),
     });
     await progress.reread(journal.logPath, run.follower.lengthBytes);
     run.progress = progress;

@@ -28,6 +28,8 @@ export interface LogFollowerOptions {
   followers: () => number;
   /** What was added to the log, masked. */
   onBytes?: (bytes: Buffer) => void;
+  /** More may be shipped. */
+  onGrown?: () => void;
 }
 
 export class LogFollower implements AsyncDisposable {
@@ -110,6 +112,7 @@ export class LogFollower implements AsyncDisposable {
       const { stdout } = await expectSuccess('log', read);
       if (stdout.length === 0) return; // shorter than a moment ago: the build has truncated its own log
       await this.#spool.append(stdout);
+      this.#options.onGrown?.();
       this.#look(this.#spool.readBytes);
     }
   }

@@ -28,6 +28,8 @@ export interface LogShipperOptions {
   /** Bytes of the file that may be shipped. */
   lengthBytes: () => number;
   emit: EmitOfAttempt;
+  /** Between two requests while nobody follows. */
+  cadenceMs?: number;
 }
 
 export class LogShipper {
@@ -38,10 +40,16 @@ export class LogShipper {
   #ended = false;
   #batchBytes = LOG_APPEND_MAX_BYTES;
   #failures = 0;
+  #shippedAtMs = Number.NEGATIVE_INFINITY;
   #wake = new AbortController();
 
   constructor(options: LogShipperOptions) {
     this.#options = options;
+  }
+
+  /** The file has grown: after a silence the first bytes go at once, so that whoever begins to follow need not wait for them. */
+  poke(): void {
+    if (performance.now() - this.#shippedAtMs >= this.#cadenceMs()) this.#wake.abort();
   }
 
   /** The file will not grow any more. */
@@ -69,6 +77,7 @@ export class LogShipper {
   async #ship(lengthBytes: number, signal: AbortSignal): Promise<string | null> {
     const { client, buildId, attempt, path, emit } = this.#options;
     const offset = this.#offset;
+    this.#shippedAtMs = performance.now();
     const bytes = await readBytes(path, offset, lengthBytes);
     const answer = await client.appendLog(buildId, { attempt, offset, bytes }, signal);
     if (answer.ok) {
@@ -92,15 +101,18 @@ export class LogShipper {
     return ENDINGS.has(answer.status) || answer.status === 413 ? answer.message : null;
   }
 
+  #cadenceMs(): number {
+    return this.followers > 0 ? CADENCE_FOLLOWED_MS : (this.#options.cadenceMs ?? CADENCE_MS);
+  }
+
   async #rest(signal: AbortSignal): Promise<void> {
     const behind = this.#options.lengthBytes() - this.#offset >= this.#batchBytes || this.#ended;
-    const cadenceMs = this.followers > 0 ? CADENCE_FOLLOWED_MS : CADENCE_MS;
     const restMs =
       this.#failures > 0
         ? jittered(Math.min(500 * 2 ** Math.min(this.#failures, 8), RETRY_MAX_MS))
         : behind
           ? 0
-          : cadenceMs;
+          : this.#cadenceMs();
     if (restMs === 0) return;
     const wake = this.#failures > 0 ? signal : AbortSignal.any([signal, this.#wake.signal]);
     await pause(restMs, wake).catch(() => signal.throwIfAborted());

@@ -9,12 +9,12 @@ import { standInController } from './factories/stand-in-controller.ts';
 import { temporaryDir } from './factories/temporary-dir.ts';
 import { until } from './factories/until.ts';
 
-async function shipping() {
+async function shipping({ cadenceMs, followers = 1 }: { cadenceMs?: number; followers?: number } = {}) {
   const dir = temporaryDir();
   const path = join(dir.path, 'build.log');
   writeFileSync(path, '');
   const controller = await standInController();
-  controller.followers = 1; // the quick cadence
+  controller.followers = followers; // one: the quick cadence
   const build = controller.submit({ id: 'b1', command: 'true', source: Buffer.from('x') });
   const client = new ControllerClient({ url: controller.url, key: 'k', requestMs: 2_000, transferStallMs: 2_000 });
   let length = 0;
@@ -25,6 +25,7 @@ async function shipping() {
     path,
     lengthBytes: () => length,
     emit: () => {},
+    cadenceMs,
   });
   const stop = new AbortController();
   return {
@@ -81,6 +82,21 @@ test('after a restart it goes on where the controller stands', async () => {
   one.shipper.end();
   expect(await one.run()).toMatchObject({ complete: true });
   expect(one.build.log.toString()).toBe('abcdef');
+});
+
+test('after a silence the first bytes go at once, and no more of them than the cadence allows', async () => {
+  await using one = await shipping({ cadenceMs: 3_600_000, followers: 0 });
+  void one.run().catch(() => {});
+  one.print('first\n');
+  one.shipper.poke();
+  await until(() => one.build.log.toString() === 'first\n', 'the first line');
+  for (const line of ['second\n', 'third\n']) {
+    one.print(line);
+    one.shipper.poke();
+  }
+  one.shipper.end();
+  await until(() => one.build.log.toString() === 'first\nsecond\nthird\n', 'the rest, at the end');
+  expect(one.controller.requests.filter(({ method }) => method === 'PUT')).toHaveLength(2);
 });
 
 test('a gap is filled from the expected offset', async () => {

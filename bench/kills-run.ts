@@ -33,6 +33,7 @@ const BUILD_MS = 10 * 60_000;
 const POLL_MS = 500;
 const REQUEST_MS = 60_000;
 const CONTROLLER_AWAY_MAX_MS = 2_000;
+const START_TRIES_MAX = 5;
 
 export interface KillOutcome {
   plan: PlannedKill;
@@ -48,6 +49,8 @@ export interface KillsOptions {
   seed: number;
   /** So many that struck. */
   runs: number;
+  /** The number of the first build: to go on with a plan that was cut short. */
+  from?: number;
   workers: number;
   /** The Worker that runs as the controller: the deployed one, unless told. */
   entry?: string;
@@ -56,12 +59,12 @@ export interface KillsOptions {
 }
 
 export async function runKills(options: KillsOptions): Promise<KillOutcome[]> {
-  const { seed, runs, workers, entry, signal = new AbortController().signal, onOutcome } = options;
+  const { seed, runs, from = 1, workers, entry, signal = new AbortController().signal, onOutcome } = options;
   const outcomes: KillOutcome[] = [];
   const struck = () => outcomes.filter((one) => one.struck).length;
   await using farm = await startFarm({ workers, entry, ownPools: true, signal });
   const killer = new Killer(farm);
-  let number = 0;
+  let number = from - 1;
   let underWay = 0;
   const lanes = farm.macs.map(async (_, macIndex) => {
     // Each that comes too late is made up for by another.
@@ -108,7 +111,10 @@ class Killer {
         await this.#killController(number);
         return true;
       });
-      this.#restarting = turn.then(() => {});
+      this.#restarting = turn.then(
+        () => {},
+        () => {},
+      );
       return await turn;
     };
     return { struck: promise, [Symbol.dispose]: () => listening[Symbol.dispose]() };
@@ -127,7 +133,14 @@ class Killer {
   async #killController(number: number): Promise<void> {
     await this.#farm.killController();
     await sleep((number * 997) % CONTROLLER_AWAY_MAX_MS);
-    await this.#farm.startController();
+    // A machine that is busy may need more than one try.
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#farm.startController();
+      } catch (error) {
+        if (tries === START_TRIES_MAX) throw error;
+      }
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:kills`: whether all arrives to the byte though agents and controllers are killed while it is on its way.
  *
- *   npm run bench:kills -- --runs 200 --seed 1 [--workers 2] [--json FILE]
+ *   npm run bench:kills -- --runs 200 --seed 1 [--workers 2] [--from BUILD] [--json FILE]
  *
  * Exit code: 0 all logs and artifacts of all runs were identical by SHA-256; 1 one was not.
  */
@@ -16,17 +16,23 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '200' },
     seed: { type: 'string', default: '1' },
     workers: { type: 'string', default: '2' },
+    from: { type: 'string', default: '1' },
     json: { type: 'string' },
   },
 });
-const [runs, seed, workers] = [Number(values.runs), Number(values.seed), Number(values.workers)];
+const [runs, seed, workers, from] = [values.runs, values.seed, values.workers, values.from].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+];
 const interrupt = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupt.abort(new Error('interrupted')));
 
 const startedAt = Date.now();
 const seconds = () => ((Date.now() - startedAt) / 1_000).toFixed(0).padStart(5);
 const outcomes = await runKills({
-  ...{ seed, runs, workers, signal: interrupt.signal, entry: 'test/faults/controller.ts' },
+  ...{ seed, runs, from, workers, signal: interrupt.signal, entry: 'test/faults/controller.ts' },
   onOutcome: ({ plan, struck, retried, complaints }, count) => {
     const { number, target, moment, delayMs, fileBlocks } = plan;
     const what = `${target} killed ${delayMs} ms after ${moment}, files of ${fileBlocks.join(', ')} MiB`;
@@ -41,7 +47,7 @@ const counted = outcomes.filter(({ struck }) => struck);
 const wrong = outcomes.filter(({ complaints }) => complaints.length > 0);
 const of = (holds: (outcome: KillOutcome) => boolean) => counted.filter(holds).length;
 const summary = {
-  command: `npm run bench:kills -- --runs ${runs} --seed ${seed} --workers ${workers}`,
+  command: `npm run bench:kills -- --runs ${runs} --seed ${seed} --workers ${workers} --from ${from}`,
   kills: counted.length,
   agents: of(({ plan }) => plan.target === 'agent'),
   controllers: of(({ plan }) => plan.target === 'controller'),

@@ -7,6 +7,7 @@ import { mkdtemp, realpath, rm, statfs } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { endProcessesBelow } from '../local/leftovers.ts';
 import { benchFiles } from './transfer-files.ts';
 import { benchLogs } from './transfer-logs.ts';
 
@@ -21,6 +22,11 @@ const numbers = (list: string) => list.split(',').filter(Boolean).map(Number);
 const [sizes, rates] = [numbers(values.sizes), numbers(values.rates)];
 
 const dir = await realpath(await mkdtemp(join(tmpdir(), 'tartbeat-transfer-')));
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.once(name, () => {
+    endProcessesBelow(dir);
+    process.exit(130);
+  });
 try {
   const { bavail, bsize } = await statfs(dir);
   const freeMib = Math.floor((bavail * bsize) / 2 ** 20);

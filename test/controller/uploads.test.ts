@@ -174,14 +174,17 @@ test('an alarm that the platform has lost is booked again by whoever asks', asyn
 test('an upload that was abandoned is taken away, parts and all', async () => {
   const one = await anUpload(1_000);
   await one.send(1);
-  await runInDurableObject(one.stub, (_, { storage }) => {
-    const record = storage.kv.get('upload') as { touchedAt: number };
+  const inR2 = await runInDurableObject(one.stub, (_, { storage }) => {
+    const record = storage.kv.get('upload') as { touchedAt: number; r2Key: string; r2UploadId: string };
     storage.kv.put('upload', { ...record, touchedAt: Date.now() - UPLOAD_IDLE_MS });
+    return record;
   });
   expect(await runDurableObjectAlarm(one.stub)).toBe(true);
   expect(await errorOf(await one.show())).toEqual([404, 'not_found']);
   expect(await errorOf(await one.send(1))).toEqual([404, 'not_found']);
   await runInDurableObject(one.stub, async (_, { storage }) => expect((await storage.list()).size).toBe(0));
+  const left = env.BLOBS.resumeMultipartUpload(inR2.r2Key, inR2.r2UploadId);
+  await expect(left.uploadPart(2, 'x')).rejects.toThrow('10024');
 });
 
 test('an upload may be given up by its sender', async () => {

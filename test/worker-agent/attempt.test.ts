@@ -63,6 +63,30 @@ test('a build goes from claim to artifact, and leaves nothing behind', { timeout
   expect(await agent.exited).toBe(0);
 });
 
+test('artifacts that are gone when the result is told are sent again: success is said of what is stored', {
+  timeout: 400_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({
+    id: 'b1',
+    command: 'mkdir tree; echo in it >tree/file; echo b >b.txt; echo a >a.txt',
+    source: await sourceOf({ x: '' }),
+    artifactGlobs: [glob({ glob: 'tree' }), glob({ glob: '?.txt' })],
+  });
+  controller.intercept = ({ path, count }) => {
+    if (path.endsWith('/reports') && count === 2) controller.blobs.clear();
+    return false;
+  };
+  await agent.until({ type: 'slot_free' });
+  await until(() => build.status === 'succeeded', 'the result is accepted', PATIENCE_MS);
+  const report = build.reports.at(-1)!;
+  const artifacts = report.type === 'succeed' ? report.artifacts : [];
+  expect(artifacts.map(({ name }) => name)).toEqual(['a.txt', 'b.txt', 'tree.tar.gz']);
+  for (const { sha256, size } of artifacts) expect(controller.blobs.get(sha256)?.length).toBe(size);
+});
+
 test('a failing command is build_failed with its exit code, its onFailure artifacts and evidence', {
   timeout: 180_000,
 }, async () => {

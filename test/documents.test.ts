@@ -19,6 +19,17 @@ test('the table of states in ARCHITECTURE.md is the one in the code', async () =
   expect(table?.split('\n')).toEqual([...head, ...rows]);
 });
 
+test('so is the picture of them, without the self-loops', async () => {
+  const arrows = BUILD_STATUSES.flatMap((from) =>
+    EVENT_TYPES.flatMap((type) => {
+      const to = (TRANSITIONS[from] as Record<string, string>)[type];
+      return to && to !== from ? [`  ${from} --> ${to}: ${type}`] : [];
+    }),
+  );
+  const picture = /```mermaid\nstateDiagram-v2\n([\s\S]*?)\n```/.exec(await read('ARCHITECTURE.md'))?.[1];
+  expect(picture?.split('\n')).toEqual(['  [*] --> queued', ...arrows]);
+});
+
 test('ARCHITECTURE.md says of every table, every Durable Object and every folder what it is for', async () => {
   const text = await read('ARCHITECTURE.md');
   const map = /## The folders\n([\s\S]*?)\n## /.exec(text)?.[1];

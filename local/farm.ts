@@ -201,6 +201,8 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   stack.defer(() => clearInterval(sweeping));
 
   const api = new ControllerApi(controller.url, controller.secrets.ADMIN_KEY);
+  // All at once: each may take some seconds for its VM.
+  stack.defer(async () => void (await Promise.all(macs.map((mac) => mac.stop()))));
   for (let index = 0; index < (options.workers ?? 1); index++) {
     signal?.throwIfAborted();
     const name = `mac-${index + 1}`;
@@ -218,7 +220,7 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
         for (const listener of listeners) listener(event, index);
       },
     });
-    macs.push(stack.use(mac));
+    macs.push(mac);
     await mac.setUp();
     stands('base image', mac.tartHome);
   }

@@ -183,11 +183,10 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
     const limit = new Limit(command.name, timeoutMs, [dead.signal, ...signals]);
     try {
       await channels.take(limit);
-      const channel = await openChannel(client, command, limit).catch((error) => {
+      const process = await openChannel(client, command, limit).catch((error) => {
         channels.give();
         throw error;
       });
-      const process = follow(channel, command, limit);
       process.done.then(channels.give, channels.give).finally(limit.clear);
       return process;
     } catch (error) {
@@ -306,7 +305,8 @@ class ChannelSlots {
   };
 }
 
-function openChannel(client: ssh2.Client, command: GuestCommand, { signal }: Limit): Promise<ClientChannel> {
+function openChannel(client: ssh2.Client, command: GuestCommand, limit: Limit): Promise<SshProcess> {
+  const { signal } = limit;
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
@@ -321,7 +321,8 @@ function openChannel(client: ssh2.Client, command: GuestCommand, { signal }: Lim
             .on('error', () => {})
             .resume()
             .close();
-        else resolve(channel);
+        // At once: the command may have ended, and ssh2 tells its exit status only to who listens by now.
+        else resolve(follow(channel, command, limit));
       });
     } catch (cause) {
       refuse(cause as Error); // "Not connected", for a connection that has just ended

@@ -3,6 +3,7 @@ import { createServer, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { execa } from 'execa';
+import ssh2 from 'ssh2';
 import { expect, test } from 'vitest';
 import type { GuestCommand } from '../../worker-agent/guest-commands.ts';
 import * as guest from '../../worker-agent/guest-commands.ts';
@@ -88,6 +89,35 @@ test.skipIf(!hasOpenSsh)('a command answers with its output, its errors and its 
   expect(result).toEqual({ exitCode: 7, exitSignal: null, stdout: Buffer.from('out\n'), stderr: 'err\n' });
   const killed = await ssh.exec(command('kill -KILL $$'), LONG);
   expect(killed).toMatchObject({ exitCode: null, exitSignal: 'KILL' });
+});
+
+test('an exit status that comes in one piece with everything else is heard', async () => {
+  const { private: hostKey } = ssh2.utils.generateKeyPairSync('ed25519');
+  const clients = new Set<ssh2.Connection>();
+  const server = new ssh2.Server({ hostKeys: [hostKey] }, (client) => {
+    clients.add(client.on('error', () => {}));
+    client.on('authentication', (context) => context.accept());
+    client.on('session', (accept) =>
+      accept().on('exec', (acceptExec) => {
+        const stream = acceptExec();
+        stream.write('done');
+        stream.exit(0);
+        stream.end();
+      }),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const { port } = server.address() as { port: number };
+    await using ssh = await connectSsh({ ...(await nowhere(port)), connectTimeoutMs: 10_000 });
+    for (let time = 0; time < 50; time++) {
+      const { exitCode, stdout } = await ssh.exec(command('true'), LONG);
+      expect([exitCode, stdout.toString()]).toEqual([0, 'done']);
+    }
+  } finally {
+    for (const client of clients) client.end();
+    await new Promise((resolve) => server.close(resolve));
+  }
 });
 
 test.skipIf(!hasOpenSsh)('standard input reaches the command whole, from text, bytes and streams', async () => {

@@ -10,3 +10,6 @@ PATH=$(
   printf '%s' "$brew/opt/$RUBY_FORMULA/bin:$brew/bin:$brew/sbin:$PATH"
 )
 export PATH
+# Fastlane lanes may say send_heartbeat(30). A file that is not there would stop every Ruby.
+[ ! -r "${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/fastlane/find-actions.rb" ] ||
+  export RUBYOPT="-r${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/fastlane/find-actions.rb${RUBYOPT:+ $RUBYOPT}"

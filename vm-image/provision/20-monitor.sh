@@ -9,7 +9,7 @@ source=$(cd "$here/.." && pwd)
 bin=$root/usr/local/bin
 programs='vm-monitor.sh send_heartbeat keychain vm-ssh-gate tartbeat-verify'
 
-shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name '*.conf' -o -name send_heartbeat -o -name keychain -o -name vm-ssh-gate -o -name tartbeat-verify \)); }
+shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name '*.rb' -o -name '*.conf' -o -name send_heartbeat -o -name keychain -o -name vm-ssh-gate -o -name tartbeat-verify \)); }
 
 # shellcheck disable=SC2046,SC2002 # a list of files
 checksum() { (cd "$1" 2>/dev/null && cat $(shared_files) 2>/dev/null | cksum); } # FOLDER
@@ -36,7 +36,7 @@ apply() {
   attempt mkdir -p "$bin" "$(dirname "$share")" || return
   if [ "$source" != "$share" ]; then
     # A folder beside it, then one rename: a half-copied set never takes the place of a whole one.
-    attempt rm -rf "$share.new" && attempt mkdir -p "$share.new/provision" || return
+    attempt rm -rf "$share.new" && attempt mkdir -p "$share.new/provision" "$share.new/fastlane/actions" || return
     for file in $(shared_files); do
       attempt cp "$source/$file" "$share.new/$file" || return
     done

@@ -24,6 +24,7 @@ import { createMac, type Mac } from './mac-commands.ts';
 import { createTart, type Tart } from './tart.ts';
 import {
   BOOT_LIMITS,
+  type BootFailure,
   type BootLimits,
   type BootProgress,
   bootVm,
@@ -134,8 +135,7 @@ function vmStart(
       const config = pinHostKey ? rest : { ...rest, vmHostKey };
       const runDir = join(tmpdir(), 'tartbeat-doctor');
       const booted = await bootVm({ tart, config, name, runDir, signal, ...boot });
-      if (!booted.ok)
-        return fail(`${booted.step}: ${booted.message}`, SLOTS_LOST.test(booted.message) ? RESTART : undefined);
+      if (!booted.ok) return fail(`${booted.step}: ${booted.message}`, START_FIXES[booted.kind]);
       context.vm = booted.vm;
       return pass(`${name} at ${booted.vm.address}`);
     },
@@ -163,9 +163,20 @@ function hostKey(pin: boolean): HealthCheck<DoctorContext> {
   };
 }
 
-/** Tart's words, with which we got here although fewer than two VMs run. */
-const SLOTS_LOST = /exceeds the system limit/;
-const RESTART = 'macOS has lost count of its VMs: restart the Mac.';
+/** For what is known of Tart's hosts. */
+const START_FIXES: Partial<Record<BootFailure['kind'], string>> = {
+  // Although, as was seen above, fewer than two VMs run.
+  vm_limit: 'macOS has lost count of its VMs: restart the Mac.',
+  disk_locked: 'A process is left of a VM that is gone (stale_vm_processes): kill it, or restart the Mac.',
+  start_refused:
+    'Log the account in on the screen of this Mac, and unlock its keychain: security unlock-keychain login.keychain-db',
+  no_softnet: 'Install softnet with `brew install cirruslabs/cli/softnet`, or set "isolation": "nat".',
+  no_address:
+    'The DHCP leases of this Mac may be used up (dhcp_lease, dhcp_pool), or its firewall keeps VMs from having any (firewall). A restart of the Mac helps for a while.',
+  no_route:
+    'macOS keeps this program from the network of the VMs: System Settings > Privacy & Security > Local Network, or run the agent as a LaunchDaemon.',
+  auth: 'The key in vmSshKey is not the one in the image, or the image was made anew: expo-worker base-image --force, then expo-worker doctor --pin-host-key',
+};
 
 function inVm(checks: readonly HealthCheck<VmCheckContext>[]): HealthCheck<DoctorContext>[] {
   return checks.map((check) => ({

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command line of the agent. The only place that sets an exit code: 0 done, 1 failed, 2 the config is wrong, 64 wrong usage. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { baseImageCommand } from './commands/base-image.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
 import { installCommand, uninstallCommand } from './commands/install.ts';
@@ -21,7 +22,7 @@ const program = new Command('expo-worker')
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 
-for (const command of [initCommand(), doctorCommand(), installCommand(), uninstallCommand()])
+for (const command of [initCommand(), baseImageCommand(), doctorCommand(), installCommand(), uninstallCommand()])
   program.addCommand(command.copyInheritedSettings(program));
 
 program

@@ -146,7 +146,9 @@ async function act(mac: Mac, args: string[], signal: AbortSignal): Promise<void>
 
 async function readPlist(path: string): Promise<Record<string, unknown> | null> {
   try {
-    return parse(await readFile(path, 'utf8')) as Record<string, unknown>;
+    const text = await readFile(path, 'utf8');
+    // The parser prints about anything else, to standard error.
+    return text.includes('<plist') ? (parse(text) as Record<string, unknown>) : null;
   } catch {
     return null;
   }

@@ -19,7 +19,7 @@ import type { GuestCommand } from './guest-commands.ts';
  * aborted  our own signal
  * overflow the command printed more than allowed
  */
-export type SshErrorKind = 'refused' | 'timeout' | 'auth' | 'silent' | 'closed' | 'aborted' | 'overflow';
+export type SshErrorKind = 'refused' | 'no_route' | 'timeout' | 'auth' | 'silent' | 'closed' | 'aborted' | 'overflow';
 
 export class SshError extends Error {
   override name = 'SshError';
@@ -379,6 +379,6 @@ function explain(error: Error & { level?: string; code?: string }, where: string
   if (error.code === 'ETIMEDOUT') return new SshError('timeout', `${where} did not answer`, cause);
   if (error.code === 'ECONNREFUSED') return new SshError('refused', `nothing listens at ${where}`, cause);
   if (['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'EADDRNOTAVAIL', 'EPERM', 'EACCES'].includes(error.code ?? ''))
-    return new SshError('refused', `no route to ${where} (${error.code})`, cause);
+    return new SshError('no_route', `no route to ${where} (${error.code})`, cause);
   return new SshError('closed', `the SSH connection to ${where} broke: ${error.message}`, cause);
 }

@@ -29,6 +29,9 @@ export type TartFailureKind =
   | 'already_running'
   | 'not_running'
   | 'vm_limit'
+  | 'disk_locked' // by what is left of an earlier VM
+  | 'start_refused' // by macOS: no session, a locked keychain
+  | 'no_softnet'
   | 'no_address'
   | 'garbage' // an answer that is not Tart's
   | 'failed';
@@ -113,6 +116,9 @@ const LOG_TAIL_BYTES = 8_192;
 /** Tart's words, as far as they decide anything. The first match counts. */
 const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
   [/exceeds the system limit/, 'vm_limit'],
+  [/Failed to lock auxiliary storage/, 'disk_locked'],
+  [/VZErrorDomain|HostKey/, 'start_refused'],
+  [/softnet not found|Softnet process terminated/, 'no_softnet'],
   [/the specified VM .* does not exist/, 'not_found'],
   [/failed to open lock file/, 'not_found'],
   [/ is already running!/, 'already_running'],

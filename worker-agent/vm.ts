@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { type AgentConfig, baseImageName, vmControllerUrl } from './config.ts';
 import { networkArgsFor } from './isolation.ts';
 import { jittered, pause } from './retry.ts';
-import { connectSsh, type Ssh, SshError } from './ssh.ts';
+import { connectSsh, type Ssh, SshError, type SshErrorKind } from './ssh.ts';
 import type { Tart, TartFailure, TartResult, TartRun } from './tart.ts';
 
 export interface VmKey {
@@ -33,6 +33,8 @@ export interface BootFailure {
   verdict: 'vm_start_failed' | 'health_check_failed' | 'vm_exited';
   /** clone, set or run; the check's id (vm_address, ssh) for health_check_failed. */
   step: string;
+  /** What tart or SSH made of it. */
+  kind: TartFailure['kind'] | SshErrorKind;
   message: string;
 }
 
@@ -171,12 +173,12 @@ async function reach(options: BootOptions, run: TartRun): Promise<BootResult> {
     const found = await report(options, 'address', () => waitForAddress(tart, name, limits.addressMs, either));
     if (!found.ok) {
       const neverRan = !either.aborted && (await isStopped(tart, name, either));
-      return failed(neverRan ? neverStarted(found.message) : checkFailed('vm_address', found.message));
+      return failed(neverRan ? neverStarted(found) : checkFailed('vm_address', found));
     }
 
     const connecting = { tart, config, name, firstAddress: found.address, timeoutMs: limits.sshMs };
     const connected = await report(options, 'ssh', () => waitForSsh({ ...connecting, signal: either }));
-    if (!connected.ok) return failed(checkFailed('ssh', connected.message));
+    if (!connected.ok) return failed(checkFailed('ssh', { kind: connected.error.kind, message: connected.message }));
 
     let { ssh, address } = connected;
     const vm: Vm = {
@@ -255,7 +257,11 @@ async function waitForAddress(tart: Tart, name: string, timeoutMs: number, signa
   for (;;) {
     const leftMs = deadline - performance.now();
     if (leftMs <= 0 || signal.aborted)
-      return { ok: false as const, message: `no address within ${timeoutMs / 1000} s${last && ` (${last})`}` };
+      return {
+        ok: false as const,
+        kind: 'no_address' as const,
+        message: `no address within ${timeoutMs / 1000} s${last && ` (${last})`}`,
+      };
     const waitSeconds = Math.min(IP_WAIT_SECONDS, Math.ceil(leftMs / 1000));
     const result = await tart.ip(name, { waitSeconds, signal });
     if (result.ok) return result;
@@ -341,27 +347,31 @@ async function isStopped(tart: Tart, name: string, signal: AbortSignal): Promise
   return listed.ok && listed.vms.some((vm) => vm.name === name && vm.state !== 'running');
 }
 
-const neverStarted = (message: string): BootFailure => ({
+type Reason = Pick<BootFailure, 'kind' | 'message'>;
+
+const neverStarted = ({ kind, message }: Reason): BootFailure => ({
   ok: false,
   verdict: 'vm_start_failed',
   step: 'run',
+  kind,
   message: `tart run has not started the VM: ${message}`,
 });
 
 function startFailed(failure: TartFailure, signal: AbortSignal): BootFailure {
   signal.throwIfAborted();
-  return { ok: false, verdict: 'vm_start_failed', step: failure.step, message: failure.message };
+  return { ok: false, verdict: 'vm_start_failed', step: failure.step, kind: failure.kind, message: failure.message };
 }
 
-const checkFailed = (step: string, message: string): BootFailure => ({
+const checkFailed = (step: string, { kind, message }: Reason): BootFailure => ({
   ok: false,
   verdict: 'health_check_failed',
   step,
+  kind,
   message,
 });
 
 /** Tart itself refusing to start the VM says so with an exit code; a guest that went away leaves 0, a killed run none. */
-function exitedEarly({ exitCode, message }: VmEnd, check: string): BootFailure {
+function exitedEarly({ exitCode, kind, message }: VmEnd, check: string): BootFailure {
   const neverRan = check === 'vm_address' && exitCode !== null && exitCode !== 0;
-  return { ok: false, verdict: neverRan ? 'vm_start_failed' : 'vm_exited', step: 'run', message };
+  return { ok: false, verdict: neverRan ? 'vm_start_failed' : 'vm_exited', step: 'run', kind, message };
 }

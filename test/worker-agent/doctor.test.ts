@@ -331,13 +331,14 @@ test('the simulator passes every check, and nothing of the clone is left', async
 });
 
 test.for([
-  ['no-ssh', 'vm_start', 'ssh: nothing listens'],
-  ['ssh-hang', 'vm_start', 'ssh: '],
-  ['crash', 'vm_start', 'run: tart run ended (exit code 0)'],
-  ['run-limit', 'vm_start', 'exceeds the system limit'],
-  ['clone-fail', 'vm_start', 'clone: '],
-  ['net-cut', 'controller', '/health'],
-] as const)('a simulated %s is found by %s', async ([fault, id, detail]) => {
+  ['no-ssh', 'vm_start', 'ssh: nothing listens', 'Try by hand'],
+  ['ssh-hang', 'vm_start', 'ssh: ', 'Try by hand'],
+  ['crash', 'vm_start', 'run: tart run ended (exit code 0)', 'Try by hand'],
+  ['run-limit', 'vm_start', 'exceeds the system limit', 'restart the Mac'],
+  ['run-fail', 'vm_start', 'failed to start', 'Log the account in'],
+  ['clone-fail', 'vm_start', 'clone: ', 'Try by hand'],
+  ['net-cut', 'controller', '/health', 'vmControllerUrl'],
+] as const)('a simulated %s is found by %s', async ([fault, id, detail, fix]) => {
   await using mac = await simulatedMac();
   faultNextClone(mac.tartHome, fault);
   const report = await mac.doctor();
@@ -345,6 +346,7 @@ test.for([
   expect(report.checks.find(({ status }) => status === 'fail')).toMatchObject({
     id,
     detail: expect.stringContaining(detail),
+    fix: expect.stringContaining(fix),
   });
   expect(simulatorProcesses(mac.tartHome)).toEqual([]);
 });

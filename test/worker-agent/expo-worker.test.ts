@@ -9,7 +9,7 @@ const EXPO_WORKER = new URL('../../worker-agent/expo-worker.ts', import.meta.url
 const expoWorker = (...args: string[]) => execa(process.execPath, [EXPO_WORKER, ...args], { reject: false });
 
 test('each command explains itself', async () => {
-  for (const command of ['init', 'doctor', 'run', 'status']) {
+  for (const command of ['init', 'base-image', 'doctor', 'install', 'uninstall', 'run', 'status', 'logs']) {
     const { exitCode, stdout } = await expoWorker(command, '--help');
     expect({ command, exitCode }).toEqual({ command, exitCode: 0 });
     expect(stdout).toContain('--config');

@@ -26,6 +26,7 @@ function newWorker() {
 test('init makes a key that only this user can read, a config that loads, and says what comes next', async () => {
   using worker = newWorker();
   const message = await initWorker(worker);
+  expect(message).toContain('expo-worker base-image');
   expect(message).toContain(`ssh-copy-id -i ${worker.keyPath}.pub builder@`);
   expect(message).toContain('tart clone expo-build-vm expo-build-vm-base-snapshot');
   expect(message).not.toContain(worker.answers.apiKey);

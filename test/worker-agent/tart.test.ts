@@ -50,6 +50,9 @@ test.for<[string, number, string]>([
   ['Error: the specified VM "x" does not exist', 1, 'not_found'],
   ['failed to open lock file /x: No such file', 1, 'not_found'],
   ['The number of VMs exceeds the system limit (other running VMs: a, b)', 1, 'vm_limit'],
+  ['Error Domain=VZErrorDomain Code=2 "Failed to lock auxiliary storage."', 1, 'disk_locked'],
+  ['Error Domain=VZErrorDomain Code=1 "The virtual machine failed to start."', 1, 'start_refused'],
+  ['Error: InitializationFailed(why: "softnet not found in PATH")', 1, 'no_softnet'],
   ['something else', 1, 'failed'],
   ['', 64, 'failed'],
 ])('tart says %j with exit code %i: %s', async ([message, exitCode, kind]) => {

@@ -110,12 +110,15 @@ export async function initWorker(options: {
 ${keyExists ? 'SSH key:' : 'New SSH key:'} ${keyPath}
 
 Next:
-  1. Put the key into the VM, while it runs:
+  1. Make the base image ${base}, with this key in it:
+       expo-worker base-image
+     Or, from a VM that you have set up yourself, while it runs:
        ssh-copy-id -i ${keyPath}.pub ${saved.vmUser}@$(tart ip ${saved.vmName})
-  2. Make the base image from the VM:
        tart stop ${saved.vmName} && tart clone ${saved.vmName} ${base}
-  3. Check everything:
+  2. Check everything:
        expo-worker doctor
+  3. Have launchd run the agent:
+       sudo expo-worker install
 `;
 }
 

@@ -157,7 +157,7 @@ export const HOST_CHECKS: readonly HealthCheck<HostCheckContext>[] = [
     blocking: true,
     dependsOn: ['tart'],
     timeoutMs: 30_000,
-    fix: 'Make it from the VM that you have set up: tart stop NAME; tart clone NAME NAME-base-snapshot',
+    fix: 'Run: expo-worker base-image. Or from a VM that you have set up yourself: tart stop NAME; tart clone NAME NAME-base-snapshot',
     async run(context, signal) {
       const name = baseImageName(configOf(context));
       const listed = await context.tart().list(signal);

@@ -24,7 +24,7 @@ export const IMAGE_CHECKS: readonly HealthCheck<VmCheckContext>[] = [
     blocking: false,
     dependsOn: ['ssh'],
     timeoutMs: TIMEOUT_MS,
-    fix: 'Make the base image anew with vm-image/create-base-image.sh, which repairs what is missing.',
+    fix: 'Run: expo-worker base-image --force. It repairs what is missing and takes a new snapshot.',
     async run({ vm }, signal) {
       const { stdout } = await vm.ssh.exec(verifyImage(), { timeoutMs: TIMEOUT_MS, signal });
       const text = stdout.toString('utf8').trim();

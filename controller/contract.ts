@@ -623,6 +623,9 @@ export const WorkerAttempts = z.object({
       status: z.enum(['assigned', 'building']),
       claimedAt: time,
       deadlines: z.array(Deadline),
+      progress: Progress.nullable().default(null),
+      phase: z.string().nullable().default(null),
+      endExpectedAt: time.nullable().default(null),
     }),
   ),
 });

@@ -176,6 +176,11 @@ function showVerdict({ status, verdict, endedAt, startedAt }: BuildDetail, outpu
   const step = verdict.step ? `: ${verdict.step}` : '';
   output.verdict(false, `${verdict.code}${step}. ${verdict.title}`);
   if (verdict.message) output.line({ kind: '', text: plain(verdict.message) });
+  if (verdict.explained) {
+    const { line, sentence, advice } = verdict.explained;
+    output.line({ kind: 'why', text: plain(`${sentence} ${advice}`) });
+    output.line({ kind: '', text: plain(line), dim: true });
+  }
 }
 
 /** Never rejects: a log that cannot be followed is said so. */

@@ -6,6 +6,7 @@
  */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { WorkerInvited } from '#contract';
 import { changeConfig } from '../worker-agent/config.ts';
@@ -19,6 +20,8 @@ const PAGE = join(PROJECT_ROOT, 'docs/first-build.md');
 const PART = /(?<=<!-- recording -->\n)[\s\S]*(?=<!-- \/recording -->)/;
 const SHOWN_HOME = '/Users/builder';
 const BUILD_MS = 300_000;
+const POLL_MS = 250;
+const POLLS_MAX = 240;
 /** Long enough to be looked at. */
 const PAUSE_SECONDS = 8;
 
@@ -59,16 +62,19 @@ try {
   const publicKey = readFileSync(join(home, '.ssh/tart_vm_key.pub'), 'utf8');
   await createBaseImage({ tartHome, name: 'expo-build-vm-base-snapshot', user: 'builder', publicKey, sshPort });
   await changeConfig(configPath, { vmIp: undefined });
-  await type('expo-worker doctor --pin-host-key | tail -n 17');
+  await type('expo-worker doctor --pin-host-key | tail -n 15');
 
-  const running = shell('expo-worker run --once');
+  const running = execa(join(bin, 'expo-worker'), ['run'], { env, all: true, reject: false });
   const request = sampleRequest({ pauseSeconds: PAUSE_SECONDS });
   const { id } = await farm.submit(request, SAMPLE_DIR);
   await farm.waitFor(id, ({ live }) => (live?.progress?.percent ?? 0) >= 25, { withinMs: BUILD_MS });
   const { all: status } = await shell('expo-worker status');
   await farm.waitFor(id, ({ endedAt }) => endedAt !== null, { withinMs: BUILD_MS });
+  for (let polls = 0; (await farm.api.worker(invited.id)).state !== 'idle' && polls < POLLS_MAX; polls++)
+    await sleep(POLL_MS);
+  running.kill('SIGINT');
   const { all: ran } = await running;
-  say(`$ expo-worker run --once\n${ran}\n`);
+  say(`$ expo-worker run        # Ctrl-C when the build was over\n${ran}\n`);
   say(`$ expo-worker status        # in another window, while it was building\n${status}`);
   const { status: outcome } = await farm.api.build(id);
   if (outcome !== 'succeeded') throw new Error(`the build of ${invited.name} is ${outcome}`);
@@ -88,7 +94,9 @@ async function invite(name: string) {
 
 function write(text: string): void {
   const only = 'only macOS has this';
-  const lines = text.replaceAll(home, SHOWN_HOME).split('\n');
+  // The simulator's VMs have their root in a folder of this machine.
+  const neutral = text.replaceAll(new RegExp(`${tartHome}/vms/[^/]+/guest(?=/)`, 'g'), '').replaceAll(home, SHOWN_HOME);
+  const lines = neutral.split('\n');
   const first = lines.findIndex((line) => line.endsWith(only));
   const left = lines.filter((line) => line.endsWith(only)).length;
   const shown = lines.flatMap((line, index) =>

@@ -25,6 +25,16 @@ export const SlotReport = z.object({
 });
 export type SlotReport = z.infer<typeof SlotReport>;
 
+/** The last build that failed here: its slot is long free when somebody asks. */
+export const LastFailure = z.object({
+  buildId: z.string(),
+  attempt: z.number(),
+  at: z.string(),
+  verdict: z.string(),
+  explained: z.string().nullable(),
+});
+export type LastFailure = z.infer<typeof LastFailure>;
+
 export const AgentReport = z.object({
   pid: z.number(),
   writtenAt: z.string(),
@@ -34,6 +44,7 @@ export const AgentReport = z.object({
   slots: z.number(),
   state: z.string(),
   lastError: z.string().nullable(),
+  lastFailure: LastFailure.nullable().default(null),
   builds: z.array(SlotReport),
 });
 export type AgentReport = z.infer<typeof AgentReport>;
@@ -60,6 +71,7 @@ export class StatusBoard implements AsyncDisposable {
       slots,
       state: 'starting',
       lastError: null,
+      lastFailure: null,
       builds: [],
     };
     this.#timer = setInterval(() => this.#write(), WRITE_INTERVAL_MS);
@@ -113,7 +125,7 @@ export class StatusBoard implements AsyncDisposable {
     else if (event.type === 'step') slot.step = `${event.step} ${event.status}`;
     else if (event.type === 'slot_free') slot.vmGone = true;
     else if (event.type === 'warning') slot.lastError = event.message;
-    else if (event.type === 'result') slot.result = event.verdict ?? event.outcome;
+    else if (event.type === 'result') this.#seeResult(slot, event);
     else if (event.type === 'beat') {
       if (event.accepted) slot.beatAt = new Date().toISOString();
       else slot.lastError = event.message ?? null;
@@ -121,6 +133,14 @@ export class StatusBoard implements AsyncDisposable {
       slot.percent = event.percent ?? null;
       slot.phase = event.phase ?? null;
     }
+  }
+
+  #seeResult(slot: SlotReport, { outcome, verdict, explained }: AgentEvent & { type: 'result' }): void {
+    slot.result = verdict ?? outcome;
+    if (outcome !== 'failed' || !verdict) return;
+    const { buildId, attempt } = slot;
+    const words = explained ? `${explained.sentence} ${explained.advice}` : null;
+    this.#report.lastFailure = { buildId, attempt, at: new Date().toISOString(), verdict, explained: words };
   }
 
   #write(): void {

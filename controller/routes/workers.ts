@@ -100,14 +100,20 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
     .get('/:id/attempts', requireThisWorker, valid('param', IdParam), async (c) => {
       const held = await activeAttempts(c.env, c.req.valid('param').id);
       const attempts = await Promise.all(
-        held.map(async ({ build, attempt }) => ({
-          buildId: build.id,
-          attempt: attempt.attempt,
-          claimId: attempt.claimId,
-          status: build.status === 'building' ? ('building' as const) : ('assigned' as const),
-          claimedAt: new Date(attempt.claimedAt).toISOString(),
-          deadlines: (await readLive(c.env, build))?.deadlines ?? [],
-        })),
+        held.map(async ({ build, attempt }) => {
+          const live = await readLive(c.env, build);
+          return {
+            buildId: build.id,
+            attempt: attempt.attempt,
+            claimId: attempt.claimId,
+            status: build.status === 'building' ? ('building' as const) : ('assigned' as const),
+            claimedAt: new Date(attempt.claimedAt).toISOString(),
+            deadlines: live?.deadlines ?? [],
+            progress: live?.progress ?? null,
+            phase: live?.phase ?? null,
+            endExpectedAt: live?.endExpectedAt ?? null,
+          };
+        }),
       );
       return c.json({ attempts } satisfies WorkerAttempts);
     })

@@ -50,6 +50,7 @@ test('status tells ages, what is left until each deadline, and what the controll
       { name: 'heartbeatTimeout' as const, verdict: 'vm_silent' as const, at: at(seconds) },
       { name: 'buildTimeout' as const, verdict: 'build_timeout' as const, at: at(7_100) },
     ],
+    ...{ progress: null, phase: null, endExpectedAt: null },
   });
   const slot = {
     ...{ buildId: 'b1', attempt: 1, vmName: 'tartbeat-w-b1-1', stage: 'building' as const, step: 'command done' },
@@ -58,7 +59,7 @@ test('status tells ages, what is left until each deadline, and what the controll
   };
   const agent = {
     ...{ pid: 7, writtenAt: at(0), startedAt: at(-3_700), workerId: 'w', controllerUrl: 'https://c', slots: 1 },
-    ...{ state: 'running', lastError: null, builds: [slot] },
+    ...{ state: 'running', lastError: null, lastFailure: null, builds: [slot] },
   };
   const controller = { reachable: true, message: 'worker w', activeAttempts: [attempt('b1', 57), attempt('b0', -2)] };
   expect(describeStatus({ running: true, agent, controller }, 'https://c', nowMs)).toBe(
@@ -77,4 +78,25 @@ b0#1  building by the controller, not known here
   deadlines heartbeatTimeout passed       then vm_silent
             buildTimeout     in 1 h 58 min then build_timeout`,
   );
+
+  // What a script in the VM said is known to the controller alone; so is when the build may end.
+  const said = { progress: { percent: 60, origin: 'script' as const }, phase: 'Archiving', endExpectedAt: at(125) };
+  const failed = {
+    buildId: 'b7',
+    attempt: 2,
+    at: at(-60),
+    verdict: 'build_failed',
+    explained: 'The disk is full. Free some.',
+  };
+  const later = describeStatus(
+    {
+      running: true,
+      agent: { ...agent, lastFailure: failed },
+      controller: { ...controller, activeAttempts: [{ ...attempt('b1', 57), ...said }] },
+    },
+    'https://c',
+    nowMs,
+  );
+  expect(later).toContain('b1#1  building, 60 % Archiving, about 2 min 05 s left\n');
+  expect(later).toContain('last failed b7#2, build_failed, 1 min 00 s ago\n            The disk is full. Free some.\n');
 });

@@ -10,7 +10,7 @@ import { CommandError, EXIT } from '../exit-codes.ts';
 import { StateFolder } from '../journal.ts';
 import { printable } from '../printable.ts';
 import { pause } from '../retry.ts';
-import { AgentReport, type SlotReport } from '../status-board.ts';
+import { AgentReport, type LastFailure, type SlotReport } from '../status-board.ts';
 
 const CONTROLLER_MS = 5_000;
 const WATCH_MS = 2_000;
@@ -100,12 +100,16 @@ export function describe({ running, agent, controller }: Status, url: string, no
     lines.push(`slots       ${slots.filter(({ vmGone }) => !vmGone).length} of ${agent!.slots} in use`);
     if (agent!.lastError) lines.push(`last error  ${agent!.lastError}`);
   }
-  for (const slot of slots) lines.push('', ...describeSlot(slot, nowMs), ...deadlinesOf(activeAttempts, slot, nowMs));
+  if (agent?.lastFailure) lines.push(...describeFailure(agent.lastFailure, nowMs));
+  for (const slot of slots) {
+    const active = activeAttempts.find((one) => isSame(one, slot));
+    lines.push('', ...describeSlot(slot, active, nowMs), ...deadlinesOf(active, nowMs));
+  }
   // What the controller counts as running here although nobody does: it ends at its deadline.
   for (const active of activeAttempts) {
     if (slots.some((slot) => isSame(slot, active))) continue;
     lines.push('', `${active.buildId}#${active.attempt}  ${active.status} by the controller, not known here`);
-    lines.push(...deadlinesOf(activeAttempts, active, nowMs));
+    lines.push(...deadlinesOf(active, nowMs));
   }
   return lines.map(printable).join('\n');
 }
@@ -113,12 +117,18 @@ export function describe({ running, agent, controller }: Status, url: string, no
 type Key = { buildId: string; attempt: number };
 const isSame = (a: Key, b: Key) => a.buildId === b.buildId && a.attempt === b.attempt;
 
-function describeSlot(slot: SlotReport, nowMs: number): string[] {
-  const { buildId, attempt, vmName, stage, step, percent, phase, beatAt, vmBeatAt, result, lastError, vmGone } = slot;
+type ActiveAttempt = Controller['activeAttempts'][number];
+
+function describeFailure({ buildId, attempt, at, verdict, explained }: LastFailure, nowMs: number): string[] {
+  const first = `last failed ${buildId}#${attempt}, ${verdict}, ${span(nowMs - Date.parse(at))} ago`;
+  return explained ? [first, `            ${explained}`] : [first];
+}
+
+function describeSlot(slot: SlotReport, active: ActiveAttempt | undefined, nowMs: number): string[] {
+  const { buildId, attempt, vmName, stage, step, beatAt, vmBeatAt, result, lastError, vmGone } = slot;
   const ago = (at: string | null) => (at === null ? 'none yet' : `${span(nowMs - Date.parse(at))} ago`);
-  const progress = percent === null ? '' : `, ${percent} %${phase ? ` ${phase}` : ''}`;
   const rows = [
-    `${buildId}#${attempt}  ${result ?? stage ?? 'starting'}${progress}`,
+    `${buildId}#${attempt}  ${result ?? stage ?? 'starting'}${progressOf(slot, active, nowMs)}`,
     `  VM        ${vmGone ? 'gone' : vmName}`,
     `  step      ${step ?? 'none'}`,
     `  beats     agent ${ago(beatAt)}, VM ${ago(vmBeatAt)}`,
@@ -126,9 +136,17 @@ function describeSlot(slot: SlotReport, nowMs: number): string[] {
   return lastError ? [...rows, `  error     ${lastError}`] : rows;
 }
 
-function deadlinesOf(attempts: Controller['activeAttempts'], key: Key, nowMs: number): string[] {
-  const deadlines = attempts.find((one) => isSame(one, key))?.deadlines ?? [];
-  return deadlines.map(({ name, verdict, at }, index) => {
+/** The controller's figure if there is one: it knows what scripts in the VM have said. */
+function progressOf(slot: SlotReport, active: ActiveAttempt | undefined, nowMs: number): string {
+  const percent = active?.progress?.percent ?? slot.percent;
+  const phase = active?.progress ? active.phase : slot.phase;
+  const leftMs = active?.endExpectedAt ? Date.parse(active.endExpectedAt) - nowMs : 0;
+  const left = leftMs > 0 ? `, about ${span(leftMs)} left` : '';
+  return percent === null ? '' : `, ${percent} %${phase ? ` ${phase}` : ''}${left}`;
+}
+
+function deadlinesOf(active: ActiveAttempt | undefined, nowMs: number): string[] {
+  return (active?.deadlines ?? []).map(({ name, verdict, at }, index) => {
     const leftMs = Date.parse(at) - nowMs;
     const left = leftMs > 0 ? `in ${span(leftMs)}` : 'passed';
     return `  ${index === 0 ? 'deadlines' : '         '} ${name.padEnd(16)} ${left.padEnd(12)} then ${verdict}`;

@@ -33,7 +33,10 @@ export interface Armed {
   timeouts: Timeouts;
   claimedAt: number;
   stage: Stage;
+  /** What is shown of `phases`. */
   phase: string | null;
+  /** The last one of each origin, as with the figures. Absent in records of older controllers. */
+  phases?: Partial<Record<Progress['origin'], string>>;
   /** The last figure of each origin; `shown` never falls. */
   figures: Partial<Record<Progress['origin'], number>>;
   shown: Progress | null;
@@ -160,7 +163,7 @@ function verdictOf(record: Armed, clock: Clock, now: number): Verdict {
 
 /** The record after an accepted beat. */
 export function withBeat(record: Armed, beat: Heartbeat, now: number): Armed {
-  const next: Armed = { ...record, phase: beat.phase ?? record.phase };
+  const next: Armed = { ...record, ...phased(record, beat) };
   if (beat.progress !== undefined) Object.assign(next, progressed(record, beat, beat.progress));
   if (beat.source !== 'agent') return { ...next, vmBeatAt: now };
   next.agentBeatAt = now;
@@ -171,11 +174,21 @@ export function withBeat(record: Armed, beat: Heartbeat, now: number): Armed {
   return next;
 }
 
+/** What goes before what. */
+const ORIGINS = ['script', 'parsed', 'time'] as const satisfies Progress['origin'][];
+const originOf = ({ origin, source }: Heartbeat) => origin ?? (source === 'agent' ? 'parsed' : 'script');
+
+/** A phase that a script has named is not taken from it by the one parsed from the log. */
+function phased(record: Armed, beat: Heartbeat): Pick<Armed, 'phase' | 'phases'> {
+  const phases = { ...record.phases, [originOf(beat)]: beat.phase };
+  const best = ORIGINS.find((candidate) => phases[candidate] !== undefined);
+  return { phases, phase: best ? phases[best]! : record.phase };
+}
+
 /** Shown is the script's own figure, else the one parsed from the log, else the estimate from time; never less than before. */
 function progressed(record: Armed, beat: Heartbeat, progress: number): Pick<Armed, 'figures' | 'shown'> {
-  const origin = beat.origin ?? (beat.source === 'agent' ? 'parsed' : 'script');
-  const figures = { ...record.figures, [origin]: Math.min(99, Math.floor(progress)) };
-  const best = (['script', 'parsed', 'time'] as const).find((candidate) => figures[candidate] !== undefined)!;
+  const figures = { ...record.figures, [originOf(beat)]: Math.min(99, Math.floor(progress)) };
+  const best = ORIGINS.find((candidate) => figures[candidate] !== undefined)!;
   const percent = Math.max(figures[best]!, record.shown?.percent ?? 0);
   return { figures, shown: { percent, origin: best } };
 }

@@ -121,3 +121,15 @@ test('progress never falls, stays below 100, and the script’s figure comes bef
   record = vm(record, T0, { progress: 100 });
   expect(record.shown).toEqual({ percent: 99, origin: 'script' });
 });
+
+test('a phase that a script named stays until the script says otherwise; the figure goes with it', () => {
+  let record = agent(fresh(), T0, { progress: 7, origin: 'parsed', phase: 'Installing pods' });
+  expect([record.phase, record.shown]).toEqual(['Installing pods', { percent: 7, origin: 'parsed' }]);
+  record = vm(record, T0 + S, { progress: 30, origin: 'script', phase: 'Archiving' });
+  record = agent(record, T0 + 2 * S, { progress: 9, origin: 'parsed', phase: 'Compiling native code' });
+  expect([record.phase, record.shown]).toEqual(['Archiving', { percent: 30, origin: 'script' }]);
+  record = vm(record, T0 + 3 * S, { progress: 40, origin: 'script' });
+  expect([record.phase, record.shown]).toEqual(['Compiling native code', { percent: 40, origin: 'script' }]);
+  const { phases: _, ...older } = record;
+  expect(vm(older, T0 + 4 * S).phase).toBe('Compiling native code');
+});

@@ -45,7 +45,7 @@ test('status shows what a build said of itself in the lines that are meant for i
   };
   const agent = {
     ...{ pid: 1, writtenAt: at, startedAt: at, workerId: 'w', controllerUrl: 'http://c', slots: 1, state: 'running' },
-    ...{ lastError: null, builds: [slot] },
+    ...{ lastError: null, lastFailure: null, builds: [slot] },
   };
   const controller = { reachable: true, message: '\x1b]0;x\x07fine', activeAttempts: [] };
   const shown = statusOf({ running: true, agent, controller }, 'http://c', 1_000);

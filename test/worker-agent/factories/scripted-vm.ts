@@ -1,6 +1,6 @@
 /**
  * VMs as this Mac's agent sees them: a scripted `tart` with a base image, whose every clone is reached at a real OpenSSH server.
- * A file in `dir` changes what happens: `no-ip`, `run-fails` (its text goes to stderr), `crash`.
+ * A file in `dir` changes what happens: `no-ip`, `run-fails` (its text goes to stderr), `crash`, `version`.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,7 +12,7 @@ export const GUEST_MAC = '7e:01:02:03:04:05';
 
 const STATE = 'vms="$HOME_DIR/home/vms";';
 const COMMANDS = {
-  '--version': 'echo 2.32.1',
+  '--version': 'cat "$HOME_DIR/version" 2>/dev/null || echo 2.33.0',
   list: `${STATE} sep=; printf '['; for vm in "$vms"/*; do [ -d "$vm" ] || continue
     printf '%s{"Name":"%s","Source":"local","State":"%s"}' "$sep" "\${vm##*/}" "$(cat "$vm/state")"; sep=,; done; echo ']'`,
   clone: `${STATE} mkdir "$vms/$3"; echo stopped >"$vms/$3/state"; echo '{"macAddress":"${GUEST_MAC}"}' >"$vms/$3/config.json"`,
@@ -34,6 +34,7 @@ export async function scriptedVms() {
   const base = join(scripted.dir, 'home', 'vms', 'expo-build-vm-base-snapshot');
   mkdirSync(base, { recursive: true });
   writeFileSync(join(base, 'state'), 'stopped\n');
+  writeFileSync(join(base, 'config.json'), `{"macAddress":"${GUEST_MAC}"}`);
   const settings = {
     vmName: 'expo-build-vm',
     vmUser: server.target.user,

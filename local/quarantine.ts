@@ -1,16 +1,15 @@
 /**
- * Plays the operator of a farm's Macs: runs the doctor on each that is quarantined, and sends its report.
+ * Plays the operator of a farm's Macs: runs the doctor on each that is quarantined, and sends its report. The agents check themselves too, but
+ * pause for minutes between, which is right for a Mac that is ill and too long where faults come as often as here.
  *
- * Invariant: one doctor a Mac at a time. What the doctor finds decides, as on any Mac.
+ * Invariant: one doctor at a time. What the doctor finds decides, as on any Mac.
  */
-import { loadConfig } from '../worker-agent/config.ts';
-import { ControllerClient } from '../worker-agent/controller-client.ts';
 import { runDoctor } from '../worker-agent/doctor.ts';
+import { postFindings } from '../worker-agent/findings.ts';
 import type { Farm } from './farm.ts';
 import type { SimulatedMac } from './simulated-mac.ts';
 
 const EVERY_MS = 2_000;
-const REQUEST_MS = 10_000;
 
 export interface TrustOptions {
   signal: AbortSignal;
@@ -36,7 +35,7 @@ export function keepTrusted(farm: Farm, { signal, onDoctor, onProblem }: TrustOp
         const mac = farm.mac(index);
         if ((await farm.api.worker(mac.workerId)).state !== 'quarantined') continue;
         onDoctor();
-        await examine(mac, farm.controller.url, either);
+        await examine(mac, either);
       } catch (error) {
         if (!either.aborted) onProblem(`the doctor on Mac ${index + 1}: ${(error as Error).message}`);
       }
@@ -52,16 +51,8 @@ export function keepTrusted(farm: Farm, { signal, onDoctor, onProblem }: TrustOp
   };
 }
 
-async function examine(mac: SimulatedMac, url: string, signal: AbortSignal): Promise<void> {
-  const started = mac.events.findLast((event) => event.type === 'started');
-  if (!started) return;
-  const { checks } = await runDoctor({ configPath: mac.configPath, vm: false, signal });
-  const findings = checks.map(({ id, title, status, blocking, detail, fix }) => ({
-    ...{ id, title, status, blocking },
-    ...{ detail: detail.slice(0, 2_000), fix: fix ?? null },
-  }));
-  const { apiKey: key } = await loadConfig(mac.configPath);
-  const client = new ControllerClient({ url, key, requestMs: REQUEST_MS, transferStallMs: REQUEST_MS });
-  const answer = await client.findings(mac.workerId, { instanceId: started.instanceId, findings }, signal);
-  if (!answer.ok) throw new Error(answer.message);
+async function examine({ configPath }: SimulatedMac, signal: AbortSignal): Promise<void> {
+  const { checks } = await runDoctor({ configPath, vm: false, signal });
+  const answer = await postFindings(configPath, checks);
+  if ('message' in answer) throw new Error(answer.message);
 }

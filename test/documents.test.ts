@@ -55,6 +55,7 @@ test('docs/verdicts.md has every verdict and cause in the words of the code (`np
 
 A verdict says how an attempt ended; it never changes. A cause says why, as far as the evidence tells, and may be added
 later. Both lists are closed. A verdict is the user's (the build itself) or the infrastructure's (a Mac, a VM, a network); only the latter is retried.
+How often they are right, and how late, is measured: [reliability.md](reliability.md).
 
 ## Verdicts
 

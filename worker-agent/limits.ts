@@ -18,8 +18,6 @@ export const AGENT_LIMITS = {
   resultKeepMs: 24 * 3_600_000,
   /** After the second signal: to say so, and to take the VM down. */
   stopMs: 30_000,
-  /** Beyond the time to boot, for a first beat of the VM: the controller's own deadline is the better verdict, unless it is off. */
-  firstBeatMs: 60_000,
   monitorRestartsMax: 3,
   /** A refused or failed beat is repeated no later than this. */
   beatRepeatMs: 5_000,

@@ -12,6 +12,7 @@ import { probeIntervalMs } from './limits.ts';
 import { pause } from './retry.ts';
 
 const EXEC_MS = 30_000;
+const FIRST_BEAT_MS = 11 * 60_000;
 
 export async function beginMonitor(run: AttemptRun, guest: Guest): Promise<void> {
   const { config, journal } = run.context;
@@ -28,16 +29,10 @@ export async function beginMonitor(run: AttemptRun, guest: Guest): Promise<void>
 
 /** First the monitor's own word, since it is nearer; then the controller's, which counts. */
 export async function firstHeartbeat(run: AttemptRun, guest: Guest): Promise<void> {
-  const { journal, limits } = run.context;
-  const { timeouts } = journal.state.assignment;
-  const limitMs = (timeouts.bootTimeoutMs ?? 600_000) + limits.firstBeatMs;
-  const limit = AbortSignal.any([run.signal, AbortSignal.timeout(limitMs)]);
-  let controllerAway = false;
-  const lostMs = (timeouts.workerTimeoutMs ?? 120_000) / 2;
-  const watching = setInterval(
-    () => (controllerAway ||= run.contact.lostForMs() > lostMs),
-    Math.min(1_000, lostMs / 4),
-  );
+  const { timeouts } = run.context.journal.state.assignment;
+  // The controller's own deadline is the better verdict, and knows of its own absence; this one is for when that is off.
+  const limit =
+    timeouts.bootTimeoutMs === null ? AbortSignal.any([run.signal, AbortSignal.timeout(FIRST_BEAT_MS)]) : run.signal;
   try {
     const accepted = run.beats!.firstVmBeat(limit);
     accepted.catch(() => {});
@@ -50,16 +45,12 @@ export async function firstHeartbeat(run: AttemptRun, guest: Guest): Promise<voi
     await accepted;
   } catch (error) {
     if (!limit.aborted || run.signal.aborted) throw error;
-    // Then nobody's beat was accepted, which is not the VM's fault: it has all the time anew.
-    if (controllerAway) return firstHeartbeat(run, guest);
     const { stdout } = await guest.exec(monitorLog(run.key, 1_000), { timeoutMs: EXEC_MS });
     throw failed(
       'health_check_failed',
       'monitor',
       `no beat of the VM was accepted; its monitor says: ${stdout.toString('utf8').trim()}`,
     );
-  } finally {
-    clearInterval(watching);
   }
 }
 

@@ -18,7 +18,7 @@ import {
   parseDiskFree,
 } from './guest-commands.ts';
 import { tailOf } from './log-tail.ts';
-import type { ExecResult, Ssh } from './ssh.ts';
+import { type ExecResult, type Ssh, SshError } from './ssh.ts';
 import type { Tart } from './tart.ts';
 import type { Vm } from './vm.ts';
 
@@ -75,7 +75,7 @@ async function probeHost({ stateDir }: EvidenceOptions, found: Evidence): Promis
 }
 
 async function probeLogs({ logPath, runLogPath }: EvidenceOptions, found: Evidence): Promise<void> {
-  const lines = TAIL_LINES;
+  const lines = TAIL_LINES + 1; // the last is what follows the last line's end
   found.logTail = (await tailOf(logPath, { lines, maxBytes: TAIL_MAX_BYTES })).join('\n');
   found.runOutput = (await tailOf(runLogPath, { lines, maxBytes: 4_096 })).join('\n');
 }
@@ -92,17 +92,22 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
     found.ssh = { answers: false, error: String((error as Error).message).slice(0, 500) };
     return;
   }
-  const ask = (command: GuestCommand) => ssh.exec(command, { timeoutMs: answerMs, signal: limit });
+  const ask = (command: GuestCommand, timeoutMs = answerMs) => ssh.exec(command, { timeoutMs, signal: limit });
+  const reachMs = 1.5 * answerMs;
+  let hangs = false;
   await Promise.allSettled([
     monitorStarted && probeMonitor(ask, key, monitorRestarts, found),
-    ask(controllerHealth(controllerUrl)).then(({ exitCode, stdout, stderr }) => {
-      const status = stdout.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
-      const reachable = exitCode === 0 && status === '200';
-      found.controllerFromVm = {
-        reachable,
-        detail: (reachable ? 'HTTP 200' : `${stderr.trim()} HTTP ${status}`).slice(0, 500),
-      };
-    }),
+    ask(controllerHealth(controllerUrl), reachMs).then(
+      ({ exitCode, stdout, stderr }) => {
+        const status = stdout.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
+        const reachable = exitCode === 0 && status === '200';
+        const detail = reachable ? 'HTTP 200' : `${stderr.trim()} HTTP ${status}`;
+        found.controllerFromVm = { reachable, detail: detail.slice(0, 500) };
+      },
+      (error) => {
+        hangs = error instanceof SshError && error.kind === 'timeout';
+      },
+    ),
     ask(diskFree()).then(({ stdout }) => {
       const disk = parseDiskFree(stdout.toString('utf8'));
       if (!disk || disk.totalBytes === 0) return;
@@ -114,6 +119,9 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
       if (freeBytes !== null) found.vmMemory = { freeBytes, outOfMemoryKills: 0 };
     }),
   ]);
+  // The same connection answered meanwhile: it was the request that hung, not SSH.
+  if (hangs && found.vmDisk)
+    found.controllerFromVm = { reachable: false, detail: `no answer within ${reachMs / 1_000} s` };
 }
 
 async function probeMonitor(

@@ -10,11 +10,15 @@ import { expectSuccess, type Guest } from './guest.ts';
 import { monitorAlive, monitorLog, startMonitor } from './guest-commands.ts';
 import { probeIntervalMs } from './limits.ts';
 import { pause } from './retry.ts';
+import type { ExecResult } from './ssh.ts';
 
 const EXEC_MS = 30_000;
 const FIRST_BEAT_MS = 11 * 60_000;
 
-export async function beginMonitor(run: AttemptRun, guest: Guest): Promise<void> {
+export const beginMonitor = async (run: AttemptRun, guest: Guest): Promise<void> =>
+  void (await expectSuccess('monitor', start(run, guest)));
+
+function start(run: AttemptRun, guest: Guest): Promise<ExecResult> {
   const { config, journal } = run.context;
   const { workerId, tokens, beatIntervalMs } = journal.state.assignment;
   const monitor = startMonitor({
@@ -24,7 +28,7 @@ export async function beginMonitor(run: AttemptRun, guest: Guest): Promise<void>
     token: tokens.vm,
     intervalSeconds: Math.max(1, Math.round(beatIntervalMs / 1000)),
   });
-  await expectSuccess('monitor', guest.exec(monitor, { timeoutMs: EXEC_MS }));
+  return guest.exec(monitor, { timeoutMs: EXEC_MS });
 }
 
 /** First the monitor's own word, since it is nearer; then the controller's, which counts. */
@@ -85,10 +89,12 @@ async function keep(run: AttemptRun, guest: Guest, signal: AbortSignal): Promise
       return;
     }
     await journal.update({ monitorRestarts: restarts + 1 });
-    await beginMonitor(run, guest);
+    // Whatever kills the monitor may kill its start too: that is one more death, not the end of the build.
+    const { exitCode: started } = await start(run, guest);
+    const outcome = started === 0 ? 'was started again' : 'could not be started again';
     emit({
       type: 'warning',
-      message: `the monitor had died and was started again (${restarts + 1} of ${limits.monitorRestartsMax})`,
+      message: `the monitor had died and ${outcome} (${restarts + 1} of ${limits.monitorRestartsMax})`,
     });
   }
 }

@@ -36,7 +36,7 @@ test('a hung tart costs its own answer and the time limit, nothing else', async 
   expect(Evidence.parse(evidence)).toEqual(evidence);
   expect(evidence.vm).toBeUndefined();
   expect(evidence.hostDisk!.freeBytes).toBeGreaterThan(0);
-  expect(evidence.logTail!.trimEnd().split('\n')).toHaveLength(199);
+  expect(evidence.logTail!.trimEnd().split('\n')).toHaveLength(200);
   expect(evidence.logTail).toMatch(/line 499\n$/);
 });
 

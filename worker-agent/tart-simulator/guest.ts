@@ -1,6 +1,6 @@
 /**
  * The guest: the process that is the inside of a VM. It has the SSH server and the gateway, and all shells are its
- * children. `hypervisor.ts` starts it, tells it of faults over IPC, and ends it; it never ends by itself.
+ * children. `hypervisor.ts` starts it, hears over IPC that it has booted, tells it of faults, and ends it; it never ends by itself.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -47,6 +47,7 @@ const facts = { runId: options.runId, root, user: options.user, macAddress: opti
 environment = guestEnvironment({ ...facts, proxy: await gateway.listen(address) }, process.env);
 await play(options.faults); // Before anybody can know the address.
 writeLease(options.tartHome, options.macAddress, address);
+process.send?.('booted');
 process.on('message', (faults: GuestFaults) => void play(faults).catch(() => process.exit(1)));
 
 async function play(faults: GuestFaults): Promise<void> {

@@ -39,6 +39,7 @@ export class Hypervisor {
   #guest: ChildProcess | undefined;
   #reaper: ChildProcess | undefined;
   #bootAt = performance.now();
+  #booted = false;
   #told = '';
   #saved = '';
   #polls = 0;
@@ -118,6 +119,9 @@ export class Hypervisor {
     const id = guest.pid && processId(guest.pid);
     if (id) this.#members.remember(id);
     this.#save();
+    guest.once('message', () => {
+      this.#booted = true;
+    });
     guest.once('error', () => this.stop('guest_crashed'));
     guest.once('exit', () => this.stop('guest_crashed'));
   }
@@ -132,7 +136,8 @@ export class Hypervisor {
 
   #play(faults: Faults): void {
     if (!this.#guest) return;
-    if (faults.has('disk-full')) this.#limitFiles('0');
+    // A VM boots from a full disk too; the guest of the simulator has a file to write.
+    if (faults.has('disk-full') && this.#booted) this.#limitFiles('0');
     else if (this.#limited.size > 0) this.#limitFiles('unlimited');
     if (faults.has('monitor-kill')) {
       const killed = this.#members.killWhere((commandLine) => commandLine.includes('vm-monitor.sh'));

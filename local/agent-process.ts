@@ -21,6 +21,8 @@ const STDERR_LINES_MAX = 50;
 
 export interface AgentProcessOptions {
   configPath: string;
+  /** Another Node than this one. */
+  nodePath?: string;
   /** Another expo-worker than the one of this repository. */
   script?: string;
   env: Record<string, string>;
@@ -34,8 +36,8 @@ export class AgentProcess implements AsyncDisposable {
   /** Resolves with the exit code, `null` if a signal ended it. */
   readonly exited: Promise<number | null>;
 
-  constructor({ configPath, script = EXPO_WORKER, env, onEvent }: AgentProcessOptions) {
-    this.#child = spawn(process.execPath, [script, 'run', '--json', '--config', configPath], {
+  constructor({ configPath, nodePath = process.execPath, script = EXPO_WORKER, env, onEvent }: AgentProcessOptions) {
+    this.#child = spawn(nodePath, [script, 'run', '--json', '--config', configPath], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },

@@ -6,7 +6,8 @@
  *               and cannot pass itself off as another guest
  *   controller  softnet, and nothing but the controller: no registry, so nothing can be installed during a build
  *
- * softnet knows addresses, not names, and lets the guest reach the Mac itself: what listens there is to be closed there.
+ * softnet knows addresses, not names, and IPv4 alone: it passes no IPv6. It lets the guest reach the Mac itself: what listens there is to be
+ * closed there.
  */
 import { lookup } from 'node:dns/promises';
 

@@ -2,7 +2,8 @@
  * Looks through a source archive on the host before any of it goes into a VM: pure but for reading the file.
  *
  * Invariant: what passes cannot be unpacked to anywhere but its own folder, by any tar: no absolute path, no `..`, no link that leads out,
- * also by way of other links, no device. Sizes are counted before anything is unpacked.
+ * also by way of other links, no device. Sizes are counted before anything is unpacked, and nothing is read past the archive's own end: a
+ * few megabytes of compressed zeros behind it are gigabytes.
  */
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
@@ -12,6 +13,8 @@ export const SOURCE_LIMITS = { entriesMax: 500_000, totalBytesMax: 20 * 1024 ** 
 
 const TYPES = new Set(['File', 'OldFile', 'ContiguousFile', 'Directory', 'SymbolicLink', 'Link']);
 const LINK_HOPS_MAX = 40;
+const SPARSE_NAME = /^\d+ GNU\.sparse\.name=(.*)$/m;
+const SPARSE_SIZE = /^\d+ GNU\.sparse\.(?:realsize|size)=(\d+)$/m;
 
 /** Null, or what is wrong with the archive, naming the entry. Rejects only if the file cannot be read, or with the signal's reason. */
 export async function findSourceProblem(
@@ -29,10 +32,28 @@ export async function findSourceProblem(
       entries++;
       totalBytes += entry.size ?? 0;
       problem ??= problemOfEntry(entry, links);
-      if (entries > limits.entriesMax) problem ??= `more than ${limits.entriesMax} entries`;
-      if (totalBytes > limits.totalBytesMax) problem ??= `more than ${limits.totalBytesMax} bytes when unpacked`;
+      const shown = JSON.stringify(entry.path);
+      if (entries > limits.entriesMax) problem ??= `more than ${limits.entriesMax} entries, from ${shown} on`;
+      if (totalBytes > limits.totalBytesMax)
+        problem ??= `more than ${limits.totalBytesMax} bytes when unpacked, from ${shown} on`;
       entry.resume();
     },
+  });
+  // What this parser would pass over, the VM's tar may unpack.
+  parser.on('ignoredEntry', (entry: ReadEntry) => {
+    problem ??= `${JSON.stringify(entry.path)} is a ${entry.type}; only files, folders and links are unpacked`;
+  });
+  // A file with holes may have another name and another size than its header says.
+  parser.on('meta', (text: string) => {
+    const name = SPARSE_NAME.exec(text)?.[1];
+    if (name !== undefined) problem ??= problemOfPath(name);
+    totalBytes += Number(SPARSE_SIZE.exec(text)?.[1] ?? 0);
+    if (totalBytes > limits.totalBytesMax)
+      problem ??= `more than ${limits.totalBytesMax} bytes when unpacked, from ${JSON.stringify(name ?? 'a file with holes')} on`;
+  });
+  let sawEnd = false;
+  parser.on('eof', () => {
+    sawEnd = true;
   });
   let damage: Error | null = null;
   parser.on('error', (error: Error) => {
@@ -40,11 +61,12 @@ export async function findSourceProblem(
   });
   const ended = once(parser, 'end', { signal }).catch(() => {});
   for await (const chunk of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
-    if (!parser.write(chunk) && !damage) await Promise.race([once(parser, 'drain', { signal }), ended]);
-    if (problem || damage) break;
+    if (!parser.write(chunk) && !damage && !sawEnd)
+      await Promise.race([once(parser, 'drain', { signal }), once(parser, 'eof', { signal }), ended]);
+    if (problem || damage || sawEnd) break;
   }
   signal.throwIfAborted();
-  if (!problem && !damage) {
+  if (!problem && !damage && !sawEnd) {
     parser.end();
     await ended;
   }
@@ -57,10 +79,9 @@ export async function findSourceProblem(
 function problemOfEntry(entry: ReadEntry, links: Map<string, string>): string | null {
   const shown = JSON.stringify(entry.path);
   if (!TYPES.has(entry.type)) return `${shown} is a ${entry.type}; only files, folders and links are unpacked`;
-  if (entry.path.startsWith('/')) return `${shown} has an absolute path`;
+  const problem = problemOfPath(entry.path);
+  if (problem) return problem;
   const parts = partsOf(entry.path);
-  if (parts.includes('..')) return `${shown} leads out of the source by ".."`;
-  if (entry.path.includes('\0')) return `${shown} has a NUL character in its name`;
   if (entry.type !== 'SymbolicLink' && entry.type !== 'Link') return null;
   const target = entry.linkpath ?? '';
   if (target.startsWith('/')) return `${shown} is a link to the absolute path ${JSON.stringify(target)}`;
@@ -70,6 +91,13 @@ function problemOfEntry(entry: ReadEntry, links: Map<string, string>): string | 
   if (links.has(name) && links.get(name) !== target) return `${shown} is there twice, as different links`;
   links.set(name, target);
   return null;
+}
+
+function problemOfPath(path: string): string | null {
+  const shown = JSON.stringify(path);
+  if (path.startsWith('/')) return `${shown} has an absolute path`;
+  if (partsOf(path).includes('..')) return `${shown} leads out of the source by ".."`;
+  return path.includes('\0') ? `${shown} has a NUL character in its name` : null;
 }
 
 /** Follows each link as the kernel would, through other links; one that ever climbs above the root leads out. */

@@ -373,7 +373,12 @@ function follow(channel: ClientChannel, command: GuestCommand, { signal }: Limit
 
 function explain(error: Error & { level?: string; code?: string }, where: string, strangeHostKey: boolean): SshError {
   const cause = { cause: error };
-  if (strangeHostKey) return new SshError('auth', `${where} shows another host key than before`, cause);
+  if (strangeHostKey)
+    return new SshError(
+      'auth',
+      `${where} shows another host key than the pinned one; after a change of the base image: expo-worker doctor --pin-host-key`,
+      cause,
+    );
   if (error.level === 'client-authentication') return new SshError('auth', `${where} refuses the key`, cause);
   if (error.level === 'client-timeout') return new SshError('silent', `${where} no longer answers over SSH`, cause);
   if (error.code === 'ETIMEDOUT') return new SshError('timeout', `${where} did not answer`, cause);

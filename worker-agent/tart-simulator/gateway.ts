@@ -2,7 +2,8 @@
  * A VM's way into the network: an HTTP proxy that the guest's programs are told of. It forwards to wherever the host can
  * reach, through the host's own proxy if it has one. The only module through which a guest's traffic leaves.
  *
- * The VM sees its host at 192.168.64.1, as on Tart. The cloud's metadata address, 169.254.169.254, and its whole range are refused.
+ * The VM sees its host at 192.168.64.1, as on Tart. The cloud's metadata address, 169.254.169.254, and its whole range are refused; with
+ * softnet, all that it would not let through.
  */
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
@@ -16,6 +17,7 @@ import {
 } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { BlockList, connect, isIP, type Socket } from 'node:net';
+import { type Softnet, softnetPasses } from './softnet.ts';
 
 /** The host, as seen from a VM on Tart's network. */
 export const HOST_SEEN_FROM_VM = '192.168.64.1';
@@ -33,11 +35,13 @@ export class Gateway {
   readonly #environment: NodeJS.ProcessEnv;
   readonly #inner = new Set<Socket>();
   readonly #outer = new Set<Socket>();
+  readonly #softnet: Softnet | null;
   #cut = false;
 
   /** `environment` is the host's: its proxy settings say how to go on. */
-  constructor(environment: NodeJS.ProcessEnv) {
+  constructor(environment: NodeJS.ProcessEnv, softnet: Softnet | null = null) {
     this.#environment = environment;
+    this.#softnet = softnet;
     this.#server = createServer((incoming, response) => void this.#forward(incoming, response));
     this.#server.on('connect', (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
       void this.#tunnel(incoming.url ?? '', socket, head);
@@ -77,7 +81,7 @@ export class Gateway {
     if (this.#cut) return;
     const target = URL.canParse(`http://${authority}`) ? new URL(`http://${authority}`) : undefined;
     const port = Number(/:(\d+)$/.exec(authority)?.[1] ?? 443);
-    const refusal = target ? await refusalOf(target.hostname) : 'not an address';
+    const refusal = target ? await refusalOf(target.hostname, this.#softnet) : 'not an address';
     if (!target || refusal) return void inner.end(`HTTP/1.1 403 Forbidden\r\n\r\n${refusal}\n`);
     try {
       const outer = await this.#connect(hostFor(target.hostname), port);
@@ -122,7 +126,8 @@ export class Gateway {
     response.on('error', () => {});
     if (this.#cut) return;
     const target = URL.canParse(incoming.url ?? '') ? new URL(incoming.url ?? '') : undefined;
-    const refusal = target?.protocol === 'http:' ? await refusalOf(target.hostname) : 'only http:// and CONNECT';
+    const refusal =
+      target?.protocol === 'http:' ? await refusalOf(target.hostname, this.#softnet) : 'only http:// and CONNECT';
     if (!target || refusal) return void response.writeHead(403).end(`${refusal}\n`);
     const port = Number(target.port || 80);
     const host = hostFor(target.hostname);
@@ -150,10 +155,14 @@ export class Gateway {
 }
 
 /** Why a guest may not go there; `undefined` if it may. A name is judged by what it stands for. */
-async function refusalOf(hostname: string): Promise<string | undefined> {
+async function refusalOf(hostname: string, softnet: Softnet | null): Promise<string | undefined> {
   const host = bare(hostname);
   const addresses = await lookup(host, { all: true }).catch(() => []); // Unknown here; the host's proxy may know it.
-  const bad = addresses.some(({ address, family }) => refused.check(address, family === 6 ? 'ipv6' : 'ipv4'));
+  const passes = ({ address, family }: { address: string; family: number }) =>
+    !refused.check(address, family === 6 ? 'ipv6' : 'ipv4') &&
+    (!softnet || softnetPasses(softnet, HOST_SEEN_FROM_VM, address));
+  // What softnet would be asked about has an address; what has none is not let through by it.
+  const bad = softnet ? !addresses.some(passes) : !addresses.every(passes);
   return bad ? `${host} is not reachable from a VM` : undefined;
 }
 

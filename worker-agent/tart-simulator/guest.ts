@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Gateway } from './gateway.ts';
 import { guestEnvironment, guestHome, prepareGuest } from './guest-environment.ts';
 import { addressesFor, writeLease } from './leases.ts';
+import type { Softnet } from './softnet.ts';
 import { type SshBehaviour, SshServer } from './ssh-server.ts';
 
 /** What the hypervisor gives it, as JSON, in its one argument. */
@@ -18,6 +19,8 @@ export interface GuestOptions {
   user: string;
   macAddress: string;
   sshPort: number;
+  /** Null: Tart's own network, without a filter. */
+  softnet: Softnet | null;
   /** Those that are on from the start. */
   faults: GuestFaults;
 }
@@ -30,7 +33,7 @@ export interface GuestFaults {
 
 const options: GuestOptions = JSON.parse(process.argv[2] ?? '');
 const root = join(options.folder, 'guest');
-const gateway = new Gateway(process.env);
+const gateway = new Gateway(process.env, options.softnet);
 let environment: Record<string, string> = {};
 const ssh = new SshServer({
   hostKey: readFileSync(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key'), 'utf8'),

@@ -16,6 +16,7 @@ import { Members, VM_MARK } from './members.ts';
 import { processId } from './process-table.ts';
 import { removeRun, writeRun } from './runs.ts';
 import { readSettings } from './settings.ts';
+import type { Softnet } from './softnet.ts';
 import { readConfig, type Vm } from './vm-store.ts';
 
 /** How a run came to its end. */
@@ -32,6 +33,7 @@ export class Hypervisor {
   readonly #vm: Vm;
   readonly #tartHome: string;
   readonly #runId: string;
+  readonly #softnet: Softnet | null;
   readonly #members: Members;
   readonly #runner = processId(process.pid)!;
   readonly #end = Promise.withResolvers<RunEnd>();
@@ -46,10 +48,11 @@ export class Hypervisor {
   #wasFrozen = false;
   #ended = false;
 
-  constructor(tartHome: string, vm: Vm, runId: string) {
+  constructor(tartHome: string, vm: Vm, runId: string, softnet: Softnet | null) {
     this.#tartHome = tartHome;
     this.#vm = vm;
     this.#runId = runId;
+    this.#softnet = softnet;
     this.#members = new Members(runId);
   }
 
@@ -103,6 +106,7 @@ export class Hypervisor {
       user: simulator.user,
       macAddress,
       sshPort,
+      softnet: this.#softnet,
       faults: guestFaults(faults),
     };
     const guest = spawn(

@@ -4,10 +4,11 @@ import { connect } from 'node:net';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { Gateway, proxyFor } from '../../../worker-agent/tart-simulator/gateway.ts';
+import { type Softnet, softnetPasses } from '../../../worker-agent/tart-simulator/softnet.ts';
 
 /** A host on which 192.168.64.1 is this machine, so that the guest's names can be used from here. */
-async function gateway(environment: NodeJS.ProcessEnv = {}) {
-  const gateway = new Gateway(environment);
+async function gateway(environment: NodeJS.ProcessEnv = {}, softnet: Softnet | null = null) {
+  const gateway = new Gateway(environment, softnet);
   const url = await gateway.listen('127.0.0.1');
   const curl = async (...args: string[]) =>
     (
@@ -61,6 +62,35 @@ test("the cloud's metadata address is refused, however it is written", async () 
       const answer = await guest.curl('-i', ...way, `http://${host}/latest/meta-data/`);
       expect(`${answer} `, host).toMatch(/^(HTTP\/1\.1 403 | $)/);
     }
+});
+
+const ONLY = { block: ['0.0.0.0/0'], allow: ['192.0.2.1/32'] };
+test.for<[string, Softnet, string, boolean]>([
+  ['the internet', { allow: [], block: [] }, '93.184.215.14', true],
+  ['the host', { allow: [], block: [] }, '192.168.64.1', true],
+  ['another VM', { allow: [], block: [] }, '192.168.64.7', false],
+  ['the metadata address', { allow: [], block: [] }, '169.254.169.254', false],
+  ['IPv6', { allow: [], block: [] }, '2606:2800::1', false],
+  ['a network that is allowed', { allow: ['10.0.0.0/8'], block: [] }, '10.1.1.1', true],
+  ['a part of it that is not', { allow: ['10.0.0.0/8'], block: ['10.1.0.0/16'] }, '10.1.1.1', false],
+  ['both alike', { allow: ['10.0.0.0/8'], block: ['10.0.0.0/8'] }, '10.1.1.1', false],
+  ['the controller alone', ONLY, '192.0.2.1', true],
+  ['its neighbour', ONLY, '192.0.2.2', false],
+  ['the host, with all else blocked', ONLY, '192.168.64.1', true],
+])('softnet: %s, %j: %s passes: %s', ([, softnet, address, passes]) => {
+  expect(softnetPasses(softnet, '192.168.64.1', address)).toBe(passes);
+});
+
+test('behind softnet a guest reaches its host and what is allowed, and nothing else', async () => {
+  await using server = await listening(echo());
+  using guest = await gateway({}, { block: ['0.0.0.0/0'], allow: ['127.0.0.2/32'] });
+  for (const way of [[], ['-p']]) {
+    expect(await guest.curl(...way, `http://192.168.64.1:${server.port}/`)).toMatch(/^GET/);
+    for (const host of ['127.0.0.1', '93.184.215.14', 'no-such-host.invalid'])
+      expect(`${await guest.curl('-i', ...way, `http://${host}:${server.port}/`)} `, host).toMatch(
+        /^(HTTP\/1\.1 403| $)/,
+      );
+  }
 });
 
 test('nothing there, nonsense, and a client that leaves do no harm', async () => {

@@ -14,6 +14,7 @@ import { lockHome } from '../home-lock.ts';
 import { Hypervisor, type RunEnd } from '../hypervisor.ts';
 import { processId } from '../process-table.ts';
 import { newRunId } from '../runs.ts';
+import type { Softnet } from '../softnet.ts';
 import {
   isSuspended,
   listVms,
@@ -78,7 +79,7 @@ export const run: Command = {
     const file = join(vm.folder, 'running.json');
     try {
       await refuseToStart(vm, tartHome);
-      const end = await play(new Hypervisor(tartHome, vm, mark.runId), vm, args);
+      const end = await play(new Hypervisor(tartHome, vm, mark.runId, softnetOf(args)), vm, args);
       const words = LAST_WORDS[end];
       if (words) console.log(words);
       if (end === 'suspended') writeFileSync(join(vm.folder, 'state.vzvmsave'), '');
@@ -92,8 +93,7 @@ function validate(args: Arguments, tartHome: string): void {
   const has = (name: string) => args.has(name);
   if (has('--vnc') && has('--vnc-experimental'))
     throw new UsageError('--vnc and --vnc-experimental are mutually exclusive');
-  const softnet = ['', '-allow', '-block', '-expose'].some((end) => has(`--net-softnet${end}`));
-  if ([has('--net-bridged'), softnet, has('--net-host')].filter(Boolean).length > 1)
+  if ([has('--net-bridged'), hasSoftnet(args), has('--net-host')].filter(Boolean).length > 1)
     throw new UsageError('--net-bridged, --net-softnet and --net-host are mutually exclusive');
   if (has('--graphics') && has('--no-graphics'))
     throw new UsageError('--graphics and --no-graphics are mutually exclusive');
@@ -106,6 +106,16 @@ function validate(args: Arguments, tartHome: string): void {
     throw new Error((error as Error).message);
   }
 }
+
+/** Each of its options implies it. */
+function softnetOf(args: Arguments): Softnet | null {
+  if (!hasSoftnet(args)) return null;
+  const networks = (name: string) => (args.value(name) ?? '').split(',').filter(Boolean);
+  return { allow: networks('--net-softnet-allow'), block: networks('--net-softnet-block') };
+}
+
+const hasSoftnet = (args: Arguments) =>
+  ['', '-allow', '-block', '-expose'].some((end) => args.has(`--net-softnet${end}`));
 
 /** The lock comes before the start, as Tart's does: a VM that may not start shows as running for a moment. */
 function take(name: string, tartHome: string): { vm: Vm; mark: RunningMark } {

@@ -231,12 +231,16 @@ async function isReplaced(env: Env, { id, overlapEndsAt }: KeyRow, now: number):
 const endOf = ({ expiresAt, overlapEndsAt }: KeyRow): number | null =>
   expiresAt === null || overlapEndsAt === null ? (expiresAt ?? overlapEndsAt) : Math.min(expiresAt, overlapEndsAt);
 
+/** Never rejects: whoever used the key is not to suffer for it, and the next use is noted again. */
 async function noteUse(env: Env, id: string, now: number): Promise<void> {
   const due = or(isNull(keys.lastUsedAt), lt(keys.lastUsedAt, now - LAST_USED_EVERY_MS + 1));
-  await drizzle(env.DB)
+  const used = drizzle(env.DB)
     .update(keys)
     .set({ lastUsedAt: now })
     .where(and(eq(keys.id, id), due));
+  await used.run().catch((error: unknown) => {
+    console.error(JSON.stringify({ event: 'key_use_not_noted', key: id, error: String(error) }));
+  });
 }
 
 const iso = (at: number) => new Date(at).toISOString();

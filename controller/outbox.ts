@@ -2,6 +2,7 @@
  * Does what transitions left to be done elsewhere. Each kind of work is repeatable, and its row goes only when it is
  * done: right after the transition if all is well, else by the sweep.
  */
+import { waitUntil } from 'cloudflare:workers';
 import { and, asc, eq, lte, sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
 import { deleteSealedLog, sealLog } from './logs.ts';
@@ -26,11 +27,21 @@ const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<bo
   },
 };
 
+/** Right after a transition, without keeping its caller waiting. What fails is left to the sweep. */
+export function drainSoon(env: Env, buildId?: string): void {
+  const drained = drainOutbox(env, Date.now(), { buildId });
+  waitUntil(
+    drained.catch((error: unknown) => {
+      console.error(JSON.stringify({ event: 'outbox_failed', build: buildId, error: String(error) }));
+    }),
+  );
+}
+
 /** Works off what is due, at most `limit` rows; of one build, or of all. */
 export async function drainOutbox(
   env: Env,
   now: number,
-  { buildId, limit = 50 }: { buildId?: string; limit?: number } = {},
+  { buildId, limit = 50 }: { buildId?: string | undefined; limit?: number } = {},
 ): Promise<void> {
   const db = drizzle(env.DB);
   const due = await db

@@ -103,8 +103,15 @@ export class ControllerClient {
   me = (signal?: AbortSignal): Promise<Answer<Me>> =>
     this.#call({ method: 'GET', path: '/api/me', answer: Me, signal });
 
-  attempts = (workerId: string, signal?: AbortSignal): Promise<Answer<WorkerAttempts>> =>
-    this.#call({ method: 'GET', path: `/api/workers/${part(workerId)}/attempts`, answer: WorkerAttempts, signal });
+  /** `instanceId`: who means to go on with them; without it one only looks. */
+  attempts = (
+    workerId: string,
+    { instanceId, signal }: { instanceId?: string; signal?: AbortSignal } = {},
+  ): Promise<Answer<WorkerAttempts>> => {
+    const query = instanceId === undefined ? '' : `?instance_id=${part(instanceId)}`;
+    const path = `/api/workers/${part(workerId)}/attempts${query}`;
+    return this.#call({ method: 'GET', path, answer: WorkerAttempts, signal });
+  };
 
   claim = (workerId: string, json: ClaimRequest, signal?: AbortSignal): Promise<Answer<ClaimAnswer>> =>
     this.#call({ method: 'POST', path: `/api/workers/${part(workerId)}/claim`, answer: ClaimAnswer, json, signal });

@@ -1,7 +1,7 @@
 /**
  * What the agent must remember, on disk before it is acted on: the only module that writes the state folder's JSON files.
  *
- *   state/instance.json            who this installation is; its worker's id, once learned
+ *   state/instance.json            who this installation is, and in which folder; its worker's id, once learned
  *   state/claim.json               the claimId of a claim that may have been granted without our hearing of it
  *   state/agent.json               what `expo-worker status` shows; a report, never read back
  *   state/BUILD-ATTEMPT/           one attempt, until the controller has its result and its VM is gone
@@ -11,7 +11,7 @@
  * journal of its own: it is the length of build.log, which is synced before anything is shipped from it.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
@@ -51,7 +51,12 @@ const AttemptState = z.object({
 });
 export type AttemptState = z.infer<typeof AttemptState>;
 
-const Instance = z.object({ instanceId: z.string(), workerId: z.string().nullable() });
+const Instance = z.object({
+  instanceId: z.string(),
+  workerId: z.string().nullable(),
+  /** The folder itself, which keeps it when it is moved and loses it when it is copied. */
+  folder: z.string().optional(),
+});
 const PendingClaim = z.object({ claimId: z.string() });
 
 /** Ids become part of paths and of VM names. */
@@ -110,10 +115,20 @@ export class StateFolder {
     this.dir = dir;
   }
 
+  /**
+   * A folder that was copied, to another Mac say, is another installation: two that claim and adopt as one would build the same build. What
+   * its original was doing is set aside, as `NAME.copied`.
+   */
   async instance(): Promise<{ instanceId: string; workerId: string | null }> {
+    await mkdir(this.dir, { recursive: true, mode: 0o700 });
+    const { ino, birthtimeMs } = await stat(this.dir);
+    const folder = `${ino}-${birthtimeMs}`;
     const found = await readJson(join(this.dir, 'instance.json'), Instance);
-    if (found) return found;
-    const made = { instanceId: randomUUID(), workerId: null };
+    if (found?.folder === folder) return found;
+    const copied = found?.folder !== undefined;
+    if (copied) await this.#setAsideAll();
+    const instanceId = found && !copied ? found.instanceId : randomUUID();
+    const made = { instanceId, workerId: found?.workerId ?? null, folder };
     await this.#write('instance.json', made);
     return made;
   }
@@ -121,6 +136,19 @@ export class StateFolder {
   async rememberWorker(workerId: string): Promise<void> {
     const instance = await this.instance();
     if (instance.workerId !== workerId) await this.#write('instance.json', { ...instance, workerId });
+  }
+
+  async #setAsideAll(): Promise<void> {
+    await this.forgetClaim();
+    for (const name of await this.#attemptNames())
+      await rename(join(this.dir, name), join(this.dir, `${name}.copied`)).catch(() =>
+        rm(join(this.dir, name), { recursive: true, force: true }),
+      );
+  }
+
+  async #attemptNames(): Promise<string[]> {
+    const entries = await readdir(this.dir, { withFileTypes: true }).catch(() => []);
+    return entries.filter((entry) => entry.isDirectory() && /-\d+$/.test(entry.name)).map(({ name }) => name);
   }
 
   /** The id for the next claim: the same one until it has been answered with an assignment that is on disk. */
@@ -169,14 +197,12 @@ export class StateFolder {
   async openAttempts(): Promise<{ journals: AttemptJournal[]; damaged: string[] }> {
     const journals: AttemptJournal[] = [];
     const damaged: string[] = [];
-    const entries = await readdir(this.dir, { withFileTypes: true }).catch(() => []);
-    for (const entry of entries) {
-      if (!entry.isDirectory() || !/-\d+$/.test(entry.name)) continue;
-      const dir = join(this.dir, entry.name);
+    for (const name of await this.#attemptNames()) {
+      const dir = join(this.dir, name);
       const state = await readJson(join(dir, 'journal.json'), AttemptState);
       if (state) journals.push(new AttemptJournal(dir, state));
       else {
-        damaged.push(entry.name);
+        damaged.push(name);
         await rename(dir, `${dir}.damaged`).catch(() => rm(dir, { recursive: true, force: true }));
       }
     }

@@ -1,11 +1,13 @@
 /**
  * What a starting agent finds out before it claims anything: who it is, and what a former run left.
  *
- * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and each of them is decided upon.
+ * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and each of them is decided upon; nothing, while
+ * another installation acts for this worker.
  */
+import type { WorkerAttempts } from '#contract';
 import type { Emit } from './agent-events.ts';
 import type { AgentConfig } from './config.ts';
-import type { ControllerClient } from './controller-client.ts';
+import type { Answer, ControllerClient } from './controller-client.ts';
 import type { AttemptJournal, StateFolder } from './journal.ts';
 import { type Action, type Decision, type Facts, reconcile } from './reconcile.ts';
 import { pause, untilAnswered } from './retry.ts';
@@ -15,6 +17,7 @@ import { destroyVm, parseVmName, vmNameOf } from './vm.ts';
 /** With builds to take up again an absent controller is not waited for: their clocks run. */
 const PATIENCE_MS = 10_000;
 const LIST_PAUSE_MS = 5_000;
+const IN_USE_PAUSE_MS = 5_000;
 
 export interface StartUpOptions {
   config: AgentConfig;
@@ -37,14 +40,14 @@ export class AgentIdentityError extends Error {
 
 /** Rejects with AgentIdentityError, or with the signal's reason. */
 export async function startUp(options: StartUpOptions): Promise<StartUp> {
-  const { client, state, emit, signal } = options;
+  const { state, emit } = options;
   const { instanceId } = await state.instance();
   const { journals, damaged } = await state.openAttempts();
   for (const name of damaged)
     emit({ type: 'warning', message: `the journal of ${name} could not be read and was set aside` });
   const workerId = await whoAmI(options, journals);
+  const answer = await heldBy(options, workerId, instanceId, journals.length > 0);
   const vms = await ourVms(options, workerId);
-  const answer = await untilAnswered(() => client.attempts(workerId, signal), { signal, giveUpAfterMs: PATIENCE_MS });
   const controller: Facts['controller'] = answer.ok
     ? { says: 'known', attempts: answer.value.attempts }
     : { says: answer.kind === 'refused' ? 'refused' : 'unreachable' };
@@ -100,6 +103,23 @@ async function whoAmI(
     );
   await state.rememberWorker(workerId);
   return workerId;
+}
+
+/** With journals of its own it goes on with those: their beats say what still counts. */
+async function heldBy(
+  { client, emit, signal }: StartUpOptions,
+  workerId: string,
+  instanceId: string,
+  hasJournals: boolean,
+): Promise<Answer<WorkerAttempts>> {
+  const ask = () => client.attempts(workerId, { instanceId, signal });
+  for (let said = false; ; said = true) {
+    const answer = await untilAnswered(ask, { signal, giveUpAfterMs: PATIENCE_MS });
+    const inUse = !answer.ok && answer.kind === 'refused' && answer.code === 'worker_in_use';
+    if (!inUse || hasJournals) return answer;
+    if (!said) emit({ type: 'idle', state: 'refused', reason: `${answer.code}: ${answer.message}` });
+    await pause(IN_USE_PAUSE_MS, signal);
+  }
 }
 
 async function ourVms({ tart, emit, signal }: StartUpOptions, workerId: string): Promise<Facts['vms']> {

@@ -5,7 +5,7 @@ import { type AttemptEnv, requireAttempt } from '../auth.ts';
 import { Heartbeat, type HeartbeatAnswer, Report } from '../contract.ts';
 import { answerRefusal, refusal } from '../errors.ts';
 import { beat } from '../heartbeats.ts';
-import { drainOutbox } from '../outbox.ts';
+import { drainSoon } from '../outbox.ts';
 import { report } from '../reports.ts';
 import { Id, IdParam, readJson, valid } from '../validate.ts';
 
@@ -62,7 +62,7 @@ export const attemptRoutes = new Hono<AttemptEnv>()
       const { id } = c.req.valid('param');
       const reported = await report(c.env, id, c.var.caller, c.req.valid('json'), Date.now());
       if (!reported.ok) return answerRefusal(c, reported);
-      c.executionCtx.waitUntil(drainOutbox(c.env, Date.now(), { buildId: id }));
+      drainSoon(c.env, id);
       return c.json({ status: reported.build.status, attempt: reported.build.attempt });
     },
   );

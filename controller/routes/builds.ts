@@ -7,7 +7,7 @@ import { BUILD_STATUSES, buildRequest } from '../contract.ts';
 import { answerRefusal, refusal } from '../errors.ts';
 import { type AuthenticatedKey, mayUsePool } from '../keys.ts';
 import type { Limits } from '../limits.ts';
-import { drainOutbox } from '../outbox.ts';
+import { drainSoon } from '../outbox.ts';
 import { retryBuild, submitBuild } from '../submit.ts';
 import { Id, IdParam, valid, wholeNumber } from '../validate.ts';
 import { viewBuild, viewBuildDetail, viewBuildList } from '../views.ts';
@@ -56,7 +56,7 @@ export const buildRoutes = ({ timeoutMinima }: Limits) =>
       const { id } = c.req.valid('param');
       const cancelled = await apply(c.env, id, { type: 'cancel' }, Date.now());
       if (!cancelled.ok) return answerRefusal(c, cancelled);
-      c.executionCtx.waitUntil(drainOutbox(c.env, Date.now(), { buildId: id }));
+      drainSoon(c.env, id);
       return c.json(viewBuild(cancelled.build, (await findAttempt(c.env, id, cancelled.build.attempt)) ?? null));
     })
     .post('/:id/retry', valid('param', IdParam), async (c) => {

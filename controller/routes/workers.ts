@@ -1,5 +1,6 @@
 /** Workers: an admin's view of them, and what their agents ask and say. */
 import { Hono } from 'hono';
+import { z } from 'zod';
 import { countStranger, type KeyEnv, requireScope, requireThisWorker } from '../auth.ts';
 import { activeAttempts, lastSucceeded } from '../builds.ts';
 import { claimNext } from '../claims.ts';
@@ -20,8 +21,8 @@ import { createEnrolment, enrol } from '../enrolments.ts';
 import { answerRefusal, refusal } from '../errors.ts';
 import { createKey } from '../keys.ts';
 import type { Limits } from '../limits.ts';
-import { drainOutbox } from '../outbox.ts';
-import { IdParam, valid } from '../validate.ts';
+import { drainSoon } from '../outbox.ts';
+import { Id, IdParam, valid } from '../validate.ts';
 import { readLive } from '../views.ts';
 import {
   findWorker,
@@ -44,8 +45,13 @@ const FINDINGS_MAX_BYTES = 512 * 1024;
 /** How long the code lives that registration answers. */
 const ENROLMENT_MINUTES = 60;
 
+/** Which installation means to go on with its attempts. Older agents do not say, and who only looks need not. */
+const InstanceQuery = z.object({ instance_id: Id.optional() });
+
 export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
   const view = async (env: Env, row: WorkerRow) => (await viewWorkers(env, [row], workerTimeoutMs, Date.now()))[0]!;
+  // What keeps a busy worker from counting as offline.
+  const statusMs = Math.min(AGENT_INTERVAL_MS * 15, workerTimeoutMs / 2);
   const noWorker = (id: string) => refusal('not_found', `there is no worker ${id}`);
 
   const admin = new Hono<KeyEnv>()
@@ -84,7 +90,7 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
     .delete('/:id', valid('param', IdParam), async (c) => {
       const { id } = c.req.valid('param');
       if (!(await removeWorker(c.env, id, Date.now()))) return answerRefusal(c, noWorker(id));
-      c.executionCtx.waitUntil(drainOutbox(c.env, Date.now()));
+      drainSoon(c.env);
       return c.body(null, 204);
     });
 
@@ -97,8 +103,16 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
       if (!claimed.ok) return answerRefusal(c, claimed);
       return c.json({ assignment: claimed.assignment, nextMs: pollMs, reason: claimed.reason });
     })
-    .get('/:id/attempts', requireThisWorker, valid('param', IdParam), async (c) => {
-      const held = await activeAttempts(c.env, c.req.valid('param').id);
+    .get('/:id/attempts', requireThisWorker, valid('param', IdParam), valid('query', InstanceQuery), async (c) => {
+      const { id } = c.req.valid('param');
+      const { instance_id: instanceId } = c.req.valid('query');
+      const worker = await findWorker(c.env, id);
+      if (!worker) return answerRefusal(c, noWorker(id));
+      if (instanceId !== undefined) {
+        const heard = await hearFrom(c.env, worker, instanceId, workerTimeoutMs, Date.now());
+        if (!heard.ok) return answerRefusal(c, heard);
+      }
+      const held = await activeAttempts(c.env, id);
       const attempts = await Promise.all(
         held.map(async ({ build, attempt }) => {
           const live = await readLive(c.env, build);
@@ -143,7 +157,7 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
         if (!worker) return answerRefusal(c, noWorker(id));
         const noted = await noteFindings(c.env, worker, c.req.valid('json'), Date.now());
         if (!noted.ok) return answerRefusal(c, noted);
-        return c.json({ state: (await view(c.env, noted.row)).state, nextMs: AGENT_INTERVAL_MS * 15 });
+        return c.json({ state: (await view(c.env, noted.row)).state, nextMs: statusMs });
       },
     )
     .post(
@@ -159,7 +173,7 @@ export const workerRoutes = ({ workerTimeoutMs, pollMs }: Limits) => {
         const heard = await hearFrom(c.env, worker, status.instanceId, workerTimeoutMs, Date.now());
         if (!heard.ok) return answerRefusal(c, heard);
         const noted = await noteStatus(c.env, worker, status, Date.now());
-        return c.json({ state: (await view(c.env, noted)).state, nextMs: AGENT_INTERVAL_MS * 15 });
+        return c.json({ state: (await view(c.env, noted)).state, nextMs: statusMs });
       },
     );
 

@@ -1,8 +1,10 @@
 import { env } from 'cloudflare:workers';
+import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import type { BuildDetail, BuildList } from '../../controller/contract.ts';
+import { workers } from '../../controller/schema.ts';
 import { sweep } from '../../controller/sweep.ts';
-import { unique } from './rows.ts';
+import { db, unique } from './rows.ts';
 import {
   aBlob,
   aBuild,
@@ -373,4 +375,21 @@ test('a restarted agent is told which attempts are its own', async () => {
   expect(body).toMatchObject({
     attempts: [{ buildId: assignment.buildId, attempt: 1, claimId: assignment.claimId, status: 'assigned' }],
   });
+});
+
+test('another installation may look at what a worker holds, and not go on with it while the first is heard', async () => {
+  const { worker, assignment } = await anAssignment();
+  const held = (query: string) =>
+    api<{ attempts?: { buildId: string }[] }>(
+      'GET',
+      `/api/workers/${worker.id}/attempts${query}`,
+      undefined,
+      worker.key,
+    );
+  const attempts = [{ buildId: assignment.buildId }];
+  expect(await held('')).toMatchObject({ status: 200, body: { attempts } });
+  expect(await held(`?instance_id=${worker.instanceId}`)).toMatchObject({ status: 200, body: { attempts } });
+  expect(await held('?instance_id=another')).toMatchObject({ status: 409, body: { error: { code: 'worker_in_use' } } });
+  await db.update(workers).set({ lastSeen: 0 }).where(eq(workers.id, worker.id));
+  expect(await held('?instance_id=another')).toMatchObject({ status: 200, body: { attempts } });
 });

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { StateFolder } from '../../worker-agent/journal.ts';
@@ -9,7 +9,29 @@ test('an installation keeps its id, and learns its worker', async () => {
   using dir = temporaryDir();
   const first = await new StateFolder(dir.path).instance();
   await new StateFolder(dir.path).rememberWorker('w');
-  expect(await new StateFolder(dir.path).instance()).toEqual({ instanceId: first.instanceId, workerId: 'w' });
+  expect(await new StateFolder(dir.path).instance()).toMatchObject({ instanceId: first.instanceId, workerId: 'w' });
+});
+
+test('a folder that was moved is the same installation; one that was copied is another, and goes on with nothing', async () => {
+  using dir = temporaryDir();
+  const [made, moved, copied] = ['made', 'moved', 'copied'].map((name) => join(dir.path, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const state = new StateFolder(made);
+  const { instanceId } = await state.instance();
+  await state.createAttempt(anAssignment(), 'vm');
+  const claimId = await state.pendingClaimId();
+  renameSync(made, moved);
+  expect((await new StateFolder(moved).instance()).instanceId).toBe(instanceId);
+  expect((await new StateFolder(moved).openAttempts()).journals).toHaveLength(1);
+  cpSync(moved, copied, { recursive: true });
+  const other = await new StateFolder(copied).instance();
+  expect(other.instanceId).not.toBe(instanceId);
+  expect((await new StateFolder(copied).instance()).instanceId).toBe(other.instanceId);
+  expect((await new StateFolder(copied).openAttempts()).journals).toEqual([]);
+  expect(await new StateFolder(copied).pendingClaimId()).not.toBe(claimId);
 });
 
 test('a claim has the same id until it is answered with an assignment', async () => {

@@ -4,11 +4,12 @@ import { expect, test } from 'vitest';
 import { runAgent } from '../../worker-agent/agent.ts';
 import type { AgentEvent } from '../../worker-agent/agent-events.ts';
 import { loadConfig } from '../../worker-agent/config.ts';
+import type { AgentLimits } from '../../worker-agent/limits.ts';
 import { agentHost } from './factories/agent-host.ts';
 import { standInController } from './factories/stand-in-controller.ts';
 import { until } from './factories/until.ts';
 
-async function lostWith(anotherAttemptPossible: boolean) {
+async function lostWith(anotherAttemptPossible: boolean, limits: Partial<AgentLimits> = {}) {
   const controller = await standInController();
   const host = await agentHost(controller.url);
   process.env.TART_HOME = host.tartHome;
@@ -31,6 +32,7 @@ async function lostWith(anotherAttemptPossible: boolean) {
     onEvent: (event) => events.push(event),
     drain: drain.signal,
     stop: stop.signal,
+    limits,
   });
   await until(() => build.log.length > 0, 'the build runs', 90_000);
   controller.intercept = (_request, response) => {
@@ -72,4 +74,12 @@ test('otherwise the build goes on, and its result and log arrive later', { timeo
   expect(lost.events).toContainEqual(expect.objectContaining({ type: 'result', outcome: 'succeeded' }));
   await until(() => lost.build.status === 'succeeded', 'the report', 60_000);
   await until(() => lost.build.log.toString() === 'begun\nlast\n', 'the log', 60_000);
+});
+
+test('an outage that lasts for longer than is forgiven ends it all the same', { timeout: 240_000 }, async () => {
+  await using lost = await lostWith(false, { outageMs: 3_000 });
+  expect(lost.events).toContainEqual(
+    expect.objectContaining({ type: 'result', verdict: 'worker_lost', step: 'contact' }),
+  );
+  expect(lost.host.vms()).toEqual([]);
 });

@@ -1,9 +1,16 @@
-/** The controller as tests run it: the deployed one, with limits small enough for deadlines to pass while one watches. */
+/** The controller as tests run it: the deployed one, with limits small enough for deadlines to pass while one watches, and a D1 that may fail. */
 
 import { TIMEOUT_MINIMA } from '../controller/contract.ts';
-import { createController } from '../controller/index.ts';
+import { createController, BuildDeadline as RealBuildDeadline } from '../controller/index.ts';
+import { withFaultyDatabase } from './controller/faulty-database.ts';
 
-export { BlobUpload, BuildDeadline, BuildLog } from '../controller/index.ts';
+export { BlobUpload, BuildLog } from '../controller/index.ts';
+
+export class BuildDeadline extends RealBuildDeadline {
+  constructor(state: DurableObjectState, env: Env) {
+    super(state, withFaultyDatabase(env));
+  }
+}
 
 const controller = createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,
@@ -17,5 +24,5 @@ const UNCOUNTED: RateLimit = { limit: async () => ({ success: true }) };
 export default {
   ...controller,
   fetch: (request, env, context) =>
-    controller.fetch!(request, { ...env, CALLERS: UNCOUNTED, STRANGERS: UNCOUNTED }, context),
+    controller.fetch!(request, { ...withFaultyDatabase(env), CALLERS: UNCOUNTED, STRANGERS: UNCOUNTED }, context),
 } satisfies ExportedHandler<Env>;

@@ -96,7 +96,7 @@ test.concurrent('an agent that is told to leave finishes its build first, with h
   expect(await mac.mac.agent?.exited).toBe(0);
   expect(await mac.mac.vms()).toEqual([]);
   await mac.mac.startAgent();
-  await mac.recovers();
+  await mac.settles();
 });
 
 for (const vm of ['its VM not', 'its VM too'])
@@ -137,5 +137,5 @@ for (const state of ['and has a state of its own', 'and was copied with its stat
     await mac.inSource(build.id, 'go');
     await build.succeeds('begun\ndone\n');
     await second.stop();
-    await mac.recovers();
+    await mac.settles();
   });

@@ -83,7 +83,7 @@ test.concurrent('a VM clock that is an hour off is set', async () => {
   expect((await mac.says('check', { id: 'clock' })).detail).toMatch(/was off by 3[56]\d\d s, now set/);
   const seconds = Number((await build.log()).text) * 1_000;
   expect(Math.abs(seconds - Date.now() / 1_000)).toBeLessThan(1_800);
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('a VM clock that cannot be set is health_check_failed: clock', async () => {

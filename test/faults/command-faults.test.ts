@@ -15,7 +15,7 @@ test.concurrent('a command that prints nothing any more is no_output', async () 
   const build = await mac.build({ command: 'echo begun; sleep 600', timeouts: { noOutputTimeoutMs: 10_000 } });
   await build.fails({ verdict: 'no_output' });
   await build.logged('begun\n');
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('a command that prints for ever and never ends is build_timeout', async () => {
@@ -25,7 +25,7 @@ test.concurrent('a command that prints for ever and never ends is build_timeout'
   const { startedAt } = await build.fails({ verdict: 'build_timeout' });
   expect(startedAt).not.toBeNull();
   expect((await build.log()).text).toMatch(/^(still here\n){10,}$/);
-  await mac.recovers();
+  await mac.settles();
 });
 
 /** 209 s were seen of a healthy iOS build: here as the same share of the time that is given. */
@@ -35,7 +35,7 @@ test.concurrent('a healthy build that prints nothing for 209 s of 900 (scaled) i
   const command = `echo begun; sleep ${(noOutputTimeoutMs * 209) / 900_000}; echo done`;
   const build = await mac.build({ command, timeouts: { noOutputTimeoutMs } });
   await build.succeeds('begun\ndone\n');
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('children that hold the log open do not hold the build, and go with the VM', async () => {
@@ -45,7 +45,7 @@ test.concurrent('children that hold the log open do not hold the build, and go w
   await build.succeeds('started\n');
   await mac.until(async () => (await mac.mac.vms()).length === 0, 'the VM is gone');
   await mac.until(() => simulatorProcesses(mac.mac.tartHome).length === 0, 'no process of it is left');
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('an archive that cannot be unpacked is source_invalid', async () => {
@@ -53,7 +53,7 @@ test.concurrent('an archive that cannot be unpacked is source_invalid', async ()
   const build = await mac.buildFrom(randomBytes(4_096), { command: 'echo never' });
   const { startedAt } = await build.fails({ verdict: 'source_invalid' });
   expect(startedAt).toBeNull();
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('a required artifact that is missing is artifact_missing, and names the glob', async () => {
@@ -62,7 +62,7 @@ test.concurrent('a required artifact that is missing is artifact_missing, and na
   const { verdict } = await build.fails({ verdict: 'artifact_missing' });
   expect(verdict?.message).toContain('dist/*.ipa');
   await build.logged('built nothing\n');
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('a command that fails is build_failed, with what the VM looked like', async () => {
@@ -74,5 +74,5 @@ test.concurrent('a command that fails is build_failed, with what the VM looked l
     evidence: { vm: 'running', ssh: { answers: true }, controllerFromVm: { reachable: true }, logTail: 'oops\n' },
   });
   await build.logged('oops\n');
-  await mac.recovers();
+  await mac.settles();
 });

@@ -22,9 +22,12 @@ import {
 import type { TimedAgentEvent } from '../../local/agent-process.ts';
 import { type Farm, type FarmOptions, startFarm } from '../../local/farm.ts';
 import type { SimulatedMac } from '../../local/simulated-mac.ts';
+import { type AgentConfigInput, saveConfig } from '../../worker-agent/config.ts';
 import type { AttemptState } from '../../worker-agent/journal.ts';
 import { clearFault } from '../../worker-agent/tart-simulator/faults.ts';
+import { HOST_SEEN_FROM_VM } from '../../worker-agent/tart-simulator/gateway.ts';
 import { sweepSimulator } from '../../worker-agent/tart-simulator/simulator.ts';
+import { ChaosProxy, type SeenRequest, type Treatment } from './proxy.ts';
 
 /** Generous: these are whole Macs on a machine that may be busy with others. */
 export const PATIENCE_MS = 120_000;
@@ -50,36 +53,57 @@ export interface Outcome {
 
 export interface FaultFarmOptions extends FarmOptions {
   macs: number;
+  /** Agents and VMs reach the controller by ways that can be made to fail. */
+  diverted?: boolean;
+}
+
+/** The ways of one Mac to the controller: its agent's, its VMs'. */
+export interface Ways {
+  agent: ChaosProxy;
+  vm: ChaosProxy;
 }
 
 export class FaultFarm implements AsyncDisposable {
   readonly farm: Farm;
   readonly #free: number[];
   readonly #waiting: ((index: number) => void)[] = [];
+  readonly #ways: Ways[];
 
-  static async start({ macs, ...options }: FaultFarmOptions): Promise<FaultFarm> {
+  static async start({ macs, diverted = false, ...options }: FaultFarmOptions): Promise<FaultFarm> {
     const entry = fileURLToPath(new URL('controller.ts', import.meta.url));
-    return new FaultFarm(await startFarm({ entry, workers: macs, ownPools: true, ...options }));
+    const farm = await startFarm({ entry, workers: macs, ownPools: true, startAgents: !diverted, ...options });
+    return new FaultFarm(farm, diverted ? await Promise.all(farm.macs.map((mac) => divert(farm, mac))) : []);
   }
 
-  constructor(farm: Farm) {
+  constructor(farm: Farm, ways: Ways[]) {
     this.farm = farm;
+    this.#ways = ways;
     this.#free = farm.macs.map((_, index) => index);
   }
 
   /** Resolves when one is free. */
   async take(): Promise<FaultyMac> {
     const index = this.#free.shift() ?? (await new Promise<number>((resolve) => this.#waiting.push(resolve)));
-    return new FaultyMac(this.farm, index, () => {
+    return new FaultyMac(this.farm, index, this.#ways[index], () => {
       const next = this.#waiting.shift();
       if (next) next(index);
       else this.#free.push(index);
     });
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.farm[Symbol.asyncDispose]();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.farm[Symbol.asyncDispose]();
+    for (const { agent, vm } of this.#ways) for (const way of [agent, vm]) await way[Symbol.asyncDispose]();
   }
+}
+
+async function divert(farm: Farm, mac: SimulatedMac): Promise<Ways> {
+  const [agent, vm] = [await ChaosProxy.start(farm.controller.url), await ChaosProxy.start(farm.controller.url)];
+  const config = JSON.parse(readFileSync(mac.configPath, 'utf8')) as AgentConfigInput;
+  const vmControllerUrl = `http://${HOST_SEEN_FROM_VM}:${vm.port}`;
+  await saveConfig(mac.configPath, { ...config, controllerUrl: agent.url, vmControllerUrl });
+  await mac.startAgent();
+  return { agent, vm };
 }
 
 export class FaultyMac implements AsyncDisposable {
@@ -88,18 +112,31 @@ export class FaultyMac implements AsyncDisposable {
   readonly mac: SimulatedMac;
   readonly pool: string;
   readonly baseImage = 'expo-build-vm-base-snapshot';
+  readonly #ways: Ways | undefined;
   readonly #giveBack: () => void;
   readonly #from: number;
   readonly #builds: FaultyBuild[] = [];
   #settled = false;
 
-  constructor(farm: Farm, index: number, giveBack: () => void) {
+  constructor(farm: Farm, index: number, ways: Ways | undefined, giveBack: () => void) {
     this.farm = farm;
     this.index = index;
     this.mac = farm.mac(index);
     this.pool = `mac-${index + 1}`;
+    this.#ways = ways;
     this.#giveBack = giveBack;
     this.#from = this.mac.events.length;
+  }
+
+  get ways(): Ways {
+    if (!this.#ways) throw new Error('the farm was started without diverted: true');
+    return this.#ways;
+  }
+
+  /** Both ways alike. */
+  treat(how: Treatment | ((request: SeenRequest) => Treatment)): void {
+    this.ways.agent.treat(how);
+    this.ways.vm.treat(how);
   }
 
   /** What its agent has said since it was taken. */
@@ -265,7 +302,7 @@ export class FaultyMac implements AsyncDisposable {
     return promise;
   }
 
-  /** As `settles`, and the next build succeeds. */
+  /** As `settles`, and the next build succeeds: after a verdict of the infrastructure, of which three in a row would be quarantine. */
   async recovers(): Promise<void> {
     await this.settles();
     this.#settled = false;
@@ -286,6 +323,7 @@ export class FaultyMac implements AsyncDisposable {
   /** A test that failed may have left anything. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
+      if (this.#ways) this.treat('pass');
       if (this.#settled) return;
       for (const { id } of this.#builds) await this.farm.api.cancel(id).catch(() => {});
       this.mac.agent?.signal('SIGCONT');
@@ -393,7 +431,7 @@ export class FaultyBuild {
   }
 
   async hasOneEnding(): Promise<void> {
-    const { events } = await this.read();
+    const { events } = await this.reaches(() => true, 'can be read');
     const endings = new Map<number, string[]>();
     for (const { type, attempt } of events)
       if (['succeed', 'fail', 'requeue', 'cancel', 'expire'].includes(type))

@@ -69,6 +69,10 @@ export class ChaosProxy implements AsyncDisposable {
     this.#target = new URL(targetUrl);
   }
 
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
   get port(): number {
     return (this.#server.address() as { port: number }).port;
   }

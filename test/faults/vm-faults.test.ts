@@ -54,7 +54,7 @@ test.concurrent('a monitor that is killed once is started again, and the build g
   await build.reaches(({ live }) => Date.parse(live?.vmBeatAt ?? '') > Date.parse(before) + 13_000, 'goes on beating');
   await mac.inSource(build.id, 'go');
   await build.succeeds('begun\ndone\n');
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('a monitor that is killed again and again is vm_silent, cause monitor_died', async () => {
@@ -82,7 +82,7 @@ test.concurrent('a disk that fills up in mid-build is build_failed, cause disk_f
   await build.prints('begun');
   await mac.fault('disk-full');
   await build.fails({ verdict: 'build_failed', cause: 'disk_full' });
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('SSH that drops again and again is replaced; the build never notices, its log is complete', async () => {
@@ -102,7 +102,7 @@ test.concurrent('SSH that drops again and again is replaced; the build never not
   const count = Number(await build.artifact('count'));
   expect(artifacts.map(({ name }) => name)).toEqual(['count']);
   await build.logged(Array.from({ length: count }, (_, i) => `line ${i + 1}\n`).join(''));
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('SSH that hangs for a while costs nothing', async () => {
@@ -118,7 +118,7 @@ test.concurrent('SSH that hangs for a while costs nothing', async () => {
   await mac.until(() => mac.sshHangs(), 'SSH accepts and is silent');
   await mac.clearFault('ssh-hang');
   await build.succeeds('begun\ndone\n');
-  await mac.recovers();
+  await mac.settles();
 });
 
 test.concurrent('SSH that is gone for good while the VM beats is transfer_failed: ssh', async () => {

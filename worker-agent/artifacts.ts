@@ -11,10 +11,10 @@ import { link, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import picomatch from 'picomatch';
 import { Parser } from 'tar';
 import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, UPLOAD_MAX_BYTES } from '#contract';
 import type { EmitOfAttempt } from './agent-events.ts';
+import { type FoundFile, matchInTime, rootsOf, withoutDot } from './artifact-globs.ts';
 import { uploadBlob } from './blob-upload.ts';
 import type { ControllerClient } from './controller-client.ts';
 import { failed } from './ending.ts';
@@ -37,64 +37,8 @@ const TRIES_MAX = 3;
 /** For a connection that has broken to say so. */
 const LAST_WORD_MS = 1_000;
 
-export interface FoundFile {
-  path: string;
-  sizeBytes: number;
-}
 export interface LocalArtifact extends ArtifactReport {
   path: string;
-}
-
-/**
- * What the globs name, and the required globs that name nothing. A glob that names a folder (`dist`, `*.xcarchive`) stands for one archive
- * of it; one that ends in a bare `*` or `**` means files. As in a shell, a hidden folder must be named with its dot.
- */
-export function matchArtifacts(
-  files: readonly FoundFile[],
-  globs: readonly ArtifactGlob[],
-): { found: FoundFile[]; folders: string[]; missing: string[] } {
-  const found = new Map<string, FoundFile>();
-  const folders = new Set<string>();
-  const missing: string[] = [];
-  for (const { glob, required } of globs) {
-    const plain = withoutDot(glob);
-    const matches = picomatch(plain, { dot: true });
-    const last = lastPart(plain);
-    const namesFolder = (path: string) =>
-      !/^\*+$/.test(last) && matches(path) && (last.startsWith('.') || !lastPart(path).startsWith('.'));
-    let matched = false;
-    for (const file of files) {
-      const folder = foldersOf(file.path).find(namesFolder);
-      if (folder !== undefined) folders.add(folder);
-      else if (matches(file.path)) found.set(file.path, file);
-      else continue;
-      matched = true;
-    }
-    if (!matched && required) missing.push(glob);
-  }
-  const inFolder = (path: string) => foldersOf(path).some((folder) => folders.has(folder));
-  return {
-    found: [...found.values()].filter(({ path }) => !inFolder(path)).sort((a, b) => (a.path < b.path ? -1 : 1)),
-    folders: [...folders].filter((path) => !inFolder(path)).sort(),
-    missing,
-  };
-}
-
-/** The folders in which a glob can match: its part before the first wildcard. */
-export function rootsOf(globs: readonly ArtifactGlob[]): string[] {
-  const bases = globs.map(({ glob }) => picomatch.scan(withoutDot(glob)).base || '.');
-  return [...new Set(bases)].filter((base) => !base.startsWith('/') && !base.split('/').includes('..'));
-}
-
-const withoutDot = (glob: string) => glob.replace(/^(\.\/+)+/, '').replace(/\/+$/, '');
-
-const lastPart = (path: string) => path.slice(path.lastIndexOf('/') + 1);
-
-/** The outermost first. */
-function foldersOf(path: string): string[] {
-  const folders: string[] = [];
-  for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) folders.push(path.slice(0, end));
-  return folders;
 }
 
 const archiveName = (folder: string) => `${folder}.tar.gz`;
@@ -114,7 +58,11 @@ export async function fetchArtifacts(
 ): Promise<{ artifacts: LocalArtifact[]; missing: string[] }> {
   const { globs, dir, emit } = options;
   if (globs.length === 0) return { artifacts: [], missing: [] };
-  const { found, folders, missing } = matchArtifacts(await listGuestFiles(options), globs);
+  const matched = await matchInTime(await listGuestFiles(options), globs, options.signal);
+  // The user's doing, not the Mac's.
+  if (!matched)
+    throw failed('artifact_missing', 'artifact_match', 'the globs take too long to match: use fewer wildcards');
+  const { found, folders, missing } = matched;
   assertBounds(found, folders);
   await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true, mode: 0o700 });

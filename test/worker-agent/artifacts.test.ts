@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
-import { matchArtifacts, rootsOf, unpackTo } from '../../worker-agent/artifacts.ts';
+import { matchArtifacts, matchInTime, rootsOf } from '../../worker-agent/artifact-globs.ts';
+import { unpackTo } from '../../worker-agent/artifacts.ts';
 import { temporaryDir } from './factories/temporary-dir.ts';
 
 const files = [
@@ -115,4 +116,26 @@ test('an archive that is cut short is an error, and what is not in it is not lis
   }
   await expect(unpackTo(dir.path, wanted('a'), cut())).rejects.toThrow('TAR_BAD_ARCHIVE');
   expect(await unpackTo(dir.path, wanted('b'), archiveOf(dir.path, ['./a']))).toEqual([]);
+});
+
+const PATIENT = new AbortController().signal;
+const glob = (text: string) => [ArtifactGlob.parse({ glob: text })];
+
+test('a thread of its own finds the same', async () => {
+  expect(await matchInTime(files, glob('dist/**'), PATIENT)).toEqual(matchArtifacts(files, glob('dist/**')));
+});
+
+test('a glob and a name that were made to keep a pattern busy for ever are given up, and the agent stays awake', async () => {
+  const evil = [{ path: 'a'.repeat(200), sizeBytes: 1 }];
+  let ticks = 0;
+  const ticking = setInterval(() => ticks++, 10);
+  expect(await matchInTime(evil, glob(`${'*a'.repeat(40)}b`), PATIENT, 2_000)).toBeNull();
+  clearInterval(ticking);
+  expect(ticks).toBeGreaterThan(1);
+});
+
+test('whoever does not wait any longer is told so by the reason of its own signal', async () => {
+  const evil = [{ path: 'a'.repeat(200), sizeBytes: 1 }];
+  const reason = new Error('the attempt is over');
+  await expect(matchInTime(evil, glob(`${'*a'.repeat(40)}b`), AbortSignal.abort(reason))).rejects.toBe(reason);
 });

@@ -12,7 +12,11 @@ import { COLUMNS, type Column, type Credential, makeWorld, type World } from './
 
 type Row = Record<Column, number>;
 
-const UNKNOWN = { none: 401, garbage: 401, revoked: 401, expired: 401, forged: 401, runExpired: 401 };
+const strangers = (status: number) => ({
+  ...{ none: status, garbage: status, forged: status },
+  ...{ revoked: status, expired: status, replaced: status, vmExpired: status, runExpired: status },
+});
+const UNKNOWN = strangers(401);
 const vmTokens = (status: number) => ({ vm: status, vmForeign: status, vmStale: status, vmEnded: status });
 const runTokens = (status: number) => ({ run: status, runForeign: status, runStale: status, runEnded: status });
 const allTokens = (status: number) => ({ ...vmTokens(status), ...runTokens(status) });
@@ -21,7 +25,7 @@ const workerKeys = (status: number) => ({ worker: status, workerForeign: status 
 const allKeys = (status: number) => ({ admin: status, ...submitKeys(status), ...workerKeys(status) });
 
 const anyone = (status: number): Row => ({
-  ...{ none: status, garbage: status, revoked: status, expired: status, forged: status, runExpired: status },
+  ...strangers(status),
   ...allKeys(status),
   ...allTokens(status),
 });
@@ -58,9 +62,22 @@ const TABLE: Record<string, Question> = {
     row: attempt({ worker: 200, vm: 200, vmStale: 409, vmEnded: 410, run: 200, runStale: 409, runEnded: 410 }),
     ask: ({ worker }, who) => [at(who, `/heartbeat?worker_id=${worker}`), { progress: 45 }],
   },
+  // A token beats for its own attempt, whatever the body says.
+  "POST /api/builds/:id/heartbeat (another attempt's)": {
+    row: attempt({ worker: 409, vm: 200, vmStale: 409, vmEnded: 410, run: 200, runStale: 409, runEnded: 410 }),
+    ask: ({ worker }, who) => [at(who, `/heartbeat?worker_id=${worker}`), { attempt: 3 - who.attempt }],
+  },
+  "POST /api/builds/:id/heartbeat (another worker's)": {
+    row: attempt({}),
+    ask: (_, who) => [at(who, '/heartbeat?worker_id=wrk_another'), { progress: 45 }],
+  },
   'POST /api/builds/:id/reports': {
     row: attempt({ worker: 200, run: 200, runStale: 409, runEnded: 410 }),
     ask: (_, who) => [at(who, '/reports'), { type: 'start', attempt: who.attempt }],
+  },
+  "POST /api/builds/:id/reports (another attempt's)": {
+    row: attempt({ worker: 409 }),
+    ask: (_, who) => [at(who, '/reports'), { type: 'start', attempt: 3 - who.attempt }],
   },
   // An ended attempt may still send the end of its own log.
   'PUT /api/builds/:id/logs': {
@@ -208,8 +225,8 @@ for (const route of Object.keys(TABLE))
       if (status === 403) expect(code).toBe('forbidden');
     }
     expect(await digestOfTables()).toEqual(before);
-    // What is allowed may change anything: each cell has a world of its own.
+    // What is allowed may change anything: each cell has a world of its own. Reading changes nothing.
     for (const column of columns.filter((column) => row[column] < 400))
-      seen[column] = (await ask(route, await makeWorld(), column)).status;
+      seen[column] = (await ask(route, route.startsWith('GET ') ? shared : await makeWorld(), column)).status;
     expect(seen).toEqual(row);
   });

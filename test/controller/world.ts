@@ -1,7 +1,7 @@
 /** A small world with a credential of each kind in it: a running build with an earlier attempt, another's, one that has ended. */
 import { env } from 'cloudflare:workers';
 import { createEnrolment } from '../../controller/enrolments.ts';
-import { createKey } from '../../controller/keys.ts';
+import { createKey, rotateKey } from '../../controller/keys.ts';
 import * as schema from '../../controller/schema.ts';
 import { signToken, type TokenKind } from '../../controller/tokens.ts';
 import {
@@ -23,7 +23,9 @@ export const COLUMNS = {
   garbage: 'a key that never was',
   revoked: 'a revoked key',
   expired: 'an expired key',
+  replaced: 'a rotated key whose overlap has passed',
   forged: 'a run token with another signature',
+  vmExpired: 'a vm token past its time',
   runExpired: 'a run token past its time',
   admin: 'an admin key',
   submit: 'a submit key',
@@ -88,13 +90,15 @@ export async function makeWorld(): Promise<World> {
     workerForeign: await make({ scope: 'worker', workerId: foreign.workerId }),
     revoked: await make({ scope: 'admin' }),
     expired: await make({ scope: 'admin', expiresAt: now - 1 }),
+    replaced: await make({ scope: 'admin' }),
   };
+  const rotated = await rotateKey(env, made.replaced.key.id, now - HOUR_MS, HOUR_MS / 2);
+  if (!rotated.ok) throw new Error(rotated.message);
   await db.update(schema.keys).set({ lastUsedAt: now });
   await call(`/api/keys/${made.revoked.key.id}`, env.ADMIN_KEY, { method: 'DELETE' });
   const run = await tokenFor(running, 2, 'run', own.workerId);
   const token = (buildId: string, attempt: number, kind: TokenKind) => tokenFor(buildId, attempt, kind, own.workerId);
-  const claims = {
-    kind: 'run',
+  const past = {
     buildId: running,
     attempt: 2,
     workerId: own.workerId,
@@ -105,8 +109,10 @@ export async function makeWorld(): Promise<World> {
     garbage: 'tb_admin_of-nobody-0123456789abcdef0123456789',
     revoked: made.revoked.secret,
     expired: made.expired.secret,
+    replaced: made.replaced.secret,
     forged: `${run.split('.')[0]}.${(await token(other, 1, 'run')).split('.')[1]}`,
-    runExpired: await signToken(env, claims),
+    vmExpired: await signToken(env, { ...past, kind: 'vm' }),
+    runExpired: await signToken(env, { ...past, kind: 'run' }),
     admin: made.admin.secret,
     submit: made.submit.secret,
     submitTied: made.submitTied.secret,

@@ -1,6 +1,5 @@
-/** Every route on one screen, and the edges that all share: body limits, an old agent, the last word on errors. */
+/** Every route on one screen, and the edges that all share: headers, an old agent, the last word on errors. Each route bounds its own body. */
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { createMiddleware } from 'hono/factory';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
@@ -20,8 +19,6 @@ import { workerRoutes } from './routes/workers.ts';
 import { valid, wholeNumber } from './validate.ts';
 import { endAttemptsOf } from './workers.ts';
 
-const JSON_MAX_BYTES = 1024 * 1024;
-
 export function createApp(limits: Limits) {
   const app = new Hono<{ Bindings: Env }>();
   app.use(secureHeaders());
@@ -31,12 +28,6 @@ export function createApp(limits: Limits) {
     if (version === undefined || Number(version) >= CONTRACT_VERSION_MIN) return next();
     return answerRefusal(c, refusal('contract_too_old', 'this agent is too old: run `npm install -g tartbeat@latest`'));
   });
-  app.use('/api/*', async (c, next) => {
-    // Files and logs are streamed and have limits of their own.
-    if (c.req.method === 'PUT') return next();
-    return jsonLimit(c, next);
-  });
-
   app.use('/api/*', recorded);
 
   app.get('/health', countStranger, (c) => c.json({ status: 'ok', time: new Date().toISOString() }));
@@ -95,8 +86,3 @@ const AuditQuery = z.object({
   limit: wholeNumber(1, AUDIT_LIST_MAX).default(50),
 });
 const isoOrNull = (at: number | null) => (at === null ? null : new Date(at).toISOString());
-
-const jsonLimit = bodyLimit({
-  maxSize: JSON_MAX_BYTES,
-  onError: (c) => answerRefusal(c, refusal('too_large', `the body is larger than ${JSON_MAX_BYTES} bytes`)),
-});

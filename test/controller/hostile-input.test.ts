@@ -27,6 +27,12 @@ test('each route bounds its body, whether or not the length is announced', async
   expect(await errorOf(await post('/api/builds', huge))).toEqual([413, 'too_large']);
 });
 
+test('a question that announces a body is answered as any other', async () => {
+  const headers = { 'Transfer-Encoding': 'chunked' };
+  expect((await call('/api/me', env.ADMIN_KEY, { headers })).status).toBe(200);
+  expect(await errorOf(await call('/api/me', null, { headers }))).toEqual([401, 'unauthorized']);
+});
+
 test('depth is counted outside of strings, before anything is parsed', async () => {
   const nested = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`;
   expect(isDeeperThan(3, nested(3))).toBe(false);

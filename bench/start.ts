@@ -15,7 +15,8 @@ import { type Farm, startFarm } from '../local/farm.ts';
 import { SAMPLE_DIR, sampleRequest } from '../local/sample.ts';
 
 const TEST_ENTRY = fileURLToPath(new URL('../test/faults/controller.ts', import.meta.url));
-const HEARTBEAT_TIMEOUT_MS = 6_000;
+/** Long enough that a busy machine does not pass for a frozen VM. */
+const HEARTBEAT_TIMEOUT_MS = 10_000;
 /** A busy machine boots a VM for a minute. */
 const WAIT = { withinMs: 300_000 };
 const LONG_PAUSE_S = 60;
@@ -82,17 +83,19 @@ async function measureStarts() {
 async function measureFreezes() {
   await using farm = await startFarm({ entry: TEST_ENTRY, workers: macCount, ownPools: true });
   const freezes: { latenessMs: number; freeMs: number }[] = [];
-  let begun = 0;
+  let tries = 0;
   const work = async (index: number) => {
-    while (begun++ < freezeCount) {
-      freezes.push(await freeze(farm, index));
-      progress('freeze', freezes.length, freezeCount);
+    while (freezes.length < freezeCount && tries++ < 2 * freezeCount) {
+      const measured = await freeze(farm, index);
+      if (measured && freezes.length < freezeCount) progress('freeze', freezes.push(measured), freezeCount);
     }
   };
   await Promise.all(farm.macs.map((_, index) => work(index)));
+  if (freezes.length < freezeCount) throw new Error(`only ${freezes.length} of ${freezeCount} VMs could be frozen`);
   return freezes;
 }
 
+/** Null for a build that ended before its VM could be frozen. */
 async function freeze(farm: Farm, index: number) {
   const request: Omit<BuildRequestInput, 'source'> = {
     ...sampleRequest({ pauseSeconds: LONG_PAUSE_S }),
@@ -100,9 +103,12 @@ async function freeze(farm: Farm, index: number) {
     timeouts: { heartbeatTimeoutMs: HEARTBEAT_TIMEOUT_MS },
   };
   const { id } = await farm.submit(request, SAMPLE_DIR);
-  await farm.waitFor(id, ({ status }) => status !== 'queued' && status !== 'assigned', WAIT);
+  const begun = await farm.waitFor(id, ({ status }) => status !== 'queued' && status !== 'assigned', WAIT);
   const [vm] = await farm.vms(index);
-  if (!vm) throw new Error(`${id} has no VM`);
+  if (!vm || begun.endedAt !== null) {
+    process.stderr.write(`${id} has no VM to freeze: ${begun.verdict?.code ?? begun.status}\n`);
+    return null;
+  }
   const free = Promise.withResolvers<number>();
   using _events = farm.listen((event) => {
     if (event.type === 'slot_free' && event.vmName === vm.name) free.resolve(Date.parse(event.time));

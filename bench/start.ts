@@ -11,7 +11,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { BuildDetail, BuildRequestInput } from '#contract';
 import { BOOT_STEPS } from '../local/demo-build.ts';
-import { type Farm, startFarm } from '../local/farm.ts';
+import { abandonFarm, type Farm, type FarmOptions, startFarm } from '../local/farm.ts';
+import { keepTrusted } from '../local/quarantine.ts';
 import { SAMPLE_DIR, sampleRequest } from '../local/sample.ts';
 
 const TEST_ENTRY = fileURLToPath(new URL('../test/faults/controller.ts', import.meta.url));
@@ -33,6 +34,13 @@ if (![buildCount, freezeCount, macCount].every((count) => Number.isInteger(count
   console.error('--builds, --freezes and --macs are whole numbers from 1');
   process.exit(64);
 }
+
+let begun: Parameters<typeof abandonFarm>[0] | null = null;
+const onBegin: FarmOptions['onBegin'] = (parts) => {
+  begun = parts;
+};
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.once(name, () => void (begun ? abandonFarm(begun) : Promise.resolve()).finally(() => process.exit(130)));
 
 const { startUpMs, starts } = await measureStarts();
 const freezes = await measureFreezes();
@@ -60,7 +68,7 @@ ${row(
 
 /** With the deployed controller: what a user of the demo waits for. */
 async function measureStarts() {
-  await using farm = await startFarm();
+  await using farm = await startFarm({ onBegin });
   // From the start of this process.
   const startUpMs = performance.now();
   const starts: { toStartMs: number; bootMs: number }[] = [];
@@ -81,7 +89,13 @@ async function measureStarts() {
 
 /** Each Mac freezes one VM after the other until there are enough. */
 async function measureFreezes() {
-  await using farm = await startFarm({ entry: TEST_ENTRY, workers: macCount, ownPools: true });
+  await using farm = await startFarm({ onBegin, entry: TEST_ENTRY, workers: macCount, ownPools: true });
+  // Three VMs lost in a row put a Mac into quarantine, until its operator has looked.
+  using _operator = keepTrusted(farm, {
+    signal: new AbortController().signal,
+    onDoctor: () => {},
+    onProblem: (text) => void process.stderr.write(`${text}\n`),
+  });
   const freezes: { latenessMs: number; freeMs: number }[] = [];
   let tries = 0;
   const work = async (index: number) => {

@@ -52,17 +52,19 @@ export async function findSourceProblem(
       problem ??= `more than ${limits.totalBytesMax} bytes when unpacked, from ${JSON.stringify(name ?? 'a file with holes')} on`;
   });
   let sawEnd = false;
+  // The parser would keep all that follows in memory, and copy it at each step.
   parser.on('eof', () => {
     sawEnd = true;
+    parser.abort(new Error('the end of the archive'));
   });
   let damage: Error | null = null;
   parser.on('error', (error: Error) => {
-    damage ??= error;
+    if (!sawEnd) damage ??= error;
   });
   const ended = once(parser, 'end', { signal }).catch(() => {});
   for await (const chunk of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
     if (!parser.write(chunk) && !damage && !sawEnd)
-      await Promise.race([once(parser, 'drain', { signal }), once(parser, 'eof', { signal }), ended]);
+      await Promise.race([once(parser, 'drain', { signal }), once(parser, 'abort', { signal }), ended]);
     if (problem || damage || sawEnd) break;
   }
   signal.throwIfAborted();

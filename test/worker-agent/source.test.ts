@@ -157,5 +157,5 @@ test('what stands behind its end is not read: no amount of compressed zeros fill
 
 test('more than a thousandfold when unpacked is no source', { timeout: 120_000 }, async () => {
   const bomb = gzipSync(archiveOf([{ path: 'zeros', body: '\0'.repeat(100 * 1024 * 1024) }]), { level: 9 });
-  expect(await problemOf(bomb, { entriesMax: 9, totalBytesMax: 1e12 })).toMatch(/decompression ratio|^null$/);
+  expect(await problemOf(bomb, { entriesMax: 9, totalBytesMax: 1e12 })).toMatch(/decompression ratio/);
 });

@@ -36,8 +36,10 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
   artifact_missing: {
     whose: 'user',
     title: 'A required artifact is missing',
-    explanation: 'The command succeeded, but a required artifact glob matched no file.',
-    advice: 'Compare the glob with the paths that the build writes; globs count from the root of the source.',
+    explanation:
+      'The command succeeded, but a required artifact glob matched no file, or what the globs matched cannot be taken; the message says which.',
+    advice:
+      'Compare the glob with the paths that the build writes; globs count from the root of the source. A folder is taken as one archive, however many files are in it.',
   },
   cancelled: {
     whose: 'user',

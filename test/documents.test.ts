@@ -43,7 +43,7 @@ test('ARCHITECTURE.md says of every table, every Durable Object and every folder
   for (const { name } of folders) expect(map).toContain(`\n${name}/ `);
 });
 
-test('docs/verdicts.md has every verdict and cause in the words of the code (`npx vitest run -u test/documents.test.ts` writes it)', async () => {
+test('docs/verdicts.md has every verdict and cause in the words of the code (`npx vitest run test/documents.test.ts -u` writes it)', async () => {
   const paragraph = ({ code, title, explanation, advice }: Explained, whose = '') =>
     `### \`${code}\`: ${title}\n\n${explanation}${whose}\n\n**What to do.** ${advice}\n`;
   const verdicts = VERDICTS.map((verdict) => {

@@ -52,14 +52,13 @@ export interface CollectOptions {
   signal: AbortSignal;
 }
 
-/** Rejects with AttemptOver: transfer_failed, naming the file. */
+/** Rejects with AttemptOver: artifact_missing for files that cannot be taken, transfer_failed for those that could not be moved. */
 export async function fetchArtifacts(
   options: CollectOptions,
 ): Promise<{ artifacts: LocalArtifact[]; missing: string[] }> {
   const { globs, dir, emit } = options;
   if (globs.length === 0) return { artifacts: [], missing: [] };
   const matched = await matchInTime(await listGuestFiles(options), globs, options.signal);
-  // The user's doing, not the Mac's.
   if (!matched)
     throw failed('artifact_missing', 'artifact_match', 'the globs take too long to match: use fewer wildcards');
   const { found, folders, missing } = matched;
@@ -143,7 +142,8 @@ async function listGuestFiles({ guest, key, globs }: CollectOptions): Promise<Fo
 }
 
 function assertBounds(found: readonly FoundFile[], folders: readonly string[]): void {
-  const refuse = (message: string) => failed('transfer_failed', 'artifacts', message);
+  // The build's doing: another Mac would meet the same.
+  const refuse = (message: string) => failed('artifact_missing', 'artifacts', message);
   const count = found.length + folders.length;
   if (count > ARTIFACTS_MAX)
     throw refuse(

@@ -159,7 +159,7 @@ echo e >'out/-rf'; echo secret >"$HOME/outside.txt"; ln "$HOME/outside.txt" out/
     command: `mkdir out; echo d >'out/..\\..\\d'; echo made`,
     artifacts: [glob('out/**')],
   });
-  expect((await broken.fails({ verdict: 'transfer_failed', step: 'artifacts' })).artifacts).toEqual([]);
+  expect((await broken.fails({ verdict: 'artifact_missing', step: 'artifacts' })).artifacts).toEqual([]);
   await mac.settles();
 });
 

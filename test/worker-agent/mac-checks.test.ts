@@ -275,7 +275,7 @@ test.each([
   expect(result).toMatchObject({ status, detail: expect.stringMatching(detail) });
 });
 
-test('docs/doctor.md has every check in the words of the code (`npx vitest run -u test/worker-agent/mac-checks.test.ts` writes it)', async () => {
+test('docs/doctor.md has every check in the words of the code (`npx vitest run test/worker-agent/mac-checks.test.ts -u` writes it)', async () => {
   const checks = doctorChecks('tartbeat-doctor');
   const ids = checks.map(({ id }) => id);
   expect(new Set(ids).size).toBe(ids.length);

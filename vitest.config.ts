@@ -1,6 +1,12 @@
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
+/**
+ * On a machine that others load, a farm with deadlines of seconds may lose a build that a Mac would not. Such a test is tried once more in CI,
+ * and the report says so; by hand it is not.
+ */
+const FARM_RETRIES = process.env.CI ? 1 : 0;
+
 /** Two runtimes: the controller's tests run inside workerd, all others in Node against real processes. */
 export default defineConfig({
   test: {
@@ -45,10 +51,9 @@ export default defineConfig({
         test: {
           name: 'faults',
           include: ['test/faults/**/*.test.ts'],
-          // Whole Macs at once: as many rows at a time as a farm has, and one farm at a time, after the others.
-          fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          // Whole Macs, which mostly wait: as many rows at a time as a farm has.
           maxConcurrency: 3,
+          retry: FARM_RETRIES,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

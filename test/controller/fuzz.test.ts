@@ -272,9 +272,10 @@ for (let first = 0; first < REQUESTS; first += PART_REQUESTS)
 
 /** Of all parts. */
 const letIn = new Set<string>();
-test.runIf(REQUESTS >= ALL_ROUTES_REQUESTS)('every route has let somebody in', () => {
-  expect(ROUTES.filter((route) => !letIn.has(route) && !NEVER_LET_IN.includes(route))).toEqual([]);
-});
+if (REQUESTS >= ALL_ROUTES_REQUESTS)
+  test('every route has let somebody in', () => {
+    expect(ROUTES.filter((route) => !letIn.has(route) && !NEVER_LET_IN.includes(route))).toEqual([]);
+  });
 
 async function shoot(first: number, count: number): Promise<void> {
   const statuses = new Map<number, number>();

@@ -12,6 +12,8 @@ export default defineConfig({
   test: {
     // A line per heartbeat is what the controller prints: only a failing test's lines tell something.
     silent: 'passed-only',
+    // Most of them wait for processes, alarms and VMs: more at a time than there are processors.
+    maxWorkers: 3,
     projects: [
       {
         plugins: [

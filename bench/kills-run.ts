@@ -70,8 +70,12 @@ export async function runKills(options: KillsOptions): Promise<KillOutcome[]> {
     // Each that comes too late is made up for by another.
     while (!signal.aborted && struck() + underWay < runs) {
       underWay++;
-      const outcome = await oneBuild(farm, killer, planKill(seed, ++number), macIndex, signal);
+      const outcome = await oneBuild(farm, killer, planKill(seed, ++number), macIndex, signal).catch((error) => {
+        if (signal.aborted) return null; // what was compared until then counts
+        throw error;
+      });
       underWay--;
+      if (!outcome) return;
       outcomes.push(outcome);
       onOutcome?.(outcome, struck());
     }

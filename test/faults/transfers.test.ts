@@ -42,7 +42,7 @@ for i in 1 2 3; do head -c 11000 /dev/zero | tr '\0' "$i"; echo; done; printf 'n
 
 test.concurrent('of a burst longer than the cap the beginning, one line and the end arrive', async () => {
   await using mac = await macs.take();
-  const lines = 1_400_000;
+  const lines = 1_600_000;
   const script = `awk 'BEGIN { for (i = 1; i <= ${lines}; i++) printf "line %07d of a build that prints very much\\n", i }'`;
   const build = await mac.build({ command: script });
   await build.succeeds();

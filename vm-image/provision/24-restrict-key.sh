@@ -35,7 +35,7 @@ check() {
   counts=$(walk)
   free=${counts% *} tied=${counts#* }
   case $wanted in
-    '' | free | tied) ;;
+    free | tied | '') ;;
     *) missing "TARTBEAT_KEY_USE must be tied or free, not '$wanted'" && return ;;
   esac
   if [ "${free:-0}" -eq 0 ] && [ "${tied:-0}" -eq 0 ]; then

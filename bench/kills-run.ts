@@ -13,6 +13,7 @@ import { Parser } from 'tar';
 import { type BuildDetail, LOG_COMPLETE_HEADER } from '#contract';
 import type { TimedAgentEvent } from '../local/agent-process.ts';
 import { type Farm, startFarm } from '../local/farm.ts';
+import { persistently } from '../local/persistently.ts';
 import {
   ARTIFACT_GLOBS,
   blockOf,
@@ -31,6 +32,8 @@ import {
 /** Beyond this a build is stuck. */
 const BUILD_MS = 10 * 60_000;
 const POLL_MS = 500;
+/** With a controller that is away. */
+const PATIENCE = { giveUpAfterMs: BUILD_MS, pauseMs: POLL_MS };
 const REQUEST_MS = 60_000;
 const CONTROLLER_AWAY_MAX_MS = 2_000;
 const START_TRIES_MAX = 5;
@@ -167,7 +170,7 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
     maxAttempts: 2,
     idempotencyKey: `kill-${plan.seed}-${plan.number}`,
   };
-  buildId = (await persistently(signal, () => farm.submit(request, dir, signal))).id;
+  buildId = (await persistently({ ...PATIENCE, signal }, () => farm.submit(request, dir, signal))).id;
   const build = await ended(farm, buildId, signal);
   const struck = await Promise.race([strike.struck, sleep(POLL_MS, false)]);
   const complaints =
@@ -183,7 +186,7 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
 /** Or not, when its time is over. */
 async function ended(farm: Farm, buildId: string, signal: AbortSignal): Promise<BuildDetail> {
   for (const giveUpAt = Date.now() + BUILD_MS; ; ) {
-    const build = await persistently(signal, () => farm.api.build(buildId));
+    const build = await persistently({ ...PATIENCE, signal }, () => farm.api.build(buildId));
     if (build.endedAt !== null || Date.now() > giveUpAt) return build;
     await sleep(POLL_MS, undefined, { signal });
   }
@@ -205,7 +208,9 @@ async function compare(farm: Farm, build: BuildDetail, plan: PlannedKill, dir: s
   for (const name of found.keys()) {
     const path = join(dir, 'download');
     // The download itself is held against the hash that the controller says.
-    const { sha256 } = await persistently(signal, () => farm.api.download(build.id, name, path, signal));
+    const { sha256 } = await persistently({ ...PATIENCE, signal }, () =>
+      farm.api.download(build.id, name, path, signal),
+    );
     if (name === TREE) complaints.push(...(await treeComplaints(path, blockOf(plan))));
     else if (sha256 !== expected.get(name)) complaints.push(`${name} is not what was made`);
     await rm(path);
@@ -216,7 +221,7 @@ async function compare(farm: Farm, build: BuildDetail, plan: PlannedKill, dir: s
 /** As soon as it is complete; as it is if that never comes. */
 async function readLog(farm: Farm, buildId: string, signal: AbortSignal) {
   for (const giveUpAt = Date.now() + REQUEST_MS; ; ) {
-    const log = await persistently(signal, async () => {
+    const log = await persistently({ ...PATIENCE, signal }, async () => {
       const { url, secrets } = farm.controller;
       const response = await fetch(`${url}/api/builds/${buildId}/logs`, {
         headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
@@ -254,17 +259,4 @@ async function treeComplaints(path: string, block: Buffer): Promise<string[]> {
     complaints.push(`${TREE_FILE} in ${TREE} is not what was made`);
   if (entries.get('tree/link')?.type !== 'SymbolicLink') complaints.push(`${TREE} has lost its link`);
   return complaints;
-}
-
-/** Past an outage of the controller. */
-async function persistently<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
-  for (const giveUpAt = Date.now() + BUILD_MS; ; ) {
-    try {
-      return await ask();
-    } catch (error) {
-      signal.throwIfAborted();
-      if (Date.now() > giveUpAt) throw error;
-      await sleep(POLL_MS, undefined, { signal });
-    }
-  }
 }

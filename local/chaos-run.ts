@@ -20,6 +20,7 @@ import type { PlannedBuild } from './chaos-plan.ts';
 import type { RunFacts } from './chaos-summary.ts';
 import { type Farm, startFarm } from './farm.ts';
 import { processesBelow } from './leftovers.ts';
+import { persistently } from './persistently.ts';
 import { keepTrusted } from './quarantine.ts';
 import { packSource } from './source-archive.ts';
 
@@ -30,6 +31,8 @@ const POLL_MS = 2_500;
 const SLACK_MS = 120_000;
 /** What still comes after the end: the evidence, the seal of the log, the end of the VM. */
 const AFTERMATH_MS = 60_000;
+/** With a controller that is away. */
+const PATIENCE = { giveUpAfterMs: SLACK_MS, pauseMs: POLL_MS };
 const LOAD_EVERY_MS = 5_000;
 const REQUEST_MS = 15_000;
 /** Some wait, for a Mac that is not the one of their first attempt say: each Mac shall find one at once all the same. */
@@ -147,7 +150,7 @@ async function runBuild(
   const { number, shape, maxAttempts, timeouts, fault } = planned;
   const inject = fault ? faultOf(fault.kind).inject : null;
   const source = inject?.on === 'build' && inject.flaw === 'bad_archive' ? 'broken' : 'good';
-  const { id } = await persistently(signal, () =>
+  const { id } = await persistently({ ...PATIENCE, signal }, () =>
     farm.api.submit({
       source: { sha256: sources[source] },
       command: commandOf(number, shape),
@@ -222,7 +225,7 @@ async function readLog(
   attempt: number,
   signal: AbortSignal,
 ): Promise<LogFacts> {
-  return persistently(signal, async () => {
+  return persistently({ ...PATIENCE, signal }, async () => {
     const response = await get(farm, `/api/builds/${id}/logs?attempt=${attempt}`, signal);
     const body = Buffer.from(await response.arrayBuffer());
     if (response.status >= 500) throw new Error(`the log was answered ${response.status}`);
@@ -233,7 +236,7 @@ async function readLog(
 }
 
 async function readArtifact(farm: Farm, id: string, name: string, signal: AbortSignal) {
-  return persistently(signal, async () => {
+  return persistently({ ...PATIENCE, signal }, async () => {
     const response = await get(farm, `/api/builds/${id}/artifacts/${name}`, signal);
     const bytes = Buffer.from(await response.arrayBuffer());
     if (response.status >= 500) throw new Error(`the artifact was answered ${response.status}`);
@@ -247,19 +250,6 @@ function get(farm: Farm, path: string, signal: AbortSignal): Promise<Response> {
     headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
     signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
   });
-}
-
-/** Past an outage of the controller. */
-async function persistently<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
-  for (const giveUpAt = Date.now() + SLACK_MS; ; ) {
-    try {
-      return await ask();
-    } catch (error) {
-      signal.throwIfAborted();
-      if (Date.now() > giveUpAt) throw error;
-      await sleep(POLL_MS, undefined, { signal });
-    }
-  }
 }
 
 const outageMs = ({ outages }: Injector, since: number): number =>

@@ -10,10 +10,9 @@ import { planChaos } from './chaos-plan.ts';
 import { runChaos } from './chaos-run.ts';
 import { isKept, summarise } from './chaos-summary.ts';
 import { abandonFarm } from './farm.ts';
+import { INTERRUPTED_EXIT_CODE, interruptSignal } from './interrupt.ts';
 
-const EXIT = { ok: 0, failed: 1, usage: 64, interrupted: 130 } as const;
-/** A Ctrl-C under npm comes twice: from the terminal, and passed on by npm. */
-const SAME_INTERRUPT_MS = 500;
+const EXIT = { ok: 0, failed: 1, usage: 64, interrupted: INTERRUPTED_EXIT_CODE } as const;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -32,23 +31,12 @@ async function main(words: string[]): Promise<number> {
   }
   const { seed, builds, faults, workers, minutes, keep, kinds, jsonPath } = options;
   const output = new ChaosOutput(builds);
-  const interrupt = new AbortController();
   let begun: Parameters<typeof abandonFarm>[0] | null = null;
-  let interruptedAt = 0;
-  const onSignal = () => {
-    if (interruptedAt === 0) {
-      interruptedAt = performance.now();
-      output.note('interrupted: stopping everything; once more to do it at once');
-      return interrupt.abort(new Error('interrupted'));
-    }
-    if (performance.now() - interruptedAt < SAME_INTERRUPT_MS) return;
-    interruptedAt = Number.POSITIVE_INFINITY;
-    void (begun ? abandonFarm(begun, { keep }) : Promise.resolve())
-      .catch((error: Error) => output.error(error.message))
-      .finally(() => process.exit(EXIT.interrupted));
-  };
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal);
-  process.stdout.on('error', onSignal);
+  const signal = interruptSignal({
+    onFirst: () => output.note('interrupted: stopping everything; once more to do it at once'),
+    abandon: async () => void (begun && (await abandonFarm(begun, { keep }))),
+    onError: ({ message }) => output.error(message),
+  });
 
   try {
     const { judgements, measured } = await runChaos({
@@ -56,7 +44,7 @@ async function main(words: string[]): Promise<number> {
       workers,
       limitMs: minutes === null ? Number.POSITIVE_INFINITY : minutes * 60_000,
       keep,
-      signal: interrupt.signal,
+      signal,
       onBegin: (parts) => {
         begun = parts;
         if (keep) output.note(`the folder is ${parts.dir}`);
@@ -67,11 +55,11 @@ async function main(words: string[]): Promise<number> {
     const command = `npm run chaos -- --builds ${builds} --workers ${workers} --faults ${faults} --seed ${seed}${minutes === null ? '' : ` --minutes ${minutes}`}${kinds ? ` --kinds ${kinds}` : ''}`;
     const summary = summarise(judgements, { command, seed, ...measured });
     output.summary(summary);
-    if (interrupt.signal.aborted) return EXIT.interrupted;
     if (jsonPath) await writeFile(jsonPath, `${JSON.stringify(summary, null, 2)}\n`);
+    if (signal.aborted) return EXIT.interrupted;
     return isKept(summary) ? EXIT.ok : EXIT.failed;
   } catch (error) {
-    if (interrupt.signal.aborted) return EXIT.interrupted;
+    if (signal.aborted) return EXIT.interrupted;
     output.error((error as Error).message);
     return EXIT.failed;
   }

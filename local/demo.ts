@@ -4,11 +4,10 @@
  * Invariant: however it ends, no process, no VM and no folder of it is left.
  */
 import { checkFolders, HELP, parseDemoOptions, UsageError } from './demo-options.ts';
+import { INTERRUPTED_EXIT_CODE, interruptSignal } from './interrupt.ts';
 import { missingPrerequisites } from './prerequisites.ts';
 
-const EXIT = { ok: 0, failed: 1, usage: 64, unavailable: 69, interrupted: 130 } as const;
-/** A Ctrl-C under npm comes twice: from the terminal, and passed on by npm. */
-const SAME_INTERRUPT_MS = 500;
+const EXIT = { ok: 0, failed: 1, usage: 64, unavailable: 69, interrupted: INTERRUPTED_EXIT_CODE } as const;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -41,37 +40,25 @@ async function main(words: string[]): Promise<number> {
     import('./farm.ts'),
   ]);
   const output = new DemoOutput();
-  const interrupt = new AbortController();
   let begun: Parameters<typeof abandonFarm>[0] | null = null;
-  let interruptedAt = 0;
-  const onSignal = () => {
-    if (interruptedAt === 0) {
-      interruptedAt = performance.now();
-      output.title('Interrupted: stopping everything. Once more to do it at once.');
-      return interrupt.abort(new Error('interrupted'));
-    }
-    if (performance.now() - interruptedAt < SAME_INTERRUPT_MS) return;
-    interruptedAt = Number.POSITIVE_INFINITY;
-    void (begun ? abandonFarm(begun, options) : Promise.resolve())
-      .catch((error: Error) => output.error(error.message))
-      .finally(() => process.exit(EXIT.interrupted));
-  };
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, onSignal);
-  // Whoever reads our output may go away; what was started still has to be stopped.
-  process.stdout.on('error', onSignal);
+  const signal = interruptSignal({
+    onFirst: () => output.title('Interrupted: stopping everything. Once more to do it at once.'),
+    abandon: async () => void (begun && (await abandonFarm(begun, options))),
+    onError: ({ message }) => output.error(message),
+  });
 
   try {
     const good = await runDemo({
       options,
       output,
-      signal: interrupt.signal,
+      signal,
       onBegin: (parts) => {
         begun = parts;
       },
     });
-    return interrupt.signal.aborted ? EXIT.interrupted : good ? EXIT.ok : EXIT.failed;
+    return signal.aborted ? EXIT.interrupted : good ? EXIT.ok : EXIT.failed;
   } catch (error) {
-    if (interrupt.signal.aborted) return EXIT.interrupted;
+    if (signal.aborted) return EXIT.interrupted;
     output.error((error as Error).message);
     return EXIT.failed;
   }

@@ -215,11 +215,12 @@ function requestOf(
   return [`${path}${query.length > 0 || asked.size > 0 ? `?${asked}` : ''}`, secret, init];
 }
 
-/** With a file that is stored and a code that is good, where one of these belongs. */
+/** With a file that is stored, the attempt that runs and a code that is good, where one of these belongs. */
 function withKnown(body: Uint8Array<ArrayBuffer>, { blob, code }: World): Uint8Array<ArrayBuffer> {
   const text = new TextDecoder().decode(body);
   const known = text
     .replace(/"sha256":"[0-9a-f]{64}"/, `"sha256":"${blob}"`)
+    .replace(/"attempt":\d+/, '"attempt":2')
     .replace(/^\{"code":"(?:[^"\\]|\\.)*"\}$/, JSON.stringify({ code }));
   return known === text ? body : bytesOf(known);
 }

@@ -519,9 +519,9 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     },
     {
       lines: [
-        'npm error network request to https://registry.npmjs.org/expo failed, reason: getaddrinfo ENOTFOUND registry.npmjs.org',
+        'npm error network request to https://registry.example.com/expo failed, reason: getaddrinfo ENOTFOUND registry.example.com',
       ],
-      says: 'registry.npmjs.org',
+      says: 'registry.example.com',
     },
   ],
   connection_failed: [
@@ -530,7 +530,7 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     { lines: ['fatal: the remote end hung up unexpectedly'] },
   ],
   rate_limited: [
-    { lines: ['npm error code E429', 'npm error 429 Too Many Requests - GET https://registry.npmjs.org/expo'] },
+    { lines: ['npm error code E429', 'npm error 429 Too Many Requests - GET https://registry.example.com/expo'] },
   ],
   platform_missing: [
     {

@@ -1,6 +1,7 @@
-/** The controller is killed, and comes back with its state. */
+/** The controller is killed, and comes back with its state: for seconds in each phase of a build, and for longer than every deadline. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BuildDetail } from '#contract';
+import type { TimedAgentEvent } from '../../local/agent-process.ts';
 import { FaultFarm, type FaultyBuild, type FaultyMac } from './fault-farm.ts';
 
 const MACS = 3;
@@ -13,6 +14,68 @@ afterAll(() => macs?.[Symbol.asyncDispose]());
 const COMMAND = 'for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.3; done | tee out.txt';
 const LOG = 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\n';
 const WAITING = 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done';
+
+/** Of one build each. */
+const PHASES: ({ type: TimedAgentEvent['type'] } & Record<string, unknown>)[] = [
+  { type: 'claimed' },
+  { type: 'step', step: 'run', status: 'started' },
+  { type: 'step', step: 'first_heartbeat', status: 'started' },
+  { type: 'step', step: 'command', status: 'started' },
+  { type: 'log' },
+  { type: 'stage', stage: 'collecting' },
+  { type: 'result' },
+];
+
+/** Kills the controller and starts it again; who comes while that is going on has met it dead. */
+class Outages {
+  count = 0;
+  #last: Promise<void> | null = null;
+
+  strike(): Promise<void> {
+    this.#last ??= this.#killAndStart().finally(() => {
+      this.#last = null;
+    });
+    return this.#last;
+  }
+
+  async #killAndStart(): Promise<void> {
+    this.count++;
+    await macs.farm.killController();
+    await macs.farm.startController();
+  }
+}
+
+test('no build fails for a controller that is killed in each of its phases and is back within seconds', async () => {
+  const outages = new Outages();
+  // An outage that ends 10 s before a deadline is forgiven.
+  const timeouts = {
+    ...{ heartbeatTimeoutMs: 90_000, workerTimeoutMs: 90_000 },
+    ...{ bootTimeoutMs: 600_000, noOutputTimeoutMs: 600_000, buildTimeoutMs: 900_000 },
+  };
+  const buildThrough = async (fields: (typeof PHASES)[number]) => {
+    await using mac = await macs.take();
+    const build = await untilAnswered(() => mac.build({ command: COMMAND, artifacts: ['out.txt'], timeouts }));
+    const { type, ...others } = fields;
+    await mac.says(type, others);
+    await outages.strike();
+    const { attempt } = await build.succeeds(LOG);
+    expect(attempt).toBe(1);
+    await build.reaches(({ artifacts }) => artifacts.length === 1, 'has its artifact');
+    await mac.settles();
+  };
+  const results = await Promise.allSettled(PHASES.map(buildThrough));
+  expect(results.filter(({ status }) => status === 'rejected')).toEqual([]);
+  expect(outages.count).toBeGreaterThan(2);
+});
+
+/** A submitter asks again too. */
+async function untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    const answer = await ask().catch(() => null);
+    if (answer !== null) return answer;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
 
 test('a controller that is away for longer than every deadline fails no build; one that may run elsewhere is given up and run again', async () => {
   const timeouts = { bootTimeoutMs: 45_000, noOutputTimeoutMs: 60_000, buildTimeoutMs: 60_000 };

@@ -2,10 +2,10 @@ import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
 /**
- * On a machine that others load, a farm with deadlines of seconds may lose a build that a Mac would not. Such a test is tried once more in CI,
- * and the report says so; by hand it is not.
+ * On a machine that others load, whole VMs with deadlines of seconds may lose a build that a Mac would not. What works with real processes
+ * is tried once more in CI, and the report says so; by hand it is not.
  */
-const FARM_RETRIES = process.env.CI ? 1 : 0;
+const RETRIES = process.env.CI ? 1 : 0;
 
 /** Two runtimes: the controller's tests run inside workerd, all others in Node against real processes. */
 export default defineConfig({
@@ -45,6 +45,7 @@ export default defineConfig({
           name: 'node',
           include: ['test/**/*.test.ts'],
           exclude: ['test/controller/**', 'test/expo/**', 'test/faults/**'],
+          retry: RETRIES,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -55,7 +56,7 @@ export default defineConfig({
           include: ['test/faults/**/*.test.ts'],
           // Whole Macs, which mostly wait: as many rows at a time as a farm has.
           maxConcurrency: 3,
-          retry: FARM_RETRIES,
+          retry: RETRIES,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

@@ -5,11 +5,11 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { type AgentConfigInput, baseImageName, saveConfig } from '../worker-agent/config.ts';
 import { createTart, type Tart, type TartVm } from '../worker-agent/tart.ts';
 import { createBaseImage } from '../worker-agent/tart-simulator/base-image.ts';
 import { faultNextClone, setFault } from '../worker-agent/tart-simulator/faults.ts';
+import { generateKeyPair } from '../worker-agent/tart-simulator/key-pair.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../worker-agent/tart-simulator/simulator.ts';
 import { AgentProcess, type TimedAgentEvent } from './agent-process.ts';
 import { freePort } from './controller.ts';
@@ -52,7 +52,7 @@ export class SimulatedMac implements AsyncDisposable {
   async setUp(): Promise<void> {
     const { dir, apiKey, controllerUrl, config, bootMs } = this.#options;
     const keyPath = join(dir, 'vm_key');
-    const key = ssh2.utils.generateKeyPairSync('ed25519');
+    const key = generateKeyPair();
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     writeFileSync(keyPath, key.private, { mode: 0o600 });
     const sshPort = await freePort();

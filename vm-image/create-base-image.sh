@@ -247,8 +247,10 @@ while :; do
     *.*.*.*) break ;;
   esac
   waited=$((waited + 5))
-  [ "$waited" -lt "$wait_s" ] ||
+  if [ "$waited" -ge "$wait_s" ]; then
+    still_runs
     fail "$vm got no address within $wait_s s" 'The DHCP leases of this Mac may be used up; a restart of the Mac frees them.'
+  fi
   sleep 1
 done
 
@@ -262,6 +264,7 @@ while :; do
   within 20 guest true </dev/null >/dev/null 2>"$work/ssh.log" && break
   waited=$((waited + 5))
   if [ "$waited" -ge "$wait_s" ]; then
+    still_runs
     fail "no SSH login as $user within $wait_s s: $(one_line "$(tail -n 1 "$work/ssh.log")")" \
       'Remote Login must be on in the VM; TARTBEAT_VM_PASSWORD must be the password of the account (default: admin). A key tied to vm-ssh-gate is not enough.'
   fi

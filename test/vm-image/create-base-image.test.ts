@@ -34,10 +34,12 @@ for (const shell of SHELLS) {
       // Interrupted in the middle of provisioning: once the first step has changed something.
       const interruption = new AbortController();
       const interrupted = mac.create([], { signal: interruption.signal });
-      await vi.waitFor(() => expect(existsSync(join(mac.root, 'etc/sudoers.d/tartbeat'))).toBe(true), {
-        timeout: 60_000,
+      const begun = vi.waitFor(() => expect(existsSync(join(mac.root, 'etc/sudoers.d/tartbeat'))).toBe(true), {
+        timeout: 120_000,
         interval: 20,
       });
+      const ended = await Promise.race([begun.then(() => null), interrupted]);
+      expect(ended, 'it ended before it changed anything').toBeNull();
       interruption.abort();
       const first = await interrupted;
       expect(first.status).toBe(130);
@@ -124,14 +126,14 @@ for (const shell of SHELLS) {
   });
 
   holds('a VM that cannot start, has no address or no SSH is explained, within the time given', async () => {
-    for (const [fault, message, advice] of [
-      ['vm-limit', 'exceeds the system limit', 'two macOS VMs at most'],
-      ['no-address', 'got no address within 1 s', 'DHCP leases'],
-      ['no-ssh', 'no SSH login as admin within 1 s: ssh: connect to host', 'Remote Login must be on'],
+    for (const [fault, wait, message, advice] of [
+      ['vm-limit', '60', 'exceeds the system limit', 'two macOS VMs at most'],
+      ['no-address', '1', 'got no address within 1 s', 'DHCP leases'],
+      ['no-ssh', '1', 'no SSH login as admin within 1 s: ssh: connect to host', 'Remote Login must be on'],
     ] as const) {
       using mac = macWithKey(shell, ['expo-build-vm']);
       mac.remember(fault);
-      const { status, stderr } = await mac.create(['--wait', '1']);
+      const { status, stderr } = await mac.create(['--wait', wait]);
       expect(status, stderr).toBe(1);
       expect(stderr).toContain(message);
       expect(stderr).toContain(advice);

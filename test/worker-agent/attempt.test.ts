@@ -100,7 +100,7 @@ test('a failing command is build_failed with its exit code, its onFailure artifa
     artifactGlobs: [glob({ glob: 'app.ipa' }), glob({ glob: '*.log', onFailure: true })],
   });
   await agent.until({ type: 'slot_free' });
-  expect(build.reports.at(-1)).toMatchObject({
+  expect(build.reports.at(-1), agent.said()).toMatchObject({
     type: 'fail',
     verdict: 'build_failed',
     exitCode: 7,

@@ -8,6 +8,7 @@ import { expect, test } from 'vitest';
 import type { GuestCommand } from '../../worker-agent/guest-commands.ts';
 import * as guest from '../../worker-agent/guest-commands.ts';
 import { connectSsh, SshError } from '../../worker-agent/ssh.ts';
+import { generateKeyPair } from '../../worker-agent/tart-simulator/key-pair.ts';
 import { freePort, hasOpenSsh, startOpenSsh } from './factories/openssh-server.ts';
 import { temporaryDir } from './factories/temporary-dir.ts';
 import { until } from './factories/until.ts';
@@ -92,7 +93,7 @@ test.skipIf(!hasOpenSsh)('a command answers with its output, its errors and its 
 });
 
 test('an exit status that comes in one piece with everything else is heard', async () => {
-  const { private: hostKey } = ssh2.utils.generateKeyPairSync('ed25519');
+  const { private: hostKey } = generateKeyPair();
   const clients = new Set<ssh2.Connection>();
   const server = new ssh2.Server({ hostKeys: [hostKey] }, (client) => {
     clients.add(client.on('error', () => {}));

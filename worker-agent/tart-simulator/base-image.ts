@@ -13,9 +13,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
-import ssh2 from 'ssh2';
 import { guestHome } from './guest-environment.ts';
 import { lockHome } from './home-lock.ts';
+import { generateKeyPair } from './key-pair.ts';
 import { writeSettings } from './settings.ts';
 import { createVm } from './vm-store.ts';
 
@@ -68,7 +68,7 @@ export function makeGuest(root: string, { user, publicKey }: { user: string; pub
   chmodSync(join(home, '.ssh'), 0o700);
   writeFileSync(join(home, '.ssh', 'authorized_keys'), publicKey && `${publicKey.trim()}\n`, { mode: 0o600 });
   writeFileSync(join(home, '.bash_profile'), PROFILE);
-  const hostKey = ssh2.utils.generateKeyPairSync('ed25519');
+  const hostKey = generateKeyPair();
   writeFileSync(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key'), hostKey.private, { mode: 0o600 });
   writeFileSync(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key.pub'), `${hostKey.public}\n`);
   for (const name of existsSync(VM_IMAGE) ? readdirSync(VM_IMAGE) : []) {

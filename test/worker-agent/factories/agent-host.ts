@@ -2,8 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import ssh2 from 'ssh2';
 import { createBaseImage } from '../../../worker-agent/tart-simulator/base-image.ts';
+import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
 import { startAgent } from './agent-process.ts';
 import { freePort } from './openssh-server.ts';
@@ -19,7 +19,7 @@ const TIED = 'restrict,command="$TARTBEAT_ROOT/usr/local/bin/vm-ssh-gate" ';
 export async function agentHost(controllerUrl: string, config: Record<string, unknown> = {}, { tiedKey = false } = {}) {
   const dir = temporaryDir();
   const tartHome = join(dir.path, 'tart');
-  const key = ssh2.utils.generateKeyPairSync('ed25519');
+  const key = generateKeyPair();
   const keyPath = join(dir.path, 'vm_key');
   writeFileSync(keyPath, key.private, { mode: 0o600 });
   const sshPort = await freePort();

@@ -1,21 +1,19 @@
 import { userInfo } from 'node:os';
-import ssh2 from 'ssh2';
 import { expect, test } from 'vitest';
 import { parseAuthorizedKeys } from '../../../worker-agent/tart-simulator/authorized-keys.ts';
+import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { SshServer } from '../../../worker-agent/tart-simulator/ssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { connectSsh } from './simulated-mac.ts';
 
-const keys = () => ssh2.utils.generateKeyPairSync('ed25519');
-
 test('comments, empty lines and nonsense are passed over, options are read', () => {
-  const key = keys().public;
+  const key = generateKeyPair().public;
   const text = `# ${key}\n\nnonsense\nssh-ed25519 AAAA\n${key} someone@somewhere\nrestrict,command="gate \\"x\\"" ${key}\n`;
   expect(parseAuthorizedKeys(text).map(({ command }) => command)).toEqual([undefined, 'gate "x"']);
 });
 
 test('an option that sshd would not understand, or a quotation that does not end, makes the line worthless', () => {
-  const key = keys().public;
+  const key = generateKeyPair().public;
   const commandOf = (options: string) => parseAuthorizedKeys(`${options} ${key}`).map(({ command }) => command);
   for (const options of [
     'nonsense',
@@ -34,9 +32,9 @@ test('an option that sshd would not understand, or a quotation that does not end
 
 test('a key with a command gets that command, whatever is asked for', async () => {
   using directory = temporaryDir();
-  const client = keys();
+  const client = generateKeyPair();
   const server = new SshServer({
-    hostKey: keys().private,
+    hostKey: generateKeyPair().private,
     user: userInfo().username,
     home: directory.path,
     authorizedKeys: () => `restrict,command="echo gate: \\"$SSH_ORIGINAL_COMMAND\\"" ${client.public}\n`,

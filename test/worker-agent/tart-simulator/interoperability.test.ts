@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import ssh2, { type ClientChannel, type ConnectConfig } from 'ssh2';
+import type { ClientChannel, ConnectConfig } from 'ssh2';
 import { expect, test } from 'vitest';
+import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { SshServer } from '../../../worker-agent/tart-simulator/ssh-server.ts';
 import { hasOpenSsh, startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
@@ -24,9 +25,9 @@ async function simulated(): Promise<TestServer> {
   const directory = temporaryDir();
   const home = join(directory.path, 'home');
   mkdirSync(home);
-  const [client, tied] = [ssh2.utils.generateKeyPairSync('ed25519'), ssh2.utils.generateKeyPairSync('ed25519')];
+  const [client, tied] = [generateKeyPair(), generateKeyPair()];
   const server = new SshServer({
-    hostKey: ssh2.utils.generateKeyPairSync('ed25519').private,
+    hostKey: generateKeyPair().private,
     user: userInfo().username,
     home,
     authorizedKeys: () => `# a comment\n\n${client.public}\nrestrict,command="${TIED_TO}" ${tied.public}\n`,
@@ -182,7 +183,7 @@ const CASES: Record<string, (ssh: SshClient, server: TestServer) => Promise<void
   },
   'a password, another key and another user are refused': async (_ssh, { config }) => {
     const { privateKey: _, ...keyless } = config;
-    const other = ssh2.utils.generateKeyPairSync('ed25519').private;
+    const other = generateKeyPair().private;
     expect(await refusal(connectSsh({ ...keyless, password: 'admin' }))).toBe('client-authentication');
     expect(await refusal(connectSsh({ ...config, privateKey: other }))).toBe('client-authentication');
     expect(await refusal(connectSsh({ ...config, username: 'nobody-here' }))).toBe('client-authentication');

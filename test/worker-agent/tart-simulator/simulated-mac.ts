@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import ssh2, { type Client, type ConnectConfig } from 'ssh2';
 import { createBaseImage } from '../../../worker-agent/tart-simulator/base-image.ts';
+import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import {
   simulatorProcesses,
   sweepSimulator,
@@ -25,7 +26,7 @@ export interface Ended {
 export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
   const directory = temporaryDir();
   const home = join(directory.path, 'tart');
-  const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync('ed25519');
+  const { private: privateKey, public: publicKey } = generateKeyPair();
   await createBaseImage({ tartHome: home, name: BASE, user: USER, publicKey, bootMs });
 
   async function tart(...args: string[]): Promise<Ended> {

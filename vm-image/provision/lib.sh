@@ -157,8 +157,8 @@ kill_family() { # PID
 }
 
 # Runs a command for at most SECONDS; 124 if it had to be ended. Keeps the standard input that `&` takes away.
-# The watchdog is called off by USR2, which no script traps: a child that has only just been forked still has its parent's handler for
-# TERM, and a TERM that comes then is lost.
+# The watchdog is called off by USR2, which simply ends it while it waits: a trap would be kept waiting itself if the signal came just as
+# bash begins to `wait`. It sleeps a second at a time, since its last sleep outlives it.
 within_pid=
 within_watchdog=
 within() { # SECONDS COMMAND…
@@ -169,10 +169,11 @@ within() { # SECONDS COMMAND…
   within_pid=$!
   exec 9<&-
   (
-    # $! is the command until there is a sleep of our own.
-    trap '[ "$!" = "$within_pid" ] || kill "$!"; exit 0' USR2
-    sleep "$within_limit" &
-    wait "$!"
+    within_waited=0
+    while [ "$within_waited" -lt "$within_limit" ]; do
+      sleep 1
+      within_waited=$((within_waited + 1))
+    done
     trap '' USR2
     family=$(family_of "$within_pid")
     # shellcheck disable=SC2086 # a list
@@ -189,8 +190,10 @@ within() { # SECONDS COMMAND…
   within_watchdog=$!
   wait "$within_pid" 2>/dev/null
   within_code=$?
-  kill -USR2 "$within_watchdog" 2>/dev/null
-  wait "$within_watchdog" 2>/dev/null
+  {
+    kill -USR2 "$within_watchdog"
+    wait "$within_watchdog"
+  } 2>/dev/null
   [ $? -ne 124 ] || within_code=124
   within_pid=
   within_watchdog=

@@ -103,13 +103,16 @@ const CASES: Record<string, (ssh: SshClient, server: TestServer) => Promise<void
   'a command that closes its output early still tells its exit status': async (ssh) => {
     expect(await ssh.exec('exec >&- 2>&-; sleep 0.5; exit 3')).toMatchObject({ code: 3 });
   },
-  'the exit status arrives before the output ends': async (ssh) => {
-    const channel = await channelOf(ssh, 'sleep 2 & exit 4');
+  'the exit status arrives before the output ends': async (ssh, server) => {
+    const seen = file(server, 'seen');
+    const channel = await channelOf(ssh, `read; until [ -e ${seen} ]; do sleep 0.1; done & exit 4`);
     const order: string[] = [];
     channel.on('exit', (code: number) => order.push(`exit ${code}`)).on('close', () => order.push('close'));
     channel.resume().stderr.resume();
+    channel.write('Now that somebody listens.\n');
     await until(() => order.includes('exit 4'), 'it ended');
     expect(order).toEqual(['exit 4']);
+    await ssh.exec(`touch ${seen}`);
     await until(() => order.includes('close'), 'it closed');
   },
   'a dropped connection does not kill': async (ssh, server) => {

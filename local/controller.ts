@@ -34,13 +34,11 @@ export interface ControllerOptions {
   port?: number;
   /** The address to listen at. */
   host?: string;
-  /** The Worker to run: the deployed one, unless a test brings its own. */
+  /** The Worker to run, a path in the repository: the deployed one, unless told. */
   entry?: string | undefined;
   secrets?: Secrets;
   /** The database in `stateDir` is up to date. */
   migrated?: boolean;
-  /** Runs once the database is migrated. */
-  beforeStart?: () => Promise<void>;
   /** Each line that the controller prints. */
   onLine?: ((line: string) => void) | undefined;
   /** Added to the environment of wrangler and workerd. */
@@ -119,7 +117,6 @@ export async function startController(options: ControllerOptions): Promise<Local
   await writeFile(envFile, asEnvFile(secrets), { mode: 0o600 });
   if (!options.migrated) await migrate(stateDir, { env, signal });
   signal?.throwIfAborted();
-  await options.beforeStart?.();
 
   const args = [
     'dev',

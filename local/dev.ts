@@ -16,7 +16,7 @@ import {
   startController,
   whyNoPort,
 } from './controller.ts';
-import { FIXTURE, resetFixture } from './dev-fixture.ts';
+import { FIXTURE, FIXTURE_PATH } from './dev-fixture.ts';
 
 const HELP = `npm run dev [-- --port N] [-- --host ADDRESS] [-- --dir DIR]
 
@@ -66,12 +66,13 @@ async function main(words: string[]): Promise<number> {
     console.log('Migrating the local database …');
     await using controller = await startController({
       ...{ stateDir, port, host, secrets },
-      beforeStart: () => resetFixture(stateDir),
+      entry: 'local/dev-worker.ts',
       onLine: show,
       signal: stopping.signal,
     });
+    await resetFixture(controller);
     console.log(greeting(controller.url, options));
-    await Promise.race([watchFixture(controller, stateDir), sweepEachMinute(controller), controller.ended]);
+    await Promise.race([watchFixture(controller), sweepEachMinute(controller), controller.ended]);
     if (stopping.signal.aborted) return EXIT.ok;
     process.stderr.write('dev: the controller ended by itself\n');
   } catch (error) {
@@ -152,7 +153,16 @@ function beatOf(line: string): Record<string, unknown> | null {
   }
 }
 
-async function watchFixture(controller: LocalController, stateDir: string): Promise<void> {
+async function resetFixture({ url, secrets }: LocalController): Promise<void> {
+  const response = await fetch(`${url}${FIXTURE_PATH}`, {
+    method: 'POST',
+    headers: { 'X-API-Key': secrets.ADMIN_KEY },
+    signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(10_000)]),
+  });
+  if (!response.ok) throw new Error(`the fixture could not be set back: the controller answered ${response.status}`);
+}
+
+async function watchFixture(controller: LocalController): Promise<void> {
   while (!stopping.signal.aborted) {
     const response = await fetch(`${controller.url}/api/builds/${FIXTURE.build}`, {
       headers: { 'X-API-Key': controller.secrets.ADMIN_KEY },
@@ -163,7 +173,7 @@ async function watchFixture(controller: LocalController, stateDir: string): Prom
       if (endedAt !== null) {
         const words = verdict ? `${verdict.title} (${verdict.code})` : 'succeeded';
         console.log(`end   ${FIXTURE.build}: ${words}. Setting it back.`);
-        await resetFixture(stateDir);
+        await resetFixture(controller).catch((error: Error) => console.error(error.message));
       }
     }
     await sleep(WATCH_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => {});

@@ -1,19 +1,26 @@
 /**
  * The external health checks of one booted VM, told as events; the first that fails ends the attempt under its name.
  *
- * Invariant: a VM is not blamed for a controller that is away: what it cannot reach must be in reach of its host.
+ * Invariant: a VM is not blamed for a controller that is away, nor for a connection that breaks: what it cannot reach must be in reach of its
+ * host, and what ends the attempt was seen over a connection that lives, or when no other could be made.
  */
 import type { AttemptRun } from './attempt-run.ts';
 import { failed } from './ending.ts';
 import { blockingFailure, type CheckResult, runChecks } from './health-checks/run-checks.ts';
 import { VM_CHECKS } from './health-checks/vm-checks.ts';
 import { untilAnswered } from './retry.ts';
+import { SshError } from './ssh.ts';
 import type { Vm } from './vm.ts';
 
+const RECONNECTS_MAX = 3;
+const RECONNECT_MS = 10_000;
+
 export async function checkVm(run: AttemptRun, vm: Vm): Promise<void> {
-  for (let reachable = false; ; ) {
+  for (let reachable = false, reconnects = 0; ; ) {
     const failure = await firstFailure(run, vm);
     if (!failure) return;
+    // A connection that breaks tells nothing of the VM, if another one can be had.
+    if (vm.ssh.signal.aborted && reconnects++ < RECONNECTS_MAX && (await isReconnected(run, vm))) continue;
     // Twice in a row with the host's own answer in between: once, the controller may have come back just then.
     if (failure.id !== 'controller' || reachable) {
       const advice = failure.fix ? ` ${failure.fix}` : '';
@@ -35,6 +42,18 @@ async function firstFailure(run: AttemptRun, vm: Vm): Promise<CheckResult | null
     },
   );
   return blockingFailure(results);
+}
+
+async function isReconnected({ signal, context }: AttemptRun, vm: Vm): Promise<boolean> {
+  try {
+    await vm.reconnect({ timeoutMs: RECONNECT_MS, signal });
+    context.emit({ type: 'warning', message: 'SSH was replaced: the checks are made again' });
+    return true;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof SshError)) throw error;
+    return false;
+  }
 }
 
 /** True if it does at once; else waits until it does, which tells nothing of the VM. */

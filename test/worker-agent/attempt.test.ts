@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
+import { clearFault, setFault } from '../../worker-agent/tart-simulator/faults.ts';
 import { agentHost } from './factories/agent-host.ts';
 import type { startAgent } from './factories/agent-process.ts';
 import { type StandInBuild, standInController } from './factories/stand-in-controller.ts';
@@ -144,6 +145,27 @@ test('an archive that leads out is source_invalid and never reaches the VM', { t
     message: expect.stringContaining('leads out'),
   });
   expect(agent.has({ type: 'step', step: 'command' })).toBe(false);
+});
+
+test('SSH that drops during the health checks is replaced, and the checks are made again', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  // The VM asks in the last of its checks, and gets no answer the first time: SSH is gone before.
+  controller.intercept = ({ path, count }) => {
+    if (path !== '/health' || count > 1) return false;
+    setFault(host.tartHome, VM, 'no-ssh');
+    return true;
+  };
+  await using agent = host.startAgent();
+  const build = controller.submit({ id: 'b1', command: 'echo built', source: await sourceOf({ a: '' }) });
+  await agent.until({ type: 'check', id: 'controller', status: 'fail' });
+  clearFault(host.tartHome, VM, 'no-ssh');
+  await agent.until({ type: 'slot_free' });
+  expect(build.status, agent.said()).toBe('succeeded');
+  expect(build.log.toString()).toBe('built\n');
+  expect(agent.has({ type: 'warning', message: 'SSH was replaced: the checks are made again' })).toBe(true);
 });
 
 test('cancelling ends the VM within seconds, with evidence, and the next build runs', {

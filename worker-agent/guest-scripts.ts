@@ -169,12 +169,15 @@ kill -KILL -- "-$pid" 2>/dev/null; exit 0`,
   ),
 
   // ── Artifacts
-  /** Names end in NUL, an empty name ends the list, then come the sizes, one a line, in the same order. */
+  /**
+   * Names end in NUL, an empty name ends the list, then come the sizes, one a line, in the same order. Looked for twice, since a list that is
+   * kept needs a disk that is not full. `find` ends with 1 for a folder that it cannot read or that is not there; with more it has not run.
+   */
   listFiles: onAttempt(
     `cd "$state/source" || exit 1; shift 3
-find "$@" \\( -name node_modules -o -name .git \\) -prune -o -type f -print0 2>/dev/null >"$state/files"
-cat "$state/files"; printf '\\0'
-if stat -c %s / >/dev/null 2>&1; then xargs -0 stat -c %s -- <"$state/files"; else xargs -0 stat -f %z -- <"$state/files"; fi; exit 0`,
+list() { find "$@" \\( -name node_modules -o -name .git \\) -prune -o -type f -print0 2>/dev/null; [ $? -le 1 ]; }
+list "$@" && printf '\\0' || exit 1
+if stat -c %s / >/dev/null 2>&1; then list "$@" | xargs -0 stat -c %s --; else list "$@" | xargs -0 stat -f %z --; fi; exit 0`,
     'path...',
   ),
   /** NUL-ended names are taken as they are by both tars. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { execa } from 'execa';
@@ -261,6 +261,18 @@ onGuest('files are listed with their sizes, whatever they are called, and packed
   await execa('tar', ['-xf', '-', '-C', dir.path], { input: packed.stdout });
   for (const path of paths) expect(readFileSync(join(dir.path, path), 'utf8')).toBe(names[path as keyof typeof names]);
   expect((await run(guest.readFile({ ...key, path: paths[1]! }))).stdout.toString()).toBe('xy');
+});
+
+onGuest('a listing that cannot be made is an error, not an empty one', async () => {
+  const key = await withSource({ top: '1' });
+  const find = join(server.home, 'bin/find');
+  mkdirSync(dirname(find), { recursive: true });
+  writeFileSync(find, '#!/bin/sh\nexit 126\n', { mode: 0o755 });
+  try {
+    expect((await run(guest.listFiles({ ...key, roots: ['.'] }))).exitCode).toBe(1);
+  } finally {
+    rmSync(find);
+  }
 });
 
 onGuest('the monitor runs detached, reads its token from standard input, and stops when told', async () => {

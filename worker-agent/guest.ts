@@ -5,6 +5,7 @@
  * makes it so), since an answer may be lost after the deed. SSH that stays dead while the VM beats ends the attempt; if the VM is silent too,
  * its own deadline is the better verdict.
  */
+import { awakeMs } from './awake-clock.ts';
 import { AttemptOver, failed } from './ending.ts';
 import { echoAlive, type GuestCommand } from './guest-commands.ts';
 import { pause } from './retry.ts';
@@ -59,7 +60,7 @@ export class Guest {
   }
 
   #recover(broken: Ssh): Promise<void> {
-    this.#deadSinceMs ??= performance.now();
+    this.#deadSinceMs ??= awakeMs();
     this.#recovery ??= this.#reconnect(broken, this.#deadSinceMs).finally(() => {
       this.#recovery = null;
     });
@@ -72,12 +73,12 @@ export class Guest {
       if (vm.ssh !== broken && !vm.ssh.signal.aborted) return;
       try {
         await vm.reconnect({ timeoutMs: RECONNECT_MS, signal });
-        onReconnected(Math.round(performance.now() - deadSinceMs));
+        onReconnected(Math.round(awakeMs() - deadSinceMs));
         return;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof SshError)) throw error;
-        const deadMs = performance.now() - deadSinceMs;
+        const deadMs = awakeMs() - deadSinceMs;
         if (deadMs >= deadLimitMs && vmBeats())
           throw failed(
             'transfer_failed',

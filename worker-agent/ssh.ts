@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import { connect as connectTcp } from 'node:net';
 import { PassThrough, Readable, type Writable } from 'node:stream';
 import ssh2, { type ClientChannel } from 'ssh2';
+import { awakeTimer } from './awake-clock.ts';
 import type { GuestCommand } from './guest-commands.ts';
 
 /**
@@ -259,16 +260,14 @@ class Limit {
         reason instanceof SshError ? reason : new SshError('aborted', `${what} was given up`, { cause: reason }),
       );
     const onAbort = (event: Event) => stop((event.target as AbortSignal).reason);
-    const timer = setTimeout(
-      () => stop(new SshError('timeout', `${what} did not end within ${timeoutMs / 1000} s`)),
-      timeoutMs,
-    );
+    const late = () => stop(new SshError('timeout', `${what} did not end within ${timeoutMs / 1000} s`));
+    const clearTimer = awakeTimer(timeoutMs, late);
     for (const source of sources) {
       source?.addEventListener('abort', onAbort, { once: true });
       if (source?.aborted) stop(source.reason);
     }
     this.clear = () => {
-      clearTimeout(timer);
+      clearTimer();
       for (const source of sources) source?.removeEventListener('abort', onAbort);
     };
   }

@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { z } from 'zod';
+import { awakeTimer } from './awake-clock.ts';
 import { normaliseMac } from './guest-commands.ts';
 import { processStartTime } from './process-identity.ts';
 import { jittered, pause } from './retry.ts';
@@ -166,21 +167,24 @@ export function createTart({ tartPath, tartHome, env = {}, limitsMs = {}, user =
 
   async function call(step: TartStep, args: string[], signal?: AbortSignal, limitMs = limits[step]) {
     const [file, ...words] = wordsOf(args);
+    const late = new AbortController();
+    // Killed, tart may leave a child that holds its pipes; the call ends nonetheless.
+    const { promise: abandoned, resolve: abandon } = Promise.withResolvers<null>();
+    const timers = [
+      awakeTimer(limitMs, () => late.abort()),
+      awakeTimer(limitMs + KILL_DELAY_MS * 2, () => abandon(null)),
+    ];
     const child = execa(file, words, {
       reject: false,
       stdin: 'ignore',
-      timeout: limitMs,
-      cancelSignal: signal,
+      cancelSignal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
       forceKillAfterDelay: KILL_DELAY_MS,
       env: environment,
       maxBuffer: 4 * 1024 * 1024,
     });
-    // Killed, tart may leave a child that holds its pipes; the call ends nonetheless.
-    const overdue = new AbortController();
-    const patience = sleep(limitMs + KILL_DELAY_MS * 2, null, { signal: overdue.signal }).catch(() => null);
-    const result = await Promise.race([child, patience]);
-    overdue.abort();
-    if (result === null || result.timedOut)
+    const result = await Promise.race([child, abandoned]);
+    for (const clear of timers) clear();
+    if (result === null || (result.isCanceled && late.signal.aborted))
       return failure(step, 'timeout', null, `tart ${step} did not end within ${limitMs / 1000} s`);
     if (result.isCanceled) return failure(step, 'aborted', null, `tart ${step} was given up`);
     if (result.isMaxBuffer) return failure(step, 'garbage', null, `tart ${step} does not stop printing`);

@@ -6,6 +6,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { awakeMs, awakeTimer } from './awake-clock.ts';
 import { type AgentConfig, baseImageName, vmControllerUrl } from './config.ts';
 import { networkArgsFor } from './isolation.ts';
 import { jittered, pause } from './retry.ts';
@@ -252,10 +253,10 @@ function watchRun(tart: Tart, run: TartRun, logFile: string) {
 }
 
 async function waitForAddress(tart: Tart, name: string, timeoutMs: number, signal: AbortSignal) {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = awakeMs() + timeoutMs;
   let last = '';
   for (;;) {
-    const leftMs = deadline - performance.now();
+    const leftMs = deadline - awakeMs();
     if (leftMs <= 0 || signal.aborted)
       return {
         ok: false as const,
@@ -282,8 +283,8 @@ async function waitForSsh(options: {
   hostFingerprint?: string;
 }) {
   const { tart, config, name, timeoutMs, signal, hostFingerprint } = options;
-  const startedAt = performance.now();
-  const leftMs = () => startedAt + timeoutMs - performance.now();
+  const startedAt = awakeMs();
+  const leftMs = () => startedAt + timeoutMs - awakeMs();
   const failed = (error: SshError) => ({ ok: false as const, error, message: error.message });
 
   let privateKey: string;
@@ -319,8 +320,8 @@ async function waitForSsh(options: {
       } catch (error) {
         if (!(error instanceof SshError)) throw error;
         last = error;
-        refusedSince = error.kind === 'auth' ? (refusedSince ?? performance.now()) : null;
-        if (refusedSince !== null && performance.now() - refusedSince > AUTH_PATIENCE_MS) break;
+        refusedSince = error.kind === 'auth' ? (refusedSince ?? awakeMs()) : null;
+        if (refusedSince !== null && awakeMs() - refusedSince > AUTH_PATIENCE_MS) break;
       }
     address = undefined;
     await pause(jittered(TRY_PAUSE_MS), signal).catch(() => {}); // the loop looks at the signal
@@ -335,9 +336,10 @@ async function within(
   signal: AbortSignal,
   work: (limit: AbortSignal) => Promise<TartResult>,
 ): Promise<TartResult> {
-  const limit = AbortSignal.timeout(limitMs);
-  const result = await work(AbortSignal.any([signal, limit]));
-  if (result.ok || !limit.aborted || signal.aborted) return result;
+  const limit = new AbortController();
+  const clearTimer = awakeTimer(limitMs, () => limit.abort());
+  const result = await work(AbortSignal.any([signal, limit.signal])).finally(clearTimer);
+  if (result.ok || !limit.signal.aborted || signal.aborted) return result;
   return { ...result, step, kind: 'timeout', message: `tart ${step} did not end within ${limitMs / 1000} s` };
 }
 

@@ -1,6 +1,7 @@
 /** What may happen to the agent: killed at any instant, stopped, started twice. */
 import { cpSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, type TimedAgentEvent } from '../../local/agent-process.ts';
 import { FOLDER_MARK } from '../../local/leftovers.ts';
@@ -17,6 +18,9 @@ afterAll(() => macs?.[Symbol.asyncDispose]());
 const COMMAND =
   'echo run >>"$HOME/runs"; for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.4; done; cp "$HOME/runs" runs';
 const LOG = 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\n';
+
+/** What a short command in the VM may take. */
+const ANSWER_MS = 30_000;
 
 /** From the claim to the free slot. */
 const INSTANTS: [when: string, fields: Record<string, unknown>][] = [
@@ -113,6 +117,24 @@ for (const vm of ['its VM not', 'its VM too'])
     await build.fails({ verdict: 'worker_lost', cause: 'host_asleep' });
     await mac.recovers();
   });
+
+test.concurrent('a Mac that sleeps for longer than an answer of the VM may take, and wakes before its deadline, loses no build', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({
+    command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done',
+    timeouts: { workerTimeoutMs: 180_000, heartbeatTimeoutMs: 180_000 },
+  });
+  await build.prints('begun');
+  await mac.fault('freeze');
+  await mac.until(() => mac.sshHangs(), 'the agent waits for an answer');
+  mac.mac.agent?.signal('SIGSTOP');
+  await mac.clearFault('freeze');
+  await sleep(ANSWER_MS + 2_000);
+  mac.mac.agent?.signal('SIGCONT');
+  await mac.inSource(build.id, 'go');
+  await build.succeeds('begun\ndone\n');
+  await mac.settles();
+});
 
 for (const state of ['and has a state of its own', 'and was copied with its state'])
   test.concurrent(`a second agent that has the identity of another ${state} is refused, and the build of the first goes on`, async () => {

@@ -3,6 +3,8 @@
  *
  * Invariant: runChecks answers with one result for each check, in order, whatever the checks do. One that throws or hangs is its own finding.
  */
+import { awakeTimer } from '../awake-clock.ts';
+
 export type CheckStatus = 'pass' | 'warn' | 'fail' | 'skipped';
 
 export interface CheckOutcome {
@@ -88,14 +90,14 @@ async function runOne<Context>(
     limit.abort(signal.aborted ? signal.reason : new Error(late));
     resolve(fail(late)); // also for a check that does not listen to its signal
   };
-  const timer = setTimeout(give, check.timeoutMs);
+  const clearTimer = awakeTimer(check.timeoutMs, give);
   signal.addEventListener('abort', give, { once: true });
   try {
     return await Promise.race([check.run(context, limit.signal), ended]);
   } catch (error) {
     return fail(limit.signal.aborted ? late : (error as Error).message);
   } finally {
-    clearTimeout(timer);
+    clearTimer();
     signal.removeEventListener('abort', give);
   }
 }

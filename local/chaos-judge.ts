@@ -72,7 +72,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
     if (struck) verdictRight = right;
     if (right) continue;
     complaints.push(
-      `attempt ${view.attempt} ended as ${wordsOf(view, ending)}, expected ${allowed.endings.join(' or ')}${struck?.steps ? ` at ${struck.steps}` : ''}: ${view.verdict?.message ?? ''}`,
+      `attempt ${view.attempt} ended as ${wordsOf(view, ending)}, expected ${[...new Set(allowed.endings)].join(' or ')}${struck?.steps ? ` at ${struck.steps}` : ''}: ${view.verdict?.message ?? ''}`,
     );
     if (allowed.mustSurvive && ending !== 'succeeded') falseKills++;
   }

@@ -175,7 +175,8 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
   const struck = await Promise.race([strike.struck, sleep(POLL_MS, false)]);
   const complaints =
     build.endedAt === null ? [`stuck: it is ${build.status}`] : await compare(farm, build, plan, dir, signal);
-  await farm.waitForWorker('idle', macIndex, { withinMs: BUILD_MS, signal }).catch((error: Error) => {
+  const idle = () => farm.waitForWorker('idle', macIndex, { withinMs: BUILD_MS, signal });
+  await persistently({ ...PATIENCE, signal }, idle).catch((error: Error) => {
     complaints.push(error.message);
   });
   await rm(dir, { recursive: true, force: true });

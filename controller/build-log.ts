@@ -18,7 +18,7 @@ const SHARED_ROW_BYTES = 32 * 1024;
 const ROW_MAX_BYTES = 1024 * 1024;
 /** A build that prints more has gone mad. Keeps sealing far from the limits of memory and CPU time. */
 export const LOG_MAX_BYTES = 256 * 1024 * 1024;
-/** Follower = somebody whose last read is younger. They read each half second. */
+/** Follower = somebody whose last read is younger. They read each half second at least. */
 const FOLLOWER_STALE_MS = 5_000;
 const FOLLOWERS_MAX = 1_000;
 
@@ -51,6 +51,8 @@ interface Closed extends ClosedLog {
 export class BuildLog extends DurableObject<Env> {
   /** Who reads along, and when they last did. In memory on purpose: whoever still follows is known again after one read. */
   readonly #followers = new Map<string, number>();
+  /** Resolves when the log grows or is closed: what readers wait for. */
+  #change = Promise.withResolvers<void>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -66,13 +68,27 @@ export class BuildLog extends DurableObject<Env> {
     if (offset > length) return { ok: false, reason: 'gap', length };
     const fresh = bytes.subarray(length - offset);
     if (length + fresh.byteLength > LOG_MAX_BYTES) return { ok: false, reason: 'full', length };
-    if (fresh.byteLength > 0) this.#store(last, length, fresh);
+    if (fresh.byteLength > 0) {
+      this.#store(last, length, fresh);
+      this.#changed();
+    }
     return { ok: true, length: length + fresh.byteLength, followers: this.#countFollowers() };
   }
 
-  /** Up to `maxBytes` from `offset`; none at or past the end. A reader that follows gives its name. */
-  read(offset: number, maxBytes: number, follower?: string): LogRead {
+  /**
+   * Up to `maxBytes` from `offset`; none at or past the end. A reader that follows gives its name.
+   *
+   * @param wait while the log is no longer than `bytes`, and open, up to `ms` for it to change
+   */
+  async read(
+    offset: number,
+    maxBytes: number,
+    follower?: string,
+    wait?: { bytes: number; ms: number },
+  ): Promise<LogRead> {
     if (follower !== undefined) this.#noteFollower(follower);
+    if (wait && this.#length() <= wait.bytes && !this.#closed())
+      await Promise.race([this.#change.promise, scheduler.wait(wait.ms)]);
     const mark = this.#closed();
     const closed = mark ? { length: mark.length, complete: mark.complete } : null;
     if (mark?.emptied) return { length: mark.length, bytes: null, closed };
@@ -93,6 +109,7 @@ export class BuildLog extends DurableObject<Env> {
     if (!complete && !force) return null;
     const mark: Closed = { length: this.#length(), complete, emptied: false };
     this.ctx.storage.kv.put('closed', mark);
+    this.#changed();
     return { length: mark.length, complete };
   }
 
@@ -117,6 +134,11 @@ export class BuildLog extends DurableObject<Env> {
       this.ctx.storage.sql.exec('DELETE FROM chunks');
       this.ctx.storage.kv.put('closed', { ...closed, emptied: true } satisfies Closed);
     });
+  }
+
+  #changed(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
   }
 
   #closed(): Closed | undefined {

@@ -28,6 +28,8 @@ export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_
   const follower = crypto.randomUUID();
   let log = opened;
   let offset = from;
+  /** Up to where bytes were seen, a character's beginning included. */
+  let seenBytes = -1;
   let polls = 0;
   let quietPolls = 0;
   let reopens = 0;
@@ -40,7 +42,9 @@ export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_
     /** One event, comment, or the end for each call: the stream's own back-pressure holds a slow reader's polls. */
     async pull(controller) {
       while (polls++ < max.polls && reopens <= max.reopens && Date.now() - startedAt < max.ms) {
-        const part = await readLog(env, log, offset, EVENT_MAX_BYTES, follower);
+        const wait = { bytes: seenBytes, ms: POLL_MS };
+        const part = await readLog(env, log, offset, EVENT_MAX_BYTES, follower, wait);
+        seenBytes = offset + part.bytes.byteLength;
         const atEnd = offset + part.bytes.byteLength >= part.length;
         const over = atEnd && isOver(log, part, Date.now());
         const bytes = over ? part.bytes : part.bytes.subarray(0, wholeCharacters(part.bytes));
@@ -56,7 +60,7 @@ export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_
           controller.enqueue(encoder.encode(`event: end\ndata: ${JSON.stringify(data)}\n\n`));
           return controller.close();
         }
-        await scheduler.wait(POLL_MS);
+        if (log.attempt === 0) await scheduler.wait(POLL_MS);
         if (++quietPolls < REOPEN_AFTER_POLLS[log.attempt === 0 ? 'queued' : 'running']) continue;
         quietPolls = 0;
         reopens++;

@@ -129,19 +129,20 @@ export interface LogPart {
   closed: ClosedLog | null;
 }
 
-/** Up to `maxBytes` from `offset`, and 4 MiB at most; none at the end. */
+/** Up to `maxBytes` from `offset`, and 4 MiB at most; none at the end. `wait` as in {@link BuildLog.read}, for a log that runs. */
 export async function readLog(
   env: Env,
   log: Pick<OpenLog, 'buildId' | 'attempt' | 'length' | 'complete' | 'sealed'>,
   offset: number,
   maxBytes: number,
   follower?: string,
+  wait?: { bytes: number; ms: number },
 ): Promise<LogPart> {
   const max = Math.min(maxBytes, READ_MAX_BYTES);
   let closed: ClosedLog | null = log.sealed ? { length: log.length, complete: log.complete } : null;
   if (log.attempt === 0) return { bytes: new Uint8Array(), length: 0, closed };
   if (!closed) {
-    const read = await logObject(env, log.buildId, log.attempt).read(offset, max, follower);
+    const read = await logObject(env, log.buildId, log.attempt).read(offset, max, follower, wait);
     if (read.bytes) return { bytes: new Uint8Array(read.bytes), length: read.length, closed: read.closed };
     closed = read.closed!;
   }

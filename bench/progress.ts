@@ -48,6 +48,10 @@ const SAMPLE_LOGS: Sample[] = [
     earlier: ['expo-export-1.log', 'expo-export-2.log', 'expo-export-3.log'],
     command: EXPO_COMMAND,
   },
+  // Three more, on a machine that did nothing else.
+  { file: 'expo-export-5.log', command: EXPO_COMMAND },
+  { file: 'expo-export-6.log', earlier: ['expo-export-5.log'], command: EXPO_COMMAND },
+  { file: 'expo-export-7.log', earlier: ['expo-export-5.log', 'expo-export-6.log'], command: EXPO_COMMAND },
 ];
 
 interface TimedLine {

@@ -14,7 +14,7 @@ export const PLAIN_PHASES = {
   install: { label: 'Installing dependencies', typicalMs: 25_000, typicalWork: 0 }, // [L] 34.1 s, [R] 14 to 20 s
   prebuild: { label: 'Generating the native project', typicalMs: 10_000, typicalWork: 0 }, // [L] 9.9 s
   pods: { label: 'Installing pods', typicalMs: 107_000, typicalWork: 116 }, // [L] 106.9 s
-  bundle: { label: 'Bundling JavaScript', typicalMs: 35_000, typicalWork: 0 }, // [R] 14 to 21 s for 467 packages
+  bundle: { label: 'Bundling JavaScript', typicalMs: 26_000, typicalWork: 0 }, // [R] 12 to 21 s for 467 packages
   xcode: { label: 'Compiling native code', typicalMs: 1_287_000, typicalWork: 898 }, // [L] 1,287.4 s
   export: { label: 'Exporting the app', typicalMs: 20_000, typicalWork: 0 }, // [G]
   test: { label: 'Running tests', typicalMs: 120_000, typicalWork: 0 }, // [G]

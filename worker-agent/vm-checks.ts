@@ -20,7 +20,7 @@ export async function checkVm(run: AttemptRun, vm: Vm): Promise<void> {
     const failure = await firstFailure(run, vm);
     if (!failure) return;
     // A connection that breaks tells nothing of the VM, if another one can be had.
-    if (vm.ssh.signal.aborted && reconnects++ < RECONNECTS_MAX && (await isReconnected(run, vm))) continue;
+    if (vm.ssh.signal.aborted && reconnects++ < RECONNECTS_MAX && (await reconnect(run, vm))) continue;
     // Twice in a row with the host's own answer in between: once, the controller may have come back just then.
     if (failure.id !== 'controller' || reachable) {
       const advice = failure.fix ? ` ${failure.fix}` : '';
@@ -44,7 +44,8 @@ async function firstFailure(run: AttemptRun, vm: Vm): Promise<CheckResult | null
   return blockingFailure(results);
 }
 
-async function isReconnected({ signal, context }: AttemptRun, vm: Vm): Promise<boolean> {
+/** False if no other connection can be had. */
+async function reconnect({ signal, context }: AttemptRun, vm: Vm): Promise<boolean> {
   try {
     await vm.reconnect({ timeoutMs: RECONNECT_MS, signal });
     context.emit({ type: 'warning', message: 'SSH was replaced: the checks are made again' });

@@ -11,9 +11,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Parser } from 'tar';
 import { type BuildDetail, LOG_COMPLETE_HEADER } from '#contract';
-import type { TimedAgentEvent } from '../local/agent-process.ts';
-import { type Farm, startFarm } from '../local/farm.ts';
-import { persistently } from '../local/persistently.ts';
+import { persistently } from '../client/persistently.ts';
+import type { TimedAgentEvent } from '../local/farm/agent-process.ts';
+import { type Farm, startFarm } from '../local/farm/farm.ts';
 import {
   ARTIFACT_GLOBS,
   blockOf,

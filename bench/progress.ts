@@ -15,9 +15,9 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { ProgressHistory } from '../controller/contract.ts';
-import { mergeHistory } from '../controller/progress-history.ts';
-import { createProgressParser, type ProgressParserOptions } from '../worker-agent/progress/progress-parser.ts';
+import type { ProgressHistory } from '#contract';
+import { mergeHistory } from '../controller/builds/phase-history-mix.ts';
+import { createProgressParser, type ProgressParserOptions } from '../log-reader/progress/parser.ts';
 
 const MOMENTS = 500;
 const ROUNDS = 5;

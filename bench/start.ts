@@ -10,10 +10,10 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { BuildDetail, BuildRequestInput } from '#contract';
-import { BOOT_STEPS } from '../local/demo-build.ts';
-import { abandonFarm, type Farm, type FarmOptions, startFarm } from '../local/farm.ts';
-import { keepTrusted } from '../local/quarantine.ts';
-import { SAMPLE_DIR, sampleRequest } from '../local/sample.ts';
+import { BOOT_STEPS } from '../local/demo/show-build.ts';
+import { abandonFarm, type Farm, type FarmOptions, startFarm } from '../local/farm/farm.ts';
+import { keepTrusted } from '../local/farm/quarantine.ts';
+import { SAMPLE_DIR, sampleRequest } from '../local/farm/sample.ts';
 
 const TEST_ENTRY = fileURLToPath(new URL('../test/faults/controller.ts', import.meta.url));
 /** Long enough that a busy machine does not pass for a frozen VM. */

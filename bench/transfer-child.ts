@@ -6,8 +6,8 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { uploadBlob } from '../worker-agent/blob-upload.ts';
-import { ControllerClient } from '../worker-agent/controller-client.ts';
+import { ControllerClient } from '../client/request.ts';
+import { uploadBlob } from '../client/upload.ts';
 
 export interface Transfer {
   kind: 'upload' | 'download' | 'plain upload' | 'plain download';

@@ -6,10 +6,10 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { ControllerApi } from '../local/api.ts';
-import { startController } from '../local/controller.ts';
-import { FOLDER_MARK } from '../local/leftovers.ts';
-import { ControllerClient } from '../worker-agent/controller-client.ts';
+import { ControllerApi } from '../client/builds-client.ts';
+import { ControllerClient } from '../client/request.ts';
+import { startController } from '../local/farm/controller.ts';
+import { FOLDER_MARK } from '../local/farm/leftovers.ts';
 import type { Took, Transfer } from './transfer-child.ts';
 import { peakMib, workerdBelow } from './usage.ts';
 

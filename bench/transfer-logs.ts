@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LOG_COMPLETE_HEADER } from '#contract';
-import { type Farm, startFarm } from '../local/farm.ts';
+import { type Farm, startFarm } from '../local/farm/farm.ts';
 import { cpuSeconds, workerdBelow } from './usage.ts';
 
 const MB = 1_000_000;

@@ -7,7 +7,7 @@ import { mkdtemp, realpath, rm, statfs } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { endProcessesBelow } from '../local/leftovers.ts';
+import { endProcessesBelow } from '../local/farm/leftovers.ts';
 import { benchFiles } from './transfer-files.ts';
 import { benchLogs } from './transfer-logs.ts';
 

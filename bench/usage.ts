@@ -1,12 +1,12 @@
 /** What processes take, as `ps` tells it: memory while something runs, CPU time between two looks. */
 import { execFileSync } from 'node:child_process';
-import { processesBelow } from '../local/leftovers.ts';
-import { commandLineOf } from '../worker-agent/tart-simulator/process-table.ts';
+import { processesBelow } from '../local/farm/leftovers.ts';
+import { commandLineOf } from '../worker-agent/tart-simulator/processes/process-table.ts';
 
 const SAMPLE_MS = 200;
 const MIB = 1024 * 1024;
 
-/** Those that run Workers below a folder of local/controller.ts. */
+/** Those that run Workers below a folder of local/farm/controller.ts. */
 export const workerdBelow = (dir: string): number[] =>
   processesBelow(dir)
     .map(({ pid }) => pid)

@@ -4,11 +4,10 @@ import { createMiddleware } from 'hono/factory';
 import { HTTPException } from 'hono/http-exception';
 import { secureHeaders } from 'hono/secure-headers';
 import { z } from 'zod';
-import { AUDIT_LIST_MAX, listAudit, recorded } from './audit.ts';
-import { countStranger, requireAnyKey, requireScope } from './auth.ts';
-import { CONTRACT_HEADER, CONTRACT_VERSION_MIN, type Me } from './contract.ts';
-import { answerRefusal, refusal } from './errors.ts';
-import type { Limits } from './limits.ts';
+import { CONTRACT_HEADER, CONTRACT_VERSION_MIN, type Me } from '#contract';
+import { AUDIT_LIST_MAX, listAudit, recorded } from './access/audit.ts';
+import { countStranger, requireAnyKey, requireScope } from './access/auth.ts';
+import { answerRefusal, refusal } from './refusals.ts';
 import { attemptRoutes } from './routes/attempts.ts';
 import { blobRoutes } from './routes/blobs.ts';
 import { buildRoutes } from './routes/builds.ts';
@@ -16,8 +15,9 @@ import { fileRoutes } from './routes/files.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { logRoutes } from './routes/logs.ts';
 import { workerRoutes } from './routes/workers.ts';
+import type { Limits } from './settings.ts';
 import { valid, wholeNumber } from './validate.ts';
-import { endAttemptsOf } from './workers.ts';
+import { endAttemptsOf } from './workers/registry.ts';
 
 export function createApp(limits: Limits) {
   const app = new Hono<{ Bindings: Env }>();

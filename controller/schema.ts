@@ -16,7 +16,7 @@ import type {
   ProgressHistory,
   Timeouts,
   Verdict,
-} from './contract.ts';
+} from '#contract';
 
 const at = (name: string) => integer(name);
 

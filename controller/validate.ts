@@ -3,8 +3,8 @@ import { zValidator } from '@hono/zod-validator';
 import type { ValidationTargets } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { z } from 'zod';
-import { Sha256 } from './contract.ts';
-import { answerRefusal, type Refusal, refusal } from './errors.ts';
+import { Sha256 } from '#contract';
+import { answerRefusal, type Refusal, refusal } from './refusals.ts';
 
 const ISSUES_NAMED_MAX = 5;
 /** Enough for every message of the contract but those that carry lists, texts or evidence, which say their own limit. */

@@ -4,13 +4,13 @@
  * Invariant: however it ends, no process, no VM and no folder of it is left.
  */
 import { writeFile } from 'node:fs/promises';
-import { HELP, parseChaosOptions, UsageError } from './chaos-options.ts';
-import { ChaosOutput } from './chaos-output.ts';
-import { planChaos } from './chaos-plan.ts';
-import { runChaos } from './chaos-run.ts';
-import { isKept, summarise } from './chaos-summary.ts';
-import { abandonFarm } from './farm.ts';
-import { INTERRUPTED_EXIT_CODE, interruptSignal } from './interrupt.ts';
+import { HELP, parseChaosOptions, UsageError } from './chaos/options.ts';
+import { ChaosOutput } from './chaos/output.ts';
+import { planChaos } from './chaos/plan.ts';
+import { runChaos } from './chaos/run.ts';
+import { isKept, summarise } from './chaos/summary.ts';
+import { abandonFarm } from './farm/farm.ts';
+import { INTERRUPTED_EXIT_CODE, interruptSignal } from './farm/interrupt.ts';
 
 const EXIT = { ok: 0, failed: 1, usage: 64, interrupted: INTERRUPTED_EXIT_CODE } as const;
 

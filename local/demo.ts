@@ -3,9 +3,9 @@
  *
  * Invariant: however it ends, no process, no VM and no folder of it is left.
  */
-import { checkFolders, HELP, parseDemoOptions, UsageError } from './demo-options.ts';
-import { INTERRUPTED_EXIT_CODE, interruptSignal } from './interrupt.ts';
-import { missingPrerequisites } from './prerequisites.ts';
+import { checkFolders, HELP, parseDemoOptions, UsageError } from './demo/options.ts';
+import { missingPrerequisites } from './demo/prerequisites.ts';
+import { INTERRUPTED_EXIT_CODE, interruptSignal } from './farm/interrupt.ts';
 
 const EXIT = { ok: 0, failed: 1, usage: 64, unavailable: 69, interrupted: INTERRUPTED_EXIT_CODE } as const;
 
@@ -35,9 +35,9 @@ async function main(words: string[]): Promise<number> {
 
   // Not before: they import what `npm ci` installs.
   const [{ runDemo }, { DemoOutput }, { abandonFarm }] = await Promise.all([
-    import('./demo-run.ts'),
-    import('./demo-output.ts'),
-    import('./farm.ts'),
+    import('./demo/run.ts'),
+    import('./demo/output.ts'),
+    import('./farm/farm.ts'),
   ]);
   const output = new DemoOutput();
   let begun: Parameters<typeof abandonFarm>[0] | null = null;

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs, parseEnv } from 'node:util';
 import { BuildDetail } from '#contract';
+import { FIXTURE, FIXTURE_PATH } from './dev/fixture.ts';
 import {
   asEnvFile,
   type LocalController,
@@ -15,8 +16,7 @@ import {
   type Secrets,
   startController,
   whyNoPort,
-} from './controller.ts';
-import { FIXTURE, FIXTURE_PATH } from './dev-fixture.ts';
+} from './farm/controller.ts';
 
 const HELP = `npm run dev [-- --port N] [-- --host ADDRESS] [-- --dir DIR]
 
@@ -66,7 +66,7 @@ async function main(words: string[]): Promise<number> {
     console.log('Migrating the local database …');
     await using controller = await startController({
       ...{ stateDir, port, host, secrets },
-      entry: 'local/dev-worker.ts',
+      entry: 'local/dev/worker.ts',
       onLine: show,
       signal: stopping.signal,
     });

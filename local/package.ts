@@ -14,6 +14,6 @@ const inRoot = (path: string) => `${root}${path}`;
 rmSync(inRoot('dist'), { recursive: true, force: true });
 await execa('tsc', ['-p', 'tsconfig.package.json'], { cwd: root, preferLocal: true, stdio: 'inherit' });
 const { name, version } = JSON.parse(readFileSync(inRoot('package.json'), 'utf8'));
-const own = { name, version, type: 'module', imports: { '#contract': './controller/contract.js' } };
+const own = { name, version, type: 'module', imports: { '#contract': './controller/contract/index.js' } };
 writeFileSync(inRoot('dist/package.json'), `${JSON.stringify(own, null, 2)}\n`);
 chmodSync(inRoot('dist/worker-agent/expo-worker.js'), 0o755);

@@ -3,7 +3,7 @@
  * since many Macs and whoever watches them share one address and one key here.
  */
 
-import { TIMEOUT_MINIMA } from '../controller/contract.ts';
+import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../controller/index.ts';
 
 export { BlobUpload, BuildDeadline, BuildLog } from '../controller/index.ts';

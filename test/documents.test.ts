@@ -2,10 +2,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { getTableName, is, Table } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import { BUILD_STATUSES, CAUSES, type Explained, VERDICTS } from '../controller/contract.ts';
+import { BUILD_STATUSES, CAUSES, type Explained, VERDICTS } from '#contract';
+import { EVENT_TYPES, TRANSITIONS } from '../controller/builds/transitions.ts';
+import { explainCause, explainVerdict } from '../controller/builds/verdicts.ts';
 import * as schema from '../controller/schema.ts';
-import { EVENT_TYPES, TRANSITIONS } from '../controller/transitions.ts';
-import { explainCause, explainVerdict } from '../controller/verdicts.ts';
 
 const read = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 'utf8');
 

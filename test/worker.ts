@@ -1,8 +1,8 @@
 /** The controller as tests run it: the deployed one, with limits small enough for deadlines to pass while one watches, and a D1 that may fail. */
 
-import { TIMEOUT_MINIMA } from '../controller/contract.ts';
+import { TIMEOUT_MINIMA } from '#contract';
 import { createController, BuildDeadline as RealBuildDeadline } from '../controller/index.ts';
-import { withFaultyDatabase } from './controller/faulty-database.ts';
+import { withFaultyDatabase } from './controller/factories/faulty-database.ts';
 
 export { BlobUpload, BuildLog } from '../controller/index.ts';
 

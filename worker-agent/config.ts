@@ -9,7 +9,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
-import { ISOLATIONS } from './isolation.ts';
+import { ISOLATIONS } from './tart/network.ts';
 
 /** The address at which a VM on Tart's NAT sees its host. */
 const TART_HOST_ADDRESS = '192.168.64.1';

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /** The command line of the agent. The only place that sets an exit code: 0 done, 1 failed, 2 the config is wrong, 64 wrong usage. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { printableLines } from '../client/printable.ts';
 import { baseImageCommand } from './commands/base-image.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
 import { installCommand, uninstallCommand } from './commands/install.ts';
 import { ConfigError, defaultConfigPath, expandHome } from './config.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
-import { printableLines } from './printable.ts';
 import { AGENT_VERSION } from './version.ts';
 
 const configOption = () =>

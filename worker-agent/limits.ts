@@ -3,7 +3,7 @@
  * that a build with short timeouts is watched by short clocks.
  */
 import { AFTERMATH_MS, type Assignment, partitionGraceMs, type Timeouts } from '#contract';
-import { BOOT_LIMITS, type BootLimits } from './vm.ts';
+import { BOOT_LIMITS, type BootLimits } from './vm/vm.ts';
 
 export const AGENT_LIMITS = {
   /** With nobody else to run the build, an outage of the controller is forgiven for this long. */

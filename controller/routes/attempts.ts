@@ -1,12 +1,12 @@
 /** What an attempt sends while it runs: heartbeats and reports. The heartbeat route is a fixed contract (contract.ts). */
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { type AttemptEnv, requireAttempt } from '../auth.ts';
-import { Heartbeat, type HeartbeatAnswer, Report } from '../contract.ts';
-import { answerRefusal, refusal } from '../errors.ts';
-import { beat } from '../heartbeats.ts';
-import { drainSoon } from '../outbox.ts';
-import { report } from '../reports.ts';
+import { Heartbeat, type HeartbeatAnswer, Report } from '#contract';
+import { type AttemptEnv, requireAttempt } from '../access/auth.ts';
+import { beat } from '../attempts/heartbeats.ts';
+import { report } from '../attempts/reports.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
+import { drainSoon } from '../upkeep/outbox.ts';
 import { Id, IdParam, readJson, valid } from '../validate.ts';
 
 const BEAT_MAX_BYTES = 16 * 1024;

@@ -1,10 +1,10 @@
 /** Uploads of sources and artifacts: in one request, or in parts. */
 import { type Context, Hono } from 'hono';
-import { type KeyEnv, requireBlobWriter } from '../auth.ts';
-import { storeBlob, touchBlob } from '../blobs.ts';
-import { type BlobStored, PART_SHA256_HEADER, Sha256, UPLOAD_PARTS_MAX, UploadRequest } from '../contract.ts';
-import { answerRefusal, refusal } from '../errors.ts';
-import { abortUpload, beginUpload, completeUpload, showUpload, storePart } from '../uploads.ts';
+import { type BlobStored, PART_SHA256_HEADER, Sha256, UPLOAD_PARTS_MAX, UploadRequest } from '#contract';
+import { type KeyEnv, requireBlobWriter } from '../access/auth.ts';
+import { storeBlob, touchBlob } from '../files/blobs.ts';
+import { abortUpload, beginUpload, completeUpload, showUpload, storePart } from '../files/upload-parts.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
 import { Id, Sha256Param, valid, wholeNumber } from '../validate.ts';
 
 const UploadParam = Sha256Param.extend({ upload: Id });

@@ -1,16 +1,16 @@
 /** Builds, for those who submit them. */
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { type KeyEnv, requireScope } from '../auth.ts';
-import { apply, findAttempt } from '../builds.ts';
-import { BUILD_STATUSES, buildRequest } from '../contract.ts';
-import { answerRefusal, refusal } from '../errors.ts';
-import { type AuthenticatedKey, mayUsePool } from '../keys.ts';
-import type { Limits } from '../limits.ts';
-import { drainSoon } from '../outbox.ts';
-import { retryBuild, submitBuild } from '../submit.ts';
+import { BUILD_STATUSES, buildRequest } from '#contract';
+import { type KeyEnv, requireScope } from '../access/auth.ts';
+import { type AuthenticatedKey, mayUsePool } from '../access/keys.ts';
+import { apply, findAttempt } from '../builds/apply.ts';
+import { retryBuild, submitBuild } from '../builds/submit.ts';
+import { viewBuild, viewBuildDetail, viewBuildList } from '../builds/views.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
+import type { Limits } from '../settings.ts';
+import { drainSoon } from '../upkeep/outbox.ts';
 import { Id, IdParam, valid, wholeNumber } from '../validate.ts';
-import { viewBuild, viewBuildDetail, viewBuildList } from '../views.ts';
 
 /** Room for an environment with certificates in it. */
 const BUILD_MAX_BYTES = 1024 * 1024;

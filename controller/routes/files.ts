@@ -1,14 +1,14 @@
 /** What an attempt takes (source, inputs) and what a build leaves (artifacts). */
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { findArtifact, listArtifacts } from '../artifacts.ts';
-import { attemptStanding, refuseUnlessCurrent } from '../attempt-standing.ts';
-import { type AttemptCaller, requireAttempt, requireScope } from '../auth.ts';
-import { ArtifactName, type Inputs } from '../contract.ts';
-import { attachment, contentType, sendBlob } from '../downloads.ts';
-import { answerRefusal, type Refusal, refusal } from '../errors.ts';
-import { openInputs } from '../inputs.ts';
+import { ArtifactName, type Inputs } from '#contract';
+import { type AttemptCaller, requireAttempt, requireScope } from '../access/auth.ts';
+import { attemptStanding, refuseUnlessCurrent } from '../attempts/writers.ts';
+import { findArtifact, listArtifacts } from '../files/artifacts.ts';
+import { attachment, contentType, sendBlob } from '../files/download.ts';
+import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
 import type { builds } from '../schema.ts';
+import { openInputs } from '../secrets/inputs.ts';
 import { AttemptNumber, Id, IdParam, valid } from '../validate.ts';
 
 const AttemptQuery = z.object({ attempt: AttemptNumber.optional() });

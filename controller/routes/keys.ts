@@ -1,10 +1,17 @@
 /** Keys: made, listed, revoked by admins; rotated also by the key itself. */
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { type KeyEnv, requireAdminOrThisKey, requireScope } from '../auth.ts';
-import { KeyRequest } from '../contract.ts';
-import { answerRefusal, refusal } from '../errors.ts';
-import { createKey, listKeys, type OnWorkerKeyRevoked, ROTATION_OVERLAP_MS, revokeKey, rotateKey } from '../keys.ts';
+import { KeyRequest } from '#contract';
+import { type KeyEnv, requireAdminOrThisKey, requireScope } from '../access/auth.ts';
+import {
+  createKey,
+  listKeys,
+  type OnWorkerKeyRevoked,
+  ROTATION_OVERLAP_MS,
+  revokeKey,
+  rotateKey,
+} from '../access/keys.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
 import { IdParam, valid, wholeNumber } from '../validate.ts';
 
 const OVERLAP_MAX_MS = 30 * 24 * 3_600_000;

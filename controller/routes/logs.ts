@@ -1,11 +1,11 @@
 /** Logs: written by the attempt, read and followed by people. */
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { requireAttempt, requireScope } from '../auth.ts';
-import { LOG_APPEND_MAX_BYTES, LOG_COMPLETE_HEADER, LOG_LENGTH_HEADER, type LogAppended } from '../contract.ts';
-import { answerRefusal, refusal } from '../errors.ts';
-import { followLog } from '../log-follow.ts';
-import { appendLog, openLog, streamLog, tailOffset } from '../logs.ts';
+import { LOG_APPEND_MAX_BYTES, LOG_COMPLETE_HEADER, LOG_LENGTH_HEADER, type LogAppended } from '#contract';
+import { requireAttempt, requireScope } from '../access/auth.ts';
+import { followLog } from '../build-log/follow.ts';
+import { appendLog, openLog, streamLog, tailOffset } from '../build-log/read.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
 import { AttemptNumber, IdParam, readBody, valid, wholeNumber } from '../validate.ts';
 
 const Offset = wholeNumber(0, Number.MAX_SAFE_INTEGER);

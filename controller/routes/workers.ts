@@ -1,9 +1,6 @@
 /** Workers: an admin's view of them, and what their agents ask and say. */
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { countStranger, type KeyEnv, requireScope, requireThisWorker } from '../auth.ts';
-import { activeAttempts, lastSucceeded } from '../builds.ts';
-import { claimNext } from '../claims.ts';
 import {
   AGENT_INTERVAL_MS,
   ClaimRequest,
@@ -16,14 +13,17 @@ import {
   WorkerPatch,
   WorkerRequest,
   WorkerStatus,
-} from '../contract.ts';
-import { createEnrolment, enrol } from '../enrolments.ts';
-import { answerRefusal, refusal } from '../errors.ts';
-import { createKey } from '../keys.ts';
-import type { Limits } from '../limits.ts';
-import { drainSoon } from '../outbox.ts';
+} from '#contract';
+import { countStranger, type KeyEnv, requireScope, requireThisWorker } from '../access/auth.ts';
+import { createKey } from '../access/keys.ts';
+import { claimNext } from '../attempts/claims.ts';
+import { activeAttempts, lastSucceeded } from '../builds/apply.ts';
+import { readLive } from '../builds/views.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
+import type { Limits } from '../settings.ts';
+import { drainSoon } from '../upkeep/outbox.ts';
 import { Id, IdParam, valid } from '../validate.ts';
-import { readLive } from '../views.ts';
+import { createEnrolment, enrol } from '../workers/enrolments.ts';
 import {
   findWorker,
   hearFrom,
@@ -35,7 +35,7 @@ import {
   removeWorker,
   viewWorkers,
   type WorkerRow,
-} from '../workers.ts';
+} from '../workers/registry.ts';
 
 /** Enough to tune limits by, few enough to be of now. */
 const DURATIONS_SHOWN = 20;

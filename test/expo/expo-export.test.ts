@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { startFarm } from '../../local/farm.ts';
+import { startFarm } from '../../local/farm/farm.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { unpackTemplate } from './template.ts';
 

@@ -3,10 +3,10 @@ import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
-import { AgentProcess } from '../../local/agent-process.ts';
-import { PROJECT_ROOT } from '../../local/controller.ts';
-import { startFarm } from '../../local/farm.ts';
-import { SAMPLE_DIR, sampleRequest } from '../../local/sample.ts';
+import { AgentProcess } from '../../local/farm/agent-process.ts';
+import { PROJECT_ROOT } from '../../local/farm/controller.ts';
+import { startFarm } from '../../local/farm/farm.ts';
+import { SAMPLE_DIR, sampleRequest } from '../../local/farm/sample.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 
 const INSTALL_MS = 600_000;

@@ -3,8 +3,8 @@ import { cpSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { AgentProcess, type TimedAgentEvent } from '../../local/agent-process.ts';
-import { FOLDER_MARK } from '../../local/leftovers.ts';
+import { AgentProcess, type TimedAgentEvent } from '../../local/farm/agent-process.ts';
+import { FOLDER_MARK } from '../../local/farm/leftovers.ts';
 import { rotateKeyCommand } from '../../worker-agent/commands/rotate-key.ts';
 import { FaultFarm } from './fault-farm.ts';
 

@@ -1,7 +1,7 @@
 /** The controller is killed, and comes back with its state: for seconds in each phase of a build, and for longer than every deadline. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BuildDetail } from '#contract';
-import type { TimedAgentEvent } from '../../local/agent-process.ts';
+import type { TimedAgentEvent } from '../../local/farm/agent-process.ts';
 import { FaultFarm, type FaultyBuild, type FaultyMac } from './fault-farm.ts';
 
 const MACS = 3;

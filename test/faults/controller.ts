@@ -1,6 +1,6 @@
 /** The controller as the fault tests run it: deadlines of seconds, and Macs that ask for work without filling a small machine with it. */
 
-import { TIMEOUT_MINIMA } from '../../controller/contract.ts';
+import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../../controller/index.ts';
 
 export { BlobUpload, BuildDeadline, BuildLog } from '../../controller/index.ts';

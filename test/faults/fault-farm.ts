@@ -19,13 +19,13 @@ import {
   type Timeouts,
   type Verdict,
 } from '#contract';
-import type { TimedAgentEvent } from '../../local/agent-process.ts';
-import { type Farm, type FarmOptions, startFarm } from '../../local/farm.ts';
-import type { SimulatedMac } from '../../local/simulated-mac.ts';
+import type { TimedAgentEvent } from '../../local/farm/agent-process.ts';
+import { type Farm, type FarmOptions, startFarm } from '../../local/farm/farm.ts';
+import type { SimulatedMac } from '../../local/farm/simulated-mac.ts';
 import { type AgentConfigInput, saveConfig } from '../../worker-agent/config.ts';
-import type { AttemptState } from '../../worker-agent/journal.ts';
-import { clearFault } from '../../worker-agent/tart-simulator/faults.ts';
-import { HOST_SEEN_FROM_VM } from '../../worker-agent/tart-simulator/gateway.ts';
+import type { AttemptState } from '../../worker-agent/state/journal.ts';
+import { HOST_SEEN_FROM_VM } from '../../worker-agent/tart-simulator/guest/gateway.ts';
+import { clearFault } from '../../worker-agent/tart-simulator/home/faults.ts';
 import { sweepSimulator } from '../../worker-agent/tart-simulator/simulator.ts';
 import { ChaosProxy, type SeenRequest, type Treatment } from './proxy.ts';
 

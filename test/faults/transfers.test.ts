@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LOG_COMPLETE_HEADER } from '#contract';
-import { LOG_LIVE_BYTES, LOG_TAIL_BYTES, missingNote } from '../../worker-agent/log-spool.ts';
+import { LOG_LIVE_BYTES, LOG_TAIL_BYTES, missingNote } from '../../worker-agent/build-log/spool.ts';
 import { FaultFarm, type FaultyBuild } from './fault-farm.ts';
 
 let macs: FaultFarm;

@@ -4,14 +4,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import * as guest from '../../worker-agent/guest-commands.ts';
-import { GATE_TABLE, GATE_VERSION } from '../../worker-agent/guest-gate.ts';
+import * as guest from '../../worker-agent/guest/commands.ts';
+import { GATE_TABLE, GATE_VERSION } from '../../worker-agent/guest/gate.ts';
 import {
   ARGUMENT_KINDS,
   type ArgumentKind,
   GUEST_SCRIPTS,
   type GuestScript,
-} from '../../worker-agent/guest-scripts.ts';
+} from '../../worker-agent/guest/scripts.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { hasShell, SHELLS, type Shell } from './guest-script.ts';
 

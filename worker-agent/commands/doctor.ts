@@ -3,11 +3,11 @@
  */
 import { styleText } from 'node:util';
 import { Command } from 'commander';
+import { printable } from '../../client/printable.ts';
 import { defaultConfigPath, expandHome } from '../config.ts';
-import { runDoctor } from '../doctor.ts';
-import { postFindings } from '../findings.ts';
+import { runDoctor } from '../health-checks/check-up.ts';
+import { postFindings } from '../health-checks/findings.ts';
 import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
-import { printable } from '../printable.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -9,6 +9,8 @@ import { text } from 'node:stream/consumers';
 import { input, password } from '@inquirer/prompts';
 import { Command, Option } from 'commander';
 import { execa } from 'execa';
+import { printableLines } from '../../client/printable.ts';
+import { ControllerClient } from '../../client/request.ts';
 import {
   type AgentConfigInput,
   baseImageName,
@@ -18,9 +20,7 @@ import {
   parseConfig,
   saveConfig,
 } from '../config.ts';
-import { ControllerClient } from '../controller-client.ts';
-import { printableLines } from '../printable.ts';
-import { checkPrivateKey } from '../ssh.ts';
+import { checkPrivateKey } from '../guest/ssh.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;
 const KEYGEN_TIMEOUT_MS = 30_000;

@@ -2,11 +2,11 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { accountOf } from '../account.ts';
 import { CommandError } from '../exit-codes.ts';
-import { EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../launchd-job.ts';
-import { installJob, uninstallJob } from '../launchd-service.ts';
-import { createMac } from '../mac-commands.ts';
+import { accountOf } from '../mac/account.ts';
+import { EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../mac/launchd-job.ts';
+import { installJob, uninstallJob } from '../mac/launchd-service.ts';
+import { createMac } from '../mac/programs.ts';
 
 const TRADE_OFF = `
 Which of the two:

@@ -1,9 +1,9 @@
 /** `expo-worker logs`: the end of the agent's log, and with `-f` what is added to it, over rotations too. */
 import { open, stat } from 'node:fs/promises';
+import { pause } from '../../client/retry.ts';
+import { tailOf } from '../build-log/tail.ts';
 import { CommandError } from '../exit-codes.ts';
-import { logPathOf } from '../launchd-job.ts';
-import { tailOf } from '../log-tail.ts';
-import { pause } from '../retry.ts';
+import { logPathOf } from '../mac/launchd-job.ts';
 
 const POLL_MS = 500;
 const TAIL_MAX_BYTES = 4 * 1024 * 1024;

@@ -3,8 +3,9 @@
  * from the config within a minute: no build notices. The old key ends only once the new one was used, which happens here after it is
  * written: whatever is lost or fails on the way, the key in the config is good, and this may be run again.
  */
+
+import { ControllerClient } from '../../client/request.ts';
 import { changeConfig, loadConfig } from '../config.ts';
-import { ControllerClient } from '../controller-client.ts';
 import { CommandError } from '../exit-codes.ts';
 
 const CONTROLLER_MS = 10_000;

@@ -1,11 +1,11 @@
 /** `expo-worker run`: the agent in the foreground. The first signal drains, the second stops now. */
 import { fstatSync, ftruncateSync } from 'node:fs';
-import { runAgent } from '../agent.ts';
-import { keepAwake } from '../awake.ts';
+import { runAgent } from '../agent/agent.ts';
+import { createEventLogger } from '../agent/event-printer.ts';
+import { RotatingFile } from '../agent/log-file.ts';
 import { loadConfig } from '../config.ts';
-import { createEventLogger } from '../logger.ts';
-import { createMac } from '../mac-commands.ts';
-import { RotatingFile } from '../rotating-file.ts';
+import { keepAwake } from '../mac/keep-awake.ts';
+import { createMac } from '../mac/programs.ts';
 
 export interface RunOptions {
   config: string;

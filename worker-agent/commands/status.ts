@@ -4,13 +4,13 @@
  */
 import { dirname, join } from 'node:path';
 import type { WorkerAttempts } from '#contract';
+import { printable } from '../../client/printable.ts';
+import { ControllerClient } from '../../client/request.ts';
+import { pause } from '../../client/retry.ts';
+import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-file.ts';
 import { loadConfig } from '../config.ts';
-import { ControllerClient } from '../controller-client.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
-import { StateFolder } from '../journal.ts';
-import { printable } from '../printable.ts';
-import { pause } from '../retry.ts';
-import { AgentReport, type LastFailure, type SlotReport } from '../status-board.ts';
+import { StateFolder } from '../state/journal.ts';
 
 const CONTROLLER_MS = 5_000;
 const WATCH_MS = 2_000;

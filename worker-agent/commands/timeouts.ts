@@ -1,8 +1,9 @@
 /** `expo-worker status --timeouts`: what the limits of builds might be, by how long the last ones took here. */
+
+import { ControllerClient } from '../../client/request.ts';
 import { loadConfig } from '../config.ts';
-import { ControllerClient } from '../controller-client.ts';
 import { CommandError } from '../exit-codes.ts';
-import { BUILDS_MIN, type Proposal, proposeTimeouts } from '../timeout-proposals.ts';
+import { BUILDS_MIN, type Proposal, proposeTimeouts } from './timeout-proposals.ts';
 
 const CONTROLLER_MS = 10_000;
 

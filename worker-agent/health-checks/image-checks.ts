@@ -1,6 +1,6 @@
 /** Is the base image as vm-image/ makes it? Asked by `doctor` in its clone, and not before each build: it takes a while. */
 import { z } from 'zod';
-import { verifyImage } from '../guest-commands.ts';
+import { verifyImage } from '../guest/commands.ts';
 import { type HealthCheck, pass, warn } from './run-checks.ts';
 import type { VmCheckContext } from './vm-checks.ts';
 

@@ -3,7 +3,7 @@
  *
  * Invariant: runChecks answers with one result for each check, in order, whatever the checks do. One that throws or hangs is its own finding.
  */
-import { awakeTimer } from '../awake-clock.ts';
+import { awakeTimer } from '../mac/running-clock.ts';
 
 export type CheckStatus = 'pass' | 'warn' | 'fail' | 'skipped';
 

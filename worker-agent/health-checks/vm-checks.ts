@@ -16,10 +16,10 @@ import {
   parseMacAddresses,
   readClock,
   setClock,
-} from '../guest-commands.ts';
-import { GATE_VERSION } from '../guest-gate.ts';
-import type { Tart } from '../tart.ts';
-import type { Vm } from '../vm.ts';
+} from '../guest/commands.ts';
+import { GATE_VERSION } from '../guest/gate.ts';
+import type { Tart } from '../tart/tart.ts';
+import type { Vm } from '../vm/vm.ts';
 import { fail, type HealthCheck, pass } from './run-checks.ts';
 
 export interface VmCheckContext {

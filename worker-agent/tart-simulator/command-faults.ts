@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Arguments } from './arguments.ts';
 import { RuntimeError } from './failure.ts';
-import { type Faults, readFaults, takeWaitingCommandFault } from './faults.ts';
-import { listVms, vmFolder } from './vm-store.ts';
+import { type Faults, readFaults, takeWaitingCommandFault } from './home/faults.ts';
+import { listVms, vmFolder } from './home/vm-store.ts';
 
 const FAILURES: Record<string, string> = {
   clone: 'No space left on device',

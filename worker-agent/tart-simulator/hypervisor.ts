@@ -10,14 +10,14 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Faults, readFaults } from './faults.ts';
-import type { GuestFaults, GuestOptions } from './guest.ts';
-import { Members, VM_MARK } from './members.ts';
-import { processId } from './process-table.ts';
-import { removeRun, writeRun } from './runs.ts';
-import { readSettings } from './settings.ts';
-import type { Softnet } from './softnet.ts';
-import { readConfig, type Vm } from './vm-store.ts';
+import type { GuestFaults, GuestOptions } from './guest/guest.ts';
+import type { Softnet } from './guest/softnet.ts';
+import { type Faults, readFaults } from './home/faults.ts';
+import { readSettings } from './home/settings.ts';
+import { readConfig, type Vm } from './home/vm-store.ts';
+import { Members, VM_MARK } from './processes/members.ts';
+import { processId } from './processes/process-table.ts';
+import { removeRun, writeRun } from './processes/runs.ts';
 
 /** How a run came to its end. */
 export type RunEnd = 'stopped' | 'suspended' | 'guest_stopped' | 'guest_crashed';
@@ -111,7 +111,7 @@ export class Hypervisor {
     };
     const guest = spawn(
       process.execPath,
-      ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'guest.ts'), JSON.stringify(options)],
+      ['--disable-warning=ExperimentalWarning', join(import.meta.dirname, 'guest/guest.ts'), JSON.stringify(options)],
       {
         detached: true,
         cwd: this.#vm.folder,

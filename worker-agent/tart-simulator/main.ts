@@ -8,8 +8,8 @@ import { type Arguments, help, parseArguments, usage } from './arguments.ts';
 import type { Command } from './command.ts';
 import { playCommandFault } from './command-faults.ts';
 import { RuntimeError, UsageError } from './failure.ts';
-import { sweepRuns } from './runs.ts';
-import { collectGarbage, tartHome } from './vm-store.ts';
+import { collectGarbage, tartHome } from './home/vm-store.ts';
+import { sweepRuns } from './processes/runs.ts';
 
 const VERSION = '2.32.1';
 

@@ -1,9 +1,9 @@
 /** For those who start the simulator from TypeScript: where it is, what it runs, and how to end all of it. */
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Members, VM_MARK } from './members.ts';
-import { commandLineOf, environmentOf, isAlive, type ProcessId, processTable } from './process-table.ts';
-import { listRuns, removeRun, runIdPrefix } from './runs.ts';
+import { Members, VM_MARK } from './processes/members.ts';
+import { commandLineOf, environmentOf, isAlive, type ProcessId, processTable } from './processes/process-table.ts';
+import { listRuns, removeRun, runIdPrefix } from './processes/runs.ts';
 
 /** The executable: the agent's `tartPath`. Its environment needs TART_HOME alone. */
 export const TART_SIMULATOR_PATH = join(import.meta.dirname, 'tart');

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createBaseImage } from '../../../worker-agent/tart-simulator/base-image.ts';
+import { createBaseImage } from '../../../worker-agent/tart-simulator/home/base-image.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
 import { startAgent } from './agent-process.ts';

@@ -1,7 +1,7 @@
 /** The real agent as a process of its own, told apart by its events: what a fault may kill. */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { AgentEvent } from '../../../worker-agent/agent-events.ts';
+import type { AgentEvent } from '../../../worker-agent/events.ts';
 import { until } from './until.ts';
 
 const EXPO_WORKER = new URL('../../../worker-agent/expo-worker.ts', import.meta.url).pathname;

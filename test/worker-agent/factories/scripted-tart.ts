@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createTart } from '../../../worker-agent/tart.ts';
+import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { temporaryDir } from './temporary-dir.ts';
 
 export function scriptedTart(commands: Record<string, string>) {

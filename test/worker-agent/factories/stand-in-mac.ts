@@ -1,7 +1,7 @@
 /** A Mac's own commands as stand-ins that record their calls and answer what the test says; its system files in a folder. */
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { createMac, type MacCommand, type MacOptions } from '../../../worker-agent/mac-commands.ts';
+import { createMac, type MacCommand, type MacOptions } from '../../../worker-agent/mac/programs.ts';
 import { temporaryDir } from './temporary-dir.ts';
 
 export function standInMac(options: MacOptions = {}) {

@@ -1,8 +1,8 @@
 import { userInfo } from 'node:os';
 import { expect, test } from 'vitest';
-import { parseAuthorizedKeys } from '../../../worker-agent/tart-simulator/authorized-keys.ts';
+import { parseAuthorizedKeys } from '../../../worker-agent/tart-simulator/guest/authorized-keys.ts';
+import { SshServer } from '../../../worker-agent/tart-simulator/guest/ssh-server.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
-import { SshServer } from '../../../worker-agent/tart-simulator/ssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { connectSsh } from './simulated-mac.ts';
 

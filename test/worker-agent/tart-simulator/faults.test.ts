@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createConnection } from 'node:net';
 import { expect, test } from 'vitest';
-import { clearFault, FAULT_NAMES, faultNextClone, setFault } from '../../../worker-agent/tart-simulator/faults.ts';
-import { environmentOf } from '../../../worker-agent/tart-simulator/process-table.ts';
+import { clearFault, FAULT_NAMES, faultNextClone, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
+import { environmentOf } from '../../../worker-agent/tart-simulator/processes/process-table.ts';
 import { until } from '../factories/until.ts';
 import { BASE, simulatedMac } from './simulated-mac.ts';
 

@@ -3,8 +3,8 @@ import { createServer, type Server } from 'node:http';
 import { connect } from 'node:net';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
-import { Gateway, proxyFor } from '../../../worker-agent/tart-simulator/gateway.ts';
-import { type Softnet, softnetPasses } from '../../../worker-agent/tart-simulator/softnet.ts';
+import { Gateway, proxyFor } from '../../../worker-agent/tart-simulator/guest/gateway.ts';
+import { type Softnet, softnetPasses } from '../../../worker-agent/tart-simulator/guest/softnet.ts';
 
 /** A host on which 192.168.64.1 is this machine, so that the guest's names can be used from here. */
 async function gateway(environment: NodeJS.ProcessEnv = {}, softnet: Softnet | null = null) {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import ssh2, { type Client, type ConnectConfig } from 'ssh2';
-import { createBaseImage } from '../../../worker-agent/tart-simulator/base-image.ts';
+import { createBaseImage } from '../../../worker-agent/tart-simulator/home/base-image.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import {
   simulatorProcesses,

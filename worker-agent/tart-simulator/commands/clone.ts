@@ -1,8 +1,8 @@
 /** `tart clone`. Says nothing, replaces what has the new name, and keeps the MAC address unless it is taken. */
 import type { Command } from '../command.ts';
 import { UsageError } from '../failure.ts';
-import { lockHome } from '../home-lock.ts';
-import { cloneVm, isRemoteName, openVm, touch } from '../vm-store.ts';
+import { lockHome } from '../home/lock.ts';
+import { cloneVm, isRemoteName, openVm, touch } from '../home/vm-store.ts';
 import { pullImage } from './pull.ts';
 
 export const clone: Command = {

@@ -1,10 +1,11 @@
 /** `tart create`. There is no IPSW to install: the VM has the simulator's guest at once. */
-import { makeGuest, publicKeyFromEnvironment } from '../base-image.ts';
+
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { UsageError } from '../failure.ts';
-import { lockHome } from '../home-lock.ts';
-import { createVm } from '../vm-store.ts';
+import { makeGuest, publicKeyFromEnvironment } from '../home/base-image.ts';
+import { lockHome } from '../home/lock.ts';
+import { createVm } from '../home/vm-store.ts';
 
 export const create: Command = {
   name: 'create',

@@ -1,7 +1,7 @@
 /** `tart delete`: one after the other, up to the first that cannot be. */
 import type { Command } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
-import { deleteVm, openVm, runnerOf } from '../vm-store.ts';
+import { deleteVm, openVm, runnerOf } from '../home/vm-store.ts';
 
 export const deleteCommand: Command = {
   name: 'delete',

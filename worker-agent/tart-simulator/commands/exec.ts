@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from '../command.ts';
 import { RuntimeError, vmNotRunning } from '../failure.ts';
-import { openVm, runnerOf, touch } from '../vm-store.ts';
+import { openVm, runnerOf, touch } from '../home/vm-store.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 

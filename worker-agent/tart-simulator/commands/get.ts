@@ -1,8 +1,8 @@
 /** `tart get`. Its `Size` is a string where that of `list` is a number. */
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
+import { openVm, readConfig, sizeOf, stateOf, touch } from '../home/vm-store.ts';
 import { foundationJson } from '../output.ts';
-import { openVm, readConfig, sizeOf, stateOf, touch } from '../vm-store.ts';
 
 export const get: Command = {
   name: 'get',

@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
-import { readFaults } from '../faults.ts';
-import { leaseOf } from '../leases.ts';
-import { listVms, openVm, readConfig, runnerOf, touch, type Vm } from '../vm-store.ts';
+import { leaseOf } from '../guest/leases.ts';
+import { readFaults } from '../home/faults.ts';
+import { listVms, openVm, readConfig, runnerOf, touch, type Vm } from '../home/vm-store.ts';
 
 const TRY_EVERY_MS = 1_000;
 

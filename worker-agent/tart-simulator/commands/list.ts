@@ -1,9 +1,9 @@
 /** `tart list`. The order of keys in its JSON changes from run to run, as Foundation's does. */
 import type { Command } from '../command.ts';
 import { UsageError } from '../failure.ts';
+import { readSettings } from '../home/settings.ts';
+import { accessedAt, listVms, sizeOf, stateOf, type Vm } from '../home/vm-store.ts';
 import { foundationJson } from '../output.ts';
-import { readSettings } from '../settings.ts';
-import { accessedAt, listVms, sizeOf, stateOf, type Vm } from '../vm-store.ts';
 
 const GB = 1e9;
 

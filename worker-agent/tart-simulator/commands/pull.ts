@@ -3,11 +3,11 @@
  * the public images; the key that may log in is the one in the file that TART_SIM_PUBLIC_KEY names.
  */
 import { randomUUID } from 'node:crypto';
-import { makeGuest, publicKeyFromEnvironment } from '../base-image.ts';
 import type { Command } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
-import { lockHome } from '../home-lock.ts';
-import { cacheImage, createVm, deleteVm, isRemoteName, openVm, vmFolder } from '../vm-store.ts';
+import { makeGuest, publicKeyFromEnvironment } from '../home/base-image.ts';
+import { lockHome } from '../home/lock.ts';
+import { cacheImage, createVm, deleteVm, isRemoteName, openVm, vmFolder } from '../home/vm-store.ts';
 
 export const pull: Command = {
   name: 'pull',

@@ -1,7 +1,7 @@
 /** `tart rename`. Its refusals count as wrong usage, of Tart itself. */
 import type { Command } from '../command.ts';
 import { UsageError } from '../failure.ts';
-import { listVms, renameVm } from '../vm-store.ts';
+import { listVms, renameVm } from '../home/vm-store.ts';
 
 export const rename: Command = {
   name: 'rename',

@@ -9,12 +9,9 @@ import type { Arguments } from '../arguments.ts';
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { RuntimeError, UsageError, vmAlreadyRunning } from '../failure.ts';
-import { readFaults } from '../faults.ts';
-import { lockHome } from '../home-lock.ts';
-import { Hypervisor, type RunEnd } from '../hypervisor.ts';
-import { processId } from '../process-table.ts';
-import { newRunId } from '../runs.ts';
-import type { Softnet } from '../softnet.ts';
+import type { Softnet } from '../guest/softnet.ts';
+import { readFaults } from '../home/faults.ts';
+import { lockHome } from '../home/lock.ts';
 import {
   isSuspended,
   listVms,
@@ -26,7 +23,10 @@ import {
   touch,
   type Vm,
   writeConfig,
-} from '../vm-store.ts';
+} from '../home/vm-store.ts';
+import { Hypervisor, type RunEnd } from '../hypervisor.ts';
+import { processId } from '../processes/process-table.ts';
+import { newRunId } from '../processes/runs.ts';
 
 const MACOS_VMS_MAX = 2;
 /** How long Tart takes to learn from the system that there are too many; the VM shows as running meanwhile. */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { RuntimeError, UsageError } from '../failure.ts';
-import { openVm, randomMac, readConfig, setDiskSize, sizeOf, touch, writeConfig } from '../vm-store.ts';
+import { openVm, randomMac, readConfig, setDiskSize, sizeOf, touch, writeConfig } from '../home/vm-store.ts';
 
 const DISPLAY = /^(\d+)x(\d+)(pt|px)?$/;
 

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { vmNotRunning } from '../failure.ts';
-import { isSuspended, openVm, runnerOf, touch } from '../vm-store.ts';
+import { isSuspended, openVm, runnerOf, touch } from '../home/vm-store.ts';
 
 const POLL_MS = 100;
 

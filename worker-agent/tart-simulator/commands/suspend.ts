@@ -2,7 +2,7 @@
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
-import { openVm, runnerOf, touch } from '../vm-store.ts';
+import { openVm, runnerOf, touch } from '../home/vm-store.ts';
 
 export const suspend: Command = {
   name: 'suspend',

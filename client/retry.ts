@@ -1,0 +1,39 @@
+/**
+ * Waiting and trying again, the one way for all of the agent.
+ *
+ * Invariant: only `unreachable` is tried again; whoever refuses has answered. Each wait ends by its clock or by its signal.
+ */
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Answer } from './request.ts';
+
+/** Rejects with the signal's reason alone. */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await wait(ms, undefined, { signal });
+  } catch {
+    signal?.throwIfAborted();
+  }
+}
+
+/** Up to a quarter less, so that many agents that lost the controller at once do not come back at once. */
+export const jittered = (ms: number): number => ms * (0.75 + Math.random() / 4);
+
+export interface RetryOptions {
+  signal: AbortSignal;
+  /** The last answer is returned as it is once this has passed. */
+  giveUpAfterMs: number;
+  firstDelayMs?: number;
+  maxDelayMs?: number;
+}
+
+/** Asks until the answer is not `unreachable`. Rejects with the signal's reason alone. */
+export async function untilAnswered<T>(ask: () => Promise<Answer<T>>, options: RetryOptions): Promise<Answer<T>> {
+  const { signal, giveUpAfterMs, firstDelayMs = 500, maxDelayMs = 10_000 } = options;
+  const startedAt = performance.now();
+  for (let delayMs = firstDelayMs; ; delayMs = Math.min(delayMs * 2, maxDelayMs)) {
+    const answer = await ask();
+    if (answer.ok || answer.kind === 'refused') return answer;
+    if (performance.now() - startedAt >= giveUpAfterMs) return answer;
+    await pause(jittered(Math.max(delayMs, answer.retryAfterMs ?? 0)), signal);
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Brings one file of this disk to the controller's store, whatever its size: in one request if that takes it, else in parts.
+ *
+ * Invariant: it ends with the controller's word that the file is stored and verified, or with why not. Each part is tried again on its own;
+ * every loop is bounded, by a count or by `giveUpAfterMs`. The upload's id is handed out before the first part goes, so that a sender that
+ * crashes goes on where it was. A part is read from the disk as it is sent: nothing of the file is held in memory.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { BLOB_MAX_BYTES, type BlobStored, type Upload } from '#contract';
+import type { Answer, ControllerClient, Refused, Unreachable } from './request.ts';
+import { jittered, pause, untilAnswered } from './retry.ts';
+
+/** Damaged parts, or uploads that the controller has forgotten, in a row. */
+const TRIES_MAX = 3;
+/** Parts on their way at once: hides the time that each takes to be answered. */
+const LANES = 3;
+const POLL_FIRST_MS = 100;
+const POLL_MAX_MS = 2_000;
+
+export interface LocalBlob {
+  path: string;
+  sha256: string;
+  sizeBytes: number;
+}
+
+export interface BlobUploadOptions {
+  signal: AbortSignal;
+  /** How long an unreachable controller is waited for, each time. */
+  giveUpAfterMs: number;
+  /** What an earlier run has begun, and where to remember what this one does. */
+  uploadId?: string | undefined;
+  onBegun?: (uploadId: string) => Promise<void>;
+  onProgress?: (sentBytes: number) => void;
+  /** From this size on in parts. */
+  partsAboveBytes?: number;
+}
+
+/** Rejects with the signal's reason alone, or if the file cannot be read. */
+export async function uploadBlob(
+  client: ControllerClient,
+  blob: LocalBlob,
+  options: BlobUploadOptions,
+): Promise<Answer<BlobStored>> {
+  const { partsAboveBytes = BLOB_MAX_BYTES } = options;
+  const send = blob.sizeBytes > partsAboveBytes ? inParts : inOneRequest;
+  let answer = await send(client, blob, options);
+  for (let tries = 1; tries < TRIES_MAX && isWorthAnother(answer); tries++) {
+    await pause(retryMs(tries), options.signal);
+    answer = await send(client, blob, { ...options, uploadId: undefined });
+  }
+  return answer;
+}
+
+const retryMs = (tries: number) => jittered(500 * 2 ** tries);
+
+/** Damaged on the way (the file here has just been hashed), or forgotten by the controller. */
+const isWorthAnother = (answer: Answer<unknown>): boolean =>
+  !answer.ok && answer.kind === 'refused' && ['hash_mismatch', 'not_found', 'upload_incomplete'].includes(answer.code);
+
+const inOneRequest = (client: ControllerClient, blob: LocalBlob, options: BlobUploadOptions) =>
+  untilAnswered(() => client.putBlob(blob, options.signal), options);
+
+async function inParts(
+  client: ControllerClient,
+  blob: LocalBlob,
+  options: BlobUploadOptions,
+): Promise<Answer<BlobStored>> {
+  const { signal, onBegun } = options;
+  const { sha256, sizeBytes } = blob;
+  const ask = <T>(call: () => Promise<Answer<T>>) => untilAnswered(call, options);
+
+  const { uploadId } = options;
+  let upload = uploadId ? await ask(() => client.showUpload(sha256, uploadId, signal)) : null;
+  if (!upload?.ok) {
+    upload = await ask(() => client.beginUpload(sha256, sizeBytes, signal));
+    if (!upload.ok) return upload;
+    if (upload.value.id !== null) await onBegun?.(upload.value.id);
+  }
+  const { id, state } = upload.value;
+  if (id === null) return { ok: true, value: { sha256, size: sizeBytes, existed: true } };
+  if (state === 'open') {
+    const failure = await sendParts(client, blob, id, upload.value, options);
+    if (failure) return failure;
+  }
+  let answer = await ask(() => client.completeUpload(sha256, id, signal));
+  for (let waitMs = POLL_FIRST_MS; answer.ok && answer.value.state === 'verifying'; ) {
+    await pause(jittered(waitMs), signal);
+    waitMs = Math.min(POLL_MAX_MS, waitMs * 2);
+    answer = await ask(() => client.showUpload(sha256, id, signal));
+  }
+  return answer.ok ? { ok: true, value: { sha256, size: sizeBytes, existed: false } } : answer;
+}
+
+/** Null when all are there. The first failure ends it: what has arrived stays for the next try. */
+async function sendParts(
+  client: ControllerClient,
+  { path, sha256, sizeBytes }: LocalBlob,
+  id: string,
+  { partBytes, parts }: Upload,
+  options: BlobUploadOptions,
+): Promise<Refused | Unreachable | null> {
+  const there = new Set(parts);
+  const numbers = Array.from({ length: Math.ceil(sizeBytes / partBytes) }, (_, i) => i + 1);
+  const todo = numbers.filter((number) => !there.has(number));
+  let sentBytes = sizeBytes - todo.reduce((sum, number) => sum + sizeOf(number), 0);
+  let failure: Refused | Unreachable | null = null;
+  function sizeOf(number: number) {
+    return Math.min(partBytes, sizeBytes - (number - 1) * partBytes);
+  }
+
+  async function lane(): Promise<void> {
+    for (let number = todo.shift(); number !== undefined && failure === null; number = todo.shift()) {
+      const range = { path, offset: (number - 1) * partBytes, sizeBytes: sizeOf(number) };
+      const piece = { ...range, sha256: await sha256Of(range) };
+      const where = { sha256, id, number };
+      const put = () => client.putPart(where, piece, options.signal);
+      let answer = await untilAnswered(put, options);
+      for (let tries = 1; tries < TRIES_MAX && !answer.ok && isDamage(answer); tries++) {
+        await pause(retryMs(tries), options.signal);
+        answer = await untilAnswered(put, options);
+      }
+      if (!answer.ok) failure ??= answer;
+      else options.onProgress?.((sentBytes += piece.sizeBytes));
+    }
+  }
+  await Promise.all(Array.from({ length: LANES }, lane));
+  return failure;
+}
+
+const isDamage = (answer: Refused | Unreachable) => answer.kind === 'refused' && answer.code === 'hash_mismatch';
+
+async function sha256Of({ path, offset, sizeBytes }: { path: string; offset: number; sizeBytes: number }) {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { start: offset, end: offset + sizeBytes - 1 })) hash.update(chunk);
+  return hash.digest('hex');
+}

@@ -1,0 +1,103 @@
+/**
+ * Attempt tokens: what an assignment carries so that beats and logs need no key and no database.
+ * Invariant: a token is its claims and an HMAC over all of them, so one attempt's token never opens another's route.
+ *
+ *   tb_run_<base64url of ["keyId","build",attempt,"worker",expiry in s]>.<base64url of HMAC-SHA-256 over all before the dot>
+ *
+ * The secret TOKEN_KEYS is `id:secret[,id:secret]`: the first signs, all verify. To rotate, put the new one first and drop
+ * the old one when the last token that it signed has expired (claim + buildTimeout + 65 minutes).
+ */
+import { z } from 'zod';
+import { fromBase64Url, toBase64Url, toBytes } from '../bytes.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+
+export const TOKEN_KINDS = ['vm', 'run'] as const;
+/** `vm`: beats of the monitor, lies inside the VM. `run`: all else of the attempt, stays with the agent. */
+export type TokenKind = (typeof TOKEN_KINDS)[number];
+
+export interface TokenClaims {
+  kind: TokenKind;
+  buildId: string;
+  attempt: number;
+  workerId: string;
+  /** Milliseconds since 1970, rounded up to the second. */
+  expiresAt: number;
+}
+
+/** Below this a key could be guessed; `openssl rand -hex 32` gives 64. */
+const SECRET_MIN_CHARS = 32;
+const TOKEN_MAX_CHARS = 1_024;
+const PREFIX = { vm: 'tb_vm_', run: 'tb_run_' } as const satisfies Record<TokenKind, string>;
+
+const Payload = z.tuple([z.string(), z.string(), z.number().int(), z.string(), z.number().int()]);
+
+/** Whether the credential means to be an attempt token; says nothing of its being true. */
+export const isToken = (credential: string): boolean => kindOf(credential) !== undefined;
+
+export async function signToken(env: Pick<Env, 'TOKEN_KEYS'>, claims: TokenClaims): Promise<string> {
+  const [keyId, secret] = [...signingKeys(env)][0]!;
+  const payload: z.infer<typeof Payload> = [
+    keyId,
+    claims.buildId,
+    claims.attempt,
+    claims.workerId,
+    Math.ceil(claims.expiresAt / 1_000),
+  ];
+  const text = PREFIX[claims.kind] + toBase64Url(toBytes(JSON.stringify(payload)));
+  const mac = await crypto.subtle.sign('HMAC', await hmacKey(secret, 'sign'), toBytes(text));
+  return `${text}.${toBase64Url(new Uint8Array(mac))}`;
+}
+
+/** The claims of a true token that has not expired, else `unauthorized`. */
+export async function verifyToken(
+  env: Pick<Env, 'TOKEN_KEYS'>,
+  token: string,
+  now: number,
+): Promise<TokenClaims | Refusal> {
+  const invalid = refusal('unauthorized', 'the attempt token is not valid');
+  const kind = kindOf(token);
+  const [text, macText, ...rest] = token.split('.');
+  if (!kind || !text || !macText || rest.length > 0 || token.length > TOKEN_MAX_CHARS) return invalid;
+
+  const payload = decode(text.slice(PREFIX[kind].length));
+  const mac = fromBase64Url(macText);
+  if (!payload || !mac) return invalid;
+  const [keyId, buildId, attempt, workerId, expiryS] = payload;
+  const secret = signingKeys(env).get(keyId);
+  if (secret === undefined) return invalid;
+  // subtle.verify compares in constant time.
+  if (!(await crypto.subtle.verify('HMAC', await hmacKey(secret, 'verify'), mac, toBytes(text)))) return invalid;
+  if (now >= expiryS * 1_000) return refusal('unauthorized', 'the attempt token has expired');
+  return { kind, buildId, attempt, workerId, expiresAt: expiryS * 1_000 };
+}
+
+const kindOf = (credential: string) => TOKEN_KINDS.find((kind) => credential.startsWith(PREFIX[kind]));
+
+/** In the order of the secret. Throws, without a word of the secret, if it is not as documented. */
+function signingKeys(env: Pick<Env, 'TOKEN_KEYS'>): Map<string, string> {
+  const entries = (env.TOKEN_KEYS ?? '').split(',').map((entry) => entry.trim());
+  const found = new Map<string, string>();
+  for (const entry of entries) {
+    const colon = entry.indexOf(':');
+    const secret = entry.slice(colon + 1);
+    if (colon < 1 || secret.length < SECRET_MIN_CHARS)
+      throw new Error(
+        `the secret TOKEN_KEYS must be "id:secret" or "id:secret,id:secret", each secret at least ${SECRET_MIN_CHARS} characters`,
+      );
+    found.set(entry.slice(0, colon), secret);
+  }
+  return found;
+}
+
+const hmacKey = (secret: string, use: 'sign' | 'verify') =>
+  crypto.subtle.importKey('raw', toBytes(secret), { name: 'HMAC', hash: 'SHA-256' }, false, [use]);
+
+function decode(text: string): z.infer<typeof Payload> | null {
+  const bytes = fromBase64Url(text);
+  if (!bytes) return null;
+  try {
+    return Payload.safeParse(JSON.parse(new TextDecoder().decode(bytes))).data ?? null;
+  } catch {
+    return null;
+  }
+}

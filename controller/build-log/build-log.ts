@@ -1,0 +1,208 @@
+/**
+ * What one attempt printed: a Durable Object per attempt, named `BUILD/ATTEMPT`. The one owner of the live log and of R2 below
+ * `logs/`.
+ * Invariant: byte N is stored once and never changes, whatever is sent twice, late, or overlapping.
+ *
+ *   open ──close──▶ closed ──(all segments in R2, the pointer in D1)──empty──▶ emptied
+ *
+ * Each arrow is one write; what lies between is repeated after a crash and gives the same objects, because a closed log no
+ * longer changes. The mark of a closed log stays for ever: without it a late append would begin a second log.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import type { LogTotal } from '#contract';
+import { compressSegment, SEGMENT_BYTES, segmentKey } from './segments.ts';
+
+/** Small appends share a row up to this size: an hour of one a second is some dozen rows, and each costs one row written. */
+const SHARED_ROW_BYTES = 32 * 1024;
+/** A row of SQLite in a Durable Object holds at most 2 MB. */
+const ROW_MAX_BYTES = 1024 * 1024;
+/** A build that prints more has gone mad. Keeps sealing far from the limits of memory and CPU time. */
+export const LOG_MAX_BYTES = 256 * 1024 * 1024;
+/** Follower = somebody whose last read is younger. They read each half second at least. */
+const FOLLOWER_STALE_MS = 5_000;
+const FOLLOWERS_MAX = 1_000;
+
+export type AppendResult =
+  | { ok: true; length: number; followers: number }
+  /** The bytes would leave a gap. */
+  | { ok: false; reason: 'gap'; length: number }
+  | { ok: false; reason: 'sealed'; length: number }
+  /** The log would outgrow {@link LOG_MAX_BYTES}. */
+  | { ok: false; reason: 'full'; length: number };
+
+/** The mark of a closed log. `complete`: it has the length and digest that the agent gave. */
+export interface ClosedLog {
+  length: number;
+  complete: boolean;
+}
+
+export interface LogRead {
+  length: number;
+  /** Null once the object is emptied: they lie in R2. */
+  bytes: Uint8Array<ArrayBuffer> | null;
+  /** Set when nothing will be added any more. */
+  closed: ClosedLog | null;
+}
+
+interface Closed extends ClosedLog {
+  emptied: boolean;
+}
+
+export class BuildLog extends DurableObject<Env> {
+  /** Who reads along, and when they last did. In memory on purpose: whoever still follows is known again after one read. */
+  readonly #followers = new Map<string, number>();
+  /** Resolves when the log grows or is closed: what readers wait for. */
+  #change = Promise.withResolvers<void>();
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    // `at` is the offset of the row's first byte: rows are in order and without gaps.
+    ctx.storage.sql.exec('CREATE TABLE IF NOT EXISTS chunks (at INTEGER PRIMARY KEY, bytes BLOB NOT NULL)');
+  }
+
+  append(offset: number, bytes: Uint8Array<ArrayBuffer>): AppendResult {
+    const closed = this.#closed();
+    if (closed) return { ok: false, reason: 'sealed', length: closed.length };
+    const last = this.#lastRow();
+    const length = last ? last.at + last.size : 0;
+    if (offset > length) return { ok: false, reason: 'gap', length };
+    const fresh = bytes.subarray(length - offset);
+    if (length + fresh.byteLength > LOG_MAX_BYTES) return { ok: false, reason: 'full', length };
+    if (fresh.byteLength > 0) {
+      this.#store(last, length, fresh);
+      this.#changed();
+    }
+    return { ok: true, length: length + fresh.byteLength, followers: this.#countFollowers() };
+  }
+
+  /**
+   * Up to `maxBytes` from `offset`; none at or past the end. A reader that follows gives its name.
+   *
+   * @param wait while the log is no longer than `bytes`, and open, up to `ms` for it to change
+   */
+  async read(
+    offset: number,
+    maxBytes: number,
+    follower?: string,
+    wait?: { bytes: number; ms: number },
+  ): Promise<LogRead> {
+    if (follower !== undefined) this.#noteFollower(follower);
+    if (wait && this.#length() <= wait.bytes && !this.#closed())
+      await Promise.race([this.#change.promise, scheduler.wait(wait.ms)]);
+    const mark = this.#closed();
+    const closed = mark ? { length: mark.length, complete: mark.complete } : null;
+    if (mark?.emptied) return { length: mark.length, bytes: null, closed };
+    return { length: this.#length(), bytes: this.#bytes(offset, offset + maxBytes), closed };
+  }
+
+  /**
+   * Takes no more appends, if the log is as long as `total` says and has its digest, or if `force`d. Null: not yet.
+   * Repeating it answers what the first one found.
+   */
+  async close(total: LogTotal | null, force: boolean): Promise<ClosedLog | null> {
+    const length = this.#length();
+    const matches = total !== null && total.length === length && total.sha256 === (await this.#sha256(length));
+    // Others may have run during the await: a log that grew no longer matches.
+    const closed = this.#closed();
+    if (closed) return { length: closed.length, complete: closed.complete };
+    const complete = matches && this.#length() === length;
+    if (!complete && !force) return null;
+    const mark: Closed = { length: this.#length(), complete, emptied: false };
+    this.ctx.storage.kv.put('closed', mark);
+    this.#changed();
+    return { length: mark.length, complete };
+  }
+
+  /** Writes the closed log to R2 below `prefix`. Does nothing if it is emptied: then that was done. */
+  async writeSegments(prefix: string): Promise<void> {
+    const closed = this.#closed();
+    if (!closed) throw new Error('a log is closed before it is written to R2');
+    for (let at = 0; at < closed.length; at += SEGMENT_BYTES) {
+      // Emptied by a second sealing meanwhile: whoever did that had written all.
+      if (this.#closed()?.emptied) return;
+      const raw = this.#bytes(at, Math.min(at + SEGMENT_BYTES, closed.length));
+      await this.env.BLOBS.put(segmentKey(prefix, at), await compressSegment(raw));
+    }
+  }
+
+  /** Called when D1 knows where the segments lie. */
+  empty(): void {
+    const closed = this.#closed();
+    if (!closed) throw new Error('a log is closed before it is emptied');
+    if (closed.emptied) return;
+    this.ctx.storage.transactionSync(() => {
+      this.ctx.storage.sql.exec('DELETE FROM chunks');
+      this.ctx.storage.kv.put('closed', { ...closed, emptied: true } satisfies Closed);
+    });
+  }
+
+  #changed(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+
+  #closed(): Closed | undefined {
+    return this.ctx.storage.kv.get<Closed>('closed');
+  }
+
+  #length(): number {
+    const last = this.#lastRow();
+    return last ? last.at + last.size : 0;
+  }
+
+  #lastRow(): { at: number; size: number } | undefined {
+    const sql = 'SELECT at, length(bytes) AS size FROM chunks ORDER BY at DESC LIMIT 1';
+    return this.ctx.storage.sql.exec<{ at: number; size: number }>(sql).toArray()[0];
+  }
+
+  #store(last: { at: number; size: number } | undefined, length: number, fresh: Uint8Array<ArrayBuffer>): void {
+    const { sql } = this.ctx.storage;
+    if (last && last.size + fresh.byteLength <= SHARED_ROW_BYTES) {
+      const joined = new Uint8Array(last.size + fresh.byteLength);
+      joined.set(this.#bytes(last.at, length));
+      joined.set(fresh, last.size);
+      sql.exec('UPDATE chunks SET bytes = ? WHERE at = ?', joined, last.at);
+      return;
+    }
+    this.ctx.storage.transactionSync(() => {
+      for (let at = 0; at < fresh.byteLength; at += ROW_MAX_BYTES)
+        sql.exec('INSERT INTO chunks (at, bytes) VALUES (?, ?)', length + at, fresh.slice(at, at + ROW_MAX_BYTES));
+    });
+  }
+
+  /** From `from` to before `to`, as far as there are any. */
+  #bytes(from: number, to: number): Uint8Array<ArrayBuffer> {
+    const size = Math.max(0, Math.min(to, this.#length()) - from);
+    const result = new Uint8Array(size);
+    if (size === 0) return result;
+    const sql =
+      'SELECT at, bytes FROM chunks WHERE at >= (SELECT max(at) FROM chunks WHERE at <= ?) AND at < ? ORDER BY at';
+    for (const row of this.ctx.storage.sql.exec<{ at: number; bytes: ArrayBuffer }>(sql, from, from + size)) {
+      const start = Math.max(0, from - row.at);
+      const part = new Uint8Array(row.bytes).subarray(start, from + size - row.at);
+      result.set(part, row.at + start - from);
+    }
+    return result;
+  }
+
+  async #sha256(length: number): Promise<string> {
+    const digest = new crypto.DigestStream('SHA-256');
+    const writer = digest.getWriter();
+    for (let at = 0; at < length; at += SEGMENT_BYTES)
+      await writer.write(this.#bytes(at, Math.min(at + SEGMENT_BYTES, length)));
+    await writer.close();
+    return new Uint8Array(await digest.digest).toHex();
+  }
+
+  #noteFollower(follower: string): void {
+    // A name may be new each time: the bound keeps a flood of them out of memory.
+    if (this.#followers.size >= FOLLOWERS_MAX && !this.#followers.has(follower)) return;
+    this.#followers.set(follower, Date.now());
+  }
+
+  #countFollowers(): number {
+    const now = Date.now();
+    for (const [follower, at] of this.#followers) if (now - at > FOLLOWER_STALE_MS) this.#followers.delete(follower);
+    return this.#followers.size;
+  }
+}

@@ -1,0 +1,294 @@
+/**
+ * One upload in parts: a Durable Object per upload, named by its id. Knows which parts have arrived; puts them together, reads the whole
+ * back and hashes it, since R2 has no SHA-256 of what came in parts; then makes it visible, or takes it away.
+ *
+ *   open ──complete──▶ completing ──(one object in R2)──▶ verifying ──▶ stored | refused ──(a day)──▶ gone
+ *     └──(a day without a part)──▶ aborted, gone
+ *
+ * Invariant: what is not `stored` leaves nothing in R2 or D1 in the end. Every arrow is made by the alarm, is repeatable, and is booked
+ * again whatever fails. The digest is taken in slices, one an alarm, so that neither memory nor the CPU time of one call depends on the file's
+ * size. Its state lives in memory alone: an eviction in the middle begins the digest anew, which costs time and nothing else.
+ */
+/// <reference path="../node-crypto.d.ts" />
+
+import { DurableObject } from 'cloudflare:workers';
+import { createHash } from 'node:crypto';
+import { UPLOAD_PART_BYTES, type Upload } from '#contract';
+import { randomText } from '../bytes.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { makeVisible, openBlobRow, r2ErrorCode, touchBlob } from './blobs.ts';
+
+/** Without a new part for this long an upload counts as abandoned; an ended one is remembered for as long. */
+export const UPLOAD_IDLE_MS = 24 * 3_600_000;
+/** Read and hashed in one alarm: some tenths of a second of CPU time. */
+const SLICE_BYTES = 32 * 1024 * 1024;
+/** A slice that was begun so often, and of which nothing was heard, will not be: the platform stops it each time. */
+const STOPPED_MAX = 5;
+/** A step that failed so often, over some ten minutes, ends the upload; its sender may begin a new one. */
+const FAILURES_MAX = 16;
+const RETRY_MAX_MS = 60_000;
+/** R2: a part is too small, the upload is unknown, a part is not what was said. Asking again changes nothing. */
+const R2_FINAL_ERRORS = new Set([10011, 10024, 10025, 10048]);
+const MISSING_NAMED_MAX = 10;
+
+interface Record {
+  sha256: string;
+  size: number;
+  r2Key: string;
+  r2UploadId: string;
+  state: 'open' | 'completing' | 'verifying' | 'stored' | 'refused';
+  /** The last part, or the last change of state. */
+  touchedAt: number;
+  verifiedBytes: number;
+  /** How often the step that is being made was begun, written before it is, and how often it failed with an error. */
+  tries: number;
+  failures: number;
+  refusal?: Refusal;
+}
+
+export interface PartTarget {
+  ok: true;
+  r2Key: string;
+  r2UploadId: string;
+  size: number;
+  stored: boolean;
+}
+
+type Shown = ({ ok: true } & Omit<Upload, 'id'>) | Refusal;
+
+export class BlobUpload extends DurableObject<Env> {
+  #hash = createHash('sha256');
+  #hashedBytes = 0;
+  #working = false;
+
+  async begin(sha256: string, size: number, now: number): Promise<Shown> {
+    const r2Key = `blobs/${sha256}/${randomText(9)}`;
+    // Should the record not be written, R2 itself drops the upload after a week.
+    const { uploadId } = await this.env.BLOBS.createMultipartUpload(r2Key);
+    const begun: Record = {
+      sha256,
+      size,
+      r2Key,
+      r2UploadId: uploadId,
+      state: 'open',
+      touchedAt: now,
+      verifiedBytes: 0,
+      tries: 0,
+      failures: 0,
+    };
+    this.#write(begun);
+    await this.ctx.storage.setAlarm(now + UPLOAD_IDLE_MS);
+    return this.#show(begun);
+  }
+
+  /** Where the part belongs. `not_found`, `invalid_request` for a number that the file does not have. */
+  target(sha256: string, part: number, now: number): PartTarget | Refusal {
+    const record = this.#read(sha256);
+    if (record?.state !== 'open') return gone;
+    if (part > partCount(record.size))
+      return refusal('invalid_request', `part: the file has ${partCount(record.size)} parts`);
+    this.#write({ ...record, touchedAt: now });
+    const { r2Key, r2UploadId } = record;
+    const stored = this.ctx.storage.kv.get(partKey(part)) !== undefined;
+    return { ok: true, r2Key, r2UploadId, size: partSize(record.size, part), stored };
+  }
+
+  /** The part lies in R2 and has the digest that was announced. */
+  note(part: number, etag: string): void {
+    if (this.#read()?.state === 'open') this.ctx.storage.kv.put(partKey(part), etag);
+  }
+
+  /** Begins to put together and verify; ask `show` for the outcome. `not_found`, `upload_incomplete`, and the outcome's own refusal. */
+  async complete(sha256: string, now: number): Promise<Shown> {
+    const record = this.#read(sha256);
+    if (!record) return gone;
+    if (record.state !== 'open') return this.#show(record);
+    const stored = new Set(this.#parts().map(([part]) => part));
+    const missing = Array.from({ length: partCount(record.size) }, (_, i) => i + 1).filter((part) => !stored.has(part));
+    if (missing.length > 0) {
+      const named = missing.slice(0, MISSING_NAMED_MAX).join(', ');
+      return refusal('upload_incomplete', `${missing.length} parts are missing: ${named}`);
+    }
+    const next: Record = { ...record, state: 'completing', touchedAt: now };
+    this.#write(next);
+    await this.ctx.storage.setAlarm(now);
+    return this.#show(next);
+  }
+
+  async show(sha256: string, now: number): Promise<Shown> {
+    const record = this.#read(sha256);
+    if (!record) return gone;
+    // An alarm that the platform has given up: whoever asks sets it going again.
+    const waiting = record.state === 'completing' || record.state === 'verifying';
+    if (waiting && !this.#working && (await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(now);
+    return this.#show(record);
+  }
+
+  async abort(sha256: string): Promise<boolean> {
+    const record = this.#read(sha256);
+    if (record?.state !== 'open') return false;
+    await this.#forget(record);
+    return true;
+  }
+
+  override async alarm(): Promise<void> {
+    const record = this.#read();
+    if (!record) return;
+    this.#working = true;
+    try {
+      await this.#step(record, Date.now());
+    } catch (error) {
+      console.error(JSON.stringify({ event: 'upload_failed', sha256: record.sha256, error: String(error) }));
+      const failed = this.#read();
+      if (failed) this.#write({ ...failed, failures: failed.failures + 1 });
+      const backoffMs = Math.min(RETRY_MAX_MS, 1_000 * 2 ** (failed?.failures ?? 0));
+      await this.ctx.storage.setAlarm(Date.now() + backoffMs);
+    } finally {
+      this.#working = false;
+    }
+  }
+
+  async #step(record: Record, now: number): Promise<void> {
+    const idleAt = record.touchedAt + UPLOAD_IDLE_MS;
+    if (record.state === 'open' || record.state === 'stored' || record.state === 'refused') {
+      if (now < idleAt) return this.ctx.storage.setAlarm(idleAt);
+      return this.#forget(record);
+    }
+    if (record.tries - record.failures >= STOPPED_MAX) return this.#refuse(record, cannotVerify);
+    if (record.failures >= FAILURES_MAX) return this.#refuse(record, lost);
+    const trying = { ...record, tries: record.tries + 1 };
+    this.#write(trying);
+    if (record.state === 'completing') await this.#putTogether(trying);
+    else await this.#verify(trying);
+  }
+
+  async #putTogether(record: Record): Promise<void> {
+    const { BLOBS } = this.env;
+    const { sha256, size, r2Key, r2UploadId } = record;
+    if (await touchBlob(this.env, sha256, Date.now())) {
+      await this.#dropFromR2(record);
+      return this.#end({ ...record, state: 'stored', verifiedBytes: size });
+    }
+    let object = await BLOBS.head(r2Key);
+    if (!object) {
+      const parts = this.#parts().map(([partNumber, etag]) => ({ partNumber, etag }));
+      try {
+        object = await BLOBS.resumeMultipartUpload(r2Key, r2UploadId).complete(parts);
+      } catch (error) {
+        if (!R2_FINAL_ERRORS.has(r2ErrorCode(error) ?? 0)) throw error;
+        // The answer to an earlier try may have been lost: then it is there.
+        object = await BLOBS.head(r2Key);
+        if (!object) return this.#refuse(record, lost);
+      }
+    }
+    if (object.size !== size) return this.#refuse(record, mismatch(sha256));
+    return this.#next({ ...record, state: 'verifying', tries: 0, failures: 0, touchedAt: Date.now() });
+  }
+
+  async #verify(record: Record): Promise<void> {
+    const { sha256, size, r2Key } = record;
+    const verifiedBytes = record.verifiedBytes === this.#hashedBytes ? this.#hashedBytes : 0;
+    if (verifiedBytes === 0) this.#restart();
+    const length = Math.min(SLICE_BYTES, size - verifiedBytes);
+    const object = await this.env.BLOBS.get(r2Key, { range: { offset: verifiedBytes, length } });
+    if (!object) return this.#refuse(record, lost);
+    try {
+      for await (const bytes of object.body) {
+        this.#hash.update(bytes);
+        this.#hashedBytes += bytes.byteLength;
+      }
+      if (this.#hashedBytes !== verifiedBytes + length) throw new Error(`${r2Key} ended at ${this.#hashedBytes}`);
+    } catch (error) {
+      this.#restart();
+      throw error;
+    }
+    if (this.#hashedBytes < size)
+      return this.#next({ ...record, verifiedBytes: this.#hashedBytes, tries: 0, failures: 0 });
+    const digest = this.#hash.digest('hex');
+    this.#restart();
+    if (digest !== sha256) return this.#refuse(record, mismatch(sha256));
+    const now = Date.now();
+    await makeVisible(this.env, { sha256, r2Key, size, createdAt: now, touchedAt: now });
+    return this.#end({ ...record, state: 'stored', verifiedBytes: size });
+  }
+
+  #restart(): void {
+    this.#hash = createHash('sha256');
+    this.#hashedBytes = 0;
+  }
+
+  async #next(record: Record): Promise<void> {
+    this.#write(record);
+    await this.ctx.storage.setAlarm(Date.now());
+  }
+
+  async #end(record: Record): Promise<void> {
+    const touchedAt = Date.now();
+    this.#write({ ...record, tries: 0, failures: 0, touchedAt });
+    await this.ctx.storage.setAlarm(touchedAt + UPLOAD_IDLE_MS);
+  }
+
+  async #refuse(record: Record, why: Refusal): Promise<void> {
+    // The answer to making it visible may have been lost: what a row refers to stays.
+    if ((await openBlobRow(this.env, record.sha256))?.r2Key === record.r2Key)
+      return this.#end({ ...record, state: 'stored', verifiedBytes: record.size });
+    await this.#dropFromR2(record);
+    await this.#end({ ...record, state: 'refused', refusal: why });
+  }
+
+  /** The object if there is one by now, and the parts of one that never came to be. */
+  async #dropFromR2({ r2Key, r2UploadId }: Record): Promise<void> {
+    await this.env.BLOBS.delete(r2Key);
+    try {
+      await this.env.BLOBS.resumeMultipartUpload(r2Key, r2UploadId).abort();
+    } catch (error) {
+      if (!R2_FINAL_ERRORS.has(r2ErrorCode(error) ?? 0)) throw error;
+    }
+  }
+
+  async #forget(record: Record): Promise<void> {
+    if (record.state === 'open') await this.#dropFromR2(record);
+    await this.ctx.storage.deleteAll();
+  }
+
+  /** With `sha256`: null also if the upload is of something else. */
+  #read(sha256?: string): Record | null {
+    const record = this.ctx.storage.kv.get<Record>('upload');
+    return record && (sha256 === undefined || record.sha256 === sha256) ? record : null;
+  }
+
+  #write(record: Record): void {
+    this.ctx.storage.kv.put('upload', record);
+  }
+
+  /** In the order of their numbers. */
+  #parts(): [part: number, etag: string][] {
+    return [...this.ctx.storage.kv.list<string>({ prefix: PART })].map(([key, etag]) => [
+      Number(key.slice(PART.length)),
+      etag,
+    ]);
+  }
+
+  #show({ sha256, size, state, verifiedBytes, refusal: refused }: Record): Shown {
+    if (state === 'refused') return refused ?? lost;
+    const shown = state === 'completing' ? 'verifying' : state;
+    const parts = state === 'open' ? this.#parts().map(([part]) => part) : [];
+    return { ok: true, sha256, size, state: shown, partBytes: UPLOAD_PART_BYTES, parts, verifiedBytes };
+  }
+}
+
+const PART = 'part/';
+/** Of equal length, so that their order is that of the numbers. */
+const partKey = (part: number): string => PART + String(part).padStart(6, '0');
+const partCount = (size: number): number => Math.ceil(size / UPLOAD_PART_BYTES);
+const partSize = (size: number, part: number): number =>
+  Math.min(UPLOAD_PART_BYTES, size - (part - 1) * UPLOAD_PART_BYTES);
+
+const gone = refusal('not_found', 'there is no such upload, or it takes no more parts: begin a new one');
+const lost = refusal('upload_incomplete', 'the parts cannot be put together or read back: begin a new upload');
+const mismatch = (sha256: string) =>
+  refusal('hash_mismatch', `the parts together are not what was announced: their SHA-256 is not ${sha256}`);
+const cannotVerify = refusal(
+  'too_large',
+  'the file could not be read back and verified within the CPU time of this deployment: on the Workers Free plan a file has at most 95 MiB',
+);

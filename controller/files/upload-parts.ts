@@ -1,0 +1,82 @@
+/**
+ * Uploads in parts, as the routes see them. The bytes of a part go from the request straight to R2 and are hashed as they pass; what has
+ * arrived is the BlobUpload's to know.
+ */
+/// <reference path="../node-crypto.d.ts" />
+import { createHash } from 'node:crypto';
+import { UPLOAD_PART_BYTES, type Upload, type UploadPart } from '#contract';
+import { randomText } from '../bytes.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { touchBlob } from './blobs.ts';
+
+const UPLOAD_ID_BYTES = 18;
+
+const uploadObject = (env: Env, id: string) => env.UPLOADS.getByName(id);
+type Result = ({ ok: true } & Upload) | Refusal;
+const withId = <T extends { ok: boolean }>(shown: T, id: string) => (shown.ok ? { ...shown, id } : shown);
+
+/** A new upload; of what is stored already, one that is over. */
+export async function beginUpload(env: Env, sha256: string, size: number, now: number): Promise<Result> {
+  const stored = await touchBlob(env, sha256, now);
+  if (stored)
+    return {
+      ...{ ok: true, id: null, sha256, size: stored.size, state: 'stored' },
+      ...{ partBytes: UPLOAD_PART_BYTES, parts: [], verifiedBytes: stored.size },
+    };
+  const id = `u_${randomText(UPLOAD_ID_BYTES)}`;
+  return withId(await uploadObject(env, id).begin(sha256, size, now), id) as Result;
+}
+
+/**
+ * Stores one part, `size` bytes with the SHA-256 `partSha256`; a repetition is harmless. `not_found`, `invalid_request`, `hash_mismatch`;
+ * the body is read to its end.
+ */
+export async function storePart(
+  env: Env,
+  {
+    sha256,
+    id,
+    part,
+    size,
+    partSha256,
+  }: { sha256: string; id: string; part: number; size: number; partSha256: string },
+  body: ReadableStream<Uint8Array>,
+  now: number,
+): Promise<({ ok: true } & UploadPart) | Refusal> {
+  const object = uploadObject(env, id);
+  const target = await object.target(sha256, part, now);
+  const refused = target.ok
+    ? target.size === size
+      ? null
+      : refusal('invalid_request', `Content-Length: part ${part} has ${target.size} bytes, not ${size}`)
+    : target;
+  if (refused || (target.ok && target.stored)) await body.pipeTo(new WritableStream());
+  if (refused) return refused;
+  if (!target.ok) return target;
+  if (target.stored) return { ok: true, part, size };
+
+  const hash = createHash('sha256');
+  const hashed = new TransformStream<Uint8Array, Uint8Array>({
+    transform(bytes, controller) {
+      hash.update(bytes);
+      controller.enqueue(bytes);
+    },
+  });
+  const upload = env.BLOBS.resumeMultipartUpload(target.r2Key, target.r2UploadId);
+  const stored = await upload.uploadPart(part, body.pipeThrough(hashed).pipeThrough(new FixedLengthStream(size)));
+  // What is not noted is not part of the file: the next try takes its place.
+  if (hash.digest('hex') !== partSha256)
+    return refusal('hash_mismatch', `part ${part}: the body's SHA-256 is not ${partSha256}, it changed on the way`);
+  await object.note(part, stored.etag);
+  return { ok: true, part, size };
+}
+
+export const completeUpload = async (env: Env, sha256: string, id: string, now: number): Promise<Result> =>
+  withId(await uploadObject(env, id).complete(sha256, now), id) as Result;
+
+export const showUpload = async (env: Env, sha256: string, id: string, now: number): Promise<Result> =>
+  withId(await uploadObject(env, id).show(sha256, now), id) as Result;
+
+/** False if there is none that takes parts. */
+export const abortUpload = async (env: Env, sha256: string, id: string): Promise<boolean> =>
+  uploadObject(env, id).abort(sha256);

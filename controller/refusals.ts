@@ -1,0 +1,51 @@
+/**
+ * Refusals: values inside, `{"error":{"code","message"}}` outside. The one place where a code becomes an HTTP status.
+ * A bug is not a refusal: it throws, is logged once at the edge (app.ts) and answers `internal`.
+ */
+import type { Context } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { ErrorBody, ErrorCode } from '#contract';
+
+/** The period of the counters of requests (rate-limits.ts, wrangler.toml): who waits for so long is let in again. */
+export const RATE_PERIOD_S = 10;
+
+export interface Refusal {
+  ok: false;
+  code: ErrorCode;
+  message: string;
+  /** With `wrong_offset`: where the log stands. */
+  expectedOffset?: number;
+}
+
+export const refusal = (code: ErrorCode, message: string): Refusal => ({ ok: false, code, message });
+
+const STATUS = {
+  invalid_request: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  stale_attempt: 409,
+  illegal_transition: 409,
+  worker_in_use: 409,
+  artifact_not_stored: 409,
+  blob_not_stored: 409,
+  upload_incomplete: 409,
+  idempotency_mismatch: 409,
+  attempt_ended: 410,
+  log_sealed: 410,
+  too_large: 413,
+  wrong_offset: 416,
+  hash_mismatch: 422,
+  contract_too_old: 426,
+  rate_limited: 429,
+  internal: 500,
+  unavailable: 503,
+} as const satisfies Record<ErrorCode, ContentfulStatusCode>;
+
+export function answerRefusal(c: Context, { code, message, expectedOffset }: Refusal, extra?: { action: 'stop' }) {
+  const body: ErrorBody = { error: { code, message }, ...extra };
+  if (expectedOffset !== undefined) body.expectedOffset = expectedOffset;
+  if (code === 'unauthorized') c.header('WWW-Authenticate', 'Bearer');
+  if (code === 'rate_limited') c.header('Retry-After', String(RATE_PERIOD_S));
+  return c.json(body, STATUS[code]);
+}

@@ -1,0 +1,129 @@
+/**
+ * What is taken away when its days are over: sources, artifacts, logs, whole builds, and files that nothing refers to. The one module that
+ * removes rows of `builds`, `attempts`, `events`, `artifacts` and `blobs`; it changes nothing of a build that has not ended.
+ *
+ * Invariant: a file goes only when no row refers to it and nobody has asked for it for a day; both are checked in the very statement that
+ * removes its row. A reference that comes later meets the foreign key, and its sender uploads again, under another R2 key. What lies in R2 goes
+ * after the row, by the outbox.
+ *
+ * Each run takes a bounded number of each, by a constant number of statements.
+ */
+import { z } from 'zod';
+import { removeOrphans } from '../files/blobs.ts';
+
+const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+/** An upload that found the file stored counts on it until its build is submitted, or its report made. */
+const BLOB_UNTOUCHED_MS = 24 * HOUR_MS;
+/** R2 itself drops an upload in parts after a week: what is older than that will never be visible. */
+const ORPHAN_MS = 8 * DAY_MS;
+/** The sweep runs each minute; all this looks through whole tables, and needs no such haste. */
+const MINUTE_OF_HOUR = 17;
+const PORTION = 200;
+const BUILDS_PORTION = 20;
+
+const days = (usual: number) => z.number().int().min(1).max(3_650).default(usual);
+/** The deployment's variable RETENTION_DAYS. */
+export const RetentionDays = z.object({ logs: days(30), artifacts: days(14), sources: days(3), builds: days(180) });
+export type RetentionDays = z.infer<typeof RetentionDays>;
+
+/** The sweep's part: once an hour. */
+export async function retain(env: Env, now: number): Promise<void> {
+  if (Math.floor(now / 60_000) % 60 === MINUTE_OF_HOUR) await retainNow(env, now);
+}
+
+/** @throws for a variable RETENTION_DAYS that is not as documented: nothing is deleted by mistake */
+export async function retainNow(env: Env, now: number, kept = RetentionDays.parse(env.RETENTION_DAYS ?? {})) {
+  const before = (count: number) => now - count * DAY_MS;
+  await releaseSources(env.DB, before(kept.sources));
+  await removeArtifacts(env.DB, before(kept.artifacts));
+  await removeLogs(env.DB, before(kept.logs), now);
+  await removeBuilds(env.DB, before(kept.builds), now);
+  await removeBlobs(env.DB, now - BLOB_UNTOUCHED_MS, now);
+  await removeOrphans(env, now - ORPHAN_MS);
+}
+
+/** With the source goes what else only a retry would need: the sealed inputs. */
+async function releaseSources(db: D1Database, endedBefore: number): Promise<void> {
+  await db
+    .prepare(
+      `UPDATE builds SET source_blob = NULL, inputs = NULL WHERE id IN (
+         SELECT id FROM builds WHERE source_blob IS NOT NULL AND ended_at < ?1 ORDER BY ended_at LIMIT ?2)`,
+    )
+    .bind(endedBefore, PORTION)
+    .run();
+}
+
+async function removeArtifacts(db: D1Database, endedBefore: number): Promise<void> {
+  await db
+    .prepare(
+      `DELETE FROM artifacts WHERE rowid IN (
+         SELECT artifacts.rowid FROM artifacts JOIN builds ON builds.id = artifacts.build_id
+         WHERE artifacts.created_at < ?1 AND builds.ended_at < ?1 ORDER BY artifacts.created_at LIMIT ?2)`,
+    )
+    .bind(endedBefore, PORTION)
+    .run();
+}
+
+async function removeLogs(db: D1Database, endedBefore: number, now: number): Promise<void> {
+  const { results } = await db
+    .prepare(
+      `SELECT attempts.rowid AS id FROM attempts JOIN builds ON builds.id = attempts.build_id
+       WHERE attempts.log_r2_key IS NOT NULL AND attempts.log_deleted_at IS NULL AND attempts.ended_at < ?1
+         AND builds.ended_at IS NOT NULL ORDER BY attempts.ended_at LIMIT ?2`,
+    )
+    .bind(endedBefore, PORTION)
+    .all<{ id: number }>();
+  if (results.length === 0) return;
+  const ids = JSON.stringify(results.map(({ id }) => id));
+  const these = 'rowid IN (SELECT value FROM json_each(?1)) AND log_deleted_at IS NULL';
+  await db.batch([
+    db.prepare(`${LOG_WORK} WHERE ${these}`).bind(ids, now),
+    db.prepare(`UPDATE attempts SET log_deleted_at = ?2 WHERE ${these}`).bind(ids, now),
+  ]);
+}
+
+async function removeBuilds(db: D1Database, endedBefore: number, now: number): Promise<void> {
+  const { results } = await db
+    .prepare('SELECT id FROM builds WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2')
+    .bind(endedBefore, BUILDS_PORTION)
+    .all<{ id: string }>();
+  if (results.length === 0) return;
+  const ids = JSON.stringify(results.map(({ id }) => id));
+  const these = 'IN (SELECT value FROM json_each(?1))';
+  await db.batch([
+    db
+      .prepare(`${LOG_WORK} WHERE build_id ${these} AND log_r2_key IS NOT NULL AND log_deleted_at IS NULL`)
+      .bind(ids, now),
+    ...['artifacts', 'events', 'attempts'].map((table) =>
+      db.prepare(`DELETE FROM ${table} WHERE build_id ${these}`).bind(ids),
+    ),
+    db.prepare(`DELETE FROM builds WHERE id ${these}`).bind(ids),
+  ]);
+}
+
+const LOG_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries)
+  SELECT 'delete_log', build_id, attempt, ?2, 0 FROM attempts`;
+
+async function removeBlobs(db: D1Database, untouchedSince: number, now: number): Promise<void> {
+  const collectable = `touched_at < ?1
+    AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.source_blob = blobs.sha256)
+    AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.sha256 = blobs.sha256)`;
+  const { results } = await db
+    .prepare(`SELECT sha256 FROM blobs WHERE ${collectable} ORDER BY touched_at LIMIT ?2`)
+    .bind(untouchedSince, PORTION)
+    .all<{ sha256: string }>();
+  if (results.length === 0) return;
+  const named = 'sha256 IN (SELECT value FROM json_each(?2))';
+  const hashes = JSON.stringify(results.map(({ sha256 }) => sha256));
+  // One transaction, the same condition twice: what was touched or referred to in between is in neither.
+  await db.batch([
+    db
+      .prepare(
+        `INSERT INTO outbox (kind, build_id, attempt, r2_key, due_at, tries)
+         SELECT 'delete_object', '', 0, r2_key, ?3, 0 FROM blobs WHERE ${named} AND ${collectable}`,
+      )
+      .bind(untouchedSince, hashes, now),
+    db.prepare(`DELETE FROM blobs WHERE ${named} AND ${collectable}`).bind(untouchedSince, hashes),
+  ]);
+}

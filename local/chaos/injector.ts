@@ -1,0 +1,218 @@
+/**
+ * Brings the planned faults about: watches what the agents say, and strikes when an attempt has come to the moment.
+ *
+ * Invariant: a fault meets the first attempt of its build or is said to have missed; whatever was stopped is continued again.
+ */
+import { readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { clearFault, faultNextClone, readFaults } from '../../worker-agent/tart-simulator/home/faults.ts';
+import { listRuns } from '../../worker-agent/tart-simulator/processes/runs.ts';
+import type { TimedAgentEvent } from '../farm/agent-process.ts';
+import type { Farm } from '../farm/farm.ts';
+import { faultOf, type Injection, type Moment } from './faults.ts';
+import { vmFolder } from './leftovers.ts';
+import type { PlannedBuild } from './plan.ts';
+
+export interface Watched {
+  readonly buildId: string;
+  readonly planned: PlannedBuild;
+  /** `waiting` until its moment has come. */
+  fault: 'none' | 'waiting' | 'injected' | 'missed';
+  /** For how long the agent was away because of it. */
+  agentAwayMs: number;
+  /** All that the fault does is done, and what it stopped goes on. */
+  settled: Promise<void>;
+}
+
+interface Place {
+  farm: Farm;
+  macIndex: number;
+  vmName: string;
+  watched: Watched;
+  /** The first attempt has left its Mac. */
+  isOver: () => boolean;
+}
+
+/** Times of Date.now(); `until` is Infinity while it lasts. */
+export interface Outage {
+  from: number;
+  until: number;
+}
+
+const CONTROLLER_AWAY_MS = 1_000;
+/** Until the fault of a clone can be seen in it. */
+const CLONE_WITHIN_MS = 10_000;
+
+export class Injector implements Disposable {
+  readonly outages: Outage[] = [];
+  /** What went wrong with the injection itself. */
+  readonly problems: string[] = [];
+  readonly #farm: Farm;
+  readonly #listening: Disposable;
+  readonly #watched = new Map<string, Watched>();
+  /** An agent may have claimed a build before we know its id. */
+  readonly #early = new Map<string, [TimedAgentEvent, number][]>();
+  readonly #left = new Set<string>();
+
+  constructor(farm: Farm) {
+    this.#farm = farm;
+    this.#listening = farm.listen((event, macIndex) => this.#hear(event, macIndex));
+  }
+
+  watch(buildId: string, planned: PlannedBuild): Watched {
+    const watched: Watched = {
+      buildId,
+      planned,
+      fault: planned.fault ? 'waiting' : 'none',
+      agentAwayMs: 0,
+      settled: Promise.resolve(),
+    };
+    // The build's own flaws are in it from the start.
+    if (planned.fault && faultOf(planned.fault.kind).inject.on === 'build') watched.fault = 'injected';
+    this.#watched.set(buildId, watched);
+    for (const [event, macIndex] of this.#early.get(buildId) ?? []) this.#hear(event, macIndex);
+    this.#early.delete(buildId);
+    return watched;
+  }
+
+  forget({ buildId }: Watched): void {
+    this.#watched.delete(buildId);
+    this.#left.delete(buildId);
+  }
+
+  [Symbol.dispose](): void {
+    this.#listening[Symbol.dispose]();
+    for (const mac of this.#farm.macs) mac.agent?.signal('SIGCONT');
+  }
+
+  #hear(event: TimedAgentEvent, macIndex: number): void {
+    if (!('buildId' in event) || event.buildId === undefined || event.attempt !== 1) return;
+    const { buildId } = event;
+    const watched = this.#watched.get(buildId);
+    if (!watched) {
+      if (!this.#left.has(buildId)) this.#early.set(buildId, [...(this.#early.get(buildId) ?? []), [event, macIndex]]);
+      return;
+    }
+    if (event.type === 'slot_free') this.#left.add(buildId);
+    const { fault } = watched.planned;
+    if (watched.fault !== 'waiting' || !fault || momentOf(event) !== fault.moment) return;
+    watched.fault = 'injected'; // until it turns out otherwise
+    watched.settled = this.#strike(watched, macIndex).catch((error: Error) => {
+      watched.fault = 'missed';
+      this.problems.push(`${fault.kind} of build ${watched.planned.number}: ${error.message}`);
+    });
+  }
+
+  async #strike(watched: Watched, macIndex: number): Promise<void> {
+    const { kind, delayMs } = watched.planned.fault!;
+    const { inject } = faultOf(kind);
+    const atOnce = inject.on === 'vm' && inject.from === 'clone';
+    if (!atOnce) await sleep(delayMs);
+    const { workerId } = this.#farm.mac(macIndex);
+    const vmName = `tartbeat-${workerId}-${watched.buildId}-1`;
+    const isOver = () => this.#left.has(watched.buildId);
+    if (isOver()) {
+      watched.fault = 'missed';
+      return;
+    }
+    const place: Place = { farm: this.#farm, macIndex, vmName, watched, isOver };
+    if (!(await this.#inject(inject, place))) watched.fault = 'missed';
+  }
+
+  /** Resolves with false if it came too late. */
+  async #inject(inject: Injection, place: Place): Promise<boolean> {
+    const { farm, macIndex, vmName, watched, isOver } = place;
+    const mac = farm.mac(macIndex);
+    switch (inject.on) {
+      case 'build':
+        return true;
+      case 'vm': {
+        if (inject.from === 'clone') return faultClone(place, inject.fault);
+        if (!exists(mac.tartHome, vmName)) return false;
+        mac.setFault(vmName, inject.fault);
+        if (inject.forMs !== undefined) {
+          await sleep(inject.forMs);
+          clearFault(mac.tartHome, vmName, inject.fault);
+        }
+        return true;
+      }
+      case 'tart_run': {
+        const run = listRuns(mac.tartHome).find((one) => one.vmName === vmName);
+        if (!run) return false;
+        process.kill(run.runner.pid, 'SIGKILL');
+        return true;
+      }
+      case 'agent': {
+        const startedAt = performance.now();
+        if (inject.action === 'kill') {
+          await mac.killAgent('SIGKILL');
+          await mac.startAgent();
+        } else {
+          const { agent } = mac;
+          if (inject.withVm) mac.setFault(vmName, 'freeze');
+          agent?.signal('SIGSTOP');
+          await sleep(inject.forMs);
+          if (inject.withVm) clearFault(mac.tartHome, vmName, 'freeze');
+          agent?.signal('SIGCONT');
+        }
+        watched.agentAwayMs = performance.now() - startedAt;
+        return true;
+      }
+      case 'controller': {
+        if (this.outages.some(({ until }) => until === Number.POSITIVE_INFINITY)) return false;
+        const outage: Outage = { from: Date.now(), until: Number.POSITIVE_INFINITY };
+        this.outages.push(outage);
+        await farm.killController();
+        await sleep(CONTROLLER_AWAY_MS);
+        await farm.startController();
+        outage.until = Date.now();
+        return true;
+      }
+      case 'user': {
+        if (isOver()) return false;
+        // Refused once the build has ended by itself.
+        return farm.api.cancel(watched.buildId).then(
+          ({ status }) => status === 'cancelled',
+          () => false,
+        );
+      }
+    }
+  }
+}
+
+/** Given to the next clone of that Mac: the one that its agent, which has a single slot, is about to make. */
+async function faultClone({ farm, macIndex, vmName, isOver }: Place, fault: string): Promise<boolean> {
+  const { tartHome } = farm.mac(macIndex);
+  const [name = ''] = fault.split(':');
+  faultNextClone(tartHome, fault);
+  const giveUpAt = performance.now() + CLONE_WITHIN_MS;
+  while (performance.now() < giveUpAt) {
+    if (waitingForClones(tartHome) === 0) {
+      // A clone that is made to fail or to hang takes the fault with it and leaves nothing to look at.
+      if (name.startsWith('clone-')) return true;
+      if (readFaults(vmFolder(tartHome, vmName)).has(name)) return true;
+    }
+    if (isOver()) break;
+    await sleep(20);
+  }
+  return false;
+}
+
+const waitingForClones = (tartHome: string): number => {
+  try {
+    return readdirSync(`${tartHome}/faults-for-next-clones`).filter((name) => /^\d+$/.test(name)).length;
+  } catch {
+    return 0;
+  }
+};
+
+const exists = (tartHome: string, vmName: string): boolean => readdirSync(`${tartHome}/vms`).includes(vmName);
+
+/** What an agent says at each moment. */
+function momentOf(event: TimedAgentEvent): Moment | null {
+  if (event.type === 'claimed') return 'claimed';
+  if (event.type === 'step' && event.status === 'done') return STEP_MOMENTS[event.step] ?? null;
+  if (event.type === 'stage' && (event.stage === 'building' || event.stage === 'collecting')) return event.stage;
+  return null;
+}
+const STEP_MOMENTS: Partial<Record<string, Moment>> = { run: 'running', ssh: 'connected', monitor: 'checked' };

@@ -1,0 +1,176 @@
+/**
+ * Holds what became of one build against what had to become of it. Pure.
+ *
+ * Invariant: whatever is not what the fault table allows is a complaint; an attempt that nothing was done to may only succeed.
+ */
+import type { AttemptView, BuildDetail } from '#contract';
+import { ARTIFACT, expectedArtifact, printed } from './builds.ts';
+import { type Ending, type Fault, faultOf, isSurvived } from './faults.ts';
+import type { PlannedBuild } from './plan.ts';
+
+export interface LogFacts {
+  attempt: number;
+  lengthBytes: number;
+  /** Up to here it is what the build printed. */
+  rightBytes: number;
+  complete: boolean;
+}
+
+export interface Outcome {
+  planned: PlannedBuild;
+  fault: 'none' | 'injected' | 'missed';
+  /** As read after its end; null if it could not be read at all. */
+  build: BuildDetail | null;
+  logs: LogFacts[];
+  /** As downloaded. */
+  artifacts: { name: string; sha256: string; sizeBytes: number }[];
+  /** VMs of its attempts that were still there long after the end. */
+  leakedVms: string[];
+  agentAwayMs: number;
+  /** The controller was away while one of its attempts ran. */
+  duringOutage: boolean;
+}
+
+export interface Judgement {
+  number: number;
+  buildId: string | null;
+  /** Of the fault that met it. */
+  kind: string | null;
+  missed: boolean;
+  /** `attempt 1` first. */
+  endings: string[];
+  verdictRight: boolean | null;
+  /** Null where no cause is due. */
+  causeRight: boolean | null;
+  causes: (string | null)[];
+  falseKills: number;
+  stuck: boolean;
+  lostLogBytes: number;
+  lostArtifacts: number;
+  leakedVms: string[];
+  latenessMs: number[];
+  succeeded: boolean;
+  complaints: string[];
+}
+
+export function judgeChaos(outcome: Outcome): Judgement {
+  const { planned, build, leakedVms } = outcome;
+  const fault = planned.fault && outcome.fault === 'injected' ? faultOf(planned.fault.kind) : null;
+  const attempts = build?.attempts ?? [];
+  const stuck = !build?.endedAt;
+  const complaints: string[] = [];
+  if (stuck) complaints.push(`stuck: ${build ? `${build.status}, ${build.waitingFor}` : 'it could not be read'}`);
+
+  let falseKills = 0;
+  let verdictRight: boolean | null = null;
+  for (const view of attempts) {
+    const struck = view.attempt === 1 ? fault : null;
+    const allowed = allowedEndings(outcome, struck, view);
+    const ending = endingOf(view, build!);
+    if (ending === null) continue; // stuck, and said so
+    const right = allowed.endings.includes(ending) && rightStep(struck, view);
+    if (struck) verdictRight = right;
+    if (right) continue;
+    complaints.push(
+      `attempt ${view.attempt} ended as ${wordsOf(view, ending)}, expected ${[...new Set(allowed.endings)].join(' or ')}${struck?.steps ? ` at ${struck.steps}` : ''}: ${view.verdict?.message ?? ''}`,
+    );
+    if (allowed.mustSurvive && ending !== 'succeeded') falseKills++;
+  }
+  if (fault && verdictRight === null && !stuck) {
+    verdictRight = fault.ends.includes(build.verdict?.code as Ending);
+    if (!verdictRight) complaints.push(`ended without an attempt: ${build.verdict?.code}`);
+  }
+
+  const causeRight = judgeCause(fault, attempts[0], outcome);
+  if (causeRight === false)
+    complaints.push(
+      `cause ${attempts[0]?.cause?.code ?? 'none'}, expected ${fault!.causes!.join(' or ')}; ${seen(attempts[0])}`,
+    );
+  const lostLogBytes = attempts.reduce((sum, view) => sum + lostBytes(outcome, view, complaints), 0);
+  const lostArtifacts = build?.status === 'succeeded' && !hasArtifact(outcome) ? 1 : 0;
+  if (lostArtifacts) complaints.push(`its artifact is not what it made: ${JSON.stringify(outcome.artifacts)}`);
+  for (const name of leakedVms) complaints.push(`its VM ${name} is still there`);
+  return {
+    number: planned.number,
+    buildId: build?.id ?? null,
+    kind: fault?.kind ?? null,
+    missed: outcome.fault === 'missed',
+    endings: attempts.map((view) => wordsOf(view, endingOf(view, build!))),
+    verdictRight,
+    causeRight,
+    causes: attempts.map(({ cause }) => cause?.code ?? null),
+    falseKills,
+    stuck,
+    lostLogBytes,
+    lostArtifacts,
+    leakedVms,
+    latenessMs: attempts.flatMap(({ latenessMs }) => latenessMs ?? []),
+    succeeded: build?.status === 'succeeded',
+    complaints,
+  };
+}
+
+/** Null while it runs. */
+function endingOf({ attempt, verdict, endedAt }: AttemptView, build: BuildDetail): Ending | null {
+  if (verdict) return verdict.code as Ending;
+  if (endedAt === null) return null;
+  return attempt === build.attempt && build.status === 'cancelled' ? 'cancelled' : 'succeeded';
+}
+
+function allowedEndings({ planned, agentAwayMs, duringOutage }: Outcome, fault: Fault | null, view: AttemptView) {
+  const mustSurvive = fault === null || isSurvived(fault);
+  const endings: Ending[] = fault ? [...fault.ends] : ['succeeded'];
+  const { workerTimeoutMs } = planned.timeouts;
+  // An agent that could not be started again in time is lost indeed.
+  if (agentAwayMs > workerTimeoutMs! - 1_000 && fault) endings.push('worker_lost');
+  if (duringOutage) {
+    // The partition rule; and a dead VM's deadline may pass before its agent gets through again.
+    if (view.attempt < planned.maxAttempts || !mustSurvive) endings.push('worker_lost');
+    if (!mustSurvive) endings.push('vm_silent');
+  }
+  return { endings, mustSurvive };
+}
+
+/** What the cause was found from, without logs. */
+function seen(view: AttemptView | undefined): string {
+  if (!view?.evidence) return 'there is no evidence';
+  const { logTail, runOutput, monitor, ...figures } = view.evidence;
+  return JSON.stringify({ ...figures, monitor: { ...(monitor as object | undefined), log: undefined } });
+}
+
+const rightStep = (fault: Fault | null, { verdict }: AttemptView): boolean =>
+  !fault?.steps || !fault.ends.includes(verdict?.code as Ending) || fault.steps.includes(verdict?.step ?? '');
+
+function judgeCause(fault: Fault | null, view: AttemptView | undefined, { duringOutage }: Outcome): boolean | null {
+  if (!fault?.causes || !view?.verdict || duringOutage || !fault.ends.includes(view.verdict.code as Ending))
+    return null;
+  return (fault.causes as readonly string[]).includes(view.cause?.code ?? '');
+}
+
+/** Of a command that came to its own end every byte is due; of any other, all that is there must be right. */
+function lostBytes({ planned, logs }: Outcome, view: AttemptView, complaints: string[]): number {
+  const log = logs.find(({ attempt }) => attempt === view.attempt);
+  const wrongBytes = log ? log.lengthBytes - log.rightBytes : 0;
+  const { hangs, endless } = planned.shape;
+  const code = view.verdict?.code;
+  const finished =
+    view.endedAt !== null &&
+    (code === undefined || code === 'artifact_missing' || (code === 'build_failed' && planned.shape.exitCode !== 0));
+  const dueBytes =
+    finished && !hangs && !(endless && view.attempt === 1) ? printed(planned.number, planned.shape).length : 0;
+  const lost = Math.max(wrongBytes, dueBytes - (log?.rightBytes ?? 0));
+  if (lost > 0)
+    complaints.push(
+      `attempt ${view.attempt}: ${lost} bytes of its log are lost or wrong (has ${log?.lengthBytes ?? 0}, right are ${log?.rightBytes ?? 0}, due ${dueBytes})`,
+    );
+  else if (finished && !log?.complete) complaints.push(`attempt ${view.attempt}: its log was never sealed`);
+  return Math.max(0, lost);
+}
+
+function hasArtifact({ planned, artifacts }: Outcome): boolean {
+  const { sha256, sizeBytes } = expectedArtifact(planned.number);
+  return artifacts.some((one) => one.name === ARTIFACT && one.sha256 === sha256 && one.sizeBytes === sizeBytes);
+}
+
+const wordsOf = ({ verdict }: AttemptView, ending: Ending | null): string =>
+  verdict?.step ? `${ending}: ${verdict.step}` : `${ending ?? 'running'}`;

@@ -1,0 +1,44 @@
+/** What is left of builds that have ended: VMs on the disks of the Macs, what tart lists, processes. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { simulatorProcesses } from '../../worker-agent/tart-simulator/simulator.ts';
+import type { Farm } from '../farm/farm.ts';
+
+const POLL_MS = 500;
+
+export const vmFolder = (tartHome: string, vmName: string): string => join(tartHome, 'vms', vmName);
+
+/** Resolves with the names of the build's VMs that are still on a disk of the farm when the time is over. */
+export async function vmsLeftOf(farm: Farm, buildId: string, withinMs: number, signal: AbortSignal): Promise<string[]> {
+  const look = () =>
+    farm.macs.flatMap(({ tartHome }) => readdirSync(join(tartHome, 'vms')).filter((name) => name.includes(buildId)));
+  return untilEmpty(look, withinMs, signal);
+}
+
+export interface Left {
+  vms: string[];
+  processes: string[];
+}
+
+/** Asked when no build runs any more: by tart's own word, and by the process table. */
+export async function leftOnMacs(farm: Farm, withinMs: number, signal: AbortSignal): Promise<Left> {
+  const vms: string[] = [];
+  const processes: string[] = [];
+  for (const [index, mac] of farm.macs.entries()) {
+    const listed = async () => (await mac.vms()).map(({ name }) => `${name} on Mac ${index + 1}`);
+    vms.push(...(await untilEmpty(listed, withinMs, signal)));
+    const living = () => simulatorProcesses(mac.tartHome).map(({ pid, commandLine }) => `${pid} ${commandLine}`);
+    processes.push(...(await untilEmpty(living, withinMs, signal)));
+  }
+  return { vms, processes };
+}
+
+async function untilEmpty(look: () => string[] | Promise<string[]>, withinMs: number, signal: AbortSignal) {
+  const giveUpAt = performance.now() + withinMs;
+  for (;;) {
+    const left = await look();
+    if (left.length === 0 || performance.now() > giveUpAt) return left;
+    await sleep(POLL_MS, undefined, { signal });
+  }
+}

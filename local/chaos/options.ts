@@ -1,0 +1,96 @@
+/** The command line of `npm run chaos`: words in, options or a UsageError out. */
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { FAULTS } from './faults.ts';
+
+export interface ChaosOptions {
+  help: boolean;
+  builds: number;
+  workers: number;
+  faults: number;
+  seed: number;
+  /** No build is submitted after so long; null: all are. */
+  minutes: number | null;
+  /** Of these alone; null for all. */
+  kinds: string[] | null;
+  jsonPath: string | null;
+  keep: boolean;
+}
+
+export class UsageError extends Error {
+  override name = 'UsageError';
+}
+
+const DEFAULTS = { workers: 4, faults: 60, seed: 1 } as const;
+const MAX = { builds: 100_000, workers: 64, faults: 100_000, seed: 2 ** 32 - 1, minutes: 10_000 } as const;
+
+export const HELP = `npm run chaos -- --faults ${DEFAULTS.faults} --seed ${DEFAULTS.seed}
+
+Streams builds through a controller and several simulated Macs on this machine, breaks things at random, and counts what
+was stuck, lost, leaked or killed although it was healthy. Timeouts are scaled down to seconds.
+
+  --builds N      how many builds (default: faults + a quarter)
+  --workers M     how many Macs, each with one VM at a time (default ${DEFAULTS.workers})
+  --faults N      how many of the builds meet a fault (default ${DEFAULTS.faults})
+  --seed S        what is drawn (default ${DEFAULTS.seed}): the same seed draws the same builds and faults
+  --minutes N     submit no more builds after so long; those that run are judged
+  --kinds A,B     of these faults alone: ${FAULTS.map(({ kind }) => kind).join(', ')}
+  --json FILE     write the result there
+  --keep          leave the temporary folder, with the controller's database and the agents' state
+  --help          this text
+
+Ctrl-C stops it, shows what was judged until then and leaves nothing behind; a second one does so at once.
+Exit code: 0 nothing was stuck, leaked, lost or falsely killed; 1 something was; 64 wrong usage; 130 interrupted.
+`;
+
+/** Throws UsageError. `cwd` is where relative paths begin. */
+export function parseChaosOptions(words: string[], cwd: string = process.env.INIT_CWD ?? process.cwd()): ChaosOptions {
+  const values = parse(words);
+  const faults = whole('faults', values.faults, DEFAULTS.faults, 0);
+  const builds = whole('builds', values.builds, Math.max(1, faults + Math.ceil(faults / 4)), 1);
+  if (builds < faults) throw new UsageError(`--builds: ${faults} faults need at least as many builds`);
+  const kinds = values.kinds === undefined ? null : values.kinds.split(',');
+  for (const kind of kinds ?? [])
+    if (!FAULTS.some((fault) => fault.kind === kind)) throw new UsageError(`--kinds: there is no ${kind}`);
+  if (values.json === '') throw new UsageError('--json: name a file');
+  return {
+    help: values.help === true,
+    builds,
+    workers: whole('workers', values.workers, DEFAULTS.workers, 1),
+    faults,
+    seed: whole('seed', values.seed, DEFAULTS.seed, 0),
+    minutes: values.minutes === undefined ? null : whole('minutes', values.minutes, 0, 1),
+    kinds,
+    jsonPath: values.json === undefined ? null : resolve(cwd, values.json),
+    keep: values.keep === true,
+  };
+}
+
+function whole(name: keyof typeof MAX, text: string | undefined, fallback: number, least: number): number {
+  if (text === undefined) return fallback;
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= least && value <= MAX[name]))
+    throw new UsageError(`--${name}: give a whole number from ${least} to ${MAX[name]}`);
+  return value;
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        keep: { type: 'boolean' },
+        builds: { type: 'string' },
+        workers: { type: 'string' },
+        faults: { type: 'string' },
+        seed: { type: 'string' },
+        minutes: { type: 'string' },
+        kinds: { type: 'string' },
+        json: { type: 'string' },
+      },
+    }).values;
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}

@@ -1,0 +1,79 @@
+/** What `npm run chaos` prints, and the only module of it that prints. */
+import { styleText } from 'node:util';
+import { printable } from '../../client/printable.ts';
+import type { Judgement } from './judge.ts';
+import { type ChaosSummary, faultRows, promiseRows } from './summary.ts';
+
+export class ChaosOutput {
+  readonly #startedMs = performance.now();
+  #judged = 0;
+  readonly #planned: number;
+
+  constructor(planned: number) {
+    this.#planned = planned;
+  }
+
+  note(text: string): void {
+    this.#line(styleText('dim', text));
+  }
+
+  /** A line for each build, so that a run can be followed. */
+  judged({ number, kind, missed, endings, complaints, causes }: Judgement): void {
+    this.#judged++;
+    const good = complaints.length === 0;
+    const mark = good ? styleText('green', '✓') : styleText('red', '✗');
+    const what = kind ?? (missed ? 'no fault (it came too late)' : 'no fault');
+    const cause = causes[0] ? ` (${causes[0]})` : '';
+    this.#line(
+      `${mark} build ${number}, ${this.#judged} of ${this.#planned}: ${what} → ${endings.join(', then ')}${cause}`,
+    );
+    for (const complaint of complaints) this.#line(`    ${styleText('red', printable(complaint))}`);
+  }
+
+  summary(summary: ChaosSummary): void {
+    const { builds, faults, load, durationMs, machine, latenessMs } = summary;
+    print('');
+    table(faultRows(summary).map(([kind = '', , ...rest]) => [kind, ...rest]));
+    print('');
+    for (const { promise, measured, kept } of promiseRows(summary))
+      print(`${kept ? styleText('green', '✓') : styleText('red', '✗')} ${promise}: ${measured}`);
+    print('');
+    const unsubmitted = summary.planned.builds - builds.judged;
+    print(
+      `${builds.judged} builds in ${builds.attempts} attempts, ${builds.succeeded} succeeded${unsubmitted > 0 ? `; ${unsubmitted} more were planned` : ''}`,
+    );
+    print(
+      `${faults.injected} faults, ${faults.perMinute} a minute; ${faults.missed} came too late and are not counted`,
+    );
+    print(`controller restarts: ${summary.outages}; doctors after quarantine: ${summary.doctorRuns}`);
+    print(
+      `${(durationMs / 60_000).toFixed(1)} min on ${machine.cpus} CPUs (${machine.model}), load ${load.mean} on average, at most ${load.max}`,
+    );
+    if (load.mean > 2 * machine.cpus && (latenessMs.p99 ?? 0) > 1_000)
+      print('The machine was overloaded; verdicts come late then. Fewer --workers may help.');
+    for (const problem of summary.problems) print(`${styleText('yellow', '!')} ${printable(problem)}`);
+    for (const left of [...summary.leakedVms, ...summary.leakedProcesses])
+      print(styleText('red', `left behind: ${left}`));
+  }
+
+  error(text: string): void {
+    process.stderr.write(`chaos: ${text}\n`);
+  }
+
+  #line(text: string): void {
+    print(`${((performance.now() - this.#startedMs) / 1_000).toFixed(1).padStart(7)} s  ${text}`);
+  }
+}
+
+const print = (text: string) => void process.stdout.write(`${text}\n`);
+
+function table(rows: readonly (readonly string[])[]): void {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  for (const row of rows)
+    print(
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    );
+}

@@ -1,0 +1,258 @@
+/**
+ * Runs the plan: builds stream through a farm of simulated Macs while faults strike, and each is judged when nothing of it is left to come.
+ *
+ * Invariant: each submitted build is judged exactly once, a stuck one too; when the run settles no process of the farm is left, or it is
+ * counted as leaked.
+ */
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { cpus, loadavg, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BuildDetail, LOG_COMPLETE_HEADER } from '#contract';
+import { persistently } from '../../client/persistently.ts';
+import { packSource } from '../../client/project/archive.ts';
+import { type Farm, startFarm } from '../farm/farm.ts';
+import { processesBelow } from '../farm/leftovers.ts';
+import { keepTrusted } from '../farm/quarantine.ts';
+import { ARTIFACT, commandOf, rightBytes, SCRIPT, SCRIPT_TEXT } from './builds.ts';
+import { faultOf } from './faults.ts';
+import { Injector, type Watched } from './injector.ts';
+import { type Judgement, judgeChaos, type LogFacts } from './judge.ts';
+import { type Left, leftOnMacs, vmsLeftOf } from './leftovers.ts';
+import type { PlannedBuild } from './plan.ts';
+import type { RunFacts } from './summary.ts';
+
+/** Deadlines of seconds; everything else as deployed. */
+const ENTRY = 'test/chaos-worker.ts';
+const POLL_MS = 2_500;
+/** Beyond all of a build's own limits: then it is stuck. */
+const SLACK_MS = 120_000;
+/** What still comes after the end: the evidence, the seal of the log, the end of the VM. */
+const AFTERMATH_MS = 60_000;
+/** With a controller that is away. */
+const PATIENCE = { giveUpAfterMs: SLACK_MS, pauseMs: POLL_MS };
+const LOAD_EVERY_MS = 5_000;
+const REQUEST_MS = 15_000;
+/** Some wait, for a Mac that is not the one of their first attempt say: each Mac shall find one at once all the same. */
+const STREAMS_PER_MAC = 1.7;
+
+export interface ChaosRun {
+  plan: readonly PlannedBuild[];
+  workers: number;
+  /** No build is submitted after so long. */
+  limitMs: number;
+  keep: boolean;
+  signal: AbortSignal;
+  onBegin: (begun: Pick<Farm, 'dir' | 'macs'>) => void;
+  /** At least once for each build. */
+  onJudged: (judgement: Judgement) => void;
+  onNote: (text: string) => void;
+}
+
+export type Measured = Omit<RunFacts, 'command' | 'seed'>;
+
+/** Resolves with what was judged until then if the signal fires. Rejects if the farm cannot be started. */
+export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]; measured: Measured }> {
+  const { plan, workers, limitMs, keep, signal, onBegin, onJudged, onNote } = run;
+  const judgements: Judgement[] = [];
+  const loads: number[] = [];
+  let left: Left = { vms: [], processes: [] };
+  let doctorRuns = 0;
+  let startedAt = Date.now();
+  let durationMs = 0;
+  let injector: Injector | null = null;
+  let dir = '';
+  const sampling = setInterval(() => loads.push(loadavg()[0]!), LOAD_EVERY_MS);
+  try {
+    await using farm = await startFarm({ workers, entry: ENTRY, keep, signal, onBegin });
+    dir = farm.dir;
+    // What the agents said is where one looks first after a complaint.
+    const said = createWriteStream(join(dir, 'events.jsonl'));
+    using _saying = farm.listen((event, mac) => said.write(`${JSON.stringify({ mac: mac + 1, ...event })}\n`));
+    using striking = new Injector(farm);
+    injector = striking;
+    using _trusting = keepTrusted(farm, { signal, onDoctor: () => doctorRuns++, onProblem: onNote });
+    const sources = await uploadSources(farm);
+    onNote(`the farm stands: a controller and ${workers} Macs`);
+    startedAt = Date.now();
+    const queue = [...plan];
+    const mayGoOn = () => !signal.aborted && Date.now() - startedAt < limitMs;
+    const streams = Array.from({ length: Math.ceil(workers * STREAMS_PER_MAC) + 1 }, async () => {
+      for (let planned = queue.shift(); planned && mayGoOn(); planned = queue.shift()) {
+        const judgement = await runBuild(farm, striking, planned, sources, signal);
+        judgements.push(judgement);
+        onJudged(judgement);
+      }
+    });
+    const settled = await Promise.allSettled(streams);
+    durationMs = Date.now() - startedAt;
+    signal.throwIfAborted();
+    for (const one of settled) if (one.status === 'rejected') throw one.reason;
+    onNote('all builds are judged; looking for what is left');
+    left = await leftOnMacs(farm, AFTERMATH_MS, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    durationMs ||= Date.now() - startedAt;
+  } finally {
+    clearInterval(sampling);
+  }
+  if (dir) left.processes.push(...processesBelow(dir).map(({ pid }) => `${pid}, after the farm was stopped`));
+  const measured: Measured = {
+    planned: { builds: plan.length, faults: plan.filter(({ fault }) => fault !== null).length },
+    workers,
+    startedAt: new Date(startedAt).toISOString(),
+    durationMs,
+    machine: {
+      cpus: cpus().length,
+      model: cpus()[0]?.model.trim() ?? '',
+      memoryGb: Math.round(totalmem() / 2 ** 30),
+      platform: process.platform,
+      node: process.version,
+    },
+    load: {
+      mean: round(loads.reduce((sum, one) => sum + one, 0) / (loads.length || 1)),
+      max: round(Math.max(0, ...loads)),
+    },
+    left,
+    outages: injector?.outages.length ?? 0,
+    doctorRuns,
+    problems: injector?.problems ?? [],
+  };
+  return { judgements, measured };
+}
+
+type Sources = Record<'good' | 'broken', string>;
+
+/** All builds share one source; the one that cannot be unpacked is no archive at all. */
+async function uploadSources(farm: Farm): Promise<Sources> {
+  const project = join(farm.dir, 'chaos-project');
+  await mkdir(project);
+  await writeFile(join(project, SCRIPT), SCRIPT_TEXT);
+  const good = await packSource(project, join(farm.dir, 'chaos-source.tar.gz'));
+  const bytes = Buffer.from('no archive\n'.repeat(100));
+  const path = join(farm.dir, 'chaos-broken.tar.gz');
+  await writeFile(path, bytes);
+  const broken = { path, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+  await farm.api.upload(good);
+  await farm.api.upload(broken);
+  return { good: good.sha256, broken: broken.sha256 };
+}
+
+async function runBuild(
+  farm: Farm,
+  injector: Injector,
+  planned: PlannedBuild,
+  sources: Sources,
+  signal: AbortSignal,
+): Promise<Judgement> {
+  const { number, shape, maxAttempts, timeouts, fault } = planned;
+  const inject = fault ? faultOf(fault.kind).inject : null;
+  const source = inject?.on === 'build' && inject.flaw === 'bad_archive' ? 'broken' : 'good';
+  const { id } = await persistently({ ...PATIENCE, signal }, () =>
+    farm.api.submit({
+      source: { sha256: sources[source] },
+      command: commandOf(number, shape),
+      platform: 'ios',
+      artifacts: [ARTIFACT],
+      timeouts: timeouts as Record<keyof typeof timeouts, number>,
+      maxAttempts,
+      labels: { chaos: String(number) },
+      idempotencyKey: `chaos-${number}`,
+    }),
+  );
+  const watched = injector.watch(id, planned);
+  const submittedAt = Date.now();
+  const limitMs = () => maxAttempts * timeouts.buildTimeoutMs! + SLACK_MS + outageMs(injector, submittedAt);
+  let build: BuildDetail | null = null;
+  while (!build?.endedAt && Date.now() - submittedAt < limitMs()) {
+    await sleep(POLL_MS, undefined, { signal });
+    build = await farm.api.build(id).catch(() => build);
+  }
+  await Promise.race([watched.settled, sleep(AFTERMATH_MS, undefined, { signal })]);
+  if (build?.endedAt) build = await aftermath(farm, build, watched, signal);
+  else await farm.api.cancel(id).catch(() => {});
+  const leakedVms = await vmsLeftOf(farm, id, AFTERMATH_MS, signal);
+  const logs = await Promise.all(
+    (build?.attempts ?? []).map(({ attempt }) => readLog(farm, id, number, attempt, signal)),
+  );
+  const artifacts = await Promise.all((build?.artifacts ?? []).map(({ name }) => readArtifact(farm, id, name, signal)));
+  injector.forget(watched);
+  const endedAt = build?.endedAt ? Date.parse(build.endedAt) : Date.now();
+  return judgeChaos({
+    planned,
+    fault: watched.fault === 'waiting' ? 'missed' : watched.fault,
+    build,
+    logs,
+    artifacts,
+    leakedVms,
+    agentAwayMs: watched.agentAwayMs,
+    duringOutage: injector.outages.some(
+      ({ from, until }) => from <= endedAt && until + timeouts.heartbeatTimeoutMs! * 2 >= submittedAt,
+    ),
+  });
+}
+
+/** Waits for what comes after the verdict: its cause, and the last of the log. */
+async function aftermath(farm: Farm, ended: BuildDetail, { planned, fault }: Watched, signal: AbortSignal) {
+  const giveUpAt = Date.now() + AFTERMATH_MS;
+  const causeDue = fault === 'injected' && faultOf(planned.fault!.kind).causes !== undefined;
+  let build = ended;
+  for (;;) {
+    const sealed = await Promise.all(build.attempts.map(({ attempt }) => isSealed(farm, build.id, attempt, signal)));
+    const told = !causeDue || build.attempts.length === 0 || build.attempts[0]!.cause !== null;
+    if ((told && sealed.every(Boolean)) || Date.now() > giveUpAt) return build;
+    await sleep(POLL_MS, undefined, { signal });
+    build = await farm.api.build(build.id).catch(() => build);
+  }
+}
+
+const isSealed = (farm: Farm, id: string, attempt: number, signal: AbortSignal): Promise<boolean> =>
+  get(farm, `/api/builds/${id}/logs?attempt=${attempt}&limit=1`, signal).then(
+    async (response) => {
+      await response.arrayBuffer();
+      // There is none of an attempt that never printed.
+      return response.status === 404 || response.headers.get(LOG_COMPLETE_HEADER) === 'true';
+    },
+    () => false,
+  );
+
+async function readLog(
+  farm: Farm,
+  id: string,
+  number: number,
+  attempt: number,
+  signal: AbortSignal,
+): Promise<LogFacts> {
+  return persistently({ ...PATIENCE, signal }, async () => {
+    const response = await get(farm, `/api/builds/${id}/logs?attempt=${attempt}`, signal);
+    const body = Buffer.from(await response.arrayBuffer());
+    if (response.status >= 500) throw new Error(`the log was answered ${response.status}`);
+    const bytes = response.ok ? body : Buffer.alloc(0);
+    const complete = response.headers.get(LOG_COMPLETE_HEADER) === 'true';
+    return { attempt, lengthBytes: bytes.length, rightBytes: rightBytes(number, bytes), complete };
+  });
+}
+
+async function readArtifact(farm: Farm, id: string, name: string, signal: AbortSignal) {
+  return persistently({ ...PATIENCE, signal }, async () => {
+    const response = await get(farm, `/api/builds/${id}/artifacts/${name}`, signal);
+    const bytes = Buffer.from(await response.arrayBuffer());
+    if (response.status >= 500) throw new Error(`the artifact was answered ${response.status}`);
+    return { name, sha256: createHash('sha256').update(bytes).digest('hex'), sizeBytes: bytes.length };
+  });
+}
+
+function get(farm: Farm, path: string, signal: AbortSignal): Promise<Response> {
+  const { url, secrets } = farm.controller;
+  return fetch(`${url}${path}`, {
+    headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
+    signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
+  });
+}
+
+const outageMs = ({ outages }: Injector, since: number): number =>
+  outages.reduce((sum, { from, until }) => sum + Math.max(0, Math.min(until, Date.now()) - Math.max(from, since)), 0);
+
+const round = (value: number) => Math.round(value * 10) / 10;

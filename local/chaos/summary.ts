@@ -1,0 +1,172 @@
+/** Adds the judgements of a run up: what `--json` writes, what the terminal shows, and whether the promise was kept. Pure. */
+import { FAULTS, faultOf } from './faults.ts';
+import type { Judgement } from './judge.ts';
+import type { Left } from './leftovers.ts';
+
+export interface Load {
+  mean: number;
+  max: number;
+}
+
+export interface RunFacts {
+  command: string;
+  seed: number;
+  /** More than what was judged if the time was up before. */
+  planned: { builds: number; faults: number };
+  workers: number;
+  startedAt: string;
+  /** From the first submission to the last judgement. */
+  durationMs: number;
+  machine: { cpus: number; model: string; memoryGb: number; platform: string; node: string };
+  /** Of one minute, sampled; it says how far the machine was overloaded. */
+  load: Load;
+  left: Left;
+  outages: number;
+  doctorRuns: number;
+  problems: string[];
+}
+
+export interface KindSummary {
+  kind: string;
+  injected: number;
+  verdictRight: number;
+  causeDue: number;
+  causeRight: number;
+  endings: Record<string, number>;
+}
+
+export interface ChaosSummary extends Omit<RunFacts, 'left'> {
+  builds: { judged: number; succeeded: number; attempts: number };
+  faults: { injected: number; missed: number; perMinute: number; verdictRight: number; byKind: KindSummary[] };
+  /** Of attempts that ended as `vm_silent` because of a fault. */
+  vmSilentCauses: { due: number; right: number };
+  falseKills: number;
+  stuck: number;
+  leakedVms: string[];
+  leakedProcesses: string[];
+  lostLogBytes: number;
+  lostArtifacts: number;
+  latenessMs: { count: number; p50: number | null; p99: number | null; max: number | null };
+  complaints: { build: number; buildId: string | null; kind: string | null; complaints: string[] }[];
+}
+
+export function summarise(judgements: readonly Judgement[], { left, ...facts }: RunFacts): ChaosSummary {
+  const sum = (of: (one: Judgement) => number) => judgements.reduce((total, one) => total + of(one), 0);
+  const struck = judgements.filter(({ kind }) => kind !== null);
+  const byKind = FAULTS.map(({ kind }) => kindSummary(kind, struck)).filter(({ injected }) => injected > 0);
+  const silent = struck.filter(({ endings, causeRight }) => endings[0] === 'vm_silent' && causeRight !== null);
+  const lateness = judgements.flatMap(({ latenessMs }) => latenessMs).sort((a, b) => a - b);
+  return {
+    ...facts,
+    builds: {
+      judged: judgements.length,
+      succeeded: judgements.filter(({ succeeded }) => succeeded).length,
+      attempts: sum(({ endings }) => endings.length),
+    },
+    faults: {
+      injected: struck.length,
+      missed: judgements.filter(({ missed }) => missed).length,
+      perMinute: round(struck.length / (facts.durationMs / 60_000)),
+      verdictRight: struck.filter(({ verdictRight }) => verdictRight === true).length,
+      byKind,
+    },
+    vmSilentCauses: { due: silent.length, right: silent.filter(({ causeRight }) => causeRight).length },
+    falseKills: sum(({ falseKills }) => falseKills),
+    stuck: judgements.filter(({ stuck }) => stuck).length,
+    leakedVms: [...new Set([...judgements.flatMap(({ leakedVms }) => leakedVms), ...left.vms])],
+    leakedProcesses: left.processes,
+    lostLogBytes: sum(({ lostLogBytes }) => lostLogBytes),
+    lostArtifacts: sum(({ lostArtifacts }) => lostArtifacts),
+    latenessMs: {
+      count: lateness.length,
+      p50: percentile(lateness, 0.5),
+      p99: percentile(lateness, 0.99),
+      max: lateness.at(-1) ?? null,
+    },
+    complaints: judgements
+      .filter(({ complaints }) => complaints.length > 0)
+      .map(({ number, buildId, kind, complaints }) => ({ build: number, buildId, kind, complaints })),
+  };
+}
+
+/** Nothing stuck, leaked, lost or falsely killed. */
+export const isKept = (summary: ChaosSummary): boolean =>
+  summary.stuck === 0 &&
+  summary.falseKills === 0 &&
+  summary.leakedVms.length === 0 &&
+  summary.leakedProcesses.length === 0 &&
+  summary.lostLogBytes === 0 &&
+  summary.lostArtifacts === 0;
+
+function kindSummary(kind: string, struck: readonly Judgement[]): KindSummary {
+  const ofKind = struck.filter((one) => one.kind === kind);
+  const due = ofKind.filter(({ causeRight }) => causeRight !== null);
+  const endings: Record<string, number> = {};
+  for (const one of ofKind) {
+    const ending = one.endings[0] ?? 'none';
+    endings[ending] = (endings[ending] ?? 0) + 1;
+  }
+  return {
+    kind,
+    injected: ofKind.length,
+    verdictRight: ofKind.filter(({ verdictRight }) => verdictRight === true).length,
+    causeDue: due.length,
+    causeRight: due.filter(({ causeRight }) => causeRight).length,
+    endings,
+  };
+}
+
+/** The nearest rank; `sorted` ascending. */
+export function percentile(sorted: readonly number[], share: number): number | null {
+  return sorted.length === 0 ? null : sorted[Math.ceil(share * sorted.length) - 1]!;
+}
+
+const round = (value: number) => Math.round(value * 10) / 10;
+
+/** Rows of a table, the first its head. */
+export function faultRows({ faults }: ChaosSummary): string[][] {
+  const rows = faults.byKind.map(({ kind, injected, verdictRight, causeDue, causeRight, endings }) => [
+    kind,
+    faultOf(kind).title,
+    String(injected),
+    Object.entries(endings)
+      .sort(([, a], [, b]) => b - a)
+      .map(([ending, count]) => `${ending} ${count}`)
+      .join(', '),
+    `${verdictRight} of ${injected}`,
+    causeDue === 0 ? '' : `${causeRight} of ${causeDue}`,
+  ]);
+  return [['fault', 'what happens', 'times', 'the attempt ended as', 'right', 'right cause'], ...rows];
+}
+
+/** What was promised, and what was measured. */
+export function promiseRows(summary: ChaosSummary): { promise: string; measured: string; kept: boolean }[] {
+  const { faults, vmSilentCauses: causes, latenessMs: late } = summary;
+  const share = (right: number, all: number) =>
+    all === 0 ? 'none due' : `${((100 * right) / all).toFixed(1)} % (${right} of ${all})`;
+  const none = (promise: string, count: number) => ({ promise, measured: String(count), kept: count === 0 });
+  return [
+    none('no build is stuck', summary.stuck),
+    none('nothing healthy is killed', summary.falseKills),
+    none('no VM is left behind', summary.leakedVms.length),
+    none('no process is left behind', summary.leakedProcesses.length),
+    none('no byte of the log of a finished build is lost', summary.lostLogBytes),
+    none('no artifact of a finished build is lost', summary.lostArtifacts),
+    {
+      promise: 'the right verdict in at least 99 %',
+      measured: share(faults.verdictRight, faults.injected),
+      kept: faults.verdictRight >= 0.99 * faults.injected,
+    },
+    {
+      promise: 'the right cause in at least 95 % of `vm_silent`',
+      measured: share(causes.right, causes.due),
+      kept: causes.right >= 0.95 * causes.due,
+    },
+    {
+      promise: 'a verdict at most 1 s after its deadline (p99)',
+      measured:
+        late.count === 0 ? 'none due' : `p50 ${late.p50} ms, p99 ${late.p99} ms, max ${late.max} ms, of ${late.count}`,
+      kept: (late.p99 ?? 0) <= 1_000,
+    },
+  ];
+}

@@ -1,0 +1,36 @@
+/** What the demo needs of this machine. Imports nothing that `npm ci` installs, so that it can say that this is missing. */
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+const PLATFORMS = ['linux', 'darwin'];
+const COMMANDS = ['bash', 'curl', 'tar', 'ps', 'df'];
+const INSTALLED = ['execa', 'hono', 'miniflare', 'ssh2', 'wrangler', 'zod'];
+
+/** Sentences that each name what is missing and what to do. Empty: all is there. */
+export function missingPrerequisites(
+  env: NodeJS.ProcessEnv = process.env,
+  platform: string = process.platform,
+): string[] {
+  const missing: string[] = [];
+  if (!PLATFORMS.includes(platform)) missing.push(`This machine runs ${platform}; the demo runs on Linux and macOS.`);
+  for (const command of COMMANDS)
+    if (!isOnPath(command, env))
+      missing.push(`${command} is not on the PATH: install it with your system's package manager.`);
+  if (platform === 'linux' && !isOnPath('prlimit', env))
+    missing.push('prlimit is not on the PATH: install util-linux.');
+  const modules = join(import.meta.dirname, '../..', 'node_modules');
+  if (INSTALLED.some((name) => !existsSync(join(modules, name))))
+    missing.push('Packages are not installed: run `npm ci`.');
+  return missing;
+}
+
+function isOnPath(command: string, env: NodeJS.ProcessEnv): boolean {
+  return (env.PATH ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, command), constants.X_OK);
+      return folder !== '';
+    } catch {
+      return false;
+    }
+  });
+}

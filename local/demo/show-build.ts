@@ -1,0 +1,204 @@
+/**
+ * One build of the demo, shown as it happens: what the agent says of it, the VM's heartbeats as the controller counts them, and the
+ * log as the build prints it.
+ */
+import { join, relative, resolve, sep } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ArtifactName, type BuildDetail, type BuildRequestInput, type Live } from '#contract';
+import type { ControllerApi, LocalFile } from '../../client/builds-client.ts';
+import { LEFT_OUT, packSource } from '../../client/project/archive.ts';
+import type { TimedAgentEvent } from '../farm/agent-process.ts';
+import type { Farm } from '../farm/farm.ts';
+import { type DemoOutput, type Line, plain } from './output.ts';
+
+const POLL_MS = 250;
+/** After the end: for the last lines of the log. */
+const LAST_LINES_MS = 3_000;
+/** The steps that are the VM's boot; the rest is Tartbeat's. */
+export const BOOT_STEPS: readonly string[] = ['clone', 'set', 'run', 'address', 'ssh'];
+
+export interface ShownBuild {
+  build: BuildDetail;
+  /** From the submission until the build command ran; `null` if it never did. */
+  toStartMs: number | null;
+  /** How much of it the VM's boot took. */
+  bootMs: number;
+}
+
+export interface ShowOptions {
+  farm: Farm;
+  output: DemoOutput;
+  request: Omit<BuildRequestInput, 'source'>;
+  projectDir: string;
+  signal: AbortSignal;
+  /** Leaves out steps and heartbeats. */
+  brief?: boolean;
+  /** Called for each line of the log. */
+  onLogLine?: (line: string) => void;
+  /** Called as soon as the build is seen to have ended. */
+  onEnd?: () => void;
+}
+
+/** Submits, and shows everything until the end of the build. */
+export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
+  const { farm, output, request, projectDir, signal, brief = false } = options;
+  const archive = await packSource(projectDir, join(farm.dir, 'source.tar.gz'));
+  output.startClock();
+  await farm.api.upload(archive, signal);
+  const { id, timeouts } = await farm.api.submit({ ...request, source: { sha256: archive.sha256 } });
+  output.line({ kind: 'submitted', text: `${id}: ${request.command}` });
+  if (!brief) {
+    output.line({
+      kind: 'source',
+      text: `${archive.sizeBytes} bytes, sha256 ${archive.sha256}, without ${LEFT_OUT.join(' and ')}`,
+    });
+    const silenceS = (timeouts.heartbeatTimeoutMs ?? 0) / 1_000;
+    const boot = request.timeouts?.bootTimeoutMs ? `; ${request.timeouts.bootTimeoutMs / 1_000} s to boot` : '';
+    output.line({
+      kind: 'intervals',
+      text: `a heartbeat each ${silenceS / 4} s; ${silenceS} s of silence are a verdict${boot}`,
+    });
+  }
+
+  let bootMs = 0;
+  using _events = farm.listen((event) => {
+    if (!('buildId' in event) || event.buildId !== id) return;
+    if (event.type === 'step' && event.status !== 'started' && BOOT_STEPS.includes(event.step))
+      bootMs += event.durationMs ?? 0;
+    showEvent(event, output, brief);
+  });
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  let live: Live | null = null;
+  const log = showLog(farm.api, id, either, (line) => {
+    output.log(plain(line));
+    options.onLogLine?.(line);
+  });
+  try {
+    let build = await farm.api.build(id);
+    while (build.endedAt === null) {
+      await sleep(POLL_MS, undefined, { signal });
+      build = await farm.api.build(id);
+      if (!brief && build.live?.vmBeatAt && build.live.vmBeatAt !== live?.vmBeatAt) showVmBeat(build.live, output);
+      live = build.live;
+    }
+    options.onEnd?.();
+    await Promise.race([log, sleep(LAST_LINES_MS, undefined, { signal })]);
+    showVerdict(build, output);
+    const { createdAt, startedAt } = build;
+    return { build, bootMs, toStartMs: startedAt === null ? null : Date.parse(startedAt) - Date.parse(createdAt) };
+  } finally {
+    over.abort();
+    await log;
+  }
+}
+
+/** Fetches all artifacts and holds them against what the API says of them. Throws if one differs. */
+export async function fetchArtifacts(
+  { api }: Pick<Farm, 'api'>,
+  { id, artifacts }: BuildDetail,
+  dir: string,
+  output: DemoOutput,
+  signal: AbortSignal,
+): Promise<(LocalFile & { name: string })[]> {
+  const files: (LocalFile & { name: string })[] = [];
+  for (const { name, sha256, size } of artifacts) {
+    const file = await api.download(id, name, pathBelow(dir, name), signal);
+    if (file.sha256 !== sha256 || file.sizeBytes !== size)
+      throw new Error(
+        `${name}: ${file.sizeBytes} bytes with SHA-256 ${file.sha256} came, instead of ${size} with ${sha256}`,
+      );
+    output.line({ kind: 'artifact', mark: 'good', text: `${plain(name)}, ${size} bytes, sha256 ${sha256}` });
+    files.push({ ...file, name });
+  }
+  return files;
+}
+
+/** The name comes from a build: it must not lead out of the folder. */
+function pathBelow(dir: string, name: string): string {
+  const path = resolve(dir, ArtifactName.parse(name));
+  const way = relative(dir, path);
+  if (way === '..' || way.startsWith(`..${sep}`))
+    throw new Error(`an artifact's name leads out of its folder: ${name}`);
+  return path;
+}
+
+function showEvent(event: TimedAgentEvent, output: DemoOutput, brief: boolean): void {
+  const line = lineOf(event);
+  if (line && !(brief && (line.dim || line.routine))) output.line(line);
+}
+
+/** `routine`: left out where a build is shown in brief. */
+function lineOf(event: TimedAgentEvent): (Line & { routine?: boolean }) | null {
+  switch (event.type) {
+    case 'claimed':
+      return { kind: 'claimed', text: `attempt ${event.attempt}, VM ${event.vmName}` };
+    case 'step': {
+      if (event.status === 'started') return null;
+      const done = event.status === 'done';
+      const text = `${event.step}${event.detail ? `: ${plain(event.detail)}` : ''}`;
+      return { kind: 'step', mark: done ? 'good' : 'bad', text, durationMs: event.durationMs, routine: done };
+    }
+    case 'check': {
+      const mark = event.status === 'pass' ? 'good' : event.status === 'fail' ? 'bad' : 'warn';
+      // The simulator's VMs have their root in a folder of this machine.
+      const detail = plain(event.detail).replace(/^\/.*(?=\/usr\/local\/)/, '');
+      const text = `${event.id}: ${event.title} (${detail})`;
+      return { kind: 'check', mark, text, durationMs: event.durationMs, routine: mark === 'good' };
+    }
+    case 'beat': {
+      const percent = event.percent === undefined ? '' : `, ${event.percent} %`;
+      const outcome = event.accepted ? `${event.stage}${percent}` : `not accepted: ${plain(event.message ?? '')}`;
+      return { kind: 'heartbeat', text: `agent, ${outcome}`, durationMs: event.durationMs, dim: true };
+    }
+    case 'slot_free':
+      return { kind: 'VM', mark: 'good', text: 'stopped and deleted, the slot is free' };
+    case 'warning':
+      return { kind: 'warning', mark: 'warn', text: plain(event.message) };
+    default:
+      return null;
+  }
+}
+
+function showVmBeat({ progress, phase }: Live, output: DemoOutput): void {
+  const figure = progress ? `, ${progress.percent} % (${ORIGIN_WORDS[progress.origin]})` : '';
+  output.line({ kind: 'heartbeat', text: `VM${figure}${phase ? `, ${plain(phase)}` : ''}` });
+}
+
+const ORIGIN_WORDS = { script: 'said by the build', parsed: 'read from the log', time: 'estimated from time' };
+
+function showVerdict({ status, verdict, endedAt, startedAt }: BuildDetail, output: DemoOutput): void {
+  if (!verdict) {
+    const tookMs = startedAt && endedAt ? Date.parse(endedAt) - Date.parse(startedAt) : null;
+    output.verdict(true, `${status}${tookMs === null ? '' : ` after ${(tookMs / 1_000).toFixed(1)} s of building`}`);
+    return;
+  }
+  const step = verdict.step ? `: ${verdict.step}` : '';
+  output.verdict(false, `${verdict.code}${step}. ${verdict.title}`);
+  if (verdict.message) output.line({ kind: '', text: plain(verdict.message) });
+  if (verdict.explained) {
+    const { line, sentence, advice } = verdict.explained;
+    output.line({ kind: 'why', text: plain(`${sentence} ${advice}`) });
+    output.line({ kind: '', text: plain(line), dim: true });
+  }
+}
+
+/** Never rejects: a log that cannot be followed is said so. */
+async function showLog(
+  api: ControllerApi,
+  buildId: string,
+  signal: AbortSignal,
+  onLine: (line: string) => void,
+): Promise<void> {
+  let rest = '';
+  try {
+    for await (const text of api.followLog(buildId, signal)) {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) onLine(line);
+    }
+  } catch (error) {
+    if (!signal.aborted) onLine(`(the log cannot be followed: ${(error as Error).message})`);
+  }
+  if (rest) onLine(rest);
+}

@@ -1,0 +1,125 @@
+/**
+ * The real agent, `expo-worker run --json`, as a process in a group of its own, told apart by its events.
+ *
+ * Invariant: whoever started it ends it. A signal reaches the agent alone, as from an operator; only `kill` takes its whole group.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { AgentEvent } from '../../worker-agent/events.ts';
+import { PROJECT_ROOT } from './controller.ts';
+
+/** As printed with `--json`; `time` is ISO 8601 UTC. */
+export type TimedAgentEvent = AgentEvent & { time: string };
+
+const EXPO_WORKER = join(PROJECT_ROOT, 'worker-agent', 'expo-worker.ts');
+const START_TIMEOUT_MS = 30_000;
+/** The agent itself takes up to 30 s to say so and to take its VM down. */
+const STOP_TIMEOUT_MS = 40_000;
+const STDERR_LINES_MAX = 50;
+
+export interface AgentProcessOptions {
+  configPath: string;
+  /** Another Node than this one. */
+  nodePath?: string;
+  /** Another expo-worker than the one of this repository. */
+  script?: string;
+  env: Record<string, string>;
+  onEvent: (event: TimedAgentEvent) => void;
+}
+
+export class AgentProcess implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #errors: string[] = [];
+  readonly #started = Promise.withResolvers<void>();
+  /** Resolves with the exit code, `null` if a signal ended it. */
+  readonly exited: Promise<number | null>;
+
+  constructor({ configPath, nodePath = process.execPath, script = EXPO_WORKER, env, onEvent }: AgentProcessOptions) {
+    this.#child = spawn(nodePath, [script, 'run', '--json', '--config', configPath], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    this.exited = new Promise((resolve) => {
+      this.#child.once('exit', resolve);
+      this.#child.once('error', () => resolve(null));
+    });
+    createInterface({ input: this.#child.stdout! }).on('line', (line) => {
+      const event = parse(line);
+      if (!event) return this.#note(line);
+      if (event.type === 'started') this.#started.resolve();
+      onEvent(event);
+    });
+    createInterface({ input: this.#child.stderr! }).on('line', (line) => this.#note(line));
+    this.#started.promise.catch(() => {}); // whoever wants to know awaits started()
+    void this.exited.then((exitCode) =>
+      this.#started.reject(new Error(`the agent ended with exit code ${exitCode}\n${this.#errors.join('\n')}`)),
+    );
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get running(): boolean {
+    return this.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Resolves once it knows who it is and what a former run left; then it takes builds. */
+  async started(signal?: AbortSignal): Promise<void> {
+    const limit = AbortSignal.timeout(START_TIMEOUT_MS);
+    const either = signal ? AbortSignal.any([signal, limit]) : limit;
+    const aborted = new Promise<never>((_, reject) => {
+      const onAbort = () => reject(limit.aborted ? new Error('the agent has not started within 30 s') : either.reason);
+      if (either.aborted) onAbort();
+      else either.addEventListener('abort', onAbort, { once: true });
+    });
+    aborted.catch(() => {});
+    await Promise.race([this.#started.promise, aborted]);
+  }
+
+  /** To the agent alone. */
+  signal(name: NodeJS.Signals): void {
+    if (this.running) this.#child.kill(name);
+  }
+
+  /** With all that it has in its group; `tart run` and the VM are in groups of their own and go on. */
+  kill(): void {
+    try {
+      if (this.pid !== undefined) process.kill(-this.pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+  }
+
+  /** Its builds end, and their VMs with them. */
+  async stop(): Promise<void> {
+    // Two of them mean now; so close together they could count as one.
+    while (this.running) {
+      this.signal('SIGTERM');
+      await Promise.race([this.exited, sleep(200)]);
+      this.signal('SIGTERM');
+      if (await Promise.race([this.exited.then(() => true), sleep(STOP_TIMEOUT_MS, false, { ref: false })])) break;
+      this.kill();
+    }
+    await this.exited;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  #note(line: string): void {
+    if (this.#errors.push(line) > STDERR_LINES_MAX) this.#errors.shift();
+  }
+}
+
+function parse(line: string): TimedAgentEvent | null {
+  try {
+    return JSON.parse(line) as TimedAgentEvent;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * A controller of one's own on this machine: real workerd, D1, R2 and Durable Objects, by `wrangler dev`, with all its
+ * state in one folder. Used by `npm run dev`, `npm run demo` and the end-to-end tests.
+ *
+ * Invariant: wrangler and workerd form one process group, and whoever started a controller ends the whole group; an
+ * orphaned workerd would go on firing alarms on the same files.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { execa } from 'execa';
+import { Health } from '#contract';
+
+export const PROJECT_ROOT = path.resolve(import.meta.dirname, '../..');
+const WRANGLER = path.join(PROJECT_ROOT, 'node_modules/.bin/wrangler');
+const START_TIMEOUT_MS = 60_000;
+
+/** Wrangler as a tool without opinions: no questions, no telemetry, no calls home. */
+const QUIET = {
+  DO_NOT_TRACK: '1',
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  WRANGLER_WRITE_LOGS: 'false',
+  WRANGLER_HIDE_BANNER: 'true',
+  WRANGLER_NO_SKILLS_UPDATE_PROMPTS: 'true',
+  X_LOCAL_EXPLORER: 'false',
+};
+
+export interface ControllerOptions {
+  /** Everything that the controller keeps lies here; a second start on the same folder goes on where the first ended. */
+  stateDir: string;
+  /** A free one, unless told. */
+  port?: number;
+  /** The address to listen at. */
+  host?: string;
+  /** The Worker to run, a path in the repository: the deployed one, unless told. */
+  entry?: string | undefined;
+  secrets?: Secrets;
+  /** The database in `stateDir` is up to date. */
+  migrated?: boolean;
+  /** Each line that the controller prints. */
+  onLine?: ((line: string) => void) | undefined;
+  /** Added to the environment of wrangler and workerd. */
+  env?: Record<string, string>;
+  /** Gives up the start. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface Secrets {
+  ADMIN_KEY: string;
+  TOKEN_KEYS: string;
+  INPUTS_KEY: string;
+}
+
+export const randomSecrets = (): Secrets => ({
+  ADMIN_KEY: `tb_admin_${randomBytes(32).toString('base64url')}`,
+  TOKEN_KEYS: `k1:${randomBytes(32).toString('hex')}`,
+  INPUTS_KEY: randomBytes(32).toString('hex'),
+});
+
+export const asEnvFile = (secrets: Secrets): string =>
+  Object.entries(secrets)
+    .map(([name, value]) => `${name}="${value}"\n`)
+    .join('');
+
+export class LocalController implements AsyncDisposable {
+  readonly url: string;
+  readonly secrets: Secrets;
+  /** Resolves when the process has ended, for whatever reason. */
+  readonly ended: Promise<void>;
+  readonly #pid: number;
+
+  constructor(url: string, secrets: Secrets, pid: number, ended: Promise<void>) {
+    this.url = url;
+    this.secrets = secrets;
+    this.#pid = pid;
+    this.ended = ended;
+  }
+
+  /** The cron does not fire by itself on a developer's machine. */
+  async sweep(): Promise<void> {
+    const response = await fetch(`${this.url}/cdn-cgi/handler/scheduled?cron=*+*+*+*+*`, {
+      signal: AbortSignal.timeout(30_000),
+    });
+    await response.arrayBuffer();
+    if (!response.ok) throw new Error(`the sweep answered ${response.status}`);
+  }
+
+  /** Sends `signal` to wrangler and workerd alike. */
+  signal(signal: NodeJS.Signals): void {
+    try {
+      process.kill(-this.#pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.signal('SIGTERM');
+    const stopped = await Promise.race([this.ended.then(() => true), sleep(5_000, false, { ref: false })]);
+    if (!stopped) this.signal('SIGKILL');
+    await this.ended;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
+
+/** Applies the migrations and starts the controller; resolves when it answers. */
+export async function startController(options: ControllerOptions): Promise<LocalController> {
+  const { stateDir, host = '127.0.0.1', entry, secrets = randomSecrets(), onLine, env, signal } = options;
+  const port = options.port ?? (await freePort());
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  const envFile = path.join(stateDir, 'secrets.env');
+  await writeFile(envFile, asEnvFile(secrets), { mode: 0o600 });
+  if (!options.migrated) await migrate(stateDir, { env, signal });
+  signal?.throwIfAborted();
+
+  const args = [
+    'dev',
+    ...(entry ? [entry] : []),
+    '-c',
+    'wrangler.toml',
+    '--persist-to',
+    stateDir,
+    '--env-file',
+    envFile,
+  ];
+  args.push('--ip', host, '--port', String(port), '--inspector-port', '0', '--show-interactive-dev-session=false');
+  const child = execa(WRANGLER, args, {
+    cwd: PROJECT_ROOT,
+    env: { ...QUIET, ...env },
+    // A group of its own: Ctrl-C reaches the program that started it, which then stops it in order.
+    detached: true,
+    cleanup: false,
+    stdin: 'ignore',
+    all: true,
+    buffer: false,
+    reject: false,
+    lines: true,
+  });
+  const printed: string[] = [];
+  const reading = (async () => {
+    for await (const line of child.iterable({ from: 'all' })) {
+      if (onLine) onLine(line);
+      else if (printed.push(line) > 50) printed.shift();
+    }
+  })().catch(() => {});
+  const ended = child.then(async () => void (await reading));
+  if (child.pid === undefined) throw new Error('wrangler could not be started: run `npm ci` first');
+  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  const controller = new LocalController(`http://${reachable}:${port}`, secrets, child.pid, ended);
+  try {
+    await untilHealthy(controller, signal);
+  } catch (error) {
+    await controller.stop();
+    signal?.throwIfAborted();
+    throw new Error(`the controller did not start: ${(error as Error).message}\n${printed.join('\n')}`);
+  }
+  return controller;
+}
+
+export async function migrate(stateDir: string, options?: WranglerOptions): Promise<void> {
+  await wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir], options);
+}
+
+interface WranglerOptions {
+  env?: Record<string, string> | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Runs one wrangler command on this project; throws with what it printed if it fails. */
+export const wrangler = (args: string[], { env, signal }: WranglerOptions = {}) =>
+  execa(WRANGLER, [...args, '-c', 'wrangler.toml'], {
+    cwd: PROJECT_ROOT,
+    env: { ...QUIET, ...env },
+    cancelSignal: signal,
+    stdin: 'ignore',
+    timeout: 60_000,
+    all: true,
+  });
+
+async function untilHealthy(controller: LocalController, signal?: AbortSignal): Promise<void> {
+  const end = Date.now() + START_TIMEOUT_MS;
+  let gone = false;
+  void controller.ended.then(() => {
+    gone = true;
+  });
+  while (Date.now() < end) {
+    signal?.throwIfAborted();
+    if (gone) throw new Error('it ended at once');
+    const healthy = await fetch(`${controller.url}/health`, { signal: AbortSignal.timeout(2_000) })
+      .then(async (response) => Health.safeParse(await response.json()).success)
+      .catch(() => false);
+    if (healthy) return;
+    await sleep(50);
+  }
+  throw new Error(`no answer within ${START_TIMEOUT_MS / 1_000} s`);
+}
+
+/** `null` if one could listen there a moment ago; else a sentence that says why not and what to do. */
+export async function whyNoPort(port: number, host: string): Promise<string | null> {
+  const server = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen({ port, host }, resolve));
+    return null;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE')
+      return `port ${port} of ${host} is in use: stop what listens there, or choose another --port`;
+    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+      return `this machine has no address ${host}: give one of its own as --host, or 0.0.0.0 for all`;
+    return `one cannot listen at port ${port} of ${host}: ${message}`;
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

@@ -1,0 +1,58 @@
+/**
+ * Plays the operator of a farm's Macs: runs the doctor on each that is quarantined, and sends its report. The agents check themselves too, but
+ * pause for minutes between, which is right for a Mac that is ill and too long where faults come as often as here.
+ *
+ * Invariant: one doctor at a time. What the doctor finds decides, as on any Mac.
+ */
+import { runDoctor } from '../../worker-agent/health-checks/check-up.ts';
+import { postFindings } from '../../worker-agent/health-checks/findings.ts';
+import type { Farm } from './farm.ts';
+import type { SimulatedMac } from './simulated-mac.ts';
+
+const EVERY_MS = 2_000;
+
+export interface TrustOptions {
+  signal: AbortSignal;
+  onDoctor: () => void;
+  onProblem: (text: string) => void;
+}
+
+export function keepTrusted(farm: Farm, { signal, onDoctor, onProblem }: TrustOptions): Disposable {
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const suspects = new Set<number>();
+  // The agent says why it is given nothing; whether that is quarantine is the controller's to say.
+  const listening = farm.listen((event, index) => {
+    if (event.type === 'idle' && event.reason !== null) suspects.add(index);
+    if (event.type === 'claimed') suspects.delete(index);
+  });
+  let looking = false;
+  const timer = setInterval(async () => {
+    if (looking) return;
+    looking = true;
+    for (const index of suspects) {
+      try {
+        const mac = farm.mac(index);
+        if ((await farm.api.worker(mac.workerId)).state !== 'quarantined') continue;
+        onDoctor();
+        await examine(mac, either);
+      } catch (error) {
+        if (!either.aborted) onProblem(`the doctor on Mac ${index + 1}: ${(error as Error).message}`);
+      }
+    }
+    looking = false;
+  }, EVERY_MS);
+  return {
+    [Symbol.dispose]() {
+      stop.abort();
+      clearInterval(timer);
+      listening[Symbol.dispose]();
+    },
+  };
+}
+
+async function examine({ configPath }: SimulatedMac, signal: AbortSignal): Promise<void> {
+  const { checks } = await runDoctor({ configPath, vm: false, signal });
+  const answer = await postFindings(configPath, checks);
+  if ('message' in answer) throw new Error(answer.message);
+}

@@ -1,0 +1,166 @@
+/** The agent's own sender against a real controller, with what happens between them. */
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { UPLOAD_PART_BYTES } from '#contract';
+import { ControllerApi } from '../../client/builds-client.ts';
+import { ControllerClient } from '../../client/request.ts';
+import { uploadBlob } from '../../client/upload.ts';
+import { type LocalController, startController } from '../../local/farm/controller.ts';
+import { type Fault, faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+
+const state = temporaryDir();
+let controller: LocalController;
+beforeAll(async () => {
+  controller = await startController({ stateDir: state.path });
+});
+afterAll(async () => {
+  await controller?.stop();
+  state[Symbol.dispose]();
+});
+
+const SIZE = UPLOAD_PART_BYTES + 3 * 1024 * 1024 + 1;
+
+/** A file of two parts that nobody has sent before, and a sender behind a proxy. */
+async function sending(sizeBytes = SIZE) {
+  const dir = temporaryDir();
+  const path = join(dir.path, 'file');
+  const bytes = randomBytes(sizeBytes);
+  writeFileSync(path, bytes);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const proxy = await faultyProxy(controller.url);
+  const client = new ControllerClient({
+    url: proxy.url,
+    key: controller.secrets.ADMIN_KEY,
+    requestMs: 20_000,
+    transferStallMs: 20_000,
+  });
+  const begun: string[] = [];
+  const stop = new AbortController();
+  const options = {
+    signal: stop.signal,
+    giveUpAfterMs: 30_000,
+    partsAboveBytes: 1024,
+    onBegun: async (id: string) => void begun.push(id),
+  };
+  return {
+    dir,
+    path,
+    proxy,
+    sha256,
+    client,
+    begun,
+    stop,
+    upload: (change: Partial<typeof options> & { uploadId?: string } = {}) =>
+      uploadBlob(client, { path, sha256, sizeBytes }, { ...options, ...change }),
+    puts: () => proxy.requests.filter((request) => request.startsWith('PUT')).length,
+    async [Symbol.asyncDispose]() {
+      await proxy[Symbol.asyncDispose]();
+      dir[Symbol.dispose]();
+    },
+  };
+}
+
+test('a file goes up in parts, and the next time not at all', async () => {
+  await using one = await sending();
+  expect(await one.upload()).toEqual({ ok: true, value: { sha256: one.sha256, size: SIZE, existed: false } });
+  expect(await one.upload()).toMatchObject({ ok: true, value: { existed: true } });
+  expect([one.puts(), one.begun.length]).toEqual([2, 1]);
+  expect(await one.client.findBlob(one.sha256)).toMatchObject({ ok: true, value: { size: SIZE } });
+});
+
+test('a file that one request takes goes up in one', async () => {
+  await using one = await sending(2_000);
+  expect(await one.upload({ partsAboveBytes: 2_000 })).toMatchObject({ ok: true, value: { existed: false } });
+  expect(one.proxy.requests).toEqual([`PUT /api/blobs/${one.sha256}`]);
+});
+
+const FAULTS: Fault[] = ['refuse', 'cut', 'damage', 'lose answer'];
+for (const fault of FAULTS)
+  test(`a part that meets "${fault}" is sent again, and it alone`, async () => {
+    await using one = await sending();
+    one.proxy.fault = ({ path, count }) => (path.endsWith('/parts/1') && count === 1 ? fault : undefined);
+    expect(await one.upload()).toMatchObject({ ok: true });
+    expect([one.puts(), one.begun.length]).toEqual([3, 1]);
+  });
+
+test('the answers to begin, complete and show may be lost', async () => {
+  await using one = await sending();
+  one.proxy.fault = ({ method, count }) => (method !== 'PUT' && count === 1 ? 'lose answer' : undefined);
+  expect(await one.upload()).toMatchObject({ ok: true });
+});
+
+test('a sender that ends in the middle goes on where it was', async () => {
+  await using one = await sending();
+  one.proxy.fault = ({ path }) => (path.endsWith('/parts/2') ? 'refuse' : undefined);
+  const first = one.upload();
+  first.catch(() => {});
+  await expect
+    .poll(() => one.client.showUpload(one.sha256, one.begun[0] ?? 'u').then((a) => a.ok && a.value.parts), {
+      timeout: 20_000,
+    })
+    .toEqual([1]);
+  one.stop.abort(new Error('crash'));
+  await expect(first).rejects.toThrow('crash');
+  one.proxy.fault = () => undefined;
+  const before = one.puts();
+  const again = await one.upload({ signal: new AbortController().signal, uploadId: one.begun[0]! });
+  expect(again).toMatchObject({ ok: true });
+  expect(one.puts() - before).toBe(1);
+});
+
+test('an upload that the controller has forgotten is begun anew', async () => {
+  await using one = await sending();
+  expect(await one.upload({ uploadId: 'u_forgotten' })).toMatchObject({ ok: true });
+});
+
+test('a part that is always damaged ends the upload in bounded time', async () => {
+  await using one = await sending();
+  one.proxy.fault = ({ path }) => (path.endsWith('/parts/1') ? 'damage' : undefined);
+  expect(await one.upload()).toMatchObject({ ok: false, kind: 'refused', code: 'hash_mismatch' });
+});
+
+test('a file that is not what its name says is refused, and leaves nothing', async () => {
+  await using one = await sending();
+  const bytes = readFileSync(one.path);
+  bytes[7]! ^= 1;
+  writeFileSync(one.path, bytes);
+  expect(await one.upload()).toMatchObject({ ok: false, kind: 'refused', code: 'hash_mismatch' });
+  expect(await one.client.findBlob(one.sha256)).toMatchObject({ ok: false, code: 'not_found' });
+});
+
+test('a controller that does not come back ends it', async () => {
+  await using one = await sending();
+  one.proxy.fault = () => 'refuse';
+  expect(await one.upload({ giveUpAfterMs: 300 })).toMatchObject({ ok: false, kind: 'unreachable' });
+});
+
+test('a download that breaks off goes on where it ended, and is what it should be', async () => {
+  await using one = await sending(5_000_001);
+  await one.upload({ partsAboveBytes: 95 * 1024 * 1024 });
+  const api = new ControllerApi(controller.url, controller.secrets.ADMIN_KEY);
+  const { worker, key } = await api.registerWorker({ name: 'mac', pool: 'downloads' });
+  const build = await api.submit({
+    source: { sha256: one.sha256 },
+    command: 'true',
+    platform: 'ios',
+    pool: 'downloads',
+  });
+  const claimed = await one.client.withKey(key).claim(worker.id, { instanceId: 'i', claimId: 'c' });
+  if (!claimed.ok) throw new Error(claimed.message);
+  const client = one.client.withKey(claimed.value.assignment!.tokens.run);
+  const target = { path: join(one.dir.path, 'download'), sha256: one.sha256, sizeBytes: 5_000_001 };
+  one.proxy.fault = ({ path, count }) => (path.endsWith('/source') && count === 1 ? 'cut answer' : undefined);
+  expect(await client.downloadSource(build.id, target)).toMatchObject({ ok: false, kind: 'unreachable' });
+  const there = statSync(target.path).size;
+  expect(there).toBeGreaterThan(0);
+  expect(there).toBeLessThan(target.sizeBytes);
+  expect(await client.downloadSource(build.id, target)).toEqual({ ok: true, value: { sizeBytes: 5_000_001 } });
+  expect(createHash('sha256').update(readFileSync(target.path)).digest('hex')).toBe(one.sha256);
+
+  writeFileSync(target.path, 'not what came before');
+  expect(await client.downloadSource(build.id, target)).toMatchObject({ ok: false, kind: 'unreachable' });
+  expect(await client.downloadSource(build.id, target)).toMatchObject({ ok: true });
+});

@@ -1,0 +1,182 @@
+import { env } from 'cloudflare:workers';
+import { eq } from 'drizzle-orm';
+import { expect, test, vi } from 'vitest';
+import type { KeyView } from '#contract';
+import { createKey, findKey, ROTATION_OVERLAP_MS, revokeKey, rotateKey } from '../../../controller/access/keys.ts';
+import { keys } from '../../../controller/schema.ts';
+import { call, db, errorOf, HOUR_MS, insertWorker, submitKey } from '../factories/rows.ts';
+
+const json = (body: unknown): RequestInit => ({
+  method: 'POST',
+  body: JSON.stringify(body),
+  headers: { 'Content-Type': 'application/json' },
+});
+const nobody = async () => {};
+
+test('a key is shown once and stored as a digest', async () => {
+  const created = await call('/api/keys', env.ADMIN_KEY, json({ name: 'ci', scope: 'submit' }));
+  expect(created.status).toBe(201);
+  const { key, secret } = await created.json<{ key: KeyView; secret: string }>();
+  expect(secret).toMatch(/^tb_submit_[A-Za-z0-9_-]{43}$/);
+  expect(key).toMatchObject({ name: 'ci', scope: 'submit', workerId: null, revokedAt: null, lastUsedAt: null });
+
+  const listed = await (await call('/api/keys', env.ADMIN_KEY)).text();
+  expect(listed).toContain(key.id);
+  expect(listed).not.toContain(secret);
+  const row = await db.select().from(keys).where(eq(keys.id, key.id)).get();
+  expect(JSON.stringify(row)).not.toContain(secret);
+  expect((await call('/api/me', secret)).status).toBe(200);
+});
+
+test('a request that does not fit names its fields', async () => {
+  const refused = await call('/api/keys', env.ADMIN_KEY, json({ name: '', scope: 'worker' }));
+  const { error } = await refused.json<{ error: { code: string; message: string } }>();
+  expect([refused.status, error.code]).toEqual([400, 'invalid_request']);
+  expect(error.message).toContain('name: ');
+  expect(error.message).toContain('scope: ');
+  const past = await call(
+    '/api/keys',
+    env.ADMIN_KEY,
+    json({ name: 'x', scope: 'submit', expiresAt: '2020-01-01T00:00:00Z' }),
+  );
+  expect(await past.text()).toContain('expiresAt: must be in the future');
+});
+
+test('an expired key opens nothing', async () => {
+  const now = Date.now();
+  const { secret } = await createKey(env, { name: 'x', scope: 'submit', expiresAt: now + HOUR_MS }, now);
+  expect(await findKey(env, secret, now + HOUR_MS - 1)).not.toBeNull();
+  expect(await findKey(env, secret, now + HOUR_MS)).toBeNull();
+});
+
+test('the deployment secret is an admin key; a short or missing one opens nothing', async () => {
+  expect(await findKey(env, env.ADMIN_KEY, 0)).toMatchObject({ id: 'admin', scope: 'admin' });
+  for (const ADMIN_KEY of ['', 'short', undefined as unknown as string])
+    expect(await findKey({ ...env, ADMIN_KEY }, ADMIN_KEY ?? 'undefined', 0)).toBeNull();
+});
+
+test('the use of a key is noted at most once an hour', async () => {
+  const start = Date.now();
+  const { key, secret } = await createKey(env, { name: 'x', scope: 'submit' }, start);
+  const lastUsed = async () => (await db.select().from(keys).where(eq(keys.id, key.id)).get())!.lastUsedAt;
+  await findKey(env, secret, start);
+  await vi.waitFor(async () => expect(await lastUsed()).toBe(start));
+  await findKey(env, secret, start + HOUR_MS - 1);
+  await findKey(env, secret, start + HOUR_MS);
+  await vi.waitFor(async () => expect(await lastUsed()).toBe(start + HOUR_MS));
+});
+
+test('a revoked key opens nothing at once, and revoking it again answers the same', async () => {
+  const secret = await submitKey();
+  const { id } = (await findKey(env, secret, Date.now()))!;
+  const first = await call(`/api/keys/${id}`, env.ADMIN_KEY, { method: 'DELETE' });
+  const { key } = await first.json<{ key: KeyView }>();
+  expect(key.revokedAt).not.toBeNull();
+  expect(await errorOf(await call('/api/me', secret))).toEqual([401, 'unauthorized']);
+  const second = await call(`/api/keys/${id}`, env.ADMIN_KEY, { method: 'DELETE' });
+  expect((await second.json<{ key: KeyView }>()).key.revokedAt).toBe(key.revokedAt);
+  expect(await errorOf(await call('/api/keys/key_none', env.ADMIN_KEY, { method: 'DELETE' }))).toEqual([
+    404,
+    'not_found',
+  ]);
+});
+
+test("revoking a worker's key ends the attempts of that worker, also when it is repeated", async () => {
+  const { workerId, key } = await insertWorker();
+  const { id } = (await findKey(env, key, Date.now()))!;
+  const ended: string[] = [];
+  const end = async (_env: Env, worker: string) => void ended.push(worker);
+  await revokeKey(env, id, 1, end);
+  await revokeKey(env, id, 2, end);
+  expect(ended).toEqual([workerId, workerId]);
+});
+
+test('a rotated key works on for the overlap, and its successor stands for the same', async () => {
+  const now = Date.now();
+  const { workerId, key } = await insertWorker();
+  const { id } = (await findKey(env, key, now))!;
+  const rotated = await rotateKey(env, id, now);
+  if (!rotated.ok) throw new Error(rotated.message);
+  expect(rotated.key).toMatchObject({ scope: 'worker', workerId, expiresAt: null });
+  expect(await findKey(env, rotated.secret, now)).toMatchObject({ workerId });
+  const old = await findKey(env, key, now + ROTATION_OVERLAP_MS - 1);
+  expect(old).toMatchObject({ workerId, expiresAt: now + ROTATION_OVERLAP_MS });
+  expect(await findKey(env, key, now + ROTATION_OVERLAP_MS)).toBeNull();
+  expect(await findKey(env, rotated.secret, now + ROTATION_OVERLAP_MS)).not.toBeNull();
+
+  const { keys: listed } = await (await call('/api/keys', env.ADMIN_KEY)).json<{ keys: KeyView[] }>();
+  const expiresAt = new Date(now + ROTATION_OVERLAP_MS).toISOString();
+  expect(listed.find((view) => view.id === id)).toMatchObject({ expiresAt, rotatedFrom: null });
+  expect(listed.find((view) => view.id === rotated.key.id)).toMatchObject({ expiresAt: null, rotatedFrom: id });
+});
+
+test('a rotation whose answer was lost locks nobody out: the old key lives until a new one is used', async () => {
+  const now = Date.now();
+  const late = now + 30 * ROTATION_OVERLAP_MS;
+  const { key, secret } = await createKey(env, { name: 'x', scope: 'submit' }, now);
+  expect(await rotateKey(env, key.id, now)).toMatchObject({ ok: true });
+  expect(await findKey(env, secret, late)).not.toBeNull();
+
+  const again = await rotateKey(env, key.id, late);
+  if (!again.ok) throw new Error(again.message);
+  expect(again.key.expiresAt).toBeNull();
+  expect(await findKey(env, again.secret, late)).not.toBeNull();
+  expect(await findKey(env, secret, late + ROTATION_OVERLAP_MS - 1)).not.toBeNull();
+  expect(await findKey(env, secret, late + ROTATION_OVERLAP_MS)).toBeNull();
+});
+
+test("a key's own end holds, whether or not its successor is used", async () => {
+  const now = Date.now();
+  const spec = { name: 'x', scope: 'submit', expiresAt: now + HOUR_MS } as const;
+  const { key, secret } = await createKey(env, spec, now);
+  const rotated = await rotateKey(env, key.id, now);
+  if (!rotated.ok) throw new Error(rotated.message);
+  expect(rotated.key.expiresAt).toBe(new Date(now + ROTATION_OVERLAP_MS).toISOString());
+  expect(await findKey(env, secret, now + HOUR_MS)).toBeNull();
+  expect(await rotateKey(env, key.id, now + HOUR_MS)).toMatchObject({ ok: false, code: 'not_found' });
+});
+
+test('rotating again does not lengthen the overlap, and a dead key has no successor', async () => {
+  const now = Date.now();
+  const { key, secret } = await createKey(env, { name: 'x', scope: 'submit' }, now);
+  const first = await rotateKey(env, key.id, now, 1_000);
+  if (!first.ok) throw new Error(first.message);
+  await rotateKey(env, key.id, now + 500, 1_000);
+  expect(await findKey(env, first.secret, now + 600)).not.toBeNull();
+  expect(await findKey(env, secret, now + 999)).not.toBeNull();
+  expect(await findKey(env, secret, now + 1_000)).toBeNull();
+  expect(await rotateKey(env, key.id, now + 1_000)).toMatchObject({ ok: false, code: 'not_found' });
+  const other = await createKey(env, { name: 'y', scope: 'submit' }, now);
+  await revokeKey(env, other.key.id, now, nobody);
+  expect(await rotateKey(env, other.key.id, now)).toMatchObject({ ok: false, code: 'not_found' });
+});
+
+test('a key rotates itself and no other', async () => {
+  const [mine, other] = [await submitKey(), await submitKey()];
+  const { id } = (await findKey(env, mine, Date.now()))!;
+  expect(await errorOf(await call(`/api/keys/${id}/rotate`, other, { method: 'POST' }))).toEqual([403, 'forbidden']);
+  const rotated = await call(`/api/keys/${id}/rotate?overlapMs=0`, mine, { method: 'POST' });
+  const { secret } = await rotated.json<{ secret: string }>();
+  expect(await errorOf(await call('/api/me', mine))).toEqual([401, 'unauthorized']);
+  expect((await call('/api/me', secret)).status).toBe(200);
+});
+
+test('ADMIN_KEY is neither revoked nor rotated through the API', async () => {
+  for (const [path, method] of [
+    ['', 'DELETE'],
+    ['/rotate', 'POST'],
+  ] as const) {
+    const refused = await call(`/api/keys/admin${path}`, env.ADMIN_KEY, { method });
+    expect(await refused.text()).toContain('wrangler secret put ADMIN_KEY');
+  }
+});
+
+test('keys are for admins to make, see and revoke', async () => {
+  const secret = await submitKey();
+  expect(await errorOf(await call('/api/keys', secret))).toEqual([403, 'forbidden']);
+  expect(await errorOf(await call('/api/keys', secret, json({ name: 'x', scope: 'admin' })))).toEqual([
+    403,
+    'forbidden',
+  ]);
+  expect(await errorOf(await call('/api/keys/any', secret, { method: 'DELETE' }))).toEqual([403, 'forbidden']);
+});

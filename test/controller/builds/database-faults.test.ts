@@ -1,0 +1,120 @@
+/**
+ * D1 fails, at every statement and at every call that writes in turn, before it has done anything or after: whoever asks again gets through,
+ * and the build comes to the end that it would have come to.
+ */
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import type { DeadlineRecord } from '../../../controller/attempts/deadline-arithmetic.ts';
+import { type DatabaseFault, databaseFaults } from '../factories/faulty-database.ts';
+import { aLife, LIVES, type Life, type LifeStory, rowsOf, type Step, whatIs } from '../factories/lives.ts';
+
+const TRIES_MAX = 6;
+
+/** Asks until answered, as every client does; `refused` sees what each 5xx left behind. */
+async function tell(step: Step, life: Life, refused?: () => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    const { status } = await step(life);
+    if (status < 300) return;
+    if (status < 500) throw new Error(`answered ${status}`);
+    if (tries === TRIES_MAX) throw new Error(`no answer in ${TRIES_MAX} tries`);
+    await refused?.();
+  }
+}
+
+/** It ended as told, once, and nobody watches it any more. */
+async function endedAsTold({ buildId }: Life, story: LifeStory): Promise<void> {
+  const { build, attempts, events, artifacts } = await rowsOf(buildId);
+  expect(events.map(({ type }) => type)).toEqual(story.events);
+  expect(build).toMatchObject({ status: story.status, verdict: story.verdict });
+  expect(attempts.every(({ endedAt }) => endedAt !== null)).toBe(true);
+  expect(attempts).toHaveLength(story.events.filter((type) => type === 'claim').length);
+  if (story.causes) expect(attempts.map(({ cause }) => cause)).toEqual(story.causes);
+  expect(artifacts).toHaveLength(story.status === 'succeeded' ? 1 : 0);
+  if (attempts.length === 0) return;
+  const [record, alarm] = await runInDurableObject(env.DEADLINES.getByName(buildId), async (_object, state) => [
+    state.storage.kv.get<DeadlineRecord>('record'),
+    await state.storage.getAlarm(),
+  ]);
+  expect([record, alarm]).toEqual([{ state: 'ended', attempt: build!.attempt }, null]);
+}
+
+/** Lives it with the writing call of that number failing; returns how many there were. */
+async function live(story: LifeStory, failing: { call: number; how: DatabaseFault }): Promise<number> {
+  const life = await aLife();
+  let calls = 0;
+  let counting = story.from === undefined;
+  databaseFaults.decide = (statements) => {
+    if (!counting) return undefined;
+    // A read that fails is a request that is repeated, or a write whose answer is lost.
+    if (statements.every((sql) => sql.startsWith('select'))) return undefined;
+    return ++calls === failing.call ? failing.how : undefined;
+  };
+  try {
+    for (const step of story.steps) {
+      counting ||= step === story.from;
+      await tell(step, life);
+    }
+  } finally {
+    databaseFaults.decide = null;
+  }
+  await endedAsTold(life, story);
+  return calls;
+}
+
+for (const story of LIVES)
+  for (const how of ['refused', 'answer lost'] satisfies DatabaseFault[])
+    test(`a build that ${story.name} does so with each writing call of D1 in turn ${how}`, {
+      timeout: 300_000,
+    }, async () => {
+      const calls = await live(story, { call: 0, how });
+      expect(calls).toBeGreaterThan(0);
+      for (let call = 1; call <= calls; call++)
+        await live(story, { call, how }).catch((error: Error) => {
+          throw new Error(`call ${call} of ${calls}: ${error.message}`, { cause: error });
+        });
+    });
+
+/** All that the life of a build writes. */
+const STATEMENTS: [operation: 'INSERT' | 'UPDATE' | 'DELETE', table: string][] = [
+  ['INSERT', 'blobs'],
+  ['INSERT', 'builds'],
+  ['UPDATE', 'builds'],
+  ['INSERT', 'attempts'],
+  ['UPDATE', 'attempts'],
+  ['INSERT', 'events'],
+  ['INSERT', 'artifacts'],
+  ['INSERT', 'outbox'],
+  ['DELETE', 'outbox'],
+  ['UPDATE', 'workers'],
+];
+
+for (const [operation, table] of STATEMENTS)
+  test(`a trigger that refuses each ${operation} on ${table} stops a step whole or not at all`, {
+    timeout: 120_000,
+  }, async () => {
+    let refusals = 0;
+    const refuse = () =>
+      env.DB.prepare(
+        `CREATE TRIGGER IF NOT EXISTS refuse BEFORE ${operation} ON ${table} BEGIN SELECT RAISE(ABORT, 'refused by a test'); END`,
+      ).run();
+    const allow = () => env.DB.prepare('DROP TRIGGER IF EXISTS refuse').run();
+    for (const story of LIVES) {
+      const life = await aLife();
+      for (const step of story.steps) {
+        const before = JSON.stringify(await whatIs(life.buildId));
+        try {
+          await refuse();
+          await tell(step, life, async () => {
+            refusals++;
+            expect(JSON.stringify(await whatIs(life.buildId))).toBe(before);
+            await allow();
+          });
+        } finally {
+          await allow();
+        }
+      }
+      await endedAsTold(life, story);
+    }
+    expect(refusals).toBeGreaterThan(0);
+  });

@@ -1,0 +1,106 @@
+/** Makes what a test needs to stand on: rows, keys, tokens, stored files; and calls the controller as a client does. */
+import { env, exports } from 'cloudflare:workers';
+import { drizzle } from 'drizzle-orm/d1';
+import { DEFAULT_TIMEOUTS } from '#contract';
+import { createKey } from '../../../controller/access/keys.ts';
+import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
+import { storeBlob } from '../../../controller/files/blobs.ts';
+import * as schema from '../../../controller/schema.ts';
+
+export const db = drizzle(env.DB, { schema });
+export const HOUR_MS = 3_600_000;
+
+/** Unique in the file, so that no test sees the rows of another. */
+export const unique = (prefix: string): string => `${prefix}_${crypto.randomUUID().slice(0, 8)}`;
+
+export const call = (path: string, key: string | null, init: RequestInit = {}): Promise<Response> => {
+  const headers = new Headers(init.headers);
+  if (key !== null) headers.set('Authorization', `Bearer ${key}`);
+  return exports.default.fetch(new Request(`http://controller.test${path}`, { ...init, headers }));
+};
+
+/** The code of an error answer, beside its status. */
+export async function errorOf(response: Response): Promise<[status: number, code: string]> {
+  const { error } = await response.json<{ error: { code: string } }>();
+  return [response.status, error.code];
+}
+
+export const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(new TextEncoder().encode(text));
+export const sha256Of = async (content: Uint8Array<ArrayBuffer>): Promise<string> =>
+  [...new Uint8Array(await crypto.subtle.digest('SHA-256', content))]
+    .map((b) => b.toString(16).padStart(2, '0'))
+    .join('');
+
+export const submitKey = async (): Promise<string> =>
+  (await createKey(env, { name: 'a submitter', scope: 'submit' }, Date.now())).secret;
+
+export async function insertWorker(id: string = unique('wrk')): Promise<{ workerId: string; key: string }> {
+  const now = Date.now();
+  await db
+    .insert(schema.workers)
+    .values({ id, name: id, pool: 'default', platforms: ['ios'], slots: 1, trustedSince: now, createdAt: now });
+  const { secret } = await createKey(env, { name: id, scope: 'worker', workerId: id }, now);
+  return { workerId: id, key: secret };
+}
+
+export async function insertBlob(content: Uint8Array<ArrayBuffer>): Promise<string> {
+  const sha256 = await sha256Of(content);
+  await storeBlob(env, sha256, content.byteLength, new Blob([content]).stream(), Date.now());
+  return sha256;
+}
+
+export async function insertBuild(overrides: Partial<typeof schema.builds.$inferInsert> = {}): Promise<string> {
+  const now = Date.now();
+  const id = overrides.id ?? unique('bld');
+  const sourceSha256 = overrides.sourceSha256 ?? (await insertBlob(bytesOf('a source')));
+  await db.insert(schema.builds).values({
+    id,
+    status: 'building',
+    attempt: 1,
+    transitionId: 't',
+    maxAttempts: 1,
+    platform: 'ios',
+    command: 'true',
+    sourceSha256,
+    sourceBlob: sourceSha256,
+    artifactGlobs: [],
+    timeouts: DEFAULT_TIMEOUTS,
+    pool: 'default',
+    labels: {},
+    priority: 0,
+    queueRank: 0,
+    queuedAt: now,
+    createdAt: now,
+    ...overrides,
+  });
+  return id;
+}
+
+export async function insertAttempt(
+  buildId: string,
+  attempt: number,
+  overrides: Partial<typeof schema.attempts.$inferInsert> = {},
+): Promise<void> {
+  await db.insert(schema.attempts).values({
+    buildId,
+    attempt,
+    workerId: 'wrk_1',
+    instanceId: 'mac',
+    claimId: unique('claim'),
+    claimedAt: Date.now(),
+    ...overrides,
+  });
+}
+
+/** A build at work on its first attempt, with the token of that attempt. */
+export async function runningBuild(
+  build: Partial<typeof schema.builds.$inferInsert> = {},
+  attempt: Partial<typeof schema.attempts.$inferInsert> = {},
+): Promise<{ buildId: string; token: string }> {
+  const buildId = await insertBuild(build);
+  await insertAttempt(buildId, 1, attempt);
+  return { buildId, token: await tokenFor(buildId) };
+}
+
+export const tokenFor = (buildId: string, attempt = 1, kind: TokenKind = 'run', workerId = 'wrk_1'): Promise<string> =>
+  signToken(env, { kind, buildId, attempt, workerId, expiresAt: Date.now() + HOUR_MS });

@@ -1,0 +1,137 @@
+/** Builds, workers and claims as their own clients make them: through the real routes, into real D1, R2 and Durable Objects. */
+import { env, exports } from 'cloudflare:workers';
+import type { Assignment, BuildDetail, BuildRequestInput, Heartbeat, ReportInput, Worker } from '#contract';
+import { bytesOf, sha256Of, unique } from './rows.ts';
+
+export interface Answer<T = unknown> {
+  status: number;
+  body: T;
+}
+
+/** One JSON call of the API, as an admin unless another key is given. */
+export async function api<T = unknown>(
+  method: string,
+  path: string,
+  body?: unknown,
+  key = env.ADMIN_KEY,
+): Promise<Answer<T>> {
+  const response = await exports.default.fetch(`https://controller.test${path}`, {
+    method,
+    headers: { Authorization: `Bearer ${key}`, ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await response.text();
+  return { status: response.status, body: (text === '' ? null : JSON.parse(text)) as T };
+}
+
+export interface TestWorker {
+  id: string;
+  key: string;
+  instanceId: string;
+}
+
+export async function aWorker(request: Record<string, unknown> = {}): Promise<TestWorker> {
+  const { status, body } = await api<{ worker: Worker; key: string }>('POST', '/api/workers', {
+    name: unique('mac'),
+    ...request,
+  });
+  if (status !== 201) throw new Error(JSON.stringify(body));
+  return { id: body.worker.id, key: body.key, instanceId: unique('instance') };
+}
+
+/** Stores `content` and returns its SHA-256. */
+export async function aBlob(content = 'a source archive'): Promise<string> {
+  const bytes = bytesOf(content);
+  const sha256 = await sha256Of(bytes);
+  const response = await exports.default.fetch(`https://controller.test/api/blobs/${sha256}`, {
+    method: 'PUT',
+    headers: { Authorization: `Bearer ${env.ADMIN_KEY}`, 'Content-Length': String(bytes.length) },
+    body: bytes,
+  });
+  if (!response.ok) throw new Error(await response.text());
+  return sha256;
+}
+
+export async function aBuild(request: Partial<BuildRequestInput> = {}): Promise<string> {
+  const source = { sha256: await aBlob() };
+  const { status, body } = await api<{ id: string }>('POST', '/api/builds', {
+    source,
+    command: 'make',
+    platform: 'ios',
+    ...request,
+  });
+  if (status !== 201) throw new Error(JSON.stringify(body));
+  return body.id;
+}
+
+export const claim = (worker: TestWorker, claimId = unique('claim')) =>
+  api<{ assignment: Assignment | null; reason: string | null; error?: { code: string } }>(
+    'POST',
+    `/api/workers/${worker.id}/claim`,
+    { instanceId: worker.instanceId, claimId },
+    worker.key,
+  );
+
+/** What an agent says of its slot. */
+export const sayStatus = (worker: TestWorker, said: Record<string, unknown> = {}) =>
+  api<{ state: string; error?: { code: string } }>(
+    'POST',
+    `/api/workers/${worker.id}/status`,
+    { instanceId: worker.instanceId, slots: 1, slotsInUse: 0, vms: [], agentVersion: 'test', ...said },
+    worker.key,
+  );
+
+export const stateOf = async (worker: TestWorker) => (await api<Worker>('GET', `/api/workers/${worker.id}`)).body;
+
+/** A build in a pool of its own, claimed by a worker of its own. */
+export async function anAssignment(
+  request: Partial<BuildRequestInput> = {},
+): Promise<{ worker: TestWorker; assignment: Assignment }> {
+  const pool = request.pool ?? unique('pool');
+  const worker = await aWorker({ pool });
+  await aBuild({ ...request, pool });
+  const { body } = await claim(worker);
+  if (!body.assignment) throw new Error(JSON.stringify(body));
+  return { worker, assignment: body.assignment };
+}
+
+export const beat = ({ buildId, workerId, tokens }: Assignment, source: 'vm' | 'agent', body: Heartbeat = {}) =>
+  api<{ status?: string; action?: string; vmBeatAt?: string | null; error?: { code: string } }>(
+    'POST',
+    `/api/builds/${buildId}/heartbeat?worker_id=${workerId}`,
+    { ...body, source },
+    source === 'vm' ? tokens.vm : tokens.run,
+  );
+
+type Said<T> = T extends unknown ? Omit<T, 'attempt'> : never;
+export const report = ({ buildId, attempt, tokens }: Assignment, said: Said<ReportInput>) =>
+  api<{ status: string; error?: { code: string } }>(
+    'POST',
+    `/api/builds/${buildId}/reports`,
+    { ...said, attempt },
+    tokens.run,
+  );
+
+export const show = async (buildId: string): Promise<BuildDetail> =>
+  (await api<BuildDetail>('GET', `/api/builds/${buildId}`)).body;
+
+/** Waits for a condition, never for a time. */
+export async function until<T>(
+  what: string,
+  probe: () => Promise<T | false | null | undefined>,
+  timeoutMs = 15_000,
+): Promise<T> {
+  const end = Date.now() + timeoutMs;
+  for (;;) {
+    const found = await probe();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`waited ${timeoutMs} ms in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export const untilEnded = (buildId: string): Promise<BuildDetail> =>
+  until(`build ${buildId} has ended`, async () => {
+    const build = await show(buildId);
+    return build.endedAt !== null && build;
+  });

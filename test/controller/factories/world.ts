@@ -1,0 +1,143 @@
+/** A small world with a credential of each kind in it: a running build with an earlier attempt, another's, one that has ended. */
+import { env } from 'cloudflare:workers';
+import { createKey, rotateKey } from '../../../controller/access/keys.ts';
+import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
+import * as schema from '../../../controller/schema.ts';
+import { createEnrolment } from '../../../controller/workers/enrolments.ts';
+import {
+  bytesOf,
+  call,
+  db,
+  HOUR_MS,
+  insertAttempt,
+  insertBlob,
+  insertBuild,
+  insertWorker,
+  tokenFor,
+  unique,
+} from './rows.ts';
+
+/** Whoever asks about `own` asks about the running build; `ended` names the one that is over. */
+export const COLUMNS = {
+  none: 'no credential',
+  garbage: 'a key that never was',
+  revoked: 'a revoked key',
+  expired: 'an expired key',
+  replaced: 'a rotated key whose overlap has passed',
+  forged: 'a run token with another signature',
+  vmExpired: 'a vm token past its time',
+  runExpired: 'a run token past its time',
+  admin: 'an admin key',
+  submit: 'a submit key',
+  submitTied: 'a submit key tied to the pool of the build',
+  submitElsewhere: 'a submit key tied to another pool',
+  worker: "the worker's own key",
+  workerForeign: "another worker's key",
+  vm: "the attempt's vm token",
+  vmForeign: "another build's vm token",
+  vmStale: "an earlier attempt's vm token",
+  vmEnded: 'the vm token of an ended attempt',
+  run: "the attempt's run token",
+  runForeign: "another build's run token",
+  runStale: "an earlier attempt's run token",
+  runEnded: 'the run token of an ended attempt',
+} as const;
+export type Column = keyof typeof COLUMNS;
+
+export interface Credential {
+  column: Column;
+  secret: string | null;
+  /** The build that a path about a build names, and the attempt that is spoken of. */
+  target: string;
+  attempt: number;
+}
+export interface World {
+  pool: string;
+  worker: string;
+  blob: string;
+  running: string;
+  ended: string;
+  code: string;
+  ids: Partial<Record<Column, string>>;
+  as: (column: Column) => Credential;
+}
+
+export async function makeWorld(): Promise<World> {
+  const now = Date.now();
+  const pool = unique('pool');
+  const blob = await insertBlob(bytesOf('a source'));
+  const own = await insertWorker();
+  const foreign = await insertWorker();
+  const running = await insertBuild({ pool, attempt: 2, sourceSha256: blob });
+  const other = await insertBuild({ pool, sourceSha256: blob });
+  const ended = await insertBuild({ pool, status: 'succeeded', endedAt: now, sourceSha256: blob });
+  const ofOwn = { workerId: own.workerId };
+  await insertAttempt(running, 1, { ...ofOwn, endedAt: now, verdict: 'vm_silent' });
+  await insertAttempt(running, 2, ofOwn);
+  await insertAttempt(other, 1, { workerId: foreign.workerId });
+  await insertAttempt(ended, 1, { ...ofOwn, endedAt: now });
+  const file = { buildId: running, attempt: 1, name: 'out/app.ipa', sha256: blob, size: 8, createdAt: now };
+  await db.insert(schema.artifacts).values(file);
+
+  const make = async (spec: Partial<Parameters<typeof createKey>[1]>) =>
+    await createKey(env, { name: 'x', scope: 'submit', ...spec }, now);
+  const made = {
+    admin: await make({ scope: 'admin' }),
+    submit: await make({}),
+    submitTied: await make({ pools: [pool, 'another'] }),
+    submitElsewhere: await make({ pools: ['another'] }),
+    worker: await make({ scope: 'worker', workerId: own.workerId }),
+    workerForeign: await make({ scope: 'worker', workerId: foreign.workerId }),
+    revoked: await make({ scope: 'admin' }),
+    expired: await make({ scope: 'admin', expiresAt: now - 1 }),
+    replaced: await make({ scope: 'admin' }),
+  };
+  const rotated = await rotateKey(env, made.replaced.key.id, now - HOUR_MS, HOUR_MS / 2);
+  if (!rotated.ok) throw new Error(rotated.message);
+  await db.update(schema.keys).set({ lastUsedAt: now });
+  await call(`/api/keys/${made.revoked.key.id}`, env.ADMIN_KEY, { method: 'DELETE' });
+  const run = await tokenFor(running, 2, 'run', own.workerId);
+  const token = (buildId: string, attempt: number, kind: TokenKind) => tokenFor(buildId, attempt, kind, own.workerId);
+  const past = {
+    buildId: running,
+    attempt: 2,
+    workerId: own.workerId,
+    expiresAt: now - HOUR_MS,
+  } as const;
+  const secrets: Record<Column, string | null> = {
+    none: null,
+    garbage: 'tb_admin_of-nobody-0123456789abcdef0123456789',
+    revoked: made.revoked.secret,
+    expired: made.expired.secret,
+    replaced: made.replaced.secret,
+    forged: `${run.split('.')[0]}.${(await token(other, 1, 'run')).split('.')[1]}`,
+    vmExpired: await signToken(env, { ...past, kind: 'vm' }),
+    runExpired: await signToken(env, { ...past, kind: 'run' }),
+    admin: made.admin.secret,
+    submit: made.submit.secret,
+    submitTied: made.submitTied.secret,
+    submitElsewhere: made.submitElsewhere.secret,
+    worker: made.worker.secret,
+    workerForeign: made.workerForeign.secret,
+    vm: await token(running, 2, 'vm'),
+    vmForeign: await token(other, 1, 'vm'),
+    vmStale: await token(running, 1, 'vm'),
+    vmEnded: await token(ended, 1, 'vm'),
+    run,
+    runForeign: await token(other, 1, 'run'),
+    runStale: await token(running, 1, 'run'),
+    runEnded: await token(ended, 1, 'run'),
+  };
+  return {
+    ...{ pool, blob, running, ended },
+    worker: own.workerId,
+    code: (await createEnrolment(env, own.workerId, 60, now)).code,
+    ids: Object.fromEntries(Object.entries(made).map(([column, { key }]) => [column, key.id])),
+    as: (column) => ({
+      column,
+      secret: secrets[column],
+      target: column.endsWith('Ended') ? ended : running,
+      attempt: /Stale|Ended/.test(column) ? 1 : 2,
+    }),
+  };
+}

@@ -1,0 +1,322 @@
+/**
+ * Hostile requests to every route, made from the contract's own schemas: none is answered with 5xx or not at all, and none that is
+ * refused changes a row. `npm test` sends a part; `FUZZ_REQUESTS=20000 SEED=7 npx vitest run --project controller test/controller/routes/fuzz.test.ts`
+ * sends more.
+ */
+import { env } from 'cloudflare:workers';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { z } from 'zod';
+import * as contract from '#contract';
+import { createApp } from '../../../controller/app.ts';
+import { LIMITS } from '../../../controller/settings.ts';
+import { bytesOf, call } from '../factories/rows.ts';
+import { contentsOfTables, emptyTables } from '../factories/tables.ts';
+import { COLUMNS, type Column, makeWorld, type World } from '../factories/world.ts';
+import { accepted, damaged, hostile, NASTY } from './from-schema.ts';
+
+const REQUESTS = Number(env.FUZZ_REQUESTS);
+const SEED = Number(env.SEED);
+/** After so many requests the world is made anew: by then much of it is cancelled, removed and revoked. */
+const WORLD_REQUESTS = 250;
+/** One test each, so that a long run tells how far it is. */
+const PART_REQUESTS = 2_500;
+const PROBLEMS_MAX = 20;
+const ANSWER_MAX_CHARS = 6_500;
+/** Far beyond what a busy machine needs. */
+const ANSWER_MS = 60_000;
+/** Of so many requests one at least is let in by every route, but those that need an upload which the world does not have. */
+const ALL_ROUTES_REQUESTS = 20_000;
+const NEVER_LET_IN = [
+  'PUT /api/blobs/:sha256/uploads/:upload/parts/:part',
+  'POST /api/blobs/:sha256/uploads/:upload/complete',
+  'GET /api/blobs/:sha256/uploads/:upload',
+  'DELETE /api/blobs/:sha256/uploads/:upload',
+];
+
+const BODIES: Record<string, z.ZodType> = {
+  'POST /api/builds': contract.BuildRequest,
+  'POST /api/builds/:id/heartbeat': contract.Heartbeat,
+  'POST /api/builds/:id/reports': contract.Report,
+  'POST /api/blobs/:sha256/uploads': contract.UploadRequest,
+  'POST /api/workers': contract.WorkerRequest,
+  'POST /api/workers/enrol': contract.EnrolRequest,
+  'POST /api/workers/:id/enrolments': contract.EnrolmentRequest,
+  'PATCH /api/workers/:id': contract.WorkerPatch,
+  'POST /api/workers/:id/claim': contract.ClaimRequest,
+  'POST /api/workers/:id/status': contract.WorkerStatus,
+  'POST /api/workers/:id/findings': contract.FindingsReport,
+  'POST /api/keys': contract.KeyRequest,
+};
+const QUERY_NAMES = 'worker_id attempt offset limit tail follow status pool cursor live overlapMs'.split(' ');
+const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'POST', 'PATCH', 'DELETE'];
+const CONTENT_TYPES = ['text/plain', 'application/json; charset=utf-16', 'multipart/form-data; boundary=x', ''];
+/** Credentials that are none. */
+const ODD = [
+  'tb_run_W10.AAAA',
+  'tb_vm_',
+  'tb_run_.',
+  'tb_run_é.é',
+  'tb_admin_',
+  'null',
+  'x'.repeat(4_000),
+  `tb_vm_${'A'.repeat(900)}.A`,
+];
+const HEADER_NAMES = [
+  'Content-Length',
+  'Content-Encoding',
+  'Transfer-Encoding',
+  'Range',
+  'If-None-Match',
+  'If-Range',
+  'Accept',
+  'Last-Event-ID',
+  'X-Part-SHA256',
+  'X-Tartbeat-Contract',
+];
+
+const ROUTES = [
+  ...new Set(
+    createApp(LIMITS)
+      .routes.filter(({ method }) => method !== 'ALL')
+      .map(({ method, path }) => `${method} ${path}`),
+  ),
+];
+
+/** One request, in terms of a world that is made later. */
+interface Shot {
+  route: string;
+  /** Now and then another than the route's own. */
+  method: string;
+  contentType: string;
+  credential: Column | { odd: string };
+  params: string[];
+  query: [string, string][];
+  headers: [string, string][];
+  body: Uint8Array<ArrayBuffer> | null;
+}
+
+/** `@name` stands for what the world has of that name. */
+const known = fc.constantFrom('@running', '@ended', '@worker', '@blob', '@key', '1', '2');
+const param = fc.oneof(
+  { weight: 6, arbitrary: known },
+  { weight: 1, arbitrary: fc.constantFrom('%', '%00', '%ff', '..%2f..%2fkeys', '%E0%A4%A', 'a/b', '') },
+  {
+    weight: 2,
+    arbitrary: fc.constantFrom(...NASTY).map((text) => encodeURIComponent(text.toWellFormed()).slice(0, 2_000)),
+  },
+);
+const word = fc.oneof(known, fc.constantFrom(...NASTY), fc.integer().map(String));
+const headerText = fc.oneof(
+  fc.constantFrom('bytes=0-', 'bytes=5-2', 'bytes=-0', '1:0', '9999:9', 'text/event-stream', '*', '"x"', '0'),
+  fc.string({ unit: 'binary-ascii', maxLength: 200 }).map((text) => text.replaceAll(/[^\x20-\x7e]/g, '').trim()),
+);
+
+/** A body as bytes, whole or spoilt on the way. */
+function bodyOf(route: string): fc.Arbitrary<Uint8Array<ArrayBuffer> | null> {
+  const schema = BODIES[route];
+  if (!schema) {
+    if (route.startsWith('GET ')) return fc.constant(null);
+    return fc.oneof(
+      fc.constant(null),
+      fc.uint8Array({ maxLength: 64 }).map((bytes) => new Uint8Array(bytes)),
+      // More than one append to a log may hold.
+      fc.constant(new Uint8Array(contract.LOG_APPEND_MAX_BYTES + 1)),
+    );
+  }
+  const value = fc.oneof(
+    { weight: 2, arbitrary: accepted(schema) },
+    {
+      weight: 5,
+      arbitrary: fc
+        .tuple(
+          accepted(schema),
+          fc.nat(200),
+          fc.constantFrom('replace' as const, 'remove' as const, 'add' as const),
+          hostile,
+        )
+        .map(([honest, where, how, by]) => damaged(honest, where, how, by)),
+    },
+    { weight: 1, arbitrary: hostile },
+  );
+  const SPOIL: Record<string, (text: string, at: number) => Uint8Array<ArrayBuffer>> = {
+    whole: (text) => bytesOf(text),
+    cut: (text, at) => bytesOf(text.slice(0, at % Math.max(1, text.length))),
+    twice: (text) => bytesOf(text + text),
+    repeatedField: (text) => bytesOf(text.replace(/^\{/, '{"name":1,"type":2,"attempt":3,')),
+    notUtf8: (text, at) => {
+      const bytes = bytesOf(text);
+      if (bytes.length > 0) bytes[at % bytes.length] = 0xff;
+      return bytes;
+    },
+    deep: (text) => bytesOf(`${'{"a":'.repeat(2_000)}${text}${'}'.repeat(2_000)}`),
+    huge: (text) => bytesOf(text.padEnd(600_000)),
+  };
+  const spoil = fc.oneof({ weight: 12, arbitrary: fc.constant('whole') }, fc.constantFrom(...Object.keys(SPOIL)));
+  return fc.tuple(value, spoil, fc.nat()).map(([json, how, at]) => SPOIL[how]!(JSON.stringify(json) ?? '', at));
+}
+
+const shot: fc.Arbitrary<Shot> = fc.constantFrom(...ROUTES).chain((route) =>
+  fc.record({
+    route: fc.constant(route),
+    method: seldom(route.split(' ')[0]!, METHODS),
+    contentType: seldom('application/json', CONTENT_TYPES),
+    // Mostly one that is let in: who is not, sees no more than its own refusal.
+    credential: fc.oneof(
+      { weight: 20, arbitrary: fc.constant(likely(route)) },
+      { weight: 20, arbitrary: fc.constantFrom(...(Object.keys(COLUMNS) as Column[])) },
+      { weight: 1, arbitrary: fc.constantFrom(...ODD).map((odd) => ({ odd })) },
+    ),
+    params: fc.array(param, { minLength: 3, maxLength: 3 }),
+    query: fc.array(fc.tuple(fc.constantFrom(...QUERY_NAMES, '__proto__'), word), { maxLength: 4 }),
+    headers: fc.array(fc.tuple(fc.constantFrom(...HEADER_NAMES), headerText), { maxLength: 2 }),
+    body: bodyOf(route),
+  }),
+);
+
+function likely(route: string): Column {
+  if (/heartbeat|reports|source|inputs|PUT .*logs/.test(route)) return 'run';
+  if (/claim|attempts$|durations|findings|workers\/:id\/status/.test(route)) return 'worker';
+  return 'admin';
+}
+
+const seldom = (usual: string, others: string[]): fc.Arbitrary<string> =>
+  fc.oneof({ weight: 30, arbitrary: fc.constant(usual) }, { weight: 1, arbitrary: fc.constantFrom(...others) });
+
+function requestOf(
+  { route, method, contentType, credential, params, query, headers, body }: Shot,
+  world: World,
+): [string, string | null, RequestInit] {
+  const pattern = route.split(' ')[1]!;
+  const names: Record<string, string> = { ...world, key: world.ids.submit! } as never;
+  const known = (text: string) => (text.startsWith('@') ? String(names[text.slice(1)]) : text);
+  const rest = [...params];
+  const fill = (part: string) => (part.startsWith(':') ? defaultOr(known(rest.pop()!), part) : part);
+  /** Every other time the kind of id that belongs there: else nearly nothing would be found. */
+  const defaultOr = (value: string, part: string) => {
+    if (params[0]! > params[1]!) return value;
+    if (part === ':sha256') return world.blob;
+    if (part === ':name{.+}') return 'out/app.ipa';
+    if (part === ':part') return '1';
+    return pattern.includes('/workers/') ? world.worker : pattern.includes('/keys/') ? names.key! : world.running;
+  };
+  const path = pattern.split('/').map(fill).join('/');
+  const asked = new URLSearchParams(query.map(([name, value]) => [name, known(value).toWellFormed()]));
+  if (route.includes('heartbeat') && params[0]! > params[2]!) asked.set('worker_id', world.worker);
+  if (route === 'PUT /api/builds/:id/logs' && params[0]! > params[2]!)
+    for (const [name, value] of [['attempt', '2'] as const, ['offset', '0'] as const]) asked.set(name, value);
+  // Of two headers of one name the later one counts; a length that is not the body's own is hostile too.
+  const said = new Headers(body ? { 'Content-Length': String(body.byteLength) } : {});
+  for (const [name, value] of [['Content-Type', contentType] as const, ...headers]) said.set(name, value);
+  const init: RequestInit = { method, headers: said };
+  if (body && method !== 'GET' && method !== 'HEAD')
+    init.body = params[0]! > params[1]! ? body : withKnown(body, world);
+  const secret = typeof credential === 'object' ? credential.odd : world.as(credential).secret;
+  return [`${path}${query.length > 0 || asked.size > 0 ? `?${asked}` : ''}`, secret, init];
+}
+
+/** With a file that is stored, the attempt that runs and a code that is good, where one of these belongs. */
+function withKnown(body: Uint8Array<ArrayBuffer>, { blob, code }: World): Uint8Array<ArrayBuffer> {
+  const text = new TextDecoder().decode(body);
+  const known = text
+    .replace(/"sha256":"[0-9a-f]{64}"/, `"sha256":"${blob}"`)
+    .replace(/"attempt":\d+/, '"attempt":2')
+    .replace(/^\{"code":"(?:[^"\\]|\\.)*"\}$/, JSON.stringify({ code }));
+  return known === text ? body : bytesOf(known);
+}
+
+async function answerOf(
+  path: string,
+  secret: string | null,
+  init: RequestInit,
+): Promise<{ status: number; text: string }> {
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ANSWER_MS} ms: ${init.method} ${path}`)), ANSWER_MS);
+  });
+  const asked = (async () => {
+    const answer = await call(path, secret, init);
+    if (answer.status < 400) {
+      await answer.body?.cancel();
+      return { status: answer.status, text: '' };
+    }
+    return { status: answer.status, text: await answer.text() };
+  })();
+  return await Promise.race([asked, late]).finally(() => clearTimeout(timer));
+}
+
+/** What an accepted request does in the background is done. */
+async function settled(): Promise<Record<string, string>> {
+  for (let last = JSON.stringify(await contentsOfTables()); ; ) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const now = await contentsOfTables();
+    if (JSON.stringify(now) === last) return now;
+    last = JSON.stringify(now);
+  }
+}
+
+/** In the contract's form, with a code of its list, and short. */
+function isPlainRefusal(text: string): boolean {
+  if (!text.startsWith('{') || text.length > ANSWER_MAX_CHARS) return false;
+  const said = contract.ErrorBody.safeParse(JSON.parse(text));
+  return said.success && contract.ERROR_CODES.includes(said.data.error.code as never);
+}
+
+for (let first = 0; first < REQUESTS; first += PART_REQUESTS)
+  test(
+    `hostile requests from ${first} on: no 5xx, no hang, nothing changed by what was refused`,
+    {
+      timeout: 60_000 + PART_REQUESTS * 500,
+    },
+    () => shoot(first, Math.min(PART_REQUESTS, REQUESTS - first)),
+  );
+
+/** Of all parts. */
+const letIn = new Set<string>();
+if (REQUESTS >= ALL_ROUTES_REQUESTS)
+  test('every route has let somebody in', () => {
+    expect(ROUTES.filter((route) => !letIn.has(route) && !NEVER_LET_IN.includes(route))).toEqual([]);
+  });
+
+async function shoot(first: number, count: number): Promise<void> {
+  const statuses = new Map<number, number>();
+  const problems: string[] = [];
+  let world!: World;
+  let before: Record<string, string> = {};
+  let shots: Shot[] = [];
+  for (let index = first; index < first + count; index++) {
+    if (index % WORLD_REQUESTS === 0) {
+      // Made as they are needed: all at once they fill the memory.
+      shots = fc.sample(shot, { numRuns: WORLD_REQUESTS, seed: SEED * 1_000_003 + index });
+      await emptyTables();
+      world = await makeWorld();
+      before = await settled();
+    }
+    const one = shots[index % WORLD_REQUESTS]!;
+    const [path, secret, init] = requestOf(one, world);
+    const told = `#${index} ${JSON.stringify(one.credential)}: ${init.method} ${path} ${JSON.stringify(one.headers)} ${new TextDecoder().decode(one.body ?? bytesOf('')).slice(0, 500)}`;
+    const { status, text } = await answerOf(path, secret, init);
+    statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    if (status >= 500) problems.push(`${status} ${text}: ${told}`);
+    if (problems.length >= PROBLEMS_MAX) break;
+    if (status < 400) {
+      letIn.add(one.route);
+      before = init.method === 'GET' ? await contentsOfTables() : await settled();
+      continue;
+    }
+    if (init.method !== 'HEAD' && !isPlainRefusal(text)) problems.push(`${status} ${text}: ${told}`);
+    const after = await contentsOfTables();
+    const changed = Object.keys(after).filter((table) => after[table] !== before[table]);
+    if (changed.length > 0) problems.push(`${status}, but ${changed} changed: ${told}`);
+    before = after;
+  }
+  expect(problems).toEqual([]);
+  const told = [...statuses].sort(([a], [b]) => a - b).map(([status, times]) => `${status}: ${times}`);
+  console.log(
+    `fuzz: ${count} requests, seed ${SEED}, ${ROUTES.length} routes; ${told.join(', ')}; let in by ${letIn.size} so far`,
+  );
+  // A fuzzer that is never let in proves nothing.
+  expect([...statuses].filter(([status]) => status < 400).reduce((sum, [, times]) => sum + times, 0)).toBeGreaterThan(
+    count / 20,
+  );
+}

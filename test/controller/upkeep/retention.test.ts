@@ -1,0 +1,214 @@
+import { env } from 'cloudflare:workers';
+import { eq } from 'drizzle-orm';
+import { expect, test } from 'vitest';
+import { logPrefix } from '../../../controller/build-log/segments.ts';
+import { insertBuild as submitRow } from '../../../controller/builds/apply.ts';
+import { retryBuild } from '../../../controller/builds/submit.ts';
+import { removeOrphans, storeBlob, touchBlob } from '../../../controller/files/blobs.ts';
+import { sendBlob } from '../../../controller/files/download.ts';
+import { artifacts, attempts, blobs, builds, events, outbox } from '../../../controller/schema.ts';
+import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
+import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
+import { sweep } from '../../../controller/upkeep/sweep.ts';
+import {
+  bytesOf,
+  call,
+  db,
+  errorOf,
+  HOUR_MS,
+  insertAttempt,
+  insertBuild,
+  sha256Of,
+  submitKey,
+  unique,
+} from '../factories/rows.ts';
+
+const DAY_MS = 24 * HOUR_MS;
+const NOW = Date.now();
+const KEPT: RetentionDays = { logs: 30, artifacts: 14, sources: 3, builds: 180 };
+const daysAgo = (days: number) => NOW - days * DAY_MS;
+const retain = async (now = NOW) => {
+  await retainNow(env, now, KEPT);
+  await drainOutbox(env, now, { limit: 500 });
+};
+
+/** A file that nobody has asked for since. */
+async function aFile(touchedDaysAgo = 2): Promise<{ sha256: string; r2Key: string }> {
+  const bytes = bytesOf(unique('file'));
+  const sha256 = await sha256Of(bytes);
+  await storeBlob(env, sha256, bytes.byteLength, new Blob([bytes]).stream(), daysAgo(touchedDaysAgo));
+  return { sha256, r2Key: (await rowOf(sha256))!.r2Key };
+}
+const rowOf = (sha256: string) => db.select().from(blobs).where(eq(blobs.sha256, sha256)).get();
+const buildRow = (id: string) => db.select().from(builds).where(eq(builds.id, id)).get();
+const isThere = async ({ sha256, r2Key }: { sha256: string; r2Key: string }) => {
+  const [row, object] = await Promise.all([rowOf(sha256), env.BLOBS.head(r2Key)]);
+  expect(row !== undefined).toBe(object !== null);
+  return row !== undefined;
+};
+async function endedBuild(days: number, overrides: Partial<typeof builds.$inferInsert> = {}) {
+  const endedAt = daysAgo(days);
+  const buildId = await insertBuild({ status: 'succeeded', endedAt, createdAt: endedAt, ...overrides });
+  await insertAttempt(buildId, 1, { endedAt });
+  return buildId;
+}
+async function anArtifact(buildId: string, sha256: string, createdAt: number) {
+  await db.insert(artifacts).values({ buildId, attempt: 1, name: 'App.ipa', sha256, size: 1, createdAt });
+}
+async function aSealedLog(buildId: string) {
+  const prefix = logPrefix(buildId, 1);
+  for (const part of [0, 1]) await env.BLOBS.put(`${prefix}/${part}.gz`, 'x');
+  await db
+    .update(attempts)
+    .set({ logR2Key: prefix, logSealedLength: 2, logComplete: true })
+    .where(eq(attempts.buildId, buildId));
+}
+const logObjects = async (buildId: string) => (await env.BLOBS.list({ prefix: logPrefix(buildId, 1) })).objects.length;
+
+test('a source goes 3 days after the end of its build, and not before', async () => {
+  const [old, young] = [await aFile(), await aFile()];
+  const oldBuild = await endedBuild(3.1, { sourceSha256: old.sha256, inputs: 'v1.sealed' });
+  const youngBuild = await endedBuild(2.9, { sourceSha256: young.sha256 });
+  await retain();
+  expect([await isThere(old), await isThere(young)]).toEqual([false, true]);
+  expect(await buildRow(oldBuild)).toMatchObject({ sourceSha256: old.sha256, sourceBlob: null, inputs: null });
+  expect((await retryBuild(env, youngBuild, 'k', NOW)).ok).toBe(true);
+  expect(await retryBuild(env, oldBuild, 'k', NOW)).toMatchObject({ ok: false, code: 'blob_not_stored' });
+});
+
+test('what a live build or a retry needs stays, however old it is', async () => {
+  const [live, retried] = [await aFile(300), await aFile(300)];
+  const longAgo = daysAgo(300);
+  const liveBuild = await insertBuild({ sourceSha256: live.sha256, createdAt: longAgo });
+  await insertAttempt(liveBuild, 1, { endedAt: longAgo });
+  await aSealedLog(liveBuild);
+  await anArtifact(liveBuild, live.sha256, longAgo);
+  await endedBuild(100, { sourceSha256: retried.sha256 });
+  await insertBuild({ status: 'queued', attempt: 0, sourceSha256: retried.sha256 });
+  await retain();
+  expect([await isThere(live), await isThere(retried)]).toEqual([true, true]);
+  expect(await logObjects(liveBuild)).toBe(2);
+  expect(await db.select().from(artifacts).where(eq(artifacts.buildId, liveBuild))).toHaveLength(1);
+});
+
+test('artifacts go after 14 days, and their files unless another build has them too', async () => {
+  const [alone, shared] = [await aFile(), await aFile()];
+  const [first, second] = [await endedBuild(15), await endedBuild(15)];
+  await anArtifact(first, alone.sha256, daysAgo(15));
+  await anArtifact(second, shared.sha256, daysAgo(15));
+  const young = await endedBuild(13);
+  await anArtifact(young, shared.sha256, daysAgo(13));
+  await retain();
+  expect([await isThere(alone), await isThere(shared)]).toEqual([false, true]);
+  expect(await db.select().from(artifacts).where(eq(artifacts.buildId, first))).toEqual([]);
+});
+
+test('a sealed log goes after 30 days, and whoever asks for it is told so', async () => {
+  const [old, young] = [await endedBuild(31), await endedBuild(29)];
+  for (const build of [old, young]) await aSealedLog(build);
+  await retain();
+  expect([await logObjects(old), await logObjects(young)]).toEqual([0, 2]);
+  const answer = await call(`/api/builds/${old}/logs`, await submitKey());
+  expect([answer.status, await answer.text()]).toEqual([404, expect.stringContaining('deleted')]);
+});
+
+test('a build goes after 180 days with all that belongs to it', async () => {
+  const file = await aFile();
+  const buildId = await endedBuild(181);
+  await aSealedLog(buildId);
+  await anArtifact(buildId, file.sha256, daysAgo(1));
+  await db.insert(events).values({ buildId, attempt: 1, type: 'claim', at: 1, detail: {} });
+  await retain();
+  expect(await errorOf(await call(`/api/builds/${buildId}`, await submitKey()))).toEqual([404, 'not_found']);
+  expect([await logObjects(buildId), await isThere(file)]).toEqual([0, false]);
+});
+
+test('a file is spared for a day after the last question for it', async () => {
+  const [asked, forgotten] = [await aFile(5), await aFile(5)];
+  await touchBlob(env, asked.sha256, daysAgo(0.9));
+  await retain();
+  expect([await isThere(asked), await isThere(forgotten)]).toEqual([true, false]);
+});
+
+test('a reference that races the collection wins, or is refused; never does a row lack its file', async () => {
+  for (let round = 0; round < 10; round++) {
+    const file = await aFile(5);
+    const row = await buildRow(await insertBuild());
+    const id = unique('bld');
+    const submit = submitRow(env, {
+      ...row!,
+      id,
+      transitionId: id,
+      sourceSha256: file.sha256,
+      sourceBlob: file.sha256,
+    });
+    const [submitted] = await Promise.all(round % 2 ? [submit, retainNow(env, NOW, KEPT)] : [submit, retain()]);
+    await drainOutbox(env, NOW, { limit: 500 });
+    expect(await isThere(file)).toBe(submitted.ok);
+    if (!submitted.ok) expect(submitted.code).toBe('blob_not_stored');
+  }
+});
+
+test('what was collected can be uploaded again, under another key, though the old object is deleted late', async () => {
+  const bytes = bytesOf(unique('file'));
+  const sha256 = await sha256Of(bytes);
+  const put = (now: number) => storeBlob(env, sha256, bytes.byteLength, new Blob([bytes]).stream(), now);
+  await put(daysAgo(5));
+  const before = (await rowOf(sha256))!.r2Key;
+  await retainNow(env, NOW, KEPT);
+  await put(NOW);
+  await drainOutbox(env, NOW, { limit: 500 });
+  const { r2Key } = (await rowOf(sha256))!;
+  expect(r2Key).not.toBe(before);
+  expect([await env.BLOBS.head(before), (await env.BLOBS.head(r2Key))?.size]).toEqual([null, bytes.byteLength]);
+});
+
+test('an object that a crash left without its row goes, and no other', async () => {
+  const orphan = 'blobs/00000000-left/by-a-crash';
+  await env.BLOBS.put(orphan, 'x');
+  const file = await aFile(0);
+  const here = async () => [await env.BLOBS.head(orphan), await env.BLOBS.head(file.r2Key)].map((one) => one !== null);
+  await removeOrphans(env, Date.now() - DAY_MS, '0');
+  expect(await here()).toEqual([true, true]);
+  await removeOrphans(env, Date.now() + DAY_MS, '0');
+  expect(await here()).toEqual([false, true]);
+});
+
+test('a download while its file is collected is whole, or says that the file is gone', async () => {
+  for (let round = 0; round < 10; round++) {
+    const bytes = crypto.getRandomValues(new Uint8Array(60_000));
+    const sha256 = await sha256Of(bytes);
+    await storeBlob(env, sha256, bytes.byteLength, new Blob([bytes]).stream(), daysAgo(5));
+    const request = new Request('https://controller/');
+    const download = async () => {
+      const sent = await sendBlob(env, request, sha256, {});
+      if (!(sent instanceof Response)) return sent.code;
+      return sha256Of(new Uint8Array(await sent.arrayBuffer()));
+    };
+    const [first, second] = await Promise.all([download(), retain().then(download)]);
+    expect([sha256, 'not_found']).toContain(first);
+    expect(second).toBe('not_found');
+  }
+});
+
+test('one run takes a bounded number, and the next ones the rest', async () => {
+  const builds = await Promise.all(Array.from({ length: 25 }, () => endedBuild(200)));
+  const left = async () => (await Promise.all(builds.map(buildRow))).filter((row) => row !== undefined).length;
+  await retainNow(env, NOW, KEPT);
+  expect(await left()).toBe(5);
+  await retainNow(env, NOW, KEPT);
+  expect(await left()).toBe(0);
+});
+
+test('the cron does so once an hour, with the days of the deployment', async () => {
+  const file = await aFile(5);
+  const hour = Math.ceil(NOW / HOUR_MS) * HOUR_MS;
+  await sweep(env, hour + 3 * 60_000);
+  expect(await isThere(file)).toBe(true);
+  await sweep(env, hour + 17 * 60_000);
+  await sweep(env, hour + 18 * 60_000);
+  expect(await isThere(file)).toBe(false);
+  expect(await db.select().from(outbox).where(eq(outbox.r2Key, file.r2Key))).toEqual([]);
+  const broken = { ...env, RETENTION_DAYS: { sources: 0 } } as unknown as Env;
+  await expect(retainNow(broken, NOW)).rejects.toThrow('sources');
+});

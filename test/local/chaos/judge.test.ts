@@ -1,0 +1,174 @@
+import { expect, test } from 'vitest';
+import type { AttemptView, BuildDetail, Cause, Verdict } from '#contract';
+import { ARTIFACT, expectedArtifact, printed } from '../../../local/chaos/builds.ts';
+import { CHAOS_TIMEOUTS, faultOf } from '../../../local/chaos/faults.ts';
+import { judgeChaos, type Outcome } from '../../../local/chaos/judge.ts';
+import type { PlannedBuild } from '../../../local/chaos/plan.ts';
+
+const words = { title: '', explanation: '', advice: '' };
+const at = '2026-01-01T00:00:00.000Z';
+
+interface Ended {
+  verdict?: Verdict;
+  step?: string;
+  cause?: Cause;
+  latenessMs?: number;
+  running?: boolean;
+}
+
+function attempt(number: number, { verdict, step, cause, latenessMs, running }: Ended): AttemptView {
+  return {
+    ...{ attempt: number, workerId: 'w', exitCode: null, claimedAt: at, startedAt: at, evidence: null },
+    endedAt: running ? null : at,
+    verdict: verdict ? { code: verdict, ...words, whose: 'infrastructure', step: step ?? null, message: null } : null,
+    cause: cause ? { code: cause, ...words } : null,
+    latenessMs: latenessMs ?? null,
+  } as AttemptView;
+}
+
+interface Given extends Partial<Omit<Outcome, 'build' | 'planned'>> {
+  kind?: string;
+  shape?: Partial<PlannedBuild['shape']>;
+  status?: BuildDetail['status'];
+}
+
+/** A build that ended as its attempts say, with all of its log and artifact, unless told. */
+function outcome(attempts: Ended[], { kind, shape: different, status, ...rest }: Given = {}): Outcome {
+  const shape = {
+    ...{ rounds: 2, burst: 3, restMs: 0, silenceMs: 0, exitCode: 0 },
+    ...{ endless: false, hangs: false, makesArtifact: true, ...different },
+  };
+  const views = attempts.map((ended, index) => attempt(index + 1, ended));
+  const last = attempts.at(-1);
+  const running = last === undefined || last.running === true;
+  const lengthBytes = printed(1, shape).length;
+  return {
+    planned: {
+      ...{ number: 1, shape, timeouts: CHAOS_TIMEOUTS, maxAttempts: 2 },
+      fault: kind === undefined ? null : { kind, moment: 'building', delayMs: 0 },
+    },
+    fault: kind === undefined ? 'none' : 'injected',
+    build: {
+      id: 'b_1',
+      status: status ?? (running ? 'building' : last.verdict ? 'failed' : 'succeeded'),
+      attempt: views.length,
+      attempts: views,
+      endedAt: running ? null : at,
+      verdict: views.at(-1)?.verdict ?? null,
+    } as BuildDetail,
+    logs: views.map((view) => ({
+      ...{ attempt: view.attempt, complete: true },
+      ...(view.verdict ? { lengthBytes: 0, rightBytes: 0 } : { lengthBytes, rightBytes: lengthBytes }),
+    })),
+    artifacts: [{ name: ARTIFACT, ...expectedArtifact(1) }],
+    leakedVms: [],
+    agentAwayMs: 0,
+    duringOutage: false,
+    ...rest,
+  };
+}
+
+const judge = (attempts: Ended[], given?: Given) => judgeChaos(outcome(attempts, given));
+const good = { falseKills: 0, stuck: false, lostLogBytes: 0, lostArtifacts: 0, leakedVms: [], complaints: [] };
+
+test('a healthy build that succeeded with all its bytes is beyond reproach', () => {
+  expect(judge([{}])).toMatchObject({ ...good, kind: null, verdictRight: null, causeRight: null, succeeded: true });
+});
+
+test('a fault with its verdict and cause, then a second attempt that succeeds, is right', () => {
+  const frozen = judge([{ verdict: 'vm_silent', cause: 'vm_frozen', latenessMs: 70 }, {}], { kind: 'frozen' });
+  expect(frozen).toMatchObject({ ...good, kind: 'frozen', verdictRight: true, causeRight: true, latenessMs: [70] });
+});
+
+test('another verdict than the table allows, or the right one at the wrong step, is wrong', () => {
+  const wrong = judge([{ verdict: 'boot_timeout' }], { kind: 'clone-fails' });
+  expect(wrong).toMatchObject({ verdictRight: false, falseKills: 0 });
+  expect(wrong.complaints).toEqual([expect.stringContaining('ended as boot_timeout, expected vm_start_failed')]);
+  const step = judge([{ verdict: 'vm_start_failed', step: 'set' }], { kind: 'clone-fails' });
+  expect(step.verdictRight).toBe(false);
+  expect(judge([{ verdict: 'vm_start_failed', step: 'clone' }], { kind: 'clone-fails' }).verdictRight).toBe(true);
+});
+
+test('another cause is wrong, and one that is missing', () => {
+  expect(judge([{ verdict: 'vm_silent', cause: 'unknown' }], { kind: 'frozen' })).toMatchObject({
+    ...{
+      verdictRight: true,
+      causeRight: false,
+      complaints: [expect.stringContaining('cause unknown, expected vm_frozen')],
+    },
+  });
+  expect(judge([{ verdict: 'vm_silent' }], { kind: 'frozen' }).causeRight).toBe(false);
+});
+
+test('a healthy build that is ended is falsely killed, as is one that had to survive, and a second attempt', () => {
+  expect(judge([{ verdict: 'vm_silent' }])).toMatchObject({ falseKills: 1, verdictRight: null });
+  expect(judge([{ verdict: 'vm_silent' }], { kind: 'ssh-drops' })).toMatchObject({
+    falseKills: 1,
+    verdictRight: false,
+  });
+  const second = judge([{ verdict: 'vm_silent', cause: 'vm_frozen' }, { verdict: 'no_output' }], { kind: 'frozen' });
+  expect(second).toMatchObject({ falseKills: 1, verdictRight: true });
+  expect(judge([{ verdict: 'worker_lost' }], { kind: 'ssh-drops', fault: 'missed' })).toMatchObject({
+    ...{ falseKills: 1, kind: null, missed: true },
+  });
+});
+
+test('a build without an end is stuck', () => {
+  expect(judge([{ running: true }])).toMatchObject({ stuck: true, falseKills: 0, succeeded: false });
+  expect(judgeChaos({ ...outcome([]), build: null })).toMatchObject({ stuck: true, buildId: null });
+});
+
+test('an agent that was away for longer than its deadline is lost, and no longer than it is not', () => {
+  const killed = { kind: 'agent-killed' };
+  expect(judge([{ verdict: 'worker_lost' }], { ...killed, agentAwayMs: 1_000 }).falseKills).toBe(1);
+  const away = judge([{ verdict: 'worker_lost' }], { ...killed, agentAwayMs: CHAOS_TIMEOUTS.workerTimeoutMs });
+  expect(away).toMatchObject({ falseKills: 0, verdictRight: true });
+});
+
+test('an outage lets a worker be lost only where another attempt is possible', () => {
+  expect(judge([{ verdict: 'worker_lost' }, {}], { duringOutage: true })).toMatchObject({ falseKills: 0 });
+  expect(judge([{ verdict: 'vm_silent' }, {}], { duringOutage: true })).toMatchObject({ falseKills: 1 });
+  const last = judge([{ verdict: 'vm_silent', cause: 'vm_frozen' }, { verdict: 'worker_lost' }], {
+    ...{ kind: 'frozen', duringOutage: true },
+  });
+  expect(last.falseKills).toBe(1);
+});
+
+test('lost and wrong bytes of a log are counted, of an attempt that was ended only the wrong ones', () => {
+  const log = { attempt: 1, lengthBytes: 100, rightBytes: 100, complete: true };
+  const due = printed(1, outcome([{}]).planned.shape).length;
+  expect(judge([{}], { logs: [log] }).lostLogBytes).toBe(due - 100);
+  expect(judge([{}], { logs: [] }).lostLogBytes).toBe(due);
+  const frozen = { kind: 'frozen' };
+  const ended = { verdict: 'vm_silent', cause: 'vm_frozen' } as const;
+  expect(judge([ended], { ...frozen, logs: [log] }).lostLogBytes).toBe(0);
+  expect(judge([ended], { ...frozen, logs: [{ ...log, rightBytes: 90 }] })).toMatchObject({
+    ...{ lostLogBytes: 10, complaints: [expect.stringContaining('10 bytes of its log are lost or wrong')] },
+  });
+});
+
+test('a log that was never sealed is a complaint', () => {
+  const { logs } = outcome([{}]);
+  expect(judge([{}], { logs: [{ ...logs[0]!, complete: false }] }).complaints).toEqual([
+    'attempt 1: its log was never sealed',
+  ]);
+});
+
+test('an artifact that is missing or other than made is lost', () => {
+  expect(judge([{}], { artifacts: [] }).lostArtifacts).toBe(1);
+  const other = { name: ARTIFACT, ...expectedArtifact(2) };
+  expect(judge([{}], { artifacts: [other] }).lostArtifacts).toBe(1);
+  expect(judge([{ verdict: 'build_failed' }], { kind: 'command-fails', artifacts: [] }).lostArtifacts).toBe(0);
+});
+
+test('a VM that is left behind is a complaint', () => {
+  expect(judge([{}], { leakedVms: ['tartbeat-w-b_1-1'] })).toMatchObject({
+    ...{ leakedVms: ['tartbeat-w-b_1-1'], complaints: ['its VM tartbeat-w-b_1-1 is still there'] },
+  });
+});
+
+test('a cancelled build ends as such, before its attempt and in it', () => {
+  const cancelled = judge([{}], { kind: 'cancelled', status: 'cancelled' });
+  expect(cancelled).toMatchObject({ ...good, verdictRight: true, endings: ['cancelled'] });
+  expect(faultOf('cancelled').ends).toEqual(['cancelled']);
+});

@@ -1,0 +1,311 @@
+/** Whole attempts: the real agent as a process, a VM, a controller that is a stand-in. */
+
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { expect, test } from 'vitest';
+import { ArtifactGlob } from '#contract';
+import { clearFault, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
+import { agentHost } from '../factories/agent-host.ts';
+import type { startAgent } from '../factories/agent-process.ts';
+import { type StandInBuild, standInController } from '../factories/stand-in-controller.ts';
+import { temporaryDir } from '../factories/temporary-dir.ts';
+import { until } from '../factories/until.ts';
+
+async function sourceOf(files: Record<string, string>): Promise<Buffer> {
+  using dir = temporaryDir();
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir.path, name), text);
+  const { stdout } = await execa('tar', ['-czf', '-', '-C', dir.path, '.'], { encoding: 'buffer' });
+  return Buffer.from(stdout);
+}
+const glob = (input: { glob: string; required?: boolean; onFailure?: boolean }) => ArtifactGlob.parse(input);
+const VM = 'tartbeat-worker-1-b1-1';
+/** Generous: these are whole VMs on a machine that may be busy with others. */
+const PATIENCE_MS = 120_000;
+
+async function buildRuns(build: StandInBuild, agent: ReturnType<typeof startAgent>): Promise<void> {
+  await until(() => build.log.length > 0, 'the build runs', PATIENCE_MS).catch((error) => {
+    throw new Error(`${error.message}\n${agent.said()}`);
+  });
+}
+
+test('a build goes from claim to artifact, and leaves nothing behind', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({
+    id: 'b1',
+    command:
+      'echo "hello $NAME"; cat a.txt; mkdir -p dist/.x; echo out > dist/.x/o.txt; echo "bad name" > "dist/sp ace"',
+    env: { NAME: `it's` },
+    source: await sourceOf({ 'a.txt': 'A\n' }),
+    artifactGlobs: [glob({ glob: 'dist/**' }), glob({ glob: '*.log', required: false })],
+  });
+  await agent.until({ type: 'slot_free', vmName: VM });
+  expect(build.status).toBe('succeeded');
+  expect(build.log.toString()).toBe("hello it's\nA\n");
+  const report = build.reports.at(-1)!;
+  expect(report).toMatchObject({
+    type: 'succeed',
+    artifacts: [{ name: 'dist/.x/o.txt', size: 4 }, { name: 'dist/sp ace' }],
+    log: { length: 13 },
+  });
+  for (const artifact of report.type === 'succeed' ? report.artifacts : [])
+    expect(controller.blobs.get(artifact.sha256)?.length).toBe(artifact.size);
+  expect(build.reports.map(({ type }) => type)).toEqual(['start', 'succeed']);
+  expect(build.beats.filter(({ source }) => source === 'agent').map(({ stage }) => stage)).toEqual(
+    expect.arrayContaining(['booting', 'checking', 'collecting']),
+  );
+  expect(host.vms()).toEqual([]);
+  await until(() => !host.hasJournal('b1-1'), 'the folder is gone', PATIENCE_MS);
+  await until(() => controller.statuses.at(-1)?.slotsInUse === 0, 'the slot is said to be free', PATIENCE_MS);
+  expect(JSON.stringify(agent.events)).not.toContain('tb_');
+  agent.signal('SIGTERM');
+  expect(await agent.exited).toBe(0);
+});
+
+test('artifacts that are gone when the result is told are sent again: success is said of what is stored', {
+  timeout: 400_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({
+    id: 'b1',
+    command: 'mkdir tree; echo in it >tree/file; echo b >b.txt; echo a >a.txt',
+    source: await sourceOf({ x: '' }),
+    artifactGlobs: [glob({ glob: 'tree' }), glob({ glob: '?.txt' })],
+  });
+  controller.intercept = ({ path, count }) => {
+    if (path.endsWith('/reports') && count === 2) controller.blobs.clear();
+    return false;
+  };
+  await agent.until({ type: 'slot_free' });
+  await until(() => build.status === 'succeeded', 'the result is accepted', PATIENCE_MS);
+  const report = build.reports.at(-1)!;
+  const artifacts = report.type === 'succeed' ? report.artifacts : [];
+  expect(artifacts.map(({ name }) => name)).toEqual(['a.txt', 'b.txt', 'tree.tar.gz']);
+  for (const { sha256, size } of artifacts) expect(controller.blobs.get(sha256)?.length).toBe(size);
+});
+
+test('a failing command is build_failed with its exit code, its onFailure artifacts and evidence', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({
+    id: 'b1',
+    command: 'echo oops; echo 1 > result.log; exit 7',
+    source: await sourceOf({ a: '' }),
+    artifactGlobs: [glob({ glob: 'app.ipa' }), glob({ glob: '*.log', onFailure: true })],
+  });
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1), agent.said()).toMatchObject({
+    type: 'fail',
+    verdict: 'build_failed',
+    exitCode: 7,
+    artifacts: [{ name: 'result.log' }],
+    evidence: {
+      vm: 'running',
+      ssh: { answers: true },
+      monitor: { alive: false },
+      controllerFromVm: { reachable: true },
+      logTail: 'oops\n',
+    },
+  });
+});
+
+test('a required artifact that is not there is artifact_missing, naming the glob', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({
+    id: 'b1',
+    command: 'true',
+    source: await sourceOf({ a: '' }),
+    artifactGlobs: [glob({ glob: '*.ipa' })],
+  });
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({ verdict: 'artifact_missing', message: 'no file matches *.ipa' });
+});
+
+test('an archive that leads out is source_invalid and never reaches the VM', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  using dir = temporaryDir();
+  writeFileSync(join(dir.path, 'x'), '');
+  const { stdout } = await execa('tar', ['-cPf', '-', '-C', dir.path, '../../../etc/hostname'], { encoding: 'buffer' });
+  const build = controller.submit({ id: 'b1', command: 'true', source: Buffer.from(stdout) });
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({
+    type: 'fail',
+    verdict: 'source_invalid',
+    message: expect.stringContaining('leads out'),
+  });
+  expect(agent.has({ type: 'step', step: 'command' })).toBe(false);
+});
+
+test('SSH that drops during the health checks is replaced, and the checks are made again', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  // The VM asks in the last of its checks, and gets no answer the first time: SSH is gone before.
+  controller.intercept = ({ path, count }) => {
+    if (path !== '/health' || count > 1) return false;
+    setFault(host.tartHome, VM, 'no-ssh');
+    return true;
+  };
+  await using agent = host.startAgent();
+  const build = controller.submit({ id: 'b1', command: 'echo built', source: await sourceOf({ a: '' }) });
+  await agent.until({ type: 'check', id: 'controller', status: 'fail' });
+  clearFault(host.tartHome, VM, 'no-ssh');
+  await agent.until({ type: 'slot_free' });
+  expect(build.status, agent.said()).toBe('succeeded');
+  expect(build.log.toString()).toBe('built\n');
+  expect(agent.has({ type: 'warning', message: 'SSH was replaced: the checks are made again' })).toBe(true);
+});
+
+test('cancelling ends the VM within seconds, with evidence, and the next build runs', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const source = await sourceOf({ a: '' });
+  const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source });
+  await buildRuns(build, agent);
+  build.status = 'cancelled';
+  const next = controller.submit({ id: 'b2', command: 'true', source });
+  await agent.until({ type: 'result', outcome: 'stopped' });
+  await agent.until({ type: 'slot_free', vmName: VM });
+  await until(() => build.reports.some(({ type }) => type === 'evidence'), 'evidence', PATIENCE_MS);
+  await until(() => next.status === 'succeeded', 'the next build', PATIENCE_MS);
+});
+
+test('a VM that goes away is vm_exited at once', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source: await sourceOf({ a: '' }) });
+  await buildRuns(build, agent);
+  process.kill(host.journal('b1-1').run.pid, 'SIGKILL');
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({
+    type: 'fail',
+    verdict: 'vm_exited',
+    step: 'run',
+    evidence: { runExited: true },
+  });
+});
+
+for (const phase of ['booted', 'monitor_started', 'command_started'])
+  test(`an agent that is killed after ${phase} goes on after its restart, and reports once`, {
+    timeout: 180_000,
+  }, async () => {
+    await using controller = await standInController();
+    await using host = await agentHost(controller.url);
+    const build = controller.submit({
+      id: 'b1',
+      command: 'for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.3; done; echo once >> count; cp count out.txt',
+      source: await sourceOf({ a: '' }),
+      artifactGlobs: [glob({ glob: 'out.txt' })],
+    });
+    await using first = host.startAgent();
+    await until(() => host.hasJournal('b1-1') && host.journal('b1-1').phase === phase, phase, PATIENCE_MS);
+    first.signal('SIGKILL');
+    await first.exited;
+    await using second = host.startAgent();
+    await second.until({ type: 'slot_free' });
+    expect(build.status).toBe('succeeded');
+    expect(build.log.toString()).toBe('1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n');
+    expect(build.reports.at(-1)).toMatchObject({ type: 'succeed', artifacts: [{ name: 'out.txt', size: 5 }] });
+    expect(second.has({ type: 'reconciled', action: 'adopt' })).toBe(true);
+    expect(host.vms()).toEqual([]);
+  });
+
+test('an agent that comes back to a vanished VM says worker_restarted', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source: await sourceOf({ a: '' }) });
+  await using first = host.startAgent();
+  await buildRuns(build, first);
+  const { pid } = host.journal('b1-1').run;
+  first.signal('SIGKILL');
+  await first.exited;
+  process.kill(pid, 'SIGKILL');
+  await using second = host.startAgent();
+  await second.until({ type: 'slot_free' });
+  await until(() => build.status === 'failed', 'the report', PATIENCE_MS);
+  expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_restarted' });
+});
+
+test('at start, VMs of ours that belong to nothing are destroyed and all others left alone', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  for (const name of ['tartbeat-worker-1-old-3', 'tartbeat-worker-10-x-1', 'mine', 'tartbeat-worker-1-old'])
+    host.addVm(name);
+  await using agent = host.startAgent();
+  await agent.until({ type: 'started' });
+  expect(host.vms().sort()).toEqual(['mine', 'tartbeat-worker-1-old', 'tartbeat-worker-10-x-1']);
+});
+
+test('the first SIGTERM finishes the build, the second stops it as worker_stopped', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const source = await sourceOf({ a: '' });
+  const build = controller.submit({ id: 'b1', command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done', source });
+  await using agent = host.startAgent();
+  await buildRuns(build, agent);
+  controller.submit({ id: 'b2', command: 'true', source });
+  agent.signal('SIGTERM');
+  expect(await agent.until({ type: 'draining' })).toMatchObject({ waitingFor: ['b1-1'] });
+  const beats = build.beats.length;
+  await until(() => build.beats.length > beats + 2, 'beats go on', PATIENCE_MS);
+  agent.signal('SIGTERM');
+  expect(await agent.exited).toBe(0);
+  expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_stopped' });
+  expect(controller.builds.get('b2')!.status).toBe('queued');
+  expect(host.vms()).toEqual([]);
+  expect(host.attemptDirs()).toEqual([]);
+});
+
+test('a result waits for the controller to come back', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const build = controller.submit({
+    id: 'b1',
+    command: 'echo begun; sleep 1; echo last',
+    source: await sourceOf({ a: '' }),
+    artifactGlobs: [],
+  });
+  await using agent = host.startAgent();
+  await buildRuns(build, agent);
+  controller.intercept = (_request, response) => {
+    response.writeHead(502).end('<html>');
+    return true;
+  };
+  await agent.until({ type: 'slot_free' });
+  expect(build.status).toBe('building');
+  controller.intercept = () => false;
+  await until(() => build.status === 'succeeded', 'the result arrives', PATIENCE_MS);
+  await until(() => build.log.toString() === 'begun\nlast\n', 'the log arrives', PATIENCE_MS);
+});
+
+test('a monitor that dies is started again', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const build = controller.submit({
+    id: 'b1',
+    command: 'echo begun; kill -9 -- -"$(cat "$TARTBEAT_STATE/monitor.pgid")"; sleep 6',
+    source: await sourceOf({ a: '' }),
+  });
+  await using agent = host.startAgent();
+  await agent.until({ type: 'slot_free' });
+  expect(build.status).toBe('succeeded');
+  expect(agent.said()).toContain('the monitor had died and was started again (1 of 3)');
+});

@@ -1,0 +1,109 @@
+/**
+ * Prints the agent's events, each on one line: for people, or with `--json` one JSON object a line.
+ *
+ * Invariant: writes to standard output alone, and never blocks the agent.
+ */
+import { type DestinationStream, pino } from 'pino';
+import { printable } from '../../client/printable.ts';
+import type { AgentEvent } from '../events.ts';
+
+type Level = 'debug' | 'info' | 'warn' | 'error';
+
+export interface LoggerOptions {
+  json: boolean;
+  level: string;
+  out?: { write(text: string): unknown };
+  /** For a file that is read days later. */
+  dates?: boolean;
+}
+
+export function createEventLogger({
+  json,
+  level,
+  out = process.stdout,
+  dates = false,
+}: LoggerOptions): (event: AgentEvent) => void {
+  const destination: DestinationStream = {
+    write: (line) => void out.write(json ? line : humanLine(JSON.parse(line), dates)),
+  };
+  const log = pino(
+    {
+      level,
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      // Events carry none of these; this is for the day when one does by mistake.
+      redact: { paths: ['apiKey', 'tokens', 'token', 'assignment.tokens'], censor: '(hidden)' },
+    },
+    destination,
+  );
+  return (event) => log[levelOf(event)](event);
+}
+
+function levelOf(event: AgentEvent): Level {
+  if (event.type === 'warning') return 'warn';
+  if (event.type === 'beat') return event.accepted ? 'debug' : 'warn';
+  if (event.type === 'log') return 'debug';
+  if (event.type === 'step' && event.status === 'started') return 'debug';
+  if (event.type === 'self_check') return event.ok ? 'info' : 'warn';
+  if (event.type === 'controller') return event.reachable ? 'info' : 'warn';
+  if (event.type === 'result') return event.outcome === 'succeeded' ? 'info' : 'warn';
+  return 'info';
+}
+
+function humanLine(line: AgentEvent & { time: string; level: string }, dates: boolean): string {
+  const time = dates ? line.time.slice(0, 19) : line.time.slice(11, 19);
+  const who = 'buildId' in line ? `${line.buildId}#${line.attempt} ` : '';
+  const mark = line.level === 'warn' || line.level === 'error' ? '! ' : '  ';
+  return `${time} ${mark}${printable(who + describe(line))}\n`;
+}
+
+const ms = (durationMs: number | undefined) => (durationMs === undefined ? '' : ` (${durationMs} ms)`);
+const note = (text: string | undefined | null) => (text ? `: ${text}` : '');
+
+export function describe(event: AgentEvent): string {
+  switch (event.type) {
+    case 'started':
+      return `agent of worker ${event.workerId}, ${event.slots} slot(s), controller ${event.controllerUrl}`;
+    case 'reconciled':
+      return `${event.vmName}: ${event.action} (${event.reason})`;
+    case 'idle':
+      return `waiting for builds, ${event.state}${note(event.reason)}`;
+    case 'controller':
+      return `controller ${event.reachable ? 'reached' : 'not reached'}${note(event.message)}`;
+    case 'self_check':
+      return `quarantined; checked itself: ${event.message}`;
+    case 'draining':
+      return event.waitingFor.length > 0
+        ? `draining: no new builds; waiting for ${event.waitingFor.join(', ')}. Again to stop now`
+        : 'draining: nothing to wait for';
+    case 'stopping':
+      return 'stopping now: running builds end as worker_stopped';
+    case 'stopped':
+      return 'stopped';
+    case 'warning':
+      return event.message;
+    case 'claimed':
+      return `${event.adopted ? 'taken up again' : 'claimed'}, VM ${event.vmName}`;
+    case 'stage':
+      return `stage ${event.stage}`;
+    case 'step':
+      return `step ${event.step} ${event.status}${ms(event.durationMs)}${note(event.detail)}`;
+    case 'check':
+      return `check ${event.id} ${event.status}${ms(event.durationMs)}${note(event.detail)}`;
+    case 'beat':
+      return event.accepted
+        ? `beat accepted, stage ${event.stage}${event.percent === undefined ? '' : `, ${event.percent} % ${event.phase ?? ''}`}${ms(event.durationMs)}`
+        : `beat not accepted${note(event.message)}`;
+    case 'log':
+      return `log at ${event.lengthBytes} bytes, ${event.followers} following`;
+    case 'artifact':
+      return `artifact ${event.name} ${event.status}, ${event.sizeBytes} bytes, sha256 ${event.sha256}`;
+    case 'result':
+      return `${event.outcome}${event.verdict ? ` ${event.verdict}` : ''}${event.step ? ` at ${event.step}` : ''}${note(event.message)}${event.explained ? `. ${event.explained.sentence} ${event.explained.advice}` : ''}`;
+    case 'reported':
+      return `${event.accepted ? 'report accepted' : 'report refused'}${note(event.message)}`;
+    case 'slot_free':
+      return `VM ${event.vmName} is gone, the slot is free`;
+  }
+}

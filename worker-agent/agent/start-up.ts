@@ -1,0 +1,173 @@
+/**
+ * What a starting agent finds out before it claims anything: who it is, and what a former run left.
+ *
+ * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and each of them is decided upon; nothing, while
+ * another installation acts for this worker.
+ */
+import type { WorkerAttempts } from '#contract';
+import type { Answer, ControllerClient } from '../../client/request.ts';
+import { pause, untilAnswered } from '../../client/retry.ts';
+import { type Action, type Decision, type Facts, reconcile } from '../attempt/reconcile.ts';
+import type { AgentConfig } from '../config.ts';
+import type { Emit } from '../events.ts';
+import type { AttemptJournal, StateFolder } from '../state/journal.ts';
+import type { Tart } from '../tart/tart.ts';
+import { destroyVm, parseVmName, vmNameOf } from '../vm/vm.ts';
+
+/** With builds to take up again an absent controller is not waited for: their clocks run. */
+const PATIENCE_MS = 10_000;
+const LIST_PAUSE_MS = 5_000;
+const IN_USE_PAUSE_MS = 5_000;
+
+export interface StartUpOptions {
+  config: AgentConfig;
+  client: ControllerClient;
+  tart: Tart;
+  state: StateFolder;
+  emit: Emit;
+  signal: AbortSignal;
+}
+export interface StartUp {
+  workerId: string;
+  instanceId: string;
+  attempts: { journal: AttemptJournal; action: Exclude<Action, 'claim' | 'none'> }[];
+}
+
+/** The key is not one of a worker, or is refused. */
+export class AgentIdentityError extends Error {
+  override name = 'AgentIdentityError';
+}
+
+/** Rejects with AgentIdentityError, or with the signal's reason. */
+export async function startUp(options: StartUpOptions): Promise<StartUp> {
+  const { state, emit } = options;
+  const { instanceId } = await state.instance();
+  const { journals, damaged } = await state.openAttempts();
+  for (const name of damaged)
+    emit({ type: 'warning', message: `the journal of ${name} could not be read and was set aside` });
+  const workerId = await whoAmI(options, journals);
+  const answer = await heldBy(options, workerId, instanceId, journals.length > 0);
+  const vms = await ourVms(options, workerId);
+  const controller: Facts['controller'] = answer.ok
+    ? { says: 'known', attempts: answer.value.attempts }
+    : { says: answer.kind === 'refused' ? 'refused' : 'unreachable' };
+
+  // Journalled, but the claimId not yet forgotten: that claim has been answered.
+  let unansweredClaimId = await state.unansweredClaimId();
+  if (journals.some((journal) => journal.state.assignment.claimId === unansweredClaimId)) {
+    await state.forgetClaim();
+    unansweredClaimId = null;
+  }
+  const decisions = reconcile({ journals: journals.map(factsOf), vms, controller, unansweredClaimId });
+  const attempts: StartUp['attempts'] = [];
+  for (const decision of decisions) {
+    const { buildId, attempt, action } = decision;
+    const vmName = vmNameOf({ workerId, buildId, attempt });
+    emit({ type: 'reconciled', vmName, action, reason: `controller: ${decision.says}, here: ${decision.here}` });
+    if (action === 'claim' || action === 'none') continue;
+    const journal = journals.find((one) => isOf(one, decision));
+    if (journal) attempts.push({ journal, action });
+    else await settleWithoutJournal(options, decision, vmName);
+  }
+  return { workerId, instanceId, attempts };
+}
+
+/** From the controller; while it is away, from the last time. */
+async function whoAmI(
+  { client, state, config, emit, signal }: StartUpOptions,
+  journals: AttemptJournal[],
+): Promise<string> {
+  const { workerId: remembered } = await state.instance();
+  const canWait = journals.length === 0 || remembered === null;
+  const giveUpAfterMs = canWait ? Number.POSITIVE_INFINITY : PATIENCE_MS;
+  let said = false;
+  const ask = async () => {
+    const answer = await client.me(signal);
+    if (!answer.ok && !said)
+      emit({ type: 'controller', reachable: answer.kind === 'refused', message: answer.message });
+    said ||= !answer.ok;
+    return answer;
+  };
+  const answer = await untilAnswered(ask, { signal, giveUpAfterMs });
+  if (!answer.ok) {
+    // A build that runs is not given up for a refusal that may be a bad deploy; its own beats will tell.
+    if (!canWait) return remembered!;
+    throw new AgentIdentityError(
+      `${config.controllerUrl} refused apiKey: ${answer.message}. Register this Mac anew, or correct the key`,
+    );
+  }
+  const { scope, workerId } = answer.value;
+  if (scope !== 'worker' || workerId === null)
+    throw new AgentIdentityError(
+      `apiKey is a key of scope ${scope}; an agent needs the worker key that was shown when this Mac was registered`,
+    );
+  await state.rememberWorker(workerId);
+  return workerId;
+}
+
+/** With journals of its own it goes on with those: their beats say what still counts. */
+async function heldBy(
+  { client, emit, signal }: StartUpOptions,
+  workerId: string,
+  instanceId: string,
+  hasJournals: boolean,
+): Promise<Answer<WorkerAttempts>> {
+  const ask = () => client.attempts(workerId, { instanceId, signal });
+  for (let said = false; ; said = true) {
+    const answer = await untilAnswered(ask, { signal, giveUpAfterMs: PATIENCE_MS });
+    const inUse = !answer.ok && answer.kind === 'refused' && answer.code === 'worker_in_use';
+    if (!inUse || hasJournals) return answer;
+    if (!said) emit({ type: 'idle', state: 'refused', reason: `${answer.code}: ${answer.message}` });
+    await pause(IN_USE_PAUSE_MS, signal);
+  }
+}
+
+async function ourVms({ tart, emit, signal }: StartUpOptions, workerId: string): Promise<Facts['vms']> {
+  for (let said = false; ; said = true) {
+    const listed = await tart.list(signal);
+    signal.throwIfAborted();
+    if (listed.ok)
+      return listed.vms.flatMap(({ name, source, state }) => {
+        const key = source === 'local' ? parseVmName(name, workerId) : null;
+        return key ? [{ vmName: name, buildId: key.buildId, attempt: key.attempt, running: state === 'running' }] : [];
+      });
+    // Without the list nothing may be claimed: a VM of ours might run unseen.
+    if (!said)
+      emit({ type: 'warning', message: `${listed.message}. Waiting until tart answers; expo-worker doctor says more` });
+    await pause(LIST_PAUSE_MS, signal);
+  }
+}
+
+async function settleWithoutJournal(
+  { client, tart, emit, signal }: StartUpOptions,
+  decision: Decision,
+  vmName: string,
+): Promise<void> {
+  const { buildId, attempt, here, action } = decision;
+  if (here === 'orphan') {
+    const removed = await destroyVm({ tart, name: vmName, signal });
+    if (!removed.ok) emit({ type: 'warning', message: `${vmName} could not be destroyed: ${removed.message}` });
+  }
+  if (action !== 'lost') return;
+  const message = 'the agent came back without this attempt in its journal';
+  const report = () => client.report(buildId, { type: 'fail', attempt, verdict: 'worker_restarted', message }, signal);
+  const answer = await untilAnswered(report, { signal, giveUpAfterMs: PATIENCE_MS });
+  emit({
+    type: 'reported',
+    buildId,
+    attempt,
+    accepted: answer.ok,
+    message: answer.ok ? answer.value.status : answer.message,
+  });
+}
+
+const isOf = ({ state }: AttemptJournal, { buildId, attempt }: Decision) =>
+  state.assignment.buildId === buildId && state.assignment.attempt === attempt;
+
+const factsOf = (journal: AttemptJournal): Facts['journals'][number] => ({
+  buildId: journal.state.assignment.buildId,
+  attempt: journal.state.assignment.attempt,
+  vmName: journal.state.vmName,
+  finished: journal.reached('result_ready'),
+  booted: journal.reached('booted'),
+});

@@ -1,0 +1,160 @@
+/**
+ * Looks at a VM that did not end well, before it is destroyed: what the cause is found from.
+ *
+ * Invariant: all probes together end within the limit; each is optional, and one that fails or hangs costs nothing but itself.
+ */
+import { statfs } from 'node:fs/promises';
+import { freemem } from 'node:os';
+import type { Evidence } from '#contract';
+import { tailOf } from '../build-log/tail.ts';
+import {
+  type AttemptKey,
+  controllerHealth,
+  diskFree,
+  echoAlive,
+  evidence,
+  type GuestCommand,
+  monitorAlive,
+  monitorLog,
+  parseDiskFree,
+} from '../guest/commands.ts';
+import { type ExecResult, type Ssh, SshError } from '../guest/ssh.ts';
+import type { Tart } from '../tart/tart.ts';
+import type { Vm } from '../vm/vm.ts';
+
+const TAIL_LINES = 200;
+const TAIL_MAX_BYTES = 48 * 1024;
+/** Shorter silences of the controller are usual. */
+const UNREACHABLE_MIN_MS = 15_000;
+
+export interface EvidenceOptions {
+  tart: Tart;
+  vmName: string;
+  /** Null if it never answered over SSH. */
+  vm: Vm | null;
+  key: AttemptKey;
+  controllerUrl: string;
+  stateDir: string;
+  logPath: string;
+  runLogPath: string;
+  monitorRestarts: number;
+  monitorStarted: boolean;
+  hostAsleepMs: number;
+  controllerUnreachableMs: number;
+  limitMs: number;
+}
+
+/** Never rejects. */
+export async function gatherEvidence(options: EvidenceOptions): Promise<Evidence> {
+  const { vm, hostAsleepMs, controllerUnreachableMs, limitMs } = options;
+  const found: Evidence = { collectedAt: new Date().toISOString() };
+  // Probes write what they find as they find it: what the limit cuts off is merely absent.
+  const limit = AbortSignal.timeout(limitMs);
+  const probes = [probeTart(options, found, limit), probeHost(options, found), probeLogs(options, found)];
+  if (vm) probes.push(probeGuest(vm, options, found, limit));
+  const expired = new Promise<void>((resolve) => limit.addEventListener('abort', () => resolve(), { once: true }));
+  await Promise.race([Promise.allSettled(probes), expired]);
+  if (hostAsleepMs > 0) found.hostAsleepMs = Math.round(hostAsleepMs);
+  if (controllerUnreachableMs >= UNREACHABLE_MIN_MS)
+    found.controllerUnreachableMs = Math.round(controllerUnreachableMs);
+  return structuredClone(found); // a late probe changes nothing any more
+}
+
+async function probeTart({ tart, vmName, vm }: EvidenceOptions, found: Evidence, signal: AbortSignal): Promise<void> {
+  if (vm) found.runExited = vm.exited.aborted;
+  const listed = await tart.list(signal);
+  if (!listed.ok) return;
+  const state = listed.vms.find(({ name, source }) => name === vmName && source === 'local')?.state;
+  found.vm = state === undefined ? 'missing' : state === 'running' ? 'running' : 'stopped';
+}
+
+async function probeHost({ stateDir }: EvidenceOptions, found: Evidence): Promise<void> {
+  found.hostMemory = { freeBytes: freemem() };
+  const { bavail, bsize } = await statfs(stateDir);
+  found.hostDisk = { freeBytes: bavail * bsize };
+}
+
+async function probeLogs({ logPath, runLogPath }: EvidenceOptions, found: Evidence): Promise<void> {
+  const lines = TAIL_LINES + 1; // the last is what follows the last line's end
+  found.logTail = (await tailOf(logPath, { lines, maxBytes: TAIL_MAX_BYTES })).join('\n');
+  found.runOutput = (await tailOf(runLogPath, { lines, maxBytes: 4_096 })).join('\n');
+}
+
+async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, limit: AbortSignal): Promise<void> {
+  const { key, controllerUrl, limitMs, monitorRestarts, monitorStarted } = options;
+  const startedAt = performance.now();
+  const answerMs = Math.round(limitMs / 3);
+  let ssh: Ssh;
+  try {
+    ssh = await answeringSsh(vm, answerMs, limit);
+    found.ssh = { answers: true, ms: Math.round(performance.now() - startedAt) };
+  } catch (error) {
+    found.ssh = { answers: false, error: String((error as Error).message).slice(0, 500) };
+    return;
+  }
+  const ask = (command: GuestCommand, timeoutMs = answerMs) => ssh.exec(command, { timeoutMs, signal: limit });
+  const reachMs = 1.5 * answerMs;
+  let hangs = false;
+  await Promise.allSettled([
+    monitorStarted && probeMonitor(ask, key, monitorRestarts, found),
+    ask(controllerHealth(controllerUrl), reachMs).then(
+      ({ exitCode, stdout, stderr }) => {
+        const status = stdout.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
+        const reachable = exitCode === 0 && status === '200';
+        const detail = reachable ? 'HTTP 200' : `${stderr.trim()} HTTP ${status}`;
+        found.controllerFromVm = { reachable, detail: detail.slice(0, 500) };
+      },
+      (error) => {
+        hangs = error instanceof SshError && error.kind === 'timeout';
+      },
+    ),
+    ask(diskFree()).then(({ stdout }) => {
+      const disk = parseDiskFree(stdout.toString('utf8'));
+      if (!disk || disk.totalBytes === 0) return;
+      const usedPercent = Math.round(100 * (1 - disk.availableBytes / disk.totalBytes));
+      found.vmDisk = { freeBytes: disk.availableBytes, usedPercent };
+    }),
+    ask(evidence()).then(({ stdout }) => {
+      const freeBytes = parseFreeMemory(stdout.toString('utf8'));
+      if (freeBytes !== null) found.vmMemory = { freeBytes, outOfMemoryKills: 0 };
+    }),
+  ]);
+  // The same connection answered meanwhile: it was the request that hung, not SSH.
+  if (hangs && found.vmDisk)
+    found.controllerFromVm = { reachable: false, detail: `no answer within ${reachMs / 1_000} s` };
+}
+
+async function probeMonitor(
+  ask: (command: GuestCommand) => Promise<ExecResult>,
+  key: AttemptKey,
+  restarts: number,
+  found: Evidence,
+): Promise<void> {
+  const { exitCode } = await ask(monitorAlive(key));
+  found.monitor = { alive: exitCode === 0, restarts, log: '' };
+  found.monitor.log = (await ask(monitorLog(key, 4_096))).stdout.toString('utf8').slice(-8_192);
+}
+
+/** The present connection may be dead although the VM lives. */
+async function answeringSsh(vm: Vm, timeoutMs: number, signal: AbortSignal): Promise<Ssh> {
+  try {
+    await vm.ssh.exec(echoAlive(), { timeoutMs, signal });
+    return vm.ssh;
+  } catch {
+    const ssh = await vm.reconnect({ timeoutMs, signal });
+    await ssh.exec(echoAlive(), { timeoutMs, signal });
+    return ssh;
+  }
+}
+
+/** Of vm_stat on a Mac, of /proc/meminfo on Linux. */
+export function parseFreeMemory(text: string): number | null {
+  const available = /^MemAvailable:\s+(\d+) kB/m.exec(text);
+  if (available) return Number(available[1]) * 1024;
+  const page = /page size of (\d+) bytes/.exec(text);
+  const pages = ['free', 'inactive', 'speculative'].map((kind) =>
+    new RegExp(`^Pages ${kind}:\\s+(\\d+)`, 'm').exec(text),
+  );
+  if (!page || !pages[0]) return null;
+  return pages.reduce((sum, match) => sum + Number(match?.[1] ?? 0), 0) * Number(page[1]);
+}

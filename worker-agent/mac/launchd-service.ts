@@ -1,0 +1,176 @@
+/**
+ * Puts the agent under launchd and takes it away again. The only module that calls `launchctl`.
+ *
+ * Invariant: at most one job of the label is loaded, and what is loaded is what is in the file. Nothing is half done that a second run
+ * does not finish.
+ */
+import { chmod, chown, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { parse } from 'plist';
+import writeFileAtomic from 'write-file-atomic';
+import { pause } from '../../client/retry.ts';
+import { loadConfig } from '../config.ts';
+import { CommandError } from '../exit-codes.ts';
+import type { Account } from './account.ts';
+import { domainOf, JOB_KINDS, type JobKind, type JobOptions, LABEL, plistOf, plistPathOf } from './launchd-job.ts';
+import type { Mac } from './programs.ts';
+
+const POLL_MS = 500;
+
+export interface JobState {
+  kind: JobKind;
+  plistPath: string;
+  /** The file as launchd reads it; null if there is none or it cannot be read. */
+  plist: Record<string, unknown> | null;
+  loaded: boolean;
+  pid: number | null;
+  lastExitCode: number | null;
+}
+
+/** Both kinds, whether or not they are there. */
+export async function readJobs(mac: Mac, account: Account, signal?: AbortSignal): Promise<JobState[]> {
+  return await Promise.all(
+    JOB_KINDS.map(async (kind) => {
+      const plistPath = mac.file(plistPathOf(kind, account));
+      const answer = await mac.run('launchctl', ['print', `${domainOf(kind, account)}/${LABEL}`], signal);
+      const figure = (name: string) => {
+        const found = new RegExp(`^\\s*${name} = (-?\\d+)`, 'm').exec(answer.stdout)?.[1];
+        return found === undefined ? null : Number(found);
+      };
+      return {
+        kind,
+        plistPath,
+        plist: await readPlist(plistPath),
+        loaded: answer.exitCode === 0,
+        pid: figure('pid'),
+        lastExitCode: figure('last exit code'),
+      };
+    }),
+  );
+}
+
+/** Rejects with CommandError for what the user has to put right, and with ConfigError; then nothing has been changed. */
+export async function installJob(
+  mac: Mac,
+  options: JobOptions,
+  { signal, onWaiting }: { signal: AbortSignal; onWaiting: () => void },
+): Promise<{ plistPath: string; changed: boolean }> {
+  const { kind, account, configPath } = options;
+  requireMac(mac);
+  await requireRights(mac, kind, 'install');
+  await loadConfig(configPath);
+  const other = (await readJobs(mac, account, signal)).find((job) => job.kind !== kind);
+  if (other?.loaded || other?.plist)
+    throw new CommandError(
+      `The agent is installed as a ${NAMES[other.kind]} already. First: ${uninstallLine(other.kind)}`,
+    );
+  const plistPath = mac.file(plistPathOf(kind, account));
+  const text = plistOf(options);
+  const before = await readFile(plistPath, 'utf8').catch(() => null);
+  const [job] = (await readJobs(mac, account, signal)).filter((one) => one.kind === kind);
+  if (before === text && job?.loaded) return { plistPath, changed: false };
+
+  // A build may run: launchd lets it finish, and so do we. The new file is written only then.
+  if (job?.loaded) await unload(mac, kind, account, { signal, onWaiting });
+  await mkdir(dirname(plistPath), { recursive: true });
+  await writeFileAtomic(plistPath, text, { mode: 0o644 });
+  await chmod(plistPath, 0o644); // launchd refuses a file that others can write
+  if (kind === 'daemon') {
+    await chown(plistPath, 0, 0).catch(() => {});
+    await readableReport(configPath, account);
+  }
+  await act(mac, ['enable', `${domainOf(kind, account)}/${LABEL}`], signal);
+  await act(mac, ['bootstrap', domainOf(kind, account), plistPath], signal);
+  return { plistPath, changed: true };
+}
+
+/** Of whichever kind is there. Answers with the files that were removed. */
+export async function uninstallJob(
+  mac: Mac,
+  account: Account,
+  options: { configPath: string; signal: AbortSignal; onWaiting: () => void },
+): Promise<string[]> {
+  requireMac(mac);
+  const jobs = (await readJobs(mac, account, options.signal)).filter(({ loaded, plist }) => loaded || plist !== null);
+  for (const { kind } of jobs) await requireRights(mac, kind, 'uninstall');
+  for (const { kind, loaded, plistPath } of jobs) {
+    if (loaded) await unload(mac, kind, account, options);
+    await rm(plistPath, { force: true });
+    if (kind === 'daemon') await handBack(dirname(options.configPath), account);
+  }
+  return jobs.map(({ plistPath }) => plistPath);
+}
+
+const NAMES: Record<JobKind, string> = { daemon: 'LaunchDaemon', agent: 'LaunchAgent' };
+const uninstallLine = (kind: JobKind) => `${kind === 'daemon' ? 'sudo ' : ''}expo-worker uninstall`;
+
+function requireMac(mac: Mac): void {
+  if (mac.platform !== 'darwin')
+    throw new CommandError('launchd is a part of macOS. Elsewhere, have your init system run: expo-worker run');
+}
+
+async function requireRights(mac: Mac, kind: JobKind, command: string): Promise<void> {
+  const isRoot = mac.uid === 0;
+  if (kind === 'daemon' && !isRoot)
+    throw new CommandError(
+      `A LaunchDaemon needs root. Run: sudo expo-worker ${command}${command === 'install' ? ', or choose --launch-agent' : ''}`,
+    );
+  if (kind === 'agent' && isRoot)
+    throw new CommandError(`A LaunchAgent belongs to the account. Run it without sudo: expo-worker ${command}`);
+}
+
+/** Resolves when launchd has forgotten the job: it may be finishing a build. */
+async function unload(
+  mac: Mac,
+  kind: JobKind,
+  account: Account,
+  { signal, onWaiting }: { signal: AbortSignal; onWaiting: () => void },
+): Promise<void> {
+  const service = `${domainOf(kind, account)}/${LABEL}`;
+  await mac.run('launchctl', ['bootout', service], signal); // says EINPROGRESS while the agent finishes a build
+  for (let polls = 0; ; polls++) {
+    const { exitCode } = await mac.run('launchctl', ['print', service], signal);
+    if (exitCode !== 0 && exitCode !== null) return;
+    if (polls === 4) onWaiting();
+    await pause(POLL_MS, signal);
+  }
+}
+
+async function act(mac: Mac, args: string[], signal: AbortSignal): Promise<void> {
+  const { exitCode, stderr } = await mac.run('launchctl', args, signal);
+  if (exitCode !== 0)
+    throw new CommandError(
+      `launchctl ${args.join(' ')} failed (${exitCode ?? 'no answer'}): ${stderr.trim() || 'no word'}`,
+    );
+}
+
+async function readPlist(path: string): Promise<Record<string, unknown> | null> {
+  try {
+    const text = await readFile(path, 'utf8');
+    // The parser prints about anything else, to standard error.
+    return text.includes('<plist') ? (parse(text) as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The daemon is root, and `expo-worker status` is not: the report keeps the owner that it has when root first writes it. */
+async function readableReport(configPath: string, { uid }: Account): Promise<void> {
+  const state = join(dirname(configPath), 'state');
+  await mkdir(state, { recursive: true, mode: 0o700 });
+  const { gid } = await stat(dirname(configPath));
+  const report = join(state, 'agent.json');
+  const exists = await stat(report).then(
+    () => true,
+    () => false,
+  );
+  if (!exists) await writeFileAtomic(report, '{}\n', { mode: 0o600 });
+  for (const path of [state, report]) await chown(path, uid, gid).catch(() => {});
+}
+
+/** What root wrote beside the config belongs to the account again, so that `expo-worker run` works by hand. */
+async function handBack(dir: string, { uid }: Account): Promise<void> {
+  const { gid } = await stat(dir);
+  const entries = await readdir(dir, { recursive: true }).catch(() => []);
+  for (const entry of entries) await chown(join(dir, entry), uid, gid).catch(() => {});
+}

@@ -1,0 +1,99 @@
+/**
+ * What a guest's programs find in their environment, and how a build in it reaches the registry that the host reaches:
+ * certificates and npm's settings come along, the host's home and its proxies do not.
+ */
+import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { VM_MARK } from '../processes/members.ts';
+
+export interface GuestFacts {
+  runId: string;
+  /** Where the guest's `/` is on the host. */
+  root: string;
+  user: string;
+  macAddress: string;
+  address: string;
+  /** The gateway's URL. */
+  proxy: string;
+}
+
+/** Stand-ins for programs of macOS, which tell of the VM instead of the host. */
+const FACADE = join(import.meta.dirname, '../facade');
+
+/** macOS's, for a command over SSH that is no login. */
+const SHORT_PATH = '/usr/bin:/bin:/usr/sbin:/sbin';
+
+const PASSED_ON =
+  /^(npm_config_.+|NODE_EXTRA_CA_CERTS|SSL_CERT_(FILE|DIR)|CURL_CA_BUNDLE|GIT_SSL_CAINFO|REQUESTS_CA_BUNDLE)$/i;
+/** npm's settings that speak of places on the host, of the script that runs there, or of its proxies. */
+const NOT_PASSED_ON =
+  /^npm_config_(prefix|global_prefix|local_prefix|userconfig|globalconfig|init_module|node_gyp|user_agent|proxy|https?_proxy|no_?proxy)$/i;
+
+export const guestHome = (root: string, user: string) => join(root, 'Users', user);
+const globalNpmrc = (root: string) => join(root, 'usr', 'etc', 'npmrc');
+
+export function guestEnvironment(facts: GuestFacts, host: NodeJS.ProcessEnv): Record<string, string> {
+  const settings = Object.entries(host).filter(
+    (entry): entry is [string, string] =>
+      entry[1] !== undefined && PASSED_ON.test(entry[0]) && !NOT_PASSED_ON.test(entry[0]),
+  );
+  const { proxy, root, user } = facts;
+  return {
+    ...Object.fromEntries(settings),
+    HOME: guestHome(root, user),
+    USER: user,
+    LOGNAME: user,
+    SHELL: '/bin/bash',
+    PATH: `${FACADE}:${SHORT_PATH}`,
+    TMPDIR: join(root, 'var', 'tmp'),
+    TARTBEAT_ROOT: root,
+    [VM_MARK]: facts.runId,
+    TART_SIM_FACADE: FACADE,
+    TART_SIM_MAC: facts.macAddress,
+    TART_SIM_ADDRESS: facts.address,
+    http_proxy: proxy,
+    https_proxy: proxy,
+    HTTP_PROXY: proxy,
+    HTTPS_PROXY: proxy,
+    NODE_USE_ENV_PROXY: '1',
+    // A proxy in an npmrc would win over the two above.
+    npm_config_proxy: proxy,
+    npm_config_https_proxy: proxy,
+    ...(existsSync(globalNpmrc(root)) && { npm_config_globalconfig: globalNpmrc(root) }),
+  };
+}
+
+/** What every start of a VM renews: an empty TMPDIR, the host's npmrc files, and its Node and npm where Homebrew's are. */
+export function prepareGuest(root: string, user: string, host: NodeJS.ProcessEnv): void {
+  rmSync(join(root, 'var', 'tmp'), { recursive: true, force: true });
+  for (const folder of [join(root, 'var', 'tmp'), join(root, 'tmp'), join(root, 'usr', 'etc'), guestHome(root, user)])
+    mkdirSync(folder, { recursive: true });
+  const tools = join(root, 'opt', 'homebrew', 'bin');
+  rmSync(tools, { recursive: true, force: true });
+  mkdirSync(tools, { recursive: true });
+  symlinkSync(process.execPath, join(tools, 'node'));
+  for (const tool of ['npm', 'npx', 'corepack', 'yarn', 'pnpm', 'bun']) {
+    const path = onPath(tool, host);
+    if (path) symlinkSync(path, join(tools, tool));
+  }
+  const npm = onPath('npm', host);
+  const global = [host.npm_config_globalconfig, npm && join(dirname(npm), '..', 'etc', 'npmrc'), '/etc/npmrc'];
+  copyFirst(global, globalNpmrc(root));
+  copyFirst([host.npm_config_userconfig, join(homedir(), '.npmrc')], join(guestHome(root, user), '.npmrc'));
+}
+
+/** Not from a node_modules folder, which `npm run` puts in front: the package's own tools are no part of a Mac. */
+function onPath(tool: string, host: NodeJS.ProcessEnv): string | undefined {
+  return (host.PATH ?? '')
+    .split(delimiter)
+    .filter((folder) => folder.startsWith('/') && !folder.includes('/node_modules/'))
+    .map((folder) => join(folder, tool))
+    .find((path) => existsSync(path));
+}
+
+function copyFirst(candidates: readonly (string | undefined)[], target: string): void {
+  rmSync(target, { force: true });
+  const source = candidates.find((path) => path && existsSync(path));
+  if (source) copyFileSync(source, target);
+}

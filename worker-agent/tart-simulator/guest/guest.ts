@@ -1,0 +1,80 @@
+/**
+ * The guest: the process that is the inside of a VM. It has the SSH server and the gateway, and all shells are its
+ * children. `hypervisor.ts` starts it, hears over IPC that it has booted, tells it of faults, and ends it; it never ends by itself.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { guestEnvironment, guestHome, prepareGuest } from './environment.ts';
+import { Gateway } from './gateway.ts';
+import { addressesFor, writeLease } from './leases.ts';
+import type { Softnet } from './softnet.ts';
+import { type SshBehaviour, SshServer } from './ssh-server.ts';
+
+/** What the hypervisor gives it, as JSON, in its one argument. */
+export interface GuestOptions {
+  tartHome: string;
+  runId: string;
+  /** The VM's folder. */
+  folder: string;
+  user: string;
+  macAddress: string;
+  sshPort: number;
+  /** Null: Tart's own network, without a filter. */
+  softnet: Softnet | null;
+  /** Those that are on from the start. */
+  faults: GuestFaults;
+}
+
+/** What it is told whenever a fault comes or goes. */
+export interface GuestFaults {
+  ssh: SshBehaviour;
+  networkCut: boolean;
+}
+
+const options: GuestOptions = JSON.parse(process.argv[2] ?? '');
+const root = join(options.folder, 'guest');
+const gateway = new Gateway(process.env, options.softnet);
+let environment: Record<string, string> = {};
+const ssh = new SshServer({
+  hostKey: readFileSync(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key'), 'utf8'),
+  user: options.user,
+  home: guestHome(root, options.user),
+  authorizedKeys: () => readText(join(guestHome(root, options.user), '.ssh', 'authorized_keys')),
+  environment: () => environment,
+});
+
+process.on('disconnect', () => process.exit(1)); // Nobody runs this VM any more. The reaper clears the rest.
+prepareGuest(root, options.user, process.env);
+const address = await listen();
+const facts = { runId: options.runId, root, user: options.user, macAddress: options.macAddress, address };
+environment = guestEnvironment({ ...facts, proxy: await gateway.listen(address) }, process.env);
+await play(options.faults); // Before anybody can know the address.
+writeLease(options.tartHome, options.macAddress, address);
+process.send?.('booted');
+process.on('message', (faults: GuestFaults) => void play(faults).catch(() => process.exit(1)));
+
+async function play(faults: GuestFaults): Promise<void> {
+  if (faults.networkCut) gateway.cut();
+  else gateway.restore();
+  await ssh.behave(faults.ssh); // Rejects if somebody has taken the port in the meantime.
+}
+
+async function listen(): Promise<string> {
+  for (const address of addressesFor(options.tartHome, options.macAddress)) {
+    try {
+      await ssh.listen(options.sshPort, address);
+      return address;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    }
+  }
+  throw new Error(`no free address at port ${options.sshPort}`);
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -4,15 +4,17 @@
  * Invariant: of no consequence. No build waits for it or fails for it; two builds that end at the same moment may cost
  * one of them its share.
  */
+
 import { and, eq, lt } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/d1';
 import type { ProgressHistory } from '#contract';
+import { DAY_MS } from '#contract';
 import { histories } from '../schema.ts';
 import type { BuildRow } from './effects.ts';
 import { mergeHistory } from './phase-history-mix.ts';
 
 /** A project that has not been built for half a year has changed beyond its history. */
-const KEPT_MS = 180 * 86_400_000;
+const KEPT_MS = 180 * DAY_MS;
 
 /** Null for a build without a project, and for the first of one. */
 export async function readHistory(env: Env, build: BuildRow): Promise<ProgressHistory | null> {

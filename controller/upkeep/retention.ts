@@ -8,10 +8,11 @@
  *
  * Each run takes a bounded number of each, by a constant number of statements.
  */
+
 import { z } from 'zod';
+import { DAY_MS } from '#contract';
 import { removeOrphans } from '../files/blobs.ts';
 
-const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 /** An upload that found the file stored counts on it until its build is submitted, or its report made. */
 const BLOB_UNTOUCHED_MS = 24 * HOUR_MS;

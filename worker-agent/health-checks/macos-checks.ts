@@ -4,8 +4,10 @@
  *
  * Invariant: looks, and changes nothing. Elsewhere than on a Mac all of them are skipped.
  */
+
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DAY_MS } from '#contract';
 import { accountOf } from '../mac/account.ts';
 import { type JobState, readJobs } from '../mac/launchd-service.ts';
 import type { Mac, MacAnswer, MacCommand } from '../mac/programs.ts';
@@ -16,7 +18,7 @@ const TIMEOUT_MS = 15_000;
 /** Of some 250 addresses; each clone takes one and keeps it for a whole lease. */
 const LEASES_MANY = 200;
 const LEASE_LONG_S = 3_600;
-const PANIC_RECENT_MS = 7 * 86_400_000;
+const PANIC_RECENT_MS = 7 * DAY_MS;
 const SHARING = '/Library/Preferences/SystemConfiguration/com.apple.InternetSharing.default.plist';
 const VM_PROCESS = 'com.apple.Virtualization.VirtualMachine';
 

@@ -1,10 +1,11 @@
 /**
  * Is this Mac fit to be a worker? Asked by `doctor`. To add a check, add an entry.
  */
+
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { Health, Me } from '#contract';
+import { DAY_MS, Health, Me } from '#contract';
 import { type AgentConfig, baseImageName, ConfigError, VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
 import { checkPrivateKey } from '../guest/ssh.ts';
 import type { Mac } from '../mac/programs.ts';
@@ -32,7 +33,6 @@ const HOST_MEMORY_BYTES = 4e9;
 const CLOCK_TOLERANCE_MS = 30_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 const GB = 1e9;
-const DAY_MS = 86_400_000;
 const KEY_AGE_MAX_DAYS = 90;
 
 /** For checks that depend on `config`. */

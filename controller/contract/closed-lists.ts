@@ -1,0 +1,102 @@
+/** The closed lists: statuses, stages, verdicts, causes, health checks, error codes, states of a worker.
+ *
+ * Invariant: an entry is added, never renamed and never reused, because agents and stored rows know the old ones.
+ */
+
+export const BUILD_STATUSES = ['queued', 'assigned', 'building', 'succeeded', 'failed', 'cancelled'] as const;
+export type BuildStatus = (typeof BUILD_STATUSES)[number];
+
+export const PLATFORMS = ['ios', 'android'] as const;
+
+/** What the agent is doing with the attempt. Set by the agent alone; decides which clocks run. */
+export const STAGES = ['booting', 'checking', 'building', 'collecting'] as const;
+export type Stage = (typeof STAGES)[number];
+
+export const VERDICTS = [
+  'build_failed',
+  'build_timeout',
+  'no_output',
+  'source_invalid',
+  'artifact_missing',
+  'cancelled',
+  'queue_expired',
+  'vm_silent',
+  'worker_lost',
+  'boot_timeout',
+  'vm_start_failed',
+  'health_check_failed',
+  'vm_exited',
+  'worker_restarted',
+  'worker_stopped',
+  'transfer_failed',
+] as const;
+export type Verdict = (typeof VERDICTS)[number];
+
+/** The verdicts that an agent may report; all others are the controller's to say. */
+export const AGENT_VERDICTS = [
+  'build_failed',
+  'source_invalid',
+  'artifact_missing',
+  'worker_lost',
+  'vm_start_failed',
+  'health_check_failed',
+  'vm_exited',
+  'worker_restarted',
+  'worker_stopped',
+  'transfer_failed',
+] as const satisfies readonly Verdict[];
+export type AgentVerdict = (typeof AGENT_VERDICTS)[number];
+
+export const CAUSES = [
+  'vm_frozen',
+  'monitor_died',
+  'vm_network_down',
+  'disk_full',
+  'out_of_memory',
+  'vm_exited',
+  'host_asleep',
+  'host_network_down',
+  'host_disk_full',
+  'unknown',
+] as const;
+export type Cause = (typeof CAUSES)[number];
+
+export const HEALTH_CHECK_IDS = [
+  'vm_exists',
+  'vm_address',
+  'vm_identity',
+  'ssh',
+  'disk_space',
+  'monitor',
+  'curl',
+  'controller',
+  'clock',
+] as const;
+export type HealthCheckId = (typeof HEALTH_CHECK_IDS)[number];
+
+export const ERROR_CODES = [
+  'invalid_request',
+  'unauthorized',
+  'forbidden',
+  'not_found',
+  'stale_attempt',
+  'attempt_ended',
+  'illegal_transition',
+  'worker_in_use',
+  'artifact_not_stored',
+  'blob_not_stored',
+  'upload_incomplete',
+  'idempotency_mismatch',
+  'wrong_offset',
+  'hash_mismatch',
+  'too_large',
+  'log_sealed',
+  'contract_too_old',
+  'rate_limited',
+  'unavailable',
+  'internal',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+export const WORKER_STATES = ['offline', 'paused', 'quarantined', 'cleaning', 'busy', 'idle'] as const;
+export type WorkerState = (typeof WORKER_STATES)[number];

@@ -1,0 +1,141 @@
+/** A build, its attempts and its timeline, as the API shows them. */
+import { z } from 'zod';
+import { BUILD_STATUSES, PLATFORMS, STAGES, VERDICTS } from '../closed-lists.ts';
+import { Timeouts } from '../timeouts.ts';
+import { ArtifactGlob } from './build-request.ts';
+import { bytes, text, time } from './fields.ts';
+
+/** A code with the words for people that go with it. */
+export const Explained = z.object({
+  code: z.string(),
+  title: z.string(),
+  explanation: z.string(),
+  advice: z.string(),
+});
+export type Explained = z.infer<typeof Explained>;
+
+/** A known error found in the last lines of a failed build. */
+export const FailureExplanation = z.object({
+  id: text(64),
+  /** Why it failed, and what to do, in one sentence each. */
+  sentence: text(1_000),
+  advice: text(1_000),
+  /** The line of the log that tells. */
+  line: text(500),
+});
+export type FailureExplanation = z.infer<typeof FailureExplanation>;
+
+export const VerdictView = Explained.extend({
+  whose: z.enum(['user', 'infrastructure']),
+  /** The step or health check at which it happened, where the verdict names one. */
+  step: z.string().nullable(),
+  /** What was seen, in the reporter's words. */
+  message: z.string().nullable(),
+  /** With `build_failed`, if the log ends in a known error. */
+  explained: FailureExplanation.nullable().default(null),
+});
+export type VerdictView = z.infer<typeof VerdictView>;
+
+export const Build = z.object({
+  id: z.string(),
+  status: z.enum(BUILD_STATUSES),
+  verdict: VerdictView.nullable(),
+  cause: Explained.nullable(),
+  /** The current attempt; 0 before the first claim. */
+  attempt: z.number().int(),
+  maxAttempts: z.number().int(),
+  workerId: z.string().nullable(),
+  platform: z.enum(PLATFORMS),
+  command: z.string().nullable(),
+  profile: z.string().nullable(),
+  source: z.object({ sha256: z.string() }),
+  artifactGlobs: z.array(ArtifactGlob),
+  timeouts: Timeouts,
+  pool: z.string(),
+  project: z.string().nullable().default(null),
+  labels: z.record(z.string(), z.string()),
+  priority: z.number().int(),
+  retryOf: z.string().nullable(),
+  createdAt: time,
+  queuedAt: time,
+  startedAt: time.nullable(),
+  endedAt: time.nullable(),
+});
+export type Build = z.infer<typeof Build>;
+
+export const Progress = z.object({
+  percent: z.number().int().min(0).max(100),
+  origin: z.enum(['script', 'parsed', 'time']),
+});
+export type Progress = z.infer<typeof Progress>;
+
+export const Deadline = z.object({
+  name: z.enum(['heartbeatTimeout', 'workerTimeout', 'bootTimeout', 'noOutputTimeout', 'buildTimeout']),
+  verdict: z.enum(VERDICTS),
+  at: time,
+});
+export type Deadline = z.infer<typeof Deadline>;
+
+/** What the deadline object knows of a running attempt. */
+export const Live = z.object({
+  attempt: z.number().int(),
+  stage: z.enum(STAGES),
+  phase: z.string().nullable(),
+  progress: Progress.nullable(),
+  /** When the command is expected to end, from earlier builds of the project; null without any. */
+  endExpectedAt: time.nullable().default(null),
+  vmBeatAt: time.nullable(),
+  agentBeatAt: time.nullable(),
+  outputGrewAt: time.nullable(),
+  deadlines: z.array(Deadline),
+});
+export type Live = z.infer<typeof Live>;
+
+export const Artifact = z.object({
+  name: z.string(),
+  attempt: z.number().int(),
+  sha256: z.string(),
+  size: bytes,
+});
+export type Artifact = z.infer<typeof Artifact>;
+
+export const AttemptView = z.object({
+  attempt: z.number().int(),
+  workerId: z.string(),
+  verdict: VerdictView.nullable(),
+  cause: Explained.nullable(),
+  exitCode: z.number().int().nullable(),
+  claimedAt: time,
+  startedAt: time.nullable(),
+  endedAt: time.nullable(),
+  /** From the passed deadline to the verdict; only for verdicts that a deadline said. */
+  latenessMs: z.number().nullable(),
+  evidence: z.record(z.string(), z.unknown()).nullable(),
+});
+export type AttemptView = z.infer<typeof AttemptView>;
+
+export const TimelineEvent = z.object({
+  type: z.string(),
+  attempt: z.number().int(),
+  at: time,
+  detail: z.record(z.string(), z.unknown()),
+});
+export type TimelineEvent = z.infer<typeof TimelineEvent>;
+
+export const BuildDetail = Build.extend({
+  attempts: z.array(AttemptView),
+  events: z.array(TimelineEvent),
+  artifacts: z.array(Artifact),
+  live: Live.nullable(),
+  /** Why a queued build is not running, or a running one not yet building. */
+  waitingFor: z.string().nullable(),
+});
+export type BuildDetail = z.infer<typeof BuildDetail>;
+
+export const BuildList = z.object({
+  builds: z.array(Build.extend({ live: Live.nullable().optional() })),
+  nextCursor: z.string().nullable(),
+});
+export type BuildList = z.infer<typeof BuildList>;
+
+export const ArtifactList = z.object({ artifacts: z.array(Artifact) });

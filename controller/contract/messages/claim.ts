@@ -1,0 +1,73 @@
+/** How a worker is given a build, learns which attempts are current, and fetches the build's private inputs. */
+import { z } from 'zod';
+import { PLATFORMS } from '../closed-lists.ts';
+import { Timeouts } from '../timeouts.ts';
+import { ArtifactGlob } from './build-request.ts';
+import { Deadline, Progress } from './builds.ts';
+import { attempt, bytes, id, lenient, Sha256, time } from './fields.ts';
+import { ProgressHistory } from './phase-history.ts';
+
+export const ClaimRequest = z.object({
+  /** One installation of the agent; kept on its disk. */
+  instanceId: id,
+  /** Journalled before the call; the same one answers the same assignment. */
+  claimId: id,
+});
+export type ClaimRequest = z.infer<typeof ClaimRequest>;
+
+export const Assignment = z.object({
+  buildId: z.string(),
+  attempt,
+  workerId: z.string(),
+  claimId: z.string(),
+  platform: z.enum(PLATFORMS),
+  command: z.string(),
+  source: z.object({ sha256: Sha256, size: bytes }),
+  artifactGlobs: z.array(ArtifactGlob),
+  timeouts: Timeouts,
+  /** Decides what a partition means: with another attempt possible, the VM must not outlive the worker's deadline. */
+  anotherAttemptPossible: z.boolean(),
+  /** Of the same project, platform and profile. */
+  history: lenient(ProgressHistory),
+  claimedAt: time,
+  /** How often the monitor beats. */
+  beatIntervalMs: z.number().int().min(1),
+  /** How often the agent beats. */
+  nextMs: z.number().int().min(1),
+  tokens: z.object({ vm: z.string(), run: z.string() }),
+});
+export type Assignment = z.infer<typeof Assignment>;
+
+export const ClaimAnswer = z.object({
+  assignment: Assignment.nullable(),
+  /** When to ask again. */
+  nextMs: z.number().int().min(1),
+  /** Why this worker is given nothing although it asks, if there is a reason other than an empty queue. */
+  reason: z.string().nullable(),
+});
+export type ClaimAnswer = z.infer<typeof ClaimAnswer>;
+
+/** How a restarted agent knows what is current. */
+export const WorkerAttempts = z.object({
+  attempts: z.array(
+    z.object({
+      buildId: z.string(),
+      attempt,
+      claimId: z.string(),
+      status: z.enum(['assigned', 'building']),
+      claimedAt: time,
+      deadlines: z.array(Deadline),
+      progress: Progress.nullable().default(null),
+      phase: z.string().nullable().default(null),
+      endExpectedAt: time.nullable().default(null),
+    }),
+  ),
+});
+export type WorkerAttempts = z.infer<typeof WorkerAttempts>;
+
+export const Inputs = z.object({
+  env: z.record(z.string(), z.string()),
+  /** Contents in base64, by file name. */
+  secretFiles: z.record(z.string(), z.string()).optional(),
+});
+export type Inputs = z.infer<typeof Inputs>;

@@ -1,0 +1,42 @@
+/** The fields that several messages share: ids, hashes, paths, durations. */
+import { z } from 'zod';
+import { DAY_MS } from '../units.ts';
+
+export const time = z.iso.datetime();
+
+export const id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -');
+
+export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits');
+
+export const attempt = z.number().int().min(1).max(1_000);
+
+export const text = (max: number) => z.string().max(max);
+
+/** Goes to a shell, which cannot take a NUL. */
+export const shellText = (max: number) =>
+  text(max).refine((value) => !value.includes('\0'), 'must not contain a NUL character');
+
+export const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+export const durationMs = z
+  .number()
+  .int()
+  .min(0)
+  .max(30 * DAY_MS);
+
+/** A relative path below the source root, with no way out of it. */
+export const ArtifactName = z
+  .string()
+  .min(1)
+  .max(512)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused here
+  .refine((name) => !/[\x00-\x1f\x7f\\]/.test(name), 'must not contain control characters or backslashes')
+  .refine(
+    (name) => name.split('/').every((part) => part !== '' && part !== '.' && part !== '..'),
+    'must be a relative path without empty, "." or ".." parts',
+  );
+
+/** A field that is broken is dropped, never the message: silence must mean silence, and a result must arrive. */
+export const lenient = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+
+export const count = z.number().int().min(0).max(1_000_000_000);

@@ -1,0 +1,62 @@
+/** Keys and the audit log of what was done with them. */
+import { z } from 'zod';
+import { id, text, time } from './fields.ts';
+
+export const Me = z.object({
+  scope: z.enum(['admin', 'submit', 'worker']),
+  name: z.string(),
+  workerId: z.string().nullable(),
+  /** Since which this key is in use, and how to name it when it is rotated. Null for the deployment's own ADMIN_KEY. */
+  keyId: z.string().nullable().default(null),
+  createdAt: time.nullable().default(null),
+  expiresAt: time.nullable().default(null),
+  /** The pools that it is tied to; null for all. */
+  pools: z.array(z.string()).nullable().default(null),
+});
+export type Me = z.infer<typeof Me>;
+
+export const KeyRequest = z
+  .object({
+    name: text(100).min(1),
+    scope: z.enum(['admin', 'submit']),
+    expiresAt: time.optional(),
+    /** For scope `submit`: it may submit to these pools, and see their builds, alone. */
+    pools: z.array(id).min(1).max(50).optional(),
+  })
+  .refine(({ scope, pools }) => scope === 'submit' || pools === undefined, {
+    path: ['pools'],
+    message: 'only a key of scope submit can be tied to pools',
+  });
+export type KeyRequest = z.infer<typeof KeyRequest>;
+
+export const KeyView = z.object({
+  id: z.string(),
+  name: z.string(),
+  scope: z.enum(['admin', 'submit', 'worker']),
+  workerId: z.string().nullable(),
+  pools: z.array(z.string()).nullable().default(null),
+  createdAt: time,
+  lastUsedAt: time.nullable(),
+  /** Also the end of the overlap, once it was rotated. */
+  expiresAt: time.nullable(),
+  revokedAt: time.nullable(),
+  /** The id of the key that it was made to replace. */
+  rotatedFrom: z.string().nullable().default(null),
+});
+export type KeyView = z.infer<typeof KeyView>;
+
+export const KeyCreated = z.object({ key: KeyView, secret: z.string() });
+
+export const KeyList = z.object({ keys: z.array(KeyView) });
+
+export const AuditEntry = z.object({
+  id: z.number().int(),
+  at: time,
+  keyId: z.string(),
+  keyName: z.string(),
+  action: z.string(),
+  target: z.string().nullable(),
+});
+export type AuditEntry = z.infer<typeof AuditEntry>;
+
+export const AuditList = z.object({ entries: z.array(AuditEntry), nextCursor: z.string().nullable() });

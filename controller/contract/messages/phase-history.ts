@@ -1,0 +1,28 @@
+/** What the builds of a project tell its next build: how long each phase took, and when its work was seen. */
+import { z } from 'zod';
+import { CURVE_STEPS, HISTORY_PHASES_MAX } from '../sizes.ts';
+import { count, durationMs } from './fields.ts';
+
+export const PhaseHistory = z.object({
+  id: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/),
+  durationMs,
+  lines: count,
+  /** Units of work: compiled files, installed pods, finished tasks. 0 if the phase showed none. */
+  work: count,
+  /** Per mille of the duration at which i/16 of the work had been seen. */
+  curve: z
+    .array(z.number().int().min(0).max(1_000))
+    .length(CURVE_STEPS + 1)
+    .optional(),
+});
+export type PhaseHistory = z.infer<typeof PhaseHistory>;
+
+/** How long each phase took, and when its work was seen: what turns progress into an estimate of the time left. */
+export const ProgressHistory = z.object({
+  version: z.literal(1),
+  /** How many builds are mixed in it. */
+  builds: z.number().int().min(1).max(1_000_000),
+  /** In the order in which they were first seen. */
+  phases: z.array(PhaseHistory).max(HISTORY_PHASES_MAX),
+});
+export type ProgressHistory = z.infer<typeof ProgressHistory>;

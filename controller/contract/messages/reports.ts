@@ -1,0 +1,72 @@
+/** What an agent reports of an attempt: that it started, how it ended, and what was seen of a VM that did not end well. */
+import { z } from 'zod';
+import { AGENT_VERDICTS, BUILD_STATUSES } from '../closed-lists.ts';
+import { ARTIFACTS_MAX } from '../sizes.ts';
+import { FailureExplanation } from './builds.ts';
+import { ArtifactName, attempt, bytes, durationMs, lenient, Sha256, text, time } from './fields.ts';
+import { ProgressHistory } from './phase-history.ts';
+
+export const ArtifactReport = z.object({ name: ArtifactName, sha256: Sha256, size: bytes });
+export type ArtifactReport = z.infer<typeof ArtifactReport>;
+
+/** The whole log as the agent sent it: what is stored must match before it is sealed. */
+export const LogTotal = z.object({ length: bytes, sha256: Sha256 });
+export type LogTotal = z.infer<typeof LogTotal>;
+
+/** What the agent saw of a VM that did not end well. A probe that could not be made is left out. */
+export const Evidence = z.object({
+  collectedAt: time,
+  /** What `tart list` says of the VM. */
+  vm: z.enum(['running', 'stopped', 'missing']).optional(),
+  /** True if `tart run` had ended unasked. */
+  runExited: z.boolean().optional(),
+  runOutput: text(8_192).optional(),
+  ssh: z.object({ answers: z.boolean(), ms: z.number().optional(), error: text(500).optional() }).optional(),
+  monitor: z
+    .object({ alive: z.boolean(), restarts: z.number().int().min(0).default(0), log: text(8_192).default('') })
+    .optional(),
+  controllerFromVm: z.object({ reachable: z.boolean(), detail: text(500).default('') }).optional(),
+  vmDisk: z.object({ freeBytes: bytes, usedPercent: z.number() }).optional(),
+  vmMemory: z.object({ freeBytes: bytes, outOfMemoryKills: z.number().int().min(0).default(0) }).optional(),
+  hostDisk: z.object({ freeBytes: bytes }).optional(),
+  hostMemory: z.object({ freeBytes: bytes }).optional(),
+  /** The longest time for which the agent itself did not run. */
+  hostAsleepMs: durationMs.optional(),
+  /** Since the agent last reached the controller, when that was long. */
+  controllerUnreachableMs: durationMs.optional(),
+  /** The last 200 lines of the log. */
+  logTail: text(65_536).optional(),
+});
+export type Evidence = z.infer<typeof Evidence>;
+
+export const Report = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('start'), attempt }),
+  z.object({
+    type: z.literal('succeed'),
+    attempt,
+    artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX),
+    log: LogTotal.optional(),
+    /** For the next build of the project; only from an agent that saw the whole of this one. */
+    history: lenient(ProgressHistory),
+    quietMs: lenient(durationMs),
+  }),
+  z.object({
+    type: z.literal('fail'),
+    attempt,
+    verdict: z.enum(AGENT_VERDICTS),
+    /** The failed step, or the id of the failed health check. */
+    step: text(64).optional(),
+    message: text(4_000).optional(),
+    exitCode: z.number().int().optional(),
+    explained: lenient(FailureExplanation),
+    artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX).default([]),
+    evidence: Evidence.optional(),
+    log: LogTotal.optional(),
+  }),
+  z.object({ type: z.literal('evidence'), attempt, evidence: Evidence, log: LogTotal.optional() }),
+]);
+export type Report = z.infer<typeof Report>;
+export type ReportInput = z.input<typeof Report>;
+
+export const ReportAnswer = z.object({ status: z.enum(BUILD_STATUSES), attempt: z.number().int() });
+export type ReportAnswer = z.infer<typeof ReportAnswer>;

@@ -1,0 +1,109 @@
+/** Workers: how an admin registers and sees them, what an agent says of itself, and one-time codes. */
+import { z } from 'zod';
+import { PLATFORMS, WORKER_STATES } from '../closed-lists.ts';
+import { Timeouts } from '../timeouts.ts';
+import { durationMs, id, text, time } from './fields.ts';
+
+export const WorkerRequest = z.object({
+  name: id,
+  pool: id.default('default'),
+  platforms: z.array(z.enum(PLATFORMS)).min(1).max(PLATFORMS.length).default(['ios', 'android']),
+  slots: z.number().int().min(1).max(2, 'a Mac runs at most 2 VMs').default(1),
+  /** What to answer: its key, or a one-time code that `expo-worker init --code` turns into a key on the Mac itself. */
+  credential: z.enum(['key', 'code']).default('key'),
+});
+export type WorkerRequest = z.infer<typeof WorkerRequest>;
+
+export const WorkerPatch = z.object({ action: z.enum(['pause', 'resume', 'drain']) });
+export type WorkerPatch = z.infer<typeof WorkerPatch>;
+
+export const Finding = z.object({
+  id: text(64),
+  title: text(200),
+  status: z.enum(['pass', 'warn', 'fail', 'skipped']),
+  blocking: z.boolean(),
+  detail: text(2_000).default(''),
+  fix: text(2_000).nullable().default(null),
+});
+export type Finding = z.infer<typeof Finding>;
+
+export const Worker = z.object({
+  id: z.string(),
+  name: z.string(),
+  state: z.enum(WORKER_STATES),
+  /** Why it takes no builds, when it takes none. */
+  stateReason: z.string().nullable(),
+  pool: z.string(),
+  platforms: z.array(z.enum(PLATFORMS)),
+  slots: z.number().int(),
+  /** The agent's own word. */
+  slotsInUse: z.number().int(),
+  vms: z.array(z.string()),
+  builds: z.array(z.string()),
+  lastSeenAt: time.nullable(),
+  createdAt: time,
+  findings: z.array(Finding).nullable(),
+});
+export type Worker = z.infer<typeof Worker>;
+
+export const WorkerList = z.object({ workers: z.array(Worker) });
+
+/** With `credential: 'key'` (the default) the key, with `'code'` the answer is {@link WorkerInvited}. */
+export const WorkerRegistered = z.object({ worker: Worker, key: z.string() });
+
+/** The agent's report of itself: on every change, and at least each minute. */
+export const WorkerStatus = z.object({
+  instanceId: id,
+  slots: z.number().int().min(1).max(2),
+  slotsInUse: z.number().int().min(0).max(8),
+  vms: z.array(text(128)).max(16),
+  agentVersion: text(64),
+  findings: z.array(Finding).max(64).optional(),
+});
+export type WorkerStatus = z.infer<typeof WorkerStatus>;
+
+export const WorkerStatusAnswer = z.object({ state: z.enum(WORKER_STATES), nextMs: durationMs });
+
+/** The doctor's report, also of a Mac on which no agent runs. Without a blocking failure it ends quarantine. */
+export const FindingsReport = z.object({ instanceId: id, findings: z.array(Finding).max(64) });
+export type FindingsReport = z.infer<typeof FindingsReport>;
+
+/** The last successful attempts of a worker, newest first: what its limits may be tuned by. */
+export const WorkerDurations = z.object({
+  attempts: z.array(
+    z.object({
+      buildId: z.string(),
+      project: z.string().nullable(),
+      platform: z.enum(PLATFORMS),
+      endedAt: time,
+      /** From the claim to the start of the command. */
+      bootMs: z.number().nullable(),
+      /** From the claim to the end. */
+      totalMs: z.number(),
+      /** The longest time for which the log did not grow. */
+      quietMs: z.number().nullable(),
+      timeouts: Timeouts,
+    }),
+  ),
+});
+export type WorkerDurations = z.infer<typeof WorkerDurations>;
+
+/** A worker's one-time code, and what it turns into. */
+export const EnrolmentRequest = z.object({
+  validForMinutes: z
+    .number()
+    .int()
+    .min(1)
+    .max(7 * 24 * 60)
+    .default(60),
+});
+export type EnrolmentRequest = z.infer<typeof EnrolmentRequest>;
+
+export const EnrolmentCreated = z.object({ code: z.string(), workerId: z.string(), expiresAt: time });
+
+export const WorkerInvited = z.object({ worker: Worker, enrolment: EnrolmentCreated });
+
+export const EnrolRequest = z.object({ code: text(200).min(1) });
+
+export const Enrolled = z.object({ workerId: z.string(), name: z.string(), key: z.string() });
+export type Enrolled = z.infer<typeof Enrolled>;

@@ -1,0 +1,34 @@
+/** The limits of one build's silence: their schema, their defaults, and the smallest value a submitter may ask for. */
+import { z } from 'zod';
+import { durationMs } from './messages/fields.ts';
+import { DAY_MS } from './units.ts';
+
+/** The limits of one build's silence. In D1, never through the API, one may be null: off. */
+export const Timeouts = z.object({
+  heartbeatTimeoutMs: durationMs.nullable(),
+  workerTimeoutMs: durationMs.nullable(),
+  bootTimeoutMs: durationMs.nullable(),
+  noOutputTimeoutMs: durationMs.nullable(),
+  buildTimeoutMs: durationMs.nullable(),
+  queueTimeoutMs: durationMs.nullable(),
+});
+export type Timeouts = z.infer<typeof Timeouts>;
+
+export const DEFAULT_TIMEOUTS = {
+  heartbeatTimeoutMs: 120_000,
+  workerTimeoutMs: 120_000,
+  bootTimeoutMs: 600_000,
+  noOutputTimeoutMs: 900_000,
+  buildTimeoutMs: 7_200_000,
+  queueTimeoutMs: DAY_MS,
+} as const satisfies Timeouts;
+
+/** The smallest value a submitter may ask for. Below 20 s a beat lost on the way would already be a verdict. */
+export const TIMEOUT_MINIMA: Record<keyof Timeouts, number> = {
+  heartbeatTimeoutMs: 20_000,
+  workerTimeoutMs: 20_000,
+  bootTimeoutMs: 20_000,
+  noOutputTimeoutMs: 20_000,
+  buildTimeoutMs: 30_000,
+  queueTimeoutMs: 60_000,
+};

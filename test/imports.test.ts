@@ -1,0 +1,79 @@
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { LAYERS, TOP_LEVEL } from './layers.ts';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const CONTRACT = 'controller/contract/index.ts';
+const FOLDERS = Object.keys(TOP_LEVEL);
+
+/** The innermost top-level folder of a file: its key in TOP_LEVEL. */
+const folderOf = (file: string) =>
+  FOLDERS.filter((folder) => file.startsWith(`${folder}/`)).reduce((a, b) => (a.length > b.length ? a : b));
+
+const imports = new Map<string, string[]>();
+for (const folder of new Set(FOLDERS.map((name) => name.split('/')[0])))
+  for (const file of globSync(`${folder}/**/*.ts`, { cwd: ROOT, exclude: ['**/*.d.ts'] })) {
+    const text = readFileSync(join(ROOT, file), 'utf8');
+    const specifiers = [...text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)'|\bimport\('([^']+)'\)/gm)];
+    const paths = specifiers.map(([, named, dynamic]) => (named ?? dynamic) as string);
+    imports.set(
+      file,
+      paths.flatMap((path) =>
+        path === '#contract' ? CONTRACT : path.startsWith('.') ? normalize(join(dirname(file), path)) : [],
+      ),
+    );
+  }
+const arrow = ({ from, to }: { from: string; to: string }) => `${from} → ${to}`;
+const all = [...imports].flatMap(([from, targets]) => targets.map((to) => ({ from, to })));
+
+test('top-level folders import what TOP_LEVEL lists, and the contract only as #contract', () => {
+  const allowed = ({ from, to }: { from: string; to: string }) => {
+    const [a, b] = [folderOf(from), folderOf(to)];
+    const may: readonly string[] = TOP_LEVEL[a as keyof typeof TOP_LEVEL];
+    return a === b || may.includes(b) || (to === CONTRACT && may.includes('#contract'));
+  };
+  expect(all.filter((edge) => !allowed(edge)).map(arrow)).toEqual([]);
+});
+
+test.for(Object.entries(LAYERS))('%s: each room imports only rooms below it', ([folder, layers]) => {
+  const rows = new Map(
+    (layers as readonly (readonly string[])[]).flatMap((row, index) => row.map((room) => [room as string, index])),
+  );
+  const roomOf = (file: string) =>
+    file
+      .slice(folder.length + 1)
+      .replace(/\.ts$/, '')
+      .split('/')[0]!;
+  const inside = all.filter(({ from, to }) =>
+    [from, to].every((file) => file.startsWith(`${folder}/`) && !file.includes('/tart-simulator/')),
+  );
+  const unknown = [...imports.keys()].filter(
+    (file) => folderOf(file) === folder && !rows.has(roomOf(file)) && !isEntry(file),
+  );
+  expect(unknown, 'files without a row in LAYERS').toEqual([]);
+  const wrong = inside.filter(({ from, to }) => {
+    const [a, b] = [roomOf(from), roomOf(to)];
+    return a !== b && !isEntry(from) && (isEntry(to) || rows.get(b)! <= rows.get(a)!);
+  });
+  expect(wrong.map(arrow)).toEqual([]);
+});
+
+/** The scripts of `local/` are what npm calls; they start a room of the same name. */
+function isEntry(file: string) {
+  return /^local\/(demo|chaos|dev)\.ts$/.test(file);
+}
+
+test('no file is in a circle of imports', () => {
+  const circles: string[][] = [];
+  const done = new Set<string>();
+  const visit = (file: string, path: string[]) => {
+    const at = path.indexOf(file);
+    if (at >= 0) circles.push([...path.slice(at), file]);
+    if (at >= 0 || done.has(file)) return;
+    for (const next of imports.get(file) ?? []) visit(next, [...path, file]);
+    done.add(file);
+  };
+  for (const file of imports.keys()) visit(file, []);
+  expect(circles).toEqual([]);
+});

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Parser } from 'tar';
 import { type BuildDetail, LOG_COMPLETE_HEADER } from '#contract';
-import { persistently } from '../client/persistently.ts';
+import { persistently } from '../client/retry.ts';
 import type { TimedAgentEvent } from '../local/farm/agent-process.ts';
 import { type Farm, startFarm } from '../local/farm/farm.ts';
 import {

@@ -3,10 +3,12 @@
  *
  *   node transfer-child.ts '{"kind":"upload","url":…,"key":…,"path":…,"sha256":…,"sizeBytes":…}'
  */
+
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { ControllerClient } from '../client/request.ts';
+import { AttemptClient } from '../client/attempt-client.ts';
+import { Connection } from '../client/request.ts';
 import { uploadBlob } from '../client/upload.ts';
 
 export interface Transfer {
@@ -28,16 +30,16 @@ const WAIT_MS = 600_000;
 
 async function transfer(one: Transfer): Promise<void> {
   const { kind, url, key, path, sha256, sizeBytes, buildId = '' } = one;
-  const client = new ControllerClient({ url, key, requestMs: WAIT_MS, transferStallMs: WAIT_MS });
+  const connection = new Connection({ url, key, requestMs: WAIT_MS, transferStallMs: WAIT_MS });
   const signal = new AbortController().signal;
   switch (kind) {
     case 'upload': {
-      const answer = await uploadBlob(client, { path, sha256, sizeBytes }, { signal, giveUpAfterMs: 0 });
+      const answer = await uploadBlob(connection, { path, sha256, sizeBytes }, { signal, giveUpAfterMs: 0 });
       if (!answer.ok) throw new Error(answer.message);
       return;
     }
     case 'download': {
-      const answer = await client.downloadSource(buildId, { path, sha256, sizeBytes });
+      const answer = await new AttemptClient(connection).downloadSource(buildId, { path, sha256, sizeBytes });
       if (!answer.ok) throw new Error(answer.message);
       return;
     }

@@ -1,4 +1,5 @@
 /** Files up and down through a controller, by the agent's client, beside a plain stream to and from the same R2 in the same workerd. */
+
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
@@ -6,8 +7,10 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
-import { ControllerApi } from '../client/builds-client.ts';
-import { ControllerClient } from '../client/request.ts';
+import { AdminClient } from '../client/admin-client.ts';
+import { BuildsClient } from '../client/builds-client.ts';
+import { Connection } from '../client/request.ts';
+import { WorkerClient } from '../client/worker-client.ts';
 import { startController } from '../local/farm/controller.ts';
 import { FOLDER_MARK } from '../local/farm/leftovers.ts';
 import type { Took, Transfer } from './transfer-child.ts';
@@ -37,9 +40,10 @@ export async function benchFiles(dir: string, sizesMib: readonly number[], onRow
     ...{ stateDir: join(dir, 'controller'), entry: ENTRY, env: { [FOLDER_MARK]: dir } },
   });
   const { url, secrets } = controller;
-  const api = new ControllerApi(url, secrets.ADMIN_KEY);
-  const { worker, key: workerKey } = await api.registerWorker({ name: 'bench', pool: 'bench' });
-  const client = new ControllerClient({ url, key: workerKey, requestMs: 60_000, transferStallMs: 60_000 });
+  const admin = new Connection({ url, key: secrets.ADMIN_KEY });
+  const api = new BuildsClient(admin);
+  const { worker, key: workerKey } = await new AdminClient(admin).registerWorker({ name: 'bench', pool: 'bench' });
+  const client = new WorkerClient(new Connection({ url, key: workerKey }));
   const workerd = workerdBelow(dir);
   for (const sizeMib of sizesMib) {
     const file = await randomFile(join(dir, 'file'), sizeMib);

@@ -4,7 +4,7 @@
  * Invariant: only `unreachable` is tried again; whoever refuses has answered. Each wait ends by its clock or by its signal.
  */
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Answer } from './request.ts';
+import type { Answer } from './answer.ts';
 
 /** Rejects with the signal's reason alone. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
@@ -35,5 +35,30 @@ export async function untilAnswered<T>(ask: () => Promise<Answer<T>>, options: R
     if (answer.ok || answer.kind === 'refused') return answer;
     if (performance.now() - startedAt >= giveUpAfterMs) return answer;
     await pause(jittered(Math.max(delayMs, answer.retryAfterMs ?? 0)), signal);
+  }
+}
+
+export interface PersistentlyOptions {
+  signal: AbortSignal;
+  giveUpAfterMs: number;
+  pauseMs: number;
+}
+
+/**
+ * Asks until it succeeds: for calls that throw. Rejects with the last error once the time is over, and with the reason
+ * of `signal` as soon as that has fired.
+ */
+export async function persistently<T>(
+  { signal, giveUpAfterMs, pauseMs }: PersistentlyOptions,
+  ask: () => Promise<T>,
+): Promise<T> {
+  for (const giveUpAt = Date.now() + giveUpAfterMs; ; ) {
+    try {
+      return await ask();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (Date.now() > giveUpAt) throw error;
+      await pause(pauseMs, signal);
+    }
   }
 }

@@ -7,9 +7,11 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { BLOB_MAX_BYTES, type BlobStored, type Upload } from '#contract';
-import type { Answer, ControllerClient, Refused, Unreachable } from './request.ts';
+import { BLOB_MAX_BYTES, type BlobStored, Upload } from '#contract';
+import type { Answer, Refused, Unreachable } from './answer.ts';
+import type { Connection } from './request.ts';
 import { jittered, pause, untilAnswered } from './retry.ts';
+import { type LocalFile, putBlob, putPart } from './transfer.ts';
 
 /** Damaged parts, or uploads that the controller has forgotten, in a row. */
 const TRIES_MAX = 3;
@@ -17,12 +19,6 @@ const TRIES_MAX = 3;
 const LANES = 3;
 const POLL_FIRST_MS = 100;
 const POLL_MAX_MS = 2_000;
-
-export interface LocalBlob {
-  path: string;
-  sha256: string;
-  sizeBytes: number;
-}
 
 export interface BlobUploadOptions {
   signal: AbortSignal;
@@ -38,16 +34,16 @@ export interface BlobUploadOptions {
 
 /** Rejects with the signal's reason alone, or if the file cannot be read. */
 export async function uploadBlob(
-  client: ControllerClient,
-  blob: LocalBlob,
+  connection: Connection,
+  blob: LocalFile,
   options: BlobUploadOptions,
 ): Promise<Answer<BlobStored>> {
   const { partsAboveBytes = BLOB_MAX_BYTES } = options;
   const send = blob.sizeBytes > partsAboveBytes ? inParts : inOneRequest;
-  let answer = await send(client, blob, options);
+  let answer = await send(connection, blob, options);
   for (let tries = 1; tries < TRIES_MAX && isWorthAnother(answer); tries++) {
     await pause(retryMs(tries), options.signal);
-    answer = await send(client, blob, { ...options, uploadId: undefined });
+    answer = await send(connection, blob, { ...options, uploadId: undefined });
   }
   return answer;
 }
@@ -58,44 +54,59 @@ const retryMs = (tries: number) => jittered(500 * 2 ** tries);
 const isWorthAnother = (answer: Answer<unknown>): boolean =>
   !answer.ok && answer.kind === 'refused' && ['hash_mismatch', 'not_found', 'upload_incomplete'].includes(answer.code);
 
-const inOneRequest = (client: ControllerClient, blob: LocalBlob, options: BlobUploadOptions) =>
-  untilAnswered(() => client.putBlob(blob, options.signal), options);
+const inOneRequest = (connection: Connection, blob: LocalFile, options: BlobUploadOptions) =>
+  untilAnswered(() => putBlob(connection, blob, options.signal), options);
 
 async function inParts(
-  client: ControllerClient,
-  blob: LocalBlob,
+  connection: Connection,
+  blob: LocalFile,
   options: BlobUploadOptions,
 ): Promise<Answer<BlobStored>> {
   const { signal, onBegun } = options;
   const { sha256, sizeBytes } = blob;
+  const uploadCalls = callsOf(connection);
   const ask = <T>(call: () => Promise<Answer<T>>) => untilAnswered(call, options);
 
   const { uploadId } = options;
-  let upload = uploadId ? await ask(() => client.showUpload(sha256, uploadId, signal)) : null;
+  let upload = uploadId ? await ask(() => uploadCalls.show(sha256, uploadId, signal)) : null;
   if (!upload?.ok) {
-    upload = await ask(() => client.beginUpload(sha256, sizeBytes, signal));
+    upload = await ask(() => uploadCalls.begin(sha256, sizeBytes, signal));
     if (!upload.ok) return upload;
     if (upload.value.id !== null) await onBegun?.(upload.value.id);
   }
   const { id, state } = upload.value;
   if (id === null) return { ok: true, value: { sha256, size: sizeBytes, existed: true } };
   if (state === 'open') {
-    const failure = await sendParts(client, blob, id, upload.value, options);
+    const failure = await sendParts(connection, blob, id, upload.value, options);
     if (failure) return failure;
   }
-  let answer = await ask(() => client.completeUpload(sha256, id, signal));
+  let answer = await ask(() => uploadCalls.complete(sha256, id, signal));
   for (let waitMs = POLL_FIRST_MS; answer.ok && answer.value.state === 'verifying'; ) {
     await pause(jittered(waitMs), signal);
     waitMs = Math.min(POLL_MAX_MS, waitMs * 2);
-    answer = await ask(() => client.showUpload(sha256, id, signal));
+    answer = await ask(() => uploadCalls.show(sha256, id, signal));
   }
   return answer.ok ? { ok: true, value: { sha256, size: sizeBytes, existed: false } } : answer;
 }
 
+/** The calls that steer an upload in parts. */
+const callsOf = (connection: Connection) => {
+  const path = (sha256: string, id?: string) =>
+    `/api/blobs/${sha256}/uploads${id === undefined ? '' : `/${encodeURIComponent(id)}`}`;
+  return {
+    begin: (sha256: string, size: number, signal: AbortSignal): Promise<Answer<Upload>> =>
+      connection.call({ method: 'POST', path: path(sha256), answer: Upload, json: { size }, signal }),
+    show: (sha256: string, id: string, signal: AbortSignal): Promise<Answer<Upload>> =>
+      connection.call({ method: 'GET', path: path(sha256, id), answer: Upload, signal }),
+    complete: (sha256: string, id: string, signal: AbortSignal): Promise<Answer<Upload>> =>
+      connection.call({ method: 'POST', path: `${path(sha256, id)}/complete`, answer: Upload, signal }),
+  };
+};
+
 /** Null when all are there. The first failure ends it: what has arrived stays for the next try. */
 async function sendParts(
-  client: ControllerClient,
-  { path, sha256, sizeBytes }: LocalBlob,
+  connection: Connection,
+  { path, sha256, sizeBytes }: LocalFile,
   id: string,
   { partBytes, parts }: Upload,
   options: BlobUploadOptions,
@@ -114,7 +125,7 @@ async function sendParts(
       const range = { path, offset: (number - 1) * partBytes, sizeBytes: sizeOf(number) };
       const piece = { ...range, sha256: await sha256Of(range) };
       const where = { sha256, id, number };
-      const put = () => client.putPart(where, piece, options.signal);
+      const put = () => putPart(connection, where, piece, options.signal);
       let answer = await untilAnswered(put, options);
       for (let tries = 1; tries < TRIES_MAX && !answer.ok && isDamage(answer); tries++) {
         await pause(retryMs(tries), options.signal);

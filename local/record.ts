@@ -70,7 +70,7 @@ try {
   await farm.waitFor(id, ({ live }) => (live?.progress?.percent ?? 0) >= 25, { withinMs: BUILD_MS });
   const { all: status } = await shell('expo-worker status');
   await farm.waitFor(id, ({ endedAt }) => endedAt !== null, { withinMs: BUILD_MS });
-  for (let polls = 0; (await farm.api.worker(invited.id)).state !== 'idle' && polls < POLLS_MAX; polls++)
+  for (let polls = 0; (await farm.admin.worker(invited.id)).state !== 'idle' && polls < POLLS_MAX; polls++)
     await sleep(POLL_MS);
   running.kill('SIGINT');
   const { all: ran } = await running;

@@ -36,9 +36,10 @@ export const LAYERS = {
   ],
   client: [
     ['project'],
-    ['follow-log', 'builds-client', 'admin-client'],
-    ['upload'],
-    ['attempt-client', 'worker-client', 'transfer'],
+    ['builds-client', 'admin-client'],
+    ['follow-log', 'upload'],
+    ['attempt-client', 'worker-client'],
+    ['transfer'],
     ['retry'],
     ['request'],
     ['answer', 'event-stream', 'printable'],

@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { create } from 'tar';
 import { UPLOAD_MAX_BYTES } from '#contract';
-import type { LocalFile } from '../builds-client.ts';
+import type { LocalFile } from '../transfer.ts';
 
 /** Made anew by the build, or of no use to it. */
 export const LEFT_OUT = ['node_modules', '.git'] as const;

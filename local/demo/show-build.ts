@@ -2,11 +2,13 @@
  * One build of the demo, shown as it happens: what the agent says of it, the VM's heartbeats as the controller counts them, and the
  * log as the build prints it.
  */
+
 import { join, relative, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ArtifactName, type BuildDetail, type BuildRequestInput, type Live } from '#contract';
-import type { ControllerApi, LocalFile } from '../../client/builds-client.ts';
+import type { BuildsClient } from '../../client/builds-client.ts';
 import { LEFT_OUT, packSource } from '../../client/project/archive.ts';
+import type { LocalFile } from '../../client/transfer.ts';
 import type { TimedAgentEvent } from '../farm/agent-process.ts';
 import type { Farm } from '../farm/farm.ts';
 import { type DemoOutput, type Line, plain } from './output.ts';
@@ -185,7 +187,7 @@ function showVerdict({ status, verdict, endedAt, startedAt }: BuildDetail, outpu
 
 /** Never rejects: a log that cannot be followed is said so. */
 async function showLog(
-  api: ControllerApi,
+  api: BuildsClient,
   buildId: string,
   signal: AbortSignal,
   onLine: (line: string) => void,

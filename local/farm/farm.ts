@@ -9,13 +9,16 @@
  * Invariant: all of it lies below one folder and works for nobody else. When the farm is disposed of, or could not be started, no
  * process is left and the folder is gone.
  */
+
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Build, BuildDetail, BuildRequestInput, Worker, WorkerState } from '#contract';
-import { ControllerApi } from '../../client/builds-client.ts';
+import { AdminClient } from '../../client/admin-client.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
 import { packSource } from '../../client/project/archive.ts';
+import { Connection } from '../../client/request.ts';
 import type { AgentConfigInput } from '../../worker-agent/config.ts';
 import type { TartVm } from '../../worker-agent/tart/tart.ts';
 import type { TimedAgentEvent } from './agent-process.ts';
@@ -66,7 +69,8 @@ export interface WaitOptions {
 export class Farm implements AsyncDisposable {
   readonly dir: string;
   /** With the admin's key. */
-  readonly api: ControllerApi;
+  readonly api: BuildsClient;
+  readonly admin: AdminClient;
   readonly macs: readonly SimulatedMac[];
   readonly #stack: AsyncDisposableStack;
   readonly #listeners: Set<AgentListener>;
@@ -85,7 +89,10 @@ export class Farm implements AsyncDisposable {
     this.dir = parts.dir;
     this.#running = parts.running;
     this.#restart = parts.restart;
-    this.api = new ControllerApi(this.controller.url, this.controller.secrets.ADMIN_KEY);
+    const { url, secrets } = this.controller;
+    const connection = new Connection({ url, key: secrets.ADMIN_KEY });
+    this.api = new BuildsClient(connection);
+    this.admin = new AdminClient(connection);
     this.macs = parts.macs;
     this.#stack = parts.stack;
     this.#listeners = parts.listeners;
@@ -117,7 +124,7 @@ export class Farm implements AsyncDisposable {
   waitForWorker(state: WorkerState, index = 0, options?: WaitOptions): Promise<Worker> {
     const { workerId } = this.mac(index);
     return waitUntil(
-      () => this.api.worker(workerId),
+      () => this.admin.worker(workerId),
       (worker) => worker.state === state,
       (worker) => `worker ${worker.name} is ${worker.state}: ${worker.stateReason}`,
       options,
@@ -200,13 +207,13 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   const sweeping = setInterval(() => void controller.sweep().catch(() => {}), SWEEP_EVERY_MS);
   stack.defer(() => clearInterval(sweeping));
 
-  const api = new ControllerApi(controller.url, controller.secrets.ADMIN_KEY);
+  const admin = new AdminClient(new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY }));
   // All at once: each may take some seconds for its VM.
   stack.defer(async () => void (await Promise.all(macs.map((mac) => mac.stop()))));
   for (let index = 0; index < (options.workers ?? 1); index++) {
     signal?.throwIfAborted();
     const name = `mac-${index + 1}`;
-    const { worker, key } = await api.registerWorker({ name, pool: options.ownPools ? name : undefined });
+    const { worker, key } = await admin.registerWorker({ name, pool: options.ownPools ? name : undefined });
     stands('worker', `${worker.name}, ${worker.id}`);
     const mac = new SimulatedMac({
       dir: join(dir, worker.name),

@@ -33,7 +33,7 @@ export function keepTrusted(farm: Farm, { signal, onDoctor, onProblem }: TrustOp
     for (const index of suspects) {
       try {
         const mac = farm.mac(index);
-        if ((await farm.api.worker(mac.workerId)).state !== 'quarantined') continue;
+        if ((await farm.admin.worker(mac.workerId)).state !== 'quarantined') continue;
         onDoctor();
         await examine(mac, either);
       } catch (error) {

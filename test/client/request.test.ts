@@ -3,8 +3,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { ControllerClient } from '../../client/request.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
+import { Connection } from '../../client/request.ts';
 import { untilAnswered } from '../../client/retry.ts';
+import { putBlob } from '../../client/transfer.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 
 async function serverThat(handle: (request: IncomingMessage, response: ServerResponse) => void) {
@@ -22,14 +25,15 @@ async function serverThat(handle: (request: IncomingMessage, response: ServerRes
 }
 
 const clientOf = (url: string, limits: { requestMs?: number; transferStallMs?: number } = {}) =>
-  new ControllerClient({ url, key: 'tb_worker_test', requestMs: 5_000, transferStallMs: 5_000, ...limits });
+  new Connection({ url, key: 'tb_worker_test', requestMs: 5_000, transferStallMs: 5_000, ...limits });
 const sends = (status: number, body: string, headers: Record<string, string> = {}) =>
   serverThat((request, response) => {
     request.resume();
     response.writeHead(status, headers).end(body);
   });
 const OWN_ERROR = JSON.stringify({ error: { code: 'attempt_ended', message: 'over' }, action: 'stop' });
-const beat = (client: ControllerClient) => client.heartbeat('b', 'w', { source: 'agent', attempt: 1 });
+const beat = (connection: Connection) =>
+  new AttemptClient(connection).heartbeat('b', 'w', { source: 'agent', attempt: 1 });
 
 test('an answer that fits the contract is a value', async () => {
   const timestamp = new Date().toISOString();
@@ -44,7 +48,7 @@ test('the key and the version of the contract go with each call, and ids are esc
     seen.push(request);
     response.end('{}');
   });
-  await server.client.heartbeat('a/../b', 'w?x=1', {});
+  await new AttemptClient(server.client).heartbeat('a/../b', 'w?x=1', {});
   expect(seen[0]!.headers).toMatchObject({ authorization: 'Bearer tb_worker_test', 'x-tartbeat-contract': '1' });
   expect(seen[0]!.url).toBe('/api/builds/a%2F..%2Fb/heartbeat?worker_id=w%3Fx%3D1');
 });
@@ -65,7 +69,11 @@ test("a 4xx in the controller's own words is a refusal", async () => {
 test('a gap in the log names the offset to go on from', async () => {
   const body = { error: { code: 'wrong_offset', message: 'gap' }, expectedOffset: 17 };
   await using server = await sends(416, JSON.stringify(body));
-  const answer = await server.client.appendLog('b', { attempt: 1, offset: 40, bytes: new Uint8Array(3) });
+  const answer = await new AttemptClient(server.client).appendLog('b', {
+    attempt: 1,
+    offset: 40,
+    bytes: new Uint8Array(3),
+  });
   expect(answer).toMatchObject({ kind: 'refused', code: 'wrong_offset', expectedOffset: 17 });
 });
 
@@ -115,14 +123,14 @@ test('nobody listening is unreachable', async () => {
 
 test('silence is unreachable after the time limit', async () => {
   await using server = await serverThat(() => {});
-  const answer = await clientOf(server.url, { requestMs: 100 }).me();
+  const answer = await new WorkerClient(clientOf(server.url, { requestMs: 100 })).me();
   expect(answer).toEqual({ ok: false, kind: 'unreachable', message: 'no answer in time' });
 });
 
 test("the caller's signal rejects with its own reason", async () => {
   await using server = await serverThat(() => {});
   const controller = new AbortController();
-  const asked = server.client.me(controller.signal);
+  const asked = new WorkerClient(server.client).me(controller.signal);
   controller.abort(new Error('mine'));
   await expect(asked).rejects.toThrow('mine');
 });
@@ -141,11 +149,15 @@ test('retrying ends with the first answer, and with the last failure when its ti
   });
   const { signal } = new AbortController();
   const quick = { signal, firstDelayMs: 1, maxDelayMs: 2 };
-  expect(await untilAnswered(() => server.client.me(), { ...quick, giveUpAfterMs: 20_000 })).toMatchObject({
+  expect(
+    await untilAnswered(() => new WorkerClient(server.client).me(), { ...quick, giveUpAfterMs: 20_000 }),
+  ).toMatchObject({
     ok: true,
   });
   await using broken = await sends(500, '');
-  expect(await untilAnswered(() => broken.client.me(), { ...quick, giveUpAfterMs: 30 })).toMatchObject({
+  expect(
+    await untilAnswered(() => new WorkerClient(broken.client).me(), { ...quick, giveUpAfterMs: 30 }),
+  ).toMatchObject({
     kind: 'unreachable',
   });
 });
@@ -164,7 +176,7 @@ test('an upload streams the file with its exact length', async () => {
       .on('data', (chunk) => got.update(chunk))
       .on('end', () => response.end(JSON.stringify({ sha256, size: 3_000_000, existed: false })));
   });
-  expect(await server.client.putBlob({ sha256, path, sizeBytes: bytes.length })).toMatchObject({ ok: true });
+  expect(await putBlob(server.client, { sha256, path, sizeBytes: bytes.length })).toMatchObject({ ok: true });
   expect(length).toBe('3000000');
   expect(got.digest('hex')).toBe(sha256);
 });
@@ -175,7 +187,7 @@ test('an upload that stands still is unreachable', async () => {
   writeFileSync(path, 'x');
   await using server = await serverThat(() => {});
   const client = clientOf(server.url, { transferStallMs: 100 });
-  expect(await client.putBlob({ sha256: 'a'.repeat(64), path, sizeBytes: 1 })).toMatchObject({ kind: 'unreachable' });
+  expect(await putBlob(client, { sha256: 'a'.repeat(64), path, sizeBytes: 1 })).toMatchObject({ kind: 'unreachable' });
 });
 
 test('a source arrives whole and right, or not at all', async () => {
@@ -185,8 +197,8 @@ test('a source arrives whole and right, or not at all', async () => {
   const target = { path: join(dir.path, 'source'), sha256, sizeBytes: bytes.length };
   let body: Buffer = bytes;
   await using server = await serverThat((_request, response) => void response.end(body));
-  expect(await server.client.downloadSource('b', target)).toMatchObject({ ok: true });
+  expect(await new AttemptClient(server.client).downloadSource('b', target)).toMatchObject({ ok: true });
   expect(readFileSync(target.path).equals(bytes)).toBe(true);
   for (body of [bytes.subarray(1), Buffer.concat([bytes, bytes]), randomBytes(200_000)])
-    expect(await server.client.downloadSource('b', target)).toMatchObject({ kind: 'unreachable' });
+    expect(await new AttemptClient(server.client).downloadSource('b', target)).toMatchObject({ kind: 'unreachable' });
 });

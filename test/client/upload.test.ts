@@ -1,12 +1,17 @@
 /** The agent's own sender against a real controller, with what happens between them. */
+
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { UPLOAD_PART_BYTES } from '#contract';
-import { ControllerApi } from '../../client/builds-client.ts';
-import { ControllerClient } from '../../client/request.ts';
+import { AdminClient } from '../../client/admin-client.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
+import { Connection } from '../../client/request.ts';
+import { findBlob } from '../../client/transfer.ts';
 import { uploadBlob } from '../../client/upload.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { type Fault, faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
@@ -31,7 +36,7 @@ async function sending(sizeBytes = SIZE) {
   writeFileSync(path, bytes);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const proxy = await faultyProxy(controller.url);
-  const client = new ControllerClient({
+  const client = new Connection({
     url: proxy.url,
     key: controller.secrets.ADMIN_KEY,
     requestMs: 20_000,
@@ -68,7 +73,7 @@ test('a file goes up in parts, and the next time not at all', async () => {
   expect(await one.upload()).toEqual({ ok: true, value: { sha256: one.sha256, size: SIZE, existed: false } });
   expect(await one.upload()).toMatchObject({ ok: true, value: { existed: true } });
   expect([one.puts(), one.begun.length]).toEqual([2, 1]);
-  expect(await one.client.findBlob(one.sha256)).toMatchObject({ ok: true, value: { size: SIZE } });
+  expect(await findBlob(one.client, one.sha256)).toMatchObject({ ok: true, value: { size: SIZE } });
 });
 
 test('a file that one request takes goes up in one', async () => {
@@ -97,11 +102,11 @@ test('a sender that ends in the middle goes on where it was', async () => {
   one.proxy.fault = ({ path }) => (path.endsWith('/parts/2') ? 'refuse' : undefined);
   const first = one.upload();
   first.catch(() => {});
-  await expect
-    .poll(() => one.client.showUpload(one.sha256, one.begun[0] ?? 'u').then((a) => a.ok && a.value.parts), {
-      timeout: 20_000,
-    })
-    .toEqual([1]);
+  const stored = () => {
+    const path = `/api/blobs/${one.sha256}/uploads/${one.begun[0] ?? 'u'}`;
+    return one.client.call({ method: 'GET', path, answer: Upload });
+  };
+  await expect.poll(() => stored().then((answer) => answer.ok && answer.value.parts), { timeout: 20_000 }).toEqual([1]);
   one.stop.abort(new Error('crash'));
   await expect(first).rejects.toThrow('crash');
   one.proxy.fault = () => undefined;
@@ -128,7 +133,7 @@ test('a file that is not what its name says is refused, and leaves nothing', asy
   bytes[7]! ^= 1;
   writeFileSync(one.path, bytes);
   expect(await one.upload()).toMatchObject({ ok: false, kind: 'refused', code: 'hash_mismatch' });
-  expect(await one.client.findBlob(one.sha256)).toMatchObject({ ok: false, code: 'not_found' });
+  expect(await findBlob(one.client, one.sha256)).toMatchObject({ ok: false, code: 'not_found' });
 });
 
 test('a controller that does not come back ends it', async () => {
@@ -140,17 +145,17 @@ test('a controller that does not come back ends it', async () => {
 test('a download that breaks off goes on where it ended, and is what it should be', async () => {
   await using one = await sending(5_000_001);
   await one.upload({ partsAboveBytes: 95 * 1024 * 1024 });
-  const api = new ControllerApi(controller.url, controller.secrets.ADMIN_KEY);
-  const { worker, key } = await api.registerWorker({ name: 'mac', pool: 'downloads' });
-  const build = await api.submit({
+  const admin = new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY });
+  const { worker, key } = await new AdminClient(admin).registerWorker({ name: 'mac', pool: 'downloads' });
+  const build = await new BuildsClient(admin).submit({
     source: { sha256: one.sha256 },
     command: 'true',
     platform: 'ios',
     pool: 'downloads',
   });
-  const claimed = await one.client.withKey(key).claim(worker.id, { instanceId: 'i', claimId: 'c' });
+  const claimed = await new WorkerClient(one.client.withKey(key)).claim(worker.id, { instanceId: 'i', claimId: 'c' });
   if (!claimed.ok) throw new Error(claimed.message);
-  const client = one.client.withKey(claimed.value.assignment!.tokens.run);
+  const client = new AttemptClient(one.client.withKey(claimed.value.assignment!.tokens.run));
   const target = { path: join(one.dir.path, 'download'), sha256: one.sha256, sizeBytes: 5_000_001 };
   one.proxy.fault = ({ path, count }) => (path.endsWith('/source') && count === 1 ? 'cut answer' : undefined);
   expect(await client.downloadSource(build.id, target)).toMatchObject({ ok: false, kind: 'unreachable' });

@@ -314,7 +314,7 @@ export class FaultyMac implements AsyncDisposable {
   /** The VM is gone, the worker is idle, no build has two endings. */
   async settles(): Promise<void> {
     await this.until(async () => (await this.mac.vms()).length === 0, 'the VM is gone');
-    const isIdle = async () => (await this.farm.api.worker(this.mac.workerId)).state === 'idle';
+    const isIdle = async () => (await this.farm.admin.worker(this.mac.workerId)).state === 'idle';
     await this.until(isIdle, 'the worker is idle');
     for (const build of this.#builds) await build.hasOneEnding();
     this.#settled = true;

@@ -5,7 +5,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { expect, test } from 'vitest';
-import { ControllerApi } from '../../client/builds-client.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
+import { Connection } from '../../client/request.ts';
 import { FIXTURE } from '../../local/dev/fixture.ts';
 import { freePort, PROJECT_ROOT, wrangler } from '../../local/farm/controller.ts';
 import { processesBelow } from '../../local/farm/leftovers.ts';
@@ -64,7 +65,7 @@ test('the hand test of the monitor works as printed, and the fixture is set back
   const { ADMIN_KEY = '' } = parseEnv(readFileSync(devVars, 'utf8'));
   expect(ADMIN_KEY).toMatch(/^tb_admin_.{40,}/);
   const url = `http://localhost:${port}`;
-  const api = new ControllerApi(url, ADMIN_KEY);
+  const api = new BuildsClient(new Connection({ url: url, key: ADMIN_KEY }));
   expect(await api.build(build)).toMatchObject({ status: 'building' });
   expect(Object.entries((await api.build(build)).timeouts).filter(([, ms]) => ms !== null)).toEqual([
     ['heartbeatTimeoutMs', 120_000],

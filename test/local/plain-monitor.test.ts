@@ -2,9 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Assignment, BuildDetail } from '#contract';
-import { ControllerApi } from '../../client/builds-client.ts';
+import { AdminClient } from '../../client/admin-client.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
 import { packSource } from '../../client/project/archive.ts';
-import { ControllerClient } from '../../client/request.ts';
+import { Connection } from '../../client/request.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, PROJECT_ROOT, startController } from '../../local/farm/controller.ts';
 import { SAMPLE_DIR, sampleRequest } from '../../local/farm/sample.ts';
 import { PLAIN_MONITOR, start } from '../vm-image/guest-script.ts';
@@ -16,20 +19,24 @@ const PATIENCE_MS = 90_000;
 
 /** A build that a worker has claimed; the worker itself beats all the time. */
 async function claimedBuild({ url, secrets }: LocalController, dir: string) {
-  const api = new ControllerApi(url, secrets.ADMIN_KEY);
+  const admin = new Connection({ url, key: secrets.ADMIN_KEY });
+  const api = new BuildsClient(admin);
   const name = `mac-${randomUUID()}`;
-  const { worker, key } = await api.registerWorker({ name, pool: name });
+  const { worker, key } = await new AdminClient(admin).registerWorker({ name, pool: name });
   const archive = await packSource(SAMPLE_DIR, join(dir, `${name}.tar.gz`));
   await api.upload(archive);
   const rest = { workerTimeoutMs: 600_000, bootTimeoutMs: 600_000, noOutputTimeoutMs: 600_000 };
   const timeouts = { ...rest, heartbeatTimeoutMs: HEARTBEAT_TIMEOUT_MS };
   await api.submit({ ...sampleRequest(), pool: name, timeouts, source: { sha256: archive.sha256 } });
-  const client = new ControllerClient({ url, key, requestMs: 30_000, transferStallMs: 30_000 });
-  const claimed = await client.claim(worker.id, { instanceId: randomUUID(), claimId: randomUUID() });
+  const connection = new Connection({ url, key });
+  const claimed = await new WorkerClient(connection).claim(worker.id, {
+    instanceId: randomUUID(),
+    claimId: randomUUID(),
+  });
   if (!claimed.ok || !claimed.value.assignment) throw new Error(`nothing was claimed: ${JSON.stringify(claimed)}`);
   const { assignment } = claimed.value;
   const agentBeats = () =>
-    client.heartbeat(assignment.buildId, worker.id, {
+    new AttemptClient(connection).heartbeat(assignment.buildId, worker.id, {
       source: 'agent',
       attempt: assignment.attempt,
       stage: 'checking',

@@ -4,10 +4,13 @@
  * Invariant: a slot is free only when its VM is gone. No loop here waits for a build, so a busy worker never looks offline. `drain` ends the
  * claims and waits for the attempts, `stop` ends them too; either way the promise resolves with nothing of ours running.
  */
+
 import { dirname, join } from 'node:path';
 import type { Assignment } from '#contract';
-import { type Answer, ControllerClient } from '../../client/request.ts';
+import type { Answer } from '../../client/answer.ts';
+import { Connection } from '../../client/request.ts';
 import { jittered, pause } from '../../client/retry.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { runAttempt } from '../attempt/attempt.ts';
 import type { Action } from '../attempt/reconcile.ts';
 import { type AgentConfig, loadConfig } from '../config.ts';
@@ -55,12 +58,14 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   };
   const limits = { ...AGENT_LIMITS, ...options.limits };
   const { controllerUrl: url, apiKey: key } = config;
-  const client = new ControllerClient({
-    url,
-    key,
-    requestMs: limits.requestMs,
-    transferStallMs: limits.transferStallMs,
-  });
+  const client = new WorkerClient(
+    new Connection({
+      url,
+      key,
+      requestMs: limits.requestMs,
+      transferStallMs: limits.transferStallMs,
+    }),
+  );
   const tart = createTart(config);
   const started = await startUp({ config, client, tart, state, emit, signal: drain }).catch((error) => {
     if (drain.aborted) return null; // left before it had begun; what a former run left stays for the next
@@ -77,7 +82,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 }
 
 interface Parts {
-  client: ControllerClient;
+  client: WorkerClient;
   tart: Tart;
   state: StateFolder;
   board: StatusBoard;
@@ -237,7 +242,8 @@ class Agent {
   /** `expo-worker rotate-key` writes it; the old one works on long enough for us to look. A config being edited is left alone. */
   async #takeRenewedKey(): Promise<void> {
     const config = await loadConfig(this.#options.configPath).catch(() => null);
-    if (config?.controllerUrl === this.#options.config.controllerUrl) this.#parts.client.useKey(config.apiKey);
+    if (config?.controllerUrl === this.#options.config.controllerUrl)
+      this.#parts.client.connection.useKey(config.apiKey);
   }
 
   async #sendStatus(signal: AbortSignal): Promise<number> {

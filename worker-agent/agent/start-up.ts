@@ -4,9 +4,12 @@
  * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and each of them is decided upon; nothing, while
  * another installation acts for this worker.
  */
+
 import type { WorkerAttempts } from '#contract';
-import type { Answer, ControllerClient } from '../../client/request.ts';
+import type { Answer } from '../../client/answer.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
 import { pause, untilAnswered } from '../../client/retry.ts';
+import type { WorkerClient } from '../../client/worker-client.ts';
 import { type Action, type Decision, type Facts, reconcile } from '../attempt/reconcile.ts';
 import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';
@@ -21,7 +24,7 @@ const IN_USE_PAUSE_MS = 5_000;
 
 export interface StartUpOptions {
   config: AgentConfig;
-  client: ControllerClient;
+  client: WorkerClient;
   tart: Tart;
   state: StateFolder;
   emit: Emit;
@@ -150,7 +153,12 @@ async function settleWithoutJournal(
   }
   if (action !== 'lost') return;
   const message = 'the agent came back without this attempt in its journal';
-  const report = () => client.report(buildId, { type: 'fail', attempt, verdict: 'worker_restarted', message }, signal);
+  const report = () =>
+    new AttemptClient(client.connection).report(
+      buildId,
+      { type: 'fail', attempt, verdict: 'worker_restarted', message },
+      signal,
+    );
   const answer = await untilAnswered(report, { signal, giveUpAfterMs: PATIENCE_MS });
   emit({
     type: 'reported',

@@ -4,9 +4,12 @@
  * Invariant: nothing is given up while the controller is merely away; each wait is bounded by the life of what is to be told. A refusal is an
  * answer. A result is told once in effect: the controller treats an exact repetition as the same report.
  */
+
 import { join } from 'node:path';
 import type { Report } from '#contract';
-import type { Answer, Refused } from '../../client/request.ts';
+import type { Answer, Refused } from '../../client/answer.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
+
 import { pause, untilAnswered } from '../../client/retry.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import type { AttemptRun } from '../steps/context.ts';
@@ -76,7 +79,7 @@ async function send(run: AttemptRun, report: Report, signal: AbortSignal): Promi
     if (answer.ok || answer.kind === 'unreachable') return answer;
     const tokenIsDead = answer.status === 401 && client === run.client;
     // An outage may outlive the attempt's token; the worker's key speaks for it too.
-    if (tokenIsDead) client = run.context.client;
+    if (tokenIsDead) client = new AttemptClient(run.context.client.connection);
     else if (answer.code === 'artifact_not_stored' && uploads++ < REUPLOADS_MAX)
       await uploadAgain(run, report, options);
     else return answer;
@@ -93,7 +96,7 @@ async function uploadAgain(
   const { client, journal, emit } = run.context;
   for (const [index, { name, sha256, size }] of report.artifacts.entries()) {
     const path = join(journal.artifactsDir, String(index));
-    const answer = await uploadBlob(client, { sha256, path, sizeBytes: size }, options);
+    const answer = await uploadBlob(client.connection, { sha256, path, sizeBytes: size }, options);
     if (!answer.ok) emit({ type: 'warning', message: `${name}: ${answer.message}` });
   }
 }

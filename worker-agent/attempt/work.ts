@@ -125,7 +125,7 @@ async function finishCommand(run: AttemptRun, guest: Guest): Promise<Ending> {
     const { artifacts, missing } = await fetchArtifacts({ guest, key, globs, dir: journal.artifactsDir, emit, signal });
     // Now: the attempt's log goes on being shipped, and beats go on, however long it takes.
     const stored = await uploadArtifacts(artifacts, {
-      ...{ client, emit, giveUpAfterMs: limits.outageMs, signal },
+      ...{ connection: client.connection, emit, giveUpAfterMs: limits.outageMs, signal },
       uploads: journal.state.uploads,
       onBegun: (sha256, id) => journal.update({ uploads: { ...journal.state.uploads, [sha256]: id } }),
     });

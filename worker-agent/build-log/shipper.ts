@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { LOG_APPEND_MAX_BYTES, type LogTotal } from '#contract';
-import type { ControllerClient } from '../../client/request.ts';
+import type { AttemptClient } from '../../client/attempt-client.ts';
 import { jittered, pause } from '../../client/retry.ts';
 import type { EmitOfAttempt } from '../events.ts';
 
@@ -21,7 +21,7 @@ const ENDINGS = new Set([403, 404, 409, 410]);
 
 export interface LogShipperOptions {
   /** With the attempt's run token. */
-  client: ControllerClient;
+  client: AttemptClient;
   buildId: string;
   attempt: number;
   path: string;

@@ -1,6 +1,7 @@
 /**
  * `expo-worker init`: writes the config, and makes the SSH key for the VMs if there is none. Asks for what the flags leave open.
  */
+
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -10,7 +11,8 @@ import { input, password } from '@inquirer/prompts';
 import { Command, Option } from 'commander';
 import { execa } from 'execa';
 import { printableLines } from '../../client/printable.ts';
-import { ControllerClient } from '../../client/request.ts';
+import { Connection } from '../../client/request.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import {
   type AgentConfigInput,
   baseImageName,
@@ -155,7 +157,7 @@ async function makeKey(keyPath: string): Promise<void> {
 
 async function tradeCode(url: string, code: string): Promise<string> {
   const limits = { requestMs: ENROL_TIMEOUT_MS, transferStallMs: ENROL_TIMEOUT_MS };
-  const enrolled = await new ControllerClient({ url, key: 'none', ...limits }).enrol(code);
+  const enrolled = await new WorkerClient(new Connection({ url, key: 'none', ...limits })).enrol(code);
   if (enrolled.ok) return enrolled.value.key;
   throw new InitError(`${url} did not take the code: ${enrolled.message}`);
 }

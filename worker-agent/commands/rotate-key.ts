@@ -4,7 +4,8 @@
  * written: whatever is lost or fails on the way, the key in the config is good, and this may be run again.
  */
 
-import { ControllerClient } from '../../client/request.ts';
+import { Connection } from '../../client/request.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { changeConfig, loadConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
 
@@ -13,7 +14,7 @@ const CONTROLLER_MS = 10_000;
 export async function rotateKeyCommand({ config: path }: { config: string }): Promise<void> {
   const { controllerUrl, apiKey } = await loadConfig(path);
   const limits = { requestMs: CONTROLLER_MS, transferStallMs: CONTROLLER_MS };
-  const client = new ControllerClient({ url: controllerUrl, key: apiKey, ...limits });
+  const client = new WorkerClient(new Connection({ url: controllerUrl, key: apiKey, ...limits }));
   const me = await client.me();
   if (!me.ok) throw new CommandError(`${controllerUrl}: ${me.message}`);
   const { keyId, workerId } = me.value;
@@ -22,7 +23,7 @@ export async function rotateKeyCommand({ config: path }: { config: string }): Pr
   if (!rotated.ok) throw new CommandError(`${controllerUrl}: ${rotated.message}`);
   await changeConfig(path, { apiKey: rotated.value.secret });
   // Its first use, from which on the old one ends with its overlap. If this gets no answer, the agent's next call is the first.
-  client.useKey(rotated.value.secret);
+  client.connection.useKey(rotated.value.secret);
   await client.me();
   process.stdout.write(`Written: ${path}
 The key of worker ${workerId} is new. The old one works for 24 hours more; a running agent changes over within a minute.

@@ -2,11 +2,13 @@
  * `expo-worker status`: what the agent of this Mac is doing, by its own report on disk, and what the controller thinks of it: with the time that is
  * left to each deadline. Takes no lock.
  */
+
 import { dirname, join } from 'node:path';
 import type { WorkerAttempts } from '#contract';
 import { printable } from '../../client/printable.ts';
-import { ControllerClient } from '../../client/request.ts';
+import { Connection } from '../../client/request.ts';
 import { pause } from '../../client/retry.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-file.ts';
 import { loadConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
@@ -37,12 +39,14 @@ export interface StatusOptions {
 /** Answers with the exit code: a failure unless the agent runs. */
 export async function statusCommand({ config: configPath, json, watch }: StatusOptions): Promise<number> {
   const config = await loadConfig(configPath);
-  const client = new ControllerClient({
-    url: config.controllerUrl,
-    key: config.apiKey,
-    requestMs: CONTROLLER_MS,
-    transferStallMs: CONTROLLER_MS,
-  });
+  const client = new WorkerClient(
+    new Connection({
+      url: config.controllerUrl,
+      key: config.apiKey,
+      requestMs: CONTROLLER_MS,
+      transferStallMs: CONTROLLER_MS,
+    }),
+  );
   const stop = new AbortController();
   if (watch) for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
   for (;;) {
@@ -57,7 +61,7 @@ export async function statusCommand({ config: configPath, json, watch }: StatusO
   }
 }
 
-async function look(configPath: string, client: ControllerClient): Promise<Status> {
+async function look(configPath: string, client: WorkerClient): Promise<Status> {
   const state = new StateFolder(join(dirname(configPath), 'state'));
   const agent = await state.readAgentReport(AgentReport).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EACCES') throw error;
@@ -67,7 +71,7 @@ async function look(configPath: string, client: ControllerClient): Promise<Statu
   return { running, agent, controller: await askController(client) };
 }
 
-async function askController(client: ControllerClient): Promise<Controller> {
+async function askController(client: WorkerClient): Promise<Controller> {
   const me = await client.me();
   if (!me.ok) return { reachable: me.kind === 'refused', message: me.message, activeAttempts: [] };
   const { workerId } = me.value;

@@ -1,6 +1,7 @@
 /** `expo-worker status --timeouts`: what the limits of builds might be, by how long the last ones took here. */
 
-import { ControllerClient } from '../../client/request.ts';
+import { Connection } from '../../client/request.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
 import { BUILDS_MIN, type Proposal, proposeTimeouts } from './timeout-proposals.ts';
@@ -10,7 +11,7 @@ const CONTROLLER_MS = 10_000;
 export async function timeoutsCommand({ config: path, json }: { config: string; json: boolean }): Promise<void> {
   const config = await loadConfig(path);
   const limits = { requestMs: CONTROLLER_MS, transferStallMs: CONTROLLER_MS };
-  const client = new ControllerClient({ url: config.controllerUrl, key: config.apiKey, ...limits });
+  const client = new WorkerClient(new Connection({ url: config.controllerUrl, key: config.apiKey, ...limits }));
   const me = await client.me();
   if (!me.ok) throw new CommandError(`${config.controllerUrl}: ${me.message}`);
   if (me.value.workerId === null) throw new CommandError('apiKey is not the key of a worker');

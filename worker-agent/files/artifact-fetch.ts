@@ -13,7 +13,7 @@ import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Parser } from 'tar';
 import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, UPLOAD_MAX_BYTES } from '#contract';
-import type { ControllerClient } from '../../client/request.ts';
+import type { Connection } from '../../client/request.ts';
 import { pause } from '../../client/retry.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import { failed } from '../ending.ts';
@@ -222,7 +222,7 @@ async function writeHashed(bytes: Readable, name: string, path: string): Promise
 
 export interface UploadOptions {
   /** With the worker's key: blobs belong to no attempt. */
-  client: ControllerClient;
+  connection: Connection;
   emit: EmitOfAttempt;
   giveUpAfterMs: number;
   signal: AbortSignal;
@@ -236,10 +236,10 @@ export async function uploadArtifacts(
   artifacts: readonly LocalArtifact[],
   options: UploadOptions,
 ): Promise<ArtifactReport[]> {
-  const { client, emit, giveUpAfterMs, signal, uploads, onBegun } = options;
+  const { connection, emit, giveUpAfterMs, signal, uploads, onBegun } = options;
   for (const { name, sha256, size, path } of artifacts) {
     const answer = await uploadBlob(
-      client,
+      connection,
       { path, sha256, sizeBytes: size },
       { giveUpAfterMs, signal, uploadId: uploads[sha256], onBegun: (uploadId) => onBegun(sha256, uploadId) },
     );

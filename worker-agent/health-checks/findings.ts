@@ -3,9 +3,11 @@
  *
  * Invariant: whether it arrives changes nothing for the doctor.
  */
+
 import { dirname, join } from 'node:path';
 import type { Finding, WorkerState } from '#contract';
-import { ControllerClient } from '../../client/request.ts';
+import { Connection } from '../../client/request.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
 import { StateFolder } from '../state/journal.ts';
 import type { CheckResult } from './run-checks.ts';
@@ -31,7 +33,7 @@ export async function postFindings(
 ): Promise<{ state: WorkerState } | { message: string }> {
   try {
     const { controllerUrl: url, apiKey: key } = await loadConfig(configPath);
-    const client = new ControllerClient({ url, key, requestMs: REQUEST_MS, transferStallMs: REQUEST_MS });
+    const client = new WorkerClient(new Connection({ url, key, requestMs: REQUEST_MS, transferStallMs: REQUEST_MS }));
     const me = await client.me();
     if (!me.ok) return { message: me.message };
     if (me.value.workerId === null) return { message: 'apiKey is not the key of a worker' };

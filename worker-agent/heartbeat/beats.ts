@@ -5,7 +5,7 @@
  * 404, 409, 410 or `action: stop` ends the attempt.
  */
 import type { Heartbeat, Stage } from '#contract';
-import type { ControllerClient } from '../../client/request.ts';
+import type { AttemptClient } from '../../client/attempt-client.ts';
 import { jittered, pause } from '../../client/retry.ts';
 import type { Progress } from '../../log-reader/progress/parser.ts';
 import type { EmitOfAttempt } from '../events.ts';
@@ -21,7 +21,7 @@ export interface BeatFacts {
 
 export interface BeatsOptions {
   /** With the attempt's run token. */
-  client: ControllerClient;
+  client: AttemptClient;
   buildId: string;
   workerId: string;
   attempt: number;

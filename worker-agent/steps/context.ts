@@ -4,8 +4,10 @@
  * Invariant: `signal` aborts once, with the AttemptOver that ends the attempt. Disposing lets go of the VM and does not touch it.
  */
 import type { Inputs, Stage } from '#contract';
-import type { Answer, ControllerClient } from '../../client/request.ts';
+import type { Answer } from '../../client/answer.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
 import { untilAnswered } from '../../client/retry.ts';
+import type { WorkerClient } from '../../client/worker-client.ts';
 import type { LogFollower } from '../build-log/follower.ts';
 import type { LogProgress } from '../build-log/progress.ts';
 import { LogShipper } from '../build-log/shipper.ts';
@@ -25,7 +27,7 @@ export interface AttemptContext {
   config: AgentConfig;
   tart: Tart;
   /** With the worker's key. */
-  client: ControllerClient;
+  client: WorkerClient;
   limits: AgentLimits;
   journal: AttemptJournal;
   emit: EmitOfAttempt;
@@ -42,7 +44,7 @@ export class AttemptRun implements AsyncDisposable {
   readonly context: AttemptContext;
   readonly key: AttemptKey;
   /** With the attempt's run token. */
-  readonly client: ControllerClient;
+  readonly client: AttemptClient;
   readonly contact: Contact;
   readonly sleepWatch = new SleepWatch();
   readonly shipper: LogShipper;
@@ -64,7 +66,7 @@ export class AttemptRun implements AsyncDisposable {
     const { assignment, phase, contactAtMs } = context.journal.state;
     this.context = context;
     this.key = { buildId: assignment.buildId, attempt: assignment.attempt };
-    this.client = context.client.withKey(assignment.tokens.run);
+    this.client = new AttemptClient(context.client.connection.withKey(assignment.tokens.run));
     this.contact = new Contact(contactAtMs);
     this.stage = STAGE_OF[phase];
     const { emit, journal } = context;

@@ -63,6 +63,7 @@ export const WorkerStatus = z.object({
 export type WorkerStatus = z.infer<typeof WorkerStatus>;
 
 export const WorkerStatusAnswer = z.object({ state: z.enum(WORKER_STATES), nextMs: durationMs });
+export type WorkerStatusAnswer = z.infer<typeof WorkerStatusAnswer>;
 
 /** The doctor's report, also of a Mac on which no agent runs. Without a blocking failure it ends quarantine. */
 export const FindingsReport = z.object({ instanceId: id, findings: z.array(Finding).max(64) });

@@ -3,7 +3,8 @@ import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { LOG_APPEND_MAX_BYTES } from '#contract';
-import { ControllerClient } from '../../../client/request.ts';
+import { AttemptClient } from '../../../client/attempt-client.ts';
+import { Connection } from '../../../client/request.ts';
 import { LogShipper, logTotal } from '../../../worker-agent/build-log/shipper.ts';
 import { standInController } from '../factories/stand-in-controller.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
@@ -16,7 +17,9 @@ async function shipping({ cadenceMs, followers = 1 }: { cadenceMs?: number; foll
   const controller = await standInController();
   controller.followers = followers; // one: the quick cadence
   const build = controller.submit({ id: 'b1', command: 'true', source: Buffer.from('x') });
-  const client = new ControllerClient({ url: controller.url, key: 'k', requestMs: 2_000, transferStallMs: 2_000 });
+  const client = new AttemptClient(
+    new Connection({ url: controller.url, key: 'k', requestMs: 2_000, transferStallMs: 2_000 }),
+  );
   let length = 0;
   const shipper = new LogShipper({
     client,

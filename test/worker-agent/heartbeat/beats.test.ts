@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { ControllerClient } from '../../../client/request.ts';
+import { AttemptClient } from '../../../client/attempt-client.ts';
+import { Connection } from '../../../client/request.ts';
 import type { AttemptEvent } from '../../../worker-agent/events.ts';
 import { Beats } from '../../../worker-agent/heartbeat/beats.ts';
 import { standInController, WORKER_ID } from '../factories/stand-in-controller.ts';
@@ -11,7 +12,9 @@ async function beating(change: { nextMs?: number; requestMs?: number } = {}) {
   const controller = await standInController();
   const build = controller.submit(SOURCE);
   Object.assign(build, { attempt: 1, status: 'assigned' });
-  const client = new ControllerClient({ url: controller.url, key: 'k', requestMs: 1_000, transferStallMs: 1_000 });
+  const client = new AttemptClient(
+    new Connection({ url: controller.url, key: 'k', requestMs: 1_000, transferStallMs: 1_000 }),
+  );
   const events: AttemptEvent[] = [];
   const stops: string[] = [];
   const facts = { stage: 'booting' as const, outputAgeMs: undefined as number | undefined };

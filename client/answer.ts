@@ -1,0 +1,106 @@
+/**
+ * What a call to the controller comes to: a value, a refusal in the controller's own words, or `unreachable`.
+ *
+ * Invariant: only the controller's own words refuse. A proxy's page or a captive portal must not end a build, so
+ * everything that is not the controller's answer is `unreachable`, which alone is worth trying again.
+ */
+import type { z } from 'zod';
+import { ErrorBody } from '#contract';
+
+export interface Refused {
+  ok: false;
+  kind: 'refused';
+  status: number;
+  /** From the contract's closed list, or a newer controller's. */
+  code: string;
+  message: string;
+  expectedOffset?: number | undefined;
+  action?: 'stop' | undefined;
+}
+
+export interface Unreachable {
+  ok: false;
+  kind: 'unreachable';
+  message: string;
+  retryAfterMs?: number;
+}
+
+export type Answer<T> = { ok: true; value: T } | Refused | Unreachable;
+
+/** The largest answer of the controller, in bytes. */
+const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
+const RETRY_AFTER_MAX_MS = 60_000;
+
+/** Reads `response` and holds it against the schema of the expected answer. */
+export async function answerOf<T>(response: Response, schema: z.ZodType<T>): Promise<Answer<T>> {
+  if (!response.ok) return await failureOf(response);
+  const parsed = schema.safeParse(await readJson(response));
+  if (parsed.success) return { ok: true, value: parsed.data };
+  const issue = parsed.error.issues[0]!;
+  return {
+    ok: false,
+    kind: 'unreachable',
+    message: `not the controller's answer (${issue.path.join('.') || 'body'}: ${issue.message})`,
+  };
+}
+
+/** Why a response that is not a success is none. */
+export async function failureOf(response: Response): Promise<Refused | Unreachable> {
+  const { status } = response;
+  const body = ErrorBody.safeParse(await readJson(response).catch(() => null));
+  const message = body.success ? body.data.error.message : `HTTP ${status} without the controller's own error`;
+  if (status === 429) return { ok: false, kind: 'unreachable', message, retryAfterMs: retryAfterMs(response) };
+  if (status < 400 || status >= 500 || !body.success)
+    return { ok: false, kind: 'unreachable', message: `HTTP ${status}: ${message}` };
+  const { error, expectedOffset, action } = body.data;
+  return { ok: false, kind: 'refused', status, code: error.code, message, expectedOffset, action };
+}
+
+function retryAfterMs(response: Response): number {
+  const header = response.headers.get('retry-after') ?? '';
+  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), RETRY_AFTER_MAX_MS) : 1_000;
+}
+
+async function readJson(response: Response): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length;
+    if (length > ANSWER_MAX_BYTES) throw new Error('the answer is too long');
+    chunks.push(chunk);
+  }
+  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+}
+
+/** What a broken connection comes to. Throws the reason of `signal` if that has fired. */
+export function unreachable(error: unknown, signal?: AbortSignal): Unreachable {
+  signal?.throwIfAborted();
+  const { name, message, cause } = error as Error;
+  const detail = cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : message;
+  return { ok: false, kind: 'unreachable', message: name === 'TimeoutError' ? 'no answer in time' : detail };
+}
+
+/** Aborts when `touch` has not been called for stallMs. */
+
+/** An answer that is not a success, as an error: for commands, which end at the first one. */
+export class ApiError extends Error {
+  override name = 'ApiError';
+  /** The HTTP status; 503 where the controller could not be reached. */
+  readonly status: number;
+  /** From the contract's closed list; `unavailable` where the controller could not be reached. */
+  readonly code: string;
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** The value of an answer. Throws an {@link ApiError} that begins with `what` otherwise. */
+export function valueOrThrow<T>(answer: Answer<T>, what: string): T {
+  if (answer.ok) return answer.value;
+  if (answer.kind === 'unreachable') throw new ApiError(503, 'unavailable', `${what}: ${answer.message}`);
+  const { status, code, message } = answer;
+  throw new ApiError(status, code, `${what} was answered ${status} ${code}: ${message}`);
+}

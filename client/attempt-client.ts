@@ -1,0 +1,59 @@
+/** What an agent says of one attempt, with that attempt's own token: beats, log, reports; and what it fetches for it. */
+import { type Heartbeat, HeartbeatAnswer, Inputs, LogAppended, ReportAnswer, type ReportInput } from '#contract';
+import type { Answer } from './answer.ts';
+import type { Connection } from './request.ts';
+import { downloadFile, type LocalFile } from './transfer.ts';
+
+export class AttemptClient {
+  readonly connection: Connection;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  heartbeat = (
+    buildId: string,
+    workerId: string,
+    json: Heartbeat,
+    options: { signal?: AbortSignal; timeoutMs?: number } = {},
+  ): Promise<Answer<HeartbeatAnswer>> =>
+    this.connection.call({
+      method: 'POST',
+      path: `/api/builds/${part(buildId)}/heartbeat?worker_id=${part(workerId)}`,
+      answer: HeartbeatAnswer,
+      json,
+      ...options,
+    });
+
+  report = (buildId: string, json: ReportInput, signal?: AbortSignal): Promise<Answer<ReportAnswer>> =>
+    this.connection.call({
+      method: 'POST',
+      path: `/api/builds/${part(buildId)}/reports`,
+      answer: ReportAnswer,
+      json,
+      signal,
+    });
+
+  inputs = (buildId: string, signal?: AbortSignal): Promise<Answer<Inputs>> =>
+    this.connection.call({ method: 'GET', path: `/api/builds/${part(buildId)}/inputs`, answer: Inputs, signal });
+
+  appendLog = (
+    buildId: string,
+    { attempt, offset, bytes }: { attempt: number; offset: number; bytes: Uint8Array<ArrayBuffer> },
+    signal?: AbortSignal,
+  ): Promise<Answer<LogAppended>> =>
+    this.connection.call({
+      method: 'PUT',
+      path: `/api/builds/${part(buildId)}/logs?attempt=${attempt}&offset=${offset}`,
+      answer: LogAppended,
+      bytes,
+      timeoutMs: this.connection.transferStallMs,
+      signal,
+    });
+
+  /** Downloads the attempt's source to `target.path`; see {@link downloadFile}. */
+  downloadSource = (buildId: string, target: LocalFile, signal?: AbortSignal): Promise<Answer<{ sizeBytes: number }>> =>
+    downloadFile(this.connection, `/api/builds/${part(buildId)}/source`, target, signal);
+}
+
+const part = encodeURIComponent;

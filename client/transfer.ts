@@ -1,0 +1,134 @@
+/**
+ * Moves one file between this disk and the controller.
+ *
+ * Invariant: no file is held in memory. A transfer ends when it stands still for too long, however large the file is.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { rm, stat } from 'node:fs/promises';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { z } from 'zod';
+import { BlobStored, PART_SHA256_HEADER, UploadPart } from '#contract';
+import { type Answer, answerOf, failureOf, unreachable } from './answer.ts';
+import type { Connection } from './request.ts';
+
+/** A file on this disk and what is known of its bytes. */
+export interface LocalFile {
+  path: string;
+  sizeBytes: number;
+  sha256: string;
+}
+
+/** Whether a file of this hash is stored. If it is, the controller keeps it for at least another day. */
+export const findBlob = (connection: Connection, sha256: string, signal?: AbortSignal): Promise<Answer<BlobStored>> =>
+  connection.call({ method: 'GET', path: `/api/blobs/${sha256}`, answer: BlobStored, signal });
+
+/** Uploads a file under its own hash, in one request. */
+export const putBlob = (connection: Connection, file: LocalFile, signal?: AbortSignal): Promise<Answer<BlobStored>> =>
+  putBytes(connection, `/api/blobs/${file.sha256}`, { ...file, offset: 0 }, {}, BlobStored, signal);
+
+/** Uploads one part of a file: `sizeBytes` of it from `offset`. `sha256` is the part's own hash. */
+export const putPart = (
+  connection: Connection,
+  { sha256, id, number }: { sha256: string; id: string; number: number },
+  part: LocalFile & { offset: number },
+  signal?: AbortSignal,
+): Promise<Answer<UploadPart>> =>
+  putBytes(
+    connection,
+    `/api/blobs/${sha256}/uploads/${encodeURIComponent(id)}/parts/${number}`,
+    part,
+    { [PART_SHA256_HEADER]: part.sha256 },
+    UploadPart,
+    signal,
+  );
+
+async function putBytes<T>(
+  connection: Connection,
+  urlPath: string,
+  { path, offset, sizeBytes }: { path: string; offset: number; sizeBytes: number },
+  headers: Record<string, string>,
+  answer: z.ZodType<T>,
+  signal?: AbortSignal,
+): Promise<Answer<T>> {
+  using stall = stallTimer(connection.transferStallMs, signal);
+  const end = offset + sizeBytes - 1;
+  const body = sizeBytes === 0 ? Readable.from([]) : createReadStream(path, { start: offset, end });
+  body.on('data', stall.touch).on('error', () => {});
+  try {
+    const response = await connection.open('PUT', urlPath, stall.signal, {
+      // An exact length, because R2 does not take a body of unknown length.
+      headers: { ...headers, 'content-type': 'application/octet-stream', 'content-length': String(sizeBytes) },
+      body: Readable.toWeb(body),
+      duplex: 'half',
+    });
+    return await answerOf(response, answer);
+  } catch (error) {
+    return unreachable(error, signal);
+  } finally {
+    body.destroy();
+  }
+}
+
+/**
+ * Downloads to a file, and goes on at the file's end if an earlier call left one. A wrong length or hash is
+ * `unreachable`, because the bytes that arrived were not the answer; the next call then begins the file anew.
+ */
+export async function downloadFile(
+  connection: Connection,
+  urlPath: string,
+  target: LocalFile,
+  signal?: AbortSignal,
+): Promise<Answer<{ sizeBytes: number }>> {
+  using stall = stallTimer(connection.transferStallMs, signal);
+  try {
+    const there = await stat(target.path).then(
+      ({ size }) => size,
+      () => 0,
+    );
+    const from = there < target.sizeBytes ? there : 0;
+    const response = await connection.open('GET', urlPath, stall.signal, {
+      // Should the controller have another file by now, it sends all of that: the hash then tells.
+      headers: from > 0 ? { range: `bytes=${from}-`, 'if-range': `"${target.sha256}"` } : {},
+    });
+    const resumed = response.status === 206;
+    if ((response.status !== 200 && !resumed) || !response.body) return await failureOf(response);
+    const hash = createHash('sha256');
+    let sizeBytes = resumed ? from : 0;
+    if (resumed) for await (const chunk of createReadStream(target.path, { end: from - 1 })) hash.update(chunk);
+    const meter = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        stall.touch();
+        sizeBytes += chunk.length;
+        hash.update(chunk);
+        done(sizeBytes > target.sizeBytes ? new Error('more bytes than announced') : null, chunk);
+      },
+    });
+    const file = createWriteStream(target.path, { mode: 0o600, flags: resumed ? 'a' : 'w' });
+    await pipeline(Readable.fromWeb(response.body), meter, file, { signal: stall.signal });
+    if (sizeBytes === target.sizeBytes && hash.digest('hex') === target.sha256)
+      return { ok: true, value: { sizeBytes } };
+    // Short is merely not yet all. Whole and wrong is of no use.
+    if (sizeBytes >= target.sizeBytes) await rm(target.path, { force: true });
+    return {
+      ok: false,
+      kind: 'unreachable',
+      message: `the file arrived damaged (${sizeBytes} of ${target.sizeBytes} bytes)`,
+    };
+  } catch (error) {
+    const { size = 0 } = await stat(target.path).catch(() => ({ size: 0 }));
+    if (size >= target.sizeBytes) await rm(target.path, { force: true });
+    return unreachable(error, signal);
+  }
+}
+
+function stallTimer(stallMs: number, outer?: AbortSignal): { signal: AbortSignal; touch: () => void } & Disposable {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(new DOMException('stalled', 'TimeoutError')), stallMs);
+  return {
+    signal: outer ? AbortSignal.any([outer, controller.signal]) : controller.signal,
+    touch: () => void timer.refresh(),
+    [Symbol.dispose]: () => clearTimeout(timer),
+  };
+}

@@ -4,7 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { UPLOAD_PART_BYTES } from '#contract';
+import { UPLOAD_PART_BYTES, Upload } from '#contract';
 import { AdminClient } from '../../client/admin-client.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import { BuildsClient } from '../../client/builds-client.ts';

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { LAYERS, TOP_LEVEL } from './layers.ts';
+import { biomeOverrides, LAYERS, TOP_LEVEL } from './layers.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const CONTRACT = 'controller/contract/index.ts';
@@ -57,6 +57,12 @@ test.for(Object.entries(LAYERS))('%s: each room imports only rooms below it', ([
     return a !== b && !isEntry(from) && (isEntry(to) || rows.get(b)! <= rows.get(a)!);
   });
   expect(wrong.map(arrow)).toEqual([]);
+});
+
+test('the linter refuses what these tables refuse: `npx vitest run test/imports.test.ts -u` writes its file', async () => {
+  const lines = biomeOverrides().map((override) => `    ${JSON.stringify(override)}`);
+  const file = `{\n  "overrides": [\n${lines.join(',\n')}\n  ]\n}\n`;
+  await expect(file).toMatchFileSnapshot('../biome.layers.json');
 });
 
 /** The scripts of `local/` are what npm calls; they start a room of the same name. */

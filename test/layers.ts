@@ -65,3 +65,41 @@ export const TOP_LEVEL = {
   local: ['#contract', 'client', 'log-reader', 'worker-agent', 'worker-agent/tart-simulator', 'controller'],
   bench: ['#contract', 'client', 'log-reader', 'worker-agent', 'worker-agent/tart-simulator', 'controller', 'local'],
 } as const satisfies Record<string, readonly string[]>;
+
+type Row = readonly string[];
+
+/** The linter's form of both tables: for each room, the imports that are refused there. */
+export function biomeOverrides() {
+  const tops = Object.keys(TOP_LEVEL).filter((name) => !name.includes('/'));
+  return Object.entries(LAYERS as Record<string, readonly Row[]>).flatMap(([folder, rows]) => {
+    const allowed: Row = TOP_LEVEL[folder as keyof typeof TOP_LEVEL];
+    const others = tops.filter((name) => name !== folder && !allowed.includes(name)).map((name) => `**/${name}/**`);
+    return rows.flatMap((row, index) =>
+      row.flatMap((room) => {
+        const refused = [...rows.slice(0, index).flat(), ...row.filter((other) => other !== room)];
+        const message = `${folder}/${room} does not import this: see test/layers.ts.`;
+        const override = (includes: string, from: string) => ({
+          includes: [includes],
+          linter: {
+            rules: {
+              style: {
+                noRestrictedImports: {
+                  level: 'error',
+                  options: {
+                    patterns: [
+                      {
+                        group: [...others, ...refused.flatMap((name) => [`${from}${name}/**`, `${from}${name}.ts`])],
+                        message,
+                      },
+                    ],
+                  },
+                },
+              },
+            },
+          },
+        });
+        return [override(`${folder}/${room}/**`, '../'), override(`${folder}/${room}.ts`, './')];
+      }),
+    );
+  });
+}

@@ -1,0 +1,41 @@
+/**
+ * `npm run check:prose`: fails for each line of prose above 110 characters, in documents and in comments.
+ *
+ * Left out: tables, code blocks, addresses, the licence, recordings, and what other tools generate.
+ */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+const LONGEST = 110;
+const LEFT_OUT =
+  /^(LICENSE|package-lock\.json|worker-configuration\.d\.ts|migrations\/|test\/samples\/|test\/fixtures\/|local\/sample-project\/)/;
+const COMMENT = /^\s*(\/\/|\/?\*\*?|#(?!!))\s/;
+
+/** The lines of a document that are prose: neither a table nor in a block of code nor in a recording. */
+function* proseOf(text: string): Generator<[number, string]> {
+  let fence = false;
+  let recording = false;
+  for (const [index, line] of text.split('\n').entries()) {
+    if (/^\s*```/.test(line)) fence = !fence;
+    if (/<!-- \/?recording -->/.test(line)) recording = !line.includes('/recording');
+    if (!fence && !recording && !/^\s*\|/.test(line)) yield [index + 1, line];
+  }
+}
+
+function* commentsOf(text: string): Generator<[number, string]> {
+  for (const [index, line] of text.split('\n').entries()) if (COMMENT.test(line)) yield [index + 1, line];
+}
+
+const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { encoding: 'utf8' }).split('\n');
+const tooLong: string[] = [];
+for (const file of files.filter((name) => name && !LEFT_OUT.test(name))) {
+  const text = readFileSync(file, 'utf8');
+  if (text.includes('\0')) continue;
+  const lines = file.endsWith('.md') ? proseOf(text) : file.endsWith('.json') ? [] : commentsOf(text);
+  for (const [number, line] of lines)
+    if ([...line].length > LONGEST && !/https?:\/\/\S{60,}/.test(line)) tooLong.push(`${file}:${number}: ${[...line].length}`);
+}
+if (tooLong.length > 0) {
+  console.error(`Lines of prose above ${LONGEST} characters:\n${tooLong.join('\n')}`);
+  process.exitCode = 1;
+} else console.log(`prose: no line above ${LONGEST} characters`);

@@ -8,6 +8,7 @@ import { CONTRACT_HEADER, CONTRACT_VERSION_MIN, type Me } from '#contract';
 import { AUDIT_LIST_MAX, listAudit, recorded } from './access/audit.ts';
 import { countStranger, requireAnyKey, requireScope } from './access/auth.ts';
 import { answerRefusal, refusal } from './refusals.ts';
+import { agentRoutes } from './routes/agents.ts';
 import { attemptRoutes } from './routes/attempts.ts';
 import { blobRoutes } from './routes/blobs.ts';
 import { buildRoutes } from './routes/builds.ts';
@@ -15,11 +16,12 @@ import { fileRoutes } from './routes/files.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { logRoutes } from './routes/logs.ts';
 import { workerRoutes } from './routes/workers.ts';
-import type { Limits } from './settings.ts';
+import type { Settings } from './settings.ts';
+import { iso, isoOrNull } from './times.ts';
 import { valid, wholeNumber } from './validate.ts';
 import { endAttemptsOf } from './workers/registry.ts';
 
-export function createApp(limits: Limits) {
+export function createApp(settings: Settings) {
   const app = new Hono<{ Bindings: Env }>();
   app.use(secureHeaders());
   app.use(strict);
@@ -30,7 +32,7 @@ export function createApp(limits: Limits) {
   });
   app.use('/api/*', recorded);
 
-  app.get('/health', countStranger, (c) => c.json({ status: 'ok', time: new Date().toISOString() }));
+  app.get('/health', countStranger, (c) => c.json({ status: 'ok', time: iso(Date.now()) }));
   app.get('/api/me', requireAnyKey, (c) => {
     const { id, scope, name, workerId, pools, createdAt, expiresAt } = c.var.key;
     return c.json({
@@ -51,9 +53,10 @@ export function createApp(limits: Limits) {
   app.route('/api/builds', attemptRoutes);
   app.route('/api/builds', logRoutes);
   app.route('/api/builds', fileRoutes);
-  app.route('/api/builds', buildRoutes(limits));
+  app.route('/api/builds', buildRoutes(settings));
   app.route('/api/blobs', blobRoutes);
-  app.route('/api/workers', workerRoutes(limits));
+  app.route('/api/workers', agentRoutes(settings));
+  app.route('/api/workers', workerRoutes(settings));
   app.route(
     '/api/keys',
     keyRoutes((env, workerId, now) => endAttemptsOf(env, workerId, 'its key was revoked', now)),
@@ -85,4 +88,3 @@ const AuditQuery = z.object({
   cursor: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
   limit: wholeNumber(1, AUDIT_LIST_MAX).default(50),
 });
-const isoOrNull = (at: number | null) => (at === null ? null : new Date(at).toISOString());

@@ -17,7 +17,8 @@ export const LAYERS = {
     ['builds'],
     ['secrets', 'files'],
     ['validate'],
-    ['refusals', 'schema', 'database', 'settings'],
+    ['database'],
+    ['refusals', 'schema', 'settings'],
     ['ids', 'bytes', 'times', 'contract'],
   ],
   'worker-agent': [

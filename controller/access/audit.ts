@@ -1,17 +1,22 @@
 /**
- * Who did what, when, to what. The one owner of the `audit` table.
- * Invariant: what people's keys change is in ACTIONS or in UNRECORDED; the test of the routes knows no third. An entry is written
- * before the answer leaves. It never holds a secret, a command or an environment: ids alone.
+ * Records who did what, when, and to what.
+ *
+ * Invariant: every route that changes something is in ACTIONS or in UNRECORDED. An entry is written before the answer
+ * leaves. It holds ids alone, never a secret, a command or an environment.
+ *
+ * Owns the table `audit`.
  */
+
 import { desc, lt } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
 import { createMiddleware } from 'hono/factory';
 import { matchedRoutes } from 'hono/route';
 import type { AuditEntry } from '#contract';
+import { openDatabase } from '../database.ts';
 import { audit } from '../schema.ts';
+import { iso } from '../times.ts';
 import type { AuthenticatedKey } from './keys.ts';
 
-/** By method and path. `created` finds the id of what was made, where the path does not name it. */
+/** The recorded actions by method and path. `created` finds the id of a new thing in the answer. */
 export const ACTIONS: Record<string, { action: string; created?: (answer: Answered) => string | undefined }> = {
   'POST /api/builds': { action: 'build.submit', created: ({ id }) => id },
   'POST /api/builds/:id/cancel': { action: 'build.cancel' },
@@ -26,7 +31,7 @@ export const ACTIONS: Record<string, { action: string; created?: (answer: Answer
   'DELETE /api/keys/:id': { action: 'key.revoke' },
 };
 
-/** What changes something and is not recorded: an attempt tells of itself in the timeline of its build, a file by its name. */
+/** Routes that change something and are not recorded. The timeline of a build tells of its attempts, and a file has its name. */
 export const UNRECORDED: readonly string[] = [
   'POST /api/builds/:id/heartbeat',
   'POST /api/builds/:id/reports',
@@ -48,14 +53,14 @@ interface Answered {
   worker?: { id?: string };
 }
 
-/** The newest entries are kept: at 50 changes an hour, some eight months. */
+/** So many newest entries are kept. At 50 changes an hour these are about eight months. */
 export const AUDIT_MAX = 300_000;
 export const AUDIT_LIST_MAX = 200;
 
-/** Behind no key: whoever traded a code. */
+/** Recorded for a caller without a key, who traded an enrolment code. */
 const STRANGER = { id: 'none', name: 'enrolment code' };
 
-/** For all routes: records those that changed something. */
+/** Middleware for all routes: records each one that changed something. */
 export const recorded = createMiddleware<{ Bindings: Env; Variables: { key: AuthenticatedKey } }>(async (c, next) => {
   await next();
   if (!c.res.ok || c.req.method === 'GET' || c.req.method === 'HEAD') return;
@@ -64,10 +69,10 @@ export const recorded = createMiddleware<{ Bindings: Env; Variables: { key: Auth
   if (!entry) return;
   const { id: keyId, name: keyName } = c.get('key') ?? STRANGER;
   const target = entry.created ? entry.created(await c.res.clone().json<Answered>()) : idIn(c.req.path);
-  await drizzle(c.env.DB)
+  await openDatabase(c.env)
     .insert(audit)
     .values({ at: Date.now(), keyId, keyName, action: entry.action, target: target ?? null })
-    // The deed is done: an answer that says otherwise would make it be done twice.
+    // Only logged: the change is made, and an error would make the caller repeat it.
     .catch((error: unknown) =>
       console.error(JSON.stringify({ event: 'audit_failed', ...entry, error: String(error) })),
     );
@@ -76,21 +81,21 @@ export const recorded = createMiddleware<{ Bindings: Env; Variables: { key: Auth
 /** `/api/KIND/ID…` */
 const idIn = (path: string) => path.split('/')[3];
 
-/** Newest first. `cursor` is the id of an entry: those before it. */
+/** A page of entries, newest first. With `cursor`, the id of an entry, only older ones. */
 export async function listAudit(env: Env, cursor: number | undefined, limit: number) {
-  const rows = await drizzle(env.DB)
+  const rows = await openDatabase(env)
     .select()
     .from(audit)
     .where(cursor === undefined ? undefined : lt(audit.id, cursor))
     .orderBy(desc(audit.id))
     .limit(limit);
-  const entries = rows.map((row): AuditEntry => ({ ...row, at: new Date(row.at).toISOString() }));
+  const entries = rows.map((row): AuditEntry => ({ ...row, at: iso(row.at) }));
   return { entries, nextCursor: rows.length === limit ? String(rows.at(-1)!.id) : null };
 }
 
-/** Called by the sweep. Ids only grow, so the oldest are those furthest below the newest. */
+/** Called by the sweep: removes the oldest entries. Ids only grow, so the oldest have the lowest ids. */
 export async function boundAudit(env: Env): Promise<void> {
-  const db = drizzle(env.DB);
+  const db = openDatabase(env);
   const newest = await db.select({ id: audit.id }).from(audit).orderBy(desc(audit.id)).limit(1).get();
   if (newest && newest.id > AUDIT_MAX) await db.delete(audit).where(lt(audit.id, newest.id - AUDIT_MAX + 1));
 }

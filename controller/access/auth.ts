@@ -5,7 +5,7 @@
  */
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
-import { findBuild } from '../builds/apply.ts';
+import { findBuild } from '../builds/rows.ts';
 import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
 import { type AuthenticatedKey, findKey, mayUsePool, type Scope } from './keys.ts';
 import { refuseHurry, refuseHurryingStranger } from './rate-limits.ts';

@@ -1,34 +1,36 @@
 /**
- * API keys: made, found, rotated, revoked. Owns the `keys` table; removing a worker revokes its keys in that batch (workers.ts).
- * Invariant: only the SHA-256 of a secret is stored, and the secret has 256 random bits: it is found by its hash alone, and
- * the time that a lookup takes tells nothing of use. The prefix is for people and for scanners of leaked secrets.
+ * Makes, finds, lists and revokes API keys.
  *
- * Rotating locks nobody out: the answer with the new key may be lost, so the old key ends only when its overlap has passed
- * and the new one has been used.
+ * Invariant: only the SHA-256 of a secret is stored, and a key is found by that hash alone. A secret has 256 random bits,
+ * so the time that a lookup takes tells an attacker nothing. Its prefix is for people and for scanners of leaked secrets.
  *
- * The first admin key is the deployment's secret ADMIN_KEY itself (id `admin`): no row, never listed, changed by
- * `wrangler secret put ADMIN_KEY`.
+ * The first admin key is the deployment's secret ADMIN_KEY (id `admin`). It has no row and is never listed.
+ * `wrangler secret put ADMIN_KEY` changes it.
+ *
+ * Owns the table `keys` together with key-rotation.ts. An enrolment and the removal of a worker write to it too, with the
+ * statements {@link keyInsertion} and {@link revocationOfWorkersKeys} in their own batch.
  */
 import { waitUntil } from 'cloudflare:workers';
-import { and, desc, eq, isNotNull, isNull, lt, or, sql } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
+import { and, desc, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
 import type { KeyView } from '#contract';
 import { randomText, sha256, sha256Hex, toBytes } from '../bytes.ts';
+import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema.ts';
+import { iso, isoOrNull } from '../times.ts';
 
 export type Scope = KeyView['scope'];
 
-/** Who is asking. `workerId` is set for keys of scope `worker`, and only for them. */
+/** The key of a caller. `workerId` is set exactly for keys of scope `worker`. */
 export interface AuthenticatedKey {
   id: string;
   name: string;
   scope: Scope;
   workerId: string | null;
-  /** Null: the builds of all pools. Set for some keys of scope `submit`. */
+  /** The pools whose builds the key may use; null for all. Only keys of scope `submit` may have it. */
   pools: readonly string[] | null;
-  /** Null for ADMIN_KEY: the deployment knows. */
+  /** Null for ADMIN_KEY, because only the deployment knows. */
   createdAt: number | null;
   expiresAt: number | null;
 }
@@ -36,22 +38,22 @@ export interface AuthenticatedKey {
 export interface KeySpec {
   name: string;
   scope: Scope;
-  /** The worker that the key acts for: needed by, and only for, scope `worker`. */
+  /** The worker that the key acts for. Exactly scope `worker` needs it. */
   workerId?: string | null;
-  /** For scope `submit`: only builds of these pools. */
+  /** For scope `submit`: the only pools that the key may use. */
   pools?: string[] | null;
   expiresAt?: number | null;
 }
 
-type KeyRow = typeof keys.$inferSelect;
+export type KeyRow = typeof keys.$inferSelect;
 
 export interface NewKey {
   row: KeyRow;
-  /** Shown once, to whoever asked for the key. */
+  /** Shown once, in the answer to the request for the key. */
   secret: string;
 }
 
-/** Called when a worker's key was revoked: ends the attempts of that worker. */
+/** Ends the attempts of a worker. Called when a key of that worker was revoked. */
 export type OnWorkerKeyRevoked = (env: Env, workerId: string, now: number) => Promise<void>;
 
 export const ADMIN_KEY_ID = 'admin';
@@ -64,14 +66,14 @@ const ADMIN_KEY: AuthenticatedKey = {
   createdAt: null,
   expiresAt: null,
 };
-export const ROTATION_OVERLAP_MS = 24 * 3_600_000;
+/** The last use is written at most this often: one row an hour for a key that is used all the time. */
 const LAST_USED_EVERY_MS = 3_600_000;
 const LISTED_MAX = 1_000;
-/** A shorter ADMIN_KEY opens nothing: it could be guessed. */
+/** A shorter ADMIN_KEY is refused, because it could be guessed. */
 const ADMIN_KEY_MIN_CHARS = 16;
 const SECRET_MAX_CHARS = 512;
 
-/** A key that is not stored yet: insert `row` (with the worker's own row, in one batch), then hand out `secret`. */
+/** Makes a key that is not stored yet. Insert `row`, then hand out `secret`. */
 export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpec, now: number): Promise<NewKey> {
   const secret = `tb_${scope}_${randomText(32)}`;
   return {
@@ -93,26 +95,36 @@ export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpe
   };
 }
 
+/** The statement that stores a new key in the batch of another owner, if `condition` holds. */
+export const keyInsertion = (db: Database, row: KeyRow, condition: SQL) => insertIf(db, keys, row, condition);
+
+/** The statement that revokes all keys of a worker in the batch of another owner. */
+export const revocationOfWorkersKeys = (db: Database, workerId: string, now: number) =>
+  db
+    .update(keys)
+    .set({ revokedAt: now })
+    .where(and(eq(keys.workerId, workerId), isNull(keys.revokedAt)));
+
 export async function createKey(env: Env, spec: KeySpec, now: number): Promise<{ key: KeyView; secret: string }> {
   const { row, secret } = await newKey(spec, now);
-  await drizzle(env.DB).insert(keys).values(row);
-  return { key: toView(row), secret };
+  await openDatabase(env).insert(keys).values(row);
+  return { key: viewKey(row), secret };
 }
 
-/** The key with this secret, unless it is unknown, revoked or expired. */
+/** Finds the key with this secret. Null if it is unknown, revoked or expired. */
 export async function findKey(env: Env, secret: string, now: number): Promise<AuthenticatedKey | null> {
   if (secret.length > SECRET_MAX_CHARS) return null;
   if (await isAdminKey(env, secret)) return ADMIN_KEY;
-  const db = drizzle(env.DB);
+  const db = openDatabase(env);
   const row = await db
     .select()
     .from(keys)
     .where(eq(keys.hash, await sha256Hex(secret)))
     .get();
-  if (!row || !isLive(row, now) || (await isReplaced(env, row, now))) return null;
+  if (!row || !(await isUsable(env, row, now))) return null;
   if (row.lastUsedAt === null || row.lastUsedAt <= now - LAST_USED_EVERY_MS) {
     const noted = noteUse(env, row.id, now);
-    // The first use of a new key is what ends the old one.
+    // The first use of a new key is awaited, because it ends the old one.
     if (row.lastUsedAt === null && row.rotatedFrom !== null) await noted;
     else waitUntil(noted);
   }
@@ -124,13 +136,20 @@ export async function findKey(env: Env, secret: string, now: number): Promise<Au
 export const mayUsePool = ({ pools }: AuthenticatedKey, pool: string): boolean =>
   pools === null || pools.includes(pool);
 
-/** Newest first, the revoked and the expired among them. */
+/** All keys, newest first, also those that are revoked or expired. */
 export async function listKeys(env: Env): Promise<KeyView[]> {
-  const rows = await drizzle(env.DB).select().from(keys).orderBy(desc(keys.createdAt), desc(keys.id)).limit(LISTED_MAX);
-  return rows.map(toView);
+  const rows = await openDatabase(env)
+    .select()
+    .from(keys)
+    .orderBy(desc(keys.createdAt), desc(keys.id))
+    .limit(LISTED_MAX);
+  return rows.map(viewKey);
 }
 
-/** At once, and for ever. Revoking again answers the same. `not_found`, `invalid_request` for ADMIN_KEY itself. */
+/**
+ * Revokes a key at once and for ever. A second call answers the same. Refused: `not_found`, `invalid_request` for
+ * ADMIN_KEY.
+ */
 export async function revokeKey(
   env: Env,
   id: string,
@@ -138,78 +157,21 @@ export async function revokeKey(
   onWorkerKeyRevoked: OnWorkerKeyRevoked,
 ): Promise<{ ok: true; key: KeyView } | Refusal> {
   if (id === ADMIN_KEY_ID) return adminKeyRefusal;
-  const row = await drizzle(env.DB)
+  const row = await openDatabase(env)
     .update(keys)
     .set({ revokedAt: sql`coalesce(${keys.revokedAt}, ${now})` })
     .where(eq(keys.id, id))
     .returning()
     .get();
-  if (!row) return refusal('not_found', `there is no key ${id}`);
-  // On a repetition too: the first call may have died between the two.
+  if (!row) return refusal('not_found', `there is no key ${id}; \`GET /api/keys\` lists all keys`);
+  // Also on a repetition, because the first call may have died before this line.
   if (row.workerId !== null) await onWorkerKeyRevoked(env, row.workerId, now);
-  return { ok: true, key: toView(row) };
+  return { ok: true, key: viewKey(row) };
 }
 
-/**
- * A new key for the same name, scope and worker; the old one works for `overlapMs` more, and on until the new one is used. With 0
- * it ends now, whatever becomes of the answer. A key that would expire lives as long again as the old one was made for.
- * `not_found` if the key is unknown, revoked or expired.
- */
-export async function rotateKey(
-  env: Env,
-  id: string,
-  now: number,
-  overlapMs: number = ROTATION_OVERLAP_MS,
-): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
-  if (id === ADMIN_KEY_ID) return adminKeyRefusal;
-  const db = drizzle(env.DB);
-  const gone = refusal('not_found', `there is no key ${id} that is neither revoked nor expired`);
-  const old = await db.select().from(keys).where(eq(keys.id, id)).get();
-  if (!old || !isLive(old, now) || (await isReplaced(env, old, now))) return gone;
-
-  const expiresAt = old.expiresAt === null ? null : now + Math.max(old.expiresAt - old.createdAt, overlapMs);
-  const { row, secret } = await newKey({ ...old, expiresAt }, now);
-  // The new row depends on the old one's being live still: a key revoked in this very moment leaves no child.
-  const column = <T>(value: T, name: string) => sql<T>`${value}`.as(name);
-  const [inserted] = await db.batch([
-    db.insert(keys).select(
-      db
-        .select({
-          id: column(row.id, 'id'),
-          hash: column(row.hash, 'hash'),
-          name: column(row.name, 'name'),
-          scope: column(row.scope, 'scope'),
-          workerId: column(row.workerId, 'worker_id'),
-          pools: column(row.pools && JSON.stringify(row.pools), 'pools'),
-          createdAt: column(row.createdAt, 'created_at'),
-          lastUsedAt: column(row.lastUsedAt, 'last_used_at'),
-          expiresAt: column(row.expiresAt, 'expires_at'),
-          revokedAt: column(row.revokedAt, 'revoked_at'),
-          rotatedFrom: column(id, 'rotated_from'),
-          overlapEndsAt: column(row.overlapEndsAt, 'overlap_ends_at'),
-        })
-        .from(keys)
-        .where(and(eq(keys.id, id), isNull(keys.revokedAt))),
-    ),
-    db
-      .update(keys)
-      .set(endsBy(old, now, overlapMs))
-      .where(eq(keys.id, id)),
-  ]);
-  if (inserted.meta.changes === 0) return gone;
-  return { ok: true, key: toView({ ...row, rotatedFrom: id }), secret };
-}
-
-/** Rotating again does not lengthen an overlap; one that has passed unused begins anew. */
-function endsBy({ overlapEndsAt }: KeyRow, now: number, overlapMs: number): Partial<KeyRow> {
-  if (overlapMs === 0) return { expiresAt: now };
-  const runs = overlapEndsAt !== null && overlapEndsAt > now;
-  return { overlapEndsAt: runs ? Math.min(overlapEndsAt, now + overlapMs) : now + overlapMs };
-}
-
-const adminKeyRefusal = refusal(
+export const adminKeyRefusal = refusal(
   'invalid_request',
-  'id: "admin" is the secret ADMIN_KEY of the deployment; change it with `wrangler secret put ADMIN_KEY`',
+  'id: the key "admin" is the secret ADMIN_KEY of the deployment; change it with `wrangler secret put ADMIN_KEY`',
 );
 
 async function isAdminKey(env: Env, secret: string): Promise<boolean> {
@@ -219,22 +181,26 @@ async function isAdminKey(env: Env, secret: string): Promise<boolean> {
   return crypto.subtle.timingSafeEqual(expected, given);
 }
 
+/** Whether the key opens anything now: it is not revoked, expired, or replaced after a rotation. */
+export const isUsable = async (env: Env, row: KeyRow, now: number): Promise<boolean> =>
+  isLive(row, now) && !(await isReplaced(env, row, now));
+
 const isLive = (row: KeyRow, now: number) => row.revokedAt === null && (row.expiresAt === null || now < row.expiresAt);
 
 async function isReplaced(env: Env, { id, overlapEndsAt }: KeyRow, now: number): Promise<boolean> {
   if (overlapEndsAt === null || now < overlapEndsAt) return false;
   const used = and(eq(keys.rotatedFrom, id), isNotNull(keys.lastUsedAt));
-  return (await drizzle(env.DB).select({ id: keys.id }).from(keys).where(used).get()) !== undefined;
+  return (await openDatabase(env).select({ id: keys.id }).from(keys).where(used).get()) !== undefined;
 }
 
-/** When it opens nothing any more, as far as is known. */
+/** When the key ends, as far as is known. */
 const endOf = ({ expiresAt, overlapEndsAt }: KeyRow): number | null =>
   expiresAt === null || overlapEndsAt === null ? (expiresAt ?? overlapEndsAt) : Math.min(expiresAt, overlapEndsAt);
 
-/** Never rejects: whoever used the key is not to suffer for it, and the next use is noted again. */
+/** Never rejects, because a request must not fail for it. The next use is noted again. */
 async function noteUse(env: Env, id: string, now: number): Promise<void> {
   const due = or(isNull(keys.lastUsedAt), lt(keys.lastUsedAt, now - LAST_USED_EVERY_MS + 1));
-  const used = drizzle(env.DB)
+  const used = openDatabase(env)
     .update(keys)
     .set({ lastUsedAt: now })
     .where(and(eq(keys.id, id), due));
@@ -243,10 +209,7 @@ async function noteUse(env: Env, id: string, now: number): Promise<void> {
   });
 }
 
-const iso = (at: number) => new Date(at).toISOString();
-const isoOrNull = (at: number | null) => (at === null ? null : iso(at));
-
-const toView = (row: KeyRow): KeyView => ({
+export const viewKey = (row: KeyRow): KeyView => ({
   id: row.id,
   name: row.name,
   scope: row.scope,

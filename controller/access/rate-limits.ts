@@ -1,17 +1,19 @@
 /**
- * How often one caller may ask: the platform's own counters (wrangler.toml), asked once for each request. A key or an attempt's
- * token has a counter of its own, because many Macs share one address; an address counts only for what needs no key, and for
- * credentials that are nobody's. A counter that cannot be asked lets the request pass: it guards the bill, not the data.
+ * Limits how often one caller may ask, by the platform's own counters (wrangler.toml). Each request asks one counter once.
+ *
+ * A key or an attempt's token has a counter of its own, because many Macs share one address. An address is counted for
+ * routes that need no key, and for unknown credentials. A counter that fails lets the request pass, because it guards the
+ * bill and not the data.
  */
 import type { Context } from 'hono';
 import { RATE_PERIOD_S, type Refusal, refusal } from '../refusals.ts';
 
-const LIMITED = refusal('rate_limited', `too many requests; ask again in ${RATE_PERIOD_S} s`);
+const LIMITED = refusal('rate_limited', `too many requests from one caller; ask again in ${RATE_PERIOD_S} s`);
 
-/** For whoever is known: a key's id, or an attempt's token. */
+/** Refuses a known caller that asks too often. `caller` is a key's id, or names an attempt's token. */
 export const refuseHurry = (env: Env, caller: string): Promise<Refusal | null> => count(env.CALLERS, caller);
 
-/** For whoever is not. */
+/** Refuses an unknown caller that asks too often, by its address. */
 export const refuseHurryingStranger = <E extends { Bindings: Env }>(c: Context<E>): Promise<Refusal | null> =>
   count(c.env.STRANGERS, c.req.header('CF-Connecting-IP') ?? 'unknown');
 

@@ -1,18 +1,19 @@
 /**
- * Attempt tokens: what an assignment carries so that beats and logs need no key and no database.
+ * Signs and verifies attempt tokens. An assignment carries them, so that beats and logs need no key and no database.
+ *
  * Invariant: a token is its claims and an HMAC over all of them, so one attempt's token never opens another's route.
  *
  *   tb_run_<base64url of ["keyId","build",attempt,"worker",expiry in s]>.<base64url of HMAC-SHA-256 over all before the dot>
  *
- * The secret TOKEN_KEYS is `id:secret[,id:secret]`: the first signs, all verify. To rotate, put the new one first and drop
- * the old one when the last token that it signed has expired (claim + buildTimeout + 65 minutes).
+ * The secret TOKEN_KEYS is `id:secret[,id:secret]`. The first secret signs, all of them verify. To rotate, put the new one
+ * first, and remove the old one when its last token has expired: buildTimeout + 65 minutes after the last claim.
  */
 import { z } from 'zod';
 import { fromBase64Url, toBase64Url, toBytes } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 
 export const TOKEN_KINDS = ['vm', 'run'] as const;
-/** `vm`: beats of the monitor, lies inside the VM. `run`: all else of the attempt, stays with the agent. */
+/** `vm` is for the monitor's beats and is stored in the VM. `run` is for all else and stays with the agent. */
 export type TokenKind = (typeof TOKEN_KINDS)[number];
 
 export interface TokenClaims {
@@ -24,14 +25,14 @@ export interface TokenClaims {
   expiresAt: number;
 }
 
-/** Below this a key could be guessed; `openssl rand -hex 32` gives 64. */
+/** A shorter secret could be guessed. `openssl rand -hex 32` gives 64 characters. */
 const SECRET_MIN_CHARS = 32;
 const TOKEN_MAX_CHARS = 1_024;
 const PREFIX = { vm: 'tb_vm_', run: 'tb_run_' } as const satisfies Record<TokenKind, string>;
 
 const Payload = z.tuple([z.string(), z.string(), z.number().int(), z.string(), z.number().int()]);
 
-/** Whether the credential means to be an attempt token; says nothing of its being true. */
+/** Whether the credential has the form of an attempt token. It may still be false. */
 export const isToken = (credential: string): boolean => kindOf(credential) !== undefined;
 
 export async function signToken(env: Pick<Env, 'TOKEN_KEYS'>, claims: TokenClaims): Promise<string> {
@@ -48,7 +49,7 @@ export async function signToken(env: Pick<Env, 'TOKEN_KEYS'>, claims: TokenClaim
   return `${text}.${toBase64Url(new Uint8Array(mac))}`;
 }
 
-/** The claims of a true token that has not expired, else `unauthorized`. */
+/** Returns the claims of a token that is true and has not expired. Refused: `unauthorized`. */
 export async function verifyToken(
   env: Pick<Env, 'TOKEN_KEYS'>,
   token: string,
@@ -73,7 +74,7 @@ export async function verifyToken(
 
 const kindOf = (credential: string) => TOKEN_KINDS.find((kind) => credential.startsWith(PREFIX[kind]));
 
-/** In the order of the secret. Throws, without a word of the secret, if it is not as documented. */
+/** The secrets by id, in their order. Throws if TOKEN_KEYS is malformed; the message holds nothing of the secret. */
 function signingKeys(env: Pick<Env, 'TOKEN_KEYS'>): Map<string, string> {
   const entries = (env.TOKEN_KEYS ?? '').split(',').map((entry) => entry.trim());
   const found = new Map<string, string>();

@@ -1,15 +1,19 @@
 /**
- * One Durable Object per build: when silence becomes a verdict. It owns one stored record and one alarm, and learns
- * from `arm`, beats and `close` alone. What a build is, D1 says; this object only says when to ask.
+ * Watches one build: a Durable Object per build, whose alarm turns silence into a verdict.
  *
- * Invariants: an active attempt has an alarm at or before its earliest deadline; an ended attempt is never armed again;
- * after each `await` the stored record is read again, because another call may have run meanwhile.
+ * Invariant: an active attempt has an alarm at or before its earliest deadline, and an ended attempt is never armed again.
  *
- * Storage: KV key `record`, a {@link DeadlineRecord}.
+ * The object learns from `arm`, beats and `close` alone. D1 says what a build is; this object only knows when to ask. It
+ * reads its record again after each `await`, because another call may have run meanwhile.
+ *
+ * Owns the KV key `record`, a {@link DeadlineRecord}, and the alarm.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { agentIntervalMs, beatIntervalMs, type Heartbeat, type Live, type Timeouts } from '#contract';
-import { apply, finishOutbox, readActive } from '../builds/apply.ts';
+import { apply } from '../builds/apply.ts';
+import { finishOutbox } from '../builds/marks.ts';
+import { readActive } from '../builds/rows.ts';
+import { isoOrNull } from '../times.ts';
 import {
   type Armed,
   armed,
@@ -25,19 +29,19 @@ export type BeatResult =
   | { kind: 'stale_attempt' | 'attempt_ended' | 'not_found' }
   | { kind: 'unavailable' };
 
-/** A claim whose arm is older than this is dropped by the claim itself (claims.ts), in D1's own time. */
+/** A claim fails if its arm is older than this by D1's own clock (queue.ts). */
 export const ARM_TTL_MS = 30_000;
-/** Past the claim's limit with some slack for clocks: only then may an arm without a claim be forgotten. */
+/** An arm without a claim is forgotten only after this time: ARM_TTL_MS and some seconds in which clocks may differ. */
 const ORPHAN_AFTER_MS = ARM_TTL_MS + 5_000;
-/** D1 refused or failed: the next try. Short, because the promise is a verdict within a second of its deadline. */
+/** The pause before the next try when D1 failed. Short, because a verdict falls within 1 s of its deadline. */
 const RETRY_MS = 500;
 
 export class BuildDeadline extends DurableObject<Env> {
   /**
-   * Starts the clocks of `attempt` at `now`, before its claim is committed. For the same attempt it only moves the claim
-   * time forward, and only while no beat is stored.
+   * Starts the clocks of `attempt` at `now`, before its claim is committed. Called again for the same attempt, it only
+   * moves the claim time forward, and only while no beat is stored.
    *
-   * @returns the claim time now in force, or null if the attempt is over or already beating
+   * @returns the claim time that now counts, or null if the attempt is over or already beats
    */
   async arm(attempt: number, timeouts: Timeouts, now: number): Promise<number | null> {
     const record = this.#load();
@@ -52,7 +56,7 @@ export class BuildDeadline extends DurableObject<Env> {
     return now;
   }
 
-  /** A sign of life for `attempt`, from the source that the beat names. Refused ones store nothing. */
+  /** Stores a sign of life of `attempt`, from the source that the beat names. A refused beat stores nothing. */
   async beat(attempt: number, beat: Heartbeat): Promise<BeatResult> {
     let record = this.#load();
     if (!record || record.attempt < attempt) {
@@ -63,20 +67,20 @@ export class BuildDeadline extends DurableObject<Env> {
     if (!record || record.attempt > attempt) return { kind: 'stale_attempt' };
     if (record.state === 'ended') return { kind: 'attempt_ended' };
     const next = withBeat(record, beat, Date.now());
-    // Usually the alarm is left alone: it is set for the earliest deadline known when it was armed, and a beat only moves
-    // deadlines back. The exception is a beat that starts a clock, or shortens the wait.
+    // Usually the alarm stays as it is, because a beat moves deadlines back and an early alarm books itself anew. A beat
+    // that starts a clock may bring an earlier deadline: then the alarm moves too.
     if (nextDeadlineAt(next) < next.alarmAt) await this.#save(next);
     else this.#store(next);
     return { kind: 'accepted', nextMs: this.#intervalMs(next, beat), vmBeatAt: next.vmBeatAt };
   }
 
-  /** The attempt is over, whoever said so. */
+  /** Notes that the attempt is over. */
   async close(attempt: number): Promise<void> {
     const record = this.#load();
     if (!record || record.attempt <= attempt) await this.#end(attempt);
   }
 
-  /** The sweep asks: an active build must have a live alarm. Repairs what is missing. */
+  /** Called by the sweep: repairs the record or the alarm of an active build if either is missing. */
   async check(attempt: number, timeouts: Timeouts, claimedAt: number): Promise<'alive' | 'repaired'> {
     const record = this.#load();
     if (!record || record.attempt < attempt) {
@@ -90,25 +94,27 @@ export class BuildDeadline extends DurableObject<Env> {
     return 'repaired';
   }
 
-  /** What is known of the attempt that runs; null if none does. */
+  /** What is known of the running attempt; null if none runs. */
   read(): Live | null {
     const record = this.#load();
     if (record?.state !== 'armed') return null;
-    const iso = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString());
     return {
       attempt: record.attempt,
       stage: record.stage,
       phase: record.phase,
       progress: record.shown,
-      endExpectedAt: iso(record.endExpectedAt),
-      vmBeatAt: iso(record.vmBeatAt),
-      agentBeatAt: iso(record.agentBeatAt),
-      outputGrewAt: iso(record.outputGrewAt),
+      endExpectedAt: isoOrNull(record.endExpectedAt),
+      vmBeatAt: isoOrNull(record.vmBeatAt),
+      agentBeatAt: isoOrNull(record.agentBeatAt),
+      outputGrewAt: isoOrNull(record.outputGrewAt),
       deadlines: viewDeadlines(record),
     };
   }
 
-  /** Early, late or twice: compares, acts at most once, books its own next try. Never throws, or the platform would give up. */
+  /**
+   * May run early, late or twice: it compares, acts at most once and books its own next try. It never throws, because the
+   * platform gives up an alarm that throws too often.
+   */
   override async alarm(): Promise<void> {
     try {
       await this.#judge();
@@ -126,9 +132,9 @@ export class BuildDeadline extends DurableObject<Env> {
       const found = judge(record, Date.now(), Date.now() - record.alarmAt);
       if (found.kind !== 'verdict') return this.#save(found.record);
       record = { ...record, judging: { verdict: found.verdict, dueAt: found.dueAt } };
-      // Stored before D1 is called: if the verdict commits and its reply is lost, a late beat must not revive the attempt.
+      // Stored before D1 is called: D1's answer may be lost, and a late beat must not revive an attempt that ended.
       this.#store(record);
-      // Should the process die in here, the alarm that was booked goes on.
+      // This alarm continues the work if the process dies below.
       await this.ctx.storage.setAlarm(Date.now() + RETRY_MS * 4);
     }
     const active = await readActive(this.env, this.#buildId);
@@ -136,13 +142,13 @@ export class BuildDeadline extends DurableObject<Env> {
     record = this.#load();
     if (record?.state !== 'armed' || record.attempt !== attempt || !record.judging) return;
     if (!active || active.attempt < attempt) {
-      // An arm without a claim. While its claim may still commit, wait; then forget it without ending the attempt.
+      // This is an arm without a claim. Wait while its claim may still commit, then forget it without ending the attempt.
       if (now < record.claimedAt + ORPHAN_AFTER_MS)
         return this.#save({ ...record, judging: null }, record.claimedAt + ORPHAN_AFTER_MS);
       return this.#end(attempt - 1);
     }
     if (!active.running || active.attempt > attempt) return this.#end(attempt);
-    // The attempt still runs, so beats that came meanwhile count. Not late: the alarm was, or was not, the first time.
+    // The attempt still runs, so beats that came meanwhile count. Lateness is judged once, before the first try: here 0.
     const { dueAt } = record.judging;
     const again = judge(record, now, 0);
     if (again.kind !== 'verdict') return this.#save({ ...again.record, judging: null });
@@ -159,7 +165,7 @@ export class BuildDeadline extends DurableObject<Env> {
     await finishOutbox(this.env, 'close_deadline', this.#buildId, attempt);
   }
 
-  /** An empty or outdated object that is beaten for `attempt` asks D1 once whether that attempt runs. */
+  /** Called for a beat that this object knows no arm for: asks D1 once whether `attempt` runs, and arms itself if so. */
   async #adopt(attempt: number): Promise<'adopted' | 'stale_attempt' | 'attempt_ended' | 'not_found'> {
     const active = await readActive(this.env, this.#buildId);
     if (!active) return 'not_found';
@@ -170,13 +176,13 @@ export class BuildDeadline extends DurableObject<Env> {
     return 'adopted';
   }
 
-  /** Ended is written, and the alarm removed, in the same turn. */
+  /** Writes that the attempt has ended and removes the alarm, in the same turn. */
   async #end(attempt: number): Promise<void> {
     this.#store({ state: 'ended', attempt });
     await this.ctx.storage.deleteAlarm();
   }
 
-  /** Stores the record with its alarm, set for the earliest deadline (or for `at`). */
+  /** Stores the record and sets its alarm for the earliest deadline, or for `at`. */
   async #save(record: Armed, at = nextDeadlineAt(record)): Promise<void> {
     this.#store({ ...record, alarmAt: at });
     if (at === Number.POSITIVE_INFINITY) await this.ctx.storage.deleteAlarm();
@@ -197,7 +203,7 @@ export class BuildDeadline extends DurableObject<Env> {
 
   get #buildId(): string {
     const { name } = this.ctx.id;
-    if (!name) throw new Error('a deadline is found by the name of its build');
+    if (!name) throw new Error('a BuildDeadline must be opened by the name of its build');
     return name;
   }
 }

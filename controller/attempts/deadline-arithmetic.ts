@@ -1,22 +1,23 @@
 /**
- * When silence becomes a verdict: the arithmetic of one attempt's deadlines. Pure: `now` is an argument, every change
- * is a new record. BuildDeadline (build-deadline.ts) stores the record and owns the alarm.
+ * Computes when silence becomes a verdict, from one attempt's record. Pure: `now` is an argument, and every change makes
+ * a new record. build-deadline.ts stores the record and owns the alarm.
  *
- * Invariant: a deadline moves only for a beat, or once for a late alarm; nothing else gives an attempt more time.
+ * Invariant: a deadline moves only for a beat, or once for a late alarm. Nothing else gives an attempt more time.
  */
 import {
   agentIntervalMs,
-  DEFAULT_TIMEOUTS,
   type Deadline,
   type Heartbeat,
+  limitOrDefaultMs,
   type Progress,
   STAGES,
   type Stage,
   type Timeouts,
   type Verdict,
 } from '#contract';
+import { iso } from '../times.ts';
 
-/** One clock a timeout; the order decides between deadlines that pass at the same moment. */
+/** One clock for each timeout. The order decides between deadlines that pass at the same moment. */
 const CLOCKS = {
   worker: { name: 'workerTimeout', verdict: 'worker_lost' },
   heartbeat: { name: 'heartbeatTimeout', verdict: 'vm_silent' },
@@ -26,35 +27,35 @@ const CLOCKS = {
 } as const satisfies Record<string, { name: Deadline['name']; verdict: Verdict }>;
 type Clock = keyof typeof CLOCKS;
 
-/** The stored record of an attempt that runs. Times are milliseconds since 1970. */
+/** The stored record of a running attempt. Times are milliseconds since 1970. */
 export interface Armed {
   state: 'armed';
   attempt: number;
   timeouts: Timeouts;
   claimedAt: number;
   stage: Stage;
-  /** What is shown of `phases`. */
+  /** The phase that is shown, one of `phases`. */
   phase: string | null;
-  /** The last one of each origin, as with the figures. Absent in records of older controllers. */
+  /** The last phase of each origin. Absent in records that an older controller wrote. */
   phases?: Partial<Record<Progress['origin'], string>>;
-  /** The last figure of each origin; `shown` never falls. */
+  /** The last percentage of each origin. `shown` never falls. */
   figures: Partial<Record<Progress['origin'], number>>;
   shown: Progress | null;
   /** When the agent expects the command to end. */
   endExpectedAt: number | null;
   vmBeatAt: number | null;
   agentBeatAt: number | null;
-  /** When the log last grew; null while the agent cannot read it, and before the command runs. */
+  /** When the log last grew. Null while the agent cannot read it, and before the command runs. */
   outputGrewAt: number | null;
-  /** Extra time given for a late alarm, valid for as long as no newer beat has come. */
+  /** Extra time for a late alarm. It counts until the next beat. */
   graces: Partial<Record<Clock, { basis: number; until: number }>>;
-  /** When the alarm is set for. */
+  /** The moment for which the alarm is set. */
   alarmAt: number;
-  /** A verdict that is being written to D1: from now on the row says whether the attempt still runs. */
+  /** A verdict that is being written to D1. From now on D1 says whether the attempt still runs. */
   judging: { verdict: Verdict; dueAt: number } | null;
 }
 
-/** Never emptied: an ended attempt refuses what comes late without asking D1. */
+/** Kept for ever, so that beats of an ended attempt are refused without asking D1. */
 export interface Ended {
   state: 'ended';
   attempt: number;
@@ -80,7 +81,7 @@ export const armed = (attempt: number, timeouts: Timeouts, claimedAt: number): A
   judging: null,
 });
 
-/** Which moment each clock counts from now; null: it rests. */
+/** The moment from which each clock counts. Null: this clock does not run. */
 function starts(record: Armed): Record<Clock, number | null> {
   const collecting = record.stage === 'collecting';
   return {
@@ -92,7 +93,7 @@ function starts(record: Armed): Record<Clock, number | null> {
   };
 }
 
-/** The beat after which a clock may be given extra time again. */
+/** The beat for which a clock may get extra time once. A newer beat allows it once more. */
 const basis = (record: Armed, clock: Clock): number => {
   if (clock === 'build') return record.claimedAt;
   return (clock === 'heartbeat' || clock === 'boot' ? record.vmBeatAt : record.agentBeatAt) ?? record.claimedAt;
@@ -103,7 +104,7 @@ interface Due {
   at: number;
 }
 
-/** Every running deadline, earliest first. */
+/** The deadlines of all clocks that run, earliest first. */
 export function deadlines(record: Armed): Due[] {
   const from = starts(record);
   return (Object.keys(CLOCKS) as Clock[])
@@ -121,23 +122,23 @@ export function deadlines(record: Armed): Due[] {
 export const nextDeadlineAt = (record: Armed): number => deadlines(record)[0]?.at ?? Number.POSITIVE_INFINITY;
 
 export const viewDeadlines = (record: Armed): Deadline[] =>
-  deadlines(record).map(({ clock, at }) => ({ ...CLOCKS[clock], at: new Date(at).toISOString() }));
+  deadlines(record).map(({ clock, at }) => ({ ...CLOCKS[clock], at: iso(at) }));
 
 export type Judgement =
   | { kind: 'wait'; record: Armed }
-  /** The platform was away: passed deadlines have moved. */
+  /** The platform was away, so deadlines that had passed have moved. */
   | { kind: 'grace'; record: Armed }
   | { kind: 'verdict'; verdict: Verdict; dueAt: number };
 
 /**
- * What an alarm that runs at `now` finds.
+ * Judges the record when the alarm runs at `now`.
  *
- * @param lateMs how much later than it was set for the alarm runs; 0 for a repeated try of the same judgement
+ * @param lateMs how long after its set time the alarm runs; 0 for a repeated try of the same judgement
  */
 export function judge(record: Armed, now: number, lateMs: number): Judgement {
   let passed = deadlines(record).filter(({ at }) => at <= now);
   if (passed.length === 0) return { kind: 'wait', record };
-  const heartbeatTimeoutMs = record.timeouts.heartbeatTimeoutMs ?? DEFAULT_TIMEOUTS.heartbeatTimeoutMs;
+  const heartbeatTimeoutMs = limitOrDefaultMs(record.timeouts, 'heartbeatTimeoutMs');
   if (lateMs > Math.max(1_000, heartbeatTimeoutMs / 24)) {
     const used = ({ clock }: Due) => record.graces[clock]?.basis === basis(record, clock);
     const until = now + heartbeatTimeoutMs;
@@ -150,42 +151,42 @@ export function judge(record: Armed, now: number, lateMs: number): Judgement {
   return { kind: 'verdict', verdict: verdictOf(record, first.clock, now), dueAt: first.at };
 }
 
-/** A VM whose host fell silent too is not to blame: then the worker is lost. */
+/** If the agent on the VM's host is silent too, the VM is not to blame: the worker is lost. */
 function verdictOf(record: Armed, clock: Clock, now: number): Verdict {
   const { timeouts } = record;
   if ((clock === 'heartbeat' || clock === 'boot') && timeouts.workerTimeoutMs !== null) {
-    const heartbeatTimeoutMs = timeouts.heartbeatTimeoutMs ?? DEFAULT_TIMEOUTS.heartbeatTimeoutMs;
+    const heartbeatTimeoutMs = limitOrDefaultMs(timeouts, 'heartbeatTimeoutMs');
     const agentSilenceMs = now - (record.agentBeatAt ?? record.claimedAt);
     if (agentSilenceMs > Math.max(2 * agentIntervalMs(timeouts), heartbeatTimeoutMs / 8)) return 'worker_lost';
   }
   return CLOCKS[clock].verdict;
 }
 
-/** The record after an accepted beat. */
+/** Returns the record after an accepted beat. */
 export function withBeat(record: Armed, beat: Heartbeat, now: number): Armed {
   const next: Armed = { ...record, ...phased(record, beat) };
   if (beat.progress !== undefined) Object.assign(next, progressed(record, beat, beat.progress));
   if (beat.source !== 'agent') return { ...next, vmBeatAt: now };
   next.agentBeatAt = now;
   next.endExpectedAt = beat.etaMs === undefined ? null : now + beat.etaMs;
-  // Stages only go forward: an agent that was restarted must not switch a clock on again.
+  // Stages only advance, because an agent that was restarted must not start a clock again.
   if (beat.stage && STAGES.indexOf(beat.stage) > STAGES.indexOf(record.stage)) next.stage = beat.stage;
   next.outputGrewAt = beat.outputAgeMs === undefined ? null : now - beat.outputAgeMs;
   return next;
 }
 
-/** What goes before what. */
+/** Which origin is shown before which. */
 const ORIGINS = ['script', 'parsed', 'time'] as const satisfies Progress['origin'][];
 const originOf = ({ origin, source }: Heartbeat) => origin ?? (source === 'agent' ? 'parsed' : 'script');
 
-/** A phase that a script has named is not taken from it by the one parsed from the log. */
+/** A phase that a script named stays, even if the log's parser names another. */
 function phased(record: Armed, beat: Heartbeat): Pick<Armed, 'phase' | 'phases'> {
   const phases = { ...record.phases, [originOf(beat)]: beat.phase };
   const best = ORIGINS.find((candidate) => phases[candidate] !== undefined);
   return { phases, phase: best ? phases[best]! : record.phase };
 }
 
-/** Shown is the script's own figure, else the one parsed from the log, else the estimate from time; never less than before. */
+/** Shows the script's own figure, else the one parsed from the log, else the estimate from time; never less than before. */
 function progressed(record: Armed, beat: Heartbeat, progress: number): Pick<Armed, 'figures' | 'shown'> {
   const figures = { ...record.figures, [originOf(beat)]: Math.min(99, Math.floor(progress)) };
   const best = ORIGINS.find((candidate) => figures[candidate] !== undefined)!;

@@ -1,42 +1,45 @@
 /**
- * A beat on its way to its build's deadline object. With an attempt token it needs no database: the token says build,
- * attempt and worker. A worker's key has to be held against the row.
+ * Takes a beat to the BuildDeadline of its build.
+ *
+ * A beat with an attempt's token needs no database, because the token names build, attempt and worker. For a worker's key
+ * writers.ts asks D1 whose attempt it is.
  */
-
 import type { Heartbeat } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
-import { findAttempt, findBuild } from '../builds/apply.ts';
+import { type Refusal, refusal } from '../refusals.ts';
 import type { BeatResult } from './build-deadline.ts';
+import { writerOf } from './writers.ts';
 
-type Outcome = BeatResult | { kind: 'forbidden' };
 interface Beat {
-  outcome: Outcome;
+  answer: { ok: true; nextMs: number; vmBeatAt: number | null } | Refusal;
   attempt: number | null;
   source: 'vm' | 'agent';
 }
 
-export async function beat(env: Env, buildId: string, caller: AttemptCaller, body: Heartbeat): Promise<Beat> {
-  const source = caller.kind === 'vm' ? 'vm' : (body.source ?? (caller.kind === 'run' ? 'agent' : 'vm'));
-  const said: Heartbeat = { ...body, source };
-  const attempt =
-    caller.kind === 'worker' ? await attemptOf(env, buildId, caller.workerId, body.attempt) : caller.attempt;
-  if (typeof attempt !== 'number') return { outcome: attempt, attempt: body.attempt ?? null, source };
-  // An object that cannot be reached is the platform's trouble, not the build's: the sender repeats the beat.
-  const outcome = await env.DEADLINES.getByName(buildId)
-    .beat(attempt, said)
-    .catch((): Outcome => ({ kind: 'unavailable' }));
-  return { outcome, attempt, source };
-}
-
-/** The attempt that a worker's key beats for: the one it names, else the current one. */
-async function attemptOf(
+export async function beat(
   env: Env,
   buildId: string,
-  workerId: string,
-  named: number | undefined,
-): Promise<number | Outcome> {
-  const build = await findBuild(env, buildId);
-  if (!build) return { kind: 'not_found' };
-  const attempt = await findAttempt(env, buildId, named ?? build.attempt);
-  return attempt?.workerId === workerId ? attempt.attempt : { kind: 'forbidden' };
+  caller: AttemptCaller,
+  body: Heartbeat,
+  now: number,
+): Promise<Beat> {
+  const source = caller.kind === 'vm' ? 'vm' : (body.source ?? (caller.kind === 'run' ? 'agent' : 'vm'));
+  // A token beats for its own attempt, whatever the body says. A worker's key beats for the attempt that the body names.
+  const named = caller.kind === 'worker' ? (body.attempt ?? null) : null;
+  const writer = await writerOf(env, caller, buildId, named, 'beat', now);
+  if (!writer.ok) return { answer: writer, attempt: body.attempt ?? null, source };
+  const { attempt } = writer;
+  // Only the platform is to blame for an object that cannot be reached, so the sender repeats the beat.
+  const result = await env.DEADLINES.getByName(buildId)
+    .beat(attempt, { ...body, source })
+    .catch((): BeatResult => ({ kind: 'unavailable' }));
+  if (result.kind !== 'accepted') return { answer: refusal(result.kind, REFUSALS[result.kind]), attempt, source };
+  return { answer: { ok: true, nextMs: result.nextMs, vmBeatAt: result.vmBeatAt }, attempt, source };
 }
+
+const REFUSALS = {
+  not_found: 'there is no such build',
+  stale_attempt: 'a newer attempt of this build has begun',
+  attempt_ended: 'the attempt has ended',
+  unavailable: 'the controller cannot read the state of the build right now; send the beat again',
+} as const;

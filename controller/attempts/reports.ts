@@ -1,11 +1,10 @@
-/** What an agent reports of its attempt, turned into events of the build. */
-
+/** Turns what an agent reports of its attempt into events of the build. */
 import type { Report } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
-import { type Applied, addEvidence, apply, findAttempt, findBuild } from '../builds/apply.ts';
+import { type Applied, addEvidence, apply } from '../builds/apply.ts';
 import { addToHistory } from '../builds/phase-history.ts';
 import { sha256Hex } from '../bytes.ts';
-import { refusal } from '../refusals.ts';
+import { writerOf } from './writers.ts';
 
 export async function report(
   env: Env,
@@ -14,9 +13,10 @@ export async function report(
   said: Report,
   now: number,
 ): Promise<Applied> {
-  const refused = await refuseStranger(env, buildId, caller, said.attempt);
-  if (refused) return refused;
   const { attempt } = said;
+  const purpose = said.type === 'evidence' ? 'evidence' : 'report';
+  const writer = await writerOf(env, caller, buildId, attempt, purpose, now);
+  if (!writer.ok) return writer;
   switch (said.type) {
     case 'start':
       return apply(env, buildId, { type: 'start', attempt }, now);
@@ -43,16 +43,3 @@ export async function report(
 }
 
 const hashOf = (said: Report) => sha256Hex(JSON.stringify(said));
-
-/** A run token speaks for its own attempt; a worker's key for the attempts that this worker was given. */
-async function refuseStranger(env: Env, buildId: string, caller: AttemptCaller, attempt: number) {
-  if (caller.kind !== 'worker') {
-    return caller.attempt === attempt
-      ? null
-      : refusal('forbidden', `attempt: the token is for attempt ${caller.attempt}`);
-  }
-  const row = await findAttempt(env, buildId, attempt);
-  if (row) return row.workerId === caller.workerId ? null : refusal('forbidden', 'the attempt is another worker’s');
-  const build = await findBuild(env, buildId);
-  return refusal('not_found', build ? `the build has no attempt ${attempt}` : `there is no build ${buildId}`);
-}

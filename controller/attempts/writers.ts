@@ -1,39 +1,103 @@
-/** How an attempt stands to its build: the one place where a message of a stale or ended attempt is told apart. Reads only. */
-import { and, eq } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
+/**
+ * Decides who may write to an attempt, or take what belongs to it. Reads only.
+ *
+ * Invariant: this is the one place that decides it. Heartbeats, reports, logs and files all ask here.
+ */
+import { and, eq, sql } from 'drizzle-orm';
 import { AFTERMATH_MS } from '#contract';
+import type { AttemptCaller } from '../access/auth.ts';
+import type { AttemptRow, BuildRow } from '../builds/rows.ts';
+import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { attempts, builds } from '../schema.ts';
 
-export interface Standing {
-  /** `stale`: a newer attempt exists. `unknown`: no such build, or no such attempt of it. */
-  standing: 'current' | 'ended' | 'stale' | 'unknown';
-  build: typeof builds.$inferSelect | null;
-  attempt: typeof attempts.$inferSelect | null;
+export type Purpose = 'beat' | 'report' | 'evidence' | 'log' | 'take';
+
+interface Rule {
+  /**
+   * True: an attempt's token is proof enough, and D1 is not asked. The token was handed out with this very attempt. The
+   * receiver of the message knows whether the attempt has ended: BuildDeadline, the compare-and-set, or the sealed log.
+   */
+  tokenSuffices: boolean;
+  /** Whether the key of the attempt's worker may do it too. */
+  workersKey: boolean;
+  /** Until when, as far as this place decides it. */
+  until: 'the receiver decides' | 'end of the aftermath' | 'end of the attempt';
+  /** What a worker's key is told of an attempt that does not exist. The heartbeat is a fixed contract. */
+  unknownAttempt: 'forbidden' | 'not_found';
 }
 
-export async function attemptStanding(env: Env, buildId: string, attempt: number): Promise<Standing> {
-  const row = await drizzle(env.DB)
+const RULES: Record<Purpose, Rule> = {
+  beat: { tokenSuffices: true, workersKey: true, until: 'the receiver decides', unknownAttempt: 'forbidden' },
+  report: { tokenSuffices: true, workersKey: true, until: 'the receiver decides', unknownAttempt: 'not_found' },
+  evidence: { tokenSuffices: true, workersKey: true, until: 'the receiver decides', unknownAttempt: 'not_found' },
+  log: { tokenSuffices: true, workersKey: true, until: 'end of the aftermath', unknownAttempt: 'not_found' },
+  take: { tokenSuffices: false, workersKey: false, until: 'end of the attempt', unknownAttempt: 'not_found' },
+};
+
+/** `build` is null where a token sufficed and D1 was not asked. */
+export type Writer<Asked extends Purpose> = { ok: true; attempt: number; build: BuildOf<Asked> };
+type BuildOf<Asked extends Purpose> = Asked extends 'take' ? BuildRow : BuildRow | null;
+
+export type WriterRefusal = Refusal & { code: 'not_found' | 'forbidden' | 'stale_attempt' | 'attempt_ended' };
+
+/**
+ * Whether `caller` may do `purpose` with the attempt `named`. Null names the caller's own attempt: that of its token, or
+ * the current one of the build for a worker's key.
+ */
+export async function writerOf<Asked extends Purpose>(
+  env: Env,
+  caller: AttemptCaller,
+  buildId: string,
+  named: number | null,
+  purpose: Asked,
+  now: number,
+): Promise<Writer<Asked> | WriterRefusal> {
+  const { tokenSuffices, workersKey, until, unknownAttempt } = RULES[purpose];
+  if (caller.kind === 'worker') {
+    if (!workersKey) return refuse('forbidden', 'this needs a token of the attempt');
+  } else {
+    if (named !== null && named !== caller.attempt)
+      return refuse('forbidden', `attempt: the token is for attempt ${caller.attempt}, not ${named}`);
+    if (tokenSuffices) return { ok: true, attempt: caller.attempt, build: null as BuildOf<Asked> };
+  }
+
+  const row = await read(env, buildId, named ?? (caller.kind === 'worker' ? null : caller.attempt));
+  if (!row) return refuse('not_found', `there is no build ${buildId}`);
+  const { build, attempt } = row;
+  if (!attempt) return refuse(unknownAttempt, `the build has no attempt ${named ?? build.attempt}`);
+  if (caller.kind === 'worker' && attempt.workerId !== caller.workerId)
+    return refuse('forbidden', `attempt ${attempt.attempt} belongs to another worker`);
+  if (until === 'end of the aftermath' && attempt.endedAt !== null && !isInAftermath(attempt.endedAt, now)) {
+    const minutes = AFTERMATH_MS / 60_000;
+    return refuse('attempt_ended', `attempt ${attempt.attempt} ended more than ${minutes} minutes ago`);
+  }
+  if (until === 'end of the attempt') {
+    if (attempt.attempt < build.attempt)
+      return refuse('stale_attempt', `attempt ${attempt.attempt} is over; the build is at attempt ${build.attempt}`);
+    if (attempt.endedAt !== null) return refuse('attempt_ended', `attempt ${attempt.attempt} has ended`);
+  }
+  return { ok: true, attempt: attempt.attempt, build };
+}
+
+/** Whether an attempt that has ended may still write its own log and report its evidence. */
+export const isInAftermath = (endedAt: number, now: number): boolean => now < endedAt + AFTERMATH_MS;
+
+const refuse = (code: WriterRefusal['code'], message: string): WriterRefusal => ({ ...refusal(code, message), code });
+
+/** The build with the given attempt, or with its current one. */
+async function read(
+  env: Env,
+  buildId: string,
+  attempt: number | null,
+): Promise<{ build: BuildRow; attempt: AttemptRow | null } | undefined> {
+  return openDatabase(env)
     .select({ build: builds, attempt: attempts })
     .from(builds)
-    .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, attempt)))
+    .leftJoin(
+      attempts,
+      and(eq(attempts.buildId, builds.id), eq(attempts.attempt, attempt === null ? builds.attempt : sql`${attempt}`)),
+    )
     .where(eq(builds.id, buildId))
     .get();
-  if (!row) return { standing: 'unknown', build: null, attempt: null };
-  if (!row.attempt) return { standing: 'unknown', ...row };
-  if (attempt < row.build.attempt) return { standing: 'stale', ...row };
-  return { standing: row.attempt.endedAt === null ? 'current' : 'ended', ...row };
 }
-
-/** Null for the current attempt; else `not_found`, `stale_attempt` or `attempt_ended`. */
-export function refuseUnlessCurrent({ standing, build, attempt }: Standing): Refusal | null {
-  if (standing === 'current') return null;
-  if (!build) return refusal('not_found', 'there is no such build');
-  if (!attempt) return refusal('not_found', 'the build has no such attempt');
-  if (standing === 'stale')
-    return refusal('stale_attempt', `attempt ${attempt.attempt} is over, the build is at attempt ${build.attempt}`);
-  return refusal('attempt_ended', `attempt ${attempt.attempt} has ended`);
-}
-
-/** Whether the attempt may still write its own log and tell its evidence. */
-export const isInAftermath = (endedAt: number, now: number): boolean => now < endedAt + AFTERMATH_MS;

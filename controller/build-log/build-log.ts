@@ -1,24 +1,26 @@
 /**
- * What one attempt printed: a Durable Object per attempt, named `BUILD/ATTEMPT`. The one owner of the live log and of R2 below
- * `logs/`.
- * Invariant: byte N is stored once and never changes, whatever is sent twice, late, or overlapping.
+ * Stores what one attempt prints: a Durable Object per attempt, named `BUILD/ATTEMPT`.
+ *
+ * Invariant: byte N is stored once and never changes, even if bytes arrive twice, late or overlapping.
  *
  *   open ──close──▶ closed ──(all segments in R2, the pointer in D1)──empty──▶ emptied
  *
- * Each arrow is one write; what lies between is repeated after a crash and gives the same objects, because a closed log no
- * longer changes. The mark of a closed log stays for ever: without it a late append would begin a second log.
+ * Each arrow is one write. The work between two arrows is repeated after a crash and makes the same objects, because a
+ * closed log no longer changes. The mark of a closed log stays for ever, so that a late append begins no second log.
+ *
+ * Owns the table `chunks` and the KV key `closed` of the object, and writes R2 below `logs/`. seal.ts deletes there.
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { LogTotal } from '#contract';
 import { compressSegment, SEGMENT_BYTES, segmentKey } from './segments.ts';
 
-/** Small appends share a row up to this size: an hour of one a second is some dozen rows, and each costs one row written. */
+/** Small appends share a row up to this size. An append a second then makes some dozen rows in an hour. */
 const SHARED_ROW_BYTES = 32 * 1024;
 /** A row of SQLite in a Durable Object holds at most 2 MB. */
 const ROW_MAX_BYTES = 1024 * 1024;
-/** A build that prints more has gone mad. Keeps sealing far from the limits of memory and CPU time. */
+/** No sane build prints more. The bound keeps sealing far from the platform's limits of memory and CPU time. */
 export const LOG_MAX_BYTES = 256 * 1024 * 1024;
-/** Follower = somebody whose last read is younger. They read each half second at least. */
+/** A reader counts as a follower for so long after its last read. A follower reads at least each half second. */
 const FOLLOWER_STALE_MS = 5_000;
 const FOLLOWERS_MAX = 1_000;
 
@@ -38,9 +40,9 @@ export interface ClosedLog {
 
 export interface LogRead {
   length: number;
-  /** Null once the object is emptied: they lie in R2. */
+  /** Null once the object is emptied: the bytes are then in R2. */
   bytes: Uint8Array<ArrayBuffer> | null;
-  /** Set when nothing will be added any more. */
+  /** Set when nothing more will be added. */
   closed: ClosedLog | null;
 }
 
@@ -49,14 +51,14 @@ interface Closed extends ClosedLog {
 }
 
 export class BuildLog extends DurableObject<Env> {
-  /** Who reads along, and when they last did. In memory on purpose: whoever still follows is known again after one read. */
+  /** The followers and their last reads. In memory on purpose, because one read makes a follower known again. */
   readonly #followers = new Map<string, number>();
-  /** Resolves when the log grows or is closed: what readers wait for. */
+  /** Resolves when the log grows or is closed. Readers wait for it. */
   #change = Promise.withResolvers<void>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    // `at` is the offset of the row's first byte: rows are in order and without gaps.
+    // `at` is the offset of the row's first byte. Rows are in order and without gaps.
     ctx.storage.sql.exec('CREATE TABLE IF NOT EXISTS chunks (at INTEGER PRIMARY KEY, bytes BLOB NOT NULL)');
   }
 
@@ -76,9 +78,9 @@ export class BuildLog extends DurableObject<Env> {
   }
 
   /**
-   * Up to `maxBytes` from `offset`; none at or past the end. A reader that follows gives its name.
+   * Reads up to `maxBytes` from `offset`; nothing at or past the end. A follower gives its name.
    *
-   * @param wait while the log is no longer than `bytes`, and open, up to `ms` for it to change
+   * @param wait if the log is open and no longer than `bytes`, wait up to `ms` for it to change
    */
   async read(
     offset: number,
@@ -96,13 +98,13 @@ export class BuildLog extends DurableObject<Env> {
   }
 
   /**
-   * Takes no more appends, if the log is as long as `total` says and has its digest, or if `force`d. Null: not yet.
-   * Repeating it answers what the first one found.
+   * Closes the log to appends, if it has the length and the digest that `total` says, or if `force` is set. Null: not yet.
+   * A second call answers what the first one found.
    */
   async close(total: LogTotal | null, force: boolean): Promise<ClosedLog | null> {
     const length = this.#length();
     const matches = total !== null && total.length === length && total.sha256 === (await this.#sha256(length));
-    // Others may have run during the await: a log that grew no longer matches.
+    // Another call may have run during the await. A log that grew no longer matches.
     const closed = this.#closed();
     if (closed) return { length: closed.length, complete: closed.complete };
     const complete = matches && this.#length() === length;
@@ -113,19 +115,19 @@ export class BuildLog extends DurableObject<Env> {
     return { length: mark.length, complete };
   }
 
-  /** Writes the closed log to R2 below `prefix`. Does nothing if it is emptied: then that was done. */
+  /** Writes the closed log to R2 below `prefix`. Does nothing if the log is emptied, because it was written then. */
   async writeSegments(prefix: string): Promise<void> {
     const closed = this.#closed();
     if (!closed) throw new Error('a log is closed before it is written to R2');
     for (let at = 0; at < closed.length; at += SEGMENT_BYTES) {
-      // Emptied by a second sealing meanwhile: whoever did that had written all.
+      // A second sealing emptied it meanwhile, after it had written all segments.
       if (this.#closed()?.emptied) return;
       const raw = this.#bytes(at, Math.min(at + SEGMENT_BYTES, closed.length));
       await this.env.BLOBS.put(segmentKey(prefix, at), await compressSegment(raw));
     }
   }
 
-  /** Called when D1 knows where the segments lie. */
+  /** Deletes the stored bytes. Call it when D1 knows where the segments are. */
   empty(): void {
     const closed = this.#closed();
     if (!closed) throw new Error('a log is closed before it is emptied');
@@ -170,7 +172,7 @@ export class BuildLog extends DurableObject<Env> {
     });
   }
 
-  /** From `from` to before `to`, as far as there are any. */
+  /** The stored bytes from `from` to before `to`. */
   #bytes(from: number, to: number): Uint8Array<ArrayBuffer> {
     const size = Math.max(0, Math.min(to, this.#length()) - from);
     const result = new Uint8Array(size);
@@ -195,7 +197,7 @@ export class BuildLog extends DurableObject<Env> {
   }
 
   #noteFollower(follower: string): void {
-    // A name may be new each time: the bound keeps a flood of them out of memory.
+    // The bound keeps a flood of ever new names out of memory.
     if (this.#followers.size >= FOLLOWERS_MAX && !this.#followers.has(follower)) return;
     this.#followers.set(follower, Date.now());
   }
@@ -206,3 +208,6 @@ export class BuildLog extends DurableObject<Env> {
     return this.#followers.size;
   }
 }
+
+/** The object that stores the log of one attempt. */
+export const logObject = (env: Env, buildId: string, attempt: number) => env.LOGS.getByName(`${buildId}/${attempt}`);

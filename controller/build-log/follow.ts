@@ -1,34 +1,34 @@
 /**
- * A log as server-sent events, for a reader that wants each line as it comes.
+ * Follows a log as server-sent events, for a reader that wants each line as it is printed.
  *
- *   id: 1:4096                                     attempt, and the offset after these bytes: what Last-Event-ID resumes at
+ *   id: 1:4096                                     attempt and offset after these bytes; Last-Event-ID resumes here
  *   data: {"attempt":1,"offset":4000,"bytes":96,"text":"…"}
  *
  *   event: end                                     the attempt has ended and all of its log was sent
  *   data: {"attempt":1,"offset":4096,"complete":true}
  *
- * `text` is the bytes as UTF-8, never cut within a character, with U+FFFD for what is not UTF-8; whoever needs the exact bytes
- * reads them without following. A stream that closes without `end` has reached its own bound: connect again.
+ * `text` is the bytes as UTF-8, never cut within a character, with U+FFFD for bytes that are not UTF-8. A reader that needs
+ * the exact bytes reads them without following. A stream that closes without `end` has reached its bound: connect again.
  */
 import { type LogPart, type OpenLog, openLog, readLog } from './read.ts';
 
 const POLL_MS = 400;
-/** A Worker on the free plan may call other objects 1,000 times a request, and D1 50 times: these stay below. */
-export const FOLLOW_LIMITS = { polls: 700, reopens: 40, ms: 10 * 60_000 };
-/** D1 knows of an attempt's first claim, and of an end after which its log was not closed; seen after so many quiet polls. */
+/** On the free plan one request may call other objects 1,000 times and D1 50 times. These bounds stay below. */
+export const FOLLOW_BOUNDS = { polls: 700, reopens: 40, ms: 10 * 60_000 };
+/** After so many quiet polls D1 is asked again: for a first claim, or for an end whose log was never closed. */
 const REOPEN_AFTER_POLLS = { queued: 3, running: 12 };
 const EVENT_MAX_BYTES = 256 * 1024;
-/** For how long after the end of an attempt its last bytes are waited for. */
+/** After the end of an attempt its last bytes are waited for so long. */
 const LAST_BYTES_MS = 10_000;
 
-export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_LIMITS): ReadableStream<Uint8Array> {
+export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_BOUNDS): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
   const startedAt = Date.now();
   const follower = crypto.randomUUID();
   let log = opened;
   let offset = from;
-  /** Up to where bytes were seen, a character's beginning included. */
+  /** The offset after all bytes that were seen, also those of a character that is not complete yet. */
   let seenBytes = -1;
   let polls = 0;
   let quietPolls = 0;
@@ -36,10 +36,10 @@ export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_
 
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      // At once, so that the reader sees the connection stand; `retry` is how soon it comes back.
+      // Sent at once, so that the reader knows that it is connected. `retry` is how soon it connects again.
       controller.enqueue(encoder.encode('retry: 1000\n\n'));
     },
-    /** One event, comment, or the end for each call: the stream's own back-pressure holds a slow reader's polls. */
+    /** Each call makes one event, one comment or the end, so a reader that is slow also slows the polls. */
     async pull(controller) {
       while (polls++ < max.polls && reopens <= max.reopens && Date.now() - startedAt < max.ms) {
         const wait = { bytes: seenBytes, ms: POLL_MS };
@@ -67,7 +67,7 @@ export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_
         const again = await openLog(env, log.buildId, log.attempt || undefined, follower);
         if (!again.ok) break;
         log = again;
-        // Some proxies close a connection that is silent for long.
+        // A comment, because some proxies close a connection that stays silent.
         return controller.enqueue(encoder.encode(': still here\n\n'));
       }
       controller.close();
@@ -78,14 +78,14 @@ export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_
   });
 }
 
-/** Whether a log that was read to its end will not grow any more, as far as anyone knows. */
+/** Whether a log that was read to its end has ended, as far as is known. */
 function isOver(log: OpenLog, { length, closed }: LogPart, now: number): boolean {
   if (closed) return true;
   if (log.endedAt === null) return false;
   return (log.totalLength !== null && length >= log.totalLength) || now >= log.endedAt + LAST_BYTES_MS;
 }
 
-/** How many of the bytes end with a whole character: all but the start of one that goes on after them. */
+/** Counts the bytes up to the last whole character. The start of a character that continues later is left out. */
 export function wholeCharacters(bytes: Uint8Array): number {
   const longest = Math.min(3, bytes.byteLength);
   for (let back = 1; back <= longest; back++) {

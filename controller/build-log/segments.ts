@@ -1,6 +1,6 @@
 /**
- * A sealed log in R2: one gzip object per 4 MiB of the log, so that any offset is one small read away, and sealing holds one
- * segment in memory however long the log is. Pure but for R2.
+ * Lays out a sealed log in R2: one gzip object for each 4 MiB of the log. Any offset is then one small read away, and
+ * sealing holds one segment in memory, however long the log is. Pure, but for one read of R2.
  *
  *   logs/BUILD/ATTEMPT/0.gz   bytes 0 to 4 MiB
  *   logs/BUILD/ATTEMPT/1.gz   …
@@ -16,7 +16,7 @@ export const segmentKey = (prefix: string, offset: number): string =>
 export const compressSegment = (raw: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> =>
   new Response(new Blob([raw]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
 
-/** Exactly the `size` bytes from `offset`. Throws if the log does not reach that far. */
+/** Reads exactly `size` bytes from `offset`. Throws if the log ends before. */
 export async function readSegments(
   bucket: R2Bucket,
   prefix: string,
@@ -27,7 +27,7 @@ export async function readSegments(
   for (let done = 0; done < size; ) {
     const key = segmentKey(prefix, offset + done);
     const object = await bucket.get(key);
-    if (!object) throw new Error(`the sealed log lacks ${key}`);
+    if (!object) throw new Error(`${key} of the sealed log is missing in R2`);
     const raw = await new Response(object.body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
     const start = (offset + done) % SEGMENT_BYTES;
     const part = new Uint8Array(raw).subarray(start, start + size - done);

@@ -1,42 +1,34 @@
 /**
- * The only module that changes `builds`, `attempts` and `events`. Every change is one compare-and-set on status and
- * attempt; row, attempt, event, artifacts and outbox go together in one batch, of which all or nothing happens.
+ * Writes every change of a build: its row, attempt, event, artifacts and outbox, all of them in one batch or none.
  *
- * Invariant: the event log agrees with the row. No later statement of a batch does anything unless the first one, the
- * compare-and-set, did: they look for the transition id that it wrote.
+ * Invariant: the event log agrees with the row. The first statement of a batch is a compare-and-set on status and
+ * attempt. The later statements look for the transition id that it wrote, so they do nothing if it lost.
+ *
+ * Owns `builds`, `attempts`, `events` and `artifacts` together with marks.ts, and adds rows to `outbox`.
+ * upkeep/retention.ts alone removes or empties such rows.
  */
-import { and, desc, eq, getTableColumns, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
-import { type DrizzleD1Database, drizzle } from 'drizzle-orm/d1';
-import type { SQLiteTable } from 'drizzle-orm/sqlite-core';
 import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
+import { insertIf, openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import * as schema from '../schema.ts';
 import { artifacts, attempts, builds, events, outbox } from '../schema.ts';
 import { causeOf } from './causes.ts';
-import { type AttemptRow, type BuildEvent, type BuildRow, effectsOf, silenceMs } from './effects.ts';
-import { decide, failureType, isActive } from './transitions.ts';
+import { type BuildEvent, effectsOf, silenceMs } from './effects.ts';
+import { type AttemptRow, type BuildRow, findAttempt, findBuild } from './rows.ts';
+import { decide, failureType } from './transitions.ts';
 
 export type Applied = { ok: true; build: BuildRow; changed: boolean } | Refusal;
 
-/** A compare-and-set that lost its race is decided again from the new row; each round means that somebody else won. */
+/** A compare-and-set that lost a race is decided again from the new row. Each lost race means that another one won. */
 const RACES_MAX = 8;
 
-type Db = DrizzleD1Database<typeof schema>;
-const open = (env: Env): Db => drizzle(env.DB, { schema });
-
-export const findBuild = (env: Env, buildId: string): Promise<BuildRow | undefined> =>
-  open(env).query.builds.findFirst({ where: eq(builds.id, buildId) });
-
-export const findAttempt = (env: Env, buildId: string, attempt: number): Promise<AttemptRow | undefined> =>
-  open(env).query.attempts.findFirst({ where: and(eq(attempts.buildId, buildId), eq(attempts.attempt, attempt)) });
-
 /**
- * Adds a queued build and its first event. The same idempotency key with the same request answers the build that is
- * stored. Refused: `blob_not_stored` for an absent source, `idempotency_mismatch`.
+ * Adds a queued build and its first event. The same idempotency key with the same request answers the stored build.
+ * Refused: `blob_not_stored` if the source is not stored, `idempotency_mismatch`.
  */
 export async function insertBuild(env: Env, row: typeof builds.$inferInsert): Promise<Applied> {
-  const db = open(env);
+  const db = openDatabase(env);
   const detail = row.retryOf ? { retryOf: row.retryOf } : {};
   const event = { buildId: row.id, attempt: 0, type: 'submitted', at: row.createdAt, detail };
   try {
@@ -56,14 +48,14 @@ export async function insertBuild(env: Env, row: typeof builds.$inferInsert): Pr
   if (!earlier) throw new Error(`build ${row.id} was neither inserted nor already there`);
   return earlier.requestHash === row.requestHash
     ? { ok: true, build: earlier, changed: false }
-    : refusal('idempotency_mismatch', 'idempotencyKey: used before, for another request');
+    : refusal('idempotency_mismatch', 'idempotencyKey: an earlier request used it for another build; choose a new one');
 }
 
 /**
  * Applies `event` to a build, or says why not.
  *
- * @param guard a further condition on the row of `builds`, checked in the compare-and-set itself
- * @throws if D1 fails; whether the change was made is then unknown, and asking again is safe
+ * @param guard a further condition on the row of `builds`, which the compare-and-set checks itself
+ * @throws if D1 fails; it is then unknown whether the change was made, and the caller may safely ask again
  */
 export async function apply(env: Env, buildId: string, event: BuildEvent, now: number, guard?: SQL): Promise<Applied> {
   for (let race = 0; race < RACES_MAX; race++) {
@@ -79,7 +71,7 @@ export async function apply(env: Env, buildId: string, event: BuildEvent, now: n
     const decision = decide(build, settled.type, 'attempt' in event ? event.attempt : null);
     if (!decision.ok) return decision;
     if (!decision.changes) {
-      // A report that ended an attempt may be repeated, not altered.
+      // An agent may repeat the report that ended an attempt, but not change it.
       const altered = event.type === 'succeed' || event.type === 'fail';
       return altered
         ? refusal('attempt_ended', `the build has ended: ${build.status}`)
@@ -105,7 +97,7 @@ async function commit(
   effects: ReturnType<typeof effectsOf>,
   guard?: SQL,
 ): Promise<BuildRow | undefined> {
-  const db = open(env);
+  const db = openDatabase(env);
   const transitionId = crypto.randomUUID();
   const applied = hasApplied(build.id, transitionId);
   const compareAndSet = db
@@ -131,8 +123,8 @@ async function commit(
 }
 
 /**
- * The one thing that may still be said of an ended attempt: what was seen, from which the cause follows. Once, within
- * the aftermath. An exact repetition is accepted and writes nothing.
+ * Adds to an ended attempt what the agent saw of it, from which the cause follows. Nothing else may be added. It works
+ * once, within the aftermath. An exact repetition is accepted and writes nothing.
  */
 export async function addEvidence(
   env: Env,
@@ -143,16 +135,17 @@ export async function addEvidence(
 ): Promise<Applied> {
   const [build, attempt] = await Promise.all([findBuild(env, buildId), findAttempt(env, buildId, attemptNumber)]);
   if (!build || !attempt) return refusal('not_found', `there is no attempt ${attemptNumber} of build ${buildId}`);
-  if (attempt.endedAt === null) return refusal('illegal_transition', 'evidence comes after the end of an attempt');
+  if (attempt.endedAt === null)
+    return refusal('illegal_transition', 'evidence is accepted only after the end of its attempt');
   if (attempt.evidence) {
     const same = JSON.stringify(attempt.evidence) === JSON.stringify(evidence);
     return same
       ? { ok: true, build, changed: false }
-      : refusal('attempt_ended', 'the evidence of this attempt is already there');
+      : refusal('attempt_ended', 'the attempt already has other evidence');
   }
   if (now > attempt.endedAt + AFTERMATH_MS) return refusal('attempt_ended', 'the attempt ended too long ago');
   const cause = attempt.verdict ? causeOf(attempt.verdict, evidence, silenceMs(build)) : null;
-  const db = open(env);
+  const db = openDatabase(env);
   const here = and(
     eq(attempts.buildId, buildId),
     eq(attempts.attempt, attemptNumber),
@@ -160,7 +153,7 @@ export async function addEvidence(
     isNull(attempts.evidence),
   );
   const total = log && attempt.logLength === null ? { logLength: log.length, logSha256: log.sha256 } : {};
-  // The event goes first, under the same condition: the update makes that condition false.
+  // The event comes before the update under the same condition, because the update makes the condition false.
   const [, updated] = await db.batch([
     insertIf(
       db,
@@ -177,7 +170,7 @@ export async function addEvidence(
   return { ok: true, build, changed: updated.length > 0 };
 }
 
-/** True for an exact repetition of the report that ended this attempt: answered with the stored outcome. */
+/** True for an exact repetition of the report that ended this attempt: the stored outcome answers it. */
 async function isRepetition(
   env: Env,
   build: BuildRow,
@@ -189,67 +182,10 @@ async function isRepetition(
   return attempt !== undefined && attempt.endedAt !== null && attempt.reportHash === event.reportHash;
 }
 
-/** What D1 says of a build's current attempt; null if there is no such build or no attempt yet. */
-export async function readActive(env: Env, buildId: string) {
-  const [row] = await open(env)
-    .select({
-      status: builds.status,
-      attempt: builds.attempt,
-      timeouts: builds.timeouts,
-      claimedAt: attempts.claimedAt,
-    })
-    .from(builds)
-    .innerJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
-    .where(eq(builds.id, buildId));
-  return row ? { ...row, running: isActive(row.status) } : null;
-}
-
-/** Work that was done elsewhere needs no doing any more. */
-export async function finishOutbox(
-  env: Env,
-  kind: (typeof outbox.$inferSelect)['kind'],
-  buildId: string,
-  attempt: number,
-) {
-  await open(env)
-    .delete(outbox)
-    .where(and(eq(outbox.kind, kind), eq(outbox.buildId, buildId), eq(outbox.attempt, attempt)));
-}
-
-/** Attempts that `workerId` holds now. */
-export async function activeAttempts(env: Env, workerId: string): Promise<{ build: BuildRow; attempt: AttemptRow }[]> {
-  const rows = await open(env)
-    .select({ build: builds, attempt: attempts })
-    .from(attempts)
-    .innerJoin(builds, eq(builds.id, attempts.buildId))
-    .where(and(eq(attempts.workerId, workerId), isNull(attempts.endedAt)));
-  return rows.filter(({ build, attempt }) => isActive(build.status) && build.attempt === attempt.attempt);
-}
-
-/** The last attempts of `workerId` that succeeded, newest first. */
-export async function lastSucceeded(env: Env, workerId: string, limit: number) {
-  return open(env)
-    .select({ build: builds, attempt: attempts })
-    .from(attempts)
-    .innerJoin(builds, and(eq(builds.id, attempts.buildId), eq(builds.attempt, attempts.attempt)))
-    .where(and(eq(attempts.workerId, workerId), eq(builds.status, 'succeeded'), isNotNull(attempts.endedAt)))
-    .orderBy(desc(attempts.endedAt))
-    .limit(limit);
-}
-
 const hasApplied = (buildId: string, transitionId: string): SQL =>
   sql`EXISTS (SELECT 1 FROM builds WHERE id = ${buildId} AND transition_id = ${transitionId})`;
 
-/** `INSERT … SELECT … WHERE condition`, with the values encoded as the table's columns say. */
-function insertIf<T extends SQLiteTable>(db: Db, table: T, row: T['$inferInsert'], condition: SQL) {
-  const values = Object.entries(getTableColumns(table)).map(([name, column]) => {
-    const value = row[name as keyof typeof row] ?? column.default;
-    return value === undefined ? sql`NULL` : sql`${sql.param(value, column)}`;
-  });
-  return db.insert(table).select(sql`SELECT ${sql.join(values, sql`, `)} WHERE ${condition}`);
-}
-
-/** D1 reports a violated constraint in the message alone; drizzle wraps it for single statements, not for batches. */
+/** D1 names a violated constraint in the message alone. Drizzle wraps the error of a single statement, not of a batch. */
 function isForeignKeyError(error: unknown): boolean {
   for (let e = error; e instanceof Error; e = e.cause)
     if (e.message.includes('FOREIGN KEY constraint failed')) return true;

@@ -1,23 +1,22 @@
 /**
- * What an allowed event writes: a pure function from the row and the event to every row of the batch. builds.ts writes
- * it, transitions.ts has already said that it is allowed.
+ * Computes what an allowed event writes: from a build's row and the event to every row of the batch. Pure.
+ *
+ * transitions.ts has decided before that the event is allowed, and apply.ts writes the batch.
  */
 
 import {
   type ArtifactReport,
-  DEFAULT_TIMEOUTS,
   type Evidence,
   type FailureExplanation,
   type LogTotal,
+  limitOrDefaultMs,
   requeueHoldMs,
   type Verdict,
 } from '#contract';
 import type { artifacts, attempts, builds, events, outbox } from '../schema.ts';
 import { causeOf } from './causes.ts';
+import type { BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
-
-export type BuildRow = typeof builds.$inferSelect;
-export type AttemptRow = typeof attempts.$inferSelect;
 
 /** How an attempt failed. */
 export interface Failure {
@@ -32,9 +31,9 @@ export interface Failure {
   latenessMs?: number;
 }
 
-/** What came with the report that ended an attempt. */
+/** What the report that ended an attempt brought. */
 interface Delivery {
-  /** SHA-256 of the report: an exact repetition is recognised by it. */
+  /** SHA-256 of the report, by which an exact repetition is recognised. */
   reportHash?: string;
   artifacts?: ArtifactReport[];
   log?: LogTotal;
@@ -58,9 +57,9 @@ export interface Effects {
   outbox: (typeof outbox.$inferInsert)[];
 }
 
-/** Above every priority: an attempt that the infrastructure lost goes to the front of the queue. */
+/** Ranks before every priority: a build that the infrastructure lost waits at the front of the queue. */
 const FRONT_RANK = -1_000;
-/** A requeued build avoids the worker that lost it for this long, if there is another. */
+/** For at least this long a requeued build avoids the worker that lost it, if there is another worker. */
 const AVOID_WORKER_MS = 60_000;
 
 export function effectsOf(
@@ -155,16 +154,15 @@ export function effectsOf(
   }
 }
 
-/** The timeout whose passing made silence a verdict. */
-export const silenceMs = (build: BuildRow): number =>
-  build.timeouts.heartbeatTimeoutMs ?? DEFAULT_TIMEOUTS.heartbeatTimeoutMs;
+/** The timeout after which silence is a verdict. */
+export const silenceMs = (build: BuildRow): number => limitOrDefaultMs(build.timeouts, 'heartbeatTimeoutMs');
 
 function backToQueue(build: BuildRow, verdict: Verdict, workerId: string | null, now: number): Effects['build'] {
-  const workerTimeoutMs = build.timeouts.workerTimeoutMs ?? DEFAULT_TIMEOUTS.workerTimeoutMs;
+  const workerTimeoutMs = limitOrDefaultMs(build.timeouts, 'workerTimeoutMs');
   return {
     queueRank: FRONT_RANK,
     startedAt: null,
-    // A lost worker may only be cut off, its VM still building until the partition rule destroys it.
+    // A lost worker may only be cut off. Its VM then builds on until the agent destroys it by the partition rule.
     notBefore: verdict === 'worker_lost' ? now + requeueHoldMs(workerTimeoutMs) : now,
     avoidWorkerId: workerId,
     avoidUntil: now + Math.max(AVOID_WORKER_MS, requeueHoldMs(workerTimeoutMs)),

@@ -1,10 +1,10 @@
-/** Mixes what builds of one project have told of their phases. Pure; histories.ts keeps the result. */
+/** Mixes the phase histories of a project's builds. Pure; phase-history.ts stores the result. */
 import type { PhaseHistory, ProgressHistory } from '#contract';
 
-/** The newest build counts half: projects and machines change, but one odd build should not rule the next estimate. */
+/** The newest build counts half. Projects and machines change, but one odd build must not decide the next estimate. */
 const NEWEST_SHARE = 0.5;
 
-/** Mixes a finished build into what is known of its project. Phases that the newest build did not have are forgotten. */
+/** Mixes the history of a finished build into that of its project. Phases that the newest build lacks are dropped. */
 export function mergeHistory(known: ProgressHistory | null, newest: ProgressHistory): ProgressHistory {
   if (!known) return newest;
   const before = new Map(known.phases.map((phase) => [phase.id, phase]));

@@ -1,36 +1,36 @@
 /**
- * What earlier builds of a project tell of the next one: the only module that touches the table `histories`.
+ * Remembers how long the phases of a project's builds took, for the estimate of the next build.
  *
- * Invariant: of no consequence. No build waits for it or fails for it; two builds that end at the same moment may cost
- * one of them its share.
+ * Invariant: no build waits or fails because of it. If two builds end at the same moment, the share of one may get lost.
+ *
+ * Owns the table `histories`.
  */
 
 import { and, eq, lt } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
-import type { ProgressHistory } from '#contract';
-import { DAY_MS } from '#contract';
+import { DAY_MS, type ProgressHistory } from '#contract';
+import { openDatabase } from '../database.ts';
 import { histories } from '../schema.ts';
-import type { BuildRow } from './effects.ts';
 import { mergeHistory } from './phase-history-mix.ts';
+import type { BuildRow } from './rows.ts';
 
-/** A project that has not been built for half a year has changed beyond its history. */
+/** After half a year without a build the project has changed so much that its history says nothing. */
 const KEPT_MS = 180 * DAY_MS;
 
-/** Null for a build without a project, and for the first of one. */
+/** Null for a build without a project, and for the first build of a project. */
 export async function readHistory(env: Env, build: BuildRow): Promise<ProgressHistory | null> {
   const here = keyOf(build);
   if (!here) return null;
-  const [row] = await drizzle(env.DB).select({ history: histories.history }).from(histories).where(is(here));
+  const [row] = await openDatabase(env).select({ history: histories.history }).from(histories).where(is(here));
   return row?.history ?? null;
 }
 
-/** Never throws: the result of the build has been accepted already. */
+/** Never throws, because the result of the build has been accepted already. */
 export async function addToHistory(env: Env, build: BuildRow, newest: ProgressHistory, now: number): Promise<void> {
   const here = keyOf(build);
   if (!here || newest.phases.length === 0) return;
   try {
     const history = mergeHistory(await readHistory(env, build), newest);
-    const db = drizzle(env.DB);
+    const db = openDatabase(env);
     await db.batch([
       db
         .insert(histories)

@@ -1,11 +1,11 @@
-/** How a build comes to be: from a request, or as the retry of one that has ended. */
-
+/** Makes a new build, from a request or as the retry of a build that has ended. */
 import type { BuildRequest } from '#contract';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import { refusal } from '../refusals.ts';
 import { openInputs, sealInputs } from '../secrets/inputs.ts';
-import { type Applied, findBuild, insertBuild } from './apply.ts';
+import { type Applied, insertBuild } from './apply.ts';
+import { findBuild } from './rows.ts';
 import { isFinal } from './transitions.ts';
 
 export async function submitBuild(env: Env, request: BuildRequest, keyId: string, now: number): Promise<Applied> {
@@ -35,11 +35,12 @@ export async function submitBuild(env: Env, request: BuildRequest, keyId: string
   });
 }
 
-/** Final means final: a retry is a new build that names the old one. */
+/** A build that has ended never changes, so a retry is a new build that names the old one. */
 export async function retryBuild(env: Env, buildId: string, keyId: string, now: number): Promise<Applied> {
   const build = await findBuild(env, buildId);
   if (!build) return refusal('not_found', `there is no build ${buildId}`);
-  if (!isFinal(build.status)) return refusal('illegal_transition', `the build has not ended: it is ${build.status}`);
+  if (!isFinal(build.status))
+    return refusal('illegal_transition', `only a build that has ended can be retried; this one is ${build.status}`);
   const id = newId('b', now);
   const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, project, labels } = build;
   const { priority, maxAttempts } = build;
@@ -61,7 +62,7 @@ export async function retryBuild(env: Env, buildId: string, keyId: string, now: 
     id,
     status: 'queued',
     transitionId: id,
-    // Sealed inputs are bound to the id of their build.
+    // Sealed anew, because sealed inputs are bound to the id of their build.
     inputs: build.inputs ? await sealInputs(env, id, await openInputs(env, build.id, build.inputs)) : null,
     queueRank: -priority,
     queuedAt: now,

@@ -1,5 +1,7 @@
 /**
- * The life of a build as data, and the one place where a stale message is refused. Pure: no clock, no I/O.
+ * Decides which event may change a build in which status, by a table. Pure: no clock, no I/O.
+ *
+ * Invariant: no change of status happens without a cell of the table, and a final status never changes.
  *
  *            claim            start              succeed
  *   queued ────────▶ assigned ─────▶ building ─────────────▶ succeeded
@@ -17,7 +19,7 @@ import { isInfrastructure } from './verdicts.ts';
 export const EVENT_TYPES = ['claim', 'start', 'succeed', 'fail', 'requeue', 'cancel', 'expire'] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
-/** A missing cell is an illegal move; a self-loop is a message that may arrive twice and writes nothing. */
+/** A missing cell is an illegal move. A self-loop is a message that may arrive twice; it writes nothing. */
 export const TRANSITIONS = {
   queued: { claim: 'assigned', cancel: 'cancelled', expire: 'failed' },
   assigned: { start: 'building', fail: 'failed', requeue: 'queued', cancel: 'cancelled' },
@@ -31,7 +33,7 @@ export const isFinal = (status: BuildStatus): boolean =>
   status === 'succeeded' || status === 'failed' || status === 'cancelled';
 export const isActive = (status: BuildStatus): boolean => status === 'assigned' || status === 'building';
 
-/** What a decision is made from: the row as it was read. */
+/** The part of a build's row that a decision needs. */
 export interface BuildState {
   status: BuildStatus;
   attempt: number;
@@ -39,15 +41,15 @@ export interface BuildState {
 
 export type Decision =
   | { ok: true; to: BuildStatus; changes: true }
-  /** A self-loop. For a report, the caller still has to see that it is an exact repetition. */
+  /** A self-loop. For a report, the caller must still check that it is an exact repetition. */
   | { ok: true; to: BuildStatus; changes: false }
   | Refusal;
 
 /**
- * What `type` does to a build in `state`.
+ * Decides what `type` does to a build in `state`.
  *
- * @param attempt the attempt that the message is about; `null` for what concerns the build as a whole (cancel, expire).
- *   A claim names the attempt that it wants to begin.
+ * @param attempt the attempt that the message is about. Null for cancel and expire, which are about the whole build. A
+ *   claim names the attempt that it wants to begin.
  */
 export function decide(state: BuildState, type: EventType, attempt: number | null): Decision {
   const to = (TRANSITIONS[state.status] as Partial<Record<EventType, BuildStatus>>)[type];
@@ -56,7 +58,7 @@ export function decide(state: BuildState, type: EventType, attempt: number | nul
     if (attempt < expected)
       return refusal('stale_attempt', `attempt ${attempt} is over; the build is at attempt ${state.attempt}`);
     if (attempt > expected) return refusal('illegal_transition', `attempt ${attempt} has not begun`);
-    // A requeued build is at an attempt that has ended, though the build itself has not.
+    // The attempt of a requeued build has ended, although the build has not.
     if (type !== 'claim' && state.status === 'queued') return refusal('attempt_ended', `attempt ${attempt} has ended`);
   }
   if (to === undefined) {
@@ -67,6 +69,6 @@ export function decide(state: BuildState, type: EventType, attempt: number | nul
   return { ok: true, to, changes: to !== state.status };
 }
 
-/** A failure is a requeue if the infrastructure is to blame and another attempt is allowed. */
+/** A failure becomes a requeue if the infrastructure is to blame and another attempt is allowed. */
 export const failureType = (verdict: Verdict, attempt: number, maxAttempts: number): 'fail' | 'requeue' =>
   isInfrastructure(verdict) && attempt < maxAttempts ? 'requeue' : 'fail';

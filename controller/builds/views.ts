@@ -1,18 +1,16 @@
-/** Rows as the API shows them. Reads only. */
-import { and, asc, desc, eq, gt, inArray, isNull, lt, sql } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
+/** Shows rows of builds as the API answers them. Reads only. */
+
+import { and, asc, desc, eq, inArray, lt } from 'drizzle-orm';
 import type { Artifact, AttemptView, Build, BuildDetail, BuildStatus, Live, TimelineEvent } from '#contract';
-import * as schema from '../schema.ts';
-import { artifacts, attempts, builds, events, workers } from '../schema.ts';
-import type { AttemptRow, BuildRow } from './effects.ts';
+import { openDatabase } from '../database.ts';
+import { artifacts, attempts, builds, events } from '../schema.ts';
+import { iso, isoOrNull } from '../times.ts';
+import type { AttemptRow, BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
 import { explainCause, explainVerdict } from './verdicts.ts';
+import { waitingFor } from './waiting.ts';
 
 const EVENTS_SHOWN_MAX = 500;
-
-const open = (env: Env) => drizzle(env.DB, { schema });
-const iso = (ms: number): string => new Date(ms).toISOString();
-const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
 
 export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => ({
   id: row.id,
@@ -52,14 +50,19 @@ const viewAttempt = (row: AttemptRow): AttemptView => ({
   evidence: row.evidence,
 });
 
-/** What the deadline object knows; null when it cannot be asked: a view must not fail for it. */
+/** What BuildDeadline knows of the attempt. Null if it cannot be reached, because a view must not fail for it. */
 export const readLive = (env: Env, row: BuildRow): Promise<Live | null> =>
   isActive(row.status)
     ? Promise.resolve(env.DEADLINES.getByName(row.id).read()).catch(() => null)
     : Promise.resolve(null);
 
-export async function viewBuildDetail(env: Env, buildId: string, now: number): Promise<BuildDetail | null> {
-  const db = open(env);
+export async function viewBuildDetail(
+  env: Env,
+  buildId: string,
+  workerTimeoutMs: number,
+  now: number,
+): Promise<BuildDetail | null> {
+  const db = openDatabase(env);
   const [[row], tried, timeline, files] = await db.batch([
     db.select().from(builds).where(eq(builds.id, buildId)),
     db.select().from(attempts).where(eq(attempts.buildId, buildId)).orderBy(asc(attempts.attempt)),
@@ -78,23 +81,23 @@ export async function viewBuildDetail(env: Env, buildId: string, now: number): P
     events: timeline.map(({ type, attempt, at, detail }): TimelineEvent => ({ type, attempt, at: iso(at), detail })),
     artifacts: files.map(({ name, attempt, sha256, size }): Artifact => ({ name, attempt, sha256, size })),
     live,
-    waitingFor: await waitingFor(env, row, live, now),
+    waitingFor: await waitingFor(env, row, live, workerTimeoutMs, now),
   };
 }
 
 export interface BuildFilter {
   status?: BuildStatus;
   pool?: string;
-  /** Only builds of these; null for all. */
+  /** Only builds of these pools; null for all. */
   pools?: readonly string[] | null;
-  /** Builds older than this one: ids sort by time. */
+  /** The id of a build. Only older builds are shown; ids sort by time. */
   cursor?: string;
   limit: number;
 }
 
-/** Newest first. */
+/** A page of builds, newest first. */
 export async function viewBuildList(env: Env, filter: BuildFilter, withLive: boolean) {
-  const rows = await open(env)
+  const rows = await openDatabase(env)
     .select({ build: builds, attempt: attempts })
     .from(builds)
     .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
@@ -115,31 +118,4 @@ export async function viewBuildList(env: Env, filter: BuildFilter, withLive: boo
     })),
   );
   return { builds: shown, nextCursor: rows.length === filter.limit ? (shown.at(-1)?.id ?? null) : null };
-}
-
-/** In words for people: what has to happen next. */
-async function waitingFor(env: Env, row: BuildRow, live: Live | null, now: number): Promise<string | null> {
-  if (row.status === 'assigned') return live?.stage === 'checking' ? 'the health checks of its VM' : 'its VM to boot';
-  if (row.status !== 'queued') return null;
-  if (row.notBefore > now) return `the VM of the lost attempt to be gone for certain, until ${iso(row.notBefore)}`;
-  const db = open(env);
-  const heard = await db
-    .select({ platforms: workers.platforms, paused: workers.paused })
-    .from(workers)
-    .where(and(eq(workers.pool, row.pool), isNull(workers.removedAt), gt(workers.lastSeen, now - 180_000)));
-  const able = heard.filter(({ platforms }) => platforms.includes(row.platform));
-  if (able.length === 0) return `a worker of pool ${row.pool} that builds for ${row.platform}: none is online`;
-  if (able.every(({ paused }) => paused)) return 'a worker that is not paused';
-  const [ahead] = await db
-    .select({ count: sql<number>`count(*)` })
-    .from(builds)
-    .where(
-      and(
-        eq(builds.status, 'queued'),
-        eq(builds.pool, row.pool),
-        inArray(builds.platform, [row.platform]),
-        sql`(${builds.queueRank}, ${builds.queuedAt}) < (${row.queueRank}, ${row.queuedAt})`,
-      ),
-    );
-  return `a free worker, with ${ahead?.count ?? 0} build(s) ahead of it`;
 }

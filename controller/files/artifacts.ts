@@ -1,14 +1,15 @@
-/** What a build has left, for reading. builds.ts writes the rows, together with the report that names them. */
+/** Finds the artifacts of a build. Reads only: builds/apply.ts writes the rows, together with the report that names them. */
+
 import { and, asc, desc, eq } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
 import type { Artifact } from '#contract';
+import { openDatabase } from '../database.ts';
 import { artifacts, builds } from '../schema.ts';
 
 const SHOWN = { name: artifacts.name, attempt: artifacts.attempt, sha256: artifacts.sha256, size: artifacts.size };
 
-/** Of all attempts. Null: there is no such build. */
+/** The artifacts of all attempts. Null if there is no such build. */
 export async function listArtifacts(env: Env, buildId: string): Promise<Artifact[] | null> {
-  const db = drizzle(env.DB);
+  const db = openDatabase(env);
   const [build, rows] = await db.batch([
     db.select({ id: builds.id }).from(builds).where(eq(builds.id, buildId)),
     db
@@ -20,7 +21,7 @@ export async function listArtifacts(env: Env, buildId: string): Promise<Artifact
   return build.length === 0 ? null : rows;
 }
 
-/** The newest attempt's that has one of this name, unless told. */
+/** The artifact of this name: of the given attempt, else of the newest attempt that has one. */
 export async function findArtifact(
   env: Env,
   buildId: string,
@@ -28,7 +29,7 @@ export async function findArtifact(
   attempt?: number,
 ): Promise<Artifact | null> {
   const ofAttempt = attempt === undefined ? undefined : eq(artifacts.attempt, attempt);
-  const row = await drizzle(env.DB)
+  const row = await openDatabase(env)
     .select(SHOWN)
     .from(artifacts)
     .where(and(eq(artifacts.buildId, buildId), eq(artifacts.name, name), ofAttempt))

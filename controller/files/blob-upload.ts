@@ -1,33 +1,37 @@
 /**
- * One upload in parts: a Durable Object per upload, named by its id. Knows which parts have arrived; puts them together, reads the whole
- * back and hashes it, since R2 has no SHA-256 of what came in parts; then makes it visible, or takes it away.
+ * Puts together one upload in parts: a Durable Object per upload, named by its id. It knows which parts have arrived, joins
+ * them, reads the whole back and hashes it, because R2 has no SHA-256 of a file that came in parts. Then it makes the file
+ * visible or deletes it.
  *
  *   open ──complete──▶ completing ──(one object in R2)──▶ verifying ──▶ stored | refused ──(a day)──▶ gone
  *     └──(a day without a part)──▶ aborted, gone
  *
- * Invariant: what is not `stored` leaves nothing in R2 or D1 in the end. Every arrow is made by the alarm, is repeatable, and is booked
- * again whatever fails. The digest is taken in slices, one an alarm, so that neither memory nor the CPU time of one call depends on the file's
- * size. Its state lives in memory alone: an eviction in the middle begins the digest anew, which costs time and nothing else.
+ * Invariant: an upload that does not end as `stored` leaves nothing in R2 or D1.
+ *
+ * The alarm makes every arrow. Every arrow may be repeated, and is booked again if it fails. Each alarm hashes one slice,
+ * so that neither memory nor the CPU time of one call depends on the file's size. The state of the digest is in memory
+ * alone: if the object is evicted, the digest begins anew, which costs only time.
+ *
+ * Owns the KV keys `upload` and `part/…`, the alarm, and its own multipart upload and object in R2 below `blobs/`.
  */
 /// <reference path="../node-crypto.d.ts" />
-
 import { DurableObject } from 'cloudflare:workers';
 import { createHash } from 'node:crypto';
-import { UPLOAD_PART_BYTES, type Upload } from '#contract';
+import { DAY_MS, UPLOAD_PART_BYTES, type Upload } from '#contract';
 import { randomText } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { makeVisible, openBlobRow, r2ErrorCode, touchBlob } from './blobs.ts';
 
-/** Without a new part for this long an upload counts as abandoned; an ended one is remembered for as long. */
-export const UPLOAD_IDLE_MS = 24 * 3_600_000;
-/** Read and hashed in one alarm: some tenths of a second of CPU time. */
+/** An upload without a new part for this long is aborted. An ended upload is remembered for as long. */
+export const UPLOAD_IDLE_MS = DAY_MS;
+/** One alarm reads and hashes so much, which takes some tenths of a second of CPU time. */
 const SLICE_BYTES = 32 * 1024 * 1024;
-/** A slice that was begun so often, and of which nothing was heard, will not be: the platform stops it each time. */
+/** A slice that was begun so often and never ended, not even with an error, is given up: the platform stops it each time. */
 const STOPPED_MAX = 5;
-/** A step that failed so often, over some ten minutes, ends the upload; its sender may begin a new one. */
+/** A step that failed so often, over about ten minutes, ends the upload. Its sender may begin a new one. */
 const FAILURES_MAX = 16;
 const RETRY_MAX_MS = 60_000;
-/** R2: a part is too small, the upload is unknown, a part is not what was said. Asking again changes nothing. */
+/** R2's errors that a retry does not change: a part is too small, the upload is unknown, a part is not as announced. */
 const R2_FINAL_ERRORS = new Set([10011, 10024, 10025, 10048]);
 const MISSING_NAMED_MAX = 10;
 
@@ -37,10 +41,10 @@ interface Record {
   r2Key: string;
   r2UploadId: string;
   state: 'open' | 'completing' | 'verifying' | 'stored' | 'refused';
-  /** The last part, or the last change of state. */
+  /** When the last part came or the state last changed. */
   touchedAt: number;
   verifiedBytes: number;
-  /** How often the step that is being made was begun, written before it is, and how often it failed with an error. */
+  /** How often the present step was begun (written before each try), and how often it failed with an error. */
   tries: number;
   failures: number;
   refusal?: Refusal;
@@ -63,7 +67,7 @@ export class BlobUpload extends DurableObject<Env> {
 
   async begin(sha256: string, size: number, now: number): Promise<Shown> {
     const r2Key = `blobs/${sha256}/${randomText(9)}`;
-    // Should the record not be written, R2 itself drops the upload after a week.
+    // If the record is not written, R2 drops the upload by itself after a week.
     const { uploadId } = await this.env.BLOBS.createMultipartUpload(r2Key);
     const begun: Record = {
       sha256,
@@ -81,7 +85,7 @@ export class BlobUpload extends DurableObject<Env> {
     return this.#show(begun);
   }
 
-  /** Where the part belongs. `not_found`, `invalid_request` for a number that the file does not have. */
+  /** Says where the part belongs. Refused: `not_found`, `invalid_request` for a part number that the file lacks. */
   target(sha256: string, part: number, now: number): PartTarget | Refusal {
     const record = this.#read(sha256);
     if (record?.state !== 'open') return gone;
@@ -93,12 +97,15 @@ export class BlobUpload extends DurableObject<Env> {
     return { ok: true, r2Key, r2UploadId, size: partSize(record.size, part), stored };
   }
 
-  /** The part lies in R2 and has the digest that was announced. */
+  /** Notes that the part is in R2 and has the announced digest. */
   note(part: number, etag: string): void {
     if (this.#read()?.state === 'open') this.ctx.storage.kv.put(partKey(part), etag);
   }
 
-  /** Begins to put together and verify; ask `show` for the outcome. `not_found`, `upload_incomplete`, and the outcome's own refusal. */
+  /**
+   * Begins to join and verify the parts; ask `show` for the outcome. Refused: `not_found`, `upload_incomplete`, and as the
+   * outcome says.
+   */
   async complete(sha256: string, now: number): Promise<Shown> {
     const record = this.#read(sha256);
     if (!record) return gone;
@@ -118,7 +125,7 @@ export class BlobUpload extends DurableObject<Env> {
   async show(sha256: string, now: number): Promise<Shown> {
     const record = this.#read(sha256);
     if (!record) return gone;
-    // An alarm that the platform has given up: whoever asks sets it going again.
+    // The platform may have given up the alarm. Then this call books it again.
     const waiting = record.state === 'completing' || record.state === 'verifying';
     if (waiting && !this.#working && (await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(now);
     return this.#show(record);
@@ -176,7 +183,7 @@ export class BlobUpload extends DurableObject<Env> {
         object = await BLOBS.resumeMultipartUpload(r2Key, r2UploadId).complete(parts);
       } catch (error) {
         if (!R2_FINAL_ERRORS.has(r2ErrorCode(error) ?? 0)) throw error;
-        // The answer to an earlier try may have been lost: then it is there.
+        // The answer to an earlier try may have been lost. Then the object is there.
         object = await BLOBS.head(r2Key);
         if (!object) return this.#refuse(record, lost);
       }
@@ -229,14 +236,14 @@ export class BlobUpload extends DurableObject<Env> {
   }
 
   async #refuse(record: Record, why: Refusal): Promise<void> {
-    // The answer to making it visible may have been lost: what a row refers to stays.
+    // The answer to makeVisible may have been lost. An object that a row refers to stays.
     if ((await openBlobRow(this.env, record.sha256))?.r2Key === record.r2Key)
       return this.#end({ ...record, state: 'stored', verifiedBytes: record.size });
     await this.#dropFromR2(record);
     await this.#end({ ...record, state: 'refused', refusal: why });
   }
 
-  /** The object if there is one by now, and the parts of one that never came to be. */
+  /** Deletes the object if there is one, and the parts that were never joined. */
   async #dropFromR2({ r2Key, r2UploadId }: Record): Promise<void> {
     await this.env.BLOBS.delete(r2Key);
     try {
@@ -251,7 +258,7 @@ export class BlobUpload extends DurableObject<Env> {
     await this.ctx.storage.deleteAll();
   }
 
-  /** With `sha256`: null also if the upload is of something else. */
+  /** The record. With `sha256`, null also if the upload is of another file. */
   #read(sha256?: string): Record | null {
     const record = this.ctx.storage.kv.get<Record>('upload');
     return record && (sha256 === undefined || record.sha256 === sha256) ? record : null;
@@ -261,7 +268,7 @@ export class BlobUpload extends DurableObject<Env> {
     this.ctx.storage.kv.put('upload', record);
   }
 
-  /** In the order of their numbers. */
+  /** The stored parts in the order of their numbers. */
   #parts(): [part: number, etag: string][] {
     return [...this.ctx.storage.kv.list<string>({ prefix: PART })].map(([key, etag]) => [
       Number(key.slice(PART.length)),
@@ -278,17 +285,18 @@ export class BlobUpload extends DurableObject<Env> {
 }
 
 const PART = 'part/';
-/** Of equal length, so that their order is that of the numbers. */
+/** Keys have equal length, so that they sort by number. */
 const partKey = (part: number): string => PART + String(part).padStart(6, '0');
 const partCount = (size: number): number => Math.ceil(size / UPLOAD_PART_BYTES);
 const partSize = (size: number, part: number): number =>
   Math.min(UPLOAD_PART_BYTES, size - (part - 1) * UPLOAD_PART_BYTES);
 
 const gone = refusal('not_found', 'there is no such upload, or it takes no more parts: begin a new one');
-const lost = refusal('upload_incomplete', 'the parts cannot be put together or read back: begin a new upload');
+const lost = refusal('upload_incomplete', 'the parts cannot be joined or read back: begin a new upload');
 const mismatch = (sha256: string) =>
-  refusal('hash_mismatch', `the parts together are not what was announced: their SHA-256 is not ${sha256}`);
+  refusal('hash_mismatch', `the joined parts are not the announced file: their SHA-256 is not ${sha256}`);
 const cannotVerify = refusal(
   'too_large',
-  'the file could not be read back and verified within the CPU time of this deployment: on the Workers Free plan a file has at most 95 MiB',
+  'the file could not be read back and verified within the CPU time of this deployment. ' +
+    'On the Workers Free plan a file has at most 95 MiB.',
 );

@@ -1,23 +1,28 @@
 /**
- * Stored files, named by the SHA-256 of their content: sources and artifacts. The one owner of the `blobs` table and of
- * R2 below `blobs/`.
- * Invariant: a row means that the object is there, whole, with that digest. The object comes first, verified by R2 while it
- * arrives; the row makes it visible. What has no row is nobody's, and goes in the end.
+ * Stores files, sources and artifacts, under the SHA-256 of their content.
+ *
+ * Invariant: a row of `blobs` means that its object is in R2, whole and with that digest. The object comes first, and R2
+ * verifies it while it arrives. The row then makes it visible.
+ *
+ * Owns the table `blobs`, but for the removal of rows (upkeep/retention.ts). Owns R2 below `blobs/` together with
+ * upload-parts.ts and blob-upload.ts. upkeep/outbox.ts deletes an object once its row is gone. An object that never got a
+ * row is deleted by the cron once it is eight days old.
  */
+
 import { eq } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
 import { BLOB_MAX_BYTES, type BlobStored } from '#contract';
 import { randomText } from '../bytes.ts';
+import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { blobs } from '../schema.ts';
 
-/** What R2 answers when the content does not have the digest that it was put with. */
+/** R2's error for content that does not have the announced digest. */
 const R2_BAD_DIGEST = 10037;
 const ORPHANS_PORTION = 500;
 
 /**
- * Stores the body, of exactly `size` bytes, unless it is stored already. `too_large`, `hash_mismatch`; nothing is left of
- * what was refused. The body is always read to its end: a connection closed in mid-upload hides the answer from the client.
+ * Stores the body, of exactly `size` bytes, unless the file is stored already. Refused: `too_large`, `hash_mismatch`; then
+ * nothing of it stays. The body is read to its end, because a client whose upload is cut off does not see the answer.
  */
 export async function storeBlob(
   env: Env,
@@ -29,7 +34,9 @@ export async function storeBlob(
   if (size > BLOB_MAX_BYTES)
     return refusal(
       'too_large',
-      `one request holds at most ${BLOB_MAX_BYTES} bytes (95 MiB), this has ${size}: send it in parts, POST /api/blobs/${sha256}/uploads; on the Workers Free plan 95 MiB are the limit of a file`,
+      `one request holds at most ${BLOB_MAX_BYTES} bytes (95 MiB), this one has ${size}. ` +
+        `Send the file in parts: \`POST /api/blobs/${sha256}/uploads\`. ` +
+        'On the Workers Free plan a file has at most 95 MiB.',
     );
 
   const stored = await touchBlob(env, sha256, now);
@@ -52,9 +59,9 @@ export async function storeBlob(
   return { ok: true, ...(await makeVisible(env, { sha256, r2Key, size, createdAt: now, touchedAt: now })) };
 }
 
-/** Whether the blob is stored; if so, collection spares it as if it had been uploaded now. */
+/** Whether the blob is stored. If so, retention spares it as if it had been uploaded now. */
 export async function touchBlob(env: Env, sha256: string, now: number): Promise<BlobStored | null> {
-  const row = await drizzle(env.DB)
+  const row = await openDatabase(env)
     .update(blobs)
     .set({ touchedAt: now })
     .where(eq(blobs.sha256, sha256))
@@ -63,26 +70,26 @@ export async function touchBlob(env: Env, sha256: string, now: number): Promise<
   return row ? { sha256, size: row.size, existed: true } : null;
 }
 
-/** Where the content lies and how long it is. Null if it is not stored. */
+/** The row, which says where the content is and how long it is. Null if it is not stored. */
 export async function openBlobRow(env: Env, sha256: string): Promise<typeof blobs.$inferSelect | null> {
-  return (await drizzle(env.DB).select().from(blobs).where(eq(blobs.sha256, sha256)).get()) ?? null;
+  return (await openDatabase(env).select().from(blobs).where(eq(blobs.sha256, sha256)).get()) ?? null;
 }
 
-/** The content, or the given part of it. Null if it is not stored. */
+/** The content or the given part of it. Null if it is not stored. */
 export async function openBlob(env: Env, sha256: string, range?: R2Range): Promise<R2ObjectBody | null> {
   const row = await openBlobRow(env, sha256);
   return row ? env.BLOBS.get(row.r2Key, { range }) : null;
 }
 
-/** Of two uploads at once the first row wins, and the other takes its own object away. */
+/** Writes the row of a whole object. Of two uploads at once the first row wins, and the other deletes its object. */
 export async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Promise<BlobStored> {
-  const db = drizzle(env.DB);
+  const db = openDatabase(env);
   const winner = await db
     .insert(blobs)
     .values(row)
     .onConflictDoUpdate({ target: blobs.sha256, set: { touchedAt: row.touchedAt } })
     .returning({ r2Key: blobs.r2Key, size: blobs.size })
-    // A lost answer leaves it open which object is the visible one: nothing is deleted, at worst an object without row stays.
+    // If D1's answer is lost, it is unknown which object is visible. Then nothing is deleted here; removeOrphans does it.
     .get();
   const existed = winner.r2Key !== row.r2Key;
   if (existed) await env.BLOBS.delete(row.r2Key);
@@ -90,8 +97,8 @@ export async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Pro
 }
 
 /**
- * Takes away what a crash left between object and row: of a portion of all objects, from a random place, so that each has its turn. Only of
- * those put before `putBefore`: nothing may still be about to make them visible.
+ * Deletes objects that a crash left without a row. It looks at a portion of all objects, from a random place on, so that
+ * every object is looked at in time. Objects put after `putBefore` are spared, because their row may still come.
  */
 export async function removeOrphans(env: Env, putBefore: number, from = randomPlace()): Promise<void> {
   const { objects } = await env.BLOBS.list({ prefix: 'blobs/', startAfter: `blobs/${from}`, limit: ORPHANS_PORTION });
@@ -107,7 +114,7 @@ export async function removeOrphans(env: Env, putBefore: number, from = randomPl
 
 const randomPlace = () => crypto.getRandomValues(new Uint8Array(4)).toHex();
 
-/** R2 has a number for each failure; where the runtime does not set it as a field, it stands at the end of the message. */
+/** R2's number of the failure. Where the runtime does not set it as a field, it is at the end of the message. */
 export function r2ErrorCode(error: unknown): number | undefined {
   if (!(error instanceof Error)) return undefined;
   if ('code' in error && typeof error.code === 'number') return error.code;

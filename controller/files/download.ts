@@ -1,9 +1,11 @@
-/** What HTTP wants of a download: ranges, validators, a file name that cannot break out of its header. */
-
+/** Answers a download as HTTP wants it: ranges, validators, and a file name that cannot break out of its header. */
 import { type Refusal, refusal } from '../refusals.ts';
 import { openBlob, openBlobRow } from './blobs.ts';
 
-/** 200, 206 or 304; `not_found`, `wrong_offset` for a range outside the file. The validator is the content's own digest. */
+/**
+ * Answers 200, 206 or 304. Refused: `not_found`, `wrong_offset` for a range outside the file. The validator is the digest
+ * of the content.
+ */
 export async function sendBlob(
   env: Env,
   request: Request,
@@ -39,7 +41,7 @@ export async function sendBlob(
 
 const notStored = refusal('not_found', 'the file is no longer stored');
 
-/** The part that a `Range` header asks for. Null: all of it, since the header is absent, not for bytes, or for several parts. */
+/** The part that a `Range` header asks for. Null, the whole: there is no header, or it asks for several parts or no bytes. */
 export function parseRange(
   header: string | null,
   size: number,
@@ -61,7 +63,7 @@ export function parseRange(
 export const matchesEtag = (header: string | null, etag: string): boolean =>
   (header ?? '').split(',').some((tag) => [etag, '*'].includes(tag.trim().replace(/^W\//, '')));
 
-/** Always a download, never a page: what a build produced must not run in the controller's origin. */
+/** Always a download, never a page, because a file of a build must not run in the controller's origin. */
 export function attachment(path: string): string {
   const name = path.split('/').at(-1) ?? '';
   const plain = name.replaceAll(/[^\x20-\x7e]|["\\%]/g, '_');

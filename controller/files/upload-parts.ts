@@ -1,6 +1,6 @@
 /**
- * Uploads in parts, as the routes see them. The bytes of a part go from the request straight to R2 and are hashed as they pass; what has
- * arrived is the BlobUpload's to know.
+ * Takes the parts of an upload from the routes to R2. The bytes of a part go from the request straight to R2 and are hashed
+ * on the way. blob-upload.ts remembers which parts have arrived.
  */
 /// <reference path="../node-crypto.d.ts" />
 import { createHash } from 'node:crypto';
@@ -15,7 +15,7 @@ const uploadObject = (env: Env, id: string) => env.UPLOADS.getByName(id);
 type Result = ({ ok: true } & Upload) | Refusal;
 const withId = <T extends { ok: boolean }>(shown: T, id: string) => (shown.ok ? { ...shown, id } : shown);
 
-/** A new upload; of what is stored already, one that is over. */
+/** Begins an upload. If the file is stored already, the upload is over at once. */
 export async function beginUpload(env: Env, sha256: string, size: number, now: number): Promise<Result> {
   const stored = await touchBlob(env, sha256, now);
   if (stored)
@@ -28,8 +28,8 @@ export async function beginUpload(env: Env, sha256: string, size: number, now: n
 }
 
 /**
- * Stores one part, `size` bytes with the SHA-256 `partSha256`; a repetition is harmless. `not_found`, `invalid_request`, `hash_mismatch`;
- * the body is read to its end.
+ * Stores one part of `size` bytes with the SHA-256 `partSha256`. A part may be sent again. The body is read to its end.
+ * Refused: `not_found`, `invalid_request`, `hash_mismatch`.
  */
 export async function storePart(
   env: Env,
@@ -64,9 +64,12 @@ export async function storePart(
   });
   const upload = env.BLOBS.resumeMultipartUpload(target.r2Key, target.r2UploadId);
   const stored = await upload.uploadPart(part, body.pipeThrough(hashed).pipeThrough(new FixedLengthStream(size)));
-  // What is not noted is not part of the file: the next try takes its place.
+  // A part that is not noted does not belong to the file. The next try replaces it.
   if (hash.digest('hex') !== partSha256)
-    return refusal('hash_mismatch', `part ${part}: the body's SHA-256 is not ${partSha256}, it changed on the way`);
+    return refusal(
+      'hash_mismatch',
+      `part ${part}: the body's SHA-256 is not ${partSha256}; it changed on the way, so send it again`,
+    );
   await object.note(part, stored.etag);
   return { ok: true, part, size };
 }
@@ -77,6 +80,6 @@ export const completeUpload = async (env: Env, sha256: string, id: string, now: 
 export const showUpload = async (env: Env, sha256: string, id: string, now: number): Promise<Result> =>
   withId(await uploadObject(env, id).show(sha256, now), id) as Result;
 
-/** False if there is none that takes parts. */
+/** False if there is no such upload that still takes parts. */
 export const abortUpload = async (env: Env, sha256: string, id: string): Promise<boolean> =>
   uploadObject(env, id).abort(sha256);

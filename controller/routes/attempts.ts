@@ -6,6 +6,7 @@ import { type AttemptEnv, requireAttempt } from '../access/auth.ts';
 import { beat } from '../attempts/heartbeats.ts';
 import { report } from '../attempts/reports.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
+import { iso, isoOrNull } from '../times.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
 import { Id, IdParam, readJson, valid } from '../validate.ts';
 
@@ -34,22 +35,20 @@ export const attemptRoutes = new Hono<AttemptEnv>()
       const json = read.ok && (read.value as object | null);
       const body = Heartbeat.safeParse(json && json.constructor === Object ? json : {});
       if (!body.success) return answerRefusal(c, refusal('invalid_request', 'attempt, source: not as documented'));
-      const { outcome, attempt, source } = await beat(c.env, id, caller, body.data);
-      console.log(JSON.stringify({ event: 'beat', build: id, attempt, source, outcome: outcome.kind }));
-      if (outcome.kind !== 'accepted') {
-        const over = outcome.kind === 'stale_attempt' || outcome.kind === 'attempt_ended';
-        return answerRefusal(
-          c,
-          refusal(outcome.kind, BEAT_REFUSALS[outcome.kind]),
-          over ? { action: 'stop' } : undefined,
-        );
+      const now = Date.now();
+      const { answer, attempt, source } = await beat(c.env, id, caller, body.data, now);
+      const outcome = answer.ok ? 'accepted' : answer.code;
+      console.log(JSON.stringify({ event: 'beat', build: id, attempt, source, outcome }));
+      if (!answer.ok) {
+        const over = answer.code === 'stale_attempt' || answer.code === 'attempt_ended';
+        return answerRefusal(c, answer, over ? { action: 'stop' } : undefined);
       }
       return c.json({
         status: 'ok',
-        timestamp: new Date().toISOString(),
+        timestamp: iso(Date.now()),
         action: 'continue',
-        nextMs: outcome.nextMs,
-        vmBeatAt: outcome.vmBeatAt === null ? null : new Date(outcome.vmBeatAt).toISOString(),
+        nextMs: answer.nextMs,
+        vmBeatAt: isoOrNull(answer.vmBeatAt),
       } satisfies HeartbeatAnswer);
     },
   )
@@ -66,11 +65,3 @@ export const attemptRoutes = new Hono<AttemptEnv>()
       return c.json({ status: reported.build.status, attempt: reported.build.attempt });
     },
   );
-
-const BEAT_REFUSALS = {
-  not_found: 'there is no such build',
-  forbidden: 'the build is another worker’s',
-  stale_attempt: 'a newer attempt of this build has begun',
-  attempt_ended: 'the attempt has ended',
-  unavailable: 'the state of the build cannot be read right now; beat again',
-} as const;

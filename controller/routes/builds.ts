@@ -4,11 +4,12 @@ import { z } from 'zod';
 import { BUILD_STATUSES, buildRequest } from '#contract';
 import { type KeyEnv, requireScope } from '../access/auth.ts';
 import { type AuthenticatedKey, mayUsePool } from '../access/keys.ts';
-import { apply, findAttempt } from '../builds/apply.ts';
+import { apply } from '../builds/apply.ts';
+import { findAttempt } from '../builds/rows.ts';
 import { retryBuild, submitBuild } from '../builds/submit.ts';
 import { viewBuild, viewBuildDetail, viewBuildList } from '../builds/views.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
-import type { Limits } from '../settings.ts';
+import type { Settings } from '../settings.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
 import { Id, IdParam, valid, wholeNumber } from '../validate.ts';
 
@@ -26,7 +27,7 @@ const ListQuery = z.object({
   limit: wholeNumber(1, LIST_MAX).default(20),
 });
 
-export const buildRoutes = ({ timeoutMinima }: Limits) =>
+export const buildRoutes = ({ timeoutMinima, workerTimeoutMs }: Settings) =>
   new Hono<KeyEnv>()
     .use(requireScope('submit'))
     .post('/', valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
@@ -49,7 +50,7 @@ export const buildRoutes = ({ timeoutMinima }: Limits) =>
     })
     .get('/:id', valid('param', IdParam), async (c) => {
       const { id } = c.req.valid('param');
-      const detail = await viewBuildDetail(c.env, id, Date.now());
+      const detail = await viewBuildDetail(c.env, id, workerTimeoutMs, Date.now());
       return detail ? c.json(detail) : answerRefusal(c, refusal('not_found', `there is no build ${id}`));
     })
     .post('/:id/cancel', valid('param', IdParam), async (c) => {

@@ -2,12 +2,11 @@
 import { Hono } from 'hono';
 import { z } from 'zod';
 import { ArtifactName, type Inputs } from '#contract';
-import { type AttemptCaller, requireAttempt, requireScope } from '../access/auth.ts';
-import { attemptStanding, refuseUnlessCurrent } from '../attempts/writers.ts';
+import { requireAttempt, requireScope } from '../access/auth.ts';
+import { writerOf } from '../attempts/writers.ts';
 import { findArtifact, listArtifacts } from '../files/artifacts.ts';
 import { attachment, contentType, sendBlob } from '../files/download.ts';
-import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
-import type { builds } from '../schema.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
 import { openInputs } from '../secrets/inputs.ts';
 import { AttemptNumber, Id, IdParam, valid } from '../validate.ts';
 
@@ -15,15 +14,18 @@ const AttemptQuery = z.object({ attempt: AttemptNumber.optional() });
 
 export const fileRoutes = new Hono<{ Bindings: Env }>()
   .get('/:id/source', requireAttempt('run'), valid('param', IdParam), async (c) => {
-    const current = await currentBuild(c.env, c.var.caller);
-    if ('ok' in current) return answerRefusal(c, current);
-    const sent = await sendBlob(c.env, c.req.raw, current.sourceSha256, { 'Content-Type': 'application/octet-stream' });
+    const taker = await writerOf(c.env, c.var.caller, c.req.valid('param').id, null, 'take', Date.now());
+    if (!taker.ok) return answerRefusal(c, taker);
+    const sent = await sendBlob(c.env, c.req.raw, taker.build.sourceSha256, {
+      'Content-Type': 'application/octet-stream',
+    });
     return sent instanceof Response ? sent : answerRefusal(c, sent);
   })
   .get('/:id/inputs', requireAttempt('run'), valid('param', IdParam), async (c) => {
-    const current = await currentBuild(c.env, c.var.caller);
-    if ('ok' in current) return answerRefusal(c, current);
-    const inputs: Inputs = current.inputs === null ? { env: {} } : await openInputs(c.env, current.id, current.inputs);
+    const taker = await writerOf(c.env, c.var.caller, c.req.valid('param').id, null, 'take', Date.now());
+    if (!taker.ok) return answerRefusal(c, taker);
+    const { id, inputs: sealed } = taker.build;
+    const inputs: Inputs = sealed === null ? { env: {} } : await openInputs(c.env, id, sealed);
     c.header('Cache-Control', 'no-store');
     return c.json(inputs);
   })
@@ -47,9 +49,3 @@ export const fileRoutes = new Hono<{ Bindings: Env }>()
       return sent instanceof Response ? sent : answerRefusal(c, sent);
     },
   );
-
-async function currentBuild(env: Env, caller: AttemptCaller): Promise<typeof builds.$inferSelect | Refusal> {
-  if (caller.kind === 'worker') return refusal('forbidden', 'this needs a token of the attempt');
-  const standing = await attemptStanding(env, caller.buildId, caller.attempt);
-  return refuseUnlessCurrent(standing) ?? standing.build ?? refusal('not_found', 'there is no such build');
-}

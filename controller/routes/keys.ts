@@ -1,20 +1,14 @@
 /** Keys: made, listed, revoked by admins; rotated also by the key itself. */
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { KeyRequest } from '#contract';
+import { DAY_MS, KeyRequest } from '#contract';
 import { type KeyEnv, requireAdminOrThisKey, requireScope } from '../access/auth.ts';
-import {
-  createKey,
-  listKeys,
-  type OnWorkerKeyRevoked,
-  ROTATION_OVERLAP_MS,
-  revokeKey,
-  rotateKey,
-} from '../access/keys.ts';
+import { ROTATION_OVERLAP_MS, rotateKey } from '../access/key-rotation.ts';
+import { createKey, listKeys, type OnWorkerKeyRevoked, revokeKey } from '../access/keys.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { IdParam, valid, wholeNumber } from '../validate.ts';
 
-const OVERLAP_MAX_MS = 30 * 24 * 3_600_000;
+const OVERLAP_MAX_MS = 30 * DAY_MS;
 const RotateQuery = z.object({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optional() });
 
 export const keyRoutes = (onWorkerKeyRevoked: OnWorkerKeyRevoked) =>

@@ -3,8 +3,9 @@ import { Hono } from 'hono';
 import { z } from 'zod';
 import { LOG_APPEND_MAX_BYTES, LOG_COMPLETE_HEADER, LOG_LENGTH_HEADER, type LogAppended } from '#contract';
 import { requireAttempt, requireScope } from '../access/auth.ts';
+import { appendLog } from '../build-log/append.ts';
 import { followLog } from '../build-log/follow.ts';
-import { appendLog, openLog, streamLog, tailOffset } from '../build-log/read.ts';
+import { openLog, streamLog, tailOffset } from '../build-log/read.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { AttemptNumber, IdParam, readBody, valid, wholeNumber } from '../validate.ts';
 

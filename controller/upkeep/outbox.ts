@@ -1,18 +1,22 @@
 /**
- * Does what transitions left to be done elsewhere. Each kind of work is repeatable, and its row goes only when it is
- * done: right after the transition if all is well, else by the sweep.
+ * Does the work that transitions and retention left in `outbox`: right after the transition if all is well, else by the
+ * sweep.
+ *
+ * Invariant: every kind of work may be repeated, and its row is deleted only when the work is done.
+ *
+ * Owns the end of rows of `outbox` together with builds/marks.ts. Deletes R2 objects below `blobs/` whose row is gone.
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, asc, eq, lte, sql } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
-import { deleteSealedLog, sealLog } from '../build-log/read.ts';
+import { deleteSealedLog, sealLog } from '../build-log/seal.ts';
+import { openDatabase } from '../database.ts';
 import { outbox } from '../schema.ts';
 
 type Work = typeof outbox.$inferSelect;
 
 const BACKOFF_MAX_MS = 5 * 60_000;
 
-/** True when there is nothing left to do. */
+/** How each kind of work is done. True when nothing is left to do. */
 const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<boolean>> = {
   close_deadline: async (env, { buildId, attempt }) => {
     await env.DEADLINES.getByName(buildId).close(attempt);
@@ -20,14 +24,14 @@ const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<bo
   },
   seal_log: async (env, { buildId, attempt }, now) => (await sealLog(env, buildId, attempt, now)) === 'sealed',
   delete_log: (env, { buildId, attempt }) => deleteSealedLog(env, buildId, attempt),
-  // Its row is gone, and the key is never used again: nothing can come to refer to it.
+  // The row of the object is gone and its R2 key is never used again, so nothing can refer to it later.
   delete_object: async (env, { r2Key }) => {
     if (r2Key) await env.BLOBS.delete(r2Key);
     return true;
   },
 };
 
-/** Right after a transition, without keeping its caller waiting. What fails is left to the sweep. */
+/** Starts the work right after a transition, without keeping the caller waiting. The sweep repeats what fails. */
 export function drainSoon(env: Env, buildId?: string): void {
   const drained = drainOutbox(env, Date.now(), { buildId });
   waitUntil(
@@ -37,13 +41,13 @@ export function drainSoon(env: Env, buildId?: string): void {
   );
 }
 
-/** Works off what is due, at most `limit` rows; of one build, or of all. */
+/** Does the work that is due, at most `limit` rows, of one build or of all. */
 export async function drainOutbox(
   env: Env,
   now: number,
   { buildId, limit = 50 }: { buildId?: string | undefined; limit?: number } = {},
 ): Promise<void> {
-  const db = drizzle(env.DB);
+  const db = openDatabase(env);
   const due = await db
     .select()
     .from(outbox)

@@ -1,39 +1,41 @@
 /**
- * What is taken away when its days are over: sources, artifacts, logs, whole builds, and files that nothing refers to. The one module that
- * removes rows of `builds`, `attempts`, `events`, `artifacts` and `blobs`; it changes nothing of a build that has not ended.
+ * Removes what has been kept long enough: sources, artifacts, logs, whole builds, and files that nothing refers to.
  *
- * Invariant: a file goes only when no row refers to it and nobody has asked for it for a day; both are checked in the very statement that
- * removes its row. A reference that comes later meets the foreign key, and its sender uploads again, under another R2 key. What lies in R2 goes
- * after the row, by the outbox.
+ * Invariant: a file's row is removed only if no row refers to it and nobody asked for the file for a day. The statement
+ * that removes the row checks both. A later reference fails by its foreign key, and its sender uploads the file again,
+ * under another R2 key. The outbox deletes the object in R2 after the row.
  *
- * Each run takes a bounded number of each, by a constant number of statements.
+ * Each run removes a bounded number of each kind, by a constant number of statements. A build that has not ended is left
+ * alone.
+ *
+ * Owns, and nothing else does it: the removal of rows of `builds`, `attempts`, `events`, `artifacts` and `blobs`, and
+ * emptying `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`. Adds rows to `outbox`.
  */
-
 import { z } from 'zod';
 import { DAY_MS } from '#contract';
 import { removeOrphans } from '../files/blobs.ts';
 
 const HOUR_MS = 3_600_000;
-/** An upload that found the file stored counts on it until its build is submitted, or its report made. */
+/** A client that found its file stored needs it until it has submitted its build or made its report. */
 const BLOB_UNTOUCHED_MS = 24 * HOUR_MS;
-/** R2 itself drops an upload in parts after a week: what is older than that will never be visible. */
+/** R2 drops an unfinished upload in parts after a week. An older object without a row never gets one. */
 const ORPHAN_MS = 8 * DAY_MS;
-/** The sweep runs each minute; all this looks through whole tables, and needs no such haste. */
+/** The sweep runs each minute. Retention looks through whole tables, so it runs once an hour, at this minute. */
 const MINUTE_OF_HOUR = 17;
 const PORTION = 200;
 const BUILDS_PORTION = 20;
 
 const days = (usual: number) => z.number().int().min(1).max(3_650).default(usual);
-/** The deployment's variable RETENTION_DAYS. */
+/** The variable RETENTION_DAYS of the deployment. */
 export const RetentionDays = z.object({ logs: days(30), artifacts: days(14), sources: days(3), builds: days(180) });
 export type RetentionDays = z.infer<typeof RetentionDays>;
 
-/** The sweep's part: once an hour. */
+/** Called by the sweep: runs once an hour. */
 export async function retain(env: Env, now: number): Promise<void> {
   if (Math.floor(now / 60_000) % 60 === MINUTE_OF_HOUR) await retainNow(env, now);
 }
 
-/** @throws for a variable RETENTION_DAYS that is not as documented: nothing is deleted by mistake */
+/** @throws if RETENTION_DAYS is not as documented, so that nothing is deleted by mistake */
 export async function retainNow(env: Env, now: number, kept = RetentionDays.parse(env.RETENTION_DAYS ?? {})) {
   const before = (count: number) => now - count * DAY_MS;
   await releaseSources(env.DB, before(kept.sources));
@@ -44,7 +46,7 @@ export async function retainNow(env: Env, now: number, kept = RetentionDays.pars
   await removeOrphans(env, now - ORPHAN_MS);
 }
 
-/** With the source goes what else only a retry would need: the sealed inputs. */
+/** Releases the sources of old builds, and deletes their sealed inputs. Only a retry would need either. */
 async function releaseSources(db: D1Database, endedBefore: number): Promise<void> {
   await db
     .prepare(
@@ -117,7 +119,7 @@ async function removeBlobs(db: D1Database, untouchedSince: number, now: number):
   if (results.length === 0) return;
   const named = 'sha256 IN (SELECT value FROM json_each(?2))';
   const hashes = JSON.stringify(results.map(({ sha256 }) => sha256));
-  // One transaction, the same condition twice: what was touched or referred to in between is in neither.
+  // One transaction with the same condition twice, so a file that was touched in between is in neither statement.
   await db.batch([
     db
       .prepare(

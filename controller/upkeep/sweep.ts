@@ -1,12 +1,13 @@
 /**
- * What the cron does each minute, in bounded portions: expires old queued builds, finishes what the outbox still holds,
- * asks the active builds that it has not looked at for longest whether their alarm lives, and, once an hour, takes away what has been kept
- * long enough.
+ * Does what the cron calls for each minute, in bounded portions. It expires builds that were queued too long, does the work
+ * that is left in the outbox, and repairs lost alarms of active builds, those first that it checked longest ago. Once an
+ * hour retention removes what has been kept long enough.
  */
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
 import { boundAudit } from '../access/audit.ts';
 import { apply } from '../builds/apply.ts';
+import { markDeadlineChecked } from '../builds/marks.ts';
+import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema.ts';
 import { drainOutbox } from './outbox.ts';
 import { retain } from './retention.ts';
@@ -15,7 +16,7 @@ const PORTION = 50;
 const CHECKED_PORTION = 20;
 
 export async function sweep(env: Env, now: number): Promise<void> {
-  // Each part on its own: one that fails must not keep the others from their work.
+  // Each part is on its own, so that one that fails does not stop the others.
   for (const part of [expireQueued, drainOutbox, checkDeadlines, boundAudit, retain]) {
     await part(env, now).catch((error: unknown) => {
       console.error(JSON.stringify({ event: 'sweep_failed', part: part.name, error: String(error) }));
@@ -24,7 +25,7 @@ export async function sweep(env: Env, now: number): Promise<void> {
 }
 
 async function expireQueued(env: Env, now: number): Promise<void> {
-  const expired = await drizzle(env.DB)
+  const expired = await openDatabase(env)
     .select({ id: builds.id })
     .from(builds)
     .where(
@@ -38,8 +39,7 @@ async function expireQueued(env: Env, now: number): Promise<void> {
 }
 
 async function checkDeadlines(env: Env, now: number): Promise<void> {
-  const db = drizzle(env.DB);
-  const active = await db
+  const active = await openDatabase(env)
     .select({ id: builds.id, attempt: builds.attempt, timeouts: builds.timeouts, claimedAt: attempts.claimedAt })
     .from(builds)
     .innerJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
@@ -49,6 +49,6 @@ async function checkDeadlines(env: Env, now: number): Promise<void> {
   for (const { id, attempt, timeouts, claimedAt } of active) {
     const outcome = await env.DEADLINES.getByName(id).check(attempt, timeouts, claimedAt);
     if (outcome === 'repaired') console.warn(JSON.stringify({ event: 'deadline_repaired', build: id, attempt }));
-    await db.update(builds).set({ checkedAt: now }).where(eq(builds.id, id));
+    await markDeadlineChecked(env, id, now);
   }
 }

@@ -1,20 +1,25 @@
 /**
- * How a Mac comes by its worker's key without anybody carrying one: an admin makes a one-time code, `expo-worker init --code`
- * trades it for a key. The one owner of the `enrolments` table.
- * Invariant: a code works once, until it expires, and only its SHA-256 is stored. Of two at once one gets the key, since
- * code and key change in one batch.
+ * Makes one-time codes that turn into a worker's key, so that nobody has to carry the key to the Mac. An admin makes a
+ * code, and `expo-worker init --code` trades it for the key.
+ *
+ * Invariant: a code works once, until it expires, and only its SHA-256 is stored. Of two agents that trade it at once one
+ * gets the key, because code and key change in one batch.
+ *
+ * Owns the table `enrolments`.
  */
 import { and, eq, gt, isNull, lt, sql } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/d1';
-import type { Enrolled } from '#contract';
-import { newKey } from '../access/keys.ts';
+import { DAY_MS, type Enrolled } from '#contract';
+import { keyInsertion, newKey } from '../access/keys.ts';
 import { randomText, sha256Hex } from '../bytes.ts';
+import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { enrolments, keys, workers } from '../schema.ts';
+import { enrolments, workers } from '../schema.ts';
+import { iso } from '../times.ts';
 
-const KEPT_MS = 30 * 24 * 3_600_000;
+/** An expired code is kept for so long, so that its use can still be explained. */
+const KEPT_MS = 30 * DAY_MS;
 
-/** The caller has seen that the worker exists. Codes made before stay good until they expire. */
+/** The worker must exist. Earlier codes of the worker stay valid until they expire. */
 export async function createEnrolment(
   env: Env,
   workerId: string,
@@ -23,21 +28,24 @@ export async function createEnrolment(
 ): Promise<{ code: string; workerId: string; expiresAt: string }> {
   const code = `tb_enrol_${randomText(24)}`;
   const expiresAt = now + validForMinutes * 60_000;
-  const db = drizzle(env.DB);
+  const db = openDatabase(env);
   await db.batch([
     db.insert(enrolments).values({ hash: await sha256Hex(code), workerId, createdAt: now, expiresAt }),
     db.delete(enrolments).where(lt(enrolments.expiresAt, now - KEPT_MS)),
   ]);
-  return { code, workerId, expiresAt: new Date(expiresAt).toISOString() };
+  return { code, workerId, expiresAt: iso(expiresAt) };
 }
 
-/** The new key of the code's worker. `unauthorized` alike for a code that is unknown, used, expired, or of a removed worker. */
+/**
+ * Trades a code for a new key of its worker. Refused: `unauthorized`, in the same words for a code that is unknown, used,
+ * expired, or of a removed worker.
+ */
 export async function enrol(
   env: Env,
   code: string,
   now: number,
 ): Promise<{ ok: true; enrolled: Enrolled; keyId: string } | Refusal> {
-  const db = drizzle(env.DB);
+  const db = openDatabase(env);
   const hash = await sha256Hex(code);
   const unused = and(eq(enrolments.hash, hash), isNull(enrolments.keyId), gt(enrolments.expiresAt, now));
   const found = await db
@@ -52,28 +60,10 @@ export async function enrol(
   );
   if (!found) return refused;
   const { row, secret } = await newKey({ name: found.name, scope: 'worker', workerId: found.id }, now);
-  const column = <T>(value: T, name: string) => sql<T>`${value}`.as(name);
+  const codeIsTaken = sql`EXISTS (SELECT 1 FROM enrolments WHERE hash = ${hash} AND key_id = ${row.id})`;
   const [taken] = await db.batch([
     db.update(enrolments).set({ keyId: row.id }).where(unused),
-    db.insert(keys).select(
-      db
-        .select({
-          id: column(row.id, 'id'),
-          hash: column(row.hash, 'hash'),
-          name: column(row.name, 'name'),
-          scope: column(row.scope, 'scope'),
-          workerId: column(row.workerId, 'worker_id'),
-          pools: column(null, 'pools'),
-          createdAt: column(row.createdAt, 'created_at'),
-          lastUsedAt: column(null, 'last_used_at'),
-          expiresAt: column(null, 'expires_at'),
-          revokedAt: column(null, 'revoked_at'),
-          rotatedFrom: column(null, 'rotated_from'),
-          overlapEndsAt: column(null, 'overlap_ends_at'),
-        })
-        .from(enrolments)
-        .where(and(eq(enrolments.hash, hash), eq(enrolments.keyId, row.id))),
-    ),
+    keyInsertion(db, row, codeIsTaken),
   ]);
   if (taken.meta.changes === 0) return refused;
   return { ok: true, enrolled: { workerId: found.id, name: found.name, key: secret }, keyId: row.id };

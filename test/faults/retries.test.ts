@@ -63,7 +63,7 @@ test('a Mac that has lost three builds in a row is quarantined, says why, and bu
     await build.fails({ verdict: 'vm_exited' });
   }
   const waiting = await mac.build({ command: 'echo trusted', pool });
-  await mac.says('idle', { reason: 'quarantined: run `expo-worker doctor`' });
+  await mac.says('idle', { reason: 'this worker is in quarantine: run `expo-worker doctor`' });
   const { state, stateReason } = await macs.farm.admin.worker(mac.mac.workerId);
   expect([state, stateReason]).toEqual(['quarantined', expect.stringContaining('doctor')]);
   expect((await mac.says('self_check')).message).toBe('every blocking check passed');

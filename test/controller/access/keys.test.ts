@@ -2,7 +2,8 @@ import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test, vi } from 'vitest';
 import type { KeyView } from '#contract';
-import { createKey, findKey, ROTATION_OVERLAP_MS, revokeKey, rotateKey } from '../../../controller/access/keys.ts';
+import { ROTATION_OVERLAP_MS, rotateKey } from '../../../controller/access/key-rotation.ts';
+import { createKey, findKey, revokeKey } from '../../../controller/access/keys.ts';
 import { keys } from '../../../controller/schema.ts';
 import { call, db, errorOf, HOUR_MS, insertWorker, submitKey } from '../factories/rows.ts';
 

@@ -1,10 +1,10 @@
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { createApp } from '../../../controller/app.ts';
-import { LIMITS } from '../../../controller/settings.ts';
+import { SETTINGS } from '../../../controller/settings.ts';
 import { insertWorker, runningBuild, submitKey, unique } from '../factories/rows.ts';
 
-const app = createApp(LIMITS);
+const app = createApp(SETTINGS);
 /** The platform's own counters, as wrangler.toml has them. */
 const ask = (path: string, init: RequestInit = {}, bindings: Partial<Env> = {}) =>
   app.request(path, init, { ...env, ...bindings });

@@ -2,8 +2,9 @@ import { env } from 'cloudflare:workers';
 import { and, eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { AFTERMATH_MS, LOG_APPEND_MAX_BYTES } from '#contract';
-import { FOLLOW_LIMITS, followLog, wholeCharacters } from '../../../controller/build-log/follow.ts';
-import { openLog, readLog, sealLog } from '../../../controller/build-log/read.ts';
+import { FOLLOW_BOUNDS, followLog, wholeCharacters } from '../../../controller/build-log/follow.ts';
+import { openLog, readLog } from '../../../controller/build-log/read.ts';
+import { sealLog } from '../../../controller/build-log/seal.ts';
 import { SEGMENT_BYTES } from '../../../controller/build-log/segments.ts';
 import { attempts, builds } from '../../../controller/schema.ts';
 import {
@@ -394,12 +395,12 @@ test('a stream ends at its bound, in mid-log or in silence, and the next one goe
   const texts: string[] = [];
   let offset = 0;
   for (const max of [{ polls: 1 }, { polls: 3 }, { reopens: 0 }, { ms: 0 }]) {
-    const events = await eventsOf(new Response(followLog(env, await opened(), offset, { ...FOLLOW_LIMITS, ...max })));
+    const events = await eventsOf(new Response(followLog(env, await opened(), offset, { ...FOLLOW_BOUNDS, ...max })));
     expect(events.every(({ event }) => event === 'message')).toBe(true);
     texts.push(...events.map(({ data }) => data.text ?? ''));
     offset = Number(events.at(-1)?.id?.split(':')[1] ?? offset);
   }
-  expect(FOLLOW_LIMITS.ms).toBe(600_000);
+  expect(FOLLOW_BOUNDS.ms).toBe(600_000);
   await endWith(buildId, bytesOf(whole));
   const rest = await eventsOf(await get(buildId, '?follow=1', { 'Last-Event-ID': `1:${offset}` }));
   expect(rest.at(-1)?.event).toBe('end');

@@ -1,6 +1,8 @@
 /** A small world with a credential of each kind in it: a running build with an earlier attempt, another's, one that has ended. */
+
 import { env } from 'cloudflare:workers';
-import { createKey, rotateKey } from '../../../controller/access/keys.ts';
+import { rotateKey } from '../../../controller/access/key-rotation.ts';
+import { createKey } from '../../../controller/access/keys.ts';
 import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
 import * as schema from '../../../controller/schema.ts';
 import { createEnrolment } from '../../../controller/workers/enrolments.ts';

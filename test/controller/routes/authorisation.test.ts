@@ -5,7 +5,7 @@
 import { beforeAll, expect, test } from 'vitest';
 import { ACTIONS, UNRECORDED } from '../../../controller/access/audit.ts';
 import { createApp } from '../../../controller/app.ts';
-import { LIMITS } from '../../../controller/settings.ts';
+import { SETTINGS } from '../../../controller/settings.ts';
 import { bytesOf, call, sha256Of, unique } from '../factories/rows.ts';
 import { contentsOfTables } from '../factories/tables.ts';
 import { COLUMNS, type Column, type Credential, makeWorld, type World } from '../factories/world.ts';
@@ -188,7 +188,7 @@ async function ask(route: string, world: World, column: Column): Promise<{ statu
 const columns = Object.keys(COLUMNS) as Column[];
 const routes = [
   ...new Set(
-    createApp(LIMITS)
+    createApp(SETTINGS)
       .routes.filter(({ method }) => method !== 'ALL')
       .map(({ method, path }) => `${method} ${path}`),
   ),

@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import type { z } from 'zod';
 import * as contract from '#contract';
 import { createApp } from '../../../controller/app.ts';
-import { LIMITS } from '../../../controller/settings.ts';
+import { SETTINGS } from '../../../controller/settings.ts';
 import { bytesOf, call } from '../factories/rows.ts';
 import { contentsOfTables, emptyTables } from '../factories/tables.ts';
 import { COLUMNS, type Column, makeWorld, type World } from '../factories/world.ts';
@@ -77,7 +77,7 @@ const HEADER_NAMES = [
 
 const ROUTES = [
   ...new Set(
-    createApp(LIMITS)
+    createApp(SETTINGS)
       .routes.filter(({ method }) => method !== 'ALL')
       .map(({ method, path }) => `${method} ${path}`),
   ),

@@ -61,8 +61,8 @@ test('answers cannot be framed, run or kept by a browser', async () => {
 test('an error of ours says nothing of our insides', async () => {
   const broken = { ...env, DB: null };
   const { createApp } = await import('../../../controller/app.ts');
-  const { LIMITS } = await import('../../../controller/settings.ts');
-  const answer = await createApp(LIMITS).request('/api/keys', { headers: { 'X-API-Key': 'tb_admin_x' } }, broken);
+  const { SETTINGS } = await import('../../../controller/settings.ts');
+  const answer = await createApp(SETTINGS).request('/api/keys', { headers: { 'X-API-Key': 'tb_admin_x' } }, broken);
   expect(answer.status).toBe(500);
   expect(await answer.json()).toEqual({
     error: { code: 'internal', message: 'something went wrong here; the request may be repeated' },

@@ -1,0 +1,59 @@
+/**
+ * Replaces a key by a new one of the same name, scope and worker.
+ *
+ * Invariant: rotation locks nobody out. The answer with the new key can get lost, so the old key stops working only when
+ * its overlap has passed and somebody has used the new key.
+ *
+ * Owns the table `keys` together with keys.ts.
+ */
+import { eq, sql } from 'drizzle-orm';
+import { DAY_MS, type KeyView } from '#contract';
+import { openDatabase } from '../database.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { keys } from '../schema.ts';
+import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, newKey, viewKey } from './keys.ts';
+
+export const ROTATION_OVERLAP_MS = DAY_MS;
+
+/**
+ * Makes the new key. The old one works for `overlapMs` more, and then until the new one is used. With 0 it ends now, even
+ * if the answer gets lost. A key that expires is replaced by one that lives as long as the old one was made for.
+ * Refused: `not_found` if the key is unknown, revoked or expired.
+ */
+export async function rotateKey(
+  env: Env,
+  id: string,
+  now: number,
+  overlapMs: number = ROTATION_OVERLAP_MS,
+): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
+  if (id === ADMIN_KEY_ID) return adminKeyRefusal;
+  const db = openDatabase(env);
+  const gone = refusal(
+    'not_found',
+    `key ${id} cannot be rotated: it does not exist, has expired, or was revoked. \`GET /api/keys\` lists all keys`,
+  );
+  const old = await db.select().from(keys).where(eq(keys.id, id)).get();
+  if (!old || !(await isUsable(env, old, now))) return gone;
+
+  const expiresAt = old.expiresAt === null ? null : now + Math.max(old.expiresAt - old.createdAt, overlapMs);
+  const made = await newKey({ ...old, expiresAt }, now);
+  const row = { ...made.row, rotatedFrom: id };
+  // The new row depends on the old one, so a key that is revoked at this very moment gets no successor.
+  const notRevoked = sql`EXISTS (SELECT 1 FROM keys WHERE id = ${id} AND revoked_at IS NULL)`;
+  const [inserted] = await db.batch([
+    keyInsertion(db, row, notRevoked),
+    db
+      .update(keys)
+      .set(endsBy(old, now, overlapMs))
+      .where(eq(keys.id, id)),
+  ]);
+  if (inserted.meta.changes === 0) return gone;
+  return { ok: true, key: viewKey(row), secret: made.secret };
+}
+
+/** A second rotation does not lengthen an overlap. An overlap that passed while nobody used the new key begins anew. */
+function endsBy({ overlapEndsAt }: KeyRow, now: number, overlapMs: number): Partial<KeyRow> {
+  if (overlapMs === 0) return { expiresAt: now };
+  const runs = overlapEndsAt !== null && overlapEndsAt > now;
+  return { overlapEndsAt: runs ? Math.min(overlapEndsAt, now + overlapMs) : now + overlapMs };
+}

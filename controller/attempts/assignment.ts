@@ -1,0 +1,55 @@
+/** Makes the assignment that a worker is handed for its claim. */
+import { AFTERMATH_MS, type Assignment, agentIntervalMs, beatIntervalMs, limitOrDefaultMs } from '#contract';
+import { signToken } from '../access/tokens.ts';
+import { readHistory } from '../builds/phase-history.ts';
+import type { AttemptRow, BuildRow } from '../builds/rows.ts';
+import { openBlobRow } from '../files/blobs.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { iso } from '../times.ts';
+
+/** A token outlives the longest attempt by the aftermath, and by half an hour in which the controller may be away. */
+const TOKEN_SLACK_MS = AFTERMATH_MS + 30 * 60_000;
+
+/** `blob_not_stored` if the source is not stored any more. */
+export async function assignmentOf(
+  env: Env,
+  build: BuildRow,
+  attempt: Pick<AttemptRow, 'attempt' | 'workerId' | 'claimId' | 'claimedAt'>,
+): Promise<{ ok: true; assignment: Assignment } | Refusal> {
+  const { timeouts, sourceSha256 } = build;
+  const source = await openBlobRow(env, sourceSha256);
+  if (!source) return refusal('blob_not_stored', `the source of build ${build.id} is no longer stored`);
+  const history = await readHistory(env, build);
+  const claims = {
+    buildId: build.id,
+    attempt: attempt.attempt,
+    workerId: attempt.workerId,
+    expiresAt: attempt.claimedAt + limitOrDefaultMs(timeouts, 'buildTimeoutMs') + TOKEN_SLACK_MS,
+  };
+  const [vm, run] = await Promise.all([
+    signToken(env, { kind: 'vm', ...claims }),
+    signToken(env, { kind: 'run', ...claims }),
+  ]);
+  const assignment: Assignment = {
+    buildId: build.id,
+    attempt: attempt.attempt,
+    workerId: attempt.workerId,
+    claimId: attempt.claimId,
+    platform: build.platform,
+    command: commandOf(build),
+    source: { sha256: sourceSha256, size: source.size },
+    artifactGlobs: build.artifactGlobs,
+    timeouts,
+    anotherAttemptPossible: attempt.attempt < build.maxAttempts,
+    history: history ?? undefined,
+    claimedAt: iso(attempt.claimedAt),
+    beatIntervalMs: beatIntervalMs(timeouts),
+    nextMs: agentIntervalMs(timeouts),
+    tokens: { vm, run },
+  };
+  return { ok: true, assignment };
+}
+
+/** A build with a profile runs EAS's own local build. The contract allows only profile names that need no quoting. */
+const commandOf = ({ command, profile, platform }: BuildRow): string =>
+  command ?? `eas build --local --non-interactive --platform ${platform} --profile ${profile}`;

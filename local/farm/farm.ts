@@ -17,7 +17,7 @@ import type { Build, BuildDetail, BuildRequestInput, Worker, WorkerState } from 
 import { ControllerApi } from '../../client/builds-client.ts';
 import { packSource } from '../../client/project/archive.ts';
 import type { AgentConfigInput } from '../../worker-agent/config.ts';
-import type { TartVm } from '../../worker-agent/tart/tart.ts';
+import type { TartVm } from '../../worker-agent/tart/answers.ts';
 import type { TimedAgentEvent } from './agent-process.ts';
 import { type ControllerOptions, type LocalController, type Secrets, startController } from './controller.ts';
 import { endProcessesBelow, FOLDER_MARK } from './leftovers.ts';

@@ -14,12 +14,12 @@ import { ControllerClient } from '../../client/request.ts';
 import {
   type AgentConfigInput,
   baseImageName,
-  ConfigError,
   defaultConfigPath,
   expandHome,
   parseConfig,
   saveConfig,
 } from '../config.ts';
+import { ConfigError } from '../config-findings.ts';
 import { checkPrivateKey } from '../guest/ssh.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;

@@ -6,20 +6,16 @@
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type AgentConfig, ConfigError, changeConfig, loadConfig, VMS_PER_MAC_MAX } from '../config.ts';
+import { type AgentConfig, changeConfig, loadConfig, VMS_PER_MAC_MAX } from '../config.ts';
+import { ConfigError } from '../config-findings.ts';
+import { BOOT_LIMITS, type BootLimits } from '../limits.ts';
 import { createMac, type Mac } from '../mac/programs.ts';
 import { createTart, type Tart } from '../tart/tart.ts';
-import {
-  BOOT_LIMITS,
-  type BootFailure,
-  type BootLimits,
-  type BootProgress,
-  bootVm,
-  destroyVm,
-  parseVmName,
-  type Vm,
-  vmNameOf,
-} from '../vm/vm.ts';
+import { bootVm } from '../vm/boot.ts';
+import type { BootFailure } from '../vm/boot-failure.ts';
+import type { BootProgress } from '../vm/boot-progress.ts';
+import { parseVmName, vmNameOf } from '../vm/name.ts';
+import { destroyVm, type Vm } from '../vm/vm.ts';
 import { IMAGE_CHECKS } from './image-checks.ts';
 import { MAC_CHECKS } from './macos-checks.ts';
 import { blockingFailure, type CheckResult, fail, type HealthCheck, pass, runChecks, warn } from './run-checks.ts';

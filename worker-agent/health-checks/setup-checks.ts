@@ -1,12 +1,12 @@
 /**
  * Is this Mac fit to be a worker? Asked by `doctor`. To add a check, add an entry.
  */
-
 import { access, constants, readFile, stat, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { DAY_MS, Health, Me } from '#contract';
-import { type AgentConfig, baseImageName, ConfigError, VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
+import { type AgentConfig, baseImageName, VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
+import { ConfigError } from '../config-findings.ts';
 import { checkPrivateKey } from '../guest/ssh.ts';
 import type { Mac } from '../mac/programs.ts';
 import { controllerAddresses, ISOLATION_MEANS } from '../tart/network.ts';

@@ -12,6 +12,7 @@ import {
   hasCurl,
   hasMonitor,
   macAddresses,
+  normaliseMac,
   parseDiskFree,
   parseMacAddresses,
   readClock,
@@ -97,14 +98,13 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     timeoutMs: 10_000,
     fix: 'Another VM answers at this address, from an old DHCP lease. The next attempt gets a new clone; if it recurs, restart the Mac.',
     async run({ tart, vm }, signal) {
-      const wanted = await tart.macAddress(vm.name);
-      if (!wanted.ok) return fail(wanted.message);
+      const config = await tart.macAddress(vm.name);
+      if (!config.ok) return fail(config.message);
+      const wanted = normaliseMac(config.macAddress) ?? config.macAddress;
       const seen = parseMacAddresses(await ask(vm, macAddresses(), signal));
-      return seen.includes(wanted.macAddress)
-        ? pass(wanted.macAddress)
-        : fail(
-            `the clone has ${wanted.macAddress}, the VM at ${vm.address} has ${seen.join(', ') || 'no MAC address'}`,
-          );
+      return seen.includes(wanted)
+        ? pass(wanted)
+        : fail(`the clone has ${wanted}, the VM at ${vm.address} has ${seen.join(', ') || 'no MAC address'}`);
     },
   },
   {

@@ -3,7 +3,7 @@ import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'plist';
 import { expect, test } from 'vitest';
-import { ConfigError } from '../../../worker-agent/config.ts';
+import { ConfigError } from '../../../worker-agent/config-findings.ts';
 import { doctorChecks } from '../../../worker-agent/health-checks/check-up.ts';
 import { IMAGE_CHECKS } from '../../../worker-agent/health-checks/image-checks.ts';
 import { MAC_CHECKS } from '../../../worker-agent/health-checks/macos-checks.ts';

@@ -1,20 +1,24 @@
 /**
- * The agent's settings, `~/.expo-worker/config.json`. The only module that reads or writes that file.
+ * Reads and writes the agent's settings, `~/.expo-worker/config.json`. No other module touches that file.
  *
- * Invariant: whoever holds an AgentConfig holds a checked one, with every default filled in and `~` expanded. Whatever is wrong with the
- * file is one ConfigError that names each key and what to do about it.
+ * Invariant: an AgentConfig has been checked, every default is filled in, and `~` is expanded. All that is wrong with
+ * a file is one ConfigError.
  */
 import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
-import { ISOLATIONS } from './tart/network.ts';
+import { ConfigError, cannotBeRead, findingsOf, isNotJson, openToOthers } from './config-findings.ts';
 
 /** The address at which a VM on Tart's NAT sees its host. */
 const TART_HOST_ADDRESS = '192.168.64.1';
 /** Apple's licence and the kernel allow two macOS guests on one Mac. */
 export const VMS_PER_MAC_MAX = 2;
+
+/** Which networks a VM may reach. tart/network.ts says what each value means. */
+export const ISOLATIONS = ['nat', 'softnet', 'controller'] as const;
+export type Isolation = (typeof ISOLATIONS)[number];
 
 const name = z
   .string()
@@ -35,18 +39,17 @@ export const AgentConfigSchema = z.strictObject({
   vmSshKey: path,
   controllerUrl: httpUrl,
   apiKey: z.string().regex(/^[\x21-\x7e]{8,512}$/, 'give the key that was shown when the worker was registered'),
-  /** Accepted because the guide has it; a clone gets another address, so `tart ip` is asked. */
+  /** Accepted because the guide has it, but not used: each clone has its own address, so the agent asks `tart ip`. */
   vmIp: z.string().optional(),
   /** How the VM sees the controller, if it differs from controllerUrl. */
   vmControllerUrl: httpUrl.optional(),
   vmHostAddress: z.ipv4('give an IPv4 address').default(TART_HOST_ADDRESS),
   vmSshPort: z.int().min(1).max(65_535).default(22),
-  /** The base image's host key, as `ssh-keygen -l` shows it: all clones have it, and nothing else is talked to. */
+  /** The base image's host key, as `ssh-keygen -l` shows it. All clones have it; the agent refuses any other. */
   vmHostKey: z
     .string()
-    .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'write it as SHA256:… ; `expo-worker doctor --pin-host-key` does')
+    .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'write it as SHA256:… ; `expo-worker doctor --pin-host-key` does this for you')
     .optional(),
-  /** What a VM's network is kept from: isolation.ts. */
   isolation: z.enum(ISOLATIONS).default('nat'),
   vmCpus: z.int().min(1).max(64).optional(),
   vmMemoryMb: z.int().min(1024).max(1_048_576).optional(),
@@ -55,7 +58,7 @@ export const AgentConfigSchema = z.strictObject({
     .regex(/^\d{2,5}x\d{2,5}(pt|px)?$/, 'write it as 1920x1080')
     .optional(),
   tartPath: path.default('tart'),
-  /** Where Tart keeps its VMs; left out, Tart decides: $TART_HOME or ~/.tart. */
+  /** Where Tart keeps its VMs. Without it Tart decides: $TART_HOME or ~/.tart. */
   tartHome: path.optional(),
   maxConcurrentBuilds: z.int().min(1).max(VMS_PER_MAC_MAX, 'a Mac runs at most 2 macOS VMs').default(1),
   minFreeDiskGb: z.number().min(0).max(10_000).default(15),
@@ -67,24 +70,8 @@ export const AgentConfigSchema = z.strictObject({
 });
 
 export type AgentConfig = z.output<typeof AgentConfigSchema>;
-/** As it stands in the file. */
+/** The settings as the file has them. */
 export type AgentConfigInput = z.input<typeof AgentConfigSchema>;
-
-export interface ConfigFinding {
-  /** The key, or the file's path for what concerns the whole file. */
-  key: string;
-  problem: string;
-  fix: string;
-}
-
-export class ConfigError extends Error {
-  override name = 'ConfigError';
-  findings: ConfigFinding[];
-  constructor(path: string, findings: ConfigFinding[]) {
-    super([`${path}:`, ...findings.map(({ key, problem, fix }) => `  ${key}: ${problem}. ${fix}`)].join('\n'));
-    this.findings = findings;
-  }
-}
 
 function isPlainHttpUrl(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : null;
@@ -99,7 +86,7 @@ export const defaultConfigPath = (): string => join(homedir(), '.expo-worker', '
 
 export const baseImageName = (config: Pick<AgentConfig, 'vmName'>): string => `${config.vmName}-base-snapshot`;
 
-/** What the monitor in the VM is told: the controller on this very host is not at the VM's own localhost. */
+/** The controller's address for the VM. A controller on this Mac is not at the VM's own localhost. */
 export function vmControllerUrl(
   config: Pick<AgentConfig, 'controllerUrl' | 'vmControllerUrl' | 'vmHostAddress'>,
 ): string {
@@ -110,132 +97,47 @@ export function vmControllerUrl(
   return url.href.replace(/\/+$/, '');
 }
 
-/** Throws ConfigError: absent, unreadable, open to others, not JSON, or with wrong keys. */
+/** Throws ConfigError: the file is absent, unreadable, open to others, not JSON, or has wrong keys. */
 export async function loadConfig(path: string = defaultConfigPath()): Promise<AgentConfig> {
   let text: string;
   try {
     const { mode } = await stat(path);
-    if (mode & 0o077)
-      throw new ConfigError(path, [
-        {
-          key: 'file mode',
-          problem: `others can read it (mode ${modeOf(mode)}), and it holds a key`,
-          fix: `Run: chmod 600 ${path}`,
-        },
-      ]);
+    if (mode & 0o077) throw new ConfigError(path, [openToOthers(path, mode)]);
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    const absent = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    throw new ConfigError(path, [
-      absent
-        ? { key: 'file', problem: 'it does not exist', fix: 'Run: expo-worker init' }
-        : {
-            key: 'file',
-            problem: `it cannot be read (${(error as NodeJS.ErrnoException).code})`,
-            fix: 'Let this user read it',
-          },
-    ]);
+    throw new ConfigError(path, [cannotBeRead((error as NodeJS.ErrnoException).code)]);
   }
   return parseConfig(text, path);
 }
 
-/** Throws ConfigError. `path` is for its message alone. */
+/** Throws ConfigError, in whose message `path` stands. */
 export function parseConfig(text: string, path: string): AgentConfig {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new ConfigError(path, [
-      {
-        key: 'file',
-        problem: `not valid JSON${positionOf(error as Error, text)}`,
-        fix: 'Correct it there, or run: expo-worker init --force',
-      },
-    ]);
+    throw new ConfigError(path, [isNotJson(error as Error, text)]);
   }
   const parsed = AgentConfigSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new ConfigError(
-    path,
-    parsed.error.issues.flatMap((issue) => findingsOf(issue, value)),
-  );
+  const settings = Object.keys(AgentConfigSchema.shape);
+  const findings = parsed.error.issues.flatMap((issue) => findingsOf(issue, value, settings));
+  throw new ConfigError(path, findings);
 }
 
-/** Checks, then writes in one step with mode 0600; the folder is made with 0700. Throws ConfigError. */
+/** Checks, then writes in one step with mode 0600. A missing folder is made with mode 0700. Throws ConfigError. */
 export async function saveConfig(path: string, input: AgentConfigInput): Promise<AgentConfig> {
   const text = `${JSON.stringify(input, null, 2)}\n`;
   const config = parseConfig(text, path);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await writeFileAtomic(path, text, { mode: 0o600 });
-  await chmod(path, 0o600); // an existing file keeps its old mode otherwise
+  await chmod(path, 0o600); // otherwise an existing file would keep its mode
   return config;
 }
 
-/** Changes single settings and leaves all else of the file as it is. Throws ConfigError. */
+/** Changes single settings and leaves the rest of the file as it is. Throws ConfigError. */
 export async function changeConfig(path: string, change: Partial<AgentConfigInput>): Promise<AgentConfig> {
   await loadConfig(path);
   return saveConfig(path, { ...JSON.parse(await readFile(path, 'utf8')), ...change });
-}
-
-const modeOf = (mode: number) => (mode & 0o777).toString(8).padStart(4, '0');
-
-function positionOf(error: Error, text: string): string {
-  const at = /position (\d+)/.exec(error.message)?.[1];
-  const offset = at === undefined ? text.length : Number(at);
-  const before = text.slice(0, offset).split('\n');
-  return ` at line ${before.length}, column ${before.at(-1)!.length + 1}`;
-}
-
-function findingsOf(issue: z.core.$ZodIssue, value: unknown): ConfigFinding[] {
-  const known = Object.keys(AgentConfigSchema.shape);
-  if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) => {
-      const close = nearest(key, known);
-      return {
-        key,
-        problem: 'no such setting',
-        fix: close ? `Did you mean ${close}?` : `Remove it; the settings are ${known.join(', ')}`,
-      };
-    });
-  const key = issue.path.map(String).join('.') || 'file';
-  const absent = issue.path.length === 1 && !Object.hasOwn(Object(value), issue.path[0]!);
-  if (absent) return [{ key, problem: 'missing', fix: `Add "${key}", or run: expo-worker init` }];
-  if (issue.code === 'invalid_type')
-    return [
-      {
-        key,
-        problem: `must be ${article(issue.expected)}, not ${describe(at(value, issue.path))}`,
-        fix: 'Correct its value',
-      },
-    ];
-  return [{ key, problem: `not usable`, fix: sentence(issue.message) }];
-}
-
-const at = (value: unknown, path: PropertyKey[]) => path.reduce<unknown>((inner, key) => Object(inner)[key], value);
-const article = (type: string) => (/^[aeio]/.test(type) ? `an ${type}` : `a ${type}`);
-const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
-
-function describe(value: unknown): string {
-  if (value === null) return 'null';
-  return article(Array.isArray(value) ? 'array' : typeof value);
-}
-
-/** The known key within a third of the length in edits; a far one would be no help. */
-function nearest(key: string, known: string[]): string | null {
-  const [best] = known
-    .map((candidate) => ({ candidate, distance: editDistance(key.toLowerCase(), candidate.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
-  return best && best.distance <= Math.max(2, Math.floor(key.length / 3)) ? best.candidate : null;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -6,7 +6,8 @@ import { baseImageCommand } from './commands/base-image.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { initCommand } from './commands/init.ts';
 import { installCommand, uninstallCommand } from './commands/install.ts';
-import { ConfigError, defaultConfigPath, expandHome } from './config.ts';
+import { defaultConfigPath, expandHome } from './config.ts';
+import { ConfigError } from './config-findings.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
 import { AGENT_VERSION } from './version.ts';
 

@@ -24,3 +24,10 @@ export const HISTORY_PHASES_MAX = 96;
 export const SECRET_FILES_MAX = 20;
 
 export const SECRET_FILE_MAX_BYTES = 256 * 1024;
+
+/** A worker's report of its health: how many findings, and how long their texts may be. */
+export const FINDINGS_MAX = 64;
+
+export const FINDING_TITLE_MAX = 200;
+
+export const FINDING_TEXT_MAX = 2_000;

@@ -20,7 +20,7 @@ import { BuildsClient } from '../../client/builds-client.ts';
 import { packSource } from '../../client/project/archive.ts';
 import { Connection } from '../../client/request.ts';
 import type { AgentConfigInput } from '../../worker-agent/config.ts';
-import type { TartVm } from '../../worker-agent/tart/tart.ts';
+import type { TartVm } from '../../worker-agent/tart/answers.ts';
 import type { TimedAgentEvent } from './agent-process.ts';
 import { type ControllerOptions, type LocalController, type Secrets, startController } from './controller.ts';
 import { endProcessesBelow, FOLDER_MARK } from './leftovers.ts';

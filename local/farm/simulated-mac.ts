@@ -6,7 +6,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AgentConfigInput, baseImageName, saveConfig } from '../../worker-agent/config.ts';
-import { createTart, type Tart, type TartVm } from '../../worker-agent/tart/tart.ts';
+import type { TartVm } from '../../worker-agent/tart/answers.ts';
+import { createTart, type Tart } from '../../worker-agent/tart/tart.ts';
 import { createBaseImage } from '../../worker-agent/tart-simulator/home/base-image.ts';
 import { faultNextClone, setFault } from '../../worker-agent/tart-simulator/home/faults.ts';
 import { generateKeyPair } from '../../worker-agent/tart-simulator/key-pair.ts';

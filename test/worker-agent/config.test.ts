@@ -2,7 +2,8 @@ import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { ConfigError, loadConfig, parseConfig, saveConfig, vmControllerUrl } from '../../worker-agent/config.ts';
+import { loadConfig, parseConfig, saveConfig, vmControllerUrl } from '../../worker-agent/config.ts';
+import { ConfigError } from '../../worker-agent/config-findings.ts';
 import { temporaryDir } from './factories/temporary-dir.ts';
 
 const guideConfig = {
@@ -42,7 +43,7 @@ test('everything that is wrong is named at once, each with its fix', () => {
   const { apiKey: _, ...rest } = guideConfig;
   const findings = findingsOf({ ...rest, vmSSHKey: 'x', maxConcurrentBuilds: 3, vmSshPort: '22', platforms: ['tvos'] });
   expect(Object.fromEntries(findings.map(({ key, problem, fix }) => [key, `${problem}. ${fix}`]))).toEqual({
-    apiKey: 'missing. Add "apiKey", or run: expo-worker init',
+    apiKey: 'missing. Add "apiKey", or run `expo-worker init`',
     vmSSHKey: 'no such setting. Did you mean vmSshKey?',
     maxConcurrentBuilds: 'not usable. A Mac runs at most 2 macOS VMs',
     vmSshPort: 'must be a number, not a string. Correct its value',

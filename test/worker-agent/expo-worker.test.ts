@@ -22,7 +22,7 @@ test('wrong usage is 64, a wrong config 2, and neither prints a stack', async ()
   for (const command of ['run', 'status']) {
     const { exitCode, stderr } = await expoWorker(command, '--config', '/nowhere/config.json');
     expect(exitCode).toBe(2);
-    expect(stderr).toBe('expo-worker: /nowhere/config.json:\n  file: it does not exist. Run: expo-worker init');
+    expect(stderr).toBe('expo-worker: /nowhere/config.json:\n  file: it does not exist. Run `expo-worker init`');
   }
 });
 

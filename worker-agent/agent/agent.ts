@@ -20,7 +20,7 @@ import { acquireAgentLock } from '../state/agent-lock.ts';
 import { type AttemptJournal, StateFolder } from '../state/journal.ts';
 import { createTart, type Tart } from '../tart/tart.ts';
 import { AGENT_VERSION } from '../version.ts';
-import { vmNameOf } from '../vm/vm.ts';
+import { vmNameOf } from '../vm/name.ts';
 import { SelfCheck } from './self-check.ts';
 import { startUp } from './start-up.ts';
 import { StatusBoard } from './status-file.ts';

@@ -15,7 +15,8 @@ import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';
 import type { AttemptJournal, StateFolder } from '../state/journal.ts';
 import type { Tart } from '../tart/tart.ts';
-import { destroyVm, parseVmName, vmNameOf } from '../vm/vm.ts';
+import { parseVmName, vmNameOf } from '../vm/name.ts';
+import { destroyVm } from '../vm/vm.ts';
 
 /** With builds to take up again an absent controller is not waited for: their clocks run. */
 const PATIENCE_MS = 10_000;

@@ -18,7 +18,8 @@ import {
   monitorLog,
   parseDiskFree,
 } from '../guest/commands.ts';
-import { type ExecResult, type Ssh, SshError } from '../guest/ssh.ts';
+import type { ExecResult, Ssh } from '../guest/ssh.ts';
+import { SshError } from '../guest/ssh-error.ts';
 import type { Tart } from '../tart/tart.ts';
 import type { Vm } from '../vm/vm.ts';
 

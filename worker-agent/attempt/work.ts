@@ -25,7 +25,9 @@ import { checkVm } from '../steps/check-vm.ts';
 import { type AttemptRun, ask, step } from '../steps/context.ts';
 import { beginMonitor, firstHeartbeat, keepMonitorAlive } from '../steps/monitor.ts';
 import { fetchSource, sendSource } from '../steps/source.ts';
-import { adoptVm, type BootProgress, bootVm, destroyVm, type Vm } from '../vm/vm.ts';
+import { bootVm } from '../vm/boot.ts';
+import type { BootProgress } from '../vm/boot-progress.ts';
+import { adoptVm, destroyVm, type Vm } from '../vm/vm.ts';
 
 const EXEC_MS = 30_000;
 

@@ -16,12 +16,12 @@ import { WorkerClient } from '../../client/worker-client.ts';
 import {
   type AgentConfigInput,
   baseImageName,
-  ConfigError,
   defaultConfigPath,
   expandHome,
   parseConfig,
   saveConfig,
 } from '../config.ts';
+import { ConfigError } from '../config-findings.ts';
 import { checkPrivateKey } from '../guest/ssh.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;

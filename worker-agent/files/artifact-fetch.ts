@@ -27,7 +27,9 @@ import {
   parseFileList,
 } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
-import { type Exited, type Ssh, SshError } from '../guest/ssh.ts';
+import type { Ssh } from '../guest/ssh.ts';
+import type { Exited } from '../guest/ssh-channel.ts';
+import { SshError } from '../guest/ssh-error.ts';
 import { type FoundFile, matchInTime, rootsOf, withoutDot } from './artifact-globs.ts';
 
 const LIST_MS = 120_000;

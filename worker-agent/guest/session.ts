@@ -1,29 +1,39 @@
 /**
- * Commands in one attempt's VM, over a connection that may break: the build never notices when it is replaced.
+ * Runs commands in one attempt's VM, over a connection that may break. The build does not notice when the agent
+ * connects again.
  *
- * Invariant: a command is given up only when the attempt is over. Every command that runs through here is safe to repeat (guest-commands.ts
- * makes it so), since an answer may be lost after the deed. SSH that stays dead while the VM beats ends the attempt; if the VM is silent too,
- * its own deadline is the better verdict.
+ * Invariant: a command ends without an answer only when the attempt is over. An answer may be lost after the guest has
+ * done the work, so every command that runs through here is safe to repeat.
+ *
+ * If SSH fails for too long while the VM beats, the attempt ends here. If the VM is silent as well, the controller's
+ * deadline for its beats gives the better verdict.
  */
-
 import { pause } from '../../client/retry.ts';
 import { AttemptOver, failed } from '../ending.ts';
+import { RECONNECT_MS } from '../limits.ts';
 import { awakeMs } from '../mac/running-clock.ts';
-import type { Vm } from '../vm/vm.ts';
 import { echoAlive, type GuestCommand } from './commands.ts';
-import { type ExecOptions, type ExecResult, type Ssh, SshError } from './ssh.ts';
+import type { ExecOptions, ExecResult, Ssh } from './ssh.ts';
+import { SshError } from './ssh-error.ts';
 
-const RECONNECT_MS = 10_000;
 const RECONNECT_PAUSE_MS = 500;
 const ECHO_MS = 5_000;
 
+/** The members of a Vm that a session uses. */
+export interface Reconnectable {
+  /** The present connection. */
+  readonly ssh: Ssh;
+  /** Rejects with SshError when timeoutMs has passed. */
+  reconnect(options: { timeoutMs: number; signal?: AbortSignal }): Promise<Ssh>;
+}
+
 export interface GuestOptions {
-  vm: Pick<Vm, 'ssh' | 'reconnect'>;
+  vm: Reconnectable;
   deadLimitMs: number;
-  /** Whether the controller has lately heard from the VM. */
+  /** Whether the controller has recently heard from the VM. */
   vmBeats: () => boolean;
   onReconnected: (deadMs: number) => void;
-  /** The attempt's own end. */
+  /** Aborts at the attempt's own end. */
   signal: AbortSignal;
 }
 
@@ -36,12 +46,15 @@ export class Guest {
     this.#options = options;
   }
 
-  /** Rejects with AttemptOver, the signal's reason, or SshError of kind timeout or overflow, which the command itself has earned. */
+  /**
+   * Rejects with AttemptOver, with the signal's reason, or with an SshError of kind timeout or overflow: these two are
+   * the command's own fault.
+   */
   exec(command: GuestCommand, options: Omit<ExecOptions, 'stdin'> & { stdin?: string | Buffer }): Promise<ExecResult> {
     return this.attempt((ssh, signal) => ssh.exec(command, { ...options, signal }));
   }
 
-  /** Runs `use` again on a new connection for as often as the connection breaks under it. */
+  /** Runs `use`, and runs it again on a new connection as often as the connection breaks. */
   async attempt<T>(use: (ssh: Ssh, signal: AbortSignal) => Promise<T>): Promise<T> {
     const { vm, signal } = this.#options;
     for (;;) {
@@ -84,7 +97,7 @@ export class Guest {
           throw failed(
             'transfer_failed',
             'ssh',
-            `SSH has been dead for ${Math.round(deadMs / 1000)} s while the VM beats: ${error.message}`,
+            `SSH has failed for ${Math.round(deadMs / 1000)} s while the VM beats: ${error.message}`,
           );
       }
       await pause(RECONNECT_PAUSE_MS, signal);
@@ -100,7 +113,7 @@ async function answers(ssh: Ssh, signal: AbortSignal): Promise<boolean> {
   }
 }
 
-/** What the command printed; any other exit code than 0 ends the attempt as a transfer that failed at this step. */
+/** Resolves for exit code 0 alone. Anything else ends the attempt with `transfer_failed` at this step. */
 export async function expectSuccess(step: string, result: Promise<ExecResult>): Promise<ExecResult> {
   try {
     const { exitCode, exitSignal, stderr } = await result;

@@ -1,32 +1,28 @@
 /**
- * A doctor's report on its way to the controller, which shows it with the worker and takes it for the end of quarantine.
+ * Sends doctor's report to the controller, which shows it with the worker. A report without a blocking failure ends
+ * quarantine.
  *
- * Invariant: whether it arrives changes nothing for the doctor.
+ * Invariant: doctor works the same whether or not its report arrives.
  */
 
 import { dirname, join } from 'node:path';
-import type { Finding, WorkerState } from '#contract';
+import { FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX, type Finding, type WorkerState } from '#contract';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
+import { REQUEST_MS } from '../limits.ts';
 import { StateFolder } from '../state/journal.ts';
 import type { CheckResult } from './run-checks.ts';
-
-const REQUEST_MS = 10_000;
-/** As the contract has them. */
-const FINDINGS_MAX = 64;
-const TITLE_MAX = 200;
-const TEXT_MAX = 2_000;
 
 export const findingsOf = (checks: readonly CheckResult[]): Finding[] =>
   checks.slice(0, FINDINGS_MAX).map(({ id, title, status, blocking, detail, fix }) => ({
     ...{ id, status, blocking },
-    title: title.slice(0, TITLE_MAX),
-    detail: detail.slice(0, TEXT_MAX),
-    fix: fix?.slice(0, TEXT_MAX) ?? null,
+    title: title.slice(0, FINDING_TITLE_MAX),
+    detail: detail.slice(0, FINDING_TEXT_MAX),
+    fix: fix?.slice(0, FINDING_TEXT_MAX) ?? null,
   }));
 
-/** Answers with what the controller thinks of the worker now, or why it could not be told. Never rejects. */
+/** Answers with the state that the worker now has, or with the reason why the report was not sent. Never rejects. */
 export async function postFindings(
   configPath: string,
   checks: readonly CheckResult[],

@@ -1,8 +1,11 @@
-/** Is the base image as vm-image/ makes it? Asked by `doctor` in its clone, and not before each build: it takes a while. */
+/**
+ * Checks that the base image has all that `vm-image/` puts into it. Only `doctor` asks this, in its clone: it takes too
+ * long to be asked before each build.
+ */
 import { z } from 'zod';
 import { verifyImage } from '../guest/commands.ts';
+import { parseJson, type VmCheckContext } from './ask-vm.ts';
 import { type HealthCheck, pass, warn } from './run-checks.ts';
-import type { VmCheckContext } from './vm-checks.ts';
 
 const TIMEOUT_MS = 300_000;
 const SHOWN_MAX = 5;
@@ -20,11 +23,11 @@ export const IMAGE_CHECKS: readonly HealthCheck<VmCheckContext>[] = [
   {
     id: 'image_verified',
     title: 'Base image has what builds need',
-    why: "The image's own check: monitor, SSH, Xcode and its licence, Node, eas-cli, fastlane, CocoaPods, sleep and updates off, packet filter.",
+    why: "This is the image's own check. It looks at the monitor, SSH, Xcode and its licence, Node, eas-cli, fastlane, CocoaPods, sleep and updates, and the packet filter.",
     blocking: false,
     dependsOn: ['ssh'],
     timeoutMs: TIMEOUT_MS,
-    fix: 'Run: expo-worker base-image --force. It repairs what is missing and takes a new snapshot.',
+    fix: 'Run `expo-worker base-image --force`. It repairs what is missing and takes a new snapshot.',
     async run({ vm }, signal) {
       const { stdout } = await vm.ssh.exec(verifyImage(), { timeoutMs: TIMEOUT_MS, signal });
       const text = stdout.toString('utf8').trim();
@@ -39,16 +42,8 @@ export const IMAGE_CHECKS: readonly HealthCheck<VmCheckContext>[] = [
       const more = failed.length > SHOWN_MAX ? `; and ${failed.length - SHOWN_MAX} more` : '';
       return warn(
         shown.map(({ id, detail }) => `${id}: ${detail}`).join('; ') + more,
-        shown.map(({ id, fix }) => `${id}: ${fix ?? 'see tartbeat-verify in the VM'}`).join('; '),
+        shown.map(({ id, fix }) => `${id}: ${fix ?? 'run `tartbeat-verify` in the VM'}`).join('; '),
       );
     },
   },
 ];
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

@@ -1,7 +1,8 @@
 /**
- * What a health check is, and the one runner of them all: before each build, and in `doctor`.
+ * Defines what a health check is, and runs a list of them: before each build, and for `doctor`.
  *
- * Invariant: runChecks answers with one result for each check, in order, whatever the checks do. One that throws or hangs is its own finding.
+ * Invariant: runChecks answers with one result for each check, in the order of the list. A check that throws or hangs
+ * becomes a failed result of its own.
  */
 import { awakeTimer } from '../mac/running-clock.ts';
 
@@ -9,24 +10,24 @@ export type CheckStatus = 'pass' | 'warn' | 'fail' | 'skipped';
 
 export interface CheckOutcome {
   status: CheckStatus;
-  /** What was seen, with figures. */
+  /** What the check saw, with figures. */
   detail: string;
-  /** Instead of the check's own advice. */
+  /** Replaces the check's own advice. */
   fix?: string;
 }
 
 export interface HealthCheck<Context, Id extends string = string> {
-  /** Stable key in logs, API and pages. Never reused. */
+  /** A key in logs, API and pages. It never changes its meaning. */
   id: Id;
   title: string;
   /** For docs/doctor.md: what goes wrong without it. */
   why?: string;
-  /** A failure ends the attempt; in doctor, it makes the worker unfit. */
+  /** A failure ends the attempt. In doctor's report it makes the worker unfit. */
   blocking: boolean;
-  /** Checks before this one in the list; it is skipped while any of them is not passed, so that one cause shows as one finding. */
+  /** Earlier checks of the list. While one of them fails, this check is skipped, so that one cause is one finding. */
   dependsOn: readonly string[];
   timeoutMs: number;
-  /** What to do about it. */
+  /** Advice for a person. */
   fix: string;
   run(context: Context, signal: AbortSignal): Promise<CheckOutcome>;
 }
@@ -37,7 +38,7 @@ export interface CheckResult<Id extends string = string> {
   blocking: boolean;
   status: CheckStatus;
   detail: string;
-  /** Only where there is something to do. */
+  /** Null for a check that has passed or was skipped. */
   fix: string | null;
   durationMs: number;
 }
@@ -45,6 +46,12 @@ export interface CheckResult<Id extends string = string> {
 export const pass = (detail: string): CheckOutcome => ({ status: 'pass', detail });
 export const warn = (detail: string, fix?: string): CheckOutcome => ({ status: 'warn', detail, fix });
 export const fail = (detail: string, fix?: string): CheckOutcome => ({ status: 'fail', detail, fix });
+
+/** Whether a version such as `22.13.1` is this one or a later one. */
+export function isAtLeast(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [first = 0, second = 0] = version.split('.').map(Number);
+  return first > major || (first === major && second >= minor);
+}
 
 /** Rejects only with the signal's reason. */
 export async function runChecks<Context, Id extends string>(
@@ -74,7 +81,7 @@ export async function runChecks<Context, Id extends string>(
   return results;
 }
 
-/** The first failure that forbids a build, if any. */
+/** The first failure that forbids a build, if there is one. */
 export const blockingFailure = <Id extends string>(results: readonly CheckResult<Id>[]): CheckResult<Id> | null =>
   results.find(({ status, blocking }) => status === 'fail' && blocking) ?? null;
 
@@ -86,18 +93,18 @@ async function runOne<Context>(
   const limit = new AbortController();
   const late = `no answer within ${check.timeoutMs / 1000} s`;
   const { promise: ended, resolve } = Promise.withResolvers<CheckOutcome>();
-  const give = () => {
+  const stop = () => {
     limit.abort(signal.aborted ? signal.reason : new Error(late));
-    resolve(fail(late)); // also for a check that does not listen to its signal
+    resolve(fail(late)); // also for a check that ignores its signal
   };
-  const clearTimer = awakeTimer(check.timeoutMs, give);
-  signal.addEventListener('abort', give, { once: true });
+  const clearTimer = awakeTimer(check.timeoutMs, stop);
+  signal.addEventListener('abort', stop, { once: true });
   try {
     return await Promise.race([check.run(context, limit.signal), ended]);
   } catch (error) {
     return fail(limit.signal.aborted ? late : (error as Error).message);
   } finally {
     clearTimer();
-    signal.removeEventListener('abort', give);
+    signal.removeEventListener('abort', stop);
   }
 }

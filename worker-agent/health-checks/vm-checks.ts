@@ -1,48 +1,40 @@
 /**
- * The external health checks: is this VM fit for a build? Asked from the host, in this order, before each build and by `doctor`.
+ * Checks that a VM is fit for a build, and that it is the right VM. The agent asks these from the host, in this order:
+ * before each build, and for `doctor`.
  */
 import { Health, type HealthCheckId } from '#contract';
-import { type AgentConfig, vmControllerUrl } from '../config.ts';
+import { vmControllerUrl } from '../config.ts';
 import {
   controllerHealth,
   diskFree,
   echoAlive,
-  type GuestCommand,
   gate,
   hasCurl,
   hasMonitor,
   macAddresses,
+  normaliseMac,
   parseDiskFree,
   parseMacAddresses,
-  readClock,
   setClock,
 } from '../guest/commands.ts';
 import { GATE_VERSION } from '../guest/gate.ts';
-import type { Tart } from '../tart/tart.ts';
-import type { Vm } from '../vm/vm.ts';
+import { CLOCK_TOLERANCE_MS } from '../limits.ts';
+import { ask, askWhether, clockOffsetMs, parseJson, type VmCheckContext } from './ask-vm.ts';
+import { GB_BYTES, inGb, inSeconds } from './figures.ts';
 import { fail, type HealthCheck, pass } from './run-checks.ts';
 
-export interface VmCheckContext {
-  tart: Tart;
-  config: Pick<AgentConfig, 'controllerUrl' | 'vmControllerUrl' | 'vmHostAddress' | 'minFreeDiskGb'>;
-  vm: Pick<Vm, 'name' | 'address' | 'ssh'>;
-}
-
-const CLOCK_TOLERANCE_MS = 30_000;
-/** Curl in the guest gives up at 10 s; the rest is for the way there. */
+/** curl in the guest stops after 10 s. The other 5 s are for the way there and back. */
 const CONTROLLER_TIMEOUT_MS = 15_000;
-const GB = 1e9;
-const gb = (bytes: number) => `${(bytes / GB).toFixed(1)} GB`;
 
 export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = [
   {
     id: 'vm_exists',
     title: 'VM is listed and running',
-    why: 'Something that deletes VMs, or a start that failed without a word, shows here.',
+    why: 'This check notices another program that deletes VMs, and a start that failed without a message.',
     blocking: true,
     dependsOn: [],
     timeoutMs: 30_000,
-    fix: 'Look at `tart list`. If the VM is gone, something else on this Mac deletes VMs.',
+    fix: 'Look at `tart list`. If it does not show the VM, another program on this Mac deletes VMs.',
     async run({ tart, vm }, signal) {
       const listed = await tart.list(signal);
       if (!listed.ok) return fail(listed.message);
@@ -54,73 +46,73 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'vm_address',
     title: 'VM has an address',
-    why: 'Without an address nothing reaches the VM.',
+    why: 'The agent cannot reach a VM that has no address.',
     blocking: true,
     dependsOn: ['vm_exists'],
     timeoutMs: 30_000,
-    fix: 'Run `tart ip NAME --wait 60`. If it stays empty, the DHCP leases of this Mac may be used up; shorter leases or a restart of the Mac help.',
+    fix: 'Run `tart ip NAME --wait 60`. If it prints no address, the DHCP leases of this Mac may be used up. Shorter leases or a restart of the Mac help.',
     async run({ tart, vm }, signal) {
       const result = await tart.ip(vm.name, { signal });
       if (!result.ok) return fail(result.message);
       return result.address === vm.address
         ? pass(result.address)
-        : fail(`tart ip now says ${result.address}, but the VM was reached at ${vm.address}`);
+        : fail(`tart ip now prints ${result.address}, but the agent reached the VM at ${vm.address}`);
     },
   },
   {
     id: 'ssh',
     title: 'VM answers over SSH',
-    why: 'Everything that happens in a VM happens over SSH.',
+    why: 'The agent does everything in a VM over SSH.',
     blocking: true,
     dependsOn: [],
     timeoutMs: 5_000,
-    fix: 'Log in by hand with vmSshKey and vmUser. Remote Login must be on in the base image, and the key in authorized_keys without `command=` or with that of vm-ssh-gate.',
+    fix: 'Log in by hand with vmSshKey and vmUser. In the base image Remote Login must be on, and the key must be in authorized_keys, without `command=` or with that of vm-ssh-gate.',
     async run({ vm }, signal) {
       const answer = await ask(vm, echoAlive(), signal);
-      if (answer.trim() !== 'alive') return fail(`expected "alive", got ${JSON.stringify(answer.slice(0, 100))}`);
+      if (answer.trim() !== 'alive')
+        return fail(`the VM answered ${JSON.stringify(answer.slice(0, 100))} instead of "alive"`);
       const version = (await ask(vm, gate(), signal)).trim();
       if (version === '') return pass('alive; the key may run any command');
       return version === GATE_VERSION
         ? pass('alive; the key is tied to vm-ssh-gate')
         : fail(
-            'the vm-ssh-gate in the image is another version than this agent, and would refuse its commands',
-            'Make the base image anew with the vm-image/ that came with this agent.',
+            'the image has another version of vm-ssh-gate than this agent, and it would refuse the commands of the agent',
+            'Run `expo-worker base-image --force`, which makes the base image with the vm-image/ of this agent.',
           );
     },
   },
   {
     id: 'vm_identity',
     title: 'VM is the one that was cloned',
-    why: 'An address may still belong to a VM that is gone; only the right VM is talked to.',
+    why: 'The address may still belong to another VM, and the build must not run in that one.',
     blocking: true,
     dependsOn: ['vm_address', 'ssh'],
     timeoutMs: 10_000,
-    fix: 'Another VM answers at this address, from an old DHCP lease. The next attempt gets a new clone; if it recurs, restart the Mac.',
+    fix: 'Another VM answers at this address, because of an old DHCP lease. The next attempt gets a new clone. If this happens again, restart the Mac.',
     async run({ tart, vm }, signal) {
-      const wanted = await tart.macAddress(vm.name);
-      if (!wanted.ok) return fail(wanted.message);
+      const config = await tart.macAddress(vm.name);
+      if (!config.ok) return fail(config.message);
+      const wanted = normaliseMac(config.macAddress) ?? config.macAddress;
       const seen = parseMacAddresses(await ask(vm, macAddresses(), signal));
-      return seen.includes(wanted.macAddress)
-        ? pass(wanted.macAddress)
-        : fail(
-            `the clone has ${wanted.macAddress}, the VM at ${vm.address} has ${seen.join(', ') || 'no MAC address'}`,
-          );
+      return seen.includes(wanted)
+        ? pass(wanted)
+        : fail(`the clone has ${wanted}, the VM at ${vm.address} has ${seen.join(', ') || 'no MAC address'}`);
     },
   },
   {
     id: 'disk_space',
     title: 'VM has free disk space',
-    why: 'Builds write a lot, and a full disk fails them in ways that mislead.',
+    why: 'Builds write a lot. When the disk is full they fail with misleading messages.',
     blocking: true,
     dependsOn: ['ssh'],
     timeoutMs: 5_000,
     fix: 'Free space in the base image, enlarge it with `tart set NAME --disk-size GB`, or lower minFreeDiskGb.',
     async run({ vm, config }, signal) {
       const disk = parseDiskFree(await ask(vm, diskFree(), signal));
-      if (!disk) return fail('df printed no figures');
+      if (!disk) return fail('df printed no figures in the VM');
       const { availableBytes, totalBytes } = disk;
-      const detail = `${gb(availableBytes)} of ${gb(totalBytes)} free`;
-      return availableBytes >= config.minFreeDiskGb * GB
+      const detail = `${inGb(availableBytes)} of ${inGb(totalBytes)} free`;
+      return availableBytes >= config.minFreeDiskGb * GB_BYTES
         ? pass(detail)
         : fail(`${detail}, ${config.minFreeDiskGb} GB needed`);
     },
@@ -128,28 +120,28 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'monitor',
     title: 'VM has the monitor',
-    why: 'The monitor in the VM proves that a build lives.',
+    why: 'The beats of the monitor prove that the VM lives.',
     blocking: true,
     dependsOn: ['ssh'],
     timeoutMs: 10_000,
     fix: 'Install vm-image/vm-monitor.sh as /usr/local/bin/vm-monitor.sh in the base image, with mode 755.',
     async run({ vm }, signal) {
-      const answer = await probe(vm, hasMonitor(), signal);
+      const answer = await askWhether(vm, hasMonitor(), signal);
       return answer === null
-        ? fail('/usr/local/bin/vm-monitor.sh is not there or not executable')
+        ? fail('/usr/local/bin/vm-monitor.sh does not exist in the VM, or is not executable')
         : pass(answer.trim());
     },
   },
   {
     id: 'curl',
     title: 'VM has curl',
-    why: 'The monitor beats with it.',
+    why: 'The monitor sends its beats with curl.',
     blocking: true,
     dependsOn: ['ssh'],
     timeoutMs: 10_000,
     fix: 'Install curl in the base image, in a folder on the PATH of SSH commands (/usr/bin on every Mac).',
     async run({ vm }, signal) {
-      const answer = await probe(vm, hasCurl(), signal);
+      const answer = await askWhether(vm, hasCurl(), signal);
       const version = /^curl (\S+)/m.exec(answer ?? '')?.[1];
       return version ? pass(`curl ${version}`) : fail('curl is not on the PATH of SSH commands');
     },
@@ -157,72 +149,40 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
   {
     id: 'clock',
     title: 'VM agrees on the time',
-    why: 'After a pause of the Mac the clock of a VM is behind, and every certificate looks invalid.',
+    why: 'When a Mac has slept, the clocks of its VMs are behind, and every certificate looks invalid.',
     blocking: true,
     dependsOn: ['ssh'],
     timeoutMs: 15_000,
-    fix: 'The guest needs `sudo` without a password for `date`, so that the agent can set its clock.',
+    fix: 'Allow `sudo date` without a password in the base image, so that the agent can set the clock.',
     async run({ vm }, signal) {
-      const offMs = await clockOffset(vm, signal);
-      if (Math.abs(offMs) <= CLOCK_TOLERANCE_MS) return pass(`off by ${seconds(offMs)}`);
-      // The guest's own words on a failure are not needed: the second look decides.
-      await probe(vm, setClock(Date.now()), signal);
-      const stillOffMs = await clockOffset(vm, signal);
+      const offMs = await clockOffsetMs(vm, signal);
+      if (Math.abs(offMs) <= CLOCK_TOLERANCE_MS) return pass(`off by ${inSeconds(offMs)}`);
+      // Whether this succeeded does not matter here, because the second look decides.
+      await askWhether(vm, setClock(Date.now()), signal);
+      const stillOffMs = await clockOffsetMs(vm, signal);
       return Math.abs(stillOffMs) <= CLOCK_TOLERANCE_MS
-        ? pass(`was off by ${seconds(offMs)}, now set`)
-        : fail(`off by ${seconds(stillOffMs)}, and it could not be set`);
+        ? pass(`was off by ${inSeconds(offMs)}, now set`)
+        : fail(`off by ${inSeconds(stillOffMs)}, and the agent could not set it`);
     },
   },
   {
     id: 'controller',
     title: 'VM reaches the controller',
-    why: 'The beats of the VM go there directly.',
+    why: 'The VM sends its beats directly to the controller.',
     blocking: true,
-    // A wrong clock makes every certificate look invalid.
+    // While the clock is wrong, every certificate looks invalid.
     dependsOn: ['curl', 'clock'],
     timeoutMs: CONTROLLER_TIMEOUT_MS,
-    fix: 'Run curl with this address in the VM. If the controller has another address there, set vmControllerUrl.',
+    fix: 'Run `curl` with this address in the VM. If the VM needs another address for the controller, set vmControllerUrl in the config.',
     async run({ vm, config }, signal) {
       const url = vmControllerUrl(config);
       const { stdout, stderr } = await vm.ssh.exec(controllerHealth(url), { timeoutMs: CONTROLLER_TIMEOUT_MS, signal });
       const [, body, status] = /^([\s\S]*)\n(\d{3})\n$/.exec(stdout.toString('utf8')) ?? [];
       if (status === undefined || status === '000') return fail(`${url}/health: ${stderr.trim() || 'no answer'}`);
       if (status !== '200') return fail(`${url}/health answered ${status}`);
-      return isHealth(body!) ? pass(url) : fail(`${url}/health is answered by something else than a controller`);
+      return Health.safeParse(parseJson(body!)).success
+        ? pass(url)
+        : fail(`something else than a controller answers at ${url}/health`);
     },
   },
 ];
-
-type GuestVm = Pick<VmCheckContext['vm'], 'ssh'>;
-
-/** What the command printed; throws if it failed. */
-async function ask(vm: GuestVm, command: GuestCommand, signal: AbortSignal): Promise<string> {
-  const { exitCode, stdout, stderr } = await vm.ssh.exec(command, { timeoutMs: 30_000, signal });
-  if (exitCode !== 0) throw new Error(`${command.name} failed in the VM: ${stderr.trim() || `exit code ${exitCode}`}`);
-  return stdout.toString('utf8');
-}
-
-/** What the command printed, or null if it failed: the answer is no. */
-async function probe(vm: GuestVm, command: GuestCommand, signal: AbortSignal): Promise<string | null> {
-  const { exitCode, stdout } = await vm.ssh.exec(command, { timeoutMs: 30_000, signal });
-  return exitCode === 0 ? stdout.toString('utf8') : null;
-}
-
-/** Positive when the guest is ahead. Against the middle of the question, since the way there and back takes time. */
-async function clockOffset(vm: GuestVm, signal: AbortSignal): Promise<number> {
-  const before = Date.now();
-  const answer = await ask(vm, readClock(), signal);
-  const middle = (before + Date.now()) / 2;
-  if (!/^\d+\n$/.test(answer)) throw new Error('date printed no time');
-  return Number(answer) * 1000 + 500 - middle;
-}
-
-const seconds = (ms: number) => `${Math.round(ms / 1000)} s`;
-
-function isHealth(body: string): boolean {
-  try {
-    return Health.safeParse(JSON.parse(body)).success;
-  } catch {
-    return false;
-  }
-}

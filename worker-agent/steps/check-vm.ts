@@ -4,10 +4,9 @@
  * Invariant: a VM is not blamed for a controller that is away, nor for a connection that breaks: what it cannot reach must be in reach of its
  * host, and what ends the attempt was seen over a connection that lives, or when no other could be made.
  */
-
 import { untilAnswered } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
-import { SshError } from '../guest/ssh.ts';
+import { SshError } from '../guest/ssh-error.ts';
 import { blockingFailure, type CheckResult, runChecks } from '../health-checks/run-checks.ts';
 import { VM_CHECKS } from '../health-checks/vm-checks.ts';
 import type { Vm } from '../vm/vm.ts';

@@ -10,7 +10,7 @@ import { failed } from '../ending.ts';
 import { findSourceProblem } from '../files/archive-check.ts';
 import { prepareBuild, UNPACK_REFUSED, unpackSource } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
-import { SshError } from '../guest/ssh.ts';
+import { SshError } from '../guest/ssh-error.ts';
 import { type AttemptRun, ask } from './context.ts';
 
 const EXEC_MS = 30_000;

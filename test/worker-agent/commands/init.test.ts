@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { InitError, initCommand, initWorker } from '../../../worker-agent/commands/init.ts';
-import { ConfigError, loadConfig } from '../../../worker-agent/config.ts';
+import { loadConfig } from '../../../worker-agent/config.ts';
+import { ConfigError } from '../../../worker-agent/config-findings.ts';
 import { checkPrivateKey } from '../../../worker-agent/guest/ssh.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 

@@ -8,7 +8,7 @@ import { connect, createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import type { SshTarget } from '../../../worker-agent/guest/ssh.ts';
+import type { SshTarget } from '../../../worker-agent/guest/ssh-handshake.ts';
 import { temporaryDir } from './temporary-dir.ts';
 import { until } from './until.ts';
 

@@ -3,12 +3,13 @@ import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'plist';
 import { expect, test } from 'vitest';
-import { ConfigError } from '../../../worker-agent/config.ts';
+import { ConfigError } from '../../../worker-agent/config-findings.ts';
+import type { VmCheckContext } from '../../../worker-agent/health-checks/ask-vm.ts';
 import { doctorChecks } from '../../../worker-agent/health-checks/check-up.ts';
 import { IMAGE_CHECKS } from '../../../worker-agent/health-checks/image-checks.ts';
-import { MAC_CHECKS } from '../../../worker-agent/health-checks/macos-checks.ts';
+import { LAUNCHD_CHECKS } from '../../../worker-agent/health-checks/launchd-checks.ts';
+import { MACOS_CHECKS } from '../../../worker-agent/health-checks/macos-checks.ts';
 import { type HealthCheck, runChecks } from '../../../worker-agent/health-checks/run-checks.ts';
-import type { VmCheckContext } from '../../../worker-agent/health-checks/vm-checks.ts';
 import { jobOf } from '../../../worker-agent/mac/launchd-job.ts';
 import type { Mac } from '../../../worker-agent/mac/programs.ts';
 import type { Tart } from '../../../worker-agent/tart/tart.ts';
@@ -68,6 +69,8 @@ function wellKeptMac() {
 }
 type Stand = ReturnType<typeof wellKeptMac>;
 
+const OF_MACOS = [...MACOS_CHECKS, ...LAUNCHD_CHECKS];
+
 const tart = (running: number) =>
   ({
     list: async () => ({
@@ -77,7 +80,7 @@ const tart = (running: number) =>
   }) as unknown as Tart;
 
 async function checked(mac: Mac, ids?: string[], running = 0) {
-  const chosen = MAC_CHECKS.filter(({ id }) => !ids || ids.includes(id));
+  const chosen = OF_MACOS.filter(({ id }) => !ids || ids.includes(id));
   const context = { configPath: '/none', config: new ConfigError('/none', []), tart: () => tart(running), mac };
   return await runChecks(chosen, context, { signal });
 }
@@ -213,7 +216,7 @@ const PROBLEMS: [id: string, what: string, spoil: (stand: Stand) => void, detail
     'local_network',
     'a LaunchAgent',
     ({ command }) => command('launchctl', LOADED('gui/501/tartbeat.expo-worker')),
-    /LaunchAgent: it cannot be seen/,
+    /LaunchAgent, and this check cannot see/,
   ],
 ];
 
@@ -227,7 +230,7 @@ test.each(PROBLEMS)('%s: %s', async (id, _, spoil, detail, running = 0) => {
 });
 
 test('each of these checks is spoiled by at least one of the problems', () => {
-  expect([...new Set(PROBLEMS.map(([id]) => id))].sort()).toEqual(MAC_CHECKS.map(({ id }) => id).sort());
+  expect([...new Set(PROBLEMS.map(([id]) => id))].sort()).toEqual(OF_MACOS.map(({ id }) => id).sort());
 });
 
 test('what is not a problem is not called one', async () => {
@@ -276,29 +279,44 @@ test.each([
 });
 
 test('docs/doctor.md has every check in the words of the code (`npx vitest run test/worker-agent/health-checks/macos-checks.test.ts -u` writes it)', async () => {
-  const checks = doctorChecks('tartbeat-doctor');
+  const checks = doctorChecks({ vmName: 'tartbeat-doctor', pinHostKey: false });
   const ids = checks.map(({ id }) => id);
   expect(new Set(ids).size).toBe(ids.length);
   const paragraphs = checks.map(({ id, title, why, fix, blocking, dependsOn }) =>
     [
       `### \`${id}\`: ${title}`,
-      `${why ? `${why} ` : ''}${blocking ? 'A Mac that fails it is not fit for builds.' : 'Builds may go on without it.'}${
-        dependsOn.length > 0 ? ` Left out while ${dependsOn.map((other) => `\`${other}\``).join(', ')} fails.` : ''
+      `${why ? `${why} ` : ''}${blocking ? 'A Mac that fails this check is not fit for builds.' : 'Builds may go on if it fails.'}${
+        dependsOn.length > 0 ? ` Skipped while ${dependsOn.map((other) => `\`${other}\``).join(' or ')} fails.` : ''
       }`,
       `**What to do.** ${fix}`,
-    ].join('\n\n'),
+    ]
+      .map(wrapped)
+      .join('\n\n'),
   );
   const page = `# What \`expo-worker doctor\` looks at
 
-Each line of its report ends with a code, and each code is a paragraph here. Codes never change their meaning. The checks run in
-this order; those of macOS are skipped elsewhere. From \`vm_start\` on they look into a clone of the base image, which is deleted
-afterwards; \`--no-vm\` leaves them out. A report without a blocking failure ends the quarantine of the worker. An agent that is
-quarantined runs the same checks by itself: at once, after 5 minutes, then ever more seldom, at least each hour.
+Each line of its report ends with a code, and each code has a paragraph here. A code never changes its
+meaning. The checks run in this order; those of macOS are skipped on other systems. From \`vm_start\` on they
+look into a clone of the base image, which doctor deletes afterwards; with \`--no-vm\` it leaves these checks
+out. A report without a blocking failure ends the quarantine of the worker. A quarantined agent runs the same
+checks by itself: at once, after 5 minutes, and then less and less often, but at least each hour.
 
 ${paragraphs.join('\n\n')}
 `;
-  await expect(page).toMatchFileSnapshot('../../docs/doctor.md');
+  await expect(page).toMatchFileSnapshot('../../../docs/doctor.md');
 });
+
+/** Lines of at most 110 characters. A command between backticks stays in one piece. */
+function wrapped(paragraph: string): string {
+  const words = paragraph.match(/(?:`[^`]*`|\S)+/g) ?? [];
+  const lines = [''];
+  for (const word of words) {
+    const line = lines.at(-1)!;
+    if (line !== '' && line.length + 1 + word.length > 110) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines.join('\n');
+}
 
 function leases(count: number, addressOf: (i: number) => string, untilS = 4_000_000_000): string {
   return Array.from(

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { HEALTH_CHECK_IDS } from '#contract';
+import { HOST_CHECKS } from '../../../worker-agent/health-checks/check-up.ts';
 import {
   blockingFailure,
   fail,
@@ -9,7 +10,6 @@ import {
   runChecks,
   warn,
 } from '../../../worker-agent/health-checks/run-checks.ts';
-import { HOST_CHECKS } from '../../../worker-agent/health-checks/setup-checks.ts';
 import { VM_CHECKS } from '../../../worker-agent/health-checks/vm-checks.ts';
 
 type Run = HealthCheck<null>['run'];

@@ -224,7 +224,7 @@ test('a VM that cannot be deleted is a failure in the end, not a success', async
   expect(await scripted.tart.remove('x')).toMatchObject({ ok: false, step: 'delete', kind: 'already_running' });
 });
 
-test('the MAC address of a clone comes from its config, in the long form', async () => {
+test('the MAC address of a clone comes from its config, as Tart has written it', async () => {
   using scripted = scriptedTart({});
   const config = (name: string, text: string) => {
     mkdirSync(join(scripted.dir, 'home', 'vms', name), { recursive: true });
@@ -233,8 +233,10 @@ test('the MAC address of a clone comes from its config, in the long form', async
   config('a', '{"version":1,"macAddress":"7E:1:2:3:4:5"}');
   config('b', '{"version":1}');
   config('c', 'half a fi');
-  expect(await scripted.tart.macAddress('a')).toEqual({ ok: true, macAddress: '7e:01:02:03:04:05' });
+  config('e', '{"macAddress":"none"}');
+  expect(await scripted.tart.macAddress('a')).toEqual({ ok: true, macAddress: '7E:1:2:3:4:5' });
   expect(await scripted.tart.macAddress('b')).toMatchObject({ kind: 'garbage' });
   expect(await scripted.tart.macAddress('c')).toMatchObject({ kind: 'garbage' });
+  expect(await scripted.tart.macAddress('e')).toMatchObject({ kind: 'garbage' });
   expect(await scripted.tart.macAddress('d')).toMatchObject({ kind: 'not_found' });
 });

@@ -1,15 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { echoAlive } from '../../../worker-agent/guest/commands.ts';
-import {
-  adoptVm,
-  type BootProgress,
-  bootVm,
-  destroyVm,
-  parseVmName,
-  type Vm,
-  vmNameOf,
-} from '../../../worker-agent/vm/vm.ts';
+import { bootVm } from '../../../worker-agent/vm/boot.ts';
+import type { BootProgress } from '../../../worker-agent/vm/boot-progress.ts';
+import { parseVmName, vmNameOf } from '../../../worker-agent/vm/name.ts';
+import { adoptVm, destroyVm, type Vm } from '../../../worker-agent/vm/vm.ts';
 import { hasOpenSsh } from '../factories/openssh-server.ts';
 import { scriptedVms } from '../factories/scripted-vm.ts';
 

@@ -1,0 +1,96 @@
+/**
+ * Says in words what is wrong with a config file, and what to do about it. Pure.
+ *
+ * Invariant: each finding names one key, or the file, and contains advice that a person can follow.
+ */
+import type { z } from 'zod';
+
+export interface ConfigFinding {
+  /** The key in the file, or `file` for a problem of the whole file. */
+  key: string;
+  problem: string;
+  fix: string;
+}
+
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+  findings: ConfigFinding[];
+  constructor(path: string, findings: ConfigFinding[]) {
+    super([`${path}:`, ...findings.map(({ key, problem, fix }) => `  ${key}: ${problem}. ${fix}`)].join('\n'));
+    this.findings = findings;
+  }
+}
+
+export const openToOthers = (path: string, mode: number): ConfigFinding => ({
+  key: 'file mode',
+  problem: `other accounts can read it (mode ${modeOf(mode)}), and it contains a key`,
+  fix: `Run \`chmod 600 ${path}\``,
+});
+
+export const cannotBeRead = (code: string | undefined): ConfigFinding =>
+  code === 'ENOENT'
+    ? { key: 'file', problem: 'it does not exist', fix: 'Run `expo-worker init`' }
+    : { key: 'file', problem: `it cannot be read (${code})`, fix: 'Give this account the right to read it' };
+
+export const isNotJson = (error: Error, text: string): ConfigFinding => ({
+  key: 'file',
+  problem: `not valid JSON${positionOf(error, text)}`,
+  fix: 'Correct the file there, or run `expo-worker init --force`',
+});
+
+/** `value` is the whole file, `known` the names of all settings. */
+export function findingsOf(issue: z.core.$ZodIssue, value: unknown, known: string[]): ConfigFinding[] {
+  if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey(key, known));
+  const key = issue.path.map(String).join('.') || 'file';
+  const absent = issue.path.length === 1 && !Object.hasOwn(Object(value), issue.path[0]!);
+  if (absent) return [{ key, problem: 'missing', fix: `Add "${key}", or run \`expo-worker init\`` }];
+  if (issue.code === 'invalid_type') {
+    const problem = `must be ${article(issue.expected)}, not ${describe(at(value, issue.path))}`;
+    return [{ key, problem, fix: 'Correct its value' }];
+  }
+  return [{ key, problem: 'not usable', fix: sentence(issue.message) }];
+}
+
+function unknownKey(key: string, known: string[]): ConfigFinding {
+  const close = nearest(key, known);
+  const fix = close ? `Did you mean ${close}?` : `Remove it; the settings are ${known.join(', ')}`;
+  return { key, problem: 'no such setting', fix };
+}
+
+const modeOf = (mode: number) => (mode & 0o777).toString(8).padStart(4, '0');
+
+/** Node's parser names a position only for some errors. The others lie at the end of the text. */
+function positionOf(error: Error, text: string): string {
+  const at = /position (\d+)/.exec(error.message)?.[1];
+  const offset = at === undefined ? text.length : Number(at);
+  const before = text.slice(0, offset).split('\n');
+  return ` at line ${before.length}, column ${before.at(-1)!.length + 1}`;
+}
+
+const at = (value: unknown, path: PropertyKey[]) => path.reduce<unknown>((inner, key) => Object(inner)[key], value);
+const article = (type: string) => (/^[aeio]/.test(type) ? `an ${type}` : `a ${type}`);
+const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
+function describe(value: unknown): string {
+  if (value === null) return 'null';
+  return article(Array.isArray(value) ? 'array' : typeof value);
+}
+
+/** Null if no known key is within a third of the key's length in edits: such advice would help nobody. */
+function nearest(key: string, known: string[]): string | null {
+  const [best] = known
+    .map((candidate) => ({ candidate, distance: editDistance(key.toLowerCase(), candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  return best && best.distance <= Math.max(2, Math.floor(key.length / 3)) ? best.candidate : null;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,184 @@
+/**
+ * Runs one command over a connection: a free channel, a limit of time, and the command's streams and exit status.
+ *
+ * Invariant: a command ends by itself or at its limit, and gives its channel back. No more than CHANNELS_MAX run at
+ * once on one connection.
+ */
+import { PassThrough, type Readable, type Writable } from 'node:stream';
+import type { Client, ClientChannel } from 'ssh2';
+import { awakeTimer } from '../mac/running-clock.ts';
+import type { GuestCommand } from './commands.ts';
+import { SshError } from './ssh-error.ts';
+
+export interface Exited {
+  /** Null if a signal ended it. */
+  exitCode: number | null;
+  exitSignal: string | null;
+  /** Its last 64 KiB. */
+  stderr: string;
+}
+
+export interface SshProcess {
+  /** The caller ends it, unless the command has input of its own. */
+  stdin: Writable;
+  /** Must be read. Is destroyed with the SshError if the command does not end by itself. */
+  stdout: Readable;
+  /** Rejects with SshError if the connection, the deadline or the signal ended it first. */
+  done: Promise<Exited>;
+}
+
+/** sshd refuses the eleventh session of a connection. Two are left for sessions that are still closing. */
+const CHANNELS_MAX = 8;
+const STDERR_KEPT_BYTES = 64 * 1024;
+
+/** The channels of one connection. */
+export class SshChannels {
+  readonly #client: Client;
+  readonly #slots = new ChannelSlots();
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  /** The time for which the command waits for a free channel counts against timeoutMs. Rejects with SshError. */
+  async start(command: GuestCommand, timeoutMs: number, ...signals: (AbortSignal | undefined)[]): Promise<SshProcess> {
+    const slots = this.#slots;
+    const limit = new Limit(command.name, timeoutMs, signals);
+    try {
+      await slots.take(limit);
+      const process = await openChannel(this.#client, command, limit).catch((error) => {
+        slots.give();
+        throw error;
+      });
+      process.done.then(slots.give, slots.give).finally(limit.clear);
+      return process;
+    } catch (error) {
+      limit.clear();
+      throw error;
+    }
+  }
+}
+
+/** Joins a deadline and several signals into one signal, whose reason is always an SshError. */
+class Limit {
+  #controller = new AbortController();
+  signal = this.#controller.signal;
+  clear: () => void;
+
+  constructor(what: string, timeoutMs: number, sources: (AbortSignal | undefined)[]) {
+    const stop = (reason: unknown) =>
+      this.#controller.abort(
+        reason instanceof SshError
+          ? reason
+          : new SshError('aborted', `the agent stopped waiting for ${what}`, { cause: reason }),
+      );
+    const onAbort = (event: Event) => stop((event.target as AbortSignal).reason);
+    const late = () => stop(new SshError('timeout', `${what} did not end within ${timeoutMs / 1000} s`));
+    const clearTimer = awakeTimer(timeoutMs, late);
+    for (const source of sources) {
+      source?.addEventListener('abort', onAbort, { once: true });
+      if (source?.aborted) stop(source.reason);
+    }
+    this.clear = () => {
+      clearTimer();
+      for (const source of sources) source?.removeEventListener('abort', onAbort);
+    };
+  }
+}
+
+class ChannelSlots {
+  #free = CHANNELS_MAX;
+  #waiting: (() => void)[] = [];
+
+  async take({ signal }: Limit): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#free > 0) {
+      this.#free--;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const enter = () => {
+        signal.removeEventListener('abort', leave);
+        resolve();
+      };
+      const leave = () => {
+        this.#waiting.splice(this.#waiting.indexOf(enter), 1);
+        reject(signal.reason);
+      };
+      this.#waiting.push(enter);
+      signal.addEventListener('abort', leave, { once: true });
+    });
+  }
+
+  give = () => {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#free++;
+  };
+}
+
+function openChannel(client: Client, command: GuestCommand, limit: Limit): Promise<SshProcess> {
+  const { signal } = limit;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const refuse = (cause: Error) =>
+      reject(new SshError('refused', `the guest refused to run ${command.name}: ${cause.message}`, { cause }));
+    try {
+      client.exec(command.text, (error, channel) => {
+        signal.removeEventListener('abort', onAbort);
+        if (error) refuse(error);
+        else if (signal.aborted)
+          channel
+            .on('error', () => {})
+            .resume()
+            .close();
+        // At once: the command may have ended, and ssh2 tells its exit status only to those who listen by now.
+        else resolve(follow(channel, command, limit));
+      });
+    } catch (cause) {
+      refuse(cause as Error); // "Not connected", for a connection that has just ended
+    }
+  });
+}
+
+function follow(channel: ClientChannel, command: GuestCommand, { signal }: Limit): SshProcess {
+  const stdout = new PassThrough();
+  stdout.on('error', () => {}); // `done` rejects with it
+  channel.on('error', () => {}); // a command may end without reading its input
+  channel.pipe(stdout);
+
+  let stderr = Buffer.alloc(0);
+  channel.stderr.on('data', (chunk: Buffer) => {
+    stderr = Buffer.concat([stderr, chunk]).subarray(-STDERR_KEPT_BYTES);
+  });
+
+  const done = new Promise<Exited>((resolve, reject) => {
+    let status: { exitCode: number | null; exitSignal: string | null } | null = null;
+    channel.on('exit', (exitCode: number | null, exitSignal?: string) => {
+      status = { exitCode, exitSignal: exitSignal?.replace(/^SIG/, '') ?? null };
+    });
+    const onAbort = () => {
+      channel.unpipe(stdout);
+      stdout.destroy(signal.reason);
+      try {
+        channel.signal('TERM'); // otherwise the process would keep one of the guest's ten sessions
+        channel.close();
+      } catch {} // the connection has ended
+      channel.resume();
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    channel.on('close', () => {
+      signal.removeEventListener('abort', onAbort);
+      if (status) return resolve({ ...status, stderr: stderr.toString('utf8') });
+      const error = signal.aborted
+        ? signal.reason
+        : new SshError('closed', `${command.name} ended without an exit status`);
+      stdout.destroy(error);
+      reject(error);
+    });
+  });
+  done.catch(() => {}); // a caller that only reads stdout gets the error there
+  return { stdin: channel, stdout, done };
+}

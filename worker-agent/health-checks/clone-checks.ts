@@ -1,0 +1,121 @@
+/**
+ * Boots a clone of the base image for doctor, and checks its host key. The checks of the VM look into this clone.
+ *
+ * Invariant: a clone that a killed doctor left is removed by the next doctor; the clone of a doctor that runs is not.
+ */
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { changeConfig, VMS_PER_MAC_MAX } from '../config.ts';
+import { BOOT_LIMITS, type BootLimits } from '../limits.ts';
+import { bootVm } from '../vm/boot.ts';
+import type { BootFailure } from '../vm/boot-failure.ts';
+import type { BootProgress } from '../vm/boot-progress.ts';
+import { parseVmName, vmNameOf } from '../vm/name.ts';
+import { destroyVm, type Vm } from '../vm/vm.ts';
+import { configOf, type HostContext } from './host-context.ts';
+import { fail, type HealthCheck, pass, warn } from './run-checks.ts';
+
+export interface CloneContext extends HostContext {
+  /** Null until `vm_start` has passed. */
+  vm: Vm | null;
+}
+
+export interface CloneOptions {
+  vmName: string;
+  /** Write the host key that the clone shows to the config, and trust it from now on. */
+  pinHostKey: boolean;
+  onStep?: ((progress: BootProgress) => void) | undefined;
+  limits?: Partial<BootLimits> | undefined;
+}
+
+/** Stands in VM names where a worker's id stands otherwise. No worker has this id. */
+const DOCTOR = 'doctor';
+const CLONE_AND_START_MS = 400_000;
+
+/** The name says which process the clone belongs to. */
+export const cloneNameOf = (pid: number, random: string): string =>
+  vmNameOf({ workerId: DOCTOR, buildId: `${pid}-${random}`, attempt: 1 });
+
+export const cloneChecks = (options: CloneOptions): HealthCheck<CloneContext>[] => [
+  vmStart(options),
+  vmHostKey(options),
+];
+
+function vmStart({ vmName: name, pinHostKey, onStep, limits }: CloneOptions): HealthCheck<CloneContext> {
+  const { addressMs, sshMs } = { ...BOOT_LIMITS, ...limits };
+  return {
+    id: 'vm_start',
+    title: 'A clone of the base image starts',
+    why: 'Every build begins with such a start.',
+    blocking: true,
+    dependsOn: ['config', 'ssh_key', 'base_image', 'vm_slots'],
+    timeoutMs: CLONE_AND_START_MS + addressMs + sshMs,
+    fix: 'Try each step by hand: `tart clone`, `tart run NAME --no-graphics`, `tart ip NAME`, `ssh`. VMs start only while a user is logged in on this Mac. If the base image was changed, run `expo-worker doctor --pin-host-key`.',
+    async run(context, signal) {
+      const tart = context.tart();
+      const listed = await tart.list(signal);
+      if (!listed.ok) return fail(listed.message);
+      for (const old of listed.vms.filter((vm) => isAbandoned(vm.name)))
+        await destroyVm({ tart, name: old.name, signal });
+      if (listed.vms.filter(({ state }) => state === 'running').length >= VMS_PER_MAC_MAX)
+        return { status: 'skipped', detail: 'both VM slots are in use; run doctor again when one is free' };
+
+      const { vmHostKey, ...rest } = configOf(context);
+      const config = pinHostKey ? rest : { ...rest, vmHostKey };
+      const runDir = join(tmpdir(), 'tartbeat-doctor');
+      const boot = { ...(onStep && { onStep }), ...(limits && { limits }) };
+      const booted = await bootVm({ tart, config, name, runDir, signal, ...boot });
+      if (!booted.ok) return fail(`${booted.step}: ${booted.message}`, START_FIXES[booted.kind]);
+      context.vm = booted.vm;
+      return pass(`${name} at ${booted.vm.address}`);
+    },
+  };
+}
+
+function vmHostKey({ pinHostKey }: CloneOptions): HealthCheck<CloneContext> {
+  return {
+    id: 'vm_host_key',
+    title: "The base image's host key is pinned",
+    why: 'All clones share this key. Once it is pinned, the agent refuses another VM that has taken the address of its own.',
+    blocking: false,
+    dependsOn: ['vm_start'],
+    timeoutMs: 5_000,
+    fix: 'If you have just made the base image and trust it, run `expo-worker doctor --pin-host-key`.',
+    async run({ vm, config, configPath }) {
+      const shown = `SHA256:${vm!.ssh.hostFingerprint}`;
+      if (pinHostKey) {
+        await changeConfig(configPath, { vmHostKey: shown });
+        return pass(`written to the config: ${shown}`);
+      }
+      return configOf({ config }).vmHostKey === shown ? pass(shown) : warn(`not pinned; the clone shows ${shown}`);
+    },
+  };
+}
+
+/** Advice for the failures that hosts of Tart are known for. */
+const START_FIXES: Partial<Record<BootFailure['kind'], string>> = {
+  // vm_start has just seen that fewer than two VMs run.
+  vm_limit: 'macOS has lost count of its VMs: restart the Mac.',
+  disk_locked:
+    'A process of a VM that no longer exists still runs (see stale_vm_processes). Kill it, or restart the Mac.',
+  start_refused:
+    'Log the account in on the screen of this Mac, and unlock its keychain with `security unlock-keychain login.keychain-db`.',
+  no_softnet: 'Install softnet with `brew install cirruslabs/cli/softnet`, or set "isolation": "nat" in the config.',
+  no_address:
+    'The DHCP leases of this Mac may be used up (see dhcp_lease, dhcp_pool), or its firewall keeps VMs from getting one (see firewall). A restart of the Mac helps for a while.',
+  no_route:
+    'macOS keeps this program from the network of the VMs. Allow it in System Settings > Privacy & Security > Local Network, or run the agent as a LaunchDaemon.',
+  auth: 'The key in vmSshKey is not the one in the image, or the image was made again. Run `expo-worker base-image --force`, then `expo-worker doctor --pin-host-key`.',
+};
+
+/** True for the clone of a doctor whose process has ended. */
+function isAbandoned(vmName: string): boolean {
+  const pid = Number(parseVmName(vmName, DOCTOR)?.buildId.split('-')[0]);
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}

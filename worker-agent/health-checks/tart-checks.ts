@@ -1,0 +1,179 @@
+/**
+ * Checks what VMs need on this Mac: Tart, the base image, processors, memory, disk and a network. To add a check, add
+ * an entry.
+ */
+import { access, constants, statfs } from 'node:fs/promises';
+import { availableParallelism, totalmem } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { baseImageName, VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
+import { controllerAddresses, ISOLATION_MEANS } from '../tart/network.ts';
+import { GB_BYTES, inGb } from './figures.ts';
+import { configOf, type HostContext } from './host-context.ts';
+import { fail, type HealthCheck, isAtLeast, pass, warn } from './run-checks.ts';
+
+/** From this version on Tart is free for internal use. The licence of earlier ones counts CPU cores. */
+const TART_LICENCE_MIN = [2, 33] as const;
+/** macOS guests with fewer processors freeze now and then. */
+const VM_CPUS_MIN = 4;
+/** The Mac itself needs this much beside its VMs. */
+const HOST_MEMORY_BYTES = 4e9;
+
+export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
+  {
+    id: 'tart',
+    title: 'Tart is installed',
+    why: 'Tart makes, starts and deletes the VMs. It may be installed and not be found, because launchd gives programs a short PATH.',
+    blocking: true,
+    dependsOn: ['config'],
+    timeoutMs: 30_000,
+    fix: 'Install it with `brew install cirruslabs/cli/tart`, or set tartPath in the config to its full path.',
+    async run(context, signal) {
+      const result = await context.tart().version(signal);
+      return result.ok ? pass(`version ${result.version}`) : fail(result.message);
+    },
+  },
+  {
+    id: 'tart_licence',
+    title: 'Tart may be used without counting cores',
+    why: 'Since 2.33.0 Tart is under FSL-1.1-ALv2, which allows internal use. The Fair Source License of earlier versions limits free use to a number of CPU cores. This check knows the version, but not your use.',
+    blocking: false,
+    dependsOn: ['tart'],
+    timeoutMs: 30_000,
+    fix: 'Update Tart to 2.33.0 or later with `brew upgrade tart`, or make sure that its older licence covers your use.',
+    async run(context, signal) {
+      const result = await context.tart().version(signal);
+      if (!result.ok) return fail(result.message);
+      if (!/^\d+\.\d+/.test(result.version)) return warn(`version ${result.version}, whose licence is not known`);
+      return isAtLeast(result.version, TART_LICENCE_MIN)
+        ? pass(`${result.version}: FSL-1.1-ALv2`)
+        : warn(`${result.version}: Fair Source License`);
+    },
+  },
+  {
+    id: 'base_image',
+    title: 'Base image is there',
+    why: 'Every build runs in a fresh clone of the base image.',
+    blocking: true,
+    dependsOn: ['tart'],
+    timeoutMs: 30_000,
+    fix: 'Run `expo-worker base-image`. If you have set up a VM yourself, run `tart stop NAME; tart clone NAME NAME-base-snapshot`.',
+    async run(context, signal) {
+      const name = baseImageName(configOf(context));
+      const listed = await context.tart().list(signal);
+      if (!listed.ok) return fail(listed.message);
+      const image = listed.vms.find((vm) => vm.name === name && vm.source === 'local');
+      if (!image) return fail(`tart list does not show ${name}`);
+      if (image.state === 'stopped') return pass(name);
+      return fail(
+        `${name} is ${image.state}; its clones would start with a disk that was in use`,
+        `Run \`tart stop ${name}\`.`,
+      );
+    },
+  },
+  {
+    id: 'vm_cpus',
+    title: 'VMs have enough processors',
+    why: `macOS guests with fewer than ${VM_CPUS_MIN} virtual processors freeze now and then.`,
+    blocking: false,
+    dependsOn: ['base_image'],
+    timeoutMs: 5_000,
+    fix: `Set vmCpus to ${VM_CPUS_MIN} or more in the config.`,
+    async run(context) {
+      const config = configOf(context);
+      const image = await context.tart().hardware(baseImageName(config));
+      if (!image.ok) return fail(image.message);
+      const cpus = config.vmCpus ?? image.cpus;
+      if (cpus === null) return pass('the base image does not say how many');
+      if (cpus < VM_CPUS_MIN) return warn(`${cpus} for each VM`);
+      const wanted = cpus * config.maxConcurrentBuilds;
+      const has = availableParallelism();
+      return wanted <= has
+        ? pass(`${wanted} of ${has}`)
+        : warn(`${wanted} for ${config.maxConcurrentBuilds} VM(s), and the Mac has ${has}`, FEWER_PROCESSORS);
+    },
+  },
+  {
+    id: 'host_memory',
+    title: 'Mac has memory for its VMs',
+    why: 'If the Mac has to swap memory to its disk, the beats of its VMs come late.',
+    blocking: false,
+    dependsOn: ['base_image'],
+    timeoutMs: 5_000,
+    fix: 'Lower vmMemoryMb or maxConcurrentBuilds in the config.',
+    async run(context) {
+      const config = configOf(context);
+      const image = await context.tart().hardware(baseImageName(config));
+      if (!image.ok) return fail(image.message);
+      const each = config.vmMemoryMb ? config.vmMemoryMb * 1024 ** 2 : image.memoryBytes;
+      if (each === null) return pass('the base image does not say how much');
+      const detail = `${inGb(each * config.maxConcurrentBuilds)} for VMs, the Mac has ${inGb(totalmem())}`;
+      return each * config.maxConcurrentBuilds + HOST_MEMORY_BYTES <= totalmem() ? pass(detail) : warn(detail);
+    },
+  },
+  {
+    id: 'vm_slots',
+    title: 'A VM slot is free',
+    why: "Apple's licence and macOS allow two macOS VMs on one Mac.",
+    blocking: false,
+    dependsOn: ['tart'],
+    timeoutMs: 30_000,
+    fix: 'Stop a VM that is not needed, or wait until its build has ended. If no VM runs and starts still fail, restart the Mac.',
+    async run(context, signal) {
+      const listed = await context.tart().list(signal);
+      if (!listed.ok) return fail(listed.message);
+      const running = listed.vms.filter(({ state }) => state === 'running').map(({ name }) => name);
+      const detail = `${running.length} of ${VMS_PER_MAC_MAX} running`;
+      return running.length < VMS_PER_MAC_MAX ? pass(detail) : warn(`${detail}: ${running.join(', ')}`);
+    },
+  },
+  {
+    id: 'host_disk',
+    title: 'Mac has free disk space',
+    why: 'VMs keep their disks on the disk of the Mac, and freeze when it is full.',
+    blocking: true,
+    dependsOn: ['config'],
+    timeoutMs: 5_000,
+    fix: 'Free some space. A clone begins small and grows with every file that its build writes. `tart prune` empties the caches of Tart.',
+    async run(context) {
+      const { minFreeDiskGb } = configOf(context);
+      const { bavail, bsize } = await statfs(context.tart().home).catch(() => statfs('/'));
+      const freeBytes = bavail * bsize;
+      const detail = `${inGb(freeBytes)} free`;
+      return freeBytes >= minFreeDiskGb * GB_BYTES ? pass(detail) : fail(`${detail}, ${minFreeDiskGb} GB needed`);
+    },
+  },
+  {
+    id: 'isolation',
+    title: 'Networks that VMs may reach',
+    why: 'Builds run code of others. Choose knowingly which networks that code may reach.',
+    blocking: false,
+    dependsOn: ['config'],
+    timeoutMs: 5_000,
+    fix: 'Install softnet with `brew install cirruslabs/cli/softnet` and let it run as root, as its README describes. Or set "isolation": "nat" in the config.',
+    async run(context, signal) {
+      const config = configOf(context);
+      const { isolation } = config;
+      if (isolation !== 'nat' && !(await isOnPath('softnet')))
+        return warn(`isolation is "${isolation}", but softnet is not installed, so no VM starts`);
+      if (isolation !== 'controller') return pass(ISOLATION_MEANS[isolation]);
+      signal.throwIfAborted();
+      const addresses = await controllerAddresses(vmControllerUrl(config));
+      return pass(`${ISOLATION_MEANS.controller} (${addresses.join(', ')})`);
+    },
+  },
+];
+
+const FEWER_PROCESSORS =
+  'Lower maxConcurrentBuilds or vmCpus in the config. Builds that share processors are slow and look stuck.';
+
+/** Tart looks for softnet on the PATH. */
+async function isOnPath(program: string): Promise<boolean> {
+  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+    const there = await access(join(folder, program), constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (there) return true;
+  }
+  return false;
+}

@@ -1,0 +1,130 @@
+/**
+ * Turns what Tart prints into values: its lists, its addresses, and the words in which it fails. Pure.
+ *
+ * Invariant: no other module matches Tart's words, and text that Tart would not print becomes a failure of kind
+ * `garbage`.
+ */
+import { z } from 'zod';
+
+export type TartStep = 'version' | 'list' | 'get' | 'ip' | 'clone' | 'set' | 'run' | 'stop' | 'delete';
+
+export type TartFailureKind =
+  | 'no_tart' // tartPath cannot be executed
+  | 'timeout'
+  | 'aborted'
+  | 'not_found'
+  | 'already_exists'
+  | 'already_running'
+  | 'not_running'
+  | 'vm_limit'
+  | 'disk_locked' // a process of an earlier VM still holds the disk
+  | 'start_refused' // by macOS: nobody is logged in, or the keychain is locked
+  | 'no_softnet'
+  | 'no_address'
+  | 'garbage' // the answer is not one that Tart gives
+  | 'failed';
+
+export interface TartFailure {
+  ok: false;
+  step: TartStep;
+  kind: TartFailureKind;
+  exitCode: number | null;
+  /** One line for people. */
+  message: string;
+}
+
+export type TartResult<T = object> = ({ ok: true } & T) | TartFailure;
+
+export interface TartVm {
+  name: string;
+  source: 'local' | 'oci';
+  state: 'running' | 'suspended' | 'stopped';
+}
+
+/** The words of Tart that decide something. The first pattern that matches counts. */
+const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
+  [/exceeds the system limit/, 'vm_limit'],
+  [/Failed to lock auxiliary storage/, 'disk_locked'],
+  [/VZErrorDomain|HostKey/, 'start_refused'],
+  [/softnet not found|Softnet process terminated/, 'no_softnet'],
+  [/the specified VM .* does not exist/, 'not_found'],
+  [/failed to open lock file/, 'not_found'],
+  [/ is already running!/, 'already_running'],
+  [/^VM .* is running$/m, 'already_running'],
+  [/ is not running/, 'not_running'],
+  [/no IP address found/, 'no_address'],
+];
+
+/** Tart before 2.31 prints other keys beside these. Older versions print Running, newer ones State as well. */
+const TartList = z.array(
+  z.looseObject({
+    Name: z.string(),
+    Source: z.string(),
+    State: z.enum(['running', 'suspended', 'stopped']).optional(),
+    Running: z.boolean().optional(),
+  }),
+);
+
+export const failure = (
+  step: TartStep,
+  kind: TartFailureKind,
+  exitCode: number | null,
+  message: string,
+): TartFailure => ({ ok: false, step, kind, exitCode, message });
+
+/** What a command means that failed with these words on standard error. */
+export function failureOf(step: TartStep, exitCode: number | null, text: string): TartFailure {
+  return failure(step, kindOf(text), exitCode, `tart ${step}: ${lastLines(text, 3) || `exit code ${exitCode}`}`);
+}
+
+/** What it means that `tart run` has ended, after it had printed this. */
+export function runFailureOf(exitCode: number | null, text: string): TartFailure {
+  const code = exitCode === null ? '' : ` (exit code ${exitCode})`;
+  const words = lastLines(text, 5) || 'it printed nothing';
+  return failure('run', kindOf(text), exitCode, `tart run ended${code}: ${words}`);
+}
+
+/** Reads what `tart list --format json` printed. */
+export function vmsOf(stdout: string): TartResult<{ vms: TartVm[] }> {
+  const parsed = TartList.safeParse(parseJson(stdout));
+  if (!parsed.success) {
+    const problem = z.prettifyError(parsed.error);
+    return failure('list', 'garbage', 0, `tart list printed something that is not a list of VMs: ${problem}`);
+  }
+  const vms = parsed.data.map(
+    ({ Name, Source, State, Running }): TartVm => ({
+      name: Name,
+      source: Source.toLowerCase() === 'local' ? 'local' : 'oci',
+      state: State ?? (Running ? 'running' : 'stopped'),
+    }),
+  );
+  return { ok: true, vms };
+}
+
+/** Reads what `tart ip` printed. */
+export function addressOf(stdout: string): TartResult<{ address: string }> {
+  const address = stdout.trim();
+  if (z.ipv4().safeParse(address).success) return { ok: true, address };
+  const printed = JSON.stringify(address.slice(0, 200));
+  return failure('ip', 'garbage', 0, `tart ip printed ${printed}, which is not an IPv4 address`);
+}
+
+/** Undefined for text that is not JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const kindOf = (text: string): TartFailureKind => MEANINGS.find(([pattern]) => pattern.test(text))?.[1] ?? 'failed';
+
+function lastLines(text: string, count: number): string {
+  const lines = text.split('\n').map((line) => line.trim().replace(/^Error: /, ''));
+  return lines
+    .filter((line) => line !== '')
+    .slice(-count)
+    .join('; ')
+    .slice(-1_000);
+}

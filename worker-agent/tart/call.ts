@@ -1,0 +1,124 @@
+/**
+ * Spawns tart: a command that answers, or a `tart run` that stays. No other module spawns tart.
+ *
+ * Invariant: every call ends, because tart answers or because its time limit is reached, and its outcome is a value.
+ * Only a `tart run` outlives its call. It has a session of its own and writes to a file, so that its VM survives the
+ * agent's death and Ctrl-C in the agent's terminal.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { execa } from 'execa';
+import { asTartUser, type TartUser, tartUserOf } from '../mac/run-as.ts';
+import { awakeTimer } from '../mac/running-clock.ts';
+import { failure, failureOf, type TartFailure, type TartResult, type TartStep } from './answers.ts';
+
+/** How long each command may take. `clone` may copy a whole disk, `delete` removes one; the others change files. */
+const LIMIT_MS = {
+  version: 30_000,
+  list: 30_000,
+  get: 30_000,
+  ip: 30_000,
+  clone: 300_000,
+  set: 60_000,
+  run: 30_000,
+  stop: 60_000,
+  delete: 300_000,
+} as const satisfies Record<TartStep, number>;
+
+/** How long a process that was told to end may take before it is killed. */
+export const KILL_DELAY_MS = 2_000;
+const OUTPUT_MAX_BYTES = 4 * 1024 * 1024;
+
+export interface TartOptions {
+  tartPath: string;
+  /** The default is Tart's own: `$TART_HOME`, or `~/.tart`. */
+  tartHome?: string | undefined;
+  /** Added to the agent's own environment. */
+  env?: Record<string, string> | undefined;
+  limitsMs?: Partial<Record<TartStep, number>>;
+  /** The account that tart runs as when the agent is root. Null: the agent's own. */
+  user?: (TartUser & { commands?: { launchctl: string; sudo: string } }) | null;
+}
+
+export interface TartCall {
+  /** The folder of all VMs: `$TART_HOME`. */
+  readonly home: string;
+  /** Runs `tart ARGS` to its end. `extraMs` is added to the limit of the step. */
+  call(
+    step: TartStep,
+    args: readonly string[],
+    options?: { signal?: AbortSignal | undefined; extraMs?: number },
+  ): Promise<TartResult<{ stdout: string }>>;
+  /** Starts `tart ARGS` in a session of its own. All that it prints is appended to logFile. */
+  detach(args: readonly string[], logFile: string): Promise<TartResult<{ pid: number; exit: Promise<number | null> }>>;
+}
+
+export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = tartUserOf() }: TartOptions): TartCall {
+  const home = tartHome ?? env.TART_HOME ?? process.env.TART_HOME ?? join(homedir(), '.tart');
+  const environment = { ...env, TART_HOME: home };
+  const limits: Record<TartStep, number> = { ...LIMIT_MS, ...limitsMs };
+  const wordsOf = (args: readonly string[]): [string, ...string[]] =>
+    user
+      ? [...asTartUser(user, { PATH: process.env.PATH, ...environment }, user.commands), tartPath, ...args]
+      : [tartPath, ...args];
+  const cannotStart = (step: TartStep, code: string | undefined): TartFailure =>
+    failure(step, 'no_tart', null, `${tartPath} cannot be started (${code ?? 'unknown error'})`);
+
+  return {
+    home,
+
+    async call(step, args, { signal, extraMs = 0 } = {}) {
+      const limitMs = limits[step] + extraMs;
+      const [file, ...words] = wordsOf(args);
+      const late = new AbortController();
+      // A tart that was killed may leave a child that holds its pipes. The call ends even then.
+      const { promise: abandoned, resolve: abandon } = Promise.withResolvers<null>();
+      const timers = [
+        awakeTimer(limitMs, () => late.abort()),
+        awakeTimer(limitMs + KILL_DELAY_MS * 2, () => abandon(null)),
+      ];
+      const child = execa(file, words, {
+        reject: false,
+        stdin: 'ignore',
+        cancelSignal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
+        forceKillAfterDelay: KILL_DELAY_MS,
+        env: environment,
+        maxBuffer: OUTPUT_MAX_BYTES,
+      });
+      const result = await Promise.race([child, abandoned]);
+      for (const clear of timers) clear();
+      if (result === null || (result.isCanceled && late.signal.aborted))
+        return failure(step, 'timeout', null, `tart ${step} did not end within ${limitMs / 1000} s`);
+      if (result.isCanceled)
+        return failure(step, 'aborted', null, `the agent stopped tart ${step} before it had ended`);
+      if (result.isMaxBuffer)
+        return failure(step, 'garbage', null, `tart ${step} printed more than ${OUTPUT_MAX_BYTES} bytes`);
+      if (result.exitCode === 0) return { ok: true, stdout: result.stdout };
+      if (result.exitCode === undefined && result.signal === undefined) return cannotStart(step, result.code);
+      return failureOf(step, result.exitCode ?? null, result.stderr);
+    },
+
+    async detach(args, logFile) {
+      mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
+      const log = openSync(logFile, 'a', 0o600);
+      const [file, ...words] = wordsOf(args);
+      // spawn and not execa, because execa is for commands that end: nothing may tie the VM to this process.
+      const child = spawn(file, words, {
+        detached: true,
+        stdio: ['ignore', log, log],
+        env: { ...process.env, ...environment },
+      });
+      closeSync(log);
+      child.unref();
+      const { pid } = child;
+      if (pid === undefined) {
+        const [{ code }] = (await once(child, 'error')) as [NodeJS.ErrnoException];
+        return cannotStart('run', code);
+      }
+      return { ok: true, pid, exit: once(child, 'exit').then(([exitCode]) => exitCode as number | null) };
+    },
+  };
+}

@@ -1,0 +1,108 @@
+/**
+ * Starts a `tart run`, tells whether it lives, waits for its end, says why it ended, and kills it.
+ *
+ * Invariant: a signal is sent only to the process that was started. A later process with the same pid has another
+ * start time.
+ */
+import { open } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { jittered, pause } from '../../client/retry.ts';
+import { processStartTime } from '../mac/process-identity.ts';
+import { runFailureOf, type TartFailure, type TartResult } from './answers.ts';
+import { KILL_DELAY_MS, type TartCall } from './call.ts';
+
+/** A `tart run` process. The agent keeps it in its journal, so that it finds the VM again after a restart. */
+export interface TartRun {
+  pid: number;
+  startTime: string;
+}
+
+export interface TartRuns {
+  /** Starts the VM detached; its output is appended to logFile. Does not tell whether the VM boots. */
+  startRun(name: string, options: { logFile: string; args?: string[] }): Promise<TartResult<{ run: TartRun }>>;
+  isRunAlive(run: TartRun): Promise<boolean>;
+  /**
+   * Resolves when the process has ended, with its exit code if this agent had started it. Rejects only with the
+   * signal's reason.
+   */
+  waitForRunExit(run: TartRun, signal?: AbortSignal): Promise<{ exitCode: number | null }>;
+  /** Says why `tart run` ended, from the end of its log. */
+  explainRunExit(logFile: string, exitCode: number | null): Promise<TartFailure>;
+}
+
+/** How often the agent looks for the end of a process that is not its child. */
+const RUN_POLL_MS = 500;
+const KILL_POLL_MS = 100;
+const LOG_TAIL_BYTES = 8_192;
+
+export function createTartRuns({ detach }: TartCall): TartRuns & { killRun(run: TartRun): Promise<void> } {
+  /** Processes that this agent started: the system tells us when they exit, and with which code. */
+  const children = new Map<number, Promise<number | null>>();
+  const isRunAlive = async ({ pid, startTime }: TartRun) => (await processStartTime(pid)) === startTime;
+  const explainRunExit = async (logFile: string, exitCode: number | null) =>
+    runFailureOf(exitCode, await readTail(logFile));
+
+  return {
+    isRunAlive,
+    explainRunExit,
+
+    async startRun(name, { logFile, args = [] }) {
+      // The guest must reach neither the clipboard nor the loudspeaker of the Mac.
+      const options = ['--no-graphics', '--no-audio', '--no-clipboard', ...args];
+      const started = await detach(['run', name, ...options], logFile);
+      if (!started.ok) return started;
+      const { pid, exit } = started;
+      children.set(pid, exit);
+      exit.finally(() => children.delete(pid));
+      const startTime = await processStartTime(pid);
+      if (startTime === null) return explainRunExit(logFile, await exit);
+      return { ok: true, run: { pid, startTime } };
+    },
+
+    async waitForRunExit(run, signal) {
+      signal?.throwIfAborted();
+      const own = children.get(run.pid);
+      if (own) return { exitCode: await abortable(own, signal) };
+      // An earlier agent started it, so the system tells us nothing. We look again and again.
+      while (await isRunAlive(run)) await pause(jittered(RUN_POLL_MS), signal);
+      return { exitCode: null };
+    },
+
+    /** Waits a moment for a run that was told to stop, then kills it. */
+    async killRun(run) {
+      const deadline = Date.now() + KILL_DELAY_MS;
+      while (await isRunAlive(run)) {
+        if (Date.now() > deadline) {
+          try {
+            process.kill(run.pid, 'SIGKILL');
+          } catch {}
+          return;
+        }
+        await sleep(KILL_POLL_MS);
+      }
+    },
+  };
+}
+
+/** Empty if the file cannot be read. */
+async function readTail(path: string): Promise<string> {
+  try {
+    await using file = await open(path, 'r');
+    const { size } = await file.stat();
+    const start = Math.max(0, size - LOG_TAIL_BYTES);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(LOG_TAIL_BYTES), 0, LOG_TAIL_BYTES, start);
+    return buffer.toString('utf8', 0, bytesRead);
+  } catch {
+    return '';
+  }
+}
+
+/** The promise's value, or the signal's reason as an error if that comes first. */
+function abortable<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

@@ -1,0 +1,56 @@
+/**
+ * Reads a VM's `config.json`, in which Tart keeps its MAC address and its hardware. `tart get` prints no MAC address.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { failure, parseJson, type TartFailure, type TartResult } from './answers.ts';
+
+const TartVmConfig = z.looseObject({
+  macAddress: z.string(),
+  cpuCount: z.number().optional(),
+  memorySize: z.number().optional(),
+});
+const MAC_ADDRESS = /^\s*[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){5}\s*$/i;
+
+export interface TartVmConfigs {
+  /** The MAC address as Tart has written it. */
+  macAddress(name: string): Promise<TartResult<{ macAddress: string }>>;
+  /** Null for a figure that the file does not have. */
+  hardware(name: string): Promise<TartResult<{ cpus: number | null; memoryBytes: number | null }>>;
+}
+
+export const vmConfigsIn = (home: string): TartVmConfigs => ({
+  async macAddress(name) {
+    const read = await readVmConfig(home, name);
+    if (!read.ok) return read;
+    const { macAddress } = read.config;
+    return MAC_ADDRESS.test(macAddress) ? { ok: true, macAddress } : namesNoMacAddress(read.path);
+  },
+
+  async hardware(name) {
+    const read = await readVmConfig(home, name);
+    if (!read.ok) return read;
+    const { cpuCount, memorySize } = read.config;
+    return { ok: true, cpus: cpuCount ?? null, memoryBytes: memorySize ?? null };
+  },
+});
+
+async function readVmConfig(
+  home: string,
+  name: string,
+): Promise<TartResult<{ path: string; config: z.infer<typeof TartVmConfig> }>> {
+  const path = join(home, 'vms', name, 'config.json');
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return failure('get', code === 'ENOENT' ? 'not_found' : 'failed', null, `${path} cannot be read (${code})`);
+  }
+  const parsed = TartVmConfig.safeParse(parseJson(text));
+  return parsed.success ? { ok: true, path, config: parsed.data } : namesNoMacAddress(path);
+}
+
+const namesNoMacAddress = (path: string): TartFailure =>
+  failure('get', 'garbage', null, `${path} contains no MAC address`);

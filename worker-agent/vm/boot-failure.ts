@@ -1,0 +1,55 @@
+/** Names the verdict of a boot that failed, from the step at which it failed and from what Tart or SSH said. Pure. */
+import type { SshErrorKind } from '../guest/ssh-error.ts';
+import type { TartFailure } from '../tart/answers.ts';
+
+export interface BootFailure {
+  ok: false;
+  verdict: 'vm_start_failed' | 'health_check_failed' | 'vm_exited';
+  /** clone, set or run; for health_check_failed the check's id (vm_address, ssh). */
+  step: string;
+  kind: TartFailure['kind'] | SshErrorKind;
+  message: string;
+}
+
+export interface VmEnd {
+  exitCode: number | null;
+  kind: TartFailure['kind'];
+  /** From the end of the run's log. */
+  message: string;
+}
+
+type Reason = Pick<BootFailure, 'kind' | 'message'>;
+
+export const startFailed = ({ step, kind, message }: TartFailure): BootFailure => ({
+  ok: false,
+  verdict: 'vm_start_failed',
+  step,
+  kind,
+  message,
+});
+
+/** `tart run` lives, but it has not started the VM: there is nothing whose address one could wait for. */
+export const neverStarted = ({ kind, message }: Reason): BootFailure => ({
+  ok: false,
+  verdict: 'vm_start_failed',
+  step: 'run',
+  kind,
+  message: `tart run has not started the VM: ${message}`,
+});
+
+export const checkFailed = (step: 'vm_address' | 'ssh', { kind, message }: Reason): BootFailure => ({
+  ok: false,
+  verdict: 'health_check_failed',
+  step,
+  kind,
+  message,
+});
+
+/**
+ * The VM ended during this check. If Tart refused to start it, the exit code is not 0. It is 0 if the guest shut down,
+ * and null if the run was killed.
+ */
+export function exitedEarly({ exitCode, kind, message }: VmEnd, check: string): BootFailure {
+  const neverRan = check === 'vm_address' && exitCode !== null && exitCode !== 0;
+  return { ok: false, verdict: neverRan ? 'vm_start_failed' : 'vm_exited', step: 'run', kind, message };
+}

@@ -1,6 +1,6 @@
 /** How often agent and monitor speak, and how long both sides wait for each other. In milliseconds. */
 
-import { DEFAULT_TIMEOUTS, type Timeouts } from './timeouts.ts';
+import { limitOrDefaultMs, type Timeouts } from './timeouts.ts';
 import { DAY_MS } from './units.ts';
 
 /** After its end an attempt may append to its own log and post one evidence report for this long. */
@@ -18,8 +18,8 @@ export const partitionGraceMs = (workerTimeoutMs: number) => Math.min(60_000, Ma
 export const requeueHoldMs = (workerTimeoutMs: number) => Math.min(75_000, Math.round(workerTimeoutMs * 0.625));
 
 /** How often the monitor beats, and how often the agent: two lost beats must not be a verdict. */
-export const beatIntervalMs = ({ heartbeatTimeoutMs }: Pick<Timeouts, 'heartbeatTimeoutMs'>) =>
-  Math.max(1, Math.round((heartbeatTimeoutMs ?? DEFAULT_TIMEOUTS.heartbeatTimeoutMs) / 4));
+export const beatIntervalMs = (timeouts: Pick<Timeouts, 'heartbeatTimeoutMs'>) =>
+  Math.max(1, Math.round(limitOrDefaultMs(timeouts, 'heartbeatTimeoutMs') / 4));
 
 export const agentIntervalMs = ({
   heartbeatTimeoutMs,

@@ -23,6 +23,10 @@ export const DEFAULT_TIMEOUTS = {
   queueTimeoutMs: DAY_MS,
 } as const satisfies Timeouts;
 
+/** A limit that may be off, as a number for a clock that needs one: where it is off, the default. */
+export const limitOrDefaultMs = <Name extends keyof Timeouts>(timeouts: Pick<Timeouts, Name>, name: Name): number =>
+  timeouts[name] ?? DEFAULT_TIMEOUTS[name];
+
 /** The smallest value a submitter may ask for. Below 20 s a beat lost on the way would already be a verdict. */
 export const TIMEOUT_MINIMA: Record<keyof Timeouts, number> = {
   heartbeatTimeoutMs: 20_000,

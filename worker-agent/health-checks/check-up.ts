@@ -7,19 +7,10 @@ import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AgentConfig, ConfigError, changeConfig, loadConfig, VMS_PER_MAC_MAX } from '../config.ts';
+import { BOOT_LIMITS, type BootLimits } from '../limits.ts';
 import { createMac, type Mac } from '../mac/programs.ts';
 import { createTart, type Tart } from '../tart/tart.ts';
-import {
-  BOOT_LIMITS,
-  type BootFailure,
-  type BootLimits,
-  type BootProgress,
-  bootVm,
-  destroyVm,
-  parseVmName,
-  type Vm,
-  vmNameOf,
-} from '../vm/vm.ts';
+import { type BootFailure, type BootProgress, bootVm, destroyVm, parseVmName, type Vm, vmNameOf } from '../vm/vm.ts';
 import { IMAGE_CHECKS } from './image-checks.ts';
 import { MAC_CHECKS } from './macos-checks.ts';
 import { blockingFailure, type CheckResult, fail, type HealthCheck, pass, runChecks, warn } from './run-checks.ts';

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { jittered, pause } from '../../client/retry.ts';
 import { type AgentConfig, baseImageName, vmControllerUrl } from '../config.ts';
 import { connectSsh, type Ssh, SshError, type SshErrorKind } from '../guest/ssh.ts';
+import { BOOT_LIMITS, type BootLimits } from '../limits.ts';
 import { awakeMs, awakeTimer } from '../mac/running-clock.ts';
 import { networkArgsFor } from '../tart/network.ts';
 import type { Tart, TartFailure, TartResult, TartRun } from '../tart/tart.ts';
@@ -61,15 +62,6 @@ export interface Vm extends AsyncDisposable {
   reconnect(options: { timeoutMs: number; signal?: AbortSignal }): Promise<Ssh>;
   release(): void;
 }
-
-export interface BootLimits {
-  cloneMs: number;
-  setMs: number;
-  addressMs: number;
-  sshMs: number;
-}
-/** A clone may copy a disk, setting only changes a file. */
-export const BOOT_LIMITS: BootLimits = { cloneMs: 300_000, setMs: 60_000, addressMs: 180_000, sshMs: 120_000 };
 
 const TRY_PAUSE_MS = 500;
 const TRY_MIN_MS = 500;

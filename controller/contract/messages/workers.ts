@@ -1,6 +1,7 @@
 /** Workers: how an admin registers and sees them, what an agent says of itself, and one-time codes. */
 import { z } from 'zod';
 import { PLATFORMS, WORKER_STATES } from '../closed-lists.ts';
+import { FINDING_ID_MAX, FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
 import { durationMs, id, text, time } from './fields.ts';
 
@@ -18,12 +19,12 @@ export const WorkerPatch = z.object({ action: z.enum(['pause', 'resume', 'drain'
 export type WorkerPatch = z.infer<typeof WorkerPatch>;
 
 export const Finding = z.object({
-  id: text(64),
-  title: text(200),
+  id: text(FINDING_ID_MAX),
+  title: text(FINDING_TITLE_MAX),
   status: z.enum(['pass', 'warn', 'fail', 'skipped']),
   blocking: z.boolean(),
-  detail: text(2_000).default(''),
-  fix: text(2_000).nullable().default(null),
+  detail: text(FINDING_TEXT_MAX).default(''),
+  fix: text(FINDING_TEXT_MAX).nullable().default(null),
 });
 export type Finding = z.infer<typeof Finding>;
 
@@ -58,7 +59,7 @@ export const WorkerStatus = z.object({
   slotsInUse: z.number().int().min(0).max(8),
   vms: z.array(text(128)).max(16),
   agentVersion: text(64),
-  findings: z.array(Finding).max(64).optional(),
+  findings: z.array(Finding).max(FINDINGS_MAX).optional(),
 });
 export type WorkerStatus = z.infer<typeof WorkerStatus>;
 
@@ -66,7 +67,7 @@ export const WorkerStatusAnswer = z.object({ state: z.enum(WORKER_STATES), nextM
 export type WorkerStatusAnswer = z.infer<typeof WorkerStatusAnswer>;
 
 /** The doctor's report, also of a Mac on which no agent runs. Without a blocking failure it ends quarantine. */
-export const FindingsReport = z.object({ instanceId: id, findings: z.array(Finding).max(64) });
+export const FindingsReport = z.object({ instanceId: id, findings: z.array(Finding).max(FINDINGS_MAX) });
 export type FindingsReport = z.infer<typeof FindingsReport>;
 
 /** The last successful attempts of a worker, newest first: what its limits may be tuned by. */

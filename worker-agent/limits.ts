@@ -29,7 +29,7 @@ export const AGENT_LIMITS = {
 } as const;
 export type AgentLimits = { [name in keyof typeof AGENT_LIMITS]: number };
 
-/** For a command in the VM that is done at once. A loaded Mac has been seen to take seconds for it. */
+/** For a command in the VM that is done at once. Generous, because a VM under load answers slowly. */
 export const GUEST_COMMAND_MS = 30_000;
 
 /** For one more try to reach a VM whose connection has broken: its address first, then SSH. */

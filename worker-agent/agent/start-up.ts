@@ -13,7 +13,8 @@ import type { WorkerClient } from '../../client/worker-client.ts';
 import { type Action, type Decision, type Facts, reconcile } from '../attempt/reconcile.ts';
 import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';
-import type { AttemptJournal, StateFolder } from '../state/journal.ts';
+import type { AttemptJournal } from '../state/journal.ts';
+import type { StateFolder } from '../state/state-folder.ts';
 import type { Tart } from '../tart/tart.ts';
 import { destroyVm, parseVmName, vmNameOf } from '../vm/vm.ts';
 

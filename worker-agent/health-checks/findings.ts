@@ -9,7 +9,8 @@ import type { Finding, WorkerState } from '#contract';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
-import { StateFolder } from '../state/journal.ts';
+import { StateFolder } from '../state/state-folder.ts';
+
 import type { CheckResult } from './run-checks.ts';
 
 const REQUEST_MS = 10_000;

@@ -33,7 +33,8 @@ for (const file of files.filter((name) => name && !LEFT_OUT.test(name))) {
   if (text.includes('\0')) continue;
   const lines = file.endsWith('.md') ? proseOf(text) : file.endsWith('.json') ? [] : commentsOf(text);
   for (const [number, line] of lines)
-    if ([...line].length > LONGEST && !/https?:\/\/\S{60,}/.test(line)) tooLong.push(`${file}:${number}: ${[...line].length}`);
+    if ([...line].length > LONGEST && !/https?:\/\/\S{60,}/.test(line))
+      tooLong.push(`${file}:${number}: ${[...line].length}`);
 }
 if (tooLong.length > 0) {
   console.error(`Lines of prose above ${LONGEST} characters:\n${tooLong.join('\n')}`);

@@ -1,36 +1,30 @@
 /**
- * Holds the limits of the agent that are not the build's own, each with its reason, and computes those that follow
- * from a build's time-outs. A build with short time-outs is watched by short clocks.
+ * Holds every limit of the agent that several files need, each with its reason, and computes those that depend on the
+ * timeouts of a build.
  *
- * Invariant: a limit that two files need stands here, and nowhere else. Pure.
+ * Invariant: a build with short timeouts is watched by short clocks.
  */
-import { AFTERMATH_MS, type Assignment, DEFAULT_TIMEOUTS, partitionGraceMs, type Timeouts } from '#contract';
+import { AFTERMATH_MS, type Assignment, limitOrDefaultMs, partitionGraceMs, type Timeouts } from '#contract';
 
 /** One request to the controller, up to its answer. */
 export const REQUEST_MS = 10_000;
 
-/** One short command in a VM, such as a look at its disk. A VM that builds answers slowly. */
-export const GUEST_COMMAND_MS = 30_000;
-
-/** One try to connect again to a VM. */
-export const RECONNECT_MS = 10_000;
-
 /** A clock that is off by more makes certificates look invalid. */
 export const CLOCK_TOLERANCE_MS = 30_000;
 
-/** Figures that a test may replace. */
+/** What a test or an operator's program may set otherwise; see `AgentOptions.limits`. */
 export const AGENT_LIMITS = {
-  /** If no other worker can run the build, the controller may be away for this long. */
+  /** How long a build goes on while the controller is away and no other Mac can run it. */
   outageMs: 30 * 60_000,
-  /** If SSH fails for this long while the VM beats, the attempt ends. */
+  /** An attempt ends when SSH has been dead for this long while the VM still beats. */
   sshDeadMs: 120_000,
-  /** All evidence together, before the VM is destroyed. */
+  /** All probes of a VM together, before it is destroyed. */
   evidenceMs: 15_000,
-  /** How long the log of an ended attempt may still arrive. */
+  /** How long after its end the log of an attempt may still arrive. */
   aftermathMs: AFTERMATH_MS,
-  /** The agent discards a result that nobody has accepted or refused for this long; its token has long expired. */
+  /** The agent gives up a result that the controller neither accepts nor refuses: long after its token has expired. */
   resultKeepMs: 24 * 3_600_000,
-  /** After the second signal: the time to tell the controller, and to remove the VM. */
+  /** After the second signal, to report `worker_stopped` and to destroy the VM. */
   stopMs: 30_000,
   monitorRestartsMax: 3,
   /** A beat that failed or was refused is repeated after this time at the latest. */
@@ -41,13 +35,22 @@ export const AGENT_LIMITS = {
 } as const;
 export type AgentLimits = { [name in keyof typeof AGENT_LIMITS]: number };
 
+/** For a command in the VM that is done at once. Generous, because a VM under load answers slowly. */
+export const GUEST_COMMAND_MS = 30_000;
+
+/** For one more try to reach a VM whose connection has broken: its address first, then SSH. */
+export const RECONNECT_MS = 10_000;
+
+/** For one request of a command at the terminal, because a person waits for it. */
+export const COMMAND_REQUEST_MS = 10_000;
+
 export interface BootLimits {
   cloneMs: number;
   setMs: number;
   addressMs: number;
   sshMs: number;
 }
-/** A clone may copy a whole disk; `set` only changes a file. */
+/** A clone may copy a whole disk, while `tart set` only changes a file. */
 export const BOOT_LIMITS: BootLimits = { cloneMs: 300_000, setMs: 60_000, addressMs: 180_000, sshMs: 120_000 };
 
 /** How long this attempt may go on without an accepted beat. */
@@ -55,15 +58,15 @@ export function contactLimitMs(
   { anotherAttemptPossible, timeouts }: Pick<Assignment, 'anotherAttemptPossible' | 'timeouts'>,
   limits: AgentLimits,
 ): number {
-  // While workerTimeout is off, our silence leads to no other attempt. Otherwise this VM must be removed before the
-  // build can be claimed again.
+  // With workerTimeout off, our silence leads to no other attempt. Otherwise this VM must be destroyed before another
+  // Mac can claim the build.
   if (!anotherAttemptPossible || timeouts.workerTimeoutMs === null) return limits.outageMs;
   return timeouts.workerTimeoutMs + partitionGraceMs(timeouts.workerTimeoutMs);
 }
 
 /**
- * Gives each step a share of the time to boot, so that a step that hangs ends the attempt under its own name before
- * bootTimeout ends it without one. The shares are more than the whole, because seldom more than one step is slow.
+ * Shares of the time to boot: a step that hangs ends the attempt under its own name, before bootTimeout ends it without
+ * a name. The shares add up to more than the whole, because several slow steps are a slow boot and no hung step.
  */
 export function bootLimits({ bootTimeoutMs }: Timeouts): BootLimits {
   const share = (step: keyof BootLimits, part: number) =>
@@ -79,10 +82,20 @@ export function bootLimits({ bootTimeoutMs }: Timeouts): BootLimits {
 export const sshDeadLimitMs = (timeouts: Timeouts, limits: AgentLimits): number =>
   Math.min(limits.sshDeadMs, timeouts.heartbeatTimeoutMs ?? limits.sshDeadMs);
 
-/** How often the agent looks at the VM: several times before its silence becomes a verdict. */
+/** How often the agent probes the VM: several times before its silence becomes a verdict. */
 export const probeIntervalMs = (timeouts: Timeouts): number =>
-  Math.min(15_000, Math.max(500, (timeouts.heartbeatTimeoutMs ?? DEFAULT_TIMEOUTS.heartbeatTimeoutMs) / 8));
+  Math.min(15_000, Math.max(500, limitOrDefaultMs(timeouts, 'heartbeatTimeoutMs') / 8));
 
-/** A beat whose request hangs must be repeated before its own deadline has passed. */
+/** A beat of the VM that is younger than this says that the VM lives. */
+export const vmBeatFreshMs = (timeouts: Timeouts): number => limitOrDefaultMs(timeouts, 'heartbeatTimeoutMs') / 2;
+
+/** One beat must not wait for a hung request until its own deadline has passed. */
 export const beatRequestMs = (timeouts: Timeouts, limits: AgentLimits): number =>
-  Math.min(limits.requestMs, Math.max(1_000, (timeouts.workerTimeoutMs ?? DEFAULT_TIMEOUTS.workerTimeoutMs) / 8));
+  Math.min(limits.requestMs, Math.max(1_000, limitOrDefaultMs(timeouts, 'workerTimeoutMs') / 8));
+
+/** How often the journal notes that a beat was accepted. After a crash the attempt counts as lost a little earlier. */
+export const contactNoteMs = (timeouts: Timeouts): number => limitOrDefaultMs(timeouts, 'workerTimeoutMs') / 8;
+
+/** How long after the last look at the log its age is still known. */
+export const logFreshMs = (timeouts: Timeouts): number =>
+  Math.min(10_000, limitOrDefaultMs(timeouts, 'noOutputTimeoutMs') / 4);

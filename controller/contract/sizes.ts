@@ -25,9 +25,23 @@ export const SECRET_FILES_MAX = 20;
 
 export const SECRET_FILE_MAX_BYTES = 256 * 1024;
 
-/** A worker's report of its health: how many findings, and how long their texts may be. */
+/** A doctor's report to the controller: how many checks, and how many characters each text of one may have. */
 export const FINDINGS_MAX = 64;
+
+export const FINDING_ID_MAX = 64;
 
 export const FINDING_TITLE_MAX = 200;
 
 export const FINDING_TEXT_MAX = 2_000;
+
+/** How an attempt ended: characters of the step that failed, and of the sentence that says why. */
+export const REPORT_STEP_MAX = 64;
+
+export const REPORT_MESSAGE_MAX = 4_000;
+
+/** What was seen of a VM before it was destroyed, in characters: what a program printed, an error, the log's end. */
+export const EVIDENCE_OUTPUT_MAX = 8_192;
+
+export const EVIDENCE_ERROR_MAX = 500;
+
+export const EVIDENCE_LOG_TAIL_MAX = 65_536;

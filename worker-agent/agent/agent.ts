@@ -12,12 +12,13 @@ import { Connection } from '../../client/request.ts';
 import { jittered, pause } from '../../client/retry.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { runAttempt } from '../attempt/attempt.ts';
-import type { Action } from '../attempt/reconcile.ts';
+import type { AttemptAction } from '../attempt/reconcile.ts';
 import { type AgentConfig, loadConfig } from '../config.ts';
 import type { AgentEvent, Emit } from '../events.ts';
 import { AGENT_LIMITS, type AgentLimits } from '../limits.ts';
 import { acquireAgentLock } from '../state/agent-lock.ts';
-import { type AttemptJournal, StateFolder } from '../state/journal.ts';
+import type { AttemptJournal } from '../state/journal.ts';
+import { StateFolder } from '../state/state-folder.ts';
 import { createTart, type Tart } from '../tart/tart.ts';
 import { AGENT_VERSION } from '../version.ts';
 import { vmNameOf } from '../vm/name.ts';
@@ -127,7 +128,7 @@ class Agent {
     await this.#sendStatus(AbortSignal.timeout(2_000)).catch(() => {});
   }
 
-  start(journal: AttemptJournal, action: Exclude<Action, 'claim' | 'none'>, { resumed }: { resumed: boolean }): void {
+  start(journal: AttemptJournal, action: AttemptAction, { resumed }: { resumed: boolean }): void {
     const { config, stop } = this.#options;
     const { client, tart, limits, board } = this.#parts;
     const { assignment, vmName, vmGone } = journal.state;
@@ -137,7 +138,7 @@ class Agent {
       if (event.type === 'slot_free') this.#freed(key);
       this.#options.onEvent(event);
     };
-    const context = { config, client, tart, limits, journal, resumed, stop, leave: this.#leave.signal };
+    const context = { config, workerClient: client, tart, limits, journal, resumed, stop, leave: this.#leave.signal };
     const done = runAttempt({ ...context, emit: (event) => emit({ ...event, buildId, attempt }) }, action)
       .catch((error) =>
         emit({ type: 'warning', buildId, attempt, message: `the agent failed: ${error.stack ?? error}` }),

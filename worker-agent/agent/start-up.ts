@@ -10,10 +10,11 @@ import type { Answer } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import { pause, untilAnswered } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
-import { type Action, type Decision, type Facts, reconcile } from '../attempt/reconcile.ts';
+import { type AttemptAction, type Decision, type Facts, reconcile } from '../attempt/reconcile.ts';
 import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';
-import type { AttemptJournal, StateFolder } from '../state/journal.ts';
+import type { AttemptJournal } from '../state/journal.ts';
+import type { StateFolder } from '../state/state-folder.ts';
 import type { Tart } from '../tart/tart.ts';
 import { parseVmName, vmNameOf } from '../vm/name.ts';
 import { destroyVm } from '../vm/vm.ts';
@@ -34,7 +35,7 @@ export interface StartUpOptions {
 export interface StartUp {
   workerId: string;
   instanceId: string;
-  attempts: { journal: AttemptJournal; action: Exclude<Action, 'claim' | 'none'> }[];
+  attempts: { journal: AttemptJournal; action: AttemptAction }[];
 }
 
 /** The key is not one of a worker, or is refused. */

@@ -7,7 +7,7 @@
 import { z } from 'zod';
 import { STAGES } from '#contract';
 import type { AgentEvent } from '../events.ts';
-import type { StateFolder } from '../state/journal.ts';
+import type { StateFolder } from '../state/state-folder.ts';
 
 export const SlotReport = z.object({
   buildId: z.string(),

@@ -1,147 +1,147 @@
 /**
- * The end of an attempt: look at the VM, write the result down, then tell the controller and destroy the VM at the same time.
+ * Ends an attempt, in this order: look at the VM, write the result down, end the log, then tell the controller and
+ * destroy the VM at the same time.
  *
- * Invariant: the result is on disk before anyone is told, and told until it is accepted or refused; the VM is destroyed whatever the
- * controller says; the folder goes when both are done. Each part may be repeated by a later run of the agent.
+ * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says. The folder
+ * of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
  */
 import { join } from 'node:path';
-import { type Evidence, type FailureExplanation, Report, type ReportInput } from '#contract';
+import type { Evidence, FailureExplanation } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
 import { explainFailure } from '../../log-reader/errors/explain-failure.ts';
 import { logTotal } from '../build-log/shipper.ts';
+import { LogShipping } from '../build-log/shipping.ts';
 import { LogSpool } from '../build-log/spool.ts';
 import { tailOf } from '../build-log/tail.ts';
 import { vmControllerUrl } from '../config.ts';
 import { type Ending, needsEvidence } from '../ending.ts';
 import { Guest } from '../guest/session.ts';
-import type { AttemptRun } from '../steps/context.ts';
-import { destroyVm } from '../vm/vm.ts';
+import type { AttemptContext } from '../steps/context.ts';
+import type { BuildLog } from '../steps/follow.ts';
+import { destroyVm, type Vm } from '../vm/vm.ts';
 import { deliver } from './deliver.ts';
 import { gatherEvidence } from './evidence.ts';
+import { reportOf, resultEvent } from './result.ts';
+import type { Reached } from './work.ts';
 
+/** For the last lines of the log. Part of the time for evidence. */
 const CATCH_UP_MS = 5_000;
+/** What is left of the time for evidence after that, at least. */
+const PROBES_MIN_MS = 1_000;
+/** All the time for evidence when another Mac may have this build in a moment, and the VM must go first of all. */
+const PARTITIONED_MS = 2_000;
 const REMOVE_PAUSE_MS = 5_000;
 const EXPLAINED_LINES = 400;
 const EXPLAINED_MAX_BYTES = 256 * 1024;
-const STEP_MAX = 64;
-const MESSAGE_MAX = 4_000;
 
-/** `ending` null: the journal holds the result already. */
+/** `ending` null: the result is in the journal already. `reached` null: this run of the agent has not worked on it. */
 export async function closeAttempt(
-  run: AttemptRun,
+  context: AttemptContext,
   ending: Ending | null,
-  { withEvidence }: { withEvidence: boolean },
+  reached: Reached | null,
 ): Promise<void> {
-  const { journal, emit, stop } = run.context;
-  if (ending) {
-    // All of the log of a command that has ended is here already.
-    const explained = await explain(run, ending);
-    emit(resultEvent(ending, explained));
-    // Nothing more is asked of a build whose host has been told to stop, nor of one that another host may be running by now.
-    const look = withEvidence && needsEvidence(ending) && !stop.aborted;
-    const evidence = look ? await lookAtVm(run, ending) : null;
-    // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes no more.
-    await journal.update({ phase: 'result_ready', result: reportOf(run, ending, { evidence, explained }) });
-    if (ending.kind === 'stopped') await run.stopBeats();
+  const { journal } = context;
+  try {
+    if (ending) await decideResult(context, ending, reached);
+    const shipping = await endLog(context, reached?.log ?? null);
+    reached?.vm?.release();
+    await Promise.all([removeVm(context), deliver(context, shipping)]);
+    if (journal.state.reported && journal.state.vmGone) await journal.remove();
+  } finally {
+    reached?.vm?.release();
+    await reached?.log?.follower[Symbol.asyncDispose]();
   }
-  await endLog(run);
-  run.vm?.release();
-  await Promise.all([removeVm(run), deliver(run)]);
-  if (journal.state.reported && journal.state.vmGone) await journal.remove();
 }
 
-async function lookAtVm(run: AttemptRun, ending: Ending): Promise<Evidence> {
-  const { tart, config, journal, limits } = run.context;
+/** Finds out what there is to report and writes it into the journal. */
+async function decideResult(context: AttemptContext, ending: Ending, reached: Reached | null): Promise<void> {
+  const { journal, key, emit, stop, beats } = context;
+  const explained = await explain(context, ending);
+  emit(resultEvent(ending, explained));
+  // No evidence in two cases: the operator stops this agent, or this run of the agent has not worked on the attempt.
+  const look = reached !== null && needsEvidence(ending) && !stop.aborted;
+  const evidence = look ? await lookAtVm(context, ending, reached) : null;
+  const progress = reached?.log?.progress;
+  const learned = { history: progress?.history(), quietMs: progress?.quietMs };
+  const result = reportOf(ending, { attempt: key.attempt, evidence, explained, learned });
+  // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes no more.
+  await journal.update({ phase: 'result_ready', result });
+  if (ending.kind === 'stopped') await beats[Symbol.asyncDispose]();
+}
+
+/** What the end of the log says of a failed command, whose log is all here by now. A log that cannot be read says nothing. */
+async function explain({ journal }: AttemptContext, ending: Ending): Promise<FailureExplanation | undefined> {
+  if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return undefined;
+  const tail = { lines: EXPLAINED_LINES, maxBytes: EXPLAINED_MAX_BYTES };
+  const lines = await tailOf(journal.logPath, tail).catch(() => []);
+  return explainFailure(lines) ?? undefined;
+}
+
+async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Reached): Promise<Evidence> {
+  const { tart, config, journal, limits, key, sleepWatch, contact } = context;
   const startedAt = performance.now();
-  // Another Mac may have this build in a moment: the VM must go first of all.
   const partitioned = ending.kind === 'failed' && ending.verdict === 'worker_lost';
+  const { vmName, monitorRestarts } = journal.state;
   const evidence = await gatherEvidence({
     tart,
-    vmName: journal.state.vmName,
-    vm: partitioned ? null : run.vm,
-    key: run.key,
+    vmName,
+    vm: partitioned ? null : vm,
+    key,
     controllerUrl: vmControllerUrl(config),
     stateDir: journal.dir,
     logPath: journal.logPath,
-    runLogPath: join(journal.dir, `${journal.state.vmName}.log`),
-    monitorRestarts: journal.state.monitorRestarts,
+    runLogPath: join(journal.dir, `${vmName}.log`),
+    monitorRestarts,
     monitorStarted: journal.reached('monitor_started'),
-    hostAsleepMs: run.sleepWatch.longestMs,
-    controllerUnreachableMs: run.contact.lostForMs(),
-    limitMs: partitioned ? 2_000 : Math.max(1_000, limits.evidenceMs - CATCH_UP_MS),
+    hostAsleepMs: sleepWatch.longestMs,
+    controllerUnreachableMs: contact.lostForMs(),
+    limitMs: partitioned ? PARTITIONED_MS : Math.max(PROBES_MIN_MS, limits.evidenceMs - CATCH_UP_MS),
   });
   const leftMs = limits.evidenceMs - (performance.now() - startedAt);
-  if (evidence.ssh?.answers && !partitioned) await catchUp(run, Math.min(CATCH_UP_MS, leftMs));
+  if (vm && log && evidence.ssh?.answers && !partitioned) await catchUp(vm, log, Math.min(CATCH_UP_MS, leftMs));
   return evidence;
 }
 
-/** The last lines before the end. */
-async function catchUp(run: AttemptRun, limitMs: number): Promise<void> {
-  const { vm, follower } = run;
-  if (!vm || !follower || limitMs <= 0) return;
+/** Reads the last lines of the log, over a session of its own: that of the attempt has ended with it. */
+async function catchUp(vm: Vm, { follower }: BuildLog, limitMs: number): Promise<void> {
+  if (limitMs <= 0) return;
   const never = { deadLimitMs: Number.POSITIVE_INFINITY, vmBeats: () => false, onReconnected: () => {} };
   const guest = new Guest({ vm, ...never, signal: AbortSignal.timeout(limitMs) });
   await follower.catchUp(guest).catch(() => {});
 }
 
-/** From here on the file does not grow: its length and digest go into the result, which is told after this. Safe to repeat. */
-async function endLog(run: AttemptRun): Promise<void> {
-  const { journal } = run.context;
-  if (run.follower) await run.follower.finish();
-  else await LogSpool.finishLeft(journal.logPath);
-  const log = await logTotal(journal.logPath);
-  run.logBytes = log.length;
-  await run.follower?.[Symbol.asyncDispose]();
-  run.follower = null;
+/**
+ * Completes the file of the log, and notes its length and digest in the result: the controller compares them with what
+ * it has before it seals the log. Safe to repeat. Returns what ships the rest.
+ */
+async function endLog(
+  { journal, key, client, emit, leave }: AttemptContext,
+  log: BuildLog | null,
+): Promise<LogShipping> {
+  const path = journal.logPath;
+  if (log) await log.follower.finish();
+  else await LogSpool.finishLeft(path);
+  const total = await logTotal(path);
+  await log?.follower[Symbol.asyncDispose]();
   const { result } = journal.state;
-  if (result && result.type !== 'start' && !result.log) await journal.update({ result: { ...result, log } });
-  run.shipper.end();
+  if (result && result.type !== 'start' && !result.log) await journal.update({ result: { ...result, log: total } });
+  const shipping =
+    log?.shipping ?? new LogShipping({ ...key, client, path, lengthBytes: () => total.length, emit, leave });
+  shipping.end();
+  return shipping;
 }
 
-function reportOf(
-  run: AttemptRun,
-  ending: Ending,
-  { evidence, explained }: { evidence: Evidence | null; explained?: FailureExplanation },
-): Report | null {
-  const { attempt } = run.key;
-  if (ending.kind === 'stopped') return evidence && { type: 'evidence', attempt, evidence };
-  if (ending.kind === 'succeeded') {
-    const { progress } = run;
-    const learned = { history: progress?.history(), quietMs: progress?.quietMs };
-    return Report.parse({
-      type: 'succeed',
-      attempt,
-      artifacts: ending.artifacts,
-      ...learned,
-    } satisfies ReportInput);
-  }
-  return Report.parse({
-    type: 'fail',
-    attempt,
-    verdict: ending.verdict,
-    step: ending.step?.slice(0, STEP_MAX),
-    message: ending.message.slice(0, MESSAGE_MAX),
-    exitCode: ending.exitCode,
-    artifacts: ending.artifacts ?? [],
-    evidence: evidence ?? undefined,
-    explained,
-  } satisfies ReportInput);
-}
-
-/** Until tart no longer shows it, or the agent leaves: the next run goes on with it. */
-async function removeVm(run: AttemptRun): Promise<void> {
-  const { tart, journal, emit, leave } = run.context;
-  const { vmName, run: tartRun, vmGone } = journal.state;
+/** Tries until tart no longer shows the VM, or until the agent leaves: then the next run of the agent goes on. */
+async function removeVm({ tart, journal, emit, leave }: AttemptContext): Promise<void> {
+  const { vmName, run, vmGone } = journal.state;
   if (vmGone) return;
   try {
     for (;;) {
-      const removed = await destroyVm({ tart, name: vmName, run: tartRun ?? undefined, signal: leave });
+      const removed = await destroyVm({ tart, name: vmName, run: run ?? undefined, signal: leave });
       if (removed.ok) break;
       leave.throwIfAborted();
-      emit({
-        type: 'warning',
-        message: `the VM could not be destroyed (${removed.step}: ${removed.message}); trying again`,
-      });
+      const why = `${removed.step}: ${removed.message}`;
+      emit({ type: 'warning', message: `the VM could not be destroyed (${why}); the agent tries again` });
       await pause(jittered(REMOVE_PAUSE_MS), leave);
     }
     await journal.update({ vmGone: true });
@@ -149,19 +149,4 @@ async function removeVm(run: AttemptRun): Promise<void> {
   } catch (error) {
     if (!leave.aborted) throw error;
   }
-}
-
-/** What the end of the log tells of a failed command. Of a log that cannot be read: nothing. */
-async function explain(run: AttemptRun, ending: Ending): Promise<FailureExplanation | undefined> {
-  if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return undefined;
-  const tail = { lines: EXPLAINED_LINES, maxBytes: EXPLAINED_MAX_BYTES };
-  const lines = await tailOf(run.context.journal.logPath, tail).catch(() => []);
-  return explainFailure(lines) ?? undefined;
-}
-
-function resultEvent(ending: Ending, explained: FailureExplanation | undefined) {
-  if (ending.kind === 'succeeded') return { type: 'result', outcome: 'succeeded' } as const;
-  if (ending.kind === 'stopped') return { type: 'result', outcome: 'stopped', message: ending.message } as const;
-  const { verdict, step, message, exitCode } = ending;
-  return { type: 'result', outcome: 'failed', verdict, step, message, exitCode, explained } as const;
 }

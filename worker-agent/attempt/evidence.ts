@@ -1,11 +1,11 @@
 /**
- * Looks at a VM that did not end well, before it is destroyed: what the cause is found from.
+ * Looks at a VM that did not end well, before it is destroyed. The controller finds the cause from what is seen.
  *
- * Invariant: all probes together end within the limit; each is optional, and one that fails or hangs costs nothing but itself.
+ * Invariant: all probes together end within the limit. A probe that fails or hangs costs nothing but its own answer.
  */
 import { statfs } from 'node:fs/promises';
 import { freemem } from 'node:os';
-import type { Evidence } from '#contract';
+import { EVIDENCE_ERROR_MAX, EVIDENCE_OUTPUT_MAX, type Evidence } from '#contract';
 import { tailOf } from '../build-log/tail.ts';
 import {
   type AttemptKey,
@@ -25,6 +25,8 @@ import type { Vm } from '../vm/vm.ts';
 
 const TAIL_LINES = 200;
 const TAIL_MAX_BYTES = 48 * 1024;
+/** Of the output of `tart run`, and of the monitor's own log. */
+const OUTPUT_MAX_BYTES = 4_096;
 /** Shorter silences of the controller are usual. */
 const UNREACHABLE_MIN_MS = 15_000;
 
@@ -49,7 +51,7 @@ export interface EvidenceOptions {
 export async function gatherEvidence(options: EvidenceOptions): Promise<Evidence> {
   const { vm, hostAsleepMs, controllerUnreachableMs, limitMs } = options;
   const found: Evidence = { collectedAt: new Date().toISOString() };
-  // Probes write what they find as they find it: what the limit cuts off is merely absent.
+  // Each probe writes down what it finds as soon as it finds it, so the limit cuts off only what is not known yet.
   const limit = AbortSignal.timeout(limitMs);
   const probes = [probeTart(options, found, limit), probeHost(options, found), probeLogs(options, found)];
   if (vm) probes.push(probeGuest(vm, options, found, limit));
@@ -58,7 +60,7 @@ export async function gatherEvidence(options: EvidenceOptions): Promise<Evidence
   if (hostAsleepMs > 0) found.hostAsleepMs = Math.round(hostAsleepMs);
   if (controllerUnreachableMs >= UNREACHABLE_MIN_MS)
     found.controllerUnreachableMs = Math.round(controllerUnreachableMs);
-  return structuredClone(found); // a late probe changes nothing any more
+  return structuredClone(found); // so that a late probe changes nothing
 }
 
 async function probeTart({ tart, vmName, vm }: EvidenceOptions, found: Evidence, signal: AbortSignal): Promise<void> {
@@ -76,9 +78,9 @@ async function probeHost({ stateDir }: EvidenceOptions, found: Evidence): Promis
 }
 
 async function probeLogs({ logPath, runLogPath }: EvidenceOptions, found: Evidence): Promise<void> {
-  const lines = TAIL_LINES + 1; // the last is what follows the last line's end
+  const lines = TAIL_LINES + 1; // the last one is what follows the end of the last line
   found.logTail = (await tailOf(logPath, { lines, maxBytes: TAIL_MAX_BYTES })).join('\n');
-  found.runOutput = (await tailOf(runLogPath, { lines, maxBytes: 4_096 })).join('\n');
+  found.runOutput = (await tailOf(runLogPath, { lines, maxBytes: OUTPUT_MAX_BYTES })).join('\n');
 }
 
 async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, limit: AbortSignal): Promise<void> {
@@ -90,53 +92,55 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
     ssh = await answeringSsh(vm, answerMs, limit);
     found.ssh = { answers: true, ms: Math.round(performance.now() - startedAt) };
   } catch (error) {
-    found.ssh = { answers: false, error: String((error as Error).message).slice(0, 500) };
+    found.ssh = { answers: false, error: String((error as Error).message).slice(0, EVIDENCE_ERROR_MAX) };
     return;
   }
-  const ask = (command: GuestCommand, timeoutMs = answerMs) => ssh.exec(command, { timeoutMs, signal: limit });
+  const ask: Ask = (command, timeoutMs = answerMs) => ssh.exec(command, { timeoutMs, signal: limit });
   const reachMs = 1.5 * answerMs;
-  let hangs = false;
-  await Promise.allSettled([
+  const [, reached] = await Promise.allSettled([
     monitorStarted && probeMonitor(ask, key, monitorRestarts, found),
-    ask(controllerHealth(controllerUrl), reachMs).then(
-      ({ exitCode, stdout, stderr }) => {
-        const status = stdout.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
-        const reachable = exitCode === 0 && status === '200';
-        const detail = reachable ? 'HTTP 200' : `${stderr.trim()} HTTP ${status}`;
-        found.controllerFromVm = { reachable, detail: detail.slice(0, 500) };
-      },
-      (error) => {
-        hangs = error instanceof SshError && error.kind === 'timeout';
-      },
-    ),
-    ask(diskFree()).then(({ stdout }) => {
-      const disk = parseDiskFree(stdout.toString('utf8'));
-      if (!disk || disk.totalBytes === 0) return;
-      const usedPercent = Math.round(100 * (1 - disk.availableBytes / disk.totalBytes));
-      found.vmDisk = { freeBytes: disk.availableBytes, usedPercent };
-    }),
-    ask(evidence()).then(({ stdout }) => {
-      const freeBytes = parseFreeMemory(stdout.toString('utf8'));
-      if (freeBytes !== null) found.vmMemory = { freeBytes, outOfMemoryKills: 0 };
-    }),
+    probeController(ask, controllerUrl, reachMs, found),
+    probeDisk(ask, found),
+    probeMemory(ask, found),
   ]);
-  // The same connection answered meanwhile: it was the request that hung, not SSH.
-  if (hangs && found.vmDisk)
+  const hung = reached.status === 'rejected' && reached.reason instanceof SshError && reached.reason.kind === 'timeout';
+  // SSH has answered about the disk meanwhile, so the request to the controller hung and not the connection.
+  if (hung && found.vmDisk)
     found.controllerFromVm = { reachable: false, detail: `no answer within ${reachMs / 1_000} s` };
 }
 
-async function probeMonitor(
-  ask: (command: GuestCommand) => Promise<ExecResult>,
-  key: AttemptKey,
-  restarts: number,
-  found: Evidence,
-): Promise<void> {
-  const { exitCode } = await ask(monitorAlive(key));
-  found.monitor = { alive: exitCode === 0, restarts, log: '' };
-  found.monitor.log = (await ask(monitorLog(key, 4_096))).stdout.toString('utf8').slice(-8_192);
+type Ask = (command: GuestCommand, timeoutMs?: number) => Promise<ExecResult>;
+
+async function probeController(ask: Ask, controllerUrl: string, timeoutMs: number, found: Evidence): Promise<void> {
+  const { exitCode, stdout, stderr } = await ask(controllerHealth(controllerUrl), timeoutMs);
+  const status = stdout.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
+  const reachable = exitCode === 0 && status === '200';
+  const detail = reachable ? 'HTTP 200' : `${stderr.trim()} HTTP ${status}`;
+  found.controllerFromVm = { reachable, detail: detail.slice(0, EVIDENCE_ERROR_MAX) };
 }
 
-/** The present connection may be dead although the VM lives. */
+async function probeMonitor(ask: Ask, key: AttemptKey, restarts: number, found: Evidence): Promise<void> {
+  const { exitCode } = await ask(monitorAlive(key));
+  found.monitor = { alive: exitCode === 0, restarts, log: '' };
+  const { stdout } = await ask(monitorLog(key, OUTPUT_MAX_BYTES));
+  found.monitor.log = stdout.toString('utf8').slice(-EVIDENCE_OUTPUT_MAX);
+}
+
+async function probeDisk(ask: Ask, found: Evidence): Promise<void> {
+  const { stdout } = await ask(diskFree());
+  const disk = parseDiskFree(stdout.toString('utf8'));
+  if (!disk || disk.totalBytes === 0) return;
+  const usedPercent = Math.round(100 * (1 - disk.availableBytes / disk.totalBytes));
+  found.vmDisk = { freeBytes: disk.availableBytes, usedPercent };
+}
+
+async function probeMemory(ask: Ask, found: Evidence): Promise<void> {
+  const { stdout } = await ask(evidence());
+  const freeBytes = parseFreeMemory(stdout.toString('utf8'));
+  if (freeBytes !== null) found.vmMemory = { freeBytes, outOfMemoryKills: 0 };
+}
+
+/** The present connection, or a new one: the present one may be dead although the VM lives. */
 async function answeringSsh(vm: Vm, timeoutMs: number, signal: AbortSignal): Promise<Ssh> {
   try {
     await vm.ssh.exec(echoAlive(), { timeoutMs, signal });
@@ -148,7 +152,7 @@ async function answeringSsh(vm: Vm, timeoutMs: number, signal: AbortSignal): Pro
   }
 }
 
-/** Of vm_stat on a Mac, of /proc/meminfo on Linux. */
+/** From the output of vm_stat on a Mac, or from /proc/meminfo on Linux. */
 export function parseFreeMemory(text: string): number | null {
   const available = /^MemAvailable:\s+(\d+) kB/m.exec(text);
   if (available) return Number(available[1]) * 1024;

@@ -1,30 +1,37 @@
 /**
- * What a starting agent does about each attempt that it, its Mac or the controller still knows: a table, no I/O.
+ * Decides what a starting agent does about each attempt that it, its Mac or the controller still knows. A table, pure.
  *
- * Invariant: a VM of ours ends up adopted or destroyed, never left; a finished result is always delivered; an attempt that cannot go on is
- * always reported. VMs whose names are not of this worker's pattern never get here.
+ * Invariant: a VM of ours is adopted or destroyed. A finished result is always delivered. An attempt that cannot go on
+ * is always reported. VMs whose names are not of this worker's pattern never get here.
  */
 
-/** `unreachable`: no answer. `refused`: an answer, but not to this key; as long as that may be a mistake it ends nothing. */
+/**
+ * current      the controller counts this attempt as running
+ * ended        the controller answers and does not count it
+ * refused      the controller answers, but not to this key: as long as that may be a mistake, it ends no attempt
+ * unreachable  the controller does not answer
+ */
 export const CONTROLLER_SAYS = ['current', 'ended', 'refused', 'unreachable'] as const;
 export type ControllerSays = (typeof CONTROLLER_SAYS)[number];
 
 /**
- * finished  a result is on disk              running  journalled, and its VM runs
- * unbooted  journalled, its VM never booted  stopped  journalled, its VM is there but does not run
- * gone      journalled, its VM has vanished  orphan   a VM without a journal
- * claiming  an answer to our claim was lost  nothing  neither VM nor journal
+ * finished  a result is on disk                   running  journalled, and its VM runs
+ * unbooted  journalled, and its VM never booted   stopped  journalled, and its VM exists but does not run
+ * gone      journalled, but its VM has vanished   orphan   a VM without a journal
+ * claiming  the answer to our claim was lost      nothing  neither VM nor journal
  */
 export const HERE = ['finished', 'unbooted', 'running', 'stopped', 'gone', 'orphan', 'claiming', 'nothing'] as const;
 export type Here = (typeof HERE)[number];
 
 /**
- * begin    boot a new VM for it                adopt    go on where the journal stands
- * deliver  report the result, destroy the VM   lost     report worker_restarted, destroy what is left
- * discard  destroy what is left, say nothing   claim    the next claim, with the same id, brings it
+ * begin    boot a new VM for it                     adopt  go on where the journal stands
+ * deliver  report the result, destroy the VM        lost   report worker_restarted, destroy what is left
+ * discard  destroy what is left, report no result   claim  the next claim, with the same id, brings it
  * none     nothing to do
  */
 export type Action = 'begin' | 'adopt' | 'deliver' | 'lost' | 'discard' | 'claim' | 'none';
+/** The actions that an attempt with a journal may need. */
+export type AttemptAction = Exclude<Action, 'claim' | 'none'>;
 
 export const RECONCILE: Record<ControllerSays, Record<Here, Action>> = {
   current: {
@@ -38,7 +45,7 @@ export const RECONCILE: Record<ControllerSays, Record<Here, Action>> = {
     nothing: 'lost',
   },
   ended: {
-    // It may have been ended by this very report, whose answer was lost.
+    // This very report may have ended it, and its answer was lost.
     finished: 'deliver',
     unbooted: 'discard',
     running: 'discard',
@@ -48,7 +55,7 @@ export const RECONCILE: Record<ControllerSays, Record<Here, Action>> = {
     claiming: 'none',
     nothing: 'none',
   },
-  // Adopted attempts go on beating: the first answer says whether they still count.
+  // The beats of an adopted attempt go on, and the first answer says whether it still counts.
   refused: {
     finished: 'deliver',
     unbooted: 'begin',
@@ -101,7 +108,7 @@ export interface Decision extends KnownAttempt {
 
 const keyOf = ({ buildId, attempt }: KnownAttempt) => `${buildId}-${attempt}`;
 
-/** One decision for each attempt that anybody knows of. */
+/** One decision for each attempt that the journals, the VMs or the controller know of. */
 export function reconcile({ journals, vms, controller, unansweredClaimId }: Facts): Decision[] {
   const active = controller.says === 'known' ? controller.attempts : [];
   const known = new Map<string, KnownAttempt>([...journals, ...vms, ...active].map((one) => [keyOf(one), one]));
@@ -119,7 +126,7 @@ function whatIsHere(journal: JournalFacts | undefined, vm: VmFacts | undefined, 
   if (journal?.finished) return 'finished';
   if (journal && !journal.booted) return 'unbooted';
   if (journal) return vm ? (vm.running ? 'running' : 'stopped') : 'gone';
-  // A VM is made only after its assignment is on disk, so that a lost claim has none.
+  // The agent makes a VM only once its assignment is on disk, so a claim whose answer was lost has none.
   if (vm) return 'orphan';
   return claiming ? 'claiming' : 'nothing';
 }

@@ -12,7 +12,7 @@ import { WorkerClient } from '../../client/worker-client.ts';
 import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-file.ts';
 import { loadConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
-import { StateFolder } from '../state/journal.ts';
+import { StateFolder } from '../state/state-folder.ts';
 
 const CONTROLLER_MS = 5_000;
 const WATCH_MS = 2_000;

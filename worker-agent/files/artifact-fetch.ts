@@ -1,21 +1,13 @@
 /**
- * Brings the declared artifacts from the VM to the host and from there to the controller.
+ * Brings the artifacts of a build from the VM to this Mac: lists the files, matches the globs, reads what they name.
  *
- * Invariant: a name from the VM never becomes a path on the host: files lie there under numbers. A file's hash is taken from the very bytes
- * that are written, and nothing is listed that has not been stored.
+ * Invariant: what is collected is what was built. A file that changes while it is read is read again from the start.
  */
-import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { link, mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { Parser } from 'tar';
-import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, UPLOAD_MAX_BYTES } from '#contract';
-import type { Connection } from '../../client/request.ts';
+
+import { mkdir, rm } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, UPLOAD_MAX_BYTES } from '#contract';
 import { pause } from '../../client/retry.ts';
-import { uploadBlob } from '../../client/upload.ts';
 import { failed } from '../ending.ts';
 import type { EmitOfAttempt } from '../events.ts';
 import {
@@ -30,18 +22,17 @@ import { expectSuccess, type Guest } from '../guest/session.ts';
 import type { Ssh } from '../guest/ssh.ts';
 import type { Exited } from '../guest/ssh-channel.ts';
 import { SshError } from '../guest/ssh-error.ts';
-import { type FoundFile, matchInTime, rootsOf, withoutDot } from './artifact-globs.ts';
+import { type FoundFile, matchInTime, rootsOf } from './artifact-globs.ts';
+import { type LocalArtifact, placeOf, unpackTo, writeHashed } from './unpack.ts';
 
 const LIST_MS = 120_000;
 const FETCH_MS = 30 * 60_000;
 const LIST_MAX_BYTES = 64 * 1024 * 1024;
 const TRIES_MAX = 3;
-/** For a connection that has broken to say so. */
+/** How long to wait for a broken connection to say that it is broken. */
 const LAST_WORD_MS = 1_000;
-
-export interface LocalArtifact extends ArtifactReport {
-  path: string;
-}
+/** How much of tar's complaint goes into the message, in characters. */
+const COMPLAINT_MAX = 500;
 
 const archiveName = (folder: string) => `${folder}.tar.gz`;
 
@@ -54,7 +45,7 @@ export interface CollectOptions {
   signal: AbortSignal;
 }
 
-/** Rejects with AttemptOver: artifact_missing for files that cannot be taken, transfer_failed for those that could not be moved. */
+/** Rejects with AttemptOver: artifact_missing for files that cannot be artifacts, transfer_failed for broken transfers. */
 export async function fetchArtifacts(
   options: CollectOptions,
 ): Promise<{ artifacts: LocalArtifact[]; missing: string[] }> {
@@ -62,15 +53,19 @@ export async function fetchArtifacts(
   if (globs.length === 0) return { artifacts: [], missing: [] };
   const matched = await matchInTime(await listGuestFiles(options), globs, options.signal);
   if (!matched)
-    throw failed('artifact_missing', 'artifact_match', 'the globs take too long to match: use fewer wildcards');
+    throw failed(
+      'artifact_missing',
+      'artifact_match',
+      'the globs of the artifacts take too long to match. Use fewer wildcards',
+    );
   const { found, folders, missing } = matched;
   assertBounds(found, folders);
   await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const artifacts = found.length === 0 ? [] : await fetchFiles(options, found);
-  for (const folder of folders) artifacts.push(await fetchFolder(options, folder, join(dir, String(artifacts.length))));
-  for (const { name, size, sha256 } of artifacts)
-    emit({ type: 'artifact', status: 'found', name, sizeBytes: size, sha256 });
+  for (const folder of folders) artifacts.push(await fetchFolder(options, folder, placeOf(dir, artifacts.length)));
+  for (const { name, sizeBytes, sha256 } of artifacts)
+    emit({ type: 'artifact', status: 'found', name, sizeBytes, sha256 });
   return { artifacts, missing };
 }
 
@@ -89,8 +84,8 @@ const fetchFolder = (options: CollectOptions, folder: string, path: string): Pro
   );
 
 /**
- * Again from the start when the connection breaks, or when tar says that a file changed under it: torn files are not what was built. What
- * breaks on this host, on a full disk above all, ends the attempt.
+ * Reads an archive that a command in the VM packs. Starts anew when the connection breaks, and when tar says that a file
+ * changed while it was read. An error on this Mac, such as a full disk, ends the attempt.
  */
 async function readPacked<T>(
   { guest }: CollectOptions,
@@ -106,9 +101,9 @@ async function readPacked<T>(
         throw error instanceof SshError ? refuse(error.message) : error;
       });
     if (exited.exitCode === 0) return value;
-    complaint = exited.stderr.trim().slice(-500);
+    complaint = exited.stderr.trim().slice(-COMPLAINT_MAX);
   }
-  throw refuse(`tar in the VM could not read what was to be collected: ${complaint}`);
+  throw refuse(`tar in the VM could not read the artifacts: ${complaint}`);
 }
 
 async function readOnce<T>(
@@ -124,7 +119,7 @@ async function readOnce<T>(
     const value = await read(packing.stdout);
     return { value, exited: await packing.done };
   } catch (error) {
-    // An archive that the connection has cut looks like a damaged one: the connection's own word comes first.
+    // An archive that the connection has cut looks like a damaged one, so the connection's own error comes first.
     const said = await Promise.race([packing.done.catch((reason: Error) => reason), pause(LAST_WORD_MS)]);
     giveUp.abort();
     for (const one of [error, said]) if (one instanceof SshError) throw one;
@@ -140,113 +135,25 @@ async function listGuestFiles({ guest, key, globs }: CollectOptions): Promise<Fo
     const files = parseFileList((await expectSuccess('artifact_list', listing)).stdout);
     if (files) return files;
   }
-  throw failed('transfer_failed', 'artifact_list', 'the files of the build kept changing while they were listed');
+  throw failed('transfer_failed', 'artifact_list', 'the files of the build kept changing while the agent listed them');
 }
 
 function assertBounds(found: readonly FoundFile[], folders: readonly string[]): void {
-  // The build's doing: another Mac would meet the same.
+  // The build itself has made these files, so another Mac would meet the same: no fault of the transfer.
   const refuse = (message: string) => failed('artifact_missing', 'artifacts', message);
   const count = found.length + folders.length;
   if (count > ARTIFACTS_MAX)
     throw refuse(
-      `${count} files match; at most ${ARTIFACTS_MAX} are taken: name the folder, or pack them into one archive`,
+      `${count} files match, and a build can have ${ARTIFACTS_MAX} artifacts. Name the folder, or pack them into one archive`,
     );
   const names = [...found.map(({ path }) => path), ...folders.map(archiveName)];
   for (const name of names) {
     if (!ArtifactName.safeParse(name).success)
-      throw refuse(`${JSON.stringify(name)} cannot be the name of an artifact: rename it`);
+      throw refuse(`${JSON.stringify(name)} cannot be the name of an artifact. Rename the file`);
     if (names.indexOf(name) !== names.lastIndexOf(name))
-      throw refuse(`${name} is a file, and also the archive of a folder: rename one of them`);
+      throw refuse(`${name} is a file, and also the name for the archive of a folder. Rename one of them`);
   }
   for (const { path, sizeBytes } of found)
-    if (sizeBytes > UPLOAD_MAX_BYTES) throw refuse(`${path} has ${sizeBytes} bytes; the limit is ${UPLOAD_MAX_BYTES}`);
-}
-
-/** In the order of `wanted`; without those that the archive lacks. */
-export async function unpackTo(
-  dir: string,
-  wanted: readonly FoundFile[],
-  archive: AsyncIterable<Buffer>,
-): Promise<LocalArtifact[]> {
-  const places = new Map(wanted.map(({ path }, index) => [path, join(dir, String(index))]));
-  const writes: Promise<LocalArtifact>[] = [];
-  /** Of one file under several names tar holds the content once. */
-  const links: { name: string; path: string; target: string }[] = [];
-  const end = Promise.withResolvers<void>();
-  end.promise.catch(() => {});
-  const parser = new Parser({
-    strict: true,
-    onReadEntry: (entry) => {
-      const name = withoutDot(entry.path);
-      const path = places.get(name);
-      if (!path || entry.type === 'Directory') return void entry.resume();
-      places.delete(name); // once each
-      if (entry.type === 'Link') {
-        links.push({ name, path, target: withoutDot(entry.linkpath ?? '') });
-        return void entry.resume();
-      }
-      const write = writeHashed(Readable.from(entry), name, path);
-      // An entry that nobody reads any more would hold the parser for ever.
-      write.catch(end.reject);
-      writes.push(write);
-    },
-  });
-  parser.on('error', end.reject).on('end', end.resolve);
-  for await (const chunk of archive) if (!parser.write(chunk)) await Promise.race([once(parser, 'drain'), end.promise]);
-  parser.end();
-  await end.promise;
-  const written = new Map((await Promise.all(writes)).map((artifact) => [artifact.name, artifact]));
-  for (const { name, path, target } of links) {
-    const content = written.get(target);
-    if (!content) continue;
-    await link(content.path, path);
-    written.set(name, { ...content, name, path });
-  }
-  return wanted.flatMap(({ path }) => written.get(path) ?? []);
-}
-
-async function writeHashed(bytes: Readable, name: string, path: string): Promise<LocalArtifact> {
-  const hash = createHash('sha256');
-  let size = 0;
-  const meter = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk);
-      size += chunk.length;
-      done(
-        size > UPLOAD_MAX_BYTES ? new Error(`${name} has grown past the limit of ${UPLOAD_MAX_BYTES} bytes`) : null,
-        chunk,
-      );
-    },
-  });
-  await pipeline(bytes, meter, createWriteStream(path, { mode: 0o600 }));
-  return { name, sha256: hash.digest('hex'), size, path };
-}
-
-export interface UploadOptions {
-  /** With the worker's key: blobs belong to no attempt. */
-  connection: Connection;
-  emit: EmitOfAttempt;
-  giveUpAfterMs: number;
-  signal: AbortSignal;
-  /** The ids of uploads that a former run has begun, by hash, and where to write a new one down. */
-  uploads: Readonly<Record<string, string>>;
-  onBegun: (sha256: string, uploadId: string) => Promise<void>;
-}
-
-/** Stores each; a repetition is harmless. Rejects with AttemptOver: transfer_failed, step artifact_upload. */
-export async function uploadArtifacts(
-  artifacts: readonly LocalArtifact[],
-  options: UploadOptions,
-): Promise<ArtifactReport[]> {
-  const { connection, emit, giveUpAfterMs, signal, uploads, onBegun } = options;
-  for (const { name, sha256, size, path } of artifacts) {
-    const answer = await uploadBlob(
-      connection,
-      { path, sha256, sizeBytes: size },
-      { giveUpAfterMs, signal, uploadId: uploads[sha256], onBegun: (uploadId) => onBegun(sha256, uploadId) },
-    );
-    if (!answer.ok) throw failed('transfer_failed', 'artifact_upload', `${name}: ${answer.message}`);
-    emit({ type: 'artifact', status: 'stored', name, sizeBytes: size, sha256 });
-  }
-  return artifacts.map(({ name, sha256, size }) => ({ name, sha256, size }));
+    if (sizeBytes > UPLOAD_MAX_BYTES)
+      throw refuse(`${path} has ${sizeBytes} bytes. An artifact can have ${UPLOAD_MAX_BYTES}`);
 }

@@ -11,7 +11,7 @@ import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
 import { REQUEST_MS } from '../limits.ts';
-import { StateFolder } from '../state/journal.ts';
+import { StateFolder } from '../state/state-folder.ts';
 import type { CheckResult } from './run-checks.ts';
 
 export const findingsOf = (checks: readonly CheckResult[]): Finding[] =>

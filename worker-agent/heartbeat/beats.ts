@@ -1,19 +1,20 @@
 /**
- * The agent's own beats for one attempt, on a loop of their own: no slow tart and no dead SSH connection can make this host look dead.
+ * Sends the agent's own beats for one attempt, on a loop of their own: no slow tart and no dead SSH connection can make
+ * this host look dead.
  *
- * Invariant: while the loop runs, a beat is on its way or is due within max(nextMs, the request's time limit); only the controller's own
- * 404, 409, 410 or `action: stop` ends the attempt.
+ * Invariant: while the loop runs, a beat is on its way or is due within max(nextMs, the request's time limit). Only the
+ * controller ends the attempt here, with a 404, 409 or 410, or with `action: stop`.
  */
-import type { Heartbeat, Stage } from '#contract';
+import type { Heartbeat, HeartbeatAnswer, Stage } from '#contract';
+import type { Refused, Unreachable } from '../../client/answer.ts';
 import type { AttemptClient } from '../../client/attempt-client.ts';
 import { jittered, pause } from '../../client/retry.ts';
 import type { Progress } from '../../log-reader/progress/parser.ts';
-import type { EmitOfAttempt } from '../events.ts';
+import type { AttemptEvent, EmitOfAttempt } from '../events.ts';
 
-/** What a beat says of the attempt, asked anew for each. */
-export interface BeatFacts {
-  stage: Stage;
-  /** Left out while the log cannot be read. */
+/** What a beat says of the log, asked anew for each. */
+export interface LogFacts {
+  /** Since the log last grew; left out while the log cannot be read. */
   outputAgeMs?: number | undefined;
   /** Parsed from the log. */
   progress?: Progress | undefined;
@@ -25,41 +26,64 @@ export interface BeatsOptions {
   buildId: string;
   workerId: string;
   attempt: number;
+  stage: Stage;
   nextMs: number;
-  /** For a refused or failed beat. */
+  /** How soon a refused or failed beat is repeated. */
   repeatMs: number;
   requestMs: number;
-  facts: () => BeatFacts;
   emit: EmitOfAttempt;
   onAccepted: () => void;
-  /** The controller has ended the attempt. Called once; the loop has ended. */
+  /** The controller has ended the attempt. Called once, when the loop has ended. */
   onStop: (message: string) => void;
 }
 
+type BeatEvent = Omit<AttemptEvent & { type: 'beat' }, 'accepted' | 'vmBeatAt' | 'message'>;
+
+/** These statuses end the attempt. */
 const ENDINGS = new Set([404, 409, 410]);
+/** Between two tries at least: a controller that refuses at once must not be asked in a tight loop. */
+const REPEAT_MIN_MS = 100;
 
 export class Beats implements AsyncDisposable {
-  /** The last VM beat that the controller knows of, and its own clock when it said so. */
+  /** The last VM beat that the controller has accepted, and its age by the controller's own clock. */
   vmBeat: { at: string; ageMs: number } | null = null;
   readonly #options: BeatsOptions;
   readonly #ending = new AbortController();
-  readonly #loop: Promise<void>;
+  #loop: Promise<void> | null = null;
+  #stage: Stage;
+  #logFacts: () => LogFacts = () => ({});
   #nextMs: number;
   #wake = new AbortController();
   #vmBeatSeen = Promise.withResolvers<void>();
 
   constructor(options: BeatsOptions) {
     this.#options = options;
+    this.#stage = options.stage;
     this.#nextMs = options.nextMs;
-    this.#loop = this.#run();
   }
 
-  /** Beats now: the stage has changed, or an answer is awaited. */
+  /** Beats from now on. */
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Beats now, because an answer is awaited. */
   poke(): void {
     this.#wake.abort();
   }
 
-  /** Resolves once an answer has named a beat of the VM. Rejects with the signal's reason alone. */
+  /** The next beat says this stage, at once. */
+  enter(stage: Stage): void {
+    this.#stage = stage;
+    this.poke();
+  }
+
+  /** The next beats say this of the log. */
+  describeLog(facts: () => LogFacts): void {
+    this.#logFacts = facts;
+  }
+
+  /** Resolves once an answer has named a beat of the VM. Rejects only with the reason of `signal`. */
   async firstVmBeat(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const aborted = Promise.withResolvers<never>();
@@ -84,43 +108,39 @@ export class Beats implements AsyncDisposable {
       this.#wake = new AbortController();
       const accepted = await this.#beat();
       if (accepted === 'ended') return;
-      // From start to start, so that a slow answer does not stretch the interval; a failed beat is repeated sooner.
+      // Counted from start to start, so that a slow answer does not stretch the interval. A failed beat is repeated sooner.
       const intervalMs = accepted ? this.#nextMs : Math.min(this.#nextMs, this.#options.repeatMs);
       const restMs = Math.max(0, jittered(intervalMs) - (performance.now() - startedAt));
-      await pause(accepted ? restMs : Math.max(restMs, 100), AbortSignal.any([signal, this.#wake.signal])).catch(
-        () => {},
-      );
+      await pause(
+        accepted ? restMs : Math.max(restMs, REPEAT_MIN_MS),
+        AbortSignal.any([signal, this.#wake.signal]),
+      ).catch(() => {});
     }
   }
 
   async #beat(): Promise<boolean | 'ended'> {
-    const { client, buildId, workerId, attempt, requestMs, facts, emit, onAccepted, onStop } = this.#options;
-    const { stage, outputAgeMs, progress } = facts();
-    const body: Heartbeat = { source: 'agent', attempt, stage, outputAgeMs };
-    if (progress) {
-      const { percent, origin, phase, etaMs } = progress;
-      Object.assign(body, { progress: percent, origin, phase, etaMs: etaMs ?? undefined });
-    }
+    const { client, buildId, workerId, requestMs } = this.#options;
+    const stage = this.#stage;
+    const facts = this.#logFacts();
+    const body = this.#body(stage, facts);
     const startedAt = performance.now();
     const answer = await client
       .heartbeat(buildId, workerId, body, { signal: this.#ending.signal, timeoutMs: requestMs })
       .catch(() => null);
-    if (answer === null) return false; // our own end
+    if (answer === null) return false; // we are ending the loop ourselves
+    const { percent, phase } = facts.progress ?? {};
     const event = {
       type: 'beat',
       stage,
       durationMs: Math.round(performance.now() - startedAt),
-      percent: progress?.percent,
-      phase: progress?.phase,
+      percent,
+      phase,
     } as const;
-    if (!answer.ok) {
-      emit({ ...event, accepted: false, vmBeatAt: this.vmBeat?.at ?? null, message: answer.message });
-      if (answer.kind === 'unreachable') return false;
-      if (!ENDINGS.has(answer.status) && answer.action !== 'stop') return false;
-      onStop(answer.message);
-      return 'ended';
-    }
-    const { action, nextMs, vmBeatAt, timestamp } = answer.value;
+    return answer.ok ? this.#accepted(answer.value, event) : this.#notAccepted(answer, event);
+  }
+
+  #accepted({ action, nextMs, vmBeatAt, timestamp }: HeartbeatAnswer, event: BeatEvent): boolean | 'ended' {
+    const { emit, onAccepted, onStop } = this.#options;
     emit({ ...event, accepted: true, vmBeatAt });
     if (action === 'stop') {
       onStop('the controller has ended the attempt');
@@ -133,5 +153,28 @@ export class Beats implements AsyncDisposable {
     }
     onAccepted();
     return true;
+  }
+
+  #notAccepted(answer: Refused | Unreachable, event: BeatEvent): false | 'ended' {
+    const { emit, onStop } = this.#options;
+    emit({ ...event, accepted: false, vmBeatAt: this.vmBeat?.at ?? null, message: answer.message });
+    if (answer.kind === 'unreachable') return false;
+    if (!ENDINGS.has(answer.status) && answer.action !== 'stop') return false;
+    onStop(answer.message);
+    return 'ended';
+  }
+
+  #body(stage: Stage, { outputAgeMs, progress }: LogFacts): Heartbeat {
+    const { attempt } = this.#options;
+    // The silence of the log counts only while the command runs.
+    const body: Heartbeat = {
+      source: 'agent',
+      attempt,
+      stage,
+      outputAgeMs: stage === 'building' ? outputAgeMs : undefined,
+    };
+    if (!progress) return body;
+    const { percent, origin, phase, etaMs } = progress;
+    return { ...body, progress: percent, origin, phase, etaMs: etaMs ?? undefined };
   }
 }

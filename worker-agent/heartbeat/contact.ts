@@ -1,19 +1,20 @@
 /**
- * For how long the controller has not accepted a beat of this attempt.
+ * Measures for how long the controller has accepted no beat of this attempt.
  *
- * Invariant: by the larger of two clocks. The monotonic one rests while a Mac sleeps, the wall clock may be set back; an attempt that
- * someone else may be running meanwhile must not be held for longer by either.
+ * Invariant: the larger of two clocks counts. The monotonic clock stands still while the Mac sleeps, and the wall clock
+ * may be set back. Neither may keep an attempt alive that another Mac may already run.
  */
 export class Contact {
   #wallMs: number;
   #monotonicMs: number;
 
-  /** `sinceWallMs`: from the journal, for an attempt that a former run had begun. */
+  /** `sinceWallMs` comes from the journal, for an attempt that a former run of the agent has begun. */
   constructor(sinceWallMs: number = Date.now()) {
     this.#wallMs = sinceWallMs;
     this.#monotonicMs = performance.now();
   }
 
+  /** The controller has just accepted a beat. */
   made(): void {
     this.#wallMs = Date.now();
     this.#monotonicMs = performance.now();

@@ -1,8 +1,11 @@
 /**
  * Keeps a second agent out of one folder.
  *
- * Invariant: whoever holds an AgentLock is the only agent of that folder. The lock is an exclusive transaction on a SQLite file, that is,
- * a lock of the kernel: gone with the process however it dies, kept while it is merely stopped. Node offers no other such lock. The pid beside it is for people alone.
+ * Invariant: the process that holds an AgentLock is the only agent of that folder. The kernel frees the lock when the
+ * process dies, however it dies, and keeps it while the process is merely stopped.
+ *
+ * Owns `agent.lock`, a SQLite file on which an exclusive transaction is held because Node offers no other such lock, and
+ * `agent.pid`, which is for people alone.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,11 +17,11 @@ export interface AgentLock extends Disposable {
 
 export class AgentLockedError extends Error {
   override name = 'AgentLockedError';
-  /** Null if it could not be read. */
+  /** Null if `agent.pid` could not be read. */
   holderPid: number | null;
   constructor(path: string, holderPid: number | null) {
     const who = holderPid === null ? '' : ` (pid ${holderPid})`;
-    super(`another agent${who} is running with ${path}. Stop it, or give this one another --config`);
+    super(`another agent${who} is running with ${path}. Stop that one, or start this one with another \`--config\``);
     this.holderPid = holderPid;
   }
 }
@@ -32,7 +35,7 @@ export function acquireAgentLock(dir: string): AgentLock {
   const pidPath = join(dir, 'agent.pid');
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
-    // Without a journal file: nothing is ever written, and a crash must leave nothing to roll back.
+    // The journal stays in memory: nothing is ever written, so a crash leaves nothing to roll back.
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
   } catch (error) {
     database.close();

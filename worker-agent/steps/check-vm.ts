@@ -1,54 +1,49 @@
 /**
- * The external health checks of one booted VM, told as events; the first that fails ends the attempt under its name.
+ * Checks one booted VM from outside and tells each result as an event. The first blocking failure ends the attempt under
+ * the name of its check.
  *
- * Invariant: a VM is not blamed for a controller that is away, nor for a connection that breaks: what it cannot reach must be in reach of its
- * host, and what ends the attempt was seen over a connection that lives, or when no other could be made.
+ * Invariant: the VM is not blamed for a controller that is away, nor for a connection that breaks. A VM that cannot
+ * reach the controller fails only if this Mac can reach it, and a failure over a broken connection counts only if no
+ * other connection can be made.
  */
 import { untilAnswered } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { blockingFailure, type CheckResult, runChecks } from '../health-checks/run-checks.ts';
 import { VM_CHECKS } from '../health-checks/vm-checks.ts';
+import { RECONNECT_MS } from '../limits.ts';
 import type { Vm } from '../vm/vm.ts';
-import type { AttemptRun } from './context.ts';
+import type { AttemptContext } from './context.ts';
 
 const RECONNECTS_MAX = 3;
-const RECONNECT_MS = 10_000;
 
-export async function checkVm(run: AttemptRun, vm: Vm): Promise<void> {
+/** Rejects with AttemptOver. */
+export async function checkVm(context: AttemptContext, vm: Vm): Promise<void> {
   for (let reachable = false, reconnects = 0; ; ) {
-    const failure = await firstFailure(run, vm);
+    const failure = await firstFailure(context, vm);
     if (!failure) return;
-    // A connection that breaks tells nothing of the VM, if another one can be had.
-    if (vm.ssh.signal.aborted && reconnects++ < RECONNECTS_MAX && (await reconnect(run, vm))) continue;
-    // Twice in a row with the host's own answer in between: once, the controller may have come back just then.
+    if (vm.ssh.signal.aborted && reconnects++ < RECONNECTS_MAX && (await reconnect(context, vm))) continue;
+    // The check of the controller must fail twice, with an answer to this Mac in between. At the first failure the
+    // controller may just have come back.
     if (failure.id !== 'controller' || reachable) {
       const advice = failure.fix ? ` ${failure.fix}` : '';
       throw failed('health_check_failed', failure.id, `${failure.detail}.${advice}`);
     }
-    reachable = await hostReachesController(run);
+    reachable = await hostReachesController(context);
   }
 }
 
-async function firstFailure(run: AttemptRun, vm: Vm): Promise<CheckResult | null> {
-  const { tart, config, emit } = run.context;
-  const results = await runChecks(
-    VM_CHECKS,
-    { tart, config, vm },
-    {
-      signal: run.signal,
-      onResult: ({ id, title, status, durationMs, detail }) =>
-        emit({ type: 'check', id, title, status, durationMs, detail }),
-    },
-  );
-  return blockingFailure(results);
+async function firstFailure({ tart, config, emit, signal }: AttemptContext, vm: Vm): Promise<CheckResult | null> {
+  const onResult = ({ id, title, status, durationMs, detail }: CheckResult) =>
+    emit({ type: 'check', id, title, status, durationMs, detail });
+  return blockingFailure(await runChecks(VM_CHECKS, { tart, config, vm }, { signal, onResult }));
 }
 
-/** False if no other connection can be had. */
-async function reconnect({ signal, context }: AttemptRun, vm: Vm): Promise<boolean> {
+/** False if no other connection can be made. */
+async function reconnect({ signal, emit }: AttemptContext, vm: Vm): Promise<boolean> {
   try {
     await vm.reconnect({ timeoutMs: RECONNECT_MS, signal });
-    context.emit({ type: 'warning', message: 'SSH was replaced: the checks are made again' });
+    emit({ type: 'warning', message: 'SSH was replaced: the checks are made again' });
     return true;
   } catch (error) {
     signal.throwIfAborted();
@@ -57,13 +52,12 @@ async function reconnect({ signal, context }: AttemptRun, vm: Vm): Promise<boole
   }
 }
 
-/** True if it does at once; else waits until it does, which tells nothing of the VM. */
-async function hostReachesController(run: AttemptRun): Promise<boolean> {
-  const { client, limits, emit } = run.context;
-  const ask = () => client.me(run.signal);
+/** True if this Mac reaches the controller at once. Otherwise waits for the controller, and the VM is checked again. */
+async function hostReachesController({ workerClient, limits, emit, signal }: AttemptContext): Promise<boolean> {
+  const ask = () => workerClient.me(signal);
   const answer = await ask();
   if (answer.ok || answer.kind === 'refused') return true;
   emit({ type: 'warning', message: `the controller is away (${answer.message}): the checks wait for it` });
-  await untilAnswered(ask, { signal: run.signal, giveUpAfterMs: limits.outageMs });
+  await untilAnswered(ask, { signal, giveUpAfterMs: limits.outageMs });
   return false;
 }

@@ -1,101 +1,98 @@
 /**
- * Starts the monitor in the VM, waits until it is heard, and starts it again when it dies.
+ * Starts the monitor in the VM, waits until the controller has heard it, and starts it again when it dies.
  *
- * Invariant: at most one monitor runs, and it is started again a bounded number of times: one that keeps dying is left to its deadline.
+ * Invariant: at most one monitor runs. It is started again a bounded number of times; after that the controller's
+ * deadline for VM beats decides.
  */
-
 import { pause } from '../../client/retry.ts';
 import { vmControllerUrl } from '../config.ts';
 import { AttemptOver, failed } from '../ending.ts';
 import { monitorAlive, monitorLog, startMonitor } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import type { ExecResult } from '../guest/ssh.ts';
-import { probeIntervalMs } from '../limits.ts';
-import type { AttemptRun } from './context.ts';
+import { GUEST_COMMAND_MS, probeIntervalMs } from '../limits.ts';
+import type { AttemptContext } from './context.ts';
 
-const EXEC_MS = 30_000;
+/** A little more than the default of bootTimeout, which ends the attempt unless it is off. */
 const FIRST_BEAT_MS = 11 * 60_000;
+const LOG_POLL_MS = 250;
+/** How much of the monitor's log is read: to find its first beat, and to show why there was none. */
+const LOG_BYTES = 4_096;
+const LOG_SHOWN_BYTES = 1_000;
 
-export const beginMonitor = async (run: AttemptRun, guest: Guest): Promise<void> =>
-  void (await expectSuccess('monitor', start(run, guest)));
+export async function beginMonitor(context: AttemptContext, guest: Guest): Promise<void> {
+  await expectSuccess('monitor', start(context, guest));
+}
 
-function start(run: AttemptRun, guest: Guest): Promise<ExecResult> {
-  const { config, journal } = run.context;
+function start({ config, journal, key }: AttemptContext, guest: Guest): Promise<ExecResult> {
   const { workerId, tokens, beatIntervalMs } = journal.state.assignment;
   const monitor = startMonitor({
-    ...run.key,
+    ...key,
     controllerUrl: vmControllerUrl(config),
     workerId,
     token: tokens.vm,
     intervalSeconds: Math.max(1, Math.round(beatIntervalMs / 1000)),
   });
-  return guest.exec(monitor, { timeoutMs: EXEC_MS });
+  return guest.exec(monitor, { timeoutMs: GUEST_COMMAND_MS });
 }
 
-/** First the monitor's own word, since it is nearer; then the controller's, which counts. */
-export async function firstHeartbeat(run: AttemptRun, guest: Guest): Promise<void> {
-  const { timeouts } = run.context.journal.state.assignment;
-  // The controller's own deadline is the better verdict, and knows of its own absence; this one is for when that is off.
+/**
+ * Resolves once the controller has accepted a beat of the VM. Polls the monitor's own log first, because that is nearer
+ * than the controller; then beats at once, and the answer decides.
+ */
+export async function firstHeartbeat({ beats, journal, key, signal }: AttemptContext, guest: Guest): Promise<void> {
+  const { timeouts } = journal.state.assignment;
+  // With bootTimeout on, the controller's own deadline gives the better verdict, since it knows of its own absence.
   const limit =
-    timeouts.bootTimeoutMs === null ? AbortSignal.any([run.signal, AbortSignal.timeout(FIRST_BEAT_MS)]) : run.signal;
+    timeouts.bootTimeoutMs === null ? AbortSignal.any([signal, AbortSignal.timeout(FIRST_BEAT_MS)]) : signal;
+  const readLog = (maxBytes: number) => guest.exec(monitorLog(key, maxBytes), { timeoutMs: GUEST_COMMAND_MS });
   try {
-    const accepted = run.beats!.firstVmBeat(limit);
-    accepted.catch(() => {});
-    for (;;) {
-      const { stdout } = await guest.exec(monitorLog(run.key, 4_096), { timeoutMs: EXEC_MS });
-      if (stdout.includes('Heartbeat sent')) break;
-      await pause(250, limit);
-    }
-    run.beats!.poke();
+    const accepted = beats.firstVmBeat(limit);
+    accepted.catch(() => {}); // awaited below
+    while (!(await readLog(LOG_BYTES)).stdout.includes('Heartbeat sent')) await pause(LOG_POLL_MS, limit);
+    beats.poke();
     await accepted;
   } catch (error) {
-    if (!limit.aborted || run.signal.aborted) throw error;
-    const { stdout } = await guest.exec(monitorLog(run.key, 1_000), { timeoutMs: EXEC_MS });
-    throw failed(
-      'health_check_failed',
-      'monitor',
-      `no beat of the VM was accepted; its monitor says: ${stdout.toString('utf8').trim()}`,
-    );
+    if (!limit.aborted || signal.aborted) throw error;
+    const { stdout } = await readLog(LOG_SHOWN_BYTES);
+    const said = stdout.toString('utf8').trim();
+    const message = `the controller accepted no beat of the VM within ${FIRST_BEAT_MS / 60_000} minutes; its monitor says: ${said}`;
+    throw failed('health_check_failed', 'monitor', message);
   }
 }
 
-/** Probes from now until disposed. What it meets may end the attempt; it never throws. */
-export function keepMonitorAlive(run: AttemptRun, guest: Guest): Disposable {
+/** Probes the monitor from now on until disposed. A probe may end the attempt; nothing is thrown. */
+export function keepMonitorAlive(context: AttemptContext, guest: Guest): Disposable {
   const stopped = new AbortController();
-  const signal = AbortSignal.any([run.signal, stopped.signal]);
-  keep(run, guest, signal).catch((error) => {
+  const signal = AbortSignal.any([context.signal, stopped.signal]);
+  keep(context, guest, signal).catch((error) => {
     if (signal.aborted) return;
-    if (error instanceof AttemptOver) run.end(error);
-    else
-      run.context.emit({
-        type: 'warning',
-        message: `the monitor is not watched any more: ${(error as Error).message}`,
-      });
+    if (error instanceof AttemptOver) return context.end(error);
+    const message = `the monitor is no longer watched: ${(error as Error).message}`;
+    context.emit({ type: 'warning', message });
   });
   return { [Symbol.dispose]: () => stopped.abort() };
 }
 
-async function keep(run: AttemptRun, guest: Guest, signal: AbortSignal): Promise<void> {
-  const { journal, emit, limits } = run.context;
+async function keep(context: AttemptContext, guest: Guest, signal: AbortSignal): Promise<void> {
+  const { journal, emit, limits, key } = context;
   const intervalMs = probeIntervalMs(journal.state.assignment.timeouts);
   for (;;) {
     await pause(intervalMs, signal);
-    const { exitCode } = await guest.exec(monitorAlive(run.key), { timeoutMs: EXEC_MS });
-    // Asked again after the answer: a monitor that stops with the attempt is not a dead one.
+    const { exitCode } = await guest.exec(monitorAlive(key), { timeoutMs: GUEST_COMMAND_MS });
+    // The attempt may have ended while we asked, and its monitor with it.
     signal.throwIfAborted();
     if (exitCode === 0) continue;
-    const restarts = journal.state.monitorRestarts;
-    if (restarts >= limits.monitorRestartsMax) {
-      emit({ type: 'warning', message: `the monitor has died ${restarts + 1} times and is not started again` });
-      return;
+    const restarts = journal.state.monitorRestarts + 1;
+    const most = limits.monitorRestartsMax;
+    if (restarts > most) {
+      const message = `the monitor has died ${restarts} times and is not started again`;
+      return emit({ type: 'warning', message });
     }
-    await journal.update({ monitorRestarts: restarts + 1 });
-    // Whatever kills the monitor may kill its start too: that is one more death, not the end of the build.
-    const { exitCode: started } = await start(run, guest);
+    await journal.update({ monitorRestarts: restarts });
+    // A process that kills the monitor may kill its start too. That counts as one more death, not as the build's end.
+    const { exitCode: started } = await start(context, guest);
     const outcome = started === 0 ? 'was started again' : 'could not be started again';
-    emit({
-      type: 'warning',
-      message: `the monitor had died and ${outcome} (${restarts + 1} of ${limits.monitorRestartsMax})`,
-    });
+    emit({ type: 'warning', message: `the monitor had died and ${outcome} (${restarts} of ${most})` });
   }
 }

@@ -1,8 +1,9 @@
 /**
- * Brings the source from the controller to the host, and from there into the VM.
+ * Brings the source from the controller to this Mac, and from here into the VM.
  *
- * Invariant: what goes into the VM is, byte for byte, the archive that the build names, and has been looked through.
+ * Invariant: the VM receives exactly the archive that the build names, and only after the agent has looked through it.
  */
+
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
@@ -10,42 +11,51 @@ import { failed } from '../ending.ts';
 import { findSourceProblem } from '../files/archive-check.ts';
 import { prepareBuild, UNPACK_REFUSED, unpackSource } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
+import type { Exited } from '../guest/ssh-channel.ts';
 import { SshError } from '../guest/ssh-error.ts';
-import { type AttemptRun, ask } from './context.ts';
 
-const EXEC_MS = 30_000;
+import { GUEST_COMMAND_MS } from '../limits.ts';
+import type { AttemptContext } from './context.ts';
+import { ask } from './step.ts';
+
 const UNPACK_MS = 15 * 60_000;
+/** How much of tar's complaint goes into the message, in characters. */
+const COMPLAINT_MAX = 500;
 
-export async function fetchSource(run: AttemptRun): Promise<void> {
-  const { journal } = run.context;
+/** Downloads the archive and looks through it. Rejects with AttemptOver. */
+export async function fetchSource(context: AttemptContext): Promise<void> {
+  const { journal, client, key, signal } = context;
   const { sha256, size } = journal.state.assignment.source;
   const target = { path: journal.sourcePath, sha256, sizeBytes: size };
-  await ask(run, 'source_download', () => run.client.downloadSource(run.key.buildId, target, run.signal));
-  const problem = await findSourceProblem(target.path, run.signal);
+  await ask(context, 'source_download', () => client.downloadSource(key.buildId, target, signal));
+  const problem = await findSourceProblem(target.path, signal);
   if (problem) throw failed('source_invalid', 'source', problem);
 }
 
-export async function sendSource(run: AttemptRun, guest: Guest): Promise<void> {
-  const { journal } = run.context;
+/** Unpacks the archive in the VM and deletes it from this Mac. Rejects with AttemptOver. */
+export async function sendSource(context: AttemptContext, guest: Guest): Promise<void> {
+  const { journal, key } = context;
+  await expectSuccess('source_unpack', guest.exec(prepareBuild(key), { timeoutMs: GUEST_COMMAND_MS }));
+  const { exitCode, stderr } = await unpackInVm(context, guest);
+  const complaint = stderr.trim().slice(-COMPLAINT_MAX);
+  if (exitCode === UNPACK_REFUSED) throw failed('source_invalid', 'source', `tar in the VM refused it: ${complaint}`);
+  if (exitCode !== 0) throw failed('transfer_failed', 'source_unpack', `exit code ${exitCode}: ${complaint}`);
+  await rm(journal.sourcePath, { force: true });
+}
+
+async function unpackInVm({ journal, key }: AttemptContext, guest: Guest): Promise<Exited> {
   const { size } = journal.state.assignment.source;
-  await expectSuccess('source_unpack', guest.exec(prepareBuild(run.key), { timeoutMs: EXEC_MS }));
-  const sent = await guest
-    .attempt(async (ssh, signal) => {
-      const unpacking = await ssh.open(unpackSource({ ...run.key, archiveBytes: size }), {
-        timeoutMs: UNPACK_MS,
-        signal,
-      });
+  const command = unpackSource({ ...key, archiveBytes: size });
+  try {
+    return await guest.attempt(async (ssh, signal) => {
+      const unpacking = await ssh.open(command, { timeoutMs: UNPACK_MS, signal });
       unpacking.done.catch(() => {}); // awaited below
       unpacking.stdout.resume().on('error', () => {});
-      // A guest that stops reading early says why with its exit code.
+      // When the guest stops reading early, its exit code says why.
       await pipeline(createReadStream(journal.sourcePath), unpacking.stdin, { signal }).catch(() => {});
       return await unpacking.done;
-    })
-    .catch((error) => {
-      throw error instanceof SshError ? failed('transfer_failed', 'source_unpack', error.message) : error;
     });
-  const detail = sent.stderr.trim().slice(-500);
-  if (sent.exitCode === UNPACK_REFUSED) throw failed('source_invalid', 'source', `tar in the VM refused it: ${detail}`);
-  if (sent.exitCode !== 0) throw failed('transfer_failed', 'source_unpack', `exit code ${sent.exitCode}: ${detail}`);
-  await rm(journal.sourcePath, { force: true });
+  } catch (error) {
+    throw error instanceof SshError ? failed('transfer_failed', 'source_unpack', error.message) : error;
+  }
 }

@@ -1,7 +1,14 @@
 /** What an agent reports of an attempt: that it started, how it ended, and what was seen of a VM that did not end well. */
 import { z } from 'zod';
 import { AGENT_VERDICTS, BUILD_STATUSES } from '../closed-lists.ts';
-import { ARTIFACTS_MAX } from '../sizes.ts';
+import {
+  ARTIFACTS_MAX,
+  EVIDENCE_ERROR_MAX,
+  EVIDENCE_LOG_TAIL_MAX,
+  EVIDENCE_OUTPUT_MAX,
+  REPORT_MESSAGE_MAX,
+  REPORT_STEP_MAX,
+} from '../sizes.ts';
 import { FailureExplanation } from './builds.ts';
 import { ArtifactName, attempt, bytes, durationMs, lenient, Sha256, text, time } from './fields.ts';
 import { ProgressHistory } from './phase-history.ts';
@@ -20,12 +27,18 @@ export const Evidence = z.object({
   vm: z.enum(['running', 'stopped', 'missing']).optional(),
   /** True if `tart run` had ended unasked. */
   runExited: z.boolean().optional(),
-  runOutput: text(8_192).optional(),
-  ssh: z.object({ answers: z.boolean(), ms: z.number().optional(), error: text(500).optional() }).optional(),
-  monitor: z
-    .object({ alive: z.boolean(), restarts: z.number().int().min(0).default(0), log: text(8_192).default('') })
+  runOutput: text(EVIDENCE_OUTPUT_MAX).optional(),
+  ssh: z
+    .object({ answers: z.boolean(), ms: z.number().optional(), error: text(EVIDENCE_ERROR_MAX).optional() })
     .optional(),
-  controllerFromVm: z.object({ reachable: z.boolean(), detail: text(500).default('') }).optional(),
+  monitor: z
+    .object({
+      alive: z.boolean(),
+      restarts: z.number().int().min(0).default(0),
+      log: text(EVIDENCE_OUTPUT_MAX).default(''),
+    })
+    .optional(),
+  controllerFromVm: z.object({ reachable: z.boolean(), detail: text(EVIDENCE_ERROR_MAX).default('') }).optional(),
   vmDisk: z.object({ freeBytes: bytes, usedPercent: z.number() }).optional(),
   vmMemory: z.object({ freeBytes: bytes, outOfMemoryKills: z.number().int().min(0).default(0) }).optional(),
   hostDisk: z.object({ freeBytes: bytes }).optional(),
@@ -35,7 +48,7 @@ export const Evidence = z.object({
   /** Since the agent last reached the controller, when that was long. */
   controllerUnreachableMs: durationMs.optional(),
   /** The last 200 lines of the log. */
-  logTail: text(65_536).optional(),
+  logTail: text(EVIDENCE_LOG_TAIL_MAX).optional(),
 });
 export type Evidence = z.infer<typeof Evidence>;
 
@@ -55,8 +68,8 @@ export const Report = z.discriminatedUnion('type', [
     attempt,
     verdict: z.enum(AGENT_VERDICTS),
     /** The failed step, or the id of the failed health check. */
-    step: text(64).optional(),
-    message: text(4_000).optional(),
+    step: text(REPORT_STEP_MAX).optional(),
+    message: text(REPORT_MESSAGE_MAX).optional(),
     exitCode: z.number().int().optional(),
     explained: lenient(FailureExplanation),
     artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX).default([]),

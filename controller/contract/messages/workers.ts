@@ -1,7 +1,7 @@
 /** Workers: how an admin registers and sees them, what an agent says of itself, and one-time codes. */
 import { z } from 'zod';
 import { PLATFORMS, WORKER_STATES } from '../closed-lists.ts';
-import { FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX } from '../sizes.ts';
+import { FINDING_ID_MAX, FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
 import { durationMs, id, text, time } from './fields.ts';
 
@@ -19,7 +19,7 @@ export const WorkerPatch = z.object({ action: z.enum(['pause', 'resume', 'drain'
 export type WorkerPatch = z.infer<typeof WorkerPatch>;
 
 export const Finding = z.object({
-  id: text(64),
+  id: text(FINDING_ID_MAX),
   title: text(FINDING_TITLE_MAX),
   status: z.enum(['pass', 'warn', 'fail', 'skipped']),
   blocking: z.boolean(),

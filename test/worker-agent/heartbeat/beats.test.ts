@@ -17,29 +17,28 @@ async function beating(change: { nextMs?: number; requestMs?: number } = {}) {
   );
   const events: AttemptEvent[] = [];
   const stops: string[] = [];
-  const facts = { stage: 'booting' as const, outputAgeMs: undefined as number | undefined };
   let accepted = 0;
   const beats = new Beats({
     client,
     buildId: 'b1',
     workerId: WORKER_ID,
     attempt: 1,
+    stage: 'booting',
     nextMs: 20,
     repeatMs: 20,
     requestMs: 500,
-    facts: () => facts,
     emit: (event) => events.push(event),
     onAccepted: () => accepted++,
     onStop: (message) => stops.push(message),
     ...change,
   });
+  beats.start();
   return {
     controller,
     build,
     beats,
     events,
     stops,
-    facts,
     accepted: () => accepted,
     async [Symbol.asyncDispose]() {
       await beats[Symbol.asyncDispose]();
@@ -48,13 +47,18 @@ async function beating(change: { nextMs?: number; requestMs?: number } = {}) {
   };
 }
 
-test('beats carry source, attempt, stage, and the age of the output only while it is known', async () => {
+test('beats carry source, attempt, stage, and the age of the output while the command runs and it is known', async () => {
   await using one = await beating();
   await until(() => one.accepted() > 0, 'a beat');
   expect(one.build.beats[0]).toEqual({ source: 'agent', attempt: 1, stage: 'booting' });
-  one.facts.outputAgeMs = 12;
-  one.beats.poke();
+  one.beats.describeLog(() => ({ outputAgeMs: 12 }));
+  one.beats.enter('building');
   await until(() => one.build.beats.some(({ outputAgeMs }) => outputAgeMs === 12), 'a beat with the age of the output');
+  one.beats.enter('collecting');
+  await until(() => one.build.beats.some(({ stage }) => stage === 'collecting'), 'a beat after the command');
+  expect(
+    one.build.beats.filter(({ outputAgeMs }) => outputAgeMs !== undefined).map(({ stage }) => stage),
+  ).not.toContain('collecting');
 });
 
 test("the controller's nextMs sets the pace; a poke beats at once", async () => {

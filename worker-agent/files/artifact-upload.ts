@@ -1,0 +1,56 @@
+/**
+ * Uploads the artifacts that lie on this Mac to the controller's store.
+ *
+ * Invariant: an artifact is listed only once it is stored.
+ */
+import type { ArtifactReport } from '#contract';
+import type { Connection } from '../../client/request.ts';
+import { uploadBlob } from '../../client/upload.ts';
+import { failed } from '../ending.ts';
+import type { EmitOfAttempt } from '../events.ts';
+import { type LocalArtifact, placeOf } from './unpack.ts';
+
+export interface UploadOptions {
+  /** With the worker's key, because stored files belong to no attempt. */
+  connection: Connection;
+  emit: EmitOfAttempt;
+  giveUpAfterMs: number;
+  signal: AbortSignal;
+}
+
+/** What a crashed agent goes on from. */
+export interface UploadMemory {
+  /** The ids of uploads that a former run has begun, by hash. */
+  uploads: Readonly<Record<string, string>>;
+  /** Remembers an upload that has begun. */
+  onBegun: (sha256: string, uploadId: string) => Promise<void>;
+}
+
+/** Stores each; safe to repeat. Rejects with AttemptOver: transfer_failed, step artifact_upload. */
+export async function uploadArtifacts(
+  artifacts: readonly LocalArtifact[],
+  { connection, emit, giveUpAfterMs, signal, uploads, onBegun }: UploadOptions & UploadMemory,
+): Promise<ArtifactReport[]> {
+  for (const { name, sha256, sizeBytes, path } of artifacts) {
+    const answer = await uploadBlob(
+      connection,
+      { path, sha256, sizeBytes },
+      { giveUpAfterMs, signal, uploadId: uploads[sha256], onBegun: (uploadId) => onBegun(sha256, uploadId) },
+    );
+    if (!answer.ok) throw failed('transfer_failed', 'artifact_upload', `${name}: ${answer.message}`);
+    emit({ type: 'artifact', status: 'stored', name, sizeBytes, sha256 });
+  }
+  return artifacts.map(({ name, sha256, sizeBytes }) => ({ name, sha256, size: sizeBytes }));
+}
+
+/** Stores artifacts of a result once more, because the controller no longer has them. They still lie in `dir`. */
+export async function uploadAgain(
+  artifacts: readonly ArtifactReport[],
+  { connection, dir, emit, giveUpAfterMs, signal }: UploadOptions & { dir: string },
+): Promise<void> {
+  for (const [index, { name, sha256, size }] of artifacts.entries()) {
+    const file = { path: placeOf(dir, index), sha256, sizeBytes: size };
+    const answer = await uploadBlob(connection, file, { giveUpAfterMs, signal });
+    if (!answer.ok) emit({ type: 'warning', message: `${name} could not be uploaded again: ${answer.message}` });
+  }
+}

@@ -1,0 +1,24 @@
+/**
+ * Reads and writes one JSON file of the agent.
+ *
+ * Invariant: a file is either whole or absent, whenever the power fails.
+ */
+import { readFile } from 'node:fs/promises';
+import writeFileAtomic from 'write-file-atomic';
+import type { z } from 'zod';
+
+/** Resolves once the file is on disk. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(value)}\n`, { mode: 0o600, fsync: true });
+}
+
+/** Null if there is no such file, or if it does not hold what `schema` expects. */
+export async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | null> {
+  try {
+    return schema.parse(JSON.parse(await readFile(path, 'utf8')));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined || code === 'ENOENT') return null;
+    throw error;
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Boots the VM of an attempt and opens a session in it; after a restart of the agent, finds the VM that is there.
+ *
+ * Invariant: the journal knows of `tart run` before anybody waits for the VM. From then on the end of the VM ends the
+ * attempt.
+ */
+
+import { failed } from '../ending.ts';
+import { Guest } from '../guest/session.ts';
+import { bootLimits, sshDeadLimitMs, vmBeatFreshMs } from '../limits.ts';
+import type { TartRun } from '../tart/runs.ts';
+import { bootVm } from '../vm/boot.ts';
+
+import { adoptVm, type BootOptions, type BootResult, destroyVm, type Vm } from '../vm/vm.ts';
+import type { AttemptContext } from './context.ts';
+
+export interface Booted {
+  vm: Vm;
+  guest: Guest;
+}
+
+/** Rejects with AttemptOver. */
+export async function boot(context: AttemptContext): Promise<Booted> {
+  const { journal } = context;
+  const { run } = journal.state;
+  const result = journal.reached('booted') && run !== null ? await adopt(context, run) : await bootNew(context);
+  if (!result.ok) throw failed(result.verdict, result.step, result.message);
+  const { vm } = result;
+  const onExit = () => context.end(failed('vm_exited', 'run', vm.end?.message ?? 'tart run has ended'));
+  if (vm.exited.aborted) onExit();
+  vm.exited.addEventListener('abort', onExit, { once: true });
+  return { vm, guest: sessionIn(context, vm) };
+}
+
+async function bootNew(context: AttemptContext): Promise<BootResult> {
+  context.enter('booting');
+  const { journal, resumed } = context;
+  if (resumed) await destroyLeftover(context);
+  return await bootVm({ ...bootOptions(context), onRun: (started) => journal.update({ run: started }) });
+}
+
+/** An earlier run of the agent may have begun to boot this VM. Nothing has been built in it. */
+async function destroyLeftover({ tart, journal, signal }: AttemptContext): Promise<void> {
+  const { vmName, run } = journal.state;
+  const removed = await destroyVm({ tart, name: vmName, run: run ?? undefined, signal });
+  signal.throwIfAborted();
+  if (!removed.ok) throw failed('vm_start_failed', 'delete', removed.message);
+}
+
+async function adopt(context: AttemptContext, run: TartRun): Promise<BootResult> {
+  const result = await adoptVm({ ...bootOptions(context), run });
+  // This VM has passed its checks before, so what has failed is the connection to it.
+  if (!result.ok && result.verdict === 'health_check_failed') throw failed('transfer_failed', 'ssh', result.message);
+  return result;
+}
+
+function bootOptions({ tart, config, journal, signal, emit }: AttemptContext): BootOptions {
+  return {
+    tart,
+    config,
+    name: journal.state.vmName,
+    runDir: journal.dir,
+    limits: bootLimits(journal.state.assignment.timeouts),
+    signal,
+    onStep: (progress) => emit({ type: 'step', ...progress }),
+  };
+}
+
+function sessionIn({ journal, limits, beats, contact, emit, signal }: AttemptContext, vm: Vm): Guest {
+  const { timeouts } = journal.state.assignment;
+  const freshMs = vmBeatFreshMs(timeouts);
+  return new Guest({
+    vm,
+    deadLimitMs: sshDeadLimitMs(timeouts, limits),
+    vmBeats: () => beats.vmBeat !== null && beats.vmBeat.ageMs < freshMs && contact.lostForMs() < freshMs,
+    onReconnected: (deadMs) =>
+      emit({ type: 'warning', message: `SSH was replaced: the old connection was dead for ${deadMs} ms` }),
+    signal,
+  });
+}

@@ -1,0 +1,50 @@
+/**
+ * Collects what the build has left in the VM: its artifacts, by way of this Mac, to the controller's store.
+ *
+ * Invariant: the secrets of the build are removed first. Artifacts of a failed build that cannot be collected cost a
+ * warning, because the verdict of the build stands.
+ */
+import type { ArtifactReport } from '#contract';
+import { fetchArtifacts } from '../files/artifact-fetch.ts';
+import { uploadArtifacts } from '../files/artifact-upload.ts';
+import { removeSecrets, stopMonitor } from '../guest/commands.ts';
+import type { Guest } from '../guest/session.ts';
+import { GUEST_COMMAND_MS } from '../limits.ts';
+import type { AttemptContext } from './context.ts';
+import { step } from './step.ts';
+
+export interface Collected {
+  stored: ArtifactReport[];
+  /** The required globs that match no file. */
+  missing: string[];
+}
+
+/** Rejects with AttemptOver. */
+export async function collect(context: AttemptContext, guest: Guest): Promise<Collected> {
+  const { key, journal, emit, signal } = context;
+  context.enter('collecting');
+  await guest.exec(removeSecrets(key), { timeoutMs: GUEST_COMMAND_MS });
+  const succeeded = journal.state.exitCode === 0;
+  const collected = await step(context, 'artifacts', () => moveArtifacts(context, guest, succeeded)).catch((error) => {
+    if (succeeded || signal.aborted) throw error;
+    const message = `the artifacts of the failed build could not be collected: ${(error as Error).message}`;
+    emit({ type: 'warning', message });
+    return { stored: [], missing: [] };
+  });
+  await guest.exec(stopMonitor(key), { timeoutMs: GUEST_COMMAND_MS });
+  await journal.update({ phase: 'collected' });
+  return collected;
+}
+
+async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: boolean): Promise<Collected> {
+  const { key, journal, workerClient, limits, emit, signal } = context;
+  const globs = journal.state.assignment.artifactGlobs.filter(({ onFailure }) => succeeded || onFailure);
+  const { artifacts, missing } = await fetchArtifacts({ guest, key, globs, dir: journal.artifactsDir, emit, signal });
+  // Uploaded before the attempt is reported: its log is still shipped and its beats still count, however long it takes.
+  const stored = await uploadArtifacts(artifacts, {
+    ...{ connection: workerClient.connection, emit, giveUpAfterMs: limits.outageMs, signal },
+    uploads: journal.state.uploads,
+    onBegun: (sha256, id) => journal.update({ uploads: { ...journal.state.uploads, [sha256]: id } }),
+  });
+  return { stored, missing };
+}

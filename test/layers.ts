@@ -48,7 +48,7 @@ export const LAYERS = {
   'log-reader': [['progress'], ['recognisers', 'errors'], ['phases', 'lines', 'prefixes']],
   local: [
     ['demo', 'chaos', 'dev', 'record'],
-    ['farm', 'package'],
+    ['farm', 'package', 'prose'],
   ],
 } as const satisfies Record<string, readonly (readonly string[])[]>;
 

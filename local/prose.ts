@@ -1,11 +1,13 @@
 /**
- * `npm run check:prose`: fails for each line of prose above 110 characters, in documents and in comments.
+ * Holds the longest line of prose: `npm run check:prose` fails for a longer one in documents and comments, and
+ * `wrapped` keeps to it in documents that are written by a script.
  *
- * Left out: tables, code blocks, addresses, the licence, recordings, and what other tools generate.
+ * The check skips tables, code blocks, addresses, the licence, recordings, and the files that other tools generate.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
+/** Characters. */
 const LONGEST = 110;
 const LEFT_OUT =
   /^(LICENSE|package-lock\.json|worker-configuration\.d\.ts|migrations\/|test\/samples\/|test\/fixtures\/|local\/sample-project\/)/;
@@ -26,17 +28,32 @@ function* commentsOf(text: string): Generator<[number, string]> {
   for (const [index, line] of text.split('\n').entries()) if (COMMENT.test(line)) yield [index + 1, line];
 }
 
-const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { encoding: 'utf8' }).split('\n');
-const tooLong: string[] = [];
-for (const file of files.filter((name) => name && !LEFT_OUT.test(name))) {
-  const text = readFileSync(file, 'utf8');
-  if (text.includes('\0')) continue;
-  const lines = file.endsWith('.md') ? proseOf(text) : file.endsWith('.json') ? [] : commentsOf(text);
-  for (const [number, line] of lines)
-    if ([...line].length > LONGEST && !/https?:\/\/\S{60,}/.test(line))
-      tooLong.push(`${file}:${number}: ${[...line].length}`);
+/** The paragraph in lines that are short enough. Spans of code stay whole. A list item continues below its text. */
+export function wrapped(paragraph: string): string {
+  const indent = paragraph.startsWith('- ') ? '  ' : '';
+  const lines: string[] = [];
+  for (const word of paragraph.match(/(?:`[^`]*`|\S)+/g) ?? []) {
+    const longer = lines.length === 0 ? word : `${lines.at(-1)} ${word}`;
+    if (lines.length === 0) lines.push(word);
+    else if ([...longer].length <= LONGEST) lines[lines.length - 1] = longer;
+    else lines.push(`${indent}${word}`);
+  }
+  return lines.join('\n');
 }
-if (tooLong.length > 0) {
-  console.error(`Lines of prose above ${LONGEST} characters:\n${tooLong.join('\n')}`);
-  process.exitCode = 1;
-} else console.log(`prose: no line above ${LONGEST} characters`);
+
+if (import.meta.main) {
+  const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { encoding: 'utf8' }).split('\n');
+  const tooLong: string[] = [];
+  for (const file of files.filter((name) => name && !LEFT_OUT.test(name))) {
+    const text = readFileSync(file, 'utf8');
+    if (text.includes('\0')) continue;
+    const lines = file.endsWith('.md') ? proseOf(text) : file.endsWith('.json') ? [] : commentsOf(text);
+    for (const [number, line] of lines)
+      if ([...line].length > LONGEST && !/https?:\/\/\S{60,}/.test(line))
+        tooLong.push(`${file}:${number}: ${[...line].length}`);
+  }
+  if (tooLong.length > 0) {
+    console.error(`Lines of prose above ${LONGEST} characters:\n${tooLong.join('\n')}`);
+    process.exitCode = 1;
+  } else console.log(`prose: no line above ${LONGEST} characters`);
+}

@@ -6,6 +6,7 @@ import { BUILD_STATUSES, CAUSES, type Explained, VERDICTS } from '#contract';
 import { EVENT_TYPES, TRANSITIONS } from '../controller/builds/transitions.ts';
 import { explainCause, explainVerdict } from '../controller/builds/verdicts.ts';
 import * as schema from '../controller/schema.ts';
+import { wrapped } from '../local/prose.ts';
 
 const read = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 'utf8');
 
@@ -83,17 +84,23 @@ test('ARCHITECTURE.md has one line for every folder of the code, and no folder i
 
 test('docs/verdicts.md has every verdict and cause in the words of the code (`npx vitest run test/documents.test.ts -u` writes it)', async () => {
   const paragraph = ({ code, title, explanation, advice }: Explained, whose = '') =>
-    `### \`${code}\`: ${title}\n\n${explanation}${whose}\n\n**What to do.** ${advice}\n`;
+    `### \`${code}\`: ${title}\n\n${wrapped(`${explanation}${whose}`)}\n\n${wrapped(`**What to do.** ${advice}`)}\n`;
   const verdicts = VERDICTS.map((verdict) => {
     const view = explainVerdict(verdict, null, null);
-    return paragraph(view, view.whose === 'user' ? ' Not retried.' : ' Retried if the build allows another attempt.');
+    return paragraph(
+      view,
+      view.whose === 'user'
+        ? ' The controller does not retry the build.'
+        : ' The controller retries the build if the build allows another attempt.',
+    );
   });
   const causes = CAUSES.map((cause) => paragraph(explainCause(cause)));
   const page = `# Verdicts and causes
 
-A verdict says how an attempt ended; it never changes. A cause says why, as far as the evidence tells, and may be added
-later. Both lists are closed. A verdict is the user's (the build itself) or the infrastructure's (a Mac, a VM, a network); only the latter is retried.
-How often they are right, and how late, is measured: [reliability.md](reliability.md).
+A verdict says how an attempt ended, and never changes. A cause says why, as far as the evidence shows, and may
+be added later. Both lists are closed. A verdict is either the user's (the build itself failed) or the
+infrastructure's (a Mac, a VM or a network failed). The controller retries a build only if its verdict is the
+infrastructure's. [reliability.md](reliability.md) says how often the verdicts are right, and how late they come.
 
 ## Verdicts
 

@@ -16,20 +16,22 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
   build_timeout: {
     whose: 'user',
     title: 'The build took too long',
-    explanation: 'The build was alive, but had not ended when its buildTimeout had passed since it was claimed.',
+    explanation:
+      'The build was still running at the end of its buildTimeout, which starts when a worker claims the build.',
     advice: 'Look in the log for a step that never ends, or submit the build with a larger buildTimeoutMs.',
   },
   no_output: {
     whose: 'user',
     title: 'The command printed nothing for too long',
-    explanation: 'The VM was alive, but the log had not grown for the whole noOutputTimeout while the command ran.',
+    explanation:
+      'The VM was alive and the command was running, but the log did not grow for the whole noOutputTimeout.',
     advice:
-      'The last line of the log names the step that hangs: often a prompt, a keychain dialog or a package resolution. If the step is only quiet, raise noOutputTimeoutMs.',
+      'The last line of the log names the step that hangs. Often it is a prompt, a keychain dialog or a package resolution. If the step is only quiet, raise noOutputTimeoutMs.',
   },
   source_invalid: {
     whose: 'user',
     title: 'The source archive cannot be unpacked safely',
-    explanation: 'The archive is damaged, or holds an entry that would leave its folder.',
+    explanation: 'The archive is damaged, or it contains an entry that would leave its folder.',
     advice:
       'Make the archive again with `tar -czf source.tar.gz -C PROJECT .`, without absolute paths or links that point outside.',
   },
@@ -37,9 +39,9 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     whose: 'user',
     title: 'A required artifact is missing',
     explanation:
-      'The command succeeded, but a required artifact glob matched no file, or what the globs matched cannot be taken; the message says which.',
+      'The command succeeded, but a required artifact glob matched no file, or the agent cannot take the files that the globs match. The message says which.',
     advice:
-      'Compare the glob with the paths that the build writes; globs count from the root of the source. A folder is taken as one archive, however many files are in it.',
+      'Compare the glob with the paths that the build writes. Globs start at the root of the source. The agent takes a folder as one archive, however many files are in it.',
   },
   cancelled: {
     whose: 'user',
@@ -50,122 +52,123 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
   queue_expired: {
     whose: 'user',
     title: 'No worker took the build in time',
-    explanation: 'The build waited in the queue for its whole queueTimeout.',
-    advice: 'See that a worker of this pool and platform is online and not paused, then retry the build.',
+    explanation: 'The build waited in the queue for its whole queueTimeout, and no worker took it.',
+    advice: 'Check that a worker of this pool and platform is online and not paused. Then retry the build.',
   },
   vm_silent: {
     whose: 'infrastructure',
-    title: 'The VM fell silent',
+    title: 'The VM stopped sending heartbeats',
     explanation:
-      'The monitor inside the VM sent no heartbeat for the whole heartbeatTimeout, while the agent on the Mac was alive.',
+      'The monitor inside the VM sent no heartbeat for the whole heartbeatTimeout. The agent on the Mac was alive.',
     advice:
-      'The cause says what the agent found. Retry the build; if it repeats on one Mac, run `expo-worker doctor` there.',
+      'The cause says what the agent found. Retry the build. If it happens again on the same Mac, run `expo-worker doctor` there.',
   },
   worker_lost: {
     whose: 'infrastructure',
-    title: 'The worker was lost',
+    title: 'The worker stopped sending heartbeats',
     explanation:
-      'The agent on the Mac sent no heartbeat for the whole workerTimeout: the Mac slept, lost power or its network, or the agent died.',
-    advice: 'See whether the Mac is awake and online and `expo-worker run` is running, then retry the build.',
+      'The agent on the Mac sent no heartbeat for the whole workerTimeout. The Mac slept, lost power or lost its network, or the agent died.',
+    advice: 'Check that the Mac is awake and online, and that `expo-worker run` is running. Then retry the build.',
   },
   boot_timeout: {
     whose: 'infrastructure',
     title: 'The VM did not come up in time',
     explanation:
-      'No heartbeat had come out of the VM when the bootTimeout had passed since the claim, though no single step had failed.',
-    advice: 'The timeline shows which step was slow. A busy or full Mac is the usual reason.',
+      'No step failed, but the VM sent no heartbeat within the bootTimeout, which starts when a worker claims the build.',
+    advice: 'The timeline shows which step was slow. The usual reason is a busy or full Mac.',
   },
   vm_start_failed: {
     whose: 'infrastructure',
     title: 'The VM could not be started',
-    explanation: 'Tart failed, hung, or met the limit of two VMs a Mac, in the step that is named.',
+    explanation: 'Tart failed, hung, or reached the limit of two VMs on one Mac, in the named step.',
     advice:
-      'Run `expo-worker doctor` on the Mac. If the limit is said to be reached with no VM running, restart the Mac.',
+      'Run `expo-worker doctor` on the Mac. If Tart reports the limit although no VM is running, restart the Mac.',
   },
   health_check_failed: {
     whose: 'infrastructure',
     title: 'The VM failed a health check',
-    explanation: 'The VM was started, but the check that is named did not pass, and nothing is built on a sick VM.',
-    advice: 'Run `expo-worker doctor` on the Mac: it makes the same checks in a VM of its own and names the fix.',
+    explanation:
+      'The VM started, but the named check did not pass. The agent starts no build in a VM that fails a check.',
+    advice: 'Run `expo-worker doctor` on the Mac. It makes the same checks in a VM of its own and names the fix.',
   },
   vm_exited: {
     whose: 'infrastructure',
-    title: 'The VM ended in mid-build',
+    title: 'The VM ended during the build',
     explanation:
-      'The process that runs the VM ended without having been asked to: the guest crashed or shut down, or the process was killed.',
-    advice: 'Retry the build. If it repeats, see the Mac for memory pressure and system updates.',
+      'The process that runs the VM ended, although the agent had not stopped it. The guest crashed or shut down, or the process was killed.',
+    advice: 'Retry the build. If it happens again, check the Mac for memory pressure and system updates.',
   },
   worker_restarted: {
     whose: 'infrastructure',
-    title: 'The worker restarted and the VM was gone',
-    explanation: 'The agent came back after a crash or a restart of the Mac, and the VM of its build no longer ran.',
+    title: 'The worker restarted, and the VM no longer ran',
+    explanation: 'The agent started again after a crash or a restart of the Mac. The VM of its build no longer ran.',
     advice: 'Retry the build.',
   },
   worker_stopped: {
     whose: 'infrastructure',
     title: 'The worker was stopped',
-    explanation: 'An operator stopped the agent at once, removed the worker or revoked its key while the build ran.',
+    explanation: 'While the build ran, an operator stopped the agent at once, removed the worker or revoked its key.',
     advice: 'Retry the build. To stop a worker without losing builds, drain it first.',
   },
   transfer_failed: {
     whose: 'infrastructure',
-    title: 'Files could not be moved',
+    title: 'A file could not be transferred',
     explanation:
-      'The source, the log or an artifact could not be moved between controller, Mac and VM, in the step that is named.',
-    advice: 'See the message for what failed. Retry the build; if it repeats, check the network of the Mac.',
+      'The source, the log or an artifact could not be transferred between controller, Mac and VM, in the named step.',
+    advice: 'The message says what failed. Retry the build. If it happens again, check the network of the Mac.',
   },
 };
 
 const CAUSE_WORDS: Record<Cause, Words> = {
   vm_frozen: {
     title: 'The VM froze',
-    explanation: 'Tart said that the VM was running, but it no longer answered over SSH.',
-    advice: 'Give the VM at least 4 CPUs, update macOS on the host, and see that the Mac has memory to spare.',
+    explanation: 'Tart said that the VM was running, but the VM no longer answered over SSH.',
+    advice: 'Give the VM at least 4 CPUs, update macOS on the Mac, and check that the Mac has memory to spare.',
   },
   monitor_died: {
     title: 'The monitor died',
-    explanation: 'The VM answered over SSH, but the monitor in it was gone and could not be kept running.',
-    advice: 'See whether the build kills other processes; the monitor’s own log is in the evidence.',
+    explanation: 'The VM answered over SSH, but its monitor had ended, and the agent could not keep a new one running.',
+    advice: 'Check whether the build kills other processes. The evidence has the monitor’s own log.',
   },
   vm_network_down: {
     title: 'The VM lost its network',
-    explanation: 'The VM answered its host and the monitor ran, but the controller could not be reached from inside.',
-    advice: 'Check DNS, VPN and firewall on the Mac; internet sharing there may need a restart.',
+    explanation: 'The VM answered the agent and the monitor ran, but the VM could not reach the controller.',
+    advice: 'Check DNS, VPN and firewall on the Mac. Internet sharing there may need a restart.',
   },
   disk_full: {
     title: 'The VM’s disk was full',
     explanation: 'There was no space left on the disk of the VM.',
-    advice: 'Enlarge the disk of the base image with `tart set --disk-size`, or have the build write less.',
+    advice: 'Enlarge the disk of the base image with `tart set --disk-size`, or make the build write less.',
   },
   out_of_memory: {
     title: 'The VM ran out of memory',
     explanation: 'The VM killed processes because its memory was exhausted.',
-    advice: 'Give the VM more memory, or limit what the build runs at the same time.',
+    advice: 'Give the VM more memory, or let the build run fewer things at the same time.',
   },
   vm_exited: {
     title: 'The VM had ended',
-    explanation: 'The process that runs the VM was gone when the agent looked.',
-    advice: 'What it printed last is in the evidence.',
+    explanation: 'The process that runs the VM had already ended when the agent looked.',
+    advice: 'The evidence has the last output of that process.',
   },
   host_asleep: {
     title: 'The Mac slept',
-    explanation: 'The agent itself did not run for a long stretch of time.',
+    explanation: 'The agent itself did not run for a long time.',
     advice: 'Turn sleep off on the Mac: `sudo pmset -a sleep 0 disksleep 0 displaysleep 0`.',
   },
   host_network_down: {
     title: 'The Mac lost its network',
-    explanation: 'The agent could not reach the controller for a long time, and neither could the VM.',
-    advice: 'Check the network of the Mac; a wired connection is best.',
+    explanation: 'For a long time neither the agent nor the VM could reach the controller.',
+    advice: 'Check the network of the Mac. A wired connection is best.',
   },
   host_disk_full: {
     title: 'The Mac’s disk was full',
-    explanation: 'There was no space left on the disk of the Mac, which every VM shares.',
-    advice: 'Remove unused images with `tart prune`, and see what else fills the disk.',
+    explanation: 'There was no space left on the disk of the Mac. All its VMs share this disk.',
+    advice: 'Remove unused images with `tart prune`, and find out what else fills the disk.',
   },
   unknown: {
     title: 'Unknown cause',
-    explanation: 'What the agent could see of the VM does not tell why.',
-    advice: 'All that was seen is in the evidence of the attempt.',
+    explanation: 'The evidence that the agent could collect does not show why.',
+    advice: 'The evidence of the attempt has everything that the agent saw.',
   },
 };
 

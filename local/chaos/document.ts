@@ -1,11 +1,13 @@
 /**
- * `npm run chaos:document -- RESULT.json`: puts what a run of chaos has measured into docs/reliability.md, between its markers.
+ * `npm run chaos:document -- RESULT.json`: writes the result of a run of chaos into docs/reliability.md, between the
+ * document's markers.
  *
- * Invariant: every number there comes from that file; nothing else in the document is touched.
+ * Invariant: every number between the markers comes from RESULT.json. The rest of the document stays as it is.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { PROJECT_ROOT } from '../farm/controller.ts';
+import { wrapped } from '../prose.ts';
 import { FAULTS, type Fault } from './faults.ts';
 import { type ChaosSummary, faultRows, promiseRows } from './summary.ts';
 
@@ -25,7 +27,7 @@ export function expectedTable(): string {
 export function measuredText(summary: ChaosSummary): string {
   const { machine, load, faults, builds, planned, complaints } = summary;
   const minutes = (summary.durationMs / 60_000).toFixed(0);
-  const short = planned.builds > builds.judged ? ` Planned were ${planned.builds} builds; the time was up before.` : '';
+  const short = planned.builds > builds.judged ? ` ${planned.builds} builds were planned, but the time ran out.` : '';
   const promises = promiseRows(summary).map(({ promise, measured, kept }) => [
     promise,
     measured,
@@ -36,8 +38,9 @@ export function measuredText(summary: ChaosSummary): string {
     summary.command,
     '```',
     '',
-    `${summary.startedAt.slice(0, 10)}, ${minutes} minutes on ${machine.cpus} processors (${machine.model}, ${machine.memoryGb} GB, ${machine.platform}, Node ${machine.node}), load ${load.mean} on average, at most ${load.max}.`,
-    `${builds.judged} builds in ${builds.attempts} attempts met ${faults.injected} faults; ${faults.missed} more came too late and are not counted. The controller was restarted ${summary.outages} times.${short}`,
+    wrapped(
+      `${summary.startedAt.slice(0, 10)}, ${minutes} minutes on ${machine.cpus} processors (${machine.model}, ${machine.memoryGb} GB, ${machine.platform}, Node ${machine.node}), with a load of ${load.mean} on average and ${load.max} at most. ${builds.judged} builds in ${builds.attempts} attempts met ${faults.injected} faults. ${faults.missed} more faults came too late and are not counted. The controller was restarted ${summary.outages} times.${short}`,
+    ),
     '',
     table([['promised', 'measured', 'kept'], ...promises]),
     '',
@@ -46,10 +49,10 @@ export function measuredText(summary: ChaosSummary): string {
   if (complaints.length > 0)
     lines.push(
       '',
-      'Everything that was not as it must be:',
+      'Every result that differs from the expected one:',
       '',
       ...complaints.flatMap(({ build, kind, complaints: texts }) =>
-        texts.map((text) => `- build ${build} (${kind ?? 'no fault'}): ${plain(text)}`),
+        texts.map((text) => wrapped(`- build ${build} (${kind ?? 'no fault'}): ${plain(text)}`)),
       ),
     );
   return lines.join('\n');
@@ -58,7 +61,10 @@ export function measuredText(summary: ChaosSummary): string {
 /** Throws if the document has no such markers. */
 export function withSection(document: string, name: string, text: string): string {
   const section = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(\n<!-- /${name} -->)`);
-  if (!section.test(document)) throw new Error(`docs/reliability.md has no <!-- ${name} -->`);
+  if (!section.test(document))
+    throw new Error(
+      `docs/reliability.md has no section between <!-- ${name} --> and <!-- /${name} -->. Put both back.`,
+    );
   return document.replace(section, (_, before: string, after: string) => `${before}${text}${after}`);
 }
 
@@ -71,7 +77,10 @@ function table([head = [], ...rows]: readonly (readonly string[])[]): string {
 
 if (import.meta.main) {
   const [file] = process.argv.slice(2);
-  if (!file) throw new Error('name the file that `npm run chaos -- --json FILE` has written');
+  if (!file)
+    throw new Error(
+      'Name the result to write into the document: `npm run chaos:document -- FILE`. `npm run chaos -- --json FILE` makes one.',
+    );
   const summary = JSON.parse(await readFile(resolve(process.env.INIT_CWD ?? '.', file), 'utf8')) as ChaosSummary;
   const path = join(PROJECT_ROOT, 'docs', 'reliability.md');
   const filled = withSection(await readFile(path, 'utf8'), 'expected', expectedTable());

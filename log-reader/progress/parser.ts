@@ -1,20 +1,22 @@
 /**
- * From the bytes that a build prints to how far it is. Pure and streaming: no clock and no I/O, the time since the
- * build's command began is an argument. Invariants: the percentage never falls and stays below 100; how the bytes are
- * cut changes nothing; no output whatever makes it throw.
+ * Turns the bytes that a build prints into how far it is. Pure and streaming: there is no clock and no I/O, the time
+ * since the build's command began is an argument.
+ *
+ * Invariant: the percentage never falls and stays below 100; how the bytes are cut changes nothing; no output throws.
  *
  *   bytes → lines → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to → time left
  */
 
 import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from '#contract';
 import { createLineReader } from '../lines.ts';
-import { BEGINNINGS, EAS_PLANS, factsOf, followersOf, isEasPhase, planOf, runsInside } from '../phases.ts';
+import { BEGINNINGS, factsOf, isEasPhase, runsInside } from '../phases.ts';
 import { peel } from '../prefixes.ts';
 import { createRecognisers } from '../recognisers/index.ts';
 import type { Sighting } from '../recognisers/recogniser.ts';
-import { leftInPhase, speedOf } from './estimate.ts';
 import { createExpectations } from './expectations.ts';
 import { createPhaseLog } from './phase-log.ts';
+import { createPlan } from './plan.ts';
+import { timeLeft } from './time-left.ts';
 
 export interface Progress {
   /** Whole percent, 0 to 99. */
@@ -46,9 +48,6 @@ export interface ProgressParserOptions {
 }
 
 const PERCENT_MAX = 99;
-/** What speaks for the speed of a build that has just begun, as a share of the whole, and where nothing was learned. */
-const SPEED_TRUST_LEARNED = 0.5;
-const SPEED_TRUST_TYPICAL_MS = 300_000;
 /**
  * Installing is over and nothing tells what follows: at least this much of the time so far is still ahead. The percentage
  * cannot fall, so one that is too high at the start would stand still for most of the build.
@@ -58,14 +57,12 @@ const AHEAD_AT_LEAST = 1.5;
 const EAS_END = /^Build (?:successful|failed)\b/;
 
 export function createProgressParser(options: ProgressParserOptions = {}): ProgressParser {
-  const platform = options.platform ?? 'ios';
-  const expectations = createExpectations(options.history ?? null);
-  let plan: readonly string[] = options.history?.phases.map(({ id }) => id) ?? planOf(options.command ?? '', platform);
-  const told = plan.length > 0;
-
+  const { history = null, command = '', platform = 'ios' } = options;
+  const expectations = createExpectations(history);
+  const plan = createPlan({ history, command, platform });
   const reader = createLineReader();
   const recognise = createRecognisers();
-  const log = createPhaseLog(plan[0] ?? 'command');
+  const log = createPhaseLog(plan.phases[0] ?? 'command');
   let nowMs = 0;
   let shown = 0;
   let understood = false;
@@ -78,22 +75,14 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     if (log.current.id === id) return;
     log.enter(id, startedMs);
     detail = null;
-    if (expectations.learned) return;
-    if (!plan.includes(id)) {
-      const seen = log.ids();
-      const ahead = told ? plan.filter((other) => !seen.includes(other)) : followersOf(id);
-      plan = isEasPhase(id) ? EAS_PLANS[platform] : [...seen, ...ahead];
-    }
-    // Only one of the two has these: the platform given, or assumed, was wrong.
-    if (id === 'RUN_GRADLEW' || id === 'FIX_GRADLEW') plan = EAS_PLANS.android;
-    if (id === 'RUN_FASTLANE' || id === 'INSTALL_PODS') plan = EAS_PLANS.ios;
+    plan.enter(id, log.ids());
   };
 
-  /** The tool has ended: if it is known, not guessed, what comes next, that has begun, even if it is silent at first. */
+  /** The tool has ended. If the next phase is known for certain it has begun, even if it is silent at first. */
   const leave = () => {
     log.current.ended = true;
-    const next = told ? plan[plan.indexOf(log.current.id) + 1] : undefined;
-    if (next !== undefined && plan.includes(log.current.id)) enter(next, nowMs);
+    const next = plan.after(log.current.id);
+    if (next !== undefined) enter(next, nowMs);
   };
 
   const see = (sighting: Sighting) => {
@@ -136,37 +125,20 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
 
   const leftMs = (): number => {
     const { current } = log;
-    // How this build compares with what was expected, by the phases that are over.
-    let actualMs = 0;
-    let expectedMs = 0;
-    let wholeMs = 0;
-    for (const id of plan) wholeMs += expectations.of(id, plan).durationMs;
-    for (const phase of log.phases()) {
-      if (phase === current) continue;
-      actualMs += phase.elapsedMs;
-      expectedMs += expectations.of(phase.id, plan).durationMs;
-    }
-    const trustMs = expectations.learned ? wholeMs * SPEED_TRUST_LEARNED : SPEED_TRUST_TYPICAL_MS;
-    const speed = speedOf(actualMs, expectedMs, trustMs);
-    let left = leftInPhase(expectations.of(current.id, plan), log.seen(nowMs), speed);
-    for (const id of plan.slice(planIndex() + 1)) {
-      const before = log.find(id);
-      if (before === current || before?.ended) continue;
-      left += Math.max(expectations.of(id, plan).durationMs * speed - (before?.elapsedMs ?? 0), 0);
-    }
-    const guessed = !told && !easPhaseSeen && BEGINNINGS.has(current.id);
+    const left = timeLeft({
+      plan: plan.phases,
+      at: plan.indexOf(current.id, log.ids()),
+      current: { id: current.id, seen: log.seen(nowMs) },
+      left: log.left(),
+      expected: (id) => expectations.of(id, plan.phases),
+      learned: expectations.learned,
+    });
+    const guessed = !plan.told && !easPhaseSeen && BEGINNINGS.has(current.id);
     return guessed ? Math.max(left, nowMs * AHEAD_AT_LEAST) : left;
   };
 
-  /** Where the build is in its plan: at the last of its phases that the plan knows. */
-  const planIndex = (): number => {
-    const at = plan.indexOf(log.current.id);
-    if (at >= 0) return at;
-    return Math.max(-1, ...log.ids().map((id) => plan.indexOf(id)));
-  };
-
   /** Nothing was understood, but an earlier build tells how many lines there will be. */
-  const followsLines = () => expectations.of('command', plan).work > 0 && (log.find('command')?.work ?? 0) > 0;
+  const followsLines = () => expectations.of('command', plan.phases).work > 0 && (log.find('command')?.work ?? 0) > 0;
 
   const advance = (elapsedMs: number) => {
     if (Number.isFinite(elapsedMs)) nowMs = Math.max(nowMs, elapsedMs);

@@ -32,7 +32,8 @@ export interface PhaseLog {
   work(sighting: Sighting, nowMs: number): void;
   find(id: string): PhaseState | undefined;
   ids(): string[];
-  phases(): Iterable<PhaseState>;
+  /** All phases but the current one. */
+  left(): ReadonlyMap<string, PhaseState>;
   /** Of the current phase. */
   seen(nowMs: number): Seen;
   record(nowMs: number, steps: number): PhaseHistory[];
@@ -89,7 +90,7 @@ export function createPhaseLog(firstId: string): PhaseLog {
 
     find: (id) => all.get(id),
     ids: () => [...all.keys()],
-    phases: () => all.values(),
+    left: () => new Map([...all].filter(([, phase]) => phase !== current)),
 
     seen(nowMs) {
       const elapsedMs = inPhaseMs(nowMs);

@@ -1,8 +1,8 @@
 /**
  * Reads and writes the agent's settings, `~/.expo-worker/config.json`. No other module touches that file.
  *
- * Invariant: an AgentConfig has been checked, every default is filled in, and `~` is expanded. All that is wrong with
- * a file is one ConfigError.
+ * Invariant: an AgentConfig has been checked, every default is filled in, and `~` is expanded. All that is
+ * wrong with a file is one ConfigError.
  */
 import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -39,13 +39,13 @@ export const AgentConfigSchema = z.strictObject({
   vmSshKey: path,
   controllerUrl: httpUrl,
   apiKey: z.string().regex(/^[\x21-\x7e]{8,512}$/, 'give the key that was shown when the worker was registered'),
-  /** Accepted because the guide has it, but not used: each clone has its own address, so the agent asks `tart ip`. */
+  /** Accepted because the guide has it, but not used: each clone has its own address, and tart tells it. */
   vmIp: z.string().optional(),
   /** How the VM sees the controller, if it differs from controllerUrl. */
   vmControllerUrl: httpUrl.optional(),
   vmHostAddress: z.ipv4('give an IPv4 address').default(TART_HOST_ADDRESS),
   vmSshPort: z.int().min(1).max(65_535).default(22),
-  /** The base image's host key, as `ssh-keygen -l` shows it. All clones have it; the agent refuses any other. */
+  /** The base image's host key, as `ssh-keygen -l` shows it. All clones have it, and no other is accepted. */
   vmHostKey: z
     .string()
     .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'write it as SHA256:… ; `expo-worker doctor --pin-host-key` does this for you')
@@ -126,7 +126,7 @@ export function parseConfig(text: string, path: string): AgentConfig {
   throw new ConfigError(path, findings);
 }
 
-/** Checks, then writes in one step with mode 0600. A missing folder is made with mode 0700. Throws ConfigError. */
+/** Checks, then writes in one step with mode 0600. Makes a missing folder with mode 0700. Throws ConfigError. */
 export async function saveConfig(path: string, input: AgentConfigInput): Promise<AgentConfig> {
   const text = `${JSON.stringify(input, null, 2)}\n`;
   const config = parseConfig(text, path);

@@ -1,12 +1,12 @@
 /**
- * Runs commands in one attempt's VM, over a connection that may break. The build does not notice when the agent
- * connects again.
+ * Runs commands in one attempt's VM, over a connection that may break. The build does not notice when the
+ * agent connects again.
  *
- * Invariant: a command ends without an answer only when the attempt is over. An answer may be lost after the guest has
- * done the work, so every command that runs through here is safe to repeat.
+ * Invariant: a command ends without an answer only when the attempt is over. An answer may be lost after the
+ * guest has done the work, so every command that runs through here is safe to repeat.
  *
- * If SSH fails for too long while the VM beats, the attempt ends here. If the VM is silent as well, the controller's
- * deadline for its beats gives the better verdict.
+ * If SSH fails for too long while the VM beats, the attempt ends here. If the VM is silent as well, the
+ * controller's deadline for its beats gives the better verdict.
  */
 import { pause } from '../../client/retry.ts';
 import { AttemptOver, failed } from '../ending.ts';
@@ -47,8 +47,8 @@ export class Guest {
   }
 
   /**
-   * Rejects with AttemptOver, with the signal's reason, or with an SshError of kind timeout or overflow: these two are
-   * the command's own fault.
+   * Rejects with AttemptOver, with the signal's reason, or with an SshError of kind timeout or overflow:
+   * these two are the command's own fault.
    */
   exec(command: GuestCommand, options: Omit<ExecOptions, 'stdin'> & { stdin?: string | Buffer }): Promise<ExecResult> {
     return this.attempt((ssh, signal) => ssh.exec(command, { ...options, signal }));

@@ -1,8 +1,8 @@
 /**
- * Runs one command over a connection: a free channel, a limit of time, and the command's streams and exit status.
+ * Runs one command over a connection: finds a free channel, limits its time, gives its streams and exit status.
  *
- * Invariant: a command ends by itself or at its limit, and gives its channel back. No more than CHANNELS_MAX run at
- * once on one connection.
+ * Invariant: a command ends by itself or at its limit, and gives its channel back. No more than CHANNELS_MAX
+ * run at once on one connection.
  */
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import type { Client, ClientChannel } from 'ssh2';
@@ -40,7 +40,7 @@ export class SshChannels {
     this.#client = client;
   }
 
-  /** The time for which the command waits for a free channel counts against timeoutMs. Rejects with SshError. */
+  /** The wait for a free channel counts against timeoutMs. Rejects with SshError. */
   async start(command: GuestCommand, timeoutMs: number, ...signals: (AbortSignal | undefined)[]): Promise<SshProcess> {
     const slots = this.#slots;
     const limit = new Limit(command.name, timeoutMs, signals);
@@ -133,7 +133,7 @@ function openChannel(client: Client, command: GuestCommand, limit: Limit): Promi
             .on('error', () => {})
             .resume()
             .close();
-        // At once: the command may have ended, and ssh2 tells its exit status only to those who listen by now.
+        // At once: the command may have ended, and ssh2 tells its exit status only to present listeners.
         else resolve(follow(channel, command, limit));
       });
     } catch (cause) {

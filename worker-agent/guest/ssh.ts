@@ -1,9 +1,9 @@
 /**
- * Offers one SSH connection to a VM: run a command to its end, open one and talk to it, close. Only the guest/ssh*
- * files use ssh2, and they run commands of commands.ts alone.
+ * Offers one SSH connection to a VM: run a command to its end, open one and talk to it, close. Only the
+ * guest/ssh* files use ssh2, and they run commands of commands.ts alone.
  *
- * Invariant: nothing here waits without a limit. Connecting, every command, and a peer that falls silent each end by
- * a clock.
+ * Invariant: nothing here waits without a limit. Connecting, every command, and a peer that falls silent each
+ * end by a clock.
  */
 import { Readable } from 'node:stream';
 import ssh2 from 'ssh2';
@@ -82,7 +82,7 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
   };
 }
 
-/** Aborts `broken` if a stream fails in the middle: to the command that must not look like the end of its input. */
+/** If a stream fails in the middle, aborts `broken`: the command must not take this for the end of its input. */
 function sendInput(
   { stdin, done }: SshProcess,
   input: string | Buffer | Readable | null,

@@ -27,8 +27,8 @@ export async function askWhether(vm: GuestVm, command: GuestCommand, signal: Abo
 }
 
 /**
- * By how much the guest's clock is off, positive when it is ahead. Compares with the middle of the question, because
- * the way there and back takes time.
+ * By how much the guest's clock is off, positive when it is ahead. Compares with the middle of the question,
+ * because the way there and back takes time.
  */
 export async function clockOffsetMs(vm: GuestVm, signal: AbortSignal): Promise<number> {
   const before = Date.now();

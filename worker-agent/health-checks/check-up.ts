@@ -1,5 +1,5 @@
 /**
- * Lists all checks of `doctor`, and runs them: first those of this Mac, then those of a VM, in a clone of its own.
+ * Lists all checks of `doctor` and runs them: those of this Mac, then those of a VM, in a clone of its own.
  *
  * Invariant: once runDoctor has settled its clone is deleted, whatever happened.
  */

@@ -1,7 +1,7 @@
 /**
- * Boots a clone of the base image for doctor, and checks its host key. The checks of the VM look into this clone.
+ * Boots a clone of the base image for doctor, and checks its host key. The VM checks look into this clone.
  *
- * Invariant: a clone that a killed doctor left is removed by the next doctor; the clone of a doctor that runs is not.
+ * Invariant: doctor removes the clone that a killed doctor left, and never that of a doctor that runs.
  */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,7 +1,7 @@
 /**
- * Checks that this Mac reaches the controller, and that the controller knows its key. To add a check, add an entry.
+ * Checks that this Mac reaches the controller, and that the controller knows its key. To add one, add an entry.
  *
- * Calls `fetch` itself, without the agent's client: the answer of a stranger has to be told from a controller's.
+ * Calls `fetch` itself, because it has to tell a stranger's answer from a controller's.
  */
 import { DAY_MS, Health, Me } from '#contract';
 import { CLOCK_TOLERANCE_MS, REQUEST_MS } from '../limits.ts';

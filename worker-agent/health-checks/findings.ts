@@ -1,6 +1,6 @@
 /**
- * Sends doctor's report to the controller, which shows it with the worker. A report without a blocking failure ends
- * quarantine.
+ * Sends doctor's report to the controller, which shows it with the worker. A report without a blocking
+ * failure ends quarantine.
  *
  * Invariant: doctor works the same whether or not its report arrives.
  */
@@ -22,7 +22,10 @@ export const findingsOf = (checks: readonly CheckResult[]): Finding[] =>
     fix: fix?.slice(0, FINDING_TEXT_MAX) ?? null,
   }));
 
-/** Answers with the state that the worker now has, or with the reason why the report was not sent. Never rejects. */
+/**
+ * Answers with the state that the worker now has, or with the reason why the report was not sent. Never
+ * rejects.
+ */
 export async function postFindings(
   configPath: string,
   checks: readonly CheckResult[],

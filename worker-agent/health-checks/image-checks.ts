@@ -1,6 +1,6 @@
 /**
- * Checks that the base image has all that `vm-image/` puts into it. Only `doctor` asks this, in its clone: it takes too
- * long to be asked before each build.
+ * Checks that the base image has all that `vm-image/` puts into it. Only `doctor` asks this, in its clone: it
+ * takes too long to be asked before each build.
  */
 import { z } from 'zod';
 import { verifyImage } from '../guest/commands.ts';

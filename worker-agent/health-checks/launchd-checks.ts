@@ -1,6 +1,6 @@
 /**
- * Checks how launchd runs the agent. `doctor` asks them, and so does an agent that is quarantined. To add a check, add
- * an entry.
+ * Checks how launchd runs the agent. `doctor` asks them, and so does an agent that is quarantined. To add a
+ * check, add an entry.
  *
  * Invariant: these checks look and change nothing. On another system than macOS all of them are skipped.
  */

@@ -1,6 +1,6 @@
 /**
- * Checks that macOS lets this Mac be a worker. Each entry is a setting or a fault by which hosts of Tart have failed.
- * `doctor` asks them, and so does an agent that is quarantined. To add a check, add an entry.
+ * Checks that macOS lets this Mac be a worker. Each entry is a setting or a fault by which hosts of Tart have
+ * failed. `doctor` asks them, and so does an agent that is quarantined. To add a check, add an entry.
  *
  * Invariant: these checks look and change nothing. On another system than macOS all of them are skipped.
  */
@@ -230,7 +230,10 @@ function pmset(text: string): Record<string, number> {
   );
 }
 
-/** Reads entries in braces, with `ip_address=192.168.64.5` and `lease=0x68d3f2a1`, the second at which it ends. */
+/**
+ * Reads entries in braces, with `ip_address=192.168.64.5` and `lease=0x68d3f2a1`, the second at which it
+ * ends.
+ */
 function leasesOf(text: string): { address: string; untilMs: number }[] {
   return [...text.matchAll(/\{([^}]*)\}/g)].flatMap(([, entry]) => {
     const address = /^\s*ip_address=(\S+)$/m.exec(entry!)?.[1];

@@ -1,8 +1,8 @@
 /**
  * Defines what a health check is, and runs a list of them: before each build, and for `doctor`.
  *
- * Invariant: runChecks answers with one result for each check, in the order of the list. A check that throws or hangs
- * becomes a failed result of its own.
+ * Invariant: runChecks answers with one result for each check, in the order of the list. A check that throws
+ * or hangs becomes a failed result of its own.
  */
 import { awakeTimer } from '../mac/running-clock.ts';
 
@@ -24,7 +24,10 @@ export interface HealthCheck<Context, Id extends string = string> {
   why?: string;
   /** A failure ends the attempt. In doctor's report it makes the worker unfit. */
   blocking: boolean;
-  /** Earlier checks of the list. While one of them fails, this check is skipped, so that one cause is one finding. */
+  /**
+   * Earlier checks of the list. While one of them fails, this check is skipped, so that one cause is one
+   * finding.
+   */
   dependsOn: readonly string[];
   timeoutMs: number;
   /** Advice for a person. */

@@ -1,6 +1,6 @@
 /**
- * Checks what the agent itself needs on this Mac: Node, its config, its SSH key, its files. To add a check, add an
- * entry.
+ * Checks what the agent itself needs on this Mac: Node, its config, its SSH key, its files. To add a check,
+ * add an entry.
  */
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

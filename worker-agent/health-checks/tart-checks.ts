@@ -1,6 +1,6 @@
 /**
- * Checks what VMs need on this Mac: Tart, the base image, processors, memory, disk and a network. To add a check, add
- * an entry.
+ * Checks what VMs need on this Mac: Tart, the base image, processors, memory, disk and a network. To add a
+ * check, add an entry.
  */
 import { access, constants, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';

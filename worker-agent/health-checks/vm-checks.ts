@@ -1,6 +1,6 @@
 /**
- * Checks that a VM is fit for a build, and that it is the right VM. The agent asks these from the host, in this order:
- * before each build, and for `doctor`.
+ * Checks that a VM is fit for a build, and that it is the right VM. The agent asks these from the host, in
+ * this order: before each build, and for `doctor`.
  */
 import { Health, type HealthCheckId } from '#contract';
 import { vmControllerUrl } from '../config.ts';

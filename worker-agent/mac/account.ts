@@ -1,4 +1,4 @@
-/** Whose session VMs run in. */
+/** Finds the account in whose session VMs run: its name, its uid and its home. */
 import { CommandError } from '../exit-codes.ts';
 import type { Mac } from './programs.ts';
 
@@ -12,7 +12,7 @@ export interface Account {
 export async function accountOf(mac: Mac, named?: string): Promise<Account> {
   const name = named ?? mac.user;
   if (!/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/.test(name) || name === 'root')
-    throw new CommandError('Which account is logged in on this Mac? Name it with --user.');
+    throw new CommandError('It is not clear which account is logged in on this Mac. Name it with --user.');
   const { stdout: uid, exitCode } = await mac.run('id', ['-u', name]);
   if (exitCode !== 0 || !/^\d+\s*$/.test(uid)) throw new CommandError(`--user: there is no account ${name}`);
   const { stdout } = await mac.run('dscl', ['.', '-read', `/Users/${name}`, 'NFSHomeDirectory']);

@@ -1,15 +1,17 @@
 /**
- * What launchd is told about the agent. Pure: from who and where to the property list.
+ * Writes the property list by which launchd runs the agent. Pure.
  *
  *                   daemon (default)                       agent (--launch-agent)
  *   runs as         root; tart as the account              the account
  *   starts          with the Mac, VMs once logged in       when the account logs in
  *   Local Network   exempt                                 asks once, may forget
  *
- * Invariant: launchd restarts the agent whatever happened, leaves its VMs alone, and waits for a whole build before it kills it.
+ * Invariant: launchd restarts the agent whenever it ends, does not end its VMs with it, and waits for a whole
+ * build before it kills the agent.
  */
 import { dirname, join } from 'node:path';
 import { build } from 'plist';
+import { DEFAULT_TIMEOUTS } from '#contract';
 import type { Account } from './account.ts';
 import { TART_USER_VARIABLES } from './run-as.ts';
 
@@ -26,9 +28,11 @@ export interface JobOptions {
   exitTimeoutSeconds: number;
 }
 
-/** A whole build of the default buildTimeout, and the way back of its artifacts. */
-export const EXIT_TIMEOUT_SECONDS = 7_200 + 1_800;
-/** launchd gives its jobs next to nothing; Homebrew is where tart is. */
+/** Time for the artifacts of a build to reach the controller. */
+const DELIVERY_SECONDS = 1_800;
+/** A whole build with the default time-out, and the delivery of its artifacts. */
+export const EXIT_TIMEOUT_SECONDS = DEFAULT_TIMEOUTS.buildTimeoutMs / 1000 + DELIVERY_SECONDS;
+/** The PATH that launchd gives to its jobs does not contain Homebrew's folders, where tart is. */
 const PATH = ['/opt/homebrew/bin', '/usr/local/bin', '/usr/bin', '/bin', '/usr/sbin', '/sbin'];
 
 export const plistPathOf = (kind: JobKind, account: Pick<Account, 'home'>): string =>
@@ -39,7 +43,7 @@ export const plistPathOf = (kind: JobKind, account: Pick<Account, 'home'>): stri
 export const domainOf = (kind: JobKind, { uid }: Pick<Account, 'uid'>): string =>
   kind === 'daemon' ? 'system' : `gui/${uid}`;
 
-/** Beside the config, where `expo-worker logs` looks. */
+/** Beside the config. `expo-worker logs` reads the first of the two. */
 export const logPathOf = (configPath: string): string => join(dirname(configPath), 'agent.log');
 export const errorLogPathOf = (configPath: string): string => join(dirname(configPath), 'agent-errors.log');
 
@@ -59,14 +63,14 @@ export function jobOf(options: JobOptions) {
     RunAtLoad: true,
     KeepAlive: true,
     ThrottleInterval: 10,
-    // `tart run` must outlive the agent: a restarted one takes its builds up again.
+    // `tart run` must outlive the agent, because a restarted agent goes on with its builds.
     AbandonProcessGroup: true,
     ExitTimeOut: exitTimeoutSeconds,
-    // Anything less and macOS slows the agent, and with it its heartbeats.
+    // With any other type macOS slows the agent down, and its beats with it.
     ProcessType: 'Interactive',
     Umask: 0o077,
     StandardOutPath: '/dev/null',
-    // What the agent's own log cannot hold: why it did not start.
+    // For what the agent's own log cannot contain: why the agent did not start.
     StandardErrorPath: errorLogPathOf(configPath),
     ...(kind === 'agent' ? { LimitLoadToSessionType: 'Aqua' } : {}),
   };

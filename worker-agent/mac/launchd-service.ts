@@ -1,8 +1,9 @@
 /**
- * Puts the agent under launchd and takes it away again. The only module that calls `launchctl`.
+ * Installs the agent as a job of launchd, removes it, and reads how the job is. No other module controls jobs
+ * of launchd.
  *
- * Invariant: at most one job of the label is loaded, and what is loaded is what is in the file. Nothing is half done that a second run
- * does not finish.
+ * Invariant: at most one job of the label is loaded, and it is the job in the file. If an installation stops
+ * halfway, a second one finishes it.
  */
 import { chmod, chown, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -16,18 +17,20 @@ import { domainOf, JOB_KINDS, type JobKind, type JobOptions, LABEL, plistOf, pli
 import type { Mac } from './programs.ts';
 
 const POLL_MS = 500;
+/** After so many polls the person at the terminal is told that a build still runs. */
+const WAITING_POLLS = 4;
 
 export interface JobState {
   kind: JobKind;
   plistPath: string;
-  /** The file as launchd reads it; null if there is none or it cannot be read. */
+  /** Null if there is no such file, or it cannot be read. */
   plist: Record<string, unknown> | null;
   loaded: boolean;
   pid: number | null;
   lastExitCode: number | null;
 }
 
-/** Both kinds, whether or not they are there. */
+/** Reads the jobs of both kinds, the daemon first, also where there is no job. */
 export async function readJobs(mac: Mac, account: Account, signal?: AbortSignal): Promise<JobState[]> {
   return await Promise.all(
     JOB_KINDS.map(async (kind) => {
@@ -49,7 +52,7 @@ export async function readJobs(mac: Mac, account: Account, signal?: AbortSignal)
   );
 }
 
-/** Rejects with CommandError for what the user has to put right, and with ConfigError; then nothing has been changed. */
+/** Rejects with CommandError or ConfigError for what the user has to correct; then nothing has changed. */
 export async function installJob(
   mac: Mac,
   options: JobOptions,
@@ -62,7 +65,7 @@ export async function installJob(
   const other = (await readJobs(mac, account, signal)).find((job) => job.kind !== kind);
   if (other?.loaded || other?.plist)
     throw new CommandError(
-      `The agent is installed as a ${NAMES[other.kind]} already. First: ${uninstallLine(other.kind)}`,
+      `The agent is already installed as a ${NAMES[other.kind]}. Run \`${uninstallLine(other.kind)}\` first.`,
     );
   const plistPath = mac.file(plistPathOf(kind, account));
   const text = plistOf(options);
@@ -70,21 +73,21 @@ export async function installJob(
   const [job] = (await readJobs(mac, account, signal)).filter((one) => one.kind === kind);
   if (before === text && job?.loaded) return { plistPath, changed: false };
 
-  // A build may run: launchd lets it finish, and so do we. The new file is written only then.
+  // A build may run. launchd lets it finish, and so do we: the new file is written only then.
   if (job?.loaded) await unload(mac, kind, account, { signal, onWaiting });
   await mkdir(dirname(plistPath), { recursive: true });
   await writeFileAtomic(plistPath, text, { mode: 0o644 });
   await chmod(plistPath, 0o644); // launchd refuses a file that others can write
   if (kind === 'daemon') {
     await chown(plistPath, 0, 0).catch(() => {});
-    await readableReport(configPath, account);
+    await prepareStatusFile(configPath, account);
   }
   await act(mac, ['enable', `${domainOf(kind, account)}/${LABEL}`], signal);
   await act(mac, ['bootstrap', domainOf(kind, account), plistPath], signal);
   return { plistPath, changed: true };
 }
 
-/** Of whichever kind is there. Answers with the files that were removed. */
+/** Removes the job, of whichever kind it is. Answers with the files that were removed. */
 export async function uninstallJob(
   mac: Mac,
   account: Account,
@@ -106,20 +109,22 @@ const uninstallLine = (kind: JobKind) => `${kind === 'daemon' ? 'sudo ' : ''}exp
 
 function requireMac(mac: Mac): void {
   if (mac.platform !== 'darwin')
-    throw new CommandError('launchd is a part of macOS. Elsewhere, have your init system run: expo-worker run');
+    throw new CommandError('launchd is a part of macOS. On this system, let your init system run `expo-worker run`.');
 }
 
 async function requireRights(mac: Mac, kind: JobKind, command: string): Promise<void> {
   const isRoot = mac.uid === 0;
   if (kind === 'daemon' && !isRoot)
     throw new CommandError(
-      `A LaunchDaemon needs root. Run: sudo expo-worker ${command}${command === 'install' ? ', or choose --launch-agent' : ''}`,
+      `A LaunchDaemon needs root. Run \`sudo expo-worker ${command}\`${command === 'install' ? ', or choose --launch-agent' : ''}.`,
     );
   if (kind === 'agent' && isRoot)
-    throw new CommandError(`A LaunchAgent belongs to the account. Run it without sudo: expo-worker ${command}`);
+    throw new CommandError(`A LaunchAgent belongs to the account, so run \`expo-worker ${command}\` without sudo.`);
 }
 
-/** Resolves when launchd has forgotten the job: it may be finishing a build. */
+/**
+ * Resolves when launchd no longer knows the job, which takes as long as the job needs to finish its build.
+ */
 async function unload(
   mac: Mac,
   kind: JobKind,
@@ -127,11 +132,12 @@ async function unload(
   { signal, onWaiting }: { signal: AbortSignal; onWaiting: () => void },
 ): Promise<void> {
   const service = `${domainOf(kind, account)}/${LABEL}`;
-  await mac.run('launchctl', ['bootout', service], signal); // says EINPROGRESS while the agent finishes a build
+  // Fails with EINPROGRESS while the agent finishes a build.
+  await mac.run('launchctl', ['bootout', service], signal);
   for (let polls = 0; ; polls++) {
     const { exitCode } = await mac.run('launchctl', ['print', service], signal);
     if (exitCode !== 0 && exitCode !== null) return;
-    if (polls === 4) onWaiting();
+    if (polls === WAITING_POLLS) onWaiting();
     await pause(POLL_MS, signal);
   }
 }
@@ -140,22 +146,25 @@ async function act(mac: Mac, args: string[], signal: AbortSignal): Promise<void>
   const { exitCode, stderr } = await mac.run('launchctl', args, signal);
   if (exitCode !== 0)
     throw new CommandError(
-      `launchctl ${args.join(' ')} failed (${exitCode ?? 'no answer'}): ${stderr.trim() || 'no word'}`,
+      `launchctl ${args.join(' ')} failed (${exitCode ?? 'no answer'}): ${stderr.trim() || 'it printed nothing'}`,
     );
 }
 
 async function readPlist(path: string): Promise<Record<string, unknown> | null> {
   try {
     const text = await readFile(path, 'utf8');
-    // The parser prints about anything else, to standard error.
+    // For any other text the parser would print a warning on standard error.
     return text.includes('<plist') ? (parse(text) as Record<string, unknown>) : null;
   } catch {
     return null;
   }
 }
 
-/** The daemon is root, and `expo-worker status` is not: the report keeps the owner that it has when root first writes it. */
-async function readableReport(configPath: string, { uid }: Account): Promise<void> {
+/**
+ * Makes the status file before root does, and gives it to the account. The daemon runs as root, and
+ * `expo-worker status` does not; the file keeps the owner that it has.
+ */
+async function prepareStatusFile(configPath: string, { uid }: Account): Promise<void> {
   const state = join(dirname(configPath), 'state');
   await mkdir(state, { recursive: true, mode: 0o700 });
   const { gid } = await stat(dirname(configPath));
@@ -168,7 +177,7 @@ async function readableReport(configPath: string, { uid }: Account): Promise<voi
   for (const path of [state, report]) await chown(path, uid, gid).catch(() => {});
 }
 
-/** What root wrote beside the config belongs to the account again, so that `expo-worker run` works by hand. */
+/** Gives to the account what root has written beside the config, so that `expo-worker run` works by hand. */
 async function handBack(dir: string, { uid }: Account): Promise<void> {
   const { gid } = await stat(dir);
   const entries = await readdir(dir, { recursive: true }).catch(() => []);

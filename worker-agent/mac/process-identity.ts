@@ -1,12 +1,14 @@
 /**
- * Tells a process from a later one that was given the same pid, by its start time. An opaque text: compare, never parse.
+ * Tells a process by its start time from a later process that has the same pid.
+ *
+ * Invariant: the start time is an opaque text, which is compared and never parsed.
  */
 import { readFile } from 'node:fs/promises';
 import { execa } from 'execa';
 
 const PS_TIMEOUT_MS = 10_000;
 
-/** Null when no such process lives; one that has died and was not yet reaped does not live. */
+/** Null if no such process lives. A zombie, which has died and was not yet reaped, does not live. */
 export async function processStartTime(pid: number): Promise<string | null> {
   return process.platform === 'linux' ? startTicks(pid) : startDate(pid);
 }
@@ -18,7 +20,7 @@ async function startTicks(pid: number): Promise<string | null> {
   } catch {
     return null;
   }
-  // The second field is the command in parentheses and may hold anything; count from its end.
+  // The second field is the command in parentheses, which may contain anything. So count from its end.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields[0] === 'Z' || fields[0] === 'X' ? null : fields[19]!;
 }

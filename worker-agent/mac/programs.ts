@@ -1,11 +1,12 @@
 /**
- * The only module that runs macOS's own commands, from a closed table: by their full paths, because the agent may be root and PATH may
- * name folders that others can write.
+ * Runs macOS's own commands, from a closed table.
  *
- * Invariant: every call ends, and its outcome is a value.
+ * Invariant: every call ends, and its outcome is a value. A command is run by its full path, because the
+ * agent may be root and PATH may contain folders that others can write to.
  */
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { TART_USER_VARIABLES } from './run-as.ts';
 
 const PATHS = {
   caffeinate: '/usr/bin/caffeinate',
@@ -28,7 +29,7 @@ export type MacCommand = keyof typeof PATHS;
 const LIMIT_MS = 10_000;
 
 export interface MacAnswer {
-  /** Null if it could not be started, was killed, or did not end in time. */
+  /** Null if the command could not be started, was killed, or did not end in time. */
   exitCode: number | null;
   stdout: string;
   stderr: string;
@@ -36,13 +37,13 @@ export interface MacAnswer {
 
 export interface Mac {
   readonly platform: NodeJS.Platform;
-  /** Of this process: 0 is root. */
+  /** The uid of this process; 0 is root. */
   readonly uid: number;
-  /** Whose desktop this is, for checks that concern the account. */
+  /** The name of the account in whose session VMs run. */
   readonly user: string;
   run(command: MacCommand, args: readonly string[], signal?: AbortSignal): Promise<MacAnswer>;
   pathOf(command: MacCommand): string;
-  /** Of a file of the system. */
+  /** The path of a file of the system. */
   file(path: string): string;
 }
 
@@ -50,9 +51,9 @@ export interface MacOptions {
   platform?: NodeJS.Platform;
   uid?: number;
   user?: string;
-  /** Instead of `/`, for files. */
+  /** The folder that stands for `/`, for files. */
   root?: string;
-  /** Where stand-ins of all commands are. */
+  /** A folder with stand-ins of all commands, for tests. */
   commandDir?: string | undefined;
 }
 
@@ -62,7 +63,7 @@ export function createMac(options: MacOptions = {}): Mac {
   return {
     platform,
     uid: options.uid ?? process.getuid?.() ?? -1,
-    user: options.user ?? process.env.EXPO_WORKER_TART_USER ?? process.env.SUDO_USER ?? process.env.USER ?? '',
+    user: options.user ?? process.env[TART_USER_VARIABLES.name] ?? process.env.SUDO_USER ?? process.env.USER ?? '',
     pathOf,
     file: (path) => join(root, path),
     async run(command, args, signal) {

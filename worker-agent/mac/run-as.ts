@@ -1,8 +1,11 @@
 /**
- * As whom Tart runs. The agent of a LaunchDaemon is root, which macOS lets reach the VMs' network without asking; VMs start only in the
- * session of the account that is logged in, so `tart` is handed over to it.
+ * Decides as which account Tart runs, and puts the words before `tart` that make it so. Pure.
  *
- * Invariant: nothing but root hands over, and only to a plain account. install writes the variables, sudo sets its own.
+ * The agent of a LaunchDaemon is root, which macOS lets reach the VMs' network without a question. VMs start
+ * only in the session of the account that is logged in, so a root agent runs `tart` as this account. It
+ * learns the account from variables: `expo-worker install` writes them into the job, and sudo sets its own.
+ *
+ * Invariant: only root runs tart as another account, and this account is never root.
  */
 export interface TartUser {
   name: string;
@@ -11,7 +14,7 @@ export interface TartUser {
 
 export const TART_USER_VARIABLES = { name: 'EXPO_WORKER_TART_USER', uid: 'EXPO_WORKER_TART_UID' } as const;
 
-/** Null where tart runs as the agent does: it is not root, or nobody else is named. */
+/** Null if tart runs as the agent does, because the agent is not root or no other account is named. */
 export function tartUserOf(
   platform: NodeJS.Platform = process.platform,
   uid: number | undefined = process.getuid?.(),
@@ -26,8 +29,8 @@ export function tartUserOf(
 }
 
 /**
- * The words before tart's own: into the account's session, which holds its keychain, then to its rights. The variables are
- * handed over by env, since sudo begins with few.
+ * The words before tart's own. launchctl enters the account's session, which contains its keychain; sudo
+ * takes the account's rights; env passes the variables on, because sudo removes most of them.
  */
 export const asTartUser = (
   { name, uid }: TartUser,

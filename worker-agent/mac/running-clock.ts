@@ -1,17 +1,18 @@
 /**
- * A clock that stands while this process does: a Mac that slept has used up nobody's time. For limits on what a VM is asked; what
- * the controller counts goes on by the clock on the wall.
+ * Counts the time in which this process ran. The clock stops while the Mac sleeps or the process is stopped,
+ * so that time asleep does not count against a limit on tart or on a VM. The controller's deadlines go by the
+ * clock on the wall.
  *
- * Invariant: however long the process stood still, the clock goes on by GAP_MAX_MS at the most.
+ * Invariant: however long the process was stopped, this clock advances by at most GAP_MAX_MS.
  */
 const TICK_MS = 1_000;
-/** A tick on a busy machine may take so long. */
+/** On a busy machine a tick may come so late. */
 const GAP_MAX_MS = 2_000;
 
 let totalMs = 0;
 let lookedAtMs = performance.now();
 
-/** Milliseconds since the start of this process in which it ran. */
+/** The milliseconds in which this process has run since its start. */
 export function awakeMs(): number {
   const nowMs = performance.now();
   totalMs += Math.min(nowMs - lookedAtMs, GAP_MAX_MS);
@@ -20,7 +21,7 @@ export function awakeMs(): number {
 }
 setInterval(awakeMs, TICK_MS).unref();
 
-/** Calls `onTime` once, after so many milliseconds by this clock, unless cleared with what it returns. */
+/** Calls `onTime` once, after so many milliseconds by this clock. The answer cancels the timer. */
 export function awakeTimer(ms: number, onTime: () => void): () => void {
   const endMs = awakeMs() + ms;
   let timer = setTimeout(look, ms);

@@ -1,10 +1,10 @@
 /**
- * Notices when this process did not run: a Mac asleep, a stopped process.
+ * Notices that this process did not run for a while, because the Mac slept or the process was stopped.
  *
- * Invariant: `longestMs` is the longest gap between two ticks since the start, beyond what a tick takes.
+ * Invariant: `longestMs` is the longest pause since the start, or 0 if none was longer than GAP_MIN_MS.
  */
 const TICK_MS = 1_000;
-/** Below this it is a busy machine. */
+/** A shorter pause means a busy machine. */
 const GAP_MIN_MS = 5_000;
 
 export class SleepWatch implements Disposable {

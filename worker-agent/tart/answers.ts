@@ -1,8 +1,8 @@
 /**
  * Turns what Tart prints into values: its lists, its addresses, and the words in which it fails. Pure.
  *
- * Invariant: no other module matches Tart's words, and text that Tart would not print becomes a failure of kind
- * `garbage`.
+ * Invariant: no other module matches Tart's words, and text that Tart would not print becomes a failure of
+ * kind `garbage`.
  */
 import { z } from 'zod';
 
@@ -55,7 +55,9 @@ const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
   [/no IP address found/, 'no_address'],
 ];
 
-/** Tart before 2.31 prints other keys beside these. Older versions print Running, newer ones State as well. */
+/**
+ * Tart before 2.31 prints other keys beside these. Older versions print Running, newer ones State as well.
+ */
 const TartList = z.array(
   z.looseObject({
     Name: z.string(),

@@ -1,9 +1,9 @@
 /**
  * Spawns tart: a command that answers, or a `tart run` that stays. No other module spawns tart.
  *
- * Invariant: every call ends, because tart answers or because its time limit is reached, and its outcome is a value.
- * Only a `tart run` outlives its call. It has a session of its own and writes to a file, so that its VM survives the
- * agent's death and Ctrl-C in the agent's terminal.
+ * Invariant: every call ends, because tart answers or because its time limit is reached, and its outcome is a
+ * value. Only a `tart run` outlives its call. It has a session of its own and writes to a file, so that its
+ * VM survives the agent's death and Ctrl-C in the agent's terminal.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +15,10 @@ import { asTartUser, type TartUser, tartUserOf } from '../mac/run-as.ts';
 import { awakeTimer } from '../mac/running-clock.ts';
 import { failure, failureOf, type TartFailure, type TartResult, type TartStep } from './answers.ts';
 
-/** How long each command may take. `clone` may copy a whole disk, `delete` removes one; the others change files. */
+/**
+ * How long each command may take. `clone` may copy a whole disk, `delete` removes one; the others change
+ * files.
+ */
 const LIMIT_MS = {
   version: 30_000,
   list: 30_000,

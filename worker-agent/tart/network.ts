@@ -7,8 +7,8 @@
  *               network, and it cannot pretend to be another guest
  *   controller  softnet, and the controller alone: the guest reaches no registry, so a build can install nothing
  *
- * softnet filters by address, not by name, and it passes IPv4 alone. It lets the guest reach the Mac itself, so a
- * service that listens on the Mac must be closed there.
+ * softnet filters by address, not by name, and it passes IPv4 alone. It lets the guest reach the Mac itself,
+ * so a service that listens on the Mac must be closed there.
  */
 import { lookup } from 'node:dns/promises';
 import type { Isolation } from '../config.ts';

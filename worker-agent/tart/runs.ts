@@ -1,8 +1,8 @@
 /**
  * Starts a `tart run`, tells whether it lives, waits for its end, says why it ended, and kills it.
  *
- * Invariant: a signal is sent only to the process that was started. A later process with the same pid has another
- * start time.
+ * Invariant: a signal is sent only to the process that was started. A later process with the same pid has
+ * another start time.
  */
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,8 +22,8 @@ export interface TartRuns {
   startRun(name: string, options: { logFile: string; args?: string[] }): Promise<TartResult<{ run: TartRun }>>;
   isRunAlive(run: TartRun): Promise<boolean>;
   /**
-   * Resolves when the process has ended, with its exit code if this agent had started it. Rejects only with the
-   * signal's reason.
+   * Resolves when the process has ended, with its exit code if this agent had started it. Rejects only with
+   * the signal's reason.
    */
   waitForRunExit(run: TartRun, signal?: AbortSignal): Promise<{ exitCode: number | null }>;
   /** Says why `tart run` ended, from the end of its log. */

@@ -1,6 +1,6 @@
 /**
- * Offers the agent all that it asks of Tart: it lists, clones, sets and removes VMs, finds their addresses, and joins
- * this with runs.ts and vm-config.ts.
+ * Offers the agent all that it asks of Tart: it lists, clones, sets and removes VMs, finds their addresses,
+ * and joins this with runs.ts and vm-config.ts.
  *
  * Invariant: `clone` never replaces a VM, and `remove` answers ok only if `tart list` no longer shows the VM.
  */
@@ -23,13 +23,16 @@ export interface Tart extends TartRuns, TartVmConfigs {
   version(signal?: AbortSignal): Promise<TartResult<{ version: string }>>;
   list(signal?: AbortSignal): Promise<TartResult<{ vms: TartVm[] }>>;
   /**
-   * `no_address` is the usual answer while the VM boots. An address does not prove that the VM runs: a stopped VM may
-   * still have one.
+   * `no_address` is the usual answer while the VM boots. An address does not prove that the VM runs: a
+   * stopped VM may still have one.
    */
   ip(name: string, options?: { waitSeconds?: number; signal?: AbortSignal }): Promise<TartResult<{ address: string }>>;
   /** Looks at the list first, because tart would replace an existing VM without a question. */
   clone(source: string, name: string, signal?: AbortSignal): Promise<TartResult>;
-  /** Gives a new MAC address and, where given, hardware. A suspended VM stays as it is, or it could not be resumed. */
+  /**
+   * Gives a new MAC address and, where given, hardware. A suspended VM stays as it is, or it could not be
+   * resumed.
+   */
   set(name: string, hardware: Hardware, signal?: AbortSignal): Promise<TartResult>;
   /** Stops and deletes a VM; ok also if there never was one. A run that does not stop is killed. */
   remove(name: string, options?: { run?: TartRun | undefined; signal?: AbortSignal }): Promise<TartResult>;
@@ -101,7 +104,8 @@ export function createTart(options: TartOptions): Tart {
           return { ok: true };
         }
         last = listed.ok ? last : listed;
-        // A stopped VM answers `not_running`. So does a run that has not yet taken its lock; it is killed below.
+        // A stopped VM answers `not_running`. So does a run that has not yet taken its lock; it is killed
+        // below.
         const stopped = await call('stop', ['stop', name, '--timeout', String(STOP_GRACE_SECONDS)], { signal });
         if (!stopped.ok && stopped.kind !== 'not_running' && stopped.kind !== 'not_found') last = stopped;
         if (run) await killRun(run);

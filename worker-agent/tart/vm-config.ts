@@ -1,5 +1,6 @@
 /**
- * Reads a VM's `config.json`, in which Tart keeps its MAC address and its hardware. `tart get` prints no MAC address.
+ * Reads a VM's `config.json`, in which Tart keeps its MAC address and its hardware. `tart get` prints no MAC
+ * address.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

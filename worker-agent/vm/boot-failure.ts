@@ -1,4 +1,7 @@
-/** Names the verdict of a boot that failed, from the step at which it failed and from what Tart or SSH said. Pure. */
+/**
+ * Names the verdict of a boot that failed, from the step at which it failed and from what Tart or SSH said.
+ * Pure.
+ */
 import type { SshErrorKind } from '../guest/ssh-error.ts';
 import type { TartFailure } from '../tart/answers.ts';
 
@@ -46,8 +49,8 @@ export const checkFailed = (step: 'vm_address' | 'ssh', { kind, message }: Reaso
 });
 
 /**
- * The VM ended during this check. If Tart refused to start it, the exit code is not 0. It is 0 if the guest shut down,
- * and null if the run was killed.
+ * The VM ended during this check. If Tart refused to start it, the exit code is not 0. It is 0 if the guest
+ * shut down, and null if the run was killed.
  */
 export function exitedEarly({ exitCode, kind, message }: VmEnd, check: string): BootFailure {
   const neverRan = check === 'vm_address' && exitCode !== null && exitCode !== 0;

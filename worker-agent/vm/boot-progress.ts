@@ -9,7 +9,9 @@ export interface BootProgress {
   detail: string;
 }
 
-/** Runs one step and reports its begin and its end. Rejects with the signal's reason if that has come before. */
+/**
+ * Runs one step and reports its begin and its end. Rejects with the signal's reason if that has come before.
+ */
 export async function reportStep<T extends { ok: true; address?: string } | { ok: false; message: string }>(
   { onStep, signal }: { onStep?: ((progress: BootProgress) => void) | undefined; signal: AbortSignal },
   step: BootStep,

@@ -1,7 +1,8 @@
 /**
  * Reaches a VM that runs: waits for its address, then for SSH.
  *
- * Invariant: both waits end within their limit, or at once when the signal aborts, and their outcome is a value.
+ * Invariant: both waits end within their limit, or at once when the signal aborts, and their outcome is a
+ * value.
  */
 import { readFile } from 'node:fs/promises';
 import { jittered, pause } from '../../client/retry.ts';
@@ -51,7 +52,9 @@ export interface SshWait {
   firstAddress?: string;
   timeoutMs: number;
   signal: AbortSignal;
-  /** The host key of an earlier connection. Without it the pinned one of the config counts, if there is one. */
+  /**
+   * The host key of an earlier connection. Without it the pinned one of the config counts, if there is one.
+   */
   hostFingerprint?: string;
 }
 

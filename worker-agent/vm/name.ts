@@ -13,7 +13,10 @@ const PREFIX = 'tartbeat-';
 
 export const vmNameOf = ({ workerId, buildId, attempt }: VmKey): string => `${PREFIX}${workerId}-${buildId}-${attempt}`;
 
-/** Null for a name that this worker's agent does not give. Ids may contain dashes, so the worker must be known. */
+/**
+ * Null for a name that this worker's agent does not give. Ids may contain dashes, so the worker must be
+ * known.
+ */
 export function parseVmName(name: string, workerId: string): VmKey | null {
   const start = `${PREFIX}${workerId}-`;
   if (!name.startsWith(start)) return null;

@@ -1,9 +1,9 @@
 /**
- * Holds one attempt's VM while it runs: its address, its SSH connection and its end. Finds a running VM again,
- * connects again, and destroys it.
+ * Holds one attempt's VM while it runs: its address, its SSH connection and its end. Finds a running VM
+ * again, connects again, and destroys it.
  *
- * Invariant: destroyVm(name) is safe at any moment, also if there never was such a VM. Nothing here decides what an
- * attempt's end means: failures are values that name the verdict.
+ * Invariant: destroyVm(name) is safe at any moment, also if there never was such a VM. Nothing here decides
+ * what an attempt's end means: failures are values that name the verdict.
  */
 import { join } from 'node:path';
 import type { AgentConfig } from '../config.ts';
@@ -16,7 +16,9 @@ import { type BootFailure, checkFailed, exitedEarly, neverStarted, type VmEnd } 
 import { type BootProgress, reportStep } from './boot-progress.ts';
 import { waitForAddress, waitForSsh } from './connect.ts';
 
-/** `await using` destroys the VM; after `release()` the agent no longer watches it, and it goes on running. */
+/**
+ * `await using` destroys the VM; after `release()` the agent no longer watches it, and it goes on running.
+ */
 export interface Vm extends AsyncDisposable {
   readonly name: string;
   readonly address: string;
@@ -28,8 +30,8 @@ export interface Vm extends AsyncDisposable {
   /** Set once `exited` has fired. */
   readonly end: VmEnd | null;
   /**
-   * Asks tart for the address and connects again to the same host key. Rejects with SshError when timeoutMs has
-   * passed.
+   * Asks tart for the address and connects again to the same host key. Rejects with SshError when timeoutMs
+   * has passed.
    */
   reconnect(options: { timeoutMs: number; signal?: AbortSignal }): Promise<Ssh>;
   release(): void;
@@ -55,7 +57,8 @@ export async function adoptVm(options: BootOptions & { run: TartRun }): Promise<
   const { tart, config, name, signal, run } = options;
   const limits = { ...BOOT_LIMITS, ...options.limits };
   const watch = watchRun(tart, run, runLogFile(options));
-  // Each ends every wait below at once: the caller's signal with an exception, the end of the VM with a failure.
+  // Each ends every wait below at once: the caller's signal with an exception, the end of the VM with a
+  // failure.
   const either = AbortSignal.any([signal, watch.exited]);
   const failed = (failure: BootFailure) => {
     watch.release();

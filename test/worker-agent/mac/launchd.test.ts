@@ -159,7 +159,7 @@ test('a refused bootstrap is told in its own words', async () => {
 
 test('who may install which, and never both', async () => {
   using user = await installable(501);
-  await expect(user.install('daemon')).rejects.toThrow('sudo expo-worker install, or choose --launch-agent');
+  await expect(user.install('daemon')).rejects.toThrow('`sudo expo-worker install`, or choose --launch-agent');
   using root = await installable(0);
   await expect(root.install('agent')).rejects.toThrow('without sudo');
   await root.install('daemon');
@@ -167,7 +167,7 @@ test('who may install which, and never both', async () => {
   other.command('launchctl', 'exit 113');
   const options = job('agent', { account: root.account, configPath: root.configPath });
   await expect(installJob(other.mac, options, { signal, onWaiting: () => {} })).rejects.toThrow(
-    'installed as a LaunchDaemon already. First: sudo expo-worker uninstall',
+    'already installed as a LaunchDaemon. Run `sudo expo-worker uninstall` first',
   );
   await expect(
     installJob({ ...root.mac, platform: 'linux' }, options, { signal, onWaiting: () => {} }),

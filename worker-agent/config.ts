@@ -126,7 +126,7 @@ export function parseConfig(text: string, path: string): AgentConfig {
   throw new ConfigError(path, findings);
 }
 
-/** Checks, then writes in one step with mode 0600. Makes a missing folder with mode 0700. Throws ConfigError. */
+/** Checks, then writes in one step with mode 0600. Makes the folder with mode 0700. Throws ConfigError. */
 export async function saveConfig(path: string, input: AgentConfigInput): Promise<AgentConfig> {
   const text = `${JSON.stringify(input, null, 2)}\n`;
   const config = parseConfig(text, path);

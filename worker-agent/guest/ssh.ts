@@ -82,7 +82,7 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
   };
 }
 
-/** If a stream fails in the middle, aborts `broken`: the command must not take this for the end of its input. */
+/** Aborts `broken` if a stream fails, because the command must not take that for the end of its input. */
 function sendInput(
   { stdin, done }: SshProcess,
   input: string | Buffer | Readable | null,

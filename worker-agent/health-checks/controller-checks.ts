@@ -1,5 +1,6 @@
 /**
- * Checks that this Mac reaches the controller, and that the controller knows its key. To add one, add an entry.
+ * Checks that this Mac reaches the controller, and that the controller knows its key. To add a check,
+ * add an entry.
  *
  * Calls `fetch` itself, because it has to tell a stranger's answer from a controller's.
  */

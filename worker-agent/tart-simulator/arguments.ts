@@ -1,6 +1,6 @@
 /**
- * Command lines as Tart reads them, with the words in which it refuses them (it uses Swift's argument parser).
- * Pure: strings in, a value or a `UsageError` out.
+ * Reads command lines as Tart reads them, and refuses them in Tart's words, which are those of Swift's
+ * argument parser. Pure: it takes strings, and answers with a value or throws a `UsageError`.
  */
 import { UsageError } from './failure.ts';
 
@@ -8,19 +8,19 @@ export interface Positional {
   name: string;
   help: string;
   optional?: boolean;
-  /** Takes all that is left: at least one word. */
+  /** Takes all words that are left, at least one. */
   repeating?: boolean;
-  /** The words after this argument belong to another program and are not looked at. */
+  /** The words after this argument belong to another program, so they are not read. */
   passesOnTheRest?: boolean;
 }
 
 export interface Option {
-  /** With dashes, the long one first: `['--quiet', '-q']`. */
+  /** With dashes, the long name first: `['--quiet', '-q']`. */
   names: readonly [string, ...string[]];
   help: string;
-  /** The name of the option's value; an option without one is a flag. */
+  /** The name of the option's value. An option without a value is a flag. */
   value?: string;
-  /** Whole numbers from 0 to this. */
+  /** The value is a whole number from 0 to this. */
   max?: number;
   oneOf?: readonly string[];
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Arguments } from './arguments.ts';
 import { RuntimeError } from './failure.ts';
 import { type Faults, readFaults, takeWaitingCommandFault } from './home/faults.ts';
-import { listVms, vmFolder } from './home/vm-store.ts';
+import { listVms, vmFolder } from './home/vms.ts';
 
 const FAILURES: Record<string, string> = {
   clone: 'No space left on device',
@@ -11,7 +11,7 @@ const FAILURES: Record<string, string> = {
 };
 const GARBAGE = '[\n  {\n    "Source" : "local",\n    "Na';
 
-/** Throws, never returns, or prints instead of the command; most often does nothing. */
+/** Does nothing without a fault. With one it throws, never returns, or prints instead of the command. */
 export async function playCommandFault(command: string, args: Arguments, tartHome: string): Promise<void> {
   const faults = faultsOf(command, args, tartHome);
   if (faults.has(`${command}-hang`)) await new Promise(() => setInterval(() => {}, 60_000));

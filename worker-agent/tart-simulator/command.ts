@@ -1,10 +1,10 @@
-/** What every file in `commands/` exports. */
+/** Defines what every file in `commands/` exports. */
 import type { Arguments, Grammar } from './arguments.ts';
 
 export interface Command extends Grammar {
   /** Throws `RuntimeError` or `UsageError`; otherwise the exit code is 0. */
   run(args: Arguments, tartHome: string): Promise<void> | void;
-  /** Checks that come before anything is done. Throws `UsageError`. */
+  /** Runs before the command does anything. Throws `UsageError`. */
   validate?(args: Arguments, tartHome: string): void;
 }
 

@@ -1,9 +1,9 @@
 /**
- * How a command of Tart ends when it does not succeed. The three kinds differ in what they print and in their exit
- * code; `main.ts` alone turns them into output.
+ * Names the ways in which a command of Tart fails. They differ in what is printed and in the exit code. Only
+ * `main.ts` turns them into output. Any other error is printed after "Error: ", with exit code 1.
  */
 
-/** Thrown by a command that ran and failed. Printed bare, without a prefix. */
+/** A command ran and failed. The message is printed without a prefix. */
 export class RuntimeError extends Error {
   override name = 'RuntimeError';
   readonly exitCode: number;
@@ -13,12 +13,15 @@ export class RuntimeError extends Error {
   }
 }
 
-/** Thrown before a command ran: its arguments are wrong. Printed with the usage; exit code 64. */
+/** The arguments are wrong. The message is printed with the usage; the exit code is 64. */
 export class UsageError extends Error {
   override name = 'UsageError';
   /** A second line, which explains the argument that is missing. */
   readonly help: string | undefined;
-  /** Some commands validate while they run; Tart then shows its own usage instead of the command's. */
+  /**
+   * True where Tart shows its own usage instead of the command's, because the command validates while it
+   * runs.
+   */
   readonly rootUsage: boolean;
   constructor(message: string, { help, rootUsage = false }: { help?: string; rootUsage?: boolean } = {}) {
     super(message);

@@ -1,11 +1,11 @@
 /**
- * Runs one VM for as long as `tart run` lives: starts the guest, plays its faults, ends it. Lives outside of what a
- * fault can freeze.
+ * Runs one VM as long as `tart run` lives: starts the guest, plays its faults, ends it. It is part of the
+ * process of `tart run`, which no fault can freeze.
  *
- *   tart run ──ipc── guest (SSH server, gateway) ── shells, monitor, build        ← frozen, killed: all "members"
+ *   tart run ──ipc── guest (SSH server, gateway) ── shells, monitor, build     the "members": frozen and killed as one
  *      └──── pipe ── reaper: when the pipe closes, `tart run` is dead and the members are killed
  *
- * Whichever of the three is killed, within a second none is left.
+ * Invariant: if any of the three is killed, none of them is left a second later.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
@@ -14,17 +14,18 @@ import type { GuestFaults, GuestOptions } from './guest/guest.ts';
 import type { Softnet } from './guest/softnet.ts';
 import { type Faults, readFaults } from './home/faults.ts';
 import { readSettings } from './home/settings.ts';
-import { readConfig, type Vm } from './home/vm-store.ts';
+import { readConfig } from './home/vm-config.ts';
+import type { Vm } from './home/vms.ts';
 import { Members, VM_MARK } from './processes/members.ts';
 import { processId } from './processes/process-table.ts';
 import { removeRun, writeRun } from './processes/runs.ts';
 
-/** How a run came to its end. */
+/** The way in which a run ended. */
 export type RunEnd = 'stopped' | 'suspended' | 'guest_stopped' | 'guest_crashed';
 
 const FAULT_POLL_MS = 50;
 const MEMBER_SCAN_EVERY_POLLS = 4;
-/** A guest that puts a file here has shut itself down. */
+/** The guest makes this file to shut itself down. */
 export const SHUTDOWN_REQUEST = '.shutdown';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
@@ -56,7 +57,7 @@ export class Hypervisor {
     this.#members = new Members(runId);
   }
 
-  /** Resolves when the VM has ended and none of its processes is left. */
+  /** Resolves when the VM has ended and no process of it is left. */
   async run(): Promise<RunEnd> {
     this.#save();
     this.#startReaper();
@@ -135,12 +136,12 @@ export class Hypervisor {
     const text = JSON.stringify(message);
     if (!this.#guest?.connected || text === this.#told) return;
     this.#told = text;
-    this.#guest.send(message, () => {}); // A guest that has just died says so by its exit.
+    this.#guest.send(message, () => {}); // the exit of a guest that has just died is noticed elsewhere
   }
 
   #play(faults: Faults): void {
     if (!this.#guest) return;
-    // A VM boots from a full disk too; the guest of the simulator has a file to write.
+    // A real VM boots from a full disk. The simulator's guest has to write a file first.
     if (faults.has('disk-full') && this.#booted) this.#limitFiles('0');
     else if (this.#limited.size > 0) this.#limitFiles('unlimited');
     if (faults.has('monitor-kill')) {
@@ -153,7 +154,10 @@ export class Hypervisor {
     this.#wasFrozen = faults.has('freeze');
   }
 
-  /** Linux can change the limits of a running process; children inherit them. macOS cannot: there only df says so. */
+  /**
+   * Children inherit the limit. macOS cannot change the limits of a running process: there only df shows the
+   * fault.
+   */
   #limitFiles(limit: '0' | 'unlimited'): void {
     for (const { pid, startTime } of process.platform === 'linux' ? this.#members.scan() : []) {
       const key = `${pid} ${startTime}`;
@@ -164,7 +168,10 @@ export class Hypervisor {
     if (limit === 'unlimited') this.#limited.clear();
   }
 
-  /** Its standard input closes when this process ends, however it ends. It is started again if it is killed. */
+  /**
+   * The reaper's standard input closes when this process ends in any way. If the reaper is killed, a new one
+   * starts.
+   */
   #startReaper(): void {
     const reaper = spawn('/bin/sh', ['-c', 'read _; exec "$@"', 'tart-reaper', process.execPath, MAIN, 'sweep-runs'], {
       detached: true,

@@ -1,9 +1,9 @@
-/** Keys for simulated Macs and VMs; a real agent has its own from ssh-keygen. */
+/** Makes keys for simulated Macs and VMs. A real agent has its key from ssh-keygen. */
 import ssh2 from 'ssh2';
 
 /**
- * A new ed25519 pair, OpenSSH format. ssh2 makes one of some 300 that it cannot read itself: it drops a zero at the beginning of the public
- * key.
+ * A new ed25519 pair in OpenSSH format. About one pair in 300 is one that ssh2 itself cannot read, because it
+ * drops a zero at the beginning of the public key. Such a pair is made again.
  */
 export function generateKeyPair(): { private: string; public: string } {
   for (;;) {

@@ -1,19 +1,21 @@
 /**
- * The Tart simulator: Tart's command line, with VMs that are processes. Written for Linux and macOS; run on Linux only
- * so far. No root is needed. What it does not simulate it refuses by name.
+ * Runs the Tart simulator: Tart's command line, with VMs that are processes. It needs no root. It is written
+ * for Linux and macOS, and has run on Linux only. It refuses the commands that it does not simulate, by their
+ * names.
  *
- * This module owns what is printed on the way out, and exit codes.
+ * No other module prints errors or sets the exit code.
  */
 import { type Arguments, help, parseArguments, usage } from './arguments.ts';
 import type { Command } from './command.ts';
 import { playCommandFault } from './command-faults.ts';
 import { RuntimeError, UsageError } from './failure.ts';
-import { collectGarbage, tartHome } from './home/vm-store.ts';
+import { collectGarbage } from './home/vm-store.ts';
+import { tartHome } from './home/vms.ts';
 import { sweepRuns } from './processes/runs.ts';
 
 const VERSION = '2.32.1';
 
-/** Each is loaded when it is asked for: an agent calls often, and few need all. */
+/** Loaded when it is asked for, because an agent calls often, and each call needs only one. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
   create: async () => (await import('./commands/create.ts')).create,
   clone: async () => (await import('./commands/clone.ts')).clone,
@@ -35,7 +37,7 @@ const KEEPS_GARBAGE = ['clone', 'pull'];
 async function main([name, ...words]: string[]): Promise<number> {
   if (name === undefined || name === '--help' || name === '-h') return print(overview());
   if (name === '--version') return print(VERSION);
-  if (name === 'sweep-runs') return sweep(); // The reaper's own; Tart has no such command.
+  if (name === 'sweep-runs') return sweep(); // for the reaper; Tart has no such command
   if (name === 'help') return words.length > 0 ? main([words[0]!, '--help']) : print(overview());
   if (NOT_SIMULATED.includes(name)) return fail(`the Tart simulator does not do "tart ${name}"`, 1);
   const command = await COMMANDS[name]?.();
@@ -100,6 +102,6 @@ function fail(text: string, exitCode: number): number {
   return exitCode;
 }
 
-process.title = ['tart', ...process.argv.slice(2)].join(' '); // Whoever looks for `tart run NAME` in ps finds it.
+process.title = ['tart', ...process.argv.slice(2)].join(' '); // so that `ps` shows `tart run NAME`
 const exitCode = await main(process.argv.slice(2));
 process.exitCode ||= exitCode;

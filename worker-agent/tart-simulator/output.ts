@@ -1,4 +1,4 @@
-/** JSON as Apple's Foundation prints it: ` : ` after keys, escaped slashes, keys in no order. */
+/** Prints JSON as Apple's Foundation does: ` : ` after keys, escaped slashes, keys in no fixed order. */
 export function foundationJson(value: unknown, indent = ''): string {
   const inner = `${indent}  `;
   if (Array.isArray(value)) {

@@ -1,4 +1,7 @@
-/** For those who start the simulator from TypeScript: where it is, what it runs, and how to end all of it. */
+/**
+ * Lets tests and demos in TypeScript use the simulator: where it is, which processes it has, how to end all
+ * of them.
+ */
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Members, VM_MARK } from './processes/members.ts';
@@ -14,7 +17,10 @@ export interface SimulatorProcess extends ProcessId {
 
 const SWEEP_TIMEOUT_MS = 5_000;
 
-/** All that lives of this TART_HOME: `tart` commands, reapers, guests and what runs in them. Empty: nothing was left behind. */
+/**
+ * All live processes of this TART_HOME: `tart` commands, reapers, guests and what runs in them. Empty if
+ * nothing was left behind.
+ */
 export function simulatorProcesses(tartHome: string): SimulatorProcess[] {
   const home = resolve(tartHome);
   const mark = `${VM_MARK}=${runIdPrefix(home)}-`;
@@ -42,7 +48,7 @@ export async function sweepSimulator(tartHome: string): Promise<void> {
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
-        // It ended in between.
+        // It has just ended.
       }
     }
     await sleep(20);

@@ -3,9 +3,9 @@
  * controller's addresses.
  *
  *   nat         Tart's own network: the guest reaches the Mac, the local network and the internet
- *   softnet     Tart's filter: the guest reaches the Mac's side of its network and the internet, but not the local
- *               network, and it cannot pretend to be another guest
- *   controller  softnet, and the controller alone: the guest reaches no registry, so a build can install nothing
+ *   softnet     Tart's filter: the guest reaches the Mac's side of its network and the internet, but not the
+ *               local network, and it cannot pretend to be another guest
+ *   controller  softnet, and the controller alone: the guest reaches no registry, so builds install nothing
  *
  * softnet filters by address, not by name, and it passes IPv4 alone. It lets the guest reach the Mac itself,
  * so a service that listens on the Mac must be closed there.

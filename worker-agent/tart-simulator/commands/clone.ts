@@ -1,8 +1,12 @@
-/** `tart clone`. Says nothing, replaces what has the new name, and keeps the MAC address unless it is taken. */
+/**
+ * Does `tart clone`. It prints nothing, replaces a VM of the new name, and keeps a MAC address that is free.
+ */
 import type { Command } from '../command.ts';
 import { UsageError } from '../failure.ts';
+import { isRemoteName } from '../home/image-names.ts';
 import { lockHome } from '../home/lock.ts';
-import { cloneVm, isRemoteName, openVm, touch } from '../home/vm-store.ts';
+import { cloneVm } from '../home/vm-store.ts';
+import { openVm, touch } from '../home/vms.ts';
 import { pullImage } from './pull.ts';
 
 export const clone: Command = {

@@ -1,5 +1,4 @@
-/** `tart create`. There is no IPSW to install: the VM has the simulator's guest at once. */
-
+/** Does `tart create`. It installs no IPSW: the VM has the simulator's guest at once. */
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { UsageError } from '../failure.ts';

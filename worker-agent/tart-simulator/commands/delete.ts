@@ -1,7 +1,8 @@
-/** `tart delete`: one after the other, up to the first that cannot be. */
+/** Does `tart delete`: one VM after the other, up to the first that cannot be deleted. */
 import type { Command } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
-import { deleteVm, openVm, runnerOf } from '../home/vm-store.ts';
+import { deleteVm } from '../home/vm-store.ts';
+import { openVm, runnerOf } from '../home/vms.ts';
 
 export const deleteCommand: Command = {
   name: 'delete',

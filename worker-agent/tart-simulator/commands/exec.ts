@@ -1,8 +1,10 @@
-/** `tart exec` needs an agent in the guest. The simulated guest has none, and this says so as Tart does, as late as Tart does. */
+/**
+ * Does `tart exec`, which needs an agent in the guest. The guest has none; this fails like Tart, and as late.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from '../command.ts';
 import { RuntimeError, vmNotRunning } from '../failure.ts';
-import { openVm, runnerOf, touch } from '../home/vm-store.ts';
+import { openVm, runnerOf, touch } from '../home/vms.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 

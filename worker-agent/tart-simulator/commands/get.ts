@@ -1,7 +1,8 @@
-/** `tart get`. Its `Size` is a string where that of `list` is a number. */
+/** Does `tart get`. Its `Size` is a string; that of `tart list` is a number. */
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
-import { openVm, readConfig, sizeOf, stateOf, touch } from '../home/vm-store.ts';
+import { readConfig } from '../home/vm-config.ts';
+import { GB_BYTES, openVm, sizeOf, stateOf, touch } from '../home/vms.ts';
 import { foundationJson } from '../output.ts';
 
 export const get: Command = {
@@ -20,9 +21,9 @@ export const get: Command = {
       OS: config.os,
       CPU: config.cpuCount,
       Memory: Math.floor(config.memorySize / 1024 ** 2),
-      Disk: Math.floor(length / 1e9),
+      Disk: Math.floor(length / GB_BYTES),
       DiskFormat: config.diskFormat,
-      Size: (allocated / 1e9).toFixed(3),
+      Size: (allocated / GB_BYTES).toFixed(3),
       Display: `${width}x${height}${unit}`,
       Running: state === 'running',
       State: state,

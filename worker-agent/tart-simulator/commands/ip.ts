@@ -1,6 +1,6 @@
 /**
- * `tart ip`. It reads leases and does not ask whether the VM runs, so it can name the address of a stopped one; a call
- * that fails takes a second or more.
+ * Does `tart ip`. It reads leases and does not look whether the VM runs, so it may print the address of a
+ * stopped VM. A call that fails takes at least a second.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from '../command.ts';
@@ -8,7 +8,8 @@ import { VM_NAME } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
 import { leaseOf } from '../guest/leases.ts';
 import { readFaults } from '../home/faults.ts';
-import { listVms, openVm, readConfig, runnerOf, touch, type Vm } from '../home/vm-store.ts';
+import { readConfig } from '../home/vm-config.ts';
+import { listVms, openVm, runnerOf, touch, type Vm } from '../home/vms.ts';
 
 const TRY_EVERY_MS = 1_000;
 
@@ -51,7 +52,7 @@ function addressOf(vm: Vm, tartHome: string): string | undefined {
   if (faults.has('no-ip') || faults.has('boot-hang')) return undefined;
   if (faults.has('stale-ip')) {
     const other = listVms(tartHome).find((candidate) => candidate.name !== vm.name && runnerOf(candidate));
-    // Without another VM to point at, the facade's ifconfig makes this one look like another.
+    // If no other VM runs, the stand-in for ifconfig makes this one look like another.
     if (other) return leaseOf(tartHome, readConfig(other).macAddress);
   }
   return leaseOf(tartHome, readConfig(vm).macAddress);

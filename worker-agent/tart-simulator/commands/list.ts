@@ -1,11 +1,9 @@
-/** `tart list`. The order of keys in its JSON changes from run to run, as Foundation's does. */
+/** Does `tart list`. The order of keys in its JSON changes from call to call, as with Foundation. */
 import type { Command } from '../command.ts';
 import { UsageError } from '../failure.ts';
 import { readSettings } from '../home/settings.ts';
-import { accessedAt, listVms, sizeOf, stateOf, type Vm } from '../home/vm-store.ts';
+import { accessedAt, GB_BYTES, listVms, sizeOf, stateOf, type Vm } from '../home/vms.ts';
 import { foundationJson } from '../output.ts';
-
-const GB = 1e9;
 
 export const list: Command = {
   name: 'list',
@@ -37,8 +35,8 @@ export const list: Command = {
 function row(vm: Vm, tartHome: string): Record<string, unknown> {
   const { length, allocated } = sizeOf(vm);
   const state = stateOf(vm);
-  const size = Math.floor(allocated / GB);
-  const common = { Source: vm.source, Name: vm.name, Disk: Math.floor(length / GB), Size: size };
+  const size = Math.floor(allocated / GB_BYTES);
+  const common = { Source: vm.source, Name: vm.name, Disk: Math.floor(length / GB_BYTES), Size: size };
   const running = { Running: state === 'running', State: state };
   if (readSettings(tartHome).listFormat === '2.30') return { ...common, SizeOnDisk: size, ...running };
   return {
@@ -54,7 +52,14 @@ function table(vms: readonly Vm[]): string {
   if (vms.length === 0) return '';
   const rows = vms.map((vm) => {
     const { length, allocated } = sizeOf(vm);
-    return [vm.source, vm.name, Math.floor(length / GB), Math.floor(allocated / GB), ago(accessedAt(vm)), stateOf(vm)];
+    return [
+      vm.source,
+      vm.name,
+      Math.floor(length / GB_BYTES),
+      Math.floor(allocated / GB_BYTES),
+      ago(accessedAt(vm)),
+      stateOf(vm),
+    ];
   });
   const cells = [['Source', 'Name', 'Disk', 'Size', 'Accessed', 'State'], ...rows].map((line) => line.map(String));
   const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));

@@ -1,13 +1,15 @@
 /**
- * `tart pull`, without a registry: the image that it brings is the simulator's own base image. Its user is `admin`, as in
- * the public images; the key that may log in is the one in the file that TART_SIM_PUBLIC_KEY names.
+ * Does `tart pull`, without a registry: it brings the simulator's own base image. The user of the image is
+ * `admin`, as in the public images, and TART_SIM_PUBLIC_KEY names the file with the key that may log in.
  */
 import { randomUUID } from 'node:crypto';
 import type { Command } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
 import { makeGuest, publicKeyFromEnvironment } from '../home/base-image.ts';
+import { isRemoteName } from '../home/image-names.ts';
 import { lockHome } from '../home/lock.ts';
-import { cacheImage, createVm, deleteVm, isRemoteName, openVm, vmFolder } from '../home/vm-store.ts';
+import { cacheImage, createVm, deleteVm } from '../home/vm-store.ts';
+import { openVm, vmFolder } from '../home/vms.ts';
 
 export const pull: Command = {
   name: 'pull',
@@ -25,9 +27,9 @@ export const pull: Command = {
   },
 };
 
-/** Brings the image into the cache, and says so as Tart does. */
+/** Brings the image into the cache, and prints what Tart prints. */
 export function pullImage(tartHome: string, reference: string, explain = false): void {
-  vmFolder(tartHome, reference); // Refuses what is no reference.
+  vmFolder(tartHome, reference); // throws if this is not the name of an image
   using _lock = lockHome(tartHome);
   if (isCached(tartHome, reference)) {
     if (explain) console.log(`${reference} image is already cached and linked!`);

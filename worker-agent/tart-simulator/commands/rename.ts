@@ -1,7 +1,8 @@
-/** `tart rename`. Its refusals count as wrong usage, of Tart itself. */
+/** Does `tart rename`. It refuses as if the usage of Tart itself was wrong. */
 import type { Command } from '../command.ts';
 import { UsageError } from '../failure.ts';
-import { listVms, renameVm } from '../home/vm-store.ts';
+import { renameVm } from '../home/vm-store.ts';
+import { listVms } from '../home/vms.ts';
 
 export const rename: Command = {
   name: 'rename',

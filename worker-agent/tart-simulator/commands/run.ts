@@ -1,6 +1,7 @@
 /**
- * `tart run`: in the foreground until the VM ends. SIGINT stops it, SIGUSR1 suspends it, SIGUSR2 asks it to stop; SIGTERM is
- * left at its default and kills it, as it kills Tart. A guest that crashes ends it with 0, too.
+ * Does `tart run`, in the foreground until the VM ends. SIGINT stops the VM, SIGUSR1 suspends it, SIGUSR2
+ * asks it to stop. SIGTERM kills this process, as it kills Tart. The exit code is 0 also for a guest that
+ * crashed.
  */
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,31 +13,21 @@ import { RuntimeError, UsageError, vmAlreadyRunning } from '../failure.ts';
 import type { Softnet } from '../guest/softnet.ts';
 import { readFaults } from '../home/faults.ts';
 import { lockHome } from '../home/lock.ts';
-import {
-  isSuspended,
-  listVms,
-  openVm,
-  type RunningMark,
-  randomMac,
-  readConfig,
-  runnerOf,
-  touch,
-  type Vm,
-  writeConfig,
-} from '../home/vm-store.ts';
+import { randomMac, readConfig, writeConfig } from '../home/vm-config.ts';
+import { isSuspended, listVms, openVm, type RunningMark, runnerOf, touch, type Vm } from '../home/vms.ts';
 import { Hypervisor, type RunEnd } from '../hypervisor.ts';
 import { processId } from '../processes/process-table.ts';
 import { newRunId } from '../processes/runs.ts';
 
 const MACOS_VMS_MAX = 2;
-/** How long Tart takes to learn from the system that there are too many; the VM shows as running meanwhile. */
+/** How long Tart takes to learn from macOS that there are too many VMs. The VM shows as running meanwhile. */
 const START_REFUSED_AFTER_MS = 200;
 
 const flag = (name: string, help: string) => ({ names: [name] as const, help });
 const option = (name: string, value: string, help: string) => ({ names: [name] as const, value, help });
 
 const LAST_WORDS: Record<RunEnd, string | undefined> = {
-  stopped: undefined, // Said when the signal came.
+  stopped: undefined, // printed when the signal came
   suspended: 'snapshot created successfully! shutting down the VM...',
   guest_stopped: 'guest has stopped the virtual machine',
   guest_crashed: 'guest has stopped the virtual machine due to error: The virtual machine stopped unexpectedly.',
@@ -99,7 +90,7 @@ function validate(args: Arguments, tartHome: string): void {
     throw new UsageError('--graphics and --no-graphics are mutually exclusive');
   for (const device of ['--no-trackpad', '--no-keyboard', '--no-pointer'])
     if (has(device) && has('--suspendable')) throw new UsageError(`${device} cannot be used with --suspendable`);
-  // The one command that opens its VM while it validates; Swift then prefixes the message and forgets the exit code.
+  // Only this command opens its VM while it validates, so Swift prefixes the message and loses the exit code.
   try {
     openVm(tartHome, args.word(0));
   } catch (error) {
@@ -107,7 +98,7 @@ function validate(args: Arguments, tartHome: string): void {
   }
 }
 
-/** Each of its options implies it. */
+/** Each option of softnet turns it on. */
 function softnetOf(args: Arguments): Softnet | null {
   if (!hasSoftnet(args)) return null;
   const networks = (name: string) => (args.value(name) ?? '').split(',').filter(Boolean);
@@ -117,7 +108,9 @@ function softnetOf(args: Arguments): Softnet | null {
 const hasSoftnet = (args: Arguments) =>
   ['', '-allow', '-block', '-expose'].some((end) => args.has(`--net-softnet${end}`));
 
-/** The lock comes before the start, as Tart's does: a VM that may not start shows as running for a moment. */
+/**
+ * Takes the VM's lock before the start, as Tart does: a VM that may not start shows as running for a moment.
+ */
 function take(name: string, tartHome: string): { vm: Vm; mark: RunningMark } {
   using _lock = lockHome(tartHome);
   const vm = openVm(tartHome, name);
@@ -167,6 +160,7 @@ async function play(hypervisor: Hypervisor, vm: Vm, args: Arguments): Promise<Ru
     console.log('creating a snapshot...');
     hypervisor.stop('suspended');
   });
-  process.on('SIGUSR2', () => console.log('Requesting guest OS to stop...')); // macOS asks its user, who is not there.
+  // macOS would ask its user, and there is none.
+  process.on('SIGUSR2', () => console.log('Requesting guest OS to stop...'));
   return hypervisor.run();
 }

@@ -1,9 +1,11 @@
-/** `tart set`. Does not care whether the VM runs. Called without `--display-refit` it resets that field, as Tart does. */
+/** Does `tart set`, also while the VM runs. Without `--display-refit` it resets that field, as Tart does. */
 import { randomBytes } from 'node:crypto';
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { RuntimeError, UsageError } from '../failure.ts';
-import { openVm, randomMac, readConfig, setDiskSize, sizeOf, touch, writeConfig } from '../home/vm-store.ts';
+import { randomMac, readConfig, writeConfig } from '../home/vm-config.ts';
+import { setDiskSize } from '../home/vm-store.ts';
+import { GB_BYTES, openVm, sizeOf, touch } from '../home/vms.ts';
 
 const DISPLAY = /^(\d+)x(\d+)(pt|px)?$/;
 
@@ -61,12 +63,12 @@ export const set: Command = {
     if (args.has('--random-mac')) config.macAddress = randomMac();
     if (args.has('--random-serial')) config.ecid = randomBytes(8).toString('base64');
     if (args.has('--disk-size')) {
-      const [wanted, current] = [args.number('--disk-size', 0), sizeOf(vm).length / 1e9];
+      const [wanted, current] = [args.number('--disk-size', 0), sizeOf(vm).length / GB_BYTES];
       if (wanted < Math.floor(current))
         throw new RuntimeError(
           `new disk size of ${wanted} GB should be larger than the current disk size of ${Math.floor(current)} GB`,
         );
-      setDiskSize(vm, wanted * 1e9);
+      setDiskSize(vm, wanted * GB_BYTES);
     }
     writeConfig(vm, config);
     touch(vm);

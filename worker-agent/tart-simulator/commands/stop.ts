@@ -1,11 +1,11 @@
-/** `tart stop`: pulls the plug. The timeout is for a `tart run` that hangs; after it nobody waits for its end. */
+/** Does `tart stop`: ends the VM at once. A `tart run` that hangs is killed after the time-out. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { vmNotRunning } from '../failure.ts';
-import { isSuspended, openVm, runnerOf, touch } from '../home/vm-store.ts';
+import { isSuspended, openVm, runnerOf, touch } from '../home/vms.ts';
 
 const POLL_MS = 100;
 

@@ -1,8 +1,8 @@
-/** `tart suspend`: asks `tart run` to save the VM and returns at once. */
+/** Does `tart suspend`: asks `tart run` to save the VM, and returns at once. */
 import type { Command } from '../command.ts';
 import { VM_NAME } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
-import { openVm, runnerOf, touch } from '../home/vm-store.ts';
+import { openVm, runnerOf, touch } from '../home/vms.ts';
 
 export const suspend: Command = {
   name: 'suspend',
@@ -13,7 +13,7 @@ export const suspend: Command = {
     const vm = openVm(tartHome, args.word(0));
     touch(vm);
     const runner = runnerOf(vm);
-    // Tart puts its message into itself.
+    // Tart puts the message into itself.
     if (!runner) throw new RuntimeError(`VM "VM "${vm.name}" is not running" is not running`, 2);
     process.kill(runner.pid, 'SIGUSR1');
   },

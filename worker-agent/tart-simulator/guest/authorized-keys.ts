@@ -1,15 +1,15 @@
-/** Reads a guest's `authorized_keys`, as sshd does: one key a line, options in front of it. Pure. */
+/** Reads a guest's `authorized_keys` as sshd does: one key a line, with options before it. Pure. */
 import ssh2 from 'ssh2';
 
 export interface AuthorizedKey {
   key: ssh2.ParsedKey;
-  /** Runs instead of what the client asks for, which it finds in SSH_ORIGINAL_COMMAND. */
+  /** Runs instead of the command that the client asks for, which it finds in SSH_ORIGINAL_COMMAND. */
   command: string | undefined;
 }
 
 /**
- * Known to sshd, and without an effect here: there is no forwarding and no terminal that they could take away or give. With an option that it
- * does not know, sshd does not take the key at all.
+ * Options that sshd knows and that have no effect here, because this server has neither forwarding nor
+ * terminals. If sshd does not know an option, it refuses the key.
  */
 const WITHOUT_EFFECT =
   /^(restrict|(no-)?(port-forwarding|x11-forwarding|agent-forwarding|pty|user-rc|touch-required)|verify-required)$/i;
@@ -25,7 +25,7 @@ export function parseAuthorizedKeys(text: string): AuthorizedKey[] {
   });
 }
 
-/** Up to the first blank outside of quotes; null if it is a comment, or says anything that is not understood. */
+/** Reads up to the first blank outside of quotes. Null for a comment, or if there is anything unknown. */
 function readOptions(line: string): { command: string | undefined; rest: string } | null {
   let command: string | undefined;
   OPTION.lastIndex = 0;

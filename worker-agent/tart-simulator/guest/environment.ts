@@ -1,6 +1,7 @@
 /**
- * What a guest's programs find in their environment, and how a build in it reaches the registry that the host reaches:
- * certificates and npm's settings come along, the host's home and its proxies do not.
+ * Makes the environment of a guest's programs, and prepares the guest before each start. A build in the guest
+ * reaches the registry that the host reaches: it has the host's certificates and npm settings, but not its
+ * home and proxies.
  */
 import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -9,7 +10,7 @@ import { VM_MARK } from '../processes/members.ts';
 
 export interface GuestFacts {
   runId: string;
-  /** Where the guest's `/` is on the host. */
+  /** The guest's `/`, on the host. */
   root: string;
   user: string;
   macAddress: string;
@@ -18,15 +19,15 @@ export interface GuestFacts {
   proxy: string;
 }
 
-/** Stand-ins for programs of macOS, which tell of the VM instead of the host. */
+/** Stand-ins for programs of macOS: they describe the VM, where the real ones would describe the host. */
 const FACADE = join(import.meta.dirname, '../facade');
 
-/** macOS's, for a command over SSH that is no login. */
+/** The PATH that macOS gives to a command over SSH, which is not a login. */
 const SHORT_PATH = '/usr/bin:/bin:/usr/sbin:/sbin';
 
 const PASSED_ON =
   /^(npm_config_.+|NODE_EXTRA_CA_CERTS|SSL_CERT_(FILE|DIR)|CURL_CA_BUNDLE|GIT_SSL_CAINFO|REQUESTS_CA_BUNDLE)$/i;
-/** npm's settings that speak of places on the host, of the script that runs there, or of its proxies. */
+/** Settings of npm that concern folders on the host, the script that runs there, or its proxies. */
 const NOT_PASSED_ON =
   /^npm_config_(prefix|global_prefix|local_prefix|userconfig|globalconfig|init_module|node_gyp|user_agent|proxy|https?_proxy|no_?proxy)$/i;
 
@@ -57,14 +58,17 @@ export function guestEnvironment(facts: GuestFacts, host: NodeJS.ProcessEnv): Re
     HTTP_PROXY: proxy,
     HTTPS_PROXY: proxy,
     NODE_USE_ENV_PROXY: '1',
-    // A proxy in an npmrc would win over the two above.
+    // Otherwise a proxy in an npmrc would take precedence over the ones above.
     npm_config_proxy: proxy,
     npm_config_https_proxy: proxy,
     ...(existsSync(globalNpmrc(root)) && { npm_config_globalconfig: globalNpmrc(root) }),
   };
 }
 
-/** What every start of a VM renews: an empty TMPDIR, the host's npmrc files, and its Node and npm where Homebrew's are. */
+/**
+ * Renews at each start of a VM: an empty TMPDIR, the host's npmrc files, and its Node and npm as if from
+ * Homebrew.
+ */
 export function prepareGuest(root: string, user: string, host: NodeJS.ProcessEnv): void {
   rmSync(join(root, 'var', 'tmp'), { recursive: true, force: true });
   for (const folder of [join(root, 'var', 'tmp'), join(root, 'tmp'), join(root, 'usr', 'etc'), guestHome(root, user)])
@@ -83,7 +87,10 @@ export function prepareGuest(root: string, user: string, host: NodeJS.ProcessEnv
   copyFirst([host.npm_config_userconfig, join(homedir(), '.npmrc')], join(guestHome(root, user), '.npmrc'));
 }
 
-/** Not from a node_modules folder, which `npm run` puts in front: the package's own tools are no part of a Mac. */
+/**
+ * Skips the node_modules folders that `npm run` puts first, because a Mac does not have this package's own
+ * tools.
+ */
 function onPath(tool: string, host: NodeJS.ProcessEnv): string | undefined {
   return (host.PATH ?? '')
     .split(delimiter)

@@ -1,9 +1,10 @@
 /**
- * A VM's way into the network: an HTTP proxy that the guest's programs are told of. It forwards to wherever the host can
- * reach, through the host's own proxy if it has one. The only module through which a guest's traffic leaves.
+ * Connects a VM to the network, by an HTTP proxy that the guest's environment names. It forwards to every
+ * address that the host can reach, through the host's own proxy if there is one. A guest's traffic leaves
+ * only through here.
  *
- * The VM sees its host at 192.168.64.1, as on Tart. The cloud's metadata address, 169.254.169.254, and its whole range are refused; with
- * softnet, all that it would not let through.
+ * The VM sees its host at 192.168.64.1, as on Tart. The gateway refuses 169.254.0.0/16, where clouds have
+ * their metadata address, and with softnet all that softnet refuses.
  */
 import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
@@ -19,7 +20,7 @@ import { request as secureRequest } from 'node:https';
 import { BlockList, connect, isIP, type Socket } from 'node:net';
 import { type Softnet, softnetPasses } from './softnet.ts';
 
-/** The host, as seen from a VM on Tart's network. */
+/** The host's address for a VM on Tart's network. */
 export const HOST_SEEN_FROM_VM = '192.168.64.1';
 
 const CONNECT_TIMEOUT_MS = 30_000;
@@ -38,7 +39,7 @@ export class Gateway {
   readonly #softnet: Softnet | null;
   #cut = false;
 
-  /** `environment` is the host's: its proxy settings say how to go on. */
+  /** `environment` is the host's, with its proxy settings. */
   constructor(environment: NodeJS.ProcessEnv, softnet: Softnet | null = null) {
     this.#environment = environment;
     this.#softnet = softnet;
@@ -48,7 +49,7 @@ export class Gateway {
     });
     this.#server.on('connection', (socket: Socket) => remember(this.#inner, socket));
     this.#server.on('clientError', (_error, socket) => socket.destroy());
-    this.#server.requestTimeout = 0; // An upload may take as long as it takes.
+    this.#server.requestTimeout = 0; // an upload may take any time
     this.#server.headersTimeout = CONNECT_TIMEOUT_MS;
   }
 
@@ -58,7 +59,7 @@ export class Gateway {
     return `http://${host}:${(this.#server.address() as { port: number }).port}`;
   }
 
-  /** Nothing is forwarded any more. The guest is not told: it waits, as it would behind a pulled cable. */
+  /** Stops forwarding. The guest gets no error and waits, as it would with a cable pulled out. */
   cut(): void {
     this.#cut = true;
     for (const socket of this.#inner) socket.unpipe();
@@ -111,14 +112,14 @@ export class Gateway {
     asking.end();
     const [answer, socket, head] = (await Promise.race([
       once(asking, 'connect'),
-      once(asking, 'response'), // A proxy that refuses may answer as to any request.
+      once(asking, 'response'), // a proxy that refuses may answer as it answers any request
     ])) as [IncomingMessage, Socket?, Buffer?];
     if (answer.statusCode !== 200 || !socket) {
       asking.destroy();
       throw new Error(`the host's proxy answered ${answer.statusCode}`);
     }
     remember(this.#outer, socket);
-    if (head?.length) socket.unshift(head); // Some servers speak first.
+    if (head?.length) socket.unshift(head); // some servers speak first
     return socket;
   }
 
@@ -154,14 +155,14 @@ export class Gateway {
   }
 }
 
-/** Why a guest may not go there; `undefined` if it may. A name is judged by what it stands for. */
+/** Why a guest may not connect to this host; undefined if it may. A name is judged by its addresses. */
 async function refusalOf(hostname: string, softnet: Softnet | null): Promise<string | undefined> {
   const host = bare(hostname);
-  const addresses = await lookup(host, { all: true }).catch(() => []); // Unknown here; the host's proxy may know it.
+  const addresses = await lookup(host, { all: true }).catch(() => []); // the host's proxy may know it
   const passes = ({ address, family }: { address: string; family: number }) =>
     !refused.check(address, family === 6 ? 'ipv6' : 'ipv4') &&
     (!softnet || softnetPasses(softnet, HOST_SEEN_FROM_VM, address));
-  // What softnet would be asked about has an address; what has none is not let through by it.
+  // softnet judges addresses, so it refuses a name that has none.
   const bad = softnet ? !addresses.some(passes) : !addresses.every(passes);
   return bad ? `${host} is not reachable from a VM` : undefined;
 }
@@ -169,7 +170,7 @@ async function refusalOf(hostname: string, softnet: Softnet | null): Promise<str
 const bare = (hostname: string) => hostname.replace(/^\[|\]$/g, '');
 const hostFor = (hostname: string) => (hostname === HOST_SEEN_FROM_VM ? '127.0.0.1' : bare(hostname));
 
-/** The proxy that the host itself would use. Pure. */
+/** The proxy that the host itself uses for this address. Pure. */
 export function proxyFor(
   protocol: string,
   host: string,

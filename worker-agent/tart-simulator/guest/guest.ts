@@ -1,6 +1,8 @@
 /**
- * The guest: the process that is the inside of a VM. It has the SSH server and the gateway, and all shells are its
- * children. `hypervisor.ts` starts it, hears over IPC that it has booted, tells it of faults, and ends it; it never ends by itself.
+ * Is the process inside a VM. It has the SSH server and the gateway, and all shells are its children.
+ * `hypervisor.ts` starts it, hears from it over IPC that it has booted, tells it of faults, and ends it.
+ *
+ * Invariant: it never ends by itself, unless the hypervisor dies.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +12,7 @@ import { addressesFor, writeLease } from './leases.ts';
 import type { Softnet } from './softnet.ts';
 import { type SshBehaviour, SshServer } from './ssh-server.ts';
 
-/** What the hypervisor gives it, as JSON, in its one argument. */
+/** The one argument, as JSON. */
 export interface GuestOptions {
   tartHome: string;
   runId: string;
@@ -19,13 +21,13 @@ export interface GuestOptions {
   user: string;
   macAddress: string;
   sshPort: number;
-  /** Null: Tart's own network, without a filter. */
+  /** Null for Tart's own network, which has no filter. */
   softnet: Softnet | null;
-  /** Those that are on from the start. */
+  /** The faults that are on from the start. */
   faults: GuestFaults;
 }
 
-/** What it is told whenever a fault comes or goes. */
+/** Sent by the hypervisor whenever a fault is turned on or off. */
 export interface GuestFaults {
   ssh: SshBehaviour;
   networkCut: boolean;
@@ -43,12 +45,12 @@ const ssh = new SshServer({
   environment: () => environment,
 });
 
-process.on('disconnect', () => process.exit(1)); // Nobody runs this VM any more. The reaper clears the rest.
+process.on('disconnect', () => process.exit(1)); // `tart run` has died; the reaper ends the rest
 prepareGuest(root, options.user, process.env);
 const address = await listen();
 const facts = { runId: options.runId, root, user: options.user, macAddress: options.macAddress, address };
 environment = guestEnvironment({ ...facts, proxy: await gateway.listen(address) }, process.env);
-await play(options.faults); // Before anybody can know the address.
+await play(options.faults); // before anybody can know the address
 writeLease(options.tartHome, options.macAddress, address);
 process.send?.('booted');
 process.on('message', (faults: GuestFaults) => void play(faults).catch(() => process.exit(1)));
@@ -56,7 +58,7 @@ process.on('message', (faults: GuestFaults) => void play(faults).catch(() => pro
 async function play(faults: GuestFaults): Promise<void> {
   if (faults.networkCut) gateway.cut();
   else gateway.restore();
-  await ssh.behave(faults.ssh); // Rejects if somebody has taken the port in the meantime.
+  await ssh.behave(faults.ssh); // rejects if another program has taken the port in the meantime
 }
 
 async function listen(): Promise<string> {

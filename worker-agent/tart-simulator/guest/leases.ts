@@ -1,6 +1,6 @@
 /**
- * Which address a VM got, by its MAC address: macOS's `/var/db/dhcpd_leases` in small. As there, a lease outlives its
- * VM's run, so that `tart ip` can name an address at which nobody is, or somebody else.
+ * Keeps the address of each VM, by its MAC address, as macOS does in `/var/db/dhcpd_leases`. As there, a
+ * lease outlives the run of its VM, so `tart ip` may print an address at which no VM or another VM answers.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -28,8 +28,9 @@ export function forgetLease(tartHome: string, macAddress: string): void {
 }
 
 /**
- * Addresses that a VM may try to listen at, its own old one first, then some that no other VM of this TART_HOME has.
- * Every 127.x.y.z is this machine on Linux. macOS has 127.0.0.1 alone: one VM at a time there.
+ * Addresses at which a VM may try to listen: first its old one, then some that no other VM of this TART_HOME
+ * has. On Linux every 127.x.y.z is this machine. macOS has 127.0.0.1 alone, so only one VM can run there at a
+ * time.
  */
 export function addressesFor(tartHome: string, macAddress: string): string[] {
   if (process.platform === 'darwin') return ['127.0.0.1'];

@@ -1,6 +1,9 @@
 /**
- * Where Tart's softnet lets a VM go, as far as addresses tell. Pure. It knows IPv4 alone, always lets the VM reach its host, and leaves
- * out what is not on the internet; of `allow` and `block`, the narrower network decides, and of two alike, `block`.
+ * Decides which addresses Tart's softnet lets a VM reach. Pure.
+ *
+ * softnet knows IPv4 alone. It always passes the host, and it refuses addresses that are not on the internet.
+ * If a network of `allow` and one of `block` contain the address, the narrower one decides, and `block` if
+ * they are equal.
  */
 import { BlockList, isIPv4 } from 'node:net';
 

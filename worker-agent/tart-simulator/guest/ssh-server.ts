@@ -1,8 +1,9 @@
 /**
- * A guest's SSH server. The only module that serves SSH. It does what OpenSSH's does in all that the agent relies on;
- * `interoperability.test.ts` runs one table of cases against both.
+ * Serves SSH for a guest, as OpenSSH does in all that the agent relies on. `interoperability.test.ts` runs
+ * one table of cases against both.
  *
- * It hands out shells of the user who runs it: it must listen on loopback only, and takes public keys only.
+ * Invariant: it listens on loopback alone and accepts public keys alone, because its shells run as the user
+ * who runs the simulator.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { timingSafeEqual } from 'node:crypto';
@@ -12,17 +13,17 @@ import ssh2 from 'ssh2';
 import { parseAuthorizedKeys } from './authorized-keys.ts';
 
 export interface SshServerOptions {
-  /** Private, in OpenSSH's format. */
+  /** The private key, in OpenSSH's format. */
   hostKey: string;
   user: string;
   home: string;
-  /** Read at each login, as sshd reads it. */
+  /** Read at each login, as sshd does. */
   authorizedKeys(): string;
-  /** Of each shell, without what SSH adds. */
+  /** The environment of each shell, without the variables that SSH adds. */
   environment(): Record<string, string>;
 }
 
-/** `refuse` takes no connections and drops those that are open, `hang` takes them and is silent. */
+/** `refuse` accepts no connections and drops the open ones; `hang` accepts them and stays silent. */
 export type SshBehaviour = 'serve' | 'refuse' | 'hang';
 
 const SESSIONS_MAX = 10;
@@ -83,7 +84,7 @@ export class SshServer {
   #greet(client: ssh2.Connection): void {
     let forcedCommand: string | undefined;
     let sessions = 0;
-    client.on('error', () => {}); // Resets and malformed packets: the connection closes by itself.
+    client.on('error', () => {}); // after a reset or a malformed packet the connection closes by itself
     client.on('authentication', (context) => {
       if (context.method !== 'publickey' || !sameText(context.username, this.#options.user))
         return context.reject(['publickey']);
@@ -113,7 +114,8 @@ export class SshServer {
       environment[key] = val;
       return accept?.();
     });
-    session.on('pty', (_accept, reject) => reject?.()); // Node cannot make one; ssh goes on without.
+    // Node cannot make a terminal; ssh goes on without one.
+    session.on('pty', (_accept, reject) => reject?.());
     const run = (stream: ssh2.ServerChannel, asked: string | undefined) => {
       const forced = forcedCommand();
       if (forced && asked !== undefined) environment.SSH_ORIGINAL_COMMAND = asked;
@@ -121,7 +123,7 @@ export class SshServer {
       const child = spawn('/bin/sh', ['-c', SHELL, 'sh', ...(command === undefined ? ['-l'] : ['-c', command])], {
         cwd: this.#options.home,
         env: { ...this.#options.environment(), ...environment },
-        detached: true, // A session of its own, as sshd gives: its process group can be signalled.
+        detached: true, // a session of its own, as from sshd, so that its process group can get signals
         stdio: 'pipe',
       });
       connect(child, stream);
@@ -132,8 +134,8 @@ export class SshServer {
 }
 
 /**
- * The channel closes when the command has ended *and* nobody holds its output open any more: `sleep 3 &` keeps it. If
- * the client goes first, the pipes go with it and the command lives on until it writes.
+ * The channel closes when the command has ended *and* no process has its output open any more, as `sleep 3 &`
+ * has. If the client disconnects first, the pipes close, and the command lives until it writes.
  */
 function connect(child: ChildProcess, stream: ssh2.ServerChannel): void {
   const { stdin, stdout, stderr } = child;

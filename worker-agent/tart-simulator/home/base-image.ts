@@ -1,6 +1,6 @@
 /**
- * Makes the base image that clones are made from: a user who may log in with one key, a host key that all clones share,
- * and the scripts of `vm-image/`.
+ * Makes the base image that clones are made from. It has a user who may log in with one key, a host key that
+ * all clones share, and the scripts of `vm-image/`.
  */
 import {
   chmodSync,
@@ -21,21 +21,27 @@ import { createVm } from './vm-store.ts';
 
 export interface BaseImageOptions {
   tartHome: string;
-  /** For the agent: `<vmName>-base-snapshot`. */
+  /** The agent expects `<vmName>-base-snapshot`. */
   name: string;
-  /** Who logs in: the agent's `vmUser`. */
+  /** The account that may log in: the agent's `vmUser`. */
   user: string;
-  /** One line, as in `id_ed25519.pub`: its private half is the agent's `vmSshKey`. */
+  /** One line, as in `id_ed25519.pub`. Its private half is the agent's `vmSshKey`. */
   publicKey: string;
-  /** Of all VMs of this TART_HOME: the agent's `vmSshPort`. Left as it is if it is not given; 22022 at first. */
+  /**
+   * The port of all VMs of this TART_HOME: the agent's `vmSshPort`. Without it the port stays; at first it is
+   * 22022.
+   */
   sshPort?: number;
-  /** From `tart run` until SSH answers, over what the simulator itself takes. */
+  /** From `tart run` until SSH answers, beside the time that the simulator itself needs. */
   bootMs?: number;
 }
 
 const VM_IMAGE = resolve(import.meta.dirname, '../../../vm-image');
 
-/** A login shell finds Node and npm, as on a Mac with Homebrew. Set here: the host's /etc/profile has overwritten PATH. */
+/**
+ * Lets a login shell find Node and npm, as on a Mac with Homebrew. The host's /etc/profile has overwritten
+ * PATH by then.
+ */
 const PROFILE = `export PATH="$TARTBEAT_ROOT/opt/homebrew/bin:$TARTBEAT_ROOT/usr/local/bin:$TART_SIM_FACADE:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 `;
 
@@ -55,7 +61,7 @@ export async function createBaseImage({
   createVm(home, name, { user, bootMs }, (root) => makeGuest(root, { user, publicKey }));
 }
 
-/** The guest's disk. Executable files of `vm-image/` are installed; a new one needs no change here. */
+/** Makes the content of the guest's disk. It has every executable file of `vm-image/`. */
 export function makeGuest(root: string, { user, publicKey }: { user: string; publicKey: string }): void {
   const home = guestHome(root, user);
   for (const folder of [
@@ -77,7 +83,9 @@ export function makeGuest(root: string, { user, publicKey }: { user: string; pub
   }
 }
 
-/** For images that a person makes with `tart create` or `tart pull`. Without a key nobody can log in. */
+/**
+ * The key for images that a person makes with `tart create` or `tart pull`. Without one nobody can log in.
+ */
 export function publicKeyFromEnvironment(): string {
   const path = process.env.TART_SIM_PUBLIC_KEY;
   return path ? readFileSync(path, 'utf8') : '';

@@ -1,31 +1,35 @@
 /**
- * What can be made to go wrong. A fault is a file named after it in its VM's folder: present is on, its content is the
- * fault's value. Whoever plays a fault looks for the file; this module owns the files.
+ * Turns faults of a VM on and off, and tells which are on. No other module writes the files of faults.
  *
- * Faults are written `name` or `name:value`, such as `freeze`, `slow-boot:5000`, `monitor-kill:once`.
+ * A fault is a file of its name in the VM's folder. It is on while the file exists, and the content of the
+ * file is its value. A fault is given as `name` or `name:value`, such as `freeze`, `slow-boot:5000`,
+ * `monitor-kill:once`.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { entriesOf } from './folders.ts';
 
-/** Faults of the VM, and who is affected. */
+/** Faults of the VM, and their effect. */
 export const VM_FAULTS = {
   'boot-hang': 'runs, but never boots: no address, no SSH',
-  'slow-boot': 'boots, this many milliseconds late',
+  'slow-boot': 'boots this many milliseconds late',
   'no-ip': 'never shows an address',
   'stale-ip': 'shows an address at which another VM answers',
   'no-ssh': 'refuses SSH connections and drops those that are open',
   'ssh-hang': 'accepts SSH connections and is silent',
-  freeze: 'everything in the VM stops, as with SIGSTOP; it can be continued',
+  freeze: 'everything in the VM stops, as with SIGSTOP, until the fault is cleared',
   crash: 'the guest crashes: `tart run` ends with exit code 0',
   'disk-full': 'df says 100 %, and writing to files fails',
-  'monitor-kill': 'the monitor is killed whenever it is found; with the value `once`, once',
+  'monitor-kill': 'the monitor is killed whenever it is found; with the value `once`, a single time',
   'net-cut': 'the network forwards nothing, in open connections too; SSH stays up',
   'clock-skew': 'the clock of the VM is off by this many seconds until it is set',
   'clock-stuck': 'the clock of the VM cannot be set',
   'run-limit': 'the host believes that two other VMs are running',
 } as const;
 
-/** Commands for which the faults `COMMAND-fail`, `COMMAND-hang` and `COMMAND-slow` (by so many milliseconds) exist. */
+/**
+ * Commands that have the faults `COMMAND-fail`, `COMMAND-hang` and `COMMAND-slow` (by so many milliseconds).
+ */
 const FALLIBLE_COMMANDS = ['list', 'get', 'ip', 'clone', 'set', 'run', 'stop', 'delete'] as const;
 
 export const FAULT_NAMES: readonly string[] = [
@@ -35,10 +39,10 @@ export const FAULT_NAMES: readonly string[] = [
   'ip-garbage',
 ];
 
-/** Name → value; the value is empty for most. */
+/** From the name to the value, which is empty for most. */
 export type Faults = ReadonlyMap<string, string>;
 
-/** Seen by the VM within 200 ms. Throws if there is no such fault or no such VM. */
+/** The VM sees it within 200 ms. Throws if there is no such fault or no such VM. */
 export function setFault(tartHome: string, vmName: string, fault: string): void {
   const vmFolder = join(tartHome, 'vms', vmName);
   parseFault(fault);
@@ -46,12 +50,12 @@ export function setFault(tartHome: string, vmName: string, fault: string): void 
   writeFaults(vmFolder, [fault]);
 }
 
-/** Throws if there is no such fault. One that is not on stays off. */
+/** Throws if there is no such fault. A fault that is off stays off. */
 export function clearFault(tartHome: string, vmName: string, fault: string): void {
   rmSync(join(faultsFolder(join(tartHome, 'vms', vmName)), parseFault(fault).name), { force: true });
 }
 
-/** Gives a fault to a VM that does not exist yet: each clone takes the oldest that is waiting. Several go to one clone. */
+/** Gives faults to a VM that does not exist yet. Each clone takes the oldest call's faults, all of them. */
 export function faultNextClone(tartHome: string, ...faults: string[]): void {
   for (const fault of faults) parseFault(fault);
   const folder = waitingFolder(tartHome);
@@ -62,7 +66,7 @@ export function faultNextClone(tartHome: string, ...faults: string[]): void {
   renameSync(draft, join(folder, String(next)));
 }
 
-/** Called by `clone`, under the lock of TART_HOME. */
+/** `clone` calls this while it has the lock of TART_HOME. */
 export function takeFaultsForClone(tartHome: string): string[] {
   const oldest = oldestWaiting(tartHome);
   if (oldest === undefined) return [];
@@ -71,7 +75,10 @@ export function takeFaultsForClone(tartHome: string): string[] {
   return faults;
 }
 
-/** If what waits for the next clone is that it fails, hangs or is slow, it is meant for the command itself; one that fails is taken by that. */
+/**
+ * The faults that wait for the next clone and concern the command itself: it fails, hangs or is slow. A clone
+ * that fails or hangs uses them up.
+ */
 export function takeWaitingCommandFault(tartHome: string): Faults {
   const oldest = oldestWaiting(tartHome);
   if (oldest === undefined) return new Map();
@@ -99,7 +106,7 @@ export function readFaults(vmFolder: string): Faults {
     try {
       faults.set(name, readFileSync(join(folder, name), 'utf8').trim());
     } catch {
-      // Cleared in between.
+      // It was cleared in between.
     }
   }
   return faults;
@@ -116,7 +123,7 @@ function writeFault(folder: string, fault: string): void {
   const { name, value } = parseFault(fault);
   const draft = join(folder, `.${name}`);
   writeFileSync(draft, value);
-  renameSync(draft, join(folder, name)); // Whoever sees the file sees its value.
+  renameSync(draft, join(folder, name)); // in one step, so that a reader of the file sees the value
 }
 
 const faultsFolder = (vmFolder: string) => join(vmFolder, 'faults');
@@ -127,12 +134,4 @@ function oldestWaiting(tartHome: string): string | undefined {
   const folder = waitingFolder(tartHome);
   const oldest = waiting(folder).sort((a, b) => Number(a) - Number(b))[0];
   return oldest === undefined ? undefined : join(folder, oldest);
-}
-
-function entriesOf(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
 }

@@ -1,12 +1,12 @@
 /**
- * The lock of TART_HOME, which clones, the start of runs and imports take in turn. SQLite's lock on a file is the
- * kernel's, so it is freed at any death of its holder; Node has no other way to such a lock.
+ * Locks a TART_HOME, so that clones, starts of runs and pulls wait for each other. SQLite's lock on a file is
+ * the kernel's: it is free again when its holder dies. Node offers no other such lock.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
-/** Longer than any holder needs, the 2 s of a hung disk included. */
+/** Far longer than any holder needs it. */
 const LOCK_TIMEOUT_MS = 120_000;
 
 /** Blocks this process until it has the lock; `using` gives it back. */

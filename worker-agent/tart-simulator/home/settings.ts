@@ -1,11 +1,14 @@
-/** What is the same for all VMs of one TART_HOME: `simulator/settings.json` in it. Whoever tries things out may edit it. */
+/**
+ * Reads and writes what is the same for all VMs of one TART_HOME: its `simulator/settings.json`. A person may
+ * edit this file.
+ */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Settings {
-  /** All VMs listen here, each at an address of its own. The agent's `vmSshPort`. */
+  /** All VMs listen at this port, each at its own address. It is the agent's `vmSshPort`. */
   sshPort: number;
-  /** Whose JSON `tart list` prints: `2.30` has `SizeOnDisk` and no `Accessed`. */
+  /** The version whose JSON `tart list` prints: `2.30` has `SizeOnDisk` and no `Accessed`. */
   listFormat: '2.32' | '2.30';
 }
 

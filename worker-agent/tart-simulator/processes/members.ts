@@ -1,9 +1,10 @@
 /**
- * Which processes are a VM, and stopping, continuing and killing all of them. The only module that signals guests.
+ * Finds the processes of a VM, and stops, continues and kills all of them. No other module sends signals to
+ * them.
  *
- * A process belongs to a VM if it carries the VM's mark in its environment, if it was seen to belong before, or if its
- * parent, group leader or session leader belongs. A build that clears its environment and starts a new session is
- * still found unless it does both, and loses its parent, between two scans.
+ * A process belongs to a VM if it has the VM's mark in its environment, if an earlier scan saw that it
+ * belongs, or if its parent, group leader or session leader belongs. A process escapes if it clears its
+ * environment, starts a new session and loses its parent, all between two scans.
  */
 import {
   commandLineOf,
@@ -17,7 +18,7 @@ import {
 /** The variable that marks every process of a VM; its value is the run's id. */
 export const VM_MARK = 'TART_SIM_VM';
 
-/** A stranger stays one: it is looked at again only in case its pid was given to another process. */
+/** A process that does not belong never will. It is looked at again in case its pid has a new process. */
 const STRANGERS_EVERY_SCANS = 20;
 const KILL_TIMEOUT_MS = 2_000;
 const PASSES_MAX = 50;
@@ -25,7 +26,7 @@ const PASSES_MAX = 50;
 export class Members {
   readonly #mark: string;
   readonly #known: Map<number, string>;
-  /** Environments do not change: each process is asked once. */
+  /** An environment does not change, so that of each process is read once. */
   readonly #strangers = new Map<number, string>();
   #scans = 0;
 
@@ -34,7 +35,7 @@ export class Members {
     this.#known = new Map(known.map(({ pid, startTime }) => [pid, startTime]));
   }
 
-  /** All that have been seen and may live, for another process to go on with. */
+  /** All members that were seen and may live, so that another process can go on with them. */
   get known(): ProcessId[] {
     return [...this.#known].map(([pid, startTime]) => ({ pid, startTime }));
   }
@@ -43,7 +44,9 @@ export class Members {
     this.#known.set(id.pid, id.startTime);
   }
 
-  /** The live members. Members that have ended are kept while something of their group or session lives. */
+  /**
+   * The live members. A member that has ended is remembered while a process of its group or session lives.
+   */
   scan(): ProcessRow[] {
     const known = this.#known;
     const strangers = new Set([...this.#strangers.keys()].filter((pid) => !known.has(pid)));
@@ -70,7 +73,9 @@ export class Members {
     return members;
   }
 
-  /** Stops everything, as a frozen VM would be: repeated until a pass finds no process that it has not stopped yet. */
+  /**
+   * Stops everything, as in a frozen VM. Repeats until a pass finds no process that it has not stopped yet.
+   */
   stop(): void {
     const stopped = new Set<string>();
     for (let pass = 0; pass < PASSES_MAX; pass++) {
@@ -87,7 +92,7 @@ export class Members {
     for (const row of this.scan()) signal(row, 'SIGCONT');
   }
 
-  /** Ends everything and waits until it has ended. Stopped first, so that nothing can fork its way out. */
+  /** Kills everything and waits for the end. Stops it first, so that nothing can escape by a fork. */
   kill(): void {
     this.stop();
     const giveUpAt = performance.now() + KILL_TIMEOUT_MS;
@@ -97,7 +102,7 @@ export class Members {
     }
   }
 
-  /** Ends the members whose command line has this word in it. */
+  /** Kills the members whose command line matches, and says how many. */
   killWhere(matches: (commandLine: string) => boolean): number {
     const found = this.scan().filter((row) => matches(commandLineOf(row.pid).join(' ')));
     for (const row of found) signal(row, 'SIGKILL');
@@ -117,7 +122,7 @@ function signal(id: ProcessId, name: NodeJS.Signals): void {
   try {
     if (isAlive(id)) process.kill(id.pid, name);
   } catch {
-    // It ended in between.
+    // It has just ended.
   }
 }
 

@@ -1,13 +1,15 @@
 /**
- * What the operating system knows of its processes: /proc on Linux, `ps` on macOS. The only module that reads either.
- * A process is its pid and its start time together, because pids are used again.
+ * Reads the operating system's list of processes: /proc on Linux, `ps` on macOS. No other module reads
+ * either.
+ *
+ * Invariant: a process is its pid together with its start time, because pids are used again.
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 
 export interface ProcessId {
   pid: number;
-  /** Opaque; equal for the same process only. */
+  /** An opaque text, which is equal for the same process only. */
   startTime: string;
 }
 
@@ -19,7 +21,7 @@ export interface ProcessRow extends ProcessId {
 
 const PS_TIMEOUT_MS = 5_000;
 
-/** All live processes, without those that need not be looked at. Zombies have ended and are left out. */
+/** All live processes but these. Zombies have ended, so they are left out. */
 export function processTable(except: ReadonlySet<number> = new Set()): ProcessRow[] {
   return process.platform === 'linux' ? linuxTable(except) : psTable().filter(({ pid }) => !except.has(pid));
 }
@@ -28,13 +30,13 @@ export function isAlive(id: ProcessId): boolean {
   return processId(id.pid)?.startTime === id.startTime;
 }
 
-/** `undefined` if no live process has this pid. */
+/** Undefined if no live process has this pid. */
 export function processId(pid: number): ProcessId | undefined {
   const row = process.platform === 'linux' ? linuxRow(pid) : psTable(['-p', String(pid)])[0];
   return row && { pid: row.pid, startTime: row.startTime };
 }
 
-/** What the process was started with. Empty if it may not be read, and on macOS, where Apple's programs hide theirs. */
+/** The environment that the process was started with. Empty if it may not be read, and always on macOS. */
 export function environmentOf(pid: number): readonly string[] {
   return readWords(`/proc/${pid}/environ`);
 }
@@ -57,9 +59,9 @@ function linuxRow(pid: number): ProcessRow | undefined {
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   } catch {
-    return undefined; // It has ended.
+    return undefined; // it has ended
   }
-  // The second field is the program's name in brackets and may itself hold blanks and brackets.
+  // The second field is the program's name in brackets, and the name may contain blanks and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
   return {
@@ -71,7 +73,7 @@ function linuxRow(pid: number): ProcessRow | undefined {
   };
 }
 
-/** macOS prints a session as a kernel address: its process groups have to do. */
+/** macOS prints a session as an address in the kernel, so the process group stands for it. */
 function psTable(which: string[] = ['-ax']): ProcessRow[] {
   return ps([...which, '-o', 'pid=,ppid=,pgid=,stat=,lstart='])
     .split('\n')
@@ -98,7 +100,7 @@ function ps(args: string[]): string {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
   } catch {
-    return ''; // `ps -p` of an ended process exits with 1.
+    return ''; // `ps -p` fails for a process that has ended
   }
 }
 
@@ -106,6 +108,6 @@ function readWords(path: string): readonly string[] {
   try {
     return readFileSync(path, 'utf8').split('\0');
   } catch {
-    return []; // It has ended, belongs to another user, or there is no /proc.
+    return []; // it has ended, belongs to another user, or there is no /proc
   }
 }

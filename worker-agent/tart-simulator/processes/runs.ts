@@ -1,6 +1,7 @@
 /**
- * The runs of a TART_HOME: one file each in `simulator/runs` from the start of `tart run` until all its processes have
- * ended. Whoever finds a run without its `tart run` ends the rest: the run's reaper at once, else the next command.
+ * Keeps the runs of a TART_HOME, one file each in `simulator/runs`, from the start of `tart run` until all
+ * its processes have ended. If a `tart run` dies, the run's reaper ends the rest at once; if the reaper died
+ * too, the next command does.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import {
@@ -20,13 +21,13 @@ import { isAlive, type ProcessId } from './process-table.ts';
 export interface Run {
   id: string;
   vmName: string;
-  /** `tart run`. */
+  /** The process of `tart run`. */
   runner: ProcessId;
   /** All processes of the VM that were seen and may live. */
   members: ProcessId[];
 }
 
-/** Begins with what all runs of this TART_HOME begin with, so that strays can be told from those of another. */
+/** Begins with the same characters for all runs of a TART_HOME, so that its stray processes can be found. */
 export const newRunId = (tartHome: string) => `${runIdPrefix(tartHome)}-${randomUUID()}`;
 export function runIdPrefix(tartHome: string): string {
   const home = existsSync(tartHome) ? realpathSync(tartHome) : tartHome;
@@ -57,12 +58,12 @@ export function listRuns(tartHome: string): Run[] {
       try {
         return [JSON.parse(readFileSync(join(folder(tartHome), name), 'utf8')) as Run];
       } catch {
-        return []; // It has ended.
+        return []; // it has just ended
       }
     });
 }
 
-/** Ends what is left of runs whose `tart run` is gone. */
+/** Ends what is left of runs whose `tart run` has died. */
 export function sweepRuns(tartHome: string): void {
   for (const run of listRuns(tartHome)) {
     if (isAlive(run.runner)) continue;

@@ -1,0 +1,40 @@
+/** Reads and writes a VM's `config.json`, in Tart's own form. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export interface VmConfig {
+  version: 1;
+  os: 'darwin' | 'linux';
+  arch: 'arm64';
+  macAddress: string;
+  cpuCountMin: number;
+  cpuCount: number;
+  memorySizeMin: number;
+  /** In bytes. */
+  memorySize: number;
+  display: { width: number; height: number; unit?: 'pt' | 'px' };
+  displayRefit?: boolean;
+  diskFormat: 'raw' | 'asif';
+  ecid?: string;
+  hardwareModel?: string;
+  /** The simulator's own: the user who may log in, and the time from `tart run` until SSH answers. */
+  simulator: { user: string; bootMs: number };
+}
+
+export function readConfig(vm: { folder: string }): VmConfig {
+  return JSON.parse(readFileSync(join(vm.folder, 'config.json'), 'utf8'));
+}
+
+export function writeConfig(vm: { folder: string }, config: VmConfig): void {
+  const draft = join(vm.folder, `.config.json.${process.pid}`);
+  writeFileSync(draft, `${JSON.stringify(config, null, 2)}\n`);
+  renameSync(draft, join(vm.folder, 'config.json'));
+}
+
+/** An address that is locally administered and unicast, as Apple's Virtualization makes them. */
+export function randomMac(): string {
+  const bytes = randomBytes(6);
+  bytes[0] = (bytes[0]! & 0xfc) | 0x02;
+  return bytes.toString('hex').replace(/..(?=.)/g, '$&:');
+}

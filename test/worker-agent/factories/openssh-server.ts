@@ -1,6 +1,6 @@
 /**
- * A real OpenSSH server on loopback, run by this user, with a home of its own. Where there is none, the tests that need it are
- * skipped with a word about it; in CI they fail.
+ * Starts a real OpenSSH server on loopback, run by this user, with a home of its own. Where there is none,
+ * the tests that need it are skipped; in CI they fail.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ export const hasOpenSsh = SSHD !== undefined;
 if (!hasOpenSsh && !process.env.CI)
   console.warn('No sshd here: tests against OpenSSH are skipped. Install openssh-server.');
 
-/** `tiedTo` is the command that one of its two keys is tied to. */
+/** `tiedTo` is the command to which one of its two keys is tied. */
 export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
   const dir = temporaryDir();
   const file = (name: string) => join(dir.path, name);
@@ -35,7 +35,7 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
   const config = [
     `HostKey ${file('host_key')}`,
     `AuthorizedKeysFile ${file('authorized_keys')}`,
-    // The guest's own commands come first: what a test puts into bin stands in for macOS's.
+    // The guest's own commands come first: a test puts stand-ins for macOS's commands into bin.
     `SetEnv HOME=${home} TARTBEAT_ROOT=${home} PATH=${home}/bin:/usr/bin:/bin:/usr/sbin:/sbin`,
     'ListenAddress 127.0.0.1',
     'UsePAM no',
@@ -45,7 +45,7 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
     'PermitRootLogin yes',
   ];
   writeFileSync(file('sshd_config'), `${config.join('\n')}\n`);
-  // Only root's sshd needs it, and refuses to start without.
+  // sshd of root does not start without this folder.
   if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
 
   const port = await freePort();
@@ -62,7 +62,7 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
   };
   return {
     target,
-    /** The same, with the key that is tied to a command. */
+    /** The same target, with the key that is tied to a command. */
     tied: { ...target, privateKey: readFileSync(file('tied_key'), 'utf8') },
     home,
     keyPath: file('client_key'),
@@ -77,7 +77,7 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
   };
 }
 
-/** What outlived its session. Found by its environment, on Linux; elsewhere tests leave nothing that lasts. */
+/** Ends processes that outlived their session. It finds them by their environment, on Linux only. */
 function killThoseAtHome(home: string): void {
   for (const pid of existsSync('/proc/self/environ') ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : [])
     try {

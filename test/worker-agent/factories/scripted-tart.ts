@@ -1,6 +1,7 @@
 /**
- * An executable `tart` that does what the test says for each subcommand, in shell: for what neither Tart nor its simulator does at will.
- * `$HOME_DIR` is a folder for its state; each call is one line in `calls`.
+ * Makes an executable `tart` that runs a shell script of the test for each subcommand, where neither Tart nor
+ * its simulator can be made to do what the test needs. `$HOME_DIR` is a folder for its state; each call is
+ * one line in `calls`.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,7 @@
 /**
- * VMs as this Mac's agent sees them: a scripted `tart` with a base image, whose every clone is reached at a real OpenSSH server.
- * A file in `dir` changes what happens: `no-ip`, `run-fails` (its text goes to stderr), `crash`, `version`.
+ * Makes VMs for an agent: a scripted `tart` with a base image, all of whose clones are one real OpenSSH
+ * server. A file in `dir` changes what happens: `no-ip`, `run-fails` (its text goes to stderr), `crash`,
+ * `version`.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -57,7 +58,7 @@ export async function scriptedVms() {
     options: { tart: scripted.tart, config, runDir: join(scripted.dir, 'runs') },
     on: (fault: string, text = '') => writeFileSync(join(scripted.dir, fault), text),
     off: (fault: string) => rmSync(join(scripted.dir, fault), { force: true }),
-    /** A command of the guest, found before the system's. */
+    /** Adds a command to the guest, which is found before the system's. */
     guestCommand(name: string, script: string) {
       const path = join(server.home, name.includes('/') ? name : `bin/${name}`);
       mkdirSync(dirname(path), { recursive: true });

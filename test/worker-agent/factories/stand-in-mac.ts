@@ -1,4 +1,7 @@
-/** A Mac's own commands as stand-ins that record their calls and answer what the test says; its system files in a folder. */
+/**
+ * Makes a Mac of stand-ins: commands that record their calls and answer as the test says, and a folder for
+ * `/`.
+ */
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createMac, type MacCommand, type MacOptions } from '../../../worker-agent/mac/programs.ts';
@@ -16,7 +19,7 @@ export function standInMac(options: MacOptions = {}) {
     mac,
     root,
     dir: dir.path,
-    /** A shell script; `$dir` is a folder to remember things in. */
+    /** Adds a command, as a shell script. `$dir` is a folder in which it can keep things. */
     command(name: MacCommand, script: string) {
       const path = join(commandDir, name);
       writeFileSync(path, `#!/bin/sh\ndir='${dir.path}'\necho "${name} $*" >>'${calls}'\n${script}\n`);

@@ -15,7 +15,7 @@ import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
 
 const LONG = { timeoutMs: 30_000 };
-/** The table of commands is closed to the agent, not to its tests. */
+/** A command that is not in the agent's closed list, which these tests may run. */
 const command = (text: string) => ({ name: 'test', text, input: null }) as unknown as GuestCommand;
 const sshErrorOf = (promise: Promise<unknown>): Promise<SshError> =>
   promise.then(
@@ -23,7 +23,7 @@ const sshErrorOf = (promise: Promise<unknown>): Promise<SshError> =>
     (error) => (error instanceof SshError ? error : Promise.reject(error)),
   );
 
-/** Accepts every connection and never says a word, as the kernel of a frozen guest does. */
+/** Accepts every connection and sends nothing, as the kernel of a frozen guest does. */
 async function silentServer() {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => sockets.add(socket.on('error', () => {}).resume()));
@@ -161,7 +161,7 @@ test.skipIf(!hasOpenSsh)('commands that hang for ever use up one connection, and
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const kinds = new Set<string>();
-  // It ignores what would end it; sshd grants ten sessions to a connection.
+  // These commands ignore SIGTERM. sshd allows ten sessions on a connection.
   for (let i = 0; i < 12; i++)
     kinds.add((await sshErrorOf(ssh.exec(command("trap '' TERM HUP; sleep 20"), { timeoutMs: 300 }))).kind);
   expect([...kinds]).toEqual(['timeout', 'refused']);

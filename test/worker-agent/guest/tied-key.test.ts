@@ -1,4 +1,7 @@
-/** The whole of the main job with a key that is tied to vm-ssh-gate: the real agent, a VM, a controller that is a stand-in. */
+/**
+ * Runs a whole build with a key that is tied to vm-ssh-gate: a real agent, a VM, a stand-in for the
+ * controller.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
@@ -9,7 +12,7 @@ import { standInController } from '../factories/stand-in-controller.ts';
 import { until } from '../factories/until.ts';
 import { connectSsh } from '../tart-simulator/simulated-mac.ts';
 
-/** Generous: these are whole VMs on a machine that may be busy with others. */
+/** Long, because these are whole VMs on a machine that may be busy with others. */
 const PATIENCE_MS = 120_000;
 const glob = (input: { glob: string; required?: boolean; onFailure?: boolean }) => ArtifactGlob.parse(input);
 
@@ -46,7 +49,7 @@ mkdir -p "dist/App.app/it's"; echo out > "dist/App.app/it's/o"; echo once >> out
   writeFileSync(`${host.tartHome}/vms/${vmName}/guest/Users/admin/.tartbeat/b1-1/source/go`, '');
   await second.until({ type: 'slot_free' });
   expect(build.status, JSON.stringify(build.reports)).toBe('succeeded');
-  // What is secret is masked before the log leaves the Mac.
+  // The agent masks secrets before the log leaves the Mac.
   expect(build.log.toString()).toMatch(/^hello .*\nA\n.*\nend\n$/);
   expect(build.reports.at(-1)).toMatchObject({
     type: 'succeed',

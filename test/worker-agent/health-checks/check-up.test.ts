@@ -61,7 +61,7 @@ async function controllerStandIn() {
   };
 }
 
-/** A Mac on which everything is well, until the test changes something. */
+/** A Mac that passes every check, until the test changes something. */
 async function healthyMac() {
   const vms = await scriptedVms();
   const controller = await controllerStandIn();
@@ -93,7 +93,7 @@ async function healthyMac() {
 const BASE = ['expo-build-vm-base-snapshot'];
 const left = (vms: ScriptedVms) => vms.names();
 
-/** Apart from what only macOS has, and from an image that vm-image/ did not make. */
+/** Leaves out checks that only macOS has, and the one of an image that vm-image/ did not make. */
 const findings = ({ checks }: DoctorReport) =>
   checks.filter(
     ({ status, detail }) => status !== 'pass' && !/only macOS|needs macos_version|no tartbeat-verify/.test(detail),
@@ -281,7 +281,7 @@ onGuest("a killed doctor's clone is removed by the next, a living one's is not",
   expect((await left(mac.vms)).sort()).toEqual([...BASE, living].sort());
 });
 
-/** The command in a process of its own. */
+/** The arguments that run the command in a process of its own. */
 function command(mac: { configPath: string }, ...flags: string[]) {
   const module = new URL('../../../worker-agent/commands/doctor.ts', import.meta.url).href;
   const script = `import { doctorCommand } from '${module}'; await doctorCommand().parseAsync(process.argv, { from: 'node' });`;
@@ -356,7 +356,8 @@ async function simulatedMac() {
 test('the simulator passes every check, and nothing of the clone is left', async () => {
   await using mac = await simulatedMac();
   const report = await mac.doctor();
-  // Its version, its key, and whether this machine has processors and memory for a VM with 4 and 8 GB.
+  // The simulator's version and host key are known to warn. So is a machine with fewer than 4 processors and
+  // 8 GB.
   const known = ['tart_licence', 'vm_host_key', 'vm_cpus', 'host_memory'];
   expect(findings(report).filter(({ id }) => !known.includes(id))).toEqual([]);
   expect(report.ok).toBe(true);

@@ -1,4 +1,4 @@
-/** Each known problem of a Mac that hosts VMs, as its own commands print it: noticed, named, and with a way out. */
+/** Shows that each known problem of a Mac, as its own commands print it, is found, named and has advice. */
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'plist';
@@ -36,7 +36,7 @@ const GOOD = {
 const LOADED = (service: string) =>
   `[ "$2" = '${service}' ] || { echo "Could not find service" >&2; exit 113; }; printf '\\tstate = running\\n\\tpid = 4711\\n'`;
 
-/** A Mac on which all is well, until the test changes something. */
+/** A Mac that passes every check, until the test changes something. */
 function wellKeptMac() {
   const stand = standInMac();
   const { command, file } = stand;

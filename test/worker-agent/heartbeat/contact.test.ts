@@ -16,7 +16,7 @@ test('an outage is forgiven for 30 minutes while nobody else may run the build',
 
 test('with another attempt possible the VM is gone before that one can begin', () => {
   expect(limit(true, 120_000)).toBe(180_000);
-  // A requeued build is claimable 75 s after the verdict.
+  // A requeued build can be claimed 75 s after the verdict.
   expect(limit(true, 120_000)).toBeLessThan(120_000 + 75_000);
 });
 

@@ -1,4 +1,4 @@
-/** The agent under launchd: parsed property lists, and stand-ins of launchctl that record their calls. */
+/** Tests the agent under launchd: reads property lists, and records the calls of a stand-in for launchctl. */
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -75,7 +75,9 @@ test('what is special in XML stays what it is', () => {
   expect(read.ProgramArguments).toContain(configPath);
 });
 
-/** launchctl that remembers what is loaded; `busy`: so many looks until a job that was told to go has gone. */
+/**
+ * A launchctl that remembers what is loaded. A job that was unloaded still shows for `busy` further calls.
+ */
 const LAUNCHCTL = `
 service=$(echo "$2" | tr / _)
 case $1 in
@@ -217,7 +219,7 @@ test('handed over, tart is started in the session and with the rights of the acc
     writeFileSync(join(dir.path, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     return join(dir.path, name);
   };
-  // Each passes on to what comes after its own words, and leaves them where the next one can tell.
+  // Each stand-in checks its own words, and runs the words that follow them.
   const launchctl = through('launchctl', '[ "$1 $2" = "asuser 501" ] || exit 9; shift 2; exec "$@"');
   const sudo = through('sudo', 'case "$*" in "-n -H -u admin -- "*) shift 5; exec "$@" ;; esac; exit 8');
   const tartPath = through('tart', 'echo "$*" >"$0.args"; echo "$TART_HOME" >"$0.home"; echo 2.33.0');

@@ -9,7 +9,7 @@ const CLOCK = new URL('../../../worker-agent/mac/running-clock.ts', import.meta.
 const LIMIT_MS = 4_000;
 const STILL_MS = 6_000;
 
-/** Prints when its timer begins, and then after how many milliseconds on the wall it has called. */
+/** Prints when its timer begins, and later after how many milliseconds on the wall it fired. */
 const PROGRAM = `
 const { awakeTimer } = await import(${JSON.stringify(CLOCK)});
 const startedAt = performance.now();
@@ -30,10 +30,10 @@ test('a process that stood still for longer than a limit has what was left of it
   const closed = once(child, 'close');
   await until(() => lines().includes('begun'), 'the timer runs');
   child.kill('SIGSTOP');
-  await sleep(STILL_MS); // the standing still is what is tested
+  await sleep(STILL_MS); // the test needs the process to be stopped for a while
   child.kill('SIGCONT');
   await closed;
-  // Of the limit at most some two seconds had passed.
+  // At most some two seconds of the limit had passed.
   expect(Number(lines().at(-1))).toBeGreaterThan(STILL_MS + 1_000);
 });
 

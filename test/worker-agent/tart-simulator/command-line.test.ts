@@ -4,8 +4,8 @@ import { TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simula
 import { temporaryDir } from '../factories/temporary-dir.ts';
 
 /**
- * Tart's contract where it needs no VM: words → exit code, stdout, stderr. The same table runs against a real Tart where
- * there is one.
+ * Tests Tart's command line where it needs no VM: from words to exit code, stdout and stderr. Where there is
+ * a real Tart, the same table runs against it.
  */
 const missing = 'the specified VM "ghost" does not exist';
 const CASES: { words: string[]; exitCode: number; stdout?: RegExp; stderr?: RegExp }[] = [

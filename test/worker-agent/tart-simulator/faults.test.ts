@@ -207,7 +207,7 @@ function stateOf(pid: number): string | undefined {
     const stat = process.getBuiltinModule('node:fs').readFileSync(`/proc/${pid}/stat`, 'latin1');
     return stat[stat.lastIndexOf(')') + 2];
   } catch {
-    return 'T'; // It has ended.
+    return 'T'; // it has ended
   }
 }
 

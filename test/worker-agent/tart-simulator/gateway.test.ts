@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { Gateway, proxyFor } from '../../../worker-agent/tart-simulator/guest/gateway.ts';
 import { type Softnet, softnetPasses } from '../../../worker-agent/tart-simulator/guest/softnet.ts';
 
-/** A host on which 192.168.64.1 is this machine, so that the guest's names can be used from here. */
+/** Starts a gateway on this machine, and a `curl` that goes through it as a guest's does. */
 async function gateway(environment: NodeJS.ProcessEnv = {}, softnet: Softnet | null = null) {
   const gateway = new Gateway(environment, softnet);
   const url = await gateway.listen('127.0.0.1');

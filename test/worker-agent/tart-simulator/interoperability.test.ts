@@ -10,15 +10,15 @@ import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
 import { connectSsh, type SshClient } from './simulated-mac.ts';
 
-/** One table, two servers: the simulator's equals OpenSSH's in all that the agent relies on. */
+/** One table for two servers: the simulator's behaves like OpenSSH's in all that the agent relies on. */
 interface TestServer extends AsyncDisposable {
   config: ConnectConfig;
-  /** With the key that is tied to TIED_TO. */
+  /** Log in with the key that is tied to TIED_TO. */
   tied: ConnectConfig;
   home: string;
 }
 
-/** For every request of this key, whatever it asks for. */
+/** Runs for every request of this key, whatever it asks for. */
 const TIED_TO = 'echo tied: \\"$SSH_ORIGINAL_COMMAND\\" $(env | grep -c ^SSH_ORIGINAL_COMMAND=); cat; exit 5';
 
 async function simulated(): Promise<TestServer> {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { until } from '../factories/until.ts';
 import { simulatedMac } from './simulated-mac.ts';
 
-/** A build that does what it can to be forgotten: sessions of its own, no environment, parents that have left. */
+/** A build that hides its processes: own sessions, no environment, parents that have ended. */
 const STUBBORN = `
   sleep 301 &
   setsid sleep 302 </dev/null >/dev/null 2>&1 &
@@ -16,7 +16,7 @@ async function busyVm(mac: Awaited<ReturnType<typeof simulatedMac>>) {
   void vm.ssh.exec(STUBBORN).catch(() => {});
   const sleepers = () => mac.processes().filter(({ commandLine }) => /^sleep 30\d$/.test(commandLine)).length;
   await until(() => sleepers() === 7, 'the build is busy');
-  // The scan that remembers those without environment is at most 200 ms away; a build that is quicker than that may escape.
+  // A scan each 200 ms remembers processes without an environment. A build that is quicker may escape.
   await new Promise((resolve) => setTimeout(resolve, 500));
   return vm;
 }
@@ -53,7 +53,7 @@ test('what is left after tart run and its reaper were both killed, the next comm
   await using mac = await simulatedMac();
   const vm = await busyVm(mac);
   const pids = mac.processes().filter(({ commandLine }) => /tart-reaper|^tart run/.test(commandLine));
-  process.kill(vm.pid, 'SIGSTOP'); // So that it cannot start another one.
+  process.kill(vm.pid, 'SIGSTOP'); // so that it cannot start another one
   for (const { pid } of pids.filter(({ pid }) => pid !== vm.pid)) process.kill(pid, 'SIGKILL');
   process.kill(vm.pid, 'SIGKILL');
   await vm.ended;

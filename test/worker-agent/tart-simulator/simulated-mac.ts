@@ -22,7 +22,7 @@ export interface Ended {
   stderr: string;
 }
 
-/** A TART_HOME with a base image. At the end nothing of it lives any more. */
+/** Makes a TART_HOME with a base image. At the end of the test no process of it lives. */
 export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
   const directory = temporaryDir();
   const home = join(directory.path, 'tart');
@@ -34,7 +34,7 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
     return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
   }
 
-  /** `tart run`, detached as the agent does it. */
+  /** Starts `tart run` detached, as the agent does. */
   function run(name: string, ...options: string[]) {
     const child = spawn(TART_SIMULATOR_PATH, ['run', name, '--no-graphics', ...options], {
       env: { ...process.env, TART_HOME: home },
@@ -61,7 +61,7 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
     return connectSsh({ host, port: 22_022, username: USER, privateKey, ...options });
   }
 
-  /** Cloned, run, and answering over SSH. */
+  /** Clones and runs a VM, and waits until it answers over SSH. */
   async function boot(name: string) {
     await tart('clone', BASE, name);
     await tart('set', name, '--random-mac');
@@ -100,7 +100,7 @@ export interface SshClient extends Disposable {
   exec(command: string, stdin?: string): Promise<CommandResult>;
 }
 
-/** Rejects if the server refuses or says nothing. */
+/** Rejects if the server refuses or sends nothing. */
 export async function connectSsh(config: ConnectConfig): Promise<SshClient> {
   const client = new ssh2.Client();
   await new Promise<void>((resolve, reject) => {

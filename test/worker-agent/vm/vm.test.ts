@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { echoAlive } from '../../../worker-agent/guest/commands.ts';
 import { bootVm } from '../../../worker-agent/vm/boot.ts';
 import type { BootProgress } from '../../../worker-agent/vm/boot-progress.ts';
-import { parseVmName, vmNameOf } from '../../../worker-agent/vm/name.ts';
+import { vmNameOf } from '../../../worker-agent/vm/name.ts';
 import { adoptVm, destroyVm, type Vm } from '../../../worker-agent/vm/vm.ts';
 import { hasOpenSsh } from '../factories/openssh-server.ts';
 import { scriptedVms } from '../factories/scripted-vm.ts';
@@ -22,25 +22,6 @@ async function booted(
   if (!result.ok) throw new Error(result.message);
   return result.vm;
 }
-
-test('a name is read back as what it was made from, and only whole, by the worker it belongs to', () => {
-  for (const key of [
-    { workerId: 'mac-1', buildId: 'b-2-3', attempt: 4 },
-    { workerId: 'w', buildId: '1', attempt: 1000 },
-  ])
-    expect(parseVmName(vmNameOf(key), key.workerId)).toEqual(key);
-  const foreign = [
-    'expo-build-vm',
-    'tartbeat-mac-1-b1',
-    'tartbeat-mac-1-b1-0',
-    'tartbeat-mac-1-b1-1 ',
-    'x-tartbeat-mac-1-b1-1',
-    'tartbeat-mac-1-b1-1x',
-    'tartbeat-mac-1--1',
-  ];
-  for (const other of foreign) expect(parseVmName(other, 'mac-1'), other).toBeNull();
-  expect(parseVmName('tartbeat-mac-12-b1-1', 'mac-1')).toBeNull();
-});
 
 onGuest('a boot goes through its five steps and ends with a VM that answers', async () => {
   await using vms = await scriptedVms();

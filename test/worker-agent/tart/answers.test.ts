@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest';
+import { scriptedTart } from '../factories/scripted-tart.ts';
+
+const vm = (Name: string, State = 'stopped') => ({
+  Name,
+  Source: 'local',
+  Disk: 50,
+  Size: 25,
+  Running: State === 'running',
+  State,
+});
+const listOf = (...vms: object[]) => `echo '${JSON.stringify(vms)}'`;
+
+test('the list is read as every version prints it', async () => {
+  const { State: _, ...withoutState } = vm('b', 'running');
+  using scripted = scriptedTart({
+    list: listOf(vm('a', 'suspended'), { ...withoutState, SizeOnDisk: 3 }, { ...vm('ghcr.io/x/y:z'), Source: 'OCI' }),
+  });
+  expect(await scripted.tart.list()).toEqual({
+    ok: true,
+    vms: [
+      { name: 'a', source: 'local', state: 'suspended' },
+      { name: 'b', source: 'local', state: 'running' },
+      { name: 'ghcr.io/x/y:z', source: 'oci', state: 'stopped' },
+    ],
+  });
+  expect(scripted.calls()).toEqual(['list --format json']);
+});
+
+test.for([
+  'echo hello',
+  'echo "{}"',
+  `echo '[{"Name":1}]'`,
+  'true',
+  `echo '[{"Name":"a","Source":"local","State":"flying"}]'`,
+])('an answer that is no list is garbage: %s', async (list) => {
+  using scripted = scriptedTart({ list });
+  expect(await scripted.tart.list()).toMatchObject({ ok: false, step: 'list', kind: 'garbage' });
+});
+
+test.for<[string, number, string]>([
+  ['the specified VM "x" does not exist', 2, 'not_found'],
+  ['Error: the specified VM "x" does not exist', 1, 'not_found'],
+  ['failed to open lock file /x: No such file', 1, 'not_found'],
+  ['The number of VMs exceeds the system limit (other running VMs: a, b)', 1, 'vm_limit'],
+  ['Error Domain=VZErrorDomain Code=2 "Failed to lock auxiliary storage."', 1, 'disk_locked'],
+  ['Error Domain=VZErrorDomain Code=1 "The virtual machine failed to start."', 1, 'start_refused'],
+  ['Error: InitializationFailed(why: "softnet not found in PATH")', 1, 'no_softnet'],
+  ['something else', 1, 'failed'],
+  ['', 64, 'failed'],
+])('tart says %j with exit code %i: %s', async ([message, exitCode, kind]) => {
+  using scripted = scriptedTart({ list: listOf(vm('x')), set: `echo '${message}' >&2; exit ${exitCode}` });
+  const result = await scripted.tart.set('x', {});
+  expect(result).toMatchObject({ ok: false, step: 'set', kind, exitCode });
+  expect((result as { message: string }).message).toContain(message.replace(/^Error: /, '') || 'exit code 64');
+});
+
+test('an address is an IPv4 or it is garbage', async () => {
+  using scripted = scriptedTart({
+    ip: 'case "$2" in a) echo 192.168.64.7 ;; b) echo "hello 1.2.3" ;; *) echo "no IP address found, is your VM running?" >&2; exit 1 ;; esac',
+  });
+  expect(await scripted.tart.ip('a')).toEqual({ ok: true, address: '192.168.64.7' });
+  expect(await scripted.tart.ip('b')).toMatchObject({ kind: 'garbage' });
+  expect(await scripted.tart.ip('c', { waitSeconds: 5 })).toMatchObject({ kind: 'no_address' });
+  expect(scripted.calls()).toEqual(['ip a', 'ip b', 'ip c --wait 5']);
+});

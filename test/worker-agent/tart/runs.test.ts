@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { createTart } from '../../../worker-agent/tart/tart.ts';
+import { scriptedTart } from '../factories/scripted-tart.ts';
+
+test('a run is detached, writes to its file, and its end is noticed with its exit code and its words', async () => {
+  using scripted = scriptedTart({
+    run: 'echo "booting $*"; while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done; echo "it broke" >&2; exit 1',
+  });
+  const logFile = join(scripted.dir, 'runs', 'x.log');
+  const started = await scripted.tart.startRun('x', { logFile });
+  if (!started.ok) throw new Error(started.message);
+  const { run } = started;
+  expect(await scripted.tart.isRunAlive(run)).toBe(true);
+  expect(await scripted.tart.isRunAlive({ ...run, startTime: 'another' })).toBe(false);
+  writeFileSync(join(scripted.dir, 'end'), '');
+  expect(await scripted.tart.waitForRunExit(run)).toEqual({ exitCode: 1 });
+  expect(await scripted.tart.isRunAlive(run)).toBe(false);
+  const why = await scripted.tart.explainRunExit(logFile, 1);
+  expect(why).toMatchObject({ step: 'run', kind: 'failed' });
+  expect(why.message).toContain('booting run x --no-graphics');
+  expect(why.message).toContain('it broke');
+});
+
+test("neither the agent's death nor Ctrl-C in its terminal takes the VM with it", async () => {
+  using scripted = scriptedTart({ run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
+  const module = new URL('../../../worker-agent/tart/tart.ts', import.meta.url).href;
+  const script = `import { createTart } from '${module}';
+    const tart = createTart({ tartPath: ${JSON.stringify(scripted.tartPath)} });
+    console.log(JSON.stringify(await tart.startRun('x', { logFile: ${JSON.stringify(join(scripted.dir, 'log'))} })));
+    setInterval(() => {}, 1000);`;
+  const agent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = await once(agent.stdout!, 'data');
+  const { run } = JSON.parse(String(line));
+  const gone = once(agent, 'exit');
+  process.kill(-agent.pid!, 'SIGINT');
+  process.kill(-agent.pid!, 'SIGKILL');
+  await gone;
+  expect(await scripted.tart.isRunAlive(run)).toBe(true);
+  writeFileSync(join(scripted.dir, 'end'), '');
+  await scripted.tart.waitForRunExit(run);
+});
+
+test("another agent's run is watched by looking, and the wait can be given up", async () => {
+  using scripted = scriptedTart({ run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
+  const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
+  if (!started.ok) throw new Error(started.message);
+  const stranger = createTart({ tartPath: scripted.tartPath });
+  const abort = new AbortController();
+  const waiting = stranger.waitForRunExit(started.run, abort.signal);
+  abort.abort(new Error('enough'));
+  await expect(waiting).rejects.toThrow('enough');
+  const ended = stranger.waitForRunExit(started.run);
+  writeFileSync(join(scripted.dir, 'end'), '');
+  expect(await ended).toEqual({ exitCode: null });
+});
+
+test('the two-VM limit is read from the log of the run', async () => {
+  using scripted = scriptedTart({ run: 'echo "The number of VMs exceeds the system limit" >&2; exit 1' });
+  const logFile = join(scripted.dir, 'log');
+  const started = await scripted.tart.startRun('x', { logFile });
+  if (started.ok) await scripted.tart.waitForRunExit(started.run);
+  expect((await scripted.tart.explainRunExit(logFile, 1)).kind).toBe('vm_limit');
+});

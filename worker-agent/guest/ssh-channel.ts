@@ -1,5 +1,5 @@
 /**
- * Runs one command over a connection: waits for a free channel, limits the time, hands out streams and status.
+ * Runs one command over a connection: waits for a free channel, limits the time, gives streams and status.
  *
  * Invariant: a command ends by itself or at its limit, and gives its channel back. No more than CHANNELS_MAX
  * run at once on one connection.

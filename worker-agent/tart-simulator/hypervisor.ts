@@ -2,8 +2,8 @@
  * Runs one VM as long as `tart run` lives: starts the guest, plays its faults, ends it. It is part of the
  * process of `tart run`, which no fault can freeze.
  *
- *   tart run ──ipc── guest (SSH server, gateway) ── shells, monitor, build     the "members": frozen and killed as one
- *      └──── pipe ── reaper: when the pipe closes, `tart run` is dead and the members are killed
+ *   tart run ──ipc── guest (SSH server, gateway) ── shells, monitor, build: the "members"
+ *      └──── pipe ── reaper: when the pipe closes, `tart run` is dead and it kills the members
  *
  * Invariant: if any of the three is killed, none of them is left a second later.
  */

@@ -3,6 +3,7 @@ import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'plist';
 import { expect, test } from 'vitest';
+import { wrapped } from '../../../local/prose.ts';
 import { ConfigError } from '../../../worker-agent/config-findings.ts';
 import type { VmCheckContext } from '../../../worker-agent/health-checks/ask-vm.ts';
 import { doctorChecks } from '../../../worker-agent/health-checks/check-up.ts';
@@ -305,18 +306,6 @@ ${paragraphs.join('\n\n')}
 `;
   await expect(page).toMatchFileSnapshot('../../../docs/doctor.md');
 });
-
-/** Lines of at most 110 characters. A command between backticks stays in one piece. */
-function wrapped(paragraph: string): string {
-  const words = paragraph.match(/(?:`[^`]*`|\S)+/g) ?? [];
-  const lines = [''];
-  for (const word of words) {
-    const line = lines.at(-1)!;
-    if (line !== '' && line.length + 1 + word.length > 110) lines.push(word);
-    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
-  }
-  return lines.join('\n');
-}
 
 function leases(count: number, addressOf: (i: number) => string, untilS = 4_000_000_000): string {
   return Array.from(

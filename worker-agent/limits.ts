@@ -44,6 +44,13 @@ export const RECONNECT_MS = 10_000;
 /** For one request of a command at the terminal, because a person waits for it. */
 export const COMMAND_REQUEST_MS = 10_000;
 
+/** The agent says how it is at least this often, and looks for a free slot at least this often. */
+export const STATUS_INTERVAL_MS = 60_000;
+/** Before the agent asks again after a refusal, which a person has to put right. */
+export const REFUSED_PAUSE_MS = 10_000;
+/** Before the agent asks again after a request that did not reach the controller. */
+export const FAILED_PAUSE_MS = 5_000;
+
 export interface BootLimits {
   cloneMs: number;
   setMs: number;

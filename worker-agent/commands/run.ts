@@ -1,8 +1,8 @@
 /** `expo-worker run`: the agent in the foreground. The first signal drains, the second stops now. */
 import { fstatSync, ftruncateSync } from 'node:fs';
 import { runAgent } from '../agent/agent.ts';
-import { createEventLogger } from '../agent/event-printer.ts';
-import { RotatingFile } from '../agent/log-file.ts';
+import { createEventPrinter } from '../agent/event-printer.ts';
+import { LogFile } from '../agent/log-file.ts';
 import { loadConfig } from '../config.ts';
 import { keepAwake } from '../mac/keep-awake.ts';
 import { createMac } from '../mac/programs.ts';
@@ -25,11 +25,11 @@ export async function runCommand({ config: configPath, json, once, verbose, logF
   // Whoever reads our output may go away; the builds stay.
   process.stdout.on('error', () => {});
   using _awake = keepAwake(createMac());
-  using file = logFile === undefined ? null : new RotatingFile(logFile);
+  using file = logFile === undefined ? null : new LogFile(logFile);
   if (logFile !== undefined) shortenErrors();
   try {
     const level = json || verbose ? 'debug' : config.logLevel;
-    const onEvent = createEventLogger({ json, level, ...(file && { out: file, dates: true }) });
+    const onEvent = createEventPrinter({ json, level, ...(file && { out: file, dates: true }) });
     await runAgent({ config, configPath, onEvent, drain: drain.signal, stop: stop.signal, once });
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);

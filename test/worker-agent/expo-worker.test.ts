@@ -51,6 +51,6 @@ test('status fails while no agent runs, and says what the controller says', asyn
     controller: { reachable: true, message: 'worker worker-1', activeAttempts: [] },
   });
   expect((await expoWorker('status', '--config', path)).stdout).toContain(
-    'not running; start it with: expo-worker run',
+    'not running; start it with `expo-worker run`',
   );
 });

@@ -1,8 +1,8 @@
 /**
  * Claims builds while a slot is free.
  *
- * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, so that an answer that is
- * lost costs no build. No error ends the loop.
+ * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, so that an
+ * answer that is lost costs no build. No error ends the loop.
  */
 import type { Assignment } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
@@ -84,7 +84,8 @@ export class Claiming {
   async #accept(assignment: Assignment): Promise<boolean> {
     const { state, slots, emit, workerId } = this.#options;
     const { buildId, attempt } = assignment;
-    // The controller repeats an answer that we have had already: the attempt is journalled, the claim not yet forgotten.
+    // The controller repeats an answer that we have had: the attempt is journalled, the claim not yet
+    // forgotten.
     if (slots.attempts.includes(`${buildId}-${attempt}`)) {
       await state.forgetClaim();
       return false;

@@ -1,7 +1,7 @@
 /**
  * Prints the agent's events, each on one line: in words for people, or with `--json` as one JSON object.
  *
- * Invariant: an event with a control character in it still prints as one line. Printing never blocks the agent.
+ * Invariant: each event prints as one line, whatever characters a build has put into it.
  */
 import { type DestinationStream, pino } from 'pino';
 import { printable } from '../../client/printable.ts';
@@ -72,11 +72,11 @@ export function describe(event: AgentEvent): string {
     case 'controller':
       return `controller ${event.reachable ? 'reached' : 'not reached'}${note(event.message)}`;
     case 'self_check':
-      return `quarantined; checked itself: ${event.message}`;
+      return `this quarantined worker has checked itself: ${event.message}`;
     case 'draining':
       return event.waitingFor.length > 0
-        ? `draining: no new builds; waiting for ${event.waitingFor.join(', ')}. Again to stop now`
-        : 'draining: nothing to wait for';
+        ? `draining: takes no new builds and waits for ${event.waitingFor.join(', ')}. The same signal again stops now`
+        : 'draining: no build to wait for';
     case 'stopping':
       return 'stopping now: running builds end as worker_stopped';
     case 'stopped':

@@ -1,9 +1,9 @@
 /**
- * Writes the agent's own log into files of bounded size. launchd cannot rotate a file that it holds open, so the agent
- * writes the log itself.
+ * Writes the agent's own log into files of bounded size. launchd cannot rotate a file that it holds open, so
+ * the agent writes the log itself.
  *
- * Invariant: at most FILES_MAX files of about FILE_MAX_BYTES each. A file that cannot be written costs its lines, never
- * a build.
+ * Invariant: at most FILES_MAX files of about FILE_MAX_BYTES each. A file that cannot be written costs its
+ * lines, never a build.
  *
  * Owns the file of `--log-file`, and beside it the older ones: `agent.log.1`, `agent.log.2`, …
  */

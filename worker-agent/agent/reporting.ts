@@ -50,8 +50,8 @@ export class Reporting {
   }
 
   /**
-   * `expo-worker rotate-key` writes a new key into the config, and the old one works for long enough that we find it
-   * here. A config that cannot be read is being edited, and changes nothing.
+   * `expo-worker rotate-key` writes a new key into the config, and the old one works for long enough that we
+   * find it here. A config that cannot be read is being edited, and changes nothing.
    */
   async #takeRenewedKey(): Promise<void> {
     const { configPath, config, client } = this.#options;

@@ -1,9 +1,9 @@
 /**
- * Examines a quarantined Mac with doctor's own checks, in a clone too, and sends the findings. The controller gives the
- * worker builds again if they passed.
+ * Examines a quarantined Mac with doctor's own checks, in a clone too, and sends the findings. The controller
+ * gives the worker builds again if they passed.
  *
- * Invariant: one examination at a time, and each pause twice as long as the one before. A Mac that passes its checks and
- * loses its builds all the same must not lose many.
+ * Invariant: one examination at a time, and each pause twice as long as the one before. A Mac that passes its
+ * checks and loses its builds all the same must not lose many.
  */
 import type { Emit } from '../events.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
@@ -25,7 +25,7 @@ export class SelfCheck {
     this.#emit = emit;
   }
 
-  /** The controller says that this worker is quarantined. Begins an examination if it is time for one; returns at once. */
+  /** The controller says `quarantined`. Begins an examination if it is time for one, and returns at once. */
   quarantined(signal: AbortSignal): void {
     if (this.#running || performance.now() < this.#notBeforeMs) return;
     this.#running = this.#run(signal).finally(() => {

@@ -1,7 +1,8 @@
 /**
  * Runs the attempts of this Mac, and knows which VM takes which slot.
  *
- * Invariant: a slot is free only when its VM is gone. An attempt may still have something to tell the controller then.
+ * Invariant: a slot is free only when its VM is gone. An attempt may still have something to tell the
+ * controller then.
  */
 import { runAttempt } from '../attempt/attempt.ts';
 import type { AttemptAction } from '../attempt/reconcile.ts';

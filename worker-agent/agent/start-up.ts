@@ -1,8 +1,8 @@
 /**
  * Finds out who this agent is and what a former run left, before the agent claims anything.
  *
- * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and decides upon each of them.
- * Touches none while another installation acts for this worker.
+ * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and decides upon each
+ * of them. Touches none while another installation acts for this worker.
  */
 import type { WorkerAttempts } from '#contract';
 import type { Answer } from '../../client/answer.ts';
@@ -18,7 +18,7 @@ import type { Tart } from '../tart/tart.ts';
 import { parseVmName, vmNameOf } from '../vm/name.ts';
 import { destroyVm } from '../vm/vm.ts';
 
-/** How long to wait for an absent controller when there are builds to take up again, because their clocks run. */
+/** How long an absent controller is waited for when there are builds to take up: their clocks run. */
 const PATIENCE_MS = 10_000;
 const LIST_PAUSE_MS = 5_000;
 const IN_USE_PAUSE_MS = 5_000;
@@ -75,7 +75,8 @@ export async function startUp(options: StartUpOptions): Promise<StartUp> {
 async function unansweredClaim(state: StateFolder, journals: readonly AttemptJournal[]): Promise<string | null> {
   const claimId = await state.unansweredClaimId();
   if (!journals.some((journal) => journal.state.assignment.claimId === claimId)) return claimId;
-  // This claim has been answered, and its attempt is journalled: the agent stopped before it could forget the claim.
+  // This claim was answered, and its attempt is journalled. The agent stopped before it could forget the
+  // claim.
   await state.forgetClaim();
   return null;
 }
@@ -114,8 +115,8 @@ async function whoAmI(
 }
 
 /**
- * The attempts that the controller counts as running here. Waits while another installation acts for this worker, unless
- * there are journals: then the answers to their beats say what still counts.
+ * The attempts that the controller counts as running here. Waits while another installation acts for this
+ * worker, unless there are journals: then the answers to their beats say what still counts.
  */
 async function heldBy(
   { client, emit, signal }: StartUpOptions,

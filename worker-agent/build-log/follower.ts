@@ -1,9 +1,9 @@
 /**
  * Follows the log of the build in the VM into the spool on this Mac, and sees the command end.
  *
- * Invariant: bytes are read from the VM's log in order and once each, as far as the spool counts them. A restarted agent
- * goes on where the spool stands. The command has ended when its exit code has been seen and everything has been read up
- * to the size that the log had after that.
+ * Invariant: bytes are read from the VM's log in order and once each, as far as the spool counts them. A
+ * restarted agent goes on where the spool stands. The command has ended when its exit code has been seen and
+ * everything has been read up to the size that the log had after that.
  */
 import { pause } from '../../client/retry.ts';
 import { type AttemptKey, type BuildStatus, buildStatus, parseBuildStatus, readLog } from '../guest/commands.ts';
@@ -83,7 +83,7 @@ export class LogFollower implements AsyncDisposable {
     }
   }
 
-  /** Reads once more, over another connection: the last lines of a build whose VM is about to be destroyed. */
+  /** Reads once more, over another connection, before the VM is destroyed. */
   async catchUp(guest: Guest): Promise<void> {
     const status = await this.#status(guest);
     if (status && status.state !== 'not_started') await this.#readUpTo(status.logBytes, guest);

@@ -1,21 +1,21 @@
 /**
- * Takes the secrets that a build was given out of its log before the log leaves this Mac. Every other byte stays as it
- * is. Pure.
+ * Takes the secrets that a build was given out of its log before the log leaves this Mac. Every other byte
+ * stays as it is. Pure.
  *
- * A secret is found as it is, and inside any base64 text at each of the three places that it can have there. A secret of
- * several lines is looked for line by line, because a log shows it that way. `***` stands in its place, and overlapping
- * secrets are hidden as one.
+ * A secret is found as it is, and inside any base64 text at each of the three places that it can have there.
+ * A secret of several lines is looked for line by line, because a log shows it that way. `***` stands in its
+ * place, and overlapping secrets are hidden as one.
  *
- * Invariant: what comes out depends on the bytes alone, not on how they were cut into reads. So bytes that may be the
- * beginning of a secret are held back until the next bytes decide. `takenBytes` says how much of the input has been dealt
- * with, and a restarted agent reads on from there.
+ * Invariant: what comes out depends on the bytes alone, not on how they were cut into reads. So bytes that
+ * may be the beginning of a secret are held back until the next bytes decide. `takenBytes` says how much of
+ * the input has been dealt with, and a restarted agent reads on from there.
  */
 export const MASK = Buffer.from('***');
 /** A shorter text would be found everywhere, so it is not treated as a secret. */
 const SECRET_MIN_BYTES = 8;
 /** For one line of a file, because a certificate has lines such as `-----END` that say nothing. */
 const FILE_LINE_MIN_BYTES = 16;
-/** A longer text is looked for piece by piece, so that a build with long secrets cannot make each byte of log expensive. */
+/** A longer text is looked for in pieces, so that long secrets cannot make each byte of log expensive. */
 const NEEDLE_MAX_BYTES = 1024;
 /** Public by Expo's own convention, because these are compiled into the app. */
 const PUBLIC_ENV = /^EXPO_PUBLIC_/;
@@ -60,8 +60,8 @@ function linesOf(text: Buffer): Buffer[] {
 }
 
 /**
- * How the secret looks inside a base64 text, after 0, 1 and 2 other bytes, in both alphabets. Each form has only the
- * characters that the secret alone decides.
+ * How the secret looks inside a base64 text, after 0, 1 and 2 other bytes, in both alphabets. Each form has
+ * only the characters that the secret alone decides.
  */
 function base64Forms(secret: Buffer): Buffer[] {
   return [0, 1, 2].flatMap((before) => {
@@ -139,7 +139,7 @@ export class LogMask {
     return out.length === 1 ? out[0]! : Buffer.concat(out);
   }
 
-  /** Where the hidden stretch that begins at `at` ends: at `at` if none begins there, null if the next bytes decide. */
+  /** Where the hidden stretch from `at` ends: `at` if none begins there, null if the next bytes decide. */
   #maskedUntil(input: Buffer, at: number, last: boolean): number | null {
     let end = at;
     for (let start = at; start === at || start < end; start++) {

@@ -1,7 +1,7 @@
 /**
- * Reads from the log of a build how far the build is, and at its end what the next build of the project may learn.
+ * Reads from the log how far the build is, and at its end what the next build of the project may learn.
  *
- * Invariant: no log can make it fail. It gives a label for people and a figure, and no decision depends on either.
+ * Invariant: no log can make it fail, and no decision depends on its label for people or on its figure.
  */
 import { createReadStream } from 'node:fs';
 import type { Assignment, ProgressHistory } from '#contract';
@@ -32,7 +32,7 @@ export class LogProgress {
     this.#pushedAtMs = this.#elapsedAtMs;
   }
 
-  /** Reads again what a former run of the agent has read, with the time spread evenly over it. Never rejects. */
+  /** Reads again what a former run has read, with the time spread evenly over it. Never rejects. */
   async reread(path: string, lengthBytes: number): Promise<void> {
     if (lengthBytes === 0) return;
     this.#whole = false;

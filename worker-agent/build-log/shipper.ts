@@ -1,9 +1,9 @@
 /**
  * Ships the log file of an attempt to the controller, by byte offset.
  *
- * Invariant: bytes arrive once and in order, however often a request is repeated. The length that the controller tells
- * decides where to go on, so nothing needs to be remembered over a restart. Of all refusals, only one that ends the log
- * stops the shipping.
+ * Invariant: bytes arrive once and in order, however often a request is repeated. The length that the
+ * controller tells decides where to go on, so nothing needs to be remembered over a restart. Of all refusals,
+ * only one that ends the log stops the shipping.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -19,7 +19,7 @@ const CADENCE_FOLLOWED_MS = 250;
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 10_000;
 const BATCH_MIN_BYTES = 1024;
-/** These statuses concern the log as a whole: it is sealed, unknown, or another's, or the attempt has ended. */
+/** These statuses end the log: it is sealed, unknown or another's, or the attempt has ended. */
 const ENDINGS = new Set([403, 404, 409, 410]);
 const TOO_LARGE = 413;
 
@@ -51,7 +51,7 @@ export class LogShipper {
     this.#options = options;
   }
 
-  /** The file has grown. After a silence the first bytes go at once, because somebody may be waiting for them. */
+  /** The file has grown. After a silence the first bytes go at once, because somebody may wait for them. */
   poke(): void {
     if (performance.now() - this.#shippedAtMs >= this.#cadenceMs()) this.#wake.abort();
   }
@@ -62,7 +62,7 @@ export class LogShipper {
     this.#wake.abort();
   }
 
-  /** Resolves when all is shipped after `end()`, or when the controller takes no more. Rejects only when aborted. */
+  /** Resolves when all is shipped after `end()`, or when no more is taken. Rejects only when aborted. */
   async run(signal: AbortSignal): Promise<{ complete: boolean; message: string }> {
     for (;;) {
       signal.throwIfAborted();
@@ -127,8 +127,8 @@ async function readBytes(path: string, offset: number, lengthBytes: number): Pro
 }
 
 /**
- * Length and digest of the whole file, which the controller's copy must equal before it is sealed. Without a file the
- * build has printed nothing.
+ * Length and digest of the whole file, which the controller's copy must equal before it is sealed. Without a
+ * file the build has printed nothing.
  */
 export async function logTotal(path: string): Promise<LogTotal> {
   const hash = createHash('sha256');

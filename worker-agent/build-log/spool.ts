@@ -1,13 +1,14 @@
 /**
- * Keeps the log of an attempt on this Mac as it will leave it: masked, and of bounded size however much is printed.
+ * Keeps the log of an attempt on this Mac as it will leave it: masked, and of bounded size.
  *
- *   build.log        the first 48 MiB as they come; at the end also a line that says what is missing, and the last 16 MiB
+ *   build.log        the first 48 MiB as they come; at the end also a line that says what is missing, and the
+ *                    last 16 MiB
  *   build.log.tail   the bytes after the first 48 MiB, in a ring that always holds the last 16
- *   build.log.json   the pair of offsets: how much of the VM's log has been dealt with, and how long the result is
+ *   build.log.json   two offsets: how much of the VM's log has been dealt with, and how long the result is
  *
- * Invariant: bytes are synced to the disk before the pair counts them, and counted before anybody is told of them. After
- * a crash, what the pair does not count is made again from the same bytes of the VM's log, and comes out the same. So
- * what has been shipped never changes.
+ * Invariant: bytes are synced to the disk before the pair counts them, and counted before anybody is told of
+ * them. After a crash, what the pair does not count is made again from the same bytes of the VM's log, and
+ * comes out the same. So what has been shipped never changes.
  *
  * Owns the three files.
  */
@@ -47,7 +48,7 @@ export class LogSpool implements AsyncDisposable {
   #finished: boolean;
   #lengthBytes: number;
 
-  /** Completes what a former run of the agent has left, when the VM will not be read again. Does nothing without a spool. */
+  /** Completes what a former run has left, for a VM that will not be read again. Safe without a spool. */
   static async finishLeft(path: string): Promise<void> {
     if ((await stat(pairPath(path)).catch(() => null)) === null) return;
     await using left = await LogSpool.open({ path, needles: [] });
@@ -101,8 +102,8 @@ export class LogSpool implements AsyncDisposable {
   /** The log has ended, or nothing more of it can be read. Safe to repeat. */
   async finish(): Promise<void> {
     if (this.#finished) return;
-    // Counted only once all of the end is on disk. What was held back may be half of a secret, and after a crash the
-    // other half is read.
+    // Counted only once all of the end is on disk. What was held back may be half of a secret, and after a
+    // crash the other half is read.
     await this.#keep(this.#mask.end());
     const { liveBytes, tailBytes } = this.#options;
     const afterBytes = this.#maskedBytes - liveBytes;

@@ -2,8 +2,8 @@
 import { open, stat } from 'node:fs/promises';
 
 /**
- * The oldest line first. The first may be cut off, and the last is empty if the file ends with a line's end. No lines if
- * there is no such file.
+ * The oldest line first. The first may be cut off, and the last is empty if the file ends with a line's end.
+ * No lines if there is no such file.
  */
 export async function tailOf(
   path: string,

@@ -1,4 +1,4 @@
-/** `expo-worker run`: the agent in the foreground. The first signal drains, the second stops now. */
+/** `expo-worker run`: runs the agent in the foreground. The first signal drains it, the second stops it. */
 import { fstatSync, ftruncateSync } from 'node:fs';
 import { runAgent } from '../agent/agent.ts';
 import { createEventPrinter } from '../agent/event-printer.ts';
@@ -12,7 +12,7 @@ export interface RunOptions {
   json: boolean;
   once: boolean;
   verbose: boolean;
-  /** Instead of standard output. */
+  /** Where to write instead of standard output. */
   logFile?: string | undefined;
 }
 
@@ -22,7 +22,7 @@ export async function runCommand({ config: configPath, json, once, verbose, logF
   const stop = new AbortController();
   const onSignal = () => (drain.signal.aborted ? stop : drain).abort();
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-  // Whoever reads our output may go away; the builds stay.
+  // The program that reads our output may end before us. The builds go on.
   process.stdout.on('error', () => {});
   using _awake = keepAwake(createMac());
   using file = logFile === undefined ? null : new LogFile(logFile);
@@ -38,7 +38,7 @@ export async function runCommand({ config: configPath, json, once, verbose, logF
 
 const ERRORS_MAX_BYTES = 1024 * 1024;
 
-/** launchd holds the file of our standard error open, for appending: it can be emptied, not renamed. */
+/** launchd holds the file of our standard error open for appending, so we can empty it but not rename it. */
 function shortenErrors(): void {
   const found = fstatSync(2);
   if (found.isFile() && found.size > ERRORS_MAX_BYTES) ftruncateSync(2);

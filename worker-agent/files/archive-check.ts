@@ -1,10 +1,10 @@
 /**
- * Looks through a source archive on this Mac before any of it goes into a VM. Reads the file and writes nothing.
+ * Looks through a source archive on this Mac before any of it goes into a VM. Reads the file alone.
  *
- * Invariant: an archive that passes cannot be unpacked to anywhere but its own folder, by any tar. It has no absolute
- * path, no `..`, no device, and no link that leads out, also not by way of other links. Sizes are counted before anything
- * is unpacked. Nothing is read past the archive's own end, because a few megabytes of compressed zeros behind it are
- * gigabytes.
+ * Invariant: an archive that passes cannot be unpacked to anywhere but its own folder, by any tar. It has no
+ * absolute path, no `..`, no device, and no link that leads out, also not by way of other links. Sizes are
+ * counted before anything is unpacked. Nothing is read past the archive's own end, because a few megabytes of
+ * compressed zeros behind it are gigabytes.
  */
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
@@ -18,7 +18,7 @@ const LINK_HOPS_MAX = 40;
 const SPARSE_NAME = /^\d+ GNU\.sparse\.name=(.*)$/m;
 const SPARSE_SIZE = /^\d+ GNU\.sparse\.(?:realsize|size)=(\d+)$/m;
 
-/** Null, or a sentence that names the entry and says what is wrong. Rejects if the file cannot be read, or when aborted. */
+/** Null, or what is wrong and with which entry. Rejects if the file cannot be read, and when aborted. */
 export async function findSourceProblem(
   path: string,
   signal: AbortSignal,
@@ -29,7 +29,7 @@ export async function findSourceProblem(
   return review.problem ?? damage ?? review.problemOfWhole();
 }
 
-/** Feeds the archive to the review until its end or its first problem. Returns why it cannot be read, or null. */
+/** Feeds the archive to the review until its first problem. Returns null, or why it cannot be read. */
 async function readEntries(path: string, review: Review, signal: AbortSignal): Promise<string | null> {
   const parser = new Parser({
     strict: true,
@@ -138,7 +138,9 @@ function problemOfPath(path: string): string | null {
   return path.includes('\0') ? `${shown} has a NUL character in its name` : null;
 }
 
-/** Follows each link as the kernel would, through other links. A link that ever climbs above the root leads out. */
+/**
+ * Follows each link as the kernel would, through other links. A link that climbs above the root leads out.
+ */
 function problemOfLinks(links: ReadonlyMap<string, string>): string | null {
   for (const [name, target] of links) {
     let hops = 0;

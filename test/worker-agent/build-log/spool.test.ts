@@ -74,7 +74,8 @@ test('of a very long log the beginning and the end are kept, and one line says w
   using one = spooling();
   const raw = randomBytes(15 * MIB + 12_345);
   for (let at = 0; at < raw.length; ) {
-    // A restarted agent reads again what was held back, which happens when a read ends with the first byte of a secret.
+    // A restarted agent reads again what was held back, which happens when a read ends with the first byte of
+    // a secret.
     await using spool = await one.open(LIMITS);
     at = spool.readBytes;
     for (let read = 0; read < 4 && at < raw.length; read++) {

@@ -1,6 +1,6 @@
 /**
- * How an attempt ends, as data. AttemptOver carries an Ending out of whatever the attempt was doing: thrown by the step that failed, or
- * the reason of the attempt's signal.
+ * Says how an attempt ends, as data. AttemptOver carries an Ending out of whatever the attempt is doing: the
+ * step that failed throws it, or it is the reason of the attempt's signal.
  *
  * Invariant: an attempt has one ending, the first.
  */
@@ -16,7 +16,7 @@ export type Ending =
       exitCode?: number | undefined;
       artifacts?: ArtifactReport[];
     }
-  /** The controller has ended it: nothing to report but evidence. */
+  /** The controller has ended the attempt itself, so there is nothing to report but evidence. */
   | { kind: 'stopped'; message: string };
 
 export class AttemptOver extends Error {
@@ -31,7 +31,10 @@ export class AttemptOver extends Error {
 export const failed = (verdict: AgentVerdict, step: string | undefined, message: string, exitCode?: number) =>
   new AttemptOver({ kind: 'failed', verdict, step, message, exitCode });
 
-/** These are the host's or the VM's fault, or need explaining; a source that cannot be unpacked explains itself. */
+/**
+ * Whether the agent looks at the VM before it is destroyed. A source that cannot be unpacked and an artifact
+ * that is missing explain themselves.
+ */
 export function needsEvidence(ending: Ending): boolean {
   if (ending.kind === 'stopped') return true;
   return ending.kind === 'failed' && ending.verdict !== 'source_invalid' && ending.verdict !== 'artifact_missing';

@@ -1,8 +1,8 @@
 /**
- * What an agent tells whoever watches it: a person at a terminal, a log file, `npm run demo`. With `--json` each event is one JSON object on
- * one line, so this union is an interface: add, never change.
+ * Lists what an agent tells whoever watches it: a person at a terminal, a log file, `npm run demo`.
  *
- * Invariant: nothing secret is ever in an event.
+ * Invariant: nothing secret is ever in an event. With `--json` each event is one JSON object on one line, so
+ * this union is an interface: new events and fields are added, none is changed.
  */
 import type { FailureExplanation, Stage, Verdict } from '#contract';
 
@@ -14,7 +14,7 @@ interface OfAttempt {
 export type AttemptEvent =
   | { type: 'claimed'; vmName: string; adopted: boolean }
   | { type: 'stage'; stage: Stage }
-  /** A step of the attempt; `durationMs` once it is done or has failed. */
+  /** A step of the attempt. `durationMs` is there once the step is done or has failed. */
   | { type: 'step'; step: string; status: 'started' | 'done' | 'failed'; durationMs?: number; detail?: string }
   | { type: 'check'; id: string; title: string; status: string; durationMs: number; detail: string }
   | {
@@ -24,26 +24,26 @@ export type AttemptEvent =
       durationMs: number;
       vmBeatAt: string | null;
       percent?: number;
-      /** In words for people. */
+      /** The phase of the build in words for people. */
       phase?: string;
-      /** Why it was not accepted. */
+      /** Why the beat was not accepted. */
       message?: string;
     }
-  /** The controller has the log up to here. */
+  /** The controller has this much of the log. */
   | { type: 'log'; lengthBytes: number; followers: number }
   | { type: 'artifact'; name: string; sizeBytes: number; sha256: string; status: 'found' | 'stored' }
   | {
       type: 'result';
-      /** `stopped`: the controller had ended the attempt already. */
+      /** `stopped` means that the controller has ended the attempt itself. */
       outcome: 'succeeded' | 'failed' | 'stopped';
       verdict?: Verdict;
       step?: string;
       message?: string;
       exitCode?: number;
-      /** The known error in which the log ends. */
+      /** The known error at the end of the log. */
       explained?: FailureExplanation;
     }
-  /** What became of the result at the controller. */
+  /** The controller has accepted or refused the report. */
   | { type: 'reported'; accepted: boolean; message: string }
   | { type: 'slot_free'; vmName: string }
   | { type: 'warning'; message: string };
@@ -53,7 +53,7 @@ export type HostEvent =
   | { type: 'reconciled'; vmName: string; action: string; reason: string }
   | { type: 'idle'; state: string; reason: string | null }
   | { type: 'controller'; reachable: boolean; message: string }
-  /** The doctor's checks, run by an agent that is quarantined. */
+  /** A quarantined agent has run doctor's checks. */
   | { type: 'self_check'; ok: boolean; message: string }
   | { type: 'draining'; waitingFor: string[] }
   | { type: 'stopping' }

@@ -1,7 +1,9 @@
-/** What the process's exit code says. 64 is what sysexits.h calls EX_USAGE. */
-export const EXIT = { ok: 0, failure: 1, config: 2, usage: 64 } as const;
+/** Says what the exit codes of the commands mean. */
 
-/** Known already and said in one sentence: printed without a stack. */
+/** `usage` is what sysexits.h calls EX_USAGE. `interrupted` is what a shell makes of Ctrl-C. */
+export const EXIT = { ok: 0, failure: 1, config: 2, usage: 64, interrupted: 130 } as const;
+
+/** Its message says everything, so it is printed without a stack. */
 export class CommandError extends Error {
   override name = 'CommandError';
   exitCode: number;

@@ -1,5 +1,9 @@
 #!/usr/bin/env node
-/** The command line of the agent. The only place that sets an exit code: 0 done, 1 failed, 2 the config is wrong, 64 wrong usage. */
+/**
+ * Runs the command line of the agent.
+ *
+ * Invariant: the exit code is set here alone. exit-codes.ts says what each means.
+ */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { printableLines } from '../client/printable.ts';
 import { baseImageCommand } from './commands/base-image.ts';
@@ -23,7 +27,11 @@ const program = new Command('expo-worker')
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 
-for (const command of [initCommand(), baseImageCommand(), doctorCommand(), installCommand(), uninstallCommand()])
+const exitWith = (exitCode: number) => {
+  process.exitCode = exitCode;
+};
+const own = [initCommand(exitWith), baseImageCommand(exitWith), doctorCommand(exitWith)];
+for (const command of [...own, installCommand(), uninstallCommand()])
   program.addCommand(command.copyInheritedSettings(program));
 
 program
@@ -45,7 +53,7 @@ program
   .option('--timeouts', "propose timeouts from this worker's last 20 successful builds", false)
   .action(async ({ timeouts, ...options }) => {
     if (timeouts) return (await import('./commands/timeouts.ts')).timeoutsCommand(options);
-    process.exitCode = await (await import('./commands/status.ts')).statusCommand(options);
+    exitWith(await (await import('./commands/status.ts')).statusCommand(options));
   });
 
 program
@@ -73,22 +81,22 @@ function wholeNumber(text: string): number {
   throw new InvalidArgumentError('Give a whole number from 0 to 100000.');
 }
 
-// Whoever reads our output may go away, as `head` does.
+// The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });
 
-/** Errors that say all there is to say. */
+/** The messages of these errors say everything, so they are printed without a stack. */
 const KNOWN = new Set(['AgentLockedError', 'AgentIdentityError']);
 
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exitCode = exitCodeOf(error as Error);
+  exitWith(exitCodeOf(error as Error));
 }
 
 function exitCodeOf(error: Error): number {
-  // Commander has printed its own message; help and version end that way too.
+  // Commander has printed its own message. Help and version end that way too.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   const known = error instanceof CommandError || error instanceof ConfigError || KNOWN.has(error.name);
   process.stderr.write(`expo-worker: ${printableLines(known ? error.message : (error.stack ?? error.message))}\n`);

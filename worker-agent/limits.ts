@@ -22,10 +22,7 @@ export const AGENT_LIMITS = {
   evidenceMs: 15_000,
   /** How long after its end the log of an attempt may still arrive. */
   aftermathMs: AFTERMATH_MS,
-  /**
-   * The agent gives up a result that the controller neither accepts nor refuses: long after its token has
-   * expired.
-   */
+  /** How long the agent keeps a result that is neither accepted nor refused: long past its token's end. */
   resultKeepMs: 24 * 3_600_000,
   /** After the second signal, to report `worker_stopped` and to destroy the VM. */
   stopMs: 30_000,
@@ -44,8 +41,12 @@ export const GUEST_COMMAND_MS = 30_000;
 /** For one more try to reach a VM whose connection has broken: its address first, then SSH. */
 export const RECONNECT_MS = 10_000;
 
-/** For one request of a command at the terminal, because a person waits for it. */
-export const COMMAND_REQUEST_MS = 10_000;
+/** The agent says how it is at least this often, and looks for a free slot at least this often. */
+export const STATUS_INTERVAL_MS = 60_000;
+/** Before the agent asks again after a refusal, which a person has to put right. */
+export const REFUSED_PAUSE_MS = 10_000;
+/** Before the agent asks again after a request that did not reach the controller. */
+export const FAILED_PAUSE_MS = 5_000;
 
 export interface BootLimits {
   cloneMs: number;
@@ -97,10 +98,7 @@ export const vmBeatFreshMs = (timeouts: Timeouts): number => limitOrDefaultMs(ti
 export const beatRequestMs = (timeouts: Timeouts, limits: AgentLimits): number =>
   Math.min(limits.requestMs, Math.max(1_000, limitOrDefaultMs(timeouts, 'workerTimeoutMs') / 8));
 
-/**
- * How often the journal notes that a beat was accepted. After a crash the attempt counts as lost a little
- * earlier.
- */
+/** How often the journal notes an accepted beat. After a crash the attempt is lost a little earlier. */
 export const contactNoteMs = (timeouts: Timeouts): number => limitOrDefaultMs(timeouts, 'workerTimeoutMs') / 8;
 
 /** How long after the last look at the log its age is still known. */

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import { printable } from '../../client/printable.ts';
-import { createEventLogger } from '../../worker-agent/agent/event-printer.ts';
+import { createEventPrinter } from '../../worker-agent/agent/event-printer.ts';
 import { describe as statusOf } from '../../worker-agent/commands/status.ts';
 import type { AgentEvent } from '../../worker-agent/events.ts';
 
@@ -24,7 +24,7 @@ test.for(HOSTILE)('a text that %s is shown as one harmless line', ([, text]) => 
   expect(shown.startsWith('a')).toBe(true);
   const event = { type: 'beat', buildId: 'b1', attempt: 1, accepted: true, stage: 'building', percent: 1, phase: text };
   const written: string[] = [];
-  const log = createEventLogger({ json: false, level: 'debug', out: { write: (line) => written.push(line) } });
+  const log = createEventPrinter({ json: false, level: 'debug', out: { write: (line) => written.push(line) } });
   log(event as AgentEvent);
   expect(written).toHaveLength(1);
   expect(written[0]!.slice(0, -1)).not.toMatch(CONTROLS);

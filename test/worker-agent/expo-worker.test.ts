@@ -34,7 +34,7 @@ test('a key that the controller refuses is one sentence with the way out', async
   writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
   const { exitCode, stderr } = await expoWorker('run', '--config', path);
   expect(exitCode).toBe(1);
-  expect(stderr).toMatch(/^expo-worker: .* refused apiKey: .*\n?$/);
+  expect(stderr).toMatch(/^expo-worker: .* refused `apiKey`: .*\n?$/);
 });
 
 test('status fails while no agent runs, and says what the controller says', async () => {
@@ -51,6 +51,6 @@ test('status fails while no agent runs, and says what the controller says', asyn
     controller: { reachable: true, message: 'worker worker-1', activeAttempts: [] },
   });
   expect((await expoWorker('status', '--config', path)).stdout).toContain(
-    'not running; start it with: expo-worker run',
+    'not running; start it with `expo-worker run`',
   );
 });

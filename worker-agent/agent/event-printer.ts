@@ -1,7 +1,7 @@
 /**
- * Prints the agent's events, each on one line: for people, or with `--json` one JSON object a line.
+ * Prints the agent's events, each on one line: in words for people, or with `--json` as one JSON object.
  *
- * Invariant: writes to standard output alone, and never blocks the agent.
+ * Invariant: each event prints as one line, whatever characters a build has put into it.
  */
 import { type DestinationStream, pino } from 'pino';
 import { printable } from '../../client/printable.ts';
@@ -9,20 +9,20 @@ import type { AgentEvent } from '../events.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
 
-export interface LoggerOptions {
+export interface PrinterOptions {
   json: boolean;
   level: string;
   out?: { write(text: string): unknown };
-  /** For a file that is read days later. */
+  /** Whether each line has a date, for a file that people read days later. */
   dates?: boolean;
 }
 
-export function createEventLogger({
+export function createEventPrinter({
   json,
   level,
   out = process.stdout,
   dates = false,
-}: LoggerOptions): (event: AgentEvent) => void {
+}: PrinterOptions): (event: AgentEvent) => void {
   const destination: DestinationStream = {
     write: (line) => void out.write(json ? line : humanLine(JSON.parse(line), dates)),
   };
@@ -32,7 +32,7 @@ export function createEventLogger({
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
-      // Events carry none of these; this is for the day when one does by mistake.
+      // No event has one of these. Should one ever have it by mistake, it is hidden.
       redact: { paths: ['apiKey', 'tokens', 'token', 'assignment.tokens'], censor: '(hidden)' },
     },
     destination,
@@ -72,11 +72,11 @@ export function describe(event: AgentEvent): string {
     case 'controller':
       return `controller ${event.reachable ? 'reached' : 'not reached'}${note(event.message)}`;
     case 'self_check':
-      return `quarantined; checked itself: ${event.message}`;
+      return `this quarantined worker has checked itself: ${event.message}`;
     case 'draining':
       return event.waitingFor.length > 0
-        ? `draining: no new builds; waiting for ${event.waitingFor.join(', ')}. Again to stop now`
-        : 'draining: nothing to wait for';
+        ? `draining: takes no new builds and waits for ${event.waitingFor.join(', ')}. The same signal again stops now`
+        : 'draining: no build to wait for';
     case 'stopping':
       return 'stopping now: running builds end as worker_stopped';
     case 'stopped':

@@ -1,14 +1,18 @@
 /**
- * The agent's own log file. launchd cannot rotate what it holds open, so the agent writes it itself.
+ * Writes the agent's own log into files of bounded size. launchd cannot rotate a file that it holds open, so
+ * the agent writes the log itself.
  *
- * Invariant: at most FILES_MAX files of about FILE_MAX_BYTES. A file that cannot be written costs its lines, never a build.
+ * Invariant: at most FILES_MAX files of about FILE_MAX_BYTES each. A file that cannot be written costs its
+ * lines, never a build.
+ *
+ * Owns the file of `--log-file`, and beside it the older ones: `agent.log.1`, `agent.log.2`, …
  */
 import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 
 const FILE_MAX_BYTES = 10 * 1024 * 1024;
 const FILES_MAX = 5;
 
-export class RotatingFile implements Disposable {
+export class LogFile implements Disposable {
   readonly #path: string;
   readonly #maxBytes: number;
   #fd: number | null = null;
@@ -27,7 +31,7 @@ export class RotatingFile implements Disposable {
       writeSync(this.#fd, bytes);
       this.#sizeBytes += bytes.length;
     } catch {
-      this[Symbol.dispose](); // the next line tries again
+      this[Symbol.dispose](); // the next line is tried again
     }
   }
 
@@ -37,20 +41,20 @@ export class RotatingFile implements Disposable {
   }
 
   #open(): number {
-    // Readable by the account although root may write it; the folder keeps others out.
+    // The account may read it although root writes it. The folder keeps everybody else out.
     const fd = openSync(this.#path, 'a', 0o644);
     this.#sizeBytes = fstatSync(fd).size;
     return fd;
   }
 
-  /** agent.log → agent.log.1 → … ; the oldest is overwritten. */
+  /** agent.log becomes agent.log.1, that becomes agent.log.2, and so on. The oldest is overwritten. */
   #rotate(): void {
     this[Symbol.dispose]();
     this.#sizeBytes = 0;
     for (let age = FILES_MAX - 1; age > 0; age--) {
       try {
         renameSync(age === 1 ? this.#path : `${this.#path}.${age - 1}`, `${this.#path}.${age}`);
-      } catch {} // there are not so many yet
+      } catch {} // there are not so many files yet
     }
   }
 }

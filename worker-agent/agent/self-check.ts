@@ -1,8 +1,9 @@
 /**
- * What a quarantined agent does about it: the doctor's own checks, a clone included, and their report. If they pass, the controller gives
- * it builds again.
+ * Examines a quarantined Mac with doctor's own checks, in a clone too, and sends the findings. The controller
+ * gives the worker builds again if they passed.
  *
- * Invariant: one at a time, and ever more seldom: a Mac that passes its checks and loses its builds all the same must not lose many.
+ * Invariant: one examination at a time, and each pause twice as long as the one before. A Mac that passes its
+ * checks and loses its builds all the same must not lose many.
  */
 import type { Emit } from '../events.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
@@ -24,7 +25,7 @@ export class SelfCheck {
     this.#emit = emit;
   }
 
-  /** The controller says that this worker is quarantined. Returns at once. */
+  /** The controller says `quarantined`. Begins an examination if it is time for one, and returns at once. */
   quarantined(signal: AbortSignal): void {
     if (this.#running || performance.now() < this.#notBeforeMs) return;
     this.#running = this.#run(signal).finally(() => {
@@ -32,7 +33,7 @@ export class SelfCheck {
     });
   }
 
-  /** Resolves when no clone of it is left. */
+  /** Resolves when no examination runs and no clone of one is left. */
   async settled(): Promise<void> {
     await this.#running;
   }
@@ -46,7 +47,10 @@ export class SelfCheck {
       this.#emit({ type: 'self_check', ok: failure === null, message: 'state' in answer ? message : answer.message });
     } catch (error) {
       if (!signal.aborted)
-        this.#emit({ type: 'warning', message: `the self-check failed: ${(error as Error).message}` });
+        this.#emit({
+          type: 'warning',
+          message: `the self-check of this quarantined worker failed: ${(error as Error).message}`,
+        });
     }
     this.#notBeforeMs = performance.now() + this.#pauseMs;
     this.#pauseMs = Math.min(this.#pauseMs * 2, PAUSE_MAX_MS);

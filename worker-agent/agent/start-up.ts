@@ -1,10 +1,9 @@
 /**
- * What a starting agent finds out before it claims anything: who it is, and what a former run left.
+ * Finds out who this agent is and what a former run left, before the agent claims anything.
  *
- * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and each of them is decided upon; nothing, while
- * another installation acts for this worker.
+ * Invariant: touches only VMs whose whole name is one that this worker's agent gives, and decides upon each
+ * of them. Touches none while another installation acts for this worker.
  */
-
 import type { WorkerAttempts } from '#contract';
 import type { Answer } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
@@ -19,7 +18,7 @@ import type { Tart } from '../tart/tart.ts';
 import { parseVmName, vmNameOf } from '../vm/name.ts';
 import { destroyVm } from '../vm/vm.ts';
 
-/** With builds to take up again an absent controller is not waited for: their clocks run. */
+/** How long an absent controller is waited for when there are builds to take up: their clocks run. */
 const PATIENCE_MS = 10_000;
 const LIST_PAUSE_MS = 5_000;
 const IN_USE_PAUSE_MS = 5_000;
@@ -38,7 +37,7 @@ export interface StartUp {
   attempts: { journal: AttemptJournal; action: AttemptAction }[];
 }
 
-/** The key is not one of a worker, or is refused. */
+/** The key is not the key of a worker, or the controller refuses it. */
 export class AgentIdentityError extends Error {
   override name = 'AgentIdentityError';
 }
@@ -57,12 +56,7 @@ export async function startUp(options: StartUpOptions): Promise<StartUp> {
     ? { says: 'known', attempts: answer.value.attempts }
     : { says: answer.kind === 'refused' ? 'refused' : 'unreachable' };
 
-  // Journalled, but the claimId not yet forgotten: that claim has been answered.
-  let unansweredClaimId = await state.unansweredClaimId();
-  if (journals.some((journal) => journal.state.assignment.claimId === unansweredClaimId)) {
-    await state.forgetClaim();
-    unansweredClaimId = null;
-  }
+  const unansweredClaimId = await unansweredClaim(state, journals);
   const decisions = reconcile({ journals: journals.map(factsOf), vms, controller, unansweredClaimId });
   const attempts: StartUp['attempts'] = [];
   for (const decision of decisions) {
@@ -77,7 +71,17 @@ export async function startUp(options: StartUpOptions): Promise<StartUp> {
   return { workerId, instanceId, attempts };
 }
 
-/** From the controller; while it is away, from the last time. */
+/** The id of a claim that the controller may have granted without our hearing of it. */
+async function unansweredClaim(state: StateFolder, journals: readonly AttemptJournal[]): Promise<string | null> {
+  const claimId = await state.unansweredClaimId();
+  if (!journals.some((journal) => journal.state.assignment.claimId === claimId)) return claimId;
+  // This claim was answered, and its attempt is journalled. The agent stopped before it could forget the
+  // claim.
+  await state.forgetClaim();
+  return null;
+}
+
+/** Asks the controller. While it is away and builds wait to be taken up, the id from the last run serves. */
 async function whoAmI(
   { client, state, config, emit, signal }: StartUpOptions,
   journals: AttemptJournal[],
@@ -95,22 +99,25 @@ async function whoAmI(
   };
   const answer = await untilAnswered(ask, { signal, giveUpAfterMs });
   if (!answer.ok) {
-    // A build that runs is not given up for a refusal that may be a bad deploy; its own beats will tell.
+    // A refusal may come from a bad deploy. A running build goes on, and the answers to its own beats decide.
     if (!canWait) return remembered!;
     throw new AgentIdentityError(
-      `${config.controllerUrl} refused apiKey: ${answer.message}. Register this Mac anew, or correct the key`,
+      `${config.controllerUrl} refused \`apiKey\`: ${answer.message}. Correct the key in the config, or register this Mac anew`,
     );
   }
   const { scope, workerId } = answer.value;
   if (scope !== 'worker' || workerId === null)
     throw new AgentIdentityError(
-      `apiKey is a key of scope ${scope}; an agent needs the worker key that was shown when this Mac was registered`,
+      `\`apiKey\` is a key of scope ${scope}. An agent needs the worker key that was shown when this Mac was registered`,
     );
   await state.rememberWorker(workerId);
   return workerId;
 }
 
-/** With journals of its own it goes on with those: their beats say what still counts. */
+/**
+ * The attempts that the controller counts as running here. Waits while another installation acts for this
+ * worker, unless there are journals: then the answers to their beats say what still counts.
+ */
 async function heldBy(
   { client, emit, signal }: StartUpOptions,
   workerId: string,
@@ -136,9 +143,12 @@ async function ourVms({ tart, emit, signal }: StartUpOptions, workerId: string):
         const key = source === 'local' ? parseVmName(name, workerId) : null;
         return key ? [{ vmName: name, buildId: key.buildId, attempt: key.attempt, running: state === 'running' }] : [];
       });
-    // Without the list nothing may be claimed: a VM of ours might run unseen.
+    // Nothing may be claimed before tart has listed its VMs, because a VM of ours might run unseen.
     if (!said)
-      emit({ type: 'warning', message: `${listed.message}. Waiting until tart answers; expo-worker doctor says more` });
+      emit({
+        type: 'warning',
+        message: `${listed.message}. The agent waits until tart answers; \`expo-worker doctor\` says more`,
+      });
     await pause(LIST_PAUSE_MS, signal);
   }
 }
@@ -154,7 +164,7 @@ async function settleWithoutJournal(
     if (!removed.ok) emit({ type: 'warning', message: `${vmName} could not be destroyed: ${removed.message}` });
   }
   if (action !== 'lost') return;
-  const message = 'the agent came back without this attempt in its journal';
+  const message = 'the agent was started again and has no journal of this attempt';
   const report = () =>
     new AttemptClient(client.connection).report(
       buildId,

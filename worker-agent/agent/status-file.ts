@@ -1,9 +1,8 @@
 /**
- * What each slot is doing, kept from the agent's own events and written for `expo-worker status`.
+ * Keeps what each slot is doing, from the agent's own events, and writes it for `expo-worker status`.
  *
- * Invariant: a report, never read back by the agent. Written at most once a second.
+ * Invariant: the agent never reads it back. It is written at most once a second.
  */
-
 import { z } from 'zod';
 import { STAGES } from '#contract';
 import type { AgentEvent } from '../events.ts';
@@ -25,7 +24,7 @@ export const SlotReport = z.object({
 });
 export type SlotReport = z.infer<typeof SlotReport>;
 
-/** The last build that failed here: its slot is long free when somebody asks. */
+/** The last build that failed here. It is kept because its slot is free long before somebody asks. */
 export const LastFailure = z.object({
   buildId: z.string(),
   attempt: z.number(),
@@ -51,7 +50,7 @@ export type AgentReport = z.infer<typeof AgentReport>;
 
 const WRITE_INTERVAL_MS = 1_000;
 
-export class StatusBoard implements AsyncDisposable {
+export class StatusFile implements AsyncDisposable {
   readonly #folder: StateFolder;
   readonly #report: AgentReport;
   readonly #builds = new Map<string, SlotReport>();
@@ -87,7 +86,7 @@ export class StatusBoard implements AsyncDisposable {
     if ('buildId' in event) this.#seeAttempt(event);
   }
 
-  /** The attempt has left this host. */
+  /** Nothing of the attempt is left to do on this Mac. */
   forget({ buildId, attempt }: { buildId: string; attempt: number }): void {
     this.#builds.delete(`${buildId}-${attempt}`);
     this.#changed = true;
@@ -104,21 +103,7 @@ export class StatusBoard implements AsyncDisposable {
   #seeAttempt(event: AgentEvent & { buildId: string; attempt: number }): void {
     const { buildId, attempt } = event;
     const key = `${buildId}-${attempt}`;
-    const fresh = {
-      buildId,
-      attempt,
-      vmName: '',
-      stage: null,
-      step: null,
-      percent: null,
-      phase: null,
-      beatAt: null,
-      vmBeatAt: null,
-      result: null,
-      lastError: null,
-      vmGone: false,
-    };
-    const slot: SlotReport = this.#builds.get(key) ?? fresh;
+    const slot: SlotReport = this.#builds.get(key) ?? newSlot(buildId, attempt);
     this.#builds.set(key, slot);
     if (event.type === 'claimed') slot.vmName = event.vmName;
     else if (event.type === 'stage') slot.stage = event.stage;
@@ -147,7 +132,22 @@ export class StatusBoard implements AsyncDisposable {
     if (!this.#changed) return;
     this.#changed = false;
     const report = { ...this.#report, writtenAt: new Date().toISOString(), builds: [...this.#builds.values()] };
-    // A report that cannot be written must not stop a build.
+    // A file that cannot be written must not stop a build.
     this.#writing = this.#writing.then(() => this.#folder.writeAgentReport(report)).catch(() => {});
   }
 }
+
+const newSlot = (buildId: string, attempt: number): SlotReport => ({
+  buildId,
+  attempt,
+  vmName: '',
+  stage: null,
+  step: null,
+  percent: null,
+  phase: null,
+  beatAt: null,
+  vmBeatAt: null,
+  result: null,
+  lastError: null,
+  vmGone: false,
+});

@@ -1,8 +1,8 @@
 /**
- * Lives the life of one attempt on this Mac: what may end it early, the work itself, its end.
+ * Runs one attempt on this Mac: watches what may end it early, does the work, closes it.
  *
- *   begin | adopt ──► beats + watch ──► work ──► ending ──► closeAttempt (evidence, result, VM destroyed, told)
- *   lost | discard | deliver ───────────────────▲
+ *   begin | adopt ──► beats + watch ──► work ──► ending ──► close: evidence, result, VM destroyed, told
+ *   lost | discard | deliver ──────────────────────▲
  *
  * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac.
  */
@@ -13,7 +13,7 @@ import { closeAttempt } from './close.ts';
 import type { AttemptAction } from './reconcile.ts';
 import { type Reached, work } from './work.ts';
 
-/** Resolves when nothing of the attempt is left here and the controller knows of its end, or when the agent leaves. */
+/** Resolves when nothing of the attempt is left here and its end was told, or when the agent leaves. */
 export async function runAttempt(options: AttemptOptions, action: AttemptAction): Promise<void> {
   await using context = createContext(options);
   const { journal, emit, resumed } = context;
@@ -52,7 +52,7 @@ async function workUntilEnd(context: AttemptContext): Promise<{ ending: Ending; 
   return await work(context);
 }
 
-/** Ends the attempt from outside: the operator stops the agent, or the controller has accepted no beat for too long. */
+/** Ends the attempt when the operator stops the agent, or when no beat was accepted for too long. */
 function watchForEnd(context: AttemptContext): Disposable {
   const { journal, limits, stop, contact } = context;
   const limitMs = contactLimitMs(journal.state.assignment, limits);

@@ -1,9 +1,9 @@
 /**
- * Ends an attempt, in this order: look at the VM, write the result down, end the log, then tell the controller and
- * destroy the VM at the same time.
+ * Ends an attempt, in this order: look at the VM, write the result down, end the log, then tell the
+ * controller and destroy the VM at the same time.
  *
- * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says. The folder
- * of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
+ * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says.
+ * The folder of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
  */
 import { join } from 'node:path';
 import type { Evidence, FailureExplanation } from '#contract';
@@ -24,17 +24,17 @@ import { gatherEvidence } from './evidence.ts';
 import { reportOf, resultEvent } from './result.ts';
 import type { Reached } from './work.ts';
 
-/** For the last lines of the log. Part of the time for evidence. */
+/** For the last lines of the log, out of the time for evidence. */
 const CATCH_UP_MS = 5_000;
-/** What is left of the time for evidence after that, at least. */
+/** For all other probes at least, whatever the time for evidence is. */
 const PROBES_MIN_MS = 1_000;
-/** All the time for evidence when another Mac may have this build in a moment, and the VM must go first of all. */
+/** All the time for evidence when another Mac may have this build in a moment: the VM must go first. */
 const PARTITIONED_MS = 2_000;
 const REMOVE_PAUSE_MS = 5_000;
 const EXPLAINED_LINES = 400;
 const EXPLAINED_MAX_BYTES = 256 * 1024;
 
-/** `ending` null: the result is in the journal already. `reached` null: this run of the agent has not worked on it. */
+/** Without `ending` the result is journalled already. Without `reached` this run has not worked on it. */
 export async function closeAttempt(
   context: AttemptContext,
   ending: Ending | null,
@@ -58,18 +58,19 @@ async function decideResult(context: AttemptContext, ending: Ending, reached: Re
   const { journal, key, emit, stop, beats } = context;
   const explained = await explain(context, ending);
   emit(resultEvent(ending, explained));
-  // No evidence in two cases: the operator stops this agent, or this run of the agent has not worked on the attempt.
+  // We look only if this run has worked on the attempt and the operator is not waiting for the agent to stop.
   const look = reached !== null && needsEvidence(ending) && !stop.aborted;
   const evidence = look ? await lookAtVm(context, ending, reached) : null;
   const progress = reached?.log?.progress;
   const learned = { history: progress?.history(), quietMs: progress?.quietMs };
   const result = reportOf(ending, { attempt: key.attempt, evidence, explained, learned });
-  // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes no more.
+  // Before the log is ended: after a crash in between, nobody must go on with an attempt whose log takes no
+  // more.
   await journal.update({ phase: 'result_ready', result });
   if (ending.kind === 'stopped') await beats[Symbol.asyncDispose]();
 }
 
-/** What the end of the log says of a failed command, whose log is all here by now. A log that cannot be read says nothing. */
+/** What the end of the log says of a failed command. Nothing, if the log cannot be read. */
 async function explain({ journal }: AttemptContext, ending: Ending): Promise<FailureExplanation | undefined> {
   if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return undefined;
   const tail = { lines: EXPLAINED_LINES, maxBytes: EXPLAINED_MAX_BYTES };
@@ -111,8 +112,8 @@ async function catchUp(vm: Vm, { follower }: BuildLog, limitMs: number): Promise
 }
 
 /**
- * Completes the file of the log, and notes its length and digest in the result: the controller compares them with what
- * it has before it seals the log. Safe to repeat. Returns what ships the rest.
+ * Completes the file of the log, and notes its length and digest in the result: the controller compares them
+ * with what it has before it seals the log. Safe to repeat. Returns what ships the rest.
  */
 async function endLog(
   { journal, key, client, emit, leave }: AttemptContext,
@@ -131,7 +132,7 @@ async function endLog(
   return shipping;
 }
 
-/** Tries until tart no longer shows the VM, or until the agent leaves: then the next run of the agent goes on. */
+/** Tries until tart no longer shows the VM, or until the agent leaves. The next run then goes on. */
 async function removeVm({ tart, journal, emit, leave }: AttemptContext): Promise<void> {
   const { vmName, run, vmGone } = journal.state;
   if (vmGone) return;

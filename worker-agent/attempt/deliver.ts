@@ -1,8 +1,9 @@
 /**
  * Tells the controller how an attempt ended until it accepts or refuses, and ships the rest of the log.
  *
- * Invariant: the agent gives nothing up while the controller is merely away, and each wait has a limit. A refusal is an
- * answer. A result that is told twice counts once, because the controller treats an exact repetition as the same report.
+ * Invariant: the agent gives nothing up while the controller is merely away, and each wait has a limit. A
+ * refusal is an answer. A result that is told twice counts once, because the controller treats an exact
+ * repetition as the same report.
  */
 import type { Report } from '#contract';
 import type { Answer } from '../../client/answer.ts';
@@ -13,7 +14,7 @@ import { uploadAgain } from '../files/artifact-upload.ts';
 import type { AttemptContext } from '../steps/context.ts';
 import { lesserReport } from './result.ts';
 
-/** A build should be complete when it is said to have ended, but a slow log must not hold its result for longer. */
+/** The log should be complete when the result is told, but a slow log must not hold it for longer. */
 const LOG_FIRST_MS = 10_000;
 const REUPLOADS_MAX = 3;
 

@@ -1,7 +1,7 @@
 /**
- * Looks at a VM that did not end well, before it is destroyed. The controller finds the cause from what is seen.
+ * Looks at a VM that did not end well, before it is destroyed. The controller finds the cause from that.
  *
- * Invariant: all probes together end within the limit. A probe that fails or hangs costs nothing but its own answer.
+ * Invariant: all probes together end within the limit. A failed or hung probe costs its own answer.
  */
 import { statfs } from 'node:fs/promises';
 import { freemem } from 'node:os';
@@ -25,7 +25,7 @@ import type { Vm } from '../vm/vm.ts';
 
 const TAIL_LINES = 200;
 const TAIL_MAX_BYTES = 48 * 1024;
-/** Of the output of `tart run`, and of the monitor's own log. */
+/** How much is kept of the output of `tart run`, and of the monitor's own log. */
 const OUTPUT_MAX_BYTES = 4_096;
 /** Shorter silences of the controller are usual. */
 const UNREACHABLE_MIN_MS = 15_000;
@@ -51,7 +51,7 @@ export interface EvidenceOptions {
 export async function gatherEvidence(options: EvidenceOptions): Promise<Evidence> {
   const { vm, hostAsleepMs, controllerUnreachableMs, limitMs } = options;
   const found: Evidence = { collectedAt: new Date().toISOString() };
-  // Each probe writes down what it finds as soon as it finds it, so the limit cuts off only what is not known yet.
+  // Each probe writes down what it finds at once, so the limit cuts off only what is not known yet.
   const limit = AbortSignal.timeout(limitMs);
   const probes = [probeTart(options, found, limit), probeHost(options, found), probeLogs(options, found)];
   if (vm) probes.push(probeGuest(vm, options, found, limit));

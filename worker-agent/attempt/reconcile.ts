@@ -1,14 +1,15 @@
 /**
- * Decides what a starting agent does about each attempt that it, its Mac or the controller still knows. A table, pure.
+ * Decides what a starting agent does about each attempt that it, its Mac or the controller still knows. A
+ * table, pure.
  *
- * Invariant: a VM of ours is adopted or destroyed. A finished result is always delivered. An attempt that cannot go on
- * is always reported. VMs whose names are not of this worker's pattern never get here.
+ * Invariant: a VM of ours is adopted or destroyed. A finished result is always delivered. An attempt that
+ * cannot go on is always reported. VMs whose names are not of this worker's pattern never get here.
  */
 
 /**
  * current      the controller counts this attempt as running
  * ended        the controller answers and does not count it
- * refused      the controller answers, but not to this key: as long as that may be a mistake, it ends no attempt
+ * refused      the controller answers, but not to this key; that may be a mistake, so it ends no attempt
  * unreachable  the controller does not answer
  */
 export const CONTROLLER_SAYS = ['current', 'ended', 'refused', 'unreachable'] as const;

@@ -1,7 +1,7 @@
 /**
- * Says how an attempt ended: the report for the controller, and the event for whoever watches the agent. Pure.
+ * Says how an attempt ended: the report for the controller, and the event for people who watch. Pure.
  *
- * Invariant: each report that the controller refuses leads to a lesser one or to none, so that telling comes to an end.
+ * Invariant: a refused report leads to a lesser one or to none, so that the agent comes to an end of telling.
  */
 import {
   type Evidence,
@@ -25,7 +25,7 @@ export interface Findings {
   learned: { history?: ProgressHistory | undefined; quietMs?: number | undefined };
 }
 
-/** Null if there is nothing to report: the controller has ended the attempt, and nobody has looked at the VM. */
+/** Null if there is nothing to report: the controller has ended the attempt, without evidence. */
 export function reportOf(ending: Ending, { attempt, evidence, explained, learned }: Findings): Report | null {
   if (ending.kind === 'stopped') return evidence && { type: 'evidence', attempt, evidence };
   if (ending.kind === 'succeeded') {

@@ -1,9 +1,9 @@
 /**
- * Does the work of an attempt, step by step: boot, checks, monitor, first VM beat, source, command, log, artifacts. After
- * a restart of the agent it goes in again at the journalled phase.
+ * Does the work of an attempt, step by step: boot, checks, monitor, first VM beat, source, command, log,
+ * artifacts. After a restart of the agent it goes in again at the journalled phase.
  *
- * Invariant: each step is safe to repeat or finds that it was done, so that a crash between a deed and its journal entry
- * costs nothing. The command starts only after a beat of the VM has been accepted.
+ * Invariant: each step is safe to repeat or finds that it was done, so that a crash between a deed and its
+ * journal entry costs nothing. The command starts only after a beat of the VM has been accepted.
  */
 import type { Inputs } from '#contract';
 import { AttemptOver, type Ending, failed } from '../ending.ts';

@@ -1,35 +1,37 @@
 /**
- * Follows the build's log in the VM into the attempt's own spool (log-spool.ts), and sees the command end.
+ * Follows the log of the build in the VM into the spool on this Mac, and sees the command end.
  *
- * Invariant: bytes are read from the VM's log in order and once each, as far as the spool counts them; where it stands is where a restarted
- * agent goes on. The end is: exit code seen, then everything read up to the size taken after it.
+ * Invariant: bytes are read from the VM's log in order and once each, as far as the spool counts them. A
+ * restarted agent goes on where the spool stands. The command has ended when its exit code has been seen and
+ * everything has been read up to the size that the log had after that.
  */
-
 import { pause } from '../../client/retry.ts';
 import { type AttemptKey, type BuildStatus, buildStatus, parseBuildStatus, readLog } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
+import { GUEST_COMMAND_MS } from '../limits.ts';
 import { LogSpool } from './spool.ts';
 
 const POLL_MS = 500;
+/** While somebody follows the log at the controller. */
 const POLL_FOLLOWED_MS = 200;
-/** A burst of 20 MB/s is followed with some reads a second. */
+/** Enough for a burst of 20 MB/s with some reads a second. */
 const READ_MAX_BYTES = 4 * 1024 * 1024;
-const EXEC_MS = 30_000;
-/** Neither alive nor ended, seen this often in a row: the exit code will not come. */
+/** When the command is neither alive nor ended this often in a row, its exit code will not come. */
 const LOST_MAX = 3;
 
 export interface LogFollowerOptions {
   guest: Guest;
   key: AttemptKey;
   path: string;
-  /** What is masked in the log. */
+  /** The texts that are masked in the log. */
   needles: readonly Buffer[];
-  /** Until this long after the last look the log's age is known. */
+  /** The age of the log counts as known for this long after the last look at it. */
   freshMs: number;
+  /** How many people follow the log at the controller. */
   followers: () => number;
-  /** What was added to the log, masked. */
+  /** Takes what was added to the log, masked. */
   onBytes?: (bytes: Buffer) => void;
-  /** More may be shipped. */
+  /** There is more to ship. */
   onGrown?: () => void;
 }
 
@@ -54,18 +56,18 @@ export class LogFollower implements AsyncDisposable {
     return this.#spool.lengthBytes;
   }
 
-  /** Nothing more will be read: what was held back, and the end of a very long log, go into the file. */
+  /** Nothing more will be read. Writes what was held back, and the end of a very long log, into the file. */
   finish(): Promise<void> {
     return this.#spool.finish();
   }
 
-  /** Since the log last grew; undefined while it cannot be read. */
+  /** How long ago the log last grew. Undefined while the log cannot be read. */
   outputAgeMs(): number | undefined {
     const nowMs = performance.now();
     return nowMs - this.#lookedAtMs <= this.#options.freshMs ? Math.round(nowMs - this.#grewAtMs) : undefined;
   }
 
-  /** Resolves when the command has ended: its exit code, or null if it was lost without one. */
+  /** Resolves when the command has ended, with its exit code, or with null if it was lost without one. */
   async follow(signal: AbortSignal): Promise<{ exitCode: number | null }> {
     const { guest, followers } = this.#options;
     for (let lost = 0; ; ) {
@@ -81,7 +83,7 @@ export class LogFollower implements AsyncDisposable {
     }
   }
 
-  /** Once, over another connection: the last lines of a build that is about to be destroyed. */
+  /** Reads once more, over another connection, before the VM is destroyed. */
   async catchUp(guest: Guest): Promise<void> {
     const status = await this.#status(guest);
     if (status && status.state !== 'not_started') await this.#readUpTo(status.logBytes, guest);
@@ -92,7 +94,7 @@ export class LogFollower implements AsyncDisposable {
   }
 
   async #status(guest: Guest): Promise<BuildStatus | null> {
-    const asked = guest.exec(buildStatus(this.#options.key), { timeoutMs: EXEC_MS });
+    const asked = guest.exec(buildStatus(this.#options.key), { timeoutMs: GUEST_COMMAND_MS });
     return parseBuildStatus((await expectSuccess('log', asked)).stdout.toString('latin1'));
   }
 
@@ -107,11 +109,11 @@ export class LogFollower implements AsyncDisposable {
     while (!this.#spool.finished && this.#spool.readBytes < logBytes) {
       const maxBytes = Math.min(READ_MAX_BYTES, logBytes - this.#spool.readBytes);
       const read = guest.exec(readLog(this.#spool.readBytes, maxBytes), {
-        timeoutMs: EXEC_MS,
+        timeoutMs: GUEST_COMMAND_MS,
         maxOutputBytes: READ_MAX_BYTES + 1,
       });
       const { stdout } = await expectSuccess('log', read);
-      if (stdout.length === 0) return; // shorter than a moment ago: the build has truncated its own log
+      if (stdout.length === 0) return; // shorter than a moment ago, because the build has truncated its own log
       await this.#spool.append(stdout);
       this.#options.onGrown?.();
       this.#look(this.#spool.readBytes);

@@ -1,31 +1,34 @@
 /**
- * Takes the secrets that a build was given out of its log before any of it leaves the Mac, and leaves every other byte as it is. Pure.
+ * Takes the secrets that a build was given out of its log before the log leaves this Mac. Every other byte
+ * stays as it is. Pure.
  *
- * A secret is found as it is and inside any base64 text, at each of the three places that it can have there. One of several lines is looked
- * for line by line, since that is how a log shows it. In its place stands `***`; overlapping secrets are hidden as one.
+ * A secret is found as it is, and inside any base64 text at each of the three places that it can have there.
+ * A secret of several lines is looked for line by line, because a log shows it that way. `***` stands in its
+ * place, and overlapping secrets are hidden as one.
  *
- * Invariant: what comes out depends on the bytes alone, not on how they were cut into reads. So bytes that may be the beginning of a secret are
- * held back until what follows tells: `takenBytes` says how far the input has been dealt with, which is where a restarted agent reads on.
+ * Invariant: what comes out depends on the bytes alone, not on how they were cut into reads. So bytes that
+ * may be the beginning of a secret are held back until the next bytes decide. `takenBytes` says how much of
+ * the input has been dealt with, and a restarted agent reads on from there.
  */
 export const MASK = Buffer.from('***');
-/** A shorter text is no secret, and would be found everywhere. */
+/** A shorter text would be found everywhere, so it is not treated as a secret. */
 const SECRET_MIN_BYTES = 8;
-/** Of a file's single line: a certificate has lines such as `-----END`, which say nothing. */
+/** For one line of a file, because a certificate has lines such as `-----END` that say nothing. */
 const FILE_LINE_MIN_BYTES = 16;
-/** A longer text is looked for piece by piece: what one byte of log can cost must not depend on what a build brings along. */
+/** A longer text is looked for in pieces, so that long secrets cannot make each byte of log expensive. */
 const NEEDLE_MAX_BYTES = 1024;
-/** Public by Expo's own convention: compiled into the app. */
+/** Public by Expo's own convention, because these are compiled into the app. */
 const PUBLIC_ENV = /^EXPO_PUBLIC_/;
 
 export interface Secrets {
   env: Readonly<Record<string, string>>;
-  /** Contents in base64. */
+  /** By name; the contents are in base64. */
   secretFiles?: Readonly<Record<string, string>> | undefined;
-  /** Texts that are secret whatever their name. */
+  /** Further secrets. */
   others?: readonly string[];
 }
 
-/** Every text that must not be seen. */
+/** Every text that must not be seen in the log. */
 export function needlesOf({ env, secretFiles = {}, others = [] }: Secrets): Buffer[] {
   const found = new Map<string, Buffer>();
   const add = (text: Buffer) => {
@@ -56,7 +59,10 @@ function linesOf(text: Buffer): Buffer[] {
   return lines;
 }
 
-/** The characters that the secret alone decides, for 0, 1 and 2 bytes before it; in both alphabets. */
+/**
+ * How the secret looks inside a base64 text, after 0, 1 and 2 other bytes, in both alphabets. Each form has
+ * only the characters that the secret alone decides.
+ */
 function base64Forms(secret: Buffer): Buffer[] {
   return [0, 1, 2].flatMap((before) => {
     const encoded = Buffer.concat([Buffer.alloc(before), secret]).toString('base64');
@@ -67,15 +73,15 @@ function base64Forms(secret: Buffer): Buffer[] {
 }
 
 export class LogMask {
-  /** By their first two bytes; the longest first. */
+  /** The needles by their first two bytes, the longest first. */
   readonly #byStart: (Buffer[] | undefined)[] = [];
-  /** Whether a secret begins with this byte. */
+  /** For each byte, whether a needle begins with it. */
   readonly #first = new Uint8Array(256);
   readonly #empty: boolean;
   #held = Buffer.alloc(0);
   #takenBytes: number;
 
-  /** `takenBytes`: of the input, by an earlier one. */
+  /** `takenBytes` is how much of the input an earlier mask has dealt with. */
   constructor(needles: readonly Buffer[], takenBytes = 0) {
     this.#takenBytes = takenBytes;
     this.#empty = needles.length === 0;
@@ -86,11 +92,11 @@ export class LogMask {
     }
   }
 
-  /** Of the input, how many bytes have come out, or been masked. */
+  /** How many bytes of the input have come out or were masked. */
   get takenBytes(): number {
     return this.#takenBytes;
   }
-  /** The input's offset at which the next `push` belongs. */
+  /** The offset in the input at which the next `push` belongs. */
   get readBytes(): number {
     return this.#takenBytes + this.#held.length;
   }
@@ -99,7 +105,7 @@ export class LogMask {
     return this.#run(bytes, false);
   }
 
-  /** Nothing follows. */
+  /** Nothing follows: what was held back comes out. */
   end(): Buffer {
     return this.#run(Buffer.alloc(0), true);
   }
@@ -133,7 +139,7 @@ export class LogMask {
     return out.length === 1 ? out[0]! : Buffer.concat(out);
   }
 
-  /** Where the hidden stretch that begins at `at` ends: at `at` itself if none does, null if what follows must be seen first. */
+  /** Where the hidden stretch from `at` ends: `at` if none begins there, null if the next bytes decide. */
   #maskedUntil(input: Buffer, at: number, last: boolean): number | null {
     let end = at;
     for (let start = at; start === at || start < end; start++) {
@@ -145,7 +151,7 @@ export class LogMask {
     return end;
   }
 
-  /** The length of the longest secret here, 0 for none, null if the input ends too early to tell. */
+  /** The length of the longest needle here, 0 for none, null if the input ends too early to tell. */
   #matchAt(input: Buffer, at: number, last: boolean): number | null {
     const left = input.length - at;
     if (left < 2) return last ? 0 : null;

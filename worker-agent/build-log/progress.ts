@@ -1,7 +1,7 @@
 /**
- * What the build's log tells while it is followed: how far the build is, and at its end what the next build of the project may learn from it.
+ * Reads from the log how far the build is, and at its end what the next build of the project may learn.
  *
- * Invariant: a label for people and a figure. Nothing depends on it, and no log can make it fail.
+ * Invariant: no log can make it fail, and no decision depends on its label for people or on its figure.
  */
 import { createReadStream } from 'node:fs';
 import type { Assignment, ProgressHistory } from '#contract';
@@ -9,20 +9,20 @@ import { createProgressParser, type Progress, type ProgressParser } from '../../
 
 export interface LogProgressOptions {
   assignment: Pick<Assignment, 'command' | 'platform' | 'history'>;
-  /** Wall clock. */
+  /** By the wall clock. */
   commandStartedAtMs: number;
 }
 
 export class LogProgress {
-  /** The longest time for which nothing was printed. */
+  /** The longest time for which the build printed nothing. */
   quietMs = 0;
   readonly #parser: ProgressParser;
-  /** At the moment of construction; from there on the clock cannot be set back. */
+  /** How long the command had run when this was made. From then on a clock counts that cannot be set back. */
   readonly #elapsedAtMs: number;
   readonly #constructedAtMs = performance.now();
   #pushedAtMs: number;
   #endedAtMs: number | null = null;
-  /** False once a part of the log was read later than it was printed: its times would be wrong. */
+  /** False once a part of the log was read later than it was printed, because its times would be wrong. */
   #whole = true;
 
   constructor({ assignment, commandStartedAtMs }: LogProgressOptions) {
@@ -32,7 +32,7 @@ export class LogProgress {
     this.#pushedAtMs = this.#elapsedAtMs;
   }
 
-  /** Takes in what a former run of the agent had read, its time spread evenly. Never rejects. */
+  /** Reads again what a former run has read, with the time spread evenly over it. Never rejects. */
   async reread(path: string, lengthBytes: number): Promise<void> {
     if (lengthBytes === 0) return;
     this.#whole = false;
@@ -43,7 +43,7 @@ export class LogProgress {
         this.#parser.push(chunk, (this.#elapsedAtMs * readBytes) / lengthBytes);
       }
     } catch {
-      // The figure is then less good.
+      // The figure is less exact then.
     }
   }
 
@@ -54,7 +54,7 @@ export class LogProgress {
     this.#parser.push(bytes, nowMs);
   }
 
-  /** The command has ended: no time passes any more. */
+  /** The command has ended, so the clock stops. */
   end(): void {
     this.#endedAtMs ??= this.#nowMs();
   }
@@ -64,7 +64,7 @@ export class LogProgress {
     return this.#endedAtMs === null ? progress : { ...progress, etaMs: null };
   }
 
-  /** For the next build of the project; undefined if not all of it was seen as it was printed. */
+  /** For the next build of the project. Undefined if a part of the log was not read as it was printed. */
   history(): ProgressHistory | undefined {
     return this.#whole ? this.#parser.record(this.#nowMs()) : undefined;
   }

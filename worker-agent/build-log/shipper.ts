@@ -1,8 +1,9 @@
 /**
- * Ships the attempt's log file to the controller by byte offset.
+ * Ships the log file of an attempt to the controller, by byte offset.
  *
- * Invariant: the controller's word on its own length wins. Nothing here is remembered over a restart: the first answer says where to go on.
- * Bytes arrive once and in order, however often a request is repeated, and no refusal but the log's own end stops it.
+ * Invariant: bytes arrive once and in order, however often a request is repeated. The length that the
+ * controller tells decides where to go on, so nothing needs to be remembered over a restart. Of all refusals,
+ * only one that ends the log stops the shipping.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -13,11 +14,14 @@ import { jittered, pause } from '../../client/retry.ts';
 import type { EmitOfAttempt } from '../events.ts';
 
 const CADENCE_MS = 1_000;
+/** While somebody follows the log at the controller. */
 const CADENCE_FOLLOWED_MS = 250;
+const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 10_000;
 const BATCH_MIN_BYTES = 1024;
-/** Sealed, ended, unknown, another's: whatever is not about this one request. */
+/** These statuses end the log: it is sealed, unknown or another's, or the attempt has ended. */
 const ENDINGS = new Set([403, 404, 409, 410]);
+const TOO_LARGE = 413;
 
 export interface LogShipperOptions {
   /** With the attempt's run token. */
@@ -25,15 +29,15 @@ export interface LogShipperOptions {
   buildId: string;
   attempt: number;
   path: string;
-  /** Bytes of the file that may be shipped. */
+  /** How many bytes of the file may be shipped. */
   lengthBytes: () => number;
   emit: EmitOfAttempt;
-  /** Between two requests while nobody follows. */
+  /** The pause between two requests while nobody follows. */
   cadenceMs?: number;
 }
 
 export class LogShipper {
-  /** How many follow the log right now, by the last answer. */
+  /** How many people follow the log right now, by the last answer. */
   followers = 0;
   readonly #options: LogShipperOptions;
   #offset = 0;
@@ -47,7 +51,7 @@ export class LogShipper {
     this.#options = options;
   }
 
-  /** The file has grown: after a silence the first bytes go at once, so that whoever begins to follow need not wait for them. */
+  /** The file has grown. After a silence the first bytes go at once, because somebody may wait for them. */
   poke(): void {
     if (performance.now() - this.#shippedAtMs >= this.#cadenceMs()) this.#wake.abort();
   }
@@ -58,7 +62,7 @@ export class LogShipper {
     this.#wake.abort();
   }
 
-  /** Resolves when all is shipped after `end()`, or when the controller takes no more. Rejects with the signal's reason alone. */
+  /** Resolves when all is shipped after `end()`, or when no more is taken. Rejects only when aborted. */
   async run(signal: AbortSignal): Promise<{ complete: boolean; message: string }> {
     for (;;) {
       signal.throwIfAborted();
@@ -73,7 +77,7 @@ export class LogShipper {
     }
   }
 
-  /** Null to go on. */
+  /** The refusal that ends the shipping, or null to go on. */
   async #ship(lengthBytes: number, signal: AbortSignal): Promise<string | null> {
     const { client, buildId, attempt, path, emit } = this.#options;
     const offset = this.#offset;
@@ -81,7 +85,7 @@ export class LogShipper {
     const bytes = await readBytes(path, offset, lengthBytes);
     const answer = await client.appendLog(buildId, { attempt, offset, bytes }, signal);
     if (answer.ok) {
-      // Without progress it is a failure, whatever it says: never a tight loop.
+      // An answer without progress counts as a failure, so that it never leads to a tight loop.
       this.#failures = answer.value.length > offset ? 0 : this.#failures + 1;
       this.#offset = answer.value.length;
       this.followers = answer.value.followers;
@@ -94,11 +98,11 @@ export class LogShipper {
       this.#offset = answer.expectedOffset;
       return null;
     }
-    if (answer.status === 413 && this.#batchBytes > BATCH_MIN_BYTES) {
+    if (answer.status === TOO_LARGE && this.#batchBytes > BATCH_MIN_BYTES) {
       this.#batchBytes = Math.max(BATCH_MIN_BYTES, Math.floor(this.#batchBytes / 2));
       return null;
     }
-    return ENDINGS.has(answer.status) || answer.status === 413 ? answer.message : null;
+    return ENDINGS.has(answer.status) || answer.status === TOO_LARGE ? answer.message : null;
   }
 
   #cadenceMs(): number {
@@ -106,18 +110,15 @@ export class LogShipper {
   }
 
   async #rest(signal: AbortSignal): Promise<void> {
+    if (this.#failures > 0) return await pause(retryMs(this.#failures), signal);
     const behind = this.#options.lengthBytes() - this.#offset >= this.#batchBytes || this.#ended;
-    const restMs =
-      this.#failures > 0
-        ? jittered(Math.min(500 * 2 ** Math.min(this.#failures, 8), RETRY_MAX_MS))
-        : behind
-          ? 0
-          : this.#cadenceMs();
-    if (restMs === 0) return;
-    const wake = this.#failures > 0 ? signal : AbortSignal.any([signal, this.#wake.signal]);
-    await pause(restMs, wake).catch(() => signal.throwIfAborted());
+    if (behind) return;
+    const wake = AbortSignal.any([signal, this.#wake.signal]);
+    await pause(this.#cadenceMs(), wake).catch(() => signal.throwIfAborted());
   }
 }
+
+const retryMs = (failures: number) => jittered(Math.min(RETRY_FIRST_MS * 2 ** Math.min(failures, 8), RETRY_MAX_MS));
 
 async function readBytes(path: string, offset: number, lengthBytes: number): Promise<Uint8Array<ArrayBuffer>> {
   await using file = await open(path, 'r');
@@ -125,7 +126,10 @@ async function readBytes(path: string, offset: number, lengthBytes: number): Pro
   return buffer.subarray(0, bytesRead);
 }
 
-/** Of the whole file: what the controller's copy must equal before it is sealed. Without a file nothing was printed, and nothing sent. */
+/**
+ * Length and digest of the whole file, which the controller's copy must equal before it is sealed. Without a
+ * file the build has printed nothing.
+ */
 export async function logTotal(path: string): Promise<LogTotal> {
   const hash = createHash('sha256');
   let length = 0;

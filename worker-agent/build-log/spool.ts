@@ -1,12 +1,16 @@
 /**
- * An attempt's log on this host's disk, as it will leave it: masked, and of bounded size however much is printed.
+ * Keeps the log of an attempt on this Mac as it will leave it: masked, and of bounded size.
  *
- *   build.log        the first 48 MiB as they come; at the end also a line that says what is missing, and the last 16 MiB
+ *   build.log        the first 48 MiB as they come; at the end also a line that says what is missing, and the
+ *                    last 16 MiB
  *   build.log.tail   the bytes after the first 48 MiB, in a ring that always holds the last 16
- *   build.log.json   the pair of offsets: how far the VM's log has been dealt with, and how long what came of it is
+ *   build.log.json   two offsets: how much of the VM's log has been dealt with, and how long the result is
  *
- * Invariant: bytes are synced before the pair that counts them, and counted before anyone is told of them. After a crash what the pair does not
- * count is made again from the same bytes of the VM's log, and is the same: so what has been shipped never changes.
+ * Invariant: bytes are synced to the disk before the pair counts them, and counted before anybody is told of
+ * them. After a crash, what the pair does not count is made again from the same bytes of the VM's log, and
+ * comes out the same. So what has been shipped never changes.
+ *
+ * Owns the three files.
  */
 import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
@@ -16,7 +20,7 @@ import { LogMask } from './mask.ts';
 const MIB = 1024 * 1024;
 export const LOG_LIVE_BYTES = 48 * MIB;
 export const LOG_TAIL_BYTES = 16 * MIB;
-/** More than one `append` holds: what a crash left half overwritten is older than the tail. */
+/** More than one `append` holds, so that what a crash leaves half overwritten is older than the tail. */
 const RING_SLACK_BYTES = 8 * MIB;
 const COPY_BYTES = MIB;
 
@@ -25,9 +29,9 @@ type Pair = z.infer<typeof Pair>;
 
 export interface LogSpoolOptions {
   path: string;
-  /** Texts that must not leave this host; see needlesOf. */
+  /** Texts that must not leave this Mac; see needlesOf. */
   needles: readonly Buffer[];
-  /** Given what was added to the log, masked, also when it is no longer kept. */
+  /** Takes what was added to the log, masked, also when the spool no longer keeps it. */
   onBytes?: ((bytes: Buffer) => void) | undefined;
   liveBytes?: number;
   tailBytes?: number;
@@ -44,7 +48,7 @@ export class LogSpool implements AsyncDisposable {
   #finished: boolean;
   #lengthBytes: number;
 
-  /** Ends what a former run of the agent has left, of a VM that will not be read again. Does nothing where nothing was begun. */
+  /** Completes what a former run has left, for a VM that will not be read again. Safe without a spool. */
   static async finishLeft(path: string): Promise<void> {
     if ((await stat(pairPath(path)).catch(() => null)) === null) return;
     await using left = await LogSpool.open({ path, needles: [] });
@@ -78,7 +82,7 @@ export class LogSpool implements AsyncDisposable {
     this.#lengthBytes = lengthBytes;
   }
 
-  /** Of the file: what may be shipped. */
+  /** How many bytes of the file may be shipped. */
   get lengthBytes(): number {
     return this.#lengthBytes;
   }
@@ -86,7 +90,7 @@ export class LogSpool implements AsyncDisposable {
   get readBytes(): number {
     return this.#mask.readBytes;
   }
-  /** Nothing is added any more. */
+  /** Nothing more is added. */
   get finished(): boolean {
     return this.#finished;
   }
@@ -95,10 +99,11 @@ export class LogSpool implements AsyncDisposable {
     if (!this.#finished) await this.#store(this.#mask.push(raw));
   }
 
-  /** The log has ended, or nothing more of it can be had. Safe to repeat. */
+  /** The log has ended, or nothing more of it can be read. Safe to repeat. */
   async finish(): Promise<void> {
     if (this.#finished) return;
-    // Not counted before all of the end is there: what was held back may be the half of a secret of which, after a crash, the rest is read.
+    // Counted only once all of the end is on disk. What was held back may be half of a secret, and after a
+    // crash the other half is read.
     await this.#keep(this.#mask.end());
     const { liveBytes, tailBytes } = this.#options;
     const afterBytes = this.#maskedBytes - liveBytes;
@@ -140,7 +145,7 @@ export class LogSpool implements AsyncDisposable {
     return this.#options.tailBytes + RING_SLACK_BYTES;
   }
 
-  /** `at` counts from the end of the live part. */
+  /** `at` counts from the end of the first part. */
   async #writeRing(bytes: Buffer, at: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
       const position = (at + done) % this.#ringBytes;
@@ -158,7 +163,7 @@ export class LogSpool implements AsyncDisposable {
       const position = at % this.#ringBytes;
       const size = Math.min(COPY_BYTES, end - at, this.#ringBytes - position);
       const { bytesRead } = await this.#ring.read(buffer, 0, size, position);
-      if (bytesRead === 0) throw new Error(`${this.#options.path}.tail is shorter than was written`);
+      if (bytesRead === 0) throw new Error(`${this.#options.path}.tail is shorter than what was written to it`);
       await this.#file.appendFile(buffer.subarray(0, bytesRead));
       at += bytesRead;
     }
@@ -181,4 +186,4 @@ async function readPair(path: string): Promise<Pair> {
 }
 
 export const missingNote = (missingBytes: number, liveBytes: number): string =>
-  `\n[tartbeat] ${missingBytes} bytes of the log are missing here: of a long log the first ${liveBytes / MIB} MiB and the end are kept.\n`;
+  `\n[tartbeat] ${missingBytes} bytes of the log are missing here, because only the first ${liveBytes / MIB} MiB and the end of a long log are kept.\n`;

@@ -1,7 +1,10 @@
-/** The last lines of a file, whatever its size. */
+/** Reads the last lines of a file, whatever its size. */
 import { open, stat } from 'node:fs/promises';
 
-/** Whole lines but perhaps the first, oldest first; the last is empty after a line's end. None if there is no such file. */
+/**
+ * The oldest line first. The first may be cut off, and the last is empty if the file ends with a line's end.
+ * No lines if there is no such file.
+ */
 export async function tailOf(
   path: string,
   { lines, maxBytes }: { lines: number; maxBytes: number },

@@ -1,6 +1,6 @@
 /**
- * `expo-worker base-image`: vm-image/create-base-image.sh with what the config says, so that nobody has to know where npm has put it.
- * Whatever else is given goes to the script.
+ * `expo-worker base-image`: runs vm-image/create-base-image.sh with what the config says, so that nobody has
+ * to know where npm has put the script. Further options go to the script.
  */
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -9,9 +9,9 @@ import { Command } from 'commander';
 import { execa } from 'execa';
 import { defaultConfigPath, expandHome, loadConfig, vmControllerUrl } from '../config.ts';
 
-export function baseImageCommand(): Command {
+export function baseImageCommand(exitWith: (exitCode: number) => void): Command {
   return new Command('base-image')
-    .description('make the VM that all builds are cloned from; run again, it goes on where it was stopped')
+    .description('make the VM that all builds are cloned from. Run again, it goes on where it stopped')
     .usage('[--config <path>] [options of create-base-image.sh]')
     .option('--config <path>', 'config file', defaultConfigPath())
     .argument('[options...]', 'such as --from IMAGE, --cpus N, --disk-gb N, --skip STEP, --force')
@@ -20,30 +20,22 @@ export function baseImageCommand(): Command {
     .action(async (more: string[], { config: path }: { config: string }) => {
       const config = await loadConfig(expandHome(path));
       const { vmName, vmUser, vmSshKey, vmSshPort, tartPath, tartHome } = config;
-      const known = [
-        '--user',
-        vmUser,
-        '--key',
-        vmSshKey,
-        '--ssh-port',
-        vmSshPort,
-        '--controller',
-        vmControllerUrl(config),
-      ];
-      const script = execa('sh', [createBaseImagePath(), vmName, ...known.map(String), ...more], {
+      const named = { user: vmUser, key: vmSshKey, 'ssh-port': vmSshPort, controller: vmControllerUrl(config) };
+      const known = Object.entries(named).flatMap(([option, value]) => [`--${option}`, String(value)]);
+      const script = execa('sh', [createBaseImagePath(), vmName, ...known, ...more], {
         reject: false,
         stdio: 'inherit',
         env: { TARTBEAT_TART: tartPath, ...(tartHome && { TART_HOME: tartHome }) },
       });
-      // It shuts its VM down before it ends. Ctrl-C reaches it by itself.
+      // The script shuts its VM down before it ends. Ctrl-C reaches it without us.
       process.on('SIGINT', () => {});
       for (const name of ['SIGTERM', 'SIGHUP'] as const) process.on(name, () => script.kill(name));
       const { exitCode, signal } = await script;
-      process.exitCode = exitCode ?? 128 + (signal ? constants.signals[signal] : 0);
+      exitWith(exitCode ?? 128 + (signal ? constants.signals[signal] : 0));
     });
 }
 
-/** In the repository beside this folder, in the package one further up: beside dist/. */
+/** In the repository it lies two folders up. In the package it lies beside dist/, one further up. */
 function createBaseImagePath(): string {
   const [near, far] = ['../../vm-image', '../../../vm-image'].map((folder) =>
     join(import.meta.dirname, folder, 'create-base-image.sh'),

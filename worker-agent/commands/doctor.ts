@@ -1,15 +1,13 @@
-/**
- * `expo-worker doctor`: the checks as a table, each finding with its fix. Exit code 0 only if no blocking check failed.
- */
+/** `expo-worker doctor`: prints the checks as a table, each finding with its fix. */
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { printable } from '../../client/printable.ts';
 import { defaultConfigPath, expandHome } from '../config.ts';
+import { EXIT } from '../exit-codes.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
 import { postFindings } from '../health-checks/findings.ts';
 import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
 
-const INTERRUPTED_EXIT_CODE = 130;
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 const MARKS: Record<CheckStatus, { mark: string; color: 'green' | 'yellow' | 'red' | 'gray' }> = {
@@ -26,26 +24,24 @@ interface DoctorCommandOptions {
   pinHostKey?: boolean;
 }
 
-export function doctorCommand(): Command {
+export function doctorCommand(exitWith: (exitCode: number) => void): Command {
   return new Command('doctor')
     .description('check this Mac, its base image and its way to the controller, and say how to repair what is wrong')
     .option('--config <path>', 'config file', defaultConfigPath())
     .option('--json', 'print one JSON document: {ok, checks: [{id, title, blocking, status, detail, fix, durationMs}]}')
-    .option('--no-vm', 'leave out the checks that need a VM (they boot a clone of the base image and delete it)')
+    .option('--no-vm', 'leave out the checks that boot a clone of the base image')
     .option(
       '--pin-host-key',
       'write the host key that a clone of the base image shows into the config, and trust no other',
     )
-    .addHelpText('after', '\nExit code: 0 fit for builds, 1 a blocking check failed, 130 interrupted.')
-    .action(async (options: DoctorCommandOptions) => {
-      process.exitCode = await doctor(options);
-    });
+    .addHelpText('after', '\nExit code: 0 this Mac can build, 1 a blocking check failed, 130 interrupted.')
+    .action(async (options: DoctorCommandOptions) => exitWith(await doctor(options)));
 }
 
 async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOptions): Promise<number> {
   const stop = new AbortController();
   const onSignal = () => {
-    if (!stop.signal.aborted) process.stderr.write('\nStopping; removing the VM…\n');
+    if (!stop.signal.aborted) process.stderr.write('\nStopping. The VM, if there is one, is deleted first…\n');
     stop.abort();
   };
   for (const name of STOP_SIGNALS) process.on(name, onSignal);
@@ -62,13 +58,15 @@ async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOpt
       },
     });
     process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : summary(report.checks));
-    // Without a VM of its own it has not seen whether builds would run: that ends no quarantine.
+    // A report ends quarantine. Without a VM, doctor has not seen whether builds would run, so it sends none.
     const told = vm ? await postFindings(expandHome(config), report.checks) : null;
     if (told && !json)
-      process.stdout.write('state' in told ? `Worker: ${told.state}\n` : `Not reported: ${printable(told.message)}\n`);
-    return report.ok ? 0 : 1;
+      process.stdout.write(
+        'state' in told ? `Worker: ${told.state}\n` : `The controller was not told: ${printable(told.message)}\n`,
+      );
+    return report.ok ? EXIT.ok : EXIT.failure;
   } catch (error) {
-    if (stop.signal.aborted) return INTERRUPTED_EXIT_CODE;
+    if (stop.signal.aborted) return EXIT.interrupted;
     throw error;
   } finally {
     for (const name of STOP_SIGNALS) process.off(name, onSignal);

@@ -1,7 +1,7 @@
 /**
- * `expo-worker init`: writes the config, and makes the SSH key for the VMs if there is none. Asks for what the flags leave open.
+ * `expo-worker init`: writes the config, and makes the SSH key for the VMs if there is none. Asks for the
+ * settings that the options leave open.
  */
-
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -14,6 +14,7 @@ import { printableLines } from '../../client/printable.ts';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import {
+  type AgentConfig,
   type AgentConfigInput,
   baseImageName,
   defaultConfigPath,
@@ -22,13 +23,12 @@ import {
   saveConfig,
 } from '../config.ts';
 import { ConfigError } from '../config-findings.ts';
+import { EXIT } from '../exit-codes.ts';
 import { checkPrivateKey } from '../guest/ssh.ts';
 
-const INTERRUPTED_EXIT_CODE = 130;
 const KEYGEN_TIMEOUT_MS = 30_000;
 const API_KEY_VARIABLE = 'EXPO_WORKER_API_KEY';
-const ENROL_TIMEOUT_MS = 30_000;
-/** Stands in while a config is checked whose key is not traded yet. */
+/** Stands for the key in a config that is checked before its code is traded for the key. */
 const PLACEHOLDER_KEY = 'not-traded-yet';
 const DEFAULT_KEY_PATH = '~/.ssh/tart_vm_key';
 
@@ -37,19 +37,19 @@ export interface InitAnswers {
   vmUser: string;
   vmSshKey: string;
   controllerUrl: string;
-  /** One of the two: the key, or the code that is traded for one. */
+  /** The key of this worker, or a code that is traded for the key. */
   apiKey?: string;
   code?: string | undefined;
 }
 
 type InitOptions = Partial<InitAnswers> & { config: string; controller?: string; force?: boolean };
 
-/** What the user has to put right before anything is written. */
+/** Says what the user has to put right before anything is written. */
 export class InitError extends Error {
   override name = 'InitError';
 }
 
-export function initCommand(): Command {
+export function initCommand(exitWith: (exitCode: number) => void): Command {
   return new Command('init')
     .description('write the config of this worker, and make an SSH key for its VMs')
     .option('--config <path>', 'config file', defaultConfigPath())
@@ -72,18 +72,15 @@ export function initCommand(): Command {
         const answers = await askFor(options);
         process.stdout.write(await initWorker({ configPath, answers, force: options.force }));
       } catch (error) {
-        if ((error as Error).name === 'ExitPromptError') {
-          process.exitCode = INTERRUPTED_EXIT_CODE;
-          return;
-        }
+        if ((error as Error).name === 'ExitPromptError') return exitWith(EXIT.interrupted);
         if (!(error instanceof InitError || error instanceof ConfigError)) throw error;
         process.stderr.write(`${printableLines(error.message)}\n`);
-        process.exitCode = 1;
+        exitWith(EXIT.failure);
       }
     });
 }
 
-/** Returns what to tell the user. Throws InitError or ConfigError; then nothing was written. */
+/** Returns what to tell the user. When it throws InitError or ConfigError, the config was not written. */
 export async function initWorker(options: {
   configPath: string;
   answers: InitAnswers;
@@ -92,10 +89,10 @@ export async function initWorker(options: {
   const { configPath, answers, force } = options;
   refuseOverwrite(configPath, force);
   const keyPath = expandHome(answers.vmSshKey);
-  // The guest runs strangers' builds, and its owner may replace the base image: no key that opens anything else.
+  // The VM runs builds of strangers, and its image may be replaced. So the key must open nothing else.
   if (dirname(keyPath) === join(homedir(), '.ssh') && /^id_/.test(basename(keyPath)))
     throw new InitError(
-      `${answers.vmSshKey} is a personal key. Name another file, such as ${DEFAULT_KEY_PATH}; it will be made.`,
+      `${answers.vmSshKey} is a personal key. Name another file, such as ${DEFAULT_KEY_PATH}. It will be made.`,
     );
   const { code, apiKey = PLACEHOLDER_KEY, ...rest } = answers;
   const config: AgentConfigInput = { ...(await formerSettings(configPath)), ...rest, apiKey };
@@ -103,10 +100,16 @@ export async function initWorker(options: {
   if (keyExists) await refuseUnusable(keyPath);
   parseConfig(JSON.stringify(config), configPath);
   if (!keyExists) await makeKey(keyPath);
-  // Last, since a code works once: whatever else could be wrong has been looked at.
+  // Last, because a code works only once. Everything else that could be wrong has been checked by now.
   if (code !== undefined) config.apiKey = await tradeCode(config.controllerUrl, code);
   const saved = await saveConfig(configPath, config);
+  return nextSteps(saved, { configPath, keyPath, keyExists });
+}
 
+function nextSteps(
+  saved: AgentConfig,
+  { configPath, keyPath, keyExists }: { configPath: string; keyPath: string; keyExists: boolean },
+): string {
   const base = baseImageName(saved);
   return `Written: ${configPath}
 ${keyExists ? 'SSH key:' : 'New SSH key:'} ${keyPath}
@@ -126,14 +129,16 @@ Next:
 
 function refuseOverwrite(configPath: string, force: boolean | undefined): void {
   if (!force && existsSync(configPath))
-    throw new InitError(`${configPath} exists. Edit it, or write it anew with --force; its other settings are kept.`);
+    throw new InitError(
+      `${configPath} exists. Edit it, or write it again with --force, which keeps its other settings.`,
+    );
 }
 
 async function formerSettings(configPath: string): Promise<Partial<AgentConfigInput>> {
   try {
     return JSON.parse(await readFile(configPath, 'utf8'));
   } catch {
-    return {}; // none, or broken, which is what --force is for
+    return {}; // there is none, or it is broken: `--force` is for that
   }
 }
 
@@ -156,8 +161,7 @@ async function makeKey(keyPath: string): Promise<void> {
 }
 
 async function tradeCode(url: string, code: string): Promise<string> {
-  const limits = { requestMs: ENROL_TIMEOUT_MS, transferStallMs: ENROL_TIMEOUT_MS };
-  const enrolled = await new WorkerClient(new Connection({ url, key: 'none', ...limits })).enrol(code);
+  const enrolled = await new WorkerClient(new Connection({ url, key: 'none' })).enrol(code);
   if (enrolled.ok) return enrolled.value.key;
   throw new InitError(`${url} did not take the code: ${enrolled.message}`);
 }
@@ -169,7 +173,9 @@ async function askFor(given: Partial<InitAnswers>): Promise<InitAnswers> {
   const known = { ...given, apiKey };
   const open = QUESTIONS.filter(({ key }) => known[key] === undefined && !(key === 'apiKey' && code !== undefined));
   if (open.length > 0 && !process.stdin.isTTY)
-    throw new InitError(`There is nobody to ask. Give ${open.map(({ flag }) => flag).join(', ')}.`);
+    throw new InitError(
+      `Standard input is no terminal, so init cannot ask. Give ${open.map(({ flag }) => flag).join(', ')}.`,
+    );
   const answers: Partial<InitAnswers> = { ...known };
   for (const { key, ask } of open) answers[key] = await ask();
   const { vmName, vmUser, vmSshKey, controllerUrl } = answers as InitAnswers;

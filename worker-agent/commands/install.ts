@@ -1,8 +1,8 @@
-/** `expo-worker install` and `uninstall`: the agent under launchd. */
+/** `expo-worker install` and `uninstall`: put the agent under launchd, and take it out again. */
 import { existsSync, realpathSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { CommandError } from '../exit-codes.ts';
+import { CommandError, EXIT } from '../exit-codes.ts';
 import { accountOf } from '../mac/account.ts';
 import { EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../mac/launchd-job.ts';
 import { installJob, uninstallJob } from '../mac/launchd-service.ts';
@@ -49,7 +49,7 @@ export function installCommand(): Command {
       process.stdout.write(
         changed
           ? `Installed: ${plistPath}\nThe agent runs now. Its log: ${logPathOf(configPath)} (expo-worker logs -f)\n`
-          : `Nothing to do: ${plistPath} is as it should be, and loaded.\n`,
+          : `Nothing to do: ${plistPath} is right, and launchd has loaded it.\n`,
       );
     });
 }
@@ -67,13 +67,15 @@ export function uninstallCommand(): Command {
         uninstallJob(mac, account, { configPath, signal, onWaiting: sayWaiting }),
       );
       process.stdout.write(
-        removed.length > 0 ? removed.map((path) => `Removed: ${path}\n`).join('') : 'It was not installed.\n',
+        removed.length > 0
+          ? removed.map((path) => `Removed: ${path}\n`).join('')
+          : 'Nothing to do: the agent is not installed.\n',
       );
     });
 }
 
 const sayWaiting = () =>
-  process.stderr.write('The agent is finishing its build; launchd waits for it, and so does this command…\n');
+  process.stderr.write('The agent is finishing its build. launchd waits for it, and this command waits too…\n');
 
 function wholeSeconds(text: string): number {
   const seconds = Number(text);
@@ -82,7 +84,7 @@ function wholeSeconds(text: string): number {
   return seconds;
 }
 
-/** The name in PATH that leads to this very file: Homebrew moves the file itself with each version. */
+/** The name in PATH that leads to this file, because Homebrew moves the file with each version. */
 function stablePath(executable: string, name: string): string {
   const candidates = [...(process.env.PATH ?? '').split(delimiter), '/opt/homebrew/bin', '/usr/local/bin'];
   const real = realpathSync(executable);
@@ -95,7 +97,8 @@ function stablePath(executable: string, name: string): string {
 
 async function interruptibly<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const stop = new AbortController();
-  const onSignal = () => stop.abort(new CommandError('Interrupted. Run it again to finish.', 130));
+  const onSignal = () =>
+    stop.abort(new CommandError('Interrupted. Run the command again to finish.', EXIT.interrupted));
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, onSignal);
   try {
     return await work(stop.signal);

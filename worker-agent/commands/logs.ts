@@ -1,4 +1,4 @@
-/** `expo-worker logs`: the end of the agent's log, and with `-f` what is added to it, over rotations too. */
+/** `expo-worker logs`: prints the end of the agent's log, and with `-f` what is added, over rotations too. */
 import { open, stat } from 'node:fs/promises';
 import { pause } from '../../client/retry.ts';
 import { tailOf } from '../build-log/tail.ts';
@@ -21,7 +21,7 @@ export async function logsCommand({ config, follow, lines, signal, write }: Logs
   const begun = await stat(path).catch((error: NodeJS.ErrnoException) => {
     throw new CommandError(
       error.code === 'ENOENT'
-        ? `There is no ${path}. The agent writes it when launchd runs it: expo-worker install`
+        ? `There is no ${path}. The agent writes this file when launchd runs it; \`expo-worker install\` sets that up`
         : `${path} cannot be read (${error.code})`,
     );
   });
@@ -31,7 +31,7 @@ export async function logsCommand({ config, follow, lines, signal, write }: Logs
   while (follow && !signal.aborted) {
     await pause(POLL_MS, signal).catch(() => {});
     const now = await stat(path).catch(() => null);
-    if (!now) continue; // between two files
+    if (!now) continue; // the agent is between two files
     if (now.ino !== inode || now.size < offset) offset = 0;
     inode = now.ino;
     if (now.size > offset) offset += await copy(path, offset, now.size - offset, write);
@@ -42,7 +42,7 @@ async function copy(path: string, offset: number, lengthBytes: number, write: (t
   await using file = await open(path, 'r');
   const wanted = Math.min(lengthBytes, TAIL_MAX_BYTES);
   const { buffer, bytesRead } = await file.read(Buffer.alloc(wanted), 0, wanted, offset);
-  // Whole lines only: half a character would be none.
+  // Only whole lines, because the file may end in the middle of a character.
   const end = buffer.subarray(0, bytesRead).lastIndexOf(0x0a) + 1 || bytesRead;
   write(buffer.toString('utf8', 0, end));
   return end;

@@ -1,8 +1,8 @@
-/** `expo-worker run`: the agent in the foreground. The first signal drains, the second stops now. */
+/** `expo-worker run`: runs the agent in the foreground. The first signal drains it, the second stops it. */
 import { fstatSync, ftruncateSync } from 'node:fs';
 import { runAgent } from '../agent/agent.ts';
-import { createEventLogger } from '../agent/event-printer.ts';
-import { RotatingFile } from '../agent/log-file.ts';
+import { createEventPrinter } from '../agent/event-printer.ts';
+import { LogFile } from '../agent/log-file.ts';
 import { loadConfig } from '../config.ts';
 import { keepAwake } from '../mac/keep-awake.ts';
 import { createMac } from '../mac/programs.ts';
@@ -12,7 +12,7 @@ export interface RunOptions {
   json: boolean;
   once: boolean;
   verbose: boolean;
-  /** Instead of standard output. */
+  /** Where to write instead of standard output. */
   logFile?: string | undefined;
 }
 
@@ -22,14 +22,14 @@ export async function runCommand({ config: configPath, json, once, verbose, logF
   const stop = new AbortController();
   const onSignal = () => (drain.signal.aborted ? stop : drain).abort();
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-  // Whoever reads our output may go away; the builds stay.
+  // The program that reads our output may end before us. The builds go on.
   process.stdout.on('error', () => {});
   using _awake = keepAwake(createMac());
-  using file = logFile === undefined ? null : new RotatingFile(logFile);
+  using file = logFile === undefined ? null : new LogFile(logFile);
   if (logFile !== undefined) shortenErrors();
   try {
     const level = json || verbose ? 'debug' : config.logLevel;
-    const onEvent = createEventLogger({ json, level, ...(file && { out: file, dates: true }) });
+    const onEvent = createEventPrinter({ json, level, ...(file && { out: file, dates: true }) });
     await runAgent({ config, configPath, onEvent, drain: drain.signal, stop: stop.signal, once });
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
@@ -38,7 +38,7 @@ export async function runCommand({ config: configPath, json, once, verbose, logF
 
 const ERRORS_MAX_BYTES = 1024 * 1024;
 
-/** launchd holds the file of our standard error open, for appending: it can be emptied, not renamed. */
+/** launchd holds the file of our standard error open for appending, so we can empty it but not rename it. */
 function shortenErrors(): void {
   const found = fstatSync(2);
   if (found.isFile() && found.size > ERRORS_MAX_BYTES) ftruncateSync(2);

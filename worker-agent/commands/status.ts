@@ -1,8 +1,7 @@
 /**
- * `expo-worker status`: what the agent of this Mac is doing, by its own report on disk, and what the controller thinks of it: with the time that is
- * left to each deadline. Takes no lock.
+ * `expo-worker status`: shows what the agent of this Mac is doing, by its own report on disk, and what the
+ * controller knows of it, with the time that is left to each deadline. Takes no lock.
  */
-
 import { dirname, join } from 'node:path';
 import type { WorkerAttempts } from '#contract';
 import { printable } from '../../client/printable.ts';
@@ -14,7 +13,8 @@ import { loadConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import { StateFolder } from '../state/state-folder.ts';
 
-const CONTROLLER_MS = 5_000;
+/** Shorter than for other commands, because `--watch` asks every two seconds. */
+const REQUEST_MS = 5_000;
 const WATCH_MS = 2_000;
 const CLEAR_SCREEN = '\x1b[H\x1b[2J';
 
@@ -36,15 +36,14 @@ export interface StatusOptions {
   watch: boolean;
 }
 
-/** Answers with the exit code: a failure unless the agent runs. */
+/** Returns the exit code: a failure unless the agent runs. */
 export async function statusCommand({ config: configPath, json, watch }: StatusOptions): Promise<number> {
   const config = await loadConfig(configPath);
   const client = new WorkerClient(
     new Connection({
       url: config.controllerUrl,
       key: config.apiKey,
-      requestMs: CONTROLLER_MS,
-      transferStallMs: CONTROLLER_MS,
+      requestMs: REQUEST_MS,
     }),
   );
   const stop = new AbortController();
@@ -65,7 +64,7 @@ async function look(configPath: string, client: WorkerClient): Promise<Status> {
   const state = new StateFolder(join(dirname(configPath), 'state'));
   const agent = await state.readAgentReport(AgentReport).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EACCES') throw error;
-    throw new CommandError('The report of the agent is not readable for you. Run: sudo expo-worker status');
+    throw new CommandError('This account may not read the report of the agent. Run `sudo expo-worker status`');
   });
   const running = agent !== null && agent.state !== 'stopped' && isAlive(agent.pid);
   return { running, agent, controller: await askController(client) };
@@ -75,7 +74,7 @@ async function askController(client: WorkerClient): Promise<Controller> {
   const me = await client.me();
   if (!me.ok) return { reachable: me.kind === 'refused', message: me.message, activeAttempts: [] };
   const { workerId } = me.value;
-  if (workerId === null) return { reachable: true, message: 'apiKey is not the key of a worker', activeAttempts: [] };
+  if (workerId === null) return { reachable: true, message: '`apiKey` is not the key of a worker', activeAttempts: [] };
   const answer = await client.attempts(workerId);
   if (!answer.ok) return { reachable: answer.kind === 'refused', message: answer.message, activeAttempts: [] };
   return { reachable: true, message: `worker ${workerId}`, activeAttempts: answer.value.attempts };
@@ -90,13 +89,13 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** `nowMs`: times are told as ages, and as what is left. */
+/** Shows times as ages, and as what is left: both count from `nowMs`. */
 export function describe({ running, agent, controller }: Status, url: string, nowMs: number): string {
   const { reachable, message, activeAttempts } = controller;
   const lines = [
     running
       ? `agent       ${agent!.state}, pid ${agent!.pid}, for ${span(nowMs - Date.parse(agent!.startedAt))}`
-      : 'agent       not running; start it with: expo-worker run, or expo-worker install',
+      : 'agent       not running; start it with `expo-worker run` or `expo-worker install`',
     `controller  ${reachable ? 'reached' : 'NOT reached'}, ${url}${message && ` (${message})`}`,
   ];
   const slots = running ? agent!.builds : [];
@@ -109,10 +108,14 @@ export function describe({ running, agent, controller }: Status, url: string, no
     const active = activeAttempts.find((one) => isSame(one, slot));
     lines.push('', ...describeSlot(slot, active, nowMs), ...deadlinesOf(active, nowMs));
   }
-  // What the controller counts as running here although nobody does: it ends at its deadline.
+  // The controller counts these attempts as running here although the agent knows nothing of them. They end
+  // at their deadlines.
   for (const active of activeAttempts) {
     if (slots.some((slot) => isSame(slot, active))) continue;
-    lines.push('', `${active.buildId}#${active.attempt}  ${active.status} by the controller, not known here`);
+    lines.push(
+      '',
+      `${active.buildId}#${active.attempt}  ${active.status} for the controller, unknown to the agent here`,
+    );
     lines.push(...deadlinesOf(active, nowMs));
   }
   return lines.map(printable).join('\n');
@@ -140,7 +143,7 @@ function describeSlot(slot: SlotReport, active: ActiveAttempt | undefined, nowMs
   return lastError ? [...rows, `  error     ${lastError}`] : rows;
 }
 
-/** The controller's figure if there is one: it knows what scripts in the VM have said. */
+/** The controller's figure if there is one, because it knows what scripts in the VM have said. */
 function progressOf(slot: SlotReport, active: ActiveAttempt | undefined, nowMs: number): string {
   const percent = active?.progress?.percent ?? slot.percent;
   const phase = active?.progress ? active.phase : slot.phase;

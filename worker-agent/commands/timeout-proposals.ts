@@ -1,5 +1,5 @@
 /**
- * From how long builds took to how long they may take. Pure.
+ * Turns how long builds took into how long they may take. Pure.
  *
  * Invariant: proposes nothing from too few builds, and nothing below what the slowest of them needed.
  */
@@ -9,18 +9,18 @@ export const BUILDS_MIN = 3;
 
 export interface Proposal {
   name: 'bootTimeoutMs' | 'noOutputTimeoutMs' | 'buildTimeoutMs';
-  /** Of how many builds this is known. */
+  /** How many builds the proposal comes from. */
   builds: number;
   medianMs: number;
   slowestMs: number;
-  /** In force for the newest of them; null: off. */
+  /** The limit of the newest of them. Null if it is off. */
   presentMs: number | null;
   proposedMs: number;
 }
 
 type Durations = WorkerDurations['attempts'][number];
 
-/** Room above the slowest seen: a boot under load, a quiet compiler and a cold cache differ in how far they may be off. */
+/** How much room to leave above the slowest build: a boot under load, a quiet compiler, a cold cache. */
 const RULES: readonly {
   name: Proposal['name'];
   of: (one: Durations) => number | null;

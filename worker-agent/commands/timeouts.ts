@@ -1,22 +1,20 @@
-/** `expo-worker status --timeouts`: what the limits of builds might be, by how long the last ones took here. */
-
+/** `expo-worker status --timeouts`: proposes limits for builds, from how long the last ones took here. */
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
+import { REQUEST_MS } from '../limits.ts';
 import { BUILDS_MIN, type Proposal, proposeTimeouts } from './timeout-proposals.ts';
-
-const CONTROLLER_MS = 10_000;
 
 export async function timeoutsCommand({ config: path, json }: { config: string; json: boolean }): Promise<void> {
   const config = await loadConfig(path);
-  const limits = { requestMs: CONTROLLER_MS, transferStallMs: CONTROLLER_MS };
-  const client = new WorkerClient(new Connection({ url: config.controllerUrl, key: config.apiKey, ...limits }));
+  const { controllerUrl: url, apiKey: key } = config;
+  const client = new WorkerClient(new Connection({ url, key, requestMs: REQUEST_MS }));
   const me = await client.me();
-  if (!me.ok) throw new CommandError(`${config.controllerUrl}: ${me.message}`);
-  if (me.value.workerId === null) throw new CommandError('apiKey is not the key of a worker');
+  if (!me.ok) throw new CommandError(`${url}: ${me.message}`);
+  if (me.value.workerId === null) throw new CommandError('`apiKey` is not the key of a worker');
   const answer = await client.durations(me.value.workerId);
-  if (!answer.ok) throw new CommandError(`${config.controllerUrl}: ${answer.message}`);
+  if (!answer.ok) throw new CommandError(`${url}: ${answer.message}`);
   const proposals = proposeTimeouts(answer.value.attempts);
   process.stdout.write(json ? `${JSON.stringify(proposals, null, 2)}\n` : describe(proposals));
 }

@@ -1,99 +1,135 @@
 /**
- * Looks through a source archive on the host before any of it goes into a VM: pure but for reading the file.
+ * Looks through a source archive on this Mac before any of it goes into a VM. Reads the file alone.
  *
- * Invariant: what passes cannot be unpacked to anywhere but its own folder, by any tar: no absolute path, no `..`, no link that leads out,
- * also by way of other links, no device. Sizes are counted before anything is unpacked, and nothing is read past the archive's own end: a
- * few megabytes of compressed zeros behind it are gigabytes.
+ * Invariant: an archive that passes cannot be unpacked to anywhere but its own folder, by any tar. It has no
+ * absolute path, no `..`, no device, and no link that leads out, also not by way of other links. Sizes are
+ * counted before anything is unpacked. Nothing is read past the archive's own end, because a few megabytes of
+ * compressed zeros behind it are gigabytes.
  */
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { Parser, type ReadEntry } from 'tar';
 
 export const SOURCE_LIMITS = { entriesMax: 500_000, totalBytesMax: 20 * 1024 ** 3 } as const;
+type SourceLimits = { [name in keyof typeof SOURCE_LIMITS]: number };
 
 const TYPES = new Set(['File', 'OldFile', 'ContiguousFile', 'Directory', 'SymbolicLink', 'Link']);
 const LINK_HOPS_MAX = 40;
 const SPARSE_NAME = /^\d+ GNU\.sparse\.name=(.*)$/m;
 const SPARSE_SIZE = /^\d+ GNU\.sparse\.(?:realsize|size)=(\d+)$/m;
 
-/** Null, or what is wrong with the archive, naming the entry. Rejects only if the file cannot be read, or with the signal's reason. */
+/** Null, or what is wrong and with which entry. Rejects if the file cannot be read, and when aborted. */
 export async function findSourceProblem(
   path: string,
   signal: AbortSignal,
-  limits: { entriesMax: number; totalBytesMax: number } = SOURCE_LIMITS,
+  limits: SourceLimits = SOURCE_LIMITS,
 ): Promise<string | null> {
-  const links = new Map<string, string>();
-  let problem: string | null = null;
-  let entries = 0;
-  let totalBytes = 0;
+  const review = new Review(limits);
+  const damage = await readEntries(path, review, signal);
+  return review.problem ?? damage ?? review.problemOfWhole();
+}
+
+/** Feeds the archive to the review until its first problem. Returns null, or why it cannot be read. */
+async function readEntries(path: string, review: Review, signal: AbortSignal): Promise<string | null> {
   const parser = new Parser({
     strict: true,
     onReadEntry: (entry) => {
-      entries++;
-      totalBytes += entry.size ?? 0;
-      problem ??= problemOfEntry(entry, links);
-      const shown = JSON.stringify(entry.path);
-      if (entries > limits.entriesMax) problem ??= `more than ${limits.entriesMax} entries, from ${shown} on`;
-      if (totalBytes > limits.totalBytesMax)
-        problem ??= `more than ${limits.totalBytesMax} bytes when unpacked, from ${shown} on`;
+      review.entry(entry);
       entry.resume();
     },
   });
-  // What this parser would pass over, the VM's tar may unpack.
-  parser.on('ignoredEntry', (entry: ReadEntry) => {
-    problem ??= `${JSON.stringify(entry.path)} is a ${entry.type}; only files, folders and links are unpacked`;
-  });
-  // A file with holes may have another name and another size than its header says.
-  parser.on('meta', (text: string) => {
-    const name = SPARSE_NAME.exec(text)?.[1];
-    if (name !== undefined) problem ??= problemOfPath(name);
-    totalBytes += Number(SPARSE_SIZE.exec(text)?.[1] ?? 0);
-    if (totalBytes > limits.totalBytesMax)
-      problem ??= `more than ${limits.totalBytesMax} bytes when unpacked, from ${JSON.stringify(name ?? 'a file with holes')} on`;
-  });
+  // The VM's tar may unpack an entry that this parser passes over.
+  parser.on('ignoredEntry', (entry: ReadEntry) => review.ignoredEntry(entry));
+  parser.on('meta', (text: string) => review.meta(text));
   let sawEnd = false;
-  // The parser would keep all that follows in memory, and copy it at each step.
+  // Without this the parser would keep all that follows in memory, and copy it at each step.
   parser.on('eof', () => {
     sawEnd = true;
     parser.abort(new Error('the end of the archive'));
   });
-  let damage: Error | null = null;
+  let damage: string | null = null;
   parser.on('error', (error: Error) => {
-    if (!sawEnd) damage ??= error;
+    if (!sawEnd) damage ??= `not a readable tar archive: ${error.message}`;
   });
   const ended = once(parser, 'end', { signal }).catch(() => {});
   for await (const chunk of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
     if (!parser.write(chunk) && !damage && !sawEnd)
       await Promise.race([once(parser, 'drain', { signal }), once(parser, 'abort', { signal }), ended]);
-    if (problem || damage || sawEnd) break;
+    if (review.problem || damage || sawEnd) break;
   }
   signal.throwIfAborted();
-  if (!problem && !damage && !sawEnd) {
+  if (!review.problem && !damage && !sawEnd) {
     parser.end();
     await ended;
   }
-  if (problem) return problem;
-  if (damage) return `not a readable tar archive: ${(damage as Error).message}`;
-  if (entries === 0) return 'the archive is empty';
-  return problemOfLinks(links);
+  return damage;
+}
+
+/** Takes note of each entry of an archive, and of the first problem. */
+class Review {
+  problem: string | null = null;
+  readonly #limits: SourceLimits;
+  /** The targets of the symbolic links, by path. */
+  readonly #links = new Map<string, string>();
+  #entries = 0;
+  #totalBytes = 0;
+
+  constructor(limits: SourceLimits) {
+    this.#limits = limits;
+  }
+
+  entry(entry: ReadEntry): void {
+    const { entriesMax } = this.#limits;
+    const shown = JSON.stringify(entry.path);
+    this.#entries++;
+    this.problem ??= problemOfEntry(entry, this.#links);
+    if (this.#entries > entriesMax) this.problem ??= `more than ${entriesMax} entries, from ${shown} on`;
+    this.#count(entry.size ?? 0, shown);
+  }
+
+  ignoredEntry(entry: ReadEntry): void {
+    this.problem ??= problemOfType(entry);
+  }
+
+  /** A header that changes the next entry: a file with holes may get another name and another size. */
+  meta(text: string): void {
+    const name = SPARSE_NAME.exec(text)?.[1];
+    if (name !== undefined) this.problem ??= problemOfPath(name);
+    this.#count(Number(SPARSE_SIZE.exec(text)?.[1] ?? 0), JSON.stringify(name ?? 'a file with holes'));
+  }
+
+  /** Null, or what is wrong with the archive although each of its entries is right. */
+  problemOfWhole(): string | null {
+    return this.#entries === 0 ? 'the archive is empty' : problemOfLinks(this.#links);
+  }
+
+  #count(bytes: number, shown: string): void {
+    const { totalBytesMax } = this.#limits;
+    this.#totalBytes += bytes;
+    if (this.#totalBytes > totalBytesMax)
+      this.problem ??= `more than ${totalBytesMax} bytes when unpacked, from ${shown} on`;
+  }
 }
 
 function problemOfEntry(entry: ReadEntry, links: Map<string, string>): string | null {
   const shown = JSON.stringify(entry.path);
-  if (!TYPES.has(entry.type)) return `${shown} is a ${entry.type}; only files, folders and links are unpacked`;
+  if (!TYPES.has(entry.type)) return problemOfType(entry);
   const problem = problemOfPath(entry.path);
   if (problem) return problem;
   const parts = partsOf(entry.path);
   if (entry.type !== 'SymbolicLink' && entry.type !== 'Link') return null;
   const target = entry.linkpath ?? '';
   if (target.startsWith('/')) return `${shown} is a link to the absolute path ${JSON.stringify(target)}`;
-  // A hard link's target counts from the root, a symbolic one's from the link's own folder.
+  // The target of a hard link counts from the root, that of a symbolic link from the folder of the link.
   if (entry.type === 'Link') return partsOf(target).includes('..') ? `${shown} is a link out of the source` : null;
   const name = parts.join('/');
   if (links.has(name) && links.get(name) !== target) return `${shown} is there twice, as different links`;
   links.set(name, target);
   return null;
 }
+
+const problemOfType = ({ path, type }: ReadEntry) =>
+  `${JSON.stringify(path)} is a ${type}; only files, folders and links are unpacked`;
 
 function problemOfPath(path: string): string | null {
   const shown = JSON.stringify(path);
@@ -102,7 +138,9 @@ function problemOfPath(path: string): string | null {
   return path.includes('\0') ? `${shown} has a NUL character in its name` : null;
 }
 
-/** Follows each link as the kernel would, through other links; one that ever climbs above the root leads out. */
+/**
+ * Follows each link as the kernel would, through other links. A link that climbs above the root leads out.
+ */
 function problemOfLinks(links: ReadonlyMap<string, string>): string | null {
   for (const [name, target] of links) {
     let hops = 0;
@@ -115,7 +153,7 @@ function problemOfLinks(links: ReadonlyMap<string, string>): string | null {
         return `${JSON.stringify(name)} is a link out of the source, to ${JSON.stringify(target)}`;
       const next = links.get(here.join('/'));
       if (part === '..' || next === undefined) continue;
-      if (++hops > LINK_HOPS_MAX) break; // a circle: it leads nowhere
+      if (++hops > LINK_HOPS_MAX) break; // a circle, which leads nowhere
       here.pop();
       todo.unshift(...partsOf(next));
     }

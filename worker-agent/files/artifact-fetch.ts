@@ -1,7 +1,8 @@
 /**
- * Brings the artifacts of a build from the VM to this Mac: lists the files, matches the globs, reads what they name.
+ * Brings the artifacts of a build from the VM to this Mac: lists the files, matches the globs, reads what
+ * they name.
  *
- * Invariant: what is collected is what was built. A file that changes while it is read is read again from the start.
+ * Invariant: a file that changes while it is read is read again from the start, so that no artifact is torn.
  */
 
 import { mkdir, rm } from 'node:fs/promises';
@@ -45,7 +46,7 @@ export interface CollectOptions {
   signal: AbortSignal;
 }
 
-/** Rejects with AttemptOver: artifact_missing for files that cannot be artifacts, transfer_failed for broken transfers. */
+/** Rejects with AttemptOver: artifact_missing for unfit files, transfer_failed for broken transfers. */
 export async function fetchArtifacts(
   options: CollectOptions,
 ): Promise<{ artifacts: LocalArtifact[]; missing: string[] }> {
@@ -84,8 +85,8 @@ const fetchFolder = (options: CollectOptions, folder: string, path: string): Pro
   );
 
 /**
- * Reads an archive that a command in the VM packs. Starts anew when the connection breaks, and when tar says that a file
- * changed while it was read. An error on this Mac, such as a full disk, ends the attempt.
+ * Reads an archive that a command in the VM packs. Starts anew when the connection breaks, and when tar says
+ * that a file changed while it was read. An error on this Mac, such as a full disk, ends the attempt.
  */
 async function readPacked<T>(
   { guest }: CollectOptions,
@@ -119,7 +120,7 @@ async function readOnce<T>(
     const value = await read(packing.stdout);
     return { value, exited: await packing.done };
   } catch (error) {
-    // An archive that the connection has cut looks like a damaged one, so the connection's own error comes first.
+    // An archive that the connection has cut looks damaged, so the connection's own error comes first.
     const said = await Promise.race([packing.done.catch((reason: Error) => reason), pause(LAST_WORD_MS)]);
     giveUp.abort();
     for (const one of [error, said]) if (one instanceof SshError) throw one;

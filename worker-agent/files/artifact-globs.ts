@@ -1,9 +1,9 @@
 /**
  * Finds which files of a VM the globs of a build name.
  *
- * Invariant: no glob holds up the agent. A submitter writes the globs and a build names the files, and some pairs of
- * them would keep a pattern busy for years. So matching happens in a thread that is ended when its time is up, and the
- * agent goes on beating.
+ * Invariant: no glob holds up the agent. A submitter writes the globs and a build names the files, and some
+ * pairs of them would keep a pattern busy for years. So matching happens in a thread that is ended when its
+ * time is up, and the agent goes on beating.
  */
 import { once } from 'node:events';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
@@ -46,9 +46,9 @@ export async function matchInTime(
 }
 
 /**
- * What the globs name, and the required globs that name nothing. A glob that names a folder (`dist`, `*.xcarchive`)
- * stands for one archive of it. A glob that ends in a bare `*` or `**` means files. As in a shell, a hidden folder must
- * be named with its dot.
+ * What the globs name, and the required globs that name nothing. A glob that names a folder (`dist`,
+ * `*.xcarchive`) stands for one archive of it. A glob that ends in a bare `*` or `**` means files. As in a
+ * shell, a hidden folder must be named with its dot.
  */
 export function matchArtifacts(files: readonly FoundFile[], globs: readonly ArtifactGlob[]): Matched {
   const found = new Map<string, FoundFile>();

@@ -43,7 +43,7 @@ export async function uploadArtifacts(
   return artifacts.map(({ name, sha256, sizeBytes }) => ({ name, sha256, size: sizeBytes }));
 }
 
-/** Stores artifacts of a result once more, because the controller no longer has them. They still lie in `dir`. */
+/** Stores the artifacts of a result once more, from `dir`, because the controller no longer has them. */
 export async function uploadAgain(
   artifacts: readonly ArtifactReport[],
   { connection, dir, emit, giveUpAfterMs, signal }: UploadOptions & { dir: string },

@@ -1,8 +1,8 @@
 /**
  * Writes the files of an archive from the VM onto this Mac, and takes the hash of each.
  *
- * Invariant: a name from the VM never becomes a path on this Mac, because files lie here under numbers. A file's hash is
- * taken from the very bytes that are written.
+ * Invariant: a name from the VM never becomes a path on this Mac, because files lie here under numbers. A
+ * file's hash is taken from the very bytes that are written.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -24,7 +24,7 @@ export interface LocalArtifact extends LocalFile {
 /** Where the artifact with this place in the list lies. */
 export const placeOf = (dir: string, index: number): string => join(dir, String(index));
 
-/** Takes the wanted files out of a tar archive. In the order of `wanted`, without those that the archive lacks. */
+/** Takes files out of a tar archive. Returns them in the order of `wanted`, without those it lacks. */
 export async function unpackTo(
   dir: string,
   wanted: readonly FoundFile[],
@@ -53,7 +53,7 @@ class Unpacking {
     this.#places = new Map(wanted.map(({ path }, index) => [path, placeOf(dir, index)]));
   }
 
-  /** Rejects if the entry cannot be written: nobody would read it any further, and the parser would wait for ever. */
+  /** Rejects if the entry cannot be written, because the parser would wait for its reader for ever. */
   async take(entry: ReadEntry): Promise<void> {
     const name = withoutDot(entry.path);
     const path = this.#places.get(name);

@@ -35,7 +35,7 @@ export async function postFindings(
     const client = new WorkerClient(new Connection({ url, key, requestMs: REQUEST_MS, transferStallMs: REQUEST_MS }));
     const me = await client.me();
     if (!me.ok) return { message: me.message };
-    if (me.value.workerId === null) return { message: 'apiKey is not the key of a worker' };
+    if (me.value.workerId === null) return { message: '`apiKey` is not the key of a worker' };
     const { instanceId } = await new StateFolder(join(dirname(configPath), 'state')).instance();
     const answer = await client.findings(me.value.workerId, { instanceId, findings: findingsOf(checks) });
     return answer.ok ? { state: answer.value.state } : { message: answer.message };

@@ -1,9 +1,9 @@
 /**
- * Sends the agent's own beats for one attempt, on a loop of their own: no slow tart and no dead SSH connection can make
- * this host look dead.
+ * Sends the agent's own beats for one attempt, on a loop of their own: no slow tart and no dead SSH
+ * connection can make this host look dead.
  *
- * Invariant: while the loop runs, a beat is on its way or is due within max(nextMs, the request's time limit). Only the
- * controller ends the attempt here, with a 404, 409 or 410, or with `action: stop`.
+ * Invariant: while the loop runs, a beat is on its way or is due within max(nextMs, the request's time
+ * limit). Only the controller ends the attempt here, with a 404, 409 or 410, or with `action: stop`.
  */
 import type { Heartbeat, HeartbeatAnswer, Stage } from '#contract';
 import type { Refused, Unreachable } from '../../client/answer.ts';
@@ -108,7 +108,7 @@ export class Beats implements AsyncDisposable {
       this.#wake = new AbortController();
       const accepted = await this.#beat();
       if (accepted === 'ended') return;
-      // Counted from start to start, so that a slow answer does not stretch the interval. A failed beat is repeated sooner.
+      // Counted from start to start, so that a slow answer does not stretch the interval.
       const intervalMs = accepted ? this.#nextMs : Math.min(this.#nextMs, this.#options.repeatMs);
       const restMs = Math.max(0, jittered(intervalMs) - (performance.now() - startedAt));
       await pause(

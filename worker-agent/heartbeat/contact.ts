@@ -1,8 +1,8 @@
 /**
  * Measures for how long the controller has accepted no beat of this attempt.
  *
- * Invariant: the larger of two clocks counts. The monotonic clock stands still while the Mac sleeps, and the wall clock
- * may be set back. Neither may keep an attempt alive that another Mac may already run.
+ * Invariant: the larger of two clocks counts. The monotonic clock stands still while the Mac sleeps, and the
+ * wall clock may be set back. Neither may keep an attempt alive that another Mac may already run.
  */
 export class Contact {
   #wallMs: number;

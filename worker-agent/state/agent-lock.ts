@@ -1,11 +1,11 @@
 /**
  * Keeps a second agent out of one folder.
  *
- * Invariant: the process that holds an AgentLock is the only agent of that folder. The kernel frees the lock when the
- * process dies, however it dies, and keeps it while the process is merely stopped.
+ * Invariant: the process that holds an AgentLock is the only agent of that folder. The kernel frees the lock
+ * when the process dies, however it dies, and keeps it while the process is merely stopped.
  *
- * Owns `agent.lock`, a SQLite file on which an exclusive transaction is held because Node offers no other such lock, and
- * `agent.pid`, which is for people alone.
+ * Owns `agent.lock`, a SQLite file on which an exclusive transaction is held because Node offers no other
+ * such lock, and `agent.pid`, which is for people alone.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -3,8 +3,8 @@
  *
  * Invariant: an update resolves only once it is on disk, and a phase never goes back.
  *
- * Owns `journal.json` in the folder of the attempt, and says where the other files of that folder lie. How much of the
- * log has been read is not in the journal: `build-log/spool.ts` keeps it beside the log.
+ * Owns `journal.json` in the folder of the attempt, and says where the other files of that folder lie. How
+ * much of the log has been read is not in the journal: `build-log/spool.ts` keeps it beside the log.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -102,7 +102,7 @@ export class AttemptJournal {
     return PHASES.indexOf(this.#state.phase) >= PHASES.indexOf(phase);
   }
 
-  /** Resolves once the change is on disk. Updates are written one after the other; an earlier phase changes nothing. */
+  /** Resolves once the change is on disk. Writes one update after the other, and no phase goes back. */
   update(change: Partial<AttemptState>): Promise<void> {
     const write = async () => {
       const phase = change.phase && !this.reached(change.phase) ? change.phase : this.#state.phase;

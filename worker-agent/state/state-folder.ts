@@ -1,13 +1,13 @@
 /**
  * Keeps what the agent remembers beside its attempts, and finds the attempts again after a restart.
  *
- *   state/instance.json    who this installation is, in which folder it lies, and the id of its worker once known
+ *   state/instance.json    who this installation is, in which folder it lies, and the id of its worker
  *   state/claim.json       the id of a claim whose answer may have been lost
  *   state/agent.json       what `expo-worker status` shows; the agent itself never reads it
  *   state/BUILD-ATTEMPT/   one attempt, until the controller has its result and its VM is destroyed:
  *                          journal.json, build.log and its offsets, source.archive, artifacts/
  *
- * Invariant: two folders never act as the same installation, and no id from the controller leads out of the folder.
+ * Invariant: two folders never act as the same installation, and no id of a build leads out of the folder.
  *
  * Owns the three JSON files of the folder itself.
  */
@@ -38,8 +38,8 @@ export class StateFolder {
   }
 
   /**
-   * Who this installation is. A folder that was copied, to another Mac say, becomes a new installation: two Macs that
-   * claim and adopt as one would build the same build. What the original was doing is set aside, as `NAME.copied`.
+   * Who this installation is. A folder that was copied, to another Mac say, becomes a new installation: two
+   * Macs that claim and adopt as one would build the same build. Its attempts are renamed to `NAME.copied`.
    */
   async instance(): Promise<{ instanceId: string; workerId: string | null }> {
     await mkdir(this.dir, { recursive: true, mode: 0o700 });
@@ -87,7 +87,7 @@ export class StateFolder {
     return await AttemptJournal.create(dir, assignment, vmName);
   }
 
-  /** Every attempt that a former run left. A folder without a readable journal is renamed and named in `damaged`. */
+  /** Every attempt that a former run left. A folder without a readable journal is renamed: see `damaged`. */
   async openAttempts(): Promise<{ journals: AttemptJournal[]; damaged: string[] }> {
     const journals: AttemptJournal[] = [];
     const damaged: string[] = [];

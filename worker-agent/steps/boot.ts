@@ -1,8 +1,8 @@
 /**
- * Boots the VM of an attempt and opens a session in it; after a restart of the agent, finds the VM that is there.
+ * Boots the VM of an attempt, or finds it after a restart of the agent, and opens a session in it.
  *
- * Invariant: the journal knows of `tart run` before anybody waits for the VM. From then on the end of the VM ends the
- * attempt.
+ * Invariant: the journal knows of `tart run` before anybody waits for the VM. From then on the end of the VM
+ * ends the attempt.
  */
 
 import { failed } from '../ending.ts';

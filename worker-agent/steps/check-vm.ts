@@ -1,10 +1,10 @@
 /**
- * Checks one booted VM from outside and tells each result as an event. The first blocking failure ends the attempt under
- * the name of its check.
+ * Checks one booted VM from outside and tells each result as an event. The first blocking failure ends the
+ * attempt under the name of its check.
  *
- * Invariant: the VM is not blamed for a controller that is away, nor for a connection that breaks. A VM that cannot
- * reach the controller fails only if this Mac can reach it, and a failure over a broken connection counts only if no
- * other connection can be made.
+ * Invariant: the VM is not blamed for a controller that is away, nor for a connection that breaks. A VM that
+ * cannot reach the controller fails only if this Mac can reach it, and a failure over a broken connection
+ * counts only if no other connection can be made.
  */
 import { untilAnswered } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
@@ -23,8 +23,8 @@ export async function checkVm(context: AttemptContext, vm: Vm): Promise<void> {
     const failure = await firstFailure(context, vm);
     if (!failure) return;
     if (vm.ssh.signal.aborted && reconnects++ < RECONNECTS_MAX && (await reconnect(context, vm))) continue;
-    // The check of the controller must fail twice, with an answer to this Mac in between. At the first failure the
-    // controller may just have come back.
+    // The check of the controller must fail twice, with an answer to this Mac in between. At the first
+    // failure the controller may just have come back.
     if (failure.id !== 'controller' || reachable) {
       const advice = failure.fix ? ` ${failure.fix}` : '';
       throw failed('health_check_failed', failure.id, `${failure.detail}.${advice}`);
@@ -52,7 +52,7 @@ async function reconnect({ signal, emit }: AttemptContext, vm: Vm): Promise<bool
   }
 }
 
-/** True if this Mac reaches the controller at once. Otherwise waits for the controller, and the VM is checked again. */
+/** True if this Mac reaches the controller at once. Otherwise waits for the controller. */
 async function hostReachesController({ workerClient, limits, emit, signal }: AttemptContext): Promise<boolean> {
   const ask = () => workerClient.me(signal);
   const answer = await ask();

@@ -1,8 +1,8 @@
 /**
  * Collects what the build has left in the VM: its artifacts, by way of this Mac, to the controller's store.
  *
- * Invariant: the secrets of the build are removed first. Artifacts of a failed build that cannot be collected cost a
- * warning, because the verdict of the build stands.
+ * Invariant: the secrets of the build are removed first. Artifacts of a failed build that cannot be collected
+ * cost a warning, because the verdict of the build stands.
  */
 import type { ArtifactReport } from '#contract';
 import { fetchArtifacts } from '../files/artifact-fetch.ts';
@@ -40,7 +40,8 @@ async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: b
   const { key, journal, workerClient, limits, emit, signal } = context;
   const globs = journal.state.assignment.artifactGlobs.filter(({ onFailure }) => succeeded || onFailure);
   const { artifacts, missing } = await fetchArtifacts({ guest, key, globs, dir: journal.artifactsDir, emit, signal });
-  // Uploaded before the attempt is reported: its log is still shipped and its beats still count, however long it takes.
+  // Uploaded before the result is told, because until then the log is shipped and beats count, however long
+  // it takes.
   const stored = await uploadArtifacts(artifacts, {
     ...{ connection: workerClient.connection, emit, giveUpAfterMs: limits.outageMs, signal },
     uploads: journal.state.uploads,

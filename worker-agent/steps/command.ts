@@ -1,8 +1,8 @@
 /**
  * Starts the command of the build in the VM.
  *
- * Invariant: the command is never started twice, and the controller hears of it before it starts. After a crash of the
- * agent between the start and its journal entry, the VM tells whether the command was started.
+ * Invariant: the command is never started twice, and the controller hears of it before it starts. After a
+ * crash of the agent between the start and its journal entry, the VM tells whether the command was started.
  */
 import type { Inputs } from '#contract';
 import { buildStatus, parseBuildStatus, startBuild, writeSecretFile } from '../guest/commands.ts';
@@ -38,6 +38,6 @@ export async function startCommand(context: AttemptContext, guest: Guest): Promi
   return inputs;
 }
 
-/** After a restart the agent asks the controller again: inputs are secret, so they are not kept on this disk. */
+/** Asked for again after a restart of the agent: inputs are secret, so they are not kept on this disk. */
 export const askInputs = (context: AttemptContext): Promise<Inputs> =>
   ask(context, 'inputs', () => context.client.inputs(context.key.buildId, context.signal));

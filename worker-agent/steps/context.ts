@@ -1,8 +1,9 @@
 /**
- * Makes what every step of an attempt is given: whom to speak to, the clocks, the beats, and the one end of the attempt.
+ * Makes what every step of an attempt is given: whom to speak to, the clocks, the beats, and the one end of
+ * the attempt.
  *
- * Invariant: everything in a context is there from its first moment. What a step makes, the step returns. `signal`
- * aborts once, with the AttemptOver that ends the attempt.
+ * Invariant: everything in a context is there from its first moment. What a step makes, the step returns.
+ * `signal` aborts once, with the AttemptOver that ends the attempt.
  */
 import type { Stage } from '#contract';
 import { AttemptClient } from '../../client/attempt-client.ts';

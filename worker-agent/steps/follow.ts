@@ -1,8 +1,9 @@
 /**
- * Follows the log of the build to its end: masked onto this disk, from there to the controller, and read for progress.
+ * Follows the log of the build to its end: masked onto this disk, from there to the controller, and read for
+ * progress.
  *
- * Invariant: everything that has been read when the command ends is on this disk and counted before the exit code is
- * journalled.
+ * Invariant: everything that has been read when the command ends is on this disk and counted before the exit
+ * code is journalled.
  */
 import type { Inputs } from '#contract';
 import { LogFollower } from '../build-log/follower.ts';

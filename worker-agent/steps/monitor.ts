@@ -1,8 +1,8 @@
 /**
  * Starts the monitor in the VM, waits until the controller has heard it, and starts it again when it dies.
  *
- * Invariant: at most one monitor runs. It is started again a bounded number of times; after that the controller's
- * deadline for VM beats decides.
+ * Invariant: at most one monitor runs. It is started again a bounded number of times; after that the
+ * controller's deadline for VM beats decides.
  */
 import { pause } from '../../client/retry.ts';
 import { vmControllerUrl } from '../config.ts';
@@ -37,12 +37,13 @@ function start({ config, journal, key }: AttemptContext, guest: Guest): Promise<
 }
 
 /**
- * Resolves once the controller has accepted a beat of the VM. Polls the monitor's own log first, because that is nearer
- * than the controller; then beats at once, and the answer decides.
+ * Resolves once the controller has accepted a beat of the VM. Polls the monitor's own log first, because that
+ * is nearer than the controller; then beats at once, and the answer decides.
  */
 export async function firstHeartbeat({ beats, journal, key, signal }: AttemptContext, guest: Guest): Promise<void> {
   const { timeouts } = journal.state.assignment;
-  // With bootTimeout on, the controller's own deadline gives the better verdict, since it knows of its own absence.
+  // With bootTimeout on, the controller's deadline gives the better verdict: it knows when it was away
+  // itself.
   const limit =
     timeouts.bootTimeoutMs === null ? AbortSignal.any([signal, AbortSignal.timeout(FIRST_BEAT_MS)]) : signal;
   const readLog = (maxBytes: number) => guest.exec(monitorLog(key, maxBytes), { timeoutMs: GUEST_COMMAND_MS });
@@ -90,7 +91,8 @@ async function keep(context: AttemptContext, guest: Guest, signal: AbortSignal):
       return emit({ type: 'warning', message });
     }
     await journal.update({ monitorRestarts: restarts });
-    // A process that kills the monitor may kill its start too. That counts as one more death, not as the build's end.
+    // A process that kills the monitor may kill its start too. That counts as one more death, not as the
+    // build's end.
     const { exitCode: started } = await start(context, guest);
     const outcome = started === 0 ? 'was started again' : 'could not be started again';
     emit({ type: 'warning', message: `the monitor had died and ${outcome} (${restarts} of ${most})` });

@@ -1,7 +1,8 @@
 /**
  * Brings the source from the controller to this Mac, and from here into the VM.
  *
- * Invariant: the VM receives exactly the archive that the build names, and only after the agent has looked through it.
+ * Invariant: the VM receives exactly the archive that the build names, and only after the agent has looked
+ * through it.
  */
 
 import { createReadStream } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
  * Does one step of an attempt: asks the controller until it answers, and tells when a step begins and ends.
  *
- * Invariant: a refusal ends the attempt. It ends as `stopped` if the controller says that it has ended already.
+ * Invariant: a refusal ends the attempt, as `stopped` if the controller says that it has ended already.
  */
 import type { Answer } from '../../client/answer.ts';
 import { untilAnswered } from '../../client/retry.ts';

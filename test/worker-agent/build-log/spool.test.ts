@@ -74,8 +74,10 @@ test('of a very long log the beginning and the end are kept, and one line says w
   using one = spooling();
   const raw = randomBytes(15 * MIB + 12_345);
   for (let at = 0; at < raw.length; ) {
-    // Every few reads another run of the agent.
+    // A restarted agent reads again what was held back, which happens when a read ends with the first byte of
+    // a secret.
     await using spool = await one.open(LIMITS);
+    at = spool.readBytes;
     for (let read = 0; read < 4 && at < raw.length; read++) {
       await spool.append(raw.subarray(at, at + 700_001));
       at = spool.readBytes;
@@ -83,12 +85,13 @@ test('of a very long log the beginning and the end are kept, and one line says w
     expect(spool.lengthBytes).toBeLessThanOrEqual(LIMITS.liveBytes);
   }
   await using spool = await one.open(LIMITS);
+  await spool.append(raw.subarray(spool.readBytes));
   await spool.finish();
   const missing = raw.length - LIMITS.liveBytes - LIMITS.tailBytes;
   const note = Buffer.from(missingNote(missing, LIMITS.liveBytes));
   const expected = Buffer.concat([raw.subarray(0, LIMITS.liveBytes), note, raw.subarray(-LIMITS.tailBytes)]);
   expect(one.file().equals(expected)).toBe(true);
-  expect(note.toString()).toMatch(/^\n\[tartbeat\] \d+ bytes of the log are missing here: [^\n]+\n$/);
+  expect(note.toString()).toMatch(/^\n\[tartbeat\] \d+ bytes of the log are missing here, because [^\n]+\n$/);
   expect(spool.lengthBytes).toBe(expected.length);
 });
 
@@ -121,7 +124,8 @@ test('a crash while the end is written counts nothing of it: a secret that goes 
 
 test('what a former run has left of a very long log is ended without its build', async () => {
   using one = spooling();
-  const raw = randomBytes(LOG_LIVE_BYTES + 100);
+  // Ends with a byte that begins no secret, so that nothing is held back.
+  const raw = Buffer.concat([randomBytes(LOG_LIVE_BYTES + 100), Buffer.from('\n')]);
   {
     await using spool = await one.open();
     await spool.append(raw);

@@ -74,7 +74,7 @@ b1#1  building, 42 % Compiling
   deadlines heartbeatTimeout in 57 s      then vm_silent
             buildTimeout     in 1 h 58 min then build_timeout
 
-b0#1  building by the controller, not known here
+b0#1  building for the controller, unknown to the agent here
   deadlines heartbeatTimeout passed       then vm_silent
             buildTimeout     in 1 h 58 min then build_timeout`,
   );

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { parse } from 'plist';
 import { expect, test } from 'vitest';
-import { RotatingFile } from '../../../worker-agent/agent/log-file.ts';
+import { LogFile } from '../../../worker-agent/agent/log-file.ts';
 import { logsCommand } from '../../../worker-agent/commands/logs.ts';
 import { saveConfig } from '../../../worker-agent/config.ts';
 import { accountOf } from '../../../worker-agent/mac/account.ts';
@@ -250,7 +250,7 @@ test('caffeinate lives as long as the agent, on a Mac only', async () => {
 test('the log is rotated, and no more than five files are kept', () => {
   using dir = temporaryDir();
   const path = join(dir.path, 'agent.log');
-  using file = new RotatingFile(path, 20);
+  using file = new LogFile(path, 20);
   for (let line = 0; line < 30; line++) file.write(`line number ${line}\n`);
   expect(readFileSync(path, 'utf8')).toBe('line number 29\n');
   expect(readFileSync(`${path}.1`, 'utf8')).toBe('line number 28\n');
@@ -261,7 +261,7 @@ test('the log is rotated, and no more than five files are kept', () => {
 test('a log that cannot be written stops nothing, and goes on when it can', () => {
   using dir = temporaryDir();
   const path = join(dir.path, 'none/agent.log');
-  using file = new RotatingFile(path);
+  using file = new LogFile(path);
   file.write('lost\n');
   mkdirSync(dirname(path));
   file.write('kept\n');
@@ -276,7 +276,7 @@ test('logs shows the end and follows over a rotation', async () => {
   let shown = '';
   const options = { config, lines: 2, signal: stop.signal, write: (text: string) => void (shown += text) };
   await expect(logsCommand({ ...options, follow: false })).rejects.toThrow('expo-worker install');
-  using file = new RotatingFile(path, 40);
+  using file = new LogFile(path, 40);
   for (const line of ['one', 'two', 'three']) file.write(`${line}\n`);
   await logsCommand({ ...options, follow: false });
   expect(shown).toBe('two\nthree\n');

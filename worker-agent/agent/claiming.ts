@@ -1,0 +1,112 @@
+/**
+ * Claims builds while a slot is free.
+ *
+ * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, so that an
+ * answer that is lost costs no build. No error ends the loop.
+ */
+import type { Assignment } from '#contract';
+import { jittered, pause } from '../../client/retry.ts';
+import type { WorkerClient } from '../../client/worker-client.ts';
+import type { Emit } from '../events.ts';
+import { FAILED_PAUSE_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../limits.ts';
+import type { StateFolder } from '../state/state-folder.ts';
+import { vmNameOf } from '../vm/name.ts';
+import type { Reachability } from './reachability.ts';
+import type { Slots } from './slots.ts';
+
+export interface ClaimingOptions {
+  client: WorkerClient;
+  state: StateFolder;
+  slots: Slots;
+  reachability: Reachability;
+  emit: Emit;
+  workerId: string;
+  instanceId: string;
+}
+
+interface Claimed {
+  claimed: boolean;
+  /** How long to wait before the next claim, if this one brought no build. */
+  waitMs: number;
+}
+
+export class Claiming {
+  readonly #options: ClaimingOptions;
+  /** What was said last about having no build. */
+  #idle = '';
+
+  constructor(options: ClaimingOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when `signal` has fired, or with `once` after the first build. */
+  async run(signal: AbortSignal, { once }: { once: boolean }): Promise<void> {
+    const { slots } = this.#options;
+    for (let claimed = false; !signal.aborted && !(once && claimed); ) {
+      const { changed } = slots;
+      const next = await this.#claimIfFree(signal);
+      claimed ||= next.claimed;
+      if (!next.claimed) await pause(jittered(next.waitMs), AbortSignal.any([signal, changed])).catch(() => {});
+    }
+  }
+
+  async #claimIfFree(signal: AbortSignal): Promise<Claimed> {
+    const { slots, emit } = this.#options;
+    if (!slots.isOneFree) return { claimed: false, waitMs: STATUS_INTERVAL_MS };
+    try {
+      return await this.#claim(signal);
+    } catch (error) {
+      // Our own signal, or a disk that cannot be written.
+      if (!signal.aborted) emit({ type: 'warning', message: `claiming failed: ${(error as Error).message}` });
+      return { claimed: false, waitMs: REFUSED_PAUSE_MS };
+    }
+  }
+
+  async #claim(signal: AbortSignal): Promise<Claimed> {
+    const { client, state, reachability, workerId, instanceId } = this.#options;
+    const claimId = await state.pendingClaimId();
+    const answer = reachability.heard(await client.claim(workerId, { instanceId, claimId }, signal));
+    if (!answer.ok && answer.kind === 'unreachable')
+      return { claimed: false, waitMs: Math.max(FAILED_PAUSE_MS, answer.retryAfterMs ?? 0) };
+    if (!answer.ok) {
+      this.#sayIdle('refused', `${answer.code}: ${answer.message}`);
+      return { claimed: false, waitMs: REFUSED_PAUSE_MS };
+    }
+    const { assignment, nextMs, reason } = answer.value;
+    if (!assignment) {
+      this.#sayIdle('idle', reason);
+      return { claimed: false, waitMs: nextMs };
+    }
+    this.#idle = '';
+    return { claimed: await this.#accept(assignment), waitMs: nextMs };
+  }
+
+  async #accept(assignment: Assignment): Promise<boolean> {
+    const { state, slots, emit, workerId } = this.#options;
+    const { buildId, attempt } = assignment;
+    // The controller repeats an answer that we have had: the attempt is journalled, the claim not yet
+    // forgotten.
+    if (slots.attempts.includes(`${buildId}-${attempt}`)) {
+      await state.forgetClaim();
+      return false;
+    }
+    try {
+      const journal = await state.createAttempt(assignment, vmNameOf({ workerId, buildId, attempt }));
+      await state.forgetClaim();
+      slots.start(journal, 'begin', { resumed: false });
+      return true;
+    } catch (error) {
+      const message = `build ${buildId} cannot be taken: ${(error as Error).message}`;
+      emit({ type: 'warning', message });
+      return false;
+    }
+  }
+
+  /** Tells why there is no build, once for each reason. */
+  #sayIdle(state: string, reason: string | null): void {
+    const said = `${state} ${reason}`;
+    if (said === this.#idle) return;
+    this.#idle = said;
+    this.#options.emit({ type: 'idle', state, reason });
+  }
+}

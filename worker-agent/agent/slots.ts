@@ -1,0 +1,86 @@
+/**
+ * Runs the attempts of this Mac, and knows which VM takes which slot.
+ *
+ * Invariant: a slot is free only when its VM is gone. An attempt may still have something to tell the
+ * controller then.
+ */
+import { runAttempt } from '../attempt/attempt.ts';
+import type { AttemptAction } from '../attempt/reconcile.ts';
+import type { AgentEvent, Emit } from '../events.ts';
+import type { AttemptJournal } from '../state/journal.ts';
+import type { AttemptOptions } from '../steps/context.ts';
+
+export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 'resumed'> {
+  emit: Emit;
+  /** Nothing of the attempt is left to do on this Mac. */
+  onLeft: (attempt: { buildId: string; attempt: number }) => void;
+}
+
+export class Slots {
+  readonly #options: SlotsOptions;
+  /** Each attempt, until nothing of it is left to do. */
+  readonly #running = new Map<string, { vmName: string; vmGone: boolean; done: Promise<void> }>();
+  #changed = new AbortController();
+
+  constructor(options: SlotsOptions) {
+    this.#options = options;
+  }
+
+  /** The VMs that take a slot. */
+  get vms(): string[] {
+    return [...this.#running.values()].filter(({ vmGone }) => !vmGone).map(({ vmName }) => vmName);
+  }
+
+  get isOneFree(): boolean {
+    return this.vms.length < this.#options.config.maxConcurrentBuilds;
+  }
+
+  /** The attempts that are not done, as `BUILD-ATTEMPT`. */
+  get attempts(): string[] {
+    return [...this.#running.keys()];
+  }
+
+  /** Aborts at the next change of a slot. */
+  get changed(): AbortSignal {
+    return this.#changed.signal;
+  }
+
+  start(journal: AttemptJournal, action: AttemptAction, { resumed }: { resumed: boolean }): void {
+    const { emit, onLeft, ...shared } = this.#options;
+    const { assignment, vmName, vmGone } = journal.state;
+    const { buildId, attempt } = assignment;
+    const key = `${buildId}-${attempt}`;
+    const emitOfThis = (event: AgentEvent) => {
+      if (event.type === 'slot_free') this.#free(key);
+      emit(event);
+    };
+    const options = { ...shared, journal, resumed };
+    const done = runAttempt({ ...options, emit: (event) => emitOfThis({ ...event, buildId, attempt }) }, action)
+      .catch((error) =>
+        emitOfThis({ type: 'warning', buildId, attempt, message: `the agent failed: ${error.stack ?? error}` }),
+      )
+      .finally(() => {
+        this.#running.delete(key);
+        onLeft({ buildId, attempt });
+        this.#change();
+      });
+    this.#running.set(key, { vmName, vmGone, done });
+    this.#change();
+  }
+
+  /** Resolves when every attempt is done. */
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all([...this.#running.values()].map(({ done }) => done));
+  }
+
+  #free(key: string): void {
+    const running = this.#running.get(key);
+    if (running) running.vmGone = true;
+    this.#change();
+  }
+
+  #change(): void {
+    this.#changed.abort();
+    this.#changed = new AbortController();
+  }
+}

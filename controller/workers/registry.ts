@@ -33,6 +33,8 @@ export async function registerWorker(
 export const findWorker = (env: Env, workerId: string): Promise<WorkerRow | undefined> =>
   openDatabase(env).query.workers.findFirst({ where: and(eq(workers.id, workerId), isNull(workers.removedAt)) });
 
+export const noWorker = (workerId: string): Refusal => refusal('not_found', `there is no worker ${workerId}`);
+
 export const listWorkers = (env: Env): Promise<WorkerRow[]> =>
   openDatabase(env).query.workers.findMany({
     where: isNull(workers.removedAt),

@@ -1,6 +1,6 @@
 /**
- * Puts the app together: what all routes share, the routes of each file, and the last word on errors. routes/table.ts lists
- * the routes. Each route bounds its own body.
+ * Puts the app together: what all routes share, the routes of each file, and the last word on errors.
+ * routes/table.ts lists the routes. Each route bounds its own body.
  */
 import { Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';
@@ -51,7 +51,10 @@ export function createApp(settings: Settings) {
   return app;
 }
 
-/** Answers are data for programs, so no browser may run, frame or keep them. A route may set these headers otherwise. */
+/**
+ * Answers are data for programs, so no browser may run, frame or keep them. A route may set these headers
+ * otherwise.
+ */
 const strict = createMiddleware(async (c, next) => {
   await next();
   const defaults = {

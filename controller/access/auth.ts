@@ -1,8 +1,9 @@
 /**
- * Finds out who is asking, from `Authorization: Bearer KEY` or `X-API-Key: KEY`. routes/authorise.ts decides what the caller
- * may do.
+ * Finds out who is asking, from `Authorization: Bearer KEY` or `X-API-Key: KEY`. routes/authorise.ts decides
+ * what the caller may do.
  *
- * Invariant: each request is counted once. A known caller is counted by its key or token, an unknown one by its address.
+ * Invariant: each request is counted once. A known caller is counted by its key or token, an unknown one by
+ * its address.
  */
 import type { Context } from 'hono';
 import { type Refusal, refusal } from '../refusals.ts';
@@ -10,12 +11,17 @@ import { type AuthenticatedKey, findKey } from './keys.ts';
 import { refuseHurry, refuseHurryingStranger } from './rate-limits.ts';
 import { isToken, type TokenClaims, type TokenKind, verifyToken } from './tokens.ts';
 
-/** A token speaks for one attempt. A worker's key says who asks; attempts/writers.ts compares it with the attempt. */
+/**
+ * A token speaks for one attempt. A worker's key says who asks; attempts/writers.ts compares it with the
+ * attempt.
+ */
 export type AttemptCaller = Omit<TokenClaims, 'expiresAt'> | { kind: 'worker'; workerId: string };
 
 export type AttemptCredential = TokenKind | 'worker';
 
-/** The key of the caller. `needs` says in words what the route needs. Refused: `unauthorized`, `rate_limited`. */
+/**
+ * The key of the caller. `needs` says in words what the route needs. Refused: `unauthorized`, `rate_limited`.
+ */
 export async function findCallersKey<E extends { Bindings: Env }>(
   c: Context<E>,
   needs: string,
@@ -33,8 +39,9 @@ export async function findCallersKey<E extends { Bindings: Env }>(
 }
 
 /**
- * The attempt's credential of the caller, for a route below `/api/builds/:id`: a token of that build, or the key of any
- * worker. `by` lists the kinds that the route takes. Refused: `unauthorized`, `rate_limited`, `forbidden`.
+ * The attempt's credential of the caller, for a route below `/api/builds/:id`: a token of that build, or the
+ * key of any worker. `by` lists the kinds that the route takes. Refused: `unauthorized`, `rate_limited`,
+ * `forbidden`.
  */
 export async function findAttemptCaller<E extends { Bindings: Env }>(
   c: Context<E>,

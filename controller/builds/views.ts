@@ -50,7 +50,9 @@ const viewAttempt = (row: AttemptRow): AttemptView => ({
   evidence: row.evidence,
 });
 
-/** What BuildDeadline knows of the attempt. Null if it cannot be reached, because a view must not fail for it. */
+/**
+ * What BuildDeadline knows of the attempt. Null if it cannot be reached, because a view must not fail for it.
+ */
 export const readLive = (env: Env, row: BuildRow): Promise<Live | null> =>
   isActive(row.status)
     ? Promise.resolve(env.DEADLINES.getByName(row.id).read()).catch(() => null)

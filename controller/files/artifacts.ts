@@ -1,4 +1,7 @@
-/** Finds the artifacts of a build. Reads only: builds/apply.ts writes the rows, together with the report that names them. */
+/**
+ * Finds the artifacts of a build. Reads only: builds/apply.ts writes the rows, together with the report that
+ * names them.
+ */
 
 import { and, asc, desc, eq } from 'drizzle-orm';
 import type { Artifact } from '#contract';

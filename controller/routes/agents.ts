@@ -1,10 +1,18 @@
 /** Answers the agent of a worker: it enrols, claims builds, and says how it is. */
 import { z } from 'zod';
-import { AGENT_INTERVAL_MS, ClaimRequest, type Enrolled, EnrolRequest, FindingsReport, WorkerStatus } from '#contract';
+import {
+  AGENT_INTERVAL_MS,
+  ClaimRequest,
+  type Enrolled,
+  EnrolRequest,
+  FindingsReport,
+  Id,
+  WorkerStatus,
+} from '#contract';
 import { claimNext } from '../attempts/claims.ts';
 import { answerRefusal } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
-import { Id, valid } from '../validate.ts';
+import { valid } from '../validate.ts';
 import { enrol } from '../workers/enrolments.ts';
 import { hearFrom, noteFindings, noteStatus } from '../workers/presence.ts';
 import { viewDurations, viewHeldAttempts, viewWorker } from '../workers/view.ts';
@@ -15,7 +23,10 @@ const FINDINGS_MAX_BYTES = 512 * 1024;
 /** An agent reports its status once in so many of its intervals, which is once a minute. */
 const STATUS_INTERVALS = 15;
 
-/** The installation that wants to continue its attempts. Older agents do not send it, and a mere look needs none. */
+/**
+ * The installation that wants to continue its attempts. Older agents do not send it, and a mere look needs
+ * none.
+ */
 const InstanceQuery = z.object({ instance_id: Id.optional() });
 
 export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void {

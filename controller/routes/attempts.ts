@@ -1,12 +1,12 @@
 /** Takes the heartbeats and reports of a running attempt. */
 import { z } from 'zod';
-import { Heartbeat, type HeartbeatAnswer, Report } from '#contract';
+import { Heartbeat, type HeartbeatAnswer, Id, Report } from '#contract';
 import { beat } from '../attempts/heartbeats.ts';
 import { report } from '../attempts/reports.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
-import { Id, IdParam, readJson, valid } from '../validate.ts';
+import { IdParam, readJson, valid } from '../validate.ts';
 import type { On } from './register.ts';
 
 const BEAT_MAX_BYTES = 16 * 1024;
@@ -23,7 +23,8 @@ export function attemptRoutes(on: On): void {
     const { worker_id: workerId } = c.req.valid('query');
     if (workerId !== caller.workerId)
       return answerRefusal(c, refusal('forbidden', `worker_id: the credential does not belong to worker ${workerId}`));
-    // A body that is no JSON object counts as a beat without figures: a monitor that is alive must never seem silent.
+    // A body that is no JSON object counts as a beat without figures: a monitor that is alive must never seem
+    // silent.
     const read = await readJson(c.req.raw, BEAT_MAX_BYTES);
     if (!read.ok && read.code === 'too_large') return answerRefusal(c, read);
     const json = read.ok && (read.value as object | null);

@@ -1,6 +1,6 @@
 /**
- * Turns a row of the table of routes into its authorisation: a middleware that finds out who asks, refuses those who may
- * not, and reads what `:id` names.
+ * Turns a row of the table of routes into its authorisation: a middleware that finds out who asks, refuses
+ * those who may not, and reads what `:id` names.
  *
  * Invariant: the caller and the build or worker are read once, here, and handed to the handler.
  */
@@ -15,7 +15,7 @@ import { IdParam, invalidRequest } from '../validate.ts';
 import { findWorker, noWorker, type WorkerRow } from '../workers/registry.ts';
 import type { KeyWho, Row } from './table.ts';
 
-/** Which of these is set, the row says. */
+/** What authorisation may find. The row decides which of them are set. */
 interface Found {
   key: AuthenticatedKey;
   caller: AttemptCaller;

@@ -1,10 +1,10 @@
 /** Takes uploads of sources and artifacts: in one request, or in parts. */
 import type { Context } from 'hono';
-import { type BlobStored, PART_SHA256_HEADER, Sha256, UPLOAD_PARTS_MAX, UploadRequest } from '#contract';
+import { type BlobStored, Id, PART_SHA256_HEADER, Sha256, UPLOAD_PARTS_MAX, UploadRequest } from '#contract';
 import { storeBlob, touchBlob } from '../files/blobs.ts';
 import { abortUpload, beginUpload, completeUpload, showUpload, storePart } from '../files/upload-parts.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
-import { Id, Sha256Param, valid, wholeNumber } from '../validate.ts';
+import { Sha256Param, valid, wholeNumber } from '../validate.ts';
 import type { On } from './register.ts';
 
 const UploadParam = Sha256Param.extend({ upload: Id });
@@ -21,7 +21,10 @@ export function blobRoutes(on: On): void {
     return c.json({ sha256, size, existed } satisfies BlobStored, existed ? 200 : 201);
   });
 
-  /** A client asks before an upload, which may then be unnecessary. Retention spares a file that was asked for. */
+  /**
+   * A client asks before an upload, which may then be unnecessary. Retention spares a file that was asked
+   * for.
+   */
   on('GET /api/blobs/:sha256')(valid('param', Sha256Param), async (c) => {
     const stored = await touchBlob(c.env, c.req.valid('param').sha256, Date.now());
     if (!stored) return answerRefusal(c, refusal('not_found', 'this blob is not stored'));
@@ -37,8 +40,8 @@ export function blobRoutes(on: On): void {
   });
 
   /**
-   * The bytes from (part - 1) × partBytes on, with their SHA-256 in a header. Parts come in any order, and may be sent
-   * again.
+   * The bytes from (part - 1) × partBytes on, with their SHA-256 in a header. Parts come in any order, and
+   * may be sent again.
    */
   on('PUT /api/blobs/:sha256/uploads/:upload/parts/:part')(valid('param', PartParam), async (c) => {
     const { sha256, upload: id, part } = c.req.valid('param');

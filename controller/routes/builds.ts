@@ -1,6 +1,6 @@
 /** Answers submitters: builds are submitted, listed, shown, cancelled and retried. */
 import { z } from 'zod';
-import { BUILD_STATUSES, buildRequest } from '#contract';
+import { BUILD_STATUSES, buildRequest, Id } from '#contract';
 import { type AuthenticatedKey, mayUsePool } from '../access/keys.ts';
 import { apply } from '../builds/apply.ts';
 import { findAttempt } from '../builds/rows.ts';
@@ -9,7 +9,7 @@ import { viewBuild, viewBuildDetail, viewBuildList } from '../builds/views.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
-import { Id, valid, wholeNumber } from '../validate.ts';
+import { valid, wholeNumber } from '../validate.ts';
 import type { On } from './register.ts';
 
 /** Room for an environment with certificates in it. */

@@ -1,4 +1,7 @@
-/** Answers about keys: admins make, list and revoke them, a key also sees and rotates itself. Answers the audit too. */
+/**
+ * Answers about keys: admins make, list and revoke them, a key also sees and rotates itself. Answers the
+ * audit too.
+ */
 import { z } from 'zod';
 import { DAY_MS, KeyRequest, type Me } from '#contract';
 import { AUDIT_LIST_MAX, listAudit } from '../access/audit.ts';

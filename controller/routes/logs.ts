@@ -37,8 +37,8 @@ export function logRoutes(on: On): void {
   });
 
   /**
-   * The bytes as they are. With `follow=1` or `Accept: text/event-stream` it is a stream of events (build-log/follow.ts),
-   * which `Last-Event-ID` resumes.
+   * The bytes as they are. With `follow=1` or `Accept: text/event-stream` it is a stream of events
+   * (build-log/follow.ts), which `Last-Event-ID` resumes.
    */
   on('GET /api/builds/:id/logs')(valid('query', ReadQuery), async (c) => {
     const { attempt, offset, limit, tail, follow } = c.req.valid('query');

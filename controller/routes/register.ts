@@ -1,7 +1,8 @@
 /**
  * Puts handlers behind the rows of the table of routes.
  *
- * Invariant: whoever registers a handler, its row's authorisation runs before it, and a handler without a row never runs.
+ * Invariant: the authorisation of a row runs before every handler on its path, and a handler without a row
+ * never runs.
  */
 import type { Hono } from 'hono';
 import { type CreateHandlersInterface, createMiddleware } from 'hono/factory';
@@ -31,7 +32,10 @@ type PathOf<Key extends RouteKey> = Key extends `${string} ${infer Path}` ? Path
 /** `on('GET /api/me')(…)`: registers validators and a handler for the route of that row. */
 export type On = <Key extends RouteKey>(key: Key) => CreateHandlersInterface<EnvOf<Key>, PathOf<Key>>;
 
-/** Installs the authorisation of all rows in `app`, before any handler, and returns the way to register handlers. */
+/**
+ * Installs the authorisation of all rows in `app`, before any handler, and returns the way to register
+ * handlers.
+ */
 export function behindTable(app: Hono<{ Bindings: Env }>): On {
   app.use(onlyRows);
   for (const [key, row] of Object.entries(ROUTES)) {

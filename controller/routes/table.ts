@@ -1,6 +1,6 @@
 /**
- * Lists every route: its method, its path, and who may use it. One row is one route. authorise.ts turns a row into its
- * authorisation, and the test of the authorisation asks every row as every kind of caller.
+ * Lists every route: its method, its path, and who may use it. One row is one route. authorise.ts turns a row
+ * into its authorisation, and the test of the authorisation asks every row as every kind of caller.
  *
  * Invariant: a route without a row answers 404 to everybody.
  */
@@ -12,8 +12,8 @@ export type Row = KeyRow | AttemptRow | { who: 'anyone' };
 interface KeyRow {
   who: KeyWho;
   /**
-   * What `:id` of the path names. Authorisation reads it once and hands it to the handler. Who may not see it gets the
-   * same 404 as for one that does not exist.
+   * What `:id` of the path names. Authorisation reads it once and hands it to the handler. Who may not see it
+   * gets the same 404 as for one that does not exist.
    */
   finds?: 'build' | 'worker';
 }
@@ -33,8 +33,8 @@ export type KeyWho =
 interface AttemptRow {
   who: 'attempt';
   /**
-   * The credentials that open the route. A token must be of the build that `:id` names. A worker's key may be of any
-   * worker here; attempts/writers.ts then asks whose attempt it is.
+   * The credentials that open the route. A token must be of the build that `:id` names. A worker's key may be
+   * of any worker here; attempts/writers.ts then asks whose attempt it is.
    */
   by: readonly AttemptCredential[];
 }

@@ -1,7 +1,8 @@
 /**
  * Registers, finds, pauses and removes workers.
  *
- * Owns the table `workers` together with presence.ts. The state of a worker is derived (state.ts) and never stored.
+ * Owns the table `workers` together with presence.ts. The state of a worker is derived (state.ts) and never
+ * stored.
  */
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { WorkerPatch, WorkerRequest } from '#contract';

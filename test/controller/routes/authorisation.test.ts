@@ -1,6 +1,7 @@
 /**
- * Asks every row of the table of routes as every kind of caller. The row says who is let in; a question adds only what
- * depends on the state of an attempt or on the body. The columns are the same for all rows, so no caller is left out.
+ * Asks every row of the table of routes as every kind of caller. The row says who is let in; a question adds
+ * only what depends on the state of an attempt or on the body. The columns are the same for all rows, so no
+ * caller is left out.
  */
 import { env } from 'cloudflare:workers';
 import { beforeAll, expect, test } from 'vitest';
@@ -56,7 +57,7 @@ function expected(row: TableRow, status: number): Row {
   }
 }
 
-// ── The questions ────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The questions ──────────────────────────────────────────────────────────────────────────────────────────
 
 type Ask = [path: string, body?: unknown];
 interface Question {
@@ -192,7 +193,7 @@ async function ask(question: string, world: World, column: Column) {
   return { status: answer.status, code: answer.ok ? undefined : JSON.parse(text).error.code };
 }
 
-// ── The walk ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The walk ───────────────────────────────────────────────────────────────────────────────────────────────
 
 const columns = Object.keys(COLUMNS) as Column[];
 const routes = Object.keys(ROUTES) as RouteKey[];

@@ -1,7 +1,8 @@
 /**
- * Hostile requests to every route, made from the contract's own schemas: none is answered with 5xx or not at all, and none that is
- * refused changes a row. `npm test` sends a part; `FUZZ_REQUESTS=20000 SEED=7 npx vitest run --project controller test/controller/routes/fuzz.test.ts`
- * sends more.
+ * Hostile requests to every route, made from the contract's own schemas: none is answered with 5xx or not at
+ * all, and none that is refused changes a row. `npm test` sends a part;
+ * `FUZZ_REQUESTS=20000 SEED=7 npx vitest run --project controller test/controller/routes/fuzz.test.ts` sends
+ * more.
  */
 import { env } from 'cloudflare:workers';
 import fc from 'fast-check';
@@ -24,7 +25,10 @@ const PROBLEMS_MAX = 20;
 const ANSWER_MAX_CHARS = 6_500;
 /** Far beyond what a busy machine needs. */
 const ANSWER_MS = 60_000;
-/** Of so many requests one at least is let in by every route, but those that need an upload which the world does not have. */
+/**
+ * Of so many requests one at least is let in by every route, but those that need an upload which the world
+ * does not have.
+ */
 const ALL_ROUTES_REQUESTS = 20_000;
 const NEVER_LET_IN = [
   'PUT /api/blobs/:sha256/uploads/:upload/parts/:part',

@@ -23,8 +23,11 @@ const program = new Command('expo-worker')
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 
-for (const command of [initCommand(), baseImageCommand(), doctorCommand(), installCommand(), uninstallCommand()])
-  program.addCommand(command.copyInheritedSettings(program));
+const exit = (code: number) => {
+  process.exitCode = code;
+};
+const commands = [initCommand(exit), baseImageCommand(exit), doctorCommand(exit), installCommand(), uninstallCommand()];
+for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
 
 program
   .command('run')
@@ -45,7 +48,7 @@ program
   .option('--timeouts', "propose timeouts from this worker's last 20 successful builds", false)
   .action(async ({ timeouts, ...options }) => {
     if (timeouts) return (await import('./commands/timeouts.ts')).timeoutsCommand(options);
-    process.exitCode = await (await import('./commands/status.ts')).statusCommand(options);
+    exit(await (await import('./commands/status.ts')).statusCommand(options));
   });
 
 program
@@ -84,7 +87,7 @@ const KNOWN = new Set(['AgentLockedError', 'AgentIdentityError']);
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exitCode = exitCodeOf(error as Error);
+  exit(exitCodeOf(error as Error));
 }
 
 function exitCodeOf(error: Error): number {

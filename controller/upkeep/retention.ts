@@ -102,9 +102,9 @@ async function removeBuilds(db: D1Database, endedBefore: number, now: number): P
     db
       .prepare(`${LOG_WORK} WHERE build_id ${these} AND log_r2_key IS NOT NULL AND log_deleted_at IS NULL`)
       .bind(ids, now),
-    ...['artifacts', 'events', 'attempts'].map((table) =>
-      db.prepare(`DELETE FROM ${table} WHERE build_id ${these}`).bind(ids),
-    ),
+    db.prepare(`DELETE FROM artifacts WHERE build_id ${these}`).bind(ids),
+    db.prepare(`DELETE FROM events WHERE build_id ${these}`).bind(ids),
+    db.prepare(`DELETE FROM attempts WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM builds WHERE id ${these}`).bind(ids),
   ]);
 }

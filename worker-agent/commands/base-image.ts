@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { execa } from 'execa';
 import { defaultConfigPath, expandHome, loadConfig, vmControllerUrl } from '../config.ts';
+import type { Exit } from '../exit-codes.ts';
 
-export function baseImageCommand(): Command {
+export function baseImageCommand(exit: Exit): Command {
   return new Command('base-image')
     .description('make the VM that all builds are cloned from; run again, it goes on where it was stopped')
     .usage('[--config <path>] [options of create-base-image.sh]')
@@ -39,7 +40,7 @@ export function baseImageCommand(): Command {
       process.on('SIGINT', () => {});
       for (const name of ['SIGTERM', 'SIGHUP'] as const) process.on(name, () => script.kill(name));
       const { exitCode, signal } = await script;
-      process.exitCode = exitCode ?? 128 + (signal ? constants.signals[signal] : 0);
+      exit(exitCode ?? 128 + (signal ? constants.signals[signal] : 0));
     });
 }
 

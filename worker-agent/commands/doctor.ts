@@ -5,6 +5,7 @@ import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { printable } from '../../client/printable.ts';
 import { defaultConfigPath, expandHome } from '../config.ts';
+import type { Exit } from '../exit-codes.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
 import { postFindings } from '../health-checks/findings.ts';
 import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
@@ -26,7 +27,7 @@ interface DoctorCommandOptions {
   pinHostKey?: boolean;
 }
 
-export function doctorCommand(): Command {
+export function doctorCommand(exit: Exit): Command {
   return new Command('doctor')
     .description('check this Mac, its base image and its way to the controller, and say how to repair what is wrong')
     .option('--config <path>', 'config file', defaultConfigPath())
@@ -38,7 +39,7 @@ export function doctorCommand(): Command {
     )
     .addHelpText('after', '\nExit code: 0 fit for builds, 1 a blocking check failed, 130 interrupted.')
     .action(async (options: DoctorCommandOptions) => {
-      process.exitCode = await doctor(options);
+      exit(await doctor(options));
     });
 }
 

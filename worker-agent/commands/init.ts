@@ -22,6 +22,7 @@ import {
   saveConfig,
 } from '../config.ts';
 import { ConfigError } from '../config-findings.ts';
+import { EXIT, type Exit } from '../exit-codes.ts';
 import { checkPrivateKey } from '../guest/ssh.ts';
 
 const INTERRUPTED_EXIT_CODE = 130;
@@ -49,7 +50,7 @@ export class InitError extends Error {
   override name = 'InitError';
 }
 
-export function initCommand(): Command {
+export function initCommand(exit: Exit): Command {
   return new Command('init')
     .description('write the config of this worker, and make an SSH key for its VMs')
     .option('--config <path>', 'config file', defaultConfigPath())
@@ -72,13 +73,10 @@ export function initCommand(): Command {
         const answers = await askFor(options);
         process.stdout.write(await initWorker({ configPath, answers, force: options.force }));
       } catch (error) {
-        if ((error as Error).name === 'ExitPromptError') {
-          process.exitCode = INTERRUPTED_EXIT_CODE;
-          return;
-        }
+        if ((error as Error).name === 'ExitPromptError') return exit(INTERRUPTED_EXIT_CODE);
         if (!(error instanceof InitError || error instanceof ConfigError)) throw error;
         process.stderr.write(`${printableLines(error.message)}\n`);
-        process.exitCode = 1;
+        exit(EXIT.failure);
       }
     });
 }

@@ -88,7 +88,7 @@ test('wrong answers are named, and nothing is written', async () => {
 test('the command takes every answer from flags, and the key from standard input', async () => {
   using worker = newWorker();
   const program = new URL('../../../worker-agent/commands/init.ts', import.meta.url).href;
-  const script = `import { initCommand } from '${program}'; await initCommand().parseAsync(process.argv, { from: 'node' });`;
+  const script = `import { initCommand } from '${program}'; await initCommand((code) => { process.exitCode = code; }).parseAsync(process.argv, { from: 'node' });`;
   const flags = [
     '--config',
     worker.configPath,
@@ -110,5 +110,5 @@ test('the command takes every answer from flags, and the key from standard input
   const done = await run(['--controller-url', 'http://localhost:3000', '--api-key', '-'], 'tb_worker_from_stdin\n');
   expect(done).toMatchObject({ exitCode: 0, stderr: '' });
   expect((await loadConfig(worker.configPath)).apiKey).toBe('tb_worker_from_stdin');
-  expect(initCommand().helpInformation()).toContain('--force');
+  expect(initCommand(() => {}).helpInformation()).toContain('--force');
 });

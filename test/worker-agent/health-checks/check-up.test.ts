@@ -284,7 +284,7 @@ onGuest("a killed doctor's clone is removed by the next, a living one's is not",
 /** The arguments that run the command in a process of its own. */
 function command(mac: { configPath: string }, ...flags: string[]) {
   const module = new URL('../../../worker-agent/commands/doctor.ts', import.meta.url).href;
-  const script = `import { doctorCommand } from '${module}'; await doctorCommand().parseAsync(process.argv, { from: 'node' });`;
+  const script = `import { doctorCommand } from '${module}'; await doctorCommand((code) => { process.exitCode = code; }).parseAsync(process.argv, { from: 'node' });`;
   return ['--input-type=module', '-e', script, 'doctor', '--config', mac.configPath, ...flags];
 }
 

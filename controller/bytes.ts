@@ -1,4 +1,4 @@
-/** Bytes as text, and the digests of text. Pure. */
+/** Turns bytes into text and back, and computes digests. Pure. */
 /// <reference lib="esnext.typedarrays" />
 
 const utf8 = new TextEncoder();
@@ -19,7 +19,7 @@ export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> | null {
 export const sha256 = async (bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> =>
   new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
 
-/** Of the text's UTF-8, in lower-case hex. */
+/** The SHA-256 of the text's UTF-8, in lower-case hex. */
 export const sha256Hex = async (text: string): Promise<string> => (await sha256(toBytes(text))).toHex();
 
 export const randomText = (byteCount: number): string => toBase64Url(crypto.getRandomValues(new Uint8Array(byteCount)));

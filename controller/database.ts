@@ -9,8 +9,9 @@ export type Database = DrizzleD1Database<typeof schema>;
 export const openDatabase = (env: Pick<Env, 'DB'>): Database => drizzle(env.DB, { schema });
 
 /**
- * `INSERT … SELECT … WHERE condition`. Every column of the table gets its value from `row`, in the encoding that the
- * column declares, so that no column can be forgotten. A column that `row` leaves out gets its default or NULL.
+ * `INSERT … SELECT … WHERE condition`. Every column of the table gets its value from `row`, in the encoding
+ * that the column declares, so that no column can be forgotten. A column that `row` leaves out gets its
+ * default or NULL.
  */
 export function insertIf<T extends SQLiteTable>(db: Database, table: T, row: T['$inferInsert'], condition: SQL) {
   const values = Object.entries(getTableColumns(table)).map(([name, column]) => {

@@ -1,4 +1,6 @@
-/** Ids that sort by their time of birth, so that a cursor over ids is a cursor over time. */
+/**
+ * Makes ids that sort by the time at which they were made, so that a cursor over ids is a cursor over time.
+ */
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 

@@ -1,4 +1,6 @@
-/** Is the deployed entry: the app, the cron, and the classes of the Durable Objects. A test's entry has other settings. */
+/**
+ * Exports what is deployed: the app, the cron, and the Durable Objects. A test's entry has other settings.
+ */
 import { createApp } from './app.ts';
 import { SETTINGS, type Settings } from './settings.ts';
 import { sweep } from './upkeep/sweep.ts';

@@ -1,4 +1,6 @@
-/** The one thing of Node that the controller uses: a SHA-256 that takes its input in pieces, in native code. */
+/**
+ * Declares the only part of Node that the controller uses: a native SHA-256 that takes its input in pieces.
+ */
 declare module 'node:crypto' {
   interface Hash {
     update(bytes: Uint8Array): Hash;

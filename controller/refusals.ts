@@ -1,19 +1,21 @@
 /**
- * Refusals: values inside, `{"error":{"code","message"}}` outside. The one place where a code becomes an HTTP status.
- * A bug is not a refusal: it throws, is logged once at the edge (app.ts) and answers `internal`.
+ * Turns a refusal, a value inside the controller, into `{"error":{"code","message"}}` with an HTTP status.
+ *
+ * Invariant: only this file maps a code to a status. A bug is no refusal: it throws, app.ts logs it once and
+ * answers `internal`.
  */
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { ErrorBody, ErrorCode } from '#contract';
 
-/** The period of the counters of requests (rate-limits.ts, wrangler.toml): who waits for so long is let in again. */
+/** The period of the request counters, as in wrangler.toml. After it a caller may ask again. */
 export const RATE_PERIOD_S = 10;
 
 export interface Refusal {
   ok: false;
   code: ErrorCode;
   message: string;
-  /** With `wrong_offset`: where the log stands. */
+  /** With `wrong_offset`: the length of the log. */
   expectedOffset?: number;
 }
 

@@ -1,8 +1,10 @@
 /**
- * Every table in D1, the one truth of what a build is. Times are milliseconds since 1970, JSON columns hold the contract's
- * shapes. Nothing that changes with each beat lives here: a build costs a constant number of rows, however long it runs.
+ * Defines every table in D1. Times are milliseconds since 1970. JSON columns hold the shapes of the contract.
  *
- * `builds`, `attempts` and `events` are changed by builds.ts alone.
+ * Invariant: a build costs a constant number of rows, however long it runs. Nothing here changes with each
+ * beat.
+ *
+ * Each file names in its header the tables that it writes; test/owners.test.ts holds the list.
  */
 import { sql } from 'drizzle-orm';
 import { check, foreignKey, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
@@ -26,14 +28,16 @@ export const workers = sqliteTable('workers', {
   pool: text('pool').notNull(),
   platforms: text('platforms', { mode: 'json' }).$type<('ios' | 'android')[]>().notNull(),
   slots: integer('slots').notNull(),
-  /** Takes no claims: set by an admin, `drain` differs from `pause` only in what people are told. */
+  /**
+   * Set by an admin: the worker takes no claims. `drain` differs from `pause` only in the words for people.
+   */
   paused: text('paused', { enum: ['pause', 'drain'] }),
   /** Infrastructure failures before this moment no longer count towards quarantine. */
   trustedSince: at('trusted_since').notNull(),
-  /** The installation of the agent that acts for this worker, and when it was last heard. */
+  /** The installation of the agent that acts for this worker, and when the controller last heard it. */
   instanceId: text('instance_id'),
   lastSeen: at('last_seen'),
-  /** The agent's own word, and its last doctor report. */
+  /** What the agent says of itself, and the last report of its doctor. */
   slotsInUse: integer('slots_in_use').notNull().default(0),
   vms: text('vms', { mode: 'json' }).$type<string[]>().notNull().default([]),
   agentVersion: text('agent_version'),
@@ -46,11 +50,13 @@ export const blobs = sqliteTable(
   'blobs',
   {
     sha256: text('sha256').primaryKey(),
-    /** `blobs/<sha256>/<random>`: never reused, so that a late delete cannot hit a newer object. */
+    /** `blobs/<sha256>/<random>`. It is never reused, so that a late delete cannot hit a newer object. */
     r2Key: text('r2_key').notNull(),
     size: integer('size').notNull(),
     createdAt: at('created_at').notNull(),
-    /** Moved by each upload that found it stored: collection spares what was touched lately. */
+    /**
+     * Set anew by each upload that finds the file stored. Retention spares files that were touched lately.
+     */
     touchedAt: at('touched_at').notNull(),
   },
   (table) => [index('blobs_touched').on(table.touchedAt)],
@@ -61,9 +67,9 @@ export const builds = sqliteTable(
   {
     id: text('id').primaryKey(),
     status: text('status').$type<BuildStatus>().notNull(),
-    /** The current attempt, 0 before the first claim. With `status`, what every compare-and-set compares. */
+    /** The current attempt, 0 before the first claim. Every compare-and-set compares it and `status`. */
     attempt: integer('attempt').notNull().default(0),
-    /** The last transition applied: the later statements of its batch depend on it. */
+    /** The last transition that was applied. The later statements of its batch depend on it. */
     transitionId: text('transition_id').notNull(),
     verdict: text('verdict').$type<Verdict>(),
     verdictStep: text('verdict_step'),
@@ -73,23 +79,29 @@ export const builds = sqliteTable(
     command: text('command'),
     profile: text('profile'),
     sourceSha256: text('source_sha256').notNull(),
-    /** The same while the source is held; null when its days are over (retention.ts). The foreign key keeps the file. */
+    /** The same hash while the source is kept; retention sets it to null. The foreign key keeps the file. */
     sourceBlob: text('source_blob').references(() => blobs.sha256),
     artifactGlobs: text('artifact_globs', { mode: 'json' }).$type<ArtifactGlob[]>().notNull(),
     timeouts: text('timeouts', { mode: 'json' }).$type<Timeouts>().notNull(),
     pool: text('pool').notNull(),
-    /** With platform and profile, whose history the build reads and adds to. */
+    /** Together with platform and profile it names the history that the build reads and adds to. */
     project: text('project'),
     labels: text('labels', { mode: 'json' }).$type<Record<string, string>>().notNull(),
     priority: integer('priority').notNull(),
-    /** Environment variables, sealed with AES-GCM (inputs.ts). */
+    /** Environment variables and secret files, sealed with AES-GCM (secrets/inputs.ts). */
     inputs: text('inputs'),
-    /** The queue is ordered by rank, then by time: minus the priority, or FRONT_RANK for one that the infrastructure lost. */
+    /**
+     * The queue is sorted by rank, then by time. The rank is minus the priority, or FRONT_RANK after a lost
+     * attempt.
+     */
     queueRank: integer('queue_rank').notNull(),
     queuedAt: at('queued_at').notNull(),
-    /** Not claimable before: the old VM of a lost worker may still run until then. */
+    /** No worker may claim the build before this, because the VM of a lost worker may still run. */
     notBefore: at('not_before').notNull().default(0),
-    /** The worker that lost the last attempt is passed over until `avoidUntil` if there is another. */
+    /**
+     * The worker that lost the last attempt. Until `avoidUntil` it gets this build only if there is no other
+     * worker.
+     */
     avoidWorkerId: text('avoid_worker_id'),
     avoidUntil: at('avoid_until').notNull().default(0),
     retryOf: text('retry_of'),
@@ -100,14 +112,14 @@ export const builds = sqliteTable(
     createdAt: at('created_at').notNull(),
     startedAt: at('started_at'),
     endedAt: at('ended_at'),
-    /** When the sweep last asked whether this build's deadline lives. */
+    /** When the sweep last checked the deadline of this build. */
     checkedAt: at('checked_at').notNull().default(0),
   },
   (table) => [
     index('builds_queue').on(table.status, table.pool, table.queueRank, table.queuedAt),
     index('builds_created').on(table.createdAt),
     index('builds_ended').on(table.endedAt),
-    // Also what makes the check of its foreign key cheap when a blob goes.
+    // It also makes the foreign key cheap to check when a blob is removed.
     index('builds_source').on(table.sourceBlob, table.endedAt),
     uniqueIndex('builds_idempotency').on(table.createdByKey, table.idempotencyKey),
     check(
@@ -138,19 +150,19 @@ export const attempts = sqliteTable(
     exitCode: integer('exit_code'),
     /** The known error in which the log of a failed build ended. */
     explained: text('explained', { mode: 'json' }).$type<FailureExplanation>(),
-    /** The longest time for which the log of a successful build did not grow. */
+    /** The longest time in which the log of a successful build did not grow. */
     quietMs: integer('quiet_ms'),
     latenessMs: integer('lateness_ms'),
-    /** SHA-256 of the report that ended it: an exact repetition is answered with the stored outcome. */
+    /** SHA-256 of the report that ended it. The stored outcome answers an exact repetition. */
     reportHash: text('report_hash'),
-    /** What the agent says the whole log is; compared before it is sealed. */
+    /** Length and digest of the whole log, as the agent told them. Sealing compares them. */
     logLength: integer('log_length'),
     logSha256: text('log_sha256'),
-    /** Where the sealed log lies in R2. */
+    /** The prefix of the sealed log in R2. */
     logR2Key: text('log_r2_key'),
     logSealedLength: integer('log_sealed_length'),
     logComplete: integer('log_complete', { mode: 'boolean' }),
-    /** When its days were over; what lies in R2 is then on its way out. */
+    /** When retention ended the log. The outbox then deletes its objects in R2. */
     logDeletedAt: at('log_deleted_at'),
   },
   (table) => [
@@ -182,7 +194,7 @@ export const artifacts = sqliteTable(
     buildId: text('build_id').notNull(),
     attempt: integer('attempt').notNull(),
     name: text('name').notNull(),
-    /** The foreign key makes a report that names an absent blob fail as a whole. */
+    /** Because of the foreign key, a report that names a blob that is not stored fails as a whole. */
     sha256: text('sha256')
       .notNull()
       .references(() => blobs.sha256),
@@ -200,13 +212,16 @@ export const artifacts = sqliteTable(
   ],
 );
 
-/** How long the phases of a project's builds take (histories.ts). Losing a row costs an estimate, nothing else. */
+/**
+ * How long the phases of a project's builds take (builds/phase-history.ts). A lost row only costs an
+ * estimate.
+ */
 export const histories = sqliteTable(
   'histories',
   {
     project: text('project').notNull(),
     platform: text('platform', { enum: ['ios', 'android'] }).notNull(),
-    /** '' for builds with a command of their own. */
+    /** '' for builds that have a command and no profile. */
     profile: text('profile').notNull(),
     history: text('history', { mode: 'json' }).$type<ProgressHistory>().notNull(),
     updatedAt: at('updated_at').notNull(),
@@ -221,20 +236,20 @@ export const keys = sqliteTable(
   'keys',
   {
     id: text('id').primaryKey(),
-    /** SHA-256 of the secret; the secret itself is shown once and never stored. */
+    /** SHA-256 of the secret. The secret itself is shown once and never stored. */
     hash: text('hash').notNull().unique(),
     name: text('name').notNull(),
     scope: text('scope', { enum: ['admin', 'submit', 'worker'] }).notNull(),
     workerId: text('worker_id').references(() => workers.id),
-    /** For scope `submit`: the pools whose builds it may submit and see. Null: all. */
+    /** For scope `submit`: the pools whose builds the key may submit and see. Null means all pools. */
     pools: text('pools', { mode: 'json' }).$type<string[]>(),
     createdAt: at('created_at').notNull(),
     lastUsedAt: at('last_used_at'),
     expiresAt: at('expires_at'),
     revokedAt: at('revoked_at'),
-    /** The key that this one was made to replace. */
+    /** The key that this one replaces. */
     rotatedFrom: text('rotated_from'),
-    /** Set once it was rotated: from here on it opens nothing, if a key that replaces it was ever used. */
+    /** Set by a rotation. After it the key opens nothing, once somebody has used a key that replaces it. */
     overlapEndsAt: at('overlap_ends_at'),
   },
   (table) => [index('keys_rotated_from').on(table.rotatedFrom)],
@@ -249,11 +264,11 @@ export const enrolments = sqliteTable('enrolments', {
     .references(() => workers.id),
   createdAt: at('created_at').notNull(),
   expiresAt: at('expires_at').notNull(),
-  /** The key that it has turned into. */
+  /** The key for which somebody traded the code. */
   keyId: text('key_id'),
 });
 
-/** Who did what, when, to what: a bounded record for admins, newest kept. */
+/** Who did what, when, and to what, for admins. Only the newest entries are kept. */
 export const audit = sqliteTable('audit', {
   id: integer('id').primaryKey({ autoIncrement: true }),
   at: at('at').notNull(),
@@ -263,13 +278,15 @@ export const audit = sqliteTable('audit', {
   target: text('target'),
 });
 
-/** Work that a transition needs done elsewhere, written in the transition's own batch; deleted by whoever did it. */
+/**
+ * Work that a transition leaves for later, written in its own batch. Whoever does the work deletes the row.
+ */
 export const outbox = sqliteTable(
   'outbox',
   {
     id: integer('id').primaryKey({ autoIncrement: true }),
     kind: text('kind', { enum: ['close_deadline', 'seal_log', 'delete_log', 'delete_object'] }).notNull(),
-    /** Empty, as `attempt` is 0, for work that is about a stored object alone. */
+    /** Empty, and `attempt` 0, for work on a stored object alone. */
     buildId: text('build_id').notNull(),
     attempt: integer('attempt').notNull(),
     r2Key: text('r2_key'),

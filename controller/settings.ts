@@ -1,6 +1,6 @@
 /**
- * The figures in which the controller of a test differs from the deployed one. `createController` takes them as an
- * argument, so that no variable of a deployment can change them.
+ * The figures in which the controller of a test differs from the deployed one. `createController` takes them
+ * as an argument, so that no variable of a deployment can change them.
  */
 import { AGENT_INTERVAL_MS, DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '#contract';
 
@@ -19,5 +19,8 @@ export const SETTINGS: Settings = {
   pollMs: AGENT_INTERVAL_MS,
 };
 
-/** A worker counts as offline after this time without a word from its agent: late messages get half a timeout more. */
+/**
+ * A worker counts as offline after this time without a word from its agent: late messages get half a timeout
+ * more.
+ */
 export const offlineAfterMs = (workerTimeoutMs: number): number => 1.5 * workerTimeoutMs;

@@ -1,18 +1,21 @@
-/** The boundary of a route: what does not fit the schema is answered with `invalid_request` that names each field. */
+/**
+ * Validates what a route is given by a zod schema. It answers `invalid_request`, naming each field that does
+ * not fit.
+ */
 import { zValidator } from '@hono/zod-validator';
 import type { ValidationTargets } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { z } from 'zod';
-import { Sha256 } from '#contract';
+import { ATTEMPT_MAX, Id, Sha256 } from '#contract';
 import { answerRefusal, type Refusal, refusal } from './refusals.ts';
 
 const ISSUES_NAMED_MAX = 5;
-/** Enough for every message of the contract but those that carry lists, texts or evidence, which say their own limit. */
+/** Enough for most messages. A route whose messages carry lists, texts or evidence sets its own limit. */
 const JSON_MAX_BYTES = 16 * 1024;
-/** No message nests deeper than six. */
+/** No message of the contract nests deeper than six levels. */
 const JSON_DEPTH_MAX = 32;
 
-/** `maxBytes` is for `json` alone. */
+/** A middleware that validates one target. Only `json` uses `maxBytes`. */
 export const valid = <Target extends keyof ValidationTargets, Schema extends z.ZodType>(
   target: Target,
   schema: Schema,
@@ -24,7 +27,10 @@ export const valid = <Target extends keyof ValidationTargets, Schema extends z.Z
   return target === 'json' ? (validJson(schema, maxBytes) as unknown as typeof validator) : validator;
 };
 
-/** What zValidator does for `json`, for bodies of strangers: the type is said, the size and the depth are bounded. */
+/**
+ * Does for `json` what zValidator does, but demands the content type and bounds size and depth, because
+ * bodies are hostile.
+ */
 const validJson = (schema: z.ZodType, maxBytes: number) =>
   createMiddleware(async (c, next) => {
     if (!/^application\/json\s*(;|$)/i.test(c.req.header('Content-Type') ?? ''))
@@ -37,7 +43,7 @@ const validJson = (schema: z.ZodType, maxBytes: number) =>
     return next();
   });
 
-/** The body as JSON. `too_large`, `invalid_request`. */
+/** Reads the body as JSON. Refused: `too_large`, `invalid_request`. */
 export async function readJson(request: Request, maxBytes: number): Promise<{ ok: true; value: unknown } | Refusal> {
   const bytes = await readBody(request, maxBytes);
   if (!bytes) return refusal('too_large', `the body is larger than ${maxBytes} bytes`);
@@ -56,7 +62,7 @@ export async function readJson(request: Request, maxBytes: number): Promise<{ ok
   }
 }
 
-/** Null if there is more than `maxBytes`, whatever the headers say. */
+/** Reads the body. Null if it has more than `maxBytes`, even if the headers say otherwise. */
 export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
   if (Number(request.headers.get('Content-Length') ?? 0) > maxBytes) return null;
   const parts: Uint8Array<ArrayBuffer>[] = [];
@@ -69,7 +75,7 @@ export async function readBody(request: Request, maxBytes: number): Promise<Uint
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
-/** Counts brackets outside of strings, before anything is built from them. Pure. */
+/** Counts brackets outside of strings, before anything is parsed. Pure. */
 export function isDeeperThan(max: number, json: string): boolean {
   let depth = 0;
   let inString = false;
@@ -86,7 +92,7 @@ export function isDeeperThan(max: number, json: string): boolean {
   return false;
 }
 
-/** `field.path: what is wrong with it; …` */
+/** Composes the refusal: `field.path: what is wrong with it; …`. */
 export function invalidRequest(error: z.core.$ZodError): Refusal {
   const lines = error.issues
     .slice(0, ISSUES_NAMED_MAX)
@@ -102,7 +108,6 @@ export const wholeNumber = (min: number, max: number) =>
     .transform(Number)
     .refine((value) => value >= min && value <= max, `must be from ${min} to ${max}`);
 
-export const Id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -');
 export const IdParam = z.object({ id: Id });
 export const Sha256Param = z.object({ sha256: Sha256 });
-export const AttemptNumber = wholeNumber(1, 1_000);
+export const AttemptNumber = wholeNumber(1, ATTEMPT_MAX);

@@ -1,8 +1,8 @@
 /**
  * Records who did what, when, and to what.
  *
- * Invariant: every route that changes something is in ACTIONS or in UNRECORDED. An entry is written before the answer
- * leaves. It holds ids alone, never a secret, a command or an environment.
+ * Invariant: every route that changes something is in ACTIONS or in UNRECORDED. An entry is written before
+ * the answer leaves. It holds ids alone, never a secret, a command or an environment.
  *
  * Owns the table `audit`.
  */
@@ -31,7 +31,10 @@ export const ACTIONS: Record<string, { action: string; created?: (answer: Answer
   'DELETE /api/keys/:id': { action: 'key.revoke' },
 };
 
-/** Routes that change something and are not recorded. The timeline of a build tells of its attempts, and a file has its name. */
+/**
+ * Routes that change something and are not recorded. The timeline of a build tells of its attempts, and a
+ * file has its name.
+ */
 export const UNRECORDED: readonly string[] = [
   'POST /api/builds/:id/heartbeat',
   'POST /api/builds/:id/reports',

@@ -1,8 +1,8 @@
 /**
  * Replaces a key by a new one of the same name, scope and worker.
  *
- * Invariant: rotation locks nobody out. The answer with the new key can get lost, so the old key stops working only when
- * its overlap has passed and somebody has used the new key.
+ * Invariant: rotation locks nobody out. The answer with the new key can get lost, so the old key stops
+ * working only when its overlap has passed and somebody has used the new key.
  *
  * Owns the table `keys` together with keys.ts.
  */
@@ -16,9 +16,9 @@ import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, new
 export const ROTATION_OVERLAP_MS = DAY_MS;
 
 /**
- * Makes the new key. The old one works for `overlapMs` more, and then until the new one is used. With 0 it ends now, even
- * if the answer gets lost. A key that expires is replaced by one that lives as long as the old one was made for.
- * Refused: `not_found` if the key is unknown, revoked or expired.
+ * Makes the new key. The old one works for `overlapMs` more, and then until the new one is used. With 0 it
+ * ends now, even if the answer gets lost. A key that expires is replaced by one that lives as long as the old
+ * one was made for. Refused: `not_found` if the key is unknown, revoked or expired.
  */
 export async function rotateKey(
   env: Env,
@@ -28,12 +28,12 @@ export async function rotateKey(
 ): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
   if (id === ADMIN_KEY_ID) return adminKeyRefusal;
   const db = openDatabase(env);
-  const gone = refusal(
+  const refused = refusal(
     'not_found',
     `key ${id} cannot be rotated: it does not exist, has expired, or was revoked. \`GET /api/keys\` lists all keys`,
   );
   const old = await db.select().from(keys).where(eq(keys.id, id)).get();
-  if (!old || !(await isUsable(env, old, now))) return gone;
+  if (!old || !(await isUsable(env, old, now))) return refused;
 
   const expiresAt = old.expiresAt === null ? null : now + Math.max(old.expiresAt - old.createdAt, overlapMs);
   const made = await newKey({ ...old, expiresAt }, now);
@@ -47,11 +47,14 @@ export async function rotateKey(
       .set(endsBy(old, now, overlapMs))
       .where(eq(keys.id, id)),
   ]);
-  if (inserted.meta.changes === 0) return gone;
+  if (inserted.meta.changes === 0) return refused;
   return { ok: true, key: viewKey(row), secret: made.secret };
 }
 
-/** A second rotation does not lengthen an overlap. An overlap that passed while nobody used the new key begins anew. */
+/**
+ * A second rotation does not lengthen an overlap. An overlap that passed while nobody used the new key begins
+ * anew.
+ */
 function endsBy({ overlapEndsAt }: KeyRow, now: number, overlapMs: number): Partial<KeyRow> {
   if (overlapMs === 0) return { expiresAt: now };
   const runs = overlapEndsAt !== null && overlapEndsAt > now;

@@ -1,14 +1,15 @@
 /**
  * Makes, finds, lists and revokes API keys.
  *
- * Invariant: only the SHA-256 of a secret is stored, and a key is found by that hash alone. A secret has 256 random bits,
- * so the time that a lookup takes tells an attacker nothing. Its prefix is for people and for scanners of leaked secrets.
+ * Invariant: only the SHA-256 of a secret is stored, and a key is found by that hash alone. A secret has 256
+ * random bits, so the time that a lookup takes tells an attacker nothing. Its prefix is for people and for
+ * scanners of leaked secrets.
  *
  * The first admin key is the deployment's secret ADMIN_KEY (id `admin`). It has no row and is never listed.
  * `wrangler secret put ADMIN_KEY` changes it.
  *
- * Owns the table `keys` together with key-rotation.ts. An enrolment and the removal of a worker write to it too, with the
- * statements {@link keyInsertion} and {@link revocationOfWorkersKeys} in their own batch.
+ * Owns the table `keys` together with key-rotation.ts. An enrolment and the removal of a worker write to it
+ * too, with the statements {@link keyInsertion} and {@link revocationOfWorkersKeys} in their own batch.
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, desc, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
@@ -147,8 +148,8 @@ export async function listKeys(env: Env): Promise<KeyView[]> {
 }
 
 /**
- * Revokes a key at once and for ever. A second call answers the same. Refused: `not_found`, `invalid_request` for
- * ADMIN_KEY.
+ * Revokes a key at once and for ever. A second call answers the same. Refused: `not_found`, `invalid_request`
+ * for ADMIN_KEY.
  */
 export async function revokeKey(
   env: Env,

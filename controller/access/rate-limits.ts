@@ -1,9 +1,10 @@
 /**
- * Limits how often one caller may ask, by the platform's own counters (wrangler.toml). Each request asks one counter once.
+ * Limits how often one caller may ask, by the platform's own counters (wrangler.toml). Each request asks one
+ * counter once.
  *
- * A key or an attempt's token has a counter of its own, because many Macs share one address. An address is counted for
- * routes that need no key, and for unknown credentials. A counter that fails lets the request pass, because it guards the
- * bill and not the data.
+ * A key or an attempt's token has a counter of its own, because many Macs share one address. An address is
+ * counted for routes that need no key, and for unknown credentials. A counter that fails lets the request
+ * pass, because it guards the bill and not the data.
  */
 import type { Context } from 'hono';
 import { RATE_PERIOD_S, type Refusal, refusal } from '../refusals.ts';

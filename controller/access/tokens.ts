@@ -1,19 +1,25 @@
 /**
- * Signs and verifies attempt tokens. An assignment carries them, so that beats and logs need no key and no database.
+ * Signs and verifies attempt tokens. An assignment carries them, so that beats and logs need no key and no
+ * database.
  *
- * Invariant: a token is its claims and an HMAC over all of them, so one attempt's token never opens another's route.
+ * Invariant: a token is its claims and an HMAC over all of them, so one attempt's token never opens another's
+ * route.
  *
- *   tb_run_<base64url of ["keyId","build",attempt,"worker",expiry in s]>.<base64url of HMAC-SHA-256 over all before the dot>
+ *   tb_run_<base64url of CLAIMS>.<base64url of the HMAC-SHA-256 over all before the dot>
+ *   CLAIMS = ["keyId","build",attempt,"worker",expiry in s]
  *
- * The secret TOKEN_KEYS is `id:secret[,id:secret]`. The first secret signs, all of them verify. To rotate, put the new one
- * first, and remove the old one when its last token has expired: buildTimeout + 65 minutes after the last claim.
+ * The secret TOKEN_KEYS is `id:secret[,id:secret]`. The first secret signs, all of them verify. To rotate,
+ * put the new one first, and remove the old one when its last token has expired: buildTimeout + 65 minutes
+ * after the last claim.
  */
 import { z } from 'zod';
 import { fromBase64Url, toBase64Url, toBytes } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 
 export const TOKEN_KINDS = ['vm', 'run'] as const;
-/** `vm` is for the monitor's beats and is stored in the VM. `run` is for all else and stays with the agent. */
+/**
+ * `vm` is for the monitor's beats and is stored in the VM. `run` is for all else and stays with the agent.
+ */
 export type TokenKind = (typeof TOKEN_KINDS)[number];
 
 export interface TokenClaims {
@@ -74,7 +80,10 @@ export async function verifyToken(
 
 const kindOf = (credential: string) => TOKEN_KINDS.find((kind) => credential.startsWith(PREFIX[kind]));
 
-/** The secrets by id, in their order. Throws if TOKEN_KEYS is malformed; the message holds nothing of the secret. */
+/**
+ * The secrets by id, in their order. Throws if TOKEN_KEYS is malformed; the message holds nothing of the
+ * secret.
+ */
 function signingKeys(env: Pick<Env, 'TOKEN_KEYS'>): Map<string, string> {
   const entries = (env.TOKEN_KEYS ?? '').split(',').map((entry) => entry.trim());
   const found = new Map<string, string>();

@@ -7,7 +7,10 @@ import { openBlobRow } from '../files/blobs.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { iso } from '../times.ts';
 
-/** A token outlives the longest attempt by the aftermath, and by half an hour in which the controller may be away. */
+/**
+ * A token outlives the longest attempt by the aftermath, and by half an hour in which the controller may be
+ * away.
+ */
 const TOKEN_SLACK_MS = AFTERMATH_MS + 30 * 60_000;
 
 /** `blob_not_stored` if the source is not stored any more. */
@@ -50,6 +53,9 @@ export async function assignmentOf(
   return { ok: true, assignment };
 }
 
-/** A build with a profile runs EAS's own local build. The contract allows only profile names that need no quoting. */
+/**
+ * A build with a profile runs EAS's own local build. The contract allows only profile names that need no
+ * quoting.
+ */
 const commandOf = ({ command, profile, platform }: BuildRow): string =>
   command ?? `eas build --local --non-interactive --platform ${platform} --profile ${profile}`;

@@ -1,10 +1,11 @@
 /**
  * Watches one build: a Durable Object per build, whose alarm turns silence into a verdict.
  *
- * Invariant: an active attempt has an alarm at or before its earliest deadline, and an ended attempt is never armed again.
+ * Invariant: an active attempt has an alarm at or before its earliest deadline, and an ended attempt is never
+ * armed again.
  *
- * The object learns from `arm`, beats and `close` alone. D1 says what a build is; this object only knows when to ask. It
- * reads its record again after each `await`, because another call may have run meanwhile.
+ * The object learns from `arm`, beats and `close` alone. D1 says what a build is; this object only knows when
+ * to ask. It reads its record again after each `await`, because another call may have run meanwhile.
  *
  * Owns the KV key `record`, a {@link DeadlineRecord}, and the alarm.
  */
@@ -31,15 +32,20 @@ export type BeatResult =
 
 /** A claim fails if its arm is older than this by D1's own clock (queue.ts). */
 export const ARM_TTL_MS = 30_000;
-/** An arm without a claim is forgotten only after this time: ARM_TTL_MS and some seconds in which clocks may differ. */
+/**
+ * An arm without a claim is forgotten only after this time: ARM_TTL_MS and some seconds in which clocks may
+ * differ.
+ */
 const ORPHAN_AFTER_MS = ARM_TTL_MS + 5_000;
-/** The pause before the next try when D1 failed. Short, because a verdict falls within 1 s of its deadline. */
+/**
+ * The pause before the next try when D1 failed. Short, because a verdict falls within 1 s of its deadline.
+ */
 const RETRY_MS = 500;
 
 export class BuildDeadline extends DurableObject<Env> {
   /**
-   * Starts the clocks of `attempt` at `now`, before its claim is committed. Called again for the same attempt, it only
-   * moves the claim time forward, and only while no beat is stored.
+   * Starts the clocks of `attempt` at `now`, before its claim is committed. Called again for the same
+   * attempt, it only moves the claim time forward, and only while no beat is stored.
    *
    * @returns the claim time that now counts, or null if the attempt is over or already beats
    */
@@ -56,7 +62,9 @@ export class BuildDeadline extends DurableObject<Env> {
     return now;
   }
 
-  /** Stores a sign of life of `attempt`, from the source that the beat names. A refused beat stores nothing. */
+  /**
+   * Stores a sign of life of `attempt`, from the source that the beat names. A refused beat stores nothing.
+   */
   async beat(attempt: number, beat: Heartbeat): Promise<BeatResult> {
     let record = this.#load();
     if (!record || record.attempt < attempt) {
@@ -67,8 +75,8 @@ export class BuildDeadline extends DurableObject<Env> {
     if (!record || record.attempt > attempt) return { kind: 'stale_attempt' };
     if (record.state === 'ended') return { kind: 'attempt_ended' };
     const next = withBeat(record, beat, Date.now());
-    // Usually the alarm stays as it is, because a beat moves deadlines back and an early alarm books itself anew. A beat
-    // that starts a clock may bring an earlier deadline: then the alarm moves too.
+    // Usually the alarm stays as it is, because a beat moves deadlines back and an early alarm books itself
+    // anew. A beat that starts a clock may bring an earlier deadline: then the alarm moves too.
     if (nextDeadlineAt(next) < next.alarmAt) await this.#save(next);
     else this.#store(next);
     return { kind: 'accepted', nextMs: this.#intervalMs(next, beat), vmBeatAt: next.vmBeatAt };
@@ -112,8 +120,8 @@ export class BuildDeadline extends DurableObject<Env> {
   }
 
   /**
-   * May run early, late or twice: it compares, acts at most once and books its own next try. It never throws, because the
-   * platform gives up an alarm that throws too often.
+   * May run early, late or twice: it compares, acts at most once and books its own next try. It never throws,
+   * because the platform gives up an alarm that throws too often.
    */
   override async alarm(): Promise<void> {
     try {
@@ -132,7 +140,8 @@ export class BuildDeadline extends DurableObject<Env> {
       const found = judge(record, Date.now(), Date.now() - record.alarmAt);
       if (found.kind !== 'verdict') return this.#save(found.record);
       record = { ...record, judging: { verdict: found.verdict, dueAt: found.dueAt } };
-      // Stored before D1 is called: D1's answer may be lost, and a late beat must not revive an attempt that ended.
+      // Stored before D1 is called: D1's answer may be lost, and a late beat must not revive an attempt that
+      // ended.
       this.#store(record);
       // This alarm continues the work if the process dies below.
       await this.ctx.storage.setAlarm(Date.now() + RETRY_MS * 4);
@@ -142,13 +151,15 @@ export class BuildDeadline extends DurableObject<Env> {
     record = this.#load();
     if (record?.state !== 'armed' || record.attempt !== attempt || !record.judging) return;
     if (!active || active.attempt < attempt) {
-      // This is an arm without a claim. Wait while its claim may still commit, then forget it without ending the attempt.
+      // This is an arm without a claim. Wait while its claim may still commit, then forget it without ending
+      // the attempt.
       if (now < record.claimedAt + ORPHAN_AFTER_MS)
         return this.#save({ ...record, judging: null }, record.claimedAt + ORPHAN_AFTER_MS);
       return this.#end(attempt - 1);
     }
     if (!active.running || active.attempt > attempt) return this.#end(attempt);
-    // The attempt still runs, so beats that came meanwhile count. Lateness is judged once, before the first try: here 0.
+    // The attempt still runs, so beats that came meanwhile count. Lateness is judged once, before the first
+    // try: here 0.
     const { dueAt } = record.judging;
     const again = judge(record, now, 0);
     if (again.kind !== 'verdict') return this.#save({ ...again.record, judging: null });
@@ -165,7 +176,10 @@ export class BuildDeadline extends DurableObject<Env> {
     await finishOutbox(this.env, 'close_deadline', this.#buildId, attempt);
   }
 
-  /** Called for a beat that this object knows no arm for: asks D1 once whether `attempt` runs, and arms itself if so. */
+  /**
+   * Called for a beat that this object knows no arm for: asks D1 once whether `attempt` runs, and arms itself
+   * if so.
+   */
   async #adopt(attempt: number): Promise<'adopted' | 'stale_attempt' | 'attempt_ended' | 'not_found'> {
     const active = await readActive(this.env, this.#buildId);
     if (!active) return 'not_found';

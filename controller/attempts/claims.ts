@@ -1,8 +1,8 @@
 /**
  * Gives a worker its next build: pick one, arm its deadline, then claim it by compare-and-set.
  *
- * Invariant: a claimed build has a deadline. The arm comes first, because a claim without a deadline would be stuck for
- * ever, while an arm without a claim forgets itself.
+ * Invariant: a claimed build has a deadline. The arm comes first, because a claim without a deadline would be
+ * stuck for ever, while an arm without a claim forgets itself.
  *
  * The same claim id is answered with the same assignment, so an agent that lost the answer asks again.
  */

@@ -1,8 +1,9 @@
 /**
- * Computes when silence becomes a verdict, from one attempt's record. Pure: `now` is an argument, and every change makes
- * a new record. build-deadline.ts stores the record and owns the alarm.
+ * Computes when silence becomes a verdict, from one attempt's record. Pure: `now` is an argument, and every
+ * change makes a new record. build-deadline.ts stores the record and owns the alarm.
  *
- * Invariant: a deadline moves only for a beat, or once for a late alarm. Nothing else gives an attempt more time.
+ * Invariant: a deadline moves only for a beat, or once for a late alarm. Nothing else gives an attempt more
+ * time.
  */
 import {
   agentIntervalMs,
@@ -124,6 +125,12 @@ export const nextDeadlineAt = (record: Armed): number => deadlines(record)[0]?.a
 export const viewDeadlines = (record: Armed): Deadline[] =>
   deadlines(record).map(({ clock, at }) => ({ ...CLOCKS[clock], at: iso(at) }));
 
+/**
+ * The platform was away if an alarm runs later than this, and later than 1/24 of the heartbeat timeout (5 s
+ * by default).
+ */
+const LATE_MIN_MS = 1_000;
+
 export type Judgement =
   | { kind: 'wait'; record: Armed }
   /** The platform was away, so deadlines that had passed have moved. */
@@ -139,7 +146,7 @@ export function judge(record: Armed, now: number, lateMs: number): Judgement {
   let passed = deadlines(record).filter(({ at }) => at <= now);
   if (passed.length === 0) return { kind: 'wait', record };
   const heartbeatTimeoutMs = limitOrDefaultMs(record.timeouts, 'heartbeatTimeoutMs');
-  if (lateMs > Math.max(1_000, heartbeatTimeoutMs / 24)) {
+  if (lateMs > Math.max(LATE_MIN_MS, heartbeatTimeoutMs / 24)) {
     const used = ({ clock }: Due) => record.graces[clock]?.basis === basis(record, clock);
     const until = now + heartbeatTimeoutMs;
     const graces = { ...record.graces };
@@ -186,7 +193,10 @@ function phased(record: Armed, beat: Heartbeat): Pick<Armed, 'phase' | 'phases'>
   return { phases, phase: best ? phases[best]! : record.phase };
 }
 
-/** Shows the script's own figure, else the one parsed from the log, else the estimate from time; never less than before. */
+/**
+ * Shows the script's own figure, else the one parsed from the log, else the estimate from time; never less
+ * than before.
+ */
 function progressed(record: Armed, beat: Heartbeat, progress: number): Pick<Armed, 'figures' | 'shown'> {
   const figures = { ...record.figures, [originOf(beat)]: Math.min(99, Math.floor(progress)) };
   const best = ORIGINS.find((candidate) => figures[candidate] !== undefined)!;

@@ -1,8 +1,8 @@
 /**
  * Takes a beat to the BuildDeadline of its build.
  *
- * A beat with an attempt's token needs no database, because the token names build, attempt and worker. For a worker's key
- * writers.ts asks D1 whose attempt it is.
+ * A beat with an attempt's token needs no database, because the token names build, attempt and worker. For a
+ * worker's key writers.ts asks D1 whose attempt it is.
  */
 import type { Heartbeat } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
@@ -24,7 +24,8 @@ export async function beat(
   now: number,
 ): Promise<Beat> {
   const source = caller.kind === 'vm' ? 'vm' : (body.source ?? (caller.kind === 'run' ? 'agent' : 'vm'));
-  // A token beats for its own attempt, whatever the body says. A worker's key beats for the attempt that the body names.
+  // A token beats for its own attempt, whatever the body says. A worker's key beats for the attempt that the
+  // body names.
   const named = caller.kind === 'worker' ? (body.attempt ?? null) : null;
   const writer = await writerOf(env, caller, buildId, named, 'beat', now);
   if (!writer.ok) return { answer: writer, attempt: body.attempt ?? null, source };

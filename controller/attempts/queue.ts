@@ -9,7 +9,10 @@ import { ARM_TTL_MS } from './build-deadline.ts';
 /** One claim tries at most so many builds. Each lost race means that another worker won. */
 const CANDIDATES_MAX = 5;
 
-/** Builds that `worker` may take, the next one first. With an `alternative`, builds that avoid this worker are left out. */
+/**
+ * Builds that `worker` may take, the next one first. With an `alternative`, builds that avoid this worker are
+ * left out.
+ */
 export function candidates(env: Env, worker: WorkerRow, alternative: boolean, now: number): Promise<BuildRow[]> {
   const notAvoided = or(
     sql`${builds.avoidWorkerId} IS NULL`,
@@ -30,8 +33,8 @@ export function candidates(env: Env, worker: WorkerRow, alternative: boolean, no
 }
 
 /**
- * A condition for the compare-and-set of a claim: the worker has a free slot, and the arm is fresh. D1's own clock judges
- * the arm, because BuildDeadline may forget an arm that is older.
+ * A condition for the compare-and-set of a claim: the worker has a free slot, and the arm is fresh. D1's own
+ * clock judges the arm, because BuildDeadline may forget an arm that is older.
  */
 export const slotFree = (worker: WorkerRow, armedAt: number): SQL => sql`
   (SELECT count(*) FROM attempts WHERE worker_id = ${worker.id} AND ended_at IS NULL) < ${worker.slots}

@@ -15,8 +15,9 @@ export type Purpose = 'beat' | 'report' | 'evidence' | 'log' | 'take';
 
 interface Rule {
   /**
-   * True: an attempt's token is proof enough, and D1 is not asked. The token was handed out with this very attempt. The
-   * receiver of the message knows whether the attempt has ended: BuildDeadline, the compare-and-set, or the sealed log.
+   * True: an attempt's token is proof enough, and D1 is not asked. The token was handed out with this very
+   * attempt. The receiver of the message knows whether the attempt has ended: BuildDeadline, the
+   * compare-and-set, or the sealed log.
    */
   tokenSuffices: boolean;
   /** Whether the key of the attempt's worker may do it too. */
@@ -42,8 +43,8 @@ type BuildOf<Asked extends Purpose> = Asked extends 'take' ? BuildRow : BuildRow
 export type WriterRefusal = Refusal & { code: 'not_found' | 'forbidden' | 'stale_attempt' | 'attempt_ended' };
 
 /**
- * Whether `caller` may do `purpose` with the attempt `named`. Null names the caller's own attempt: that of its token, or
- * the current one of the build for a worker's key.
+ * Whether `caller` may do `purpose` with the attempt `named`. Null names the caller's own attempt: that of
+ * its token, or the current one of the build for a worker's key.
  */
 export async function writerOf<Asked extends Purpose>(
   env: Env,

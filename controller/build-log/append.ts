@@ -6,10 +6,11 @@ import { type Refusal, refusal } from '../refusals.ts';
 import { logObject } from './build-log.ts';
 
 /**
- * Adds to the caller's own log. Refused: `wrong_offset` with the offset that is expected, `log_sealed`, `too_large`, and
- * what writers.ts refuses.
+ * Adds to the caller's own log. Refused: `wrong_offset` with the offset that is expected, `log_sealed`,
+ * `too_large`, and what writers.ts refuses.
  *
- * With a run token no database is asked, because this is the hot path of a build. Sealing ends the aftermath for it.
+ * With a run token no database is asked, because this is the hot path of a build. Sealing ends the aftermath
+ * for it.
  */
 export async function appendLog(
   env: Env,

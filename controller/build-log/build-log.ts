@@ -5,10 +5,12 @@
  *
  *   open ──close──▶ closed ──(all segments in R2, the pointer in D1)──empty──▶ emptied
  *
- * Each arrow is one write. The work between two arrows is repeated after a crash and makes the same objects, because a
- * closed log no longer changes. The mark of a closed log stays for ever, so that a late append begins no second log.
+ * Each arrow is one write. The work between two arrows is repeated after a crash and makes the same objects,
+ * because a closed log no longer changes. The mark of a closed log stays for ever, so that a late append
+ * begins no second log.
  *
- * Owns the table `chunks` and the KV key `closed` of the object, and writes R2 below `logs/`. seal.ts deletes there.
+ * Owns the table `chunks` and the KV key `closed` of the object, and writes R2 below `logs/`. seal.ts deletes
+ * there.
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { LogTotal } from '#contract';
@@ -18,9 +20,13 @@ import { compressSegment, SEGMENT_BYTES, segmentKey } from './segments.ts';
 const SHARED_ROW_BYTES = 32 * 1024;
 /** A row of SQLite in a Durable Object holds at most 2 MB. */
 const ROW_MAX_BYTES = 1024 * 1024;
-/** No sane build prints more. The bound keeps sealing far from the platform's limits of memory and CPU time. */
+/**
+ * No sane build prints more. The bound keeps sealing far from the platform's limits of memory and CPU time.
+ */
 export const LOG_MAX_BYTES = 256 * 1024 * 1024;
-/** A reader counts as a follower for so long after its last read. A follower reads at least each half second. */
+/**
+ * A reader counts as a follower for so long after its last read. A follower reads at least each half second.
+ */
 const FOLLOWER_STALE_MS = 5_000;
 const FOLLOWERS_MAX = 1_000;
 
@@ -51,7 +57,9 @@ interface Closed extends ClosedLog {
 }
 
 export class BuildLog extends DurableObject<Env> {
-  /** The followers and their last reads. In memory on purpose, because one read makes a follower known again. */
+  /**
+   * The followers and their last reads. In memory on purpose, because one read makes a follower known again.
+   */
   readonly #followers = new Map<string, number>();
   /** Resolves when the log grows or is closed. Readers wait for it. */
   #change = Promise.withResolvers<void>();
@@ -98,8 +106,8 @@ export class BuildLog extends DurableObject<Env> {
   }
 
   /**
-   * Closes the log to appends, if it has the length and the digest that `total` says, or if `force` is set. Null: not yet.
-   * A second call answers what the first one found.
+   * Closes the log to appends, if it has the length and the digest that `total` says, or if `force` is set.
+   * Null: not yet. A second call answers what the first one found.
    */
   async close(total: LogTotal | null, force: boolean): Promise<ClosedLog | null> {
     const length = this.#length();
@@ -115,7 +123,10 @@ export class BuildLog extends DurableObject<Env> {
     return { length: mark.length, complete };
   }
 
-  /** Writes the closed log to R2 below `prefix`. Does nothing if the log is emptied, because it was written then. */
+  /**
+   * Writes the closed log to R2 below `prefix`. Does nothing if the log is emptied, because it was written
+   * then.
+   */
   async writeSegments(prefix: string): Promise<void> {
     const closed = this.#closed();
     if (!closed) throw new Error('a log is closed before it is written to R2');

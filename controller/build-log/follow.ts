@@ -1,21 +1,26 @@
 /**
  * Follows a log as server-sent events, for a reader that wants each line as it is printed.
  *
- *   id: 1:4096                                     attempt and offset after these bytes; Last-Event-ID resumes here
+ *   id: 1:4096                             attempt and offset after these bytes; Last-Event-ID resumes here
  *   data: {"attempt":1,"offset":4000,"bytes":96,"text":"…"}
  *
- *   event: end                                     the attempt has ended and all of its log was sent
+ *   event: end                             the attempt has ended and all of its log was sent
  *   data: {"attempt":1,"offset":4096,"complete":true}
  *
- * `text` is the bytes as UTF-8, never cut within a character, with U+FFFD for bytes that are not UTF-8. A reader that needs
- * the exact bytes reads them without following. A stream that closes without `end` has reached its bound: connect again.
+ * `text` is the bytes as UTF-8, never cut within a character, with U+FFFD for bytes that are not UTF-8. A
+ * reader that needs the exact bytes reads them without following. A stream that closes without `end` has
+ * reached its bound: connect again.
  */
 import { type LogPart, type OpenLog, openLog, readLog } from './read.ts';
 
 const POLL_MS = 400;
-/** On the free plan one request may call other objects 1,000 times and D1 50 times. These bounds stay below. */
+/**
+ * On the free plan one request may call other objects 1,000 times and D1 50 times. These bounds stay below.
+ */
 export const FOLLOW_BOUNDS = { polls: 700, reopens: 40, ms: 10 * 60_000 };
-/** After so many quiet polls D1 is asked again: for a first claim, or for an end whose log was never closed. */
+/**
+ * After so many quiet polls D1 is asked again: for a first claim, or for an end whose log was never closed.
+ */
 const REOPEN_AFTER_POLLS = { queued: 3, running: 12 };
 const EVENT_MAX_BYTES = 256 * 1024;
 /** After the end of an attempt its last bytes are waited for so long. */
@@ -85,7 +90,9 @@ function isOver(log: OpenLog, { length, closed }: LogPart, now: number): boolean
   return (log.totalLength !== null && length >= log.totalLength) || now >= log.endedAt + LAST_BYTES_MS;
 }
 
-/** Counts the bytes up to the last whole character. The start of a character that continues later is left out. */
+/**
+ * Counts the bytes up to the last whole character. The start of a character that continues later is left out.
+ */
 export function wholeCharacters(bytes: Uint8Array): number {
   const longest = Math.min(3, bytes.byteLength);
   for (let back = 1; back <= longest; back++) {

@@ -1,6 +1,6 @@
 /**
- * Reads the log of an attempt from any offset, live or sealed. It asks the attempt's BuildLog while that holds the log, and
- * R2 after that. The caller sees no difference.
+ * Reads the log of an attempt from any offset, live or sealed. It asks the attempt's BuildLog while that
+ * holds the log, and R2 after that. The caller sees no difference.
  */
 
 import { and, eq } from 'drizzle-orm';
@@ -45,7 +45,7 @@ export async function openLog(
     .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, attempt ?? builds.attempt)))
     .where(eq(builds.id, buildId))
     .get();
-  if (!row) return refusal('not_found', 'there is no such build');
+  if (!row) return refusal('not_found', `there is no build ${buildId}`);
   if (!row.attempt) {
     if (attempt !== undefined) return refusal('not_found', `attempt: the build has no attempt ${attempt}`);
     const over = row.buildEndedAt !== null;
@@ -82,8 +82,8 @@ export interface LogPart {
 }
 
 /**
- * Reads up to `maxBytes` from `offset`, and 4 MiB at most; nothing at the end. A live log may be waited for, as in
- * {@link BuildLog.read}.
+ * Reads up to `maxBytes` from `offset`, and 4 MiB at most; nothing at the end. A live log may be waited for,
+ * as in {@link BuildLog.read}.
  */
 export async function readLog(
   env: Env,

@@ -1,5 +1,6 @@
 /**
- * Moves the log of an ended attempt from its Durable Object to R2, and deletes it there when retention says so.
+ * Moves the log of an ended attempt from its Durable Object to R2, and deletes it there when retention says
+ * so.
  *
  * Owns the deletion of R2 objects below `logs/`. build-log.ts writes them.
  */
@@ -10,12 +11,16 @@ import { findAttempt } from '../builds/rows.ts';
 import { logObject } from './build-log.ts';
 import { logPrefix } from './segments.ts';
 
-/** One call to R2 lists and deletes at most so many objects: the outbox repeats the work until nothing is left. */
+/**
+ * One call to R2 lists and deletes at most so many objects: the outbox repeats the work until nothing is
+ * left.
+ */
 const DELETED_MAX = 500;
 
 /**
- * Seals the log at once if it is what the agent said it should be. Otherwise it seals the log at the end of the aftermath
- * and marks it as incomplete. `later`: the attempt still runs, or the end of its log may still come.
+ * Seals the log at once if it is what the agent said it should be. Otherwise it seals the log at the end of
+ * the aftermath and marks it as incomplete. `later`: the attempt still runs, or the end of its log may still
+ * come.
  *
  * Repeat it until it says `sealed`, also after a failure at any point.
  */

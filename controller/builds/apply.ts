@@ -1,8 +1,9 @@
 /**
- * Writes every change of a build: its row, attempt, event, artifacts and outbox, all of them in one batch or none.
+ * Writes every change of a build: its row, attempt, event, artifacts and outbox, all of them in one batch or
+ * none.
  *
- * Invariant: the event log agrees with the row. The first statement of a batch is a compare-and-set on status and
- * attempt. The later statements look for the transition id that it wrote, so they do nothing if it lost.
+ * Invariant: the event log agrees with the row. The first statement of a batch is a compare-and-set on status
+ * and attempt. The later statements look for the transition id that it wrote, so they do nothing if it lost.
  *
  * Owns `builds`, `attempts`, `events` and `artifacts` together with marks.ts, and adds rows to `outbox`.
  * upkeep/retention.ts alone removes or empties such rows.
@@ -20,12 +21,15 @@ import { decide, failureType } from './transitions.ts';
 
 export type Applied = { ok: true; build: BuildRow; changed: boolean } | Refusal;
 
-/** A compare-and-set that lost a race is decided again from the new row. Each lost race means that another one won. */
+/**
+ * A compare-and-set that lost a race is decided again from the new row. Each lost race means that another one
+ * won.
+ */
 const RACES_MAX = 8;
 
 /**
- * Adds a queued build and its first event. The same idempotency key with the same request answers the stored build.
- * Refused: `blob_not_stored` if the source is not stored, `idempotency_mismatch`.
+ * Adds a queued build and its first event. The same idempotency key with the same request answers the stored
+ * build. Refused: `blob_not_stored` if the source is not stored, `idempotency_mismatch`.
  */
 export async function insertBuild(env: Env, row: typeof builds.$inferInsert): Promise<Applied> {
   const db = openDatabase(env);
@@ -90,7 +94,10 @@ export async function apply(env: Env, buildId: string, event: BuildEvent, now: n
   throw new Error(`build ${buildId}: ${RACES_MAX} lost races in a row`);
 }
 
-/** Writes all of `effects`, or nothing. Returns the row as written, or `undefined` if the compare-and-set lost. */
+/**
+ * Writes all of `effects`, or nothing. Returns the row as written, or `undefined` if the compare-and-set
+ * lost.
+ */
 async function commit(
   env: Env,
   build: BuildRow,
@@ -123,8 +130,8 @@ async function commit(
 }
 
 /**
- * Adds to an ended attempt what the agent saw of it, from which the cause follows. Nothing else may be added. It works
- * once, within the aftermath. An exact repetition is accepted and writes nothing.
+ * Adds to an ended attempt what the agent saw of it, from which the cause follows. Nothing else may be added.
+ * It works once, within the aftermath. An exact repetition is accepted and writes nothing.
  */
 export async function addEvidence(
   env: Env,
@@ -185,7 +192,10 @@ async function isRepetition(
 const hasApplied = (buildId: string, transitionId: string): SQL =>
   sql`EXISTS (SELECT 1 FROM builds WHERE id = ${buildId} AND transition_id = ${transitionId})`;
 
-/** D1 names a violated constraint in the message alone. Drizzle wraps the error of a single statement, not of a batch. */
+/**
+ * D1 names a violated constraint in the message alone. Drizzle wraps the error of a single statement, not of
+ * a batch.
+ */
 function isForeignKeyError(error: unknown): boolean {
   for (let e = error; e instanceof Error; e = e.cause)
     if (e.message.includes('FOREIGN KEY constraint failed')) return true;

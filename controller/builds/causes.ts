@@ -1,6 +1,6 @@
 /**
- * Finds the cause of an attempt's end in its evidence. Pure. The first rule that holds wins, so the most telling finding
- * stands first. A probe that could not be made proves nothing.
+ * Finds the cause of an attempt's end in its evidence. Pure. The first rule that holds wins, so the most
+ * telling finding stands first. A probe that could not be made proves nothing.
  */
 import type { Cause, Evidence, Verdict } from '#contract';
 import { isInfrastructure } from './verdicts.ts';
@@ -12,7 +12,9 @@ interface Rule {
   holds(evidence: Evidence, silenceMs: number): boolean;
 }
 
-/** `silenceMs` is the timeout that made silence a verdict. A pause shorter than half of it explains nothing. */
+/**
+ * `silenceMs` is the timeout that made silence a verdict. A pause shorter than half of it explains nothing.
+ */
 const RULES: readonly Rule[] = [
   { cause: 'host_asleep', holds: (e, silenceMs) => (e.hostAsleepMs ?? 0) >= silenceMs / 2 },
   {
@@ -32,7 +34,10 @@ const RULES: readonly Rule[] = [
   { cause: 'vm_network_down', holds: ({ controllerFromVm }) => controllerFromVm?.reachable === false },
 ];
 
-/** Causes that may stand beside a verdict of the user's. A full disk, for one, fails a command like a bug does. */
+/**
+ * Causes that may stand beside a verdict of the user's. A full disk, for one, fails a command like a bug
+ * does.
+ */
 const CAUSES_OF_USER_VERDICTS: readonly Cause[] = ['disk_full', 'out_of_memory', 'host_disk_full'];
 
 export function causeOf(verdict: Verdict, evidence: Evidence, silenceMs: number): Cause | null {

@@ -162,7 +162,8 @@ function backToQueue(build: BuildRow, verdict: Verdict, workerId: string | null,
   return {
     queueRank: FRONT_RANK,
     startedAt: null,
-    // A lost worker may only be cut off. Its VM then builds on until the agent destroys it by the partition rule.
+    // A lost worker may only be cut off. Its VM then builds on until the agent destroys it by the partition
+    // rule.
     notBefore: verdict === 'worker_lost' ? now + requeueHoldMs(workerTimeoutMs) : now,
     avoidWorkerId: workerId,
     avoidUntil: now + Math.max(AVOID_WORKER_MS, requeueHoldMs(workerTimeoutMs)),

@@ -1,8 +1,8 @@
 /**
  * Writes small marks on `builds`, `attempts` and `outbox` that change no status and need no event.
  *
- * Owns, beside apply.ts: `builds.checked_at`, the place of a sealed log in `attempts`, and the removal of rows of
- * `outbox` whose work somebody else has done.
+ * Owns, beside apply.ts: `builds.checked_at`, the place of a sealed log in `attempts`, and the removal of
+ * rows of `outbox` whose work somebody else has done.
  */
 import { and, eq, isNull } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
@@ -33,7 +33,10 @@ export async function markLogSealed(
     .where(and(eq(attempts.buildId, buildId), eq(attempts.attempt, attempt), isNull(attempts.logR2Key)));
 }
 
-/** The sweep has asked whether the deadline of this build is alive. It asks those next that it asked longest ago. */
+/**
+ * The sweep has asked whether the deadline of this build is alive. It asks those next that it asked longest
+ * ago.
+ */
 export async function markDeadlineChecked(env: Env, buildId: string, now: number): Promise<void> {
   await openDatabase(env).update(builds).set({ checkedAt: now }).where(eq(builds.id, buildId));
 }

@@ -1,16 +1,22 @@
 /** Mixes the phase histories of a project's builds. Pure; phase-history.ts stores the result. */
-import type { PhaseHistory, ProgressHistory } from '#contract';
+import { HISTORY_BUILDS_MAX, type PhaseHistory, type ProgressHistory } from '#contract';
 
-/** The newest build counts half. Projects and machines change, but one odd build must not decide the next estimate. */
+/**
+ * The newest build counts half. Projects and machines change, but one odd build must not decide the next
+ * estimate.
+ */
 const NEWEST_SHARE = 0.5;
 
-/** Mixes the history of a finished build into that of its project. Phases that the newest build lacks are dropped. */
+/**
+ * Mixes the history of a finished build into that of its project. Phases that the newest build lacks are
+ * dropped.
+ */
 export function mergeHistory(known: ProgressHistory | null, newest: ProgressHistory): ProgressHistory {
   if (!known) return newest;
   const before = new Map(known.phases.map((phase) => [phase.id, phase]));
   return {
     version: 1,
-    builds: Math.min(known.builds + newest.builds, 1_000_000),
+    builds: Math.min(known.builds + newest.builds, HISTORY_BUILDS_MAX),
     phases: newest.phases.map((phase) => {
       const old = before.get(phase.id);
       return old ? mix(old, phase) : phase;

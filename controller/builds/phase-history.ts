@@ -1,7 +1,8 @@
 /**
  * Remembers how long the phases of a project's builds took, for the estimate of the next build.
  *
- * Invariant: no build waits or fails because of it. If two builds end at the same moment, the share of one may get lost.
+ * Invariant: no build waits or fails because of it. If two builds end at the same moment, the share of one
+ * may get lost.
  *
  * Owns the table `histories`.
  */

@@ -5,7 +5,7 @@ import { newId } from '../ids.ts';
 import { refusal } from '../refusals.ts';
 import { openInputs, sealInputs } from '../secrets/inputs.ts';
 import { type Applied, insertBuild } from './apply.ts';
-import { findBuild } from './rows.ts';
+import type { BuildRow } from './rows.ts';
 import { isFinal } from './transitions.ts';
 
 export async function submitBuild(env: Env, request: BuildRequest, keyId: string, now: number): Promise<Applied> {
@@ -36,9 +36,7 @@ export async function submitBuild(env: Env, request: BuildRequest, keyId: string
 }
 
 /** A build that has ended never changes, so a retry is a new build that names the old one. */
-export async function retryBuild(env: Env, buildId: string, keyId: string, now: number): Promise<Applied> {
-  const build = await findBuild(env, buildId);
-  if (!build) return refusal('not_found', `there is no build ${buildId}`);
+export async function retryBuild(env: Env, build: BuildRow, keyId: string, now: number): Promise<Applied> {
   if (!isFinal(build.status))
     return refusal('illegal_transition', `only a build that has ended can be retried; this one is ${build.status}`);
   const id = newId('b', now);

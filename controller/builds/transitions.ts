@@ -48,8 +48,8 @@ export type Decision =
 /**
  * Decides what `type` does to a build in `state`.
  *
- * @param attempt the attempt that the message is about. Null for cancel and expire, which are about the whole build. A
- *   claim names the attempt that it wants to begin.
+ * @param attempt the attempt that the message is about. Null for cancel and expire, which are about the whole
+ *   build. A claim names the attempt that it wants to begin.
  */
 export function decide(state: BuildState, type: EventType, attempt: number | null): Decision {
   const to = (TRANSITIONS[state.status] as Partial<Record<EventType, BuildStatus>>)[type];

@@ -1,6 +1,6 @@
 /**
- * The closed lists of verdicts and causes in words for people, and whose each verdict is. A verdict says how an attempt
- * ended, a cause why; both are shown wherever the build is.
+ * The closed lists of verdicts and causes in words for people, and whose each verdict is. A verdict says how
+ * an attempt ended, a cause why; both are shown wherever the build is.
  */
 import type { Cause, Explained, FailureExplanation, Verdict, VerdictView } from '#contract';
 

@@ -50,30 +50,32 @@ const viewAttempt = (row: AttemptRow): AttemptView => ({
   evidence: row.evidence,
 });
 
-/** What BuildDeadline knows of the attempt. Null if it cannot be reached, because a view must not fail for it. */
+/**
+ * What BuildDeadline knows of the attempt. Null if it cannot be reached, because a view must not fail for it.
+ */
 export const readLive = (env: Env, row: BuildRow): Promise<Live | null> =>
   isActive(row.status)
     ? Promise.resolve(env.DEADLINES.getByName(row.id).read()).catch(() => null)
     : Promise.resolve(null);
 
+/** Reads the build anew in the batch, so that build, attempts and timeline are of the same moment. */
 export async function viewBuildDetail(
   env: Env,
-  buildId: string,
+  build: BuildRow,
   workerTimeoutMs: number,
   now: number,
-): Promise<BuildDetail | null> {
+): Promise<BuildDetail> {
   const db = openDatabase(env);
-  const [[row], tried, timeline, files] = await db.batch([
-    db.select().from(builds).where(eq(builds.id, buildId)),
-    db.select().from(attempts).where(eq(attempts.buildId, buildId)).orderBy(asc(attempts.attempt)),
-    db.select().from(events).where(eq(events.buildId, buildId)).orderBy(asc(events.id)).limit(EVENTS_SHOWN_MAX),
+  const [[row = build], tried, timeline, files] = await db.batch([
+    db.select().from(builds).where(eq(builds.id, build.id)),
+    db.select().from(attempts).where(eq(attempts.buildId, build.id)).orderBy(asc(attempts.attempt)),
+    db.select().from(events).where(eq(events.buildId, build.id)).orderBy(asc(events.id)).limit(EVENTS_SHOWN_MAX),
     db
       .select()
       .from(artifacts)
-      .where(eq(artifacts.buildId, buildId))
+      .where(eq(artifacts.buildId, build.id))
       .orderBy(asc(artifacts.attempt), asc(artifacts.name)),
   ]);
-  if (!row) return null;
   const live = await readLive(env, row);
   return {
     ...viewBuild(row, tried.at(-1) ?? null),

@@ -1,6 +1,7 @@
-/** The closed lists: statuses, stages, verdicts, causes, health checks, error codes, states of a worker.
+/**
+ * Lists what is closed: statuses, stages, verdicts, causes, health checks, error codes, states of a worker.
  *
- * Invariant: an entry is added, never renamed and never reused, because agents and stored rows know the old ones.
+ * Invariant: an entry is never renamed and never reused, because agents and stored rows know the old ones.
  */
 
 export const BUILD_STATUSES = ['queued', 'assigned', 'building', 'succeeded', 'failed', 'cancelled'] as const;
@@ -8,7 +9,7 @@ export type BuildStatus = (typeof BUILD_STATUSES)[number];
 
 export const PLATFORMS = ['ios', 'android'] as const;
 
-/** What the agent is doing with the attempt. Set by the agent alone; decides which clocks run. */
+/** What the agent does with the attempt. Only the agent sets it, and it decides which clocks run. */
 export const STAGES = ['booting', 'checking', 'building', 'collecting'] as const;
 export type Stage = (typeof STAGES)[number];
 
@@ -32,7 +33,7 @@ export const VERDICTS = [
 ] as const;
 export type Verdict = (typeof VERDICTS)[number];
 
-/** The verdicts that an agent may report; all others are the controller's to say. */
+/** The verdicts that an agent may report. Only the controller gives the others. */
 export const AGENT_VERDICTS = [
   'build_failed',
   'source_invalid',

@@ -1,8 +1,9 @@
 /**
- * The contract between the controller and everything that talks to it, imported as `#contract`: every message as a zod
- * schema whose type has the same name, and the constants that both sides need.
+ * Exports the contract between the controller and everything that talks to it, imported as `#contract`: every
+ * message as a zod schema whose type has the same name, and the constants that both sides need.
  *
- * Invariant: add, never change. Agents in the field are older than the controller.
+ * Invariant: the contract is added to and never changed, because agents in the field are older than the
+ * controller.
  *
  * Times are ISO 8601 UTC strings, names that end in `Ms` are milliseconds, sizes and offsets are bytes.
  */
@@ -12,7 +13,7 @@ export * from './messages/build-request.ts';
 export * from './messages/builds.ts';
 export * from './messages/claim.ts';
 export * from './messages/errors.ts';
-export { ArtifactName, Sha256 } from './messages/fields.ts';
+export { ArtifactName, Id, Sha256 } from './messages/fields.ts';
 export * from './messages/files.ts';
 export * from './messages/heartbeat.ts';
 export * from './messages/keys.ts';

@@ -1,26 +1,33 @@
-/** How large a message, a file and a list may be, in bytes or in entries. */
+/** Bounds messages, files and lists, in bytes, characters or entries. */
 
-/** One upload request. Cloudflare takes 100 MB a request; the rest is head room for what surrounds the body. */
+/** One upload request. Cloudflare takes 100 MB a request, and the headers need some of it. */
 export const BLOB_MAX_BYTES = 95 * 1024 * 1024;
 
-/** Of an upload in parts: all but the last are this long. Small enough that one lost part costs little, of 10,000 at most. */
+/** Every part of an upload but the last has this size. It is small enough that a lost part costs little. */
 export const UPLOAD_PART_BYTES = 16 * 1024 * 1024;
 
+/** R2's own limit. */
 export const UPLOAD_PARTS_MAX = 10_000;
 
 export const UPLOAD_MAX_BYTES = UPLOAD_PART_BYTES * UPLOAD_PARTS_MAX;
 
-/** One append to a log: well below a Durable Object's memory, large enough for a 20 MB/s burst at two a second. */
+/** One append to a log. A Durable Object has memory for many of them at once. */
 export const LOG_APPEND_MAX_BYTES = 1024 * 1024;
+
+/** The highest number of an attempt. */
+export const ATTEMPT_MAX = 1_000;
 
 export const ARTIFACTS_MAX = 200;
 
-/** The curve is read at 0/16, 1/16 … 16/16 of a phase's work. */
+/** A curve has a point at 0/16, 1/16 … 16/16 of a phase's work. */
 export const CURVE_STEPS = 16;
 
 export const HISTORY_PHASES_MAX = 96;
 
-/** Together with the variables they are one sealed row: the request's own limit of 1 MiB bounds them all. */
+/** A history counts the builds that are mixed in it up to this number. */
+export const HISTORY_BUILDS_MAX = 1_000_000;
+
+/** Variables and secret files are one sealed row. The limit of the request, 1 MiB, bounds them together. */
 export const SECRET_FILES_MAX = 20;
 
 export const SECRET_FILE_MAX_BYTES = 256 * 1024;

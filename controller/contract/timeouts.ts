@@ -1,9 +1,12 @@
-/** The limits of one build's silence: their schema, their defaults, and the smallest value a submitter may ask for. */
+/**
+ * Defines the timeouts of a build: their schema, their defaults, and the smallest values that may be asked
+ * for.
+ */
 import { z } from 'zod';
 import { durationMs } from './messages/fields.ts';
 import { DAY_MS } from './units.ts';
 
-/** The limits of one build's silence. In D1, never through the API, one may be null: off. */
+/** How long a build may be silent, or take. Null means off; only a change in D1 can set it, never the API. */
 export const Timeouts = z.object({
   heartbeatTimeoutMs: durationMs.nullable(),
   workerTimeoutMs: durationMs.nullable(),
@@ -23,11 +26,11 @@ export const DEFAULT_TIMEOUTS = {
   queueTimeoutMs: DAY_MS,
 } as const satisfies Timeouts;
 
-/** A limit that may be off, as a number for a clock that needs one: where it is off, the default. */
+/** Reads a timeout that is off as the default, for a clock that needs a number. */
 export const limitOrDefaultMs = <Name extends keyof Timeouts>(timeouts: Pick<Timeouts, Name>, name: Name): number =>
   timeouts[name] ?? DEFAULT_TIMEOUTS[name];
 
-/** The smallest value a submitter may ask for. Below 20 s a beat lost on the way would already be a verdict. */
+/** The smallest values that a submitter may ask for. Below 20 s one lost beat would already be a verdict. */
 export const TIMEOUT_MINIMA: Record<keyof Timeouts, number> = {
   heartbeatTimeoutMs: 20_000,
   workerTimeoutMs: 20_000,

@@ -1,8 +1,8 @@
-/** The version of the contract. The agent sends it with each call; an agent below the minimum is told to update. */
+/** Holds the version of the contract, which an agent sends with each call. */
 
-/** Sent by the agent with each call as `X-Tartbeat-Contract`; an agent below the minimum is told to update. */
 export const CONTRACT_VERSION = 1;
 
+/** An agent with a lower version is refused and told how to update. */
 export const CONTRACT_VERSION_MIN = 1;
 
 export const CONTRACT_HEADER = 'X-Tartbeat-Contract';

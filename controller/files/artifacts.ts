@@ -1,25 +1,22 @@
-/** Finds the artifacts of a build. Reads only: builds/apply.ts writes the rows, together with the report that names them. */
+/**
+ * Finds the artifacts of a build. Reads only: builds/apply.ts writes the rows, together with the report that
+ * names them.
+ */
 
 import { and, asc, desc, eq } from 'drizzle-orm';
 import type { Artifact } from '#contract';
 import { openDatabase } from '../database.ts';
-import { artifacts, builds } from '../schema.ts';
+import { artifacts } from '../schema.ts';
 
 const SHOWN = { name: artifacts.name, attempt: artifacts.attempt, sha256: artifacts.sha256, size: artifacts.size };
 
-/** The artifacts of all attempts. Null if there is no such build. */
-export async function listArtifacts(env: Env, buildId: string): Promise<Artifact[] | null> {
-  const db = openDatabase(env);
-  const [build, rows] = await db.batch([
-    db.select({ id: builds.id }).from(builds).where(eq(builds.id, buildId)),
-    db
-      .select(SHOWN)
-      .from(artifacts)
-      .where(eq(artifacts.buildId, buildId))
-      .orderBy(asc(artifacts.attempt), asc(artifacts.name)),
-  ]);
-  return build.length === 0 ? null : rows;
-}
+/** The artifacts of all attempts of a build. */
+export const listArtifacts = (env: Env, buildId: string): Promise<Artifact[]> =>
+  openDatabase(env)
+    .select(SHOWN)
+    .from(artifacts)
+    .where(eq(artifacts.buildId, buildId))
+    .orderBy(asc(artifacts.attempt), asc(artifacts.name));
 
 /** The artifact of this name: of the given attempt, else of the newest attempt that has one. */
 export async function findArtifact(

@@ -1,18 +1,19 @@
 /**
- * Puts together one upload in parts: a Durable Object per upload, named by its id. It knows which parts have arrived, joins
- * them, reads the whole back and hashes it, because R2 has no SHA-256 of a file that came in parts. Then it makes the file
- * visible or deletes it.
+ * Puts together one upload in parts: a Durable Object per upload, named by its id. It knows which parts have
+ * arrived, joins them, reads the whole back and hashes it, because R2 has no SHA-256 of a file that came in
+ * parts. Then it makes the file visible or deletes it.
  *
  *   open ──complete──▶ completing ──(one object in R2)──▶ verifying ──▶ stored | refused ──(a day)──▶ gone
  *     └──(a day without a part)──▶ aborted, gone
  *
  * Invariant: an upload that does not end as `stored` leaves nothing in R2 or D1.
  *
- * The alarm makes every arrow. Every arrow may be repeated, and is booked again if it fails. Each alarm hashes one slice,
- * so that neither memory nor the CPU time of one call depends on the file's size. The state of the digest is in memory
- * alone: if the object is evicted, the digest begins anew, which costs only time.
+ * The alarm makes every arrow. Every arrow may be repeated, and is booked again if it fails. Each alarm
+ * hashes one slice, so that neither memory nor the CPU time of one call depends on the file's size. The state
+ * of the digest is in memory alone: if the object is evicted, the digest begins anew, which costs only time.
  *
- * Owns the KV keys `upload` and `part/…`, the alarm, and its own multipart upload and object in R2 below `blobs/`.
+ * Owns the KV keys `upload` and `part/…`, the alarm, and its own multipart upload and object in R2 below
+ * `blobs/`.
  */
 /// <reference path="../node-crypto.d.ts" />
 import { DurableObject } from 'cloudflare:workers';
@@ -26,12 +27,18 @@ import { makeVisible, openBlobRow, r2ErrorCode, touchBlob } from './blobs.ts';
 export const UPLOAD_IDLE_MS = DAY_MS;
 /** One alarm reads and hashes so much, which takes some tenths of a second of CPU time. */
 const SLICE_BYTES = 32 * 1024 * 1024;
-/** A slice that was begun so often and never ended, not even with an error, is given up: the platform stops it each time. */
+/**
+ * If a slice was begun so often and neither ended nor failed, the platform stops it each time. The upload
+ * then ends.
+ */
 const STOPPED_MAX = 5;
 /** A step that failed so often, over about ten minutes, ends the upload. Its sender may begin a new one. */
 const FAILURES_MAX = 16;
 const RETRY_MAX_MS = 60_000;
-/** R2's errors that a retry does not change: a part is too small, the upload is unknown, a part is not as announced. */
+/**
+ * R2's errors that a retry does not change: a part is too small, the upload is unknown, a part is not as
+ * announced.
+ */
 const R2_FINAL_ERRORS = new Set([10011, 10024, 10025, 10048]);
 const MISSING_NAMED_MAX = 10;
 
@@ -44,7 +51,9 @@ interface Record {
   /** When the last part came or the state last changed. */
   touchedAt: number;
   verifiedBytes: number;
-  /** How often the present step was begun (written before each try), and how often it failed with an error. */
+  /**
+   * How often the present step was begun (written before each try), and how often it failed with an error.
+   */
   tries: number;
   failures: number;
   refusal?: Refusal;
@@ -85,7 +94,10 @@ export class BlobUpload extends DurableObject<Env> {
     return this.#show(begun);
   }
 
-  /** Says where the part belongs. Refused: `not_found`, `invalid_request` for a part number that the file lacks. */
+  /**
+   * Says where the part belongs. Refused: `not_found`, `invalid_request` for a part number that the file
+   * lacks.
+   */
   target(sha256: string, part: number, now: number): PartTarget | Refusal {
     const record = this.#read(sha256);
     if (record?.state !== 'open') return gone;
@@ -103,8 +115,8 @@ export class BlobUpload extends DurableObject<Env> {
   }
 
   /**
-   * Begins to join and verify the parts; ask `show` for the outcome. Refused: `not_found`, `upload_incomplete`, and as the
-   * outcome says.
+   * Begins to join and verify the parts; ask `show` for the outcome. Refused: `not_found`,
+   * `upload_incomplete`, and as the outcome says.
    */
   async complete(sha256: string, now: number): Promise<Shown> {
     const record = this.#read(sha256);

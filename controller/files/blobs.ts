@@ -1,12 +1,12 @@
 /**
  * Stores files, sources and artifacts, under the SHA-256 of their content.
  *
- * Invariant: a row of `blobs` means that its object is in R2, whole and with that digest. The object comes first, and R2
- * verifies it while it arrives. The row then makes it visible.
+ * Invariant: a row of `blobs` means that its object is in R2, whole and with that digest. The object comes
+ * first, and R2 verifies it while it arrives. The row then makes it visible.
  *
- * Owns the table `blobs`, but for the removal of rows (upkeep/retention.ts). Owns R2 below `blobs/` together with
- * upload-parts.ts and blob-upload.ts. upkeep/outbox.ts deletes an object once its row is gone. An object that never got a
- * row is deleted by the cron once it is eight days old.
+ * Owns the table `blobs`, but for the removal of rows (upkeep/retention.ts). Owns R2 below `blobs/` together
+ * with upload-parts.ts and blob-upload.ts. upkeep/outbox.ts deletes an object after its row. The cron deletes
+ * an object that never got a row, once it is eight days old.
  */
 
 import { eq } from 'drizzle-orm';
@@ -21,8 +21,9 @@ const R2_BAD_DIGEST = 10037;
 const ORPHANS_PORTION = 500;
 
 /**
- * Stores the body, of exactly `size` bytes, unless the file is stored already. Refused: `too_large`, `hash_mismatch`; then
- * nothing of it stays. The body is read to its end, because a client whose upload is cut off does not see the answer.
+ * Stores the body, of exactly `size` bytes, unless the file is stored already. Refused: `too_large`,
+ * `hash_mismatch`; then nothing of it stays. The body is read to its end, because a client whose upload is
+ * cut off does not see the answer.
  */
 export async function storeBlob(
   env: Env,
@@ -81,7 +82,10 @@ export async function openBlob(env: Env, sha256: string, range?: R2Range): Promi
   return row ? env.BLOBS.get(row.r2Key, { range }) : null;
 }
 
-/** Writes the row of a whole object. Of two uploads at once the first row wins, and the other deletes its object. */
+/**
+ * Writes the row of a whole object. Of two uploads at once the first row wins, and the other deletes its
+ * object.
+ */
 export async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Promise<BlobStored> {
   const db = openDatabase(env);
   const winner = await db
@@ -89,7 +93,8 @@ export async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Pro
     .values(row)
     .onConflictDoUpdate({ target: blobs.sha256, set: { touchedAt: row.touchedAt } })
     .returning({ r2Key: blobs.r2Key, size: blobs.size })
-    // If D1's answer is lost, it is unknown which object is visible. Then nothing is deleted here; removeOrphans does it.
+    // If D1's answer is lost, it is unknown which object is visible. Then nothing is deleted here;
+    // removeOrphans does it.
     .get();
   const existed = winner.r2Key !== row.r2Key;
   if (existed) await env.BLOBS.delete(row.r2Key);
@@ -97,8 +102,9 @@ export async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Pro
 }
 
 /**
- * Deletes objects that a crash left without a row. It looks at a portion of all objects, from a random place on, so that
- * every object is looked at in time. Objects put after `putBefore` are spared, because their row may still come.
+ * Deletes objects that a crash left without a row. It looks at a portion of all objects, from a random place
+ * on, so that every object is looked at in time. Objects put after `putBefore` are spared, because their row
+ * may still come.
  */
 export async function removeOrphans(env: Env, putBefore: number, from = randomPlace()): Promise<void> {
   const { objects } = await env.BLOBS.list({ prefix: 'blobs/', startAfter: `blobs/${from}`, limit: ORPHANS_PORTION });
@@ -114,7 +120,9 @@ export async function removeOrphans(env: Env, putBefore: number, from = randomPl
 
 const randomPlace = () => crypto.getRandomValues(new Uint8Array(4)).toHex();
 
-/** R2's number of the failure. Where the runtime does not set it as a field, it is at the end of the message. */
+/**
+ * R2's number of the failure. Where the runtime does not set it as a field, it is at the end of the message.
+ */
 export function r2ErrorCode(error: unknown): number | undefined {
   if (!(error instanceof Error)) return undefined;
   if ('code' in error && typeof error.code === 'number') return error.code;

@@ -1,10 +1,13 @@
-/** Answers a download as HTTP wants it: ranges, validators, and a file name that cannot break out of its header. */
+/**
+ * Answers a download as HTTP wants it: ranges, validators, and a file name that cannot break out of its
+ * header.
+ */
 import { type Refusal, refusal } from '../refusals.ts';
 import { openBlob, openBlobRow } from './blobs.ts';
 
 /**
- * Answers 200, 206 or 304. Refused: `not_found`, `wrong_offset` for a range outside the file. The validator is the digest
- * of the content.
+ * Answers 200, 206 or 304. Refused: `not_found`, `wrong_offset` for a range outside the file. The validator
+ * is the digest of the content.
  */
 export async function sendBlob(
   env: Env,
@@ -41,7 +44,10 @@ export async function sendBlob(
 
 const notStored = refusal('not_found', 'the file is no longer stored');
 
-/** The part that a `Range` header asks for. Null, the whole: there is no header, or it asks for several parts or no bytes. */
+/**
+ * The part that a `Range` header asks for. Null, the whole: there is no header, or it asks for several parts
+ * or no bytes.
+ */
 export function parseRange(
   header: string | null,
   size: number,

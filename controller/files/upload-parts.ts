@@ -1,6 +1,6 @@
 /**
- * Takes the parts of an upload from the routes to R2. The bytes of a part go from the request straight to R2 and are hashed
- * on the way. blob-upload.ts remembers which parts have arrived.
+ * Takes the parts of an upload from the routes to R2. The bytes of a part go from the request straight to R2
+ * and are hashed on the way. blob-upload.ts remembers which parts have arrived.
  */
 /// <reference path="../node-crypto.d.ts" />
 import { createHash } from 'node:crypto';
@@ -28,8 +28,8 @@ export async function beginUpload(env: Env, sha256: string, size: number, now: n
 }
 
 /**
- * Stores one part of `size` bytes with the SHA-256 `partSha256`. A part may be sent again. The body is read to its end.
- * Refused: `not_found`, `invalid_request`, `hash_mismatch`.
+ * Stores one part of `size` bytes with the SHA-256 `partSha256`. A part may be sent again. The body is read
+ * to its end. Refused: `not_found`, `invalid_request`, `hash_mismatch`.
  */
 export async function storePart(
   env: Env,

@@ -1,67 +1,56 @@
-/** What an attempt sends while it runs: heartbeats and reports. The heartbeat route is a fixed contract (contract.ts). */
-import { Hono } from 'hono';
+/** Takes the heartbeats and reports of a running attempt. */
 import { z } from 'zod';
-import { Heartbeat, type HeartbeatAnswer, Report } from '#contract';
-import { type AttemptEnv, requireAttempt } from '../access/auth.ts';
+import { Heartbeat, type HeartbeatAnswer, Id, Report } from '#contract';
 import { beat } from '../attempts/heartbeats.ts';
 import { report } from '../attempts/reports.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
-import { Id, IdParam, readJson, valid } from '../validate.ts';
+import { IdParam, readJson, valid } from '../validate.ts';
+import type { On } from './register.ts';
 
 const BEAT_MAX_BYTES = 16 * 1024;
-/** With artifacts, evidence and the end of the log. */
+/** Room for artifacts, evidence and the end of the log. */
 const REPORT_MAX_BYTES = 512 * 1024;
 
 const WorkerQuery = z.object({ worker_id: Id });
 
-export const attemptRoutes = new Hono<AttemptEnv>()
-  .post(
-    '/:id/heartbeat',
-    requireAttempt('vm', 'run', 'worker'),
-    valid('param', IdParam),
-    valid('query', WorkerQuery),
-    async (c) => {
-      const { id } = c.req.valid('param');
-      const { caller } = c.var;
-      const { worker_id: workerId } = c.req.valid('query');
-      if (workerId !== caller.workerId) {
-        return answerRefusal(c, refusal('forbidden', `worker_id: the credential is not worker ${workerId}'s`));
-      }
-      // A body that is no JSON object is a beat without figures: silence must mean silence.
-      const read = await readJson(c.req.raw, BEAT_MAX_BYTES);
-      if (!read.ok && read.code === 'too_large') return answerRefusal(c, read);
-      const json = read.ok && (read.value as object | null);
-      const body = Heartbeat.safeParse(json && json.constructor === Object ? json : {});
-      if (!body.success) return answerRefusal(c, refusal('invalid_request', 'attempt, source: not as documented'));
-      const now = Date.now();
-      const { answer, attempt, source } = await beat(c.env, id, caller, body.data, now);
-      const outcome = answer.ok ? 'accepted' : answer.code;
-      console.log(JSON.stringify({ event: 'beat', build: id, attempt, source, outcome }));
-      if (!answer.ok) {
-        const over = answer.code === 'stale_attempt' || answer.code === 'attempt_ended';
-        return answerRefusal(c, answer, over ? { action: 'stop' } : undefined);
-      }
-      return c.json({
-        status: 'ok',
-        timestamp: iso(Date.now()),
-        action: 'continue',
-        nextMs: answer.nextMs,
-        vmBeatAt: isoOrNull(answer.vmBeatAt),
-      } satisfies HeartbeatAnswer);
-    },
-  )
-  .post(
-    '/:id/reports',
-    requireAttempt('run', 'worker'),
-    valid('param', IdParam),
-    valid('json', Report, REPORT_MAX_BYTES),
-    async (c) => {
-      const { id } = c.req.valid('param');
-      const reported = await report(c.env, id, c.var.caller, c.req.valid('json'), Date.now());
-      if (!reported.ok) return answerRefusal(c, reported);
-      drainSoon(c.env, id);
-      return c.json({ status: reported.build.status, attempt: reported.build.attempt });
-    },
-  );
+export function attemptRoutes(on: On): void {
+  // The heartbeat is a fixed contract (contract/messages/heartbeat.ts).
+  on('POST /api/builds/:id/heartbeat')(valid('param', IdParam), valid('query', WorkerQuery), async (c) => {
+    const { id } = c.req.valid('param');
+    const { caller } = c.var;
+    const { worker_id: workerId } = c.req.valid('query');
+    if (workerId !== caller.workerId)
+      return answerRefusal(c, refusal('forbidden', `worker_id: the credential does not belong to worker ${workerId}`));
+    // A body that is no JSON object counts as a beat without figures: a monitor that is alive must never seem
+    // silent.
+    const read = await readJson(c.req.raw, BEAT_MAX_BYTES);
+    if (!read.ok && read.code === 'too_large') return answerRefusal(c, read);
+    const json = read.ok && (read.value as object | null);
+    const body = Heartbeat.safeParse(json && json.constructor === Object ? json : {});
+    if (!body.success) return answerRefusal(c, refusal('invalid_request', 'attempt, source: not as documented'));
+    const { answer, attempt, source } = await beat(c.env, id, caller, body.data, Date.now());
+    const outcome = answer.ok ? 'accepted' : answer.code;
+    console.log(JSON.stringify({ event: 'beat', build: id, attempt, source, outcome }));
+    if (!answer.ok) {
+      const over = answer.code === 'stale_attempt' || answer.code === 'attempt_ended';
+      return answerRefusal(c, answer, over ? { action: 'stop' } : undefined);
+    }
+    return c.json({
+      status: 'ok',
+      timestamp: iso(Date.now()),
+      action: 'continue',
+      nextMs: answer.nextMs,
+      vmBeatAt: isoOrNull(answer.vmBeatAt),
+    } satisfies HeartbeatAnswer);
+  });
+
+  on('POST /api/builds/:id/reports')(valid('param', IdParam), valid('json', Report, REPORT_MAX_BYTES), async (c) => {
+    const { id } = c.req.valid('param');
+    const reported = await report(c.env, id, c.var.caller, c.req.valid('json'), Date.now());
+    if (!reported.ok) return answerRefusal(c, reported);
+    drainSoon(c.env, id);
+    return c.json({ status: reported.build.status, attempt: reported.build.attempt });
+  });
+}

@@ -1,8 +1,6 @@
-/** Builds, for those who submit them. */
-import { Hono } from 'hono';
+/** Answers submitters: builds are submitted, listed, shown, cancelled and retried. */
 import { z } from 'zod';
-import { BUILD_STATUSES, buildRequest } from '#contract';
-import { type KeyEnv, requireScope } from '../access/auth.ts';
+import { BUILD_STATUSES, buildRequest, Id } from '#contract';
 import { type AuthenticatedKey, mayUsePool } from '../access/keys.ts';
 import { apply } from '../builds/apply.ts';
 import { findAttempt } from '../builds/rows.ts';
@@ -11,12 +9,13 @@ import { viewBuild, viewBuildDetail, viewBuildList } from '../builds/views.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
-import { Id, IdParam, valid, wholeNumber } from '../validate.ts';
+import { valid, wholeNumber } from '../validate.ts';
+import type { On } from './register.ts';
 
 /** Room for an environment with certificates in it. */
 const BUILD_MAX_BYTES = 1024 * 1024;
 const LIST_MAX = 100;
-/** Live figures cost one call to an object for each running build. */
+/** Live figures cost one call to a Durable Object for each running build. */
 const LIVE_LIST_MAX = 20;
 
 const ListQuery = z.object({
@@ -27,43 +26,44 @@ const ListQuery = z.object({
   limit: wholeNumber(1, LIST_MAX).default(20),
 });
 
-export const buildRoutes = ({ timeoutMinima, workerTimeoutMs }: Settings) =>
-  new Hono<KeyEnv>()
-    .use(requireScope('submit'))
-    .post('/', valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
-      const request = c.req.valid('json');
-      if (!mayUsePool(c.var.key, request.pool)) return answerRefusal(c, strangePool(c.var.key, request.pool));
-      const submitted = await submitBuild(c.env, request, c.var.key.id, Date.now());
-      if (!submitted.ok) return answerRefusal(c, submitted);
-      return c.json(viewBuild(submitted.build, null), submitted.changed ? 201 : 200);
-    })
-    .get('/', valid('query', ListQuery), async (c) => {
-      const { live, limit, ...filter } = c.req.valid('query');
-      const withLive = live === '1';
-      return c.json(
-        await viewBuildList(
-          c.env,
-          { ...filter, pools: c.var.key.pools, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit },
-          withLive,
-        ),
-      );
-    })
-    .get('/:id', valid('param', IdParam), async (c) => {
-      const { id } = c.req.valid('param');
-      const detail = await viewBuildDetail(c.env, id, workerTimeoutMs, Date.now());
-      return detail ? c.json(detail) : answerRefusal(c, refusal('not_found', `there is no build ${id}`));
-    })
-    .post('/:id/cancel', valid('param', IdParam), async (c) => {
-      const { id } = c.req.valid('param');
-      const cancelled = await apply(c.env, id, { type: 'cancel' }, Date.now());
-      if (!cancelled.ok) return answerRefusal(c, cancelled);
-      drainSoon(c.env, id);
-      return c.json(viewBuild(cancelled.build, (await findAttempt(c.env, id, cancelled.build.attempt)) ?? null));
-    })
-    .post('/:id/retry', valid('param', IdParam), async (c) => {
-      const retried = await retryBuild(c.env, c.req.valid('param').id, c.var.key.id, Date.now());
-      return retried.ok ? c.json(viewBuild(retried.build, null), 201) : answerRefusal(c, retried);
-    });
+export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings): void {
+  on('POST /api/builds')(valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
+    const request = c.req.valid('json');
+    if (!mayUsePool(c.var.key, request.pool)) return answerRefusal(c, foreignPool(c.var.key, request.pool));
+    const submitted = await submitBuild(c.env, request, c.var.key.id, Date.now());
+    if (!submitted.ok) return answerRefusal(c, submitted);
+    return c.json(viewBuild(submitted.build, null), submitted.changed ? 201 : 200);
+  });
 
-const strangePool = ({ pools }: AuthenticatedKey, pool: string) =>
-  refusal('forbidden', `pool: the key may not submit to ${pool}, only to ${pools?.join(', ')}`);
+  on('GET /api/builds')(valid('query', ListQuery), async (c) => {
+    const { live, limit, ...filter } = c.req.valid('query');
+    const withLive = live === '1';
+    return c.json(
+      await viewBuildList(
+        c.env,
+        { ...filter, pools: c.var.key.pools, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit },
+        withLive,
+      ),
+    );
+  });
+
+  on('GET /api/builds/:id')(async (c) =>
+    c.json(await viewBuildDetail(c.env, c.var.build, workerTimeoutMs, Date.now())),
+  );
+
+  on('POST /api/builds/:id/cancel')(async (c) => {
+    const { id } = c.var.build;
+    const cancelled = await apply(c.env, id, { type: 'cancel' }, Date.now());
+    if (!cancelled.ok) return answerRefusal(c, cancelled);
+    drainSoon(c.env, id);
+    return c.json(viewBuild(cancelled.build, (await findAttempt(c.env, id, cancelled.build.attempt)) ?? null));
+  });
+
+  on('POST /api/builds/:id/retry')(async (c) => {
+    const retried = await retryBuild(c.env, c.var.build, c.var.key.id, Date.now());
+    return retried.ok ? c.json(viewBuild(retried.build, null), 201) : answerRefusal(c, retried);
+  });
+}
+
+const foreignPool = ({ pools }: AuthenticatedKey, pool: string) =>
+  refusal('forbidden', `pool: this key may not submit to ${pool}, only to ${pools?.join(', ')}`);

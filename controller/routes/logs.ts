@@ -1,13 +1,12 @@
-/** Logs: written by the attempt, read and followed by people. */
-import { Hono } from 'hono';
+/** Takes the log of a running attempt, and answers people who read or follow it. */
 import { z } from 'zod';
 import { LOG_APPEND_MAX_BYTES, LOG_COMPLETE_HEADER, LOG_LENGTH_HEADER, type LogAppended } from '#contract';
-import { requireAttempt, requireScope } from '../access/auth.ts';
 import { appendLog } from '../build-log/append.ts';
 import { followLog } from '../build-log/follow.ts';
 import { openLog, streamLog, tailOffset } from '../build-log/read.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { AttemptNumber, IdParam, readBody, valid, wholeNumber } from '../validate.ts';
+import type { On } from './register.ts';
 
 const Offset = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 const TAIL_LINES_MAX = 10_000;
@@ -27,32 +26,25 @@ const ReadQuery = z
     message: 'give either offset or tail',
   });
 
-export const logRoutes = new Hono<{ Bindings: Env }>()
-  .put(
-    '/:id/logs',
-    requireAttempt('run', 'worker'),
-    valid('param', IdParam),
-    valid('query', AppendQuery),
-    async (c) => {
-      const bytes = await readBody(c.req.raw, LOG_APPEND_MAX_BYTES);
-      if (!bytes)
-        return answerRefusal(c, refusal('too_large', `one append holds at most ${LOG_APPEND_MAX_BYTES} bytes`));
-      const where = { buildId: c.req.valid('param').id, ...c.req.valid('query') };
-      const appended = await appendLog(c.env, c.var.caller, where, bytes, Date.now());
-      if (!appended.ok) return answerRefusal(c, appended);
-      return c.json({ length: appended.length, followers: appended.followers } satisfies LogAppended);
-    },
-  )
+export function logRoutes(on: On): void {
+  on('PUT /api/builds/:id/logs')(valid('param', IdParam), valid('query', AppendQuery), async (c) => {
+    const bytes = await readBody(c.req.raw, LOG_APPEND_MAX_BYTES);
+    if (!bytes) return answerRefusal(c, refusal('too_large', `one append holds at most ${LOG_APPEND_MAX_BYTES} bytes`));
+    const where = { buildId: c.req.valid('param').id, ...c.req.valid('query') };
+    const appended = await appendLog(c.env, c.var.caller, where, bytes, Date.now());
+    if (!appended.ok) return answerRefusal(c, appended);
+    return c.json({ length: appended.length, followers: appended.followers } satisfies LogAppended);
+  });
+
   /**
-   * The bytes as they are. With `follow=1` or `Accept: text/event-stream` a stream of events (log-follow.ts), which
-   * `Last-Event-ID` resumes.
+   * The bytes as they are. With `follow=1` or `Accept: text/event-stream` it is a stream of events
+   * (build-log/follow.ts), which `Last-Event-ID` resumes.
    */
-  .get('/:id/logs', requireScope('submit'), valid('param', IdParam), valid('query', ReadQuery), async (c) => {
-    const { id } = c.req.valid('param');
+  on('GET /api/builds/:id/logs')(valid('query', ReadQuery), async (c) => {
     const { attempt, offset, limit, tail, follow } = c.req.valid('query');
     const follows = follow === '1' || (follow === undefined && accepts(c.req.header('Accept'), 'text/event-stream'));
     const resumed = follows ? parseEventId(c.req.header('Last-Event-ID')) : null;
-    const log = await openLog(c.env, id, resumed?.attempt ?? attempt);
+    const log = await openLog(c.env, c.var.build.id, resumed?.attempt ?? attempt);
     if (!log.ok) return answerRefusal(c, log);
 
     const from = resumed?.offset ?? offset ?? (tail === undefined ? 0 : await tailOffset(c.env, log, tail));
@@ -77,6 +69,7 @@ export const logRoutes = new Hono<{ Bindings: Env }>()
     const body = streamLog(c.env, log, from, to).pipeThrough(new FixedLengthStream(to - from));
     return c.body(body, 200, { ...headers, 'Content-Type': 'text/plain; charset=utf-8' });
   });
+}
 
 const accepts = (header: string | undefined, type: string) =>
   (header ?? '').split(',').some((part) => part.split(';')[0]!.trim().toLowerCase() === type);

@@ -1,12 +1,13 @@
 /**
  * Seals the private inputs of a build, and opens them again. Pure, but for the key.
  *
- * Invariant: inputs sealed for one build open for that build alone, because its id is authenticated with them.
+ * Invariant: inputs sealed for one build open for that build alone, because its id is authenticated with
+ * them.
  *
  *   v1.<base64url of 12 random bytes and the AES-256-GCM output>
  *
- * The key is the SHA-256 of the secret INPUTS_KEY, so that any text with enough entropy will do. Inputs that were sealed
- * under another INPUTS_KEY do not open, so change it while no build is queued or running.
+ * The key is the SHA-256 of the secret INPUTS_KEY, so that any text with enough entropy will do. Inputs that
+ * were sealed under another INPUTS_KEY do not open, so change it while no build is queued or running.
  */
 import { Inputs } from '#contract';
 import { fromBase64Url, sha256, toBase64Url, toBytes } from '../bytes.ts';

@@ -1,10 +1,11 @@
 /**
- * Does the work that transitions and retention left in `outbox`: right after the transition if all is well, else by the
- * sweep.
+ * Does the work that transitions and retention left in `outbox`: right after the transition if all is well,
+ * else by the sweep.
  *
  * Invariant: every kind of work may be repeated, and its row is deleted only when the work is done.
  *
- * Owns the end of rows of `outbox` together with builds/marks.ts. Deletes R2 objects below `blobs/` whose row is gone.
+ * Owns the end of rows of `outbox` together with builds/marks.ts. Deletes R2 objects below `blobs/` whose row
+ * was removed.
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, asc, eq, lte, sql } from 'drizzle-orm';
@@ -24,14 +25,16 @@ const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<bo
   },
   seal_log: async (env, { buildId, attempt }, now) => (await sealLog(env, buildId, attempt, now)) === 'sealed',
   delete_log: (env, { buildId, attempt }) => deleteSealedLog(env, buildId, attempt),
-  // The row of the object is gone and its R2 key is never used again, so nothing can refer to it later.
+  // The row of the object was removed and its R2 key is never used again, so nothing can refer to it later.
   delete_object: async (env, { r2Key }) => {
     if (r2Key) await env.BLOBS.delete(r2Key);
     return true;
   },
 };
 
-/** Starts the work right after a transition, without keeping the caller waiting. The sweep repeats what fails. */
+/**
+ * Starts the work right after a transition, without keeping the caller waiting. The sweep repeats what fails.
+ */
 export function drainSoon(env: Env, buildId?: string): void {
   const drained = drainOutbox(env, Date.now(), { buildId });
   waitUntil(

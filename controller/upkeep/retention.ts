@@ -1,15 +1,17 @@
 /**
- * Removes what has been kept long enough: sources, artifacts, logs, whole builds, and files that nothing refers to.
+ * Removes what has been kept long enough: sources, artifacts, logs, whole builds, and files that nothing
+ * refers to.
  *
- * Invariant: a file's row is removed only if no row refers to it and nobody asked for the file for a day. The statement
- * that removes the row checks both. A later reference fails by its foreign key, and its sender uploads the file again,
- * under another R2 key. The outbox deletes the object in R2 after the row.
+ * Invariant: a file's row is removed only if no row refers to it and nobody asked for the file for a day. The
+ * statement that removes the row checks both. A later reference fails by its foreign key, and its sender
+ * uploads the file again, under another R2 key. The outbox deletes the object in R2 after the row.
  *
- * Each run removes a bounded number of each kind, by a constant number of statements. A build that has not ended is left
- * alone.
+ * Each run removes a bounded number of each kind, by a constant number of statements. A build that has not
+ * ended is left alone.
  *
- * Owns, and nothing else does it: the removal of rows of `builds`, `attempts`, `events`, `artifacts` and `blobs`, and
- * emptying `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`. Adds rows to `outbox`.
+ * Owns, and nothing else does it: the removal of rows of `builds`, `attempts`, `events`, `artifacts` and
+ * `blobs`, and emptying `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`. Adds rows to
+ * `outbox`.
  */
 import { z } from 'zod';
 import { DAY_MS } from '#contract';
@@ -20,7 +22,9 @@ const HOUR_MS = 3_600_000;
 const BLOB_UNTOUCHED_MS = 24 * HOUR_MS;
 /** R2 drops an unfinished upload in parts after a week. An older object without a row never gets one. */
 const ORPHAN_MS = 8 * DAY_MS;
-/** The sweep runs each minute. Retention looks through whole tables, so it runs once an hour, at this minute. */
+/**
+ * The sweep runs each minute. Retention looks through whole tables, so it runs once an hour, at this minute.
+ */
 const MINUTE_OF_HOUR = 17;
 const PORTION = 200;
 const BUILDS_PORTION = 20;
@@ -98,9 +102,9 @@ async function removeBuilds(db: D1Database, endedBefore: number, now: number): P
     db
       .prepare(`${LOG_WORK} WHERE build_id ${these} AND log_r2_key IS NOT NULL AND log_deleted_at IS NULL`)
       .bind(ids, now),
-    ...['artifacts', 'events', 'attempts'].map((table) =>
-      db.prepare(`DELETE FROM ${table} WHERE build_id ${these}`).bind(ids),
-    ),
+    db.prepare(`DELETE FROM artifacts WHERE build_id ${these}`).bind(ids),
+    db.prepare(`DELETE FROM events WHERE build_id ${these}`).bind(ids),
+    db.prepare(`DELETE FROM attempts WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM builds WHERE id ${these}`).bind(ids),
   ]);
 }
@@ -119,7 +123,8 @@ async function removeBlobs(db: D1Database, untouchedSince: number, now: number):
   if (results.length === 0) return;
   const named = 'sha256 IN (SELECT value FROM json_each(?2))';
   const hashes = JSON.stringify(results.map(({ sha256 }) => sha256));
-  // One transaction with the same condition twice, so a file that was touched in between is in neither statement.
+  // One transaction with the same condition twice, so a file that was touched in between is in neither
+  // statement.
   await db.batch([
     db
       .prepare(

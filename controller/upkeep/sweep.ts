@@ -1,7 +1,7 @@
 /**
- * Does what the cron calls for each minute, in bounded portions. It expires builds that were queued too long, does the work
- * that is left in the outbox, and repairs lost alarms of active builds, those first that it checked longest ago. Once an
- * hour retention removes what has been kept long enough.
+ * Does what the cron calls for each minute, in bounded portions. It expires builds that were queued too long,
+ * does the work that is left in the outbox, and repairs lost alarms of active builds, those first that it
+ * checked longest ago. Once an hour retention removes what has been kept long enough.
  */
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { boundAudit } from '../access/audit.ts';

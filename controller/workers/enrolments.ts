@@ -1,9 +1,9 @@
 /**
- * Makes one-time codes that turn into a worker's key, so that nobody has to carry the key to the Mac. An admin makes a
- * code, and `expo-worker init --code` trades it for the key.
+ * Makes one-time codes that turn into a worker's key, so that nobody has to carry the key to the Mac. An
+ * admin makes a code, and `expo-worker init --code` trades it for the key.
  *
- * Invariant: a code works once, until it expires, and only its SHA-256 is stored. Of two agents that trade it at once one
- * gets the key, because code and key change in one batch.
+ * Invariant: a code works once, until it expires, and only its SHA-256 is stored. Of two agents that trade it
+ * at once one gets the key, because code and key change in one batch.
  *
  * Owns the table `enrolments`.
  */
@@ -37,8 +37,8 @@ export async function createEnrolment(
 }
 
 /**
- * Trades a code for a new key of its worker. Refused: `unauthorized`, in the same words for a code that is unknown, used,
- * expired, or of a removed worker.
+ * Trades a code for a new key of its worker. Refused: `unauthorized`, in the same words for a code that is
+ * unknown, used, expired, or of a removed worker.
  */
 export async function enrol(
   env: Env,

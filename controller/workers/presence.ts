@@ -12,10 +12,16 @@ import { type Refusal, refusal } from '../refusals.ts';
 import { workers } from '../schema.ts';
 import type { WorkerRow } from './registry.ts';
 
-/** `last_seen` is written at most this often, because an agent speaks every few seconds and each write costs a row. */
+/**
+ * `last_seen` is written at most this often, because an agent speaks every few seconds and each write costs a
+ * row.
+ */
 const SEEN_EVERY_MS = 60_000;
 
-/** Notes that the agent `instanceId` was heard. Refused: `worker_in_use` while another installation acts for the worker. */
+/**
+ * Notes that the agent `instanceId` was heard. Refused: `worker_in_use` while another installation acts for
+ * the worker.
+ */
 export async function hearFrom(
   env: Env,
   worker: WorkerRow,
@@ -49,7 +55,9 @@ export async function hearFrom(
   );
 }
 
-/** Notes a report of the doctor. It must come from the installation that acts for the worker, if there is one. */
+/**
+ * Notes a report of the doctor. It must come from the installation that acts for the worker, if there is one.
+ */
 export async function noteFindings(
   env: Env,
   worker: WorkerRow,
@@ -66,7 +74,10 @@ export async function noteFindings(
   return { ok: true, row: { ...worker, ...set } };
 }
 
-/** Notes what the agent says of itself: its slots, its VMs, its version, and now and then the doctor's findings. */
+/**
+ * Notes what the agent says of itself: its slots, its VMs, its version, and now and then the doctor's
+ * findings.
+ */
 export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStatus, now: number): Promise<WorkerRow> {
   const { slotsInUse, vms, agentVersion, findings } = status;
   const rows = await openDatabase(env)

@@ -1,7 +1,8 @@
 /**
  * Registers, finds, pauses and removes workers.
  *
- * Owns the table `workers` together with presence.ts. The state of a worker is derived (state.ts) and never stored.
+ * Owns the table `workers` together with presence.ts. The state of a worker is derived (state.ts) and never
+ * stored.
  */
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import type { WorkerPatch, WorkerRequest } from '#contract';
@@ -32,6 +33,8 @@ export async function registerWorker(
 
 export const findWorker = (env: Env, workerId: string): Promise<WorkerRow | undefined> =>
   openDatabase(env).query.workers.findFirst({ where: and(eq(workers.id, workerId), isNull(workers.removedAt)) });
+
+export const noWorker = (workerId: string): Refusal => refusal('not_found', `there is no worker ${workerId}`);
 
 export const listWorkers = (env: Env): Promise<WorkerRow[]> =>
   openDatabase(env).query.workers.findMany({

@@ -8,10 +8,15 @@ import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
 import type { WorkerRow } from './registry.ts';
 
-/** A worker is in quarantine after so many attempts in a row that the infrastructure lost, until its doctor passes. */
+/**
+ * A worker is in quarantine after so many attempts in a row that the infrastructure lost, until its doctor
+ * passes.
+ */
 const QUARANTINE_AFTER = 3;
 
-/** True if the infrastructure lost the last {@link QUARANTINE_AFTER} attempts since the worker was trusted. */
+/**
+ * True if the infrastructure lost the last {@link QUARANTINE_AFTER} attempts since the worker was trusted.
+ */
 export async function isQuarantined(env: Env, worker: WorkerRow): Promise<boolean> {
   const last = await openDatabase(env)
     .select({ verdict: attempts.verdict })

@@ -1,18 +1,19 @@
-/** The request that makes a build, and the artifacts that it asks for. */
+/** Defines the request that makes a build, and the artifacts that it asks for. */
 import { z } from 'zod';
 import { PLATFORMS } from '../closed-lists.ts';
 import { SECRET_FILE_MAX_BYTES, SECRET_FILES_MAX } from '../sizes.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
-import { durationMs, id, Sha256, shellText, text } from './fields.ts';
+import { durationMs, Id, Sha256, shellText, text } from './fields.ts';
 
 /**
- * Files to bring back, by glob from the root of the source. A glob that names a folder (`dist`, `*.xcarchive`) brings it as one archive,
- * `dist.tar.gz`; one that ends in a bare `*` or `**` means files. A required one that matches nothing fails the build.
+ * Files to bring back, by a glob that starts at the root of the source. A glob that names a folder (`dist`,
+ * `*.xcarchive`) brings the folder as one archive, `dist.tar.gz`. A glob that ends in a bare `*` or `**`
+ * means files. A required glob that matches nothing fails the build.
  */
 export const ArtifactGlob = z.object({
   glob: text(512).min(1),
   required: z.boolean().default(true),
-  /** Collected from a failed build too: result bundles, logs. */
+  /** Collected from a failed build too, for example result bundles and logs. */
   onFailure: z.boolean().default(false),
 });
 export type ArtifactGlob = z.infer<typeof ArtifactGlob>;
@@ -34,25 +35,29 @@ const secretFile = z
 
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a shell variable name');
 
-/** The request that makes a build. `minima` are {@link TIMEOUT_MINIMA}, except in a test's own entry. */
+/**
+ * The request that makes a build. `minima` are {@link TIMEOUT_MINIMA}; only a test's controller has others.
+ */
 export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
   const timeout = (name: keyof Timeouts) =>
     durationMs.min(minima[name], `must be at least ${minima[name]} ms`).default(DEFAULT_TIMEOUTS[name]);
   return z
     .object({
       source: z.object({ sha256: Sha256 }),
-      /** Runs under `bash -l` in the root of the unpacked source. */
+      /** It runs under `bash -l` in the root of the unpacked source. */
       command: shellText(16_384)
         .refine((command) => command !== '', 'must not be empty')
         .optional(),
-      /** Stands for `eas build --local` with this profile. */
+      /** Instead of a command: runs `eas build --local` with this profile. */
       profile: z
         .string()
         .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be an EAS profile name')
         .optional(),
       platform: z.enum(PLATFORMS),
       env: z.record(envName, shellText(32_768)).default({}),
-      /** Certificates, profiles, keys: base64 contents, which the build finds as files below $TARTBEAT_SECRETS. */
+      /**
+       * Certificates, profiles and keys, in base64. The build finds them as files below $TARTBEAT_SECRETS.
+       */
       secretFiles: z.record(secretFileName, secretFile).default({}),
       artifacts: z.array(artifactGlobInput).max(50).default([]),
       timeouts: z
@@ -65,10 +70,10 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
           queueTimeoutMs: timeout('queueTimeoutMs'),
         })
         .prefault({}),
-      pool: id.default('default'),
-      /** Builds of the same project, platform and profile do the same work: the earlier ones tell how long it takes. */
-      project: id.optional(),
-      labels: z.record(id, text(256)).default({}),
+      pool: Id.default('default'),
+      /** Earlier builds of the same project, platform and profile tell how long the next one takes. */
+      project: Id.optional(),
+      labels: z.record(Id, text(256)).default({}),
       priority: z.number().int().min(-100).max(100).default(0),
       maxAttempts: z.number().int().min(1).max(10).default(1),
       idempotencyKey: text(128).min(1).optional(),
@@ -88,5 +93,5 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
 export const BuildRequest = buildRequest(TIMEOUT_MINIMA);
 export type BuildRequest = z.infer<typeof BuildRequest>;
 
-/** What a submitter writes: everything with a default may be left out. */
+/** What a submitter sends. Every field with a default may be left out. */
 export type BuildRequestInput = z.input<typeof BuildRequest>;

@@ -1,11 +1,11 @@
-/** A build, its attempts and its timeline, as the API shows them. */
+/** Defines a build, its attempts and its timeline, as the API shows them. */
 import { z } from 'zod';
 import { BUILD_STATUSES, PLATFORMS, STAGES, VERDICTS } from '../closed-lists.ts';
 import { Timeouts } from '../timeouts.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { bytes, text, time } from './fields.ts';
 
-/** A code with the words for people that go with it. */
+/** A code, and what it means in words for people. */
 export const Explained = z.object({
   code: z.string(),
   title: z.string(),
@@ -17,21 +17,21 @@ export type Explained = z.infer<typeof Explained>;
 /** A known error found in the last lines of a failed build. */
 export const FailureExplanation = z.object({
   id: text(64),
-  /** Why it failed, and what to do, in one sentence each. */
+  /** `sentence` says why the build failed, `advice` what to do, each in one sentence. */
   sentence: text(1_000),
   advice: text(1_000),
-  /** The line of the log that tells. */
+  /** The line of the log that shows it. */
   line: text(500),
 });
 export type FailureExplanation = z.infer<typeof FailureExplanation>;
 
 export const VerdictView = Explained.extend({
   whose: z.enum(['user', 'infrastructure']),
-  /** The step or health check at which it happened, where the verdict names one. */
+  /** The step or health check that failed, if the verdict names one. */
   step: z.string().nullable(),
-  /** What was seen, in the reporter's words. */
+  /** What the agent or the controller saw, in its own words. */
   message: z.string().nullable(),
-  /** With `build_failed`, if the log ends in a known error. */
+  /** Set with `build_failed` if the log ends in a known error. */
   explained: FailureExplanation.nullable().default(null),
 });
 export type VerdictView = z.infer<typeof VerdictView>;
@@ -76,13 +76,13 @@ export const Deadline = z.object({
 });
 export type Deadline = z.infer<typeof Deadline>;
 
-/** What the deadline object knows of a running attempt. */
+/** What the controller's BuildDeadline knows of a running attempt. */
 export const Live = z.object({
   attempt: z.number().int(),
   stage: z.enum(STAGES),
   phase: z.string().nullable(),
   progress: Progress.nullable(),
-  /** When the command is expected to end, from earlier builds of the project; null without any. */
+  /** When the command is expected to end, by earlier builds of the project. Null if there are none. */
   endExpectedAt: time.nullable().default(null),
   vmBeatAt: time.nullable(),
   agentBeatAt: time.nullable(),
@@ -108,7 +108,7 @@ export const AttemptView = z.object({
   claimedAt: time,
   startedAt: time.nullable(),
   endedAt: time.nullable(),
-  /** From the passed deadline to the verdict; only for verdicts that a deadline said. */
+  /** From the passed deadline to the verdict. Only verdicts that a deadline gave have it. */
   latenessMs: z.number().nullable(),
   evidence: z.record(z.string(), z.unknown()).nullable(),
 });
@@ -127,7 +127,7 @@ export const BuildDetail = Build.extend({
   events: z.array(TimelineEvent),
   artifacts: z.array(Artifact),
   live: Live.nullable(),
-  /** Why a queued build is not running, or a running one not yet building. */
+  /** Why a queued build does not run yet, or a running one does not build yet. */
   waitingFor: z.string().nullable(),
 });
 export type BuildDetail = z.infer<typeof BuildDetail>;

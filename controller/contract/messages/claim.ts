@@ -1,17 +1,20 @@
-/** How a worker is given a build, learns which attempts are current, and fetches the build's private inputs. */
+/**
+ * Defines how a worker gets a build, learns which attempts are current, and fetches the build's private
+ * inputs.
+ */
 import { z } from 'zod';
 import { PLATFORMS } from '../closed-lists.ts';
 import { Timeouts } from '../timeouts.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { Deadline, Progress } from './builds.ts';
-import { attempt, bytes, id, lenient, Sha256, time } from './fields.ts';
+import { attempt, bytes, Id, lenient, Sha256, time } from './fields.ts';
 import { ProgressHistory } from './phase-history.ts';
 
 export const ClaimRequest = z.object({
-  /** One installation of the agent; kept on its disk. */
-  instanceId: id,
-  /** Journalled before the call; the same one answers the same assignment. */
-  claimId: id,
+  /** Names one installation of the agent, which keeps it on its disk. */
+  instanceId: Id,
+  /** The agent writes it to its journal before the call. The same claim id gets the same assignment. */
+  claimId: Id,
 });
 export type ClaimRequest = z.infer<typeof ClaimRequest>;
 
@@ -25,9 +28,9 @@ export const Assignment = z.object({
   source: z.object({ sha256: Sha256, size: bytes }),
   artifactGlobs: z.array(ArtifactGlob),
   timeouts: Timeouts,
-  /** Decides what a partition means: with another attempt possible, the VM must not outlive the worker's deadline. */
+  /** Decides the partition rule: if true, the agent destroys its VM soon after the worker's deadline. */
   anotherAttemptPossible: z.boolean(),
-  /** Of the same project, platform and profile. */
+  /** What earlier builds of the same project, platform and profile took. */
   history: lenient(ProgressHistory),
   claimedAt: time,
   /** How often the monitor beats. */
@@ -42,12 +45,12 @@ export const ClaimAnswer = z.object({
   assignment: Assignment.nullable(),
   /** When to ask again. */
   nextMs: z.number().int().min(1),
-  /** Why this worker is given nothing although it asks, if there is a reason other than an empty queue. */
+  /** Why this worker gets nothing, if the reason is not an empty queue. */
   reason: z.string().nullable(),
 });
 export type ClaimAnswer = z.infer<typeof ClaimAnswer>;
 
-/** How a restarted agent knows what is current. */
+/** The attempts that a worker holds now. A restarted agent learns from it what is current. */
 export const WorkerAttempts = z.object({
   attempts: z.array(
     z.object({
@@ -67,7 +70,7 @@ export type WorkerAttempts = z.infer<typeof WorkerAttempts>;
 
 export const Inputs = z.object({
   env: z.record(z.string(), z.string()),
-  /** Contents in base64, by file name. */
+  /** The contents in base64, by file name. */
   secretFiles: z.record(z.string(), z.string()).optional(),
 });
 export type Inputs = z.infer<typeof Inputs>;

@@ -1,12 +1,12 @@
-/** How the controller refuses, and what `GET /health` answers. */
+/** Defines how the controller refuses, and what `GET /health` answers. */
 import { z } from 'zod';
 import { bytes, time } from './fields.ts';
 
 export const ErrorBody = z.object({
   error: z.object({ code: z.string(), message: z.string() }),
-  /** On a refused heartbeat: the attempt is over, stop working on it. */
+  /** Set on a refused heartbeat if the attempt is over: the agent must stop working on it. */
   action: z.literal('stop').optional(),
-  /** With `wrong_offset`: where the log stands. */
+  /** With `wrong_offset`: the length of the log. */
   expectedOffset: bytes.optional(),
 });
 export type ErrorBody = z.infer<typeof ErrorBody>;

@@ -1,18 +1,19 @@
-/** The fields that several messages share: ids, hashes, paths, durations. */
+/** Defines the fields that several messages share: ids, hashes, paths, durations. */
 import { z } from 'zod';
+import { ATTEMPT_MAX } from '../sizes.ts';
 import { DAY_MS } from '../units.ts';
 
 export const time = z.iso.datetime();
 
-export const id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -');
+export const Id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -');
 
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits');
 
-export const attempt = z.number().int().min(1).max(1_000);
+export const attempt = z.number().int().min(1).max(ATTEMPT_MAX);
 
 export const text = (max: number) => z.string().max(max);
 
-/** Goes to a shell, which cannot take a NUL. */
+/** Text for a shell, which cannot take a NUL. */
 export const shellText = (max: number) =>
   text(max).refine((value) => !value.includes('\0'), 'must not contain a NUL character');
 
@@ -24,19 +25,22 @@ export const durationMs = z
   .min(0)
   .max(30 * DAY_MS);
 
-/** A relative path below the source root, with no way out of it. */
+/** A relative path that stays below the root of the source. */
 export const ArtifactName = z
   .string()
   .min(1)
   .max(512)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused here
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: this refuses control characters
   .refine((name) => !/[\x00-\x1f\x7f\\]/.test(name), 'must not contain control characters or backslashes')
   .refine(
     (name) => name.split('/').every((part) => part !== '' && part !== '.' && part !== '..'),
     'must be a relative path without empty, "." or ".." parts',
   );
 
-/** A field that is broken is dropped, never the message: silence must mean silence, and a result must arrive. */
+/**
+ * Drops a malformed field instead of refusing the message, because a beat or a result must arrive in any
+ * case.
+ */
 export const lenient = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
 export const count = z.number().int().min(0).max(1_000_000_000);

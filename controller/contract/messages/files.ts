@@ -1,27 +1,30 @@
-/** Uploads: a blob in one request, or in parts. */
+/** Defines uploads: a blob in one request, or in parts. */
 import { z } from 'zod';
 import { UPLOAD_MAX_BYTES } from '../sizes.ts';
 import { bytes, Sha256 } from './fields.ts';
 
-/** On each part: the SHA-256 of its bytes, in lower-case hex. */
+/** A header of each part: the SHA-256 of its bytes, in lower-case hex. */
 export const PART_SHA256_HEADER = 'X-Part-SHA256';
 
 export const BlobStored = z.object({ sha256: Sha256, size: bytes, existed: z.boolean() });
 export type BlobStored = z.infer<typeof BlobStored>;
 
-/** An upload in parts: for what is larger than {@link BLOB_MAX_BYTES}. */
+/** Begins an upload in parts, for a file larger than {@link BLOB_MAX_BYTES}. */
 export const UploadRequest = z.object({ size: bytes.min(1).max(UPLOAD_MAX_BYTES) });
 
 export const Upload = z.object({
-  /** Null: it was stored before, nothing needs to be sent. */
+  /** Null if the file was stored before: nothing needs to be sent. */
   id: z.string().nullable(),
   sha256: Sha256,
   size: bytes,
-  /** `verifying`: all is there and is being read back; ask again. Visible once it is `stored`. */
+  /**
+   * `verifying`: all parts arrived and are being read back, so ask again. Only `stored` makes the file
+   * usable.
+   */
   state: z.enum(['open', 'verifying', 'stored']),
-  /** How long each part is, but for the last one. */
+  /** The size of every part but the last. */
   partBytes: z.number().int().min(1),
-  /** The numbers, from 1, of the parts that need not be sent again. */
+  /** The numbers of the parts that have arrived, from 1. They need not be sent again. */
   parts: z.array(z.number().int()),
   verifiedBytes: bytes,
 });

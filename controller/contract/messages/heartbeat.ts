@@ -1,6 +1,7 @@
-/** The heartbeat.
+/**
+ * Defines the heartbeat.
  *
- * Invariant: a fixed contract, because a monitor in an old image outlives many controllers.
+ * Invariant: it is fixed, because a monitor in an old image outlives many controllers.
  */
 import { z } from 'zod';
 import { STAGES } from '../closed-lists.ts';
@@ -8,16 +9,16 @@ import { attempt, durationMs, lenient, text, time } from './fields.ts';
 
 export const Heartbeat = z.object({
   progress: lenient(z.number().min(0).max(100)),
-  /** Where the figure comes from; a plain monitor's own figure counts as the script's. */
+  /** Where the figure comes from. If a monitor does not say, it counts as `script`. */
   origin: lenient(z.enum(['script', 'parsed', 'time'])),
   /** A label for people. */
   phase: lenient(text(120)),
-  /** Until the command is expected to end; only where an earlier build tells. */
+  /** The expected time until the command ends. Only set if earlier builds tell it. */
   etaMs: lenient(durationMs),
   source: z.enum(['vm', 'agent']).optional(),
   attempt: attempt.optional(),
   stage: lenient(z.enum(STAGES)),
-  /** Since the log last grew; left out while the agent cannot read it. */
+  /** The time since the log last grew. Left out while the agent cannot read the log. */
   outputAgeMs: lenient(durationMs),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
@@ -27,7 +28,7 @@ export const HeartbeatAnswer = z.object({
   timestamp: time,
   action: z.enum(['continue', 'stop']),
   nextMs: z.number().int().min(1),
-  /** The last accepted beat of the VM: how the agent knows that the monitor gets through. */
+  /** The last accepted beat of the VM. It tells the agent that the monitor reaches the controller. */
   vmBeatAt: time.nullable(),
 });
 export type HeartbeatAnswer = z.infer<typeof HeartbeatAnswer>;

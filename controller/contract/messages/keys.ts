@@ -1,16 +1,16 @@
-/** Keys and the audit log of what was done with them. */
+/** Defines keys, and the audit of what was done with them. */
 import { z } from 'zod';
-import { id, text, time } from './fields.ts';
+import { Id, text, time } from './fields.ts';
 
 export const Me = z.object({
   scope: z.enum(['admin', 'submit', 'worker']),
   name: z.string(),
   workerId: z.string().nullable(),
-  /** Since which this key is in use, and how to name it when it is rotated. Null for the deployment's own ADMIN_KEY. */
+  /** Names the key in a rotation. `keyId` and `createdAt` are null for the deployment's own ADMIN_KEY. */
   keyId: z.string().nullable().default(null),
   createdAt: time.nullable().default(null),
   expiresAt: time.nullable().default(null),
-  /** The pools that it is tied to; null for all. */
+  /** The pools that the key is tied to; null for all. */
   pools: z.array(z.string()).nullable().default(null),
 });
 export type Me = z.infer<typeof Me>;
@@ -20,8 +20,8 @@ export const KeyRequest = z
     name: text(100).min(1),
     scope: z.enum(['admin', 'submit']),
     expiresAt: time.optional(),
-    /** For scope `submit`: it may submit to these pools, and see their builds, alone. */
-    pools: z.array(id).min(1).max(50).optional(),
+    /** For scope `submit`: the key may submit only to these pools, and sees only their builds. */
+    pools: z.array(Id).min(1).max(50).optional(),
   })
   .refine(({ scope, pools }) => scope === 'submit' || pools === undefined, {
     path: ['pools'],
@@ -37,10 +37,10 @@ export const KeyView = z.object({
   pools: z.array(z.string()).nullable().default(null),
   createdAt: time,
   lastUsedAt: time.nullable(),
-  /** Also the end of the overlap, once it was rotated. */
+  /** After a rotation also the end of the overlap. */
   expiresAt: time.nullable(),
   revokedAt: time.nullable(),
-  /** The id of the key that it was made to replace. */
+  /** The id of the key that this one replaces. */
   rotatedFrom: z.string().nullable().default(null),
 });
 export type KeyView = z.infer<typeof KeyView>;

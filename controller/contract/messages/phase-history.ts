@@ -1,15 +1,17 @@
-/** What the builds of a project tell its next build: how long each phase took, and when its work was seen. */
+/**
+ * Defines what a project's builds tell its next build: how long each phase took, and when its work was seen.
+ */
 import { z } from 'zod';
-import { CURVE_STEPS, HISTORY_PHASES_MAX } from '../sizes.ts';
+import { CURVE_STEPS, HISTORY_BUILDS_MAX, HISTORY_PHASES_MAX } from '../sizes.ts';
 import { count, durationMs } from './fields.ts';
 
 export const PhaseHistory = z.object({
   id: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/),
   durationMs,
   lines: count,
-  /** Units of work: compiled files, installed pods, finished tasks. 0 if the phase showed none. */
+  /** Units of work, such as compiled files, installed pods or finished tasks. 0 if the phase showed none. */
   work: count,
-  /** Per mille of the duration at which i/16 of the work had been seen. */
+  /** At index i: the per mille of the duration at which i/16 of the work was seen. */
   curve: z
     .array(z.number().int().min(0).max(1_000))
     .length(CURVE_STEPS + 1)
@@ -17,11 +19,11 @@ export const PhaseHistory = z.object({
 });
 export type PhaseHistory = z.infer<typeof PhaseHistory>;
 
-/** How long each phase took, and when its work was seen: what turns progress into an estimate of the time left. */
+/** The phases of one or more builds. The agent estimates the time left from it. */
 export const ProgressHistory = z.object({
   version: z.literal(1),
-  /** How many builds are mixed in it. */
-  builds: z.number().int().min(1).max(1_000_000),
+  /** How many builds are mixed in this history. */
+  builds: z.number().int().min(1).max(HISTORY_BUILDS_MAX),
   /** In the order in which they were first seen. */
   phases: z.array(PhaseHistory).max(HISTORY_PHASES_MAX),
 });

@@ -1,4 +1,7 @@
-/** What an agent reports of an attempt: that it started, how it ended, and what was seen of a VM that did not end well. */
+/**
+ * Defines what an agent reports of an attempt: its start, its end, and what it saw of a VM that did not end
+ * well.
+ */
 import { z } from 'zod';
 import { AGENT_VERDICTS, BUILD_STATUSES } from '../closed-lists.ts';
 import {
@@ -16,16 +19,18 @@ import { ProgressHistory } from './phase-history.ts';
 export const ArtifactReport = z.object({ name: ArtifactName, sha256: Sha256, size: bytes });
 export type ArtifactReport = z.infer<typeof ArtifactReport>;
 
-/** The whole log as the agent sent it: what is stored must match before it is sealed. */
+/**
+ * Length and digest of the whole log, as the agent sent it. The stored log must match before it is sealed.
+ */
 export const LogTotal = z.object({ length: bytes, sha256: Sha256 });
 export type LogTotal = z.infer<typeof LogTotal>;
 
-/** What the agent saw of a VM that did not end well. A probe that could not be made is left out. */
+/** What the agent saw of a VM that did not end well. A probe that it could not make is left out. */
 export const Evidence = z.object({
   collectedAt: time,
   /** What `tart list` says of the VM. */
   vm: z.enum(['running', 'stopped', 'missing']).optional(),
-  /** True if `tart run` had ended unasked. */
+  /** True if `tart run` ended although the agent had not stopped it. */
   runExited: z.boolean().optional(),
   runOutput: text(EVIDENCE_OUTPUT_MAX).optional(),
   ssh: z
@@ -43,9 +48,9 @@ export const Evidence = z.object({
   vmMemory: z.object({ freeBytes: bytes, outOfMemoryKills: z.number().int().min(0).default(0) }).optional(),
   hostDisk: z.object({ freeBytes: bytes }).optional(),
   hostMemory: z.object({ freeBytes: bytes }).optional(),
-  /** The longest time for which the agent itself did not run. */
+  /** The longest time in which the agent itself did not run. */
   hostAsleepMs: durationMs.optional(),
-  /** Since the agent last reached the controller, when that was long. */
+  /** The time since the agent last reached the controller, if it was long. */
   controllerUnreachableMs: durationMs.optional(),
   /** The last 200 lines of the log. */
   logTail: text(EVIDENCE_LOG_TAIL_MAX).optional(),
@@ -59,7 +64,7 @@ export const Report = z.discriminatedUnion('type', [
     attempt,
     artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX),
     log: LogTotal.optional(),
-    /** For the next build of the project; only from an agent that saw the whole of this one. */
+    /** For the next build of the project. Only an agent that saw the whole build sends it. */
     history: lenient(ProgressHistory),
     quietMs: lenient(durationMs),
   }),

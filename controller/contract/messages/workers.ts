@@ -1,16 +1,18 @@
-/** Workers: how an admin registers and sees them, what an agent says of itself, and one-time codes. */
+/**
+ * Defines workers: how an admin registers and sees them, what an agent says of itself, and one-time codes.
+ */
 import { z } from 'zod';
 import { PLATFORMS, WORKER_STATES } from '../closed-lists.ts';
 import { FINDING_ID_MAX, FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
-import { durationMs, id, text, time } from './fields.ts';
+import { durationMs, Id, text, time } from './fields.ts';
 
 export const WorkerRequest = z.object({
-  name: id,
-  pool: id.default('default'),
+  name: Id,
+  pool: Id.default('default'),
   platforms: z.array(z.enum(PLATFORMS)).min(1).max(PLATFORMS.length).default(['ios', 'android']),
   slots: z.number().int().min(1).max(2, 'a Mac runs at most 2 VMs').default(1),
-  /** What to answer: its key, or a one-time code that `expo-worker init --code` turns into a key on the Mac itself. */
+  /** What the answer holds: the key, or a one-time code that `expo-worker init --code` trades for a key. */
   credential: z.enum(['key', 'code']).default('key'),
 });
 export type WorkerRequest = z.infer<typeof WorkerRequest>;
@@ -32,12 +34,12 @@ export const Worker = z.object({
   id: z.string(),
   name: z.string(),
   state: z.enum(WORKER_STATES),
-  /** Why it takes no builds, when it takes none. */
+  /** Why the worker takes no builds, if it takes none. */
   stateReason: z.string().nullable(),
   pool: z.string(),
   platforms: z.array(z.enum(PLATFORMS)),
   slots: z.number().int(),
-  /** The agent's own word. */
+  /** What the agent says of itself. */
   slotsInUse: z.number().int(),
   vms: z.array(z.string()),
   builds: z.array(z.string()),
@@ -49,12 +51,14 @@ export type Worker = z.infer<typeof Worker>;
 
 export const WorkerList = z.object({ workers: z.array(Worker) });
 
-/** With `credential: 'key'` (the default) the key, with `'code'` the answer is {@link WorkerInvited}. */
+/**
+ * The answer to a request with `credential: 'key'`, the default. With `'code'` it is {@link WorkerInvited}.
+ */
 export const WorkerRegistered = z.object({ worker: Worker, key: z.string() });
 
-/** The agent's report of itself: on every change, and at least each minute. */
+/** What an agent says of itself, on every change and at least once a minute. */
 export const WorkerStatus = z.object({
-  instanceId: id,
+  instanceId: Id,
   slots: z.number().int().min(1).max(2),
   slotsInUse: z.number().int().min(0).max(8),
   vms: z.array(text(128)).max(16),
@@ -66,11 +70,13 @@ export type WorkerStatus = z.infer<typeof WorkerStatus>;
 export const WorkerStatusAnswer = z.object({ state: z.enum(WORKER_STATES), nextMs: durationMs });
 export type WorkerStatusAnswer = z.infer<typeof WorkerStatusAnswer>;
 
-/** The doctor's report, also of a Mac on which no agent runs. Without a blocking failure it ends quarantine. */
-export const FindingsReport = z.object({ instanceId: id, findings: z.array(Finding).max(FINDINGS_MAX) });
+/**
+ * The doctor's report, also from a Mac on which no agent runs. Without a blocking failure it ends quarantine.
+ */
+export const FindingsReport = z.object({ instanceId: Id, findings: z.array(Finding).max(FINDINGS_MAX) });
 export type FindingsReport = z.infer<typeof FindingsReport>;
 
-/** The last successful attempts of a worker, newest first: what its limits may be tuned by. */
+/** The last successful attempts of a worker, newest first. Limits may be tuned by them. */
 export const WorkerDurations = z.object({
   attempts: z.array(
     z.object({
@@ -82,7 +88,7 @@ export const WorkerDurations = z.object({
       bootMs: z.number().nullable(),
       /** From the claim to the end. */
       totalMs: z.number(),
-      /** The longest time for which the log did not grow. */
+      /** The longest time in which the log did not grow. */
       quietMs: z.number().nullable(),
       timeouts: Timeouts,
     }),
@@ -90,7 +96,7 @@ export const WorkerDurations = z.object({
 });
 export type WorkerDurations = z.infer<typeof WorkerDurations>;
 
-/** A worker's one-time code, and what it turns into. */
+/** A request for a one-time code, which the agent trades for the worker's key. */
 export const EnrolmentRequest = z.object({
   validForMinutes: z
     .number()

@@ -1,27 +1,24 @@
 import { env } from 'cloudflare:workers';
 import { Hono } from 'hono';
 import { expect, test } from 'vitest';
-import {
-  requireAnyKey,
-  requireAttempt,
-  requireBlobWriter,
-  requireScope,
-  requireThisWorker,
-} from '../../../controller/access/auth.ts';
 import { createKey } from '../../../controller/access/keys.ts';
 import { signToken } from '../../../controller/access/tokens.ts';
+import { authorisationOf } from '../../../controller/routes/authorise.ts';
+import type { Row } from '../../../controller/routes/table.ts';
 import { insertWorker, submitKey, tokenFor } from '../factories/rows.ts';
 
-/** One route for each guard, which answers who it let in. */
-const app = new Hono<{ Bindings: Env }>()
-  .get('/any', requireAnyKey, (c) => c.json(c.var.key))
-  .get('/submit', requireScope('submit'), (c) => c.json(c.var.key))
-  .get('/admin', requireScope('admin'), (c) => c.json(c.var.key))
-  .get('/blobs', requireBlobWriter, (c) => c.json(c.var.key))
-  .get('/workers/:id', requireThisWorker, (c) => c.json(c.var.key))
-  .get('/builds/:id/run', requireAttempt('run', 'worker'), (c) => c.json(c.var.caller))
-  .get('/builds/:id/tokens', requireAttempt('run'), (c) => c.json(c.var.caller))
-  .get('/builds/:id/beat', requireAttempt('vm', 'run', 'worker'), (c) => c.json(c.var.caller));
+/** One route for each kind of row, which answers who it let in. */
+const guarded = (path: string, row: Row) =>
+  app.get(path, authorisationOf(row), (c) => c.json(row.who === 'attempt' ? c.var.caller : c.var.key));
+const app = new Hono<{ Bindings: Env }>();
+guarded('/any', { who: 'any key' });
+guarded('/submit', { who: 'submitter' });
+guarded('/admin', { who: 'admin' });
+guarded('/blobs', { who: 'blob writer' });
+guarded('/workers/:id', { who: 'this worker' });
+guarded('/builds/:id/run', { who: 'attempt', by: ['run', 'worker'] });
+guarded('/builds/:id/tokens', { who: 'attempt', by: ['run'] });
+guarded('/builds/:id/beat', { who: 'attempt', by: ['vm', 'run', 'worker'] });
 
 const ask = async (path: string, key: string) =>
   (await app.request(path, { headers: { Authorization: `Bearer ${key}` } }, env)).status;

@@ -33,7 +33,10 @@ const rewrite = (buildId: string, patch: Record<string, unknown>) =>
 
 const fire = (buildId: string) => runInDurableObject(deadlineOf(buildId), (object: BuildDeadline) => object.alarm());
 
-/** While it is in use, D1 calls of this one object go through `around`, which may fail before or after the real call. */
+/**
+ * While it is in use, D1 calls of this one object go through `around`, which may fail before or after the
+ * real call.
+ */
 async function withD1(buildId: string, around: (real: () => Promise<unknown>) => Promise<unknown>) {
   await runInDurableObject(deadlineOf(buildId), (object: BuildDeadline) => {
     const real = env.DB;

@@ -73,7 +73,7 @@ async function eventsOf(response: Response, enough: (events: Event[]) => boolean
   }
 }
 
-// ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Writing ────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('an attempt writes its log by offset', async () => {
   const { buildId, token } = await runningBuild();
@@ -152,7 +152,7 @@ test('a stream without a length is read no further than the limit', async () => 
   expect(pulls).toBeLessThan(100);
 });
 
-// ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Reading ────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('a log is read from any offset, and says how long it is', async () => {
   const { buildId, token } = await runningBuild();
@@ -215,7 +215,7 @@ test('logs are read by submitters alone', async () => {
   expect((await call(`/api/builds/${buildId}/logs`, (await insertWorker()).key)).status).toBe(403);
 });
 
-// ── Sealing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Sealing ────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('a log is sealed when it is what the agent said, and reads as before', async () => {
   const { buildId, token } = await runningBuild();
@@ -324,7 +324,7 @@ test('a reader that opened a log before it was sealed reads on', async () => {
   });
 });
 
-// ── Following ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Following ──────────────────────────────────────────────────────────────────────────────────────────────
 
 test('a follower gets what is there, what comes, and the end', async () => {
   const { buildId, token } = await runningBuild();

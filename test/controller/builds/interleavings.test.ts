@@ -1,6 +1,7 @@
 /**
- * A property over random interleavings: in whatever order claims, beats, reports, cancels, retries, alarms and sweeps come,
- * from current and stale attempts, by several workers, the invariants of a build hold after each step.
+ * A property over random interleavings: in whatever order claims, beats, reports, cancels, retries, alarms
+ * and sweeps come, from current and stale attempts, by several workers, the invariants of a build hold after
+ * each step.
  *
  * A seeded few by default; SEQUENCES=10000 (and SEED=n) in the environment runs as many as one likes.
  */
@@ -155,7 +156,8 @@ async function check(world: World): Promise<void> {
     const running = tried.filter(({ endedAt }) => endedAt === null).map(({ attempt }) => attempt);
     expect(running).toEqual(isActive(row.status) ? [row.attempt] : []);
 
-    // The event log agrees with the row: replayed through the table it leads to the same status, and ends each attempt once.
+    // The event log agrees with the row: replayed through the table it leads to the same status, and ends
+    // each attempt once.
     let status: BuildStatus = 'queued';
     for (const { type } of timeline) {
       if (type === 'submitted' || type === 'evidence') continue;

@@ -11,7 +11,9 @@ import {
 } from '../../../controller/builds/transitions.ts';
 import { explainVerdict, isInfrastructure } from '../../../controller/builds/verdicts.ts';
 
-/** Every status and every event, spelled out a second time: adding one of either means deciding all its cells. */
+/**
+ * Every status and every event, spelled out a second time: adding one of either means deciding all its cells.
+ */
 const EXPECTED: Record<BuildStatus, Record<EventType, BuildStatus | 'refused'>> = {
   queued: {
     claim: 'assigned',

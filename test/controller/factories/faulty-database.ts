@@ -1,6 +1,6 @@
 /**
- * D1 as it may be: a call fails before it has done anything, or does it and its answer is lost. Wraps `env.DB` for the entries of the
- * tests; the deployed entry knows nothing of it.
+ * D1 as it may be: a call fails before it has done anything, or does it and its answer is lost. Wraps
+ * `env.DB` for the entries of the tests; the deployed entry knows nothing of it.
  *
  * Invariant: what fails is decided once a call; nothing else of it differs from the real database.
  */

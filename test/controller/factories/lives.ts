@@ -1,6 +1,6 @@
 /**
- * Whole lives of a build as its clients make them happen: each step is a request that may be repeated until it is answered, as agents,
- * submitters and the cron do. What breaks in between must not show at the end.
+ * Whole lives of a build as its clients make them happen: each step is a request that may be repeated until
+ * it is answered, as agents, submitters and the cron do. What breaks in between must not show at the end.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -219,7 +219,10 @@ export const LIVES: readonly LifeStory[] = [
   },
 ];
 
-/** What has become of it, without what is done in the background: the sealing of logs, and the sweep's own notes. */
+/**
+ * What has become of it, without what is done in the background: the sealing of logs, and the sweep's own
+ * notes.
+ */
 export async function whatIs(buildId: string) {
   const { build, attempts, events, artifacts } = await rowsOf(buildId);
   const ended = attempts.map(({ attempt, verdict, cause, endedAt, evidence }) => [

@@ -1,6 +1,6 @@
 /**
- * All that D1 holds, as one text for each table: what a refused request must leave as it was. Without the outbox, which is worked
- * off in the background; a row comes into it only together with one of `events`.
+ * All that D1 holds, as one text for each table: what a refused request must leave as it was. Without the
+ * outbox, which is worked off in the background; a row comes into it only together with one of `events`.
  */
 import { env } from 'cloudflare:workers';
 

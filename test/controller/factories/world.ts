@@ -1,4 +1,7 @@
-/** A small world with a credential of each kind in it: a running build with an earlier attempt, another's, one that has ended. */
+/**
+ * A small world with a credential of each kind in it: a running build with an earlier attempt, another's, one
+ * that has ended.
+ */
 
 import { env } from 'cloudflare:workers';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';

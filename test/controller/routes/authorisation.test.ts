@@ -1,10 +1,13 @@
 /**
- * Who may do what: every route × every kind of credential → the status. The routes are asked of the app itself, so that one
- * without a row fails; the columns are the same for all rows, so that a row leaves nobody out.
+ * Asks every row of the table of routes as every kind of caller. The row says who is let in; a question adds
+ * only what depends on the state of an attempt or on the body. The columns are the same for all rows, so no
+ * caller is left out.
  */
+import { env } from 'cloudflare:workers';
 import { beforeAll, expect, test } from 'vitest';
 import { ACTIONS, UNRECORDED } from '../../../controller/access/audit.ts';
 import { createApp } from '../../../controller/app.ts';
+import { ROUTES, type RouteKey, type Row as TableRow } from '../../../controller/routes/table.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { bytesOf, call, sha256Of, unique } from '../factories/rows.ts';
 import { contentsOfTables } from '../factories/tables.ts';
@@ -16,164 +19,171 @@ const strangers = (status: number) => ({
   ...{ none: status, garbage: status, forged: status },
   ...{ revoked: status, expired: status, replaced: status, vmExpired: status, runExpired: status },
 });
-const UNKNOWN = strangers(401);
-const vmTokens = (status: number) => ({ vm: status, vmForeign: status, vmStale: status, vmEnded: status });
-const runTokens = (status: number) => ({ run: status, runForeign: status, runStale: status, runEnded: status });
-const allTokens = (status: number) => ({ ...vmTokens(status), ...runTokens(status) });
 const submitKeys = (status: number) => ({ submit: status, submitTied: status, submitElsewhere: status });
 const workerKeys = (status: number) => ({ worker: status, workerForeign: status });
 const allKeys = (status: number) => ({ admin: status, ...submitKeys(status), ...workerKeys(status) });
+const vmTokens = (status: number) => ({ vm: status, vmForeign: status, vmStale: status, vmEnded: status });
+const runTokens = (status: number) => ({ run: status, runForeign: status, runStale: status, runEnded: status });
+const allTokens = (status: number) => ({ ...vmTokens(status), ...runTokens(status) });
 
-const anyone = (status: number): Row => ({
-  ...strangers(status),
-  ...allKeys(status),
-  ...allTokens(status),
-});
-const nobody: Row = { ...UNKNOWN, ...allKeys(403), ...allTokens(401) };
-const keys = (status: number): Row => ({ ...nobody, ...allKeys(status) });
-const admins = (status: number): Row => ({ ...nobody, admin: status });
-const thisWorker = (status: number): Row => ({ ...nobody, worker: status });
-/** A build of another pool does not exist for a key that is tied to one. */
-const submitters = (status: number, elsewhere = 404): Row => ({
-  ...nobody,
-  ...{ admin: status, ...submitKeys(status), submitElsewhere: elsewhere },
-});
-/** The attempt's own routes know no key but its worker's. */
-const attempt = (statuses: Partial<Row>): Row => ({ ...UNKNOWN, ...allKeys(403), ...allTokens(403), ...statuses });
-/** What only a current attempt is given. */
-const currentRun = attempt({ run: 200, runStale: 409, runEnded: 410 });
+/** The answers to all credentials where nobody is let in: on a route for keys, and on one for attempts. */
+const NO_KEY: Row = { ...strangers(401), ...allKeys(403), ...allTokens(401) };
+const NO_ATTEMPT: Row = { ...strangers(401), ...allKeys(403), ...allTokens(403) };
 
-// ── The rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
+/** What the row of a route means for each credential: the given status for all that it lets in. */
+function expected(row: TableRow, status: number): Row {
+  switch (row.who) {
+    case 'anyone':
+      return { ...strangers(status), ...allKeys(status), ...allTokens(status) };
+    case 'any key':
+    case 'blob writer':
+      return { ...NO_KEY, ...allKeys(status) };
+    case 'admin':
+      return { ...NO_KEY, admin: status };
+    case 'submitter': {
+      // For a key that is tied to another pool the build does not exist.
+      const elsewhere = row.finds ? 404 : status;
+      return { ...NO_KEY, admin: status, ...submitKeys(status), submitElsewhere: elsewhere };
+    }
+    case 'this worker':
+      return { ...NO_KEY, worker: status };
+    case 'admin or this key':
+      return { ...NO_KEY, admin: status, submit: status };
+    case 'attempt': {
+      const run = row.by.includes('run') ? { run: status, runStale: status, runEnded: status } : {};
+      const vm = row.by.includes('vm') ? { vm: status, vmStale: status, vmEnded: status } : {};
+      return { ...NO_ATTEMPT, ...run, ...vm, ...(row.by.includes('worker') ? { worker: status } : {}) };
+    }
+  }
+}
+
+// ── The questions ──────────────────────────────────────────────────────────────────────────────────────────
 
 type Ask = [path: string, body?: unknown];
 interface Question {
-  row: Row;
+  /** The status for all that the row of the route lets in, 200 if it is left out. */
+  status?: number;
+  /** Where the answer depends on more than the row: on the state of the attempt, or on the body. */
+  but?: Partial<Row>;
   ask: (world: World, who: Credential) => Ask;
 }
 const upload = ({ blob }: World) => `/api/blobs/${blob}/uploads/u_unknown`;
 const at = ({ target }: Credential, rest: string): string => `/api/builds/${target}${rest}`;
 
-const TABLE: Record<string, Question> = {
-  'GET /health': { row: anyone(200), ask: () => ['/health'] },
-  'GET /api/me': { row: keys(200), ask: () => ['/api/me'] },
-  'GET /api/audit': { row: admins(200), ask: () => ['/api/audit'] },
+/** What stale and ended attempts are told. */
+const runIsOver = { runStale: 409, runEnded: 410 };
+const vmIsOver = { vmStale: 409, vmEnded: 410 };
+
+/** One or more questions for each route. Words in brackets tell two questions for one route apart. */
+const QUESTIONS: Record<string, Question> = {
+  'GET /health': { ask: () => ['/health'] },
+  'GET /api/me': { ask: () => ['/api/me'] },
+  'GET /api/audit': { ask: () => ['/api/audit'] },
 
   'POST /api/builds/:id/heartbeat': {
-    row: attempt({ worker: 200, vm: 200, vmStale: 409, vmEnded: 410, run: 200, runStale: 409, runEnded: 410 }),
+    but: { ...vmIsOver, ...runIsOver },
     ask: ({ worker }, who) => [at(who, `/heartbeat?worker_id=${worker}`), { progress: 45 }],
   },
   // A token beats for its own attempt, whatever the body says.
   "POST /api/builds/:id/heartbeat (another attempt's)": {
-    row: attempt({ worker: 409, vm: 200, vmStale: 409, vmEnded: 410, run: 200, runStale: 409, runEnded: 410 }),
+    but: { ...vmIsOver, ...runIsOver, worker: 409 },
     ask: ({ worker }, who) => [at(who, `/heartbeat?worker_id=${worker}`), { attempt: 3 - who.attempt }],
   },
   "POST /api/builds/:id/heartbeat (another worker's)": {
-    row: attempt({}),
+    but: NO_ATTEMPT,
     ask: (_, who) => [at(who, '/heartbeat?worker_id=wrk_another'), { progress: 45 }],
   },
   'POST /api/builds/:id/reports': {
-    row: attempt({ worker: 200, run: 200, runStale: 409, runEnded: 410 }),
+    but: runIsOver,
     ask: (_, who) => [at(who, '/reports'), { type: 'start', attempt: who.attempt }],
   },
   "POST /api/builds/:id/reports (another attempt's)": {
-    row: attempt({ worker: 409 }),
+    but: { ...NO_ATTEMPT, worker: 409 },
     ask: (_, who) => [at(who, '/reports'), { type: 'start', attempt: 3 - who.attempt }],
   },
   // An ended attempt may still send the end of its own log.
   'PUT /api/builds/:id/logs': {
-    row: attempt({ worker: 200, run: 200, runStale: 200, runEnded: 200 }),
     ask: (_, who) => [at(who, `/logs?attempt=${who.attempt}&offset=0`), bytesOf('a line\n')],
   },
   "PUT /api/builds/:id/logs (another attempt's)": {
-    row: attempt({ worker: 200 }),
+    but: { ...NO_ATTEMPT, worker: 200 },
     ask: (_, who) => [at(who, `/logs?attempt=${3 - who.attempt}&offset=0`), bytesOf('a line\n')],
   },
-  'GET /api/builds/:id/source': { row: currentRun, ask: (_, who) => [at(who, '/source')] },
-  'GET /api/builds/:id/inputs': { row: currentRun, ask: (_, who) => [at(who, '/inputs')] },
+  'GET /api/builds/:id/source': { but: runIsOver, ask: (_, who) => [at(who, '/source')] },
+  'GET /api/builds/:id/inputs': { but: runIsOver, ask: (_, who) => [at(who, '/inputs')] },
 
   'POST /api/builds': {
-    row: submitters(201, 403),
+    status: 201,
+    but: { submitElsewhere: 403 },
     ask: ({ blob, pool }) => ['/api/builds', { source: { sha256: blob }, command: 'make', platform: 'ios', pool }],
   },
-  'GET /api/builds': { row: submitters(200, 200), ask: () => ['/api/builds'] },
-  'GET /api/builds/:id': { row: submitters(200), ask: (_, who) => [at(who, '')] },
-  'POST /api/builds/:id/cancel': { row: submitters(200), ask: (_, who) => [at(who, '/cancel')] },
-  'POST /api/builds/:id/retry': { row: submitters(201), ask: ({ ended }) => [`/api/builds/${ended}/retry`] },
-  'GET /api/builds/:id/logs': { row: submitters(200), ask: (_, who) => [at(who, '/logs')] },
-  'GET /api/builds/:id/artifacts': { row: submitters(200), ask: (_, who) => [at(who, '/artifacts')] },
-  'GET /api/builds/:id/artifacts/:name{.+}': {
-    row: submitters(200),
-    ask: (_, who) => [at(who, '/artifacts/out/app.ipa')],
-  },
+  'GET /api/builds': { ask: () => ['/api/builds'] },
+  'GET /api/builds/:id': { ask: (_, who) => [at(who, '')] },
+  'POST /api/builds/:id/cancel': { ask: (_, who) => [at(who, '/cancel')] },
+  'POST /api/builds/:id/retry': { status: 201, ask: ({ ended }) => [`/api/builds/${ended}/retry`] },
+  'GET /api/builds/:id/logs': { ask: (_, who) => [at(who, '/logs')] },
+  'GET /api/builds/:id/artifacts': { ask: (_, who) => [at(who, '/artifacts')] },
+  'GET /api/builds/:id/artifacts/:name{.+}': { ask: (_, who) => [at(who, '/artifacts/out/app.ipa')] },
 
-  // Files have no owner: their name, a SHA-256, is what one must know.
-  'PUT /api/blobs/:sha256': { row: keys(200), ask: ({ blob }) => [`/api/blobs/${blob}`, bytesOf('a source')] },
-  'GET /api/blobs/:sha256': { row: keys(200), ask: ({ blob }) => [`/api/blobs/${blob}`] },
+  // Files have no owner: whoever knows the SHA-256 of a file may use it.
+  'PUT /api/blobs/:sha256': { ask: ({ blob }) => [`/api/blobs/${blob}`, bytesOf('a source')] },
+  'GET /api/blobs/:sha256': { ask: ({ blob }) => [`/api/blobs/${blob}`] },
   'POST /api/blobs/:sha256/uploads': {
-    row: keys(201),
+    status: 201,
     ask: () => [`/api/blobs/${'0'.repeat(64)}/uploads`, { size: 1_000 }],
   },
   'PUT /api/blobs/:sha256/uploads/:upload/parts/:part': {
-    row: keys(404),
+    status: 404,
     ask: (world) => [`${upload(world)}/parts/1`, bytesOf('part')],
   },
-  'POST /api/blobs/:sha256/uploads/:upload/complete': { row: keys(404), ask: (world) => [`${upload(world)}/complete`] },
-  'GET /api/blobs/:sha256/uploads/:upload': { row: keys(404), ask: (world) => [upload(world)] },
-  'DELETE /api/blobs/:sha256/uploads/:upload': { row: keys(404), ask: (world) => [upload(world)] },
+  'POST /api/blobs/:sha256/uploads/:upload/complete': { status: 404, ask: (world) => [`${upload(world)}/complete`] },
+  'GET /api/blobs/:sha256/uploads/:upload': { status: 404, ask: (world) => [upload(world)] },
+  'DELETE /api/blobs/:sha256/uploads/:upload': { status: 404, ask: (world) => [upload(world)] },
 
-  'POST /api/workers/enrol': { row: anyone(201), ask: ({ code }) => ['/api/workers/enrol', { code }] },
+  'POST /api/workers/enrol': { status: 201, ask: ({ code }) => ['/api/workers/enrol', { code }] },
   'POST /api/workers/:id/claim': {
-    row: thisWorker(200),
     ask: ({ worker }) => [`/api/workers/${worker}/claim`, { instanceId: 'mac', claimId: unique('claim') }],
   },
-  'GET /api/workers/:id/attempts': {
-    row: thisWorker(200),
-    ask: ({ worker }) => [`/api/workers/${worker}/attempts`],
-  },
-  'GET /api/workers/:id/durations': {
-    row: thisWorker(200),
-    ask: ({ worker }) => [`/api/workers/${worker}/durations`],
-  },
+  'GET /api/workers/:id/attempts': { ask: ({ worker }) => [`/api/workers/${worker}/attempts`] },
+  'GET /api/workers/:id/durations': { ask: ({ worker }) => [`/api/workers/${worker}/durations`] },
   'POST /api/workers/:id/findings': {
-    row: thisWorker(200),
     ask: ({ worker }) => [`/api/workers/${worker}/findings`, { instanceId: 'mac', findings: [] }],
   },
   'POST /api/workers/:id/status': {
-    row: thisWorker(200),
     ask: ({ worker }) => [
       `/api/workers/${worker}/status`,
       { instanceId: 'mac', slots: 1, slotsInUse: 0, vms: [], agentVersion: '1' },
     ],
   },
-  'POST /api/workers': { row: admins(201), ask: () => ['/api/workers', { name: unique('mac') }] },
+  'POST /api/workers': { status: 201, ask: () => ['/api/workers', { name: unique('mac') }] },
   'POST /api/workers/:id/enrolments': {
-    row: admins(201),
+    status: 201,
     ask: ({ worker }) => [`/api/workers/${worker}/enrolments`, {}],
   },
-  'GET /api/workers': { row: admins(200), ask: () => ['/api/workers'] },
-  'GET /api/workers/:id': { row: admins(200), ask: ({ worker }) => [`/api/workers/${worker}`] },
-  'PATCH /api/workers/:id': { row: admins(200), ask: ({ worker }) => [`/api/workers/${worker}`, { action: 'pause' }] },
-  'DELETE /api/workers/:id': { row: admins(204), ask: ({ worker }) => [`/api/workers/${worker}`] },
+  'GET /api/workers': { ask: () => ['/api/workers'] },
+  'GET /api/workers/:id': { ask: ({ worker }) => [`/api/workers/${worker}`] },
+  'PATCH /api/workers/:id': { ask: ({ worker }) => [`/api/workers/${worker}`, { action: 'pause' }] },
+  'DELETE /api/workers/:id': { status: 204, ask: ({ worker }) => [`/api/workers/${worker}`] },
 
-  'POST /api/keys': { row: admins(201), ask: () => ['/api/keys', { name: 'ci', scope: 'submit' }] },
-  'GET /api/keys': { row: admins(200), ask: () => ['/api/keys'] },
-  'DELETE /api/keys/:id': { row: admins(200), ask: ({ ids }) => [`/api/keys/${ids.submit}`] },
-  'POST /api/keys/:id/rotate': {
-    row: { ...admins(201), submit: 201 },
-    ask: ({ ids }) => [`/api/keys/${ids.submit}/rotate`],
-  },
+  'POST /api/keys': { status: 201, ask: () => ['/api/keys', { name: 'ci', scope: 'submit' }] },
+  'GET /api/keys': { ask: () => ['/api/keys'] },
+  'DELETE /api/keys/:id': { ask: ({ ids }) => [`/api/keys/${ids.submit}`] },
+  'POST /api/keys/:id/rotate': { status: 201, ask: ({ ids }) => [`/api/keys/${ids.submit}/rotate`] },
   'POST /api/keys/:id/rotate (its own)': {
-    row: keys(201),
+    status: 201,
+    but: allKeys(201),
     ask: ({ ids }, { column }) => [`/api/keys/${ids[column] ?? ids.submit}/rotate`],
   },
 };
 
-async function ask(route: string, world: World, column: Column): Promise<{ status: number; code: string | undefined }> {
+const routeOf = (question: string) => question.replace(/ \(.*/, '') as RouteKey;
+
+async function ask(question: string, world: World, column: Column) {
   const who = world.as(column);
-  const [path, body] = TABLE[route]!.ask(world, who);
+  const [path, body] = QUESTIONS[question]!.ask(world, who);
   const raw = body instanceof Uint8Array ? (body as Uint8Array<ArrayBuffer>) : null;
   const answer = await call(path, who.secret, {
-    method: route.split(' ')[0]!,
+    method: question.split(' ')[0]!,
     headers: raw
       ? { 'Content-Length': String(raw.byteLength), 'X-Part-SHA256': await sha256Of(raw) }
       : { 'Content-Type': 'application/json' },
@@ -183,50 +193,86 @@ async function ask(route: string, world: World, column: Column): Promise<{ statu
   return { status: answer.status, code: answer.ok ? undefined : JSON.parse(text).error.code };
 }
 
-// ── The walk ─────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── The walk ───────────────────────────────────────────────────────────────────────────────────────────────
 
 const columns = Object.keys(COLUMNS) as Column[];
-const routes = [
-  ...new Set(
-    createApp(SETTINGS)
-      .routes.filter(({ method }) => method !== 'ALL')
-      .map(({ method, path }) => `${method} ${path}`),
-  ),
-];
+const routes = Object.keys(ROUTES) as RouteKey[];
 
 let shared: World;
 beforeAll(async () => {
   shared = await makeWorld();
 });
 
-test('every route has its row, and every row its route', () => {
-  const rows = new Set(Object.keys(TABLE).map((row) => row.replace(/ \(.*/, '')));
-  expect([...rows].sort()).toEqual([...routes].sort());
-  console.log(
-    `authorisation: ${Object.keys(TABLE).length} rows × ${columns.length} credentials = ${Object.keys(TABLE).length * columns.length} cells`,
-  );
+test('every row of the table has its handler and its question, and there are no others', () => {
+  const registered = createApp(SETTINGS).routes.filter(({ method }) => method !== 'ALL');
+  const times = Map.groupBy(registered, ({ method, path }) => `${method} ${path}`);
+  expect([...times.keys()].sort()).toEqual(routes.toSorted());
+  // The authorisation of a row is one, and something must stand behind it.
+  expect([...times].filter(([, entries]) => entries.length < 2)).toEqual([]);
+  const asked = new Set(Object.keys(QUESTIONS).map(routeOf));
+  expect([...asked].sort()).toEqual(routes.toSorted());
+  const count = Object.keys(QUESTIONS).length;
+  console.log(`authorisation: ${count} questions × ${columns.length} credentials = ${count * columns.length} cells`);
 });
 
-test('whatever changes something is recorded, or said to need no record', () => {
+test('a route without a row answers nothing, not even to an admin', async () => {
+  const app = createApp(SETTINGS);
+  app.get('/api/unlisted', (c) => c.text('secret'));
+  app.get('/api/workers/unlisted', (c) => c.text('secret'));
+  app.post('/api/me', (c) => c.text('secret'));
+  app.all('/api/other', (c) => c.text('secret'));
+  const headers = { Authorization: `Bearer ${env.ADMIN_KEY}` };
+  for (const [method, path] of [
+    ['GET', '/api/unlisted'],
+    ['HEAD', '/api/unlisted'],
+    ['GET', '/api/workers/unlisted'],
+    ['POST', '/api/me'],
+    ['GET', '/api/other'],
+  ] as const) {
+    const answer = await app.request(path, { method, headers }, env);
+    expect([method, path, answer.status]).toEqual([method, path, 404]);
+    expect(await answer.text()).not.toContain('secret');
+  }
+});
+
+test('a handler on the path of a row stands behind its authorisation, however it was registered', async () => {
+  const app = createApp(SETTINGS);
+  app.get('/api/audit', (c) => c.text('secret'));
+  expect((await app.request('/api/audit', {}, env)).status).toBe(401);
+});
+
+test('a build of another pool, one that does not exist and a malformed id tell a tied key nothing', async () => {
+  const { secret } = shared.as('submitElsewhere');
+  const answers = await Promise.all(
+    [shared.running, 'bld_none'].map(async (id) => {
+      const answer = await call(`/api/builds/${id}`, secret);
+      return [answer.status, (await answer.text()).replaceAll(id, 'ID')];
+    }),
+  );
+  expect(answers[0]).toEqual(answers[1]);
+  expect((await call(`/api/builds/${encodeURIComponent("' OR 1=1")}`, secret)).status).toBe(400);
+});
+
+test('every route that changes something is recorded, or said to need no record', () => {
   const changing = routes.filter((route) => !route.startsWith('GET '));
   expect([...Object.keys(ACTIONS), ...UNRECORDED].sort()).toEqual(changing.sort());
 });
 
-for (const route of Object.keys(TABLE))
-  test(`${route}: all ${columns.length} credentials are answered as the table says, and refusals change nothing`, async () => {
-    const { row } = TABLE[route]!;
+for (const [question, { status = 200, but }] of Object.entries(QUESTIONS))
+  test(`${question}: all ${columns.length} credentials are answered as the table says, and refusals change nothing`, async () => {
+    const row: Row = { ...expected(ROUTES[routeOf(question)], status), ...but };
     const refused = columns.filter((column) => row[column] >= 400);
     const before = await contentsOfTables();
     const seen: Partial<Row> = {};
     for (const column of refused) {
-      const { status, code } = await ask(route, shared, column);
+      const { status, code } = await ask(question, shared, column);
       seen[column] = status;
       if (status === 401) expect(code).toBe('unauthorized');
       if (status === 403) expect(code).toBe('forbidden');
     }
     expect(await contentsOfTables()).toEqual(before);
-    // What is allowed may change anything: each cell has a world of its own. Reading changes nothing.
+    // An allowed request may change anything, so each has a world of its own. Reading changes nothing.
     for (const column of columns.filter((column) => row[column] < 400))
-      seen[column] = (await ask(route, route.startsWith('GET ') ? shared : await makeWorld(), column)).status;
+      seen[column] = (await ask(question, question.startsWith('GET ') ? shared : await makeWorld(), column)).status;
     expect(seen).toEqual(row);
   });

@@ -27,7 +27,7 @@ async function insertArtifact(buildId: string, attempt: number, name: string, te
   return sha256;
 }
 
-// ── Source and inputs ────────────────────────────────────────────────────────────────────────────────────────────
+// ── Source and inputs ──────────────────────────────────────────────────────────────────────────────────────
 
 test('the current attempt gets the source of its build, whole or in part', async () => {
   const text = unique('source');
@@ -76,7 +76,7 @@ test('an attempt that has ended gets nothing any more', async () => {
     expect(await errorOf(await call(`/api/builds/${buildId}/${file}`, token))).toEqual([410, 'attempt_ended']);
 });
 
-// ── Artifacts ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Artifacts ──────────────────────────────────────────────────────────────────────────────────────────────
 
 test('artifacts are listed, and the newest of a name is the one that is meant', async () => {
   const { buildId } = await runningBuild({ attempt: 2 }, { endedAt: 1 });

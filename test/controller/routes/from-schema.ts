@@ -1,4 +1,7 @@
-/** Arbitrary values that a zod schema accepts, by way of its JSON Schema; and what is likely to break who reads them. */
+/**
+ * Arbitrary values that a zod schema accepts, by way of its JSON Schema; and what is likely to break who
+ * reads them.
+ */
 import fc from 'fast-check';
 import { z } from 'zod';
 

@@ -65,6 +65,6 @@ test('an error of ours says nothing of our insides', async () => {
   const answer = await createApp(SETTINGS).request('/api/keys', { headers: { 'X-API-Key': 'tb_admin_x' } }, broken);
   expect(answer.status).toBe(500);
   expect(await answer.json()).toEqual({
-    error: { code: 'internal', message: 'something went wrong here; the request may be repeated' },
+    error: { code: 'internal', message: 'the controller failed; you may repeat the request' },
   });
 });

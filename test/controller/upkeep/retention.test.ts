@@ -72,8 +72,11 @@ test('a source goes 3 days after the end of its build, and not before', async ()
   await retain();
   expect([await isThere(old), await isThere(young)]).toEqual([false, true]);
   expect(await buildRow(oldBuild)).toMatchObject({ sourceSha256: old.sha256, sourceBlob: null, inputs: null });
-  expect((await retryBuild(env, youngBuild, 'k', NOW)).ok).toBe(true);
-  expect(await retryBuild(env, oldBuild, 'k', NOW)).toMatchObject({ ok: false, code: 'blob_not_stored' });
+  expect((await retryBuild(env, (await buildRow(youngBuild))!, 'k', NOW)).ok).toBe(true);
+  expect(await retryBuild(env, (await buildRow(oldBuild))!, 'k', NOW)).toMatchObject({
+    ok: false,
+    code: 'blob_not_stored',
+  });
 });
 
 test('what a live build or a retry needs stays, however old it is', async () => {

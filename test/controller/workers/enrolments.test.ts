@@ -82,7 +82,7 @@ test('a key that is tied to pools keeps to them, and so does the key that it rot
     const refused = await api<{ error: { message: string } }>('POST', '/api/builds', request, tied);
     expect([refused.status, refused.body.error.message]).toEqual([
       403,
-      `pool: the key may not submit to default, only to ${pool}`,
+      `pool: this key may not submit to default, only to ${pool}`,
     ]);
   }
   const bad = await api('POST', '/api/keys', { name: 'x', scope: 'admin', pools: [pool] });

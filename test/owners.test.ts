@@ -1,0 +1,192 @@
+/**
+ * Holds who owns which side effect: tables of D1, objects in R2, processes, SSH, HTTP and the exit code. It
+ * reads the files as text. A module that writes without standing in its table fails, and so does a row that
+ * is no longer true.
+ *
+ * The headers of the modules say the same in words.
+ */
+import { globSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { getTableName, is, Table } from 'drizzle-orm';
+import { expect, test } from 'vitest';
+import * as schema from '../controller/schema.ts';
+
+const ROOT = resolve(import.meta.dirname, '..');
+
+/** What each module does to a thing, by module. */
+type Deeds = Record<string, string[]>;
+
+/** The modules of a folder as `name` → code without comments. A name has neither the folder nor `.ts`. */
+function modulesOf(folder: string, leftOut: string[] = []): [name: string, code: string][] {
+  const exclude = ['**/*.d.ts', ...leftOut.map((path) => `${folder}/${path}`)];
+  return globSync(`${folder}/**/*.ts`, { cwd: ROOT, exclude })
+    .sort()
+    .map((file) => [file.slice(folder.length + 1, -3), withoutComments(readFileSync(join(ROOT, file), 'utf8'))]);
+}
+
+const withoutComments = (text: string) => text.replaceAll(/^\s*(\/\*\*[\s\S]*?\*\/|\/\/.*)$/gm, '');
+
+/** Collects what `find` sees in each module; a module in which it sees nothing is left out. */
+function deedsIn(modules: [name: string, code: string][], find: (code: string) => string[]): Deeds {
+  const found = modules.map(([name, code]) => [name, [...new Set(find(code))].sort()] as const);
+  return Object.fromEntries(found.filter(([, deeds]) => deeds.length > 0));
+}
+
+const sorted = (deeds: Deeds): Deeds =>
+  Object.fromEntries(Object.entries(deeds).map(([name, list]) => [name, list.toSorted()]));
+
+const controller = modulesOf('controller', ['contract/**']);
+
+// ── D1, and the SQLite of a Durable Object ──────────────────────────────────────────────────────────────────
+
+/**
+ * `delete` of a row of `builds`, `attempts`, `events`, `artifacts` and `blobs` belongs to retention alone.
+ * Retention also updates `builds` and `attempts`, but only to empty what it removes.
+ */
+const TABLES: Record<string, Deeds> = {
+  builds: {
+    'builds/apply': ['insert', 'update'],
+    'builds/marks': ['update'],
+    'upkeep/retention': ['update', 'delete'],
+  },
+  attempts: {
+    'builds/apply': ['insert', 'update'],
+    'builds/marks': ['update'],
+    'upkeep/retention': ['update', 'delete'],
+  },
+  events: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
+  artifacts: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
+  outbox: {
+    'builds/apply': ['insert'],
+    'builds/marks': ['delete'],
+    'upkeep/outbox': ['update', 'delete'],
+    'upkeep/retention': ['insert'],
+  },
+  workers: { 'workers/presence': ['update'], 'workers/registry': ['insert', 'update'] },
+  // An enrolment and the removal of a worker take a statement of access/keys into their own batch.
+  keys: { 'access/key-rotation': ['update'], 'access/keys': ['insert', 'update'] },
+  blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
+  enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },
+  audit: { 'access/audit': ['insert', 'delete'] },
+  histories: { 'builds/phase-history': ['insert', 'update', 'delete'] },
+  // The table of the Durable Object that stores a log.
+  chunks: { 'build-log/build-log': ['insert', 'update', 'delete'] },
+};
+
+/** What the code writes to `table`: by drizzle, by `insertIf`, or by SQL. */
+function writesTo(table: string, code: string): string[] {
+  const drizzle = [
+    ...code.matchAll(new RegExp(`\\.(insert|update|delete)\\(\\s*(?:schema\\.)?${table}\\s*\\)`, 'g')),
+  ].map(([, verb]) => verb!);
+  const sql = [...code.matchAll(new RegExp(`\\b(INSERT INTO|UPDATE|DELETE FROM) ${table}\\b`, 'g'))].map(([, words]) =>
+    words!.split(' ')[0]!.toLowerCase(),
+  );
+  const conditional = new RegExp(`\\binsertIf\\(\\s*\\w+,\\s*(?:schema\\.)?${table}\\b`).test(code) ? ['insert'] : [];
+  // `INSERT … ON CONFLICT DO UPDATE` is an update too.
+  const upsert = new RegExp(`\\.insert\\(${table}\\)[^;]*?\\.onConflictDoUpdate\\(`).test(code) ? ['update'] : [];
+  return [...drizzle, ...sql, ...conditional, ...upsert];
+}
+
+test('a write is seen in each of its forms, and a read is not', () => {
+  const writes = [
+    'db.update(keys).set({ name })',
+    'db.delete(schema.keys)',
+    'insertIf(\n  db,\n  keys,\n  row, condition)',
+    "db.prepare('INSERT INTO keys (id) VALUES (?)')",
+    'DELETE FROM keys WHERE id = ?',
+  ];
+  expect(writes.map((code) => writesTo('keys', code))).toEqual([
+    ['update'],
+    ['delete'],
+    ['insert'],
+    ['insert'],
+    ['delete'],
+  ]);
+  for (const read of ['db.select().from(keys)', 'SELECT id FROM keys', 'map.delete(key)', 'hash.update(keysOf)'])
+    expect(writesTo('keys', read)).toEqual([]);
+});
+
+test('every table of the schema has its owners here', () => {
+  const tables = Object.values(schema).flatMap((table) => (is(table, Table) ? [getTableName(table)] : []));
+  expect(Object.keys(TABLES).sort()).toEqual([...tables, 'chunks'].sort());
+});
+
+test.for(Object.entries(TABLES))('only its owners write to the table %s', ([table, owners]) => {
+  expect(deedsIn(controller, (code) => writesTo(table, code))).toEqual(sorted(owners));
+});
+
+test('a statement names its table, so that a reader of the text sees it', () => {
+  const unnamed = deedsIn(controller, (code) => code.match(/\b(INSERT INTO|UPDATE|DELETE FROM) \$\{.*/g) ?? []);
+  expect(unnamed).toEqual({});
+});
+
+test('only database.ts opens D1; retention and the sweep of blobs send SQL of their own', () => {
+  expect(Object.keys(deedsIn(controller, (code) => code.match(/\bdrizzle\(/g) ?? []))).toEqual(['database']);
+  expect(Object.keys(deedsIn(controller, (code) => code.match(/\.prepare\(/g) ?? []))).toEqual([
+    'files/blobs',
+    'upkeep/retention',
+  ]);
+});
+
+// ── R2 ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/**
+ * `blobs/` belongs to files/ and, once the row was removed, to upkeep/outbox. `logs/` belongs to build-log/.
+ */
+const R2: Deeds = {
+  'build-log/build-log': ['put'],
+  'build-log/seal': ['delete', 'list'],
+  'build-log/segments': ['get'],
+  'files/blob-upload': ['createMultipartUpload', 'delete', 'get', 'head', 'resumeMultipartUpload'],
+  'files/blobs': ['delete', 'get', 'list', 'put'],
+  'files/upload-parts': ['resumeMultipartUpload'],
+  'upkeep/outbox': ['delete'],
+};
+
+test('only its owners touch R2', () => {
+  const found = deedsIn(controller, (code) =>
+    [...code.matchAll(/\b(?:BLOBS|bucket)\.(\w+)\(/g)].map(([, verb]) => verb!),
+  );
+  expect(found).toEqual(R2);
+  // Whoever names the bucket is one of them, or hands it to readSegments.
+  const named = Object.keys(deedsIn(controller, (code) => code.match(/\bBLOBS\b|\bR2Bucket\b/g) ?? []));
+  expect(named).toEqual([...Object.keys(R2), 'build-log/read'].sort());
+});
+
+// ── The agent and what it shares ────────────────────────────────────────────────────────────────────────────
+
+const agent = modulesOf('worker-agent', ['tart-simulator/**']);
+const shared = [...agent, ...modulesOf('client'), ...modulesOf('log-reader')];
+const users = (modules: [string, string][], pattern: RegExp) =>
+  Object.keys(deedsIn(modules, (code) => code.match(pattern) ?? [])).sort();
+
+test('only these modules of the agent start processes', () => {
+  expect(users(shared, /\bfrom '(execa|node:child_process)'/g)).toEqual([
+    'commands/base-image',
+    'commands/init',
+    'mac/keep-awake',
+    'mac/process-identity',
+    'mac/programs',
+    'tart/call',
+  ]);
+});
+
+test('only guest/ssh… uses ssh2', () => {
+  const found = users(shared, /\b(from|import\() ?'ssh2'/g);
+  expect(found.length).toBeGreaterThan(0);
+  expect(found.filter((name) => !name.startsWith('guest/ssh'))).toEqual([]);
+});
+
+test('only the client’s request and the check of the controller call fetch', () => {
+  const found = [
+    ...users(agent, /(?<![.\w])fetch\(/g),
+    ...users(modulesOf('client'), /(?<![.\w])fetch\(/g).map((name) => `client/${name}`),
+    ...users(modulesOf('log-reader'), /(?<![.\w])fetch\(/g),
+  ];
+  expect(found).toEqual(['health-checks/controller-checks', 'client/request']);
+});
+
+test('only expo-worker sets the exit code of the agent, and nobody ends the process at once', () => {
+  expect(users(shared, /\bprocess\.exitCode\s*=[^=]/g)).toEqual(['expo-worker']);
+  expect(users(shared, /\bprocess\.exit\(/g)).toEqual([]);
+});

@@ -1,7 +1,7 @@
 /**
- * `npm run chaos`: how well the promise is kept, measured. `--help` says how.
+ * Runs `npm run chaos`, which measures how well Tartbeat keeps its promise. `--help` lists the options.
  *
- * Invariant: however it ends, no process, no VM and no folder of it is left.
+ * Invariant: when it ends, in whatever way, none of its processes, VMs and folders is left.
  */
 import { writeFile } from 'node:fs/promises';
 import { HELP, parseChaosOptions, UsageError } from './chaos/options.ts';

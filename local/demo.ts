@@ -1,7 +1,8 @@
 /**
- * `npm run demo`: one build from submission to artifact, on this machine, shown as it happens. `--help` lists what else it does.
+ * Runs `npm run demo`, which shows one build on this machine, from submission to artifact. `--help` lists its
+ * other forms.
  *
- * Invariant: however it ends, no process, no VM and no folder of it is left.
+ * Invariant: when it ends, in whatever way, none of its processes, VMs and folders is left.
  */
 import { checkFolders, HELP, parseDemoOptions, UsageError } from './demo/options.ts';
 import { missingPrerequisites } from './demo/prerequisites.ts';
@@ -33,7 +34,7 @@ async function main(words: string[]): Promise<number> {
     return EXIT.unavailable;
   }
 
-  // Not before: they import what `npm ci` installs.
+  // Imported here and not above, because these modules need what `npm ci` installs.
   const [{ runDemo }, { DemoOutput }, { abandonFarm }] = await Promise.all([
     import('./demo/run.ts'),
     import('./demo/output.ts'),

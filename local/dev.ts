@@ -1,6 +1,6 @@
 /**
- * `npm run dev`: the controller on this machine, with a build to send heartbeats to by hand (dev-fixture.ts), which is set back before
- * each start and whenever it has ended.
+ * Runs `npm run dev`: the controller on this machine, with a build to send heartbeats to by hand
+ * (dev/fixture.ts). The build is set back before each start and whenever it has ended.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -54,7 +54,7 @@ async function main(words: string[]): Promise<number> {
     return EXIT.usage;
   }
   const { port, host, dir } = options;
-  // Before anything else: with the port, the local database is taken too.
+  // Checked first, because a process that holds the port also holds the local database.
   const refusal = await whyNoPort(port, host);
   if (refusal) {
     process.stderr.write(`dev: ${refusal}\n`);
@@ -82,7 +82,7 @@ async function main(words: string[]): Promise<number> {
   return EXIT.failed;
 }
 
-/** A string is what is wrong with them. */
+/** Returns the options, or a sentence that says what is wrong with the arguments. */
 function parse(args: string[]): DevOptions | string {
   try {
     const { values } = parseArgs({
@@ -104,7 +104,7 @@ function parse(args: string[]): DevOptions | string {
   }
 }
 
-/** Whoever listens at one address is not reached by the name localhost. */
+/** A controller that listens at one address is not reached by the name localhost. */
 function greeting(url: string, { port, host, dir }: DevOptions): string {
   const everywhere = ['127.0.0.1', '0.0.0.0', '::'].includes(host);
   const reached = everywhere ? `http://localhost:${port}` : url;
@@ -123,7 +123,7 @@ Ctrl-C stops it.
 `;
 }
 
-/** The secrets of local development: random, made once, for this machine alone. */
+/** Reads the secrets of local development. Makes random ones at the first start, for this machine only. */
 async function devVars(file: string): Promise<Secrets> {
   const made = await readFile(file, 'utf8').catch(() => null);
   if (made === null) {
@@ -138,7 +138,7 @@ async function devVars(file: string): Promise<Secrets> {
   return { ADMIN_KEY, TOKEN_KEYS, INPUTS_KEY };
 }
 
-/** Says each beat in a line of its own, and errors; the rest of what wrangler prints is its own affair. */
+/** Prints each beat on a line of its own, and errors. It leaves out everything else that wrangler prints. */
 function show(line: string): void {
   const beat = line.startsWith('{"event":"beat"') ? beatOf(line) : null;
   if (beat) console.log(`beat  ${beat.build} attempt ${beat.attempt}, from the ${beat.source}: ${beat.outcome}`);
@@ -180,7 +180,7 @@ async function watchFixture(controller: LocalController): Promise<void> {
   }
 }
 
-/** Cron does not fire by itself on a developer's machine. */
+/** The cron does not run by itself on a developer's machine. */
 async function sweepEachMinute(controller: LocalController): Promise<void> {
   while (!stopping.signal.aborted) {
     await controller.sweep().catch((error: Error) => console.error(`sweep: ${error.message}`));

@@ -1,6 +1,7 @@
 /**
- * Holds the longest line of prose: `npm run check:prose` fails for a longer one in documents and comments, and
- * `wrapped` keeps to it in documents that are written by a script.
+ * Limits the length of lines of prose. `npm run check:prose` fails for a longer line in a document or
+ * comment, and
+ * `wrapped` makes shorter lines for documents that a script writes.
  *
  * The check skips tables, code, addresses, the licence, recordings, and the files that other tools generate.
  */
@@ -31,7 +32,7 @@ function* commentsOf(text: string): Generator<[number, string]> {
   for (const [index, line] of text.split('\n').entries()) if (COMMENT.test(line)) yield [index + 1, line];
 }
 
-/** The paragraph in lines that are short enough. Spans of code stay whole. A list item continues below its text. */
+/** Breaks the paragraph into short lines. Spans of code stay whole. A list item continues below its text. */
 export function wrapped(paragraph: string): string {
   const indent = paragraph.startsWith('- ') ? '  ' : '';
   const lines: string[] = [];

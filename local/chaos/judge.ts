@@ -1,7 +1,8 @@
 /**
- * Holds what became of one build against what had to become of it. Pure.
+ * Compares the outcome of one build with the outcome that it must have. Pure.
  *
- * Invariant: whatever is not what the fault table allows is a complaint; an attempt that nothing was done to may only succeed.
+ * Invariant: every outcome that the fault table does not allow is a complaint. An attempt that met no fault
+ * must succeed.
  */
 import type { AttemptView, BuildDetail } from '#contract';
 import { ARTIFACT, expectedArtifact, printed } from './builds.ts';
@@ -11,7 +12,7 @@ import type { PlannedBuild } from './plan.ts';
 export interface LogFacts {
   attempt: number;
   lengthBytes: number;
-  /** Up to here it is what the build printed. */
+  /** The number of bytes at the beginning that are what the build printed. */
   rightBytes: number;
   complete: boolean;
 }
@@ -19,28 +20,28 @@ export interface LogFacts {
 export interface Outcome {
   planned: PlannedBuild;
   fault: 'none' | 'injected' | 'missed';
-  /** As read after its end; null if it could not be read at all. */
+  /** The build as the API shows it after its end. Null if it could not be read. */
   build: BuildDetail | null;
   logs: LogFacts[];
-  /** As downloaded. */
+  /** The artifacts, as they were downloaded. */
   artifacts: { name: string; sha256: string; sizeBytes: number }[];
-  /** VMs of its attempts that were still there long after the end. */
+  /** VMs of its attempts that still existed long after the end. */
   leakedVms: string[];
   agentAwayMs: number;
-  /** The controller was away while one of its attempts ran. */
+  /** True if the controller was away while one of its attempts ran. */
   duringOutage: boolean;
 }
 
 export interface Judgement {
   number: number;
   buildId: string | null;
-  /** Of the fault that met it. */
+  /** The kind of the fault that met the build. */
   kind: string | null;
   missed: boolean;
-  /** `attempt 1` first. */
+  /** How each attempt ended, beginning with attempt 1. */
   endings: string[];
   verdictRight: boolean | null;
-  /** Null where no cause is due. */
+  /** Null if the verdict needs no cause. */
   causeRight: boolean | null;
   causes: (string | null)[];
   falseKills: number;
@@ -67,7 +68,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
     const struck = view.attempt === 1 ? fault : null;
     const allowed = allowedEndings(outcome, struck, view);
     const ending = endingOf(view, build!);
-    if (ending === null) continue; // stuck, and said so
+    if (ending === null) continue; // a stuck build has its complaint already
     const right = allowed.endings.includes(ending) && rightStep(struck, view);
     if (struck) verdictRight = right;
     if (right) continue;
@@ -110,7 +111,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
   };
 }
 
-/** Null while it runs. */
+/** How the attempt ended. Null while it runs. */
 function endingOf({ attempt, verdict, endedAt }: AttemptView, build: BuildDetail): Ending | null {
   if (verdict) return verdict.code as Ending;
   if (endedAt === null) return null;
@@ -121,17 +122,18 @@ function allowedEndings({ planned, agentAwayMs, duringOutage }: Outcome, fault: 
   const mustSurvive = fault === null || isSurvived(fault);
   const endings: Ending[] = fault ? [...fault.ends] : ['succeeded'];
   const { workerTimeoutMs } = planned.timeouts;
-  // An agent that could not be started again in time is lost indeed.
+  // If the agent could not start again in time, the worker is really lost.
   if (agentAwayMs > workerTimeoutMs! - 1_000 && fault) endings.push('worker_lost');
   if (duringOutage) {
-    // The partition rule; and a dead VM's deadline may pass before its agent gets through again.
+    // The partition rule allows `worker_lost`. The deadline of a dead VM may also pass before its agent
+    // reaches the controller again.
     if (view.attempt < planned.maxAttempts || !mustSurvive) endings.push('worker_lost');
     if (!mustSurvive) endings.push('vm_silent');
   }
   return { endings, mustSurvive };
 }
 
-/** What the cause was found from, without logs. */
+/** The evidence from which the cause was derived, without logs. */
 function seen(view: AttemptView | undefined): string {
   if (!view?.evidence) return 'there is no evidence';
   const { logTail, runOutput, monitor, ...figures } = view.evidence;
@@ -147,7 +149,10 @@ function judgeCause(fault: Fault | null, view: AttemptView | undefined, { during
   return (fault.causes as readonly string[]).includes(view.cause?.code ?? '');
 }
 
-/** Of a command that came to its own end every byte is due; of any other, all that is there must be right. */
+/**
+ * If the command ended by itself, every byte must have arrived. Otherwise every byte that arrived must be
+ * right.
+ */
 function lostBytes({ planned, logs }: Outcome, view: AttemptView, complaints: string[]): number {
   const log = logs.find(({ attempt }) => attempt === view.attempt);
   const wrongBytes = log ? log.lengthBytes - log.rightBytes : 0;

@@ -1,4 +1,7 @@
-/** The command line of `npm run chaos`: words in, options or a UsageError out. */
+/**
+ * Parses the command line of `npm run chaos`: takes the arguments, and returns options or throws a
+ * UsageError.
+ */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { FAULTS } from './faults.ts';
@@ -9,9 +12,9 @@ export interface ChaosOptions {
   workers: number;
   faults: number;
   seed: number;
-  /** No build is submitted after so long; null: all are. */
+  /** After this time no further build is submitted. Null if all builds are submitted. */
   minutes: number | null;
-  /** Of these alone; null for all. */
+  /** Only faults of these kinds are used. Null means all kinds. */
   kinds: string[] | null;
   jsonPath: string | null;
   keep: boolean;
@@ -43,7 +46,7 @@ Ctrl-C stops it, shows what was judged until then and leaves nothing behind; a s
 Exit code: 0 nothing was stuck, leaked, lost or falsely killed; 1 something was; 64 wrong usage; 130 interrupted.
 `;
 
-/** Throws UsageError. `cwd` is where relative paths begin. */
+/** Throws UsageError. Relative paths begin at `cwd`. */
 export function parseChaosOptions(words: string[], cwd: string = process.env.INIT_CWD ?? process.cwd()): ChaosOptions {
   const values = parse(words);
   const faults = whole('faults', values.faults, DEFAULTS.faults, 0);

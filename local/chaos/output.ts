@@ -1,4 +1,4 @@
-/** What `npm run chaos` prints, and the only module of it that prints. */
+/** Prints the output of `npm run chaos`. No other module of chaos prints. */
 import { styleText } from 'node:util';
 import { printable } from '../../client/printable.ts';
 import type { Judgement } from './judge.ts';
@@ -17,7 +17,7 @@ export class ChaosOutput {
     this.#line(styleText('dim', text));
   }
 
-  /** A line for each build, so that a run can be followed. */
+  /** Prints one line for each build, so that a person can follow a run. */
   judged({ number, kind, missed, endings, complaints, causes }: Judgement): void {
     this.#judged++;
     const good = complaints.length === 0;

@@ -1,20 +1,25 @@
-/** The faults that the demo injects, as data: when, with which clocks, and what Tartbeat has to make of each. */
+/**
+ * Lists the faults that the demo injects, as data: when, with which timeouts, and the outcome that Tartbeat
+ * must reach.
+ */
 import type { AttemptView, BuildRequestInput, Cause, Verdict } from '#contract';
 import type { FaultDemoName } from './options.ts';
 
 export interface FaultDemo {
-  /** Shown above it. */
+  /** Printed above the demo of this fault. */
   title: string;
-  /** `boot`: the VM has it before it boots. `building`: it comes while the build command runs. */
+  /**
+   * `boot`: the VM has the fault before it boots. `building`: the fault comes while the build command runs.
+   */
   from: 'boot' | 'building';
-  /** Shorter than the defaults, so that nobody has to wait; the smallest that the deployed controller takes. */
+  /** The smallest that the deployed controller accepts, so that nobody has to wait for the defaults. */
   timeouts: BuildRequestInput['timeouts'];
   expected: { verdict: Verdict; step?: string; cause?: Cause };
-  /** From the fault to the verdict. */
+  /** The longest time from the fault to the verdict. */
   verdictWithinMs: number;
 }
 
-/** Beyond it the promise of a verdict at its deadline is broken. */
+/** A verdict that is later than this after its deadline breaks the promise. */
 export const LATENESS_MAX_MS = 1_000;
 
 export const FAULT_DEMOS: Record<FaultDemoName, FaultDemo> = {
@@ -30,7 +35,7 @@ export const FAULT_DEMOS: Record<FaultDemoName, FaultDemo> = {
     from: 'building',
     timeouts: { heartbeatTimeoutMs: 20_000 },
     expected: { verdict: 'vm_exited', cause: 'vm_exited' },
-    // At once: long before silence could have become a verdict.
+    // The verdict comes at once, long before any deadline.
     verdictWithinMs: 10_000,
   },
   'disk-full': {
@@ -54,7 +59,10 @@ export interface Finding {
   text: string;
 }
 
-/** Pure. `sinceFaultMs` from the injection to the verdict, by the clock of whoever watched. */
+/**
+ * Judges the outcome. Pure. `sinceFaultMs` is the time from the injection to the verdict, by the demo's own
+ * clock.
+ */
 export function judgeOutcome(
   { expected, verdictWithinMs }: FaultDemo,
   attempt: AttemptView | undefined,

@@ -1,4 +1,4 @@
-/** The demo's command line: words in, options or a UsageError out. */
+/** Parses the demo's command line: takes the arguments, and returns options or throws a UsageError. */
 import { type Stats, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,10 +15,10 @@ export interface ProjectOptions {
 export interface DemoOptions {
   help: boolean;
   keep: boolean;
-  /** `null`: the sample project. */
+  /** Null means the sample project. */
   project: ProjectOptions | null;
   fault: FaultDemoName | null;
-  /** Where artifacts go; `null`: nowhere, they are only verified. */
+  /** The folder for the artifacts. Null means that the demo only verifies them. */
   outputDir: string | null;
 }
 
@@ -46,7 +46,7 @@ Ctrl-C stops it and leaves nothing behind; a second one does so at once.
 Exit code: 0 all went as it must, 1 it did not, 64 wrong usage, 69 something is missing here, 130 interrupted.
 `;
 
-/** Throws UsageError. `cwd` is where relative paths begin. */
+/** Throws UsageError. Relative paths begin at `cwd`. */
 export function parseDemoOptions(words: string[], cwd: string = process.env.INIT_CWD ?? process.cwd()): DemoOptions {
   const { help, keep, project, command, artifact, output, fault } = parse(words);
   const options = { help: help === true, keep: keep === true, outputDir: output ? resolve(cwd, output) : null };
@@ -71,7 +71,7 @@ export function parseDemoOptions(words: string[], cwd: string = process.env.INIT
   };
 }
 
-/** Of the disk, so apart from the words: throws UsageError before anything is started for nothing. */
+/** Checks the folders on disk. Throws UsageError before anything is started. */
 export function checkFolders({ project, outputDir }: DemoOptions): void {
   if (project && !lookAt(project.dir)?.isDirectory())
     throw new UsageError(`--project: ${project.dir} is not a folder; name the root of a project`);

@@ -1,4 +1,7 @@
-/** What the demo needs of this machine. Imports nothing that `npm ci` installs, so that it can say that this is missing. */
+/**
+ * Finds what the demo needs and this machine does not have. It imports nothing that `npm ci` installs, so
+ * that it can report when that is missing.
+ */
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
@@ -6,7 +9,7 @@ const PLATFORMS = ['linux', 'darwin'];
 const COMMANDS = ['bash', 'curl', 'tar', 'ps', 'df'];
 const INSTALLED = ['execa', 'hono', 'miniflare', 'ssh2', 'wrangler', 'zod'];
 
-/** Sentences that each name what is missing and what to do. Empty: all is there. */
+/** Returns one sentence for each missing thing, with what to do. Empty if nothing is missing. */
 export function missingPrerequisites(
   env: NodeJS.ProcessEnv = process.env,
   platform: string = process.platform,

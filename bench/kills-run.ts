@@ -174,7 +174,7 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
   const build = await ended(farm, buildId, signal);
   const struck = await Promise.race([strike.struck, sleep(POLL_MS, false)]);
   const complaints =
-    build.endedAt === null ? [`stuck: it is ${build.status}`] : await compare(farm, build, plan, dir, signal);
+    build.endedAt === null ? [`stuck: the build is ${build.status}`] : await compare(farm, build, plan, dir, signal);
   const idle = () => farm.waitForWorker('idle', macIndex, { withinMs: BUILD_MS, signal });
   await persistently({ ...PATIENCE, signal }, idle).catch((error: Error) => {
     complaints.push(error.message);
@@ -200,7 +200,8 @@ async function compare(farm: Farm, build: BuildDetail, plan: PlannedKill, dir: s
     complaints.push(`${build.status} after ${build.attempts.length} attempts: ${code ?? ''} ${message ?? ''}`);
   const log = await readLog(farm, build.id, signal);
   if (!log.complete) complaints.push('the log was never sealed as complete');
-  if (log.sha256 !== logSha256(plan)) complaints.push(`the log is not what was printed, ${log.sizeBytes} bytes`);
+  if (log.sha256 !== logSha256(plan))
+    complaints.push(`the log differs from the output of the build, ${log.sizeBytes} bytes`);
 
   const expected = fileSha256s(plan);
   const last = build.artifacts.filter(({ attempt }) => attempt === build.attempt);
@@ -213,7 +214,7 @@ async function compare(farm: Farm, build: BuildDetail, plan: PlannedKill, dir: s
       farm.api.download(build.id, name, path, signal),
     );
     if (name === TREE) complaints.push(...(await treeComplaints(path, blockOf(plan))));
-    else if (sha256 !== expected.get(name)) complaints.push(`${name} is not what was made`);
+    else if (sha256 !== expected.get(name)) complaints.push(`${name} differs from the file that the build made`);
     await rm(path);
   }
   return complaints;
@@ -228,7 +229,7 @@ async function readLog(farm: Farm, buildId: string, signal: AbortSignal) {
         headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
         signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
       });
-      if (!response.ok) throw new Error(`the log was answered ${response.status}`);
+      if (!response.ok) throw new Error(`the controller answered ${response.status} to the request for a log`);
       const bytes = new Uint8Array(await response.arrayBuffer());
       const complete = response.headers.get(LOG_COMPLETE_HEADER) === 'true';
       return { complete, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
@@ -257,7 +258,7 @@ async function treeComplaints(path: string, block: Buffer): Promise<string[]> {
   await end.promise;
   const complaints: string[] = [];
   if (entries.get(TREE_FILE)?.sha256 !== createHash('sha256').update(block).digest('hex'))
-    complaints.push(`${TREE_FILE} in ${TREE} is not what was made`);
-  if (entries.get('tree/link')?.type !== 'SymbolicLink') complaints.push(`${TREE} has lost its link`);
+    complaints.push(`${TREE_FILE} in ${TREE} differs from the file that the build made`);
+  if (entries.get('tree/link')?.type !== 'SymbolicLink') complaints.push(`the link in ${TREE} is missing`);
   return complaints;
 }

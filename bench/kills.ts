@@ -37,8 +37,10 @@ const outcomes = await runKills({
     const { number, target, moment, delayMs, fileBlocks } = plan;
     const what = `${target} killed ${delayMs} ms after ${moment}, files of ${fileBlocks.join(', ')} MiB`;
     const mark = complaints.length > 0 ? '✗' : struck ? '✓' : '-';
-    console.log(`${seconds()} s  ${mark} build ${number}, ${count} of ${runs}: ${struck ? what : 'came too late'}`);
-    for (const verdict of retried) console.log(`           a second attempt was needed: ${verdict}`);
+    console.log(
+      `${seconds()} s  ${mark} build ${number}, ${count} of ${runs}: ${struck ? what : 'the kill came too late'}`,
+    );
+    for (const verdict of retried) console.log(`           the build needed another attempt: ${verdict}`);
     for (const complaint of complaints) console.log(`           ${complaint}`);
   },
 });

@@ -31,7 +31,7 @@ const { values } = parseArgs({
 });
 const [buildCount = 0, freezeCount = 0, macCount = 0] = [values.builds, values.freezes, values.macs].map(Number);
 if (![buildCount, freezeCount, macCount].every((count) => Number.isInteger(count) && count > 0)) {
-  console.error('--builds, --freezes and --macs are whole numbers from 1');
+  console.error('Give --builds, --freezes and --macs as whole numbers from 1.');
   process.exit(64);
 }
 
@@ -56,12 +56,12 @@ ${row(
 )}
 ${row("submission → build start, without the VM's boot", overhead, seconds)}
 ${row(
-  'deadline → verdict, VM frozen in mid-build',
+  'deadline → verdict, VM frozen during the build',
   freezes.map(({ latenessMs }) => latenessMs),
   milliseconds,
 )}
 ${row(
-  'verdict → VM gone, slot free',
+  'verdict → VM deleted, slot free',
   freezes.map(({ freeMs }) => freeMs),
   seconds,
 )}`);
@@ -79,7 +79,8 @@ async function measureStarts() {
     });
     const { id } = await farm.submit(sampleRequest({ pauseSeconds: 0 }), SAMPLE_DIR);
     const build = await farm.waitFor(id, ({ endedAt }) => endedAt !== null, WAIT);
-    if (build.status !== 'succeeded') throw new Error(`a build ${build.status}: ${build.verdict?.message}`);
+    if (build.status !== 'succeeded')
+      throw new Error(`build ${build.id} ended as ${build.status}: ${build.verdict?.message}`);
     starts.push({ toStartMs: Date.parse(build.startedAt!) - Date.parse(build.createdAt), bootMs });
     progress('build', starts.length, buildCount);
     await farm.waitForWorker('idle', 0, WAIT);
@@ -130,7 +131,8 @@ async function freeze(farm: Farm, index: number) {
   farm.mac(index).setFault(vm.name, 'freeze');
   const ended: BuildDetail = await farm.waitFor(id, ({ endedAt }) => endedAt !== null, WAIT);
   const { verdict, latenessMs } = ended.attempts[0]!;
-  if (verdict?.code !== 'vm_silent' || latenessMs === null) throw new Error(`a frozen VM was ${verdict?.code}`);
+  if (verdict?.code !== 'vm_silent' || latenessMs === null)
+    throw new Error(`the verdict of a frozen VM is ${verdict?.code}, not vm_silent`);
   return { latenessMs, freeMs: (await free.promise) - Date.parse(ended.endedAt!) };
 }
 

@@ -48,12 +48,12 @@ async function transfer(one: Transfer): Promise<void> {
       const headers = { 'content-length': String(sizeBytes) };
       const init = { method: 'PUT', body, headers, duplex: 'half' } as unknown as RequestInit;
       const response = await fetch(`${url}/plain/${sha256}`, init);
-      if (!response.ok) throw new Error(`the plain upload was answered ${response.status}`);
+      if (!response.ok) throw new Error(`the controller answered ${response.status} to the plain upload`);
       return;
     }
     case 'plain download': {
       const response = await fetch(`${url}/plain/${sha256}`);
-      if (!response.ok) throw new Error(`the plain download was answered ${response.status}`);
+      if (!response.ok) throw new Error(`the controller answered ${response.status} to the plain download`);
       await pipeline(Readable.fromWeb(response.body!), createWriteStream(path));
     }
   }

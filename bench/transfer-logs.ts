@@ -86,7 +86,7 @@ async function assertWhole(farm: Farm, id: string, sha256: string): Promise<void
   const headers = { Authorization: `Bearer ${secrets.ADMIN_KEY}` };
   const response = await fetch(`${url}/api/builds/${id}/logs`, { headers, signal: AbortSignal.timeout(WAIT_MS) });
   const kept = createHash('sha256').update(new Uint8Array(await response.arrayBuffer()));
-  if (kept.digest('hex') !== sha256) throw new Error(`the log of ${id} is not what was followed`);
+  if (kept.digest('hex') !== sha256) throw new Error(`the stored log of ${id} differs from the followed one`);
   if (response.headers.get(LOG_COMPLETE_HEADER) !== 'true') throw new Error(`the log of ${id} is not complete`);
 }
 

@@ -31,7 +31,10 @@ try {
   const { bavail, bsize } = await statfs(dir);
   const freeMib = Math.floor((bavail * bsize) / 2 ** 20);
   const neededMib = sizes.reduce((sum, size) => sum + size, 0) * COPIES + SPARE_MIB;
-  if (freeMib < neededMib) throw new Error(`${dir} has ${freeMib} MiB free, ${neededMib} are needed: set TMPDIR`);
+  if (freeMib < neededMib)
+    throw new Error(
+      `${dir} has ${freeMib} MiB free, but ${neededMib} MiB are needed. Set TMPDIR to a folder with more space.`,
+    );
   console.log(`${cpus().length} CPUs (${cpus()[0]?.model}), load ${loadavg()[0]!.toFixed(1)}\n`);
   if (sizes.length > 0) {
     console.log(

@@ -33,7 +33,7 @@ async function main(words: string[]): Promise<number> {
   const output = new ChaosOutput(builds);
   let begun: Parameters<typeof abandonFarm>[0] | null = null;
   const signal = interruptSignal({
-    onFirst: () => output.note('interrupted: stopping everything; once more to do it at once'),
+    onFirst: () => output.note('Interrupted. Stopping everything; press Ctrl-C again to stop at once.'),
     abandon: async () => void (begun && (await abandonFarm(begun, { keep }))),
     onError: ({ message }) => output.error(message),
   });
@@ -47,7 +47,7 @@ async function main(words: string[]): Promise<number> {
       signal,
       onBegin: (parts) => {
         begun = parts;
-        if (keep) output.note(`the folder is ${parts.dir}`);
+        if (keep) output.note(`The folder is ${parts.dir}.`);
       },
       onJudged: (judgement) => output.judged(judgement),
       onNote: (text) => output.note(text),

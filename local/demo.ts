@@ -28,9 +28,7 @@ async function main(words: string[]): Promise<number> {
   }
   const missing = missingPrerequisites();
   if (missing.length > 0) {
-    process.stderr.write(
-      `demo: this machine lacks what the demo needs.\n${missing.map((line) => `  ${line}\n`).join('')}`,
-    );
+    process.stderr.write(`demo: The demo cannot run yet.\n${missing.map((line) => `  ${line}\n`).join('')}`);
     return EXIT.unavailable;
   }
 
@@ -43,7 +41,7 @@ async function main(words: string[]): Promise<number> {
   const output = new DemoOutput();
   let begun: Parameters<typeof abandonFarm>[0] | null = null;
   const signal = interruptSignal({
-    onFirst: () => output.title('Interrupted: stopping everything. Once more to do it at once.'),
+    onFirst: () => output.title('Interrupted. Stopping everything; press Ctrl-C again to stop at once.'),
     abandon: async () => void (begun && (await abandonFarm(begun, options))),
     onError: ({ message }) => output.error(message),
   });

@@ -60,7 +60,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
   const attempts = build?.attempts ?? [];
   const stuck = !build?.endedAt;
   const complaints: string[] = [];
-  if (stuck) complaints.push(`stuck: ${build ? `${build.status}, ${build.waitingFor}` : 'it could not be read'}`);
+  if (stuck) complaints.push(`stuck: ${build ? `${build.status}, ${build.waitingFor}` : 'the API did not return it'}`);
 
   let falseKills = 0;
   let verdictRight: boolean | null = null;
@@ -79,7 +79,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
   }
   if (fault && verdictRight === null && !stuck) {
     verdictRight = fault.ends.includes(build.verdict?.code as Ending);
-    if (!verdictRight) complaints.push(`ended without an attempt: ${build.verdict?.code}`);
+    if (!verdictRight) complaints.push(`the build ended without an attempt: ${build.verdict?.code}`);
   }
 
   const causeRight = judgeCause(fault, attempts[0], outcome);
@@ -89,8 +89,9 @@ export function judgeChaos(outcome: Outcome): Judgement {
     );
   const lostLogBytes = attempts.reduce((sum, view) => sum + lostBytes(outcome, view, complaints), 0);
   const lostArtifacts = build?.status === 'succeeded' && !hasArtifact(outcome) ? 1 : 0;
-  if (lostArtifacts) complaints.push(`its artifact is not what it made: ${JSON.stringify(outcome.artifacts)}`);
-  for (const name of leakedVms) complaints.push(`its VM ${name} is still there`);
+  if (lostArtifacts)
+    complaints.push(`its artifact differs from the one that it made: ${JSON.stringify(outcome.artifacts)}`);
+  for (const name of leakedVms) complaints.push(`its VM ${name} still exists`);
   return {
     number: planned.number,
     buildId: build?.id ?? null,
@@ -166,7 +167,7 @@ function lostBytes({ planned, logs }: Outcome, view: AttemptView, complaints: st
   const lost = Math.max(wrongBytes, dueBytes - (log?.rightBytes ?? 0));
   if (lost > 0)
     complaints.push(
-      `attempt ${view.attempt}: ${lost} bytes of its log are lost or wrong (has ${log?.lengthBytes ?? 0}, right are ${log?.rightBytes ?? 0}, due ${dueBytes})`,
+      `attempt ${view.attempt}: ${lost} bytes of its log are lost or wrong (${log?.lengthBytes ?? 0} stored, ${log?.rightBytes ?? 0} of them right, ${dueBytes} expected)`,
     );
   else if (finished && !log?.complete) complaints.push(`attempt ${view.attempt}: its log was never sealed`);
   return Math.max(0, lost);

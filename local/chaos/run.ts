@@ -79,7 +79,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
     injector = striking;
     using _trusting = keepTrusted(farm, { signal, onDoctor: () => doctorRuns++, onProblem: onNote });
     const sources = await uploadSources(farm);
-    onNote(`the farm stands: a controller and ${workers} Macs`);
+    onNote(`The farm runs: a controller and ${workers} Macs.`);
     startedAt = Date.now();
     const queue = [...plan];
     const mayGoOn = () => !signal.aborted && Date.now() - startedAt < limitMs;
@@ -94,7 +94,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
     durationMs = Date.now() - startedAt;
     signal.throwIfAborted();
     for (const one of settled) if (one.status === 'rejected') throw one.reason;
-    onNote('all builds are judged; looking for what is left');
+    onNote('All builds are judged. Looking for VMs and processes that are left.');
     left = await leftOnMacs(farm, AFTERMATH_MS, signal);
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -102,7 +102,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   } finally {
     clearInterval(sampling);
   }
-  if (dir) left.processes.push(...processesBelow(dir).map(({ pid }) => `${pid}, after the farm was stopped`));
+  if (dir) left.processes.push(...processesBelow(dir).map(({ pid }) => `process ${pid}, after the farm was stopped`));
   const measured: Measured = {
     planned: { builds: plan.length, faults: plan.filter(({ fault }) => fault !== null).length },
     workers,
@@ -232,7 +232,7 @@ async function readLog(
   return persistently({ ...PATIENCE, signal }, async () => {
     const response = await get(farm, `/api/builds/${id}/logs?attempt=${attempt}`, signal);
     const body = Buffer.from(await response.arrayBuffer());
-    if (response.status >= 500) throw new Error(`the log was answered ${response.status}`);
+    if (response.status >= 500) throw new Error(`the controller answered ${response.status} to the request for a log`);
     const bytes = response.ok ? body : Buffer.alloc(0);
     const complete = response.headers.get(LOG_COMPLETE_HEADER) === 'true';
     return { attempt, lengthBytes: bytes.length, rightBytes: rightBytes(number, bytes), complete };
@@ -243,7 +243,8 @@ async function readArtifact(farm: Farm, id: string, name: string, signal: AbortS
   return persistently({ ...PATIENCE, signal }, async () => {
     const response = await get(farm, `/api/builds/${id}/artifacts/${name}`, signal);
     const bytes = Buffer.from(await response.arrayBuffer());
-    if (response.status >= 500) throw new Error(`the artifact was answered ${response.status}`);
+    if (response.status >= 500)
+      throw new Error(`the controller answered ${response.status} to the request for an artifact`);
     return { name, sha256: createHash('sha256').update(bytes).digest('hex'), sizeBytes: bytes.length };
   });
 }

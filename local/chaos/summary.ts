@@ -150,7 +150,7 @@ export function promiseRows(summary: ChaosSummary): { promise: string; measured:
   const none = (promise: string, count: number) => ({ promise, measured: String(count), kept: count === 0 });
   return [
     none('no build is stuck', summary.stuck),
-    none('nothing healthy is killed', summary.falseKills),
+    none('no healthy build is ended', summary.falseKills),
     none('no VM is left behind', summary.leakedVms.length),
     none('no process is left behind', summary.leakedProcesses.length),
     none('no byte of the log of a finished build is lost', summary.lostLogBytes),

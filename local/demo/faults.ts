@@ -24,14 +24,14 @@ export const LATENESS_MAX_MS = 1_000;
 
 export const FAULT_DEMOS: Record<FaultDemoName, FaultDemo> = {
   freeze: {
-    title: 'everything in the VM stops in mid-build',
+    title: 'everything in the VM stops during the build',
     from: 'building',
     timeouts: { heartbeatTimeoutMs: 20_000 },
     expected: { verdict: 'vm_silent', cause: 'vm_frozen' },
     verdictWithinMs: 30_000,
   },
   crash: {
-    title: 'the VM crashes in mid-build',
+    title: 'the VM crashes during the build',
     from: 'building',
     timeouts: { heartbeatTimeoutMs: 20_000 },
     expected: { verdict: 'vm_exited', cause: 'vm_exited' },
@@ -39,14 +39,14 @@ export const FAULT_DEMOS: Record<FaultDemoName, FaultDemo> = {
     verdictWithinMs: 10_000,
   },
   'disk-full': {
-    title: "the VM's disk fills up in mid-build",
+    title: "the VM's disk fills up during the build",
     from: 'building',
     timeouts: { heartbeatTimeoutMs: 20_000 },
     expected: { verdict: 'build_failed', cause: 'disk_full' },
     verdictWithinMs: 60_000,
   },
   'no-ssh': {
-    title: 'the VM boots, but nobody can log in',
+    title: 'the VM boots, but refuses SSH',
     from: 'boot',
     timeouts: { heartbeatTimeoutMs: 20_000, bootTimeoutMs: 100_000 },
     expected: { verdict: 'health_check_failed', step: 'ssh' },
@@ -76,7 +76,7 @@ export function judgeOutcome(
     },
     {
       good: sinceFaultMs <= verdictWithinMs,
-      text: `${(sinceFaultMs / 1_000).toFixed(1)} s after the fault, at most ${verdictWithinMs / 1_000} s`,
+      text: `verdict ${(sinceFaultMs / 1_000).toFixed(1)} s after the fault, allowed are ${verdictWithinMs / 1_000} s`,
     },
   ];
   if (expected.cause)
@@ -87,7 +87,7 @@ export function judgeOutcome(
   if (latenessMs !== null)
     findings.push({
       good: latenessMs >= 0 && latenessMs <= LATENESS_MAX_MS,
-      text: `${Math.round(latenessMs)} ms after its deadline, at most ${LATENESS_MAX_MS} ms`,
+      text: `verdict ${Math.round(latenessMs)} ms after its deadline, allowed are ${LATENESS_MAX_MS} ms`,
     });
   return findings;
 }

@@ -15,15 +15,15 @@ export function missingPrerequisites(
   platform: string = process.platform,
 ): string[] {
   const missing: string[] = [];
-  if (!PLATFORMS.includes(platform)) missing.push(`This machine runs ${platform}; the demo runs on Linux and macOS.`);
+  if (!PLATFORMS.includes(platform)) missing.push(`This machine runs ${platform}. Run the demo on Linux or macOS.`);
   for (const command of COMMANDS)
     if (!isOnPath(command, env))
-      missing.push(`${command} is not on the PATH: install it with your system's package manager.`);
+      missing.push(`${command} is not on the PATH. Install it with your system's package manager.`);
   if (platform === 'linux' && !isOnPath('prlimit', env))
-    missing.push('prlimit is not on the PATH: install util-linux.');
+    missing.push('prlimit is not on the PATH. Install util-linux.');
   const modules = join(import.meta.dirname, '../..', 'node_modules');
   if (INSTALLED.some((name) => !existsSync(join(modules, name))))
-    missing.push('Packages are not installed: run `npm ci`.');
+    missing.push('The packages are not installed. Run `npm ci`.');
   return missing;
 }
 

@@ -46,7 +46,7 @@ export async function runDemo(demo: Demo): Promise<boolean> {
     : options.fault
       ? await faultDemo(demo, farm, options.fault, timings)
       : await sampleDemo(demo, farm, timings);
-  timings.push(['all of it', performance.now()]);
+  timings.push(['whole demo', performance.now()]);
   output.title('Measured');
   output.table(timings);
   output.title('Stopping');
@@ -90,7 +90,7 @@ async function faultDemo(demo: Demo, farm: Farm, name: FaultDemoName, timings: T
     if (fault.from !== 'building' || faultAt !== 0 || !line.startsWith('[2/4]')) return;
     faultAt = performance.now();
     const [vm] = await farm.vms();
-    if (!vm) return output.line({ kind: 'fault', mark: 'bad', text: 'there is no VM to inject it into' });
+    if (!vm) return output.line({ kind: 'fault', mark: 'bad', text: 'the build has no VM for the fault' });
     farm.mac().setFault(vm.name, name);
     faultAt = performance.now();
     output.line({ kind: 'fault', mark: 'warn', text: `${name} injected into ${vm.name}` });
@@ -128,12 +128,12 @@ async function faultDemo(demo: Demo, farm: Farm, name: FaultDemoName, timings: T
   const verified = await verifySample(demo, farm, next.build);
   findings.push({
     good: verified,
-    text: `the next build ${next.build.status}${verified ? ', its artifact is right' : ''}`,
+    text: `the next build ${next.build.status}${verified ? ', and its artifact is right' : ''}`,
   });
   await untilIdle(demo, farm);
   signal.throwIfAborted();
 
-  output.title(`What had to hold`);
+  output.title('Expected and found');
   for (const { good, text } of findings) output.held(good, text);
   return findings.every(({ good }) => good);
 }
@@ -163,7 +163,7 @@ async function verifySample({ output, options, signal }: Demo, farm: Farm, build
   const files = await fetchArtifacts(farm, build, dir, output, signal);
   const bundle = files.find(({ name }) => name === SAMPLE_ARTIFACT);
   const right = bundle !== undefined && (await readFile(bundle.path)).equals(await expectedSampleArtifact());
-  const text = bundle ? 'every byte is what the sources make' : `there is no ${SAMPLE_ARTIFACT}`;
+  const text = bundle ? 'every byte is right' : `the build stored no ${SAMPLE_ARTIFACT}`;
   output.line({
     kind: 'verified',
     mark: right ? 'good' : 'bad',

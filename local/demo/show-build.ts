@@ -55,10 +55,10 @@ export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
       text: `${archive.sizeBytes} bytes, sha256 ${archive.sha256}, without ${LEFT_OUT.join(' and ')}`,
     });
     const silenceS = (timeouts.heartbeatTimeoutMs ?? 0) / 1_000;
-    const boot = request.timeouts?.bootTimeoutMs ? `; ${request.timeouts.bootTimeoutMs / 1_000} s to boot` : '';
+    const boot = request.timeouts?.bootTimeoutMs ? `; at most ${request.timeouts.bootTimeoutMs / 1_000} s to boot` : '';
     output.line({
       kind: 'intervals',
-      text: `a heartbeat each ${silenceS / 4} s; ${silenceS} s of silence are a verdict${boot}`,
+      text: `a heartbeat every ${silenceS / 4} s; a verdict after ${silenceS} s of silence${boot}`,
     });
   }
 
@@ -108,7 +108,7 @@ export async function fetchArtifacts(
     const file = await api.download(id, name, pathBelow(dir, name), signal);
     if (file.sha256 !== sha256 || file.sizeBytes !== size)
       throw new Error(
-        `${name}: ${file.sizeBytes} bytes with SHA-256 ${file.sha256} came, instead of ${size} with ${sha256}`,
+        `${name}: ${file.sizeBytes} bytes with SHA-256 ${file.sha256} arrived, expected are ${size} with ${sha256}`,
       );
     output.line({ kind: 'artifact', mark: 'good', text: `${plain(name)}, ${size} bytes, sha256 ${sha256}` });
     files.push({ ...file, name });
@@ -121,7 +121,7 @@ function pathBelow(dir: string, name: string): string {
   const path = resolve(dir, ArtifactName.parse(name));
   const way = relative(dir, path);
   if (way === '..' || way.startsWith(`..${sep}`))
-    throw new Error(`an artifact's name leads out of its folder: ${name}`);
+    throw new Error(`the name of an artifact leads out of its folder, so it is not saved: ${name}`);
   return path;
 }
 
@@ -154,7 +154,7 @@ function lineOf(event: TimedAgentEvent): (Line & { routine?: boolean }) | null {
       return { kind: 'heartbeat', text: `agent, ${outcome}`, durationMs: event.durationMs, dim: true };
     }
     case 'slot_free':
-      return { kind: 'VM', mark: 'good', text: 'stopped and deleted, the slot is free' };
+      return { kind: 'VM', mark: 'good', text: 'stopped and deleted; the slot is free' };
     case 'warning':
       return { kind: 'warning', mark: 'warn', text: plain(event.message) };
     default:
@@ -167,7 +167,7 @@ function showVmBeat({ progress, phase }: Live, output: DemoOutput): void {
   output.line({ kind: 'heartbeat', text: `VM${figure}${phase ? `, ${plain(phase)}` : ''}` });
 }
 
-const ORIGIN_WORDS = { script: 'said by the build', parsed: 'read from the log', time: 'estimated from time' };
+const ORIGIN_WORDS = { script: 'reported by the build', parsed: 'read from the log', time: 'estimated from the time' };
 
 function showVerdict({ status, verdict, endedAt, startedAt }: BuildDetail, output: DemoOutput): void {
   if (!verdict) {

@@ -73,7 +73,7 @@ export class AgentProcess implements AsyncDisposable {
     const limit = AbortSignal.timeout(START_TIMEOUT_MS);
     const either = signal ? AbortSignal.any([signal, limit]) : limit;
     const aborted = new Promise<never>((_, reject) => {
-      const onAbort = () => reject(limit.aborted ? new Error('the agent has not started within 30 s') : either.reason);
+      const onAbort = () => reject(limit.aborted ? new Error('the agent did not start within 30 s') : either.reason);
       if (either.aborted) onAbort();
       else either.addEventListener('abort', onAbort, { once: true });
     });

@@ -150,7 +150,7 @@ export async function startController(options: ControllerOptions): Promise<Local
     }
   })().catch(() => {});
   const ended = child.then(async () => void (await reading));
-  if (child.pid === undefined) throw new Error('wrangler could not be started: run `npm ci` first');
+  if (child.pid === undefined) throw new Error('wrangler could not be started. Run `npm ci` first.');
   const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   const controller = new LocalController(`http://${reachable}:${port}`, secrets, child.pid, ended);
   try {
@@ -191,14 +191,14 @@ async function untilHealthy(controller: LocalController, signal?: AbortSignal): 
   });
   while (Date.now() < end) {
     signal?.throwIfAborted();
-    if (gone) throw new Error('it ended at once');
+    if (gone) throw new Error('wrangler ended at once');
     const healthy = await fetch(`${controller.url}/health`, { signal: AbortSignal.timeout(2_000) })
       .then(async (response) => Health.safeParse(await response.json()).success)
       .catch(() => false);
     if (healthy) return;
     await sleep(50);
   }
-  throw new Error(`no answer within ${START_TIMEOUT_MS / 1_000} s`);
+  throw new Error(`it did not answer within ${START_TIMEOUT_MS / 1_000} s`);
 }
 
 /** Null if the port was free a moment ago. Otherwise a sentence that says why not and what to do. */
@@ -210,10 +210,10 @@ export async function whyNoPort(port: number, host: string): Promise<string | nu
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EADDRINUSE')
-      return `port ${port} of ${host} is in use: stop what listens there, or choose another --port`;
+      return `Port ${port} of ${host} is in use. Stop the program that listens there, or choose another --port.`;
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-      return `this machine has no address ${host}: give one of its own as --host, or 0.0.0.0 for all`;
-    return `one cannot listen at port ${port} of ${host}: ${message}`;
+      return `This machine has no address ${host}. Give one of its own addresses as --host, or 0.0.0.0 for all.`;
+    return `The controller cannot listen at port ${port} of ${host}: ${message}`;
   } finally {
     await new Promise((resolve) => server.close(resolve));
   }

@@ -260,7 +260,8 @@ async function waitUntil<T>(
     signal?.throwIfAborted();
     const answer = await ask();
     if (holds(answer)) return answer;
-    if (performance.now() > giveUpAt) throw new Error(`not within ${withinMs / 1_000} s: ${words(answer)}`);
+    if (performance.now() > giveUpAt)
+      throw new Error(`the farm did not reach the expected state within ${withinMs / 1_000} s: ${words(answer)}`);
     await sleep(POLL_MS, undefined, { signal });
   }
 }

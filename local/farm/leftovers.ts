@@ -46,7 +46,7 @@ export function endProcessesBelow(folder: string): number {
     }
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PASS_PAUSE_MS);
   }
-  throw new Error(`processes are left: ${processesBelow(folder).map(({ pid }) => pid)}`);
+  throw new Error(`these processes did not end: ${processesBelow(folder).map(({ pid }) => pid)}`);
 }
 
 /** Reads everything with one `ps`, which shows the environments of programs that are not Apple's own. */

@@ -1,5 +1,6 @@
 /**
- * One transfer in a process of its own, so that its memory is its own: by the agent's client, or plainly. Prints what it took.
+ * Runs one transfer in a process of its own, so that its memory can be measured: with the agent's client, or
+ * as a plain stream. Prints the measured values.
  *
  *   node transfer-child.ts '{"kind":"upload","url":…,"key":…,"path":…,"sha256":…,"sizeBytes":…}'
  */
@@ -18,7 +19,7 @@ export interface Transfer {
   path: string;
   sha256: string;
   sizeBytes: number;
-  /** Whose source is downloaded. */
+  /** The build whose source is downloaded. */
   buildId?: string;
 }
 export interface Took {

@@ -41,7 +41,7 @@ export async function answerOf<T>(response: Response, schema: z.ZodType<T>): Pro
   return {
     ok: false,
     kind: 'unreachable',
-    message: `not the controller's answer (${issue.path.join('.') || 'body'}: ${issue.message})`,
+    message: `something other than the controller answered (${issue.path.join('.') || 'body'}: ${issue.message})`,
   };
 }
 
@@ -49,7 +49,7 @@ export async function answerOf<T>(response: Response, schema: z.ZodType<T>): Pro
 export async function failureOf(response: Response): Promise<Refused | Unreachable> {
   const { status } = response;
   const body = ErrorBody.safeParse(await readJson(response).catch(() => null));
-  const message = body.success ? body.data.error.message : `HTTP ${status} without the controller's own error`;
+  const message = body.success ? body.data.error.message : 'the answer is not an error of the controller';
   if (status === 429) return { ok: false, kind: 'unreachable', message, retryAfterMs: retryAfterMs(response) };
   if (status < 400 || status >= 500 || !body.success)
     return { ok: false, kind: 'unreachable', message: `HTTP ${status}: ${message}` };
@@ -103,5 +103,5 @@ export function valueOrThrow<T>(answer: Answer<T>, what: string): T {
   if (answer.ok) return answer.value;
   if (answer.kind === 'unreachable') throw new ApiError(503, 'unavailable', `${what}: ${answer.message}`);
   const { status, code, message } = answer;
-  throw new ApiError(status, code, `${what} was answered ${status} ${code}: ${message}`);
+  throw new ApiError(status, code, `${what}: the controller answered ${status} ${code}: ${message}`);
 }

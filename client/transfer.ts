@@ -106,7 +106,7 @@ export async function downloadFile(
         stall.touch();
         sizeBytes += chunk.length;
         hash.update(chunk);
-        done(sizeBytes > target.sizeBytes ? new Error('more bytes than announced') : null, chunk);
+        done(sizeBytes > target.sizeBytes ? new Error('more bytes arrived than announced') : null, chunk);
       },
     });
     const file = createWriteStream(target.path, { mode: 0o600, flags: resumed ? 'a' : 'w' });

@@ -1,4 +1,4 @@
-/** What the documents say in tables is what the code has. */
+/** Holds the tables of the documents against the code. */
 import { readdir, readFile } from 'node:fs/promises';
 import { getTableName, is, Table } from 'drizzle-orm';
 import { expect, test } from 'vitest';

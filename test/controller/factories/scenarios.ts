@@ -1,4 +1,7 @@
-/** Builds, workers and claims as their own clients make them: through the real routes, into real D1, R2 and Durable Objects. */
+/**
+ * Makes builds, workers and claims as their own clients do: through the real routes, in real D1, R2 and
+ * Durable Objects.
+ */
 import { env, exports } from 'cloudflare:workers';
 import type { Assignment, BuildDetail, BuildRequestInput, Heartbeat, ReportInput, Worker } from '#contract';
 import { bytesOf, sha256Of, unique } from './rows.ts';

@@ -1,6 +1,7 @@
 /**
- * Who may do what: every route × every kind of credential → the status. The routes are asked of the app itself, so that one
- * without a row fails; the columns are the same for all rows, so that a row leaves nobody out.
+ * Tests who may do what, as a table: every route × every kind of credential → the status. The routes come
+ * from the app itself, so a route without a row fails. All rows have the same columns, so no row leaves a
+ * credential out.
  */
 import { beforeAll, expect, test } from 'vitest';
 import { ACTIONS, UNRECORDED } from '../../../controller/access/audit.ts';

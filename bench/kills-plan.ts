@@ -1,16 +1,17 @@
 /**
- * The builds of `npm run bench:kills`: what each prints and leaves, to the byte, and when which process is killed. Pure: the same seed is the
- * same plan. The expected bytes are worked out here and not by the script, so that lost or doubled ones cannot pass for right.
+ * Plans the builds of `npm run bench:kills`: every byte that each prints and makes, and when which process is
+ * killed. Pure. The same seed gives the same plan. This module computes the expected bytes without the
+ * script, so that the comparison notices lost or doubled bytes.
  */
 import { createCipheriv, createHash } from 'node:crypto';
 
 export const BLOCK_BYTES = 1024 * 1024;
-/** From here on a file goes up in parts. */
+/** A file of this size or more is sent in parts. */
 const LARGE_BLOCKS = 96;
-/** One build in so many has such a file. */
+/** One build in this many has such a large file. */
 const LARGE_EVERY = 20;
 
-/** What an agent says when it is reached; the kill comes `delayMs` later. */
+/** The event of the agent that shows each moment. The kill comes `delayMs` later. */
 export const MOMENTS = {
   source: { type: 'claimed' },
   log: { type: 'stage', stage: 'building' },
@@ -20,22 +21,22 @@ export const MOMENTS = {
 } as const;
 export type Moment = keyof typeof MOMENTS;
 
-/** Within this, at random: about as long as what is going on then. */
+/** The longest random delay of a kill: about as long as the work that follows the moment. */
 const DELAY_MAX_MS: Record<Moment, number> = { source: 1_500, log: 4_000, collect: 800, upload: 1_500, result: 400 };
 const MOMENT_OF: readonly Moment[] = ['source', 'log', 'log', 'collect', 'upload', 'upload', 'upload', 'result'];
 
 export interface PlannedKill {
-  /** From 1. */
+  /** Counts from 1. */
   number: number;
   seed: number;
   target: 'agent' | 'controller';
   moment: Moment;
   delayMs: number;
   rounds: number;
-  /** Of the block, in each round. */
+  /** How many bytes of the block the script prints in each round. */
   roundBytes: number;
   restMs: number;
-  /** The files `out/0.bin` and on, by how often they have the block. */
+  /** How many blocks each of the files `out/0.bin`, `out/1.bin` and so on has. */
   fileBlocks: number[];
 }
 
@@ -53,14 +54,17 @@ export function planKill(seed: number, number: number): PlannedKill {
   };
 }
 
-/** Bytes of any value, which no other build has. */
+/** Random bytes that no other build has. */
 export function blockOf({ seed, number }: Pick<PlannedKill, 'seed' | 'number'>): Buffer {
   const key = createHash('sha256').update(`block ${seed} ${number}`).digest();
   return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(BLOCK_BYTES));
 }
 
 export const SCRIPT = 'build.sh';
-/** Beside the files it makes a folder, which is archived as a whole. Runs on macOS's bash 3.2 too. */
+/**
+ * The script. It makes a folder beside the files, which the agent archives as a whole. It also runs on
+ * macOS's bash 3.2.
+ */
 export const SCRIPT_TEXT = `set -eu
 rounds=$1 bytes=$2 rest=$3; shift 3
 round=0
@@ -82,13 +86,13 @@ done
 `;
 export const ARTIFACT_GLOBS = ['out/*.bin', 'out/tree'];
 export const TREE = 'out/tree.tar.gz';
-/** In the archive, beside a link to it. */
+/** This file is in the archive, beside a link to it. */
 export const TREE_FILE = 'tree/sub/block.bin';
 
 export const commandOf = ({ rounds, roundBytes, restMs, fileBlocks }: PlannedKill): string =>
   ['bash', SCRIPT, rounds, roundBytes, (restMs / 1_000).toFixed(3), ...fileBlocks].join(' ');
 
-/** SHA-256 of what it prints. */
+/** The SHA-256 of everything that the script prints. */
 export function logSha256({ rounds, roundBytes, ...plan }: PlannedKill): string {
   const part = blockOf(plan).subarray(0, roundBytes);
   const hash = createHash('sha256');
@@ -96,7 +100,9 @@ export function logSha256({ rounds, roundBytes, ...plan }: PlannedKill): string 
   return hash.digest('hex');
 }
 
-/** By name, without the folder's archive: that has times and owners in it. */
+/**
+ * The SHA-256 of each file, by name. The folder's archive is left out, because it contains times and owners.
+ */
 export function fileSha256s(plan: PlannedKill): Map<string, string> {
   const block = blockOf(plan);
   return new Map(

@@ -1,8 +1,9 @@
 /**
- * Kills agents and controllers in the middle of transfers, one a build, and compares what arrived with what was made.
+ * Kills agents and controllers in the middle of transfers, one in each build, and compares what arrived with
+ * what was made.
  *
- * Invariant: a build counts if its kill struck while its attempt was on its Mac; each that counts is compared to the byte. A kill of the
- * controller meets the builds of all Macs, and counts for one.
+ * Invariant: a build counts if its kill came while its attempt was on its Mac. Every byte of each such build
+ * is compared. A kill of the controller affects the builds of all Macs, and counts once.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -29,10 +30,10 @@ import {
   TREE_FILE,
 } from './kills-plan.ts';
 
-/** Beyond this a build is stuck. */
+/** A build that takes longer than this is stuck. */
 const BUILD_MS = 10 * 60_000;
 const POLL_MS = 500;
-/** With a controller that is away. */
+/** How long we ask a controller that does not answer. */
 const PATIENCE = { giveUpAfterMs: BUILD_MS, pauseMs: POLL_MS };
 const REQUEST_MS = 60_000;
 const CONTROLLER_AWAY_MAX_MS = 2_000;
@@ -40,22 +41,22 @@ const START_TRIES_MAX = 5;
 
 export interface KillOutcome {
   plan: PlannedKill;
-  /** False: the attempt had left its Mac before. */
+  /** False if the attempt had left its Mac before the kill. */
   struck: boolean;
-  /** The verdicts of attempts that were made anew: the infrastructure's own, which no kill should bring about. */
+  /** The verdicts of attempts that were retried because of the infrastructure. No kill should cause one. */
   retried: string[];
-  /** What is not as it must be; none if all is. */
+  /** Every difference from the expected result. Empty if there is none. */
   complaints: string[];
 }
 
 export interface KillsOptions {
   seed: number;
-  /** So many that struck. */
+  /** How many kills must strike. */
   runs: number;
-  /** The number of the first build: to go on with a plan that was cut short. */
+  /** The number of the first build, to continue a plan that was interrupted. */
   from?: number;
   workers: number;
-  /** The Worker that runs as the controller: the deployed one, unless told. */
+  /** The Worker to run as the controller. Default: the deployed one. */
   entry?: string;
   signal?: AbortSignal;
   onOutcome?: (outcome: KillOutcome, struck: number) => void;
@@ -70,11 +71,11 @@ export async function runKills(options: KillsOptions): Promise<KillOutcome[]> {
   let number = from - 1;
   let underWay = 0;
   const lanes = farm.macs.map(async (_, macIndex) => {
-    // Each that comes too late is made up for by another.
+    // Another build replaces each kill that comes too late.
     while (!signal.aborted && struck() + underWay < runs) {
       underWay++;
       const outcome = await oneBuild(farm, killer, planKill(seed, ++number), macIndex, signal).catch((error) => {
-        if (signal.aborted) return null; // what was compared until then counts
+        if (signal.aborted) return null; // the builds that were compared before the abort count
         throw error;
       });
       underWay--;
@@ -89,17 +90,17 @@ export async function runKills(options: KillsOptions): Promise<KillOutcome[]> {
 
 class Killer {
   readonly #farm: Farm;
-  /** One controller is killed at a time. */
+  /** Only one kill of a controller happens at a time. */
   #restarting: Promise<void> = Promise.resolve();
 
   constructor(farm: Farm) {
     this.#farm = farm;
   }
 
-  /** Resolves with whether it struck, when what was killed runs again. */
+  /** Resolves when the killed process runs again, with true if the kill came in time. */
   strike({ target, moment, delayMs, number }: PlannedKill, macIndex: number, isIt: (id: string) => boolean) {
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
-    promise.catch(() => {}); // awaited when the build has ended
+    promise.catch(() => {}); // the promise is awaited when the build has ended
     let over = false;
     let begun = false;
     const listening = this.#farm.listen((event, index) => {
@@ -131,7 +132,7 @@ class Killer {
     const mac = this.#farm.mac(macIndex);
     await mac.killAgent('SIGKILL');
     await mac.startAgent().catch((error) => {
-      // While the controller is away too it starts, and waits.
+      // If the controller is away too, the agent starts and waits for it.
       if (!mac.agent?.running) throw error;
     });
     return true;
@@ -140,7 +141,7 @@ class Killer {
   async #killController(number: number): Promise<void> {
     await this.#farm.killController();
     await sleep((number * 997) % CONTROLLER_AWAY_MAX_MS);
-    // A machine that is busy may need more than one try.
+    // On a busy machine the start may need more than one try.
     for (let tries = 1; ; tries++) {
       try {
         return await this.#farm.startController();
@@ -160,7 +161,7 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
   await writeFile(join(dir, SCRIPT), SCRIPT_TEXT);
   await writeFile(join(dir, 'block.bin'), blockOf(plan));
   let buildId: string | null = null;
-  // Its agent has one slot: before we know the id, what that Mac claims is this build.
+  // The agent has one slot. So the build that it claims is this one, also while we do not know the id yet.
   using strike = killer.strike(plan, macIndex, (id) => buildId === null || id === buildId);
   const request = {
     command: commandOf(plan),
@@ -174,7 +175,7 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
   const build = await ended(farm, buildId, signal);
   const struck = await Promise.race([strike.struck, sleep(POLL_MS, false)]);
   const complaints =
-    build.endedAt === null ? [`stuck: it is ${build.status}`] : await compare(farm, build, plan, dir, signal);
+    build.endedAt === null ? [`stuck: the build is ${build.status}`] : await compare(farm, build, plan, dir, signal);
   const idle = () => farm.waitForWorker('idle', macIndex, { withinMs: BUILD_MS, signal });
   await persistently({ ...PATIENCE, signal }, idle).catch((error: Error) => {
     complaints.push(error.message);
@@ -184,7 +185,7 @@ async function oneBuild(farm: Farm, killer: Killer, plan: PlannedKill, macIndex:
   return { plan, struck, retried, complaints };
 }
 
-/** Or not, when its time is over. */
+/** Waits until the build has ended, or until its time is over. */
 async function ended(farm: Farm, buildId: string, signal: AbortSignal): Promise<BuildDetail> {
   for (const giveUpAt = Date.now() + BUILD_MS; ; ) {
     const build = await persistently({ ...PATIENCE, signal }, () => farm.api.build(buildId));
@@ -200,7 +201,8 @@ async function compare(farm: Farm, build: BuildDetail, plan: PlannedKill, dir: s
     complaints.push(`${build.status} after ${build.attempts.length} attempts: ${code ?? ''} ${message ?? ''}`);
   const log = await readLog(farm, build.id, signal);
   if (!log.complete) complaints.push('the log was never sealed as complete');
-  if (log.sha256 !== logSha256(plan)) complaints.push(`the log is not what was printed, ${log.sizeBytes} bytes`);
+  if (log.sha256 !== logSha256(plan))
+    complaints.push(`the log differs from the output of the build, ${log.sizeBytes} bytes`);
 
   const expected = fileSha256s(plan);
   const last = build.artifacts.filter(({ attempt }) => attempt === build.attempt);
@@ -208,18 +210,18 @@ async function compare(farm: Farm, build: BuildDetail, plan: PlannedKill, dir: s
   for (const name of [...expected.keys(), TREE]) if (!found.has(name)) complaints.push(`${name} is missing`);
   for (const name of found.keys()) {
     const path = join(dir, 'download');
-    // The download itself is held against the hash that the controller says.
+    // `download` compares the file with the hash that the controller reports.
     const { sha256 } = await persistently({ ...PATIENCE, signal }, () =>
       farm.api.download(build.id, name, path, signal),
     );
     if (name === TREE) complaints.push(...(await treeComplaints(path, blockOf(plan))));
-    else if (sha256 !== expected.get(name)) complaints.push(`${name} is not what was made`);
+    else if (sha256 !== expected.get(name)) complaints.push(`${name} differs from the file that the build made`);
     await rm(path);
   }
   return complaints;
 }
 
-/** As soon as it is complete; as it is if that never comes. */
+/** Reads the log when it is complete. If it never completes, reads the part that exists. */
 async function readLog(farm: Farm, buildId: string, signal: AbortSignal) {
   for (const giveUpAt = Date.now() + REQUEST_MS; ; ) {
     const log = await persistently({ ...PATIENCE, signal }, async () => {
@@ -228,7 +230,7 @@ async function readLog(farm: Farm, buildId: string, signal: AbortSignal) {
         headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
         signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
       });
-      if (!response.ok) throw new Error(`the log was answered ${response.status}`);
+      if (!response.ok) throw new Error(`the controller answered ${response.status} to the request for a log`);
       const bytes = new Uint8Array(await response.arrayBuffer());
       const complete = response.headers.get(LOG_COMPLETE_HEADER) === 'true';
       return { complete, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
@@ -257,7 +259,7 @@ async function treeComplaints(path: string, block: Buffer): Promise<string[]> {
   await end.promise;
   const complaints: string[] = [];
   if (entries.get(TREE_FILE)?.sha256 !== createHash('sha256').update(block).digest('hex'))
-    complaints.push(`${TREE_FILE} in ${TREE} is not what was made`);
-  if (entries.get('tree/link')?.type !== 'SymbolicLink') complaints.push(`${TREE} has lost its link`);
+    complaints.push(`${TREE_FILE} in ${TREE} differs from the file that the build made`);
+  if (entries.get('tree/link')?.type !== 'SymbolicLink') complaints.push(`the link in ${TREE} is missing`);
   return complaints;
 }

@@ -1,9 +1,10 @@
 /**
- * `npm run bench:kills`: whether all arrives to the byte though agents and controllers are killed while it is on its way.
+ * Runs `npm run bench:kills`, which checks that every byte arrives although agents and controllers are killed
+ * during transfers.
  *
  *   npm run bench:kills -- --runs 200 --seed 1 [--workers 2] [--from BUILD] [--json FILE]
  *
- * Exit code: 0 all logs and artifacts of all runs were identical by SHA-256; 1 one was not.
+ * Exit code: 0 if all logs and artifacts of all runs were identical by SHA-256, 1 if one was not.
  */
 import { writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
@@ -37,8 +38,10 @@ const outcomes = await runKills({
     const { number, target, moment, delayMs, fileBlocks } = plan;
     const what = `${target} killed ${delayMs} ms after ${moment}, files of ${fileBlocks.join(', ')} MiB`;
     const mark = complaints.length > 0 ? '✗' : struck ? '✓' : '-';
-    console.log(`${seconds()} s  ${mark} build ${number}, ${count} of ${runs}: ${struck ? what : 'came too late'}`);
-    for (const verdict of retried) console.log(`           a second attempt was needed: ${verdict}`);
+    console.log(
+      `${seconds()} s  ${mark} build ${number}, ${count} of ${runs}: ${struck ? what : 'the kill came too late'}`,
+    );
+    for (const verdict of retried) console.log(`           the build needed another attempt: ${verdict}`);
     for (const complaint of complaints) console.log(`           ${complaint}`);
   },
 });
@@ -57,7 +60,7 @@ const summary = {
       of(({ plan }) => plan.moment === moment),
     ]),
   ),
-  /** Builds that were compared, those that the kill came too late for included. */
+  /** The number of compared builds, including those whose kill came too late. */
   builds: outcomes.length,
   artifacts: outcomes.reduce((sum, { plan }) => sum + plan.fileBlocks.length + 1, 0),
   notIdentical: wrong.length,

@@ -1,4 +1,7 @@
-/** The controller as bench/transfer.ts runs it: beside it, in the same Worker, the plain R2 stream that its transfers are compared with. */
+/**
+ * Serves the controller for bench/transfer.ts, and in the same Worker the plain R2 stream with which its
+ * transfers are compared.
+ */
 import controller from '../controller/index.ts';
 
 export { BlobUpload, BuildDeadline, BuildLog } from '../controller/index.ts';

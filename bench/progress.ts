@@ -1,11 +1,12 @@
 /**
- * How well and how fast the progress parser reads build logs.
+ * Measures how well and how fast the progress parser reads build logs.
  *
  *   npm run bench:progress                          the sample logs
  *   npm run bench:progress -- FILE [EARLIER…] [--command 'npm ci && …'] [--platform ios|android]
  *
- * Where the lines of a log begin with a time, the percentage is compared with the share of time that had really passed,
- * at 500 moments spread evenly over the build, beside what the share of lines would have said. Times understood:
+ * If the lines of a log begin with a time, the percentage is compared with the share of time that had really
+ * passed, at 500 moments spread evenly over the build. The share of lines is compared in the same way. These
+ * times are understood:
  *
  *   2026-01-31T12:00:00.123Z text     ISO 8601, any number of decimals, `Z` or an offset, also in brackets
  *   [12.345] text                     seconds since the start
@@ -28,7 +29,7 @@ const EXPO_COMMAND = 'npm ci && npx expo export --platform ios';
 
 interface Sample {
   file: string;
-  /** Of the same project, oldest first. */
+  /** Logs of the same project, the oldest first. */
   earlier?: string[];
   command?: string;
 }
@@ -62,7 +63,10 @@ interface TimedLine {
 const ISO = /^\uFEFF?\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?[ \t]?(.*)$/s;
 const SECONDS = /^\[\s*(\d+(?:\.\d+)?)s?\] ?(.*)$/s;
 
-/** The lines with their times, or null if fewer than half of them carry one. Lines without keep the last time. */
+/**
+ * The lines with their times, or null if fewer than half of them have a time. A line without one gets the
+ * last time.
+ */
 function timedLines(log: string): TimedLine[] | null {
   const lines = log.split('\n');
   if (lines.at(-1) === '') lines.pop();
@@ -85,7 +89,7 @@ function timedLines(log: string): TimedLine[] | null {
 function splitTime(line: string): [stampMs: number | null, text: string, isDate: boolean] {
   const iso = ISO.exec(line);
   if (iso) {
-    // Date takes three decimals; hosted runners print seven.
+    // Date accepts three decimals. Hosted runners print seven.
     const stamp = Date.parse(iso[1]!.replace(' ', 'T').replace(/[.,](\d{1,3})\d*/, '.$1'));
     if (Number.isFinite(stamp)) return [stamp, iso[2] ?? '', true];
   }
@@ -97,7 +101,7 @@ function splitTime(line: string): [stampMs: number | null, text: string, isDate:
       const stamp = Date.parse(time ?? '');
       if (Number.isFinite(stamp)) return [stamp, `${phase ? `[${phase}] ` : ''}${msg ?? ''}`, true];
     } catch {
-      // Not JSON after all: an ordinary line.
+      // The line is not JSON, so it is an ordinary line.
     }
   }
   return [null, line, false];
@@ -106,7 +110,10 @@ function splitTime(line: string): [stampMs: number | null, text: string, isDate:
 const encoder = new TextEncoder();
 const encode = (text: string) => encoder.encode(`${text}\n`);
 
-/** The whole log with a look after each line: names of phases in order, and whether the percentage ever fell. */
+/**
+ * Parses the whole log and looks after each line. Returns the names of the phases in order, and whether the
+ * percentage ever fell.
+ */
 function walk(lines: TimedLine[], options: ProgressParserOptions) {
   const parser = createProgressParser(options);
   const names = new Set<string>();
@@ -160,9 +167,9 @@ function parserErrors(lines: TimedLine[], options: ProgressParserOptions): Error
   });
 }
 
-/** Best of some rounds, in lines a second; both on the same bytes in the same chunks. */
+/** The best of several rounds, in lines a second. Both read the same bytes in the same chunks. */
 function speeds(log: Uint8Array): { parser: number; splitter: number } {
-  // A short log is written many times in a row: chunks of a few lines would measure the chunks.
+  // A short log is repeated many times, because chunks of a few lines would measure the chunks.
   const once = log.at(-1) === 10 ? log : Buffer.concat([log, encode('')]);
   const ended = Buffer.concat(Array.from({ length: Math.ceil(BYTES_MEASURED / once.length) }, () => once));
   const lines = ended.reduce((count, byte) => count + (byte === 10 ? 1 : 0), 0);
@@ -174,14 +181,14 @@ function speeds(log: Uint8Array): { parser: number; splitter: number } {
       const start = performance.now();
       let sum = 0;
       for (const chunk of chunks) sum += read(chunk);
-      // The sum is looked at, so that nothing that makes it up is optimised away.
+      // The sum is used, so that the engine cannot optimise its computation away.
       if (sum >= 0) least = Math.min(least, performance.now() - start);
     }
     return (lines * 1_000) / least;
   };
   const decoder = new TextDecoder();
   let rest = '';
-  // By hand: String.split remembers what it has split before, and would not be measured at all.
+  // Splits by hand, because String.split remembers earlier results and would measure nothing.
   const splitter = best((chunk) => {
     const text = decoder.decode(chunk, { stream: true });
     let chars = 0;
@@ -209,7 +216,7 @@ function report(path: string, earlierPaths: string[], options: ProgressParserOpt
   const bytes = readFileSync(path);
   const timed = timedLines(bytes.toString('utf8'));
   const plain = timed ? Buffer.from(timed.map(({ text }) => `${text}\n`).join('')) : bytes;
-  // Without times, as if a line came each second.
+  // A log without times is parsed as if a line came every second.
   const lines =
     timed ??
     plain
@@ -238,7 +245,7 @@ function report(path: string, earlierPaths: string[], options: ProgressParserOpt
     const earlier = timedLines(readFileSync(earlierPath, 'utf8'));
     if (!earlier) throw new Error(`${earlierPath} has no times`);
     history = mergeHistory(history, learn(earlier, options));
-    // The last one alone first: what is promised is the error with one earlier build.
+    // The newest earlier log is measured alone first, because the aim is the error with one earlier build.
     if (index < earlierPaths.length - 1) continue;
     const one = format(parserErrors(timed, { ...options, history: learn(earlier, options) }));
     console.log(`    one earlier build  ${one}`);

@@ -3,7 +3,8 @@
  *
  *   npm run -s bench:record -- build-1.log 'npm ci && npx expo export --platform ios'
  *
- * Each line begins with the seconds since the start in brackets; a last, empty one is the end. Ends as the command does.
+ * Each line begins with the seconds since the start in brackets. The last line is empty and marks the end.
+ * The exit code is that of the command.
  */
 import { spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
@@ -21,7 +22,7 @@ const note = (text: string) => {
   out.write(line);
   process.stdout.write(line);
 };
-// Both streams as one, as in a VM's build log.
+// Both streams go to one log, as in a VM.
 const child = spawn('bash', ['-c', `{ ${command}\n} 2>&1`], {
   stdio: ['ignore', 'pipe', 'inherit'],
   env: { ...process.env, CI: '1' },

@@ -1,10 +1,12 @@
 /**
- * How long Tartbeat itself takes, on this machine and its simulator: to start, to get a build going, to say a verdict.
+ * Measures how long Tartbeat itself takes on this machine and its simulator: to start, to start a build, to
+ * give a verdict.
  *
  *   npm run bench:start [-- --builds N] [-- --freezes N] [-- --macs N]
  *
- * Prints the table of the README. Builds run one after the other against the controller as it is deployed. VMs are frozen in mid-build
- * under the controller of the fault tests, whose deadlines may be of seconds; how late a verdict is does not depend on how long the deadline was.
+ * Prints the table of the README. Builds run one after the other against the deployed controller. VMs are
+ * frozen during builds under the controller of the fault tests, which allows deadlines of seconds. The
+ * lateness of a verdict does not depend on the length of its deadline.
  */
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -16,9 +18,9 @@ import { keepTrusted } from '../local/farm/quarantine.ts';
 import { SAMPLE_DIR, sampleRequest } from '../local/farm/sample.ts';
 
 const TEST_ENTRY = fileURLToPath(new URL('../test/faults/controller.ts', import.meta.url));
-/** Long enough that a busy machine does not pass for a frozen VM. */
+/** Long enough that a VM on a busy machine is not taken for a frozen one. */
 const HEARTBEAT_TIMEOUT_MS = 10_000;
-/** A busy machine boots a VM for a minute. */
+/** Long, because a busy machine boots a VM for a minute. */
 const WAIT = { withinMs: 300_000 };
 const LONG_PAUSE_S = 60;
 
@@ -31,7 +33,7 @@ const { values } = parseArgs({
 });
 const [buildCount = 0, freezeCount = 0, macCount = 0] = [values.builds, values.freezes, values.macs].map(Number);
 if (![buildCount, freezeCount, macCount].every((count) => Number.isInteger(count) && count > 0)) {
-  console.error('--builds, --freezes and --macs are whole numbers from 1');
+  console.error('Give --builds, --freezes and --macs as whole numbers from 1.');
   process.exit(64);
 }
 
@@ -56,20 +58,20 @@ ${row(
 )}
 ${row("submission → build start, without the VM's boot", overhead, seconds)}
 ${row(
-  'deadline → verdict, VM frozen in mid-build',
+  'deadline → verdict, VM frozen during the build',
   freezes.map(({ latenessMs }) => latenessMs),
   milliseconds,
 )}
 ${row(
-  'verdict → VM gone, slot free',
+  'verdict → VM deleted, slot free',
   freezes.map(({ freeMs }) => freeMs),
   seconds,
 )}`);
 
-/** With the deployed controller: what a user of the demo waits for. */
+/** Measures what a user of the demo waits for, with the deployed controller. */
 async function measureStarts() {
   await using farm = await startFarm({ onBegin });
-  // From the start of this process.
+  // Counts from the start of this process.
   const startUpMs = performance.now();
   const starts: { toStartMs: number; bootMs: number }[] = [];
   while (starts.length < buildCount) {
@@ -79,7 +81,8 @@ async function measureStarts() {
     });
     const { id } = await farm.submit(sampleRequest({ pauseSeconds: 0 }), SAMPLE_DIR);
     const build = await farm.waitFor(id, ({ endedAt }) => endedAt !== null, WAIT);
-    if (build.status !== 'succeeded') throw new Error(`a build ${build.status}: ${build.verdict?.message}`);
+    if (build.status !== 'succeeded')
+      throw new Error(`build ${build.id} ended as ${build.status}: ${build.verdict?.message}`);
     starts.push({ toStartMs: Date.parse(build.startedAt!) - Date.parse(build.createdAt), bootMs });
     progress('build', starts.length, buildCount);
     await farm.waitForWorker('idle', 0, WAIT);
@@ -90,7 +93,7 @@ async function measureStarts() {
 /** Each Mac freezes one VM after the other until there are enough. */
 async function measureFreezes() {
   await using farm = await startFarm({ onBegin, entry: TEST_ENTRY, workers: macCount, ownPools: true });
-  // Three VMs lost in a row put a Mac into quarantine, until its operator has looked.
+  // The controller quarantines a Mac that loses three VMs in a row. This operator ends the quarantine.
   using _operator = keepTrusted(farm, {
     signal: new AbortController().signal,
     onDoctor: () => {},
@@ -109,7 +112,7 @@ async function measureFreezes() {
   return freezes;
 }
 
-/** Null for a build that ended before its VM could be frozen. */
+/** Returns null if the build ended before its VM could be frozen. */
 async function freeze(farm: Farm, index: number) {
   const request: Omit<BuildRequestInput, 'source'> = {
     ...sampleRequest({ pauseSeconds: LONG_PAUSE_S }),
@@ -130,7 +133,8 @@ async function freeze(farm: Farm, index: number) {
   farm.mac(index).setFault(vm.name, 'freeze');
   const ended: BuildDetail = await farm.waitFor(id, ({ endedAt }) => endedAt !== null, WAIT);
   const { verdict, latenessMs } = ended.attempts[0]!;
-  if (verdict?.code !== 'vm_silent' || latenessMs === null) throw new Error(`a frozen VM was ${verdict?.code}`);
+  if (verdict?.code !== 'vm_silent' || latenessMs === null)
+    throw new Error(`the verdict of a frozen VM is ${verdict?.code}, not vm_silent`);
   return { latenessMs, freeMs: (await free.promise) - Date.parse(ended.endedAt!) };
 }
 

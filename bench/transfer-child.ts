@@ -1,5 +1,6 @@
 /**
- * One transfer in a process of its own, so that its memory is its own: by the agent's client, or plainly. Prints what it took.
+ * Runs one transfer in a process of its own, so that its memory can be measured: with the agent's client, or
+ * as a plain stream. Prints the measured values.
  *
  *   node transfer-child.ts '{"kind":"upload","url":…,"key":…,"path":…,"sha256":…,"sizeBytes":…}'
  */
@@ -18,7 +19,7 @@ export interface Transfer {
   path: string;
   sha256: string;
   sizeBytes: number;
-  /** Whose source is downloaded. */
+  /** The build whose source is downloaded. */
   buildId?: string;
 }
 export interface Took {
@@ -48,12 +49,12 @@ async function transfer(one: Transfer): Promise<void> {
       const headers = { 'content-length': String(sizeBytes) };
       const init = { method: 'PUT', body, headers, duplex: 'half' } as unknown as RequestInit;
       const response = await fetch(`${url}/plain/${sha256}`, init);
-      if (!response.ok) throw new Error(`the plain upload was answered ${response.status}`);
+      if (!response.ok) throw new Error(`the controller answered ${response.status} to the plain upload`);
       return;
     }
     case 'plain download': {
       const response = await fetch(`${url}/plain/${sha256}`);
-      if (!response.ok) throw new Error(`the plain download was answered ${response.status}`);
+      if (!response.ok) throw new Error(`the controller answered ${response.status} to the plain download`);
       await pipeline(Readable.fromWeb(response.body!), createWriteStream(path));
     }
   }

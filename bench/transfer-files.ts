@@ -1,4 +1,7 @@
-/** Files up and down through a controller, by the agent's client, beside a plain stream to and from the same R2 in the same workerd. */
+/**
+ * Measures files sent up and down through a controller by the agent's client, beside a plain stream to and
+ * from the same R2 in the same workerd.
+ */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -27,11 +30,11 @@ export interface FileRow {
   way: 'up' | 'down';
   mibPerS: number;
   plainMibPerS: number;
-  /** How much longer than the plain stream. */
+  /** The time, divided by that of the plain stream. */
   ratio: number;
   agentMib: number;
   workerdMib: number;
-  /** With the plain stream: R2's stand-in on this machine runs in the same process. */
+  /** Measured during the plain stream, because R2's stand-in on this machine runs in the same process. */
   plainWorkerdMib: number;
 }
 

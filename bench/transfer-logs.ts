@@ -1,6 +1,7 @@
 /**
- * A log that grows at a given speed in a VM, through the agent and the controller to somebody who follows it: how late each line is, and what
- * it takes. Shorter than the cap of a live log, so that every byte is followed.
+ * Measures a log that grows at a given speed in a VM and passes through the agent and the controller to a
+ * follower: how late each line is, and the CPU. The log is shorter than the limit of a live log, so that
+ * every byte is followed.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -24,10 +25,10 @@ while ($sent < $bytes) {
 
 export interface LogRow {
   mbPerS: number;
-  /** From the first to the last chunk, as they were printed. */
+  /** The speed from the first to the last chunk, as the script printed them. */
   printedMbPerS: number;
   delayMs: { p50: number; p95: number; max: number };
-  /** Of one core, while it was printed and followed. */
+  /** The share of one core while the log was printed and followed. */
   agentCpu: number;
   workerdCpu: number;
 }
@@ -41,7 +42,7 @@ export async function benchLogs(ratesMbPerS: readonly number[], onRow: (row: Log
 }
 
 async function benchRate(farm: Farm, project: string, rate: number): Promise<LogRow> {
-  // The pause lets the follower be known before the first line.
+  // The pause gives the follower time to connect before the first line.
   const command = `echo begun; sleep 5; perl print.pl ${rate * MB} ${LOG_BYTES}`;
   const { id } = await farm.submit({ command, platform: 'ios' }, project);
   const signal = AbortSignal.timeout(WAIT_MS);
@@ -80,13 +81,13 @@ async function benchRate(farm: Farm, project: string, rate: number): Promise<Log
   };
 }
 
-/** What was followed is what is kept. */
+/** Throws if the stored log differs from the followed one. */
 async function assertWhole(farm: Farm, id: string, sha256: string): Promise<void> {
   const { url, secrets } = farm.controller;
   const headers = { Authorization: `Bearer ${secrets.ADMIN_KEY}` };
   const response = await fetch(`${url}/api/builds/${id}/logs`, { headers, signal: AbortSignal.timeout(WAIT_MS) });
   const kept = createHash('sha256').update(new Uint8Array(await response.arrayBuffer()));
-  if (kept.digest('hex') !== sha256) throw new Error(`the log of ${id} is not what was followed`);
+  if (kept.digest('hex') !== sha256) throw new Error(`the stored log of ${id} differs from the followed one`);
   if (response.headers.get(LOG_COMPLETE_HEADER) !== 'true') throw new Error(`the log of ${id} is not complete`);
 }
 

@@ -1,5 +1,6 @@
 /**
- * How fast files and logs move, and what they take. All on this machine: real workerd, R2, Durable Objects and agent, simulated VM.
+ * Measures how fast files and logs move, and the memory and CPU that they need. Everything runs on this
+ * machine: real workerd, R2, Durable Objects and agent, and a simulated VM.
  *
  *   npm run bench:transfer -- [--sizes 1,100,1024] [--rates 1,10,20]      sizes in MiB, rates in MB/s
  */
@@ -11,7 +12,7 @@ import { endProcessesBelow } from '../local/farm/leftovers.ts';
 import { benchFiles } from './transfer-files.ts';
 import { benchLogs } from './transfer-logs.ts';
 
-/** The file, its download, and twice in R2. */
+/** The file, its download, and two copies in R2. */
 const COPIES = 4;
 const SPARE_MIB = 2_048;
 
@@ -31,7 +32,10 @@ try {
   const { bavail, bsize } = await statfs(dir);
   const freeMib = Math.floor((bavail * bsize) / 2 ** 20);
   const neededMib = sizes.reduce((sum, size) => sum + size, 0) * COPIES + SPARE_MIB;
-  if (freeMib < neededMib) throw new Error(`${dir} has ${freeMib} MiB free, ${neededMib} are needed: set TMPDIR`);
+  if (freeMib < neededMib)
+    throw new Error(
+      `${dir} has ${freeMib} MiB free, but ${neededMib} MiB are needed. Set TMPDIR to a folder with more space.`,
+    );
   console.log(`${cpus().length} CPUs (${cpus()[0]?.model}), load ${loadavg()[0]!.toFixed(1)}\n`);
   if (sizes.length > 0) {
     console.log(

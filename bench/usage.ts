@@ -1,4 +1,4 @@
-/** What processes take, as `ps` tells it: memory while something runs, CPU time between two looks. */
+/** Reads from `ps` what processes use: memory while something runs, CPU time between two moments. */
 import { execFileSync } from 'node:child_process';
 import { processesBelow } from '../local/farm/leftovers.ts';
 import { commandLineOf } from '../worker-agent/tart-simulator/processes/process-table.ts';
@@ -6,13 +6,13 @@ import { commandLineOf } from '../worker-agent/tart-simulator/processes/process-
 const SAMPLE_MS = 200;
 const MIB = 1024 * 1024;
 
-/** Those that run Workers below a folder of local/farm/controller.ts. */
+/** The processes that run Workers for a controller in `dir` (local/farm/controller.ts). */
 export const workerdBelow = (dir: string): number[] =>
   processesBelow(dir)
     .map(({ pid }) => pid)
     .filter((pid) => /(^|\/)workerd$/.test(commandLineOf(pid)[0] ?? ''));
 
-/** Their largest memory together, in MiB, from now to the end of `work`. */
+/** The largest total memory of the processes during `work`, in MiB. */
 export async function peakMib<T>(pids: readonly number[], work: () => Promise<T>): Promise<[T, number]> {
   let peak = 0;
   const look = () => {
@@ -27,7 +27,7 @@ export async function peakMib<T>(pids: readonly number[], work: () => Promise<T>
   }
 }
 
-/** CPU time that they have taken together, in seconds. */
+/** The total CPU time of the processes so far, in seconds. */
 export const cpuSeconds = (pids: readonly number[]): number =>
   ps(pids, 'time').reduce((sum, time) => sum + secondsOf(time), 0);
 
@@ -37,11 +37,11 @@ function ps(pids: readonly number[], column: string): string[] {
       .split('\n')
       .filter(Boolean);
   } catch {
-    return []; // they have ended
+    return []; // the processes have ended
   }
 }
 
-/** `[[days-]hours:]minutes:seconds` */
+/** Parses `[[days-]hours:]minutes:seconds`. */
 function secondsOf(time: string): number {
   const [clock = '', days = '0'] = time.trim().split('-').reverse();
   return clock.split(':').reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400;

@@ -1,4 +1,4 @@
-/** What an admin asks of a controller: workers. */
+/** Sends an admin's requests about workers to a controller. */
 import type { z } from 'zod';
 import { Worker, WorkerRegistered, type WorkerRequest } from '#contract';
 import { valueOrThrow } from './answer.ts';

@@ -1,8 +1,9 @@
 /**
- * What a call to the controller comes to: a value, a refusal in the controller's own words, or `unreachable`.
+ * Turns the outcome of a call to the controller into a value, a refusal, or `unreachable`.
  *
- * Invariant: only the controller's own words refuse. A proxy's page or a captive portal must not end a build, so
- * everything that is not the controller's answer is `unreachable`, which alone is worth trying again.
+ * Invariant: an answer is a refusal only if it has the form of the controller's own errors. A proxy's page or
+ * a captive portal must not end a build, so every other failure is `unreachable`. Only `unreachable` is worth
+ * a retry.
  */
 import type { z } from 'zod';
 import { ErrorBody } from '#contract';
@@ -11,7 +12,7 @@ export interface Refused {
   ok: false;
   kind: 'refused';
   status: number;
-  /** From the contract's closed list, or a newer controller's. */
+  /** A code of the contract's closed list, or of a newer controller's list. */
   code: string;
   message: string;
   expectedOffset?: number | undefined;
@@ -31,7 +32,7 @@ export type Answer<T> = { ok: true; value: T } | Refused | Unreachable;
 const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 const RETRY_AFTER_MAX_MS = 60_000;
 
-/** Reads `response` and holds it against the schema of the expected answer. */
+/** Reads `response` and checks it with the schema of the expected answer. */
 export async function answerOf<T>(response: Response, schema: z.ZodType<T>): Promise<Answer<T>> {
   if (!response.ok) return await failureOf(response);
   const parsed = schema.safeParse(await readJson(response));
@@ -40,15 +41,15 @@ export async function answerOf<T>(response: Response, schema: z.ZodType<T>): Pro
   return {
     ok: false,
     kind: 'unreachable',
-    message: `not the controller's answer (${issue.path.join('.') || 'body'}: ${issue.message})`,
+    message: `something other than the controller answered (${issue.path.join('.') || 'body'}: ${issue.message})`,
   };
 }
 
-/** Why a response that is not a success is none. */
+/** Turns a response without success into a refusal, or into `unreachable`. */
 export async function failureOf(response: Response): Promise<Refused | Unreachable> {
   const { status } = response;
   const body = ErrorBody.safeParse(await readJson(response).catch(() => null));
-  const message = body.success ? body.data.error.message : `HTTP ${status} without the controller's own error`;
+  const message = body.success ? body.data.error.message : 'the answer is not an error of the controller';
   if (status === 429) return { ok: false, kind: 'unreachable', message, retryAfterMs: retryAfterMs(response) };
   if (status < 400 || status >= 500 || !body.success)
     return { ok: false, kind: 'unreachable', message: `HTTP ${status}: ${message}` };
@@ -73,7 +74,7 @@ async function readJson(response: Response): Promise<unknown> {
   return JSON.parse(Buffer.concat(chunks).toString('utf8'));
 }
 
-/** What a broken connection comes to. Throws the reason of `signal` if that has fired. */
+/** Turns a broken connection into `unreachable`. Throws the reason of `signal` if that has aborted. */
 export function unreachable(error: unknown, signal?: AbortSignal): Unreachable {
   signal?.throwIfAborted();
   const { name, message, cause } = error as Error;
@@ -83,12 +84,12 @@ export function unreachable(error: unknown, signal?: AbortSignal): Unreachable {
 
 /** Aborts when `touch` has not been called for stallMs. */
 
-/** An answer that is not a success, as an error: for commands, which end at the first one. */
+/** An answer without success, as an error. It is for commands, which end at the first one. */
 export class ApiError extends Error {
   override name = 'ApiError';
-  /** The HTTP status; 503 where the controller could not be reached. */
+  /** The HTTP status. It is 503 if the controller could not be reached. */
   readonly status: number;
-  /** From the contract's closed list; `unavailable` where the controller could not be reached. */
+  /** A code of the contract's closed list. It is `unavailable` if the controller could not be reached. */
   readonly code: string;
   constructor(status: number, code: string, message: string) {
     super(message);
@@ -97,10 +98,10 @@ export class ApiError extends Error {
   }
 }
 
-/** The value of an answer. Throws an {@link ApiError} that begins with `what` otherwise. */
+/** Returns the value of an answer. Otherwise throws an {@link ApiError} that begins with `what`. */
 export function valueOrThrow<T>(answer: Answer<T>, what: string): T {
   if (answer.ok) return answer.value;
   if (answer.kind === 'unreachable') throw new ApiError(503, 'unavailable', `${what}: ${answer.message}`);
   const { status, code, message } = answer;
-  throw new ApiError(status, code, `${what} was answered ${status} ${code}: ${message}`);
+  throw new ApiError(status, code, `${what}: the controller answered ${status} ${code}: ${message}`);
 }

@@ -1,4 +1,7 @@
-/** What an agent says of one attempt, with that attempt's own token: beats, log, reports; and what it fetches for it. */
+/**
+ * Sends an agent's beats, log and reports about one attempt with that attempt's own token, and fetches its
+ * source and inputs.
+ */
 import { type Heartbeat, HeartbeatAnswer, Inputs, LogAppended, ReportAnswer, type ReportInput } from '#contract';
 import type { Answer } from './answer.ts';
 import type { Connection } from './request.ts';

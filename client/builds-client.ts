@@ -1,7 +1,8 @@
 /**
- * What a submitter asks of a controller: to store a file, to build it, and for what came of it.
+ * Sends a submitter's requests to a controller: store a file, build it, read the result.
  *
- * Invariant: a call ends, by an answer or by its time limit. Each that is not a success is one ApiError that says why.
+ * Invariant: each call ends with an answer or at its time limit. Every answer without success is one ApiError
+ * that says why.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -14,7 +15,7 @@ import { untilAnswered } from './retry.ts';
 import { downloadFile, type LocalFile } from './transfer.ts';
 import { uploadBlob } from './upload.ts';
 
-/** How long a command waits for a controller that is away in the middle of a transfer. */
+/** How long a command waits for a controller that goes away during a transfer. */
 const GIVE_UP_AFTER_MS = 120_000;
 const never = () => new AbortController().signal;
 
@@ -25,7 +26,7 @@ export class BuildsClient {
     this.connection = connection;
   }
 
-  /** Stores a file of any size; resolves when the controller has verified it. */
+  /** Stores a file of any size. Resolves when the controller has verified it. */
   async upload(file: LocalFile, signal: AbortSignal = never()): Promise<BlobStored> {
     const answer = await uploadBlob(this.connection, file, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
     return valueOrThrow(answer, `the upload of ${file.path}`);
@@ -43,13 +44,16 @@ export class BuildsClient {
     return this.#call(Build, 'POST', `/api/builds/${encodeURIComponent(buildId)}/cancel`);
   }
 
-  /** Writes one artifact to `path`, goes on where a broken connection ended, and says what its bytes are. */
+  /**
+   * Writes one artifact to `path` and resumes after a broken connection. Resolves with the size and hash of
+   * the bytes.
+   */
   async download(buildId: string, name: string, path: string, signal: AbortSignal = never()): Promise<LocalFile> {
     const encoded = name.split('/').map(encodeURIComponent).join('/');
     const urlPath = `/api/builds/${encodeURIComponent(buildId)}/artifacts/${encoded}`;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(this.connection.requestMs)]);
     const head = await this.connection.open('HEAD', urlPath, limit);
-    // The answer to HEAD has no body, so the refusal's words come from GET below where there are any.
+    // The answer to HEAD has no body. So the message of a refusal comes from the GET below, if it has one.
     if (!head.ok) valueOrThrow(await failureOf(head), `HEAD ${urlPath} (${head.status})`);
     const sha256 = head.headers.get('x-content-sha256') ?? '';
     const target = { path, sha256, sizeBytes: Number(head.headers.get('content-length')) };
@@ -63,7 +67,7 @@ export class BuildsClient {
     return target;
   }
 
-  /** The log of the build's newest attempt, as it grows and until it is complete. */
+  /** Yields the log of the build's newest attempt as it grows, until it is complete. */
   followLog(buildId: string, signal: AbortSignal): AsyncGenerator<string> {
     return followLog(this.connection, buildId, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
   }

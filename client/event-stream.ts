@@ -1,8 +1,8 @@
-/** Reads server-sent events. Pure, but for the stream that it is given. */
+/** Reads server-sent events. Pure, except for the stream that it is given. */
 
 export interface ServerSentEvent {
   id: string;
-  /** `message` unless the sender named another. */
+  /** `message`, if the sender gives no other name. */
   event: string;
   data: string;
 }
@@ -19,7 +19,7 @@ export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenera
   }
 }
 
-/** `null` for a block without data: a comment, or the pause between two tries. */
+/** Null for a block without data: a comment, or the pause between two tries. */
 function parse(block: string): ServerSentEvent | null {
   const event: ServerSentEvent = { id: '', event: 'message', data: '' };
   const data: string[] = [];

@@ -1,8 +1,8 @@
 /**
  * Follows the log of a build's newest attempt until the log is complete.
  *
- * Invariant: no byte is skipped and none comes twice. A stream that breaks, or ends at its own bound, is taken up at the
- * last event that arrived. It rejects once nothing has been heard for `giveUpAfterMs`.
+ * Invariant: it yields each byte once. If a stream breaks, or ends at its own time limit, it resumes after
+ * the last event that arrived. It rejects when no event has arrived for `giveUpAfterMs`.
  */
 import { ApiError, failureOf, valueOrThrow } from './answer.ts';
 import { readEvents } from './event-stream.ts';

@@ -1,6 +1,8 @@
 /**
- * The words of builds, VMs and controllers as one line for a terminal. Pure.
- * Invariant: nothing in them moves the cursor, changes a colour, begins a line, or turns the rest of the line around.
+ * Turns text from builds, VMs and controllers into one line that is safe in a terminal. Pure.
+ *
+ * Invariant: the result does not move the cursor, change a colour, begin a line, or reverse the rest of the
+ * line.
  */
 import { stripVTControlCharacters } from 'node:util';
 
@@ -9,5 +11,5 @@ const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u
 
 export const printable = (text: string): string => stripVTControlCharacters(text).replace(UNPRINTABLE, ' ');
 
-/** For what has lines of our own making. */
+/** Keeps the line breaks. For text whose lines we made ourselves. */
 export const printableLines = (text: string): string => text.split('\n').map(printable).join('\n');

@@ -1,14 +1,14 @@
 /**
- * Makes one HTTP call to a controller. The only module that calls `fetch` for a controller's API.
+ * Makes one HTTP call to a controller. No other module calls `fetch` for a controller's API.
  *
- * Invariant: each call ends in time with an {@link Answer}, whatever is at the other end. It rejects only with the
- * reason of the caller's signal.
+ * Invariant: each call ends in time with an {@link Answer}, whatever the other end does. It rejects only with
+ * the reason of the caller's signal.
  */
 import type { z } from 'zod';
 import { CONTRACT_HEADER, CONTRACT_VERSION } from '#contract';
 import { type Answer, answerOf, unreachable } from './answer.ts';
 
-/** For commands. An agent has limits of its own. */
+/** The limits for commands. An agent has limits of its own. */
 const REQUEST_MS = 30_000;
 const TRANSFER_STALL_MS = 60_000;
 
@@ -18,7 +18,7 @@ export interface ConnectionOptions {
   key: string;
   /** How long one call may take. */
   requestMs?: number;
-  /** How long a transfer may stand still. A transfer as a whole has no limit. */
+  /** How long a transfer may make no progress. A transfer as a whole has no limit. */
   transferStallMs?: number;
 }
 
@@ -33,7 +33,7 @@ export interface Call<T> {
   signal?: AbortSignal | undefined;
 }
 
-/** One controller, and the key to speak to it with. */
+/** One controller, and the key for it. */
 export class Connection {
   readonly url: string;
   readonly requestMs: number;
@@ -47,7 +47,7 @@ export class Connection {
     this.transferStallMs = transferStallMs;
   }
 
-  /** The same controller with another key: an attempt's own token. */
+  /** The same controller with another key, for example an attempt's token. */
   withKey(key: string): Connection {
     return new Connection({ url: this.url, key, requestMs: this.requestMs, transferStallMs: this.transferStallMs });
   }
@@ -77,7 +77,7 @@ export class Connection {
     }
   }
 
-  /** The bare response, for what is no JSON: files and streams. Rejects if none comes. */
+  /** Returns the bare response, for files and streams. Rejects if none comes. */
   open(
     method: string,
     path: string,
@@ -88,7 +88,7 @@ export class Connection {
       ...init,
       method,
       signal,
-      // A captive portal redirects. Following it would hand the key to it.
+      // A captive portal redirects. If we followed, it would get the key.
       redirect: 'manual',
       headers: {
         accept: 'application/json',

@@ -1,12 +1,13 @@
 /**
- * Waiting and trying again, the one way for all of the agent.
+ * Waits and retries. The agent has no other code for this.
  *
- * Invariant: only `unreachable` is tried again; whoever refuses has answered. Each wait ends by its clock or by its signal.
+ * Invariant: it retries only when the controller could not be reached. A refusal is an answer, so it does not
+ * ask again. Each wait ends at its time limit or with its signal.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Answer } from './answer.ts';
 
-/** Rejects with the signal's reason alone. */
+/** Waits. Rejects only with the signal's reason. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   try {
     await wait(ms, undefined, { signal });
@@ -15,18 +16,21 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   }
 }
 
-/** Up to a quarter less, so that many agents that lost the controller at once do not come back at once. */
+/**
+ * Shortens the time by up to a quarter, so that many agents that lost the controller at once do not come back
+ * at once.
+ */
 export const jittered = (ms: number): number => ms * (0.75 + Math.random() / 4);
 
 export interface RetryOptions {
   signal: AbortSignal;
-  /** The last answer is returned as it is once this has passed. */
+  /** After this time the last answer is returned, also if it is `unreachable`. */
   giveUpAfterMs: number;
   firstDelayMs?: number;
   maxDelayMs?: number;
 }
 
-/** Asks until the answer is not `unreachable`. Rejects with the signal's reason alone. */
+/** Asks until the answer is not `unreachable`. Rejects only with the signal's reason. */
 export async function untilAnswered<T>(ask: () => Promise<Answer<T>>, options: RetryOptions): Promise<Answer<T>> {
   const { signal, giveUpAfterMs, firstDelayMs = 500, maxDelayMs = 10_000 } = options;
   const startedAt = performance.now();
@@ -45,8 +49,8 @@ export interface PersistentlyOptions {
 }
 
 /**
- * Asks until it succeeds: for calls that throw. Rejects with the last error once the time is over, and with the reason
- * of `signal` as soon as that has fired.
+ * Calls a function that throws until it succeeds. Rejects with the last error when the time is over, or with
+ * the reason of `signal` when that aborts.
  */
 export async function persistently<T>(
   { signal, giveUpAfterMs, pauseMs }: PersistentlyOptions,

@@ -1,7 +1,8 @@
 /**
  * Moves one file between this disk and the controller.
  *
- * Invariant: no file is held in memory. A transfer ends when it stands still for too long, however large the file is.
+ * Invariant: it holds no whole file in memory. A transfer ends when it makes no progress for too long,
+ * however large the file is.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -13,14 +14,16 @@ import { BlobStored, PART_SHA256_HEADER, UploadPart } from '#contract';
 import { type Answer, answerOf, failureOf, unreachable } from './answer.ts';
 import type { Connection } from './request.ts';
 
-/** A file on this disk and what is known of its bytes. */
+/** A file on this disk, with its size and hash. */
 export interface LocalFile {
   path: string;
   sizeBytes: number;
   sha256: string;
 }
 
-/** Whether a file of this hash is stored. If it is, the controller keeps it for at least another day. */
+/**
+ * Asks whether a file with this hash is stored. If it is, the controller keeps it for at least another day.
+ */
 export const findBlob = (connection: Connection, sha256: string, signal?: AbortSignal): Promise<Answer<BlobStored>> =>
   connection.call({ method: 'GET', path: `/api/blobs/${sha256}`, answer: BlobStored, signal });
 
@@ -28,7 +31,7 @@ export const findBlob = (connection: Connection, sha256: string, signal?: AbortS
 export const putBlob = (connection: Connection, file: LocalFile, signal?: AbortSignal): Promise<Answer<BlobStored>> =>
   putBytes(connection, `/api/blobs/${file.sha256}`, { ...file, offset: 0 }, {}, BlobStored, signal);
 
-/** Uploads one part of a file: `sizeBytes` of it from `offset`. `sha256` is the part's own hash. */
+/** Uploads one part of a file: `sizeBytes` of it from `offset`. `sha256` is the hash of the part. */
 export const putPart = (
   connection: Connection,
   { sha256, id, number }: { sha256: string; id: string; number: number },
@@ -58,7 +61,7 @@ async function putBytes<T>(
   body.on('data', stall.touch).on('error', () => {});
   try {
     const response = await connection.open('PUT', urlPath, stall.signal, {
-      // An exact length, because R2 does not take a body of unknown length.
+      // The exact length, because R2 does not accept a body of unknown length.
       headers: { ...headers, 'content-type': 'application/octet-stream', 'content-length': String(sizeBytes) },
       body: Readable.toWeb(body),
       duplex: 'half',
@@ -72,8 +75,9 @@ async function putBytes<T>(
 }
 
 /**
- * Downloads to a file, and goes on at the file's end if an earlier call left one. A wrong length or hash is
- * `unreachable`, because the bytes that arrived were not the answer; the next call then begins the file anew.
+ * Downloads to a file, and continues at its end if an earlier call left one. A wrong length or hash is
+ * `unreachable`, because the bytes that arrived were not the answer. The next call then downloads the whole
+ * file again.
  */
 export async function downloadFile(
   connection: Connection,
@@ -89,7 +93,7 @@ export async function downloadFile(
     );
     const from = there < target.sizeBytes ? there : 0;
     const response = await connection.open('GET', urlPath, stall.signal, {
-      // Should the controller have another file by now, it sends all of that: the hash then tells.
+      // If the controller now has another file, it sends all of it, and the hash shows the difference.
       headers: from > 0 ? { range: `bytes=${from}-`, 'if-range': `"${target.sha256}"` } : {},
     });
     const resumed = response.status === 206;
@@ -102,14 +106,14 @@ export async function downloadFile(
         stall.touch();
         sizeBytes += chunk.length;
         hash.update(chunk);
-        done(sizeBytes > target.sizeBytes ? new Error('more bytes than announced') : null, chunk);
+        done(sizeBytes > target.sizeBytes ? new Error('more bytes arrived than announced') : null, chunk);
       },
     });
     const file = createWriteStream(target.path, { mode: 0o600, flags: resumed ? 'a' : 'w' });
     await pipeline(Readable.fromWeb(response.body), meter, file, { signal: stall.signal });
     if (sizeBytes === target.sizeBytes && hash.digest('hex') === target.sha256)
       return { ok: true, value: { sizeBytes } };
-    // Short is merely not yet all. Whole and wrong is of no use.
+    // A short file can continue later. A whole file with a wrong hash is useless.
     if (sizeBytes >= target.sizeBytes) await rm(target.path, { force: true });
     return {
       ok: false,

@@ -1,9 +1,10 @@
 /**
- * Brings one file of this disk to the controller's store, whatever its size: in one request if that takes it, else in parts.
+ * Uploads one file of this disk to the controller's store, in one request or, if it is large, in parts.
  *
- * Invariant: it ends with the controller's word that the file is stored and verified, or with why not. Each part is tried again on its own;
- * every loop is bounded, by a count or by `giveUpAfterMs`. The upload's id is handed out before the first part goes, so that a sender that
- * crashes goes on where it was. A part is read from the disk as it is sent: nothing of the file is held in memory.
+ * Invariant: it ends with the controller's answer that the file is stored and verified, or with a failure. It
+ * retries each part separately. Every loop is bounded by a count or by `giveUpAfterMs`. It reports the
+ * upload's id before it sends the first part, so that a sender that crashes can continue. It reads each part
+ * from the disk while it sends it, so no part is held in memory.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -13,26 +14,26 @@ import type { Connection } from './request.ts';
 import { jittered, pause, untilAnswered } from './retry.ts';
 import { type LocalFile, putBlob, putPart } from './transfer.ts';
 
-/** Damaged parts, or uploads that the controller has forgotten, in a row. */
+/** How many damaged parts, or uploads that the controller has forgotten, are accepted in a row. */
 const TRIES_MAX = 3;
-/** Parts on their way at once: hides the time that each takes to be answered. */
+/** How many parts are sent at once. This hides the time until each is answered. */
 const LANES = 3;
 const POLL_FIRST_MS = 100;
 const POLL_MAX_MS = 2_000;
 
 export interface BlobUploadOptions {
   signal: AbortSignal;
-  /** How long an unreachable controller is waited for, each time. */
+  /** How long it waits for a controller that it cannot reach, each time. */
   giveUpAfterMs: number;
-  /** What an earlier run has begun, and where to remember what this one does. */
+  /** The upload that an earlier run has begun, and a function that stores the id of a new one. */
   uploadId?: string | undefined;
   onBegun?: (uploadId: string) => Promise<void>;
   onProgress?: (sentBytes: number) => void;
-  /** From this size on in parts. */
+  /** Larger files are sent in parts. */
   partsAboveBytes?: number;
 }
 
-/** Rejects with the signal's reason alone, or if the file cannot be read. */
+/** Uploads the file. Rejects only with the signal's reason, or if the file cannot be read. */
 export async function uploadBlob(
   connection: Connection,
   blob: LocalFile,
@@ -50,7 +51,10 @@ export async function uploadBlob(
 
 const retryMs = (tries: number) => jittered(500 * 2 ** tries);
 
-/** Damaged on the way (the file here has just been hashed), or forgotten by the controller. */
+/**
+ * True if another try can help: the file was damaged on the way, or the controller has forgotten the upload.
+ * The file itself is right, because its hash has just been computed here.
+ */
 const isWorthAnother = (answer: Answer<unknown>): boolean =>
   !answer.ok && answer.kind === 'refused' && ['hash_mismatch', 'not_found', 'upload_incomplete'].includes(answer.code);
 
@@ -89,7 +93,7 @@ async function inParts(
   return answer.ok ? { ok: true, value: { sha256, size: sizeBytes, existed: false } } : answer;
 }
 
-/** The calls that steer an upload in parts. */
+/** The calls for an upload in parts. */
 const callsOf = (connection: Connection) => {
   const path = (sha256: string, id?: string) =>
     `/api/blobs/${sha256}/uploads${id === undefined ? '' : `/${encodeURIComponent(id)}`}`;
@@ -103,7 +107,10 @@ const callsOf = (connection: Connection) => {
   };
 };
 
-/** Null when all are there. The first failure ends it: what has arrived stays for the next try. */
+/**
+ * Returns null when all parts are stored. The first failure ends it. Parts that have arrived stay for the
+ * next try.
+ */
 async function sendParts(
   connection: Connection,
   { path, sha256, sizeBytes }: LocalFile,

@@ -1,4 +1,4 @@
-/** What an agent asks of the controller for its worker: who it is, work, its attempts, and what it says of itself. */
+/** Sends an agent's requests about its worker: who it is, work, its attempts, its status and findings. */
 import type { z } from 'zod';
 import {
   ClaimAnswer,
@@ -26,14 +26,17 @@ export class WorkerClient {
   enrol = (code: string, signal?: AbortSignal): Promise<Answer<Enrolled>> =>
     this.connection.call({ method: 'POST', path: '/api/workers/enrol', answer: Enrolled, json: { code }, signal });
 
-  /** Makes a new key beside this one, which goes on working for a day. */
+  /** Makes a new key. The old key keeps working for a day. */
   rotateKey = (keyId: string, signal?: AbortSignal): Promise<Answer<z.infer<typeof KeyCreated>>> =>
     this.connection.call({ method: 'POST', path: `/api/keys/${part(keyId)}/rotate`, answer: KeyCreated, signal });
 
   me = (signal?: AbortSignal): Promise<Answer<Me>> =>
     this.connection.call({ method: 'GET', path: '/api/me', answer: Me, signal });
 
-  /** The active attempts of the worker. `instanceId` names the agent that means to go on with them; to look needs none. */
+  /**
+   * Reads the active attempts of the worker. `instanceId` names the agent that will continue them. A caller
+   * that only looks leaves it out.
+   */
   attempts = (
     workerId: string,
     { instanceId, signal }: { instanceId?: string; signal?: AbortSignal } = {},
@@ -49,7 +52,7 @@ export class WorkerClient {
   status = (workerId: string, json: WorkerStatus, signal?: AbortSignal): Promise<Answer<WorkerStatusAnswer>> =>
     this.#post(workerId, 'status', WorkerStatusAnswer, json, signal);
 
-  /** Sends what doctor found, whether or not an agent runs. */
+  /** Sends the findings of doctor, whether or not an agent runs. */
   findings = (workerId: string, json: FindingsReport, signal?: AbortSignal): Promise<Answer<WorkerStatusAnswer>> =>
     this.#post(workerId, 'findings', WorkerStatusAnswer, json, signal);
 

@@ -1,7 +1,7 @@
 /**
- * `npm run chaos`: how well the promise is kept, measured. `--help` says how.
+ * Runs `npm run chaos`, which measures how well Tartbeat keeps its promise. `--help` lists the options.
  *
- * Invariant: however it ends, no process, no VM and no folder of it is left.
+ * Invariant: when it ends, in whatever way, none of its processes, VMs and folders is left.
  */
 import { writeFile } from 'node:fs/promises';
 import { HELP, parseChaosOptions, UsageError } from './chaos/options.ts';
@@ -33,7 +33,7 @@ async function main(words: string[]): Promise<number> {
   const output = new ChaosOutput(builds);
   let begun: Parameters<typeof abandonFarm>[0] | null = null;
   const signal = interruptSignal({
-    onFirst: () => output.note('interrupted: stopping everything; once more to do it at once'),
+    onFirst: () => output.note('Interrupted. Stopping everything; press Ctrl-C again to stop at once.'),
     abandon: async () => void (begun && (await abandonFarm(begun, { keep }))),
     onError: ({ message }) => output.error(message),
   });
@@ -47,7 +47,7 @@ async function main(words: string[]): Promise<number> {
       signal,
       onBegin: (parts) => {
         begun = parts;
-        if (keep) output.note(`the folder is ${parts.dir}`);
+        if (keep) output.note(`The folder is ${parts.dir}.`);
       },
       onJudged: (judgement) => output.judged(judgement),
       onNote: (text) => output.note(text),

@@ -1,7 +1,8 @@
 /**
- * `npm run demo`: one build from submission to artifact, on this machine, shown as it happens. `--help` lists what else it does.
+ * Runs `npm run demo`, which shows one build on this machine, from submission to artifact. `--help` lists its
+ * other forms.
  *
- * Invariant: however it ends, no process, no VM and no folder of it is left.
+ * Invariant: when it ends, in whatever way, none of its processes, VMs and folders is left.
  */
 import { checkFolders, HELP, parseDemoOptions, UsageError } from './demo/options.ts';
 import { missingPrerequisites } from './demo/prerequisites.ts';
@@ -27,13 +28,11 @@ async function main(words: string[]): Promise<number> {
   }
   const missing = missingPrerequisites();
   if (missing.length > 0) {
-    process.stderr.write(
-      `demo: this machine lacks what the demo needs.\n${missing.map((line) => `  ${line}\n`).join('')}`,
-    );
+    process.stderr.write(`demo: The demo cannot run yet.\n${missing.map((line) => `  ${line}\n`).join('')}`);
     return EXIT.unavailable;
   }
 
-  // Not before: they import what `npm ci` installs.
+  // Imported here and not above, because these modules need what `npm ci` installs.
   const [{ runDemo }, { DemoOutput }, { abandonFarm }] = await Promise.all([
     import('./demo/run.ts'),
     import('./demo/output.ts'),
@@ -42,7 +41,7 @@ async function main(words: string[]): Promise<number> {
   const output = new DemoOutput();
   let begun: Parameters<typeof abandonFarm>[0] | null = null;
   const signal = interruptSignal({
-    onFirst: () => output.title('Interrupted: stopping everything. Once more to do it at once.'),
+    onFirst: () => output.title('Interrupted. Stopping everything; press Ctrl-C again to stop at once.'),
     abandon: async () => void (begun && (await abandonFarm(begun, options))),
     onError: ({ message }) => output.error(message),
   });

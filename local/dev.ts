@@ -1,6 +1,6 @@
 /**
- * `npm run dev`: the controller on this machine, with a build to send heartbeats to by hand (dev-fixture.ts), which is set back before
- * each start and whenever it has ended.
+ * Runs `npm run dev`: the controller on this machine, with a build to send heartbeats to by hand
+ * (dev/fixture.ts). The build is set back before each start and whenever it has ended.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -23,11 +23,11 @@ const HELP = `npm run dev [-- --port N] [-- --host ADDRESS] [-- --dir DIR]
 Runs the controller on this machine, with a build that waits for heartbeats sent by hand.
 
   --port N          default 3000
-  --host ADDRESS    listen at this address of the machine, so that real VMs reach it; 0.0.0.0 is all of them (default 127.0.0.1)
-  --dir DIR         where .dev.vars and .wrangler/state are (default: the repository)
-  --help            this text
+  --host ADDRESS    listen at this address of the machine, so that real VMs reach it; 0.0.0.0 means all (default 127.0.0.1)
+  --dir DIR         folder of .dev.vars and .wrangler/state (default: the repository)
+  --help            show this text
 
-Exit code: 0 stopped with Ctrl-C, 1 it ended by itself, 64 wrong usage, 69 the port or the address cannot be had.
+Exit code: 0 stopped with Ctrl-C, 1 the controller ended, 64 wrong usage, 69 the port or the address is not available.
 `;
 const EXIT = { ok: 0, failed: 1, usage: 64, unavailable: 69 } as const;
 const WATCH_EVERY_MS = 2_000;
@@ -54,7 +54,7 @@ async function main(words: string[]): Promise<number> {
     return EXIT.usage;
   }
   const { port, host, dir } = options;
-  // Before anything else: with the port, the local database is taken too.
+  // Checked first, because a process that holds the port also holds the local database.
   const refusal = await whyNoPort(port, host);
   if (refusal) {
     process.stderr.write(`dev: ${refusal}\n`);
@@ -74,7 +74,7 @@ async function main(words: string[]): Promise<number> {
     console.log(greeting(controller.url, options));
     await Promise.race([watchFixture(controller), sweepEachMinute(controller), controller.ended]);
     if (stopping.signal.aborted) return EXIT.ok;
-    process.stderr.write('dev: the controller ended by itself\n');
+    process.stderr.write('dev: The controller ended by itself. Run `npm run dev` again.\n');
   } catch (error) {
     if (stopping.signal.aborted) return EXIT.ok;
     process.stderr.write(`dev: ${(error as Error).message}\n`);
@@ -82,7 +82,7 @@ async function main(words: string[]): Promise<number> {
   return EXIT.failed;
 }
 
-/** A string is what is wrong with them. */
+/** Returns the options, or a sentence that says what is wrong with the arguments. */
 function parse(args: string[]): DevOptions | string {
   try {
     const { values } = parseArgs({
@@ -104,18 +104,18 @@ function parse(args: string[]): DevOptions | string {
   }
 }
 
-/** Whoever listens at one address is not reached by the name localhost. */
+/** A controller that listens at one address is not reached by the name localhost. */
 function greeting(url: string, { port, host, dir }: DevOptions): string {
   const everywhere = ['127.0.0.1', '0.0.0.0', '::'].includes(host);
   const reached = everywhere ? `http://localhost:${port}` : url;
   const vars = path.relative(process.env.INIT_CWD ?? '.', path.join(dir, '.dev.vars'));
   return `
 The controller is at ${reached}${host === '127.0.0.1' ? '' : ` (listening on ${host})`}. The admin key is ADMIN_KEY in ${vars}.
-A heartbeat by hand, from the monitor that runs in each VM:
+Send heartbeats by hand, with the monitor that runs in each VM:
 
     vm-image/vm-monitor.sh ${reached} ${FIXTURE.build} ${FIXTURE.worker} ${FIXTURE.key} 10
 
-What the controller knows of it:
+See what the controller knows about the build:
 
     curl -H "X-API-Key: $(sed -n 's/^ADMIN_KEY="\\(.*\\)"/\\1/p' ${vars})" ${reached}/api/builds/${FIXTURE.build}
 
@@ -123,7 +123,7 @@ Ctrl-C stops it.
 `;
 }
 
-/** The secrets of local development: random, made once, for this machine alone. */
+/** Reads the secrets of local development. Makes random ones at the first start, for this machine only. */
 async function devVars(file: string): Promise<Secrets> {
   const made = await readFile(file, 'utf8').catch(() => null);
   if (made === null) {
@@ -134,11 +134,13 @@ async function devVars(file: string): Promise<Secrets> {
   }
   const { ADMIN_KEY, TOKEN_KEYS, INPUTS_KEY } = parseEnv(made);
   if (!ADMIN_KEY || !TOKEN_KEYS || !INPUTS_KEY)
-    throw new Error('.dev.vars needs ADMIN_KEY, TOKEN_KEYS and INPUTS_KEY: delete the file and they are made anew');
+    throw new Error(
+      '.dev.vars lacks ADMIN_KEY, TOKEN_KEYS or INPUTS_KEY. Delete the file, and `npm run dev` makes a new one.',
+    );
   return { ADMIN_KEY, TOKEN_KEYS, INPUTS_KEY };
 }
 
-/** Says each beat in a line of its own, and errors; the rest of what wrangler prints is its own affair. */
+/** Prints each beat on a line of its own, and errors. It leaves out everything else that wrangler prints. */
 function show(line: string): void {
   const beat = line.startsWith('{"event":"beat"') ? beatOf(line) : null;
   if (beat) console.log(`beat  ${beat.build} attempt ${beat.attempt}, from the ${beat.source}: ${beat.outcome}`);
@@ -159,7 +161,10 @@ async function resetFixture({ url, secrets }: LocalController): Promise<void> {
     headers: { 'X-API-Key': secrets.ADMIN_KEY },
     signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(10_000)]),
   });
-  if (!response.ok) throw new Error(`the fixture could not be set back: the controller answered ${response.status}`);
+  if (!response.ok)
+    throw new Error(
+      `The build for heartbeats by hand could not be set back: the controller answered ${response.status}.`,
+    );
 }
 
 async function watchFixture(controller: LocalController): Promise<void> {
@@ -172,7 +177,7 @@ async function watchFixture(controller: LocalController): Promise<void> {
       const { endedAt, verdict } = BuildDetail.parse(await response.json());
       if (endedAt !== null) {
         const words = verdict ? `${verdict.title} (${verdict.code})` : 'succeeded';
-        console.log(`end   ${FIXTURE.build}: ${words}. Setting it back.`);
+        console.log(`end   ${FIXTURE.build}: ${words}. Setting the build back.`);
         await resetFixture(controller).catch((error: Error) => console.error(error.message));
       }
     }
@@ -180,7 +185,7 @@ async function watchFixture(controller: LocalController): Promise<void> {
   }
 }
 
-/** Cron does not fire by itself on a developer's machine. */
+/** The cron does not run by itself on a developer's machine. */
 async function sweepEachMinute(controller: LocalController): Promise<void> {
   while (!stopping.signal.aborted) {
     await controller.sweep().catch((error: Error) => console.error(`sweep: ${error.message}`));

@@ -1,8 +1,9 @@
 /**
- * `npm pack` and `npm publish` call this: the agent, compiled to dist/, since Node strips no types below node_modules.
+ * Compiles the agent to dist/ for `npm pack` and `npm publish`, because Node strips no types below
+ * node_modules.
  *
- * Invariant: dist/ is as the sources are, and nothing else. It has a package.json of its own, so that `#contract` is the compiled
- * file there and the TypeScript one in this repository.
+ * Invariant: dist/ has exactly what the sources give. It has a package.json of its own, so that `#contract`
+ * is the compiled file there and the TypeScript file in this repository.
  */
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,8 +1,9 @@
 /**
- * Holds the longest line of prose: `npm run check:prose` fails for a longer one in documents and comments, and
- * `wrapped` keeps to it in documents that are written by a script.
+ * Limits the length of lines of prose. `npm run check:prose` fails for a longer line in a document or
+ * comment, and
+ * `wrapped` makes shorter lines for documents that a script writes.
  *
- * The check skips tables, code blocks, addresses, the licence, recordings, and the files that other tools generate.
+ * The check skips tables, code, addresses, the licence, recordings, and the files that other tools generate.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -13,14 +14,17 @@ const LEFT_OUT =
   /^(LICENSE|package-lock\.json|worker-configuration\.d\.ts|migrations\/|test\/samples\/|test\/fixtures\/|local\/sample-project\/)/;
 const COMMENT = /^\s*(\/\/|\/?\*\*?|#(?!!))\s/;
 
-/** The lines of a document that are prose: neither a table nor in a block of code nor in a recording. */
+/** A command on a line of its own, between backticks. */
+const COMMAND = /^`[^`]+`\.?$/;
+
+/** The lines of a document that are prose: no table, no command, no block of code, no recording. */
 function* proseOf(text: string): Generator<[number, string]> {
   let fence = false;
   let recording = false;
   for (const [index, line] of text.split('\n').entries()) {
     if (/^\s*```/.test(line)) fence = !fence;
     if (/<!-- \/?recording -->/.test(line)) recording = !line.includes('/recording');
-    if (!fence && !recording && !/^\s*\|/.test(line)) yield [index + 1, line];
+    if (!fence && !recording && !/^\s*\|/.test(line) && !COMMAND.test(line)) yield [index + 1, line];
   }
 }
 
@@ -28,7 +32,7 @@ function* commentsOf(text: string): Generator<[number, string]> {
   for (const [index, line] of text.split('\n').entries()) if (COMMENT.test(line)) yield [index + 1, line];
 }
 
-/** The paragraph in lines that are short enough. Spans of code stay whole. A list item continues below its text. */
+/** Breaks the paragraph into short lines. Spans of code stay whole. A list item continues below its text. */
 export function wrapped(paragraph: string): string {
   const indent = paragraph.startsWith('- ') ? '  ' : '';
   const lines: string[] = [];

@@ -1,8 +1,9 @@
 /**
- * `npm run record`: plays a Mac's first build on the simulator and writes what the terminal showed into docs/first-build.md.
+ * Runs `npm run record`: plays a Mac's first build on the simulator, and writes the terminal's output into
+ * docs/first-build.md.
  *
- * Invariant: what is written was printed, by the real agent and the real controller; only the folder that stands for the account's home is
- * written as /Users/builder, and what is left out is said.
+ * Invariant: the real agent and the real controller printed everything that it writes. It changes one thing:
+ * the folder that plays the account's home appears as /Users/builder. It says which lines it leaves out.
  */
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +23,7 @@ const SHOWN_HOME = '/Users/builder';
 const BUILD_MS = 300_000;
 const POLL_MS = 250;
 const POLLS_MAX = 240;
-/** Long enough to be looked at. */
+/** Long enough for `expo-worker status` to show the build. */
 const PAUSE_SECONDS = 8;
 
 await using farm = await startFarm({ workers: 0 });
@@ -43,7 +44,7 @@ const say = (text: string) => {
 };
 const shell = (command: string) => execa('bash', ['-o', 'pipefail', '-c', command], { env, all: true, reject: false });
 
-/** As if typed. Whether it succeeds is part of what is shown. */
+/** Runs a command as if somebody had typed it. The recording also shows if it fails. */
 async function type(command: string): Promise<void> {
   const { all } = await shell(command);
   say(`$ ${command}\n${all}\n`);
@@ -94,7 +95,7 @@ async function invite(name: string) {
 
 function write(text: string): void {
   const only = 'only macOS has this';
-  // The simulator's VMs have their root in a folder of this machine.
+  // The root of a simulated VM is a folder of this machine. The recording does not show that folder.
   const neutral = text.replaceAll(new RegExp(`${tartHome}/vms/[^/]+/guest(?=/)`, 'g'), '').replaceAll(home, SHOWN_HOME);
   const lines = neutral.split('\n');
   const first = lines.findIndex((line) => line.endsWith(only));

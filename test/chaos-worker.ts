@@ -1,6 +1,7 @@
 /**
- * The controller as `npm run chaos` runs it: deadlines of seconds, agents that ask as often as deployed ones, and no counters of requests,
- * since many Macs and whoever watches them share one address and one key here.
+ * Serves the controller of `npm run chaos`. It has deadlines of seconds, agents that ask as often as deployed
+ * ones, and no rate limits, because many Macs and the code that watches them share one address and one key
+ * here.
  */
 
 import { TIMEOUT_MINIMA } from '#contract';

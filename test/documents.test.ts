@@ -1,4 +1,4 @@
-/** What the documents say in tables is what the code has. */
+/** Holds the tables of the documents against the code. */
 import { readdir, readFile } from 'node:fs/promises';
 import { getTableName, is, Table } from 'drizzle-orm';
 import { expect, test } from 'vitest';
@@ -97,10 +97,11 @@ test('docs/verdicts.md has every verdict and cause in the words of the code (`np
   const causes = CAUSES.map((cause) => paragraph(explainCause(cause)));
   const page = `# Verdicts and causes
 
-A verdict says how an attempt ended, and never changes. A cause says why, as far as the evidence shows, and may
-be added later. Both lists are closed. A verdict is either the user's (the build itself failed) or the
+A verdict says how an attempt ended, and never changes. A cause says why, as far as the evidence shows, and
+may be added later. Both lists are closed. A verdict is either the user's (the build itself failed) or the
 infrastructure's (a Mac, a VM or a network failed). The controller retries a build only if its verdict is the
-infrastructure's. [reliability.md](reliability.md) says how often the verdicts are right, and how late they come.
+infrastructure's. [reliability.md](reliability.md) says how often the verdicts are right, and how late they
+come.
 
 ## Verdicts
 

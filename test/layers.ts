@@ -1,8 +1,8 @@
 /**
- * Who may import whom, as one table for the linter (biome.layers.json is made from it) and for imports.test.ts.
+ * Lists who may import whom, for the linter (biome.layers.json is made from it) and for imports.test.ts.
  *
- * Each list runs from top to bottom. A room imports rooms that stand in a lower row, never one of its own row or above.
- * A room is a folder below the top-level one, or a file that lies in the top-level folder itself.
+ * Each list runs from top to bottom. A room imports only rooms of lower rows. A room is a folder below the
+ * top-level folder, or a file in the top-level folder itself.
  */
 export const LAYERS = {
   controller: [
@@ -53,8 +53,8 @@ export const LAYERS = {
 } as const satisfies Record<string, readonly (readonly string[])[]>;
 
 /**
- * Which top-level folders a top-level folder imports. `controller` stands for all of it, `#contract` for its contract
- * alone. Tests are not listed: they may import everything.
+ * Which top-level folders a top-level folder imports. `controller` stands for all of it, `#contract` for its
+ * contract only. Tests are not listed, because they may import everything.
  */
 export const TOP_LEVEL = {
   'controller/contract': [],

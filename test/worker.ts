@@ -1,4 +1,7 @@
-/** The controller as tests run it: the deployed one, with limits small enough for deadlines to pass while one watches, and a D1 that may fail. */
+/**
+ * Serves the controller of the tests: the deployed one, with limits so small that deadlines pass during a
+ * test, and a D1 that may fail.
+ */
 
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController, BuildDeadline as RealBuildDeadline } from '../controller/index.ts';

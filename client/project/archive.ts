@@ -7,18 +7,18 @@ import { create } from 'tar';
 import { UPLOAD_MAX_BYTES } from '#contract';
 import type { LocalFile } from '../transfer.ts';
 
-/** Made anew by the build, or of no use to it. */
+/** Left out, because the build makes it again or does not need it. */
 export const LEFT_OUT = ['node_modules', '.git'] as const;
 
 export class SourceError extends Error {
   override name = 'SourceError';
 }
 
-/** Throws SourceError for what is no folder, and for an archive that the controller would refuse. */
+/** Throws SourceError if the folder does not exist, or if the controller would refuse the archive. */
 export async function packSource(projectDir: string, archivePath: string): Promise<LocalFile> {
   const project = await stat(projectDir).catch(() => null);
-  if (!project?.isDirectory()) throw new SourceError(`${projectDir} is not a folder: name the root of a project`);
-  // Without owners and access times, so that the same folder makes the same archive.
+  if (!project?.isDirectory()) throw new SourceError(`${projectDir} is not a folder. Name the root of a project.`);
+  // The archive has no owners and access times, so that the same folder always gives the same archive.
   await create(
     {
       cwd: projectDir,
@@ -32,7 +32,7 @@ export async function packSource(projectDir: string, archivePath: string): Promi
   const { size: sizeBytes } = await stat(archivePath);
   if (sizeBytes > UPLOAD_MAX_BYTES)
     throw new SourceError(
-      `${projectDir} packs to ${sizeBytes} bytes, and ${UPLOAD_MAX_BYTES} are taken: remove what the build does not need`,
+      `The archive of ${projectDir} has ${sizeBytes} bytes, but the controller accepts at most ${UPLOAD_MAX_BYTES}. Remove files that the build does not need.`,
     );
   const hash = createHash('sha256');
   await pipeline(createReadStream(archivePath), hash);

@@ -1,20 +1,21 @@
 /**
- * The builds of `npm run chaos`: what each runs, and to the byte what it must print and produce. Pure. The expected bytes are worked out
- * here and not by the script, so that lost or doubled bytes cannot pass for right ones.
+ * Defines the builds of `npm run chaos`: what each runs, and every byte that it must print and produce. Pure.
+ * This module computes the expected bytes without the script, so that the judge notices lost or doubled
+ * bytes.
  */
 import { createHash } from 'node:crypto';
 
 export interface Shape {
-  /** So many times it prints `burst` lines and rests. */
+  /** The script prints `burst` lines and rests, this many times. */
   rounds: number;
   burst: number;
   restMs: number;
-  /** Once, in the middle, it prints nothing for so long. */
+  /** How long the script prints nothing, once, in the middle. */
   silenceMs: number;
   exitCode: number;
-  /** The first attempt goes on printing until something ends it. */
+  /** The first attempt prints until something ends it. */
   endless: boolean;
-  /** After its first round it prints nothing and does not end. */
+  /** After its first round the script prints nothing and does not end. */
   hangs: boolean;
   makesArtifact: boolean;
 }
@@ -27,7 +28,7 @@ const ENDLESS_ROUNDS = 600;
 const line = (build: number, number: number) =>
   `line ${String(number).padStart(6, '0')} of build ${build}: 0123456789 abcdefghijklmnopqrstuvwxyz é\n`;
 
-/** Runs on macOS's bash 3.2 too. */
+/** The script also runs on macOS's bash 3.2. */
 export const SCRIPT_TEXT = `set -eu
 build=$1 rounds=$2 burst=$3 rest=$4 silence=$5 exit_code=$6 endless=$7 hangs=$8 artifact=$9
 if [ "$endless" = 1 ] && [ "$TARTBEAT_ATTEMPT" = 1 ]; then rounds=${ENDLESS_ROUNDS}; fi
@@ -61,12 +62,15 @@ export function commandOf(build: number, shape: Shape): string {
   return ['bash', SCRIPT, ...words, flag(endless), flag(hangs), flag(makesArtifact)].join(' ');
 }
 
-/** All that it prints if it comes to its own end; of one that is ended, what it printed begins like `printed(…, ENDLESS_ROUNDS)`. */
+/**
+ * All that the script prints if it ends by itself. If something ends it earlier, its output is a beginning of
+ * `printed(…, ENDLESS_ROUNDS)`.
+ */
 export function printed(build: number, { rounds, burst }: Shape): Buffer {
   return Buffer.from(Array.from({ length: rounds * burst }, (_, index) => line(build, index + 1)).join(''));
 }
 
-/** Where `log` stops to be what the build printed; its length if all of it is right. */
+/** The number of bytes at the beginning of `log` that are what the build printed. */
 export function rightBytes(build: number, log: Buffer): number {
   let number = 0;
   for (let offset = 0; ; ) {

@@ -1,8 +1,9 @@
 /**
- * `npm run chaos:document -- RESULT.json`: writes the result of a run of chaos into docs/reliability.md, between the
- * document's markers.
+ * Runs `npm run chaos:document -- RESULT.json`, which writes the result of a run of chaos into
+ * docs/reliability.md, between the document's markers.
  *
- * Invariant: every number between the markers comes from RESULT.json. The rest of the document stays as it is.
+ * Invariant: every number between the markers comes from RESULT.json. The rest of the document does not
+ * change.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -13,7 +14,7 @@ import { type ChaosSummary, faultRows, promiseRows } from './summary.ts';
 
 const COMPLAINT_MAX = 240;
 
-/** What each fault must lead to, as the judge has it. */
+/** The outcome that each fault must have. The judge uses the same table. */
 export function expectedTable(): string {
   const outcome = ({ ends, steps, causes }: Fault) => {
     const endings = ends.map((ending) => `\`${ending}\``).join(' or ');
@@ -58,7 +59,7 @@ export function measuredText(summary: ChaosSummary): string {
   return lines.join('\n');
 }
 
-/** Throws if the document has no such markers. */
+/** Replaces the text between the markers of that name. Throws if the document has no such markers. */
 export function withSection(document: string, name: string, text: string): string {
   const section = new RegExp(`(<!-- ${name} -->\n)[\\s\\S]*?(\n<!-- /${name} -->)`);
   if (!section.test(document))

@@ -1,27 +1,34 @@
 /**
- * What `npm run chaos` breaks, as data: how, when, and what Tartbeat has to make of it. The words are those of the fault table in
- * docs/reliability.md. Adding a row is all that a new fault takes.
+ * Lists what `npm run chaos` breaks, as data: how, when, and the outcome that Tartbeat must reach. `title` is
+ * the text of the fault table in docs/reliability.md. To add a fault, add a row.
  */
 import type { Cause, Timeouts, Verdict } from '#contract';
 
 /** How an attempt may end. */
 export type Ending = 'succeeded' | Verdict;
 
-/** Moments that every healthy attempt passes, by what its agent says. */
+/** Moments that every healthy attempt passes. The events of its agent show them. */
 export const MOMENTS = ['claimed', 'running', 'connected', 'checked', 'building', 'collecting'] as const;
 export type Moment = (typeof MOMENTS)[number];
 
 export type Injection =
-  /** A fault of the simulator: on before the VM boots, or while the command runs; off again after `forMs`. */
+  /**
+   * A fault of the simulator. It is on before the VM boots, or while the command runs. It ends after `forMs`.
+   */
   | { on: 'vm'; fault: string; from: 'clone' | 'command'; forMs?: number }
-  /** SIGKILL of `tart run`. */
+  /** The injector kills `tart run` with SIGKILL. */
   | { on: 'tart_run' }
-  /** SIGKILL of the agent's process group and a new start; or SIGSTOP, and SIGCONT after `forMs`, `withVm` of the VM too. */
+  /**
+   * `kill` sends SIGKILL to the agent's process group and starts the agent again. `stop` sends SIGSTOP, and
+   * SIGCONT after `forMs`. `withVm` stops the VM too.
+   */
   | { on: 'agent'; action: 'kill' }
   | { on: 'agent'; action: 'stop'; forMs: number; withVm?: boolean }
-  /** SIGKILL of wrangler and workerd, and a new start on the same state. */
+  /**
+   * The injector kills wrangler and workerd with SIGKILL, and starts the controller again on the same state.
+   */
   | { on: 'controller' }
-  /** The build itself is at fault: see chaos-build.ts. */
+  /** The build itself has the flaw: see builds.ts. */
   | { on: 'build'; flaw: 'exits' | 'hangs' | 'endless' | 'no_artifact' | 'bad_archive' }
   | { on: 'user'; action: 'cancel' };
 
@@ -29,20 +36,24 @@ export interface Fault {
   kind: string;
   title: string;
   inject: Injection;
-  /** Right endings of the attempt that it meets. */
+  /** The endings that are right for the attempt that meets the fault. */
   ends: readonly Ending[];
-  /** Right steps of the verdict, where it names one. */
+  /** The steps that are right, for verdicts that name a step. */
   steps?: readonly string[];
-  /** Right causes, for verdicts that have one. */
+  /** The causes that are right, for verdicts that have a cause. */
   causes?: readonly Cause[];
-  /** At which moments it may come; of the others, its injection says. */
+  /** The moments at which the fault may strike. If absent, `inject` determines the moment. */
   moments?: readonly Moment[];
   timeouts?: Partial<Timeouts>;
-  /** Dealt in one of so many rounds; default 1. */
+  /** The plan uses the fault in one of this many rounds. Default 1. */
   everyRounds?: number;
 }
 
-/** Scaled down from the defaults, no further than a machine that runs all of it at once can follow; a healthy build's longest silence, 209 s of 900 s, is scaled with them. */
+/**
+ * The timeouts of these builds. They are shorter than the defaults, but long enough for a machine that runs
+ * the whole farm at once. The longest silence of a healthy build (209 s with a limit of 900 s) is scaled with
+ * them.
+ */
 export const CHAOS_TIMEOUTS = {
   heartbeatTimeoutMs: 24_000,
   workerTimeoutMs: 32_000,
@@ -57,7 +68,7 @@ const asleepMs = CHAOS_TIMEOUTS.workerTimeoutMs * 1.5;
 const vm = (fault: string, from: 'clone' | 'command', forMs?: number): Injection => ({ on: 'vm', fault, from, forMs });
 
 export const FAULTS: readonly Fault[] = [
-  // The VM, before anything is built in it.
+  // Faults of the VM before the command starts.
   {
     kind: 'clone-fails',
     title: '`tart clone` fails',
@@ -126,7 +137,7 @@ export const FAULTS: readonly Fault[] = [
     kind: 'clone-hangs',
     title: '`tart clone` never ends',
     inject: vm('clone-hang', 'clone'),
-    // Half of the time to boot is a clone's.
+    // A clone may take half of the boot timeout.
     ends: ['vm_start_failed'],
     steps: ['clone'],
     timeouts: { bootTimeoutMs: 30_000 },
@@ -138,7 +149,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('clock-skew:3600', 'clone'),
     ends: ['succeeded'],
   },
-  // The VM, in mid-build.
+  // Faults of the VM while the command runs.
   {
     kind: 'frozen',
     title: 'everything in the VM stops',
@@ -207,7 +218,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('delete-fail', 'command', 8_000),
     ends: ['succeeded'],
   },
-  // The agent and its Mac.
+  // Faults of the agent and its Mac.
   {
     kind: 'agent-killed',
     title: 'the agent is killed and started again',
@@ -238,7 +249,7 @@ export const FAULTS: readonly Fault[] = [
     ends: ['worker_lost'],
     causes: ['host_asleep'],
   },
-  // The controller.
+  // Faults of the controller.
   {
     kind: 'controller-killed',
     title: 'the controller is killed and started again',
@@ -247,7 +258,7 @@ export const FAULTS: readonly Fault[] = [
     ends: ['succeeded'],
     everyRounds: 3,
   },
-  // The build and its user.
+  // Faults of the build and its user.
   {
     kind: 'command-fails',
     title: 'the command exits with another code than 0',
@@ -294,5 +305,5 @@ export const faultOf = (kind: string): Fault => {
   return fault;
 };
 
-/** True if the build must come to its own end in spite of it. */
+/** True if the build must succeed in spite of the fault. */
 export const isSurvived = ({ ends }: Fault): boolean => ends.includes('succeeded');

@@ -1,7 +1,9 @@
 /**
- * Brings the planned faults about: watches what the agents say, and strikes when an attempt has come to the moment.
+ * Injects the planned faults. It watches the events of the agents, and strikes when an attempt reaches the
+ * planned moment.
  *
- * Invariant: a fault meets the first attempt of its build or is said to have missed; whatever was stopped is continued again.
+ * Invariant: a fault meets the first attempt of its build, or is counted as missed. Every process that the
+ * injector stops continues later.
  */
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,11 +18,11 @@ import type { PlannedBuild } from './plan.ts';
 export interface Watched {
   readonly buildId: string;
   readonly planned: PlannedBuild;
-  /** `waiting` until its moment has come. */
+  /** `waiting` until the moment of the fault has come. */
   fault: 'none' | 'waiting' | 'injected' | 'missed';
-  /** For how long the agent was away because of it. */
+  /** How long the fault kept the agent away. */
   agentAwayMs: number;
-  /** All that the fault does is done, and what it stopped goes on. */
+  /** Resolves when the fault is over and every stopped process has continued. */
   settled: Promise<void>;
 }
 
@@ -29,28 +31,30 @@ interface Place {
   macIndex: number;
   vmName: string;
   watched: Watched;
-  /** The first attempt has left its Mac. */
+  /** True when the first attempt has left its Mac. */
   isOver: () => boolean;
 }
 
-/** Times of Date.now(); `until` is Infinity while it lasts. */
+/** Times of Date.now(). `until` is Infinity while the outage lasts. */
 export interface Outage {
   from: number;
   until: number;
 }
 
 const CONTROLLER_AWAY_MS = 1_000;
-/** Until the fault of a clone can be seen in it. */
+/** How long the injector waits until it sees the fault in the new clone. */
 const CLONE_WITHIN_MS = 10_000;
 
 export class Injector implements Disposable {
   readonly outages: Outage[] = [];
-  /** What went wrong with the injection itself. */
+  /** Problems of the injector itself. */
   readonly problems: string[] = [];
   readonly #farm: Farm;
   readonly #listening: Disposable;
   readonly #watched = new Map<string, Watched>();
-  /** An agent may have claimed a build before we know its id. */
+  /**
+   * Events of builds whose id is not known yet, because an agent can claim a build before `submit` returns.
+   */
   readonly #early = new Map<string, [TimedAgentEvent, number][]>();
   readonly #left = new Set<string>();
 
@@ -67,7 +71,7 @@ export class Injector implements Disposable {
       agentAwayMs: 0,
       settled: Promise.resolve(),
     };
-    // The build's own flaws are in it from the start.
+    // A build has its own flaws from the start.
     if (planned.fault && faultOf(planned.fault.kind).inject.on === 'build') watched.fault = 'injected';
     this.#watched.set(buildId, watched);
     for (const [event, macIndex] of this.#early.get(buildId) ?? []) this.#hear(event, macIndex);
@@ -96,7 +100,7 @@ export class Injector implements Disposable {
     if (event.type === 'slot_free') this.#left.add(buildId);
     const { fault } = watched.planned;
     if (watched.fault !== 'waiting' || !fault || momentOf(event) !== fault.moment) return;
-    watched.fault = 'injected'; // until it turns out otherwise
+    watched.fault = 'injected'; // changed below if the fault came too late
     watched.settled = this.#strike(watched, macIndex).catch((error: Error) => {
       watched.fault = 'missed';
       this.problems.push(`${fault.kind} of build ${watched.planned.number}: ${error.message}`);
@@ -119,7 +123,7 @@ export class Injector implements Disposable {
     if (!(await this.#inject(inject, place))) watched.fault = 'missed';
   }
 
-  /** Resolves with false if it came too late. */
+  /** Resolves with false if the fault came too late. */
   async #inject(inject: Injection, place: Place): Promise<boolean> {
     const { farm, macIndex, vmName, watched, isOver } = place;
     const mac = farm.mac(macIndex);
@@ -170,7 +174,7 @@ export class Injector implements Disposable {
       }
       case 'user': {
         if (isOver()) return false;
-        // Refused once the build has ended by itself.
+        // The controller refuses this if the build has ended by itself.
         return farm.api.cancel(watched.buildId).then(
           ({ status }) => status === 'cancelled',
           () => false,
@@ -180,7 +184,10 @@ export class Injector implements Disposable {
   }
 }
 
-/** Given to the next clone of that Mac: the one that its agent, which has a single slot, is about to make. */
+/**
+ * Gives the fault to the next clone on that Mac. This is the clone for the build, because the agent has one
+ * slot.
+ */
 async function faultClone({ farm, macIndex, vmName, isOver }: Place, fault: string): Promise<boolean> {
   const { tartHome } = farm.mac(macIndex);
   const [name = ''] = fault.split(':');
@@ -188,7 +195,7 @@ async function faultClone({ farm, macIndex, vmName, isOver }: Place, fault: stri
   const giveUpAt = performance.now() + CLONE_WITHIN_MS;
   while (performance.now() < giveUpAt) {
     if (waitingForClones(tartHome) === 0) {
-      // A clone that is made to fail or to hang takes the fault with it and leaves nothing to look at.
+      // If the clone itself must fail or hang, no VM remains in which the fault could be seen.
       if (name.startsWith('clone-')) return true;
       if (readFaults(vmFolder(tartHome, vmName)).has(name)) return true;
     }
@@ -208,7 +215,7 @@ const waitingForClones = (tartHome: string): number => {
 
 const exists = (tartHome: string, vmName: string): boolean => readdirSync(`${tartHome}/vms`).includes(vmName);
 
-/** What an agent says at each moment. */
+/** The moment that an event of an agent shows. */
 function momentOf(event: TimedAgentEvent): Moment | null {
   if (event.type === 'claimed') return 'claimed';
   if (event.type === 'step' && event.status === 'done') return STEP_MOMENTS[event.step] ?? null;

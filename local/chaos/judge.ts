@@ -1,7 +1,8 @@
 /**
- * Holds what became of one build against what had to become of it. Pure.
+ * Compares the outcome of one build with the outcome that it must have. Pure.
  *
- * Invariant: whatever is not what the fault table allows is a complaint; an attempt that nothing was done to may only succeed.
+ * Invariant: every outcome that the fault table does not allow is a complaint. An attempt that met no fault
+ * must succeed.
  */
 import type { AttemptView, BuildDetail } from '#contract';
 import { ARTIFACT, expectedArtifact, printed } from './builds.ts';
@@ -11,7 +12,7 @@ import type { PlannedBuild } from './plan.ts';
 export interface LogFacts {
   attempt: number;
   lengthBytes: number;
-  /** Up to here it is what the build printed. */
+  /** The number of bytes at the beginning that are what the build printed. */
   rightBytes: number;
   complete: boolean;
 }
@@ -19,28 +20,28 @@ export interface LogFacts {
 export interface Outcome {
   planned: PlannedBuild;
   fault: 'none' | 'injected' | 'missed';
-  /** As read after its end; null if it could not be read at all. */
+  /** The build as the API shows it after its end. Null if it could not be read. */
   build: BuildDetail | null;
   logs: LogFacts[];
-  /** As downloaded. */
+  /** The artifacts, as they were downloaded. */
   artifacts: { name: string; sha256: string; sizeBytes: number }[];
-  /** VMs of its attempts that were still there long after the end. */
+  /** VMs of its attempts that still existed long after the end. */
   leakedVms: string[];
   agentAwayMs: number;
-  /** The controller was away while one of its attempts ran. */
+  /** True if the controller was away while one of its attempts ran. */
   duringOutage: boolean;
 }
 
 export interface Judgement {
   number: number;
   buildId: string | null;
-  /** Of the fault that met it. */
+  /** The kind of the fault that met the build. */
   kind: string | null;
   missed: boolean;
-  /** `attempt 1` first. */
+  /** How each attempt ended, beginning with attempt 1. */
   endings: string[];
   verdictRight: boolean | null;
-  /** Null where no cause is due. */
+  /** Null if the verdict needs no cause. */
   causeRight: boolean | null;
   causes: (string | null)[];
   falseKills: number;
@@ -59,7 +60,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
   const attempts = build?.attempts ?? [];
   const stuck = !build?.endedAt;
   const complaints: string[] = [];
-  if (stuck) complaints.push(`stuck: ${build ? `${build.status}, ${build.waitingFor}` : 'it could not be read'}`);
+  if (stuck) complaints.push(`stuck: ${build ? `${build.status}, ${build.waitingFor}` : 'the API did not return it'}`);
 
   let falseKills = 0;
   let verdictRight: boolean | null = null;
@@ -67,7 +68,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
     const struck = view.attempt === 1 ? fault : null;
     const allowed = allowedEndings(outcome, struck, view);
     const ending = endingOf(view, build!);
-    if (ending === null) continue; // stuck, and said so
+    if (ending === null) continue; // a stuck build has its complaint already
     const right = allowed.endings.includes(ending) && rightStep(struck, view);
     if (struck) verdictRight = right;
     if (right) continue;
@@ -78,7 +79,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
   }
   if (fault && verdictRight === null && !stuck) {
     verdictRight = fault.ends.includes(build.verdict?.code as Ending);
-    if (!verdictRight) complaints.push(`ended without an attempt: ${build.verdict?.code}`);
+    if (!verdictRight) complaints.push(`the build ended without an attempt: ${build.verdict?.code}`);
   }
 
   const causeRight = judgeCause(fault, attempts[0], outcome);
@@ -88,8 +89,9 @@ export function judgeChaos(outcome: Outcome): Judgement {
     );
   const lostLogBytes = attempts.reduce((sum, view) => sum + lostBytes(outcome, view, complaints), 0);
   const lostArtifacts = build?.status === 'succeeded' && !hasArtifact(outcome) ? 1 : 0;
-  if (lostArtifacts) complaints.push(`its artifact is not what it made: ${JSON.stringify(outcome.artifacts)}`);
-  for (const name of leakedVms) complaints.push(`its VM ${name} is still there`);
+  if (lostArtifacts)
+    complaints.push(`its artifact differs from the one that it made: ${JSON.stringify(outcome.artifacts)}`);
+  for (const name of leakedVms) complaints.push(`its VM ${name} still exists`);
   return {
     number: planned.number,
     buildId: build?.id ?? null,
@@ -110,7 +112,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
   };
 }
 
-/** Null while it runs. */
+/** How the attempt ended. Null while it runs. */
 function endingOf({ attempt, verdict, endedAt }: AttemptView, build: BuildDetail): Ending | null {
   if (verdict) return verdict.code as Ending;
   if (endedAt === null) return null;
@@ -121,17 +123,18 @@ function allowedEndings({ planned, agentAwayMs, duringOutage }: Outcome, fault: 
   const mustSurvive = fault === null || isSurvived(fault);
   const endings: Ending[] = fault ? [...fault.ends] : ['succeeded'];
   const { workerTimeoutMs } = planned.timeouts;
-  // An agent that could not be started again in time is lost indeed.
+  // If the agent could not start again in time, the worker is really lost.
   if (agentAwayMs > workerTimeoutMs! - 1_000 && fault) endings.push('worker_lost');
   if (duringOutage) {
-    // The partition rule; and a dead VM's deadline may pass before its agent gets through again.
+    // The partition rule allows `worker_lost`. The deadline of a dead VM may also pass before its agent
+    // reaches the controller again.
     if (view.attempt < planned.maxAttempts || !mustSurvive) endings.push('worker_lost');
     if (!mustSurvive) endings.push('vm_silent');
   }
   return { endings, mustSurvive };
 }
 
-/** What the cause was found from, without logs. */
+/** The evidence from which the cause was derived, without logs. */
 function seen(view: AttemptView | undefined): string {
   if (!view?.evidence) return 'there is no evidence';
   const { logTail, runOutput, monitor, ...figures } = view.evidence;
@@ -147,7 +150,10 @@ function judgeCause(fault: Fault | null, view: AttemptView | undefined, { during
   return (fault.causes as readonly string[]).includes(view.cause?.code ?? '');
 }
 
-/** Of a command that came to its own end every byte is due; of any other, all that is there must be right. */
+/**
+ * If the command ended by itself, every byte must have arrived. Otherwise every byte that arrived must be
+ * right.
+ */
 function lostBytes({ planned, logs }: Outcome, view: AttemptView, complaints: string[]): number {
   const log = logs.find(({ attempt }) => attempt === view.attempt);
   const wrongBytes = log ? log.lengthBytes - log.rightBytes : 0;
@@ -161,7 +167,7 @@ function lostBytes({ planned, logs }: Outcome, view: AttemptView, complaints: st
   const lost = Math.max(wrongBytes, dueBytes - (log?.rightBytes ?? 0));
   if (lost > 0)
     complaints.push(
-      `attempt ${view.attempt}: ${lost} bytes of its log are lost or wrong (has ${log?.lengthBytes ?? 0}, right are ${log?.rightBytes ?? 0}, due ${dueBytes})`,
+      `attempt ${view.attempt}: ${lost} bytes of its log are lost or wrong (${log?.lengthBytes ?? 0} stored, ${log?.rightBytes ?? 0} of them right, ${dueBytes} expected)`,
     );
   else if (finished && !log?.complete) complaints.push(`attempt ${view.attempt}: its log was never sealed`);
   return Math.max(0, lost);

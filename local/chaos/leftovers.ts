@@ -1,4 +1,6 @@
-/** What is left of builds that have ended: VMs on the disks of the Macs, what tart lists, processes. */
+/**
+ * Finds what is left of builds that have ended: VMs on the disks of the Macs, VMs that tart lists, processes.
+ */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,7 +11,9 @@ const POLL_MS = 500;
 
 export const vmFolder = (tartHome: string, vmName: string): string => join(tartHome, 'vms', vmName);
 
-/** Resolves with the names of the build's VMs that are still on a disk of the farm when the time is over. */
+/**
+ * Waits up to `withinMs`. Resolves with the names of the build's VMs that are still on a disk of the farm.
+ */
 export async function vmsLeftOf(farm: Farm, buildId: string, withinMs: number, signal: AbortSignal): Promise<string[]> {
   const look = () =>
     farm.macs.flatMap(({ tartHome }) => readdirSync(join(tartHome, 'vms')).filter((name) => name.includes(buildId)));
@@ -21,7 +25,7 @@ export interface Left {
   processes: string[];
 }
 
-/** Asked when no build runs any more: by tart's own word, and by the process table. */
+/** Looks for leftovers when no build runs any more. It asks tart and the process table. */
 export async function leftOnMacs(farm: Farm, withinMs: number, signal: AbortSignal): Promise<Left> {
   const vms: string[] = [];
   const processes: string[] = [];

@@ -1,4 +1,7 @@
-/** The command line of `npm run chaos`: words in, options or a UsageError out. */
+/**
+ * Parses the command line of `npm run chaos`: takes the arguments, and returns options or throws a
+ * UsageError.
+ */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { FAULTS } from './faults.ts';
@@ -9,9 +12,9 @@ export interface ChaosOptions {
   workers: number;
   faults: number;
   seed: number;
-  /** No build is submitted after so long; null: all are. */
+  /** After this time no further build is submitted. Null if all builds are submitted. */
   minutes: number | null;
-  /** Of these alone; null for all. */
+  /** Only faults of these kinds are used. Null means all kinds. */
   kinds: string[] | null;
   jsonPath: string | null;
   keep: boolean;
@@ -26,33 +29,37 @@ const MAX = { builds: 100_000, workers: 64, faults: 100_000, seed: 2 ** 32 - 1, 
 
 export const HELP = `npm run chaos -- --faults ${DEFAULTS.faults} --seed ${DEFAULTS.seed}
 
-Streams builds through a controller and several simulated Macs on this machine, breaks things at random, and counts what
-was stuck, lost, leaked or killed although it was healthy. Timeouts are scaled down to seconds.
+Sends builds through a controller and several simulated Macs on this machine, and injects faults at random. Counts the
+builds that were stuck or wrongly ended, and everything that was lost or left behind. Timeouts are scaled down to seconds.
 
   --builds N      how many builds (default: faults + a quarter)
   --workers M     how many Macs, each with one VM at a time (default ${DEFAULTS.workers})
   --faults N      how many of the builds meet a fault (default ${DEFAULTS.faults})
-  --seed S        what is drawn (default ${DEFAULTS.seed}): the same seed draws the same builds and faults
-  --minutes N     submit no more builds after so long; those that run are judged
-  --kinds A,B     of these faults alone: ${FAULTS.map(({ kind }) => kind).join(', ')}
-  --json FILE     write the result there
-  --keep          leave the temporary folder, with the controller's database and the agents' state
-  --help          this text
+  --seed S        seed of the random plan (default ${DEFAULTS.seed}): the same seed draws the same builds and faults
+  --minutes N     submit no more builds after this time; running builds are still judged
+  --kinds A,B     use only these faults: ${FAULTS.map(({ kind }) => kind).join(', ')}
+  --json FILE     write the result to this file
+  --keep          keep the temporary folder, with the controller's database and the agents' state
+  --help          show this text
 
-Ctrl-C stops it, shows what was judged until then and leaves nothing behind; a second one does so at once.
-Exit code: 0 nothing was stuck, leaked, lost or falsely killed; 1 something was; 64 wrong usage; 130 interrupted.
+Ctrl-C stops the run, shows the results so far and leaves nothing behind. A second Ctrl-C stops it at once.
+Exit code: 0 nothing was stuck, left behind, lost or wrongly ended; 1 something was; 64 wrong usage; 130 interrupted.
 `;
 
-/** Throws UsageError. `cwd` is where relative paths begin. */
+/** Throws UsageError. Relative paths begin at `cwd`. */
 export function parseChaosOptions(words: string[], cwd: string = process.env.INIT_CWD ?? process.cwd()): ChaosOptions {
   const values = parse(words);
   const faults = whole('faults', values.faults, DEFAULTS.faults, 0);
   const builds = whole('builds', values.builds, Math.max(1, faults + Math.ceil(faults / 4)), 1);
-  if (builds < faults) throw new UsageError(`--builds: ${faults} faults need at least as many builds`);
+  if (builds < faults)
+    throw new UsageError(
+      `--builds: ${faults} faults need at least ${faults} builds, because each build meets at most one; give more builds`,
+    );
   const kinds = values.kinds === undefined ? null : values.kinds.split(',');
   for (const kind of kinds ?? [])
-    if (!FAULTS.some((fault) => fault.kind === kind)) throw new UsageError(`--kinds: there is no ${kind}`);
-  if (values.json === '') throw new UsageError('--json: name a file');
+    if (!FAULTS.some((fault) => fault.kind === kind))
+      throw new UsageError(`--kinds: there is no fault ${kind}; \`--help\` lists all`);
+  if (values.json === '') throw new UsageError('--json: give the name of a file');
   return {
     help: values.help === true,
     builds,

@@ -1,4 +1,4 @@
-/** What `npm run chaos` prints, and the only module of it that prints. */
+/** Prints the output of `npm run chaos`. No other module of chaos prints. */
 import { styleText } from 'node:util';
 import { printable } from '../../client/printable.ts';
 import type { Judgement } from './judge.ts';
@@ -17,7 +17,7 @@ export class ChaosOutput {
     this.#line(styleText('dim', text));
   }
 
-  /** A line for each build, so that a run can be followed. */
+  /** Prints one line for each build, so that a person can follow a run. */
   judged({ number, kind, missed, endings, complaints, causes }: Judgement): void {
     this.#judged++;
     const good = complaints.length === 0;
@@ -40,17 +40,17 @@ export class ChaosOutput {
     print('');
     const unsubmitted = summary.planned.builds - builds.judged;
     print(
-      `${builds.judged} builds in ${builds.attempts} attempts, ${builds.succeeded} succeeded${unsubmitted > 0 ? `; ${unsubmitted} more were planned` : ''}`,
+      `${builds.judged} builds in ${builds.attempts} attempts, ${builds.succeeded} succeeded${unsubmitted > 0 ? `; ${unsubmitted} planned builds were not submitted` : ''}`,
     );
     print(
       `${faults.injected} faults, ${faults.perMinute} a minute; ${faults.missed} came too late and are not counted`,
     );
-    print(`controller restarts: ${summary.outages}; doctors after quarantine: ${summary.doctorRuns}`);
+    print(`controller restarts: ${summary.outages}; runs of the doctor for quarantined Macs: ${summary.doctorRuns}`);
     print(
       `${(durationMs / 60_000).toFixed(1)} min on ${machine.cpus} CPUs (${machine.model}), load ${load.mean} on average, at most ${load.max}`,
     );
     if (load.mean > 2 * machine.cpus && (latenessMs.p99 ?? 0) > 1_000)
-      print('The machine was overloaded; verdicts come late then. Fewer --workers may help.');
+      print('The machine was overloaded, which makes verdicts late. Use fewer --workers.');
     for (const problem of summary.problems) print(`${styleText('yellow', '!')} ${printable(problem)}`);
     for (const left of [...summary.leakedVms, ...summary.leakedProcesses])
       print(styleText('red', `left behind: ${left}`));

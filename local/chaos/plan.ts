@@ -1,7 +1,9 @@
 /**
- * Which builds `npm run chaos` submits and what happens to each. Pure: the same seed is the same plan, so that a run can be told by its seed.
+ * Plans which builds `npm run chaos` submits and which fault each meets. Pure. The same seed gives the same
+ * plan, so that the seed identifies a run.
  *
- * Invariant: exactly `faults` of the builds have a fault, each has one at most, and every kind comes about equally often.
+ * Invariant: exactly `faults` of the builds have a fault, each has at most one, and all kinds occur equally
+ * often.
  */
 import type { Timeouts } from '#contract';
 import type { Shape } from './builds.ts';
@@ -9,13 +11,13 @@ import { CHAOS_TIMEOUTS, FAULTS, type Fault, HEALTHY_SILENCE_MS, isSurvived, MOM
 
 export interface PlannedFault {
   kind: string;
-  /** The fault comes so long after the agent has said that this is reached. */
+  /** The fault comes `delayMs` after the agent has reported this moment. */
   moment: Moment;
   delayMs: number;
 }
 
 export interface PlannedBuild {
-  /** From 1. */
+  /** Counts from 1. */
   number: number;
   shape: Shape;
   maxAttempts: number;
@@ -27,7 +29,7 @@ export interface PlanOptions {
   seed: number;
   builds: number;
   faults: number;
-  /** Of these alone; default all. */
+  /** Only faults of these kinds are used. Default: all kinds. */
   kinds?: readonly string[];
 }
 
@@ -56,7 +58,8 @@ function planBuild(number: number, fault: Fault | null, random: Random): Planned
     restMs: between(200, 500, random),
     silenceMs: 0,
     exitCode: flaw === 'exits' ? between(1, 120, random) : 0,
-    // What ends the build comes in its own time; what it survives comes to a build that ends.
+    // If the fault must end the build, the build prints until then. If the build must survive the fault, it
+    // ends by itself.
     endless: flaw === 'endless' || (fault !== null && flaw === null && !isSurvived(fault)),
     hangs: flaw === 'hangs',
     makesArtifact: flaw !== 'no_artifact',
@@ -67,7 +70,8 @@ function planBuild(number: number, fault: Fault | null, random: Random): Planned
   return {
     number,
     shape,
-    // A fault of the build is not retried, and shorter timeouts are meant for one attempt.
+    // The controller does not retry a build with a flaw of its own. Shorter timeouts are meant for one
+    // attempt.
     maxAttempts: fault?.timeouts === undefined && random() < 0.25 ? 2 : 1,
     timeouts: { ...CHAOS_TIMEOUTS, ...fault?.timeouts },
     fault: fault && {
@@ -81,7 +85,7 @@ function planBuild(number: number, fault: Fault | null, random: Random): Planned
 const momentOf = ({ inject }: Fault): Moment =>
   inject.on === 'vm' && inject.from === 'clone' ? 'claimed' : 'building';
 
-/** Round after round, each kind once a round, in a new order. */
+/** Yields round after round. Each round has each kind once, in a new order. */
 function* dealt(table: readonly Fault[], random: Random): Generator<Fault, never> {
   for (let round = 0; ; round++)
     yield* shuffled(
@@ -92,7 +96,7 @@ function* dealt(table: readonly Fault[], random: Random): Generator<Fault, never
 
 type Random = () => number;
 
-/** mulberry32: small, and the same everywhere. */
+/** The generator mulberry32, because it is small and gives the same numbers on every machine. */
 function randomOf(seed: number): Random {
   let state = seed >>> 0;
   return () => {
@@ -103,7 +107,7 @@ function randomOf(seed: number): Random {
   };
 }
 
-/** Both included. */
+/** A whole number from `low` to `high`, both included. */
 const between = (low: number, high: number, random: Random): number => low + Math.floor(random() * (high - low + 1));
 
 function shuffled<T>(items: readonly T[], random: Random): T[] {

@@ -1,8 +1,9 @@
 /**
- * Runs the plan: builds stream through a farm of simulated Macs while faults strike, and each is judged when nothing of it is left to come.
+ * Runs the plan. It sends builds through a farm of simulated Macs while faults strike, and judges each build
+ * when nothing more can happen to it.
  *
- * Invariant: each submitted build is judged exactly once, a stuck one too; when the run settles no process of the farm is left, or it is
- * counted as leaked.
+ * Invariant: each submitted build is judged exactly once, also a stuck one. When the run settles, no process
+ * of the farm is left, or it is counted as leaked.
  */
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
@@ -24,36 +25,39 @@ import { type Left, leftOnMacs, vmsLeftOf } from './leftovers.ts';
 import type { PlannedBuild } from './plan.ts';
 import type { RunFacts } from './summary.ts';
 
-/** Deadlines of seconds; everything else as deployed. */
+/** Has deadlines of seconds. Everything else is as in the deployed controller. */
 const ENTRY = 'test/chaos-worker.ts';
 const POLL_MS = 2_500;
-/** Beyond all of a build's own limits: then it is stuck. */
+/** A build is stuck if it runs this much longer than all its own limits. */
 const SLACK_MS = 120_000;
-/** What still comes after the end: the evidence, the seal of the log, the end of the VM. */
+/** How long we wait after the end for the evidence, the seal of the log and the end of the VM. */
 const AFTERMATH_MS = 60_000;
-/** With a controller that is away. */
+/** How long we ask a controller that does not answer. */
 const PATIENCE = { giveUpAfterMs: SLACK_MS, pauseMs: POLL_MS };
 const LOAD_EVERY_MS = 5_000;
 const REQUEST_MS = 15_000;
-/** Some wait, for a Mac that is not the one of their first attempt say: each Mac shall find one at once all the same. */
+/**
+ * More builds than Macs are in progress, because some builds wait, for example for another Mac than that of
+ * their first attempt. So each Mac always finds a build at once.
+ */
 const STREAMS_PER_MAC = 1.7;
 
 export interface ChaosRun {
   plan: readonly PlannedBuild[];
   workers: number;
-  /** No build is submitted after so long. */
+  /** After this time no further build is submitted. */
   limitMs: number;
   keep: boolean;
   signal: AbortSignal;
   onBegin: (begun: Pick<Farm, 'dir' | 'macs'>) => void;
-  /** At least once for each build. */
+  /** Called once for each build, also for a stuck one. */
   onJudged: (judgement: Judgement) => void;
   onNote: (text: string) => void;
 }
 
 export type Measured = Omit<RunFacts, 'command' | 'seed'>;
 
-/** Resolves with what was judged until then if the signal fires. Rejects if the farm cannot be started. */
+/** Resolves with the judgements made so far if the signal aborts. Rejects if the farm cannot be started. */
 export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]; measured: Measured }> {
   const { plan, workers, limitMs, keep, signal, onBegin, onJudged, onNote } = run;
   const judgements: Judgement[] = [];
@@ -68,14 +72,14 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   try {
     await using farm = await startFarm({ workers, entry: ENTRY, keep, signal, onBegin });
     dir = farm.dir;
-    // What the agents said is where one looks first after a complaint.
+    // After a complaint, a person looks at the events of the agents first.
     const said = createWriteStream(join(dir, 'events.jsonl'));
     using _saying = farm.listen((event, mac) => said.write(`${JSON.stringify({ mac: mac + 1, ...event })}\n`));
     using striking = new Injector(farm);
     injector = striking;
     using _trusting = keepTrusted(farm, { signal, onDoctor: () => doctorRuns++, onProblem: onNote });
     const sources = await uploadSources(farm);
-    onNote(`the farm stands: a controller and ${workers} Macs`);
+    onNote(`The farm runs: a controller and ${workers} Macs.`);
     startedAt = Date.now();
     const queue = [...plan];
     const mayGoOn = () => !signal.aborted && Date.now() - startedAt < limitMs;
@@ -90,7 +94,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
     durationMs = Date.now() - startedAt;
     signal.throwIfAborted();
     for (const one of settled) if (one.status === 'rejected') throw one.reason;
-    onNote('all builds are judged; looking for what is left');
+    onNote('All builds are judged. Looking for VMs and processes that are left.');
     left = await leftOnMacs(farm, AFTERMATH_MS, signal);
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -98,7 +102,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   } finally {
     clearInterval(sampling);
   }
-  if (dir) left.processes.push(...processesBelow(dir).map(({ pid }) => `${pid}, after the farm was stopped`));
+  if (dir) left.processes.push(...processesBelow(dir).map(({ pid }) => `process ${pid}, after the farm was stopped`));
   const measured: Measured = {
     planned: { builds: plan.length, faults: plan.filter(({ fault }) => fault !== null).length },
     workers,
@@ -125,7 +129,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
 
 type Sources = Record<'good' | 'broken', string>;
 
-/** All builds share one source; the one that cannot be unpacked is no archive at all. */
+/** All builds share one source. The source that cannot be unpacked is not an archive. */
 async function uploadSources(farm: Farm): Promise<Sources> {
   const project = join(farm.dir, 'chaos-project');
   await mkdir(project);
@@ -194,7 +198,7 @@ async function runBuild(
   });
 }
 
-/** Waits for what comes after the verdict: its cause, and the last of the log. */
+/** Waits for the cause and for the end of the log, which come after the verdict. */
 async function aftermath(farm: Farm, ended: BuildDetail, { planned, fault }: Watched, signal: AbortSignal) {
   const giveUpAt = Date.now() + AFTERMATH_MS;
   const causeDue = fault === 'injected' && faultOf(planned.fault!.kind).causes !== undefined;
@@ -212,7 +216,7 @@ const isSealed = (farm: Farm, id: string, attempt: number, signal: AbortSignal):
   get(farm, `/api/builds/${id}/logs?attempt=${attempt}&limit=1`, signal).then(
     async (response) => {
       await response.arrayBuffer();
-      // There is none of an attempt that never printed.
+      // An attempt that never printed has no log.
       return response.status === 404 || response.headers.get(LOG_COMPLETE_HEADER) === 'true';
     },
     () => false,
@@ -228,7 +232,7 @@ async function readLog(
   return persistently({ ...PATIENCE, signal }, async () => {
     const response = await get(farm, `/api/builds/${id}/logs?attempt=${attempt}`, signal);
     const body = Buffer.from(await response.arrayBuffer());
-    if (response.status >= 500) throw new Error(`the log was answered ${response.status}`);
+    if (response.status >= 500) throw new Error(`the controller answered ${response.status} to the request for a log`);
     const bytes = response.ok ? body : Buffer.alloc(0);
     const complete = response.headers.get(LOG_COMPLETE_HEADER) === 'true';
     return { attempt, lengthBytes: bytes.length, rightBytes: rightBytes(number, bytes), complete };
@@ -239,7 +243,8 @@ async function readArtifact(farm: Farm, id: string, name: string, signal: AbortS
   return persistently({ ...PATIENCE, signal }, async () => {
     const response = await get(farm, `/api/builds/${id}/artifacts/${name}`, signal);
     const bytes = Buffer.from(await response.arrayBuffer());
-    if (response.status >= 500) throw new Error(`the artifact was answered ${response.status}`);
+    if (response.status >= 500)
+      throw new Error(`the controller answered ${response.status} to the request for an artifact`);
     return { name, sha256: createHash('sha256').update(bytes).digest('hex'), sizeBytes: bytes.length };
   });
 }

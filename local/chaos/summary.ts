@@ -1,4 +1,7 @@
-/** Adds the judgements of a run up: what `--json` writes, what the terminal shows, and whether the promise was kept. Pure. */
+/**
+ * Adds up the judgements of a run: for `--json`, for the terminal, and to decide whether the promise was
+ * kept. Pure.
+ */
 import { FAULTS, faultOf } from './faults.ts';
 import type { Judgement } from './judge.ts';
 import type { Left } from './leftovers.ts';
@@ -11,14 +14,14 @@ export interface Load {
 export interface RunFacts {
   command: string;
   seed: number;
-  /** More than what was judged if the time was up before. */
+  /** More than the number of judged builds if the time ran out. */
   planned: { builds: number; faults: number };
   workers: number;
   startedAt: string;
   /** From the first submission to the last judgement. */
   durationMs: number;
   machine: { cpus: number; model: string; memoryGb: number; platform: string; node: string };
-  /** Of one minute, sampled; it says how far the machine was overloaded. */
+  /** The load average of one minute, sampled. It shows how overloaded the machine was. */
   load: Load;
   left: Left;
   outages: number;
@@ -38,7 +41,7 @@ export interface KindSummary {
 export interface ChaosSummary extends Omit<RunFacts, 'left'> {
   builds: { judged: number; succeeded: number; attempts: number };
   faults: { injected: number; missed: number; perMinute: number; verdictRight: number; byKind: KindSummary[] };
-  /** Of attempts that ended as `vm_silent` because of a fault. */
+  /** Counts attempts that ended as `vm_silent` because of a fault. */
   vmSilentCauses: { due: number; right: number };
   falseKills: number;
   stuck: number;
@@ -89,7 +92,7 @@ export function summarise(judgements: readonly Judgement[], { left, ...facts }: 
   };
 }
 
-/** Nothing stuck, leaked, lost or falsely killed. */
+/** True if nothing was stuck, left behind, lost or wrongly ended. */
 export const isKept = (summary: ChaosSummary): boolean =>
   summary.stuck === 0 &&
   summary.falseKills === 0 &&
@@ -116,14 +119,14 @@ function kindSummary(kind: string, struck: readonly Judgement[]): KindSummary {
   };
 }
 
-/** The nearest rank; `sorted` ascending. */
+/** The percentile by nearest rank. `sorted` must be ascending. */
 export function percentile(sorted: readonly number[], share: number): number | null {
   return sorted.length === 0 ? null : sorted[Math.ceil(share * sorted.length) - 1]!;
 }
 
 const round = (value: number) => Math.round(value * 10) / 10;
 
-/** Rows of a table, the first its head. */
+/** Rows of the table of faults. The first row is its head. */
 export function faultRows({ faults }: ChaosSummary): string[][] {
   const rows = faults.byKind.map(({ kind, injected, verdictRight, causeDue, causeRight, endings }) => [
     kind,
@@ -139,7 +142,7 @@ export function faultRows({ faults }: ChaosSummary): string[][] {
   return [['fault', 'what happens', 'times', 'the attempt ended as', 'right', 'right cause'], ...rows];
 }
 
-/** What was promised, and what was measured. */
+/** Rows of the table of promises: the promise, the measured value, and whether it was kept. */
 export function promiseRows(summary: ChaosSummary): { promise: string; measured: string; kept: boolean }[] {
   const { faults, vmSilentCauses: causes, latenessMs: late } = summary;
   const share = (right: number, all: number) =>
@@ -147,7 +150,7 @@ export function promiseRows(summary: ChaosSummary): { promise: string; measured:
   const none = (promise: string, count: number) => ({ promise, measured: String(count), kept: count === 0 });
   return [
     none('no build is stuck', summary.stuck),
-    none('nothing healthy is killed', summary.falseKills),
+    none('no healthy build is ended', summary.falseKills),
     none('no VM is left behind', summary.leakedVms.length),
     none('no process is left behind', summary.leakedProcesses.length),
     none('no byte of the log of a finished build is lost', summary.lostLogBytes),

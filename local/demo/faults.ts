@@ -1,47 +1,52 @@
-/** The faults that the demo injects, as data: when, with which clocks, and what Tartbeat has to make of each. */
+/**
+ * Lists the faults that the demo injects, as data: when, with which timeouts, and the outcome that Tartbeat
+ * must reach.
+ */
 import type { AttemptView, BuildRequestInput, Cause, Verdict } from '#contract';
 import type { FaultDemoName } from './options.ts';
 
 export interface FaultDemo {
-  /** Shown above it. */
+  /** Printed above the demo of this fault. */
   title: string;
-  /** `boot`: the VM has it before it boots. `building`: it comes while the build command runs. */
+  /**
+   * `boot`: the VM has the fault before it boots. `building`: the fault comes while the build command runs.
+   */
   from: 'boot' | 'building';
-  /** Shorter than the defaults, so that nobody has to wait; the smallest that the deployed controller takes. */
+  /** The smallest that the deployed controller accepts, so that nobody has to wait for the defaults. */
   timeouts: BuildRequestInput['timeouts'];
   expected: { verdict: Verdict; step?: string; cause?: Cause };
-  /** From the fault to the verdict. */
+  /** The longest time from the fault to the verdict. */
   verdictWithinMs: number;
 }
 
-/** Beyond it the promise of a verdict at its deadline is broken. */
+/** A verdict that is later than this after its deadline breaks the promise. */
 export const LATENESS_MAX_MS = 1_000;
 
 export const FAULT_DEMOS: Record<FaultDemoName, FaultDemo> = {
   freeze: {
-    title: 'everything in the VM stops in mid-build',
+    title: 'everything in the VM stops during the build',
     from: 'building',
     timeouts: { heartbeatTimeoutMs: 20_000 },
     expected: { verdict: 'vm_silent', cause: 'vm_frozen' },
     verdictWithinMs: 30_000,
   },
   crash: {
-    title: 'the VM crashes in mid-build',
+    title: 'the VM crashes during the build',
     from: 'building',
     timeouts: { heartbeatTimeoutMs: 20_000 },
     expected: { verdict: 'vm_exited', cause: 'vm_exited' },
-    // At once: long before silence could have become a verdict.
+    // The verdict comes at once, long before any deadline.
     verdictWithinMs: 10_000,
   },
   'disk-full': {
-    title: "the VM's disk fills up in mid-build",
+    title: "the VM's disk fills up during the build",
     from: 'building',
     timeouts: { heartbeatTimeoutMs: 20_000 },
     expected: { verdict: 'build_failed', cause: 'disk_full' },
     verdictWithinMs: 60_000,
   },
   'no-ssh': {
-    title: 'the VM boots, but nobody can log in',
+    title: 'the VM boots, but refuses SSH',
     from: 'boot',
     timeouts: { heartbeatTimeoutMs: 20_000, bootTimeoutMs: 100_000 },
     expected: { verdict: 'health_check_failed', step: 'ssh' },
@@ -54,7 +59,10 @@ export interface Finding {
   text: string;
 }
 
-/** Pure. `sinceFaultMs` from the injection to the verdict, by the clock of whoever watched. */
+/**
+ * Judges the outcome. Pure. `sinceFaultMs` is the time from the injection to the verdict, by the demo's own
+ * clock.
+ */
 export function judgeOutcome(
   { expected, verdictWithinMs }: FaultDemo,
   attempt: AttemptView | undefined,
@@ -68,7 +76,7 @@ export function judgeOutcome(
     },
     {
       good: sinceFaultMs <= verdictWithinMs,
-      text: `${(sinceFaultMs / 1_000).toFixed(1)} s after the fault, at most ${verdictWithinMs / 1_000} s`,
+      text: `verdict ${(sinceFaultMs / 1_000).toFixed(1)} s after the fault, allowed are ${verdictWithinMs / 1_000} s`,
     },
   ];
   if (expected.cause)
@@ -79,7 +87,7 @@ export function judgeOutcome(
   if (latenessMs !== null)
     findings.push({
       good: latenessMs >= 0 && latenessMs <= LATENESS_MAX_MS,
-      text: `${Math.round(latenessMs)} ms after its deadline, at most ${LATENESS_MAX_MS} ms`,
+      text: `verdict ${Math.round(latenessMs)} ms after its deadline, allowed are ${LATENESS_MAX_MS} ms`,
     });
   return findings;
 }

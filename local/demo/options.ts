@@ -1,4 +1,4 @@
-/** The demo's command line: words in, options or a UsageError out. */
+/** Parses the demo's command line: takes the arguments, and returns options or throws a UsageError. */
 import { type Stats, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,10 +15,10 @@ export interface ProjectOptions {
 export interface DemoOptions {
   help: boolean;
   keep: boolean;
-  /** `null`: the sample project. */
+  /** Null means the sample project. */
   project: ProjectOptions | null;
   fault: FaultDemoName | null;
-  /** Where artifacts go; `null`: nowhere, they are only verified. */
+  /** The folder for the artifacts. Null means that the demo only verifies them. */
   outputDir: string | null;
 }
 
@@ -29,40 +29,41 @@ export class UsageError extends Error {
 const DEFAULT_OUTPUT = 'tartbeat-artifacts';
 
 export const HELP = `npm run demo                          builds the sample project and verifies its artifact
-npm run demo -- --fault NAME          the same, with something going wrong in the way
+npm run demo -- --fault NAME          builds it and injects a fault on the way
 npm run demo -- --project DIR --command CMD [--artifact GLOB]...
 
 Runs all of Tartbeat on this machine: the controller, an agent, and the Tart simulator in place of a Mac's VMs.
 
-  --project DIR     build this folder instead; node_modules and .git stay behind
-  --command CMD     what builds it, run by bash in the root of the project
-  --artifact GLOB   a file to bring back, counted from the root of the project; may be repeated
-  --output DIR      where artifacts go (default with --project: ${DEFAULT_OUTPUT})
+  --project DIR     build this folder instead, without node_modules and .git
+  --command CMD     the build command, which bash runs in the root of the project
+  --artifact GLOB   a file to bring back, from the root of the project; may be repeated
+  --output DIR      folder for the artifacts (default with --project: ${DEFAULT_OUTPUT})
   --fault NAME      ${FAULT_DEMO_NAMES.join(', ')}
-  --keep            leave the temporary folder, with the controller's database and the agent's state
-  --help            this text
+  --keep            keep the temporary folder, with the controller's database and the agent's state
+  --help            show this text
 
-Ctrl-C stops it and leaves nothing behind; a second one does so at once.
-Exit code: 0 all went as it must, 1 it did not, 64 wrong usage, 69 something is missing here, 130 interrupted.
+Ctrl-C stops the demo and leaves nothing behind. A second Ctrl-C stops it at once.
+Exit code: 0 success, 1 a build or a check failed, 64 wrong usage, 69 this machine lacks something, 130 interrupted.
 `;
 
-/** Throws UsageError. `cwd` is where relative paths begin. */
+/** Throws UsageError. Relative paths begin at `cwd`. */
 export function parseDemoOptions(words: string[], cwd: string = process.env.INIT_CWD ?? process.cwd()): DemoOptions {
   const { help, keep, project, command, artifact, output, fault } = parse(words);
   const options = { help: help === true, keep: keep === true, outputDir: output ? resolve(cwd, output) : null };
   if (options.help) return { ...options, project: null, fault: null };
   for (const [name, value] of Object.entries({ project, command, output, fault, artifact: artifact?.find(isEmpty) }))
-    if (value === '') throw new UsageError(`--${name} is empty`);
+    if (value === '') throw new UsageError(`--${name} is empty; give a value or leave it out`);
   if (fault !== undefined && !isFault(fault))
-    throw new UsageError(`--fault: there is no ${fault}; give one of ${FAULT_DEMO_NAMES.join(', ')}`);
+    throw new UsageError(`--fault: there is no fault ${fault}; give one of ${FAULT_DEMO_NAMES.join(', ')}`);
   if (project === undefined) {
-    if (command !== undefined) throw new UsageError('--command: name the folder that it builds with --project');
-    if (artifact !== undefined)
-      throw new UsageError('--artifact: name the folder that it is built from with --project');
+    if (command !== undefined)
+      throw new UsageError('--command: also give --project, the folder that the command builds');
+    if (artifact !== undefined) throw new UsageError('--artifact: also give --project, the folder that is built');
     return { ...options, project: null, fault: fault ?? null };
   }
-  if (command === undefined) throw new UsageError('--project: say what builds it with --command');
-  if (fault !== undefined) throw new UsageError('--fault: is shown with the sample project; leave out --project');
+  if (command === undefined) throw new UsageError('--project: also give --command, which builds the folder');
+  if (fault !== undefined)
+    throw new UsageError('--fault: faults are shown with the sample project only; leave out --project');
   return {
     ...options,
     project: { dir: resolve(cwd, project), command, artifacts: artifact ?? [] },
@@ -71,12 +72,13 @@ export function parseDemoOptions(words: string[], cwd: string = process.env.INIT
   };
 }
 
-/** Of the disk, so apart from the words: throws UsageError before anything is started for nothing. */
+/** Checks the folders on disk. Throws UsageError before anything is started. */
 export function checkFolders({ project, outputDir }: DemoOptions): void {
   if (project && !lookAt(project.dir)?.isDirectory())
     throw new UsageError(`--project: ${project.dir} is not a folder; name the root of a project`);
   const output = outputDir && lookAt(outputDir);
-  if (output && !output.isDirectory()) throw new UsageError(`--output: ${outputDir} is there and not a folder`);
+  if (output && !output.isDirectory())
+    throw new UsageError(`--output: ${outputDir} exists and is not a folder; name a folder`);
 }
 
 function lookAt(path: string): Stats | null {

@@ -1,6 +1,6 @@
 /**
- * What the demo prints, and the only module of it that prints. Lines only, never a moving cursor; colours where the terminal wants
- * them (NO_COLOR and pipes do not).
+ * Prints the demo's output. No other module of the demo prints. It prints lines only and never moves the
+ * cursor. It uses colours if the terminal supports them; NO_COLOR and pipes turn them off.
  */
 import { styleText } from 'node:util';
 
@@ -20,7 +20,7 @@ export interface Line {
   text: string;
   durationMs?: number | undefined;
   mark?: Mark;
-  /** Shown in the background. */
+  /** Printed in grey. */
   dim?: boolean;
 }
 
@@ -35,12 +35,12 @@ export class DemoOutput {
     this.#print(`  ${styleText('dim', text)}`);
   }
 
-  /** A part that stands, or a fact. */
+  /** Prints a part of the farm that has started, or a fact. */
   fact(name: string, text: string, durationMs?: number): void {
     this.#print(`  ${name.padEnd(NAME_WIDTH)} ${text}${durationMs === undefined ? '' : took(durationMs)}`);
   }
 
-  /** Times of `line` count from here. */
+  /** The times that `line` prints count from this call. */
   startClock(): void {
     this.#zeroMs = performance.now();
   }
@@ -54,7 +54,7 @@ export class DemoOutput {
     this.#print(`${styleText('dim', at)}  ${words}${durationMs === undefined ? '' : took(durationMs)}`);
   }
 
-  /** One line of the build's own. */
+  /** Prints one line of the build's own output. */
   log(text: string): void {
     this.line({ kind: 'log', text: `│ ${text.split('\r').filter(Boolean).at(-1) ?? ''}` });
   }
@@ -67,7 +67,7 @@ export class DemoOutput {
     });
   }
 
-  /** What had to hold, and whether it did. */
+  /** Prints a condition, and whether it held. */
   held(good: boolean, text: string): void {
     this.#print(`  ${good ? MARKS.good : MARKS.bad} ${text}`);
   }
@@ -92,11 +92,14 @@ export const seconds = (durationMs: number): string => (durationMs / 1_000).toFi
 const took = (durationMs: number) =>
   styleText('dim', `  ${durationMs < 1_000 ? `${durationMs} ms` : `${seconds(durationMs)} s`}`);
 
-/** A build's words must not move the terminal's cursor, nor ring its bell. Colours of our own survive: they were put on by styleText. */
+/**
+ * Removes control characters, so that a build cannot move the terminal's cursor or ring its bell. The colours
+ * that styleText adds are kept.
+ */
 function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced here
   return text.replace(/[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]/g, ' ');
 }
 
-/** For whatever comes from a build or from tart. */
+/** For texts that come from a build or from tart. */
 export { printable as plain } from '../../client/printable.ts';

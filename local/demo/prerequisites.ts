@@ -1,4 +1,7 @@
-/** What the demo needs of this machine. Imports nothing that `npm ci` installs, so that it can say that this is missing. */
+/**
+ * Finds what the demo needs and this machine does not have. It imports nothing that `npm ci` installs, so
+ * that it can report when that is missing.
+ */
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
@@ -6,21 +9,21 @@ const PLATFORMS = ['linux', 'darwin'];
 const COMMANDS = ['bash', 'curl', 'tar', 'ps', 'df'];
 const INSTALLED = ['execa', 'hono', 'miniflare', 'ssh2', 'wrangler', 'zod'];
 
-/** Sentences that each name what is missing and what to do. Empty: all is there. */
+/** Returns one sentence for each missing thing, with what to do. Empty if nothing is missing. */
 export function missingPrerequisites(
   env: NodeJS.ProcessEnv = process.env,
   platform: string = process.platform,
 ): string[] {
   const missing: string[] = [];
-  if (!PLATFORMS.includes(platform)) missing.push(`This machine runs ${platform}; the demo runs on Linux and macOS.`);
+  if (!PLATFORMS.includes(platform)) missing.push(`This machine runs ${platform}. Run the demo on Linux or macOS.`);
   for (const command of COMMANDS)
     if (!isOnPath(command, env))
-      missing.push(`${command} is not on the PATH: install it with your system's package manager.`);
+      missing.push(`${command} is not on the PATH. Install it with your system's package manager.`);
   if (platform === 'linux' && !isOnPath('prlimit', env))
-    missing.push('prlimit is not on the PATH: install util-linux.');
+    missing.push('prlimit is not on the PATH. Install util-linux.');
   const modules = join(import.meta.dirname, '../..', 'node_modules');
   if (INSTALLED.some((name) => !existsSync(join(modules, name))))
-    missing.push('Packages are not installed: run `npm ci`.');
+    missing.push('The packages are not installed. Run `npm ci`.');
   return missing;
 }
 

@@ -1,4 +1,7 @@
-/** What the demo does, one function for each of its three forms. Each answers whether all went as it must. */
+/**
+ * Runs the demo, with one function for each of its three forms. Each returns whether everything was as
+ * expected.
+ */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,9 +13,9 @@ import type { DemoOptions, FaultDemoName, ProjectOptions } from './options.ts';
 import { type DemoOutput, plain } from './output.ts';
 import { fetchArtifacts, type ShownBuild, showBuild } from './show-build.ts';
 
-/** So that heartbeats can be watched in a build of seconds. */
+/** Short, so that a build of seconds has heartbeats to watch. */
 const SAMPLE_HEARTBEAT_TIMEOUT_MS = 20_000;
-/** Long enough for a fault to come into the middle of it. */
+/** Long enough that the fault comes while the build runs. */
 const FAULT_PAUSE_SECONDS = 4;
 const CAUSE_WITHIN_MS = 30_000;
 const IDLE_WITHIN_MS = 60_000;
@@ -26,7 +29,7 @@ export interface Demo {
 
 type Timings = [string, number][];
 
-/** Rejects with the signal's reason when interrupted. Nothing of it is left when it settles. */
+/** Rejects with the signal's reason when interrupted. When it settles, nothing of the demo is left. */
 export async function runDemo(demo: Demo): Promise<boolean> {
   const { options, output, signal } = demo;
   output.title('Tartbeat on this machine');
@@ -36,14 +39,14 @@ export async function runDemo(demo: Demo): Promise<boolean> {
     onBegin: demo.onBegin,
     onPart: (part, detail, durationMs) => output.fact(part, detail, durationMs),
   });
-  // From the start of this process.
+  // Counts from the start of this process.
   const timings: Timings = [['start-up of the demo', performance.now()]];
   const good = options.project
     ? await projectDemo(demo, farm, options.project, timings)
     : options.fault
       ? await faultDemo(demo, farm, options.fault, timings)
       : await sampleDemo(demo, farm, timings);
-  timings.push(['all of it', performance.now()]);
+  timings.push(['whole demo', performance.now()]);
   output.title('Measured');
   output.table(timings);
   output.title('Stopping');
@@ -87,7 +90,7 @@ async function faultDemo(demo: Demo, farm: Farm, name: FaultDemoName, timings: T
     if (fault.from !== 'building' || faultAt !== 0 || !line.startsWith('[2/4]')) return;
     faultAt = performance.now();
     const [vm] = await farm.vms();
-    if (!vm) return output.line({ kind: 'fault', mark: 'bad', text: 'there is no VM to inject it into' });
+    if (!vm) return output.line({ kind: 'fault', mark: 'bad', text: 'the build has no VM for the fault' });
     farm.mac().setFault(vm.name, name);
     faultAt = performance.now();
     output.line({ kind: 'fault', mark: 'warn', text: `${name} injected into ${vm.name}` });
@@ -125,17 +128,17 @@ async function faultDemo(demo: Demo, farm: Farm, name: FaultDemoName, timings: T
   const verified = await verifySample(demo, farm, next.build);
   findings.push({
     good: verified,
-    text: `the next build ${next.build.status}${verified ? ', its artifact is right' : ''}`,
+    text: `the next build ${next.build.status}${verified ? ', and its artifact is right' : ''}`,
   });
   await untilIdle(demo, farm);
   signal.throwIfAborted();
 
-  output.title(`What had to hold`);
+  output.title('Expected and found');
   for (const { good, text } of findings) output.held(good, text);
   return findings.every(({ good }) => good);
 }
 
-/** Waits for what comes after a verdict: its cause, and the worker's own word that it is free. */
+/** Waits for the cause of a verdict, and until the worker reports that it is free. */
 async function afterFault({ output, signal }: Demo, farm: Farm, ended: BuildDetail, { expected }: FaultDemo) {
   const begin = performance.now();
   const options = { signal, withinMs: CAUSE_WITHIN_MS };
@@ -153,14 +156,14 @@ async function afterFault({ output, signal }: Demo, farm: Farm, ended: BuildDeta
   return { build, idleMs };
 }
 
-/** The bytes that came back, against those that the sources make. */
+/** Compares the artifact's bytes with the bytes that the sources must give. */
 async function verifySample({ output, options, signal }: Demo, farm: Farm, build: BuildDetail): Promise<boolean> {
   const dir = options.outputDir ?? join(farm.dir, 'artifacts', build.id);
   await mkdir(dir, { recursive: true });
   const files = await fetchArtifacts(farm, build, dir, output, signal);
   const bundle = files.find(({ name }) => name === SAMPLE_ARTIFACT);
   const right = bundle !== undefined && (await readFile(bundle.path)).equals(await expectedSampleArtifact());
-  const text = bundle ? 'every byte is what the sources make' : `there is no ${SAMPLE_ARTIFACT}`;
+  const text = bundle ? 'every byte is right' : `the build stored no ${SAMPLE_ARTIFACT}`;
   output.line({
     kind: 'verified',
     mark: right ? 'good' : 'bad',

@@ -1,6 +1,6 @@
 /**
- * One build of the demo, shown as it happens: what the agent says of it, the VM's heartbeats as the controller counts them, and the
- * log as the build prints it.
+ * Shows one build of the demo as it happens: the events of its agent, the VM's heartbeats as the controller
+ * counts them, and the log as the build prints it.
  */
 
 import { join, relative, resolve, sep } from 'node:path';
@@ -14,16 +14,16 @@ import type { Farm } from '../farm/farm.ts';
 import { type DemoOutput, type Line, plain } from './output.ts';
 
 const POLL_MS = 250;
-/** After the end: for the last lines of the log. */
+/** How long we wait for the last lines of the log after the end. */
 const LAST_LINES_MS = 3_000;
-/** The steps that are the VM's boot; the rest is Tartbeat's. */
+/** The steps of the VM's boot. The other steps are Tartbeat's own work. */
 export const BOOT_STEPS: readonly string[] = ['clone', 'set', 'run', 'address', 'ssh'];
 
 export interface ShownBuild {
   build: BuildDetail;
-  /** From the submission until the build command ran; `null` if it never did. */
+  /** From the submission until the build command ran. Null if it never ran. */
   toStartMs: number | null;
-  /** How much of it the VM's boot took. */
+  /** The part of `toStartMs` that the VM's boot took. */
   bootMs: number;
 }
 
@@ -37,11 +37,11 @@ export interface ShowOptions {
   brief?: boolean;
   /** Called for each line of the log. */
   onLogLine?: (line: string) => void;
-  /** Called as soon as the build is seen to have ended. */
+  /** Called when the end of the build is seen. */
   onEnd?: () => void;
 }
 
-/** Submits, and shows everything until the end of the build. */
+/** Submits the build, and shows everything until it ends. */
 export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
   const { farm, output, request, projectDir, signal, brief = false } = options;
   const archive = await packSource(projectDir, join(farm.dir, 'source.tar.gz'));
@@ -55,10 +55,10 @@ export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
       text: `${archive.sizeBytes} bytes, sha256 ${archive.sha256}, without ${LEFT_OUT.join(' and ')}`,
     });
     const silenceS = (timeouts.heartbeatTimeoutMs ?? 0) / 1_000;
-    const boot = request.timeouts?.bootTimeoutMs ? `; ${request.timeouts.bootTimeoutMs / 1_000} s to boot` : '';
+    const boot = request.timeouts?.bootTimeoutMs ? `; at most ${request.timeouts.bootTimeoutMs / 1_000} s to boot` : '';
     output.line({
       kind: 'intervals',
-      text: `a heartbeat each ${silenceS / 4} s; ${silenceS} s of silence are a verdict${boot}`,
+      text: `a heartbeat every ${silenceS / 4} s; a verdict after ${silenceS} s of silence${boot}`,
     });
   }
 
@@ -95,7 +95,7 @@ export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
   }
 }
 
-/** Fetches all artifacts and holds them against what the API says of them. Throws if one differs. */
+/** Fetches all artifacts and compares them with what the API says about them. Throws if one differs. */
 export async function fetchArtifacts(
   { api }: Pick<Farm, 'api'>,
   { id, artifacts }: BuildDetail,
@@ -108,7 +108,7 @@ export async function fetchArtifacts(
     const file = await api.download(id, name, pathBelow(dir, name), signal);
     if (file.sha256 !== sha256 || file.sizeBytes !== size)
       throw new Error(
-        `${name}: ${file.sizeBytes} bytes with SHA-256 ${file.sha256} came, instead of ${size} with ${sha256}`,
+        `${name}: ${file.sizeBytes} bytes with SHA-256 ${file.sha256} arrived, expected are ${size} with ${sha256}`,
       );
     output.line({ kind: 'artifact', mark: 'good', text: `${plain(name)}, ${size} bytes, sha256 ${sha256}` });
     files.push({ ...file, name });
@@ -116,12 +116,12 @@ export async function fetchArtifacts(
   return files;
 }
 
-/** The name comes from a build: it must not lead out of the folder. */
+/** Throws if the name would lead out of the folder. The name comes from a build, so it may be hostile. */
 function pathBelow(dir: string, name: string): string {
   const path = resolve(dir, ArtifactName.parse(name));
   const way = relative(dir, path);
   if (way === '..' || way.startsWith(`..${sep}`))
-    throw new Error(`an artifact's name leads out of its folder: ${name}`);
+    throw new Error(`the name of an artifact leads out of its folder, so it is not saved: ${name}`);
   return path;
 }
 
@@ -130,7 +130,7 @@ function showEvent(event: TimedAgentEvent, output: DemoOutput, brief: boolean): 
   if (line && !(brief && (line.dim || line.routine))) output.line(line);
 }
 
-/** `routine`: left out where a build is shown in brief. */
+/** The line for an event. A `routine` line is left out where a build is shown in brief. */
 function lineOf(event: TimedAgentEvent): (Line & { routine?: boolean }) | null {
   switch (event.type) {
     case 'claimed':
@@ -143,7 +143,7 @@ function lineOf(event: TimedAgentEvent): (Line & { routine?: boolean }) | null {
     }
     case 'check': {
       const mark = event.status === 'pass' ? 'good' : event.status === 'fail' ? 'bad' : 'warn';
-      // The simulator's VMs have their root in a folder of this machine.
+      // The root of a simulated VM is a folder of this machine. We do not show that folder.
       const detail = plain(event.detail).replace(/^\/.*(?=\/usr\/local\/)/, '');
       const text = `${event.id}: ${event.title} (${detail})`;
       return { kind: 'check', mark, text, durationMs: event.durationMs, routine: mark === 'good' };
@@ -154,7 +154,7 @@ function lineOf(event: TimedAgentEvent): (Line & { routine?: boolean }) | null {
       return { kind: 'heartbeat', text: `agent, ${outcome}`, durationMs: event.durationMs, dim: true };
     }
     case 'slot_free':
-      return { kind: 'VM', mark: 'good', text: 'stopped and deleted, the slot is free' };
+      return { kind: 'VM', mark: 'good', text: 'stopped and deleted; the slot is free' };
     case 'warning':
       return { kind: 'warning', mark: 'warn', text: plain(event.message) };
     default:
@@ -167,7 +167,7 @@ function showVmBeat({ progress, phase }: Live, output: DemoOutput): void {
   output.line({ kind: 'heartbeat', text: `VM${figure}${phase ? `, ${plain(phase)}` : ''}` });
 }
 
-const ORIGIN_WORDS = { script: 'said by the build', parsed: 'read from the log', time: 'estimated from time' };
+const ORIGIN_WORDS = { script: 'reported by the build', parsed: 'read from the log', time: 'estimated from the time' };
 
 function showVerdict({ status, verdict, endedAt, startedAt }: BuildDetail, output: DemoOutput): void {
   if (!verdict) {
@@ -185,7 +185,7 @@ function showVerdict({ status, verdict, endedAt, startedAt }: BuildDetail, outpu
   }
 }
 
-/** Never rejects: a log that cannot be followed is said so. */
+/** Never rejects. If the log cannot be followed, it prints why. */
 async function showLog(
   api: BuildsClient,
   buildId: string,

@@ -1,6 +1,7 @@
 /**
- * The controller as `npm run dev` runs it: the deployed one, and one request more, which sets the fixture back. In here, since a second
- * process that writes the same database locks the controller out of it.
+ * Serves the controller of `npm run dev`: the deployed controller, with one more request, which sets the
+ * fixture back. The request is in this process, because a second process that writes the same database would
+ * lock the controller out of it.
  */
 
 import { DEFAULT_TIMEOUTS, type Timeouts } from '#contract';
@@ -22,7 +23,10 @@ export default {
   },
 } satisfies ExportedHandler<Env>;
 
-/** SQL by which the next attempt of the fixture's build becomes current. Only the heartbeat clock is on, and it starts with the first beat. */
+/**
+ * SQL that makes the next attempt of the fixture's build current. Only the heartbeat timeout is on. It starts
+ * with the first beat.
+ */
 async function fixtureSql(now: number): Promise<string[]> {
   const { build, worker, key } = FIXTURE;
   const off = Object.fromEntries(Object.keys(DEFAULT_TIMEOUTS).map((name) => [name, null]));

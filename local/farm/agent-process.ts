@@ -1,7 +1,8 @@
 /**
- * The real agent, `expo-worker run --json`, as a process in a group of its own, told apart by its events.
+ * Runs the real agent, `expo-worker run --json`, as a process in a group of its own, and reads its events.
  *
- * Invariant: whoever started it ends it. A signal reaches the agent alone, as from an operator; only `kill` takes its whole group.
+ * Invariant: the code that starts the agent ends it. A signal reaches the agent only, like one from an
+ * operator. `kill` ends its whole group.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -10,20 +11,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentEvent } from '../../worker-agent/events.ts';
 import { PROJECT_ROOT } from './controller.ts';
 
-/** As printed with `--json`; `time` is ISO 8601 UTC. */
+/** An event as the agent prints it with `--json`. `time` is ISO 8601 in UTC. */
 export type TimedAgentEvent = AgentEvent & { time: string };
 
 const EXPO_WORKER = join(PROJECT_ROOT, 'worker-agent', 'expo-worker.ts');
 const START_TIMEOUT_MS = 30_000;
-/** The agent itself takes up to 30 s to say so and to take its VM down. */
+/** The agent needs up to 30 s to report the end and to take its VM down. */
 const STOP_TIMEOUT_MS = 40_000;
 const STDERR_LINES_MAX = 50;
 
 export interface AgentProcessOptions {
   configPath: string;
-  /** Another Node than this one. */
+  /** The Node to use instead of this one. */
   nodePath?: string;
-  /** Another expo-worker than the one of this repository. */
+  /** The expo-worker to use instead of the one of this repository. */
   script?: string;
   env: Record<string, string>;
   onEvent: (event: TimedAgentEvent) => void;
@@ -33,7 +34,7 @@ export class AgentProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #errors: string[] = [];
   readonly #started = Promise.withResolvers<void>();
-  /** Resolves with the exit code, `null` if a signal ended it. */
+  /** Resolves with the exit code, or with null if a signal ended the agent. */
   readonly exited: Promise<number | null>;
 
   constructor({ configPath, nodePath = process.execPath, script = EXPO_WORKER, env, onEvent }: AgentProcessOptions) {
@@ -53,7 +54,7 @@ export class AgentProcess implements AsyncDisposable {
       onEvent(event);
     });
     createInterface({ input: this.#child.stderr! }).on('line', (line) => this.#note(line));
-    this.#started.promise.catch(() => {}); // whoever wants to know awaits started()
+    this.#started.promise.catch(() => {}); // a caller that wants to know awaits started()
     void this.exited.then((exitCode) =>
       this.#started.reject(new Error(`the agent ended with exit code ${exitCode}\n${this.#errors.join('\n')}`)),
     );
@@ -67,12 +68,12 @@ export class AgentProcess implements AsyncDisposable {
     return this.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Resolves once it knows who it is and what a former run left; then it takes builds. */
+  /** Resolves when the agent knows its worker and what a former run left. Then it takes builds. */
   async started(signal?: AbortSignal): Promise<void> {
     const limit = AbortSignal.timeout(START_TIMEOUT_MS);
     const either = signal ? AbortSignal.any([signal, limit]) : limit;
     const aborted = new Promise<never>((_, reject) => {
-      const onAbort = () => reject(limit.aborted ? new Error('the agent has not started within 30 s') : either.reason);
+      const onAbort = () => reject(limit.aborted ? new Error('the agent did not start within 30 s') : either.reason);
       if (either.aborted) onAbort();
       else either.addEventListener('abort', onAbort, { once: true });
     });
@@ -80,23 +81,23 @@ export class AgentProcess implements AsyncDisposable {
     await Promise.race([this.#started.promise, aborted]);
   }
 
-  /** To the agent alone. */
+  /** Sends the signal to the agent only. */
   signal(name: NodeJS.Signals): void {
     if (this.running) this.#child.kill(name);
   }
 
-  /** With all that it has in its group; `tart run` and the VM are in groups of their own and go on. */
+  /** Kills the agent and its process group. `tart run` and the VM have groups of their own and continue. */
   kill(): void {
     try {
       if (this.pid !== undefined) process.kill(-this.pid, 'SIGKILL');
     } catch {
-      // It has ended.
+      // The agent has already ended.
     }
   }
 
-  /** Its builds end, and their VMs with them. */
+  /** Stops the agent at once. Its builds and their VMs end too. */
   async stop(): Promise<void> {
-    // Two of them mean now; so close together they could count as one.
+    // Two signals mean "stop now". We pause between them, because two that come too close could count as one.
     while (this.running) {
       this.signal('SIGTERM');
       await Promise.race([this.exited, sleep(200)]);

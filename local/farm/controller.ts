@@ -1,9 +1,9 @@
 /**
- * A controller of one's own on this machine: real workerd, D1, R2 and Durable Objects, by `wrangler dev`, with all its
- * state in one folder. Used by `npm run dev`, `npm run demo` and the end-to-end tests.
+ * Runs a controller on this machine with `wrangler dev`: real workerd, D1, R2 and Durable Objects, with all
+ * its state in one folder. `npm run dev`, `npm run demo` and the end-to-end tests use it.
  *
- * Invariant: wrangler and workerd form one process group, and whoever started a controller ends the whole group; an
- * orphaned workerd would go on firing alarms on the same files.
+ * Invariant: wrangler and workerd form one process group. The code that starts a controller ends the whole
+ * group, because an orphaned workerd would keep firing alarms on the same files.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -17,7 +17,7 @@ export const PROJECT_ROOT = path.resolve(import.meta.dirname, '../..');
 const WRANGLER = path.join(PROJECT_ROOT, 'node_modules/.bin/wrangler');
 const START_TIMEOUT_MS = 60_000;
 
-/** Wrangler as a tool without opinions: no questions, no telemetry, no calls home. */
+/** Makes wrangler ask no questions, send no telemetry and look for no updates. */
 const QUIET = {
   DO_NOT_TRACK: '1',
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
@@ -28,22 +28,22 @@ const QUIET = {
 };
 
 export interface ControllerOptions {
-  /** Everything that the controller keeps lies here; a second start on the same folder goes on where the first ended. */
+  /** The folder of everything that the controller stores. A second start on it continues from the first. */
   stateDir: string;
-  /** A free one, unless told. */
+  /** Default: a free port. */
   port?: number;
   /** The address to listen at. */
   host?: string;
-  /** The Worker to run, a path in the repository: the deployed one, unless told. */
+  /** The Worker to run, as a path in the repository. Default: the deployed one. */
   entry?: string | undefined;
   secrets?: Secrets;
-  /** The database in `stateDir` is up to date. */
+  /** True if the database in `stateDir` is up to date. */
   migrated?: boolean;
-  /** Each line that the controller prints. */
+  /** Called with each line that the controller prints. */
   onLine?: ((line: string) => void) | undefined;
   /** Added to the environment of wrangler and workerd. */
   env?: Record<string, string>;
-  /** Gives up the start. */
+  /** Aborts the start. */
   signal?: AbortSignal | undefined;
 }
 
@@ -67,7 +67,7 @@ export const asEnvFile = (secrets: Secrets): string =>
 export class LocalController implements AsyncDisposable {
   readonly url: string;
   readonly secrets: Secrets;
-  /** Resolves when the process has ended, for whatever reason. */
+  /** Resolves when the process has ended, for any reason. */
   readonly ended: Promise<void>;
   readonly #pid: number;
 
@@ -78,7 +78,7 @@ export class LocalController implements AsyncDisposable {
     this.ended = ended;
   }
 
-  /** The cron does not fire by itself on a developer's machine. */
+  /** Runs the cron once, because it does not run by itself on a developer's machine. */
   async sweep(): Promise<void> {
     const response = await fetch(`${this.url}/cdn-cgi/handler/scheduled?cron=*+*+*+*+*`, {
       signal: AbortSignal.timeout(30_000),
@@ -87,7 +87,7 @@ export class LocalController implements AsyncDisposable {
     if (!response.ok) throw new Error(`the sweep answered ${response.status}`);
   }
 
-  /** Sends `signal` to wrangler and workerd alike. */
+  /** Sends `signal` to both wrangler and workerd. */
   signal(signal: NodeJS.Signals): void {
     try {
       process.kill(-this.#pid, signal);
@@ -132,7 +132,8 @@ export async function startController(options: ControllerOptions): Promise<Local
   const child = execa(WRANGLER, args, {
     cwd: PROJECT_ROOT,
     env: { ...QUIET, ...env },
-    // A group of its own: Ctrl-C reaches the program that started it, which then stops it in order.
+    // The controller has a process group of its own. So Ctrl-C reaches only the program that started it,
+    // which then stops the controller in order.
     detached: true,
     cleanup: false,
     stdin: 'ignore',
@@ -149,7 +150,7 @@ export async function startController(options: ControllerOptions): Promise<Local
     }
   })().catch(() => {});
   const ended = child.then(async () => void (await reading));
-  if (child.pid === undefined) throw new Error('wrangler could not be started: run `npm ci` first');
+  if (child.pid === undefined) throw new Error('wrangler could not be started. Run `npm ci` first.');
   const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   const controller = new LocalController(`http://${reachable}:${port}`, secrets, child.pid, ended);
   try {
@@ -171,7 +172,7 @@ interface WranglerOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Runs one wrangler command on this project; throws with what it printed if it fails. */
+/** Runs one wrangler command on this project. Throws with its output if it fails. */
 export const wrangler = (args: string[], { env, signal }: WranglerOptions = {}) =>
   execa(WRANGLER, [...args, '-c', 'wrangler.toml'], {
     cwd: PROJECT_ROOT,
@@ -190,17 +191,17 @@ async function untilHealthy(controller: LocalController, signal?: AbortSignal): 
   });
   while (Date.now() < end) {
     signal?.throwIfAborted();
-    if (gone) throw new Error('it ended at once');
+    if (gone) throw new Error('wrangler ended at once');
     const healthy = await fetch(`${controller.url}/health`, { signal: AbortSignal.timeout(2_000) })
       .then(async (response) => Health.safeParse(await response.json()).success)
       .catch(() => false);
     if (healthy) return;
     await sleep(50);
   }
-  throw new Error(`no answer within ${START_TIMEOUT_MS / 1_000} s`);
+  throw new Error(`it did not answer within ${START_TIMEOUT_MS / 1_000} s`);
 }
 
-/** `null` if one could listen there a moment ago; else a sentence that says why not and what to do. */
+/** Null if the port was free a moment ago. Otherwise a sentence that says why not and what to do. */
 export async function whyNoPort(port: number, host: string): Promise<string | null> {
   const server = createServer();
   try {
@@ -209,10 +210,10 @@ export async function whyNoPort(port: number, host: string): Promise<string | nu
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'EADDRINUSE')
-      return `port ${port} of ${host} is in use: stop what listens there, or choose another --port`;
+      return `Port ${port} of ${host} is in use. Stop the program that listens there, or choose another --port.`;
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-      return `this machine has no address ${host}: give one of its own as --host, or 0.0.0.0 for all`;
-    return `one cannot listen at port ${port} of ${host}: ${message}`;
+      return `This machine has no address ${host}. Give one of its own addresses as --host, or 0.0.0.0 for all.`;
+    return `The controller cannot listen at port ${port} of ${host}: ${message}`;
   } finally {
     await new Promise((resolve) => server.close(resolve));
   }

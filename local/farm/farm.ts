@@ -1,13 +1,13 @@
 /**
- * A whole Tartbeat on this machine: a real controller, and Macs whose agents are real and whose VMs the simulator plays. The base of
- * the demo and of the end-to-end tests.
+ * Runs a whole Tartbeat on this machine: a real controller, and Macs with real agents and simulated VMs. The
+ * demo and the end-to-end tests use it.
  *
  *   await using farm = await startFarm({ workers: 1 });
  *   const build = await farm.submit({ command: 'make', platform: 'ios' }, projectDir);
  *   const ended = await farm.waitFor(build.id, ({ endedAt }) => endedAt !== null);
  *
- * Invariant: all of it lies below one folder and works for nobody else. When the farm is disposed of, or could not be started, no
- * process is left and the folder is gone.
+ * Invariant: everything of a farm is below one folder and serves this farm only. When the farm is disposed
+ * of, or could not be started, no process is left and the folder is deleted.
  */
 
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
@@ -28,32 +28,34 @@ import { SimulatedMac } from './simulated-mac.ts';
 
 const POLL_MS = 150;
 const WAIT_MS = 60_000;
-/** The cron does not fire by itself on this machine. */
+/** The cron does not run by itself on this machine, so the farm runs it this often. */
 const SWEEP_EVERY_MS = 60_000;
 
 export interface FarmOptions {
-  /** How many Macs; default 1. */
+  /** The number of Macs. Default 1. */
   workers?: number;
-  /** The Worker that runs as the controller: the deployed one, unless told. */
+  /** The Worker to run as the controller. Default: the deployed one. */
   entry?: string;
-  /** Each Mac takes builds of the pool that has its name, instead of all those of one. */
+  /**
+   * If true, each Mac takes builds only from the pool that has its name. Otherwise all Macs share one pool.
+   */
   ownPools?: boolean;
   /** Settings for each agent. */
   config?: Partial<AgentConfigInput>;
-  /** How long each VM boots, beside what the simulator itself takes. */
+  /** How long each VM boots, in addition to the simulator's own time. */
   bootMs?: number;
-  /** False leaves the agents to `startAgent`. */
+  /** If false, the caller starts the agents with `startAgent`. */
   startAgents?: boolean;
-  /** Leaves the folder where it is. */
+  /** If true, the folder is not deleted. */
   keep?: boolean;
-  /** Called first of all, with what `abandonFarm` needs. */
+  /** Called before everything else, with what `abandonFarm` needs. */
   onBegin?: (begun: Pick<Farm, 'dir' | 'macs'>) => void;
-  /** Gives up the start. */
+  /** Aborts the start. */
   signal?: AbortSignal;
   onEvent?: AgentListener;
-  /** What the controller prints. */
+  /** Called with each line that the controller prints. */
   onControllerLine?: (line: string) => void;
-  /** A part that stands now. */
+  /** Called when a part of the farm has started. */
   onPart?: (part: 'controller' | 'worker' | 'base image' | 'agent', detail: string, durationMs: number) => void;
 }
 
@@ -68,7 +70,7 @@ export interface WaitOptions {
 
 export class Farm implements AsyncDisposable {
   readonly dir: string;
-  /** With the admin's key. */
+  /** Uses the admin's key. */
   readonly api: BuildsClient;
   readonly admin: AdminClient;
   readonly macs: readonly SimulatedMac[];
@@ -102,7 +104,7 @@ export class Farm implements AsyncDisposable {
     return this.#running.controller;
   }
 
-  /** Hears what the agents say, until it is disposed of. */
+  /** Calls `listener` with every event of the agents, until the result is disposed of. */
   listen(listener: AgentListener): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
@@ -140,7 +142,7 @@ export class Farm implements AsyncDisposable {
   /** The clones that `tart list` shows on one Mac. */
   vms = (index = 0): Promise<TartVm[]> => this.mac(index).vms();
 
-  /** Switches a fault of the simulator on, in whichever Mac has that VM. */
+  /** Turns a fault of the simulator on, on the Mac that has this VM. */
   async setFault(vmName: string, fault: string): Promise<void> {
     for (const mac of this.macs)
       if ((await mac.vms()).some(({ name }) => name === vmName)) return mac.setFault(vmName, fault);
@@ -150,13 +152,13 @@ export class Farm implements AsyncDisposable {
   killAgent = (signal: NodeJS.Signals = 'SIGKILL', index = 0): Promise<void> => this.mac(index).killAgent(signal);
   startAgent = (index = 0): Promise<void> => this.mac(index).startAgent();
 
-  /** Without a word to anybody, as a machine that loses its power; its state stays. */
+  /** Kills the controller without a warning, like a machine that loses its power. Its state stays. */
   async killController(): Promise<void> {
     this.controller.signal('SIGKILL');
     await this.controller.ended;
   }
 
-  /** Again at the same address, with the state that the last one left. */
+  /** Starts the controller again at the same address, with the state that the last one left. */
   async startController(): Promise<void> {
     const { url, secrets } = this.controller;
     this.#running.controller = await this.#restart(Number(new URL(url).port), secrets);
@@ -168,8 +170,8 @@ export class Farm implements AsyncDisposable {
 }
 
 /**
- * Ends everything of a farm at once, in any state of its start or end: no build is reported, no VM shut down. For who has no time left;
- * the farm is not to be used any more.
+ * Ends everything of a farm at once, in any state of its start or end. It reports no build and shuts no VM
+ * down. For callers that have no time left. Do not use the farm afterwards.
  */
 export async function abandonFarm({ dir, macs }: Pick<Farm, 'dir' | 'macs'>, { keep = false } = {}): Promise<void> {
   for (const mac of macs) await mac.abandon();
@@ -177,10 +179,13 @@ export async function abandonFarm({ dir, macs }: Pick<Farm, 'dir' | 'macs'>, { k
   if (!keep) await rm(dir, { recursive: true, force: true, maxRetries: 10 });
 }
 
-/** Rejects with the reason why it could not be started, or with that of `signal`; then nothing is left of it. */
+/**
+ * Rejects with the reason why the farm could not be started, or with that of `signal`. Then nothing of it is
+ * left.
+ */
 export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   const { signal, keep = false, onPart = () => {}, startAgents = true } = options;
-  // Real, since processes are found by it, and some see through links.
+  // The real path, because processes are found by it, and some programs resolve links.
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'tartbeat-farm-')));
   const macs: SimulatedMac[] = [];
   const listeners = new Set<AgentListener>(options.onEvent ? [options.onEvent] : []);
@@ -208,7 +213,7 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   stack.defer(() => clearInterval(sweeping));
 
   const admin = new AdminClient(new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY }));
-  // All at once: each may take some seconds for its VM.
+  // All Macs stop at the same time, because each may need some seconds for its VM.
   stack.defer(async () => void (await Promise.all(macs.map((mac) => mac.stop()))));
   for (let index = 0; index < (options.workers ?? 1); index++) {
     signal?.throwIfAborted();
@@ -243,7 +248,7 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   return new Farm({ dir, running, macs, listeners, restart, stack: stack.move() });
 }
 
-/** Asks until `holds` is true; what was seen last is in the error. */
+/** Asks until `holds` is true. Otherwise throws an error that contains the last answer. */
 async function waitUntil<T>(
   ask: () => Promise<T>,
   holds: (answer: T) => boolean,
@@ -255,7 +260,8 @@ async function waitUntil<T>(
     signal?.throwIfAborted();
     const answer = await ask();
     if (holds(answer)) return answer;
-    if (performance.now() > giveUpAt) throw new Error(`not within ${withinMs / 1_000} s: ${words(answer)}`);
+    if (performance.now() > giveUpAt)
+      throw new Error(`the farm did not reach the expected state within ${withinMs / 1_000} s: ${words(answer)}`);
     await sleep(POLL_MS, undefined, { signal });
   }
 }

@@ -1,18 +1,20 @@
 /**
- * Ctrl-C for a command that has a farm to take down: once asks for an orderly end, twice takes everything down at once.
+ * Handles Ctrl-C for a command that runs a farm. The first Ctrl-C asks for an orderly end. The second takes
+ * everything down at once.
  *
- * Invariant: however often it is pressed, and if whoever reads our output goes away, each happens at most once.
+ * Invariant: each of the two happens at most once, however often somebody presses Ctrl-C, and also if the
+ * reader of our output ends.
  */
 
-/** A Ctrl-C under npm comes twice: from the terminal, and passed on by npm. */
+/** Under npm a Ctrl-C arrives twice: from the terminal, and from npm, which passes it on. */
 const SAME_INTERRUPT_MS = 500;
 
 export const INTERRUPTED_EXIT_CODE = 130;
 
 interface InterruptOptions {
-  /** Says that an orderly end has begun. */
+  /** Called when an orderly end begins. */
   onFirst: () => void;
-  /** Takes down what there is by now; the process ends when it settles. */
+  /** Takes down everything that exists by now. The process ends when it settles. */
   abandon: () => Promise<void>;
   onError: (error: Error) => void;
 }

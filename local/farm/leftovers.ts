@@ -1,8 +1,9 @@
 /**
- * Finds and ends every process that works below one folder: the last resort that lets an interrupted demo or a failed test
- * leave nothing behind. A process counts if the folder is named in its environment or on its command line.
+ * Finds and ends every process that works below one folder. This is the last resort, so that an interrupted
+ * demo or a failed test leaves nothing behind. A process counts if its environment or its command line names
+ * the folder.
  *
- * Invariant: the folder is one that was made for this purpose, so its name is nowhere else.
+ * Invariant: the folder was made for this purpose, so its name occurs nowhere else.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -13,14 +14,14 @@ import {
   processTable,
 } from '../../worker-agent/tart-simulator/processes/process-table.ts';
 
-/** Set for whatever is started below a folder that ends with it. */
+/** This variable is set for every program that is started below a folder and must end with it. */
 export const FOLDER_MARK = 'TARTBEAT_BELOW';
 
 const PS_TIMEOUT_MS = 5_000;
 const PASSES_MAX = 200;
 const PASS_PAUSE_MS = 25;
 
-/** Without this process itself. */
+/** Leaves out this process itself. */
 export function processesBelow(folder: string): ProcessId[] {
   if (process.platform === 'darwin') return darwinProcessesBelow(folder);
   return processTable().filter(
@@ -29,7 +30,7 @@ export function processesBelow(folder: string): ProcessId[] {
   );
 }
 
-/** Blocks until all have ended; answers how many of them there were. Throws if some cannot be ended. */
+/** Blocks until all have ended, and returns their number. Throws if some cannot be ended. */
 export function endProcessesBelow(folder: string): number {
   const ended = new Set<string>();
   for (let pass = 0; pass < PASSES_MAX; pass++) {
@@ -40,15 +41,15 @@ export function endProcessesBelow(folder: string): number {
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
-        // It ended in between.
+        // The process ended in the meantime.
       }
     }
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PASS_PAUSE_MS);
   }
-  throw new Error(`processes are left: ${processesBelow(folder).map(({ pid }) => pid)}`);
+  throw new Error(`these processes did not end: ${processesBelow(folder).map(({ pid }) => pid)}`);
 }
 
-/** One `ps` for all; it shows the environments of programs that are not Apple's own. */
+/** Reads everything with one `ps`, which shows the environments of programs that are not Apple's own. */
 function darwinProcessesBelow(folder: string): ProcessId[] {
   const rows = execFileSync('/bin/ps', ['-axEww', '-o', 'pid=,command='], {
     encoding: 'utf8',

@@ -1,8 +1,9 @@
 /**
- * Plays the operator of a farm's Macs: runs the doctor on each that is quarantined, and sends its report. The agents check themselves too, but
- * pause for minutes between, which is right for a Mac that is ill and too long where faults come as often as here.
+ * Plays the operator of a farm's Macs: runs the doctor on each quarantined Mac, and sends its report. The
+ * agents also check themselves, but with pauses of minutes. That is right for a broken Mac, and too slow
+ * where faults come this often.
  *
- * Invariant: one doctor at a time. What the doctor finds decides, as on any Mac.
+ * Invariant: one doctor runs at a time. The doctor's findings decide, as on any Mac.
  */
 import { runDoctor } from '../../worker-agent/health-checks/check-up.ts';
 import { postFindings } from '../../worker-agent/health-checks/findings.ts';
@@ -21,7 +22,7 @@ export function keepTrusted(farm: Farm, { signal, onDoctor, onProblem }: TrustOp
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   const suspects = new Set<number>();
-  // The agent says why it is given nothing; whether that is quarantine is the controller's to say.
+  // The agent reports why it gets no builds. Only the controller knows whether the reason is quarantine.
   const listening = farm.listen((event, index) => {
     if (event.type === 'idle' && event.reason !== null) suspects.add(index);
     if (event.type === 'claimed') suspects.delete(index);

@@ -1,6 +1,6 @@
 /**
- * The sample project: how it is built, and what its artifact must be. The expected bytes are worked out here, from the
- * sources and not from the build, so that a wrong artifact cannot pass for a right one.
+ * Defines how the sample project is built, and what its artifact must be. This module computes the expected
+ * bytes from the sources and not from the build, so that a wrong artifact is noticed.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,7 +1,8 @@
 /**
- * One Mac of a farm: a registered worker, a TART_HOME of the simulator with a base image, a config, and the agent that uses them.
+ * Runs one Mac of a farm: a registered worker, a TART_HOME of the simulator with a base image, a config, and
+ * the agent that uses them.
  *
- * Invariant: everything of it lies in one folder, and no process of it outlives `stop`.
+ * Invariant: everything of the Mac is in one folder, and all its processes end with `stop`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +24,7 @@ export interface SimulatedMacOptions {
   workerId: string;
   apiKey: string;
   controllerUrl: string;
-  /** Settings of the agent beside those that the farm needs. */
+  /** More settings of the agent, beside those that the farm needs. */
   config?: Partial<AgentConfigInput>;
   env?: Record<string, string>;
   /** How long its VMs boot. */
@@ -36,7 +37,7 @@ export class SimulatedMac implements AsyncDisposable {
   readonly configPath: string;
   readonly tartHome: string;
   readonly tart: Tart;
-  /** Everything that the agent has said, of all its runs. */
+  /** All events of the agent, from all its runs. */
   readonly events: TimedAgentEvent[] = [];
   readonly #options: SimulatedMacOptions;
   #agent: AgentProcess | null = null;
@@ -49,7 +50,7 @@ export class SimulatedMac implements AsyncDisposable {
     this.tart = createTart({ tartPath: TART_SIMULATOR_PATH, tartHome: this.tartHome });
   }
 
-  /** The base image, the key of its VMs, and the config. */
+  /** Makes the base image, the key of its VMs, and the config. */
   async setUp(): Promise<void> {
     const { dir, apiKey, controllerUrl, config, bootMs } = this.#options;
     const keyPath = join(dir, 'vm_key');
@@ -93,7 +94,7 @@ export class SimulatedMac implements AsyncDisposable {
     await this.#agent.started(signal);
   }
 
-  /** Resolves when it is gone; after SIGKILL its VMs go on. */
+  /** Resolves when the agent has ended. After SIGKILL its VMs continue. */
   async killAgent(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     if (signal === 'SIGKILL') this.#agent?.kill();
     else this.#agent?.signal(signal);
@@ -115,13 +116,13 @@ export class SimulatedMac implements AsyncDisposable {
     faultNextClone(this.tartHome, ...faults);
   }
 
-  /** The agent in order, then whatever it has left. */
+  /** Stops the agent in order, then ends everything that it has left. */
   async stop(): Promise<void> {
     await this.#agent?.stop();
     await sweepSimulator(this.tartHome);
   }
 
-  /** Without asking anybody. */
+  /** Kills the agent and everything that it has left, without an orderly end. */
   async abandon(): Promise<void> {
     this.#agent?.kill();
     await sweepSimulator(this.tartHome);

@@ -1,4 +1,4 @@
-/** The agent's own sender against a real controller, with what happens between them. */
+/** Tests the agent's uploads against a real controller, with faults between them. */
 
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** Before each test file: its own D1, migrated as a deployment's is. */
+/** Migrates D1 before each test file, as a deployment does. */
 import { applyD1Migrations } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 

@@ -1,4 +1,7 @@
-/** The real thing, as far as it goes without a Mac: an unmodified Expo project, real packages, the real agent and controller. */
+/**
+ * Builds an unmodified Expo project with real packages, the real agent and the real controller, without a
+ * Mac.
+ */
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';

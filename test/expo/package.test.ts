@@ -1,4 +1,7 @@
-/** What `npm install -g` puts on a Mac: the packed agent, alone in an empty folder, runs a build. Needs the registry. */
+/**
+ * Tests what `npm install -g` puts on a Mac: the packed agent, alone in an empty folder, runs a build. Needs
+ * the registry.
+ */
 import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';

@@ -1,4 +1,7 @@
-/** An Expo project as `create-expo-app` would begin it: npm's blank template, unpacked and otherwise untouched, without node_modules. */
+/**
+ * Makes an Expo project as `create-expo-app` begins it: npm's blank template, unpacked and unchanged, without
+ * node_modules.
+ */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';

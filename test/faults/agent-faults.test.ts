@@ -1,4 +1,4 @@
-/** What may happen to the agent: killed at any instant, stopped, started twice. */
+/** Tests what may happen to the agent: it is killed at any moment, stopped, or started twice. */
 import { cpSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';

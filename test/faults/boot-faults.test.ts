@@ -1,4 +1,4 @@
-/** What may go wrong before the build command runs: at the command line of tart, and in the VM. */
+/** Tests what may go wrong before the build command runs, in tart and in the VM. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FaultFarm, type Outcome } from './fault-farm.ts';
 

@@ -1,4 +1,4 @@
-/** What a build may do, or be, that is its user's own. None of it may be blamed on the infrastructure, nor hold the Mac. */
+/** Tests faults of the build itself. None of them may be blamed on the infrastructure, or block the Mac. */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { simulatorProcesses } from '../../worker-agent/tart-simulator/simulator.ts';

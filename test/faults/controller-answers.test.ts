@@ -1,4 +1,4 @@
-/** What may come back from the controller, and what may become of what is sent to it, while the controller itself is well. */
+/** Tests broken answers of the controller, and damaged requests to it, while the controller itself works. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FaultFarm, type FaultyMac } from './fault-farm.ts';
 import type { SeenRequest, Treatment } from './proxy.ts';

@@ -1,4 +1,7 @@
-/** The controller is killed, and comes back with its state: for seconds in each phase of a build, and for longer than every deadline. */
+/**
+ * Kills the controller and starts it again with its state: for seconds in each phase of a build, and for
+ * longer than every deadline.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BuildDetail } from '#contract';
 import type { TimedAgentEvent } from '../../local/farm/agent-process.ts';

@@ -1,4 +1,7 @@
-/** The controller as the fault tests run it: deadlines of seconds, and Macs that ask for work without filling a small machine with it. */
+/**
+ * Serves the controller of the fault tests: deadlines of seconds, and agents that ask for work seldom enough
+ * for a small machine.
+ */
 
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../../controller/index.ts';

@@ -1,8 +1,9 @@
 /**
- * A build that means harm, in a VM of the simulator, against the real controller: each thing that it tries, and what came of it.
+ * Runs a hostile build in a VM of the simulator against the real controller, and checks the result of each
+ * thing that it tries.
  *
- * The simulator keeps no wall between its VMs and this machine, and shows the processes of both; so the build looks only where a VM's
- * own programs would.
+ * The simulator does not separate its VMs from this machine, and shows the processes of both. So the build
+ * looks only where a VM's own programs would.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,7 +1,9 @@
 /**
- * A farm to break: several Macs, each with a pool of its own, of which a test takes one for itself and gives it back in order.
+ * Runs a farm whose parts a test may break: several Macs, each with a pool of its own. A test takes one Mac
+ * for itself and gives it back in order.
  *
- * Invariant: whatever a test does to its Mac, the next test gets one on which nothing runs and no fault is on.
+ * Invariant: whatever a test does to its Mac, the next test gets a Mac on which nothing runs and no fault is
+ * on.
  */
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** A few of the kills that `npm run bench:kills` makes by the hundred. */
+/** Makes a few of the kills of `npm run bench:kills`. */
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { type Moment, planKill } from '../../bench/kills-plan.ts';

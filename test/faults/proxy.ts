@@ -1,7 +1,9 @@
 /**
- * A way to the controller that can be made to fail: a real HTTP proxy for one agent, or for the VMs of one agent.
+ * Runs a real HTTP proxy between the controller and one agent, or the VMs of one agent. A test can make it
+ * fail.
  *
- * Invariant: a request is passed on whole or not at all, and what is done to it is decided once, when it has arrived.
+ * Invariant: it passes a request on whole or not at all. It decides what to do to a request once, when the
+ * request has arrived.
  */
 import {
   createServer,

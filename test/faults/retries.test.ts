@@ -1,4 +1,7 @@
-/** What is lost to the infrastructure: run again, on another Mac, before all that waits; and a Mac that loses everything is not given more. */
+/**
+ * Tests builds that the infrastructure loses: the controller runs them again, on another Mac, before all
+ * waiting builds. A Mac that loses everything gets no more builds.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FaultFarm, type FaultyBuild, type FaultyMac } from './fault-farm.ts';
 

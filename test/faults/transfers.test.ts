@@ -1,4 +1,4 @@
-/** What a build prints and leaves, on its whole way: VM, agent, controller, and back. */
+/** Tests what a build prints and leaves, on its whole way: VM, agent, controller, and back. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';

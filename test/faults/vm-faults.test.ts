@@ -1,4 +1,4 @@
-/** What may happen to a VM while a build runs in it. */
+/** Tests what may happen to a VM while a build runs in it. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FaultFarm } from './fault-farm.ts';
 

@@ -95,7 +95,7 @@ test('the hand test of the monitor works as printed, and the fixture is set back
   }
 
   await api.cancel(build);
-  await says(dev, `end   ${build}: .*cancelled.*Setting it back`);
+  await says(dev, `end   ${build}: .*cancelled.*Setting the build back`);
   await until(async () => (await api.build(build)).attempt > attempt, 'the fixture is set back', PATIENCE_MS);
   expect(await api.build(build)).toMatchObject({ status: 'building', verdict: null, endedAt: null });
   // A worker's key without an attempt means the current one.
@@ -114,9 +114,9 @@ test('what cannot work is said before anything is touched', { timeout: 120_000 }
   try {
     const { port } = server.address() as { port: number };
     for (const [args, exitCode, words] of [
-      [['--port', String(port)], 69, `port ${port} of 127.0.0.1 is in use`],
+      [['--port', String(port)], 69, `Port ${port} of 127.0.0.1 is in use`],
       [['--port', '0'], 64, '--port: 0 is not a port'],
-      [['--host', '203.0.113.1'], 69, 'this machine has no address 203.0.113.1'],
+      [['--host', '203.0.113.1'], 69, 'This machine has no address 203.0.113.1'],
       [['--nonsense'], 64, "Unknown option '--nonsense'"],
       [['--help'], 0, 'npm run dev'],
     ] as const) {

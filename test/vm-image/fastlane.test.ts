@@ -1,4 +1,7 @@
-/** The guide's Fastfile: a lane tells how far it is, in any project, without a line added to it. */
+/**
+ * Tests the guide's Fastfile: a lane reports how far it is, in any project, without a new line in the
+ * project.
+ */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

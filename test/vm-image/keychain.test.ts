@@ -1,4 +1,4 @@
-/** The guest's keychain helper against a stand-in of macOS's `security` that writes down what it is asked. */
+/** Tests the guest's keychain helper against a stand-in of macOS's `security` that records its calls. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * The rules in packet-filter.conf, compared with a table of addresses. pf itself is not asked (there is none here): what decides is a
- * small reading of the part of its language that the file keeps to, and whatever it does not know is an error.
+ * Compares the rules in packet-filter.conf with a table of addresses. There is no pf here, so the test reads
+ * the part of pf's language that the file uses. Everything that it does not know is an error.
  */
 import { readFileSync } from 'node:fs';
 import { BlockList, isIPv6 } from 'node:net';

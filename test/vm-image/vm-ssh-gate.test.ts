@@ -1,4 +1,4 @@
-/** The gate lets through what the agent sends, to the byte, and nothing else. */
+/** Tests that the gate allows exactly what the agent sends, byte by byte, and nothing else. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

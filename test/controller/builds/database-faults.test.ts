@@ -1,6 +1,6 @@
 /**
- * D1 fails, at every statement and at every call that writes in turn, before it has done anything or after:
- * whoever asks again gets through, and the build comes to the end that it would have come to.
+ * Lets D1 fail at every statement and at every call that writes, before it has done anything or after. A
+ * client that repeats its request succeeds, and the build ends as it would have ended without the fault.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';

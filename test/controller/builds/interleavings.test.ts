@@ -1,9 +1,9 @@
 /**
- * A property over random interleavings: in whatever order claims, beats, reports, cancels, retries, alarms
- * and sweeps come, from current and stale attempts, by several workers, the invariants of a build hold after
- * each step.
+ * Tests a property over random interleavings. Claims, beats, reports, cancels, retries, alarms and sweeps
+ * come in any order, from current and stale attempts, by several workers. The invariants of a build hold
+ * after each step.
  *
- * A seeded few by default; SEQUENCES=10000 (and SEED=n) in the environment runs as many as one likes.
+ * By default it runs a few seeded sequences. SEQUENCES=10000 and SEED=n in the environment run more.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';

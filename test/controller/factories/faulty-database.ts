@@ -1,8 +1,8 @@
 /**
- * D1 as it may be: a call fails before it has done anything, or does it and its answer is lost. Wraps
- * `env.DB` for the entries of the tests; the deployed entry knows nothing of it.
+ * Wraps `env.DB` so that a call can fail: before it has done anything, or afterwards, so that its answer is
+ * lost. Only the entries of the tests use it.
  *
- * Invariant: what fails is decided once a call; nothing else of it differs from the real database.
+ * Invariant: whether a call fails is decided once. Everything else is as in the real database.
  */
 export type DatabaseFault = 'refused' | 'answer lost';
 

@@ -1,6 +1,7 @@
 /**
- * Whole lives of a build as its clients make them happen: each step is a request that may be repeated until
- * it is answered, as agents, submitters and the cron do. What breaks in between must not show at the end.
+ * Plays whole lives of a build with the requests of its clients. Each step is a request that is repeated
+ * until it is answered, like those of agents, submitters and the cron. Faults in between must not change the
+ * end.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';

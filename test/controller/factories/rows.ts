@@ -1,6 +1,5 @@
 /**
- * Makes what a test needs to stand on: rows, keys, tokens, stored files; and calls the controller as a client
- * does.
+ * Makes the rows, keys, tokens and stored files that a test needs, and calls the controller as a client does.
  */
 import { env, exports } from 'cloudflare:workers';
 import { drizzle } from 'drizzle-orm/d1';

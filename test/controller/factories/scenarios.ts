@@ -1,5 +1,5 @@
 /**
- * Builds, workers and claims as their own clients make them: through the real routes, into real D1, R2 and
+ * Makes builds, workers and claims as their own clients do: through the real routes, in real D1, R2 and
  * Durable Objects.
  */
 import { env, exports } from 'cloudflare:workers';

@@ -1,6 +1,7 @@
 /**
- * All that D1 holds, as one text for each table: what a refused request must leave as it was. Without the
- * outbox, which is worked off in the background; a row comes into it only together with one of `events`.
+ * Reads everything that D1 holds, as one text for each table. A refused request must leave it unchanged. It
+ * leaves out the outbox, which is emptied in the background. A row of the outbox is written only together
+ * with one of `events`.
  */
 import { env } from 'cloudflare:workers';
 

@@ -1,6 +1,6 @@
 /**
- * A small world with a credential of each kind in it: a running build with an earlier attempt, another's, one
- * that has ended.
+ * Makes a small world with a credential of each kind: a running build with an earlier attempt, a build of
+ * another worker, and an ended build.
  */
 
 import { env } from 'cloudflare:workers';

@@ -1,6 +1,6 @@
 /**
- * Arbitrary values that a zod schema accepts, by way of its JSON Schema; and what is likely to break who
- * reads them.
+ * Makes arbitrary values that a zod schema accepts, through its JSON Schema, and values that are likely to
+ * break their reader.
  */
 import fc from 'fast-check';
 import { z } from 'zod';

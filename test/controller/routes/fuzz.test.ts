@@ -1,8 +1,8 @@
 /**
- * Hostile requests to every route, made from the contract's own schemas: none is answered with 5xx or not at
- * all, and none that is refused changes a row. `npm test` sends a part;
- * `FUZZ_REQUESTS=20000 SEED=7 npx vitest run --project controller test/controller/routes/fuzz.test.ts` sends
- * more.
+ * Sends hostile requests to every route, made from the contract's own schemas. The controller answers each
+ * without 5xx, and a refused request changes no row. `npm test` sends a part. This sends more:
+ *
+ *   FUZZ_REQUESTS=20000 SEED=7 npx vitest run --project controller test/controller/routes/fuzz.test.ts
  */
 import { env } from 'cloudflare:workers';
 import fc from 'fast-check';

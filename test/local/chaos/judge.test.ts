@@ -163,7 +163,7 @@ test('an artifact that is missing or other than made is lost', () => {
 
 test('a VM that is left behind is a complaint', () => {
   expect(judge([{}], { leakedVms: ['tartbeat-w-b_1-1'] })).toMatchObject({
-    ...{ leakedVms: ['tartbeat-w-b_1-1'], complaints: ['its VM tartbeat-w-b_1-1 is still there'] },
+    ...{ leakedVms: ['tartbeat-w-b_1-1'], complaints: ['its VM tartbeat-w-b_1-1 still exists'] },
   });
 });
 

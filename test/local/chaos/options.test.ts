@@ -22,14 +22,14 @@ test.each(['--builds', '--workers', '--faults', '--seed', '--kinds', '--minutes'
 test.each([
   [['--nonsense'], '--nonsense'],
   [['word'], 'word'],
-  [['--builds', '3', '--faults', '4'], '4 faults need at least as many builds'],
+  [['--builds', '3', '--faults', '4'], '4 faults need at least 4 builds'],
   [['--workers', '0'], '--workers: give a whole number from 1 to 64'],
   [['--faults', '-1'], '--faults'],
   [['--seed', '1.5'], '--seed: give a whole number'],
   [['--seed', 'x'], '--seed: give a whole number'],
   [['--minutes', '0'], '--minutes: give a whole number'],
-  [['--kinds', 'frozen,fire'], '--kinds: there is no fire'],
-  [['--json', ''], '--json: name a file'],
+  [['--kinds', 'frozen,fire'], '--kinds: there is no fault fire'],
+  [['--json', ''], '--json: give the name of a file'],
 ])('%j is refused with a word about it', (words, message) => {
   expect(() => parseChaosOptions(words)).toThrow(UsageError);
   expect(() => parseChaosOptions(words)).toThrow(message);

@@ -51,7 +51,7 @@ test('the demo shows a build from submission to artifact, and ends with 0 only f
     /log +│ \[4\/4\] Writing the manifest/,
     /verdict +✓ succeeded/,
     /artifact +✓ dist\/app\.bundle, \d+ bytes, sha256 [0-9a-f]{64}/,
-    /verified +✓ every byte is what the sources make/,
+    /verified +✓ every byte is right/,
     /worker +✓ idle, no VM left/,
   ])
     expect(shown).toMatch(words);

@@ -39,13 +39,13 @@ test.each(FAULT_DEMO_NAMES)('there is the fault %s', (name) => {
 test.each([
   [['--nonsense'], '--nonsense'],
   [['word'], 'word'],
-  [['--fault', 'fire'], 'there is no fire; give one of freeze'],
+  [['--fault', 'fire'], 'there is no fault fire; give one of freeze'],
   [['--fault', ''], '--fault is empty'],
-  [['--project', '.'], 'say what builds it with --command'],
+  [['--project', '.'], '--project: also give --command'],
   [['--project', '', '--command', 'make'], '--project is empty'],
   [['--project', '.', '--command', 'make', '--artifact', 'a', '--artifact', ''], '--artifact is empty'],
-  [['--command', 'make'], '--command: name the folder'],
-  [['--artifact', 'a'], '--artifact: name the folder'],
+  [['--command', 'make'], '--command: also give --project'],
+  [['--artifact', 'a'], '--artifact: also give --project'],
   [['--project', '.', '--command', 'make', '--fault', 'freeze'], 'leave out --project'],
 ])('%j is refused with a word about it', (words, message) => {
   expect(() => parseDemoOptions(words)).toThrow(UsageError);

@@ -1,4 +1,7 @@
-/** For each known error: the last lines of a log as the tools print them, and the line that must be found. */
+/**
+ * Lists for each known error the last lines of a log as the tools print them, and the line that must be
+ * found.
+ */
 export interface Excerpt {
   lines: string[];
   /** Part of the sentence, where it names something of the log. */

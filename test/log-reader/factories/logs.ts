@@ -1,4 +1,4 @@
-/** Logs for the tests: the recorded samples, and one made up in the shape of a measured EAS build. */
+/** Has logs for the tests: the recorded samples, and one made up in the shape of a measured EAS build. */
 import { readFileSync } from 'node:fs';
 import type { ProgressHistory } from '#contract';
 import {

@@ -1,4 +1,4 @@
-/** Whole attempts: the real agent as a process, a VM, a controller that is a stand-in. */
+/** Runs whole attempts with the real agent as a process, a VM, and a stand-in of the controller. */
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-/** A controller that is away while a VM is being checked: the VM is not blamed for it. */
+/** Takes the controller away while a VM is checked. The agent must not blame the VM. */
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { agentHost } from '../factories/agent-host.ts';

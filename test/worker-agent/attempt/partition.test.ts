@@ -1,4 +1,4 @@
-/** An agent that has lost its controller, with limits that a test can wait for. */
+/** Tests an agent that has lost its controller, with limits short enough for a test. */
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { runAgent } from '../../../worker-agent/agent/agent.ts';

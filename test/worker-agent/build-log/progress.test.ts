@@ -1,4 +1,4 @@
-/** The figure that reaches the heartbeat, alone and through a whole attempt of the real agent. */
+/** Tests the percentage that reaches the heartbeat, alone and through a whole attempt of the real agent. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';

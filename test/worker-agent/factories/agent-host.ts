@@ -1,4 +1,4 @@
-/** A Mac in a folder: the Tart simulator with a base image, and a config for the real agent. */
+/** Makes a Mac in a folder: the Tart simulator with a base image, and a config for the real agent. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

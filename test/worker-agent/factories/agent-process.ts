@@ -1,4 +1,4 @@
-/** The real agent as a process of its own, told apart by its events: what a fault may kill. */
+/** Runs the real agent as a process of its own, which a test may kill, and reads its events. */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { AgentEvent } from '../../../worker-agent/events.ts';

@@ -1,4 +1,7 @@
-/** Between a client and a controller: passes everything on, but for what it is told to cut, damage or swallow. */
+/**
+ * Stands between a client and a controller and passes everything on, except what a test tells it to cut,
+ * damage or drop.
+ */
 import { createServer, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Transform } from 'node:stream';
 

@@ -1,4 +1,4 @@
-/** A gzipped tar archive of small files. */
+/** Makes a gzipped tar archive of small files. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';

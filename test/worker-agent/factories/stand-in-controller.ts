@@ -1,6 +1,6 @@
 /**
- * A small controller in memory, over real HTTP, that keeps to the contract's schemas: what the agent's own tests talk to. It can be told to
- * answer anything else. The real controller is what the end-to-end tests are for.
+ * Runs a small controller in memory, over real HTTP, with the contract's schemas, for the agent's own tests.
+ * A test can make it answer anything else. The end-to-end tests use the real controller.
  */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

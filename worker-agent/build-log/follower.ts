@@ -4,9 +4,10 @@
  * Invariant: bytes are read from the VM's log in order and once each, as far as the spool counts them; where it stands is where a restarted
  * agent goes on. The end is: exit code seen, then everything read up to the size taken after it.
  */
-
 import { pause } from '../../client/retry.ts';
-import { type AttemptKey, type BuildStatus, buildStatus, parseBuildStatus, readLog } from '../guest/commands.ts';
+import { type BuildStatus, parseBuildStatus } from '../guest/answers.ts';
+import type { AttemptKey } from '../guest/arguments.ts';
+import { buildStatus, readLog } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import { LogSpool } from './spool.ts';
 

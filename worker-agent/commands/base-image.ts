@@ -2,12 +2,14 @@
  * `expo-worker base-image`: vm-image/create-base-image.sh with what the config says, so that nobody has to know where npm has put it.
  * Whatever else is given goes to the script.
  */
-import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { execa } from 'execa';
 import { defaultConfigPath, expandHome, loadConfig, vmControllerUrl } from '../config.ts';
+import { VM_IMAGE } from '../vm-image.ts';
+
+const CREATE_BASE_IMAGE = join(VM_IMAGE, 'create-base-image.sh');
 
 export function baseImageCommand(): Command {
   return new Command('base-image')
@@ -16,7 +18,7 @@ export function baseImageCommand(): Command {
     .option('--config <path>', 'config file', defaultConfigPath())
     .argument('[options...]', 'such as --from IMAGE, --cpus N, --disk-gb N, --skip STEP, --force')
     .allowUnknownOption()
-    .addHelpText('after', `\nAll its options stand at the head of ${createBaseImagePath()}`)
+    .addHelpText('after', `\nAll its options stand at the head of ${CREATE_BASE_IMAGE}`)
     .action(async (more: string[], { config: path }: { config: string }) => {
       const config = await loadConfig(expandHome(path));
       const { vmName, vmUser, vmSshKey, vmSshPort, tartPath, tartHome } = config;
@@ -30,7 +32,7 @@ export function baseImageCommand(): Command {
         '--controller',
         vmControllerUrl(config),
       ];
-      const script = execa('sh', [createBaseImagePath(), vmName, ...known.map(String), ...more], {
+      const script = execa('sh', [CREATE_BASE_IMAGE, vmName, ...known.map(String), ...more], {
         reject: false,
         stdio: 'inherit',
         env: { TARTBEAT_TART: tartPath, ...(tartHome && { TART_HOME: tartHome }) },
@@ -41,12 +43,4 @@ export function baseImageCommand(): Command {
       const { exitCode, signal } = await script;
       process.exitCode = exitCode ?? 128 + (signal ? constants.signals[signal] : 0);
     });
-}
-
-/** In the repository beside this folder, in the package one further up: beside dist/. */
-function createBaseImagePath(): string {
-  const [near, far] = ['../../vm-image', '../../../vm-image'].map((folder) =>
-    join(import.meta.dirname, folder, 'create-base-image.sh'),
-  ) as [string, string];
-  return existsSync(near) ? near : far;
 }

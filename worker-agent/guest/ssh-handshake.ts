@@ -1,12 +1,14 @@
 /**
- * Connects to a guest: from the socket until SSH accepts commands, with the deadline, the abort and the host key.
+ * Connects to a guest: from the socket until SSH accepts commands, with the deadline, the abort and the host
+ * key.
  *
- * Invariant: connecting ends within connectTimeoutMs, and a dead connection's socket is destroyed. The socket is our
- * own for this reason: a connection that ssh2 ends stays open as long as the guest is frozen.
+ * Invariant: connecting ends within connectTimeoutMs, and a dead connection's socket is destroyed. The socket
+ * is our own for this reason: a connection that ssh2 ends stays open as long as the guest is frozen.
  */
 import { createHash } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';
 import ssh2 from 'ssh2';
+import type { VmScripts } from './scripts.ts';
 import { SshError, sshErrorOf } from './ssh-error.ts';
 
 export interface SshTarget {
@@ -15,9 +17,15 @@ export interface SshTarget {
   user: string;
   /** The key's text, in OpenSSH format. */
   privateKey: string | Buffer;
-  /** SHA-256 of the host key in base64, as `ssh-keygen -l` prints it after `SHA256:`. Another key is refused. */
+  /**
+   * SHA-256 of the host key in base64, as `ssh-keygen -l` prints it after `SHA256:`. Another key is refused.
+   */
   hostFingerprint?: string | undefined;
   connectTimeoutMs: number;
+  /**
+   * The guest scripts that commands run with. Without them, only those commands can be run that need none.
+   */
+  scripts?: Pick<VmScripts, 'version'> | undefined;
   signal?: AbortSignal | undefined;
   /** A frozen peer is noticed after at most three times this. */
   keepaliveIntervalMs?: number;
@@ -49,7 +57,8 @@ export async function shakeHands(target: SshTarget): Promise<SshConnection> {
   const hostKey = expectHostKey(target.hostFingerprint);
   const ready = whenReady(target, where, { socket, client, life });
 
-  // Never `once`: ssh2 may report a second error after the first, and an error without a listener ends the process.
+  // Never `once`: ssh2 may report a second error after the first, and an error without a listener ends the
+  // process.
   const onError = (error: Error & { level?: string; code?: string }) =>
     life.end(sshErrorOf(error, where, hostKey.isStrange));
   client.on('error', onError);

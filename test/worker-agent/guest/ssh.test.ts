@@ -16,7 +16,7 @@ import { until } from '../factories/until.ts';
 
 const LONG = { timeoutMs: 30_000 };
 /** The table of commands is closed to the agent, not to its tests. */
-const command = (text: string) => ({ name: 'test', text, input: null }) as unknown as GuestCommand;
+const command = (text: string) => ({ name: 'test', text: () => text, input: null }) as unknown as GuestCommand;
 const sshErrorOf = (promise: Promise<unknown>): Promise<SshError> =>
   promise.then(
     () => Promise.reject(new Error('it did not fail')),

@@ -1,4 +1,7 @@
-/** The whole of the main job with a key that is tied to vm-ssh-gate: the real agent, a VM, a controller that is a stand-in. */
+/**
+ * The whole of the main job with a key that is tied to vm-ssh-gate: the real agent, a VM, a controller that
+ * is a stand-in.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';

@@ -1,18 +1,20 @@
 /**
- * Makes the base image that clones are made from: a user who may log in with one key, a host key that all clones share,
- * and the scripts of `vm-image/`.
+ * Makes the base image that clones are made from: a user who may log in with one key, a host key that all
+ * clones share, and the programs and guest scripts of `vm-image/`.
  */
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { guestHome } from '../guest/environment.ts';
 import { generateKeyPair } from '../key-pair.ts';
 import { lockHome } from './lock.ts';
@@ -27,7 +29,9 @@ export interface BaseImageOptions {
   user: string;
   /** One line, as in `id_ed25519.pub`: its private half is the agent's `vmSshKey`. */
   publicKey: string;
-  /** Of all VMs of this TART_HOME: the agent's `vmSshPort`. Left as it is if it is not given; 22022 at first. */
+  /**
+   * Of all VMs of this TART_HOME: the agent's `vmSshPort`. Left as it is if it is not given; 22022 at first.
+   */
   sshPort?: number;
   /** From `tart run` until SSH answers, over what the simulator itself takes. */
   bootMs?: number;
@@ -35,7 +39,10 @@ export interface BaseImageOptions {
 
 const VM_IMAGE = resolve(import.meta.dirname, '../../../vm-image');
 
-/** A login shell finds Node and npm, as on a Mac with Homebrew. Set here: the host's /etc/profile has overwritten PATH. */
+/**
+ * A login shell finds Node and npm, as on a Mac with Homebrew. Set here: the host's /etc/profile has
+ * overwritten PATH.
+ */
 const PROFILE = `export PATH="$TARTBEAT_ROOT/opt/homebrew/bin:$TARTBEAT_ROOT/usr/local/bin:$TART_SIM_FACADE:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 `;
 
@@ -75,6 +82,20 @@ export function makeGuest(root: string, { user, publicKey }: { user: string; pub
     const file = statSync(join(VM_IMAGE, name));
     if (file.isFile() && file.mode & 0o100) copyFileSync(join(VM_IMAGE, name), join(root, 'usr', 'local', 'bin', name));
   }
+  installGuestScripts(root, home);
+}
+
+/**
+ * As provision/20-monitor.sh does. The link is relative, because a clone takes the whole disk to another
+ * folder.
+ */
+export function installGuestScripts(root: string, home: string): void {
+  const from = join(VM_IMAGE, 'guest');
+  const scripts = join(root, 'usr', 'local', 'share', 'tartbeat', 'guest');
+  const links = join(home, '.tartbeat', 'guest');
+  cpSync(from, scripts, { recursive: true });
+  mkdirSync(links, { recursive: true });
+  symlinkSync(relative(links, scripts), join(links, readFileSync(join(from, 'version'), 'utf8').trim()));
 }
 
 /** For images that a person makes with `tart create` or `tart pull`. Without a key nobody can log in. */

@@ -33,7 +33,7 @@ export const LAYERS = {
     ['mac'],
     ['heartbeat', 'state'],
     ['config'],
-    ['config-findings', 'limits', 'events', 'ending', 'exit-codes', 'version'],
+    ['config-findings', 'limits', 'events', 'ending', 'exit-codes', 'version', 'vm-image'],
   ],
   client: [
     ['project'],

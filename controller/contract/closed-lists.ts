@@ -67,6 +67,7 @@ export const HEALTH_CHECK_IDS = [
   'vm_address',
   'vm_identity',
   'ssh',
+  'guest_scripts',
   'disk_space',
   'monitor',
   'curl',

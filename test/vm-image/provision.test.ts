@@ -1,6 +1,17 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { ownScripts } from '../../worker-agent/guest/scripts.ts';
 import { hasShell, SHELLS } from './guest-script.ts';
 import { outcomesOf, PUBLIC_KEY, STEPS, type StandInMac, standInMac, VM_IMAGE } from './stand-in-mac.ts';
 
@@ -13,7 +24,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   'sudo-rule': [['visudo'], ['chown']],
   'authorised-key': [['sudo']],
   'remote-login': [],
-  monitor: [['chown']],
+  monitor: [['chown'], ['sudo']],
   curl: [],
   'restrict-key': [],
   'private-networks': [],
@@ -48,6 +59,12 @@ async function step(mac: StandInMac, name: string, args: string[] = [], user: 'a
 
 const keyFile = (mac: StandInMac, text = `${PUBLIC_KEY}\n`) => mac.file('agent.pub', text);
 const authorizedKeys = (mac: StandInMac) => join(mac.home, '.ssh/authorized_keys');
+const { version } = ownScripts();
+/** The versions that an agent would find. */
+const guestScripts = (mac: StandInMac) =>
+  readdirSync(join(mac.home, '.tartbeat/guest')).filter((name) =>
+    existsSync(join(mac.home, '.tartbeat/guest', name, 'table')),
+  );
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
 for (const shell of SHELLS) {
@@ -95,6 +112,8 @@ for (const shell of SHELLS) {
       expect([mode(authorizedKeys(mac)), mode(join(mac.home, '.ssh'))]).toEqual(['600', '700']);
       for (const program of ['vm-monitor.sh', 'send_heartbeat', 'keychain', 'vm-ssh-gate', 'tartbeat-verify'])
         expect(mode(join(mac.root, 'usr/local/bin', program))).toBe('755');
+      expect(guestScripts(mac)).toEqual([version]);
+      expect(mode(join(mac.home, '.tartbeat/guest', version, 'log.sh'))).toBe('755');
 
       const before = mac.contents();
       const second = await mac.guest('provision.sh', args);
@@ -142,6 +161,27 @@ for (const shell of SHELLS) {
     },
     240_000,
   );
+
+  holds('guest scripts of an earlier version go, before a link could lead to others than it names', async () => {
+    using mac = standInMac(shell);
+    const links = join(mac.home, '.tartbeat/guest');
+    const scripts = join(mac.root, 'usr/local/share/tartbeat/guest');
+    mkdirSync(links, { recursive: true });
+    mkdirSync(scripts, { recursive: true });
+    writeFileSync(join(scripts, 'table'), 'log read count count\n');
+    symlinkSync(scripts, join(links, '1-0000000000000000'));
+    mac.fail('chown');
+    expect((await step(mac, 'monitor')).word).toBe('failed');
+    expect(existsSync(links)).toBe(false);
+    mac.repair();
+    expect((await step(mac, 'monitor')).word).toBe('changed');
+    expect(guestScripts(mac)).toEqual([version]);
+    // What an agent has installed in a clone is no finding.
+    mkdirSync(join(links, '2-0000000000000000'));
+    expect((await step(mac, 'monitor', ['--check'])).word).toBe('ok');
+    rmSync(join(links, version));
+    expect((await step(mac, 'monitor', ['--check'])).detail).toContain('has not just one link');
+  });
 
   holds('a command that only looks and fails is a finding, never a pass', async () => {
     using mac = standInMac(shell);
@@ -234,7 +274,7 @@ for (const shell of SHELLS) {
         0,
       );
       const early = await run('--restrict-key');
-      expect([early.status, early.stdout]).toEqual([1, expect.stringContaining('the step monitor installs it')]);
+      expect([early.status, early.stdout]).toEqual([1, expect.stringContaining('the step monitor installs them')]);
       expect(await looked()).toContain('may run any command');
 
       expect((await step(mac, 'monitor')).word).toBe('changed');

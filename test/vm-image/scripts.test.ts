@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { STEPS, VM_IMAGE } from './stand-in-mac.ts';
 
 const repository = join(VM_IMAGE, '..');
-const inImage = ['*.sh', 'provision/*.sh', 'send_heartbeat', 'tartbeat-verify'];
+const inImage = ['*.sh', 'guest/*.sh', 'provision/*.sh', 'send_heartbeat', 'tartbeat-verify'];
 const scripts = inImage.flatMap((pattern) => globSync(`vm-image/${pattern}`, { cwd: repository })).sort();
 const standIns = globSync('test/vm-image/stand-ins/{*.sh,*/*}', { cwd: repository }).sort();
 const read = (path: string) => readFileSync(join(repository, path), 'utf8');

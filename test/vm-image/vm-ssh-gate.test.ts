@@ -1,100 +1,107 @@
 /** Tests that the gate allows exactly what the agent sends, byte by byte, and nothing else. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { parseScriptsSeen } from '../../worker-agent/guest/answers.ts';
+import { ARGUMENT_KINDS, type ArgumentKind, shellQuote } from '../../worker-agent/guest/arguments.ts';
 import * as guest from '../../worker-agent/guest/commands.ts';
-import { GATE_TABLE, GATE_VERSION } from '../../worker-agent/guest/gate.ts';
-import {
-  ARGUMENT_KINDS,
-  type ArgumentKind,
-  GUEST_SCRIPTS,
-  type GuestScript,
-} from '../../worker-agent/guest/scripts.ts';
+import { isMissingIn, numberOf, ownScripts } from '../../worker-agent/guest/scripts.ts';
+import { installGuestScripts } from '../../worker-agent/tart-simulator/home/base-image.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { hasShell, SHELLS, type Shell } from './guest-script.ts';
 
 const GATE = join(import.meta.dirname, '../../vm-image/vm-ssh-gate');
 const REFUSED = 126;
+const { version, table } = ownScripts();
 const key = { buildId: 'b-1.x_Y', attempt: 12 };
 
 /** One of each command, with arguments that are hard to quote where any text may stand. */
-const COMMANDS: Record<keyof typeof GUEST_SCRIPTS, guest.GuestCommand> = {
-  echoAlive: guest.echoAlive(),
-  diskFree: guest.diskFree(),
-  macAddresses: guest.macAddresses(),
-  readClock: guest.readClock(),
-  setClock: guest.setClock(0),
-  hasMonitor: guest.hasMonitor(),
-  hasCurl: guest.hasCurl(),
-  controllerHealth: guest.controllerHealth('https://[::1]:8787/base/'),
-  verifyImage: guest.verifyImage(),
-  gate: guest.gate(),
-  startMonitor: guest.startMonitor({
-    ...key,
-    controllerUrl: 'http://c',
-    workerId: 'w-1',
-    token: 't',
-    intervalSeconds: 0.25,
-  }),
-  monitorAlive: guest.monitorAlive(key),
-  stopMonitor: guest.stopMonitor(key),
-  monitorLog: guest.monitorLog(key),
-  prepareBuild: guest.prepareBuild(key),
-  unpackSource: guest.unpackSource({ ...key, archiveBytes: 20 * 1024 ** 3 }),
-  startBuild: guest.startBuild({ ...key, command: 'make', env: {} }),
-  writeSecretFile: guest.writeSecretFile({ ...key, name: 'AuthKey_1.p8', content: Buffer.from('x') }),
-  removeSecrets: guest.removeSecrets(key),
-  buildStatus: guest.buildStatus(key),
-  readLog: guest.readLog(0, 1),
-  killBuild: guest.killBuild(key),
-  listFiles: guest.listFiles({ ...key, roots: ['dist', "it's\na\\n$(name)", './ü -x', '.'] }),
-  packFiles: guest.packFiles({ ...key, paths: ['a'] }),
-  packFolder: guest.packFolder({ ...key, path: "out/'quoted'/App.app" }),
-  readFile: guest.readFile({ ...key, path: '-rf *;`id` "$HOME"\'' }),
-  evidence: guest.evidence(),
-  shutdown: guest.shutdown(),
-};
+const COMMANDS: readonly guest.GuestCommand[] = [
+  guest.diskFree(),
+  guest.readClock(),
+  guest.setClock(0),
+  guest.hasMonitor(),
+  guest.hasCurl(),
+  guest.controllerHealth('https://[::1]:8787/base/'),
+  guest.verifyImage(),
+  guest.startMonitor({ ...key, controllerUrl: 'http://c', workerId: 'w-1', token: 't', intervalSeconds: 0.25 }),
+  guest.monitorAlive(key),
+  guest.stopMonitor(key),
+  guest.monitorLog(key),
+  guest.prepareBuild(key),
+  guest.unpackSource({ ...key, archiveBytes: 20 * 1024 ** 3 }),
+  guest.startBuild({ ...key, command: 'make', env: {} }),
+  guest.writeSecretFile({ ...key, name: 'AuthKey_1.p8', content: Buffer.from('x') }),
+  guest.removeSecrets(key),
+  guest.buildStatus(key),
+  guest.readLog(0, 1),
+  guest.killBuild(key),
+  guest.listFiles({ ...key, roots: ['dist', "it's\na\\n$(name)", './ü -x', '.'] }),
+  guest.packFiles({ ...key, paths: ['a'] }),
+  guest.packFolder({ ...key, path: "out/'quoted'/App.app" }),
+  guest.readFile({ ...key, path: '-rf *;`id` "$HOME"\'' }),
+  guest.evidence(),
+  guest.shutdown(),
+];
+const textOf = (command: guest.GuestCommand) => command.text(version);
+const commandOf = (name: string) => COMMANDS.find((command) => command.name === name)!;
 
-test('the table in vm-ssh-gate is made of the table in guest-scripts.ts (`-u` writes it)', async () => {
-  const [head, , tail] = readFileSync(GATE, 'utf8').split(/(?<=\n# <table>\n)([\s\S]*)(?=# <\/table>\n)/);
-  await expect(`${head}${GATE_TABLE}\n${tail}`).toMatchFileSnapshot(GATE);
+test('the agent has a command for each row of the table, and none besides', () => {
+  expect(COMMANDS.map(({ name }) => name).sort()).toEqual([...table.keys()].sort());
 });
+
+/** An image's disk, with guest scripts of this agent. */
+function imageDisk() {
+  const dir = temporaryDir();
+  installGuestScripts(dir.path, join(dir.path, 'Users/admin'));
+  return { ...dir, scripts: join(dir.path, 'usr/local/share/tartbeat/guest') };
+}
 
 /** The gate, but for its last line: it prints what it would run. */
 function gateThatTells(shell: Shell) {
-  const dir = temporaryDir();
-  const path = join(dir.path, 'gate');
+  const disk = imageDisk();
+  const path = join(disk.path, 'gate');
   const text = readFileSync(GATE, 'utf8');
-  const told = text.replace(/^exec \/bin\/bash -c/m, "printf '%s\\0'").replace(/; exec |\) exec /g, ') echo by hand: ');
+  const told = text.replace(/^exec "\$scripts/m, `printf '%s\\0' "$scripts`).replace(/\) exec /g, ') echo by hand: ');
   expect(told).not.toBe(text);
   writeFileSync(path, told);
   return {
+    scripts: disk.scripts,
     ask(command: string | undefined, env: NodeJS.ProcessEnv = {}) {
       const { status, stdout, stderr } = spawnSync(shell, [path], {
-        env: { PATH: '/usr/bin:/bin', ...(command !== undefined && { SSH_ORIGINAL_COMMAND: command }), ...env },
+        env: {
+          PATH: '/usr/bin:/bin',
+          TARTBEAT_ROOT: disk.path,
+          ...(command !== undefined && { SSH_ORIGINAL_COMMAND: command }),
+          ...env,
+        },
         encoding: 'utf8',
         timeout: 30_000,
       });
       return { status, words: stdout.split('\0').slice(0, -1), stdout, stderr };
     },
-    [Symbol.dispose]: () => dir[Symbol.dispose](),
+    [Symbol.dispose]: () => disk[Symbol.dispose](),
   };
 }
 
-const quoted = (words: readonly string[]) => ['exec /bin/bash -c', ...words.map(guest.shellQuote)].join(' ');
+/** As the agent sends a file of the guest scripts with these words. */
+const asked = (file: string, words: readonly string[]) =>
+  [`exec ~/.tartbeat/guest/${version}/${file}.sh`, ...words.map(shellQuote)].join(' ');
 
 for (const shell of SHELLS) {
   const holds = (sentence: string, check: () => void) =>
     test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, { timeout: 240_000 }, check);
 
-  holds('every command of the agent passes as it is', () => {
+  holds('every command of the agent passes as it is, and runs the file of the image', () => {
     using gate = gateThatTells(shell);
-    for (const [name, { text }] of Object.entries(COMMANDS)) {
-      const { status, words, stderr } = gate.ask(text);
-      expect({ name, status, stderr }).toEqual({ name, status: 0, stderr: '' });
-      expect(quoted(words)).toBe(text);
+    for (const command of COMMANDS) {
+      const { status, words, stderr } = gate.ask(textOf(command));
+      expect({ name: command.name, status, stderr }).toEqual({ name: command.name, status: 0, stderr: '' });
+      const [file, subcommand, ...args] = words;
+      expect(file).toBe(join(gate.scripts, `${command.name.split(' ')[0]}.sh`));
+      expect(asked(command.name.split(' ')[0]!, [subcommand!, ...args])).toBe(textOf(command));
     }
   });
 
@@ -125,12 +132,14 @@ for (const shell of SHELLS) {
       numRuns: 25,
       seed: 1,
     });
-    for (const [name, { arguments: kinds, script }] of Object.entries<GuestScript>(GUEST_SCRIPTS))
+    for (const [name, kinds] of table)
       for (const [index, kind] of kinds.entries()) {
-        const given = gate.ask(COMMANDS[name as keyof typeof COMMANDS].text).words.slice(2);
+        const [file, subcommand] = name.split(' ') as [string, string];
+        const given = gate.ask(textOf(commandOf(name))).words.slice(2);
         const plain = kind.replace('...', '') as ArgumentKind;
-        // The kinds are checked in one place, whichever script asks: those of an attempt's key once are enough.
-        if (['state', 'id', 'count'].includes(plain) && name !== 'readLog' && name !== 'buildStatus') continue;
+        // The kinds are checked in one place, whichever script asks: those of an attempt's key once are
+        // enough.
+        if (['state', 'id', 'count'].includes(plain) && name !== 'log read' && name !== 'build status') continue;
         for (const text of [...texts[plain], ...random]) {
           const args = given.with(index, text);
           if (plain === 'state') args.splice(1, 2, text.replace(/-[^-]*$/, ''), text.split('-').at(-1)!);
@@ -138,7 +147,7 @@ for (const shell of SHELLS) {
             ARGUMENT_KINDS[(kinds[at] ?? kinds.at(-1)!).replace('...', '') as ArgumentKind].test(value),
           );
           const isOfAttempt = kinds[0] !== 'state' || args[0] === `${args[1]}-${args[2]}`;
-          const { status, stderr } = gate.ask(quoted([script, name, ...args]));
+          const { status, stderr } = gate.ask(asked(file, [subcommand, ...args]));
           expect({ name, text, status, stderr: stderr.slice(0, 21) }).toEqual(
             fits && isOfAttempt
               ? { name, text, status: 0, stderr: '' }
@@ -151,8 +160,8 @@ for (const shell of SHELLS) {
 
   holds('whatever else is asked for is refused with a reason, and nothing of it runs', () => {
     using gate = gateThatTells(shell);
-    const { text } = COMMANDS.readFile;
-    const alive = COMMANDS.echoAlive.text;
+    const text = textOf(commandOf('artifacts read-file'));
+    const disk = textOf(commandOf('checks disk'));
     const hostile = [
       undefined,
       '',
@@ -161,6 +170,7 @@ for (const shell of SHELLS) {
       'echo alive; id',
       'echo alive\nid',
       ' echo alive',
+      'ifconfig en0 down',
       'df -h / ; id',
       'tartbeat-verify --user root',
       'internal-sftp',
@@ -169,27 +179,79 @@ for (const shell of SHELLS) {
       'rsync --server . /',
       '$(id)',
       '`id`',
-      alive.replace('echo alive', 'id'),
-      alive.replace("'echoAlive'", "'$(id)'"),
-      alive.replace("'echoAlive'", "'*'"),
-      alive.replace("'echoAlive'", "'shutdown'"),
-      alive.slice(0, -1),
-      `${alive};id`,
-      `${alive} ;id`,
-      `${alive} 'one too many'`,
-      `${alive}\nid`,
-      `${alive} `,
-      `${alive} id`,
-      `${alive} "$(id)"`,
-      alive.replace("' '", "'  '"),
-      alive.replace('exec ', 'exec  '),
-      alive.replace('bash -c', 'bash -lc'),
+      // What agents sent before there were guest scripts.
+      "exec /bin/bash -c 'df -k /' 'diskFree'",
+      // What only a free key may run.
+      guest.installScripts({ version, archive: Buffer.from('') }).text(null),
+      `${guest.whichScripts().text(null)}; id`,
+      guest.whichScripts().text(null).replace('echo', 'id; echo'),
+      // Names that are not in the table.
+      disk.replace("'disk'", "'dusk'"),
+      disk.replace("'disk'", "''"),
+      disk.replace("'disk'", "'#'"),
+      disk.replace("'disk'", "'$(id)'"),
+      disk.replace("'disk'", "'*'"),
+      disk.replace("'disk'", "'disk\n'"),
+      disk.replace("'disk'", "'look'"),
+      disk.replace('checks.sh', '#.sh'),
+      disk.replace('checks.sh', '*.sh'),
+      disk.replace('checks.sh', 'install.sh'),
+      disk.replace('checks.sh', 'lib.sh'),
+      disk.replace('checks.sh', '.sh'),
+      disk.replace('checks.sh', 'checks'),
+      disk.replace('checks.sh', 'checks.sh.sh'),
+      disk.replace('checks.sh', "'checks.sh'"),
+      disk.replace('checks.sh', 'checks.sh\n'),
+      // Ways out of the folder.
+      disk.replace('checks.sh', '../checks.sh'),
+      disk.replace('checks.sh', 'x/../checks.sh'),
+      disk.replace('checks.sh', '/checks.sh'),
+      disk.replace('checks.sh', 'checks.sh/../../../../bin/sh'),
+      disk.replace('~', '/tmp'),
+      disk.replace('~/', '~root/'),
+      disk.replace('/guest/', '/guest/../guest/'),
+      // Versions that the image does not have, or that are none.
+      disk.replace(version, '1-0000000000000000'),
+      disk.replace(version, '..'),
+      disk.replace(version, ''),
+      disk.replace(version, `${version}/`),
+      disk.replace(version, `${version}/../${version}`),
+      disk.replace(version, `./${version}`),
+      disk.replace(version, '*'),
+      disk.replace(version, `${version} `),
+      disk.replace(version, version.toUpperCase()),
+      // Words that are not quoted as the agent quotes.
+      disk.slice(0, -1),
+      `${disk};id`,
+      `${disk} ;id`,
+      `${disk} 'one too many'`,
+      `${disk} ''`,
+      `${disk}\nid`,
+      `${disk} `,
+      `${disk} id`,
+      `${disk} "$(id)"`,
+      `${disk}'`,
+      `${disk}''`,
+      disk.replace(" '", "  '"),
+      disk.replace(" '", "\t'"),
+      disk.replace('exec ', 'exec  '),
+      disk.replace('exec ', ''),
+      disk.replace('exec ', 'exec /bin/bash '),
       text.slice(0, text.lastIndexOf(" '")),
       text.replace("'b-1.x_Y-12'", "'other-12'"),
-      `exec /bin/bash -c ${"'a' ".repeat(5000)}`,
-      "exec /bin/bash -c '",
-      "exec /bin/bash -c 'a",
-      "exec /bin/bash -c 'id' '!' '=' '('",
+      text.replace("'./", "'/"),
+      text.replace("'./", "'./../"),
+      asked('log', ["read'\\''", '1', '1']),
+      asked('log', ['read', "1'\n'", '1']),
+      asked('log', ['read', '1\n', '1']),
+      asked('log', ['read', '1', '1', '1']),
+      asked('log', ['read', '1'.repeat(5000), '1']),
+      asked(
+        'artifacts',
+        Array.from({ length: 5000 }, () => 'a'),
+      ),
+      asked('log', []),
+      asked('log', ['!', '=', '(']),
       'x'.repeat(100_000),
     ];
     for (const command of hostile) {
@@ -197,14 +259,49 @@ for (const shell of SHELLS) {
       expect({ command, status, stdout }).toEqual({ command, status: REFUSED, stdout: '' });
       expect(stderr).toMatch(/^vm-ssh-gate: refused: [^\n]{10,300}\n$/);
     }
-    const stale = gate.ask(alive.replace('echo alive', 'echo  alive'));
-    expect(stale.stderr).toMatch(/echoAlive is another version .* make the base image anew/);
+    const other = gate.ask(disk.replace(version, '1-0000000000000000'));
+    expect(other.stderr).toMatch(/another version of the guest scripts/);
+  });
+
+  holds('what the gate looks up is in the table of the image, not in one of its own', () => {
+    using gate = gateThatTells(shell);
+    const readLog = asked('log', ['read', '1', '1']);
+    const write = (text: string) => writeFileSync(join(gate.scripts, 'table'), text);
+    write('log  read  count count\nbuild start\n');
+    expect(gate.ask(readLog).status).toBe(0);
+    expect(gate.ask(asked('build', ['start'])).status).toBe(0);
+    expect(gate.ask(textOf(commandOf('checks disk'))).status).toBe(REFUSED);
+    write('log read count\n# build start\n');
+    expect(gate.ask(readLog).status).toBe(REFUSED);
+    expect(gate.ask(asked('build', ['start'])).status).toBe(REFUSED);
+    write('log read count surprise\n');
+    expect(gate.ask(readLog).status).toBe(REFUSED);
+    for (const name of ['table', 'version']) {
+      rmSync(join(gate.scripts, name));
+      const { status, stderr } = gate.ask(readLog);
+      expect([status, stderr]).toEqual([
+        REFUSED,
+        expect.stringMatching(/^vm-ssh-gate: refused: this image has no .*\n$/),
+      ]);
+    }
+  });
+
+  holds('the gate of an image of this number, and of the one before, lets through what the agent says to it', () => {
+    using gate = gateThatTells(shell);
+    for (const number of [numberOf(version), numberOf(version) - 1].filter((one) => one > 0)) {
+      const image = `${number}-0000000000000000`;
+      const recorded = readFileSync(join(import.meta.dirname, 'guest-tables', String(number)), 'utf8');
+      writeFileSync(join(gate.scripts, 'version'), `${image}\n`);
+      writeFileSync(join(gate.scripts, 'table'), recorded);
+      for (const command of COMMANDS.filter(({ name }) => !isMissingIn(image, name)))
+        expect(gate.ask(command.text(image)), `${command.name} for ${image}`).toMatchObject({ status: 0, stderr: '' });
+    }
   });
 
   holds('a command that was changed anywhere is refused, or is another one that the agent could have sent', () => {
     using gate = gateThatTells(shell);
     const edits = fc.tuple(
-      fc.constantFrom(...Object.values(COMMANDS).map(({ text }) => text)),
+      fc.constantFrom(...COMMANDS.map(textOf)),
       fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
       fc.constantFrom('', "'", "'\\''", '\\', ' ', "' '", ';', '\n', '$(id)', '..', '/', '0', 'é'),
       fc.integer({ min: 0, max: 2 }),
@@ -219,25 +316,37 @@ for (const shell of SHELLS) {
           return;
         }
         expect(status).toBe(0);
-        expect(quoted(words)).toBe(changed);
-        expect(words[0]).toBe((GUEST_SCRIPTS as Record<string, GuestScript>)[words[1]!]?.script);
+        const [path, ...rest] = words;
+        const file = path!.slice(gate.scripts.length + 1, -'.sh'.length);
+        expect(asked(file, rest)).toBe(changed);
+        expect(table.has(`${file} ${rest[0]}`)).toBe(true);
       }),
       { numRuns: 400, seed: 7 },
     );
   });
 
   holds('it runs what it lets through: script, arguments, standard input, exit code, locale', () => {
-    using dir = temporaryDir();
+    using disk = imageDisk();
     const run = (command: string, env: NodeJS.ProcessEnv = {}, input = '') =>
       spawnSync(shell, [GATE], {
-        env: { PATH: '/usr/bin:/bin', HOME: dir.path, TARTBEAT_ROOT: dir.path, SSH_ORIGINAL_COMMAND: command, ...env },
+        env: {
+          PATH: '/usr/bin:/bin',
+          HOME: disk.path,
+          TARTBEAT_ROOT: disk.path,
+          SSH_ORIGINAL_COMMAND: command,
+          ...env,
+        },
         input,
         encoding: 'utf8',
       });
-    expect(run('echo alive').stdout).toBe('alive\n');
+    expect(run(guest.echoAlive().text(null)).stdout).toBe('alive\n');
     expect(run('df -h /').stdout).toContain('Filesystem');
-    expect(run(guest.gate().text).stdout).toBe(`${GATE_VERSION}\n`);
-    expect(run(guest.readFile({ ...key, path: 'absent' }).text).status).toBe(1);
+    const seen = run(guest.whichScripts().text(null));
+    expect(parseScriptsSeen({ exitCode: seen.status, stdout: Buffer.from(seen.stdout) })).toEqual({
+      tied: true,
+      versions: [version],
+    });
+    expect(run(textOf(guest.readFile({ ...key, path: 'absent' }))).status).toBe(1);
     const build = guest.startBuild({
       ...key,
       command: 'echo "$LC_ALL|$(env | grep -c -e ^LC_ALL= -e ^SSH_)"',
@@ -247,12 +356,12 @@ for (const shell of SHELLS) {
       [{ LC_ALL: 'C.UTF-8' }, 'C.UTF-8|1\n'],
       [{}, '|0\n'],
     ] as const) {
-      execFileSync('rm', ['-rf', join(dir.path, '.tartbeat')]);
-      expect(run(guest.prepareBuild(key).text).status).toBe(0);
-      expect(run(build.text, env, String(build.input)).status).toBe(0);
+      execFileSync('rm', ['-rf', join(disk.path, '.tartbeat')]);
+      expect(run(textOf(guest.prepareBuild(key))).status).toBe(0);
+      expect(run(textOf(build), env, String(build.input)).status).toBe(0);
       let status = '';
-      while (!status.includes('exit=0')) status = run(guest.buildStatus(key).text).stdout;
-      expect(run(guest.readLog(0, 100).text).stdout).toBe(expected);
+      while (!status.includes('exit=0')) status = run(textOf(guest.buildStatus(key))).stdout;
+      expect(run(textOf(guest.readLog(0, 100))).stdout).toBe(expected);
     }
   });
 }

@@ -1,15 +1,19 @@
 #!/bin/sh
-# The monitor and its helpers in /usr/local/bin; these scripts in /usr/local/share/tartbeat, for `tartbeat-verify`.
+# The monitor and its helpers in /usr/local/bin; these scripts in /usr/local/share/tartbeat, for
+# `tartbeat-verify`. With them the guest scripts in /usr/local/share/tartbeat/guest, and a link to them in the
+# account's home: the agent asks there which version the image has, and calls them there.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
 
-title='The monitor and its helpers are installed'
+title='The monitor, its helpers and the guest scripts are installed'
 source=$(cd "$here/.." && pwd)
 bin=$root/usr/local/bin
 programs='vm-monitor.sh send_heartbeat keychain vm-ssh-gate tartbeat-verify'
+version=$(cat "$source/guest/version" 2>/dev/null)
+links=$(user_home)/.tartbeat/guest
 
-shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name '*.rb' -o -name '*.conf' -o -name send_heartbeat -o -name keychain -o -name vm-ssh-gate -o -name tartbeat-verify \)); }
+shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name '*.rb' -o -name '*.conf' -o -name send_heartbeat -o -name keychain -o -name vm-ssh-gate -o -name tartbeat-verify -o -path './guest/*' \)); }
 
 # shellcheck disable=SC2046,SC2002 # a list of files
 checksum() { (cd "$1" 2>/dev/null && cat $(shared_files) 2>/dev/null | cksum); } # FOLDER
@@ -28,25 +32,35 @@ check() {
     missing "$share is absent or another version"
     return
   fi
-  found "$programs"
+  # What an agent has installed in a clone is a folder, and is left alone.
+  if [ "$(find "$links" -type l 2>/dev/null)" != "$links/$version" ] || [ "$(readlink "$links/$version")" != "$share/guest" ]; then
+    missing "$links has not just one link, $version, to $share/guest"
+    return
+  fi
+  found "$programs; guest scripts $version"
 }
 
 apply() {
   # A Mac with Apple silicon comes without /usr/local/bin.
   attempt mkdir -p "$bin" "$(dirname "$share")" || return
+  # First of all: a link must never lead to scripts of another version than its name says.
+  attempt as_user rm -rf "$links" || return
   if [ "$source" != "$share" ]; then
     # A folder beside it, then one rename: a half-copied set never takes the place of a whole one.
-    attempt rm -rf "$share.new" && attempt mkdir -p "$share.new/provision" "$share.new/fastlane/actions" || return
+    attempt rm -rf "$share.new" &&
+      attempt mkdir -p "$share.new/guest" "$share.new/provision" "$share.new/fastlane/actions" || return
     for file in $(shared_files); do
       attempt cp "$source/$file" "$share.new/$file" || return
     done
-    attempt chmod -R u=rwX,go=rX "$share.new" && attempt chown -R root:wheel "$share.new" &&
+    attempt chmod -R u=rwX,go=rX "$share.new" && attempt chmod 755 "$share.new"/guest/*.sh &&
+      attempt chown -R root:wheel "$share.new" &&
       attempt rm -rf "$share" && attempt mv "$share.new" "$share" || return
   fi
   for program in $programs; do
     attempt cp "$source/$program" "$bin/$program.new" && attempt chmod 755 "$bin/$program.new" &&
       attempt chown root:wheel "$bin/$program.new" && attempt mv -f "$bin/$program.new" "$bin/$program" || return
   done
+  attempt as_user mkdir -p "$links" && attempt as_user ln -s "$share/guest" "$links/$version"
 }
 
 step "$@"

@@ -1,7 +1,8 @@
 #!/bin/sh
-# The agent's key runs the agent's commands and nothing else, through vm-ssh-gate; or, as it comes, any command.
+# The agent's key runs the agent's commands and nothing else, through vm-ssh-gate; or, as it comes, any
+# command.
 #
-#   TARTBEAT_KEY_USE   tied: tie the key to the gate     free: untie it     empty: leave it as it is and only look
+#   TARTBEAT_KEY_USE   tied: tie the key to the gate   free: untie it   empty: leave it as it is and only look
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -19,7 +20,8 @@ body=''
 # shellcheck disable=SC2034 # the other two words of the line
 [ -z "${TARTBEAT_KEY_FILE:-}" ] || read -r key_type body key_rest <"$TARTBEAT_KEY_FILE" || [ -n "$body" ]
 
-# Prints the file with its agent's lines beginning with these options; without any it counts: how many are free, how many tied.
+# Prints the file with its agent's lines beginning with these options; without any it counts: how many are
+# free, how many tied.
 walk() { # [OPTIONS]
   OPTIONS=${1:-} GATE="command=\"$gate\"" awk -v body="$body" '
     /^[^#]*(ssh-|ecdsa-|sk-)/ && (body == "" ? / tartbeat$/ : index($0, body)) {
@@ -42,6 +44,8 @@ check() {
     if [ -z "$wanted" ]; then found "$keys has no key of the agent"; else missing "$keys has no key of the agent"; fi
   elif [ "$tied" -gt 0 ] && [ ! -x "$gate" ]; then
     missing "the key is tied to $gate, which is not there or not executable: nobody can log in with it"
+  elif [ "$tied" -gt 0 ] && [ ! -r "$share/guest/table" ]; then
+    missing "the key is tied to the guest scripts in $share/guest, which are not there"
   elif [ "$wanted" = tied ] && [ "$free" -gt 0 ]; then
     missing 'the key may run any command'
   elif [ "$wanted" = free ] && [ "$tied" -gt 0 ]; then
@@ -58,7 +62,10 @@ apply() {
     tied)
       options=$tied_options
       # Never lock the agent out.
-      if [ ! -x "$gate" ]; then problem="$gate is not there: the step monitor installs it" && return 1; fi
+      if [ ! -x "$gate" ] || [ ! -r "$share/guest/table" ]; then
+        problem="$gate is not there, or $share/guest is not: the step monitor installs them"
+        return 1
+      fi
       ;;
     free) options='no-port-forwarding,no-X11-forwarding,no-agent-forwarding' ;;
     *) return 1 ;;

@@ -7,8 +7,9 @@ import { statfs } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { EVIDENCE_ERROR_MAX, EVIDENCE_OUTPUT_MAX, type Evidence } from '#contract';
 import { tailOf } from '../build-log/tail.ts';
+import { parseDiskFree } from '../guest/answers.ts';
+import type { AttemptKey } from '../guest/arguments.ts';
 import {
-  type AttemptKey,
   controllerHealth,
   diskFree,
   echoAlive,
@@ -16,7 +17,6 @@ import {
   type GuestCommand,
   monitorAlive,
   monitorLog,
-  parseDiskFree,
 } from '../guest/commands.ts';
 import type { ExecResult, Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';

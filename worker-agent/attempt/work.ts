@@ -14,6 +14,7 @@ import { type Collected, collect } from '../steps/collect.ts';
 import { askInputs, findCommand, startCommand } from '../steps/command.ts';
 import type { AttemptContext } from '../steps/context.ts';
 import { type BuildLog, followLog, openLog } from '../steps/follow.ts';
+import { resumeScripts } from '../steps/guest-scripts.ts';
 import { beginMonitor, firstHeartbeat, keepMonitorAlive } from '../steps/monitor.ts';
 import { fetchSource, sendSource } from '../steps/source.ts';
 import { step } from '../steps/step.ts';
@@ -43,6 +44,7 @@ async function doSteps(context: AttemptContext, reached: Reached): Promise<Endin
   const booted = await boot(context);
   reached.vm = booted.vm;
   await journal.update({ phase: 'booted' });
+  await resumeScripts(context, booted);
   const inputs = source && (await prepare(context, booted, source));
   if (!journal.reached('command_ended')) {
     reached.log = await openLog(context, booted.guest, inputs ?? (await askInputs(context)));
@@ -57,7 +59,7 @@ async function prepare(context: AttemptContext, { vm, guest }: Booted, source: P
   if (await findCommand(context, guest)) return null;
   context.enter('checking');
   await checkVm(context, vm);
-  await journal.update({ phase: 'checked' });
+  await journal.update({ phase: 'checked', scripts: vm.scripts.version });
   await step(context, 'monitor', () => beginMonitor(context, guest));
   await journal.update({ phase: 'monitor_started' });
   using _keeper = keepMonitorAlive(context, guest);

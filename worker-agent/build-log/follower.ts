@@ -6,7 +6,9 @@
  * everything has been read up to the size that the log had after that.
  */
 import { pause } from '../../client/retry.ts';
-import { type AttemptKey, type BuildStatus, buildStatus, parseBuildStatus, readLog } from '../guest/commands.ts';
+import { type BuildStatus, parseBuildStatus } from '../guest/answers.ts';
+import type { AttemptKey } from '../guest/arguments.ts';
+import { buildStatus, readLog } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import { GUEST_COMMAND_MS } from '../limits.ts';
 import { LogSpool } from './spool.ts';

@@ -2,12 +2,14 @@
  * `expo-worker base-image`: runs vm-image/create-base-image.sh with what the config says, so that nobody has
  * to know where npm has put the script. Further options go to the script.
  */
-import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { execa } from 'execa';
 import { defaultConfigPath, expandHome, loadConfig, vmControllerUrl } from '../config.ts';
+import { VM_IMAGE } from '../vm-image.ts';
+
+const CREATE_BASE_IMAGE = join(VM_IMAGE, 'create-base-image.sh');
 
 export function baseImageCommand(exitWith: (exitCode: number) => void): Command {
   return new Command('base-image')
@@ -16,13 +18,13 @@ export function baseImageCommand(exitWith: (exitCode: number) => void): Command 
     .option('--config <path>', 'config file', defaultConfigPath())
     .argument('[options...]', 'such as --from IMAGE, --cpus N, --disk-gb N, --skip STEP, --force')
     .allowUnknownOption()
-    .addHelpText('after', `\nAll its options stand at the head of ${createBaseImagePath()}`)
+    .addHelpText('after', `\nAll its options stand at the head of ${CREATE_BASE_IMAGE}`)
     .action(async (more: string[], { config: path }: { config: string }) => {
       const config = await loadConfig(expandHome(path));
       const { vmName, vmUser, vmSshKey, vmSshPort, tartPath, tartHome } = config;
       const named = { user: vmUser, key: vmSshKey, 'ssh-port': vmSshPort, controller: vmControllerUrl(config) };
       const known = Object.entries(named).flatMap(([option, value]) => [`--${option}`, String(value)]);
-      const script = execa('sh', [createBaseImagePath(), vmName, ...known, ...more], {
+      const script = execa('sh', [CREATE_BASE_IMAGE, vmName, ...known, ...more], {
         reject: false,
         stdio: 'inherit',
         env: { TARTBEAT_TART: tartPath, ...(tartHome && { TART_HOME: tartHome }) },
@@ -33,12 +35,4 @@ export function baseImageCommand(exitWith: (exitCode: number) => void): Command 
       const { exitCode, signal } = await script;
       exitWith(exitCode ?? 128 + (signal ? constants.signals[signal] : 0));
     });
-}
-
-/** In the repository it lies two folders up. In the package it lies beside dist/, one further up. */
-function createBaseImagePath(): string {
-  const [near, far] = ['../../vm-image', '../../../vm-image'].map((folder) =>
-    join(import.meta.dirname, folder, 'create-base-image.sh'),
-  ) as [string, string];
-  return existsSync(near) ? near : far;
 }

@@ -4,21 +4,15 @@
  *
  * Invariant: a file that changes while it is read is read again from the start, so that no artifact is torn.
  */
-
 import { mkdir, rm } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, UPLOAD_MAX_BYTES } from '#contract';
 import { pause } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
 import type { EmitOfAttempt } from '../events.ts';
-import {
-  type AttemptKey,
-  type GuestCommand,
-  listFiles,
-  packFiles,
-  packFolder,
-  parseFileList,
-} from '../guest/commands.ts';
+import { parseFileList } from '../guest/answers.ts';
+import type { AttemptKey } from '../guest/arguments.ts';
+import { type GuestCommand, listFiles, packFiles, packFolder } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import type { Ssh } from '../guest/ssh.ts';
 import type { Exited } from '../guest/ssh-channel.ts';

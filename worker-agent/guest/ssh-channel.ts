@@ -8,6 +8,7 @@ import { PassThrough, type Readable, type Writable } from 'node:stream';
 import type { Client, ClientChannel } from 'ssh2';
 import { awakeTimer } from '../mac/running-clock.ts';
 import type { GuestCommand } from './commands.ts';
+import type { VmScripts } from './scripts.ts';
 import { SshError } from './ssh-error.ts';
 
 export interface Exited {
@@ -34,19 +35,22 @@ const STDERR_KEPT_BYTES = 64 * 1024;
 /** The channels of one connection. */
 export class SshChannels {
   readonly #client: Client;
+  readonly #scripts: Pick<VmScripts, 'version'> | undefined;
   readonly #slots = new ChannelSlots();
 
-  constructor(client: Client) {
+  constructor(client: Client, scripts: Pick<VmScripts, 'version'> | undefined) {
     this.#client = client;
+    this.#scripts = scripts;
   }
 
   /** The wait for a free channel counts against timeoutMs. Rejects with SshError. */
   async start(command: GuestCommand, timeoutMs: number, ...signals: (AbortSignal | undefined)[]): Promise<SshProcess> {
     const slots = this.#slots;
+    const text = command.text(this.#scripts?.version ?? null);
     const limit = new Limit(command.name, timeoutMs, signals);
     try {
       await slots.take(limit);
-      const process = await openChannel(this.#client, command, limit).catch((error) => {
+      const process = await openChannel(this.#client, text, command, limit).catch((error) => {
         slots.give();
         throw error;
       });
@@ -117,7 +121,7 @@ class ChannelSlots {
   };
 }
 
-function openChannel(client: Client, command: GuestCommand, limit: Limit): Promise<SshProcess> {
+function openChannel(client: Client, text: string, command: GuestCommand, limit: Limit): Promise<SshProcess> {
   const { signal } = limit;
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
@@ -125,7 +129,7 @@ function openChannel(client: Client, command: GuestCommand, limit: Limit): Promi
     const refuse = (cause: Error) =>
       reject(new SshError('refused', `the guest refused to run ${command.name}: ${cause.message}`, { cause }));
     try {
-      client.exec(command.text, (error, channel) => {
+      client.exec(text, (error, channel) => {
         signal.removeEventListener('abort', onAbort);
         if (error) refuse(error);
         else if (signal.aborted)

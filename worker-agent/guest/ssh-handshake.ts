@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';
 import ssh2 from 'ssh2';
+import type { VmScripts } from './scripts.ts';
 import { SshError, sshErrorOf } from './ssh-error.ts';
 
 export interface SshTarget {
@@ -18,6 +19,10 @@ export interface SshTarget {
   /** SHA-256 of the host key in base64, as `ssh-keygen -l` prints it. Another host key is refused. */
   hostFingerprint?: string | undefined;
   connectTimeoutMs: number;
+  /**
+   * The guest scripts that commands run with. Without them, only those commands can be run that need none.
+   */
+  scripts?: Pick<VmScripts, 'version'> | undefined;
   signal?: AbortSignal | undefined;
   /** A frozen peer is noticed after at most three times this. */
   keepaliveIntervalMs?: number;

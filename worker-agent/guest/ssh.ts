@@ -46,7 +46,7 @@ const OUTPUT_MAX_BYTES = 1024 * 1024;
 /** Rejects with SshError. */
 export async function connectSsh(target: SshTarget): Promise<Ssh> {
   const { client, hostFingerprint, dead, closed, close } = await shakeHands(target);
-  const channels = new SshChannels(client);
+  const channels = new SshChannels(client, target.scripts);
   return {
     hostFingerprint,
     signal: dead,

@@ -8,7 +8,7 @@ import type { Vm } from '../vm/vm.ts';
 export interface VmCheckContext {
   tart: Tart;
   config: Pick<AgentConfig, 'controllerUrl' | 'vmControllerUrl' | 'vmHostAddress' | 'minFreeDiskGb'>;
-  vm: Pick<Vm, 'name' | 'address' | 'ssh'>;
+  vm: Pick<Vm, 'name' | 'address' | 'ssh' | 'scripts'>;
 }
 
 type GuestVm = Pick<VmCheckContext['vm'], 'ssh'>;

@@ -25,7 +25,7 @@ export const IMAGE_CHECKS: readonly HealthCheck<VmCheckContext>[] = [
     title: 'Base image has what builds need',
     why: "This is the image's own check. It looks at the monitor, SSH, Xcode and its licence, Node, eas-cli, fastlane, CocoaPods, sleep and updates, and the packet filter.",
     blocking: false,
-    dependsOn: ['ssh'],
+    dependsOn: ['guest_scripts'],
     timeoutMs: TIMEOUT_MS,
     fix: 'Run `expo-worker base-image --force`. It repairs what is missing and takes a new snapshot.',
     async run({ vm }, signal) {

@@ -4,21 +4,10 @@
  */
 import { Health, type HealthCheckId } from '#contract';
 import { vmControllerUrl } from '../config.ts';
-import {
-  controllerHealth,
-  diskFree,
-  echoAlive,
-  gate,
-  hasCurl,
-  hasMonitor,
-  macAddresses,
-  normaliseMac,
-  parseDiskFree,
-  parseMacAddresses,
-  setClock,
-} from '../guest/commands.ts';
-import { GATE_VERSION } from '../guest/gate.ts';
-import { CLOCK_TOLERANCE_MS } from '../limits.ts';
+import { normaliseMac, parseDiskFree, parseMacAddresses } from '../guest/answers.ts';
+import { controllerHealth, diskFree, hasCurl, hasMonitor, macAddresses, setClock } from '../guest/commands.ts';
+import { askScripts, problemOf, settleScripts } from '../guest/installation.ts';
+import { CLOCK_TOLERANCE_MS, GUEST_INSTALL_MS } from '../limits.ts';
 import { ask, askWhether, clockOffsetMs, parseJson, type VmCheckContext } from './ask-vm.ts';
 import { GB_BYTES, inGb, inSeconds } from './figures.ts';
 import { fail, type HealthCheck, pass } from './run-checks.ts';
@@ -66,19 +55,13 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     blocking: true,
     dependsOn: [],
     timeoutMs: 5_000,
-    fix: 'Log in by hand with vmSshKey and vmUser. In the base image Remote Login must be on, and the key must be in authorized_keys, without `command=` or with that of vm-ssh-gate.',
+    fix: 'Log in by hand with vmSshKey and vmUser. In the base image Remote Login must be on, and the key must be in authorized_keys, without `command=` or with that of vm-ssh-gate. If the guest scripts of the image are too old for a tied key, run `expo-worker base-image --force --restrict-key`.',
     async run({ vm }, signal) {
-      const answer = await ask(vm, echoAlive(), signal);
-      if (answer.trim() !== 'alive')
-        return fail(`the VM answered ${JSON.stringify(answer.slice(0, 100))} instead of "alive"`);
-      const version = (await ask(vm, gate(), signal)).trim();
-      if (version === '') return pass('alive; the key may run any command');
-      return version === GATE_VERSION
-        ? pass('alive; the key is tied to vm-ssh-gate')
-        : fail(
-            'the image has another version of vm-ssh-gate than this agent, and it would refuse the commands of the agent',
-            'Run `expo-worker base-image --force`, which makes the base image with the vm-image/ of this agent.',
-          );
+      const seen = await askScripts(vm.ssh, signal);
+      vm.scripts.seen = seen;
+      const problem = problemOf(seen);
+      if (problem) return fail(problem.detail, problem.fix);
+      return pass(seen.tied ? 'alive; the key is tied to vm-ssh-gate' : 'alive; the key may run any command');
     },
   },
   {
@@ -100,11 +83,23 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     },
   },
   {
+    id: 'guest_scripts',
+    title: 'VM has the guest scripts',
+    why: 'These scripts do all that the agent does in a VM. If the image has another version, the agent installs its own.',
+    blocking: true,
+    dependsOn: ['ssh'],
+    timeoutMs: GUEST_INSTALL_MS,
+    fix: 'Look whether the home of vmUser in the base image can be written and has room. To put the scripts into the image, run `expo-worker base-image --force`.',
+    async run({ vm }, signal) {
+      return pass(await settleScripts(vm.ssh, vm.scripts, vm.scripts.seen!, signal));
+    },
+  },
+  {
     id: 'disk_space',
     title: 'VM has free disk space',
     why: 'Builds write a lot. When the disk is full they fail with misleading messages.',
     blocking: true,
-    dependsOn: ['ssh'],
+    dependsOn: ['guest_scripts'],
     timeoutMs: 5_000,
     fix: 'Free space in the base image, enlarge it with `tart set NAME --disk-size GB`, or lower minFreeDiskGb.',
     async run({ vm, config }, signal) {
@@ -122,7 +117,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     title: 'VM has the monitor',
     why: 'The beats of the monitor prove that the VM lives.',
     blocking: true,
-    dependsOn: ['ssh'],
+    dependsOn: ['guest_scripts'],
     timeoutMs: 10_000,
     fix: 'Install vm-image/vm-monitor.sh as /usr/local/bin/vm-monitor.sh in the base image, with mode 755.',
     async run({ vm }, signal) {
@@ -137,7 +132,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     title: 'VM has curl',
     why: 'The monitor sends its beats with curl.',
     blocking: true,
-    dependsOn: ['ssh'],
+    dependsOn: ['guest_scripts'],
     timeoutMs: 10_000,
     fix: 'Install curl in the base image, in a folder on the PATH of SSH commands (/usr/bin on every Mac).',
     async run({ vm }, signal) {
@@ -151,7 +146,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     title: 'VM agrees on the time',
     why: 'When a Mac has slept, the clocks of its VMs are behind, and every certificate looks invalid.',
     blocking: true,
-    dependsOn: ['ssh'],
+    dependsOn: ['guest_scripts'],
     timeoutMs: 15_000,
     fix: 'Allow `sudo date` without a password in the base image, so that the agent can set the clock.',
     async run({ vm }, signal) {

@@ -33,6 +33,11 @@ const AttemptState = z.object({
   exitCode: z.number().int().nullable(),
   /** By the wall clock. */
   commandStartedAtMs: z.number().nullable().default(null),
+  /**
+   * The version of the guest scripts that its commands run with; null until the checks have passed, and in journals of
+   * agents from before there were guest scripts, which sent the text of each command along.
+   */
+  scripts: z.string().nullable().default(null),
   monitorRestarts: z.number().int(),
   /** The ids of uploads in parts that were begun, by the SHA-256 of the file. */
   uploads: z.record(z.string(), z.string()).default({}),
@@ -68,6 +73,7 @@ export class AttemptJournal {
       run: null,
       exitCode: null,
       commandStartedAtMs: null,
+      scripts: null,
       monitorRestarts: 0,
       uploads: {},
       contactAtMs: Date.now(),

@@ -5,7 +5,8 @@
  * crash of the agent between the start and its journal entry, the VM tells whether the command was started.
  */
 import type { Inputs } from '#contract';
-import { buildStatus, parseBuildStatus, startBuild, writeSecretFile } from '../guest/commands.ts';
+import { parseBuildStatus } from '../guest/answers.ts';
+import { buildStatus, startBuild, writeSecretFile } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import { GUEST_COMMAND_MS } from '../limits.ts';
 import type { AttemptContext } from './context.ts';

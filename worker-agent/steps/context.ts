@@ -11,7 +11,7 @@ import type { WorkerClient } from '../../client/worker-client.ts';
 import type { AgentConfig } from '../config.ts';
 import { AttemptOver } from '../ending.ts';
 import type { EmitOfAttempt } from '../events.ts';
-import type { AttemptKey } from '../guest/commands.ts';
+import type { AttemptKey } from '../guest/arguments.ts';
 import { Beats } from '../heartbeat/beats.ts';
 import { Contact } from '../heartbeat/contact.ts';
 import { type AgentLimits, beatRequestMs, contactNoteMs } from '../limits.ts';

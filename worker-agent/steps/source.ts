@@ -4,17 +4,16 @@
  * Invariant: the VM receives exactly the archive that the build names, and only after the agent has looked
  * through it.
  */
-
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { failed } from '../ending.ts';
 import { findSourceProblem } from '../files/archive-check.ts';
-import { prepareBuild, UNPACK_REFUSED, unpackSource } from '../guest/commands.ts';
+import { UNPACK_REFUSED } from '../guest/answers.ts';
+import { prepareBuild, unpackSource } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import type { Exited } from '../guest/ssh-channel.ts';
 import { SshError } from '../guest/ssh-error.ts';
-
 import { GUEST_COMMAND_MS } from '../limits.ts';
 import type { AttemptContext } from './context.ts';
 import { ask } from './step.ts';

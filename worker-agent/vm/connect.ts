@@ -7,6 +7,7 @@
 import { readFile } from 'node:fs/promises';
 import { jittered, pause } from '../../client/retry.ts';
 import type { AgentConfig } from '../config.ts';
+import type { VmScripts } from '../guest/scripts.ts';
 import { connectSsh, type Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { awakeMs } from '../mac/running-clock.ts';
@@ -48,6 +49,7 @@ export interface SshWait {
   tart: Tart;
   config: AgentConfig;
   name: string;
+  scripts: VmScripts;
   /** For the first try alone, because it may be an old address of another VM. Later tries ask tart again. */
   firstAddress?: string;
   timeoutMs: number;
@@ -61,7 +63,7 @@ export interface SshWait {
 export type SshReached = { ok: true; ssh: Ssh; address: string } | { ok: false; error: SshError; message: string };
 
 export async function waitForSsh(options: SshWait): Promise<SshReached> {
-  const { tart, config, name, timeoutMs, signal, hostFingerprint } = options;
+  const { tart, config, name, scripts, timeoutMs, signal, hostFingerprint } = options;
   const startedAt = awakeMs();
   const leftMs = () => startedAt + timeoutMs - awakeMs();
   const failed = (error: SshError): SshReached => ({ ok: false, error, message: error.message });
@@ -90,6 +92,7 @@ export async function waitForSsh(options: SshWait): Promise<SshReached> {
           port: config.vmSshPort,
           user: config.vmUser,
           privateKey,
+          scripts,
           hostFingerprint: hostFingerprint ?? config.vmHostKey?.replace('SHA256:', ''),
           connectTimeoutMs: Math.max(TRY_MIN_MS, Math.min(CONNECT_TIMEOUT_MS, leftMs())),
           signal,

@@ -7,6 +7,7 @@
  */
 import { join } from 'node:path';
 import type { AgentConfig } from '../config.ts';
+import type { VmScripts } from '../guest/scripts.ts';
 import type { Ssh } from '../guest/ssh.ts';
 import { BOOT_LIMITS, type BootLimits } from '../limits.ts';
 import type { TartResult } from '../tart/answers.ts';
@@ -25,6 +26,8 @@ export interface Vm extends AsyncDisposable {
   readonly run: TartRun;
   /** The present connection. */
   readonly ssh: Ssh;
+  /** The guest scripts that its commands run with, over each of its connections. */
+  readonly scripts: VmScripts;
   /** Aborts when `tart run` has ended, for whatever reason. */
   readonly exited: AbortSignal;
   /** Set once `exited` has fired. */
@@ -72,10 +75,11 @@ export async function adoptVm(options: BootOptions & { run: TartRun }): Promise<
       const neverRan = !either.aborted && (await isStopped(tart, name, either));
       return failed(neverRan ? neverStarted(found) : checkFailed('vm_address', found));
     }
-    const wait = { tart, config, name, firstAddress: found.address, timeoutMs: limits.sshMs, signal: either };
+    const scripts: VmScripts = { seen: null, version: null };
+    const wait = { tart, config, name, scripts, firstAddress: found.address, timeoutMs: limits.sshMs, signal: either };
     const reached = await reportStep(options, 'ssh', () => waitForSsh(wait));
     if (!reached.ok) return failed(checkFailed('ssh', { kind: reached.error.kind, message: reached.message }));
-    return { ok: true, vm: handleOf(options, watch, reached) };
+    return { ok: true, vm: handleOf(options, watch, { ...reached, scripts }) };
   } catch (error) {
     watch.release();
     throw error;
@@ -95,12 +99,13 @@ export function destroyVm(options: {
 function handleOf(
   { tart, config, name, run }: BootOptions & { run: TartRun },
   watch: RunWatch,
-  first: { ssh: Ssh; address: string },
+  { scripts, ...first }: { ssh: Ssh; address: string; scripts: VmScripts },
 ): Vm {
   let { ssh, address } = first;
   const vm: Vm = {
     name,
     run,
+    scripts,
     get address() {
       return address;
     },
@@ -115,7 +120,7 @@ function handleOf(
       const signal = caller ? AbortSignal.any([caller, watch.exited]) : watch.exited;
       const { hostFingerprint } = ssh;
       ssh.close();
-      const again = await waitForSsh({ tart, config, name, timeoutMs, signal, hostFingerprint });
+      const again = await waitForSsh({ tart, config, name, scripts, timeoutMs, signal, hostFingerprint });
       if (!again.ok) throw again.error;
       ({ ssh, address } = again);
       return ssh;

@@ -59,7 +59,10 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
     journal: (name: string) => JSON.parse(readFileSync(join(stateDir, name, 'journal.json'), 'utf8')),
     hasJournal: (name: string) => existsSync(join(stateDir, name, 'journal.json')),
     attemptDirs: () => readdirSync(stateDir).filter((name) => /-\d+$/.test(name)),
-    startAgent: () => startAgent({ configPath, env }),
+    /** Where the base image's `/` is. */
+    imageRoot: join(tartHome, 'vms', BASE, 'guest'),
+    guestRoot: (name: string) => join(tartHome, 'vms', name, 'guest'),
+    startAgent: (release: { entry?: string } = {}) => startAgent({ configPath, env, ...release }),
     async [Symbol.asyncDispose]() {
       await sweepSimulator(tartHome);
       dir[Symbol.dispose]();

@@ -6,8 +6,15 @@ import { until } from './until.ts';
 
 const EXPO_WORKER = new URL('../../../worker-agent/expo-worker.ts', import.meta.url).pathname;
 
-export function startAgent({ configPath, env = {} }: { configPath: string; env?: Record<string, string> }) {
-  const child = spawn(process.execPath, [EXPO_WORKER, 'run', '--json', '--config', configPath], {
+interface AgentOptions {
+  configPath: string;
+  env?: Record<string, string>;
+  /** That of another release. */
+  entry?: string;
+}
+
+export function startAgent({ configPath, env = {}, entry = EXPO_WORKER }: AgentOptions) {
+  const child = spawn(process.execPath, [entry, 'run', '--json', '--config', configPath], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });

@@ -1,6 +1,6 @@
 /**
- * Starts a real OpenSSH server on loopback, run by this user, with a home of its own. Where there is none,
- * the tests that need it are skipped; in CI they fail.
+ * A real OpenSSH server on loopback, run by this user, with a home of its own. Where there is none, the tests
+ * that need it are skipped with a word about it; in CI they fail.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,7 +8,9 @@ import { connect, createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import type { SshTarget } from '../../../worker-agent/guest/ssh-handshake.ts';
+import { installGuestScripts } from '../../../worker-agent/tart-simulator/home/base-image.ts';
 import { temporaryDir } from './temporary-dir.ts';
 import { until } from './until.ts';
 
@@ -19,12 +21,16 @@ export const hasOpenSsh = SSHD !== undefined;
 if (!hasOpenSsh && !process.env.CI)
   console.warn('No sshd here: tests against OpenSSH are skipped. Install openssh-server.');
 
-/** `tiedTo` is the command to which one of its two keys is tied. */
-export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
+/**
+ * `tiedTo` is the command that one of its two keys is tied to. The guest has the scripts of this agent,
+ * unless `scripts` is false.
+ */
+export async function startOpenSsh({ tiedTo = VM_SSH_GATE, scripts = true } = {}) {
   const dir = temporaryDir();
   const file = (name: string) => join(dir.path, name);
   const home = file('home');
   mkdirSync(join(home, 'tmp'), { recursive: true });
+  if (scripts) installGuestScripts(home, home);
   for (const name of ['host_key', 'client_key', 'tied_key'])
     await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file(name)]);
   const keys = [
@@ -59,6 +65,7 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
     user: userInfo().username,
     privateKey: readFileSync(file('client_key'), 'utf8'),
     connectTimeoutMs: 20_000,
+    scripts: { version: ownScripts().version },
   };
   return {
     target,
@@ -77,7 +84,9 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE } = {}) {
   };
 }
 
-/** Ends processes that outlived their session. It finds them by their environment, on Linux only. */
+/**
+ * What outlived its session. Found by its environment, on Linux; elsewhere tests leave nothing that lasts.
+ */
 function killThoseAtHome(home: string): void {
   for (const pid of existsSync('/proc/self/environ') ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : [])
     try {

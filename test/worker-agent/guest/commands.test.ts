@@ -4,8 +4,10 @@ import { Readable } from 'node:stream';
 import { execa } from 'execa';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import * as answers from '../../../worker-agent/guest/answers.ts';
+import { type AttemptKey, GuestArgumentError, shellQuote, stateName } from '../../../worker-agent/guest/arguments.ts';
 import * as guest from '../../../worker-agent/guest/commands.ts';
-import { GuestArgumentError } from '../../../worker-agent/guest/commands.ts';
+import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import { connectSsh, type ExecOptions, type Ssh } from '../../../worker-agent/guest/ssh.ts';
 import type { SshTarget } from '../../../worker-agent/guest/ssh-handshake.ts';
 import { hasOpenSsh, startOpenSsh } from '../factories/openssh-server.ts';
@@ -36,7 +38,7 @@ const run = (command: guest.GuestCommand, options: Partial<ExecOptions> = {}) =>
   ssh.exec(command, { timeoutMs: 30_000, ...options });
 let builds = 0;
 const newKey = () => ({ buildId: `b${++builds}`, attempt: 1 });
-const stateOf = (key: guest.AttemptKey) => join(server.home, '.tartbeat', guest.stateName(key));
+const stateOf = (key: AttemptKey) => join(server.home, '.tartbeat', stateName(key));
 
 /** A guest with an unpacked source of these files. */
 async function withSource(files: Record<string, string>) {
@@ -54,9 +56,9 @@ async function withSource(files: Record<string, string>) {
   return key;
 }
 
-const statusOf = async (key: guest.AttemptKey) =>
-  guest.parseBuildStatus((await run(guest.buildStatus(key))).stdout.toString());
-const untilEnded = (key: guest.AttemptKey) =>
+const statusOf = async (key: AttemptKey) =>
+  answers.parseBuildStatus((await run(guest.buildStatus(key))).stdout.toString());
+const untilEnded = (key: AttemptKey) =>
   until(async () => {
     const status = await statusOf(key);
     return status?.state === 'ended' || status?.state === 'lost' ? status : null;
@@ -65,7 +67,7 @@ const logOf = async () => (await run(guest.readLog(0, 1_000_000))).stdout.toStri
 
 test('whatever text is quoted, a shell reads back the same', async () => {
   const texts = fc.sample(fc.string({ unit: 'binary', maxLength: 40 }), 60).map((text) => text.replaceAll('\0', ''));
-  const { stdout } = await execa('sh', ['-c', `printf '%s\\0' ${texts.map(guest.shellQuote).join(' ')}`], {
+  const { stdout } = await execa('sh', ['-c', `printf '%s\\0' ${texts.map(shellQuote).join(' ')}`], {
     stripFinalNewline: false,
   });
   expect(stdout.split('\0').slice(0, -1)).toEqual(texts.map((text) => text.toWellFormed()));
@@ -75,11 +77,11 @@ test('arguments that no honest caller passes are refused before any guest sees t
   const key = { buildId: 'b', attempt: 1 };
   const monitor = { ...key, controllerUrl: 'http://c', workerId: 'w', token: 't', intervalSeconds: 30 };
   const refused: (() => unknown)[] = [
-    () => guest.stateName({ buildId: '../x', attempt: 1 }),
-    () => guest.stateName({ buildId: '..', attempt: 1 }),
-    () => guest.stateName({ buildId: '', attempt: 1 }),
-    () => guest.stateName({ buildId: 'b', attempt: 0 }),
-    () => guest.stateName({ buildId: 'b', attempt: 1.5 }),
+    () => stateName({ buildId: '../x', attempt: 1 }),
+    () => stateName({ buildId: '..', attempt: 1 }),
+    () => stateName({ buildId: '', attempt: 1 }),
+    () => stateName({ buildId: 'b', attempt: 0 }),
+    () => stateName({ buildId: 'b', attempt: 1.5 }),
     () => guest.startMonitor({ ...monitor, controllerUrl: 'file:///etc/passwd' }),
     () => guest.startMonitor({ ...monitor, controllerUrl: '-oops' }),
     () => guest.startMonitor({ ...monitor, token: 'two\nlines' }),
@@ -112,8 +114,8 @@ test('secrets are on no command line', () => {
   });
   const build = guest.startBuild({ ...key, command: 'make hunter2', env: { KEY: 'hunter2' } });
   const file = guest.writeSecretFile({ ...key, name: 'k.p8', content: Buffer.from('hunter2') });
-  expect(file.text).not.toContain('hunter2');
-  expect(monitor.text + build.text).not.toContain('hunter2');
+  const { version } = ownScripts();
+  for (const command of [monitor, build, file]) expect(command.text(version)).not.toContain('hunter2');
   expect(String(monitor.input) + String(build.input)).toContain('hunter2');
 });
 
@@ -123,29 +125,29 @@ test('df is understood as macOS and Linux print it, wrapped too', () => {
   const wrapped = `Filesystem 1K-blocks Used Available Use% Mounted on
 /dev/mapper/a-very-long-device-name
                1000 400 600 40% /\n`;
-  expect(guest.parseDiskFree(mac)?.availableBytes).toBe(120_000_000 * 1024);
-  expect(guest.parseDiskFree(wrapped)).toEqual({ totalBytes: 1000 * 1024, availableBytes: 600 * 1024 });
-  expect(guest.parseDiskFree('df: no such thing')).toBeNull();
+  expect(answers.parseDiskFree(mac)?.availableBytes).toBe(120_000_000 * 1024);
+  expect(answers.parseDiskFree(wrapped)).toEqual({ totalBytes: 1000 * 1024, availableBytes: 600 * 1024 });
+  expect(answers.parseDiskFree('df: no such thing')).toBeNull();
 });
 
 test('MAC addresses compare equal with and without leading zeros', () => {
-  expect(guest.normaliseMac('A:b:0C:d:e:f')).toBe('0a:0b:0c:0d:0e:0f');
-  expect(guest.normaliseMac('aa:bb:cc:dd:ee')).toBeNull();
-  expect(guest.normaliseMac('aa:bb:cc:dd:ee:ff:00')).toBeNull();
+  expect(answers.normaliseMac('A:b:0C:d:e:f')).toBe('0a:0b:0c:0d:0e:0f');
+  expect(answers.normaliseMac('aa:bb:cc:dd:ee')).toBeNull();
+  expect(answers.normaliseMac('aa:bb:cc:dd:ee:ff:00')).toBeNull();
   const ifconfig = 'en0: flags=8863<UP>\n\tether 7e:1:2:3:4:5 \n\tinet 192.168.64.7 netmask 0xffffff00\nlo0: flags=1\n';
-  expect(guest.parseMacAddresses(ifconfig)).toEqual(['7e:01:02:03:04:05']);
+  expect(answers.parseMacAddresses(ifconfig)).toEqual(['7e:01:02:03:04:05']);
 });
 
 test('an answer to buildStatus that was cut short is no answer', () => {
-  expect(guest.parseBuildStatus('')).toEqual({ state: 'not_started' });
-  expect(guest.parseBuildStatus('alive=1\nexit=\n')).toBeNull();
-  expect(guest.parseBuildStatus('alive=0\nexit=\nsize=7\n')).toEqual({ state: 'lost', logBytes: 7 });
-  expect(guest.parseBuildStatus('alive=1\nexit=0\nsize=7\n')).toEqual({ state: 'ended', exitCode: 0, logBytes: 7 });
+  expect(answers.parseBuildStatus('')).toEqual({ state: 'not_started' });
+  expect(answers.parseBuildStatus('alive=1\nexit=\n')).toBeNull();
+  expect(answers.parseBuildStatus('alive=0\nexit=\nsize=7\n')).toEqual({ state: 'lost', logBytes: 7 });
+  expect(answers.parseBuildStatus('alive=1\nexit=0\nsize=7\n')).toEqual({ state: 'ended', exitCode: 0, logBytes: 7 });
 });
 
 onGuest('the simple checks answer as the parsers expect', async () => {
   expect((await run(guest.echoAlive())).stdout.toString()).toBe('alive\n');
-  expect(guest.parseDiskFree((await run(guest.diskFree())).stdout.toString())!.availableBytes).toBeGreaterThan(0);
+  expect(answers.parseDiskFree((await run(guest.diskFree())).stdout.toString())!.availableBytes).toBeGreaterThan(0);
   const seconds = Number((await run(guest.readClock())).stdout);
   expect(Math.abs(seconds - Date.now() / 1000)).toBeLessThan(60);
   expect((await run(guest.hasCurl())).stdout.toString()).toContain('curl');
@@ -226,11 +228,11 @@ onGuest('a truncated or broken archive is told from a good one', async () => {
   const key = newKey();
   const bytes = Buffer.from('this is no archive at all, however one reads it');
   const truncated = await run(guest.unpackSource({ ...key, archiveBytes: bytes.length + 1 }), { stdin: bytes });
-  expect(truncated.exitCode).toBe(guest.UNPACK_TRUNCATED);
+  expect(truncated.exitCode).toBe(answers.UNPACK_TRUNCATED);
   const refused = await run(guest.unpackSource({ ...key, archiveBytes: bytes.length }), {
     stdin: Readable.from([bytes]),
   });
-  expect(refused.exitCode).toBe(guest.UNPACK_REFUSED);
+  expect(refused.exitCode).toBe(answers.UNPACK_REFUSED);
 });
 
 onGuest('files are listed with their sizes, whatever they are called, and packed as they are', async () => {
@@ -244,7 +246,7 @@ onGuest('files are listed with their sizes, whatever they are called, and packed
   const key = await withSource(names);
   symlinkSync('/etc', join(stateOf(key), 'source', 'dist', 'link'));
   const list = async (...roots: string[]) =>
-    guest
+    answers
       .parseFileList((await run(guest.listFiles({ ...key, roots }))).stdout)!
       .sort((a, b) => (a.path < b.path ? -1 : 1));
   const dist = [

@@ -5,14 +5,16 @@
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { guestHome } from '../guest/environment.ts';
 import { generateKeyPair } from '../key-pair.ts';
 import { lockHome } from './lock.ts';
@@ -81,6 +83,20 @@ export function makeGuest(root: string, { user, publicKey }: { user: string; pub
     const file = statSync(join(VM_IMAGE, name));
     if (file.isFile() && file.mode & 0o100) copyFileSync(join(VM_IMAGE, name), join(root, 'usr', 'local', 'bin', name));
   }
+  installGuestScripts(root, home);
+}
+
+/**
+ * As provision/20-monitor.sh does. The link is relative, because a clone takes the whole disk to another
+ * folder.
+ */
+export function installGuestScripts(root: string, home: string): void {
+  const from = join(VM_IMAGE, 'guest');
+  const scripts = join(root, 'usr', 'local', 'share', 'tartbeat', 'guest');
+  const links = join(home, '.tartbeat', 'guest');
+  cpSync(from, scripts, { recursive: true });
+  mkdirSync(links, { recursive: true });
+  symlinkSync(relative(links, scripts), join(links, readFileSync(join(from, 'version'), 'utf8').trim()));
 }
 
 /**

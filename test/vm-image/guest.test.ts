@@ -1,0 +1,182 @@
+/**
+ * The files of vm-image/guest/: their version, their table, how they are installed, and what they do in any
+ * shell.
+ */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { ownScripts } from '../../worker-agent/guest/scripts.ts';
+import { digestOfScripts } from '../worker-agent/factories/other-release.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { hasShell, SHELLS, type Shell } from './guest-script.ts';
+
+const { version, folder, table } = ownScripts();
+const read = (name: string) => readFileSync(join(folder, name), 'utf8');
+const FILES = readdirSync(folder).sort();
+const DAMAGED = 3;
+
+test('version has the hash of the files (`npx vitest run --project node test/vm-image/guest.test.ts -u` writes it)', async () => {
+  await expect(`${version.split('-')[0]}-${digestOfScripts(folder)}\n`).toMatchFileSnapshot(join(folder, 'version'));
+});
+
+/**
+ * An image whose key is tied keeps the scripts that it was made with, and an agent speaks to them by their
+ * number. So another table needs another number: raise it in vm-image/guest/version, write the rows to
+ * guest-tables/NUMBER, and say in BEFORE (worker-agent/guest/scripts.ts) what the number before calls
+ * otherwise.
+ */
+test('the table is the one that is recorded for its number', () => {
+  const recorded = readFileSync(join(import.meta.dirname, 'guest-tables', version.split('-')[0]!), 'utf8');
+  expect([...table].map(([name, kinds]) => [name, ...kinds].join(' '))).toEqual(recorded.trim().split('\n'));
+});
+
+test('each row of the table is a subcommand of a file, each subcommand is a row, and the gate can read them', () => {
+  const cases = FILES.filter((name) => /^case \$(subcommand|\{1-\}) in$/m.test(name.endsWith('.sh') ? read(name) : ''));
+  const subcommands = cases.flatMap((name) =>
+    [
+      ...read(name)
+        .split(/^case \$(?:subcommand|\{1-\}) in$/m)[1]!
+        .matchAll(/^ {2}([a-z-]+)\) /gm),
+    ].map(([, subcommand]) => `${name.replace('.sh', '')} ${subcommand}`),
+  );
+  expect(subcommands.sort()).toEqual([...table.keys()].sort());
+  for (const row of read('table').split('\n'))
+    expect(row).toMatch(/^(#.*|([a-z-]+ +[a-z-]+( +[a-z.]+( [a-z.]+)*)?)?)$/);
+});
+
+/** A home, the scripts in a folder beside their place, and install.sh. */
+function home(shell: Shell) {
+  const dir = temporaryDir();
+  const place = join(dir.path, '.tartbeat/guest', version);
+  const unpack = (name: string) => {
+    const unpacked = join(dir.path, '.tartbeat', name);
+    cpSync(folder, unpacked, { recursive: true });
+    return unpacked;
+  };
+  const env = { PATH: process.env.PATH, HOME: dir.path };
+  return {
+    ...dir,
+    place,
+    unpack,
+    env,
+    install: (unpacked: string, what = version) =>
+      spawnSync(shell, [join(unpacked, 'install.sh'), what], { env, encoding: 'utf8' }),
+    installAsync: (unpacked: string): ChildProcess => spawn(shell, [join(unpacked, 'install.sh'), version], { env }),
+    contents: () =>
+      Object.fromEntries(readdirSync(place).map((name) => [name, readFileSync(join(place, name), 'utf8')])),
+  };
+}
+const whole = Object.fromEntries(FILES.map((name) => [name, read(name)]));
+
+for (const shell of SHELLS) {
+  const holds = (sentence: string, check: () => void | Promise<void>) =>
+    test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, { timeout: 120_000 }, check);
+
+  holds('scripts are installed whole, once, and may be installed again', () => {
+    using guest = home(shell);
+    for (const name of ['new-1', 'new-2']) {
+      expect(guest.install(guest.unpack(name))).toMatchObject({ status: 0, stdout: '', stderr: '' });
+      expect(guest.contents()).toEqual(whole);
+    }
+    expect(spawnSync(join(guest.place, 'checks.sh'), ['clock'], { encoding: 'utf8' }).stdout).toMatch(/^\d+\n$/);
+  });
+
+  holds('files that are missing, changed, added or of another version are not installed', () => {
+    using guest = home(shell);
+    const damages: ((unpacked: string) => void)[] = [
+      (unpacked) => rmSync(join(unpacked, 'power.sh')),
+      (unpacked) => rmSync(join(unpacked, 'version')),
+      (unpacked) => writeFileSync(join(unpacked, 'log.sh'), read('log.sh').slice(0, -1)),
+      (unpacked) => writeFileSync(join(unpacked, 'z.sh'), ''),
+      (unpacked) => writeFileSync(join(unpacked, 'version'), '1-0000000000000000\n'),
+    ];
+    for (const [index, damage] of damages.entries()) {
+      const unpacked = guest.unpack(`new-${index}`);
+      damage(unpacked);
+      const { status, stderr } = guest.install(unpacked);
+      expect([status, stderr]).toEqual([DAMAGED, expect.stringContaining('are not guest scripts')]);
+    }
+    expect(guest.install(guest.unpack('new'), '2-0000000000000000').status).toBe(DAMAGED);
+    expect(existsSync(join(guest.path, '.tartbeat/guest'))).toBe(false);
+  });
+
+  holds('installed twice at the same time, they are there once', async () => {
+    using guest = home(shell);
+    const both = ['new-1', 'new-2'].map((name) => guest.installAsync(guest.unpack(name)));
+    const codes = await Promise.all(both.map((child) => new Promise((resolve) => child.once('close', resolve))));
+    expect(codes).toEqual([0, 0]);
+    expect(guest.contents()).toEqual(whole);
+  });
+
+  holds('a link to scripts that the image has no more is replaced', () => {
+    using guest = home(shell);
+    mkdirSync(join(guest.path, '.tartbeat/guest'), { recursive: true });
+    symlinkSync('/nonexistent', guest.place);
+    expect(guest.install(guest.unpack('new')).status).toBe(0);
+    expect(guest.contents()).toEqual(whole);
+  });
+
+  holds('what needs no bash does the same in any shell', () => {
+    using guest = home(shell);
+    const root = guest.path;
+    const run = (file: string, args: readonly string[], input: string | Buffer = '') => {
+      const env = { ...guest.env, TARTBEAT_ROOT: root };
+      const { status, stdout } = spawnSync(shell, [join(folder, `${file}.sh`), ...args], { env, input });
+      return { status, stdout: stdout.toString() };
+    };
+    const key = ['b-1', 'b', '1'];
+    const state = join(root, '.tartbeat/b-1');
+    expect(run('build', ['status', ...key])).toEqual({ status: 0, stdout: '' });
+    expect(run('inputs', ['prepare', ...key])).toEqual({ status: 0, stdout: '' });
+    writeFileSync(join(root, 'a name'), 'content\n');
+    const archive = execFileSync('tar', ['-cf', '-', '-C', root, 'a name']);
+    expect(run('inputs', ['unpack', ...key, String(archive.length + 1)], archive).status).toBe(3);
+    expect(run('inputs', ['unpack', ...key, '4'], 'oops').status).toBe(4);
+    expect(run('inputs', ['unpack', ...key, String(archive.length)], archive)).toEqual({ status: 0, stdout: '' });
+    expect(run('artifacts', ['list', ...key, '.', './absent'])).toEqual({ status: 0, stdout: './a name\0\x008\n' });
+    expect(run('artifacts', ['read-file', ...key, './a name']).stdout).toBe('content\n');
+    expect(run('artifacts', ['pack-files', ...key], './a name\0').stdout).toContain('content\n');
+    expect(run('inputs', ['secret', ...key, 'k.p8', '2'], '1').status).toBe(3);
+    expect(run('inputs', ['secret', ...key, 'k.p8', '2'], '12')).toEqual({ status: 0, stdout: '' });
+    expect(readFileSync(join(state, 'secrets/k.p8'), 'utf8')).toBe('12');
+    expect(run('inputs', ['remove-secrets', ...key])).toEqual({ status: 0, stdout: '' });
+    expect(existsSync(join(state, 'secrets'))).toBe(false);
+    mkdirSync(join(state, 'started'));
+    writeFileSync(join(state, 'exit.7'), '');
+    appendFileSync(join(root, 'tmp/build.log'), '0123456789');
+    expect(run('build', ['status', ...key])).toEqual({ status: 0, stdout: 'alive=0\nexit=7\nsize=10\n' });
+    expect(run('log', ['read', '3', '4'])).toEqual({ status: 0, stdout: '2345' });
+    expect(run('build', ['kill', ...key])).toEqual({ status: 0, stdout: '' });
+    expect(run('monitor-control', ['alive', ...key]).status).toBe(1);
+    expect(run('monitor-control', ['stop', ...key])).toEqual({ status: 0, stdout: '' });
+    writeFileSync(join(state, 'monitor.log'), 'one\ntwo\n');
+    expect(run('monitor-control', ['log', ...key, '4'])).toEqual({ status: 0, stdout: 'two\n' });
+    expect(run('checks', ['image'])).toEqual({ status: 0, stdout: '' });
+    expect(run('checks', ['monitor'])).toEqual({ status: 1, stdout: '' });
+    expect(run('checks', ['disk']).stdout).toContain('%');
+    expect(run('evidence', ['look']).stdout).toMatch(
+      /^## disk\n[\s\S]*## load\n[\s\S]*## memory\n[\s\S]*## processes\n/,
+    );
+  });
+
+  holds('a subcommand that does not exist is a usage error', () => {
+    using guest = home(shell);
+    mkdirSync(join(guest.path, '.tartbeat/b-1/source'), { recursive: true });
+    for (const file of new Set([...table.keys()].map((name) => name.split(' ')[0]!))) {
+      const args = [join(folder, `${file}.sh`), 'frobnicate', 'b-1', 'b', '1'];
+      const { status, stdout, stderr } = spawnSync(shell, args, { env: guest.env, encoding: 'utf8' });
+      expect([status, stdout, stderr]).toEqual([64, '', expect.stringContaining('no such subcommand')]);
+    }
+  });
+}

@@ -1,0 +1,78 @@
+#!/bin/bash
+# Starts the command of a build, tells how it stands, and kills it.
+#
+#   build.sh start  STATE BUILD ATTEMPT BYTES    a script of environment and command is on standard input
+#   build.sh status STATE BUILD ATTEMPT          three lines; nothing if it has not been started
+#   build.sh kill   STATE BUILD ATTEMPT          always ends with 0
+#
+# Invariant: the command is started once. A second `start` finds $state/started and does nothing.
+# shellcheck source=vm-image/guest/lib.sh
+. "${0%/*}/lib.sh"
+
+# Detached. The length of the script is checked (exit code 3), because a connection that drops in the middle
+# looks like the end of the script, and half a command is another command. The exit code of the build becomes
+# the name of an empty file: that takes one step, and works on a full disk. The build prints into one file,
+# never into a pipe, so that it waits for no reader.
+start_build() { # STATE BUILD ATTEMPT BYTES
+  export_attempt "$@"
+  (
+    umask 077
+    cat >"$state/build.tmp"
+  ) || exit 1
+  [ "$(wc -c <"$state/build.tmp")" -eq "$4" ] || exit 3
+  mkdir "$state/started" 2>/dev/null || {
+    rm -f "$state/build.tmp"
+    exit 0
+  }
+  mv "$state/build.tmp" "$state/build.sh" && mkdir -p "$root/tmp" && : >"$log" || exit 1
+  export CI=1
+  [ ! -d "$state/secrets" ] || export TARTBEAT_SECRETS="$state/secrets"
+  set -m
+  (
+    cd "$state/source" && /bin/bash -l "$state/build.sh"
+    : >"$state/exit.$?"
+  ) >>"$log" 2>&1 </dev/null &
+  echo $! >"$state/build.pgid"
+}
+
+# Prints `alive=0|1`, `exit=N` (empty while there is none) and `size=BYTES`, and looks in this order: a
+# process that is seen dead has written its exit code already, and a size that is read after the exit code
+# covers all that was printed.
+show_status() {
+  [ -d "$state/started" ] || exit 0
+  up=0
+  alive "$(cat "$state/build.pgid" 2>/dev/null || echo 0)" && up=1
+  code=
+  for file in "$state"/exit.*; do [ -e "$file" ] && code=${file##*.}; done
+  echo "alive=$up"
+  echo "exit=$code"
+  echo "size=$(($(wc -c <"$log" 2>/dev/null || echo 0)))"
+}
+
+has_members() { # PROCESS-GROUP
+  ps -axo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'
+}
+
+# TERM to the build's process group, KILL after 5 s. What made a session of its own ends with the VM.
+kill_build() {
+  [ -f "$state/build.pgid" ] || exit 0
+  pid=$(cat "$state/build.pgid")
+  kill -TERM -- "-$pid" 2>/dev/null
+  tries=0
+  while [ $tries -lt 25 ] && has_members "$pid"; do
+    sleep 0.2
+    tries=$((tries + 1))
+  done
+  kill -KILL -- "-$pid" 2>/dev/null
+  exit 0
+}
+
+subcommand=${1-}
+shift
+on_attempt "$@"
+case $subcommand in
+  start) start_build "$@" ;;
+  status) show_status ;;
+  kill) kill_build ;;
+  *) no_such_subcommand ;;
+esac

@@ -1,0 +1,89 @@
+/**
+ * Reads what the commands in a guest print. Pure.
+ *
+ * Invariant: an answer that was cut short is no answer. It becomes null, and the caller asks again or gives
+ * up.
+ */
+import { type ScriptsSeen, VERSION } from './scripts.ts';
+
+/** The exit code with which vm-ssh-gate refuses. */
+const GATE_REFUSES = 126;
+
+/** Exit codes of unpackSource beside 0. */
+export const UNPACK_TRUNCATED = 3;
+export const UNPACK_REFUSED = 4;
+
+/** Of installScripts: the files that arrived are not those that were sent. */
+export const SCRIPTS_DAMAGED = 3;
+
+/**
+ * What whichScripts prints; null if no shell and no gate has answered. A gate of before there were guest
+ * scripts refuses the question.
+ */
+export function parseScriptsSeen(answer: { exitCode: number | null; stdout: Buffer }): ScriptsSeen | null {
+  const [first, ...lines] = answer.stdout.toString('utf8').split('\n');
+  if (first === '' && answer.exitCode === GATE_REFUSES) return { tied: true, versions: [] };
+  if (first !== 'alive') return null;
+  const versions = lines.flatMap((line) => {
+    const [folder, file] = line.split('/').slice(-2);
+    return file === 'table' && VERSION.test(folder!) ? [folder!] : [];
+  });
+  return { tied: lines[0] === 'vm-ssh-gate', versions };
+}
+
+/**
+ * Bytes available, from `df -k`; null if it is not such a table. A long device name may put the figures on a
+ * line of their own.
+ */
+export function parseDiskFree(stdout: string): { totalBytes: number; availableBytes: number } | null {
+  const figures = stdout
+    .split('\n')
+    .slice(1)
+    .join(' ')
+    .match(/\s(\d+)\s+(\d+)\s+(\d+)\s+\d+%/);
+  return figures && { totalBytes: Number(figures[1]) * 1024, availableBytes: Number(figures[3]) * 1024 };
+}
+
+/** Every hardware address that ifconfig shows, normalised. */
+export function parseMacAddresses(stdout: string): string[] {
+  return [...stdout.matchAll(/\bether\s+([0-9a-f:]+)/gi)]
+    .map((match) => normaliseMac(match[1]!))
+    .filter((mac) => mac !== null);
+}
+
+/** macOS prints `a:b:c:d:e:f` where Tart's config says `0a:0b:…`; both become the long lower-case form. */
+export function normaliseMac(mac: string): string | null {
+  const parts = mac.trim().toLowerCase().split(':');
+  if (parts.length !== 6 || parts.some((part) => !/^[0-9a-f]{1,2}$/.test(part))) return null;
+  return parts.map((part) => part.padStart(2, '0')).join(':');
+}
+
+export type BuildStatus =
+  | { state: 'not_started' }
+  | { state: 'running'; logBytes: number }
+  | { state: 'ended'; exitCode: number; logBytes: number }
+  /** Neither alive nor ended: killed, or the guest has restarted. */
+  | { state: 'lost'; logBytes: number };
+
+export function parseBuildStatus(stdout: string): BuildStatus | null {
+  if (stdout === '') return { state: 'not_started' };
+  const match = /^alive=([01])\nexit=(\d*)\nsize=(\d+)\n$/.exec(stdout);
+  if (!match) return null;
+  const logBytes = Number(match[3]);
+  if (match[2] !== '') return { state: 'ended', exitCode: Number(match[2]), logBytes };
+  return match[1] === '1' ? { state: 'running', logBytes } : { state: 'lost', logBytes };
+}
+
+/** Paths relative to the source's root, without `./`. Null if a file vanished in between: ask again. */
+export function parseFileList(stdout: Buffer): { path: string; sizeBytes: number }[] | null {
+  const text = stdout.toString('utf8');
+  const end = text.startsWith('\0') ? 0 : text.indexOf('\0\0') + 1;
+  if (end === 0 && !text.startsWith('\0')) return null;
+  const paths = text.slice(0, end).split('\0').slice(0, -1);
+  const sizes = text
+    .slice(end + 1)
+    .split('\n')
+    .filter((line) => /^\d+$/.test(line));
+  if (sizes.length !== paths.length) return null;
+  return paths.map((path, index) => ({ path: path.replace(/^\.\//, ''), sizeBytes: Number(sizes[index]) }));
+}

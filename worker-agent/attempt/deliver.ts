@@ -10,7 +10,7 @@ import type { Report } from '#contract';
 import type { Answer, Refused } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
 
-import { pause, untilAnswered } from '../../client/retry.ts';
+import { untilAnswered, within } from '../../client/retry.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import type { AttemptRun } from '../steps/context.ts';
 
@@ -24,7 +24,7 @@ export async function deliver(run: AttemptRun): Promise<void> {
   if (journal.state.reported) return;
   const shipping = run.finishShipping(limits.aftermathMs);
   try {
-    await Promise.race([shipping, pause(LOG_FIRST_MS, leave)]);
+    await within(shipping, LOG_FIRST_MS, leave);
     await tell(run, leave);
     // The attempt is over: beats would only be refused.
     await run.stopBeats();

@@ -14,7 +14,7 @@ import { pipeline } from 'node:stream/promises';
 import { Parser } from 'tar';
 import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, type ArtifactReport, UPLOAD_MAX_BYTES } from '#contract';
 import type { Connection } from '../../client/request.ts';
-import { pause } from '../../client/retry.ts';
+import { within } from '../../client/retry.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import { failed } from '../ending.ts';
 import type { EmitOfAttempt } from '../events.ts';
@@ -123,7 +123,10 @@ async function readOnce<T>(
     return { value, exited: await packing.done };
   } catch (error) {
     // An archive that the connection has cut looks like a damaged one: the connection's own word comes first.
-    const said = await Promise.race([packing.done.catch((reason: Error) => reason), pause(LAST_WORD_MS)]);
+    const said = await within(
+      packing.done.catch((reason: Error) => reason),
+      LAST_WORD_MS,
+    );
     giveUp.abort();
     for (const one of [error, said]) if (one instanceof SshError) throw one;
     throw failed('transfer_failed', 'artifact_fetch', `${command.name} was cut short: ${(error as Error).message}`);

@@ -35,6 +35,7 @@ export default defineConfig({
         ],
         test: {
           name: 'controller',
+          isolate: false,
           include: ['test/controller/**/*.test.ts'],
           setupFiles: ['./test/controller/migrated.ts'],
           testTimeout: 30_000,

@@ -17,6 +17,20 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
 }
 
 /**
+ * Waits until `work` has ended, for at most that long. Stops the clock as soon as `work` ends: a timer that
+ * nobody awaits any more would keep the process alive. Rejects as `work` does, or with the signal's reason.
+ */
+export async function within<T>(work: Promise<T>, ms: number, signal?: AbortSignal): Promise<T | undefined> {
+  const ended = new AbortController();
+  const either = signal ? AbortSignal.any([signal, ended.signal]) : ended.signal;
+  try {
+    return await Promise.race([work, pause(ms, either).then(() => undefined)]);
+  } finally {
+    ended.abort();
+  }
+}
+
+/**
  * Shortens the time by up to a quarter, so that many agents that lost the controller at once do not come back
  * at once.
  */

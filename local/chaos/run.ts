@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BuildDetail, LOG_COMPLETE_HEADER } from '#contract';
 import { packSource } from '../../client/project/archive.ts';
-import { persistently } from '../../client/retry.ts';
+import { persistently, within } from '../../client/retry.ts';
 import { type Farm, startFarm } from '../farm/farm.ts';
 import { processesBelow } from '../farm/leftovers.ts';
 import { keepTrusted } from '../farm/quarantine.ts';
@@ -174,7 +174,7 @@ async function runBuild(
     await sleep(POLL_MS, undefined, { signal });
     build = await farm.api.build(id).catch(() => build);
   }
-  await Promise.race([watched.settled, sleep(AFTERMATH_MS, undefined, { signal })]);
+  await within(watched.settled, AFTERMATH_MS, signal);
   if (build?.endedAt) build = await aftermath(farm, build, watched, signal);
   else await farm.api.cancel(id).catch(() => {});
   const leakedVms = await vmsLeftOf(farm, id, AFTERMATH_MS, signal);

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ArtifactName, type BuildDetail, type BuildRequestInput, type Live } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import { LEFT_OUT, packSource } from '../../client/project/archive.ts';
+import { within } from '../../client/retry.ts';
 import type { LocalFile } from '../../client/transfer.ts';
 import type { TimedAgentEvent } from '../farm/agent-process.ts';
 import type { Farm } from '../farm/farm.ts';
@@ -85,7 +86,7 @@ export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
       live = build.live;
     }
     options.onEnd?.();
-    await Promise.race([log, sleep(LAST_LINES_MS, undefined, { signal })]);
+    await within(log, LAST_LINES_MS, signal);
     showVerdict(build, output);
     const { createdAt, startedAt } = build;
     return { build, bootMs, toStartMs: startedAt === null ? null : Date.parse(startedAt) - Date.parse(createdAt) };

@@ -1,5 +1,10 @@
-/** Migrates D1 before each test file, as a deployment does. */
-import { applyD1Migrations } from 'cloudflare:test';
+/**
+ * Before each test file: storage that is empty, and a D1 that is migrated as a deployment's is. The files
+ * share a runtime, because to start one takes longer than most of them; nothing that a file has stored or set
+ * outlives it.
+ */
+import { applyD1Migrations, reset } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 
+await reset();
 await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);

@@ -8,7 +8,7 @@
 import type { Report } from '#contract';
 import type { Answer } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
-import { pause, type RetryOptions, untilAnswered } from '../../client/retry.ts';
+import { type RetryOptions, untilAnswered, within } from '../../client/retry.ts';
 import type { LogShipping } from '../build-log/shipping.ts';
 import { uploadAgain } from '../files/artifact-upload.ts';
 import type { AttemptContext } from '../steps/context.ts';
@@ -24,7 +24,7 @@ export async function deliver(context: AttemptContext, shipping: LogShipping): P
   if (journal.state.reported) return;
   const shipped = shipping.finish(limits.aftermathMs);
   try {
-    await Promise.race([shipped, pause(LOG_FIRST_MS, leave)]);
+    await within(shipped, LOG_FIRST_MS, leave);
     await tell(context);
     // The attempt has ended for the controller too: it would refuse further beats.
     await beats[Symbol.asyncDispose]();

@@ -7,7 +7,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { ARTIFACTS_MAX, type ArtifactGlob, ArtifactName, UPLOAD_MAX_BYTES } from '#contract';
-import { pause } from '../../client/retry.ts';
+import { within } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
 import type { EmitOfAttempt } from '../events.ts';
 import { parseFileList } from '../guest/answers.ts';
@@ -115,7 +115,10 @@ async function readOnce<T>(
     return { value, exited: await packing.done };
   } catch (error) {
     // An archive that the connection has cut looks damaged, so the connection's own error comes first.
-    const said = await Promise.race([packing.done.catch((reason: Error) => reason), pause(LAST_WORD_MS)]);
+    const said = await within(
+      packing.done.catch((reason: Error) => reason),
+      LAST_WORD_MS,
+    );
     giveUp.abort();
     for (const one of [error, said]) if (one instanceof SshError) throw one;
     throw failed('transfer_failed', 'artifact_fetch', `${command.name} was cut short: ${(error as Error).message}`);

@@ -37,7 +37,7 @@ const sorted = (deeds: Deeds): Deeds =>
 
 const controller = modulesOf('controller', ['contract/**']);
 
-// ── D1, and the SQLite of a Durable Object ──────────────────────────────────────────────────────────────────
+// ── D1, and the SQLite of a Durable Object ─────────────────────────────────────────────────────────────────
 
 /**
  * `delete` of a row of `builds`, `attempts`, `events`, `artifacts` and `blobs` belongs to retention alone.
@@ -128,7 +128,7 @@ test('only database.ts opens D1; retention and the sweep of blobs send SQL of th
   ]);
 });
 
-// ── R2 ──────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── R2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
  * `blobs/` belongs to files/ and, once the row was removed, to upkeep/outbox. `logs/` belongs to build-log/.
@@ -153,7 +153,7 @@ test('only its owners touch R2', () => {
   expect(named).toEqual([...Object.keys(R2), 'build-log/read'].sort());
 });
 
-// ── The agent and what it shares ────────────────────────────────────────────────────────────────────────────
+// ── The agent and what it shares ───────────────────────────────────────────────────────────────────────────
 
 const agent = modulesOf('worker-agent', ['tart-simulator/**']);
 const shared = [...agent, ...modulesOf('client'), ...modulesOf('log-reader')];

@@ -32,7 +32,7 @@ export const SECRET_FILES_MAX = 20;
 
 export const SECRET_FILE_MAX_BYTES = 256 * 1024;
 
-/** A doctor's report to the controller: how many checks, and how many characters each text of one may have. */
+/** How many findings a doctor's report holds, and how many characters their texts have. */
 export const FINDINGS_MAX = 64;
 
 export const FINDING_ID_MAX = 64;
@@ -41,12 +41,12 @@ export const FINDING_TITLE_MAX = 200;
 
 export const FINDING_TEXT_MAX = 2_000;
 
-/** How an attempt ended: characters of the step that failed, and of the sentence that says why. */
+/** How an attempt ended, in characters: the step that failed, and the sentence that says why. */
 export const REPORT_STEP_MAX = 64;
 
 export const REPORT_MESSAGE_MAX = 4_000;
 
-/** What was seen of a VM before it was destroyed, in characters: what a program printed, an error, the log's end. */
+/** Evidence, in characters: what a program printed, an error, the end of the log. */
 export const EVIDENCE_OUTPUT_MAX = 8_192;
 
 export const EVIDENCE_ERROR_MAX = 500;

@@ -1,5 +1,5 @@
 /**
- * Before each test file: storage that is empty, and a D1 that is migrated as a deployment's is. The files
+ * Empties all storage before each test file and migrates D1 as a deployment does. The files
  * share a runtime, because to start one takes longer than most of them; nothing that a file has stored or set
  * outlives it.
  */

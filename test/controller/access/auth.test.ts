@@ -7,7 +7,7 @@ import { authorisationOf } from '../../../controller/routes/authorise.ts';
 import type { Row } from '../../../controller/routes/table.ts';
 import { insertWorker, submitKey, tokenFor } from '../factories/rows.ts';
 
-/** One route for each kind of row, which answers who it let in. */
+/** A route for each kind of row. It answers whom it let in. */
 const guarded = (path: string, row: Row) =>
   app.get(path, authorisationOf(row), (c) => c.json(row.who === 'attempt' ? c.var.caller : c.var.key));
 const app = new Hono<{ Bindings: Env }>();

@@ -5,13 +5,13 @@ import { SETTINGS } from '../../../controller/settings.ts';
 import { insertWorker, runningBuild, submitKey, unique } from '../factories/rows.ts';
 
 const app = createApp(SETTINGS);
-/** The platform's own counters, as wrangler.toml has them. */
+/** Asks with the platform's own counters, as wrangler.toml has them. */
 const ask = (path: string, init: RequestInit = {}, bindings: Partial<Env> = {}) =>
   app.request(path, init, { ...env, ...bindings });
 const from = (address: string) => ({ headers: { 'CF-Connecting-IP': address } });
 const as = (key: string) => ({ headers: { Authorization: `Bearer ${key}` } });
 
-/** The statuses of so many requests, some at once. */
+/** Counts the statuses of `count` requests, some of them at once. */
 async function statuses(count: number, once: () => Promise<Response> | Response): Promise<Map<number, number>> {
   const seen = new Map<number, number>();
   for (let left = count; left > 0; left -= 20)
@@ -22,7 +22,7 @@ async function statuses(count: number, once: () => Promise<Response> | Response)
 
 test('what needs no key is counted by address, and says when to come again', async () => {
   const address = unique('address');
-  // Twice the limit: a period may end in between.
+  // Twice the limit, because a period may end in between.
   const seen = await statuses(130, () => ask('/health', from(address)));
   expect(seen.get(200)).toBeGreaterThanOrEqual(60);
   expect(seen.get(429)).toBeGreaterThan(0);

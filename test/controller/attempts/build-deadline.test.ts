@@ -34,8 +34,7 @@ const rewrite = (buildId: string, patch: Record<string, unknown>) =>
 const fire = (buildId: string) => runInDurableObject(deadlineOf(buildId), (object: BuildDeadline) => object.alarm());
 
 /**
- * While it is in use, D1 calls of this one object go through `around`, which may fail before or after the
- * real call.
+ * While this is in use, D1 calls of the object go through `around`, which may fail before or after the call.
  */
 async function withD1(buildId: string, around: (real: () => Promise<unknown>) => Promise<unknown>) {
   await runInDurableObject(deadlineOf(buildId), (object: BuildDeadline) => {
@@ -56,7 +55,7 @@ async function withD1(buildId: string, around: (real: () => Promise<unknown>) =>
   };
 }
 
-/** Keeps the agent's beats coming for as long as it is in use. */
+/** Sends the agent's beats for as long as it is in use. */
 function agentBeats(assignment: Parameters<typeof beat>[0], stage: 'building' | 'booting' = 'building') {
   let on = true;
   const loop = (async () => {
@@ -182,7 +181,7 @@ test('an arm that comes while the verdict on the last attempt is being written s
   await rewrite(buildId, { claimedAt: Date.now() - 200_000, alarmAt: Date.now() });
   const armed: (number | null)[] = [];
   {
-    // The requeue commits; before the alarm's call returns, another worker arms the next attempt.
+    // The requeue commits. Before the alarm's call returns, another worker arms the next attempt.
     await using _d1 = await withD1(buildId, async (commit) => {
       const committed = await commit();
       armed.push(await deadlineOf(buildId).arm(2, DEFAULT_TIMEOUTS, Date.now()));

@@ -15,7 +15,7 @@ const textOf = async (log: Log) => {
 const rowCount = (log: Log) =>
   runInDurableObject(log, (_, { storage }) => Number(storage.sql.exec('SELECT count(*) AS n FROM chunks').one().n));
 
-/** A sequence that repeats itself for every seed. */
+/** A sequence of numbers that is the same for the same seed. */
 function* randomNumbers(seed: number): Generator<number, never> {
   for (let state = seed; ; ) {
     state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
@@ -103,7 +103,7 @@ test('a log closes when it is what it should be, and takes nothing from then on'
   expect(await log.close(null, false)).toBeNull();
   expect(await log.close(total, false)).toEqual({ length: 5, complete: true });
   expect(await log.append(5, bytesOf('!'))).toEqual({ ok: false, reason: 'sealed', length: 5 });
-  // The first word on it stays, whatever is asked later.
+  // A later call gets the first answer again.
   expect(await log.close(null, true)).toEqual({ length: 5, complete: true });
 });
 

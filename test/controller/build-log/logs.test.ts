@@ -38,7 +38,7 @@ const changeAttempt = (buildId: string, change: Partial<typeof attempts.$inferIn
 const attemptRow = async (buildId: string) =>
   (await db.select().from(attempts).where(eq(attempts.buildId, buildId)).get())!;
 
-/** An attempt that ended now, of which the agent has said what its whole log is. */
+/** An attempt that ended now. The agent has told the length and the digest of its whole log. */
 async function endWith(buildId: string, whole: Uint8Array<ArrayBuffer>, endedAt = Date.now()) {
   await changeAttempt(buildId, { endedAt, logLength: whole.byteLength, logSha256: await sha256Of(whole) });
   await db.update(builds).set({ status: 'failed', endedAt }).where(eq(builds.id, buildId));
@@ -338,7 +338,7 @@ test('a follower gets what is there, what comes, and the end', async () => {
     return false;
   });
   await first.promise;
-  // The agent learns from the answer that somebody reads along.
+  // The answer tells the agent that somebody follows the log.
   const appended = await put(buildId, token, 4, 'two\n');
   expect(await appended.json()).toMatchObject({ followers: 1 });
   await endWith(buildId, bytesOf('one\ntwo\n'));
@@ -414,7 +414,7 @@ test('a follower that the seal overtakes, emptied object and all, misses nothing
   const stream = followLog(env, await openLog(env, buildId).then((log) => (log.ok ? log : Promise.reject(log))), 0);
   const reader = stream.getReader();
   let text = '';
-  // The greeting and the first event: the stream's own buffer holds no more than one ahead.
+  // The greeting and the first event, because the stream's buffer holds at most one ahead.
   for (let i = 0; i < 2; i++) text += new TextDecoder().decode((await reader.read()).value);
   await endWith(buildId, whole);
   expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');

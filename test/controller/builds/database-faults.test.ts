@@ -1,6 +1,6 @@
 /**
- * Lets D1 fail at every statement and at every call that writes, before it has done anything or after. A
- * client that repeats its request succeeds, and the build ends as it would have ended without the fault.
+ * Lets D1 fail at each statement and at each writing call in turn, before or after it has done its work. A
+ * client that asks again succeeds, and the build ends as it would have ended.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -11,7 +11,7 @@ import { aLife, LIVES, type Life, type LifeStory, rowsOf, type Step, whatIs } fr
 
 const TRIES_MAX = 6;
 
-/** Asks until answered, as every client does; `refused` sees what each 5xx left behind. */
+/** Asks until answered, as every client does. `refused` looks at what each 5xx left behind. */
 async function tell(step: Step, life: Life, refused?: () => Promise<void>): Promise<void> {
   for (let tries = 1; ; tries++) {
     const { status } = await step(life);
@@ -22,7 +22,7 @@ async function tell(step: Step, life: Life, refused?: () => Promise<void>): Prom
   }
 }
 
-/** It ended as told, once, and nobody watches it any more. */
+/** Checks that the build ended as it should, once, and that its deadline has ended. */
 async function endedAsTold({ buildId }: Life, story: LifeStory): Promise<void> {
   const { build, attempts, events, artifacts } = await rowsOf(buildId);
   expect(events.map(({ type }) => type)).toEqual(story.events);
@@ -39,14 +39,14 @@ async function endedAsTold({ buildId }: Life, story: LifeStory): Promise<void> {
   expect([record, alarm]).toEqual([{ state: 'ended', attempt: build!.attempt }, null]);
 }
 
-/** Lives it with the writing call of that number failing; returns how many there were. */
+/** Runs the story while the writing call of that number fails. Returns how many writing calls there were. */
 async function live(story: LifeStory, failing: { call: number; how: DatabaseFault }): Promise<number> {
   const life = await aLife();
   let calls = 0;
   let counting = story.from === undefined;
   databaseFaults.decide = (statements) => {
     if (!counting) return undefined;
-    // A read that fails is a request that is repeated, or a write whose answer is lost.
+    // A failed read is like a request that is repeated, or like a write whose answer is lost.
     if (statements.every((sql) => sql.startsWith('select'))) return undefined;
     return ++calls === failing.call ? failing.how : undefined;
   };
@@ -75,7 +75,7 @@ for (const story of LIVES)
         });
     });
 
-/** All that the life of a build writes. */
+/** Every table that the life of a build writes. */
 const STATEMENTS: [operation: 'INSERT' | 'UPDATE' | 'DELETE', table: string][] = [
   ['INSERT', 'blobs'],
   ['INSERT', 'builds'],

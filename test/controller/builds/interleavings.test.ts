@@ -1,9 +1,8 @@
 /**
- * Tests a property over random interleavings. Claims, beats, reports, cancels, retries, alarms and sweeps
- * come in any order, from current and stale attempts, by several workers. The invariants of a build hold
- * after each step.
+ * Checks the invariants of a build after each step of random interleavings. Claims, beats, reports, cancels,
+ * retries, alarms and sweeps come in any order, from current and stale attempts of several workers.
  *
- * By default it runs a few seeded sequences. SEQUENCES=10000 and SEED=n in the environment run more.
+ * It runs a few seeded sequences. `SEQUENCES=10000` and `SEED=n` in the environment run more or other ones.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -24,7 +23,7 @@ const WORKERS = 2;
 const BUILDS = 2;
 const STEPS_MAX = 14;
 
-/** Everything that may happen; `pick` chooses which build, worker or assignment it happens to. */
+/** All that may happen. `pick` chooses the build, worker or assignment to which it happens. */
 const ACTIONS = [
   'claim',
   'agentBeat',
@@ -47,10 +46,10 @@ type Action = { action: (typeof ACTIONS)[number]; pick: number };
 interface World {
   workers: TestWorker[];
   buildIds: string[];
-  /** Every assignment ever given: the older ones are the stale attempts. */
+  /** All assignments so far. The older ones belong to stale attempts. */
   given: Assignment[];
   last: (() => Promise<{ status: number }>) | null;
-  /** What was final once. */
+  /** The rows of builds that have ended. */
   final: Map<string, string>;
 }
 
@@ -64,7 +63,7 @@ async function aWorld(): Promise<World> {
 
 const deadlineOf = (buildId: string) => env.DEADLINES.getByName(buildId);
 
-/** Moves the claim and every beat into the past, as if `silenceMs` had gone by, and lets the alarm run. */
+/** Moves the claim and every beat `silenceMs` into the past, and lets the alarm run. */
 const letPass = (buildId: string, silenceMs: number, lateMs: number, times: number) =>
   runInDurableObject(deadlineOf(buildId), async (object: BuildDeadline, state) => {
     const record = state.storage.kv.get<DeadlineRecord>('record');
@@ -151,12 +150,12 @@ async function check(world: World): Promise<void> {
     ]);
     if (!row) throw new Error(`build ${buildId} is gone`);
 
-    // One current attempt, and it runs exactly if the build does.
+    // There is one current attempt, and it runs exactly if the build does.
     expect(tried.map(({ attempt }) => attempt)).toEqual(Array.from({ length: row.attempt }, (_, i) => i + 1));
     const running = tried.filter(({ endedAt }) => endedAt === null).map(({ attempt }) => attempt);
     expect(running).toEqual(isActive(row.status) ? [row.attempt] : []);
 
-    // The event log agrees with the row: replayed through the table it leads to the same status, and ends
+    // The event log agrees with the row. Replayed through the table it leads to the same status, and it ends
     // each attempt once.
     let status: BuildStatus = 'queued';
     for (const { type } of timeline) {
@@ -175,14 +174,14 @@ async function check(world: World): Promise<void> {
       expect(endings.length).toBeLessThanOrEqual(1);
     }
 
-    // Final means final, to the last byte.
+    // A build that has ended never changes, not by a byte.
     if (isFinal(row.status)) {
       const now = JSON.stringify([row.status, row.verdict, row.endedAt, row.attempt]);
       expect(now).toBe(world.final.get(buildId) ?? now);
       world.final.set(buildId, now);
     }
 
-    // No active build without a deadline.
+    // Every active build has a deadline.
     if (isActive(row.status)) {
       const [record, alarm] = await runInDurableObject(deadlineOf(buildId), async (_object, state) => [
         state.storage.kv.get<DeadlineRecord>('record'),
@@ -192,7 +191,7 @@ async function check(world: World): Promise<void> {
       expect(alarm).not.toBeNull();
     }
   }
-  // No worker holds more than its slot.
+  // No worker holds more attempts than it has slots.
   for (const worker of world.workers) {
     const held = await db.query.attempts.findMany({
       where: (table, { and, isNull }) => and(eq(table.workerId, worker.id), isNull(table.endedAt)),
@@ -208,13 +207,13 @@ test('after every step of every interleaving the invariants hold', { timeout: 3_
     fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: STEPS_MAX, size: 'max' }), async (steps) => {
       sequences++;
       const world = await aWorld();
-      // Half of the builds are claimed at once, so that short sequences get somewhere too.
+      // Half of the builds are claimed at once, so that short sequences reach later states too.
       await act(world, { action: 'claim', pick: 0 });
       for (const next of steps) {
         await act(world, next);
         await check(world);
       }
-      // Once the outbox is worked off, nothing that has ended is still being watched.
+      // Once the outbox is empty, no ended build has a deadline that runs.
       await drainOutbox(env, Date.now());
       for (const buildId of world.buildIds) {
         const row = await db.query.builds.findFirst({ where: eq(builds.id, buildId) });

@@ -21,7 +21,7 @@ const history = (durationMs: number): ProgressHistory => ({
   phases: [{ id: 'xcode', durationMs, lines: 10, work: 4 }],
 });
 
-/** Claims the next build of the pool, in which there is one. */
+/** Claims the only build of the pool. */
 async function next(worker: TestWorker) {
   const { body } = await claim(worker);
   if (!body.assignment) throw new Error(JSON.stringify(body));

@@ -12,7 +12,7 @@ import {
 import { explainVerdict, isInfrastructure } from '../../../controller/builds/verdicts.ts';
 
 /**
- * Every status and every event, spelled out a second time: adding one of either means deciding all its cells.
+ * Spells out every status and every event a second time, so that a new one needs a decision on all its cells.
  */
 const EXPECTED: Record<BuildStatus, Record<EventType, BuildStatus | 'refused'>> = {
   queued: {

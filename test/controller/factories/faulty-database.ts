@@ -1,12 +1,12 @@
 /**
- * Wraps `env.DB` so that a call can fail: before it has done anything, or afterwards, so that its answer is
- * lost. Only the entries of the tests use it.
+ * Wraps `env.DB` so that a call may fail before it does anything, or do its work and lose its answer. Only
+ * the entries of the tests use it.
  *
- * Invariant: whether a call fails is decided once. Everything else is as in the real database.
+ * Invariant: whether a call fails is decided once. Otherwise it does what the real database does.
  */
 export type DatabaseFault = 'refused' | 'answer lost';
 
-/** Asked at each call, with its statements. Null while none is to fail. */
+/** Asked at each call, with its statements. Null while no call should fail. */
 export const databaseFaults: { decide: ((statements: readonly string[]) => DatabaseFault | undefined) | null } = {
   decide: null,
 };
@@ -14,7 +14,7 @@ export const databaseFaults: { decide: ((statements: readonly string[]) => Datab
 export const withFaultyDatabase = (env: Env): Env => ({ ...env, DB: faulty(env.DB) });
 
 const ASKING = new Set<PropertyKey>(['run', 'all', 'raw', 'first']);
-/** What a statement of ours stands for, since `batch` takes only real ones. */
+/** The real statement behind a wrapped one, because `batch` takes only real ones. */
 const real = new WeakMap<D1PreparedStatement, { statement: D1PreparedStatement; sql: string }>();
 
 function faulty(db: D1Database): D1Database {

@@ -1,7 +1,6 @@
 /**
- * Plays whole lives of a build with the requests of its clients. Each step is a request that is repeated
- * until it is answered, like those of agents, submitters and the cron. Faults in between must not change the
- * end.
+ * Tells whole lives of a build as agents, submitters and the cron make them. Each step is a request that is
+ * repeated until it is answered. A failure on the way must not show at the end.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -19,15 +18,15 @@ import { api, aWorker, beat, claim, report, type TestWorker } from './scenarios.
 export interface Told {
   status: number;
 }
-/** A 5xx says that nothing is known: ask again. */
+/** A 5xx says that the outcome is unknown, so the client asks again. */
 export type Step = (life: Life) => Promise<Told>;
 
 export interface LifeStory {
   name: string;
   steps: readonly Step[];
-  /** The first step that no other story has. */
+  /** The number of the first step that no other story has. */
   from?: Step;
-  /** The types of its events. */
+  /** The types of the events of the build, in order. */
   events: readonly string[];
   status: string;
   verdict: Verdict | null;
@@ -37,12 +36,12 @@ export interface LifeStory {
 export interface Life {
   pool: string;
   workers: TestWorker[];
-  /** One for the whole life: what is repeated carries the same. */
+  /** Used for the whole life, so that a repeated request is the same. */
   ids: { submission: string; claims: string[] };
   content: string;
   buildId: string;
   assignment: Assignment | null;
-  /** Of the sweep: what has failed is tried again later. */
+  /** True for the sweep, which tries a failed part again later. */
   now: number;
 }
 
@@ -63,7 +62,7 @@ const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 const log = { length: 0, sha256: EMPTY_SHA256 };
 const evidence = { collectedAt: '2026-01-01T00:00:00.000Z', vm: 'running' as const, ssh: { answers: false } };
 
-/** What runs in this very process answers by throwing. */
+/** A call within this process throws instead of answering 5xx. */
 const orThrown = (work: Promise<unknown>): Promise<Told> =>
   work.then(
     () => ({ status: 200 }),
@@ -96,7 +95,7 @@ const claimBy =
     return { status };
   };
 
-/** Nobody waits here until a lost worker's VM must be gone. */
+/** Makes the build claimable at once, instead of when a lost worker's VM must have been deleted. */
 const holdIsOver: Step = ({ buildId }) =>
   orThrown(db.update(schema.builds).set({ notBefore: 0 }).where(eq(schema.builds.id, buildId)));
 
@@ -122,7 +121,7 @@ const cancel: Step = ({ buildId }) => api('POST', `/api/builds/${buildId}/cancel
 
 const deadlineOf = (buildId: string) => env.DEADLINES.getByName(buildId);
 
-/** As if a deadline had passed just now; then its alarm, again if it booked itself anew. */
+/** Lets a deadline pass now, and runs its alarm, again if it booked itself anew. */
 const fallSilent: Step = async ({ buildId }) => {
   await runInDurableObject(deadlineOf(buildId), async (object: BuildDeadline, state) => {
     const record = state.storage.kv.get<DeadlineRecord>('record');
@@ -139,7 +138,7 @@ const fallSilent: Step = async ({ buildId }) => {
   return { status: ended ? 200 : 503 };
 };
 
-/** The object has lost what it knew. */
+/** Deletes what the object knows. */
 const forget: Step = ({ buildId }) =>
   orThrown(runInDurableObject(deadlineOf(buildId), (_object, state) => state.storage.deleteAll()));
 
@@ -149,7 +148,7 @@ const expire: Step = async ({ buildId }) => {
   return { status: row?.status === 'queued' ? 503 : 200 };
 };
 
-/** Until nothing is left to do for this build. */
+/** Works until nothing is left to do for this build. */
 const finish: Step = async (life) => {
   const { buildId } = life;
   const told = await orThrown(drainOutbox(withFaultyDatabase(env), (life.now += HOUR_MS), { buildId }));
@@ -221,8 +220,7 @@ export const LIVES: readonly LifeStory[] = [
 ];
 
 /**
- * What has become of it, without what is done in the background: the sealing of logs, and the sweep's own
- * notes.
+ * What the build has become, without the background work: the sealing of logs, and the notes of the sweep.
  */
 export async function whatIs(buildId: string) {
   const { build, attempts, events, artifacts } = await rowsOf(buildId);
@@ -236,7 +234,7 @@ export async function whatIs(buildId: string) {
   return { transition: build?.transitionId, status: build?.status, ended, events, artifacts };
 }
 
-/** Every row that says what the build is. */
+/** All rows that say what the build is. */
 export async function rowsOf(buildId: string) {
   const { builds, attempts, events, artifacts } = schema;
   const [[build], tried, timeline, files] = await db.batch([

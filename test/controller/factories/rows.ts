@@ -1,6 +1,4 @@
-/**
- * Makes the rows, keys, tokens and stored files that a test needs, and calls the controller as a client does.
- */
+/** Makes rows, keys, tokens and stored files for a test, and calls the controller as a client does. */
 import { env, exports } from 'cloudflare:workers';
 import { drizzle } from 'drizzle-orm/d1';
 import { DEFAULT_TIMEOUTS } from '#contract';
@@ -12,7 +10,7 @@ import * as schema from '../../../controller/schema.ts';
 export const db = drizzle(env.DB, { schema });
 export const HOUR_MS = 3_600_000;
 
-/** Unique in the file, so that no test sees the rows of another. */
+/** Unique among all tests, so that none sees the rows of another. */
 export const unique = (prefix: string): string => `${prefix}_${crypto.randomUUID().slice(0, 8)}`;
 
 export const call = (path: string, key: string | null, init: RequestInit = {}): Promise<Response> => {
@@ -21,7 +19,7 @@ export const call = (path: string, key: string | null, init: RequestInit = {}): 
   return exports.default.fetch(new Request(`http://controller.test${path}`, { ...init, headers }));
 };
 
-/** The code of an error answer, beside its status. */
+/** The status and the code of an error answer. */
 export async function errorOf(response: Response): Promise<[status: number, code: string]> {
   const { error } = await response.json<{ error: { code: string } }>();
   return [response.status, error.code];
@@ -94,7 +92,7 @@ export async function insertAttempt(
   });
 }
 
-/** A build at work on its first attempt, with the token of that attempt. */
+/** A build whose first attempt runs, with the token of that attempt. */
 export async function runningBuild(
   build: Partial<typeof schema.builds.$inferInsert> = {},
   attempt: Partial<typeof schema.attempts.$inferInsert> = {},

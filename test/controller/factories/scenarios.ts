@@ -1,6 +1,6 @@
 /**
- * Makes builds, workers and claims as their own clients do: through the real routes, in real D1, R2 and
- * Durable Objects.
+ * Makes builds, workers and claims as clients do: through the real routes, in real D1, R2 and Durable
+ * Objects.
  */
 import { env, exports } from 'cloudflare:workers';
 import type { Assignment, BuildDetail, BuildRequestInput, Heartbeat, ReportInput, Worker } from '#contract';
@@ -11,7 +11,7 @@ export interface Answer<T = unknown> {
   body: T;
 }
 
-/** One JSON call of the API, as an admin unless another key is given. */
+/** Makes one JSON call of the API, with the admin's key if no other is given. */
 export async function api<T = unknown>(
   method: string,
   path: string,
@@ -75,7 +75,7 @@ export const claim = (worker: TestWorker, claimId = unique('claim')) =>
     worker.key,
   );
 
-/** What an agent says of its slot. */
+/** Reports the status of an agent: its slot and its VMs. */
 export const sayStatus = (worker: TestWorker, said: Record<string, unknown> = {}) =>
   api<{ state: string; error?: { code: string } }>(
     'POST',
@@ -118,7 +118,7 @@ export const report = ({ buildId, attempt, tokens }: Assignment, said: Said<Repo
 export const show = async (buildId: string): Promise<BuildDetail> =>
   (await api<BuildDetail>('GET', `/api/builds/${buildId}`)).body;
 
-/** Waits for a condition, never for a time. */
+/** Waits until a condition holds. */
 export async function until<T>(
   what: string,
   probe: () => Promise<T | false | null | undefined>,

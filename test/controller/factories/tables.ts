@@ -1,7 +1,7 @@
 /**
- * Reads everything that D1 holds, as one text for each table. A refused request must leave it unchanged. It
- * leaves out the outbox, which is emptied in the background. A row of the outbox is written only together
- * with one of `events`.
+ * Reads all that D1 holds, as one text for each table. A refused request must not change it. The outbox is
+ * left out, because it is emptied in the background, and a row enters it only together with a row of
+ * `events`.
  */
 import { env } from 'cloudflare:workers';
 
@@ -21,7 +21,7 @@ export async function contentsOfTables(): Promise<Record<string, string>> {
   return Object.fromEntries(names.map((name, index) => [name, JSON.stringify(tables[index]!.results)]));
 }
 
-/** Children before their parents. */
+/** The tables with children before their parents. */
 const IN_ORDER = [
   'artifacts',
   'events',

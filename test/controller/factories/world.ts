@@ -1,6 +1,6 @@
 /**
- * Makes a small world with a credential of each kind: a running build with an earlier attempt, a build of
- * another worker, and an ended build.
+ * Makes a small world with a credential of each kind. It has a running build with an earlier attempt, a build
+ * of another worker, and a build that has ended.
  */
 
 import { env } from 'cloudflare:workers';
@@ -22,7 +22,9 @@ import {
   unique,
 } from './rows.ts';
 
-/** Whoever asks about `own` asks about the running build; `ended` names the one that is over. */
+/**
+ * A credential asks about the running build; those that end in `Ended` ask about the build that has ended.
+ */
 export const COLUMNS = {
   none: 'no credential',
   garbage: 'a key that never was',
@@ -52,7 +54,7 @@ export type Column = keyof typeof COLUMNS;
 export interface Credential {
   column: Column;
   secret: string | null;
-  /** The build that a path about a build names, and the attempt that is spoken of. */
+  /** The build that the path names, and the attempt that the request is about. */
   target: string;
   attempt: number;
 }

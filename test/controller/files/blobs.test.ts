@@ -6,7 +6,7 @@ import { openBlob, storeBlob, touchBlob } from '../../../controller/files/blobs.
 import { blobs } from '../../../controller/schema.ts';
 import { bytesOf, call, db, errorOf, insertWorker, sha256Of, submitKey, unique } from '../factories/rows.ts';
 
-/** A content that no other test has. */
+/** Content that no other test has. */
 async function content(text = unique('content')) {
   const bytes = bytesOf(text);
   return { bytes, sha256: await sha256Of(bytes), size: bytes.byteLength };

@@ -18,7 +18,6 @@ import {
   unique,
 } from '../factories/rows.ts';
 
-/** Of any content type. */
 const textOf = async (response: Response) => new TextDecoder().decode(await response.arrayBuffer());
 
 async function insertArtifact(buildId: string, attempt: number, name: string, text: string) {

@@ -1,5 +1,5 @@
 /**
- * Makes arbitrary values that a zod schema accepts, through its JSON Schema, and values that are likely to
+ * Makes arbitrary values that a zod schema accepts, by way of its JSON Schema, and values that are likely to
  * break their reader.
  */
 import fc from 'fast-check';
@@ -23,7 +23,10 @@ interface JsonSchema {
   maxLength?: number;
 }
 
-/** What an honest caller might send. Refinements that JSON Schema cannot say may still refuse some of it. */
+/**
+ * What an honest caller might send. JSON Schema has no refinements, so the schema may still refuse some of
+ * it.
+ */
 export const accepted = (schema: z.ZodType): fc.Arbitrary<unknown> =>
   arbitrary(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema);
 
@@ -62,7 +65,7 @@ function arbitrary(schema: JsonSchema): fc.Arbitrary<unknown> {
   }
 }
 
-/** Strings that have broken something somewhere. */
+/** Strings that have broken programs before. */
 export const NASTY = [
   '',
   ' ',
@@ -111,7 +114,7 @@ function pathsOf(value: unknown, here: Path = []): Path[] {
   return [here, ...Object.entries(value).flatMap(([key, inner]) => pathsOf(inner, [...here, key]))];
 }
 
-/** The value with one place of it replaced, taken away or doubled. */
+/** The value with one place of it replaced, removed or doubled. */
 export function damaged(value: unknown, where: number, how: 'replace' | 'remove' | 'add', by: unknown): unknown {
   const paths = pathsOf(value);
   const path = paths[where % paths.length]!;

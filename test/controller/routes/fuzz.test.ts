@@ -1,6 +1,6 @@
 /**
- * Sends hostile requests to every route, made from the contract's own schemas. The controller answers each
- * without 5xx, and a refused request changes no row. `npm test` sends a part. This sends more:
+ * Sends hostile requests to every route, made from the schemas of the contract. Each is answered, none with
+ * 5xx, and a refused one changes no row. `npm test` sends a few of them. This sends more:
  *
  *   FUZZ_REQUESTS=20000 SEED=7 npx vitest run --project controller test/controller/routes/fuzz.test.ts
  */
@@ -17,18 +17,17 @@ import { accepted, damaged, hostile, NASTY } from './from-schema.ts';
 
 const REQUESTS = Number(env.FUZZ_REQUESTS);
 const SEED = Number(env.SEED);
-/** After so many requests the world is made anew: by then much of it is cancelled, removed and revoked. */
+/**
+ * After so many requests the world is made anew, because much of it is cancelled, removed or revoked by then.
+ */
 const WORLD_REQUESTS = 250;
-/** One test each, so that a long run tells how far it is. */
+/** So many requests are one test, so that a long run shows how far it is. */
 const PART_REQUESTS = 2_500;
 const PROBLEMS_MAX = 20;
 const ANSWER_MAX_CHARS = 6_500;
-/** Far beyond what a busy machine needs. */
+/** Much longer than a busy machine needs. */
 const ANSWER_MS = 60_000;
-/**
- * Of so many requests one at least is let in by every route, but those that need an upload which the world
- * does not have.
- */
+/** With so many requests every route lets in at least one, but for routes that need an upload. */
 const ALL_ROUTES_REQUESTS = 20_000;
 const NEVER_LET_IN = [
   'PUT /api/blobs/:sha256/uploads/:upload/parts/:part',
@@ -54,7 +53,7 @@ const BODIES: Record<string, z.ZodType> = {
 const QUERY_NAMES = 'worker_id attempt offset limit tail follow status pool cursor live overlapMs'.split(' ');
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'POST', 'PATCH', 'DELETE'];
 const CONTENT_TYPES = ['text/plain', 'application/json; charset=utf-16', 'multipart/form-data; boundary=x', ''];
-/** Credentials that are none. */
+/** Texts that are no credentials. */
 const ODD = [
   'tb_run_W10.AAAA',
   'tb_vm_',
@@ -80,10 +79,10 @@ const HEADER_NAMES = [
 
 const ROUTE_KEYS = Object.keys(ROUTES);
 
-/** One request, in terms of a world that is made later. */
+/** One request, described before its world is made. */
 interface Shot {
   route: string;
-  /** Now and then another than the route's own. */
+  /** Now and then another method than that of the route. */
   method: string;
   contentType: string;
   credential: Column | { odd: string };
@@ -93,7 +92,7 @@ interface Shot {
   body: Uint8Array<ArrayBuffer> | null;
 }
 
-/** `@name` stands for what the world has of that name. */
+/** `@name` stands for the value of that name in the world. */
 const known = fc.constantFrom('@running', '@ended', '@worker', '@blob', '@key', '1', '2');
 const param = fc.oneof(
   { weight: 6, arbitrary: known },
@@ -109,7 +108,7 @@ const headerText = fc.oneof(
   fc.string({ unit: 'binary-ascii', maxLength: 200 }).map((text) => text.replaceAll(/[^\x20-\x7e]/g, '').trim()),
 );
 
-/** A body as bytes, whole or spoilt on the way. */
+/** A body as bytes, whole or damaged. */
 function bodyOf(route: string): fc.Arbitrary<Uint8Array<ArrayBuffer> | null> {
   const schema = BODIES[route];
   if (!schema) {
@@ -117,7 +116,7 @@ function bodyOf(route: string): fc.Arbitrary<Uint8Array<ArrayBuffer> | null> {
     return fc.oneof(
       fc.constant(null),
       fc.uint8Array({ maxLength: 64 }).map((bytes) => new Uint8Array(bytes)),
-      // More than one append to a log may hold.
+      // Larger than an append to a log may be.
       fc.constant(new Uint8Array(contract.LOG_APPEND_MAX_BYTES + 1)),
     );
   }
@@ -158,7 +157,7 @@ const shot: fc.Arbitrary<Shot> = fc.constantFrom(...ROUTE_KEYS).chain((route) =>
     route: fc.constant(route),
     method: seldom(route.split(' ')[0]!, METHODS),
     contentType: seldom('application/json', CONTENT_TYPES),
-    // Mostly one that is let in: who is not, sees no more than its own refusal.
+    // Mostly a credential that is let in, because any other only sees its own refusal.
     credential: fc.oneof(
       { weight: 20, arbitrary: fc.constant(likely(route)) },
       { weight: 20, arbitrary: fc.constantFrom(...(Object.keys(COLUMNS) as Column[])) },
@@ -189,7 +188,7 @@ function requestOf(
   const known = (text: string) => (text.startsWith('@') ? String(names[text.slice(1)]) : text);
   const rest = [...params];
   const fill = (part: string) => (part.startsWith(':') ? defaultOr(known(rest.pop()!), part) : part);
-  /** Every other time the kind of id that belongs there: else nearly nothing would be found. */
+  /** Every other time an id that exists, because otherwise nearly nothing would be found. */
   const defaultOr = (value: string, part: string) => {
     if (params[0]! > params[1]!) return value;
     if (part === ':sha256') return world.blob;
@@ -202,7 +201,7 @@ function requestOf(
   if (route.includes('heartbeat') && params[0]! > params[2]!) asked.set('worker_id', world.worker);
   if (route === 'PUT /api/builds/:id/logs' && params[0]! > params[2]!)
     for (const [name, value] of [['attempt', '2'] as const, ['offset', '0'] as const]) asked.set(name, value);
-  // Of two headers of one name the later one counts; a length that is not the body's own is hostile too.
+  // Of two headers of one name the later one counts. A wrong length is hostile too.
   const said = new Headers(body ? { 'Content-Length': String(body.byteLength) } : {});
   for (const [name, value] of [['Content-Type', contentType] as const, ...headers]) said.set(name, value);
   const init: RequestInit = { method, headers: said };
@@ -212,7 +211,7 @@ function requestOf(
   return [`${path}${query.length > 0 || asked.size > 0 ? `?${asked}` : ''}`, secret, init];
 }
 
-/** With a file that is stored, the attempt that runs and a code that is good, where one of these belongs. */
+/** Puts in a stored file, the running attempt and a valid code where the body has such a field. */
 function withKnown(body: Uint8Array<ArrayBuffer>, { blob, code }: World): Uint8Array<ArrayBuffer> {
   const text = new TextDecoder().decode(body);
   const known = text
@@ -242,7 +241,7 @@ async function answerOf(
   return await Promise.race([asked, late]).finally(() => clearTimeout(timer));
 }
 
-/** What an accepted request does in the background is done. */
+/** Waits until the background work of an accepted request is done. */
 async function settled(): Promise<Record<string, string>> {
   for (let last = JSON.stringify(await contentsOfTables()); ; ) {
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -252,7 +251,7 @@ async function settled(): Promise<Record<string, string>> {
   }
 }
 
-/** In the contract's form, with a code of its list, and short. */
+/** True for a refusal in the contract's form, with a code of its list, and short. */
 function isPlainRefusal(text: string): boolean {
   if (!text.startsWith('{') || text.length > ANSWER_MAX_CHARS) return false;
   const said = contract.ErrorBody.safeParse(JSON.parse(text));
@@ -268,7 +267,7 @@ for (let first = 0; first < REQUESTS; first += PART_REQUESTS)
     () => shoot(first, Math.min(PART_REQUESTS, REQUESTS - first)),
   );
 
-/** Of all parts. */
+/** The routes that let in a request of any part. */
 const letIn = new Set<string>();
 if (REQUESTS >= ALL_ROUTES_REQUESTS)
   test('every route has let somebody in', () => {
@@ -283,7 +282,7 @@ async function shoot(first: number, count: number): Promise<void> {
   let shots: Shot[] = [];
   for (let index = first; index < first + count; index++) {
     if (index % WORLD_REQUESTS === 0) {
-      // Made as they are needed: all at once they fill the memory.
+      // Made as they are needed, because all at once would fill the memory.
       shots = fc.sample(shot, { numRuns: WORLD_REQUESTS, seed: SEED * 1_000_003 + index });
       await emptyTables();
       world = await makeWorld();
@@ -312,7 +311,7 @@ async function shoot(first: number, count: number): Promise<void> {
   console.log(
     `fuzz: ${count} requests, seed ${SEED}, ${ROUTE_KEYS.length} routes; ${told.join(', ')}; let in by ${letIn.size} so far`,
   );
-  // A fuzzer that is never let in proves nothing.
+  // If hardly any request is let in, the test proves nothing.
   expect([...statuses].filter(([status]) => status < 400).reduce((sum, [, times]) => sum + times, 0)).toBeGreaterThan(
     count / 20,
   );

@@ -32,7 +32,7 @@ const retain = async (now = NOW) => {
   await drainOutbox(env, now, { limit: 500 });
 };
 
-/** A file that nobody has asked for since. */
+/** A file that nobody has asked for since then. */
 async function aFile(touchedDaysAgo = 2): Promise<{ sha256: string; r2Key: string }> {
   const bytes = bytesOf(unique('file'));
   const sha256 = await sha256Of(bytes);

@@ -92,8 +92,9 @@ const OTHERWISE: Partial<Record<Verdict, Cause | null>> = {
 
 /** What shows each cause. */
 const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
-  // A pause shorter than half of the timeout explains no silence.
-  host_asleep: ({ evidence, limitMs }) => (evidence.hostAsleepMs ?? 0) >= limitMs / 2,
+  // A sleep shorter than half of the timeout explains no silence, nor does one that ended before the silence began.
+  host_asleep: ({ evidence: { hostAsleepMs = 0, hostAwakeMs = 0 }, limitMs }) =>
+    hostAsleepMs >= limitMs / 2 && hostAwakeMs <= limitMs,
   disk_full: ({ ended, evidence }) => isVmDiskFull(ended, evidence),
   host_disk_full: ({ ended, evidence }) => isHostDiskFull(ended, evidence),
   out_of_memory: ({ evidence }) => (evidence.vmMemory?.outOfMemoryKills ?? 0) > 0,

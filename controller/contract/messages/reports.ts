@@ -56,9 +56,11 @@ export const Evidence = z.object({
   vmMemory: z.object({ freeBytes: bytes, outOfMemoryKills: z.number().int().min(0).default(0) }).optional(),
   hostDisk: z.object({ freeBytes: bytes }).optional(),
   hostMemory: z.object({ freeBytes: bytes }).optional(),
-  /** The longest time for which the agent itself did not run, of those that ended lately. */
+  /** The longest time for which the agent itself did not run, if possible one that ended lately. */
   hostAsleepMs: durationMs.optional(),
-  /** The time since the agent last reached the controller, if it was long. */
+  /** Since the end of that time. */
+  hostAwakeMs: durationMs.optional(),
+  /** Since the agent last reached the controller, when that was long. */
   controllerUnreachableMs: durationMs.optional(),
   /** The last 200 lines of the log. */
   logTail: text(EVIDENCE_LOG_TAIL_MAX).optional(),

@@ -195,11 +195,14 @@ test('a guest that restarted is vm_restarted whoever ended the attempt, by its s
 });
 
 test('each verdict measures a sleep by its own timeout', () => {
-  const slept = (hostAsleepMs: number): Evidence => ({ ...HEALTHY, hostAsleepMs });
+  const slept = (hostAsleepMs: number, hostAwakeMs = 0): Evidence => ({ ...HEALTHY, hostAsleepMs, hostAwakeMs });
   expect(of({ verdict: 'worker_lost' }, slept(59_000))).toBe('unknown');
   expect(of({ verdict: 'worker_lost' }, slept(60_000))).toBe('host_asleep');
   expect(of({ verdict: 'boot_timeout' }, slept(60_000))).toBe('unknown');
   expect(of({ verdict: 'boot_timeout' }, slept(300_000))).toBe('host_asleep');
+  // Long ago.
+  expect(of({ verdict: 'worker_lost' }, slept(60_000, 120_000))).toBe('host_asleep');
+  expect(of({ verdict: 'worker_lost' }, slept(60_000, 121_000))).toBe('unknown');
   const off = { ...DEFAULT_TIMEOUTS, workerTimeoutMs: null };
   expect(causeOf({ verdict: 'worker_lost' }, slept(60_000), off)).toBe('host_asleep');
 });

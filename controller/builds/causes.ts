@@ -1,8 +1,8 @@
 /**
  * Finds why an attempt ended, as far as the evidence tells. Pure.
  *
- * Invariant: a cause is given only with a verdict, and at a step, that it can lead to. A probe that could not be made
- * proves nothing.
+ * Invariant: a cause is given only with a verdict, and at a step, that it can lead to. A probe that could
+ * not be made proves nothing.
  */
 import { type Cause, type Evidence, limitOrDefaultMs, type Timeouts, type Verdict } from '#contract';
 import { isInfrastructure } from './verdicts.ts';
@@ -92,7 +92,8 @@ const OTHERWISE: Partial<Record<Verdict, Cause | null>> = {
 
 /** What shows each cause. */
 const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
-  // A sleep shorter than half of the timeout explains no silence, nor does one that ended before the silence began.
+  // A sleep shorter than half of the timeout explains no silence, nor does one that ended before the
+  // silence began.
   host_asleep: ({ evidence: { hostAsleepMs = 0, hostAwakeMs = 0 }, limitMs }) =>
     hostAsleepMs >= limitMs / 2 && hostAwakeMs <= limitMs,
   disk_full: ({ ended, evidence }) => isVmDiskFull(ended, evidence),
@@ -112,7 +113,10 @@ const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
     ended.step === 'controller' || evidence.controllerFromVm?.reachable === false,
 };
 
-/** Null where no cause is due: the verdict of the user's, or of somebody who stopped the worker, speaks for itself. */
+/**
+ * Null where no cause is due: the verdict of the user's, or of somebody who stopped the worker, speaks for
+ * itself.
+ */
 export function causeOf(ended: Ended, evidence: Evidence, timeouts: Timeouts): Cause | null {
   const { verdict, step } = ended;
   const candidates = CAUSES_OF_STEP[verdict]?.[step ?? ''] ?? CAUSES_OF[verdict];

@@ -1,8 +1,8 @@
 /**
  * Lists the faults of `npm run chaos` as data: how each is injected, when, and how the attempt must end.
  *
- * Invariant: a new fault takes one new row. Every fault that ends an attempt names the right causes. docs/reliability.md
- * has the same table, and a test compares the two.
+ * Invariant: a new fault takes one new row. Every fault that ends an attempt names the right causes.
+ * docs/reliability.md has the same table, and a test compares the two.
  */
 import type { Cause, Timeouts, Verdict } from '#contract';
 import { SCRIPT } from './builds.ts';
@@ -15,7 +15,10 @@ export const MOMENTS = ['claimed', 'running', 'connected', 'checked', 'building'
 export type Moment = (typeof MOMENTS)[number];
 
 export type Injection =
-  /** A fault of the simulator, set before the VM boots or while the command runs. It is cleared after `forMs`. */
+  /**
+   * A fault of the simulator, set before the VM boots or while the command runs. It is cleared after
+   * `forMs`.
+   */
   | { on: 'vm'; fault: string; from: 'clone' | 'command'; forMs?: number }
   /** The injector kills `tart run` with SIGKILL. */
   | { on: 'tart_run' }
@@ -48,7 +51,10 @@ export interface Fault {
   everyRounds?: number;
 }
 
-/** Scaled down from the defaults, but not so far that a machine with a whole farm on it is too slow for them. */
+/**
+ * Scaled down from the defaults, but not so far that a machine with a whole farm on it is too slow for
+ * them.
+ */
 export const CHAOS_TIMEOUTS = {
   heartbeatTimeoutMs: 24_000,
   workerTimeoutMs: 32_000,
@@ -57,7 +63,9 @@ export const CHAOS_TIMEOUTS = {
   buildTimeoutMs: 300_000,
   queueTimeoutMs: 1_800_000,
 } as const satisfies Timeouts;
-/** The longest silence seen in a healthy iOS build is 209 s of the 900 s. It is scaled down in the same way. */
+/**
+ * The longest silence seen in a healthy iOS build is 209 s of the 900 s. It is scaled down in the same way.
+ */
 export const HEALTHY_SILENCE_MS = Math.round((CHAOS_TIMEOUTS.noOutputTimeoutMs * 209) / 900);
 
 const ASLEEP_MS = CHAOS_TIMEOUTS.workerTimeoutMs * 1.5;

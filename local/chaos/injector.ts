@@ -1,8 +1,9 @@
 /**
- * Injects the planned faults: listens to the agents, and strikes when an attempt has reached the planned moment.
+ * Injects the planned faults: listens to the agents, and strikes when an attempt has reached the planned
+ * moment.
  *
- * Invariant: a fault meets the first attempt of its build, or counts as missed. Everything that the injector stops or
- * cuts goes on again.
+ * Invariant: a fault meets the first attempt of its build, or counts as missed. Everything that the
+ * injector stops or cuts goes on again.
  */
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -200,7 +201,10 @@ function killTartRun(tartHome: string, vmName: string): boolean {
   return run !== undefined;
 }
 
-/** Gives the fault to the next clone of that Mac. Its agent has a single slot and is about to make this clone. */
+/**
+ * Gives the fault to the next clone of that Mac. Its agent has a single slot and is about to make this
+ * clone.
+ */
 async function faultClone({ farm, macIndex, vmName, isOver }: Place, fault: string): Promise<boolean> {
   const { tartHome } = farm.mac(macIndex);
   const [name = ''] = fault.split(':');

@@ -1,7 +1,8 @@
 /**
  * Compares how one build ended with how it had to end. Pure.
  *
- * Invariant: every difference from the fault table is a complaint. An attempt that met no fault may only succeed.
+ * Invariant: every difference from the fault table is a complaint. An attempt that met no fault may only
+ * succeed.
  */
 import type { AttemptView, BuildDetail, Cause } from '#contract';
 import { ARTIFACT, expectedArtifact, printed } from './builds.ts';
@@ -40,7 +41,10 @@ export interface Judgement {
   /** How each attempt ended, beginning with attempt 1. */
   endings: string[];
   verdictRight: boolean | null;
-  /** Null where the fault table says nothing of the cause: the attempt met no fault, or survived it, or was lost with it. */
+  /**
+   * Null where the fault table says nothing of the cause: the attempt met no fault, or survived it, or was
+   * lost with it.
+   */
   causeRight: boolean | null;
   causes: (string | null)[];
   falseKills: number;

@@ -1,8 +1,9 @@
 /**
- * Stands between one Mac and the controller, for its agent and its VMs alike, so that the Mac's network can be cut.
+ * Stands between one Mac and the controller, for its agent and its VMs alike, so that the Mac's network can
+ * be cut.
  *
- * Invariant: while the network is cut no byte passes in either direction and no connection ends. Both sides must find
- * out by themselves, as with a pulled cable.
+ * Invariant: while the network is cut no byte passes in either direction and no connection ends. Both sides
+ * must find out by themselves, as with a pulled cable.
  */
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';

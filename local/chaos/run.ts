@@ -1,9 +1,9 @@
 /**
- * Runs the plan: streams the builds through a farm of simulated Macs, injects the faults, and judges each build once
- * nothing more of it is to come.
+ * Runs the plan: streams the builds through a farm of simulated Macs, injects the faults, and judges each
+ * build once nothing more of it is to come.
  *
- * Invariant: each submitted build is judged exactly once, also a stuck one. When the run settles, every process of the
- * farm has ended, or is counted as left behind.
+ * Invariant: each submitted build is judged exactly once, also a stuck one. When the run settles, every
+ * process of the farm has ended, or is counted as left behind.
  */
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';

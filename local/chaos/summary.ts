@@ -1,5 +1,6 @@
 /**
- * Adds the judgements of a run up, for `--json` and for the terminal, and says whether the promise was kept. Pure.
+ * Adds the judgements of a run up, for `--json` and for the terminal, and says whether the promise was
+ * kept. Pure.
  *
  * Invariant: a figure counts only what was judged. Faults that came too late are counted apart.
  */

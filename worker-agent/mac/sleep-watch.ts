@@ -52,8 +52,8 @@ export class SleepWatch implements Disposable {
 }
 
 /**
- * The sleep that may explain a silence of now: the longest of those that ended within this time, or else the longest of
- * all. Null if there was none. Pure.
+ * The sleep that may explain a silence of now: the longest of those that ended within this time, or else
+ * the longest of all. Null if there was none. Pure.
  */
 export function longestSleep(gaps: readonly Gap[], nowMs: number, withinMs: number): Sleep | null {
   const sleeps = gaps.map(({ gapMs, endedAtMs }) => ({ asleepMs: gapMs, awakeMs: Math.max(0, nowMs - endedAtMs) }));

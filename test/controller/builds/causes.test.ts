@@ -1,4 +1,7 @@
-/** Walks every verdict with the evidence of every cause, then the cases that field reports and chaos have shown. */
+/**
+ * Walks every verdict with the evidence of every cause, then the cases that field reports and chaos have
+ * shown.
+ */
 import { describe, expect, test } from 'vitest';
 import {
   CAUSES,
@@ -59,7 +62,10 @@ const SHOWING: Record<KnownCause, Evidence> = {
 const KNOWN = CAUSES.filter((cause): cause is KnownCause => cause !== 'unknown');
 
 const FULL: readonly KnownCause[] = ['disk_full', 'host_disk_full', 'out_of_memory'];
-/** Spelled out a second time. Whatever is not listed has no cause, or `unknown` with a verdict of the infrastructure. */
+/**
+ * Spelled out a second time. Whatever is not listed has no cause, or `unknown` with a verdict of the
+ * infrastructure.
+ */
 const CAN_LEAD_TO: Record<Verdict, readonly KnownCause[]> = {
   build_failed: FULL,
   build_timeout: [...FULL, 'host_asleep'],

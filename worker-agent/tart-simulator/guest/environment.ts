@@ -70,8 +70,8 @@ export function guestEnvironment(facts: GuestFacts, host: NodeJS.ProcessEnv): Re
 const BOOT_SESSION = join('var', 'run', 'boot-session');
 
 /**
- * Renews at each start of a guest: empty temporary folders, the identity of the start, the host's npmrc files,
- * and its Node and npm as if from Homebrew.
+ * Renews at each start of a guest: empty temporary folders, the identity of the start, the host's npmrc
+ * files, and its Node and npm as if from Homebrew.
  */
 export function prepareGuest(root: string, user: string, host: NodeJS.ProcessEnv): void {
   for (const folder of [join('var', 'tmp'), 'tmp']) rmSync(join(root, folder), { recursive: true, force: true });

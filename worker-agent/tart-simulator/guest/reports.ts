@@ -1,5 +1,6 @@
 /**
- * Writes the reports that macOS leaves in a guest when its kernel panics, or kills processes for want of memory.
+ * Writes the reports that macOS leaves in a guest when its kernel panics, or kills processes for want of
+ * memory.
  *
  * Invariant: a report is whole before anybody can see it, and has the name and the words of macOS's own.
  */

@@ -15,7 +15,7 @@ import { insertIf, openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { artifacts, attempts, builds, events, outbox } from '../schema.ts';
 import { causeOf } from './causes.ts';
-import { type BuildEvent, effectsOf, silenceMs } from './effects.ts';
+import { type BuildEvent, effectsOf } from './effects.ts';
 import { type AttemptRow, type BuildRow, findAttempt, findBuild } from './rows.ts';
 import { decide, failureType } from './transitions.ts';
 
@@ -151,7 +151,8 @@ export async function addEvidence(
       : refusal('attempt_ended', 'the attempt already has other evidence');
   }
   if (now > attempt.endedAt + AFTERMATH_MS) return refusal('attempt_ended', 'the attempt ended too long ago');
-  const cause = attempt.verdict ? causeOf(attempt.verdict, evidence, silenceMs(build)) : null;
+  const { verdict, verdictStep: step, verdictMessage: message } = attempt;
+  const cause = verdict ? causeOf({ verdict, step, message }, evidence, build.timeouts) : null;
   const db = openDatabase(env);
   const here = and(
     eq(attempts.buildId, buildId),

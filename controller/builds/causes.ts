@@ -1,47 +1,154 @@
 /**
- * Finds the cause of an attempt's end in its evidence. Pure. The first rule that holds wins, so the most
- * telling finding stands first. A probe that could not be made proves nothing.
+ * Finds why an attempt ended, as far as the evidence tells. Pure.
+ *
+ * Invariant: a cause is given only with a verdict, and at a step, that it can lead to. A probe that could
+ * not be made proves nothing.
  */
-import type { Cause, Evidence, Verdict } from '#contract';
+import { type Cause, type Evidence, limitOrDefaultMs, type Timeouts, type Verdict } from '#contract';
 import { isInfrastructure } from './verdicts.ts';
 
+/** How the attempt ended, in the words of its verdict. */
+export interface Ended {
+  verdict: Verdict;
+  step?: string | null | undefined;
+  message?: string | null | undefined;
+}
+
+type KnownCause = Exclude<Cause, 'unknown'>;
+
+interface Seen {
+  ended: Ended;
+  evidence: Evidence;
+  /** The timeout that turned silence into this verdict. */
+  limitMs: number;
+}
+
 const DISK_FULL_BYTES = 256 * 1024 * 1024;
+/** A command that met a full disk removes its files as it fails, so that the disk has some space again. */
+const DISK_WAS_FULL_BYTES = 5 * 1024 * 1024 * 1024;
 
-interface Rule {
-  cause: Cause;
-  holds(evidence: Evidence, silenceMs: number): boolean;
-}
+/** How the kernel, Apple's frameworks and Node say that a disk is full. Only Node names the error code. */
+const NO_SPACE = /no space left on device|out of (?:disk )?space|not enough (?:free |disk )*space|\bENOSPC\b/i;
+const NO_SPACE_IN_NODE = /\bENOSPC\b/;
+/** The monitor ends by itself once the controller has told it that the attempt is over. */
+const MONITOR_WAS_TOLD = /^\[VM Monitor\] Stopping: /m;
+
+const FULL: readonly KnownCause[] = ['disk_full', 'host_disk_full', 'out_of_memory'];
+const SLEPT_OR_FULL: readonly KnownCause[] = ['host_asleep', ...FULL];
+
+/** Which causes each verdict may have. The first that the evidence shows is the cause. */
+const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
+  build_failed: FULL,
+  build_timeout: SLEPT_OR_FULL,
+  no_output: SLEPT_OR_FULL,
+  source_invalid: [],
+  artifact_missing: [],
+  cancelled: [],
+  queue_expired: [],
+  vm_silent: [
+    ...['host_asleep', 'vm_restarted', 'disk_full', 'host_disk_full', 'vm_exited', 'vm_frozen'],
+    ...['out_of_memory', 'monitor_died', 'vm_network_down', 'host_network_down'],
+  ] as KnownCause[],
+  worker_lost: ['host_asleep', 'host_network_down', 'host_disk_full'],
+  boot_timeout: [
+    ...['host_asleep', 'disk_full', 'host_disk_full', 'vm_exited', 'vm_frozen'],
+    ...['monitor_died', 'vm_network_down', 'host_network_down'],
+  ] as KnownCause[],
+  vm_start_failed: ['host_disk_full'],
+  health_check_failed: ['host_disk_full', 'vm_exited'],
+  vm_exited: ['vm_restarted', 'host_disk_full', 'vm_exited'],
+  worker_restarted: ['host_disk_full', 'vm_exited'],
+  worker_stopped: [],
+  transfer_failed: ['vm_restarted', 'disk_full', 'host_disk_full', 'vm_exited', 'host_network_down'],
+};
+
+/** Steps whose name says more than the verdict does. */
+const CAUSES_OF_STEP: Partial<Record<Verdict, Record<string, readonly KnownCause[]>>> = {
+  health_check_failed: {
+    vm_address: ['host_disk_full', 'vm_exited', 'vm_frozen'],
+    vm_identity: [],
+    ssh: ['host_disk_full', 'vm_exited', 'vm_frozen'],
+    disk_space: ['disk_full'],
+    monitor: ['disk_full', 'monitor_died', 'vm_network_down'],
+    curl: [],
+    controller: ['vm_network_down'],
+    clock: [],
+  },
+  transfer_failed: {
+    // The VM beats, hence it is not frozen, and a full disk does not keep sshd from answering.
+    ssh: ['vm_restarted', 'vm_exited'],
+    log: ['vm_restarted', 'host_disk_full', 'vm_exited'],
+  },
+};
+
+/** What a verdict of the infrastructure has for a cause when the evidence shows none. */
+const OTHERWISE: Partial<Record<Verdict, Cause | null>> = {
+  // The agent saw `tart run` end: that is the verdict itself.
+  vm_exited: 'vm_exited',
+  worker_restarted: 'vm_exited',
+  // Somebody's decision, and not a fault.
+  worker_stopped: null,
+};
+
+/** What shows each cause. */
+const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
+  // A sleep shorter than half of the timeout explains no silence, nor does one that ended before the
+  // silence began.
+  host_asleep: ({ evidence: { hostAsleepMs = 0, hostAwakeMs = 0 }, limitMs }) =>
+    hostAsleepMs >= limitMs / 2 && hostAwakeMs <= limitMs,
+  disk_full: ({ ended, evidence }) => isVmDiskFull(ended, evidence),
+  host_disk_full: ({ ended, evidence }) => isHostDiskFull(ended, evidence),
+  out_of_memory: ({ evidence }) => (evidence.vmMemory?.outOfMemoryKills ?? 0) > 0,
+  vm_restarted: ({ ended, evidence }) =>
+    evidence.vmRestarted === true || (ended.verdict === 'vm_exited' && ended.step === 'restart'),
+  vm_exited: ({ evidence: { runExited, vm } }) => runExited === true || vm === 'stopped' || vm === 'missing',
+  // A guest that refuses or closes a connection answers, if not as it should.
+  vm_frozen: ({ evidence: { vm, ssh } }) =>
+    vm === 'running' && ssh?.answers === false && !['refused', 'closed', 'auth'].includes(ssh.kind ?? ''),
+  monitor_died: ({ evidence: { ssh, monitor } }) =>
+    ssh?.answers === true && monitor?.alive === false && !MONITOR_WAS_TOLD.test(monitor.log),
+  // The network may be back by now, since the agent has heard of the end: only how long it was away counts.
+  host_network_down: ({ evidence, limitMs }) => (evidence.controllerUnreachableMs ?? 0) >= limitMs / 2,
+  vm_network_down: ({ ended, evidence }) =>
+    ended.step === 'controller' || evidence.controllerFromVm?.reachable === false,
+};
 
 /**
- * `silenceMs` is the timeout that made silence a verdict. A pause shorter than half of it explains nothing.
+ * Null where no cause is due: the verdict of the user's, or of somebody who stopped the worker, speaks for
+ * itself.
  */
-const RULES: readonly Rule[] = [
-  { cause: 'host_asleep', holds: (e, silenceMs) => (e.hostAsleepMs ?? 0) >= silenceMs / 2 },
-  {
-    cause: 'disk_full',
-    holds: ({ vmDisk }) => vmDisk !== undefined && (vmDisk.freeBytes < DISK_FULL_BYTES || vmDisk.usedPercent >= 100),
-  },
-  { cause: 'out_of_memory', holds: ({ vmMemory }) => (vmMemory?.outOfMemoryKills ?? 0) > 0 },
-  { cause: 'host_disk_full', holds: ({ hostDisk }) => hostDisk !== undefined && hostDisk.freeBytes < DISK_FULL_BYTES },
-  { cause: 'vm_exited', holds: ({ runExited, vm }) => runExited === true || vm === 'stopped' || vm === 'missing' },
-  { cause: 'vm_frozen', holds: ({ vm, ssh }) => vm === 'running' && ssh?.answers === false },
-  { cause: 'monitor_died', holds: ({ ssh, monitor }) => ssh?.answers === true && monitor?.alive === false },
-  {
-    cause: 'host_network_down',
-    holds: (e, silenceMs) =>
-      e.controllerFromVm?.reachable !== true && (e.controllerUnreachableMs ?? 0) >= silenceMs / 2,
-  },
-  { cause: 'vm_network_down', holds: ({ controllerFromVm }) => controllerFromVm?.reachable === false },
-];
-
-/**
- * Causes that may stand beside a verdict of the user's. A full disk, for one, fails a command like a bug
- * does.
- */
-const CAUSES_OF_USER_VERDICTS: readonly Cause[] = ['disk_full', 'out_of_memory', 'host_disk_full'];
-
-export function causeOf(verdict: Verdict, evidence: Evidence, silenceMs: number): Cause | null {
-  const found = RULES.find(({ holds }) => holds(evidence, silenceMs))?.cause ?? 'unknown';
-  if (isInfrastructure(verdict)) return found;
-  return CAUSES_OF_USER_VERDICTS.includes(found) ? found : null;
+export function causeOf(ended: Ended, evidence: Evidence, timeouts: Timeouts): Cause | null {
+  const { verdict, step } = ended;
+  const candidates = CAUSES_OF_STEP[verdict]?.[step ?? ''] ?? CAUSES_OF[verdict];
+  const seen = { ended, evidence, limitMs: limitOf(verdict, timeouts) };
+  const found = candidates.find((cause) => SHOWN_BY[cause](seen));
+  if (found) return found;
+  const otherwise = OTHERWISE[verdict];
+  return otherwise === undefined ? (isInfrastructure(verdict) ? 'unknown' : null) : otherwise;
 }
+
+function isVmDiskFull({ verdict, step, message }: Ended, { vmDisk, logTail }: Evidence): boolean {
+  if (verdict === 'transfer_failed' && NO_SPACE.test(message ?? '') && !NO_SPACE_IN_NODE.test(message ?? ''))
+    return true;
+  if (!vmDisk) return false;
+  // The check has found less than a build needs.
+  if (verdict === 'health_check_failed' && step === 'disk_space') return true;
+  return vmDisk.freeBytes < DISK_FULL_BYTES || (vmDisk.freeBytes < DISK_WAS_FULL_BYTES && NO_SPACE.test(logTail ?? ''));
+}
+
+function isHostDiskFull({ verdict, message }: Ended, { hostDisk, runOutput }: Evidence): boolean {
+  if (hostDisk && hostDisk.freeBytes < DISK_FULL_BYTES) return true;
+  if (verdict === 'vm_start_failed') return NO_SPACE.test(message ?? '');
+  if (verdict === 'vm_exited' && NO_SPACE.test(runOutput ?? '')) return true;
+  return verdict === 'transfer_failed' && NO_SPACE_IN_NODE.test(message ?? '');
+}
+
+const LIMIT_OF: Partial<Record<Verdict, keyof Timeouts>> = {
+  worker_lost: 'workerTimeoutMs',
+  boot_timeout: 'bootTimeoutMs',
+  no_output: 'noOutputTimeoutMs',
+  build_timeout: 'buildTimeoutMs',
+};
+
+const limitOf = (verdict: Verdict, timeouts: Timeouts): number =>
+  limitOrDefaultMs(timeouts, LIMIT_OF[verdict] ?? 'heartbeatTimeoutMs');

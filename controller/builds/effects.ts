@@ -101,7 +101,7 @@ export function effectsOf(
       const said = { verdict, verdictStep: step ?? null, verdictMessage: message ?? null };
       if (event.type === 'fail') Object.assign(effects.build, said, { endedAt: now });
       else Object.assign(effects.build, backToQueue(build, verdict, workerId, now));
-      const cause = evidence ? causeOf(verdict, evidence, silenceMs(build)) : null;
+      const cause = evidence ? causeOf(event.failure, evidence, build.timeouts) : null;
       endAttempt(
         effects,
         {
@@ -153,9 +153,6 @@ export function effectsOf(
     }));
   }
 }
-
-/** The timeout after which silence is a verdict. */
-export const silenceMs = (build: BuildRow): number => limitOrDefaultMs(build.timeouts, 'heartbeatTimeoutMs');
 
 function backToQueue(build: BuildRow, verdict: Verdict, workerId: string | null, now: number): Effects['build'] {
   const workerTimeoutMs = limitOrDefaultMs(build.timeouts, 'workerTimeoutMs');

@@ -137,7 +137,7 @@ const CAUSE_WORDS: Record<Cause, Words> = {
   },
   disk_full: {
     title: 'The VM’s disk was full',
-    explanation: 'There was no space left on the disk of the VM.',
+    explanation: 'The disk of the VM had no space left, or less than a build needs.',
     advice: 'Enlarge the disk of the base image with `tart set --disk-size`, or make the build write less.',
   },
   out_of_memory: {
@@ -156,14 +156,22 @@ const CAUSE_WORDS: Record<Cause, Words> = {
     advice: 'Turn sleep off on the Mac: `sudo pmset -a sleep 0 disksleep 0 displaysleep 0`.',
   },
   host_network_down: {
-    title: 'The Mac lost its network',
-    explanation: 'For a long time neither the agent nor the VM could reach the controller.',
+    title: 'The Mac could not reach the controller',
+    explanation:
+      'The agent ran, but for a long time no answer of the controller reached it: the Mac had lost its network, or the controller was away.',
     advice: 'Check the network of the Mac. A wired connection is best.',
   },
   host_disk_full: {
     title: 'The Mac’s disk was full',
     explanation: 'There was no space left on the disk of the Mac. All its VMs share this disk.',
     advice: 'Remove unused images with `tart prune`, and find out what else fills the disk.',
+  },
+  vm_restarted: {
+    title: 'The VM restarted',
+    explanation:
+      'macOS in the VM panicked or restarted while the build ran. The VM came back, but the build had ended with it.',
+    advice:
+      'Retry the build. If it happens again, check that the build itself does not restart macOS, and update macOS on the Mac and in the base image.',
   },
   unknown: {
     title: 'Unknown cause',

@@ -58,6 +58,7 @@ export const CAUSES = [
   'host_asleep',
   'host_network_down',
   'host_disk_full',
+  'vm_restarted',
   'unknown',
 ] as const;
 export type Cause = (typeof CAUSES)[number];

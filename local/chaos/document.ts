@@ -19,7 +19,7 @@ export function expectedTable(): string {
   const outcome = ({ ends, steps, causes }: Fault) => {
     const endings = ends.map((ending) => `\`${ending}\``).join(' or ');
     const step = steps ? `, step ${steps.map((one) => `\`${one}\``).join(' or ')}` : '';
-    const cause = causes ? `, cause ${causes.map((one) => `\`${one}\``).join(' or ')}` : '';
+    const cause = causes ? `, ${causes.map((one) => (one ? `cause \`${one}\`` : 'no cause')).join(' or ')}` : '';
     return `${endings}${step}${cause}`;
   };
   return table([['fault', 'what happens', 'outcome'], ...FAULTS.map((one) => [one.kind, one.title, outcome(one)])]);

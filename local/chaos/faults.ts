@@ -1,8 +1,11 @@
 /**
- * Lists what `npm run chaos` breaks, as data: how, when, and the outcome that Tartbeat must reach. `title` is
- * the text of the fault table in docs/reliability.md. To add a fault, add a row.
+ * Lists the faults of `npm run chaos` as data: how each is injected, when, and how the attempt must end.
+ *
+ * Invariant: a new fault takes one new row. Every fault that ends an attempt names the right causes.
+ * docs/reliability.md has the same table, and a test compares the two.
  */
 import type { Cause, Timeouts, Verdict } from '#contract';
+import { SCRIPT } from './builds.ts';
 
 /** How an attempt may end. */
 export type Ending = 'succeeded' | Verdict;
@@ -13,22 +16,21 @@ export type Moment = (typeof MOMENTS)[number];
 
 export type Injection =
   /**
-   * A fault of the simulator. It is on before the VM boots, or while the command runs. It ends after `forMs`.
+   * A fault of the simulator, set before the VM boots or while the command runs. It is cleared after
+   * `forMs`.
    */
   | { on: 'vm'; fault: string; from: 'clone' | 'command'; forMs?: number }
   /** The injector kills `tart run` with SIGKILL. */
   | { on: 'tart_run' }
-  /**
-   * `kill` sends SIGKILL to the agent's process group and starts the agent again. `stop` sends SIGSTOP, and
-   * SIGCONT after `forMs`. `withVm` stops the VM too.
-   */
-  | { on: 'agent'; action: 'kill' }
+  /** SIGKILL of the agent's process group and a new start. `withVm` kills `tart run` in between. */
+  | { on: 'agent'; action: 'kill'; withVm?: boolean }
+  /** SIGSTOP of the agent, and SIGCONT after `forMs`. `withVm` stops the VM for the same time. */
   | { on: 'agent'; action: 'stop'; forMs: number; withVm?: boolean }
-  /**
-   * The injector kills wrangler and workerd with SIGKILL, and starts the controller again on the same state.
-   */
+  /** Neither the agent nor the VMs of one Mac reach the controller, for so long. */
+  | { on: 'network'; forMs: number }
+  /** SIGKILL of wrangler and workerd, and a new start on the same state. */
   | { on: 'controller' }
-  /** The build itself has the flaw: see builds.ts. */
+  /** The build itself is at fault: see builds.ts. */
   | { on: 'build'; flaw: 'exits' | 'hangs' | 'endless' | 'no_artifact' | 'bad_archive' }
   | { on: 'user'; action: 'cancel' };
 
@@ -40,18 +42,17 @@ export interface Fault {
   ends: readonly Ending[];
   /** The steps that are right, for verdicts that name a step. */
   steps?: readonly string[];
-  /** The causes that are right, for verdicts that have a cause. */
-  causes?: readonly Cause[];
-  /** The moments at which the fault may strike. If absent, `inject` determines the moment. */
+  /** Right causes of these endings. Null: no cause may be shown. */
+  causes?: readonly (Cause | null)[];
+  /** At which moments the fault may come. Without them the injection decides. */
   moments?: readonly Moment[];
   timeouts?: Partial<Timeouts>;
-  /** The plan uses the fault in one of this many rounds. Default 1. */
+  /** The fault is dealt in one of so many rounds. Default 1. */
   everyRounds?: number;
 }
 
 /**
- * The timeouts of these builds. They are shorter than the defaults, but long enough for a machine that runs
- * the whole farm at once. The longest silence of a healthy build (209 s with a limit of 900 s) is scaled with
+ * Scaled down from the defaults, but not so far that a machine with a whole farm on it is too slow for
  * them.
  */
 export const CHAOS_TIMEOUTS = {
@@ -62,19 +63,31 @@ export const CHAOS_TIMEOUTS = {
   buildTimeoutMs: 300_000,
   queueTimeoutMs: 1_800_000,
 } as const satisfies Timeouts;
+/**
+ * The longest silence seen in a healthy iOS build is 209 s of the 900 s. It is scaled down in the same way.
+ */
 export const HEALTHY_SILENCE_MS = Math.round((CHAOS_TIMEOUTS.noOutputTimeoutMs * 209) / 900);
 
-const asleepMs = CHAOS_TIMEOUTS.workerTimeoutMs * 1.5;
+const ASLEEP_MS = CHAOS_TIMEOUTS.workerTimeoutMs * 1.5;
+/** Several deadlines pass while the Mac sleeps. */
+const LONG_ASLEEP_MS = CHAOS_TIMEOUTS.workerTimeoutMs * 4;
+/** Half of the shortest deadline: a beat was due a quarter of it before, and comes a quarter of it later. */
+const NAP_MS = CHAOS_TIMEOUTS.heartbeatTimeoutMs / 2;
+/** So long that an agent which another Mac may replace has given its build up by itself. */
+const CUT_OFF_MS = CHAOS_TIMEOUTS.workerTimeoutMs * 2;
+/** A Mac restarts in 30 s to 60 s, which is a quarter to a half of the default heartbeatTimeout. */
+const RESTART_MS = CHAOS_TIMEOUTS.heartbeatTimeoutMs / 3;
 const vm = (fault: string, from: 'clone' | 'command', forMs?: number): Injection => ({ on: 'vm', fault, from, forMs });
 
 export const FAULTS: readonly Fault[] = [
   // Faults of the VM before the command starts.
   {
     kind: 'clone-fails',
-    title: '`tart clone` fails',
+    title: '`tart clone` fails: no space on the disk of the Mac',
     inject: vm('clone-fail', 'clone'),
     ends: ['vm_start_failed'],
     steps: ['clone'],
+    causes: ['host_disk_full'],
   },
   {
     kind: 'set-fails',
@@ -82,6 +95,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('set-fail', 'clone'),
     ends: ['vm_start_failed'],
     steps: ['set'],
+    causes: ['unknown'],
   },
   {
     kind: 'run-fails',
@@ -89,6 +103,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('run-fail', 'clone'),
     ends: ['vm_start_failed'],
     steps: ['run'],
+    causes: ['unknown'],
   },
   {
     kind: 'vm-limit',
@@ -96,6 +111,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('run-limit', 'clone'),
     ends: ['vm_start_failed'],
     steps: ['run'],
+    causes: ['unknown'],
   },
   {
     kind: 'never-boots',
@@ -103,6 +119,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('boot-hang', 'clone'),
     ends: ['health_check_failed'],
     steps: ['vm_address'],
+    causes: ['unknown'],
   },
   {
     kind: 'no-address',
@@ -110,6 +127,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('no-ip', 'clone'),
     ends: ['health_check_failed'],
     steps: ['vm_address'],
+    causes: ['unknown'],
   },
   {
     kind: 'ssh-refuses',
@@ -117,6 +135,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('no-ssh', 'clone'),
     ends: ['health_check_failed'],
     steps: ['ssh'],
+    causes: ['unknown'],
   },
   {
     kind: 'ssh-silent',
@@ -124,6 +143,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('ssh-hang', 'clone'),
     ends: ['health_check_failed'],
     steps: ['ssh'],
+    causes: ['unknown'],
   },
   {
     kind: 'disk-full-at-boot',
@@ -134,12 +154,21 @@ export const FAULTS: readonly Fault[] = [
     causes: ['disk_full'],
   },
   {
+    kind: 'cut-off-at-boot',
+    title: "the VM's network is cut at boot",
+    inject: vm('net-cut', 'clone'),
+    ends: ['health_check_failed'],
+    steps: ['controller'],
+    causes: ['vm_network_down'],
+  },
+  {
     kind: 'clone-hangs',
     title: '`tart clone` never ends',
     inject: vm('clone-hang', 'clone'),
-    // A clone may take half of the boot timeout.
+    // A clone may take half of the time to boot.
     ends: ['vm_start_failed'],
     steps: ['clone'],
+    causes: ['unknown'],
     timeouts: { bootTimeoutMs: 30_000 },
   },
   { kind: 'boots-late', title: 'the VM boots 2 s late', inject: vm('slow-boot:2000', 'clone'), ends: ['succeeded'] },
@@ -170,6 +199,42 @@ export const FAULTS: readonly Fault[] = [
     inject: { on: 'tart_run' },
     ends: ['vm_exited'],
     causes: ['vm_exited'],
+  },
+  {
+    kind: 'guest-restarts',
+    title: 'macOS in the VM restarts, `tart run` lives on',
+    inject: vm(`guest-reboot:${RESTART_MS}`, 'command'),
+    ends: ['vm_exited'],
+    steps: ['restart'],
+    causes: ['vm_restarted'],
+  },
+  {
+    kind: 'guest-panics',
+    title: 'macOS in the VM panics and starts again',
+    inject: vm(`guest-panic:${RESTART_MS}`, 'command'),
+    ends: ['vm_exited'],
+    steps: ['restart'],
+    causes: ['vm_restarted'],
+  },
+  {
+    kind: 'guest-stays-down',
+    title: 'macOS in the VM restarts and never comes back',
+    inject: vm('dead-restart', 'command'),
+    ends: ['vm_silent'],
+    causes: ['vm_frozen'],
+  },
+  {
+    kind: 'memory-runs-out',
+    title: 'the VM kills the command for want of memory',
+    inject: vm(`out-of-memory:bash ${SCRIPT}`, 'command'),
+    ends: ['build_failed'],
+    causes: ['out_of_memory'],
+  },
+  {
+    kind: 'freezes-briefly',
+    title: 'everything in the VM stops for 4 s',
+    inject: vm('freeze', 'command', 4_000),
+    ends: ['succeeded'],
   },
   {
     kind: 'monitor-killed',
@@ -205,6 +270,7 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('no-ssh', 'command'),
     ends: ['transfer_failed'],
     steps: ['ssh'],
+    causes: ['unknown'],
   },
   {
     kind: 'list-garbled',
@@ -234,22 +300,54 @@ export const FAULTS: readonly Fault[] = [
     ends: ['succeeded'],
   },
   {
+    kind: 'agent-and-vm-killed',
+    title: 'the agent and `tart run` are killed, the agent is started again',
+    inject: { on: 'agent', action: 'kill', withVm: true },
+    moments: ['checked', 'building'],
+    ends: ['worker_restarted'],
+    causes: ['vm_exited'],
+  },
+  {
     kind: 'agent-stops',
     title: 'the agent stands still past its deadline',
-    inject: { on: 'agent', action: 'stop', forMs: asleepMs },
-    moments: ['claimed', 'running', 'connected', 'building'],
+    inject: { on: 'agent', action: 'stop', forMs: ASLEEP_MS },
+    moments: ['claimed', 'running', 'connected', 'checked', 'building'],
     ends: ['worker_lost'],
     causes: ['host_asleep'],
   },
   {
+    kind: 'mac-naps',
+    title: 'agent and VM stand still for half of a deadline',
+    inject: { on: 'agent', action: 'stop', forMs: NAP_MS, withVm: true },
+    moments: ['running', 'connected', 'checked', 'building'],
+    ends: ['succeeded'],
+  },
+  {
     kind: 'mac-sleeps',
     title: 'agent and VM stand still past their deadlines',
-    inject: { on: 'agent', action: 'stop', forMs: asleepMs, withVm: true },
-    moments: ['building'],
+    inject: { on: 'agent', action: 'stop', forMs: ASLEEP_MS, withVm: true },
+    moments: ['running', 'connected', 'checked', 'building'],
     ends: ['worker_lost'],
     causes: ['host_asleep'],
   },
-  // Faults of the controller.
+  {
+    kind: 'mac-sleeps-long',
+    title: 'agent and VM stand still for four deadlines',
+    inject: { on: 'agent', action: 'stop', forMs: LONG_ASLEEP_MS, withVm: true },
+    moments: ['running', 'checked', 'building'],
+    ends: ['worker_lost'],
+    causes: ['host_asleep'],
+    everyRounds: 2,
+  },
+  {
+    kind: 'mac-cut-off',
+    title: 'the Mac and its VM cannot reach the controller',
+    inject: { on: 'network', forMs: CUT_OFF_MS },
+    moments: ['claimed', 'connected', 'building'],
+    ends: ['worker_lost'],
+    causes: ['host_network_down'],
+  },
+  // The controller.
   {
     kind: 'controller-killed',
     title: 'the controller is killed and started again',
@@ -264,18 +362,21 @@ export const FAULTS: readonly Fault[] = [
     title: 'the command exits with another code than 0',
     inject: { on: 'build', flaw: 'exits' },
     ends: ['build_failed'],
+    causes: [null],
   },
   {
     kind: 'command-silent',
     title: 'the command prints nothing any more',
     inject: { on: 'build', flaw: 'hangs' },
     ends: ['no_output'],
+    causes: [null],
   },
   {
     kind: 'command-endless',
     title: 'the command prints for ever',
     inject: { on: 'build', flaw: 'endless' },
     ends: ['build_timeout'],
+    causes: [null],
     timeouts: { buildTimeoutMs: 60_000 },
   },
   {
@@ -283,12 +384,14 @@ export const FAULTS: readonly Fault[] = [
     title: 'a required artifact is not made',
     inject: { on: 'build', flaw: 'no_artifact' },
     ends: ['artifact_missing'],
+    causes: [null],
   },
   {
     kind: 'archive-broken',
     title: 'the source cannot be unpacked',
     inject: { on: 'build', flaw: 'bad_archive' },
     ends: ['source_invalid'],
+    causes: [null],
   },
   {
     kind: 'cancelled',
@@ -296,14 +399,16 @@ export const FAULTS: readonly Fault[] = [
     inject: { on: 'user', action: 'cancel' },
     moments: ['claimed', 'running', 'connected', 'checked', 'building'],
     ends: ['cancelled'],
+    causes: [null],
   },
 ];
 
 export const faultOf = (kind: string): Fault => {
   const fault = FAULTS.find((one) => one.kind === kind);
-  if (!fault) throw new RangeError(`there is no fault ${kind}; there are: ${FAULTS.map((one) => one.kind).join(', ')}`);
+  if (!fault)
+    throw new RangeError(`There is no fault ${kind}. There are: ${FAULTS.map((one) => one.kind).join(', ')}.`);
   return fault;
 };
 
-/** True if the build must succeed in spite of the fault. */
+/** True if the build must come to its own end although the fault met it. */
 export const isSurvived = ({ ends }: Fault): boolean => ends.includes('succeeded');

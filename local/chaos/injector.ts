@@ -1,9 +1,9 @@
 /**
- * Injects the planned faults. It watches the events of the agents, and strikes when an attempt reaches the
- * planned moment.
+ * Injects the planned faults: listens to the agents, and strikes when an attempt has reached the planned
+ * moment.
  *
- * Invariant: a fault meets the first attempt of its build, or is counted as missed. Every process that the
- * injector stops continues later.
+ * Invariant: a fault meets the first attempt of its build, or counts as missed. Everything that the
+ * injector stops or cuts goes on again.
  */
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,6 +13,7 @@ import type { TimedAgentEvent } from '../farm/agent-process.ts';
 import type { Farm } from '../farm/farm.ts';
 import { faultOf, type Injection, type Moment } from './faults.ts';
 import { vmFolder } from './leftovers.ts';
+import type { MacNetwork } from './network.ts';
 import type { PlannedBuild } from './plan.ts';
 
 export interface Watched {
@@ -50,6 +51,8 @@ export class Injector implements Disposable {
   /** Problems of the injector itself. */
   readonly problems: string[] = [];
   readonly #farm: Farm;
+  /** One for each Mac, in the order of the farm's. */
+  readonly #networks: readonly MacNetwork[];
   readonly #listening: Disposable;
   readonly #watched = new Map<string, Watched>();
   /**
@@ -58,8 +61,9 @@ export class Injector implements Disposable {
   readonly #early = new Map<string, [TimedAgentEvent, number][]>();
   readonly #left = new Set<string>();
 
-  constructor(farm: Farm) {
+  constructor(farm: Farm, networks: readonly MacNetwork[]) {
     this.#farm = farm;
+    this.#networks = networks;
     this.#listening = farm.listen((event, macIndex) => this.#hear(event, macIndex));
   }
 
@@ -87,6 +91,7 @@ export class Injector implements Disposable {
   [Symbol.dispose](): void {
     this.#listening[Symbol.dispose]();
     for (const mac of this.#farm.macs) mac.agent?.signal('SIGCONT');
+    for (const network of this.#networks) network.restore();
   }
 
   #hear(event: TimedAgentEvent, macIndex: number): void {
@@ -140,17 +145,15 @@ export class Injector implements Disposable {
         }
         return true;
       }
-      case 'tart_run': {
-        const run = listRuns(mac.tartHome).find((one) => one.vmName === vmName);
-        if (!run) return false;
-        process.kill(run.runner.pid, 'SIGKILL');
-        return true;
-      }
+      case 'tart_run':
+        return killTartRun(mac.tartHome, vmName);
       case 'agent': {
         const startedAt = performance.now();
         if (inject.action === 'kill') {
           await mac.killAgent('SIGKILL');
+          const killed = !inject.withVm || killTartRun(mac.tartHome, vmName);
           await mac.startAgent();
+          if (!killed) return false;
         } else {
           const { agent } = mac;
           if (inject.withVm) mac.setFault(vmName, 'freeze');
@@ -160,6 +163,14 @@ export class Injector implements Disposable {
           agent?.signal('SIGCONT');
         }
         watched.agentAwayMs = performance.now() - startedAt;
+        return true;
+      }
+      case 'network': {
+        const network = this.#networks[macIndex]!;
+        network.cut();
+        await sleep(inject.forMs);
+        network.restore();
+        watched.agentAwayMs = inject.forMs;
         return true;
       }
       case 'controller': {
@@ -184,9 +195,15 @@ export class Injector implements Disposable {
   }
 }
 
+function killTartRun(tartHome: string, vmName: string): boolean {
+  const run = listRuns(tartHome).find((one) => one.vmName === vmName);
+  if (run) process.kill(run.runner.pid, 'SIGKILL');
+  return run !== undefined;
+}
+
 /**
- * Gives the fault to the next clone on that Mac. This is the clone for the build, because the agent has one
- * slot.
+ * Gives the fault to the next clone of that Mac. Its agent has a single slot and is about to make this
+ * clone.
  */
 async function faultClone({ farm, macIndex, vmName, isOver }: Place, fault: string): Promise<boolean> {
   const { tartHome } = farm.mac(macIndex);

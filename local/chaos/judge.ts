@@ -1,10 +1,10 @@
 /**
- * Compares the outcome of one build with the outcome that it must have. Pure.
+ * Compares how one build ended with how it had to end. Pure.
  *
- * Invariant: every outcome that the fault table does not allow is a complaint. An attempt that met no fault
- * must succeed.
+ * Invariant: every difference from the fault table is a complaint. An attempt that met no fault may only
+ * succeed.
  */
-import type { AttemptView, BuildDetail } from '#contract';
+import type { AttemptView, BuildDetail, Cause } from '#contract';
 import { ARTIFACT, expectedArtifact, printed } from './builds.ts';
 import { type Ending, type Fault, faultOf, isSurvived } from './faults.ts';
 import type { PlannedBuild } from './plan.ts';
@@ -41,7 +41,10 @@ export interface Judgement {
   /** How each attempt ended, beginning with attempt 1. */
   endings: string[];
   verdictRight: boolean | null;
-  /** Null if the verdict needs no cause. */
+  /**
+   * Null where the fault table says nothing of the cause: the attempt met no fault, or survived it, or was
+   * lost with it.
+   */
   causeRight: boolean | null;
   causes: (string | null)[];
   falseKills: number;
@@ -82,10 +85,10 @@ export function judgeChaos(outcome: Outcome): Judgement {
     if (!verdictRight) complaints.push(`the build ended without an attempt: ${build.verdict?.code}`);
   }
 
-  const causeRight = judgeCause(fault, attempts[0], outcome);
+  const causeRight = judgeCause(fault, attempts[0]);
   if (causeRight === false)
     complaints.push(
-      `cause ${attempts[0]?.cause?.code ?? 'none'}, expected ${fault!.causes!.join(' or ')}; ${seen(attempts[0])}`,
+      `${attempts[0]!.verdict!.code} has ${wordOf(attempts[0]!.cause?.code)}, expected ${fault!.causes!.map(wordOf).join(' or ')}; ${seen(attempts[0])}`,
     );
   const lostLogBytes = attempts.reduce((sum, view) => sum + lostBytes(outcome, view, complaints), 0);
   const lostArtifacts = build?.status === 'succeeded' && !hasArtifact(outcome) ? 1 : 0;
@@ -144,16 +147,21 @@ function seen(view: AttemptView | undefined): string {
 const rightStep = (fault: Fault | null, { verdict }: AttemptView): boolean =>
   !fault?.steps || !fault.ends.includes(verdict?.code as Ending) || fault.steps.includes(verdict?.step ?? '');
 
-function judgeCause(fault: Fault | null, view: AttemptView | undefined, { duringOutage }: Outcome): boolean | null {
-  if (!fault?.causes || !view?.verdict || duringOutage || !fault.ends.includes(view.verdict.code as Ending))
-    return null;
-  return (fault.causes as readonly string[]).includes(view.cause?.code ?? '');
+function judgeCause(fault: Fault | null, view: AttemptView | undefined): boolean | null {
+  if (!fault?.causes || !view?.verdict || !fault.ends.includes(view.verdict.code as Ending)) return null;
+  return fault.causes.includes((view.cause?.code ?? null) as Cause | null);
 }
 
-/**
- * If the command ended by itself, every byte must have arrived. Otherwise every byte that arrived must be
- * right.
- */
+const wordOf = (cause: string | null | undefined) => (cause ? `cause ${cause}` : 'no cause');
+
+/** These explain themselves, and the agent collects nothing for them. */
+const WITHOUT_EVIDENCE: readonly string[] = ['source_invalid', 'artifact_missing'];
+
+/** True if the cause can be judged only once the evidence is there. */
+export const isEvidenceDue = (fault: Fault, view: AttemptView | undefined): boolean =>
+  fault.causes !== undefined && view?.verdict != null && !WITHOUT_EVIDENCE.includes(view.verdict.code);
+
+/** Of a command that came to its own end every byte is due; of any other, all that is there must be right. */
 function lostBytes({ planned, logs }: Outcome, view: AttemptView, complaints: string[]): number {
   const log = logs.find(({ attempt }) => attempt === view.attempt);
   const wrongBytes = log ? log.lengthBytes - log.rightBytes : 0;

@@ -1,9 +1,9 @@
 /**
- * Runs the plan. It sends builds through a farm of simulated Macs while faults strike, and judges each build
- * when nothing more can happen to it.
+ * Runs the plan: streams the builds through a farm of simulated Macs, injects the faults, and judges each
+ * build once nothing more of it is to come.
  *
- * Invariant: each submitted build is judged exactly once, also a stuck one. When the run settles, no process
- * of the farm is left, or it is counted as leaked.
+ * Invariant: each submitted build is judged exactly once, also a stuck one. When the run settles, every
+ * process of the farm has ended, or is counted as left behind.
  */
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
@@ -20,8 +20,9 @@ import { keepTrusted } from '../farm/quarantine.ts';
 import { ARTIFACT, commandOf, rightBytes, SCRIPT, SCRIPT_TEXT } from './builds.ts';
 import { faultOf } from './faults.ts';
 import { Injector, type Watched } from './injector.ts';
-import { type Judgement, judgeChaos, type LogFacts } from './judge.ts';
+import { isEvidenceDue, type Judgement, judgeChaos, type LogFacts } from './judge.ts';
 import { type Left, leftOnMacs, vmsLeftOf } from './leftovers.ts';
+import { MacNetwork } from './network.ts';
 import type { PlannedBuild } from './plan.ts';
 import type { RunFacts } from './summary.ts';
 
@@ -70,12 +71,17 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   let dir = '';
   const sampling = setInterval(() => loads.push(loadavg()[0]!), LOAD_EVERY_MS);
   try {
-    await using farm = await startFarm({ workers, entry: ENTRY, keep, signal, onBegin });
+    // Outlives the farm, so that its agents can report to the end.
+    await using cables = new AsyncDisposableStack();
+    await using farm = await startFarm({ workers, entry: ENTRY, keep, signal, onBegin, startAgents: false });
     dir = farm.dir;
-    // After a complaint, a person looks at the events of the agents first.
+    const networks = await Promise.all(farm.macs.map((mac) => MacNetwork.between(mac, farm.controller.url)));
+    for (const network of networks) cables.use(network);
+    await Promise.all(farm.macs.map((mac) => mac.startAgent(signal)));
+    // After a complaint this file is the first place to look: it has everything that the agents said.
     const said = createWriteStream(join(dir, 'events.jsonl'));
     using _saying = farm.listen((event, mac) => said.write(`${JSON.stringify({ mac: mac + 1, ...event })}\n`));
-    using striking = new Injector(farm);
+    using striking = new Injector(farm, networks);
     injector = striking;
     using _trusting = keepTrusted(farm, { signal, onDoctor: () => doctorRuns++, onProblem: onNote });
     const sources = await uploadSources(farm);
@@ -198,14 +204,14 @@ async function runBuild(
   });
 }
 
-/** Waits for the cause and for the end of the log, which come after the verdict. */
+/** Waits for what comes after the verdict: the evidence with its cause, and the last of the log. */
 async function aftermath(farm: Farm, ended: BuildDetail, { planned, fault }: Watched, signal: AbortSignal) {
   const giveUpAt = Date.now() + AFTERMATH_MS;
-  const causeDue = fault === 'injected' && faultOf(planned.fault!.kind).causes !== undefined;
+  const struck = fault === 'injected' ? faultOf(planned.fault!.kind) : null;
   let build = ended;
   for (;;) {
     const sealed = await Promise.all(build.attempts.map(({ attempt }) => isSealed(farm, build.id, attempt, signal)));
-    const told = !causeDue || build.attempts.length === 0 || build.attempts[0]!.cause !== null;
+    const told = !struck || !isEvidenceDue(struck, build.attempts[0]) || build.attempts[0]!.evidence !== null;
     if ((told && sealed.every(Boolean)) || Date.now() > giveUpAt) return build;
     await sleep(POLL_MS, undefined, { signal });
     build = await farm.api.build(build.id).catch(() => build);

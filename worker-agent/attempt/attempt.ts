@@ -34,17 +34,15 @@ const LIVES: Record<AttemptAction, Life> = {
     if (result && result.type !== 'evidence') beats.start();
     return { ending: null, reached: null };
   },
-  lost: withoutWork({
-    kind: 'failed',
-    verdict: 'worker_restarted',
-    message: 'the agent was started again and the VM of the attempt was no longer running',
-  }),
-  discard: withoutWork({ kind: 'stopped', message: 'the controller no longer counts this attempt' }),
+  async lost() {
+    const message = 'the agent was started again and the VM of the attempt was no longer running';
+    // What is left of the VM may still tell why.
+    return { ending: { kind: 'failed', verdict: 'worker_restarted', message }, reached: { vm: null, log: null } };
+  },
+  async discard() {
+    return { ending: { kind: 'stopped', message: 'the controller no longer counts this attempt' }, reached: null };
+  },
 };
-
-function withoutWork(ending: Ending): Life {
-  return async () => ({ ending, reached: null });
-}
 
 async function workUntilEnd(context: AttemptContext): Promise<{ ending: Ending; reached: Reached }> {
   context.beats.start();

@@ -6,7 +6,7 @@
  * The folder of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
  */
 import { join } from 'node:path';
-import type { Evidence, FailureExplanation } from '#contract';
+import { type Evidence, type FailureExplanation, limitOrDefaultMs, type Timeouts } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
 import { explainFailure } from '../../log-reader/errors/explain-failure.ts';
 import { logTotal } from '../build-log/shipper.ts';
@@ -34,7 +34,7 @@ const REMOVE_PAUSE_MS = 5_000;
 const EXPLAINED_LINES = 400;
 const EXPLAINED_MAX_BYTES = 256 * 1024;
 
-/** Without `ending` the result is journalled already. Without `reached` this run has not worked on it. */
+/** Without `ending` the result is journalled already. Without `reached` nobody asks for evidence any more. */
 export async function closeAttempt(
   context: AttemptContext,
   ending: Ending | null,
@@ -58,7 +58,7 @@ async function decideResult(context: AttemptContext, ending: Ending, reached: Re
   const { journal, key, emit, stop, beats } = context;
   const explained = await explain(context, ending);
   emit(resultEvent(ending, explained));
-  // We look only if this run has worked on the attempt and the operator is not waiting for the agent to stop.
+  // We look unless the operator waits for the agent to stop, or the controller had ended the attempt before.
   const look = reached !== null && needsEvidence(ending) && !stop.aborted;
   const evidence = look ? await lookAtVm(context, ending, reached) : null;
   const progress = reached?.log?.progress;
@@ -94,7 +94,7 @@ async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Re
     runLogPath: join(journal.dir, `${vmName}.log`),
     monitorRestarts,
     monitorStarted: journal.reached('monitor_started'),
-    hostAsleepMs: sleepWatch.longestMs,
+    sleep: sleepWatch.longest(lastBeatsMs(journal.state.assignment.timeouts)),
     controllerUnreachableMs: contact.lostForMs(),
     limitMs: partitioned ? PARTITIONED_MS : Math.max(PROBES_MIN_MS, limits.evidenceMs - CATCH_UP_MS),
   });
@@ -102,6 +102,10 @@ async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Re
   if (vm && log && evidence.ssh?.answers && !partitioned) await catchUp(vm, log, Math.min(CATCH_UP_MS, leftMs));
   return evidence;
 }
+
+/** A silence of the VM or of this agent began within this time. */
+const lastBeatsMs = (timeouts: Timeouts): number =>
+  Math.max(limitOrDefaultMs(timeouts, 'heartbeatTimeoutMs'), limitOrDefaultMs(timeouts, 'workerTimeoutMs'));
 
 /** Reads the last lines of the log, over a session of its own: that of the attempt has ended with it. */
 async function catchUp(vm: Vm, { follower }: BuildLog, limitMs: number): Promise<void> {

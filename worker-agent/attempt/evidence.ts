@@ -20,6 +20,7 @@ import {
 } from '../guest/commands.ts';
 import type { ExecResult, Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
+import type { Sleep } from '../mac/sleep-watch.ts';
 import type { Tart } from '../tart/tart.ts';
 import type { Vm } from '../vm/vm.ts';
 
@@ -42,14 +43,14 @@ export interface EvidenceOptions {
   runLogPath: string;
   monitorRestarts: number;
   monitorStarted: boolean;
-  hostAsleepMs: number;
+  sleep: Sleep | null;
   controllerUnreachableMs: number;
   limitMs: number;
 }
 
 /** Never rejects. */
 export async function gatherEvidence(options: EvidenceOptions): Promise<Evidence> {
-  const { vm, hostAsleepMs, controllerUnreachableMs, limitMs } = options;
+  const { vm, sleep, controllerUnreachableMs, limitMs } = options;
   const found: Evidence = { collectedAt: new Date().toISOString() };
   // Each probe writes down what it finds at once, so the limit cuts off only what is not known yet.
   const limit = AbortSignal.timeout(limitMs);
@@ -57,7 +58,10 @@ export async function gatherEvidence(options: EvidenceOptions): Promise<Evidence
   if (vm) probes.push(probeGuest(vm, options, found, limit));
   const expired = new Promise<void>((resolve) => limit.addEventListener('abort', () => resolve(), { once: true }));
   await Promise.race([Promise.allSettled(probes), expired]);
-  if (hostAsleepMs > 0) found.hostAsleepMs = Math.round(hostAsleepMs);
+  if (sleep) {
+    found.hostAsleepMs = Math.round(sleep.asleepMs);
+    found.hostAwakeMs = Math.round(sleep.awakeMs);
+  }
   if (controllerUnreachableMs >= UNREACHABLE_MIN_MS)
     found.controllerUnreachableMs = Math.round(controllerUnreachableMs);
   return structuredClone(found); // so that a late probe changes nothing
@@ -71,10 +75,15 @@ async function probeTart({ tart, vmName, vm }: EvidenceOptions, found: Evidence,
   found.vm = state === undefined ? 'missing' : state === 'running' ? 'running' : 'stopped';
 }
 
-async function probeHost({ stateDir }: EvidenceOptions, found: Evidence): Promise<void> {
+/** Of the disk with the VMs and of the agent's own, which are one on most Macs: the fuller. */
+async function probeHost({ tart, stateDir }: EvidenceOptions, found: Evidence): Promise<void> {
   found.hostMemory = { freeBytes: freemem() };
-  const { bavail, bsize } = await statfs(stateDir);
-  found.hostDisk = { freeBytes: bavail * bsize };
+  for (const folder of [tart.home, stateDir]) {
+    const space = await statfs(folder).catch(() => null);
+    if (!space) continue;
+    const freeBytes = space.bavail * space.bsize;
+    found.hostDisk = { freeBytes: Math.min(freeBytes, found.hostDisk?.freeBytes ?? freeBytes) };
+  }
 }
 
 async function probeLogs({ logPath, runLogPath }: EvidenceOptions, found: Evidence): Promise<void> {
@@ -92,7 +101,11 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
     ssh = await answeringSsh(vm, answerMs, limit);
     found.ssh = { answers: true, ms: Math.round(performance.now() - startedAt) };
   } catch (error) {
-    found.ssh = { answers: false, error: String((error as Error).message).slice(0, EVIDENCE_ERROR_MAX) };
+    found.ssh = {
+      answers: false,
+      error: String((error as Error).message).slice(0, EVIDENCE_ERROR_MAX),
+      kind: error instanceof SshError ? error.kind : undefined,
+    };
     return;
   }
   const ask: Ask = (command, timeoutMs = answerMs) => ssh.exec(command, { timeoutMs, signal: limit });

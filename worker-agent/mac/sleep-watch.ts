@@ -1,14 +1,29 @@
 /**
- * Notices that this process did not run for a while, because the Mac slept or the process was stopped.
+ * Notices each time for which this process did not run, because the Mac slept or the process was stopped.
  *
- * Invariant: `longestMs` is the longest pause since the start, or 0 if none was longer than GAP_MIN_MS.
+ * Invariant: a time is known within a second of its end. A machine that is merely busy has none.
  */
+
+/** One time for which the process did not run. */
+export interface Sleep {
+  asleepMs: number;
+  /** Since its end. */
+  awakeMs: number;
+}
+
 const TICK_MS = 1_000;
-/** A shorter pause means a busy machine. */
+/** A busy machine may hold a tick up for so long. */
 const GAP_MIN_MS = 5_000;
+/** A Mac that sleeps again and again for seconds fills no memory. */
+const KEPT_MAX = 200;
+
+interface Gap {
+  gapMs: number;
+  endedAtMs: number;
+}
 
 export class SleepWatch implements Disposable {
-  longestMs = 0;
+  readonly #gaps: Gap[] = [];
   #lastMs = Date.now();
   readonly #timer: NodeJS.Timeout;
 
@@ -17,13 +32,32 @@ export class SleepWatch implements Disposable {
     this.#timer.unref();
   }
 
+  /** See longestSleep. */
+  longest(withinMs: number): Sleep | null {
+    return longestSleep(this.#gaps, Date.now(), withinMs);
+  }
+
   #tick(): void {
-    const gapMs = Date.now() - this.#lastMs - TICK_MS;
-    this.#lastMs = Date.now();
-    if (gapMs >= GAP_MIN_MS) this.longestMs = Math.max(this.longestMs, gapMs);
+    const nowMs = Date.now();
+    const gapMs = nowMs - this.#lastMs - TICK_MS;
+    this.#lastMs = nowMs;
+    if (gapMs < GAP_MIN_MS) return;
+    this.#gaps.push({ gapMs, endedAtMs: nowMs });
+    if (this.#gaps.length > KEPT_MAX) this.#gaps.shift();
   }
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
   }
+}
+
+/**
+ * The sleep that may explain a silence of now: the longest of those that ended within this time, or else
+ * the longest of all. Null if there was none. Pure.
+ */
+export function longestSleep(gaps: readonly Gap[], nowMs: number, withinMs: number): Sleep | null {
+  const sleeps = gaps.map(({ gapMs, endedAtMs }) => ({ asleepMs: gapMs, awakeMs: Math.max(0, nowMs - endedAtMs) }));
+  const recent = sleeps.filter(({ awakeMs }) => awakeMs <= withinMs);
+  const longestOf = (some: Sleep[]) => some.toSorted((a, b) => b.asleepMs - a.asleepMs)[0];
+  return longestOf(recent) ?? longestOf(sleeps) ?? null;
 }

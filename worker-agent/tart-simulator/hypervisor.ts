@@ -11,8 +11,9 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GuestFaults, GuestOptions } from './guest/guest.ts';
+import { writeMemoryReport, writePanicReport } from './guest/reports.ts';
 import type { Softnet } from './guest/softnet.ts';
-import { type Faults, readFaults } from './home/faults.ts';
+import { type Faults, forgetFault, readFaults } from './home/faults.ts';
 import { readSettings } from './home/settings.ts';
 import { readConfig } from './home/vm-config.ts';
 import type { Vm } from './home/vms.ts';
@@ -25,6 +26,9 @@ export type RunEnd = 'stopped' | 'suspended' | 'guest_stopped' | 'guest_crashed'
 
 const FAULT_POLL_MS = 50;
 const MEMBER_SCAN_EVERY_POLLS = 4;
+/** macOS asks every process to end before it restarts. SSH still answers in this time. */
+const SHUTDOWN_MS = 500;
+const RESTART_BOOT_MS = 1_000;
 /** The guest makes this file to shut itself down. */
 export const SHUTDOWN_REQUEST = '.shutdown';
 
@@ -43,6 +47,8 @@ export class Hypervisor {
   #reaper: ChildProcess | undefined;
   #bootAt = performance.now();
   #booted = false;
+  /** When the processes of a guest that restarts end; null while it does not. */
+  #downAt: number | null = null;
   #told = '';
   #saved = '';
   #polls = 0;
@@ -83,6 +89,7 @@ export class Hypervisor {
     const faults = readFaults(this.#vm.folder);
     if (faults.has('crash')) this.stop('guest_crashed');
     if (existsSync(join(this.#vm.folder, 'guest', SHUTDOWN_REQUEST))) this.stop('guest_stopped');
+    this.#restart(faults);
     if (!this.#guest && this.#mayBoot(faults)) this.#boot(faults);
     this.#tell(faults);
     this.#play(faults);
@@ -95,6 +102,30 @@ export class Hypervisor {
   #mayBoot(faults: Faults): boolean {
     const lateMs = Number(faults.get('slow-boot') || 0);
     return !faults.has('boot-hang') && performance.now() >= this.#bootAt + lateMs;
+  }
+
+  /** The guest goes down and boots anew below the same `tart run`, as when macOS restarts or panics. */
+  #restart(faults: Faults): void {
+    const kind = (['guest-reboot', 'guest-panic', 'dead-restart'] as const).find((name) => faults.has(name));
+    if (!kind || !this.#guest || !this.#booted) return;
+    if (this.#downAt === null) {
+      if (kind !== 'guest-panic') this.#members.terminate(this.#guest.pid);
+      this.#downAt = performance.now() + (kind === 'guest-panic' ? 0 : SHUTDOWN_MS);
+    }
+    if (performance.now() < this.#downAt) return;
+    this.#downAt = null;
+    this.#guest.removeAllListeners('exit');
+    this.#members.kill();
+    if (kind === 'guest-panic') writePanicReport(this.#vm.folder);
+    this.#guest = undefined;
+    this.#booted = false;
+    this.#told = '';
+    this.#limited.clear();
+    this.#bootAt =
+      kind === 'dead-restart'
+        ? Number.POSITIVE_INFINITY
+        : performance.now() + Number(faults.get(kind) || RESTART_BOOT_MS);
+    forgetFault(this.#vm.folder, kind);
   }
 
   #boot(faults: Faults): void {
@@ -146,12 +177,20 @@ export class Hypervisor {
     else if (this.#limited.size > 0) this.#limitFiles('unlimited');
     if (faults.has('monitor-kill')) {
       const killed = this.#members.killWhere((commandLine) => commandLine.includes('vm-monitor.sh'));
-      if (killed > 0 && faults.get('monitor-kill') === 'once')
-        rmSync(join(this.#vm.folder, 'faults', 'monitor-kill'), { force: true });
+      if (killed > 0 && faults.get('monitor-kill') === 'once') forgetFault(this.#vm.folder, 'monitor-kill');
     }
+    const victim = faults.get('out-of-memory');
+    if (victim !== undefined) this.#exhaustMemory(victim);
     if (faults.has('freeze')) this.#members.stop();
     else if (this.#wasFrozen) this.#members.resume();
     this.#wasFrozen = faults.has('freeze');
+  }
+
+  #exhaustMemory(victim: string): void {
+    const killed = this.#members.killWhere((commandLine) => commandLine.startsWith(victim));
+    if (killed === 0) return;
+    writeMemoryReport(this.#vm.folder, victim, killed);
+    forgetFault(this.#vm.folder, 'out-of-memory');
   }
 
   /**

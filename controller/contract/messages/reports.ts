@@ -33,8 +33,16 @@ export const Evidence = z.object({
   /** True if `tart run` ended although the agent had not stopped it. */
   runExited: z.boolean().optional(),
   runOutput: text(EVIDENCE_OUTPUT_MAX).optional(),
+  /** True if the guest has started anew since the build began in it. */
+  vmRestarted: z.boolean().optional(),
   ssh: z
-    .object({ answers: z.boolean(), ms: z.number().optional(), error: text(EVIDENCE_ERROR_MAX).optional() })
+    .object({
+      answers: z.boolean(),
+      ms: z.number().optional(),
+      error: text(EVIDENCE_ERROR_MAX).optional(),
+      /** In which way it does not answer: the agent's own word, such as `refused` or `silent`. */
+      kind: text(32).optional(),
+    })
     .optional(),
   monitor: z
     .object({
@@ -48,9 +56,11 @@ export const Evidence = z.object({
   vmMemory: z.object({ freeBytes: bytes, outOfMemoryKills: z.number().int().min(0).default(0) }).optional(),
   hostDisk: z.object({ freeBytes: bytes }).optional(),
   hostMemory: z.object({ freeBytes: bytes }).optional(),
-  /** The longest time in which the agent itself did not run. */
+  /** The longest time for which the agent itself did not run, if possible one that ended lately. */
   hostAsleepMs: durationMs.optional(),
-  /** The time since the agent last reached the controller, if it was long. */
+  /** Since the end of that time. */
+  hostAwakeMs: durationMs.optional(),
+  /** Since the agent last reached the controller, when that was long. */
   controllerUnreachableMs: durationMs.optional(),
   /** The last 200 lines of the log. */
   logTail: text(EVIDENCE_LOG_TAIL_MAX).optional(),

@@ -37,7 +37,7 @@ test('what was measured is written with its command, and says what was not kept'
   const text = measuredText(summary);
   expect(text).toContain('npm run chaos -- --seed 3');
   expect(text).toContain('2 builds were planned');
-  expect(text).toContain('| the right cause in at least 95 % of `vm_silent` | 0.0 % (0 of 1) | **no** |');
+  expect(text).toContain('| the right cause of at least 99.5 % of all verdicts | 0.00 % (0 of 1) | **no** |');
   expect(text).toContain('| frozen | 1 | vm_silent 1 | 1 of 1 | 0 of 1 |');
   expect(text).toContain('- build 7 (frozen): cause unknown a b');
   expect(withSection(document, 'measured', text)).toContain(text);

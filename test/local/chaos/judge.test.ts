@@ -1,15 +1,15 @@
 import { expect, test } from 'vitest';
 import type { AttemptView, BuildDetail, Cause, Verdict } from '#contract';
 import { ARTIFACT, expectedArtifact, printed } from '../../../local/chaos/builds.ts';
-import { CHAOS_TIMEOUTS, faultOf } from '../../../local/chaos/faults.ts';
-import { judgeChaos, type Outcome } from '../../../local/chaos/judge.ts';
+import { CHAOS_TIMEOUTS, FAULTS, faultOf } from '../../../local/chaos/faults.ts';
+import { isEvidenceDue, judgeChaos, type Outcome } from '../../../local/chaos/judge.ts';
 import type { PlannedBuild } from '../../../local/chaos/plan.ts';
 
 const words = { title: '', explanation: '', advice: '' };
 const at = '2026-01-01T00:00:00.000Z';
 
 interface Ended {
-  verdict?: Verdict;
+  verdict?: Verdict | undefined;
   step?: string;
   cause?: Cause;
   latenessMs?: number;
@@ -94,10 +94,38 @@ test('another cause is wrong, and one that is missing', () => {
     ...{
       verdictRight: true,
       causeRight: false,
-      complaints: [expect.stringContaining('cause unknown, expected vm_frozen')],
+      complaints: [expect.stringContaining('vm_silent has cause unknown, expected cause vm_frozen')],
     },
   });
   expect(judge([{ verdict: 'vm_silent' }], { kind: 'frozen' }).causeRight).toBe(false);
+});
+
+test('a cause that is shown beside a verdict of the user’s alone is wrong; so is one of a fault during an outage', () => {
+  const fails = { kind: 'command-fails', shape: { exitCode: 3 } };
+  expect(judge([{ verdict: 'build_failed' }], fails)).toMatchObject({ causeRight: true, verdictRight: true });
+  expect(judge([{ verdict: 'build_failed', cause: 'disk_full' }], fails).complaints).toContainEqual(
+    expect.stringContaining('build_failed has cause disk_full, expected no cause'),
+  );
+  const during = { kind: 'frozen', duringOutage: true };
+  expect(judge([{ verdict: 'vm_silent', cause: 'vm_exited' }], during).causeRight).toBe(false);
+});
+
+test('the cause of a verdict that is wrong already, or that came with the loss of the agent, is not judged', () => {
+  expect(judge([{ verdict: 'boot_timeout' }], { kind: 'clone-fails' }).causeRight).toBeNull();
+  const away = { kind: 'agent-killed', agentAwayMs: CHAOS_TIMEOUTS.workerTimeoutMs };
+  expect(judge([{ verdict: 'worker_lost' }], away).causeRight).toBeNull();
+});
+
+test('every fault that ends an attempt names its causes, and none that is survived does', () => {
+  for (const { kind, ends, causes } of FAULTS) expect(causes !== undefined, kind).toBe(!ends.includes('succeeded'));
+});
+
+test('evidence is waited for where a cause is judged, unless the verdict has none', () => {
+  const isDue = (kind: string, verdict?: Verdict) => isEvidenceDue(faultOf(kind), attempt(1, { verdict }));
+  expect(isDue('frozen', 'vm_silent')).toBe(true);
+  expect(isDue('command-silent', 'no_output')).toBe(true);
+  expect(isDue('archive-broken', 'source_invalid')).toBe(false);
+  expect(isDue('ssh-drops')).toBe(false);
 });
 
 test('a healthy build that is ended is falsely killed, as is one that had to survive, and a second attempt', () => {

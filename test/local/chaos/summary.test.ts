@@ -40,7 +40,7 @@ test('judgements are added up by kind', () => {
   expect(summary.faults.byKind).toEqual([
     { kind: 'frozen', injected: 2, verdictRight: 2, causeDue: 2, causeRight: 1, endings: { vm_silent: 2 } },
   ]);
-  expect(summary.vmSilentCauses).toEqual({ due: 2, right: 1 });
+  expect(summary.causes).toEqual({ due: 2, right: 1 });
   expect(summary.latenessMs).toEqual({ count: 2, p50: 10, p99: 30, max: 30 });
   expect(faultRows(summary)[1]).toEqual(expect.arrayContaining(['frozen', '2', 'vm_silent 2', '2 of 2', '1 of 2']));
 });
@@ -51,8 +51,8 @@ test('nothing stuck, leaked, lost or falsely killed: kept, however wrong the ver
   expect(isKept(summary)).toBe(true);
   const unkept = promiseRows(summary).filter(({ kept }) => !kept);
   expect(unkept.map(({ promise }) => promise)).toEqual([
-    'the right verdict in at least 99 %',
-    'the right cause in at least 95 % of `vm_silent`',
+    'the right verdict in at least 99.9 %',
+    'the right cause of at least 99.5 % of all verdicts',
     'a verdict at most 1 s after its deadline (p99)',
   ]);
 });

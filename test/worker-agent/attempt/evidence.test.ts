@@ -1,4 +1,5 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Evidence } from '#contract';
@@ -21,7 +22,7 @@ function host(dir: string, tart: string) {
     runLogPath: join(dir, 'run.log'),
     monitorRestarts: 0,
     monitorStarted: false,
-    hostAsleepMs: 0,
+    sleep: null,
     controllerUnreachableMs: 0,
   };
 }
@@ -45,11 +46,12 @@ test('what tart says of the VM, and how long this host was away', async () => {
   const options = host(dir.path, `echo '[{"Name":"tartbeat-w-b-1","Source":"local","State":"running"}]'`);
   const evidence = await gatherEvidence({
     ...options,
-    hostAsleepMs: 90_000,
+    sleep: { asleepMs: 90_000, awakeMs: 2_000 },
     controllerUnreachableMs: 60_000,
     limitMs: 20_000,
   });
-  expect(evidence).toMatchObject({ vm: 'running', hostAsleepMs: 90_000, controllerUnreachableMs: 60_000, logTail: '' });
+  expect(evidence).toMatchObject({ hostAsleepMs: 90_000, hostAwakeMs: 2_000 });
+  expect(evidence).toMatchObject({ vm: 'running', controllerUnreachableMs: 60_000, logTail: '' });
 });
 
 test('a VM that tart does not show is missing', async () => {
@@ -57,6 +59,26 @@ test('a VM that tart does not show is missing', async () => {
   const evidence = await gatherEvidence({ ...host(dir.path, `echo '[]'`), limitMs: 20_000 });
   expect(evidence.vm).toBe('missing');
 });
+
+test.runIf(existsSync('/dev/shm'))(
+  'the fuller one of the disks with the VMs and with the state is the Mac’s',
+  async () => {
+    using dir = temporaryDir();
+    const options = host(dir.path, `echo '[]'`);
+    const free = async (path: string) => {
+      const { bavail, bsize } = await statfs(path);
+      return bavail * bsize;
+    };
+    const [vms, state] = [await free('/dev/shm'), await free(dir.path)];
+    const tart = createTart({ tartPath: join(dir.path, 'tart'), tartHome: '/dev/shm' });
+    const { hostDisk } = await gatherEvidence({ ...options, tart, limitMs: 20_000 });
+    const farther = Math.max(vms, state) - hostDisk!.freeBytes;
+    expect(Math.abs(Math.min(vms, state) - hostDisk!.freeBytes)).toBeLessThanOrEqual(farther);
+    const nowhere = createTart({ tartPath: join(dir.path, 'tart'), tartHome: join(dir.path, 'none') });
+    const alone = await gatherEvidence({ ...options, tart: nowhere, limitMs: 20_000 });
+    expect(alone.hostDisk!.freeBytes).toBeGreaterThan(0);
+  },
+);
 
 test('free memory is read from a Mac and from Linux', () => {
   const mac = `Mach Virtual Memory Statistics: (page size of 16384 bytes)

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { clearFault, FAULT_NAMES, faultNextClone, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
 import { environmentOf } from '../../../worker-agent/tart-simulator/processes/process-table.ts';
 import { until } from '../factories/until.ts';
-import { BASE, simulatedMac } from './simulated-mac.ts';
+import { BASE, type SshClient, simulatedMac } from './simulated-mac.ts';
 
 const settles = async (promise: Promise<unknown>, withinMs: number) =>
   Promise.race([
@@ -52,6 +52,76 @@ test('crash: tart run ends with 0 and says why', async () => {
     stdout: expect.stringMatching(/^guest has stopped the virtual machine due to error: /),
   });
   await mac.nothingLives();
+});
+
+for (const [kind, isAsked] of [
+  ['guest-reboot', true],
+  ['guest-panic', false],
+] as const)
+  test(`${kind}: every process of the guest ends, tart run lives on, and SSH is back at the same address`, async () => {
+    await using mac = await simulatedMac();
+    const vm = await mac.boot('vm');
+    const before = await guestOf(mac, vm.ssh);
+    const trapping = vm.ssh.exec(
+      'trap "touch asked; exit" TERM; touch $TMPDIR/temporary; while :; do sleep 0.05; done',
+    );
+    trapping.catch(() => {});
+    await until(async () => (await vm.ssh.exec('ls $TMPDIR')).stdout !== '', 'a process runs');
+    const dropped = once(vm.ssh.client, 'close');
+    setFault(mac.home, 'vm', `${kind}:200`);
+    await dropped;
+    using again = await connectAgain(mac);
+    const after = await guestOf(mac, again);
+    expect(after).toMatchObject({ address: before.address, hostKey: before.hostKey });
+    expect(after.session).not.toBe(before.session);
+    expect(Number(after.bootedAt)).toBeGreaterThanOrEqual(Number(before.bootedAt));
+    expect((await again.exec('ls $TMPDIR')).stdout).toBe('');
+    expect((await again.exec('ls asked')).code === 0).toBe(isAsked);
+    const reports = 'ls "$TARTBEAT_ROOT/Library/Logs/DiagnosticReports"';
+    expect((await again.exec(reports)).stdout.includes('.panic')).toBe(!isAsked);
+    expect((await mac.tart('list')).stdout).toMatch(/vm .* running$/m);
+    expect(await settles(vm.ended, 0)).toBe(false);
+    // Once: the guest that came back stays.
+    await mac.tart('stop', 'vm');
+    expect(await vm.ended).toMatchObject({ exitCode: 0, stdout: 'Stopping VM...\n' });
+    await mac.nothingLives();
+  });
+
+test('a guest that restarts itself comes back as another start of the same VM', async () => {
+  await using mac = await simulatedMac();
+  const { ssh } = await mac.boot('vm');
+  const { session } = await guestOf(mac, ssh);
+  const dropped = once(ssh.client, 'close');
+  await ssh.exec('sudo -n shutdown -r now');
+  await dropped;
+  using again = await connectAgain(mac);
+  expect((await guestOf(mac, again)).session).not.toBe(session);
+});
+
+test('dead-restart: the guest is gone for good, its address stays, and tart run lives on until it is stopped', async () => {
+  await using mac = await simulatedMac();
+  const vm = await mac.boot('vm');
+  const address = await mac.address('vm');
+  const dropped = once(vm.ssh.client, 'close');
+  setFault(mac.home, 'vm', 'dead-restart');
+  await dropped;
+  expect(await mac.address('vm')).toBe(address);
+  expect((await mac.tart('list')).stdout).toMatch(/vm .* running$/m);
+  await mac.tart('stop', 'vm');
+  expect((await vm.ended).exitCode).toBe(0);
+  await mac.nothingLives();
+});
+
+test('out-of-memory: the process is killed once, and macOS’s report of it is there', async () => {
+  await using mac = await simulatedMac();
+  const { ssh } = await mac.boot('vm');
+  setFault(mac.home, 'vm', 'out-of-memory:sleep 77');
+  expect((await ssh.exec('sleep 77; echo $?')).stdout).toBe('137\n');
+  const { stdout } = await ssh.exec('cat "$TARTBEAT_ROOT"/Library/Logs/DiagnosticReports/JetsamEvent-*.ips');
+  expect(stdout).toContain('"reason" : "vm-compressor-space-shortage"');
+  const second = ssh.exec('sleep 77');
+  second.catch(() => {});
+  expect(await settles(second, 500)).toBe(false);
 });
 
 test.runIf(process.platform === 'linux')(
@@ -129,6 +199,7 @@ test('monitor-kill: once, or again and again', async () => {
   const { ssh } = await mac.boot('vm');
   const monitor = 'cp /bin/sleep vm-monitor.sh; ./vm-monitor.sh 100';
   const first = ssh.exec(monitor);
+  await until(async () => (await ssh.exec('ls vm-monitor.sh')).code === 0, 'there is a monitor');
   setFault(mac.home, 'vm', 'monitor-kill:once');
   expect(await first).toMatchObject({ signal: 'KILL' });
   const second = ssh.exec('./vm-monitor.sh 100');
@@ -201,6 +272,20 @@ test('stale-ip: another VM answers, by its MAC address', async () => {
   using alone = await mac.connect('vm');
   expect((await alone.exec('ifconfig')).stdout).not.toContain(mac.config('vm').macAddress);
 });
+
+const connectAgain = (mac: Awaited<ReturnType<typeof simulatedMac>>) =>
+  until(async () => await mac.connect('vm').catch(() => null), 'SSH is back');
+
+/** Which start of the guest answers, and where. */
+async function guestOf(mac: Awaited<ReturnType<typeof simulatedMac>>, ssh: SshClient) {
+  const line = async (command: string) => (await ssh.exec(command)).stdout.trim();
+  return {
+    address: await mac.address('vm'),
+    hostKey: await line('cat "$TARTBEAT_ROOT/etc/ssh/ssh_host_ed25519_key"'),
+    session: await line('sysctl -n kern.bootsessionuuid'),
+    bootedAt: /^kern\.boottime: \{ sec = (\d+), usec = \d+ \}$/.exec(await line('sysctl kern.boottime'))?.[1],
+  };
+}
 
 function stateOf(pid: number): string | undefined {
   try {

@@ -3,7 +3,8 @@
  * reaches the registry that the host reaches: it has the host's certificates and npm settings, but not its
  * home and proxies.
  */
-import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { VM_MARK } from '../processes/members.ts';
@@ -65,14 +66,19 @@ export function guestEnvironment(facts: GuestFacts, host: NodeJS.ProcessEnv): Re
   };
 }
 
+/** Which start of the guest this is, for facade/sysctl: a UUID and the time in seconds. */
+const BOOT_SESSION = join('var', 'run', 'boot-session');
+
 /**
- * Renews at each start of a VM: an empty TMPDIR, the host's npmrc files, and its Node and npm as if from
- * Homebrew.
+ * Renews at each start of a guest: empty temporary folders, the identity of the start, the host's npmrc
+ * files, and its Node and npm as if from Homebrew.
  */
 export function prepareGuest(root: string, user: string, host: NodeJS.ProcessEnv): void {
-  rmSync(join(root, 'var', 'tmp'), { recursive: true, force: true });
-  for (const folder of [join(root, 'var', 'tmp'), join(root, 'tmp'), join(root, 'usr', 'etc'), guestHome(root, user)])
-    mkdirSync(folder, { recursive: true });
+  for (const folder of [join('var', 'tmp'), 'tmp']) rmSync(join(root, folder), { recursive: true, force: true });
+  for (const folder of [join('var', 'tmp'), 'tmp', join('var', 'run'), join('usr', 'etc')])
+    mkdirSync(join(root, folder), { recursive: true });
+  mkdirSync(guestHome(root, user), { recursive: true });
+  writeFileSync(join(root, BOOT_SESSION), `${randomUUID().toUpperCase()} ${Math.floor(Date.now() / 1_000)}\n`);
   const tools = join(root, 'opt', 'homebrew', 'bin');
   rmSync(tools, { recursive: true, force: true });
   mkdirSync(tools, { recursive: true });

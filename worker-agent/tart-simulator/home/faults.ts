@@ -19,6 +19,10 @@ export const VM_FAULTS = {
   'ssh-hang': 'accepts SSH connections and is silent',
   freeze: 'everything in the VM stops, as with SIGSTOP, until the fault is cleared',
   crash: 'the guest crashes: `tart run` ends with exit code 0',
+  'guest-reboot': 'the guest restarts once and boots for this many milliseconds; `tart run` lives on',
+  'guest-panic': 'as guest-reboot, but at once, without a signal to any process, and with a report of the panic',
+  'dead-restart': 'the guest restarts and never comes back; `tart run` lives on',
+  'out-of-memory': 'the kernel kills, once, the processes whose command line begins with the value, and reports it',
   'disk-full': 'df says 100 %, and writing to files fails',
   'monitor-kill': 'the monitor is killed whenever it is found; with the value `once`, a single time',
   'net-cut': 'the network forwards nothing, in open connections too; SSH stays up',
@@ -52,7 +56,7 @@ export function setFault(tartHome: string, vmName: string, fault: string): void 
 
 /** Throws if there is no such fault. A fault that is off stays off. */
 export function clearFault(tartHome: string, vmName: string, fault: string): void {
-  rmSync(join(faultsFolder(join(tartHome, 'vms', vmName)), parseFault(fault).name), { force: true });
+  forgetFault(join(tartHome, 'vms', vmName), parseFault(fault).name);
 }
 
 /** Gives faults to a VM that does not exist yet. Each clone takes the oldest call's faults, all of them. */
@@ -96,6 +100,11 @@ export function takeWaitingCommandFault(tartHome: string): Faults {
 export function writeFaults(vmFolder: string, faults: readonly string[]): void {
   mkdirSync(faultsFolder(vmFolder), { recursive: true });
   for (const fault of faults) writeFault(faultsFolder(vmFolder), fault);
+}
+
+/** For whoever plays a fault that comes once. */
+export function forgetFault(vmFolder: string, name: string): void {
+  rmSync(join(faultsFolder(vmFolder), name), { force: true });
 }
 
 export function readFaults(vmFolder: string): Faults {

@@ -102,6 +102,11 @@ export class Members {
     }
   }
 
+  /** Asks everything but one process to end, as macOS does before it restarts. */
+  terminate(except: number | undefined): void {
+    for (const row of this.scan()) if (row.pid !== except) signal(row, 'SIGTERM');
+  }
+
   /** Kills the members whose command line matches, and says how many. */
   killWhere(matches: (commandLine: string) => boolean): number {
     const found = this.scan().filter((row) => matches(commandLineOf(row.pid).join(' ')));

@@ -31,7 +31,61 @@ export const ANDROID: readonly KnownError[] = [
     id: 'gradle_dependency',
     pattern:
       /^> Could not resolve (?:all (?:files|artifacts|dependencies) for configuration '([^']+)'|([\w.-]+:[\w.-]+:\S+?)\.?$)/,
-    sentence: 'Gradle could not resolve $1$2.',
+    near: [{ where: 'below', within: 6, pattern: /^> (?<reason>Could not (?:find|GET|HEAD|download) .{1,200})$/ }],
+    sentence: 'Gradle could not resolve $1$2[: $<reason>].',
     advice: 'Check the version and the repositories; if it was a matter of network, build again.',
+  },
+  {
+    id: 'kotlin_version',
+    pattern:
+      /^e: .*Module was compiled with an incompatible version of Kotlin\. The binary version of its metadata is ([\d.]+), expected version is ([\d.]+)/,
+    sentence: 'A library was compiled with Kotlin $1, and the project uses $2.',
+    advice: 'Raise the Kotlin version of the project, or take an older version of the library.',
+  },
+  {
+    id: 'manifest_merger',
+    pattern: /^> Manifest merger failed(?: : (.{1,200})| with multiple errors)/,
+    near: [
+      {
+        where: 'above',
+        within: 300,
+        pattern: /^(?<reason>(?:Attribute|uses-sdk:|Element) .{1,200})$/,
+        takes: 'furthest',
+      },
+    ],
+    sentence: 'The Android manifests of the app and its packages contradict each other[: $<1|reason>].',
+    advice: 'Change the value in the app config or manifest, or mark it with tools:replace.',
+  },
+  {
+    id: 'duplicate_class',
+    pattern: /^> Duplicate class (\S+) found in modules (\S+)(?: ->.*?)? and (\S+)/,
+    sentence: 'Two libraries bring the class $1: $2 and $3.',
+    advice: 'Bring their versions in line, or exclude one of them.',
+  },
+  {
+    id: 'android_resource_missing',
+    pattern: /\berror: (resource \S+) \(aka \S+\) not found/,
+    sentence: 'An Android resource is missing: $1.',
+    advice: 'Check the package or config plugin that should bring it.',
+  },
+  {
+    id: 'ndk_missing',
+    pattern:
+      /(?:NDK at (\S+) did not have a source\.properties file|No version of NDK matched the requested version (\S+))/,
+    sentence: 'The Android NDK of the VM is broken or in another version[: $1][: $2].',
+    advice: 'Install the version that the project asks for in the base image with sdkmanager.',
+  },
+  {
+    id: 'cmake_error',
+    pattern: /^CMake Error(?: at (\S+):(\d+))?(?: \(\w+\))?:(.{0,200})$/,
+    near: [{ where: 'below', within: 3, pattern: /^(?<reason>\S.{1,200})$/ }],
+    sentence: 'CMake failed[ in $1, line $2][: $<3|reason>].',
+    advice: 'Check the package that it is in: its version may not fit this React Native, or its codegen did not run.',
+  },
+  {
+    id: 'ninja_error',
+    pattern: /^ninja: error: (.{1,200})$/,
+    sentence: 'Native code for Android could not be built: $1.',
+    advice: 'Remove .cxx folders from the source, and check the package that it names.',
   },
 ];

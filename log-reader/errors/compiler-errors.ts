@@ -31,7 +31,8 @@ export function chooseFirstCause(lines: readonly FailingLine[]): number | null {
   return best;
 }
 
-function rankOf(text: string): number {
+/** 0 for the project's own file, 1 for a package's, 2 for Apple's; more for what follows from another error. */
+export function rankOf(text: string): number {
   const path = COMPILER_ERROR.exec(text)?.[1] ?? '';
   const whose = APPLE.test(path) ? 2 : PACKAGE.test(path) ? 1 : 0;
   return whose + (FOLLOWS.test(text) ? 3 : 0);

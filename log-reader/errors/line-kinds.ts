@@ -7,7 +7,7 @@ const SUCCESS =
   /^(?:› )?(?:\*\* (?:BUILD|ARCHIVE|TEST|EXPORT|TEST BUILD|CLEAN) SUCCEEDED \*\*|(?:Archive|Build|Export|Test|Clean) Succeeded\b|BUILD SUCCESSFUL in |Build successful\b|Pod installation complete!|Successfully exported and signed the |fastlane\.tools finished successfully|fastlane finished successfully|Exported: |added \d+ packages\b|✨ +Done in |success Successfully built the app)/;
 /** Commands as the shell traces them, comments, and warnings that no colon marks. */
 const NO_ERROR =
-  /^(?:\++ |\$ |# |\/\/ |> [\w@./-]+@\d|npm (?:warn|WARN|notice|http|info|verb|timing) |warn(?:ing)? |info |debug |w: |v: |export \w+=|echo |Warning: (?!unable to build chain)|WARNING: |⚠️)/u;
+  /^(?:\++ |\$ |# |\/\/ |> [\w@./-]+@\d|npm (?:warn|WARN|notice|http|info|verb|timing) |warn(?:ing)? |info |debug |w: |v: |export \w+=|echo |Note: |Warning: (?!unable to build chain)|WARNING: |⚠️)/u;
 /** Below each of its commands xcodebuild prints, indented, what it runs for it. */
 const RUN_BY_XCODE = /^(?:cd |export |setenv |builtin-\S+ |write-file |\/\S*[^\s:] )/;
 const XCODE_COMMAND = /^[A-Z][A-Za-z+]+ .*\(in target '[^']*' from project '[^']*'\)$/;
@@ -29,7 +29,7 @@ const CONSEQUENCE = [
   /^(?:clang(?:\+\+)?: )?error: linker command failed|^error: Errors? (?:was|were) encountered/i,
   /^(?:Looks like fastlane ran into|Something went wrong in lane|fastlane finished with errors|Error building the app)/,
   /^(?:Maybe the error shown is caused|Make sure to inspect the output above|Called from Fastfile|See the log|⬆️|📋)/u,
-  /^(?:> Task \S+ FAILED|\d+ actionable tasks?:|\d+ errors? generated\.|Error: Build errors detected|CommandError: Failed to build)/,
+  /^(?:\d+ actionable tasks?:|\d+ errors? generated\.|Error: Build errors detected|CommandError: Failed to build)/,
 ];
 
 export const isSuccess = (text: string): boolean => SUCCESS.test(text);

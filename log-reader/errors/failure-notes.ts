@@ -6,11 +6,11 @@
  * Three places are worth showing. The first block of errors, because the others often follow from it. The lines just
  * before a runner says that something failed. The first lines of some other blocks, in case the first one is harmless.
  */
+import { TELLING_LINE_MAX } from '#contract';
 import type { RawLine } from '../prefixes.ts';
 import { isCompilerError, rankOf } from './compiler-errors.ts';
 import { BY_FORM, isNoise, type Strength, strengthOf } from './line-strength.ts';
 
-const LINE_CHARS_MAX = 500;
 const BLOCK_LINES_MAX = 5;
 /** Blocks that are held of each strength, beside the last. */
 const BLOCKS_MAX = 4;
@@ -56,7 +56,7 @@ export function createFailureNotes(linesMax: number): FailureNotes {
   const listed: Told[] = [];
   let listing = false;
 
-  const told = ({ printed }: RawLine, at: number): Told => ({ at, text: printed.slice(0, LINE_CHARS_MAX) });
+  const told = ({ printed }: RawLine, at: number): Told => ({ at, text: printed.slice(0, TELLING_LINE_MAX) });
 
   const goesOn = (line: RawLine, strength: Strength): boolean => {
     if (!open || open.block.length >= BLOCK_LINES_MAX || isNoise(line.text)) return false;

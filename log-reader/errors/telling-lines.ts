@@ -4,11 +4,11 @@
  *
  * Invariant: at most ten lines come out, in the order of the log; what is held is bounded, however long the log is.
  */
+import { TELLING_LINES_MAX } from '#contract';
 import { rawForm } from '../prefixes.ts';
 import { createFailureNotes } from './failure-notes.ts';
 import { isConsequence, isNextStep, isNoError, isSuccess } from './line-kinds.ts';
 
-export const TELLING_LINES_MAX = 10;
 /** What ran before one of these did not fail it. */
 const STARTS =
   /^(?:Command line invocation:|Build settings from command line:|yarn (?:install|run) v\d|Analyzing dependencies$)/;

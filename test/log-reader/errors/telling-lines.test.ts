@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { TELLING_LINES_MAX } from '#contract';
 import { explainFailure } from '../../../log-reader/errors/explain-failure.ts';
-import { createTellingLines, TELLING_LINES_MAX, tellingLines } from '../../../log-reader/errors/telling-lines.ts';
+import { createTellingLines, tellingLines } from '../../../log-reader/errors/telling-lines.ts';
 import { EXCERPTS } from './excerpts.ts';
 
 const sample = (name: string): string[] =>

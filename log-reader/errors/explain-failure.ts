@@ -4,23 +4,24 @@
  * Invariant: it says nothing rather than something wrong. An error that a later success has outlived does not count, nor
  * does one that a line only quotes.
  */
-import { ANDROID } from './android.ts';
-import { COCOAPODS } from './cocoapods.ts';
+
 import { chooseFirstCause } from './compiler-errors.ts';
-import { EXPO } from './expo.ts';
 import { type FailingLine, failingLines } from './failing-lines.ts';
-import { GENERAL } from './general.ts';
-import type { KnownError } from './known-error.ts';
+import { ANDROID } from './known/android.ts';
+import { COCOAPODS } from './known/cocoapods.ts';
+import { EXPO } from './known/expo.ts';
+import { GENERAL } from './known/general.ts';
+import type { KnownError } from './known/known-error.ts';
+import { MACHINE } from './known/machine.ts';
+import { NETWORK } from './known/network.ts';
+import { OTHER_MACHINE } from './known/other-machine.ts';
+import { PACKAGES } from './known/packages.ts';
+import { QUESTIONS } from './known/questions.ts';
+import { SIGNING } from './known/signing.ts';
+import { XCODE } from './known/xcode.ts';
 import { isConsequence } from './line-kinds.ts';
-import { MACHINE } from './machine.ts';
 import { readAround } from './near.ts';
-import { NETWORK } from './network.ts';
-import { OTHER_MACHINE } from './other-machine.ts';
-import { PACKAGES } from './packages.ts';
-import { QUESTIONS } from './questions.ts';
 import { type Captured, fill } from './sentences.ts';
-import { SIGNING } from './signing.ts';
-import { XCODE } from './xcode.ts';
 
 /** Causes before their consequences: a full disk fails the compiler too. The first that matches is the answer. */
 export const KNOWN_ERRORS: readonly KnownError[] = [

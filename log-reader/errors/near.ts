@@ -1,6 +1,6 @@
 /** Reads the lines around one that tells: one header may have several bodies. Pure. */
 import type { FailingLine } from './failing-lines.ts';
-import type { Near } from './known-error.ts';
+import type { Near } from './known/known-error.ts';
 
 /** What the lines around capture by name; null if one that is required is not there. */
 export function readAround(

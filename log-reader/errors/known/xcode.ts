@@ -1,4 +1,4 @@
-import { COMPILER_ERROR } from './compiler-errors.ts';
+import { COMPILER_ERROR } from '../compiler-errors.ts';
 import type { KnownError } from './known-error.ts';
 
 /** Xcode: what it was asked to build, compiling, linking, testing. From the particular to the general. */

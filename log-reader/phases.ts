@@ -100,6 +100,13 @@ const EAS_ANDROID = {
   GRADLE_BUILD_PROFILE: quick('Reading the build report'),
   ...EAS_END,
 };
+/** A build that failed goes through these too: they clean up, report, and save what there is. */
+export const AFTER_A_FAILURE: ReadonlySet<string> = new Set([
+  ...Object.keys(EAS_END),
+  'CLEAN_UP_CREDENTIALS',
+  'PARSE_XCACTIVITYLOG',
+  'GRADLE_BUILD_PROFILE',
+]);
 /** Custom EAS workflows print their steps under this name. */
 const EAS_OTHER = { CUSTOM: quick('Running a custom step', 60_000), UNKNOWN: quick('Running a custom step') };
 

@@ -1,4 +1,9 @@
-/** What stands in front of a tool's own words: the phase, put there by EAS, and the time, put there by fastlane. */
+/**
+ * Takes off a line what other programs put around a tool's own words: EAS its phase, fastlane its time, a formatter its
+ * mark. The only place that knows these forms.
+ *
+ * Invariant: a line that carries none of them comes out as it went in, but for spaces at its start.
+ */
 
 const EAS_PREFIX = /^\[([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|PREBUILD|CUSTOM|UNKNOWN)\](?: (.*))?$/;
 const FASTLANE_PREFIX = /^(?:[A-Z]+ )?\[(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(?:\.\d+)?\]: /;
@@ -22,4 +27,71 @@ export function peel(line: string): Peeled {
   // gym sends its formatter's lines through its own log: the time, then `▸ `.
   const time = text.includes(']: ') ? FASTLANE_PREFIX.exec(text) : null;
   return { easPhase, text: time ? text.slice(time[0].length) : text };
+}
+
+export interface RawLine {
+  easPhase: string | null;
+  /** As it was printed, without colours, phase and time, and without spaces at its start. */
+  printed: string;
+  /** True if it began with spaces. */
+  indented: boolean;
+  /** As the tool itself would have printed it: `❌ a.swift:1:2: x` is `a.swift:1:2: error: x`. */
+  text: string;
+}
+
+const LINE_CHARS_MAX = 2_048;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is removed
+const COLOURS = /\x1b\[[0-9;?]*[ -/]*[@-~]/g;
+
+/** fastlane marks the output of a program that it runs with `▸`, oclif its errors with `›`, Gradle that of ninja. */
+const CARRIER = /^(?:▸\s+|›\s+(?=Error:)|C\/C\+\+: )/;
+/** xcbeautify with and without colours, xcpretty, Expo's formatter. */
+const MARK = /^(❌|\[x\]|⚠️?|✖|\[!\](?=\s+(?:\/[^:]*:[\d\s]|ld: |warning: )))\uFE0F?\s+/u;
+/** `::error file=a.swift,line=1,col=2::text`, as xcbeautify and scripts print it on GitHub. */
+const GITHUB = /^::(error|warning|notice)(?: ([^:]*(?::(?!:)[^:]*)*))?::/;
+const GITHUB_SHOWN = /^##\[(error|warning)\]/;
+const AZURE = /^##vso\[task\.logissue type=(error|warning)([^\]]*)\]/;
+/** `/a/b.swift:1:2`, `Pods/Yoga`, `ios/A.xcodeproj`: where, in front of what. */
+const LOCATED = /^((?:\/[^:"'`]*|[^\s:"'`/]+\/[^\s:"'`]*)(?::\d+){0,2}): (?!\s)(.*)$/;
+const SEVERITY = /(?:^|[:)] )(?:fatal )?(?:error|warning|note): /;
+
+/** A redrawn line is taken as it was last drawn. Bounded in time and length for any line. */
+export function rawForm(line: string): RawLine {
+  const clean = line.slice(0, LINE_CHARS_MAX).replace(COLOURS, '').trimEnd();
+  const { easPhase, text } = peel(clean.slice(clean.lastIndexOf('\r') + 1));
+  const printed = text.trimStart();
+  return { easPhase, printed, indented: printed.length < text.length, text: withoutMark(carried(printed)) };
+}
+
+const carried = (text: string): string => text.replace(CARRIER, '').replace(CARRIER, '').trimStart();
+
+function withoutMark(text: string): string {
+  const annotated = GITHUB.exec(text) ?? GITHUB_SHOWN.exec(text) ?? AZURE.exec(text);
+  if (annotated) {
+    const severity = annotated[1] === 'notice' ? 'note' : annotated[1]!;
+    const where = placeOf(annotated[2] ?? '');
+    return withSeverity(where + text.slice(annotated[0].length).trimStart(), severity);
+  }
+  const mark = MARK.exec(text);
+  if (!mark) return text;
+  const rest = text.slice(mark[0].length);
+  if (mark[1] === '✖') return rest;
+  return withSeverity(rest, mark[1] === '❌' || mark[1] === '[x]' ? 'error' : 'warning');
+}
+
+/** `file=a.swift,line=1,col=2` and `;sourcepath=a.swift;linenumber=1;columnnumber=2` as `a.swift:1:2: `. */
+function placeOf(fields: string): string {
+  const field = (name: RegExp) => name.exec(fields)?.[1];
+  const file = field(/(?:^|[,;])(?:file|sourcepath)=([^,;]+)/);
+  if (!file) return '';
+  const line = field(/[,;]line(?:number)?=(\d+)/);
+  const column = field(/[,;]col(?:umnnumber)?=(\d+)/);
+  return `${[file, line, line && column].filter(Boolean).join(':')}: `;
+}
+
+/** Puts back what a formatter replaced by its mark, unless it stands there already. */
+function withSeverity(text: string, severity: string): string {
+  if (SEVERITY.test(text)) return text;
+  const located = LOCATED.exec(text);
+  return located ? `${located[1]}: ${severity}: ${located[2]}` : `${severity}: ${text}`;
 }

@@ -11,6 +11,7 @@ import {
   type LogTotal,
   limitOrDefaultMs,
   requeueHoldMs,
+  type TellingLines,
   type Verdict,
 } from '#contract';
 import type { artifacts, attempts, builds, events, outbox } from '../schema.ts';
@@ -27,6 +28,7 @@ export interface Failure {
   exitCode?: number;
   evidence?: Evidence;
   explained?: FailureExplanation;
+  tellingLines?: TellingLines;
   /** From the passed deadline to now. */
   latenessMs?: number;
 }
@@ -97,7 +99,7 @@ export function effectsOf(
       return effects;
     case 'fail':
     case 'requeue': {
-      const { verdict, step, message, exitCode, evidence, explained, latenessMs } = event.failure;
+      const { verdict, step, message, exitCode, evidence, explained, tellingLines, latenessMs } = event.failure;
       const said = { verdict, verdictStep: step ?? null, verdictMessage: message ?? null };
       if (event.type === 'fail') Object.assign(effects.build, said, { endedAt: now });
       else Object.assign(effects.build, backToQueue(build, verdict, workerId, now));
@@ -107,7 +109,7 @@ export function effectsOf(
         {
           ...said,
           exitCode: exitCode ?? null,
-          explained: explained ?? null,
+          explained: explained ?? (tellingLines?.length ? { tellingLines } : null),
           latenessMs: latenessMs ?? null,
           evidence: evidence ?? null,
           cause,

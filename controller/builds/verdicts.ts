@@ -2,7 +2,7 @@
  * The closed lists of verdicts and causes in words for people, and whose each verdict is. A verdict says how
  * an attempt ended, a cause why; both are shown wherever the build is.
  */
-import type { Cause, Explained, FailureExplanation, Verdict, VerdictView } from '#contract';
+import type { Cause, Explained, FailureExplanation, TellingLines, Verdict, VerdictView } from '#contract';
 
 type Words = Omit<Explained, 'code'>;
 
@@ -186,7 +186,14 @@ export const explainVerdict = (
   verdict: Verdict,
   step: string | null,
   message: string | null,
-  explained: FailureExplanation | null = null,
-): VerdictView => ({ code: verdict, ...VERDICT_WORDS[verdict], step, message, explained });
+  fromLog: FailureExplanation | { tellingLines: TellingLines } | null = null,
+): VerdictView => ({
+  code: verdict,
+  ...VERDICT_WORDS[verdict],
+  step,
+  message,
+  explained: fromLog && 'id' in fromLog ? fromLog : null,
+  tellingLines: fromLog && 'tellingLines' in fromLog ? fromLog.tellingLines : [],
+});
 
 export const explainCause = (cause: Cause): Explained => ({ code: cause, ...CAUSE_WORDS[cause] });

@@ -46,7 +46,12 @@ export const REPORT_STEP_MAX = 64;
 
 export const REPORT_MESSAGE_MAX = 4_000;
 
-/** Evidence, in characters: what a program printed, an error, the end of the log. */
+/** Lines of the log that a verdict shows as a guess, and the characters of one line. */
+export const TELLING_LINES_MAX = 10;
+
+export const TELLING_LINE_MAX = 500;
+
+/** What was seen of a VM before it was destroyed, in characters: what a program printed, an error, the log's end. */
 export const EVIDENCE_OUTPUT_MAX = 8_192;
 
 export const EVIDENCE_ERROR_MAX = 500;

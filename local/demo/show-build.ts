@@ -184,6 +184,8 @@ function showVerdict({ status, verdict, endedAt, startedAt }: BuildDetail, outpu
     output.line({ kind: 'why', text: plain(`${sentence} ${advice}`) });
     output.line({ kind: '', text: plain(line), dim: true });
   }
+  if (verdict.tellingLines.length > 0) output.line({ kind: 'why', text: 'these lines of the log may tell why:' });
+  for (const line of verdict.tellingLines) output.line({ kind: '', text: plain(line), dim: true });
 }
 
 /** Never rejects. If the log cannot be followed, it prints why. */

@@ -1,29 +1,41 @@
 /**
- * From the last lines of a failed build to one sentence that says why, and one that says what to do. Pure.
- * Invariant: says nothing rather than something wrong: an error that a later success has outlived does not count, nor
+ * Explains why a build failed, from the last lines of its log: one sentence says why, one says what to do. Pure.
+ *
+ * Invariant: it says nothing rather than something wrong. An error that a later success has outlived does not count, nor
  * does one that a line only quotes.
  */
-import { peel } from '../prefixes.ts';
-import { ANDROID } from './android.ts';
-import { COCOAPODS } from './cocoapods.ts';
-import { EXPO } from './expo.ts';
-import type { KnownError } from './known-error.ts';
-import { MACHINE } from './machine.ts';
-import { NETWORK } from './network.ts';
-import { PACKAGES } from './packages.ts';
-import { SIGNING } from './signing.ts';
-import { XCODE } from './xcode.ts';
+
+import { chooseFirstCause } from './compiler-errors.ts';
+import { type FailingLine, failingLines } from './failing-lines.ts';
+import { ANDROID } from './known/android.ts';
+import { COCOAPODS } from './known/cocoapods.ts';
+import { EXPO } from './known/expo.ts';
+import { GENERAL } from './known/general.ts';
+import type { KnownError } from './known/known-error.ts';
+import { MACHINE } from './known/machine.ts';
+import { NETWORK } from './known/network.ts';
+import { OTHER_MACHINE } from './known/other-machine.ts';
+import { PACKAGES } from './known/packages.ts';
+import { QUESTIONS } from './known/questions.ts';
+import { SIGNING } from './known/signing.ts';
+import { XCODE } from './known/xcode.ts';
+import { isConsequence } from './line-kinds.ts';
+import { readAround } from './near.ts';
+import { type Captured, fill } from './sentences.ts';
 
 /** Causes before their consequences: a full disk fails the compiler too. The first that matches is the answer. */
 export const KNOWN_ERRORS: readonly KnownError[] = [
   ...MACHINE,
+  ...OTHER_MACHINE,
   ...SIGNING,
   ...COCOAPODS,
   ...PACKAGES,
   ...EXPO,
   ...ANDROID,
   ...NETWORK,
+  ...QUESTIONS,
   ...XCODE,
+  ...GENERAL,
 ];
 
 export interface Explanation {
@@ -35,39 +47,57 @@ export interface Explanation {
 }
 
 const LINES_MAX = 400;
-const LINE_CHARS_MAX = 2_048;
+/** Where compiling failed, the first error may be further up: what ran beside it ends first, and prints much. */
+const COMPILER_LINES_MAX = 4_000;
 const SHOWN_CHARS_MAX = 500;
-const CAPTURE_CHARS_MAX = 200;
+/** A build that stopped because of a line prints no more than this after it. */
+const END_LINES = 8;
 
-/** What comes before one of these did not fail the build. */
-const SUCCESS =
-  /^(?:▸ |› )?(?:\*\* (?:BUILD|ARCHIVE|TEST|EXPORT|TEST BUILD) SUCCEEDED \*\*|(?:Archive|Build|Export|Test) Succeeded\b|BUILD SUCCESSFUL in |Build successful\b|Pod installation complete!|Successfully exported and signed the |fastlane\.tools finished successfully|Exported: |added \d+ packages\b)/;
-/** Not an error of this build: commands as the shell traces them, warnings, comments. */
-const NOT_AN_ERROR = /^(?:\++ |\$ |# |(?:\S+: )?(?:warning|note|hint): |npm (?:warn|WARN|notice) |export \w+=|echo )/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is removed
-const COLOURS = /\x1b\[[0-9;?]*[ -/]*[@-~]/g;
-/** Not the mark of a warning, which makes the line none of ours. */
-const FORMATTER = /^(?:▸\s+|❌\s+|✖\s+|›\s+(?=Error:))/;
-
-/** Null if nothing is known of it. `lastLines` are the last of the log, oldest first; some hundred are enough. */
+/** Null if nothing is known of it. `lastLines` are the last of the log, oldest first; some thousand are enough. */
 export function explainFailure(lastLines: readonly string[]): Explanation | null {
-  const lines = lastLines.slice(-LINES_MAX).map(bare);
-  const after = lines.slice(lines.findLastIndex((line) => SUCCESS.test(line)) + 1);
-  const candidates = after.filter((line) => line !== '' && !NOT_AN_ERROR.test(line)).reverse();
+  const lines = failingLines(lastLines.slice(-LINES_MAX));
+  const compiled = lines.some(endsCompiling) ? failingLines(lastLines.slice(-COMPILER_LINES_MAX)) : lines;
+  const first = chooseFirstCause(compiled);
   for (const known of KNOWN_ERRORS) {
-    for (const line of candidates) {
-      const match = known.pattern.exec(line);
-      if (match && !isQuoted(line, match)) return explain(known, match, line);
-    }
+    const found = known.compiler
+      ? first !== null && match(known, compiled, first)
+      : findLast(lines, (_, index) => match(known, lines, index));
+    if (found) return explanation(known, found);
   }
   return null;
 }
 
-/** Without colours, phase, time and the mark of a formatter; a redrawn line as it was last drawn. */
-function bare(raw: string): string {
-  const line = raw.slice(0, LINE_CHARS_MAX).replace(COLOURS, '').trimEnd();
-  const drawn = line.slice(line.lastIndexOf('\r') + 1);
-  return peel(drawn).text.trimStart().replace(FORMATTER, '');
+interface Found {
+  captured: Captured;
+  line: FailingLine;
+}
+
+function findLast<T>(lines: readonly FailingLine[], look: (line: FailingLine, index: number) => T | null): T | null {
+  for (let index = lines.length - 1; index >= 0; index--) {
+    const found = look(lines[index]!, index);
+    if (found) return found;
+  }
+  return null;
+}
+
+function match(known: KnownError, lines: readonly FailingLine[], index: number): Found | null {
+  const line = lines[index]!;
+  if (!line.tells) return null;
+  const matched = known.pattern.exec(line.text);
+  if (!matched || isQuoted(line.text, matched)) return null;
+  if (known.atEnd && !endsSoon(lines, index)) return null;
+  const around = readAround(known.near ?? [], lines, index);
+  return around && { line, captured: { numbered: matched, named: { ...matched.groups, ...around } } };
+}
+
+const endsCompiling = ({ text }: FailingLine): boolean =>
+  /^\*\* (?:BUILD|ARCHIVE|TEST|ANALYZE) FAILED \*\*|^The following build commands failed|^BUILD FAILED in /.test(text);
+
+/** Nothing follows the line but its own consequences. */
+function endsSoon(lines: readonly FailingLine[], index: number): boolean {
+  const after = lines.slice(index + 1).filter(({ text }) => text !== '');
+  const soon = after.slice(0, END_LINES);
+  return after.length <= END_LINES || soon.some(({ text }) => isConsequence(text));
 }
 
 /**
@@ -82,16 +112,9 @@ function isQuoted(line: string, match: RegExpExecArray): boolean {
   return isOpen('"') || inBackticks || (before.endsWith("'") && isOpen("'"));
 }
 
-function explain(known: KnownError, match: RegExpExecArray, line: string): Explanation {
-  const fill = (text: string) =>
-    text
-      .replace(/\$(\d)/g, (_, index: string) => (match[Number(index)] ?? '').slice(0, CAPTURE_CHARS_MAX))
-      .replace(/ {2,}/g, ' ')
-      .trim();
-  return {
-    id: known.id,
-    sentence: fill(known.sentence),
-    advice: fill(known.advice),
-    line: line.trim().slice(0, SHOWN_CHARS_MAX),
-  };
-}
+const explanation = (known: KnownError, { captured, line }: Found): Explanation => ({
+  id: known.id,
+  sentence: fill(known.sentence, captured),
+  advice: fill(known.advice, captured),
+  line: line.printed.slice(0, SHOWN_CHARS_MAX),
+});

@@ -5,10 +5,13 @@
  * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says.
  * The folder of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
  */
+
 import { join } from 'node:path';
-import { type Evidence, type FailureExplanation, limitOrDefaultMs, type Timeouts } from '#contract';
+import type { Evidence } from '#contract';
+import { limitOrDefaultMs, type Timeouts } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
 import { explainFailure } from '../../log-reader/errors/explain-failure.ts';
+import { tellingLines } from '../../log-reader/errors/telling-lines.ts';
 import { logTotal } from '../build-log/shipper.ts';
 import { LogShipping } from '../build-log/shipping.ts';
 import { LogSpool } from '../build-log/spool.ts';
@@ -21,7 +24,7 @@ import type { BuildLog } from '../steps/follow.ts';
 import { destroyVm, type Vm } from '../vm/vm.ts';
 import { deliver } from './deliver.ts';
 import { gatherEvidence } from './evidence.ts';
-import { reportOf, resultEvent } from './result.ts';
+import { type FromLog, reportOf, resultEvent } from './result.ts';
 import type { Reached } from './work.ts';
 
 /** For the last lines of the log, out of the time for evidence. */
@@ -31,8 +34,9 @@ const PROBES_MIN_MS = 1_000;
 /** All the time for evidence when another Mac may have this build in a moment: the VM must go first. */
 const PARTITIONED_MS = 2_000;
 const REMOVE_PAUSE_MS = 5_000;
-const EXPLAINED_LINES = 400;
-const EXPLAINED_MAX_BYTES = 256 * 1024;
+/** The first error of a compiler may stand far above the end of the log. */
+const EXPLAINED_LINES = 20_000;
+const EXPLAINED_MAX_BYTES = 4 * 1024 * 1024;
 
 /** Without `ending` the result is journalled already. Without `reached` nobody asks for evidence any more. */
 export async function closeAttempt(
@@ -56,26 +60,29 @@ export async function closeAttempt(
 /** Finds out what there is to report and writes it into the journal. */
 async function decideResult(context: AttemptContext, ending: Ending, reached: Reached | null): Promise<void> {
   const { journal, key, emit, stop, beats } = context;
-  const explained = await explain(context, ending);
-  emit(resultEvent(ending, explained));
-  // We look unless the operator waits for the agent to stop, or the controller had ended the attempt before.
+  const fromLog = await readLog(context, ending);
+  emit(resultEvent(ending, fromLog));
+  // No evidence in two cases: the operator stops this agent, or this run of the agent has not worked on the attempt.
   const look = reached !== null && needsEvidence(ending) && !stop.aborted;
   const evidence = look ? await lookAtVm(context, ending, reached) : null;
   const progress = reached?.log?.progress;
   const learned = { history: progress?.history(), quietMs: progress?.quietMs };
-  const result = reportOf(ending, { attempt: key.attempt, evidence, explained, learned });
-  // Before the log is ended: after a crash in between, nobody must go on with an attempt whose log takes no
-  // more.
+  const result = reportOf(ending, { attempt: key.attempt, evidence, fromLog, learned });
+  // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes no more.
   await journal.update({ phase: 'result_ready', result });
   if (ending.kind === 'stopped') await beats[Symbol.asyncDispose]();
 }
 
-/** What the end of the log says of a failed command. Nothing, if the log cannot be read. */
-async function explain({ journal }: AttemptContext, ending: Ending): Promise<FailureExplanation | undefined> {
-  if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return undefined;
+/**
+ * What the end of the log says of a failed command, whose log is all here by now. The file holds no secrets: they were
+ * masked before it was written. A log that cannot be read says nothing.
+ */
+async function readLog({ journal }: AttemptContext, ending: Ending): Promise<FromLog> {
+  if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return {};
   const tail = { lines: EXPLAINED_LINES, maxBytes: EXPLAINED_MAX_BYTES };
   const lines = await tailOf(journal.logPath, tail).catch(() => []);
-  return explainFailure(lines) ?? undefined;
+  const explained = explainFailure(lines);
+  return explained ? { explained } : { tellingLines: tellingLines(lines) };
 }
 
 async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Reached): Promise<Evidence> {

@@ -16,17 +16,23 @@ import type { Refused } from '../../client/answer.ts';
 import type { Ending } from '../ending.ts';
 import type { AttemptEvent } from '../events.ts';
 
+/** What the end of the log of a failed command tells: the error, if it is a known one, or else a guess. */
+export interface FromLog {
+  explained?: FailureExplanation;
+  tellingLines?: string[];
+}
+
 /** What was found out about an attempt beside its ending. */
 export interface Findings {
   attempt: number;
   evidence: Evidence | null;
-  explained: FailureExplanation | undefined;
+  fromLog: FromLog;
   /** For the next build of the project. */
   learned: { history?: ProgressHistory | undefined; quietMs?: number | undefined };
 }
 
-/** Null if there is nothing to report: the controller has ended the attempt, without evidence. */
-export function reportOf(ending: Ending, { attempt, evidence, explained, learned }: Findings): Report | null {
+/** Null if there is nothing to report: the controller has ended the attempt, and nobody has looked at the VM. */
+export function reportOf(ending: Ending, { attempt, evidence, fromLog, learned }: Findings): Report | null {
   if (ending.kind === 'stopped') return evidence && { type: 'evidence', attempt, evidence };
   if (ending.kind === 'succeeded') {
     const report: ReportInput = { type: 'succeed', attempt, artifacts: ending.artifacts, ...learned };
@@ -41,7 +47,7 @@ export function reportOf(ending: Ending, { attempt, evidence, explained, learned
     exitCode: ending.exitCode,
     artifacts: ending.artifacts ?? [],
     evidence: evidence ?? undefined,
-    explained,
+    ...fromLog,
   };
   return Report.parse(report);
 }
@@ -66,7 +72,7 @@ export function lesserReport(report: Report, { code, status, message }: Refused)
   };
 }
 
-export function resultEvent(ending: Ending, explained: FailureExplanation | undefined): AttemptEvent {
+export function resultEvent(ending: Ending, { explained }: FromLog): AttemptEvent {
   if (ending.kind === 'succeeded') return { type: 'result', outcome: 'succeeded' };
   if (ending.kind === 'stopped') return { type: 'result', outcome: 'stopped', message: ending.message };
   const { verdict, step, message, exitCode } = ending;

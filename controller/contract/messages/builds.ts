@@ -1,6 +1,7 @@
 /** Defines a build, its attempts and its timeline, as the API shows them. */
 import { z } from 'zod';
 import { BUILD_STATUSES, PLATFORMS, STAGES, VERDICTS } from '../closed-lists.ts';
+import { TELLING_LINE_MAX, TELLING_LINES_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { bytes, text, time } from './fields.ts';
@@ -25,6 +26,10 @@ export const FailureExplanation = z.object({
 });
 export type FailureExplanation = z.infer<typeof FailureExplanation>;
 
+/** Lines of the log that most likely tell why a build failed, of whose error nothing is known. A guess. */
+export const TellingLines = z.array(text(TELLING_LINE_MAX)).max(TELLING_LINES_MAX);
+export type TellingLines = z.infer<typeof TellingLines>;
+
 export const VerdictView = Explained.extend({
   whose: z.enum(['user', 'infrastructure']),
   /** The step or health check that failed, if the verdict names one. */
@@ -33,6 +38,8 @@ export const VerdictView = Explained.extend({
   message: z.string().nullable(),
   /** Set with `build_failed` if the log ends in a known error. */
   explained: FailureExplanation.nullable().default(null),
+  /** With `build_failed`, if nothing is known of the error: a guess, in the log's own words. */
+  tellingLines: TellingLines.default([]),
 });
 export type VerdictView = z.infer<typeof VerdictView>;
 

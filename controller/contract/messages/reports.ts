@@ -12,7 +12,7 @@ import {
   REPORT_MESSAGE_MAX,
   REPORT_STEP_MAX,
 } from '../sizes.ts';
-import { FailureExplanation } from './builds.ts';
+import { FailureExplanation, TellingLines } from './builds.ts';
 import { ArtifactName, attempt, bytes, durationMs, lenient, Sha256, text, time } from './fields.ts';
 import { ProgressHistory } from './phase-history.ts';
 
@@ -87,6 +87,7 @@ export const Report = z.discriminatedUnion('type', [
     message: text(REPORT_MESSAGE_MAX).optional(),
     exitCode: z.number().int().optional(),
     explained: lenient(FailureExplanation),
+    tellingLines: lenient(TellingLines),
     artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX).default([]),
     evidence: Evidence.optional(),
     log: LogTotal.optional(),

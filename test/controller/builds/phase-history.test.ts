@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ProgressHistory, WorkerDurations } from '#contract';
+import { type ProgressHistory, VerdictView, type WorkerDurations } from '#contract';
 import { unique } from '../factories/rows.ts';
 import {
   aBuild,
@@ -95,6 +95,30 @@ test('an explanation that is none costs no verdict', async () => {
   const explained = { id: 7 } as never;
   expect((await report(assignment, { type: 'fail', verdict: 'build_failed', explained })).status).toBe(200);
   expect((await show(assignment.buildId)).verdict).toMatchObject({ code: 'build_failed', explained: null });
+});
+
+test('where nothing is known, the lines of the log that may tell are shown, said to be a guess by their name', async () => {
+  const { assignment } = await anAssignment();
+  const tellingLines = ['lantern-plugin: the moon is in the wrong house'];
+  await report(assignment, { type: 'fail', verdict: 'build_failed', exitCode: 65, tellingLines });
+  const build = await show(assignment.buildId);
+  expect(build.verdict).toMatchObject({ code: 'build_failed', explained: null, tellingLines });
+  expect(build.attempts[0]?.verdict).toMatchObject({ explained: null, tellingLines });
+});
+
+test('lines that are too many or too long cost no verdict, nor does an agent that sends none', async () => {
+  const broken = [Array.from({ length: 11 }, () => 'x'), ['x'.repeat(501)], 'x', [7]] as never[];
+  for (const tellingLines of [...broken, undefined]) {
+    const { assignment } = await anAssignment();
+    expect((await report(assignment, { type: 'fail', verdict: 'build_failed', tellingLines })).status).toBe(200);
+    expect((await show(assignment.buildId)).verdict).toMatchObject({ code: 'build_failed', tellingLines: [] });
+  }
+});
+
+test('a verdict from a controller that knows no such lines is read', () => {
+  const words = { code: 'build_failed', title: '', explanation: '', advice: '' };
+  const old = { ...words, whose: 'user', step: null, message: null, explained: null };
+  expect(VerdictView.parse(old).tellingLines).toEqual([]);
 });
 
 test('a worker learns how long its last builds took, and another worker does not', async () => {

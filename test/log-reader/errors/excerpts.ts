@@ -173,6 +173,12 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
   profile_without_capability: [
     {
       lines: [
+        '❌  lantern/lantern: Entitlements file defines the value "aps-environment" which is not registered for profile "A AppStore".',
+      ],
+      says: '"A AppStore" lacks a capability that the app asks for: aps-environment',
+    },
+    {
+      lines: [
         "/tmp/A.xcodeproj: error: Provisioning profile \"A AppStore\" doesn't support the Push Notifications capability. (in target 'A' from project 'A')",
         "/tmp/A.xcodeproj: error: Provisioning profile \"A AppStore\" doesn't include the aps-environment entitlement. (in target 'A' from project 'A')",
       ],
@@ -682,6 +688,18 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
   compile_error: [
     {
       lines: [
+        'e: file:///src/android/wick/Flame.kt:64:33 Argument type mismatch',
+        '> Task :wick:compileReleaseKotlin FAILED',
+      ],
+      says: '/src/android/wick/Flame.kt, line 64. Argument type mismatch',
+    },
+    {
+      lines: ['/src/android/wick/Flame.java:42: error: cannot find symbol'],
+      says: 'Flame.java, line 42. cannot find symbol',
+    },
+    { lines: ['C/C++: /src/wick/flame.cpp:12:3: error: unknown type name'], says: 'flame.cpp, line 12.' },
+    {
+      lines: [
         "/Users/admin/build/ios/A/AppDelegate.swift:14:5: error: cannot find 'foo' in scope",
         '** ARCHIVE FAILED **',
       ],
@@ -703,4 +721,329 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
   script_phase_failed: [
     { lines: ['Command PhaseScriptExecution failed with a nonzero exit code', '** BUILD FAILED **'] },
   ],
+  too_many_open_files: [
+    {
+      lines: [
+        'Error: EMFILE: too many open files, watch',
+        '    at FSEvent.FSWatcher._handle.onchange (node:internal/fs/watchers:204:21)',
+        'Command PhaseScriptExecution failed with a nonzero exit code',
+      ],
+    },
+  ],
+  port_in_use: [{ lines: ['Error: listen EADDRINUSE: address already in use :::8081'], says: '8081' }],
+  ruby_gems_clash: [
+    {
+      lines: [
+        "/gems/activesupport-7.0.8/lib/active_support/logger_thread_safe_level.rb:12:in `<module:LoggerThreadSafeLevel>': uninitialized constant ActiveSupport::LoggerThreadSafeLevel::Logger (NameError)",
+      ],
+      says: 'LoggerThreadSafeLevel',
+    },
+    {
+      lines: [
+        'You have already activated json 2.9.1, but your Gemfile requires json 2.7.2. Prepending `bundle exec` to your command may solve this. (Gem::LoadError)',
+      ],
+      says: 'json 2.9.1',
+    },
+  ],
+  package_program_missing: [
+    { lines: ['> app@1.0.0 build', '> expo export', '', 'sh: expo: command not found'], says: 'expo' },
+    { lines: ['npm error code 127', 'sh: patch-package: command not found'], says: 'patch-package' },
+  ],
+  tool_missing: [
+    { lines: ['bash: line 1: yarn: command not found'], says: 'yarn' },
+    { lines: ['zsh:1: command not found: watchman'], says: 'watchman' },
+    { lines: ['env: node: No such file or directory'], says: 'node' },
+    {
+      lines: ['Error: spawn gradle ENOENT', '    at ChildProcess._handle.onexit (node:internal/child_process:286:19)'],
+      says: 'gradle',
+    },
+    {
+      lines: ['xcrun: error: unable to find utility "notarytool", not a developer tool or in PATH'],
+      says: 'notarytool',
+    },
+  ],
+  corepack_keys: [{ lines: ['Error: Cannot find matching keyid: {"signatures":[],"keys":[]}'] }],
+  node_of_another_mac: [
+    {
+      lines: [
+        '/DD/Script-AA.sh: line 9: /Users/keeper/.nvm/versions/node/v20.1.0/bin/node: No such file or directory',
+        'Command PhaseScriptExecution failed with a nonzero exit code',
+      ],
+      says: '/Users/keeper/.nvm/versions/node/v20.1.0/bin/node',
+    },
+    {
+      lines: [
+        "❌  Script '[CP-User] Generate Specs' failed",
+        '   └─Pods/FBReactNativeSpec',
+        'No such file or directory: /opt/homebrew/Cellar/node/20.1.0/bin/node',
+      ],
+      says: 'Cellar',
+    },
+  ],
+  source_extended_attributes: [
+    {
+      lines: [
+        '/DD/Lantern.app/Frameworks/Wick.framework: resource fork, Finder information, or similar detritus not allowed',
+        'Command CodeSign failed with a nonzero exit code',
+      ],
+    },
+  ],
+  source_apple_double: [
+    {
+      lines: ['/src/ios/Lantern/._AppDelegate.swift:1:1: error: source file is not valid UTF-8'],
+      says: '._AppDelegate.swift',
+    },
+  ],
+  cmake_cache_of_another_machine: [
+    {
+      lines: [
+        'CMake Error: The current CMakeCache.txt directory /src/android/app/.cxx/CMakeCache.txt is different than the directory /home/keeper/src/android/app/.cxx where CMakeCache.txt was created.',
+      ],
+    },
+  ],
+  android_sdk_of_another_machine: [
+    { lines: ["> The SDK directory '/Users/keeper/Library/Android/sdk' does not exist."], says: '/Users/keeper' },
+  ],
+  packages_of_another_machine: [
+    { lines: ["You installed esbuild for another platform than the one you're currently using."] },
+    {
+      lines: ["Error: Cannot find module '@rollup/rollup-darwin-arm64'", 'Require stack:'],
+      says: 'rollup-darwin-arm64',
+    },
+    { lines: ["Error: Cannot find module '../lightningcss.darwin-arm64.node'"], says: 'lightningcss.darwin-arm64' },
+    { lines: ['/src/node_modules/.bin/sentry-cli: cannot execute binary file'] },
+  ],
+  line_endings: [
+    { lines: ['env: node\\r: No such file or directory'] },
+    { lines: ['bash: ./build.sh: /bin/bash^M: bad interpreter: No such file or directory'] },
+  ],
+  not_executable: [{ lines: ['bash: line 1: ./gradlew: Permission denied'], says: './gradlew' }],
+  match_passphrase: [
+    { lines: ["[!] Invalid password passed via 'MATCH_PASSWORD'"] },
+    { lines: ["[12:14:08]: Couldn't decrypt the repo, please make sure you enter the right password!"] },
+  ],
+  pods_spec_missing: [
+    {
+      lines: [
+        '[!] CocoaPods could not find compatible versions for pod "Wick/Core":',
+        '  In Podfile:',
+        '    wick-react (from `../node_modules/wick-react`) was resolved to 1.0.0, which depends on',
+        '      Wick/Core (= 3.4.0)',
+        'None of your spec sources contain a spec satisfying the dependency: `Wick/Core (= 3.4.0)`.',
+      ],
+      says: 'Wick/Core (= 3.4.0)',
+    },
+  ],
+  pods_checksum: [
+    {
+      lines: ['[!] Error installing wick', 'Verification checksum was incorrect, expected 00aa, got 11bb'],
+      says: 'wick',
+    },
+  ],
+  codegen_failed: [
+    {
+      lines: [
+        'Error: Unknown prop type for "brightness": "Candela"',
+        '    at getTypeAnnotation (/src/node_modules/@react-native/codegen/lib/parsers/a.js:410:13)',
+        '[!] Invalid `Podfile` file: [!] /usr/local/bin/node ./../node_modules/react-native/scripts/generate-codegen-artifacts.js -p /src/ios/.. -o /src/ios -t ios',
+      ],
+      says: 'brightness',
+    },
+  ],
+  podfile_command_failed: [
+    {
+      lines: [
+        'Error: Cannot parse app.config.js: API_URL is not set',
+        '[!] Invalid `Podfile` file: [!] /usr/local/bin/node --no-warnings --eval require',
+      ],
+      says: 'API_URL is not set',
+    },
+  ],
+  pods_not_installed: [
+    {
+      lines: [
+        "/src/ios/Lantern.xcodeproj:1:1: error: Unable to open base configuration reference file '/src/ios/Pods/Target Support Files/Pods-Lantern/Pods-Lantern.release.xcconfig'. (in target 'Lantern' from project 'Lantern')",
+      ],
+    },
+    {
+      lines: [
+        'error: Codegen did not run properly in your project. Please reinstall cocoapods with `bundle exec pod install`.',
+      ],
+    },
+    {
+      lines: [
+        "error: Build input file cannot be found: '/src/ios/build/generated/ios/WickSpec/WickSpec-generated.mm'.",
+      ],
+    },
+  ],
+  eas_not_authorised: [
+    {
+      lines: [
+        "You don't have the required permissions to perform this operation.",
+        'Original error message: Entity not authorized: AppEntity[00000000] (viewer = RobotViewerContext[11111111])',
+      ],
+    },
+  ],
+  kotlin_version: [
+    {
+      lines: [
+        'e: file:///home/a/.gradle/caches/wick-2.0.jar!/META-INF/wick.kotlin_moduleModule was compiled with an incompatible version of Kotlin. The binary version of its metadata is 2.1.0, expected version is 1.9.0.',
+        "Execution failed for task ':app:compileReleaseKotlin'.",
+      ],
+      says: 'Kotlin 2.1.0',
+    },
+  ],
+  manifest_merger: [
+    {
+      lines: [
+        '/src/android/app/src/main/AndroidManifest.xml:19:93-116 Error:',
+        '\tAttribute meta-data#wick.color@value value=(default) from AndroidManifest.xml:19:93-116',
+        '\tis also present at [:wick] AndroidManifest.xml:37:13-29 value=().',
+        "Execution failed for task ':app:processReleaseMainManifest'.",
+        '> Manifest merger failed with multiple errors, see logs',
+      ],
+      says: 'wick.color',
+    },
+    {
+      lines: [
+        '> Manifest merger failed : uses-sdk:minSdkVersion 21 cannot be smaller than version 24 declared in library [:wick]',
+      ],
+      says: 'minSdkVersion 21',
+    },
+  ],
+  duplicate_class: [
+    {
+      lines: [
+        "Execution failed for task ':app:checkReleaseDuplicateClasses'.",
+        '> A failure occurred while executing com.android.build.gradle.internal.tasks.CheckDuplicatesRunnable',
+        '   > Duplicate class org.wick.Flame found in modules wick-1.0.aar -> wick-1.0-runtime (org.wick:wick:1.0) and flame-2.0.aar -> flame-2.0-runtime (org.wick:flame:2.0)',
+      ],
+      says: 'org.wick.Flame: wick-1.0.aar and flame-2.0.aar',
+    },
+  ],
+  android_resource_missing: [
+    {
+      lines: [
+        'ERROR: /src/android/app/src/main/res/drawable/a.xml:4: AAPT: error: resource color/wick (aka org.example.lantern:color/wick) not found.',
+      ],
+      says: 'resource color/wick',
+    },
+  ],
+  ndk_missing: [
+    {
+      lines: ['> [CXX1101] NDK at /sdk/ndk/27.1.12297006 did not have a source.properties file'],
+      says: '27.1.12297006',
+    },
+  ],
+  cmake_error: [
+    {
+      lines: [
+        'C/C++: CMake Error at CMakeLists.txt:13 (add_library):',
+        'C/C++:   Target "wick" links to target "ReactAndroid::reactnativejni" but the target was not found.',
+        "Execution failed for task ':wick:configureCMakeRelease[arm64-v8a]'.",
+        '> [CXX1429] error when building with cmake using /src/CMakeLists.txt',
+      ],
+      says: 'ReactAndroid::reactnativejni',
+    },
+  ],
+  ninja_error: [
+    {
+      lines: [
+        "C/C++: ninja: error: manifest 'build.ninja' still dirty after 100 tries",
+        "Execution failed for task ':wick:buildCMakeRelease[arm64-v8a]'.",
+      ],
+      says: 'still dirty',
+    },
+  ],
+  question_asked: [
+    {
+      lines: [
+        'Input is required, but stdin is not readable. Failed to display prompt: Path to Google Service Account file:',
+        '    Error: build command failed.',
+      ],
+      says: 'Path to Google Service Account file',
+    },
+    {
+      lines: [
+        "CommandError: Input is required, but 'npx expo' is in non-interactive mode.",
+        'Required input:',
+        '> Use port 8082 instead?',
+      ],
+      says: 'Use port 8082 instead?',
+    },
+    {
+      lines: [
+        '[12:00:00]: Do you want to overwrite the profile?',
+        '[!] Could not retrieve response as fastlane runs in non-interactive mode',
+      ],
+      says: 'overwrite the profile?',
+    },
+    { lines: ['npm error npx canceled due to missing packages and no YES option: ["wick@1.0.0"]'], says: 'wick@1.0.0' },
+    { lines: ['sudo: a terminal is required to read the password; either use the -S option'], says: 'terminal' },
+    {
+      lines: ['? Which account shall own it?', 'Error: User force closed the prompt with 13 null'],
+      says: 'Which account',
+    },
+    { lines: ['Error: Build ID must be provided in non-interactive mode'], says: 'Build ID must be provided' },
+  ],
+  swift_macro_not_trusted: [
+    {
+      lines: ['error: Macro "WickMacros" from package "wick" must be enabled before it can be used.'],
+      says: 'WickMacros',
+    },
+  ],
+  build_database_locked: [
+    {
+      lines: [
+        'error: unable to attach DB: error: accessing build database "/DD/XCBuildData/build.db": database is locked Possibly there are two concurrent builds running in the same filesystem location.',
+      ],
+    },
+  ],
+  build_input_missing: [
+    {
+      lines: ["error: Build input file cannot be found: '/src/ios/Lantern/GoogleService-Info.plist'. Did you forget"],
+      says: 'GoogleService-Info.plist',
+    },
+  ],
+  pods_prepare_command: [
+    {
+      lines: [
+        'Installing WickDependencies (0.81.0)',
+        '[!] /bin/bash -c ',
+        'set -e',
+        'cp -R "$XCFRAMEWORK_PATH/.." framework/packages/wick/',
+        '',
+        'cp: framework/packages/wick/..: File exists',
+      ],
+      says: 'WickDependencies failed: cp: framework/packages/wick/..: File exists',
+    },
+  ],
+  gradle_task_failed: [
+    {
+      lines: [
+        '* What went wrong:',
+        "Execution failed for task ':wick:packageRelease'.",
+        '> A failure occurred while executing com.android.build.gradle.tasks.PackageRunnable',
+        '   > The archive has no entries',
+        '',
+        '* Try:',
+        '> Run with --stacktrace option to get the stack trace.',
+      ],
+      says: ':wick:packageRelease failed: The archive has no entries',
+    },
+  ],
+  gradle_failed: [
+    {
+      lines: [
+        'FAILURE: Build failed with an exception.',
+        '* What went wrong:',
+        "A problem occurred evaluating project ':app'.",
+        "> Could not read script '/src/node_modules/wick/wick.gradle' as it does not exist.",
+        '* Try:',
+        '> Run with --stacktrace option to get the stack trace.',
+      ],
+      says: "project ':app'. Could not read script",
+    },
+  ],
+  xcodebuild_interrupted: [{ lines: ['** BUILD INTERRUPTED **'] }],
 };

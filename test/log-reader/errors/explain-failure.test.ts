@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { explainFailure, KNOWN_ERRORS } from '../../../log-reader/errors/explain-failure.ts';
 import { EXCERPTS } from './excerpts.ts';
 
-const sample = (name: string): string[] =>
-  readFileSync(new URL(`../../samples/${name}`, import.meta.url), 'utf8')
-    .split('\n')
-    .slice(-400);
+const whole = (name: string): string[] =>
+  readFileSync(new URL(`../../samples/${name}`, import.meta.url), 'utf8').split('\n');
 
 const CASES = Object.entries(EXCERPTS).flatMap(([id, excerpts]) =>
   excerpts.map((excerpt) => [id, excerpt.lines[0]!.slice(0, 70), excerpt] as const),
@@ -59,13 +57,109 @@ test('of two lines that tell the same, the last is shown', () => {
   expect(explainFailure(lines)?.line).toBe('ld: library not found for -lB');
 });
 
+const SUCCESSFUL = [
+  'xcodebuild-clean-build-xcode15.log',
+  'xcodebuild-test-ok.log',
+  ...Array.from({ length: 7 }, (_, index) => `expo-export-${index + 1}.log`),
+];
+
+test.each(SUCCESSFUL)('no part of a successful log explains anything, wherever it breaks off: %s', (name) => {
+  const lines = whole(name);
+  const explained = lines.map((_, index) => explainFailure(lines.slice(Math.max(index - 500, 0), index + 1))?.id);
+  expect(explained.filter(Boolean)).toEqual([]);
+});
+
 test.each([
-  ['xcodebuild-clean-build-xcode15.log'],
-  ['xcodebuild-test-ok.log'],
-  ['expo-export-1.log'],
-  ['expo-export-2.log'],
-])('a healthy log explains nothing: %s', (name) => {
-  expect(explainFailure(sample(name))).toBeNull();
+  ['EAS without a terminal', 'Distribution Certificate is not validated for non-interactive builds.'],
+  ['EAS without a terminal', 'Build credentials validation is always skipped with the --non-interactive flag.'],
+  ['EAS without an account of Apple', "Skipping Provisioning Profile validation because we aren't authenticated."],
+  ['CocoaPods', '    WARNING: CocoaPods requires your terminal to be using UTF-8 encoding.'],
+  ['npm', 'npm warn ERESOLVE overriding peer dependency'],
+  ['npm', 'npm http fetch GET https://registry.example.com/a attempt 1 failed with ECONNRESET'],
+  ['yarn', 'warning " > a@1.0.0" has unmet peer dependency'],
+  ['Gradle', 'Could not execute [report metric STATISTICS_COLLECT_METRICS_OVERHEAD]'],
+  ['Kotlin', "w: file:///src/A.kt:1:2 'val a: Int' is deprecated. error: none"],
+  ['clang', "/src/a.m:1:2: warning: 'b.h' file not found [-Wfoo]"],
+  ['a formatter', "⚠️  /src/a.m:1:2: 'b.h' file not found"],
+  ['a formatter without colours', "[!] /src/a.m:1:2: 'b.h' file not found"],
+  ['a formatter on GitHub', "::warning file=/src/a.m,line=1,col=2::'b.h' file not found"],
+  ['codesign', 'Warning: unable to build chain to self-signed root for signer "Apple Distribution: A"'],
+  ['a command that Xcode runs', '    /bin/sh -c /DD/Script.sh: line 9: /opt/node: No such file or directory'],
+])('what builds print that succeed explains nothing: %s', (_, line) => {
+  expect(explainFailure([line])).toBeNull();
+});
+
+test('a program that was looked for in vain explains nothing if the build went on for long', () => {
+  const more = Array.from({ length: 20 }, (_, index) => `CompileC a${index}.o`);
+  expect(explainFailure(['script.sh: line 3: swiftlint: command not found', ...more])).toBeNull();
+  expect(explainFailure(['script.sh: line 3: swiftlint: command not found'])?.id).toBe('tool_missing');
+});
+
+test('an error of an earlier phase of EAS did not fail the build', () => {
+  const lines = [
+    '[RUN_EXPO_DOCTOR] npm error code ERESOLVE',
+    '[PREBUILD] - Creating native directory (./ios)',
+    '[PREBUILD] the moon is in the wrong house',
+    '[CLEAN_UP_CREDENTIALS] Destroying keychain',
+  ];
+  expect(explainFailure(lines)).toBeNull();
+  const failed = ['[RUN_FASTLANE] error: exportArchive: No Accounts', '[UPLOAD_BUILD_ARTIFACTS] Uploading'];
+  expect(explainFailure(failed)?.id).toBe('no_apple_account');
+});
+
+/** What a person who knows the tools says of each of these (test/samples/README.md); null: nothing is known. */
+test.each([
+  ['02-eas-warning-then-network', 'name_not_resolved', 'registry.npmjs.org'],
+  ['02b-eas-warning-then-unknown', null, ''],
+  ['04-xcbeautify-signing', 'team_missing', 'The target "Lantern"'],
+  ['05-script-phase-node-of-another-mac', 'node_of_another_mac', 'another Mac'],
+  ['06-pods-not-installed-xcconfig', 'pods_not_installed', 'Pods are not installed'],
+  ['06c-codegen-did-not-run', 'pods_not_installed', 'Pods are not installed'],
+  ['08-pod-install-codegen-lines', null, ''],
+  ['09-rn-cli', null, ''],
+  ['10-pod-checksum', 'pods_checksum', 'the pod wick is not the expected one'],
+  ['12-podfile-invalid-by-codegen', 'codegen_failed', 'Unknown prop type for "brightness"'],
+  ['13-codesign-detritus-script', 'source_extended_attributes', 'extended attributes, or "._" files'],
+  ['14-tool-missing', 'tool_missing', 'yarn'],
+  ['14b-spawn-fastlane', 'tool_missing_fastlane', 'Fastlane'],
+  ['15-corepack-signature', 'corepack_keys', 'corepack of the image is too old'],
+  ['16-build-input-missing', 'build_input_missing', 'GoogleService-Info.plist is not in the source'],
+  ['17-build-database-locked', 'build_database_locked', 'same DerivedData'],
+  ['17b-duplicate-tasks', 'multiple_commands', 'produce the same file: /DD/lantern.app/lantern.entitlements'],
+  ['17c-interrupted', 'xcodebuild_interrupted', 'outside'],
+  ['18-eas-prompt', 'question_asked', 'nobody can answer one during a build: Path to Google Service Account file.'],
+  ['18c-eas-not-authorised', 'eas_not_authorised', 'may not use this project'],
+  ['19-metro-emfile', 'too_many_open_files', 'more files at once'],
+  ['19b-metro-port', 'port_in_use', '8081'],
+  ['20-ruby-activesupport', 'ruby_gems_clash', 'gems'],
+  ['21-gradle-task', 'gradle_task_failed', ":wick:configureCMakeRelease[arm64-v8a] failed: Process 'command"],
+  ['22-compile-cascade', 'compile_error', "Float.h, line 19. unknown type name 'CGFloat'"],
+  ['23-script-phase-unnamed', 'script_phase_failed', '"Upload Debug Symbols to Sentry"'],
+  ['25-match-passphrase', 'match_passphrase', 'passphrase of match is wrong'],
+  ['27-pod-prepare-command', 'pods_prepare_command', 'cp: framework/packages/wick/..: File exists'],
+] as const)('from the field: %s', (name, id, says) => {
+  const explanation = explainFailure(whole(`field/${name}.log`));
+  expect(explanation?.id ?? null).toBe(id);
+  expect(explanation?.sentence ?? '').toContain(says);
+});
+
+test('every log from the field is in this table', () => {
+  const tested = readFileSync(new URL(import.meta.url), 'utf8');
+  const names = readdirSync(new URL('../../samples/field/', import.meta.url)).map((name) => name.replace('.log', ''));
+  expect(names.filter((name) => !tested.includes(`'${name}'`))).toEqual([]);
+});
+
+test('of the errors of a compiler the first counts, of those in the project before others', () => {
+  const apple = "/Applications/Xcode.app/SDKs/iPhoneOS.sdk/UIKit.framework/Headers/A.h:1:2: error: unknown type 'B'";
+  const pod = "/src/ios/Pods/Wick/a.m:1:2: error: use of undeclared 'c'";
+  const own = ["/src/ios/Lantern/a.swift:1:2: error: cannot find 'd'", "/src/ios/Lantern/b.swift:3:4: error: no 'e'"];
+  const follows = "/src/ios/Lantern/c.m:9:9: error: could not build module 'Wick'";
+  const lineOf = (...lines: string[]) => explainFailure([...lines, '** BUILD FAILED **'])?.line;
+  expect(lineOf(apple, pod, ...own, follows)).toBe(own[0]);
+  expect(lineOf(apple, follows, pod)).toBe(pod);
+  expect(lineOf(apple, follows)).toBe(apple);
+  const many = Array.from({ length: 1_000 }, (_, index) => `CompileC a${index}.o (in target 'A' from project 'A')`);
+  expect(lineOf(pod, ...many)).toBe(pod);
 });
 
 test.each([
@@ -74,7 +168,7 @@ test.each([
   ['xcodebuild-simulator-timeout.log', 'simulator_timeout'],
   ['xcodebuild-old-format-fail.log', null],
 ])('a recorded failure: %s', (name, id) => {
-  expect(explainFailure(sample(name))?.id ?? null).toBe(id);
+  expect(explainFailure(whole(name))?.id ?? null).toBe(id);
 });
 
 test.each([

@@ -6,7 +6,7 @@ import type { Ending } from '../../../worker-agent/ending.ts';
 
 const EVIDENCE: Evidence = { collectedAt: '2026-01-01T00:00:00.000Z', vm: 'running' };
 const ARTIFACT = { name: 'app.ipa', sha256: 'a'.repeat(64), size: 1 };
-const nothing = { attempt: 1, evidence: null, explained: undefined, learned: {} };
+const nothing = { attempt: 1, evidence: null, fromLog: {}, learned: {} };
 const failed: Ending = { kind: 'failed', verdict: 'vm_exited', step: 'run', message: 'the VM has stopped' };
 const refused = (status: number, code: string): Refused => ({
   ok: false,
@@ -20,7 +20,7 @@ test('a success reports its artifacts and what the next build may learn', () => 
   const ending: Ending = { kind: 'succeeded', artifacts: [ARTIFACT] };
   const report = reportOf(ending, { ...nothing, learned: { quietMs: 7 } });
   expect(report).toMatchObject({ type: 'succeed', attempt: 1, artifacts: [ARTIFACT], quietMs: 7 });
-  expect(resultEvent(ending, undefined)).toEqual({ type: 'result', outcome: 'succeeded' });
+  expect(resultEvent(ending, {})).toEqual({ type: 'result', outcome: 'succeeded' });
 });
 
 test('a failure reports its verdict, its step and the evidence; a message that is too long is cut', () => {

@@ -96,3 +96,24 @@ test('phase, origin and time left reach the heartbeat, over a restart of the age
     explained: { sentence: expect.stringContaining('disk'), line: expect.stringContaining('No space left') },
   });
 });
+
+test('where nothing is known of the error, the lines that may tell are reported, without secrets', {
+  timeout: 400_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const secret = 'the-word-of-the-keeper';
+  const build = controller.submit({
+    id: 'b1',
+    command: `echo "wick: the flame of $KEEPER_TOKEN is out"; exit 5`,
+    source: await emptySource(),
+    env: { KEEPER_TOKEN: secret },
+  });
+  await using agent = host.startAgent();
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({
+    verdict: 'build_failed',
+    tellingLines: ['wick: the flame of *** is out'],
+  });
+  expect(build.reports.at(-1)).not.toHaveProperty('explained');
+});

@@ -1,3 +1,4 @@
+import { COMPILER_ERROR } from '../compiler-errors.ts';
 import type { KnownError } from './known-error.ts';
 
 /** Xcode: what it was asked to build, compiling, linking, testing. From the particular to the general. */
@@ -35,23 +36,36 @@ export const XCODE: readonly KnownError[] = [
   },
   {
     id: 'swift_packages',
-    pattern: /^xcodebuild: error: Could not resolve package dependencies/,
-    sentence: 'Swift packages could not be resolved.',
-    advice: 'See the lines after it; most often a repository cannot be reached, or Package.resolved is out of date.',
+    pattern: /^(?:xcodebuild: )?error: Could not resolve package dependencies/,
+    near: [{ where: 'below', within: 4, pattern: /^(?<reason>\S.{1,200})$/ }],
+    sentence: 'Swift packages could not be resolved[: $<reason>].',
+    advice: 'Most often a repository cannot be reached, or Package.resolved is out of date.',
   },
   {
-    id: 'xcode_too_old',
+    id: 'swift_macro_not_trusted',
     pattern:
-      /(?:^|: )error: (?:module compiled with Swift ([\d.]+) cannot be imported by the Swift|React Native requires XCode >= ([\d.]+))/,
-    sentence: 'The project needs another version of Xcode than the VM has.',
-    advice: 'Use a base image with the Xcode version that the project and its packages were made for.',
+      /(?:^|: )error: (?:Macro|Plugin|Plug-in) "([^"]+)" (?:from package|must be enabled|from target).*must be enabled/,
+    sentence: 'Xcode asks whether the macro or plug-in "$1" of a Swift package may run, and nobody can answer.',
+    advice: 'Pass -skipMacroValidation and -skipPackagePluginValidation to xcodebuild.',
   },
   {
-    id: 'deployment_target',
-    pattern:
-      /error: compiling for (?:iOS|tvOS) ([\d.]+), but module '([^']+)' has a minimum deployment target of (?:iOS|tvOS) ([\d.]+)/,
-    sentence: 'The module $2 needs iOS $3, and a target that uses it supports iOS $1.',
-    advice: 'Raise the deployment target of the app and of its pods.',
+    id: 'build_database_locked',
+    pattern: /(?:^|: )error: (?:unable to attach DB: .*|.*)\bdatabase is locked\b/,
+    sentence: 'Two runs of xcodebuild use the same DerivedData folder at the same time.',
+    advice: 'Run them one after the other, or give each its own -derivedDataPath.',
+  },
+  {
+    id: 'multiple_commands',
+    pattern: /(?:^|: )error: (?:Multiple commands produce '([^']+)'|Unexpected duplicate tasks)/,
+    near: [{ where: 'below', within: 4, pattern: /has (?:a )?\S+ command (?:from '[^']*' )?to '(?<file>[^']+)'/ }],
+    sentence: 'Two targets or phases produce the same file: $<1|file>.',
+    advice: 'Remove one of them; with pods, check that a resource is not copied twice.',
+  },
+  {
+    id: 'build_input_missing',
+    pattern: /(?:^|: )error: Build input files? cannot be found: '([^']+)'/,
+    sentence: 'The file $1 is not in the source.',
+    advice: 'Most likely git ignores it, so it was not packed: commit it, or pass it as a secret file.',
   },
   {
     id: 'sentry_not_configured',
@@ -66,29 +80,48 @@ export const XCODE: readonly KnownError[] = [
     sentence: 'A script phase was kept from a file by the sandbox of Xcode: $1',
     advice: 'Set ENABLE_USER_SCRIPT_SANDBOXING to NO for the target.',
   },
+  // Errors of compilers: of all that there are, the first is explained (compiler-errors.ts).
   {
-    id: 'multiple_commands',
-    pattern: /(?:^|: )error: Multiple commands produce '([^']+)'/,
-    sentence: 'Two targets or phases produce the same file: $1',
-    advice: 'Remove one of them; with pods, check that a resource is not copied twice.',
+    id: 'xcode_too_old',
+    pattern:
+      /(?:^|: )error: (?:module compiled with Swift ([\d.]+) cannot be imported by the Swift|React Native requires XCode >= ([\d.]+))/,
+    sentence: 'The project needs another version of Xcode than the VM has.',
+    advice: 'Use a base image with the Xcode version that the project and its packages were made for.',
+  },
+  {
+    id: 'deployment_target',
+    pattern:
+      /error: compiling for (?:iOS|tvOS) ([\d.]+), but module '([^']+)' has a minimum deployment target of (?:iOS|tvOS) ([\d.]+)/,
+    compiler: true,
+    sentence: 'The module $2 needs iOS $3, and a target that uses it supports iOS $1.',
+    advice: 'Raise the deployment target of the app and of its pods.',
   },
   {
     id: 'header_missing',
-    pattern: /(?:: fatal error:|^\|? *\^) '([^']+)' file not found/,
+    pattern: /: (?:fatal )?error: '([^']+)' file not found/,
+    compiler: true,
     sentence: 'The header $1 was not found.',
     advice: 'Check that the pod that contains it is installed, and that its version fits the others.',
   },
   {
     id: 'swift_module_missing',
-    pattern:
-      /: error: (?:no such module|unable to find module dependency:|Unable to find module dependency:) '([^']+)'/,
+    pattern: /: error: (?:no such module|[Uu]nable to find module dependency:) '([^']+)'/,
+    compiler: true,
     sentence: 'The Swift module $1 was not found.',
     advice: 'Build the workspace rather than the project, and check that the pod or package is installed.',
   },
   {
+    id: 'compile_error',
+    pattern: COMPILER_ERROR,
+    compiler: true,
+    sentence: 'Native code does not compile in $1, line $2. $3',
+    advice: 'Correct it; if it is in a package, its version may not fit the others or this Xcode.',
+  },
+  {
     id: 'undefined_symbols',
     pattern: /(?:^|: )Undefined symbols for architecture (\w+)|^Undefined symbols?: (\S+)/,
-    sentence: 'The linker did not find symbols that the code uses.',
+    near: [{ where: 'below', within: 3, pattern: /^(?:"(?<symbol>[^"]+)", referenced from:|┌─ Symbol: (?<expo>\S+))/ }],
+    sentence: 'The linker did not find symbols that the code uses[, among them $<2|symbol|expo>].',
     advice: 'See the names below it: a library is missing, was built for another processor, or is in another version.',
   },
   {
@@ -124,22 +157,18 @@ export const XCODE: readonly KnownError[] = [
     advice: 'Raise the build number (autoIncrement in eas.json does it).',
   },
   {
-    id: 'compile_error',
-    pattern:
-      /^(?:(\/?[^\s:"'`(][^:"'`]*\.(?:swift|mm?|cpp|cc|c|h)):(\d+):\d+: (?:fatal )?error: (.{1,200})|\(([^():"'`]+\.(?:swift|mm?|cpp|cc|c|h)):(\d+):\d+\)$)/,
-    sentence: 'Native code does not compile in $1$4, line $2$5. $3',
-    advice: 'Correct it; if it is in a package, its version may not fit the others or this Xcode.',
-  },
-  {
     id: 'tests_failed',
     pattern: /^\*\* TEST (?:EXECUTE )?FAILED \*\*/,
-    sentence: 'Tests failed.',
+    near: [
+      {
+        where: 'above',
+        within: 60,
+        pattern: /^(?<test>-\[[^\]]+\]|\w+\.\w+\(\))$/,
+        takes: 'furthest',
+        until: /^Failing tests:/,
+      },
+    ],
+    sentence: 'Tests failed[, among them $<test>].',
     advice: 'See the failed cases above it in the log.',
-  },
-  {
-    id: 'script_phase_failed',
-    pattern: /^(?:error: )?Command PhaseScriptExecution failed with a nonzero exit code/,
-    sentence: 'A script that Xcode runs in the build failed.',
-    advice: 'Its own message stands above this line; most often it is the bundling of JavaScript.',
   },
 ];

@@ -25,6 +25,13 @@ export const SIGNING: readonly KnownError[] = [
     advice: 'Create it in the build with "security create-keychain"; each build starts in a fresh VM.',
   },
   {
+    id: 'match_passphrase',
+    pattern:
+      /^(?:\[!\] )?(?:Invalid password passed via 'MATCH_PASSWORD'|Couldn't decrypt the repo, please make sure you enter the right password)/,
+    sentence: 'The passphrase of match is wrong: it does not open the repository of certificates.',
+    advice: 'Check the secret that holds MATCH_PASSWORD.',
+  },
+  {
     id: 'certificate_password',
     pattern: /MAC verification failed during PKCS12 import/,
     sentence: 'The signing certificate (.p12) could not be opened: its password is wrong.',
@@ -39,7 +46,8 @@ export const SIGNING: readonly KnownError[] = [
   },
   {
     id: 'certificate_untrusted',
-    pattern: /unable to build chain to self-signed root for signer/,
+    pattern: /^[Ww]arning: unable to build chain to self-signed root for signer/,
+    near: [{ where: 'below', within: 12, pattern: /errSecInternalComponent|Command CodeSign failed/, required: true }],
     sentence: "The signing certificate does not lead to one of Apple's roots.",
     advice:
       "Install Apple's current WWDR intermediate certificate in the base image, and leave its trust at the system default.",
@@ -71,9 +79,10 @@ export const SIGNING: readonly KnownError[] = [
   {
     id: 'profile_without_capability',
     pattern: new RegExp(
-      `${XCODE}Provisioning profile "([^"]+)" doesn't (?:support the (.+?) capability|include the (\\S+) entitlement)`,
+      // Expo's formatter has its own words for it.
+      `${XCODE}Provisioning [Pp]rofile "([^"]+)" (?:doesn't|does not) (?:support the (.+?) capability|include the (\\S+) entitlement)|${XCODE}Entitlements file defines the value "([^"]+)" which is not registered for profile "?([^"]+?)"?\\.?$`,
     ),
-    sentence: 'The provisioning profile "$1" lacks a capability that the app asks for: $2$3.',
+    sentence: 'The provisioning profile "$1$5" lacks a capability that the app asks for: $2$3$4.',
     advice: 'Switch the capability on for the app id, then make the profile anew.',
   },
   {

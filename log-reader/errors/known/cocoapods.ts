@@ -9,6 +9,12 @@ export const COCOAPODS: readonly KnownError[] = [
     advice: 'Raise the deployment target in the Podfile (in Expo: ios.deploymentTarget of expo-build-properties).',
   },
   {
+    id: 'pods_spec_missing',
+    pattern: /^None of your spec sources contain a spec satisfying (?:the|all) dependenc(?:y|ies): `([^`]+)`/,
+    sentence: 'No known version of a pod fits what the project asks for: $1.',
+    advice: 'Run "pod install --repo-update"; if it stays, see which pod or Podfile.lock pins the version.',
+  },
+  {
     id: 'pods_incompatible',
     pattern: /^\[!\] CocoaPods could not find compatible versions for pod "([^"]+)"/,
     sentence: 'The versions that Podfile and Podfile.lock ask for of the pod $1 contradict each other.',
@@ -27,10 +33,12 @@ export const COCOAPODS: readonly KnownError[] = [
     advice: 'Build again; if it stays, check that the VM reaches cdn.cocoapods.org.',
   },
   {
-    id: 'pods_install_error',
-    pattern: /^\[!\] Error installing (\S+)/,
-    sentence: 'The source of the pod $1 could not be fetched.',
-    advice: 'Build again; if it stays, check the lines after it and that the VM reaches the server of the pod.',
+    id: 'pods_checksum',
+    pattern: /^Verification checksum was incorrect, expected (\S+), got (\S+)/,
+    near: [{ where: 'above', within: 6, pattern: /^\[!\] Error installing (?<pod>\S+)/ }],
+    sentence: 'The file that was downloaded for the pod[ $<pod>] is not the expected one: its checksum is wrong.',
+    advice:
+      'Building again does not help: the file was changed at its source, or the podspec is wrong. Update the package that brings the pod.',
   },
   {
     id: 'pods_version',
@@ -40,7 +48,7 @@ export const COCOAPODS: readonly KnownError[] = [
   },
   {
     id: 'pods_encoding',
-    pattern: /Encoding::CompatibilityError|CocoaPods requires your terminal to be using UTF-8 encoding/,
+    pattern: /Encoding::CompatibilityError/,
     sentence: 'CocoaPods needs a UTF-8 locale, and the build has none.',
     advice: 'Set LANG=en_US.UTF-8 in the environment of the build.',
   },
@@ -57,21 +65,36 @@ export const COCOAPODS: readonly KnownError[] = [
     advice: 'Run it in the ios folder; in Expo projects run "npx expo prebuild" first.',
   },
   {
+    id: 'codegen_failed',
+    pattern: /^\[!\] Invalid `Podfile` file: \[!\] .*\/generate-codegen-artifacts\.js/,
+    near: [{ where: 'above', within: 60, pattern: /^(?<reason>(?:\w*Error|error): .{1,200})/ }],
+    sentence: "React Native's codegen failed while pods were installed[: $<reason>].",
+    advice: 'Correct the spec that it names; if it is in a package, the version may not fit this React Native.',
+  },
+  {
+    id: 'podfile_command_failed',
+    pattern: /^\[!\] Invalid `Podfile` file: \[!\] (.{1,160})/,
+    near: [{ where: 'above', within: 60, pattern: /^(?<reason>(?:\w*Error|error|fatal): .{1,200})/ }],
+    sentence: 'A command that the Podfile runs failed[: $<reason>].',
+    advice: 'See what it printed above; the command is $1.',
+  },
+  {
     id: 'podfile_invalid',
     pattern: /^\[!\] Invalid `Podfile` file: (.{1,160})/,
     sentence: 'The Podfile could not be read: $1',
     advice: 'Correct the Podfile; "cannot load such file" most often means that node_modules is not installed.',
   },
   {
+    id: 'pods_not_installed',
+    pattern:
+      /(?:^|: )error: (?:Unable to open base configuration reference file '[^']*\/Pods\/|could not find included file '[^']*Pods-|Codegen did not run properly in your project|Build input files? cannot be found: '[^']*\/(?:Pods|build\/generated)\/)/,
+    sentence: 'Pods are not installed in the ios folder of the source.',
+    advice: 'Run "pod install" in the build before Xcode (in Expo projects "npx expo prebuild" first).',
+  },
+  {
     id: 'pods_out_of_sync',
     pattern: /(?:^|: )error: The sandbox is not in sync with the Podfile\.lock/,
     sentence: 'The installed pods differ from Podfile.lock.',
     advice: 'Run "pod install" in the build before Xcode, and do not archive the Pods folder with the source.',
-  },
-  {
-    id: 'ruby_architecture',
-    pattern: /incompatible architecture \(have '?(\w+)'?, need '?(\w+)'?.*\.bundle|\.bundle.*incompatible architecture/,
-    sentence: 'A Ruby extension in the VM was built for another processor.',
-    advice: 'Reinstall CocoaPods in the base image without Rosetta.',
   },
 ];

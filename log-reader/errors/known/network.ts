@@ -18,20 +18,25 @@ export const NETWORK: readonly KnownError[] = [
   },
   {
     id: 'name_not_resolved',
-    pattern: /(?:^|: )Could not resolve host: (\S+)|getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (\S+)/,
+    pattern:
+      /(?:^|: )Could not resolve host: (\S+)|^(?:npm (?:error|ERR!) |error |\w*Error: |\[!\] )(?:.*[: ])?getaddrinfo (?:ENOTFOUND|EAI_AGAIN) ([^\s"']+)/,
+    atEnd: true,
     sentence: 'The VM could not find the address of $1$2.',
     advice: 'Check the network and DNS of the Mac and of the VM, then build again.',
   },
   {
     id: 'connection_failed',
     pattern:
-      /^npm (?:error|ERR!) code (?:ECONNRESET|ETIMEDOUT|ECONNREFUSED|ERR_SOCKET_TIMEOUT)|(?:^|: )(?:connect|read) (?:ECONNREFUSED|ECONNRESET|ETIMEDOUT)\b|^curl: \((?:7|28|35|52|56)\) |(?:^|: )The network connection was lost\.?$|^fatal: unable to access '[^']+': |^error .*: ESOCKETTIMEDOUT|^fatal: the remote end hung up unexpectedly/,
+      /^npm (?:error|ERR!) code (?:ECONNRESET|ETIMEDOUT|ECONNREFUSED|ERR_SOCKET_TIMEOUT)|^(?:npm (?:error|ERR!) |error |\w*Error: |\[!\] )(?:.*[: ])?(?:connect|read) (?:ECONNREFUSED|ECONNRESET|ETIMEDOUT)\b|^curl: \((?:7|28|35|52|56)\) |(?:^|: )The network connection was lost\.?$|^fatal: unable to access '[^']+': |^error .*: ESOCKETTIMEDOUT|^fatal: the remote end hung up unexpectedly/,
+    atEnd: true,
     sentence: 'A connection to a server failed or was lost.',
     advice: 'Build again; if it stays, check the network of the VM, proxies and firewalls.',
   },
   {
     id: 'rate_limited',
-    pattern: /(?:^|[: ])(?:HTTP )?429 Too Many Requests|^npm (?:error|ERR!) code E429/,
+    pattern:
+      /^(?:npm (?:error|ERR!) |error |\w*Error: |\[!\] |fatal: |> )(?:.*[: ])?(?:429 Too Many Requests|(?:status code|error|HTTP|Response):? 429\b)|^npm (?:error|ERR!) code E429/,
+    atEnd: true,
     sentence: 'A server refused the build because of too many requests.',
     advice: 'Build again later, or use a key or a cache of your own for that server.',
   },

@@ -17,9 +17,17 @@ export const EXPO: readonly KnownError[] = [
   },
   {
     id: 'eas_not_configured',
-    pattern: /EAS project not configured|Invalid UUID appId|Experience with id '[^']+' does not exist/,
+    pattern:
+      /^EAS project not configured|^Must configure EAS project by running 'eas init'|Invalid UUID appId|Experience with id '[^']+' does not exist/,
+    atEnd: true,
     sentence: 'The project is not linked to a project of EAS.',
     advice: 'Run "eas init" on your machine and commit the projectId that it writes.',
+  },
+  {
+    id: 'eas_not_authorised',
+    pattern: /(?:^|: )Entity not authorized: |^You don't have the required permissions to perform this operation\.?$/,
+    sentence: 'The Expo token of the build may not use this project.',
+    advice: 'Give the user of EXPO_TOKEN access to the account that owns the project, or correct owner and projectId.',
   },
   {
     id: 'eas_profile_missing',
@@ -29,8 +37,8 @@ export const EXPO: readonly KnownError[] = [
   },
   {
     id: 'eas_credentials_missing',
-    pattern:
-      /(?:Credentials are not set up|Distribution Certificate is not validated for non-interactive builds|credentials\.json does not exist in the project root)/i,
+    // Not "Distribution Certificate is not validated for non-interactive builds": every such build prints it.
+    pattern: /^(?:Error: )?(?:Credentials are not set up\b|credentials\.json does not exist in the project root)/i,
     sentence: 'EAS has no signing credentials that it can use without asking.',
     advice: 'Run "eas credentials" once on your machine, or pass credentials.json as a secret file.',
   },
@@ -62,7 +70,7 @@ export const EXPO: readonly KnownError[] = [
   },
   {
     id: 'js_module_unresolved',
-    pattern: /^(?:Error: |error:? )?Unable to resolve (?:module )?"?'?([^"' ]+)"?'? from "?'?([^"':]+)/,
+    pattern: /^(?:error:? )?(?:Error: )?Unable to resolve (?:module )?["'`]?([^"'` ]+)["'`]? from ["'`]?([^"'`:]+)/,
     sentence: 'The JavaScript bundle imports "$1", which $2 cannot find.',
     advice: 'Install the package or correct the path; file names are case-sensitive on some machines only.',
   },

@@ -28,8 +28,12 @@ export interface SshProcess {
   done: Promise<Exited>;
 }
 
-/** sshd refuses the eleventh session of a connection. Two are left for sessions that are still closing. */
-const CHANNELS_MAX = 8;
+/**
+ * sshd refuses the eleventh session of a connection, and for a moment it still counts sessions that have
+ * ended. All commands may end at once, so half of the ten are left for sessions that are closing. With eight
+ * on a busy machine, one command in 25 was refused.
+ */
+const CHANNELS_MAX = 5;
 const STDERR_KEPT_BYTES = 64 * 1024;
 
 /** The channels of one connection. */

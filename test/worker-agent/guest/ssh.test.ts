@@ -15,7 +15,7 @@ import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
 
 const LONG = { timeoutMs: 30_000 };
-/** The table of commands is closed to the agent, not to its tests. */
+/** A command that is not in the agent's closed list, which these tests may run. */
 const command = (text: string) => ({ name: 'test', text: () => text, input: null }) as unknown as GuestCommand;
 const sshErrorOf = (promise: Promise<unknown>): Promise<SshError> =>
   promise.then(

@@ -256,16 +256,16 @@ test('removing a worker ends what it holds and shuts its key out', async () => {
 
 test('evidence may be given once after the end, and the cause follows from it', async () => {
   const { assignment } = await anAssignment();
-  const evidence = { collectedAt: new Date().toISOString(), vm: 'running' as const, ssh: { answers: false } };
+  const evidence = { collectedAt: new Date().toISOString(), vm: 'stopped' as const, ssh: { answers: false } };
   expect(await report(assignment, { type: 'evidence', evidence })).toMatchObject({ status: 409 });
   await report(assignment, { type: 'fail', verdict: 'transfer_failed', step: 'ssh' });
   expect((await report(assignment, { type: 'evidence', evidence })).status).toBe(200);
   expect((await report(assignment, { type: 'evidence', evidence })).status).toBe(200);
-  expect(await report(assignment, { type: 'evidence', evidence: { ...evidence, vm: 'stopped' } })).toMatchObject({
+  expect(await report(assignment, { type: 'evidence', evidence: { ...evidence, vm: 'missing' } })).toMatchObject({
     status: 410,
   });
   const build = await show(assignment.buildId);
-  expect(build).toMatchObject({ verdict: { code: 'transfer_failed', step: 'ssh' }, cause: { code: 'vm_frozen' } });
+  expect(build).toMatchObject({ verdict: { code: 'transfer_failed', step: 'ssh' }, cause: { code: 'vm_exited' } });
   expect(types(build).filter((type) => type === 'evidence')).toHaveLength(1);
 });
 

@@ -18,6 +18,7 @@ import {
   monitorAlive,
   monitorLog,
 } from '../guest/commands.ts';
+import { findScripts } from '../guest/installation.ts';
 import type { ExecResult, Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import type { Sleep } from '../mac/sleep-watch.ts';
@@ -108,6 +109,8 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
     };
     return;
   }
+  // Without scripts most probes fail, each for itself. The check that chooses them may not have come to its end.
+  await findScripts(ssh, vm.scripts, limit).catch(() => {});
   const ask: Ask = (command, timeoutMs = answerMs) => ssh.exec(command, { timeoutMs, signal: limit });
   const reachMs = 1.5 * answerMs;
   const [, reached] = await Promise.allSettled([

@@ -9,7 +9,7 @@ import { create } from 'tar';
 import { GUEST_COMMAND_MS, GUEST_INSTALL_MS } from '../limits.ts';
 import { parseScriptsSeen, SCRIPTS_DAMAGED } from './answers.ts';
 import { installScripts, whichScripts } from './commands.ts';
-import { chooseScripts, numberOf, ownScripts, type ScriptsSeen, type VmScripts } from './scripts.ts';
+import { chooseScripts, numberOf, ownScripts, type ScriptsSeen, speaks, type VmScripts } from './scripts.ts';
 import type { Ssh } from './ssh.ts';
 
 /** Throws if the VM answers as no shell and no vm-ssh-gate does. */
@@ -61,6 +61,13 @@ export async function settleScripts(
   scripts.version = version;
   if (choice === 'install') return `${version}, installed: the image has ${seen.versions.join(', ') || 'none'}`;
   return version === ownScripts().version ? version : `${version}, of the image`;
+}
+
+/** Uses scripts that the VM has, without bringing any: for a look at a VM that did not pass its checks. */
+export async function findScripts(ssh: Pick<Ssh, 'exec'>, scripts: VmScripts, signal: AbortSignal): Promise<void> {
+  if (scripts.version !== null) return;
+  const { versions } = await askScripts(ssh, signal);
+  scripts.version = versions.find((version) => speaks(version)) ?? null;
 }
 
 async function install(ssh: Pick<Ssh, 'exec'>, version: string, signal: AbortSignal): Promise<void> {

@@ -68,6 +68,7 @@ const CAUSES_OF_STEP: Partial<Record<Verdict, Record<string, readonly KnownCause
     vm_address: ['host_disk_full', 'vm_exited', 'vm_frozen'],
     vm_identity: [],
     ssh: ['host_disk_full', 'vm_exited', 'vm_frozen'],
+    guest_scripts: ['disk_full', 'host_disk_full'],
     disk_space: ['disk_full'],
     monitor: ['disk_full', 'monitor_died', 'vm_network_down'],
     // A full disk of the VM takes no scripts.

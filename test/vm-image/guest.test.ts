@@ -12,10 +12,12 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parseMemoryKills } from '../../worker-agent/guest/answers.ts';
 import { ownScripts } from '../../worker-agent/guest/scripts.ts';
 import { digestOfScripts } from '../worker-agent/factories/other-release.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
@@ -155,7 +157,7 @@ for (const shell of SHELLS) {
     mkdirSync(join(state, 'started'));
     writeFileSync(join(state, 'exit.7'), '');
     appendFileSync(join(root, 'tmp/build.log'), '0123456789');
-    expect(run('build', ['status', ...key])).toEqual({ status: 0, stdout: 'alive=0\nexit=7\nsize=10\n' });
+    expect(run('build', ['status', ...key])).toEqual({ status: 0, stdout: 'alive=0\nexit=7\nrestarted=0\nsize=10\n' });
     expect(run('log', ['read', '3', '4'])).toEqual({ status: 0, stdout: '2345' });
     expect(run('build', ['kill', ...key])).toEqual({ status: 0, stdout: '' });
     expect(run('monitor-control', ['alive', ...key]).status).toBe(1);
@@ -168,6 +170,50 @@ for (const shell of SHELLS) {
     expect(run('evidence', ['look']).stdout).toMatch(
       /^## disk\n[\s\S]*## load\n[\s\S]*## memory\n[\s\S]*## processes\n/,
     );
+  });
+
+  holds('a restart of the guest since the build began shows, and a system that cannot tell shows none', () => {
+    using guest = home(shell);
+    const stubs = join(guest.path, 'stubs');
+    mkdirSync(stubs);
+    const restartedWith = (session: string) => {
+      writeFileSync(join(stubs, 'sysctl'), `#!/bin/sh\n${session}\n`, { mode: 0o755 });
+      const env = { ...guest.env, PATH: `${stubs}:${process.env.PATH}`, TARTBEAT_ROOT: guest.path };
+      const { stdout } = spawnSync(shell, [join(folder, 'build.sh'), 'status', 'b-1', 'b', '1'], { env });
+      return /^restarted=(\d)$/m.exec(stdout.toString())?.[1];
+    };
+    mkdirSync(join(guest.path, '.tartbeat/b-1/started'), { recursive: true });
+    const begun = join(guest.path, '.tartbeat/b-1/boot');
+    writeFileSync(begun, 'A1\n');
+    expect(restartedWith('[ "$*" = "-n kern.bootsessionuuid" ] && echo A1')).toBe('0');
+    expect(restartedWith('[ "$*" = "-n kern.bootsessionuuid" ] && echo B2')).toBe('1');
+    expect(restartedWith('echo "unknown oid" >&2; exit 1')).toBe('0');
+    writeFileSync(begun, '');
+    expect(restartedWith('echo B2')).toBe('0');
+  });
+
+  holds('processes that macOS has killed for memory are counted, those of the image’s own past are not', () => {
+    using guest = home(shell);
+    const reports = join(guest.path, 'Library/Logs/DiagnosticReports');
+    mkdirSync(reports, { recursive: true });
+    const look = () => {
+      const env = { ...guest.env, TARTBEAT_ROOT: guest.path };
+      const { stdout } = spawnSync(shell, [join(folder, 'evidence.sh'), 'look'], { env });
+      return parseMemoryKills(stdout.toString());
+    };
+    const killed = (name: string, reasons: string[]) => {
+      const processes = [{ name: 'kernel_task' }, ...reasons.map((reason) => ({ name: 'node', reason }))];
+      writeFileSync(join(reports, name), JSON.stringify({ processes }, null, 2).replaceAll('": ', '" : '));
+    };
+    expect(look()).toBe(0);
+    killed('JetsamEvent-2026-01-01-000000.ips', ['vm-pageshortage']);
+    utimesSync(join(reports, 'JetsamEvent-2026-01-01-000000.ips'), 1_000, 1_000);
+    mkdirSync(join(guest.path, '.tartbeat/b-1'), { recursive: true });
+    utimesSync(join(guest.path, '.tartbeat'), 2_000, 2_000);
+    expect(look()).toBe(0);
+    killed('JetsamEvent-2026-01-02-000000.ips', ['vm-compressor-space-shortage', 'vm-pageshortage']);
+    killed('JetsamEvent-2026-01-03-000000.ips', ['per-process-limit']);
+    expect(look()).toBe(2);
   });
 
   holds('a subcommand that does not exist is a usage error', () => {

@@ -2,7 +2,7 @@
 # Starts the command of a build, tells how it stands, and kills it.
 #
 #   build.sh start  STATE BUILD ATTEMPT BYTES    a script of environment and command is on standard input
-#   build.sh status STATE BUILD ATTEMPT          three lines; nothing if it has not been started
+#   build.sh status STATE BUILD ATTEMPT          four lines; nothing if it has not been started
 #   build.sh kill   STATE BUILD ATTEMPT          always ends with 0
 #
 # Invariant: the command is started once. A second `start` finds $state/started and does nothing.
@@ -24,6 +24,7 @@ start_build() { # STATE BUILD ATTEMPT BYTES
     rm -f "$state/build.tmp"
     exit 0
   }
+  boot_session >"$state/boot"
   mv "$state/build.tmp" "$state/build.sh" && mkdir -p "$root/tmp" && : >"$log" || exit 1
   export CI=1
   [ ! -d "$state/secrets" ] || export TARTBEAT_SECRETS="$state/secrets"
@@ -35,17 +36,21 @@ start_build() { # STATE BUILD ATTEMPT BYTES
   echo $! >"$state/build.pgid"
 }
 
-# Prints `alive=0|1`, `exit=N` (empty while there is none) and `size=BYTES`, and looks in this order: a
-# process that is seen dead has written its exit code already, and a size that is read after the exit code
-# covers all that was printed.
+# Prints `alive=0|1`, `exit=N` (empty while there is none), `restarted=0|1` and `size=BYTES`, and looks in this
+# order: a process that is seen dead has written its exit code already, and a size that is read after the exit
+# code covers all that was printed. `restarted` says that macOS has started again since the build began.
 show_status() {
   [ -d "$state/started" ] || exit 0
   up=0
   alive "$(cat "$state/build.pgid" 2>/dev/null || echo 0)" && up=1
   code=
   for file in "$state"/exit.*; do [ -e "$file" ] && code=${file##*.}; done
+  restarted=0
+  session=$(boot_session)
+  [ -s "$state/boot" ] && [ -n "$session" ] && [ "$session" != "$(cat "$state/boot")" ] && restarted=1
   echo "alive=$up"
   echo "exit=$code"
+  echo "restarted=$restarted"
   echo "size=$(($(wc -c <"$log" 2>/dev/null || echo 0)))"
 }
 

@@ -33,6 +33,12 @@ alive() { # PID
   case "$(ps -o stat= -p "$1" 2>/dev/null)" in "" | Z*) return 1 ;; esac
 }
 
+# Prints which start of macOS this is; nothing where the system cannot tell. The UUID stays when the clock is
+# set, which moves kern.boottime.
+boot_session() {
+  sysctl -n kern.bootsessionuuid 2>/dev/null
+}
+
 no_such_subcommand() {
   printf '%s: no such subcommand; its head lists those that there are\n' "$0" >&2
   exit 64

@@ -7,9 +7,10 @@ import { statfs } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { EVIDENCE_ERROR_MAX, EVIDENCE_OUTPUT_MAX, type Evidence } from '#contract';
 import { tailOf } from '../build-log/tail.ts';
-import { parseDiskFree } from '../guest/answers.ts';
+import { parseBuildStatus, parseDiskFree, parseMemoryKills } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import {
+  buildStatus,
   controllerHealth,
   diskFree,
   echoAlive,
@@ -118,6 +119,7 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
     probeController(ask, controllerUrl, reachMs, found),
     probeDisk(ask, found),
     probeMemory(ask, found),
+    probeBuild(ask, key, found),
   ]);
   const hung = reached.status === 'rejected' && reached.reason instanceof SshError && reached.reason.kind === 'timeout';
   // SSH has answered about the disk meanwhile, so the request to the controller hung and not the connection.
@@ -150,10 +152,17 @@ async function probeDisk(ask: Ask, found: Evidence): Promise<void> {
   found.vmDisk = { freeBytes: disk.availableBytes, usedPercent };
 }
 
+/** Nothing of a build that has not been started. */
+async function probeBuild(ask: Ask, key: AttemptKey, found: Evidence): Promise<void> {
+  const { stdout } = await ask(buildStatus(key));
+  const status = parseBuildStatus(stdout.toString('latin1'));
+  if (status && status.state !== 'not_started') found.vmRestarted = status.state !== 'running' && status.restarted;
+}
+
 async function probeMemory(ask: Ask, found: Evidence): Promise<void> {
-  const { stdout } = await ask(evidence());
-  const freeBytes = parseFreeMemory(stdout.toString('utf8'));
-  if (freeBytes !== null) found.vmMemory = { freeBytes, outOfMemoryKills: 0 };
+  const seen = (await ask(evidence())).stdout.toString('utf8');
+  const freeBytes = parseFreeMemory(seen);
+  if (freeBytes !== null) found.vmMemory = { freeBytes, outOfMemoryKills: parseMemoryKills(seen) };
 }
 
 /** The present connection, or a new one: the present one may be dead although the VM lives. */

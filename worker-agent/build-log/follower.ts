@@ -11,6 +11,7 @@ import type { AttemptKey } from '../guest/arguments.ts';
 import { buildStatus, readLog } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import { GUEST_COMMAND_MS } from '../limits.ts';
+import { awakeMs } from '../mac/running-clock.ts';
 import { LogSpool } from './spool.ts';
 
 const POLL_MS = 500;
@@ -18,8 +19,13 @@ const POLL_MS = 500;
 const POLL_FOLLOWED_MS = 200;
 /** Enough for a burst of 20 MB/s with some reads a second. */
 const READ_MAX_BYTES = 4 * 1024 * 1024;
-/** When the command is neither alive nor ended this often in a row, its exit code will not come. */
-const LOST_MAX = 3;
+/**
+ * A command that vanished, or was ended by a signal, may be the first sign of a guest that goes down. SSH is gone
+ * too after this time if it does.
+ */
+const CONFIRM_MS = 5_000;
+/** HUP, KILL and TERM: the signals that a system sends when it goes down. */
+const EXITS_BY_SIGNAL: readonly number[] = [129, 137, 143];
 
 export interface LogFollowerOptions {
   guest: Guest;
@@ -35,6 +41,14 @@ export interface LogFollowerOptions {
   onBytes?: (bytes: Buffer) => void;
   /** There is more to ship. */
   onGrown?: () => void;
+}
+
+/** How the command has ended. */
+export interface CommandEnd {
+  /** Null if the command was lost without one. */
+  exitCode: number | null;
+  /** True if the guest has restarted and the command with it. */
+  restarted: boolean;
 }
 
 export class LogFollower implements AsyncDisposable {
@@ -69,18 +83,19 @@ export class LogFollower implements AsyncDisposable {
     return nowMs - this.#lookedAtMs <= this.#options.freshMs ? Math.round(nowMs - this.#grewAtMs) : undefined;
   }
 
-  /** Resolves when the command has ended, with its exit code, or with null if it was lost without one. */
-  async follow(signal: AbortSignal): Promise<{ exitCode: number | null }> {
+  /** Resolves when the command has ended. */
+  async follow(signal: AbortSignal): Promise<CommandEnd> {
     const { guest, followers } = this.#options;
-    for (let lost = 0; ; ) {
+    for (let goneSinceMs: number | null = null; ; ) {
       const status = await this.#status(guest);
       if (status && status.state !== 'not_started') {
         this.#look(status.logBytes);
         await this.#readUpTo(status.logBytes, guest);
-        if (status.state === 'ended') return { exitCode: status.exitCode };
       }
-      lost = status?.state === 'running' ? 0 : lost + 1;
-      if (lost >= LOST_MAX) return { exitCode: null };
+      const end = endOf(status);
+      if (end?.certain) return end;
+      goneSinceMs = end && (goneSinceMs ?? awakeMs());
+      if (end && awakeMs() - goneSinceMs! >= CONFIRM_MS) return end;
       await pause(followers() > 0 ? POLL_FOLLOWED_MS : POLL_MS, signal);
     }
   }
@@ -121,4 +136,15 @@ export class LogFollower implements AsyncDisposable {
       this.#look(this.#spool.readBytes);
     }
   }
+}
+
+/** Null while the command runs. An uncertain end is looked at again. */
+function endOf(status: BuildStatus | null): (CommandEnd & { certain: boolean }) | null {
+  if (status?.state === 'running') return null;
+  if (!status || status.state === 'not_started') return { exitCode: null, restarted: false, certain: false };
+  const exitCode = status.state === 'ended' ? status.exitCode : null;
+  // A command that succeeded had ended before the restart. Any other exit code is what the restart made of it.
+  if (status.restarted && exitCode !== 0) return { exitCode: null, restarted: true, certain: true };
+  const bySystem = exitCode === null || EXITS_BY_SIGNAL.includes(exitCode);
+  return { exitCode, restarted: false, certain: !bySystem };
 }

@@ -61,17 +61,24 @@ export function normaliseMac(mac: string): string | null {
 export type BuildStatus =
   | { state: 'not_started' }
   | { state: 'running'; logBytes: number }
-  | { state: 'ended'; exitCode: number; logBytes: number }
-  /** Neither alive nor ended: killed, or the guest has restarted. */
-  | { state: 'lost'; logBytes: number };
+  | { state: 'ended'; exitCode: number; logBytes: number; restarted: boolean }
+  /** Neither alive nor ended: killed, or gone with a guest that has restarted. */
+  | { state: 'lost'; logBytes: number; restarted: boolean };
 
 export function parseBuildStatus(stdout: string): BuildStatus | null {
   if (stdout === '') return { state: 'not_started' };
-  const match = /^alive=([01])\nexit=(\d*)\nsize=(\d+)\n$/.exec(stdout);
+  // Guest scripts of an older release do not say whether the guest has restarted.
+  const match = /^alive=([01])\nexit=(\d*)\n(?:restarted=([01])\n)?size=(\d+)\n$/.exec(stdout);
   if (!match) return null;
-  const logBytes = Number(match[3]);
-  if (match[2] !== '') return { state: 'ended', exitCode: Number(match[2]), logBytes };
-  return match[1] === '1' ? { state: 'running', logBytes } : { state: 'lost', logBytes };
+  const logBytes = Number(match[4]);
+  const restarted = match[3] === '1';
+  if (match[2] !== '') return { state: 'ended', exitCode: Number(match[2]), logBytes, restarted };
+  return match[1] === '1' ? { state: 'running', logBytes } : { state: 'lost', logBytes, restarted };
+}
+
+/** How many processes macOS has killed for memory, from what `evidence look` prints. 0 if it does not say. */
+export function parseMemoryKills(stdout: string): number {
+  return Number(/^## killed for memory\n(\d+)$/m.exec(stdout)?.[1] ?? 0);
 }
 
 /** Paths relative to the source's root, without `./`. Null if a file vanished in between: ask again. */

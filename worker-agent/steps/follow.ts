@@ -10,6 +10,7 @@ import { LogFollower } from '../build-log/follower.ts';
 import { needlesOf } from '../build-log/mask.ts';
 import { LogProgress } from '../build-log/progress.ts';
 import { LogShipping } from '../build-log/shipping.ts';
+import { failed } from '../ending.ts';
 import type { Guest } from '../guest/session.ts';
 import { logFreshMs } from '../limits.ts';
 import type { AttemptContext } from './context.ts';
@@ -44,7 +45,10 @@ export async function openLog(context: AttemptContext, guest: Guest, inputs: Inp
   return { follower, shipping, progress };
 }
 
-/** Resolves with the exit code when the command has ended, with null if the command was lost without one. */
+/**
+ * Resolves with the exit code when the command has ended, with null if the command was lost without one. A guest
+ * that has restarted ends the attempt.
+ */
 export async function followLog(
   context: AttemptContext,
   { follower, shipping, progress }: BuildLog,
@@ -53,7 +57,8 @@ export async function followLog(
   beats.describeLog(() => ({ outputAgeMs: follower.outputAgeMs(), progress: progress.snapshot() }));
   shipping.start();
   context.enter('building');
-  const { exitCode } = await follower.follow(signal);
+  const { exitCode, restarted } = await follower.follow(signal);
+  if (restarted) throw failed('vm_exited', 'restart', 'macOS in the VM has restarted while the build ran in it');
   await follower.finish();
   progress.end();
   await journal.update({ phase: 'command_ended', exitCode });

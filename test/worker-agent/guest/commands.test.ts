@@ -141,8 +141,16 @@ test('MAC addresses compare equal with and without leading zeros', () => {
 test('an answer to buildStatus that was cut short is no answer', () => {
   expect(answers.parseBuildStatus('')).toEqual({ state: 'not_started' });
   expect(answers.parseBuildStatus('alive=1\nexit=\n')).toBeNull();
-  expect(answers.parseBuildStatus('alive=0\nexit=\nsize=7\n')).toEqual({ state: 'lost', logBytes: 7 });
-  expect(answers.parseBuildStatus('alive=1\nexit=0\nsize=7\n')).toEqual({ state: 'ended', exitCode: 0, logBytes: 7 });
+  expect(answers.parseBuildStatus('alive=0\nexit=\nsize=7\n')).toEqual({
+    ...{ state: 'lost', logBytes: 7, restarted: false },
+  });
+  expect(answers.parseBuildStatus('alive=1\nexit=0\nsize=7\n')).toEqual({
+    ...{ state: 'ended', exitCode: 0, logBytes: 7, restarted: false },
+  });
+  expect(answers.parseBuildStatus('alive=0\nexit=143\nrestarted=1\nsize=0\n')).toEqual({
+    ...{ state: 'ended', exitCode: 143, logBytes: 0, restarted: true },
+  });
+  expect(answers.parseBuildStatus('alive=0\nexit=\nrestarted=1\n')).toBeNull();
 });
 
 onGuest('the simple checks answer as the parsers expect', async () => {

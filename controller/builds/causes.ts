@@ -71,8 +71,6 @@ const CAUSES_OF_STEP: Partial<Record<Verdict, Record<string, readonly KnownCause
     guest_scripts: ['disk_full', 'host_disk_full'],
     disk_space: ['disk_full'],
     monitor: ['disk_full', 'monitor_died', 'vm_network_down'],
-    // A full disk of the VM takes no scripts.
-    guest_scripts: ['disk_full', 'vm_exited'],
     curl: [],
     controller: ['vm_network_down'],
     clock: [],

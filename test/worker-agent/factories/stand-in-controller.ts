@@ -60,6 +60,7 @@ export async function standInController(port = 0) {
   /** Returns true if it has dealt with the request. */
   let intercept: Interception = () => false;
   let followers = 0;
+  let beatNextMs = NEXT_MS;
 
   const server = createServer(async (request, response) => {
     const url = new URL(request.url!, 'http://controller');
@@ -111,7 +112,7 @@ export async function standInController(port = 0) {
         return refuse(409, 'stale_attempt', { action: 'stop' });
       build.beats.push(beat);
       if (beat.source !== 'agent') build.vmBeatAt = now;
-      return [200, { status: 'ok', timestamp: now, action: 'continue', nextMs: NEXT_MS, vmBeatAt: build.vmBeatAt }];
+      return [200, { status: 'ok', timestamp: now, action: 'continue', nextMs: beatNextMs, vmBeatAt: build.vmBeatAt }];
     }
     if (what === 'inputs') return [200, { env: build.env, secretFiles: build.secretFiles }];
     if (what === 'source') return [200, build.sourceBytes];
@@ -179,6 +180,10 @@ export async function standInController(port = 0) {
     requests,
     set intercept(next: Interception) {
       intercept = next;
+    },
+    /** The pace that answers to beats give. */
+    set beatNextMs(next: number) {
+      beatNextMs = next;
     },
     set followers(next: number) {
       followers = next;

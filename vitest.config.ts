@@ -1,19 +1,21 @@
+import { join } from 'node:path';
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
-/**
- * On a machine that others load, whole VMs with deadlines of seconds may lose a build that a Mac would not. What works with real processes
- * is tried once more in CI, and the report says so; by hand it is not.
- */
-const RETRIES = process.env.CI ? 1 : 0;
+/** Tests that start a whole farm: a controller, Macs with their agents, and VMs. They are `npm run test:farm`. */
+const FARMS = ['test/faults/**/*.test.ts', 'test/local/demo/demo.test.ts'];
+
+// Tests start hundreds of Node processes of the same few programs: each starts in half the time if it need not compile them.
+process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cache/node-compile');
 
 /** Two runtimes: the controller's tests run inside workerd, all others in Node against real processes. */
 export default defineConfig({
   test: {
-    // A line per heartbeat is what the controller prints: only a failing test's lines tell something.
+    // The controller prints a line for each heartbeat. Only the lines of a failing test tell something.
     silent: 'passed-only',
+    globalSetup: ['test/set-up/missing-programs.ts', 'test/set-up/temporary-folder.ts'],
     // Most of them wait for processes, alarms and VMs: more at a time than there are processors.
-    maxWorkers: 3,
+    maxWorkers: 4,
     projects: [
       {
         plugins: [
@@ -35,8 +37,9 @@ export default defineConfig({
         ],
         test: {
           name: 'controller',
-          isolate: false,
           include: ['test/controller/**/*.test.ts'],
+          // To start workerd takes longer than most files. Each file begins with empty storage all the same: migrated.ts.
+          isolate: false,
           setupFiles: ['./test/controller/migrated.ts'],
           testTimeout: 30_000,
         },
@@ -45,19 +48,17 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/controller/**', 'test/expo/**', 'test/faults/**'],
-          retry: RETRIES,
+          exclude: ['test/controller/**', 'test/expo/**', ...FARMS],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
       {
         test: {
-          name: 'faults',
-          include: ['test/faults/**/*.test.ts'],
+          name: 'farm',
+          include: FARMS,
           // Whole Macs, which mostly wait: as many rows at a time as a farm has.
           maxConcurrency: 3,
-          retry: RETRIES,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
-import { hasShell, SHELLS, type Shell } from './guest-script.ts';
+import { expect, vi } from 'vitest';
+import { testWith } from '../set-up/test-with.ts';
+import { SHELLS, type Shell } from './guest-script.ts';
 import { PUBLIC_KEY, type StandInMac, standInMac } from './stand-in-mac.ts';
 
 const IMAGE = 'ghcr.io/cirruslabs/macos-tahoe-xcode:latest';
@@ -24,8 +25,9 @@ function macWithKey(shell: Shell, vms: string[] = []) {
 const tartCalls = (mac: StandInMac) => mac.calls().filter((call) => /^(tart|shutdown) /.test(call));
 
 for (const shell of SHELLS) {
+  const declare = testWith(shell);
   const holds = (sentence: string, check: () => Promise<void>, timeout = 60_000) =>
-    test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, { timeout }, check);
+    declare(`${shell}: ${sentence}`, { timeout }, check);
 
   holds(
     'pulls, boots, provisions, verifies, shuts down and snapshots; goes on after Ctrl-C; replaces nothing unasked',

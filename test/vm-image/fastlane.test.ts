@@ -2,15 +2,14 @@
  * Tests the guide's Fastfile: a lane reports how far it is, in any project, without a new line in the
  * project.
  */
-import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { hasShell, SHELLS, type Shell } from './guest-script.ts';
+import { expect } from 'vitest';
+import { testWith } from '../set-up/test-with.ts';
+import { SHELLS, type Shell } from './guest-script.ts';
 import { standInMac, VM_IMAGE } from './stand-in-mac.ts';
 
 const FASTLANE = join(import.meta.dirname, 'stand-ins/fastlane.rb');
-const hasRuby = spawnSync('ruby', ['--version']).status === 0;
 
 /** A provisioned guest with a build under way, and a project whose Fastfile is this. */
 async function guestWith(shell: Shell, fastfile: string) {
@@ -51,7 +50,10 @@ lane(:other) { send_heartbeats(1) }
 `;
 
 for (const shell of SHELLS) {
-  test.skipIf(!hasShell(shell) || !hasRuby)(`${shell}: each lane has send_heartbeat, by position`, async () => {
+  const declare = testWith(shell);
+  const withRuby = testWith(shell, 'ruby');
+
+  withRuby(`${shell}: each lane has send_heartbeat, by position`, async () => {
     using guest = await guestWith(shell, LANES);
     expect(await guest.lane('build')).toEqual({
       status: 0,
@@ -74,7 +76,7 @@ for (const shell of SHELLS) {
     expect([status, stdout]).toEqual([0, expect.stringContaining('nobody is told')]);
   });
 
-  test.skipIf(!hasShell(shell))(`${shell}: Ruby is told of the action only while the file is there`, async () => {
+  declare(`${shell}: Ruby is told of the action only while the file is there`, async () => {
     using guest = await guestWith(shell, '');
     const option = async () => (await guest.inBuild('printenv', 'RUBYOPT')).stdout;
     const [, file] = /^-r(\S+\.rb)\n$/.exec(await option()) ?? [];

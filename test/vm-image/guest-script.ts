@@ -1,4 +1,4 @@
-import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,8 +10,6 @@ const inRepository = (path: string) => join(import.meta.dirname, '../..', path);
 export const MONITOR = inRepository('vm-image/vm-monitor.sh');
 export const SEND_HEARTBEAT = inRepository('vm-image/send_heartbeat');
 export const PLAIN_MONITOR = inRepository('test/fixtures/plain-monitor.sh');
-
-export const hasShell = (shell: Shell): boolean => spawnSync(shell, ['-c', ':']).status === 0;
 
 /** A folder that stands for `$HOME/.tartbeat/BUILD-ATTEMPT`. */
 export function stateFolder(): Disposable & { path: string } {

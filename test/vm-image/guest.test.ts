@@ -19,9 +19,10 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parseMemoryKills } from '../../worker-agent/guest/answers.ts';
 import { ownScripts } from '../../worker-agent/guest/scripts.ts';
+import { testWith } from '../set-up/test-with.ts';
 import { digestOfScripts } from '../worker-agent/factories/other-release.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { hasShell, SHELLS, type Shell } from './guest-script.ts';
+import { SHELLS, type Shell } from './guest-script.ts';
 
 const { version, folder, table } = ownScripts();
 const read = (name: string) => readFileSync(join(folder, name), 'utf8');
@@ -82,8 +83,9 @@ function home(shell: Shell) {
 const whole = Object.fromEntries(FILES.map((name) => [name, read(name)]));
 
 for (const shell of SHELLS) {
+  const declare = testWith(shell);
   const holds = (sentence: string, check: () => void | Promise<void>) =>
-    test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, { timeout: 120_000 }, check);
+    declare(`${shell}: ${sentence}`, { timeout: 120_000 }, check);
 
   holds('scripts are installed whole, once, and may be installed again', () => {
     using guest = home(shell);

@@ -10,9 +10,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { ownScripts } from '../../worker-agent/guest/scripts.ts';
-import { hasShell, SHELLS } from './guest-script.ts';
+import { testWith } from '../set-up/test-with.ts';
+import { SHELLS } from './guest-script.ts';
 import { outcomesOf, PUBLIC_KEY, STEPS, type StandInMac, standInMac, VM_IMAGE } from './stand-in-mac.ts';
 
 const KEY_BODY = PUBLIC_KEY.split(' ')[1]!;
@@ -68,8 +69,9 @@ const guestScripts = (mac: StandInMac) =>
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
 for (const shell of SHELLS) {
+  const declare = testWith(shell);
   const holds = (sentence: string, check: () => Promise<void>, timeout = 60_000) =>
-    test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, { timeout }, check);
+    declare(`${shell}: ${sentence}`, { timeout }, check);
 
   holds(
     'makes a fresh image fit, says what it found, and changes nothing when it runs again',

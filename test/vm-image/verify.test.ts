@@ -1,8 +1,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { z } from 'zod';
-import { hasShell, SHELLS } from './guest-script.ts';
+import { testWith } from '../set-up/test-with.ts';
+import { SHELLS } from './guest-script.ts';
 import { STEPS, type StandInMac, standInMac } from './stand-in-mac.ts';
 
 const Report = z.strictObject({
@@ -49,8 +50,8 @@ async function controller() {
 }
 
 for (const shell of SHELLS) {
-  const holds = (sentence: string, check: () => Promise<void>) =>
-    test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, check);
+  const declare = testWith(shell);
+  const holds = (sentence: string, check: () => Promise<void>) => declare(`${shell}: ${sentence}`, check);
 
   holds('reports every step and every further check once, in JSON and for people, and changes nothing', async () => {
     using mac = standInMac(shell);

@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, vi } from 'vitest';
+import { testWith } from '../set-up/test-with.ts';
 import { type Answer, accept, answeringServer, half, html, inTurn, json, nothing, refuse } from './answering-server.ts';
 import {
-  hasShell,
   MONITOR,
   PLAIN_MONITOR,
   type RunningScript,
@@ -39,9 +39,9 @@ async function monitoring(shell: Shell, answer: Answer, interval = '0.2', env: N
 }
 
 for (const shell of SHELLS) {
-  const there = hasShell(shell);
+  const declare = testWith(shell);
   const holds = (sentence: string, check: () => Promise<void> | void) =>
-    test.skipIf(!there)(`${shell}: ${sentence}`, { concurrent: true }, check);
+    declare(`${shell}: ${sentence}`, { concurrent: true }, check);
 
   holds('prints what the guide prints and keeps to the contract of the heartbeat', async () => {
     await using server = await answeringServer(accept);

@@ -9,8 +9,9 @@ import { ARGUMENT_KINDS, type ArgumentKind, shellQuote } from '../../worker-agen
 import * as guest from '../../worker-agent/guest/commands.ts';
 import { isMissingIn, numberOf, ownScripts } from '../../worker-agent/guest/scripts.ts';
 import { installGuestScripts } from '../../worker-agent/tart-simulator/home/base-image.ts';
+import { testWith } from '../set-up/test-with.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { hasShell, SHELLS, type Shell } from './guest-script.ts';
+import { SHELLS, type Shell } from './guest-script.ts';
 
 const GATE = join(import.meta.dirname, '../../vm-image/vm-ssh-gate');
 const REFUSED = 126;
@@ -91,8 +92,8 @@ const asked = (file: string, words: readonly string[]) =>
   [`exec ~/.tartbeat/guest/${version}/${file}.sh`, ...words.map(shellQuote)].join(' ');
 
 for (const shell of SHELLS) {
-  const holds = (sentence: string, check: () => void) =>
-    test.skipIf(!hasShell(shell))(`${shell}: ${sentence}`, { timeout: 240_000 }, check);
+  const declare = testWith(shell);
+  const holds = (sentence: string, check: () => void) => declare(`${shell}: ${sentence}`, { timeout: 240_000 }, check);
 
   holds('every command of the agent passes as it is, and runs the file of the image', () => {
     using gate = gateThatTells(shell);

@@ -1,6 +1,5 @@
 /**
- * A real OpenSSH server on loopback, run by this user, with a home of its own. Where there is none, the tests
- * that need it are skipped with a word about it; in CI they fail.
+ * A real OpenSSH server on loopback, run by this user, with a home of its own.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,15 +10,13 @@ import { execa } from 'execa';
 import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import type { SshTarget } from '../../../worker-agent/guest/ssh-handshake.ts';
 import { installGuestScripts } from '../../../worker-agent/tart-simulator/home/base-image.ts';
+import { pathOf } from '../../set-up/programs.ts';
 import { temporaryDir } from './temporary-dir.ts';
 import { until } from './until.ts';
 
 const VM_SSH_GATE = join(import.meta.dirname, '../../../vm-image/vm-ssh-gate');
-const SSHD = ['/usr/sbin/sshd', '/usr/local/sbin/sshd', '/usr/bin/sshd'].find(existsSync);
-
-export const hasOpenSsh = SSHD !== undefined;
-if (!hasOpenSsh && !process.env.CI)
-  console.warn('No sshd here: tests against OpenSSH are skipped. Install openssh-server.');
+/** Null where none is installed. Tests that start a server are declared by `testWith('sshd')`. */
+export const SSHD = pathOf('sshd');
 
 /**
  * `tiedTo` is the command that one of its two keys is tied to. The guest has the scripts of this agent,

@@ -10,7 +10,8 @@ import * as guest from '../../../worker-agent/guest/commands.ts';
 import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import { connectSsh, type ExecOptions, type Ssh } from '../../../worker-agent/guest/ssh.ts';
 import type { SshTarget } from '../../../worker-agent/guest/ssh-handshake.ts';
-import { hasOpenSsh, startOpenSsh } from '../factories/openssh-server.ts';
+import { testWith } from '../../set-up/test-with.ts';
+import { SSHD, startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
 
@@ -19,14 +20,16 @@ let server: Awaited<ReturnType<typeof startOpenSsh>>;
 let target: SshTarget;
 let ssh: Ssh;
 beforeAll(async () => {
-  if (hasOpenSsh) server = await startOpenSsh();
+  if (SSHD) server = await startOpenSsh();
 });
 afterAll(() => server?.[Symbol.asyncDispose]());
+
+const onServer = testWith('sshd');
 
 /** Once with a free key, once with one that is tied to vm-ssh-gate. */
 function onGuest(sentence: string, check: () => Promise<void>): void {
   for (const way of ['free', 'tied'] as const)
-    test.skipIf(!hasOpenSsh)(`${way} key: ${sentence}`, async () => {
+    onServer(`${way} key: ${sentence}`, async () => {
       target = way === 'free' ? server.target : server.tied;
       await using connection = await connectSsh(target);
       ssh = connection;

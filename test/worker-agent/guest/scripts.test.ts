@@ -16,10 +16,11 @@ import {
   type VmScripts,
 } from '../../../worker-agent/guest/scripts.ts';
 import { connectSsh } from '../../../worker-agent/guest/ssh.ts';
-import { hasOpenSsh, startOpenSsh } from '../factories/openssh-server.ts';
+import { testWith } from '../../set-up/test-with.ts';
+import { startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 
-const onGuest = test.skipIf(!hasOpenSsh);
+const onGuest = testWith('sshd');
 const signal = new AbortController().signal;
 const HASH = '0123456789abcdef';
 const OTHER = 'fedcba9876543210';

@@ -10,7 +10,8 @@ import * as guest from '../../../worker-agent/guest/commands.ts';
 import { connectSsh } from '../../../worker-agent/guest/ssh.ts';
 import { SshError } from '../../../worker-agent/guest/ssh-error.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
-import { freePort, hasOpenSsh, startOpenSsh } from '../factories/openssh-server.ts';
+import { testWith } from '../../set-up/test-with.ts';
+import { freePort, startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
 
@@ -51,9 +52,7 @@ const nowhere = async (port: number) => ({
   connectTimeoutMs: 300,
 });
 
-test('in CI there is an OpenSSH server, so that no test here is skipped', () => {
-  expect(hasOpenSsh || !process.env.CI).toBe(true);
-});
+const onServer = testWith('sshd');
 
 test('a port where nothing listens is refused', async () => {
   const error = await sshErrorOf(connectSsh(await nowhere(await freePort())));
@@ -84,7 +83,7 @@ test('a private key that is none is an auth error, not a crash', async () => {
   expect(error.kind).toBe('auth');
 });
 
-test.skipIf(!hasOpenSsh)('a command answers with its output, its errors and its exit code', async () => {
+onServer('a command answers with its output, its errors and its exit code', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const result = await ssh.exec(command('echo out; echo err >&2; exit 7'), LONG);
@@ -122,7 +121,7 @@ test('an exit status that comes in one piece with everything else is heard', asy
   }
 });
 
-test.skipIf(!hasOpenSsh)('standard input reaches the command whole, from text, bytes and streams', async () => {
+onServer('standard input reaches the command whole, from text, bytes and streams', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const bytes = randomBytes(5_000_000);
@@ -136,7 +135,7 @@ test.skipIf(!hasOpenSsh)('standard input reaches the command whole, from text, b
   expect(ignored.exitCode).toBe(3);
 });
 
-test.skipIf(!hasOpenSsh)('an input that breaks in the middle is an error, not an end', async () => {
+onServer('an input that breaks in the middle is an error, not an end', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const broken = Readable.from(
@@ -149,7 +148,7 @@ test.skipIf(!hasOpenSsh)('an input that breaks in the middle is an error, not an
   expect(error.message).toContain('disk gone');
 });
 
-test.skipIf(!hasOpenSsh)('a command past its deadline is given up, and the connection stays usable', async () => {
+onServer('a command past its deadline is given up, and the connection stays usable', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const error = await sshErrorOf(ssh.exec(command('exec sleep 300'), { timeoutMs: 100 }));
@@ -157,7 +156,7 @@ test.skipIf(!hasOpenSsh)('a command past its deadline is given up, and the conne
   expect((await ssh.exec(guest.echoAlive(), LONG)).stdout.toString()).toBe('alive\n');
 });
 
-test.skipIf(!hasOpenSsh)('commands that hang for ever use up one connection, and a new one works', async () => {
+onServer('commands that hang for ever use up one connection, and a new one works', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const kinds = new Set<string>();
@@ -169,7 +168,7 @@ test.skipIf(!hasOpenSsh)('commands that hang for ever use up one connection, and
   expect((await again.exec(guest.echoAlive(), LONG)).stdout.toString()).toBe('alive\n');
 });
 
-test.skipIf(!hasOpenSsh)('an aborted command rejects at once', async () => {
+onServer('an aborted command rejects at once', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const abort = new AbortController();
@@ -180,14 +179,14 @@ test.skipIf(!hasOpenSsh)('an aborted command rejects at once', async () => {
   expect((await sshErrorOf(running.done)).kind).toBe('aborted');
 });
 
-test.skipIf(!hasOpenSsh)('more output than allowed is an error, not a shorter answer', async () => {
+onServer('more output than allowed is an error, not a shorter answer', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const error = await sshErrorOf(ssh.exec(command('exec cat /dev/zero'), { ...LONG, maxOutputBytes: 100_000 }));
   expect(error.kind).toBe('overflow');
 });
 
-test.skipIf(!hasOpenSsh)('twenty commands at once share the channels that sshd grants', async () => {
+onServer('twenty commands at once share the channels that sshd grants', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const results = await Promise.all(
@@ -198,7 +197,7 @@ test.skipIf(!hasOpenSsh)('twenty commands at once share the channels that sshd g
   );
 });
 
-test.skipIf(!hasOpenSsh)('a streamed command gives its bytes as they come, and its end', async () => {
+onServer('a streamed command gives its bytes as they come, and its end', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const running = await ssh.open(command('head -c 3000000 /dev/zero; exit 4'), LONG);
@@ -208,7 +207,7 @@ test.skipIf(!hasOpenSsh)('a streamed command gives its bytes as they come, and i
   expect(exited.exitCode).toBe(4);
 });
 
-test.skipIf(!hasOpenSsh)('another key is refused, and so is another host key', async () => {
+onServer('another key is refused, and so is another host key', async () => {
   await using server = await startOpenSsh();
   expect((await sshErrorOf(connectSsh({ ...server.target, privateKey: await someKey() }))).kind).toBe('auth');
   expect((await sshErrorOf(connectSsh({ ...server.target, hostFingerprint: 'AAAA' }))).kind).toBe('auth');
@@ -216,7 +215,7 @@ test.skipIf(!hasOpenSsh)('another key is refused, and so is another host key', a
   expect(ssh.hostFingerprint).toBe(server.hostFingerprint);
 });
 
-test.skipIf(!hasOpenSsh)('a connection that the server ends rejects what runs and says so once', async () => {
+onServer('a connection that the server ends rejects what runs and says so once', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh(server.target);
   const running = sshErrorOf(ssh.exec(command('kill -KILL $PPID; exec sleep 300'), LONG));
@@ -226,7 +225,7 @@ test.skipIf(!hasOpenSsh)('a connection that the server ends rejects what runs an
   expect((await sshErrorOf(ssh.exec(guest.echoAlive(), LONG))).kind).toBe('closed');
 });
 
-test.skipIf(!hasOpenSsh)('a frozen server is noticed by keepalives: silent, not waited for', async () => {
+onServer('a frozen server is noticed by keepalives: silent, not waited for', async () => {
   await using server = await startOpenSsh();
   await using ssh = await connectSsh({ ...server.target, keepaliveIntervalMs: 200 });
   const { stdout } = await ssh.exec(command('echo $PPID'), LONG);
@@ -241,7 +240,7 @@ test.skipIf(!hasOpenSsh)('a frozen server is noticed by keepalives: silent, not 
   }
 });
 
-test.skipIf(!hasOpenSsh)('closing it ourselves is no error, and detached work goes on', async () => {
+onServer('closing it ourselves is no error, and detached work goes on', async () => {
   await using server = await startOpenSsh();
   const ssh = await connectSsh(server.target);
   await ssh.exec(

@@ -19,12 +19,13 @@ import {
   sweepSimulator,
   TART_SIMULATOR_PATH,
 } from '../../../worker-agent/tart-simulator/simulator.ts';
-import { freePort, hasOpenSsh } from '../factories/openssh-server.ts';
+import { testWith } from '../../set-up/test-with.ts';
+import { freePort } from '../factories/openssh-server.ts';
 import { GUEST_MAC, type ScriptedVms, scriptedVms } from '../factories/scripted-vm.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
 
-const onGuest = test.skipIf(!hasOpenSsh);
+const onGuest = testWith('sshd');
 const KEY = 'tb_worker_abcdefgh';
 
 /** The two routes of the controller that doctor asks. */

@@ -2,10 +2,11 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { ClientChannel, ConnectConfig } from 'ssh2';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { SshServer } from '../../../worker-agent/tart-simulator/guest/ssh-server.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
-import { hasOpenSsh, startOpenSsh } from '../factories/openssh-server.ts';
+import { testWith } from '../../set-up/test-with.ts';
+import { startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
 import { connectSsh, type SshClient } from './simulated-mac.ts';
@@ -193,16 +194,12 @@ const CASES: Record<string, (ssh: SshClient, server: TestServer) => Promise<void
   },
 };
 
-test('in CI there is an OpenSSH server to compare with', () => {
-  expect(hasOpenSsh || !process.env.CI).toBe(true);
-});
-
-for (const [name, start] of [
-  ['the simulator', simulated],
-  ...(hasOpenSsh ? [['OpenSSH', openSsh] as const] : []),
+for (const [name, declare, start] of [
+  ['the simulator', testWith(), simulated],
+  ['OpenSSH', testWith('sshd'), openSsh],
 ] as const)
   for (const [sentence, check] of Object.entries(CASES))
-    test(`${name}: ${sentence}`, async () => {
+    declare(`${name}: ${sentence}`, async () => {
       await using server = await start();
       using ssh = await connectSsh(server.config);
       await check(ssh, server);

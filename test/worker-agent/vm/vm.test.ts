@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { echoAlive } from '../../../worker-agent/guest/commands.ts';
 import { bootVm } from '../../../worker-agent/vm/boot.ts';
 import type { BootProgress } from '../../../worker-agent/vm/boot-progress.ts';
 import { vmNameOf } from '../../../worker-agent/vm/name.ts';
 import { adoptVm, destroyVm, type Vm } from '../../../worker-agent/vm/vm.ts';
-import { hasOpenSsh } from '../factories/openssh-server.ts';
+import { testWith } from '../../set-up/test-with.ts';
 import { scriptedVms } from '../factories/scripted-vm.ts';
 
-const onGuest = test.skipIf(!hasOpenSsh);
+const onGuest = testWith('sshd');
 const name = vmNameOf({ workerId: 'mac-1', buildId: 'b1', attempt: 1 });
 const never = () => new AbortController().signal;
 const aborted = (signal: AbortSignal) =>

@@ -1,0 +1,37 @@
+/** Lists the programs that some tests need beside Node, and says where this machine has them. */
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+export type Program = 'bash' | 'dash' | 'ruby' | 'shellcheck' | 'sshd';
+
+/** The packages that bring each program, and what the tests that need it are about. */
+export const PROGRAMS: Record<Program, { packages: { debian: string; macos: string }; neededBy: string }> = {
+  bash: { packages: { debian: 'bash', macos: 'bash' }, neededBy: 'the scripts that run in a VM' },
+  dash: { packages: { debian: 'dash', macos: 'dash' }, neededBy: 'the scripts that run in a VM' },
+  ruby: { packages: { debian: 'ruby', macos: 'ruby' }, neededBy: 'the lanes in Fastfile' },
+  shellcheck: { packages: { debian: 'shellcheck', macos: 'shellcheck' }, neededBy: 'mistakes in shell scripts' },
+  sshd: { packages: { debian: 'openssh-server', macos: 'openssh' }, neededBy: 'SSH, against a real server' },
+};
+
+/** Where servers lie that are on the PATH of root alone. */
+const MORE_FOLDERS = ['/usr/sbin', '/usr/local/sbin', '/opt/homebrew/sbin'];
+
+export function pathOf(program: Program): string | null {
+  const folders = [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...MORE_FOLDERS];
+  return folders.map((folder) => join(folder, program)).find(isExecutable) ?? null;
+}
+
+export const installCommand = (programs: readonly Program[]): string => {
+  const macos = process.platform === 'darwin';
+  const packages = programs.map((program) => PROGRAMS[program].packages[macos ? 'macos' : 'debian']);
+  return `${macos ? 'brew install' : 'sudo apt-get install'} ${[...new Set(packages)].join(' ')}`;
+};
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -18,7 +18,7 @@ export const PLAIN_PHASES = {
   xcode: { label: 'Compiling native code', typicalMs: 1_287_000, typicalWork: 898 }, // [L] 1,287.4 s
   export: { label: 'Exporting the app', typicalMs: 20_000, typicalWork: 0 }, // [G]
   test: { label: 'Running tests', typicalMs: 120_000, typicalWork: 0 }, // [G]
-  gradle: { label: 'Compiling native code', typicalMs: 900_000, typicalWork: 800 }, // [G]
+  gradle: { label: 'Compiling native code', typicalMs: 900_000, typicalWork: 1_000 }, // [G]
 } as const satisfies Record<string, PhaseFacts>;
 export type PlainPhase = keyof typeof PLAIN_PHASES;
 
@@ -151,17 +151,17 @@ export const runsInside = (outer: string, inner: PlainPhase): boolean => NESTED[
 const COMMANDS: readonly [PlainPhase, RegExp][] = [
   ['install', /\b(?:npm (?:ci|i|install)|yarn(?: install)?(?=\s*(?:$|[;&|-]))|pnpm (?:i|install)|bun (?:i|install))\b/],
   ['prebuild', /\bexpo prebuild\b/],
-  ['pods', /\bpod install\b|\bexpo prebuild\b(?![^;&|]*(?:--no-install|android))/],
+  ['pods', /\bpod install\b|\bpod-install\b|\bexpo prebuild\b(?![^;&|]*(?:--no-install|android))/],
   ['bundle', /\bexpo export\b|\breact-native bundle\b/],
-  ['xcode', /\bxcodebuild\b(?! -exportArchive)|\bfastlane\b|\bexpo run:ios\b/],
+  ['xcode', /\bxcodebuild\b(?! -exportArchive)|\bfastlane\b|\bexpo run:ios\b|\breact-native (?:build|run)-ios\b/],
   ['export', /\bxcodebuild -exportArchive\b/],
-  ['gradle', /\bgradlew?\b|\bexpo run:android\b/],
+  ['gradle', /\bgradlew?\b|\bexpo run:android\b|\breact-native (?:build|run)-android\b/],
 ];
 
 /** The phases that a build command will go through, in the order in which it names them; empty if it tells nothing. */
 export function planOf(command: string, platform: 'ios' | 'android'): readonly string[] {
   const head = command.slice(0, 8_192);
-  if (/\beas(?:-cli)? build\b/.test(head)) return EAS_PLANS[platform];
+  if (/\beas(?:-cli)?(?:@\S+)? build\b/.test(head)) return EAS_PLANS[platform];
   const found = COMMANDS.map(([id, pattern]) => ({ id, at: head.search(pattern) })).filter(({ at }) => at >= 0);
   return found.sort((a, b) => a.at - b.at).map(({ id }) => id);
 }

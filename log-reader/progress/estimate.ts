@@ -22,6 +22,8 @@ export interface Seen {
   work: number;
   /** Share done, 0 to 1, by the tool's own word; null if it says nothing. */
   share: number | null;
+  /** What the step under way stands for, as a share, if it is silent until its end. */
+  ahead: number;
   sinceWorkMs: number;
   ended: boolean;
 }
@@ -79,7 +81,7 @@ function shareDone(expected: Expectation, seen: Seen, speed: number): number | n
     return done + Math.min(silence, expected.learned ? Math.max(next - done, 0.02) : SILENCE_MAX_TYPICAL);
   }
   if (seen.share === null) return null;
-  return seen.share + Math.min(silence, SILENCE_MAX_TYPICAL * (1 - seen.share));
+  return seen.share + Math.min(silence, Math.max(SILENCE_MAX_TYPICAL * (1 - seen.share), seen.ahead));
 }
 
 /** Milliseconds that a phase under way still takes. */

@@ -9,11 +9,12 @@
 
 import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from '#contract';
 import { createLineReader } from '../lines.ts';
-import { BEGINNINGS, factsOf, isEasPhase, runsInside } from '../phases.ts';
+import { BEGINNINGS, factsOf, isEasPhase, planOf, runsInside } from '../phases.ts';
 import { peel } from '../prefixes.ts';
 import { createRecognisers } from '../recognisers/index.ts';
 import type { Sighting } from '../recognisers/recogniser.ts';
 import { createExpectations } from './expectations.ts';
+import { READER, usableHistory } from './history.ts';
 import { createPhaseLog } from './phase-log.ts';
 import { createPlan } from './plan.ts';
 import { timeLeft } from './time-left.ts';
@@ -57,7 +58,8 @@ const AHEAD_AT_LEAST = 1.5;
 const EAS_END = /^Build (?:successful|failed)\b/;
 
 export function createProgressParser(options: ProgressParserOptions = {}): ProgressParser {
-  const { history = null, command = '', platform = 'ios' } = options;
+  const { command = '', platform = 'ios' } = options;
+  const history = usableHistory(options.history ?? null, planOf(command, platform));
   const expectations = createExpectations(history);
   const plan = createPlan({ history, command, platform });
   const reader = createLineReader();
@@ -90,7 +92,8 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     if (sighting.phase !== own) {
       const nested = inEas || (!log.current.ended && runsInside(log.current.id, sighting.phase));
       if (nested) {
-        if (runsInside(own, sighting.phase)) detail = sighting.label ?? factsOf(sighting.phase).label;
+        if (runsInside(own, sighting.phase))
+          detail = sighting.labelInside ?? sighting.label ?? factsOf(sighting.phase).label;
         return;
       }
       enter(sighting.phase, nowMs - (sighting.tookMs ?? 0));
@@ -166,7 +169,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     record(elapsedMs) {
       advance(elapsedMs);
       const phases = log.record(nowMs, CURVE_STEPS).slice(0, HISTORY_PHASES_MAX);
-      return { version: 1, builds: 1, phases };
+      return { version: 1, builds: 1, reader: READER, phases };
     },
   };
 }

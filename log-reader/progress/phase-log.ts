@@ -19,6 +19,7 @@ export interface PhaseState {
   lines: number;
   work: number;
   share: number | null;
+  ahead: number;
   ended: boolean;
   workAtMs: number;
   /** Work, and the time in the phase at which it was seen. */
@@ -78,6 +79,7 @@ export function createPhaseLog(firstId: string): PhaseLog {
         if (share !== current.share) current.workAtMs = inPhaseMs(nowMs);
         current.share = share;
       }
+      current.ahead = sighting.ahead ?? 0;
       if (current.work === before) return;
       current.workAtMs = inPhaseMs(nowMs);
       const last = current.points.at(-1);
@@ -94,8 +96,8 @@ export function createPhaseLog(firstId: string): PhaseLog {
 
     seen(nowMs) {
       const elapsedMs = inPhaseMs(nowMs);
-      const { work, share, ended, workAtMs } = current;
-      return { elapsedMs, work, share, ended, sinceWorkMs: elapsedMs - workAtMs };
+      const { work, share, ahead, ended, workAtMs } = current;
+      return { elapsedMs, work, share, ahead, ended, sinceWorkMs: elapsedMs - workAtMs };
     },
 
     record(nowMs, steps) {
@@ -123,6 +125,7 @@ function create(id: string): PhaseState {
     lines: 0,
     work: 0,
     share: null,
+    ahead: 0,
     ended: false,
     workAtMs: 0,
     points: [],

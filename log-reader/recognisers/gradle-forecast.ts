@@ -59,18 +59,30 @@ const NATIVE_BY_NAME =
   /^:(?:expo-modules-core|react-native-(?:reanimated|worklets|worklets-core|screens|gesture-handler|mmkv|vision-camera|nitro-modules|quick-sqlite|quick-crypto|audio-api|executorch)|op-engineering_op-sqlite|shopify_react-native-skia)$/;
 /** With the new architecture of React Native the app has C++ of its own: the generated code of all libraries. */
 const NEW_ARCHITECTURE = 'generateAutolinkingNewArchitectureFiles';
-const REACT_NATIVE = /^generate(?:Codegen|Autolinking|ReactNative)/;
+const IS_NATIVE_BUILD = /^build(?:CMake|NdkBuild)/;
+/** The tasks that tell something of what is to come. */
+const KINDS: readonly [kind: 'preBuild' | 'compile' | 'native' | 'merge' | 'reactNative', pattern: RegExp][] = [
+  ['preBuild', /^pre\w*Build$/],
+  ['compile', /^compile\w*(?:Kotlin|JavaWithJavac)$/],
+  ['native', /^(?:configureCMake|buildCMake|buildNdkBuild)/],
+  ['merge', /^merge\w*NativeLibs$/],
+  ['reactNative', /^generate(?:Codegen|Autolinking|ReactNative)/],
+];
 /** That the app has C++, as long as neither that nor the opposite was seen. */
 const APP_LIKELY = 0.5;
 /** Before any module is known, each task counts the same, of about so many. */
 const TASKS = 850;
 const SHARE_MAX = 0.97;
+/** A build can print any number of names. */
 const NAMES_MAX = 2_000;
+const MODULES_MAX = 400;
+const ARCHITECTURES_MAX = 16;
 
 interface NativeModule {
-  architectures: Set<string>;
-  built: number;
-  /** All architectures are built. */
+  /** Architectures whose compilation was configured, and those for which it has ended. */
+  configured: Set<string>;
+  built: Set<string>;
+  /** There are no more architectures than those. */
   complete: boolean;
 }
 
@@ -80,42 +92,53 @@ export function createGradleForecast(): GradleForecast {
   const withoutNative = new Set<string>();
   const counted = new Set<string>();
   let compiling = false;
+  let reactNative = false;
   /** How likely the app has C++ that has not shown yet. */
   let appLikely = APP_LIKELY;
-  let reactNative = false;
+  let architecturesKnown: number | null = null;
   let done = 0;
   let tasks = 0;
-  let architecturesKnown: number | null = null;
-
-  const nativeCost = (module: string) => (module === APP_MODULE ? NATIVE_APP : NATIVE_LIBRARY);
-
-  const costOf = ({ module, name, ran }: GradleTask): number => {
-    if (!ran) return NOTHING_TO_DO;
-    if (/^buildCMake|^buildNdkBuild/.test(name)) return nativeCost(module);
-    return COSTS.find(([pattern]) => pattern.test(name))?.[1] ?? SMALL;
-  };
+  let nativeSteps = 0;
+  let completed = 0;
+  /** Of the whole build, and of the longest compilation that is configured and has not ended. Null when it has changed. */
+  let forecast: { total: number; pending: number } | null = null;
 
   const learn = ({ module, name, architecture }: GradleTask) => {
-    if (/^pre(?:\w*Build)$/.test(name) && modules.size < NAMES_MAX) modules.add(module);
-    if (modules.has(module) && /^(?:compile\w*Kotlin|compile\w+JavaWithJavac|configureCMake)/.test(name))
-      compiling = true;
-    if (REACT_NATIVE.test(name)) reactNative = true;
+    const [kind] = KINDS.find(([, pattern]) => pattern.test(name)) ?? [];
+    if (kind === undefined) return;
+    const before = knowledge();
+    if (kind === 'preBuild' && modules.size < MODULES_MAX) modules.add(module);
+    if (kind === 'compile' || kind === 'native') compiling ||= modules.has(module);
+    if (kind === 'reactNative') reactNative = true;
     if (name === NEW_ARCHITECTURE) appLikely = 1;
-    if (architecture !== null && /^(?:configureCMake|buildCMake)/.test(name)) {
-      const one = native.get(module) ?? { architectures: new Set(), built: 0, complete: false };
-      if (native.size < NAMES_MAX) native.set(module, one);
-      if (one.architectures.size < 16) one.architectures.add(architecture);
-      if (name.startsWith('buildCMake')) one.built++;
-    }
-    if (/^merge\w*NativeLibs$/.test(name)) {
-      const one = native.get(module);
-      if (!one) withoutNative.add(module);
-      else if (one.built > 0) {
-        one.complete = true;
-        architecturesKnown = Math.max(architecturesKnown ?? 0, one.architectures.size);
-      }
-    }
+    if (kind === 'native' && architecture !== null) learnNative(module, name, architecture);
+    if (kind === 'merge') learnMerged(module);
+    if (knowledge() !== before) forecast = null;
   };
+
+  const learnNative = (module: string, name: string, architecture: string) => {
+    const one = native.get(module) ?? { configured: new Set(), built: new Set(), complete: false };
+    if (one.configured.size >= ARCHITECTURES_MAX || (!native.has(module) && native.size >= MODULES_MAX)) return;
+    native.set(module, one);
+    const before = one.configured.size + one.built.size;
+    one.configured.add(architecture);
+    if (IS_NATIVE_BUILD.test(name)) one.built.add(architecture);
+    nativeSteps += one.configured.size + one.built.size - before;
+  };
+
+  /** What a module has compiled is put together, so it has compiled all of it, or there is nothing. */
+  const learnMerged = (module: string) => {
+    const one = native.get(module);
+    if (!one && withoutNative.size < MODULES_MAX) withoutNative.add(module);
+    if (!one || one.built.size === 0 || one.complete) return;
+    one.complete = true;
+    completed++;
+    architecturesKnown = Math.max(architecturesKnown ?? 0, one.configured.size);
+  };
+
+  /** Changes with everything that the forecast depends on. */
+  const knowledge = (): string =>
+    [modules.size, withoutNative.size, nativeSteps, completed, compiling, reactNative, appLikely].join();
 
   /** How likely a module has C++: for certain if it was seen, else by its name. */
   const likelihood = (module: string): number => {
@@ -127,38 +150,54 @@ export function createGradleForecast(): GradleForecast {
 
   const architecturesOf = (module: string): number => {
     const one = native.get(module);
-    if (one?.complete) return one.architectures.size;
-    return Math.max(architecturesKnown ?? ARCHITECTURES, one?.architectures.size ?? 0);
+    if (one?.complete) return one.configured.size;
+    return Math.max(architecturesKnown ?? ARCHITECTURES, one?.configured.size ?? 0);
   };
 
   const total = (): number => {
     const plain = START + APP + MODULE * Math.max(modules.size, compiling ? 0 : MODULES_AT_FIRST);
-    const compiled = [...new Set([...modules, ...native.keys(), APP_MODULE])].reduce(
+    const withNative = [...new Set([...modules, ...native.keys(), APP_MODULE])];
+    return withNative.reduce(
       (sum, module) => sum + likelihood(module) * architecturesOf(module) * (CONFIGURE + nativeCost(module)),
-      0,
+      plain,
     );
-    return plain + compiled;
+  };
+
+  const pending = (): number =>
+    Math.max(
+      0,
+      ...[...native].map(([module, { configured, built }]) => (built.size < configured.size ? nativeCost(module) : 0)),
+    );
+  const now = () => {
+    forecast ??= { total: total(), pending: pending() };
+    return forecast;
   };
 
   return {
     add(task) {
       learn(task);
-      const cost = costOf(task);
       tasks++;
+      const cost = costOf(task);
       const key = `${task.module}:${task.name}:${task.architecture ?? ''}`;
       // A task that prints something is named again each time.
       if (cost >= 1 && counted.has(key)) return 0;
       if (cost >= 1 && counted.size < NAMES_MAX) counted.add(key);
       done += cost;
-      return cost;
+      return task.ran ? cost : NOTHING_TO_DO;
     },
     share() {
       const known = modules.size > 0 || native.size > 0;
-      return Math.min(known ? (START + done) / total() : tasks / TASKS, SHARE_MAX);
+      return Math.min(known ? (START + done) / now().total : tasks / TASKS, SHARE_MAX);
     },
-    ahead() {
-      const pending = [...native].filter(([, { architectures, built }]) => built < architectures.size);
-      return Math.max(0, ...pending.map(([module]) => nativeCost(module))) / total();
-    },
+    ahead: () => now().pending / now().total,
   };
 }
+
+/** A task that had nothing to do is done as well: it was forecast before that was known. */
+function costOf({ module, name, ran }: GradleTask): number {
+  if (IS_NATIVE_BUILD.test(name)) return nativeCost(module);
+  const cost = COSTS.find(([pattern]) => pattern.test(name))?.[1];
+  return cost ?? (ran ? SMALL : NOTHING_TO_DO);
+}
+
+const nativeCost = (module: string): number => (module === APP_MODULE ? NATIVE_APP : NATIVE_LIBRARY);

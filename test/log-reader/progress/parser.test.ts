@@ -194,6 +194,13 @@ test.each([
   }
 });
 
+test('the sample of a Gradle build is one of them (`npx vitest run test/log-reader/progress -u` writes it)', async () => {
+  const text = gradleLog()
+    .map((line) => `[${(line.atMs / 1_000).toFixed(3)}] ${line.text}\n`)
+    .join('');
+  await expect(text).toMatchFileSnapshot('../../samples/gradle-native.log');
+});
+
 test('Gradle with one earlier build: within 5 points on average', () => {
   const history = learn(gradleLog({ seed: 1 }));
   for (const seed of [2, 3]) expect(meanError(gradleLog({ seed }), { history })).toBeLessThan(5);

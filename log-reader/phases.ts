@@ -1,10 +1,11 @@
 /**
- * Every phase a build can be in: its name for people, and what it takes where nothing is known of the project.
+ * Every phase a build can be in: its name for people, and what it takes where nothing is known of the
+ * project.
  * Invariant: the typical figures decide only while there is no earlier build to learn from.
  *
- * Sources of the figures. [L]: one `eas build --local` of an Expo app for the App Store, a time on each line, 1,569 s,
- * 116 pods, 898 compile actions. [R]: `npm ci && npx expo export` of the blank template, recorded for test/samples.
- * [G]: a guess of the right order of magnitude; it matters little, the phase is short.
+ * Sources of the figures. [L]: one `eas build --local` of an Expo app for the App Store, a time on each line,
+ * 1,569 s, 116 pods, 898 compile actions. [R]: `npm ci && npx expo export` of the blank template, recorded
+ * for test/samples. [G]: a guess of the right order of magnitude; it matters little, the phase is short.
  */
 import { CURVE_STEPS } from '#contract';
 
@@ -158,7 +159,10 @@ const COMMANDS: readonly [PlainPhase, RegExp][] = [
   ['gradle', /\bgradlew?\b|\bexpo run:android\b|\breact-native (?:build|run)-android\b/],
 ];
 
-/** The phases that a build command will go through, in the order in which it names them; empty if it tells nothing. */
+/**
+ * The phases that a build command will go through, in the order in which it names them; empty if it tells
+ * nothing.
+ */
 export function planOf(command: string, platform: 'ios' | 'android'): readonly string[] {
   const head = command.slice(0, 8_192);
   if (/\beas(?:-cli)?(?:@\S+)? build\b/.test(head)) return EAS_PLANS[platform];
@@ -166,7 +170,9 @@ export function planOf(command: string, platform: 'ios' | 'android'): readonly s
   return found.sort((a, b) => a.at - b.at).map(({ id }) => id);
 }
 
-/** Work seen over time where nothing is known: a start without any, then evenly, then the tool's own ending. */
+/**
+ * Work seen over time where nothing is known: a start without any, then evenly, then the tool's own ending.
+ */
 export const EVEN_CURVE: readonly number[] = Array.from({ length: CURVE_STEPS + 1 }, (_, i) =>
   Math.round(60 + (i / CURVE_STEPS) * 900),
 );

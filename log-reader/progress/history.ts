@@ -3,8 +3,8 @@
  *
  * Invariant: a record that was learned from a wrong phase is not used.
  *
- * Earlier versions of this program took CocoaPods' own lines for Xcode's, did not know the command line of React Native,
- * and counted each task of Gradle the same. Their records carry no number, or a lower one.
+ * Earlier versions of this program took CocoaPods' own lines for Xcode's, did not know the command line of
+ * React Native, and counted each task of Gradle the same. Their records carry no number, or a lower one.
  */
 import type { ProgressHistory } from '#contract';
 import { factsOf } from '../phases.ts';

@@ -1,10 +1,12 @@
 /**
- * Turns the bytes that a build prints into how far it is. Pure and streaming: there is no clock and no I/O, the time
- * since the build's command began is an argument.
+ * Turns the bytes that a build prints into how far it is. Pure and streaming: there is no clock and no I/O,
+ * the time since the build's command began is an argument.
  *
- * Invariant: the percentage never falls and stays below 100; how the bytes are cut changes nothing; no output throws.
+ * Invariant: the percentage never falls and stays below 100; how the bytes are cut changes nothing; no output
+ * throws.
  *
- *   bytes → lines → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to → time left
+ *   bytes → lines → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to →
+ *   time left
  */
 
 import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from '#contract';
@@ -32,8 +34,8 @@ export interface Progress {
 
 export interface ProgressParser {
   /**
-   * `elapsedMs` since the command began; one that runs backwards counts as no time at all. Whoever reads a log again from
-   * its start spreads the time over its bytes.
+   * `elapsedMs` since the command began; one that runs backwards counts as no time at all. Whoever reads a
+   * log again from its start spreads the time over its bytes.
    */
   push(chunk: Uint8Array, elapsedMs: number): void;
   snapshot(elapsedMs: number): Progress;
@@ -50,8 +52,8 @@ export interface ProgressParserOptions {
 
 const PERCENT_MAX = 99;
 /**
- * Installing is over and nothing tells what follows: at least this much of the time so far is still ahead. The percentage
- * cannot fall, so one that is too high at the start would stand still for most of the build.
+ * Installing is over and nothing tells what follows: at least this much of the time so far is still ahead.
+ * The percentage cannot fall, so one that is too high at the start would stand still for most of the build.
  */
 const AHEAD_AT_LEAST = 1.5;
 
@@ -80,7 +82,9 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     plan.enter(id, log.ids());
   };
 
-  /** The tool has ended. If the next phase is known for certain it has begun, even if it is silent at first. */
+  /**
+   * The tool has ended. If the next phase is known for certain it has begun, even if it is silent at first.
+   */
   const leave = () => {
     log.current.ended = true;
     const next = plan.after(log.current.id);

@@ -1,6 +1,6 @@
 /**
- * What has been seen of each phase so far: its time, its lines, and when its work was seen. Invariant: bounded memory,
- * however many phases and however much work a build shows.
+ * What has been seen of each phase so far: its time, its lines, and when its work was seen. Invariant:
+ * bounded memory, however many phases and however much work a build shows.
  */
 
 import type { PhaseHistory } from '#contract';
@@ -140,7 +140,8 @@ function curveOf(phase: PhaseState, durationMs: number, steps: number): number[]
   for (let step = 0; step <= steps; step++) {
     const wanted = (phase.work * step) / steps;
     while (next < phase.points.length - 1 && phase.points[next]![0] < wanted) next++;
-    // The last point may have been left out by the stride; the work was complete when the last of it was seen.
+    // The last point may have been left out by the stride; the work was complete when the last of it was
+    // seen.
     const at = step === steps ? phase.workAtMs : (phase.points[next]?.[1] ?? 0);
     curve.push(Math.min(Math.max(Math.round((at / durationMs) * 1_000), curve.at(-1) ?? 0), 1_000));
   }

@@ -1,6 +1,9 @@
 import { fromRules } from './recogniser.ts';
 
-/** One line for each pod; the last line says how many there were, which also tells how much there is to compile. */
+/**
+ * One line for each pod; the last line says how many there were, which also tells how much there is to
+ * compile.
+ */
 export const cocoapods = fromRules('cocoapods', 'IUPADFG[-✔>🔍', [
   [/^(?:Installing|Using) \S+(?:\/\S+)? \((?:was )?[\d.]+\S*(?: .*)?\)$/, { phase: 'pods', work: 1 }],
   [

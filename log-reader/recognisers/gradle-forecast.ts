@@ -3,9 +3,9 @@
  *
  * Invariant: bounded memory, however many tasks and modules a build prints.
  *
- * The unit is about a second on a machine with four processors, where several tasks run side by side. The figures are
- * guesses of the right order of magnitude, after logs of builds of React Native apps in public reports; only how they
- * compare with each other matters.
+ * The unit is about a second on a machine with four processors, where several tasks run side by side. The
+ * figures are guesses of the right order of magnitude, after logs of builds of React Native apps in public
+ * reports; only how they compare with each other matters.
  */
 
 export interface GradleTask {
@@ -41,11 +41,16 @@ const COSTS: readonly [RegExp, number][] = [
 ];
 const SMALL = 0.02;
 const NOTHING_TO_DO = 0.005;
-/** Compiling C++ for one architecture: a library's, and the app's own, which holds the generated code of all libraries. */
+/**
+ * Compiling C++ for one architecture: a library's, and the app's own, which holds the generated code of all
+ * libraries.
+ */
 const NATIVE_LIBRARY = 32;
 const NATIVE_APP = 110;
 const CONFIGURE = 4;
-/** Starting the daemon, compiling the plug-ins, configuring the projects: over when the first module is built. */
+/**
+ * Starting the daemon, compiling the plug-ins, configuring the projects: over when the first module is built.
+ */
 const START = 45;
 const APP = 110;
 const MODULE = 6;
@@ -57,7 +62,9 @@ const APP_MODULE = ':app';
 /** Widely used libraries with C++ of their own. */
 const NATIVE_BY_NAME =
   /^:(?:expo-modules-core|react-native-(?:reanimated|worklets|worklets-core|screens|gesture-handler|mmkv|vision-camera|nitro-modules|quick-sqlite|quick-crypto|audio-api|executorch)|op-engineering_op-sqlite|shopify_react-native-skia)$/;
-/** With the new architecture of React Native the app has C++ of its own: the generated code of all libraries. */
+/**
+ * With the new architecture of React Native the app has C++ of its own: the generated code of all libraries.
+ */
 const NEW_ARCHITECTURE = 'generateAutolinkingNewArchitectureFiles';
 const IS_NATIVE_BUILD = /^build(?:CMake|NdkBuild)/;
 /** The tasks that tell something of what is to come. */
@@ -100,7 +107,10 @@ export function createGradleForecast(): GradleForecast {
   let tasks = 0;
   let nativeSteps = 0;
   let completed = 0;
-  /** Of the whole build, and of the longest compilation that is configured and has not ended. Null when it has changed. */
+  /**
+   * Of the whole build, and of the longest compilation that is configured and has not ended. Null when it has
+   * changed.
+   */
   let forecast: { total: number; pending: number } | null = null;
 
   const learn = ({ module, name, architecture }: GradleTask) => {

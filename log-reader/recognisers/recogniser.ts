@@ -1,4 +1,6 @@
-/** What the recognisers of single tools have in common. Each knows one tool's output and nothing of any other. */
+/**
+ * What the recognisers of single tools have in common. Each knows one tool's output and nothing of any other.
+ */
 import type { PlainPhase } from '../phases.ts';
 
 /** What one line of output tells. */

@@ -1,11 +1,11 @@
 /**
- * A Gradle build of a React Native app, made up in the shape of real ones: hundreds of tasks that take no time, and a
- * few that compile C++ for minutes, for each processor architecture one after the other. Tasks run side by side and share
- * the processors; a compilation of C++ uses all of them. A task is printed when it has ended, as Gradle's plain console
- * does it.
+ * A Gradle build of a React Native app, made up in the shape of real ones: hundreds of tasks that take no
+ * time, and a few that compile C++ for minutes, for each processor architecture one after the other. Tasks
+ * run side by side and share the processors; a compilation of C++ uses all of them. A task is printed when it
+ * has ended, as Gradle's plain console does it.
  *
- * How long tasks take is set after public reports (2 to 4 minutes for the app's own C++ and one architecture), not after
- * what the parser expects.
+ * How long tasks take is set after public reports (2 to 4 minutes for the app's own C++ and one
+ * architecture), not after what the parser expects.
  */
 import type { TimedLine } from './logs.ts';
 

@@ -24,7 +24,9 @@ export const ProgressHistory = z.object({
   version: z.literal(1),
   /** How many builds are mixed in this history. */
   builds: z.number().int().min(1).max(HISTORY_BUILDS_MAX),
-  /** The version of the log reader that learned it. A later version may see other phases in the same lines. */
+  /**
+   * The version of the log reader that learned it. A later version may see other phases in the same lines.
+   */
   reader: lenient(count),
   /** In the order in which they were first seen. */
   phases: z.array(PhaseHistory).max(HISTORY_PHASES_MAX),

@@ -149,7 +149,9 @@ export const attempts = sqliteTable(
     cause: text('cause').$type<Cause>(),
     evidence: text('evidence', { mode: 'json' }).$type<Evidence>(),
     exitCode: integer('exit_code'),
-    /** The known error in which the log of a failed build ended, or else the lines that most likely tell it. */
+    /**
+     * The known error in which the log of a failed build ended, or else the lines that most likely tell it.
+     */
     explained: text('explained', { mode: 'json' }).$type<FailureExplanation | { tellingLines: TellingLines }>(),
     /** The longest time for which the log of a successful build did not grow. */
     quietMs: integer('quiet_ms'),

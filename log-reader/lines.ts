@@ -1,10 +1,13 @@
 /**
- * Bytes in, clean lines out: UTF-8 decoded across chunks, colours removed, a carriage return ends a line as a newline
- * does (tools redraw their progress bars with it). Invariant: the lines are the same however the bytes are cut, and the
- * memory held is bounded however long a line is.
+ * Bytes in, clean lines out: UTF-8 decoded across chunks, colours removed, a carriage return ends a line as a
+ * newline does (tools redraw their progress bars with it). Invariant: the lines are the same however the
+ * bytes are cut, and the memory held is bounded however long a line is.
  */
 
-/** What is kept of a line's start, and of its end. The target of an xcodebuild command stands at the end of its line. */
+/**
+ * What is kept of a line's start, and of its end. The target of an xcodebuild command stands at the end of
+ * its line.
+ */
 const HEAD_CHARS = 2_048;
 const TAIL_CHARS = 512;
 
@@ -36,7 +39,8 @@ export function createLineReader(): LineReader {
     push(chunk, onLine) {
       const text = decoder.decode(chunk, { stream: true });
       let start = 0;
-      // Looked for only when passed: a lone return at the end of a chunk must not be searched for from every line.
+      // Looked for only when passed: a lone return at the end of a chunk must not be searched for from every
+      // line.
       let atReturn = text.indexOf('\r');
       for (;;) {
         if (atReturn >= 0 && atReturn < start) atReturn = text.indexOf('\r', start);

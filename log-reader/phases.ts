@@ -1,10 +1,11 @@
 /**
- * Every phase a build can be in: its name for people, and what it takes where nothing is known of the project.
+ * Every phase a build can be in: its name for people, and what it takes where nothing is known of the
+ * project.
  * Invariant: the typical figures decide only while there is no earlier build to learn from.
  *
- * Sources of the figures. [L]: one `eas build --local` of an Expo app for the App Store, a time on each line, 1,569 s,
- * 116 pods, 898 compile actions. [R]: `npm ci && npx expo export` of the blank template, recorded for test/samples.
- * [G]: a guess of the right order of magnitude; it matters little, the phase is short.
+ * Sources of the figures. [L]: one `eas build --local` of an Expo app for the App Store, a time on each line,
+ * 1,569 s, 116 pods, 898 compile actions. [R]: `npm ci && npx expo export` of the blank template, recorded
+ * for test/samples. [G]: a guess of the right order of magnitude; it matters little, the phase is short.
  */
 import { CURVE_STEPS } from '#contract';
 
@@ -18,7 +19,7 @@ export const PLAIN_PHASES = {
   xcode: { label: 'Compiling native code', typicalMs: 1_287_000, typicalWork: 898 }, // [L] 1,287.4 s
   export: { label: 'Exporting the app', typicalMs: 20_000, typicalWork: 0 }, // [G]
   test: { label: 'Running tests', typicalMs: 120_000, typicalWork: 0 }, // [G]
-  gradle: { label: 'Compiling native code', typicalMs: 900_000, typicalWork: 800 }, // [G]
+  gradle: { label: 'Compiling native code', typicalMs: 900_000, typicalWork: 1_000 }, // [G]
 } as const satisfies Record<string, PhaseFacts>;
 export type PlainPhase = keyof typeof PLAIN_PHASES;
 
@@ -151,22 +152,27 @@ export const runsInside = (outer: string, inner: PlainPhase): boolean => NESTED[
 const COMMANDS: readonly [PlainPhase, RegExp][] = [
   ['install', /\b(?:npm (?:ci|i|install)|yarn(?: install)?(?=\s*(?:$|[;&|-]))|pnpm (?:i|install)|bun (?:i|install))\b/],
   ['prebuild', /\bexpo prebuild\b/],
-  ['pods', /\bpod install\b|\bexpo prebuild\b(?![^;&|]*(?:--no-install|android))/],
+  ['pods', /\bpod install\b|\bpod-install\b|\bexpo prebuild\b(?![^;&|]*(?:--no-install|android))/],
   ['bundle', /\bexpo export\b|\breact-native bundle\b/],
-  ['xcode', /\bxcodebuild\b(?! -exportArchive)|\bfastlane\b|\bexpo run:ios\b/],
+  ['xcode', /\bxcodebuild\b(?! -exportArchive)|\bfastlane\b|\bexpo run:ios\b|\breact-native (?:build|run)-ios\b/],
   ['export', /\bxcodebuild -exportArchive\b/],
-  ['gradle', /\bgradlew?\b|\bexpo run:android\b/],
+  ['gradle', /\bgradlew?\b|\bexpo run:android\b|\breact-native (?:build|run)-android\b/],
 ];
 
-/** The phases that a build command will go through, in the order in which it names them; empty if it tells nothing. */
+/**
+ * The phases that a build command will go through, in the order in which it names them; empty if it tells
+ * nothing.
+ */
 export function planOf(command: string, platform: 'ios' | 'android'): readonly string[] {
   const head = command.slice(0, 8_192);
-  if (/\beas(?:-cli)? build\b/.test(head)) return EAS_PLANS[platform];
+  if (/\beas(?:-cli)?(?:@\S+)? build\b/.test(head)) return EAS_PLANS[platform];
   const found = COMMANDS.map(([id, pattern]) => ({ id, at: head.search(pattern) })).filter(({ at }) => at >= 0);
   return found.sort((a, b) => a.at - b.at).map(({ id }) => id);
 }
 
-/** Work seen over time where nothing is known: a start without any, then evenly, then the tool's own ending. */
+/**
+ * Work seen over time where nothing is known: a start without any, then evenly, then the tool's own ending.
+ */
 export const EVEN_CURVE: readonly number[] = Array.from({ length: CURVE_STEPS + 1 }, (_, i) =>
   Math.round(60 + (i / CURVE_STEPS) * 900),
 );

@@ -1,6 +1,6 @@
 /**
- * Takes off a line what other programs put around a tool's own words: EAS its phase, fastlane its time, a formatter its
- * mark. The only place that knows these forms.
+ * Takes off a line what other programs put around a tool's own words: EAS its phase, fastlane its time, a
+ * formatter its mark. The only place that knows these forms.
  *
  * Invariant: a line that carries none of them comes out as it went in, but for spaces at its start.
  */
@@ -43,7 +43,10 @@ const LINE_CHARS_MAX = 2_048;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is removed
 const COLOURS = /\x1b\[[0-9;?]*[ -/]*[@-~]/g;
 
-/** fastlane marks the output of a program that it runs with `▸`, oclif its errors with `›`, Gradle that of ninja. */
+/**
+ * fastlane marks the output of a program that it runs with `▸`, oclif its errors with `›`, Gradle that of
+ * ninja.
+ */
 const CARRIER = /^(?:▸\s+|›\s+(?=Error:)|C\/C\+\+: )/;
 /** xcbeautify with and without colours, xcpretty, Expo's formatter. */
 const MARK = /^(❌|\[x\]|⚠️?|✖|\[!\](?=\s+(?:\/[^:]*:[\d\s]|ld: |warning: )))\uFE0F?\s+/u;

@@ -103,10 +103,10 @@ infrastructure's (a Mac, a VM or a network failed). The controller retries a bui
 infrastructure's. [reliability.md](reliability.md) says how often the verdicts are right, and how late they
 come.
 
-With \`build_failed\`, the agent looks at the end of the log. If the log ends in an error that the agent knows, the
-verdict says why the build failed and what to do (\`explained\`). If the agent knows nothing of the error, the
-verdict shows up to ten lines of the log that most likely tell the reason (\`tellingLines\`). These lines are a
-guess. Secrets are masked in both, as they are in the log.
+With \`build_failed\`, the agent looks at the end of the log. If the log ends in an error that the agent
+knows, the verdict says why the build failed and what to do (\`explained\`). If the agent knows nothing of the
+error, the verdict shows up to ten lines of the log that most likely tell the reason (\`tellingLines\`). These
+lines are a guess. Secrets are masked in both, as they are in the log.
 
 ## Verdicts
 

@@ -13,10 +13,15 @@ const NEWEST_SHARE = 0.5;
  */
 export function mergeHistory(known: ProgressHistory | null, newest: ProgressHistory): ProgressHistory {
   if (!known) return newest;
+  // Two versions of the log reader see different phases in the same log, so their figures do not mix. The
+  // later version is right.
+  const byOlder = (newest.reader ?? 0) - (known.reader ?? 0);
+  if (byOlder !== 0) return byOlder > 0 ? newest : known;
   const before = new Map(known.phases.map((phase) => [phase.id, phase]));
   return {
     version: 1,
     builds: Math.min(known.builds + newest.builds, HISTORY_BUILDS_MAX),
+    ...(newest.reader !== undefined && { reader: newest.reader }),
     phases: newest.phases.map((phase) => {
       const old = before.get(phase.id);
       return old ? mix(old, phase) : phase;

@@ -1,15 +1,19 @@
 /**
  * Chooses among the errors of compilers the one that most likely caused the others. Pure.
  *
- * The first counts, since what follows it often follows from it. A file of the project comes before one of a package, and
- * that before one of Apple's SDK, which is never at fault itself.
+ * The first counts, since what follows it often follows from it. A file of the project comes before one of a
+ * package, and that before one of Apple's SDK, which is never at fault itself.
  */
 import type { FailingLine } from './failing-lines.ts';
 
-/** `/a/b.swift:1:2: error: x`, and of Kotlin and Java `e: file:///a/b.kt:1:2 x` and `/a/b.java:1: error: x`. */
+/**
+ * `/a/b.swift:1:2: error: x`, and of Kotlin and Java `e: file:///a/b.kt:1:2 x` and `/a/b.java:1: error: x`.
+ */
 export const COMPILER_ERROR =
   /^(?:e: (?:file:\/\/)?)?(\/?[^\s:"'`(][^:"'`]*\.(?:swift|mm?|cpp|cc|cxx|c|hpp|h|pch|modulemap|kts?|java)):(\d+)(?::\d+)?:? (?:(?:fatal )?error: )?(.{0,200})/;
-/** A failed test is printed in the same form, with the name of the case: `a.m:1: error: -[ATests testB] : x`. */
+/**
+ * A failed test is printed in the same form, with the name of the case: `a.m:1: error: -[ATests testB] : x`.
+ */
 const IS_ERROR = /^e: |: (?:fatal )?error: (?!-\[)/;
 const APPLE = /\.sdk\/|\/Xcode[^/]*\.app\/|\/CommandLineTools\//;
 const PACKAGE = /(?:^|\/)(?:node_modules|Pods|SourcePackages|\.gradle|DerivedData)\//;
@@ -31,7 +35,9 @@ export function chooseFirstCause(lines: readonly FailingLine[]): number | null {
   return best;
 }
 
-/** 0 for the project's own file, 1 for a package's, 2 for Apple's; more for what follows from another error. */
+/**
+ * 0 for the project's own file, 1 for a package's, 2 for Apple's; more for what follows from another error.
+ */
 export function rankOf(text: string): number {
   const path = COMPILER_ERROR.exec(text)?.[1] ?? '';
   const whose = APPLE.test(path) ? 2 : PACKAGE.test(path) ? 1 : 0;

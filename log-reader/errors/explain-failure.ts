@@ -1,8 +1,9 @@
 /**
- * Explains why a build failed, from the last lines of its log: one sentence says why, one says what to do. Pure.
+ * Explains why a build failed, from the last lines of its log: one sentence says why, one says what to do.
+ * Pure.
  *
- * Invariant: it says nothing rather than something wrong. An error that a later success has outlived does not count, nor
- * does one that a line only quotes.
+ * Invariant: it says nothing rather than something wrong. An error that a later success has outlived does not
+ * count, nor does one that a line only quotes.
  */
 
 import { chooseFirstCause } from './compiler-errors.ts';
@@ -23,7 +24,9 @@ import { isConsequence } from './line-kinds.ts';
 import { readAround } from './near.ts';
 import { type Captured, fill } from './sentences.ts';
 
-/** Causes before their consequences: a full disk fails the compiler too. The first that matches is the answer. */
+/**
+ * Causes before their consequences: a full disk fails the compiler too. The first that matches is the answer.
+ */
 export const KNOWN_ERRORS: readonly KnownError[] = [
   ...MACHINE,
   ...OTHER_MACHINE,
@@ -47,13 +50,18 @@ export interface Explanation {
 }
 
 const LINES_MAX = 400;
-/** Where compiling failed, the first error may be further up: what ran beside it ends first, and prints much. */
+/**
+ * Where compiling failed, the first error may be further up: what ran beside it ends first, and prints much.
+ */
 const COMPILER_LINES_MAX = 4_000;
 const SHOWN_CHARS_MAX = 500;
 /** A build that stopped because of a line prints no more than this after it. */
 const END_LINES = 8;
 
-/** Null if nothing is known of it. `lastLines` are the last of the log, oldest first; some thousand are enough. */
+/**
+ * Null if nothing is known of it. `lastLines` are the last of the log, oldest first; some thousand are
+ * enough.
+ */
 export function explainFailure(lastLines: readonly string[]): Explanation | null {
   const lines = failingLines(lastLines.slice(-LINES_MAX));
   const compiled = lines.some(endsCompiling) ? failingLines(lastLines.slice(-COMPILER_LINES_MAX)) : lines;
@@ -101,8 +109,8 @@ function endsSoon(lines: readonly FailingLine[], index: number): boolean {
 }
 
 /**
- * A message in quotation marks is spoken of, not given. What the pattern itself quotes does not count, nor an apostrophe
- * further back in the line.
+ * A message in quotation marks is spoken of, not given. What the pattern itself quotes does not count, nor an
+ * apostrophe further back in the line.
  */
 function isQuoted(line: string, match: RegExpExecArray): boolean {
   const before = line.slice(0, match.index);

@@ -1,6 +1,6 @@
 /**
- * Brings the last lines of a failed build to their raw form, and leaves out what did not fail it: whatever came before a
- * later success, or before a later phase of EAS. Pure.
+ * Brings the last lines of a failed build to their raw form, and leaves out what did not fail it: whatever
+ * came before a later success, or before a later phase of EAS. Pure.
  */
 import { type RawLine, rawForm } from '../prefixes.ts';
 import { isNextStep, isNoError, isSuccess } from './line-kinds.ts';

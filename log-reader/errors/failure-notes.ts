@@ -1,10 +1,12 @@
 /**
- * Notes what one step of a build prints about its failure, and chooses the lines that most likely tell the reason. Pure.
+ * Notes what one step of a build prints about its failure, and chooses the lines that most likely tell the
+ * reason. Pure.
  *
  * Invariant: what it holds is bounded, however much the step prints.
  *
- * Three places are worth showing. The first block of errors, because the others often follow from it. The lines just
- * before a runner says that something failed. The first lines of some other blocks, in case the first one is harmless.
+ * Three places are worth showing. The first block of errors, because the others often follow from it. The
+ * lines just before a runner says that something failed. The first lines of some other blocks, in case the
+ * first one is harmless.
  */
 import { TELLING_LINE_MAX } from '#contract';
 import type { RawLine } from '../prefixes.ts';

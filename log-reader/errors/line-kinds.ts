@@ -1,4 +1,6 @@
-/** Tells apart the lines at the end of a failed build: what is over, what only warns, what only repeats. Pure. */
+/**
+ * Tells apart the lines at the end of a failed build: what is over, what only warns, what only repeats. Pure.
+ */
 import { AFTER_A_FAILURE, isEasPhase } from '../phases.ts';
 import type { RawLine } from '../prefixes.ts';
 
@@ -43,5 +45,8 @@ export function isNoError({ text, indented }: RawLine): boolean {
   return severity === undefined ? XCODE_COMMAND.test(text) : severity !== 'error';
 }
 
-/** EAS stops at the first phase that fails, but for those that clean up. So an earlier phase did not fail the build. */
+/**
+ * EAS stops at the first phase that fails, but for those that clean up. So an earlier phase did not fail the
+ * build.
+ */
 export const isNextStep = (easPhase: string): boolean => isEasPhase(easPhase) && !AFTER_A_FAILURE.has(easPhase);

@@ -1,4 +1,7 @@
-/** Says how much a line looks like the reason for which a build failed. A guess from its form and its words. Pure. */
+/**
+ * Says how much a line looks like the reason for which a build failed. A guess from its form and its words.
+ * Pure.
+ */
 
 export type Strength = 0 | 1 | 2;
 const NONE = 0;

@@ -1,8 +1,9 @@
 /**
- * Picks the lines of a failed build's log that most likely tell why it failed. It is a guess, for builds of whose error
- * nothing is known. Pure.
+ * Picks the lines of a failed build's log that most likely tell why it failed. It is a guess, for builds of
+ * whose error nothing is known. Pure.
  *
- * Invariant: at most ten lines come out, in the order of the log; what is held is bounded, however long the log is.
+ * Invariant: at most ten lines come out, in the order of the log; what is held is bounded, however long the
+ * log is.
  */
 import { TELLING_LINES_MAX } from '#contract';
 import { rawForm } from '../prefixes.ts';

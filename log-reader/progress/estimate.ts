@@ -3,7 +3,8 @@
  *
  *   percent = elapsed / (elapsed + left)      left = rest of the current phase + phases to come × speed
  *
- * One formula with and without history: without it, typical figures stand in and weigh less against what is seen.
+ * One formula with and without history: without it, typical figures stand in and weigh less against what is
+ * seen.
  */
 
 /** What a phase is expected to be. */
@@ -22,6 +23,8 @@ export interface Seen {
   work: number;
   /** Share done, 0 to 1, by the tool's own word; null if it says nothing. */
   share: number | null;
+  /** What the step under way stands for, as a share, if it is silent until its end. */
+  ahead: number;
   sinceWorkMs: number;
   ended: boolean;
 }
@@ -34,13 +37,18 @@ const SILENCE_MAX_TYPICAL = 0.1;
 /** A typical duration is a guess: by this share of it the end is blurred. A learned one is much better. */
 const BLUR_TYPICAL = 0.4;
 const BLUR_LEARNED = 0.1;
-/** Something is always left until the end: a phase that outruns its expectation will not end at this very moment. */
+/**
+ * Something is always left until the end: a phase that outruns its expectation will not end at this very
+ * moment.
+ */
 const OVERRUN_TYPICAL = 0.08;
 const OVERRUN_LEARNED = 0.05;
 
 const clamp = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
 
-/** Observed speed, drawn towards `prior` as long as little has been seen. 2 means twice as slow as expected. */
+/**
+ * Observed speed, drawn towards `prior` as long as little has been seen. 2 means twice as slow as expected.
+ */
 export function speedOf(actualMs: number, expectedMs: number, trustMs: number, prior = 1): number {
   return clamp((actualMs + trustMs * prior) / (expectedMs + trustMs || 1), SPEED_MIN, SPEED_MAX);
 }
@@ -55,7 +63,9 @@ export function timeShare(curve: readonly number[], workShare: number): number {
   return clamp((from + (to - from) * (at - low)) / 1_000, 0, 1);
 }
 
-/** By the clock alone: counts down to the expected end and flattens out around it instead of turning negative. */
+/**
+ * By the clock alone: counts down to the expected end and flattens out around it instead of turning negative.
+ */
 function leftByTime(durationMs: number, elapsedMs: number, learned: boolean): number {
   const blurMs = Math.max(durationMs * (learned ? BLUR_LEARNED : BLUR_TYPICAL), 1);
   const x = (durationMs - elapsedMs) / blurMs;
@@ -71,7 +81,8 @@ function shareDone(expected: Expectation, seen: Seen, speed: number): number | n
     const share = seen.work / Math.max(expected.work, seen.work);
     const first = (expected.curve[0] ?? 0) / 1_000;
     if (seen.work === 0) {
-      // Nothing yet. Much later than expected: this build is not like the earlier ones, and only the clock is left.
+      // Nothing yet. Much later than expected: this build is not like the earlier ones, and only the clock is
+      // left.
       return seen.elapsedMs > durationMs * first * 1.5 + 10_000 ? null : Math.min(silence, Math.max(first, 0.02));
     }
     const done = timeShare(expected.curve, share);
@@ -79,7 +90,7 @@ function shareDone(expected: Expectation, seen: Seen, speed: number): number | n
     return done + Math.min(silence, expected.learned ? Math.max(next - done, 0.02) : SILENCE_MAX_TYPICAL);
   }
   if (seen.share === null) return null;
-  return seen.share + Math.min(silence, SILENCE_MAX_TYPICAL * (1 - seen.share));
+  return seen.share + Math.min(silence, Math.max(SILENCE_MAX_TYPICAL * (1 - seen.share), seen.ahead));
 }
 
 /** Milliseconds that a phase under way still takes. */
@@ -93,7 +104,8 @@ export function leftInPhase(expected: Expectation, seen: Seen, speed: number): n
   const share = Math.min(done, 0.999);
   const ownSpeed = speedOf(seen.elapsedMs, durationMs * share, durationMs * (learned ? 0.25 : 0.15), speed);
   const byWork = durationMs * (1 - share) * ownSpeed;
-  // The further a typical phase is, the better its own output tells what is left; the clock only helps at the start.
+  // The further a typical phase is, the better its own output tells what is left; the clock only helps at the
+  // start.
   const trust = learned ? 1 : clamp(0.4 + share, 0, 1);
   return Math.max(byWork * trust + byTime * (1 - trust), learned ? 0 : floor * (1 - share));
 }

@@ -1,6 +1,6 @@
 /**
- * What each phase is expected to take: as in an earlier build of the project if there was one, else the typical figures,
- * scaled by what the build has told of its size.
+ * What each phase is expected to take: as in an earlier build of the project if there was one, else the
+ * typical figures, scaled by what the build has told of its size.
  */
 
 import type { ProgressHistory } from '#contract';

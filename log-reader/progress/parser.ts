@@ -1,19 +1,22 @@
 /**
- * Turns the bytes that a build prints into how far it is. Pure and streaming: there is no clock and no I/O, the time
- * since the build's command began is an argument.
+ * Turns the bytes that a build prints into how far it is. Pure and streaming: there is no clock and no I/O,
+ * the time since the build's command began is an argument.
  *
- * Invariant: the percentage never falls and stays below 100; how the bytes are cut changes nothing; no output throws.
+ * Invariant: the percentage never falls and stays below 100; how the bytes are cut changes nothing; no output
+ * throws.
  *
- *   bytes → lines → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to → time left
+ *   bytes → lines → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to →
+ *   time left
  */
 
 import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from '#contract';
 import { createLineReader } from '../lines.ts';
-import { BEGINNINGS, factsOf, isEasPhase, runsInside } from '../phases.ts';
+import { BEGINNINGS, factsOf, isEasPhase, planOf, runsInside } from '../phases.ts';
 import { peel } from '../prefixes.ts';
 import { createRecognisers } from '../recognisers/index.ts';
 import type { Sighting } from '../recognisers/recogniser.ts';
 import { createExpectations } from './expectations.ts';
+import { READER, usableHistory } from './history.ts';
 import { createPhaseLog } from './phase-log.ts';
 import { createPlan } from './plan.ts';
 import { timeLeft } from './time-left.ts';
@@ -31,8 +34,8 @@ export interface Progress {
 
 export interface ProgressParser {
   /**
-   * `elapsedMs` since the command began; one that runs backwards counts as no time at all. Whoever reads a log again from
-   * its start spreads the time over its bytes.
+   * `elapsedMs` since the command began; one that runs backwards counts as no time at all. Whoever reads a
+   * log again from its start spreads the time over its bytes.
    */
   push(chunk: Uint8Array, elapsedMs: number): void;
   snapshot(elapsedMs: number): Progress;
@@ -49,15 +52,16 @@ export interface ProgressParserOptions {
 
 const PERCENT_MAX = 99;
 /**
- * Installing is over and nothing tells what follows: at least this much of the time so far is still ahead. The percentage
- * cannot fall, so one that is too high at the start would stand still for most of the build.
+ * Installing is over and nothing tells what follows: at least this much of the time so far is still ahead.
+ * The percentage cannot fall, so one that is too high at the start would stand still for most of the build.
  */
 const AHEAD_AT_LEAST = 1.5;
 
 const EAS_END = /^Build (?:successful|failed)\b/;
 
 export function createProgressParser(options: ProgressParserOptions = {}): ProgressParser {
-  const { history = null, command = '', platform = 'ios' } = options;
+  const { command = '', platform = 'ios' } = options;
+  const history = usableHistory(options.history ?? null, planOf(command, platform));
   const expectations = createExpectations(history);
   const plan = createPlan({ history, command, platform });
   const reader = createLineReader();
@@ -78,7 +82,9 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     plan.enter(id, log.ids());
   };
 
-  /** The tool has ended. If the next phase is known for certain it has begun, even if it is silent at first. */
+  /**
+   * The tool has ended. If the next phase is known for certain it has begun, even if it is silent at first.
+   */
   const leave = () => {
     log.current.ended = true;
     const next = plan.after(log.current.id);
@@ -90,7 +96,8 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     if (sighting.phase !== own) {
       const nested = inEas || (!log.current.ended && runsInside(log.current.id, sighting.phase));
       if (nested) {
-        if (runsInside(own, sighting.phase)) detail = sighting.label ?? factsOf(sighting.phase).label;
+        if (runsInside(own, sighting.phase))
+          detail = sighting.labelInside ?? sighting.label ?? factsOf(sighting.phase).label;
         return;
       }
       enter(sighting.phase, nowMs - (sighting.tookMs ?? 0));
@@ -166,7 +173,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     record(elapsedMs) {
       advance(elapsedMs);
       const phases = log.record(nowMs, CURVE_STEPS).slice(0, HISTORY_PHASES_MAX);
-      return { version: 1, builds: 1, phases };
+      return { version: 1, builds: 1, reader: READER, phases };
     },
   };
 }

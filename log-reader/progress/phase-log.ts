@@ -1,6 +1,6 @@
 /**
- * What has been seen of each phase so far: its time, its lines, and when its work was seen. Invariant: bounded memory,
- * however many phases and however much work a build shows.
+ * What has been seen of each phase so far: its time, its lines, and when its work was seen. Invariant:
+ * bounded memory, however many phases and however much work a build shows.
  */
 
 import type { PhaseHistory } from '#contract';
@@ -19,6 +19,7 @@ export interface PhaseState {
   lines: number;
   work: number;
   share: number | null;
+  ahead: number;
   ended: boolean;
   workAtMs: number;
   /** Work, and the time in the phase at which it was seen. */
@@ -78,6 +79,7 @@ export function createPhaseLog(firstId: string): PhaseLog {
         if (share !== current.share) current.workAtMs = inPhaseMs(nowMs);
         current.share = share;
       }
+      current.ahead = sighting.ahead ?? 0;
       if (current.work === before) return;
       current.workAtMs = inPhaseMs(nowMs);
       const last = current.points.at(-1);
@@ -94,8 +96,8 @@ export function createPhaseLog(firstId: string): PhaseLog {
 
     seen(nowMs) {
       const elapsedMs = inPhaseMs(nowMs);
-      const { work, share, ended, workAtMs } = current;
-      return { elapsedMs, work, share, ended, sinceWorkMs: elapsedMs - workAtMs };
+      const { work, share, ahead, ended, workAtMs } = current;
+      return { elapsedMs, work, share, ahead, ended, sinceWorkMs: elapsedMs - workAtMs };
     },
 
     record(nowMs, steps) {
@@ -123,6 +125,7 @@ function create(id: string): PhaseState {
     lines: 0,
     work: 0,
     share: null,
+    ahead: 0,
     ended: false,
     workAtMs: 0,
     points: [],
@@ -137,7 +140,8 @@ function curveOf(phase: PhaseState, durationMs: number, steps: number): number[]
   for (let step = 0; step <= steps; step++) {
     const wanted = (phase.work * step) / steps;
     while (next < phase.points.length - 1 && phase.points[next]![0] < wanted) next++;
-    // The last point may have been left out by the stride; the work was complete when the last of it was seen.
+    // The last point may have been left out by the stride; the work was complete when the last of it was
+    // seen.
     const at = step === steps ? phase.workAtMs : (phase.points[next]?.[1] ?? 0);
     curve.push(Math.min(Math.max(Math.round((at / durationMs) * 1_000), curve.at(-1) ?? 0), 1_000));
   }

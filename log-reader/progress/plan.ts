@@ -9,7 +9,9 @@ import { EAS_PLANS, followersOf, isEasPhase, planOf } from '../phases.ts';
 export interface Plan {
   /** In the order in which they are expected. */
   readonly phases: readonly string[];
-  /** True if the command or an earlier build named the phases. Otherwise they are guessed from what was seen. */
+  /**
+   * True if the command or an earlier build named the phases. Otherwise they are guessed from what was seen.
+   */
   readonly told: boolean;
   /** Takes in that the build has entered a phase. `seen` are all phases so far, this one among them. */
   enter(id: string, seen: readonly string[]): void;

@@ -1,6 +1,6 @@
 /**
- * Says how many milliseconds a build still takes: the rest of its current phase, and the phases that the plan has after
- * it. Pure.
+ * Says how many milliseconds a build still takes: the rest of its current phase, and the phases that the plan
+ * has after it. Pure.
  *
  * Invariant: the answer is never negative.
  */
@@ -19,7 +19,9 @@ export interface Standing {
   learned: boolean;
 }
 
-/** This much speaks for the usual speed while a build has just begun: a share of the whole if it was learned. */
+/**
+ * This much speaks for the usual speed while a build has just begun: a share of the whole if it was learned.
+ */
 const SPEED_TRUST_LEARNED = 0.5;
 const SPEED_TRUST_TYPICAL_MS = 300_000;
 

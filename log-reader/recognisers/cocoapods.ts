@@ -1,7 +1,10 @@
 import { fromRules } from './recogniser.ts';
 
-/** One line for each pod; the last line says how many there were, which also tells how much there is to compile. */
-export const cocoapods = fromRules('cocoapods', 'IUPADFG[', [
+/**
+ * One line for each pod; the last line says how many there were, which also tells how much there is to
+ * compile.
+ */
+export const cocoapods = fromRules('cocoapods', 'IUPADFG[-✔>🔍', [
   [/^(?:Installing|Using) \S+(?:\/\S+)? \((?:was )?[\d.]+\S*(?: .*)?\)$/, { phase: 'pods', work: 1 }],
   [
     /^Pod installation complete! There (?:are|is) \d+ dependenc\S+ from the Podfile and (\d+) total pods? installed/,
@@ -9,11 +12,18 @@ export const cocoapods = fromRules('cocoapods', 'IUPADFG[', [
   ],
   [/^(?:Analyzing dependencies|Downloading dependencies|Using Expo modules|Installing Ruby Gems)/, { phase: 'pods' }],
   [
-    /^Found \d+ modules for target|^Auto-linking React Native modules|^\[Codegen\]|^\[Expo\] Enabling modular/,
-    {
-      phase: 'pods',
-    },
+    /^Found \d+ modules? for target|^Auto-linking React Native modules?|^\[Expo\] Enabling modular|^Configuring the target with the/,
+    { phase: 'pods' },
   ],
+  // What React Native's scripts print while pods are installed. Xcode runs some of them too.
+  [/^\[(?:Codegen|SPM|Privacy Manifest Aggregation)\] /, { phase: 'pods', labelInside: 'Generating native code' }],
+  [
+    /^\[(?:ReactNativeDependencies|ReactNativeCore|Hermes)\] (?:Setting up|Building from source|Source:|Using |No |Cache |Saved |Verifying |Tarball |RCT_|Download|Failed |Found )/,
+    { phase: 'pods' },
+  ],
+  // pod-install, and the command line of React Native.
+  [/^🔍️? ?Scanning for pods|^> (?:bundle exec )?pod (?:install|update)\b/u, { phase: 'pods' }],
+  [/^[-✔] (?:Installing CocoaPods|Installing Ruby Gems|Updating CocoaPods)/, { phase: 'pods' }],
   [/^Generating Pods project/, { phase: 'pods', share: 0.92 }],
   [/^Integrating client project/, { phase: 'pods', share: 0.97 }],
 ]);

@@ -1,8 +1,15 @@
-import { fromRules, ratio } from './recogniser.ts';
+/**
+ * Gradle. The rich console draws a percentage. The plain console names each task when it has ended, but not
+ * how many there will be, and tasks differ: hundreds take no time, and a few compile C++ for minutes. So a
+ * task counts by its kind, and what is still to come is forecast from the modules and architectures seen so
+ * far.
+ */
+import { createGradleForecast } from './gradle-forecast.ts';
+import { fromRules, type Recogniser, ratio } from './recogniser.ts';
 
-/** The plain console names each task, the rich one draws a percentage. */
-export const gradle = fromRules('gradle', '><WSDB', [
-  [/^> Task :\S+/, { phase: 'gradle', work: 1 }],
+const TASK = /^> Task (:\S+):([\w-]+)(?:\[([\w-]+)\]\S*)?(?: (UP-TO-DATE|FROM-CACHE|NO-SOURCE|SKIPPED|FAILED))?$/;
+
+const rules = fromRules('gradle', '><WSDB', [
   [
     /^<[=-]*> (\d+)% (INITIALIZING|CONFIGURING|EXECUTING|WAITING)/,
     (match) => ({
@@ -14,3 +21,19 @@ export const gradle = fromRules('gradle', '><WSDB', [
   [/^(?:Welcome to Gradle|Starting a Gradle Daemon|Downloading https:\/\/services\.gradle\.org)/, { phase: 'gradle' }],
   [/^BUILD (?:SUCCESSFUL|FAILED) in /, { phase: 'gradle', ended: true }],
 ]);
+
+export const gradle: Recogniser = {
+  tool: rules.tool,
+  starts: rules.starts,
+  create() {
+    const forecast = createGradleForecast();
+    const other = rules.create();
+    return (line) => {
+      const task = TASK.exec(line);
+      if (!task) return other(line);
+      const [, module = '', name = '', architecture = null, outcome] = task;
+      const work = forecast.add({ module, name, architecture, ran: outcome === undefined || outcome === 'FAILED' });
+      return { phase: 'gradle', work, share: forecast.share(), ahead: forecast.ahead() };
+    };
+  },
+};

@@ -7,7 +7,8 @@ import { gradle } from './gradle.ts';
 import { metro } from './metro.ts';
 import { npm } from './npm.ts';
 import { pnpm } from './pnpm.ts';
-import type { Recognise } from './recogniser.ts';
+import { reactNative } from './react-native.ts';
+import type { Recognise, Sighting } from './recogniser.ts';
 import { xcodeFormatters } from './xcode-formatters.ts';
 import { xcodebuild } from './xcodebuild.ts';
 import { yarn } from './yarn.ts';
@@ -16,9 +17,11 @@ const STARTS_MAX = 512;
 
 export const RECOGNISERS = [
   xcodebuild,
+  // Before the formatters: what its scripts print has the form of xcbeautify's lines.
+  cocoapods,
   xcodeFormatters,
   fastlane,
-  cocoapods,
+  reactNative,
   metro,
   expo,
   npm,
@@ -40,11 +43,13 @@ export function createRecognisers(): Recognise {
     if (byStart.size < STARTS_MAX) byStart.set(start, some);
     return some;
   };
-  return (line) => {
+  const ask = (line: string): Sighting | null => {
     for (const recognise of candidates(line.charAt(0))) {
       const sighting = recognise(line);
       if (sighting) return sighting;
     }
     return null;
   };
+  // fastlane marks the output of any program that it runs as xcpretty marks its own lines.
+  return (line) => (line.startsWith('▸ ') ? (ask(line.slice(2)) ?? ask(line)) : ask(line));
 }

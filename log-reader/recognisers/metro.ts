@@ -1,6 +1,9 @@
 import { durationMs, fromRules, ratio } from './recogniser.ts';
 
-/** Metro's total grows while it finds modules, so its own percentage lags; the count of modules is kept beside it. */
+/**
+ * Metro's total grows while it finds modules, so its own percentage lags; the count of modules is kept beside
+ * it.
+ */
 export const metro = fromRules('metro', 'iAWBλSDCwd', [
   [
     /^(?:iOS|Android|Web|BUNDLE|λ) .*[░▓]\s+([\d.]+)% \(\s*(\d+)\/\s*(\d+)\)/,

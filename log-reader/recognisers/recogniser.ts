@@ -1,4 +1,6 @@
-/** What the recognisers of single tools have in common. Each knows one tool's output and nothing of any other. */
+/**
+ * What the recognisers of single tools have in common. Each knows one tool's output and nothing of any other.
+ */
 import type { PlainPhase } from '../phases.ts';
 
 /** What one line of output tells. */
@@ -10,12 +12,16 @@ export interface Sighting {
   done?: number;
   /** How much of the phase is done, 0 to 1, where the tool or its plan tells. */
   share?: number;
+  /** What the step under way stands for, as a share of the phase, where it is silent until its end. */
+  ahead?: number;
   /** The tool has ended. */
   ended?: boolean;
   /** How long the tool says that it ran: its silent start is then counted to it. */
   tookMs?: number;
   /** A better name than the phase's own for what is going on. */
   label?: string;
+  /** The name for what is going on if another tool runs this one. */
+  labelInside?: string;
   /** How large the project is, in the units of the phase seen: pods, packages. */
   size?: number;
 }

@@ -1,11 +1,12 @@
 import { fromRules } from './recogniser.ts';
 
 /**
- * xcpretty (`▸ Compiling A.swift`), Expo's formatter (`› Compiling react-native Pods/Yoga » A.cpp`) and xcbeautify
- * (`[Target] Compiling A.swift`) shorten xcodebuild's commands to one line each: one line, one unit of work.
+ * xcpretty (`▸ Compiling A.swift`), Expo's formatter (`› Compiling react-native Pods/Yoga » A.cpp`) and
+ * xcbeautify (`[Target] Compiling A.swift`) shorten xcodebuild's commands to one line each: one line, one
+ * unit of work.
  */
 const ACTION =
-  /^(?:[▸›] |\[[\w.+ -]+\] )(Compiling|Linking|Executing|Running script|Copying|Preparing|Processing|Signing|Packaging|Generating|Creating|Building|Touching|Precompiling|Emitting|Ld|Archiving|Analyzing|Stripping|Merging|Planning|Write|Validate|Building library)\b ?(.*)/;
+  /^(?:[▸›] |\[[\w.+ -]+\] (?!(?:Preparing|Processing|Generating|Creating|Building|Copying|Executing|Planning|Write)\b(?! library)(?!.*\.\w)))(Compiling|Linking|Executing|Running script|Copying|Preparing|Processing|Signing|Packaging|Generating|Creating|Building|Touching|Precompiling|Emitting|Ld|Archiving|Analyzing|Stripping|Merging|Planning|Write|Validate|Building library)\b ?(.*)/;
 
 export const xcodeFormatters = fromRules('xcode-formatters', '▸›[ \tA*BT', [
   [/^[▸›]? ?(?:\*\* )?(?:ARCHIVE|Archive) (?:SUCCEEDED|Succeeded)/, { phase: 'xcode', share: 0.95 }],

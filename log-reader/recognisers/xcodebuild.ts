@@ -1,10 +1,14 @@
 /**
- * xcodebuild's own output. It prints its plan (the targets) before the first command and the target of each command at
- * the end of its line: the share done is the sum over the targets of how far each is. Commands count by their cost.
+ * xcodebuild's own output. It prints its plan (the targets) before the first command and the target of each
+ * command at the end of its line: the share done is the sum over the targets of how far each is. Commands
+ * count by their cost.
  */
 import { type Recogniser, ratio, type Sighting } from './recogniser.ts';
 
-/** Cost of one command where compiling one C++ file is 1; formatters print a line for about each that costs 1 or more. */
+/**
+ * Cost of one command where compiling one C++ file is 1; formatters print a line for about each that costs 1
+ * or more.
+ */
 const COSTS: Record<string, number> = {
   CompileC: 1,
   CompileSwift: 1,
@@ -75,7 +79,10 @@ export const xcodebuild: Recogniser = {
   tool: 'xcodebuild',
   starts: ' \tABCDEFGHIJKLMNOPQRSTUVWXYZn=*[',
   create() {
-    /** How far each target is, 0 to 1, and the sum of it; kept in step so that no line costs a walk over all targets. */
+    /**
+     * How far each target is, 0 to 1, and the sum of it; kept in step so that no line costs a walk over all
+     * targets.
+     */
     const weights = new Map<string, number>();
     const shares = new Map<string, number>();
     let sum = 0;
@@ -112,7 +119,8 @@ export const xcodebuild: Recogniser = {
       n(line) {
         const graph = GRAPH.exec(line);
         if (!graph) return null;
-        // A second graph belongs to a second action (clean, then build): what was counted before is not part of it.
+        // A second graph belongs to a second action (clean, then build): what was counted before is not part
+        // of it.
         planned = Math.min(Number(graph[1]), TARGETS_MAX);
         weights.clear();
         shares.clear();

@@ -1,6 +1,9 @@
 import { durationMs, fromRules, ratio } from './recogniser.ts';
 
-/** Shares of time of yarn 2 and later, which names its steps without counting them. Guesses; the link step builds. */
+/**
+ * Shares of time of yarn 2 and later, which names its steps without counting them. Guesses; the link step
+ * builds.
+ */
 const BERRY_STEPS: Record<string, number> = { Resolution: 0.02, Fetch: 0.15, Link: 0.6 };
 
 export const yarn = fromRules('yarn', 'y[➤', [

@@ -50,6 +50,29 @@ const LINES: [tool: string, line: string, Sighting | null][] = [
   ['cocoapods', 'Installing hermes-engine 0.81.5 (was 0.81.4)', null],
   ['cocoapods', 'Installing SDWebImage (5.21.5)', { phase: 'pods', work: 1 }],
   ['cocoapods', 'Using Yoga (0.0.0)', { phase: 'pods', work: 1 }],
+  ['cocoapods', '[Codegen] Processing wickspec', { phase: 'pods', labelInside: 'Generating native code' }],
+  ['cocoapods', '[ReactNativeDependencies] Building from source: true', { phase: 'pods' }],
+  ['cocoapods', '> pod install', { phase: 'pods' }],
+  ['cocoapods', '🔍️ Scanning for pods...', { phase: 'pods' }],
+  ['none', '[LanternPlugin] Processing the wick', null],
+  ['none', '[LanternPlugin] Building from source: true', null],
+  [
+    'react-native',
+    'info Found Xcode workspace "Lantern.xcworkspace"',
+    { phase: 'xcode', label: 'Preparing the native build' },
+  ],
+  [
+    'react-native',
+    'info Building (using "xcodebuild -workspace Lantern.xcworkspace -scheme Lantern")',
+    { phase: 'xcode', label: 'Compiling native code' },
+  ],
+  ['react-native', '- Building the app........', { phase: 'xcode', label: 'Compiling native code' }],
+  ['react-native', 'success Successfully built the app', { phase: 'xcode', ended: true }],
+  [
+    'xcode-formatters',
+    '[ReactNativeDependencies] Compiling a.cpp',
+    { phase: 'xcode', work: 1, label: 'Compiling native code' },
+  ],
   ['cocoapods', 'Generating Pods project', { phase: 'pods', share: 0.92 }],
   [
     'cocoapods',
@@ -61,7 +84,11 @@ const LINES: [tool: string, line: string, Sighting | null][] = [
     'Pod installation complete! There is 1 dependency from the Podfile and 1 total pod installed.',
     { phase: 'pods', ended: true, size: 1 },
   ],
-  ['gradle', '> Task :expo-modules-core:compileReleaseKotlin UP-TO-DATE', { phase: 'gradle', work: 1 }],
+  [
+    'gradle',
+    '> Task :expo-modules-core:compileReleaseKotlin UP-TO-DATE',
+    { phase: 'gradle', work: 0.005, share: 1 / 850, ahead: 0 },
+  ],
   ['gradle', '<====---------> 50% EXECUTING [1m 2s]', { phase: 'gradle', share: 0.5 }],
   ['gradle', '<-------------> 80% CONFIGURING [4s]', { phase: 'gradle', share: 0 }],
   ['gradle', 'BUILD SUCCESSFUL in 7m 31s', { phase: 'gradle', ended: true }],
@@ -147,6 +174,17 @@ test('a tool is asked about lines of its own even though others are spared by th
     const own = RECOGNISERS.find((recogniser) => recogniser.tool === tool);
     expect(own?.create()(line), `${tool} knows: ${line}`).toEqual(expected);
   }
+});
+
+test.each([
+  ['▸ Installing DoubleConversion (1.1.6)', { phase: 'pods', work: 1 }],
+  ['▸ Generating Pods project', { phase: 'pods', share: 0.92 }],
+  ['▸ added 467 packages in 17s', { phase: 'install', ended: true, tookMs: 17_000, size: 467 }],
+  ['▸ > Task :app:preBuild UP-TO-DATE', { phase: 'gradle', work: 0.005 }],
+  ['▸ ** ARCHIVE SUCCEEDED **', { phase: 'xcode', share: 0.98, ended: true }],
+  ['▸ Compiling Wick.swift', { phase: 'xcode', work: 1 }],
+])('fastlane marks what any program prints: %s', (line, expected) => {
+  expect(createRecognisers()(line)).toMatchObject(expected);
 });
 
 test('xcodebuild: the share done is that of its targets', () => {

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod';
 import { CURVE_STEPS, HISTORY_BUILDS_MAX, HISTORY_PHASES_MAX } from '../sizes.ts';
-import { count, durationMs } from './fields.ts';
+import { count, durationMs, lenient } from './fields.ts';
 
 export const PhaseHistory = z.object({
   id: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/),
@@ -24,6 +24,10 @@ export const ProgressHistory = z.object({
   version: z.literal(1),
   /** How many builds are mixed in this history. */
   builds: z.number().int().min(1).max(HISTORY_BUILDS_MAX),
+  /**
+   * The version of the log reader that learned it. A later version may see other phases in the same lines.
+   */
+  reader: lenient(count),
   /** In the order in which they were first seen. */
   phases: z.array(PhaseHistory).max(HISTORY_PHASES_MAX),
 });

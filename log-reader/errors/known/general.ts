@@ -1,8 +1,8 @@
 import type { KnownError } from './known-error.ts';
 
 /**
- * What a runner of other tools says when one of them failed. It is asked last, after everything that tells more, and
- * brings the particulars along that stand around it.
+ * What a runner of other tools says when one of them failed. It is asked last, after everything that tells
+ * more, and brings the particulars along that stand around it.
  */
 export const GENERAL: readonly KnownError[] = [
   {

@@ -1,6 +1,12 @@
-/** Describes one error that builds are known to end with. The lists of these are data; explain-failure.ts reads them. */
+/**
+ * Describes one error that builds are known to end with. The lists of these are data; explain-failure.ts
+ * reads them.
+ */
 
-/** Lines around the one that tells, which say more of it. What they capture by name is filled into the sentences. */
+/**
+ * Lines around the one that tells, which say more of it. What they capture by name is filled into the
+ * sentences.
+ */
 export interface Near {
   where: 'above' | 'below';
   /** How many lines away they are looked for. */
@@ -18,9 +24,9 @@ export interface KnownError {
   /** Stable; never reused. */
   id: string;
   /**
-   * Matched against one line without colours, phase, time and a formatter's mark (prefixes.ts). It names what the tool
-   * prints in front of the message (`error: `, `[!] `, `npm error `) wherever the tool does, so that a line that only
-   * speaks of the error does not match.
+   * Matched against one line without colours, phase, time and a formatter's mark (prefixes.ts). It names what
+   * the tool prints in front of the message (`error: `, `[!] `, `npm error `) wherever the tool does, so that
+   * a line that only speaks of the error does not match.
    */
   pattern: RegExp;
   near?: readonly Near[];
@@ -29,8 +35,8 @@ export interface KnownError {
   /** Builds that go on print it too. It counts only if the build stopped soon after it. */
   atEnd?: true;
   /**
-   * What happened, one sentence. `$1` … and `$<name>` stand for what was captured. A part in square brackets is left out
-   * if something that it names was not captured.
+   * What happened, one sentence. `$1` … and `$<name>` stand for what was captured. A part in square brackets
+   * is left out if something that it names was not captured.
    */
   sentence: string;
   /** What to do about it, one sentence. */

@@ -6,7 +6,9 @@ const PACKAGE_PROGRAMS =
 const NOT_FOUND = (name: string) =>
   `(?:^|: )(?:command not found: ${name}$|${name}: (?:command )?not found$)|^(?:\\w*Error: |npm (?:error|ERR!) )?spawn (?:\\S*/)?${name} ENOENT`;
 
-/** The VM itself ran out of something, or lacks a tool. These cause all other errors, so they are asked first. */
+/**
+ * The VM itself ran out of something, or lacks a tool. These cause all other errors, so they are asked first.
+ */
 export const MACHINE: readonly KnownError[] = [
   {
     id: 'disk_full',

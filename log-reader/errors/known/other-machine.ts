@@ -1,6 +1,9 @@
 import type { KnownError } from './known-error.ts';
 
-/** The source brought along what belongs to the machine that it was packed on: paths, programs, attributes of files. */
+/**
+ * The source brought along what belongs to the machine that it was packed on: paths, programs, attributes of
+ * files.
+ */
 export const OTHER_MACHINE: readonly KnownError[] = [
   {
     id: 'node_of_another_mac',

@@ -107,7 +107,9 @@ test('an error of an earlier phase of EAS did not fail the build', () => {
   expect(explainFailure(failed)?.id).toBe('no_apple_account');
 });
 
-/** What a person who knows the tools says of each of these (test/samples/README.md); null: nothing is known. */
+/**
+ * What a person who knows the tools says of each of these (test/samples/README.md); null: nothing is known.
+ */
 test.each([
   ['02-eas-warning-then-network', 'name_not_resolved', 'registry.npmjs.org'],
   ['02b-eas-warning-then-unknown', null, ''],

@@ -34,8 +34,9 @@ function random(seed: number): () => number {
 }
 
 /**
- * An `eas build --local` for iOS with the phases, durations and counts of one that was measured: 1,569 s, 116 pods, 898
- * actions, a silence of 209 s and then 149 lines at once. `speed` stretches it, the seed moves the actions about.
+ * An `eas build --local` for iOS with the phases, durations and counts of one that was measured: 1,569 s, 116
+ * pods, 898 actions, a silence of 209 s and then 149 lines at once. `speed` stretches it, the seed moves the
+ * actions about.
  */
 export function easLog({ seed = 1, speed = 1 } = {}): TimedLine[] {
   const next = random(seed);

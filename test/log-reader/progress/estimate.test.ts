@@ -13,6 +13,7 @@ const seen = (over: Partial<Seen> = {}): Seen => ({
   elapsedMs: 0,
   work: 0,
   share: null,
+  ahead: 0,
   sinceWorkMs: 0,
   ended: false,
   ...over,
@@ -62,6 +63,9 @@ test.each([
   ['yarn && cd ios && pod install && xcodebuild archive -scheme A', ['install', 'pods', 'xcode']],
   ['pnpm install --frozen-lockfile; npx expo prebuild -p ios; fastlane beta', ['install', 'prebuild', 'pods', 'xcode']],
   ['npx expo prebuild --platform android && cd android && ./gradlew bundleRelease', ['prebuild', 'gradle']],
+  ['npm ci && npx pod-install && npx react-native build-ios --mode Release', ['install', 'pods', 'xcode']],
+  ['yarn && npx react-native run-android', ['install', 'gradle']],
+  ['bundle exec pod install && bundle exec fastlane beta', ['pods', 'xcode']],
   ['make', []],
 ])('the plan of a command: %s', (command, plan) => {
   expect(planOf(command, 'ios')).toEqual(plan);
@@ -70,4 +74,6 @@ test.each([
 test('the plan of an EAS build is that of its platform', () => {
   expect(planOf('eas build --local --platform ios', 'ios')).toContain('RUN_FASTLANE');
   expect(planOf('npx eas-cli build --local --platform android', 'android')).toContain('RUN_GRADLEW');
+  expect(planOf('npx eas-cli@latest build --local -p ios', 'ios')).toContain('RUN_FASTLANE');
+  expect(planOf('npx --yes eas-cli@16.1.0 build --local -p ios', 'ios')).toContain('RUN_FASTLANE');
 });

@@ -3,6 +3,8 @@ import { expect, test } from 'vitest';
 import { ProgressHistory } from '#contract';
 import { EAS_PLANS, factsOf } from '../../../log-reader/phases.ts';
 import { createProgressParser, type ProgressParserOptions } from '../../../log-reader/progress/parser.ts';
+import { gradle } from '../../../log-reader/recognisers/gradle.ts';
+import { gradleLog } from '../factories/gradle-log.ts';
 import { easLog, encode, learn, meanError, recorded, sample, totalMs, watch } from '../factories/logs.ts';
 
 const EXPO = { command: 'npm ci && npx expo export --platform ios' };
@@ -127,6 +129,89 @@ test('a tool that is silent until its end is given the time that it says it took
     { id: 'command', durationMs: 3_000 },
     { id: 'install', durationMs: 17_000 },
   ]);
+});
+
+/** The phase after each line. */
+function phasesOf(lines: string[], options: ProgressParserOptions = {}): string[] {
+  const parser = createProgressParser(options);
+  return lines.map((line, index) => {
+    parser.push(encode(`${line}\n`), index * 1_000);
+    return parser.snapshot(index * 1_000).phase;
+  });
+}
+
+test('CocoaPods is not taken for Xcode: one phase from its first line to its last', () => {
+  const lines = sample('field/08-pod-install-codegen-lines.log').toString().trimEnd().split('\n');
+  const parser = createProgressParser();
+  for (const [index, line] of lines.entries()) parser.push(encode(`${line}\n`), (index + 1) * 1_000);
+  const { phases } = parser.record(20_000);
+  expect(phases.filter(({ durationMs }) => durationMs > 0).map(({ id }) => id)).toEqual(['command', 'pods']);
+  expect(new Set(phasesOf(lines))).toEqual(new Set(['Installing pods']));
+  expect(phasesOf(['Command line invocation:', '[Codegen] Processing wickspec'])).toEqual([
+    'Preparing the native build',
+    'Generating native code',
+  ]);
+});
+
+test('nor is it if fastlane runs it', () => {
+  const lines = ['▸ Analyzing dependencies', '▸ Installing Yoga (0.0.0)', '▸ Generating Pods project'];
+  expect(new Set(phasesOf(lines.map((line) => `[12:00:00]: ${line}`)))).toEqual(new Set(['Installing pods']));
+});
+
+test('the command line of React Native compiles native code, from its first line on', () => {
+  const lines = sample('field/09-rn-cli.log').toString().trimEnd().split('\n');
+  const names = phasesOf(lines, { command: 'npm ci && npx react-native build-ios --mode Release' });
+  expect(names).toEqual([
+    'Compiling native code',
+    'Preparing the native build',
+    'Compiling native code',
+    'Compiling native code',
+    'Compiling native code',
+    'Compiling native code',
+  ]);
+});
+
+test.each([
+  ['as usual', {}],
+  ['on a slow machine', { processors: 2 }],
+  ['on a fast machine', { processors: 10 }],
+  ['of much C++', { appCost: 960, nativeCost: 240 }],
+  ['for one architecture', { architectures: ['arm64-v8a'] }],
+  ['with C++ in the app alone', { nativeLibraries: [] }],
+  ['with C++ in libraries that nobody knows', { nativeLibraries: ['lantern-a', 'lantern-b'] }],
+  ['with many libraries', { libraries: 60 }],
+  ['with few libraries', { libraries: 4, nativeLibraries: ['expo-modules-core'] }],
+  ['with tasks that print something', { printedAtStart: true }],
+  ['in fastlane', { prefix: '[12:00:00]: ▸ ' }],
+  ['in EAS', { prefix: '[RUN_GRADLEW] ' }],
+] as const)('Gradle without an earlier build, %s: within 15 points on average', (_, shape) => {
+  for (const seed of [1, 2, 3]) {
+    const log = gradleLog({ seed, ...shape });
+    expect(meanError(log)).toBeLessThan(15);
+    expect(meanError(log, { command: 'cd android && ./gradlew assembleRelease', platform: 'android' })).toBeLessThan(
+      15,
+    );
+  }
+});
+
+test('the sample of a Gradle build is one of them (`npx vitest run test/log-reader/progress -u` writes it)', async () => {
+  const text = gradleLog()
+    .map((line) => `[${(line.atMs / 1_000).toFixed(3)}] ${line.text}\n`)
+    .join('');
+  await expect(text).toMatchFileSnapshot('../../samples/gradle-native.log');
+});
+
+test('Gradle with one earlier build: within 5 points on average', () => {
+  const history = learn(gradleLog({ seed: 1 }));
+  for (const seed of [2, 3]) expect(meanError(gradleLog({ seed }), { history })).toBeLessThan(5);
+});
+
+test('a task of Gradle that is named again each time that it prints something counts once', () => {
+  const task = '> Task :app:compileReleaseKotlin';
+  const recogniser = gradle.create();
+  expect(recogniser('> Task :app:preBuild UP-TO-DATE')?.share).toBeGreaterThan(0);
+  const first = recogniser(task)?.share;
+  expect(recogniser(task)).toMatchObject({ work: 0, share: first });
 });
 
 test('the number of pods tells how long the compilation will take', () => {

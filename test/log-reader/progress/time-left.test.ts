@@ -13,7 +13,7 @@ const expected = (id: string): Expectation => ({
 const standing = (over: Partial<Standing> = {}): Standing => ({
   plan: ['install', 'pods', 'xcode'],
   at: 0,
-  current: { id: 'install', seen: { elapsedMs: 0, work: 0, share: null, sinceWorkMs: 0, ended: false } },
+  current: { id: 'install', seen: { elapsedMs: 0, work: 0, share: null, ahead: 0, sinceWorkMs: 0, ended: false } },
   left: new Map(),
   expected,
   learned: true,
@@ -22,7 +22,7 @@ const standing = (over: Partial<Standing> = {}): Standing => ({
 
 const within = (id: string, elapsedMs: number, ended = false): Standing['current'] => ({
   id,
-  seen: { elapsedMs, work: 0, share: null, sinceWorkMs: 0, ended },
+  seen: { elapsedMs, work: 0, share: null, ahead: 0, sinceWorkMs: 0, ended },
 });
 
 test('at the start, all phases are left', () => {

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 
-/** Tests that start a whole farm: a controller, Macs with their agents, and VMs. They are `npm run test:farm`. */
+/** Tests that start a whole farm: a controller, Macs with agents, VMs. `npm run test:farm` runs them. */
 const FARMS = ['test/faults/**/*.test.ts', 'test/local/demo/demo.test.ts'];
 
-// Tests start hundreds of Node processes of the same few programs: each starts in half the time if it need not compile them.
+// Tests start hundreds of Node processes with the same few programs. Each uses what others have compiled.
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cache/node-compile');
 
 /** Two runtimes: the controller's tests run inside workerd, all others in Node against real processes. */
@@ -38,7 +38,7 @@ export default defineConfig({
         test: {
           name: 'controller',
           include: ['test/controller/**/*.test.ts'],
-          // To start workerd takes longer than most files. Each file begins with empty storage all the same: migrated.ts.
+          // Most files take less time than the start of workerd. They share one; migrated.ts empties it.
           isolate: false,
           setupFiles: ['./test/controller/migrated.ts'],
           testTimeout: 30_000,

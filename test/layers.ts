@@ -47,7 +47,7 @@ export const LAYERS = {
   ],
   'log-reader': [['progress'], ['recognisers', 'errors'], ['phases', 'lines', 'prefixes']],
   local: [
-    ['demo', 'chaos', 'dev', 'record'],
+    ['demo', 'chaos', 'dev', 'record', 'steady'],
     ['farm', 'package', 'prose'],
   ],
 } as const satisfies Record<string, readonly (readonly string[])[]>;

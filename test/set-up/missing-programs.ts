@@ -1,6 +1,6 @@
 /**
- * Global set-up: says once, before all tests, which programs are missing and which command installs them. In CI a missing
- * program is a failure, because tests would be left out.
+ * Global set-up: says once, before all tests, which programs are missing and which command installs them.
+ * In CI a missing program is a failure, because tests would be left out.
  */
 import { installCommand, PROGRAMS, type Program, pathOf } from './programs.ts';
 

@@ -1,0 +1,56 @@
+/**
+ * Runs vitest once, in a process group and with a temporary folder of its own.
+ *
+ * Invariant: when it settles, vitest and all that its tests have started have ended, and the folder is gone.
+ */
+import { spawn } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { PROJECT_ROOT } from '../farm/controller.ts';
+import { endProcessesBelow } from '../farm/leftovers.ts';
+import type { RunResult, TestResult } from './tally.ts';
+
+const VITEST = join(PROJECT_ROOT, 'node_modules/vitest/vitest.mjs');
+const REPORTER = join(PROJECT_ROOT, 'local/steady/reporter.ts');
+const OUTPUT_MAX = 20_000;
+
+export interface SuiteRunOptions {
+  /** For vitest: projects and files. */
+  args: readonly string[];
+  /** Does not exist yet. */
+  folder: string;
+  signal: AbortSignal;
+}
+
+/** With the end of what vitest printed, for a run that has not come to its tests. */
+export async function runSuite({ args, folder, signal }: SuiteRunOptions): Promise<RunResult & { output: string }> {
+  mkdirSync(folder, { mode: 0o700 });
+  const startedAt = performance.now();
+  const results: TestResult[] = [];
+  let output = '';
+  try {
+    const child = spawn(process.execPath, [VITEST, 'run', ...args, '--reporter', REPORTER], {
+      cwd: PROJECT_ROOT,
+      // A group of its own, so that Ctrl-C reaches this program alone.
+      detached: true,
+      env: { ...process.env, TMPDIR: folder, NO_COLOR: '1', FORCE_COLOR: undefined },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk) => {
+        output = `${output}${chunk}`.slice(-OUTPUT_MAX);
+      });
+    child.on('message', (message) => {
+      if (typeof message === 'object') results.push(message as TestResult);
+    });
+    const ended = new Promise<number | null>((resolve, reject) => child.once('close', resolve).once('error', reject));
+    const end = () => void process.kill(-child.pid!, 'SIGKILL');
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+    const exitCode = await ended.finally(() => signal.removeEventListener('abort', end));
+    return { results, exitCode, durationMs: performance.now() - startedAt, output };
+  } finally {
+    endProcessesBelow(folder);
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+  }
+}

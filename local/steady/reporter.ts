@@ -54,6 +54,6 @@ const inWords = ({
 }) =>
   `${message}${diff ? `\n${diff}` : ''}\n${(stack ?? '')
     .split('\n')
-    .filter((line) => /^\s+at (?!.*node_modules)/.test(line))
+    .filter((line) => /^\s+at (?!.*node_modules|new Promise)/.test(line))
     .slice(0, 6)
     .join('\n')}`.slice(0, ERROR_MAX);

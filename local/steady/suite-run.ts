@@ -29,7 +29,7 @@ export async function runSuite({ args, folder, signal }: SuiteRunOptions): Promi
   const results: TestResult[] = [];
   let output = '';
   try {
-    const child = spawn(process.execPath, [VITEST, 'run', ...args, '--reporter', REPORTER], {
+    const child = spawn(process.execPath, [VITEST, 'run', ...args, '--reporter=default', `--reporter=${REPORTER}`], {
       cwd: PROJECT_ROOT,
       // A group of its own, so that Ctrl-C reaches this program alone.
       detached: true,

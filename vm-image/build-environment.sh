@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# What every build finds in its environment. The ~/.bash_profile of the build's account reads it; see 52-build-shell.sh.
-# macOS's own PATH has Ruby 2.6 first, and SSH sets no locale: CocoaPods fails without UTF-8.
+# What every build finds in its environment. The ~/.bash_profile of the build's account reads it; see
+# 52-build-shell.sh. macOS's own PATH has Ruby 2.6 first, and SSH sets no locale: CocoaPods fails without
+# UTF-8.
 export LANG=en_US.UTF-8 LC_ALL=en_US.UTF-8
 export HOMEBREW_NO_AUTO_UPDATE=1 HOMEBREW_NO_ANALYTICS=1
 PATH=$(

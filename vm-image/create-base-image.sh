@@ -4,12 +4,12 @@
 #   create-base-image.sh VM [options]
 #
 #   --from IMAGE       what VM is made from if it does not exist: a local VM or an image in a registry
-#                      (default: ghcr.io/cirruslabs/macos-tahoe-xcode:latest, which holds Xcode; about 100 GB of disk)
+#                      (default: ghcr.io/cirruslabs/macos-tahoe-xcode:latest; it holds Xcode and takes 100 GB)
 #   --user NAME        account in the VM (default: admin)
 #   --key FILE         private key of the agent, with FILE.pub beside it (default: ~/.ssh/tart_vm_key)
 #   --cpus N  --memory-gb N  --disk-gb N     hardware of VM; the disk can only grow
 #   --restrict-key     at last, tie the key to vm-ssh-gate: it runs the commands of the agent and no others
-#   --packet-filter ADDRESS[,ADDRESS]   keep builds from private networks but these, the addresses of the controller
+#   --packet-filter ADDRESS[,ADDRESS]   keep builds from private networks but these, the controller's
 #   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated
 #   --controller URL   let the VM prove that it reaches the controller
 #   --wait SECONDS     for the address, for SSH and for the shutdown, each (default: 300)
@@ -17,16 +17,17 @@
 #   --force            replace an existing VM-base-snapshot, once everything else has succeeded
 #
 # Environment
-#   TARTBEAT_VM_PASSWORD   password of the account, needed until the key is in the VM (default: admin, as in public images)
+#   TARTBEAT_VM_PASSWORD   password of the account, needed until the key is in the VM (default: admin)
 #   TARTBEAT_TART          the tart to call (default: tart)
 #
-# Steps: clone VM, boot it, wait for its address and for SSH, provision, verify with the key, shut down, clone the snapshot.
-# Whatever stops it, Ctrl-C included, the VM is shut down; run it again and it goes on: what is there is kept.
+# Steps: clone VM, boot it, wait for its address and for SSH, provision, verify with the key, shut down, clone
+# the snapshot. Whatever stops it, Ctrl-C included, the VM is shut down; run it again and it goes on: what is
+# there is kept.
 #
 # Ends with 0 when the snapshot exists, 1 when a step failed, 64 on wrong arguments, 130 after Ctrl-C.
 #
-# Invariant: every wait is bounded; an existing snapshot is replaced only with --force; the snapshot is taken only of a VM that
-# passed verify.sh and then shut down by itself.
+# Invariant: every wait is bounded; an existing snapshot is replaced only with --force; the snapshot is taken
+# only of a VM that passed verify.sh and then shut down by itself.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/provision/lib.sh"
@@ -51,7 +52,7 @@ fail() { # MESSAGE [ADVICE]
   exit 1
 }
 
-# --- arguments ---------------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 vm='' from=ghcr.io/cirruslabs/macos-tahoe-xcode:latest user=admin key=$HOME/.ssh/tart_vm_key port=22 wait_s=300
 cpus='' memory_gb='' disk_gb='' skip='' controller='' restrict='' filter='' force=''
@@ -100,7 +101,7 @@ case $controller in '' | http://?* | https://?*) ;; *) usage '--controller must 
 case $controller in *[!A-Za-z0-9:/._~%-]*) usage '--controller must be a plain address' ;; esac
 snapshot=$vm-base-snapshot
 
-# --- tart --------------------------------------------------------------------------------------------------------
+# --- tart -----------------------------------------------------------------------------------------
 
 has_vm() { # NAME
   list=$(within "$TART_LIMIT_S" "$tart" list --source local --quiet) ||
@@ -122,14 +123,15 @@ is_running() {
   return 1
 }
 
-# --- ssh ---------------------------------------------------------------------------------------------------------
+# --- ssh ------------------------------------------------------------------------------------------
 
 with_key='-o BatchMode=yes -o IdentitiesOnly=yes -o PasswordAuthentication=no'
 # SSH_ASKPASS hands over the password without a terminal; one question, one answer.
 with_password='-o PubkeyAuthentication=no -o PreferredAuthentications=password,keyboard-interactive -o NumberOfPasswordPrompts=1'
 login=$with_key
 
-# Each clone of an image shows its host key for the first time: it is taken then, and held to for the rest of this run.
+# Each clone of an image shows its host key for the first time: it is taken then, and held to for the rest of
+# this run.
 guest() { # COMMAND; in the VM's login shell
   # shellcheck disable=SC2086 # options, each a word
   SSH_ASKPASS=$work/askpass SSH_ASKPASS_REQUIRE=force DISPLAY=none \
@@ -137,11 +139,12 @@ guest() { # COMMAND; in the VM's login shell
     -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile="$work/known_hosts" "$user@$address" "$1"
 }
 
-# --- clean-up ----------------------------------------------------------------------------------------------------
+# --- clean-up -------------------------------------------------------------------------------------
 
 work='' address='' reached='' run_pid='' lock='' ours=''
 
-# The guest's own shutdown; `tart stop` alone is the power switch. 1 if it cannot be told, or is still running afterwards.
+# The guest's own shutdown; `tart stop` alone is the power switch. 1 if it cannot be told, or is still running
+# afterwards.
 shut_down() { # LIMIT
   [ -n "$reached" ] || return 1
   # The connection may go down with it: its exit code says nothing.
@@ -171,7 +174,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# --- before anything is done -------------------------------------------------------------------------------------
+# --- before anything is done ----------------------------------------------------------------------
 
 command -v "$tart" >/dev/null 2>&1 || fail "there is no '$tart'" 'Install it: brew install cirruslabs/cli/tart'
 [ -r "$key" ] || fail "there is no key $key" "Make one for this purpose: expo-worker init, or: ssh-keygen -t ed25519 -f '$key' -N ''"
@@ -192,7 +195,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || fail 'cannot make a tempo
 # shellcheck disable=SC2016 # for the script that is written
 printf '#!/bin/sh\nprintf "%%s\\n" "$TARTBEAT_VM_PASSWORD"\n' >"$work/askpass" && chmod 700 "$work/askpass" || exit
 
-# --- clone, boot -------------------------------------------------------------------------------------------------
+# --- clone, boot ----------------------------------------------------------------------------------
 
 if has_vm "$vm"; then
   say "$vm exists; going on with it"
@@ -273,7 +276,7 @@ done
 
 reached=yes
 
-# --- provision, verify -------------------------------------------------------------------------------------------
+# --- provision, verify ----------------------------------------------------------------------------
 
 # shellcheck disable=SC2016 # for the guest
 folder='"$HOME/.tartbeat-image"'
@@ -315,7 +318,7 @@ if [ -n "$restrict" ]; then
   if within 20 guest true </dev/null 2>/dev/null; then fail 'the tied key still runs any command'; fi
 fi
 
-# --- shut down, snapshot -----------------------------------------------------------------------------------------
+# --- shut down, snapshot --------------------------------------------------------------------------
 
 say "Shutting $vm down (up to $wait_s s)"
 shut_down "$wait_s" ||

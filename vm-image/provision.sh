@@ -1,20 +1,22 @@
 #!/bin/sh
 # Makes the Mac that it runs in, a VM, ready for builds: each step of provision/ in order, then verify.sh.
 #
-#   sudo sh provision.sh [--user NAME] [--key-file KEY.pub] [--restrict-key | --free-key] [--packet-filter ADDRESSES] [--only STEP]… [--skip STEP]…
+#   sudo sh provision.sh [--user NAME] [--key-file KEY.pub] [--restrict-key | --free-key]
+#                        [--packet-filter ADDRESSES] [--only STEP]… [--skip STEP]…
 #   sh provision.sh --check [the same]
 #
 #   --user NAME       account that builds run as; default: who called sudo
 #   --key-file FILE   public key of the agent, which may log in from then on
 #   --restrict-key    tie that key to vm-ssh-gate: it runs the commands of the agent and no others
 #   --free-key        untie it again; without either it is left as it is
-#   --packet-filter ADDRESS[,ADDRESS]   keep builds from private networks but these, the addresses of the controller; "off" undoes it
+#   --packet-filter ADDRESS[,ADDRESS]   keep builds from private networks but these, the controller's
+#                     addresses; "off" undoes it
 #   --only, --skip    steps by name, as --list prints them; may be repeated
 #   --check           only look; changes nothing, and needs root for a few steps only
 #   --list            print the names of the steps
 #
-# Ends with 0 when every step holds, 1 at the first step that failed (with --check: after all), 64 on wrong arguments,
-# 77 without root.
+# Ends with 0 when every step holds, 1 at the first step that failed (with --check: after all), 64 on wrong
+# arguments, 77 without root.
 #
 # Invariant: it can be run again, at any time and after any failure; a second run changes nothing.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -27,7 +29,7 @@ readonly STEP_LIMIT_S=3600
 
 usage() {
   printf 'provision.sh: %s\n' "$1" >&2
-  sed -n '4,5s/^#   /usage: /p' "$0" >&2
+  sed -n '4s/^#   /usage: /p; 5s/^#   /       /p; 6s/^#   /usage: /p' "$0" >&2
   exit 64
 }
 

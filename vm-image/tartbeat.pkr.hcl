@@ -1,10 +1,11 @@
-# The base image by Packer, for those who make all their images with it. Same scripts, same result as create-base-image.sh.
+# The base image by Packer, for those who make all their images with it. Same scripts, same result as
+# create-base-image.sh.
 #
 #   packer init vm-image
 #   packer build vm-image/tartbeat.pkr.hcl
 #
-# It leaves the VM shut down; the last step then boots it once more, verifies it with the key, as the agent will see it, and takes
-# the snapshot. An existing snapshot is never replaced.
+# It leaves the VM shut down; the last step then boots it once more, verifies it with the key, as the agent
+# will see it, and takes the snapshot. An existing snapshot is never replaced.
 
 packer {
   required_plugins {

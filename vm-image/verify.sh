@@ -1,9 +1,11 @@
 #!/bin/sh
 # Is this VM fit to be a base image, or to run builds? Looks, and changes nothing.
 #
-#   verify.sh [--json] [--user NAME] [--only CHECK]… [--skip CHECK]… [--controller URL [--worker ID --key -]] [--in-build]
+#   verify.sh [--json] [--user NAME] [--only CHECK]… [--skip CHECK]… [--in-build]
+#             [--controller URL [--worker ID --key -]]
 #
-#   --json            one JSON object: {"ok":true,"macos":"26.6","checks":[{"id","title","status","detail","fix"}]};
+#   --json            one JSON object: {"ok":true,"macos":"26.6","checks":[…]}, and of each check
+#                     {"id","title","status","detail","fix"};
 #                     status is pass, fail or skipped, fix is null unless it failed
 #   --user NAME       account that builds run as; default: who runs this, or who called sudo
 #   --only, --skip    checks by id, such as xcode; may be repeated. What is skipped is reported as that
@@ -11,8 +13,8 @@
 #   --worker ID       also ask whether the worker's key on standard input (--key -) belongs to this worker
 #   --in-build        a monitor has to run
 #
-# Ends with 0 when nothing failed, 1 when something did, 64 on wrong arguments. Some checks need root; without it they
-# are skipped. The checks are those of provision/ in order, and the ones at the end of this file.
+# Ends with 0 when nothing failed, 1 when something did, 64 on wrong arguments. Some checks need root; without
+# it they are skipped. The checks are those of provision/ in order, and the ones at the end of this file.
 #
 # Invariant: one result for each check, whatever the checks do. One that hangs is a finding of its own.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +26,7 @@ readonly FREE_DISK_GB=15
 
 usage() {
   printf 'verify.sh: %s\n' "$1" >&2
-  sed -n '4s/^#   /usage: /p' "$0" >&2
+  sed -n '4s/^#   /usage: /p; 5s/^#   /       /p' "$0" >&2
   exit 64
 }
 
@@ -65,7 +67,7 @@ trap 'rm -rf "$answers"' EXIT
 trap 'end_within; exit 130' INT
 trap 'end_within; exit 143' TERM HUP
 
-# --- results -----------------------------------------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------------------
 
 failures=0
 results=0
@@ -127,7 +129,7 @@ verify_here() { # ID TITLE FIX; looks with the function check_ID
   report "$1" "$2" "$status" "$detail" "$3"
 }
 
-# --- checks that are no steps ------------------------------------------------------------------------------------
+# --- checks that are no steps ---------------------------------------------------------------------
 
 # What pf does with a connection to port 22: the last rule that fits, or the first one with "quick".
 check_packet_filter() {
@@ -213,7 +215,7 @@ check_monitor_running() {
   fi
 }
 
-# --- run ---------------------------------------------------------------------------------------------------------
+# --- run ------------------------------------------------------------------------------------------
 
 macos=$(sw_vers -productVersion 2>/dev/null)
 if [ -n "$json" ]; then printf '{"macos":"%s","checks":[' "$(json_text "${macos:-unknown}")"; else printf 'macOS %s\n' "${macos:-unknown}"; fi

@@ -6,14 +6,14 @@
 #   CONTROLLER  http(s) address of the controller as the VM sees it; a trailing slash is tolerated
 #   BUILD       id of the build            (letters, digits, dot, underscore, hyphen)
 #   WORKER      id of the worker           (the same)
-#   KEY         attempt token or worker key; "-" reads it from the first line of standard input, which keeps it out of ps
+#   KEY         attempt token or worker key; "-" reads it from standard input, which keeps it out of ps
 #   INTERVAL    seconds between beats, 0.1 to 86400, default 30; fractions serve tests
 #
 # Environment
-#   TARTBEAT_STATE         folder of this attempt: "progress" is read from it, "monitor.pid" is written into it
+#   TARTBEAT_STATE         folder of this attempt: the monitor reads "progress", and writes "monitor.pid"
 #                          (default: $HOME/.tartbeat/current)
 #   TARTBEAT_ATTEMPT       number of the attempt, sent with each beat; left out if unset
-#   TARTBEAT_REFUSAL_SPAN  seconds over which refusals must last before the monitor gives up, default 60; for tests
+#   TARTBEAT_REFUSAL_SPAN  seconds of refusals after which the monitor gives up, default 60; for tests
 #
 # Ends with
 #    0  SIGTERM, SIGINT or SIGHUP
@@ -22,17 +22,20 @@
 #    5  401, 403 or 404 in the controller's own words, at least three times and for 60 s or longer
 #   64  wrong arguments      69  no curl      73  TARTBEAT_STATE cannot be used
 #
-# Invariant: nothing else ends it. Any other failure is printed in one line and the beat is repeated after 5 s.
+# Invariant: nothing else ends it. Any other failure is printed in one line and the beat is repeated after 5
+# s.
 #
-# Plain POSIX sh, so that macOS's bash 3.2 and any other shell run it. No `set -e`: a failed request must not end it.
-# No clock is read: the agent may set the guest's clock at any moment. Time is what `sleep` has counted.
+# Plain POSIX sh, so that macOS's bash 3.2 and any other shell run it. No `set -e`: a failed request must not
+# end it. No clock is read: the agent may set the guest's clock at any moment. Time is what `sleep` has
+# counted.
 set -u
 
 # Bytes, not characters, in tr and in the patterns below; a decimal point, not a comma, in numbers.
 LC_ALL=C
 export LC_ALL
 umask 077
-# A variable of this name that came in exported would stay exported, and show the key to whoever reads environments.
+# A variable of this name that came in exported would stay exported, and show the key to whoever reads
+# environments.
 unset key
 
 say() { printf '[VM Monitor] %s\n' "$*" 2>/dev/null; }
@@ -62,7 +65,7 @@ to_seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 
 at_most() { if [ "$1" -lt "$2" ]; then echo "$1"; else echo "$2"; fi; }
 
-# --- arguments ---------------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 if [ $# -lt 4 ] || [ $# -gt 5 ]; then usage "expected 4 or 5 arguments, got $#"; fi
 
@@ -107,8 +110,8 @@ case $key in
 esac
 exec </dev/null
 
-# A repeat comes after 5 s. A request ends before the next beat is due and after 10 s at most; the floor of one second
-# matters only to the short intervals of tests.
+# A repeat comes after 5 s. A request ends before the next beat is due and after 10 s at most; the floor of
+# one second matters only to the short intervals of tests.
 retry_ms=$(at_most "$interval_ms" 5000)
 limit_ms=$(at_most $((interval_ms * 8 / 10)) 10000)
 [ "$limit_ms" -ge 1000 ] || limit_ms=1000
@@ -117,7 +120,7 @@ retry_s=$(to_seconds "$retry_ms")
 limit_s=$(to_seconds "$limit_ms")
 url="$controller/api/builds/$build/heartbeat?worker_id=$worker"
 
-# --- state -------------------------------------------------------------------------------------------------------
+# --- state ----------------------------------------------------------------------------------------
 
 state=${TARTBEAT_STATE:-${HOME:-}/.tartbeat/current}
 progress_file=$state/progress
@@ -128,7 +131,7 @@ prepare_state() {
   [ -p "$pipe" ] || { mkdir -p "$state" && rm -f "$pipe" && mkfifo "$pipe" && printf '%s\n' $$ >"$pid_file"; }
 }
 
-# --- stopping ----------------------------------------------------------------------------------------------------
+# --- stopping -------------------------------------------------------------------------------------
 
 request=
 judge=
@@ -138,8 +141,8 @@ launching=
 stopping=
 poked=
 
-# curl and sleep have nothing to clean up, and SIGKILL cannot be missed by a child that has only just been forked.
-# The braces hide the notice with which bash 3.2 reports a killed child.
+# curl and sleep have nothing to clean up, and SIGKILL cannot be missed by a child that has only just been
+# forked. The braces hide the notice with which bash 3.2 reports a killed child.
 reap() {
   [ $# -eq 0 ] || {
     kill -9 "$@"
@@ -156,7 +159,8 @@ finish() { # CODE
   exit "$1"
 }
 
-# Between starting a child and noting its id, a signal is only remembered; the launcher looks at it afterwards.
+# Between starting a child and noting its id, a signal is only remembered; the launcher looks at it
+# afterwards.
 on_stop() {
   stopping=yes
   [ -n "$launching" ] || leave
@@ -168,7 +172,8 @@ leave() {
 }
 
 trap on_stop TERM INT HUP
-# send_heartbeat asks for a beat without delay. Whoever reads the log may go away: that must not end the monitor.
+# send_heartbeat asks for a beat without delay. Whoever reads the log may go away: that must not end the
+# monitor.
 trap 'poked=yes' USR1
 trap '' PIPE
 
@@ -181,7 +186,7 @@ await() {
   done
 }
 
-# --- progress ----------------------------------------------------------------------------------------------------
+# --- progress -------------------------------------------------------------------------------------
 
 elapsed_ms=0
 progress=0
@@ -189,9 +194,10 @@ origin='time'
 phase=
 written=
 
-# Sets progress, origin and phase. The figure is the one that send_heartbeat wrote ("30 Archiving"), otherwise an
-# estimate: 95 % * t / (t + 180 s), which is 0, 5, 9, 13 … every 10 s, half-way after three minutes and never 95.
-# It never falls, and 100 is for the controller to say. A file that is anything else is as good as none.
+# Sets progress, origin and phase. The figure is the one that send_heartbeat wrote ("30 Archiving"), otherwise
+# an estimate: 95 % * t / (t + 180 s), which is 0, 5, 9, 13 … every 10 s, half-way after three minutes and
+# never 95. It never falls, and 100 is for the controller to say. A file that is anything else is as good as
+# none.
 look_at_progress() {
   figure=
   if [ -f "$progress_file" ]; then
@@ -221,7 +227,7 @@ beat_body() {
   printf '}'
 }
 
-# --- one beat ----------------------------------------------------------------------------------------------------
+# --- one beat -------------------------------------------------------------------------------------
 
 readonly ACCEPTED=0 STOP=3 ENDED=4 REFUSED=5 FAILED=6 UNHEARD=7
 readonly END_MARK='tartbeat-outcome:'
@@ -284,7 +290,8 @@ judge_answer() {
 }
 
 # Sends one beat and returns its outcome. Both timers start first, so that its length moves nothing.
-# The key reaches curl through a pipe from a builtin: no command line, and no file as a here-document would be in bash.
+# The key reaches curl through a pipe from a builtin: no command line, and no file as a here-document would be
+# in bash.
 send_beat() {
   poked=
   launching=yes
@@ -319,8 +326,9 @@ send_beat() {
   return "$FAILED"
 }
 
-# Waits until the next beat is due; once poked, only until 5 s after the last one, so that a chatty build cannot flood.
-# The shorter timer is waited for, never killed: long ended, its id could be that of one of the build's processes.
+# Waits until the next beat is due; once poked, only until 5 s after the last one, so that a chatty build
+# cannot flood. The shorter timer is waited for, never killed: long ended, its id could be that of one of the
+# build's processes.
 rest_after_beat() {
   await "$retry_timer"
   retry_timer=
@@ -342,7 +350,7 @@ rest_before_repeat() {
   elapsed_ms=$((elapsed_ms + retry_ms))
 }
 
-# --- the loop ----------------------------------------------------------------------------------------------------
+# --- the loop -------------------------------------------------------------------------------------
 
 prepare_state || die 73 "cannot write into $state: set TARTBEAT_STATE to a folder that can be written"
 # A monitor started by hand begins at 0 %, whatever an earlier one left in the shared folder.

@@ -17,7 +17,10 @@ export interface AnsweringServer extends AsyncDisposable {
   beats: Beat[];
 }
 
-/** A real server on loopback that records each request and lets `answer` do with it what it likes, even nothing. */
+/**
+ * A real server on loopback that records each request and lets `answer` do with it what it likes, even
+ * nothing.
+ */
 export async function answeringServer(answer: Answer, port = 0): Promise<AnsweringServer> {
   const beats: Beat[] = [];
   const server = createServer((request, response) => {

@@ -20,7 +20,10 @@ const KEY_BODY = PUBLIC_KEY.split(' ')[1]!;
 const nameOf = (step: string) => step.slice(3, -3);
 const NAMES = STEPS.map(nameOf);
 
-/** Each command of each step that changes something, by what must stand in the message when it fails. Missing: the step cannot apply. */
+/**
+ * Each command of each step that changes something, by what must stand in the message when it fails. Missing:
+ * the step cannot apply.
+ */
 const FAILURES: Record<string, readonly (readonly [command: string, only?: string])[]> = {
   'sudo-rule': [['visudo'], ['chown']],
   'authorised-key': [['sudo']],

@@ -14,7 +14,9 @@ const read = (path: string) => readFileSync(join(repository, path), 'utf8');
 /** Comments and texts may name what the code must not use. */
 const code = (path: string) => read(path).replace(/^\s*#.*$/gm, '');
 
-/** What bash 3.2 lacks or reads otherwise, what other POSIX shells lack, and options that only GNU tools have. */
+/**
+ * What bash 3.2 lacks or reads otherwise, what other POSIX shells lack, and options that only GNU tools have.
+ */
 const FORBIDDEN: Record<string, RegExp> = {
   'associative arrays': /\b(declare|typeset|local)\s+-[a-zA-Z]*A/,
   namerefs: /\b(declare|typeset|local)\s+-[a-zA-Z]*n\b/,

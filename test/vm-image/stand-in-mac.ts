@@ -28,7 +28,10 @@ export interface Outcome {
   stderr: string;
 }
 
-/** A Mac as Tart's images are, and a host beside it: the commands that Linux lacks are stand-ins that record what would change. */
+/**
+ * A Mac as Tart's images are, and a host beside it: the commands that Linux lacks are stand-ins that record
+ * what would change.
+ */
 export interface StandInMac extends Disposable {
   /** Stands for `/` of the guest. */
   root: string;
@@ -51,7 +54,9 @@ export interface StandInMac extends Disposable {
     args?: string[],
     options?: { env?: NodeJS.Dict<string>; signal?: AbortSignal },
   ): Promise<Outcome>;
-  /** Names, modes and contents of everything in the guest: equal before and after means that nothing changed. */
+  /**
+   * Names, modes and contents of everything in the guest: equal before and after means that nothing changed.
+   */
   contents(): Record<string, string>;
   /** Path of a file of the test, outside of the guest. */
   file(name: string, text?: string): string;

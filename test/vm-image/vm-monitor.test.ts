@@ -261,7 +261,8 @@ for (const shell of SHELLS) {
     await until(() => it.said(/Heartbeat sent/));
     for (const percent of ['40', '41', '42', '43']) await it.tell(percent);
     await until(() => it.lastBeat()?.progress === 43);
-    // However often it is told, one beat in five seconds: the four made one, or two if five seconds ended among them.
+    // However often it is told, one beat in five seconds: the four made one, or two if five seconds ended
+    // among them.
     expect(it.server.beats.length).toBeLessThanOrEqual(3);
   });
 

@@ -1,4 +1,5 @@
-# Every Ruby of a build reads this first (RUBYOPT in build-environment.sh): so fastlane finds send_heartbeat in each project, also where
+# Every Ruby of a build reads this first (RUBYOPT in build-environment.sh): so fastlane finds send_heartbeat
+# in each project, also where
 # `bundle exec` brings a fastlane of the project's own. The action itself is read only when a lane names it.
 module Fastlane
   module Actions

@@ -36,9 +36,9 @@ start_build() { # STATE BUILD ATTEMPT BYTES
   echo $! >"$state/build.pgid"
 }
 
-# Prints `alive=0|1`, `exit=N` (empty while there is none), `restarted=0|1` and `size=BYTES`, and looks in this
-# order: a process that is seen dead has written its exit code already, and a size that is read after the exit
-# code covers all that was printed. `restarted` says that macOS has started again since the build began.
+# Prints `alive=0|1`, `exit=N` (empty while there is none), `restarted=0|1` and `size=BYTES`, and looks in
+# this order: a process that is seen dead has written its exit code already, and a size that is read after the
+# exit code covers all that was printed. `restarted` says that macOS has started again since the build began.
 show_status() {
   [ -d "$state/started" ] || exit 0
   up=0

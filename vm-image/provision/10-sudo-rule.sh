@@ -1,5 +1,6 @@
 #!/bin/sh
-# Two commands without a password: the agent sets the clock of a VM that slept, and shuts down what it no longer needs.
+# Two commands without a password: the agent sets the clock of a VM that slept, and shuts down what it no
+# longer needs.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The agent's key may log in, and sshd trusts the files in which it stands.
-# It must be free of `command=`, or tied to vm-ssh-gate, which lets the agent's commands through: restrict-key does that.
+# It must be free of `command=`, or tied to vm-ssh-gate, which lets the agent's commands through: restrict-key
+# does that.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -74,7 +75,8 @@ apply() {
   attempt as_user mkdir -p "$home/.ssh" && attempt as_user chmod 700 "$home/.ssh" &&
     attempt as_user touch "$keys" && attempt as_user chmod 600 "$keys" || return
   [ -n "$key_file" ] || return 0
-  # An older line of this key goes: it may tie it to a command. Forwarding would give a build's VM a way back to the host.
+  # An older line of this key goes: it may tie it to a command. Forwarding would give a build's VM a way back
+  # to the host.
   line="no-port-forwarding,no-X11-forwarding,no-agent-forwarding $key_type $key_body tartbeat"
   # shellcheck disable=SC2016 # for the inner shell
   attempt as_user sh -c '

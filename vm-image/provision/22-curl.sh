@@ -1,5 +1,6 @@
 #!/bin/sh
-# curl, with which the monitor beats. Part of macOS; one from Homebrew would not be on the PATH of SSH commands.
+# curl, with which the monitor beats. Part of macOS; one from Homebrew would not be on the PATH of SSH
+# commands.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

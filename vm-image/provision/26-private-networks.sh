@@ -1,8 +1,10 @@
 #!/bin/sh
-# Off unless asked for: rules of pf that keep builds from private networks and 169.254.169.254, loaded at each start of the VM.
-# What they are good for, and that they have never run on macOS, stands in packet-filter.conf.
+# Off unless asked for: rules of pf that keep builds from private networks and 169.254.169.254, loaded at each
+# start of the VM. What they are good for, and that they have never run on macOS, stands in
+# packet-filter.conf.
 #
-#   TARTBEAT_PACKET_FILTER   addresses of the controller, with commas: turn it on     off: turn it off     empty: only look
+#   TARTBEAT_PACKET_FILTER   addresses of the controller, with commas: turn it on   off: turn it off
+#                            empty: only look
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# With a wrong clock no certificate is valid. The agent sets the clock before a build; this keeps it right during one.
+# With a wrong clock no certificate is valid. The agent sets the clock before a build; this keeps it right
+# during one.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

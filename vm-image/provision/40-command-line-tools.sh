@@ -1,5 +1,6 @@
 #!/bin/sh
-# Compilers and git, which Homebrew needs. `xcode-select --install` opens a window; this takes the way without one.
+# Compilers and git, which Homebrew needs. `xcode-select --install` opens a window; this takes the way without
+# one.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

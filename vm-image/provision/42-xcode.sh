@@ -1,6 +1,6 @@
 #!/bin/sh
-# Xcode: selected, licence accepted, first launch done. It cannot be downloaded without an Apple account, so it has to be
-# in the image that the VM was made from.
+# Xcode: selected, licence accepted, first launch done. It cannot be downloaded without an Apple account, so
+# it has to be in the image that the VM was made from.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

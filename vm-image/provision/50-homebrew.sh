@@ -1,6 +1,6 @@
 #!/bin/sh
-# Homebrew at a pinned release, owned by the account that builds run as. A clone of the tag, not the installer: that one
-# wants sudo without a password for everything, and takes whatever is newest.
+# Homebrew at a pinned release, owned by the account that builds run as. A clone of the tag, not the
+# installer: that one wants sudo without a password for everything, and takes whatever is newest.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

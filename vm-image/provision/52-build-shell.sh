@@ -1,5 +1,6 @@
 #!/bin/sh
-# What a build finds in its login bash: Homebrew's tools before macOS's, and a UTF-8 locale, without which CocoaPods fails.
+# What a build finds in its login bash: Homebrew's tools before macOS's, and a UTF-8 locale, without which
+# CocoaPods fails.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

@@ -1,20 +1,22 @@
 # shellcheck shell=sh
-# What the steps and the scripts beside this folder share. Sourced, never run; the caller has set $here to its own folder.
+# What the steps and the scripts beside this folder share. Sourced, never run; the caller has set $here to its
+# own folder.
 #
 # A step is one file: it sets title, defines check and apply, and ends with `step "$@"`.
-#   check   read-only; calls found, missing or unknown, and may run without root (unknown is for what needs it)
+#   check   read-only; calls found, missing or unknown; may run without root (unknown is for what needs it)
 #   apply   brings about what check looks for, each command through `attempt`
 #
 #   NN-name.sh           applies what is missing; prints "ok: …", "changed: …" or "failed: …"
 #   NN-name.sh --check   only looks; prints "ok: …", "missing: …" or "unknown: …"
 # Exit codes: 0 ok or changed, 1 missing or failed, 3 unknown, 64 wrong arguments.
 #
-# Invariant: "ok" and "changed" are said by check alone, after everything else. A step whose apply failed has failed.
+# Invariant: "ok" and "changed" are said by check alone, after everything else. A step whose apply failed has
+# failed.
 #
 # Environment
 #   TARTBEAT_USER      the account that builds run as; default: who called sudo, else who runs this
 #   TARTBEAT_KEY_FILE  public key that may log in
-#   TARTBEAT_KEY_USE, TARTBEAT_PACKET_FILTER   see restrict-key and private-networks, which change nothing without them
+#   TARTBEAT_KEY_USE, TARTBEAT_PACKET_FILTER   for restrict-key and private-networks, which look without them
 #   TARTBEAT_ROOT      put before every path of the VM; empty in real images, for tests and the simulator
 #
 # For macOS's sh and bash 3.2, BSD tools, and any POSIX shell.
@@ -32,7 +34,7 @@ brew_prefix=$root/opt/homebrew
 # shellcheck disable=SC2034
 share=$root/usr/local/share/tartbeat
 
-# --- findings ----------------------------------------------------------------------------------------------------
+# --- findings -------------------------------------------------------------------------------------
 
 found() { outcome=ok detail=$*; }
 missing() { outcome=missing detail=$*; }
@@ -109,9 +111,10 @@ attempt() {
   return "$attempt_code"
 }
 
-# --- the account -------------------------------------------------------------------------------------------------
+# --- the account ----------------------------------------------------------------------------------
 
-# Runs a command as the account that builds run as: Homebrew refuses root, and what lies in its home must belong to it.
+# Runs a command as the account that builds run as: Homebrew refuses root, and what lies in its home must
+# belong to it.
 as_user() {
   if [ "$(id -un)" = "$TARTBEAT_USER" ]; then "$@"; else sudo -H -u "$TARTBEAT_USER" "$@"; fi
 }
@@ -130,7 +133,7 @@ user_home() {
   dscl . -read "/Users/$TARTBEAT_USER" NFSHomeDirectory 2>/dev/null | sed -n 's/^NFSHomeDirectory: *//p'
 }
 
-# --- files -------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 owned_by() { # NAME PATH
   # shellcheck disable=SC2012 # the only way to see an owner that BSD and GNU share
@@ -141,7 +144,7 @@ has_mode() { # MODE PATH, as find reads it
   [ -n "$(find "$2" -prune -perm "$1" -print 2>/dev/null)" ]
 }
 
-# --- time --------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 # A process and everything below it: a limit that ends only `sudo` or `ssh` leaves the rest running.
 family_of() { # PID
@@ -157,8 +160,9 @@ kill_family() { # PID
 }
 
 # Runs a command for at most SECONDS; 124 if it had to be ended. Keeps the standard input that `&` takes away.
-# The watchdog is called off by USR2, which simply ends it while it waits: a trap would be kept waiting itself if the signal came just as
-# bash begins to `wait`. It sleeps a second at a time, since its last sleep outlives it.
+# The watchdog is called off by USR2, which simply ends it while it waits: a trap would be kept waiting itself
+# if the signal came just as bash begins to `wait`. It sleeps a second at a time, since its last sleep
+# outlives it.
 within_pid=
 within_watchdog=
 within() { # SECONDS COMMAND…

@@ -2,8 +2,9 @@
 # shellcheck disable=SC2034 # read by whoever sources this
 # What the image is built with. The one place where a version stands; looked up in November 2026.
 #
-# Homebrew keeps only the newest release of each formula, so Node and Ruby are pinned to their line (security fixes of it
-# are wanted); the rest exactly. An image that already has a Homebrew keeps it, whatever its release.
+# Homebrew keeps only the newest release of each formula, so Node and Ruby are pinned to their line (security
+# fixes of it are wanted); the rest exactly. An image that already has a Homebrew keeps it, whatever its
+# release.
 HOMEBREW_VERSION=6.0.22  # github.com/Homebrew/brew/releases
 NODE_FORMULA=node@24     # the active LTS line; eas-cli asks for 20.18.3 or 22 and newer
 RUBY_FORMULA=ruby@3.4    # fastlane and CocoaPods; macOS's own 2.6 is too old for current gems

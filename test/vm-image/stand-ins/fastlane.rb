@@ -1,5 +1,6 @@
-# Reads a Fastfile as fastlane does, as far as an action is concerned: what a lane calls and Ruby does not know is looked up by its class in
-# Fastlane::Actions; one without available_options gets its arguments as an array. Nothing of fastlane is needed.
+# Reads a Fastfile as fastlane does, as far as an action is concerned: what a lane calls and Ruby does not
+# know is looked up by its class in Fastlane::Actions; one without available_options gets its arguments as an
+# array. Nothing of fastlane is needed.
 #
 #   ruby fastlane.rb FASTFILE LANE
 module Fastlane

@@ -4,7 +4,8 @@
 # $STAND_INS is the folder of one test:
 #   calls         one line for each call that changes something: "pmset -a sleep 0"
 #   state/KEY     what the pretended system remembers; absent is the state of a fresh macOS
-#   fail/NAME     each call of this command that would change something fails; its text, if any, is the only arguments that do
+#   fail/NAME     each call of this command that would change something fails; if it has text, only those
+#                 calls that have this text among their arguments
 #   broken/NAME   each call of this command fails, also those that only look
 # Unknown arguments end with 98, so that a script which begins to use others is noticed.
 set -u

@@ -3,8 +3,8 @@
 #   send_heartbeat(30)
 #   send_heartbeat(90, 'Archiving')
 #
-# In a build every lane has it (see ../find-actions.rb). A project whose lanes also run elsewhere puts a copy of this file into its own
-# fastlane/actions: where there is no Tartbeat, nobody is told and nothing fails.
+# In a build every lane has it (see ../find-actions.rb). A project whose lanes also run elsewhere puts a copy
+# of this file into its own fastlane/actions: where there is no Tartbeat, nobody is told and nothing fails.
 #
 # Invariant: fails on wrong arguments only. Runs on macOS's own Ruby 2.6 and newer.
 module Fastlane

@@ -178,7 +178,7 @@ export const LIVES: readonly LifeStory[] = [
     events: ['submitted', 'claim', 'start', 'requeue', 'claim', 'start', 'fail'],
     status: 'failed',
     verdict: 'build_failed',
-    causes: ['vm_frozen', null],
+    causes: ['vm_exited', null],
   },
   {
     name: 'falls silent, and its deadline object had lost what it knew',
@@ -187,7 +187,8 @@ export const LIVES: readonly LifeStory[] = [
     events: ['submitted', 'claim', 'start', 'fail', 'evidence'],
     status: 'failed',
     verdict: 'worker_lost',
-    causes: ['vm_frozen'],
+    // A dead SSH of the VM does not tell why the agent was silent.
+    causes: ['unknown'],
   },
   {
     name: 'falls silent and runs again',

@@ -80,7 +80,7 @@ test.concurrent('an agent that comes back to a vanished VM says worker_restarted
   await mac.mac.killAgent();
   mac.killTartRun(build.id);
   await mac.mac.startAgent();
-  await build.fails({ verdict: 'worker_restarted' });
+  await build.fails({ verdict: 'worker_restarted', cause: 'vm_exited' });
   await mac.recovers();
 });
 

@@ -1,5 +1,6 @@
 /** Tests what may go wrong before the build command runs, in tart and in the VM. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Cause } from '#contract';
 import { FaultFarm, type Outcome } from './fault-farm.ts';
 
 let macs: FaultFarm;
@@ -10,8 +11,10 @@ afterAll(() => macs?.[Symbol.asyncDispose]());
 
 /** Each step may take a share of it: a clone 30 s, an address 18 s, set and SSH 12 s. */
 const timeouts = { bootTimeoutMs: 60_000 };
-const startFailed = (step: string): Outcome => ({ verdict: 'vm_start_failed', step });
-const checkFailed = (step: string): Outcome => ({ verdict: 'health_check_failed', step });
+const startFailed = (step: string, cause: Cause = 'unknown'): Outcome => ({ verdict: 'vm_start_failed', step, cause });
+const checkFailed = (step: string, cause: Cause = 'unknown'): Outcome => ({
+  ...{ verdict: 'health_check_failed', step, cause },
+});
 
 const OF_THE_NEXT_VM: [what: string, fault: string, outcome: Outcome][] = [
   ['a VM that never boots', 'boot-hang', checkFailed('vm_address')],
@@ -19,9 +22,10 @@ const OF_THE_NEXT_VM: [what: string, fault: string, outcome: Outcome][] = [
   ['a tart ip that answers garbage', 'ip-garbage', checkFailed('vm_address')],
   ['a VM that refuses SSH', 'no-ssh', checkFailed('ssh')],
   ['a VM that accepts SSH and is silent', 'ssh-hang', checkFailed('ssh')],
-  ['a VM whose disk is full before the build', 'disk-full', checkFailed('disk_space')],
-  ['a VM whose network is cut before the build', 'net-cut', checkFailed('controller')],
-  ['a tart clone that fails', 'clone-fail', startFailed('clone')],
+  ['a VM whose disk is full before the build', 'disk-full', checkFailed('disk_space', 'disk_full')],
+  ['a VM whose network is cut before the build', 'net-cut', checkFailed('controller', 'vm_network_down')],
+  // In the simulator's words there is no space left on the Mac's disk. The VM that was never made did not "end".
+  ['a tart clone that fails', 'clone-fail', startFailed('clone', 'host_disk_full')],
   ['a tart clone that hangs', 'clone-hang', startFailed('clone')],
   ['a tart set that fails', 'set-fail', startFailed('set')],
   ['a tart set that hangs', 'set-hang', startFailed('set')],
@@ -31,7 +35,7 @@ const OF_THE_NEXT_VM: [what: string, fault: string, outcome: Outcome][] = [
 ];
 
 for (const [what, fault, outcome] of OF_THE_NEXT_VM)
-  test.concurrent(`${what} is ${outcome.verdict}: ${outcome.step}`, async () => {
+  test.concurrent(`${what} is ${outcome.verdict}: ${outcome.step}, cause ${outcome.cause}`, async () => {
     await using mac = await macs.take();
     mac.mac.faultNextClone(fault);
     const build = await mac.build({ command: 'echo never', timeouts });
@@ -70,7 +74,7 @@ test.concurrent('a boot so slow that no step times out but the whole does is boo
   // Of 80 s a clone may take 40, set 16, an address 24; the checks ask tart list and tart ip once more.
   mac.mac.faultNextClone('clone-slow:32000', 'list-slow:8000', 'ip-slow:18000');
   const build = await mac.build({ command: 'echo never', timeouts: { bootTimeoutMs: 80_000 } });
-  const { startedAt } = await build.fails({ verdict: 'boot_timeout' });
+  const { startedAt } = await build.fails({ verdict: 'boot_timeout', cause: 'unknown' });
   expect(startedAt).toBeNull();
   await mac.recovers();
 });

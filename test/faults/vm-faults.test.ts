@@ -43,6 +43,74 @@ test.concurrent('a tart run that is killed is vm_exited', async () => {
   await mac.recovers();
 });
 
+for (const fault of ['guest-reboot', 'guest-panic'])
+  test.concurrent(`a guest that restarts below a living tart run (${fault}) is vm_exited, cause vm_restarted`, async () => {
+    await using mac = await macs.take();
+    const build = await mac.build({ command: 'echo begun; sleep 600' });
+    await build.prints('begun');
+    await mac.fault(`${fault}:2000`);
+    await build.fails({ verdict: 'vm_exited', step: 'restart', cause: 'vm_restarted' });
+    await build.logged('begun\n');
+    await mac.recovers();
+  });
+
+test.concurrent('a build that restarts its guest is vm_exited, cause vm_restarted', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sudo shutdown -r now; sleep 600' });
+  await build.fails({ verdict: 'vm_exited', step: 'restart', cause: 'vm_restarted' });
+  await mac.recovers();
+});
+
+test.concurrent('a guest that restarts while the agent is away is vm_restarted when it comes back, and built again', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; [ "$TARTBEAT_ATTEMPT" = 2 ] || sleep 600', maxAttempts: 2 });
+  await build.prints('begun');
+  await mac.mac.killAgent();
+  await mac.fault('guest-reboot:200');
+  await mac.mac.startAgent();
+  const { attempts } = await build.succeeds('begun\n');
+  expect(attempts.map(({ verdict, cause }) => [verdict?.code, verdict?.step, cause?.code])).toEqual([
+    ['vm_exited', 'restart', 'vm_restarted'],
+    [undefined, undefined, undefined],
+  ]);
+  await mac.settles();
+});
+
+test.concurrent('a guest that restarts and never comes back is vm_silent, cause vm_frozen', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  await mac.fault('dead-restart');
+  await build.fails({ verdict: 'vm_silent', cause: 'vm_frozen' });
+  await mac.recovers();
+});
+
+test.concurrent('a guest that restarts before the build runs in it loses nothing', async () => {
+  await using mac = await macs.take();
+  const begun = mac.says('step', { step: 'first_heartbeat', status: 'started' });
+  const build = await mac.build({ command: 'echo done', timeouts: { heartbeatTimeoutMs: 60_000 } });
+  await begun;
+  await mac.fault('guest-reboot:200');
+  await build.succeeds('done\n');
+  await mac.settles();
+});
+
+test.concurrent('a command that the guest kills for want of memory is build_failed, cause out_of_memory', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  await mac.fault('out-of-memory:sleep 600');
+  await build.fails({ verdict: 'build_failed', cause: 'out_of_memory' });
+  await mac.settles();
+});
+
+test.concurrent('a command that is killed is build_failed, without a cause', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; kill -KILL $$' });
+  await build.fails({ verdict: 'build_failed', cause: null });
+  await mac.settles();
+});
+
 test.concurrent('a monitor that is killed once is started again, and the build goes on', async () => {
   await using mac = await macs.take();
   const build = await mac.build({ command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done' });
@@ -126,6 +194,6 @@ test.concurrent('SSH that is gone for good while the VM beats is transfer_failed
   const build = await mac.build({ command: 'echo begun; sleep 600' });
   await build.prints('begun');
   await mac.fault('no-ssh');
-  await build.fails({ verdict: 'transfer_failed', step: 'ssh' });
+  await build.fails({ verdict: 'transfer_failed', step: 'ssh', cause: 'unknown' });
   await mac.recovers();
 });

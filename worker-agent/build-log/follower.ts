@@ -6,7 +6,7 @@
  * everything has been read up to the size that the log had after that.
  */
 import { pause } from '../../client/retry.ts';
-import { type BuildStatus, parseBuildStatus } from '../guest/answers.ts';
+import { type BuildStatus, isEndedBySystem, parseBuildStatus } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import { buildStatus, readLog } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
@@ -24,8 +24,6 @@ const READ_MAX_BYTES = 4 * 1024 * 1024;
  * too after this time if it does.
  */
 const CONFIRM_MS = 5_000;
-/** HUP, KILL and TERM: the signals that a system sends when it goes down. */
-const EXITS_BY_SIGNAL: readonly number[] = [129, 137, 143];
 
 export interface LogFollowerOptions {
   guest: Guest;
@@ -145,6 +143,5 @@ function endOf(status: BuildStatus | null): (CommandEnd & { certain: boolean }) 
   const exitCode = status.state === 'ended' ? status.exitCode : null;
   // A command that succeeded had ended before the restart. Any other exit code is what the restart made of it.
   if (status.restarted && exitCode !== 0) return { exitCode: null, restarted: true, certain: true };
-  const bySystem = exitCode === null || EXITS_BY_SIGNAL.includes(exitCode);
-  return { exitCode, restarted: false, certain: !bySystem };
+  return { exitCode, restarted: false, certain: exitCode !== null && !isEndedBySystem({ exitCode }) };
 }

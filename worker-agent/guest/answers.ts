@@ -13,6 +13,14 @@ const GATE_REFUSES = 126;
 export const UNPACK_TRUNCATED = 3;
 export const UNPACK_REFUSED = 4;
 
+/** HUP, KILL and TERM: the signals that a system sends to its processes when it goes down. */
+const SYSTEM_SIGNALS: readonly (string | null)[] = ['HUP', 'KILL', 'TERM'];
+const SYSTEM_EXIT_CODES: readonly (number | null)[] = [129, 137, 143];
+
+/** True if the end may be the system's doing and not the command's own. */
+export const isEndedBySystem = (end: { exitCode: number | null; exitSignal?: string | null }): boolean =>
+  SYSTEM_SIGNALS.includes(end.exitSignal ?? '') || SYSTEM_EXIT_CODES.includes(end.exitCode);
+
 /** Of installScripts: the files that arrived are not those that were sent. */
 export const SCRIPTS_DAMAGED = 3;
 

@@ -12,12 +12,15 @@ import { pause } from '../../client/retry.ts';
 import { AttemptOver, failed } from '../ending.ts';
 import { RECONNECT_MS } from '../limits.ts';
 import { awakeMs } from '../mac/running-clock.ts';
+import { isEndedBySystem } from './answers.ts';
 import { echoAlive, type GuestCommand } from './commands.ts';
 import type { ExecOptions, ExecResult, Ssh } from './ssh.ts';
 import { SshError } from './ssh-error.ts';
 
 const RECONNECT_PAUSE_MS = 500;
 const ECHO_MS = 5_000;
+/** A guest that goes down ends its commands first. SSH is gone too after this time. */
+const GOING_DOWN_MS = 5_000;
 
 /** The members of a Vm that a session uses. */
 export interface Reconnectable {
@@ -48,10 +51,20 @@ export class Guest {
 
   /**
    * Rejects with AttemptOver, with the signal's reason, or with an SshError of kind timeout or overflow:
-   * these two are the command's own fault.
+   * these two are the command's own fault. A command that the guest's system has ended is run again for a
+   * while.
    */
-  exec(command: GuestCommand, options: Omit<ExecOptions, 'stdin'> & { stdin?: string | Buffer }): Promise<ExecResult> {
-    return this.attempt((ssh, signal) => ssh.exec(command, { ...options, signal }));
+  async exec(
+    command: GuestCommand,
+    options: Omit<ExecOptions, 'stdin'> & { stdin?: string | Buffer },
+  ): Promise<ExecResult> {
+    for (let endedSinceMs: number | null = null; ; ) {
+      const result = await this.attempt((ssh, signal) => ssh.exec(command, { ...options, signal }));
+      if (!isEndedBySystem(result)) return result;
+      endedSinceMs ??= awakeMs();
+      if (awakeMs() - endedSinceMs >= GOING_DOWN_MS) return result;
+      await pause(RECONNECT_PAUSE_MS, this.#options.signal);
+    }
   }
 
   /** Runs `use`, and runs it again on a new connection as often as the connection breaks. */

@@ -11,7 +11,9 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GuestFaults, GuestOptions } from './guest/guest.ts';
+import { leaseOf } from './guest/leases.ts';
 import { writeMemoryReport, writePanicReport } from './guest/reports.ts';
+import { keepSilentAt } from './guest/silence.ts';
 import type { Softnet } from './guest/softnet.ts';
 import { type Faults, forgetFault, readFaults } from './home/faults.ts';
 import { readSettings } from './home/settings.ts';
@@ -121,11 +123,15 @@ export class Hypervisor {
     this.#booted = false;
     this.#told = '';
     this.#limited.clear();
-    this.#bootAt =
-      kind === 'dead-restart'
-        ? Number.POSITIVE_INFINITY
-        : performance.now() + Number(faults.get(kind) || RESTART_BOOT_MS);
+    this.#bootAt = performance.now() + Number(faults.get(kind) || RESTART_BOOT_MS);
+    if (kind === 'dead-restart') this.#stayDown();
     forgetFault(this.#vm.folder, kind);
+  }
+
+  #stayDown(): void {
+    this.#bootAt = Number.POSITIVE_INFINITY;
+    const address = leaseOf(this.#tartHome, readConfig(this.#vm).macAddress);
+    if (address) keepSilentAt(address, readSettings(this.#tartHome).sshPort);
   }
 
   #boot(faults: Faults): void {

@@ -106,6 +106,9 @@ test('dead-restart: the guest is gone for good, its address stays, and tart run 
   setFault(mac.home, 'vm', 'dead-restart');
   await dropped;
   expect(await mac.address('vm')).toBe(address);
+  const knock = createConnection({ host: address, port: 22_022 });
+  await once(knock, 'connect');
+  expect(await settles(once(knock, 'data'), 300)).toBe(false);
   expect((await mac.tart('list')).stdout).toMatch(/vm .* running$/m);
   await mac.tart('stop', 'vm');
   expect((await vm.ended).exitCode).toBe(0);

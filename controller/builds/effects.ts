@@ -123,11 +123,14 @@ export function effectsOf(
       return effects;
     }
     case 'cancel':
+      Object.assign(effects.build, { verdict: 'cancelled', verdictStep: null, verdictMessage: null, endedAt: now });
+      if (isActive(build.status)) endAttempt(effects, { verdict: 'cancelled' }, {});
+      effects.event.detail = { verdict: 'cancelled' };
+      return effects;
     case 'expire': {
-      const verdict = event.type === 'cancel' ? 'cancelled' : 'queue_expired';
-      Object.assign(effects.build, { verdict, verdictStep: null, verdictMessage: null, endedAt: now });
-      if (isActive(build.status)) endAttempt(effects, { verdict }, {});
-      effects.event.detail = { verdict };
+      const expired = expiredAs(build, current);
+      Object.assign(effects.build, expired, { endedAt: now });
+      effects.event.detail = { verdict: expired.verdict };
       return effects;
     }
   }
@@ -159,10 +162,23 @@ export function effectsOf(
   }
 }
 
+/**
+ * How a build ends that no worker took in time. One that had an attempt waited only because the
+ * infrastructure lost that attempt, so it ends as the attempt did.
+ */
+function expiredAs({ timeouts }: BuildRow, current: AttemptRow | null) {
+  if (!current?.verdict) return { verdict: 'queue_expired' as const, verdictStep: null, verdictMessage: null };
+  const { verdict, verdictStep, verdictMessage, attempt } = current;
+  const minutes = Math.ceil(limitOrDefaultMs(timeouts, 'queueTimeoutMs') / 60_000);
+  const waited = `no worker took the build again after attempt ${attempt}, within its queueTimeout of ${minutes} min`;
+  return { verdict, verdictStep, verdictMessage: verdictMessage ? `${verdictMessage}; ${waited}` : waited };
+}
+
 function backToQueue(build: BuildRow, verdict: Verdict, workerId: string | null, now: number): Effects['build'] {
   const workerTimeoutMs = limitOrDefaultMs(build.timeouts, 'workerTimeoutMs');
   return {
     queueRank: FRONT_RANK,
+    queuedAt: now,
     startedAt: null,
     // A lost worker may only be cut off. Its VM then builds on until the agent destroys it by the partition
     // rule.

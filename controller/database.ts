@@ -1,5 +1,5 @@
 /** Opens D1 with the tables of schema.ts, and inserts a row under a condition. */
-import { getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { getTableColumns, is, SQL, sql } from 'drizzle-orm';
 import { type DrizzleD1Database, drizzle } from 'drizzle-orm/d1';
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core';
 import * as schema from './schema.ts';
@@ -10,13 +10,27 @@ export const openDatabase = (env: Pick<Env, 'DB'>): Database => drizzle(env.DB, 
 
 /**
  * `INSERT … SELECT … WHERE condition`. Every column of the table gets its value from `row`, in the encoding
- * that the column declares, so that no column can be forgotten. A column that `row` leaves out gets its
- * default or NULL.
+ * that the column declares, so that no column can be forgotten. A value may be an SQL expression. A column
+ * that
+ * `row` leaves out gets its default or NULL.
  */
-export function insertIf<T extends SQLiteTable>(db: Database, table: T, row: T['$inferInsert'], condition: SQL) {
+export function insertIf<T extends SQLiteTable>(db: Database, table: T, row: RowOf<T>, condition: SQL) {
   const values = Object.entries(getTableColumns(table)).map(([name, column]) => {
     const value = row[name as keyof typeof row] ?? column.default;
-    return value === undefined ? sql`NULL` : sql`${sql.param(value, column)}`;
+    if (value === undefined) return sql`NULL`;
+    return is(value, SQL) ? value : sql`${sql.param(value, column)}`;
   });
   return db.insert(table).select(sql`SELECT ${sql.join(values, sql`, `)} WHERE ${condition}`);
+}
+
+type RowOf<T extends SQLiteTable> = { [Name in keyof T['$inferInsert']]: T['$inferInsert'][Name] | SQL };
+
+/**
+ * D1 names a violated constraint in the message alone. Drizzle wraps the error of a single statement, not of
+ * a batch.
+ */
+export function isForeignKeyError(error: unknown): boolean {
+  for (let e = error; e instanceof Error; e = e.cause)
+    if (e.message.includes('FOREIGN KEY constraint failed')) return true;
+  return false;
 }

@@ -38,6 +38,8 @@ const STATUS = {
   too_large: 413,
   wrong_offset: 416,
   hash_mismatch: 422,
+  // Not 409 or 410: with those an agent understands that its attempt has ended, and reports nothing.
+  inputs_gone: 422,
   contract_too_old: 426,
   rate_limited: 429,
   internal: 500,

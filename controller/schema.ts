@@ -89,7 +89,15 @@ export const builds = sqliteTable(
     project: text('project'),
     labels: text('labels', { mode: 'json' }).$type<Record<string, string>>().notNull(),
     priority: integer('priority').notNull(),
-    /** Environment variables and secret files, sealed with AES-GCM (secrets/inputs.ts). */
+    /**
+     * Whether the build was given environment variables or secret files. They are in `build_inputs` until
+     * retention deletes them. Null in rows of the former release (builds/given.ts).
+     */
+    hasInputs: integer('has_inputs', { mode: 'boolean' }),
+    /**
+     * Leaves the table with the release after this one (ARCHITECTURE.md, "How the schema changes"). The
+     * former release kept the sealed inputs here. This one writes {@link INPUTS_MOVED} in their place.
+     */
     inputs: text('inputs'),
     /**
      * The queue is sorted by rank, then by time. The rank is minus the priority, or FRONT_RANK after a lost
@@ -106,8 +114,11 @@ export const builds = sqliteTable(
     avoidWorkerId: text('avoid_worker_id'),
     avoidUntil: at('avoid_until').notNull().default(0),
     retryOf: text('retry_of'),
+    /**
+     * Both leave the table with the release after this one. The former release looked here for the name that
+     * a request gave itself. This one looks in `idempotency`, and here for rows of the former release.
+     */
     idempotencyKey: text('idempotency_key'),
-    /** SHA-256 of the request that used the idempotency key. */
     requestHash: text('request_hash'),
     createdByKey: text('created_by_key'),
     createdAt: at('created_at').notNull(),
@@ -147,6 +158,10 @@ export const attempts = sqliteTable(
     verdictStep: text('verdict_step'),
     verdictMessage: text('verdict_message'),
     cause: text('cause').$type<Cause>(),
+    /**
+     * Leaves the table with the release after this one. The former release kept evidence here. This one keeps
+     * it in `attempt_evidence`.
+     */
     evidence: text('evidence', { mode: 'json' }).$type<Evidence>(),
     exitCode: integer('exit_code'),
     /**
@@ -173,6 +188,65 @@ export const attempts = sqliteTable(
     uniqueIndex('attempts_claim').on(table.workerId, table.claimId),
     index('attempts_worker').on(table.workerId, table.endedAt),
     index('attempts_log').on(table.endedAt).where(sql`${table.logR2Key} IS NOT NULL AND ${table.logDeletedAt} IS NULL`),
+  ],
+);
+
+/**
+ * What a build was given in private: environment variables and secret files, up to 1.4 MB. Nothing that reads
+ * builds reads this table. The cascade lets the former release, which does not know the table, remove builds.
+ */
+export const buildInputs = sqliteTable(
+  'build_inputs',
+  {
+    buildId: text('build_id')
+      .primaryKey()
+      .references(() => builds.id, { onDelete: 'cascade' }),
+    /** Names the INPUTS_KEY that sealed them (secrets/inputs.ts). */
+    keyId: text('key_id').notNull(),
+    sealed: text('sealed').notNull(),
+  },
+  (table) => [index('build_inputs_key').on(table.keyId)],
+);
+
+/** What an agent saw of an attempt that did not end well, with the end of its log: up to 250 KB. */
+export const attemptEvidence = sqliteTable(
+  'attempt_evidence',
+  {
+    buildId: text('build_id').notNull(),
+    attempt: integer('attempt').notNull(),
+    evidence: text('evidence', { mode: 'json' }).$type<Evidence>().notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.buildId, table.attempt] }),
+    foreignKey({
+      columns: [table.buildId, table.attempt],
+      foreignColumns: [attempts.buildId, attempts.attempt],
+    }).onDelete('cascade'),
+  ],
+);
+
+/**
+ * The names that requests gave themselves, so that a repetition gets the build of the first one. A name is
+ * unique in the lineage of a key and a project.
+ */
+export const idempotency = sqliteTable(
+  'idempotency',
+  {
+    /** `keys.root_id` of the key that asked. A rotated key has the root of the key that it replaced. */
+    rootId: text('root_id').notNull(),
+    /** '' for a build without a project. */
+    project: text('project').notNull(),
+    name: text('name').notNull(),
+    /** An HMAC of the whole request with its secrets (secrets/request-mac.ts). */
+    requestMac: text('request_mac').notNull(),
+    /** The id of the build that the first request made. */
+    target: text('target').notNull(),
+    createdAt: at('created_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.rootId, table.project, table.name] }),
+    index('idempotency_target').on(table.target),
+    index('idempotency_created').on(table.createdAt),
   ],
 );
 
@@ -252,10 +326,15 @@ export const keys = sqliteTable(
     revokedAt: at('revoked_at'),
     /** The key that this one replaces. */
     rotatedFrom: text('rotated_from'),
+    /**
+     * The first key of the lineage: its own id, or the root of the key that it replaces. Null if the former
+     * release made the key (access/key-rotation.ts follows `rotated_from` then).
+     */
+    rootId: text('root_id'),
     /** Set by a rotation. After it the key opens nothing, once somebody has used a key that replaces it. */
     overlapEndsAt: at('overlap_ends_at'),
   },
-  (table) => [index('keys_rotated_from').on(table.rotatedFrom)],
+  (table) => [index('keys_rotated_from').on(table.rotatedFrom), index('keys_root').on(table.rootId)],
 );
 
 /** One-time codes that turn into a worker's own key. */

@@ -27,15 +27,22 @@ export const valid = <Target extends keyof ValidationTargets, Schema extends z.Z
   return target === 'json' ? (validJson(schema, maxBytes) as unknown as typeof validator) : validator;
 };
 
+/** As `valid('json', …)`, for a route that needs no body: an empty one counts as `{}`. */
+export const validIfAny = <Schema extends z.ZodType>(schema: Schema) => {
+  const validator = zValidator('json', schema);
+  return validJson(schema, JSON_MAX_BYTES, true) as unknown as typeof validator;
+};
+
 /**
  * Does for `json` what zValidator does, but demands the content type and bounds size and depth, because
  * bodies are hostile.
  */
-const validJson = (schema: z.ZodType, maxBytes: number) =>
+const validJson = (schema: z.ZodType, maxBytes: number, mayBeEmpty = false) =>
   createMiddleware(async (c, next) => {
-    if (!/^application\/json\s*(;|$)/i.test(c.req.header('Content-Type') ?? ''))
+    const empty = mayBeEmpty && (c.req.raw.body === null || c.req.header('Content-Length') === '0');
+    if (!empty && !/^application\/json\s*(;|$)/i.test(c.req.header('Content-Type') ?? ''))
       return answerRefusal(c, refusal('invalid_request', 'Content-Type: must be application/json'));
-    const read = await readJson(c.req.raw, maxBytes);
+    const read = empty ? { ok: true as const, value: {} } : await readJson(c.req.raw, maxBytes);
     if (!read.ok) return answerRefusal(c, read);
     const result = await schema.safeParseAsync(read.value);
     if (!result.success) return answerRefusal(c, invalidRequest(result.error));

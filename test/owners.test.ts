@@ -40,21 +40,25 @@ const controller = modulesOf('controller', ['contract/**']);
 // ── D1, and the SQLite of a Durable Object ─────────────────────────────────────────────────────────────────
 
 /**
- * `delete` of a row of `builds`, `attempts`, `events`, `artifacts` and `blobs` belongs to retention alone.
- * Retention also updates `builds` and `attempts`, but only to empty what it removes.
+ * `delete` of a row of a build, of what belongs to it, and of `blobs` belongs to retention alone. Retention
+ * also updates `builds` and `attempts`, but only to empty what it removes.
  */
 const TABLES: Record<string, Deeds> = {
   builds: {
-    'builds/apply': ['insert', 'update'],
+    'builds/apply': ['update'],
+    'builds/insert': ['insert'],
     'builds/marks': ['update'],
     'upkeep/retention': ['update', 'delete'],
   },
+  build_inputs: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
+  attempt_evidence: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
+  idempotency: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
   attempts: {
     'builds/apply': ['insert', 'update'],
     'builds/marks': ['update'],
     'upkeep/retention': ['update', 'delete'],
   },
-  events: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
+  events: { 'builds/apply': ['insert'], 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
   artifacts: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   outbox: {
     'builds/apply': ['insert'],
@@ -73,17 +77,18 @@ const TABLES: Record<string, Deeds> = {
   chunks: { 'build-log/build-log': ['insert', 'update', 'delete'] },
 };
 
-/** What the code writes to `table`: by drizzle, by `insertIf`, or by SQL. */
+/** What the code writes to `table`: by drizzle or `insertIf`, which use the name of the schema, or by SQL. */
 function writesTo(table: string, code: string): string[] {
+  const name = table.replaceAll(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
   const drizzle = [
-    ...code.matchAll(new RegExp(`\\.(insert|update|delete)\\(\\s*(?:schema\\.)?${table}\\s*\\)`, 'g')),
+    ...code.matchAll(new RegExp(`\\.(insert|update|delete)\\(\\s*(?:schema\\.)?${name}\\s*\\)`, 'g')),
   ].map(([, verb]) => verb!);
   const sql = [...code.matchAll(new RegExp(`\\b(INSERT INTO|UPDATE|DELETE FROM) ${table}\\b`, 'g'))].map(([, words]) =>
     words!.split(' ')[0]!.toLowerCase(),
   );
-  const conditional = new RegExp(`\\binsertIf\\(\\s*\\w+,\\s*(?:schema\\.)?${table}\\b`).test(code) ? ['insert'] : [];
+  const conditional = new RegExp(`\\binsertIf\\(\\s*\\w+,\\s*(?:schema\\.)?${name}\\b`).test(code) ? ['insert'] : [];
   // `INSERT … ON CONFLICT DO UPDATE` is an update too.
-  const upsert = new RegExp(`\\.insert\\(${table}\\)[^;]*?\\.onConflictDoUpdate\\(`).test(code) ? ['update'] : [];
+  const upsert = new RegExp(`\\.insert\\(${name}\\)[^;]*?\\.onConflictDoUpdate\\(`).test(code) ? ['update'] : [];
   return [...drizzle, ...sql, ...conditional, ...upsert];
 }
 

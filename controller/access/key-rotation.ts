@@ -11,7 +11,7 @@ import { DAY_MS, type KeyView } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema.ts';
-import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, newKey, viewKey } from './keys.ts';
+import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, newKey, rootOf, viewKey } from './keys.ts';
 
 export const ROTATION_OVERLAP_MS = DAY_MS;
 
@@ -37,7 +37,7 @@ export async function rotateKey(
 
   const expiresAt = old.expiresAt === null ? null : now + Math.max(old.expiresAt - old.createdAt, overlapMs);
   const made = await newKey({ ...old, expiresAt }, now);
-  const row = { ...made.row, rotatedFrom: id };
+  const row = { ...made.row, rotatedFrom: id, rootId: await rootOf(env, old) };
   // The new row depends on the old one, so a key that is revoked at this very moment gets no successor.
   const notRevoked = sql`EXISTS (SELECT 1 FROM keys WHERE id = ${id} AND revoked_at IS NULL)`;
   const [inserted] = await db.batch([

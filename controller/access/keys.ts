@@ -26,6 +26,8 @@ export type Scope = KeyView['scope'];
 /** The key of a caller. `workerId` is set exactly for keys of scope `worker`. */
 export interface AuthenticatedKey {
   id: string;
+  /** The first key of the lineage: this one, or the root of the key that it replaced. */
+  rootId: string;
   name: string;
   scope: Scope;
   workerId: string | null;
@@ -60,6 +62,7 @@ export type OnWorkerKeyRevoked = (env: Env, workerId: string, now: number) => Pr
 export const ADMIN_KEY_ID = 'admin';
 const ADMIN_KEY: AuthenticatedKey = {
   id: ADMIN_KEY_ID,
+  rootId: ADMIN_KEY_ID,
   name: 'ADMIN_KEY',
   scope: 'admin',
   workerId: null,
@@ -77,10 +80,11 @@ const SECRET_MAX_CHARS = 512;
 /** Makes a key that is not stored yet. Insert `row`, then hand out `secret`. */
 export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpec, now: number): Promise<NewKey> {
   const secret = `tb_${scope}_${randomText(32)}`;
+  const id = newId('key', now);
   return {
     secret,
     row: {
-      id: newId('key', now),
+      id,
       hash: await sha256Hex(secret),
       name,
       scope,
@@ -91,6 +95,7 @@ export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpe
       expiresAt: expiresAt ?? null,
       revokedAt: null,
       rotatedFrom: null,
+      rootId: id,
       overlapEndsAt: null,
     },
   };
@@ -130,7 +135,18 @@ export async function findKey(env: Env, secret: string, now: number): Promise<Au
     else waitUntil(noted);
   }
   const { id, name, scope, workerId, pools, createdAt } = row;
-  return { id, name, scope, workerId, pools, createdAt, expiresAt: endOf(row) };
+  return { id, rootId: await rootOf(env, row), name, scope, workerId, pools, createdAt, expiresAt: endOf(row) };
+}
+
+/**
+ * The id of the first key of the lineage. The former release makes keys without it, so a rotation that it
+ * made is followed back here.
+ */
+export async function rootOf(env: Env, { id, rootId, rotatedFrom }: KeyRow): Promise<string> {
+  if (rootId !== null) return rootId;
+  if (rotatedFrom === null) return id;
+  const earlier = await openDatabase(env).select().from(keys).where(eq(keys.id, rotatedFrom)).get();
+  return earlier ? rootOf(env, earlier) : rotatedFrom;
 }
 
 /** Whether the key may submit to this pool and see its builds. */

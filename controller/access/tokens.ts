@@ -8,13 +8,12 @@
  *   tb_run_<base64url of CLAIMS>.<base64url of the HMAC-SHA-256 over all before the dot>
  *   CLAIMS = ["keyId","build",attempt,"worker",expiry in s]
  *
- * The secret TOKEN_KEYS is `id:secret[,id:secret]`. The first secret signs, all of them verify. To rotate,
- * put the new one first, and remove the old one when its last token has expired: buildTimeout + 65 minutes
- * after the last claim.
+ * secrets/signing-keys.ts has the secrets, and says how they are rotated.
  */
 import { z } from 'zod';
 import { fromBase64Url, toBase64Url, toBytes } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
+import { findSigningSecret, hmacKey, newestSigningKey } from '../secrets/signing-keys.ts';
 
 export const TOKEN_KINDS = ['vm', 'run'] as const;
 /**
@@ -31,8 +30,6 @@ export interface TokenClaims {
   expiresAt: number;
 }
 
-/** A shorter secret could be guessed. `openssl rand -hex 32` gives 64 characters. */
-const SECRET_MIN_CHARS = 32;
 const TOKEN_MAX_CHARS = 1_024;
 const PREFIX = { vm: 'tb_vm_', run: 'tb_run_' } as const satisfies Record<TokenKind, string>;
 
@@ -42,7 +39,7 @@ const Payload = z.tuple([z.string(), z.string(), z.number().int(), z.string(), z
 export const isToken = (credential: string): boolean => kindOf(credential) !== undefined;
 
 export async function signToken(env: Pick<Env, 'TOKEN_KEYS'>, claims: TokenClaims): Promise<string> {
-  const [keyId, secret] = [...signingKeys(env)][0]!;
+  const { id: keyId, secret } = newestSigningKey(env);
   const payload: z.infer<typeof Payload> = [
     keyId,
     claims.buildId,
@@ -70,7 +67,7 @@ export async function verifyToken(
   const mac = fromBase64Url(macText);
   if (!payload || !mac) return invalid;
   const [keyId, buildId, attempt, workerId, expiryS] = payload;
-  const secret = signingKeys(env).get(keyId);
+  const secret = findSigningSecret(env, keyId);
   if (secret === undefined) return invalid;
   // subtle.verify compares in constant time.
   if (!(await crypto.subtle.verify('HMAC', await hmacKey(secret, 'verify'), mac, toBytes(text)))) return invalid;
@@ -79,28 +76,6 @@ export async function verifyToken(
 }
 
 const kindOf = (credential: string) => TOKEN_KINDS.find((kind) => credential.startsWith(PREFIX[kind]));
-
-/**
- * The secrets by id, in their order. Throws if TOKEN_KEYS is malformed; the message holds nothing of the
- * secret.
- */
-function signingKeys(env: Pick<Env, 'TOKEN_KEYS'>): Map<string, string> {
-  const entries = (env.TOKEN_KEYS ?? '').split(',').map((entry) => entry.trim());
-  const found = new Map<string, string>();
-  for (const entry of entries) {
-    const colon = entry.indexOf(':');
-    const secret = entry.slice(colon + 1);
-    if (colon < 1 || secret.length < SECRET_MIN_CHARS)
-      throw new Error(
-        `the secret TOKEN_KEYS must be "id:secret" or "id:secret,id:secret", each secret at least ${SECRET_MIN_CHARS} characters`,
-      );
-    found.set(entry.slice(0, colon), secret);
-  }
-  return found;
-}
-
-const hmacKey = (secret: string, use: 'sign' | 'verify') =>
-  crypto.subtle.importKey('raw', toBytes(secret), { name: 'HMAC', hash: 'SHA-256' }, false, [use]);
 
 function decode(text: string): z.infer<typeof Payload> | null {
   const bytes = fromBase64Url(text);

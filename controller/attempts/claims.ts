@@ -9,6 +9,7 @@
 import { and, eq } from 'drizzle-orm';
 import type { Assignment, ClaimRequest } from '#contract';
 import { apply } from '../builds/apply.ts';
+import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { isActive } from '../builds/transitions.ts';
 import { openDatabase } from '../database.ts';
 import type { Refusal } from '../refusals.ts';
@@ -66,7 +67,7 @@ const handedOut = (made: Awaited<ReturnType<typeof assignmentOf>>): Claimed =>
 /** What this claim id was given before: its assignment, or nothing if that attempt has ended since. */
 async function findClaim(env: Env, worker: WorkerRow, claimId: string): Promise<Claimed | null> {
   const [row] = await openDatabase(env)
-    .select({ attempt: attempts, build: builds })
+    .select({ attempt: ATTEMPT_COLUMNS, build: BUILD_COLUMNS })
     .from(attempts)
     .innerJoin(builds, eq(builds.id, attempts.buildId))
     .where(and(eq(attempts.workerId, worker.id), eq(attempts.claimId, claimId)));

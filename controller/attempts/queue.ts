@@ -1,6 +1,6 @@
 /** Decides which queued builds a worker may take, and in which order. Reads only. */
 import { and, asc, eq, inArray, lte, ne, or, type SQL, sql } from 'drizzle-orm';
-import type { BuildRow } from '../builds/rows.ts';
+import { BUILD_COLUMNS, type BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { builds } from '../schema.ts';
 import type { WorkerRow } from '../workers/registry.ts';
@@ -19,17 +19,20 @@ export function candidates(env: Env, worker: WorkerRow, alternative: boolean, no
     ne(builds.avoidWorkerId, worker.id),
     lte(builds.avoidUntil, now),
   );
-  return openDatabase(env).query.builds.findMany({
-    where: and(
-      eq(builds.status, 'queued'),
-      eq(builds.pool, worker.pool),
-      inArray(builds.platform, worker.platforms),
-      lte(builds.notBefore, now),
-      alternative ? notAvoided : undefined,
-    ),
-    orderBy: [asc(builds.queueRank), asc(builds.queuedAt)],
-    limit: CANDIDATES_MAX,
-  });
+  return openDatabase(env)
+    .select(BUILD_COLUMNS)
+    .from(builds)
+    .where(
+      and(
+        eq(builds.status, 'queued'),
+        eq(builds.pool, worker.pool),
+        inArray(builds.platform, worker.platforms),
+        lte(builds.notBefore, now),
+        alternative ? notAvoided : undefined,
+      ),
+    )
+    .orderBy(asc(builds.queueRank), asc(builds.queuedAt))
+    .limit(CANDIDATES_MAX);
 }
 
 /**

@@ -6,7 +6,7 @@
 import { and, eq, sql } from 'drizzle-orm';
 import { AFTERMATH_MS } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
-import type { AttemptRow, BuildRow } from '../builds/rows.ts';
+import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { attempts, builds } from '../schema.ts';
@@ -93,7 +93,7 @@ async function read(
   attempt: number | null,
 ): Promise<{ build: BuildRow; attempt: AttemptRow | null } | undefined> {
   return openDatabase(env)
-    .select({ build: builds, attempt: attempts })
+    .select({ build: BUILD_COLUMNS, attempt: ATTEMPT_COLUMNS })
     .from(builds)
     .leftJoin(
       attempts,

@@ -4,6 +4,7 @@
  */
 
 import { and, eq } from 'drizzle-orm';
+import { ATTEMPT_COLUMNS } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { attempts, builds } from '../schema.ts';
@@ -40,7 +41,7 @@ export async function openLog(
   follower?: string,
 ): Promise<({ ok: true } & OpenLog) | Refusal> {
   const row = await openDatabase(env)
-    .select({ newest: builds.attempt, buildEndedAt: builds.endedAt, attempt: attempts })
+    .select({ newest: builds.attempt, buildEndedAt: builds.endedAt, attempt: ATTEMPT_COLUMNS })
     .from(builds)
     .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, attempt ?? builds.attempt)))
     .where(eq(builds.id, buildId))

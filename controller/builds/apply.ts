@@ -1,22 +1,23 @@
 /**
- * Writes every change of a build: its row, attempt, event, artifacts and outbox, all of them in one batch or
- * none.
+ * Writes every change of a build: its row, attempt, event, evidence, artifacts and outbox, all of them in one
+ * batch or none.
  *
  * Invariant: the event log agrees with the row. The first statement of a batch is a compare-and-set on status
  * and attempt. The later statements look for the transition id that it wrote, so they do nothing if it lost.
  *
- * Owns `builds`, `attempts`, `events` and `artifacts` together with marks.ts, and adds rows to `outbox`.
- * upkeep/retention.ts alone removes or empties such rows.
+ * Owns `builds`, `attempts`, `events`, `attempt_evidence` and `artifacts` together with insert.ts and
+ * marks.ts, and adds rows to `outbox`. upkeep/retention.ts alone removes or empties such rows.
  */
 import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
 import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
-import { insertIf, openDatabase } from '../database.ts';
+import { insertIf, isForeignKeyError, openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { artifacts, attempts, builds, events, outbox } from '../schema.ts';
+import { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema.ts';
 import { causeOf } from './causes.ts';
 import { type BuildEvent, effectsOf } from './effects.ts';
-import { type AttemptRow, type BuildRow, findAttempt, findBuild } from './rows.ts';
+import { findEvidence } from './evidence.ts';
+import { type AttemptRow, BUILD_COLUMNS, type BuildRow, findAttempt, findBuild } from './rows.ts';
 import { decide, failureType } from './transitions.ts';
 
 export type Applied = { ok: true; build: BuildRow; changed: boolean } | Refusal;
@@ -26,34 +27,6 @@ export type Applied = { ok: true; build: BuildRow; changed: boolean } | Refusal;
  * won.
  */
 const RACES_MAX = 8;
-
-/**
- * Adds a queued build and its first event. The same idempotency key with the same request answers the stored
- * build. Refused: `blob_not_stored` if the source is not stored, `idempotency_mismatch`.
- */
-export async function insertBuild(env: Env, row: typeof builds.$inferInsert): Promise<Applied> {
-  const db = openDatabase(env);
-  const detail = row.retryOf ? { retryOf: row.retryOf } : {};
-  const event = { buildId: row.id, attempt: 0, type: 'submitted', at: row.createdAt, detail };
-  try {
-    await db.batch([
-      db.insert(builds).values(row).onConflictDoNothing(),
-      insertIf(db, events, event, hasApplied(row.id, row.transitionId)),
-    ]);
-  } catch (error) {
-    if (!isForeignKeyError(error)) throw error;
-    return refusal('blob_not_stored', `source.sha256: ${row.sourceSha256} is not stored; upload it first`);
-  }
-  const stored = await findBuild(env, row.id);
-  if (stored) return { ok: true, build: stored, changed: true };
-  const earlier = await db.query.builds.findFirst({
-    where: and(eq(builds.createdByKey, row.createdByKey ?? ''), eq(builds.idempotencyKey, row.idempotencyKey ?? '')),
-  });
-  if (!earlier) throw new Error(`build ${row.id} was neither inserted nor already there`);
-  return earlier.requestHash === row.requestHash
-    ? { ok: true, build: earlier, changed: false }
-    : refusal('idempotency_mismatch', 'idempotencyKey: an earlier request used it for another build; choose a new one');
-}
 
 /**
  * Applies `event` to a build, or says why not.
@@ -81,7 +54,7 @@ export async function apply(env: Env, buildId: string, event: BuildEvent, now: n
         ? refusal('attempt_ended', `the build has ended: ${build.status}`)
         : { ok: true, build, changed: false };
     }
-    const effects = effectsOf(build, current?.workerId ?? null, settled, decision.to, now);
+    const effects = effectsOf(build, current ?? null, settled, decision.to, now);
     try {
       const after = await commit(env, build, effects, guard);
       if (after) return { ok: true, build: after, changed: true };
@@ -111,7 +84,7 @@ async function commit(
     .update(builds)
     .set({ ...effects.build, transitionId })
     .where(and(eq(builds.id, build.id), eq(builds.attempt, build.attempt), eq(builds.status, build.status), guard))
-    .returning();
+    .returning(BUILD_COLUMNS);
   const rest: BatchItem<'sqlite'>[] = [insertIf(db, events, effects.event, applied)];
   if (effects.newAttempt) rest.push(insertIf(db, attempts, effects.newAttempt, applied));
   if (effects.attempt) {
@@ -123,6 +96,7 @@ async function commit(
     );
     rest.push(db.update(attempts).set(effects.attempt).where(active));
   }
+  if (effects.evidence) rest.push(insertIf(db, attemptEvidence, effects.evidence, applied));
   for (const artifact of effects.artifacts) rest.push(insertIf(db, artifacts, artifact, applied));
   for (const work of effects.outbox) rest.push(insertIf(db, outbox, work, applied));
   const [rows] = await db.batch([compareAndSet, ...rest]);
@@ -144,8 +118,9 @@ export async function addEvidence(
   if (!build || !attempt) return refusal('not_found', `there is no attempt ${attemptNumber} of build ${buildId}`);
   if (attempt.endedAt === null)
     return refusal('illegal_transition', 'evidence is accepted only after the end of its attempt');
-  if (attempt.evidence) {
-    const same = JSON.stringify(attempt.evidence) === JSON.stringify(evidence);
+  const earlier = await findEvidence(env, buildId, attemptNumber);
+  if (earlier) {
+    const same = JSON.stringify(earlier) === JSON.stringify(evidence);
     return same
       ? { ok: true, build, changed: false }
       : refusal('attempt_ended', 'the attempt already has other evidence');
@@ -154,28 +129,21 @@ export async function addEvidence(
   const { verdict, verdictStep: step, verdictMessage: message } = attempt;
   const cause = verdict ? causeOf({ verdict, step, message }, evidence, build.timeouts) : null;
   const db = openDatabase(env);
-  const here = and(
-    eq(attempts.buildId, buildId),
-    eq(attempts.attempt, attemptNumber),
-    isNotNull(attempts.endedAt),
-    isNull(attempts.evidence),
-  );
+  const here = and(eq(attempts.buildId, buildId), eq(attempts.attempt, attemptNumber));
+  const first = sql`EXISTS (SELECT 1 FROM attempts WHERE ${and(here, isNotNull(attempts.endedAt), isNull(attempts.evidence))})
+    AND NOT EXISTS (SELECT 1 FROM attempt_evidence WHERE build_id = ${buildId} AND attempt = ${attemptNumber})`;
   const total = log && attempt.logLength === null ? { logLength: log.length, logSha256: log.sha256 } : {};
-  // The event comes before the update under the same condition, because the update makes the condition false.
-  const [, updated] = await db.batch([
-    insertIf(
-      db,
-      events,
-      { buildId, attempt: attemptNumber, type: 'evidence', at: now, detail: cause ? { cause } : {} },
-      sql`EXISTS (SELECT 1 FROM attempts WHERE ${here})`,
-    ),
+  const row = { buildId, attempt: attemptNumber };
+  // The evidence comes last, because its row makes the condition false.
+  const [, , inserted] = await db.batch([
+    insertIf(db, events, { ...row, type: 'evidence', at: now, detail: cause ? { cause } : {} }, first),
     db
       .update(attempts)
-      .set({ evidence, cause, ...total })
-      .where(here)
-      .returning(),
+      .set({ cause, ...total })
+      .where(and(here, first)),
+    insertIf(db, attemptEvidence, { ...row, evidence }, first),
   ]);
-  return { ok: true, build, changed: updated.length > 0 };
+  return { ok: true, build, changed: inserted.meta.changes > 0 };
 }
 
 /** True for an exact repetition of the report that ended this attempt: the stored outcome answers it. */
@@ -190,15 +158,6 @@ async function isRepetition(
   return attempt !== undefined && attempt.endedAt !== null && attempt.reportHash === event.reportHash;
 }
 
-const hasApplied = (buildId: string, transitionId: string): SQL =>
+/** Holds in the rest of a batch if its first statement has written the row of the build. */
+export const hasApplied = (buildId: string, transitionId: string): SQL =>
   sql`EXISTS (SELECT 1 FROM builds WHERE id = ${buildId} AND transition_id = ${transitionId})`;
-
-/**
- * D1 names a violated constraint in the message alone. Drizzle wraps the error of a single statement, not of
- * a batch.
- */
-function isForeignKeyError(error: unknown): boolean {
-  for (let e = error; e instanceof Error; e = e.cause)
-    if (e.message.includes('FOREIGN KEY constraint failed')) return true;
-  return false;
-}

@@ -14,9 +14,9 @@ import {
   type TellingLines,
   type Verdict,
 } from '#contract';
-import type { artifacts, attempts, builds, events, outbox } from '../schema.ts';
+import type { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema.ts';
 import { causeOf } from './causes.ts';
-import type { BuildRow } from './rows.ts';
+import type { AttemptRow, BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
 
 /** How an attempt failed. */
@@ -54,6 +54,7 @@ export interface Effects {
   /** Changes to the attempt that is active now. */
   attempt: Partial<typeof attempts.$inferInsert> | null;
   newAttempt: typeof attempts.$inferInsert | null;
+  evidence: typeof attemptEvidence.$inferInsert | null;
   event: typeof events.$inferInsert;
   artifacts: (typeof artifacts.$inferInsert)[];
   outbox: (typeof outbox.$inferInsert)[];
@@ -64,9 +65,10 @@ const FRONT_RANK = -1_000;
 /** For at least this long a requeued build avoids the worker that lost it, if there is another worker. */
 const AVOID_WORKER_MS = 60_000;
 
+/** @param current the row of the attempt that `build` names; null before the first claim */
 export function effectsOf(
   build: BuildRow,
-  workerId: string | null,
+  current: AttemptRow | null,
   event: BuildEvent,
   to: BuildRow['status'],
   now: number,
@@ -76,6 +78,7 @@ export function effectsOf(
     build: { status: to },
     attempt: null,
     newAttempt: null,
+    evidence: null,
     event: { buildId: build.id, attempt, type: event.type, at: now, detail: {} },
     artifacts: [],
     outbox: [],
@@ -102,7 +105,7 @@ export function effectsOf(
       const { verdict, step, message, exitCode, evidence, explained, tellingLines, latenessMs } = event.failure;
       const said = { verdict, verdictStep: step ?? null, verdictMessage: message ?? null };
       if (event.type === 'fail') Object.assign(effects.build, said, { endedAt: now });
-      else Object.assign(effects.build, backToQueue(build, verdict, workerId, now));
+      else Object.assign(effects.build, backToQueue(build, verdict, current?.workerId ?? null, now));
       const cause = evidence ? causeOf(event.failure, evidence, build.timeouts) : null;
       endAttempt(
         effects,
@@ -111,20 +114,23 @@ export function effectsOf(
           exitCode: exitCode ?? null,
           explained: explained ?? (tellingLines?.length ? { tellingLines } : null),
           latenessMs: latenessMs ?? null,
-          evidence: evidence ?? null,
           cause,
         },
         event,
       );
+      if (evidence) effects.evidence = { buildId: build.id, attempt, evidence };
       effects.event.detail = { verdict, step, message, exitCode, latenessMs, cause: cause ?? undefined };
       return effects;
     }
     case 'cancel':
+      Object.assign(effects.build, { verdict: 'cancelled', verdictStep: null, verdictMessage: null, endedAt: now });
+      if (isActive(build.status)) endAttempt(effects, { verdict: 'cancelled' }, {});
+      effects.event.detail = { verdict: 'cancelled' };
+      return effects;
     case 'expire': {
-      const verdict = event.type === 'cancel' ? 'cancelled' : 'queue_expired';
-      Object.assign(effects.build, { verdict, verdictStep: null, verdictMessage: null, endedAt: now });
-      if (isActive(build.status)) endAttempt(effects, { verdict }, {});
-      effects.event.detail = { verdict };
+      const expired = expiredAs(build, current);
+      Object.assign(effects.build, expired, { endedAt: now });
+      effects.event.detail = { verdict: expired.verdict };
       return effects;
     }
   }
@@ -156,10 +162,23 @@ export function effectsOf(
   }
 }
 
+/**
+ * How a build ends that no worker took in time. One that had an attempt waited only because the
+ * infrastructure lost that attempt, so it ends as the attempt did.
+ */
+function expiredAs({ timeouts }: BuildRow, current: AttemptRow | null) {
+  if (!current?.verdict) return { verdict: 'queue_expired' as const, verdictStep: null, verdictMessage: null };
+  const { verdict, verdictStep, verdictMessage, attempt } = current;
+  const minutes = Math.ceil(limitOrDefaultMs(timeouts, 'queueTimeoutMs') / 60_000);
+  const waited = `no worker took the build again after attempt ${attempt}, within its queueTimeout of ${minutes} min`;
+  return { verdict, verdictStep, verdictMessage: verdictMessage ? `${verdictMessage}; ${waited}` : waited };
+}
+
 function backToQueue(build: BuildRow, verdict: Verdict, workerId: string | null, now: number): Effects['build'] {
   const workerTimeoutMs = limitOrDefaultMs(build.timeouts, 'workerTimeoutMs');
   return {
     queueRank: FRONT_RANK,
+    queuedAt: now,
     startedAt: null,
     // A lost worker may only be cut off. Its VM then builds on until the agent destroys it by the partition
     // rule.

@@ -1,19 +1,33 @@
-/** Reads rows of `builds` and `attempts` for the use-cases. */
-import { and, desc, eq, isNotNull, isNull } from 'drizzle-orm';
+/**
+ * Reads rows of `builds` and `attempts` for the use-cases.
+ *
+ * Invariant: these rows are small. What was given in private (given.ts) and evidence are read only by those
+ * who show them, also where rows of the former release still hold them.
+ */
+import { and, desc, eq, getTableColumns, isNotNull, isNull } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema.ts';
 import { isActive } from './transitions.ts';
 
-export type BuildRow = typeof builds.$inferSelect;
-export type AttemptRow = typeof attempts.$inferSelect;
+const { inputs: _inputs, ...buildColumns } = getTableColumns(builds);
+const { evidence: _evidence, ...attemptColumns } = getTableColumns(attempts);
+
+/** The columns that everything reads. */
+export const BUILD_COLUMNS = buildColumns;
+export const ATTEMPT_COLUMNS = attemptColumns;
+
+export type BuildRow = Omit<typeof builds.$inferSelect, 'inputs'>;
+export type AttemptRow = Omit<typeof attempts.$inferSelect, 'evidence'>;
 
 export const findBuild = (env: Env, buildId: string): Promise<BuildRow | undefined> =>
-  openDatabase(env).query.builds.findFirst({ where: eq(builds.id, buildId) });
+  openDatabase(env).select(BUILD_COLUMNS).from(builds).where(eq(builds.id, buildId)).get();
 
 export const findAttempt = (env: Env, buildId: string, attempt: number): Promise<AttemptRow | undefined> =>
-  openDatabase(env).query.attempts.findFirst({
-    where: and(eq(attempts.buildId, buildId), eq(attempts.attempt, attempt)),
-  });
+  openDatabase(env)
+    .select(ATTEMPT_COLUMNS)
+    .from(attempts)
+    .where(and(eq(attempts.buildId, buildId), eq(attempts.attempt, attempt)))
+    .get();
 
 /** The current attempt of a build, in short. Null if the build does not exist or has no attempt yet. */
 export async function readActive(env: Env, buildId: string) {
@@ -33,7 +47,7 @@ export async function readActive(env: Env, buildId: string) {
 /** The attempts that the worker `workerId` holds now. */
 export async function activeAttempts(env: Env, workerId: string): Promise<{ build: BuildRow; attempt: AttemptRow }[]> {
   const rows = await openDatabase(env)
-    .select({ build: builds, attempt: attempts })
+    .select({ build: BUILD_COLUMNS, attempt: ATTEMPT_COLUMNS })
     .from(attempts)
     .innerJoin(builds, eq(builds.id, attempts.buildId))
     .where(and(eq(attempts.workerId, workerId), isNull(attempts.endedAt)));
@@ -43,7 +57,7 @@ export async function activeAttempts(env: Env, workerId: string): Promise<{ buil
 /** The last attempts of the worker `workerId` that succeeded, newest first. */
 export async function lastSucceeded(env: Env, workerId: string, limit: number) {
   return openDatabase(env)
-    .select({ build: builds, attempt: attempts })
+    .select({ build: BUILD_COLUMNS, attempt: ATTEMPT_COLUMNS })
     .from(attempts)
     .innerJoin(builds, and(eq(builds.id, attempts.buildId), eq(builds.attempt, attempts.attempt)))
     .where(and(eq(attempts.workerId, workerId), eq(builds.status, 'succeeded'), isNotNull(attempts.endedAt)))

@@ -1,71 +1,92 @@
 /** Makes a new build, from a request or as the retry of a build that has ended. */
-import type { BuildRequest } from '#contract';
+import type { BuildRequest, RetryRequest } from '#contract';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import { refusal } from '../refusals.ts';
-import { openInputs, sealInputs } from '../secrets/inputs.ts';
-import { type Applied, insertBuild } from './apply.ts';
+import type { Applied } from './apply.ts';
+import { readInputs } from './given.ts';
+import { findNamed, insertBuild, type RequestName, type Submitter } from './insert.ts';
 import type { BuildRow } from './rows.ts';
 import { isFinal } from './transitions.ts';
 
-export async function submitBuild(env: Env, request: BuildRequest, keyId: string, now: number): Promise<Applied> {
-  const { source, command, profile, platform, artifacts, project, idempotencyKey, ...others } = request;
+/** Refused: `blob_not_stored`, `idempotency_mismatch`. */
+export async function submitBuild(
+  env: Env,
+  request: BuildRequest,
+  submitter: Submitter,
+  now: number,
+): Promise<Applied> {
+  const { source, command, profile, artifacts, project, idempotencyKey, ...others } = request;
   const { env: variables, secretFiles, ...rest } = others;
-  const given = Object.keys(variables).length + Object.keys(secretFiles).length > 0;
-  const id = newId('b', now);
-  return insertBuild(env, {
-    ...rest,
-    id,
-    status: 'queued',
-    transitionId: id,
-    command: command ?? null,
-    profile: profile ?? null,
-    project: project ?? null,
-    platform,
-    sourceSha256: source.sha256,
-    sourceBlob: source.sha256,
-    artifactGlobs: artifacts,
-    inputs: given ? await sealInputs(env, id, { env: variables, secretFiles }) : null,
-    queueRank: -request.priority,
-    queuedAt: now,
-    createdAt: now,
-    createdByKey: keyId,
-    idempotencyKey: idempotencyKey ?? null,
-    requestHash: idempotencyKey ? await sha256Hex(JSON.stringify(request)) : null,
-  });
+  const isGiven = Object.keys(variables).length + Object.keys(secretFiles).length > 0;
+  const name = idempotencyKey === undefined ? null : await nameOf(request, idempotencyKey, submitter);
+  return insertBuild(
+    env,
+    {
+      ...rest,
+      id: newId('b', now),
+      command: command ?? null,
+      profile: profile ?? null,
+      project: project ?? null,
+      sourceSha256: source.sha256,
+      sourceBlob: source.sha256,
+      artifactGlobs: artifacts,
+      queueRank: -request.priority,
+      queuedAt: now,
+      createdAt: now,
+      createdByKey: submitter.id,
+    },
+    isGiven ? { env: variables, secretFiles } : null,
+    name,
+  );
 }
 
-/** A build that has ended never changes, so a retry is a new build that names the old one. */
-export async function retryBuild(env: Env, build: BuildRow, keyId: string, now: number): Promise<Applied> {
+const nameOf = async (request: BuildRequest, name: string, submitter: Submitter): Promise<RequestName> => ({
+  submitter,
+  project: request.project ?? '',
+  name,
+  request,
+  earlierHash: await sha256Hex(JSON.stringify(request)),
+});
+
+/**
+ * A build that has ended never changes, so a retry is a new build that names the old one. It is given all
+ * that the old one was given. Refused: `illegal_transition`, `inputs_gone`, `blob_not_stored`,
+ * `idempotency_mismatch`.
+ */
+export async function retryBuild(
+  env: Env,
+  build: BuildRow,
+  { idempotencyKey }: RetryRequest,
+  submitter: Submitter,
+  now: number,
+): Promise<Applied> {
   if (!isFinal(build.status))
     return refusal('illegal_transition', `only a build that has ended can be retried; this one is ${build.status}`);
-  const id = newId('b', now);
-  const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, project, labels } = build;
+  const request = { retryOf: build.id };
+  const project = build.project ?? '';
+  const name = idempotencyKey ? { submitter, project, name: idempotencyKey, request, earlierHash: null } : null;
+  // A repetition gets its build even if that build could not be made any more.
+  const earlier = name && (await findNamed(env, name));
+  if (earlier) return earlier;
+  const given = await readInputs(env, build.id);
+  if (!given.ok) return given;
+  const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
   const { priority, maxAttempts } = build;
-  return insertBuild(env, {
-    ...{
-      platform,
-      command,
-      profile,
-      sourceSha256,
+  return insertBuild(
+    env,
+    {
+      ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
+      id: newId('b', now),
+      project: build.project,
       sourceBlob: sourceSha256,
-      artifactGlobs,
-      timeouts,
-      pool,
-      project,
-      labels,
-      priority,
-      maxAttempts,
+      queueRank: -priority,
+      queuedAt: now,
+      createdAt: now,
+      createdByKey: submitter.id,
+      retryOf: build.id,
     },
-    id,
-    status: 'queued',
-    transitionId: id,
-    // Sealed anew, because sealed inputs are bound to the id of their build.
-    inputs: build.inputs ? await sealInputs(env, id, await openInputs(env, build.id, build.inputs)) : null,
-    queueRank: -priority,
-    queuedAt: now,
-    createdAt: now,
-    createdByKey: keyId,
-    retryOf: build.id,
-  });
+    given.inputs,
+    name,
+  );
 }

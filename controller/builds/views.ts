@@ -1,11 +1,12 @@
 /** Shows rows of builds as the API answers them. Reads only. */
 
 import { and, asc, desc, eq, inArray, lt } from 'drizzle-orm';
-import type { Artifact, AttemptView, Build, BuildDetail, BuildStatus, Live, TimelineEvent } from '#contract';
+import type { Artifact, AttemptView, Build, BuildDetail, BuildStatus, Evidence, Live, TimelineEvent } from '#contract';
 import { openDatabase } from '../database.ts';
 import { artifacts, attempts, builds, events } from '../schema.ts';
 import { iso, isoOrNull } from '../times.ts';
-import type { AttemptRow, BuildRow } from './rows.ts';
+import { byAttempt, evidenceOf } from './evidence.ts';
+import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
 import { explainCause, explainVerdict } from './verdicts.ts';
 import { waitingFor } from './waiting.ts';
@@ -37,7 +38,7 @@ export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => (
   endedAt: isoOrNull(row.endedAt),
 });
 
-const viewAttempt = (row: AttemptRow): AttemptView => ({
+const viewAttempt = (row: AttemptRow, evidence: Evidence | null): AttemptView => ({
   attempt: row.attempt,
   workerId: row.workerId,
   verdict: row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, row.explained) : null,
@@ -47,7 +48,7 @@ const viewAttempt = (row: AttemptRow): AttemptView => ({
   startedAt: isoOrNull(row.startedAt),
   endedAt: isoOrNull(row.endedAt),
   latenessMs: row.latenessMs,
-  evidence: row.evidence,
+  evidence,
 });
 
 /**
@@ -66,20 +67,22 @@ export async function viewBuildDetail(
   now: number,
 ): Promise<BuildDetail> {
   const db = openDatabase(env);
-  const [[row = build], tried, timeline, files] = await db.batch([
-    db.select().from(builds).where(eq(builds.id, build.id)),
-    db.select().from(attempts).where(eq(attempts.buildId, build.id)).orderBy(asc(attempts.attempt)),
+  const [[row = build], tried, timeline, files, ...evidence] = await db.batch([
+    db.select(BUILD_COLUMNS).from(builds).where(eq(builds.id, build.id)),
+    db.select(ATTEMPT_COLUMNS).from(attempts).where(eq(attempts.buildId, build.id)).orderBy(asc(attempts.attempt)),
     db.select().from(events).where(eq(events.buildId, build.id)).orderBy(asc(events.id)).limit(EVENTS_SHOWN_MAX),
     db
       .select()
       .from(artifacts)
       .where(eq(artifacts.buildId, build.id))
       .orderBy(asc(artifacts.attempt), asc(artifacts.name)),
+    ...evidenceOf(db, build.id),
   ]);
+  const seen = byAttempt(...evidence);
   const live = await readLive(env, row);
   return {
     ...viewBuild(row, tried.at(-1) ?? null),
-    attempts: tried.map(viewAttempt),
+    attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null)),
     events: timeline.map(({ type, attempt, at, detail }): TimelineEvent => ({ type, attempt, at: iso(at), detail })),
     artifacts: files.map(({ name, attempt, sha256, size }): Artifact => ({ name, attempt, sha256, size })),
     live,
@@ -100,7 +103,7 @@ export interface BuildFilter {
 /** A page of builds, newest first. */
 export async function viewBuildList(env: Env, filter: BuildFilter, withLive: boolean) {
   const rows = await openDatabase(env)
-    .select({ build: builds, attempt: attempts })
+    .select({ build: BUILD_COLUMNS, attempt: ATTEMPT_COLUMNS })
     .from(builds)
     .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
     .where(

@@ -90,6 +90,7 @@ export const ERROR_CODES = [
   'blob_not_stored',
   'upload_incomplete',
   'idempotency_mismatch',
+  'inputs_gone',
   'wrong_offset',
   'hash_mismatch',
   'too_large',

@@ -1,6 +1,6 @@
 /** Answers submitters: builds are submitted, listed, shown, cancelled and retried. */
 import { z } from 'zod';
-import { BUILD_STATUSES, buildRequest, Id } from '#contract';
+import { BUILD_STATUSES, buildRequest, Id, RetryRequest } from '#contract';
 import { type AuthenticatedKey, mayUsePool } from '../access/keys.ts';
 import { apply } from '../builds/apply.ts';
 import { findAttempt } from '../builds/rows.ts';
@@ -9,7 +9,7 @@ import { viewBuild, viewBuildDetail, viewBuildList } from '../builds/views.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
-import { valid, wholeNumber } from '../validate.ts';
+import { valid, validIfAny, wholeNumber } from '../validate.ts';
 import type { On } from './register.ts';
 
 /** Room for an environment with certificates in it. */
@@ -30,7 +30,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
   on('POST /api/builds')(valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
     const request = c.req.valid('json');
     if (!mayUsePool(c.var.key, request.pool)) return answerRefusal(c, foreignPool(c.var.key, request.pool));
-    const submitted = await submitBuild(c.env, request, c.var.key.id, Date.now());
+    const submitted = await submitBuild(c.env, request, c.var.key, Date.now());
     if (!submitted.ok) return answerRefusal(c, submitted);
     return c.json(viewBuild(submitted.build, null), submitted.changed ? 201 : 200);
   });
@@ -59,9 +59,10 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
     return c.json(viewBuild(cancelled.build, (await findAttempt(c.env, id, cancelled.build.attempt)) ?? null));
   });
 
-  on('POST /api/builds/:id/retry')(async (c) => {
-    const retried = await retryBuild(c.env, c.var.build, c.var.key.id, Date.now());
-    return retried.ok ? c.json(viewBuild(retried.build, null), 201) : answerRefusal(c, retried);
+  on('POST /api/builds/:id/retry')(validIfAny(RetryRequest), async (c) => {
+    const retried = await retryBuild(c.env, c.var.build, c.req.valid('json'), c.var.key, Date.now());
+    if (!retried.ok) return answerRefusal(c, retried);
+    return c.json(viewBuild(retried.build, null), retried.changed ? 201 : 200);
   });
 }
 

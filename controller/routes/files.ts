@@ -2,10 +2,10 @@
 import { z } from 'zod';
 import { ArtifactName, type Inputs } from '#contract';
 import { writerOf } from '../attempts/writers.ts';
+import { readInputs } from '../builds/given.ts';
 import { findArtifact, listArtifacts } from '../files/artifacts.ts';
 import { attachment, contentType, sendBlob } from '../files/download.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
-import { openInputs } from '../secrets/inputs.ts';
 import { AttemptNumber, IdParam, valid } from '../validate.ts';
 import type { On } from './register.ts';
 
@@ -24,10 +24,10 @@ export function fileRoutes(on: On): void {
   on('GET /api/builds/:id/inputs')(valid('param', IdParam), async (c) => {
     const taker = await writerOf(c.env, c.var.caller, c.req.valid('param').id, null, 'take', Date.now());
     if (!taker.ok) return answerRefusal(c, taker);
-    const { id, inputs: sealed } = taker.build;
-    const inputs: Inputs = sealed === null ? { env: {} } : await openInputs(c.env, id, sealed);
+    const given = await readInputs(c.env, taker.build.id);
+    if (!given.ok) return answerRefusal(c, given);
     c.header('Cache-Control', 'no-store');
-    return c.json(inputs);
+    return c.json(given.inputs ?? ({ env: {} } satisfies Inputs));
   });
 
   on('GET /api/builds/:id/artifacts')(async (c) => c.json({ artifacts: await listArtifacts(c.env, c.var.build.id) }));

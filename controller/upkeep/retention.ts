@@ -9,9 +9,9 @@
  * Each run removes a bounded number of each kind, by a constant number of statements. A build that has not
  * ended is left alone.
  *
- * Owns, and nothing else does it: the removal of rows of `builds`, `attempts`, `events`, `artifacts` and
- * `blobs`, and emptying `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`. Adds rows to
- * `outbox`.
+ * Owns, and nothing else does it: the removal of rows of `builds`, `build_inputs`, `attempts`,
+ * `attempt_evidence`, `events`, `artifacts`, `idempotency` and `blobs`, and emptying `builds.source_blob`,
+ * `builds.inputs` and the sealed logs in `attempts`. Adds rows to `outbox`.
  */
 import { z } from 'zod';
 import { DAY_MS } from '#contract';
@@ -43,19 +43,37 @@ export async function retain(env: Env, now: number): Promise<void> {
 export async function retainNow(env: Env, now: number, kept = RetentionDays.parse(env.RETENTION_DAYS ?? {})) {
   const before = (count: number) => now - count * DAY_MS;
   await releaseSources(env.DB, before(kept.sources));
+  await removeInputs(env.DB, before(kept.sources));
   await removeArtifacts(env.DB, before(kept.artifacts));
   await removeLogs(env.DB, before(kept.logs), now);
   await removeBuilds(env.DB, before(kept.builds), now);
+  await removeNames(env.DB, before(kept.builds));
   await removeBlobs(env.DB, now - BLOB_UNTOUCHED_MS, now);
   await removeOrphans(env, now - ORPHAN_MS);
 }
 
-/** Releases the sources of old builds, and deletes their sealed inputs. Only a retry would need either. */
+/**
+ * Releases the sources of old builds. Only a retry would need them. A build of the former release has its
+ * inputs in its row; `has_inputs` keeps that they were there.
+ */
 async function releaseSources(db: D1Database, endedBefore: number): Promise<void> {
   await db
     .prepare(
-      `UPDATE builds SET source_blob = NULL, inputs = NULL WHERE id IN (
+      `UPDATE builds SET source_blob = NULL, has_inputs = coalesce(has_inputs, inputs IS NOT NULL), inputs = NULL
+       WHERE id IN (
          SELECT id FROM builds WHERE source_blob IS NOT NULL AND ended_at < ?1 ORDER BY ended_at LIMIT ?2)`,
+    )
+    .bind(endedBefore, PORTION)
+    .run();
+}
+
+/** Deletes the sealed inputs of old builds. Only a retry would need them. */
+async function removeInputs(db: D1Database, endedBefore: number): Promise<void> {
+  await db
+    .prepare(
+      `DELETE FROM build_inputs WHERE build_id IN (
+         SELECT builds.id FROM build_inputs JOIN builds ON builds.id = build_inputs.build_id
+         WHERE builds.ended_at < ?1 ORDER BY builds.ended_at LIMIT ?2)`,
     )
     .bind(endedBefore, PORTION)
     .run();
@@ -104,9 +122,24 @@ async function removeBuilds(db: D1Database, endedBefore: number, now: number): P
       .bind(ids, now),
     db.prepare(`DELETE FROM artifacts WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM events WHERE build_id ${these}`).bind(ids),
+    db.prepare(`DELETE FROM attempt_evidence WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM attempts WHERE build_id ${these}`).bind(ids),
+    db.prepare(`DELETE FROM build_inputs WHERE build_id ${these}`).bind(ids),
+    db.prepare(`DELETE FROM idempotency WHERE target ${these}`).bind(ids),
     db.prepare(`DELETE FROM builds WHERE id ${these}`).bind(ids),
   ]);
+}
+
+/** Deletes the names whose build the former release has removed, which does not know the table. */
+async function removeNames(db: D1Database, madeBefore: number): Promise<void> {
+  await db
+    .prepare(
+      `DELETE FROM idempotency WHERE rowid IN (
+         SELECT rowid FROM idempotency WHERE created_at < ?1
+           AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.id = idempotency.target) ORDER BY created_at LIMIT ?2)`,
+    )
+    .bind(madeBefore, PORTION)
+    .run();
 }
 
 const LOG_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries)

@@ -31,7 +31,8 @@ async function expireQueued(env: Env, now: number): Promise<void> {
     .where(
       and(
         eq(builds.status, 'queued'),
-        sql`${builds.queuedAt} + json_extract(${builds.timeouts}, '$.queueTimeoutMs') <= ${now}`,
+        // Before `notBefore` no worker may take the build, so it does not queue yet.
+        sql`max(${builds.queuedAt}, ${builds.notBefore}) + json_extract(${builds.timeouts}, '$.queueTimeoutMs') <= ${now}`,
       ),
     )
     .limit(PORTION);

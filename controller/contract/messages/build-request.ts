@@ -93,5 +93,9 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
 export const BuildRequest = buildRequest(TIMEOUT_MINIMA);
 export type BuildRequest = z.infer<typeof BuildRequest>;
 
+/** A retry needs no body. With a name that was used before it answers the build of then. */
+export const RetryRequest = z.object({ idempotencyKey: text(128).min(1).optional() });
+export type RetryRequest = z.infer<typeof RetryRequest>;
+
 /** What a submitter sends. Every field with a default may be left out. */
 export type BuildRequestInput = z.input<typeof BuildRequest>;

@@ -24,13 +24,15 @@ async function tell(step: Step, life: Life, refused?: () => Promise<void>): Prom
 
 /** Checks that the build ended as it should, once, and that its deadline has ended. */
 async function endedAsTold({ buildId }: Life, story: LifeStory): Promise<void> {
-  const { build, attempts, events, artifacts } = await rowsOf(buildId);
+  const { build, attempts, events, artifacts, inputs, evidence } = await rowsOf(buildId);
   expect(events.map(({ type }) => type)).toEqual(story.events);
   expect(build).toMatchObject({ status: story.status, verdict: story.verdict });
   expect(attempts.every(({ endedAt }) => endedAt !== null)).toBe(true);
   expect(attempts).toHaveLength(story.events.filter((type) => type === 'claim').length);
   if (story.causes) expect(attempts.map(({ cause }) => cause)).toEqual(story.causes);
   expect(artifacts).toHaveLength(story.status === 'succeeded' ? 1 : 0);
+  expect(inputs).toHaveLength(1);
+  expect(evidence).toHaveLength(story.evidence ?? 0);
   if (attempts.length === 0) return;
   const [record, alarm] = await runInDurableObject(env.DEADLINES.getByName(buildId), async (_object, state) => [
     state.storage.kv.get<DeadlineRecord>('record'),
@@ -79,9 +81,12 @@ for (const story of LIVES)
 const STATEMENTS: [operation: 'INSERT' | 'UPDATE' | 'DELETE', table: string][] = [
   ['INSERT', 'blobs'],
   ['INSERT', 'builds'],
+  ['INSERT', 'build_inputs'],
+  ['INSERT', 'idempotency'],
   ['UPDATE', 'builds'],
   ['INSERT', 'attempts'],
   ['UPDATE', 'attempts'],
+  ['INSERT', 'attempt_evidence'],
   ['INSERT', 'events'],
   ['INSERT', 'artifacts'],
   ['INSERT', 'outbox'],

@@ -31,6 +31,8 @@ export interface LifeStory {
   status: string;
   verdict: Verdict | null;
   causes?: readonly (Cause | null)[];
+  /** How many attempts have evidence; none if it is left out. */
+  evidence?: number;
 }
 
 export interface Life {
@@ -81,6 +83,7 @@ const submit =
     const { status, body } = await api<{ id: string }>('POST', '/api/builds', {
       source: { sha256: await sha256Of(bytesOf(life.content)) },
       ...{ command: 'make', platform: 'ios', pool: life.pool, idempotencyKey: life.ids.submission },
+      env: { TOKEN: 'secret' },
       ...request,
     });
     if (status < 300) life.buildId = body.id;
@@ -179,6 +182,7 @@ export const LIVES: readonly LifeStory[] = [
     status: 'failed',
     verdict: 'build_failed',
     causes: ['vm_exited', null],
+    evidence: 2,
   },
   {
     name: 'falls silent, and its deadline object had lost what it knew',
@@ -189,6 +193,7 @@ export const LIVES: readonly LifeStory[] = [
     verdict: 'worker_lost',
     // A dead SSH of the VM does not tell why the agent was silent.
     causes: ['unknown'],
+    evidence: 1,
   },
   {
     name: 'falls silent and runs again',
@@ -209,6 +214,7 @@ export const LIVES: readonly LifeStory[] = [
     events: ['submitted', 'claim', 'start', 'cancel', 'evidence'],
     status: 'cancelled',
     verdict: 'cancelled',
+    evidence: 1,
   },
   {
     name: 'is taken by nobody',
@@ -224,25 +230,21 @@ export const LIVES: readonly LifeStory[] = [
  * What the build has become, without the background work: the sealing of logs, and the notes of the sweep.
  */
 export async function whatIs(buildId: string) {
-  const { build, attempts, events, artifacts } = await rowsOf(buildId);
-  const ended = attempts.map(({ attempt, verdict, cause, endedAt, evidence }) => [
-    attempt,
-    verdict,
-    cause,
-    endedAt,
-    evidence,
-  ]);
-  return { transition: build?.transitionId, status: build?.status, ended, events, artifacts };
+  const { build, attempts, events, artifacts, inputs, evidence } = await rowsOf(buildId);
+  const ended = attempts.map(({ attempt, verdict, cause, endedAt }) => [attempt, verdict, cause, endedAt]);
+  return { transition: build?.transitionId, status: build?.status, ended, events, artifacts, inputs, evidence };
 }
 
 /** All rows that say what the build is. */
 export async function rowsOf(buildId: string) {
-  const { builds, attempts, events, artifacts } = schema;
-  const [[build], tried, timeline, files] = await db.batch([
+  const { builds, attempts, events, artifacts, buildInputs, attemptEvidence } = schema;
+  const [[build], tried, timeline, files, inputs, evidence] = await db.batch([
     db.select().from(builds).where(eq(builds.id, buildId)),
     db.select().from(attempts).where(eq(attempts.buildId, buildId)).orderBy(asc(attempts.attempt)),
     db.select().from(events).where(eq(events.buildId, buildId)).orderBy(asc(events.id)),
     db.select().from(artifacts).where(eq(artifacts.buildId, buildId)),
+    db.select().from(buildInputs).where(eq(buildInputs.buildId, buildId)),
+    db.select().from(attemptEvidence).where(eq(attemptEvidence.buildId, buildId)),
   ]);
-  return { build, attempts: tried, events: timeline, artifacts: files };
+  return { build, attempts: tried, events: timeline, artifacts: files, inputs, evidence };
 }

@@ -1,8 +1,7 @@
 import { env } from 'cloudflare:workers';
-import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { attachment, contentType, parseRange } from '../../../controller/files/download.ts';
-import { artifacts, builds } from '../../../controller/schema.ts';
+import { artifacts, buildInputs } from '../../../controller/schema.ts';
 import { sealInputs } from '../../../controller/secrets/inputs.ts';
 import {
   bytesOf,
@@ -44,7 +43,7 @@ test('the current attempt gets the inputs of its build, unsealed and uncached', 
   const { buildId, token } = await runningBuild();
   expect(await (await call(`/api/builds/${buildId}/inputs`, token)).json()).toEqual({ env: {} });
   const sealed = await sealInputs(env, buildId, { env: { TOKEN: 'geheim' } });
-  await db.update(builds).set({ inputs: sealed }).where(eq(builds.id, buildId));
+  await db.insert(buildInputs).values({ buildId, ...sealed });
   const inputs = await call(`/api/builds/${buildId}/inputs`, token);
   expect(inputs.headers.get('Cache-Control')).toBe('no-store');
   expect(await inputs.json()).toEqual({ env: { TOKEN: 'geheim' } });

@@ -1,26 +1,49 @@
 import { expect, test } from 'vitest';
 import { openInputs, sealInputs } from '../../../controller/secrets/inputs.ts';
+import { sealedByFormerRelease } from '../factories/former-release.ts';
 
 const KEY = { INPUTS_KEY: '0123456789abcdef0123456789abcdef' };
 const INPUTS = { env: { TOKEN: 'geheim €', EMPTY: '' } };
 
+const seal = async (buildId: string) => (await sealInputs(KEY, buildId, INPUTS)).sealed;
+
 test('sealed inputs open for their build', async () => {
-  const sealed = await sealInputs(KEY, 'bld_1', INPUTS);
+  const { sealed, keyId } = await sealInputs(KEY, 'bld_1', INPUTS);
   expect(sealed).not.toContain('geheim');
-  expect(await openInputs(KEY, 'bld_1', sealed)).toEqual(INPUTS);
+  expect(sealed.startsWith(`v2.${keyId}.`)).toBe(true);
+  expect(await openInputs(KEY, 'bld_1', sealed)).toEqual({ ok: true, inputs: INPUTS });
 });
 
 test('the same inputs are never sealed alike', async () => {
-  expect(await sealInputs(KEY, 'bld_1', INPUTS)).not.toBe(await sealInputs(KEY, 'bld_1', INPUTS));
+  expect(await seal('bld_1')).not.toBe(await seal('bld_1'));
+});
+
+test('inputs that the former release sealed open too', async () => {
+  const sealed = await sealedByFormerRelease(KEY.INPUTS_KEY, 'bld_1', INPUTS);
+  expect(await openInputs(KEY, 'bld_1', sealed)).toEqual({ ok: true, inputs: INPUTS });
+  for (const [key, buildId] of [
+    [KEY.INPUTS_KEY, 'bld_2'],
+    ['f'.repeat(32), 'bld_1'],
+  ] as const)
+    expect(await openInputs({ INPUTS_KEY: key }, buildId, sealed)).toMatchObject({ ok: false, code: 'inputs_gone' });
 });
 
 test('they open for no other build, no other key, and not once altered', async () => {
-  const sealed = await sealInputs(KEY, 'bld_1', INPUTS);
-  await expect(openInputs(KEY, 'bld_2', sealed)).rejects.toThrow('do not open');
-  await expect(openInputs({ INPUTS_KEY: 'f'.repeat(32) }, 'bld_1', sealed)).rejects.toThrow('do not open');
-  const altered = sealed.slice(0, 20) + (sealed[20] === 'A' ? 'B' : 'A') + sealed.slice(21);
-  await expect(openInputs(KEY, 'bld_1', altered)).rejects.toThrow('do not open');
-  for (const junk of ['', 'v1.', 'v1.%', '{}']) await expect(openInputs(KEY, 'bld_1', junk)).rejects.toThrow('bld_1');
+  const sealed = await seal('bld_1');
+  const altered = sealed.slice(0, 40) + (sealed[40] === 'A' ? 'B' : 'A') + sealed.slice(41);
+  const cases: [key: string, buildId: string, sealed: string][] = [
+    [KEY.INPUTS_KEY, 'bld_2', sealed],
+    ['f'.repeat(32), 'bld_1', sealed],
+    [KEY.INPUTS_KEY, 'bld_1', altered],
+    ...['', 'v1.', 'v1.%', 'v2.', 'v2.AAAA', 'v3.AAAA.AAAA', '{}', 'moved to build_inputs'].map(
+      (junk): [string, string, string] => [KEY.INPUTS_KEY, 'bld_1', junk],
+    ),
+  ];
+  for (const [INPUTS_KEY, buildId, text] of cases)
+    expect(await openInputs({ INPUTS_KEY }, buildId, text), text).toMatchObject({ ok: false, code: 'inputs_gone' });
+  expect(await openInputs({ INPUTS_KEY: 'f'.repeat(32) }, 'bld_1', sealed)).toMatchObject({
+    message: expect.stringContaining('INPUTS_KEY was changed'),
+  });
 });
 
 test('a key that could be guessed is an error that names it', async () => {

@@ -1,15 +1,26 @@
 import { env } from 'cloudflare:workers';
-import { eq } from 'drizzle-orm';
+import { eq, inArray } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { logPrefix } from '../../../controller/build-log/segments.ts';
-import { insertBuild as submitRow } from '../../../controller/builds/apply.ts';
-import { retryBuild } from '../../../controller/builds/submit.ts';
+import { insertBuild as submitRow } from '../../../controller/builds/insert.ts';
 import { removeOrphans, storeBlob, touchBlob } from '../../../controller/files/blobs.ts';
 import { sendBlob } from '../../../controller/files/download.ts';
-import { artifacts, attempts, blobs, builds, events, outbox } from '../../../controller/schema.ts';
+import {
+  artifacts,
+  attemptEvidence,
+  attempts,
+  blobs,
+  buildInputs,
+  builds,
+  events,
+  idempotency,
+  outbox,
+} from '../../../controller/schema.ts';
+import { sealInputs } from '../../../controller/secrets/inputs.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
+import { removedByFormerRelease } from '../factories/former-release.ts';
 import {
   bytesOf,
   call,
@@ -41,6 +52,11 @@ async function aFile(touchedDaysAgo = 2): Promise<{ sha256: string; r2Key: strin
 }
 const rowOf = (sha256: string) => db.select().from(blobs).where(eq(blobs.sha256, sha256)).get();
 const buildRow = (id: string) => db.select().from(builds).where(eq(builds.id, id)).get();
+const sealed = (buildId: string) => sealInputs(env, buildId, { env: { TOKEN: 'secret' } });
+const inputsOf = (buildId: string) => db.select().from(buildInputs).where(eq(buildInputs.buildId, buildId)).get();
+const aName = (target: string) => ({
+  ...{ rootId: unique('key'), project: '', name: 'release', requestMac: 'm1.k.x', target, createdAt: daysAgo(181) },
+});
 const isThere = async ({ sha256, r2Key }: { sha256: string; r2Key: string }) => {
   const [row, object] = await Promise.all([rowOf(sha256), env.BLOBS.head(r2Key)]);
   expect(row !== undefined).toBe(object !== null);
@@ -67,16 +83,14 @@ const logObjects = async (buildId: string) => (await env.BLOBS.list({ prefix: lo
 
 test('a source goes 3 days after the end of its build, and not before', async () => {
   const [old, young] = [await aFile(), await aFile()];
-  const oldBuild = await endedBuild(3.1, { sourceSha256: old.sha256, inputs: 'v1.sealed' });
+  const oldBuild = await endedBuild(3.1, { sourceSha256: old.sha256 });
   const youngBuild = await endedBuild(2.9, { sourceSha256: young.sha256 });
+  for (const buildId of [oldBuild, youngBuild])
+    await db.insert(buildInputs).values({ buildId, ...(await sealed(buildId)) });
   await retain();
   expect([await isThere(old), await isThere(young)]).toEqual([false, true]);
-  expect(await buildRow(oldBuild)).toMatchObject({ sourceSha256: old.sha256, sourceBlob: null, inputs: null });
-  expect((await retryBuild(env, (await buildRow(youngBuild))!, 'k', NOW)).ok).toBe(true);
-  expect(await retryBuild(env, (await buildRow(oldBuild))!, 'k', NOW)).toMatchObject({
-    ok: false,
-    code: 'blob_not_stored',
-  });
+  expect(await buildRow(oldBuild)).toMatchObject({ sourceSha256: old.sha256, sourceBlob: null });
+  expect(await Promise.all([oldBuild, youngBuild].map(inputsOf))).toEqual([undefined, expect.anything()]);
 });
 
 test('what a live build or a retry needs stays, however old it is', async () => {
@@ -121,9 +135,32 @@ test('a build goes after 180 days with all that belongs to it', async () => {
   await aSealedLog(buildId);
   await anArtifact(buildId, file.sha256, daysAgo(1));
   await db.insert(events).values({ buildId, attempt: 1, type: 'claim', at: 1, detail: {} });
+  await db.insert(buildInputs).values({ buildId, ...(await sealed(buildId)) });
+  await db.insert(attemptEvidence).values({ buildId, attempt: 1, evidence: { collectedAt: '2026-01-01T00:00:00Z' } });
+  await db.insert(idempotency).values(aName(buildId));
   await retain();
+  for (const table of [buildInputs, attemptEvidence])
+    expect(await db.select().from(table).where(eq(table.buildId, buildId))).toEqual([]);
+  expect(await db.select().from(idempotency).where(eq(idempotency.target, buildId))).toEqual([]);
   expect(await errorOf(await call(`/api/builds/${buildId}`, await submitKey()))).toEqual([404, 'not_found']);
   expect([await logObjects(buildId), await isThere(file)]).toEqual([0, false]);
+});
+
+test('the former release removes builds of this one, and retention then removes the names that it left', async () => {
+  const [old, young] = [await endedBuild(181), await endedBuild(181)];
+  const [oldName, youngName] = [aName(old), { ...aName(young), createdAt: daysAgo(100) }];
+  await db.insert(idempotency).values([oldName, youngName]);
+  for (const buildId of [old, young]) {
+    await db.insert(buildInputs).values({ buildId, ...(await sealed(buildId)) });
+    await removedByFormerRelease(buildId);
+    expect(await inputsOf(buildId)).toBeUndefined();
+  }
+  await retain();
+  const left = await db
+    .select()
+    .from(idempotency)
+    .where(inArray(idempotency.target, [old, young]));
+  expect(left).toEqual([youngName]);
 });
 
 test('a file is spared for a day after the last question for it', async () => {
@@ -136,15 +173,9 @@ test('a file is spared for a day after the last question for it', async () => {
 test('a reference that races the collection wins, or is refused; never does a row lack its file', async () => {
   for (let round = 0; round < 10; round++) {
     const file = await aFile(5);
-    const row = await buildRow(await insertBuild());
-    const id = unique('bld');
-    const submit = submitRow(env, {
-      ...row!,
-      id,
-      transitionId: id,
-      sourceSha256: file.sha256,
-      sourceBlob: file.sha256,
-    });
+    const row = (await buildRow(await insertBuild({ attempt: 0 })))!;
+    const ofFile = { sourceSha256: file.sha256, sourceBlob: file.sha256 };
+    const submit = submitRow(env, { ...row, id: unique('bld'), ...ofFile }, null, null);
     const [submitted] = await Promise.all(round % 2 ? [submit, retainNow(env, NOW, KEPT)] : [submit, retain()]);
     await drainOutbox(env, NOW, { limit: 500 });
     expect(await isThere(file)).toBe(submitted.ok);

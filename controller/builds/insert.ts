@@ -1,0 +1,149 @@
+/**
+ * Adds a new build with its first event and what it was given, all in one batch or nothing.
+ *
+ * Invariant: of all requests that give themselves the same name, within the lineage of a key and a project,
+ * one makes a build. The others get that build, or are refused if they ask for something else.
+ *
+ * Owns `build_inputs` and `idempotency`, and the insertion of rows of `builds`. upkeep/retention.ts alone
+ * removes such rows.
+ */
+import { and, eq, type SQL, sql } from 'drizzle-orm';
+import type { Inputs } from '#contract';
+import { insertIf, isForeignKeyError, openDatabase } from '../database.ts';
+import { refusal } from '../refusals.ts';
+import { buildInputs, builds, events, idempotency } from '../schema.ts';
+import { sealInputs } from '../secrets/inputs.ts';
+import { compareWithMac, macOfRequest } from '../secrets/request-mac.ts';
+import { type Applied, hasApplied } from './apply.ts';
+import { INPUTS_MOVED } from './given.ts';
+import { BUILD_COLUMNS, type BuildRow, findBuild } from './rows.ts';
+
+/** Who makes a build: a key, and the first key of its lineage. */
+export interface Submitter {
+  id: string;
+  rootId: string;
+}
+
+/** The name that a request gave itself, so that it can be repeated. */
+export interface RequestName {
+  submitter: Submitter;
+  /** '' for none. A name stands for one build in each project. */
+  project: string;
+  name: string;
+  /** All that the request asks for, by which a repetition is known from another request. */
+  request: object;
+  /** The SHA-256 by which the former release knows the request. Null for a request that it does not know. */
+  earlierHash: string | null;
+}
+
+/** The columns that {@link insertBuild} sets itself. */
+type Own = 'status' | 'transitionId' | 'hasInputs' | 'inputs' | 'idempotencyKey' | 'requestHash';
+export type NewBuild = Omit<typeof builds.$inferInsert, Own>;
+
+/**
+ * Adds a queued build. Refused: `blob_not_stored` if the source is not stored, `idempotency_mismatch`.
+ *
+ * @param inputs null if the build is given none
+ * @param name null if the request has none; it then makes a build each time
+ */
+export async function insertBuild(
+  env: Env,
+  build: NewBuild,
+  inputs: Inputs | null,
+  name: RequestName | null,
+): Promise<Applied> {
+  const db = openDatabase(env);
+  const { id, createdAt } = build;
+  const sealed = inputs && { buildId: id, ...(await sealInputs(env, id, inputs)) };
+  const row = {
+    ...build,
+    status: 'queued' as const,
+    transitionId: id,
+    hasInputs: inputs !== null,
+    inputs: inputs && INPUTS_MOVED,
+    idempotencyKey: name && nameForFormerRelease(name),
+  };
+  const applied = hasApplied(id, id);
+  const detail = build.retryOf ? { retryOf: build.retryOf } : {};
+  const submitted = { buildId: id, attempt: 0, type: 'submitted', at: createdAt, detail };
+  const rest = [
+    insertIf(db, events, submitted, applied),
+    ...(sealed ? [insertIf(db, buildInputs, sealed, applied)] : []),
+  ];
+  try {
+    if (name) {
+      const noted = { ...keyOf(name), requestMac: await macOfRequest(env, name.request), target: id, createdAt };
+      const isMine = sql`EXISTS (SELECT 1 FROM idempotency WHERE ${and(here(name), eq(idempotency.target, id))})`;
+      await db.batch([
+        insertIf(db, idempotency, noted, sql`NOT ${isTaken(name)}`),
+        insertIf(db, builds, row, isMine),
+        ...rest,
+      ]);
+    } else await db.batch([insertIf(db, builds, row, sql`TRUE`), ...rest]);
+  } catch (error) {
+    if (!isForeignKeyError(error)) throw error;
+    return refusal('blob_not_stored', `source.sha256: ${build.sourceSha256} is not stored; upload it first`);
+  }
+  const stored = await findBuild(env, id);
+  if (stored) return { ok: true, build: stored, changed: true };
+  const earlier = name && (await findNamed(env, name));
+  if (!earlier) throw new Error(`build ${id} was neither inserted nor already there`);
+  return earlier;
+}
+
+/**
+ * The build that an earlier request of this name made. Null if there was none. Refused:
+ * `idempotency_mismatch` if that request asked for something else. Whoever asks may read the build: it is of
+ * the same lineage, and a rotation changes no rights.
+ */
+export async function findNamed(env: Env, name: RequestName): Promise<Applied | null> {
+  const db = openDatabase(env);
+  const noted = await db
+    .select({ build: BUILD_COLUMNS, requestMac: idempotency.requestMac })
+    .from(idempotency)
+    .leftJoin(builds, eq(builds.id, idempotency.target))
+    .where(here(name))
+    .get();
+  if (!noted) {
+    const build = await db.select(BUILD_COLUMNS).from(builds).where(ofFormerRelease(name)).get();
+    return build
+      ? answer(build, build.requestHash !== null && build.requestHash === name.earlierHash ? 'same' : 'other')
+      : null;
+  }
+  const { build, requestMac } = noted;
+  return build
+    ? answer(build, await compareWithMac(env, name.request, requestMac))
+    : refusal('idempotency_mismatch', 'idempotencyKey: the build that used it was removed; choose a new one');
+}
+
+const answer = (build: BuildRow, request: 'same' | 'other' | 'unknown'): Applied =>
+  request === 'same' ? { ok: true, build, changed: false } : refusal('idempotency_mismatch', MISMATCH[request]);
+
+const MISMATCH = {
+  other: 'idempotencyKey: an earlier request used it for another build; choose a new one',
+  unknown:
+    'idempotencyKey: an earlier request used it, and it cannot be compared with this one any more, ' +
+    'because its secret was removed from TOKEN_KEYS; choose a new one',
+};
+
+const keyOf = ({ submitter, project, name }: RequestName) => ({ rootId: submitter.rootId, project, name });
+
+const here = ({ submitter, project, name }: RequestName): SQL =>
+  and(eq(idempotency.rootId, submitter.rootId), eq(idempotency.project, project), eq(idempotency.name, name))!;
+
+const isTaken = (name: RequestName): SQL => sql`
+  (EXISTS (SELECT 1 FROM idempotency WHERE ${here(name)}) OR EXISTS (SELECT 1 FROM builds WHERE ${ofFormerRelease(name)}))`;
+
+/** A build that the former release made under this name, for a key of the lineage. */
+const ofFormerRelease = ({ submitter, project, name }: RequestName): SQL => sql`
+  ${builds.idempotencyKey} = ${name} AND coalesce(${builds.project}, '') = ${project} AND ${builds.createdByKey} IN (
+    SELECT id FROM keys WHERE root_id = ${submitter.rootId} UNION SELECT ${submitter.rootId} UNION SELECT ${submitter.id})`;
+
+/**
+ * The former release, which still answers for a moment during a deployment, looks for names in `builds`. It
+ * cannot compare the request, so it refuses a repetition instead of building twice. It knows a name once for
+ * each key, whatever the project, so only the first build gets it.
+ */
+const nameForFormerRelease = ({ submitter, name }: RequestName): SQL<string | null> => sql`
+  CASE WHEN EXISTS (SELECT 1 FROM builds WHERE created_by_key = ${submitter.id} AND idempotency_key = ${name})
+    THEN NULL ELSE ${name} END`;

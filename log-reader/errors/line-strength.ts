@@ -21,7 +21,8 @@ const FORMS = [
   /^(?:\* What went wrong:|Execution failed for task|A problem occurred|> Could not |CMake Error|ninja: error)/,
   /^security: Sec|\berrSec\w+|\bITMS-\d+|\bCSSMERR_\w+/,
   /^\S+: line \d+: |\bcommand not found\b|: No such file or directory$|: Permission denied$/,
-  /^(?:✖|✗|✘|⨯) /u,
+  /^(?:✖|✗|✘|⨯|●) /u,
+  /^\w+ ERR! (?!stack +at |not ok)/,
   /:\d+(?::\d+)?(?:-\d+)? Error:$|^> Task \S+ FAILED$/,
   /^Test Case '.*' failed|: error: -\[|encountered an error \(/,
   /\b(?:Segmentation fault|Abort trap|Bus error|Illegal instruction|Trace\/BPT trap|Killed: 9)\b/,
@@ -47,7 +48,7 @@ const NOISE = [
   /^(?:✓|✔|✅) /u,
   /^Executed \d+ tests?|^Test (?:Suite|Case) '.*(?:started|passed|finished)|^t = +[\d.]+s /,
   /^\d{4}-\d\d-\d\d [\d:.+ ]+ xcodebuild\[\d+:\d+\] (?!.*Error Domain)/,
-  /^(?:\d+\s+\S+\s+0x[0-9a-f]+ |Stack dump|Require stack:$|Node\.js v\d|node:\S+:\d+$|throw er;)/,
+  /^(?:\d+\s+\S+\s+0x[0-9a-f]+ |\d+: 0x[0-9a-f]+ |-----|Stack dump|Require stack:$|Node\.js v\d|node:\S+:\d+$|throw er;)/,
 ];
 
 export const isNoise = (text: string): boolean => NOISE.some((pattern) => pattern.test(text));

@@ -27,6 +27,12 @@ export const COCOAPODS: readonly KnownError[] = [
     advice: 'Check its name and source in the Podfile, and run "pod install --repo-update".',
   },
   {
+    id: 'pods_path_missing',
+    pattern: /^\[!\] No podspec found for `([^`]+)` in `([^`]+)`/,
+    sentence: 'The pod $1 is not where the Podfile looks for it: there is no podspec in $2.',
+    advice: 'Install the packages before "pod install"; if they are, the package has moved or lost its podspec.',
+  },
+  {
     id: 'pods_download',
     pattern: /^\[!\] CDN: trunk (?:URL couldn't be downloaded: (\S+)|Repo update failed)/,
     sentence: 'CocoaPods could not download from its CDN.',

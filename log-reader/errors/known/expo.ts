@@ -63,6 +63,12 @@ export const EXPO: readonly KnownError[] = [
     advice: 'Install the package, or remove it from "plugins" in the app config.',
   },
   {
+    id: 'config_plugin_failed',
+    pattern: /^\w*Error: \[((?:ios|android)\.\w+)\]: (?:with\w+: )?(.{1,200})/,
+    sentence: 'A config plugin failed while it changed $1 of the native project: $2.',
+    advice: 'Check the options of the plugin in the app config, and that variables and files that it reads are there.',
+  },
+  {
     id: 'expo_config_invalid',
     pattern: /^(?:ConfigError|Error reading Expo config|Error: Error reading Expo config)[^:]*: (.{1,200})/,
     sentence: 'The app config could not be read: $1',

@@ -1,6 +1,7 @@
 import type { KnownError } from './known-error.ts';
 
-const XCODE = '(?:^|: )error: (?:exportArchive:? )?';
+/** The command line of React Native leaves out the colon. */
+const XCODE = '(?:(?:^|: )error: (?:exportArchive:? )?|^error )';
 
 /** Certificates, provisioning profiles, and the keychain they live in. */
 export const SIGNING: readonly KnownError[] = [

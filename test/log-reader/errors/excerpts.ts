@@ -210,6 +210,13 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
   team_missing: [
     {
       lines: [
+        'error Signing for "Lantern" requires a development team. Select a development team in the editor.',
+        'error Failed to build ios project. "xcodebuild" exited with error code \'65\'.',
+      ],
+      says: 'Lantern',
+    },
+    {
+      lines: [
         "/tmp/Pods/Pods.xcodeproj: error: Signing for \"EXConstants-EXConstants\" requires a development team. Select a development team in the Signing & Capabilities editor. (in target 'EXConstants-EXConstants' from project 'Pods')",
       ],
       says: 'EXConstants-EXConstants',
@@ -1046,4 +1053,16 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     },
   ],
   xcodebuild_interrupted: [{ lines: ['** BUILD INTERRUPTED **'] }],
+  config_plugin_failed: [
+    {
+      lines: [
+        "[PREBUILD] TypeError: [ios.infoPlist]: withIosInfoPlistBaseMod: Cannot read properties of null (reading 'key')",
+        'Error: npx expo prebuild exited with non-zero code: 1',
+      ],
+      says: 'ios.infoPlist of the native project: Cannot read properties of null',
+    },
+  ],
+  pods_path_missing: [
+    { lines: ['[!] No podspec found for `Wick` in `../node_modules/wick`'], says: '../node_modules/wick' },
+  ],
 };

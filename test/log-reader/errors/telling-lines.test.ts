@@ -71,6 +71,62 @@ test('what follows from the first error is left out', () => {
   expect(tellingLines(npm)).not.toContain('npm error path /src');
 });
 
+test.each([
+  [
+    'yarn, whose package was built by node-gyp',
+    [
+      '[4/4] Building fresh packages...',
+      'error /src/node_modules/wick: Command failed.',
+      'Exit code: 1',
+      'Command: node-gyp rebuild',
+      'Output:',
+      'gyp info using node-gyp@10.0.1',
+      'gyp ERR! configure error',
+      'gyp ERR! stack Error: Could not find any Python installation to use',
+      'gyp ERR! stack     at PythonFinder.fail (/x/find-python.js:306:11)',
+      'gyp ERR! not ok',
+      'info Visit https://yarnpkg.com/en/docs/cli/install for documentation about this command.',
+    ],
+    'Could not find any Python installation',
+  ],
+  [
+    'the TypeScript compiler',
+    ['> tsc --noEmit', 'src/App.tsx(12,5): error TS2322: not assignable', 'npm error code 2', 'npm error path /src'],
+    'error TS2322',
+  ],
+  [
+    'Jest',
+    ['PASS src/b.test.ts', 'FAIL src/a.test.ts', '  ● the flame is lit', '', '    expect(received).toBe(expected)', ''],
+    'the flame is lit',
+  ],
+  [
+    'Python',
+    ['Traceback (most recent call last):', '  File "/src/b.py", line 3', "ModuleNotFoundError: No module named 'wick'"],
+    'No module named',
+  ],
+  [
+    'Ruby',
+    ["/gems/wick.rb:12:in 'light': undefined method 'burn' for nil (NoMethodError)", "\tfrom /gems/wick.rb:3:in 'run'"],
+    "undefined method 'burn'",
+  ],
+  [
+    'a program that crashed',
+    ['+ ./wick', 'line 1: 4242 Abort trap: 6  ./wick', 'make: *** [all] Error 134'],
+    'Abort trap',
+  ],
+  [
+    'the upload to Apple',
+    [
+      '[12:01:00]: [Transporter Error Output]: The provisioning profile in the bundle is invalid. (90161)',
+      '[12:01:01]: fastlane finished with errors',
+      '[!] Error uploading ipa file:',
+    ],
+    '(90161)',
+  ],
+])('the telling line of %s', (_, lines, tells) => {
+  expect(tellingLines(lines).join('\n')).toContain(tells);
+});
+
 test('the error is found above all that fastlane says about it', () => {
   const lines = [
     '[17:11:01]: ▸ [Lantern] Compiling Wick.swift',

@@ -26,7 +26,7 @@ afterAll(async () => {
   state[Symbol.dispose]();
 });
 
-const SIZE = UPLOAD_PART_BYTES + 3 * 1024 * 1024 + 1;
+const SIZE = UPLOAD_PART_BYTES + 1_025;
 
 /** A file of two parts that nobody has sent before, and a sender behind a proxy. */
 async function sending(sizeBytes = SIZE) {

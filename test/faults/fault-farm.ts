@@ -33,7 +33,8 @@ import { ChaosProxy, type SeenRequest, type Treatment } from './proxy.ts';
 
 /** Generous: these are whole Macs on a machine that may be busy with others. */
 export const PATIENCE_MS = 120_000;
-const POLL_MS = 100;
+/** A controller that is asked more often has less time for its beats. */
+const POLL_MS = 200;
 
 /** Short enough to watch one pass, long enough for beats of a second on a busy machine. */
 export const TIMEOUTS: Timeouts = {

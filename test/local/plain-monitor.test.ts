@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Assignment, BuildDetail } from '#contract';
 import { AdminClient } from '../../client/admin-client.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
@@ -16,6 +16,19 @@ import { until } from '../worker-agent/factories/until.ts';
 
 const HEARTBEAT_TIMEOUT_MS = 8_000;
 const PATIENCE_MS = 90_000;
+/** A controller that is asked more often has less time for its beats. */
+const POLL_MS = 250;
+
+const folder = temporaryDir();
+let controller: LocalController;
+beforeAll(async () => {
+  const entry = join(PROJECT_ROOT, 'test/faults/controller.ts');
+  controller = await startController({ stateDir: join(folder.path, 'controller'), entry });
+});
+afterAll(async () => {
+  await controller?.stop();
+  folder[Symbol.dispose]();
+});
 
 /** A build that a worker has claimed; the worker itself beats all the time. */
 async function claimedBuild({ url, secrets }: LocalController, dir: string) {
@@ -52,23 +65,21 @@ test.concurrent.each<[string, (workerKey: string, assignment: Assignment) => str
   'a plain loop of curl with %s keeps a build alive, and its end is vm_silent',
   { timeout: 300_000 },
   async (_, keyOf) => {
-    using dir = temporaryDir();
-    const entry = join(PROJECT_ROOT, 'test/faults/controller.ts');
-    await using controller = await startController({ stateDir: join(dir.path, 'controller'), entry });
-    using claimed = await claimedBuild(controller, dir.path);
+    using claimed = await claimedBuild(controller, folder.path);
     const { api, workerKey, assignment } = claimed;
     const { buildId, workerId } = assignment;
     const args = [controller.url, buildId, workerId, keyOf(workerKey, assignment), '0.5'];
     await using monitor = start('dash', PLAIN_MONITOR, args, {});
 
     const beats = ({ live }: BuildDetail) => (live?.vmBeatAt ? Date.parse(live.vmBeatAt) : 0);
-    const first = await until(async () => beats(await api.build(buildId)), 'the first beat is seen', PATIENCE_MS);
+    const beat = async () => beats(await api.build(buildId));
+    const first = await until(beat, 'the first beat is seen', PATIENCE_MS, POLL_MS);
     const aliveAt = (ms: number) => async () => {
       const build = await api.build(buildId);
       expect(build.endedAt, `it ended: ${build.verdict?.code}`).toBeNull();
       return beats(build) - first > ms;
     };
-    await until(aliveAt(2 * HEARTBEAT_TIMEOUT_MS), 'it lives for two timeouts', PATIENCE_MS);
+    await until(aliveAt(2 * HEARTBEAT_TIMEOUT_MS), 'it lives for two timeouts', PATIENCE_MS, POLL_MS);
     expect(monitor.lines()[0]).toMatch(/^200 \{"status":"ok",/);
     expect((await api.build(buildId)).live?.progress).toMatchObject({ percent: 5 });
 
@@ -80,6 +91,7 @@ test.concurrent.each<[string, (workerKey: string, assignment: Assignment) => str
       },
       'silence becomes a verdict',
       PATIENCE_MS,
+      POLL_MS,
     );
     expect(ended.verdict).toMatchObject({ code: 'vm_silent' });
     expect(ended.attempts[0]!.latenessMs).toBeGreaterThanOrEqual(0);

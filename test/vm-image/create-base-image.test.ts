@@ -27,7 +27,7 @@ const tartCalls = (mac: StandInMac) => mac.calls().filter((call) => /^(tart|shut
 for (const shell of SHELLS) {
   const declare = testWith(shell);
   const holds = (sentence: string, check: () => Promise<void>, timeout = 60_000) =>
-    declare(`${shell}: ${sentence}`, { timeout }, check);
+    declare(`${shell}: ${sentence}`, { timeout, concurrent: true }, check);
 
   holds(
     'pulls, boots, provisions, verifies, shuts down and snapshots; goes on after Ctrl-C; replaces nothing unasked',

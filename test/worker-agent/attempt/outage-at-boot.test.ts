@@ -16,14 +16,15 @@ test('the checks wait for a controller that host and VM cannot reach, and the bu
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  let away = false;
-  controller.intercept = (_, response) => away && !!response.destroy();
+  // Away from the moment at which the VM asks for it.
+  controller.intercept = ({ path }, response) => {
+    if (path === '/health') controller.intercept = (_, response) => !!response.destroy();
+    return path === '/health' && !!response.destroy();
+  };
   await using agent = host.startAgent();
   const build = controller.submit({ id: 'b1', command: 'echo built', source: await emptySource() });
-  await agent.until({ type: 'stage', stage: 'checking' });
-  away = true;
   await agent.until({ type: 'check', id: 'controller', status: 'fail' });
-  away = false;
+  controller.intercept = () => false;
   await agent.until({ type: 'slot_free' });
   expect(build.status).toBe('succeeded');
 });

@@ -40,6 +40,7 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
   };
   writeFileSync(configPath, JSON.stringify(written), { mode: 0o600 });
   const stateDir = join(dir.path, 'state');
+  let gates = 0;
   const env = { TART_HOME: tartHome };
   const tart = (...args: string[]) =>
     execFileSync(TART_SIMULATOR_PATH, args, { env: { ...process.env, ...env }, encoding: 'utf8' });
@@ -63,6 +64,14 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
     imageRoot: join(tartHome, 'vms', BASE, 'guest'),
     guestRoot: (name: string) => join(tartHome, 'vms', name, 'guest'),
     startAgent: (release: { entry?: string } = {}) => startAgent({ configPath, env, ...release }),
+    /** Lets a build's command wait for the test, because a simulated guest sees the files of the host. */
+    gate() {
+      const path = join(dir.path, `gate-${++gates}`);
+      return {
+        wait: `until [ -e '${path}' ]; do sleep 0.1; done`,
+        open: () => writeFileSync(path, ''),
+      };
+    },
     async [Symbol.asyncDispose]() {
       await sweepSimulator(tartHome);
       dir[Symbol.dispose]();

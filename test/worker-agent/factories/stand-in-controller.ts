@@ -34,7 +34,7 @@ export interface StandInBuild {
 }
 
 export type Interception = (
-  request: { method: string; path: string; count: number },
+  request: { method: string; path: string; count: number; key: string },
   response: ServerResponse,
 ) => boolean;
 
@@ -69,7 +69,7 @@ export async function standInController(port = 0) {
     requests.push({ method: request.method!, path, key });
     const counted = `${request.method} ${path}`;
     counts.set(counted, (counts.get(counted) ?? 0) + 1);
-    if (intercept({ method: request.method!, path, count: counts.get(counted)! }, response))
+    if (intercept({ method: request.method!, path, count: counts.get(counted)!, key }, response))
       return void request.resume();
     try {
       const body = await bodyOf(request);

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { listRuns } from '../../../worker-agent/tart-simulator/processes/runs.ts';
 import { until } from '../factories/until.ts';
 import { simulatedMac } from './simulated-mac.ts';
 
@@ -14,10 +15,11 @@ const STUBBORN = `
 async function busyVm(mac: Awaited<ReturnType<typeof simulatedMac>>) {
   const vm = await mac.boot('vm');
   void vm.ssh.exec(STUBBORN).catch(() => {});
-  const sleepers = () => mac.processes().filter(({ commandLine }) => /^sleep 30\d$/.test(commandLine)).length;
-  await until(() => sleepers() === 7, 'the build is busy');
+  const sleepers = () => mac.processes().filter(({ commandLine }) => /^sleep 30\d$/.test(commandLine));
+  await until(() => sleepers().length === 7, 'the build is busy');
   // A scan each 200 ms remembers processes without an environment. A build that is quicker may escape.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  const remembered = () => new Set(listRuns(mac.home).flatMap((run) => run.members.map(({ pid }) => pid)));
+  await until(() => sleepers().every(({ pid }) => remembered().has(pid)), 'the simulator remembers all of it');
   return vm;
 }
 

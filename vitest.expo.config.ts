@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
-/** A real project with real packages from the npm registry: minutes and a network, so apart from `npm test`. */
+/**
+ * A real project with real packages from the npm registry: minutes and a network, so apart from `npm test`.
+ */
 export default defineConfig({
   test: {
     name: 'expo',

@@ -51,7 +51,10 @@ export const TELLING_LINES_MAX = 10;
 
 export const TELLING_LINE_MAX = 500;
 
-/** What was seen of a VM before it was destroyed, in characters: what a program printed, an error, the log's end. */
+/**
+ * What was seen of a VM before it was destroyed, in characters: what a program printed, an error, the log's
+ * end.
+ */
 export const EVIDENCE_OUTPUT_MAX = 8_192;
 
 export const EVIDENCE_ERROR_MAX = 500;

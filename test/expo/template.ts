@@ -10,7 +10,10 @@ import { extract } from 'tar';
 const TEMPLATE = 'expo-template-blank@56.0.26';
 const PACK_TIMEOUT_MS = 120_000;
 
-/** `install`: what puts its packages there. npm leaves lock files out of what it packs, so usually there is none. */
+/**
+ * `install`: what puts its packages there. npm leaves lock files out of what it packs, so usually there is
+ * none.
+ */
 export async function unpackTemplate(dir: string): Promise<{ projectDir: string; install: string }> {
   const args = ['pack', TEMPLATE, '--json', '--pack-destination', dir];
   const { stdout } = await execa('npm', args, { cwd: dir, timeout: PACK_TIMEOUT_MS });

@@ -61,7 +61,8 @@ test.concurrent('what its VM token is good for: beats of its own attempt while t
   await build.prints('begun');
   const { tokens, workerId } = mac.journal(build.id).assignment;
   const otherWorker = other.journal(victim.id).assignment.workerId;
-  // Suppose that it had read it from the monitor's memory, which a program of the same account may be able to do.
+  // Suppose that it had read it from the monitor's memory, which a program of the same account may be able to
+  // do.
   const ask = (method: string, path: string, body?: string, token = tokens.vm) =>
     request(mac.farm.controller.url, method, path, token, body);
   const beat = (id: string, worker: string, body: object) =>

@@ -306,7 +306,10 @@ export class FaultyMac implements AsyncDisposable {
     return promise;
   }
 
-  /** As `settles`, and the next build succeeds: after a verdict of the infrastructure, of which three in a row would be quarantine. */
+  /**
+   * As `settles`, and the next build succeeds: after a verdict of the infrastructure, of which three in a row
+   * would be quarantine.
+   */
   async recovers(): Promise<void> {
     await this.settles();
     this.#settled = false;

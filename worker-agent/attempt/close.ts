@@ -62,20 +62,22 @@ async function decideResult(context: AttemptContext, ending: Ending, reached: Re
   const { journal, key, emit, stop, beats } = context;
   const fromLog = await readLog(context, ending);
   emit(resultEvent(ending, fromLog));
-  // No evidence in two cases: the operator stops this agent, or this run of the agent has not worked on the attempt.
+  // No evidence in two cases: the operator stops this agent, or this run of the agent has not worked on the
+  // attempt.
   const look = reached !== null && needsEvidence(ending) && !stop.aborted;
   const evidence = look ? await lookAtVm(context, ending, reached) : null;
   const progress = reached?.log?.progress;
   const learned = { history: progress?.history(), quietMs: progress?.quietMs };
   const result = reportOf(ending, { attempt: key.attempt, evidence, fromLog, learned });
-  // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes no more.
+  // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes
+  // no more.
   await journal.update({ phase: 'result_ready', result });
   if (ending.kind === 'stopped') await beats[Symbol.asyncDispose]();
 }
 
 /**
- * What the end of the log says of a failed command, whose log is all here by now. The file holds no secrets: they were
- * masked before it was written. A log that cannot be read says nothing.
+ * What the end of the log says of a failed command, whose log is all here by now. The file holds no secrets:
+ * they were masked before it was written. A log that cannot be read says nothing.
  */
 async function readLog({ journal }: AttemptContext, ending: Ending): Promise<FromLog> {
   if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return {};

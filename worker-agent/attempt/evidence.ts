@@ -110,7 +110,8 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
     };
     return;
   }
-  // Without scripts most probes fail, each for itself. The check that chooses them may not have come to its end.
+  // Without scripts most probes fail, each for itself. The check that chooses them may not have come to its
+  // end.
   await findScripts(ssh, vm.scripts, limit).catch(() => {});
   const ask: Ask = (command, timeoutMs = answerMs) => ssh.exec(command, { timeoutMs, signal: limit });
   const reachMs = 1.5 * answerMs;

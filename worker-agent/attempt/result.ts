@@ -31,7 +31,9 @@ export interface Findings {
   learned: { history?: ProgressHistory | undefined; quietMs?: number | undefined };
 }
 
-/** Null if there is nothing to report: the controller has ended the attempt, and nobody has looked at the VM. */
+/**
+ * Null if there is nothing to report: the controller has ended the attempt, and nobody has looked at the VM.
+ */
 export function reportOf(ending: Ending, { attempt, evidence, fromLog, learned }: Findings): Report | null {
   if (ending.kind === 'stopped') return evidence && { type: 'evidence', attempt, evidence };
   if (ending.kind === 'succeeded') {

@@ -20,8 +20,8 @@ const POLL_FOLLOWED_MS = 200;
 /** Enough for a burst of 20 MB/s with some reads a second. */
 const READ_MAX_BYTES = 4 * 1024 * 1024;
 /**
- * A command that vanished, or was ended by a signal, may be the first sign of a guest that goes down. SSH is gone
- * too after this time if it does.
+ * A command that vanished, or was ended by a signal, may be the first sign of a guest that goes down. SSH is
+ * gone too after this time if it does.
  */
 const CONFIRM_MS = 5_000;
 
@@ -141,7 +141,8 @@ function endOf(status: BuildStatus | null): (CommandEnd & { certain: boolean }) 
   if (status?.state === 'running') return null;
   if (!status || status.state === 'not_started') return { exitCode: null, restarted: false, certain: false };
   const exitCode = status.state === 'ended' ? status.exitCode : null;
-  // A command that succeeded had ended before the restart. Any other exit code is what the restart made of it.
+  // A command that succeeded had ended before the restart. Any other exit code is what the restart made of
+  // it.
   if (status.restarted && exitCode !== 0) return { exitCode: null, restarted: true, certain: true };
   return { exitCode, restarted: false, certain: exitCode !== null && !isEndedBySystem({ exitCode }) };
 }

@@ -34,8 +34,8 @@ const AttemptState = z.object({
   /** By the wall clock. */
   commandStartedAtMs: z.number().nullable().default(null),
   /**
-   * The version of the guest scripts that its commands run with; null until the checks have passed, and in journals of
-   * agents from before there were guest scripts, which sent the text of each command along.
+   * The version of the guest scripts that its commands run with; null until the checks have passed, and in
+   * journals of agents from before there were guest scripts, which sent the text of each command along.
    */
   scripts: z.string().nullable().default(null),
   monitorRestarts: z.number().int(),

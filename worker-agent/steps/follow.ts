@@ -46,8 +46,8 @@ export async function openLog(context: AttemptContext, guest: Guest, inputs: Inp
 }
 
 /**
- * Resolves with the exit code when the command has ended, with null if the command was lost without one. A guest
- * that has restarted ends the attempt.
+ * Resolves with the exit code when the command has ended, with null if the command was lost without one. A
+ * guest that has restarted ends the attempt.
  */
 export async function followLog(
   context: AttemptContext,

@@ -1,6 +1,7 @@
 /**
- * Stands at the address of a guest that is down for good: connections come about and nothing ever answers, as from
- * a Mac that hangs in its restart. Without it a connection would be refused, which takes a guest that lives.
+ * Stands at the address of a guest that is down for good: connections come about and nothing ever answers, as
+ * from a Mac that hangs in its restart. Without it a connection would be refused, which takes a guest that
+ * lives.
  *
  * Invariant: it keeps no process alive.
  */

@@ -39,18 +39,15 @@ export async function compareWithMac(
 const signedText = (request: object) => toBytes(`tartbeat request: ${canonical(request)}`);
 
 /**
- * The JSON of a value with sorted names, and without empty fields. So a request stays the same when a release
- * adds a field that is empty unless it is given. Pure.
+ * The JSON of a value with sorted names, and without fields that are not given. So the order of fields makes
+ * no other request, and neither does a field that a later release adds and a request leaves out. Pure.
  */
 export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
   const fields = Object.entries(value)
-    .filter(([, field]) => !isEmpty(field))
+    .filter(([, field]) => field !== undefined)
     .sort(([one], [other]) => (one < other ? -1 : 1))
     .map(([name, field]) => `${JSON.stringify(name)}:${canonical(field)}`);
   return `{${fields.join(',')}}`;
 }
-
-const isEmpty = (field: unknown): boolean =>
-  field === undefined || field === null || (typeof field === 'object' && Object.keys(field).length === 0);

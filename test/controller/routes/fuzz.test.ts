@@ -38,6 +38,7 @@ const NEVER_LET_IN = [
 
 const BODIES: Record<string, z.ZodType> = {
   'POST /api/builds': contract.BuildRequest,
+  'POST /api/builds/:id/retry': contract.RetryRequest,
   'POST /api/builds/:id/heartbeat': contract.Heartbeat,
   'POST /api/builds/:id/reports': contract.Report,
   'POST /api/blobs/:sha256/uploads': contract.UploadRequest,

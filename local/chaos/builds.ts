@@ -70,6 +70,9 @@ export function printed(build: number, { rounds, burst }: Shape): Buffer {
   return Buffer.from(Array.from({ length: rounds * burst }, (_, index) => line(build, index + 1)).join(''));
 }
 
+/** What bash says last, of a script that something has killed. */
+const KILLED = /^\S+: line \d+: +\d+ Killed +[^\n]*\n$/;
+
 /** The number of bytes at the beginning of `log` that are what the build printed. */
 export function rightBytes(build: number, log: Buffer): number {
   let number = 0;
@@ -77,7 +80,8 @@ export function rightBytes(build: number, log: Buffer): number {
     const next = Buffer.from(line(build, ++number));
     const part = log.subarray(offset, offset + next.length);
     if (part.length === 0) return offset;
-    if (!part.equals(next.subarray(0, part.length))) return offset + firstDifference(part, next);
+    if (!part.equals(next.subarray(0, part.length)))
+      return KILLED.test(log.subarray(offset).toString()) ? log.length : offset + firstDifference(part, next);
     offset += part.length;
   }
 }

@@ -112,4 +112,7 @@ test('lost, doubled and changed bytes of a log are found where they are', () => 
   expect(rightBytes(3, lost)).toBeLessThan(lost.length);
   expect(rightBytes(3, doubled)).toBeLessThan(doubled.length);
   expect(rightBytes(4, log)).toBeLessThan(30);
+  const killed = Buffer.concat([log, Buffer.from('/a/build.sh: line 3:  815 Killed    bash build.sh 3\n')]);
+  expect(rightBytes(3, killed)).toBe(killed.length);
+  expect(rightBytes(3, Buffer.concat([killed, Buffer.from('more\n')]))).toBe(log.length);
 });

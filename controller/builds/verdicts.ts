@@ -95,7 +95,7 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     whose: 'infrastructure',
     title: 'The VM ended during the build',
     explanation:
-      'The process that runs the VM ended, although the agent had not stopped it. The guest crashed or shut down, or the process was killed.',
+      'The process that runs the VM ended, although the agent had not stopped it. The guest crashed or shut down, or the process was killed. In the step `restart` the process lives on: macOS in the VM has started again, and the build had ended with it.',
     advice: 'Retry the build. If it happens again, check the Mac for memory pressure and system updates.',
   },
   worker_restarted: {

@@ -31,7 +31,7 @@ const TAIL_MAX_BYTES = 48 * 1024;
 /** How much is kept of the output of `tart run`, and of the monitor's own log. */
 const OUTPUT_MAX_BYTES = 4_096;
 /** Shorter silences of the controller are usual. */
-const UNREACHABLE_MIN_MS = 15_000;
+const UNREACHABLE_MIN_MS = 5_000;
 
 export interface EvidenceOptions {
   tart: Tart;

@@ -64,8 +64,15 @@ const strict = createMiddleware(async (c, next) => {
   for (const [name, value] of Object.entries(defaults)) if (!c.res.headers.has(name)) c.header(name, value);
 });
 
+/** No public registry has our package, and a stranger could publish one of its name there. */
+const agentTooOld = refusal(
+  'contract_too_old',
+  "this agent is too old for its controller. Run `npm ci && npm pack` in the checkout of the controller's release, " +
+    'copy the file that it makes to the Mac, and install it there: `npm install --global ./tartbeat-VERSION.tgz`',
+);
+
 const refuseOldAgents = createMiddleware(async (c, next) => {
   const version = c.req.header(CONTRACT_HEADER);
   if (version === undefined || Number(version) >= CONTRACT_VERSION_MIN) return next();
-  return answerRefusal(c, refusal('contract_too_old', 'this agent is too old: run `npm install -g tartbeat@latest`'));
+  return answerRefusal(c, agentTooOld);
 });

@@ -327,6 +327,11 @@ export const keys = sqliteTable(
     /** The key that this one replaces. */
     rotatedFrom: text('rotated_from'),
     /**
+     * The key that asked for the rotation: an admin's, or `rotated_from` if that key renewed itself. Null for a
+     * first key, and if the former release made the key.
+     */
+    rotatedBy: text('rotated_by'),
+    /**
      * The first key of the lineage: its own id, or the root of the key that it replaces. Null if the former
      * release made the key (access/key-rotation.ts follows `rotated_from` then).
      */

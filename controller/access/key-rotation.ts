@@ -16,13 +16,16 @@ import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, new
 export const ROTATION_OVERLAP_MS = DAY_MS;
 
 /**
- * Makes the new key. The old one works for `overlapMs` more, and then until the new one is used. With 0 it
- * ends now, even if the answer gets lost. A key that expires is replaced by one that lives as long as the old
- * one was made for. Refused: `not_found` if the key is unknown, revoked or expired.
+ * Makes the new key, asked for with the key `by`. The old one works for `overlapMs` more, and then until the
+ * new one is used. With 0 it ends now, even if the answer gets lost. A key that renews itself keeps its
+ * expiry, because otherwise a stolen one would never end. For an admin, a key that expires is replaced by one
+ * that lives as long as the old one was made for. Refused: `not_found` if the key is unknown, revoked or
+ * expired.
  */
 export async function rotateKey(
   env: Env,
   id: string,
+  by: string,
   now: number,
   overlapMs: number = ROTATION_OVERLAP_MS,
 ): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
@@ -35,9 +38,10 @@ export async function rotateKey(
   const old = await db.select().from(keys).where(eq(keys.id, id)).get();
   if (!old || !(await isUsable(env, old, now))) return refused;
 
-  const expiresAt = old.expiresAt === null ? null : now + Math.max(old.expiresAt - old.createdAt, overlapMs);
+  const lifeMs = old.expiresAt === null || by === id ? null : Math.max(old.expiresAt - old.createdAt, overlapMs);
+  const expiresAt = lifeMs === null ? old.expiresAt : now + lifeMs;
   const made = await newKey({ ...old, expiresAt }, now);
-  const row = { ...made.row, rotatedFrom: id, rootId: await rootOf(env, old) };
+  const row = { ...made.row, rotatedFrom: id, rotatedBy: by, rootId: await rootOf(env, old) };
   // The new row depends on the old one, so a key that is revoked at this very moment gets no successor.
   const notRevoked = sql`EXISTS (SELECT 1 FROM keys WHERE id = ${id} AND revoked_at IS NULL)`;
   const [inserted] = await db.batch([

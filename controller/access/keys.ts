@@ -12,7 +12,7 @@
  * too, with the statements {@link keyInsertion} and {@link revocationOfWorkersKeys} in their own batch.
  */
 import { waitUntil } from 'cloudflare:workers';
-import { and, desc, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, gte, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
 import type { KeyView } from '#contract';
 import { randomText, sha256, sha256Hex, toBytes } from '../bytes.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
@@ -75,7 +75,8 @@ const LAST_USED_EVERY_MS = 3_600_000;
 const LISTED_MAX = 1_000;
 /** A shorter ADMIN_KEY is refused, because it could be guessed. */
 const ADMIN_KEY_MIN_CHARS = 16;
-const SECRET_MAX_CHARS = 512;
+/** The form of every key that {@link newKey} makes. Anything else is refused without asking D1. */
+const SECRET = /^tb_(admin|submit|worker)_[A-Za-z0-9_-]{43}$/;
 
 /** Makes a key that is not stored yet. Insert `row`, then hand out `secret`. */
 export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpec, now: number): Promise<NewKey> {
@@ -95,6 +96,7 @@ export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpe
       expiresAt: expiresAt ?? null,
       revokedAt: null,
       rotatedFrom: null,
+      rotatedBy: null,
       rootId: id,
       overlapEndsAt: null,
     },
@@ -119,8 +121,8 @@ export async function createKey(env: Env, spec: KeySpec, now: number): Promise<{
 
 /** Finds the key with this secret. Null if it is unknown, revoked or expired. */
 export async function findKey(env: Env, secret: string, now: number): Promise<AuthenticatedKey | null> {
-  if (secret.length > SECRET_MAX_CHARS) return null;
   if (await isAdminKey(env, secret)) return ADMIN_KEY;
+  if (!SECRET.test(secret)) return null;
   const db = openDatabase(env);
   const row = await db
     .select()
@@ -164,26 +166,60 @@ export async function listKeys(env: Env): Promise<KeyView[]> {
 }
 
 /**
- * Revokes a key at once and for ever. A second call answers the same. Refused: `not_found`, `invalid_request`
- * for ADMIN_KEY.
+ * Revokes a key at once and for ever, and all keys that it became by renewing itself, because whoever has
+ * stolen a key may have renewed it. A key that an admin made in its place stays. A worker's attempts go on if
+ * a newer key of the worker is left, because its agent has that one. A second call answers the same. Refused:
+ * `not_found`, `invalid_request` for ADMIN_KEY.
  */
 export async function revokeKey(
   env: Env,
   id: string,
   now: number,
   onWorkerKeyRevoked: OnWorkerKeyRevoked,
-): Promise<{ ok: true; key: KeyView } | Refusal> {
+): Promise<{ ok: true; key: KeyView; alsoRevoked: KeyView[] } | Refusal> {
   if (id === ADMIN_KEY_ID) return adminKeyRefusal;
-  const row = await openDatabase(env)
+  const revoked = await openDatabase(env)
     .update(keys)
     .set({ revokedAt: sql`coalesce(${keys.revokedAt}, ${now})` })
-    .where(eq(keys.id, id))
-    .returning()
-    .get();
+    .where(sql`${keys.id} IN ${becameOf(id)}`)
+    .returning();
+  const row = revoked.find((one) => one.id === id);
   if (!row) return refusal('not_found', `there is no key ${id}; \`GET /api/keys\` lists all keys`);
   // Also on a repetition, because the first call may have died before this line.
-  if (row.workerId !== null) await onWorkerKeyRevoked(env, row.workerId, now);
-  return { ok: true, key: viewKey(row) };
+  if (row.workerId !== null && !(await hasNewerKey(env, row, now))) await onWorkerKeyRevoked(env, row.workerId, now);
+  const others = revoked.filter((one) => one !== row).sort((a, b) => a.createdAt - b.createdAt);
+  return { ok: true, key: viewKey(row), alsoRevoked: others.map(viewKey) };
+}
+
+/**
+ * The ids of the key and of all keys that it became by renewing itself. The former release did not note who
+ * made a rotation. Such a key counts as renewed by itself, because a key too few that works is safer.
+ */
+const becameOf = (id: string): SQL => sql`(
+  WITH RECURSIVE became (id) AS (
+    SELECT ${id}
+    UNION
+    SELECT keys.id FROM keys JOIN became ON keys.rotated_from = became.id
+    WHERE keys.rotated_by IS NULL OR keys.rotated_by = keys.rotated_from
+  ) SELECT id FROM became)`;
+
+/** Whether the worker has a key that is at least as new as this one, and opens something. */
+async function hasNewerKey(env: Env, { workerId, createdAt }: KeyRow, now: number): Promise<boolean> {
+  const replacement = sql`SELECT 1 FROM keys AS newer WHERE newer.rotated_from = keys.id AND newer.last_used_at IS NOT NULL`;
+  const found = await openDatabase(env)
+    .select({ id: keys.id })
+    .from(keys)
+    .where(
+      and(
+        eq(keys.workerId, workerId ?? ''),
+        gte(keys.createdAt, createdAt),
+        isNull(keys.revokedAt),
+        or(isNull(keys.expiresAt), gt(keys.expiresAt, now)),
+        or(isNull(keys.overlapEndsAt), gt(keys.overlapEndsAt, now), sql`NOT EXISTS (${replacement})`),
+      ),
+    )
+    .get();
+  return found !== undefined;
 }
 
 export const adminKeyRefusal = refusal(

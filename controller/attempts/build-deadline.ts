@@ -14,7 +14,7 @@ import { agentIntervalMs, beatIntervalMs, type Heartbeat, type Live, type Timeou
 import { apply } from '../builds/apply.ts';
 import { finishOutbox } from '../builds/marks.ts';
 import { readActive } from '../builds/rows.ts';
-import { isoOrNull } from '../times.ts';
+import { isAlarmLost, isoOrNull } from '../times.ts';
 import {
   type Armed,
   armed,
@@ -38,9 +38,15 @@ export const ARM_TTL_MS = 30_000;
  */
 const ORPHAN_AFTER_MS = ARM_TTL_MS + 5_000;
 /**
- * The pause before the next try when D1 failed. Short, because a verdict falls within 1 s of its deadline.
+ * The pause before the next try when D1 failed. The first one is short, because a verdict falls within 1 s of
+ * its deadline. Each later one is twice as long, so that a thousand builds do not hurry a D1 that is down.
  */
-const RETRY_MS = 500;
+const RETRY_MIN_MS = 500;
+export const RETRY_MAX_MS = 30_000;
+/** A try whose end is not known after this time is made again, because its process may have died. */
+const TRY_MS = 2_000;
+
+const retryPauseMs = (tries: number) => Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(tries - 1, 16));
 
 export class BuildDeadline extends DurableObject<Env> {
   /**
@@ -76,8 +82,10 @@ export class BuildDeadline extends DurableObject<Env> {
     if (record.state === 'ended') return { kind: 'attempt_ended' };
     const next = withBeat(record, beat, Date.now());
     // Usually the alarm stays as it is, because a beat moves deadlines back and an early alarm books itself
-    // anew. A beat that starts a clock may bring an earlier deadline: then the alarm moves too.
-    if (nextDeadlineAt(next) < next.alarmAt) await this.#save(next);
+    // anew. A beat that starts a clock may bring an earlier deadline: then the alarm moves too. While a
+    // verdict is being written, the alarm is for its next try.
+    const isEarlier = !next.judging && nextDeadlineAt(next) < next.alarmAt;
+    if (isEarlier || isAlarmLost(next.alarmAt, Date.now())) await this.#save(next);
     else this.#store(next);
     return { kind: 'accepted', nextMs: this.#intervalMs(next, beat), vmBeatAt: next.vmBeatAt };
   }
@@ -88,7 +96,10 @@ export class BuildDeadline extends DurableObject<Env> {
     if (!record || record.attempt <= attempt) await this.#end(attempt);
   }
 
-  /** Called by the sweep: repairs the record or the alarm of an active build if either is missing. */
+  /**
+   * Called by the sweep: repairs the record or the alarm of an active build. An alarm can be lost in two ways:
+   * the platform knows none, or it knows one that should have run long ago.
+   */
   async check(attempt: number, timeouts: Timeouts, claimedAt: number): Promise<'alive' | 'repaired'> {
     const record = this.#load();
     if (!record || record.attempt < attempt) {
@@ -96,9 +107,11 @@ export class BuildDeadline extends DurableObject<Env> {
       return 'repaired';
     }
     if (record.state === 'ended' || record.attempt > attempt) return 'alive';
-    if ((await this.ctx.storage.getAlarm()) !== null || nextDeadlineAt(record) === Number.POSITIVE_INFINITY)
-      return 'alive';
-    await this.#save(record);
+    const alarmAt = await this.ctx.storage.getAlarm();
+    if (alarmAt === null && nextDeadlineAt(record) === Number.POSITIVE_INFINITY) return 'alive';
+    if (alarmAt !== null && !isAlarmLost(alarmAt, Date.now())) return 'alive';
+    // What the alarm would have done: it judges, and books the next alarm.
+    await this.alarm();
     return 'repaired';
   }
 
@@ -128,7 +141,8 @@ export class BuildDeadline extends DurableObject<Env> {
       await this.#judge();
     } catch (error) {
       console.error(JSON.stringify({ event: 'judge_failed', build: this.#buildId, error: String(error) }));
-      if (this.#load()?.state === 'armed') await this.ctx.storage.setAlarm(Date.now() + RETRY_MS);
+      const record = this.#load();
+      if (record?.state === 'armed') await this.#save(record, Date.now() + retryPauseMs(record.judging?.tries ?? 1));
     }
   }
 
@@ -136,16 +150,16 @@ export class BuildDeadline extends DurableObject<Env> {
     let record = this.#load();
     if (record?.state !== 'armed') return;
     const { attempt } = record;
-    if (!record.judging) {
+    let { judging } = record;
+    if (!judging) {
       const found = judge(record, Date.now(), Date.now() - record.alarmAt);
       if (found.kind !== 'verdict') return this.#save(found.record);
-      record = { ...record, judging: { verdict: found.verdict, dueAt: found.dueAt } };
-      // Stored before D1 is called: D1's answer may be lost, and a late beat must not revive an attempt that
-      // ended.
-      this.#store(record);
-      // This alarm continues the work if the process dies below.
-      await this.ctx.storage.setAlarm(Date.now() + RETRY_MS * 4);
+      judging = { verdict: found.verdict, dueAt: found.dueAt };
     }
+    const tries = (judging.tries ?? 0) + 1;
+    // Stored before D1 is called: D1's answer may be lost, and a late beat must not revive an attempt that
+    // ended. The alarm continues the work if the process dies below.
+    await this.#save({ ...record, judging: { ...judging, tries } }, Date.now() + Math.max(TRY_MS, retryPauseMs(tries)));
     const active = await readActive(this.env, this.#buildId);
     const now = Date.now();
     record = this.#load();

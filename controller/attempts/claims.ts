@@ -8,39 +8,45 @@
  */
 import { and, eq } from 'drizzle-orm';
 import type { Assignment, ClaimRequest } from '#contract';
+import { readStandings } from '../builds/able-workers.ts';
 import { apply } from '../builds/apply.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { isActive } from '../builds/transitions.ts';
 import { openDatabase } from '../database.ts';
 import type { Refusal } from '../refusals.ts';
-import { attempts, builds } from '../schema.ts';
+import { attempts, builds, workers } from '../schema.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { hearFrom } from '../workers/presence.ts';
 import type { WorkerRow } from '../workers/registry.ts';
-import { hasAlternative, isQuarantined } from '../workers/state.ts';
 import { assignmentOf } from './assignment.ts';
-import { candidates, slotFree } from './queue.ts';
+import { candidates, slotFree, whyNone } from './queue.ts';
 
 export type Claimed = { ok: true; assignment: Assignment | null; reason: string | null } | Refusal;
 
-/** Gives `worker` the next build that it may take. Refused: `worker_in_use`. */
+/** Gives the worker that is `asking` the next build that it may take. Refused: `worker_in_use`. */
 export async function claimNext(
   env: Env,
-  worker: WorkerRow,
+  asking: WorkerRow,
   request: ClaimRequest,
   workerTimeoutMs: number,
   now: number,
 ): Promise<Claimed> {
-  const heard = await hearFrom(env, worker, request.instanceId, workerTimeoutMs, now);
+  const heard = await hearFrom(env, asking, request, workerTimeoutMs, now);
   if (!heard.ok) return heard;
+  const { row: worker } = heard;
   const repeated = await findClaim(env, worker, request.claimId);
   if (repeated) return repeated;
   if (worker.paused)
     return nothing(worker.paused === 'drain' ? 'an operator drains this worker' : 'an operator paused this worker');
-  if (await isQuarantined(env, worker)) return nothing('this worker is in quarantine: run `expo-worker doctor`');
+  const [standing] = await readStandings(env, eq(workers.id, worker.id));
+  if (standing?.quarantined) return nothing('this worker is in quarantine: run `expo-worker doctor`');
+  if (standing && standing.held >= worker.slots)
+    return nothing(
+      `this worker holds ${standing.held} build(s) and has ${worker.slots} slot(s); ` +
+        '`maxConcurrentBuilds` in its config sets the number of slots',
+    );
 
-  const alternative = await hasAlternative(env, worker, now - offlineAfterMs(workerTimeoutMs));
-  for (const build of await candidates(env, worker, alternative, now)) {
+  for (const build of await candidates(env, worker, now - offlineAfterMs(workerTimeoutMs), now)) {
     const attempt = build.attempt + 1;
     const claimedAt = await env.DEADLINES.getByName(build.id).arm(attempt, build.timeouts, now);
     if (claimedAt === null) continue;
@@ -56,7 +62,7 @@ export async function claimNext(
       throw error;
     }
   }
-  return nothing(null);
+  return nothing(await whyNone(env, worker, now));
 }
 
 const nothing = (reason: string | null): Claimed => ({ ok: true, assignment: null, reason });

@@ -52,8 +52,11 @@ export interface Armed {
   graces: Partial<Record<Clock, { basis: number; until: number }>>;
   /** The moment for which the alarm is set. */
   alarmAt: number;
-  /** A verdict that is being written to D1. From now on D1 says whether the attempt still runs. */
-  judging: { verdict: Verdict; dueAt: number } | null;
+  /**
+   * A verdict that is being written to D1. From now on D1 says whether the attempt still runs. `tries` is absent
+   * in records that an older controller wrote.
+   */
+  judging: { verdict: Verdict; dueAt: number; tries?: number } | null;
 }
 
 /** Kept for ever, so that beats of an ended attempt are refused without asking D1. */

@@ -4,7 +4,7 @@
  * Owns, beside apply.ts: `builds.checked_at`, the place of a sealed log in `attempts`, and the removal of
  * rows of `outbox` whose work somebody else has done.
  */
-import { and, eq, isNull } from 'drizzle-orm';
+import { and, eq, isNull, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
 import { attempts, builds, outbox } from '../schema.ts';
 
@@ -34,9 +34,12 @@ export async function markLogSealed(
 }
 
 /**
- * The sweep has asked whether the deadline of this build is alive. It asks those next that it asked longest
- * ago.
+ * The sweep has asked whether the deadlines of these builds are alive. It asks those next that it asked
+ * longest ago.
  */
-export async function markDeadlineChecked(env: Env, buildId: string, now: number): Promise<void> {
-  await openDatabase(env).update(builds).set({ checkedAt: now }).where(eq(builds.id, buildId));
+export async function markDeadlinesChecked(env: Env, buildIds: string[], now: number): Promise<void> {
+  await openDatabase(env)
+    .update(builds)
+    .set({ checkedAt: now })
+    .where(sql`${builds.id} IN (SELECT value FROM json_each(${JSON.stringify(buildIds)}))`);
 }

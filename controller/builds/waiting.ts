@@ -1,11 +1,14 @@
 /** Says in words what a build that does not build yet is waiting for. Reads only. */
-import { and, eq, gt, inArray, isNull, sql } from 'drizzle-orm';
+import { and, eq, inArray, sql } from 'drizzle-orm';
 import type { Live } from '#contract';
 import { openDatabase } from '../database.ts';
-import { builds, workers } from '../schema.ts';
+import { builds } from '../schema.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
+import { readOnlineStandings, type Standing } from './able-workers.ts';
 import type { BuildRow } from './rows.ts';
+
+const NAMED_MAX = 5;
 
 /** Null for a build that builds or has ended. */
 export async function waitingFor(
@@ -18,21 +21,15 @@ export async function waitingFor(
   if (row.status === 'assigned') return live?.stage === 'checking' ? 'the health checks of its VM' : 'its VM to boot';
   if (row.status !== 'queued') return null;
   if (row.notBefore > now) return `the VM of its lost attempt, which may still run until ${iso(row.notBefore)}`;
-  const db = openDatabase(env);
-  const online = await db
-    .select({ platforms: workers.platforms, paused: workers.paused })
-    .from(workers)
-    .where(
-      and(
-        eq(workers.pool, row.pool),
-        isNull(workers.removedAt),
-        gt(workers.lastSeen, now - offlineAfterMs(workerTimeoutMs)),
-      ),
-    );
+  const online = await readOnlineStandings(env, row.pool, now - offlineAfterMs(workerTimeoutMs));
   const able = online.filter(({ platforms }) => platforms.includes(row.platform));
   if (able.length === 0) return `a worker of pool ${row.pool} that builds for ${row.platform}: none is online`;
-  if (able.every(({ paused }) => paused)) return 'a worker that is not paused';
-  const [ahead] = await db
+  const resumed = able.filter(({ paused }) => !paused);
+  if (resumed.length === 0) return `a worker that is not paused; paused: ${names(able)}`;
+  const trusted = resumed.filter(({ quarantined }) => !quarantined);
+  if (trusted.length === 0)
+    return `a worker that is not in quarantine: run \`expo-worker doctor\` on ${names(resumed)}`;
+  const [ahead] = await openDatabase(env)
     .select({ count: sql<number>`count(*)` })
     .from(builds)
     .where(
@@ -43,5 +40,15 @@ export async function waitingFor(
         sql`(${builds.queueRank}, ${builds.queuedAt}) < (${row.queueRank}, ${row.queuedAt})`,
       ),
     );
-  return `a free worker, with ${ahead?.count ?? 0} build(s) ahead of it`;
+  const full = trusted.every(({ held, slots }) => held >= slots) ? ': all slots are in use' : '';
+  const avoided = row.avoidUntil > now && trusted.find(({ id }) => id === row.avoidWorkerId);
+  const passedOver = avoided
+    ? `; worker ${avoided.name} lost its last attempt and is passed over until ${iso(row.avoidUntil)} if another is free`
+    : '';
+  return `a free worker, with ${ahead?.count ?? 0} build(s) ahead of it${full}${passedOver}`;
 }
+
+const names = (workers: Standing[]): string => {
+  const named = workers.slice(0, NAMED_MAX).map(({ name }) => name);
+  return named.join(', ') + (workers.length > NAMED_MAX ? ' and others' : '');
+};

@@ -21,6 +21,7 @@ import { createHash } from 'node:crypto';
 import { DAY_MS, UPLOAD_PART_BYTES, type Upload } from '#contract';
 import { randomText } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
+import { isAlarmLost } from '../times.ts';
 import { makeVisible, openBlobRow, r2ErrorCode, touchBlob } from './blobs.ts';
 
 /** An upload without a new part for this long is aborted. An ended upload is remembered for as long. */
@@ -137,9 +138,12 @@ export class BlobUpload extends DurableObject<Env> {
   async show(sha256: string, now: number): Promise<Shown> {
     const record = this.#read(sha256);
     if (!record) return gone;
-    // The platform may have given up the alarm. Then this call books it again.
+    // The platform may have given up the alarm, or lost it. Then this call books it again.
     const waiting = record.state === 'completing' || record.state === 'verifying';
-    if (waiting && !this.#working && (await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(now);
+    if (waiting && !this.#working) {
+      const alarmAt = await this.ctx.storage.getAlarm();
+      if (alarmAt === null || isAlarmLost(alarmAt, now)) await this.ctx.storage.setAlarm(now);
+    }
     return this.#show(record);
   }
 

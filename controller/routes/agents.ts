@@ -48,7 +48,7 @@ export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void
     const { worker } = c.var;
     const { instance_id: instanceId } = c.req.valid('query');
     if (instanceId !== undefined) {
-      const heard = await hearFrom(c.env, worker, instanceId, workerTimeoutMs, Date.now());
+      const heard = await hearFrom(c.env, worker, { instanceId }, workerTimeoutMs, Date.now());
       if (!heard.ok) return answerRefusal(c, heard);
     }
     return c.json(await viewHeldAttempts(c.env, worker.id));
@@ -65,9 +65,9 @@ export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void
 
   on('POST /api/workers/:id/status')(valid('json', WorkerStatus, FINDINGS_MAX_BYTES), async (c) => {
     const status = c.req.valid('json');
-    const heard = await hearFrom(c.env, c.var.worker, status.instanceId, workerTimeoutMs, Date.now());
+    const heard = await hearFrom(c.env, c.var.worker, status, workerTimeoutMs, Date.now());
     if (!heard.ok) return answerRefusal(c, heard);
-    const noted = await noteStatus(c.env, c.var.worker, status, Date.now());
+    const noted = await noteStatus(c.env, heard.row, status, Date.now());
     const { state } = await viewWorker(c.env, noted, workerTimeoutMs, Date.now());
     return c.json({ state, nextMs: statusMs });
   });

@@ -3,7 +3,7 @@
  * audit too.
  */
 import { z } from 'zod';
-import { DAY_MS, KeyRequest, type Me } from '#contract';
+import { DAY_MS, KeyRequest, type KeyRevoked, type Me } from '#contract';
 import { AUDIT_LIST_MAX, listAudit } from '../access/audit.ts';
 import { ROTATION_OVERLAP_MS, rotateKey } from '../access/key-rotation.ts';
 import { createKey, listKeys, revokeKey } from '../access/keys.ts';
@@ -56,12 +56,13 @@ export function keyRoutes(on: On): void {
     const revoked = await revokeKey(c.env, c.req.valid('param').id, Date.now(), (env, workerId, now) =>
       endAttemptsOf(env, workerId, 'its key was revoked', now),
     );
-    return revoked.ok ? c.json({ key: revoked.key }) : answerRefusal(c, revoked);
+    if (!revoked.ok) return answerRefusal(c, revoked);
+    return c.json({ key: revoked.key, alsoRevoked: revoked.alsoRevoked } satisfies KeyRevoked);
   });
 
   on('POST /api/keys/:id/rotate')(valid('param', IdParam), valid('query', RotateQuery), async (c) => {
     const { overlapMs = ROTATION_OVERLAP_MS } = c.req.valid('query');
-    const rotated = await rotateKey(c.env, c.req.valid('param').id, Date.now(), overlapMs);
+    const rotated = await rotateKey(c.env, c.req.valid('param').id, c.var.key.id, Date.now(), overlapMs);
     return rotated.ok ? c.json({ key: rotated.key, secret: rotated.secret }, 201) : answerRefusal(c, rotated);
   });
 }

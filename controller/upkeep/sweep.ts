@@ -6,7 +6,7 @@
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { boundAudit } from '../access/audit.ts';
 import { apply } from '../builds/apply.ts';
-import { markDeadlineChecked } from '../builds/marks.ts';
+import { markDeadlinesChecked } from '../builds/marks.ts';
 import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema.ts';
 import { drainOutbox } from './outbox.ts';
@@ -36,7 +36,7 @@ async function expireQueued(env: Env, now: number): Promise<void> {
       ),
     )
     .limit(PORTION);
-  for (const { id } of expired) await apply(env, id, { type: 'expire' }, now);
+  await each('expire', expired, ({ id }) => apply(env, id, { type: 'expire' }, now));
 }
 
 async function checkDeadlines(env: Env, now: number): Promise<void> {
@@ -47,9 +47,24 @@ async function checkDeadlines(env: Env, now: number): Promise<void> {
     .where(inArray(builds.status, ['assigned', 'building']))
     .orderBy(asc(builds.checkedAt))
     .limit(CHECKED_PORTION);
-  for (const { id, attempt, timeouts, claimedAt } of active) {
+  // Marked first, so that objects that throw are not the first to be asked for ever.
+  await markDeadlinesChecked(
+    env,
+    active.map(({ id }) => id),
+    now,
+  );
+  await each('deadline check', active, async ({ id, attempt, timeouts, claimedAt }) => {
     const outcome = await env.DEADLINES.getByName(id).check(attempt, timeouts, claimedAt);
     if (outcome === 'repaired') console.warn(JSON.stringify({ event: 'deadline_repaired', build: id, attempt }));
-    await markDeadlineChecked(env, id, now);
-  }
+  });
+}
+
+/** Does `work` for all builds at once. One that fails is logged and does not stop the others. */
+async function each<T extends { id: string }>(part: string, rows: T[], work: (row: T) => Promise<unknown>) {
+  const tried = await Promise.allSettled(rows.map(work));
+  for (const [index, outcome] of tried.entries())
+    if (outcome.status === 'rejected')
+      console.error(
+        JSON.stringify({ event: 'sweep_failed', part, build: rows[index]!.id, error: String(outcome.reason) }),
+      );
 }

@@ -16,6 +16,9 @@ import { type Refusal, refusal } from '../refusals.ts';
 import { enrolments, workers } from '../schema.ts';
 import { iso } from '../times.ts';
 
+/** The form of every code that is made here. Anything else is refused without asking D1. */
+const CODE = /^tb_enrol_[A-Za-z0-9_-]{32}$/;
+
 /** An expired code is kept for so long, so that its use can still be explained. */
 const KEPT_MS = 30 * DAY_MS;
 
@@ -45,6 +48,11 @@ export async function enrol(
   code: string,
   now: number,
 ): Promise<{ ok: true; enrolled: Enrolled; keyId: string } | Refusal> {
+  const refused = refusal(
+    'unauthorized',
+    'code: it is unknown, was used already, or has expired; ask an admin for a new one',
+  );
+  if (!CODE.test(code)) return refused;
   const db = openDatabase(env);
   const hash = await sha256Hex(code);
   const unused = and(eq(enrolments.hash, hash), isNull(enrolments.keyId), gt(enrolments.expiresAt, now));
@@ -54,10 +62,6 @@ export async function enrol(
     .innerJoin(workers, and(eq(workers.id, enrolments.workerId), isNull(workers.removedAt)))
     .where(unused)
     .get();
-  const refused = refusal(
-    'unauthorized',
-    'code: it is unknown, was used already, or has expired; ask an admin for a new one',
-  );
   if (!found) return refused;
   const { row, secret } = await newKey({ name: found.name, scope: 'worker', workerId: found.id }, now);
   const codeIsTaken = sql`EXISTS (SELECT 1 FROM enrolments WHERE hash = ${hash} AND key_id = ${row.id})`;

@@ -6,7 +6,7 @@
  * Owns the table `workers` together with registry.ts.
  */
 import { and, eq, isNull, or, sql } from 'drizzle-orm';
-import type { Finding, FindingsReport, WorkerStatus } from '#contract';
+import type { ClaimRequest, Finding, FindingsReport, WorkerStatus } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { workers } from '../schema.ts';
@@ -18,23 +18,27 @@ import type { WorkerRow } from './registry.ts';
  */
 const SEEN_EVERY_MS = 60_000;
 
+/** What an agent says of its Mac. Older agents do not say it: then what was registered, or said last, holds. */
+type Said = Pick<ClaimRequest, 'instanceId' | 'slots' | 'platforms'>;
+
 /**
- * Notes that the agent `instanceId` was heard. Refused: `worker_in_use` while another installation acts for
- * the worker.
+ * Notes that an agent was heard, with its slots and platforms. Answers the worker's row as it is now. Refused:
+ * `worker_in_use` while another installation acts for the worker.
  */
 export async function hearFrom(
   env: Env,
   worker: WorkerRow,
-  instanceId: string,
+  { instanceId, slots = worker.slots, platforms = worker.platforms }: Said,
   workerTimeoutMs: number,
   now: number,
-): Promise<{ ok: true } | Refusal> {
+): Promise<{ ok: true; row: WorkerRow } | Refusal> {
   const everyMs = Math.min(SEEN_EVERY_MS, workerTimeoutMs / 2);
-  if (worker.instanceId === instanceId && worker.lastSeen !== null && now - worker.lastSeen < everyMs)
-    return { ok: true };
+  const isNews = slots !== worker.slots || String(platforms) !== String(worker.platforms);
+  const wasHeard = worker.instanceId === instanceId && worker.lastSeen !== null && now - worker.lastSeen < everyMs;
+  if (wasHeard && !isNews) return { ok: true, row: worker };
   const taken = await openDatabase(env)
     .update(workers)
-    .set({ instanceId, lastSeen: now })
+    .set({ instanceId, lastSeen: now, slots, platforms })
     .where(
       and(
         eq(workers.id, worker.id),
@@ -45,8 +49,8 @@ export async function hearFrom(
         ),
       ),
     )
-    .returning({ id: workers.id });
-  if (taken.length > 0) return { ok: true };
+    .returning();
+  if (taken[0]) return { ok: true, row: taken[0] };
   const seconds = Math.round(workerTimeoutMs / 1_000);
   return refusal(
     'worker_in_use',
@@ -75,8 +79,8 @@ export async function noteFindings(
 }
 
 /**
- * Notes what the agent says of itself: its slots, its VMs, its version, and now and then the doctor's
- * findings.
+ * Notes what the agent says of itself: its VMs, its version, and now and then the doctor's findings. Its slots
+ * and platforms are noted when it is heard.
  */
 export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStatus, now: number): Promise<WorkerRow> {
   const { slotsInUse, vms, agentVersion, findings } = status;

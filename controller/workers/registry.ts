@@ -4,7 +4,7 @@
  * Owns the table `workers` together with presence.ts. The state of a worker is derived (state.ts) and never
  * stored.
  */
-import { and, eq, isNull, sql } from 'drizzle-orm';
+import { and, eq, getTableColumns, isNull, sql } from 'drizzle-orm';
 import type { WorkerPatch, WorkerRequest } from '#contract';
 import { revocationOfWorkersKeys } from '../access/keys.ts';
 import { apply } from '../builds/apply.ts';
@@ -36,18 +36,26 @@ export const findWorker = (env: Env, workerId: string): Promise<WorkerRow | unde
 
 export const noWorker = (workerId: string): Refusal => refusal('not_found', `there is no worker ${workerId}`);
 
-export const listWorkers = (env: Env): Promise<WorkerRow[]> =>
-  openDatabase(env).query.workers.findMany({
-    where: isNull(workers.removedAt),
-    orderBy: workers.name,
-    limit: LISTED_MAX,
-  });
+/** All workers, without the findings of their doctors. */
+export function listWorkers(env: Env): Promise<Omit<WorkerRow, 'findings'>[]> {
+  const { findings: _, ...columns } = getTableColumns(workers);
+  return openDatabase(env)
+    .select(columns)
+    .from(workers)
+    .where(isNull(workers.removedAt))
+    .orderBy(workers.name)
+    .limit(LISTED_MAX);
+}
 
-export async function patchWorker(env: Env, workerId: string, { action }: WorkerPatch): Promise<WorkerRow | undefined> {
-  const paused = action === 'resume' ? null : action;
+/** Pauses or resumes a worker, or moves it to another pool. What it holds goes on. */
+export async function patchWorker(
+  env: Env,
+  workerId: string,
+  { action, pool }: WorkerPatch,
+): Promise<WorkerRow | undefined> {
   const rows = await openDatabase(env)
     .update(workers)
-    .set({ paused })
+    .set({ pool, ...(action && { paused: action === 'resume' ? null : action }) })
     .where(and(eq(workers.id, workerId), isNull(workers.removedAt)))
     .returning();
   return rows[0];

@@ -1,57 +1,19 @@
-/** Derives the state of a worker from its row and its attempts. Reads only. */
-import { and, desc, eq, gt, isNotNull, isNull, ne } from 'drizzle-orm';
+/** Derives the state of a worker from its row and its attempts. Pure. */
 import type { WorkerState } from '#contract';
-import { isInfrastructure } from '../builds/verdicts.ts';
-import { openDatabase } from '../database.ts';
-import { attempts, workers } from '../schema.ts';
+import { QUARANTINE_AFTER } from '../builds/able-workers.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
 import type { WorkerRow } from './registry.ts';
 
-/**
- * A worker is in quarantine after so many attempts in a row that the infrastructure lost, until its doctor
- * passes.
- */
-const QUARANTINE_AFTER = 3;
-
-/**
- * True if the infrastructure lost the last {@link QUARANTINE_AFTER} attempts since the worker was trusted.
- */
-export async function isQuarantined(env: Env, worker: WorkerRow): Promise<boolean> {
-  const last = await openDatabase(env)
-    .select({ verdict: attempts.verdict })
-    .from(attempts)
-    .where(
-      and(eq(attempts.workerId, worker.id), isNotNull(attempts.endedAt), gt(attempts.claimedAt, worker.trustedSince)),
-    )
-    .orderBy(desc(attempts.endedAt))
-    .limit(QUARANTINE_AFTER);
-  return last.length === QUARANTINE_AFTER && last.every(({ verdict }) => verdict !== null && isInfrastructure(verdict));
-}
-
-/** True if the pool of `worker` has another worker that was heard since `heardSince` and is not paused. */
-export async function hasAlternative(env: Env, worker: WorkerRow, heardSince: number): Promise<boolean> {
-  const other = await openDatabase(env).query.workers.findFirst({
-    where: and(
-      eq(workers.pool, worker.pool),
-      ne(workers.id, worker.id),
-      isNull(workers.removedAt),
-      isNull(workers.paused),
-      gt(workers.lastSeen, heardSince),
-    ),
-  });
-  return other !== undefined;
-}
-
 interface Facts {
-  row: WorkerRow;
+  row: Pick<WorkerRow, 'lastSeen' | 'slots' | 'slotsInUse' | 'paused'>;
   activeBuilds: number;
   quarantined: boolean;
   now: number;
   workerTimeoutMs: number;
 }
 
-/** Chooses the state: the first that holds, in this order. Pure. */
+/** Chooses the state: the first that holds, in this order. */
 export function stateOf({ row, activeBuilds, quarantined, now, workerTimeoutMs }: Facts): {
   state: WorkerState;
   reason: string | null;

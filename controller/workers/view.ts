@@ -1,57 +1,68 @@
 /** Shows workers, and what they hold and have done, as the API answers them. Reads only. */
-import { and, eq, inArray, isNull } from 'drizzle-orm';
+import { and, isNull, type SQL, sql } from 'drizzle-orm';
 import type { Worker, WorkerAttempts, WorkerDurations } from '#contract';
+import { readStandings } from '../builds/able-workers.ts';
 import { activeAttempts, lastSucceeded } from '../builds/rows.ts';
 import { readLive } from '../builds/views.ts';
 import { openDatabase } from '../database.ts';
-import { attempts, builds } from '../schema.ts';
+import { attempts, workers } from '../schema.ts';
 import { iso, isoOrNull } from '../times.ts';
 import type { WorkerRow } from './registry.ts';
-import { isQuarantined, stateOf } from './state.ts';
+import { stateOf } from './state.ts';
 
 /** Enough attempts to tune limits by, and few enough to be recent. */
 const DURATIONS_SHOWN = 20;
 
+/**
+ * All of `rows`, by a constant number of statements. A list leaves the doctor's findings out, because those of
+ * 200 workers may be some 50 MB.
+ */
 export async function viewWorkers(
   env: Env,
-  rows: WorkerRow[],
+  rows: Omit<WorkerRow, 'findings'>[],
   workerTimeoutMs: number,
   now: number,
 ): Promise<Worker[]> {
-  const active = rows.length
-    ? await openDatabase(env)
-        .select({ workerId: attempts.workerId, buildId: attempts.buildId })
-        .from(attempts)
-        .innerJoin(builds, and(eq(builds.id, attempts.buildId), eq(builds.attempt, attempts.attempt)))
-        .where(and(isNull(attempts.endedAt), inArray(builds.status, ['assigned', 'building'])))
-    : [];
-  return Promise.all(
-    rows.map(async (row) => {
-      const held = active.filter(({ workerId }) => workerId === row.id).map(({ buildId }) => buildId);
-      const quarantined = await isQuarantined(env, row);
-      const { state, reason } = stateOf({ row, activeBuilds: held.length, quarantined, now, workerTimeoutMs });
-      const { id, name, pool, platforms, slots, slotsInUse, vms, findings } = row;
-      return {
-        id,
-        name,
-        state,
-        stateReason: reason,
-        pool,
-        platforms,
-        slots,
-        slotsInUse,
-        vms,
-        builds: held,
-        lastSeenAt: isoOrNull(row.lastSeen),
-        createdAt: iso(row.createdAt),
-        findings,
-      };
-    }),
-  );
+  if (rows.length === 0) return [];
+  const ids = JSON.stringify(rows.map(({ id }) => id));
+  const these = (column: SQL.Aliased | SQL | typeof workers.id | typeof attempts.workerId) =>
+    sql`${column} IN (SELECT value FROM json_each(${ids}))`;
+  const [standings, active] = await Promise.all([
+    readStandings(env, these(workers.id)),
+    openDatabase(env)
+      .select({ workerId: attempts.workerId, buildId: attempts.buildId })
+      .from(attempts)
+      .where(and(isNull(attempts.endedAt), these(attempts.workerId))),
+  ]);
+  const inQuarantine = new Set(standings.filter(({ quarantined }) => quarantined).map(({ id }) => id));
+  const held = Map.groupBy(active, ({ workerId }) => workerId);
+  return rows.map((row) => {
+    const builds = held.get(row.id)?.map(({ buildId }) => buildId) ?? [];
+    const facts = { activeBuilds: builds.length, quarantined: inQuarantine.has(row.id), now, workerTimeoutMs };
+    const { state, reason } = stateOf({ row, ...facts });
+    const { id, name, pool, platforms, slots, slotsInUse, vms } = row;
+    return {
+      id,
+      name,
+      state,
+      stateReason: reason,
+      pool,
+      platforms,
+      slots,
+      slotsInUse,
+      vms,
+      builds,
+      lastSeenAt: isoOrNull(row.lastSeen),
+      createdAt: iso(row.createdAt),
+      findings: null,
+    };
+  });
 }
 
-export const viewWorker = async (env: Env, row: WorkerRow, workerTimeoutMs: number, now: number): Promise<Worker> =>
-  (await viewWorkers(env, [row], workerTimeoutMs, now))[0]!;
+export async function viewWorker(env: Env, row: WorkerRow, workerTimeoutMs: number, now: number): Promise<Worker> {
+  const [worker] = await viewWorkers(env, [row], workerTimeoutMs, now);
+  return { ...worker!, findings: row.findings };
+}
 
 /** The attempts that a worker holds now. A restarted agent learns from them what is current. */
 export async function viewHeldAttempts(env: Env, workerId: string): Promise<WorkerAttempts> {

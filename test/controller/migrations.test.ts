@@ -118,6 +118,34 @@ test('keys of the former release find the root of their lineage', async () => {
   ]);
 });
 
+test('keys of the former release know from the audit who asked for their rotation', async () => {
+  await applyD1Migrations(env.DB, MIGRATIONS.slice(0, 2));
+  const keys = [
+    ['first', 'NULL', 1],
+    ['by-itself', "'first'", 10],
+    ['by-an-admin', "'first'", 20],
+    ['before-the-audit', "'first'", 30],
+  ] as const;
+  for (const [id, from, at] of keys)
+    await env.DB.prepare(
+      `INSERT INTO keys (id, hash, name, scope, created_at, rotated_from) VALUES ('${id}', '${id}', 'x', 'submit', ${at}, ${from})`,
+    ).run();
+  for (const [at, keyId] of [
+    [11, 'first'],
+    [20, 'boss'],
+  ] as const)
+    await env.DB.prepare(
+      `INSERT INTO audit (at, key_id, key_name, action, target) VALUES (${at}, '${keyId}', 'x', 'key.rotate', 'first')`,
+    ).run();
+  await applyD1Migrations(env.DB, MIGRATIONS.slice(0, 3));
+  expect(await all('SELECT id, rotated_by FROM keys ORDER BY created_at')).toEqual([
+    { id: 'first', rotated_by: null },
+    { id: 'by-itself', rotated_by: 'first' },
+    { id: 'by-an-admin', rotated_by: 'boss' },
+    { id: 'before-the-audit', rotated_by: null },
+  ]);
+});
+
 // ── The ways to rebuild a table, tried on a small schema
 // ────────────────────────────────────────────────────
 

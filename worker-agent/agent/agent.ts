@@ -84,7 +84,8 @@ async function serve(
   const done = new AbortController();
   const reported = reporting.run(done.signal);
   leaveAfterStop(stop, limits.stopMs, leave, emit);
-  await new Claiming({ ...shared, state, emit }).run(AbortSignal.any([drain, stop]), { once });
+  const offer = { slots: config.maxConcurrentBuilds, platforms: config.platforms };
+  await new Claiming({ ...shared, state, emit, offer }).run(AbortSignal.any([drain, stop]), { once });
   emit({ type: 'draining', waitingFor: slots.attempts });
   await slots.settled();
   done.abort();

@@ -4,7 +4,7 @@
  * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, so that an
  * answer that is lost costs no build. No error ends the loop.
  */
-import type { Assignment } from '#contract';
+import type { Assignment, ClaimRequest } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
 import type { Emit } from '../events.ts';
@@ -20,6 +20,8 @@ export interface ClaimingOptions {
   slots: Slots;
   reachability: Reachability;
   emit: Emit;
+  /** What this Mac offers, as its config says. */
+  offer: Pick<ClaimRequest, 'slots' | 'platforms'>;
   workerId: string;
   instanceId: string;
 }
@@ -63,9 +65,9 @@ export class Claiming {
   }
 
   async #claim(signal: AbortSignal): Promise<Claimed> {
-    const { client, state, reachability, workerId, instanceId } = this.#options;
+    const { client, state, reachability, offer, workerId, instanceId } = this.#options;
     const claimId = await state.pendingClaimId();
-    const answer = reachability.heard(await client.claim(workerId, { instanceId, claimId }, signal));
+    const answer = reachability.heard(await client.claim(workerId, { instanceId, claimId, ...offer }, signal));
     if (!answer.ok && answer.kind === 'unreachable')
       return { claimed: false, waitMs: Math.max(FAILED_PAUSE_MS, answer.retryAfterMs ?? 0) };
     if (!answer.ok) {

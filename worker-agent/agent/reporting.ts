@@ -66,6 +66,7 @@ export class Reporting {
     const status = {
       instanceId,
       slots: config.maxConcurrentBuilds,
+      platforms: config.platforms,
       slotsInUse: vms.length,
       vms,
       agentVersion: AGENT_VERSION,

@@ -7,7 +7,7 @@ import { PLATFORMS } from '../closed-lists.ts';
 import { Timeouts } from '../timeouts.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { Deadline, Progress } from './builds.ts';
-import { attempt, bytes, Id, lenient, Sha256, time } from './fields.ts';
+import { attempt, bytes, Id, lenient, Platforms, Sha256, Slots, time } from './fields.ts';
 import { ProgressHistory } from './phase-history.ts';
 
 export const ClaimRequest = z.object({
@@ -15,6 +15,9 @@ export const ClaimRequest = z.object({
   instanceId: Id,
   /** The agent writes it to its journal before the call. The same claim id gets the same assignment. */
   claimId: Id,
+  /** What the agent offers now, as in its status. Older agents do not say it. */
+  slots: lenient(Slots),
+  platforms: lenient(Platforms),
 });
 export type ClaimRequest = z.infer<typeof ClaimRequest>;
 

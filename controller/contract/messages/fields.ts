@@ -1,5 +1,6 @@
 /** Defines the fields that several messages share: ids, hashes, paths, durations. */
 import { z } from 'zod';
+import { PLATFORMS } from '../closed-lists.ts';
 import { ATTEMPT_MAX } from '../sizes.ts';
 import { DAY_MS } from '../units.ts';
 
@@ -8,6 +9,11 @@ export const time = z.iso.datetime();
 export const Id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -');
 
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits');
+
+/** How many VMs a worker runs at a time. Apple's licence allows two for each Mac. */
+export const Slots = z.number().int().min(1).max(2, 'a Mac runs at most 2 VMs');
+
+export const Platforms = z.array(z.enum(PLATFORMS)).min(1).max(PLATFORMS.length);
 
 export const attempt = z.number().int().min(1).max(ATTEMPT_MAX);
 

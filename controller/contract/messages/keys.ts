@@ -47,6 +47,10 @@ export type KeyView = z.infer<typeof KeyView>;
 
 export const KeyCreated = z.object({ key: KeyView, secret: z.string() });
 
+/** `alsoRevoked`: the keys that the revoked key became by renewing itself. */
+export const KeyRevoked = z.object({ key: KeyView, alsoRevoked: z.array(KeyView).default([]) });
+export type KeyRevoked = z.infer<typeof KeyRevoked>;
+
 export const KeyList = z.object({ keys: z.array(KeyView) });
 
 export const AuditEntry = z.object({

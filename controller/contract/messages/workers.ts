@@ -5,19 +5,27 @@ import { z } from 'zod';
 import { PLATFORMS, WORKER_STATES } from '../closed-lists.ts';
 import { FINDING_ID_MAX, FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
-import { durationMs, Id, text, time } from './fields.ts';
+import { durationMs, Id, lenient, Platforms, Slots, text, time } from './fields.ts';
 
 export const WorkerRequest = z.object({
   name: Id,
   pool: Id.default('default'),
-  platforms: z.array(z.enum(PLATFORMS)).min(1).max(PLATFORMS.length).default(['ios', 'android']),
-  slots: z.number().int().min(1).max(2, 'a Mac runs at most 2 VMs').default(1),
+  /** Hold until the worker's agent says what it offers. */
+  platforms: Platforms.default(['ios', 'android']),
+  slots: Slots.default(1),
   /** What the answer holds: the key, or a one-time code that `expo-worker init --code` trades for a key. */
   credential: z.enum(['key', 'code']).default('key'),
 });
 export type WorkerRequest = z.infer<typeof WorkerRequest>;
 
-export const WorkerPatch = z.object({ action: z.enum(['pause', 'resume', 'drain']) });
+/** Slots and platforms are what the worker's agent says, so an admin cannot change them here. */
+export const WorkerPatch = z
+  .object({ action: z.enum(['pause', 'resume', 'drain']).optional(), pool: Id.optional() })
+  .refine(({ action, pool }) => action !== undefined || pool !== undefined, {
+    message:
+      'give an action or a pool. To change slots or platforms, set `maxConcurrentBuilds` or `platforms` in the ' +
+      'config of the agent',
+  });
 export type WorkerPatch = z.infer<typeof WorkerPatch>;
 
 export const Finding = z.object({
@@ -45,6 +53,7 @@ export const Worker = z.object({
   builds: z.array(z.string()),
   lastSeenAt: time.nullable(),
   createdAt: time,
+  /** The last report of its doctor. A list of workers leaves it out. */
   findings: z.array(Finding).nullable(),
 });
 export type Worker = z.infer<typeof Worker>;
@@ -59,7 +68,8 @@ export const WorkerRegistered = z.object({ worker: Worker, key: z.string() });
 /** What an agent says of itself, on every change and at least once a minute. */
 export const WorkerStatus = z.object({
   instanceId: Id,
-  slots: z.number().int().min(1).max(2),
+  slots: Slots,
+  platforms: lenient(Platforms),
   slotsInUse: z.number().int().min(0).max(8),
   vms: z.array(text(128)).max(16),
   agentVersion: text(64),

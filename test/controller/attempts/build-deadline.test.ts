@@ -1,10 +1,10 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { DEFAULT_TIMEOUTS, type Timeouts } from '#contract';
+import { type Assignment, DEFAULT_TIMEOUTS, type Timeouts } from '#contract';
 import type { BuildDeadline } from '../../../controller/attempts/build-deadline.ts';
 import type { DeadlineRecord } from '../../../controller/attempts/deadline-arithmetic.ts';
-import { unique } from '../factories/rows.ts';
+import { HOUR_MS, unique } from '../factories/rows.ts';
 import {
   aBuild,
   anAssignment,
@@ -292,4 +292,70 @@ test('the sweep gives a build that lost its alarm a new one', async () => {
   const { attempt, timeouts, claimedAt } = assignment;
   expect(await deadlineOf(assignment.buildId).check(attempt, timeouts, Date.parse(claimedAt))).toBe('repaired');
   expect(await alarmOf(assignment.buildId)).not.toBeNull();
+});
+
+/** The sweep's question to the object, while the platform answers `alarmAt` for its alarm, whatever is booked. */
+const checkedWithAlarmAt = ({ buildId, attempt, timeouts, claimedAt }: Assignment, alarmAt: number) =>
+  runInDurableObject(deadlineOf(buildId), async (object: BuildDeadline, { storage }) => {
+    Object.defineProperty(storage, 'getAlarm', { value: async () => alarmAt, configurable: true });
+    try {
+      return await object.check(attempt, timeouts, Date.parse(claimedAt));
+    } finally {
+      Reflect.deleteProperty(storage, 'getAlarm');
+    }
+  });
+
+test('an alarm that lies long in the past is lost: the sweep judges the build and books another', async () => {
+  const { assignment } = await anAssignment();
+  const { buildId } = assignment;
+  const past = Date.now() - 6 * HOUR_MS;
+  await rewrite(buildId, { claimedAt: past - 60_000, alarmAt: past });
+  expect(await checkedWithAlarmAt(assignment, past)).toBe('repaired');
+  // The platform was away, so the sweep allows one more heartbeat timeout.
+  expect((await show(buildId)).status).toBe('assigned');
+  expect(await alarmOf(buildId)).toBeGreaterThan(Date.now() + 100_000);
+
+  const record = await recordOf(buildId);
+  if (record?.state !== 'armed') throw new Error('not armed');
+  const passed = Object.entries(record.graces).map(([clock, grace]) => [clock, { ...grace, until: past }]);
+  await rewrite(buildId, { graces: Object.fromEntries(passed), alarmAt: past });
+  expect(await checkedWithAlarmAt(assignment, past)).toBe('repaired');
+  expect(await show(buildId)).toMatchObject({ status: 'failed', verdict: { code: 'worker_lost' } });
+  expect(await recordOf(buildId)).toEqual({ state: 'ended', attempt: 1 });
+});
+
+test('an alarm that is late by less than a minute is left alone', async () => {
+  const { assignment } = await anAssignment();
+  expect(await checkedWithAlarmAt(assignment, Date.now() - 50_000)).toBe('alive');
+});
+
+test('a beat finds that the alarm is lost, and books another', async () => {
+  const { assignment } = await anAssignment();
+  const { buildId } = assignment;
+  await rewrite(buildId, { alarmAt: Date.now() - 2 * 60_000 });
+  await runInDurableObject(deadlineOf(buildId), (_object, state) => state.storage.deleteAlarm());
+  await beat(assignment, 'agent');
+  expect(await alarmOf(buildId)).toBeGreaterThan(Date.now() + 100_000);
+});
+
+test('a verdict that D1 does not take is tried again after ever longer pauses, up to 30 s', async () => {
+  const { assignment } = await anAssignment();
+  const { buildId } = assignment;
+  await rewrite(buildId, { claimedAt: Date.now() - 200_000, alarmAt: Date.now() });
+  const pauses: number[] = [];
+  {
+    await using _d1 = await withD1(buildId, async () => {
+      throw new Error('D1 is away');
+    });
+    for (let tries = 1; tries <= 10; tries++) {
+      await fire(buildId);
+      pauses.push(Math.round(((await alarmOf(buildId))! - Date.now()) / 500) / 2);
+    }
+    // A VM that beats on does not cut the pause short.
+    await beat(assignment, 'vm');
+    expect((await alarmOf(buildId))! - Date.now()).toBeGreaterThan(25_000);
+  }
+  expect(pauses).toEqual([0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]);
+  await fire(buildId);
+  expect((await show(buildId)).verdict?.code).toBe('worker_lost');
 });

@@ -99,7 +99,7 @@ export async function makeWorld(): Promise<World> {
     expired: await make({ scope: 'admin', expiresAt: now - 1 }),
     replaced: await make({ scope: 'admin' }),
   };
-  const rotated = await rotateKey(env, made.replaced.key.id, now - HOUR_MS, HOUR_MS / 2);
+  const rotated = await rotateKey(env, made.replaced.key.id, 'admin', now - HOUR_MS, HOUR_MS / 2);
   if (!rotated.ok) throw new Error(rotated.message);
   await db.update(schema.keys).set({ lastUsedAt: now });
   await call(`/api/keys/${made.revoked.key.id}`, env.ADMIN_KEY, { method: 'DELETE' });

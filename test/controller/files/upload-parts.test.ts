@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { PART_SHA256_HEADER, UPLOAD_PART_BYTES, type Upload } from '#contract';
-import { UPLOAD_IDLE_MS } from '../../../controller/files/blob-upload.ts';
+import { type BlobUpload, UPLOAD_IDLE_MS } from '../../../controller/files/blob-upload.ts';
 import { openBlob, storeBlob } from '../../../controller/files/blobs.ts';
 import { blobs } from '../../../controller/schema.ts';
 import { call, db, errorOf, insertWorker, sha256Of, submitKey } from '../factories/rows.ts';
@@ -169,6 +169,23 @@ test('an alarm that the platform has lost is booked again by whoever asks', asyn
     await storage.deleteAlarm();
   });
   expect((await untilAnswered(one.show)).status).toBe(200);
+});
+
+test('an alarm that should have run long ago is lost too', async () => {
+  const one = await anUpload(1_000);
+  await one.send(1);
+  await runInDurableObject(one.stub, async (object: BlobUpload, { storage }) => {
+    const record = storage.kv.get<{ sha256: string }>('upload')!;
+    storage.kv.put('upload', { ...record, state: 'completing' });
+    await storage.deleteAlarm();
+    Object.defineProperty(storage, 'getAlarm', { value: async () => Date.now() - 6 * 3_600_000, configurable: true });
+    await object.show(record.sha256, Date.now());
+    Reflect.deleteProperty(storage, 'getAlarm');
+  });
+  await until('it has been verified', async () => {
+    const state = await runInDurableObject(one.stub, (_, { storage }) => storage.kv.get<{ state: string }>('upload'));
+    return state?.state === 'stored';
+  });
 });
 
 test('an upload that was abandoned is taken away, parts and all', async () => {

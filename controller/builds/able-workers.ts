@@ -1,0 +1,61 @@
+/** Reads what keeps a worker from taking a build: its pause, its full slots, its quarantine. Reads only. */
+import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm';
+import { type PLATFORMS, VERDICTS } from '#contract';
+import { openDatabase } from '../database.ts';
+import { workers } from '../schema.ts';
+import { isInfrastructure } from './verdicts.ts';
+
+type Platform = (typeof PLATFORMS)[number];
+
+/**
+ * A worker is in quarantine after so many attempts in a row that the infrastructure lost, until its doctor
+ * passes.
+ */
+export const QUARANTINE_AFTER = 3;
+
+export interface Standing {
+  id: string;
+  name: string;
+  platforms: Platform[];
+  paused: 'pause' | 'drain' | null;
+  slots: number;
+  /** How many attempts it holds. */
+  held: number;
+  quarantined: boolean;
+}
+
+/** How each worker stands that `which` selects. One statement, which reads some rows for each worker. */
+export const readStandings = (env: Env, which: SQL | undefined): Promise<Standing[]> =>
+  openDatabase(env)
+    .select({
+      id: workers.id,
+      name: workers.name,
+      platforms: workers.platforms,
+      paused: workers.paused,
+      slots: workers.slots,
+      held: sql<number>`(SELECT count(*) FROM attempts WHERE worker_id = workers.id AND ended_at IS NULL)`,
+      quarantined: QUARANTINED.mapWith(Boolean),
+    })
+    .from(workers)
+    .where(which);
+
+/** How the workers of `pool` stand that were heard since `heardSince`. */
+export const readOnlineStandings = (env: Env, pool: string, heardSince: number): Promise<Standing[]> =>
+  readStandings(env, and(eq(workers.pool, pool), isNull(workers.removedAt), gt(workers.lastSeen, heardSince)));
+
+/** Whether the worker could take a build for `platform` at once. */
+export const isAble = ({ platforms, paused, quarantined, held, slots }: Standing, platform: Platform): boolean =>
+  platforms.includes(platform) && !paused && !quarantined && held < slots;
+
+const INFRASTRUCTURE = JSON.stringify(VERDICTS.filter(isInfrastructure));
+
+/**
+ * True if the infrastructure lost the last {@link QUARANTINE_AFTER} attempts since the worker was trusted. A
+ * success has no verdict. `ended_at` bounds what is read to the end of the index.
+ */
+const QUARANTINED = sql<boolean>`(
+  SELECT count(*) = ${QUARANTINE_AFTER}
+     AND min(coalesce(verdict, '') IN (SELECT value FROM json_each(${INFRASTRUCTURE})))
+  FROM (SELECT verdict FROM attempts
+        WHERE worker_id = workers.id AND ended_at > workers.trusted_since AND claimed_at > workers.trusted_since
+        ORDER BY ended_at DESC LIMIT ${QUARANTINE_AFTER}))`;

@@ -126,7 +126,12 @@ const lastBeatsMs = (timeouts: Timeouts): number =>
 /** Reads the last lines of the log, over a session of its own: that of the attempt has ended with it. */
 async function catchUp(vm: Vm, { follower }: BuildLog, limitMs: number): Promise<void> {
   if (limitMs <= 0) return;
-  const never = { deadLimitMs: Number.POSITIVE_INFINITY, vmBeats: () => false, onReconnected: () => {} };
+  const never = {
+    deadLimitMs: Number.POSITIVE_INFINITY,
+    slowLimitMs: 0,
+    vmBeats: () => false,
+    onReconnected: () => {},
+  };
   const guest = new Guest({ vm, ...never, signal: AbortSignal.timeout(limitMs) });
   await follower.catchUp(guest).catch(() => {});
 }

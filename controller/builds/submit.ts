@@ -1,5 +1,5 @@
 /** Makes a new build, from a request or as the retry of a build that has ended. */
-import type { BuildRequest, RetryRequest } from '#contract';
+import type { BuildRequest, Inputs, RetryRequest } from '#contract';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import { refusal } from '../refusals.ts';
@@ -17,8 +17,13 @@ export async function submitBuild(
   now: number,
 ): Promise<Applied> {
   const { source, command, profile, artifacts, project, idempotencyKey, ...others } = request;
-  const { env: variables, secretFiles, ...rest } = others;
-  const isGiven = Object.keys(variables).length + Object.keys(secretFiles).length > 0;
+  const { env: variables, secretEnv, secretFiles, ...rest } = others;
+  const inputs: Inputs = {
+    env: { ...variables, ...secretEnv },
+    secretNames: secretEnv && Object.keys(secretEnv),
+    secretFiles,
+  };
+  const isGiven = Object.keys(inputs.env).length + Object.keys(secretFiles).length > 0;
   const name = idempotencyKey === undefined ? null : await nameOf(request, idempotencyKey, submitter);
   return insertBuild(
     env,
@@ -36,7 +41,7 @@ export async function submitBuild(
       createdAt: now,
       createdByKey: submitter.id,
     },
-    isGiven ? { env: variables, secretFiles } : null,
+    isGiven ? inputs : null,
     name,
   );
 }

@@ -27,6 +27,9 @@ export const HISTORY_PHASES_MAX = 96;
 /** A history counts the builds that are mixed in it up to this number. */
 export const HISTORY_BUILDS_MAX = 1_000_000;
 
+/** Variables of a build, secret ones included. */
+export const VARIABLES_MAX = 200;
+
 /** Variables and secret files are one sealed row. The limit of the request, 1 MiB, bounds them together. */
 export const SECRET_FILES_MAX = 20;
 

@@ -10,12 +10,11 @@ import { join } from 'node:path';
 import type { Evidence } from '#contract';
 import { limitOrDefaultMs, type Timeouts } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
-import { explainFailure } from '../../log-reader/errors/explain-failure.ts';
-import { tellingLines } from '../../log-reader/errors/telling-lines.ts';
 import { logTotal } from '../build-log/shipper.ts';
 import { LogShipping } from '../build-log/shipping.ts';
 import { LogSpool } from '../build-log/spool.ts';
 import { tailOf } from '../build-log/tail.ts';
+import { type FromLog, TOLD_LINES, TOLD_MAX_BYTES, toldBy } from '../build-log/told.ts';
 import { vmControllerUrl } from '../config.ts';
 import { type Ending, needsEvidence } from '../ending.ts';
 import { Guest } from '../guest/session.ts';
@@ -24,7 +23,7 @@ import type { BuildLog } from '../steps/follow.ts';
 import { destroyVm, type Vm } from '../vm/vm.ts';
 import { deliver } from './deliver.ts';
 import { gatherEvidence } from './evidence.ts';
-import { type FromLog, reportOf, resultEvent } from './result.ts';
+import { reportOf, resultEvent } from './result.ts';
 import type { Reached } from './work.ts';
 
 /** For the last lines of the log, out of the time for evidence. */
@@ -34,9 +33,6 @@ const PROBES_MIN_MS = 1_000;
 /** All the time for evidence when another Mac may have this build in a moment: the VM must go first. */
 const PARTITIONED_MS = 2_000;
 const REMOVE_PAUSE_MS = 5_000;
-/** The first error of a compiler may stand far above the end of the log. */
-const EXPLAINED_LINES = 20_000;
-const EXPLAINED_MAX_BYTES = 4 * 1024 * 1024;
 
 /** Without `ending` the result is journalled already. Without `reached` nobody asks for evidence any more. */
 export async function closeAttempt(
@@ -61,14 +57,16 @@ export async function closeAttempt(
 async function decideResult(context: AttemptContext, ending: Ending, reached: Reached | null): Promise<void> {
   const { journal, key, emit, stop, beats } = context;
   const fromLog = await readLog(context, ending);
-  emit(resultEvent(ending, fromLog));
+  const mask = reached?.log?.mask ?? ((text: string) => text);
+  const masked = ending.kind === 'succeeded' ? ending : { ...ending, message: mask(ending.message) };
+  emit(resultEvent(masked, fromLog));
   // No evidence in two cases: the operator stops this agent, or this run of the agent has not worked on the
   // attempt.
   const look = reached !== null && needsEvidence(ending) && !stop.aborted;
-  const evidence = look ? await lookAtVm(context, ending, reached) : null;
+  const evidence = look ? maskEvidence(await lookAtVm(context, ending, reached), mask) : null;
   const progress = reached?.log?.progress;
   const learned = { history: progress?.history(), quietMs: progress?.quietMs };
-  const result = reportOf(ending, { attempt: key.attempt, evidence, fromLog, learned });
+  const result = reportOf(masked, { attempt: key.attempt, evidence, fromLog, learned });
   // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes
   // no more.
   await journal.update({ phase: 'result_ready', result });
@@ -76,15 +74,24 @@ async function decideResult(context: AttemptContext, ending: Ending, reached: Re
 }
 
 /**
- * What the end of the log says of a failed command, whose log is all here by now. The file holds no secrets:
- * they were masked before it was written. A log that cannot be read says nothing.
+ * What the log says of a failed command. Without a note in the journal, an older agent has read the log, and
+ * the file says it: secrets were masked before it was written. A log that cannot be read says nothing.
  */
 async function readLog({ journal }: AttemptContext, ending: Ending): Promise<FromLog> {
   if (ending.kind !== 'failed' || ending.verdict !== 'build_failed') return {};
-  const tail = { lines: EXPLAINED_LINES, maxBytes: EXPLAINED_MAX_BYTES };
-  const lines = await tailOf(journal.logPath, tail).catch(() => []);
-  const explained = explainFailure(lines);
-  return explained ? { explained } : { tellingLines: tellingLines(lines) };
+  if (journal.state.fromLog) return journal.state.fromLog;
+  const tail = { lines: TOLD_LINES, maxBytes: TOLD_MAX_BYTES };
+  return toldBy(await tailOf(journal.logPath, tail).catch(() => []), []);
+}
+
+/** What programs have printed may hold secrets. The end of the log is masked already. */
+function maskEvidence(evidence: Evidence, mask: (text: string) => string): Evidence {
+  const { runOutput, monitor } = evidence;
+  return {
+    ...evidence,
+    ...(runOutput !== undefined && { runOutput: mask(runOutput) }),
+    ...(monitor && { monitor: { ...monitor, log: mask(monitor.log) } }),
+  };
 }
 
 async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Reached): Promise<Evidence> {
@@ -119,7 +126,12 @@ const lastBeatsMs = (timeouts: Timeouts): number =>
 /** Reads the last lines of the log, over a session of its own: that of the attempt has ended with it. */
 async function catchUp(vm: Vm, { follower }: BuildLog, limitMs: number): Promise<void> {
   if (limitMs <= 0) return;
-  const never = { deadLimitMs: Number.POSITIVE_INFINITY, vmBeats: () => false, onReconnected: () => {} };
+  const never = {
+    deadLimitMs: Number.POSITIVE_INFINITY,
+    slowLimitMs: 0,
+    vmBeats: () => false,
+    onReconnected: () => {},
+  };
   const guest = new Guest({ vm, ...never, signal: AbortSignal.timeout(limitMs) });
   await follower.catchUp(guest).catch(() => {});
 }

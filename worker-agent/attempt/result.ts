@@ -5,7 +5,6 @@
  */
 import {
   type Evidence,
-  type FailureExplanation,
   type ProgressHistory,
   REPORT_MESSAGE_MAX,
   REPORT_STEP_MAX,
@@ -13,14 +12,9 @@ import {
   type ReportInput,
 } from '#contract';
 import type { Refused } from '../../client/answer.ts';
+import type { FromLog } from '../build-log/told.ts';
 import type { Ending } from '../ending.ts';
 import type { AttemptEvent } from '../events.ts';
-
-/** What the end of the log of a failed command tells: the error, if it is a known one, or else a guess. */
-export interface FromLog {
-  explained?: FailureExplanation;
-  tellingLines?: string[];
-}
 
 /** What was found out about an attempt beside its ending. */
 export interface Findings {

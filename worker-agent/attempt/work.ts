@@ -8,6 +8,7 @@
 import type { Inputs } from '#contract';
 import { AttemptOver, type Ending, failed } from '../ending.ts';
 import type { Guest } from '../guest/session.ts';
+import { SshError } from '../guest/ssh-error.ts';
 import { type Booted, boot } from '../steps/boot.ts';
 import { checkVm } from '../steps/check-vm.ts';
 import { type Collected, collect } from '../steps/collect.ts';
@@ -91,6 +92,8 @@ function endingOf(exitCode: number | null, { stored, missing }: Collected): Endi
 function endingOfError({ signal }: AttemptContext, error: unknown): Ending {
   if (signal.aborted) return (signal.reason as AttemptOver).ending;
   if (error instanceof AttemptOver) return error.ending;
+  if (error instanceof SshError)
+    return { kind: 'failed', verdict: 'transfer_failed', step: 'ssh', message: error.message };
   // A bug of the agent must not hold the Mac, and must not look like the user's fault.
   const message = `the agent failed: ${(error as Error).stack ?? error}`;
   return { kind: 'failed', verdict: 'transfer_failed', step: 'agent', message };

@@ -19,6 +19,8 @@ const POLL_MS = 500;
 const POLL_FOLLOWED_MS = 200;
 /** Enough for a burst of 20 MB/s with some reads a second. */
 const READ_MAX_BYTES = 4 * 1024 * 1024;
+/** Of what is read again, this much from the start of the log, and its last READ_MAX_BYTES. */
+const AGAIN_FIRST_BYTES = 48 * 1024 * 1024;
 /**
  * A command that vanished, or was ended by a signal, may be the first sign of a guest that goes down. SSH is
  * gone too after this time if it does.
@@ -35,7 +37,7 @@ export interface LogFollowerOptions {
   freshMs: number;
   /** How many people follow the log at the controller. */
   followers: () => number;
-  /** Takes what was added to the log, masked. */
+  /** Takes what was read, with its secrets. */
   onBytes?: (bytes: Buffer) => void;
   /** There is more to ship. */
   onGrown?: () => void;
@@ -104,6 +106,22 @@ export class LogFollower implements AsyncDisposable {
     if (status && status.state !== 'not_started') await this.#readUpTo(status.logBytes, guest);
   }
 
+  /**
+   * Reads again from the VM what a former run of the agent has read, because this Mac keeps no log unmasked.
+   * Of a very long log the middle is left out. `share` is how much of all that lies before the end of the
+   * bytes.
+   */
+  async *readAgain(): AsyncGenerator<{ bytes: Buffer; share: number }> {
+    const untilBytes = this.#spool.readBytes;
+    for (let at = 0; at < untilBytes; ) {
+      const bytes = await this.#read(at, untilBytes, this.#options.guest);
+      if (bytes.length === 0) return;
+      at += bytes.length;
+      yield { bytes, share: at / untilBytes };
+      if (at >= AGAIN_FIRST_BYTES) at = Math.max(at, untilBytes - READ_MAX_BYTES);
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#spool[Symbol.asyncDispose]();
   }
@@ -122,17 +140,19 @@ export class LogFollower implements AsyncDisposable {
 
   async #readUpTo(logBytes: number, guest: Guest): Promise<void> {
     while (!this.#spool.finished && this.#spool.readBytes < logBytes) {
-      const maxBytes = Math.min(READ_MAX_BYTES, logBytes - this.#spool.readBytes);
-      const read = guest.exec(readLog(this.#spool.readBytes, maxBytes), {
-        timeoutMs: GUEST_COMMAND_MS,
-        maxOutputBytes: READ_MAX_BYTES + 1,
-      });
-      const { stdout } = await expectSuccess('log', read);
+      const stdout = await this.#read(this.#spool.readBytes, logBytes, guest);
       if (stdout.length === 0) return; // shorter than a moment ago, because the build has truncated its own log
       await this.#spool.append(stdout);
+      this.#options.onBytes?.(stdout);
       this.#options.onGrown?.();
       this.#look(this.#spool.readBytes);
     }
+  }
+
+  async #read(fromBytes: number, untilBytes: number, guest: Guest): Promise<Buffer> {
+    const maxBytes = Math.min(READ_MAX_BYTES, untilBytes - fromBytes);
+    const options = { timeoutMs: GUEST_COMMAND_MS, maxOutputBytes: READ_MAX_BYTES + 1 };
+    return (await expectSuccess('log', guest.exec(readLog(fromBytes, maxBytes), options))).stdout;
   }
 }
 

@@ -10,6 +10,8 @@
  * may be the beginning of a secret are held back until the next bytes decide. `takenBytes` says how much of
  * the input has been dealt with, and a restarted agent reads on from there.
  */
+import { secretValuesOf } from './secret-variables.ts';
+
 export const MASK = Buffer.from('***');
 /** A shorter text would be found everywhere, so it is not treated as a secret. */
 const SECRET_MIN_BYTES = 8;
@@ -17,11 +19,13 @@ const SECRET_MIN_BYTES = 8;
 const FILE_LINE_MIN_BYTES = 16;
 /** A longer text is looked for in pieces, so that long secrets cannot make each byte of log expensive. */
 const NEEDLE_MAX_BYTES = 1024;
-/** Public by Expo's own convention, because these are compiled into the app. */
-const PUBLIC_ENV = /^EXPO_PUBLIC_/;
+/** Fewer characters in a row are a coincidence, and tell little of a secret. */
+const PIECE_MIN_CHARS = 6;
 
 export interface Secrets {
   env: Readonly<Record<string, string>>;
+  /** The variables of `env` that are secret. Undefined if nobody has said which are. */
+  secretNames?: readonly string[] | undefined;
   /** By name; the contents are in base64. */
   secretFiles?: Readonly<Record<string, string>> | undefined;
   /** Further secrets. */
@@ -29,7 +33,7 @@ export interface Secrets {
 }
 
 /** Every text that must not be seen in the log. */
-export function needlesOf({ env, secretFiles = {}, others = [] }: Secrets): Buffer[] {
+export function needlesOf({ env, secretNames, secretFiles = {}, others = [] }: Secrets): Buffer[] {
   const found = new Map<string, Buffer>();
   const add = (text: Buffer) => {
     for (let at = 0; at < text.length; at += NEEDLE_MAX_BYTES) {
@@ -42,8 +46,7 @@ export function needlesOf({ env, secretFiles = {}, others = [] }: Secrets): Buff
     for (const line of linesOf(text)) if (line.length >= lineMinBytes) add(line);
     if (text.length >= SECRET_MIN_BYTES) for (const form of base64Forms(text)) add(form);
   };
-  const values = Object.entries(env).filter(([name]) => !PUBLIC_ENV.test(name));
-  for (const text of [...values.map(([, value]) => value), ...others]) addText(Buffer.from(text), SECRET_MIN_BYTES);
+  for (const text of [...secretValuesOf(env, secretNames), ...others]) addText(Buffer.from(text), SECRET_MIN_BYTES);
   for (const content of Object.values(secretFiles)) addText(Buffer.from(content, 'base64'), FILE_LINE_MIN_BYTES);
   return [...found.values()];
 }
@@ -70,6 +73,31 @@ function base64Forms(secret: Buffer): Buffer[] {
     const url = sure.replaceAll('+', '-').replaceAll('/', '_');
     return [...new Set([sure, url])].map((form) => Buffer.from(form));
   });
+}
+
+/** A whole text with its secrets taken out. */
+export function maskText(needles: readonly Buffer[], text: string): string {
+  const mask = new LogMask(needles);
+  return Buffer.concat([mask.push(Buffer.from(text)), mask.end()]).toString('utf8');
+}
+
+/** Takes out pieces of secrets too: for a text that was cut out of a log in which the secrets still stood. */
+export function maskPieces(needles: readonly Buffer[], text: string): string {
+  const whole = maskText(needles, text);
+  const texts = needles.map((needle) => needle.toString('utf8'));
+  const isPiece = (piece: string) => texts.some((secret) => secret.includes(piece));
+  let out = '';
+  for (let at = 0; at < whole.length; ) {
+    let end = at + PIECE_MIN_CHARS;
+    if (end > whole.length || !isPiece(whole.slice(at, end))) {
+      out += whole[at++];
+      continue;
+    }
+    while (end < whole.length && isPiece(whole.slice(at, end + 1))) end++;
+    out += MASK;
+    at = end;
+  }
+  return out;
 }
 
 export class LogMask {

@@ -3,7 +3,6 @@
  *
  * Invariant: no log can make it fail, and no decision depends on its label for people or on its figure.
  */
-import { createReadStream } from 'node:fs';
 import type { Assignment, ProgressHistory } from '#contract';
 import { createProgressParser, type Progress, type ProgressParser } from '../../log-reader/progress/parser.ts';
 
@@ -32,19 +31,13 @@ export class LogProgress {
     this.#pushedAtMs = this.#elapsedAtMs;
   }
 
-  /** Reads again what a former run has read, with the time spread evenly over it. Never rejects. */
-  async reread(path: string, lengthBytes: number): Promise<void> {
-    if (lengthBytes === 0) return;
+  /**
+   * Takes bytes that were printed before this was made. The time is spread evenly over them: they end at
+   * `share` of all that had been printed.
+   */
+  pushEarlier(bytes: Uint8Array, share: number): void {
     this.#whole = false;
-    let readBytes = 0;
-    try {
-      for await (const chunk of createReadStream(path, { end: lengthBytes - 1 }) as AsyncIterable<Buffer>) {
-        readBytes += chunk.length;
-        this.#parser.push(chunk, (this.#elapsedAtMs * readBytes) / lengthBytes);
-      }
-    } catch {
-      // The figure is less exact then.
-    }
+    this.#parser.push(bytes, this.#elapsedAtMs * Math.min(1, share));
   }
 
   push(bytes: Uint8Array): void {

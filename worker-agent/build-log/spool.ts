@@ -31,8 +31,6 @@ export interface LogSpoolOptions {
   path: string;
   /** Texts that must not leave this Mac; see needlesOf. */
   needles: readonly Buffer[];
-  /** Takes what was added to the log, masked, also when the spool no longer keeps it. */
-  onBytes?: ((bytes: Buffer) => void) | undefined;
   liveBytes?: number;
   tailBytes?: number;
 }
@@ -129,7 +127,7 @@ export class LogSpool implements AsyncDisposable {
   }
 
   async #keep(bytes: Buffer): Promise<void> {
-    const { liveBytes, onBytes } = this.#options;
+    const { liveBytes } = this.#options;
     const live = bytes.subarray(0, Math.max(0, liveBytes - this.#maskedBytes));
     const after = bytes.subarray(live.length);
     if (live.length > 0) {
@@ -138,7 +136,6 @@ export class LogSpool implements AsyncDisposable {
     }
     if (after.length > 0) await this.#writeRing(after, this.#maskedBytes + live.length - liveBytes);
     this.#maskedBytes += bytes.length;
-    onBytes?.(bytes);
   }
 
   get #ringBytes(): number {

@@ -6,7 +6,8 @@
  * guest has done the work, so every command that runs through here is safe to repeat.
  *
  * If SSH fails for too long while the VM beats, the attempt ends here. If the VM is silent as well, the
- * controller's deadline for its beats gives the better verdict.
+ * controller's deadline for its beats gives the better verdict. A command that is slow while SSH answers runs
+ * again, as long as SSH may fail: one slow answer ends nothing.
  */
 import { pause } from '../../client/retry.ts';
 import { AttemptOver, failed } from '../ending.ts';
@@ -33,6 +34,8 @@ export interface Reconnectable {
 export interface GuestOptions {
   vm: Reconnectable;
   deadLimitMs: number;
+  /** For so long a command runs again that had no answer in its own time, although SSH answers. */
+  slowLimitMs: number;
   /** Whether the controller has recently heard from the VM. */
   vmBeats: () => boolean;
   onReconnected: (deadMs: number) => void;
@@ -52,7 +55,7 @@ export class Guest {
   /**
    * Rejects with AttemptOver, with the signal's reason, or with an SshError of kind timeout or overflow:
    * these two are the command's own fault. A command that the guest's system has ended is run again for a
-   * while.
+   * while, and a timeout comes only once `slowLimitMs` has passed.
    */
   async exec(
     command: GuestCommand,
@@ -67,9 +70,10 @@ export class Guest {
     }
   }
 
-  /** Runs `use`, and runs it again on a new connection as often as the connection breaks. */
+  /** Runs `use`, and runs it again as often as the connection breaks, or as the answer is slow. */
   async attempt<T>(use: (ssh: Ssh, signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { vm, signal } = this.#options;
+    const { vm, signal, slowLimitMs } = this.#options;
+    const startedAtMs = awakeMs();
     for (;;) {
       signal.throwIfAborted();
       const { ssh } = vm;
@@ -80,7 +84,13 @@ export class Guest {
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof SshError) || error.kind === 'overflow') throw error;
-        if (error.kind === 'timeout' && (await answers(ssh, signal))) throw error;
+        if (error.kind === 'timeout' && (await answers(ssh, signal))) {
+          if (awakeMs() - startedAtMs >= slowLimitMs) throw error;
+          this.#deadSinceMs = null;
+          continue;
+        }
+        signal.throwIfAborted();
+        if (error.kind === 'timeout') this.#endIfDead(error);
         await this.#recover(ssh);
       }
     }
@@ -95,7 +105,7 @@ export class Guest {
   }
 
   async #reconnect(broken: Ssh, deadSinceMs: number): Promise<void> {
-    const { vm, signal, deadLimitMs, vmBeats, onReconnected } = this.#options;
+    const { vm, signal, onReconnected } = this.#options;
     for (;;) {
       if (vm.ssh !== broken && !vm.ssh.signal.aborted) return;
       try {
@@ -105,16 +115,19 @@ export class Guest {
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof SshError)) throw error;
-        const deadMs = awakeMs() - deadSinceMs;
-        if (deadMs >= deadLimitMs && vmBeats())
-          throw failed(
-            'transfer_failed',
-            'ssh',
-            `SSH has failed for ${Math.round(deadMs / 1000)} s while the VM beats: ${error.message}`,
-          );
+        this.#endIfDead(error);
       }
       await pause(RECONNECT_PAUSE_MS, signal);
     }
+  }
+
+  /** Each new connection may be as useless as the one before, so the time counts from the first failure. */
+  #endIfDead(error: SshError): void {
+    const { deadLimitMs, vmBeats } = this.#options;
+    const deadMs = this.#deadSinceMs === null ? 0 : awakeMs() - this.#deadSinceMs;
+    if (this.#deadSinceMs === null || deadMs < deadLimitMs || !vmBeats()) return;
+    const seconds = Math.round(deadMs / 1000);
+    throw failed('transfer_failed', 'ssh', `SSH has failed for ${seconds} s while the VM beats: ${error.message}`);
   }
 }
 

@@ -4,7 +4,8 @@
  * Invariant: runChecks answers with one result for each check, in the order of the list. A check that throws
  * or hangs becomes a failed result of its own.
  */
-import { awakeTimer } from '../mac/running-clock.ts';
+import { SshError } from '../guest/ssh-error.ts';
+import { awakeMs, awakeTimer } from '../mac/running-clock.ts';
 
 export type CheckStatus = 'pass' | 'warn' | 'fail' | 'skipped';
 
@@ -30,6 +31,8 @@ export interface HealthCheck<Context, Id extends string = string> {
    */
   dependsOn: readonly string[];
   timeoutMs: number;
+  /** A try without an answer is repeated after this time, until timeoutMs has passed. */
+  tryMs?: number;
   /** Advice for a person. */
   fix: string;
   run(context: Context, signal: AbortSignal): Promise<CheckOutcome>;
@@ -56,11 +59,18 @@ export function isAtLeast(version: string, [major, minor]: readonly [number, num
   return first > major || (first === major && second >= minor);
 }
 
+export interface RunOptions<Id extends string> {
+  signal: AbortSignal;
+  onResult?: (result: CheckResult<Id>) => void;
+  /** A check takes no longer than this, whatever its own limit is. */
+  mostMs?: number;
+}
+
 /** Rejects only with the signal's reason. */
 export async function runChecks<Context, Id extends string>(
   checks: readonly HealthCheck<Context, Id>[],
   context: Context,
-  { signal, onResult }: { signal: AbortSignal; onResult?: (result: CheckResult<Id>) => void },
+  { signal, onResult, mostMs = Number.POSITIVE_INFINITY }: RunOptions<Id>,
 ): Promise<CheckResult<Id>[]> {
   const results: CheckResult<Id>[] = [];
   for (const check of checks) {
@@ -71,7 +81,7 @@ export async function runChecks<Context, Id extends string>(
     const startedAt = performance.now();
     const outcome: CheckOutcome = missing
       ? { status: 'skipped', detail: `needs ${missing.id}` }
-      : await runOne(check, context, signal);
+      : await runOne({ ...check, timeoutMs: Math.min(check.timeoutMs, mostMs) }, context, signal);
     signal.throwIfAborted();
     const { id, title, blocking } = check;
     const { status, detail } = outcome;
@@ -93,19 +103,35 @@ async function runOne<Context>(
   context: Context,
   signal: AbortSignal,
 ): Promise<CheckOutcome> {
+  const { timeoutMs, tryMs = timeoutMs } = check;
+  const endMs = awakeMs() + timeoutMs;
+  for (;;) {
+    const leftMs = endMs - awakeMs();
+    const outcome = await runOnce(check, context, Math.min(tryMs, leftMs), signal);
+    if (outcome !== 'late') return outcome;
+    if (signal.aborted || leftMs <= tryMs) return fail(`no answer within ${timeoutMs / 1000} s`);
+  }
+}
+
+async function runOnce<Context>(
+  check: HealthCheck<Context>,
+  context: Context,
+  limitMs: number,
+  signal: AbortSignal,
+): Promise<CheckOutcome | 'late'> {
   const limit = new AbortController();
-  const late = `no answer within ${check.timeoutMs / 1000} s`;
-  const { promise: ended, resolve } = Promise.withResolvers<CheckOutcome>();
+  const { promise: ended, resolve } = Promise.withResolvers<'late'>();
   const stop = () => {
-    limit.abort(signal.aborted ? signal.reason : new Error(late));
-    resolve(fail(late)); // also for a check that ignores its signal
+    limit.abort(signal.aborted ? signal.reason : new Error(`no answer within ${limitMs / 1000} s`));
+    resolve('late'); // also for a check that ignores its signal
   };
-  const clearTimer = awakeTimer(check.timeoutMs, stop);
+  const clearTimer = awakeTimer(limitMs, stop);
   signal.addEventListener('abort', stop, { once: true });
   try {
     return await Promise.race([check.run(context, limit.signal), ended]);
   } catch (error) {
-    return fail(limit.signal.aborted ? late : (error as Error).message);
+    const slow = error instanceof SshError && error.kind === 'timeout';
+    return slow || limit.signal.aborted ? 'late' : fail((error as Error).message);
   } finally {
     clearTimer();
     signal.removeEventListener('abort', stop);

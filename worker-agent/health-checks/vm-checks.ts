@@ -7,7 +7,7 @@ import { vmControllerUrl } from '../config.ts';
 import { normaliseMac, parseDiskFree, parseMacAddresses } from '../guest/answers.ts';
 import { controllerHealth, diskFree, hasCurl, hasMonitor, macAddresses, setClock } from '../guest/commands.ts';
 import { askScripts, problemOf, settleScripts } from '../guest/installation.ts';
-import { CLOCK_TOLERANCE_MS, GUEST_INSTALL_MS } from '../limits.ts';
+import { BOOT_LIMITS, CLOCK_TOLERANCE_MS, GUEST_COMMAND_MS, GUEST_INSTALL_MS } from '../limits.ts';
 import { ask, askWhether, clockOffsetMs, parseJson, type VmCheckContext } from './ask-vm.ts';
 import { GB_BYTES, inGb, inSeconds } from './figures.ts';
 import { fail, type HealthCheck, pass } from './run-checks.ts';
@@ -54,7 +54,8 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     why: 'The agent does everything in a VM over SSH.',
     blocking: true,
     dependsOn: [],
-    timeoutMs: 5_000,
+    timeoutMs: BOOT_LIMITS.sshMs,
+    tryMs: GUEST_COMMAND_MS,
     fix: 'Log in by hand with vmSshKey and vmUser. In the base image Remote Login must be on, and the key must be in authorized_keys, without `command=` or with that of vm-ssh-gate. If the guest scripts of the image are too old for a tied key, run `expo-worker base-image --force --restrict-key`.',
     async run({ vm }, signal) {
       const seen = await askScripts(vm.ssh, signal);
@@ -70,7 +71,8 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     why: 'The address may still belong to another VM, and the build must not run in that one.',
     blocking: true,
     dependsOn: ['vm_address', 'ssh'],
-    timeoutMs: 10_000,
+    timeoutMs: BOOT_LIMITS.sshMs,
+    tryMs: GUEST_COMMAND_MS,
     fix: 'Another VM answers at this address, because of an old DHCP lease. The next attempt gets a new clone. If this happens again, restart the Mac.',
     async run({ tart, vm }, signal) {
       const config = await tart.macAddress(vm.name);
@@ -88,7 +90,8 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     why: 'These scripts do all that the agent does in a VM. If the image has another version, the agent installs its own.',
     blocking: true,
     dependsOn: ['ssh'],
-    timeoutMs: GUEST_INSTALL_MS,
+    timeoutMs: BOOT_LIMITS.sshMs,
+    tryMs: GUEST_INSTALL_MS,
     fix: 'Look whether the home of vmUser in the base image can be written and has room. To put the scripts into the image, run `expo-worker base-image --force`.',
     async run({ vm }, signal) {
       return pass(await settleScripts(vm.ssh, vm.scripts, vm.scripts.seen!, signal));
@@ -100,7 +103,8 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     why: 'Builds write a lot. When the disk is full they fail with misleading messages.',
     blocking: true,
     dependsOn: ['guest_scripts'],
-    timeoutMs: 5_000,
+    timeoutMs: BOOT_LIMITS.sshMs,
+    tryMs: GUEST_COMMAND_MS,
     fix: 'Free space in the base image, enlarge it with `tart set NAME --disk-size GB`, or lower minFreeDiskGb.',
     async run({ vm, config }, signal) {
       const disk = parseDiskFree(await ask(vm, diskFree(), signal));
@@ -118,7 +122,8 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     why: 'The beats of the monitor prove that the VM lives.',
     blocking: true,
     dependsOn: ['guest_scripts'],
-    timeoutMs: 10_000,
+    timeoutMs: BOOT_LIMITS.sshMs,
+    tryMs: GUEST_COMMAND_MS,
     fix: 'Install vm-image/vm-monitor.sh as /usr/local/bin/vm-monitor.sh in the base image, with mode 755.',
     async run({ vm }, signal) {
       const answer = await askWhether(vm, hasMonitor(), signal);
@@ -133,7 +138,8 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     why: 'The monitor sends its beats with curl.',
     blocking: true,
     dependsOn: ['guest_scripts'],
-    timeoutMs: 10_000,
+    timeoutMs: BOOT_LIMITS.sshMs,
+    tryMs: GUEST_COMMAND_MS,
     fix: 'Install curl in the base image, in a folder on the PATH of SSH commands (/usr/bin on every Mac).',
     async run({ vm }, signal) {
       const answer = await askWhether(vm, hasCurl(), signal);
@@ -147,7 +153,8 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     why: 'When a Mac has slept, the clocks of its VMs are behind, and every certificate looks invalid.',
     blocking: true,
     dependsOn: ['guest_scripts'],
-    timeoutMs: 15_000,
+    timeoutMs: BOOT_LIMITS.sshMs,
+    tryMs: GUEST_COMMAND_MS,
     fix: 'Allow `sudo date` without a password in the base image, so that the agent can set the clock.',
     async run({ vm }, signal) {
       const offMs = await clockOffsetMs(vm, signal);
@@ -167,7 +174,8 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     blocking: true,
     // While the clock is wrong, every certificate looks invalid.
     dependsOn: ['curl', 'clock'],
-    timeoutMs: CONTROLLER_TIMEOUT_MS,
+    timeoutMs: BOOT_LIMITS.sshMs,
+    tryMs: CONTROLLER_TIMEOUT_MS,
     fix: 'Run `curl` with this address in the VM. If the VM needs another address for the controller, set vmControllerUrl in the config.',
     async run({ vm, config }, signal) {
       const url = vmControllerUrl(config);

@@ -7,6 +7,8 @@
  *
  * Invariant: only root runs tart as another account, and this account is never root.
  */
+import { basename } from 'node:path';
+
 export interface TartUser {
   name: string;
   uid: number;
@@ -28,6 +30,12 @@ export function tartUserOf(
     : null;
 }
 
+const COMMANDS = { launchctl: '/bin/launchctl', sudo: '/usr/bin/sudo' };
+
+/** The programs that {@link asTartUser} puts before tart. sudo stays beside tart, and waits for its end. */
+export const wrappersOf = ({ launchctl, sudo } = COMMANDS): string[] =>
+  [launchctl, sudo, '/usr/bin/env'].map((path) => basename(path));
+
 /**
  * The words before tart's own. launchctl enters the account's session, which contains its keychain; sudo
  * takes the account's rights; env passes the variables on, because sudo removes most of them.
@@ -35,7 +43,7 @@ export function tartUserOf(
 export const asTartUser = (
   { name, uid }: TartUser,
   variables: Record<string, string | undefined>,
-  { launchctl, sudo }: { launchctl: string; sudo: string } = { launchctl: '/bin/launchctl', sudo: '/usr/bin/sudo' },
+  { launchctl, sudo } = COMMANDS,
 ): [string, ...string[]] => [
   launchctl,
   ...['asuser', String(uid), sudo, '-n', '-H', '-u', name, '--', '/usr/bin/env'],

@@ -9,7 +9,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { Assignment, Report } from '#contract';
+import { Assignment, FailureExplanation, Report, TellingLines } from '#contract';
 import { readJson, writeJson } from './json-file.ts';
 
 /** How far an attempt has come. The agent writes a phase once it has been reached. */
@@ -31,6 +31,14 @@ const AttemptState = z.object({
   phase: z.enum(PHASES),
   run: z.object({ pid: z.number().int(), startTime: z.string() }).nullable(),
   exitCode: z.number().int().nullable(),
+  /**
+   * What the log told of a failed command when it had ended, masked. Null in journals of agents that looked
+   * only when they made the report.
+   */
+  fromLog: z
+    .object({ explained: FailureExplanation.optional(), tellingLines: TellingLines.optional() })
+    .nullable()
+    .default(null),
   /** By the wall clock. */
   commandStartedAtMs: z.number().nullable().default(null),
   /**
@@ -72,6 +80,7 @@ export class AttemptJournal {
       phase: 'claimed',
       run: null,
       exitCode: null,
+      fromLog: null,
       commandStartedAtMs: null,
       scripts: null,
       monitorRestarts: 0,

@@ -72,6 +72,7 @@ function sessionIn({ journal, limits, beats, contact, emit, signal }: AttemptCon
   return new Guest({
     vm,
     deadLimitMs: sshDeadLimitMs(timeouts, limits),
+    slowLimitMs: limits.sshDeadMs,
     vmBeats: () => beats.vmBeat !== null && beats.vmBeat.ageMs < freshMs && contact.lostForMs() < freshMs,
     onReconnected: (deadMs) =>
       emit({ type: 'warning', message: `SSH was replaced: the old connection was dead for ${deadMs} ms` }),

@@ -11,7 +11,7 @@ import { failed } from '../ending.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { blockingFailure, type CheckResult, runChecks } from '../health-checks/run-checks.ts';
 import { VM_CHECKS } from '../health-checks/vm-checks.ts';
-import { RECONNECT_MS } from '../limits.ts';
+import { bootLimits, RECONNECT_MS } from '../limits.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { AttemptContext } from './context.ts';
 
@@ -33,10 +33,15 @@ export async function checkVm(context: AttemptContext, vm: Vm): Promise<void> {
   }
 }
 
-async function firstFailure({ tart, config, emit, signal }: AttemptContext, vm: Vm): Promise<CheckResult | null> {
+async function firstFailure(
+  { tart, config, journal, emit, signal }: AttemptContext,
+  vm: Vm,
+): Promise<CheckResult | null> {
   const onResult = ({ id, title, status, durationMs, detail }: CheckResult) =>
     emit({ type: 'check', id, title, status, durationMs, detail });
-  return blockingFailure(await runChecks(VM_CHECKS, { tart, config, vm }, { signal, onResult }));
+  // A check that hangs ends the attempt under its own name, before bootTimeout ends it without a name.
+  const { sshMs: mostMs } = bootLimits(journal.state.assignment.timeouts);
+  return blockingFailure(await runChecks(VM_CHECKS, { tart, config, vm }, { signal, onResult, mostMs }));
 }
 
 /** False if no other connection can be made. */

@@ -9,6 +9,7 @@ import { fetchArtifacts } from '../files/artifact-fetch.ts';
 import { uploadArtifacts } from '../files/artifact-upload.ts';
 import { removeSecrets, stopMonitor } from '../guest/commands.ts';
 import type { Guest } from '../guest/session.ts';
+import { SshError } from '../guest/ssh-error.ts';
 import { GUEST_COMMAND_MS } from '../limits.ts';
 import type { AttemptContext } from './context.ts';
 import { step } from './step.ts';
@@ -31,7 +32,10 @@ export async function collect(context: AttemptContext, guest: Guest): Promise<Co
     emit({ type: 'warning', message });
     return { stored: [], missing: [] };
   });
-  await guest.exec(stopMonitor(key), { timeoutMs: GUEST_COMMAND_MS });
+  // The VM is destroyed in a moment, and the monitor with it, so this may fail.
+  await guest.exec(stopMonitor(key), { timeoutMs: GUEST_COMMAND_MS }).catch((error) => {
+    if (!(error instanceof SshError)) throw error;
+  });
   await journal.update({ phase: 'collected' });
   return collected;
 }

@@ -1,15 +1,18 @@
 /**
  * Follows the log of the build to its end: masked onto this disk, from there to the controller, and read for
- * progress.
+ * progress and for the reason of a failure.
  *
- * Invariant: everything that has been read when the command ends is on this disk and counted before the exit
- * code is journalled.
+ * Invariant: what is parsed is the log as the build printed it, and what is stored or sent is masked.
+ * Everything that has been read when the command ends is on this disk and counted before the exit code is
+ * journalled.
  */
 import type { Inputs } from '#contract';
 import { LogFollower } from '../build-log/follower.ts';
-import { needlesOf } from '../build-log/mask.ts';
+import { maskText, needlesOf } from '../build-log/mask.ts';
 import { LogProgress } from '../build-log/progress.ts';
+import { RecentLog } from '../build-log/recent.ts';
 import { LogShipping } from '../build-log/shipping.ts';
+import { TOLD_LINES, TOLD_MAX_BYTES, toldBy } from '../build-log/told.ts';
 import { failed } from '../ending.ts';
 import type { Guest } from '../guest/session.ts';
 import { logFreshMs } from '../limits.ts';
@@ -19,8 +22,12 @@ import type { AttemptContext } from './context.ts';
 export interface BuildLog {
   follower: LogFollower;
   shipping: LogShipping;
-  /** From the first byte of the log that this run of the agent has read. */
   progress: LogProgress;
+  /** The end of the log, as the build printed it. */
+  recent: RecentLog;
+  needles: readonly Buffer[];
+  /** Takes the secrets of the build out of a text. */
+  mask(text: string): string;
 }
 
 /** Goes on where a former run of the agent has stopped reading. */
@@ -30,19 +37,27 @@ export async function openLog(context: AttemptContext, guest: Guest, inputs: Inp
   const path = journal.logPath;
   const progress = new LogProgress({ assignment, commandStartedAtMs: commandStartedAtMs ?? Date.now() });
   const lengthBytes = () => follower.lengthBytes;
+  const recent = new RecentLog(TOLD_MAX_BYTES);
+  const needles = needlesOf({ ...inputs, others: [assignment.tokens.vm] });
   const shipping = new LogShipping({ ...key, client, path, lengthBytes, emit, leave });
   const follower = await LogFollower.open({
     guest,
     key,
     path,
-    needles: needlesOf({ ...inputs, others: [assignment.tokens.vm] }),
+    needles,
     freshMs: logFreshMs(assignment.timeouts),
     followers: () => shipping.followers,
-    onBytes: (bytes) => progress.push(bytes),
+    onBytes: (bytes) => {
+      progress.push(bytes);
+      recent.push(bytes);
+    },
     onGrown: () => shipping.poke(),
   });
-  await progress.reread(path, follower.lengthBytes);
-  return { follower, shipping, progress };
+  for await (const { bytes, share } of follower.readAgain()) {
+    progress.pushEarlier(bytes, share);
+    recent.push(bytes);
+  }
+  return { follower, shipping, progress, recent, needles, mask: (text) => maskText(needles, text) };
 }
 
 /**
@@ -51,16 +66,20 @@ export async function openLog(context: AttemptContext, guest: Guest, inputs: Inp
  */
 export async function followLog(
   context: AttemptContext,
-  { follower, shipping, progress }: BuildLog,
+  { follower, shipping, progress, recent, needles, mask }: BuildLog,
 ): Promise<number | null> {
   const { beats, journal, signal } = context;
-  beats.describeLog(() => ({ outputAgeMs: follower.outputAgeMs(), progress: progress.snapshot() }));
+  beats.describeLog(() => {
+    const { phase, ...figures } = progress.snapshot();
+    return { outputAgeMs: follower.outputAgeMs(), progress: { ...figures, phase: mask(phase) } };
+  });
   shipping.start();
   context.enter('building');
   const { exitCode, restarted } = await follower.follow(signal);
   if (restarted) throw failed('vm_exited', 'restart', 'macOS in the VM has restarted while the build ran in it');
   await follower.finish();
   progress.end();
-  await journal.update({ phase: 'command_ended', exitCode });
+  const fromLog = exitCode === 0 ? null : toldBy(recent.lines(TOLD_LINES), needles);
+  await journal.update({ phase: 'command_ended', exitCode, fromLog });
   return exitCode;
 }

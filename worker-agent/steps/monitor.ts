@@ -62,39 +62,54 @@ export async function firstHeartbeat({ beats, journal, key, signal }: AttemptCon
   }
 }
 
-/** Probes the monitor from now on until disposed. A probe may end the attempt; nothing is thrown. */
+/**
+ * Probes the monitor from now on until disposed. A probe may end the attempt; nothing is thrown. A probe that
+ * fails in any other way says nothing of the monitor, so the next one decides.
+ */
 export function keepMonitorAlive(context: AttemptContext, guest: Guest): Disposable {
   const stopped = new AbortController();
   const signal = AbortSignal.any([context.signal, stopped.signal]);
   keep(context, guest, signal).catch((error) => {
     if (signal.aborted) return;
     if (error instanceof AttemptOver) return context.end(error);
-    const message = `the monitor is no longer watched: ${(error as Error).message}`;
-    context.emit({ type: 'warning', message });
+    context.emit({ type: 'warning', message: (error as Error).message });
   });
   return { [Symbol.dispose]: () => stopped.abort() };
 }
 
 async function keep(context: AttemptContext, guest: Guest, signal: AbortSignal): Promise<void> {
-  const { journal, emit, limits, key } = context;
-  const intervalMs = probeIntervalMs(journal.state.assignment.timeouts);
-  for (;;) {
+  const intervalMs = probeIntervalMs(context.journal.state.assignment.timeouts);
+  for (let watched = true; watched; ) {
     await pause(intervalMs, signal);
-    const { exitCode } = await guest.exec(monitorAlive(key), { timeoutMs: GUEST_COMMAND_MS });
-    // The attempt may have ended while we asked, and its monitor with it.
-    signal.throwIfAborted();
-    if (exitCode === 0) continue;
-    const restarts = journal.state.monitorRestarts + 1;
-    const most = limits.monitorRestartsMax;
-    if (restarts > most) {
-      const message = `the monitor has died ${restarts} times and is not started again`;
-      return emit({ type: 'warning', message });
+    try {
+      watched = await probe(context, guest, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof AttemptOver) throw error;
+      const message = `the monitor could not be looked at, and the agent tries again: ${(error as Error).message}`;
+      context.emit({ type: 'warning', message });
     }
-    await journal.update({ monitorRestarts: restarts });
-    // A process that kills the monitor may kill its start too. That counts as one more death, not as the
-    // build's end.
-    const { exitCode: started } = await start(context, guest);
-    const outcome = started === 0 ? 'was started again' : 'could not be started again';
-    emit({ type: 'warning', message: `the monitor had died and ${outcome} (${restarts} of ${most})` });
   }
+}
+
+/** Starts the monitor again if it is dead. False if it has died too often for that. */
+async function probe(context: AttemptContext, guest: Guest, signal: AbortSignal): Promise<boolean> {
+  const { journal, emit, limits, key } = context;
+  const { exitCode } = await guest.exec(monitorAlive(key), { timeoutMs: GUEST_COMMAND_MS });
+  // The attempt may have ended while we asked, and its monitor with it.
+  signal.throwIfAborted();
+  if (exitCode === 0) return true;
+  const restarts = journal.state.monitorRestarts + 1;
+  const most = limits.monitorRestartsMax;
+  if (restarts > most) {
+    emit({ type: 'warning', message: `the monitor has died ${restarts} times and is not started again` });
+    return false;
+  }
+  await journal.update({ monitorRestarts: restarts });
+  // A process that kills the monitor may kill its start too. That counts as one more death, not as the
+  // build's end.
+  const { exitCode: started } = await start(context, guest);
+  const outcome = started === 0 ? 'was started again' : 'could not be started again';
+  emit({ type: 'warning', message: `the monitor had died and ${outcome} (${restarts} of ${most})` });
+  return true;
 }

@@ -35,10 +35,14 @@ export interface TartFailure {
 
 export type TartResult<T = object> = ({ ok: true } & T) | TartFailure;
 
+const STATES = ['running', 'suspended', 'stopped'] as const;
+type KnownState = (typeof STATES)[number];
+
 export interface TartVm {
   name: string;
   source: 'local' | 'oci';
-  state: 'running' | 'suspended' | 'stopped';
+  /** `unknown`: a newer Tart has a word for it that this agent does not know, and does not say that it runs. */
+  state: KnownState | 'unknown';
 }
 
 /** The words of Tart that decide something. The first pattern that matches counts. */
@@ -56,13 +60,14 @@ const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
 ];
 
 /**
- * Tart before 2.31 prints other keys beside these. Older versions print Running, newer ones State as well.
+ * Tart before 2.31 prints other keys beside these. Older versions print Running, newer ones State as well. A
+ * state that this agent does not know must not hide the other VMs.
  */
 const TartList = z.array(
   z.looseObject({
     Name: z.string(),
     Source: z.string(),
-    State: z.enum(['running', 'suspended', 'stopped']).optional(),
+    State: z.string().optional(),
     Running: z.boolean().optional(),
   }),
 );
@@ -97,10 +102,17 @@ export function vmsOf(stdout: string): TartResult<{ vms: TartVm[] }> {
     ({ Name, Source, State, Running }): TartVm => ({
       name: Name,
       source: Source.toLowerCase() === 'local' ? 'local' : 'oci',
-      state: State ?? (Running ? 'running' : 'stopped'),
+      state: stateOf(State, Running),
     }),
   );
   return { ok: true, vms };
+}
+
+function stateOf(state: string | undefined, running: boolean | undefined): TartVm['state'] {
+  const known = STATES.find((one) => one === state);
+  if (known) return known;
+  if (running) return 'running';
+  return state === undefined ? 'stopped' : 'unknown';
 }
 
 /** Reads what `tart ip` printed. */

@@ -11,7 +11,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
-import { asTartUser, type TartUser, tartUserOf } from '../mac/run-as.ts';
+import { asTartUser, type TartUser, tartUserOf, wrappersOf } from '../mac/run-as.ts';
 import { awakeTimer } from '../mac/running-clock.ts';
 import { failure, failureOf, type TartFailure, type TartResult, type TartStep } from './answers.ts';
 
@@ -49,6 +49,8 @@ export interface TartOptions {
 export interface TartCall {
   /** The folder of all VMs: `$TART_HOME`. */
   readonly home: string;
+  /** The programs that stand between the agent and tart, if another account runs tart. */
+  readonly wrappers: readonly string[];
   /** Runs `tart ARGS` to its end. `extraMs` is added to the limit of the step. */
   call(
     step: TartStep,
@@ -72,6 +74,7 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
 
   return {
     home,
+    wrappers: user ? wrappersOf(user.commands) : [],
 
     async call(step, args, { signal, extraMs = 0 } = {}) {
       const limitMs = limits[step] + extraMs;

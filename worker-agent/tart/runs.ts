@@ -7,7 +7,8 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jittered, pause } from '../../client/retry.ts';
-import { processStartTime } from '../mac/process-identity.ts';
+import { processBelow, processStartTime } from '../mac/process-identity.ts';
+import { awakeMs } from '../mac/running-clock.ts';
 import { runFailureOf, type TartFailure, type TartResult } from './answers.ts';
 import { KILL_DELAY_MS, type TartCall } from './call.ts';
 
@@ -33,14 +34,30 @@ export interface TartRuns {
 /** How often the agent looks for the end of a process that is not its child. */
 const RUN_POLL_MS = 500;
 const KILL_POLL_MS = 100;
+/** How long sudo may take before it starts tart: it asks the directory for the account. */
+const WRAPPED_MS = 10_000;
+const WRAPPED_POLL_MS = 50;
 const LOG_TAIL_BYTES = 8_192;
 
-export function createTartRuns({ detach }: TartCall): TartRuns & { killRun(run: TartRun): Promise<void> } {
+export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { killRun(run: TartRun): Promise<void> } {
   /** Processes that this agent started: the system tells us when they exit, and with which code. */
   const children = new Map<number, Promise<number | null>>();
   const isRunAlive = async ({ pid, startTime }: TartRun) => (await processStartTime(pid)) === startTime;
   const explainRunExit = async (logFile: string, exitCode: number | null) =>
     runFailureOf(exitCode, await readTail(logFile));
+
+  /** A wrapper that is killed leaves its `tart run` behind, so the run is tart's own process. */
+  const tartPid = async (startedPid: number, exit: Promise<unknown>): Promise<number> => {
+    if (wrappers.length === 0) return startedPid;
+    const ended = new AbortController();
+    exit.finally(() => ended.abort());
+    for (const untilMs = awakeMs() + WRAPPED_MS; awakeMs() < untilMs && !ended.signal.aborted; ) {
+      const pid = await processBelow(startedPid, wrappers);
+      if (pid !== null) return pid;
+      await pause(WRAPPED_POLL_MS, ended.signal).catch(() => {});
+    }
+    return startedPid;
+  };
 
   return {
     isRunAlive,
@@ -51,7 +68,9 @@ export function createTartRuns({ detach }: TartCall): TartRuns & { killRun(run: 
       const options = ['--no-graphics', '--no-audio', '--no-clipboard', ...args];
       const started = await detach(['run', name, ...options], logFile);
       if (!started.ok) return started;
-      const { pid, exit } = started;
+      const { exit } = started;
+      const pid = await tartPid(started.pid, exit);
+      // A wrapper ends with tart, and with tart's exit code.
       children.set(pid, exit);
       exit.finally(() => children.delete(pid));
       const startTime = await processStartTime(pid);
@@ -73,8 +92,10 @@ export function createTartRuns({ detach }: TartCall): TartRuns & { killRun(run: 
       const deadline = Date.now() + KILL_DELAY_MS;
       while (await isRunAlive(run)) {
         if (Date.now() > deadline) {
+          // An older agent has journalled the wrapper.
+          const pid = wrappers.length === 0 ? run.pid : ((await processBelow(run.pid, wrappers)) ?? run.pid);
           try {
-            process.kill(run.pid, 'SIGKILL');
+            process.kill(pid, 'SIGKILL');
           } catch {}
           return;
         }

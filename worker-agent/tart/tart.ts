@@ -40,6 +40,8 @@ export interface Tart extends TartRuns, TartVmConfigs {
 
 /** `tart stop` waits for so long before it kills a `tart run` that does not react. */
 const STOP_GRACE_SECONDS = 10;
+const LIST_TRIES = 3;
+const LIST_PAUSE_MS = 300;
 const REMOVE_TRIES = 4;
 const REMOVE_PAUSE_MS = 1_000;
 /** The largest that `tart ip --wait` takes. */
@@ -61,8 +63,14 @@ export function createTart(options: TartOptions): Tart {
     },
 
     async list(signal) {
-      const result = await call('list', ['list', '--format', 'json'], { signal });
-      return result.ok ? vmsOf(result.stdout) : result;
+      for (let tries = 1; ; tries++) {
+        const result = await call('list', ['list', '--format', 'json'], { signal });
+        if (result.ok) return vmsOf(result.stdout);
+        // Tart fails as a whole when a VM is deleted while it looks at it.
+        const passing = result.kind === 'failed' || result.kind === 'not_found';
+        if (!passing || tries === LIST_TRIES || signal?.aborted) return result;
+        await pause(jittered(LIST_PAUSE_MS), signal).catch(() => {});
+      }
     },
 
     async ip(name, { waitSeconds = 0, signal } = {}) {

@@ -9,8 +9,8 @@ import { failure, parseJson, type TartFailure, type TartResult } from './answers
 
 const TartVmConfig = z.looseObject({
   macAddress: z.string(),
-  cpuCount: z.number().optional(),
-  memorySize: z.number().optional(),
+  cpuCount: z.number().optional().catch(undefined),
+  memorySize: z.number().optional().catch(undefined),
 });
 const MAC_ADDRESS = /^\s*[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){5}\s*$/i;
 

@@ -1,7 +1,7 @@
 /** Defines the request that makes a build, and the artifacts that it asks for. */
 import { z } from 'zod';
 import { PLATFORMS } from '../closed-lists.ts';
-import { SECRET_FILE_MAX_BYTES, SECRET_FILES_MAX } from '../sizes.ts';
+import { SECRET_FILE_MAX_BYTES, SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
 import { durationMs, Id, Sha256, shellText, text } from './fields.ts';
 
@@ -35,6 +35,8 @@ const secretFile = z
 
 const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a shell variable name');
 
+const variables = z.record(envName, shellText(32_768));
+
 /**
  * The request that makes a build. `minima` are {@link TIMEOUT_MINIMA}; only a test's controller has others.
  */
@@ -54,7 +56,14 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
         .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be an EAS profile name')
         .optional(),
       platform: z.enum(PLATFORMS),
-      env: z.record(envName, shellText(32_768)).default({}),
+      /** Variables of the command. The log shows their values, if the request has `secretEnv`. */
+      env: variables.default({}),
+      /**
+       * Further variables of the command, whose values are masked wherever the build prints them. A request
+       * without this field may be from a client that knows `env` alone. The agent then masks each value of
+       * `env` that looks secret by its name or its length.
+       */
+      secretEnv: variables.optional(),
       /**
        * Certificates, profiles and keys, in base64. The build finds them as files below $TARTBEAT_SECRETS.
        */
@@ -82,7 +91,14 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       path: ['command'],
       message: 'give exactly one of command and profile',
     })
-    .refine((request) => Object.keys(request.env).length <= 200, { path: ['env'], message: 'at most 200 variables' })
+    .refine(({ env, secretEnv = {} }) => Object.keys(env).length + Object.keys(secretEnv).length <= VARIABLES_MAX, {
+      path: ['env'],
+      message: `at most ${VARIABLES_MAX} variables, those of secretEnv included`,
+    })
+    .refine(({ env, secretEnv = {} }) => Object.keys(secretEnv).every((name) => !Object.hasOwn(env, name)), {
+      path: ['secretEnv'],
+      message: 'a variable is either in env or in secretEnv',
+    })
     .refine((request) => Object.keys(request.secretFiles).length <= SECRET_FILES_MAX, {
       path: ['secretFiles'],
       message: `at most ${SECRET_FILES_MAX} files`,

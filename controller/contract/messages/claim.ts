@@ -72,7 +72,10 @@ export const WorkerAttempts = z.object({
 export type WorkerAttempts = z.infer<typeof WorkerAttempts>;
 
 export const Inputs = z.object({
+  /** All variables, the secret ones too, because older agents know no other field. */
   env: z.record(z.string(), z.string()),
+  /** The variables of `env` that are secret. Left out if the build's request did not tell them apart. */
+  secretNames: z.array(z.string()).optional(),
   /** The contents in base64, by file name. */
   secretFiles: z.record(z.string(), z.string()).optional(),
 });

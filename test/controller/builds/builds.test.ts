@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import type { BuildDetail, BuildList } from '#contract';
 import { workers } from '../../../controller/schema.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
-import { db, unique } from '../factories/rows.ts';
+import { call, db, unique } from '../factories/rows.ts';
 import {
   aBlob,
   aBuild,
@@ -116,6 +116,20 @@ test('a retry is a new build that names the old one; a build that runs cannot be
   const { status, body } = await api<{ id: string }>('POST', `/api/builds/${assignment.buildId}/retry`);
   expect(status).toBe(201);
   expect(await show(body.id)).toMatchObject({ status: 'queued', retryOf: assignment.buildId, attempt: 0 });
+});
+
+test('the agent is told which variables are secret, if the submitter told them apart', async () => {
+  const given = async (request: object) => {
+    const { assignment } = await anAssignment(request);
+    return (await call(`/api/builds/${assignment.buildId}/inputs`, assignment.tokens.run)).json();
+  };
+  expect(await given({ env: { NODE_ENV: 'production' }, secretEnv: { NPM: 'a-token-of-npm' } })).toEqual({
+    env: { NODE_ENV: 'production', NPM: 'a-token-of-npm' },
+    secretNames: ['NPM'],
+    secretFiles: {},
+  });
+  expect(await given({ env: { A: 'b' }, secretEnv: {} })).toMatchObject({ env: { A: 'b' }, secretNames: [] });
+  expect(await given({ env: { A: 'b' } })).toEqual({ env: { A: 'b' }, secretFiles: {} });
 });
 
 test('an infrastructure failure goes back to the front of the queue, the user’s own failure does not', async () => {
@@ -297,6 +311,7 @@ test('what a submitter gets wrong is named', async () => {
     [{ source, platform: 'windows', command: 'a' }, /platform/],
     [{ source, platform: 'ios', command: 'a', timeouts: { heartbeatTimeoutMs: -1 } }, /timeouts\.heartbeatTimeoutMs/],
     [{ source, platform: 'ios', command: 'a', env: { 'A B': 'c' } }, /env/],
+    [{ source, platform: 'ios', command: 'a', env: { A: 'b' }, secretEnv: { A: 'c' } }, /secretEnv/],
     [{ source: { sha256: 'e'.repeat(64) }, platform: 'ios', command: 'a' }, /source\.sha256: e+ is not stored/],
   ];
   for (const [request, message] of cases) {

@@ -323,3 +323,25 @@ test('a monitor that dies is started again', { timeout: 400_000 }, async () => {
   await agent.until({ type: 'slot_free' });
   expect(build.status).toBe('succeeded');
 });
+
+test('a look at the monitor that fails ends neither the attempt nor the watch', { timeout: 400_000 }, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  using dir = temporaryDir();
+  const goOn = join(dir.path, 'go-on');
+  const build = controller.submit({
+    id: 'b1',
+    // More output than the agent takes for an answer, instead of the look; then the monitor dies.
+    command: `s=$(find "$TARTBEAT_ROOT/" -name monitor-control.sh | head -1); mv "$s" "$s.kept"
+      printf '#!/bin/sh\nhead -c 3000000 /dev/zero\n' >"$s"; chmod 755 "$s"; echo begun
+      while ! [ -e '${goOn}' ]; do sleep 0.2; done; mv "$s.kept" "$s"
+      kill -9 -- -"$(cat "$TARTBEAT_STATE/monitor.pgid")"; sleep 6`,
+    source: await sourceOf({ a: '' }),
+  });
+  await using agent = host.startAgent();
+  await until(() => agent.said().includes('the monitor could not be looked at'), 'a look fails', PATIENCE_MS);
+  writeFileSync(goOn, '');
+  await agent.until({ type: 'slot_free' });
+  expect(build.status).toBe('succeeded');
+  expect(agent.said()).toContain('the monitor had died and was started again (1 of 3)');
+});

@@ -54,9 +54,9 @@ test('all other bytes stay as they were', () => {
 });
 
 test('overlapping secrets are hidden as one, a longer one before its beginning', () => {
-  expect(mask('abcdefghijkl.', { A: 'abcdefgh', B: 'efghijkl' }).toString()).toBe('***.');
-  expect(mask('abcdefghij.', { A: 'abcdefgh', B: 'abcdefghij' }).toString()).toBe('***.');
-  expect(mask('abcdefghi.', { A: 'abcdefgh', B: 'abcdefghij' }, 1).toString()).toBe('***i.');
+  expect(mask('abcdefghijkl.', { A_KEY: 'abcdefgh', B_KEY: 'efghijkl' }).toString()).toBe('***.');
+  expect(mask('abcdefghij.', { A_KEY: 'abcdefgh', B_KEY: 'abcdefghij' }).toString()).toBe('***.');
+  expect(mask('abcdefghi.', { A_KEY: 'abcdefgh', B_KEY: 'abcdefghij' }, 1).toString()).toBe('***i.');
 });
 
 test('a value of several lines is hidden line by line', () => {
@@ -81,6 +81,27 @@ test('short values and what Expo makes public are not secrets', () => {
   ).toBe('CI=true https://api.example.com');
 });
 
+test('of variables that are told apart only the secret ones are masked, whatever their names are', () => {
+  const env = { NODE_ENV: 'production', API_TOKEN: 'not-a-secret-token', WORD: 'a-long-secret-word' };
+  const masking = new LogMask(needlesOf({ env, secretNames: ['WORD'] }));
+  const text = 'production not-a-secret-token a-long-secret-word.\n';
+  expect(masking.push(Buffer.from(text)).toString()).toBe('production not-a-secret-token ***.\n');
+});
+
+test.each([
+  ['NODE_ENV', 'production', false],
+  ['KEYBOARD', 'qwertzuiop', false],
+  ['npm_config_loglevel', 'verbose-1', false],
+  ['API_KEY', 'shortkey', true],
+  ['apiKey', 'shortkey', true],
+  ['GITHUB_TOKEN', 'shorttok', true],
+  ['FASTLANE_PASSWORD', 'pass-word', true],
+  ['SENTRY_DSN', 'https://s', true],
+  ['EXPO_WORD', 'abcd-efgh-ijkl-mnop', true],
+])('of variables that nobody told apart, %s=%s is masked: %s', (name, value, masked) => {
+  expect(mask(`${value}\n`, { [name]: value }).toString()).toBe(masked ? '***\n' : `${value}\n`);
+});
+
 test('the end of a line is not held back', () => {
   const masking = new LogMask(needlesOf({ env: { TOKEN: SECRET } }));
   expect(masking.push(Buffer.from('Archive succeeded\n')).toString()).toBe('Archive succeeded\n');
@@ -94,7 +115,7 @@ test('whatever the bytes and the cuts: no secret comes out, and one that reads o
   fc.assert(
     fc.property(fc.array(piece), fc.array(fc.nat(30), { minLength: 1 }), fc.nat(), (pieces, cuts, crash) => {
       const bytes = Buffer.from(pieces.join(''));
-      const needles = needlesOf({ env: { A: SECRET, B: 'abababab' } });
+      const needles = needlesOf({ env: { A_KEY: SECRET, B_KEY: 'abababab' } });
       let masking = new LogMask(needles);
       let out = Buffer.alloc(0);
       for (let i = 0; masking.readBytes < bytes.length; i++) {
@@ -104,7 +125,7 @@ test('whatever the bytes and the cuts: no secret comes out, and one that reads o
       }
       out = Buffer.concat([out, masking.end()]);
       expect(out.includes(SECRET)).toBe(false);
-      expect(out.equals(mask(bytes, { A: SECRET, B: 'abababab' }))).toBe(true);
+      expect(out.equals(mask(bytes, { A_KEY: SECRET, B_KEY: 'abababab' }))).toBe(true);
     }),
   );
 });

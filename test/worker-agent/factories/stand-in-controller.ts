@@ -30,6 +30,7 @@ export interface StandInBuild {
   sourceBytes: Buffer;
   env: Record<string, string>;
   /** In base64, by name. */
+  secretNames: string[] | undefined;
   secretFiles: Record<string, string>;
 }
 
@@ -114,7 +115,8 @@ export async function standInController(port = 0) {
       if (beat.source !== 'agent') build.vmBeatAt = now;
       return [200, { status: 'ok', timestamp: now, action: 'continue', nextMs: beatNextMs, vmBeatAt: build.vmBeatAt }];
     }
-    if (what === 'inputs') return [200, { env: build.env, secretFiles: build.secretFiles }];
+    if (what === 'inputs')
+      return [200, { env: build.env, secretNames: build.secretNames, secretFiles: build.secretFiles }];
     if (what === 'source') return [200, build.sourceBytes];
     if (what === 'logs') {
       const offset = Number(url.searchParams.get('offset'));
@@ -195,10 +197,11 @@ export async function standInController(port = 0) {
       artifactGlobs?: ArtifactGlob[];
       timeouts?: Partial<Timeouts>;
       env?: Record<string, string>;
+      secretNames?: string[];
       secretFiles?: Record<string, string>;
       anotherAttemptPossible?: boolean;
     }): StandInBuild {
-      const { id, command, source, artifactGlobs = [], timeouts, env = {}, secretFiles = {} } = options;
+      const { id, command, source, artifactGlobs = [], timeouts, env = {}, secretNames, secretFiles = {} } = options;
       const { anotherAttemptPossible = false } = options;
       const sha256 = createHash('sha256').update(source).digest('hex');
       const build: StandInBuild = {
@@ -212,6 +215,7 @@ export async function standInController(port = 0) {
         log: Buffer.alloc(0),
         sourceBytes: source,
         env,
+        secretNames,
         secretFiles,
         assignment: {
           buildId: id,

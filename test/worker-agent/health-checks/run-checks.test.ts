@@ -68,6 +68,25 @@ test('a check that hangs fails at its limit, whether it listens to its signal or
     expect(result).toMatchObject({ status: 'fail', detail: 'no answer within 0.03 s' });
 });
 
+test('a try without an answer is repeated until the limit of the check', async () => {
+  const slowAtFirst = (slow: number, answered = 0) =>
+    check('slow', () => (++answered > slow ? Promise.resolve(pass('at last')) : new Promise(() => {})), {
+      timeoutMs: 60_000,
+      tryMs: 20,
+    });
+  expect(await run([slowAtFirst(2)])).toMatchObject([{ status: 'pass', detail: 'at last' }]);
+  const never = check('never', () => new Promise(() => {}), { timeoutMs: 60_000, tryMs: 20 });
+  const options = { signal: new AbortController().signal, mostMs: 90 };
+  expect(await runChecks([never], null, options)).toMatchObject([
+    { status: 'fail', detail: 'no answer within 0.09 s' },
+  ]);
+});
+
+test('what answers over SSH is asked more than once before it counts as hung', () => {
+  const overSsh = VM_CHECKS.filter(({ id }) => !['vm_exists', 'vm_address'].includes(id));
+  for (const { timeoutMs, tryMs } of overSsh) expect(tryMs! * 2).toBeLessThanOrEqual(timeoutMs);
+});
+
 test('the caller can stop them, and is told why', async () => {
   const stop = new AbortController();
   const running = run([check('a', () => new Promise(() => {}))], stop.signal);

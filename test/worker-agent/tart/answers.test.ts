@@ -27,16 +27,36 @@ test('the list is read as every version prints it', async () => {
   expect(scripted.calls()).toEqual(['list --format json']);
 });
 
-test.for([
-  'echo hello',
-  'echo "{}"',
-  `echo '[{"Name":1}]'`,
-  'true',
-  `echo '[{"Name":"a","Source":"local","State":"flying"}]'`,
-])('an answer that is no list is garbage: %s', async (list) => {
-  using scripted = scriptedTart({ list });
-  expect(await scripted.tart.list()).toMatchObject({ ok: false, step: 'list', kind: 'garbage' });
+test('a state that a newer Tart has does not hide the list', async () => {
+  using scripted = scriptedTart({
+    list: listOf(vm('a', 'flying'), { ...vm('b', 'flying'), Running: true }, vm('c', 'running')),
+  });
+  expect(await scripted.tart.list()).toMatchObject({
+    vms: [
+      { name: 'a', state: 'unknown' },
+      { name: 'b', state: 'running' },
+      { name: 'c', state: 'running' },
+    ],
+  });
 });
+
+test('a list that fails while another VM is deleted is asked for again', async () => {
+  using scripted = scriptedTart({
+    list: `[ -e "$HOME_DIR/once" ] && ${listOf(vm('a'))} || { touch "$HOME_DIR/once"; echo "The file config.json does not exist" >&2; exit 1; }`,
+  });
+  expect(await scripted.tart.list()).toMatchObject({ ok: true, vms: [{ name: 'a' }] });
+  using broken = scriptedTart({ list: 'echo no >&2; exit 1' });
+  expect(await broken.tart.list()).toMatchObject({ ok: false, kind: 'failed' });
+  expect(broken.calls().length).toBe(3);
+});
+
+test.for(['echo hello', 'echo "{}"', `echo '[{"Name":1}]'`, 'true'])(
+  'an answer that is no list is garbage: %s',
+  async (list) => {
+    using scripted = scriptedTart({ list });
+    expect(await scripted.tart.list()).toMatchObject({ ok: false, step: 'list', kind: 'garbage' });
+  },
+);
 
 test.for<[string, number, string]>([
   ['the specified VM "x" does not exist', 2, 'not_found'],

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { processStartTime } from '../../../worker-agent/mac/process-identity.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
+import { until } from '../factories/until.ts';
 
 test('a run is detached, writes to its file, and its end is noticed with its exit code and its words', async () => {
   using scripted = scriptedTart({
@@ -59,6 +61,32 @@ test("another agent's run is watched by looking, and the wait can be given up", 
   const ended = stranger.waitForRunExit(started.run);
   writeFileSync(join(scripted.dir, 'end'), '');
   expect(await ended).toEqual({ exitCode: null });
+});
+
+/** As sudo does it: waits beside the command, and does not take it along when it is killed. */
+const SUDO = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done; shift; "$@" & wait $!\n';
+
+test('where root hands tart to an account, the run is tart itself and not its wrapper', async () => {
+  using scripted = scriptedTart({
+    list: `if [ -e "$HOME_DIR/vm" ]; then echo '[{"Name":"x","Source":"local","State":"running"}]'; else echo '[]'; fi`,
+    run: `trap '' INT TERM; echo $$ >"$HOME_DIR/pid"; while [ -d "$HOME_DIR" ]; do sleep 0.1; done`,
+    stop: 'exit 0',
+    delete: 'rm "$HOME_DIR/vm"',
+  });
+  const { dir, tartPath } = scripted;
+  const commands = { launchctl: join(dir, 'launchctl'), sudo: join(dir, 'sudo') };
+  writeFileSync(commands.launchctl, '#!/bin/sh\nshift 2; exec "$@"\n', { mode: 0o755 });
+  writeFileSync(commands.sudo, SUDO, { mode: 0o755 });
+  const tart = createTart({ tartPath, tartHome: dir, user: { name: 'builder', uid: 501, commands } });
+  writeFileSync(join(dir, 'vm'), '');
+  const started = await tart.startRun('x', { logFile: join(dir, 'log') });
+  if (!started.ok) throw new Error(started.message);
+  const pid = () => (existsSync(join(dir, 'pid')) ? Number(readFileSync(join(dir, 'pid'), 'utf8')) : 0);
+  await until(() => pid() > 0, 'tart runs');
+  expect(started.run.pid).toBe(pid());
+  expect(await tart.remove('x', { run: started.run })).toEqual({ ok: true });
+  await until(async () => (await processStartTime(pid())) === null, 'tart itself is gone');
+  expect((await tart.waitForRunExit(started.run)).exitCode).not.toBe(0);
 });
 
 test('the two-VM limit is read from the log of the run', async () => {

@@ -1,0 +1,40 @@
+/**
+ * Finds out what the log of a failed command tells, and takes the secrets out of it. Pure.
+ *
+ * The log is read as the build printed it, because a masked word may be the one that an error is known by.
+ *
+ * Invariant: no secret of the build comes out, nor a piece of one at which a text was cut.
+ */
+import type { FailureExplanation } from '#contract';
+import { explainFailure } from '../../log-reader/errors/explain-failure.ts';
+import { tellingLines } from '../../log-reader/errors/telling-lines.ts';
+import { maskPieces, maskText } from './mask.ts';
+
+/** The first error of a compiler may stand far above the end of the log. */
+export const TOLD_LINES = 20_000;
+export const TOLD_MAX_BYTES = 4 * 1024 * 1024;
+
+/** The error, if it is a known one, or else a guess. */
+export interface FromLog {
+  explained?: FailureExplanation | undefined;
+  tellingLines?: string[] | undefined;
+}
+
+/** `lines` are the last of the log, with their secrets, which `needles` are. */
+export function toldBy(lines: readonly string[], needles: readonly Buffer[]): FromLog {
+  const explained = explainFailure(lines);
+  if (needles.length === 0) return explained ? { explained } : { tellingLines: tellingLines(lines) };
+  // Texts that come from masked lines need no further look: no secret was there when they were cut.
+  const masked = maskText(needles, lines.join('\n')).split('\n');
+  const pieces = (text: string) => maskPieces(needles, text);
+  if (explained) {
+    const again = explainFailure(masked);
+    if (again?.id === explained.id && again.line === maskText(needles, explained.line)) return { explained: again };
+    const { id, sentence, advice, line } = explained;
+    return { explained: { id, sentence: pieces(sentence), advice: pieces(advice), line: pieces(line) } };
+  }
+  const told = tellingLines(lines);
+  const again = tellingLines(masked);
+  const same = told.length === again.length && told.every((line, at) => maskText(needles, line) === again[at]);
+  return { tellingLines: same ? again : told.map(pieces) };
+}

@@ -230,7 +230,11 @@ onGuest('a wrong key, a key of another kind, a wrong clock and an idle setting a
     status: 'fail',
     detail: expect.stringContaining('does not know this key'),
   });
-  expect(wrong.of('host_clock')).toMatchObject({ status: 'warn', detail: 'off by -3600 s' });
+  expect(wrong.of('host_clock')).toMatchObject({
+    status: 'warn',
+    // The clock of this test goes on while doctor works.
+    detail: expect.stringMatching(/^off by -(3600|35\d\d) s$/),
+  });
   expect(wrong.of('vm_ip_setting')).toMatchObject({ status: 'warn', detail: expect.stringContaining('192.168.64.2') });
   await mac.configure();
   mac.controller.state.scope = 'admin';

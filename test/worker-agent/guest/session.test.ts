@@ -1,10 +1,13 @@
 /** Tests how a session in a VM takes slow answers, with an OpenSSH server as the VM. */
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import type { GuestCommand } from '../../../worker-agent/guest/commands.ts';
 import { Guest, type GuestOptions } from '../../../worker-agent/guest/session.ts';
 import { connectSsh } from '../../../worker-agent/guest/ssh.ts';
-import { hasOpenSsh, startOpenSsh } from '../factories/openssh-server.ts';
+import { testWith } from '../../set-up/test-with.ts';
+import { startOpenSsh } from '../factories/openssh-server.ts';
+
+const onServer = testWith('sshd');
 
 /** A command that is not in the agent's closed list, which these tests may run. */
 const command = (text: string) => ({ name: 'test', text: () => text, input: null }) as unknown as GuestCommand;
@@ -44,7 +47,7 @@ async function sessionIn(options: Partial<GuestOptions> = {}) {
   };
 }
 
-test.runIf(hasOpenSsh)('a command without an answer in its time runs again while SSH answers', async () => {
+onServer('a command without an answer in its time runs again while SSH answers', async () => {
   await using session = await sessionIn();
   const slowOnce = `if [ -e ${session.file('asked')} ]; then echo here; else touch ${session.file('asked')}; sleep 60; fi`;
   const answer = await session.guest.exec(command(slowOnce), { timeoutMs: 2_000 });
@@ -52,7 +55,7 @@ test.runIf(hasOpenSsh)('a command without an answer in its time runs again while
   expect(session.connections()).toBe(1);
 });
 
-test.runIf(hasOpenSsh)('a command that never answers is given up at the limit', async () => {
+onServer('a command that never answers is given up at the limit', async () => {
   await using session = await sessionIn({ slowLimitMs: 1_500 });
   const asked = session.guest.exec(command(`echo x >>${session.file('asked')}; sleep 60`), { timeoutMs: 500 });
   await expect(asked).rejects.toMatchObject({ kind: 'timeout' });

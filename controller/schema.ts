@@ -42,6 +42,8 @@ export const workers = sqliteTable('workers', {
   slotsInUse: integer('slots_in_use').notNull().default(0),
   vms: text('vms', { mode: 'json' }).$type<string[]>().notNull().default([]),
   agentVersion: text('agent_version'),
+  /** Why its agent claims no builds although a slot is free. */
+  notReady: text('not_ready'),
   findings: text('findings', { mode: 'json' }).$type<Finding[]>(),
   createdAt: at('created_at').notNull(),
   removedAt: at('removed_at'),

@@ -49,6 +49,13 @@ export const RECONNECT_MS = 10_000;
 
 /** The agent says how it is at least this often, and looks for a free slot at least this often. */
 export const STATUS_INTERVAL_MS = 60_000;
+/** The agent claims only if it has looked at its Mac within this time. */
+export const READY_FOR_MS = 30_000;
+/** Sooner than that, so that the next answer is there before the last one is too old. */
+export const READY_LOOK_MS = 25_000;
+/** While something is in the way, which may be gone at any moment. */
+export const NOT_READY_LOOK_MS = 10_000;
+
 /** Before the agent asks again after a refusal, which a person has to put right. */
 export const REFUSED_PAUSE_MS = 10_000;
 /** Before the agent asks again after a request that did not reach the controller. */

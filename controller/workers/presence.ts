@@ -83,13 +83,14 @@ export async function noteFindings(
  * and platforms are noted when it is heard.
  */
 export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStatus, now: number): Promise<WorkerRow> {
-  const { slotsInUse, vms, agentVersion, findings } = status;
+  const { slotsInUse, vms, agentVersion, notReady, findings } = status;
   const rows = await openDatabase(env)
     .update(workers)
     .set({
       slotsInUse,
       vms,
       agentVersion,
+      notReady,
       lastSeen: now,
       ...(findings ? afterDoctor(findings, now) : {}),
     })

@@ -6,7 +6,7 @@ import { iso } from '../times.ts';
 import type { WorkerRow } from './registry.ts';
 
 interface Facts {
-  row: Pick<WorkerRow, 'lastSeen' | 'slots' | 'slotsInUse' | 'paused'>;
+  row: Pick<WorkerRow, 'lastSeen' | 'slots' | 'slotsInUse' | 'paused' | 'notReady'>;
   activeBuilds: number;
   quarantined: boolean;
   now: number;
@@ -34,7 +34,8 @@ export function stateOf({ row, activeBuilds, quarantined, now, workerTimeoutMs }
         'it takes builds again when `expo-worker doctor` passes on its Mac',
     };
   }
-  if (busy || activeBuilds > 0) return { state: 'busy', reason: null };
+  if (busy) return { state: 'busy', reason: null };
+  if (activeBuilds > 0) return { state: 'busy', reason: row.notReady };
   if (row.slotsInUse > 0) return { state: 'cleaning', reason: 'its last VM is still being deleted' };
-  return { state: 'idle', reason: null };
+  return { state: 'idle', reason: row.notReady };
 }

@@ -1,5 +1,5 @@
 /**
- * Claims builds while a slot is free.
+ * Claims builds while a slot is free and nothing on this Mac is in the way of a VM.
  *
  * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, so that an
  * answer that is lost costs no build. No error ends the loop.
@@ -8,16 +8,18 @@ import type { Assignment, ClaimRequest } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
 import type { Emit } from '../events.ts';
-import { FAILED_PAUSE_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../limits.ts';
+import { FAILED_PAUSE_MS, READY_FOR_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../limits.ts';
 import type { StateFolder } from '../state/state-folder.ts';
 import { vmNameOf } from '../vm/name.ts';
 import type { Reachability } from './reachability.ts';
+import type { Readiness } from './readiness.ts';
 import type { Slots } from './slots.ts';
 
 export interface ClaimingOptions {
   client: WorkerClient;
   state: StateFolder;
   slots: Slots;
+  readiness: Readiness;
   reachability: Reachability;
   emit: Emit;
   /** What this Mac offers, as its config says. */
@@ -43,9 +45,9 @@ export class Claiming {
 
   /** Resolves when `signal` has fired, or with `once` after the first build. */
   async run(signal: AbortSignal, { once }: { once: boolean }): Promise<void> {
-    const { slots } = this.#options;
+    const { slots, readiness } = this.#options;
     for (let claimed = false; !signal.aborted && !(once && claimed); ) {
-      const { changed } = slots;
+      const changed = AbortSignal.any([slots.changed, readiness.changed]);
       const next = await this.#claimIfFree(signal);
       claimed ||= next.claimed;
       if (!next.claimed) await pause(jittered(next.waitMs), AbortSignal.any([signal, changed])).catch(() => {});
@@ -53,8 +55,12 @@ export class Claiming {
   }
 
   async #claimIfFree(signal: AbortSignal): Promise<Claimed> {
-    const { slots, emit } = this.#options;
+    const { slots, readiness, emit } = this.#options;
     if (!slots.isOneFree) return { claimed: false, waitMs: STATUS_INTERVAL_MS };
+    if (!readiness.isReady) {
+      if (readiness.obstacle !== null) this.#sayIdle('not_ready', readiness.obstacle);
+      return { claimed: false, waitMs: READY_FOR_MS };
+    }
     try {
       return await this.#claim(signal);
     } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * Tells the controller how this worker is: at each change of a slot, and as often as the controller asks.
+ * Tells the controller how this worker is: at each change of a slot or of its readiness, and as often as the controller asks.
  *
  * Invariant: the loop waits for no build, so a busy worker never looks offline.
  */
@@ -9,6 +9,7 @@ import { type AgentConfig, loadConfig } from '../config.ts';
 import { FAILED_PAUSE_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../limits.ts';
 import { AGENT_VERSION } from '../version.ts';
 import type { Reachability } from './reachability.ts';
+import type { Readiness } from './readiness.ts';
 import type { SelfCheck } from './self-check.ts';
 import type { Slots } from './slots.ts';
 
@@ -21,6 +22,7 @@ export interface ReportingOptions {
   configPath: string;
   client: WorkerClient;
   slots: Slots;
+  readiness: Readiness;
   selfCheck: SelfCheck;
   reachability: Reachability;
   workerId: string;
@@ -37,7 +39,8 @@ export class Reporting {
   /** Resolves when `signal` has fired. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const { changed } = this.#options.slots;
+      const { slots, readiness } = this.#options;
+      const changed = AbortSignal.any([slots.changed, readiness.changed]);
       await this.#takeRenewedKey();
       const waitMs = await this.#send(signal).catch(() => FAILED_PAUSE_MS);
       await pause(jittered(waitMs), AbortSignal.any([signal, changed])).catch(() => {});
@@ -61,7 +64,7 @@ export class Reporting {
 
   /** Resolves with how long to wait before the next status. */
   async #send(signal: AbortSignal): Promise<number> {
-    const { client, config, slots, selfCheck, reachability, workerId, instanceId } = this.#options;
+    const { client, config, slots, readiness, selfCheck, reachability, workerId, instanceId } = this.#options;
     const { vms } = slots;
     const status = {
       instanceId,
@@ -70,6 +73,7 @@ export class Reporting {
       slotsInUse: vms.length,
       vms,
       agentVersion: AGENT_VERSION,
+      notReady: slots.isOneFree ? readiness.obstacle : null,
     };
     const answer = reachability.heard(await client.status(workerId, status, signal));
     if (!answer.ok) return answer.kind === 'unreachable' ? FAILED_PAUSE_MS : REFUSED_PAUSE_MS;

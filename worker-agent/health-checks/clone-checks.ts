@@ -108,6 +108,10 @@ const START_FIXES: Partial<Record<BootFailure['kind'], string>> = {
   auth: 'The key in vmSshKey is not the one in the image, or the image was made again. Run `expo-worker base-image --force`, then `expo-worker doctor --pin-host-key`.',
 };
 
+/** True for the clone of a doctor that runs. Its VM may start in a moment. */
+export const isOfRunningDoctor = (vmName: string): boolean =>
+  parseVmName(vmName, DOCTOR) !== null && !isAbandoned(vmName);
+
 /** True for the clone of a doctor whose process has ended. */
 function isAbandoned(vmName: string): boolean {
   const pid = Number(parseVmName(vmName, DOCTOR)?.buildId.split('-')[0]);

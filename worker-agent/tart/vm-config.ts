@@ -9,6 +9,7 @@ import { failure, parseJson, type TartFailure, type TartResult } from './answers
 
 const TartVmConfig = z.looseObject({
   macAddress: z.string(),
+  os: z.string().optional().catch(undefined),
   cpuCount: z.number().optional().catch(undefined),
   memorySize: z.number().optional().catch(undefined),
 });
@@ -17,6 +18,8 @@ const MAC_ADDRESS = /^\s*[0-9a-f]{1,2}(?::[0-9a-f]{1,2}){5}\s*$/i;
 export interface TartVmConfigs {
   /** The MAC address as Tart has written it. */
   macAddress(name: string): Promise<TartResult<{ macAddress: string }>>;
+  /** True for a Linux VM, of which macOS lets any number run. False also if the file cannot be read. */
+  isLinux(name: string): Promise<boolean>;
   /** Null for a figure that the file does not have. */
   hardware(name: string): Promise<TartResult<{ cpus: number | null; memoryBytes: number | null }>>;
 }
@@ -27,6 +30,11 @@ export const vmConfigsIn = (home: string): TartVmConfigs => ({
     if (!read.ok) return read;
     const { macAddress } = read.config;
     return MAC_ADDRESS.test(macAddress) ? { ok: true, macAddress } : namesNoMacAddress(read.path);
+  },
+
+  async isLinux(name) {
+    const read = await readVmConfig(home, name);
+    return read.ok && read.config.os === 'linux';
   },
 
   async hardware(name) {

@@ -73,6 +73,8 @@ export const WorkerStatus = z.object({
   slotsInUse: z.number().int().min(0).max(8),
   vms: z.array(text(128)).max(16),
   agentVersion: text(64),
+  /** Why the agent claims no builds although a slot is free. Null if it claims; left out by older agents. */
+  notReady: text(FINDING_TEXT_MAX).nullable().default(null),
   findings: z.array(Finding).max(FINDINGS_MAX).optional(),
 });
 export type WorkerStatus = z.infer<typeof WorkerStatus>;

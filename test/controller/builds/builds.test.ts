@@ -236,6 +236,18 @@ test('a worker is idle only by its agent’s own word', async () => {
   expect(await sayStatus(worker)).toMatchObject({ body: { state: 'idle' } });
 });
 
+test('a worker whose agent claims nothing shows why, until the agent claims again', async () => {
+  const worker = await aWorker();
+  const notReady = 'macOS allows 2 macOS VMs at a time, and other VMs run here: a, b';
+  await sayStatus(worker, { notReady });
+  expect(await stateOf(worker)).toMatchObject({ state: 'idle', stateReason: notReady });
+  await sayStatus(worker, { notReady: null });
+  expect(await stateOf(worker)).toMatchObject({ state: 'idle', stateReason: null });
+  await sayStatus(worker, { notReady });
+  await sayStatus(worker); // an agent from before it said so
+  expect(await stateOf(worker)).toMatchObject({ stateReason: null });
+});
+
 test('three attempts in a row lost to the infrastructure quarantine a worker until its doctor passes', async () => {
   const pool = unique('pool');
   const worker = await aWorker({ pool });

@@ -345,3 +345,21 @@ test('a look at the monitor that fails ends neither the attempt nor the watch', 
   expect(build.status).toBe('succeeded');
   expect(agent.said()).toContain('the monitor had died and was started again (1 of 3)');
 });
+
+test('an agent whose Mac runs two other VMs claims nothing, says why, and claims once one is gone', {
+  timeout: 400_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  for (const name of ['theirs', 'more']) host.runVm(name);
+  await until(() => host.vms().length === 2, 'two VMs', PATIENCE_MS);
+  await using agent = host.startAgent();
+  const build = controller.submit({ id: 'b1', command: 'true', source: await sourceOf({ a: '' }) });
+  await agent.until({ type: 'idle', state: 'not_ready' });
+  await until(() => controller.statuses.at(-1)?.notReady, 'the controller is told', PATIENCE_MS);
+  expect(controller.statuses.at(-1)!.notReady).toMatch(/allows 2 .*(theirs, more|more, theirs)/);
+  expect(build.status).toBe('queued');
+  host.stopVm('more');
+  await agent.until({ type: 'slot_free' });
+  expect(build.status).toBe('succeeded');
+});

@@ -1,5 +1,5 @@
 /** Makes a Mac in a folder: the Tart simulator with a base image, and a config for the real agent. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBaseImage } from '../../../worker-agent/tart-simulator/home/base-image.ts';
@@ -57,6 +57,14 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
         .filter((name) => name !== '' && name !== BASE),
     addressOf: (name: string) => tart('ip', name).trim(),
     addVm: (name: string) => tart('clone', BASE, name),
+    /** Adds a VM of somebody else, and runs it. */
+    runVm(name: string) {
+      tart('clone', BASE, name);
+      tart('set', name, '--random-mac');
+      const options = { env: { ...process.env, ...env }, stdio: 'ignore', detached: true } as const;
+      spawn(TART_SIMULATOR_PATH, ['run', name, '--no-graphics'], options).unref();
+    },
+    stopVm: (name: string) => tart('stop', name),
     journal: (name: string) => JSON.parse(readFileSync(join(stateDir, name, 'journal.json'), 'utf8')),
     hasJournal: (name: string) => existsSync(join(stateDir, name, 'journal.json')),
     attemptDirs: () => readdirSync(stateDir).filter((name) => /-\d+$/.test(name)),

@@ -1,0 +1,102 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { findObstacle } from '../../../worker-agent/agent/obstacles.ts';
+import { Readiness } from '../../../worker-agent/agent/readiness.ts';
+import { cloneNameOf } from '../../../worker-agent/health-checks/clone-checks.ts';
+import { scriptedTart } from '../factories/scripted-tart.ts';
+import { standInMac } from '../factories/stand-in-mac.ts';
+import { until } from '../factories/until.ts';
+
+const signal = new AbortController().signal;
+const vm = (Name: string, State = 'running') => ({ Name, Source: 'local', State, Running: State === 'running' });
+
+function aMac(vms: object[], { console = '501', session = 0, minFreeDiskGb = 0 } = {}) {
+  const scripted = scriptedTart({ list: `echo '${JSON.stringify(vms)}'` });
+  const stand = standInMac();
+  stand.command('stat', `echo ${console}`);
+  stand.command('launchctl', `exit ${session}`);
+  const place = { tart: scripted.tart, mac: stand.mac, config: { minFreeDiskGb } };
+  return {
+    scripted,
+    find: (ours: string[] = []) => findObstacle(place, ours, signal),
+    [Symbol.dispose]() {
+      scripted[Symbol.dispose]();
+      stand[Symbol.dispose]();
+    },
+  };
+}
+
+test('VMs that others run count against the limit of two, beside those of this agent', async () => {
+  using two = aMac([vm('theirs'), vm('base', 'stopped'), vm('more')]);
+  expect(await two.find()).toMatch(/allows 2 .* theirs, more/);
+  using one = aMac([vm('theirs'), vm('ours')]);
+  expect(await one.find(['ours'])).toMatch(/beside those of this agent: theirs/);
+  expect(await one.find(['ours', 'theirs'])).toBeNull();
+  using free = aMac([vm('theirs'), vm('ours', 'stopped')]);
+  expect(await free.find()).toBeNull();
+});
+
+test('the clone of a doctor that runs counts before its VM has started, one that a dead doctor left does not', async () => {
+  using busy = aMac([vm('theirs'), vm(cloneNameOf(process.pid, 'a'), 'stopped')]);
+  expect(await busy.find()).toMatch(/tartbeat-doctor/);
+  using left = aMac([vm('theirs'), vm(cloneNameOf(2 ** 30, 'a'), 'stopped')]);
+  expect(await left.find()).toBeNull();
+});
+
+test('without a session of the account no VM starts; another account in front of it does not matter', async () => {
+  using nobody = aMac([], { console: '0', session: 113 });
+  expect(await nobody.find()).toMatch(/admin is not logged in/);
+  using switched = aMac([], { console: '502', session: 0 });
+  expect(await switched.find()).toBeNull();
+});
+
+test('a full disk and a Tart that does not answer are in the way', async () => {
+  using full = aMac([], { minFreeDiskGb: 10_000_000 });
+  expect(await full.find()).toBeNull(); // there is no TART_HOME yet
+  writeFileSync(join(full.scripted.dir, 'home'), '');
+  expect(await full.find()).toMatch(/10000000 GB are needed/);
+  using broken = aMac([]);
+  writeFileSync(broken.scripted.tartPath, '#!/bin/sh\necho broken >&2; exit 1\n');
+  expect(await broken.find()).toMatch(/broken/);
+});
+
+test('ready is said by a look that knew of all VMs, and a claim never waits for one', async () => {
+  let changed = new AbortController();
+  const slots = {
+    vms: [] as string[],
+    get changed() {
+      return changed.signal;
+    },
+  };
+  let obstacle: string | null = 'two VMs';
+  let answer = Promise.withResolvers<void>();
+  const readiness = new Readiness(async () => {
+    await answer.promise;
+    return obstacle;
+  }, slots);
+  const over = new AbortController();
+  const running = readiness.run(over.signal);
+  const change = () => {
+    changed.abort();
+    changed = new AbortController();
+  };
+  expect([readiness.isReady, readiness.obstacle]).toEqual([false, null]);
+  answer.resolve();
+  await until(() => readiness.obstacle === 'two VMs', 'the first look');
+  expect(readiness.isReady).toBe(false);
+  obstacle = null;
+  change();
+  await until(() => readiness.isReady, 'a look after a change');
+  answer = Promise.withResolvers();
+  slots.vms = ['a'];
+  change();
+  expect(readiness.isReady).toBe(false);
+  const { changed: told } = readiness;
+  answer.resolve();
+  await until(() => told.aborted, 'the change is told');
+  expect(readiness.isReady).toBe(true);
+  over.abort();
+  await Promise.race([running, sleep(5_000).then(() => Promise.reject(new Error('it goes on')))]);
+});

@@ -329,8 +329,8 @@ export const keys = sqliteTable(
     /** The key that this one replaces. */
     rotatedFrom: text('rotated_from'),
     /**
-     * The key that asked for the rotation: an admin's, or `rotated_from` if that key renewed itself. Null for a
-     * first key, and if the former release made the key.
+     * The key that asked for the rotation: an admin's, or `rotated_from` if that key renewed itself. Null for
+     * a first key, and if the former release made the key.
      */
     rotatedBy: text('rotated_by'),
     /**

@@ -1,4 +1,6 @@
-/** Writes moments, milliseconds since 1970, as ISO 8601, and tells when an alarm is overdue for good. Pure. */
+/**
+ * Writes moments, milliseconds since 1970, as ISO 8601, and tells when an alarm is overdue for good. Pure.
+ */
 
 export const iso = (at: number): string => new Date(at).toISOString();
 

@@ -17,8 +17,8 @@ export const AGENT_LIMITS = {
   /** How long a build goes on while the controller is away and no other Mac can run it. */
   outageMs: 30 * 60_000,
   /**
-   * An attempt ends when SSH has been dead for this long while the VM still beats, or when one command has had no
-   * answer for this long, however often it was repeated.
+   * An attempt ends when SSH has been dead for this long while the VM still beats, or when one command has
+   * had no answer for this long, however often it was repeated.
    */
   sshDeadMs: 120_000,
   /** All probes of a VM together, before it is destroyed. */

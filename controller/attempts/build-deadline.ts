@@ -97,8 +97,8 @@ export class BuildDeadline extends DurableObject<Env> {
   }
 
   /**
-   * Called by the sweep: repairs the record or the alarm of an active build. An alarm can be lost in two ways:
-   * the platform knows none, or it knows one that should have run long ago.
+   * Called by the sweep: repairs the record or the alarm of an active build. An alarm can be lost in two
+   * ways: the platform knows none, or it knows one that should have run long ago.
    */
   async check(attempt: number, timeouts: Timeouts, claimedAt: number): Promise<'alive' | 'repaired'> {
     const record = this.#load();

@@ -53,8 +53,8 @@ export interface Armed {
   /** The moment for which the alarm is set. */
   alarmAt: number;
   /**
-   * A verdict that is being written to D1. From now on D1 says whether the attempt still runs. `tries` is absent
-   * in records that an older controller wrote.
+   * A verdict that is being written to D1. From now on D1 says whether the attempt still runs. `tries` is
+   * absent in records that an older controller wrote.
    */
   judging: { verdict: Verdict; dueAt: number; tries?: number } | null;
 }

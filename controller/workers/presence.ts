@@ -18,11 +18,14 @@ import type { WorkerRow } from './registry.ts';
  */
 const SEEN_EVERY_MS = 60_000;
 
-/** What an agent says of its Mac. Older agents do not say it: then what was registered, or said last, holds. */
+/**
+ * What an agent says of its Mac. Older agents do not say it: then what was registered, or said last, holds.
+ */
 type Said = Pick<ClaimRequest, 'instanceId' | 'slots' | 'platforms'>;
 
 /**
- * Notes that an agent was heard, with its slots and platforms. Answers the worker's row as it is now. Refused:
+ * Notes that an agent was heard, with its slots and platforms. Answers the worker's row as it is now.
+ * Refused:
  * `worker_in_use` while another installation acts for the worker.
  */
 export async function hearFrom(
@@ -79,8 +82,8 @@ export async function noteFindings(
 }
 
 /**
- * Notes what the agent says of itself: its VMs, its version, and now and then the doctor's findings. Its slots
- * and platforms are noted when it is heard.
+ * Notes what the agent says of itself: its VMs, its version, and now and then the doctor's findings. Its
+ * slots and platforms are noted when it is heard.
  */
 export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStatus, now: number): Promise<WorkerRow> {
   const { slotsInUse, vms, agentVersion, notReady, findings } = status;

@@ -14,8 +14,8 @@ import { stateOf } from './state.ts';
 const DURATIONS_SHOWN = 20;
 
 /**
- * All of `rows`, by a constant number of statements. A list leaves the doctor's findings out, because those of
- * 200 workers may be some 50 MB.
+ * All of `rows`, by a constant number of statements. A list leaves the doctor's findings out, because those
+ * of 200 workers may be some 50 MB.
  */
 export async function viewWorkers(
   env: Env,

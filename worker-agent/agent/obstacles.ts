@@ -18,7 +18,9 @@ export interface Place {
   config: Pick<AgentConfig, 'minFreeDiskGb'>;
 }
 
-/** In words for people. Null if a build can have its VM. `ours` are the VMs that take a slot of this agent. */
+/**
+ * In words for people. Null if a build can have its VM. `ours` are the VMs that take a slot of this agent.
+ */
 export async function findObstacle(place: Place, ours: readonly string[], signal: AbortSignal): Promise<string | null> {
   return (
     (await lookAtDisk(place)) ?? (await lookAtVms(place, ours, signal)) ?? (await lookAtConsole(place.mac, signal))

@@ -1,5 +1,6 @@
 /**
- * Tells the controller how this worker is: at each change of a slot or of its readiness, and as often as the controller asks.
+ * Tells the controller how this worker is: at each change of a slot or of its readiness, and as often as the
+ * controller asks.
  *
  * Invariant: the loop waits for no build, so a busy worker never looks offline.
  */

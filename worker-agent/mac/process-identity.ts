@@ -38,8 +38,8 @@ async function startDate(pid: number): Promise<string | null> {
 }
 
 /**
- * The process itself, or the first below it that is none of the wrappers. Null if there are only wrappers yet, or
- * no such process.
+ * The process itself, or the first below it that is none of the wrappers. Null if there are only wrappers
+ * yet, or no such process.
  */
 export async function processBelow(pid: number, wrappers: readonly string[]): Promise<number | null> {
   const { stdout } = await execa('ps', ['-A', '-o', 'pid=,ppid=,stat=,comm='], {

@@ -41,7 +41,9 @@ type KnownState = (typeof STATES)[number];
 export interface TartVm {
   name: string;
   source: 'local' | 'oci';
-  /** `unknown`: a newer Tart has a word for it that this agent does not know, and does not say that it runs. */
+  /**
+   * `unknown`: a newer Tart has a word for it that this agent does not know, and does not say that it runs.
+   */
   state: KnownState | 'unknown';
 }
 

@@ -294,7 +294,9 @@ test('the sweep gives a build that lost its alarm a new one', async () => {
   expect(await alarmOf(assignment.buildId)).not.toBeNull();
 });
 
-/** The sweep's question to the object, while the platform answers `alarmAt` for its alarm, whatever is booked. */
+/**
+ * The sweep's question to the object, while the platform answers `alarmAt` for its alarm, whatever is booked.
+ */
 const checkedWithAlarmAt = ({ buildId, attempt, timeouts, claimedAt }: Assignment, alarmAt: number) =>
   runInDurableObject(deadlineOf(buildId), async (object: BuildDeadline, { storage }) => {
     Object.defineProperty(storage, 'getAlarm', { value: async () => alarmAt, configurable: true });

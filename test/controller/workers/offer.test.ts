@@ -1,4 +1,7 @@
-/** What a worker offers is what its agent says; whoever waits for a worker, or a worker for builds, is told why. */
+/**
+ * What a worker offers is what its agent says; whoever waits for a worker, or a worker for builds, is told
+ * why.
+ */
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';

@@ -7,7 +7,9 @@ import { environmentOf } from '../../../worker-agent/tart-simulator/processes/pr
 import { until } from '../factories/until.ts';
 import { BASE, type SshClient, simulatedMac } from './simulated-mac.ts';
 
-/** Resolves when a connection is closed. A guest that dies may reset it first, which is an error of its own. */
+/**
+ * Resolves when a connection is closed. A guest that dies may reset it first, which is an error of its own.
+ */
 const closed = (client: SshClient['client']): Promise<void> =>
   new Promise((resolve) => client.on('error', () => {}).once('close', () => resolve()));
 

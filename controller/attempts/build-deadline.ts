@@ -15,15 +15,7 @@ import { apply } from '../builds/apply.ts';
 import { finishOutbox } from '../builds/marks.ts';
 import { readActive } from '../builds/rows.ts';
 import { isAlarmLost, isoOrNull } from '../times.ts';
-import {
-  type Armed,
-  armed,
-  type DeadlineRecord,
-  judge,
-  nextDeadlineAt,
-  viewDeadlines,
-  withBeat,
-} from './deadline-arithmetic.ts';
+import { type Armed, armed, type DeadlineRecord, judge, nextDeadlineAt, viewDeadlines, withBeat } from './silence.ts';
 
 export type BeatResult =
   | { kind: 'accepted'; nextMs: number; vmBeatAt: number | null }

@@ -3,7 +3,7 @@ import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { type Assignment, DEFAULT_TIMEOUTS, type Timeouts } from '#contract';
 import type { BuildDeadline } from '../../../controller/attempts/build-deadline.ts';
-import type { DeadlineRecord } from '../../../controller/attempts/deadline-arithmetic.ts';
+import type { DeadlineRecord } from '../../../controller/attempts/silence.ts';
 import { HOUR_MS, unique } from '../factories/rows.ts';
 import {
   aBuild,

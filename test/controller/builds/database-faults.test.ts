@@ -5,7 +5,7 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import type { DeadlineRecord } from '../../../controller/attempts/deadline-arithmetic.ts';
+import type { DeadlineRecord } from '../../../controller/attempts/silence.ts';
 import { type DatabaseFault, databaseFaults } from '../factories/faulty-database.ts';
 import { aLife, LIVES, type Life, type LifeStory, rowsOf, type Step, whatIs } from '../factories/lives.ts';
 

@@ -11,7 +11,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Assignment, BuildStatus } from '#contract';
 import type { BuildDeadline } from '../../../controller/attempts/build-deadline.ts';
-import type { DeadlineRecord } from '../../../controller/attempts/deadline-arithmetic.ts';
+import type { DeadlineRecord } from '../../../controller/attempts/silence.ts';
 import { type EventType, isActive, isFinal, TRANSITIONS } from '../../../controller/builds/transitions.ts';
 import { attempts, builds, events } from '../../../controller/schema.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';

@@ -7,7 +7,7 @@ import { env } from 'cloudflare:workers';
 import { asc, eq } from 'drizzle-orm';
 import type { Assignment, Cause, Verdict } from '#contract';
 import type { BuildDeadline } from '../../../controller/attempts/build-deadline.ts';
-import type { DeadlineRecord } from '../../../controller/attempts/deadline-arithmetic.ts';
+import type { DeadlineRecord } from '../../../controller/attempts/silence.ts';
 import * as schema from '../../../controller/schema.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';

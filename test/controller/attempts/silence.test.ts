@@ -1,13 +1,6 @@
 import { expect, test } from 'vitest';
 import { DEFAULT_TIMEOUTS, type Heartbeat } from '#contract';
-import {
-  type Armed,
-  armed,
-  deadlines,
-  judge,
-  nextDeadlineAt,
-  withBeat,
-} from '../../../controller/attempts/deadline-arithmetic.ts';
+import { type Armed, armed, deadlines, judge, nextDeadlineAt, withBeat } from '../../../controller/attempts/silence.ts';
 
 const T0 = 1_000_000;
 const S = 1_000;

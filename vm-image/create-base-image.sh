@@ -159,6 +159,7 @@ shut_down() { # LIMIT
 
 clean_up() {
   code=$?
+  in_script || exit "$code"
   trap '' INT TERM HUP
   end_within
   if [ -n "$ours" ] && is_running; then

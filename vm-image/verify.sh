@@ -63,7 +63,7 @@ if [ -n "$worker" ] && { [ -z "$controller" ] || [ -z "$key" ]; }; then
 fi
 
 answers=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || exit 1
-trap 'rm -rf "$answers"' EXIT
+trap '! in_script || rm -rf "$answers"' EXIT
 trap 'end_within; exit 130' INT
 trap 'end_within; exit 143' TERM HUP
 

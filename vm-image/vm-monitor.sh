@@ -14,6 +14,7 @@
 #                          (default: $HOME/.tartbeat/current)
 #   TARTBEAT_ATTEMPT       number of the attempt, sent with each beat; left out if unset
 #   TARTBEAT_REFUSAL_SPAN  seconds of refusals after which the monitor gives up, default 60; for tests
+#   TARTBEAT_REQUEST_LIMIT seconds that a request may take, default 8/10 of INTERVAL, at most 10; for tests
 #
 # Ends with
 #    0  SIGTERM, SIGINT or SIGHUP
@@ -115,6 +116,10 @@ exec </dev/null
 retry_ms=$(at_most "$interval_ms" 5000)
 limit_ms=$(at_most $((interval_ms * 8 / 10)) 10000)
 [ "$limit_ms" -ge 1000 ] || limit_ms=1000
+if [ -n "${TARTBEAT_REQUEST_LIMIT:-}" ]; then
+  to_ms "$TARTBEAT_REQUEST_LIMIT" || usage 'TARTBEAT_REQUEST_LIMIT must be a number of seconds'
+  limit_ms=$ms
+fi
 interval_s=$(to_seconds "$interval_ms")
 retry_s=$(to_seconds "$retry_ms")
 limit_s=$(to_seconds "$limit_ms")

@@ -25,7 +25,7 @@ async function serverThat(handle: (request: IncomingMessage, response: ServerRes
 }
 
 const clientOf = (url: string, limits: { requestMs?: number; transferStallMs?: number } = {}) =>
-  new Connection({ url, key: 'tb_worker_test', requestMs: 5_000, transferStallMs: 5_000, ...limits });
+  new Connection({ url, key: 'tb_worker_test', requestMs: 60_000, transferStallMs: 60_000, ...limits });
 const sends = (status: number, body: string, headers: Record<string, string> = {}) =>
   serverThat((request, response) => {
     request.resume();

@@ -26,7 +26,7 @@ function startDev(
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
-  const ended = once(child, 'exit').then(([exitCode]) => exitCode as number | null);
+  const ended = once(child, 'close').then(([exitCode]) => exitCode as number | null);
   return {
     child,
     ended,

@@ -410,15 +410,33 @@ for (const shell of SHELLS) {
 
   holds('a command has a limit, and its whole family ends with it', async () => {
     using mac = standInMac(shell);
+    // No other test on this machine sleeps for so long.
+    const seconds = `61.${process.pid}`;
     const script = mac.file(
       'limit.sh',
       `. '${VM_IMAGE}/provision/lib.sh'
        within 20 sh -c 'exit 5'; echo "code $?"
        echo from-above | within 20 cat; echo "code $?"
-       within 1 sh -c 'trap "" TERM; sleep 61.5 & wait; sleep 61.5'; echo "code $?"
-       ps -A -o args= | grep -c '[s]leep 61.5'`,
+       within 1 sh -c 'trap "" TERM; sleep ${seconds} & wait; sleep ${seconds}'; echo "code $?"
+       ps -A -o args= | grep -c '[s]leep ${seconds}'`,
     );
     const { stdout } = await mac.guest(script);
     expect(stdout.trim().split('\n')).toEqual(['code 5', 'from-above', 'code 0', 'code 124', '0']);
+  });
+
+  holds('a child that is ended as it begins does not clean up for the whole script', async () => {
+    using mac = standInMac(shell);
+    const script = mac.file(
+      'trap.sh',
+      `. '${VM_IMAGE}/provision/lib.sh'
+       trap '! in_script || echo cleaned up' EXIT
+       for _ in 1 2 3 4 5 6 7 8 9 10; do
+         (while :; do sleep 1; done) & kill -USR2 $!
+         wait $!
+       done
+       echo all ended`,
+    );
+    const { stdout } = await mac.guest(script);
+    expect(stdout).toBe('all ended\ncleaned up\n');
   });
 }

@@ -24,13 +24,22 @@ const ARGUMENT_KEY = 'test-api-key';
 const until = (condition: () => unknown, timeout = 25_000) =>
   vi.waitFor(() => expect(condition()).toBeTruthy(), { timeout, interval: 20 });
 
+/** Longer than any answer takes on a busy machine. Only a server that is silent makes a request fail. */
+const PATIENT = { TARTBEAT_REQUEST_LIMIT: '20' };
+
 /** A monitor with a state folder of its own against a server that answers as told. */
 async function monitoring(shell: Shell, answer: Answer, interval = '0.2', env: NodeJS.Dict<string> = {}) {
   const stack = new AsyncDisposableStack();
   const server = stack.use(await answeringServer(answer));
   const state = stack.use(stateFolder()).path;
   const monitor: RunningScript = stack.use(
-    start(shell, MONITOR, [server.url, 'b-1', 'w-1', '-', interval], { TARTBEAT_STATE: state, ...env }, `${KEY}\n`),
+    start(
+      shell,
+      MONITOR,
+      [server.url, 'b-1', 'w-1', '-', interval],
+      { TARTBEAT_STATE: state, ...PATIENT, ...env },
+      `${KEY}\n`,
+    ),
   );
   const said = (pattern: RegExp) => monitor.lines().some((line) => pattern.test(line));
   const tell = (...args: string[]) => run(shell, SEND_HEARTBEAT, args, { TARTBEAT_STATE: state });
@@ -47,7 +56,7 @@ for (const shell of SHELLS) {
     await using server = await answeringServer(accept);
     using home = stateFolder();
     const args = [`${server.url}/`, 'test-build-123', 'test-worker-456', ARGUMENT_KEY, '10'];
-    await using monitor = start(shell, MONITOR, args, { HOME: home.path });
+    await using monitor = start(shell, MONITOR, args, { HOME: home.path, ...PATIENT });
     await until(() => monitor.lines().length >= 3);
     expect(monitor.lines()).toEqual([
       '[VM Monitor] Starting for build test-build-123',
@@ -130,7 +139,9 @@ for (const shell of SHELLS) {
     expect(it.server.beats).toHaveLength(9);
   });
 
-  const survivable: [string, Answer, RegExp][] = [
+  // Once is enough for answers that last until the limit. It is longer than the next answer takes.
+  const waited = { times: 1, env: { TARTBEAT_REQUEST_LIMIT: '4' } };
+  const survivable: [string, Answer, RegExp, { times: number; env: NodeJS.Dict<string> }?][] = [
     ['a 401 of a captive portal', html(401), /Heartbeat refused \(HTTP 401\): this is not an answer of the controller/],
     ['a 403 of a proxy', html(403), /Heartbeat refused \(HTTP 403\)/],
     ['a 404 of a bad deployment', html(404), /Heartbeat refused \(HTTP 404\)/],
@@ -140,7 +151,7 @@ for (const shell of SHELLS) {
     ['an error of the controller', refuse(500, 'internal'), /Heartbeat refused \(HTTP 500 internal\)/],
     ['an HTML 502', html(502), /Heartbeat refused \(HTTP 502\)/],
     ['half an answer', half, /Heartbeat failed \(no answer from http:\S+\): \S+/],
-    ['no answer at all', nothing, /Heartbeat failed \(no answer from http:\S+\): .*timed out/],
+    ['no answer at all', nothing, /Heartbeat failed \(no answer from http:\S+\): .*timed out/, waited],
     [
       'an endless answer',
       (response) => {
@@ -149,16 +160,17 @@ for (const shell of SHELLS) {
         response.once('close', () => clearInterval(flood));
       },
       /Heartbeat failed/,
+      waited,
     ],
   ];
-  for (const [what, answer, line] of survivable) {
+  for (const [what, answer, line, { times, env } = { times: 4, env: {} }] of survivable) {
     holds(`says what is wrong, and beats again, after ${what}`, async () => {
-      const answers = inTurn(answer, answer, answer, answer, accept);
-      await using it = await monitoring(shell, answers, '0.2', { TARTBEAT_REFUSAL_SPAN: '0' });
+      const answers = inTurn(...Array.from({ length: times }, () => answer), accept);
+      await using it = await monitoring(shell, answers, '0.2', { TARTBEAT_REFUSAL_SPAN: '0', ...env });
       await until(() => it.said(/Heartbeat sent/));
-      expect(it.monitor.lines().filter((each) => line.test(each))).toHaveLength(4);
-      // Two headings, four failures of one line each, then success.
-      expect(it.monitor.lines()[6]).toMatch(/Heartbeat sent/);
+      expect(it.monitor.lines().filter((each) => line.test(each))).toHaveLength(times);
+      // Two headings, each failure in one line, then success.
+      expect(it.monitor.lines()[2 + times]).toMatch(/Heartbeat sent/);
     });
   }
 
@@ -167,7 +179,7 @@ for (const shell of SHELLS) {
     const before = await answeringServer(accept);
     await before[Symbol.asyncDispose]();
     const args = [before.url, 'b-1', 'w-1', ARGUMENT_KEY, '0.2'];
-    await using monitor = start(shell, MONITOR, args, { TARTBEAT_STATE: state.path });
+    await using monitor = start(shell, MONITOR, args, { TARTBEAT_STATE: state.path, ...PATIENT });
     await until(() => monitor.lines().some((line) => /Heartbeat failed \(no answer from .*onnect/.test(line)));
     await using server = await answeringServer(accept, before.port);
     await until(() => server.beats.length >= 2);
@@ -314,6 +326,7 @@ for (const shell of SHELLS) {
     ),
     ['a wrong attempt', good, /TARTBEAT_ATTEMPT/, { TARTBEAT_ATTEMPT: 'one' }],
     ['a wrong span', good, /TARTBEAT_REFUSAL_SPAN/, { TARTBEAT_REFUSAL_SPAN: 'long' }],
+    ['a wrong limit', good, /TARTBEAT_REQUEST_LIMIT/, { TARTBEAT_REQUEST_LIMIT: 'long' }],
   ];
   holds('refuses wrong arguments with a usage, 64, and without repeating the key', async () => {
     for (const [what, args, message, env] of wrong) {

@@ -204,6 +204,12 @@ within() { # SECONDS COMMAND…
   return "$within_code"
 }
 
+# False in a child of the script. If a signal ends a child just after its start, bash runs the trap on EXIT of
+# the script in the child. Each such trap asks this first, because it removes what the script still needs.
+in_script() {
+  [ "$(exec sh -c 'echo "$PPID"')" = $$ ]
+}
+
 # For the trap of a script that was interrupted inside `within`.
 end_within() {
   [ -z "$within_watchdog" ] || kill -USR2 "$within_watchdog" 2>/dev/null

@@ -17,7 +17,7 @@ function startDemo(...args: string[]) {
   const child = spawn(process.execPath, [join(PROJECT_ROOT, 'local/demo.ts'), ...args], options);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
-  const ended = once(child, 'exit').then(([exitCode]) => exitCode as number | null);
+  const ended = once(child, 'close').then(([exitCode]) => exitCode as number | null);
   return {
     ended,
     said: () => output,

@@ -18,7 +18,7 @@ async function shipping({ cadenceMs, followers = 1 }: { cadenceMs?: number; foll
   controller.followers = followers; // one: the quick cadence
   const build = controller.submit({ id: 'b1', command: 'true', source: Buffer.from('x') });
   const client = new AttemptClient(
-    new Connection({ url: controller.url, key: 'k', requestMs: 2_000, transferStallMs: 2_000 }),
+    new Connection({ url: controller.url, key: 'k', requestMs: 30_000, transferStallMs: 30_000 }),
   );
   let length = 0;
   const shipper = new LogShipper({

@@ -22,7 +22,12 @@ export function startAgent({ configPath, env = {}, entry = EXPO_WORKER }: AgentO
   const other: string[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => events.push(JSON.parse(line)));
   createInterface({ input: child.stderr }).on('line', (line) => other.push(line));
-  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  let hasLeft = false;
+  // Only then has all been read that it has said.
+  const exited = new Promise<number | null>((resolve) => child.once('close', resolve));
+  void exited.then(() => {
+    hasLeft = true;
+  });
   const said = () =>
     `${other.join('\n')}\n${events
       .filter(({ type }) => type !== 'beat')
@@ -36,8 +41,7 @@ export function startAgent({ configPath, env = {}, entry = EXPO_WORKER }: AgentO
     has: (part: Partial<AgentEvent>) => events.some((event) => fits(event, part)),
     async until(part: Partial<AgentEvent>, withinMs = 120_000): Promise<AgentEvent> {
       const find = () => {
-        if (child.exitCode !== null && !events.some((event) => fits(event, part)))
-          throw new Error(`the agent has left\n${said()}`);
+        if (hasLeft && !events.some((event) => fits(event, part))) throw new Error(`the agent has left\n${said()}`);
         return events.find((event) => fits(event, part));
       };
       return await until(find, `${JSON.stringify(part)} in\n${said()}`, withinMs).catch((error) => {
@@ -46,13 +50,12 @@ export function startAgent({ configPath, env = {}, entry = EXPO_WORKER }: AgentO
     },
     signal: (name: NodeJS.Signals) => child.kill(name),
     async [Symbol.asyncDispose]() {
-      if (child.exitCode === null && child.signalCode === null) {
-        child.kill('SIGTERM');
-        child.kill('SIGTERM');
-      }
+      // The second says that it is to leave now. Both at once may arrive as one.
+      child.kill('SIGTERM');
+      const again = setTimeout(() => child.kill('SIGTERM'), 200);
       const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
       await exited;
-      clearTimeout(timer);
+      for (const each of [again, timer]) clearTimeout(each);
     },
   };
 }

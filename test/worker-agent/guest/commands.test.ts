@@ -318,7 +318,8 @@ onGuest('the monitor runs detached, reads its token from standard input, and sto
   await run(guest.startMonitor(options));
   await run(guest.startMonitor(options));
   const { stdout } = await execa('ps', ['-axo', 'args=']);
-  expect(stdout.split('\n').filter((line) => line.includes(` ${key.buildId} w-1 - 0.5`)).length).toBe(1);
+  const monitors = stdout.split('\n').filter((line) => line.includes(monitor));
+  expect(monitors.filter((line) => line.includes(` ${key.buildId} w-1 - 0.5`))).toHaveLength(1);
   await run(guest.stopMonitor(key));
 });
 

@@ -346,7 +346,7 @@ for (const shell of SHELLS) {
     for (const elsewhere of ['/nonexistent', '/dev/null']) {
       const result = await run(shell, SEND_HEARTBEAT, ['45'], { TARTBEAT_STATE: elsewhere });
       expect(result.status).toBe(0);
-      expect(result.stderr).toContain('progress not told');
+      expect(result.stderr).toContain('progress not reported');
     }
   });
 

@@ -131,7 +131,7 @@ for (const shell of SHELLS) {
   });
 
   const survivable: [string, Answer, RegExp][] = [
-    ['a 401 of a captive portal', html(401), /Heartbeat refused \(HTTP 401\): this is not an answer of the controller/],
+    ['a 401 of a captive portal', html(401), /Heartbeat refused \(HTTP 401\): the answer does not come from the controller/],
     ['a 403 of a proxy', html(403), /Heartbeat refused \(HTTP 403\)/],
     ['a 404 of a bad deployment', html(404), /Heartbeat refused \(HTTP 404\)/],
     ['a 200 of a captive portal', html(200), /Heartbeat refused \(HTTP 200\)/],

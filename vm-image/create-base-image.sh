@@ -1,38 +1,39 @@
 #!/bin/sh
-# On the Mac: makes the base image VM-base-snapshot, from which the agent clones a VM for each attempt.
+# Makes the base image VM-base-snapshot on a Mac. The agent clones a VM from it for each attempt.
 #
 #   create-base-image.sh VM [options]
 #
-#   --from IMAGE       what VM is made from if it does not exist: a local VM or an image in a registry
-#                      (default: ghcr.io/cirruslabs/macos-tahoe-xcode:latest; it holds Xcode and takes 100 GB)
+#   --from IMAGE       local VM, or image in a registry, from which VM is cloned if it does not exist
+#                      (default: ghcr.io/cirruslabs/macos-tahoe-xcode:latest; it has Xcode and takes 100 GB)
 #   --user NAME        account in the VM (default: admin)
 #   --key FILE         private key of the agent, with FILE.pub beside it (default: ~/.ssh/tart_vm_key)
 #   --cpus N  --memory-gb N  --disk-gb N     hardware of VM; the disk can only grow
-#   --restrict-key     at last, tie the key to vm-ssh-gate: it runs the commands of the agent and no others
-#   --packet-filter ADDRESS[,ADDRESS]   keep builds from private networks but these, the controller's
+#   --restrict-key     at the end, tie the key to vm-ssh-gate: it runs the commands of the agent and no others
+#   --packet-filter ADDRESS[,ADDRESS]   block private networks for builds, except these addresses of the
+#                      controller
 #   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated
-#   --controller URL   let the VM prove that it reaches the controller
-#   --wait SECONDS     for the address, for SSH and for the shutdown, each (default: 300)
+#   --controller URL   also check that the VM reaches the controller
+#   --wait SECONDS     longest wait for the address, for SSH and for the shutdown, each (default: 300)
 #   --ssh-port N       default 22
-#   --force            replace an existing VM-base-snapshot, once everything else has succeeded
+#   --force            replace an existing VM-base-snapshot, after everything else has succeeded
 #
 # Environment
 #   TARTBEAT_VM_PASSWORD   password of the account, needed until the key is in the VM (default: admin)
-#   TARTBEAT_TART          the tart to call (default: tart)
+#   TARTBEAT_TART          path or name of the tart program (default: tart)
 #
 # Steps: clone VM, boot it, wait for its address and for SSH, provision, verify with the key, shut down, clone
-# the snapshot. Whatever stops it, Ctrl-C included, the VM is shut down; run it again and it goes on: what is
-# there is kept.
+# the snapshot. On a failure and on Ctrl-C the script shuts the VM down and keeps its disk. A second run goes
+# on from there.
 #
 # Ends with 0 when the snapshot exists, 1 when a step failed, 64 on wrong arguments, 130 after Ctrl-C.
 #
-# Invariant: every wait is bounded; an existing snapshot is replaced only with --force; the snapshot is taken
-# only of a VM that passed verify.sh and then shut down by itself.
+# Invariant: every wait has a limit. The script replaces a snapshot only with --force. It clones the snapshot
+# only from a VM that has passed verify.sh and then shut down by itself.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/provision/lib.sh"
 
-# How long each step may take. Four hours are a slow line's 60 GB.
+# Limits of the steps. To pull 60 GB over a slow line takes up to four hours.
 readonly PULL_LIMIT_S=14400 CLONE_LIMIT_S=900 TART_LIMIT_S=60
 readonly COPY_LIMIT_S=300 PROVISION_LIMIT_S=10800 VERIFY_LIMIT_S=1800
 
@@ -40,7 +41,7 @@ tart=${TARTBEAT_TART:-tart}
 export TARTBEAT_VM_PASSWORD="${TARTBEAT_VM_PASSWORD:-admin}"
 
 usage() {
-  printf 'create-base-image.sh: %s\nusage: create-base-image.sh VM [options]; they stand at the head of the script\n' "$1" >&2
+  printf 'create-base-image.sh: %s\nusage: create-base-image.sh VM [options]; the first lines of the script list them\n' "$1" >&2
   exit 64
 }
 
@@ -59,7 +60,7 @@ cpus='' memory_gb='' disk_gb='' skip='' controller='' restrict='' filter='' forc
 while [ $# -gt 0 ]; do
   case $1 in
     --force | --restrict-key) ;;
-    --?*) [ -n "${2:-}" ] || usage "$1 needs a value, or is no option" ;;
+    --?*) [ -n "${2:-}" ] || usage "$1 needs a value, or is not an option" ;;
   esac
   case $1 in
     --cpus | --memory-gb | --disk-gb | --wait | --ssh-port)
@@ -82,16 +83,16 @@ while [ $# -gt 0 ]; do
     --ssh-port) port=$2 && shift ;;
     -*) usage "unknown option '$1'" ;;
     *)
-      [ -z "$vm" ] || usage "one VM, not '$vm' and '$1'"
+      [ -z "$vm" ] || usage "give one VM, not '$vm' and '$1'"
       vm=$1
       ;;
   esac
   shift
 done
 case $vm in
-  '') usage 'VM is missing: the vmName of the config of the agent' ;;
+  '') usage 'VM is missing: give the vmName of the config of the agent' ;;
   *[!A-Za-z0-9._-]* | [!A-Za-z0-9]*) usage "VM must consist of letters, digits, '.', '_' and '-', not '$vm'" ;;
-  *-base-snapshot) usage "VM is the name without -base-snapshot: ${vm%-base-snapshot}" ;;
+  *-base-snapshot) usage "give the VM without -base-snapshot: ${vm%-base-snapshot}" ;;
 esac
 case $user in '' | *[!A-Za-z0-9_.-]* | root | -*) usage "--user must be a plain account name, not '$user'" ;; esac
 case $from in -* | *[!A-Za-z0-9._:/@-]*) usage "--from must be the name of a VM or of an image, not '$from'" ;; esac
@@ -105,14 +106,14 @@ snapshot=$vm-base-snapshot
 
 has_vm() { # NAME
   list=$(within "$TART_LIMIT_S" "$tart" list --source local --quiet) ||
-    fail "'$tart list' failed" 'Is Tart installed, and its folder readable?'
+    fail "'$tart list' failed" 'Check that Tart is installed, and that you can read its folder (~/.tart).'
   printf '%s\n' "$list" | grep -qxF -- "$1"
 }
 
-# `tart clone` replaces an existing VM without a word; hence ask first, each time.
+# `tart clone` replaces an existing VM without asking, so this check comes before each clone to the snapshot.
 refuse_to_replace_snapshot() {
   if [ -z "$force" ] && has_vm "$snapshot"; then
-    fail "$snapshot exists already, and is not replaced" "Use it as it is; or run this with --force, or: tart delete $snapshot"
+    fail "$snapshot exists already and was not replaced" "Use it as it is, run this with --force, or delete it: tart delete $snapshot"
   fi
 }
 
@@ -126,13 +127,13 @@ is_running() {
 # --- ssh ------------------------------------------------------------------------------------------
 
 with_key='-o BatchMode=yes -o IdentitiesOnly=yes -o PasswordAuthentication=no'
-# SSH_ASKPASS hands over the password without a terminal; one question, one answer.
+# SSH_ASKPASS gives ssh the password without a terminal. It would give the same answer to a second question.
 with_password='-o PubkeyAuthentication=no -o PreferredAuthentications=password,keyboard-interactive -o NumberOfPasswordPrompts=1'
 login=$with_key
 
-# Each clone of an image shows its host key for the first time: it is taken then, and held to for the rest of
-# this run.
-guest() { # COMMAND; in the VM's login shell
+# The host key of a new VM is unknown. ssh accepts the first key that it sees, and only this key for the rest
+# of the run.
+guest() { # COMMAND; runs in the login shell of the VM
   # shellcheck disable=SC2086 # options, each a word
   SSH_ASKPASS=$work/askpass SSH_ASKPASS_REQUIRE=force DISPLAY=none \
     ssh -i "$key" $login -p "$port" -o ConnectTimeout=5 -o ServerAliveInterval=10 -o ServerAliveCountMax=6 -o LogLevel=ERROR \
@@ -143,11 +144,11 @@ guest() { # COMMAND; in the VM's login shell
 
 work='' address='' reached='' run_pid='' lock='' ours=''
 
-# The guest's own shutdown; `tart stop` alone is the power switch. 1 if it cannot be told, or is still running
-# afterwards.
+# Asks macOS in the VM to shut down, because `tart stop` would cut the power. Fails if SSH was never reached,
+# or if the VM still runs after LIMIT seconds.
 shut_down() { # LIMIT
   [ -n "$reached" ] || return 1
-  # The connection may go down with it: its exit code says nothing.
+  # The shutdown may close the connection before the answer, so the exit code does not matter.
   within 20 guest 'sudo -n shutdown -h now' </dev/null >/dev/null 2>&1 || :
   waited=0
   while is_running; do
@@ -163,7 +164,7 @@ clean_up() {
   trap '' INT TERM HUP
   end_within
   if [ -n "$ours" ] && is_running; then
-    say "Shutting $vm down; its disk stays, and a second run goes on from there"
+    say "Shutting $vm down; its disk is kept, and a second run goes on from there"
     shut_down 30 || within "$TART_LIMIT_S" "$tart" stop "$vm" || printf 'create-base-image.sh: %s is still running: tart stop %s\n' "$vm" "$vm" >&2
   fi
   [ -z "$run_pid" ] || kill "$run_pid" 2>/dev/null
@@ -175,14 +176,15 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# --- before anything is done ----------------------------------------------------------------------
+# --- checks before the first change ---------------------------------------------------------------
 
-command -v "$tart" >/dev/null 2>&1 || fail "there is no '$tart'" 'Install it: brew install cirruslabs/cli/tart'
+command -v "$tart" >/dev/null 2>&1 || fail "there is no '$tart'" 'Install Tart: brew install cirruslabs/cli/tart'
 [ -r "$key" ] || fail "there is no key $key" "Make one for this purpose: expo-worker init, or: ssh-keygen -t ed25519 -f '$key' -N ''"
 [ -r "$key.pub" ] || fail "there is no public key $key.pub" "Make it from the private one: ssh-keygen -y -f '$key' >'$key.pub'"
 refuse_to_replace_snapshot
 
-# Two of these on one VM would shut it down under each other. mkdir is atomic.
+# Two runs for one VM would shut it down while the other works in it. mkdir is atomic, so only one gets the
+# lock.
 lock=${TMPDIR:-/tmp}/tartbeat-base-image.$vm
 if ! mkdir "$lock" 2>/dev/null; then
   owner=$(cat "$lock/pid" 2>/dev/null)
@@ -199,14 +201,14 @@ printf '#!/bin/sh\nprintf "%%s\\n" "$TARTBEAT_VM_PASSWORD"\n' >"$work/askpass" &
 # --- clone, boot ----------------------------------------------------------------------------------
 
 if has_vm "$vm"; then
-  say "$vm exists; going on with it"
+  say "$vm exists already; using it"
 else
   case $from in
     */*)
-      say "Pulling $from; a first time takes long"
-      within "$PULL_LIMIT_S" "$tart" pull "$from" || fail "tart pull $from failed" 'Run this again: what was pulled is kept.'
+      say "Pulling $from (the first time this can take hours)"
+      within "$PULL_LIMIT_S" "$tart" pull "$from" || fail "tart pull $from failed" 'Run this again. Tart keeps the parts that it has already pulled.'
       ;;
-    *) has_vm "$from" || fail "there is no VM $from to make $vm from" "tart list shows what there is; --from also takes an image in a registry" ;;
+    *) has_vm "$from" || fail "there is no VM $from to clone $vm from" "Choose a VM that tart list shows, or give --from an image in a registry." ;;
   esac
   say "Cloning $from to $vm"
   within "$CLONE_LIMIT_S" "$tart" clone "$from" "$vm" || fail "tart clone $from $vm failed"
@@ -221,13 +223,13 @@ else
   [ -z "$disk_gb" ] || set -- "$@" --disk-size "$disk_gb"
   [ $# -eq 0 ] || within "$TART_LIMIT_S" "$tart" set "$vm" "$@" || fail "tart set $vm $* failed"
   say "Starting $vm"
-  # SIGHUP of a closed terminal must not end it before it is shut down.
+  # nohup keeps the VM running when the terminal closes, so that clean_up can shut it down in order.
   nohup "$tart" run "$vm" --no-graphics --no-audio --no-clipboard >"$work/run.log" 2>&1 </dev/null &
   run_pid=$!
 fi
 ours=yes
 
-# A VM that cannot start says why in its log, once; waiting on would only hide it.
+# Fails at once if `tart run` has ended, and prints the reason from its log.
 still_runs() {
   [ -n "$run_pid" ] || return 0
   case $(ps -p "$run_pid" -o stat= 2>/dev/null) in '' | Z*) ;; *) return 0 ;; esac
@@ -270,7 +272,7 @@ while :; do
   if [ "$waited" -ge "$wait_s" ]; then
     still_runs
     fail "no SSH login as $user within $wait_s s: $(one_line "$(tail -n 1 "$work/ssh.log")")" \
-      'Remote Login must be on in the VM; TARTBEAT_VM_PASSWORD must be the password of the account (default: admin). A key tied to vm-ssh-gate is not enough.'
+      'Remote Login must be on in the VM, and TARTBEAT_VM_PASSWORD must be the password of the account (default: admin). A key that is tied to vm-ssh-gate cannot provision.'
   fi
   sleep 5
 done
@@ -292,38 +294,39 @@ within "$COPY_LIMIT_S" copy || fail 'the scripts could not be copied into the VM
 skips=''
 for step in $skip; do skips="$skips --skip $step"; done
 
-# The password goes to sudo's standard input, and no further: a VM that needs none ignores it.
+# sudo reads the password from standard input; the command gets /dev/null. If sudo asks for no password, it
+# ignores the input.
 as_root() { # COMMAND
   printf '%s\n' "$TARTBEAT_VM_PASSWORD" | guest "sudo -S -p '' sh -c 'exec \"\$@\" </dev/null' sh $1"
 }
 within 30 as_root true >/dev/null 2>&1 ||
-  fail "$user cannot use sudo in the VM" 'TARTBEAT_VM_PASSWORD must be the password of the account, and the account an administrator.'
+  fail "$user cannot use sudo in the VM" 'TARTBEAT_VM_PASSWORD must be the password of the account, and the account must be an administrator.'
 
-say 'Provisioning (a first time takes a quarter of an hour)'
+say 'Provisioning (the first time this takes about 15 minutes)'
 within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh --user $user --key-file $folder/agent.pub --free-key${filter:+ --packet-filter $filter}$skips" ||
-  fail 'provisioning stopped' 'Correct what it names and run this again: what is done stays done.'
+  fail 'provisioning stopped at the step above' 'Follow its advice and run this again. Finished steps are not repeated.'
 
 say 'Verifying with the key, as the agent will see it'
 login=$with_key
 # shellcheck disable=SC2016 # for the guest
 within "$VERIFY_LIMIT_S" guest '"${TARTBEAT_ROOT:-}/usr/local/bin/tartbeat-verify"'"$skips${controller:+ --controller $controller}" </dev/null ||
-  fail "$vm did not pass" 'Correct what it names and run this again.'
+  fail "$vm did not pass the checks above" 'Follow their advice and run this again.'
 within 30 guest "rm -rf $folder" </dev/null || fail 'the scripts could not be removed from the VM'
 
-# Last of all, since provisioning itself needs more. The connection that asks for it is the last free one.
+# This is the last step, because provisioning needs commands that a tied key cannot run.
 if [ -n "$restrict" ]; then
   say 'Tying the key to vm-ssh-gate'
   within "$VERIFY_LIMIT_S" as_root "\"\${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/provision.sh\" --only restrict-key --restrict-key --user $user" ||
     fail 'the key could not be tied to vm-ssh-gate'
-  [ "$(within 20 guest 'echo alive' </dev/null)" = alive ] || fail 'with the tied key the VM does not answer'
-  if within 20 guest true </dev/null 2>/dev/null; then fail 'the tied key still runs any command'; fi
+  [ "$(within 20 guest 'echo alive' </dev/null)" = alive ] || fail 'the VM does not answer with the tied key'
+  if within 20 guest true </dev/null 2>/dev/null; then fail 'the tied key can still run any command'; fi
 fi
 
 # --- shut down, snapshot --------------------------------------------------------------------------
 
 say "Shutting $vm down (up to $wait_s s)"
 shut_down "$wait_s" ||
-  fail "$vm did not shut down within $wait_s s" 'No snapshot is taken of a disk that was cut off: run this again.'
+  fail "$vm did not shut down within $wait_s s" 'No snapshot was made, because the disk of this VM may be damaged. Run this again.'
 ours=''
 run_pid=''
 

@@ -1,30 +1,30 @@
 #!/bin/sh
-# Makes the Mac that it runs in, a VM, ready for builds: each step of provision/ in order, then verify.sh.
+# Makes the VM that it runs in ready for builds. Runs each step of provision/ in order, then verify.sh.
 #
 #   sudo sh provision.sh [--user NAME] [--key-file KEY.pub] [--restrict-key | --free-key]
 #                        [--packet-filter ADDRESSES] [--only STEP]… [--skip STEP]…
 #   sh provision.sh --check [the same]
 #
-#   --user NAME       account that builds run as; default: who called sudo
-#   --key-file FILE   public key of the agent, which may log in from then on
+#   --user NAME       account that builds run as; default: the user who called sudo
+#   --key-file FILE   public key of the agent; the step authorised-key lets it log in
 #   --restrict-key    tie that key to vm-ssh-gate: it runs the commands of the agent and no others
-#   --free-key        untie it again; without either it is left as it is
-#   --packet-filter ADDRESS[,ADDRESS]   keep builds from private networks but these, the controller's
-#                     addresses; "off" undoes it
+#   --free-key        untie it again; without either option the key stays as it is
+#   --packet-filter ADDRESS[,ADDRESS]   block private networks for builds, except these addresses of the
+#                     controller; "off" turns the filter off again
 #   --only, --skip    steps by name, as --list prints them; may be repeated
-#   --check           only look; changes nothing, and needs root for a few steps only
+#   --check           only check and change nothing; a few steps need root for this
 #   --list            print the names of the steps
 #
 # Ends with 0 when every step holds, 1 at the first step that failed (with --check: after all), 64 on wrong
 # arguments, 77 without root.
 #
-# Invariant: it can be run again, at any time and after any failure; a second run changes nothing.
+# Invariant: a second run changes nothing. It can be run again at any time and after any failure.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/provision/lib.sh"
 
 readonly CHECK_LIMIT_S=120
-# Command line tools over a slow line.
+# Long enough to download the command line tools over a slow line.
 readonly STEP_LIMIT_S=3600
 
 usage() {
@@ -71,7 +71,7 @@ if [ -n "${TARTBEAT_KEY_FILE:-}" ]; then
 fi
 export TARTBEAT_KEY_USE="${TARTBEAT_KEY_USE:-}" TARTBEAT_PACKET_FILTER="${TARTBEAT_PACKET_FILTER:-}"
 if [ -z "$check_only" ] && ! is_root; then
-  printf 'provision.sh: it changes the system and needs root: sudo sh %s\n' "$0" >&2
+  printf 'provision.sh: this changes the system and needs root; run: sudo sh %s\n' "$0" >&2
   exit 77
 fi
 
@@ -88,12 +88,12 @@ run_step() { # FILE LIMIT [--check]
   code=$?
   outcome=$(sed -n '1s/: .*//p' "$answers/step")
   detail=$(sed -n '1s/^[^:]*: //p' "$answers/step")
-  [ "$code" -ne 124 ] || { outcome=failed detail="it did not end within $limit s"; }
-  [ -n "$outcome" ] || { outcome=failed detail="it ended with code $code and said nothing"; }
+  [ "$code" -ne 124 ] || { outcome=failed detail="the step did not end within $limit s"; }
+  [ -n "$outcome" ] || { outcome=failed detail="the step ended with exit code $code and printed no result"; }
 }
 
 changed=0 failed=0
-# Progress of the steps themselves, brew's and npm's, goes to standard error.
+# The steps print the output of brew, npm and other tools to standard error.
 for file in "$here"/provision/[0-9]*.sh; do
   name_step "$file"
   case $only in *" $name "* | '') ;; *) continue ;; esac
@@ -111,14 +111,14 @@ for file in "$here"/provision/[0-9]*.sh; do
     *)
       failed=$((failed + 1))
       sed -n 's/^fix: /                             /p' "$answers/step"
-      # What comes after may build on it.
+      # Later steps may need this one.
       [ -n "$check_only" ] || break
       ;;
   esac
 done
 
 if [ "$failed" -gt 0 ]; then
-  [ -n "$check_only" ] || printf 'provision.sh: stopped; correct this and run it again: what is done stays done\n' >&2
+  [ -n "$check_only" ] || printf 'provision.sh: stopped at this step. Follow its advice, then run it again. Finished steps are not repeated\n' >&2
   exit 1
 fi
 [ -z "$check_only" ] || exit 0

@@ -1,11 +1,11 @@
-# The base image by Packer, for those who make all their images with it. Same scripts, same result as
-# create-base-image.sh.
+# Makes the base image with Packer, for people who make all their images with it. It runs the same scripts as
+# create-base-image.sh and gives the same result.
 #
 #   packer init vm-image
 #   packer build vm-image/tartbeat.pkr.hcl
 #
-# It leaves the VM shut down; the last step then boots it once more, verifies it with the key, as the agent
-# will see it, and takes the snapshot. An existing snapshot is never replaced.
+# Packer shuts the VM down. The last step then starts the VM once more, verifies it over SSH with the agent's
+# key, and makes the snapshot. An existing snapshot is never replaced.
 
 packer {
   required_plugins {
@@ -25,7 +25,7 @@ variable "vm_name" {
 variable "vm_base_name" {
   type        = string
   default     = "ghcr.io/cirruslabs/macos-tahoe-xcode:latest"
-  description = "Image to begin with. It has to hold Xcode."
+  description = "Image from which the VM is made. It must have Xcode."
 }
 
 variable "ssh_username" {
@@ -42,13 +42,13 @@ variable "ssh_password" {
 variable "private_key_file" {
   type        = string
   default     = "~/.ssh/tart_vm_key"
-  description = "Key of the agent; its public part stands beside it, with .pub."
+  description = "Private key of the agent. Its public key must be beside it, with .pub at the end of its name."
 }
 
 variable "cpu_count" {
   type        = number
   default     = 4
-  description = "Guests with fewer than 4 freeze."
+  description = "CPUs of the VM. VMs with fewer than 4 freeze."
 }
 
 variable "memory_gb" {

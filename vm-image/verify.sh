@@ -1,22 +1,22 @@
 #!/bin/sh
-# Is this VM fit to be a base image, or to run builds? Looks, and changes nothing.
+# Checks whether this VM is fit to be a base image and to run builds. It changes nothing.
 #
 #   verify.sh [--json] [--user NAME] [--only CHECK]… [--skip CHECK]… [--in-build]
 #             [--controller URL [--worker ID --key -]]
 #
-#   --json            one JSON object: {"ok":true,"macos":"26.6","checks":[…]}, and of each check
+#   --json            prints one JSON object: {"ok":true,"macos":"26.6","checks":[…]}, and for each check
 #                     {"id","title","status","detail","fix"};
-#                     status is pass, fail or skipped, fix is null unless it failed
-#   --user NAME       account that builds run as; default: who runs this, or who called sudo
-#   --only, --skip    checks by id, such as xcode; may be repeated. What is skipped is reported as that
-#   --controller URL  also ask whether this VM reaches the controller
-#   --worker ID       also ask whether the worker's key on standard input (--key -) belongs to this worker
-#   --in-build        a monitor has to run
+#                     status is pass, fail or skipped; only a failed check has a fix, otherwise it is null
+#   --user NAME       account that builds run as; default: the user who called sudo, or who runs this
+#   --only, --skip    checks by id, such as xcode; may be repeated. A skipped check is reported as skipped
+#   --controller URL  also checks that this VM reaches the controller
+#   --worker ID       also checks that the key on standard input (--key -) belongs to this worker
+#   --in-build        fails if no monitor runs
 #
-# Ends with 0 when nothing failed, 1 when something did, 64 on wrong arguments. Some checks need root; without
-# it they are skipped. The checks are those of provision/ in order, and the ones at the end of this file.
+# Ends with 0 if every check passed, 1 if one failed, 64 on wrong arguments. Without root it skips the checks
+# that need root. It runs the checks of provision/ in order, then the ones at the end of this file.
 #
-# Invariant: one result for each check, whatever the checks do. One that hangs is a finding of its own.
+# Invariant: it reports one result for each check, whatever the check does. A check that hangs has failed.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/provision/lib.sh"
@@ -44,7 +44,7 @@ while [ $# -gt 0 ]; do
     --controller) controller=${2%/} && shift ;;
     --worker) worker=$2 && shift ;;
     --key)
-      [ "$2" = - ] || usage '--key must be -: the key is read from standard input, which keeps it out of ps'
+      [ "$2" = - ] || usage '--key must be -, because a key on the command line would show in ps. Give the key on standard input'
       IFS= read -r key || :
       shift
       ;;
@@ -72,7 +72,7 @@ trap 'end_within; exit 143' TERM HUP
 failures=0
 results=0
 
-# Plain ASCII, so that no half of a character can break the JSON.
+# Prints the text in plain ASCII, because half of a UTF-8 character would break the JSON.
 json_text() {
   case $* in *[!A-Za-z0-9\ .,:\;=/_+\(\)@~-]*) ;; *) printf '%s' "$*" && return ;; esac
   printf '%s' "$*" | tr '\000-\037\177' ' ' | tr '\200-\377' '?' | sed 's/\\/\\\\/g; s/"/\\"/g'
@@ -92,7 +92,7 @@ report() { # ID TITLE STATUS DETAIL FIX
   fi
 }
 
-# Reports what is left out, if this is.
+# Succeeds if the check is not to run. Reports it as skipped if --skip names it.
 is_left_out() { # ID
   case $only in *" $1 "* | '') ;; *) return 0 ;; esac
   case $skip in *" $1 "*) report "$1" "$1" skipped 'as asked' '' && return 0 ;; esac
@@ -111,15 +111,15 @@ verify_step() { # FILE
   case $code in
     0) status=pass ;;
     3) status=skipped ;;
-    124) status=fail detail="no answer within $CHECK_LIMIT_S s" ;;
+    124) status=fail detail="the check did not end within $CHECK_LIMIT_S s" ;;
     *) status=fail ;;
   esac
-  report "$id" "${title:-$id}" "$status" "${detail:-it ended with code $code and said nothing}" "${fix:-run: sudo sh $1}"
+  report "$id" "${title:-$id}" "$status" "${detail:-the check ended with exit code $code and printed no result}" "${fix:-run: sudo sh $1}"
 }
 
-verify_here() { # ID TITLE FIX; looks with the function check_ID
+verify_here() { # ID TITLE FIX; calls the function check_ID
   ! is_left_out "$1" || return 0
-  missing 'its check came to no result'
+  missing 'the check gave no result'
   "check_$1"
   case $outcome in
     ok) status=pass ;;
@@ -129,12 +129,13 @@ verify_here() { # ID TITLE FIX; looks with the function check_ID
   report "$1" "$2" "$status" "$detail" "$3"
 }
 
-# --- checks that are no steps ---------------------------------------------------------------------
+# --- checks without a step in provision/ ----------------------------------------------------------
 
-# What pf does with a connection to port 22: the last rule that fits, or the first one with "quick".
+# Checks that pf lets a connection to port 22 in. The last rule that matches decides, or the first with
+# "quick".
 check_packet_filter() {
   if ! is_root; then
-    unknown 'pfctl answers root only'
+    unknown 'pfctl needs root to answer'
     return
   fi
   case $(pfctl -s info 2>/dev/null) in
@@ -162,7 +163,8 @@ check_disk_space() {
   if [ "$free_gb" -ge "$FREE_DISK_GB" ]; then found "$free_gb GB free"; else missing "$free_gb GB free, $FREE_DISK_GB GB needed"; fi
 }
 
-# Sets http_status and body of GET $controller$1. The key goes through a pipe: no command line shows it.
+# Sends GET $controller$1 and sets http_status and body. curl reads the key from a pipe, so that no command
+# line shows it.
 ask_controller() { # PATH [KEY]
   answer=$({ [ -z "${2:-}" ] || printf 'header = "X-API-Key: %s"\n' "$2"; } |
     curl -q -sS --config - --globoff --proto '=http,https' --connect-timeout 5 --max-time 10 --max-filesize 65536 --write-out '\n%{http_code}' "$controller$1" 2>"$answers/curl")
@@ -183,7 +185,7 @@ check_controller() {
   ask_controller /health || return
   case $http_status:$body in
     200:*'"status":"ok"'*) found "$controller" ;;
-    200:*) missing "$controller/health is answered by something else than a controller" ;;
+    200:*) missing "$controller/health was answered by something else than a controller" ;;
     *) missing "$controller/health answered $http_status" ;;
   esac
 }
@@ -197,7 +199,7 @@ check_worker_key() {
   case $http_status:$body in
     200:*'"workerId":"'"$worker"'"'*) found "the key is that of worker $worker" ;;
     200:*'"workerId":"'*) missing "the key belongs to another worker than $worker" ;;
-    200:*) missing 'the key is not that of a worker' ;;
+    200:*) missing 'the key is not a key of a worker' ;;
     401:*) missing 'the controller does not know this key, or it was revoked' ;;
     *) missing "$controller/api/me answered $http_status" ;;
   esac
@@ -211,7 +213,7 @@ check_monitor_running() {
   elif [ -n "$in_build" ]; then
     missing 'no monitor runs'
   else
-    unknown 'none runs; one does only during a build'
+    unknown 'no monitor runs; it runs only during a build'
   fi
 }
 
@@ -223,8 +225,8 @@ for file in "$here"/provision/[0-9]*.sh; do verify_step "$file"; done
 verify_here packet_filter 'The packet filter lets SSH in' 'remove the rule from /etc/pf.conf, then: sudo pfctl -f /etc/pf.conf'
 verify_here disk_space 'There is room for a build' 'free space, or enlarge the disk while the VM is off: tart set VM --disk-size GB'
 verify_here controller 'The controller is reachable from here' "run in the VM: curl -v ${controller:-URL}/health"
-verify_here worker_key 'Key and worker belong together' 'put the key that was shown for this worker into the config of the agent'
-verify_here monitor_running 'The monitor runs' 'look at monitor.log in ~/.tartbeat/BUILD-ATTEMPT'
+verify_here worker_key 'Key and worker belong together' 'put the key of this worker into the config of the agent'
+verify_here monitor_running 'The monitor runs' 'read monitor.log in ~/.tartbeat/BUILD-ATTEMPT'
 if [ -n "$json" ]; then
   if [ "$failures" -eq 0 ]; then printf '],"ok":true}\n'; else printf '],"ok":false}\n'; fi
 elif [ "$failures" -eq 0 ]; then

@@ -1,13 +1,13 @@
 #!/bin/sh
-# The monitor: proves to the controller, from inside the VM, that the attempt is alive.
+# Runs inside the VM as the monitor. Sends heartbeats to the controller, which show that the VM is alive.
 #
 #   vm-monitor.sh CONTROLLER BUILD WORKER KEY [INTERVAL]
 #
 #   CONTROLLER  http(s) address of the controller as the VM sees it; a trailing slash is tolerated
 #   BUILD       id of the build            (letters, digits, dot, underscore, hyphen)
 #   WORKER      id of the worker           (the same)
-#   KEY         attempt token or worker key; "-" reads it from standard input, which keeps it out of ps
-#   INTERVAL    seconds between beats, 0.1 to 86400, default 30; fractions serve tests
+#   KEY         attempt token or worker key; "-" reads it from standard input, so that ps does not show it
+#   INTERVAL    seconds between beats, 0.1 to 86400, default 30; tests use fractions
 #
 # Environment
 #   TARTBEAT_STATE         folder of this attempt: the monitor reads "progress", and writes "monitor.pid"
@@ -20,23 +20,23 @@
 #    0  SIGTERM, SIGINT or SIGHUP
 #    3  the controller answered "action":"stop"
 #    4  409 or 410: another attempt is current, or this one has ended
-#    5  401, 403 or 404 in the controller's own words, at least three times and for 60 s or longer
+#    5  401, 403 or 404 with an error code of the controller, at least three times and for 60 s or longer
 #   64  wrong arguments      69  no curl      73  TARTBEAT_STATE cannot be used
 #
-# Invariant: nothing else ends it. Any other failure is printed in one line and the beat is repeated after 5
-# s.
+# Invariant: nothing else ends the monitor. On any other failure it prints one line and repeats the beat after
+# 5 s.
 #
-# Plain POSIX sh, so that macOS's bash 3.2 and any other shell run it. No `set -e`: a failed request must not
-# end it. No clock is read: the agent may set the guest's clock at any moment. Time is what `sleep` has
-# counted.
+# The script is plain POSIX sh, so that macOS's bash 3.2 and any other shell run it. It does not use `set -e`,
+# because a failed request must not end it. It reads no clock, because the agent may set the VM's clock at any
+# moment. It counts the time of its sleeps instead.
 set -u
 
-# Bytes, not characters, in tr and in the patterns below; a decimal point, not a comma, in numbers.
+# With the locale C, `tr` and the patterns below work on bytes, and numbers have a decimal point.
 LC_ALL=C
 export LC_ALL
 umask 077
-# A variable of this name that came in exported would stay exported, and show the key to whoever reads
-# environments.
+# If the caller has exported a variable with this name, the key would also be exported, and other processes
+# could read it.
 unset key
 
 say() { printf '[VM Monitor] %s\n' "$*" 2>/dev/null; }
@@ -104,15 +104,15 @@ if [ "$key" = - ]; then
   IFS= read -r key || :
   key=${key%"$(printf '\r')"}
 fi
-# The pattern also keeps quotes, backslashes and line ends out of curl's configuration and of the request.
+# The pattern refuses quotes, backslashes and line ends, because they would change curl's configuration.
 case $key in
   '') usage 'KEY is empty' ;;
-  *[!A-Za-z0-9._~+/=:@-]*) usage 'KEY contains a character that no key has' ;;
+  *[!A-Za-z0-9._~+/=:@-]*) usage 'KEY contains a character that keys never have' ;;
 esac
 exec </dev/null
 
-# A repeat comes after 5 s. A request ends before the next beat is due and after 10 s at most; the floor of
-# one second matters only to the short intervals of tests.
+# The monitor repeats a failed beat after 5 s. A request ends before the next beat is due, and after 10 s at
+# most. A request gets at least 1 s, which matters only with the short intervals of tests.
 retry_ms=$(at_most "$interval_ms" 5000)
 limit_ms=$(at_most $((interval_ms * 8 / 10)) 10000)
 [ "$limit_ms" -ge 1000 ] || limit_ms=1000
@@ -130,7 +130,7 @@ url="$controller/api/builds/$build/heartbeat?worker_id=$worker"
 state=${TARTBEAT_STATE:-${HOME:-}/.tartbeat/current}
 progress_file=$state/progress
 pid_file=$state/monitor.pid
-# Answers pass through a FIFO and not through a file: a full disk must not silence the monitor.
+# curl writes the answer into a FIFO and not into a file, because the monitor must also work on a full disk.
 pipe=$state/monitor.$$.pipe
 prepare_state() {
   [ -p "$pipe" ] || { mkdir -p "$state" && rm -f "$pipe" && mkfifo "$pipe" && printf '%s\n' $$ >"$pid_file"; }
@@ -146,8 +146,8 @@ launching=
 stopping=
 poked=
 
-# curl and sleep have nothing to clean up, and SIGKILL cannot be missed by a child that has only just been
-# forked. The braces hide the notice with which bash 3.2 reports a killed child.
+# Kills children with SIGKILL, because a child that has just been forked could miss another signal.
+# curl and sleep have nothing to clean up. The braces hide the line that bash 3.2 prints about a killed child.
 reap() {
   [ $# -eq 0 ] || {
     kill -9 "$@"
@@ -164,8 +164,8 @@ finish() { # CODE
   exit "$1"
 }
 
-# Between starting a child and noting its id, a signal is only remembered; the launcher looks at it
-# afterwards.
+# Stops the monitor. While send_beat starts children and saves their ids, it only notes the signal. send_beat
+# then stops the monitor itself.
 on_stop() {
   stopping=yes
   [ -n "$launching" ] || leave
@@ -177,12 +177,12 @@ leave() {
 }
 
 trap on_stop TERM INT HUP
-# send_heartbeat asks for a beat without delay. Whoever reads the log may go away: that must not end the
-# monitor.
+# send_heartbeat sends USR1 to ask for a beat at once. The monitor ignores PIPE, so that it goes on if the
+# reader of its output ends.
 trap 'poked=yes' USR1
 trap '' PIPE
 
-# Waits for one child, through pokes, and returns its status.
+# Waits for one child and returns its status. A signal interrupts `wait`, so it waits again.
 await() {
   while :; do
     wait "$1" 2>/dev/null
@@ -199,10 +199,10 @@ origin='time'
 phase=
 written=
 
-# Sets progress, origin and phase. The figure is the one that send_heartbeat wrote ("30 Archiving"), otherwise
-# an estimate: 95 % * t / (t + 180 s), which is 0, 5, 9, 13 … every 10 s, half-way after three minutes and
-# never 95. It never falls, and 100 is for the controller to say. A file that is anything else is as good as
-# none.
+# Sets progress, origin and phase. It takes the percentage that send_heartbeat has written ("30 Archiving").
+# Without one it estimates: 95 % * t / (t + 180 s), which is 0, 5, 9, 13 … every 10 s and half of 95 % after
+# three minutes. The percentage never falls. It stays below 100, because only the controller knows that the
+# build has ended. A file with any other content is ignored.
 look_at_progress() {
   figure=
   if [ -f "$progress_file" ]; then
@@ -237,11 +237,11 @@ beat_body() {
 readonly ACCEPTED=0 STOP=3 ENDED=4 REFUSED=5 FAILED=6 UNHEARD=7
 readonly END_MARK='tartbeat-outcome:'
 
-# Reads what curl printed, says in one line what became of the beat, and exits with one of the words above.
+# Reads the output of curl, prints one line about the beat, and exits with one of the codes above.
 judge_answer() {
   answer=$(tail -c 8192 | tr '\000-\037\177' ' ')
   outcome=${answer##*"$END_MARK"}
-  # Without the mark curl was killed or could not start; the parent knows which.
+  # Without the mark, curl was killed or could not start. send_beat prints its exit code.
   [ "$outcome" != "$answer" ] || exit "$UNHEARD"
   body=${answer%"$END_MARK"*}
   compact=$(printf '%s' "$body" | tr -d ' ')
@@ -270,7 +270,7 @@ judge_answer() {
     200)
       case $compact in
         *'"action":"stop"'*)
-          say 'Stopping: the controller says stop'
+          say 'Stopping: the controller told this monitor to stop'
           exit "$STOP"
           ;;
         *'"status":"ok"'* | *'"action":"continue"'*)
@@ -286,7 +286,7 @@ judge_answer() {
   esac
 
   if [ -z "$code" ]; then
-    say "Heartbeat refused (HTTP $status): this is not an answer of the controller"
+    say "Heartbeat refused (HTTP $status): the answer does not come from the controller"
     exit "$FAILED"
   fi
   say "Heartbeat refused (HTTP $status $code)${text:+: $text}"
@@ -294,9 +294,9 @@ judge_answer() {
   exit "$FAILED"
 }
 
-# Sends one beat and returns its outcome. Both timers start first, so that its length moves nothing.
-# The key reaches curl through a pipe from a builtin: no command line, and no file as a here-document would be
-# in bash.
+# Sends one beat and returns its outcome. It starts both timers first, so that a slow request does not delay
+# the next beat. curl gets the key through a pipe from the builtin printf, so that the key is on no command
+# line. A here-document would not do, because bash writes it to a file.
 send_beat() {
   poked=
   launching=yes
@@ -304,7 +304,7 @@ send_beat() {
   beat_timer=$!
   sleep "$retry_s" &
   retry_timer=$!
-  # A build that tidies its home may have taken the pipe away.
+  # The build may have deleted the FIFO while it cleaned its home.
   prepare_state
   look_at_progress
   body=$(beat_body)
@@ -331,9 +331,9 @@ send_beat() {
   return "$FAILED"
 }
 
-# Waits until the next beat is due; once poked, only until 5 s after the last one, so that a chatty build
-# cannot flood. The shorter timer is waited for, never killed: long ended, its id could be that of one of the
-# build's processes.
+# Waits until the next beat is due. After a USR1 it waits only until 5 s after the last beat, so that a build
+# cannot cause more than one beat in 5 s. It waits for the shorter timer and does not kill it, because the
+# timer may have ended and a process of the build may have its id now.
 rest_after_beat() {
   await "$retry_timer"
   retry_timer=
@@ -358,7 +358,7 @@ rest_before_repeat() {
 # --- the loop -------------------------------------------------------------------------------------
 
 prepare_state || die 73 "cannot write into $state: set TARTBEAT_STATE to a folder that can be written"
-# A monitor started by hand begins at 0 %, whatever an earlier one left in the shared folder.
+# A monitor that was started by hand begins at 0 %. It deletes the progress of an earlier one.
 [ -n "${TARTBEAT_STATE:-}" ] || rm -f "$progress_file"
 say "Starting for build $build"
 say "Sending heartbeats every ${interval}s to $controller"
@@ -378,9 +378,10 @@ while :; do
     "$STOP" | "$ENDED") finish "$outcome" ;;
     "$REFUSED") refusals=$((refusals + 1)) ;;
   esac
-  # A captive portal, or one bad deployment, refuses too: only the controller's own steady word is final.
+  # A captive portal or one bad deployment can also refuse. So the monitor stops only if the controller itself
+  # refuses three times and for 60 s.
   if [ "$outcome" = "$REFUSED" ] && [ $refusals -ge 3 ] && [ $refused_ms -ge "$refusal_span_ms" ]; then
-    say 'Stopping: refused for good; check the key, the build and the worker'
+    say 'Stopping: the controller has refused every beat for too long; check the key, the build and the worker'
     finish "$REFUSED"
   fi
   rest_before_repeat

@@ -58,7 +58,7 @@ for (const shell of SHELLS) {
 
       const second = await mac.create(['--cpus', '4', '--memory-gb', '8', '--disk-gb', '140']);
       expect(second.status, second.stdout + second.stderr).toBe(0);
-      expect(second.stdout).toContain('expo-build-vm exists; going on with it');
+      expect(second.stdout).toContain('expo-build-vm exists already; using it');
       expect(second.stdout).toMatch(/^ok +sudo-rule /m);
       expect(second.stdout).toMatch(/^This VM is fit\.$/m);
       expect(second.stdout).toContain('expo-build-vm-base-snapshot is ready');
@@ -74,7 +74,7 @@ for (const shell of SHELLS) {
 
       const third = await mac.create();
       expect(third.status).toBe(1);
-      expect(third.stderr).toContain('expo-build-vm-base-snapshot exists already, and is not replaced');
+      expect(third.stderr).toContain('expo-build-vm-base-snapshot exists already and was not replaced');
       expect(mac.calls()).toEqual([]);
 
       const fourth = await mac.create(['--force']);
@@ -209,7 +209,7 @@ for (const shell of SHELLS) {
       [['vm', '--controller', 'builds.example.com'], 'http:// or https://'],
       [['vm', '--controller', "http://x';reboot"], 'plain address'],
       [['vm', '--packet-filter', 'builds.example.com'], '--packet-filter takes addresses'],
-      [['vm', '--frobnicate'], 'is no option'],
+      [['vm', '--frobnicate'], 'is not an option'],
       [['vm', '--frobnicate', '1'], "unknown option '--frobnicate'"],
     ] as const) {
       const { status, stderr } = await mac.host('create-base-image.sh', [...args]);

@@ -185,7 +185,7 @@ for (const shell of SHELLS) {
     mkdirSync(join(links, '2-0000000000000000'));
     expect((await step(mac, 'monitor', ['--check'])).word).toBe('ok');
     rmSync(join(links, version));
-    expect((await step(mac, 'monitor', ['--check'])).detail).toContain('has not just one link');
+    expect((await step(mac, 'monitor', ['--check'])).detail).toContain('must have exactly one link');
   });
 
   holds('a command that only looks and fails is a finding, never a pass', async () => {
@@ -313,7 +313,7 @@ for (const shell of SHELLS) {
     const job = join(mac.root, 'Library/LaunchDaemons/dev.tartbeat.packet-filter.plist');
     const run = (addresses: string) =>
       mac.guest('provision.sh', ['--only', 'private-networks', '--packet-filter', addresses]);
-    expect((await step(mac, 'private-networks')).detail).toContain('it is off');
+    expect((await step(mac, 'private-networks')).detail).toContain('the filter is off');
     for (const wrong of ['builds.example.com', '10.0.0.1;reboot', ',', '1.2.3.4,', 'x', 'abc'])
       expect((await run(wrong)).stdout, wrong).toContain('--packet-filter takes addresses');
     expect([existsSync(rules), existsSync(job)]).toEqual([false, false]);
@@ -326,7 +326,7 @@ for (const shell of SHELLS) {
     expect(readFileSync(rules, 'utf8')).toContain('controller = "{ 192.0.2.7, 2001:db8::7 }"');
     expect(readFileSync(job, 'utf8')).toContain(`-f ${rules} &amp;&amp; /sbin/pfctl -E`);
     expect((await step(mac, 'private-networks', ['--check'])).detail).toBe(
-      'on: private networks but 192.0.2.7, 2001:db8::7',
+      'the filter is on and blocks private networks, except 192.0.2.7, 2001:db8::7',
     );
     expect(outcomesOf(await run('off'))['private-networks']).toBe('changed');
     expect([existsSync(rules), existsSync(job)]).toEqual([false, false]);
@@ -336,7 +336,7 @@ for (const shell of SHELLS) {
     using mac = standInMac(shell);
     for (const [text, message] of [
       ['-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n', 'is a private key'],
-      ['ssh-ed25519 AAAA$(reboot)\n', 'characters that no key has'],
+      ['ssh-ed25519 AAAA$(reboot)\n', 'characters that keys never have'],
       ['command="sh" ssh-ed25519 AAAA\n', 'does not begin like a public key'],
       ['', 'cannot be read'],
     ] as const) {

@@ -82,7 +82,7 @@ for (const shell of SHELLS) {
     using mac = standInMac(shell);
     const { status, find } = await verify(mac, [], { user: 'admin' });
     expect(status).toBe(0);
-    expect(find('packet_filter')).toMatchObject({ status: 'skipped', detail: 'pfctl answers root only' });
+    expect(find('packet_filter')).toMatchObject({ status: 'skipped', detail: 'pfctl needs root to answer' });
     const alone = await mac.guest('provision/36-time-sync.sh', ['--check'], { user: 'admin' });
     expect([alone.status, alone.stdout.split(':')[0]]).toEqual([3, 'unknown']);
   });
@@ -132,7 +132,7 @@ for (const shell of SHELLS) {
     expect(right.find('controller')).toMatchObject({ status: 'pass', detail: server.url });
     expect(right.find('worker_key')).toMatchObject({ status: 'pass', detail: 'the key is that of worker w_1' });
     expect((await ask('w_2', KEY)).find('worker_key').detail).toBe('the key belongs to another worker than w_2');
-    expect((await ask('w_1', 'tb_submit_x')).find('worker_key').detail).toBe('the key is not that of a worker');
+    expect((await ask('w_1', 'tb_submit_x')).find('worker_key').detail).toBe('the key is not a key of a worker');
     const unknown = await ask('w_1', 'tb_worker_other');
     expect(unknown.find('worker_key').detail).toContain('does not know this key');
     expect(unknown.status).toBe(1);

@@ -221,7 +221,7 @@ for (const shell of SHELLS) {
       disk.replace(version, '*'),
       disk.replace(version, `${version} `),
       disk.replace(version, version.toUpperCase()),
-      // Words that are not quoted as the agent quotes.
+      // Arguments that are not between single quotes.
       disk.slice(0, -1),
       `${disk};id`,
       `${disk} ;id`,

@@ -1,18 +1,18 @@
 #!/bin/bash
-# Starts the command of a build, tells how it stands, and kills it.
+# Starts the command of a build, prints its state, and kills it.
 #
 #   build.sh start  STATE BUILD ATTEMPT BYTES    a script of environment and command is on standard input
 #   build.sh status STATE BUILD ATTEMPT          four lines; nothing if it has not been started
 #   build.sh kill   STATE BUILD ATTEMPT          always ends with 0
 #
-# Invariant: the command is started once. A second `start` finds $state/started and does nothing.
+# Invariant: the command starts at most once. A second `start` finds $state/started and does nothing.
 # shellcheck source=vm-image/guest/lib.sh
 . "${0%/*}/lib.sh"
 
-# Detached. The length of the script is checked (exit code 3), because a connection that drops in the middle
-# looks like the end of the script, and half a command is another command. The exit code of the build becomes
-# the name of an empty file: that takes one step, and works on a full disk. The build prints into one file,
-# never into a pipe, so that it waits for no reader.
+# Starts the build in the background and returns at once. It first checks the length of the script (exit code
+# 3), because a dropped connection looks like the end of the script, and half a command could do anything. The
+# exit code of the build is saved as the name of an empty file, because that also works on a full disk. The
+# build prints into a file and not into a pipe, so that it never waits for a reader.
 start_build() { # STATE BUILD ATTEMPT BYTES
   export_attempt "$@"
   (
@@ -36,9 +36,10 @@ start_build() { # STATE BUILD ATTEMPT BYTES
   echo $! >"$state/build.pgid"
 }
 
-# Prints `alive=0|1`, `exit=N` (empty while there is none), `restarted=0|1` and `size=BYTES`, and looks in
-# this order: a process that is seen dead has written its exit code already, and a size that is read after the
-# exit code covers all that was printed. `restarted` says that macOS has started again since the build began.
+# Prints `alive=0|1`, `exit=N` (empty without an exit code), `restarted=0|1` and `size=BYTES`. The order
+# matters: a dead process has already written its exit code, and a size that is read after the exit code
+# covers everything that the command printed. `restarted=1` means that macOS has started again since the build
+# began.
 show_status() {
   [ -d "$state/started" ] || exit 0
   up=0
@@ -58,7 +59,8 @@ has_members() { # PROCESS-GROUP
   ps -axo pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'
 }
 
-# TERM to the build's process group, KILL after 5 s. What made a session of its own ends with the VM.
+# Sends TERM to the process group of the build, and KILL after 5 s. A process that has left the group keeps
+# running until the VM is deleted.
 kill_build() {
   [ -f "$state/build.pgid" ] || exit 0
   pid=$(cat "$state/build.pgid")

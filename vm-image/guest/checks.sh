@@ -4,10 +4,10 @@
 #   checks.sh disk
 #   checks.sh clock             prints the seconds since 1970
 #   checks.sh set-clock TIME    MMDDhhmmYYYY.SS in UTC; needs sudo without a password for date
-#   checks.sh monitor           prints where the monitor is; fails if it is not there
+#   checks.sh monitor           prints the path of the monitor; fails if the file is missing
 #   checks.sh curl
 #   checks.sh controller URL    prints the body of the answer, then its HTTP status on a line of its own
-#   checks.sh image             prints what tartbeat-verify finds, as JSON; nothing where it is missing
+#   checks.sh image             prints the findings of tartbeat-verify as JSON; nothing if it is not installed
 # shellcheck source=vm-image/guest/lib.sh
 . "${0%/*}/lib.sh"
 
@@ -16,7 +16,7 @@ find_monitor() {
   [ -x "$monitor" ] && echo "$monitor"
 }
 
-# `-q` comes first: a .curlrc in the image must not interfere.
+# `-q` must be the first option. It makes curl ignore a .curlrc in the image.
 ask_controller() { # URL
   curl -q -sS --connect-timeout 5 --max-time 10 --proto =http,https -w '\n%{http_code}\n' "$1"
 }

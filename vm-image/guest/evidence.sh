@@ -1,14 +1,15 @@
 #!/bin/bash
-# Shows what the VM looks like: disk, load, memory, processes killed for want of it, the twenty largest.
+# Prints the state of the VM: disk, load, memory, the number of processes that macOS killed because memory had
+# run out, and the twenty largest processes.
 #
 #   evidence.sh look
 #
-# Invariant: names of processes only, because arguments may hold secrets.
+# Invariant: it prints the names of processes without their arguments, because arguments may hold secrets.
 # shellcheck source=vm-image/guest/lib.sh
 . "${0%/*}/lib.sh"
 
-# macOS writes a report when it kills processes because memory has run out. A killed process has a reason in
-# it. A report of the image is older than the folder of the attempt.
+# macOS writes a report when it kills processes because memory has run out. The report gives a reason for each
+# killed process. `-newer` leaves out the reports of the image, because they are older than the attempt.
 count_memory_kills() {
   find "$root/Library/Logs/DiagnosticReports" -name 'JetsamEvent-*.ips' -newer "$HOME/.tartbeat" \
     -exec cat {} + 2>/dev/null | grep -cE '"reason" *: *"(vm-|fc-thrashing)'

@@ -1,21 +1,22 @@
 #!/bin/bash
-# Puts these scripts in their place in a VM, if they are what their version says.
+# Installs these scripts in a VM, if their content matches their version.
 #
 #   install.sh VERSION
 #
-# VERSION is what the file `version` holds: a number, and the first 16 digits of a SHA-256 over all other
+# VERSION is the content of the file `version`: a number, and the first 16 digits of a SHA-256 over all other
 # files.
 #
-# The agent unpacks the scripts into a folder beside that place and calls this, when the image has another
-# version. Exit codes: 0 if this version is in place, 3 if the files are not those that VERSION names.
+# If the image has another version, the agent unpacks its scripts into a folder beside
+# $HOME/.tartbeat/guest/VERSION and calls this script there. Exit codes: 0 if VERSION is installed now, 3 if
+# the files do not match VERSION.
 #
-# Invariant: $HOME/.tartbeat/guest/VERSION is whole or absent, and never changes.
+# Invariant: $HOME/.tartbeat/guest/VERSION is complete or absent, and never changes.
 LC_ALL=C
 export LC_ALL
 cd "$(dirname "$0")" || exit 1
 place=$HOME/.tartbeat/guest/$1
 
-# macOS has shasum. Linux, in tests, has the other.
+# macOS has shasum. Linux, where the tests run, may have only sha256sum.
 hash='shasum -a 256'
 command -v shasum >/dev/null 2>&1 || hash=sha256sum
 
@@ -27,10 +28,10 @@ content() {
 
 digest=$(content | $hash) || exit 1
 if [ "$1" != "${1%%-*}-$(printf %.16s "$digest")" ] || [ "$(cat version)" != "$1" ]; then
-  printf 'install.sh: the files that arrived are not guest scripts %s\n' "$1" >&2
+  printf 'install.sh: the files that arrived do not match version %s of the guest scripts\n' "$1" >&2
   exit 3
 fi
 chmod 755 ./*.sh && mkdir -p "${place%/*}" || exit 1
 [ -d "$place" ] || { rm -rf "$place" && mv "$PWD" "$place"; } || exit 1
-# If two of these ran at once, the second has moved its folder into that of the first.
+# If two agents ran this at the same time, the second `mv` put its folder inside the folder of the first.
 rm -rf "${place:?}/${PWD##*/}"

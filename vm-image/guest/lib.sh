@@ -1,45 +1,45 @@
 # shellcheck shell=bash
-# What the guest scripts share. Sourced, never run.
+# Has the functions that the guest scripts share. They source this file; it does nothing by itself.
 #
-# The scripts beside this file run in a VM, over SSH, as the account that builds run as. The agent sends the
-# name of a file, a subcommand and arguments; `table` lists them all.
+# The agent runs the scripts beside this file in a VM, over SSH, with the account that builds run as. It sends
+# the name of a file, a subcommand and arguments; `table` lists them all.
 #
-# Invariant: what varies reaches a script as an argument of a kind that `table` names, or on standard input. A
-# secret comes on standard input only, because `ps` shows arguments to every process of the VM.
+# Invariant: a script gets its data as arguments of the kinds in `table`, or on standard input. It gets
+# secrets on standard input only, because `ps` shows arguments to every process of the VM.
 #
 # The scripts run in macOS's bash 3.2 with its BSD tools and the PATH of SSH commands,
 # /usr/bin:/bin:/usr/sbin:/sbin. They need bash and no other sh: it gives a process group to what it starts in
 # the background (`set -m`) without a terminal, and it has pipefail.
 #
 #   STATE             BUILD-ATTEMPT, the folder of an attempt below $HOME/.tartbeat
-#   $TARTBEAT_ROOT    stands before every path of the VM; empty in real images, for tests and the simulator
+#   $TARTBEAT_ROOT    is put before every path of the VM; empty in real images, set by tests and the simulator
 
 root=${TARTBEAT_ROOT-}
 # shellcheck disable=SC2034 # read by the scripts
 log=$root/tmp/build.log
 
-# Sets state to the folder of the attempt that the arguments name.
+# Sets `state` to the folder of the attempt that the arguments name.
 on_attempt() { # STATE BUILD ATTEMPT …
   state=$HOME/.tartbeat/$1
 }
 
-# Gives the monitor and the build what both find in their environment.
+# Exports the variables that the monitor and the build both have.
 export_attempt() { # STATE BUILD ATTEMPT …
   export TARTBEAT_STATE="$state" TARTBEAT_BUILD_ID="$2" TARTBEAT_ATTEMPT="$3"
 }
 
-# A zombie is not alive. Where nobody reaps it, `kill -0` would say that it is.
+# Succeeds if the process is alive. It asks `ps`, because `kill -0` also succeeds for a zombie.
 alive() { # PID
   case "$(ps -o stat= -p "$1" 2>/dev/null)" in "" | Z*) return 1 ;; esac
 }
 
-# Prints which start of macOS this is; nothing where the system cannot tell. The UUID stays when the clock is
-# set, which moves kern.boottime.
+# Prints the UUID of the current start of macOS, or nothing if the system has none. kern.boottime would not
+# do, because it changes when the clock is set.
 boot_session() {
   sysctl -n kern.bootsessionuuid 2>/dev/null
 }
 
 no_such_subcommand() {
-  printf '%s: no such subcommand; its head lists those that there are\n' "$0" >&2
+  printf '%s: unknown subcommand; the first lines of the script list all\n' "$0" >&2
   exit 64
 }

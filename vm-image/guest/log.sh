@@ -1,7 +1,7 @@
 #!/bin/bash
-# Reads what the build has printed.
+# Prints a part of the log of the build.
 #
-#   log.sh read FIRST BYTES    at most BYTES bytes, from byte FIRST on; the first byte of the log is 1
+#   log.sh read FIRST BYTES    at most BYTES bytes, beginning with byte FIRST; the first byte has the number 1
 # shellcheck source=vm-image/guest/lib.sh
 . "${0%/*}/lib.sh"
 

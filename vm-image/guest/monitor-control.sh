@@ -3,14 +3,15 @@
 #
 #   monitor-control.sh start STATE BUILD ATTEMPT CONTROLLER WORKER SECONDS    its token is on standard input
 #   monitor-control.sh alive STATE BUILD ATTEMPT          ends with 0 while the monitor lives
-#   monitor-control.sh stop  STATE BUILD ATTEMPT          ends with 0 once it is gone, however it went
+#   monitor-control.sh stop  STATE BUILD ATTEMPT          stops it, with SIGKILL after 2 s; ends with 0
 #   monitor-control.sh log   STATE BUILD ATTEMPT BYTES    the last bytes that it printed
 #
-# Invariant: at most one monitor of an attempt runs, because two would beat twice.
+# Invariant: at most one monitor of an attempt runs. `start` stops an earlier one.
 # shellcheck source=vm-image/guest/lib.sh
 . "${0%/*}/lib.sh"
 
-# Detached. The subshell leads the process group, so that one signal to the group reaches the monitor too.
+# Starts the monitor in the background and prints the id of its process group. The subshell leads the group,
+# so that one signal to the group also reaches the monitor.
 start_monitor() { # STATE BUILD ATTEMPT CONTROLLER WORKER SECONDS
   export_attempt "$@"
   mkdir -p "$state" && chmod 700 "$state" || exit 1
@@ -27,7 +28,7 @@ is_monitor_alive() {
   [ -f "$state/monitor.pgid" ] && alive "$(cat "$state/monitor.pgid")"
 }
 
-# The monitor stops at once on SIGTERM; it is not asked twice.
+# Sends SIGTERM once, because the monitor stops on it at once. After 2 s it sends SIGKILL.
 stop_monitor() {
   [ -f "$state/monitor.pgid" ] || exit 0
   pid=$(cat "$state/monitor.pgid")

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Shuts the VM down as a person would; `tart stop` alone is the power switch.
+# Shuts macOS in the VM down in order. `tart stop` alone would cut the power.
 #
 #   power.sh shut-down
 # shellcheck source=vm-image/guest/lib.sh

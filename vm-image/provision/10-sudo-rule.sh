@@ -1,6 +1,6 @@
 #!/bin/sh
-# Two commands without a password: the agent sets the clock of a VM that slept, and shuts down what it no
-# longer needs.
+# Allows two commands of sudo without a password. The agent uses them to set the clock of a VM that has slept,
+# and to shut a VM down.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -18,18 +18,18 @@ check() {
     END { exit !(("ALL" in may) || (("/bin/date" in may) && ("/sbin/shutdown" in may))) }'; then
     found "$TARTBEAT_USER may run date and shutdown"
   else
-    missing "$TARTBEAT_USER is asked for a password by sudo date or sudo shutdown"
+    missing "sudo asks $TARTBEAT_USER for a password for date or shutdown"
   fi
 }
 
 apply() {
   case $TARTBEAT_USER in
     '' | *[!A-Za-z0-9_.-]*)
-      problem="'$TARTBEAT_USER' is no plain account name"
+      problem="'$TARTBEAT_USER' is not a plain account name"
       return 1
       ;;
   esac
-  # sudo ignores names with a dot: nobody is locked out by a half-written rule.
+  # sudo ignores files with a dot in their name, so the unfinished file cannot break sudo.
   attempt mkdir -p "$root/etc/sudoers.d" || return
   printf '%s ALL=(root) NOPASSWD: /bin/date, /sbin/shutdown\n' "$TARTBEAT_USER" >"$rule_file.new" || return
   attempt visudo -cf "$rule_file.new" &&

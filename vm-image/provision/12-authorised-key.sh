@@ -1,7 +1,7 @@
 #!/bin/sh
-# The agent's key may log in, and sshd trusts the files in which it stands.
-# It must be free of `command=`, or tied to vm-ssh-gate, which lets the agent's commands through: restrict-key
-# does that.
+# Lets the agent's key log in, and gives the files of the key the owner and modes that sshd wants.
+# The line of the key must have no `command=`, except vm-ssh-gate, which runs the agent's commands. The step
+# restrict-key sets it.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -12,11 +12,11 @@ home=$(user_home)
 keys=$home/.ssh/authorized_keys
 key_file=${TARTBEAT_KEY_FILE:-}
 
-# Sets key_type and key_body from the public key's one line.
+# Sets key_type and key_body from the line of the public key.
 read_key() {
   key_type='' key_body='' key_rest=''
   if ! read -r key_type key_body key_rest <"$key_file" 2>/dev/null && [ -z "$key_body" ]; then
-    problem="$key_file cannot be read"
+    problem="$key_file cannot be read, or is empty"
     return 1
   fi
   case $key_type:$key_body:$key_rest in
@@ -24,10 +24,11 @@ read_key() {
     ssh-ed25519:AAAA*:* | ssh-rsa:AAAA*:* | ecdsa-sha2-*:AAAA*:* | sk-*:AAAA*:*) ;;
     *) problem="$key_file does not begin like a public key (ssh-ed25519 AAAA…)" && return 1 ;;
   esac
-  case $key_type$key_body in *[!A-Za-z0-9+/=@.-]*) problem="$key_file holds characters that no key has" && return 1 ;; esac
+  case $key_type$key_body in *[!A-Za-z0-9+/=@.-]*) problem="$key_file contains characters that keys never have" && return 1 ;; esac
 }
 
-# Lines that let the wanted key, or without one any key, run what the agent runs.
+# Prints the lines of the wanted key that let it run the agent's commands. Without a wanted key it prints such
+# lines of every key.
 usable_lines() {
   awk -v body="${key_body:-}" '
     /^[^#]*(ssh-|ecdsa-|sk-)/ && (!/command=/ || /command="[^"]*\/usr\/local\/bin\/vm-ssh-gate"/) && (body == "" || index($0, body))' \
@@ -49,9 +50,9 @@ check() {
   elif has_mode -020 "$home" || has_mode -002 "$home"; then
     missing "others may write to $home, so sshd ignores its keys"
   elif ! has_mode 700 "$home/.ssh"; then
-    missing "$home/.ssh has not mode 700"
+    missing "the mode of $home/.ssh is not 700"
   elif ! has_mode 600 "$keys"; then
-    missing "$keys has not mode 600"
+    missing "the mode of $keys is not 600"
   elif ! owned_by "$TARTBEAT_USER" "$keys" || ! owned_by "$TARTBEAT_USER" "$home/.ssh"; then
     missing "$keys does not belong to $TARTBEAT_USER"
   elif [ "$lines" -eq 0 ]; then
@@ -67,7 +68,7 @@ apply() {
   [ -n "$home" ] || return
   if [ -n "$key_file" ]; then read_key || return; fi
   if [ -z "$key_file" ] && [ -z "$(key_body='' usable_lines)" ]; then
-    problem='no key to put in: give --key-file KEY.pub'
+    problem='there is no key to add: give --key-file KEY.pub'
     return 1
   fi
   if has_mode -020 "$home" || has_mode -002 "$home"; then attempt chmod go-w "$home" || return; fi
@@ -75,8 +76,8 @@ apply() {
   attempt as_user mkdir -p "$home/.ssh" && attempt as_user chmod 700 "$home/.ssh" &&
     attempt as_user touch "$keys" && attempt as_user chmod 600 "$keys" || return
   [ -n "$key_file" ] || return 0
-  # An older line of this key goes: it may tie it to a command. Forwarding would give a build's VM a way back
-  # to the host.
+  # Removes an older line of this key, because it may have a `command=`. Forwarding is off, because it would
+  # let a build reach the Mac.
   line="no-port-forwarding,no-X11-forwarding,no-agent-forwarding $key_type $key_body tartbeat"
   # shellcheck disable=SC2016 # for the inner shell
   attempt as_user sh -c '

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Remote Login: sshd listens, will do so after the next start, and lets this account in.
+# Turns Remote Login on: sshd listens now and after each start, and lets the account in.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -8,7 +8,7 @@ title='Remote Login is on'
 service=com.openssh.sshd
 group=com.apple.access_ssh
 
-# Without the group everybody may log in.
+# Succeeds if the account may log in. If the group does not exist, every account may.
 is_let_in() {
   ! dscl . -read "/Groups/$group" >/dev/null 2>&1 ||
     dseditgroup -o checkmember -m "$TARTBEAT_USER" "$group" >/dev/null 2>&1
@@ -26,7 +26,7 @@ check() {
   fi
 }
 
-# systemsetup wants Full Disk Access of whoever runs it, and says so with exit code 0; launchctl does not.
+# Without Full Disk Access systemsetup does nothing, but still ends with 0. launchctl works without it.
 apply() {
   systemsetup -f -setremotelogin on || :
   check

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The monitor and its helpers in /usr/local/bin; these scripts in /usr/local/share/tartbeat, for
-# `tartbeat-verify`. With them the guest scripts in /usr/local/share/tartbeat/guest, and a link to them in the
-# account's home: the agent asks there which version the image has, and calls them there.
+# Installs the monitor and its helpers in /usr/local/bin, and all scripts in /usr/local/share/tartbeat, for
+# `tartbeat-verify`. The guest scripts are in /usr/local/share/tartbeat/guest. A link in the home of the
+# account leads to them. The agent finds the version of the image there, and calls the scripts there.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -21,7 +21,7 @@ checksum() { (cd "$1" 2>/dev/null && cat $(shared_files) 2>/dev/null | cksum); }
 check() {
   for program in $programs; do
     if [ ! -x "$bin/$program" ]; then
-      missing "$bin/$program is not there or not executable"
+      missing "$bin/$program does not exist or is not executable"
       return
     elif ! cmp -s "$source/$program" "$bin/$program"; then
       missing "$bin/$program is another version"
@@ -32,9 +32,9 @@ check() {
     missing "$share is absent or another version"
     return
   fi
-  # What an agent has installed in a clone is a folder, and is left alone.
+  # Ignores folders, because the agent installs its own scripts as a folder in a clone.
   if [ "$(find "$links" -type l 2>/dev/null)" != "$links/$version" ] || [ "$(readlink "$links/$version")" != "$share/guest" ]; then
-    missing "$links has not just one link, $version, to $share/guest"
+    missing "$links must have exactly one link, $version, to $share/guest"
     return
   fi
   found "$programs; guest scripts $version"
@@ -43,10 +43,10 @@ check() {
 apply() {
   # A Mac with Apple silicon comes without /usr/local/bin.
   attempt mkdir -p "$bin" "$(dirname "$share")" || return
-  # First of all: a link must never lead to scripts of another version than its name says.
+  # Removes the links first, so that no link ever leads to scripts of another version than its name says.
   attempt as_user rm -rf "$links" || return
   if [ "$source" != "$share" ]; then
-    # A folder beside it, then one rename: a half-copied set never takes the place of a whole one.
+    # Copies into a new folder and then renames it, so that the installed scripts are never half copied.
     attempt rm -rf "$share.new" &&
       attempt mkdir -p "$share.new/guest" "$share.new/provision" "$share.new/fastlane/actions" || return
     for file in $(shared_files); do

@@ -1,6 +1,6 @@
 #!/bin/sh
-# curl, with which the monitor beats. Part of macOS; one from Homebrew would not be on the PATH of SSH
-# commands.
+# Checks that macOS has curl, because the monitor sends its beats with it. SSH commands do not find a curl of
+# Homebrew, which is not on their PATH.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -13,7 +13,7 @@ fix='install macOS 12 or newer, which has curl at /usr/bin/curl'
 check() {
   version=$(curl -q --version 2>/dev/null | sed -n '1s/^curl \([0-9.]*\).*/\1/p')
   if [ -z "$version" ]; then
-    missing 'curl is not on the PATH, or does not start'
+    missing 'curl is not on the PATH or does not start'
   elif printf '%s %s\n' "$version" "$CURL_MINIMUM" | awk '{
     split($1, have, "."); split($2, want, ".")
     exit !(have[1] > want[1] || (have[1] == want[1] && have[2] >= want[2])) }'; then
@@ -24,7 +24,7 @@ check() {
 }
 
 apply() {
-  problem='curl is part of macOS and cannot be added from here'
+  problem='curl is part of macOS, so this step cannot install it'
   return 1
 }
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# The agent's key runs the agent's commands and nothing else, through vm-ssh-gate; or, as it comes, any
-# command.
+# Ties the agent's key to vm-ssh-gate, so that it runs the agent's commands and no others. Or unties it, so
+# that it runs any command.
 #
-#   TARTBEAT_KEY_USE   tied: tie the key to the gate   free: untie it   empty: leave it as it is and only look
+#   TARTBEAT_KEY_USE   tied: tie the key to the gate   free: untie it   empty: only check and change nothing
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -15,13 +15,14 @@ keys=$home/.ssh/authorized_keys
 gate=$root/usr/local/bin/vm-ssh-gate
 tied_options="restrict,command=\"$gate\""
 
-# The agent's lines: those of the key that was given, else those that authorised-key wrote.
+# The agent's lines are the lines of TARTBEAT_KEY_FILE. Without that file they are the lines that the step
+# authorised-key has written.
 body=''
 # shellcheck disable=SC2034 # the other two words of the line
 [ -z "${TARTBEAT_KEY_FILE:-}" ] || read -r key_type body key_rest <"$TARTBEAT_KEY_FILE" || [ -n "$body" ]
 
-# Prints the file with its agent's lines beginning with these options; without any it counts: how many are
-# free, how many tied.
+# Prints the file with these options in the agent's lines. Without options it prints how many of these lines
+# are free and how many are tied.
 walk() { # [OPTIONS]
   OPTIONS=${1:-} GATE="command=\"$gate\"" awk -v body="$body" '
     /^[^#]*(ssh-|ecdsa-|sk-)/ && (body == "" ? / tartbeat$/ : index($0, body)) {
@@ -43,9 +44,9 @@ check() {
   if [ "${free:-0}" -eq 0 ] && [ "${tied:-0}" -eq 0 ]; then
     if [ -z "$wanted" ]; then found "$keys has no key of the agent"; else missing "$keys has no key of the agent"; fi
   elif [ "$tied" -gt 0 ] && [ ! -x "$gate" ]; then
-    missing "the key is tied to $gate, which is not there or not executable: nobody can log in with it"
+    missing "the key is tied to $gate, which does not exist or is not executable: nobody can log in with the key"
   elif [ "$tied" -gt 0 ] && [ ! -r "$share/guest/table" ]; then
-    missing "the key is tied to the guest scripts in $share/guest, which are not there"
+    missing "the key is tied to the guest scripts in $share/guest, which do not exist"
   elif [ "$wanted" = tied ] && [ "$free" -gt 0 ]; then
     missing 'the key may run any command'
   elif [ "$wanted" = free ] && [ "$tied" -gt 0 ]; then
@@ -61,9 +62,9 @@ apply() {
   case $wanted in
     tied)
       options=$tied_options
-      # Never lock the agent out.
+      # Does not tie the key to a missing gate, because the agent could no longer log in.
       if [ ! -x "$gate" ] || [ ! -r "$share/guest/table" ]; then
-        problem="$gate is not there, or $share/guest is not: the step monitor installs them"
+        problem="$gate or $share/guest does not exist: run the step monitor first, which installs both"
         return 1
       fi
       ;;

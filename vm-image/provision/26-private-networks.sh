@@ -1,10 +1,9 @@
 #!/bin/sh
-# Off unless asked for: rules of pf that keep builds from private networks and 169.254.169.254, loaded at each
-# start of the VM. What they are good for, and that they have never run on macOS, stands in
-# packet-filter.conf.
+# Blocks private networks and 169.254.169.254 for builds, with rules of pf that macOS loads at each start of
+# the VM. The filter is off by default. packet-filter.conf explains its purpose. It has never run on macOS.
 #
 #   TARTBEAT_PACKET_FILTER   addresses of the controller, with commas: turn it on   off: turn it off
-#                            empty: only look
+#                            empty: only check
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -18,7 +17,8 @@ job=$root/Library/LaunchDaemons/dev.tartbeat.packet-filter.plist
 
 wanted_rules() { sed "s/CONTROLLER/$(printf '%s' "$wanted" | sed 's/,/, /g')/" "$template"; }
 
-# macOS's own /etc/pf.conf has the anchor com.apple/*, so that no file of the system is changed.
+# Loads the rules into the anchor com.apple/*, which macOS's own /etc/pf.conf has. So this step changes no
+# file of the system.
 wanted_job() {
   cat <<END
 <?xml version="1.0" encoding="UTF-8"?>
@@ -50,19 +50,19 @@ check() {
   on=''
   if [ -e "$rules" ] || [ -e "$job" ]; then on=yes; fi
   if [ "$wanted" = off ]; then
-    if [ -n "$on" ]; then missing 'it is on'; else found 'it is off'; fi
+    if [ -n "$on" ]; then missing 'the filter is on'; else found 'the filter is off'; fi
   elif [ -z "$wanted" ]; then
     if [ -z "$on" ]; then
-      found 'it is off: nothing (--packet-filter turns it on)'
+      found 'the filter is off (--packet-filter turns it on)'
     else
-      found "on: private networks but $(sed -n 's/^controller = "{ \(.*\) }"$/\1/p' "$rules")"
+      found "the filter is on and blocks private networks, except $(sed -n 's/^controller = "{ \(.*\) }"$/\1/p' "$rules")"
     fi
   elif ! is_addresses "$wanted"; then
     missing "--packet-filter takes addresses with commas between them, or off, not '$wanted'"
   elif ! wanted_rules | cmp -s - "$rules" || ! wanted_job | cmp -s - "$job"; then
-    missing 'its rules are not those that are asked for'
+    missing "the installed rules do not match --packet-filter $wanted"
   else
-    found "on from the next start: private networks but $wanted"
+    found "from the next start on, the filter blocks private networks, except $wanted"
   fi
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A VM that sleeps is silent, and silence ends builds.
+# Turns sleep and display sleep off, because a VM that sleeps sends no heartbeat and loses its build.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -17,7 +17,7 @@ check() {
   elif [ "$sleep" != 0 ] || [ "${display:-0}" != 0 ]; then
     missing "sleep is $sleep, displaysleep is ${display:-not a setting here} (minutes; 0 is off)"
   else
-    # Some virtual Macs have no display sleep at all.
+    # Some VMs do not have the setting displaysleep.
     found "sleep 0, displaysleep ${display:-not a setting here}"
   fi
 }

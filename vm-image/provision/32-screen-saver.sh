@@ -1,5 +1,5 @@
 #!/bin/sh
-# A screen saver draws without a GPU and takes a core from the build.
+# Turns the screen saver off, because in a VM without a GPU it uses a whole core.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -10,8 +10,8 @@ check() {
   idle=$(as_user defaults -currentHost read com.apple.screensaver idleTime 2>/dev/null)
   case $idle in
     0) found 'idleTime 0' ;;
-    '') missing 'idleTime is not set, so it starts after macOS'\''s default' ;;
-    *) missing "it starts after $idle s" ;;
+    '') missing 'idleTime is not set, so the screen saver starts after the default time of macOS' ;;
+    *) missing "the screen saver starts after $idle s" ;;
   esac
 }
 

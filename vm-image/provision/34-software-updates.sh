@@ -1,5 +1,5 @@
 #!/bin/sh
-# An update in the middle of a build takes its disk, its cores, or the whole VM.
+# Turns software updates off, because an update during a build uses its disk and CPU or restarts the VM.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -20,12 +20,12 @@ check() {
     case $(softwareupdate --schedule 2>&1) in
       *[Oo]ff* | *OFF*) ;;
       *)
-        missing 'softwareupdate --schedule says on'
+        missing 'softwareupdate --schedule is on'
         return
         ;;
     esac
   fi
-  found 'schedule off, nothing is downloaded or installed by itself'
+  found 'schedule off, macOS downloads and installs no update by itself'
 }
 
 apply() {

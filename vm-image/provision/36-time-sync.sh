@@ -1,6 +1,6 @@
 #!/bin/sh
-# With a wrong clock no certificate is valid. The agent sets the clock before a build; this keeps it right
-# during one.
+# Turns network time on, because with a wrong clock no certificate is valid. The agent sets the clock before a
+# build, and network time keeps it right during the build.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -9,7 +9,7 @@ title='The clock follows network time'
 
 check() {
   if ! is_root; then
-    unknown 'systemsetup answers root only'
+    unknown 'systemsetup needs root to answer'
     return
   fi
   case $(systemsetup -getusingnetworktime 2>/dev/null) in

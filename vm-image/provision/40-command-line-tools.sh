@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compilers and git, which Homebrew needs. `xcode-select --install` opens a window; this takes the way without
-# one.
+# Installs the command line tools of Xcode, because Homebrew needs their compilers and git. It uses
+# softwareupdate, because `xcode-select --install` would open a window.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -16,7 +16,7 @@ check() {
   elif ls -d "$root"/Applications/Xcode*.app >/dev/null 2>&1; then
     found 'they come with Xcode, which the next step selects'
   else
-    missing 'xcode-select -p names no folder that exists'
+    missing 'xcode-select -p prints no folder that exists'
   fi
 }
 
@@ -24,7 +24,7 @@ apply() {
   attempt mkdir -p "$root/tmp" && attempt touch "$marker" || return
   label=$(softwareupdate --list 2>&1 | sed -n 's/^ *\* Label: \(Command Line Tools.*\)$/\1/p' | tail -n 1)
   if [ -z "$label" ]; then
-    problem='softwareupdate --list offers no Command Line Tools; is the VM on the internet?'
+    problem='softwareupdate --list offers no Command Line Tools: check that the VM reaches the internet'
   else
     attempt softwareupdate --install "$label" --verbose
   fi

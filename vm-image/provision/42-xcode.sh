@@ -1,14 +1,14 @@
 #!/bin/sh
-# Xcode: selected, licence accepted, first launch done. It cannot be downloaded without an Apple account, so
-# it has to be in the image that the VM was made from.
+# Selects Xcode, accepts its licence, and runs its first launch. Xcode must already be in the image, because a
+# download needs an Apple account.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
 
 title='Xcode is ready'
-fix='put Xcode into /Applications, or begin with an image that has it; builds for Android alone do without: --skip xcode'
+fix='put Xcode into /Applications, or begin with an image that has it; if you only build for Android, use --skip xcode'
 
-# The last by name: Xcode_26.6.app comes after Xcode_26.5.app and Xcode.app.
+# Prints the Xcode with the last name: Xcode_26.6.app comes after Xcode_26.5.app and Xcode.app.
 newest_xcode() {
   newest=
   for app in "$root"/Applications/Xcode*.app; do
@@ -24,9 +24,9 @@ check() {
     *.app/Contents/Developer)
       version=$(xcodebuild -version 2>/dev/null | head -n 1)
       if ! xcodebuild -license check >/dev/null 2>&1; then
-        missing 'its licence is not accepted'
+        missing 'the licence of Xcode is not accepted'
       elif ! xcodebuild -checkFirstLaunchStatus >/dev/null 2>&1; then
-        missing 'its first launch is not done'
+        missing 'the first launch of Xcode is not done'
       elif [ -z "$version" ]; then
         missing 'xcodebuild -version prints nothing'
       else
@@ -43,7 +43,7 @@ apply() {
     *.app/Contents/Developer) ;;
     *)
       if [ -z "$app" ]; then
-        problem='Xcode cannot be downloaded without an Apple account'
+        problem='there is no Xcode in /Applications, and a download would need an Apple account'
         return 1
       fi
       attempt xcode-select -s "$app/Contents/Developer" || return

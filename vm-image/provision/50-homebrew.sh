@@ -1,6 +1,6 @@
 #!/bin/sh
-# Homebrew at a pinned release, owned by the account that builds run as. A clone of the tag, not the
-# installer: that one wants sudo without a password for everything, and takes whatever is newest.
+# Installs Homebrew at a pinned release, owned by the account that builds run as. It clones the tag and does
+# not use the installer, which needs sudo without a password for every command and takes the newest release.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -12,7 +12,7 @@ title='Homebrew is installed'
 check() {
   version=$(as_brew --version 2>/dev/null | head -n 1)
   if [ -z "$version" ]; then
-    missing "$brew_prefix/bin/brew is not there or does not start"
+    missing "$brew_prefix/bin/brew does not exist or does not start"
   elif ! owned_by "$TARTBEAT_USER" "$brew_prefix"; then
     missing "$brew_prefix does not belong to $TARTBEAT_USER"
   else
@@ -25,7 +25,7 @@ apply() {
     attempt chown -R "$TARTBEAT_USER" "$brew_prefix"
     return
   fi
-  # rmdir refuses what is not empty: that is somebody's, and said.
+  # rmdir fails if the folder is not empty, because somebody put the files there. The step then reports it.
   if [ -d "$brew_prefix" ]; then attempt rmdir "$brew_prefix" || return; fi
   attempt mkdir -p "$(dirname "$brew_prefix")" && attempt rm -rf "$brew_prefix.new" &&
     attempt mkdir "$brew_prefix.new" && attempt chown "$TARTBEAT_USER" "$brew_prefix.new" &&

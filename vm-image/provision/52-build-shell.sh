@@ -1,6 +1,6 @@
 #!/bin/sh
-# What a build finds in its login bash: Homebrew's tools before macOS's, and a UTF-8 locale, without which
-# CocoaPods fails.
+# Sets up the login bash of builds: it finds Homebrew's tools before macOS's, and has a UTF-8 locale, which
+# CocoaPods needs.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
@@ -10,7 +10,7 @@ profile=$(user_home)/.bash_profile
 line=". $share/build-environment.sh"
 
 check() {
-  # The last two lines: a profile may print what it likes before them.
+  # Takes only the last two lines, because a profile may print other lines first.
   # shellcheck disable=SC2016 # for the build's shell
   environment=$(as_build 'printf "\n%s\n%s\n" "$LANG" "$PATH"' 2>/dev/null | tail -n 2)
   path=${environment#*
@@ -28,7 +28,7 @@ check() {
   esac
 }
 
-# bash reads one profile only: a new .bash_profile must not hide the .profile that was read before.
+# bash reads only one profile. A new .bash_profile therefore reads the old .profile, if there is one.
 apply() {
   # shellcheck disable=SC2016 # for the inner shell
   attempt as_user sh -c '

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Node, of one line. Formulae of a line are not linked by themselves.
+# Installs Node of one release line, and links it, because Homebrew does not link such a formula by itself.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

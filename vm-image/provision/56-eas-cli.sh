@@ -1,5 +1,5 @@
 #!/bin/sh
-# eas-cli. (expo-cli is deprecated: a project brings its own, run by `npx expo`.)
+# Installs eas-cli. It does not install expo-cli, because each project has its own, for `npx expo`.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

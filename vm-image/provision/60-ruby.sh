@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ruby, of one line, for fastlane and CocoaPods and for the Gemfiles of projects.
+# Installs Ruby of one release line, for fastlane, for CocoaPods and for the Gemfiles of projects.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# CocoaPods, as a gem: Homebrew's formula cannot be pinned.
+# Installs CocoaPods as a gem, because Homebrew cannot pin a formula to a release.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

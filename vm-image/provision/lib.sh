@@ -1,25 +1,26 @@
 # shellcheck shell=sh
-# What the steps and the scripts beside this folder share. Sourced, never run; the caller has set $here to its
-# own folder.
+# Has the functions that the steps and the scripts in the folder above share. They set $here to their own
+# folder and then source this file; it does nothing by itself.
 #
 # A step is one file: it sets title, defines check and apply, and ends with `step "$@"`.
-#   check   read-only; calls found, missing or unknown; may run without root (unknown is for what needs it)
-#   apply   brings about what check looks for, each command through `attempt`
+#   check   changes nothing; calls found or missing, or unknown if it needs root and does not have it
+#   apply   makes the change that check asks for, and runs each command through `attempt`
 #
-#   NN-name.sh           applies what is missing; prints "ok: …", "changed: …" or "failed: …"
-#   NN-name.sh --check   only looks; prints "ok: …", "missing: …" or "unknown: …"
+#   NN-name.sh           checks; if something is missing, applies and checks again;
+#                        prints "ok: …", "changed: …" or "failed: …"
+#   NN-name.sh --check   only checks; prints "ok: …", "missing: …" or "unknown: …"
 # Exit codes: 0 ok or changed, 1 missing or failed, 3 unknown, 64 wrong arguments.
 #
-# Invariant: "ok" and "changed" are said by check alone, after everything else. A step whose apply failed has
+# Invariant: a step prints "ok" or "changed" only if its last check called found and no command of apply
 # failed.
 #
 # Environment
-#   TARTBEAT_USER      the account that builds run as; default: who called sudo, else who runs this
+#   TARTBEAT_USER      the account that builds run as; default: the user who called sudo, or who runs this
 #   TARTBEAT_KEY_FILE  public key that may log in
-#   TARTBEAT_KEY_USE, TARTBEAT_PACKET_FILTER   for restrict-key and private-networks, which look without them
-#   TARTBEAT_ROOT      put before every path of the VM; empty in real images, for tests and the simulator
+#   TARTBEAT_KEY_USE, TARTBEAT_PACKET_FILTER   for restrict-key and private-networks
+#   TARTBEAT_ROOT      put before every path of the VM; empty in real images, set by tests and the simulator
 #
-# For macOS's sh and bash 3.2, BSD tools, and any POSIX shell.
+# Runs on macOS's sh and bash 3.2 with BSD tools, and on any POSIX shell.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -44,7 +45,7 @@ one_line() { printf '%s' "$*" | tr '\000-\037\177' ' '; }
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
-# Sets name to that of a step: its file without number and ending, as --only and --skip take it.
+# Sets `name` to the name of a step, which --only and --skip take: the file name without number and ending.
 name_step() { # PATH
   name=${1##*/}
   name=${name#[0-9][0-9]-}
@@ -52,7 +53,7 @@ name_step() { # PATH
 }
 
 look() {
-  missing 'its check came to no result'
+  missing 'the check gave no result'
   check
   detail=$(one_line "$detail")
 }
@@ -72,7 +73,7 @@ step() {
     if ! is_root; then
       problem='this changes the system and needs root: run it with sudo'
     elif ! apply >&2; then
-      problem=${problem:-it could not be applied}
+      problem=${problem:-a command of this step failed}
     fi
     look
     if [ -n "$problem" ]; then
@@ -82,7 +83,7 @@ step() {
       outcome=changed
     else
       outcome=failed
-      detail="everything ran, but still: $detail"
+      detail="every command succeeded, but the check still finds: $detail"
     fi
   fi
   printf '%s: %s\n' "$outcome" "$detail"
@@ -98,7 +99,8 @@ step() {
   esac
 }
 
-# Runs one command of apply and remembers the first that failed, as one could type it.
+# Runs one command of apply. Saves the first command that failed in `problem`, in a form that a person can
+# type.
 attempt() {
   "$@" && return 0
   attempt_code=$?
@@ -113,13 +115,13 @@ attempt() {
 
 # --- the account ----------------------------------------------------------------------------------
 
-# Runs a command as the account that builds run as: Homebrew refuses root, and what lies in its home must
-# belong to it.
+# Runs a command with the account that builds run as. Homebrew refuses root, and the files in the home of the
+# account must belong to it.
 as_user() {
   if [ "$(id -un)" = "$TARTBEAT_USER" ]; then "$@"; else sudo -H -u "$TARTBEAT_USER" "$@"; fi
 }
 
-# Runs a command the way the agent runs a build's: in a login bash, with what that finds on its PATH.
+# Runs a command in a login bash, as the agent runs the command of a build, so that the PATH is the same.
 as_build() { # COMMAND
   as_user /bin/bash -l -c "cd && $1" </dev/null
 }
@@ -146,7 +148,8 @@ has_mode() { # MODE PATH, as find reads it
 
 # --- time -----------------------------------------------------------------------------------------
 
-# A process and everything below it: a limit that ends only `sudo` or `ssh` leaves the rest running.
+# Prints the ids of a process and of all its descendants. To kill only `sudo` or `ssh` would leave the command
+# that they run.
 family_of() { # PID
   ps -A -o pid= -o ppid= | awk -v top="$1" '
     { parent[$1] = $2 }
@@ -159,10 +162,12 @@ kill_family() { # PID
   { [ -z "$family" ] || kill -TERM $family; } 2>/dev/null
 }
 
-# Runs a command for at most SECONDS; 124 if it had to be ended. Keeps the standard input that `&` takes away.
-# The watchdog is called off by USR2, which simply ends it while it waits: a trap would be kept waiting itself
-# if the signal came just as bash begins to `wait`. It sleeps a second at a time, since its last sleep
-# outlives it.
+# Runs a command for at most SECONDS, and returns 124 if it killed the command. The command keeps its standard
+# input, which `&` alone would take away.
+#
+# A watchdog kills the command at the limit. If the command ends in time, USR2 kills the watchdog. While it
+# waits it has no trap for USR2, because bash runs a trap too late if the signal comes just before a `wait`.
+# The watchdog sleeps one second at a time, because its last sleep keeps running after it.
 within_pid=
 within_watchdog=
 within() { # SECONDS COMMAND…
@@ -210,7 +215,7 @@ in_script() {
   [ "$(exec sh -c 'echo "$PPID"')" = $$ ]
 }
 
-# For the trap of a script that was interrupted inside `within`.
+# Kills the command and the watchdog of `within`. Scripts call it in their traps for signals.
 end_within() {
   [ -z "$within_watchdog" ] || kill -USR2 "$within_watchdog" 2>/dev/null
   [ -z "$within_pid" ] || kill_family "$within_pid"

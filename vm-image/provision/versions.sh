@@ -1,14 +1,14 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2034 # read by whoever sources this
-# What the image is built with. The one place where a version stands; looked up in November 2026.
+# shellcheck disable=SC2034 # read by the scripts that source this file
+# Pins the version of each tool in the image. No other file has these versions. They are from November 2026.
 #
-# Homebrew keeps only the newest release of each formula, so Node and Ruby are pinned to their line (security
-# fixes of it are wanted); the rest exactly. An image that already has a Homebrew keeps it, whatever its
-# release.
+# Homebrew keeps only the newest release of each formula. So Node and Ruby are pinned to a release line, which
+# also brings its security fixes. The other tools are pinned to one release. If an image already has Homebrew,
+# its release stays.
 HOMEBREW_VERSION=6.0.22  # github.com/Homebrew/brew/releases
 NODE_FORMULA=node@24     # the active LTS line; eas-cli asks for 20.18.3 or 22 and newer
 RUBY_FORMULA=ruby@3.4    # fastlane and CocoaPods; macOS's own 2.6 is too old for current gems
 EAS_CLI_VERSION=24.8.0   # npm view eas-cli version
 FASTLANE_VERSION=2.239.0 # rubygems.org/gems/fastlane
 COCOAPODS_VERSION=1.16.2 # rubygems.org/gems/cocoapods
-CURL_MINIMUM=7.75        # the monitor reads %{exitcode} and %{errormsg}, which came with it
+CURL_MINIMUM=7.75        # the first release with %{exitcode} and %{errormsg}, which the monitor reads

@@ -71,8 +71,8 @@ export interface BootLimits {
 export const BOOT_LIMITS: BootLimits = { cloneMs: 300_000, setMs: 60_000, addressMs: 180_000, sshMs: 120_000 };
 
 /**
- * For so long the platform's own word counts that nobody reaches the controller. Several beats are tried within
- * this time.
+ * For so long the platform's own word counts that nobody reaches the controller. Several beats are tried
+ * within this time.
  */
 export const OUTAGE_FRESH_MS = 30_000;
 

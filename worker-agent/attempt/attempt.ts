@@ -60,7 +60,8 @@ function watchForEnd(context: AttemptContext): Disposable {
   const look = () => {
     const lostMs = contact.lostForMs();
     if (lostMs < limitMs) return;
-    // While the platform lets nobody through, no other Mac can take this build either: an outage, no partition.
+    // While the platform lets nobody through, no other Mac can take this build either: an outage, no
+    // partition.
     const outage = contact.outageWithin(Math.min(OUTAGE_FRESH_MS, limitMs));
     const longestMs = outage === null ? limitMs : Math.max(limitMs, limits.outageMs);
     if (lostMs < longestMs) return;

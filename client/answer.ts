@@ -3,7 +3,7 @@
  *
  * Invariant: an answer is a refusal only if it has the form of the controller's own errors. A proxy's page or
  * a captive portal must not end a build, so every other failure is `unreachable`. Only `unreachable` is worth
- * a retry.
+ * a retry. There is one exception: whoever on the way says 413 will say it again.
  */
 import type { z } from 'zod';
 import { ErrorBody } from '#contract';
@@ -23,6 +23,8 @@ export interface Unreachable {
   ok: false;
   kind: 'unreachable';
   message: string;
+  /** True if the platform itself says that nobody reaches the controller now. */
+  outage?: true;
   retryAfterMs?: number;
 }
 
@@ -48,8 +50,15 @@ export async function answerOf<T>(response: Response, schema: z.ZodType<T>): Pro
 /** Turns a response without success into a refusal, or into `unreachable`. */
 export async function failureOf(response: Response): Promise<Refused | Unreachable> {
   const { status } = response;
-  const body = ErrorBody.safeParse(await readJson(response).catch(() => null));
-  const message = body.success ? body.data.error.message : 'the answer is not an error of the controller';
+  const text = await readText(response).catch(() => '');
+  const body = ErrorBody.safeParse(jsonOf(text));
+  const code = body.success ? undefined : PLATFORM_ERROR.exec(text)?.[1];
+  if (code === QUOTA_USED_UP) return { ok: false, kind: 'unreachable', message: PLATFORM_ERRORS[code], outage: true };
+  if (status === 413 && !body.success)
+    return { ok: false, kind: 'refused', status, code: 'too_large', message: TOO_LARGE_ON_THE_WAY };
+  const named =
+    code !== undefined && code in PLATFORM_ERRORS ? PLATFORM_ERRORS[code as keyof typeof PLATFORM_ERRORS] : null;
+  const message = body.success ? body.data.error.message : (named ?? 'the answer is not an error of the controller');
   if (status === 429) return { ok: false, kind: 'unreachable', message, retryAfterMs: retryAfterMs(response) };
   if (status < 400 || status >= 500 || !body.success)
     return { ok: false, kind: 'unreachable', message: `HTTP ${status}: ${message}` };
@@ -57,13 +66,35 @@ export async function failureOf(response: Response): Promise<Refused | Unreachab
   return { ok: false, kind: 'refused', status, code: error.code, message, expectedOffset, action };
 }
 
+const PLATFORM_ERROR = /\berror(?: code)?:?\s*(1\d\d\d)\b/i;
+const QUOTA_USED_UP = '1027';
+/** Cloudflare's own errors, which it gives instead of the controller's answer. */
+const PLATFORM_ERRORS = {
+  [QUOTA_USED_UP]:
+    'the Cloudflare account has used up its requests of the day, and gets new ones at midnight UTC (error 1027)',
+  '1101': 'the controller ended at Cloudflare without an answer (error 1101)',
+  '1102': 'the controller used up the CPU time that its plan at Cloudflare allows for a request (error 1102)',
+};
+
+const TOO_LARGE_ON_THE_WAY = 'something on the way to the controller does not let a request of this size through';
+
 function retryAfterMs(response: Response): number {
   const header = response.headers.get('retry-after') ?? '';
   const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
   return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), RETRY_AFTER_MAX_MS) : 1_000;
 }
 
-async function readJson(response: Response): Promise<unknown> {
+const readJson = async (response: Response): Promise<unknown> => JSON.parse(await readText(response));
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+async function readText(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of response.body ?? []) {
@@ -71,7 +102,7 @@ async function readJson(response: Response): Promise<unknown> {
     if (length > ANSWER_MAX_BYTES) throw new Error('the answer is too long');
     chunks.push(chunk);
   }
-  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Turns a broken connection into `unreachable`. Throws the reason of `signal` if that has aborted. */

@@ -31,11 +31,11 @@ export class AttemptOver extends Error {
 export const failed = (verdict: AgentVerdict, step: string | undefined, message: string, exitCode?: number) =>
   new AttemptOver({ kind: 'failed', verdict, step, message, exitCode });
 
-/**
- * Whether the agent looks at the VM before it is destroyed. A source that cannot be unpacked and an artifact
- * that is missing explain themselves.
- */
+/** They explain themselves, so the VM need not be looked at. */
+const EXPLAINED_BY_ITSELF: readonly AgentVerdict[] = ['source_invalid', 'artifact_missing', 'artifact_refused'];
+
+/** Whether the agent looks at the VM before it is destroyed. */
 export function needsEvidence(ending: Ending): boolean {
   if (ending.kind === 'stopped') return true;
-  return ending.kind === 'failed' && ending.verdict !== 'source_invalid' && ending.verdict !== 'artifact_missing';
+  return ending.kind === 'failed' && !EXPLAINED_BY_ITSELF.includes(ending.verdict);
 }

@@ -70,6 +70,12 @@ export interface BootLimits {
 /** A clone may copy a whole disk, while `tart set` only changes a file. */
 export const BOOT_LIMITS: BootLimits = { cloneMs: 300_000, setMs: 60_000, addressMs: 180_000, sshMs: 120_000 };
 
+/**
+ * For so long the platform's own word counts that nobody reaches the controller. Several beats are tried
+ * within this time.
+ */
+export const OUTAGE_FRESH_MS = 30_000;
+
 /** How long this attempt may go on without an accepted beat. */
 export function contactLimitMs(
   { anotherAttemptPossible, timeouts }: Pick<Assignment, 'anotherAttemptPossible' | 'timeouts'>,

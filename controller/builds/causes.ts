@@ -43,6 +43,7 @@ const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
   no_output: SLEPT_OR_FULL,
   source_invalid: [],
   artifact_missing: [],
+  artifact_refused: [],
   cancelled: [],
   queue_expired: [],
   vm_silent: [

@@ -38,10 +38,17 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
   artifact_missing: {
     whose: 'user',
     title: 'A required artifact is missing',
-    explanation:
-      'The command succeeded, but a required artifact glob matched no file, or the agent cannot take the files that the globs match. The message says which.',
+    explanation: 'The command succeeded, but a required artifact glob matched no file. The message says which.',
     advice:
       'Compare the glob with the paths that the build writes. Globs start at the root of the source. The agent takes a folder as one archive, however many files are in it.',
+  },
+  artifact_refused: {
+    whose: 'user',
+    title: 'An artifact cannot be stored',
+    explanation:
+      'The command succeeded, but an artifact is too large, has a name that cannot be stored, or there are too many of them. The message says which. Another attempt would meet the same refusal, so the controller does not retry the build.',
+    advice:
+      'Make the artifact smaller, rename it, or name only the files that you need. On the Workers Free plan a file has at most 95 MiB. To raise a limit of the platform, change its plan.',
   },
   cancelled: {
     whose: 'user',

@@ -53,6 +53,33 @@ test('the key and the version of the contract go with each call, and ids are esc
   expect(seen[0]!.url).toBe('/api/builds/a%2F..%2Fb/heartbeat?worker_id=w%3Fx%3D1');
 });
 
+test.each([429, 503, 530])(
+  'a platform over its quota is an outage with a name, whatever its status is: %i',
+  async (status) => {
+    await using server = await sends(status, 'error code: 1027', { 'content-type': 'text/plain' });
+    expect(await beat(server.client)).toEqual({
+      ok: false,
+      kind: 'unreachable',
+      outage: true,
+      message: expect.stringContaining('midnight UTC'),
+    });
+    await using page = await sends(status, '<title>Error 1027</title> This website has been temporarily rate limited');
+    expect(await beat(page.client)).toMatchObject({ outage: true });
+  },
+);
+
+test('other errors of the platform are named, and are no outage of all', async () => {
+  await using server = await sends(503, 'error code: 1102');
+  const answer = await beat(server.client);
+  expect(answer).toMatchObject({ kind: 'unreachable', message: expect.stringContaining('CPU time') });
+  expect(answer).not.toHaveProperty('outage');
+});
+
+test('a 413 is a refusal, whoever on the way says it', async () => {
+  await using server = await sends(413, '<html>413 Request Entity Too Large</html>');
+  expect(await beat(server.client)).toMatchObject({ kind: 'refused', status: 413, code: 'too_large' });
+});
+
 test("a 4xx in the controller's own words is a refusal", async () => {
   await using server = await sends(410, OWN_ERROR);
   expect(await beat(server.client)).toEqual({

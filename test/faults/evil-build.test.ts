@@ -161,7 +161,7 @@ echo e >'out/-rf'; echo secret >"$HOME/outside.txt"; ln "$HOME/outside.txt" out/
     command: `mkdir out; echo d >'out/..\\..\\d'; echo made`,
     artifacts: [glob('out/**')],
   });
-  expect((await broken.fails({ verdict: 'artifact_missing', step: 'artifacts' })).artifacts).toEqual([]);
+  expect((await broken.fails({ verdict: 'artifact_refused', step: 'artifacts' })).artifacts).toEqual([]);
   await mac.settles();
 });
 

@@ -7,7 +7,7 @@
  * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac.
  */
 import { type Ending, failed } from '../ending.ts';
-import { contactLimitMs } from '../limits.ts';
+import { contactLimitMs, OUTAGE_FRESH_MS } from '../limits.ts';
 import { type AttemptContext, type AttemptOptions, createContext } from '../steps/context.ts';
 import { closeAttempt } from './close.ts';
 import type { AttemptAction } from './reconcile.ts';
@@ -60,8 +60,14 @@ function watchForEnd(context: AttemptContext): Disposable {
   const look = () => {
     const lostMs = contact.lostForMs();
     if (lostMs < limitMs) return;
-    const [lost, limit] = [lostMs, limitMs].map((ms) => `${Math.round(ms / 1000)} s`);
-    context.end(failed('worker_lost', 'contact', `no beat was accepted for ${lost} (limit ${limit})`));
+    // While the platform lets nobody through, no other Mac can take this build either: an outage, no
+    // partition.
+    const outage = contact.outageWithin(Math.min(OUTAGE_FRESH_MS, limitMs));
+    const longestMs = outage === null ? limitMs : Math.max(limitMs, limits.outageMs);
+    if (lostMs < longestMs) return;
+    const [lost, limit] = [lostMs, longestMs].map((ms) => `${Math.round(ms / 1000)} s`);
+    const why = outage === null ? '' : `: ${outage}`;
+    context.end(failed('worker_lost', 'contact', `no beat was accepted for ${lost} (limit ${limit})${why}`));
   };
   const timer = setInterval(look, Math.min(1_000, Math.max(50, limitMs / 20)));
   return {

@@ -55,6 +55,9 @@ export function lesserReport(report: Report, { code, status, message }: Refused)
   // A deadline was faster. What was seen of the VM still tells its cause.
   if (report.type === 'fail' && report.evidence && tooLate)
     return { type: 'evidence', attempt, evidence: report.evidence, log: report.log };
+  // A controller from before this verdict. The build must still end.
+  if (report.type === 'fail' && report.verdict === 'artifact_refused' && code === 'invalid_request')
+    return { ...report, verdict: 'artifact_missing' };
   if (report.type !== 'succeed' || tooLate || status === 401 || status === 403) return null;
   // The controller refuses the content of the result. The build must still end, and say why.
   return {

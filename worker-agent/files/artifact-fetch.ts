@@ -40,7 +40,7 @@ export interface CollectOptions {
   signal: AbortSignal;
 }
 
-/** Rejects with AttemptOver: artifact_missing for unfit files, transfer_failed for broken transfers. */
+/** Rejects with AttemptOver: artifact_refused for unfit files, transfer_failed for broken transfers. */
 export async function fetchArtifacts(
   options: CollectOptions,
 ): Promise<{ artifacts: LocalArtifact[]; missing: string[] }> {
@@ -49,7 +49,7 @@ export async function fetchArtifacts(
   const matched = await matchInTime(await listGuestFiles(options), globs, options.signal);
   if (!matched)
     throw failed(
-      'artifact_missing',
+      'artifact_refused',
       'artifact_match',
       'the globs of the artifacts take too long to match. Use fewer wildcards',
     );
@@ -138,7 +138,7 @@ async function listGuestFiles({ guest, key, globs }: CollectOptions): Promise<Fo
 
 function assertBounds(found: readonly FoundFile[], folders: readonly string[]): void {
   // The build itself has made these files, so another Mac would meet the same: no fault of the transfer.
-  const refuse = (message: string) => failed('artifact_missing', 'artifacts', message);
+  const refuse = (message: string) => failed('artifact_refused', 'artifacts', message);
   const count = found.length + folders.length;
   if (count > ARTIFACTS_MAX)
     throw refuse(

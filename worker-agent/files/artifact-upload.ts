@@ -3,7 +3,8 @@
  *
  * Invariant: an artifact is listed only once it is stored.
  */
-import type { ArtifactReport } from '#contract';
+import type { AgentVerdict, ArtifactReport } from '#contract';
+import type { Refused, Unreachable } from '../../client/answer.ts';
 import type { Connection } from '../../client/request.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import { failed } from '../ending.ts';
@@ -26,7 +27,10 @@ export interface UploadMemory {
   onBegun: (sha256: string, uploadId: string) => Promise<void>;
 }
 
-/** Stores each; safe to repeat. Rejects with AttemptOver: transfer_failed, step artifact_upload. */
+/**
+ * Stores each; safe to repeat. Rejects with AttemptOver: artifact_refused for a file that is too large,
+ * transfer_failed otherwise.
+ */
 export async function uploadArtifacts(
   artifacts: readonly LocalArtifact[],
   { connection, emit, giveUpAfterMs, signal, uploads, onBegun }: UploadOptions & UploadMemory,
@@ -37,11 +41,16 @@ export async function uploadArtifacts(
       { path, sha256, sizeBytes },
       { giveUpAfterMs, signal, uploadId: uploads[sha256], onBegun: (uploadId) => onBegun(sha256, uploadId) },
     );
-    if (!answer.ok) throw failed('transfer_failed', 'artifact_upload', `${name}: ${answer.message}`);
+    if (!answer.ok)
+      throw failed(verdictOf(answer), 'artifact_upload', `${name} (${sizeBytes} bytes): ${answer.message}`);
     emit({ type: 'artifact', status: 'stored', name, sizeBytes, sha256 });
   }
   return artifacts.map(({ name, sha256, sizeBytes }) => ({ name, sha256, size: sizeBytes }));
 }
+
+/** No other attempt could store a file that is too large, so that is not the fault of this Mac. */
+const verdictOf = (answer: Refused | Unreachable): AgentVerdict =>
+  answer.kind === 'refused' && answer.code === 'too_large' ? 'artifact_refused' : 'transfer_failed';
 
 /** Stores the artifacts of a result once more, from `dir`, because the controller no longer has them. */
 export async function uploadAgain(

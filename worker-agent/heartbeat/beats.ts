@@ -33,6 +33,8 @@ export interface BeatsOptions {
   requestMs: number;
   emit: EmitOfAttempt;
   onAccepted: () => void;
+  /** The platform of the controller says that nobody reaches it now. */
+  onPlatformAway?: (message: string) => void;
   /** The controller has ended the attempt. Called once, when the loop has ended. */
   onStop: (message: string) => void;
 }
@@ -156,9 +158,12 @@ export class Beats implements AsyncDisposable {
   }
 
   #notAccepted(answer: Refused | Unreachable, event: BeatEvent): false | 'ended' {
-    const { emit, onStop } = this.#options;
+    const { emit, onStop, onPlatformAway } = this.#options;
     emit({ ...event, accepted: false, vmBeatAt: this.vmBeat?.at ?? null, message: answer.message });
-    if (answer.kind === 'unreachable') return false;
+    if (answer.kind === 'unreachable') {
+      if (answer.outage) onPlatformAway?.(answer.message);
+      return false;
+    }
     if (!ENDINGS.has(answer.status) && answer.action !== 'stop') return false;
     onStop(answer.message);
     return 'ended';

@@ -7,6 +7,7 @@
 export class Contact {
   #wallMs: number;
   #monotonicMs: number;
+  #outage: { message: string; wallMs: number; monotonicMs: number } | null = null;
 
   /** `sinceWallMs` comes from the journal, for an attempt that a former run of the agent has begun. */
   constructor(sinceWallMs: number = Date.now()) {
@@ -18,6 +19,22 @@ export class Contact {
   made(): void {
     this.#wallMs = Date.now();
     this.#monotonicMs = performance.now();
+    this.#outage = null;
+  }
+
+  /** The platform of the controller has just said that nobody reaches the controller now. */
+  platformAway(message: string): void {
+    this.#outage = { message, wallMs: Date.now(), monotonicMs: performance.now() };
+  }
+
+  /**
+   * What the platform said within this time, if the controller has accepted no beat since. Then this Mac has
+   * a network, and no other Mac can have been given its build.
+   */
+  outageWithin(ms: number): string | null {
+    if (this.#outage === null) return null;
+    const { message, wallMs, monotonicMs } = this.#outage;
+    return Math.max(Date.now() - wallMs, performance.now() - monotonicMs) <= ms ? message : null;
   }
 
   lostForMs(): number {

@@ -104,6 +104,7 @@ function createBeats(
       contact.made();
       if (Date.now() - journal.state.contactAtMs > contactNoteMs(timeouts)) void noteContact();
     },
+    onPlatformAway: (message) => contact.platformAway(message),
     onStop: (message) => end(new AttemptOver({ kind: 'stopped', message })),
   });
 }

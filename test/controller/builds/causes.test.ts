@@ -72,6 +72,7 @@ const CAN_LEAD_TO: Record<Verdict, readonly KnownCause[]> = {
   no_output: [...FULL, 'host_asleep'],
   source_invalid: [],
   artifact_missing: [],
+  artifact_refused: [],
   cancelled: [],
   queue_expired: [],
   vm_silent: KNOWN,

@@ -324,6 +324,33 @@ test('a monitor that dies is started again', { timeout: 400_000 }, async () => {
   expect(build.status).toBe('succeeded');
 });
 
+test('an artifact that the controller refuses for its size is artifact_refused, with its name and size', {
+  timeout: 400_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  controller.intercept = ({ method, path }, response) => {
+    if (method !== 'PUT' || !path.startsWith('/api/blobs/')) return false;
+    response.writeHead(413, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ error: { code: 'too_large', message: 'a file has at most 1 byte' } }));
+    return true;
+  };
+  const build = controller.submit({
+    id: 'b1',
+    command: 'echo big >app.ipa',
+    source: await sourceOf({ a: '' }),
+    artifactGlobs: [glob({ glob: 'app.ipa' })],
+  });
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports.at(-1)).toMatchObject({
+    type: 'fail',
+    verdict: 'artifact_refused',
+    step: 'artifact_upload',
+    message: 'app.ipa (4 bytes): a file has at most 1 byte',
+  });
+});
+
 test('a look at the monitor that fails ends neither the attempt nor the watch', { timeout: 400_000 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);

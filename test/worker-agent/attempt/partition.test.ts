@@ -9,7 +9,7 @@ import { agentHost } from '../factories/agent-host.ts';
 import { standInController } from '../factories/stand-in-controller.ts';
 import { until } from '../factories/until.ts';
 
-async function lostWith(anotherAttemptPossible: boolean, limits: Partial<AgentLimits> = {}) {
+async function lostWith(anotherAttemptPossible: boolean, limits: Partial<AgentLimits> = {}, said = '') {
   const controller = await standInController();
   const host = await agentHost(controller.url);
   process.env.TART_HOME = host.tartHome;
@@ -36,7 +36,7 @@ async function lostWith(anotherAttemptPossible: boolean, limits: Partial<AgentLi
   });
   await until(() => build.log.length > 0, 'the build runs', 90_000);
   controller.intercept = (_request, response) => {
-    response.writeHead(503).end();
+    response.writeHead(503).end(said);
     return true;
   };
   await until(() => events.some(({ type }) => type === 'slot_free'), 'the VM is gone', 90_000);
@@ -82,4 +82,23 @@ test('an outage that lasts for longer than is forgiven ends it all the same', { 
     expect.objectContaining({ type: 'result', verdict: 'worker_lost', step: 'contact' }),
   );
   expect(lost.host.vms()).toEqual([]);
+});
+
+test('while the platform says that its quota is used up, a build goes on although another attempt is possible', {
+  timeout: 240_000,
+}, async () => {
+  await using lost = await lostWith(true, { outageMs: 120_000 }, 'error code: 1027');
+  await until(() => lost.build.status === 'succeeded', 'the result arrives', 90_000);
+  expect(lost.build.log.toString()).toBe('begun\nlast\n');
+});
+
+test('an outage with a name ends a build at the limit for outages, and the verdict names it', {
+  timeout: 240_000,
+}, async () => {
+  await using lost = await lostWith(true, { outageMs: 4_000 }, 'error code: 1027');
+  await until(() => lost.build.reports.length > 1, 'the verdict is reported', 90_000);
+  expect(lost.build.reports.at(-1)).toMatchObject({
+    verdict: 'worker_lost',
+    message: expect.stringContaining('has used up its requests of the day'),
+  });
 });

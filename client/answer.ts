@@ -113,8 +113,6 @@ export function unreachable(error: unknown, signal?: AbortSignal): Unreachable {
   return { ok: false, kind: 'unreachable', message: name === 'TimeoutError' ? 'no answer in time' : detail };
 }
 
-/** Aborts when `touch` has not been called for stallMs. */
-
 /** An answer without success, as an error. It is for commands, which end at the first one. */
 export class ApiError extends Error {
   override name = 'ApiError';

@@ -67,7 +67,7 @@ export class BuildsClient {
     return target;
   }
 
-  /** Yields the log of the build's newest attempt as it grows, until it is complete. */
+  /** Yields the log of the build as it grows, from its newest attempt on, until the build has ended. */
   followLog(buildId: string, signal: AbortSignal): AsyncGenerator<string> {
     return followLog(this.connection, buildId, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
   }

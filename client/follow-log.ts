@@ -1,39 +1,53 @@
 /**
- * Follows the log of a build's newest attempt until the log is complete.
+ * Follows the log of a build, from its newest attempt on, until the build has ended.
  *
- * Invariant: it yields each byte once. If a stream breaks, or ends at its own time limit, it resumes after
- * the last event that arrived. It rejects when no event has arrived for `giveUpAfterMs`.
+ * Invariant: it yields each byte once. If a stream breaks, falls silent, or asks to reconnect, it resumes
+ * after the last event that arrived. It rejects when the controller refuses, or when nothing has arrived for
+ * `giveUpAfterMs`.
  */
 import { ApiError, failureOf, valueOrThrow } from './answer.ts';
 import { readEvents } from './event-stream.ts';
 import type { Connection } from './request.ts';
 import { pause } from './retry.ts';
+import { stallTimer } from './transfer.ts';
 
-/** The longest that one stream may last. */
-const STREAM_MAX_MS = 3 * 3_600_000;
 const RECONNECT_PAUSE_MS = 500;
+
+export interface FollowLogOptions {
+  signal: AbortSignal;
+  giveUpAfterMs: number;
+  /** The controller gives a sign of life each 15 s. A stream that is silent for longer than this is dead. */
+  silentMaxMs?: number;
+}
 
 export async function* followLog(
   connection: Connection,
   buildId: string,
-  { signal, giveUpAfterMs }: { signal: AbortSignal; giveUpAfterMs: number },
+  { signal, giveUpAfterMs, silentMaxMs = 60_000 }: FollowLogOptions,
 ): AsyncGenerator<string> {
   const path = `/api/builds/${encodeURIComponent(buildId)}/logs`;
   let lastEventId = '';
   let heardAt = performance.now();
   while (!signal.aborted) {
     const headers = { accept: 'text/event-stream', ...(lastEventId && { 'last-event-id': lastEventId }) };
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(STREAM_MAX_MS)]);
-    try {
-      const response = await connection.open('GET', path, limit, { headers });
-      if (!response.ok || !response.body) valueOrThrow(await failureOf(response), `GET ${path}`);
-      for await (const { id, event, data } of readEvents(response.body!)) {
+    using silence = stallTimer(silentMaxMs, signal);
+    const heard = new TransformStream<Uint8Array, Uint8Array>({
+      transform(part, controller) {
         heardAt = performance.now();
+        silence.touch();
+        controller.enqueue(part);
+      },
+    });
+    try {
+      const response = await connection.open('GET', path, silence.signal, { headers });
+      if (!response.ok || !response.body) valueOrThrow(await failureOf(response), `GET ${path}`);
+      for await (const { id, event, data } of readEvents(response.body!.pipeThrough(heard))) {
         if (event === 'end') return;
+        if (event === 'reconnect') break;
         if (id) lastEventId = id;
-        yield (JSON.parse(data) as { text: string }).text;
+        // A newer controller may send events that this client does not know.
+        if (event === 'message') yield (JSON.parse(data) as { text: string }).text;
       }
-      heardAt = performance.now();
     } catch (error) {
       const isOutage = !(error instanceof ApiError) || error.status >= 500;
       if (signal.aborted || !isOutage || performance.now() - heardAt > giveUpAfterMs) throw error;

@@ -127,7 +127,8 @@ export async function downloadFile(
   }
 }
 
-function stallTimer(stallMs: number, outer?: AbortSignal): { signal: AbortSignal; touch: () => void } & Disposable {
+/** Aborts when `touch` has not been called for `stallMs`. */
+export function stallTimer(stallMs: number, outer?: AbortSignal): { signal: AbortSignal; touch: () => void } & Disposable {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(new DOMException('stalled', 'TimeoutError')), stallMs);
   return {

@@ -33,7 +33,7 @@ export function createApp(settings: Settings) {
   keyRoutes(on);
   buildRoutes(on, settings);
   attemptRoutes(on);
-  logRoutes(on);
+  logRoutes(on, settings);
   fileRoutes(on);
   blobRoutes(on);
   workerRoutes(on, settings);

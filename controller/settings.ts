@@ -11,12 +11,35 @@ export interface Settings {
   workerTimeoutMs: number;
   /** How often an idle agent asks for work. */
   pollMs: number;
+  follow: FollowTimes;
+}
+
+/** The times of a stream that follows a log (build-log/follow.ts). */
+export interface FollowTimes {
+  /** The longest that one stream lasts. The reader then connects again, and its key is judged anew. */
+  streamMaxMs: number;
+  /** The longest pause between two looks into D1, while the build waits in the queue. */
+  queuePauseMaxMs: number;
+  /** How often a stream that has no socket to a log looks whether its key was revoked. */
+  keyCheckMs: number;
+  /** A sign of life at least this often, because some proxies close a connection that stays silent. */
+  keepAliveMs: number;
+  /** After the end of an attempt, the stream waits this long for the attempt's last bytes. */
+  lastBytesMs: number;
 }
 
 export const SETTINGS: Settings = {
   timeoutMinima: TIMEOUT_MINIMA,
   workerTimeoutMs: DEFAULT_TIMEOUTS.workerTimeoutMs,
   pollMs: AGENT_INTERVAL_MS,
+  follow: {
+    streamMaxMs: 15 * 60_000,
+    queuePauseMaxMs: 15_000,
+    // With the time of the look itself, a revoked key's stream ends within 5 s.
+    keyCheckMs: 4_000,
+    keepAliveMs: 15_000,
+    lastBytesMs: 10_000,
+  },
 };
 
 /**

@@ -6,6 +6,7 @@
 
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../controller/index.ts';
+import { SETTINGS } from '../controller/settings.ts';
 
 export { BlobUpload, BuildDeadline, BuildLog } from '../controller/index.ts';
 
@@ -13,6 +14,7 @@ const controller = createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,
   workerTimeoutMs: 32_000,
   pollMs: 2_000,
+  follow: SETTINGS.follow,
 });
 
 const UNCOUNTED: RateLimit = { limit: async () => ({ success: true }) };

@@ -5,6 +5,7 @@
 
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController, BuildDeadline as RealBuildDeadline } from '../controller/index.ts';
+import { SETTINGS } from '../controller/settings.ts';
 import { withFaultyDatabase } from './controller/factories/faulty-database.ts';
 
 export { BlobUpload, BuildLog } from '../controller/index.ts';
@@ -19,6 +20,7 @@ const controller = createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,
   workerTimeoutMs: 2_000,
   pollMs: 100,
+  follow: SETTINGS.follow,
 });
 
 /** Tests ask more often than people do; rate-limits.test.ts has the deployed counters. */

@@ -11,7 +11,17 @@ import { DAY_MS, type KeyView } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema.ts';
-import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, newKey, rootOf, viewKey } from './keys.ts';
+import {
+  ADMIN_KEY_ID,
+  adminKeyRefusal,
+  isUsable,
+  type KeyRow,
+  keyInsertion,
+  markEnded,
+  newKey,
+  rootOf,
+  viewKey,
+} from './keys.ts';
 
 export const ROTATION_OVERLAP_MS = DAY_MS;
 
@@ -52,6 +62,9 @@ export async function rotateKey(
       .where(eq(keys.id, id)),
   ]);
   if (inserted.meta.changes === 0) return refused;
+  // It never rejects, because the answer has the only copy of the new secret.
+  if (overlapMs === 0)
+    await markEnded(env, [id]).catch(() => console.error(JSON.stringify({ event: 'key_end_not_marked', key: id })));
   return { ok: true, key: viewKey(row), secret: made.secret };
 }
 

@@ -10,10 +10,13 @@
  * begins no second log.
  *
  * Owns the table `chunks` and the KV key `closed` of the object, and writes R2 below `logs/`. seal.ts deletes
- * there.
+ * there. It also owns following: a follower has a socket to the object, which sends what is appended (followers.ts).
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { LogTotal } from '#contract';
+import type { ClosedLog } from './closed-log.ts';
+import { NEXT } from './follower-messages.ts';
+import { Followers } from './followers.ts';
 import { compressSegment, SEGMENT_BYTES, segmentKey } from './segments.ts';
 
 /** Small appends share a row up to this size. An append a second then makes some dozen rows in an hour. */
@@ -24,11 +27,6 @@ const ROW_MAX_BYTES = 1024 * 1024;
  * No sane build prints more. The bound keeps sealing far from the platform's limits of memory and CPU time.
  */
 export const LOG_MAX_BYTES = 256 * 1024 * 1024;
-/**
- * A reader counts as a follower for so long after its last read. A follower reads at least each half second.
- */
-const FOLLOWER_STALE_MS = 5_000;
-const FOLLOWERS_MAX = 1_000;
 
 export type AppendResult =
   | { ok: true; length: number; followers: number }
@@ -37,12 +35,6 @@ export type AppendResult =
   | { ok: false; reason: 'sealed'; length: number }
   /** The log would outgrow {@link LOG_MAX_BYTES}. */
   | { ok: false; reason: 'full'; length: number };
-
-/** The mark of a closed log. `complete`: it has the length and digest that the agent gave. */
-export interface ClosedLog {
-  length: number;
-  complete: boolean;
-}
 
 export interface LogRead {
   length: number;
@@ -57,17 +49,35 @@ interface Closed extends ClosedLog {
 }
 
 export class BuildLog extends DurableObject<Env> {
-  /**
-   * The followers and their last reads. In memory on purpose, because one read makes a follower known again.
-   */
-  readonly #followers = new Map<string, number>();
-  /** Resolves when the log grows or is closed. Readers wait for it. */
-  #change = Promise.withResolvers<void>();
+  readonly #followers: Followers;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     // `at` is the offset of the row's first byte. Rows are in order and without gaps.
     ctx.storage.sql.exec('CREATE TABLE IF NOT EXISTS chunks (at INTEGER PRIMARY KEY, bytes BLOB NOT NULL)');
+    this.#followers = new Followers(ctx, {
+      bytes: (from, to) => this.#bytes(from, to),
+      closed: () => this.#mark(),
+    });
+  }
+
+  /** Opens the socket of a follower: `?offset=` is its first byte, `&key=` the id of its key. */
+  override fetch(request: Request): Response {
+    const query = new URL(request.url).searchParams;
+    return this.#followers.accept(Number(query.get('offset')), query.get('key') ?? '');
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    if (message === NEXT) this.#followers.serve(socket);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    socket.close();
+  }
+
+  /** Ends what these keys follow here. */
+  endFollowers(keyIds: readonly string[]): void {
+    this.#followers.endKeys(keyIds);
   }
 
   append(offset: number, bytes: Uint8Array<ArrayBuffer>): AppendResult {
@@ -80,46 +90,37 @@ export class BuildLog extends DurableObject<Env> {
     if (length + fresh.byteLength > LOG_MAX_BYTES) return { ok: false, reason: 'full', length };
     if (fresh.byteLength > 0) {
       this.#store(last, length, fresh);
-      this.#changed();
+      this.#followers.changed();
     }
-    return { ok: true, length: length + fresh.byteLength, followers: this.#countFollowers() };
+    return { ok: true, length: length + fresh.byteLength, followers: this.#followers.count };
   }
 
-  /**
-   * Reads up to `maxBytes` from `offset`; nothing at or past the end. A follower gives its name.
-   *
-   * @param wait if the log is open and no longer than `bytes`, wait up to `ms` for it to change
-   */
-  async read(
-    offset: number,
-    maxBytes: number,
-    follower?: string,
-    wait?: { bytes: number; ms: number },
-  ): Promise<LogRead> {
-    if (follower !== undefined) this.#noteFollower(follower);
-    if (wait && this.#length() <= wait.bytes && !this.#closed())
-      await Promise.race([this.#change.promise, scheduler.wait(wait.ms)]);
-    const mark = this.#closed();
-    const closed = mark ? { length: mark.length, complete: mark.complete } : null;
-    if (mark?.emptied) return { length: mark.length, bytes: null, closed };
+  /** Reads up to `maxBytes` from `offset`; nothing at or past the end. */
+  read(offset: number, maxBytes: number): LogRead {
+    const closed = this.#mark() ?? null;
+    if (this.#closed()?.emptied) return { length: closed!.length, bytes: null, closed };
     return { length: this.#length(), bytes: this.#bytes(offset, offset + maxBytes), closed };
   }
 
   /**
    * Closes the log to appends, if it has the length and the digest that `total` says, or if `force` is set.
-   * Null: not yet. A second call answers what the first one found.
+   * Null: not yet; those who follow learn that the attempt has ended. A second call answers what the first
+   * one found.
    */
   async close(total: LogTotal | null, force: boolean): Promise<ClosedLog | null> {
     const length = this.#length();
     const matches = total !== null && total.length === length && total.sha256 === (await this.#sha256(length));
     // Another call may have run during the await. A log that grew no longer matches.
-    const closed = this.#closed();
-    if (closed) return { length: closed.length, complete: closed.complete };
+    const closed = this.#mark();
+    if (closed) return closed;
     const complete = matches && this.#length() === length;
-    if (!complete && !force) return null;
+    if (!complete && !force) {
+      this.#followers.attemptEnded();
+      return null;
+    }
     const mark: Closed = { length: this.#length(), complete, emptied: false };
     this.ctx.storage.kv.put('closed', mark);
-    this.#changed();
+    this.#followers.changed();
     return { length: mark.length, complete };
   }
 
@@ -149,13 +150,14 @@ export class BuildLog extends DurableObject<Env> {
     });
   }
 
-  #changed(): void {
-    this.#change.resolve();
-    this.#change = Promise.withResolvers();
-  }
-
   #closed(): Closed | undefined {
     return this.ctx.storage.kv.get<Closed>('closed');
+  }
+
+  /** The mark as others see it. */
+  #mark(): ClosedLog | undefined {
+    const closed = this.#closed();
+    return closed && { length: closed.length, complete: closed.complete };
   }
 
   #length(): number {
@@ -205,18 +207,6 @@ export class BuildLog extends DurableObject<Env> {
       await writer.write(this.#bytes(at, Math.min(at + SEGMENT_BYTES, length)));
     await writer.close();
     return new Uint8Array(await digest.digest).toHex();
-  }
-
-  #noteFollower(follower: string): void {
-    // The bound keeps a flood of ever new names out of memory.
-    if (this.#followers.size >= FOLLOWERS_MAX && !this.#followers.has(follower)) return;
-    this.#followers.set(follower, Date.now());
-  }
-
-  #countFollowers(): number {
-    const now = Date.now();
-    for (const [follower, at] of this.#followers) if (now - at > FOLLOWER_STALE_MS) this.#followers.delete(follower);
-    return this.#followers.size;
   }
 }
 

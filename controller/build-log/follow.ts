@@ -1,105 +1,111 @@
 /**
- * Follows a log as server-sent events, for a reader that wants each line as it is printed.
+ * Streams a log to whoever follows it, until the build has ended.
  *
- *   id: 1:4096                             attempt and offset after these bytes; Last-Event-ID resumes here
- *   data: {"attempt":1,"offset":4000,"bytes":96,"text":"…"}
- *
- *   event: end                             the attempt has ended and all of its log was sent
- *   data: {"attempt":1,"offset":4096,"complete":true}
- *
- * `text` is the bytes as UTF-8, never cut within a character, with U+FFFD for bytes that are not UTF-8. A
- * reader that needs the exact bytes reads them without following. A stream that closes without `end` has
- * reached its bound: connect again.
+ * Invariant: a stream never outlives its key or its longest time, also if its reader takes nothing. It ends
+ * cleanly with `end` or `reconnect`, and bare bytes only at the end of the log (follow-formats.ts).
  */
-import { type LogPart, type OpenLog, openLog, readLog } from './read.ts';
+import { isMarkedEnded } from '../access/keys.ts';
+import type { FollowFormat } from './follow-formats.ts';
+import { type FollowOptions, type FollowPart, followParts } from './follow-parts.ts';
 
-const POLL_MS = 400;
-/**
- * On the free plan one request may call other objects 1,000 times and D1 50 times. These bounds stay below.
- */
-export const FOLLOW_BOUNDS = { polls: 700, reopens: 40, ms: 10 * 60_000 };
-/**
- * After so many quiet polls D1 is asked again: for a first claim, or for an end whose log was never closed.
- */
-const REOPEN_AFTER_POLLS = { queued: 3, running: 12 };
-const EVENT_MAX_BYTES = 256 * 1024;
-/** After the end of an attempt its last bytes are waited for so long. */
-const LAST_BYTES_MS = 10_000;
+export interface Follower extends Pick<FollowOptions, 'log' | 'offset' | 'onlyThisAttempt' | 'times'> {
+  key: { id: string; expiresAt: number | null };
+  format: FollowFormat;
+}
 
-export function followLog(env: Env, opened: OpenLog, from: number, max = FOLLOW_BOUNDS): ReadableStream<Uint8Array> {
+/** A revocation closes the sockets of its key. A stream that has one looks for the mark only this seldom. */
+const CHECKS_WITH_SOCKET = 15;
+
+export function followLog(env: Env, { key, format, times, ...start }: Follower): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
-  const decoder = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true });
-  const startedAt = Date.now();
-  const follower = crypto.randomUUID();
-  let log = opened;
-  let offset = from;
-  /** The offset after all bytes that were seen, also those of a character that is not complete yet. */
-  let seenBytes = -1;
-  let polls = 0;
-  let quietPolls = 0;
-  let reopens = 0;
+  const stop = new AbortController();
+  let hasSocket = false;
+  let checks = 0;
+  let output: ReadableStreamDefaultController<Uint8Array>;
+
+  const write = (written: string | Uint8Array | null): boolean => {
+    if (written === null || written.length === 0) return false;
+    output.enqueue(typeof written === 'string' ? encoder.encode(written) : written);
+    return true;
+  };
+  /** Ends the body with a last word. Without one it breaks off. */
+  const finish = (last: string | null, why: string): void => {
+    if (stop.signal.aborted) return;
+    if (last === null) output.error(new Error(why));
+    else {
+      write(last);
+      output.close();
+    }
+    cleanUp();
+  };
+  const cleanUp = () => {
+    clearTimeout(bound);
+    clearInterval(watch);
+    stop.abort();
+  };
+  const reconnect = () => finish(format.reconnect(), 'the stream reached its bound before the end of the log');
+
+  const untilExpiry = key.expiresAt === null ? Infinity : Math.max(key.expiresAt - Date.now(), 0);
+  const bound = setTimeout(reconnect, Math.min(times.streamMaxMs, untilExpiry));
+  const checkKey = async () => {
+    const ended = await isMarkedEnded(env, key.id).catch(() => false);
+    if (ended) reconnect();
+  };
+  const watch = setInterval(() => {
+    if (!hasSocket || ++checks % CHECKS_WITH_SOCKET === 0) void checkKey();
+  }, times.keyCheckMs);
+  const onSocket = (open: boolean) => {
+    hasSocket = open;
+    // A revocation that came before the socket did not find it.
+    if (open) void checkKey();
+  };
+
+  const parts = followParts(env, {
+    ...start,
+    keyId: key.id,
+    times,
+    signal: stop.signal,
+    onKeyEnded: reconnect,
+    onSocket,
+  });
+  /** True if something was written, or the body ended. */
+  const take = (part: FollowPart): boolean => {
+    switch (part.type) {
+      case 'bytes':
+        return write(format.bytes(part.attempt, part.offset, part.bytes));
+      case 'attempt_over':
+        return write(format.attemptOver());
+      case 'quiet':
+        return write(format.quiet());
+      case 'bound':
+        reconnect();
+        return true;
+      case 'end': {
+        const { type: _, ...end } = part;
+        finish(format.end(end), 'the end of the log did not come in time');
+        return true;
+      }
+    }
+  };
 
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      // Sent at once, so that the reader knows that it is connected. `retry` is how soon it connects again.
-      controller.enqueue(encoder.encode('retry: 1000\n\n'));
+      output = controller;
+      write(format.greeting());
     },
-    /** Each call makes one event, one comment or the end, so a reader that is slow also slows the polls. */
-    async pull(controller) {
-      while (polls++ < max.polls && reopens <= max.reopens && Date.now() - startedAt < max.ms) {
-        const wait = { bytes: seenBytes, ms: POLL_MS };
-        const part = await readLog(env, log, offset, EVENT_MAX_BYTES, follower, wait);
-        seenBytes = offset + part.bytes.byteLength;
-        const atEnd = offset + part.bytes.byteLength >= part.length;
-        const over = atEnd && isOver(log, part, Date.now());
-        const bytes = over ? part.bytes : part.bytes.subarray(0, wholeCharacters(part.bytes));
-        if (bytes.byteLength > 0) {
-          const data = { attempt: log.attempt, offset, bytes: bytes.byteLength, text: decoder.decode(bytes) };
-          offset += bytes.byteLength;
-          quietPolls = 0;
-          return controller.enqueue(encoder.encode(`id: ${log.attempt}:${offset}\ndata: ${JSON.stringify(data)}\n\n`));
+    /** Each call writes once, so a reader that is slow also slows the questions. */
+    async pull() {
+      try {
+        for (;;) {
+          const { value, done } = await parts.next();
+          if (done || stop.signal.aborted || take(value)) return;
         }
-        if (over) {
-          const complete = part.closed ? part.closed.complete : offset === log.totalLength;
-          const data = { attempt: log.attempt, offset, complete };
-          controller.enqueue(encoder.encode(`event: end\ndata: ${JSON.stringify(data)}\n\n`));
-          return controller.close();
-        }
-        if (log.attempt === 0) await scheduler.wait(POLL_MS);
-        if (++quietPolls < REOPEN_AFTER_POLLS[log.attempt === 0 ? 'queued' : 'running']) continue;
-        quietPolls = 0;
-        reopens++;
-        const again = await openLog(env, log.buildId, log.attempt || undefined, follower);
-        if (!again.ok) break;
-        log = again;
-        // A comment, because some proxies close a connection that stays silent.
-        return controller.enqueue(encoder.encode(': still here\n\n'));
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        console.error(JSON.stringify({ event: 'follow_failed', build: start.log.buildId, error: String(error) }));
+        finish(null, 'the log cannot be followed');
       }
-      controller.close();
     },
-    cancel() {
-      polls = max.polls;
-    },
+    cancel: cleanUp,
   });
-}
-
-/** Whether a log that was read to its end has ended, as far as is known. */
-function isOver(log: OpenLog, { length, closed }: LogPart, now: number): boolean {
-  if (closed) return true;
-  if (log.endedAt === null) return false;
-  return (log.totalLength !== null && length >= log.totalLength) || now >= log.endedAt + LAST_BYTES_MS;
-}
-
-/**
- * Counts the bytes up to the last whole character. The start of a character that continues later is left out.
- */
-export function wholeCharacters(bytes: Uint8Array): number {
-  const longest = Math.min(3, bytes.byteLength);
-  for (let back = 1; back <= longest; back++) {
-    const byte = bytes[bytes.byteLength - back]!;
-    if ((byte & 0xc0) === 0x80) continue;
-    const needs = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-    return needs > back ? bytes.byteLength - back : bytes.byteLength;
-  }
-  return bytes.byteLength;
 }

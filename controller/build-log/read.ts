@@ -8,9 +8,9 @@ import { ATTEMPT_COLUMNS } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { attempts, builds } from '../schema.ts';
-import type { ClosedLog } from './build-log.ts';
 import { logObject } from './build-log.ts';
-import { logPrefix, readSegments, SEGMENT_BYTES } from './segments.ts';
+import type { ClosedLog } from './closed-log.ts';
+import { logPrefix, readSegments, SEGMENT_BYTES, toSegmentEnd } from './segments.ts';
 
 /** One read takes at most a segment, so that reading a whole log unpacks each segment once. */
 const READ_MAX_BYTES = SEGMENT_BYTES;
@@ -18,19 +18,25 @@ const READ_MAX_BYTES = SEGMENT_BYTES;
 const TAIL_MAX_BYTES = 1024 * 1024;
 const TAIL_WINDOW_BYTES = 64 * 1024;
 
-/** A log as it was when it was opened. Open it again to see it grow. */
-export interface OpenLog {
+/** What D1 knows of the log of an attempt. */
+export interface FoundLog {
   buildId: string;
   /** 0 while no worker has claimed the build; the log is empty then. */
   attempt: number;
-  length: number;
-  /** True if the log has all that the attempt printed. It stays false for a log whose end was lost. */
-  complete: boolean;
-  /** True if nothing more will be added. */
-  sealed: boolean;
+  newestAttempt: number;
+  buildEndedAt: number | null;
   endedAt: number | null;
   /** The whole length, as the agent told it. */
   totalLength: number | null;
+  /** Set if the log is in R2, and nothing more will be added. */
+  sealed: ClosedLog | null;
+}
+
+/** A log as it was when it was opened. Open it again to see it grow. */
+export interface OpenLog extends FoundLog {
+  length: number;
+  /** True if the log has all that the attempt printed. It stays false for a log whose end was lost. */
+  complete: boolean;
 }
 
 /** Opens the log of the given attempt, or of the newest one. Refused: `not_found`. */
@@ -38,40 +44,42 @@ export async function openLog(
   env: Env,
   buildId: string,
   attempt?: number,
-  follower?: string,
 ): Promise<({ ok: true } & OpenLog) | Refusal> {
+  const found = await findLog(env, buildId, attempt);
+  if (!found.ok || found.sealed) return found.ok ? { ...found, ...found.sealed! } : found;
+  if (found.attempt === 0) return { ...found, length: 0, complete: false };
+  const { length } = await logObject(env, buildId, found.attempt).read(0, 0);
+  return { ...found, length, complete: found.endedAt !== null && length === found.totalLength };
+}
+
+/** As {@link openLog}, but asks only D1, so that no object wakes. */
+export async function findLog(
+  env: Env,
+  buildId: string,
+  attempt?: number,
+): Promise<({ ok: true } & FoundLog) | Refusal> {
   const row = await openDatabase(env)
-    .select({ newest: builds.attempt, buildEndedAt: builds.endedAt, attempt: ATTEMPT_COLUMNS })
+    .select({ newestAttempt: builds.attempt, buildEndedAt: builds.endedAt, attempt: ATTEMPT_COLUMNS })
     .from(builds)
     .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, attempt ?? builds.attempt)))
     .where(eq(builds.id, buildId))
     .get();
   if (!row) return refusal('not_found', `there is no build ${buildId}`);
+  const { newestAttempt, buildEndedAt } = row;
+  const build = { ok: true as const, buildId, newestAttempt, buildEndedAt };
   if (!row.attempt) {
     if (attempt !== undefined) return refusal('not_found', `attempt: the build has no attempt ${attempt}`);
-    const over = row.buildEndedAt !== null;
-    return {
-      ok: true,
-      buildId,
-      attempt: 0,
-      length: 0,
-      complete: over,
-      sealed: over,
-      endedAt: row.buildEndedAt,
-      totalLength: null,
-    };
+    const sealed = buildEndedAt === null ? null : { length: 0, complete: true };
+    return { ...build, attempt: 0, endedAt: buildEndedAt, totalLength: null, sealed };
   }
-  const { endedAt, logLength, logSealedLength, logComplete, logDeletedAt } = row.attempt;
+  const { endedAt, logLength, logSealedLength, logComplete, logDeletedAt, logR2Key } = row.attempt;
   if (logDeletedAt !== null)
     return refusal(
       'not_found',
       `the log of attempt ${row.attempt.attempt} was deleted when the days that logs are kept were over`,
     );
-  const shared = { ok: true as const, buildId, attempt: row.attempt.attempt, endedAt, totalLength: logLength };
-  if (row.attempt.logR2Key !== null)
-    return { ...shared, length: logSealedLength ?? 0, complete: logComplete === true, sealed: true };
-  const { length } = await logObject(env, buildId, row.attempt.attempt).read(0, 0, follower);
-  return { ...shared, length, complete: endedAt !== null && length === logLength, sealed: false };
+  const sealed = logR2Key === null ? null : { length: logSealedLength ?? 0, complete: logComplete === true };
+  return { ...build, attempt: row.attempt.attempt, endedAt, totalLength: logLength, sealed };
 }
 
 export interface LogPart {
@@ -82,23 +90,18 @@ export interface LogPart {
   closed: ClosedLog | null;
 }
 
-/**
- * Reads up to `maxBytes` from `offset`, and 4 MiB at most; nothing at the end. A live log may be waited for,
- * as in {@link BuildLog.read}.
- */
+/** Reads up to `maxBytes` from `offset`, and 4 MiB at most; nothing at the end. */
 export async function readLog(
   env: Env,
-  log: Pick<OpenLog, 'buildId' | 'attempt' | 'length' | 'complete' | 'sealed'>,
+  log: Pick<FoundLog, 'buildId' | 'attempt' | 'sealed'>,
   offset: number,
   maxBytes: number,
-  follower?: string,
-  wait?: { bytes: number; ms: number },
 ): Promise<LogPart> {
   const max = Math.min(maxBytes, READ_MAX_BYTES);
-  let closed: ClosedLog | null = log.sealed ? { length: log.length, complete: log.complete } : null;
+  let closed = log.sealed;
   if (log.attempt === 0) return { bytes: new Uint8Array(), length: 0, closed };
   if (!closed) {
-    const read = await logObject(env, log.buildId, log.attempt).read(offset, max, follower, wait);
+    const read = await logObject(env, log.buildId, log.attempt).read(offset, max);
     if (read.bytes) return { bytes: new Uint8Array(read.bytes), length: read.length, closed: read.closed };
     closed = read.closed!;
   }
@@ -114,8 +117,7 @@ export function streamLog(env: Env, log: OpenLog, from: number, to: number): Rea
   return new ReadableStream({
     async pull(controller) {
       if (offset >= to) return controller.close();
-      const toBoundary = SEGMENT_BYTES - (offset % SEGMENT_BYTES);
-      const { bytes } = await readLog(env, log, offset, Math.min(to - offset, toBoundary));
+      const { bytes } = await readLog(env, log, offset, Math.min(to - offset, toSegmentEnd(offset)));
       if (bytes.byteLength === 0) return controller.error(new Error(`the log of ${log.buildId} ends at ${offset}`));
       offset += bytes.byteLength;
       controller.enqueue(bytes);

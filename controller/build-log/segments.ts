@@ -13,6 +13,9 @@ export const logPrefix = (buildId: string, attempt: number): string => `logs/${b
 export const segmentKey = (prefix: string, offset: number): string =>
   `${prefix}/${Math.floor(offset / SEGMENT_BYTES)}.gz`;
 
+/** How many bytes of the segment of `offset` are left. A read of these unpacks one segment. */
+export const toSegmentEnd = (offset: number): number => SEGMENT_BYTES - (offset % SEGMENT_BYTES);
+
 export const compressSegment = (raw: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> =>
   new Response(new Blob([raw]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
 

@@ -7,6 +7,7 @@ import { DAY_MS, KeyRequest, type KeyRevoked, type Me } from '#contract';
 import { AUDIT_LIST_MAX, listAudit } from '../access/audit.ts';
 import { ROTATION_OVERLAP_MS, rotateKey } from '../access/key-rotation.ts';
 import { createKey, listKeys, revokeKey } from '../access/keys.ts';
+import { endFollowersOf } from '../build-log/revoked-followers.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { isoOrNull } from '../times.ts';
 import { IdParam, valid, wholeNumber } from '../validate.ts';
@@ -57,12 +58,18 @@ export function keyRoutes(on: On): void {
       endAttemptsOf(env, workerId, 'its key was revoked', now),
     );
     if (!revoked.ok) return answerRefusal(c, revoked);
+    await endFollowersOf(
+      c.env,
+      [revoked.key, ...revoked.alsoRevoked].map(({ id }) => id),
+    );
     return c.json({ key: revoked.key, alsoRevoked: revoked.alsoRevoked } satisfies KeyRevoked);
   });
 
   on('POST /api/keys/:id/rotate')(valid('param', IdParam), valid('query', RotateQuery), async (c) => {
     const { overlapMs = ROTATION_OVERLAP_MS } = c.req.valid('query');
-    const rotated = await rotateKey(c.env, c.req.valid('param').id, c.var.key.id, Date.now(), overlapMs);
+    const { id } = c.req.valid('param');
+    const rotated = await rotateKey(c.env, id, c.var.key.id, Date.now(), overlapMs);
+    if (rotated.ok && overlapMs === 0) await endFollowersOf(c.env, [id]);
     return rotated.ok ? c.json({ key: rotated.key, secret: rotated.secret }, 201) : answerRefusal(c, rotated);
   });
 }

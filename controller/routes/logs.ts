@@ -3,8 +3,10 @@ import { z } from 'zod';
 import { LOG_APPEND_MAX_BYTES, LOG_COMPLETE_HEADER, LOG_LENGTH_HEADER, type LogAppended } from '#contract';
 import { appendLog } from '../build-log/append.ts';
 import { followLog } from '../build-log/follow.ts';
+import { asBytes, asEvents } from '../build-log/follow-formats.ts';
 import { openLog, streamLog, tailOffset } from '../build-log/read.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
+import type { Settings } from '../settings.ts';
 import { AttemptNumber, IdParam, readBody, valid, wholeNumber } from '../validate.ts';
 import type { On } from './register.ts';
 
@@ -26,7 +28,7 @@ const ReadQuery = z
     message: 'give either offset or tail',
   });
 
-export function logRoutes(on: On): void {
+export function logRoutes(on: On, settings: Settings): void {
   on('PUT /api/builds/:id/logs')(valid('param', IdParam), valid('query', AppendQuery), async (c) => {
     const bytes = await readBody(c.req.raw, LOG_APPEND_MAX_BYTES);
     if (!bytes) return answerRefusal(c, refusal('too_large', `one append holds at most ${LOG_APPEND_MAX_BYTES} bytes`));
@@ -37,12 +39,14 @@ export function logRoutes(on: On): void {
   });
 
   /**
-   * The bytes as they are. With `follow=1` or `Accept: text/event-stream` it is a stream of events
-   * (build-log/follow.ts), which `Last-Event-ID` resumes.
+   * The bytes as they are. With `follow=1` or `Accept: text/event-stream` it is a stream of events, which
+   * `Last-Event-ID` resumes, or of the bytes as they come with `follow=1` and `Accept: text/plain`
+   * (build-log/follow-formats.ts). It goes on with the next attempt unless `attempt` is given.
    */
   on('GET /api/builds/:id/logs')(valid('query', ReadQuery), async (c) => {
     const { attempt, offset, limit, tail, follow } = c.req.valid('query');
-    const follows = follow === '1' || (follow === undefined && accepts(c.req.header('Accept'), 'text/event-stream'));
+    const takes = (type: string) => accepts(c.req.header('Accept'), type);
+    const follows = follow === '1' || (follow === undefined && takes('text/event-stream'));
     const resumed = follows ? parseEventId(c.req.header('Last-Event-ID')) : null;
     const log = await openLog(c.env, c.var.build.id, resumed?.attempt ?? attempt);
     if (!log.ok) return answerRefusal(c, log);
@@ -59,11 +63,13 @@ export function logRoutes(on: On): void {
       [LOG_LENGTH_HEADER]: String(log.length),
       [LOG_COMPLETE_HEADER]: String(log.complete),
     };
-    if (follows)
-      return c.body(followLog(c.env, log, from), 200, {
-        ...headers,
-        'Content-Type': 'text/event-stream; charset=utf-8',
-      });
+    if (follows) {
+      const asItIs = takes('text/plain') && !takes('text/event-stream');
+      const format = asItIs ? asBytes() : asEvents({ attempt: log.attempt, offset: from });
+      const follower = { log, offset: from, onlyThisAttempt: attempt !== undefined, key: c.var.key, format };
+      const body = followLog(c.env, { ...follower, times: settings.follow });
+      return c.body(body, 200, { ...headers, 'Content-Type': format.contentType });
+    }
 
     const to = Math.min(log.length, from + (limit ?? log.length));
     const body = streamLog(c.env, log, from, to).pipeThrough(new FixedLengthStream(to - from));

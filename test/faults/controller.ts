@@ -5,6 +5,7 @@
 
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../../controller/index.ts';
+import { SETTINGS } from '../../controller/settings.ts';
 
 export { BlobUpload, BuildDeadline, BuildLog } from '../../controller/index.ts';
 
@@ -12,4 +13,5 @@ export default createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,
   workerTimeoutMs: 10_000,
   pollMs: 500,
+  follow: SETTINGS.follow,
 });

@@ -84,16 +84,6 @@ test('an append of nothing tells where the log stands', async () => {
   expect(await log.append(7, new Uint8Array())).toEqual({ ok: false, reason: 'gap', length: 0 });
 });
 
-test('whoever reads along is counted until he has not read for a while', async () => {
-  const log = newLog();
-  await log.append(0, bytesOf('x'));
-  await log.read(0, 10, 'anna');
-  await log.read(1, 10, 'anna');
-  await log.read(0, 10, 'ben');
-  await log.read(0, 10);
-  expect(await log.append(1, bytesOf('y'))).toMatchObject({ followers: 2 });
-});
-
 test('a log closes when it is what it should be, and takes nothing from then on', async () => {
   const log = newLog();
   await log.append(0, bytesOf('whole'));

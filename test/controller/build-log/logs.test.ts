@@ -2,7 +2,6 @@ import { env } from 'cloudflare:workers';
 import { and, eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { AFTERMATH_MS, LOG_APPEND_MAX_BYTES } from '#contract';
-import { FOLLOW_BOUNDS, followLog, wholeCharacters } from '../../../controller/build-log/follow.ts';
 import { openLog, readLog } from '../../../controller/build-log/read.ts';
 import { sealLog } from '../../../controller/build-log/seal.ts';
 import { SEGMENT_BYTES } from '../../../controller/build-log/segments.ts';
@@ -42,35 +41,6 @@ const attemptRow = async (buildId: string) =>
 async function endWith(buildId: string, whole: Uint8Array<ArrayBuffer>, endedAt = Date.now()) {
   await changeAttempt(buildId, { endedAt, logLength: whole.byteLength, logSha256: await sha256Of(whole) });
   await db.update(builds).set({ status: 'failed', endedAt }).where(eq(builds.id, buildId));
-}
-
-interface Event {
-  event: string;
-  id: string | null;
-  data: { attempt: number; offset: number; bytes?: number; text?: string; complete?: boolean };
-}
-
-/** The events of a stream, up to its end, or until `enough` is true. */
-async function eventsOf(response: Response, enough: (events: Event[]) => boolean = () => false): Promise<Event[]> {
-  const events: Event[] = [];
-  let text = '';
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { value, done } = await reader.read();
-    text += value ?? '';
-    const blocks = text.split('\n\n');
-    text = blocks.pop()!;
-    for (const block of blocks) {
-      const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1] ?? null;
-      const data = field('data');
-      if (data !== null) events.push({ event: field('event') ?? 'message', id: field('id'), data: JSON.parse(data) });
-    }
-    if (done) return events;
-    if (enough(events)) {
-      await reader.cancel();
-      return events;
-    }
-  }
 }
 
 // ── Writing ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -316,133 +286,10 @@ test('a reader that opened a log before it was sealed reads on', async () => {
   if (!log.ok) throw new Error(log.message);
   await endWith(buildId, whole);
   await sealLog(env, buildId, 1, Date.now());
-  expect(log.sealed).toBe(false);
+  expect(log.sealed).toBeNull();
   expect(await readLog(env, log, 4, 100)).toEqual({
     bytes: bytesOf('of it\n'),
     length: 10,
     closed: { length: 10, complete: true },
   });
-});
-
-// ── Following ──────────────────────────────────────────────────────────────────────────────────────────────
-
-test('a follower gets what is there, what comes, and the end', async () => {
-  const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'one\n');
-  const response = await get(buildId, '', { Accept: 'text/event-stream' });
-  expect(response.headers.get('Content-Type')).toContain('text/event-stream');
-  const [first, rest] = [Promise.withResolvers<void>(), [] as Event[]];
-  const all = eventsOf(response, (events) => {
-    rest.splice(0, rest.length, ...events);
-    if (events.length === 1) first.resolve();
-    return false;
-  });
-  await first.promise;
-  // The answer tells the agent that somebody follows the log.
-  const appended = await put(buildId, token, 4, 'two\n');
-  expect(await appended.json()).toMatchObject({ followers: 1 });
-  await endWith(buildId, bytesOf('one\ntwo\n'));
-  expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');
-  const events = await all;
-  expect(events.map(({ data }) => data.text ?? '').join('')).toBe('one\ntwo\n');
-  expect(events[0]).toEqual({ event: 'message', id: '1:4', data: { attempt: 1, offset: 0, bytes: 4, text: 'one\n' } });
-  expect(events.at(-1)).toEqual({ event: 'end', id: null, data: { attempt: 1, offset: 8, complete: true } });
-});
-
-test('a follower that comes back goes on behind the last event, in the attempt that he was reading', async () => {
-  const { buildId, token } = await runningBuild({ attempt: 2 }, { endedAt: 1 });
-  await insertAttempt(buildId, 2);
-  await put(buildId, token, 0, 'one\ntwo\n');
-  const resumed = await get(buildId, '?follow=1', { 'Last-Event-ID': '1:4' });
-  expect(await eventsOf(resumed)).toEqual([
-    { event: 'message', id: '1:8', data: { attempt: 1, offset: 4, bytes: 4, text: 'two\n' } },
-    { event: 'end', id: null, data: { attempt: 1, offset: 8, complete: false } },
-  ]);
-});
-
-test('a follower of a queued build waits for its first attempt', async () => {
-  const buildId = await insertBuild({ status: 'queued', attempt: 0 });
-  const response = await get(buildId, '?follow=1');
-  const events = eventsOf(response, (seen) => seen.length === 1);
-  await insertAttempt(buildId, 1);
-  await db.update(builds).set({ status: 'building', attempt: 1 }).where(eq(builds.id, buildId));
-  await put(buildId, await tokenFor(buildId), 0, 'hello\n');
-  expect((await events)[0]!.data).toMatchObject({ attempt: 1, offset: 0, text: 'hello\n' });
-});
-
-test('a follower of a sealed log gets it and the end at once', async () => {
-  const { buildId, token } = await runningBuild();
-  const whole = bytesOf('one €\n');
-  await put(buildId, token, 0, whole);
-  await endWith(buildId, whole);
-  await sealLog(env, buildId, 1, Date.now());
-  const events = await eventsOf(await get(buildId, '?follow=1&tail=1'));
-  expect(events.map(({ event, data }) => [event, data.text])).toEqual([
-    ['message', 'one €\n'],
-    ['end', undefined],
-  ]);
-});
-
-test('a stream ends at its bound, in mid-log or in silence, and the next one goes on without a byte twice', async () => {
-  const { buildId, token } = await runningBuild();
-  const whole = Array.from({ length: 20_000 }, (_, i) => `line ${i} €\n`).join('');
-  await put(buildId, token, 0, bytesOf(whole));
-  const opened = async () => {
-    const log = await openLog(env, buildId);
-    if (!log.ok) throw new Error(log.message);
-    return log;
-  };
-  const texts: string[] = [];
-  let offset = 0;
-  for (const max of [{ polls: 1 }, { polls: 3 }, { reopens: 0 }, { ms: 0 }]) {
-    const events = await eventsOf(new Response(followLog(env, await opened(), offset, { ...FOLLOW_BOUNDS, ...max })));
-    expect(events.every(({ event }) => event === 'message')).toBe(true);
-    texts.push(...events.map(({ data }) => data.text ?? ''));
-    offset = Number(events.at(-1)?.id?.split(':')[1] ?? offset);
-  }
-  expect(FOLLOW_BOUNDS.ms).toBe(600_000);
-  await endWith(buildId, bytesOf(whole));
-  const rest = await eventsOf(await get(buildId, '?follow=1', { 'Last-Event-ID': `1:${offset}` }));
-  expect(rest.at(-1)?.event).toBe('end');
-  expect([...texts, ...rest.map(({ data }) => data.text ?? '')].join('')).toBe(whole);
-});
-
-test('a follower that the seal overtakes, emptied object and all, misses nothing', async () => {
-  const { buildId, token } = await runningBuild();
-  const whole = bytesOf('x'.repeat(700_000));
-  await put(buildId, token, 0, whole);
-  const stream = followLog(env, await openLog(env, buildId).then((log) => (log.ok ? log : Promise.reject(log))), 0);
-  const reader = stream.getReader();
-  let text = '';
-  // The greeting and the first event, because the stream's buffer holds at most one ahead.
-  for (let i = 0; i < 2; i++) text += new TextDecoder().decode((await reader.read()).value);
-  await endWith(buildId, whole);
-  expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');
-  for (let part = await reader.read(); !part.done; part = await reader.read())
-    text += new TextDecoder().decode(part.value);
-  const sizes = [...text.matchAll(/"bytes":(\d+)/g)].map(([, bytes]) => Number(bytes));
-  expect(sizes.reduce((sum, bytes) => sum + bytes, 0)).toBe(700_000);
-  expect(text).toContain('event: end\ndata: {"attempt":1,"offset":700000,"complete":true}');
-});
-
-test('no event cuts a character in two, and what is not UTF-8 does not hold up the rest', async () => {
-  const cases: [number[], number][] = [
-    [[], 0],
-    [[0x61], 1],
-    [[0x61, 0xe2, 0x82], 1],
-    [[0xe2, 0x82, 0xac], 3],
-    [[0xf0, 0x9f, 0x98], 0],
-    [[0xf0, 0x9f, 0x98, 0x80], 4],
-    [[0xc3], 0],
-    [[0x80, 0x80, 0x80, 0x80], 4],
-    [[0xff, 0x61], 2],
-  ];
-  for (const [bytes, whole] of cases) expect(wholeCharacters(new Uint8Array(bytes))).toBe(whole);
-
-  const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, new Uint8Array([0x61, 0xe2, 0x82]));
-  const response = await get(buildId, '?follow=1');
-  const events = eventsOf(response, (seen) => seen.length === 2);
-  await put(buildId, token, 3, new Uint8Array([0xac, 0x62]));
-  expect((await events).map(({ data }) => data.text).join('')).toBe('a€b');
 });

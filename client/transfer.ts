@@ -128,7 +128,10 @@ export async function downloadFile(
 }
 
 /** Aborts when `touch` has not been called for `stallMs`. */
-export function stallTimer(stallMs: number, outer?: AbortSignal): { signal: AbortSignal; touch: () => void } & Disposable {
+export function stallTimer(
+  stallMs: number,
+  outer?: AbortSignal,
+): { signal: AbortSignal; touch: () => void } & Disposable {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(new DOMException('stalled', 'TimeoutError')), stallMs);
   return {

@@ -136,9 +136,10 @@ test('only database.ts opens D1; retention and the sweep of blobs send SQL of th
 // ── R2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * `blobs/` belongs to files/ and, once the row was removed, to upkeep/outbox. `logs/` belongs to build-log/.
+ * `blobs/` belongs to files/ and, once the row was removed, to upkeep/outbox. `logs/` belongs to build-log/, `revoked/` to access/.
  */
 const R2: Deeds = {
+  'access/key-end-marks': ['head', 'put'],
   'build-log/build-log': ['put'],
   'build-log/seal': ['delete', 'list'],
   'build-log/segments': ['get'],

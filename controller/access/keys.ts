@@ -8,9 +8,7 @@
  * The first admin key is the deployment's secret ADMIN_KEY (id `admin`). It has no row and is never listed.
  * `wrangler secret put ADMIN_KEY` changes it.
  *
- * A key that was ended at once has a mark in R2 too, so that a stream may look for it often without asking D1.
- *
- * Owns the R2 objects below `revoked/`, and the table `keys` together with key-rotation.ts. An enrolment and the removal of a worker write to it
+ * Owns the table `keys` together with key-rotation.ts. An enrolment and the removal of a worker write to it
  * too, with the statements {@link keyInsertion} and {@link revocationOfWorkersKeys} in their own batch.
  */
 import { waitUntil } from 'cloudflare:workers';
@@ -22,6 +20,7 @@ import { newId } from '../ids.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema.ts';
 import { iso, isoOrNull } from '../times.ts';
+import { markEnded } from './key-end-marks.ts';
 
 export type Scope = KeyView['scope'];
 
@@ -196,17 +195,6 @@ export async function revokeKey(
   const others = revoked.filter((one) => one !== row).sort((a, b) => a.createdAt - b.createdAt);
   return { ok: true, key: viewKey(row), alsoRevoked: others.map(viewKey) };
 }
-
-const endMark = (id: string): string => `revoked/${id}`;
-
-/** Leaves the mark of keys that ended before their time. Repeat it until it succeeds. */
-export async function markEnded(env: Env, ids: readonly string[]): Promise<void> {
-  for (const id of ids) await env.BLOBS.put(endMark(id), new Uint8Array());
-}
-
-/** Whether the key has been ended before its time. Asks R2 alone. */
-export const isMarkedEnded = async (env: Env, id: string): Promise<boolean> =>
-  id !== ADMIN_KEY_ID && (await env.BLOBS.head(endMark(id))) !== null;
 
 /**
  * The ids of the key and of all keys that it became by renewing itself. The former release did not note who

@@ -10,7 +10,8 @@
  * begins no second log.
  *
  * Owns the table `chunks` and the KV key `closed` of the object, and writes R2 below `logs/`. seal.ts deletes
- * there. It also owns following: a follower has a socket to the object, which sends what is appended (followers.ts).
+ * there. It also owns following: a follower has a socket to the object, which sends what is appended
+ * (followers.ts).
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { LogTotal } from '#contract';

@@ -39,7 +39,7 @@ export interface FollowOptions {
 /** On the free plan one request may ask D1 50 times. The authorisation and the opening need up to eight. */
 const LOOKS_MAX = 40;
 const FIRST_PAUSE_MS = 1_000;
-/** How often D1 is asked about an attempt that runs and says nothing, in case that no word of its end came. */
+/** How often D1 is asked about an attempt that says nothing, in case that the word of its end was lost. */
 const LOOK_WHILE_QUIET_MS = 60_000;
 
 /** How the log of one attempt ended for its follower. */

@@ -4,7 +4,7 @@
  * Invariant: a stream never outlives its key or its longest time, also if its reader takes nothing. It ends
  * cleanly with `end` or `reconnect`, and bare bytes only at the end of the log (follow-formats.ts).
  */
-import { isMarkedEnded } from '../access/keys.ts';
+import { isMarkedEnded } from '../access/key-end-marks.ts';
 import type { FollowFormat } from './follow-formats.ts';
 import { type FollowOptions, type FollowPart, followParts } from './follow-parts.ts';
 

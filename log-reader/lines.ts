@@ -1,17 +1,19 @@
 /**
- * Bytes in, clean lines out: UTF-8 decoded across chunks, colours removed, a carriage return ends a line as a
- * newline does (tools redraw their progress bars with it). Invariant: the lines are the same however the
- * bytes are cut, and the memory held is bounded however long a line is.
+ * Turns bytes into clean lines. It decodes UTF-8 across chunks and removes colours. A carriage return ends a
+ * line like a newline does, because tools redraw their progress bars with it.
+ *
+ * Invariant: the lines do not depend on the sizes of the chunks, and the memory has a limit for a line of any
+ * length.
  */
 
 /**
- * What is kept of a line's start, and of its end. The target of an xcodebuild command stands at the end of
- * its line.
+ * How much it keeps of the start of a long line, and of the end. xcodebuild prints the target of a command at
+ * the end of the line.
  */
 const HEAD_CHARS = 2_048;
 const TAIL_CHARS = 512;
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is removed
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern removes escape sequences
 const ANSI = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])/g;
 
 export interface LineReader {
@@ -20,7 +22,8 @@ export interface LineReader {
 }
 
 export function createLineReader(): LineReader {
-  // Never fatal: a build prints what it likes, and a broken byte must not hide the line around it.
+  // The decoder never throws, because a build may print any bytes, and the rest of the line must still be
+  // read.
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let head = '';
   let tail = '';
@@ -39,8 +42,8 @@ export function createLineReader(): LineReader {
     push(chunk, onLine) {
       const text = decoder.decode(chunk, { stream: true });
       let start = 0;
-      // Looked for only when passed: a lone return at the end of a chunk must not be searched for from every
-      // line.
+      // Searches for the next return only after passing the last one. Otherwise every line would search the
+      // whole chunk again.
       let atReturn = text.indexOf('\r');
       for (;;) {
         if (atReturn >= 0 && atReturn < start) atReturn = text.indexOf('\r', start);

@@ -1,7 +1,7 @@
 /**
- * Every phase a build can be in: its name for people, and what it takes where nothing is known of the
- * project.
- * Invariant: the typical figures decide only while there is no earlier build to learn from.
+ * Lists every phase of a build: its name for people, and its typical duration and work.
+ *
+ * Invariant: the typical figures count only for a project without an earlier build.
  *
  * Sources of the figures. [L]: one `eas build --local` of an Expo app for the App Store, a time on each line,
  * 1,569 s, 116 pods, 898 compile actions. [R]: `npm ci && npx expo export` of the blank template, recorded
@@ -9,7 +9,7 @@
  */
 import { CURVE_STEPS } from '#contract';
 
-/** The phases of a build that is not run by EAS. Each is what one kind of tool does. */
+/** The phases of a build without EAS. One kind of tool runs in each. */
 export const PLAIN_PHASES = {
   command: { label: 'Running the build command', typicalMs: 600_000, typicalWork: 0 }, // [G]
   install: { label: 'Installing dependencies', typicalMs: 25_000, typicalWork: 0 }, // [L] 34.1 s, [R] 14 to 20 s
@@ -26,7 +26,7 @@ export type PlainPhase = keyof typeof PLAIN_PHASES;
 export interface PhaseFacts {
   label: string;
   typicalMs: number;
-  /** Units of work that its tool reports; 0 where it reports none. */
+  /** Units of work that the tool reports; 0 if it reports none. */
   typicalWork: number;
   /** For a phase of EAS: the plain phase whose tool runs in it. */
   like?: PlainPhase;
@@ -101,7 +101,7 @@ const EAS_ANDROID = {
   GRADLE_BUILD_PROFILE: quick('Reading the build report'),
   ...EAS_END,
 };
-/** A build that failed goes through these too: they clean up, report, and save what there is. */
+/** A failed build also runs these phases. They clean up, report and save the files that exist. */
 export const AFTER_A_FAILURE: ReadonlySet<string> = new Set([
   ...Object.keys(EAS_END),
   'CLEAN_UP_CREDENTIALS',
@@ -130,7 +130,7 @@ export function factsOf(id: string): PhaseFacts {
   return FACTS.get(id) ?? quick(id.charAt(0) + id.slice(1).toLowerCase().replaceAll('_', ' '));
 }
 
-/** What most often follows, where neither the command nor an earlier build tells. */
+/** The phase that most often follows, if neither the command nor an earlier build tells. */
 const FOLLOWERS: Partial<Record<string, PlainPhase[]>> = {
   install: ['bundle'],
   prebuild: ['pods', 'xcode'],
@@ -140,7 +140,7 @@ const FOLLOWERS: Partial<Record<string, PlainPhase[]>> = {
 export const BEGINNINGS: ReadonlySet<string> = new Set(['install', 'prebuild', 'pods']);
 export const followersOf = (id: string): readonly string[] => FOLLOWERS[id] ?? [];
 
-/** Tools that others start: their lines name what is going on, but do not end the phase they run in. */
+/** Tools that other tools start. Their lines change the label, but do not end the phase in which they run. */
 const NESTED: Partial<Record<string, readonly PlainPhase[]>> = {
   xcode: ['bundle', 'install', 'prebuild', 'pods'],
   test: ['bundle', 'install'],
@@ -160,8 +160,7 @@ const COMMANDS: readonly [PlainPhase, RegExp][] = [
 ];
 
 /**
- * The phases that a build command will go through, in the order in which it names them; empty if it tells
- * nothing.
+ * Returns the phases that a build command names, in its order. The list is empty if the command names none.
  */
 export function planOf(command: string, platform: 'ios' | 'android'): readonly string[] {
   const head = command.slice(0, 8_192);
@@ -171,7 +170,8 @@ export function planOf(command: string, platform: 'ios' | 'android'): readonly s
 }
 
 /**
- * Work seen over time where nothing is known: a start without any, then evenly, then the tool's own ending.
+ * The curve of work over time without an earlier build: first no work, then even work, then the end of the
+ * tool.
  */
 export const EVEN_CURVE: readonly number[] = Array.from({ length: CURVE_STEPS + 1 }, (_, i) =>
   Math.round(60 + (i / CURVE_STEPS) * 900),

@@ -1,8 +1,8 @@
 /**
- * Takes off a line what other programs put around a tool's own words: EAS its phase, fastlane its time, a
- * formatter its mark. The only place that knows these forms.
+ * Removes from a line what other programs have added to the output of a tool: the phase of EAS, the time of
+ * fastlane, the mark of a formatter. No other file knows these forms.
  *
- * Invariant: a line that carries none of them comes out as it went in, but for spaces at its start.
+ * Invariant: a line without such an addition stays the same, except for the spaces at its start.
  */
 
 const EAS_PREFIX = /^\[([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|PREBUILD|CUSTOM|UNKNOWN)\](?: (.*))?$/;
@@ -40,12 +40,12 @@ export interface RawLine {
 }
 
 const LINE_CHARS_MAX = 2_048;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colours are what is removed
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern removes colours
 const COLOURS = /\x1b\[[0-9;?]*[ -/]*[@-~]/g;
 
 /**
- * fastlane marks the output of a program that it runs with `▸`, oclif its errors with `›`, Gradle that of
- * ninja.
+ * fastlane puts `▸` before the output of the programs that it runs. oclif marks its errors with `›`, and
+ * Gradle marks the output of ninja.
  */
 const CARRIER = /^(?:▸\s+|›\s+(?=Error:)|C\/C\+\+: )/;
 /** xcbeautify with and without colours, xcpretty, Expo's formatter. */
@@ -54,11 +54,11 @@ const MARK = /^(❌|\[x\]|⚠️?|✖|\[!\](?=\s+(?:\/[^:]*:[\d\s]|ld: |warning:
 const GITHUB = /^::(error|warning|notice)(?: ([^:]*(?::(?!:)[^:]*)*))?::/;
 const GITHUB_SHOWN = /^##\[(error|warning)\]/;
 const AZURE = /^##vso\[task\.logissue type=(error|warning)([^\]]*)\]/;
-/** `/a/b.swift:1:2`, `Pods/Yoga`, `ios/A.xcodeproj`: where, in front of what. */
+/** The place before a message: `/a/b.swift:1:2`, `Pods/Yoga`, `ios/A.xcodeproj`. */
 const LOCATED = /^((?:\/[^:"'`]*|[^\s:"'`/]+\/[^\s:"'`]*)(?::\d+){0,2}): (?!\s)(.*)$/;
 const SEVERITY = /(?:^|[:)] )(?:fatal )?(?:error|warning|note): /;
 
-/** A redrawn line is taken as it was last drawn. Bounded in time and length for any line. */
+/** Takes a redrawn line as it was last drawn. Time and length have a limit for any line. */
 export function rawForm(line: string): RawLine {
   const clean = line.slice(0, LINE_CHARS_MAX).replace(COLOURS, '').trimEnd();
   const { easPhase, text } = peel(clean.slice(clean.lastIndexOf('\r') + 1));
@@ -92,7 +92,7 @@ function placeOf(fields: string): string {
   return `${[file, line, line && column].filter(Boolean).join(':')}: `;
 }
 
-/** Puts back what a formatter replaced by its mark, unless it stands there already. */
+/** Puts back the severity that a formatter has replaced by its mark, if the text does not have it already. */
 function withSeverity(text: string, severity: string): string {
   if (SEVERITY.test(text)) return text;
   const located = LOCATED.exec(text);

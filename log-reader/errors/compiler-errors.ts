@@ -1,8 +1,8 @@
 /**
  * Chooses among the errors of compilers the one that most likely caused the others. Pure.
  *
- * The first counts, since what follows it often follows from it. A file of the project comes before one of a
- * package, and that before one of Apple's SDK, which is never at fault itself.
+ * It takes the first error, because that error often causes the later ones. An error in a file of the project
+ * comes before one in a package. One in Apple's SDK comes last, because the SDK itself is never at fault.
  */
 import type { FailingLine } from './failing-lines.ts';
 
@@ -17,13 +17,13 @@ export const COMPILER_ERROR =
 const IS_ERROR = /^e: |: (?:fatal )?error: (?!-\[)/;
 const APPLE = /\.sdk\/|\/Xcode[^/]*\.app\/|\/CommandLineTools\//;
 const PACKAGE = /(?:^|\/)(?:node_modules|Pods|SourcePackages|\.gradle|DerivedData)\//;
-/** What a compiler says of one file because another has an error. */
+/** Matches errors that a compiler reports in one file because another file has an error. */
 const FOLLOWS =
   /\b(?:could not build module|failed to (?:emit|build) (?:precompiled|module)|too many errors emitted|no such module|unable to find module dependency)/i;
 
 export const isCompilerError = (text: string): boolean => IS_ERROR.test(text) && COMPILER_ERROR.test(text);
 
-/** The index of the line; null if no compiler failed. */
+/** Returns the index of the line, or null if no compiler failed. */
 export function chooseFirstCause(lines: readonly FailingLine[]): number | null {
   let best: number | null = null;
   let bestRank = Number.POSITIVE_INFINITY;
@@ -36,7 +36,8 @@ export function chooseFirstCause(lines: readonly FailingLine[]): number | null {
 }
 
 /**
- * 0 for the project's own file, 1 for a package's, 2 for Apple's; more for what follows from another error.
+ * Returns 0 for a file of the project, 1 for one of a package, 2 for one of Apple. It adds more if another
+ * error has caused this one.
  */
 export function rankOf(text: string): number {
   const path = COMPILER_ERROR.exec(text)?.[1] ?? '';

@@ -2,8 +2,8 @@
  * Explains why a build failed, from the last lines of its log: one sentence says why, one says what to do.
  * Pure.
  *
- * Invariant: it says nothing rather than something wrong. An error that a later success has outlived does not
- * count, nor does one that a line only quotes.
+ * Invariant: if it is not certain, it returns null. It ignores an error before a later success, and an error
+ * that a line only quotes.
  */
 
 import { chooseFirstCause } from './compiler-errors.ts';
@@ -25,7 +25,8 @@ import { readAround } from './near.ts';
 import { type Captured, fill } from './sentences.ts';
 
 /**
- * Causes before their consequences: a full disk fails the compiler too. The first that matches is the answer.
+ * The first error that matches is the answer. Causes come before their consequences: a full disk, for
+ * example, also makes the compiler fail.
  */
 export const KNOWN_ERRORS: readonly KnownError[] = [
   ...MACHINE,
@@ -45,13 +46,14 @@ export interface Explanation {
   id: string;
   sentence: string;
   advice: string;
-  /** The line of the log that tells. */
+  /** The line of the log that shows the error. */
   line: string;
 }
 
 const LINES_MAX = 400;
 /**
- * Where compiling failed, the first error may be further up: what ran beside it ends first, and prints much.
+ * After a failed compilation the first error may be further up, because the compilers that run at the same
+ * time still print much before they end.
  */
 const COMPILER_LINES_MAX = 4_000;
 const SHOWN_CHARS_MAX = 500;
@@ -59,8 +61,8 @@ const SHOWN_CHARS_MAX = 500;
 const END_LINES = 8;
 
 /**
- * Null if nothing is known of it. `lastLines` are the last of the log, oldest first; some thousand are
- * enough.
+ * Returns null if the error is not a known one. `lastLines` are the last lines of the log, oldest first. A
+ * few thousand are enough.
  */
 export function explainFailure(lastLines: readonly string[]): Explanation | null {
   const lines = failingLines(lastLines.slice(-LINES_MAX));
@@ -101,7 +103,7 @@ function match(known: KnownError, lines: readonly FailingLine[], index: number):
 const endsCompiling = ({ text }: FailingLine): boolean =>
   /^\*\* (?:BUILD|ARCHIVE|TEST|ANALYZE) FAILED \*\*|^The following build commands failed|^BUILD FAILED in /.test(text);
 
-/** Nothing follows the line but its own consequences. */
+/** True if only consequences of the line follow it. */
 function endsSoon(lines: readonly FailingLine[], index: number): boolean {
   const after = lines.slice(index + 1).filter(({ text }) => text !== '');
   const soon = after.slice(0, END_LINES);
@@ -109,8 +111,8 @@ function endsSoon(lines: readonly FailingLine[], index: number): boolean {
 }
 
 /**
- * A message in quotation marks is spoken of, not given. What the pattern itself quotes does not count, nor an
- * apostrophe further back in the line.
+ * True if the line only quotes the message. Quotation marks of the pattern itself do not count, nor does an
+ * apostrophe earlier in the line.
  */
 function isQuoted(line: string, match: RegExpExecArray): boolean {
   const before = line.slice(0, match.index);

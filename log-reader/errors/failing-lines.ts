@@ -1,6 +1,6 @@
 /**
- * Brings the last lines of a failed build to their raw form, and leaves out what did not fail it: whatever
- * came before a later success, or before a later phase of EAS. Pure.
+ * Brings the last lines of a failed build to their raw form. Leaves out the lines before a later success or
+ * before a later phase of EAS, because they did not fail the build. Pure.
  */
 import { type RawLine, rawForm } from '../prefixes.ts';
 import { isNextStep, isNoError, isSuccess } from './line-kinds.ts';
@@ -30,7 +30,7 @@ export function failingLines(lastLines: readonly string[]): FailingLine[] {
   });
 }
 
-/** Where the last phase of EAS begins that can have failed the build. */
+/** The index at which the last phase of EAS begins that can have failed the build. */
 function currentStep(lines: readonly RawLine[]): number {
   const last = lines.findLast(({ easPhase }) => easPhase !== null && isNextStep(easPhase))?.easPhase;
   return last === undefined ? 0 : lines.findIndex(({ easPhase }) => easPhase === last);

@@ -1,8 +1,8 @@
 /**
- * Notes what one step of a build prints about its failure, and chooses the lines that most likely tell the
- * reason. Pure.
+ * Collects the lines in which one step of a build reports its failure, and chooses those that most likely
+ * show the reason. Pure.
  *
- * Invariant: what it holds is bounded, however much the step prints.
+ * Invariant: its memory has a limit, however much the step prints.
  *
  * Three places are worth showing. The first block of errors, because the others often follow from it. The
  * lines just before a runner says that something failed. The first lines of some other blocks, in case the
@@ -14,17 +14,17 @@ import { isCompilerError, rankOf } from './compiler-errors.ts';
 import { BY_FORM, isNoise, type Strength, strengthOf } from './line-strength.ts';
 
 const BLOCK_LINES_MAX = 5;
-/** Blocks that are held of each strength, beside the last. */
+/** The number of blocks that it keeps of each strength, besides the last one. */
 const BLOCKS_MAX = 4;
 const EVE_LINES = 3;
 const CONSEQUENCES_MAX = 5;
-/** So many lines below an error belong to it, whatever they say. */
+/** This many lines below an error belong to it, with any text. */
 const BODY_LINES = 2;
-/** Below these stands all that tells. */
+/** The lines that show the reason are all below one of these. */
 const HEADER = /^(?:\[!\] |\* What went wrong:|xcodebuild: error: |> Task )/;
 const SUMMARY = /^\* What went wrong:/;
 const FAILED_COMMANDS = /^The following build commands failed/;
-/** Of the errors of compilers, those in Apple's SDK and those that only follow from another. */
+/** From this rank on, a compiler error is in Apple's SDK, or another error has caused it. */
 const FOLLOWS_RANK = 2;
 
 export interface Told {
@@ -37,9 +37,9 @@ export interface FailureNotes {
   take(line: RawLine, at: number): void;
   /** True while xcodebuild lists the commands that failed. They look like any other command. */
   readonly listing: boolean;
-  /** A line which says that something failed, but not what. */
+  /** A line that reports a failure without its reason. */
   takeConsequence(line: RawLine, at: number): void;
-  /** What is printed next belongs to nothing above it. */
+  /** True if the next line begins a new block. */
   closeBlock(): void;
   /** In the order of the log. */
   choose(max: number): Told[];
@@ -121,7 +121,7 @@ export function createFailureNotes(linesMax: number): FailureNotes {
   };
 }
 
-/** It goes on with what the line above began: indented, quoted, under a caret. */
+/** True if the line continues the line above: it is indented, quoted, or under a caret. */
 const isBody = ({ text, indented }: RawLine): boolean =>
   (indented && !/^at /.test(text)) || /^(?:>|\||\^|└|┌|\d+ \||- |\* )/u.test(text);
 

@@ -1,20 +1,20 @@
 /**
- * Tells apart the lines at the end of a failed build: what is over, what only warns, what only repeats. Pure.
+ * Sorts the lines at the end of a failed build: lines of finished steps, warnings, and repetitions. Pure.
  */
 import { AFTER_A_FAILURE, isEasPhase } from '../phases.ts';
 import type { RawLine } from '../prefixes.ts';
 
-/** Whatever failed before one of these did not fail the build. */
+/** A success. A failure before one of these lines did not fail the build. */
 const SUCCESS =
   /^(?:› )?(?:\*\* (?:BUILD|ARCHIVE|TEST|EXPORT|TEST BUILD|CLEAN) SUCCEEDED \*\*|(?:Archive|Build|Export|Test|Clean) Succeeded\b|BUILD SUCCESSFUL in |Build successful\b|Pod installation complete!|Successfully exported and signed the |fastlane\.tools finished successfully|fastlane finished successfully|Exported: |added \d+ packages\b|✨ +Done in |success Successfully built the app)/;
 /** Commands as the shell traces them, comments, and warnings that no colon marks. */
 const NO_ERROR =
   /^(?:\++ |\$ |# |\/\/ |> [\w@./-]+@\d|npm (?:warn|WARN|notice|http|info|verb|timing) |warn(?:ing)? |info |debug |w: |v: |export \w+=|echo |Note: |Warning: (?!unable to build chain)|WARNING: |⚠️)/u;
-/** Below each of its commands xcodebuild prints, indented, what it runs for it. */
+/** xcodebuild prints the commands that it runs, indented, below the name of each step. */
 const RUN_BY_XCODE = /^(?:cd |export |setenv |builtin-\S+ |write-file |\/\S*[^\s:] )/;
 const XCODE_COMMAND = /^[A-Z][A-Za-z+]+ .*\(in target '[^']*' from project '[^']*'\)$/;
 const SEVERITY = /(?:^|[:)] )(?:fatal )?(error|warning|note|hint|remark): /;
-/** They say that something failed, never what. */
+/** These lines report a failure, but not its reason. */
 const CONSEQUENCE = [
   /^(?:error: )?(?:Command \S+|Script '[^']+') (?:failed|emitted errors)\b/,
   /^(?:\*\* |=== )?(?:BUILD|ARCHIVE|TEST|EXPORT|CLEAN|TEST BUILD|TEST EXECUTE) (?:FAILED|INTERRUPTED)\b/,
@@ -38,7 +38,7 @@ export const isSuccess = (text: string): boolean => SUCCESS.test(text);
 
 export const isConsequence = (text: string): boolean => CONSEQUENCE.some((pattern) => pattern.test(text));
 
-/** Of a line that names several severities the first counts: a warning may quote an error. */
+/** If a line names several severities, the first one counts, because a warning may quote an error. */
 export function isNoError({ text, indented }: RawLine): boolean {
   if ((indented && RUN_BY_XCODE.test(text)) || NO_ERROR.test(text)) return true;
   const severity = SEVERITY.exec(text)?.[1];
@@ -46,7 +46,7 @@ export function isNoError({ text, indented }: RawLine): boolean {
 }
 
 /**
- * EAS stops at the first phase that fails, but for those that clean up. So an earlier phase did not fail the
- * build.
+ * After a failed phase EAS only runs the phases that clean up. So the phases before the last other phase did
+ * not fail the build.
  */
 export const isNextStep = (easPhase: string): boolean => isEasPhase(easPhase) && !AFTER_A_FAILURE.has(easPhase);

@@ -1,6 +1,5 @@
 /**
- * Says how much a line looks like the reason for which a build failed. A guess from its form and its words.
- * Pure.
+ * Guesses, from the form and the words of a line, how likely it shows the reason why a build failed. Pure.
  */
 
 export type Strength = 0 | 1 | 2;
@@ -37,7 +36,7 @@ export function strengthOf(text: string): Strength {
   return WORDS.test(text) ? BY_WORDS : NONE;
 }
 
-/** What tools print while all is well, and the frame around what they say. */
+/** Lines that tools also print in a successful build, and the frames that they draw around messages. */
 const NOISE = [
   /^at (?:\S+ )?\(?(?:\S+:\d+|<anonymous>|native|async )/,
   /^[-+|=_*#~.\s]+$/,

@@ -1,8 +1,8 @@
-/** Reads the lines around one that tells: one header may have several bodies. Pure. */
+/** Reads the lines around the line of an error, because the details may be above or below it. Pure. */
 import type { FailingLine } from './failing-lines.ts';
 import type { Near } from './known/known-error.ts';
 
-/** What the lines around capture by name; null if one that is required is not there. */
+/** Returns the named captures of the lines around, or null if a required line is missing. */
 export function readAround(
   wanted: readonly Near[],
   lines: readonly FailingLine[],

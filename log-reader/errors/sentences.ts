@@ -1,4 +1,4 @@
-/** Fills the sentences of a known error with what was captured of it. Pure. */
+/** Fills the captured parts of the log into the sentences of a known error. Pure. */
 
 export interface Captured {
   numbered: readonly (string | undefined)[];
@@ -6,9 +6,9 @@ export interface Captured {
 }
 
 const CAPTURE_CHARS_MAX = 200;
-/** `$1`, `$<name>`, and `$<one|other>` for whichever was captured. */
+/** `$1`, `$<name>`, and `$<one|other>` for the one of the two that was captured. */
 const PLACE = /\$(?:(\d)|<([\w|]+)>)/g;
-/** Left out if something that it names was not captured. */
+/** A part in square brackets. It is left out if one of its captures is missing. */
 const OPTIONAL = /\[([^[\]]*)\]/g;
 
 export function fill(template: string, { numbered, named }: Captured): string {

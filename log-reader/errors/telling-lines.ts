@@ -1,8 +1,8 @@
 /**
- * Picks the lines of a failed build's log that most likely tell why it failed. It is a guess, for builds of
- * whose error nothing is known. Pure.
+ * Guesses which lines of a failed build's log most likely show why it failed. The guess serves builds whose
+ * error is not a known one. Pure.
  *
- * Invariant: at most ten lines come out, in the order of the log; what is held is bounded, however long the
+ * Invariant: it returns at most ten lines, in the order of the log. Its memory has a limit, however long the
  * log is.
  */
 import { TELLING_LINES_MAX } from '#contract';
@@ -10,7 +10,7 @@ import { rawForm } from '../prefixes.ts';
 import { createFailureNotes } from './failure-notes.ts';
 import { isConsequence, isNextStep, isNoError, isSuccess } from './line-kinds.ts';
 
-/** What ran before one of these did not fail it. */
+/** The steps before one of these lines did not fail the build. */
 const STARTS =
   /^(?:Command line invocation:|Build settings from command line:|yarn (?:install|run) v\d|Analyzing dependencies$)/;
 

@@ -1,13 +1,13 @@
 /**
- * How much time is left, from what is known of the build so far and of builds like it. Pure arithmetic.
+ * Calculates how much time is left, from the build so far and from builds like it. Pure arithmetic.
  *
  *   percent = elapsed / (elapsed + left)      left = rest of the current phase + phases to come × speed
  *
- * One formula with and without history: without it, typical figures stand in and weigh less against what is
- * seen.
+ * The formula is the same without history. Typical figures then replace the learned ones, and count less than
+ * the output of the build.
  */
 
-/** What a phase is expected to be. */
+/** What the estimate expects of a phase. */
 export interface Expectation {
   durationMs: number;
   work: number;
@@ -17,13 +17,13 @@ export interface Expectation {
   learned: boolean;
 }
 
-/** What has been seen of a phase. */
+/** What the output has shown of a phase so far. */
 export interface Seen {
   elapsedMs: number;
   work: number;
-  /** Share done, 0 to 1, by the tool's own word; null if it says nothing. */
+  /** Share done, 0 to 1, as the tool reports it; null if it reports none. */
   share: number | null;
-  /** What the step under way stands for, as a share, if it is silent until its end. */
+  /** The share of the current step, if the step prints nothing until its end. */
   ahead: number;
   sinceWorkMs: number;
   ended: boolean;
@@ -32,14 +32,14 @@ export interface Seen {
 /** How far the speed of a build may differ from what was expected. */
 const SPEED_MIN = 0.3;
 const SPEED_MAX = 3;
-/** Silence counts as progress, but for no more than this share of a phase: then it may be stuck. */
+/** Silence counts as progress, but only up to this share of a phase, because the build may be stuck. */
 const SILENCE_MAX_TYPICAL = 0.1;
-/** A typical duration is a guess: by this share of it the end is blurred. A learned one is much better. */
+/** The expected end is blurred by this share of the duration, because a typical duration is only a guess. */
 const BLUR_TYPICAL = 0.4;
 const BLUR_LEARNED = 0.1;
 /**
- * Something is always left until the end: a phase that outruns its expectation will not end at this very
- * moment.
+ * At least this share of the elapsed time is left while a phase runs, because a phase that takes longer than
+ * expected will not end at this very moment.
  */
 const OVERRUN_TYPICAL = 0.08;
 const OVERRUN_LEARNED = 0.05;
@@ -64,7 +64,7 @@ export function timeShare(curve: readonly number[], workShare: number): number {
 }
 
 /**
- * By the clock alone: counts down to the expected end and flattens out around it instead of turning negative.
+ * The time left by the clock alone. It counts down to the expected end and never becomes negative.
  */
 function leftByTime(durationMs: number, elapsedMs: number, learned: boolean): number {
   const blurMs = Math.max(durationMs * (learned ? BLUR_LEARNED : BLUR_TYPICAL), 1);
@@ -72,7 +72,7 @@ function leftByTime(durationMs: number, elapsedMs: number, learned: boolean): nu
   return x > 30 ? durationMs - elapsedMs : blurMs * Math.log1p(Math.exp(x));
 }
 
-/** Share of the phase's time that has passed by what its output says; null if it says nothing. */
+/** The share of the phase's time that has passed, judged by its output; null if the output says nothing. */
 function shareDone(expected: Expectation, seen: Seen, speed: number): number | null {
   const durationMs = Math.max(expected.durationMs * speed, 1);
   const silence = seen.sinceWorkMs / durationMs;
@@ -81,8 +81,8 @@ function shareDone(expected: Expectation, seen: Seen, speed: number): number | n
     const share = seen.work / Math.max(expected.work, seen.work);
     const first = (expected.curve[0] ?? 0) / 1_000;
     if (seen.work === 0) {
-      // Nothing yet. Much later than expected: this build is not like the earlier ones, and only the clock is
-      // left.
+      // There is no work yet. If it is much later than expected, this build is not like the earlier ones, so
+      // only the clock counts.
       return seen.elapsedMs > durationMs * first * 1.5 + 10_000 ? null : Math.min(silence, Math.max(first, 0.02));
     }
     const done = timeShare(expected.curve, share);

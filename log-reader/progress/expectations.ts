@@ -1,17 +1,21 @@
 /**
- * What each phase is expected to take: as in an earlier build of the project if there was one, else the
- * typical figures, scaled by what the build has told of its size.
+ * Says how long each phase will probably take. It uses an earlier build of the project if there was one.
+ * Otherwise it uses typical figures, scaled by the size that the output of the build shows.
  */
 
 import type { ProgressHistory } from '#contract';
 import { EVEN_CURVE, factsOf, type PlainPhase, PREAMBLE_MS } from '../phases.ts';
 import type { Expectation } from './estimate.ts';
 
-/** The sizes that the typical figures belong to; see the sources in phases.ts. */
+/** The sizes of the projects from which the typical figures come; see the sources in phases.ts. */
 const TYPICAL_SIZE: Partial<Record<PlainPhase, number>> = { pods: 116, install: 1_200 };
-/** Whose size tells how long another phase takes: pods are compiled, packages are bundled. */
+/**
+ * The phase whose size decides how long another takes: Xcode compiles the pods, Metro bundles the packages.
+ */
 const SIZE_DECIDES: Partial<Record<string, PlainPhase>> = { xcode: 'pods', bundle: 'install' };
-/** Twice the size is not twice the time: some of it is the same for every project. */
+/**
+ * A project of twice the size takes less than twice the time, because part of the time is always the same.
+ */
 const SIZE_EXPONENT = 0.7;
 const SCALE_MIN = 0.05;
 
@@ -44,13 +48,14 @@ export function createExpectations(history: ProgressHistory | null): Expectation
       }
       const { typicalMs, typicalWork, like } = factsOf(id);
       const scale = scaleOf(like ?? id);
-      // With a plan, what comes before its first phase is short; without one, the command is all there is.
+      // With a plan, the time before its first phase is short. Without one, the command is the only phase.
       const durationMs = id === 'command' && plan.length > 1 ? PREAMBLE_MS : typicalMs * scale ** SIZE_EXPONENT;
       return { durationMs, work: typicalWork * scale, curve: EVEN_CURVE, learned: false };
     },
 
     learnSize(phase, size) {
-      // The largest: installing one tool beside the project's dependencies tells nothing of the project.
+      // Keeps the largest size, because a build may also install single tools beside the project's
+      // dependencies.
       sizes.set(phase, Math.max(size, sizes.get(phase) ?? 0));
     },
   };

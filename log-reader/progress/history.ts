@@ -1,5 +1,5 @@
 /**
- * Decides what of the record of earlier builds this build may go by. Pure.
+ * Decides which parts of the record of earlier builds this build may use. Pure.
  *
  * Invariant: a record that was learned from a wrong phase is not used.
  *
@@ -9,7 +9,7 @@
 import type { ProgressHistory } from '#contract';
 import { factsOf } from '../phases.ts';
 
-/** Raised whenever lines are read into other phases, or into other units of work, than before. */
+/** Raise this number whenever the program counts lines to other phases, or in other units of work. */
 export const READER = 2;
 /** The phases that take most of a build's time. */
 const MAIN_PHASES = ['xcode', 'gradle'];
@@ -22,14 +22,14 @@ export function usableHistory(history: ProgressHistory | null, told: readonly st
   if (told.some((id) => MAIN_PHASES.includes(id) && !ids.includes(id))) return null;
   return {
     ...history,
-    // How long Gradle took is still true. What its tasks counted is not.
+    // The duration of Gradle is still right. The work of its tasks is not, because they counted differently.
     phases: history.phases.map(({ curve, ...phase }) =>
       (factsOf(phase.id).like ?? phase.id) === 'gradle' ? { ...phase, work: 0 } : { ...phase, ...(curve && { curve }) },
     ),
   };
 }
 
-/** Of the phases that are in both lists, one stands elsewhere. */
+/** True if the phases that are in both lists have another order. */
 function isOutOfOrder(ids: readonly string[], order: readonly string[]): boolean {
   const places = order.map((id) => ids.indexOf(id)).filter((place) => place >= 0);
   return places.some((place, index) => index > 0 && place < places[index - 1]!);

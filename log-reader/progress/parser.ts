@@ -1,9 +1,9 @@
 /**
- * Turns the bytes that a build prints into how far it is. Pure and streaming: there is no clock and no I/O,
- * the time since the build's command began is an argument.
+ * Turns the bytes that a build prints into its progress. Pure and streaming: it has no clock and no I/O, and
+ * gets the time since the build's command began as an argument.
  *
- * Invariant: the percentage never falls and stays below 100; how the bytes are cut changes nothing; no output
- * throws.
+ * Invariant: the percentage never falls and stays below 100. It does not depend on the sizes of the chunks.
+ * No output makes the parser throw.
  *
  *   bytes → lines → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to →
  *   time left
@@ -28,32 +28,33 @@ export interface Progress {
   phase: string;
   /** `time` while nothing in the output was understood. */
   origin: 'parsed' | 'time';
-  /** Milliseconds left; null without an earlier build to go by. */
+  /** Milliseconds left; null without an earlier build. */
   etaMs: number | null;
 }
 
 export interface ProgressParser {
   /**
-   * `elapsedMs` since the command began; one that runs backwards counts as no time at all. Whoever reads a
-   * log again from its start spreads the time over its bytes.
+   * `elapsedMs` is the time since the command began. If it runs backwards, no time has passed. A caller that
+   * reads a log again from its start spreads the time over the bytes.
    */
   push(chunk: Uint8Array, elapsedMs: number): void;
   snapshot(elapsedMs: number): Progress;
-  /** What to keep for the next build of the project. Worth keeping only if this one succeeded. */
+  /** The record for the next build of the project. Keep it only if this build succeeded. */
   record(elapsedMs: number): ProgressHistory;
 }
 
 export interface ProgressParserOptions {
   history?: ProgressHistory | null;
-  /** The build's command: tells without history which phases to expect. */
+  /** The build's command. Without history it decides which phases to expect. */
   command?: string;
   platform?: 'ios' | 'android';
 }
 
 const PERCENT_MAX = 99;
 /**
- * Installing is over and nothing tells what follows: at least this much of the time so far is still ahead.
- * The percentage cannot fall, so one that is too high at the start would stand still for most of the build.
+ * If installing has ended and nothing tells what follows, at least this share of the time so far is still
+ * ahead. The percentage cannot fall, so too high a value at the start would stay the same for most of the
+ * build.
  */
 const AHEAD_AT_LEAST = 1.5;
 
@@ -72,7 +73,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
   let understood = false;
   let easPhaseSeen = false;
   let inEas = false;
-  /** What the tool inside the current phase is doing, if that has a better name. */
+  /** A better name than the phase's for the work of the tool, if there is one. */
   let detail: string | null = null;
 
   const enter = (id: string, startedMs: number) => {
@@ -83,7 +84,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
   };
 
   /**
-   * The tool has ended. If the next phase is known for certain it has begun, even if it is silent at first.
+   * The tool has ended. If the next phase is certain, it has begun, even if it prints nothing at first.
    */
   const leave = () => {
     log.current.ended = true;
@@ -125,7 +126,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
       understood = true;
       see(sighting);
     } else if (log.current.id === 'command') {
-      // A command of which nothing is understood: with an earlier build, the number of its lines still tells.
+      // No line was understood. With an earlier build, the number of lines still shows the progress.
       log.work({ phase: 'command', work: 1 }, nowMs);
     }
   };
@@ -144,7 +145,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     return guessed ? Math.max(left, nowMs * AHEAD_AT_LEAST) : left;
   };
 
-  /** Nothing was understood, but an earlier build tells how many lines there will be. */
+  /** For a build of which no line was understood: an earlier build tells how many lines there will be. */
   const followsLines = () => expectations.of('command', plan.phases).work > 0 && (log.find('command')?.work ?? 0) > 0;
 
   const advance = (elapsedMs: number) => {

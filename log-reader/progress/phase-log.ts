@@ -1,6 +1,7 @@
 /**
- * What has been seen of each phase so far: its time, its lines, and when its work was seen. Invariant:
- * bounded memory, however many phases and however much work a build shows.
+ * Records the time and the lines of each phase so far, and the times at which its work appeared.
+ *
+ * Invariant: its memory has a limit, however many phases and however much work a build shows.
  */
 
 import type { PhaseHistory } from '#contract';
@@ -9,7 +10,7 @@ import type { Seen } from './estimate.ts';
 
 /** Phases come from the build's output, so a build can invent any number of them. */
 const PHASES_MAX = 96;
-/** When this many points of a curve are held, every second one is dropped. */
+/** When a curve has this many points, every second one is dropped. */
 const POINTS_MAX = 512;
 
 export interface PhaseState {
@@ -22,7 +23,7 @@ export interface PhaseState {
   ahead: number;
   ended: boolean;
   workAtMs: number;
-  /** Work, and the time in the phase at which it was seen. */
+  /** Amounts of work, and the times in the phase at which they appeared. */
   points: [work: number, atMs: number][];
   stride: number;
 }
@@ -56,7 +57,8 @@ export function createPhaseLog(firstId: string): PhaseLog {
     enter(id, atMs) {
       const known = all.get(id);
       if (!known && all.size >= PHASES_MAX) return;
-      // A tool that says how long it ran may claim time of the phase before it, but not from before that one.
+      // A tool that reports how long it ran may take time from the phase before it, but not from earlier
+      // phases.
       const from = Math.max(atMs, startedMs);
       current.elapsedMs += from - startedMs;
       startedMs = from;
@@ -68,7 +70,7 @@ export function createPhaseLog(firstId: string): PhaseLog {
 
     work(sighting, nowMs) {
       if (current.ended && !sighting.ended) {
-        // The same tool again, on something else: how far the first run was means nothing for this one.
+        // The same tool runs again on something else, so the progress of the first run no longer counts.
         current.ended = false;
         current.share = null;
       }
@@ -140,8 +142,7 @@ function curveOf(phase: PhaseState, durationMs: number, steps: number): number[]
   for (let step = 0; step <= steps; step++) {
     const wanted = (phase.work * step) / steps;
     while (next < phase.points.length - 1 && phase.points[next]![0] < wanted) next++;
-    // The last point may have been left out by the stride; the work was complete when the last of it was
-    // seen.
+    // The last point may have been dropped. The work was complete when its last part appeared.
     const at = step === steps ? phase.workAtMs : (phase.points[next]?.[1] ?? 0);
     curve.push(Math.min(Math.max(Math.round((at / durationMs) * 1_000), curve.at(-1) ?? 0), 1_000));
   }

@@ -1,7 +1,7 @@
 /**
- * Says which phases a build is expected to go through, and where it stands among them.
+ * Says which phases a build will probably have, and which of them it has reached.
  *
- * Invariant: a plan that an earlier build told is never changed by what this build shows.
+ * Invariant: the output of a build never changes a plan that comes from an earlier build.
  */
 import type { ProgressHistory } from '#contract';
 import { EAS_PLANS, followersOf, isEasPhase, planOf } from '../phases.ts';
@@ -13,9 +13,9 @@ export interface Plan {
    * True if the command or an earlier build named the phases. Otherwise they are guessed from what was seen.
    */
   readonly told: boolean;
-  /** Takes in that the build has entered a phase. `seen` are all phases so far, this one among them. */
+  /** Records that the build has entered a phase. `seen` are all phases so far, with this one. */
   enter(id: string, seen: readonly string[]): void;
-  /** The phase that has begun when this one has ended; undefined where that would be a guess. */
+  /** The phase that begins when this one ends; undefined if that would be a guess. */
   after(id: string): string | undefined;
   /** The place of the current phase, or of the last seen phase that the plan knows; -1 if it knows none. */
   indexOf(current: string, seen: readonly string[]): number;

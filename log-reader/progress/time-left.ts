@@ -1,13 +1,13 @@
 /**
- * Says how many milliseconds a build still takes: the rest of its current phase, and the phases that the plan
- * has after it. Pure.
+ * Calculates how many milliseconds a build still takes: the rest of its current phase, and the later phases
+ * of the plan. Pure.
  *
  * Invariant: the answer is never negative.
  */
 import { type Expectation, leftInPhase, type Seen, speedOf } from './estimate.ts';
 
 export interface Standing {
-  /** The phases that the build is expected to go through. */
+  /** The phases that the build will probably have. */
   plan: readonly string[];
   /** The place in `plan` at which the build stands; -1 if it stands at none. */
   at: number;
@@ -20,7 +20,7 @@ export interface Standing {
 }
 
 /**
- * This much speaks for the usual speed while a build has just begun: a share of the whole if it was learned.
+ * The weight of the usual speed at the start of a build. It is a share of the whole if the speed was learned.
  */
 const SPEED_TRUST_LEARNED = 0.5;
 const SPEED_TRUST_TYPICAL_MS = 300_000;
@@ -35,7 +35,7 @@ export function timeLeft({ plan, at, current, left, expected, learned }: Standin
   }
   return leftMs;
 
-  /** How this build compares with what was expected, by the phases that it has left. */
+  /** The speed of this build compared with the expected one, over all phases but the current one. */
   function speedSoFar(): number {
     let actualMs = 0;
     let expectedMs = 0;

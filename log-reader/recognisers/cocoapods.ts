@@ -1,8 +1,8 @@
 import { fromRules } from './recogniser.ts';
 
 /**
- * One line for each pod; the last line says how many there were, which also tells how much there is to
- * compile.
+ * CocoaPods prints one line for each pod. Its last line has the number of pods, which also shows how much
+ * Xcode has to compile.
  */
 export const cocoapods = fromRules('cocoapods', 'IUPADFG[-✔>🔍', [
   [/^(?:Installing|Using) \S+(?:\/\S+)? \((?:was )?[\d.]+\S*(?: .*)?\)$/, { phase: 'pods', work: 1 }],
@@ -15,7 +15,7 @@ export const cocoapods = fromRules('cocoapods', 'IUPADFG[-✔>🔍', [
     /^Found \d+ modules? for target|^Auto-linking React Native modules?|^\[Expo\] Enabling modular|^Configuring the target with the/,
     { phase: 'pods' },
   ],
-  // What React Native's scripts print while pods are installed. Xcode runs some of them too.
+  // React Native's scripts print these lines while pods are installed. Xcode also runs some of the scripts.
   [/^\[(?:Codegen|SPM|Privacy Manifest Aggregation)\] /, { phase: 'pods', labelInside: 'Generating native code' }],
   [
     /^\[(?:ReactNativeDependencies|ReactNativeCore|Hermes)\] (?:Setting up|Building from source|Source:|Using |No |Cache |Saved |Verifying |Tarball |RCT_|Download|Failed |Found )/,

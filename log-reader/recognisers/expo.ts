@@ -1,6 +1,6 @@
 import { fromRules } from './recogniser.ts';
 
-/** `expo prebuild` and `expo export`, apart from the bundler inside the latter. */
+/** `expo prebuild` and `expo export`. The bundler inside `expo export` is in metro.ts. */
 export const expo = fromRules('expo', '-✔›AE', [
   [/^[-✔›] ?(?:Creating|Created) native director/, { phase: 'prebuild', share: 0.2 }],
   [/^[-✔›] ?(?:Updating|Updated) package\.json/, { phase: 'prebuild', share: 0.4 }],

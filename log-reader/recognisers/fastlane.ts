@@ -1,6 +1,6 @@
 import { fromRules } from './recogniser.ts';
 
-/** What gym, fastlane's builder, says itself; the lines of the tools that it runs are theirs. */
+/** The lines that fastlane's builder gym prints itself. The recognisers of other tools read the rest. */
 export const fastlane = fromRules('fastlane', 'R$CGS', [
   [/^Resolving Swift Package Manager dependencies/, { phase: 'xcode', label: 'Resolving Swift packages' }],
   [

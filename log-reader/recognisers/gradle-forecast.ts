@@ -1,29 +1,29 @@
 /**
  * Forecasts how much a Gradle build for Android still has to do, from the tasks that it has printed. Pure.
  *
- * Invariant: bounded memory, however many tasks and modules a build prints.
+ * Invariant: its memory has a limit, however many tasks and modules a build prints.
  *
  * The unit is about a second on a machine with four processors, where several tasks run side by side. The
- * figures are guesses of the right order of magnitude, after logs of builds of React Native apps in public
- * reports; only how they compare with each other matters.
+ * figures are guesses of the right order of magnitude, from logs of React Native builds in public reports.
+ * Only the ratios between them matter.
  */
 
 export interface GradleTask {
   /** `:app`, `:react-native-screens`. */
   module: string;
   name: string;
-  /** `arm64-v8a`, for tasks that there are of each architecture. */
+  /** `arm64-v8a`, for tasks that run once for each architecture. */
   architecture: string | null;
   /** False if there was nothing to do. */
   ran: boolean;
 }
 
 export interface GradleForecast {
-  /** Takes in a task that was printed; returns what it counts. */
+  /** Records a task that was printed, and returns its work. */
   add(task: GradleTask): number;
   /** How much is done, 0 to 1. */
   share(): number;
-  /** How much of the whole the task under way stands for, if it is one that is silent for long. */
+  /** The share of the current task in the whole, if the task prints nothing for long. */
   ahead(): number;
 }
 
@@ -42,21 +42,21 @@ const COSTS: readonly [RegExp, number][] = [
 const SMALL = 0.02;
 const NOTHING_TO_DO = 0.005;
 /**
- * Compiling C++ for one architecture: a library's, and the app's own, which holds the generated code of all
- * libraries.
+ * The work to compile C++ for one architecture: of a library, and of the app, which has the generated code of
+ * all libraries.
  */
 const NATIVE_LIBRARY = 32;
 const NATIVE_APP = 110;
 const CONFIGURE = 4;
 /**
- * Starting the daemon, compiling the plug-ins, configuring the projects: over when the first module is built.
+ * The work before the first module: starting the daemon, compiling the plug-ins, configuring the projects.
  */
 const START = 45;
 const APP = 110;
 const MODULE = 6;
 /** Before compiling has begun, not all modules have been seen. */
 const MODULES_AT_FIRST = 15;
-/** What React Native builds for unless it is told otherwise. */
+/** The number of architectures for which React Native builds by default. */
 const ARCHITECTURES = 4;
 const APP_MODULE = ':app';
 /** Widely used libraries with C++ of their own. */
@@ -67,7 +67,7 @@ const NATIVE_BY_NAME =
  */
 const NEW_ARCHITECTURE = 'generateAutolinkingNewArchitectureFiles';
 const IS_NATIVE_BUILD = /^build(?:CMake|NdkBuild)/;
-/** The tasks that tell something of what is to come. */
+/** The tasks that show which other tasks will follow. */
 const KINDS: readonly [kind: 'preBuild' | 'compile' | 'native' | 'merge' | 'reactNative', pattern: RegExp][] = [
   ['preBuild', /^pre\w*Build$/],
   ['compile', /^compile\w*(?:Kotlin|JavaWithJavac)$/],
@@ -75,9 +75,9 @@ const KINDS: readonly [kind: 'preBuild' | 'compile' | 'native' | 'merge' | 'reac
   ['merge', /^merge\w*NativeLibs$/],
   ['reactNative', /^generate(?:Codegen|Autolinking|ReactNative)/],
 ];
-/** That the app has C++, as long as neither that nor the opposite was seen. */
+/** The probability that the app has C++, before the log shows it. */
 const APP_LIKELY = 0.5;
-/** Before any module is known, each task counts the same, of about so many. */
+/** Before the first module, each task counts the same, and there will be about this many. */
 const TASKS = 850;
 const SHARE_MAX = 0.97;
 /** A build can print any number of names. */
@@ -89,7 +89,7 @@ interface NativeModule {
   /** Architectures whose compilation was configured, and those for which it has ended. */
   configured: Set<string>;
   built: Set<string>;
-  /** There are no more architectures than those. */
+  /** True if there are no other architectures. */
   complete: boolean;
 }
 
@@ -108,8 +108,8 @@ export function createGradleForecast(): GradleForecast {
   let nativeSteps = 0;
   let completed = 0;
   /**
-   * Of the whole build, and of the longest compilation that is configured and has not ended. Null when it has
-   * changed.
+   * The work of the whole build, and of the longest compilation that is configured and has not ended. Null if
+   * it must be calculated again.
    */
   let forecast: { total: number; pending: number } | null = null;
 
@@ -136,7 +136,7 @@ export function createGradleForecast(): GradleForecast {
     nativeSteps += one.configured.size + one.built.size - before;
   };
 
-  /** What a module has compiled is put together, so it has compiled all of it, or there is nothing. */
+  /** The module is being packed, so it has compiled all of its C++ or has none. */
   const learnMerged = (module: string) => {
     const one = native.get(module);
     if (!one && withoutNative.size < MODULES_MAX) withoutNative.add(module);
@@ -203,7 +203,7 @@ export function createGradleForecast(): GradleForecast {
   };
 }
 
-/** A task that had nothing to do is done as well: it was forecast before that was known. */
+/** A task that had nothing to do also counts as done, because the forecast had included it. */
 function costOf({ module, name, ran }: GradleTask): number {
   if (IS_NATIVE_BUILD.test(name)) return nativeCost(module);
   const cost = COSTS.find(([pattern]) => pattern.test(name))?.[1];

@@ -1,8 +1,8 @@
 /**
- * Gradle. The rich console draws a percentage. The plain console names each task when it has ended, but not
- * how many there will be, and tasks differ: hundreds take no time, and a few compile C++ for minutes. So a
- * task counts by its kind, and what is still to come is forecast from the modules and architectures seen so
- * far.
+ * Reads the output of Gradle. The rich console draws a percentage. The plain console names each task when it
+ * has ended, but not how many there will be. Hundreds of tasks take no time, and a few compile C++ for
+ * minutes. So a task counts by its kind, and gradle-forecast.ts estimates the rest from the modules and
+ * architectures so far.
  */
 import { createGradleForecast } from './gradle-forecast.ts';
 import { fromRules, type Recogniser, ratio } from './recogniser.ts';

@@ -1,4 +1,4 @@
-/** Every tool whose output is understood. The first that knows a line has it. */
+/** Lists the recognisers of all tools. The first recogniser that knows a line reads it. */
 import { bun } from './bun.ts';
 import { cocoapods } from './cocoapods.ts';
 import { expo } from './expo.ts';
@@ -17,7 +17,7 @@ const STARTS_MAX = 512;
 
 export const RECOGNISERS = [
   xcodebuild,
-  // Before the formatters: what its scripts print has the form of xcbeautify's lines.
+  // Comes before the formatters, because the lines of its scripts look like those of xcbeautify.
   cocoapods,
   xcodeFormatters,
   fastlane,
@@ -33,13 +33,13 @@ export const RECOGNISERS = [
 
 export function createRecognisers(): Recognise {
   const all = RECOGNISERS.map(({ starts, create }) => ({ starts, recognise: create() }));
-  /** By the first character of a line: those that may know it, in the order above. */
+  /** For each first character of a line, the recognisers that may know the line, in the order above. */
   const byStart = new Map<string, readonly Recognise[]>();
   const candidates = (start: string): readonly Recognise[] => {
     const known = byStart.get(start);
     if (known) return known;
     const some = all.filter(({ starts }) => starts === null || starts.includes(start)).map((one) => one.recognise);
-    // A build that prints every character there is must not fill the memory.
+    // The limit protects the memory from a build that prints every character of Unicode.
     if (byStart.size < STARTS_MAX) byStart.set(start, some);
     return some;
   };
@@ -50,6 +50,6 @@ export function createRecognisers(): Recognise {
     }
     return null;
   };
-  // fastlane marks the output of any program that it runs as xcpretty marks its own lines.
+  // fastlane marks the output of any program with the same mark that xcpretty uses for its own lines.
   return (line) => (line.startsWith('▸ ') ? (ask(line.slice(2)) ?? ask(line)) : ask(line));
 }

@@ -1,6 +1,6 @@
 import { durationMs, fromRules } from './recogniser.ts';
 
-/** npm says almost nothing until it has ended, and then how long it took. */
+/** npm prints almost nothing until it has ended. Then it prints how long it took. */
 export const npm = fromRules('npm', 'acrun>', [
   [
     /^(?:added|removed|changed|up to date)\b.*? in ([\d.]+m?s?(?: ?\d+s)?|[\d.]+m)\s*$/,

@@ -1,6 +1,6 @@
 import { durationMs, fromRules, ratio } from './recogniser.ts';
 
-/** pnpm counts: it resolves first, then reuses or downloads, then adds to node_modules. */
+/** pnpm prints counters. It first resolves, then reuses or downloads, then adds to node_modules. */
 export const pnpm = fromRules('pnpm', 'PDLS', [
   [
     /^Progress: resolved (\d+), reused (\d+), downloaded (\d+), added (\d+)(, done)?/,

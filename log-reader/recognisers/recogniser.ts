@@ -1,26 +1,26 @@
 /**
- * What the recognisers of single tools have in common. Each knows one tool's output and nothing of any other.
+ * Defines a recogniser, which reads the output of one tool. It knows nothing of other tools.
  */
 import type { PlainPhase } from '../phases.ts';
 
-/** What one line of output tells. */
+/** The facts that one line of output shows. */
 export interface Sighting {
   phase: PlainPhase;
-  /** Units of work that this line stands for. */
+  /** Units of work that this line reports. */
   work?: number;
   /** Units of work done so far, where the tool counts itself. */
   done?: number;
   /** How much of the phase is done, 0 to 1, where the tool or its plan tells. */
   share?: number;
-  /** What the step under way stands for, as a share of the phase, where it is silent until its end. */
+  /** The share of the current step in the phase, if the step prints nothing until its end. */
   ahead?: number;
   /** The tool has ended. */
   ended?: boolean;
-  /** How long the tool says that it ran: its silent start is then counted to it. */
+  /** How long the tool ran, as it reports it. Time before its first line then also counts to its phase. */
   tookMs?: number;
-  /** A better name than the phase's own for what is going on. */
+  /** A better name than the phase's own for the current work. */
   label?: string;
-  /** The name for what is going on if another tool runs this one. */
+  /** The name for the current work if another tool runs this one. */
   labelInside?: string;
   /** How large the project is, in the units of the phase seen: pods, packages. */
   size?: number;
@@ -31,12 +31,14 @@ export type Recognise = (line: string) => Sighting | null;
 
 export interface Recogniser {
   tool: string;
-  /** The characters with which its lines can begin; null if with any. Spares most lines most tools. */
+  /**
+   * The characters with which its lines can begin; null if any. With them, most lines skip most recognisers.
+   */
   starts: string | null;
   create(): Recognise;
 }
 
-/** Most tools need no state: a list of patterns, the first that matches counts. */
+/** Makes a recogniser without state from a list of patterns. The first pattern that matches counts. */
 export type Rule = readonly [pattern: RegExp, sighting: Sighting | ((match: RegExpExecArray) => Sighting)];
 
 export function fromRules(tool: string, starts: string | null, rules: readonly Rule[]): Recogniser {

@@ -1,7 +1,7 @@
 /**
- * xcodebuild's own output. It prints its plan (the targets) before the first command and the target of each
- * command at the end of its line: the share done is the sum over the targets of how far each is. Commands
- * count by their cost.
+ * Reads xcodebuild's own output. xcodebuild prints its plan (the targets) before the first command, and the
+ * target of each command at the end of the line. The share done is the sum of the progress of all targets.
+ * Each command counts by its cost.
  */
 import { type Recogniser, ratio, type Sighting } from './recogniser.ts';
 
@@ -30,7 +30,7 @@ const COSTS: Record<string, number> = {
 };
 /** Copying, writing, making folders. */
 const CHEAP = 0.1;
-/** With these a target is as good as done. */
+/** After one of these commands a target is almost done. */
 const LAST_COMMANDS = new Set(['Touch', 'RegisterWithLaunchServices', 'Validate', 'CodeSign', 'Libtool']);
 /** Cost after which a target counts as about two thirds done; most targets of an app are about this size. */
 const TARGET_COST = 15;
@@ -49,7 +49,7 @@ const SWIFT_PACKAGE = /^\[(\d+)\/(\d+)\] (?:Compiling|Linking (?!dep)|Emitting|W
 
 const PREPARING: Sighting = { phase: 'xcode', label: 'Preparing the native build' };
 const RESOLVING: Sighting = { phase: 'xcode', label: 'Resolving Swift packages' };
-/** By the first character of the line: there are many, and most lines are none of them. */
+/** Keyed by the first character of the line, because there are many and most lines match none of them. */
 const MILESTONES: Record<string, readonly [RegExp, Sighting][]> = {
   '*': [
     [/^\*\* CLEAN SUCCEEDED \*\*/, { phase: 'xcode' }],
@@ -80,8 +80,8 @@ export const xcodebuild: Recogniser = {
   starts: ' \tABCDEFGHIJKLMNOPQRSTUVWXYZn=*[',
   create() {
     /**
-     * How far each target is, 0 to 1, and the sum of it; kept in step so that no line costs a walk over all
-     * targets.
+     * The progress of each target, 0 to 1, and the sum of all. The sum is updated with each target, so that
+     * no line needs a loop over all targets.
      */
     const weights = new Map<string, number>();
     const shares = new Map<string, number>();
@@ -119,8 +119,7 @@ export const xcodebuild: Recogniser = {
       n(line) {
         const graph = GRAPH.exec(line);
         if (!graph) return null;
-        // A second graph belongs to a second action (clean, then build): what was counted before is not part
-        // of it.
+        // A second graph belongs to a second action (clean, then build), so the count begins again.
         planned = Math.min(Number(graph[1]), TARGETS_MAX);
         weights.clear();
         shares.clear();

@@ -1,8 +1,8 @@
 import { durationMs, fromRules, ratio } from './recogniser.ts';
 
 /**
- * Shares of time of yarn 2 and later, which names its steps without counting them. Guesses; the link step
- * builds.
+ * Guesses of the share of time of each step. Yarn 2 and later names its steps but does not count them. The
+ * link step also builds packages.
  */
 const BERRY_STEPS: Record<string, number> = { Resolution: 0.02, Fetch: 0.15, Link: 0.6 };
 

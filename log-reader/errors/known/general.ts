@@ -1,8 +1,8 @@
 import type { KnownError } from './known-error.ts';
 
 /**
- * What a runner of other tools says when one of them failed. It is asked last, after everything that tells
- * more, and brings the particulars along that stand around it.
+ * The message of a tool that runs other tools, when one of those failed. These errors are tried last, because
+ * all others say more. They take their details from the lines around the message.
  */
 export const GENERAL: readonly KnownError[] = [
   {
@@ -32,7 +32,8 @@ export const GENERAL: readonly KnownError[] = [
     id: 'script_phase_failed',
     pattern: /^(?:error: )?(?:Command PhaseScriptExecution failed with a nonzero exit code|Script '([^']+)' failed)/,
     near: [
-      // The list at the end names it for certain; of those above, another may have run at the same time.
+      // The list at the end names the failed script for certain. A script above may only have run at the same
+      // time.
       { where: 'below', within: 60, pattern: /^PhaseScriptExecution (?<listed>(?:\\.|[^\\\s])+)/ },
       { where: 'above', within: 60, pattern: /^PhaseScriptExecution (?<started>(?:\\.|[^\\\s])+)/ },
       {

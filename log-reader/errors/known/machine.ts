@@ -1,13 +1,14 @@
 import type { KnownError } from './known-error.ts';
 
-/** They come with packages of the project, not with the image. */
+/** These programs come with the packages of the project and not with the image. */
 const PACKAGE_PROGRAMS =
   'expo|react-native|expo-modules|tsc|patch-package|husky|jest|eslint|metro|babel|ts-node|tsx|turbo|lerna|nx|rimraf|cross-env|bob|run-s|run-p|npm-run-all';
 const NOT_FOUND = (name: string) =>
   `(?:^|: )(?:command not found: ${name}$|${name}: (?:command )?not found$)|^(?:\\w*Error: |npm (?:error|ERR!) )?spawn (?:\\S*/)?${name} ENOENT`;
 
 /**
- * The VM itself ran out of something, or lacks a tool. These cause all other errors, so they are asked first.
+ * The VM itself ran out of something or lacks a tool. These errors are tried first, because they cause
+ * others.
  */
 export const MACHINE: readonly KnownError[] = [
   {

@@ -1,8 +1,8 @@
 import type { KnownError } from './known-error.ts';
 
 /**
- * The source brought along what belongs to the machine that it was packed on: paths, programs, attributes of
- * files.
+ * The source contains things that only work on the machine where it was packed: paths, programs, attributes
+ * of files.
  */
 export const OTHER_MACHINE: readonly KnownError[] = [
   {

@@ -1,6 +1,8 @@
 import type { KnownError } from './known-error.ts';
 
-/** A build has nobody who answers. Whatever tool asks, it is one kind of error. */
+/**
+ * A tool asked a question that nobody can answer during a build. The question of any tool is the same error.
+ */
 export const QUESTIONS: readonly KnownError[] = [
   {
     id: 'question_asked',

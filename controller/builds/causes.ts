@@ -1,13 +1,13 @@
 /**
- * Finds why an attempt ended, as far as the evidence tells. Pure.
+ * Finds the cause why an attempt ended, from its evidence. Pure.
  *
- * Invariant: a cause is given only with a verdict, and at a step, that it can lead to. A probe that could
+ * Invariant: it gives a cause only with a verdict and a step that this cause can lead to. A probe that could
  * not be made proves nothing.
  */
 import { type Cause, type Evidence, limitOrDefaultMs, type Timeouts, type Verdict } from '#contract';
 import { isInfrastructure } from './verdicts.ts';
 
-/** How the attempt ended, in the words of its verdict. */
+/** How the attempt ended: its verdict, with step and message. */
 export interface Ended {
   verdict: Verdict;
   step?: string | null | undefined;
@@ -24,19 +24,19 @@ interface Seen {
 }
 
 const DISK_FULL_BYTES = 256 * 1024 * 1024;
-/** A command that met a full disk removes its files as it fails, so that the disk has some space again. */
+/** A command that fails on a full disk removes its own files, so the disk has some space again. */
 const DISK_WAS_FULL_BYTES = 5 * 1024 * 1024 * 1024;
 
 /** How the kernel, Apple's frameworks and Node say that a disk is full. Only Node names the error code. */
 const NO_SPACE = /no space left on device|out of (?:disk )?space|not enough (?:free |disk )*space|\bENOSPC\b/i;
 const NO_SPACE_IN_NODE = /\bENOSPC\b/;
-/** The monitor ends by itself once the controller has told it that the attempt is over. */
+/** The monitor ends by itself when the controller tells it that the attempt is over. */
 const MONITOR_WAS_TOLD = /^\[VM Monitor\] Stopping: /m;
 
 const FULL: readonly KnownCause[] = ['disk_full', 'host_disk_full', 'out_of_memory'];
 const SLEPT_OR_FULL: readonly KnownCause[] = ['host_asleep', ...FULL];
 
-/** Which causes each verdict may have. The first that the evidence shows is the cause. */
+/** The causes that each verdict may have. The first one that the evidence shows is the cause. */
 const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
   build_failed: FULL,
   build_timeout: SLEPT_OR_FULL,
@@ -63,7 +63,7 @@ const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
   transfer_failed: ['vm_restarted', 'disk_full', 'host_disk_full', 'vm_exited', 'host_network_down'],
 };
 
-/** Steps whose name says more than the verdict does. */
+/** The causes at single steps, where the step says more than the verdict. */
 const CAUSES_OF_STEP: Partial<Record<Verdict, Record<string, readonly KnownCause[]>>> = {
   health_check_failed: {
     vm_address: ['host_disk_full', 'vm_exited', 'vm_frozen'],
@@ -77,25 +77,25 @@ const CAUSES_OF_STEP: Partial<Record<Verdict, Record<string, readonly KnownCause
     clock: [],
   },
   transfer_failed: {
-    // The VM beats, hence it is not frozen, and a full disk does not keep sshd from answering.
+    // The VM sends heartbeats, so it is not frozen. A full disk does not stop sshd.
     ssh: ['vm_restarted', 'vm_exited'],
     log: ['vm_restarted', 'host_disk_full', 'vm_exited'],
   },
 };
 
-/** What a verdict of the infrastructure has for a cause when the evidence shows none. */
+/** The cause of a verdict of the infrastructure if the evidence shows none. */
 const OTHERWISE: Partial<Record<Verdict, Cause | null>> = {
   // The agent saw `tart run` end: that is the verdict itself.
   vm_exited: 'vm_exited',
   worker_restarted: 'vm_exited',
-  // Somebody's decision, and not a fault.
+  // A person decided this, so there is no fault.
   worker_stopped: null,
 };
 
-/** What shows each cause. */
+/** The evidence that shows each cause. */
 const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
-  // A sleep shorter than half of the timeout explains no silence, nor does one that ended before the
-  // silence began.
+  // A sleep does not explain the silence if it was shorter than half of the timeout, or if it ended before
+  // the silence began.
   host_asleep: ({ evidence: { hostAsleepMs = 0, hostAwakeMs = 0 }, limitMs }) =>
     hostAsleepMs >= limitMs / 2 && hostAwakeMs <= limitMs,
   disk_full: ({ ended, evidence }) => isVmDiskFull(ended, evidence),
@@ -104,20 +104,20 @@ const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
   vm_restarted: ({ ended, evidence }) =>
     evidence.vmRestarted === true || (ended.verdict === 'vm_exited' && ended.step === 'restart'),
   vm_exited: ({ evidence: { runExited, vm } }) => runExited === true || vm === 'stopped' || vm === 'missing',
-  // A guest that refuses or closes a connection answers, if not as it should.
+  // A VM that refuses or closes a connection is not frozen, because it still answers.
   vm_frozen: ({ evidence: { vm, ssh } }) =>
     vm === 'running' && ssh?.answers === false && !['refused', 'closed', 'auth'].includes(ssh.kind ?? ''),
   monitor_died: ({ evidence: { ssh, monitor } }) =>
     ssh?.answers === true && monitor?.alive === false && !MONITOR_WAS_TOLD.test(monitor.log),
-  // The network may be back by now, since the agent has heard of the end: only how long it was away counts.
+  // The network may work again by now, because the agent has heard of the end. So only the length of the
+  // outage counts.
   host_network_down: ({ evidence, limitMs }) => (evidence.controllerUnreachableMs ?? 0) >= limitMs / 2,
   vm_network_down: ({ ended, evidence }) =>
     ended.step === 'controller' || evidence.controllerFromVm?.reachable === false,
 };
 
 /**
- * Null where no cause is due: the verdict of the user's, or of somebody who stopped the worker, speaks for
- * itself.
+ * Returns null if the verdict needs no cause: the user is responsible for it, or a person stopped the worker.
  */
 export function causeOf(ended: Ended, evidence: Evidence, timeouts: Timeouts): Cause | null {
   const { verdict, step } = ended;
@@ -133,7 +133,7 @@ function isVmDiskFull({ verdict, step, message }: Ended, { vmDisk, logTail }: Ev
   if (verdict === 'transfer_failed' && NO_SPACE.test(message ?? '') && !NO_SPACE_IN_NODE.test(message ?? ''))
     return true;
   if (!vmDisk) return false;
-  // The check has found less than a build needs.
+  // The check found less free space than a build needs.
   if (verdict === 'health_check_failed' && step === 'disk_space') return true;
   return vmDisk.freeBytes < DISK_FULL_BYTES || (vmDisk.freeBytes < DISK_WAS_FULL_BYTES && NO_SPACE.test(logTail ?? ''));
 }

@@ -1,6 +1,6 @@
 /**
- * The closed lists of verdicts and causes in words for people, and whose each verdict is. A verdict says how
- * an attempt ended, a cause why; both are shown wherever the build is.
+ * Has the texts for people of all verdicts and causes, and says for each verdict whether the user or the
+ * infrastructure is responsible. A verdict says how an attempt ended, and a cause says why.
  */
 import type { Cause, Explained, FailureExplanation, TellingLines, Verdict, VerdictView } from '#contract';
 

@@ -1,4 +1,4 @@
-/** Tests what may happen to the agent: it is killed at any moment, stopped, or started twice. */
+/** Tests faults of the agent: it is killed at any moment, stopped, or started twice. */
 import { cpSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,15 +14,15 @@ beforeAll(async () => {
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 
-/** Counts how often it was begun; two of them would differ in log and artifact. */
+/** The command counts its starts in a file, so a second run would show in the log and in the artifact. */
 const COMMAND =
   'echo run >>"$HOME/runs"; for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.4; done; cp "$HOME/runs" runs';
 const LOG = 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\n';
 
-/** What a short command in the VM may take. */
+/** The longest time that a short command in the VM may take. */
 const ANSWER_MS = 30_000;
 
-/** From the claim to the free slot. */
+/** The moments of an attempt, from the claim to the free slot. */
 const INSTANTS: [when: string, fields: Record<string, unknown>][] = [
   ['its claim', { type: 'claimed' }],
   ['the clone', { type: 'step', step: 'clone', status: 'started' }],
@@ -69,7 +69,7 @@ test.concurrent('a worker renews its key while it builds: the old key ends at on
   await expect(mac.ask('GET', '/api/me', oldKey)).rejects.toThrow('401');
   await mac.inSource(build.id, 'go');
   await build.succeeds('begun\ndone\n');
-  // Claims need the key: the next build proves that the agent has the new one.
+  // A claim needs the key, so the next build proves that the agent has the new key.
   await mac.recovers();
 });
 

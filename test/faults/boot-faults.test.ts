@@ -1,4 +1,4 @@
-/** Tests what may go wrong before the build command runs, in tart and in the VM. */
+/** Tests faults of tart and of the VM before the build command runs. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Cause } from '#contract';
 import { FaultFarm, type Outcome } from './fault-farm.ts';
@@ -24,8 +24,8 @@ const OF_THE_NEXT_VM: [what: string, fault: string, outcome: Outcome][] = [
   ['a VM that accepts SSH and is silent', 'ssh-hang', checkFailed('ssh')],
   ['a VM whose disk is full before the build', 'disk-full', checkFailed('disk_space', 'disk_full')],
   ['a VM whose network is cut before the build', 'net-cut', checkFailed('controller', 'vm_network_down')],
-  // In the simulator's words there is no space left on the Mac's disk. The VM that was never made did not
-  // "end".
+  // The simulator's message says that the disk of the Mac is full. The VM was never made, so the cause is not
+  // vm_exited.
   ['a tart clone that fails', 'clone-fail', startFailed('clone', 'host_disk_full')],
   ['a tart clone that hangs', 'clone-hang', startFailed('clone')],
   ['a tart set that fails', 'set-fail', startFailed('set')],

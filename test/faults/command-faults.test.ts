@@ -28,7 +28,7 @@ test.concurrent('a command that prints for ever and never ends is build_timeout'
   await mac.settles();
 });
 
-/** 209 s were seen of a healthy iOS build: here as the same share of the time that is given. */
+/** A healthy iOS build was once silent for 209 s. The test uses the same share of a shorter timeout. */
 test.concurrent('a healthy build that prints nothing for 209 s of 900 (scaled) is not touched', async () => {
   await using mac = await macs.take();
   const noOutputTimeoutMs = 60_000;

@@ -9,14 +9,16 @@ beforeAll(async () => {
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 
-/** Longer than any request here is tried in vain. */
+/** Longer than any request in these tests is retried without success. */
 const timeouts = { heartbeatTimeoutMs: 60_000, workerTimeoutMs: 60_000 };
 const COMMAND = 'for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.3; done | tee out.txt';
 const LOG = 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\n';
 const WAITING = 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done';
 const isBeat = ({ path }: SeenRequest) => path.includes('/heartbeat');
 
-/** Whole, in one attempt, although both ways are treated so from before its claim. */
+/**
+ * The build succeeds in one attempt, although the proxies treat both ways like this since before its claim.
+ */
 async function buildsWhole(mac: FaultyMac, how: Parameters<FaultyMac['treat']>[0]) {
   mac.treat(how);
   const build = await mac.build({ command: COMMAND, artifacts: ['out.txt'], timeouts });
@@ -94,7 +96,7 @@ test.concurrent('beats of the VM alone that are refused for longer than their ti
   const build = await mac.build({ command: 'echo begun; sleep 600' });
   await build.prints('begun');
   mac.ways.vm.treat((request) => (isBeat(request) ? 'answer 500' : 'pass'));
-  // Nothing else is wrong with it.
+  // The VM has no other fault.
   await build.fails({ verdict: 'vm_silent', cause: 'unknown' });
   mac.treat('pass');
   await mac.recovers();

@@ -1,6 +1,6 @@
 /**
- * Kills the controller and starts it again with its state: for seconds in each phase of a build, and for
- * longer than every deadline.
+ * Kills the controller and starts it again with its state. Some outages last seconds, in each phase of a
+ * build. Others last longer than every deadline.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BuildDetail } from '#contract';
@@ -18,7 +18,7 @@ const COMMAND = 'for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.3; done | te
 const LOG = 'line 1\nline 2\nline 3\nline 4\nline 5\nline 6\nline 7\nline 8\n';
 const WAITING = 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done';
 
-/** Of one build each. */
+/** The phases of one build. */
 const PHASES: ({ type: TimedAgentEvent['type'] } & Record<string, unknown>)[] = [
   { type: 'claimed' },
   { type: 'step', step: 'run', status: 'started' },
@@ -29,7 +29,10 @@ const PHASES: ({ type: TimedAgentEvent['type'] } & Record<string, unknown>)[] = 
   { type: 'result' },
 ];
 
-/** Kills the controller and starts it again; who comes while that is going on has met it dead. */
+/**
+ * Kills the controller and starts it again. A caller that comes during the restart waits for the same
+ * restart.
+ */
 class Outages {
   count = 0;
   #last: Promise<void> | null = null;
@@ -71,7 +74,7 @@ test('no build fails for a controller that is killed in each of its phases and i
   expect(outages.count).toBeGreaterThan(2);
 });
 
-/** A submitter asks again too. */
+/** Repeats the request until it is answered, as a submitter does. */
 async function untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
   for (;;) {
     const answer = await ask().catch(() => null);

@@ -41,7 +41,7 @@ echo looked`,
   await build.prints('begun');
   const { tokens } = mac.journal(build.id).assignment;
   expect([tokens.vm, tokens.run]).toEqual([expect.stringMatching(/^tb_vm_./), expect.stringMatching(/^tb_run_./)]);
-  // From outside as well: nothing on the guest's disk holds either.
+  // No file on the guest's disk has one of the tokens either.
   const guest = join(mac.mac.tartHome, 'vms', await mac.vmName(), 'guest');
   const holding = filesBelow(guest).filter((path) =>
     [tokens.vm, tokens.run].some((token) => readFileSync(path).includes(token)),
@@ -61,15 +61,15 @@ test.concurrent('what its VM token is good for: beats of its own attempt while t
   await build.prints('begun');
   const { tokens, workerId } = mac.journal(build.id).assignment;
   const otherWorker = other.journal(victim.id).assignment.workerId;
-  // Suppose that it had read it from the monitor's memory, which a program of the same account may be able to
-  // do.
+  // Assume that the build has read the token from the monitor's memory, which a program of the same account
+  // may be able to do.
   const ask = (method: string, path: string, body?: string, token = tokens.vm) =>
     request(mac.farm.controller.url, method, path, token, body);
   const beat = (id: string, worker: string, body: object) =>
     ask('POST', `/api/builds/${id}/heartbeat?worker_id=${worker}`, JSON.stringify(body));
 
   expect(await beat(build.id, workerId, { progress: 1, attempt: 1 })).toBe(200);
-  // Another build's heartbeat, by any of the names it might give.
+  // A heartbeat for another build, with each name that the build could send.
   const before = (await victim.read()).live;
   for (const [id, worker, body] of [
     [victim.id, otherWorker, { progress: 99, phase: 'forged' }],
@@ -78,7 +78,7 @@ test.concurrent('what its VM token is good for: beats of its own attempt while t
   ] as const)
     expect([403, 409], JSON.stringify([id, worker, body])).toContain(await beat(id, worker, body));
   expect((await victim.read()).live?.phase).toBe(before?.phase);
-  // Another's log and its own, artifacts, reports, and whatever else there is.
+  // Logs and artifacts of another build and its own, reports, and all other paths.
   const sha256 = 'a'.repeat(64);
   for (const id of [victim.id, build.id])
     for (const [method, path, body] of [
@@ -110,7 +110,7 @@ test.concurrent('what its VM token is good for: beats of its own attempt while t
     ['POST', '/api/keys', '{}'],
   ] as const)
     expect([401, 403], `${method} ${path}`).toContain(await ask(method, path, body));
-  // A token whose words were changed is no token.
+  // The controller refuses a token that was changed.
   expect(
     await ask(
       'POST',
@@ -122,7 +122,7 @@ test.concurrent('what its VM token is good for: beats of its own attempt while t
 
   await mac.inSource(build.id, 'go');
   await build.succeeds('begun\n');
-  // After the verdict it is worth nothing.
+  // After the verdict the controller refuses the token.
   expect(await beat(build.id, workerId, { progress: 2, attempt: 1 })).toBe(410);
   await other.inSource(victim.id, 'go');
   await victim.succeeds('mine\n');
@@ -141,7 +141,8 @@ echo e >'out/-rf'; echo secret >"$HOME/outside.txt"; ln "$HOME/outside.txt" out/
   });
   const ended = await build.succeeds('made\n');
   const names = ended.artifacts.map(({ name }) => name).sort();
-  // Links are not followed, a pipe is no file; a hard link is a file of the VM's own disk like any other.
+  // The agent does not follow links and does not take pipes. A hard link is an ordinary file of the VM's
+  // disk.
   for (const name of names) expect(name.split('/')).not.toContain('..');
   expect(names.filter((name) => /keys|root|passwd|pipe|outside/.test(name))).toEqual([]);
   expect(names).toContain('out/-rf');
@@ -156,7 +157,7 @@ echo e >'out/-rf'; echo secret >"$HOME/outside.txt"; ln "$HOME/outside.txt" out/
   }
   expect(existsSync(join(mac.mac.tartHome, 'pwned')) || existsSync('pwned')).toBe(false);
 
-  // A name that is a path of another kind elsewhere is refused, and nothing of the build is taken.
+  // The agent refuses a name that is a path on another system, and then takes no artifact of the build.
   const broken = await mac.build({
     command: `mkdir out; echo d >'out/..\\..\\d'; echo made`,
     artifacts: [glob('out/**')],
@@ -216,7 +217,7 @@ test.concurrent('an evil monitor: beats of a phase that is markup are text, and 
   await build.reaches(({ live }) => (live?.phase ?? '').includes('script'), 'shows its phase');
   const { tokens, workerId } = mac.journal(build.id).assignment;
   const path = `/api/builds/${build.id}/heartbeat?worker_id=${workerId}`;
-  // A build that says "collecting" would switch off its own clocks.
+  // With the stage "collecting" a build could turn its own deadlines off.
   const body = JSON.stringify({ progress: 50, attempt: 1, source: 'agent', stage: 'collecting', outputAgeMs: 0 });
   expect(await request(mac.farm.controller.url, 'POST', path, tokens.vm, body)).toBe(200);
   expect((await build.read()).live?.stage).not.toBe('collecting');
@@ -240,7 +241,7 @@ async function request(url: string, method: string, path: string, token: string,
   return response.status;
 }
 
-/** Empty for what is no process, or has just ended. */
+/** Returns an empty text if this is not a process, or if the process has just ended. */
 function readProc(pid: string, name: 'cmdline' | 'environ'): string {
   try {
     return readFileSync(`/proc/${pid}/${name}`, 'utf8');

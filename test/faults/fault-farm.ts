@@ -1,9 +1,8 @@
 /**
- * Runs a farm whose parts a test may break: several Macs, each with a pool of its own. A test takes one Mac
- * for itself and gives it back in order.
+ * Runs a farm whose parts a test may break: several Macs, each with its own pool. A test takes one Mac for
+ * itself and gives it back clean.
  *
- * Invariant: whatever a test does to its Mac, the next test gets a Mac on which nothing runs and no fault is
- * on.
+ * Invariant: when a test takes a Mac, no VM runs on it and no fault is set, with any earlier test.
  */
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -31,12 +30,12 @@ import { clearFault } from '../../worker-agent/tart-simulator/home/faults.ts';
 import { sweepSimulator } from '../../worker-agent/tart-simulator/simulator.ts';
 import { ChaosProxy, type SeenRequest, type Treatment } from './proxy.ts';
 
-/** Generous: these are whole Macs on a machine that may be busy with others. */
+/** Long, because a test runs several simulated Macs on a machine that may be busy. */
 export const PATIENCE_MS = 120_000;
-/** A controller that is asked more often has less time for its beats. */
+/** If the tests asked the controller more often, it would be slower with heartbeats. */
 const POLL_MS = 200;
 
-/** Short enough to watch one pass, long enough for beats of a second on a busy machine. */
+/** Short enough that a test can wait for one, long enough for beats of 1 s on a busy machine. */
 export const TIMEOUTS: Timeouts = {
   heartbeatTimeoutMs: 12_000,
   workerTimeoutMs: 16_000,
@@ -57,11 +56,11 @@ export interface Outcome {
 
 export interface FaultFarmOptions extends FarmOptions {
   macs: number;
-  /** Agents and VMs reach the controller by ways that can be made to fail. */
+  /** True if agents and VMs reach the controller through proxies that a test can make fail. */
   diverted?: boolean;
 }
 
-/** The ways of one Mac to the controller: its agent's, its VMs'. */
+/** The two proxies of one Mac to the controller: one for its agent, one for its VMs. */
 export interface Ways {
   agent: ChaosProxy;
   vm: ChaosProxy;
@@ -85,7 +84,7 @@ export class FaultFarm implements AsyncDisposable {
     this.#free = farm.macs.map((_, index) => index);
   }
 
-  /** Resolves when one is free. */
+  /** Takes a Mac. Waits until one is free. */
   async take(): Promise<FaultyMac> {
     const index = this.#free.shift() ?? (await new Promise<number>((resolve) => this.#waiting.push(resolve)));
     return new FaultyMac(this.farm, index, this.#ways[index], () => {
@@ -137,18 +136,18 @@ export class FaultyMac implements AsyncDisposable {
     return this.#ways;
   }
 
-  /** Both ways alike. */
+  /** Treats both ways in the same manner. */
   treat(how: Treatment | ((request: SeenRequest) => Treatment)): void {
     this.ways.agent.treat(how);
     this.ways.vm.treat(how);
   }
 
-  /** What its agent has said since it was taken. */
+  /** The events that the agent has logged since the test took the Mac. */
   get events(): TimedAgentEvent[] {
     return this.mac.events.slice(this.#from);
   }
 
-  /** A build of whatever the bytes are. */
+  /** Submits a build with these bytes as its source. */
   async buildFrom(archive: Buffer, request: FaultyBuildRequest): Promise<FaultyBuild> {
     const dir = mkdtempSync(join(tmpdir(), 'tartbeat-archive-'));
     try {
@@ -210,7 +209,7 @@ export class FaultyMac implements AsyncDisposable {
     }
   }
 
-  /** In the VM that runs now. */
+  /** Sets the fault in the VM that runs now. */
   async fault(fault: string): Promise<void> {
     this.mac.setFault(await this.vmName(), fault);
   }
@@ -223,7 +222,7 @@ export class FaultyMac implements AsyncDisposable {
     clearFault(this.mac.tartHome, vmName, fault);
   }
 
-  /** A VM that has nothing to do with Tartbeat; gone when it is disposed of. */
+  /** Starts a VM that does not belong to Tartbeat. Disposing deletes it. */
   async otherVm(): Promise<AsyncDisposable> {
     const { tart, tartHome } = this.mac;
     const name = 'other';
@@ -235,12 +234,12 @@ export class FaultyMac implements AsyncDisposable {
     return { [Symbol.asyncDispose]: async () => void (await tart.remove(name, { run: started.run })) };
   }
 
-  /** As its config has it now. */
+  /** The key that is in the config of the agent now. */
   apiKey(): string {
     return (JSON.parse(readFileSync(this.mac.configPath, 'utf8')) as { apiKey: string }).apiKey;
   }
 
-  /** The controller, with any key. Rejects with the status of a refusal. */
+  /** Asks the controller with any key. Rejects with the status of a refusal. */
   async ask<T>(method: string, path: string, key: string): Promise<T> {
     const response = await fetch(`${this.farm.controller.url}${path}`, {
       method,
@@ -251,7 +250,7 @@ export class FaultyMac implements AsyncDisposable {
     return (await response.json()) as T;
   }
 
-  /** What the agent has in its journal about an attempt. */
+  /** The agent's journal of an attempt. */
   journal(buildId: string, attempt = 1): AttemptState {
     const path = join(this.mac.configPath, '..', 'state', `${buildId}-${attempt}`, 'journal.json');
     return JSON.parse(readFileSync(path, 'utf8')) as AttemptState;
@@ -261,7 +260,7 @@ export class FaultyMac implements AsyncDisposable {
     process.kill(this.journal(buildId, attempt).run!.pid, 'SIGKILL');
   }
 
-  /** Makes a file in the source of a running build: its command waits for it. */
+  /** Creates a file in the source of a running build. The command of the build waits for this file. */
   async inSource(buildId: string, name: string, attempt = 1): Promise<void> {
     const home = join(this.mac.tartHome, 'vms', await this.vmName(), 'guest', 'Users', 'admin');
     writeFileSync(join(home, '.tartbeat', `${buildId}-${attempt}`, 'source', name), '');
@@ -295,7 +294,7 @@ export class FaultyMac implements AsyncDisposable {
     return vm.name;
   }
 
-  /** Kills it and its whole process group as soon as it says so; resolves when it is gone. */
+  /** Kills the agent with its process group when it logs such an event. Resolves when the agent has ended. */
   killAgentAt(fields: Record<string, unknown>): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const listening = this.farm.listen((event, index) => {
@@ -307,8 +306,8 @@ export class FaultyMac implements AsyncDisposable {
   }
 
   /**
-   * As `settles`, and the next build succeeds: after a verdict of the infrastructure, of which three in a row
-   * would be quarantine.
+   * Does the same as `settles`, then runs a build that succeeds. Tests call it after a verdict of the
+   * infrastructure, because three of them in a row would put the worker into quarantine.
    */
   async recovers(): Promise<void> {
     await this.settles();
@@ -318,7 +317,7 @@ export class FaultyMac implements AsyncDisposable {
     await this.settles();
   }
 
-  /** The VM is gone, the worker is idle, no build has two endings. */
+  /** Waits until no VM exists and the worker is idle. Checks that no build has two endings. */
   async settles(): Promise<void> {
     await this.until(async () => (await this.mac.vms()).length === 0, 'the VM is gone');
     const isIdle = async () => (await this.farm.admin.worker(this.mac.workerId)).state === 'idle';
@@ -327,7 +326,7 @@ export class FaultyMac implements AsyncDisposable {
     this.#settled = true;
   }
 
-  /** A test that failed may have left anything. */
+  /** Cleans the Mac completely, because a failed test may have left VMs and faults. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       if (this.#ways) this.treat('pass');
@@ -369,7 +368,7 @@ export class FaultyBuild {
     return this.#mac.farm.api.build(this.id);
   }
 
-  /** Of the newest attempt, unless told. */
+  /** The log of this attempt; by default of the newest one. */
   async log(attempt?: number): Promise<{ text: string; complete: boolean }> {
     const { url, secrets } = this.#mac.farm.controller;
     const query = attempt === undefined ? '' : `?attempt=${attempt}`;
@@ -392,7 +391,7 @@ export class FaultyBuild {
     return response.text();
   }
 
-  /** The controller has it in the build's log. */
+  /** Waits until the build's log in the controller has this text. */
   prints(text: string): Promise<void> {
     return this.#mac.until(async () => (await this.log()).text.includes(text), `${this.id} prints ${text}`);
   }
@@ -410,7 +409,7 @@ export class FaultyBuild {
     return await this.reaches(({ endedAt }) => endedAt !== null, 'ends');
   }
 
-  /** With exactly this log, unless that is told elsewhere. */
+  /** Waits for success. With `log`, also checks that the log is exactly this. */
   async succeeds(log?: string): Promise<BuildDetail> {
     const build = await this.ends();
     expect({ status: build.status, attempts: build.attempts }).toMatchObject({ status: 'succeeded' });
@@ -423,7 +422,7 @@ export class FaultyBuild {
     const { code, step: seenStep } = build.verdict ?? {};
     const seen = { verdict: code, step: seenStep, attempts: build.attempts };
     expect(seen).toMatchObject({ verdict, ...(step === undefined ? {} : { step }) });
-    // The evidence of a verdict that a deadline said comes after it.
+    // If a deadline gave the verdict, the evidence arrives later.
     if (cause !== undefined) {
       build = await this.reaches(({ attempts }) => attempts.at(-1)?.evidence != null, 'has evidence');
       const { evidence } = build.attempts.at(-1)!;
@@ -432,7 +431,7 @@ export class FaultyBuild {
     return build;
   }
 
-  /** The log is sealed, and is to the byte what the command printed. */
+  /** Waits until the log is sealed, and checks that it is exactly what the command printed. */
   async logged(expected: string): Promise<void> {
     await this.#mac.until(async () => (await this.log()).complete, `the log of ${this.id} is complete`);
     expect((await this.log()).text).toBe(expected);

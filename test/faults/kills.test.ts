@@ -27,7 +27,7 @@ test('a seed is a plan, in which each moment and both victims come about', () =>
 test('a controller that is away during the checks is waited for, and a follower goes on where it was', async () => {
   await using macs = await FaultFarm.start({ macs: 1, diverted: true });
   await using mac = await macs.take();
-  // The VM's question is held until the controller is away, so that the check cannot have passed by then.
+  // The proxy holds the VM's request until the controller is away, so that the check cannot pass before.
   mac.ways.vm.treat(({ path }) => (path === '/health' ? 'answer nothing' : 'pass'));
   const build = await mac.build({
     command: 'for i in 1 2 3; do echo line $i; done; until [ -e go ]; do sleep 0.1; done; echo line 4',

@@ -2,7 +2,7 @@
  * Runs a real HTTP proxy between the controller and one agent, or the VMs of one agent. A test can make it
  * fail.
  *
- * Invariant: it passes a request on whole or not at all. It decides what to do to a request once, when the
+ * Invariant: it passes a complete request on or none. It decides once what to do with a request: when the
  * request has arrived.
  */
 import {
@@ -16,18 +16,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 export type Treatment =
   | 'pass'
-  /** The controller's own words for a bug. */
+  /** The controller's own answer for a bug. */
   | 'answer 500'
-  /** A gateway's page. */
+  /** An HTML page, as a gateway would send. */
   | 'answer 502'
-  /** The connection stays open, and silent, until the treatment changes. */
+  /** The proxy keeps the connection open without an answer until the treatment changes. */
   | 'answer nothing'
-  /** The controller does it; half of its answer comes. */
+  /** The controller gets the request, and only half of its answer arrives. */
   | 'answer half'
-  /** The controller does it; its answer is lost. */
+  /** The controller gets the request, and its answer is lost. */
   | 'lose answer'
   | 'refuse'
-  /** The controller gets it twice, the second time a little later. */
+  /** The controller gets the request twice, the second time a little later. */
   | 'twice'
   | { delayMs: number };
 
@@ -36,7 +36,7 @@ export interface SeenRequest {
   path: string;
   headers: IncomingHttpHeaders;
   body: Buffer;
-  /** How many like it came before, and itself. */
+  /** The number of this request among the requests of its kind, from 1. */
   count: number;
 }
 
@@ -49,9 +49,9 @@ const REPEAT_AFTER_MS = 300;
 const FORWARD_TIMEOUT_MS = 30_000;
 
 export class ChaosProxy implements AsyncDisposable {
-  /** Everything that came, in order. */
+  /** All requests that arrived, in order. */
   readonly seen: SeenRequest[] = [];
-  /** What the controller said to repetitions. */
+  /** The controller's answers to repeated requests. */
   readonly repeated: SeenAnswer[] = [];
   readonly #target: URL;
   readonly #server = createServer(
@@ -79,14 +79,14 @@ export class ChaosProxy implements AsyncDisposable {
     return (this.#server.address() as { port: number }).port;
   }
 
-  /** From now on. */
+  /** Sets the treatment of all requests from now on. */
   treat(how: Treatment | ((request: SeenRequest) => Treatment)): void {
     this.#treat = typeof how === 'function' ? how : () => how;
     for (const outgoing of this.#hanging) outgoing.destroy();
     this.#hanging.clear();
   }
 
-  /** Sends again what has come before. */
+  /** Sends earlier requests again. */
   async replay({ method, path, headers, body }: SeenRequest): Promise<SeenAnswer> {
     return await new Promise((resolve, reject) => {
       const { hostname, port } = this.#target;
@@ -153,7 +153,7 @@ export class ChaosProxy implements AsyncDisposable {
 const INTERNAL = JSON.stringify({ error: { code: 'internal', message: 'a test says so' } });
 const PAGE = '<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>';
 
-/** Requests that differ in ids, offsets and times alone are of one kind. */
+/** The kind of a request. Requests that differ only in ids, offsets and times have the same kind. */
 const kindOf = (method: string, path: string) =>
   `${method} ${path.replace(/\?.*/, '').replace(/\/(b_|w_)[a-z0-9]+|\/[0-9a-f]{64}/g, '/ID')}`;
 

@@ -34,7 +34,8 @@ test('a build that one Mac has lost runs on another, before all that waits', asy
   const last = await submit({ command: 'echo last' });
 
   await loser.fault('crash');
-  // The loser's slot is free first, and takes what waits rather than what it has lost.
+  // The Mac that lost the build has a free slot first. It takes the waiting build and not the one that it
+  // lost.
   await next.prints('begun');
   expect(await holderOf(next, 1)).toBe(loser);
   const { status, attempts: tried } = await lost.read();

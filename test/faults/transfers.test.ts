@@ -1,4 +1,6 @@
-/** Tests what a build prints and leaves, on its whole way: VM, agent, controller, and back. */
+/**
+ * Tests that logs and artifacts arrive complete, from the VM over the agent and the controller to the user.
+ */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -15,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 
-/** Of the newest attempt, once it is sealed as complete. */
+/** The log of the newest attempt. Waits until the log is sealed as complete. */
 async function sealedLog({ id }: FaultyBuild, ask: (holds: () => Promise<boolean>, what: string) => Promise<void>) {
   const { url, secrets } = macs.farm.controller;
   let bytes = Buffer.alloc(0);
@@ -110,7 +112,7 @@ echo "plain $TOKEN"; printf 'base64 '; printf 'user:%s' "$TOKEN" | base64 -w0; e
   });
   await build.succeeds();
   const log = (await sealedLog(build, (holds, what) => mac.until(holds, what))).toString();
-  // What stands before a secret decides one character of its base64 form, what stands behind it another.
+  // The text before a secret changes one character of its base64 form, and the text behind it another.
   expect(log).toMatch(/^seen 0\nplain \*\*\*\nbase64 [\w+/]{1,8}\*\*\*[\w+/=]{0,4}\n\*\*\*\ndelivered\n$/);
   await mac.settles();
 });

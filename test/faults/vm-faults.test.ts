@@ -1,4 +1,4 @@
-/** Tests what may happen to a VM while a build runs in it. */
+/** Tests faults of a VM while a build runs in it. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FaultFarm } from './fault-farm.ts';
 
@@ -117,7 +117,7 @@ test.concurrent('a monitor that is killed once is started again, and the build g
   await build.prints('begun');
   await mac.fault('monitor-kill:once');
   await mac.until(() => mac.warned('was started again (1 of 3)'), 'the monitor is started again');
-  // Longer than silence would be forgiven.
+  // Longer than heartbeatTimeout, so a silent VM would have failed by then.
   const before = (await build.read()).live?.vmBeatAt ?? '';
   await build.reaches(({ live }) => Date.parse(live?.vmBeatAt ?? '') > Date.parse(before) + 13_000, 'goes on beating');
   await mac.inSource(build.id, 'go');

@@ -18,8 +18,8 @@ export interface AnsweringServer extends AsyncDisposable {
 }
 
 /**
- * A real server on loopback that records each request and lets `answer` do with it what it likes, even
- * nothing.
+ * Starts a real server on loopback that records each request and passes it to `answer`, which may also send
+ * no answer.
  */
 export async function answeringServer(answer: Answer, port = 0): Promise<AnsweringServer> {
   const beats: Beat[] = [];
@@ -63,12 +63,12 @@ export const accept = json(200, {
 export const refuse = (status: number, code: string): Answer =>
   json(status, { error: { code, message: `Because of ${code}.` } });
 export const nothing: Answer = () => undefined;
-/** Says 200, promises a hundred bytes, and hangs up after twenty. */
+/** Answers 200 with a length of 100 bytes, and closes the connection after 20. */
 export const half: Answer = (response) => {
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' });
   response.write('{"status":"ok","acti', () => response.destroy());
 };
-/** The given answers one after the other, then the last one for ever. */
+/** Gives these answers one after the other, then repeats the last one. */
 export const inTurn = (...answers: Answer[]): Answer => {
   return (response, index) => answers[Math.min(index, answers.length - 1)]!(response, index);
 };

@@ -7,7 +7,7 @@ import { PUBLIC_KEY, type StandInMac, standInMac } from './stand-in-mac.ts';
 
 const IMAGE = 'ghcr.io/cirruslabs/macos-tahoe-xcode:latest';
 
-/** A Mac with the agent's key and whatever VMs a test wants to begin with. */
+/** A Mac with the agent's key and the VMs that a test needs at its start. */
 function macWithKey(shell: Shell, vms: string[] = []) {
   const mac = standInMac(shell);
   const key = mac.file('tart_vm_key', 'private\n');
@@ -17,7 +17,7 @@ function macWithKey(shell: Shell, vms: string[] = []) {
     create: (args: string[] = [], options: Parameters<StandInMac['host']>[2] = {}) =>
       mac.host('create-base-image.sh', ['expo-build-vm', '--key', key, ...args], options),
     vms: () => readdirSync(join(mac.root, '../vms')).sort(),
-    /** What is left in the folder that stands for $TMPDIR. */
+    /** The files that are left in the folder that the test uses as $TMPDIR. */
     leftovers: () => readdirSync(join(mac.root, '..')).filter((name) => /^tartbeat/.test(name)),
   });
 }
@@ -33,7 +33,7 @@ for (const shell of SHELLS) {
     'pulls, boots, provisions, verifies, shuts down and snapshots; goes on after Ctrl-C; replaces nothing unasked',
     async () => {
       using mac = macWithKey(shell);
-      // Interrupted in the middle of provisioning: once the first step has changed something.
+      // Interrupts in the middle of provisioning, after the first step has changed something.
       const interruption = new AbortController();
       const interrupted = mac.create([], { signal: interruption.signal });
       const begun = vi.waitFor(() => expect(existsSync(join(mac.root, 'etc/sudoers.d/tartbeat'))).toBe(true), {
@@ -187,7 +187,7 @@ for (const shell of SHELLS) {
       const second = await mac.create();
       expect(second.stderr).toContain(`process ${process.pid} is already making expo-build-vm-base-snapshot`);
       expect(existsSync(lock)).toBe(true);
-      // One that died leaves its lock behind; the next one takes it over.
+      // A run that died leaves its lock behind. The next run takes the lock over.
       writeFileSync(join(lock, 'pid'), '99999999\n');
       mac.remember('vm-limit');
       expect((await mac.create()).stderr).toContain('exceeds the system limit');

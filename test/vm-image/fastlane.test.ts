@@ -1,5 +1,5 @@
 /**
- * Tests the guide's Fastfile: a lane reports how far it is, in any project, without a new line in the
+ * Tests the Fastfile of the guide: in any project a lane can report its progress, without another file in the
  * project.
  */
 import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -24,7 +24,7 @@ async function guestWith(shell: Shell, fastfile: string) {
   mac.file('root/Users/admin/app/fastlane/Fastfile', fastfile);
   const script = mac.file(
     'lane.sh',
-    // This machine may lack the locale, which bash says.
+    // Hides the warning of bash if this machine does not have the locale.
     `. '${share}/build-environment.sh' 2>/dev/null\nTARTBEAT_STATE='${state}' "$@"\nexit $?\n`,
   );
   const inBuild = async (...command: string[]) => await mac.guest(script, command, { user: 'admin' });
@@ -66,7 +66,7 @@ for (const shell of SHELLS) {
     }
     expect((await guest.lane('other')).stdout).toContain("Could not find action or lane 'send_heartbeats'");
 
-    // The same file in the project's own folder neither disturbs nor is disturbed.
+    // A copy of the file in the project's own folder works as well.
     cpSync(join(VM_IMAGE, 'fastlane/actions'), join(guest.project, 'actions'), { recursive: true });
     expect(await guest.lane('build')).toMatchObject({ status: 0, stderr: '' });
     // On a laptop.

@@ -12,7 +12,7 @@ export const MONITOR = inRepository('vm-image/vm-monitor.sh');
 export const SEND_HEARTBEAT = inRepository('vm-image/send_heartbeat');
 export const PLAIN_MONITOR = inRepository('test/fixtures/plain-monitor.sh');
 
-/** A folder that stands for `$HOME/.tartbeat/BUILD-ATTEMPT`. */
+/** A folder that the scripts use as `$HOME/.tartbeat/BUILD-ATTEMPT`. */
 export function stateFolder(): Disposable & { path: string } {
   const path = mkdtempSync(join(tmpdir(), 'tartbeat-state-'));
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
@@ -37,11 +37,11 @@ export interface RunningScript extends AsyncDisposable {
   /** Lines of standard output and standard error so far. */
   lines: () => string[];
   kill: (signal: NodeJS.Signals) => void;
-  /** Closes our ends of its standard streams, as a lost SSH session does. */
+  /** Closes this side of its standard streams, as a lost SSH session does. */
   hangUp: () => void;
   /** The exit code, or the name of the signal that ended it. */
   ended: Promise<number | NodeJS.Signals | null>;
-  /** Command lines of all processes that it has started and that still live, its own among them. */
+  /** Command lines of the script and of the processes that it has started, as far as they still live. */
   family: () => string[];
 }
 

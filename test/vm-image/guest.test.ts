@@ -1,6 +1,6 @@
 /**
- * The files of vm-image/guest/: their version, their table, how they are installed, and what they do in any
- * shell.
+ * Tests the files of vm-image/guest/: their version, their table, their installation, and their behaviour in
+ * each shell.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
@@ -34,10 +34,10 @@ test('version has the hash of the files (`npx vitest run --project node test/vm-
 });
 
 /**
- * An image whose key is tied keeps the scripts that it was made with, and an agent speaks to them by their
- * number. So another table needs another number: raise it in vm-image/guest/version, write the rows to
- * guest-tables/NUMBER, and say in BEFORE (worker-agent/guest/scripts.ts) what the number before calls
- * otherwise.
+ * An image with a tied key keeps the scripts that it was made with, and the agent recognises them by their
+ * number. So if you change the table, raise the number in vm-image/guest/version and write the rows to
+ * guest-tables/NUMBER. If an older command has another form, add it to BEFORE
+ * (worker-agent/guest/scripts.ts).
  */
 test('the table is the one that is recorded for its number', () => {
   const recorded = readFileSync(join(import.meta.dirname, 'guest-tables', version.split('-')[0]!), 'utf8');
@@ -58,7 +58,7 @@ test('each row of the table is a subcommand of a file, each subcommand is a row,
     expect(row).toMatch(/^(#.*|([a-z-]+ +[a-z-]+( +[a-z.]+( [a-z.]+)*)?)?)$/);
 });
 
-/** A home, the scripts in a folder beside their place, and install.sh. */
+/** A home, the scripts in a folder beside the one where they are installed, and install.sh. */
 function home(shell: Shell) {
   const dir = temporaryDir();
   const place = join(dir.path, '.tartbeat/guest', version);

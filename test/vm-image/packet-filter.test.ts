@@ -1,6 +1,6 @@
 /**
- * Compares the rules in packet-filter.conf with a table of addresses. There is no pf here, so the test reads
- * the part of pf's language that the file uses. Everything that it does not know is an error.
+ * Compares the rules in packet-filter.conf with a table of addresses. Linux has no pf, so the test itself
+ * reads the part of pf's language that the file uses. It fails on everything else.
  */
 import { readFileSync } from 'node:fs';
 import { BlockList, isIPv6 } from 'node:net';
@@ -18,7 +18,7 @@ interface Packet {
   port?: number;
 }
 
-/** All rules here are quick: the first that fits decides; without one a packet passes. */
+/** All rules are quick, so the first one that matches decides. A packet without a matching rule passes. */
 function verdictOf(rules: string, packet: Packet): 'pass' | 'block' {
   const macros = new Map<string, string>();
   for (const line of rules.split('\n').map((text) => text.replace(/#.*/, '').trim())) {

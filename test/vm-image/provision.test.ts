@@ -21,8 +21,8 @@ const nameOf = (step: string) => step.slice(3, -3);
 const NAMES = STEPS.map(nameOf);
 
 /**
- * Each command of each step that changes something, by what must stand in the message when it fails. Missing:
- * the step cannot apply.
+ * Every command of a step that changes something, with a word that the message must have when the command
+ * fails. A step without commands cannot apply anything.
  */
 const FAILURES: Record<string, readonly (readonly [command: string, only?: string])[]> = {
   'sudo-rule': [['visudo'], ['chown']],
@@ -53,7 +53,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   cocoapods: [['gem', 'cocoapods']],
 };
 
-/** Runs one step by itself, as people do, and gives the word before the colon and what follows it. */
+/** Runs one step alone, as a person would, and returns the word before the colon and the text after it. */
 async function step(mac: StandInMac, name: string, args: string[] = [], user: 'admin' | 'root' = 'root') {
   const file = STEPS.find((candidate) => nameOf(candidate) === name)!;
   const outcome = await mac.guest(`provision/${file}`, args, { user });
@@ -181,7 +181,7 @@ for (const shell of SHELLS) {
     mac.repair();
     expect((await step(mac, 'monitor')).word).toBe('changed');
     expect(guestScripts(mac)).toEqual([version]);
-    // What an agent has installed in a clone is no finding.
+    // Scripts that an agent has installed in a clone are not reported.
     mkdirSync(join(links, '2-0000000000000000'));
     expect((await step(mac, 'monitor', ['--check'])).word).toBe('ok');
     rmSync(join(links, version));
@@ -292,7 +292,7 @@ for (const shell of SHELLS) {
       }
       expect(await looked()).toContain('tied to vm-ssh-gate');
       expect((await run()).stdout).toMatch(/^ok +restrict-key +the key is tied/m);
-      // Putting the key in again leaves it as it is.
+      // Adding the key again changes nothing.
       expect(
         (await mac.guest('provision.sh', ['--only', 'authorised-key', '--key-file', keyFile(mac)])).stdout,
       ).toMatch(/^ok /m);

@@ -11,11 +11,12 @@ const inImage = ['*.sh', 'guest/*.sh', 'provision/*.sh', 'send_heartbeat', 'tart
 const scripts = inImage.flatMap((pattern) => globSync(`vm-image/${pattern}`, { cwd: repository })).sort();
 const standIns = globSync('test/vm-image/stand-ins/{*.sh,*/*}', { cwd: repository }).sort();
 const read = (path: string) => readFileSync(join(repository, path), 'utf8');
-/** Comments and texts may name what the code must not use. */
+/** The script without comments and texts, because those may name commands that the code must not use. */
 const code = (path: string) => read(path).replace(/^\s*#.*$/gm, '');
 
 /**
- * What bash 3.2 lacks or reads otherwise, what other POSIX shells lack, and options that only GNU tools have.
+ * Forms that bash 3.2 does not have or reads in another way, forms that other POSIX shells do not have, and
+ * options that only GNU tools have.
  */
 const FORBIDDEN: Record<string, RegExp> = {
   'associative arrays': /\b(declare|typeset|local)\s+-[a-zA-Z]*A/,

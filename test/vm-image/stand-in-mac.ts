@@ -29,21 +29,21 @@ export interface Outcome {
 }
 
 /**
- * A Mac as Tart's images are, and a host beside it: the commands that Linux lacks are stand-ins that record
- * what would change.
+ * A Mac like the ones in Tart's images, and its host. Stand-ins replace the commands that Linux does not
+ * have, and record the changes that they would make.
  */
 export interface StandInMac extends Disposable {
-  /** Stands for `/` of the guest. */
+  /** The folder that is `/` of the guest. */
   root: string;
   home: string;
-  /** What changed something, in order, since the last call of this. */
+  /** The calls that changed something since the last use of this, in order. */
   calls(): string[];
   remember(key: string, value?: string): void;
   forget(key: string): void;
   recall(key: string): string | null;
   /** Calls of this command that change something fail; with `only`, those with these arguments. */
   fail(command: string, only?: string): void;
-  /** This command fails whatever it is asked. */
+  /** Every call of this command fails. */
   break(command: string): void;
   repair(): void;
   /** Runs a script of vm-image in the guest. */
@@ -55,7 +55,7 @@ export interface StandInMac extends Disposable {
     options?: { env?: NodeJS.Dict<string>; signal?: AbortSignal },
   ): Promise<Outcome>;
   /**
-   * Names, modes and contents of everything in the guest: equal before and after means that nothing changed.
+   * Names, modes and contents of all files in the guest. A test compares them before and after.
    */
   contents(): Record<string, string>;
   /** Path of a file of the test, outside of the guest. */
@@ -78,7 +78,7 @@ export function standInMac(shell: Shell): StandInMac {
     'host-home',
   ])
     mkdirSync(join(folder, path), { recursive: true });
-  // An image with Xcode, of which nothing was ever started.
+  // An image with an Xcode that was never started.
   mkdirSync(join(root, 'Applications/Xcode.app/Contents/Developer'), { recursive: true });
   mkdirSync(join(root, 'Applications/Xcode_26.6.app/Contents/Developer'), { recursive: true });
   chmodSync(home, 0o750);
@@ -169,7 +169,7 @@ function contentsOf(folder: string, prefix = ''): Record<string, string> {
   return found;
 }
 
-/** What a script printed about each step or check, by name; of several lines the first. */
+/** The outcome that a script printed for each step or check, by name. Of several lines the first counts. */
 export function outcomesOf({ stdout }: Outcome): Record<string, string> {
   const lines = stdout.matchAll(/^(ok|changed|failed|missing|unknown|skipped|pass|fail) +([a-z_-]+) /gm);
   return Object.fromEntries([...lines].reverse().map(([, outcome, name]) => [name!, outcome!]));

@@ -20,7 +20,7 @@ const Report = z.strictObject({
   ok: z.boolean(),
 });
 
-/** The checks that are no steps of provision/, which have tests of their own. */
+/** The checks without a step in provision/. The steps have tests of their own. */
 const OTHERS = ['packet_filter', 'disk_space', 'controller', 'worker_key', 'monitor_running'];
 const ONLY_OTHERS = OTHERS.flatMap((id) => ['--only', id]);
 const KEY = 'tb_worker_secret-of-this-test';

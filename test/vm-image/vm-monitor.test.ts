@@ -15,12 +15,12 @@ import {
   stateFolder,
 } from './guest-script.ts';
 
-/** Only ever given by standard input: no process may show it. */
+/** This key is only given on standard input, so no process may show it. */
 const KEY = 'tb_vm_secret-of-this-test';
-/** For what is given as an argument. */
+/** This key is given as an argument. */
 const ARGUMENT_KEY = 'test-api-key';
 
-/** A condition, not a sleep: the bound is for a machine that is busy, and far above what any case needs. */
+/** Waits for a condition. The limit is for a busy machine, and far above the time that a case needs. */
 const until = (condition: () => unknown, timeout = 25_000) =>
   vi.waitFor(() => expect(condition()).toBeTruthy(), { timeout, interval: 20 });
 
@@ -90,7 +90,7 @@ for (const shell of SHELLS) {
         try {
           text = readFileSync(`/proc/${pid}/${file}`, 'latin1');
         } catch {
-          // Ended meanwhile, or not ours.
+          // The process has ended, or belongs to another user.
         }
         expect(text.includes(KEY), `${file} of process ${pid}`).toBe(false);
       }
@@ -204,7 +204,7 @@ for (const shell of SHELLS) {
     await using quick = await monitoring(shell, accept, '2');
     await using slow = await monitoring(shell, slowly, '2');
     await until(() => quick.server.beats.length >= 6);
-    // One that counts from the answer would have four.
+    // A monitor that counts the interval from the answer would have sent four.
     expect(slow.server.beats.length).toBeGreaterThanOrEqual(5);
     expect(slow.server.beats.length).toBeLessThanOrEqual(7);
     expect(quick.server.beats.slice(0, 6).map((beat) => beat.body.progress)).toEqual([0, 1, 2, 3, 4, 5]);
@@ -219,7 +219,7 @@ for (const shell of SHELLS) {
         await using it = await monitoring(shell, answer, '30');
         await until(() => (answer === accept ? it.said(/Heartbeat sent/) : it.server.beats.length));
         it.monitor.kill(signal);
-        // Less than the request's limit and the interval: it has waited for neither.
+        // It is faster than the limit of the request and the interval, so it has waited for neither.
         const ended = Promise.race([it.monitor.ended, new Promise((resolve) => setTimeout(resolve, 5_000, 'late'))]);
         expect(await ended).toBe(0);
         expect(readdirSync(it.state)).toEqual([]);
@@ -273,8 +273,8 @@ for (const shell of SHELLS) {
     await until(() => it.said(/Heartbeat sent/));
     for (const percent of ['40', '41', '42', '43']) await it.tell(percent);
     await until(() => it.lastBeat()?.progress === 43);
-    // However often it is told, one beat in five seconds: the four made one, or two if five seconds ended
-    // among them.
+    // The monitor sends at most one beat in 5 s. So the four calls made one beat, or two if the 5 s ended
+    // during the calls.
     expect(it.server.beats.length).toBeLessThanOrEqual(3);
   });
 
@@ -365,7 +365,7 @@ for (const shell of SHELLS) {
 
   holds('send_heartbeat signals no process but a monitor', async () => {
     using state = stateFolder();
-    // SIGUSR1 would end this bystander, whose id a dead monitor has left behind.
+    // A dead monitor has left the id of this process behind. SIGUSR1 would end the process.
     await using bystander = start(shell, '-c', ['echo up; while :; do sleep 1; done'], {});
     await until(() => bystander.lines().length);
     writeFileSync(join(state.path, 'monitor.pid'), `${bystander.pid}\n`);

@@ -60,7 +60,7 @@ function imageDisk() {
   return { ...dir, scripts: join(dir.path, 'usr/local/share/tartbeat/guest') };
 }
 
-/** The gate, but for its last line: it prints what it would run. */
+/** The gate with another last line, which prints the command instead of running it. */
 function gateThatTells(shell: Shell) {
   const disk = imageDisk();
   const path = join(disk.path, 'gate');
@@ -87,7 +87,7 @@ function gateThatTells(shell: Shell) {
   };
 }
 
-/** As the agent sends a file of the guest scripts with these words. */
+/** The command with which the agent calls a file of the guest scripts with these arguments. */
 const asked = (file: string, words: readonly string[]) =>
   [`exec ~/.tartbeat/guest/${version}/${file}.sh`, ...words.map(shellQuote)].join(' ');
 
@@ -138,8 +138,7 @@ for (const shell of SHELLS) {
         const [file, subcommand] = name.split(' ') as [string, string];
         const given = gate.ask(textOf(commandOf(name))).words.slice(2);
         const plain = kind.replace('...', '') as ArgumentKind;
-        // The kinds are checked in one place, whichever script asks: those of an attempt's key once are
-        // enough.
+        // The gate checks the kinds in one place for all scripts, so one script is enough for these kinds.
         if (['state', 'id', 'count'].includes(plain) && name !== 'log read' && name !== 'build status') continue;
         for (const text of [...texts[plain], ...random]) {
           const args = given.with(index, text);
@@ -211,7 +210,7 @@ for (const shell of SHELLS) {
       disk.replace('~', '/tmp'),
       disk.replace('~/', '~root/'),
       disk.replace('/guest/', '/guest/../guest/'),
-      // Versions that the image does not have, or that are none.
+      // Versions that the image does not have, and words that are not a version.
       disk.replace(version, '1-0000000000000000'),
       disk.replace(version, '..'),
       disk.replace(version, ''),

@@ -1,6 +1,6 @@
-# Reads a Fastfile as fastlane does, as far as an action is concerned: what a lane calls and Ruby does not
-# know is looked up by its class in Fastlane::Actions; one without available_options gets its arguments as an
-# array. Nothing of fastlane is needed.
+# Runs a lane of a Fastfile as fastlane does, without fastlane. If a lane calls an unknown method, it looks
+# for the class of an action in Fastlane::Actions. An action without available_options gets its arguments as
+# an array.
 #
 #   ruby fastlane.rb FASTFILE LANE
 module Fastlane

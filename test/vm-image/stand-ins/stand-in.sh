@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# What the stand-ins of macOS's commands share. Sourced by each.
+# Has the functions that the stand-ins of macOS's commands share. Each of them sources this file.
 #
 # $STAND_INS is the folder of one test:
 #   calls         one line for each call that changes something: "pmset -a sleep 0"
-#   state/KEY     what the pretended system remembers; absent is the state of a fresh macOS
+#   state/KEY     one setting of the simulated system; without the file the setting is that of a fresh macOS
 #   fail/NAME     each call of this command that would change something fails; if it has text, only those
 #                 calls that have this text among their arguments
 #   broken/NAME   each call of this command fails, also those that only look
-# Unknown arguments end with 98, so that a script which begins to use others is noticed.
+# A stand-in ends with 98 on unknown arguments, so that a test fails when a script begins to use others.
 set -u
 command=${0##*/}
 

@@ -279,7 +279,7 @@ for (const shell of SHELLS) {
         0,
       );
       const early = await run('--restrict-key');
-      expect([early.status, early.stdout]).toEqual([1, expect.stringContaining('the step monitor installs them')]);
+      expect([early.status, early.stdout]).toEqual([1, expect.stringContaining('run the step monitor first')]);
       expect(await looked()).toContain('may run any command');
 
       expect((await step(mac, 'monitor')).word).toBe('changed');

@@ -142,7 +142,11 @@ for (const shell of SHELLS) {
   // Once is enough for answers that last until the limit. It is longer than the next answer takes.
   const waited = { times: 1, env: { TARTBEAT_REQUEST_LIMIT: '4' } };
   const survivable: [string, Answer, RegExp, { times: number; env: NodeJS.Dict<string> }?][] = [
-    ['a 401 of a captive portal', html(401), /Heartbeat refused \(HTTP 401\): the answer does not come from the controller/],
+    [
+      'a 401 of a captive portal',
+      html(401),
+      /Heartbeat refused \(HTTP 401\): the answer does not come from the controller/,
+    ],
     ['a 403 of a proxy', html(403), /Heartbeat refused \(HTTP 403\)/],
     ['a 404 of a bad deployment', html(404), /Heartbeat refused \(HTTP 404\)/],
     ['a 200 of a captive portal', html(200), /Heartbeat refused \(HTTP 200\)/],

@@ -64,7 +64,7 @@ apply() {
       options=$tied_options
       # Does not tie the key to a missing gate, because the agent could no longer log in.
       if [ ! -x "$gate" ] || [ ! -r "$share/guest/table" ]; then
-        problem="$gate or $share/guest does not exist: run the step monitor first, which installs both"
+        problem="$gate or $share/guest does not exist: run the step monitor first"
         return 1
       fi
       ;;

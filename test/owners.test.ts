@@ -136,7 +136,8 @@ test('only database.ts opens D1; retention and the sweep of blobs send SQL of th
 // ── R2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * `blobs/` belongs to files/ and, once the row was removed, to upkeep/outbox. `logs/` belongs to build-log/, `revoked/` to access/.
+ * `blobs/` belongs to files/ and, once the row was removed, to upkeep/outbox. `logs/` belongs to build-log/,
+ * `revoked/` to access/.
  */
 const R2: Deeds = {
   'access/key-end-marks': ['head', 'put'],

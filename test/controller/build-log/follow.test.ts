@@ -386,8 +386,8 @@ test('revoking a key also ends a stream whose log wakes no object, also if nobod
   expect((await revoke(key.id)).status).toBe(200);
   expect((await waits).map(({ event }) => event)).toEqual(['reconnect']);
   expect(performance.now() - startedAt).toBeLessThan(5_000);
-  // Nobody can see the other stream end without reading it, and whoever reads early gets the whole log. So the
-  // test reads on when the 5 s of the promise have passed.
+  // Nobody can see the other stream end without reading it, and whoever reads early gets the whole log. So
+  // the test reads on when the 5 s of the promise have passed.
   await scheduler.wait(Math.max(0, startedAt + 5_000 - performance.now()));
   let text = '';
   for (let part = await slow.read(); !part.done; part = await slow.read()) text += new TextDecoder().decode(part.value);

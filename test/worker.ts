@@ -1,18 +1,19 @@
 /**
  * Serves the controller of the tests: the deployed one, with limits so small that deadlines pass during a
- * test, and a D1 that may fail.
+ * test, and a D1 that may fail and that has the platform's limits.
  */
 
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController, BuildDeadline as RealBuildDeadline } from '../controller/index.ts';
 import { SETTINGS } from '../controller/settings.ts';
 import { withFaultyDatabase } from './controller/factories/faulty-database.ts';
+import { begin, requests, withPlatformLimits } from './controller/factories/platform-limits.ts';
 
 export { BlobUpload, BuildLog } from '../controller/index.ts';
 
 export class BuildDeadline extends RealBuildDeadline {
   constructor(state: DurableObjectState, env: Env) {
-    super(state, withFaultyDatabase(env));
+    super(state, withPlatformLimits(withFaultyDatabase(env), begin('BuildDeadline'), Number.POSITIVE_INFINITY));
   }
 }
 
@@ -28,6 +29,10 @@ const UNCOUNTED: RateLimit = { limit: async () => ({ success: true }) };
 
 export default {
   ...controller,
-  fetch: (request, env, context) =>
-    controller.fetch!(request, { ...withFaultyDatabase(env), CALLERS: UNCOUNTED, STRANGERS: UNCOUNTED }, context),
+  fetch: (request, env, context) => {
+    const usage = begin(`${request.method} ${new URL(request.url).pathname}`);
+    requests.push(usage);
+    const counted = withPlatformLimits(withFaultyDatabase(env), usage);
+    return controller.fetch!(request, { ...counted, CALLERS: UNCOUNTED, STRANGERS: UNCOUNTED }, context);
+  },
 } satisfies ExportedHandler<Env>;

@@ -11,7 +11,7 @@
 import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
 import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
-import { insertIf, isForeignKeyError, openDatabase } from '../database.ts';
+import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema.ts';
 import { causeOf } from './causes.ts';
@@ -26,7 +26,7 @@ export type Applied = { ok: true; build: BuildRow; changed: boolean } | Refusal;
  * A compare-and-set that lost a race is decided again from the new row. Each lost race means that another one
  * won.
  */
-const RACES_MAX = 8;
+const RACES_MAX = 4;
 
 /**
  * Applies `event` to a build, or says why not.
@@ -97,10 +97,57 @@ async function commit(
     rest.push(db.update(attempts).set(effects.attempt).where(active));
   }
   if (effects.evidence) rest.push(insertIf(db, attemptEvidence, effects.evidence, applied));
-  for (const artifact of effects.artifacts) rest.push(insertIf(db, artifacts, artifact, applied));
+  if (effects.artifacts.length > 0) rest.push(artifactsInsertion(db, effects.artifacts, applied));
   for (const work of effects.outbox) rest.push(insertIf(db, outbox, work, applied));
   const [rows] = await db.batch([compareAndSet, ...rest]);
   return rows[0];
+}
+
+/** One statement for all artifacts, because a report may name 200 and D1 takes 50 statements a request. */
+const artifactsInsertion = (db: Database, rows: (typeof artifacts.$inferInsert)[], condition: SQL) =>
+  db.insert(artifacts).select(sql`
+    SELECT value ->> 'buildId', value ->> 'attempt', value ->> 'name', value ->> 'sha256', value ->> 'size',
+           value ->> 'createdAt'
+    FROM json_each(${JSON.stringify(rows)}) WHERE ${condition}`);
+
+/**
+ * Ends queued builds that no worker took in time, all of them in one batch. A build that has changed
+ * meanwhile is left as it is.
+ */
+export async function expireAll(
+  env: Env,
+  queued: { build: BuildRow; current: AttemptRow | null }[],
+  now: number,
+): Promise<void> {
+  const ends = queued.flatMap(({ build, current }) => {
+    const decision = decide(build, 'expire', null);
+    if (!decision.ok || !decision.changes) return [];
+    const effects = effectsOf(build, current, { type: 'expire' }, decision.to, now);
+    return [{ id: build.id, attempt: build.attempt, was: build.status, build: effects.build, event: effects.event }];
+  });
+  const db = openDatabase(env);
+  const json = JSON.stringify(ends);
+  const transitionId = crypto.randomUUID();
+  const each = (path: string): SQL<never> => sql.raw(`ends.value ->> '$.${path}'`) as SQL<never>;
+  await db.batch([
+    db
+      .update(builds)
+      .set({
+        status: each('build.status'),
+        verdict: each('build.verdict'),
+        verdictStep: each('build.verdictStep'),
+        verdictMessage: each('build.verdictMessage'),
+        endedAt: each('build.endedAt'),
+        transitionId,
+      })
+      .from(sql`json_each(${json}) AS ends`)
+      .where(and(eq(builds.id, each('id')), eq(builds.attempt, each('attempt')), eq(builds.status, each('was')))),
+    db.insert(events).select(sql`
+      SELECT NULL, ${each('event.buildId')}, ${each('event.attempt')}, ${each('event.type')}, ${each('event.at')},
+             ${each('event.detail')}
+      FROM json_each(${json}) AS ends
+      WHERE EXISTS (SELECT 1 FROM builds WHERE id = ${each('id')} AND transition_id = ${transitionId})`),
+  ]);
 }
 
 /**

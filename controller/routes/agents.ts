@@ -15,7 +15,7 @@ import type { Settings } from '../settings.ts';
 import { valid } from '../validate.ts';
 import { enrol } from '../workers/enrolments.ts';
 import { hearFrom, noteFindings, noteStatus } from '../workers/presence.ts';
-import { viewDurations, viewHeldAttempts, viewWorker } from '../workers/view.ts';
+import { viewDurations, viewHeldAttempts, viewState } from '../workers/view.ts';
 import type { On } from './register.ts';
 
 /** Room for the doctor's report of 64 findings. */
@@ -59,7 +59,7 @@ export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void
   on('POST /api/workers/:id/findings')(valid('json', FindingsReport, FINDINGS_MAX_BYTES), async (c) => {
     const noted = await noteFindings(c.env, c.var.worker, c.req.valid('json'), Date.now());
     if (!noted.ok) return answerRefusal(c, noted);
-    const { state } = await viewWorker(c.env, noted.row, workerTimeoutMs, Date.now());
+    const state = await viewState(c.env, noted.row, workerTimeoutMs, Date.now());
     return c.json({ state, nextMs: statusMs });
   });
 
@@ -68,7 +68,7 @@ export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void
     const heard = await hearFrom(c.env, c.var.worker, status, workerTimeoutMs, Date.now());
     if (!heard.ok) return answerRefusal(c, heard);
     const noted = await noteStatus(c.env, heard.row, status, Date.now());
-    const { state } = await viewWorker(c.env, noted, workerTimeoutMs, Date.now());
+    const state = await viewState(c.env, noted, workerTimeoutMs, Date.now());
     return c.json({ state, nextMs: statusMs });
   });
 }

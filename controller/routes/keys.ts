@@ -10,6 +10,7 @@ import { createKey, listKeys, revokeKey } from '../access/keys.ts';
 import { endFollowersOf } from '../build-log/revoked-followers.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { isoOrNull } from '../times.ts';
+import { drainSoon } from '../upkeep/outbox.ts';
 import { IdParam, valid, wholeNumber } from '../validate.ts';
 import { endAttemptsOf } from '../workers/registry.ts';
 import type { On } from './register.ts';
@@ -62,6 +63,7 @@ export function keyRoutes(on: On): void {
       c.env,
       [revoked.key, ...revoked.alsoRevoked].map(({ id }) => id),
     );
+    drainSoon(c.env);
     return c.json({ key: revoked.key, alsoRevoked: revoked.alsoRevoked } satisfies KeyRevoked);
   });
 

@@ -34,10 +34,10 @@ const days = (usual: number) => z.number().int().min(1).max(3_650).default(usual
 export const RetentionDays = z.object({ logs: days(30), artifacts: days(14), sources: days(3), builds: days(180) });
 export type RetentionDays = z.infer<typeof RetentionDays>;
 
-/** Called by the sweep: runs once an hour. */
-export async function retain(env: Env, now: number): Promise<void> {
-  if (Math.floor(now / 60_000) % 60 === MINUTE_OF_HOUR) await retainNow(env, now);
-}
+export const isMinuteOfRetention = (now: number): boolean => Math.floor(now / 60_000) % 60 === MINUTE_OF_HOUR;
+
+/** Called by the sweep once an hour. */
+export const retain = (env: Env, now: number): Promise<void> => retainNow(env, now);
 
 /** @throws if RETENTION_DAYS is not as documented, so that nothing is deleted by mistake */
 export async function retainNow(env: Env, now: number, kept = RetentionDays.parse(env.RETENTION_DAYS ?? {})) {

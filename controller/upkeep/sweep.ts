@@ -1,23 +1,31 @@
 /**
  * Does what the cron calls for each minute, in bounded portions. It expires builds that were queued too long,
  * does the work that is left in the outbox, and repairs lost alarms of active builds, those first that it
- * checked longest ago. Once an hour retention removes what has been kept long enough.
+ * checked longest ago. One minute of each hour belongs to retention alone.
+ *
+ * Invariant: one run sends at most 50 statements to D1, which is what the free plan takes.
  */
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { boundAudit } from '../access/audit.ts';
-import { apply } from '../builds/apply.ts';
+import { apply, expireAll } from '../builds/apply.ts';
 import { markDeadlinesChecked } from '../builds/marks.ts';
+import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema.ts';
 import { drainOutbox } from './outbox.ts';
-import { retain } from './retention.ts';
+import { isMinuteOfRetention, retain } from './retention.ts';
 
-const PORTION = 50;
+/** Three statements a portion. Verdicts may carry messages of 4,000 characters, and D1 takes 2 MB at once. */
+const EXPIRED_PORTION = 200;
+const EXPIRED_PORTIONS = 3;
+/** If a portion fails, so many of its builds are tried one by one. */
+const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
 
 export async function sweep(env: Env, now: number): Promise<void> {
+  const parts = isMinuteOfRetention(now) ? [retain] : [expireQueued, drainOutbox, checkDeadlines, boundAudit];
   // Each part is on its own, so that one that fails does not stop the others.
-  for (const part of [expireQueued, drainOutbox, checkDeadlines, boundAudit, retain]) {
+  for (const part of parts) {
     await part(env, now).catch((error: unknown) => {
       console.error(JSON.stringify({ event: 'sweep_failed', part: part.name, error: String(error) }));
     });
@@ -25,18 +33,30 @@ export async function sweep(env: Env, now: number): Promise<void> {
 }
 
 async function expireQueued(env: Env, now: number): Promise<void> {
-  const expired = await openDatabase(env)
-    .select({ id: builds.id })
-    .from(builds)
-    .where(
-      and(
-        eq(builds.status, 'queued'),
-        // Before `notBefore` no worker may take the build, so it does not queue yet.
-        sql`max(${builds.queuedAt}, ${builds.notBefore}) + json_extract(${builds.timeouts}, '$.queueTimeoutMs') <= ${now}`,
-      ),
-    )
-    .limit(PORTION);
-  await each('expire', expired, ({ id }) => apply(env, id, { type: 'expire' }, now));
+  for (let portion = 0; portion < EXPIRED_PORTIONS; portion++) {
+    const expired = await openDatabase(env)
+      .select({ build: BUILD_COLUMNS, current: ATTEMPT_COLUMNS })
+      .from(builds)
+      .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
+      .where(
+        and(
+          eq(builds.status, 'queued'),
+          // Before `notBefore` no worker may take the build, so it does not queue yet.
+          sql`max(${builds.queuedAt}, ${builds.notBefore}) + json_extract(${builds.timeouts}, '$.queueTimeoutMs') <= ${now}`,
+        ),
+      )
+      .limit(EXPIRED_PORTION);
+    if (expired.length === 0) return;
+    try {
+      await expireAll(env, expired, now);
+    } catch (error) {
+      console.error(JSON.stringify({ event: 'sweep_failed', part: 'expireAll', error: String(error) }));
+      // One build may be to blame. Chance keeps it from being tried first each time.
+      const some = expired.map(({ build }) => build).sort(() => Math.random() - 0.5);
+      return each('expire', some.slice(0, EXPIRED_SINGLY), ({ id }) => apply(env, id, { type: 'expire' }, now));
+    }
+    if (expired.length < EXPIRED_PORTION) return;
+  }
 }
 
 async function checkDeadlines(env: Env, now: number): Promise<void> {

@@ -10,7 +10,7 @@ import type { ClaimRequest, Finding, FindingsReport, WorkerStatus } from '#contr
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { workers } from '../schema.ts';
-import type { WorkerRow } from './registry.ts';
+import { WORKER_COLUMNS, type WorkerRow } from './registry.ts';
 
 /**
  * `last_seen` is written at most this often, because an agent speaks every few seconds and each write costs a
@@ -52,7 +52,7 @@ export async function hearFrom(
         ),
       ),
     )
-    .returning();
+    .returning(WORKER_COLUMNS);
   if (taken[0]) return { ok: true, row: taken[0] };
   const seconds = Math.round(workerTimeoutMs / 1_000);
   return refusal(
@@ -76,9 +76,12 @@ export async function noteFindings(
       'worker_in_use',
       `another agent uses worker ${worker.name}: run \`expo-worker doctor\` on the Mac of that agent`,
     );
-  const set = afterDoctor(findings, now);
-  await openDatabase(env).update(workers).set(set).where(eq(workers.id, worker.id));
-  return { ok: true, row: { ...worker, ...set } };
+  const rows = await openDatabase(env)
+    .update(workers)
+    .set(afterDoctor(findings, now))
+    .where(eq(workers.id, worker.id))
+    .returning(WORKER_COLUMNS);
+  return { ok: true, row: rows[0] ?? worker };
 }
 
 /**
@@ -98,7 +101,7 @@ export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStat
       ...(findings ? afterDoctor(findings, now) : {}),
     })
     .where(eq(workers.id, worker.id))
-    .returning();
+    .returning(WORKER_COLUMNS);
   return rows[0] ?? worker;
 }
 

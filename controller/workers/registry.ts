@@ -14,7 +14,10 @@ import { newId } from '../ids.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { workers } from '../schema.ts';
 
-export type WorkerRow = typeof workers.$inferSelect;
+const { findings: _, ...columns } = getTableColumns(workers);
+/** The columns that everything reads. The findings of the doctor may have 300 KB, and a worker asks all the time. */
+export const WORKER_COLUMNS = columns;
+export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings'>;
 
 const LISTED_MAX = 1_000;
 
@@ -25,27 +28,28 @@ export async function registerWorker(
   now: number,
 ): Promise<{ ok: true; row: WorkerRow } | Refusal> {
   const row = { id: newId('w', now), ...request, trustedSince: now, createdAt: now };
-  const inserted = await openDatabase(env).insert(workers).values(row).onConflictDoNothing().returning();
+  const inserted = await openDatabase(env).insert(workers).values(row).onConflictDoNothing().returning(WORKER_COLUMNS);
   return inserted[0]
     ? { ok: true, row: inserted[0] }
     : refusal('invalid_request', `name: there is already a worker ${request.name}; choose another name`);
 }
 
 export const findWorker = (env: Env, workerId: string): Promise<WorkerRow | undefined> =>
-  openDatabase(env).query.workers.findFirst({ where: and(eq(workers.id, workerId), isNull(workers.removedAt)) });
+  openDatabase(env)
+    .select(WORKER_COLUMNS)
+    .from(workers)
+    .where(and(eq(workers.id, workerId), isNull(workers.removedAt)))
+    .get();
 
 export const noWorker = (workerId: string): Refusal => refusal('not_found', `there is no worker ${workerId}`);
 
-/** All workers, without the findings of their doctors. */
-export function listWorkers(env: Env): Promise<Omit<WorkerRow, 'findings'>[]> {
-  const { findings: _, ...columns } = getTableColumns(workers);
-  return openDatabase(env)
-    .select(columns)
+export const listWorkers = (env: Env): Promise<WorkerRow[]> =>
+  openDatabase(env)
+    .select(WORKER_COLUMNS)
     .from(workers)
     .where(isNull(workers.removedAt))
     .orderBy(workers.name)
     .limit(LISTED_MAX);
-}
 
 /** Pauses or resumes a worker, or moves it to another pool. What it holds goes on. */
 export async function patchWorker(
@@ -57,7 +61,7 @@ export async function patchWorker(
     .update(workers)
     .set({ pool, ...(action && { paused: action === 'resume' ? null : action }) })
     .where(and(eq(workers.id, workerId), isNull(workers.removedAt)))
-    .returning();
+    .returning(WORKER_COLUMNS);
   return rows[0];
 }
 

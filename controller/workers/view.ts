@@ -1,5 +1,5 @@
 /** Shows workers, and what they hold and have done, as the API answers them. Reads only. */
-import { and, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, eq, isNull, type SQL, sql } from 'drizzle-orm';
 import type { Worker, WorkerAttempts, WorkerDurations } from '#contract';
 import { readStandings } from '../builds/able-workers.ts';
 import { activeAttempts, lastSucceeded } from '../builds/rows.ts';
@@ -14,12 +14,12 @@ import { stateOf } from './state.ts';
 const DURATIONS_SHOWN = 20;
 
 /**
- * All of `rows`, by a constant number of statements. A list leaves the doctor's findings out, because those
- * of 200 workers may be some 50 MB.
+ * All of `rows`, by a constant number of statements, without the doctor's findings: those of 200 workers may
+ * be some 50 MB.
  */
 export async function viewWorkers(
   env: Env,
-  rows: Omit<WorkerRow, 'findings'>[],
+  rows: WorkerRow[],
   workerTimeoutMs: number,
   now: number,
 ): Promise<Worker[]> {
@@ -59,10 +59,17 @@ export async function viewWorkers(
   });
 }
 
+/** One worker, with the doctor's findings. */
 export async function viewWorker(env: Env, row: WorkerRow, workerTimeoutMs: number, now: number): Promise<Worker> {
-  const [worker] = await viewWorkers(env, [row], workerTimeoutMs, now);
-  return { ...worker!, findings: row.findings };
+  const [[worker], told] = await Promise.all([
+    viewWorkers(env, [row], workerTimeoutMs, now),
+    openDatabase(env).select({ findings: workers.findings }).from(workers).where(eq(workers.id, row.id)).get(),
+  ]);
+  return { ...worker!, findings: told?.findings ?? null };
 }
+
+export const viewState = async (env: Env, row: WorkerRow, workerTimeoutMs: number, now: number) =>
+  (await viewWorkers(env, [row], workerTimeoutMs, now))[0]!.state;
 
 /** The attempts that a worker holds now. A restarted agent learns from them what is current. */
 export async function viewHeldAttempts(env: Env, workerId: string): Promise<WorkerAttempts> {

@@ -67,12 +67,17 @@ export const Evidence = z.object({
 });
 export type Evidence = z.infer<typeof Evidence>;
 
+const artifactReports = z
+  .array(ArtifactReport)
+  .max(ARTIFACTS_MAX)
+  .refine((reports) => new Set(reports.map(({ name }) => name)).size === reports.length, 'a name is there twice');
+
 export const Report = z.discriminatedUnion('type', [
   z.object({ type: z.literal('start'), attempt }),
   z.object({
     type: z.literal('succeed'),
     attempt,
-    artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX),
+    artifacts: artifactReports,
     log: LogTotal.optional(),
     /** For the next build of the project. Only an agent that saw the whole build sends it. */
     history: lenient(ProgressHistory),
@@ -88,7 +93,7 @@ export const Report = z.discriminatedUnion('type', [
     exitCode: z.number().int().optional(),
     explained: lenient(FailureExplanation),
     tellingLines: lenient(TellingLines),
-    artifacts: z.array(ArtifactReport).max(ARTIFACTS_MAX).default([]),
+    artifacts: artifactReports.default([]),
     evidence: Evidence.optional(),
     log: LogTotal.optional(),
   }),

@@ -82,6 +82,13 @@ test('a result that names a file that is not stored changes nothing at all', asy
   expect(await show(assignment.buildId)).toMatchObject({ status: 'building', artifacts: [] });
 });
 
+test('a report that names two files alike is refused, instead of failing for ever', async () => {
+  const { assignment } = await anAssignment();
+  const artifact = { name: 'app.ipa', sha256: await aBlob('x'), size: 1 };
+  const said = { type: 'succeed' as const, artifacts: [artifact, artifact] };
+  expect(await report(assignment, said)).toMatchObject({ status: 400, body: { error: { code: 'invalid_request' } } });
+});
+
 test('artifact names that leave their folder are refused', async () => {
   const { assignment } = await anAssignment();
   for (const name of ['../a', '/a', 'a//b', 'a/./b', 'a\\b', '', 'a\nb']) {

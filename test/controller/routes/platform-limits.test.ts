@@ -1,0 +1,438 @@
+/**
+ * Drives every route, and the sweep, at the largest messages and tables that are allowed, within the limits of
+ * the platform: test/worker.ts refuses a request what D1 would refuse it on the free plan.
+ */
+import { env } from 'cloudflare:workers';
+import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import {
+  ARTIFACTS_MAX,
+  DEFAULT_TIMEOUTS,
+  EVIDENCE_LOG_TAIL_MAX,
+  EVIDENCE_OUTPUT_MAX,
+  FINDING_TEXT_MAX,
+  FINDING_TITLE_MAX,
+  FINDINGS_MAX,
+  HISTORY_PHASES_MAX,
+  LOG_APPEND_MAX_BYTES,
+  type Report,
+  SECRET_FILES_MAX,
+} from '#contract';
+import { createKey } from '../../../controller/access/keys.ts';
+import { ROUTES, type RouteKey } from '../../../controller/routes/table.ts';
+import { sweep } from '../../../controller/upkeep/sweep.ts';
+import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
+import {
+  bytesOf,
+  call,
+  HOUR_MS,
+  insertAttempt,
+  insertBlob,
+  insertBuild,
+  insertWorker,
+  runningBuild,
+  sha256Of,
+  tokenFor,
+  unique,
+} from '../factories/rows.ts';
+import { aBlob, until } from '../factories/scenarios.ts';
+
+const WORKERS = 200;
+const KEYS = 1_000;
+const BUILDS = 100;
+const ATTEMPTS = 10;
+const EVENTS = 500;
+const ANSWER_MAX_BYTES = 16 * 1024 * 1024;
+
+// ── The largest messages ───────────────────────────────────────────────────────────────────────────────────
+
+const many = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i));
+const named = <T>(count: number, make: (index: number) => T) =>
+  Object.fromEntries(many(count, (i) => [`name-${i}`.padEnd(64, '-'), make(i)]));
+const wide = (length: number) => '€'.repeat(length);
+const POOLS = many(50, (i) => `pool-${i}`.padEnd(64, '-'));
+/** A report of the doctor below the 512 KB of its route. */
+const FINDINGS = many(FINDINGS_MAX, (i) => ({
+  id: `finding-${i}`,
+  title: 't'.repeat(FINDING_TITLE_MAX),
+  status: 'fail' as const,
+  blocking: true,
+  detail: 'd'.repeat(FINDING_TEXT_MAX),
+  fix: 'f'.repeat(FINDING_TEXT_MAX),
+}));
+const VMS = many(16, () => 'v'.repeat(128));
+const EVIDENCE = {
+  collectedAt: '2026-01-01T00:00:00.000Z',
+  runOutput: wide(EVIDENCE_OUTPUT_MAX),
+  monitor: { alive: false, restarts: 1, log: wide(EVIDENCE_OUTPUT_MAX) },
+  logTail: wide(EVIDENCE_LOG_TAIL_MAX),
+};
+const HISTORY = {
+  version: 1 as const,
+  builds: 1,
+  phases: many(HISTORY_PHASES_MAX, (i) => ({
+    ...{ id: `phase-${i}`.padEnd(64, '-'), durationMs: 1_000, lines: 1, work: 1 },
+    curve: many(17, () => 500),
+  })),
+};
+const artifacts = (sha256: string) => many(ARTIFACTS_MAX, (i) => ({ name: `${wide(300)}/${i}`, sha256, size: 8 }));
+const buildRequest = (sha256: string, pool: string) => ({
+  ...{ source: { sha256 }, command: wide(16_384), platform: 'ios' as const, pool, project: 'project' },
+  labels: named(50, () => 'l'.repeat(256)),
+  artifacts: many(50, (i) => ({ glob: `${'g'.repeat(500)}${i}` })),
+  env: Object.fromEntries(many(200, (i) => [`NAME_${i}`, 'v'.repeat(1_000)])),
+  secretFiles: named(SECRET_FILES_MAX, () => 'A'.repeat(30_000)),
+});
+
+// ── The largest tables ─────────────────────────────────────────────────────────────────────────────────────
+
+const columnsOf = async (table: string): Promise<string[]> =>
+  (await env.DB.prepare(`SELECT name FROM pragma_table_info('${table}')`).all<{ name: string }>()).results.map(
+    ({ name }) => name,
+  );
+
+let blob: string;
+let large: { buildId: string; pool: string };
+const sql = (text: string, ...values: unknown[]) =>
+  env.DB.prepare(text)
+    .bind(...values)
+    .run();
+const NUMBERS = (count: number) =>
+  `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})`;
+
+beforeAll(async () => {
+  blob = await insertBlob(bytesOf('a source'));
+  await sql(
+    `INSERT INTO workers (id, name, pool, platforms, slots, trusted_since, last_seen, vms, findings, created_at)
+     ${NUMBERS(WORKERS)} SELECT 'w' || i, 'worker-' || i, 'default', '["ios"]', 2, 0, ?1, ?2, ?3, 0 FROM n`,
+    ...[Date.now(), JSON.stringify(VMS), JSON.stringify(FINDINGS)],
+  );
+  await sql(
+    `INSERT INTO keys (id, hash, name, scope, pools, created_at) ${NUMBERS(KEYS)}
+     SELECT 'k' || i, 'k' || i, 'x', 'submit', ?1, i FROM n`,
+    JSON.stringify(POOLS),
+  );
+  await sql(
+    `INSERT INTO audit (at, key_id, key_name, action, target) ${NUMBERS(200)} SELECT i, 'k1', 'x', 'key.create', 'k' FROM n`,
+  );
+  const pool = unique('pool');
+  const submitted = await ask('POST', '/api/builds', env.ADMIN_KEY, buildRequest(blob, pool));
+  const { id } = await submitted.json<{ id: string }>();
+  await sql(
+    `UPDATE builds SET status = 'failed', attempt = ?1, verdict = 'vm_exited', verdict_message = ?2, ended_at = 1 WHERE id = ?3`,
+    ATTEMPTS,
+    wide(4_000),
+    id,
+  );
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++)
+    await insertAttempt(id, attempt, { workerId: 'w1', endedAt: 1, verdict: 'vm_exited', verdictMessage: wide(4_000) });
+  await sql(
+    `INSERT INTO attempt_evidence (build_id, attempt, evidence) SELECT build_id, attempt, ?2 FROM attempts WHERE build_id = ?1`,
+    ...[id, JSON.stringify(EVIDENCE)],
+  );
+  await sql(
+    `INSERT INTO artifacts (build_id, attempt, name, sha256, size, created_at) ${NUMBERS(ARTIFACTS_MAX)}
+     SELECT build_id, attempt, ?2 || i, ?3, 8, 1 FROM attempts, n WHERE build_id = ?1`,
+    ...[id, wide(300), blob],
+  );
+  await sql(
+    `INSERT INTO events (build_id, attempt, type, at, detail) ${NUMBERS(EVENTS)} SELECT ?1, 1, 'fail', i, ?2 FROM n`,
+    ...[id, JSON.stringify({ message: wide(4_000) })],
+  );
+  large = { buildId: id, pool };
+  const columns = (await columnsOf('builds')).filter((name) => !['id', 'idempotency_key'].includes(name));
+  await sql(
+    `INSERT INTO builds (id, ${columns}) ${NUMBERS(BUILDS)} SELECT ?1 || '-' || i, ${columns} FROM builds, n WHERE id = ?1`,
+    id,
+  );
+}, 120_000);
+
+// ── The questions ──────────────────────────────────────────────────────────────────────────────────────────
+
+async function ask(method: string, path: string, key: string | null, body?: unknown): Promise<Response> {
+  const raw = body instanceof Uint8Array ? (body as Uint8Array<ArrayBuffer>) : null;
+  return call(path, key, {
+    method,
+    headers: raw
+      ? { 'Content-Length': String(raw.byteLength), 'X-Part-SHA256': await sha256Of(raw) }
+      : { 'Content-Type': 'application/json' },
+    body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
+  });
+}
+const admin = (method: string, path: string, body?: unknown) => ask(method, path, env.ADMIN_KEY, body);
+
+/** A worker whose two slots are taken. */
+async function aBusyWorker() {
+  const { workerId, key } = await insertWorker();
+  await sql('UPDATE workers SET slots = 2, platforms = ?2 WHERE id = ?1', workerId, '["ios","android"]');
+  const held = [];
+  for (let i = 0; i < 2; i++) held.push((await runningBuild({ maxAttempts: 2 }, { workerId })).buildId);
+  return { workerId, key, held };
+}
+async function withToken(said: (sha256: string) => object, build = {}) {
+  const { buildId, token } = await runningBuild({ project: 'project', ...build });
+  return ask('POST', `/api/builds/${buildId}/reports`, token, { attempt: 1, ...said(blob) });
+}
+const upload = async (rest = '') => {
+  const sha256 = await sha256Of(bytesOf(unique('file')));
+  const begun = await admin('POST', `/api/blobs/${sha256}/uploads`, { size: 1_000 });
+  return `/api/blobs/${sha256}/uploads/${(await begun.json<{ id: string }>()).id}${rest}`;
+};
+
+type Question = () => Promise<Response>;
+/** One or more questions for each route. */
+const QUESTIONS: Record<RouteKey, Question | Question[]> = {
+  'GET /health': () => ask('GET', '/health', null),
+  'GET /api/me': () => admin('GET', '/api/me'),
+  'GET /api/audit': () => admin('GET', '/api/audit?limit=200'),
+  'POST /api/keys': () => admin('POST', '/api/keys', { name: 'n'.repeat(100), scope: 'submit', pools: POOLS }),
+  'GET /api/keys': () => admin('GET', '/api/keys'),
+  'DELETE /api/keys/:id': async () => {
+    const { workerId } = await aBusyWorker();
+    const [first] = (
+      await env.DB.prepare('SELECT id FROM keys WHERE worker_id = ?1').bind(workerId).all<{ id: string }>()
+    ).results;
+    await sql(
+      `INSERT INTO keys (id, hash, name, scope, worker_id, created_at, rotated_from) ${NUMBERS(100)}
+       SELECT ?1 || i, ?1 || i, 'x', 'worker', ?2, 0, CASE i WHEN 1 THEN ?1 ELSE ?1 || (i - 1) END FROM n`,
+      ...[first!.id, workerId],
+    );
+    return admin('DELETE', `/api/keys/${first!.id}`);
+  },
+  'POST /api/keys/:id/rotate': async () => {
+    const { key } = await createKey(env, { name: 'x', scope: 'submit', pools: POOLS }, Date.now());
+    return admin('POST', `/api/keys/${key.id}/rotate`);
+  },
+
+  'POST /api/builds': () =>
+    admin('POST', '/api/builds', {
+      ...buildRequest(blob, unique('pool')),
+      idempotencyKey: unique('i').padEnd(128, '-'),
+    }),
+  'GET /api/builds': [
+    () => admin('GET', `/api/builds?limit=${BUILDS}&pool=${large.pool}`),
+    () => admin('GET', '/api/builds?limit=20&live=1'),
+    async () => {
+      const { secret } = await createKey(env, { name: 'x', scope: 'submit', pools: POOLS }, Date.now());
+      return ask('GET', `/api/builds?limit=${BUILDS}&status=failed&cursor=z`, secret);
+    },
+  ],
+  'GET /api/builds/:id': [
+    () => admin('GET', `/api/builds/${large.buildId}`),
+    async () => admin('GET', `/api/builds/${await insertBuild({ status: 'queued', attempt: 0, pool: 'default' })}`),
+  ],
+  'POST /api/builds/:id/cancel': async () => admin('POST', `/api/builds/${(await runningBuild()).buildId}/cancel`),
+  'POST /api/builds/:id/retry': () => admin('POST', `/api/builds/${large.buildId}/retry`),
+  'GET /api/builds/:id/logs': () => admin('GET', `/api/builds/${large.buildId}/logs`),
+  'GET /api/builds/:id/artifacts': () => admin('GET', `/api/builds/${large.buildId}/artifacts`),
+  'GET /api/builds/:id/artifacts/:name{.+}': () =>
+    admin('GET', `/api/builds/${large.buildId}/artifacts/${encodeURIComponent(`${wide(300)}7`)}`),
+
+  'POST /api/builds/:id/heartbeat': async () => {
+    const { workerId, key, held } = await aBusyWorker();
+    return ask('POST', `/api/builds/${held[0]}/heartbeat?worker_id=${workerId}`, key, {
+      progress: 45,
+      phase: wide(120),
+    });
+  },
+  'POST /api/builds/:id/reports': [
+    () => withToken(() => ({ type: 'start' })),
+    () =>
+      withToken(
+        (sha256) =>
+          ({ type: 'succeed', artifacts: artifacts(sha256), history: HISTORY, quietMs: 1 }) satisfies Omit<
+            Report & { type: 'succeed' },
+            'attempt'
+          >,
+      ),
+    () =>
+      withToken(
+        (sha256) => ({
+          ...{ type: 'fail', verdict: 'vm_exited', step: 's'.repeat(64), message: wide(4_000), evidence: EVIDENCE },
+          artifacts: many(ARTIFACTS_MAX, (i) => ({ name: `file-${i}`, sha256, size: 8 })),
+        }),
+        { maxAttempts: 2 },
+      ),
+    async () => {
+      const buildId = await insertBuild({ status: 'failed', endedAt: Date.now() });
+      await insertAttempt(buildId, 1, { endedAt: Date.now(), verdict: 'vm_exited' });
+      const said = { type: 'evidence', attempt: 1, evidence: EVIDENCE };
+      return ask('POST', `/api/builds/${buildId}/reports`, await tokenFor(buildId), said);
+    },
+  ],
+  'PUT /api/builds/:id/logs': async () => {
+    const { buildId, token } = await runningBuild();
+    return ask('PUT', `/api/builds/${buildId}/logs?attempt=1&offset=0`, token, new Uint8Array(LOG_APPEND_MAX_BYTES));
+  },
+  'GET /api/builds/:id/source': async () => {
+    const { buildId, token } = await runningBuild();
+    return ask('GET', `/api/builds/${buildId}/source`, token);
+  },
+  'GET /api/builds/:id/inputs': async () => {
+    const { buildId, token } = await runningBuild({ hasInputs: true });
+    const submitted = await admin('POST', '/api/builds', buildRequest(blob, unique('pool')));
+    const { id } = await submitted.json<{ id: string }>();
+    await insertAttempt(id, 1, { workerId: 'w1' });
+    await sql("UPDATE builds SET status = 'building', attempt = 1 WHERE id = ?1", id);
+    expect((await ask('GET', `/api/builds/${buildId}/inputs`, token)).status).toBe(422);
+    return ask('GET', `/api/builds/${id}/inputs`, await tokenFor(id, 1, 'run', 'w1'));
+  },
+
+  'PUT /api/blobs/:sha256': async () => {
+    const bytes = bytesOf(unique('file'));
+    return admin('PUT', `/api/blobs/${await sha256Of(bytes)}`, bytes);
+  },
+  'GET /api/blobs/:sha256': async () => admin('GET', `/api/blobs/${await aBlob()}`),
+  'POST /api/blobs/:sha256/uploads': () => admin('POST', `/api/blobs/${'0'.repeat(64)}/uploads`, { size: 1_000 }),
+  'PUT /api/blobs/:sha256/uploads/:upload/parts/:part': async () =>
+    admin('PUT', await upload('/parts/1'), new Uint8Array(1_000)),
+  'POST /api/blobs/:sha256/uploads/:upload/complete': async () => {
+    const path = await upload();
+    await admin('PUT', `${path}/parts/1`, new Uint8Array(1_000));
+    return admin('POST', `${path}/complete`);
+  },
+  'GET /api/blobs/:sha256/uploads/:upload': async () => admin('GET', await upload()),
+  'DELETE /api/blobs/:sha256/uploads/:upload': async () => admin('DELETE', await upload()),
+
+  'POST /api/workers': () => admin('POST', '/api/workers', { name: unique('mac'), credential: 'code' }),
+  'GET /api/workers': () => admin('GET', '/api/workers'),
+  'GET /api/workers/:id': () => admin('GET', '/api/workers/w1'),
+  'PATCH /api/workers/:id': () => admin('PATCH', '/api/workers/w2', { action: 'pause', pool: 'p'.repeat(64) }),
+  'DELETE /api/workers/:id': async () => admin('DELETE', `/api/workers/${(await aBusyWorker()).workerId}`),
+  'POST /api/workers/:id/enrolments': () => admin('POST', '/api/workers/w1/enrolments', {}),
+  'POST /api/workers/enrol': async () => {
+    const made = await admin('POST', '/api/workers/w1/enrolments', {});
+    return ask('POST', '/api/workers/enrol', null, await made.json());
+  },
+  'POST /api/workers/:id/claim': async () => {
+    const { workerId, key } = await insertWorker();
+    const pool = 'default';
+    // Builds that avoid this worker, which has no alternative: the others have no free slot.
+    await sql('UPDATE workers SET slots = 0 WHERE id LIKE ?1', 'w%');
+    await sql('UPDATE workers SET slots = 2 WHERE id = ?1', workerId);
+    for (let i = 0; i < 10; i++)
+      await insertBuild({
+        status: 'queued',
+        attempt: 0,
+        pool,
+        avoidWorkerId: workerId,
+        avoidUntil: Date.now() + 60_000,
+      });
+    // By the clock of D1 each arm is too old, so each of the candidates is lost.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 45_000 });
+    const claim = { instanceId: unique('mac'), claimId: unique('claim'), slots: 2, platforms: ['ios', 'android'] };
+    return ask('POST', `/api/workers/${workerId}/claim`, key, claim);
+  },
+  'GET /api/workers/:id/attempts': async () => {
+    const { workerId, key } = await aBusyWorker();
+    return ask('GET', `/api/workers/${workerId}/attempts?instance_id=mac`, key);
+  },
+  'GET /api/workers/:id/durations': async () => {
+    const { workerId, key } = await aBusyWorker();
+    for (let i = 0; i < 25; i++) {
+      const buildId = await insertBuild({ status: 'succeeded', endedAt: i });
+      await insertAttempt(buildId, 1, { workerId, endedAt: i });
+    }
+    return ask('GET', `/api/workers/${workerId}/durations`, key);
+  },
+  'POST /api/workers/:id/findings': async () => {
+    const { workerId, key } = await insertWorker();
+    return ask('POST', `/api/workers/${workerId}/findings`, key, { instanceId: 'mac', findings: FINDINGS });
+  },
+  'POST /api/workers/:id/status': async () => {
+    const { workerId, key } = await aBusyWorker();
+    const said = { instanceId: 'mac', slots: 2, platforms: ['ios'], slotsInUse: 8, vms: VMS, agentVersion: '1' };
+    return ask('POST', `/api/workers/${workerId}/status`, key, { ...said, findings: FINDINGS });
+  },
+};
+
+// ── What is asked of them ──────────────────────────────────────────────────────────────────────────────────
+
+beforeEach(() => sql('DELETE FROM outbox'));
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** The work that a route leaves for after its answer belongs to the same invocation. */
+const workIsDone = () =>
+  until('all work was tried', async () => {
+    const due = await env.DB.prepare('SELECT count(*) AS count FROM outbox WHERE due_at <= ?1 AND tries = 0')
+      .bind(Date.now())
+      .first<{ count: number }>();
+    return due?.count === 0;
+  });
+
+for (const [route, questions] of Object.entries(QUESTIONS))
+  test(`${route} at its maximum stays within the limits of the platform`, { timeout: 60_000 }, async () => {
+    for (const question of [questions].flat()) {
+      const response = await question();
+      const usage = requests.at(-1)!;
+      vi.useRealTimers();
+      const answer = await response.arrayBuffer();
+      expect([response.status, new TextDecoder().decode(answer.slice(0, response.ok ? 0 : 500))]).toEqual([
+        expect.toSatisfy((status: number) => status < 300),
+        '',
+      ]);
+      expect(answer.byteLength).toBeLessThan(ANSWER_MAX_BYTES);
+      await workIsDone();
+      expect(usage.statements).toBeLessThanOrEqual(STATEMENTS_MAX);
+      console.log(JSON.stringify({ ...usage, name: route, httpBytes: answer.byteLength }));
+    }
+  });
+
+/** The sweep as the cron runs it: in an invocation of its own. */
+async function sweepOnce(name: string, now: number) {
+  const usage = begin(name);
+  await sweep(withPlatformLimits(env, usage), now);
+  console.log(JSON.stringify(usage));
+  expect(usage.statements).toBeLessThanOrEqual(STATEMENTS_MAX);
+}
+const countOf = async (where: string) =>
+  (await env.DB.prepare(`SELECT count(*) AS count FROM ${where}`).first<{ count: number }>())!.count;
+
+test('the sweep with 500 expired builds, a full outbox and many running builds stays within the limits', {
+  timeout: 120_000,
+}, async () => {
+  await insertQueued(500);
+  for (let i = 0; i < 60; i++) {
+    const buildId = await insertBuild({ status: 'building' });
+    await insertAttempt(buildId, 1, { endedAt: 1 });
+    for (const kind of ['close_deadline', 'seal_log'])
+      await sql('INSERT INTO outbox (kind, build_id, attempt, due_at) VALUES (?1, ?2, 1, 1)', kind, buildId);
+  }
+  await sweepOnce('sweep', HOUR_MS);
+  expect(await countOf("builds WHERE verdict = 'queue_expired'")).toBe(500);
+  expect(await countOf("events WHERE type = 'expire'")).toBe(500);
+  expect(await countOf('outbox WHERE tries > 0')).toBeLessThan(60);
+  for (let minute = 1; (await countOf('outbox')) > 0; minute++) {
+    expect(minute).toBeLessThan(20);
+    await sweepOnce('sweep', HOUR_MS + minute * 60_000);
+  }
+});
+
+test('one expired build that D1 refuses keeps the others back, but not for ever, within the limits', async () => {
+  await insertQueued(30);
+  const broken = await insertBuild({ status: 'queued', attempt: 0, queuedAt: 0, timeouts: EXPIRES_AT_ONCE });
+  await sql(
+    `CREATE TRIGGER refuse BEFORE UPDATE ON builds WHEN NEW.id = '${broken}' BEGIN SELECT RAISE(ABORT, 'no'); END`,
+  );
+  const left = () => countOf("builds WHERE status = 'queued' AND queued_at = 0");
+  for (let minute = 0; (await left()) > 1; minute++) {
+    expect(minute).toBeLessThan(100);
+    await sweepOnce('sweep', HOUR_MS);
+  }
+  await sql('DROP TRIGGER refuse');
+});
+
+const EXPIRES_AT_ONCE = { ...DEFAULT_TIMEOUTS, queueTimeoutMs: 1 };
+async function insertQueued(count: number) {
+  const first = await insertBuild({ status: 'queued', attempt: 0, queuedAt: 0, timeouts: EXPIRES_AT_ONCE });
+  const rest = (await columnsOf('builds')).filter((name) => name !== 'id');
+  await sql(
+    `INSERT INTO builds (id, ${rest}) ${NUMBERS(count - 1)} SELECT ?1 || '-' || i, ${rest} FROM builds, n WHERE id = ?1`,
+    first,
+  );
+}
+
+test('every route has a question', () => {
+  expect(Object.keys(QUESTIONS).sort()).toEqual(Object.keys(ROUTES).sort());
+});

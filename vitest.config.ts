@@ -26,6 +26,7 @@ export default defineConfig({
               bindings: {
                 SEQUENCES: process.env.SEQUENCES ?? '20',
                 SEED: process.env.SEED ?? '1',
+                DAYS_OF_RETENTION: process.env.DAYS_OF_RETENTION ?? '7',
                 FUZZ_REQUESTS: process.env.FUZZ_REQUESTS ?? '400',
                 TEST_MIGRATIONS: await readD1Migrations('./migrations'),
                 ADMIN_KEY: 'tb_admin_of-the-tests-0123456789abcdef',

@@ -11,7 +11,7 @@ import { iso } from '../times.ts';
  * A token outlives the longest attempt by the aftermath, and by half an hour in which the controller may be
  * away.
  */
-const TOKEN_SLACK_MS = AFTERMATH_MS + 30 * 60_000;
+export const TOKEN_SLACK_MS = AFTERMATH_MS + 30 * 60_000;
 
 /** `blob_not_stored` if the source is not stored any more. */
 export async function assignmentOf(

@@ -89,6 +89,16 @@ export class BuildDeadline extends DurableObject<Env> {
   }
 
   /**
+   * Deletes all that is stored, once the build is old. A late beat then asks D1, which knows the end. False
+   * while an attempt is armed.
+   */
+  async forget(): Promise<boolean> {
+    if (this.#load()?.state === 'armed') return false;
+    await this.ctx.storage.deleteAll();
+    return true;
+  }
+
+  /**
    * Called by the sweep: repairs the record or the alarm of an active build. An alarm can be lost in two
    * ways: the platform knows none, or it knows one that should have run long ago.
    */

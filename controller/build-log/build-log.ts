@@ -140,6 +140,14 @@ export class BuildLog extends DurableObject<Env> {
     }
   }
 
+  /**
+   * Deletes all that is stored, the mark too. Call it when no token of the attempt is valid any more, because
+   * a late append would begin a second log.
+   */
+  async forget(): Promise<void> {
+    await this.ctx.storage.deleteAll();
+  }
+
   /** Deletes the stored bytes. Call it when D1 knows where the segments are. */
   empty(): void {
     const closed = this.#closed();

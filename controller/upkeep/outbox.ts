@@ -9,6 +9,7 @@
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, asc, eq, lte, sql } from 'drizzle-orm';
+import { logObject } from '../build-log/build-log.ts';
 import { deleteSealedLog, sealLog } from '../build-log/seal.ts';
 import { openDatabase } from '../database.ts';
 import { outbox } from '../schema.ts';
@@ -26,7 +27,12 @@ const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<bo
     return true;
   },
   seal_log: async (env, { buildId, attempt }, now) => (await sealLog(env, buildId, attempt, now)) === 'sealed',
-  delete_log: (env, { buildId, attempt }) => deleteSealedLog(env, buildId, attempt),
+  // All that the attempt has stored outside of D1: its sealed log, and what its objects keep.
+  delete_log: async (env, { buildId, attempt }) => {
+    if (!(await deleteSealedLog(env, buildId, attempt))) return false;
+    await logObject(env, buildId, attempt).forget();
+    return env.DEADLINES.getByName(buildId).forget();
+  },
   // The row of the object was removed and its R2 key is never used again, so nothing can refer to it later.
   delete_object: async (env, { r2Key }) => {
     if (r2Key) await env.BLOBS.delete(r2Key);

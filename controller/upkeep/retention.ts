@@ -6,15 +6,17 @@
  * statement that removes the row checks both. A later reference fails by its foreign key, and its sender
  * uploads the file again, under another R2 key. The outbox deletes the object in R2 after the row.
  *
- * Each run removes a bounded number of each kind, by a constant number of statements. A build that has not
- * ended is left alone.
+ * Each run removes portions of each kind until one comes back short, within the statements that D1 takes in
+ * an invocation, and within a time. A build that has not ended is left alone. The outbox deletes what an
+ * attempt has stored in R2 and in objects.
  *
  * Owns, and nothing else does it: the removal of rows of `builds`, `build_inputs`, `attempts`,
  * `attempt_evidence`, `events`, `artifacts`, `idempotency` and `blobs`, and emptying `builds.source_blob`,
  * `builds.inputs` and the sealed logs in `attempts`. Adds rows to `outbox`.
  */
 import { z } from 'zod';
-import { DAY_MS } from '#contract';
+import { DAY_MS, DEFAULT_TIMEOUTS } from '#contract';
+import { TOKEN_SLACK_MS } from '../attempts/assignment.ts';
 import { removeOrphans } from '../files/blobs.ts';
 
 const HOUR_MS = 3_600_000;
@@ -26,8 +28,13 @@ const ORPHAN_MS = 8 * DAY_MS;
  * The sweep runs each minute. Retention looks through whole tables, so it runs once an hour, at this minute.
  */
 const MINUTE_OF_HOUR = 17;
-const PORTION = 200;
-const BUILDS_PORTION = 20;
+/** Rows of a table, or files. */
+const PORTION = 500;
+/** A build has some dozen rows in other tables, which are removed with it. */
+const BUILDS_PORTION = 200;
+/** D1 takes 50 in an invocation on the free plan. */
+const STATEMENTS_MAX = 48;
+const TIME_MAX_MS = 20_000;
 
 const days = (usual: number) => z.number().int().min(1).max(3_650).default(usual);
 /** The variable RETENTION_DAYS of the deployment. */
@@ -39,87 +46,155 @@ export const isMinuteOfRetention = (now: number): boolean => Math.floor(now / 60
 /** Called by the sweep once an hour. */
 export const retain = (env: Env, now: number): Promise<void> => retainNow(env, now);
 
-/** @throws if RETENTION_DAYS is not as documented, so that nothing is deleted by mistake */
-export async function retainNow(env: Env, now: number, kept = RetentionDays.parse(env.RETENTION_DAYS ?? {})) {
-  const before = (count: number) => now - count * DAY_MS;
-  await releaseSources(env.DB, before(kept.sources));
-  await removeInputs(env.DB, before(kept.sources));
-  await removeArtifacts(env.DB, before(kept.artifacts));
-  await removeLogs(env.DB, before(kept.logs), now);
-  await removeBuilds(env.DB, before(kept.builds), now);
-  await removeNames(env.DB, before(kept.builds));
-  await removeBlobs(env.DB, now - BLOB_UNTOUCHED_MS, now);
-  await removeOrphans(env, now - ORPHAN_MS);
+/** What ended, or was touched, before these moments has been kept long enough. */
+interface Moments {
+  now: number;
+  sources: number;
+  artifacts: number;
+  logs: number;
+  builds: number;
+  blobs: number;
+}
+
+interface Kind {
+  /** How many are removed at once. */
+  portion: number;
+  /** What that costs at most. */
+  statements: number;
+  /** Removes a portion, and answers how many it has removed. */
+  remove(db: D1Database, before: Moments, portion: number): Promise<number>;
+}
+
+/** Foreign keys decide the order: what refers to a file or a build is removed before it. */
+const KINDS: Record<string, Kind> = {
+  sources: { portion: PORTION, statements: 1, remove: releaseSources },
+  inputs: { portion: PORTION, statements: 1, remove: removeInputs },
+  artifacts: { portion: PORTION, statements: 1, remove: removeArtifacts },
+  logs: { portion: PORTION, statements: 3, remove: removeLogs },
+  builds: { portion: BUILDS_PORTION, statements: 10, remove: removeBuilds },
+  names: { portion: PORTION, statements: 1, remove: removeNames },
+  blobs: { portion: PORTION, statements: 3, remove: removeBlobs },
+};
+
+/**
+ * Removes a portion of each kind, then another one of each kind whose portion was full, and so on. A kind that
+ * fails does not stop the others.
+ *
+ * @param share which share of a portion counts as one; only a test has smaller ones
+ * @throws if RETENTION_DAYS is not as documented, so that nothing is deleted by mistake
+ */
+export async function retainNow(
+  env: Env,
+  now: number,
+  kept = RetentionDays.parse(env.RETENTION_DAYS ?? {}),
+  share = 1,
+): Promise<void> {
+  const before: Moments = { now, ...momentsOf(kept, now), blobs: now - BLOB_UNTOUCHED_MS };
+  const stopAt = Date.now() + TIME_MAX_MS;
+  await tried('orphans', () => removeOrphans(env, now - ORPHAN_MS));
+  let statements = 1;
+  for (let left = Object.entries(KINDS); left.length > 0; ) {
+    const full: typeof left = [];
+    for (const [name, kind] of left) {
+      if (statements + kind.statements > STATEMENTS_MAX || Date.now() > stopAt) continue;
+      statements += kind.statements;
+      const portion = Math.ceil(kind.portion * share);
+      const removed = await tried(name, () => kind.remove(env.DB, before, portion));
+      if (removed !== null && removed >= portion) full.push([name, kind]);
+    }
+    left = full;
+  }
+}
+
+const momentsOf = (kept: RetentionDays, now: number) => ({
+  sources: now - kept.sources * DAY_MS,
+  artifacts: now - kept.artifacts * DAY_MS,
+  logs: now - kept.logs * DAY_MS,
+  builds: now - kept.builds * DAY_MS,
+});
+
+/** Null if `work` failed. */
+async function tried<T>(kind: string, work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    console.error(JSON.stringify({ event: 'retention_failed', kind, error: String(error) }));
+    return null;
+  }
 }
 
 /**
  * Releases the sources of old builds. Only a retry would need them. A build of the former release has its
  * inputs in its row; `has_inputs` keeps that they were there.
  */
-async function releaseSources(db: D1Database, endedBefore: number): Promise<void> {
-  await db
+async function releaseSources(db: D1Database, before: Moments, portion: number): Promise<number> {
+  const { meta } = await db
     .prepare(
       `UPDATE builds SET source_blob = NULL, has_inputs = coalesce(has_inputs, inputs IS NOT NULL), inputs = NULL
        WHERE id IN (
          SELECT id FROM builds WHERE source_blob IS NOT NULL AND ended_at < ?1 ORDER BY ended_at LIMIT ?2)`,
     )
-    .bind(endedBefore, PORTION)
+    .bind(before.sources, portion)
     .run();
+  return meta.changes;
 }
 
 /** Deletes the sealed inputs of old builds. Only a retry would need them. */
-async function removeInputs(db: D1Database, endedBefore: number): Promise<void> {
-  await db
+async function removeInputs(db: D1Database, before: Moments, portion: number): Promise<number> {
+  const { meta } = await db
     .prepare(
       `DELETE FROM build_inputs WHERE build_id IN (
          SELECT builds.id FROM build_inputs JOIN builds ON builds.id = build_inputs.build_id
          WHERE builds.ended_at < ?1 ORDER BY builds.ended_at LIMIT ?2)`,
     )
-    .bind(endedBefore, PORTION)
+    .bind(before.sources, portion)
     .run();
+  return meta.changes;
 }
 
-async function removeArtifacts(db: D1Database, endedBefore: number): Promise<void> {
-  await db
+async function removeArtifacts(db: D1Database, before: Moments, portion: number): Promise<number> {
+  const { meta } = await db
     .prepare(
       `DELETE FROM artifacts WHERE rowid IN (
          SELECT artifacts.rowid FROM artifacts JOIN builds ON builds.id = artifacts.build_id
          WHERE artifacts.created_at < ?1 AND builds.ended_at < ?1 ORDER BY artifacts.created_at LIMIT ?2)`,
     )
-    .bind(endedBefore, PORTION)
+    .bind(before.artifacts, portion)
     .run();
+  return meta.changes;
 }
 
-async function removeLogs(db: D1Database, endedBefore: number, now: number): Promise<void> {
+async function removeLogs(db: D1Database, before: Moments, portion: number): Promise<number> {
   const { results } = await db
     .prepare(
       `SELECT attempts.rowid AS id FROM attempts JOIN builds ON builds.id = attempts.build_id
        WHERE attempts.log_r2_key IS NOT NULL AND attempts.log_deleted_at IS NULL AND attempts.ended_at < ?1
          AND builds.ended_at IS NOT NULL ORDER BY attempts.ended_at LIMIT ?2`,
     )
-    .bind(endedBefore, PORTION)
+    .bind(before.logs, portion)
     .all<{ id: number }>();
-  if (results.length === 0) return;
+  if (results.length === 0) return 0;
   const ids = JSON.stringify(results.map(({ id }) => id));
-  const these = 'rowid IN (SELECT value FROM json_each(?1)) AND log_deleted_at IS NULL';
+  const these = 'attempts.rowid IN (SELECT value FROM json_each(?1)) AND log_deleted_at IS NULL';
   await db.batch([
-    db.prepare(`${LOG_WORK} WHERE ${these}`).bind(ids, now),
-    db.prepare(`UPDATE attempts SET log_deleted_at = ?2 WHERE ${these}`).bind(ids, now),
+    db.prepare(`${ATTEMPT_WORK} WHERE ${these}`).bind(ids, before.now),
+    db.prepare(`UPDATE attempts SET log_deleted_at = ?2 WHERE ${these}`).bind(ids, before.now),
   ]);
+  return results.length;
 }
 
-async function removeBuilds(db: D1Database, endedBefore: number, now: number): Promise<void> {
+async function removeBuilds(db: D1Database, before: Moments, portion: number): Promise<number> {
   const { results } = await db
     .prepare('SELECT id FROM builds WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2')
-    .bind(endedBefore, BUILDS_PORTION)
+    .bind(before.builds, portion)
     .all<{ id: string }>();
-  if (results.length === 0) return;
+  if (results.length === 0) return 0;
   const ids = JSON.stringify(results.map(({ id }) => id));
   const these = 'IN (SELECT value FROM json_each(?1))';
   await db.batch([
-    db
-      .prepare(`${LOG_WORK} WHERE build_id ${these} AND log_r2_key IS NOT NULL AND log_deleted_at IS NULL`)
-      .bind(ids, now),
+    // Also if the log was deleted before, because the former release left what the objects keep.
+    db.prepare(`${ATTEMPT_WORK} WHERE attempts.build_id ${these}`).bind(ids, before.now),
+    db.prepare(`${UNCLAIMED_WORK} AND id ${these}`).bind(ids, before.now),
     db.prepare(`DELETE FROM artifacts WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM events WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM attempt_evidence WHERE build_id ${these}`).bind(ids),
@@ -128,32 +203,45 @@ async function removeBuilds(db: D1Database, endedBefore: number, now: number): P
     db.prepare(`DELETE FROM idempotency WHERE target ${these}`).bind(ids),
     db.prepare(`DELETE FROM builds WHERE id ${these}`).bind(ids),
   ]);
+  return results.length;
 }
 
+/**
+ * Deletes what an attempt has stored in R2 and in objects, once its tokens have expired. Before that a late
+ * append would begin a second log.
+ */
+const ATTEMPT_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries)
+  SELECT 'delete_log', attempts.build_id, attempts.attempt,
+    max(?2, attempts.claimed_at + ${TOKEN_SLACK_MS} +
+      coalesce(json_extract(builds.timeouts, '$.buildTimeoutMs'), ${DEFAULT_TIMEOUTS.buildTimeoutMs})), 0
+  FROM attempts JOIN builds ON builds.id = attempts.build_id`;
+
+/** A build that nobody has claimed may have been armed for a claim that was lost. */
+const UNCLAIMED_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries)
+  SELECT 'delete_log', id, 0, ?2, 0 FROM builds WHERE attempt = 0`;
+
 /** Deletes the names whose build the former release has removed, which does not know the table. */
-async function removeNames(db: D1Database, madeBefore: number): Promise<void> {
-  await db
+async function removeNames(db: D1Database, before: Moments, portion: number): Promise<number> {
+  const { meta } = await db
     .prepare(
       `DELETE FROM idempotency WHERE rowid IN (
          SELECT rowid FROM idempotency WHERE created_at < ?1
            AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.id = idempotency.target) ORDER BY created_at LIMIT ?2)`,
     )
-    .bind(madeBefore, PORTION)
+    .bind(before.builds, portion)
     .run();
+  return meta.changes;
 }
 
-const LOG_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries)
-  SELECT 'delete_log', build_id, attempt, ?2, 0 FROM attempts`;
-
-async function removeBlobs(db: D1Database, untouchedSince: number, now: number): Promise<void> {
+async function removeBlobs(db: D1Database, before: Moments, portion: number): Promise<number> {
   const collectable = `touched_at < ?1
     AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.source_blob = blobs.sha256)
     AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.sha256 = blobs.sha256)`;
   const { results } = await db
     .prepare(`SELECT sha256 FROM blobs WHERE ${collectable} ORDER BY touched_at LIMIT ?2`)
-    .bind(untouchedSince, PORTION)
+    .bind(before.blobs, portion)
     .all<{ sha256: string }>();
-  if (results.length === 0) return;
+  if (results.length === 0) return 0;
   const named = 'sha256 IN (SELECT value FROM json_each(?2))';
   const hashes = JSON.stringify(results.map(({ sha256 }) => sha256));
   // One transaction with the same condition twice, so a file that was touched in between is in neither
@@ -164,7 +252,8 @@ async function removeBlobs(db: D1Database, untouchedSince: number, now: number):
         `INSERT INTO outbox (kind, build_id, attempt, r2_key, due_at, tries)
          SELECT 'delete_object', '', 0, r2_key, ?3, 0 FROM blobs WHERE ${named} AND ${collectable}`,
       )
-      .bind(untouchedSince, hashes, now),
-    db.prepare(`DELETE FROM blobs WHERE ${named} AND ${collectable}`).bind(untouchedSince, hashes),
+      .bind(before.blobs, hashes, before.now),
+    db.prepare(`DELETE FROM blobs WHERE ${named} AND ${collectable}`).bind(before.blobs, hashes),
   ]);
+  return results.length;
 }

@@ -3,6 +3,8 @@ declare namespace Cloudflare {
     /** How many interleavings the property test runs, and from which seed. */
     SEQUENCES: string;
     SEED: string;
+    /** For how many days builds come and go in the test of retention. */
+    DAYS_OF_RETENTION: string;
     /** How many requests the fuzz test sends. */
     FUZZ_REQUESTS: string;
     TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];

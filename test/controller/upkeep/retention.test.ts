@@ -1,6 +1,9 @@
+import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { eq, inArray } from 'drizzle-orm';
 import { expect, test } from 'vitest';
+import { DEFAULT_TIMEOUTS } from '#contract';
+import { logObject } from '../../../controller/build-log/build-log.ts';
 import { logPrefix } from '../../../controller/build-log/segments.ts';
 import { insertBuild as submitRow } from '../../../controller/builds/insert.ts';
 import { removeOrphans, storeBlob, touchBlob } from '../../../controller/files/blobs.ts';
@@ -21,6 +24,7 @@ import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { removedByFormerRelease } from '../factories/former-release.ts';
+import { begin, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
   bytesOf,
   call,
@@ -225,13 +229,69 @@ test('a download while its file is collected is whole, or says that the file is 
   }
 });
 
-test('one run takes a bounded number, and the next ones the rest', async () => {
-  const builds = await Promise.all(Array.from({ length: 25 }, () => endedBuild(200)));
-  const left = async () => (await Promise.all(builds.map(buildRow))).filter((row) => row !== undefined).length;
-  await retainNow(env, NOW, KEPT);
-  expect(await left()).toBe(5);
-  await retainNow(env, NOW, KEPT);
-  expect(await left()).toBe(0);
+test('one run goes on until a portion comes back short, or D1 has taken all its statements', async () => {
+  const endedBuilds = (count: number) => Promise.all(Array.from({ length: count }, () => endedBuild(200)));
+  const left = async (ids: string[]) => (await Promise.all(ids.map(buildRow))).filter((row) => row !== undefined).length;
+  const run = async () => {
+    const usage = begin('retention');
+    // A twentieth of the portions: ten builds.
+    await retainNow(withPlatformLimits(env, usage), NOW, KEPT, 0.05);
+    expect(usage.statements).toBeLessThanOrEqual(STATEMENTS_MAX);
+  };
+  const some = await endedBuilds(25);
+  await run();
+  expect(await left(some)).toBe(0);
+  const many = await endedBuilds(100);
+  await run();
+  expect(await left(many)).toBe(70);
+  for (let runs = 1; runs < 4; runs++) await run();
+  expect(await left(many)).toBe(0);
+});
+
+test('a kind that cannot be removed does not keep the others', async () => {
+  const [buildId, file] = [await endedBuild(200), await aFile(5)];
+  await env.DB.prepare(
+    "CREATE TRIGGER refuse BEFORE DELETE ON builds BEGIN SELECT RAISE(ABORT, 'refused by a test'); END",
+  ).run();
+  await retain();
+  await env.DB.prepare('DROP TRIGGER refuse').run();
+  expect([(await buildRow(buildId)) !== undefined, await isThere(file)]).toEqual([true, false]);
+});
+
+test('what the objects of a removed build have stored is deleted, once no token of it is valid', async () => {
+  const timeouts = { ...DEFAULT_TIMEOUTS, buildTimeoutMs: 10 * DAY_MS };
+  const buildId = await endedBuild(181, { timeouts });
+  const tokensEndAt = NOW + HOUR_MS;
+  await db
+    .update(attempts)
+    .set({ claimedAt: tokensEndAt - timeouts.buildTimeoutMs - 65 * 60_000 })
+    .where(eq(attempts.buildId, buildId));
+  const [deadline, log] = [env.DEADLINES.getByName(buildId), logObject(env, buildId, 1)];
+  await deadline.close(1);
+  await log.append(0, bytesOf('a line'));
+  await log.close(null, true);
+  const stored = async () => [
+    await runInDurableObject(deadline, (_, { storage }) => storage.kv.get('record')),
+    await runInDurableObject(log, (_, { storage }) => storage.kv.get('closed')),
+    await runInDurableObject(log, (_, { storage }) =>
+      storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'chunks'").toArray(),
+    ),
+  ];
+  await retain();
+  expect(await stored()).not.toContain(undefined);
+  await drainOutbox(env, tokensEndAt - 1, { limit: 500 });
+  expect(await stored()).not.toContain(undefined);
+  await drainOutbox(env, tokensEndAt, { limit: 500 });
+  expect(await stored()).toEqual([undefined, undefined, []]);
+  expect(await db.select().from(outbox).where(eq(outbox.buildId, buildId))).toEqual([]);
+});
+
+test('a build that was armed for a claim that was lost leaves nothing either', async () => {
+  const buildId = await insertBuild({ status: 'cancelled', attempt: 0, endedAt: daysAgo(181) });
+  const deadline = env.DEADLINES.getByName(buildId);
+  await deadline.close(0);
+  await retain();
+  expect(await runInDurableObject(deadline, (_, { storage }) => storage.kv.get('record'))).toBeUndefined();
 });
 
 test('the cron does so once an hour, with the days of the deployment', async () => {

@@ -4,8 +4,8 @@
  */
 import { type Heartbeat, HeartbeatAnswer, Inputs, LogAppended, ReportAnswer, type ReportInput } from '#contract';
 import type { Answer } from './answer.ts';
+import { downloadFile, type LocalFile } from './blob-requests.ts';
 import type { Connection } from './request.ts';
-import { downloadFile, type LocalFile } from './transfer.ts';
 
 export class AttemptClient {
   readonly connection: Connection;

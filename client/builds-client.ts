@@ -9,10 +9,10 @@ import { dirname } from 'node:path';
 import type { z } from 'zod';
 import { type BlobStored, Build, BuildDetail, type BuildRequestInput } from '#contract';
 import { failureOf, valueOrThrow } from './answer.ts';
+import { downloadFile, type LocalFile } from './blob-requests.ts';
 import { followLog } from './follow-log.ts';
 import type { Connection } from './request.ts';
 import { untilAnswered } from './retry.ts';
-import { downloadFile, type LocalFile } from './transfer.ts';
 import { uploadBlob } from './upload.ts';
 
 /** How long a command waits for a controller that goes away during a transfer. */

@@ -6,10 +6,10 @@
  * `giveUpAfterMs`.
  */
 import { ApiError, failureOf, valueOrThrow } from './answer.ts';
+import { stallTimer } from './blob-requests.ts';
 import { readEvents } from './event-stream.ts';
 import type { Connection } from './request.ts';
 import { pause } from './retry.ts';
-import { stallTimer } from './transfer.ts';
 
 const RECONNECT_PAUSE_MS = 500;
 

@@ -10,9 +10,9 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { BLOB_MAX_BYTES, type BlobStored, Upload } from '#contract';
 import type { Answer, Refused, Unreachable } from './answer.ts';
+import { type LocalFile, putBlob, putPart } from './blob-requests.ts';
 import type { Connection } from './request.ts';
 import { jittered, pause, untilAnswered } from './retry.ts';
-import { type LocalFile, putBlob, putPart } from './transfer.ts';
 
 /** How many damaged parts, or uploads that the controller has forgotten, are accepted in a row. */
 const TRIES_MAX = 3;

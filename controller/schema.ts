@@ -93,7 +93,7 @@ export const builds = sqliteTable(
     priority: integer('priority').notNull(),
     /**
      * Whether the build was given environment variables or secret files. They are in `build_inputs` until
-     * retention deletes them. Null in rows of the former release (builds/given.ts).
+     * retention deletes them. Null in rows of the former release (builds/read-inputs.ts).
      */
     hasInputs: integer('has_inputs', { mode: 'boolean' }),
     /**

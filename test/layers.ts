@@ -40,7 +40,7 @@ export const LAYERS = {
     ['builds-client', 'admin-client'],
     ['follow-log', 'upload'],
     ['attempt-client', 'worker-client'],
-    ['transfer'],
+    ['blob-requests'],
     ['retry'],
     ['request'],
     ['answer', 'event-stream', 'printable'],

@@ -47,7 +47,7 @@ const TABLES: Record<string, Deeds> = {
   builds: {
     'builds/apply': ['update'],
     'builds/insert': ['insert'],
-    'builds/marks': ['update'],
+    'builds/writes-without-event': ['update'],
     'upkeep/retention': ['update', 'delete'],
   },
   build_inputs: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
@@ -55,14 +55,14 @@ const TABLES: Record<string, Deeds> = {
   idempotency: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
   attempts: {
     'builds/apply': ['insert', 'update'],
-    'builds/marks': ['update'],
+    'builds/writes-without-event': ['update'],
     'upkeep/retention': ['update', 'delete'],
   },
   events: { 'builds/apply': ['insert'], 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
   artifacts: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   outbox: {
     'builds/apply': ['insert'],
-    'builds/marks': ['delete'],
+    'builds/writes-without-event': ['delete'],
     'upkeep/outbox': ['update', 'delete'],
     'upkeep/retention': ['insert'],
   },

@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { create } from 'tar';
 import { UPLOAD_MAX_BYTES } from '#contract';
-import type { LocalFile } from '../transfer.ts';
+import type { LocalFile } from '../blob-requests.ts';
 
 /** Left out, because the build makes it again or does not need it. */
 export const LEFT_OUT = ['node_modules', '.git'] as const;

@@ -12,8 +12,8 @@
 import { DurableObject } from 'cloudflare:workers';
 import { agentIntervalMs, beatIntervalMs, type Heartbeat, type Live, type Timeouts } from '#contract';
 import { apply } from '../builds/apply.ts';
-import { finishOutbox } from '../builds/marks.ts';
 import { readActive } from '../builds/rows.ts';
+import { finishOutbox } from '../builds/writes-without-event.ts';
 import { isAlarmLost, isoOrNull } from '../times.ts';
 import { type Armed, armed, type DeadlineRecord, judge, nextDeadlineAt, viewDeadlines, withBeat } from './silence.ts';
 

@@ -6,8 +6,8 @@
  */
 import type { LogTotal } from '#contract';
 import { isInAftermath } from '../attempts/writers.ts';
-import { markLogSealed } from '../builds/marks.ts';
 import { findAttempt } from '../builds/rows.ts';
+import { markLogSealed } from '../builds/writes-without-event.ts';
 import { logObject } from './build-log.ts';
 import { logPrefix } from './segments.ts';
 

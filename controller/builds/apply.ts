@@ -6,7 +6,7 @@
  * and attempt. The later statements look for the transition id that it wrote, so they do nothing if it lost.
  *
  * Owns `builds`, `attempts`, `events`, `attempt_evidence` and `artifacts` together with insert.ts and
- * marks.ts, and adds rows to `outbox`. upkeep/retention.ts alone removes or empties such rows.
+ * writes-without-event.ts, and adds rows to `outbox`. upkeep/retention.ts alone removes or empties such rows.
  */
 import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';

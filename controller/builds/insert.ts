@@ -15,7 +15,7 @@ import { buildInputs, builds, events, idempotency } from '../schema.ts';
 import { sealInputs } from '../secrets/inputs.ts';
 import { compareWithMac, macOfRequest } from '../secrets/request-mac.ts';
 import { type Applied, hasApplied } from './apply.ts';
-import { INPUTS_MOVED } from './given.ts';
+import { INPUTS_MOVED } from './read-inputs.ts';
 import { BUILD_COLUMNS, type BuildRow, findBuild } from './rows.ts';
 
 /** Who makes a build: a key, and the first key of its lineage. */

@@ -4,8 +4,8 @@ import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import { refusal } from '../refusals.ts';
 import type { Applied } from './apply.ts';
-import { readInputs } from './given.ts';
 import { findNamed, insertBuild, type RequestName, type Submitter } from './insert.ts';
+import { readInputs } from './read-inputs.ts';
 import type { BuildRow } from './rows.ts';
 import { isFinal } from './transitions.ts';
 

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { ArtifactName, type Inputs } from '#contract';
 import { writerOf } from '../attempts/writers.ts';
-import { readInputs } from '../builds/given.ts';
+import { readInputs } from '../builds/read-inputs.ts';
 import { findArtifact, listArtifacts } from '../files/artifacts.ts';
 import { attachment, contentType, sendBlob } from '../files/download.ts';
 import { answerRefusal, refusal } from '../refusals.ts';

@@ -4,8 +4,8 @@
  *
  * Invariant: every kind of work may be repeated, and its row is deleted only when the work is done.
  *
- * Owns the end of rows of `outbox` together with builds/marks.ts. Deletes R2 objects below `blobs/` whose row
- * was removed.
+ * Owns the end of rows of `outbox` together with builds/writes-without-event.ts. Deletes R2 objects below
+ * `blobs/` whose row was removed.
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, asc, eq, lte, sql } from 'drizzle-orm';
@@ -79,7 +79,9 @@ export async function drainOutbox(
   for (let at = 0; at < todo.length; at += AT_ONCE) await doSome(env, todo.slice(at, at + AT_ONCE), now);
 }
 
-/** The try is noted first. So a work that stops the process each time does not keep the others from theirs. */
+/**
+ * The try is noted first. So a work that stops the process each time does not keep the others from theirs.
+ */
 async function doSome(env: Env, works: Work[], now: number): Promise<void> {
   const db = openDatabase(env);
   const pauseMs = sql`min(${BACKOFF_MAX_MS}, 1000 << min(${outbox.tries}, 20))`;

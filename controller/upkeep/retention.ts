@@ -77,8 +77,8 @@ const KINDS: Record<string, Kind> = {
 };
 
 /**
- * Removes a portion of each kind, then another one of each kind whose portion was full, and so on. A kind that
- * fails does not stop the others.
+ * Removes a portion of each kind, then another one of each kind whose portion was full, and so on. A kind
+ * that fails does not stop the others.
  *
  * @param share which share of a portion counts as one; only a test has smaller ones
  * @throws if RETENTION_DAYS is not as documented, so that nothing is deleted by mistake

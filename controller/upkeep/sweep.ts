@@ -8,8 +8,8 @@
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { boundAudit } from '../access/audit.ts';
 import { apply, expireAll } from '../builds/apply.ts';
-import { markDeadlinesChecked } from '../builds/marks.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
+import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema.ts';
 import { drainOutbox } from './outbox.ts';

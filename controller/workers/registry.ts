@@ -15,7 +15,10 @@ import { type Refusal, refusal } from '../refusals.ts';
 import { workers } from '../schema.ts';
 
 const { findings: _, ...columns } = getTableColumns(workers);
-/** The columns that everything reads. The findings of the doctor may have 300 KB, and a worker asks all the time. */
+/**
+ * The columns that everything reads. The findings of the doctor may have 300 KB, and a worker asks all the
+ * time.
+ */
 export const WORKER_COLUMNS = columns;
 export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings'>;
 

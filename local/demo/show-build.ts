@@ -6,10 +6,10 @@
 import { join, relative, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ArtifactName, type BuildDetail, type BuildRequestInput, type Live } from '#contract';
+import type { LocalFile } from '../../client/blob-requests.ts';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import { LEFT_OUT, packSource } from '../../client/project/archive.ts';
 import { within } from '../../client/retry.ts';
-import type { LocalFile } from '../../client/transfer.ts';
 import type { TimedAgentEvent } from '../farm/agent-process.ts';
 import type { Farm } from '../farm/farm.ts';
 import { type DemoOutput, type Line, plain } from './output.ts';

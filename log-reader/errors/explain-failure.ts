@@ -17,11 +17,11 @@ import { MACHINE } from './known/machine.ts';
 import { NETWORK } from './known/network.ts';
 import { OTHER_MACHINE } from './known/other-machine.ts';
 import { PACKAGES } from './known/packages.ts';
-import { QUESTIONS } from './known/questions.ts';
+import { QUESTIONS } from './known/prompts.ts';
 import { SIGNING } from './known/signing.ts';
 import { XCODE } from './known/xcode.ts';
 import { isConsequence } from './line-kinds.ts';
-import { readAround } from './near.ts';
+import { readAround } from './lines-around.ts';
 import { type Captured, fill } from './sentences.ts';
 
 /**

@@ -4,9 +4,9 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { AttemptClient } from '../../client/attempt-client.ts';
+import { putBlob } from '../../client/blob-requests.ts';
 import { Connection } from '../../client/request.ts';
 import { untilAnswered } from '../../client/retry.ts';
-import { putBlob } from '../../client/transfer.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 

@@ -9,7 +9,7 @@ import type { Report } from '#contract';
 import type { Answer } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import { type RetryOptions, untilAnswered, within } from '../../client/retry.ts';
-import type { LogShipping } from '../build-log/shipping.ts';
+import type { LogShipping } from '../build-log/background-shipping.ts';
 import { uploadAgain } from '../files/artifact-upload.ts';
 import type { AttemptContext } from '../steps/context.ts';
 import { lesserReport } from './result.ts';

@@ -12,7 +12,7 @@ import {
   type ReportInput,
 } from '#contract';
 import type { Refused } from '../../client/answer.ts';
-import type { FromLog } from '../build-log/told.ts';
+import type { FromLog } from '../build-log/failure-text.ts';
 import type { Ending } from '../ending.ts';
 import type { AttemptEvent } from '../events.ts';
 

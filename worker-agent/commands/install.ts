@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import { accountOf } from '../mac/account.ts';
-import { EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../mac/launchd-job.ts';
+import { EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../mac/launchd-plist.ts';
 import { installJob, uninstallJob } from '../mac/launchd-service.ts';
 import { createMac } from '../mac/programs.ts';
 

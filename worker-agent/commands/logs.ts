@@ -3,7 +3,7 @@ import { open, stat } from 'node:fs/promises';
 import { pause } from '../../client/retry.ts';
 import { tailOf } from '../build-log/tail.ts';
 import { CommandError } from '../exit-codes.ts';
-import { logPathOf } from '../mac/launchd-job.ts';
+import { logPathOf } from '../mac/launchd-plist.ts';
 
 const POLL_MS = 500;
 const TAIL_MAX_BYTES = 4 * 1024 * 1024;

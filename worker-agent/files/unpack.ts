@@ -13,7 +13,7 @@ import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Parser, type ReadEntry } from 'tar';
 import { UPLOAD_MAX_BYTES } from '#contract';
-import type { LocalFile } from '../../client/transfer.ts';
+import type { LocalFile } from '../../client/blob-requests.ts';
 import { type FoundFile, withoutDot } from './artifact-globs.ts';
 
 /** A file on this Mac that will be an artifact called `name`. */

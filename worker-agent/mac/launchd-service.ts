@@ -13,7 +13,7 @@ import { pause } from '../../client/retry.ts';
 import { loadConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
 import type { Account } from './account.ts';
-import { domainOf, JOB_KINDS, type JobKind, type JobOptions, LABEL, plistOf, plistPathOf } from './launchd-job.ts';
+import { domainOf, JOB_KINDS, type JobKind, type JobOptions, LABEL, plistOf, plistPathOf } from './launchd-plist.ts';
 import type { Mac } from './programs.ts';
 
 const POLL_MS = 500;

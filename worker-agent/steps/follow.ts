@@ -7,12 +7,12 @@
  * journalled.
  */
 import type { Inputs } from '#contract';
+import { LogShipping } from '../build-log/background-shipping.ts';
+import { TOLD_LINES, TOLD_MAX_BYTES, toldBy } from '../build-log/failure-text.ts';
 import { LogFollower } from '../build-log/follower.ts';
 import { maskText, needlesOf } from '../build-log/mask.ts';
 import { LogProgress } from '../build-log/progress.ts';
-import { RecentLog } from '../build-log/recent.ts';
-import { LogShipping } from '../build-log/shipping.ts';
-import { TOLD_LINES, TOLD_MAX_BYTES, toldBy } from '../build-log/told.ts';
+import { RecentLog } from '../build-log/recent-bytes.ts';
 import { failed } from '../ending.ts';
 import type { Guest } from '../guest/session.ts';
 import { logFreshMs } from '../limits.ts';

@@ -1,6 +1,7 @@
 /**
  * Holds the use of D1 to the limits of the platform, which the local D1 does not enforce, and counts it. The
- * test's entry gives each request a database of its own, so that the limit of an invocation is that of a request.
+ * test's entry gives each request a database of its own, so that the limit of an invocation is that of a
+ * request.
  *
  * Invariant: a call within the limits does what the real database does.
  */

@@ -1,6 +1,6 @@
 /**
- * Drives every route, and the sweep, at the largest messages and tables that are allowed, within the limits of
- * the platform: test/worker.ts refuses a request what D1 would refuse it on the free plan.
+ * Drives every route, and the sweep, at the largest messages and tables that are allowed, within the limits
+ * of the platform: test/worker.ts refuses a request what D1 would refuse it on the free plan.
  */
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';

@@ -1,7 +1,7 @@
 /**
- * Lets a year pass in a moment: each day brings builds, the cron runs each hour, and at the end the tables hold
- * what the days of retention say. The usual run is a small sample; `DAYS_OF_RETENTION=365` lets a whole year
- * pass, with the days that are deployed.
+ * Lets a year pass in a moment: each day brings builds, the cron runs each hour, and at the end the tables
+ * hold what the days of retention say. The usual run is a small sample; `DAYS_OF_RETENTION=365` lets a whole
+ * year pass, with the days that are deployed.
  */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';

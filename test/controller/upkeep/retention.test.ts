@@ -69,7 +69,7 @@ const isThere = async ({ sha256, r2Key }: { sha256: string; r2Key: string }) => 
 async function endedBuild(days: number, overrides: Partial<typeof builds.$inferInsert> = {}) {
   const endedAt = daysAgo(days);
   const buildId = await insertBuild({ status: 'succeeded', endedAt, createdAt: endedAt, ...overrides });
-  await insertAttempt(buildId, 1, { endedAt });
+  await insertAttempt(buildId, 1, { claimedAt: endedAt - HOUR_MS, endedAt });
   return buildId;
 }
 async function anArtifact(buildId: string, sha256: string, createdAt: number) {
@@ -231,7 +231,8 @@ test('a download while its file is collected is whole, or says that the file is 
 
 test('one run goes on until a portion comes back short, or D1 has taken all its statements', async () => {
   const endedBuilds = (count: number) => Promise.all(Array.from({ length: count }, () => endedBuild(200)));
-  const left = async (ids: string[]) => (await Promise.all(ids.map(buildRow))).filter((row) => row !== undefined).length;
+  const left = async (ids: string[]) =>
+    (await Promise.all(ids.map(buildRow))).filter((row) => row !== undefined).length;
   const run = async () => {
     const usage = begin('retention');
     // A twentieth of the portions: ten builds.

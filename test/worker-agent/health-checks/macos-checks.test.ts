@@ -11,7 +11,7 @@ import { IMAGE_CHECKS } from '../../../worker-agent/health-checks/image-checks.t
 import { LAUNCHD_CHECKS } from '../../../worker-agent/health-checks/launchd-checks.ts';
 import { MACOS_CHECKS } from '../../../worker-agent/health-checks/macos-checks.ts';
 import { type HealthCheck, runChecks } from '../../../worker-agent/health-checks/run-checks.ts';
-import { jobOf } from '../../../worker-agent/mac/launchd-job.ts';
+import { jobOf } from '../../../worker-agent/mac/launchd-plist.ts';
 import type { Mac } from '../../../worker-agent/mac/programs.ts';
 import type { Tart } from '../../../worker-agent/tart/tart.ts';
 import { standInMac } from '../factories/stand-in-mac.ts';

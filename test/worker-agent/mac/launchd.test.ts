@@ -10,7 +10,7 @@ import { logsCommand } from '../../../worker-agent/commands/logs.ts';
 import { saveConfig } from '../../../worker-agent/config.ts';
 import { accountOf } from '../../../worker-agent/mac/account.ts';
 import { keepAwake } from '../../../worker-agent/mac/keep-awake.ts';
-import { type JobKind, type JobOptions, type jobOf, LABEL, plistOf } from '../../../worker-agent/mac/launchd-job.ts';
+import { type JobKind, type JobOptions, type jobOf, LABEL, plistOf } from '../../../worker-agent/mac/launchd-plist.ts';
 import { installJob, readJobs, uninstallJob } from '../../../worker-agent/mac/launchd-service.ts';
 import { tartUserOf } from '../../../worker-agent/mac/run-as.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { toldBy } from '../../../worker-agent/build-log/failure-text.ts';
 import { maskPieces, needlesOf } from '../../../worker-agent/build-log/mask.ts';
-import { toldBy } from '../../../worker-agent/build-log/told.ts';
 
 const told = (log: string, secret: string) =>
   toldBy(log.split('\n'), needlesOf({ env: { SECRET: secret }, secretNames: ['SECRET'] }));

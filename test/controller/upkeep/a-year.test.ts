@@ -70,6 +70,21 @@ async function aDay(day: number): Promise<void> {
   ]);
 }
 
+/** An hour has 59 other minutes, each of which does a portion of the outbox. */
+const WORK_AN_HOUR = 50 * 59 * SHARE;
+/**
+ * A whole year only removes the rows, because a workerd on one's own machine keeps the files of every object
+ * open that was ever called, and so ends after some 10,000 builds.
+ */
+const workOfAnHour = (now: number) =>
+  DAYS < 365
+    ? drainOutbox(env, now, { limit: WORK_AN_HOUR })
+    : sql(
+        'DELETE FROM outbox WHERE rowid IN (SELECT rowid FROM outbox WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2)',
+        now,
+        WORK_AN_HOUR,
+      ).run();
+
 const countOf = async (from: string) =>
   (await sql(`SELECT count(*) AS count FROM ${from}`).first<{ count: number }>())!.count;
 
@@ -82,8 +97,7 @@ test(`after ${DAYS} days the tables hold what the days of retention say`, { time
       const usage = begin('retention');
       await retainNow(withPlatformLimits(env, usage), now, KEPT, SHARE);
       mostStatements = Math.max(mostStatements, usage.statements);
-      // An hour has 59 other minutes, each of which does a portion of the outbox.
-      await drainOutbox(env, now, { limit: 50 * 59 * SHARE });
+      await workOfAnHour(now);
     }
   }
   expect(mostStatements).toBeLessThanOrEqual(STATEMENTS_MAX);

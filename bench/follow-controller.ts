@@ -1,4 +1,6 @@
-/** Serves the controller for bench/follow.ts, and prints a line each time that the object of a log is made. */
+/**
+ * Serves the controller for bench/follow.ts, and prints a line each time that the object of a log is made.
+ */
 import { BuildLog as DeployedLog } from '../controller/index.ts';
 
 export { BlobUpload, BuildDeadline, default } from '../controller/index.ts';

@@ -1,11 +1,12 @@
 /**
- * Runs `npm run bench:follow`, which follows logs with curl for minutes: from the queue, while the build prints
- * all the time, and while it prints nothing.
+ * Runs `npm run bench:follow`, which follows logs with curl for minutes: from the queue, while the build
+ * prints all the time, and while it prints nothing.
  *
  *   npm run bench:follow [-- --seconds 240]
  *
  * Prints what each reader got, and how often the object of the quiet log was made anew, which shows that it
- * hibernates while it is followed. Exit code: 0 if each reader got the whole log and its end, 1 if one did not.
+ * hibernates while it is followed. Exit code: 0 if each reader got the whole log and its end, 1 if one did
+ * not.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -78,6 +78,8 @@ export const builds = sqliteTable(
     verdictStep: text('verdict_step'),
     verdictMessage: text('verdict_message'),
     maxAttempts: integer('max_attempts').notNull(),
+    /** How many of its attempts were handed back. They do not count towards `maxAttempts`. */
+    handBacks: integer('hand_backs').notNull().default(0),
     platform: text('platform', { enum: ['ios', 'android'] }).notNull(),
     command: text('command'),
     profile: text('profile'),
@@ -159,6 +161,8 @@ export const attempts = sqliteTable(
     verdict: text('verdict').$type<Verdict>(),
     verdictStep: text('verdict_step'),
     verdictMessage: text('verdict_message'),
+    /** True if its Mac could have no VM. It then counts neither for the build nor against the worker. */
+    handedBack: integer('handed_back', { mode: 'boolean' }).notNull().default(false),
     cause: text('cause').$type<Cause>(),
     /**
      * Leaves the table with the release after this one. The former release kept evidence here. This one keeps

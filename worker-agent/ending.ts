@@ -4,7 +4,7 @@
  *
  * Invariant: an attempt has one ending, the first.
  */
-import type { AgentVerdict, ArtifactReport } from '#contract';
+import type { AgentVerdict, ArtifactReport, HandBackReason } from '#contract';
 
 export type Ending =
   | { kind: 'succeeded'; artifacts: ArtifactReport[] }
@@ -14,6 +14,8 @@ export type Ending =
       step?: string | undefined;
       message: string;
       exitCode?: number | undefined;
+      /** This Mac could have no VM, so the build goes back and does not lose an attempt. */
+      handBack?: HandBackReason | undefined;
       artifacts?: ArtifactReport[];
     }
   /** The controller has ended the attempt itself, so there is nothing to report but evidence. */

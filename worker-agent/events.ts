@@ -4,7 +4,7 @@
  * Invariant: nothing secret is ever in an event. With `--json` each event is one JSON object on one line, so
  * this union is an interface: new events and fields are added, none is changed.
  */
-import type { FailureExplanation, Stage, Verdict } from '#contract';
+import type { FailureExplanation, HandBackReason, Stage, Verdict } from '#contract';
 
 interface OfAttempt {
   buildId: string;
@@ -42,6 +42,8 @@ export type AttemptEvent =
       exitCode?: number;
       /** The known error at the end of the log. */
       explained?: FailureExplanation;
+      /** Why the build is handed back, if it is. */
+      handBack?: HandBackReason;
     }
   /** The controller has accepted or refused the report. */
   | { type: 'reported'; accepted: boolean; message: string }

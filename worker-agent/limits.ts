@@ -56,6 +56,9 @@ export const READY_LOOK_MS = 25_000;
 /** While something is in the way, which may be gone at any moment. */
 export const NOT_READY_LOOK_MS = 10_000;
 
+/** The longest time for which the agent claims nothing after macOS has refused it a VM. */
+const VM_LIMIT_PAUSE_MS = 120_000;
+
 /** Before the agent asks again after a refusal, which a person has to put right. */
 export const REFUSED_PAUSE_MS = 10_000;
 /** Before the agent asks again after a request that did not reach the controller. */
@@ -102,6 +105,13 @@ export function bootLimits({ bootTimeoutMs }: Timeouts): BootLimits {
     sshMs: share('sshMs', 0.2),
   };
 }
+
+/**
+ * How long the agent claims nothing after macOS has refused it a VM. `tart list` does not show the VMs of
+ * other programs and accounts, so only another try tells when they are gone.
+ */
+export const vmLimitPauseMs = ({ bootTimeoutMs }: Timeouts): number =>
+  Math.min(VM_LIMIT_PAUSE_MS, (bootTimeoutMs ?? Number.POSITIVE_INFINITY) / 5);
 
 export const sshDeadLimitMs = (timeouts: Timeouts, limits: AgentLimits): number =>
   Math.min(limits.sshDeadMs, timeouts.heartbeatTimeoutMs ?? limits.sshDeadMs);

@@ -3,6 +3,7 @@ import { AFTERMATH_MS, type Assignment, agentIntervalMs, beatIntervalMs, limitOr
 import { signToken } from '../access/tokens.ts';
 import { readHistory } from '../builds/phase-history.ts';
 import type { AttemptRow, BuildRow } from '../builds/rows.ts';
+import { isAttemptLeft } from '../builds/transitions.ts';
 import { openBlobRow } from '../files/blobs.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { iso } from '../times.ts';
@@ -43,7 +44,7 @@ export async function assignmentOf(
     source: { sha256: sourceSha256, size: source.size },
     artifactGlobs: build.artifactGlobs,
     timeouts,
-    anotherAttemptPossible: attempt.attempt < build.maxAttempts,
+    anotherAttemptPossible: isAttemptLeft({ ...build, attempt: attempt.attempt }),
     history: history ?? undefined,
     claimedAt: iso(attempt.claimedAt),
     beatIntervalMs: beatIntervalMs(timeouts),

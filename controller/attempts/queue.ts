@@ -75,7 +75,7 @@ export async function whyNone(env: Env, worker: WorkerRow, now: number): Promise
     return `build ${held.id} waits until ${iso(held.notBefore)}, because the VM of its lost attempt may still run`;
   const avoiding = mine.find((build) => avoids(build, worker, now));
   return avoiding
-    ? `build ${avoiding.id} waits for another worker until ${iso(avoiding.avoidUntil)}, because this one lost its last attempt`
+    ? `build ${avoiding.id} waits for another worker until ${iso(avoiding.avoidUntil)}, because its last attempt ended on this one`
     : null;
 }
 

@@ -28,8 +28,8 @@ export async function report(
       return applied;
     }
     case 'fail': {
-      const { artifacts, log, verdict, step, message, exitCode, evidence, explained, tellingLines } = said;
-      const failure = { verdict, step, message, exitCode, evidence, explained, tellingLines };
+      const { artifacts, log, verdict, step, message, exitCode, evidence, explained, tellingLines, handBack } = said;
+      const failure = { verdict, handBack, step, message, exitCode, evidence, explained, tellingLines };
       return apply(
         env,
         buildId,

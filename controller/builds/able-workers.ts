@@ -1,4 +1,7 @@
-/** Reads what keeps a worker from taking a build: its pause, its full slots, its quarantine. Reads only. */
+/**
+ * Reads what keeps a worker from taking a build: its pause, its full slots, its quarantine, or what its agent
+ * says. Reads only.
+ */
 import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm';
 import { type PLATFORMS, VERDICTS } from '#contract';
 import { openDatabase } from '../database.ts';
@@ -22,6 +25,8 @@ export interface Standing {
   /** How many attempts it holds. */
   held: number;
   quarantined: boolean;
+  /** Why its agent claims nothing, in its own words. */
+  notReady: string | null;
 }
 
 /** How each worker stands that `which` selects. One statement, which reads some rows for each worker. */
@@ -35,6 +40,7 @@ export const readStandings = (env: Env, which: SQL | undefined): Promise<Standin
       slots: workers.slots,
       held: sql<number>`(SELECT count(*) FROM attempts WHERE worker_id = workers.id AND ended_at IS NULL)`,
       quarantined: QUARANTINED.mapWith(Boolean),
+      notReady: workers.notReady,
     })
     .from(workers)
     .where(which);
@@ -44,18 +50,22 @@ export const readOnlineStandings = (env: Env, pool: string, heardSince: number):
   readStandings(env, and(eq(workers.pool, pool), isNull(workers.removedAt), gt(workers.lastSeen, heardSince)));
 
 /** Whether the worker could take a build for `platform` at once. */
-export const isAble = ({ platforms, paused, quarantined, held, slots }: Standing, platform: Platform): boolean =>
-  platforms.includes(platform) && !paused && !quarantined && held < slots;
+export const isAble = (
+  { platforms, paused, quarantined, notReady, held, slots }: Standing,
+  platform: Platform,
+): boolean => platforms.includes(platform) && !paused && !quarantined && notReady === null && held < slots;
 
 const INFRASTRUCTURE = JSON.stringify(VERDICTS.filter(isInfrastructure));
 
 /**
  * True if the infrastructure lost the last {@link QUARANTINE_AFTER} attempts since the worker was trusted. A
- * success has no verdict. `ended_at` bounds what is read to the end of the index.
+ * success has no verdict. An attempt that was handed back is no loss, and no proof of health either.
+ * `ended_at` bounds what is read to the end of the index.
  */
 const QUARANTINED = sql<boolean>`(
   SELECT count(*) = ${QUARANTINE_AFTER}
      AND min(coalesce(verdict, '') IN (SELECT value FROM json_each(${INFRASTRUCTURE})))
   FROM (SELECT verdict FROM attempts
         WHERE worker_id = workers.id AND ended_at > workers.trusted_since AND claimed_at > workers.trusted_since
+          AND NOT handed_back
         ORDER BY ended_at DESC LIMIT ${QUARANTINE_AFTER}))`;

@@ -41,10 +41,7 @@ export async function apply(env: Env, buildId: string, event: BuildEvent, now: n
     const current = build.attempt > 0 ? await findAttempt(env, buildId, build.attempt) : undefined;
     if (await isRepetition(env, build, current, event)) return { ok: true, build, changed: false };
 
-    const settled: BuildEvent =
-      event.type === 'fail'
-        ? { ...event, type: failureType(event.failure.verdict, event.attempt, build.maxAttempts) }
-        : event;
+    const settled: BuildEvent = event.type === 'fail' ? { ...event, type: failureType(event.failure, build) } : event;
     const decision = decide(build, settled.type, 'attempt' in event ? event.attempt : null);
     if (!decision.ok) return decision;
     if (!decision.changes) {

@@ -4,12 +4,21 @@
  * Invariant: it gives a cause only with a verdict and a step that this cause can lead to. A probe that could
  * not be made proves nothing.
  */
-import { type Cause, type Evidence, limitOrDefaultMs, type Timeouts, type Verdict } from '#contract';
+import {
+  type Cause,
+  type Evidence,
+  type HandBackReason,
+  limitOrDefaultMs,
+  type Timeouts,
+  type Verdict,
+} from '#contract';
 import { isInfrastructure } from './verdicts.ts';
 
 /** How the attempt ended: its verdict, with step and message. */
 export interface Ended {
   verdict: Verdict;
+  /** What kept the Mac from having a VM, as the agent understood Tart. */
+  handBack?: HandBackReason | undefined;
   step?: string | null | undefined;
   message?: string | null | undefined;
 }
@@ -55,7 +64,7 @@ const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
     ...['host_asleep', 'disk_full', 'host_disk_full', 'vm_exited', 'vm_frozen'],
     ...['monitor_died', 'vm_network_down', 'host_network_down'],
   ] as KnownCause[],
-  vm_start_failed: ['host_disk_full'],
+  vm_start_failed: ['vm_limit', 'host_disk_full'],
   health_check_failed: ['host_disk_full', 'vm_exited'],
   vm_exited: ['vm_restarted', 'host_disk_full', 'vm_exited'],
   worker_restarted: ['host_disk_full', 'vm_exited'],
@@ -103,6 +112,7 @@ const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
   out_of_memory: ({ evidence }) => (evidence.vmMemory?.outOfMemoryKills ?? 0) > 0,
   vm_restarted: ({ ended, evidence }) =>
     evidence.vmRestarted === true || (ended.verdict === 'vm_exited' && ended.step === 'restart'),
+  vm_limit: ({ ended }) => ended.handBack === 'vm_limit',
   vm_exited: ({ evidence: { runExited, vm } }) => runExited === true || vm === 'stopped' || vm === 'missing',
   // A VM that refuses or closes a connection is not frozen, because it still answers.
   vm_frozen: ({ evidence: { vm, ssh } }) =>

@@ -8,6 +8,7 @@ import {
   type ArtifactReport,
   type Evidence,
   type FailureExplanation,
+  type HandBackReason,
   type LogTotal,
   limitOrDefaultMs,
   requeueHoldMs,
@@ -22,6 +23,8 @@ import { isActive } from './transitions.ts';
 /** How an attempt failed. */
 export interface Failure {
   verdict: Verdict;
+  /** Set if the agent could have no VM, and hands the build back. */
+  handBack?: HandBackReason;
   /** The step or health check, where the verdict names one. */
   step?: string;
   message?: string;
@@ -45,7 +48,7 @@ export type BuildEvent =
   | { type: 'claim'; attempt: number; workerId: string; instanceId: string; claimId: string; claimedAt: number }
   | { type: 'start'; attempt: number }
   | ({ type: 'succeed'; attempt: number; quietMs?: number } & Delivery)
-  | ({ type: 'fail' | 'requeue'; attempt: number; failure: Failure } & Delivery)
+  | ({ type: 'fail' | 'requeue' | 'hand_back'; attempt: number; failure: Failure } & Delivery)
   | { type: 'cancel' }
   | { type: 'expire' };
 
@@ -60,9 +63,9 @@ export interface Effects {
   outbox: (typeof outbox.$inferInsert)[];
 }
 
-/** Ranks before every priority: a build that the infrastructure lost waits at the front of the queue. */
+/** Ranks before every priority: a build that comes back waits at the front of the queue. */
 const FRONT_RANK = -1_000;
-/** For at least this long a requeued build avoids the worker that lost it, if there is another worker. */
+/** For at least this long a build that comes back avoids its last worker, if there is another worker. */
 const AVOID_WORKER_MS = 60_000;
 
 /** @param current the row of the attempt that `build` names; null before the first claim */
@@ -101,11 +104,14 @@ export function effectsOf(
       effects.event.detail = { artifacts: event.artifacts?.length ?? 0 };
       return effects;
     case 'fail':
-    case 'requeue': {
+    case 'requeue':
+    case 'hand_back': {
       const { verdict, step, message, exitCode, evidence, explained, tellingLines, latenessMs } = event.failure;
       const said = { verdict, verdictStep: step ?? null, verdictMessage: message ?? null };
       if (event.type === 'fail') Object.assign(effects.build, said, { endedAt: now });
       else Object.assign(effects.build, backToQueue(build, verdict, current?.workerId ?? null, now));
+      const handedBack = event.type === 'hand_back';
+      if (handedBack) effects.build.handBacks = build.handBacks + 1;
       const cause = evidence ? causeOf(event.failure, evidence, build.timeouts) : null;
       endAttempt(
         effects,
@@ -114,6 +120,7 @@ export function effectsOf(
           exitCode: exitCode ?? null,
           explained: explained ?? (tellingLines?.length ? { tellingLines } : null),
           latenessMs: latenessMs ?? null,
+          handedBack,
           cause,
         },
         event,
@@ -164,7 +171,7 @@ export function effectsOf(
 
 /**
  * How a build ends that no worker took in time. One that had an attempt waited only because the
- * infrastructure lost that attempt, so it ends as the attempt did.
+ * infrastructure lost that attempt, or could not begin it, so it ends as the attempt did.
  */
 function expiredAs({ timeouts }: BuildRow, current: AttemptRow | null) {
   if (!current?.verdict) return { verdict: 'queue_expired' as const, verdictStep: null, verdictMessage: null };

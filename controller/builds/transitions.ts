@@ -11,18 +11,20 @@
  *       │ expire                ▼       │
  *       ├───────────────────▶ failed    │ cancel
  *       └─ cancel ──────────────────────┴─────────────────▶ cancelled
+ *
+ * `hand_back` is a requeue that takes no attempt from the build.
  */
-import type { BuildStatus, Verdict } from '#contract';
+import type { BuildStatus, HandBackReason, Verdict } from '#contract';
 import { type Refusal, refusal } from '../refusals.ts';
 import { isInfrastructure } from './verdicts.ts';
 
-export const EVENT_TYPES = ['claim', 'start', 'succeed', 'fail', 'requeue', 'cancel', 'expire'] as const;
+export const EVENT_TYPES = ['claim', 'start', 'succeed', 'fail', 'requeue', 'hand_back', 'cancel', 'expire'] as const;
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /** A missing cell is an illegal move. A self-loop is a message that may arrive twice; it writes nothing. */
 export const TRANSITIONS = {
   queued: { claim: 'assigned', cancel: 'cancelled', expire: 'failed' },
-  assigned: { start: 'building', fail: 'failed', requeue: 'queued', cancel: 'cancelled' },
+  assigned: { start: 'building', fail: 'failed', requeue: 'queued', hand_back: 'queued', cancel: 'cancelled' },
   building: { start: 'building', succeed: 'succeeded', fail: 'failed', requeue: 'queued', cancel: 'cancelled' },
   succeeded: { succeed: 'succeeded' },
   failed: { fail: 'failed', expire: 'failed' },
@@ -69,6 +71,28 @@ export function decide(state: BuildState, type: EventType, attempt: number | nul
   return { ok: true, to, changes: to !== state.status };
 }
 
-/** A failure becomes a requeue if the infrastructure is to blame and another attempt is allowed. */
-export const failureType = (verdict: Verdict, attempt: number, maxAttempts: number): 'fail' | 'requeue' =>
-  isInfrastructure(verdict) && attempt < maxAttempts ? 'requeue' : 'fail';
+/** So often a build is handed back. A pool of Macs that never have a VM must not hold it for ever. */
+export const HAND_BACKS_MAX = 3;
+
+/** The part of a build's row that says what comes after a failed attempt. */
+interface Tries extends BuildState {
+  maxAttempts: number;
+  handBacks: number;
+}
+
+/** Whether another attempt may follow the present one, if the infrastructure loses it. */
+export const isAttemptLeft = ({ attempt, handBacks, maxAttempts }: Omit<Tries, 'status'>): boolean =>
+  attempt - handBacks < maxAttempts;
+
+/**
+ * Decides what a failed attempt does to its build. A Mac that can have no VM hands the build back. Otherwise
+ * the build is queued again if the infrastructure is to blame and another attempt is allowed.
+ */
+export function failureType(
+  { verdict, handBack }: { verdict: Verdict; handBack?: HandBackReason | undefined },
+  build: Tries,
+): 'fail' | 'requeue' | 'hand_back' {
+  const isHandedBack = handBack !== undefined && verdict === 'vm_start_failed' && build.status === 'assigned';
+  if (isHandedBack && build.handBacks < HAND_BACKS_MAX) return 'hand_back';
+  return isInfrastructure(verdict) && isAttemptLeft(build) ? 'requeue' : 'fail';
+}

@@ -87,7 +87,8 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
   vm_start_failed: {
     whose: 'infrastructure',
     title: 'The VM could not be started',
-    explanation: 'Tart failed, hung, or reached the limit of two VMs on one Mac, in the named step.',
+    explanation:
+      'Tart failed, hung, or reached the limit of two VMs on one Mac, in the named step. A Mac at this limit hands the build back, three times for a build at most. These attempts do not count towards maxAttempts.',
     advice:
       'Run `expo-worker doctor` on the Mac. If Tart reports the limit although no VM is running, restart the Mac.',
   },
@@ -179,6 +180,12 @@ const CAUSE_WORDS: Record<Cause, Words> = {
       'macOS in the VM panicked or restarted while the build ran. The VM came back, but the build had ended with it.',
     advice:
       'Retry the build. If it happens again, check that the build itself does not restart macOS, and update macOS on the Mac and in the base image.',
+  },
+  vm_limit: {
+    title: 'The Mac had two other VMs',
+    explanation: 'macOS runs at most two macOS VMs at a time on a Mac, and it counted two others.',
+    advice:
+      'Stop the other VMs on the Mac; VMs of other programs and accounts count too. If none runs, macOS has lost count: restart the Mac.',
   },
   unknown: {
     title: 'Unknown cause',

@@ -29,6 +29,9 @@ export async function waitingFor(
   const trusted = resumed.filter(({ quarantined }) => !quarantined);
   if (trusted.length === 0)
     return `a worker that is not in quarantine: run \`expo-worker doctor\` on ${names(resumed)}`;
+  const ready = trusted.filter(({ notReady }) => notReady === null);
+  const unready = trusted.filter(({ notReady }) => notReady !== null);
+  if (ready.length === 0) return `a worker that is ready. ${whyNotReady(unready)}`;
   const [ahead] = await openDatabase(env)
     .select({ count: sql<number>`count(*)` })
     .from(builds)
@@ -40,13 +43,20 @@ export async function waitingFor(
         sql`(${builds.queueRank}, ${builds.queuedAt}) < (${row.queueRank}, ${row.queuedAt})`,
       ),
     );
-  const full = trusted.every(({ held, slots }) => held >= slots) ? ': all slots are in use' : '';
-  const avoided = row.avoidUntil > now && trusted.find(({ id }) => id === row.avoidWorkerId);
+  const full = ready.every(({ held, slots }) => held >= slots) ? ': all slots are in use' : '';
+  const avoided = row.avoidUntil > now && ready.find(({ id }) => id === row.avoidWorkerId);
   const passedOver = avoided
-    ? `; worker ${avoided.name} lost its last attempt and is passed over until ${iso(row.avoidUntil)} if another is free`
+    ? `; worker ${avoided.name} had its last attempt and is passed over until ${iso(row.avoidUntil)} if another is free`
     : '';
-  return `a free worker, with ${ahead?.count ?? 0} build(s) ahead of it${full}${passedOver}`;
+  const others = unready.length > 0 ? `; not ready: ${whyNotReady(unready)}` : '';
+  return `a free worker, with ${ahead?.count ?? 0} build(s) ahead of it${full}${passedOver}${others}`;
 }
+
+/** Each worker with the words of its agent. */
+const whyNotReady = (workers: Standing[]): string => {
+  const named = workers.slice(0, NAMED_MAX).map(({ name, notReady }) => `${name}: ${notReady}`);
+  return named.join('; ') + (workers.length > NAMED_MAX ? '; and others' : '');
+};
 
 const names = (workers: Standing[]): string => {
   const named = workers.slice(0, NAMED_MAX).map(({ name }) => name);

@@ -50,6 +50,10 @@ export const AGENT_VERDICTS = [
 ] as const satisfies readonly Verdict[];
 export type AgentVerdict = (typeof AGENT_VERDICTS)[number];
 
+/** Why an agent hands a build back: this Mac can have no VM for it now, and the build is not to blame. */
+export const HAND_BACK_REASONS = ['vm_limit'] as const;
+export type HandBackReason = (typeof HAND_BACK_REASONS)[number];
+
 export const CAUSES = [
   'vm_frozen',
   'monitor_died',
@@ -61,6 +65,7 @@ export const CAUSES = [
   'host_network_down',
   'host_disk_full',
   'vm_restarted',
+  'vm_limit',
   'unknown',
 ] as const;
 export type Cause = (typeof CAUSES)[number];

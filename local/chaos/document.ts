@@ -16,11 +16,11 @@ const COMPLAINT_MAX = 240;
 
 /** The outcome that each fault must have. The judge uses the same table. */
 export function expectedTable(): string {
-  const outcome = ({ ends, steps, causes }: Fault) => {
+  const outcome = ({ ends, steps, causes, handedBack }: Fault) => {
     const endings = ends.map((ending) => `\`${ending}\``).join(' or ');
     const step = steps ? `, step ${steps.map((one) => `\`${one}\``).join(' or ')}` : '';
     const cause = causes ? `, ${causes.map((one) => (one ? `cause \`${one}\`` : 'no cause')).join(' or ')}` : '';
-    return `${endings}${step}${cause}`;
+    return `${endings}${step}${cause}${handedBack ? ', handed back' : ''}`;
   };
   return table([['fault', 'what happens', 'outcome'], ...FAULTS.map((one) => [one.kind, one.title, outcome(one)])]);
 }

@@ -44,6 +44,8 @@ export interface Fault {
   steps?: readonly string[];
   /** Right causes of these endings. Null: no cause may be shown. */
   causes?: readonly (Cause | null)[];
+  /** The attempt is handed back, and the build goes on with another one. */
+  handedBack?: true;
   /** At which moments the fault may come. Without them the injection decides. */
   moments?: readonly Moment[];
   timeouts?: Partial<Timeouts>;
@@ -111,7 +113,8 @@ export const FAULTS: readonly Fault[] = [
     inject: vm('run-limit', 'clone'),
     ends: ['vm_start_failed'],
     steps: ['run'],
-    causes: ['unknown'],
+    causes: ['vm_limit'],
+    handedBack: true,
   },
   {
     kind: 'never-boots',

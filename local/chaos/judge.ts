@@ -72,11 +72,11 @@ export function judgeChaos(outcome: Outcome): Judgement {
     const allowed = allowedEndings(outcome, struck, view);
     const ending = endingOf(view, build!);
     if (ending === null) continue; // a stuck build has its complaint already
-    const right = allowed.endings.includes(ending) && rightStep(struck, view);
+    const right = allowed.endings.includes(ending) && rightStep(struck, view) && rightHandBack(struck, view, ending);
     if (struck) verdictRight = right;
     if (right) continue;
     complaints.push(
-      `attempt ${view.attempt} ended as ${wordsOf(view, ending)}, expected ${[...new Set(allowed.endings)].join(' or ')}${struck?.steps ? ` at ${struck.steps}` : ''}: ${view.verdict?.message ?? ''}`,
+      `attempt ${view.attempt} ended as ${wordsOf(view, ending)}, expected ${[...new Set(allowed.endings)].join(' or ')}${struck?.steps ? ` at ${struck.steps}` : ''}${struck?.handedBack ? ', handed back' : ''}: ${view.verdict?.message ?? ''}`,
     );
     if (allowed.mustSurvive && ending !== 'succeeded') falseKills++;
   }
@@ -122,7 +122,9 @@ function endingOf({ attempt, verdict, endedAt }: AttemptView, build: BuildDetail
   return attempt === build.attempt && build.status === 'cancelled' ? 'cancelled' : 'succeeded';
 }
 
-function allowedEndings({ planned, agentAwayMs, duringOutage }: Outcome, fault: Fault | null, view: AttemptView) {
+function allowedEndings(outcome: Outcome, fault: Fault | null, view: AttemptView) {
+  const { planned, build, agentAwayMs, duringOutage } = outcome;
+  const handBacks = build?.handBacks ?? 0;
   const mustSurvive = fault === null || isSurvived(fault);
   const endings: Ending[] = fault ? [...fault.ends] : ['succeeded'];
   const { workerTimeoutMs } = planned.timeouts;
@@ -131,7 +133,7 @@ function allowedEndings({ planned, agentAwayMs, duringOutage }: Outcome, fault: 
   if (duringOutage) {
     // The partition rule allows `worker_lost`. The deadline of a dead VM may also pass before its agent
     // reaches the controller again.
-    if (view.attempt < planned.maxAttempts || !mustSurvive) endings.push('worker_lost');
+    if (view.attempt - handBacks < planned.maxAttempts || !mustSurvive) endings.push('worker_lost');
     if (!mustSurvive) endings.push('vm_silent');
   }
   return { endings, mustSurvive };
@@ -146,6 +148,9 @@ function seen(view: AttemptView | undefined): string {
 
 const rightStep = (fault: Fault | null, { verdict }: AttemptView): boolean =>
   !fault?.steps || !fault.ends.includes(verdict?.code as Ending) || fault.steps.includes(verdict?.step ?? '');
+
+const rightHandBack = (fault: Fault | null, { handedBack }: AttemptView, ending: Ending): boolean =>
+  handedBack === (fault?.handedBack === true && fault.ends.includes(ending));
 
 function judgeCause(fault: Fault | null, view: AttemptView | undefined): boolean | null {
   if (!fault?.causes || !view?.verdict || !fault.ends.includes(view.verdict.code as Ending)) return null;
@@ -186,5 +191,5 @@ function hasArtifact({ planned, artifacts }: Outcome): boolean {
   return artifacts.some((one) => one.name === ARTIFACT && one.sha256 === sha256 && one.sizeBytes === sizeBytes);
 }
 
-const wordsOf = ({ verdict }: AttemptView, ending: Ending | null): string =>
-  verdict?.step ? `${ending}: ${verdict.step}` : `${ending ?? 'running'}`;
+const wordsOf = ({ verdict, handedBack }: AttemptView, ending: Ending | null): string =>
+  `${ending ?? 'running'}${verdict?.step ? `: ${verdict.step}` : ''}${handedBack ? ', handed back' : ''}`;

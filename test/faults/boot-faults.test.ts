@@ -32,7 +32,6 @@ const OF_THE_NEXT_VM: [what: string, fault: string, outcome: Outcome][] = [
   ['a tart set that hangs', 'set-hang', startFailed('set')],
   ['a tart run that fails', 'run-fail', startFailed('run')],
   ['a tart run that hangs', 'run-hang', startFailed('run')],
-  ['a third VM on one Mac', 'run-limit', startFailed('run')],
 ];
 
 for (const [what, fault, outcome] of OF_THE_NEXT_VM)
@@ -40,11 +39,37 @@ for (const [what, fault, outcome] of OF_THE_NEXT_VM)
     await using mac = await macs.take();
     mac.mac.faultNextClone(fault);
     const build = await mac.build({ command: 'echo never', timeouts });
-    const { startedAt, verdict } = await build.fails(outcome);
+    const { startedAt } = await build.fails(outcome);
     expect(startedAt, 'the command never ran').toBeNull();
-    if (fault === 'run-limit') expect(verdict?.message).toContain('exceeds the system limit');
     await mac.recovers();
   });
+
+const LIMIT = /exceeds the system limit/;
+
+test.concurrent('a third VM on one Mac hands the build back, and the same Mac builds it when it is ready again', async () => {
+  await using mac = await macs.take();
+  mac.mac.faultNextClone('run-limit');
+  const build = await mac.build({ command: 'echo built', timeouts });
+  const { attempts } = await build.reaches(({ handBacks }) => handBacks === 1, 'is handed back');
+  expect(attempts).toMatchObject([{ handedBack: true, verdict: { code: 'vm_start_failed', step: 'run' } }]);
+  expect(attempts[0]!.verdict!.message).toMatch(LIMIT);
+  expect(attempts[0]!.cause?.code).toBe('vm_limit');
+  expect((await mac.says('idle', { state: 'not_ready' })).reason).toMatch(LIMIT);
+  const isTold = async () => LIMIT.test((await build.read()).waitingFor ?? '');
+  await mac.until(isTold, 'whoever waits is told of the limit');
+  expect(await build.succeeds('built\n')).toMatchObject({ attempt: 2, maxAttempts: 1, handBacks: 1 });
+  await mac.settles();
+});
+
+test.concurrent('a Mac that never has a VM hands a build back three times; then it is vm_start_failed: run', async () => {
+  await using mac = await macs.take();
+  for (let clone = 1; clone <= 4; clone++) mac.mac.faultNextClone('run-limit');
+  const build = await mac.build({ command: 'echo never', timeouts });
+  const { startedAt, attempts } = await build.fails(startFailed('run', 'vm_limit'));
+  expect(startedAt, 'the command never ran').toBeNull();
+  expect(attempts.map(({ handedBack }) => handedBack)).toEqual([true, true, true, false]);
+  await mac.recovers();
+});
 
 for (const fault of ['list-garbage', 'list-hang'])
   test.concurrent(`with ${fault} no VM can be made safely: vm_start_failed: clone`, async () => {

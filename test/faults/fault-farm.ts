@@ -441,7 +441,7 @@ export class FaultyBuild {
     const { events } = await this.reaches(() => true, 'can be read');
     const endings = new Map<number, string[]>();
     for (const { type, attempt } of events)
-      if (['succeed', 'fail', 'requeue', 'cancel', 'expire'].includes(type))
+      if (['succeed', 'fail', 'requeue', 'hand_back', 'cancel', 'expire'].includes(type))
         endings.set(attempt, [...(endings.get(attempt) ?? []), type]);
     for (const [attempt, types] of endings) expect(types, `${this.id}, attempt ${attempt}`).toHaveLength(1);
   }

@@ -15,7 +15,7 @@ import { acquireAgentLock } from '../state/agent-lock.ts';
 import { StateFolder } from '../state/state-folder.ts';
 import { createTart } from '../tart/tart.ts';
 import { Claiming } from './claiming.ts';
-import { findObstacle } from './obstacles.ts';
+import { findObstacle, vmLimitWords } from './obstacles.ts';
 import { Reachability } from './reachability.ts';
 import { Readiness } from './readiness.ts';
 import { Reporting } from './reporting.ts';
@@ -77,13 +77,16 @@ async function serve(
   { client, tart, state, limits, emit, started, onLeft }: Parts,
 ): Promise<void> {
   const leave = new AbortController();
-  const slots = new Slots({ config, tart, workerClient: client, limits, stop, leave: leave.signal, emit, onLeft });
+  const place = { tart, mac: createMac(), config };
+  const onVmLimit = (message: string, pauseMs: number) => readiness.holdFor(pauseMs, vmLimitWords(message));
+  const slots = new Slots({
+    ...{ config, tart, workerClient: client, limits, stop, leave: leave.signal, emit, onLeft, onVmLimit },
+  });
+  const readiness = new Readiness((ours, signal) => findObstacle(place, ours, signal), slots);
   for (const { journal, action } of started.attempts) slots.start(journal, action, { resumed: true });
 
   const reachability = new Reachability(emit);
   const selfCheck = new SelfCheck(configPath, emit);
-  const place = { tart, mac: createMac(), config };
-  const readiness = new Readiness((ours, signal) => findObstacle(place, ours, signal), slots);
   const shared = { client, slots, readiness, reachability, ...idOf(started) };
   const reporting = new Reporting({ ...shared, config, configPath, selfCheck });
   const done = new AbortController();

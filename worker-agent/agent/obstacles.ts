@@ -38,6 +38,10 @@ async function lookAtVms({ tart }: Place, ours: readonly string[], signal: Abort
   return `macOS allows ${VMS_PER_MAC_MAX} macOS VMs at a time, and other VMs run here${those}: ${others.join(', ')}`;
 }
 
+/** What a `tart run` that macOS has refused says of this Mac. `message` has Tart's own words. */
+export const vmLimitWords = (message: string): string =>
+  `macOS allows ${VMS_PER_MAC_MAX} macOS VMs at a time and has just refused another one (${message})`;
+
 /** A VM that counts against the limit of macOS, and that no attempt of this agent has. */
 const isOther = ({ name, source, state }: TartVm, ours: readonly string[]): boolean =>
   source === 'local' && !ours.includes(name) && (state === 'running' || isOfRunningDoctor(name));

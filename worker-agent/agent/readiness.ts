@@ -2,7 +2,7 @@
  * Keeps the answer ready whether this Mac can take a build: looks after each change of a slot, and before the
  * last answer is too old.
  *
- * Invariant: nobody who claims waits for a look.
+ * Invariant: nobody who claims waits for a look. What no look can see is held against the Mac for a time.
  */
 import { pause } from '../../client/retry.ts';
 import { NOT_READY_LOOK_MS, READY_FOR_MS, READY_LOOK_MS } from '../limits.ts';
@@ -15,6 +15,7 @@ export class Readiness {
   readonly #look: Look;
   readonly #slots: Pick<Slots, 'vms' | 'changed'>;
   #seen: { obstacle: string | null; atMs: number; vms: string } | null = null;
+  #held = { obstacle: '', untilMs: Number.NEGATIVE_INFINITY };
   #changed = new AbortController();
 
   constructor(look: Look, slots: Pick<Slots, 'vms' | 'changed'>) {
@@ -38,16 +39,26 @@ export class Readiness {
     return this.#changed.signal;
   }
 
+  /** Something was in the way of a VM that a look may not see. It counts for so long, whatever looks find. */
+  holdFor(pauseMs: number, obstacle: string): void {
+    const atMs = performance.now();
+    this.#held = { obstacle, untilMs: atMs + pauseMs };
+    this.#note({ obstacle, atMs, vms: this.#slots.vms.join() });
+  }
+
   /** Resolves when `signal` has fired. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { changed, vms } = this.#slots;
       const atMs = performance.now();
-      const obstacle = await this.#look(vms, signal).catch((error: Error) => error.message);
+      const seen = await this.#look(vms, signal).catch((error: Error) => error.message);
       if (signal.aborted) return;
+      const heldMs = this.#held.untilMs - performance.now();
+      const obstacle = heldMs > 0 ? this.#held.obstacle : seen;
       this.#note({ obstacle, atMs, vms: vms.join() });
       const waitMs = obstacle === null ? READY_LOOK_MS : NOT_READY_LOOK_MS;
-      await pause(waitMs, AbortSignal.any([signal, changed])).catch(() => {});
+      const untilFreeMs = heldMs > 0 ? Math.min(waitMs, heldMs) : waitMs;
+      await pause(untilFreeMs, AbortSignal.any([signal, changed])).catch(() => {});
     }
   }
 

@@ -7,11 +7,14 @@
 import { runAttempt } from '../attempt/attempt.ts';
 import type { AttemptAction } from '../attempt/reconcile.ts';
 import type { AgentEvent, Emit } from '../events.ts';
+import { vmLimitPauseMs } from '../limits.ts';
 import type { AttemptJournal } from '../state/journal.ts';
 import type { AttemptOptions } from '../steps/context.ts';
 
 export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 'resumed'> {
   emit: Emit;
+  /** macOS has refused a VM. This comes before the slot is free. */
+  onVmLimit: (message: string, pauseMs: number) => void;
   /** Nothing of the attempt is left to do on this Mac. */
   onLeft: (attempt: { buildId: string; attempt: number }) => void;
 }
@@ -46,11 +49,13 @@ export class Slots {
   }
 
   start(journal: AttemptJournal, action: AttemptAction, { resumed }: { resumed: boolean }): void {
-    const { emit, onLeft, ...shared } = this.#options;
+    const { emit, onVmLimit, onLeft, ...shared } = this.#options;
     const { assignment, vmName, vmGone } = journal.state;
     const { buildId, attempt } = assignment;
     const key = `${buildId}-${attempt}`;
     const emitOfThis = (event: AgentEvent) => {
+      if (event.type === 'result' && event.handBack === 'vm_limit')
+        onVmLimit(event.message ?? '', vmLimitPauseMs(assignment.timeouts));
       if (event.type === 'slot_free') this.#free(key);
       emit(event);
     };

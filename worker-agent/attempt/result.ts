@@ -41,6 +41,7 @@ export function reportOf(ending: Ending, { attempt, evidence, fromLog, learned }
     step: ending.step?.slice(0, REPORT_STEP_MAX),
     message: ending.message.slice(0, REPORT_MESSAGE_MAX),
     exitCode: ending.exitCode,
+    handBack: ending.handBack,
     artifacts: ending.artifacts ?? [],
     evidence: evidence ?? undefined,
     ...fromLog,
@@ -74,6 +75,6 @@ export function lesserReport(report: Report, { code, status, message }: Refused)
 export function resultEvent(ending: Ending, { explained }: FromLog): AttemptEvent {
   if (ending.kind === 'succeeded') return { type: 'result', outcome: 'succeeded' };
   if (ending.kind === 'stopped') return { type: 'result', outcome: 'stopped', message: ending.message };
-  const { verdict, step, message, exitCode } = ending;
-  return { type: 'result', outcome: 'failed', verdict, step, message, exitCode, explained };
+  const { verdict, step, message, exitCode, handBack } = ending;
+  return { type: 'result', outcome: 'failed', verdict, step, message, exitCode, explained, handBack };
 }

@@ -5,12 +5,12 @@
  * ends the attempt.
  */
 
-import { failed } from '../ending.ts';
+import { AttemptOver, failed } from '../ending.ts';
 import { Guest } from '../guest/session.ts';
 import { bootLimits, sshDeadLimitMs, vmBeatFreshMs } from '../limits.ts';
 import type { TartRun } from '../tart/runs.ts';
 import { bootVm } from '../vm/boot.ts';
-
+import { type BootFailure, handBackOf } from '../vm/boot-failure.ts';
 import { adoptVm, type BootOptions, type BootResult, destroyVm, type Vm } from '../vm/vm.ts';
 import type { AttemptContext } from './context.ts';
 
@@ -24,13 +24,18 @@ export async function boot(context: AttemptContext): Promise<Booted> {
   const { journal } = context;
   const { run } = journal.state;
   const result = journal.reached('booted') && run !== null ? await adopt(context, run) : await bootNew(context);
-  if (!result.ok) throw failed(result.verdict, result.step, result.message);
+  if (!result.ok) throw bootFailed(result);
   const { vm } = result;
   const onExit = () => context.end(failed('vm_exited', 'run', vm.end?.message ?? 'tart run has ended'));
   if (vm.exited.aborted) onExit();
   vm.exited.addEventListener('abort', onExit, { once: true });
   return { vm, guest: sessionIn(context, vm) };
 }
+
+const bootFailed = (failure: BootFailure): AttemptOver => {
+  const { verdict, step, message } = failure;
+  return new AttemptOver({ kind: 'failed', verdict, step, message, handBack: handBackOf(failure) });
+};
 
 async function bootNew(context: AttemptContext): Promise<BootResult> {
   context.enter('booting');

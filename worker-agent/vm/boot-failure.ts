@@ -2,6 +2,7 @@
  * Names the verdict of a boot that failed, from the step at which it failed and from what Tart or SSH said.
  * Pure.
  */
+import type { HandBackReason } from '#contract';
 import type { SshErrorKind } from '../guest/ssh-error.ts';
 import type { TartFailure } from '../tart/answers.ts';
 
@@ -22,6 +23,10 @@ export interface VmEnd {
 }
 
 type Reason = Pick<BootFailure, 'kind' | 'message'>;
+
+/** Why the build must go back: it met a limit of this Mac, which says nothing of the build or of the VM. */
+export const handBackOf = ({ verdict, kind }: Pick<BootFailure, 'verdict' | 'kind'>): HandBackReason | undefined =>
+  verdict === 'vm_start_failed' && kind === 'vm_limit' ? kind : undefined;
 
 export const startFailed = ({ step, kind, message }: TartFailure): BootFailure => ({
   ok: false,

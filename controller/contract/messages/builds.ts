@@ -51,6 +51,8 @@ export const Build = z.object({
   /** The current attempt; 0 before the first claim. */
   attempt: z.number().int(),
   maxAttempts: z.number().int(),
+  /** How many attempts were handed back. They do not count towards `maxAttempts`. */
+  handBacks: z.number().int().default(0),
   workerId: z.string().nullable(),
   platform: z.enum(PLATFORMS),
   command: z.string().nullable(),
@@ -110,6 +112,8 @@ export const AttemptView = z.object({
   attempt: z.number().int(),
   workerId: z.string(),
   verdict: VerdictView.nullable(),
+  /** True if the Mac could have no VM and handed the build back. */
+  handedBack: z.boolean().default(false),
   cause: Explained.nullable(),
   exitCode: z.number().int().nullable(),
   claimedAt: time,

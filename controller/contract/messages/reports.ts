@@ -3,7 +3,7 @@
  * well.
  */
 import { z } from 'zod';
-import { AGENT_VERDICTS, BUILD_STATUSES } from '../closed-lists.ts';
+import { AGENT_VERDICTS, BUILD_STATUSES, HAND_BACK_REASONS } from '../closed-lists.ts';
 import {
   ARTIFACTS_MAX,
   EVIDENCE_ERROR_MAX,
@@ -87,6 +87,11 @@ export const Report = z.discriminatedUnion('type', [
     type: z.literal('fail'),
     attempt,
     verdict: z.enum(AGENT_VERDICTS),
+    /**
+     * With `vm_start_failed`: the build is queued again without loss of an attempt. Older agents never say
+     * it, and a controller that does not know it counts the verdict.
+     */
+    handBack: lenient(z.enum(HAND_BACK_REASONS)),
     /** The failed step, or the id of the failed health check. */
     step: text(REPORT_STEP_MAX).optional(),
     message: text(REPORT_MESSAGE_MAX).optional(),

@@ -58,8 +58,14 @@ const SHOWING: Record<KnownCause, Evidence> = {
   host_network_down: { ...HEALTHY, controllerUnreachableMs: SLEEP_MS },
   host_disk_full: { ...HEALTHY, hostDisk: { freeBytes: 1_000 } },
   vm_restarted: { ...HEALTHY, vmRestarted: true, monitor: { alive: false, restarts: 0, log: '' } },
+  // The report itself says it, because only the agent understands Tart.
+  vm_limit: HOST_ALONE,
 };
+const reported = (verdict: Verdict, cause: KnownCause): Ended =>
+  cause === 'vm_limit' ? { verdict, handBack: cause } : { verdict };
 const KNOWN = CAUSES.filter((cause): cause is KnownCause => cause !== 'unknown');
+
+const SEEN = KNOWN.filter((cause) => cause !== 'vm_limit');
 
 const FULL: readonly KnownCause[] = ['disk_full', 'host_disk_full', 'out_of_memory'];
 /**
@@ -75,10 +81,10 @@ const CAN_LEAD_TO: Record<Verdict, readonly KnownCause[]> = {
   artifact_refused: [],
   cancelled: [],
   queue_expired: [],
-  vm_silent: KNOWN,
+  vm_silent: SEEN,
   worker_lost: ['host_asleep', 'host_network_down', 'host_disk_full'],
-  boot_timeout: KNOWN.filter((cause) => cause !== 'vm_restarted' && cause !== 'out_of_memory'),
-  vm_start_failed: ['host_disk_full'],
+  boot_timeout: SEEN.filter((cause) => cause !== 'vm_restarted' && cause !== 'out_of_memory'),
+  vm_start_failed: ['host_disk_full', 'vm_limit'],
   health_check_failed: ['host_disk_full', 'vm_exited'],
   vm_exited: ['vm_exited', 'vm_restarted', 'host_disk_full'],
   worker_restarted: ['vm_exited', 'host_disk_full'],
@@ -101,7 +107,7 @@ for (const verdict of VERDICTS)
       const restartedAtBoot = verdict === 'boot_timeout' && cause === 'vm_restarted';
       const given = CAN_LEAD_TO[verdict].includes(cause) ? cause : restartedAtBoot ? 'monitor_died' : otherwise;
       test(`with the evidence of ${cause} has the cause ${given}`, () => {
-        expect(of({ verdict }, SHOWING[cause])).toBe(given);
+        expect(of(reported(verdict, cause), SHOWING[cause])).toBe(given);
       });
     }
     test('has no cause, or none that is known, where nothing is wrong', () => {
@@ -110,7 +116,7 @@ for (const verdict of VERDICTS)
   });
 
 test('every cause can be given with some verdict', () => {
-  const given = VERDICTS.flatMap((verdict) => KNOWN.map((cause) => of({ verdict }, SHOWING[cause])));
+  const given = VERDICTS.flatMap((verdict) => KNOWN.map((cause) => of(reported(verdict, cause), SHOWING[cause])));
   expect([...new Set(given)].sort()).toEqual([...CAUSES, null].sort());
 });
 

@@ -12,7 +12,13 @@ import { expect, test } from 'vitest';
 import type { Assignment, BuildStatus } from '#contract';
 import type { BuildDeadline } from '../../../controller/attempts/build-deadline.ts';
 import type { DeadlineRecord } from '../../../controller/attempts/silence.ts';
-import { type EventType, isActive, isFinal, TRANSITIONS } from '../../../controller/builds/transitions.ts';
+import {
+  type EventType,
+  HAND_BACKS_MAX,
+  isActive,
+  isFinal,
+  TRANSITIONS,
+} from '../../../controller/builds/transitions.ts';
 import { attempts, builds, events } from '../../../controller/schema.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
@@ -32,6 +38,7 @@ const ACTIONS = [
   'succeed',
   'failUser',
   'failInfrastructure',
+  'handBack',
   'repeatLastReport',
   'cancel',
   'retry',
@@ -116,6 +123,8 @@ async function act(world: World, { action, pick }: Action): Promise<void> {
       return say({ type: 'fail', verdict: 'build_failed', exitCode: 1 });
     case 'failInfrastructure':
       return say({ type: 'fail', verdict: 'vm_exited' });
+    case 'handBack':
+      return say({ type: 'fail', verdict: 'vm_start_failed', handBack: 'vm_limit' });
     case 'repeatLastReport':
       await world.last?.();
       return;
@@ -169,10 +178,19 @@ async function check(world: World): Promise<void> {
     expect(status).toBe(row.status);
     for (const { attempt } of tried) {
       const endings = timeline.filter(
-        (event) => event.attempt === attempt && ['succeed', 'fail', 'requeue'].includes(event.type),
+        (event) => event.attempt === attempt && ['succeed', 'fail', 'requeue', 'hand_back'].includes(event.type),
       );
       expect(endings.length).toBeLessThanOrEqual(1);
     }
+
+    // Row, attempts and event log agree on the attempts that were handed back. No others are left out of the
+    // count.
+    const handedBack = tried.filter((attempt) => attempt.handedBack).map(({ attempt }) => attempt);
+    const told = timeline.filter(({ type }) => type === 'hand_back').map(({ attempt }) => attempt);
+    expect(told).toEqual(handedBack);
+    expect(row.handBacks).toBe(handedBack.length);
+    expect(row.handBacks).toBeLessThanOrEqual(HAND_BACKS_MAX);
+    expect(row.attempt - row.handBacks).toBeLessThanOrEqual(row.maxAttempts);
 
     // A build that has ended never changes, not by a byte.
     if (isFinal(row.status)) {

@@ -21,6 +21,7 @@ const EXPECTED: Record<BuildStatus, Record<EventType, BuildStatus | 'refused'>> 
     succeed: 'refused',
     fail: 'refused',
     requeue: 'refused',
+    hand_back: 'refused',
     cancel: 'cancelled',
     expire: 'failed',
   },
@@ -30,6 +31,7 @@ const EXPECTED: Record<BuildStatus, Record<EventType, BuildStatus | 'refused'>> 
     succeed: 'refused',
     fail: 'failed',
     requeue: 'queued',
+    hand_back: 'queued',
     cancel: 'cancelled',
     expire: 'refused',
   },
@@ -39,6 +41,7 @@ const EXPECTED: Record<BuildStatus, Record<EventType, BuildStatus | 'refused'>> 
     succeed: 'succeeded',
     fail: 'failed',
     requeue: 'queued',
+    hand_back: 'refused',
     cancel: 'cancelled',
     expire: 'refused',
   },
@@ -48,6 +51,7 @@ const EXPECTED: Record<BuildStatus, Record<EventType, BuildStatus | 'refused'>> 
     succeed: 'succeeded',
     fail: 'refused',
     requeue: 'refused',
+    hand_back: 'refused',
     cancel: 'refused',
     expire: 'refused',
   },
@@ -57,6 +61,7 @@ const EXPECTED: Record<BuildStatus, Record<EventType, BuildStatus | 'refused'>> 
     succeed: 'refused',
     fail: 'failed',
     requeue: 'refused',
+    hand_back: 'refused',
     cancel: 'refused',
     expire: 'failed',
   },
@@ -66,6 +71,7 @@ const EXPECTED: Record<BuildStatus, Record<EventType, BuildStatus | 'refused'>> 
     succeed: 'refused',
     fail: 'refused',
     requeue: 'refused',
+    hand_back: 'refused',
     cancel: 'cancelled',
     expire: 'refused',
   },
@@ -110,11 +116,29 @@ test('every status is queued, active or final, and only one of these', () => {
   }
 });
 
+const tries = (attempt: number, rest: { handBacks?: number; status?: BuildStatus } = {}) => ({
+  ...{ status: 'assigned' as BuildStatus, attempt, maxAttempts: 2, handBacks: 0 },
+  ...rest,
+});
+
 test('a failure is a requeue only for the infrastructure’s verdicts, and only while an attempt is left', () => {
   for (const verdict of VERDICTS) {
-    expect(failureType(verdict, 1, 2)).toBe(isInfrastructure(verdict) ? 'requeue' : 'fail');
-    expect(failureType(verdict, 2, 2)).toBe('fail');
+    const again = isInfrastructure(verdict) ? 'requeue' : 'fail';
+    expect(failureType({ verdict }, tries(1))).toBe(again);
+    expect(failureType({ verdict }, tries(2))).toBe('fail');
+    expect(failureType({ verdict }, tries(4, { handBacks: 3 }))).toBe(again);
+    expect(failureType({ verdict }, tries(5, { handBacks: 3 }))).toBe('fail');
   }
+});
+
+test('a build is handed back only for want of a VM, only before its command, and three times at most', () => {
+  const refused = { verdict: 'vm_start_failed', handBack: 'vm_limit' } as const;
+  for (const handBacks of [0, 1, 2]) expect(failureType(refused, tries(5, { handBacks }))).toBe('hand_back');
+  expect(failureType(refused, tries(4, { handBacks: 3 }))).toBe('requeue');
+  expect(failureType(refused, tries(5, { handBacks: 3 }))).toBe('fail');
+  expect(failureType(refused, tries(2, { status: 'building' }))).toBe('fail');
+  for (const verdict of VERDICTS)
+    if (verdict !== 'vm_start_failed') expect(failureType({ ...refused, verdict }, tries(1))).not.toBe('hand_back');
 });
 
 test('every verdict has a title, an explanation and an advice', () => {

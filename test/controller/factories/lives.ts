@@ -118,6 +118,7 @@ const succeed = says(async ({ content }) => {
   const artifact = { name: 'app.ipa', sha256: await sha256Of(bytes), size: bytes.length };
   return { type: 'succeed', artifacts: [artifact], log };
 });
+const handBack = says(() => ({ type: 'fail', verdict: 'vm_start_failed', handBack: 'vm_limit', evidence, log }));
 const failWith = (verdict: 'vm_exited' | 'build_failed') => says(() => ({ type: 'fail', verdict, evidence, log }));
 const tellEvidence = says(() => ({ type: 'evidence', evidence, log }));
 const cancel: Step = ({ buildId }) => api('POST', `/api/builds/${buildId}/cancel`);
@@ -182,6 +183,19 @@ export const LIVES: readonly LifeStory[] = [
     status: 'failed',
     verdict: 'build_failed',
     causes: ['vm_exited', null],
+    evidence: 2,
+  },
+  {
+    name: 'is handed back, and then fails',
+    from: handBack,
+    steps: [
+      ...[upload, submit(), claimBy(0), beats('agent'), handBack],
+      ...[claimBy(1), beats('agent'), start, failWith('build_failed'), finish],
+    ],
+    events: ['submitted', 'claim', 'hand_back', 'claim', 'start', 'fail'],
+    status: 'failed',
+    verdict: 'build_failed',
+    causes: ['vm_limit', null],
     evidence: 2,
   },
   {

@@ -107,6 +107,7 @@ const NO_ALTERNATIVES: Record<string, (pool: string) => Promise<unknown>> = {
     await patch(worker, { pool });
   },
   'is in another pool': () => anIdleWorker({ pool: unique('pool') }),
+  'says that it is not ready': async (pool) => sayStatus(await anIdleWorker({ pool }), { notReady: 'two VMs' }),
   'was not heard lately': async (pool) => {
     const worker = await anIdleWorker({ pool });
     await db.update(workers).set({ lastSeen: 1 }).where(eq(workers.id, worker.id));
@@ -141,10 +142,12 @@ test('a worker that is avoided is named to those who wait, with the time, and is
   await report(assignment, { type: 'fail', verdict: 'vm_exited' });
   const { waitingFor } = await show(assignment.buildId);
   expect(waitingFor).toMatch(
-    new RegExp(`^a free worker, .*worker ${name} lost its last attempt and is passed over until 20.*Z if another`),
+    new RegExp(`^a free worker, .*worker ${name} had its last attempt and is passed over until 20.*Z if another`),
   );
   expect(await reasonOf(worker)).toMatch(
-    new RegExp(`^build ${assignment.buildId} waits for another worker until 20.*Z, because this one lost`),
+    new RegExp(
+      `^build ${assignment.buildId} waits for another worker until 20.*Z, because its last attempt ended on this one$`,
+    ),
   );
 });
 
@@ -159,6 +162,14 @@ test('whoever waits is told what keeps each worker from the build', async () => 
   await patch(worker, { action: 'pause' });
   expect(await waitingFor()).toBe(`a worker that is not paused; paused: ${name}`);
   await patch(worker, { action: 'resume' });
+  await sayStatus(worker, { notReady: 'macOS allows 2 macOS VMs at a time' });
+  expect(await waitingFor()).toBe(`a worker that is ready. ${name}: macOS allows 2 macOS VMs at a time`);
+  const ready = await anIdleWorker({ pool });
+  expect(await waitingFor()).toBe(
+    `a free worker, with 0 build(s) ahead of it; not ready: ${name}: macOS allows 2 macOS VMs at a time`,
+  );
+  await sayStatus(worker);
+  await patch(ready, { action: 'pause' });
   const elsewhere = unique('pool');
   await patch(worker, { pool: elsewhere });
   await aBuild({ pool: elsewhere });

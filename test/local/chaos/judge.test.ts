@@ -14,15 +14,20 @@ interface Ended {
   cause?: Cause;
   latenessMs?: number;
   running?: boolean;
+  handedBack?: boolean;
 }
 
-function attempt(number: number, { verdict, step, cause, latenessMs, running }: Ended): AttemptView {
+function attempt(
+  number: number,
+  { verdict, step, cause, latenessMs, running, handedBack = false }: Ended,
+): AttemptView {
   return {
     ...{ attempt: number, workerId: 'w', exitCode: null, claimedAt: at, startedAt: at, evidence: null },
     endedAt: running ? null : at,
     verdict: verdict ? { code: verdict, ...words, whose: 'infrastructure', step: step ?? null, message: null } : null,
     cause: cause ? { code: cause, ...words } : null,
     latenessMs: latenessMs ?? null,
+    handedBack,
   } as AttemptView;
 }
 
@@ -52,6 +57,7 @@ function outcome(attempts: Ended[], { kind, shape: different, status, ...rest }:
       id: 'b_1',
       status: status ?? (running ? 'building' : last.verdict ? 'failed' : 'succeeded'),
       attempt: views.length,
+      handBacks: attempts.filter(({ handedBack }) => handedBack).length,
       attempts: views,
       endedAt: running ? null : at,
       verdict: views.at(-1)?.verdict ?? null,
@@ -193,6 +199,17 @@ test('a VM that is left behind is a complaint', () => {
   expect(judge([{}], { leakedVms: ['tartbeat-w-b_1-1'] })).toMatchObject({
     ...{ leakedVms: ['tartbeat-w-b_1-1'], complaints: ['its VM tartbeat-w-b_1-1 still exists'] },
   });
+});
+
+test('a Mac without a VM must hand the build back, and no other fault may', () => {
+  const limit = { verdict: 'vm_start_failed', step: 'run', cause: 'vm_limit' } as const;
+  const right = judge([{ ...limit, handedBack: true }, {}], { kind: 'vm-limit' });
+  expect(right).toMatchObject({ ...good, verdictRight: true, causeRight: true });
+  expect(right.endings).toEqual(['vm_start_failed: run, handed back', 'succeeded']);
+  const kept = judge([limit, {}], { kind: 'vm-limit' });
+  expect(kept.complaints).toEqual([expect.stringContaining('expected vm_start_failed at run, handed back')]);
+  const other = judge([{ ...limit, cause: 'unknown', handedBack: true }, {}], { kind: 'run-fails' });
+  expect(other).toMatchObject({ verdictRight: false });
 });
 
 test('a cancelled build ends as such, before its attempt and in it', () => {

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { findObstacle } from '../../../worker-agent/agent/obstacles.ts';
+import { findObstacle, vmLimitWords } from '../../../worker-agent/agent/obstacles.ts';
 import { Readiness } from '../../../worker-agent/agent/readiness.ts';
 import { cloneNameOf } from '../../../worker-agent/health-checks/clone-checks.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
@@ -61,6 +61,39 @@ test('a full disk and a Tart that does not answer are in the way', async () => {
   writeFileSync(broken.scripted.tartPath, '#!/bin/sh\necho broken >&2; exit 1\n');
   expect(await broken.find()).toMatch(/broken/);
 });
+
+test('a VM that macOS has refused counts for its time, also while a look that began before finds nothing', async () => {
+  const slots = { vms: [] as string[], changed: new AbortController().signal };
+  const looks: PromiseWithResolvers<null>[] = [];
+  const readiness = new Readiness(() => {
+    const look = Promise.withResolvers<null>();
+    looks.push(look);
+    return look.promise;
+  }, slots);
+  const over = new AbortController();
+  const running = readiness.run(over.signal);
+  const { changed } = readiness;
+  readiness.holdFor(60_000, vmLimitWords('tart run: no'));
+  expect([changed.aborted, readiness.isReady]).toEqual([true, false]);
+  looks[0]!.resolve(null);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(readiness.obstacle).toMatch(/^macOS allows 2 .* refused another one \(tart run: no\)$/);
+  over.abort();
+  await running;
+
+  using paused = aReadiness();
+  paused.readiness.holdFor(0, 'two VMs');
+  expect(paused.readiness.isReady).toBe(false);
+  await until(() => paused.readiness.isReady, 'the time is over, and a look finds nothing');
+});
+
+/** Looks at once, and finds nothing. */
+function aReadiness() {
+  const readiness = new Readiness(async () => null, { vms: [], changed: new AbortController().signal });
+  const over = new AbortController();
+  void readiness.run(over.signal);
+  return { readiness, [Symbol.dispose]: () => over.abort() };
+}
 
 test('ready is said by a look that knew of all VMs, and a claim never waits for one', async () => {
   let changed = new AbortController();

@@ -34,6 +34,12 @@ test('a failure reports its verdict, its step and the evidence; a message that i
   });
 });
 
+test('a limit of the Mac hands the build back, in the report and in the event', () => {
+  const ending: Ending = { ...failed, verdict: 'vm_start_failed', handBack: 'vm_limit' };
+  expect(reportOf(ending, nothing)).toMatchObject({ verdict: 'vm_start_failed', handBack: 'vm_limit' });
+  expect(resultEvent(ending, {})).toMatchObject({ outcome: 'failed', handBack: 'vm_limit' });
+});
+
 test('an attempt that the controller has ended reports evidence, or nothing', () => {
   const ending: Ending = { kind: 'stopped', message: 'cancelled' };
   expect(reportOf(ending, { ...nothing, evidence: EVIDENCE })).toEqual({

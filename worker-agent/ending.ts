@@ -34,7 +34,12 @@ export const failed = (verdict: AgentVerdict, step: string | undefined, message:
   new AttemptOver({ kind: 'failed', verdict, step, message, exitCode });
 
 /** They explain themselves, so the VM need not be looked at. */
-const EXPLAINED_BY_ITSELF: readonly AgentVerdict[] = ['source_invalid', 'artifact_missing', 'artifact_refused'];
+const EXPLAINED_BY_ITSELF: readonly AgentVerdict[] = [
+  'source_invalid',
+  'artifact_missing',
+  'artifact_refused',
+  'inputs_gone',
+];
 
 /** Whether the agent looks at the VM before it is destroyed. */
 export function needsEvidence(ending: Ending): boolean {

@@ -53,6 +53,7 @@ const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
   source_invalid: [],
   artifact_missing: [],
   artifact_refused: [],
+  inputs_gone: [],
   cancelled: [],
   queue_expired: [],
   vm_silent: [

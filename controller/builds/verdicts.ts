@@ -50,6 +50,14 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     advice:
       'Make the artifact smaller, rename it, or name only the files that you need. On the Workers Free plan a file has at most 95 MiB. To raise a limit of the platform, change its plan.',
   },
+  inputs_gone: {
+    whose: 'user',
+    title: 'What the build was given is no longer there',
+    explanation:
+      'The controller can no longer hand out the source of the build, or its environment and secret files. They were deleted, or somebody changed the secret INPUTS_KEY after the submission. The message says which. Another attempt would meet the same refusal.',
+    advice:
+      'Submit the build anew with its source, environment and secret files; a retry would be refused too. Change INPUTS_KEY only while no build is queued or running.',
+  },
   cancelled: {
     whose: 'user',
     title: 'Cancelled',

@@ -5,12 +5,16 @@ import { writerOf } from '../attempts/writers.ts';
 import { readInputs } from '../builds/read-inputs.ts';
 import { findArtifact, listArtifacts } from '../files/artifacts.ts';
 import { attachment, contentType, sendBlob } from '../files/download.ts';
-import { answerRefusal, refusal } from '../refusals.ts';
+import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
 import { AttemptNumber, IdParam, valid } from '../validate.ts';
 import type { On } from './register.ts';
 
 /** Without `attempt`: the newest attempt that has an artifact of this name. */
 const AttemptQuery = z.object({ attempt: AttemptNumber.optional() });
+
+/** Not `not_found`, which also says that there is no such build. The agent ends the build for this code. */
+const sourceGone = (buildId: string): Refusal =>
+  refusal('inputs_gone', `the source of build ${buildId} is no longer stored. Submit the build anew with it.`);
 
 export function fileRoutes(on: On): void {
   on('GET /api/builds/:id/source')(valid('param', IdParam), async (c) => {
@@ -18,7 +22,8 @@ export function fileRoutes(on: On): void {
     if (!taker.ok) return answerRefusal(c, taker);
     const headers = { 'Content-Type': 'application/octet-stream' };
     const sent = await sendBlob(c.env, c.req.raw, taker.build.sourceSha256, headers);
-    return sent instanceof Response ? sent : answerRefusal(c, sent);
+    if (sent instanceof Response) return sent;
+    return answerRefusal(c, sent.code === 'not_found' ? sourceGone(taker.build.id) : sent);
   });
 
   on('GET /api/builds/:id/inputs')(valid('param', IdParam), async (c) => {

@@ -160,7 +160,7 @@ function judgeCause(fault: Fault | null, view: AttemptView | undefined): boolean
 const wordOf = (cause: string | null | undefined) => (cause ? `cause ${cause}` : 'no cause');
 
 /** These explain themselves, and the agent collects nothing for them. */
-const WITHOUT_EVIDENCE: readonly string[] = ['source_invalid', 'artifact_missing'];
+const WITHOUT_EVIDENCE: readonly string[] = ['source_invalid', 'artifact_missing', 'inputs_gone'];
 
 /** True if the cause can be judged only once the evidence is there. */
 export const isEvidenceDue = (fault: Fault, view: AttemptView | undefined): boolean =>

@@ -159,9 +159,9 @@ export class Farm implements AsyncDisposable {
   }
 
   /** Starts the controller again at the same address, with the state that the last one left. */
-  async startController(): Promise<void> {
+  async startController(changed: Partial<Secrets> = {}): Promise<void> {
     const { url, secrets } = this.controller;
-    this.#running.controller = await this.#restart(Number(new URL(url).port), secrets);
+    this.#running.controller = await this.#restart(Number(new URL(url).port), { ...secrets, ...changed });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -124,5 +124,18 @@ test('a controller that is away for longer than every deadline fails no build; o
   await partitioned.settles();
 });
 
+test('a queued build whose INPUTS_KEY was changed ends by that name, is not built again, and blames no Mac', async () => {
+  await using mac = await macs.take();
+  await mac.mac.killAgent();
+  const build = await mac.build({ command: 'echo never', secretEnv: { TOKEN: 'geheim' }, maxAttempts: 3 });
+  await macs.farm.killController();
+  await macs.farm.startController({ INPUTS_KEY: 'f'.repeat(64) });
+  await mac.mac.startAgent();
+  const { attempt, startedAt, verdict } = await build.fails({ verdict: 'inputs_gone', step: 'inputs' });
+  expect([attempt, startedAt, verdict?.whose]).toEqual([1, null, 'user']);
+  expect(verdict?.message).toMatch(/INPUTS_KEY was changed after they were sealed\. Submit the build anew/);
+  await mac.recovers();
+});
+
 const deadlinesOf = ({ live }: BuildDetail) =>
   (live?.deadlines ?? []).map(({ at }) => Date.parse(at)).filter((at) => at < Date.now() + 100_000);

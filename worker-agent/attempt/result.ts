@@ -4,6 +4,7 @@
  * Invariant: a refused report leads to a lesser one or to none, so that the agent comes to an end of telling.
  */
 import {
+  type AgentVerdict,
   type Evidence,
   type ProgressHistory,
   REPORT_MESSAGE_MAX,
@@ -49,6 +50,12 @@ export function reportOf(ending: Ending, { attempt, evidence, fromLog, learned }
   return Report.parse(report);
 }
 
+/** What a controller from before these verdicts understands. The build must still end. */
+const FORMERLY: Partial<Record<AgentVerdict, AgentVerdict>> = {
+  artifact_refused: 'artifact_missing',
+  inputs_gone: 'transfer_failed',
+};
+
 /** What is left to say once the controller has refused `report`, or null. */
 export function lesserReport(report: Report, { code, status, message }: Refused): Report | null {
   const { attempt } = report;
@@ -56,9 +63,8 @@ export function lesserReport(report: Report, { code, status, message }: Refused)
   // A deadline was faster. What was seen of the VM still tells its cause.
   if (report.type === 'fail' && report.evidence && tooLate)
     return { type: 'evidence', attempt, evidence: report.evidence, log: report.log };
-  // A controller from before this verdict. The build must still end.
-  if (report.type === 'fail' && report.verdict === 'artifact_refused' && code === 'invalid_request')
-    return { ...report, verdict: 'artifact_missing' };
+  const former = report.type === 'fail' && code === 'invalid_request' ? FORMERLY[report.verdict] : undefined;
+  if (report.type === 'fail' && former) return { ...report, verdict: former };
   if (report.type !== 'succeed' || tooLate || status === 401 || status === 403) return null;
   // The controller refuses the content of the result. The build must still end, and say why.
   return {

@@ -3,7 +3,8 @@
  *
  * Invariant: a refusal ends the attempt, as `stopped` if the controller says that it has ended already.
  */
-import type { Answer } from '../../client/answer.ts';
+import type { AgentVerdict } from '#contract';
+import type { Answer, Refused, Unreachable } from '../../client/answer.ts';
 import { untilAnswered } from '../../client/retry.ts';
 import { AttemptOver, failed } from '../ending.ts';
 import type { AttemptContext } from './context.ts';
@@ -15,8 +16,12 @@ export async function ask<T>(context: AttemptContext, name: string, call: () => 
   if (answer.ok) return answer.value;
   const ended = answer.kind === 'refused' && (answer.status === 409 || answer.status === 410);
   if (ended) throw new AttemptOver({ kind: 'stopped', message: answer.message });
-  throw failed('transfer_failed', name, answer.message);
+  throw failed(verdictOf(answer), name, answer.message);
 }
+
+/** What the build was given is gone for every Mac, so that is not the fault of this one. */
+const verdictOf = (answer: Refused | Unreachable): AgentVerdict =>
+  answer.kind === 'refused' && answer.code === 'inputs_gone' ? 'inputs_gone' : 'transfer_failed';
 
 /** Emits an event when `work` begins, and one when it is done or has failed. */
 export async function step<T>({ emit }: AttemptContext, name: string, work: () => Promise<T>): Promise<T> {

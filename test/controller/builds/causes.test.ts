@@ -79,6 +79,7 @@ const CAN_LEAD_TO: Record<Verdict, readonly KnownCause[]> = {
   source_invalid: [],
   artifact_missing: [],
   artifact_refused: [],
+  inputs_gone: [],
   cancelled: [],
   queue_expired: [],
   vm_silent: SEEN,

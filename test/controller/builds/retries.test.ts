@@ -12,7 +12,7 @@ import { SETTINGS } from '../../../controller/settings.ts';
 import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
 import { asFormerRelease, releasedByFormerRelease } from '../factories/former-release.ts';
 import { db, unique } from '../factories/rows.ts';
-import { aBlob, aBuild, api, aWorker, claim, show } from '../factories/scenarios.ts';
+import { aBlob, aBuild, api, aWorker, claim, report, sayStatus, show, stateOf } from '../factories/scenarios.ts';
 
 const KEPT: RetentionDays = { logs: 30, artifacts: 14, sources: 3, builds: 180 };
 const SECRET = { env: { TOKEN: 'secret' }, secretFiles: { 'key.p8': btoa('a key') } };
@@ -166,4 +166,25 @@ test('a retry needs no body, and takes one only in the documented form', async (
   expect((await api('POST', path, {})).status).toBe(201);
   for (const body of [{ idempotencyKey: '' }, { idempotencyKey: 7 }, { idempotencyKey: 'x'.repeat(129) }, [], null])
     expect(await api('POST', path, body)).toMatchObject({ status: 400, body: { error: { code: 'invalid_request' } } });
+});
+
+test('a build whose inputs no longer open ends as its user’s: no other attempt, no loss of its worker', async () => {
+  const pool = unique('pool');
+  const worker = await aWorker({ pool });
+  await sayStatus(worker);
+  for (let build = 1; build <= 3; build++) {
+    await aBuild({ pool, maxAttempts: 3, env: { TOKEN: 'secret' } });
+    const { assignment } = (await claim(worker)).body;
+    const app = createApp(SETTINGS);
+    const headers = { Authorization: `Bearer ${assignment!.tokens.run}` };
+    const otherKey = { ...env, INPUTS_KEY: 'f'.repeat(32) };
+    const answer = await app.request(`/api/builds/${assignment!.buildId}/inputs`, { headers }, otherKey);
+    const { error } = await answer.json<{ error: { code: string; message: string } }>();
+    expect([answer.status, error.code]).toEqual([422, 'inputs_gone']);
+    await report(assignment!, { type: 'fail', verdict: 'inputs_gone', step: 'inputs', message: error.message });
+    const { status, attempt, verdict, cause } = await show(assignment!.buildId);
+    expect([status, attempt, verdict?.whose, cause]).toEqual(['failed', 1, 'user', null]);
+    expect(verdict?.advice).toMatch(/^Submit the build anew/);
+  }
+  expect((await stateOf(worker)).state).toBe('idle');
 });

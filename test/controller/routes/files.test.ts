@@ -49,6 +49,16 @@ test('the current attempt gets the inputs of its build, unsealed and uncached', 
   expect(await inputs.json()).toEqual({ env: { TOKEN: 'geheim' } });
 });
 
+test('a source that is gone from R2 is refused by a name that the agent ends the build for', async () => {
+  const sourceSha256 = await insertBlob(bytesOf(unique('source')));
+  const { buildId, token } = await runningBuild({ sourceSha256 });
+  const source = () => call(`/api/builds/${buildId}/source`, token);
+  await (await source()).arrayBuffer();
+  const { objects } = await env.BLOBS.list({ prefix: `blobs/${sourceSha256}/` });
+  await env.BLOBS.delete(objects.map(({ key }) => key));
+  expect(await errorOf(await source())).toEqual([422, 'inputs_gone']);
+});
+
 test('nobody but the current attempt gets source and inputs', async () => {
   const { buildId, token: first } = await runningBuild({ attempt: 2 }, { endedAt: 1 });
   await insertAttempt(buildId, 2, { workerId: 'wrk_2' });

@@ -351,6 +351,32 @@ test('an artifact that the controller refuses for its size is artifact_refused, 
   });
 });
 
+test.each([
+  ['source', 'source_download'],
+  ['inputs', 'inputs'],
+] as const)(
+  'a build whose %s the controller can never hand out again is inputs_gone at %s',
+  {
+    timeout: 400_000,
+  },
+  async (what, step) => {
+    await using controller = await standInController();
+    await using host = await agentHost(controller.url);
+    await using agent = host.startAgent();
+    controller.intercept = ({ path }, response) => {
+      if (path !== `/api/builds/b1/${what}`) return false;
+      response.writeHead(422, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ error: { code: 'inputs_gone', message: 'it is gone' } }));
+      return true;
+    };
+    const build = controller.submit({ id: 'b1', command: 'true', source: await sourceOf({ a: '' }) });
+    await agent.until({ type: 'slot_free' });
+    const last = build.reports.at(-1)!;
+    expect(last).toMatchObject({ type: 'fail', verdict: 'inputs_gone', step, message: 'it is gone' });
+    expect('evidence' in last, 'nobody looks at the VM').toBe(false);
+  },
+);
+
 test('a look at the monitor that fails ends neither the attempt nor the watch', { timeout: 400_000 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);

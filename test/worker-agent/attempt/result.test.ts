@@ -68,7 +68,12 @@ test('after a refusal each report leads to a lesser one, until nothing is left t
   expect(lesserReport(succeed, refused(401, 'unauthorized'))).toBeNull();
   expect(lesserReport(fail, refused(410, 'attempt_ended'))).toMatchObject({ type: 'evidence', evidence: EVIDENCE });
   expect(lesserReport(fail, refused(400, 'invalid_request'))).toBeNull();
-  const unknown: Report = { type: 'fail', attempt: 1, verdict: 'artifact_refused', artifacts: [] };
-  expect(lesserReport(unknown, refused(400, 'invalid_request'))).toEqual({ ...unknown, verdict: 'artifact_missing' });
+  for (const [verdict, former] of [
+    ['artifact_refused', 'artifact_missing'],
+    ['inputs_gone', 'transfer_failed'],
+  ] as const) {
+    const unknown: Report = { type: 'fail', attempt: 1, verdict, artifacts: [] };
+    expect(lesserReport(unknown, refused(400, 'invalid_request'))).toEqual({ ...unknown, verdict: former });
+  }
   expect(lesserReport({ type: 'evidence', attempt: 1, evidence: EVIDENCE }, refused(410, 'attempt_ended'))).toBeNull();
 });

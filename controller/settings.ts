@@ -20,7 +20,7 @@ export interface FollowTimes {
   streamMaxMs: number;
   /** The longest pause between two looks into D1, while the build waits in the queue. */
   queuePauseMaxMs: number;
-  /** How often a stream that has no socket to a log looks whether its key was revoked. */
+  /** How often a stream looks whether its key was revoked, unless a revocation is sure to tell it. */
   keyCheckMs: number;
   /** A sign of life at least this often, because some proxies close a connection that stays silent. */
   keepAliveMs: number;

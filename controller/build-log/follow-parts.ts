@@ -32,11 +32,14 @@ export interface FollowOptions {
   times: FollowTimes;
   signal: AbortSignal;
   onKeyEnded: () => void;
-  /** Called when a socket to a log was opened or closed. */
-  onSocket: (open: boolean) => void;
+  /** Called with the attempt to whose log a socket was opened, and with null when it was closed. */
+  onSocket: (attempt: number | null) => void;
 }
 
-/** On the free plan one request may ask D1 50 times. The authorisation and the opening need up to eight. */
+/**
+ * On the free plan one request may ask D1 50 times. The authorisation and the opening need up to eight, and
+ * follow.ts two.
+ */
 const LOOKS_MAX = 40;
 const FIRST_PAUSE_MS = 1_000;
 /** How often D1 is asked about an attempt that says nothing, in case that the word of its end was lost. */
@@ -131,7 +134,7 @@ class Following {
       return null;
     });
     if (!socket) return null;
-    onSocket(true);
+    onSocket(attempt);
     try {
       socket.ask();
       let hasAll = false;
@@ -157,7 +160,7 @@ class Following {
       }
     } finally {
       socket.close();
-      onSocket(false);
+      onSocket(null);
     }
   }
 

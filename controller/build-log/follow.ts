@@ -7,19 +7,29 @@
 import { isMarkedEnded } from '../access/key-end-marks.ts';
 import type { FollowFormat } from './follow-formats.ts';
 import { type FollowOptions, type FollowPart, followParts } from './follow-parts.ts';
+import { isSurelyAsked } from './revoked-followers.ts';
 
 export interface Follower extends Pick<FollowOptions, 'log' | 'offset' | 'onlyThisAttempt' | 'times'> {
   key: { id: string; expiresAt: number | null };
   format: FollowFormat;
 }
 
-/** A revocation closes the sockets of its key. A stream that has one looks for the mark only this seldom. */
+/**
+ * A revocation closes the sockets of its key to the logs that it asks. A stream that has such a socket looks
+ * for the mark only this seldom.
+ */
 const CHECKS_WITH_SOCKET = 15;
+/** How often a stream asks D1 whether revocations ask its log. After that it looks often instead. */
+const QUESTIONS_MAX = 2;
 
 export function followLog(env: Env, { key, format, times, ...start }: Follower): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const stop = new AbortController();
-  let hasSocket = false;
+  /** The attempt to whose log there is a socket. */
+  let socketTo: number | null = null;
+  /** The attempt whose log every revocation asks. */
+  let askedOf: number | null = null;
+  let questions = 0;
   let checks = 0;
   let output: ReadableStreamDefaultController<Uint8Array>;
 
@@ -52,12 +62,20 @@ export function followLog(env: Env, { key, format, times, ...start }: Follower):
     if (ended) reconnect();
   };
   const watch = setInterval(() => {
-    if (!hasSocket || ++checks % CHECKS_WITH_SOCKET === 0) void checkKey();
+    const isTold = socketTo !== null && socketTo === askedOf;
+    if (!isTold || ++checks % CHECKS_WITH_SOCKET === 0) void checkKey();
   }, times.keyCheckMs);
-  const onSocket = (open: boolean) => {
-    hasSocket = open;
+  const onSocket = (attempt: number | null) => {
+    socketTo = attempt;
+    if (attempt === null) return;
     // A revocation that came before the socket did not find it.
-    if (open) void checkKey();
+    void checkKey();
+    void askWhetherTold(attempt);
+  };
+  const askWhetherTold = async (attempt: number) => {
+    if (attempt === askedOf || ++questions > QUESTIONS_MAX) return;
+    const isAsked = await isSurelyAsked(env, start.log.buildId, attempt).catch(() => false);
+    if (isAsked) askedOf = attempt;
   };
 
   const parts = followParts(env, {

@@ -6,6 +6,7 @@ import { createKey } from '../../../controller/access/keys.ts';
 import { followLog } from '../../../controller/build-log/follow.ts';
 import { asBytes, asEvents, type FollowFormat, wholeCharacters } from '../../../controller/build-log/follow-formats.ts';
 import { openLog } from '../../../controller/build-log/read.ts';
+import { ASKED_MAX, endFollowersOf, isSurelyAsked } from '../../../controller/build-log/revoked-followers.ts';
 import { sealLog } from '../../../controller/build-log/seal.ts';
 import { SEGMENT_BYTES } from '../../../controller/build-log/segments.ts';
 import { attempts, builds } from '../../../controller/schema.ts';
@@ -392,6 +393,43 @@ test('revoking a key also ends a stream whose log wakes no object, also if nobod
   let text = '';
   for (let part = await slow.read(); !part.done; part = await slow.read()) text += new TextDecoder().decode(part.value);
   expect(text.slice(-200)).toContain('event: reconnect');
+});
+
+test('a revocation asks 30 live logs at most, those claimed first, and the streams of the others look for themselves', async () => {
+  const { secret, key } = await createKey(env, { name: 'revoked', scope: 'submit' }, Date.now());
+  // Before all that other tests have left running.
+  const logs: { buildId: string; token: string }[] = [];
+  for (let claimedAt = 1; claimedAt <= ASKED_MAX + 10; claimedAt++) logs.push(await runningBuild({}, { claimedAt }));
+  const [first, last] = [logs[0]!, logs.at(-1)!];
+  const ends: Promise<Event[]>[] = [];
+  for (const { buildId, token } of [first, last]) {
+    ends.push(eventsOf(await get(buildId, '?follow=1', {}, secret)));
+    await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(1));
+  }
+
+  const asked: string[] = [];
+  const counted: Env = {
+    ...env,
+    LOGS: new Proxy(env.LOGS, {
+      get(target, name) {
+        const value = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        return (...args: string[]) => {
+          asked.push(args[0]!);
+          return value.apply(target, args);
+        };
+      },
+    }),
+  };
+  expect(await isSurelyAsked(env, first.buildId, 1)).toBe(true);
+  expect(await isSurelyAsked(env, last.buildId, 1)).toBe(false);
+  expect((await revoke(key.id)).status).toBe(200);
+  // A stream that trusts in being told would look for the mark after a minute, which is longer than a test
+  // may take.
+  for (const one of await Promise.all(ends)) expect(one.map(({ event }) => event)).toEqual(['reconnect']);
+  await endFollowersOf(counted, [key.id]);
+  expect(asked).toEqual(logs.slice(0, ASKED_MAX).map(({ buildId }) => `${buildId}/1`));
+  for (const { buildId } of logs) await changeBuild(buildId, { status: 'failed', endedAt: Date.now() });
 });
 
 test('a key that is replaced without an overlap ends what it follows', async () => {

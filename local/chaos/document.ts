@@ -9,7 +9,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { PROJECT_ROOT } from '../farm/controller.ts';
 import { wrapped } from '../prose.ts';
-import { FAULTS, type Fault } from './faults.ts';
+import { FAULTS } from './faults/catalogue.ts';
+import type { Fault } from './faults/fault.ts';
 import { type ChaosSummary, faultRows, promiseRows } from './summary.ts';
 
 const COMPLAINT_MAX = 240;

@@ -11,7 +11,8 @@ import { clearFault, faultNextClone, readFaults } from '../../worker-agent/tart-
 import { listRuns } from '../../worker-agent/tart-simulator/processes/runs.ts';
 import type { TimedAgentEvent } from '../farm/agent-process.ts';
 import type { Farm } from '../farm/farm.ts';
-import { faultOf, type Injection, type Moment } from './faults.ts';
+import { faultOf } from './faults/catalogue.ts';
+import type { Injection, Moment } from './faults/fault.ts';
 import { vmFolder } from './leftovers.ts';
 import type { MacNetwork } from './network.ts';
 import type { PlannedBuild } from './plan.ts';

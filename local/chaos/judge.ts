@@ -6,7 +6,8 @@
  */
 import type { AttemptView, BuildDetail, Cause } from '#contract';
 import { ARTIFACT, expectedArtifact, printed } from './builds.ts';
-import { type Ending, type Fault, faultOf, isSurvived } from './faults.ts';
+import { faultOf, isSurvived } from './faults/catalogue.ts';
+import type { Ending, Fault } from './faults/fault.ts';
 import type { PlannedBuild } from './plan.ts';
 
 export interface LogFacts {
@@ -50,6 +51,8 @@ export interface Judgement {
   falseKills: number;
   stuck: boolean;
   lostLogBytes: number;
+  /** Logs with every byte that was never marked as complete. */
+  unsealedLogs: number;
   lostArtifacts: number;
   leakedVms: string[];
   latenessMs: number[];
@@ -90,7 +93,7 @@ export function judgeChaos(outcome: Outcome): Judgement {
     complaints.push(
       `${attempts[0]!.verdict!.code} has ${wordOf(attempts[0]!.cause?.code)}, expected ${fault!.causes!.map(wordOf).join(' or ')}; ${seen(attempts[0])}`,
     );
-  const lostLogBytes = attempts.reduce((sum, view) => sum + lostBytes(outcome, view, complaints), 0);
+  const judgedLogs = attempts.map((view) => judgeLog(outcome, view, complaints));
   const lostArtifacts = build?.status === 'succeeded' && !hasArtifact(outcome) ? 1 : 0;
   if (lostArtifacts)
     complaints.push(`its artifact differs from the one that it made: ${JSON.stringify(outcome.artifacts)}`);
@@ -106,7 +109,8 @@ export function judgeChaos(outcome: Outcome): Judgement {
     causes: attempts.map(({ cause }) => cause?.code ?? null),
     falseKills,
     stuck,
-    lostLogBytes,
+    lostLogBytes: judgedLogs.reduce((sum, { lostBytes }) => sum + lostBytes, 0),
+    unsealedLogs: judgedLogs.filter(({ isUnsealed }) => isUnsealed).length,
     lostArtifacts,
     leakedVms,
     latenessMs: attempts.flatMap(({ latenessMs }) => latenessMs ?? []),
@@ -160,21 +164,30 @@ function judgeCause(fault: Fault | null, view: AttemptView | undefined): boolean
 const wordOf = (cause: string | null | undefined) => (cause ? `cause ${cause}` : 'no cause');
 
 /** These explain themselves, and the agent collects nothing for them. */
-const WITHOUT_EVIDENCE: readonly string[] = ['source_invalid', 'artifact_missing', 'inputs_gone'];
+const WITHOUT_EVIDENCE: readonly string[] = ['source_invalid', 'artifact_missing', 'artifact_refused', 'inputs_gone'];
+
+/** The command succeeded before these, so all of its log is due. */
+const OF_THE_ARTIFACTS: readonly (string | undefined)[] = ['artifact_missing', 'artifact_refused'];
 
 /** True if the cause can be judged only once the evidence is there. */
 export const isEvidenceDue = (fault: Fault, view: AttemptView | undefined): boolean =>
   fault.causes !== undefined && view?.verdict != null && !WITHOUT_EVIDENCE.includes(view.verdict.code);
 
 /** Of a command that came to its own end every byte is due; of any other, all that is there must be right. */
-function lostBytes({ planned, logs }: Outcome, view: AttemptView, complaints: string[]): number {
+function judgeLog(
+  { planned, logs }: Outcome,
+  view: AttemptView,
+  complaints: string[],
+): { lostBytes: number; isUnsealed: boolean } {
   const log = logs.find(({ attempt }) => attempt === view.attempt);
   const wrongBytes = log ? log.lengthBytes - log.rightBytes : 0;
   const { hangs, endless } = planned.shape;
   const code = view.verdict?.code;
   const finished =
     view.endedAt !== null &&
-    (code === undefined || code === 'artifact_missing' || (code === 'build_failed' && planned.shape.exitCode !== 0));
+    (code === undefined ||
+      OF_THE_ARTIFACTS.includes(code) ||
+      (code === 'build_failed' && planned.shape.exitCode !== 0));
   const dueBytes =
     finished && !hangs && !(endless && view.attempt === 1) ? printed(planned.number, planned.shape).length : 0;
   const lost = Math.max(wrongBytes, dueBytes - (log?.rightBytes ?? 0));
@@ -182,8 +195,9 @@ function lostBytes({ planned, logs }: Outcome, view: AttemptView, complaints: st
     complaints.push(
       `attempt ${view.attempt}: ${lost} bytes of its log are lost or wrong (${log?.lengthBytes ?? 0} stored, ${log?.rightBytes ?? 0} of them right, ${dueBytes} expected)`,
     );
-  else if (finished && !log?.complete) complaints.push(`attempt ${view.attempt}: its log was never sealed`);
-  return Math.max(0, lost);
+  const isUnsealed = lost <= 0 && finished && !log?.complete;
+  if (isUnsealed) complaints.push(`attempt ${view.attempt}: its log was never sealed`);
+  return { lostBytes: Math.max(0, lost), isUnsealed };
 }
 
 function hasArtifact({ planned, artifacts }: Outcome): boolean {

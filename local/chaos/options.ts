@@ -4,7 +4,7 @@
  */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { FAULTS } from './faults.ts';
+import { FAULTS } from './faults/catalogue.ts';
 
 export interface ChaosOptions {
   help: boolean;
@@ -43,7 +43,8 @@ builds that were stuck or wrongly ended, and everything that was lost or left be
   --help          show this text
 
 Ctrl-C stops the run, shows the results so far and leaves nothing behind. A second Ctrl-C stops it at once.
-Exit code: 0 nothing was stuck, left behind, lost or wrongly ended; 1 something was; 64 wrong usage; 130 interrupted.
+Exit code: 0 the promises were kept; 1 something was stuck, left behind, lost or wrongly ended, or more than 0.1 % of
+the verdicts or 0.5 % of the causes were wrong; 64 wrong usage; 130 interrupted.
 `;
 
 /** Throws UsageError. Relative paths begin at `cwd`. */

@@ -51,6 +51,10 @@ export class ChaosOutput {
     );
     if (load.mean > 2 * machine.cpus && (latenessMs.p99 ?? 0) > 1_000)
       print('The machine was overloaded, which makes verdicts late. Use fewer --workers.');
+    if (summary.complaints.length > 0) print('\nEvery wrong result, with its reason:');
+    for (const { build, buildId, kind, complaints } of summary.complaints)
+      for (const complaint of complaints)
+        print(`${styleText('red', '✗')} build ${build} (${kind ?? 'no fault'}, ${buildId}): ${printable(complaint)}`);
     for (const problem of summary.problems) print(`${styleText('yellow', '!')} ${printable(problem)}`);
     for (const left of [...summary.leakedVms, ...summary.leakedProcesses])
       print(styleText('red', `left behind: ${left}`));

@@ -7,7 +7,8 @@
  */
 import type { Timeouts } from '#contract';
 import type { Shape } from './builds.ts';
-import { CHAOS_TIMEOUTS, FAULTS, type Fault, HEALTHY_SILENCE_MS, isSurvived, MOMENTS, type Moment } from './faults.ts';
+import { FAULTS, isSurvived } from './faults/catalogue.ts';
+import { CHAOS_TIMEOUTS, type Fault, HEALTHY_SILENCE_MS, MOMENTS, type Moment } from './faults/fault.ts';
 
 export interface PlannedFault {
   kind: string;

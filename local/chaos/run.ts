@@ -18,7 +18,7 @@ import { type Farm, startFarm } from '../farm/farm.ts';
 import { processesBelow } from '../farm/leftovers.ts';
 import { keepTrusted } from '../farm/quarantine.ts';
 import { ARTIFACT, commandOf, rightBytes, SCRIPT, SCRIPT_TEXT } from './builds.ts';
-import { faultOf } from './faults.ts';
+import { faultOf } from './faults/catalogue.ts';
 import { Injector, type Watched } from './injector.ts';
 import { isEvidenceDue, type Judgement, judgeChaos, type LogFacts } from './judge.ts';
 import { type Left, leftOnMacs, vmsLeftOf } from './leftovers.ts';

@@ -4,7 +4,7 @@
  *
  * Invariant: a figure counts only what was judged. Faults that came too late are counted apart.
  */
-import { FAULTS, faultOf } from './faults.ts';
+import { FAULTS, faultOf } from './faults/catalogue.ts';
 import type { Judgement } from './judge.ts';
 import type { Left } from './leftovers.ts';
 
@@ -50,6 +50,8 @@ export interface ChaosSummary extends Omit<RunFacts, 'left'> {
   leakedVms: string[];
   leakedProcesses: string[];
   lostLogBytes: number;
+  /** Absent in results of earlier runs. */
+  unsealedLogs?: number;
   lostArtifacts: number;
   latenessMs: { count: number; p50: number | null; p99: number | null; max: number | null };
   complaints: { build: number; buildId: string | null; kind: string | null; complaints: string[] }[];
@@ -81,6 +83,7 @@ export function summarise(judgements: readonly Judgement[], { left, ...facts }: 
     leakedVms: [...new Set([...judgements.flatMap(({ leakedVms }) => leakedVms), ...left.vms])],
     leakedProcesses: left.processes,
     lostLogBytes: sum(({ lostLogBytes }) => lostLogBytes),
+    unsealedLogs: sum(({ unsealedLogs }) => unsealedLogs),
     lostArtifacts: sum(({ lostArtifacts }) => lostArtifacts),
     latenessMs: {
       count: lateness.length,
@@ -94,14 +97,16 @@ export function summarise(judgements: readonly Judgement[], { left, ...facts }: 
   };
 }
 
-/** True if nothing was stuck, left behind, lost or wrongly ended. */
+/**
+ * The shares of right verdicts and causes that count as kept. Of fewer than 1,000 verdicts, or 200 causes,
+ * none may be wrong.
+ */
+const RIGHT_VERDICTS = 0.999;
+const RIGHT_CAUSES = 0.995;
+
+/** True if every promise was kept but that of punctual verdicts, which a busy machine breaks by itself. */
 export const isKept = (summary: ChaosSummary): boolean =>
-  summary.stuck === 0 &&
-  summary.falseKills === 0 &&
-  summary.leakedVms.length === 0 &&
-  summary.leakedProcesses.length === 0 &&
-  summary.lostLogBytes === 0 &&
-  summary.lostArtifacts === 0;
+  promiseRows(summary).every(({ kept, ofTheMachine }) => kept || ofTheMachine === true);
 
 function kindSummary(kind: string, struck: readonly Judgement[]): KindSummary {
   const ofKind = struck.filter((one) => one.kind === kind);
@@ -144,8 +149,16 @@ export function faultRows({ faults }: ChaosSummary): string[][] {
   return [['fault', 'what happens', 'times', 'the attempt ended as', 'right', 'right cause'], ...rows];
 }
 
+interface PromiseRow {
+  promise: string;
+  measured: string;
+  kept: boolean;
+  /** True if it depends on how busy the machine is. */
+  ofTheMachine?: true;
+}
+
 /** Rows of the table of promises: the promise, the measured value, and whether it was kept. */
-export function promiseRows(summary: ChaosSummary): { promise: string; measured: string; kept: boolean }[] {
+export function promiseRows(summary: ChaosSummary): PromiseRow[] {
   const { faults, causes, latenessMs: late } = summary;
   const share = (right: number, all: number) =>
     all === 0 ? 'none due' : `${((100 * right) / all).toFixed(2)} % (${right} of ${all})`;
@@ -156,22 +169,24 @@ export function promiseRows(summary: ChaosSummary): { promise: string; measured:
     none('no VM is left behind', summary.leakedVms.length),
     none('no process is left behind', summary.leakedProcesses.length),
     none('no byte of the log of a finished build is lost', summary.lostLogBytes),
+    none('no log of a finished build stays unsealed', summary.unsealedLogs ?? 0),
     none('no artifact of a finished build is lost', summary.lostArtifacts),
     {
       promise: 'the right verdict in at least 99.9 %',
       measured: share(faults.verdictRight, faults.injected),
-      kept: faults.verdictRight >= 0.999 * faults.injected,
+      kept: faults.verdictRight >= RIGHT_VERDICTS * faults.injected,
     },
     {
       promise: 'the right cause of at least 99.5 % of all verdicts',
       measured: share(causes.right, causes.due),
-      kept: causes.right >= 0.995 * causes.due,
+      kept: causes.right >= RIGHT_CAUSES * causes.due,
     },
     {
       promise: 'a verdict at most 1 s after its deadline (p99)',
       measured:
         late.count === 0 ? 'none due' : `p50 ${late.p50} ms, p99 ${late.p99} ms, max ${late.max} ms, of ${late.count}`,
       kept: (late.p99 ?? 0) <= 1_000,
+      ofTheMachine: true,
     },
   ];
 }

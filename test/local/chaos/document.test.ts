@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { expectedTable, measuredText, withSection } from '../../../local/chaos/document.ts';
-import { CHAOS_TIMEOUTS, HEALTHY_SILENCE_MS } from '../../../local/chaos/faults.ts';
+import { CHAOS_TIMEOUTS, HEALTHY_SILENCE_MS } from '../../../local/chaos/faults/fault.ts';
 import { summarise } from '../../../local/chaos/summary.ts';
 
 const document = await readFile(new URL('../../../docs/reliability.md', import.meta.url), 'utf8');
@@ -23,7 +23,15 @@ test('what was measured is written with its command, and says what was not kept'
     [
       {
         ...{ number: 7, buildId: 'b_7', kind: 'frozen', missed: false, endings: ['vm_silent'], causes: ['unknown'] },
-        ...{ verdictRight: true, causeRight: false, falseKills: 0, stuck: false, lostLogBytes: 0, lostArtifacts: 0 },
+        ...{
+          verdictRight: true,
+          causeRight: false,
+          falseKills: 0,
+          stuck: false,
+          lostLogBytes: 0,
+          unsealedLogs: 0,
+          lostArtifacts: 0,
+        },
         ...{ leakedVms: [], latenessMs: [20], succeeded: false, complaints: ['cause unknown | a\nb'] },
       },
     ],

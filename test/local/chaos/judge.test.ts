@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { AttemptView, BuildDetail, Cause, Verdict } from '#contract';
 import { ARTIFACT, expectedArtifact, printed } from '../../../local/chaos/builds.ts';
-import { CHAOS_TIMEOUTS, FAULTS, faultOf } from '../../../local/chaos/faults.ts';
+import { FAULTS, faultOf } from '../../../local/chaos/faults/catalogue.ts';
+import { CHAOS_TIMEOUTS } from '../../../local/chaos/faults/fault.ts';
 import { isEvidenceDue, judgeChaos, type Outcome } from '../../../local/chaos/judge.ts';
 import type { PlannedBuild } from '../../../local/chaos/plan.ts';
 
@@ -75,7 +76,15 @@ function outcome(attempts: Ended[], { kind, shape: different, status, ...rest }:
 }
 
 const judge = (attempts: Ended[], given?: Given) => judgeChaos(outcome(attempts, given));
-const good = { falseKills: 0, stuck: false, lostLogBytes: 0, lostArtifacts: 0, leakedVms: [], complaints: [] };
+const good = {
+  falseKills: 0,
+  stuck: false,
+  lostLogBytes: 0,
+  unsealedLogs: 0,
+  lostArtifacts: 0,
+  leakedVms: [],
+  complaints: [],
+};
 
 test('a healthy build that succeeded with all its bytes is beyond reproach', () => {
   expect(judge([{}])).toMatchObject({ ...good, kind: null, verdictRight: null, causeRight: null, succeeded: true });
@@ -181,11 +190,20 @@ test('lost and wrong bytes of a log are counted, of an attempt that was ended on
   });
 });
 
+test('the whole log is due of a command that succeeded, also if an artifact is missing or refused', () => {
+  const due = printed(1, outcome([{}]).planned.shape).length;
+  for (const verdict of ['artifact_missing', 'artifact_refused'] as const) {
+    expect(judge([{ verdict }], { logs: [] }).lostLogBytes).toBe(due);
+    const { attempts } = outcome([{ verdict }]).build!;
+    expect(isEvidenceDue(faultOf('artifact-missing'), attempts[0])).toBe(false);
+  }
+});
+
 test('a log that was never sealed is a complaint', () => {
   const { logs } = outcome([{}]);
-  expect(judge([{}], { logs: [{ ...logs[0]!, complete: false }] }).complaints).toEqual([
-    'attempt 1: its log was never sealed',
-  ]);
+  const unsealed = judge([{}], { logs: [{ ...logs[0]!, complete: false }] });
+  expect(unsealed).toMatchObject({ lostLogBytes: 0, unsealedLogs: 1 });
+  expect(unsealed.complaints).toEqual(['attempt 1: its log was never sealed']);
 });
 
 test('an artifact that is missing or other than made is lost', () => {

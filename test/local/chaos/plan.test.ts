@@ -12,7 +12,8 @@ import {
   rightBytes,
   SCRIPT_TEXT,
 } from '../../../local/chaos/builds.ts';
-import { FAULTS, HEALTHY_SILENCE_MS, isSurvived } from '../../../local/chaos/faults.ts';
+import { FAULTS, isSurvived } from '../../../local/chaos/faults/catalogue.ts';
+import { HEALTHY_SILENCE_MS } from '../../../local/chaos/faults/fault.ts';
 import { planChaos } from '../../../local/chaos/plan.ts';
 import { VM_FAULTS } from '../../../worker-agent/tart-simulator/home/faults.ts';
 
@@ -42,6 +43,19 @@ test('every kind comes about equally often', () => {
     expect(times, kind).toBeGreaterThanOrEqual(Math.floor((rounds - 1) / everyRounds));
     expect(times, kind).toBeLessThanOrEqual(Math.ceil((rounds + 2) / everyRounds));
   }
+});
+
+test('restarts and panics of the guest, and naps and sleeps of the Mac, are drawn like all others', () => {
+  const kinds = new Set(plan(5, 2 * FAULTS.length, 2 * FAULTS.length).map(({ fault }) => fault!.kind));
+  for (const kind of [
+    'guest-restarts',
+    'guest-panics',
+    'guest-stays-down',
+    'mac-naps',
+    'mac-sleeps',
+    'mac-sleeps-long',
+  ])
+    expect(kinds).toContain(kind);
 });
 
 test('of the kinds that are asked for alone', () => {

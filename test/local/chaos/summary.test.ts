@@ -19,7 +19,8 @@ const facts: RunFacts = {
 
 const judgement = (different: Partial<Judgement> = {}): Judgement => ({
   ...{ number: 1, buildId: 'b_1', kind: null, missed: false, endings: ['succeeded'], causes: [null] },
-  ...{ verdictRight: null, causeRight: null, falseKills: 0, stuck: false, lostLogBytes: 0, lostArtifacts: 0 },
+  ...{ verdictRight: null, causeRight: null, falseKills: 0, stuck: false, lostLogBytes: 0, unsealedLogs: 0 },
+  ...{ lostArtifacts: 0 },
   ...{ leakedVms: [], latenessMs: [], succeeded: true, complaints: [], ...different },
 });
 const frozen = (different: Partial<Judgement> = {}) =>
@@ -45,10 +46,24 @@ test('judgements are added up by kind', () => {
   expect(faultRows(summary)[1]).toEqual(expect.arrayContaining(['frozen', '2', 'vm_silent 2', '2 of 2', '1 of 2']));
 });
 
-test('nothing stuck, leaked, lost or falsely killed: kept, however wrong the verdicts and causes are', () => {
+test('a wrong verdict or cause breaks the promise, unless it is one of very many', () => {
+  const others = (count: number) => Array.from({ length: count }, () => frozen());
+  for (const [wrong, among] of [
+    [frozen({ verdictRight: false, complaints: ['wrong'] }), 1_000],
+    [frozen({ causeRight: false, complaints: ['wrong'] }), 200],
+  ] as const) {
+    expect(isKept(summarise([wrong, ...others(25)], facts))).toBe(false);
+    expect(isKept(summarise([wrong, ...others(among - 2)], facts))).toBe(false);
+    const summary = summarise([wrong, ...others(among - 1)], facts);
+    expect(isKept(summary)).toBe(true);
+    expect(summary.complaints).toEqual([{ build: 1, buildId: 'b_1', kind: 'frozen', complaints: ['wrong'] }]);
+  }
+});
+
+test('late verdicts break their promise, but do not fail the run: a busy machine is late', () => {
+  expect(isKept(summarise([frozen({ latenessMs: [9_000] })], facts))).toBe(true);
   const wrong = frozen({ verdictRight: false, causeRight: false, latenessMs: [9_000], complaints: ['wrong'] });
   const summary = summarise([wrong], facts);
-  expect(isKept(summary)).toBe(true);
   const unkept = promiseRows(summary).filter(({ kept }) => !kept);
   expect(unkept.map(({ promise }) => promise)).toEqual([
     'the right verdict in at least 99.9 %',
@@ -62,6 +77,7 @@ test.each([
   ['falsely killed', { falseKills: 1 }],
   ['a VM left', { leakedVms: ['vm'] }],
   ['log bytes lost', { lostLogBytes: 1 }],
+  ['a log never sealed', { unsealedLogs: 1 }],
   ['an artifact lost', { lostArtifacts: 1 }],
 ])('%s: the promise is broken', (_, different) => {
   const summary = summarise([judgement(), judgement(different)], facts);

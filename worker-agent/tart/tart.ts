@@ -3,9 +3,18 @@
  * and joins this with runs.ts and vm-config.ts.
  *
  * Invariant: `clone` never replaces a VM, and `remove` answers ok only if `tart list` no longer shows the VM.
+ * Nobody acts on a `tart list` that failed once, unless it used up its whole time.
  */
 import { jittered, pause } from '../../client/retry.ts';
-import { addressOf, failure, type TartFailure, type TartResult, type TartVm, vmsOf } from './answers.ts';
+import {
+  addressOf,
+  failure,
+  type TartFailure,
+  type TartFailureKind,
+  type TartResult,
+  type TartVm,
+  vmsOf,
+} from './answers.ts';
 import { createTartCall, type TartOptions } from './call.ts';
 import { createTartRuns, type TartRun, type TartRuns } from './runs.ts';
 import { type TartVmConfigs, vmConfigsIn } from './vm-config.ts';
@@ -41,6 +50,11 @@ export interface Tart extends TartRuns, TartVmConfigs {
 /** `tart stop` waits for so long before it kills a `tart run` that does not react. */
 const STOP_GRACE_SECONDS = 10;
 const LIST_TRIES = 3;
+/**
+ * After these the agent looks again, because a single one proves nothing: Tart fails as a whole when a VM is
+ * deleted while it looks at it, and a Tart that is being replaced may print half of its answer.
+ */
+const PASSING: readonly TartFailureKind[] = ['failed', 'not_found', 'garbage'];
 const LIST_PAUSE_MS = 300;
 const REMOVE_TRIES = 4;
 const REMOVE_PAUSE_MS = 1_000;
@@ -65,10 +79,8 @@ export function createTart(options: TartOptions): Tart {
     async list(signal) {
       for (let tries = 1; ; tries++) {
         const result = await call('list', ['list', '--format', 'json'], { signal });
-        if (result.ok) return vmsOf(result.stdout);
-        // Tart fails as a whole when a VM is deleted while it looks at it.
-        const passing = result.kind === 'failed' || result.kind === 'not_found';
-        if (!passing || tries === LIST_TRIES || signal?.aborted) return result;
+        const listed = result.ok ? vmsOf(result.stdout) : result;
+        if (listed.ok || !PASSING.includes(listed.kind) || tries === LIST_TRIES || signal?.aborted) return listed;
         await pause(jittered(LIST_PAUSE_MS), signal).catch(() => {});
       }
     },

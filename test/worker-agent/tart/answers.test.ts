@@ -40,11 +40,21 @@ test('a state that a newer Tart has does not hide the list', async () => {
   });
 });
 
-test('a list that fails while another VM is deleted is asked for again', async () => {
+// Each row is how tart fails once, before it answers.
+test.for([
+  ['that fails while another VM is deleted', 'echo "The file config.json does not exist" >&2; exit 1'],
+  ['that does not find the VM that is deleted', 'echo "the specified VM \\"x\\" does not exist" >&2; exit 2'],
+  ['that is killed', 'kill -9 $$'],
+  ['of which half an answer is there', `echo '[{"Name":"a"'`],
+] as const)('a list %s is asked for again', async ([, once]) => {
   using scripted = scriptedTart({
-    list: `[ -e "$HOME_DIR/once" ] && ${listOf(vm('a'))} || { touch "$HOME_DIR/once"; echo "The file config.json does not exist" >&2; exit 1; }`,
+    list: `if [ -e "$HOME_DIR/once" ]; then ${listOf(vm('a'))}; else touch "$HOME_DIR/once"; ${once}; fi`,
   });
   expect(await scripted.tart.list()).toMatchObject({ ok: true, vms: [{ name: 'a' }] });
+  expect(scripted.calls().length).toBe(2);
+});
+
+test('a list that always fails is asked for three times', async () => {
   using broken = scriptedTart({ list: 'echo no >&2; exit 1' });
   expect(await broken.tart.list()).toMatchObject({ ok: false, kind: 'failed' });
   expect(broken.calls().length).toBe(3);

@@ -108,6 +108,14 @@ knows, the verdict says why the build failed and what to do (\`explained\`). If 
 error, the verdict shows up to ten lines of the log that most likely tell the reason (\`tellingLines\`). These
 lines are a guess. Secrets are masked in both, as they are in the log.
 
+With \`no_output\`, the log did not grow and the VM did not work. The VM works while the processes of the
+build's account use more CPU than before the command began, by at least a hundredth of a core, or while the
+network moves more bytes than before, by at least 16 KiB a second. That time does not count: an upload, a
+quiet \`xcodebuild\` or a test may take as long as buildTimeout allows. The agent looks at the processes after
+the verdict. The build's message then lists up to five processes that waited, first those that wait for no
+process of their own. The evidence of the attempt has up to ten. Secrets are masked in them, as they are in
+the log.
+
 ## Verdicts
 
 ${verdicts.join('\n')}

@@ -46,7 +46,10 @@ export interface Armed {
   endExpectedAt: number | null;
   vmBeatAt: number | null;
   agentBeatAt: number | null;
-  /** When the log last grew. Null while the agent cannot read it, and before the command runs. */
+  /**
+   * When the log last grew, later by the time in which the VM worked although it printed nothing. Null while
+   * the agent cannot read the log, and before the command runs.
+   */
   outputGrewAt: number | null;
   /** Extra time for a late alarm. It counts until the next beat. */
   graces: Partial<Record<Clock, { basis: number; until: number }>>;

@@ -2,7 +2,16 @@
  * Has the texts for people of all verdicts and causes, and says for each verdict whether the user or the
  * infrastructure is responsible. A verdict says how an attempt ended, and a cause says why.
  */
-import type { Cause, Explained, FailureExplanation, TellingLines, Verdict, VerdictView } from '#contract';
+import type {
+  Cause,
+  Evidence,
+  Explained,
+  FailureExplanation,
+  ProcessSeen,
+  TellingLines,
+  Verdict,
+  VerdictView,
+} from '#contract';
 
 type Words = Omit<Explained, 'code'>;
 
@@ -24,9 +33,9 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     whose: 'user',
     title: 'The command printed nothing for too long',
     explanation:
-      'The VM was alive and the command was running, but the log did not grow for the whole noOutputTimeout.',
+      'The VM was alive and the command was running, but for the whole noOutputTimeout the log did not grow, and the VM used no more CPU and network than before the command. The time in which it used more does not count.',
     advice:
-      'The last line of the log names the step that hangs. Often it is a prompt, a keychain dialog or a package resolution. If the step is only quiet, raise noOutputTimeoutMs.',
+      'If the agent could see which processes waited, the message lists them. The last line of the log names the step that hangs. Often it is a prompt, a keychain dialog or a package resolution. If the step is only quiet, raise noOutputTimeoutMs.',
   },
   source_invalid: {
     whose: 'user',
@@ -219,3 +228,24 @@ export const explainVerdict = (
 });
 
 export const explainCause = (cause: Cause): Explained => ({ code: cause, ...CAUSE_WORDS[cause] });
+
+const PROCESSES_SHOWN_MAX = 5;
+const COMMAND_SHOWN_MAX = 100;
+
+/**
+ * The processes in which a build without output waited, as one text. Null if the evidence has no processes.
+ */
+export function sayWaiting({ processes = [] }: Evidence): string | null {
+  if (processes.length === 0) return null;
+  const shown = processes.slice(0, PROCESSES_SHOWN_MAX).map(sayProcess);
+  const more = processes.length > PROCESSES_SHOWN_MAX ? '; the evidence has more' : '';
+  return `These processes waited: ${shown.join('; ')}${more}.`;
+}
+
+function sayProcess({ command, pid, cpuPercent, elapsedMs }: ProcessSeen): string {
+  const short = command.length > COMMAND_SHOWN_MAX ? `${command.slice(0, COMMAND_SHOWN_MAX - 1)}…` : command;
+  return `${short} (pid ${pid}, ${cpuPercent.toFixed(1)} % CPU, for ${sayDuration(elapsedMs)})`;
+}
+
+const sayDuration = (durationMs: number) =>
+  durationMs < 120_000 ? `${Math.round(durationMs / 1_000)} s` : `${Math.floor(durationMs / 60_000)} min`;

@@ -1,14 +1,24 @@
 /** Shows rows of builds as the API answers them. Reads only. */
 
 import { and, asc, desc, eq, inArray, lt } from 'drizzle-orm';
-import type { Artifact, AttemptView, Build, BuildDetail, BuildStatus, Evidence, Live, TimelineEvent } from '#contract';
+import type {
+  Artifact,
+  AttemptView,
+  Build,
+  BuildDetail,
+  BuildStatus,
+  Evidence,
+  Live,
+  TimelineEvent,
+  VerdictView,
+} from '#contract';
 import { openDatabase } from '../database.ts';
 import { artifacts, attempts, builds, events } from '../schema.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { byAttempt, evidenceOf } from './evidence.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
-import { explainCause, explainVerdict } from './verdicts.ts';
+import { explainCause, explainVerdict, sayWaiting } from './verdicts.ts';
 import { waitingFor } from './waiting.ts';
 
 const EVENTS_SHOWN_MAX = 500;
@@ -39,10 +49,19 @@ export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => (
   endedAt: isoOrNull(row.endedAt),
 });
 
+/** A build without output waited for something, and the evidence of its attempt has what. */
+const withWaiting = (verdict: VerdictView | null, evidence: Evidence | null): VerdictView | null =>
+  verdict?.code === 'no_output' && verdict.message === null && evidence
+    ? { ...verdict, message: sayWaiting(evidence) }
+    : verdict;
+
 const viewAttempt = (row: AttemptRow, evidence: Evidence | null): AttemptView => ({
   attempt: row.attempt,
   workerId: row.workerId,
-  verdict: row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, row.explained) : null,
+  verdict: withWaiting(
+    row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, row.explained) : null,
+    evidence,
+  ),
   handedBack: row.handedBack,
   cause: row.cause ? explainCause(row.cause) : null,
   exitCode: row.exitCode,
@@ -82,8 +101,11 @@ export async function viewBuildDetail(
   ]);
   const seen = byAttempt(...evidence);
   const live = await readLive(env, row);
+  const current = tried.at(-1) ?? null;
+  const shown = viewBuild(row, current);
   return {
-    ...viewBuild(row, tried.at(-1) ?? null),
+    ...shown,
+    verdict: withWaiting(shown.verdict, current && (seen.get(current.attempt) ?? null)),
     attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null)),
     events: timeline.map(({ type, attempt, at, detail }): TimelineEvent => ({ type, attempt, at: iso(at), detail })),
     artifacts: files.map(({ name, attempt, sha256, size }): Artifact => ({ name, attempt, sha256, size })),

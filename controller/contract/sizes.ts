@@ -63,3 +63,10 @@ export const EVIDENCE_OUTPUT_MAX = 8_192;
 export const EVIDENCE_ERROR_MAX = 500;
 
 export const EVIDENCE_LOG_TAIL_MAX = 65_536;
+
+/** The processes of a build that are kept with the evidence, and the characters of each. */
+export const PROCESSES_MAX = 10;
+
+export const PROCESS_COMMAND_MAX = 200;
+
+export const PROCESS_STATE_MAX = 16;

@@ -17,6 +17,8 @@ import { type DemoOutput, type Line, plain } from './output.ts';
 const POLL_MS = 250;
 /** How long we wait for the last lines of the log after the end. */
 const LAST_LINES_MS = 3_000;
+/** How long we wait for what the agent sees in the VM after a verdict of the controller. */
+const EVIDENCE_MS = 20_000;
 /** The steps of the VM's boot. The other steps are Tartbeat's own work. */
 export const BOOT_STEPS: readonly string[] = ['clone', 'set', 'run', 'address', 'ssh'];
 
@@ -87,6 +89,7 @@ export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
     }
     options.onEnd?.();
     await within(log, LAST_LINES_MS, signal);
+    build = await withWaiting(farm.api, build, signal);
     showVerdict(build, output);
     const { createdAt, startedAt } = build;
     return { build, bootMs, toStartMs: startedAt === null ? null : Date.parse(startedAt) - Date.parse(createdAt) };
@@ -94,6 +97,17 @@ export async function showBuild(options: ShowOptions): Promise<ShownBuild> {
     over.abort();
     await log;
   }
+}
+
+/** The agent looks which processes waited only after the verdict, and then the build's message has them. */
+async function withWaiting(api: BuildsClient, ended: BuildDetail, signal: AbortSignal): Promise<BuildDetail> {
+  const giveUpAt = performance.now() + EVIDENCE_MS;
+  let build = ended;
+  while (build.verdict?.code === 'no_output' && !build.attempts.at(-1)?.evidence && performance.now() < giveUpAt) {
+    await sleep(POLL_MS, undefined, { signal });
+    build = await api.build(build.id);
+  }
+  return build;
 }
 
 /** Fetches all artifacts and compares them with what the API says about them. Throws if one differs. */

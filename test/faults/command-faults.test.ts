@@ -1,8 +1,32 @@
 /** Tests faults of the build itself. None of them may be blamed on the infrastructure, or block the Mac. */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { HOST_SEEN_FROM_VM } from '../../worker-agent/tart-simulator/guest/gateway.ts';
 import { simulatorProcesses } from '../../worker-agent/tart-simulator/simulator.ts';
 import { FaultFarm } from './fault-farm.ts';
+
+/** A server that takes what it is sent. */
+async function uploadSink() {
+  let received = 0;
+  const server = createServer((request, response) => {
+    request.on('data', (chunk: Buffer) => (received += chunk.length));
+    request.on('end', () => response.end());
+  });
+  server.requestTimeout = 0;
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    receivedBytes: () => received,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
 
 let macs: FaultFarm;
 beforeAll(async () => {
@@ -13,8 +37,33 @@ afterAll(() => macs?.[Symbol.asyncDispose]());
 test.concurrent('a command that prints nothing any more is no_output', async () => {
   await using mac = await macs.take();
   const build = await mac.build({ command: 'echo begun; sleep 600', timeouts: { noOutputTimeoutMs: 10_000 } });
-  await build.fails({ verdict: 'no_output' });
+  const { verdict, attempts } = await build.fails({ verdict: 'no_output', cause: null });
+  expect(verdict!.message).toMatch(/^These processes waited: sleep 600 \(pid \d+, 0\.0 % CPU, for \d+ s\); /);
+  expect(attempts.at(-1)).toMatchObject({
+    verdict: { message: verdict!.message },
+    evidence: { processes: expect.arrayContaining([expect.objectContaining({ state: expect.stringMatching(/^S/) })]) },
+  });
   await build.logged('begun\n');
+  await mac.settles();
+});
+
+test.concurrent('work without output, in a session of its own, rests the clock of the output; buildTimeout still counts', async () => {
+  await using mac = await macs.take();
+  const command = `setsid bash -c 'echo begun; while :; do for i in {1..9999}; do :; done; sleep 0.2; done' & sleep 600`;
+  const build = await mac.build({ command, timeouts: { buildTimeoutMs: 75_000, noOutputTimeoutMs: 20_000 } });
+  await build.fails({ verdict: 'build_timeout' });
+  await build.logged('begun\n');
+  await mac.settles();
+});
+
+test.concurrent('an upload without output rests the clock of the output', async () => {
+  await using mac = await macs.take();
+  await using sink = await uploadSink();
+  const upload = `head -c 2000000 /dev/zero | curl -sS -T - --limit-rate 50k http://${HOST_SEEN_FROM_VM}:${sink.port}/`;
+  const command = `echo begun; ${upload}`;
+  const build = await mac.build({ command, timeouts: { noOutputTimeoutMs: 20_000 } });
+  await build.succeeds('begun\n');
+  expect(sink.receivedBytes()).toBe(2_000_000);
   await mac.settles();
 });
 

@@ -37,6 +37,7 @@ const COMMANDS: readonly guest.GuestCommand[] = [
   guest.writeSecretFile({ ...key, name: 'AuthKey_1.p8', content: Buffer.from('x') }),
   guest.removeSecrets(key),
   guest.buildStatus(key),
+  guest.buildUsage(key),
   guest.readLog(0, 1),
   guest.killBuild(key),
   guest.listFiles({ ...key, roots: ['dist', "it's\na\\n$(name)", './ü -x', '.'] }),
@@ -44,6 +45,7 @@ const COMMANDS: readonly guest.GuestCommand[] = [
   guest.packFolder({ ...key, path: "out/'quoted'/App.app" }),
   guest.readFile({ ...key, path: '-rf *;`id` "$HOME"\'' }),
   guest.evidence(),
+  guest.buildProcesses(key),
   guest.shutdown(),
 ];
 const textOf = (command: guest.GuestCommand) => command.text(version);

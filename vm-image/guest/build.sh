@@ -2,12 +2,18 @@
 # Starts the command of a build, prints its state, and kills it.
 #
 #   build.sh start  STATE BUILD ATTEMPT BYTES    a script of environment and command is on standard input
-#   build.sh status STATE BUILD ATTEMPT          four lines; nothing if it has not been started
+#   build.sh status STATE BUILD ATTEMPT          some lines; nothing if it has not been started
+#   build.sh usage  STATE BUILD ATTEMPT          what the account uses, also before the start
 #   build.sh kill   STATE BUILD ATTEMPT          always ends with 0
 #
 # Invariant: the command starts at most once. A second `start` finds $state/started and does nothing.
 # shellcheck source=vm-image/guest/lib.sh
 . "${0%/*}/lib.sh"
+# shellcheck source=vm-image/guest/activity.sh
+. "${0%/*}/activity.sh"
+
+# The processes are listed this often, because that costs more than all else in the status.
+usage_interval=10
 
 # Starts the build in the background and returns at once. It first checks the length of the script (exit code
 # 3), because a dropped connection looks like the end of the script, and half a command could do anything. The
@@ -36,10 +42,10 @@ start_build() { # STATE BUILD ATTEMPT BYTES
   echo $! >"$state/build.pgid"
 }
 
-# Prints `alive=0|1`, `exit=N` (empty without an exit code), `restarted=0|1` and `size=BYTES`. The order
-# matters: a dead process has already written its exit code, and a size that is read after the exit code
-# covers everything that the command printed. `restarted=1` means that macOS has started again since the build
-# began.
+# Prints `alive=0|1`, `exit=N` (empty without an exit code), `restarted=0|1`, for a build that runs the lines
+# of show_usage, and `size=BYTES`. The order matters: a dead process has already written its exit code, and a
+# size that is read after the exit code covers everything that the command printed. `restarted=1` means that
+# macOS has started again since the build began.
 show_status() {
   [ -d "$state/started" ] || exit 0
   up=0
@@ -52,6 +58,7 @@ show_status() {
   echo "alive=$up"
   echo "exit=$code"
   echo "restarted=$restarted"
+  [ "$up$code" != 1 ] || show_usage "$usage_interval"
   echo "size=$(($(wc -c <"$log" 2>/dev/null || echo 0)))"
 }
 
@@ -80,6 +87,7 @@ on_attempt "$@"
 case $subcommand in
   start) start_build "$@" ;;
   status) show_status ;;
+  usage) show_usage 0 ;;
   kill) kill_build ;;
   *) no_such_subcommand ;;
 esac

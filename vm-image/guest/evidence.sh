@@ -1,12 +1,16 @@
 #!/bin/bash
-# Prints the state of the VM: disk, load, memory, the number of processes that macOS killed because memory had
-# run out, and the twenty largest processes.
+# Prints what explains an attempt that did not end well.
 #
-#   evidence.sh look
+#   evidence.sh look                           disk, load, memory, how many processes macOS has killed because
+#                                              memory had run out, and the twenty largest processes
+#   evidence.sh processes STATE BUILD ATTEMPT  the processes of the account of the build, with their arguments
 #
-# Invariant: it prints the names of processes without their arguments, because arguments may hold secrets.
+# Invariant: `look` prints the names of processes without their arguments, because arguments may hold secrets.
+# The agent takes the secrets out of what `processes` prints.
 # shellcheck source=vm-image/guest/lib.sh
 . "${0%/*}/lib.sh"
+# shellcheck source=vm-image/guest/activity.sh
+. "${0%/*}/activity.sh"
 
 # macOS writes a report when it kills processes because memory has run out. The report gives a reason for each
 # killed process. `-newer` leaves out the reports of the image, because they are older than the attempt.
@@ -29,7 +33,18 @@ look() {
   exit 0
 }
 
-case ${1-} in
+# Prints `build=PROCESS-GROUP`, and then one line for each process: PID PARENT GROUP ELAPSED CPU-PERCENT STATE
+# COMMAND.
+show_processes() { # STATE BUILD ATTEMPT
+  on_attempt "$@"
+  [ ! -f "$state/build.pgid" ] || printf 'build=%s\n' "$(cat "$state/build.pgid")"
+  list_processes etime=,pcpu=,stat=,args=
+}
+
+subcommand=${1-}
+shift
+case $subcommand in
   look) look ;;
+  processes) show_processes "$@" ;;
   *) no_such_subcommand ;;
 esac

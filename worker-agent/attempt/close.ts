@@ -84,7 +84,7 @@ async function readLog({ journal }: AttemptContext, ending: Ending): Promise<Fro
   return toldBy(await tailOf(journal.logPath, tail).catch(() => []), []);
 }
 
-/** What programs have printed may hold secrets. The end of the log is masked already. */
+/** What programs have printed may hold secrets. The end of the log and the processes are masked already. */
 function maskEvidence(evidence: Evidence, mask: (text: string) => string): Evidence {
   const { runOutput, monitor } = evidence;
   return {
@@ -113,6 +113,7 @@ async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Re
     sleep: sleepWatch.longest(lastBeatsMs(journal.state.assignment.timeouts)),
     controllerUnreachableMs: contact.lostForMs(),
     limitMs: partitioned ? PARTITIONED_MS : Math.max(PROBES_MIN_MS, limits.evidenceMs - CATCH_UP_MS),
+    mask: log?.mask ?? null,
   });
   const leftMs = limits.evidenceMs - (performance.now() - startedAt);
   if (vm && log && evidence.ssh?.answers && !partitioned) await catchUp(vm, log, Math.min(CATCH_UP_MS, leftMs));

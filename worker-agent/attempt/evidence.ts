@@ -10,6 +10,7 @@ import { tailOf } from '../build-log/tail.ts';
 import { parseBuildStatus, parseDiskFree, parseMemoryKills } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import {
+  buildProcesses,
   buildStatus,
   controllerHealth,
   diskFree,
@@ -20,6 +21,7 @@ import {
   monitorLog,
 } from '../guest/commands.ts';
 import { findScripts } from '../guest/installation.ts';
+import { parseProcesses } from '../guest/processes.ts';
 import type { ExecResult, Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import type { Sleep } from '../mac/sleep-watch.ts';
@@ -48,6 +50,8 @@ export interface EvidenceOptions {
   sleep: Sleep | null;
   controllerUnreachableMs: number;
   limitMs: number;
+  /** Takes the secrets of the build out of a text. Null if they are not known. */
+  mask: ((text: string) => string) | null;
 }
 
 /** Never rejects. */
@@ -121,6 +125,7 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
     probeDisk(ask, found),
     probeMemory(ask, found),
     probeBuild(ask, key, found),
+    probeProcesses(ask, options, found),
   ]);
   const hung = reached.status === 'rejected' && reached.reason instanceof SshError && reached.reason.kind === 'timeout';
   // SSH has answered about the disk meanwhile, so the request to the controller hung and not the connection.
@@ -158,6 +163,14 @@ async function probeBuild(ask: Ask, key: AttemptKey, found: Evidence): Promise<v
   const { stdout } = await ask(buildStatus(key));
   const status = parseBuildStatus(stdout.toString('latin1'));
   if (status && status.state !== 'not_started') found.vmRestarted = status.state !== 'running' && status.restarted;
+}
+
+/** Arguments may hold secrets, so none are looked at before these are known. Number 1 lacks the command. */
+async function probeProcesses(ask: Ask, { key, mask }: EvidenceOptions, found: Evidence): Promise<void> {
+  if (!mask) return;
+  const { stdout } = await ask(buildProcesses(key));
+  const processes = parseProcesses(stdout.toString('utf8'), mask);
+  if (processes && processes.length > 0) found.processes = processes;
 }
 
 async function probeMemory(ask: Ask, found: Evidence): Promise<void> {

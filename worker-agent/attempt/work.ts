@@ -10,6 +10,7 @@ import { AttemptOver, type Ending, failed } from '../ending.ts';
 import type { Guest } from '../guest/session.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { checkVm } from '../steps/accept-vm.ts';
+import { BaselineLooks } from '../steps/baseline.ts';
 import { type Booted, boot } from '../steps/boot.ts';
 import { type Collected, collect } from '../steps/collect.ts';
 import { askInputs, findCommand, startCommand } from '../steps/command.ts';
@@ -55,8 +56,9 @@ async function doSteps(context: AttemptContext, reached: Reached): Promise<Endin
 }
 
 /** Up to the started command. Null if the command had been started already. */
-async function prepare(context: AttemptContext, { vm, guest }: Booted, source: Promise<void>): Promise<Inputs | null> {
+async function prepare(context: AttemptContext, booted: Booted, source: Promise<void>): Promise<Inputs | null> {
   const { journal } = context;
+  const { vm, guest } = booted;
   if (await findCommand(context, guest)) return null;
   context.enter('checking');
   await checkVm(context, vm);
@@ -64,11 +66,14 @@ async function prepare(context: AttemptContext, { vm, guest }: Booted, source: P
   await step(context, 'monitor', () => beginMonitor(context, guest));
   await journal.update({ phase: 'monitor_started' });
   using _keeper = keepMonitorAlive(context, guest);
-  await step(context, 'first_heartbeat', () => firstHeartbeat(context, guest));
+  const baseline = new BaselineLooks(context, booted);
+  await Promise.all([step(context, 'first_heartbeat', () => firstHeartbeat(context, guest)), baseline.look()]);
   await step(context, 'source', async () => {
-    await source;
+    await Promise.all([source, baseline.look()]);
     await sendSource(context, guest);
   });
+  await baseline.look();
+  await baseline.note();
   return await step(context, 'command', () => startCommand(context, guest));
 }
 

@@ -12,6 +12,7 @@ import { buildStatus, readLog } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import { GUEST_COMMAND_MS } from '../limits.ts';
 import { awakeMs } from '../mac/running-clock.ts';
+import { outputAgeMs, startClock, type UsageRates, withOutput, withUsage } from './output-clock.ts';
 import { LogSpool } from './spool.ts';
 
 const POLL_MS = 500;
@@ -33,6 +34,8 @@ export interface LogFollowerOptions {
   path: string;
   /** The texts that are masked in the log. */
   needles: readonly Buffer[];
+  /** What the VM used before the command began. Null if nothing was measured. */
+  baseline: UsageRates | null;
   /** The age of the log counts as known for this long after the last look at it. */
   freshMs: number;
   /** How many people follow the log at the controller. */
@@ -55,7 +58,7 @@ export class LogFollower implements AsyncDisposable {
   readonly #options: LogFollowerOptions;
   readonly #spool: LogSpool;
   #seenBytes = 0;
-  #grewAtMs = performance.now();
+  #clock;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   static async open(options: LogFollowerOptions): Promise<LogFollower> {
@@ -65,6 +68,7 @@ export class LogFollower implements AsyncDisposable {
   constructor(options: LogFollowerOptions, spool: LogSpool) {
     this.#options = options;
     this.#spool = spool;
+    this.#clock = startClock(options.baseline, performance.now());
   }
 
   /** Bytes on disk that may be shipped. */
@@ -77,10 +81,13 @@ export class LogFollower implements AsyncDisposable {
     return this.#spool.finish();
   }
 
-  /** How long ago the log last grew. Undefined while the log cannot be read. */
+  /**
+   * How long ago the log last grew, without the time in which the VM worked. Undefined while the log cannot
+   * be read.
+   */
   outputAgeMs(): number | undefined {
     const nowMs = performance.now();
-    return nowMs - this.#lookedAtMs <= this.#options.freshMs ? Math.round(nowMs - this.#grewAtMs) : undefined;
+    return nowMs - this.#lookedAtMs <= this.#options.freshMs ? Math.round(outputAgeMs(this.#clock, nowMs)) : undefined;
   }
 
   /** Resolves when the command has ended. */
@@ -90,6 +97,8 @@ export class LogFollower implements AsyncDisposable {
       const status = await this.#status(guest);
       if (status && status.state !== 'not_started') {
         this.#look(status.logBytes);
+        if (status.state === 'running' && status.usage)
+          this.#clock = withUsage(this.#clock, status.usage, performance.now());
         await this.#readUpTo(status.logBytes, guest);
       }
       const end = endOf(status);
@@ -135,7 +144,7 @@ export class LogFollower implements AsyncDisposable {
     this.#lookedAtMs = performance.now();
     if (logBytes <= this.#seenBytes) return;
     this.#seenBytes = logBytes;
-    this.#grewAtMs = this.#lookedAtMs;
+    this.#clock = withOutput(this.#clock, this.#lookedAtMs);
   }
 
   async #readUpTo(logBytes: number, guest: Guest): Promise<void> {

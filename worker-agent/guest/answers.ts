@@ -66,22 +66,42 @@ export function normaliseMac(mac: string): string | null {
   return parts.map((part) => part.padStart(2, '0')).join(':');
 }
 
+/** What the account of the build has used so far. */
+export interface Usage {
+  /** When the guest looked, by its own clock. */
+  atMs: number;
+  /** CPU time of all processes of the account without the agent's own. It never falls. */
+  cpuMs: number;
+  /** Received and sent. Null if the guest cannot tell. */
+  networkBytes: number | null;
+}
+
 export type BuildStatus =
   | { state: 'not_started' }
-  | { state: 'running'; logBytes: number }
+  /** `usage` is null if the guest cannot tell, or has scripts of number 1. */
+  | { state: 'running'; logBytes: number; usage: Usage | null }
   | { state: 'ended'; exitCode: number; logBytes: number; restarted: boolean }
   /** Neither alive nor ended: killed, or gone with a guest that has restarted. */
   | { state: 'lost'; logBytes: number; restarted: boolean };
 
 export function parseBuildStatus(stdout: string): BuildStatus | null {
   if (stdout === '') return { state: 'not_started' };
-  // Guest scripts of an older release do not say whether the guest has restarted.
-  const match = /^alive=([01])\nexit=(\d*)\n(?:restarted=([01])\n)?size=(\d+)\n$/.exec(stdout);
+  // Guest scripts of older releases do not say whether the guest has restarted, nor what the build uses.
+  const match = /^alive=([01])\nexit=(\d*)\n(?:restarted=([01])\n)?((?:\w+=\d*\n)*)size=(\d+)\n$/.exec(stdout);
   if (!match) return null;
-  const logBytes = Number(match[4]);
+  const logBytes = Number(match[5]);
   const restarted = match[3] === '1';
   if (match[2] !== '') return { state: 'ended', exitCode: Number(match[2]), logBytes, restarted };
-  return match[1] === '1' ? { state: 'running', logBytes } : { state: 'lost', logBytes, restarted };
+  if (match[1] === '1') return { state: 'running', logBytes, usage: parseUsage(match[4]!) };
+  return { state: 'lost', logBytes, restarted };
+}
+
+/** What `build usage` prints, and `build status` for a build that runs. Null if the guest cannot tell. */
+export function parseUsage(stdout: string): Usage | null {
+  const match = /^sampled=(\d+)\ncpu=(\d+)\nbytes=(\d*)\n$/.exec(stdout);
+  if (!match) return null;
+  const networkBytes = match[3] === '' ? null : Number(match[3]);
+  return { atMs: Number(match[1]) * 1_000, cpuMs: Number(match[2]), networkBytes };
 }
 
 /** How many processes macOS has killed for memory, from what `evidence look` prints. 0 if it does not say. */

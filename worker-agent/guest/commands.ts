@@ -161,6 +161,9 @@ export const removeSecrets = (key: AttemptKey): GuestCommand => onAttempt('input
 /** Parse with parseBuildStatus. */
 export const buildStatus = (key: AttemptKey): GuestCommand => onAttempt('build status', key);
 
+/** What the account uses, looked up anew; also before the build is started. Parse with parseUsage. */
+export const buildUsage = (key: AttemptKey): GuestCommand => onAttempt('build usage', key);
+
 /** Bytes of the log from `offset` (0 is the first), at most `maxBytes`. */
 export const readLog = (offset: number, maxBytes: number): GuestCommand =>
   script('log read', [whole(offset + 1, 'offset', 1), whole(maxBytes, 'maxBytes', 1, 64 * 1024 * 1024)]);
@@ -198,5 +201,8 @@ export const readFile = (key: AttemptKey & { path: string }): GuestCommand =>
 
 /** What the guest looks like: disk, load, memory, the twenty largest processes. */
 export const evidence = (): GuestCommand => script('evidence look');
+
+/** The processes of the account of the build, with their arguments. Parse with parseProcesses. */
+export const buildProcesses = (key: AttemptKey): GuestCommand => onAttempt('evidence processes', key);
 
 export const shutdown = (): GuestCommand => script('power shut-down');

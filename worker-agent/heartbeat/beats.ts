@@ -14,7 +14,9 @@ import type { AttemptEvent, EmitOfAttempt } from '../events.ts';
 
 /** What a beat says of the log, asked anew for each. */
 export interface LogFacts {
-  /** Since the log last grew; left out while the log cannot be read. */
+  /**
+   * Since the log last grew, without the time in which the VM worked; left out while the log cannot be read.
+   */
   outputAgeMs?: number | undefined;
   /** Parsed from the log. */
   progress?: Progress | undefined;

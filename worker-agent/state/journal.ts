@@ -46,6 +46,11 @@ const AttemptState = z.object({
    * journals of agents from before there were guest scripts, which sent the text of each command along.
    */
   scripts: z.string().nullable().default(null),
+  /**
+   * What the VM used before the command began. Null until that was measured, in VMs whose guest scripts
+   * cannot tell, and in journals of agents that did not measure it.
+   */
+  baseline: z.object({ cores: z.number(), bytesPerSecond: z.number().nullable() }).nullable().default(null),
   monitorRestarts: z.number().int(),
   /** The ids of uploads in parts that were begun, by the SHA-256 of the file. */
   uploads: z.record(z.string(), z.string()).default({}),
@@ -83,6 +88,7 @@ export class AttemptJournal {
       fromLog: null,
       commandStartedAtMs: null,
       scripts: null,
+      baseline: null,
       monitorRestarts: 0,
       uploads: {},
       contactAtMs: Date.now(),

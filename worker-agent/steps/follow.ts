@@ -33,7 +33,7 @@ export interface BuildLog {
 /** Goes on where a former run of the agent has stopped reading. */
 export async function openLog(context: AttemptContext, guest: Guest, inputs: Inputs): Promise<BuildLog> {
   const { key, client, journal, emit, leave } = context;
-  const { assignment, commandStartedAtMs } = journal.state;
+  const { assignment, commandStartedAtMs, baseline } = journal.state;
   const path = journal.logPath;
   const progress = new LogProgress({ assignment, commandStartedAtMs: commandStartedAtMs ?? Date.now() });
   const lengthBytes = () => follower.lengthBytes;
@@ -45,6 +45,7 @@ export async function openLog(context: AttemptContext, guest: Guest, inputs: Inp
     key,
     path,
     needles,
+    baseline,
     freshMs: logFreshMs(assignment.timeouts),
     followers: () => shipping.followers,
     onBytes: (bytes) => {

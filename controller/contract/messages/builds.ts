@@ -95,6 +95,7 @@ export const Live = z.object({
   endExpectedAt: time.nullable().default(null),
   vmBeatAt: time.nullable(),
   agentBeatAt: time.nullable(),
+  /** When the log last grew. It is later by the time in which the VM worked although it printed nothing. */
   outputGrewAt: time.nullable(),
   deadlines: z.array(Deadline),
 });

@@ -18,7 +18,10 @@ export const Heartbeat = z.object({
   source: z.enum(['vm', 'agent']).optional(),
   attempt: attempt.optional(),
   stage: lenient(z.enum(STAGES)),
-  /** The time since the log last grew. Left out while the agent cannot read the log. */
+  /**
+   * The time since the log last grew, without the time in which the VM worked although it printed nothing.
+   * Left out while the agent cannot read the log.
+   */
   outputAgeMs: lenient(durationMs),
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;

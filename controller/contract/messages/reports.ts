@@ -9,6 +9,9 @@ import {
   EVIDENCE_ERROR_MAX,
   EVIDENCE_LOG_TAIL_MAX,
   EVIDENCE_OUTPUT_MAX,
+  PROCESS_COMMAND_MAX,
+  PROCESS_STATE_MAX,
+  PROCESSES_MAX,
   REPORT_MESSAGE_MAX,
   REPORT_STEP_MAX,
 } from '../sizes.ts';
@@ -24,6 +27,18 @@ export type ArtifactReport = z.infer<typeof ArtifactReport>;
  */
 export const LogTotal = z.object({ length: bytes, sha256: Sha256 });
 export type LogTotal = z.infer<typeof LogTotal>;
+
+/** A process of a build that still ran when the attempt ended. */
+export const ProcessSeen = z.object({
+  pid: z.number().int(),
+  elapsedMs: durationMs,
+  cpuPercent: z.number(),
+  /** As `ps` shows it, such as `S`. */
+  state: text(PROCESS_STATE_MAX),
+  /** With its arguments. Secrets are masked, as they are in the log. */
+  command: text(PROCESS_COMMAND_MAX),
+});
+export type ProcessSeen = z.infer<typeof ProcessSeen>;
 
 /** What the agent saw of a VM that did not end well. A probe that it could not make is left out. */
 export const Evidence = z.object({
@@ -54,6 +69,8 @@ export const Evidence = z.object({
   controllerFromVm: z.object({ reachable: z.boolean(), detail: text(EVIDENCE_ERROR_MAX).default('') }).optional(),
   vmDisk: z.object({ freeBytes: bytes, usedPercent: z.number() }).optional(),
   vmMemory: z.object({ freeBytes: bytes, outOfMemoryKills: z.number().int().min(0).default(0) }).optional(),
+  /** The processes of the build that still ran: first those that wait for no process of their own. */
+  processes: z.array(ProcessSeen).max(PROCESSES_MAX).optional(),
   hostDisk: z.object({ freeBytes: bytes }).optional(),
   hostMemory: z.object({ freeBytes: bytes }).optional(),
   /** The longest time for which the agent itself did not run, if possible one that ended lately. */

@@ -118,6 +118,31 @@ test('a log that does not grow is a no_output', async () => {
   expect(await untilEnded(assignment.buildId)).toMatchObject({ verdict: { code: 'no_output', whose: 'user' } });
 });
 
+test('the processes that waited are in the message of a no_output, as soon as the agent has told them', async () => {
+  const { assignment } = await anAssignment({ timeouts: { noOutputTimeoutMs: 600 } });
+  await beat(assignment, 'vm');
+  await beat(assignment, 'agent', { stage: 'building', outputAgeMs: 100 });
+  expect(await untilEnded(assignment.buildId)).toMatchObject({ verdict: { code: 'no_output', message: null } });
+  const processes = [812, 813, 814, 815, 816, 817].map((pid) => ({
+    ...{
+      pid,
+      elapsedMs: 1_024_000,
+      cpuPercent: 0,
+      state: 'S',
+      command: pid === 812 ? 'xcodebuild test' : 'x'.repeat(200),
+    },
+  }));
+  const evidence = { collectedAt: new Date().toISOString(), vm: 'running' as const, processes };
+  expect((await report(assignment, { type: 'evidence', evidence })).status).toBe(200);
+  const { verdict, attempts } = await show(assignment.buildId);
+  const long = `${'x'.repeat(99)}…`;
+  const others = [813, 814, 815, 816].map((pid) => `${long} (pid ${pid}, 0.0 % CPU, for 17 min)`);
+  expect(verdict!.message).toBe(
+    `These processes waited: xcodebuild test (pid 812, 0.0 % CPU, for 17 min); ${others.join('; ')}; the evidence has more.`,
+  );
+  expect(attempts).toMatchObject([{ verdict: { message: verdict!.message }, evidence: { processes } }]);
+});
+
 test('an early alarm only books itself again', async () => {
   const { assignment } = await anAssignment();
   const due = await alarmOf(assignment.buildId);

@@ -14,6 +14,8 @@ import {
   FINDINGS_MAX,
   HISTORY_PHASES_MAX,
   LOG_APPEND_MAX_BYTES,
+  PROCESS_COMMAND_MAX,
+  PROCESSES_MAX,
   type Report,
   SECRET_FILES_MAX,
 } from '#contract';
@@ -65,6 +67,9 @@ const EVIDENCE = {
   runOutput: wide(EVIDENCE_OUTPUT_MAX),
   monitor: { alive: false, restarts: 1, log: wide(EVIDENCE_OUTPUT_MAX) },
   logTail: wide(EVIDENCE_LOG_TAIL_MAX),
+  processes: many(PROCESSES_MAX, (pid) => ({
+    ...{ pid, elapsedMs: 1, cpuPercent: 0, state: 'S', command: wide(PROCESS_COMMAND_MAX) },
+  })),
 };
 const HISTORY = {
   version: 1 as const,

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as answers from '../../../worker-agent/guest/answers.ts';
 import { type AttemptKey, GuestArgumentError, shellQuote, stateName } from '../../../worker-agent/guest/arguments.ts';
 import * as guest from '../../../worker-agent/guest/commands.ts';
+import { parseProcesses } from '../../../worker-agent/guest/processes.ts';
 import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import { connectSsh, type ExecOptions, type Ssh } from '../../../worker-agent/guest/ssh.ts';
 import type { SshTarget } from '../../../worker-agent/guest/ssh-handshake.ts';
@@ -156,6 +157,18 @@ test('an answer to buildStatus that was cut short is no answer', () => {
   expect(answers.parseBuildStatus('alive=0\nexit=\nrestarted=1\n')).toBeNull();
 });
 
+test('the status of a running build tells what it uses, if the guest can tell', () => {
+  const running = (usage: string) => answers.parseBuildStatus(`alive=1\nexit=\nrestarted=0\n${usage}size=7\n`);
+  const state = { state: 'running', logBytes: 7 };
+  expect(running('sampled=100\ncpu=2500\nbytes=70\n')).toEqual({
+    ...{ ...state, usage: { atMs: 100_000, cpuMs: 2_500, networkBytes: 70 } },
+  });
+  expect(running('sampled=100\ncpu=2500\nbytes=\n')).toMatchObject({ usage: { networkBytes: null } });
+  // Guest scripts of number 1.
+  expect(running('')).toEqual({ ...state, usage: null });
+  expect(answers.parseBuildStatus('alive=1\nexit=\nsampled=100\ncpu=25')).toBeNull();
+});
+
 onGuest('the simple checks answer as the parsers expect', async () => {
   expect((await run(guest.echoAlive())).stdout.toString()).toBe('alive\n');
   expect(answers.parseDiskFree((await run(guest.diskFree())).stdout.toString())!.availableBytes).toBeGreaterThan(0);
@@ -185,6 +198,22 @@ onGuest('a build survives the connection that started it', async () => {
   first.close();
   expect(await untilEnded(key)).toMatchObject({ state: 'ended', exitCode: 0 });
   expect(await logOf()).toBe('begin\nend\n');
+});
+
+onGuest('what the account uses is told before the start of a build and while it runs', async () => {
+  const key = await withSource({ a: '' });
+  const before = answers.parseUsage((await run(guest.buildUsage(key))).stdout.toString());
+  expect(before).toMatchObject({ cpuMs: expect.any(Number), networkBytes: expect.any(Number) });
+  await run(guest.startBuild({ ...key, command: 'while [ ! -e go ]; do sleep 0.1; done', env: { A: 'b' } }));
+  expect(await statusOf(key)).toMatchObject({ state: 'running', usage: { networkBytes: expect.any(Number) } });
+  const listed = (await run(guest.buildProcesses(key))).stdout.toString();
+  const processes = parseProcesses(listed, (text) => text)!;
+  // The account also has the processes of other tests. The build's come first, and the agent's own are left out.
+  expect(processes[0]!.command).toMatch(/^sleep 0\.1$|build\.sh$/);
+  const own = listed.split('\n').filter((line) => line.includes(server.home) && line.includes('evidence.sh'));
+  expect(own).toEqual([]);
+  writeFileSync(join(stateOf(key), 'source/go'), '');
+  await untilEnded(key);
 });
 
 onGuest('starting the same build again changes nothing', async () => {

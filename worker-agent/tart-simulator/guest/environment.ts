@@ -18,6 +18,8 @@ export interface GuestFacts {
   address: string;
   /** The gateway's URL. */
   proxy: string;
+  /** The process that serves SSH. */
+  serverPid: number;
 }
 
 /** Stand-ins for programs of macOS: they describe the VM, where the real ones would describe the host. */
@@ -54,6 +56,7 @@ export function guestEnvironment(facts: GuestFacts, host: NodeJS.ProcessEnv): Re
     TART_SIM_FACADE: FACADE,
     TART_SIM_MAC: facts.macAddress,
     TART_SIM_ADDRESS: facts.address,
+    TART_SIM_SERVER: String(facts.serverPid),
     http_proxy: proxy,
     https_proxy: proxy,
     HTTP_PROXY: proxy,

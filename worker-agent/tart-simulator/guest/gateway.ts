@@ -18,6 +18,7 @@ import {
 } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { BlockList, connect, isIP, type Socket } from 'node:net';
+import type { NetworkCard } from './network-card.ts';
 import { type Softnet, softnetPasses } from './softnet.ts';
 
 /** The host's address for a VM on Tart's network. */
@@ -40,14 +41,17 @@ export class Gateway {
   #cut = false;
 
   /** `environment` is the host's, with its proxy settings. */
-  constructor(environment: NodeJS.ProcessEnv, softnet: Softnet | null = null) {
+  constructor(environment: NodeJS.ProcessEnv, softnet: Softnet | null = null, networkCard: NetworkCard | null = null) {
     this.#environment = environment;
     this.#softnet = softnet;
     this.#server = createServer((incoming, response) => void this.#forward(incoming, response));
     this.#server.on('connect', (incoming: IncomingMessage, socket: Socket, head: Buffer) => {
       void this.#tunnel(incoming.url ?? '', socket, head);
     });
-    this.#server.on('connection', (socket: Socket) => remember(this.#inner, socket));
+    this.#server.on('connection', (socket: Socket) => {
+      remember(this.#inner, socket);
+      networkCard?.count(socket, true);
+    });
     this.#server.on('clientError', (_error, socket) => socket.destroy());
     this.#server.requestTimeout = 0; // an upload may take any time
     this.#server.headersTimeout = CONNECT_TIMEOUT_MS;

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { guestEnvironment, guestHome, prepareGuest } from './environment.ts';
 import { Gateway } from './gateway.ts';
 import { addressesFor, writeLease } from './leases.ts';
+import { NetworkCard } from './network-card.ts';
 import type { Softnet } from './softnet.ts';
 import { type SshBehaviour, SshServer } from './ssh-server.ts';
 
@@ -35,7 +36,8 @@ export interface GuestFaults {
 
 const options: GuestOptions = JSON.parse(process.argv[2] ?? '');
 const root = join(options.folder, 'guest');
-const gateway = new Gateway(process.env, options.softnet);
+const networkCard = new NetworkCard();
+const gateway = new Gateway(process.env, options.softnet, networkCard);
 let environment: Record<string, string> = {};
 const ssh = new SshServer({
   hostKey: readFileSync(join(root, 'etc', 'ssh', 'ssh_host_ed25519_key'), 'utf8'),
@@ -43,13 +45,16 @@ const ssh = new SshServer({
   home: guestHome(root, options.user),
   authorizedKeys: () => readText(join(guestHome(root, options.user), '.ssh', 'authorized_keys')),
   environment: () => environment,
+  networkCard,
 });
 
 process.on('disconnect', () => process.exit(1)); // `tart run` has died; the reaper ends the rest
 prepareGuest(root, options.user, process.env);
 const address = await listen();
-const facts = { runId: options.runId, root, user: options.user, macAddress: options.macAddress, address };
+const { runId, user, macAddress } = options;
+const facts = { runId, root, user, macAddress, address, serverPid: process.pid };
 environment = guestEnvironment({ ...facts, proxy: await gateway.listen(address) }, process.env);
+networkCard.keepFile(join(root, 'var', 'run', 'network-bytes'));
 await play(options.faults); // before anybody can know the address
 writeLease(options.tartHome, options.macAddress, address);
 process.send?.('booted');

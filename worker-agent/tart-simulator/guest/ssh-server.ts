@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import ssh2 from 'ssh2';
 import { parseAuthorizedKeys } from './authorized-keys.ts';
+import type { NetworkCard } from './network-card.ts';
 
 export interface SshServerOptions {
   /** The private key, in OpenSSH's format. */
@@ -21,6 +22,7 @@ export interface SshServerOptions {
   authorizedKeys(): string;
   /** The environment of each shell, without the variables that SSH adds. */
   environment(): Record<string, string>;
+  networkCard?: NetworkCard;
 }
 
 /** `refuse` accepts no connections and drops the open ones; `hang` accepts them and stays silent. */
@@ -75,6 +77,7 @@ export class SshServer {
 
   #accept(socket: Socket): void {
     this.#sockets.add(socket);
+    this.#options.networkCard?.count(socket, false);
     socket.once('close', () => this.#sockets.delete(socket));
     socket.on('error', () => {});
     if (this.#behaviour === 'serve') this.#ssh.injectSocket(socket);

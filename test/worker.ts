@@ -19,7 +19,7 @@ export class BuildDeadline extends RealBuildDeadline {
 
 const controller = createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,
-  workerTimeoutMs: 2_000,
+  workerTimeoutMs: 60_000,
   pollMs: 100,
   follow: SETTINGS.follow,
 });

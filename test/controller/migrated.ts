@@ -10,7 +10,9 @@ import { env } from 'cloudflare:workers';
 await emptyStorage();
 await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
 
-/** One `reset` in five leaves the database as it was. The next one has emptied it each time that we looked. */
+/**
+ * One `reset` in five leaves the database as it was. The next one has emptied it each time that we looked.
+ */
 async function emptyStorage(): Promise<void> {
   for (let resets = 0; resets < 10; resets++) {
     await reset();

@@ -208,7 +208,8 @@ onGuest('what the account uses is told before the start of a build and while it 
   expect(await statusOf(key)).toMatchObject({ state: 'running', usage: { networkBytes: expect.any(Number) } });
   const listed = (await run(guest.buildProcesses(key))).stdout.toString();
   const processes = parseProcesses(listed, (text) => text)!;
-  // The account also has the processes of other tests. The build's come first, and the agent's own are left out.
+  // The account also has the processes of other tests. The build's come first, and the agent's own are left
+  // out.
   expect(processes[0]!.command).toMatch(/^sleep 0\.1$|build\.sh$/);
   const own = listed.split('\n').filter((line) => line.includes(server.home) && line.includes('evidence.sh'));
   expect(own).toEqual([]);

@@ -6,7 +6,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
-import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
+import { numberOf, ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import { runDoctor } from '../../../worker-agent/health-checks/check-up.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { otherRelease } from '../factories/other-release.ts';
@@ -18,6 +18,7 @@ import { until } from '../factories/until.ts';
 const PATIENCE_MS = 120_000;
 const VM = 'tartbeat-worker-1-b1-1';
 const { version } = ownScripts();
+const OWN = numberOf(version);
 const FOLDER = 'usr/local/share/tartbeat/guest';
 const LINKS = 'Users/admin/.tartbeat/guest';
 
@@ -53,7 +54,7 @@ test('an image without guest scripts gets those of the agent, and a newer agent 
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  using newer = otherRelease({ number: 2 });
+  using newer = otherRelease({ number: OWN + 1 });
   rmSync(join(host.imageRoot, FOLDER), { recursive: true });
   rmSync(join(host.imageRoot, LINKS), { recursive: true });
   const build = await submitWaiting(controller);
@@ -82,7 +83,7 @@ test('an image with guest scripts of another release gets those of the agent bes
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  using newer = otherRelease({ number: 1 });
+  using newer = otherRelease({ number: OWN });
   const build = await submitWaiting(controller);
   await using agent = host.startAgent(newer);
   await begun(build);
@@ -98,7 +99,7 @@ test('tied key: the scripts of the image serve an agent of the next number, and 
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
-  using newer = otherRelease({ number: 2 });
+  using newer = otherRelease({ number: OWN + 1 });
   const build = await submitWaiting(controller);
   await using first = host.startAgent(newer);
   await begun(build);
@@ -118,7 +119,7 @@ test('tied key: scripts older than the number before fail a check that names the
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
-  using newer = otherRelease({ number: 3 });
+  using newer = otherRelease({ number: OWN + 2 });
   const build = await submitWaiting(controller);
   await using agent = host.startAgent(newer);
   await agent.until({ type: 'slot_free' });
@@ -128,7 +129,7 @@ test('tied key: scripts older than the number before fail a check that names the
     step: 'ssh',
     message: expect.stringMatching(
       new RegExp(
-        `base image \\(${version}\\) are too old .*numbers 2 and 3.*expo-worker base-image --force --restrict-key`,
+        `base image \\(${version}\\) are too old .*numbers ${OWN + 1} and ${OWN + 2}.*expo-worker base-image --force --restrict-key`,
       ),
     ),
     evidence: { ssh: { answers: true } },
@@ -139,7 +140,7 @@ test('tied key: doctor tells of scripts that are too new, and of an image from b
   timeout: 400_000,
 }, async () => {
   await using host = await agentHost('http://127.0.0.1:9', {}, { tiedKey: true });
-  using newer = otherRelease({ number: 2 });
+  using newer = otherRelease({ number: OWN + 1 });
   const ssh = async () => {
     const report = await runDoctor({ configPath: host.configPath, vm: true, signal: AbortSignal.timeout(200_000) });
     expect(report.checks.find(({ id }) => id === 'guest_scripts')).toMatchObject({ status: 'skipped' });
@@ -168,7 +169,7 @@ test('an attempt from before there were guest scripts, and one whose scripts are
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  using newer = otherRelease({ number: 3 });
+  using newer = otherRelease({ number: OWN + 2 });
   rmSync(join(host.imageRoot, FOLDER), { recursive: true });
   const build = await submitWaiting(controller);
   await using first = host.startAgent();

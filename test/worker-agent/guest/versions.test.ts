@@ -42,6 +42,11 @@ const ran = (root: string) => {
   const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
   return [...new Set(lines.map((line) => line.split('/').at(-2)!))];
 };
+/** How often this script was started in the VM, of releases that say so. */
+const startsOf = (root: string, script: string) =>
+  readFileSync(join(root, 'Users/admin/.tartbeat/ran'), 'utf8')
+    .split('\n')
+    .filter((line) => line.endsWith(`/${script}`)).length;
 
 function expectWhole(build: StandInBuild) {
   expect(build.status, JSON.stringify(build.reports)).toBe('succeeded');
@@ -89,6 +94,7 @@ test('an image with guest scripts of another release gets those of the agent bes
   await begun(build);
   expect(installed(host)).toEqual([version, newer.version].sort());
   expect(ran(host.guestRoot(VM))).toEqual([newer.version]);
+  expect(startsOf(host.guestRoot(VM), 'log.sh')).toBe(1);
   letGo(host);
   await agent.until({ type: 'slot_free' });
   expectWhole(build);

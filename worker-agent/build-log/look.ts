@@ -1,8 +1,8 @@
 /**
  * Says what a look at a build in its VM finds, and asks the VM for a status or a part of the log once.
  *
- * Invariant: an answer that does not come ends the attempt with `transfer_failed` at the step `log`, after all
- * the patience of the session.
+ * Invariant: an answer that does not come ends the attempt with `transfer_failed` at the step `log`, after
+ * all the patience of the session.
  */
 import { type BuildStatus, parseBuildStatus } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';

@@ -1,7 +1,7 @@
 /**
- * Looks at a build by asking again and again, where the guest scripts are of number 1 and cannot stream: in an
- * attempt that an older agent has begun, or with an older image and a tied key. Delete this file when the agent
- * does not speak number 1 any more, which is so from number 3 on.
+ * Looks at a build by asking again and again, where the guest scripts are of number 1 and cannot stream: in
+ * an attempt that an older agent has begun, or with an older image and a tied key. Delete this file when the
+ * agent does not speak number 1 any more, which is so from number 3 on.
  *
  * Invariant: at most one command runs, and a look that finds nothing is followed by a pause.
  */

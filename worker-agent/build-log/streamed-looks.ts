@@ -1,9 +1,10 @@
 /**
- * Looks at a build over one channel, on which a command in the VM tells of the build and its log as long as it
- * is read. A channel that breaks, ends or falls silent is replaced, and the log goes on where the spool stands.
+ * Looks at a build over one channel, on which a command in the VM tells of the build and its log as long as
+ * it is read. A channel that breaks, ends or falls silent is replaced, and the log goes on where the spool
+ * stands.
  *
- * Invariant: each look has the patience of the session, as a command of its own would have. Channels are opened
- * for breaks alone, however long a build takes.
+ * Invariant: each look has the patience of the session, as a command of its own would have. Channels are
+ * opened for breaks alone, however long a build takes.
  */
 import { pause } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
@@ -73,7 +74,10 @@ export class StreamedLooks implements Looks {
     this.#channel = null;
   }
 
-  /** The next frame, or why the command has ended. Whatever else is in the way is thrown, as the session needs. */
+  /**
+   * The next frame, or why the command has ended. Whatever else is in the way is thrown, as the session
+   * needs.
+   */
   async #hear(ssh: Ssh, signal: AbortSignal): Promise<Frame | { end: string }> {
     try {
       if (this.#channel?.ssh !== ssh) this.close();

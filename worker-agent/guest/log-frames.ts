@@ -1,8 +1,8 @@
 /**
  * Takes what `log follow` prints apart into frames: vm-image/guest/log.sh describes them.
  *
- * Invariant: a frame comes out whole or not at all. The memory is bounded by the longest frame that is allowed,
- * and nothing is read before somebody asks for the next frame.
+ * Invariant: a frame comes out whole or not at all. The memory is bounded by the longest frame that is
+ * allowed, and nothing is read before somebody asks for the next frame.
  */
 
 /** How often `log follow` looks at the build and its log. */

@@ -48,8 +48,8 @@ export class SshChannels {
   }
 
   /**
-   * The wait for a free channel counts against timeoutMs. Where that is null, one of the signals has the limit.
-   * Rejects with SshError.
+   * The wait for a free channel counts against timeoutMs. Where that is null, one of the signals has the
+   * limit. Rejects with SshError.
    */
   async start(
     command: GuestCommand,

@@ -1,7 +1,7 @@
 /**
  * Offers one SSH connection to a VM: run a command to its end, open one and talk to it, listen to one that
- * talks for as long as it runs, close. Only the guest/ssh* files use ssh2, and they run commands of commands.ts
- * alone.
+ * talks for as long as it runs, close. Only the guest/ssh* files use ssh2, and they run commands of
+ * commands.ts alone.
  *
  * Invariant: nothing here waits without a limit. Connecting, every command, and a peer that falls silent each
  * end by a clock.

@@ -10,8 +10,9 @@ import { execa } from 'execa';
 
 const PS_TIMEOUT_MS = 10_000;
 /**
- * How often `ps` is asked for the start time of a process that is watched. Only a pid that is given to another
- * process within this time deceives the watch, and for no longer. macOS gives out 99,998 others first.
+ * How often `ps` is asked for the start time of a process that is watched. Only a pid that is given to
+ * another process within this time deceives the watch, and for no longer. macOS gives out 99,998 others
+ * first.
  */
 const IDENTITY_MS = 30_000;
 

@@ -18,6 +18,7 @@ import {
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parseMemoryKills } from '../../worker-agent/guest/answers.ts';
+import { type Frame, framesOf } from '../../worker-agent/guest/log-frames.ts';
 import { ownScripts } from '../../worker-agent/guest/scripts.ts';
 import { testWith } from '../set-up/test-with.ts';
 import { digestOfScripts } from '../worker-agent/factories/other-release.ts';
@@ -172,6 +173,98 @@ for (const shell of SHELLS) {
     expect(run('evidence', ['look']).stdout).toMatch(
       /^## disk\n[\s\S]*## load\n[\s\S]*## memory\n[\s\S]*## processes\n/,
     );
+  });
+
+  /** `log.sh follow` of an attempt b-1 whose command runs, and whose log is the file `log`. */
+  function following(looks = 1, wc = 'exec /usr/bin/wc "$@"') {
+    const guest = home(shell);
+    const log = join(guest.path, 'tmp/build.log');
+    for (const name of ['tmp', 'stubs', '.tartbeat/b-1/started'])
+      mkdirSync(join(guest.path, name), { recursive: true });
+    writeFileSync(join(guest.path, 'stubs/wc'), `#!/bin/sh\n${wc}\n`, { mode: 0o755 });
+    writeFileSync(log, '');
+    const env = { ...guest.env, PATH: `${join(guest.path, 'stubs')}:${process.env.PATH}`, TARTBEAT_ROOT: guest.path };
+    const started: ChildProcess[] = [];
+    return {
+      log,
+      state: join(guest.path, '.tartbeat/b-1'),
+      from(first: number) {
+        const args = [join(folder, 'log.sh'), 'follow', 'b-1', 'b', '1', String(first), String(looks)];
+        const child = spawn(shell, args, { env, stdio: ['ignore', 'pipe', 'ignore'], detached: true });
+        started.push(child);
+        const pieces = child.stdout![Symbol.asyncIterator]();
+        const frames = framesOf(async () => (await pieces.next()).value ?? null);
+        return {
+          ended: new Promise<number | null>((resolve) => child.once('exit', resolve)),
+          hangUp: () => child.stdout!.destroy(),
+          next: async () => (await frames.next()).value,
+          /** The next frame of this kind. */
+          async until(kind: Frame['kind']) {
+            for (;;) {
+              const { value } = await frames.next();
+              if (!value || value.kind === kind) return value?.bytes.toString('latin1');
+            }
+          },
+        };
+      },
+      [Symbol.dispose]() {
+        for (const { pid } of started)
+          try {
+            process.kill(-pid!, 'SIGKILL');
+          } catch {
+            // It has ended.
+          }
+        guest[Symbol.dispose]();
+      },
+    };
+  }
+  const status = (size: number, exit = '') => `alive=0\nexit=${exit}\nrestarted=0\nsize=${size}\n`;
+
+  holds('a build is followed from a byte of its log on: its state at once, then what is new', async () => {
+    using build = following(1_000);
+    writeFileSync(build.log, 'one\n');
+    const follow = build.from(3);
+    expect(await follow.next()).toEqual({ kind: 'status', bytes: Buffer.from(status(4)) });
+    expect(await follow.until('log')).toBe('e\n');
+    appendFileSync(build.log, '\0log 3\n\xff');
+    expect(await follow.until('log')).toBe(Buffer.from('\0log 3\n\xff').toString('latin1'));
+    writeFileSync(join(build.state, 'exit.7'), '');
+    expect(await follow.until('status')).toBe(status(13, '7'));
+  });
+
+  holds('a build that was not started is followed without a state', async () => {
+    using build = following();
+    rmSync(build.state, { recursive: true });
+    const follow = build.from(1);
+    for (let count = 0; count < 3; count++)
+      expect(await follow.next()).toEqual({ kind: 'status', bytes: Buffer.from('') });
+  });
+
+  holds('who follows a build ends the one before, whose reader may never be missed', async () => {
+    using build = following();
+    const first = build.from(1);
+    await first.until('status');
+    const second = build.from(1);
+    expect(await first.ended).toBe(0);
+    appendFileSync(build.log, 'on');
+    expect(await second.until('log')).toBe('on');
+  });
+
+  holds('a quiet log is followed no longer than it is read', async () => {
+    using build = following();
+    const follow = build.from(1);
+    await follow.until('status');
+    follow.hangUp();
+    expect([0, null]).toContain(await follow.ended);
+  });
+
+  holds('a log that is shortened while it is read cuts the last frame off', async () => {
+    using build = following(1_000, '/usr/bin/wc "$@" >/dev/null; echo 10');
+    writeFileSync(build.log, '12345');
+    const follow = build.from(1);
+    await follow.until('status');
+    expect(await follow.until('log')).toBeUndefined();
+    expect(await follow.ended).toBe(1);
   });
 
   holds('a restart of the guest since the build began shows, and a system that cannot tell shows none', () => {

@@ -39,6 +39,7 @@ const COMMANDS: readonly guest.GuestCommand[] = [
   guest.buildStatus(key),
   guest.buildUsage(key),
   guest.readLog(0, 1),
+  guest.followBuild({ ...key, offset: 0, looks: 4 }),
   guest.killBuild(key),
   guest.listFiles({ ...key, roots: ['dist', "it's\na\\n$(name)", './ü -x', '.'] }),
   guest.packFiles({ ...key, paths: ['a'] }),

@@ -49,7 +49,7 @@ async function doSteps(context: AttemptContext, reached: Reached): Promise<Endin
   await resumeScripts(context, booted);
   const inputs = source && (await prepare(context, booted, source));
   if (!journal.reached('command_ended')) {
-    reached.log = await openLog(context, booted.guest, inputs ?? (await askInputs(context)));
+    reached.log = await openLog(context, booted, inputs ?? (await askInputs(context)));
     await follow(context, booted.guest, reached.log);
   }
   return endingOf(journal.state.exitCode, await collect(context, booted.guest));

@@ -21,11 +21,6 @@ export class LogShipping {
     this.#shipper = new LogShipper(options);
   }
 
-  /** How many people follow the log right now, by the controller's last answer. */
-  get followers(): number {
-    return this.#shipper.followers;
-  }
-
   /** The file has grown. */
   poke(): void {
     this.#shipper.poke();

@@ -5,21 +5,18 @@
  * restarted agent goes on where the spool stands. The command has ended when its exit code has been seen and
  * everything has been read up to the size that the log had after that.
  */
-import { pause } from '../../client/retry.ts';
-import { type BuildStatus, isEndedBySystem, parseBuildStatus } from '../guest/answers.ts';
+import { type BuildStatus, isEndedBySystem } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
-import { buildStatus, readLog } from '../guest/commands.ts';
-import { expectSuccess, type Guest } from '../guest/session.ts';
+import { isMissingIn } from '../guest/scripts.ts';
+import type { Guest } from '../guest/session.ts';
 import { GUEST_COMMAND_MS } from '../limits.ts';
 import { awakeMs } from '../mac/running-clock.ts';
+import { askStatus, type Looks, logBytesOf, READ_MAX_BYTES, readPart } from './look.ts';
 import { outputAgeMs, startClock, type UsageRates, withOutput, withUsage } from './output-clock.ts';
+import { PolledLooks } from './polled-looks.ts';
 import { LogSpool } from './spool.ts';
+import { StreamedLooks } from './streamed-looks.ts';
 
-const POLL_MS = 500;
-/** While somebody follows the log at the controller. */
-const POLL_FOLLOWED_MS = 200;
-/** Enough for a burst of 20 MB/s with some reads a second. */
-const READ_MAX_BYTES = 4 * 1024 * 1024;
 /** Of what is read again, this much from the start of the log, and its last READ_MAX_BYTES. */
 const AGAIN_FIRST_BYTES = 48 * 1024 * 1024;
 /**
@@ -30,6 +27,8 @@ const CONFIRM_MS = 5_000;
 
 export interface LogFollowerOptions {
   guest: Guest;
+  /** The guest scripts that the VM's commands run with. */
+  scripts: string;
   key: AttemptKey;
   path: string;
   /** The texts that are masked in the log. */
@@ -38,8 +37,6 @@ export interface LogFollowerOptions {
   baseline: UsageRates | null;
   /** The age of the log counts as known for this long after the last look at it. */
   freshMs: number;
-  /** How many people follow the log at the controller. */
-  followers: () => number;
   /** Takes what was read, with its secrets. */
   onBytes?: (bytes: Buffer) => void;
   /** There is more to ship. */
@@ -92,27 +89,37 @@ export class LogFollower implements AsyncDisposable {
 
   /** Resolves when the command has ended. */
   async follow(signal: AbortSignal): Promise<CommandEnd> {
-    const { guest, followers } = this.#options;
-    for (let goneSinceMs: number | null = null; ; ) {
-      const status = await this.#status(guest);
-      if (status && status.state !== 'not_started') {
-        this.#look(status.logBytes);
-        if (status.state === 'running' && status.usage)
-          this.#clock = withUsage(this.#clock, status.usage, performance.now());
-        await this.#readUpTo(status.logBytes, guest);
+    const looks = this.#looks(signal);
+    try {
+      let end: ReturnType<typeof endOf> = null;
+      let untilBytes = 0;
+      for (let goneSinceMs: number | null = null; ; ) {
+        const look = await looks.next();
+        if ('bytes' in look) await this.#keep(look.bytes);
+        else {
+          end = endOf(look.status);
+          untilBytes = logBytesOf(look.status);
+          goneSinceMs = end && (goneSinceMs ?? awakeMs());
+          if (look.status && look.status.state !== 'not_started') this.#look(untilBytes);
+          if (look.status?.state === 'running' && look.status.usage)
+            this.#clock = withUsage(this.#clock, look.status.usage, performance.now());
+        }
+        if (!end || this.#lacks(untilBytes)) continue;
+        if (end.certain || awakeMs() - goneSinceMs! >= CONFIRM_MS) return end;
       }
-      const end = endOf(status);
-      if (end?.certain) return end;
-      goneSinceMs = end && (goneSinceMs ?? awakeMs());
-      if (end && awakeMs() - goneSinceMs! >= CONFIRM_MS) return end;
-      await pause(followers() > 0 ? POLL_FOLLOWED_MS : POLL_MS, signal);
+    } finally {
+      looks.close();
     }
   }
 
   /** Reads once more, over another connection, before the VM is destroyed. */
   async catchUp(guest: Guest): Promise<void> {
-    const status = await this.#status(guest);
-    if (status && status.state !== 'not_started') await this.#readUpTo(status.logBytes, guest);
+    const untilBytes = logBytesOf(await askStatus(guest, this.#options.key));
+    while (this.#lacks(untilBytes)) {
+      const bytes = await readPart(guest, this.#spool.readBytes, untilBytes);
+      if (bytes.length === 0) return; // shorter than a moment ago, because the build has truncated its own log
+      await this.#keep(bytes);
+    }
   }
 
   /**
@@ -123,7 +130,7 @@ export class LogFollower implements AsyncDisposable {
   async *readAgain(): AsyncGenerator<{ bytes: Buffer; share: number }> {
     const untilBytes = this.#spool.readBytes;
     for (let at = 0; at < untilBytes; ) {
-      const bytes = await this.#read(at, untilBytes, this.#options.guest);
+      const bytes = await readPart(this.#options.guest, at, untilBytes);
       if (bytes.length === 0) return;
       at += bytes.length;
       yield { bytes, share: at / untilBytes };
@@ -135,9 +142,11 @@ export class LogFollower implements AsyncDisposable {
     await this.#spool[Symbol.asyncDispose]();
   }
 
-  async #status(guest: Guest): Promise<BuildStatus | null> {
-    const asked = guest.exec(buildStatus(this.#options.key), { timeoutMs: GUEST_COMMAND_MS });
-    return parseBuildStatus((await expectSuccess('log', asked)).stdout.toString('latin1'));
+  #looks(signal: AbortSignal): Looks {
+    const { guest, key, freshMs, scripts } = this.#options;
+    const spool = this.#spool;
+    if (isMissingIn(scripts, 'log follow')) return new PolledLooks({ guest, key, spool, signal });
+    return new StreamedLooks({ guest, key, spool, freshMs, silenceMs: GUEST_COMMAND_MS, signal });
   }
 
   #look(logBytes: number): void {
@@ -147,21 +156,16 @@ export class LogFollower implements AsyncDisposable {
     this.#clock = withOutput(this.#clock, this.#lookedAtMs);
   }
 
-  async #readUpTo(logBytes: number, guest: Guest): Promise<void> {
-    while (!this.#spool.finished && this.#spool.readBytes < logBytes) {
-      const stdout = await this.#read(this.#spool.readBytes, logBytes, guest);
-      if (stdout.length === 0) return; // shorter than a moment ago, because the build has truncated its own log
-      await this.#spool.append(stdout);
-      this.#options.onBytes?.(stdout);
-      this.#options.onGrown?.();
-      this.#look(this.#spool.readBytes);
-    }
+  #lacks(untilBytes: number): boolean {
+    return !this.#spool.finished && this.#spool.readBytes < untilBytes;
   }
 
-  async #read(fromBytes: number, untilBytes: number, guest: Guest): Promise<Buffer> {
-    const maxBytes = Math.min(READ_MAX_BYTES, untilBytes - fromBytes);
-    const options = { timeoutMs: GUEST_COMMAND_MS, maxOutputBytes: READ_MAX_BYTES + 1 };
-    return (await expectSuccess('log', guest.exec(readLog(fromBytes, maxBytes), options))).stdout;
+  async #keep(bytes: Buffer): Promise<void> {
+    if (this.#spool.finished) return;
+    await this.#spool.append(bytes);
+    this.#options.onBytes?.(bytes);
+    this.#options.onGrown?.();
+    this.#look(this.#spool.readBytes);
   }
 }
 

@@ -37,9 +37,9 @@ export interface LogShipperOptions {
 }
 
 export class LogShipper {
-  /** How many people follow the log right now, by the last answer. */
-  followers = 0;
   readonly #options: LogShipperOptions;
+  /** How many people follow the log right now, by the last answer. */
+  #followers = 0;
   #offset = 0;
   #ended = false;
   #batchBytes = LOG_APPEND_MAX_BYTES;
@@ -88,8 +88,8 @@ export class LogShipper {
       // An answer without progress counts as a failure, so that it never leads to a tight loop.
       this.#failures = answer.value.length > offset ? 0 : this.#failures + 1;
       this.#offset = answer.value.length;
-      this.followers = answer.value.followers;
-      emit({ type: 'log', lengthBytes: this.#offset, followers: this.followers });
+      this.#followers = answer.value.followers;
+      emit({ type: 'log', lengthBytes: this.#offset, followers: this.#followers });
       return null;
     }
     this.#failures++;
@@ -106,7 +106,7 @@ export class LogShipper {
   }
 
   #cadenceMs(): number {
-    return this.followers > 0 ? CADENCE_FOLLOWED_MS : (this.#options.cadenceMs ?? CADENCE_MS);
+    return this.#followers > 0 ? CADENCE_FOLLOWED_MS : (this.#options.cadenceMs ?? CADENCE_MS);
   }
 
   async #rest(signal: AbortSignal): Promise<void> {

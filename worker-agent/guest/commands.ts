@@ -168,6 +168,13 @@ export const buildUsage = (key: AttemptKey): GuestCommand => onAttempt('build us
 export const readLog = (offset: number, maxBytes: number): GuestCommand =>
   script('log read', [whole(offset + 1, 'offset', 1), whole(maxBytes, 'maxBytes', 1, 64 * 1024 * 1024)]);
 
+/**
+ * The state of the build, and its log from `offset` on, as frames, for as long as somebody reads them. A
+ * status comes at least once in `looks` looks. Read with framesOf.
+ */
+export const followBuild = (key: AttemptKey & { offset: number; looks: number }): GuestCommand =>
+  onAttempt('log follow', key, [whole(key.offset + 1, 'offset', 1), whole(key.looks, 'looks', 1, 1000)]);
+
 /** Exit 0 always. */
 export const killBuild = (key: AttemptKey): GuestCommand => onAttempt('build kill', key);
 

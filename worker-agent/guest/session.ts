@@ -10,12 +10,13 @@
  * again, as long as SSH may fail: one slow answer ends nothing.
  */
 import { pause } from '../../client/retry.ts';
-import { AttemptOver, failed } from '../ending.ts';
+import { failed } from '../ending.ts';
 import { RECONNECT_MS } from '../limits.ts';
 import { awakeMs } from '../mac/running-clock.ts';
 import { isEndedBySystem } from './answers.ts';
 import { echoAlive, type GuestCommand } from './commands.ts';
 import type { ExecOptions, ExecResult, Ssh } from './ssh.ts';
+import type { Exited } from './ssh-channel.ts';
 import { SshError } from './ssh-error.ts';
 
 const RECONNECT_PAUSE_MS = 500;
@@ -141,13 +142,22 @@ async function answers(ssh: Ssh, signal: AbortSignal): Promise<boolean> {
 
 /** Resolves for exit code 0 alone. Anything else ends the attempt with `transfer_failed` at this step. */
 export async function expectSuccess(step: string, result: Promise<ExecResult>): Promise<ExecResult> {
+  const exited = await expectAnswer(step, result);
+  if (exited.exitCode === 0) return exited;
+  throw failed('transfer_failed', step, howEnded(exited));
+}
+
+/** An answer that did not come ends the attempt with `transfer_failed` at this step. */
+export async function expectAnswer<T>(step: string, answer: Promise<T>): Promise<T> {
   try {
-    const { exitCode, exitSignal, stderr } = await result;
-    if (exitCode === 0) return await result;
-    const how = exitCode === null ? `signal ${exitSignal}` : `exit code ${exitCode}`;
-    throw failed('transfer_failed', step, `${how}: ${stderr.trim().slice(-500)}`);
+    return await answer;
   } catch (error) {
-    if (error instanceof AttemptOver || !(error instanceof SshError)) throw error;
+    if (!(error instanceof SshError)) throw error;
     throw failed('transfer_failed', step, error.message);
   }
+}
+
+/** In a few words, how a command has ended, and the last that it printed on standard error. */
+export function howEnded({ exitCode, exitSignal, stderr }: Exited): string {
+  return `${exitCode === null ? `signal ${exitSignal}` : `exit code ${exitCode}`}: ${stderr.trim().slice(-500)}`;
 }

@@ -47,8 +47,15 @@ export class SshChannels {
     this.#scripts = scripts;
   }
 
-  /** The wait for a free channel counts against timeoutMs. Rejects with SshError. */
-  async start(command: GuestCommand, timeoutMs: number, ...signals: (AbortSignal | undefined)[]): Promise<SshProcess> {
+  /**
+   * The wait for a free channel counts against timeoutMs. Where that is null, one of the signals has the
+   * limit. Rejects with SshError.
+   */
+  async start(
+    command: GuestCommand,
+    timeoutMs: number | null,
+    ...signals: (AbortSignal | undefined)[]
+  ): Promise<SshProcess> {
     const slots = this.#slots;
     const text = command.text(this.#scripts?.version ?? null);
     const limit = new Limit(command.name, timeoutMs, signals);
@@ -73,7 +80,7 @@ class Limit {
   signal = this.#controller.signal;
   clear: () => void;
 
-  constructor(what: string, timeoutMs: number, sources: (AbortSignal | undefined)[]) {
+  constructor(what: string, timeoutMs: number | null, sources: (AbortSignal | undefined)[]) {
     const stop = (reason: unknown) =>
       this.#controller.abort(
         reason instanceof SshError
@@ -81,8 +88,8 @@ class Limit {
           : new SshError('aborted', `the agent stopped waiting for ${what}`, { cause: reason }),
       );
     const onAbort = (event: Event) => stop((event.target as AbortSignal).reason);
-    const late = () => stop(new SshError('timeout', `${what} did not end within ${timeoutMs / 1000} s`));
-    const clearTimer = awakeTimer(timeoutMs, late);
+    const late = (ms: number) => stop(new SshError('timeout', `${what} did not end within ${ms / 1000} s`));
+    const clearTimer = timeoutMs === null ? () => {} : awakeTimer(timeoutMs, () => late(timeoutMs));
     for (const source of sources) {
       source?.addEventListener('abort', onAbort, { once: true });
       if (source?.aborted) stop(source.reason);

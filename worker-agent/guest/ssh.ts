@@ -1,6 +1,7 @@
 /**
- * Offers one SSH connection to a VM: run a command to its end, open one and talk to it, close. Only the
- * guest/ssh* files use ssh2, and they run commands of commands.ts alone.
+ * Offers one SSH connection to a VM: run a command to its end, open one and talk to it, listen to one that
+ * talks for as long as it runs, close. Only the guest/ssh* files use ssh2, and they run commands of
+ * commands.ts alone.
  *
  * Invariant: nothing here waits without a limit. Connecting, every command, and a peer that falls silent each
  * end by a clock.
@@ -11,6 +12,7 @@ import type { GuestCommand } from './commands.ts';
 import { type Exited, SshChannels, type SshProcess } from './ssh-channel.ts';
 import { SshError } from './ssh-error.ts';
 import { type SshTarget, shakeHands } from './ssh-handshake.ts';
+import { openStream, type SshStream, type StreamOptions } from './ssh-stream.ts';
 
 export interface OpenOptions {
   /** From the call to the end of the command; the wait for a free channel counts, too. */
@@ -37,6 +39,8 @@ export interface Ssh extends AsyncDisposable {
   readonly closed: Promise<SshError | null>;
   exec(command: GuestCommand, options: ExecOptions): Promise<ExecResult>;
   open(command: GuestCommand, options: OpenOptions): Promise<SshProcess>;
+  /** The caller closes it. Until then it keeps one of the connection's channels. */
+  stream(command: GuestCommand, options: StreamOptions): Promise<SshStream>;
   /** Destroys the connection at once. Work that is detached in the guest goes on. */
   close(): void;
 }
@@ -58,6 +62,8 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
       if (command.input) process.stdin.end(command.input);
       return process;
     },
+
+    stream: (command, options) => openStream(channels, command, options, dead),
 
     async exec(command, { timeoutMs, signal, stdin, maxOutputBytes = OUTPUT_MAX_BYTES }) {
       const broken = new AbortController();

@@ -19,6 +19,8 @@ import type { Mac } from './programs.ts';
 const POLL_MS = 500;
 /** After so many polls the person at the terminal is told that a build still runs. */
 const WAITING_POLLS = 4;
+/** From then on, because a build may take hours and each poll starts a launchctl. */
+const WAITING_POLL_MS = 5_000;
 
 export interface JobState {
   kind: JobKind;
@@ -138,7 +140,7 @@ async function unload(
     const { exitCode } = await mac.run('launchctl', ['print', service], signal);
     if (exitCode !== 0 && exitCode !== null) return;
     if (polls === WAITING_POLLS) onWaiting();
-    await pause(POLL_MS, signal);
+    await pause(polls < WAITING_POLLS ? POLL_MS : WAITING_POLL_MS, signal);
   }
 }
 

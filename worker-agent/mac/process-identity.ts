@@ -1,6 +1,6 @@
 /**
- * Tells a process by its start time from a later process that has the same pid, and finds the process that a
- * wrapper such as sudo has started.
+ * Tells a process by its start time from a later process that has the same pid, watches one at little cost,
+ * and finds the process that a wrapper such as sudo has started.
  *
  * Invariant: the start time is an opaque text, which is compared and never parsed.
  */
@@ -9,10 +9,46 @@ import { basename } from 'node:path';
 import { execa } from 'execa';
 
 const PS_TIMEOUT_MS = 10_000;
+/**
+ * How often `ps` is asked for the start time of a process that is watched. Only a pid that is given to
+ * another process within this time deceives the watch, and for no longer. macOS gives out 99,998 others
+ * first.
+ */
+const IDENTITY_MS = 30_000;
 
 /** Null if no such process lives. A zombie, which has died and was not yet reaped, does not live. */
 export async function processStartTime(pid: number): Promise<string | null> {
   return process.platform === 'linux' ? startTicks(pid) : startDate(pid);
+}
+
+export interface ProcessIdentity {
+  pid: number;
+  startTime: string;
+}
+
+/** Says again and again whether the process lives. Signal 0 starts no program and reaches no one. */
+export function watchProcess({ pid, startTime }: ProcessIdentity): { lives(): Promise<boolean> } {
+  let identifiedAtMs: number | null = null;
+  return {
+    async lives() {
+      if (!hasProcess(pid)) return false;
+      // The clock on the wall: a Mac that has slept for long asks at once.
+      const known = identifiedAtMs !== null && Math.abs(Date.now() - identifiedAtMs) < IDENTITY_MS;
+      // On Linux the start time costs no program, and a process that nobody reaps is seen to have died.
+      if (known && process.platform !== 'linux') return true;
+      identifiedAtMs = Date.now();
+      return (await processStartTime(pid)) === startTime;
+    },
+  };
+}
+
+function hasProcess(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'; // it belongs to another account
+  }
 }
 
 async function startTicks(pid: number): Promise<string | null> {

@@ -14,8 +14,8 @@ import { maskText, needlesOf } from '../build-log/mask.ts';
 import { LogProgress } from '../build-log/progress.ts';
 import { RecentLog } from '../build-log/recent-bytes.ts';
 import { failed } from '../ending.ts';
-import type { Guest } from '../guest/session.ts';
 import { logFreshMs } from '../limits.ts';
+import type { Booted } from './boot.ts';
 import type { AttemptContext } from './context.ts';
 
 /** The log of a build whose command runs, or has run. */
@@ -31,7 +31,7 @@ export interface BuildLog {
 }
 
 /** Goes on where a former run of the agent has stopped reading. */
-export async function openLog(context: AttemptContext, guest: Guest, inputs: Inputs): Promise<BuildLog> {
+export async function openLog(context: AttemptContext, { guest, vm }: Booted, inputs: Inputs): Promise<BuildLog> {
   const { key, client, journal, emit, leave } = context;
   const { assignment, commandStartedAtMs, baseline } = journal.state;
   const path = journal.logPath;
@@ -42,12 +42,12 @@ export async function openLog(context: AttemptContext, guest: Guest, inputs: Inp
   const shipping = new LogShipping({ ...key, client, path, lengthBytes, emit, leave });
   const follower = await LogFollower.open({
     guest,
+    scripts: vm.scripts.version!, // known since the VM has passed its checks
     key,
     path,
     needles,
     baseline,
     freshMs: logFreshMs(assignment.timeouts),
-    followers: () => shipping.followers,
     onBytes: (bytes) => {
       progress.push(bytes);
       recent.push(bytes);

@@ -15,7 +15,10 @@ import type { AttemptContext } from './context.ts';
 
 /** A little more than the default of bootTimeout, which ends the attempt unless it is off. */
 const FIRST_BEAT_MS = 11 * 60_000;
+/** Each look is a command over SSH. A first beat that has not come soon waits for the controller. */
 const LOG_POLL_MS = 250;
+const LOG_POLL_LATER_MS = 2_000;
+const LOG_POLLS_SOON = 20;
 /** How much of the monitor's log is read: to find its first beat, and to show why there was none. */
 const LOG_BYTES = 4_096;
 const LOG_SHOWN_BYTES = 1_000;
@@ -50,7 +53,8 @@ export async function firstHeartbeat({ beats, journal, key, signal }: AttemptCon
   try {
     const accepted = beats.firstVmBeat(limit);
     accepted.catch(() => {}); // awaited below
-    while (!(await readLog(LOG_BYTES)).stdout.includes('Heartbeat sent')) await pause(LOG_POLL_MS, limit);
+    for (let polls = 0; !(await readLog(LOG_BYTES)).stdout.includes('Heartbeat sent'); polls++)
+      await pause(polls < LOG_POLLS_SOON ? LOG_POLL_MS : LOG_POLL_LATER_MS, limit);
     beats.poke();
     await accepted;
   } catch (error) {

@@ -7,16 +7,13 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jittered, pause } from '../../client/retry.ts';
-import { processBelow, processStartTime } from '../mac/process-identity.ts';
+import { type ProcessIdentity, processBelow, processStartTime, watchProcess } from '../mac/process-identity.ts';
 import { awakeMs } from '../mac/running-clock.ts';
 import { runFailureOf, type TartFailure, type TartResult } from './answers.ts';
 import { KILL_DELAY_MS, type TartCall } from './call.ts';
 
 /** A `tart run` process. The agent keeps it in its journal, so that it finds the VM again after a restart. */
-export interface TartRun {
-  pid: number;
-  startTime: string;
-}
+export type TartRun = ProcessIdentity;
 
 export interface TartRuns {
   /** Starts the VM detached; its output is appended to logFile. Does not tell whether the VM boots. */
@@ -37,6 +34,8 @@ const KILL_POLL_MS = 100;
 /** How long sudo may take before it starts tart: it asks the directory for the account. */
 const WRAPPED_MS = 10_000;
 const WRAPPED_POLL_MS = 50;
+/** Each look starts `ps`, so a sudo that is slow is looked at more and more seldom. */
+const WRAPPED_POLL_MAX_MS = 1_000;
 const LOG_TAIL_BYTES = 8_192;
 
 export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { killRun(run: TartRun): Promise<void> } {
@@ -51,10 +50,12 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
     if (wrappers.length === 0) return startedPid;
     const ended = new AbortController();
     exit.finally(() => ended.abort());
-    for (const untilMs = awakeMs() + WRAPPED_MS; awakeMs() < untilMs && !ended.signal.aborted; ) {
+    const untilMs = awakeMs() + WRAPPED_MS;
+    for (let pauseMs = WRAPPED_POLL_MS; awakeMs() < untilMs && !ended.signal.aborted; ) {
       const pid = await processBelow(startedPid, wrappers);
       if (pid !== null) return pid;
-      await pause(WRAPPED_POLL_MS, ended.signal).catch(() => {});
+      await pause(pauseMs, ended.signal).catch(() => {});
+      pauseMs = Math.min(1.5 * pauseMs, WRAPPED_POLL_MAX_MS);
     }
     return startedPid;
   };
@@ -83,15 +84,18 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
       const own = children.get(run.pid);
       if (own) return { exitCode: await abortable(own, signal) };
       // An earlier agent started it, so the system tells us nothing. We look again and again.
-      while (await isRunAlive(run)) await pause(jittered(RUN_POLL_MS), signal);
+      const watched = watchProcess(run);
+      while (await watched.lives()) await pause(jittered(RUN_POLL_MS), signal);
       return { exitCode: null };
     },
 
     /** Waits a moment for a run that was told to stop, then kills it. */
     async killRun(run) {
       const deadline = Date.now() + KILL_DELAY_MS;
-      while (await isRunAlive(run)) {
+      const watched = watchProcess(run);
+      while (await watched.lives()) {
         if (Date.now() > deadline) {
+          if (!(await isRunAlive(run))) return;
           // An older agent has journalled the wrapper.
           const pid = wrappers.length === 0 ? run.pid : ((await processBelow(run.pid, wrappers)) ?? run.pid);
           try {

@@ -18,7 +18,7 @@ import { until } from '../factories/until.ts';
 const PATIENCE_MS = 120_000;
 const VM = 'tartbeat-worker-1-b1-1';
 const { version } = ownScripts();
-const NUMBER = numberOf(version);
+const OWN = numberOf(version);
 const FOLDER = 'usr/local/share/tartbeat/guest';
 const LINKS = 'Users/admin/.tartbeat/guest';
 
@@ -42,6 +42,11 @@ const ran = (root: string) => {
   const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
   return [...new Set(lines.map((line) => line.split('/').at(-2)!))];
 };
+/** How often this script was started in the VM, of releases that say so. */
+const startsOf = (root: string, script: string) =>
+  readFileSync(join(root, 'Users/admin/.tartbeat/ran'), 'utf8')
+    .split('\n')
+    .filter((line) => line.endsWith(`/${script}`)).length;
 
 function expectWhole(build: StandInBuild) {
   expect(build.status, JSON.stringify(build.reports)).toBe('succeeded');
@@ -54,7 +59,7 @@ test('an image without guest scripts gets those of the agent, and a newer agent 
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  using newer = otherRelease({ number: NUMBER + 1 });
+  using newer = otherRelease({ number: OWN + 1 });
   rmSync(join(host.imageRoot, FOLDER), { recursive: true });
   rmSync(join(host.imageRoot, LINKS), { recursive: true });
   const build = await submitWaiting(controller);
@@ -86,12 +91,13 @@ test('an image with guest scripts of another release gets those of the agent bes
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  using newer = otherRelease({ number: NUMBER });
+  using newer = otherRelease({ number: OWN });
   const build = await submitWaiting(controller);
   await using agent = host.startAgent(newer);
   await begun(build);
   expect(installed(host)).toEqual([version, newer.version].sort());
   expect(ran(host.guestRoot(VM))).toEqual([newer.version]);
+  expect(startsOf(host.guestRoot(VM), 'log.sh')).toBe(1);
   letGo(host);
   await agent.until({ type: 'slot_free' });
   expectWhole(build);
@@ -102,7 +108,7 @@ test('tied key: the scripts of the image serve an agent of the next number, and 
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
-  using newer = otherRelease({ number: NUMBER + 1 });
+  using newer = otherRelease({ number: OWN + 1 });
   const build = await submitWaiting(controller);
   await using first = host.startAgent(newer);
   await begun(build);
@@ -122,7 +128,7 @@ test('tied key: scripts older than the number before fail a check that names the
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
-  using newer = otherRelease({ number: NUMBER + 2 });
+  using newer = otherRelease({ number: OWN + 2 });
   const build = await submitWaiting(controller);
   await using agent = host.startAgent(newer);
   await agent.until({ type: 'slot_free' });
@@ -132,7 +138,7 @@ test('tied key: scripts older than the number before fail a check that names the
     step: 'ssh',
     message: expect.stringMatching(
       new RegExp(
-        `base image \\(${version}\\) are too old .*numbers ${NUMBER + 1} and ${NUMBER + 2}.*expo-worker base-image --force --restrict-key`,
+        `base image \\(${version}\\) are too old .*numbers ${OWN + 1} and ${OWN + 2}.*expo-worker base-image --force --restrict-key`,
       ),
     ),
     evidence: { ssh: { answers: true } },
@@ -143,7 +149,7 @@ test('tied key: doctor tells of scripts that are too new, and of an image from b
   timeout: 400_000,
 }, async () => {
   await using host = await agentHost('http://127.0.0.1:9', {}, { tiedKey: true });
-  using newer = otherRelease({ number: NUMBER + 1 });
+  using newer = otherRelease({ number: OWN + 1 });
   const ssh = async () => {
     const report = await runDoctor({ configPath: host.configPath, vm: true, signal: AbortSignal.timeout(200_000) });
     expect(report.checks.find(({ id }) => id === 'guest_scripts')).toMatchObject({ status: 'skipped' });
@@ -172,7 +178,7 @@ test('an attempt from before there were guest scripts, and one whose scripts are
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  using newer = otherRelease({ number: NUMBER + 2 });
+  using newer = otherRelease({ number: OWN + 2 });
   rmSync(join(host.imageRoot, FOLDER), { recursive: true });
   const build = await submitWaiting(controller);
   await using first = host.startAgent();

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { processStartTime } from '../../../worker-agent/mac/process-identity.ts';
@@ -61,6 +61,53 @@ test("another agent's run is watched by looking, and the wait can be given up", 
   const ended = stranger.waitForRunExit(started.run);
   writeFileSync(join(scripted.dir, 'end'), '');
   expect(await ended).toEqual({ exitCode: null });
+});
+
+/** A `ps` before the system's that notes its calls, in a process that takes itself for one on a Mac. */
+function onMacWithCountedPs(dir: string) {
+  const calls = join(dir, 'ps-calls');
+  const { PATH } = process.env;
+  mkdirSync(join(dir, 'bin'));
+  const script = `#!/bin/sh\necho "$*" >>'${calls}'\nPATH='${PATH}' exec ps "$@"\n`;
+  writeFileSync(join(dir, 'bin/ps'), script, { mode: 0o755 });
+  process.env.PATH = `${join(dir, 'bin')}:${PATH}`;
+  const platform = Object.getOwnPropertyDescriptor(process, 'platform')!;
+  Object.defineProperty(process, 'platform', { ...platform, value: 'darwin' });
+  return {
+    calls: () => (existsSync(calls) ? readFileSync(calls, 'utf8').trim().split('\n') : []),
+    [Symbol.dispose]() {
+      process.env.PATH = PATH;
+      Object.defineProperty(process, 'platform', platform);
+    },
+  };
+}
+
+test("another agent's run is watched for seconds with one ps, and its end is noticed", async () => {
+  using scripted = scriptedTart({ run: 'sleep 4 & while kill -0 $! 2>/dev/null; do sleep 0.05; done' });
+  using ps = onMacWithCountedPs(scripted.dir);
+  const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
+  if (!started.ok) throw new Error(started.message);
+  const before = ps.calls().length;
+  const stranger = createTart({ tartPath: scripted.tartPath });
+  expect(await stranger.waitForRunExit(started.run)).toEqual({ exitCode: null });
+  expect(ps.calls().slice(before)).toEqual([`-o stat=,lstart= -p ${started.run.pid}`]);
+});
+
+test('a run that does not stop is killed with a handful of ps, and a later process of its pid is not', async () => {
+  using scripted = scriptedTart({
+    run: `trap '' INT TERM; while [ -d "$HOME_DIR" ]; do sleep 0.05; done`,
+    list: 'echo "[]"',
+  });
+  using ps = onMacWithCountedPs(scripted.dir);
+  const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
+  if (!started.ok) throw new Error(started.message);
+  const { run } = started;
+  expect(await scripted.tart.remove('x', { run: { ...run, startTime: 'another' } })).toEqual({ ok: true });
+  expect(await scripted.tart.isRunAlive(run)).toBe(true);
+  const before = ps.calls().length;
+  expect(await scripted.tart.remove('x', { run })).toEqual({ ok: true });
+  await scripted.tart.waitForRunExit(run);
+  expect(ps.calls().length - before).toBeLessThanOrEqual(4);
 });
 
 /** As sudo does it: waits beside the command, and does not take it along when it is killed. */

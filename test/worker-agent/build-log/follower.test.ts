@@ -1,0 +1,189 @@
+/** Follows builds on a real OpenSSH server: over one channel, through breaks, to their end. */
+import { createHash } from 'node:crypto';
+import { expect } from 'vitest';
+import { StreamedLooks } from '../../../worker-agent/build-log/streamed-looks.ts';
+import { echoAlive } from '../../../worker-agent/guest/commands.ts';
+import { testWith } from '../../set-up/test-with.ts';
+import { followedBuild, KEY } from '../factories/followed-build.ts';
+import { until } from '../factories/until.ts';
+
+const onServer = testWith('sshd');
+const WAIT_FOR_GO = 'while [ ! -e "$HOME/go" ]; do sleep 0.05; done';
+/** Bytes of all kinds, which look like frames, too. */
+const ODD = String.raw`printf 'log 5\nstatus 3\n\0\377\r'; head -c 20000 /dev/urandom`;
+
+onServer('a build of some seconds costs one command, and its bytes arrive as they were', async () => {
+  await using build = await followedBuild(`for part in 1 2 3 4 5 6 7 8; do ${ODD}; sleep 0.5; done; exit 3`);
+  const parts: Buffer[] = [];
+  await using follower = await build.follower({ onBytes: (bytes) => parts.push(bytes) });
+  expect(follower.outputAgeMs()).toBeUndefined();
+  expect(await follower.follow(build.signal)).toMatchObject({ exitCode: 3, restarted: false });
+  expect(follower.outputAgeMs()).toBeGreaterThanOrEqual(0);
+  await follower.finish();
+  expect(build.kept().equals(build.printed())).toBe(true);
+  expect(Buffer.concat(parts).equals(build.printed())).toBe(true);
+  expect(build.commands).toEqual(['log follow']);
+});
+
+onServer('a burst larger than one frame arrives whole', async () => {
+  await using build = await followedBuild('head -c 11000000 /dev/urandom');
+  await using follower = await build.follower();
+  expect(await follower.follow(build.signal)).toMatchObject({ exitCode: 0 });
+  await follower.finish();
+  expect(build.kept().equals(build.printed())).toBe(true);
+  expect(build.printed().length).toBe(11_000_000);
+  expect(build.commands).toEqual(['log follow']);
+});
+
+onServer('connections that break at any byte lose nothing and repeat nothing', { timeout: 120_000 }, async () => {
+  await using build = await followedBuild(
+    `${WAIT_FOR_GO}; for part in 1 2 3 4 5 6 7 8 9 10 11 12; do ${ODD}; sleep 0.2; done`,
+  );
+  await using follower = await build.follower();
+  // A connection needs some 5 kB before the first frame.
+  const breaks = Array.from({ length: 8 }, () => 5_000 + Math.floor(Math.random() * 60_000));
+  build.door.cuts.push(...breaks);
+  build.door.cutNow();
+  build.letGo();
+  expect(await follower.follow(build.signal)).toMatchObject({ exitCode: 0 });
+  await follower.finish();
+  expect(build.kept().equals(build.printed()), `cut after ${breaks} bytes`).toBe(true);
+  // One more for each break, and one that a dead connection was asked for.
+  const followed = build.commands.filter((name) => name === 'log follow').length;
+  expect(followed).toBeGreaterThan(2);
+  expect(followed).toBeLessThanOrEqual(breaks.length + 2);
+});
+
+onServer('a restarted agent reads again what it has, and goes on where the spool stands', async () => {
+  await using build = await followedBuild(`echo one; ${WAIT_FOR_GO}; echo two`);
+  {
+    await using first = await build.follower();
+    const followed = first.follow(build.signal).catch(() => {});
+    await until(() => first.lengthBytes > 0, 'the first line is kept');
+    await build.restart();
+    await followed;
+  }
+  const parts: string[] = [];
+  await using second = await build.follower({ onBytes: (bytes) => parts.push(bytes.toString()) });
+  for await (const { bytes, share } of second.readAgain()) parts.push(`again: ${bytes} ${share}`);
+  build.letGo();
+  expect(await second.follow(build.signal)).toMatchObject({ exitCode: 0 });
+  await second.finish();
+  expect(parts).toEqual(['again: one\n 1', 'two\n']);
+  expect(build.kept().toString()).toBe('one\ntwo\n');
+});
+
+onServer('a log that the build itself shortens is read on once it is longer again', async () => {
+  await using build = await followedBuild(
+    `printf 0123456789; ${WAIT_FOR_GO}; : >"$TARTBEAT_ROOT/tmp/build.log"; sleep 1; printf abcdefghijklmno`,
+  );
+  await using follower = await build.follower();
+  const followed = follower.follow(build.signal);
+  await until(() => follower.lengthBytes === 10, 'the first part is kept');
+  build.letGo();
+  expect(await followed).toMatchObject({ exitCode: 0 });
+  await follower.finish();
+  expect(build.kept().toString()).toBe('0123456789klmno');
+});
+
+onServer('a command that ends the follower’s own in the VM costs another one, and nothing is lost', async () => {
+  await using build = await followedBuild(`echo one; ${WAIT_FOR_GO}; echo two`);
+  await using follower = await build.follower();
+  const followed = follower.follow(build.signal);
+  await until(() => follower.lengthBytes > 0, 'the first line is kept');
+  for (const pid of await build.processes('log.sh')) process.kill(pid, 'SIGKILL');
+  build.letGo();
+  expect(await followed).toMatchObject({ exitCode: 0 });
+  await follower.finish();
+  expect(build.kept().toString()).toBe('one\ntwo\n');
+  expect(build.commands).toEqual(['log follow', 'log follow']);
+});
+
+onServer('nothing is left in the VM when the agent stops, nor when its connection is cut', async () => {
+  for (const how of ['stops', 'is cut'] as const) {
+    await using build = await followedBuild(`echo quiet; ${WAIT_FOR_GO}`);
+    await using follower = await build.follower();
+    const followed = follower.follow(build.signal).catch(() => {});
+    await until(() => follower.lengthBytes > 0, 'the log is followed');
+    expect((await build.processes('log.sh')).length).toBeGreaterThan(0);
+    if (how === 'is cut') {
+      build.door.close();
+      build.door.cutNow();
+    } else build.end();
+    await until(async () => (await build.processes('log.sh')).length === 0, `the agent ${how}, and nothing is left`);
+    build.end();
+    await followed;
+  }
+});
+
+onServer('a command that was lost without an exit code is confirmed before it is over', async () => {
+  await using build = await followedBuild('echo begun; kill -KILL 0');
+  await using follower = await build.follower();
+  expect(await follower.follow(build.signal)).toMatchObject({ exitCode: null, restarted: false });
+  await follower.finish();
+  expect(build.kept().toString()).toBe('begun\n');
+  expect(build.commands).toEqual(['log follow']);
+});
+
+const looksAt = (build: Awaited<ReturnType<typeof followedBuild>>, silenceMs: number) => {
+  const spool = { readBytes: 0 };
+  const options = { guest: build.guest, key: KEY, freshMs: 10_000, signal: build.signal };
+  return { spool, looks: new StreamedLooks({ ...options, spool, silenceMs }) };
+};
+/** Hangs where there is a file `hang`: once, or for good. */
+const HANGING_WC = `if [ -e "$HOME/hang" ]; then [ -e "$HOME/for good" ] || rm "$HOME/hang"; sleep 600; fi
+  exec /usr/bin/wc "$@"`;
+
+onServer('a channel that has fallen silent is replaced, and the connection stays', async () => {
+  await using build = await followedBuild(WAIT_FOR_GO);
+  build.program('wc', HANGING_WC);
+  const { looks } = looksAt(build, 2_000);
+  expect(await looks.next()).toMatchObject({ status: { state: 'running' } });
+  build.letGo('hang');
+  while (!build.commands.includes('echo alive')) await looks.next();
+  expect(await looks.next()).toMatchObject({ status: { state: 'running' } });
+  expect(build.commands).toEqual(['log follow', 'echo alive', 'log follow']);
+  looks.close();
+});
+
+onServer('a VM that tells nothing for good ends the attempt at the limit, and not at the first silence', async () => {
+  await using build = await followedBuild(WAIT_FOR_GO, { guest: { slowLimitMs: 2_000 } });
+  build.program('wc', HANGING_WC);
+  build.letGo('for good');
+  build.letGo('hang');
+  const { looks } = looksAt(build, 500);
+  await expect(looks.next()).rejects.toMatchObject({
+    ending: { verdict: 'transfer_failed', step: 'log', message: 'log follow has said nothing for 0.5 s' },
+  });
+  expect(build.commands.filter((name) => name === 'log follow').length).toBeGreaterThan(2);
+});
+
+onServer('a guest whose scripts print something else ends the attempt after some tries', async () => {
+  await using build = await followedBuild(WAIT_FOR_GO);
+  build.program('rm', 'echo "hello from a profile"');
+  const { looks } = looksAt(build, 10_000);
+  await expect(looks.next()).rejects.toMatchObject({
+    ending: { verdict: 'transfer_failed', step: 'log', message: expect.stringContaining('hello from a profile') },
+  });
+});
+
+onServer('a reader that is slow holds up the command in the VM, and the agent’s memory stays small', async () => {
+  const BYTES = 60_000_000;
+  await using build = await followedBuild(`head -c ${BYTES} /dev/zero`);
+  await until(() => build.printed().length === BYTES, 'the build has printed all');
+  const { looks, spool } = looksAt(build, 30_000);
+  await looks.next();
+  const beforeBytes = process.memoryUsage().arrayBuffers;
+  // Each answer comes over the same connection, on which all of the log would have come by now.
+  for (let asked = 0; asked < 50; asked++) await build.guest.exec(echoAlive(), { timeoutMs: 30_000 });
+  expect(process.memoryUsage().arrayBuffers - beforeBytes).toBeLessThan(16_000_000);
+  const hash = createHash('sha256');
+  while (spool.readBytes < BYTES) {
+    const look = await looks.next();
+    if (!('bytes' in look)) continue;
+    hash.update(look.bytes);
+    spool.readBytes += look.bytes.length;
+  }
+  looks.close();
+  expect(hash.digest('hex')).toBe(createHash('sha256').update(build.printed()).digest('hex'));
+});

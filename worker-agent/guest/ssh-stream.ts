@@ -1,0 +1,50 @@
+/**
+ * Listens to one command that talks for as long as it runs.
+ *
+ * Invariant: nobody waits longer than silenceMs, neither for the channel nor for the next bytes. The time
+ * counts only while somebody waits, because a reader that is slow says nothing of the command. What nobody
+ * has asked for stays in the guest, but for SSH's own buffers of some MB.
+ */
+import { awakeTimer } from '../mac/running-clock.ts';
+import type { GuestCommand } from './commands.ts';
+import type { Exited, SshChannels } from './ssh-channel.ts';
+import { SshError } from './ssh-error.ts';
+
+export interface StreamOptions {
+  silenceMs: number;
+  signal?: AbortSignal | undefined;
+}
+
+export interface SshStream {
+  /** Null when the command has ended. Rejects with SshError; kind `timeout` means that it was silent. */
+  read(): Promise<Buffer | null>;
+  /** Rejects with SshError if the command did not end by itself. */
+  readonly exited: Promise<Exited>;
+  close(): void;
+}
+
+export async function openStream(
+  channels: SshChannels,
+  command: GuestCommand,
+  { silenceMs, signal }: StreamOptions,
+  dead: AbortSignal,
+): Promise<SshStream> {
+  const closed = new AbortController();
+  const inTime = async <T>(wait: Promise<T>): Promise<T> => {
+    const silent = () =>
+      closed.abort(new SshError('timeout', `${command.name} has said nothing for ${silenceMs / 1000} s`));
+    const clear = awakeTimer(silenceMs, silent);
+    return await wait.finally(clear);
+  };
+  const process = await inTime(channels.start(command, null, dead, signal, closed.signal));
+  process.stdin.end(command.input ?? undefined);
+  const pieces = process.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
+  return {
+    exited: process.done,
+    async read() {
+      const { value } = await inTime(pieces.next());
+      return value ?? null;
+    },
+    close: () => closed.abort(new SshError('aborted', `the agent stopped listening to ${command.name}`)),
+  };
+}

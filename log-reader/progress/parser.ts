@@ -105,6 +105,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
     }
     log.work(sighting, nowMs);
     if (sighting.label) detail = sighting.label;
+    if (sighting.typicalMs) expectations.learnTypical(sighting.phase, sighting.typicalMs);
     if (sighting.size) expectations.learnSize(sighting.phase, sighting.size);
     if (sighting.ended && !inEas) leave();
   };

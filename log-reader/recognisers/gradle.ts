@@ -33,7 +33,13 @@ export const gradle: Recogniser = {
       if (!task) return other(line);
       const [, module = '', name = '', architecture = null, outcome] = task;
       const work = forecast.add({ module, name, architecture, ran: outcome === undefined || outcome === 'FAILED' });
-      return { phase: 'gradle', work, share: forecast.share(), ahead: forecast.ahead() };
+      return {
+        phase: 'gradle',
+        work,
+        share: forecast.share(),
+        ahead: forecast.ahead(),
+        typicalMs: forecast.typicalMs(),
+      };
     };
   },
 };

@@ -4,7 +4,7 @@
  * Invariant: its memory has a limit, however many modules and architectures a build prints.
  */
 
-import { APP_MODULE, CONFIGURE, type GradleTask, nativeCost, type TaskKind } from './gradle-tasks.ts';
+import { APP_MODULE, CONFIGURE, type GradleTask, nativeCost, type TaskKind } from './tasks.ts';
 
 export interface NativeWork {
   /** Takes note of a task. Returns true if that changes what is expected. */

@@ -4,7 +4,7 @@
  * Invariant: its memory has a limit, however many tasks and modules a build prints.
  */
 
-import { createNativeWork } from './gradle-native.ts';
+import { createNativeWork } from './native.ts';
 import {
   APP_MODULE,
   BUNDLE,
@@ -15,7 +15,7 @@ import {
   NOTHING_TO_DO,
   SHRINK,
   type TaskKind,
-} from './gradle-tasks.ts';
+} from './tasks.ts';
 
 export interface GradleForecast {
   /** Records a task that was printed, and returns its work. */

@@ -65,3 +65,7 @@ export type HostEvent =
 export type AgentEvent = HostEvent | (AttemptEvent & OfAttempt);
 export type Emit = (event: AgentEvent) => void;
 export type EmitOfAttempt = (event: AttemptEvent) => void;
+
+/** For people. The step `command` ends when the command has started, so it has a name that says so. */
+export const stepInWords = ({ step, status }: Extract<AttemptEvent, { type: 'step' }>): string =>
+  `${step === 'command' ? 'start of the command' : step} ${status}`;

@@ -66,6 +66,5 @@ export type AgentEvent = HostEvent | (AttemptEvent & OfAttempt);
 export type Emit = (event: AgentEvent) => void;
 export type EmitOfAttempt = (event: AttemptEvent) => void;
 
-/** For people. The step `command` ends when the command has started, so it has a name that says so. */
-export const stepInWords = ({ step, status }: Extract<AttemptEvent, { type: 'step' }>): string =>
-  `${step === 'command' ? 'start of the command' : step} ${status}`;
+/** For people. The step `command` is done when the command has started, so its name says so. */
+export const stepInWords = (step: string): string => (step === 'command' ? 'start of the command' : step);

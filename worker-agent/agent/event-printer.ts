@@ -88,7 +88,7 @@ export function describe(event: AgentEvent): string {
     case 'stage':
       return `stage ${event.stage}`;
     case 'step':
-      return `step ${stepInWords(event)}${ms(event.durationMs)}${note(event.detail)}`;
+      return `step ${stepInWords(event.step)} ${event.status}${ms(event.durationMs)}${note(event.detail)}`;
     case 'check':
       return `check ${event.id} ${event.status}${ms(event.durationMs)}${note(event.detail)}`;
     case 'beat':

@@ -53,7 +53,13 @@ test('status tells ages, what is left until each deadline, and what the controll
     ...{ progress: null, phase: null, endExpectedAt: null },
   });
   const slot = {
-    ...{ buildId: 'b1', attempt: 1, vmName: 'tartbeat-w-b1-1', stage: 'building' as const, step: 'start of the command done' },
+    ...{
+      buildId: 'b1',
+      attempt: 1,
+      vmName: 'tartbeat-w-b1-1',
+      stage: 'building' as const,
+      step: 'start of the command done',
+    },
     ...{ percent: 42, phase: 'Compiling', beatAt: at(-3), vmBeatAt: at(-63), result: null, lastError: null },
     vmGone: false,
   };

@@ -55,6 +55,7 @@ const SAMPLE_LOGS: Sample[] = [
   { file: 'expo-export-7.log', earlier: ['expo-export-5.log', 'expo-export-6.log'], command: EXPO_COMMAND },
   // Made up in the shape of real builds (test/samples/README.md).
   { file: 'gradle-native.log', command: 'cd android && ./gradlew assembleRelease' },
+  { file: 'gradle-without-native.log', command: 'cd android && ./gradlew assembleRelease' },
 ];
 
 interface TimedLine {

@@ -103,7 +103,7 @@ function write(text: string): void {
   const shown = lines.flatMap((line, index) =>
     line.endsWith(only)
       ? index === first
-        ? [`  [${left} checks of macOS, which the simulator's machine is not: skipped]`]
+        ? [`  [${left} checks that only macOS can run are left out of this page]`]
         : []
       : [line.trimEnd()],
   );

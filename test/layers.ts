@@ -45,7 +45,7 @@ export const LAYERS = {
     ['request'],
     ['answer', 'event-stream', 'printable'],
   ],
-  'log-reader': [['progress'], ['recognisers', 'errors'], ['phases', 'lines', 'prefixes']],
+  'log-reader': [['progress'], ['recognisers', 'errors'], ['gradle'], ['phases', 'lines', 'prefixes']],
   local: [
     ['demo', 'chaos', 'dev', 'record', 'steady'],
     ['farm', 'package', 'prose'],

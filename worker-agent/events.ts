@@ -65,3 +65,6 @@ export type HostEvent =
 export type AgentEvent = HostEvent | (AttemptEvent & OfAttempt);
 export type Emit = (event: AgentEvent) => void;
 export type EmitOfAttempt = (event: AttemptEvent) => void;
+
+/** For people. The step `command` is done when the command has started, so its name says so. */
+export const stepInWords = (step: string): string => (step === 'command' ? 'start of the command' : step);

@@ -25,6 +25,7 @@ const program = new Command('expo-worker')
   .description('Runs iOS and Expo builds on this Mac, each in a fresh Tart VM, for a Tartbeat controller.')
   .version(AGENT_VERSION)
   .exitOverride()
+  .showHelpAfterError('`expo-worker --help` lists all commands, and `expo-worker COMMAND --help` the options of one.')
   .configureHelp({ showGlobalOptions: true });
 
 const exitWith = (exitCode: number) => {

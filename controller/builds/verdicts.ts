@@ -55,7 +55,7 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     whose: 'user',
     title: 'An artifact cannot be stored',
     explanation:
-      'The command succeeded, but an artifact is too large, has a name that cannot be stored, or there are too many of them. The message says which. Another attempt would meet the same refusal, so the controller does not retry the build.',
+      'The command succeeded, but an artifact is too large, has a name that cannot be stored, or there are too many of them. The message says which. Another attempt would meet the same refusal.',
     advice:
       'Make the artifact smaller, rename it, or name only the files that you need. On the Workers Free plan a file has at most 95 MiB. To raise a limit of the platform, change its plan.',
   },

@@ -18,11 +18,26 @@
 /// <reference path="../node-crypto.d.ts" />
 import { DurableObject } from 'cloudflare:workers';
 import { createHash } from 'node:crypto';
-import { DAY_MS, UPLOAD_PART_BYTES, type Upload } from '#contract';
+import { DAY_MS } from '#contract';
 import { randomText } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { isAlarmLost } from '../times.ts';
 import { makeVisible, openBlobRow, r2ErrorCode, touchBlob } from './blobs.ts';
+import {
+  cannotVerify,
+  gone,
+  lost,
+  mismatch,
+  PART,
+  type PartTarget,
+  partCount,
+  partKey,
+  partSize,
+  refuseMissing,
+  type Shown,
+  shown,
+  type UploadRecord,
+} from './upload-record.ts';
 
 /** An upload without a new part for this long is aborted. An ended upload is remembered for as long. */
 export const UPLOAD_IDLE_MS = DAY_MS;
@@ -41,34 +56,6 @@ const RETRY_MAX_MS = 60_000;
  * announced.
  */
 const R2_FINAL_ERRORS = new Set([10011, 10024, 10025, 10048]);
-const MISSING_NAMED_MAX = 10;
-
-interface Record {
-  sha256: string;
-  size: number;
-  r2Key: string;
-  r2UploadId: string;
-  state: 'open' | 'completing' | 'verifying' | 'stored' | 'refused';
-  /** When the last part came or the state last changed. */
-  touchedAt: number;
-  verifiedBytes: number;
-  /**
-   * How often the present step was begun (written before each try), and how often it failed with an error.
-   */
-  tries: number;
-  failures: number;
-  refusal?: Refusal;
-}
-
-export interface PartTarget {
-  ok: true;
-  r2Key: string;
-  r2UploadId: string;
-  size: number;
-  stored: boolean;
-}
-
-type Shown = ({ ok: true } & Omit<Upload, 'id'>) | Refusal;
 
 export class BlobUpload extends DurableObject<Env> {
   #hash = createHash('sha256');
@@ -79,7 +66,7 @@ export class BlobUpload extends DurableObject<Env> {
     const r2Key = `blobs/${sha256}/${randomText(9)}`;
     // If the record is not written, R2 drops the upload by itself after a week.
     const { uploadId } = await this.env.BLOBS.createMultipartUpload(r2Key);
-    const begun: Record = {
+    const begun: UploadRecord = {
       sha256,
       size,
       r2Key,
@@ -124,12 +111,9 @@ export class BlobUpload extends DurableObject<Env> {
     if (!record) return gone;
     if (record.state !== 'open') return this.#show(record);
     const stored = new Set(this.#parts().map(([part]) => part));
-    const missing = Array.from({ length: partCount(record.size) }, (_, i) => i + 1).filter((part) => !stored.has(part));
-    if (missing.length > 0) {
-      const named = missing.slice(0, MISSING_NAMED_MAX).join(', ');
-      return refusal('upload_incomplete', `${missing.length} parts are missing: ${named}`);
-    }
-    const next: Record = { ...record, state: 'completing', touchedAt: now };
+    const missing = refuseMissing(record.size, stored);
+    if (missing) return missing;
+    const next: UploadRecord = { ...record, state: 'completing', touchedAt: now };
     this.#write(next);
     await this.ctx.storage.setAlarm(now);
     return this.#show(next);
@@ -171,7 +155,7 @@ export class BlobUpload extends DurableObject<Env> {
     }
   }
 
-  async #step(record: Record, now: number): Promise<void> {
+  async #step(record: UploadRecord, now: number): Promise<void> {
     const idleAt = record.touchedAt + UPLOAD_IDLE_MS;
     if (record.state === 'open' || record.state === 'stored' || record.state === 'refused') {
       if (now < idleAt) return this.ctx.storage.setAlarm(idleAt);
@@ -185,7 +169,7 @@ export class BlobUpload extends DurableObject<Env> {
     else await this.#verify(trying);
   }
 
-  async #putTogether(record: Record): Promise<void> {
+  async #putTogether(record: UploadRecord): Promise<void> {
     const { BLOBS } = this.env;
     const { sha256, size, r2Key, r2UploadId } = record;
     if (await touchBlob(this.env, sha256, Date.now())) {
@@ -208,7 +192,7 @@ export class BlobUpload extends DurableObject<Env> {
     return this.#next({ ...record, state: 'verifying', tries: 0, failures: 0, touchedAt: Date.now() });
   }
 
-  async #verify(record: Record): Promise<void> {
+  async #verify(record: UploadRecord): Promise<void> {
     const { sha256, size, r2Key } = record;
     const verifiedBytes = record.verifiedBytes === this.#hashedBytes ? this.#hashedBytes : 0;
     if (verifiedBytes === 0) this.#restart();
@@ -240,18 +224,18 @@ export class BlobUpload extends DurableObject<Env> {
     this.#hashedBytes = 0;
   }
 
-  async #next(record: Record): Promise<void> {
+  async #next(record: UploadRecord): Promise<void> {
     this.#write(record);
     await this.ctx.storage.setAlarm(Date.now());
   }
 
-  async #end(record: Record): Promise<void> {
+  async #end(record: UploadRecord): Promise<void> {
     const touchedAt = Date.now();
     this.#write({ ...record, tries: 0, failures: 0, touchedAt });
     await this.ctx.storage.setAlarm(touchedAt + UPLOAD_IDLE_MS);
   }
 
-  async #refuse(record: Record, why: Refusal): Promise<void> {
+  async #refuse(record: UploadRecord, why: Refusal): Promise<void> {
     // The answer to makeVisible may have been lost. An object that a row refers to stays.
     if ((await openBlobRow(this.env, record.sha256))?.r2Key === record.r2Key)
       return this.#end({ ...record, state: 'stored', verifiedBytes: record.size });
@@ -260,7 +244,7 @@ export class BlobUpload extends DurableObject<Env> {
   }
 
   /** Deletes the object if there is one, and the parts that were never joined. */
-  async #dropFromR2({ r2Key, r2UploadId }: Record): Promise<void> {
+  async #dropFromR2({ r2Key, r2UploadId }: UploadRecord): Promise<void> {
     await this.env.BLOBS.delete(r2Key);
     try {
       await this.env.BLOBS.resumeMultipartUpload(r2Key, r2UploadId).abort();
@@ -269,18 +253,18 @@ export class BlobUpload extends DurableObject<Env> {
     }
   }
 
-  async #forget(record: Record): Promise<void> {
+  async #forget(record: UploadRecord): Promise<void> {
     if (record.state === 'open') await this.#dropFromR2(record);
     await this.ctx.storage.deleteAll();
   }
 
   /** The record. With `sha256`, null also if the upload is of another file. */
-  #read(sha256?: string): Record | null {
-    const record = this.ctx.storage.kv.get<Record>('upload');
+  #read(sha256?: string): UploadRecord | null {
+    const record = this.ctx.storage.kv.get<UploadRecord>('upload');
     return record && (sha256 === undefined || record.sha256 === sha256) ? record : null;
   }
 
-  #write(record: Record): void {
+  #write(record: UploadRecord): void {
     this.ctx.storage.kv.put('upload', record);
   }
 
@@ -292,27 +276,7 @@ export class BlobUpload extends DurableObject<Env> {
     ]);
   }
 
-  #show({ sha256, size, state, verifiedBytes, refusal: refused }: Record): Shown {
-    if (state === 'refused') return refused ?? lost;
-    const shown = state === 'completing' ? 'verifying' : state;
-    const parts = state === 'open' ? this.#parts().map(([part]) => part) : [];
-    return { ok: true, sha256, size, state: shown, partBytes: UPLOAD_PART_BYTES, parts, verifiedBytes };
+  #show(record: UploadRecord): Shown {
+    return shown(record, record.state === 'open' ? this.#parts().map(([part]) => part) : []);
   }
 }
-
-const PART = 'part/';
-/** Keys have equal length, so that they sort by number. */
-const partKey = (part: number): string => PART + String(part).padStart(6, '0');
-const partCount = (size: number): number => Math.ceil(size / UPLOAD_PART_BYTES);
-const partSize = (size: number, part: number): number =>
-  Math.min(UPLOAD_PART_BYTES, size - (part - 1) * UPLOAD_PART_BYTES);
-
-const gone = refusal('not_found', 'there is no such upload, or it takes no more parts: begin a new one');
-const lost = refusal('upload_incomplete', 'the parts cannot be joined or read back: begin a new upload');
-const mismatch = (sha256: string) =>
-  refusal('hash_mismatch', `the joined parts are not the announced file: their SHA-256 is not ${sha256}`);
-const cannotVerify = refusal(
-  'too_large',
-  'the file could not be read back and verified within the CPU time of this deployment. ' +
-    'On the Workers Free plan a file has at most 95 MiB.',
-);

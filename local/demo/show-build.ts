@@ -10,6 +10,7 @@ import type { LocalFile } from '../../client/blob-requests.ts';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import { LEFT_OUT, packSource } from '../../client/project/archive.ts';
 import { within } from '../../client/retry.ts';
+import { stepInWords } from '../../worker-agent/events.ts';
 import type { TimedAgentEvent } from '../farm/agent-process.ts';
 import type { Farm } from '../farm/farm.ts';
 import { type DemoOutput, type Line, plain } from './output.ts';
@@ -153,7 +154,7 @@ function lineOf(event: TimedAgentEvent): (Line & { routine?: boolean }) | null {
     case 'step': {
       if (event.status === 'started') return null;
       const done = event.status === 'done';
-      const text = `${event.step}${event.detail ? `: ${plain(event.detail)}` : ''}`;
+      const text = `${stepInWords(event.step)}${event.detail ? `: ${plain(event.detail)}` : ''}`;
       return { kind: 'step', mark: done ? 'good' : 'bad', text, durationMs: event.durationMs, routine: done };
     }
     case 'check': {

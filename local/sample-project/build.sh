@@ -24,7 +24,7 @@ for screen in $screens; do
   echo "      $name"
   sed 's/^/  /' "src/$screen" >"dist/screens/$name.out"
   done=$((done + 1))
-  told $((10 + done * 15)) "Compiling $name"
+  told $((10 + done * 15)) "Compiling screen $name"
   sleep "$pause"
 done
 

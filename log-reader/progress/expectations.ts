@@ -24,11 +24,14 @@ export interface Expectations {
   readonly learned: boolean;
   of(id: string, plan: readonly string[]): Expectation;
   learnSize(phase: PlainPhase, size: number): void;
+  /** Replaces the typical figure of the phase by what the output of this build suggests. */
+  learnTypical(phase: PlainPhase, typicalMs: number): void;
 }
 
 export function createExpectations(history: ProgressHistory | null): Expectations {
   const known = new Map((history?.phases ?? []).map((phase) => [phase.id, phase]));
   const sizes = new Map<PlainPhase, number>();
+  const estimatesMs = new Map<string, number>();
 
   const scaleOf = (phase: string): number => {
     const decides = SIZE_DECIDES[phase];
@@ -49,8 +52,13 @@ export function createExpectations(history: ProgressHistory | null): Expectation
       const { typicalMs, typicalWork, like } = factsOf(id);
       const scale = scaleOf(like ?? id);
       // With a plan, the time before its first phase is short. Without one, the command is the only phase.
-      const durationMs = id === 'command' && plan.length > 1 ? PREAMBLE_MS : typicalMs * scale ** SIZE_EXPONENT;
+      const usualMs = estimatesMs.get(like ?? id) ?? typicalMs * scale ** SIZE_EXPONENT;
+      const durationMs = id === 'command' && plan.length > 1 ? PREAMBLE_MS : usualMs;
       return { durationMs, work: typicalWork * scale, curve: EVEN_CURVE, learned: false };
+    },
+
+    learnTypical(phase, typicalMs) {
+      estimatesMs.set(phase, typicalMs);
     },
 
     learnSize(phase, size) {

@@ -1,10 +1,10 @@
 /**
  * Reads the output of Gradle. The rich console draws a percentage. The plain console names each task when it
  * has ended, but not how many there will be. Hundreds of tasks take no time, and a few compile C++ for
- * minutes. So a task counts by its kind, and gradle-forecast.ts estimates the rest from the modules and
+ * minutes. So a task counts by its kind, and gradle/forecast.ts estimates the rest from the modules and
  * architectures so far.
  */
-import { createGradleForecast } from './gradle-forecast.ts';
+import { createGradleForecast } from '../gradle/forecast.ts';
 import { fromRules, type Recogniser, ratio } from './recogniser.ts';
 
 const TASK = /^> Task (:\S+):([\w-]+)(?:\[([\w-]+)\]\S*)?(?: (UP-TO-DATE|FROM-CACHE|NO-SOURCE|SKIPPED|FAILED))?$/;
@@ -33,7 +33,13 @@ export const gradle: Recogniser = {
       if (!task) return other(line);
       const [, module = '', name = '', architecture = null, outcome] = task;
       const work = forecast.add({ module, name, architecture, ran: outcome === undefined || outcome === 'FAILED' });
-      return { phase: 'gradle', work, share: forecast.share(), ahead: forecast.ahead() };
+      return {
+        phase: 'gradle',
+        work,
+        share: forecast.share(),
+        ahead: forecast.ahead(),
+        typicalMs: forecast.typicalMs(),
+      };
     };
   },
 };

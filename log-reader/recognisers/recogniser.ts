@@ -14,6 +14,8 @@ export interface Sighting {
   share?: number;
   /** The share of the current step in the phase, if the step prints nothing until its end. */
   ahead?: number;
+  /** How long the whole phase typically takes, if what the tool has printed tells. */
+  typicalMs?: number;
   /** The tool has ended. */
   ended?: boolean;
   /** How long the tool ran, as it reports it. Time before its first line then also counts to its phase. */

@@ -5,7 +5,7 @@
  */
 import { type DestinationStream, pino } from 'pino';
 import { printable } from '../../client/printable.ts';
-import type { AgentEvent } from '../events.ts';
+import { type AgentEvent, stepInWords } from '../events.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -64,7 +64,7 @@ const note = (text: string | undefined | null) => (text ? `: ${text}` : '');
 export function describe(event: AgentEvent): string {
   switch (event.type) {
     case 'started':
-      return `agent of worker ${event.workerId}, ${event.slots} slot(s), controller ${event.controllerUrl}`;
+      return `agent of worker ${event.workerId}, ${event.slots} ${event.slots === 1 ? 'slot' : 'slots'}, controller ${event.controllerUrl}`;
     case 'reconciled':
       return `${event.vmName}: ${event.action} (${event.reason})`;
     case 'idle':
@@ -76,7 +76,7 @@ export function describe(event: AgentEvent): string {
     case 'draining':
       return event.waitingFor.length > 0
         ? `draining: takes no new builds and waits for ${event.waitingFor.join(', ')}. The same signal again stops now`
-        : 'draining: no build to wait for';
+        : 'draining: takes no new builds, and none is running';
     case 'stopping':
       return 'stopping now: running builds end as worker_stopped';
     case 'stopped':
@@ -88,7 +88,7 @@ export function describe(event: AgentEvent): string {
     case 'stage':
       return `stage ${event.stage}`;
     case 'step':
-      return `step ${event.step} ${event.status}${ms(event.durationMs)}${note(event.detail)}`;
+      return `step ${stepInWords(event.step)} ${event.status}${ms(event.durationMs)}${note(event.detail)}`;
     case 'check':
       return `check ${event.id} ${event.status}${ms(event.durationMs)}${note(event.detail)}`;
     case 'beat':

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { STAGES } from '#contract';
-import type { AgentEvent } from '../events.ts';
+import { type AgentEvent, stepInWords } from '../events.ts';
 import type { StateFolder } from '../state/state-folder.ts';
 
 export const SlotReport = z.object({
@@ -107,7 +107,7 @@ export class StatusFile implements AsyncDisposable {
     this.#builds.set(key, slot);
     if (event.type === 'claimed') slot.vmName = event.vmName;
     else if (event.type === 'stage') slot.stage = event.stage;
-    else if (event.type === 'step') slot.step = `${event.step} ${event.status}`;
+    else if (event.type === 'step') slot.step = `${stepInWords(event.step)} ${event.status}`;
     else if (event.type === 'slot_free') slot.vmGone = true;
     else if (event.type === 'warning') slot.lastError = event.message;
     else if (event.type === 'result') this.#seeResult(slot, event);

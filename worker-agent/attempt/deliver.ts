@@ -40,8 +40,10 @@ async function tell(context: AttemptContext): Promise<void> {
   const { journal, emit } = context;
   for (let report = journal.state.result; report !== null; ) {
     const answer = await send(context, report);
-    const message = answer.ok ? `the build is ${answer.value.status}` : answer.message;
-    emit({ type: 'reported', accepted: answer.ok, message: `${report.type}: ${message}` });
+    const message = answer.ok
+      ? `${report.type}; status of the build: ${answer.value.status}`
+      : `${report.type}: ${answer.message}`;
+    emit({ type: 'reported', accepted: answer.ok, message });
     report = answer.ok || answer.kind !== 'refused' ? null : lesserReport(report, answer);
     if (report) await journal.update({ result: report });
   }

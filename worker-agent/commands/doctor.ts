@@ -62,7 +62,9 @@ async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOpt
     const told = vm ? await postFindings(expandHome(config), report.checks) : null;
     if (told && !json)
       process.stdout.write(
-        'state' in told ? `Worker: ${told.state}\n` : `The controller was not told: ${printable(told.message)}\n`,
+        'state' in told
+          ? `The controller shows this worker as ${told.state}.\n`
+          : `The controller was not told: ${printable(told.message)}\n`,
       );
     return report.ok ? EXIT.ok : EXIT.failure;
   } catch (error) {

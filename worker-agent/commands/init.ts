@@ -174,7 +174,7 @@ async function askFor(given: Partial<InitAnswers>): Promise<InitAnswers> {
   const open = QUESTIONS.filter(({ key }) => known[key] === undefined && !(key === 'apiKey' && code !== undefined));
   if (open.length > 0 && !process.stdin.isTTY)
     throw new InitError(
-      `Standard input is no terminal, so init cannot ask. Give ${open.map(({ flag }) => flag).join(', ')}.`,
+      `Standard input is no terminal, so init cannot ask. Give these as well: ${open.map(({ flag }) => flag).join(', ')}.`,
     );
   const answers: Partial<InitAnswers> = { ...known };
   for (const { key, ask } of open) answers[key] = await ask();
@@ -194,7 +194,7 @@ const QUESTIONS: readonly { key: keyof InitAnswers; flag: string; ask: () => Pro
   { key: 'controllerUrl', flag: '--controller-url', ask: () => input({ message: 'Controller', required: true }) },
   {
     key: 'apiKey',
-    flag: `--api-key, --code or $${API_KEY_VARIABLE}`,
+    flag: `one of --code, --api-key and $${API_KEY_VARIABLE}`,
     ask: () => password({ message: "This worker's key", mask: true }),
   },
 ];

@@ -156,7 +156,7 @@ function deadlinesOf(active: ActiveAttempt | undefined, nowMs: number): string[]
   return (active?.deadlines ?? []).map(({ name, verdict, at }, index) => {
     const leftMs = Date.parse(at) - nowMs;
     const left = leftMs > 0 ? `in ${span(leftMs)}` : 'passed';
-    return `  ${index === 0 ? 'deadlines' : '         '} ${name.padEnd(16)} ${left.padEnd(12)} then ${verdict}`;
+    return `  ${index === 0 ? 'deadlines' : '         '} ${name.padEnd(16)} ${`${left},`.padEnd(13)} then ${verdict}`;
   });
 }
 

@@ -1,21 +1,14 @@
 /**
- * Offers the agent all that it asks of Tart: it lists, clones, sets and removes VMs, finds their addresses,
- * and joins this with runs.ts and vm-config.ts.
+ * Offers the agent all that it asks of Tart: it lists, clones and sets VMs, finds their addresses, and joins
+ * this with remove.ts, runs.ts and vm-config.ts.
  *
- * Invariant: `clone` never replaces a VM, and `remove` answers ok only if `tart list` no longer shows the VM.
- * Nobody acts on a `tart list` that failed once, unless it used up its whole time.
+ * Invariant: `clone` never replaces a VM. Nobody acts on a `tart list` that failed once, unless it used up its
+ * whole time.
  */
 import { jittered, pause } from '../../client/retry.ts';
-import {
-  addressOf,
-  failure,
-  type TartFailure,
-  type TartFailureKind,
-  type TartResult,
-  type TartVm,
-  vmsOf,
-} from './answers.ts';
+import { addressOf, failure, type TartFailureKind, type TartResult, type TartVm, vmsOf } from './answers.ts';
 import { createTartCall, type TartOptions } from './call.ts';
+import { removeVm } from './remove.ts';
 import { createTartRuns, type TartRun, type TartRuns } from './runs.ts';
 import { type TartVmConfigs, vmConfigsIn } from './vm-config.ts';
 
@@ -47,8 +40,6 @@ export interface Tart extends TartRuns, TartVmConfigs {
   remove(name: string, options?: { run?: TartRun | undefined; signal?: AbortSignal }): Promise<TartResult>;
 }
 
-/** `tart stop` waits for so long before it kills a `tart run` that does not react. */
-const STOP_GRACE_SECONDS = 10;
 const LIST_TRIES = 3;
 /**
  * After these the agent looks again, because a single one proves nothing: Tart fails as a whole when a VM is
@@ -56,8 +47,6 @@ const LIST_TRIES = 3;
  */
 const PASSING: readonly TartFailureKind[] = ['failed', 'not_found', 'garbage'];
 const LIST_PAUSE_MS = 300;
-const REMOVE_TRIES = 4;
-const REMOVE_PAUSE_MS = 1_000;
 /** The largest that `tart ip --wait` takes. */
 const IP_WAIT_MAX_SECONDS = 65_535;
 
@@ -113,30 +102,7 @@ export function createTart(options: TartOptions): Tart {
       return result.ok ? { ok: true } : result;
     },
 
-    async remove(name, { run, signal } = {}) {
-      let last: TartFailure | null = null;
-      for (let attempt = 0; attempt < REMOVE_TRIES; attempt++) {
-        if (attempt > 0) await pause(jittered(REMOVE_PAUSE_MS), signal).catch(() => {});
-        if (signal?.aborted) return failure('delete', 'aborted', null, `the agent stopped before ${name} was removed`);
-        const listed = await tart.list(signal);
-        if (listed.ok && !listed.vms.some((vm) => vm.name === name)) {
-          if (run) await killRun(run);
-          return { ok: true };
-        }
-        last = listed.ok ? last : listed;
-        // A stopped VM answers `not_running`. So does a run that has not yet taken its lock; it is killed
-        // below.
-        const stopped = await call('stop', ['stop', name, '--timeout', String(STOP_GRACE_SECONDS)], { signal });
-        if (!stopped.ok && stopped.kind !== 'not_running' && stopped.kind !== 'not_found') last = stopped;
-        if (run) await killRun(run);
-        const deleted = await call('delete', ['delete', name], { signal });
-        if (!deleted.ok && deleted.kind !== 'not_found') last = deleted;
-        const after = await tart.list(signal);
-        if (after.ok && !after.vms.some((vm) => vm.name === name)) return { ok: true };
-        if (!after.ok) last = after;
-      }
-      return last ?? failure('delete', 'failed', null, `tart list still shows ${name} after tart delete`);
-    },
+    remove: (name, { run, signal } = {}) => removeVm({ call, list: tart.list, killRun }, name, run, signal),
   };
   return tart;
 }

@@ -7,7 +7,7 @@
  * How long tasks take is set after public reports (2 to 4 minutes for the app's own C++ and one
  * architecture), not after what the parser expects.
  */
-import type { TimedLine } from './logs.ts';
+import { random, type TimedLine } from './logs.ts';
 
 export interface GradleShape {
   seed?: number;
@@ -18,6 +18,14 @@ export interface GradleShape {
   nativeCost?: number;
   appCost?: number;
   architectures?: readonly string[];
+  /** How many times as long the start takes: 3 if Gradle and the plug-ins are downloaded. */
+  slowStart?: number;
+  /** How many times as much the app's own Kotlin and Java and its bundle are. */
+  appSize?: number;
+  /** Shrunk with R8. */
+  minified?: boolean;
+  /** For development: no bundle, no lint. */
+  debug?: boolean;
   /** Printed when a task begins, as for tasks that print something themselves. */
   printedAtStart?: boolean;
   processors?: number;
@@ -87,6 +95,30 @@ export function gradleLog(shape: GradleShape = {}): TimedLine[] {
   return lines.map(({ atMs, text }) => ({ atMs, text: prefix + text }));
 }
 
+/** Builds of all sorts: large and small, on slow and fast machines, four of ten without C++. */
+export function randomGradleShapes(count: number): GradleShape[] {
+  const next = random(7);
+  const between = (low: number, high: number) => low + next() * (high - low);
+  const oneOf = <T>(values: readonly T[]): T => values[Math.floor(next() * values.length)]!;
+  return Array.from({ length: count }, (_, index) => {
+    const native = next() < 0.6;
+    const debug = next() < 0.3;
+    return {
+      seed: 100 + index,
+      libraries: Math.round(between(4, 54)),
+      processors: oneOf([2, 3, 4, 6, 8, 10]),
+      slowStart: between(0.5, 3.5),
+      appSize: between(0.5, 3.5),
+      debug,
+      minified: !debug && next() < 0.3,
+      architectures: ALL_ARCHITECTURES.slice(0, oneOf([1, 2, 4])),
+      nativeLibraries: native ? NATIVE.slice(0, oneOf([0, 1, 2, 3, 4])) : [],
+      nativeCost: between(30, 230),
+      appCost: native && next() < 0.8 ? between(150, 850) : 0,
+    };
+  });
+}
+
 function plan({
   seed = 1,
   libraries = 20,
@@ -94,14 +126,16 @@ function plan({
   nativeCost = 120,
   appCost = 560,
   architectures = ALL_ARCHITECTURES,
+  slowStart = 1,
+  appSize = 1,
+  minified = false,
+  debug = false,
 }: GradleShape): Task[] {
-  let state = seed;
-  const vary = () => {
-    state = (state * 1_664_525 + 1_013_904_223) % 4_294_967_296;
-    return 0.7 + (0.6 * state) / 4_294_967_296;
-  };
+  const next = random(seed);
+  const vary = () => 0.7 + 0.6 * next();
   const tasks: Task[] = [];
-  const add = (name: string, cost: number, after: (Task | undefined)[], width = 1): Task => {
+  const add = (releaseName: string, cost: number, after: (Task | undefined)[], width = 1): Task => {
+    const name = debug ? releaseName.replace(/Release|RelWithDebInfo/, 'Debug') : releaseName;
     const seconds = cost * vary();
     const task = { name, cost: seconds, width, after: after.filter((one) => one !== undefined), left: seconds };
     tasks.push(task);
@@ -119,7 +153,7 @@ function plan({
     return chain(module, ['mergeReleaseJniLibFolders', 'mergeReleaseNativeLibs'], 0.3, before[0]!);
   };
 
-  const daemon = add(':gradle-plugin:settings-plugin:pluginDescriptors', 25, []);
+  const daemon = add(':gradle-plugin:settings-plugin:pluginDescriptors', 25 * slowStart, []);
   let configured = daemon;
   for (const plugin of [
     'gradle-plugin:shared',
@@ -153,22 +187,26 @@ function plan({
     const java = add(`:${module}:compileReleaseJavaWithJavac`, 2, [kotlin]);
     compiled.push(java);
     const ending = chain(module, ENDINGS, 0.08, java);
-    packaged.push(add(`:${module}:lintVitalAnalyzeRelease`, 5, [ending]));
+    packaged.push(debug ? ending : add(`:${module}:lintVitalAnalyzeRelease`, 5, [ending]));
     if (nativeLibraries.includes(module)) packaged.push(native(module, nativeCost, [preBuild]));
   }
 
   const appPreBuild = add(':app:preBuild', 0.1, [configured]);
-  const bundle = add(':app:createBundleReleaseJsAndAssets', 60, [appPreBuild], 2);
+  const bundle = debug ? undefined : add(':app:createBundleReleaseJsAndAssets', 60 * appSize, [appPreBuild], 2);
   const appResources = chain('app', RESOURCES, 0.3, appPreBuild);
   const appNative =
     appCost > 0 ? native('app', appCost, [appResources]) : add(':app:mergeReleaseNativeLibs', 0.3, [appResources]);
-  const kotlin = add(':app:compileReleaseKotlin', 8, compiled);
-  const java = add(':app:compileReleaseJavaWithJavac', 4, [kotlin]);
-  const dex = add(':app:mergeExtDexRelease', 25, [java], 2);
-  const dexed = add(':app:mergeDexRelease', 8, [add(':app:dexBuilderRelease', 10, [java]), dex]);
-  const lint = add(':app:lintVitalReportRelease', 2, [add(':app:lintVitalAnalyzeRelease', 25, [java, ...packaged])]);
+  const kotlin = add(':app:compileReleaseKotlin', 8 * appSize, compiled);
+  const java = add(':app:compileReleaseJavaWithJavac', 4 * appSize, [kotlin]);
+  const dexed = minified
+    ? [add(':app:minifyReleaseWithR8', 180, [java], 3)]
+    : [add(':app:mergeExtDexRelease', 25, [java], 2), add(':app:dexBuilderRelease', 10 * appSize, [java])];
+  const dex = minified ? dexed[0] : add(':app:mergeDexRelease', 8, dexed);
+  const lint = debug
+    ? undefined
+    : add(':app:lintVitalReportRelease', 2, [add(':app:lintVitalAnalyzeRelease', 25, [java, ...packaged])]);
   const stripped = add(':app:stripReleaseDebugSymbols', 8, [appNative, ...packaged]);
-  add(':app:packageRelease', 12, [bundle, dexed, lint, stripped, appResources]);
+  add(':app:packageRelease', 12, [bundle, dex, lint, stripped, appResources]);
   return tasks;
 }
 

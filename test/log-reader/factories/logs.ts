@@ -25,7 +25,7 @@ export const recorded = (name: string): TimedLine[] =>
     });
 
 /** The same sequence for the same seed. */
-function random(seed: number): () => number {
+export function random(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state * 1_664_525 + 1_013_904_223) % 4_294_967_296;

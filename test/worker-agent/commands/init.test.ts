@@ -107,7 +107,10 @@ test('the command takes every answer from flags, and the key from standard input
       timeout: 30_000,
     });
   const missing = await run([], '');
-  expect(missing).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('--controller-url, --api-key') });
+  expect(missing).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining('--controller-url, one of --code, --api-key'),
+  });
   const done = await run(['--controller-url', 'http://localhost:3000', '--api-key', '-'], 'tb_worker_from_stdin\n');
   expect(done).toMatchObject({ exitCode: 0, stderr: '' });
   expect((await loadConfig(worker.configPath)).apiKey).toBe('tb_worker_from_stdin');

@@ -53,7 +53,13 @@ test('status tells ages, what is left until each deadline, and what the controll
     ...{ progress: null, phase: null, endExpectedAt: null },
   });
   const slot = {
-    ...{ buildId: 'b1', attempt: 1, vmName: 'tartbeat-w-b1-1', stage: 'building' as const, step: 'command done' },
+    ...{
+      buildId: 'b1',
+      attempt: 1,
+      vmName: 'tartbeat-w-b1-1',
+      stage: 'building' as const,
+      step: 'start of the command done',
+    },
     ...{ percent: 42, phase: 'Compiling', beatAt: at(-3), vmBeatAt: at(-63), result: null, lastError: null },
     vmGone: false,
   };
@@ -69,14 +75,14 @@ slots       1 of 1 in use
 
 b1#1  building, 42 % Compiling
   VM        tartbeat-w-b1-1
-  step      command done
+  step      start of the command done
   beats     agent 3 s ago, VM 1 min 03 s ago
-  deadlines heartbeatTimeout in 57 s      then vm_silent
-            buildTimeout     in 1 h 58 min then build_timeout
+  deadlines heartbeatTimeout in 57 s,      then vm_silent
+            buildTimeout     in 1 h 58 min, then build_timeout
 
 b0#1  building for the controller, unknown to the agent here
-  deadlines heartbeatTimeout passed       then vm_silent
-            buildTimeout     in 1 h 58 min then build_timeout`,
+  deadlines heartbeatTimeout passed,       then vm_silent
+            buildTimeout     in 1 h 58 min, then build_timeout`,
   );
 
   // What a script in the VM said is known to the controller alone; so is when the build may end.

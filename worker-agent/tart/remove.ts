@@ -1,0 +1,66 @@
+/**
+ * Removes a VM: stops it, kills its run if it does not stop, deletes it, and looks again.
+ *
+ * Invariant: it answers ok only if `tart list` no longer shows the VM.
+ */
+import { jittered, pause } from '../../client/retry.ts';
+import { failure, type TartFailure, type TartResult, type TartVm } from './answers.ts';
+import type { TartCall } from './call.ts';
+import type { TartRun } from './runs.ts';
+
+/** What the removal of a VM asks of Tart. */
+export interface Remover {
+  call: TartCall['call'];
+  list(signal?: AbortSignal): Promise<TartResult<{ vms: TartVm[] }>>;
+  /** Waits a moment for a run that was told to stop, then kills it. */
+  killRun(run: TartRun): Promise<void>;
+}
+
+/** `tart stop` waits for so long before it kills a `tart run` that does not react. */
+const STOP_GRACE_SECONDS = 10;
+const REMOVE_TRIES = 4;
+const REMOVE_PAUSE_MS = 1_000;
+
+export async function removeVm(
+  tart: Remover,
+  name: string,
+  run: TartRun | undefined,
+  signal: AbortSignal | undefined,
+): Promise<TartResult> {
+  let last: TartFailure | null = null;
+  for (let attempt = 0; attempt < REMOVE_TRIES; attempt++) {
+    if (attempt > 0) await pause(jittered(REMOVE_PAUSE_MS), signal).catch(() => {});
+    if (signal?.aborted) return failure('delete', 'aborted', null, `the agent stopped before ${name} was removed`);
+    const before = await isListed(tart, name, signal);
+    if (before === false) {
+      if (run) await tart.killRun(run);
+      return { ok: true };
+    }
+    const failed = await stopAndDelete(tart, name, run, signal);
+    const after = await isListed(tart, name, signal);
+    if (after === false) return { ok: true };
+    last = [after, failed, before, last].find((one) => one !== true && one !== null) ?? null;
+  }
+  return last ?? failure('delete', 'failed', null, `tart list still shows ${name} after tart delete`);
+}
+
+/** Whether `tart list` shows the VM, or why that is not known. */
+async function isListed(tart: Remover, name: string, signal?: AbortSignal): Promise<boolean | TartFailure> {
+  const listed = await tart.list(signal);
+  return listed.ok ? listed.vms.some((vm) => vm.name === name) : listed;
+}
+
+/** Returns the last failure that says something; null if there was none. */
+async function stopAndDelete(
+  { call, killRun }: Remover,
+  name: string,
+  run: TartRun | undefined,
+  signal: AbortSignal | undefined,
+): Promise<TartFailure | null> {
+  const stopped = await call('stop', ['stop', name, '--timeout', String(STOP_GRACE_SECONDS)], { signal });
+  if (run) await killRun(run);
+  const deleted = await call('delete', ['delete', name], { signal });
+  if (!deleted.ok && deleted.kind !== 'not_found') return deleted;
+  // A stopped VM answers `not_running`. So does a run that had not yet taken its lock, and was killed above.
+  return stopped.ok || stopped.kind === 'not_running' || stopped.kind === 'not_found' ? null : stopped;
+}

@@ -17,7 +17,7 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { ProgressHistory } from '#contract';
-import { mergeHistory } from '../controller/builds/phase-history-mix.ts';
+import { mergeHistory } from '../controller/phase-history/merge.ts';
 import { createProgressParser, type ProgressParserOptions } from '../log-reader/progress/parser.ts';
 
 const MOMENTS = 500;

@@ -1,6 +1,6 @@
 /**
  * Puts the app together: what all routes share, the routes of each file, and the last word on errors.
- * routes/table.ts lists the routes. Each route bounds its own body.
+ * routes/route-table.ts lists the routes. Each route bounds its own body.
  */
 import { Hono } from 'hono';
 import { createMiddleware } from 'hono/factory';

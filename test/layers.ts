@@ -13,7 +13,7 @@ export const LAYERS = {
     ['build-log'],
     ['attempts'],
     ['workers'],
-    ['access'],
+    ['access', 'phase-history'],
     ['builds'],
     ['secrets', 'files'],
     ['validate'],
@@ -33,7 +33,7 @@ export const LAYERS = {
     ['mac'],
     ['heartbeat', 'state'],
     ['config'],
-    ['config-findings', 'limits', 'events', 'ending', 'exit-codes', 'version', 'vm-image'],
+    ['config-findings', 'time-limits', 'events', 'ending', 'exit-codes', 'version', 'vm-image'],
   ],
   client: [
     ['project'],

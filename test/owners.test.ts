@@ -72,7 +72,7 @@ const TABLES: Record<string, Deeds> = {
   blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },
   audit: { 'access/audit': ['insert', 'delete'] },
-  histories: { 'builds/phase-history': ['insert', 'update', 'delete'] },
+  histories: { 'phase-history/phase-history': ['insert', 'update', 'delete'] },
   // The table of the Durable Object that stores a log.
   chunks: { 'build-log/build-log': ['insert', 'update', 'delete'] },
 };
@@ -140,7 +140,7 @@ test('only database.ts opens D1; retention and the sweep of blobs send SQL of th
  * `revoked/` to access/.
  */
 const R2: Deeds = {
-  'access/key-end-marks': ['head', 'put'],
+  'access/ended-keys': ['head', 'put'],
   'build-log/build-log': ['put'],
   'build-log/seal': ['delete', 'list'],
   'build-log/segments': ['get'],

@@ -16,7 +16,7 @@ const TART_HOST_ADDRESS = '192.168.64.1';
 /** Apple's licence and the kernel allow two macOS guests on one Mac. */
 export const VMS_PER_MAC_MAX = 2;
 
-/** Which networks a VM may reach. tart/network.ts says what each value means. */
+/** Which networks a VM may reach. tart/isolation.ts says what each value means. */
 export const ISOLATIONS = ['nat', 'softnet', 'controller'] as const;
 export type Isolation = (typeof ISOLATIONS)[number];
 

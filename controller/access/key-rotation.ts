@@ -11,7 +11,7 @@ import { DAY_MS, type KeyView } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema.ts';
-import { markEnded } from './key-end-marks.ts';
+import { markEnded } from './ended-keys.ts';
 import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, newKey, rootOf, viewKey } from './keys.ts';
 
 export const ROTATION_OVERLAP_MS = DAY_MS;

@@ -20,7 +20,7 @@ import { newId } from '../ids.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema.ts';
 import { iso, isoOrNull } from '../times.ts';
-import { markEnded } from './key-end-marks.ts';
+import { markEnded } from './ended-keys.ts';
 
 export type Scope = KeyView['scope'];
 

@@ -1,10 +1,10 @@
 /** Makes the assignment that a worker is handed for its claim. */
 import { AFTERMATH_MS, type Assignment, agentIntervalMs, beatIntervalMs, limitOrDefaultMs } from '#contract';
 import { signToken } from '../access/tokens.ts';
-import { readHistory } from '../builds/phase-history.ts';
 import type { AttemptRow, BuildRow } from '../builds/rows.ts';
 import { isAttemptLeft } from '../builds/transitions.ts';
 import { openBlobRow } from '../files/blobs.ts';
+import { readHistory } from '../phase-history/phase-history.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { iso } from '../times.ts';
 

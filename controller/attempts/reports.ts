@@ -2,8 +2,8 @@
 import type { Report } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
 import { type Applied, addEvidence, apply } from '../builds/apply.ts';
-import { addToHistory } from '../builds/phase-history.ts';
 import { sha256Hex } from '../bytes.ts';
+import { addToHistory } from '../phase-history/phase-history.ts';
 import { writerOf } from './writers.ts';
 
 export async function report(

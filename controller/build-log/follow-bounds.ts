@@ -1,7 +1,7 @@
 /**
  * Watches the bounds of a followed log: the longest time of a stream, and the end of the follower's key.
  */
-import { isMarkedEnded } from '../access/key-end-marks.ts';
+import { isMarkedEnded } from '../access/ended-keys.ts';
 import type { FollowOptions } from './follow-parts.ts';
 import { isSurelyAsked } from './revoked-followers.ts';
 

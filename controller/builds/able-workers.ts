@@ -3,18 +3,12 @@
  * says. Reads only.
  */
 import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm';
-import { type PLATFORMS, VERDICTS } from '#contract';
+import type { PLATFORMS } from '#contract';
 import { openDatabase } from '../database.ts';
 import { workers } from '../schema.ts';
-import { isInfrastructure } from './verdicts.ts';
+import { QUARANTINED } from './quarantine.ts';
 
 type Platform = (typeof PLATFORMS)[number];
-
-/**
- * A worker is in quarantine after so many attempts in a row that the infrastructure lost, until its doctor
- * passes.
- */
-export const QUARANTINE_AFTER = 3;
 
 export interface Standing {
   id: string;
@@ -54,18 +48,3 @@ export const isAble = (
   { platforms, paused, quarantined, notReady, held, slots }: Standing,
   platform: Platform,
 ): boolean => platforms.includes(platform) && !paused && !quarantined && notReady === null && held < slots;
-
-const INFRASTRUCTURE = JSON.stringify(VERDICTS.filter(isInfrastructure));
-
-/**
- * True if the infrastructure lost the last {@link QUARANTINE_AFTER} attempts since the worker was trusted. A
- * success has no verdict. An attempt that was handed back is no loss, and no proof of health either.
- * `ended_at` bounds what is read to the end of the index.
- */
-const QUARANTINED = sql<boolean>`(
-  SELECT count(*) = ${QUARANTINE_AFTER}
-     AND min(coalesce(verdict, '') IN (SELECT value FROM json_each(${INFRASTRUCTURE})))
-  FROM (SELECT verdict FROM attempts
-        WHERE worker_id = workers.id AND ended_at > workers.trusted_since AND claimed_at > workers.trusted_since
-          AND NOT handed_back
-        ORDER BY ended_at DESC LIMIT ${QUARANTINE_AFTER}))`;

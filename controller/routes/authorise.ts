@@ -13,7 +13,7 @@ import { type BuildRow, findBuild } from '../builds/rows.ts';
 import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
 import { IdParam, invalidRequest } from '../validate.ts';
 import { findWorker, noWorker, type WorkerRow } from '../workers/registry.ts';
-import type { KeyWho, Row } from './table.ts';
+import type { KeyWho, Row } from './route-table.ts';
 
 /** What authorisation may find. The row decides which of them are set. */
 interface Found {

@@ -13,7 +13,7 @@ import type { AuthenticatedKey } from '../access/keys.ts';
 import type { BuildRow } from '../builds/rows.ts';
 import type { WorkerRow } from '../workers/registry.ts';
 import { authorisationOf } from './authorise.ts';
-import { ROUTES, type RouteKey, type Routes } from './table.ts';
+import { ROUTES, type RouteKey, type Routes } from './route-table.ts';
 
 /** The variables that the authorisation of a row sets. A handler that reads another one does not compile. */
 type CallerOf<Row> = Row extends { who: 'anyone' }

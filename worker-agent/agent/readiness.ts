@@ -5,7 +5,7 @@
  * Invariant: nobody who claims waits for a look. What no look can see is held against the Mac for a time.
  */
 import { pause } from '../../client/retry.ts';
-import { NOT_READY_LOOK_MS, READY_FOR_MS, READY_LOOK_MS } from '../limits.ts';
+import { NOT_READY_LOOK_MS, READY_FOR_MS, READY_LOOK_MS } from '../time-limits.ts';
 import type { Slots } from './slots.ts';
 
 /** Null if nothing is in the way. */

@@ -7,7 +7,7 @@
 import { jittered, pause } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
 import { type AgentConfig, loadConfig } from '../config.ts';
-import { FAILED_PAUSE_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../limits.ts';
+import { FAILED_PAUSE_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../time-limits.ts';
 import { AGENT_VERSION } from '../version.ts';
 import type { Reachability } from './reachability.ts';
 import type { Readiness } from './readiness.ts';

@@ -7,9 +7,9 @@
 import { runAttempt } from '../attempt/attempt.ts';
 import type { AttemptAction } from '../attempt/reconcile.ts';
 import type { AgentEvent, Emit } from '../events.ts';
-import { vmLimitPauseMs } from '../limits.ts';
 import type { AttemptJournal } from '../state/journal.ts';
 import type { AttemptOptions } from '../steps/context.ts';
+import { vmLimitPauseMs } from '../time-limits.ts';
 
 export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 'resumed'> {
   emit: Emit;

@@ -7,8 +7,8 @@
  * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac.
  */
 import { type Ending, failed } from '../ending.ts';
-import { contactLimitMs, OUTAGE_FRESH_MS } from '../limits.ts';
 import { type AttemptContext, type AttemptOptions, createContext } from '../steps/context.ts';
+import { contactLimitMs, OUTAGE_FRESH_MS } from '../time-limits.ts';
 import { closeAttempt } from './close.ts';
 import type { AttemptAction } from './reconcile.ts';
 import { type Reached, work } from './work.ts';

@@ -8,7 +8,7 @@ import { type BuildStatus, parseBuildStatus } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import { buildStatus, readLog } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
-import { GUEST_COMMAND_MS } from '../limits.ts';
+import { GUEST_COMMAND_MS } from '../time-limits.ts';
 
 export const READ_MAX_BYTES = 4 * 1024 * 1024;
 export const STEP = 'log';

@@ -10,7 +10,7 @@ import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { changeConfig, loadConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
-import { REQUEST_MS } from '../limits.ts';
+import { REQUEST_MS } from '../time-limits.ts';
 
 export async function rotateKeyCommand({ config: path }: { config: string }): Promise<void> {
   const { controllerUrl, apiKey } = await loadConfig(path);

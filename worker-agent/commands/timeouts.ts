@@ -3,7 +3,7 @@ import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
-import { REQUEST_MS } from '../limits.ts';
+import { REQUEST_MS } from '../time-limits.ts';
 import { BUILDS_MIN, type Proposal, proposeTimeouts } from './timeout-proposals.ts';
 
 export async function timeoutsCommand({ config: path, json }: { config: string; json: boolean }): Promise<void> {

@@ -6,7 +6,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { create } from 'tar';
-import { GUEST_COMMAND_MS, GUEST_INSTALL_MS } from '../limits.ts';
+import { GUEST_COMMAND_MS, GUEST_INSTALL_MS } from '../time-limits.ts';
 import { parseScriptsSeen, SCRIPTS_DAMAGED } from './answers.ts';
 import { installScripts, whichScripts } from './commands.ts';
 import { chooseScripts, numberOf, ownScripts, type ScriptsSeen, speaks, type VmScripts } from './scripts.ts';

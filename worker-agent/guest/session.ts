@@ -11,8 +11,8 @@
  */
 import { pause } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
-import { RECONNECT_MS } from '../limits.ts';
 import { awakeMs } from '../mac/running-clock.ts';
+import { RECONNECT_MS } from '../time-limits.ts';
 import { isEndedBySystem } from './answers.ts';
 import { echoAlive, type GuestCommand } from './commands.ts';
 import type { ExecOptions, ExecResult, Ssh } from './ssh.ts';

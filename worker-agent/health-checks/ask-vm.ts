@@ -1,8 +1,8 @@
 /** Asks a VM over SSH on behalf of a check, and reads its answers. */
 import type { AgentConfig } from '../config.ts';
 import { type GuestCommand, readClock } from '../guest/commands.ts';
-import { GUEST_COMMAND_MS } from '../limits.ts';
 import type { Tart } from '../tart/tart.ts';
+import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { Vm } from '../vm/vm.ts';
 
 export interface VmCheckContext {

@@ -6,9 +6,9 @@
 import { randomBytes } from 'node:crypto';
 import { loadConfig } from '../config.ts';
 import { ConfigError } from '../config-findings.ts';
-import type { BootLimits } from '../limits.ts';
 import { createMac, type Mac } from '../mac/programs.ts';
 import { createTart, type Tart } from '../tart/tart.ts';
+import type { BootLimits } from '../time-limits.ts';
 import type { BootProgress } from '../vm/boot-progress.ts';
 import { destroyVm } from '../vm/vm.ts';
 import type { VmCheckContext } from './ask-vm.ts';
@@ -21,7 +21,7 @@ import { MACOS_CHECKS } from './macos-checks.ts';
 import { blockingFailure, type CheckResult, type HealthCheck, runChecks } from './run-checks.ts';
 import { SETUP_CHECKS } from './setup-checks.ts';
 import { TART_CHECKS } from './tart-checks.ts';
-import { VM_CHECKS } from './vm-checks.ts';
+import { VM_CHECKS } from './vm-checks-before-build.ts';
 
 export interface DoctorOptions {
   configPath: string;

@@ -6,7 +6,7 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { changeConfig, VMS_PER_MAC_MAX } from '../config.ts';
-import { BOOT_LIMITS, type BootLimits } from '../limits.ts';
+import { BOOT_LIMITS, type BootLimits } from '../time-limits.ts';
 import { bootVm } from '../vm/boot.ts';
 import type { BootFailure } from '../vm/boot-failure.ts';
 import type { BootProgress } from '../vm/boot-progress.ts';

@@ -5,7 +5,7 @@
  * Calls `fetch` itself, because it has to tell a stranger's answer from a controller's.
  */
 import { DAY_MS, Health, Me } from '#contract';
-import { CLOCK_TOLERANCE_MS, REQUEST_MS } from '../limits.ts';
+import { CLOCK_TOLERANCE_MS, REQUEST_MS } from '../time-limits.ts';
 import { inSeconds } from './figures.ts';
 import { configOf, type HostContext } from './host-context.ts';
 import { fail, type HealthCheck, pass, warn } from './run-checks.ts';

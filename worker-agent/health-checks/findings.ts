@@ -10,8 +10,8 @@ import { FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX, type Finding, type W
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
-import { REQUEST_MS } from '../limits.ts';
 import { StateFolder } from '../state/state-folder.ts';
+import { REQUEST_MS } from '../time-limits.ts';
 import type { CheckResult } from './run-checks.ts';
 
 export const findingsOf = (checks: readonly CheckResult[]): Finding[] =>

@@ -6,7 +6,7 @@ import { access, constants, statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { baseImageName, VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
-import { controllerAddresses, ISOLATION_MEANS } from '../tart/network.ts';
+import { controllerAddresses, ISOLATION_MEANS } from '../tart/isolation.ts';
 import { GB_BYTES, inGb } from './figures.ts';
 import { configOf, type HostContext } from './host-context.ts';
 import { fail, type HealthCheck, isAtLeast, pass, warn } from './run-checks.ts';

@@ -10,7 +10,7 @@ import { AttemptOver } from '../ending.ts';
 import { parseUsage, type Usage } from '../guest/answers.ts';
 import { buildUsage } from '../guest/commands.ts';
 import { isMissingIn } from '../guest/scripts.ts';
-import { GUEST_COMMAND_MS } from '../limits.ts';
+import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { Booted } from './boot.ts';
 import type { AttemptContext } from './context.ts';
 

@@ -7,8 +7,8 @@
 
 import { AttemptOver, failed } from '../ending.ts';
 import { Guest } from '../guest/session.ts';
-import { bootLimits, sshDeadLimitMs, vmBeatFreshMs } from '../limits.ts';
 import type { TartRun } from '../tart/runs.ts';
+import { bootLimits, sshDeadLimitMs, vmBeatFreshMs } from '../time-limits.ts';
 import { bootVm } from '../vm/boot.ts';
 import { type BootFailure, handBackOf } from '../vm/boot-failure.ts';
 import { adoptVm, type BootOptions, type BootResult, destroyVm, type Vm } from '../vm/vm.ts';

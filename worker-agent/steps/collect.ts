@@ -10,7 +10,7 @@ import { uploadArtifacts } from '../files/artifact-upload.ts';
 import { removeSecrets, stopMonitor } from '../guest/commands.ts';
 import type { Guest } from '../guest/session.ts';
 import { SshError } from '../guest/ssh-error.ts';
-import { GUEST_COMMAND_MS } from '../limits.ts';
+import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { AttemptContext } from './context.ts';
 import { step } from './step.ts';
 

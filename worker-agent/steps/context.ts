@@ -14,10 +14,10 @@ import type { EmitOfAttempt } from '../events.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import { Beats } from '../heartbeat/beats.ts';
 import { Contact } from '../heartbeat/contact.ts';
-import { type AgentLimits, beatRequestMs, contactNoteMs } from '../limits.ts';
 import { SleepWatch } from '../mac/sleep-watch.ts';
 import type { AttemptJournal, Phase } from '../state/journal.ts';
 import type { Tart } from '../tart/tart.ts';
+import { type AgentLimits, beatRequestMs, contactNoteMs } from '../time-limits.ts';
 
 /** What the agent gives to an attempt. */
 export interface AttemptOptions {

@@ -14,7 +14,7 @@ import { maskText, needlesOf } from '../build-log/mask.ts';
 import { LogProgress } from '../build-log/progress.ts';
 import { RecentLog } from '../build-log/recent-bytes.ts';
 import { failed } from '../ending.ts';
-import { logFreshMs } from '../limits.ts';
+import { logFreshMs } from '../time-limits.ts';
 import type { Booted } from './boot.ts';
 import type { AttemptContext } from './context.ts';
 

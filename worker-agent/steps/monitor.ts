@@ -10,7 +10,7 @@ import { AttemptOver, failed } from '../ending.ts';
 import { monitorAlive, monitorLog, startMonitor } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import type { ExecResult } from '../guest/ssh.ts';
-import { GUEST_COMMAND_MS, probeIntervalMs } from '../limits.ts';
+import { GUEST_COMMAND_MS, probeIntervalMs } from '../time-limits.ts';
 import type { AttemptContext } from './context.ts';
 
 /** A little more than the default of bootTimeout, which ends the attempt unless it is off. */

@@ -14,7 +14,7 @@ import { prepareBuild, unpackSource } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
 import type { Exited } from '../guest/ssh-channel.ts';
 import { SshError } from '../guest/ssh-error.ts';
-import { GUEST_COMMAND_MS } from '../limits.ts';
+import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { AttemptContext } from './context.ts';
 import { ask } from './step.ts';
 

@@ -5,11 +5,11 @@
  * Invariant: a boot destroys nothing. The caller destroys the VM, also after a boot that failed.
  */
 import { baseImageName, vmControllerUrl } from '../config.ts';
-import { BOOT_LIMITS } from '../limits.ts';
 import { awakeTimer } from '../mac/running-clock.ts';
 import { failure, type TartFailure, type TartResult } from '../tart/answers.ts';
-import { networkArgsFor } from '../tart/network.ts';
+import { networkArgsFor } from '../tart/isolation.ts';
 import type { TartRun } from '../tart/runs.ts';
+import { BOOT_LIMITS } from '../time-limits.ts';
 import { startFailed } from './boot-failure.ts';
 import { reportStep } from './boot-progress.ts';
 import { adoptVm, type BootOptions, type BootResult, runLogFile } from './vm.ts';

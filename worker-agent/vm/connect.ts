@@ -1,8 +1,7 @@
 /**
- * Reaches a VM that runs: waits for its address, then for SSH.
+ * Waits until SSH in a VM that runs accepts commands.
  *
- * Invariant: both waits end within their limit, or at once when the signal aborts, and their outcome is a
- * value.
+ * Invariant: the wait ends within its limit, or at once when the signal aborts, and its outcome is a value.
  */
 import { readFile } from 'node:fs/promises';
 import { jittered, pause } from '../../client/retry.ts';
@@ -11,39 +10,14 @@ import type { VmScripts } from '../guest/scripts.ts';
 import { connectSsh, type Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { awakeMs } from '../mac/running-clock.ts';
-import { failure, type TartResult } from '../tart/answers.ts';
 import type { Tart } from '../tart/tart.ts';
 
 const TRY_PAUSE_MS = 500;
 /** A shorter try could not succeed, and its error would hide what the earlier tries saw. */
 const TRY_MIN_MS = 500;
-const IP_WAIT_SECONDS = 10;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A guest that is up and has refused the key for so long will not accept it later. */
 const AUTH_PATIENCE_MS = 20_000;
-
-export async function waitForAddress(
-  tart: Tart,
-  name: string,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<TartResult<{ address: string }>> {
-  const deadline = awakeMs() + timeoutMs;
-  let last = '';
-  for (;;) {
-    const leftMs = deadline - awakeMs();
-    if (leftMs <= 0 || signal.aborted) {
-      const message = `no address within ${timeoutMs / 1000} s${last && ` (${last})`}`;
-      return failure('ip', 'no_address', null, message);
-    }
-    const waitSeconds = Math.min(IP_WAIT_SECONDS, Math.ceil(leftMs / 1000));
-    const result = await tart.ip(name, { waitSeconds, signal });
-    if (result.ok) return result;
-    last = result.message;
-    if (result.kind === 'no_tart') return result;
-    await pause(jittered(TRY_PAUSE_MS), signal).catch(() => {}); // the loop looks at the signal
-  }
-}
 
 export interface SshWait {
   tart: Tart;

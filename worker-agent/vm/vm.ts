@@ -5,17 +5,19 @@
  * Invariant: destroyVm(name) is safe at any moment, also if there never was such a VM. Nothing here decides
  * what an attempt's end means: failures are values that name the verdict.
  */
+
 import { join } from 'node:path';
 import type { AgentConfig } from '../config.ts';
 import type { VmScripts } from '../guest/scripts.ts';
 import type { Ssh } from '../guest/ssh.ts';
-import { BOOT_LIMITS, type BootLimits } from '../limits.ts';
 import type { TartResult } from '../tart/answers.ts';
 import type { TartRun } from '../tart/runs.ts';
 import type { Tart } from '../tart/tart.ts';
+import { BOOT_LIMITS, type BootLimits } from '../time-limits.ts';
+import { waitForAddress } from './address.ts';
 import { type BootFailure, checkFailed, exitedEarly, neverStarted, type VmEnd } from './boot-failure.ts';
 import { type BootProgress, reportStep } from './boot-progress.ts';
-import { waitForAddress, waitForSsh } from './connect.ts';
+import { waitForSsh } from './connect.ts';
 
 /**
  * `await using` destroys the VM; after `release()` the agent no longer watches it, and it goes on running.

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { createKey } from '../../../controller/access/keys.ts';
 import { signToken } from '../../../controller/access/tokens.ts';
 import { authorisationOf } from '../../../controller/routes/authorise.ts';
-import type { Row } from '../../../controller/routes/table.ts';
+import type { Row } from '../../../controller/routes/route-table.ts';
 import { insertWorker, submitKey, tokenFor } from '../factories/rows.ts';
 
 /** A route for each kind of row. It answers whom it let in. */

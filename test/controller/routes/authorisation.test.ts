@@ -7,7 +7,7 @@ import { env } from 'cloudflare:workers';
 import { beforeAll, expect, test } from 'vitest';
 import { ACTIONS, UNRECORDED } from '../../../controller/access/audit.ts';
 import { createApp } from '../../../controller/app.ts';
-import { ROUTES, type RouteKey, type Row as TableRow } from '../../../controller/routes/table.ts';
+import { ROUTES, type RouteKey, type Row as TableRow } from '../../../controller/routes/route-table.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { bytesOf, call, sha256Of, unique } from '../factories/rows.ts';
 import { contentsOfTables } from '../factories/tables.ts';

@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { z } from 'zod';
 import * as contract from '#contract';
-import { ROUTES } from '../../../controller/routes/table.ts';
+import { ROUTES } from '../../../controller/routes/route-table.ts';
 import { bytesOf, call } from '../factories/rows.ts';
 import { contentsOfTables, emptyTables } from '../factories/tables.ts';
 import { COLUMNS, type Column, makeWorld, type World } from '../factories/world.ts';

@@ -20,7 +20,7 @@ import {
   SECRET_FILES_MAX,
 } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
-import { ROUTES, type RouteKey } from '../../../controller/routes/table.ts';
+import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import {

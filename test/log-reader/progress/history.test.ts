@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ProgressHistory } from '#contract';
-import { mergeHistory } from '../../../controller/builds/phase-history-mix.ts';
+import { mergeHistory } from '../../../controller/phase-history/merge.ts';
 import { EVEN_CURVE, planOf } from '../../../log-reader/phases.ts';
 import { READER, usableHistory } from '../../../log-reader/progress/history.ts';
 import { easLog, learn, meanError } from '../factories/logs.ts';

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { runAgent } from '../../../worker-agent/agent/agent.ts';
 import { loadConfig } from '../../../worker-agent/config.ts';
 import type { AgentEvent } from '../../../worker-agent/events.ts';
-import type { AgentLimits } from '../../../worker-agent/limits.ts';
+import type { AgentLimits } from '../../../worker-agent/time-limits.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { standInController } from '../factories/stand-in-controller.ts';
 import { until } from '../factories/until.ts';

@@ -10,7 +10,7 @@ import {
   runChecks,
   warn,
 } from '../../../worker-agent/health-checks/run-checks.ts';
-import { VM_CHECKS } from '../../../worker-agent/health-checks/vm-checks.ts';
+import { VM_CHECKS } from '../../../worker-agent/health-checks/vm-checks-before-build.ts';
 
 type Run = HealthCheck<null>['run'];
 const check = (id: string, run: Run, more: Partial<HealthCheck<null>> = {}): HealthCheck<null> => ({

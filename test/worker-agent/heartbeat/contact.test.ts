@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { DEFAULT_TIMEOUTS } from '#contract';
 import { Contact } from '../../../worker-agent/heartbeat/contact.ts';
-import { AGENT_LIMITS, contactLimitMs, probeIntervalMs, sshDeadLimitMs } from '../../../worker-agent/limits.ts';
+import { AGENT_LIMITS, contactLimitMs, probeIntervalMs, sshDeadLimitMs } from '../../../worker-agent/time-limits.ts';
 import { anAssignment } from '../factories/assignment.ts';
 
 const limit = (anotherAttemptPossible: boolean, workerTimeoutMs: number | null) =>

@@ -10,8 +10,8 @@ import { untilAnswered } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { blockingFailure, type CheckResult, runChecks } from '../health-checks/run-checks.ts';
-import { VM_CHECKS } from '../health-checks/vm-checks.ts';
-import { bootLimits, RECONNECT_MS } from '../limits.ts';
+import { VM_CHECKS } from '../health-checks/vm-checks-before-build.ts';
+import { bootLimits, RECONNECT_MS } from '../time-limits.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { AttemptContext } from './context.ts';
 

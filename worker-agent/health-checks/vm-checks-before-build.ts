@@ -7,7 +7,7 @@ import { vmControllerUrl } from '../config.ts';
 import { normaliseMac, parseDiskFree, parseMacAddresses } from '../guest/answers.ts';
 import { controllerHealth, diskFree, hasCurl, hasMonitor, macAddresses, setClock } from '../guest/commands.ts';
 import { askScripts, problemOf, settleScripts } from '../guest/installation.ts';
-import { BOOT_LIMITS, CLOCK_TOLERANCE_MS, GUEST_COMMAND_MS, GUEST_INSTALL_MS } from '../limits.ts';
+import { BOOT_LIMITS, CLOCK_TOLERANCE_MS, GUEST_COMMAND_MS, GUEST_INSTALL_MS } from '../time-limits.ts';
 import { ask, askWhether, clockOffsetMs, parseJson, type VmCheckContext } from './ask-vm.ts';
 import { GB_BYTES, inGb, inSeconds } from './figures.ts';
 import { fail, type HealthCheck, pass } from './run-checks.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { controllerAddresses, networkArgs, networkArgsFor } from '../../../worker-agent/tart/network.ts';
+import { controllerAddresses, networkArgs, networkArgsFor } from '../../../worker-agent/tart/isolation.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { createBaseImage } from '../../../worker-agent/tart-simulator/home/base-image.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';

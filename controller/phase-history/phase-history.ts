@@ -9,10 +9,10 @@
 
 import { and, eq, lt } from 'drizzle-orm';
 import { DAY_MS, type ProgressHistory } from '#contract';
+import type { BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { histories } from '../schema.ts';
-import { mergeHistory } from './phase-history-mix.ts';
-import type { BuildRow } from './rows.ts';
+import { mergeHistory } from './merge.ts';
 
 /** After half a year without a build the project has changed so much that its history says nothing. */
 const KEPT_MS = 180 * DAY_MS;

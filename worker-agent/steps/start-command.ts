@@ -8,7 +8,7 @@ import type { Inputs } from '#contract';
 import { parseBuildStatus } from '../guest/answers.ts';
 import { buildStatus, startBuild, writeSecretFile } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
-import { GUEST_COMMAND_MS } from '../limits.ts';
+import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { AttemptContext } from './context.ts';
 import { ask } from './step.ts';
 

@@ -2,8 +2,8 @@
  * Offers the agent all that it asks of Tart: it lists, clones and sets VMs, finds their addresses, and joins
  * this with remove.ts, runs.ts and vm-config.ts.
  *
- * Invariant: `clone` never replaces a VM. Nobody acts on a `tart list` that failed once, unless it used up its
- * whole time.
+ * Invariant: `clone` never replaces a VM. Nobody acts on a `tart list` that failed once, unless it used up
+ * its whole time.
  */
 import { jittered, pause } from '../../client/retry.ts';
 import { addressOf, failure, type TartFailureKind, type TartResult, type TartVm, vmsOf } from './answers.ts';

@@ -68,6 +68,18 @@ const FRONT_RANK = -1_000;
 /** For at least this long a build that comes back avoids its last worker, if there is another worker. */
 const AVOID_WORKER_MS = 60_000;
 
+/** What an event changes, without the keys and times that all rows have in common. */
+interface Change {
+  /** Beside the status. */
+  build: Effects['build'];
+  attempt?: NonNullable<Effects['attempt']>;
+  newAttempt?: { workerId: string; instanceId: string; claimId: string; claimedAt: number };
+  evidence?: Evidence | undefined;
+  detail: Effects['event']['detail'];
+  /** Given if the attempt ends. */
+  delivery?: Delivery;
+}
+
 /** @param current the row of the attempt that `build` names; null before the first claim */
 export function effectsOf(
   build: BuildRow,
@@ -76,98 +88,88 @@ export function effectsOf(
   to: BuildRow['status'],
   now: number,
 ): Effects {
-  const attempt = event.type === 'claim' ? event.attempt : build.attempt;
-  const effects: Effects = {
-    build: { status: to },
-    attempt: null,
-    newAttempt: null,
-    evidence: null,
-    event: { buildId: build.id, attempt, type: event.type, at: now, detail: {} },
-    artifacts: [],
-    outbox: [],
+  const key = { buildId: build.id, attempt: event.type === 'claim' ? event.attempt : build.attempt };
+  const { newAttempt, evidence, detail, delivery, ...change } = changeOf(build, current, event, now);
+  return {
+    build: { status: to, ...change.build },
+    attempt: delivery ? { ...change.attempt, ...endOf(delivery, now) } : (change.attempt ?? null),
+    newAttempt: newAttempt ? { ...key, ...newAttempt } : null,
+    evidence: evidence ? { ...key, evidence } : null,
+    event: { ...key, type: event.type, at: now, detail },
+    artifacts: (delivery?.artifacts ?? []).map((artifact) => ({ ...artifact, ...key, createdAt: now })),
+    outbox: delivery ? (['close_deadline', 'seal_log'] as const).map((kind) => ({ kind, ...key, dueAt: now })) : [],
   };
+}
+
+function changeOf(build: BuildRow, current: AttemptRow | null, event: BuildEvent, now: number): Change {
   switch (event.type) {
     case 'claim': {
-      const { workerId, instanceId, claimId, claimedAt } = event;
-      effects.build.attempt = attempt;
-      effects.newAttempt = { buildId: build.id, attempt, workerId, instanceId, claimId, claimedAt };
-      effects.event.detail = { workerId };
-      return effects;
+      const { attempt, workerId, instanceId, claimId, claimedAt } = event;
+      return { build: { attempt }, newAttempt: { workerId, instanceId, claimId, claimedAt }, detail: { workerId } };
     }
     case 'start':
-      effects.build.startedAt = now;
-      effects.attempt = { startedAt: now };
-      return effects;
+      return { build: { startedAt: now }, attempt: { startedAt: now }, detail: {} };
     case 'succeed':
-      effects.build.endedAt = now;
-      endAttempt(effects, { exitCode: 0, quietMs: event.quietMs ?? null }, event);
-      effects.event.detail = { artifacts: event.artifacts?.length ?? 0 };
-      return effects;
+      return {
+        build: { endedAt: now },
+        attempt: { exitCode: 0, quietMs: event.quietMs ?? null },
+        detail: { artifacts: event.artifacts?.length ?? 0 },
+        delivery: event,
+      };
     case 'fail':
     case 'requeue':
-    case 'hand_back': {
-      const { verdict, step, message, exitCode, evidence, explained, tellingLines, latenessMs } = event.failure;
-      const said = { verdict, verdictStep: step ?? null, verdictMessage: message ?? null };
-      if (event.type === 'fail') Object.assign(effects.build, said, { endedAt: now });
-      else Object.assign(effects.build, backToQueue(build, verdict, current?.workerId ?? null, now));
-      const handedBack = event.type === 'hand_back';
-      if (handedBack) effects.build.handBacks = build.handBacks + 1;
-      const cause = evidence ? causeOf(event.failure, evidence, build.timeouts) : null;
-      endAttempt(
-        effects,
-        {
-          ...said,
-          exitCode: exitCode ?? null,
-          explained: explained ?? (tellingLines?.length ? { tellingLines } : null),
-          latenessMs: latenessMs ?? null,
-          handedBack,
-          cause,
-        },
-        event,
-      );
-      if (evidence) effects.evidence = { buildId: build.id, attempt, evidence };
-      effects.event.detail = { verdict, step, message, exitCode, latenessMs, cause: cause ?? undefined };
-      return effects;
+    case 'hand_back':
+      return failureOf(build, current, event, now);
+    case 'cancel': {
+      const verdict = 'cancelled';
+      const ends = isActive(build.status) && { attempt: { verdict } as const, delivery: {} };
+      return {
+        build: { verdict, verdictStep: null, verdictMessage: null, endedAt: now },
+        detail: { verdict },
+        ...ends,
+      };
     }
-    case 'cancel':
-      Object.assign(effects.build, { verdict: 'cancelled', verdictStep: null, verdictMessage: null, endedAt: now });
-      if (isActive(build.status)) endAttempt(effects, { verdict: 'cancelled' }, {});
-      effects.event.detail = { verdict: 'cancelled' };
-      return effects;
     case 'expire': {
       const expired = expiredAs(build, current);
-      Object.assign(effects.build, expired, { endedAt: now });
-      effects.event.detail = { verdict: expired.verdict };
-      return effects;
+      return { build: { ...expired, endedAt: now }, detail: { verdict: expired.verdict } };
     }
   }
-
-  function endAttempt(
-    effects: Effects,
-    patch: NonNullable<Effects['attempt']>,
-    { reportHash, artifacts, log }: Delivery,
-  ) {
-    effects.attempt = {
-      ...patch,
-      endedAt: now,
-      reportHash: reportHash ?? null,
-      logLength: log?.length ?? null,
-      logSha256: log?.sha256 ?? null,
-    };
-    effects.artifacts = (artifacts ?? []).map((artifact) => ({
-      ...artifact,
-      buildId: build.id,
-      attempt,
-      createdAt: now,
-    }));
-    effects.outbox = (['close_deadline', 'seal_log'] as const).map((kind) => ({
-      kind,
-      buildId: build.id,
-      attempt,
-      dueAt: now,
-    }));
-  }
 }
+
+type FailureEvent = Extract<BuildEvent, { failure: Failure }>;
+
+/** The attempt has failed. The build fails with it, or goes back to the queue. */
+function failureOf(build: BuildRow, current: AttemptRow | null, event: FailureEvent, now: number): Change {
+  const { verdict, step, message, exitCode, evidence, explained, tellingLines, latenessMs } = event.failure;
+  const said = { verdict, verdictStep: step ?? null, verdictMessage: message ?? null };
+  const cause = evidence ? causeOf(event.failure, evidence, build.timeouts) : null;
+  const handedBack = event.type === 'hand_back';
+  const again = () => backToQueue(build, verdict, current?.workerId ?? null, now);
+  return {
+    build: {
+      ...(event.type === 'fail' ? { ...said, endedAt: now } : again()),
+      ...(handedBack && { handBacks: build.handBacks + 1 }),
+    },
+    attempt: {
+      ...said,
+      exitCode: exitCode ?? null,
+      explained: explained ?? (tellingLines?.length ? { tellingLines } : null),
+      latenessMs: latenessMs ?? null,
+      handedBack,
+      cause,
+    },
+    evidence,
+    detail: { verdict, step, message, exitCode, latenessMs, cause: cause ?? undefined },
+    delivery: event,
+  };
+}
+
+const endOf = ({ reportHash, log }: Delivery, now: number) => ({
+  endedAt: now,
+  reportHash: reportHash ?? null,
+  logLength: log?.length ?? null,
+  logSha256: log?.sha256 ?? null,
+});
 
 /**
  * How a build ends that no worker took in time. One that had an attempt waited only because the

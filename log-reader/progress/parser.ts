@@ -10,7 +10,7 @@
 
 import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from '#contract';
 import { createLineReader } from '../lines.ts';
-import { BEGINNINGS, planOf } from '../phases.ts';
+import { BEGINNINGS, factsOf, planOf } from '../phases.ts';
 import { READER, usableHistory } from './history.ts';
 import { createReading, type Reading } from './reading.ts';
 import { timeLeft } from './time-left.ts';
@@ -77,8 +77,8 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
       shown = Math.max(shown, Math.min(Math.floor(percent), PERCENT_MAX));
       return {
         percent: shown,
-        phase: reading.label,
-        origin: reading.understood || followsLines(reading) ? 'parsed' : 'time',
+        phase: reading.state.detail ?? factsOf(reading.log.current.id).label,
+        origin: reading.state.understood || followsLines(reading) ? 'parsed' : 'time',
         etaMs: reading.expectations.learned ? Math.round(left) : null,
       };
     },
@@ -91,7 +91,7 @@ export function createProgressParser(options: ProgressParserOptions = {}): Progr
   };
 }
 
-function leftMs({ log, plan, expectations, easSeen }: Reading, nowMs: number): number {
+function leftMs({ log, plan, expectations, state }: Reading, nowMs: number): number {
   const { current } = log;
   const left = timeLeft({
     plan: plan.phases,
@@ -101,7 +101,7 @@ function leftMs({ log, plan, expectations, easSeen }: Reading, nowMs: number): n
     expected: (id) => expectations.of(id, plan.phases),
     learned: expectations.learned,
   });
-  const guessed = !plan.told && !easSeen && BEGINNINGS.has(current.id);
+  const guessed = !plan.told && !state.easSeen && BEGINNINGS.has(current.id);
   return guessed ? Math.max(left, nowMs * AHEAD_AT_LEAST) : left;
 }
 

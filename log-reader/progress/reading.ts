@@ -24,12 +24,18 @@ export interface Reading {
   readonly log: PhaseLog;
   readonly plan: Plan;
   readonly expectations: Expectations;
-  /** The current work, for people. */
-  readonly label: string;
+  readonly state: Readonly<ReadingState>;
+}
+
+interface ReadingState {
   /** True once a line was understood. */
-  readonly understood: boolean;
+  understood: boolean;
   /** True once EAS has named a phase. */
-  readonly easSeen: boolean;
+  easSeen: boolean;
+  /** EAS names the phases, until it says that the build has ended. */
+  inEas: boolean;
+  /** A better name than the phase's for the work of the tool, if there is one. */
+  detail: string | null;
 }
 
 const EAS_END = /^Build (?:successful|failed)\b/;
@@ -39,23 +45,17 @@ export function createReading(options: ReadingOptions): Reading {
   const plan = createPlan(options);
   const recognise = createRecognisers();
   const log = createPhaseLog(plan.phases[0] ?? 'command');
-  let understood = false;
-  let easSeen = false;
-  let inEas = false;
-  /** A better name than the phase's for the work of the tool, if there is one. */
-  let detail: string | null = null;
+  const state: ReadingState = { understood: false, easSeen: false, inEas: false, detail: null };
 
   const enter = (id: string, startedMs: number) => {
     if (log.current.id === id) return;
     log.enter(id, startedMs);
-    detail = null;
+    state.detail = null;
     plan.enter(id, log.ids());
   };
 
   const enterEas = (phase: string, nowMs: number) => {
-    easSeen = true;
-    inEas = true;
-    understood = true;
+    Object.assign(state, { understood: true, easSeen: true, inEas: true });
     enter(phase, nowMs);
   };
 
@@ -69,48 +69,40 @@ export function createReading(options: ReadingOptions): Reading {
   };
 
   /** Another tool than that of the current phase only runs inside it, so it does not end the phase. */
-  const isNested = (phase: PlainPhase) => inEas || (!log.current.ended && runsInside(log.current.id, phase));
+  const isNested = (phase: PlainPhase) => state.inEas || (!log.current.ended && runsInside(log.current.id, phase));
 
   const see = (sighting: Sighting, nowMs: number) => {
     const own = factsOf(log.current.id).like ?? log.current.id;
     if (sighting.phase !== own && isNested(sighting.phase)) {
-      if (runsInside(own, sighting.phase)) detail = labelInside(sighting);
+      if (runsInside(own, sighting.phase)) state.detail = labelInside(sighting);
       return;
     }
     if (sighting.phase !== own) enter(sighting.phase, nowMs - (sighting.tookMs ?? 0));
     log.work(sighting, nowMs);
-    if (sighting.label) detail = sighting.label;
+    if (sighting.label) state.detail = sighting.label;
     if (sighting.typicalMs) expectations.learnTypical(sighting.phase, sighting.typicalMs);
     if (sighting.size) expectations.learnSize(sighting.phase, sighting.size);
-    if (sighting.ended && !inEas) leave(nowMs);
+    if (sighting.ended && !state.inEas) leave(nowMs);
   };
 
   return {
     log,
     plan,
     expectations,
-    get label() {
-      return detail ?? factsOf(log.current.id).label;
-    },
-    get understood() {
-      return understood;
-    },
-    get easSeen() {
-      return easSeen;
-    },
+    state,
 
     read(line, nowMs) {
       const { easPhase, text } = peel(line);
       log.current.lines++;
-      if (easPhase !== null && (easSeen || isEasPhase(easPhase))) {
+      if (easPhase !== null && (state.easSeen || isEasPhase(easPhase))) {
         enterEas(easPhase, nowMs);
-      } else if (inEas && EAS_END.test(text)) {
-        inEas = false;
+      } else if (state.inEas && EAS_END.test(text)) {
+        state.inEas = false;
         log.current.ended = true;
       }
       const sighting = recognise(text);
       if (sighting) {
-        understood = true;
+        state.understood = true;
         see(sighting, nowMs);
       } else if (log.current.id === 'command') {
         // No line was understood. With an earlier build, the number of lines still shows the progress.

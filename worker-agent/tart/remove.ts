@@ -1,8 +1,10 @@
 /**
  * Removes a VM: stops it, kills its run if it does not stop, deletes it, and looks again.
  *
- * Invariant: it answers ok only if `tart list` no longer shows the VM.
+ * Invariant: it answers ok only if `tart list` no longer shows the VM, and nothing of it is left on the disk.
  */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { jittered, pause } from '../../client/retry.ts';
 import { failure, type TartFailure, type TartResult, type TartVm } from './answers.ts';
 import type { TartCall } from './call.ts';
@@ -10,6 +12,8 @@ import type { TartRun } from './runs.ts';
 
 /** What the removal of a VM asks of Tart. */
 export interface Remover {
+  /** The folder of all VMs: `$TART_HOME`. */
+  home: string;
   call: TartCall['call'];
   list(signal?: AbortSignal): Promise<TartResult<{ vms: TartVm[] }>>;
   /** Waits a moment for a run that was told to stop, then kills it. */
@@ -34,14 +38,29 @@ export async function removeVm(
     const before = await isListed(tart, name, signal);
     if (before === false) {
       if (run) await tart.killRun(run);
-      return { ok: true };
+      return removeRest(tart.home, name);
     }
     const failed = await stopAndDelete(tart, name, run, signal);
     const after = await isListed(tart, name, signal);
-    if (after === false) return { ok: true };
+    if (after === false) return removeRest(tart.home, name);
     last = [after, failed, before, last].find((one) => one !== true && one !== null) ?? null;
   }
   return last ?? failure('delete', 'failed', null, `tart list still shows ${name} after tart delete`);
+}
+
+/**
+ * A `tart delete` that was killed leaves a part of the VM's folder. Tart neither lists nor deletes such a
+ * folder, and its disk may take many gigabytes.
+ */
+async function removeRest(home: string, name: string): Promise<TartResult> {
+  const folder = join(home, 'vms', name);
+  try {
+    await rm(folder, { recursive: true, force: true });
+    return { ok: true };
+  } catch (error) {
+    const message = `what an interrupted \`tart delete\` has left in ${folder} cannot be deleted: ${(error as Error).message}`;
+    return failure('delete', 'failed', null, message);
+  }
 }
 
 /** Whether `tart list` shows the VM, or why that is not known. */

@@ -102,7 +102,7 @@ export function createTart(options: TartOptions): Tart {
       return result.ok ? { ok: true } : result;
     },
 
-    remove: (name, { run, signal } = {}) => removeVm({ call, list: tart.list, killRun }, name, run, signal),
+    remove: (name, { run, signal } = {}) => removeVm({ home, call, list: tart.list, killRun }, name, run, signal),
   };
   return tart;
 }

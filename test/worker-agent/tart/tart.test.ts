@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { processStartTime } from '../../../worker-agent/mac/process-identity.ts';
@@ -51,6 +51,15 @@ test('removing stops, deletes, and asks the list', async () => {
   writeFileSync(join(scripted.dir, 'vm'), '');
   expect(await scripted.tart.remove('x')).toEqual({ ok: true });
   expect(scripted.calls().map((call) => call.split(' ')[0])).toEqual(['list', 'stop', 'delete', 'list']);
+});
+
+test('what a `tart delete` that was killed has left is deleted, though tart does not list it', async () => {
+  using scripted = scriptedTart(REMOVABLE);
+  const folder = join(scripted.tart.home, 'vms', 'x');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'disk.img'), 'large');
+  expect(await scripted.tart.remove('x')).toEqual({ ok: true });
+  expect(existsSync(folder)).toBe(false);
 });
 
 test('a run that does not stop is killed before its VM is deleted', async () => {

@@ -26,7 +26,7 @@ import type { SimulatedMac } from '../../local/farm/simulated-mac.ts';
 import { type AgentConfigInput, saveConfig } from '../../worker-agent/config.ts';
 import type { AttemptState } from '../../worker-agent/state/journal.ts';
 import { HOST_SEEN_FROM_VM } from '../../worker-agent/tart-simulator/guest/gateway.ts';
-import { clearFault } from '../../worker-agent/tart-simulator/home/faults.ts';
+import { clearFault, readFaults } from '../../worker-agent/tart-simulator/home/faults.ts';
 import { sweepSimulator } from '../../worker-agent/tart-simulator/simulator.ts';
 import { ChaosProxy, type SeenRequest, type Treatment } from './proxy.ts';
 
@@ -212,6 +212,11 @@ export class FaultyMac implements AsyncDisposable {
   /** Sets the fault in the VM that runs now. */
   async fault(fault: string): Promise<void> {
     this.mac.setFault(await this.vmName(), fault);
+  }
+
+  /** Whether the VM that runs now still has the fault. One that strikes once is then forgotten. */
+  async hasFault(name: string): Promise<boolean> {
+    return readFaults(join(this.mac.tartHome, 'vms', await this.vmName())).has(name);
   }
 
   async clearFault(fault: string): Promise<void> {

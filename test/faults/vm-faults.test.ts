@@ -86,11 +86,15 @@ test.concurrent('a guest that restarts and never comes back is vm_silent, cause 
 });
 
 test.concurrent('a guest that restarts before the build runs in it loses nothing', async () => {
-  await using mac = await macs.take();
-  const begun = mac.says('step', { step: 'first_heartbeat', status: 'started' });
+  await using farm = await FaultFarm.start({ macs: 1, diverted: true });
+  await using mac = await farm.take();
+  // The proxy holds the source, so that the command cannot begin before the guest has restarted.
+  mac.ways.agent.treat(({ path }) => (path.endsWith('/source') ? 'answer nothing' : 'pass'));
   const build = await mac.build({ command: 'echo done', timeouts: { heartbeatTimeoutMs: 60_000 } });
-  await begun;
+  await mac.says('step', { step: 'source', status: 'started' });
   await mac.fault('guest-reboot:200');
+  await mac.until(async () => !(await mac.hasFault('guest-reboot')), 'the guest has gone down');
+  mac.treat('pass');
   await build.succeeds('done\n');
   await mac.settles();
 });

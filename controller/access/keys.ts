@@ -184,17 +184,25 @@ export async function revokeKey(
     .set({ revokedAt: sql`coalesce(${keys.revokedAt}, ${now})` })
     .where(sql`${keys.id} IN ${becameOf(id)}`)
     .returning();
-  await markEnded(
-    env,
-    revoked.map((one) => one.id),
-  );
   const row = revoked.find((one) => one.id === id);
   if (!row) return refusal('not_found', `there is no key ${id}; \`GET /api/keys\` lists all keys`);
   // Also on a repetition, because the first call may have died before this line.
   if (row.workerId !== null && !(await hasNewerKey(env, row, now))) await onWorkerKeyRevoked(env, row.workerId, now);
+  await markEnded(env, mayHaveStreams(revoked, now));
   const others = revoked.filter((one) => one !== row).sort((a, b) => a.createdAt - b.createdAt);
   return { ok: true, key: viewKey(row), alsoRevoked: others.map(viewKey) };
 }
+
+/** Each mark is a request to R2, and a key that renewed itself again and again may have become thousands. */
+const MARKS_MAX = 200;
+
+/** The newest of the keys that had not expired. A stream of another one ends when it reaches its bound. */
+const mayHaveStreams = (revoked: readonly KeyRow[], now: number): string[] =>
+  revoked
+    .filter(({ expiresAt }) => expiresAt === null || expiresAt > now)
+    .sort((a, b) => b.createdAt - a.createdAt)
+    .slice(0, MARKS_MAX)
+    .map(({ id }) => id);
 
 /**
  * The ids of the key and of all keys that it became by renewing itself. The former release did not note who

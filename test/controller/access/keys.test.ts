@@ -213,6 +213,22 @@ test('a key that is revoked takes with it what it became by renewing itself, and
   expect(await opens(byAdmin.secret)).toBe(true);
 });
 
+test('of a key that became 600 keys the newest are marked, as far as one request may ask R2', async () => {
+  const { key } = await createKey(env, { name: 'x', scope: 'submit' }, 0);
+  await env.DB.prepare(
+    `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+     INSERT INTO keys (id, hash, name, scope, created_at, rotated_from, rotated_by)
+     SELECT ?1 || '-' || i, ?1 || i, 'x', 'submit', i, iif(i = 1, ?1, ?1 || '-' || (i - 1)),
+       iif(i = 1, ?1, ?1 || '-' || (i - 1)) FROM n`,
+  )
+    .bind(key.id)
+    .run();
+  expect(await revoked(key.id)).toHaveLength(601);
+  const marks = (await env.BLOBS.list({ prefix: `revoked/${key.id}` })).objects.map((mark) => mark.key);
+  expect(marks).toHaveLength(200);
+  expect(marks).toContain(`revoked/${key.id}-600`);
+});
+
 test('a rotation that the former release made counts as made by the key itself', async () => {
   const { key } = await createKey(env, { name: 'x', scope: 'submit' }, Date.now());
   const second = await rotated(key.id, 'admin');

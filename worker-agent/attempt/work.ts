@@ -12,13 +12,13 @@ import { SshError } from '../guest/ssh-error.ts';
 import { BaselineLooks } from '../steps/baseline.ts';
 import { type Booted, boot } from '../steps/boot.ts';
 import { type Collected, collect } from '../steps/collect.ts';
+import { askInputs, findCommand, startCommand } from '../steps/command.ts';
 import type { AttemptContext } from '../steps/context.ts';
 import { type BuildLog, followLog, openLog } from '../steps/follow.ts';
 import { resumeScripts } from '../steps/guest-scripts.ts';
 import { beginMonitor, firstHeartbeat, keepMonitorAlive } from '../steps/monitor.ts';
 import { checkVm } from '../steps/run-vm-checks.ts';
 import { fetchSource, sendSource } from '../steps/source.ts';
-import { askInputs, findCommand, startCommand } from '../steps/start-command.ts';
 import { step } from '../steps/step.ts';
 import type { Vm } from '../vm/vm.ts';
 

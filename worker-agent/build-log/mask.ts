@@ -10,7 +10,7 @@
  * may be the beginning of a secret are held back until the next bytes decide. `takenBytes` says how much of
  * the input has been dealt with, and a restarted agent reads on from there.
  */
-import { secretValuesOf } from './secret-variables.ts';
+import { secretValuesOf } from './env-of-older-clients.ts';
 
 export const MASK = Buffer.from('***');
 /** A shorter text would be found everywhere, so it is not treated as a secret. */

@@ -104,16 +104,16 @@ export const builds = sqliteTable(
      */
     inputs: text('inputs'),
     /**
-     * The queue is sorted by rank, then by time. The rank is minus the priority, or FRONT_RANK after a lost
-     * attempt.
+     * The queue is sorted by rank, then by time. The rank is minus the priority, or FRONT_RANK after an
+     * attempt that was lost or handed back.
      */
     queueRank: integer('queue_rank').notNull(),
     queuedAt: at('queued_at').notNull(),
     /** No worker may claim the build before this, because the VM of a lost worker may still run. */
     notBefore: at('not_before').notNull().default(0),
     /**
-     * The worker that lost the last attempt. Until `avoidUntil` it gets this build only if there is no other
-     * worker.
+     * The worker on which the last attempt ended. Until `avoidUntil` it gets this build only if there is no
+     * other worker.
      */
     avoidWorkerId: text('avoid_worker_id'),
     avoidUntil: at('avoid_until').notNull().default(0),
@@ -296,7 +296,7 @@ export const artifacts = sqliteTable(
 );
 
 /**
- * How long the phases of a project's builds take (builds/phase-history.ts). A lost row only costs an
+ * How long the phases of a project's builds take (phase-history/phase-history.ts). A lost row only costs an
  * estimate.
  */
 export const histories = sqliteTable(

@@ -186,10 +186,10 @@ export async function revokeKey(
     .returning();
   const row = revoked.find((one) => one.id === id);
   if (!row) return refusal('not_found', `there is no key ${id}; \`GET /api/keys\` lists all keys`);
+  const others = revoked.filter((one) => one !== row).sort((a, b) => a.createdAt - b.createdAt);
   // Also on a repetition, because the first call may have died before this line.
   if (row.workerId !== null && !(await hasNewerKey(env, row, now))) await onWorkerKeyRevoked(env, row.workerId, now);
-  await markEnded(env, mayHaveStreams(revoked, now));
-  const others = revoked.filter((one) => one !== row).sort((a, b) => a.createdAt - b.createdAt);
+  await markEnded(env, [id, ...mayHaveStreams(others, now)]);
   return { ok: true, key: viewKey(row), alsoRevoked: others.map(viewKey) };
 }
 

@@ -90,9 +90,10 @@ export class BuildDeadline extends DurableObject<Env> {
 
   /**
    * Deletes all that is stored, once the build is old. A late beat then asks D1, which knows the end. False
-   * while an attempt is armed.
+   * while an attempt is armed. If its alarm was lost, nobody else asks D1 whether the attempt has ended.
    */
   async forget(): Promise<boolean> {
+    if (this.#load()?.state === 'armed') await this.alarm();
     if (this.#load()?.state === 'armed') return false;
     await this.ctx.storage.deleteAll();
     return true;

@@ -38,7 +38,7 @@ export interface FollowOptions {
 
 /**
  * On the free plan one request may ask D1 50 times. The authorisation and the opening need up to eight, and
- * follow.ts two.
+ * follow-bounds.ts two.
  */
 const LOOKS_MAX = 40;
 const FIRST_PAUSE_MS = 1_000;

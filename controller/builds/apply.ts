@@ -11,6 +11,7 @@
 import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
 import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
+import { toBytes } from '../bytes.ts';
 import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema.ts';
@@ -107,9 +108,18 @@ const artifactsInsertion = (db: Database, rows: (typeof artifacts.$inferInsert)[
            value ->> 'createdAt'
     FROM json_each(${JSON.stringify(rows)}) WHERE ${condition}`);
 
+/** The first of these texts, as many as D1 takes. */
+function fitting(texts: readonly string[]): string[] {
+  let bytes = 0;
+  return texts.filter((text) => (bytes += toBytes(text).byteLength + 1) <= ENDS_MAX_BYTES);
+}
+
+/** D1 takes 2 MB in one value. */
+const ENDS_MAX_BYTES = 1_900_000;
+
 /**
- * Ends queued builds that no worker took in time, all of them in one batch. A build that has changed
- * meanwhile is left as it is.
+ * Ends queued builds that no worker took in time, in one batch, as many as fit into it. A build that has
+ * changed meanwhile is left as it is.
  */
 export async function expireAll(
   env: Env,
@@ -123,7 +133,7 @@ export async function expireAll(
     return [{ id: build.id, attempt: build.attempt, was: build.status, build: effects.build, event: effects.event }];
   });
   const db = openDatabase(env);
-  const json = JSON.stringify(ends);
+  const json = `[${fitting(ends.map((end) => JSON.stringify(end))).join(',')}]`;
   const transitionId = crypto.randomUUID();
   const each = (path: string): SQL<never> => sql.raw(`ends.value ->> '$.${path}'`) as SQL<never>;
   await db.batch([

@@ -15,7 +15,7 @@ import { attempts, builds } from '../schema.ts';
 import { drainOutbox } from './outbox.ts';
 import { isMinuteOfRetention, retain } from './retention.ts';
 
-/** Three statements a portion. Verdicts may carry messages of 4,000 characters, and D1 takes 2 MB at once. */
+/** Three statements a portion. `expireAll` ends as many of it as D1 takes at once. */
 const EXPIRED_PORTION = 200;
 const EXPIRED_PORTIONS = 3;
 /** If a portion fails, so many of its builds are tried one by one. */

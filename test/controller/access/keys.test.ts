@@ -225,8 +225,8 @@ test('of a key that became 600 keys the newest are marked, as far as one request
     .run();
   expect(await revoked(key.id)).toHaveLength(601);
   const marks = (await env.BLOBS.list({ prefix: `revoked/${key.id}` })).objects.map((mark) => mark.key);
-  expect(marks).toHaveLength(200);
-  expect(marks).toContain(`revoked/${key.id}-600`);
+  expect(marks).toHaveLength(201);
+  expect(marks).toEqual(expect.arrayContaining([`revoked/${key.id}`, `revoked/${key.id}-600`]));
 });
 
 test('a rotation that the former release made counts as made by the key itself', async () => {

@@ -414,6 +414,15 @@ test('the sweep with 500 expired builds, a full outbox and many running builds s
   }
 });
 
+test('expired builds whose verdicts are longer than D1 takes at once all end, some in a later portion', async () => {
+  const lost = { verdict: 'vm_exited', verdictMessage: 'あ'.repeat(4_000), endedAt: 1 } as const;
+  const pool = unique('pool');
+  for (let i = 0; i < 200; i++)
+    await insertAttempt(await insertBuild({ status: 'queued', queuedAt: 0, timeouts: EXPIRES_AT_ONCE, pool }), 1, lost);
+  await sweepOnce('sweep', HOUR_MS);
+  expect(await countOf(`builds WHERE pool = '${pool}' AND status = 'failed' AND verdict = 'vm_exited'`)).toBe(200);
+});
+
 test('one expired build that D1 refuses keeps the others back, but not for ever, within the limits', async () => {
   await insertQueued(30);
   const broken = await insertBuild({ status: 'queued', attempt: 0, queuedAt: 0, timeouts: EXPIRES_AT_ONCE });

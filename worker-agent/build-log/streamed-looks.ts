@@ -85,7 +85,7 @@ export class StreamedLooks implements Looks {
       const { stream, frames } = this.#channel;
       const { value } = await frames.next();
       if (value) return value;
-      const end = howEnded(await stream.exited);
+      const end = howEnded(await stream.exited());
       this.close();
       return { end };
     } catch (error) {

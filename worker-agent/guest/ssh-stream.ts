@@ -1,8 +1,8 @@
 /**
  * Listens to one command that talks for as long as it runs.
  *
- * Invariant: nobody waits longer than silenceMs, neither for the channel nor for the next bytes. The time
- * counts only while somebody waits, because a reader that is slow says nothing of the command. What nobody
+ * Invariant: nobody waits longer than silenceMs: neither for the channel, nor for the next bytes, nor for the
+ * exit status after them. The time counts only while somebody waits, because a reader that is slow says nothing of the command. What nobody
  * has asked for stays in the guest, but for SSH's own buffers of some MB.
  */
 import { awakeTimer } from '../mac/running-clock.ts';
@@ -18,8 +18,8 @@ export interface StreamOptions {
 export interface SshStream {
   /** Null when the command has ended. Rejects with SshError; kind `timeout` means that it was silent. */
   read(): Promise<Buffer | null>;
-  /** Rejects with SshError if the command did not end by itself. */
-  readonly exited: Promise<Exited>;
+  /** To be asked after the last bytes. Rejects with SshError if the command did not end by itself. */
+  exited(): Promise<Exited>;
   close(): void;
 }
 
@@ -40,7 +40,7 @@ export async function openStream(
   process.stdin.end(command.input ?? undefined);
   const pieces = process.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   return {
-    exited: process.done,
+    exited: () => inTime(process.done),
     async read() {
       const { value } = await inTime(pieces.next());
       return value ?? null;

@@ -207,6 +207,16 @@ onServer('a streamed command gives its bytes as they come, and its end', async (
   expect(exited.exitCode).toBe(4);
 });
 
+onServer('a streamed command that has closed its output and goes on is silent', async () => {
+  await using server = await startOpenSsh();
+  await using ssh = await connectSsh(server.target);
+  const stream = await ssh.stream(command('echo all; exec >&- 2>&-; sleep 600'), { silenceMs: 2_000 });
+  expect([String(await stream.read()), await stream.read()]).toEqual(['all\n', null]);
+  expect(await sshErrorOf(stream.exited())).toMatchObject({
+    ...{ kind: 'timeout', message: 'test has said nothing for 2 s' },
+  });
+});
+
 onServer('another key is refused, and so is another host key', async () => {
   await using server = await startOpenSsh();
   expect((await sshErrorOf(connectSsh({ ...server.target, privateKey: await someKey() }))).kind).toBe('auth');

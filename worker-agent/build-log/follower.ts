@@ -41,6 +41,8 @@ export interface LogFollowerOptions {
   onBytes?: (bytes: Buffer) => void;
   /** There is more to ship. */
   onGrown?: () => void;
+  /** Takes what an operator should know, in words for people. */
+  onWarning?: (message: string) => void;
 }
 
 /** How the command has ended. */
@@ -145,8 +147,10 @@ export class LogFollower implements AsyncDisposable {
   #looks(signal: AbortSignal): Looks {
     const { guest, key, freshMs, scripts } = this.#options;
     const spool = this.#spool;
+    // Delete this line when the agent does not speak number 1 any more, which is so from number 3 on.
     if (isMissingIn(scripts, 'log follow')) return new PolledLooks({ guest, key, spool, signal });
-    return new StreamedLooks({ guest, key, spool, freshMs, silenceMs: GUEST_COMMAND_MS, signal });
+    const onPolling = (message: string) => this.#options.onWarning?.(message);
+    return new StreamedLooks({ guest, key, spool, freshMs, silenceMs: GUEST_COMMAND_MS, onPolling, signal });
   }
 
   #look(logBytes: number): void {

@@ -1,17 +1,21 @@
 /**
- * Looks at a build by asking again and again, where the guest scripts are of number 1 and cannot stream: in
- * an attempt that an older agent has begun, or with an older image and a tied key. Delete this file when the
- * agent does not speak number 1 any more, which is so from number 3 on.
+ * Looks at a build by asking again and again, where the log does not come over one channel: because the guest
+ * scripts are of number 1 and cannot stream, or because the stream of this VM brings the log on no more.
  *
- * Invariant: at most one command runs, and a look that finds nothing is followed by a pause.
+ * Invariant: at most one command runs, and a look that finds nothing is followed by a pause. A log that has
+ * bytes, none of which can be read, ends the attempt.
  */
 import { pause } from '../../client/retry.ts';
+import { failed } from '../ending.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import type { Guest } from '../guest/session.ts';
-import { askStatus, type Look, type Looks, logBytesOf, readPart } from './look.ts';
+import { awakeMs } from '../mac/running-clock.ts';
+import { askStatus, type Look, type Looks, logBytesOf, readPart, STEP } from './look.ts';
 import type { LogSpool } from './spool.ts';
 
 const POLL_MS = 500;
+/** The build may shorten its log after a status, and then there is nothing to read. The next status says so. */
+const UNREADABLE_MS = 5_000;
 
 export interface PolledLooksOptions {
   guest: Guest;
@@ -24,17 +28,16 @@ export class PolledLooks implements Looks {
   readonly #options: PolledLooksOptions;
   #untilBytes = 0;
   #asked = false;
+  #unreadableSinceMs: number | null = null;
 
   constructor(options: PolledLooksOptions) {
     this.#options = options;
   }
 
   async next(): Promise<Look> {
-    const { guest, key, spool, signal } = this.#options;
-    if (!spool.finished && spool.readBytes < this.#untilBytes) {
-      const bytes = await readPart(guest, spool.readBytes, this.#untilBytes);
-      if (bytes.length > 0) return { bytes };
-    }
+    const { guest, key, signal } = this.#options;
+    const bytes = await this.#read();
+    if (bytes) return { bytes };
     if (this.#asked) await pause(POLL_MS, signal);
     this.#asked = true;
     const status = await askStatus(guest, key);
@@ -43,4 +46,19 @@ export class PolledLooks implements Looks {
   }
 
   close(): void {}
+
+  /** Null if there is nothing to read. */
+  async #read(): Promise<Buffer | null> {
+    const { guest, spool } = this.#options;
+    const lacks = !spool.finished && spool.readBytes < this.#untilBytes;
+    const bytes = lacks ? await readPart(guest, spool.readBytes, this.#untilBytes) : null;
+    if (bytes?.length !== 0) {
+      this.#unreadableSinceMs = null;
+      return bytes;
+    }
+    this.#unreadableSinceMs ??= awakeMs();
+    if (awakeMs() - this.#unreadableSinceMs < UNREADABLE_MS) return null;
+    const message = `the log in the VM has ${this.#untilBytes} bytes, and cannot be read after byte ${spool.readBytes}`;
+    throw failed('transfer_failed', STEP, message);
+  }
 }

@@ -1,10 +1,11 @@
 /**
  * Looks at a build over one channel, on which a command in the VM tells of the build and its log as long as
  * it is read. A channel that breaks, ends or falls silent is replaced, and the log goes on where the spool
- * stands.
+ * stands. If new channels do not bring the log on either, the agent asks for the log piece by piece.
  *
  * Invariant: each look has the patience of the session, as a command of its own would have. Channels are
- * opened for breaks alone, however long a build takes.
+ * opened for breaks alone, however long a build takes. Only progress ends the patience with channels that end:
+ * bytes of the log, or a status that leaves nothing to read.
  */
 import { pause } from '../../client/retry.ts';
 import { failed } from '../ending.ts';
@@ -14,26 +15,30 @@ import { followBuild } from '../guest/commands.ts';
 import { type Frame, FrameError, framesOf, LOOK_MS } from '../guest/log-frames.ts';
 import { expectAnswer, type Guest, howEnded } from '../guest/session.ts';
 import type { Ssh } from '../guest/ssh.ts';
+import { SshError } from '../guest/ssh-error.ts';
 import type { SshStream } from '../guest/ssh-stream.ts';
 import { awakeMs } from '../mac/running-clock.ts';
-import { type Look, type Looks, STEP } from './look.ts';
+import { type Look, type Looks, logBytesOf, STEP } from './look.ts';
+import { PolledLooks } from './polled-looks.ts';
 import type { LogSpool } from './spool.ts';
 
 /** A status comes as often as this while the log is quiet, or more often for short time-outs of a build. */
 const STATUS_MS = 1_000;
 /** A build may end what the agent runs in its VM. A guest that goes down does so, too. */
-const ENDED_MS = 5_000;
+const NO_PROGRESS_MS = 5_000;
 const REOPEN_PAUSE_MS = 500;
 
 export interface StreamedLooksOptions {
   guest: Guest;
   key: AttemptKey;
   /** Says from where on the log is told, whenever a channel is opened. */
-  spool: Pick<LogSpool, 'readBytes'>;
+  spool: Pick<LogSpool, 'readBytes' | 'finished'>;
   /** The age of the log counts as known for so long, so looks come several times in this time. */
   freshMs: number;
   /** A channel that has said nothing for so long is replaced. */
   silenceMs: number;
+  /** Is told once, in words for people, when the agent asks for the log piece by piece from now on. */
+  onPolling: (message: string) => void;
   signal: AbortSignal;
 }
 
@@ -43,9 +48,18 @@ interface Channel {
   frames: AsyncGenerator<Frame, undefined>;
 }
 
+/** Why a channel brings nothing more. `foreign` if something else than the script has printed. */
+interface Break {
+  end: string;
+  foreign: boolean;
+}
+
 export class StreamedLooks implements Looks {
   readonly #options: StreamedLooksOptions;
   #channel: Channel | null = null;
+  /** When the first channel ended or fell silent since there was progress. */
+  #endedSinceMs: number | null = null;
+  #polled: PolledLooks | null = null;
 
   constructor(options: StreamedLooksOptions) {
     this.#options = options;
@@ -53,20 +67,16 @@ export class StreamedLooks implements Looks {
 
   async next(): Promise<Look> {
     const { guest, signal } = this.#options;
-    for (let endedSinceMs: number | null = null; ; ) {
+    while (!this.#polled) {
       const heard = await expectAnswer(
         STEP,
         guest.attempt((ssh, ended) => this.#hear(ssh, ended)),
       );
-      if ('kind' in heard)
-        return heard.kind === 'log'
-          ? { bytes: heard.bytes }
-          : { status: parseBuildStatus(heard.bytes.toString('latin1')) };
-      endedSinceMs ??= awakeMs();
-      if (awakeMs() - endedSinceMs >= ENDED_MS)
-        throw failed('transfer_failed', STEP, `the VM does not tell of the build any more: ${heard.end}`);
-      await pause(REOPEN_PAUSE_MS, signal);
+      if ('kind' in heard) return this.#lookOf(heard);
+      if (!this.#hasEndedForLong()) await pause(REOPEN_PAUSE_MS, signal);
+      else this.#poll(heard);
     }
+    return await this.#polled.next();
   }
 
   close(): void {
@@ -74,11 +84,36 @@ export class StreamedLooks implements Looks {
     this.#channel = null;
   }
 
+  #lookOf({ kind, bytes }: Frame): Look {
+    const { spool } = this.#options;
+    const look = kind === 'log' ? { bytes } : { status: parseBuildStatus(bytes.toString('latin1')) };
+    if ('bytes' in look || spool.finished || logBytesOf(look.status) <= spool.readBytes) this.#endedSinceMs = null;
+    return look;
+  }
+
+  /** Counts from the first call since there was progress. */
+  #hasEndedForLong(): boolean {
+    this.#endedSinceMs ??= awakeMs();
+    return awakeMs() - this.#endedSinceMs >= NO_PROGRESS_MS;
+  }
+
+  /**
+   * Other commands may still read the log. But what prints something of its own here would do so there, and a
+   * status that cannot be read would look as if the build was lost.
+   */
+  #poll({ end, foreign }: Break): void {
+    if (foreign) throw failed('transfer_failed', STEP, `the VM does not tell of the build any more: ${end}`);
+    this.#polled = new PolledLooks(this.#options);
+    this.#options.onPolling(
+      `the VM does not send the log of the build by itself any more (${end}); the agent asks for it piece by piece from now on`,
+    );
+  }
+
   /**
    * The next frame, or why the command has ended. Whatever else is in the way is thrown, as the session
    * needs.
    */
-  async #hear(ssh: Ssh, signal: AbortSignal): Promise<Frame | { end: string }> {
+  async #hear(ssh: Ssh, signal: AbortSignal): Promise<Frame | Break> {
     try {
       if (this.#channel?.ssh !== ssh) this.close();
       this.#channel ??= await this.#open(ssh, signal);
@@ -87,10 +122,12 @@ export class StreamedLooks implements Looks {
       if (value) return value;
       const end = howEnded(await stream.exited());
       this.close();
-      return { end };
+      return { end, foreign: false };
     } catch (error) {
       this.close();
-      if (error instanceof FrameError) return { end: error.message };
+      if (error instanceof FrameError) return { end: error.message, foreign: true };
+      const silent = error instanceof SshError && error.kind === 'timeout';
+      if (silent && this.#hasEndedForLong()) return { end: error.message, foreign: false };
       throw error;
     }
   }

@@ -53,6 +53,7 @@ export async function openLog(context: AttemptContext, { guest, vm }: Booted, in
       recent.push(bytes);
     },
     onGrown: () => shipping.poke(),
+    onWarning: (message) => emit({ type: 'warning', message }),
   });
   for await (const { bytes, share } of follower.readAgain()) {
     progress.pushEarlier(bytes, share);

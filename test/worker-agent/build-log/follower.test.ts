@@ -126,8 +126,9 @@ onServer('a command that was lost without an exit code is confirmed before it is
 });
 
 const looksAt = (build: Awaited<ReturnType<typeof followedBuild>>, silenceMs: number) => {
-  const spool = { readBytes: 0 };
-  const options = { guest: build.guest, key: KEY, freshMs: 10_000, signal: build.signal };
+  const spool = { readBytes: 0, finished: false };
+  const onPolling = () => {};
+  const options = { guest: build.guest, key: KEY, freshMs: 10_000, onPolling, signal: build.signal };
   return { spool, looks: new StreamedLooks({ ...options, spool, silenceMs }) };
 };
 /** Hangs where there is a file `hang`: once, or for good. */
@@ -164,6 +165,42 @@ onServer('a guest whose scripts print something else ends the attempt after some
   const { looks } = looksAt(build, 10_000);
   await expect(looks.next()).rejects.toMatchObject({
     ending: { verdict: 'transfer_failed', step: 'log', message: expect.stringContaining('hello from a profile') },
+  });
+});
+
+/** A VM in which `log follow` prints a status and the head of a frame, and dies. */
+const withoutDd = async (command: string) => {
+  const build = await followedBuild(command);
+  build.program('dd', 'exit 1');
+  return build;
+};
+
+onServer('a log that no channel brings on is asked for piece by piece, and nothing is lost', async () => {
+  await using build = await withoutDd(`${ODD}; ${WAIT_FOR_GO}; ${ODD}; exit 3`);
+  const warnings: string[] = [];
+  await using follower = await build.follower({ onWarning: (message) => warnings.push(message) });
+  const followed = follower.follow(build.signal);
+  await until(() => follower.lengthBytes > 0, 'the first part is kept');
+  const followedFor = build.commands.lastIndexOf('log follow');
+  build.letGo();
+  expect(await followed).toMatchObject({ exitCode: 3 });
+  await follower.finish();
+  expect(build.kept().equals(build.printed())).toBe(true);
+  expect(warnings).toEqual([
+    'the VM does not send the log of the build by itself any more (exit code 1: ); the agent asks for it piece by piece from now on',
+  ]);
+  expect(build.commands.lastIndexOf('log follow'), 'no channel is opened any more').toBe(followedFor);
+});
+
+onServer('a log that cannot be read at all ends the attempt after some tries', async () => {
+  await using build = await withoutDd('echo one');
+  build.program('tail', 'exit 1');
+  await using follower = await build.follower();
+  await expect(follower.follow(build.signal)).rejects.toMatchObject({
+    ending: {
+      ...{ verdict: 'transfer_failed', step: 'log' },
+      message: 'the log in the VM has 4 bytes, and cannot be read after byte 0',
+    },
   });
 });
 

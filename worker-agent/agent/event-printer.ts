@@ -100,6 +100,8 @@ export function describe(event: AgentEvent): string {
     case 'artifact':
       return `artifact ${event.name} ${event.status}, ${event.sizeBytes} bytes, sha256 ${event.sha256}`;
     case 'result':
+      if (event.handBack === 'vm_limit')
+        return `handed back: macOS allows no further VM on this Mac; the build waits for another Mac, or for this one${event.message ? ` (${event.message})` : ''}`;
       return `${event.outcome}${event.verdict ? ` ${event.verdict}` : ''}${event.step ? ` at ${event.step}` : ''}${note(event.message)}${event.explained ? `. ${event.explained.sentence} ${event.explained.advice}` : ''}`;
     case 'reported':
       return `${event.accepted ? 'report accepted' : 'report refused'}${note(event.message)}`;

@@ -40,7 +40,7 @@ async function lookAtVms({ tart }: Place, ours: readonly string[], signal: Abort
 
 /** What a `tart run` that macOS has refused says of this Mac. `message` has Tart's own words. */
 export const vmLimitWords = (message: string): string =>
-  `macOS allows ${VMS_PER_MAC_MAX} macOS VMs at a time and has just refused another one (${message})`;
+  `macOS allows ${VMS_PER_MAC_MAX} macOS VMs at a time and has just refused another one (${message}); the agent tries again within two minutes`;
 
 /** A VM that counts against the limit of macOS, and that no attempt of this agent has. */
 const isOther = ({ name, source, state }: TartVm, ours: readonly string[]): boolean =>

@@ -24,7 +24,10 @@ export const SlotReport = z.object({
 });
 export type SlotReport = z.infer<typeof SlotReport>;
 
-/** The last build that failed here. It is kept because its slot is free long before somebody asks. */
+/**
+ * The last build that failed here. It is kept because its slot is free long before somebody asks. A build that
+ * was handed back has not failed.
+ */
 export const LastFailure = z.object({
   buildId: z.string(),
   attempt: z.number(),
@@ -120,9 +123,10 @@ export class StatusFile implements AsyncDisposable {
     }
   }
 
-  #seeResult(slot: SlotReport, { outcome, verdict, explained }: AgentEvent & { type: 'result' }): void {
-    slot.result = verdict ?? outcome;
-    if (outcome !== 'failed' || !verdict) return;
+  #seeResult(slot: SlotReport, event: AgentEvent & { type: 'result' }): void {
+    const { outcome, verdict, explained, handBack } = event;
+    slot.result = handBack ? 'handed back' : (verdict ?? outcome);
+    if (outcome !== 'failed' || !verdict || handBack) return;
     const { buildId, attempt } = slot;
     const words = explained ? `${explained.sentence} ${explained.advice}` : null;
     this.#report.lastFailure = { buildId, attempt, at: new Date().toISOString(), verdict, explained: words };

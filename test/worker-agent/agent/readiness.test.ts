@@ -77,7 +77,9 @@ test('a VM that macOS has refused counts for its time, also while a look that be
   expect([changed.aborted, readiness.isReady]).toEqual([true, false]);
   looks[0]!.resolve(null);
   await new Promise((resolve) => setImmediate(resolve));
-  expect(readiness.obstacle).toMatch(/^macOS allows 2 .* refused another one \(tart run: no\)$/);
+  expect(readiness.obstacle).toMatch(
+    /^macOS allows 2 .* refused another one \(tart run: no\); the agent tries again within two minutes$/,
+  );
   over.abort();
   await running;
 

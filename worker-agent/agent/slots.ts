@@ -4,6 +4,7 @@
  * Invariant: a slot is free only when its VM is gone. An attempt may still have something to tell the
  * controller then.
  */
+import type { HandBackReason } from '#contract';
 import { runAttempt } from '../attempt/attempt.ts';
 import type { AttemptAction } from '../attempt/reconcile.ts';
 import type { AgentEvent, Emit } from '../events.ts';
@@ -13,7 +14,10 @@ import { vmLimitPauseMs } from '../time-limits.ts';
 
 export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 'resumed'> {
   emit: Emit;
-  /** macOS has refused a VM. This comes before the slot is free. */
+  /**
+   * macOS has refused a VM. This comes before the slot is free, and again after a restart of the agent while the
+   * hand-back is still to be told or the VM to be destroyed.
+   */
   onVmLimit: (message: string, pauseMs: number) => void;
   /** Nothing of the attempt is left to do on this Mac. */
   onLeft: (attempt: { buildId: string; attempt: number }) => void;
@@ -50,12 +54,14 @@ export class Slots {
 
   start(journal: AttemptJournal, action: AttemptAction, { resumed }: { resumed: boolean }): void {
     const { emit, onVmLimit, onLeft, ...shared } = this.#options;
-    const { assignment, vmName, vmGone } = journal.state;
+    const { assignment, vmName, vmGone, result } = journal.state;
     const { buildId, attempt } = assignment;
     const key = `${buildId}-${attempt}`;
+    const pauseIfRefused = ({ handBack, message = '' }: { handBack?: HandBackReason; message?: string }) => {
+      if (handBack === 'vm_limit') onVmLimit(message, vmLimitPauseMs(assignment.timeouts));
+    };
     const emitOfThis = (event: AgentEvent) => {
-      if (event.type === 'result' && event.handBack === 'vm_limit')
-        onVmLimit(event.message ?? '', vmLimitPauseMs(assignment.timeouts));
+      if (event.type === 'result') pauseIfRefused(event);
       if (event.type === 'slot_free') this.#free(key);
       emit(event);
     };
@@ -71,6 +77,8 @@ export class Slots {
       });
     this.#running.set(key, { vmName, vmGone, done });
     this.#change();
+    // A former run of the agent has made this result, and its pause ended with it.
+    if (result?.type === 'fail') pauseIfRefused(result);
   }
 
   /** Resolves when every attempt is done. */

@@ -15,8 +15,8 @@ import { vmLimitPauseMs } from '../time-limits.ts';
 export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 'resumed'> {
   emit: Emit;
   /**
-   * macOS has refused a VM. This comes before the slot is free, and again after a restart of the agent while the
-   * hand-back is still to be told or the VM to be destroyed.
+   * macOS has refused a VM. This comes before the slot is free, and again after a restart of the agent while
+   * the hand-back is still to be told or the VM to be destroyed.
    */
   onVmLimit: (message: string, pauseMs: number) => void;
   /** Nothing of the attempt is left to do on this Mac. */

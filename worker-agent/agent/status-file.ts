@@ -25,8 +25,8 @@ export const SlotReport = z.object({
 export type SlotReport = z.infer<typeof SlotReport>;
 
 /**
- * The last build that failed here. It is kept because its slot is free long before somebody asks. A build that
- * was handed back has not failed.
+ * The last build that failed here. It is kept because its slot is free long before somebody asks. A build
+ * that was handed back has not failed.
  */
 export const LastFailure = z.object({
   buildId: z.string(),

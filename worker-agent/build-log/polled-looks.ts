@@ -14,7 +14,9 @@ import { askStatus, type Look, type Looks, logBytesOf, readPart, STEP } from './
 import type { LogSpool } from './spool.ts';
 
 const POLL_MS = 500;
-/** The build may shorten its log after a status, and then there is nothing to read. The next status says so. */
+/**
+ * The build may shorten its log after a status. Then there is nothing to read, and the next status says so.
+ */
 const UNREADABLE_MS = 5_000;
 
 export interface PolledLooksOptions {

@@ -4,8 +4,8 @@
  * stands. If new channels do not bring the log on either, the agent asks for the log piece by piece.
  *
  * Invariant: each look has the patience of the session, as a command of its own would have. Channels are
- * opened for breaks alone, however long a build takes. Only progress ends the patience with channels that end:
- * bytes of the log, or a status that leaves nothing to read.
+ * opened for breaks alone, however long a build takes. The patience with channels that end or fall
+ * silent begins anew only after progress: bytes of the log, or a status that leaves nothing to read.
  */
 import { pause } from '../../client/retry.ts';
 import { failed } from '../ending.ts';

@@ -2,8 +2,8 @@
  * Listens to one command that talks for as long as it runs.
  *
  * Invariant: nobody waits longer than silenceMs: neither for the channel, nor for the next bytes, nor for the
- * exit status after them. The time counts only while somebody waits, because a reader that is slow says nothing of the command. What nobody
- * has asked for stays in the guest, but for SSH's own buffers of some MB.
+ * exit status after them. The time counts only while somebody waits, because a reader that is slow says
+ * nothing of the command. What nobody has asked for stays in the guest, but for SSH's own buffers of some MB.
  */
 import { awakeTimer } from '../mac/running-clock.ts';
 import type { GuestCommand } from './commands.ts';

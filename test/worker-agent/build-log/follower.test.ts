@@ -192,6 +192,19 @@ onServer('a log that no channel brings on is asked for piece by piece, and nothi
   expect(build.commands.lastIndexOf('log follow'), 'no channel is opened any more').toBe(followedFor);
 });
 
+onServer('a log at which each channel falls silent after its status is asked for piece by piece, too', async () => {
+  await using build = await followedBuild(`echo one; ${WAIT_FOR_GO}`);
+  build.program('dd', 'sleep 600');
+  await until(() => build.printed().length > 0, 'there is something to read');
+  const { looks } = looksAt(build, 1_000);
+  for (let read = ''; read !== 'one\n'; ) {
+    const look = await looks.next();
+    if ('bytes' in look) read = look.bytes.toString();
+  }
+  expect(build.commands).toContain('echo alive');
+  expect(build.commands.at(-1)).toBe('log read');
+});
+
 onServer('a log that cannot be read at all ends the attempt after some tries', async () => {
   await using build = await withoutDd('echo one');
   build.program('tail', 'exit 1');

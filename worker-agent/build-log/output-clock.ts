@@ -27,6 +27,17 @@ const WORK_MIN_CORES = 0.01;
  * comes to nothing anyway.
  */
 const TRAFFIC_MIN_BYTES_PER_SECOND = 16 * 1024;
+/**
+ * A shorter span before the command counts only if there is no longer one. Services work for a moment every
+ * few seconds, and a short span may lie between two of these moments.
+ */
+const BASELINE_SPAN_MIN_MS = 5_000;
+/**
+ * So much CPU may have been used before the command without being seen: `ps` counts in hundredths of a second
+ * for each process. The shorter the span, the more this weighs, so that a short one makes nothing look like
+ * work.
+ */
+const UNSEEN_CPU_MS = 100;
 /** So long the last span is taken for the present one. Two looks of the guest, because one may be late. */
 const PRESUMED_MS = 20_000;
 
@@ -44,12 +55,16 @@ function ratesBetween(first: Usage, last: Usage): UsageRates | null {
 }
 
 /**
- * How fast the VM uses CPU and network while no command runs. The slowest counts of the spans that begin with
- * the first usage, because a VM is busy with its own start for a while, and because the source comes over the
- * same network. Null if there are no two usages.
+ * How fast the VM uses CPU and network while no command runs: rather too fast than too slow. The slowest
+ * counts of the spans that begin with the first usage, because a VM is busy with its own start for a while,
+ * and because the source comes over the same network. If all spans are short, the whole time counts. Null if
+ * there are no two usages.
  */
 export function baselineOf([first, ...later]: readonly Usage[]): UsageRates | null {
-  const spans = first ? later.flatMap((last) => ratesBetween(first, last) ?? []) : [];
+  if (!first) return null;
+  const long = later.filter(({ atMs }) => atMs - first.atMs >= BASELINE_SPAN_MIN_MS);
+  const ends = long.length > 0 ? long : later.slice(-1);
+  const spans = ends.flatMap((last) => ratesBetween(first, { ...last, cpuMs: last.cpuMs + UNSEEN_CPU_MS }) ?? []);
   if (spans.length === 0) return null;
   const traffic = spans.flatMap(({ bytesPerSecond }) => bytesPerSecond ?? []);
   return {

@@ -113,7 +113,7 @@ async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Re
     sleep: sleepWatch.longest(lastBeatsMs(journal.state.assignment.timeouts)),
     controllerUnreachableMs: contact.lostForMs(),
     limitMs: partitioned ? PARTITIONED_MS : Math.max(PROBES_MIN_MS, limits.evidenceMs - CATCH_UP_MS),
-    mask: log?.mask ?? null,
+    maskCommand: log?.maskCommand ?? null,
   });
   const leftMs = limits.evidenceMs - (performance.now() - startedAt);
   if (vm && log && evidence.ssh?.answers && !partitioned) await catchUp(vm, log, Math.min(CATCH_UP_MS, leftMs));

@@ -35,7 +35,10 @@ export const ProcessSeen = z.object({
   cpuPercent: z.number(),
   /** As `ps` shows it, such as `S`. */
   state: text(PROCESS_STATE_MAX),
-  /** With its arguments. Secrets are masked, as they are in the log. */
+  /**
+   * With its arguments, in which secrets are masked. Without them if a secret has characters that `ps` shows
+   * in another form.
+   */
   command: text(PROCESS_COMMAND_MAX),
 });
 export type ProcessSeen = z.infer<typeof ProcessSeen>;

@@ -84,6 +84,8 @@ export interface OutputClock {
   /** Null if nothing was measured before the command. */
   baseline: UsageRates | null;
   grewAtMs: number;
+  /** The longest silence that has ended, without the time for which the clock rested in it. */
+  longestMs: number;
   /** For so long the clock has rested since then. */
   restedMs: number;
   /** The last look of the guest, and when the agent heard of it. */
@@ -95,6 +97,7 @@ export interface OutputClock {
 export const startClock = (baseline: UsageRates | null, nowMs: number): OutputClock => ({
   baseline,
   grewAtMs: nowMs,
+  longestMs: 0,
   restedMs: 0,
   seen: null,
   works: false,
@@ -103,6 +106,7 @@ export const startClock = (baseline: UsageRates | null, nowMs: number): OutputCl
 /** The log has grown. */
 export const withOutput = (clock: OutputClock, nowMs: number): OutputClock => ({
   ...clock,
+  longestMs: longestOutputAgeMs(clock, nowMs),
   grewAtMs: nowMs,
   restedMs: 0,
 });
@@ -123,3 +127,7 @@ export function outputAgeMs({ grewAtMs, restedMs, seen, works }: OutputClock, no
   const restsMs = Math.min(nowMs - restsSinceMs, PRESUMED_MS);
   return nowMs - grewAtMs - restedMs - restsMs;
 }
+
+/** For how long the build has been silent at most without working, also if that goes on. */
+export const longestOutputAgeMs = (clock: OutputClock, nowMs: number): number =>
+  Math.max(clock.longestMs, outputAgeMs(clock, nowMs));

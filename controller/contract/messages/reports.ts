@@ -101,6 +101,7 @@ export const Report = z.discriminatedUnion('type', [
     log: LogTotal.optional(),
     /** For the next build of the project. Only an agent that saw the whole build sends it. */
     history: lenient(ProgressHistory),
+    /** The longest time for which the log did not grow and the VM did not work. */
     quietMs: lenient(durationMs),
   }),
   z.object({

@@ -2,6 +2,8 @@ import { expect, test } from 'vitest';
 import {
   baselineOf,
   isWork,
+  longestOutputAgeMs,
+  type OutputClock,
   outputAgeMs,
   startClock,
   type UsageRates,
@@ -62,8 +64,11 @@ const looks = (fromS: number, untilS: number, cores: number): Moment[] =>
     ...{ atS: fromS + index * 10, cpuMs: index * 10_000 * cores },
   }));
 
-function ageAfter(moments: readonly Moment[], nowS: number, baseline: UsageRates | null = rates(0)): number {
-  const clock = moments.reduce(
+const ageAfter = (moments: readonly Moment[], nowS: number, baseline: UsageRates | null = rates(0)): number =>
+  outputAgeMs(clockAfter(moments, baseline), nowS * 1_000) / 1_000;
+
+function clockAfter(moments: readonly Moment[], baseline: UsageRates | null): OutputClock {
+  return moments.reduce(
     (before, moment) => {
       const nowMs = moment.atS * 1_000;
       if ('output' in moment) return withOutput(before, nowMs);
@@ -71,7 +76,6 @@ function ageAfter(moments: readonly Moment[], nowS: number, baseline: UsageRates
     },
     startClock(baseline, 0),
   );
-  return outputAgeMs(clock, nowS * 1_000) / 1_000;
 }
 
 test.each<[string, Moment[], number, number]>([
@@ -155,6 +159,20 @@ test.each([
   const baseline = baselineOf(seconds.map((atS, index) => usage(atS, cpuMs[index]!)));
   expect(ageAfter(looks(0, 3_600, 0.025), 3_600, baseline)).toBe(3_600);
   expect(ageAfter(looks(0, 3_600, 1), 3_600, baseline)).toBe(0);
+});
+
+test.each<[string, Moment[], number]>([
+  ['a build that never printed anything', [], 300],
+  ['silences of 70 s and 200 s, and 30 s up to the end', [70, 270].map((atS) => ({ atS, output: true })), 200],
+  ['silences of 70 s and 20 s, and 210 s up to the end', [70, 90].map((atS) => ({ atS, output: true })), 210],
+  ['a silence of 300 s with work in it', looks(0, 300, 1), 0],
+  [
+    'a silence of 290 s with work in its last 40 s, and 10 s up to the end',
+    [...[0, 0, 1_000, 2_000, 3_000].map((cpuMs, i) => ({ atS: 240 + i * 10, cpuMs })), { atS: 290, output: true }],
+    250,
+  ],
+])('what a build of 300 s was silent for at most: %s', (_name, moments, expectedS) => {
+  expect(longestOutputAgeMs(clockAfter(moments, rates(0)), 300_000) / 1_000).toBe(expectedS);
 });
 
 test('the same look, told again and again, is one', () => {

@@ -38,6 +38,8 @@ const BASELINE_SPAN_MIN_MS = 5_000;
  * work.
  */
 const UNSEEN_CPU_MS = 100;
+/** No more than this is added, so that work after a very short span is still seen. */
+const UNSEEN_CORES_MAX = 0.05;
 /** So long the last span is taken for the present one. Two looks of the guest, because one may be late. */
 const PRESUMED_MS = 20_000;
 
@@ -64,7 +66,12 @@ export function baselineOf([first, ...later]: readonly Usage[]): UsageRates | nu
   if (!first) return null;
   const long = later.filter(({ atMs }) => atMs - first.atMs >= BASELINE_SPAN_MIN_MS);
   const ends = long.length > 0 ? long : later.slice(-1);
-  const spans = ends.flatMap((last) => ratesBetween(first, { ...last, cpuMs: last.cpuMs + UNSEEN_CPU_MS }) ?? []);
+  const spans = ends.flatMap((last) => {
+    const seen = ratesBetween(first, last);
+    if (!seen) return [];
+    const unseenCores = Math.min(UNSEEN_CPU_MS / (last.atMs - first.atMs), UNSEEN_CORES_MAX);
+    return { ...seen, cores: seen.cores + unseenCores };
+  });
   if (spans.length === 0) return null;
   const traffic = spans.flatMap(({ bytesPerSecond }) => bytesPerSecond ?? []);
   return {

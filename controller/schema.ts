@@ -174,7 +174,7 @@ export const attempts = sqliteTable(
      * The known error in which the log of a failed build ended, or else the lines that most likely tell it.
      */
     explained: text('explained', { mode: 'json' }).$type<FailureExplanation | { tellingLines: TellingLines }>(),
-    /** The longest time for which the log of a successful build did not grow. */
+    /** The longest time for which a successful build printed nothing and did not work. */
     quietMs: integer('quiet_ms'),
     latenessMs: integer('lateness_ms'),
     /** SHA-256 of the report that ended it. The stored outcome answers an exact repetition. */

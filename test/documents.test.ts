@@ -113,8 +113,9 @@ build's account use more CPU than before the command began, by at least a hundre
 network moves more bytes than before, by at least 16 KiB a second. That time does not count: an upload, a
 quiet \`xcodebuild\` or a test may take as long as buildTimeout allows. The agent looks at the processes after
 the verdict. The build's message then lists up to five processes that waited, first those that wait for no
-process of their own. The evidence of the attempt has up to ten. Secrets are masked in them, as they are in
-the log.
+process of their own. The evidence of the attempt has up to ten. Secrets are masked in them. If a secret has
+characters other than printable ASCII, or a backslash, only the names of the programs are listed, because \`ps\`
+of macOS shows such characters in another form.
 
 ## Verdicts
 

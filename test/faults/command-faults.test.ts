@@ -49,7 +49,7 @@ test.concurrent('a command that prints nothing any more is no_output', async () 
 
 test.concurrent('work without output, in a session of its own, rests the clock of the output; buildTimeout still counts', async () => {
   await using mac = await macs.take();
-  const command = `setsid bash -c 'echo begun; while :; do for i in {1..9999}; do :; done; sleep 0.2; done' & sleep 600`;
+  const command = `setsid bash -c 'echo begun; while :; do for i in {1..99999}; do :; done; sleep 0.1; done' & sleep 600`;
   const build = await mac.build({ command, timeouts: { buildTimeoutMs: 75_000, noOutputTimeoutMs: 20_000 } });
   await build.fails({ verdict: 'build_timeout' });
   await build.logged('begun\n');

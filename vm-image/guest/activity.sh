@@ -49,7 +49,8 @@ count_bytes() {
 }
 
 # Adds up the CPU time of the account since the first call. A process counts with what it has used since the
-# last call, and a new process with all that it has used. $state/usage keeps `SECONDS MILLISECONDS BYTES`,
+# last call, and a new process with all that it has used. It fails if the system cannot tell, and then the sum
+# stays for the next call. $state/usage keeps `SECONDS MILLISECONDS BYTES`,
 # when this was, the sum, the bytes; and then `PID HUNDREDTHS` for each process. macOS prints the time as
 # MINUTES:SECONDS.HUNDREDTHS, Linux as [DAYS-]HOURS:MINUTES:SECONDS.
 take_usage() {
@@ -77,18 +78,20 @@ take_usage() {
     mv "$state/usage.$$" "$state/usage"
   else
     rm -f "$state/usage.$$"
+    return 1
   fi
 }
 
 # Prints `sampled=SECONDS` since 1970, `cpu=MILLISECONDS` and `bytes=BYTES` (empty if not known); nothing if
-# the system cannot tell. It looks again if the last look is at least so many seconds old.
+# the system cannot tell. It looks again if the last look is at least so many seconds old. It never prints old
+# figures instead of new ones, because the agent may take them for new.
 show_usage() { # SECONDS
   sampled='' cpu='' bytes=''
   [ ! -f "$state/usage" ] || read -r sampled cpu bytes <"$state/usage"
   age=$(($(date +%s) - ${sampled:-0}))
   if [ -z "$sampled" ] || [ "$age" -ge "$1" ] || [ "$age" -lt 0 ]; then
-    take_usage
-    [ ! -f "$state/usage" ] || read -r sampled cpu bytes <"$state/usage"
+    take_usage || return 0
+    read -r sampled cpu bytes <"$state/usage"
   fi
-  [ -z "$sampled" ] || printf 'sampled=%s\ncpu=%s\nbytes=%s\n' "$sampled" "$cpu" "$bytes"
+  printf 'sampled=%s\ncpu=%s\nbytes=%s\n' "$sampled" "$cpu" "$bytes"
 }

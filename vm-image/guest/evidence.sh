@@ -6,7 +6,8 @@
 #   evidence.sh processes STATE BUILD ATTEMPT  the processes of the account of the build, with their arguments
 #
 # Invariant: `look` prints the names of processes without their arguments, because arguments may hold secrets.
-# The agent takes the secrets out of what `processes` prints.
+# The agent takes the secrets out of what `processes` prints. ps of macOS prints all but printable ASCII in
+# another form, so if a secret has such characters, the agent drops all arguments.
 # shellcheck source=vm-image/guest/lib.sh
 . "${0%/*}/lib.sh"
 # shellcheck source=vm-image/guest/activity.sh

@@ -64,8 +64,8 @@ async function decideResult(context: AttemptContext, ending: Ending, reached: Re
   // attempt.
   const look = reached !== null && needsEvidence(ending) && !stop.aborted;
   const evidence = look ? maskEvidence(await lookAtVm(context, ending, reached), mask) : null;
-  const progress = reached?.log?.progress;
-  const learned = { history: progress?.history(), quietMs: progress?.quietMs };
+  const log = reached?.log;
+  const learned = { history: log?.progress.history(), quietMs: log?.follower.quietMs };
   const result = reportOf(masked, { attempt: key.attempt, evidence, fromLog, learned });
   // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes
   // no more.
@@ -113,7 +113,7 @@ async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Re
     sleep: sleepWatch.longest(lastBeatsMs(journal.state.assignment.timeouts)),
     controllerUnreachableMs: contact.lostForMs(),
     limitMs: partitioned ? PARTITIONED_MS : Math.max(PROBES_MIN_MS, limits.evidenceMs - CATCH_UP_MS),
-    mask: log?.mask ?? null,
+    maskCommand: log?.maskCommand ?? null,
   });
   const leftMs = limits.evidenceMs - (performance.now() - startedAt);
   if (vm && log && evidence.ssh?.answers && !partitioned) await catchUp(vm, log, Math.min(CATCH_UP_MS, leftMs));

@@ -50,8 +50,8 @@ export interface EvidenceOptions {
   sleep: Sleep | null;
   controllerUnreachableMs: number;
   limitMs: number;
-  /** Takes the secrets of the build out of a text. Null if they are not known. */
-  mask: ((text: string) => string) | null;
+  /** Takes the secrets of the build out of the command of a process. Null if they are not known. */
+  maskCommand: ((command: string) => string) | null;
 }
 
 /** Never rejects. */
@@ -166,10 +166,10 @@ async function probeBuild(ask: Ask, key: AttemptKey, found: Evidence): Promise<v
 }
 
 /** Arguments may hold secrets, so none are looked at before these are known. Number 1 lacks the command. */
-async function probeProcesses(ask: Ask, { key, mask }: EvidenceOptions, found: Evidence): Promise<void> {
-  if (!mask) return;
+async function probeProcesses(ask: Ask, { key, maskCommand }: EvidenceOptions, found: Evidence): Promise<void> {
+  if (!maskCommand) return;
   const { stdout } = await ask(buildProcesses(key));
-  const processes = parseProcesses(stdout.toString('utf8'), mask);
+  const processes = parseProcesses(stdout.toString('utf8'), maskCommand);
   if (processes && processes.length > 0) found.processes = processes;
 }
 

@@ -66,7 +66,7 @@ async function prepare(context: AttemptContext, booted: Booted, source: Promise<
   await step(context, 'monitor', () => beginMonitor(context, guest));
   await journal.update({ phase: 'monitor_started' });
   using _keeper = keepMonitorAlive(context, guest);
-  const baseline = new BaselineLooks(context, booted);
+  const baseline = new BaselineLooks(context, vm);
   await Promise.all([step(context, 'first_heartbeat', () => firstHeartbeat(context, guest)), baseline.look()]);
   await step(context, 'source', async () => {
     await Promise.all([source, baseline.look()]);

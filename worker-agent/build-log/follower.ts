@@ -12,7 +12,7 @@ import type { Guest } from '../guest/session.ts';
 import { awakeMs } from '../mac/running-clock.ts';
 import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import { askStatus, type Looks, logBytesOf, READ_MAX_BYTES, readPart } from './look.ts';
-import { outputAgeMs, startClock, type UsageRates, withOutput, withUsage } from './output-clock.ts';
+import { longestOutputAgeMs, outputAgeMs, startClock, type UsageRates, withOutput, withUsage } from './output-clock.ts';
 import { PolledLooks } from './polled-looks.ts';
 import { LogSpool } from './spool.ts';
 import { StreamedLooks } from './streamed-looks.ts';
@@ -58,6 +58,7 @@ export class LogFollower implements AsyncDisposable {
   readonly #spool: LogSpool;
   #seenBytes = 0;
   #clock;
+  #quietMs: number | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   static async open(options: LogFollowerOptions): Promise<LogFollower> {
@@ -89,6 +90,14 @@ export class LogFollower implements AsyncDisposable {
     return nowMs - this.#lookedAtMs <= this.#options.freshMs ? Math.round(outputAgeMs(this.#clock, nowMs)) : undefined;
   }
 
+  /**
+   * The longest of these times since this follower was made. Undefined until the command has ended, because
+   * the time before its end counts.
+   */
+  get quietMs(): number | undefined {
+    return this.#quietMs;
+  }
+
   /** Resolves when the command has ended. */
   async follow(signal: AbortSignal): Promise<CommandEnd> {
     const looks = this.#looks(signal);
@@ -107,7 +116,9 @@ export class LogFollower implements AsyncDisposable {
             this.#clock = withUsage(this.#clock, look.status.usage, performance.now());
         }
         if (!end || this.#lacks(untilBytes)) continue;
-        if (end.certain || awakeMs() - goneSinceMs! >= CONFIRM_MS) return end;
+        if (!end.certain && awakeMs() - goneSinceMs! < CONFIRM_MS) continue;
+        this.#quietMs = Math.round(longestOutputAgeMs(this.#clock, performance.now()));
+        return end;
       }
     } finally {
       looks.close();

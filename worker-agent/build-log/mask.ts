@@ -14,7 +14,7 @@ import { secretValuesOf } from './env-of-older-clients.ts';
 
 export const MASK = Buffer.from('***');
 /** A shorter text would be found everywhere, so it is not treated as a secret. */
-const SECRET_MIN_BYTES = 8;
+export const SECRET_MIN_BYTES = 8;
 /** For one line of a file, because a certificate has lines such as `-----END` that say nothing. */
 const FILE_LINE_MIN_BYTES = 16;
 /** A longer text is looked for in pieces, so that long secrets cannot make each byte of log expensive. */
@@ -32,8 +32,16 @@ export interface Secrets {
   others?: readonly string[];
 }
 
+const valuesOf = ({ env, secretNames, others = [] }: Secrets): Buffer[] =>
+  [...secretValuesOf(env, secretNames), ...others].map((text) => Buffer.from(text));
+const filesOf = ({ secretFiles = {} }: Secrets): Buffer[] =>
+  Object.values(secretFiles).map((content) => Buffer.from(content, 'base64'));
+
+/** The secrets as the build has them. */
+export const secretTextsOf = (secrets: Secrets): Buffer[] => [...valuesOf(secrets), ...filesOf(secrets)];
+
 /** Every text that must not be seen in the log. */
-export function needlesOf({ env, secretNames, secretFiles = {}, others = [] }: Secrets): Buffer[] {
+export function needlesOf(secrets: Secrets): Buffer[] {
   const found = new Map<string, Buffer>();
   const add = (text: Buffer) => {
     for (let at = 0; at < text.length; at += NEEDLE_MAX_BYTES) {
@@ -46,12 +54,12 @@ export function needlesOf({ env, secretNames, secretFiles = {}, others = [] }: S
     for (const line of linesOf(text)) if (line.length >= lineMinBytes) add(line);
     if (text.length >= SECRET_MIN_BYTES) for (const form of base64Forms(text)) add(form);
   };
-  for (const text of [...secretValuesOf(env, secretNames), ...others]) addText(Buffer.from(text), SECRET_MIN_BYTES);
-  for (const content of Object.values(secretFiles)) addText(Buffer.from(content, 'base64'), FILE_LINE_MIN_BYTES);
+  for (const value of valuesOf(secrets)) addText(value, SECRET_MIN_BYTES);
+  for (const content of filesOf(secrets)) addText(content, FILE_LINE_MIN_BYTES);
   return [...found.values()];
 }
 
-function linesOf(text: Buffer): Buffer[] {
+export function linesOf(text: Buffer): Buffer[] {
   const lines: Buffer[] = [];
   for (let start = 0; start <= text.length; ) {
     const end = text.indexOf(0x0a, start);

@@ -27,6 +27,19 @@ const WORK_MIN_CORES = 0.01;
  * comes to nothing anyway.
  */
 const TRAFFIC_MIN_BYTES_PER_SECOND = 16 * 1024;
+/**
+ * A shorter span before the command counts only if there is no longer one. Services work for a moment every
+ * few seconds, and a short span may lie between two of these moments.
+ */
+const BASELINE_SPAN_MIN_MS = 5_000;
+/**
+ * So much CPU may have been used before the command without being seen: `ps` counts in hundredths of a second
+ * for each process. The shorter the span, the more this weighs, so that a short one makes nothing look like
+ * work.
+ */
+const UNSEEN_CPU_MS = 100;
+/** No more than this is added, so that work after a very short span is still seen. */
+const UNSEEN_CORES_MAX = 0.05;
 /** So long the last span is taken for the present one. Two looks of the guest, because one may be late. */
 const PRESUMED_MS = 20_000;
 
@@ -44,12 +57,21 @@ function ratesBetween(first: Usage, last: Usage): UsageRates | null {
 }
 
 /**
- * How fast the VM uses CPU and network while no command runs. The slowest counts of the spans that begin with
- * the first usage, because a VM is busy with its own start for a while, and because the source comes over the
- * same network. Null if there are no two usages.
+ * How fast the VM uses CPU and network while no command runs: rather too fast than too slow. The slowest
+ * counts of the spans that begin with the first usage, because a VM is busy with its own start for a while,
+ * and because the source comes over the same network. If all spans are short, the whole time counts. Null if
+ * there are no two usages.
  */
 export function baselineOf([first, ...later]: readonly Usage[]): UsageRates | null {
-  const spans = first ? later.flatMap((last) => ratesBetween(first, last) ?? []) : [];
+  if (!first) return null;
+  const long = later.filter(({ atMs }) => atMs - first.atMs >= BASELINE_SPAN_MIN_MS);
+  const ends = long.length > 0 ? long : later.slice(-1);
+  const spans = ends.flatMap((last) => {
+    const seen = ratesBetween(first, last);
+    if (!seen) return [];
+    const unseenCores = Math.min(UNSEEN_CPU_MS / (last.atMs - first.atMs), UNSEEN_CORES_MAX);
+    return { ...seen, cores: seen.cores + unseenCores };
+  });
   if (spans.length === 0) return null;
   const traffic = spans.flatMap(({ bytesPerSecond }) => bytesPerSecond ?? []);
   return {
@@ -69,6 +91,8 @@ export interface OutputClock {
   /** Null if nothing was measured before the command. */
   baseline: UsageRates | null;
   grewAtMs: number;
+  /** The longest silence that has ended, without the time for which the clock rested in it. */
+  longestMs: number;
   /** For so long the clock has rested since then. */
   restedMs: number;
   /** The last look of the guest, and when the agent heard of it. */
@@ -80,6 +104,7 @@ export interface OutputClock {
 export const startClock = (baseline: UsageRates | null, nowMs: number): OutputClock => ({
   baseline,
   grewAtMs: nowMs,
+  longestMs: 0,
   restedMs: 0,
   seen: null,
   works: false,
@@ -88,6 +113,7 @@ export const startClock = (baseline: UsageRates | null, nowMs: number): OutputCl
 /** The log has grown. */
 export const withOutput = (clock: OutputClock, nowMs: number): OutputClock => ({
   ...clock,
+  longestMs: longestOutputAgeMs(clock, nowMs),
   grewAtMs: nowMs,
   restedMs: 0,
 });
@@ -108,3 +134,7 @@ export function outputAgeMs({ grewAtMs, restedMs, seen, works }: OutputClock, no
   const restsMs = Math.min(nowMs - restsSinceMs, PRESUMED_MS);
   return nowMs - grewAtMs - restedMs - restsMs;
 }
+
+/** For how long the build has been silent at most without working, also if that goes on. */
+export const longestOutputAgeMs = (clock: OutputClock, nowMs: number): number =>
+  Math.max(clock.longestMs, outputAgeMs(clock, nowMs));

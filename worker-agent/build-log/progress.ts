@@ -13,13 +13,10 @@ export interface LogProgressOptions {
 }
 
 export class LogProgress {
-  /** The longest time for which the build printed nothing. */
-  quietMs = 0;
   readonly #parser: ProgressParser;
   /** How long the command had run when this was made. From then on a clock counts that cannot be set back. */
   readonly #elapsedAtMs: number;
   readonly #constructedAtMs = performance.now();
-  #pushedAtMs: number;
   #endedAtMs: number | null = null;
   /** False once a part of the log was read later than it was printed, because its times would be wrong. */
   #whole = true;
@@ -28,7 +25,6 @@ export class LogProgress {
     const { command, platform, history } = assignment;
     this.#parser = createProgressParser({ command, platform, history: history ?? null });
     this.#elapsedAtMs = Math.max(0, Date.now() - commandStartedAtMs);
-    this.#pushedAtMs = this.#elapsedAtMs;
   }
 
   /**
@@ -41,10 +37,7 @@ export class LogProgress {
   }
 
   push(bytes: Uint8Array): void {
-    const nowMs = this.#nowMs();
-    this.quietMs = Math.max(this.quietMs, nowMs - this.#pushedAtMs);
-    this.#pushedAtMs = nowMs;
-    this.#parser.push(bytes, nowMs);
+    this.#parser.push(bytes, this.#nowMs());
   }
 
   /** The command has ended, so the clock stops. */

@@ -2,42 +2,41 @@
  * Measures what a VM uses while no command runs in it yet: that of the Mac's own services, of the monitor and
  * of the agent. The clock of the build's output compares with that.
  *
- * Invariant: measuring ends no attempt and waits for nothing. Without two looks there is no baseline, and the
- * clock never rests.
+ * Invariant: measuring ends no attempt. Each look is one try over the present connection, which holds the
+ * command up for LOOK_MS at most. Without two looks there is no baseline, and the clock never rests.
  */
 import { baselineOf } from '../build-log/output-clock.ts';
-import { AttemptOver } from '../ending.ts';
 import { parseUsage, type Usage } from '../guest/answers.ts';
 import { buildUsage } from '../guest/commands.ts';
 import { isMissingIn } from '../guest/scripts.ts';
-import { GUEST_COMMAND_MS } from '../time-limits.ts';
-import type { Booted } from './boot.ts';
+import type { Vm } from '../vm/vm.ts';
 import type { AttemptContext } from './context.ts';
 
+const LOOK_MS = 5_000;
+
 export class BaselineLooks {
-  readonly #context: AttemptContext;
-  readonly #booted: Booted;
+  readonly #context: Pick<AttemptContext, 'key' | 'signal' | 'journal'>;
+  readonly #vm: Pick<Vm, 'ssh' | 'scripts'>;
   readonly #seen: Usage[] = [];
 
-  constructor(context: AttemptContext, booted: Booted) {
+  constructor(context: Pick<AttemptContext, 'key' | 'signal' | 'journal'>, vm: Pick<Vm, 'ssh' | 'scripts'>) {
     this.#context = context;
-    this.#booted = booted;
+    this.#vm = vm;
   }
 
-  /** Looks once. Rejects only with the end of the attempt. */
+  /** Looks once. A look that fails is left out. Rejects only if the attempt has ended meanwhile. */
   async look(): Promise<void> {
     const { key, signal } = this.#context;
-    const { vm, guest } = this.#booted;
-    const { version } = vm.scripts;
+    const { ssh, scripts } = this.#vm;
+    const { version } = scripts;
     if (version === null || isMissingIn(version, 'build usage')) return;
     try {
-      const { stdout } = await guest.exec(buildUsage(key), { timeoutMs: GUEST_COMMAND_MS });
+      const { stdout } = await ssh.exec(buildUsage(key), { timeoutMs: LOOK_MS, signal });
       const usage = parseUsage(stdout.toString('latin1'));
       // The guest's clock has whole seconds, which is too coarse for spans of a second or two.
       if (usage) this.#seen.push({ ...usage, atMs: performance.now() });
-    } catch (error) {
+    } catch {
       signal.throwIfAborted();
-      if (error instanceof AttemptOver) throw error;
     }
   }
 

@@ -8,6 +8,7 @@
  */
 import type { Inputs } from '#contract';
 import { LogShipping } from '../build-log/background-shipping.ts';
+import { commandMaskOf } from '../build-log/command-mask.ts';
 import { TOLD_LINES, TOLD_MAX_BYTES, toldBy } from '../build-log/failure-text.ts';
 import { LogFollower } from '../build-log/follower.ts';
 import { maskText, needlesOf } from '../build-log/mask.ts';
@@ -28,6 +29,8 @@ export interface BuildLog {
   needles: readonly Buffer[];
   /** Takes the secrets of the build out of a text. */
   mask(text: string): string;
+  /** Takes them out of the command of a process. */
+  maskCommand(command: string): string;
 }
 
 /** Goes on where a former run of the agent has stopped reading. */
@@ -38,7 +41,8 @@ export async function openLog(context: AttemptContext, { guest, vm }: Booted, in
   const progress = new LogProgress({ assignment, commandStartedAtMs: commandStartedAtMs ?? Date.now() });
   const lengthBytes = () => follower.lengthBytes;
   const recent = new RecentLog(TOLD_MAX_BYTES);
-  const needles = needlesOf({ ...inputs, others: [assignment.tokens.vm] });
+  const secrets = { ...inputs, others: [assignment.tokens.vm] };
+  const needles = needlesOf(secrets);
   const shipping = new LogShipping({ ...key, client, path, lengthBytes, emit, leave });
   const follower = await LogFollower.open({
     guest,
@@ -59,7 +63,8 @@ export async function openLog(context: AttemptContext, { guest, vm }: Booted, in
     progress.pushEarlier(bytes, share);
     recent.push(bytes);
   }
-  return { follower, shipping, progress, recent, needles, mask: (text) => maskText(needles, text) };
+  const mask = (text: string) => maskText(needles, text);
+  return { follower, shipping, progress, recent, needles, mask, maskCommand: commandMaskOf(secrets) };
 }
 
 /**

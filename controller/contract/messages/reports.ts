@@ -35,7 +35,10 @@ export const ProcessSeen = z.object({
   cpuPercent: z.number(),
   /** As `ps` shows it, such as `S`. */
   state: text(PROCESS_STATE_MAX),
-  /** With its arguments. Secrets are masked, as they are in the log. */
+  /**
+   * With its arguments, in which secrets are masked. Without them if a secret has characters that `ps` shows
+   * in another form.
+   */
   command: text(PROCESS_COMMAND_MAX),
 });
 export type ProcessSeen = z.infer<typeof ProcessSeen>;
@@ -98,6 +101,7 @@ export const Report = z.discriminatedUnion('type', [
     log: LogTotal.optional(),
     /** For the next build of the project. Only an agent that saw the whole build sends it. */
     history: lenient(ProgressHistory),
+    /** The longest time for which the log did not grow and the VM did not work. */
     quietMs: lenient(durationMs),
   }),
   z.object({

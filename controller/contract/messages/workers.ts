@@ -100,7 +100,10 @@ export const WorkerDurations = z.object({
       bootMs: z.number().nullable(),
       /** From the claim to the end. */
       totalMs: z.number(),
-      /** The longest time in which the log did not grow. */
+      /**
+       * The longest time in which the log did not grow and the VM did not work. Older agents also counted the
+       * time in which it worked.
+       */
       quietMs: z.number().nullable(),
       timeouts: Timeouts,
     }),

@@ -24,7 +24,7 @@ function host(dir: string, tart: string) {
     monitorStarted: false,
     sleep: null,
     controllerUnreachableMs: 0,
-    mask: null,
+    maskCommand: null,
   };
 }
 

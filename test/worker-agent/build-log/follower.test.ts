@@ -17,8 +17,10 @@ onServer('a build of some seconds costs one command, and its bytes arrive as the
   const parts: Buffer[] = [];
   await using follower = await build.follower({ onBytes: (bytes) => parts.push(bytes) });
   expect(follower.outputAgeMs()).toBeUndefined();
+  expect(follower.quietMs).toBeUndefined();
   expect(await follower.follow(build.signal)).toMatchObject({ exitCode: 3, restarted: false });
   expect(follower.outputAgeMs()).toBeGreaterThanOrEqual(0);
+  expect(follower.quietMs).toBeGreaterThan(0);
   await follower.finish();
   expect(build.kept().equals(build.printed())).toBe(true);
   expect(Buffer.concat(parts).equals(build.printed())).toBe(true);

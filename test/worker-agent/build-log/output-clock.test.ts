@@ -2,6 +2,8 @@ import { expect, test } from 'vitest';
 import {
   baselineOf,
   isWork,
+  longestOutputAgeMs,
+  type OutputClock,
   outputAgeMs,
   startClock,
   type UsageRates,
@@ -41,10 +43,14 @@ test.each([
 test.each<[Usage[], UsageRates | null, string]>([
   [[], null, 'nothing was seen'],
   [[usage(0, 0)], null, 'one look is no span'],
-  [[usage(0, 500), usage(2, 600, 4_000)], rates(0.05, 2_000), 'two looks are one span'],
-  [[usage(0, 0), usage(2, 2_000, 4_000), usage(10, 2_400, 9_000_000)], rates(0.24, 2_000), 'the slowest span counts'],
-  [[usage(0, 0, null), usage(2, 100)], rates(0.05, null), 'bytes are not known at one end'],
-  [[usage(0, 0, 900), usage(2, 100, 100)], rates(0.05, null), 'the counter of the bytes was begun anew'],
+  // Each span has used 100 ms of CPU more than was seen, but at most a twentieth of a core.
+  [[usage(0, 500), usage(5, 900, 10_000)], rates(0.1, 2_000), 'two looks are one span'],
+  [[usage(0, 0), usage(5, 2_000, 10_000), usage(10, 2_400, 9_000_000)], rates(0.25, 2_000), 'the slowest span counts'],
+  [[usage(0, 0), usage(0.4, 0, 0), usage(5, 150, 5_000)], rates(0.05, 1_000), 'a short span does not count'],
+  [[usage(0, 0), usage(0.5, 0, 0), usage(2, 20, 4_000)], rates(0.06, 2_000), 'of short spans the whole counts'],
+  [[usage(0, 0), usage(0.4, 0)], rates(0.05), 'to a very short span a twentieth of a core is added'],
+  [[usage(0, 0, null), usage(5, 100)], rates(0.04, null), 'bytes are not known at one end'],
+  [[usage(0, 0, 900), usage(5, 100, 100)], rates(0.04, null), 'the counter of the bytes was begun anew'],
   [[usage(5, 0), usage(5, 100)], null, 'no time has passed'],
 ])('before the command %j: %j, because %s', (looks, expected) => {
   expect(baselineOf(looks)).toEqual(expected);
@@ -58,8 +64,11 @@ const looks = (fromS: number, untilS: number, cores: number): Moment[] =>
     ...{ atS: fromS + index * 10, cpuMs: index * 10_000 * cores },
   }));
 
-function ageAfter(moments: readonly Moment[], nowS: number, baseline: UsageRates | null = rates(0)): number {
-  const clock = moments.reduce(
+const ageAfter = (moments: readonly Moment[], nowS: number, baseline: UsageRates | null = rates(0)): number =>
+  outputAgeMs(clockAfter(moments, baseline), nowS * 1_000) / 1_000;
+
+function clockAfter(moments: readonly Moment[], baseline: UsageRates | null): OutputClock {
+  return moments.reduce(
     (before, moment) => {
       const nowMs = moment.atS * 1_000;
       if ('output' in moment) return withOutput(before, nowMs);
@@ -67,7 +76,6 @@ function ageAfter(moments: readonly Moment[], nowS: number, baseline: UsageRates
     },
     startClock(baseline, 0),
   );
-  return outputAgeMs(clock, nowS * 1_000) / 1_000;
 }
 
 test.each<[string, Moment[], number, number]>([
@@ -132,6 +140,39 @@ test('what used as much before the command is no work, and without a baseline th
   expect(ageAfter(looks(0, 300, 0.5), 300, rates(0.5))).toBe(300);
   expect(ageAfter(looks(0, 300, 0.6), 300, rates(0.5))).toBe(0);
   expect(ageAfter(looks(0, 300, 4), 300, null)).toBe(300);
+});
+
+test.each([
+  [
+    [0, 0.4, 6],
+    [0, 0, 150],
+  ],
+  [
+    [0, 0.4],
+    [0, 0],
+  ],
+  [
+    [0, 0.3, 2],
+    [0, 0, 0],
+  ],
+])('services that idle as before are no work, after looks at %j s with %j ms of CPU', (seconds, cpuMs) => {
+  const baseline = baselineOf(seconds.map((atS, index) => usage(atS, cpuMs[index]!)));
+  expect(ageAfter(looks(0, 3_600, 0.025), 3_600, baseline)).toBe(3_600);
+  expect(ageAfter(looks(0, 3_600, 1), 3_600, baseline)).toBe(0);
+});
+
+test.each<[string, Moment[], number]>([
+  ['a build that never printed anything', [], 300],
+  ['silences of 70 s and 200 s, and 30 s up to the end', [70, 270].map((atS) => ({ atS, output: true })), 200],
+  ['silences of 70 s and 20 s, and 210 s up to the end', [70, 90].map((atS) => ({ atS, output: true })), 210],
+  ['a silence of 300 s with work in it', looks(0, 300, 1), 0],
+  [
+    'a silence of 290 s with work in its last 40 s, and 10 s up to the end',
+    [...[0, 0, 1_000, 2_000, 3_000].map((cpuMs, i) => ({ atS: 240 + i * 10, cpuMs })), { atS: 290, output: true }],
+    250,
+  ],
+])('what a build of 300 s was silent for at most: %s', (_name, moments, expectedS) => {
+  expect(longestOutputAgeMs(clockAfter(moments, rates(0)), 300_000) / 1_000).toBe(expectedS);
 });
 
 test('the same look, told again and again, is one', () => {

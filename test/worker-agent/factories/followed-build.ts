@@ -42,6 +42,7 @@ export async function followedBuild(command: string, options: { guest?: Partial<
   }
   commands.length = 0;
   const vm = {
+    scripts: { seen: null, version: ownScripts().version },
     get ssh() {
       return ssh;
     },
@@ -73,6 +74,7 @@ export async function followedBuild(command: string, options: { guest?: Partial<
     get signal() {
       return ended.signal;
     },
+    vm,
     door,
     /** The commands that were sent to the VM since the build was started. */
     commands,

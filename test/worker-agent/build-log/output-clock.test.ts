@@ -47,7 +47,7 @@ test.each<[Usage[], UsageRates | null, string]>([
   [[usage(0, 500), usage(5, 900, 10_000)], rates(0.1, 2_000), 'two looks are one span'],
   [[usage(0, 0), usage(5, 2_000, 10_000), usage(10, 2_400, 9_000_000)], rates(0.25, 2_000), 'the slowest span counts'],
   [[usage(0, 0), usage(0.4, 0, 0), usage(5, 150, 5_000)], rates(0.05, 1_000), 'a short span does not count'],
-  [[usage(0, 0), usage(0.5, 0, 0), usage(2, 20, 4_000)], rates(0.06, 2_000), 'of short spans the whole counts'],
+  [[usage(0, 0), usage(0.5, 0, 0), usage(2, 400, 4_000)], rates(0.25, 2_000), 'of short spans the whole counts'],
   [[usage(0, 0), usage(0.4, 0)], rates(0.05), 'to a very short span a twentieth of a core is added'],
   [[usage(0, 0, null), usage(5, 100)], rates(0.04, null), 'bytes are not known at one end'],
   [[usage(0, 0, 900), usage(5, 100, 100)], rates(0.04, null), 'the counter of the bytes was begun anew'],

@@ -438,8 +438,12 @@ export class FaultyBuild {
 
   /** Waits until the log is sealed, and checks that it is exactly what the command printed. */
   async logged(expected: string): Promise<void> {
-    await this.#mac.until(async () => (await this.log()).complete, `the log of ${this.id} is complete`);
-    expect((await this.log()).text).toBe(expected);
+    let log = { text: '', complete: false };
+    await this.#mac.until(async () => {
+      log = await this.log();
+      return log.complete;
+    }, `the log of ${this.id} is complete`);
+    expect(log.text).toBe(expected);
   }
 
   async hasOneEnding(): Promise<void> {

@@ -11,7 +11,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
-import { startFarm } from '../local/farm/farm.ts';
+import { abandonFarm, startFarm } from '../local/farm/farm.ts';
 import { interruptSignal } from '../local/farm/interrupt.ts';
 import { SAMPLE_DIR } from '../local/farm/sample.ts';
 
@@ -30,14 +30,18 @@ const COMMANDS = {
 };
 
 const made: string[] = [];
+let begun: Parameters<typeof abandonFarm>[0] | null = null;
 const signal = interruptSignal({
-  onFirst: () => console.error('Interrupted. The farm is being stopped.'),
-  abandon: async () => {},
+  onFirst: () => console.error('Interrupted. The farm is being stopped; press Ctrl-C again to stop at once.'),
+  abandon: async () => void (begun && (await abandonFarm(begun))),
   onError: ({ message }) => console.error(message),
 });
 await using farm = await startFarm({
   entry: 'bench/follow-controller.ts',
   signal,
+  onBegin: (parts) => {
+    begun = parts;
+  },
   onControllerLine: (line) => {
     const name = /log object made: (\S+)/.exec(line)?.[1];
     if (name) made.push(name);

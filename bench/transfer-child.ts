@@ -4,7 +4,6 @@
  *
  *   node transfer-child.ts '{"kind":"upload","url":…,"key":…,"path":…,"sha256":…,"sizeBytes":…}'
  */
-
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';

@@ -2,7 +2,6 @@
  * Measures files sent up and down through a controller by the agent's client, beside a plain stream to and
  * from the same R2 in the same workerd.
  */
-
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';

@@ -3,7 +3,6 @@
  * ones, and no rate limits, because many Macs and the code that watches them share one address and one key
  * here.
  */
-
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../controller/index.ts';
 import { SETTINGS } from '../controller/settings.ts';

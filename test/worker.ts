@@ -2,7 +2,6 @@
  * Serves the controller of the tests: the deployed one, with limits so small that deadlines pass during a
  * test, and a D1 that may fail and that has the platform's limits.
  */
-
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController, BuildDeadline as RealBuildDeadline } from '../controller/index.ts';
 import { SETTINGS } from '../controller/settings.ts';

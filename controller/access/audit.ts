@@ -6,7 +6,6 @@
  *
  * Owns the table `audit`.
  */
-
 import { desc, lt } from 'drizzle-orm';
 import { createMiddleware } from 'hono/factory';
 import { matchedRoutes } from 'hono/route';

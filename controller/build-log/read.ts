@@ -2,7 +2,6 @@
  * Reads the log of an attempt from any offset, live or sealed. It asks the attempt's BuildLog while that
  * holds the log, and R2 after that. The caller sees no difference.
  */
-
 import { and, eq } from 'drizzle-orm';
 import { ATTEMPT_COLUMNS } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';

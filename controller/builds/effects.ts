@@ -3,7 +3,6 @@
  *
  * transitions.ts has decided before that the event is allowed, and apply.ts writes the batch.
  */
-
 import {
   type ArtifactReport,
   type Evidence,

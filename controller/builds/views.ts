@@ -1,5 +1,4 @@
 /** Shows rows of builds as the API answers them. Reads only. */
-
 import { and, asc, desc, eq, inArray, lt } from 'drizzle-orm';
 import type {
   Artifact,

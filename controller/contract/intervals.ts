@@ -1,5 +1,4 @@
 /** Says how often agent and monitor speak, and how long both sides wait for each other. In milliseconds. */
-
 import { limitOrDefaultMs, type Timeouts } from './timeouts.ts';
 import { DAY_MS } from './units.ts';
 

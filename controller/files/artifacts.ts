@@ -2,7 +2,6 @@
  * Finds the artifacts of a build. Reads only: builds/apply.ts writes the rows, together with the report that
  * names them.
  */
-
 import { and, asc, desc, eq } from 'drizzle-orm';
 import type { Artifact } from '#contract';
 import { openDatabase } from '../database.ts';

@@ -8,7 +8,6 @@
  * with upload-parts.ts and blob-upload.ts. upkeep/outbox.ts deletes an object after its row. The cron deletes
  * an object that never got a row, once it is eight days old.
  */
-
 import { eq } from 'drizzle-orm';
 import { BLOB_MAX_BYTES, type BlobStored } from '#contract';
 import { randomText } from '../bytes.ts';

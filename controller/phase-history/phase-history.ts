@@ -6,7 +6,6 @@
  *
  * Owns the table `histories`.
  */
-
 import { and, eq, lt } from 'drizzle-orm';
 import { DAY_MS, type ProgressHistory } from '#contract';
 import type { BuildRow } from '../builds/rows.ts';

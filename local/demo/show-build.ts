@@ -2,7 +2,6 @@
  * Shows one build of the demo as it happens: the events of its agent, the VM's heartbeats as the controller
  * counts them, and the log as the build prints it.
  */
-
 import { join, relative, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ArtifactName, type BuildDetail, type BuildRequestInput, type Live } from '#contract';

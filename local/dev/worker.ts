@@ -3,7 +3,6 @@
  * fixture back. The request is in this process, because a second process that writes the same database would
  * lock the controller out of it.
  */
-
 import { DEFAULT_TIMEOUTS, type Timeouts } from '#contract';
 import { sha256Hex } from '../../controller/bytes.ts';
 import controller from '../../controller/index.ts';

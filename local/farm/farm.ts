@@ -9,7 +9,6 @@
  * Invariant: everything of a farm is below one folder and serves this farm only. When the farm is disposed
  * of, or could not be started, no process is left and the folder is deleted.
  */
-
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -5,7 +5,6 @@
  * Invariant: if it is not certain, it returns null. It ignores an error before a later success, and an error
  * that a line only quotes.
  */
-
 import { chooseFirstCause } from './compiler-errors.ts';
 import { type FailingLine, failingLines } from './failing-lines.ts';
 import { ANDROID } from './known/android.ts';

@@ -3,7 +3,6 @@
  *
  * Invariant: its memory has a limit, however many tasks and modules a build prints.
  */
-
 import { createNativeWork } from './native.ts';
 import {
   APP_MODULE,

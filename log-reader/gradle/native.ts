@@ -3,7 +3,6 @@
  *
  * Invariant: its memory has a limit, however many modules and architectures a build prints.
  */
-
 import { APP_MODULE, CONFIGURE, type GradleTask, nativeCost, type TaskKind } from './tasks.ts';
 
 export interface NativeWork {

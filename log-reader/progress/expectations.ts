@@ -2,7 +2,6 @@
  * Says how long each phase will probably take. It uses an earlier build of the project if there was one.
  * Otherwise it uses typical figures, scaled by the size that the output of the build shows.
  */
-
 import type { ProgressHistory } from '#contract';
 import { EVEN_CURVE, factsOf, type PlainPhase, PREAMBLE_MS } from '../phases.ts';
 import type { Expectation } from './estimate.ts';

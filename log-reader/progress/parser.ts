@@ -7,7 +7,6 @@
  *
  *   bytes → lines → phases (reading.ts) → time left → percentage
  */
-
 import { CURVE_STEPS, HISTORY_PHASES_MAX, type ProgressHistory } from '#contract';
 import { createLineReader } from '../lines.ts';
 import { BEGINNINGS, factsOf, planOf } from '../phases.ts';

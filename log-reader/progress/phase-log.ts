@@ -3,7 +3,6 @@
  *
  * Invariant: its memory has a limit, however many phases and however much work a build shows.
  */
-
 import type { PhaseHistory } from '#contract';
 import type { Sighting } from '../recognisers/recogniser.ts';
 import type { Seen } from './estimate.ts';

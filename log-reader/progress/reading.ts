@@ -3,7 +3,6 @@
  *
  *   line → [PHASE] and time prefixes off → the tool that knows the line → the phase it belongs to
  */
-
 import type { ProgressHistory } from '#contract';
 import { factsOf, isEasPhase, type PlainPhase, runsInside } from '../phases.ts';
 import { peel } from '../prefixes.ts';

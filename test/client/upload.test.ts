@@ -1,5 +1,4 @@
 /** Tests the agent's uploads against a real controller, with faults between them. */
-
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

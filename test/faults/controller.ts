@@ -2,7 +2,6 @@
  * Serves the controller of the fault tests: deadlines of seconds, and agents that ask for work seldom enough
  * for a small machine.
  */
-
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../../controller/index.ts';
 import { SETTINGS } from '../../controller/settings.ts';

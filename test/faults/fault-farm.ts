@@ -11,15 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { expect } from 'vitest';
-import {
-  type BuildDetail,
-  type BuildRequestInput,
-  type Cause,
-  LOG_COMPLETE_HEADER,
-  type Timeouts,
-  type Verdict,
-} from '#contract';
+import type { BuildRequestInput, Timeouts } from '#contract';
 import type { TimedAgentEvent } from '../../local/farm/agent-process.ts';
 import { type Farm, type FarmOptions, startFarm } from '../../local/farm/farm.ts';
 import type { SimulatedMac } from '../../local/farm/simulated-mac.ts';
@@ -28,6 +20,7 @@ import type { AttemptState } from '../../worker-agent/state/journal.ts';
 import { HOST_SEEN_FROM_VM } from '../../worker-agent/tart-simulator/guest/gateway.ts';
 import { clearFault, readFaults } from '../../worker-agent/tart-simulator/home/faults.ts';
 import { sweepSimulator } from '../../worker-agent/tart-simulator/simulator.ts';
+import { FaultyBuild } from './faulty-build.ts';
 import { ChaosProxy, type SeenRequest, type Treatment } from './proxy.ts';
 
 /** Long, because a test runs several simulated Macs on a machine that may be busy. */
@@ -46,13 +39,6 @@ export const TIMEOUTS: Timeouts = {
 };
 
 export type FaultyBuildRequest = Partial<Omit<BuildRequestInput, 'source'>> & { files?: Record<string, string> };
-
-export interface Outcome {
-  verdict: Verdict;
-  step?: string;
-  /** Null: the attempt has evidence, and no cause is shown. */
-  cause?: Cause | null;
-}
 
 export interface FaultFarmOptions extends FarmOptions {
   macs: number;
@@ -359,99 +345,3 @@ export class FaultyMac implements AsyncDisposable {
 
 const matches = (event: TimedAgentEvent, fields: Record<string, unknown>): boolean =>
   Object.entries(fields).every(([name, value]) => (event as unknown as Record<string, unknown>)[name] === value);
-
-export class FaultyBuild {
-  readonly id: string;
-  readonly #mac: FaultyMac;
-
-  constructor(mac: FaultyMac, id: string) {
-    this.#mac = mac;
-    this.id = id;
-  }
-
-  read(): Promise<BuildDetail> {
-    return this.#mac.farm.api.build(this.id);
-  }
-
-  /** The log of this attempt; by default of the newest one. */
-  async log(attempt?: number): Promise<{ text: string; complete: boolean }> {
-    const { url, secrets } = this.#mac.farm.controller;
-    const query = attempt === undefined ? '' : `?attempt=${attempt}`;
-    const response = await fetch(`${url}/api/builds/${this.id}/logs${query}`, {
-      headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
-      signal: AbortSignal.timeout(30_000),
-    });
-    const text = await response.text();
-    if (!response.ok) return { text: '', complete: false };
-    return { text, complete: response.headers.get(LOG_COMPLETE_HEADER) === 'true' };
-  }
-
-  async artifact(name: string): Promise<string> {
-    const { url, secrets } = this.#mac.farm.controller;
-    const response = await fetch(`${url}/api/builds/${this.id}/artifacts/${name}`, {
-      headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
-      signal: AbortSignal.timeout(30_000),
-    });
-    if (!response.ok) throw new Error(`${name} was answered ${response.status}`);
-    return response.text();
-  }
-
-  /** Waits until the build's log in the controller has this text. */
-  prints(text: string): Promise<void> {
-    return this.#mac.until(async () => (await this.log()).text.includes(text), `${this.id} prints ${text}`);
-  }
-
-  async reaches(holds: (build: BuildDetail) => boolean, what: string): Promise<BuildDetail> {
-    let build: BuildDetail | undefined;
-    await this.#mac.until(async () => {
-      build = await this.read();
-      return holds(build);
-    }, `${this.id} ${what}`);
-    return build!;
-  }
-
-  async ends(): Promise<BuildDetail> {
-    return await this.reaches(({ endedAt }) => endedAt !== null, 'ends');
-  }
-
-  /** Waits for success. With `log`, also checks that the log is exactly this. */
-  async succeeds(log?: string): Promise<BuildDetail> {
-    const build = await this.ends();
-    expect({ status: build.status, attempts: build.attempts }).toMatchObject({ status: 'succeeded' });
-    if (log !== undefined) await this.logged(log);
-    return build;
-  }
-
-  async fails({ verdict, step, cause }: Outcome): Promise<BuildDetail> {
-    let build = await this.ends();
-    const { code, step: seenStep } = build.verdict ?? {};
-    const seen = { verdict: code, step: seenStep, attempts: build.attempts };
-    expect(seen).toMatchObject({ verdict, ...(step === undefined ? {} : { step }) });
-    // If a deadline gave the verdict, the evidence arrives later.
-    if (cause !== undefined) {
-      build = await this.reaches(({ attempts }) => attempts.at(-1)?.evidence != null, 'has evidence');
-      const { evidence } = build.attempts.at(-1)!;
-      expect(build.cause?.code ?? null, JSON.stringify(evidence)).toBe(cause);
-    }
-    return build;
-  }
-
-  /** Waits until the log is sealed, and checks that it is exactly what the command printed. */
-  async logged(expected: string): Promise<void> {
-    let log = { text: '', complete: false };
-    await this.#mac.until(async () => {
-      log = await this.log();
-      return log.complete;
-    }, `the log of ${this.id} is complete`);
-    expect(log.text).toBe(expected);
-  }
-
-  async hasOneEnding(): Promise<void> {
-    const { events } = await this.reaches(() => true, 'can be read');
-    const endings = new Map<number, string[]>();
-    for (const { type, attempt } of events)
-      if (['succeed', 'fail', 'requeue', 'hand_back', 'cancel', 'expire'].includes(type))
-        endings.set(attempt, [...(endings.get(attempt) ?? []), type]);
-    for (const [attempt, types] of endings) expect(types, `${this.id}, attempt ${attempt}`).toHaveLength(1);
-  }
-}

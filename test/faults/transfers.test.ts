@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LOG_COMPLETE_HEADER } from '#contract';
 import { LOG_LIVE_BYTES, LOG_TAIL_BYTES, missingNote } from '../../worker-agent/build-log/spool.ts';
-import { FaultFarm, type FaultyBuild } from './fault-farm.ts';
+import { FaultFarm } from './fault-farm.ts';
+import type { FaultyBuild } from './faulty-build.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {

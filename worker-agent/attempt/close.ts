@@ -5,7 +5,6 @@
  * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says.
  * The folder of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
  */
-
 import { join } from 'node:path';
 import type { Evidence } from '#contract';
 import { limitOrDefaultMs, type Timeouts } from '#contract';

@@ -4,7 +4,6 @@
  *
  * Invariant: doctor works the same whether or not its report arrives.
  */
-
 import { dirname, join } from 'node:path';
 import { FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX, type Finding, type WorkerState } from '#contract';
 import { Connection } from '../../client/request.ts';

@@ -4,7 +4,6 @@
  * Invariant: the journal knows of `tart run` before anybody waits for the VM. From then on the end of the VM
  * ends the attempt.
  */
-
 import { AttemptOver, failed } from '../ending.ts';
 import { Guest } from '../guest/session.ts';
 import type { TartRun } from '../tart/runs.ts';

@@ -5,7 +5,6 @@
  * Invariant: destroyVm(name) is safe at any moment, also if there never was such a VM. Nothing here decides
  * what an attempt's end means: failures are values that name the verdict.
  */
-
 import { join } from 'node:path';
 import type { AgentConfig } from '../config.ts';
 import type { VmScripts } from '../guest/scripts.ts';

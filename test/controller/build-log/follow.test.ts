@@ -18,6 +18,7 @@ import {
   errorOf,
   insertAttempt,
   insertBuild,
+  putLog,
   runningBuild,
   sha256Of,
   submitKey,
@@ -25,10 +26,8 @@ import {
   unique,
 } from '../factories/rows.ts';
 
-const put = (buildId: string, token: string, offset: number, body: string | Uint8Array<ArrayBuffer>, attempt = 1) =>
-  call(`/api/builds/${buildId}/logs?attempt=${attempt}&offset=${offset}`, token, { method: 'PUT', body });
 const followers = async (buildId: string, token: string, length: number): Promise<number> =>
-  ((await (await put(buildId, token, length, '')).json()) as { followers: number }).followers;
+  ((await (await putLog(buildId, token, length, '')).json()) as { followers: number }).followers;
 
 const get = async (buildId: string, query: string, headers: Record<string, string> = {}, key?: string) =>
   call(`/api/builds/${buildId}/logs${query}`, key ?? (await submitKey()), { headers });
@@ -49,7 +48,7 @@ async function endWith(buildId: string, whole: Uint8Array<ArrayBuffer>, attempt 
 async function sealedBuild(whole: Uint8Array<ArrayBuffer>): Promise<string> {
   const { buildId, token } = await runningBuild();
   for (let at = 0; at < whole.byteLength; at += 1024 * 1024)
-    await put(buildId, token, at, whole.slice(at, at + 1024 * 1024));
+    await putLog(buildId, token, at, whole.slice(at, at + 1024 * 1024));
   await endWith(buildId, whole);
   expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');
   return buildId;
@@ -126,7 +125,7 @@ const withoutObjects: Env = {
 
 test('a follower gets what is there, what comes, and the end', async () => {
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'one\n');
+  await putLog(buildId, token, 0, 'one\n');
   const response = await get(buildId, '', { Accept: 'text/event-stream' });
   expect(response.headers.get('Content-Type')).toContain('text/event-stream');
   const [first, rest] = [Promise.withResolvers<void>(), [] as Event[]];
@@ -137,7 +136,7 @@ test('a follower gets what is there, what comes, and the end', async () => {
   });
   await first.promise;
   // The answer tells the agent that somebody follows the log.
-  const appended = await put(buildId, token, 4, 'two\n');
+  const appended = await putLog(buildId, token, 4, 'two\n');
   expect(await appended.json()).toMatchObject({ followers: 1 });
   await endWith(buildId, bytesOf('one\ntwo\n'));
   expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');
@@ -150,8 +149,8 @@ test('a follower gets what is there, what comes, and the end', async () => {
 test('a follower that comes back goes on behind the last event, and with the next attempt', async () => {
   const { buildId, token } = await runningBuild({ attempt: 2 }, { endedAt: 1 });
   await insertAttempt(buildId, 2);
-  await put(buildId, token, 0, 'one\ntwo\n');
-  await put(buildId, await tokenFor(buildId, 2), 0, 'again\n', 2);
+  await putLog(buildId, token, 0, 'one\ntwo\n');
+  await putLog(buildId, await tokenFor(buildId, 2), 0, 'again\n', 2);
   await endWith(buildId, bytesOf('again\n'), 2);
   const resumed = await get(buildId, '?follow=1', { 'Last-Event-ID': '1:4' });
   expect(await eventsOf(resumed)).toEqual([
@@ -165,7 +164,7 @@ test('a follower that comes back goes on behind the last event, and with the nex
 
 test('a follower waits in the queue for the next attempt of a build whose worker was lost', async () => {
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'half of it\n');
+  await putLog(buildId, token, 0, 'half of it\n');
   const response = await follow(buildId, { times: { lastBytesMs: 50, queuePauseMaxMs: 20 } });
   const events = eventsOf(response);
   await vi.waitFor(async () => expect(await followers(buildId, token, 11)).toBe(1));
@@ -175,7 +174,7 @@ test('a follower waits in the queue for the next attempt of a build whose worker
   await vi.waitFor(async () => expect(await followers(buildId, token, 11)).toBe(0));
   await insertAttempt(buildId, 2);
   await changeBuild(buildId, { status: 'building', attempt: 2 });
-  await put(buildId, await tokenFor(buildId, 2), 0, 'all of it\n', 2);
+  await putLog(buildId, await tokenFor(buildId, 2), 0, 'all of it\n', 2);
   await endWith(buildId, bytesOf('all of it\n'), 2);
   await sealLog(env, buildId, 2, Date.now());
   expect(textOf(await events)).toBe('half of it\nall of it\n');
@@ -188,14 +187,14 @@ test('a follower of a queued build waits for its first attempt', async () => {
   const events = eventsOf(response, (seen) => seen.length === 1);
   await insertAttempt(buildId, 1);
   await db.update(builds).set({ status: 'building', attempt: 1 }).where(eq(builds.id, buildId));
-  await put(buildId, await tokenFor(buildId), 0, 'hello\n');
+  await putLog(buildId, await tokenFor(buildId), 0, 'hello\n');
   expect((await events)[0]!.data).toMatchObject({ attempt: 1, offset: 0, text: 'hello\n' });
 });
 
 test('a follower of a sealed log gets it and the end at once', async () => {
   const { buildId, token } = await runningBuild();
   const whole = bytesOf('one €\n');
-  await put(buildId, token, 0, whole);
+  await putLog(buildId, token, 0, whole);
   await endWith(buildId, whole);
   await sealLog(env, buildId, 1, Date.now());
   const events = await eventsOf(await get(buildId, '?follow=1&tail=1'));
@@ -208,7 +207,7 @@ test('a follower of a sealed log gets it and the end at once', async () => {
 test('a follower that the seal overtakes, emptied object and all, misses nothing', async () => {
   const { buildId, token } = await runningBuild();
   const whole = bytesOf('x'.repeat(700_000));
-  await put(buildId, token, 0, whole);
+  await putLog(buildId, token, 0, whole);
   const reader = (await follow(buildId)).body!.getReader();
   let text = '';
   for (let i = 0; i < 2; i++) text += new TextDecoder().decode((await reader.read()).value);
@@ -236,10 +235,10 @@ test('no event cuts a character in two, and what is not UTF-8 does not hold up t
   for (const [bytes, whole] of cases) expect(wholeCharacters(new Uint8Array(bytes))).toBe(whole);
 
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, new Uint8Array([0x61, 0xe2, 0x82]));
+  await putLog(buildId, token, 0, new Uint8Array([0x61, 0xe2, 0x82]));
   const response = await get(buildId, '?follow=1');
   const events = eventsOf(response, (seen) => seen.length === 2);
-  await put(buildId, token, 3, new Uint8Array([0xac, 0x62]));
+  await putLog(buildId, token, 3, new Uint8Array([0xac, 0x62]));
   expect((await events).map(({ data }) => data.text).join('')).toBe('a€b');
 });
 
@@ -257,7 +256,7 @@ test('a stream lasts 15 minutes at the most, and the pauses in the queue 15 s', 
 
 test('a quiet build is followed until the longest time of a stream, which then asks to reconnect', async () => {
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'one €');
+  await putLog(buildId, token, 0, 'one €');
   const events = await eventsOf(await follow(buildId, { times: { streamMaxMs: 300, keepAliveMs: 1 } }));
   expect(events).toEqual([
     { event: 'message', id: '1:7', data: { attempt: 1, offset: 0, bytes: 7, text: 'one €' } },
@@ -267,7 +266,7 @@ test('a quiet build is followed until the longest time of a stream, which then a
 
 test('bare bytes break off where events ask to reconnect', async () => {
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'one\n');
+  await putLog(buildId, token, 0, 'one\n');
   const reader = (await follow(buildId, { format: asBytes(), times: { streamMaxMs: 200 } })).body!.getReader();
   expect(new TextDecoder().decode((await reader.read()).value)).toBe('one\n');
   await expect(reader.read()).rejects.toThrow('before the end of the log');
@@ -276,11 +275,11 @@ test('bare bytes break off where events ask to reconnect', async () => {
 test('bare bytes are the log as it is, and end with it', async () => {
   const { buildId, token } = await runningBuild();
   const whole = new Uint8Array([0x61, 0xe2, 0x82, 0xff, 0x0a]);
-  await put(buildId, token, 0, whole.slice(0, 3));
+  await putLog(buildId, token, 0, whole.slice(0, 3));
   const response = await get(buildId, '?follow=1', { Accept: 'text/plain' });
   expect(response.headers.get('Content-Type')).toBe('text/plain; charset=utf-8');
   const bytes = response.bytes();
-  await put(buildId, token, 3, whole.slice(3));
+  await putLog(buildId, token, 3, whole.slice(3));
   await endWith(buildId, whole);
   await sealLog(env, buildId, 1, Date.now());
   expect(await bytes).toEqual(whole);
@@ -288,7 +287,7 @@ test('bare bytes are the log as it is, and end with it', async () => {
 
 test('bare bytes break off if the end of the log does not come in time', async () => {
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'half');
+  await putLog(buildId, token, 0, 'half');
   await endWith(buildId, bytesOf('half and more'), 1, Date.now() - 60_000);
   await expect((await get(buildId, '?follow=1', { Accept: 'text/plain' })).text()).rejects.toThrow(
     'did not come in time',
@@ -369,7 +368,7 @@ test('revoking a key ends what it follows at once, hibernating or not, and nothi
   await expect(bare).rejects.toThrow();
   // The socket ended it: a look for the mark would have come after 4 s.
   expect(performance.now() - startedAt).toBeLessThan(2_000);
-  expect(await put(buildId, token, 0, 'on\n').then((answer) => answer.json())).toMatchObject({ followers: 1 });
+  expect(await putLog(buildId, token, 0, 'on\n').then((answer) => answer.json())).toMatchObject({ followers: 1 });
   await endWith(buildId, bytesOf('on\n'));
   await sealLog(env, buildId, 1, Date.now());
   expect((await goesOn).map(({ event }) => event)).toEqual(['message', 'end']);
@@ -473,7 +472,7 @@ test('a quiet log hibernates under its followers, and they get what is printed l
   const log = env.LOGS.getByName(`${buildId}/1`);
   const before = await runInDurableObject(log, (object) => object);
   await evictDurableObject(log);
-  await put(buildId, token, 0, 'late\n');
+  await putLog(buildId, token, 0, 'late\n');
   expect(await runInDurableObject(log, (object) => object !== before)).toBe(true);
   await endWith(buildId, bytesOf('late\n'));
   await sealLog(env, buildId, 1, Date.now());
@@ -483,10 +482,10 @@ test('a quiet log hibernates under its followers, and they get what is printed l
 test('a deployment that closes the sockets costs a follower no byte', async () => {
   const { buildId, token } = await runningBuild();
   const events = eventsOf(await follow(buildId, { times: { queuePauseMaxMs: 20 } }));
-  await put(buildId, token, 0, 'one\n');
+  await putLog(buildId, token, 0, 'one\n');
   await vi.waitFor(async () => expect(await followers(buildId, token, 4)).toBe(1));
   await evictDurableObject(env.LOGS.getByName(`${buildId}/1`), { webSockets: 'close' });
-  await put(buildId, token, 4, 'two\n');
+  await putLog(buildId, token, 4, 'two\n');
   await endWith(buildId, bytesOf('one\ntwo\n'));
   await sealLog(env, buildId, 1, Date.now());
   expect(textOf(await events)).toBe('one\ntwo\n');
@@ -495,7 +494,7 @@ test('a deployment that closes the sockets costs a follower no byte', async () =
 test('a slow reader of a long log is sent no more than it takes', async () => {
   const { buildId, token } = await runningBuild();
   const part = new Uint8Array(1024 * 1024).fill(0x61);
-  for (let i = 0; i < 3; i++) await put(buildId, token, i * part.byteLength, part);
+  for (let i = 0; i < 3; i++) await putLog(buildId, token, i * part.byteLength, part);
   const reader = (await follow(buildId, { format: asBytes() })).body!.getReader();
   expect((await reader.read()).value!.byteLength).toBe(256 * 1024);
   const sent = () =>

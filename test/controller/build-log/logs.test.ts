@@ -14,14 +14,12 @@ import {
   insertAttempt,
   insertBuild,
   insertWorker,
+  putLog,
   runningBuild,
   sha256Of,
   submitKey,
   tokenFor,
 } from '../factories/rows.ts';
-
-const put = (buildId: string, token: string, offset: number, body: string | Uint8Array<ArrayBuffer>, attempt = 1) =>
-  call(`/api/builds/${buildId}/logs?attempt=${attempt}&offset=${offset}`, token, { method: 'PUT', body });
 
 async function get(buildId: string, query = '', headers: Record<string, string> = {}) {
   const response = await call(`/api/builds/${buildId}/logs${query}`, await submitKey(), { headers });
@@ -47,10 +45,10 @@ async function endWith(buildId: string, whole: Uint8Array<ArrayBuffer>, endedAt 
 
 test('an attempt writes its log by offset', async () => {
   const { buildId, token } = await runningBuild();
-  const first = await put(buildId, token, 0, 'one\n');
+  const first = await putLog(buildId, token, 0, 'one\n');
   expect([first.status, await first.json()]).toEqual([200, { length: 4, followers: 0 }]);
-  expect((await put(buildId, token, 0, 'one\ntwo\n')).status).toBe(200);
-  const gap = await put(buildId, token, 9, 'x');
+  expect((await putLog(buildId, token, 0, 'one\ntwo\n')).status).toBe(200);
+  const gap = await putLog(buildId, token, 9, 'x');
   expect([gap.status, await gap.json()]).toEqual([
     416,
     { error: { code: 'wrong_offset', message: expect.stringContaining('8 bytes') }, expectedOffset: 8 },
@@ -61,46 +59,46 @@ test('an attempt writes its log by offset', async () => {
 test('bytes come back as they were sent, whatever they are', async () => {
   const { buildId, token } = await runningBuild();
   const raw = crypto.getRandomValues(new Uint8Array(10_000));
-  await put(buildId, token, 0, raw);
+  await putLog(buildId, token, 0, raw);
   expect(await (await get(buildId)).bytes()).toEqual(raw);
 });
 
 test("a token writes its own attempt's log and no other", async () => {
   const { buildId, token } = await runningBuild();
-  expect(await errorOf(await put(buildId, token, 0, 'x', 2))).toEqual([403, 'forbidden']);
-  expect(await errorOf(await put('bld_other', token, 0, 'x'))).toEqual([403, 'forbidden']);
-  expect(await errorOf(await put(buildId, await tokenFor(buildId, 1, 'vm'), 0, 'x'))).toEqual([403, 'forbidden']);
-  expect(await errorOf(await put(buildId, await submitKey(), 0, 'x'))).toEqual([403, 'forbidden']);
+  expect(await errorOf(await putLog(buildId, token, 0, 'x', 2))).toEqual([403, 'forbidden']);
+  expect(await errorOf(await putLog('bld_other', token, 0, 'x'))).toEqual([403, 'forbidden']);
+  expect(await errorOf(await putLog(buildId, await tokenFor(buildId, 1, 'vm'), 0, 'x'))).toEqual([403, 'forbidden']);
+  expect(await errorOf(await putLog(buildId, await submitKey(), 0, 'x'))).toEqual([403, 'forbidden']);
 });
 
 test('the key of a worker writes the logs of its own attempts, as long as they may be written', async () => {
   const [mine, other] = [await insertWorker(), await insertWorker()];
   const { buildId } = await runningBuild({}, { workerId: mine.workerId });
-  expect((await put(buildId, mine.key, 0, 'x')).status).toBe(200);
-  expect(await errorOf(await put(buildId, other.key, 1, 'x'))).toEqual([403, 'forbidden']);
-  expect(await errorOf(await put(buildId, mine.key, 1, 'x', 2))).toEqual([404, 'not_found']);
-  expect(await errorOf(await put('bld_none', mine.key, 1, 'x'))).toEqual([404, 'not_found']);
+  expect((await putLog(buildId, mine.key, 0, 'x')).status).toBe(200);
+  expect(await errorOf(await putLog(buildId, other.key, 1, 'x'))).toEqual([403, 'forbidden']);
+  expect(await errorOf(await putLog(buildId, mine.key, 1, 'x', 2))).toEqual([404, 'not_found']);
+  expect(await errorOf(await putLog('bld_none', mine.key, 1, 'x'))).toEqual([404, 'not_found']);
   await changeAttempt(buildId, { endedAt: Date.now() - AFTERMATH_MS + 60_000 });
-  expect((await put(buildId, mine.key, 1, 'x')).status).toBe(200);
+  expect((await putLog(buildId, mine.key, 1, 'x')).status).toBe(200);
   await changeAttempt(buildId, { endedAt: Date.now() - AFTERMATH_MS });
-  expect(await errorOf(await put(buildId, mine.key, 2, 'x'))).toEqual([410, 'attempt_ended']);
+  expect(await errorOf(await putLog(buildId, mine.key, 2, 'x'))).toEqual([410, 'attempt_ended']);
 });
 
 test('a stale attempt may finish its own log beside the current one', async () => {
   const { buildId, token } = await runningBuild({ attempt: 2, maxAttempts: 2 }, { endedAt: Date.now() });
   await insertAttempt(buildId, 2);
-  expect((await put(buildId, token, 0, 'old')).status).toBe(200);
-  expect((await put(buildId, await tokenFor(buildId, 2), 0, 'new', 2)).status).toBe(200);
+  expect((await putLog(buildId, token, 0, 'old')).status).toBe(200);
+  expect((await putLog(buildId, await tokenFor(buildId, 2), 0, 'new', 2)).status).toBe(200);
   expect(await read(buildId)).toBe('new');
   expect(await read(buildId, '?attempt=1')).toBe('old');
 });
 
 test('an append that is too large, or not where it should be, is refused by name', async () => {
   const { buildId, token } = await runningBuild();
-  const large = await put(buildId, token, 0, new Uint8Array(LOG_APPEND_MAX_BYTES + 1));
+  const large = await putLog(buildId, token, 0, new Uint8Array(LOG_APPEND_MAX_BYTES + 1));
   expect(large.status).toBe(413);
   expect(await large.text()).toContain(String(LOG_APPEND_MAX_BYTES));
-  expect((await put(buildId, token, 0, new Uint8Array(LOG_APPEND_MAX_BYTES))).status).toBe(200);
+  expect((await putLog(buildId, token, 0, new Uint8Array(LOG_APPEND_MAX_BYTES))).status).toBe(200);
   const query = async (text: string) =>
     (await call(`/api/builds/${buildId}/logs?${text}`, token, { method: 'PUT', body: 'x' })).text();
   expect(await query('attempt=1&offset=-1')).toContain('offset: ');
@@ -126,7 +124,7 @@ test('a stream without a length is read no further than the limit', async () => 
 
 test('a log is read from any offset, and says how long it is', async () => {
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'one\ntwo\nthree\n');
+  await putLog(buildId, token, 0, 'one\ntwo\nthree\n');
   const part = await get(buildId, '?offset=4&limit=3');
   expect(await part.text()).toBe('two');
   expect(part.headers.get('Content-Type')).toBe('text/plain; charset=utf-8');
@@ -139,19 +137,19 @@ test('a log is read from any offset, and says how long it is', async () => {
 
 test('the last lines are those that an editor would count', async () => {
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'one\ntwo\n\nthree\n');
+  await putLog(buildId, token, 0, 'one\ntwo\n\nthree\n');
   expect(await read(buildId, '?tail=1')).toBe('three\n');
   expect(await read(buildId, '?tail=3')).toBe('two\n\nthree\n');
   expect(await read(buildId, '?tail=99')).toBe('one\ntwo\n\nthree\n');
   expect(await read(buildId, '?tail=0')).toBe('');
-  await put(buildId, token, 15, 'unfinished');
+  await putLog(buildId, token, 15, 'unfinished');
   expect(await read(buildId, '?tail=2')).toBe('three\nunfinished');
 });
 
 test('the last lines are found behind long ones, but not without a bound', async () => {
   const { buildId, token } = await runningBuild();
   const line = `${'x'.repeat(199_999)}\n`;
-  for (let i = 0; i < 8; i++) await put(buildId, token, i * 200_000, line);
+  for (let i = 0; i < 8; i++) await putLog(buildId, token, i * 200_000, line);
   expect((await read(buildId, '?tail=3')).length).toBe(600_000);
   expect((await read(buildId, '?tail=8')).length).toBe(1024 * 1024);
 });
@@ -190,11 +188,11 @@ test('logs are read by submitters alone', async () => {
 test('a log is sealed when it is what the agent said, and reads as before', async () => {
   const { buildId, token } = await runningBuild();
   const whole = bytesOf('one\ntwo\nthree\n');
-  await put(buildId, token, 0, whole.slice(0, 8));
+  await putLog(buildId, token, 0, whole.slice(0, 8));
   expect(await sealLog(env, buildId, 1, Date.now())).toBe('later');
   await endWith(buildId, whole);
   expect(await sealLog(env, buildId, 1, Date.now())).toBe('later');
-  await put(buildId, token, 8, whole.slice(8));
+  await putLog(buildId, token, 8, whole.slice(8));
   expect((await get(buildId)).headers.get('X-Log-Complete')).toBe('true');
   expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');
   expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');
@@ -204,12 +202,12 @@ test('a log is sealed when it is what the agent said, and reads as before', asyn
   expect(await read(buildId, '?offset=4&limit=3')).toBe('two');
   expect(await read(buildId, '?tail=2')).toBe('two\nthree\n');
   expect((await get(buildId)).headers.get('X-Log-Complete')).toBe('true');
-  expect(await errorOf(await put(buildId, token, 14, 'late'))).toEqual([410, 'log_sealed']);
+  expect(await errorOf(await putLog(buildId, token, 14, 'late'))).toEqual([410, 'log_sealed']);
 });
 
 test('a log of which the end never came is sealed as incomplete when the aftermath is over', async () => {
   const { buildId, token } = await runningBuild();
-  await put(buildId, token, 0, 'half');
+  await putLog(buildId, token, 0, 'half');
   const endedAt = Date.now();
   await endWith(buildId, bytesOf('half and more'), endedAt);
   expect(await sealLog(env, buildId, 1, endedAt + AFTERMATH_MS - 1)).toBe('later');
@@ -232,7 +230,7 @@ test('a log of several segments is read across their borders', async () => {
   const whole = new Uint8Array(block.byteLength * 5);
   for (let i = 0; i < 5; i++) {
     whole.set(block, i * block.byteLength);
-    expect((await put(buildId, token, i * block.byteLength, block)).status).toBe(200);
+    expect((await putLog(buildId, token, i * block.byteLength, block)).status).toBe(200);
   }
   expect(whole.byteLength).toBeGreaterThan(SEGMENT_BYTES);
   await endWith(buildId, whole);
@@ -248,7 +246,7 @@ test('sealing goes on wherever it was cut off', async () => {
   const total = { length: whole.byteLength, sha256: await sha256Of(whole) };
   for (const stepsDone of [1, 2, 3, 4]) {
     const { buildId, token } = await runningBuild();
-    await put(buildId, token, 0, whole);
+    await putLog(buildId, token, 0, whole);
     await endWith(buildId, whole);
     const log = env.LOGS.getByName(`${buildId}/1`);
     const steps = [
@@ -260,7 +258,7 @@ test('sealing goes on wherever it was cut off', async () => {
     for (const step of steps.slice(0, stepsDone)) await step();
 
     expect(await read(buildId)).toBe('all of it\n');
-    expect(await errorOf(await put(buildId, token, 10, 'late'))).toEqual([410, 'log_sealed']);
+    expect(await errorOf(await putLog(buildId, token, 10, 'late'))).toEqual([410, 'log_sealed']);
     expect(await sealLog(env, buildId, 1, Date.now())).toBe('sealed');
     expect(await read(buildId)).toBe('all of it\n');
     expect(await attemptRow(buildId)).toMatchObject({ logSealedLength: 10, logComplete: true });
@@ -271,7 +269,7 @@ test('sealing goes on wherever it was cut off', async () => {
 test('two sealings at once do no harm', async () => {
   const { buildId, token } = await runningBuild();
   const whole = bytesOf('all of it\n');
-  await put(buildId, token, 0, whole);
+  await putLog(buildId, token, 0, whole);
   await endWith(buildId, whole);
   const results = await Promise.all([1, 2, 3].map(() => sealLog(env, buildId, 1, Date.now())));
   expect(results).toEqual(['sealed', 'sealed', 'sealed']);
@@ -281,7 +279,7 @@ test('two sealings at once do no harm', async () => {
 test('a reader that opened a log before it was sealed reads on', async () => {
   const { buildId, token } = await runningBuild();
   const whole = bytesOf('all of it\n');
-  await put(buildId, token, 0, whole);
+  await putLog(buildId, token, 0, whole);
   const log = await openLog(env, buildId);
   if (!log.ok) throw new Error(log.message);
   await endWith(buildId, whole);

@@ -104,3 +104,13 @@ export async function runningBuild(
 
 export const tokenFor = (buildId: string, attempt = 1, kind: TokenKind = 'run', workerId = 'wrk_1'): Promise<string> =>
   signToken(env, { kind, buildId, attempt, workerId, expiresAt: Date.now() + HOUR_MS });
+
+/** Appends to a build's log, with the token of its run. */
+export const putLog = (
+  buildId: string,
+  token: string,
+  offset: number,
+  body: string | Uint8Array<ArrayBuffer>,
+  attempt = 1,
+): Promise<Response> =>
+  call(`/api/builds/${buildId}/logs?attempt=${attempt}&offset=${offset}`, token, { method: 'PUT', body });

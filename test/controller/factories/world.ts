@@ -2,7 +2,6 @@
  * Makes a small world with a credential of each kind. It has a running build with an earlier attempt, a build
  * of another worker, and a build that has ended.
  */
-
 import { env } from 'cloudflare:workers';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';
 import { createKey } from '../../../controller/access/keys.ts';

@@ -1,5 +1,4 @@
 /** Runs whole attempts with the real agent as a process, a VM, and a stand-in of the controller. */
-
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';

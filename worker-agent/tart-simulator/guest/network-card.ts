@@ -4,7 +4,6 @@
  *
  * Owns the file that facade/netstat shows.
  */
-
 import { writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 

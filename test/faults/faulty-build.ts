@@ -1,7 +1,8 @@
 /**
  * Reads one build of a farm of faulty Macs, and waits for what it must become.
  *
- * Invariant: whatever waits asks again when the controller does not answer, because a test may have killed it.
+ * Invariant: whatever waits asks again when the controller does not answer, because a test may have killed
+ * it.
  */
 import { expect } from 'vitest';
 import { type BuildDetail, type Cause, LOG_COMPLETE_HEADER, type Verdict } from '#contract';

@@ -30,9 +30,9 @@ const SHORT_PATH = '/usr/bin:/bin:/usr/sbin:/sbin';
 
 const PASSED_ON =
   /^(npm_config_.+|NODE_EXTRA_CA_CERTS|SSL_CERT_(FILE|DIR)|CURL_CA_BUNDLE|GIT_SSL_CAINFO|REQUESTS_CA_BUNDLE)$/i;
-/** Settings of npm that concern folders on the host, the script that runs there, or its proxies. */
+/** Settings of npm for the host alone: its folders and proxies, and how much the caller's own npm prints. */
 const NOT_PASSED_ON =
-  /^npm_config_(prefix|global_prefix|local_prefix|userconfig|globalconfig|init_module|node_gyp|user_agent|proxy|https?_proxy|no_?proxy)$/i;
+  /^npm_config_(prefix|global_prefix|local_prefix|userconfig|globalconfig|init_module|node_gyp|user_agent|loglevel|proxy|https?_proxy|no_?proxy)$/i;
 
 export const guestHome = (root: string, user: string) => join(root, 'Users', user);
 const globalNpmrc = (root: string) => join(root, 'usr', 'etc', 'npmrc');

@@ -1,8 +1,8 @@
-/** Opens D1 with the tables of schema.ts, and inserts a row under a condition. */
+/** Opens D1 with the tables of schema/, and inserts a row under a condition. */
 import { getTableColumns, is, SQL, sql } from 'drizzle-orm';
 import { type DrizzleD1Database, drizzle } from 'drizzle-orm/d1';
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core';
-import * as schema from './schema.ts';
+import * as schema from './schema/index.ts';
 
 export type Database = DrizzleD1Database<typeof schema>;
 

@@ -33,6 +33,7 @@ const STATUS = {
   blob_not_stored: 409,
   upload_incomplete: 409,
   idempotency_mismatch: 409,
+  project_deleted: 409,
   attempt_ended: 410,
   log_sealed: 410,
   too_large: 413,
@@ -41,8 +42,10 @@ const STATUS = {
   // Not 409 or 410: with those an agent understands that its attempt has ended, and reports nothing.
   inputs_gone: 422,
   contract_too_old: 426,
+  too_many: 429,
   rate_limited: 429,
   internal: 500,
+  inputs_key_missing: 503,
   unavailable: 503,
 } as const satisfies Record<ErrorCode, ContentfulStatusCode>;
 

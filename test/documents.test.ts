@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { BUILD_STATUSES, CAUSES, type Explained, VERDICTS } from '#contract';
 import { EVENT_TYPES, TRANSITIONS } from '../controller/builds/transitions.ts';
 import { explainCause, explainVerdict } from '../controller/builds/verdicts.ts';
-import * as schema from '../controller/schema.ts';
+import * as schema from '../controller/schema/index.ts';
 import { wrapped } from '../local/prose.ts';
 
 const read = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 'utf8');

@@ -9,7 +9,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { getTableName, is, Table } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import * as schema from '../controller/schema.ts';
+import * as schema from '../controller/schema/index.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 
@@ -50,6 +50,7 @@ const TABLES: Record<string, Deeds> = {
     'builds/writes-without-event': ['update'],
     'upkeep/retention': ['update', 'delete'],
   },
+  build_origins: {},
   build_inputs: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
   attempt_evidence: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   idempotency: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
@@ -70,6 +71,13 @@ const TABLES: Record<string, Deeds> = {
   // An enrolment and the removal of a worker take a statement of access/keys into their own batch.
   keys: { 'access/key-rotation': ['update'], 'access/keys': ['insert', 'update'] },
   blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
+  blob_holds: {},
+  projects: { 'projects/find-project': ['insert'] },
+  // Triggers keep it (migration 0005).
+  project_load: {},
+  secrets: {},
+  pools: {},
+  worker_pools: {},
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },
   audit: { 'access/audit': ['insert', 'delete'] },
   histories: { 'phase-history/phase-history': ['insert', 'update', 'delete'] },

@@ -11,7 +11,7 @@ import { createMiddleware } from 'hono/factory';
 import { matchedRoutes } from 'hono/route';
 import type { AuditEntry } from '#contract';
 import { openDatabase } from '../database.ts';
-import { audit } from '../schema.ts';
+import { audit } from '../schema/index.ts';
 import { iso } from '../times.ts';
 import type { AuthenticatedKey } from './keys.ts';
 

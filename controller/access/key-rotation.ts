@@ -10,7 +10,7 @@ import { eq, sql } from 'drizzle-orm';
 import { DAY_MS, type KeyView } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { keys } from '../schema.ts';
+import { keys } from '../schema/index.ts';
 import { markEnded } from './ended-keys.ts';
 import { ADMIN_KEY_ID, adminKeyRefusal, isUsable, type KeyRow, keyInsertion, newKey, rootOf, viewKey } from './keys.ts';
 
@@ -41,8 +41,10 @@ export async function rotateKey(
 
   const lifeMs = old.expiresAt === null || by === id ? null : Math.max(old.expiresAt - old.createdAt, overlapMs);
   const expiresAt = lifeMs === null ? old.expiresAt : now + lifeMs;
-  const made = await newKey({ ...old, expiresAt }, now);
-  const row = { ...made.row, rotatedFrom: id, rotatedBy: by, rootId: await rootOf(env, old) };
+  const made = await newKey({ name: old.name, scope: old.scope, workerId: old.workerId, expiresAt }, now);
+  // Copied whole, also what this release cannot read, so that no field is widened.
+  const { rights, pools } = old;
+  const row = { ...made.row, rights, pools, rotatedFrom: id, rotatedBy: by, rootId: await rootOf(env, old) };
   // The new row depends on the old one, so a key that is revoked at this very moment gets no successor.
   const notRevoked = sql`EXISTS (SELECT 1 FROM keys WHERE id = ${id} AND revoked_at IS NULL)`;
   const [inserted] = await db.batch([

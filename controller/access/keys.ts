@@ -13,16 +13,15 @@
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, desc, eq, gt, gte, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
-import type { KeyView } from '#contract';
+import type { KeyView, Rights, Scope } from '#contract';
 import { randomText, sha256, sha256Hex, toBytes } from '../bytes.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { keys } from '../schema.ts';
+import { keys } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { markEnded } from './ended-keys.ts';
-
-export type Scope = KeyView['scope'];
+import { NO_RIGHTS, parseRights, poolsForFormerRelease, RIGHTS_TO_ALL } from './rights.ts';
 
 /** The key of a caller. `workerId` is set exactly for keys of scope `worker`. */
 export interface AuthenticatedKey {
@@ -32,8 +31,7 @@ export interface AuthenticatedKey {
   name: string;
   scope: Scope;
   workerId: string | null;
-  /** The pools whose builds the key may use; null for all. Only keys of scope `submit` may have it. */
-  pools: readonly string[] | null;
+  rights: Rights;
   /** Null for ADMIN_KEY, because only the deployment knows. */
   createdAt: number | null;
   expiresAt: number | null;
@@ -44,8 +42,8 @@ export interface KeySpec {
   scope: Scope;
   /** The worker that the key acts for. Exactly scope `worker` needs it. */
   workerId?: string | null;
-  /** For scope `submit`: the only pools that the key may use. */
-  pools?: string[] | null;
+  /** Left out: none for a worker's key, all for another one. */
+  rights?: Rights;
   expiresAt?: number | null;
 }
 
@@ -67,7 +65,7 @@ const ADMIN_KEY: AuthenticatedKey = {
   name: 'ADMIN_KEY',
   scope: 'admin',
   workerId: null,
-  pools: null,
+  rights: RIGHTS_TO_ALL,
   createdAt: null,
   expiresAt: null,
 };
@@ -77,10 +75,11 @@ const LISTED_MAX = 1_000;
 /** A shorter ADMIN_KEY is refused, because it could be guessed. */
 const ADMIN_KEY_MIN_CHARS = 16;
 /** The form of every key that {@link newKey} makes. Anything else is refused without asking D1. */
-const SECRET = /^tb_(admin|submit|worker)_[A-Za-z0-9_-]{43}$/;
+const SECRET = /^tb_(admin|submit|read|worker)_[A-Za-z0-9_-]{43}$/;
 
 /** Makes a key that is not stored yet. Insert `row`, then hand out `secret`. */
-export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpec, now: number): Promise<NewKey> {
+export async function newKey({ name, scope, workerId, expiresAt, ...spec }: KeySpec, now: number): Promise<NewKey> {
+  const rights = spec.rights ?? (scope === 'worker' ? NO_RIGHTS : RIGHTS_TO_ALL);
   const secret = `tb_${scope}_${randomText(32)}`;
   const id = newId('key', now);
   return {
@@ -91,7 +90,8 @@ export async function newKey({ name, scope, workerId, pools, expiresAt }: KeySpe
       name,
       scope,
       workerId: workerId ?? null,
-      pools: pools ?? null,
+      rights: JSON.stringify(rights),
+      pools: poolsForFormerRelease({ scope, rights }),
       createdAt: now,
       lastUsedAt: null,
       expiresAt: expiresAt ?? null,
@@ -137,8 +137,9 @@ export async function findKey(env: Env, secret: string, now: number): Promise<Au
     if (row.lastUsedAt === null && row.rotatedFrom !== null) await noted;
     else waitUntil(noted);
   }
-  const { id, name, scope, workerId, pools, createdAt } = row;
-  return { id, rootId: await rootOf(env, row), name, scope, workerId, pools, createdAt, expiresAt: endOf(row) };
+  const { id, name, scope, workerId, createdAt } = row;
+  const rights = parseRights(row.rights);
+  return { id, rootId: await rootOf(env, row), name, scope, workerId, rights, createdAt, expiresAt: endOf(row) };
 }
 
 /**
@@ -151,10 +152,6 @@ export async function rootOf(env: Env, { id, rootId, rotatedFrom }: KeyRow): Pro
   const earlier = await openDatabase(env).select().from(keys).where(eq(keys.id, rotatedFrom)).get();
   return earlier ? rootOf(env, earlier) : rotatedFrom;
 }
-
-/** Whether the key may submit to this pool and see its builds. */
-export const mayUsePool = ({ pools }: AuthenticatedKey, pool: string): boolean =>
-  pools === null || pools.includes(pool);
 
 /** All keys, newest first, also those that are revoked or expired. */
 export async function listKeys(env: Env): Promise<KeyView[]> {
@@ -275,15 +272,19 @@ async function noteUse(env: Env, id: string, now: number): Promise<void> {
   });
 }
 
-export const viewKey = (row: KeyRow): KeyView => ({
-  id: row.id,
-  name: row.name,
-  scope: row.scope,
-  workerId: row.workerId,
-  pools: row.pools,
-  createdAt: iso(row.createdAt),
-  lastUsedAt: isoOrNull(row.lastUsedAt),
-  expiresAt: isoOrNull(endOf(row)),
-  revokedAt: isoOrNull(row.revokedAt),
-  rotatedFrom: row.rotatedFrom,
-});
+export const viewKey = (row: KeyRow): KeyView => {
+  const rights = parseRights(row.rights);
+  return {
+    id: row.id,
+    name: row.name,
+    scope: row.scope,
+    workerId: row.workerId,
+    rights,
+    pools: rights.pools === '*' ? null : rights.pools,
+    createdAt: iso(row.createdAt),
+    lastUsedAt: isoOrNull(row.lastUsedAt),
+    expiresAt: isoOrNull(endOf(row)),
+    revokedAt: isoOrNull(row.revokedAt),
+    rotatedFrom: row.rotatedFrom,
+  };
+};

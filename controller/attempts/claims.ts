@@ -14,7 +14,7 @@ import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { isActive } from '../builds/transitions.ts';
 import { openDatabase } from '../database.ts';
 import type { Refusal } from '../refusals.ts';
-import { attempts, builds, workers } from '../schema.ts';
+import { attempts, builds, workers } from '../schema/index.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { hearFrom } from '../workers/presence.ts';
 import type { WorkerRow } from '../workers/registry.ts';

@@ -3,7 +3,7 @@ import { and, asc, eq, inArray, isNull, lte, ne, or, type SQL, sql } from 'drizz
 import { isAble, readOnlineStandings } from '../builds/able-workers.ts';
 import { BUILD_COLUMNS, type BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
-import { builds } from '../schema.ts';
+import { builds } from '../schema/index.ts';
 import { iso } from '../times.ts';
 import type { WorkerRow } from '../workers/registry.ts';
 import { ARM_TTL_MS } from './build-deadline.ts';

@@ -9,7 +9,7 @@ import type { AttemptCaller } from '../access/auth.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { attempts, builds } from '../schema.ts';
+import { attempts, builds } from '../schema/index.ts';
 
 export type Purpose = 'beat' | 'report' | 'evidence' | 'log' | 'take';
 

@@ -6,7 +6,7 @@ import { and, eq } from 'drizzle-orm';
 import { ATTEMPT_COLUMNS } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { attempts, builds } from '../schema.ts';
+import { attempts, builds } from '../schema/index.ts';
 import { logObject } from './build-log.ts';
 import type { ClosedLog } from './closed-log.ts';
 import { logPrefix, readSegments, SEGMENT_BYTES, toSegmentEnd } from './segments.ts';

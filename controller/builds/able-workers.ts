@@ -5,7 +5,7 @@
 import { and, eq, gt, isNull, type SQL, sql } from 'drizzle-orm';
 import type { PLATFORMS } from '#contract';
 import { openDatabase } from '../database.ts';
-import { workers } from '../schema.ts';
+import { workers } from '../schema/index.ts';
 import { QUARANTINED } from './quarantine.ts';
 
 type Platform = (typeof PLATFORMS)[number];

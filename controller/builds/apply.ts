@@ -14,7 +14,7 @@ import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
 import { toBytes } from '../bytes.ts';
 import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema.ts';
+import { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema/index.ts';
 import { causeOf } from './causes.ts';
 import { type BuildEvent, effectsOf } from './effects.ts';
 import { findEvidence } from './evidence.ts';

@@ -14,8 +14,9 @@ import {
   type TellingLines,
   type Verdict,
 } from '#contract';
-import type { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema.ts';
+import type { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema/index.ts';
 import { causeOf } from './causes.ts';
+import { queueRank } from './queue-rank.ts';
 import type { AttemptRow, BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
 
@@ -48,7 +49,8 @@ export type BuildEvent =
   | { type: 'start'; attempt: number }
   | ({ type: 'succeed'; attempt: number; quietMs?: number } & Delivery)
   | ({ type: 'fail' | 'requeue' | 'hand_back'; attempt: number; failure: Failure } & Delivery)
-  | { type: 'cancel' }
+  /** `supersededBy`: the newer build of its group. */
+  | { type: 'cancel'; supersededBy?: string }
   | { type: 'expire' };
 
 export interface Effects {
@@ -62,8 +64,6 @@ export interface Effects {
   outbox: (typeof outbox.$inferInsert)[];
 }
 
-/** Ranks before every priority: a build that comes back waits at the front of the queue. */
-const FRONT_RANK = -1_000;
 /** For at least this long a build that comes back avoids its last worker, if there is another worker. */
 const AVOID_WORKER_MS = 60_000;
 
@@ -123,8 +123,11 @@ function changeOf(build: BuildRow, current: AttemptRow | null, event: BuildEvent
       const verdict = 'cancelled';
       const ends = isActive(build.status) && { attempt: { verdict } as const, delivery: {} };
       return {
-        build: { verdict, verdictStep: null, verdictMessage: null, endedAt: now },
-        detail: { verdict },
+        build: {
+          ...{ verdict, verdictStep: null, verdictMessage: null, endedAt: now },
+          supersededBy: event.supersededBy ?? null,
+        },
+        detail: { verdict, supersededBy: event.supersededBy },
         ...ends,
       };
     }
@@ -185,7 +188,7 @@ function expiredAs({ timeouts }: BuildRow, current: AttemptRow | null) {
 function backToQueue(build: BuildRow, verdict: Verdict, workerId: string | null, now: number): Effects['build'] {
   const workerTimeoutMs = limitOrDefaultMs(build.timeouts, 'workerTimeoutMs');
   return {
-    queueRank: FRONT_RANK,
+    queueRank: queueRank(build.priority, true),
     queuedAt: now,
     startedAt: null,
     // A lost worker may only be cut off. Its VM then builds on until the agent destroys it by the partition

@@ -2,7 +2,7 @@
 import { and, eq, isNotNull } from 'drizzle-orm';
 import type { Evidence } from '#contract';
 import { type Database, openDatabase } from '../database.ts';
-import { attemptEvidence, attempts } from '../schema.ts';
+import { attemptEvidence, attempts } from '../schema/index.ts';
 
 /** The statements that read the evidence of all attempts of a build. {@link byAttempt} joins their rows. */
 export const evidenceOf = (db: Database, buildId: string) =>

@@ -9,26 +9,25 @@
  */
 import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { Inputs } from '#contract';
+import type { AuthenticatedKey } from '../access/keys.ts';
 import { insertIf, isForeignKeyError, openDatabase } from '../database.ts';
+import { DEFAULT_PROJECT_ID, type ProjectRow } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
-import { buildInputs, builds, events, idempotency } from '../schema.ts';
+import { buildInputs, builds, events, idempotency } from '../schema/index.ts';
 import { sealInputs } from '../secrets/inputs.ts';
 import { compareWithMac, macOfRequest } from '../secrets/request-mac.ts';
 import { type Applied, hasApplied } from './apply.ts';
 import { INPUTS_MOVED } from './read-inputs.ts';
 import { BUILD_COLUMNS, type BuildRow, findBuild } from './rows.ts';
 
-/** Who makes a build: a key, and the first key of its lineage. */
-export interface Submitter {
-  id: string;
-  rootId: string;
-}
+/** Who makes a build: a key, the first key of its lineage, and what it may do. */
+export type Submitter = Pick<AuthenticatedKey, 'id' | 'rootId' | 'scope' | 'rights'>;
 
 /** The name that a request gave itself, so that it can be repeated. */
 export interface RequestName {
   submitter: Submitter;
-  /** '' for none. A name stands for one build in each project. */
-  project: string;
+  /** A name stands for one build in each project. */
+  project: ProjectRow;
   name: string;
   /** All that the request asks for, by which a repetition is known from another request. */
   request: object;
@@ -126,18 +125,26 @@ const MISMATCH = {
     'because its secret was removed from TOKEN_KEYS; choose a new one',
 };
 
-const keyOf = ({ submitter, project, name }: RequestName) => ({ rootId: submitter.rootId, project, name });
+const keyOf = ({ submitter, project, name }: RequestName) => ({
+  rootId: submitter.rootId,
+  projectId: project.id,
+  name,
+});
 
 const here = ({ submitter, project, name }: RequestName): SQL =>
-  and(eq(idempotency.rootId, submitter.rootId), eq(idempotency.project, project), eq(idempotency.name, name))!;
+  and(eq(idempotency.rootId, submitter.rootId), eq(idempotency.projectId, project.id), eq(idempotency.name, name))!;
 
 const isTaken = (name: RequestName): SQL => sql`
   (EXISTS (SELECT 1 FROM idempotency WHERE ${here(name)}) OR EXISTS (SELECT 1 FROM builds WHERE ${ofFormerRelease(name)}))`;
 
 /** A build that the former release made under this name, for a key of the lineage. */
 const ofFormerRelease = ({ submitter, project, name }: RequestName): SQL => sql`
-  ${builds.idempotencyKey} = ${name} AND coalesce(${builds.project}, '') = ${project} AND ${builds.createdByKey} IN (
+  ${builds.idempotencyKey} = ${name} AND ${isOfProject(project)} AND ${builds.createdByKey} IN (
     SELECT id FROM keys WHERE root_id = ${submitter.rootId} UNION SELECT ${submitter.rootId} UNION SELECT ${submitter.id})`;
+
+/** The former release knows projects by name, and leaves the id empty until the sweep finds it. */
+const isOfProject = ({ id, name }: ProjectRow): SQL => sql`(${builds.projectId} = ${id} OR (
+  ${builds.projectId} = '' AND coalesce(${builds.project}, ${id === DEFAULT_PROJECT_ID ? name : ''}) = ${name}))`;
 
 /**
  * The former release, which still answers for a moment during a deployment, looks for names in `builds`. It

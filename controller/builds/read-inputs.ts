@@ -8,7 +8,7 @@ import { eq } from 'drizzle-orm';
 import type { Inputs } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { buildInputs, builds } from '../schema.ts';
+import { buildInputs, builds } from '../schema/index.ts';
 import { openInputs } from '../secrets/inputs.ts';
 
 /**

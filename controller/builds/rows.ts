@@ -4,19 +4,22 @@
  * Invariant: these rows are small. What was given in private (read-inputs.ts) and evidence are read only by
  * those who show them, also where rows of the former release still hold them.
  */
-import { and, desc, eq, getTableColumns, isNotNull, isNull } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, isNotNull, isNull, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
-import { attempts, builds } from '../schema.ts';
+import { attempts, builds } from '../schema/index.ts';
 import { isActive } from './transitions.ts';
 
 const { inputs: _inputs, ...buildColumns } = getTableColumns(builds);
 const { evidence: _evidence, ...attemptColumns } = getTableColumns(attempts);
 
-/** The columns that everything reads. */
-export const BUILD_COLUMNS = buildColumns;
+/** The columns that everything reads. `project` is the present name of its project. */
+export const BUILD_COLUMNS = {
+  ...buildColumns,
+  project: sql<string>`coalesce((SELECT name FROM projects WHERE projects.id = builds.project_id), builds.project, '')`,
+};
 export const ATTEMPT_COLUMNS = attemptColumns;
 
-export type BuildRow = Omit<typeof builds.$inferSelect, 'inputs'>;
+export type BuildRow = Omit<typeof builds.$inferSelect, 'inputs' | 'project'> & { project: string };
 export type AttemptRow = Omit<typeof attempts.$inferSelect, 'evidence'>;
 
 export const findBuild = (env: Env, buildId: string): Promise<BuildRow | undefined> =>

@@ -1,10 +1,13 @@
 /** Makes a new build, from a request or as the retry of a build that has ended. */
 import type { BuildRequest, Inputs, RetryRequest } from '#contract';
+import { may } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
+import { DEFAULT_PROJECT_ID, findProject, noProject, type ProjectRow } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
 import type { Applied } from './apply.ts';
 import { findNamed, insertBuild, type RequestName, type Submitter } from './insert.ts';
+import { queueRank } from './queue-rank.ts';
 import { readInputs } from './read-inputs.ts';
 import type { BuildRow } from './rows.ts';
 import { isFinal } from './transitions.ts';
@@ -13,10 +16,11 @@ import { isFinal } from './transitions.ts';
 export async function submitBuild(
   env: Env,
   request: BuildRequest,
+  project: ProjectRow,
   submitter: Submitter,
   now: number,
 ): Promise<Applied> {
-  const { source, command, profile, artifacts, project, idempotencyKey, ...others } = request;
+  const { source, command, profile, artifacts, project: named, idempotencyKey, ...others } = request;
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },
@@ -24,7 +28,7 @@ export async function submitBuild(
     secretFiles,
   };
   const isGiven = Object.keys(inputs.env).length + Object.keys(secretFiles).length > 0;
-  const name = idempotencyKey === undefined ? null : await nameOf(request, idempotencyKey, submitter);
+  const name = idempotencyKey === undefined ? null : await nameOf(request, project, idempotencyKey, submitter);
   return insertBuild(
     env,
     {
@@ -32,23 +36,32 @@ export async function submitBuild(
       id: newId('b', now),
       command: command ?? null,
       profile: profile ?? null,
-      project: project ?? null,
+      projectId: project.id,
+      project: named ?? null,
+      trusted: submitter.rights.trusted,
+      usesSecrets: may(submitter, 'secrets.use', { projectId: project.id, pool: request.pool }),
       sourceSha256: source.sha256,
       sourceBlob: source.sha256,
       artifactGlobs: artifacts,
-      queueRank: -request.priority,
+      queueRank: queueRank(request.priority),
       queuedAt: now,
       createdAt: now,
       createdByKey: submitter.id,
+      createdByRoot: submitter.rootId,
     },
     isGiven ? inputs : null,
     name,
   );
 }
 
-const nameOf = async (request: BuildRequest, name: string, submitter: Submitter): Promise<RequestName> => ({
+const nameOf = async (
+  request: BuildRequest,
+  project: ProjectRow,
+  name: string,
+  submitter: Submitter,
+): Promise<RequestName> => ({
   submitter,
-  project: request.project ?? '',
+  project,
   name,
   request,
   earlierHash: await sha256Hex(JSON.stringify(request)),
@@ -69,7 +82,8 @@ export async function retryBuild(
   if (!isFinal(build.status))
     return refusal('illegal_transition', `only a build that has ended can be retried; this one is ${build.status}`);
   const request = { retryOf: build.id };
-  const project = build.project ?? '';
+  const project = await findProject(env, build.projectId || build.project || DEFAULT_PROJECT_ID);
+  if (!project) return noProject(build.project);
   const name = idempotencyKey ? { submitter, project, name: idempotencyKey, request, earlierHash: null } : null;
   // A repetition gets its build even if that build could not be made any more.
   const earlier = name && (await findNamed(env, name));
@@ -83,12 +97,14 @@ export async function retryBuild(
     {
       ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
       id: newId('b', now),
+      projectId: project.id,
       project: build.project,
       sourceBlob: sourceSha256,
-      queueRank: -priority,
+      queueRank: queueRank(priority),
       queuedAt: now,
       createdAt: now,
       createdByKey: submitter.id,
+      createdByRoot: submitter.rootId,
       retryOf: build.id,
     },
     given.inputs,

@@ -12,7 +12,7 @@ import type {
   VerdictView,
 } from '#contract';
 import { openDatabase } from '../database.ts';
-import { artifacts, attempts, builds, events } from '../schema.ts';
+import { artifacts, attempts, builds, events } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { byAttempt, evidenceOf } from './evidence.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from './rows.ts';
@@ -116,8 +116,8 @@ export async function viewBuildDetail(
 export interface BuildFilter {
   status?: BuildStatus;
   pool?: string;
-  /** Only builds of these pools; null for all. */
-  pools?: readonly string[] | null;
+  /** Only builds of these pools. */
+  pools: '*' | readonly string[];
   /** The id of a build. Only older builds are shown; ids sort by time. */
   cursor?: string;
   limit: number;
@@ -133,7 +133,7 @@ export async function viewBuildList(env: Env, filter: BuildFilter, withLive: boo
       and(
         filter.status ? eq(builds.status, filter.status) : undefined,
         filter.pool ? eq(builds.pool, filter.pool) : undefined,
-        filter.pools ? inArray(builds.pool, [...filter.pools]) : undefined,
+        filter.pools === '*' ? undefined : inArray(builds.pool, [...filter.pools]),
         filter.cursor ? lt(builds.id, filter.cursor) : undefined,
       ),
     )

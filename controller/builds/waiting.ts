@@ -2,7 +2,7 @@
 import { and, eq, inArray, sql } from 'drizzle-orm';
 import type { Live } from '#contract';
 import { openDatabase } from '../database.ts';
-import { builds } from '../schema.ts';
+import { builds } from '../schema/index.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
 import { readOnlineStandings, type Standing } from './able-workers.ts';

@@ -6,7 +6,7 @@
  */
 import { and, eq, isNull, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
-import { attempts, builds, outbox } from '../schema.ts';
+import { attempts, builds, outbox } from '../schema/index.ts';
 
 /** Removes the row of work that somebody has done before the outbox came to it. */
 export async function finishOutbox(

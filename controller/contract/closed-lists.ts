@@ -86,6 +86,29 @@ export const HEALTH_CHECK_IDS = [
 ] as const;
 export type HealthCheckId = (typeof HEALTH_CHECK_IDS)[number];
 
+/** What kind of client a key is for. */
+export const SCOPES = ['admin', 'submit', 'read', 'worker'] as const;
+
+/** Rights that a key has only if it was given them. */
+export const GRANTS = [
+  /** Its builds receive the stored secrets of their project and pool. */
+  'secrets.use',
+  'secrets.set',
+  'numbers',
+  'stores',
+  'links',
+  'webhooks',
+  'caches.write',
+  'keep',
+  /** Makes, rotates and revokes keys of its own projects whose rights are a subset of its own. */
+  'admin',
+] as const;
+export type Grant = (typeof GRANTS)[number];
+
+/** What a build may do with the caches of its project. */
+export const CACHE_MODES = ['none', 'read', 'write'] as const;
+export type CacheMode = (typeof CACHE_MODES)[number];
+
 export const ERROR_CODES = [
   'invalid_request',
   'unauthorized',
@@ -100,6 +123,9 @@ export const ERROR_CODES = [
   'upload_incomplete',
   'idempotency_mismatch',
   'inputs_gone',
+  'inputs_key_missing',
+  'project_deleted',
+  'too_many',
   'wrong_offset',
   'hash_mismatch',
   'too_large',

@@ -70,3 +70,12 @@ export const PROCESSES_MAX = 10;
 export const PROCESS_COMMAND_MAX = 200;
 
 export const PROCESS_STATE_MAX = 16;
+
+export const PROJECTS_OF_KEY_MAX = 50;
+
+export const POOLS_OF_KEY_MAX = 50;
+
+export const POOLS_OF_WORKER_MAX = 8;
+
+/** How many untrusted builds a project may have in the queue, unless an admin says otherwise. */
+export const UNTRUSTED_QUEUED_USUAL = 20;

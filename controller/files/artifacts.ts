@@ -5,7 +5,7 @@
 import { and, asc, desc, eq } from 'drizzle-orm';
 import type { Artifact } from '#contract';
 import { openDatabase } from '../database.ts';
-import { artifacts } from '../schema.ts';
+import { artifacts } from '../schema/index.ts';
 
 const SHOWN = { name: artifacts.name, attempt: artifacts.attempt, sha256: artifacts.sha256, size: artifacts.size };
 

@@ -13,7 +13,7 @@ import { BLOB_MAX_BYTES, type BlobStored } from '#contract';
 import { randomText } from '../bytes.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { blobs } from '../schema.ts';
+import { blobs } from '../schema/index.ts';
 
 /** R2's error for content that does not have the announced digest. */
 const R2_BAD_DIGEST = 10037;

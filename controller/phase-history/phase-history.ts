@@ -10,7 +10,8 @@ import { and, eq, lt } from 'drizzle-orm';
 import { DAY_MS, type ProgressHistory } from '#contract';
 import type { BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
-import { histories } from '../schema.ts';
+import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
+import { histories } from '../schema/index.ts';
 import { mergeHistory } from './merge.ts';
 
 /** After half a year without a build the project has changed so much that its history says nothing. */
@@ -36,7 +37,7 @@ export async function addToHistory(env: Env, build: BuildRow, newest: ProgressHi
         .insert(histories)
         .values({ ...here, history, updatedAt: now })
         .onConflictDoUpdate({
-          target: [histories.project, histories.platform, histories.profile],
+          target: [histories.projectId, histories.platform, histories.profile],
           set: { history, updatedAt: now },
         }),
       db.delete(histories).where(lt(histories.updatedAt, now - KEPT_MS)),
@@ -46,10 +47,11 @@ export async function addToHistory(env: Env, build: BuildRow, newest: ProgressHi
   }
 }
 
-type Key = Pick<typeof histories.$inferSelect, 'project' | 'platform' | 'profile'>;
+type Key = Pick<typeof histories.$inferSelect, 'projectId' | 'platform' | 'profile'>;
 
-const keyOf = ({ project, platform, profile }: BuildRow): Key | null =>
-  project === null ? null : { project, platform, profile: profile ?? '' };
+/** The builds of the default project have nothing in common. */
+const keyOf = ({ projectId, platform, profile }: BuildRow): Key | null =>
+  projectId === DEFAULT_PROJECT_ID || projectId === '' ? null : { projectId, platform, profile: profile ?? '' };
 
-const is = ({ project, platform, profile }: Key) =>
-  and(eq(histories.project, project), eq(histories.platform, platform), eq(histories.profile, profile));
+const is = ({ projectId, platform, profile }: Key) =>
+  and(eq(histories.projectId, projectId), eq(histories.platform, platform), eq(histories.profile, profile));

@@ -7,8 +7,9 @@
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { type AttemptCaller, findAttemptCaller, findCallersKey } from '../access/auth.ts';
-import { type AuthenticatedKey, mayUsePool } from '../access/keys.ts';
+import type { AuthenticatedKey } from '../access/keys.ts';
 import { refuseHurryingStranger } from '../access/rate-limits.ts';
+import { may } from '../access/rights.ts';
 import { type BuildRow, findBuild } from '../builds/rows.ts';
 import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
 import { IdParam, invalidRequest } from '../validate.ts';
@@ -70,7 +71,7 @@ const FIND = {
     const malformed = refuseMalformed(id);
     if (malformed) return malformed;
     const build = await findBuild(c.env, id);
-    if (!build || !mayUsePool(c.var.key, build.pool)) return refusal('not_found', `there is no build ${id}`);
+    if (!build || !may(c.var.key, 'builds.read', build)) return refusal('not_found', `there is no build ${id}`);
     c.set('build', build);
     return null;
   },

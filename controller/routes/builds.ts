@@ -1,7 +1,9 @@
 /** Answers submitters: builds are submitted, listed, shown, cancelled and retried. */
 import { z } from 'zod';
 import { BUILD_STATUSES, buildRequest, Id, RetryRequest } from '#contract';
-import { type AuthenticatedKey, mayUsePool } from '../access/keys.ts';
+import type { AuthenticatedKey } from '../access/keys.ts';
+import { projectOf } from '../access/reached-project.ts';
+import { may } from '../access/rights.ts';
 import { apply } from '../builds/apply.ts';
 import { findAttempt } from '../builds/rows.ts';
 import { retryBuild, submitBuild } from '../builds/submit.ts';
@@ -29,8 +31,11 @@ const ListQuery = z.object({
 export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings): void {
   on('POST /api/builds')(valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
     const request = c.req.valid('json');
-    if (!mayUsePool(c.var.key, request.pool)) return answerRefusal(c, foreignPool(c.var.key, request.pool));
-    const submitted = await submitBuild(c.env, request, c.var.key, Date.now());
+    if (!may(c.var.key, 'builds.submit', { pool: request.pool }))
+      return answerRefusal(c, foreignPool(c.var.key, request.pool));
+    const found = await projectOf(c.env, request.project, c.var.key, Date.now());
+    if (!found.ok) return answerRefusal(c, found);
+    const submitted = await submitBuild(c.env, request, found.project, c.var.key, Date.now());
     if (!submitted.ok) return answerRefusal(c, submitted);
     return c.json(viewBuild(submitted.build, null), submitted.changed ? 201 : 200);
   });
@@ -41,7 +46,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
     return c.json(
       await viewBuildList(
         c.env,
-        { ...filter, pools: c.var.key.pools, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit },
+        { ...filter, pools: c.var.key.rights.pools, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit },
         withLive,
       ),
     );
@@ -66,5 +71,8 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
   });
 }
 
-const foreignPool = ({ pools }: AuthenticatedKey, pool: string) =>
-  refusal('forbidden', `pool: this key may not submit to ${pool}, only to ${pools?.join(', ')}`);
+const foreignPool = ({ rights: { pools } }: AuthenticatedKey, pool: string) =>
+  refusal(
+    'forbidden',
+    `pool: this key may not submit to ${pool}, only to ${pools === '*' ? 'others' : pools.join(', ')}`,
+  );

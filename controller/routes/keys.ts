@@ -7,6 +7,7 @@ import { DAY_MS, KeyRequest, type KeyRevoked, type Me } from '#contract';
 import { AUDIT_LIST_MAX, listAudit } from '../access/audit.ts';
 import { ROTATION_OVERLAP_MS, rotateKey } from '../access/key-rotation.ts';
 import { createKey, listKeys, revokeKey } from '../access/keys.ts';
+import { rightsAskedFor } from '../access/rights.ts';
 import { endFollowersOf } from '../build-log/revoked-followers.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { isoOrNull } from '../times.ts';
@@ -26,7 +27,7 @@ const AuditQuery = z.object({
 
 export function keyRoutes(on: On): void {
   on('GET /api/me')((c) => {
-    const { id, scope, name, workerId, pools, createdAt, expiresAt } = c.var.key;
+    const { id, scope, name, workerId, rights, createdAt, expiresAt } = c.var.key;
     return c.json({
       scope,
       name,
@@ -34,7 +35,8 @@ export function keyRoutes(on: On): void {
       keyId: createdAt === null ? null : id,
       createdAt: isoOrNull(createdAt),
       expiresAt: isoOrNull(expiresAt),
-      pools: pools && [...pools],
+      pools: rights.pools === '*' ? null : rights.pools,
+      rights,
     } satisfies Me);
   });
 
@@ -44,12 +46,15 @@ export function keyRoutes(on: On): void {
   });
 
   on('POST /api/keys')(valid('json', KeyRequest), async (c) => {
-    const { name, scope, expiresAt, pools = null } = c.req.valid('json');
+    const { name, scope, expiresAt, ...asked } = c.req.valid('json');
     const now = Date.now();
     const expiresAtMs = expiresAt === undefined ? null : Date.parse(expiresAt);
     if (expiresAtMs !== null && expiresAtMs <= now)
       return answerRefusal(c, refusal('invalid_request', 'expiresAt: must be in the future'));
-    return c.json(await createKey(c.env, { name, scope, pools, expiresAt: expiresAtMs }, now), 201);
+    return c.json(
+      await createKey(c.env, { name, scope, rights: rightsAskedFor(asked), expiresAt: expiresAtMs }, now),
+      201,
+    );
   });
 
   on('GET /api/keys')(async (c) => c.json({ keys: await listKeys(c.env) }));

@@ -11,8 +11,9 @@ import { waitUntil } from 'cloudflare:workers';
 import { and, asc, eq, lte, sql } from 'drizzle-orm';
 import { logObject } from '../build-log/build-log.ts';
 import { deleteSealedLog, sealLog } from '../build-log/seal.ts';
+import { apply } from '../builds/apply.ts';
 import { openDatabase } from '../database.ts';
-import { outbox } from '../schema.ts';
+import { outbox } from '../schema/index.ts';
 
 type Work = typeof outbox.$inferSelect;
 
@@ -36,6 +37,10 @@ const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<bo
   // The row of the object was removed and its R2 key is never used again, so nothing can refer to it later.
   delete_object: async (env, { r2Key }) => {
     if (r2Key) await env.BLOBS.delete(r2Key);
+    return true;
+  },
+  cancel_build: async (env, { buildId, supersededBy }, now) => {
+    await apply(env, buildId, { type: 'cancel', ...(supersededBy !== null && { supersededBy }) }, now);
     return true;
   },
 };

@@ -11,7 +11,7 @@ import { apply, expireAll } from '../builds/apply.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
-import { attempts, builds } from '../schema.ts';
+import { attempts, builds } from '../schema/index.ts';
 import { drainOutbox } from './outbox.ts';
 import { isMinuteOfRetention, retain } from './retention.ts';
 

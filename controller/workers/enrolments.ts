@@ -13,7 +13,7 @@ import { keyInsertion, newKey } from '../access/keys.ts';
 import { randomText, sha256Hex } from '../bytes.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { enrolments, workers } from '../schema.ts';
+import { enrolments, workers } from '../schema/index.ts';
 import { iso } from '../times.ts';
 
 /** The form of every code that is made here. Anything else is refused without asking D1. */

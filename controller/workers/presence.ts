@@ -9,7 +9,7 @@ import { and, eq, isNull, or, sql } from 'drizzle-orm';
 import type { ClaimRequest, Finding, FindingsReport, WorkerStatus } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { workers } from '../schema.ts';
+import { workers } from '../schema/index.ts';
 import { WORKER_COLUMNS, type WorkerRow } from './registry.ts';
 
 /**

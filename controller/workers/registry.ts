@@ -12,7 +12,7 @@ import { activeAttempts } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { workers } from '../schema.ts';
+import { workers } from '../schema/index.ts';
 
 const { findings: _, ...columns } = getTableColumns(workers);
 /**

@@ -5,7 +5,7 @@ import { readStandings } from '../builds/able-workers.ts';
 import { activeAttempts, lastSucceeded } from '../builds/rows.ts';
 import { readLive } from '../builds/views.ts';
 import { openDatabase } from '../database.ts';
-import { attempts, workers } from '../schema.ts';
+import { attempts, workers } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
 import type { WorkerRow } from './registry.ts';
 import { stateOf } from './state.ts';

@@ -1,9 +1,10 @@
 /** Defines keys, and the audit of what was done with them. */
 import { z } from 'zod';
-import { Id, text, time } from './fields.ts';
+import { text, time } from './fields.ts';
+import { Priority, Rights, Scope } from './rights.ts';
 
 export const Me = z.object({
-  scope: z.enum(['admin', 'submit', 'worker']),
+  scope: Scope,
   name: z.string(),
   workerId: z.string().nullable(),
   /** Names the key in a rotation. `keyId` and `createdAt` are null for the deployment's own ADMIN_KEY. */
@@ -12,29 +13,51 @@ export const Me = z.object({
   expiresAt: time.nullable().default(null),
   /** The pools that the key is tied to; null for all. */
   pools: z.array(z.string()).nullable().default(null),
+  rights: Rights.optional(),
 });
 export type Me = z.infer<typeof Me>;
 
+/**
+ * A request for a key. Unknown fields are refused, because a misspelt one could be a restriction. A request
+ * that names neither `projects`, `trusted`, `maxPriority` nor `may` is of a client that knows none of them:
+ * its key reaches all projects, as keys did before. With one of them, `projects` must be named.
+ */
 export const KeyRequest = z
-  .object({
+  .strictObject({
     name: text(100).min(1),
-    scope: z.enum(['admin', 'submit']),
+    scope: z.enum(['admin', 'submit', 'read']),
     expiresAt: time.optional(),
-    /** For scope `submit`: the key may submit only to these pools, and sees only their builds. */
-    pools: z.array(Id).min(1).max(50).optional(),
+    /** Ids of projects, or `*` for all. */
+    projects: Rights.shape.projects.optional(),
+    /** Names of pools, or `*` for all, which is the default. */
+    pools: Rights.shape.pools.optional(),
+    trusted: z.boolean().optional(),
+    /** 0 if it is left out beside the other rights. */
+    maxPriority: Priority.optional(),
+    may: Rights.shape.may.optional(),
   })
-  .refine(({ scope, pools }) => scope === 'submit' || pools === undefined, {
-    path: ['pools'],
-    message: 'only a key of scope submit can be tied to pools',
-  });
+  .refine(({ scope, ...rights }) => scope !== 'admin' || Object.keys(rights).every((name) => !(name in Rights.shape)), {
+    path: ['scope'],
+    message: 'a key of scope admin is for the whole farm. The admin of projects has scope submit and `may: ["admin"]`',
+  })
+  .refine(
+    ({ projects, trusted, maxPriority, may }) =>
+      projects !== undefined || [trusted, maxPriority, may].every((one) => one === undefined),
+    {
+      path: ['projects'],
+      message: 'name the projects by id, or give "*" for all',
+    },
+  );
 export type KeyRequest = z.infer<typeof KeyRequest>;
 
 export const KeyView = z.object({
   id: z.string(),
   name: z.string(),
-  scope: z.enum(['admin', 'submit', 'worker']),
+  scope: Scope,
   workerId: z.string().nullable(),
   pools: z.array(z.string()).nullable().default(null),
+  /** Left out by older controllers. */
+  rights: Rights.optional(),
   createdAt: time,
   lastUsedAt: time.nullable(),
   /** After a rotation also the end of the overlap. */

@@ -4,7 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { CONTRACT_HEADER, KeyRevoked, type KeyView } from '#contract';
 import { ROTATION_OVERLAP_MS, rotateKey } from '../../../controller/access/key-rotation.ts';
 import { createKey, findKey, revokeKey } from '../../../controller/access/keys.ts';
-import { keys } from '../../../controller/schema.ts';
+import { keys } from '../../../controller/schema/index.ts';
 import { databaseFaults } from '../factories/faulty-database.ts';
 import { call, db, errorOf, HOUR_MS, insertWorker, submitKey } from '../factories/rows.ts';
 import { anAssignment, show } from '../factories/scenarios.ts';

@@ -9,7 +9,7 @@ import { openLog } from '../../../controller/build-log/read.ts';
 import { ASKED_MAX, endFollowersOf, isSurelyAsked } from '../../../controller/build-log/revoked-followers.ts';
 import { sealLog } from '../../../controller/build-log/seal.ts';
 import { SEGMENT_BYTES } from '../../../controller/build-log/segments.ts';
-import { attempts, builds } from '../../../controller/schema.ts';
+import { attempts, builds } from '../../../controller/schema/index.ts';
 import { type FollowTimes, SETTINGS } from '../../../controller/settings.ts';
 import {
   bytesOf,

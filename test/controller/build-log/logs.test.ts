@@ -5,7 +5,7 @@ import { AFTERMATH_MS, LOG_APPEND_MAX_BYTES } from '#contract';
 import { openLog, readLog } from '../../../controller/build-log/read.ts';
 import { sealLog } from '../../../controller/build-log/seal.ts';
 import { SEGMENT_BYTES } from '../../../controller/build-log/segments.ts';
-import { attempts, builds } from '../../../controller/schema.ts';
+import { attempts, builds } from '../../../controller/schema/index.ts';
 import {
   bytesOf,
   call,

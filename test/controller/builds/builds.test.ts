@@ -2,7 +2,7 @@ import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import type { BuildDetail, BuildList } from '#contract';
-import { workers } from '../../../controller/schema.ts';
+import { workers } from '../../../controller/schema/index.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { call, db, unique } from '../factories/rows.ts';
 import {
@@ -142,7 +142,7 @@ test('the agent is told which variables are secret, if the submitter told them a
 test('an infrastructure failure goes back to the front of the queue, the user’s own failure does not', async () => {
   const pool = unique('pool');
   const { assignment } = await anAssignment({ pool, maxAttempts: 2 });
-  const waiting = await aBuild({ pool, priority: 100 });
+  const waiting = await aBuild({ pool });
   await report(assignment, { type: 'fail', verdict: 'vm_exited', message: 'the guest crashed' });
   expect(await show(assignment.buildId)).toMatchObject({
     status: 'queued',

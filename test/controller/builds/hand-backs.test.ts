@@ -32,7 +32,7 @@ const next = async (worker: TestWorker): Promise<Assignment> => {
 test('a build that is handed back goes before what waits, and loses none of its attempts', async () => {
   const pool = unique('pool');
   const { assignment } = await anAssignment({ pool, maxAttempts: 1 });
-  await aBuild({ pool, priority: 100 });
+  await aBuild({ pool });
   expect((await handBack(assignment)).body.status).toBe('queued');
   expect(await show(assignment.buildId)).toMatchObject({
     ...{ status: 'queued', verdict: null, attempt: 1, maxAttempts: 1, handBacks: 1 },

@@ -6,7 +6,7 @@ import type { BuildRequestInput, KeyView } from '#contract';
 import { BuildRequest } from '#contract';
 import { rootOf } from '../../../controller/access/keys.ts';
 import { createApp } from '../../../controller/app.ts';
-import { builds, idempotency, keys } from '../../../controller/schema.ts';
+import { builds, idempotency, keys } from '../../../controller/schema/index.ts';
 import { canonical } from '../../../controller/secrets/request-mac.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { bytesOf, db, sha256Of, submitKey, unique } from '../factories/rows.ts';

@@ -19,7 +19,7 @@ import {
   isFinal,
   TRANSITIONS,
 } from '../../../controller/builds/transitions.ts';
-import { attempts, builds, events } from '../../../controller/schema.ts';
+import { attempts, builds, events } from '../../../controller/schema/index.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { db, unique } from '../factories/rows.ts';

@@ -5,7 +5,7 @@
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import { builds } from '../../../controller/schema.ts';
+import { builds } from '../../../controller/schema/index.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { db, unique } from '../factories/rows.ts';
 import { aBuild, anAssignment, aWorker, claim, report, show } from '../factories/scenarios.ts';

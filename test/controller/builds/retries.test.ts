@@ -7,7 +7,7 @@ import { eq, inArray } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { DAY_MS } from '#contract';
 import { createApp } from '../../../controller/app.ts';
-import { blobs, builds } from '../../../controller/schema.ts';
+import { blobs, builds } from '../../../controller/schema/index.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
 import { asFormerRelease, releasedByFormerRelease } from '../factories/former-release.ts';

@@ -10,7 +10,7 @@ import {
   SECRET_FILE_MAX_BYTES,
   SECRET_FILES_MAX,
 } from '#contract';
-import { attemptEvidence, attempts, builds } from '../../../controller/schema.ts';
+import { attemptEvidence, attempts, builds } from '../../../controller/schema/index.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { databaseFaults, withFaultyDatabase } from '../factories/faulty-database.ts';
 import { asFormerRelease, removedByFormerRelease } from '../factories/former-release.ts';

@@ -1,10 +1,10 @@
 /**
  * Writes rows as the release before this one did, which still answers for a moment during a deployment, and
- * again after a rollback. It goes with the columns that schema.ts says leave their tables.
+ * again after a rollback. It goes with the columns that the schema says leave their tables.
  */
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
-import { buildInputs, builds } from '../../../controller/schema.ts';
+import { buildInputs, builds } from '../../../controller/schema/index.ts';
 import { bytesOf, db } from './rows.ts';
 
 /** `v1.<base64url of 12 random bytes and the AES-256-GCM output>`, bound to the id of the build. */

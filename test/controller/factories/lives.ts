@@ -8,7 +8,7 @@ import { asc, eq } from 'drizzle-orm';
 import type { Assignment, Cause, Verdict } from '#contract';
 import type { BuildDeadline } from '../../../controller/attempts/build-deadline.ts';
 import type { DeadlineRecord } from '../../../controller/attempts/silence.ts';
-import * as schema from '../../../controller/schema.ts';
+import * as schema from '../../../controller/schema/index.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { withFaultyDatabase } from './faulty-database.ts';

@@ -5,7 +5,8 @@ import { DEFAULT_TIMEOUTS } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
 import { storeBlob } from '../../../controller/files/blobs.ts';
-import * as schema from '../../../controller/schema.ts';
+import { DEFAULT_PROJECT_ID } from '../../../controller/projects/find-project.ts';
+import * as schema from '../../../controller/schema/index.ts';
 
 export const db = drizzle(env.DB, { schema });
 export const HOUR_MS = 3_600_000;
@@ -39,6 +40,7 @@ export async function insertWorker(id: string = unique('wrk')): Promise<{ worker
   await db
     .insert(schema.workers)
     .values({ id, name: id, pool: 'default', platforms: ['ios'], slots: 1, trustedSince: now, createdAt: now });
+  await db.insert(schema.workerPools).values({ workerId: id, pool: 'default', rank: 0 });
   const { secret } = await createKey(env, { name: id, scope: 'worker', workerId: id }, now);
   return { workerId: id, key: secret };
 }
@@ -66,6 +68,7 @@ export async function insertBuild(overrides: Partial<typeof schema.builds.$infer
     artifactGlobs: [],
     timeouts: DEFAULT_TIMEOUTS,
     pool: 'default',
+    projectId: DEFAULT_PROJECT_ID,
     labels: {},
     priority: 0,
     queueRank: 0,

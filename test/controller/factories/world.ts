@@ -5,8 +5,9 @@
 import { env } from 'cloudflare:workers';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';
 import { createKey } from '../../../controller/access/keys.ts';
+import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
-import * as schema from '../../../controller/schema.ts';
+import * as schema from '../../../controller/schema/index.ts';
 import { createEnrolment } from '../../../controller/workers/enrolments.ts';
 import {
   bytesOf,
@@ -90,8 +91,8 @@ export async function makeWorld(): Promise<World> {
   const made = {
     admin: await make({ scope: 'admin' }),
     submit: await make({}),
-    submitTied: await make({ pools: [pool, 'another'] }),
-    submitElsewhere: await make({ pools: ['another'] }),
+    submitTied: await make({ rights: { ...RIGHTS_TO_ALL, pools: [pool, 'another'] } }),
+    submitElsewhere: await make({ rights: { ...RIGHTS_TO_ALL, pools: ['another'] } }),
     worker: await make({ scope: 'worker', workerId: own.workerId }),
     workerForeign: await make({ scope: 'worker', workerId: foreign.workerId }),
     revoked: await make({ scope: 'admin' }),

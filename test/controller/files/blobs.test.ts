@@ -3,7 +3,7 @@ import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { BLOB_MAX_BYTES } from '#contract';
 import { openBlob, storeBlob, touchBlob } from '../../../controller/files/blobs.ts';
-import { blobs } from '../../../controller/schema.ts';
+import { blobs } from '../../../controller/schema/index.ts';
 import { bytesOf, call, db, errorOf, insertWorker, sha256Of, submitKey, unique } from '../factories/rows.ts';
 
 /** Content that no other test has. */

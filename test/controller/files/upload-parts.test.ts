@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { PART_SHA256_HEADER, UPLOAD_PART_BYTES, type Upload } from '#contract';
 import { type BlobUpload, UPLOAD_IDLE_MS } from '../../../controller/files/blob-upload.ts';
 import { openBlob, storeBlob } from '../../../controller/files/blobs.ts';
-import { blobs } from '../../../controller/schema.ts';
+import { blobs } from '../../../controller/schema/index.ts';
 import { call, db, errorOf, insertWorker, sha256Of, submitKey } from '../factories/rows.ts';
 import { until } from '../factories/scenarios.ts';
 

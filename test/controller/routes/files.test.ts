@@ -1,7 +1,7 @@
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { attachment, contentType, parseRange } from '../../../controller/files/download.ts';
-import { artifacts, buildInputs } from '../../../controller/schema.ts';
+import { artifacts, buildInputs } from '../../../controller/schema/index.ts';
 import { sealInputs } from '../../../controller/secrets/inputs.ts';
 import {
   bytesOf,

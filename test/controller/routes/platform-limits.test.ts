@@ -20,6 +20,7 @@ import {
   SECRET_FILES_MAX,
 } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
+import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
@@ -204,7 +205,11 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     return admin('DELETE', `/api/keys/${first!.id}`);
   },
   'POST /api/keys/:id/rotate': async () => {
-    const { key } = await createKey(env, { name: 'x', scope: 'submit', pools: POOLS }, Date.now());
+    const { key } = await createKey(
+      env,
+      { name: 'x', scope: 'submit', rights: { ...RIGHTS_TO_ALL, pools: POOLS } },
+      Date.now(),
+    );
     return admin('POST', `/api/keys/${key.id}/rotate`);
   },
 
@@ -217,7 +222,11 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     () => admin('GET', `/api/builds?limit=${BUILDS}&pool=${large.pool}`),
     () => admin('GET', '/api/builds?limit=20&live=1'),
     async () => {
-      const { secret } = await createKey(env, { name: 'x', scope: 'submit', pools: POOLS }, Date.now());
+      const { secret } = await createKey(
+        env,
+        { name: 'x', scope: 'submit', rights: { ...RIGHTS_TO_ALL, pools: POOLS } },
+        Date.now(),
+      );
       return ask('GET', `/api/builds?limit=${BUILDS}&status=failed&cursor=z`, secret);
     },
   ],

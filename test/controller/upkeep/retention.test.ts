@@ -18,7 +18,7 @@ import {
   events,
   idempotency,
   outbox,
-} from '../../../controller/schema.ts';
+} from '../../../controller/schema/index.ts';
 import { sealInputs } from '../../../controller/secrets/inputs.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
@@ -59,7 +59,7 @@ const buildRow = (id: string) => db.select().from(builds).where(eq(builds.id, id
 const sealed = (buildId: string) => sealInputs(env, buildId, { env: { TOKEN: 'secret' } });
 const inputsOf = (buildId: string) => db.select().from(buildInputs).where(eq(buildInputs.buildId, buildId)).get();
 const aName = (target: string) => ({
-  ...{ rootId: unique('key'), project: '', name: 'release', requestMac: 'm1.k.x', target, createdAt: daysAgo(181) },
+  ...{ rootId: unique('key'), projectId: '', name: 'release', requestMac: 'm1.k.x', target, createdAt: daysAgo(181) },
 });
 const isThere = async ({ sha256, r2Key }: { sha256: string; r2Key: string }) => {
   const [row, object] = await Promise.all([rowOf(sha256), env.BLOBS.head(r2Key)]);

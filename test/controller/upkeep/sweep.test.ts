@@ -2,7 +2,7 @@ import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import { builds } from '../../../controller/schema.ts';
+import { builds } from '../../../controller/schema/index.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { db, runningBuild } from '../factories/rows.ts';
 import { aBuild, api } from '../factories/scenarios.ts';

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import type { AuditEntry, Me } from '#contract';
 import { boundAudit, listAudit } from '../../../controller/access/audit.ts';
 import { createKey } from '../../../controller/access/keys.ts';
-import * as schema from '../../../controller/schema.ts';
+import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
+import * as schema from '../../../controller/schema/index.ts';
 import { createEnrolment, enrol } from '../../../controller/workers/enrolments.ts';
 import { call, db, errorOf, insertWorker, unique } from '../factories/rows.ts';
 import { aBlob, aBuild, api } from '../factories/scenarios.ts';
@@ -59,7 +60,11 @@ test('a key tells how old it is and how it is named, so that it can rotate itsel
 
 test('a key that is tied to pools keeps to them, and so does the key that it rotates to', async () => {
   const [pool, other] = [unique('pool'), unique('pool')];
-  const { key, secret } = await createKey(env, { name: 'x', scope: 'submit', pools: [pool] }, Date.now());
+  const { key, secret } = await createKey(
+    env,
+    { name: 'x', scope: 'submit', rights: { ...RIGHTS_TO_ALL, pools: [pool] } },
+    Date.now(),
+  );
   const [own, foreign] = [await aBuild({ pool }), await aBuild({ pool: other })];
   const rotated = await api<{ key: { pools: string[] }; secret: string }>(
     'POST',

@@ -6,7 +6,7 @@ import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import type { Worker } from '#contract';
-import { attempts, workers } from '../../../controller/schema.ts';
+import { attempts, workers } from '../../../controller/schema/index.ts';
 import { db, unique } from '../factories/rows.ts';
 import {
   aBuild,

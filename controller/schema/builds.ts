@@ -1,69 +1,20 @@
-/**
- * Defines every table in D1. Times are milliseconds since 1970. JSON columns hold the shapes of the contract.
- *
- * Invariant: a build costs a constant number of rows, however long it runs. Nothing here changes with each
- * beat.
- *
- * Each file names in its header the tables that it writes; test/owners.test.ts holds the list.
- */
+/** Defines builds, their attempts, and what belongs to them. */
 import { sql } from 'drizzle-orm';
 import { check, foreignKey, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
-import type {
-  ArtifactGlob,
-  BuildStatus,
-  Cause,
-  Evidence,
-  FailureExplanation,
-  Finding,
-  ProgressHistory,
-  TellingLines,
-  Timeouts,
-  Verdict,
+import {
+  type ArtifactGlob,
+  type BuildStatus,
+  CACHE_MODES,
+  type Cause,
+  type Evidence,
+  type FailureExplanation,
+  type OriginDetail,
+  type TellingLines,
+  type Timeouts,
+  type Verdict,
 } from '#contract';
-
-const at = (name: string) => integer(name);
-
-export const workers = sqliteTable('workers', {
-  id: text('id').primaryKey(),
-  name: text('name').notNull().unique(),
-  pool: text('pool').notNull(),
-  platforms: text('platforms', { mode: 'json' }).$type<('ios' | 'android')[]>().notNull(),
-  slots: integer('slots').notNull(),
-  /**
-   * Set by an admin: the worker takes no claims. `drain` differs from `pause` only in the words for people.
-   */
-  paused: text('paused', { enum: ['pause', 'drain'] }),
-  /** Infrastructure failures before this moment no longer count towards quarantine. */
-  trustedSince: at('trusted_since').notNull(),
-  /** The installation of the agent that acts for this worker, and when the controller last heard it. */
-  instanceId: text('instance_id'),
-  lastSeen: at('last_seen'),
-  /** What the agent says of itself, and the last report of its doctor. */
-  slotsInUse: integer('slots_in_use').notNull().default(0),
-  vms: text('vms', { mode: 'json' }).$type<string[]>().notNull().default([]),
-  agentVersion: text('agent_version'),
-  /** Why its agent claims no builds although a slot is free. */
-  notReady: text('not_ready'),
-  findings: text('findings', { mode: 'json' }).$type<Finding[]>(),
-  createdAt: at('created_at').notNull(),
-  removedAt: at('removed_at'),
-});
-
-export const blobs = sqliteTable(
-  'blobs',
-  {
-    sha256: text('sha256').primaryKey(),
-    /** `blobs/<sha256>/<random>`. It is never reused, so that a late delete cannot hit a newer object. */
-    r2Key: text('r2_key').notNull(),
-    size: integer('size').notNull(),
-    createdAt: at('created_at').notNull(),
-    /**
-     * Set anew by each upload that finds the file stored. Retention spares files that were touched lately.
-     */
-    touchedAt: at('touched_at').notNull(),
-  },
-  (table) => [index('blobs_touched').on(table.touchedAt)],
-);
+import { at } from './columns.ts';
+import { blobs } from './files.ts';
 
 export const builds = sqliteTable(
   'builds',
@@ -89,8 +40,17 @@ export const builds = sqliteTable(
     artifactGlobs: text('artifact_globs', { mode: 'json' }).$type<ArtifactGlob[]>().notNull(),
     timeouts: text('timeouts', { mode: 'json' }).$type<Timeouts>().notNull(),
     pool: text('pool').notNull(),
-    /** Together with platform and profile it names the history that the build reads and adds to. */
+    /**
+     * '' in a row of the former release until the sweep has found it. Only keys of all projects see it then.
+     */
+    projectId: text('project_id').notNull().default(''),
+    /** The name that the request gave. It leaves the table with the release after this one. */
     project: text('project'),
+    /** False: it builds a stranger's source, so it gets no stored secret and writes nothing that lasts. */
+    trusted: integer('trusted', { mode: 'boolean' }).notNull().default(true),
+    /** Whether its key had `secrets.use` for its project and pool when it was requested. */
+    usesSecrets: integer('uses_secrets', { mode: 'boolean' }).notNull().default(false),
+    cacheMode: text('cache_mode', { enum: CACHE_MODES }).notNull().default('none'),
     labels: text('labels', { mode: 'json' }).$type<Record<string, string>>().notNull(),
     priority: integer('priority').notNull(),
     /**
@@ -103,10 +63,7 @@ export const builds = sqliteTable(
      * former release kept the sealed inputs here. This one writes {@link INPUTS_MOVED} in their place.
      */
     inputs: text('inputs'),
-    /**
-     * The queue is sorted by rank, then by time. The rank is minus the priority, or FRONT_RANK after an
-     * attempt that was lost or handed back.
-     */
+    /** The queue is sorted by rank, then by fairness, then by time (builds/queue-rank.ts). */
     queueRank: integer('queue_rank').notNull(),
     queuedAt: at('queued_at').notNull(),
     /** No worker may claim the build before this, because the VM of a lost worker may still run. */
@@ -125,6 +82,17 @@ export const builds = sqliteTable(
     idempotencyKey: text('idempotency_key'),
     requestHash: text('request_hash'),
     createdByKey: text('created_by_key'),
+    /** The first key of that key's lineage. Null in rows of the former release. */
+    createdByRoot: text('created_by_root'),
+    /** Builds of one group of a project may supersede each other. */
+    groupName: text('group_name'),
+    /** The newer build of the group that cancelled this one. */
+    supersededBy: text('superseded_by'),
+    /** Where the source comes from, as the request says. `build_origins` has the rest of it. */
+    repository: text('repository'),
+    branch: text('branch'),
+    commitSha: text('commit_sha'),
+    pullRequest: integer('pull_request'),
     createdAt: at('created_at').notNull(),
     startedAt: at('started_at'),
     endedAt: at('ended_at'),
@@ -132,7 +100,27 @@ export const builds = sqliteTable(
     checkedAt: at('checked_at').notNull().default(0),
   },
   (table) => [
-    index('builds_queue').on(table.status, table.pool, table.queueRank, table.queuedAt),
+    index('builds_queue').on(
+      table.status,
+      table.pool,
+      table.platform,
+      table.projectId,
+      table.trusted,
+      table.queueRank,
+      table.queuedAt,
+    ),
+    index('builds_active').on(table.projectId).where(sql`${table.status} IN ('assigned', 'building')`),
+    index('builds_project').on(table.projectId, table.createdAt, table.id),
+    index('builds_branch').on(table.projectId, table.branch, table.createdAt).where(sql`${table.branch} IS NOT NULL`),
+    index('builds_commit')
+      .on(table.projectId, table.commitSha, table.createdAt)
+      .where(sql`${table.commitSha} IS NOT NULL`),
+    index('builds_pull_request')
+      .on(table.projectId, table.pullRequest, table.createdAt)
+      .where(sql`${table.pullRequest} IS NOT NULL`),
+    index('builds_group')
+      .on(table.projectId, table.groupName, table.createdAt)
+      .where(sql`${table.groupName} IS NOT NULL`),
     index('builds_created').on(table.createdAt),
     index('builds_ended').on(table.endedAt),
     // It also makes the foreign key cheap to check when a blob is removed.
@@ -144,6 +132,14 @@ export const builds = sqliteTable(
     ),
   ],
 );
+
+/** Where the source of a build comes from: what no filter asks for. */
+export const buildOrigins = sqliteTable('build_origins', {
+  buildId: text('build_id')
+    .primaryKey()
+    .references(() => builds.id, { onDelete: 'cascade' }),
+  origin: text('origin', { mode: 'json' }).$type<OriginDetail>().notNull(),
+});
 
 export const attempts = sqliteTable(
   'attempts',
@@ -176,6 +172,8 @@ export const attempts = sqliteTable(
     explained: text('explained', { mode: 'json' }).$type<FailureExplanation | { tellingLines: TellingLines }>(),
     /** The longest time for which a successful build printed nothing and did not work. */
     quietMs: integer('quiet_ms'),
+    /** The stored secrets that it fetched, as pairs of id and version. */
+    secrets: text('secrets', { mode: 'json' }).$type<[id: string, version: number][]>(),
     latenessMs: integer('lateness_ms'),
     /** SHA-256 of the report that ended it. The stored outcome answers an exact repetition. */
     reportHash: text('report_hash'),
@@ -240,8 +238,7 @@ export const idempotency = sqliteTable(
   {
     /** `keys.root_id` of the key that asked. A rotated key has the root of the key that it replaced. */
     rootId: text('root_id').notNull(),
-    /** '' for a build without a project. */
-    project: text('project').notNull(),
+    projectId: text('project').notNull(),
     name: text('name').notNull(),
     /** An HMAC of the whole request with its secrets (secrets/request-mac.ts). */
     requestMac: text('request_mac').notNull(),
@@ -250,7 +247,7 @@ export const idempotency = sqliteTable(
     createdAt: at('created_at').notNull(),
   },
   (table) => [
-    primaryKey({ columns: [table.rootId, table.project, table.name] }),
+    primaryKey({ columns: [table.rootId, table.projectId, table.name] }),
     index('idempotency_target').on(table.target),
     index('idempotency_created').on(table.createdAt),
   ],
@@ -293,98 +290,4 @@ export const artifacts = sqliteTable(
     index('artifacts_blob').on(table.sha256),
     index('artifacts_created').on(table.createdAt),
   ],
-);
-
-/**
- * How long the phases of a project's builds take (phase-history/phase-history.ts). A lost row only costs an
- * estimate.
- */
-export const histories = sqliteTable(
-  'histories',
-  {
-    project: text('project').notNull(),
-    platform: text('platform', { enum: ['ios', 'android'] }).notNull(),
-    /** '' for builds that have a command and no profile. */
-    profile: text('profile').notNull(),
-    history: text('history', { mode: 'json' }).$type<ProgressHistory>().notNull(),
-    updatedAt: at('updated_at').notNull(),
-  },
-  (table) => [
-    primaryKey({ columns: [table.project, table.platform, table.profile] }),
-    index('histories_updated').on(table.updatedAt),
-  ],
-);
-
-export const keys = sqliteTable(
-  'keys',
-  {
-    id: text('id').primaryKey(),
-    /** SHA-256 of the secret. The secret itself is shown once and never stored. */
-    hash: text('hash').notNull().unique(),
-    name: text('name').notNull(),
-    scope: text('scope', { enum: ['admin', 'submit', 'worker'] }).notNull(),
-    workerId: text('worker_id').references(() => workers.id),
-    /** For scope `submit`: the pools whose builds the key may submit and see. Null means all pools. */
-    pools: text('pools', { mode: 'json' }).$type<string[]>(),
-    createdAt: at('created_at').notNull(),
-    lastUsedAt: at('last_used_at'),
-    expiresAt: at('expires_at'),
-    revokedAt: at('revoked_at'),
-    /** The key that this one replaces. */
-    rotatedFrom: text('rotated_from'),
-    /**
-     * The key that asked for the rotation: an admin's, or `rotated_from` if that key renewed itself. Null for
-     * a first key, and if the former release made the key.
-     */
-    rotatedBy: text('rotated_by'),
-    /**
-     * The first key of the lineage: its own id, or the root of the key that it replaces. Null if the former
-     * release made the key (access/key-rotation.ts follows `rotated_from` then).
-     */
-    rootId: text('root_id'),
-    /** Set by a rotation. After it the key opens nothing, once somebody has used a key that replaces it. */
-    overlapEndsAt: at('overlap_ends_at'),
-  },
-  (table) => [index('keys_rotated_from').on(table.rotatedFrom), index('keys_root').on(table.rootId)],
-);
-
-/** One-time codes that turn into a worker's own key. */
-export const enrolments = sqliteTable('enrolments', {
-  /** SHA-256 of the code. */
-  hash: text('hash').primaryKey(),
-  workerId: text('worker_id')
-    .notNull()
-    .references(() => workers.id),
-  createdAt: at('created_at').notNull(),
-  expiresAt: at('expires_at').notNull(),
-  /** The key for which somebody traded the code. */
-  keyId: text('key_id'),
-});
-
-/** Who did what, when, and to what, for admins. Only the newest entries are kept. */
-export const audit = sqliteTable('audit', {
-  id: integer('id').primaryKey({ autoIncrement: true }),
-  at: at('at').notNull(),
-  keyId: text('key_id').notNull(),
-  keyName: text('key_name').notNull(),
-  action: text('action').notNull(),
-  target: text('target'),
-});
-
-/**
- * Work that a transition leaves for later, written in its own batch. Whoever does the work deletes the row.
- */
-export const outbox = sqliteTable(
-  'outbox',
-  {
-    id: integer('id').primaryKey({ autoIncrement: true }),
-    kind: text('kind', { enum: ['close_deadline', 'seal_log', 'delete_log', 'delete_object'] }).notNull(),
-    /** Empty, and `attempt` 0, for work on a stored object alone. */
-    buildId: text('build_id').notNull(),
-    attempt: integer('attempt').notNull(),
-    r2Key: text('r2_key'),
-    dueAt: at('due_at').notNull(),
-    tries: integer('tries').notNull().default(0),
-  },
-  (table) => [index('outbox_due').on(table.dueAt)],
 );

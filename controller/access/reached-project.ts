@@ -1,0 +1,29 @@
+/**
+ * Finds the project that a request names, for the key that asks. A key of all projects makes it at first use.
+ */
+
+import {
+  DEFAULT_PROJECT_ID,
+  findProject,
+  MADE_A_DAY_MAX,
+  makeProject,
+  noProject,
+  type ProjectRow,
+} from '../projects/find-project.ts';
+import type { Refusal } from '../refusals.ts';
+import type { AuthenticatedKey } from './keys.ts';
+import { may } from './rights.ts';
+
+/** Refused: `not_found` also for a project that the key does not reach; `invalid_request`, `too_many`. */
+export async function projectOf(
+  env: Env,
+  named: string | undefined,
+  key: AuthenticatedKey,
+  now: number,
+): Promise<{ ok: true; project: ProjectRow } | Refusal> {
+  const idOrName = named ?? DEFAULT_PROJECT_ID;
+  const project = await findProject(env, idOrName);
+  if (project && may(key, 'builds.submit', { projectId: project.id })) return { ok: true, project };
+  if (project || key.rights.projects !== '*') return noProject(idOrName);
+  return makeProject(env, idOrName, key.rootId, key.scope === 'admin' ? Number.MAX_SAFE_INTEGER : MADE_A_DAY_MAX, now);
+}

@@ -1,0 +1,68 @@
+/**
+ * Finds projects by name or id, and makes one at its first use.
+ *
+ * Invariant: a name becomes an id here, once for each request. All else knows the id.
+ *
+ * Owns the insertion of rows of `projects`.
+ */
+import { and, eq, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { DAY_MS } from '#contract';
+import { insertIf, openDatabase } from '../database.ts';
+import { newId } from '../ids.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { projects } from '../schema/index.ts';
+
+export type ProjectRow = typeof projects.$inferSelect;
+
+/** Builds that name no project belong to it. It takes no stored secrets, and cannot be deleted. */
+export const DEFAULT_PROJECT_ID = 'prj_default';
+
+/** So many projects the keys of a lineage make at first use within a day. An admin may make more. */
+export const MADE_A_DAY_MAX = 20;
+
+const PREFIX = 'prj_';
+
+/** The project of this id or name that is not deleted. */
+export const findProject = (env: Env, idOrName: string): Promise<ProjectRow | undefined> =>
+  openDatabase(env)
+    .select()
+    .from(projects)
+    .where(and(or(eq(projects.id, idOrName), eq(projects.name, idOrName)), isNull(projects.deletedAt)))
+    .get();
+
+export const noProject = (idOrName: string): Refusal => refusal('not_found', `there is no project ${idOrName}`);
+
+/**
+ * Makes a project, or answers the one of this name. Refused: `invalid_request` for a name that differs from
+ * another one only in case, or looks like an id; `too_many`.
+ *
+ * @param by the first key of the lineage that asks
+ * @param dayMax how many projects that lineage may make within a day
+ */
+export async function makeProject(
+  env: Env,
+  name: string,
+  by: string,
+  dayMax: number,
+  now: number,
+): Promise<{ ok: true; project: ProjectRow; made: boolean } | Refusal> {
+  if (name.startsWith(PREFIX))
+    return refusal('invalid_request', `project: a name must not begin with ${PREFIX}, as ids do`);
+  const db = openDatabase(env);
+  const row = { id: newId('prj', now), name, createdAt: now, createdBy: by };
+  const alike = sql`EXISTS (SELECT 1 FROM projects WHERE lower(name) = lower(${name}) AND deleted_at IS NULL)`;
+  const today = sql`(SELECT count(*) FROM projects WHERE created_by = ${by} AND created_at > ${now - DAY_MS})`;
+  await db.batch([insertIf(db, projects, row, sql`NOT ${alike} AND ${today} < ${dayMax}`)]);
+  const project = await findProject(env, name);
+  if (project) return { ok: true, project, made: project.id === row.id };
+  const other = await db
+    .select()
+    .from(projects)
+    .where(and(sql`lower(name) = lower(${name})`, isLive))
+    .get();
+  return other
+    ? refusal('invalid_request', `project: there is ${other.name}, which differs from ${name} only in case`)
+    : refusal('too_many', `project: this key has made ${dayMax} projects within a day; ask an admin to make ${name}`);
+}
+
+const isLive: SQL = isNull(projects.deletedAt);

@@ -1,0 +1,14 @@
+/**
+ * Exports every table in D1. Times are milliseconds since 1970. JSON columns hold the shapes of the contract.
+ *
+ * Invariant: a build costs a constant number of rows, however long it runs. Nothing here changes with each
+ * beat.
+ *
+ * Each file names in its header the tables that it writes; test/owners.test.ts holds the list.
+ */
+export * from './access.ts';
+export * from './builds.ts';
+export * from './files.ts';
+export * from './outbox.ts';
+export * from './projects.ts';
+export * from './workers.ts';

@@ -1,0 +1,71 @@
+/** Defines workers, the pools that they serve, and the codes that enrol them. */
+import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core';
+import type { Finding } from '#contract';
+import { at } from './columns.ts';
+
+export const workers = sqliteTable('workers', {
+  id: text('id').primaryKey(),
+  name: text('name').notNull().unique(),
+  /**
+   * The first of its pools. It leaves the table with the release after this one. `worker_pools` has all of
+   * them.
+   */
+  pool: text('pool').notNull(),
+  platforms: text('platforms', { mode: 'json' }).$type<('ios' | 'android')[]>().notNull(),
+  slots: integer('slots').notNull(),
+  /**
+   * Set by an admin: the worker takes no claims. `drain` differs from `pause` only in the words for people.
+   */
+  paused: text('paused', { enum: ['pause', 'drain'] }),
+  /** Infrastructure failures before this moment no longer count towards quarantine. */
+  trustedSince: at('trusted_since').notNull(),
+  /** The installation of the agent that acts for this worker, and when the controller last heard it. */
+  instanceId: text('instance_id'),
+  lastSeen: at('last_seen'),
+  /** What the agent says of itself, and the last report of its doctor. */
+  slotsInUse: integer('slots_in_use').notNull().default(0),
+  vms: text('vms', { mode: 'json' }).$type<string[]>().notNull().default([]),
+  agentVersion: text('agent_version'),
+  /** Why its agent claims no builds although a slot is free. */
+  notReady: text('not_ready'),
+  findings: text('findings', { mode: 'json' }).$type<Finding[]>(),
+  createdAt: at('created_at').notNull(),
+  removedAt: at('removed_at'),
+});
+
+/** Groups of workers, made by admins. A pool's name is its id, so a pool cannot be renamed. */
+export const pools = sqliteTable('pools', {
+  name: text('name').primaryKey(),
+  /** False: the Macs of others. No build there gets a stored secret or writes a cache. */
+  trusted: integer('trusted', { mode: 'boolean' }).notNull().default(true),
+  createdAt: at('created_at').notNull(),
+});
+
+export const workerPools = sqliteTable(
+  'worker_pools',
+  {
+    workerId: text('worker_id')
+      .notNull()
+      .references(() => workers.id),
+    pool: text('pool').notNull(),
+    /** 0 for the pool that the worker serves first. */
+    rank: integer('rank').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workerId, table.pool] }),
+    index('worker_pools_pool').on(table.pool, table.workerId),
+  ],
+);
+
+/** One-time codes that turn into a worker's own key. */
+export const enrolments = sqliteTable('enrolments', {
+  /** SHA-256 of the code. */
+  hash: text('hash').primaryKey(),
+  workerId: text('worker_id')
+    .notNull()
+    .references(() => workers.id),
+  createdAt: at('created_at').notNull(),
+  expiresAt: at('expires_at').notNull(),
+  /** The key for which somebody traded the code. */
+  keyId: text('key_id'),
+});

@@ -12,8 +12,15 @@ import type { Guest } from '../guest/session.ts';
 import { awakeMs } from '../mac/running-clock.ts';
 import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import { askStatus, type Looks, logBytesOf, READ_MAX_BYTES, readPart } from './look.ts';
-import { longestOutputAgeMs, outputAgeMs, startClock, type UsageRates, withOutput, withUsage } from './output-clock.ts';
 import { PolledLooks } from './polled-looks.ts';
+import {
+  longestOutputAgeMs,
+  outputAgeMs,
+  startClock,
+  type UsageRates,
+  withOutput,
+  withUsage,
+} from './silent-but-working.ts';
 import { LogSpool } from './spool.ts';
 import { StreamedLooks } from './streamed-looks.ts';
 

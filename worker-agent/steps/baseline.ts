@@ -5,7 +5,7 @@
  * Invariant: measuring ends no attempt. Each look is one try over the present connection, which holds the
  * command up for LOOK_MS at most. Without two looks there is no baseline, and the clock never rests.
  */
-import { baselineOf } from '../build-log/output-clock.ts';
+import { baselineOf } from '../build-log/silent-but-working.ts';
 import { parseUsage, type Usage } from '../guest/answers.ts';
 import { buildUsage } from '../guest/commands.ts';
 import { isMissingIn } from '../guest/scripts.ts';

@@ -1,6 +1,6 @@
 /** Measures a guest before its command on a real OpenSSH server that answers, is slow, or is gone. */
 import { expect } from 'vitest';
-import type { UsageRates } from '../../../worker-agent/build-log/output-clock.ts';
+import type { UsageRates } from '../../../worker-agent/build-log/silent-but-working.ts';
 import { BaselineLooks } from '../../../worker-agent/steps/baseline.ts';
 import type { AttemptContext } from '../../../worker-agent/steps/context.ts';
 import { testWith } from '../../set-up/test-with.ts';

@@ -9,7 +9,7 @@ import {
   type UsageRates,
   withOutput,
   withUsage,
-} from '../../../worker-agent/build-log/output-clock.ts';
+} from '../../../worker-agent/build-log/silent-but-working.ts';
 import type { Usage } from '../../../worker-agent/guest/answers.ts';
 
 const KIB = 1024;

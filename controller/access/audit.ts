@@ -6,28 +6,41 @@
  *
  * Owns the table `audit`.
  */
-import { desc, lt } from 'drizzle-orm';
+import { and, desc, lt, type SQL, sql } from 'drizzle-orm';
 import { createMiddleware } from 'hono/factory';
 import { matchedRoutes } from 'hono/route';
-import type { AuditEntry } from '#contract';
-import { openDatabase } from '../database.ts';
+import type { AuditEntry, Rights } from '#contract';
+import { insertIf, openDatabase } from '../database.ts';
 import { audit } from '../schema/index.ts';
 import { iso } from '../times.ts';
 import type { AuthenticatedKey } from './keys.ts';
+import { type Holder, may, parseRights } from './rights.ts';
 
-/** The recorded actions by method and path. `created` finds the id of a new thing in the answer. */
-export const ACTIONS: Record<string, { action: string; created?: (answer: Answered) => string | undefined }> = {
-  'POST /api/builds': { action: 'build.submit', created: ({ id }) => id },
-  'POST /api/builds/:id/cancel': { action: 'build.cancel' },
-  'POST /api/builds/:id/retry': { action: 'build.retry' },
-  'POST /api/workers': { action: 'worker.register', created: ({ worker }) => worker?.id },
-  'PATCH /api/workers/:id': { action: 'worker.change' },
-  'DELETE /api/workers/:id': { action: 'worker.remove' },
-  'POST /api/workers/:id/enrolments': { action: 'worker.enrolment' },
-  'POST /api/workers/enrol': { action: 'worker.enrol', created: ({ workerId }) => workerId },
-  'POST /api/keys': { action: 'key.create', created: ({ key }) => key?.id },
-  'POST /api/keys/:id/rotate': { action: 'key.rotate' },
-  'DELETE /api/keys/:id': { action: 'key.revoke' },
+interface Action {
+  action: string;
+  /** What is acted upon. The entry names it as `KIND/ID`. */
+  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'secret';
+  /** The parameter of the path that has its id. Left out: `id`. */
+  param?: string;
+  /** Finds the id of a new thing in the answer. */
+  created?: (answer: Answered) => string | undefined;
+  /** Attempts that are refused are recorded too, on a route that reads also those alone. */
+  denied?: true;
+}
+
+/** The recorded actions by method and path. */
+export const ACTIONS: Record<string, Action> = {
+  'POST /api/builds': { action: 'build.submit', kind: 'build', created: ({ id }) => id },
+  'POST /api/builds/:id/cancel': { action: 'build.cancel', kind: 'build' },
+  'POST /api/builds/:id/retry': { action: 'build.retry', kind: 'build' },
+  'POST /api/workers': { action: 'worker.register', kind: 'worker', created: ({ worker }) => worker?.id },
+  'PATCH /api/workers/:id': { action: 'worker.change', kind: 'worker' },
+  'DELETE /api/workers/:id': { action: 'worker.remove', kind: 'worker' },
+  'POST /api/workers/:id/enrolments': { action: 'worker.enrolment', kind: 'worker' },
+  'POST /api/workers/enrol': { action: 'worker.enrol', kind: 'worker', created: ({ workerId }) => workerId },
+  'POST /api/keys': { action: 'key.create', kind: 'key', created: ({ key }) => key?.id },
+  'POST /api/keys/:id/rotate': { action: 'key.rotate', kind: 'key' },
+  'DELETE /api/keys/:id': { action: 'key.revoke', kind: 'key' },
 };
 
 /**
@@ -50,50 +63,110 @@ export const UNRECORDED: readonly string[] = [
 
 interface Answered {
   id?: string;
+  projectId?: string;
   workerId?: string;
-  key?: { id?: string };
+  key?: { id?: string; rights?: Rights };
   worker?: { id?: string };
 }
 
 /** So many newest entries are kept. At 50 changes an hour these are about eight months. */
 export const AUDIT_MAX = 300_000;
 export const AUDIT_LIST_MAX = 200;
+/** So many refused attempts of a key are recorded within a minute, so that a flood of them hides no entry. */
+export const DENIED_A_MINUTE_MAX = 10;
 
 /** Recorded for a caller without a key, who traded an enrolment code. */
 const STRANGER = { id: 'none', name: 'enrolment code' };
 
-/** Middleware for all routes: records each one that changed something. */
-export const recorded = createMiddleware<{ Bindings: Env; Variables: { key: AuthenticatedKey } }>(async (c, next) => {
+/** What authorisation has found (routes/authorise.ts), of which the entry takes the project. */
+interface Found {
+  key: AuthenticatedKey;
+  build: { projectId: string } | undefined;
+  project: { id: string } | undefined;
+  /** A project that the key does not reach. */
+  foreignProject: { id: string } | undefined;
+  namedKey: { rights: string } | undefined;
+}
+
+/** Middleware for all routes: records each one that changed something, and refused ones where ACTIONS says so. */
+export const recorded = createMiddleware<{ Bindings: Env; Variables: Found }>(async (c, next) => {
   await next();
-  if (!c.res.ok || c.req.method === 'GET' || c.req.method === 'HEAD') return;
-  const route = matchedRoutes(c).find(({ method }) => method === c.req.method);
+  const route = matchedRoutes(c).find(({ method, path }) => method === c.req.method && path !== '/api/*');
   const entry = route && ACTIONS[`${route.method} ${route.path}`];
   if (!entry) return;
-  const { id: keyId, name: keyName } = c.get('key') ?? STRANGER;
-  const target = entry.created ? entry.created(await c.res.clone().json<Answered>()) : idIn(c.req.path);
-  await openDatabase(c.env)
-    .insert(audit)
-    .values({ at: Date.now(), keyId, keyName, action: entry.action, target: target ?? null })
+  const key = c.get('key') as AuthenticatedKey | undefined;
+  const denied = c.res.status === 403 || c.res.status === 404;
+  if (denied ? !(entry.denied && key) : !c.res.ok || c.req.method === 'GET') return;
+  const answer = !denied && c.req.method === 'POST' ? await c.res.clone().json<Answered>() : {};
+  const id = entry.created ? entry.created(answer) : parameterIn(c.req.path, route.path, entry.param ?? 'id');
+  const projectId =
+    c.get('build')?.projectId ||
+    (c.get('project') ?? c.get('foreignProject'))?.id ||
+    answer.projectId ||
+    // A key is of a project if it reaches this one alone.
+    (entry.kind === 'key' && oneProject(rightsOfKey(answer, c.get('namedKey'), key))) ||
+    null;
+  const { id: keyId, name: keyName } = key ?? STRANGER;
+  const target = id === undefined ? null : `${entry.kind}/${id}`;
+  await add(c.env, { at: Date.now(), keyId, keyName, action: entry.action, target, projectId, denied })
     // Only logged: the change is made, and an error would make the caller repeat it.
     .catch((error: unknown) =>
       console.error(JSON.stringify({ event: 'audit_failed', ...entry, error: String(error) })),
     );
 });
 
-/** `/api/KIND/ID…` */
-const idIn = (path: string) => path.split('/')[3];
+const rightsOfKey = (
+  { key: made }: Answered,
+  named: Found['namedKey'],
+  self: AuthenticatedKey | undefined,
+): Rights | undefined => made?.rights ?? (named ? parseRights(named.rights) : self?.rights);
 
-/** A page of entries, newest first. With `cursor`, the id of an entry, only older ones. */
-export async function listAudit(env: Env, cursor: number | undefined, limit: number) {
+const oneProject = (rights: Rights | undefined): string | undefined =>
+  rights && rights.projects !== '*' && rights.projects.length === 1 ? rights.projects[0] : undefined;
+
+/** The part of the path where the route has `:name`. */
+function parameterIn(path: string, route: string, name: string): string | undefined {
+  const part = path.split('/')[route.split('/').findIndex((one) => one.replace(/\{.*/, '') === `:${name}`)];
+  try {
+    return part === undefined ? undefined : decodeURIComponent(part).slice(0, TARGET_MAX_CHARS);
+  } catch {
+    return undefined;
+  }
+}
+
+/** More than the id of anything that exists. */
+const TARGET_MAX_CHARS = 256;
+
+async function add(env: Env, row: typeof audit.$inferInsert): Promise<void> {
+  const db = openDatabase(env);
+  const lately = sql`(SELECT count(*) FROM (SELECT * FROM audit ORDER BY id DESC LIMIT ${LATELY_ROWS})
+    WHERE denied AND key_id = ${row.keyId} AND at > ${row.at - MINUTE_MS})`;
+  await db.batch([insertIf(db, audit, row, row.denied ? sql`${lately} < ${DENIED_A_MINUTE_MAX}` : sql`TRUE`)]);
+}
+
+/** Refused attempts are counted among so many newest entries, which bounds what a refusal costs. */
+const LATELY_ROWS = 500;
+const MINUTE_MS = 60_000;
+
+/**
+ * A page of entries, newest first. With `cursor`, the id of an entry, only older ones. The admin of projects
+ * sees those of its projects alone.
+ */
+export async function listAudit(env: Env, by: Holder, cursor: number | undefined, limit: number) {
   const rows = await openDatabase(env)
     .select()
     .from(audit)
-    .where(cursor === undefined ? undefined : lt(audit.id, cursor))
+    .where(and(cursor === undefined ? undefined : lt(audit.id, cursor), isSeenBy(by)))
     .orderBy(desc(audit.id))
     .limit(limit);
   const entries = rows.map((row): AuditEntry => ({ ...row, at: iso(row.at) }));
   return { entries, nextCursor: rows.length === limit ? String(rows.at(-1)!.id) : null };
 }
+
+const isSeenBy = (by: Holder): SQL | undefined =>
+  may(by, 'farm')
+    ? undefined
+    : sql`${audit.projectId} IN (SELECT value FROM json_each(${JSON.stringify(by.rights.projects)}))`;
 
 /** Called by the sweep: removes the oldest entries. Ids only grow, so the oldest have the lowest ids. */
 export async function boundAudit(env: Env): Promise<void> {

@@ -21,7 +21,7 @@ import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { markEnded } from './ended-keys.ts';
-import { NO_RIGHTS, parseRights, poolsForFormerRelease, RIGHTS_TO_ALL } from './rights.ts';
+import { type Holder, mayManage, NO_RIGHTS, parseRights, poolsForFormerRelease, RIGHTS_TO_ALL } from './rights.ts';
 
 /** The key of a caller. `workerId` is set exactly for keys of scope `worker`. */
 export interface AuthenticatedKey {
@@ -120,6 +120,23 @@ export async function createKey(env: Env, spec: KeySpec, now: number): Promise<{
   return { key: viewKey(row), secret };
 }
 
+/** As {@link createKey}, unless a project of the key was deleted at this moment. Refused: `project_deleted`. */
+export async function createKeyIfLive(
+  env: Env,
+  spec: KeySpec & { rights: Rights },
+  now: number,
+): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
+  const { row, secret } = await newKey(spec, now);
+  const db = openDatabase(env);
+  const named = spec.rights.projects === '*' ? [] : spec.rights.projects;
+  const isLive = sql`NOT EXISTS (SELECT 1 FROM projects
+    WHERE id IN (SELECT value FROM json_each(${JSON.stringify(named)})) AND deleted_at IS NOT NULL)`;
+  const [inserted] = await db.batch([keyInsertion(db, row, isLive)]);
+  return inserted.meta.changes > 0
+    ? { ok: true, key: viewKey(row), secret }
+    : refusal('project_deleted', 'projects: one of them was deleted at this moment; no key was made');
+}
+
 /** Finds the key with this secret. Null if it is unknown, revoked or expired. */
 export async function findKey(env: Env, secret: string, now: number): Promise<AuthenticatedKey | null> {
   if (await isAdminKey(env, secret)) return ADMIN_KEY;
@@ -153,15 +170,32 @@ export async function rootOf(env: Env, { id, rootId, rotatedFrom }: KeyRow): Pro
   return earlier ? rootOf(env, earlier) : rotatedFrom;
 }
 
-/** All keys, newest first, also those that are revoked or expired. */
-export async function listKeys(env: Env): Promise<KeyView[]> {
+/** The keys that `by` may manage, newest first, also those that are revoked or expired. */
+export async function listKeys(env: Env, by: Holder): Promise<KeyView[]> {
   const rows = await openDatabase(env)
     .select()
     .from(keys)
+    .where(isManagedBy(by))
     .orderBy(desc(keys.createdAt), desc(keys.id))
     .limit(LISTED_MAX);
-  return rows.map(viewKey);
+  return rows.filter((row) => mayManage(by, holderOf(row))).map(viewKey);
 }
+
+/** The key of this id, if `by` may manage it. */
+export async function findManagedKey(env: Env, by: Holder, id: string): Promise<KeyRow | undefined> {
+  const row = await openDatabase(env).select().from(keys).where(eq(keys.id, id)).get();
+  return row && mayManage(by, holderOf(row)) ? row : undefined;
+}
+
+/** As {@link mayManage}, as far as it bounds the list: other projects' keys take no room in it. */
+const isManagedBy = (by: Holder): SQL | undefined =>
+  by.scope === 'admin' || by.rights.projects === '*'
+    ? undefined
+    : sql`CASE WHEN json_valid(${keys.rights}) THEN json_type(${keys.rights}, '$.projects') = 'array'
+        AND NOT EXISTS (SELECT 1 FROM json_each(${keys.rights}, '$.projects') AS its
+          WHERE its.value NOT IN (SELECT value FROM json_each(${JSON.stringify(by.rights.projects)}))) END`;
+
+const holderOf = ({ scope, rights, workerId }: KeyRow): Holder => ({ scope, rights: parseRights(rights), workerId });
 
 /**
  * Revokes a key at once and for ever, and all keys that it became by renewing itself, because whoever has

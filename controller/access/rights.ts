@@ -5,41 +5,66 @@
  * no rights.
  */
 import { type Grant, type KeyRequest, Rights, type Scope } from '#contract';
+import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
 
 /** What a scope may do by itself. */
 export type ScopeRight =
-  /** Workers, pools, keys of all kinds, the audit: what belongs to no project. */
+  /** Its own name and rights, and its own rotation. */
+  | 'self'
+  /** Workers, pools, keys of all kinds, the whole audit: what belongs to no project. */
   | 'farm'
   /** Requests, cancels and retries builds. */
   | 'builds.submit'
   /** Lists and details of builds. */
   | 'builds.read'
   /** Logs and artifacts of builds. */
-  | 'builds.files';
+  | 'builds.files'
+  /** Uploads: of sources by submitters, of artifacts by workers. */
+  | 'blobs'
+  /** What the agent of a worker does, for its own worker alone. */
+  | 'worker';
 
 export type Right = ScopeRight | Grant;
 
 const OF_SCOPE: Record<Scope, readonly ScopeRight[]> = {
-  admin: ['farm', 'builds.submit', 'builds.read', 'builds.files'],
-  submit: ['builds.submit', 'builds.read', 'builds.files'],
-  read: ['builds.read'],
-  worker: [],
+  admin: ['self', 'farm', 'builds.submit', 'builds.read', 'builds.files', 'blobs'],
+  submit: ['self', 'builds.submit', 'builds.read', 'builds.files', 'blobs'],
+  read: ['self', 'builds.read'],
+  worker: ['self', 'blobs', 'worker'],
+};
+
+/** What a caller without the right is told that it needs. */
+export const IN_WORDS: Record<ScopeRight, string> = {
+  self: 'an API key',
+  farm: 'a key of scope admin',
+  'builds.submit': 'a key of scope submit or admin',
+  'builds.read': 'a key of scope read, submit or admin',
+  'builds.files': 'a key of scope submit or admin',
+  blobs: 'a key of scope submit, admin or worker',
+  worker: 'the key of the worker that the path names',
 };
 
 /** Must be granted for projects that are named one by one, so that no key has them for all projects. */
-const NAMED_ALONE: readonly Right[] = ['secrets.use', 'secrets.set'];
+export const NAMED_ALONE: readonly Grant[] = ['secrets.use', 'secrets.set', 'admin'];
+
+/** What the project of all builds without a project does not take. */
+export const NOT_OF_DEFAULT: readonly Grant[] = ['secrets.use', 'secrets.set', 'stores', 'caches.write'];
 
 /** What the right is asked for. What is left out is not compared. */
 export interface Thing {
   projectId?: string;
   pool?: string;
   trusted?: boolean;
+  /** The worker that the right `worker` is asked for. */
+  workerId?: string;
 }
 
 /** Who asks, as far as its rights go. */
 export interface Holder {
   scope: Scope;
   rights: Rights;
+  /** Set for keys of scope `worker` alone. */
+  workerId?: string | null;
 }
 
 export const NO_RIGHTS: Rights = { projects: [], pools: [], trusted: false, maxPriority: -100, may: [] };
@@ -48,19 +73,33 @@ export const NO_RIGHTS: Rights = { projects: [], pools: [], trusted: false, maxP
 export const RIGHTS_TO_ALL: Rights = { projects: '*', pools: '*', trusted: true, maxPriority: 100, may: [] };
 
 /** Whether the key may use `right` for that thing. */
-export function may(key: Holder, right: Right, thing: Thing = {}): boolean {
-  return hasRight(key, right) && reaches(key.rights, thing);
-}
+export const may = (key: Holder, right: Right, thing: Thing = {}): boolean =>
+  hasRight(key, right) &&
+  (right === 'worker' ? isOwnWorker(key, thing) : reaches(key.rights, thing) && takes(thing, right));
 
-function hasRight({ scope, rights }: Holder, right: Right): boolean {
+/** Whether there is anything that the key may use `right` for. It tells nothing of a thing. */
+export function hasRight({ scope, rights }: Holder, right: Right): boolean {
   if (isOfScope(right)) return OF_SCOPE[scope].includes(right);
   // An admin of the farm may do what the admin of a project may.
-  if (right === 'admin' && scope === 'admin') return true;
-  if (NAMED_ALONE.includes(right) && rights.projects === '*') return false;
-  return rights.trusted && rights.may.includes(right);
+  if (scope === 'admin') return right === 'admin';
+  if (scope !== 'submit' || !rights.trusted) return false;
+  if (rights.projects === '*' && NAMED_ALONE.includes(right)) return false;
+  return rights.may.includes(right);
 }
 
-const isOfScope = (right: Right): right is ScopeRight => (OF_SCOPE.admin as readonly Right[]).includes(right);
+const isOfScope = (right: Right): right is ScopeRight => right in IN_WORDS;
+
+/** What the key would need, for the refusal of a caller that has not got it. */
+export function needed(right: Right): string {
+  if (isOfScope(right)) return IN_WORDS[right];
+  return right === 'admin' ? 'a key of scope admin, or the right admin' : `a key with the right ${right}`;
+}
+
+const isOwnWorker = ({ workerId }: Holder, thing: Thing): boolean =>
+  thing.workerId === undefined || thing.workerId === workerId;
+
+const takes = ({ projectId }: Thing, right: Right): boolean =>
+  projectId !== DEFAULT_PROJECT_ID || !(NOT_OF_DEFAULT as readonly Right[]).includes(right);
 
 const reaches = ({ projects, pools, trusted }: Rights, thing: Thing): boolean =>
   includes(projects, thing.projectId) && includes(pools, thing.pool) && (trusted || thing.trusted !== true);
@@ -69,12 +108,23 @@ const includes = (list: '*' | readonly string[], one: string | undefined): boole
   one === undefined || list === '*' || list.includes(one);
 
 /**
+ * Whether the key may list, rotate and revoke the key `other`, and make one like it. The admin of projects
+ * rules keys that reach nothing else. A key that reaches no project belongs to no admin of projects.
+ */
+export const mayManage = (key: Holder, other: Holder): boolean =>
+  may(key, 'farm') ||
+  (hasRight(key, 'admin') &&
+    (other.scope === 'submit' || other.scope === 'read') &&
+    other.rights.projects.length > 0 &&
+    excess(other.rights, key.rights).length === 0);
+
+/**
  * What a request for a key means. One that names none of the rights that came later is of a client that does
  * not know them: its key reaches all, as keys did before.
  */
-export function rightsAskedFor(asked: Partial<Pick<KeyRequest, keyof Rights>>): Rights {
+export function rightsAskedFor(asked: Partial<Pick<KeyRequest, keyof Rights>>, scope: Scope): Rights {
   const { projects, pools = '*', trusted, maxPriority, may: granted } = asked;
-  if (projects === undefined) return { ...RIGHTS_TO_ALL, pools };
+  if (projects === undefined) return { ...RIGHTS_TO_ALL, pools, ...(scope === 'read' && { maxPriority: 0 }) };
   return { projects, pools, trusted: trusted ?? true, maxPriority: maxPriority ?? 0, may: granted ?? [] };
 }
 
@@ -87,7 +137,7 @@ export function parseRights(text: string): Rights {
   }
 }
 
-/** Whether `inner` gives nothing that `outer` does not give. Names each field that does. */
+/** The fields in which `inner` gives something that `outer` does not give. */
 export function excess(inner: Rights, outer: Rights): (keyof Rights)[] {
   const more: Record<keyof Rights, boolean> = {
     projects: isMore(inner.projects, outer.projects),

@@ -1,5 +1,5 @@
 /** Shows rows of builds as the API answers them. Reads only. */
-import { and, asc, desc, eq, inArray, lt } from 'drizzle-orm';
+import { and, asc, desc, eq, lt } from 'drizzle-orm';
 import type {
   Artifact,
   AttemptView,
@@ -11,10 +11,12 @@ import type {
   TimelineEvent,
   VerdictView,
 } from '#contract';
+import type { Holder } from '../access/rights.ts';
 import { openDatabase } from '../database.ts';
 import { artifacts, attempts, builds, events } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { byAttempt, evidenceOf } from './evidence.ts';
+import { readableBy } from './readable-builds.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
 import { explainCause, explainVerdict, sayWaiting } from './verdicts.ts';
@@ -116,8 +118,8 @@ export async function viewBuildDetail(
 export interface BuildFilter {
   status?: BuildStatus;
   pool?: string;
-  /** Only builds of these pools. */
-  pools: '*' | readonly string[];
+  /** Who asks. Only builds that it may read are shown. */
+  by: Holder;
   /** The id of a build. Only older builds are shown; ids sort by time. */
   cursor?: string;
   limit: number;
@@ -133,7 +135,7 @@ export async function viewBuildList(env: Env, filter: BuildFilter, withLive: boo
       and(
         filter.status ? eq(builds.status, filter.status) : undefined,
         filter.pool ? eq(builds.pool, filter.pool) : undefined,
-        filter.pools === '*' ? undefined : inArray(builds.pool, [...filter.pools]),
+        readableBy(filter.by),
         filter.cursor ? lt(builds.id, filter.cursor) : undefined,
       ),
     )

@@ -22,6 +22,8 @@ export const MADE_A_DAY_MAX = 20;
 
 const PREFIX = 'prj_';
 
+const isLive: SQL = isNull(projects.deletedAt);
+
 /** The project of this id or name that is not deleted. */
 export const findProject = (env: Env, idOrName: string): Promise<ProjectRow | undefined> =>
   openDatabase(env)
@@ -29,6 +31,15 @@ export const findProject = (env: Env, idOrName: string): Promise<ProjectRow | un
     .from(projects)
     .where(and(or(eq(projects.id, idOrName), eq(projects.name, idOrName)), isNull(projects.deletedAt)))
     .get();
+
+/** The projects of these ids and names that are not deleted. */
+export function findProjects(env: Env, idsOrNames: readonly string[]): Promise<ProjectRow[]> {
+  const named = sql`(SELECT value FROM json_each(${JSON.stringify(idsOrNames)}))`;
+  return openDatabase(env)
+    .select()
+    .from(projects)
+    .where(and(sql`(${projects.id} IN ${named} OR ${projects.name} IN ${named})`, isLive));
+}
 
 export const noProject = (idOrName: string): Refusal => refusal('not_found', `there is no project ${idOrName}`);
 
@@ -64,5 +75,3 @@ export async function makeProject(
     ? refusal('invalid_request', `project: there is ${other.name}, which differs from ${name} only in case`)
     : refusal('too_many', `project: this key has made ${dayMax} projects within a day; ask an admin to make ${name}`);
 }
-
-const isLive: SQL = isNull(projects.deletedAt);

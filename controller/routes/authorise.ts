@@ -2,91 +2,119 @@
  * Turns a row of the table of routes into its authorisation: a middleware that finds out who asks, refuses
  * those who may not, and reads what `:id` names.
  *
- * Invariant: the caller and the build or worker are read once, here, and handed to the handler.
+ * Invariant: the caller and what `:id` names are read once, here, and handed to the handler. For a thing that
+ * a key does not reach, the answer and the reads behind it are those for a thing that does not exist.
  */
 import type { Context } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { type AttemptCaller, findAttemptCaller, findCallersKey } from '../access/auth.ts';
-import type { AuthenticatedKey } from '../access/keys.ts';
+import { ADMIN_KEY_ID, type AuthenticatedKey, findManagedKey, type KeyRow as KeyRowOfTable } from '../access/keys.ts';
 import { refuseHurryingStranger } from '../access/rate-limits.ts';
-import { may } from '../access/rights.ts';
-import { type BuildRow, findBuild } from '../builds/rows.ts';
+import { hasRight, may, needed, type Right, type Thing } from '../access/rights.ts';
+import { type BuildRow, findLiveBuild } from '../builds/rows.ts';
+import { findProject, noProject, type ProjectRow } from '../projects/find-project.ts';
 import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
 import { IdParam, invalidRequest } from '../validate.ts';
 import { findWorker, noWorker, type WorkerRow } from '../workers/registry.ts';
-import type { KeyWho, Row } from './route-table.ts';
+import type { KeyRow, Kind, Row } from './route-table.ts';
 
 /** What authorisation may find. The row decides which of them are set. */
-interface Found {
+export interface Found {
   key: AuthenticatedKey;
   caller: AttemptCaller;
   build: BuildRow;
   worker: WorkerRow;
+  project: ProjectRow;
+  /** The project that `:id` names, if the key does not reach it. The audit alone reads it. */
+  foreignProject: ProjectRow;
+  /** What `:id` names on the routes of keys. Not set if the caller asks for itself. */
+  namedKey: KeyRowOfTable | undefined;
 }
 type FoundContext = Context<{ Bindings: Env; Variables: Found }>;
 
-/** Which keys a row allows, and in words for a caller that it does not allow. `id` is `:id` of the path. */
-const KEYS: Record<KeyWho, { allows(key: AuthenticatedKey, id: string): boolean; needs: string }> = {
-  'any key': { allows: () => true, needs: 'an API key' },
-  admin: { allows: ({ scope }) => scope === 'admin', needs: 'a key of scope admin' },
-  submitter: { allows: ({ scope }) => scope !== 'worker', needs: 'a key of scope submit or admin' },
-  'blob writer': { allows: () => true, needs: 'a key of scope submit, admin or worker' },
-  'this worker': {
-    allows: ({ scope, workerId }, id) => scope === 'worker' && workerId === id,
-    needs: 'the key of the worker that the path names',
-  },
-  'admin or this key': {
-    allows: (key, id) => key.scope === 'admin' || key.id === id,
-    needs: 'a key of scope admin, or the key itself',
-  },
-};
-
 export const authorisationOf = (row: Row) =>
   createMiddleware<{ Bindings: Env; Variables: Found }>(async (c, next) => {
-    const id = c.req.param('id') ?? '';
-    const refused = await refuse(c, row, id);
+    const refused = await refuse(c, row, c.req.param('id') ?? '');
     return refused ? answerRefusal(c, refused) : next();
   });
 
 async function refuse(c: FoundContext, row: Row, id: string): Promise<Refusal | null> {
+  if ('right' in row) return refuseKey(c, row, id);
   if (row.who === 'anyone') return refuseHurryingStranger(c);
-  if (row.who === 'attempt') {
-    const found = await findAttemptCaller(c, row.by, id);
-    if (!found.ok) return found;
-    c.set('caller', found.caller);
-    return null;
-  }
-  const { allows, needs } = KEYS[row.who];
+  const found = await findAttemptCaller(c, row.by, id);
+  if (!found.ok) return found;
+  c.set('caller', found.caller);
+  return null;
+}
+
+async function refuseKey(c: FoundContext, row: KeyRow, id: string): Promise<Refusal | null> {
+  const { right, finds, orItself } = row;
+  const needs = orItself ? `${needed(right)}, or the key itself` : needed(right);
   const found = await findCallersKey(c, needs);
   if (!found.ok) return found;
   const { key } = found;
-  if (!allows(key, id)) return refusal('forbidden', `the key has scope ${key.scope}; this needs ${needs}`);
   c.set('key', key);
-  return row.finds ? FIND[row.finds](c, id) : null;
+  if (orItself && key.id === id) return null;
+  const forbidden = refusal('forbidden', `the key has scope ${key.scope}; this needs ${needs}`);
+  // An agent asks all the time, and its path tells whose worker it is.
+  if (!hasRight(key, right) || (right === 'worker' && !may(key, right, { workerId: id }))) return forbidden;
+  if (!finds) return null;
+  const { error } = IdParam.safeParse({ id });
+  // D1 is not asked for an id that cannot be one.
+  if (error) return invalidRequest(error);
+  const { find, missing } = FIND[finds];
+  const reached = await find(c, id, right);
+  if (reached) return null;
+  return row.others === 403 ? forbidden : missing(id);
 }
 
-const FIND = {
-  /** A build of another pool is answered like one that does not exist, so that nobody learns of it. */
-  build: async (c: FoundContext, id: string): Promise<Refusal | null> => {
-    const malformed = refuseMalformed(id);
-    if (malformed) return malformed;
-    const build = await findBuild(c.env, id);
-    if (!build || !may(c.var.key, 'builds.read', build)) return refusal('not_found', `there is no build ${id}`);
-    c.set('build', build);
-    return null;
+interface Finder {
+  /** Reads what `:id` names, and sets it. False if it does not exist, or the key does not reach it. */
+  find(c: FoundContext, id: string, right: Right): Promise<boolean>;
+  missing(id: string): Refusal;
+}
+
+const FIND: Record<Kind, Finder> = {
+  build: {
+    find: async (c, id, right) => {
+      const build = await findLiveBuild(c.env, id);
+      if (!build || !may(c.var.key, right, thingOf(build))) return false;
+      c.set('build', build);
+      return true;
+    },
+    missing: (id) => refusal('not_found', `there is no build ${id}`),
   },
-  worker: async (c: FoundContext, id: string): Promise<Refusal | null> => {
-    const malformed = refuseMalformed(id);
-    if (malformed) return malformed;
-    const worker = await findWorker(c.env, id);
-    if (!worker) return noWorker(id);
-    c.set('worker', worker);
-    return null;
+  // Of a worker, pool and trust are not compared: only an admin of the farm and its own agent ask for it.
+  worker: {
+    find: async (c, id) => {
+      const worker = await findWorker(c.env, id);
+      if (!worker) return false;
+      c.set('worker', worker);
+      return true;
+    },
+    missing: noWorker,
+  },
+  project: {
+    find: async (c, id, right) => {
+      const project = await findProject(c.env, id);
+      if (!project) return false;
+      const reached = may(c.var.key, right, { projectId: project.id });
+      c.set(reached ? 'project' : 'foreignProject', project);
+      return reached;
+    },
+    missing: noProject,
+  },
+  key: {
+    find: async (c, id) => {
+      // The handler refuses it with the way to change it.
+      if (id === ADMIN_KEY_ID && may(c.var.key, 'farm')) return true;
+      const named = await findManagedKey(c.env, c.var.key, id);
+      if (!named) return false;
+      c.set('namedKey', named);
+      return true;
+    },
+    missing: (id) => refusal('not_found', `there is no key ${id}; \`GET /api/keys\` lists the keys`),
   },
 };
 
-/** D1 is not asked for an id that cannot be one. */
-function refuseMalformed(id: string): Refusal | null {
-  const { error } = IdParam.safeParse({ id });
-  return error ? invalidRequest(error) : null;
-}
+const thingOf = ({ projectId, pool, trusted }: BuildRow): Thing => ({ projectId, pool, trusted });

@@ -46,7 +46,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
     return c.json(
       await viewBuildList(
         c.env,
-        { ...filter, pools: c.var.key.rights.pools, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit },
+        { ...filter, by: c.var.key, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit },
         withLive,
       ),
     );

@@ -5,11 +5,11 @@
 import { z } from 'zod';
 import { DAY_MS, KeyRequest, type KeyRevoked, type Me } from '#contract';
 import { AUDIT_LIST_MAX, listAudit } from '../access/audit.ts';
+import { makeRequestedKey } from '../access/key-request.ts';
 import { ROTATION_OVERLAP_MS, rotateKey } from '../access/key-rotation.ts';
-import { createKey, listKeys, revokeKey } from '../access/keys.ts';
-import { rightsAskedFor } from '../access/rights.ts';
+import { listKeys, revokeKey } from '../access/keys.ts';
 import { endFollowersOf } from '../build-log/revoked-followers.ts';
-import { answerRefusal, refusal } from '../refusals.ts';
+import { answerRefusal } from '../refusals.ts';
 import { isoOrNull } from '../times.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
 import { IdParam, valid, wholeNumber } from '../validate.ts';
@@ -42,22 +42,15 @@ export function keyRoutes(on: On): void {
 
   on('GET /api/audit')(valid('query', AuditQuery), async (c) => {
     const { cursor, limit } = c.req.valid('query');
-    return c.json(await listAudit(c.env, cursor, limit));
+    return c.json(await listAudit(c.env, c.var.key, cursor, limit));
   });
 
   on('POST /api/keys')(valid('json', KeyRequest), async (c) => {
-    const { name, scope, expiresAt, ...asked } = c.req.valid('json');
-    const now = Date.now();
-    const expiresAtMs = expiresAt === undefined ? null : Date.parse(expiresAt);
-    if (expiresAtMs !== null && expiresAtMs <= now)
-      return answerRefusal(c, refusal('invalid_request', 'expiresAt: must be in the future'));
-    return c.json(
-      await createKey(c.env, { name, scope, rights: rightsAskedFor(asked), expiresAt: expiresAtMs }, now),
-      201,
-    );
+    const made = await makeRequestedKey(c.env, c.var.key, c.req.valid('json'), Date.now());
+    return made.ok ? c.json({ key: made.key, secret: made.secret }, 201) : answerRefusal(c, made);
   });
 
-  on('GET /api/keys')(async (c) => c.json({ keys: await listKeys(c.env) }));
+  on('GET /api/keys')(async (c) => c.json({ keys: await listKeys(c.env, c.var.key) }));
 
   on('DELETE /api/keys/:id')(valid('param', IdParam), async (c) => {
     const revoked = await revokeKey(c.env, c.req.valid('param').id, Date.now(), (env, workerId, now) =>

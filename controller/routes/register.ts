@@ -8,23 +8,20 @@ import type { Hono } from 'hono';
 import { type CreateHandlersInterface, createMiddleware } from 'hono/factory';
 import { matchedRoutes } from 'hono/route';
 import type { H } from 'hono/types';
-import type { AttemptCaller } from '../access/auth.ts';
-import type { AuthenticatedKey } from '../access/keys.ts';
-import type { BuildRow } from '../builds/rows.ts';
-import type { WorkerRow } from '../workers/registry.ts';
-import { authorisationOf } from './authorise.ts';
+import type { Right } from '../access/rights.ts';
+import { authorisationOf, type Found } from './authorise.ts';
 import { ROUTES, type RouteKey, type Routes } from './route-table.ts';
 
 /** The variables that the authorisation of a row sets. A handler that reads another one does not compile. */
-type CallerOf<Row> = Row extends { who: 'anyone' }
-  ? object
+type CallerOf<Row> = Row extends { right: Right }
+  ? Pick<Found, 'key'>
   : Row extends { who: 'attempt' }
-    ? { caller: AttemptCaller }
-    : { key: AuthenticatedKey };
-type FoundOf<Row> = Row extends { finds: 'build' }
-  ? { build: BuildRow }
-  : Row extends { finds: 'worker' }
-    ? { worker: WorkerRow }
+    ? Pick<Found, 'caller'>
+    : object;
+type FoundOf<Row> = Row extends { finds: 'key' }
+  ? Pick<Found, 'namedKey'>
+  : Row extends { finds: infer Kind extends 'build' | 'worker' | 'project' }
+    ? Pick<Found, Kind>
     : object;
 type EnvOf<Key extends RouteKey> = { Bindings: Env; Variables: CallerOf<Routes[Key]> & FoundOf<Routes[Key]> };
 type PathOf<Key extends RouteKey> = Key extends `${string} ${infer Path}` ? Path : never;

@@ -5,30 +5,30 @@
  * Invariant: a route without a row answers 404 to everybody.
  */
 import type { AttemptCredential } from '../access/auth.ts';
+import type { Right } from '../access/rights.ts';
 
 /** A route is used with a key, with a credential of an attempt, or by anyone. */
 export type Row = KeyRow | AttemptRow | { who: 'anyone' };
 
-interface KeyRow {
-  who: KeyWho;
-  /**
-   * What `:id` of the path names. Authorisation reads it once and hands it to the handler. Who may not see it
-   * gets the same 404 as for one that does not exist.
-   */
-  finds?: 'build' | 'worker';
-}
+/** What a path names by its `:id`. Each has a way to find its project, pool and trust (authorise.ts). */
+export type Kind = 'build' | 'worker' | 'project' | 'key';
 
-export type KeyWho =
-  | 'any key'
-  | 'admin'
-  /** A submitter, or an admin. */
-  | 'submitter'
-  /** A submitter, an admin or a worker: submitters upload sources, workers artifacts. */
-  | 'blob writer'
-  /** The worker that `:id` names. */
-  | 'this worker'
-  /** An admin, or the key that `:id` names. */
-  | 'admin or this key';
+export interface KeyRow {
+  /** A key without this right gets 403, before anything is looked up. */
+  right: Right;
+  /**
+   * What `:id` names. Authorisation reads it once, compares its project, pool and trust with the rights of
+   * the key, and hands it to the handler. Without it, the handler compares what it finds in body and query.
+   */
+  finds?: Kind;
+  /**
+   * What a key with the right gets for a thing that it does not reach. 404 is the answer for a thing that
+   * does not exist, word for word. 403 is for rights that reach everything of their kind, or one thing alone.
+   */
+  others: 403 | 404;
+  /** The key that `:id` names may use the route, too, whatever its rights. */
+  orItself?: true;
+}
 
 interface AttemptRow {
   who: 'attempt';
@@ -42,21 +42,21 @@ interface AttemptRow {
 export const ROUTES = {
   'GET /health': { who: 'anyone' },
 
-  'GET /api/me': { who: 'any key' },
-  'GET /api/audit': { who: 'admin' },
-  'POST /api/keys': { who: 'admin' },
-  'GET /api/keys': { who: 'admin' },
-  'DELETE /api/keys/:id': { who: 'admin' },
-  'POST /api/keys/:id/rotate': { who: 'admin or this key' },
+  'GET /api/me': { right: 'self', others: 403 },
+  'GET /api/audit': { right: 'admin', others: 404 },
+  'POST /api/keys': { right: 'admin', others: 403 },
+  'GET /api/keys': { right: 'admin', others: 404 },
+  'DELETE /api/keys/:id': { right: 'admin', finds: 'key', others: 404 },
+  'POST /api/keys/:id/rotate': { right: 'admin', finds: 'key', others: 404, orItself: true },
 
-  'POST /api/builds': { who: 'submitter' },
-  'GET /api/builds': { who: 'submitter' },
-  'GET /api/builds/:id': { who: 'submitter', finds: 'build' },
-  'POST /api/builds/:id/cancel': { who: 'submitter', finds: 'build' },
-  'POST /api/builds/:id/retry': { who: 'submitter', finds: 'build' },
-  'GET /api/builds/:id/logs': { who: 'submitter', finds: 'build' },
-  'GET /api/builds/:id/artifacts': { who: 'submitter', finds: 'build' },
-  'GET /api/builds/:id/artifacts/:name{.+}': { who: 'submitter', finds: 'build' },
+  'POST /api/builds': { right: 'builds.submit', others: 404 },
+  'GET /api/builds': { right: 'builds.read', others: 404 },
+  'GET /api/builds/:id': { right: 'builds.read', finds: 'build', others: 404 },
+  'POST /api/builds/:id/cancel': { right: 'builds.submit', finds: 'build', others: 404 },
+  'POST /api/builds/:id/retry': { right: 'builds.submit', finds: 'build', others: 404 },
+  'GET /api/builds/:id/logs': { right: 'builds.files', finds: 'build', others: 404 },
+  'GET /api/builds/:id/artifacts': { right: 'builds.files', finds: 'build', others: 404 },
+  'GET /api/builds/:id/artifacts/:name{.+}': { right: 'builds.files', finds: 'build', others: 404 },
 
   'POST /api/builds/:id/heartbeat': { who: 'attempt', by: ['vm', 'run', 'worker'] },
   'POST /api/builds/:id/reports': { who: 'attempt', by: ['run', 'worker'] },
@@ -64,28 +64,28 @@ export const ROUTES = {
   'GET /api/builds/:id/source': { who: 'attempt', by: ['run'] },
   'GET /api/builds/:id/inputs': { who: 'attempt', by: ['run'] },
 
-  'PUT /api/blobs/:sha256': { who: 'blob writer' },
-  'GET /api/blobs/:sha256': { who: 'blob writer' },
-  'POST /api/blobs/:sha256/uploads': { who: 'blob writer' },
-  'PUT /api/blobs/:sha256/uploads/:upload/parts/:part': { who: 'blob writer' },
-  'POST /api/blobs/:sha256/uploads/:upload/complete': { who: 'blob writer' },
-  'GET /api/blobs/:sha256/uploads/:upload': { who: 'blob writer' },
-  'DELETE /api/blobs/:sha256/uploads/:upload': { who: 'blob writer' },
+  'PUT /api/blobs/:sha256': { right: 'blobs', others: 404 },
+  'GET /api/blobs/:sha256': { right: 'blobs', others: 404 },
+  'POST /api/blobs/:sha256/uploads': { right: 'blobs', others: 404 },
+  'PUT /api/blobs/:sha256/uploads/:upload/parts/:part': { right: 'blobs', others: 404 },
+  'POST /api/blobs/:sha256/uploads/:upload/complete': { right: 'blobs', others: 404 },
+  'GET /api/blobs/:sha256/uploads/:upload': { right: 'blobs', others: 404 },
+  'DELETE /api/blobs/:sha256/uploads/:upload': { right: 'blobs', others: 404 },
 
-  'POST /api/workers': { who: 'admin' },
-  'GET /api/workers': { who: 'admin' },
-  'GET /api/workers/:id': { who: 'admin', finds: 'worker' },
-  'PATCH /api/workers/:id': { who: 'admin', finds: 'worker' },
-  'DELETE /api/workers/:id': { who: 'admin', finds: 'worker' },
-  'POST /api/workers/:id/enrolments': { who: 'admin', finds: 'worker' },
+  'POST /api/workers': { right: 'farm', others: 403 },
+  'GET /api/workers': { right: 'farm', others: 403 },
+  'GET /api/workers/:id': { right: 'farm', finds: 'worker', others: 404 },
+  'PATCH /api/workers/:id': { right: 'farm', finds: 'worker', others: 404 },
+  'DELETE /api/workers/:id': { right: 'farm', finds: 'worker', others: 404 },
+  'POST /api/workers/:id/enrolments': { right: 'farm', finds: 'worker', others: 404 },
 
   // Needs no key, because the one-time code in the body is the credential.
   'POST /api/workers/enrol': { who: 'anyone' },
-  'POST /api/workers/:id/claim': { who: 'this worker', finds: 'worker' },
-  'GET /api/workers/:id/attempts': { who: 'this worker', finds: 'worker' },
-  'GET /api/workers/:id/durations': { who: 'this worker', finds: 'worker' },
-  'POST /api/workers/:id/findings': { who: 'this worker', finds: 'worker' },
-  'POST /api/workers/:id/status': { who: 'this worker', finds: 'worker' },
+  'POST /api/workers/:id/claim': { right: 'worker', finds: 'worker', others: 404 },
+  'GET /api/workers/:id/attempts': { right: 'worker', finds: 'worker', others: 404 },
+  'GET /api/workers/:id/durations': { right: 'worker', finds: 'worker', others: 404 },
+  'POST /api/workers/:id/findings': { right: 'worker', finds: 'worker', others: 404 },
+  'POST /api/workers/:id/status': { right: 'worker', finds: 'worker', others: 404 },
 } as const satisfies Record<`${'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'} /${string}`, Row>;
 
 export type Routes = typeof ROUTES;

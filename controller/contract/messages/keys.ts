@@ -82,7 +82,12 @@ export const AuditEntry = z.object({
   keyId: z.string(),
   keyName: z.string(),
   action: z.string(),
+  /** `KIND/ID`, such as `build/b_…`. Entries of earlier releases have the id alone. */
   target: z.string().nullable(),
+  /** Null for what belongs to no project, and for a key that reaches several. */
+  projectId: z.string().nullable().default(null),
+  /** True for an attempt that was refused. */
+  denied: z.boolean().default(false),
 });
 export type AuditEntry = z.infer<typeof AuditEntry>;
 

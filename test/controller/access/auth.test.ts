@@ -9,13 +9,13 @@ import { insertWorker, submitKey, tokenFor } from '../factories/rows.ts';
 
 /** A route for each kind of row. It answers whom it let in. */
 const guarded = (path: string, row: Row) =>
-  app.get(path, authorisationOf(row), (c) => c.json(row.who === 'attempt' ? c.var.caller : c.var.key));
+  app.get(path, authorisationOf(row), (c) => c.json('by' in row ? c.var.caller : c.var.key));
 const app = new Hono<{ Bindings: Env }>();
-guarded('/any', { who: 'any key' });
-guarded('/submit', { who: 'submitter' });
-guarded('/admin', { who: 'admin' });
-guarded('/blobs', { who: 'blob writer' });
-guarded('/workers/:id', { who: 'this worker' });
+guarded('/any', { right: 'self', others: 403 });
+guarded('/submit', { right: 'builds.submit', others: 404 });
+guarded('/admin', { right: 'farm', others: 403 });
+guarded('/blobs', { right: 'blobs', others: 404 });
+guarded('/workers/:id', { right: 'worker', finds: 'worker', others: 404 });
 guarded('/builds/:id/run', { who: 'attempt', by: ['run', 'worker'] });
 guarded('/builds/:id/tokens', { who: 'attempt', by: ['run'] });
 guarded('/builds/:id/beat', { who: 'attempt', by: ['vm', 'run', 'worker'] });

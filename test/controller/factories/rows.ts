@@ -45,6 +45,12 @@ export async function insertWorker(id: string = unique('wrk')): Promise<{ worker
   return { workerId: id, key: secret };
 }
 
+export async function insertProject(name: string = unique('project')): Promise<string> {
+  const id = unique('prj');
+  await db.insert(schema.projects).values({ id, name, createdAt: Date.now() });
+  return id;
+}
+
 export async function insertBlob(content: Uint8Array<ArrayBuffer>): Promise<string> {
   const sha256 = await sha256Of(content);
   await storeBlob(env, sha256, content.byteLength, new Blob([content]).stream(), Date.now());

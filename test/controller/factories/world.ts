@@ -3,6 +3,8 @@
  * of another worker, and a build that has ended.
  */
 import { env } from 'cloudflare:workers';
+import { eq } from 'drizzle-orm';
+import { GRANTS } from '#contract';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
@@ -17,6 +19,7 @@ import {
   insertAttempt,
   insertBlob,
   insertBuild,
+  insertProject,
   insertWorker,
   tokenFor,
   unique,
@@ -38,6 +41,10 @@ export const COLUMNS = {
   submit: 'a submit key',
   submitTied: 'a submit key tied to the pool of the build',
   submitElsewhere: 'a submit key tied to another pool',
+  projectAdmin: 'the key of an admin of the project, with all grants',
+  projectAdminElsewhere: 'the key of an admin of another project, with all grants',
+  untrusted: 'an untrusted submit key of the project',
+  read: 'a read key of the project',
   worker: "the worker's own key",
   workerForeign: "another worker's key",
   vm: "the attempt's vm token",
@@ -64,6 +71,12 @@ export interface World {
   blob: string;
   running: string;
   ended: string;
+  /** An untrusted build of the project that has ended. */
+  untrusted: string;
+  /** Its project, another project, and a deleted one, with a build that has ended in each of both. */
+  project: string;
+  foreign: { project: string; build: string; key: string };
+  deleted: { project: string; build: string };
   code: string;
   ids: Partial<Record<Column, string>>;
   as: (column: Column) => Credential;
@@ -72,33 +85,47 @@ export interface World {
 export async function makeWorld(): Promise<World> {
   const now = Date.now();
   const pool = unique('pool');
+  const [project, foreignProject, deleted] = await Promise.all([insertProject(), insertProject(), insertProject()]);
   const blob = await insertBlob(bytesOf('a source'));
   const own = await insertWorker();
   const foreign = await insertWorker();
-  const running = await insertBuild({ pool, attempt: 2, sourceSha256: blob });
-  const other = await insertBuild({ pool, sourceSha256: blob });
-  const ended = await insertBuild({ pool, status: 'succeeded', endedAt: now, sourceSha256: blob });
+  const running = await insertBuild({ pool, projectId: project, attempt: 2, sourceSha256: blob });
+  const other = await insertBuild({ pool, projectId: project, sourceSha256: blob });
+  const over = { pool, status: 'succeeded', endedAt: now, sourceSha256: blob } as const;
+  const ended = await insertBuild({ ...over, projectId: project });
+  const untrusted = await insertBuild({ ...over, projectId: project, trusted: false });
+  const ofForeign = await insertBuild({ ...over, projectId: foreignProject });
+  const ofDeleted = await insertBuild({ ...over, projectId: deleted });
   const ofOwn = { workerId: own.workerId };
   await insertAttempt(running, 1, { ...ofOwn, endedAt: now, verdict: 'vm_silent' });
   await insertAttempt(running, 2, ofOwn);
   await insertAttempt(other, 1, { workerId: foreign.workerId });
-  await insertAttempt(ended, 1, { ...ofOwn, endedAt: now });
+  for (const build of [ended, untrusted, ofForeign, ofDeleted])
+    await insertAttempt(build, 1, { ...ofOwn, endedAt: now });
   const file = { buildId: running, attempt: 1, name: 'out/app.ipa', sha256: blob, size: 8, createdAt: now };
   await db.insert(schema.artifacts).values(file);
 
   const make = async (spec: Partial<Parameters<typeof createKey>[1]>) =>
     await createKey(env, { name: 'x', scope: 'submit', ...spec }, now);
+  const ofProject = { ...RIGHTS_TO_ALL, projects: [project], maxPriority: 0 };
+  const ofAdmin = { ...RIGHTS_TO_ALL, may: [...GRANTS] };
   const made = {
     admin: await make({ scope: 'admin' }),
     submit: await make({}),
     submitTied: await make({ rights: { ...RIGHTS_TO_ALL, pools: [pool, 'another'] } }),
     submitElsewhere: await make({ rights: { ...RIGHTS_TO_ALL, pools: ['another'] } }),
+    projectAdmin: await make({ rights: { ...ofAdmin, projects: [project, deleted] } }),
+    projectAdminElsewhere: await make({ rights: { ...ofAdmin, projects: [foreignProject] } }),
+    untrusted: await make({ rights: { ...ofProject, trusted: false } }),
+    read: await make({ scope: 'read', rights: ofProject }),
     worker: await make({ scope: 'worker', workerId: own.workerId }),
     workerForeign: await make({ scope: 'worker', workerId: foreign.workerId }),
     revoked: await make({ scope: 'admin' }),
     expired: await make({ scope: 'admin', expiresAt: now - 1 }),
     replaced: await make({ scope: 'admin' }),
   };
+  const ofForeignKey = await make({ rights: { ...ofProject, projects: [foreignProject] } });
+  await db.update(schema.projects).set({ deletedAt: now }).where(eq(schema.projects.id, deleted));
   const rotated = await rotateKey(env, made.replaced.key.id, 'admin', now - HOUR_MS, HOUR_MS / 2);
   if (!rotated.ok) throw new Error(rotated.message);
   await db.update(schema.keys).set({ lastUsedAt: now });
@@ -124,6 +151,10 @@ export async function makeWorld(): Promise<World> {
     submit: made.submit.secret,
     submitTied: made.submitTied.secret,
     submitElsewhere: made.submitElsewhere.secret,
+    projectAdmin: made.projectAdmin.secret,
+    projectAdminElsewhere: made.projectAdminElsewhere.secret,
+    untrusted: made.untrusted.secret,
+    read: made.read.secret,
     worker: made.worker.secret,
     workerForeign: made.workerForeign.secret,
     vm: await token(running, 2, 'vm'),
@@ -136,7 +167,9 @@ export async function makeWorld(): Promise<World> {
     runEnded: await token(ended, 1, 'run'),
   };
   return {
-    ...{ pool, blob, running, ended },
+    ...{ pool, blob, running, ended, untrusted, project },
+    foreign: { project: foreignProject, build: ofForeign, key: ofForeignKey.key.id },
+    deleted: { project: deleted, build: ofDeleted },
     worker: own.workerId,
     code: (await createEnrolment(env, own.workerId, 60, now)).code,
     ids: Object.fromEntries(Object.entries(made).map(([column, { key }]) => [column, key.id])),

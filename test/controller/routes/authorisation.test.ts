@@ -6,8 +6,9 @@
 import { env } from 'cloudflare:workers';
 import { beforeAll, expect, test } from 'vitest';
 import { ACTIONS, UNRECORDED } from '../../../controller/access/audit.ts';
+import type { Right } from '../../../controller/access/rights.ts';
 import { createApp } from '../../../controller/app.ts';
-import { ROUTES, type RouteKey, type Row as TableRow } from '../../../controller/routes/route-table.ts';
+import { type Kind, ROUTES, type RouteKey, type Row as TableRow } from '../../../controller/routes/route-table.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { bytesOf, call, sha256Of, unique } from '../factories/rows.ts';
 import { contentsOfTables } from '../factories/tables.ts';
@@ -19,9 +20,13 @@ const strangers = (status: number) => ({
   ...{ none: status, garbage: status, forged: status },
   ...{ revoked: status, expired: status, replaced: status, vmExpired: status, runExpired: status },
 });
-const submitKeys = (status: number) => ({ submit: status, submitTied: status, submitElsewhere: status });
 const workerKeys = (status: number) => ({ worker: status, workerForeign: status });
-const allKeys = (status: number) => ({ admin: status, ...submitKeys(status), ...workerKeys(status) });
+const projectAdmins = (status: number) => ({ projectAdmin: status, projectAdminElsewhere: status });
+const submitKeys = (status: number) => ({
+  ...{ submit: status, submitTied: status, submitElsewhere: status, untrusted: status },
+  ...projectAdmins(status),
+});
+const allKeys = (status: number) => ({ admin: status, ...submitKeys(status), read: status, ...workerKeys(status) });
 const vmTokens = (status: number) => ({ vm: status, vmForeign: status, vmStale: status, vmEnded: status });
 const runTokens = (status: number) => ({ run: status, runForeign: status, runStale: status, runEnded: status });
 const allTokens = (status: number) => ({ ...vmTokens(status), ...runTokens(status) });
@@ -30,31 +35,47 @@ const allTokens = (status: number) => ({ ...vmTokens(status), ...runTokens(statu
 const NO_KEY: Row = { ...strangers(401), ...allKeys(403), ...allTokens(401) };
 const NO_ATTEMPT: Row = { ...strangers(401), ...allKeys(403), ...allTokens(403) };
 
+/** Which keys have a right for anything at all. */
+const HAVE: Record<Right, (status: number) => Partial<Row>> = {
+  self: allKeys,
+  farm: (status) => ({ admin: status }),
+  'builds.submit': (status) => ({ admin: status, ...submitKeys(status) }),
+  'builds.read': (status) => ({ admin: status, ...submitKeys(status), read: status }),
+  'builds.files': (status) => ({ admin: status, ...submitKeys(status) }),
+  blobs: (status) => ({ admin: status, ...submitKeys(status), ...workerKeys(status) }),
+  worker: (status) => ({ worker: status }),
+  'secrets.use': projectAdmins,
+  'secrets.set': projectAdmins,
+  numbers: projectAdmins,
+  stores: projectAdmins,
+  links: projectAdmins,
+  webhooks: projectAdmins,
+  'caches.write': projectAdmins,
+  keep: projectAdmins,
+  admin: (status) => ({ admin: status, ...projectAdmins(status) }),
+};
+
+/** Which of them do not reach what `:id` names in a question. The build is of the project, and trusted. */
+const DO_NOT_REACH: Record<Kind, readonly Column[]> = {
+  build: ['submitElsewhere', 'projectAdminElsewhere', 'untrusted'],
+  worker: [],
+  project: ['projectAdminElsewhere'],
+  // The key of a question reaches all projects.
+  key: ['projectAdmin', 'projectAdminElsewhere'],
+};
+
 /** What the row of a route means for each credential: the given status for all that it lets in. */
 function expected(row: TableRow, status: number): Row {
-  switch (row.who) {
-    case 'anyone':
-      return { ...strangers(status), ...allKeys(status), ...allTokens(status) };
-    case 'any key':
-    case 'blob writer':
-      return { ...NO_KEY, ...allKeys(status) };
-    case 'admin':
-      return { ...NO_KEY, admin: status };
-    case 'submitter': {
-      // For a key that is tied to another pool the build does not exist.
-      const elsewhere = row.finds ? 404 : status;
-      return { ...NO_KEY, admin: status, ...submitKeys(status), submitElsewhere: elsewhere };
-    }
-    case 'this worker':
-      return { ...NO_KEY, worker: status };
-    case 'admin or this key':
-      return { ...NO_KEY, admin: status, submit: status };
-    case 'attempt': {
-      const run = row.by.includes('run') ? { run: status, runStale: status, runEnded: status } : {};
-      const vm = row.by.includes('vm') ? { vm: status, vmStale: status, vmEnded: status } : {};
-      return { ...NO_ATTEMPT, ...run, ...vm, ...(row.by.includes('worker') ? { worker: status } : {}) };
-    }
+  if ('right' in row) {
+    const have = HAVE[row.right](status);
+    const not = row.finds ? DO_NOT_REACH[row.finds].filter((column) => column in have) : [];
+    const refused = Object.fromEntries(not.map((column) => [column, row.others]));
+    return { ...NO_KEY, ...have, ...refused, ...(row.orItself && { submit: status }) };
   }
+  if (row.who === 'anyone') return { ...strangers(status), ...allKeys(status), ...allTokens(status) };
+  const run = row.by.includes('run') ? { run: status, runStale: status, runEnded: status } : {};
+  const vm = row.by.includes('vm') ? { vm: status, vmStale: status, vmEnded: status } : {};
+  return { ...NO_ATTEMPT, ...run, ...vm, ...(row.by.includes('worker') ? { worker: status } : {}) };
 }
 
 // ── The questions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -114,8 +135,11 @@ const QUESTIONS: Record<string, Question> = {
 
   'POST /api/builds': {
     status: 201,
-    but: { submitElsewhere: 403 },
-    ask: ({ blob, pool }) => ['/api/builds', { source: { sha256: blob }, command: 'make', platform: 'ios', pool }],
+    but: { submitElsewhere: 403, projectAdminElsewhere: 404 },
+    ask: ({ blob, pool, project }) => [
+      '/api/builds',
+      { source: { sha256: blob }, command: 'make', platform: 'ios', pool, project },
+    ],
   },
   'GET /api/builds': { ask: () => ['/api/builds'] },
   'GET /api/builds/:id': { ask: (_, who) => [at(who, '')] },
@@ -165,9 +189,28 @@ const QUESTIONS: Record<string, Question> = {
   'PATCH /api/workers/:id': { ask: ({ worker }) => [`/api/workers/${worker}`, { action: 'pause' }] },
   'DELETE /api/workers/:id': { status: 204, ask: ({ worker }) => [`/api/workers/${worker}`] },
 
-  'POST /api/keys': { status: 201, ask: () => ['/api/keys', { name: 'ci', scope: 'submit' }] },
+  // A key of all projects.
+  'POST /api/keys': {
+    status: 201,
+    but: { projectAdmin: 403, projectAdminElsewhere: 403 },
+    ask: () => ['/api/keys', { name: 'ci', scope: 'submit' }],
+  },
+  'POST /api/keys (of the project)': {
+    status: 201,
+    but: { projectAdminElsewhere: 403 },
+    ask: ({ project }) => ['/api/keys', { name: 'ci', scope: 'submit', projects: [project] }],
+  },
   'GET /api/keys': { ask: () => ['/api/keys'] },
   'DELETE /api/keys/:id': { ask: ({ ids }) => [`/api/keys/${ids.submit}`] },
+  'DELETE /api/keys/:id (of the project)': {
+    but: { projectAdmin: 200 },
+    ask: ({ ids }) => [`/api/keys/${ids.read}`],
+  },
+  'POST /api/keys/:id/rotate (of the project)': {
+    status: 201,
+    but: { projectAdmin: 201, submit: 403, read: 201 },
+    ask: ({ ids }) => [`/api/keys/${ids.read}/rotate`],
+  },
   'POST /api/keys/:id/rotate': { status: 201, ask: ({ ids }) => [`/api/keys/${ids.submit}/rotate`] },
   'POST /api/keys/:id/rotate (its own)': {
     status: 201,

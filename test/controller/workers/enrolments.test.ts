@@ -94,6 +94,8 @@ test('a key that is tied to pools keeps to them, and so does the key that it rot
   expect(bad.status).toBe(400);
 });
 
+const ADMIN = { scope: 'admin', rights: RIGHTS_TO_ALL } as const;
+
 test('whatever people change is recorded with who did it, and nothing secret is', async () => {
   const { body: made } = await api<{ key: { id: string }; secret: string }>('POST', '/api/keys', {
     name: 'ci of the shop',
@@ -105,13 +107,13 @@ test('whatever people change is recorded with who did it, and nothing secret is'
   await api('DELETE', `/api/keys/${made.key.id}`);
   const { body } = await api<{ entries: AuditEntry[]; nextCursor: string }>('GET', '/api/audit?limit=4');
   expect(body.entries.map(({ action, target, keyName }) => [action, target, keyName])).toEqual([
-    ['key.revoke', made.key.id, 'ADMIN_KEY'],
-    ['build.cancel', build.id, 'ci of the shop'],
-    ['build.submit', build.id, 'ci of the shop'],
-    ['key.create', made.key.id, 'ADMIN_KEY'],
+    ['key.revoke', `key/${made.key.id}`, 'ADMIN_KEY'],
+    ['build.cancel', `build/${build.id}`, 'ci of the shop'],
+    ['build.submit', `build/${build.id}`, 'ci of the shop'],
+    ['key.create', `key/${made.key.id}`, 'ADMIN_KEY'],
   ]);
   expect(JSON.stringify(body)).not.toMatch(/hush|tb_submit_/);
-  const older = await listAudit(env, Number(body.nextCursor), 200);
+  const older = await listAudit(env, ADMIN, Number(body.nextCursor), 200);
   expect(older.entries.every(({ id }) => id < Number(body.nextCursor))).toBe(true);
 });
 
@@ -122,5 +124,5 @@ test('the record is bounded: the oldest entries go', async () => {
     .values({ ...entry, id: 1_000_000 })
     .returning();
   await boundAudit(env);
-  expect((await listAudit(env, undefined, 200)).entries.map(({ id }) => id)).toEqual([newest!.id]);
+  expect((await listAudit(env, ADMIN, undefined, 200)).entries.map(({ id }) => id)).toEqual([newest!.id]);
 });

@@ -1,0 +1,24 @@
+/**
+ * Says which builds a key may read, as a condition for queries over builds.
+ *
+ * Invariant: it holds for exactly the builds for which {@link may} allows `builds.read`, without those of
+ * deleted projects. Every query over builds that answers a caller has it (test/owners.test.ts).
+ */
+import { eq, type SQL, sql } from 'drizzle-orm';
+import { type Holder, hasRight } from '../access/rights.ts';
+import { builds } from '../schema/index.ts';
+import { isOfLiveProject } from './rows.ts';
+
+export function readableBy(key: Holder): SQL {
+  if (!hasRight(key, 'builds.read')) return sql`FALSE`;
+  const { projects, pools, trusted } = key.rights;
+  const conditions = [isOfLiveProject];
+  if (projects !== '*') conditions.push(isAmong(sql`${builds.projectId}`, projects));
+  if (pools !== '*') conditions.push(isAmong(sql`${builds.pool}`, pools));
+  if (!trusted) conditions.push(eq(builds.trusted, false));
+  return sql`(${sql.join(conditions, sql` AND `)})`;
+}
+
+/** One parameter, because D1 takes 100 and a key may have as many projects and pools. */
+const isAmong = (column: SQL, list: readonly string[]): SQL =>
+  sql`${column} IN (SELECT value FROM json_each(${JSON.stringify(list)}))`;

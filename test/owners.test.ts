@@ -51,7 +51,7 @@ const TABLES: Record<string, Deeds> = {
     'upkeep/retention': ['update', 'delete'],
   },
   build_origins: {},
-  build_inputs: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
+  build_inputs: { 'builds/insert': ['insert'], 'upkeep/reseal': ['update'], 'upkeep/retention': ['delete'] },
   attempt_evidence: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   idempotency: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
   attempts: {
@@ -75,7 +75,7 @@ const TABLES: Record<string, Deeds> = {
   projects: { 'projects/find-project': ['insert'] },
   // Triggers keep it (migration 0005).
   project_load: {},
-  secrets: {},
+  secrets: { 'secrets/stored-secrets': ['insert', 'update', 'delete'], 'upkeep/reseal': ['update'] },
   pools: {},
   worker_pools: {},
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },

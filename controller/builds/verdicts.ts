@@ -63,9 +63,9 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     whose: 'user',
     title: 'What the build was given is no longer there',
     explanation:
-      'The controller can no longer hand out the source of the build, or its environment and secret files. They were deleted, or somebody changed the secret INPUTS_KEY after the submission. The message says which. Another attempt would meet the same refusal.',
+      'The controller can no longer hand out the source of the build, or its environment and secret files. They were deleted, their row was altered, or the key that requested the build may not use the stored secrets of its project any more. The message says which. Another attempt would meet the same refusal.',
     advice:
-      'Submit the build anew with its source, environment and secret files; a retry would be refused too. Change INPUTS_KEY only while no build is queued or running.',
+      'Submit the build anew with its source, environment and secret files, and with a key that has the right to the stored secrets that it needs. A retry of deleted inputs would be refused too.',
   },
   cancelled: {
     whose: 'user',

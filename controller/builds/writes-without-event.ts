@@ -1,10 +1,11 @@
 /**
  * Writes small marks on `builds`, `attempts` and `outbox` that change no status and need no event.
  *
- * Owns, beside apply.ts: `builds.checked_at`, the place of a sealed log in `attempts`, and the removal of
- * rows of `outbox` whose work somebody else has done.
+ * Owns, beside apply.ts: `builds.checked_at`, in `attempts` the place of a sealed log and the stored secrets
+ * that were fetched, and the removal of rows of `outbox` whose work somebody else has done.
  */
 import { and, eq, isNull, sql } from 'drizzle-orm';
+import type { BatchItem } from 'drizzle-orm/batch';
 import { openDatabase } from '../database.ts';
 import { attempts, builds, outbox } from '../schema/index.ts';
 
@@ -42,4 +43,22 @@ export async function markDeadlinesChecked(env: Env, buildIds: string[], now: nu
     .update(builds)
     .set({ checkedAt: now })
     .where(sql`${builds.id} IN (SELECT value FROM json_each(${JSON.stringify(buildIds)}))`);
+}
+
+/** Notes which stored secrets an attempt receives, together with the `usage` that their owner notes. */
+export async function noteSecrets(
+  env: Env,
+  buildId: string,
+  attempt: number,
+  secrets: [id: string, version: number][],
+  usage: BatchItem<'sqlite'>,
+): Promise<void> {
+  const db = openDatabase(env);
+  await db.batch([
+    db
+      .update(attempts)
+      .set({ secrets })
+      .where(and(eq(attempts.buildId, buildId), eq(attempts.attempt, attempt))),
+    usage,
+  ]);
 }

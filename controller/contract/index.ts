@@ -9,6 +9,7 @@
  */
 export * from './closed-lists.ts';
 export * from './intervals.ts';
+export * from './looks-secret.ts';
 export * from './messages/build-request.ts';
 export * from './messages/builds.ts';
 export * from './messages/claim.ts';
@@ -22,6 +23,7 @@ export * from './messages/origin.ts';
 export * from './messages/phase-history.ts';
 export * from './messages/reports.ts';
 export * from './messages/rights.ts';
+export * from './messages/secrets.ts';
 export * from './messages/workers.ts';
 export * from './sizes.ts';
 export * from './timeouts.ts';

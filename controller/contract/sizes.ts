@@ -35,6 +35,18 @@ export const SECRET_FILES_MAX = 20;
 
 export const SECRET_FILE_MAX_BYTES = 256 * 1024;
 
+/** Variables and files of a build together, stored secrets included, as JSON. */
+export const INPUTS_MAX_BYTES = 1024 * 1024;
+
+/** Stored secrets of a project in one pool. */
+export const STORED_SECRETS_MAX = 200;
+
+/** Pools for which one request sets a stored secret. */
+export const POOLS_OF_SECRET_MAX = 20;
+
+/** How many of the builds that used a stored secret last are shown with it. */
+export const SECRET_USERS_MAX = 10;
+
 /** How many findings a doctor's report holds, and how many characters their texts have. */
 export const FINDINGS_MAX = 64;
 

@@ -1,8 +1,8 @@
 /** Answers what an attempt takes, source and inputs, and what a build left, its artifacts. */
 import { z } from 'zod';
-import { ArtifactName, type Inputs } from '#contract';
+import { ArtifactName } from '#contract';
 import { writerOf } from '../attempts/writers.ts';
-import { readInputs } from '../builds/read-inputs.ts';
+import { inputsOfAttempt } from '../builds/inputs-of-attempt.ts';
 import { findArtifact, listArtifacts } from '../files/artifacts.ts';
 import { attachment, contentType, sendBlob } from '../files/download.ts';
 import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
@@ -27,12 +27,13 @@ export function fileRoutes(on: On): void {
   });
 
   on('GET /api/builds/:id/inputs')(valid('param', IdParam), async (c) => {
-    const taker = await writerOf(c.env, c.var.caller, c.req.valid('param').id, null, 'take', Date.now());
+    const now = Date.now();
+    const taker = await writerOf(c.env, c.var.caller, c.req.valid('param').id, null, 'take', now);
     if (!taker.ok) return answerRefusal(c, taker);
-    const given = await readInputs(c.env, taker.build.id);
+    const given = await inputsOfAttempt(c.env, taker.build, taker.attempt, now);
     if (!given.ok) return answerRefusal(c, given);
     c.header('Cache-Control', 'no-store');
-    return c.json(given.inputs ?? ({ env: {} } satisfies Inputs));
+    return c.json(given.inputs);
   });
 
   on('GET /api/builds/:id/artifacts')(async (c) => c.json({ artifacts: await listArtifacts(c.env, c.var.build.id) }));

@@ -1,7 +1,8 @@
 /**
  * Does what the cron calls for each minute, in bounded portions. It expires builds that were queued too long,
  * does the work that is left in the outbox, and repairs lost alarms of active builds, those first that it
- * checked longest ago. One minute of each hour belongs to retention alone.
+ * checked longest ago. It seals anew what older keys have sealed. One minute of each hour belongs to
+ * retention alone.
  *
  * Invariant: one run sends at most 50 statements to D1, which is what the free plan takes.
  */
@@ -13,6 +14,7 @@ import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema/index.ts';
 import { drainOutbox } from './outbox.ts';
+import { reseal } from './reseal.ts';
 import { isMinuteOfRetention, retain } from './retention.ts';
 
 /** Three statements a portion. `expireAll` ends as many of it as D1 takes at once. */
@@ -23,7 +25,7 @@ const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
 
 export async function sweep(env: Env, now: number): Promise<void> {
-  const parts = isMinuteOfRetention(now) ? [retain] : [expireQueued, drainOutbox, checkDeadlines, boundAudit];
+  const parts = isMinuteOfRetention(now) ? [retain] : [expireQueued, drainOutbox, checkDeadlines, boundAudit, reseal];
   // Each part is on its own, so that one that fails does not stop the others.
   for (const part of parts) {
     await part(env, now).catch((error: unknown) => {

@@ -1,9 +1,19 @@
 /** Defines the request that makes a build, and the artifacts that it asks for. */
 import { z } from 'zod';
 import { PLATFORMS } from '../closed-lists.ts';
-import { SECRET_FILE_MAX_BYTES, SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
+import { SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
-import { durationMs, Id, Sha256, shellText, text } from './fields.ts';
+import {
+  durationMs,
+  Id,
+  Sha256,
+  secretFile,
+  secretFileName,
+  shellText,
+  text,
+  variableName,
+  variableValue,
+} from './fields.ts';
 
 /**
  * Files to bring back, by a glob that starts at the root of the source. A glob that names a folder (`dist`,
@@ -25,17 +35,7 @@ const artifactGlobInput = z.union([
   ArtifactGlob,
 ]);
 
-const secretFileName = z
-  .string()
-  .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, 'must be a plain file name of A-Z a-z 0-9 . _ -');
-
-const secretFile = z
-  .base64('must be the content in base64')
-  .max(Math.ceil(SECRET_FILE_MAX_BYTES / 3) * 4, `must be at most ${SECRET_FILE_MAX_BYTES} bytes`);
-
-const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a shell variable name');
-
-const variables = z.record(envName, shellText(32_768));
+const variables = z.record(variableName, variableValue);
 
 /**
  * The request that makes a build. `minima` are {@link TIMEOUT_MINIMA}; only a test's controller has others.

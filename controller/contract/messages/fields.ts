@@ -1,7 +1,7 @@
 /** Defines the fields that several messages share: ids, hashes, paths, durations. */
 import { z } from 'zod';
 import { PLATFORMS } from '../closed-lists.ts';
-import { ATTEMPT_MAX } from '../sizes.ts';
+import { ATTEMPT_MAX, SECRET_FILE_MAX_BYTES } from '../sizes.ts';
 import { DAY_MS } from '../units.ts';
 
 export const time = z.iso.datetime();
@@ -22,6 +22,19 @@ export const text = (max: number) => z.string().max(max);
 /** Text for a shell, which cannot take a NUL. */
 export const shellText = (max: number) =>
   text(max).refine((value) => !value.includes('\0'), 'must not contain a NUL character');
+
+export const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a shell variable name');
+
+export const variableValue = shellText(32_768);
+
+export const secretFileName = z
+  .string()
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, 'must be a plain file name of A-Z a-z 0-9 . _ -');
+
+/** The content of a file. */
+export const secretFile = z
+  .base64('must be the content in base64')
+  .max(Math.ceil(SECRET_FILE_MAX_BYTES / 3) * 4, `must be at most ${SECRET_FILE_MAX_BYTES} bytes`);
 
 export const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 

@@ -7,11 +7,12 @@ import { eq, inArray } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { DAY_MS } from '#contract';
 import { createApp } from '../../../controller/app.ts';
-import { blobs, builds } from '../../../controller/schema/index.ts';
+import { blobs, buildInputs, builds } from '../../../controller/schema/index.ts';
+import { sealInputs } from '../../../controller/secrets/inputs.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
 import { asFormerRelease, releasedByFormerRelease } from '../factories/former-release.ts';
-import { db, unique } from '../factories/rows.ts';
+import { call, db, unique } from '../factories/rows.ts';
 import { aBlob, aBuild, api, aWorker, claim, report, sayStatus, show, stateOf } from '../factories/scenarios.ts';
 
 const KEPT: RetentionDays = { logs: 30, artifacts: 14, sources: 3, builds: 180 };
@@ -51,7 +52,9 @@ function expected(given: Given, loss: Loss, name: Name): string {
   const { inputs, former } = GIVEN[given];
   // The former release deleted source and inputs at once, and did not note whether there were inputs.
   const unknown = former && loss.retained === 'by the former';
-  if (unknown || (inputs && (loss.retained || loss.otherKey))) {
+  // What the release before that one sealed names no key, so nobody can tell a missing key from an altered row.
+  if (inputs && loss.otherKey) return former ? '422 inputs_gone' : '503 inputs_key_missing';
+  if (unknown || (inputs && loss.retained)) {
     const kept = inputs && !former && loss.retained === 'by the former';
     return kept ? '201 new' : '422 inputs_gone';
   }
@@ -168,21 +171,21 @@ test('a retry needs no body, and takes one only in the documented form', async (
     expect(await api('POST', path, body)).toMatchObject({ status: 400, body: { error: { code: 'invalid_request' } } });
 });
 
-test('a build whose inputs no longer open ends as its user’s: no other attempt, no loss of its worker', async () => {
+test('a build whose inputs were altered ends as its user’s: no other attempt, no loss of its worker', async () => {
   const pool = unique('pool');
   const worker = await aWorker({ pool });
   await sayStatus(worker);
   for (let build = 1; build <= 3; build++) {
     await aBuild({ pool, maxAttempts: 3, env: { TOKEN: 'secret' } });
     const { assignment } = (await claim(worker)).body;
-    const app = createApp(SETTINGS);
-    const headers = { Authorization: `Bearer ${assignment!.tokens.run}` };
-    const otherKey = { ...env, INPUTS_KEY: 'f'.repeat(32) };
-    const answer = await app.request(`/api/builds/${assignment!.buildId}/inputs`, { headers }, otherKey);
+    const { buildId, tokens } = assignment!;
+    const { sealed } = await sealInputs(env, 'b_another', { env: {} });
+    await db.update(buildInputs).set({ sealed }).where(eq(buildInputs.buildId, buildId));
+    const answer = await call(`/api/builds/${buildId}/inputs`, tokens.run);
     const { error } = await answer.json<{ error: { code: string; message: string } }>();
     expect([answer.status, error.code]).toEqual([422, 'inputs_gone']);
     await report(assignment!, { type: 'fail', verdict: 'inputs_gone', step: 'inputs', message: error.message });
-    const { status, attempt, verdict, cause } = await show(assignment!.buildId);
+    const { status, attempt, verdict, cause } = await show(buildId);
     expect([status, attempt, verdict?.whose, cause]).toEqual(['failed', 1, 'user', null]);
     expect(verdict?.advice).toMatch(/^Submit the build anew/);
   }

@@ -1,0 +1,57 @@
+/**
+ * Defines stored secrets: variables and files of a project, which its builds in a pool receive. No message
+ * brings a value back.
+ */
+import { z } from 'zod';
+import { POOLS_OF_SECRET_MAX } from '../sizes.ts';
+import { Id, secretFile, secretFileName, time, variableName, variableValue } from './fields.ts';
+
+/** A variable has this name in the build. A file has it in the list alone. */
+export const SecretName = variableName;
+
+/**
+ * Sets a stored secret: a variable by its `value`, or a `file` in base64 that the build finds at `path` below
+ * $TARTBEAT_SECRETS. Unknown fields are refused, because a misspelt `pools` would mean all of them.
+ */
+export const SecretRequest = z
+  .strictObject({
+    value: variableValue.optional(),
+    file: secretFile.optional(),
+    path: secretFileName.optional(),
+    /** Left out: the trusted pools that exist now and that the key reaches. A later pool gets nothing. */
+    pools: z.array(Id).min(1).max(POOLS_OF_SECRET_MAX).optional(),
+  })
+  .refine(({ value, file }) => (value === undefined) !== (file === undefined), {
+    path: ['value'],
+    message: 'give exactly one of value and file',
+  })
+  .refine(({ file, path }) => (file === undefined) === (path === undefined), {
+    path: ['path'],
+    message: 'a file needs a path, and a value has none',
+  });
+export type SecretRequest = z.infer<typeof SecretRequest>;
+
+export const SecretView = z.object({
+  id: z.string(),
+  name: z.string(),
+  /** Null for a variable. */
+  path: z.string().nullable(),
+  pool: z.string(),
+  /** Grows with each new value. */
+  version: z.number().int(),
+  setBy: z.object({ keyId: z.string(), name: z.string().nullable() }),
+  setAt: time,
+  /** The builds that received it last, newest first. */
+  usedBy: z.array(z.string()),
+  usedAt: time.nullable(),
+});
+export type SecretView = z.infer<typeof SecretView>;
+
+/** Answers the list, and a request that sets a secret with what it has set. */
+export const SecretList = z.object({ secrets: z.array(SecretView) });
+export type SecretList = z.infer<typeof SecretList>;
+
+export const SecretsRemoved = z.object({
+  removed: z.array(z.object({ id: z.string(), name: z.string(), pool: z.string(), version: z.number().int() })),
+});
+export type SecretsRemoved = z.infer<typeof SecretsRemoved>;

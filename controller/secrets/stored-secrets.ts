@@ -1,0 +1,263 @@
+/**
+ * Keeps the stored secrets of a project: variables and files that its builds in one pool receive.
+ *
+ * Invariant: a value leaves this module only opened for a build (builds/inputs-of-attempt.ts). Its sealed
+ * text is bound to project, row, pool, name, path and version, so an older value cannot take its place.
+ *
+ * Owns the table `secrets`. upkeep/reseal.ts changes its `key_id` and `sealed` after a rotation of
+ * INPUTS_KEY. Who may ask is decided before.
+ */
+import { and, asc, eq, getTableColumns, inArray, isNull, type SQL, sql } from 'drizzle-orm';
+import {
+  INPUTS_MAX_BYTES,
+  SECRET_FILES_MAX,
+  SECRET_USERS_MAX,
+  type SecretsRemoved,
+  type SecretView,
+  STORED_SECRETS_MAX,
+} from '#contract';
+import { toBytes } from '../bytes.ts';
+import { type Database, insertIf, openDatabase } from '../database.ts';
+import { newId } from '../ids.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { keys, pools, projects, secrets } from '../schema/index.ts';
+import { iso, isoOrNull } from '../times.ts';
+import { keyMissing } from './inputs.ts';
+import { open, type Place, seal } from './sealing.ts';
+import type { SealingEnv } from './sealing-keys.ts';
+
+export type SecretRow = typeof secrets.$inferSelect;
+
+/** `path` is null for a variable. The content of a file is in base64. */
+export interface SecretContent {
+  name: string;
+  path: string | null;
+  content: string;
+}
+
+/** So often a request tries to set a secret that others set at the same time. */
+const ROUNDS = 5;
+const LISTED_MAX = 2_000;
+
+export const placeOfSecret = ({
+  projectId,
+  id,
+  pool,
+  name,
+  path,
+  version,
+}: Pick<SecretRow, 'projectId' | 'id' | 'pool' | 'name' | 'path' | 'version'>): Place => [
+  'stored_secret',
+  ...[projectId, id, pool, name, path, version],
+];
+
+/**
+ * Sets the secret in each of the pools. Refused: `too_large` with numbers, `invalid_request` for a path that
+ * another secret has, `unavailable` if others set it again and again meanwhile.
+ *
+ * @param by the id of the key that sets it
+ */
+export async function setSecret(
+  env: Env,
+  projectId: string,
+  given: SecretContent,
+  poolNames: readonly string[],
+  by: string,
+  now: number,
+): Promise<{ ok: true; made: boolean } | Refusal> {
+  const db = openDatabase(env);
+  const text = JSON.stringify(given.content);
+  const sizeBytes = toBytes(text).byteLength;
+  let made = false;
+  let left = [...poolNames];
+  for (let round = 0; round < ROUNDS && left.length > 0; round++) {
+    const present = await readSizes(db, projectId, left);
+    for (const pool of left) {
+      const refused = refuseTooMuch(
+        present.filter((row) => row.pool === pool && row.name !== given.name),
+        {
+          ...given,
+          ...{ pool, sizeBytes },
+        },
+      );
+      if (refused) return refused;
+    }
+    const rows = await Promise.all(
+      left.map(async (pool) => {
+        const old = present.find((row) => row.pool === pool && row.name === given.name);
+        const place = { projectId, pool, name: given.name, path: given.path };
+        const row = { ...place, id: old?.id ?? newId('sec', now), version: (old?.version ?? 0) + 1 };
+        return { ...row, ...(await seal(env, placeOfSecret(row), text)), setBy: by, setAt: now };
+      }),
+    );
+    const statements = rows.map((row) => {
+      const condition = sql`${isLive(projectId)} AND ${hasRoom(row, sizeBytes)}`;
+      if (row.version === 1)
+        return insertIf(db, secrets, row, sql`${condition} AND NOT EXISTS (SELECT 1 FROM secrets WHERE ${here(row)})`);
+      const asRead = and(eq(secrets.id, row.id), eq(secrets.version, row.version - 1), condition);
+      return db.update(secrets).set(row).where(asRead);
+    });
+    const [first, ...rest] = statements;
+    const results = await db.batch([first!, ...rest]);
+    const isSet = results.map(({ meta }) => meta.changes > 0);
+    made ||= rows.some(({ version }, index) => isSet[index] && version === 1);
+    left = left.filter((_, index) => !isSet[index]);
+  }
+  if (left.length === 0) return { ok: true, made };
+  return refusal('unavailable', `others change the secrets of ${left.join(', ')} at the same time; repeat the request`);
+}
+
+const here = ({ projectId, pool, name }: Pick<SecretRow, 'projectId' | 'pool' | 'name'>): SQL =>
+  and(eq(secrets.projectId, projectId), eq(secrets.pool, pool), eq(secrets.name, name))!;
+
+const isLive = (projectId: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM projects WHERE id = ${projectId} AND deleted_at IS NULL)`;
+
+/** How many bytes the sealed text of a row holds: base64url of 12 + text + 16, behind `v2.<key id>.`. */
+const SIZE_BYTES = sql<number>`((length(sealed) - length(key_id) - 4) * 3 / 4 - 28)`;
+
+interface Size {
+  id: string;
+  pool: string;
+  name: string;
+  path: string | null;
+  version: number;
+  sizeBytes: number;
+}
+
+const readSizes = (db: Database, projectId: string, poolNames: string[]): Promise<Size[]> =>
+  db
+    .select({
+      ...{ id: secrets.id, pool: secrets.pool, name: secrets.name, path: secrets.path, version: secrets.version },
+      sizeBytes: SIZE_BYTES,
+    })
+    .from(secrets)
+    .where(and(eq(secrets.projectId, projectId), inArray(secrets.pool, poolNames)));
+
+/** Whether one more secret is too much beside the `others` of its pool. Pure. */
+export function refuseTooMuch(
+  others: readonly Pick<Size, 'name' | 'path' | 'sizeBytes'>[],
+  { path, pool, sizeBytes }: Pick<Size, 'path' | 'pool' | 'sizeBytes'>,
+): Refusal | null {
+  const same = path === null ? undefined : others.find((other) => other.path === path);
+  if (same) return refusal('invalid_request', `path: secret ${same.name} has ${path} in pool ${pool} already`);
+  const count = others.length + 1;
+  if (count > STORED_SECRETS_MAX)
+    return tooMuch(
+      `pool ${pool} would have ${count} stored secrets of this project, and may have ${STORED_SECRETS_MAX}`,
+    );
+  const files = [path, ...others.map((other) => other.path)].filter((one) => one !== null).length;
+  if (files > SECRET_FILES_MAX)
+    return tooMuch(
+      `pool ${pool} would have ${files} stored files of this project, and a build may have ${SECRET_FILES_MAX}`,
+    );
+  const total = others.reduce((sum, other) => sum + other.sizeBytes, sizeBytes);
+  if (total > INPUTS_MAX_BYTES)
+    return tooMuch(
+      `the stored secrets of this project in pool ${pool} would have ${total} bytes, and a build may have ${INPUTS_MAX_BYTES}`,
+    );
+  return null;
+}
+
+const tooMuch = (what: string): Refusal => refusal('too_large', `${what}. Delete some that nobody needs`);
+
+/** The same in SQL, for the statement that writes: another request may have come before it. */
+const hasRoom = (
+  { projectId, pool, name, path }: Pick<SecretRow, 'projectId' | 'pool' | 'name' | 'path'>,
+  sizeBytes: number,
+): SQL => sql`(
+  SELECT count(*) < ${STORED_SECRETS_MAX} AND count(path) + ${path === null ? 0 : 1} <= ${SECRET_FILES_MAX}
+     AND total(${SIZE_BYTES}) + ${sizeBytes} <= ${INPUTS_MAX_BYTES} AND coalesce(max(path = ${path}), 0) = 0
+  FROM secrets WHERE project_id = ${projectId} AND pool = ${pool} AND name <> ${name})`;
+
+/** Removes the secret from these pools. Refused: `not_found` if none of them has it. */
+export async function removeSecret(
+  env: Env,
+  projectId: string,
+  name: string,
+  poolNames: '*' | readonly string[],
+): Promise<{ ok: true; removed: SecretsRemoved['removed'] } | Refusal> {
+  const removed = await openDatabase(env)
+    .delete(secrets)
+    .where(
+      and(
+        ...[eq(secrets.projectId, projectId), eq(secrets.name, name)],
+        poolNames === '*' ? undefined : inArray(secrets.pool, [...poolNames]),
+      ),
+    )
+    .returning({ id: secrets.id, name: secrets.name, pool: secrets.pool, version: secrets.version });
+  return removed.length > 0 ? { ok: true, removed } : refusal('not_found', `there is no stored secret ${name}`);
+}
+
+const { keyId: _keyId, sealed: _sealed, ...SHOWN } = getTableColumns(secrets);
+
+/** What is known of the secrets of a project, but for their values. By name, then by pool. */
+export async function listSecrets(
+  env: Env,
+  projectId: string,
+  filter: { name?: string; pool?: string } = {},
+): Promise<SecretView[]> {
+  const rows = await openDatabase(env)
+    .select({ ...SHOWN, keyName: keys.name })
+    .from(secrets)
+    .leftJoin(keys, eq(keys.id, secrets.setBy))
+    .where(
+      and(
+        eq(secrets.projectId, projectId),
+        filter.name === undefined ? undefined : eq(secrets.name, filter.name),
+        filter.pool === undefined ? undefined : eq(secrets.pool, filter.pool),
+      ),
+    )
+    .orderBy(asc(secrets.name), asc(secrets.pool))
+    .limit(LISTED_MAX);
+  return rows.map(({ id, name, path, pool, version, setBy, keyName, setAt, usedBy, usedAt }) => ({
+    ...{ id, name, path, pool, version, usedBy },
+    setBy: { keyId: setBy, name: keyName },
+    setAt: iso(setAt),
+    usedAt: isoOrNull(usedAt),
+  }));
+}
+
+/** The secrets of a live project for a trusted pool, still sealed. None for any other. */
+export async function readSecretsFor(env: Env, projectId: string, pool: string): Promise<SecretRow[]> {
+  const rows = await openDatabase(env)
+    .select({ secret: secrets })
+    .from(secrets)
+    .innerJoin(projects, and(eq(projects.id, secrets.projectId), isNull(projects.deletedAt)))
+    .innerJoin(pools, and(eq(pools.name, secrets.pool), eq(pools.trusted, true)))
+    .where(and(eq(secrets.projectId, projectId), eq(secrets.pool, pool)))
+    .orderBy(asc(secrets.name))
+    .limit(STORED_SECRETS_MAX);
+  return rows.map(({ secret }) => secret);
+}
+
+/** The content. Refused: `inputs_key_missing`; `inputs_gone` if the row was altered. */
+export async function openSecret(env: SealingEnv, row: SecretRow): Promise<{ ok: true; content: string } | Refusal> {
+  const opened = await open(env, placeOfSecret(row), row.sealed);
+  if (opened.ok) return { ok: true, content: JSON.parse(opened.text) as string };
+  if (opened.why === 'key missing') return keyMissing(`the stored secret ${row.name} of pool ${row.pool}`, opened);
+  return refusal(
+    'inputs_gone',
+    `the stored secret ${row.name} of pool ${row.pool} cannot be opened, because its row was altered. ` +
+      'Set the secret anew, then submit the build anew.',
+  );
+}
+
+/** The statement that notes in the batch of another owner that a build has received these secrets. */
+export const usage = (db: Database, ids: readonly string[], buildId: string, now: number) =>
+  db
+    .update(secrets)
+    .set({
+      usedBy: sql`(SELECT json_group_array(value) FROM (
+        SELECT ${buildId} AS value UNION ALL
+        SELECT value FROM (SELECT value, key FROM json_each(used_by) WHERE value <> ${buildId} ORDER BY key)
+        LIMIT ${SECRET_USERS_MAX}))`,
+      usedAt: now,
+    })
+    .where(
+      and(
+        sql`id IN (SELECT value FROM json_each(${JSON.stringify(ids)}))`,
+        // An agent that restarts asks again. That writes nothing.
+        sql`used_by ->> '$[0]' IS NOT ${buildId}`,
+      ),
+    );

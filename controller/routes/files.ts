@@ -1,8 +1,8 @@
 /** Answers what an attempt takes, source and inputs, and what a build left, its artifacts. */
 import { z } from 'zod';
 import { ArtifactName } from '#contract';
+import { inputsOfAttempt } from '../attempts/inputs-of-attempt.ts';
 import { writerOf } from '../attempts/writers.ts';
-import { inputsOfAttempt } from '../builds/inputs-of-attempt.ts';
 import { findArtifact, listArtifacts } from '../files/artifacts.ts';
 import { attachment, contentType, sendBlob } from '../files/download.ts';
 import { answerRefusal, type Refusal, refusal } from '../refusals.ts';

@@ -1,7 +1,7 @@
 /**
  * Keeps the stored secrets of a project: variables and files that its builds in one pool receive.
  *
- * Invariant: a value leaves this module only opened for a build (builds/inputs-of-attempt.ts). Its sealed
+ * Invariant: a value leaves this module only opened for a build (attempts/inputs-of-attempt.ts). Its sealed
  * text is bound to project, row, pool, name, path and version, so an older value cannot take its place.
  *
  * Owns the table `secrets`. upkeep/reseal.ts changes its `key_id` and `sealed` after a rotation of

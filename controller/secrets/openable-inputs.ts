@@ -5,8 +5,15 @@
 import { and, eq, notInArray, type SQL, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
 import { buildInputs, secrets } from '../schema/index.ts';
-import { knownKeyIds } from '../secrets/sealing-keys.ts';
-import type { BuildRow } from './rows.ts';
+import { knownKeyIds } from './sealing-keys.ts';
+
+interface BuildWithInputs {
+  id: string;
+  projectId: string;
+  pool: string;
+  trusted: boolean;
+  usesSecrets: boolean;
+}
 
 /** A condition on rows of `builds`. */
 export async function inputsCanBeOpened(env: Env): Promise<SQL> {
@@ -19,10 +26,7 @@ export async function inputsCanBeOpened(env: Env): Promise<SQL> {
 }
 
 /** What the queued build waits for, if its inputs cannot be opened. Null if they can. */
-export async function keyWaitedFor(
-  env: Env,
-  build: Pick<BuildRow, 'id' | 'projectId' | 'pool' | 'usesSecrets' | 'trusted'>,
-): Promise<string | null> {
+export async function keyWaitedFor(env: Env, build: BuildWithInputs): Promise<string | null> {
   const { id, projectId, pool } = build;
   const known = await knownKeyIds(env);
   const db = openDatabase(env);

@@ -9,14 +9,14 @@
  */
 import { INPUTS_MAX_BYTES, type Inputs, looksSecret, SECRET_FILES_MAX, VARIABLES_MAX } from '#contract';
 import { whyNoMore } from '../access/still-may.ts';
+import { readInputs } from '../builds/read-inputs.ts';
+import type { BuildRow } from '../builds/rows.ts';
+import { noteSecrets } from '../builds/writes-without-event.ts';
 import { toBytes } from '../bytes.ts';
 import { openDatabase } from '../database.ts';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { openSecret, readSecretsFor, type SecretContent, type SecretRow, usage } from '../secrets/stored-secrets.ts';
-import { readInputs } from './read-inputs.ts';
-import type { BuildRow } from './rows.ts';
-import { noteSecrets } from './writes-without-event.ts';
 
 /**
  * Refused: `inputs_gone` if the build can never have them; `inputs_key_missing` while INPUTS_KEY lacks a key.

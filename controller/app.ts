@@ -17,6 +17,7 @@ import { fileRoutes } from './routes/files.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { logRoutes } from './routes/logs.ts';
 import { behindTable } from './routes/register.ts';
+import { secretRoutes } from './routes/secrets.ts';
 import { workerRoutes } from './routes/workers.ts';
 import type { Settings } from './settings.ts';
 import { iso } from './times.ts';
@@ -35,6 +36,7 @@ export function createApp(settings: Settings) {
   attemptRoutes(on);
   logRoutes(on, settings);
   fileRoutes(on);
+  secretRoutes(on);
   blobRoutes(on);
   workerRoutes(on, settings);
   agentRoutes(on, settings);

@@ -24,7 +24,10 @@ export type ScopeRight =
   /** What the agent of a worker does, for its own worker alone. */
   | 'worker';
 
-export type Right = ScopeRight | Grant;
+/** Names and versions of stored secrets, never values: for each key that has one of these rights. */
+const LISTS_SECRETS: readonly Grant[] = ['secrets.set', 'secrets.use', 'admin'];
+
+export type Right = ScopeRight | Grant | 'secrets.list';
 
 const OF_SCOPE: Record<Scope, readonly ScopeRight[]> = {
   admin: ['self', 'farm', 'builds.submit', 'builds.read', 'builds.files', 'blobs'],
@@ -80,6 +83,7 @@ export const may = (key: Holder, right: Right, thing: Thing = {}): boolean =>
 /** Whether there is anything that the key may use `right` for. It tells nothing of a thing. */
 export function hasRight({ scope, rights }: Holder, right: Right): boolean {
   if (isOfScope(right)) return OF_SCOPE[scope].includes(right);
+  if (right === 'secrets.list') return LISTS_SECRETS.some((grant) => hasRight({ scope, rights }, grant));
   // An admin of the farm may do what the admin of a project may.
   if (scope === 'admin') return right === 'admin';
   if (scope !== 'submit' || !rights.trusted) return false;
@@ -92,6 +96,7 @@ const isOfScope = (right: Right): right is ScopeRight => right in IN_WORDS;
 /** What the key would need, for the refusal of a caller that has not got it. */
 export function needed(right: Right): string {
   if (isOfScope(right)) return IN_WORDS[right];
+  if (right === 'secrets.list') return `a key of scope admin, or with one of the rights ${LISTS_SECRETS.join(', ')}`;
   return right === 'admin' ? 'a key of scope admin, or the right admin' : `a key with the right ${right}`;
 }
 

@@ -17,7 +17,7 @@ export async function whyNoMore(
   env: Env,
   { createdByKey, createdByRoot }: { createdByKey: string | null; createdByRoot: string | null },
   right: Grant,
-  thing: Required<Thing>,
+  thing: Required<Pick<Thing, 'projectId' | 'pool' | 'trusted'>>,
   now: number,
 ): Promise<string | null> {
   const db = openDatabase(env);

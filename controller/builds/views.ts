@@ -14,6 +14,7 @@ import type {
 import type { Holder } from '../access/rights.ts';
 import { openDatabase } from '../database.ts';
 import { artifacts, attempts, builds, events } from '../schema/index.ts';
+import { namesOfSecrets } from '../secrets/stored-secrets.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { byAttempt, evidenceOf } from './evidence.ts';
 import { readableBy } from './readable-builds.ts';
@@ -56,7 +57,11 @@ const withWaiting = (verdict: VerdictView | null, evidence: Evidence | null): Ve
     ? { ...verdict, message: sayWaiting(evidence) }
     : verdict;
 
-const viewAttempt = (row: AttemptRow, evidence: Evidence | null): AttemptView => ({
+const viewAttempt = (
+  row: AttemptRow,
+  evidence: Evidence | null,
+  secretNames: ReadonlyMap<string, string>,
+): AttemptView => ({
   attempt: row.attempt,
   workerId: row.workerId,
   verdict: withWaiting(
@@ -71,6 +76,7 @@ const viewAttempt = (row: AttemptRow, evidence: Evidence | null): AttemptView =>
   endedAt: isoOrNull(row.endedAt),
   latenessMs: row.latenessMs,
   evidence,
+  secrets: (row.secrets ?? []).map(([id, version]) => ({ id, name: secretNames.get(id) ?? null, version })),
 });
 
 /**
@@ -89,7 +95,7 @@ export async function viewBuildDetail(
   now: number,
 ): Promise<BuildDetail> {
   const db = openDatabase(env);
-  const [[row = build], tried, timeline, files, ...evidence] = await db.batch([
+  const [[row = build], tried, timeline, files, names, ...evidence] = await db.batch([
     db.select(BUILD_COLUMNS).from(builds).where(eq(builds.id, build.id)),
     db.select(ATTEMPT_COLUMNS).from(attempts).where(eq(attempts.buildId, build.id)).orderBy(asc(attempts.attempt)),
     db.select().from(events).where(eq(events.buildId, build.id)).orderBy(asc(events.id)).limit(EVENTS_SHOWN_MAX),
@@ -98,16 +104,18 @@ export async function viewBuildDetail(
       .from(artifacts)
       .where(eq(artifacts.buildId, build.id))
       .orderBy(asc(artifacts.attempt), asc(artifacts.name)),
+    namesOfSecrets(db, build),
     ...evidenceOf(db, build.id),
   ]);
   const seen = byAttempt(...evidence);
+  const secretNames = new Map(names.map(({ id, name }) => [id, name]));
   const live = await readLive(env, row);
   const current = tried.at(-1) ?? null;
   const shown = viewBuild(row, current);
   return {
     ...shown,
     verdict: withWaiting(shown.verdict, current && (seen.get(current.attempt) ?? null)),
-    attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null)),
+    attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null, secretNames)),
     events: timeline.map(({ type, attempt, at, detail }): TimelineEvent => ({ type, attempt, at: iso(at), detail })),
     artifacts: files.map(({ name, attempt, sha256, size }): Artifact => ({ name, attempt, sha256, size })),
     live,

@@ -64,6 +64,10 @@ export const ROUTES = {
   'GET /api/builds/:id/source': { who: 'attempt', by: ['run'] },
   'GET /api/builds/:id/inputs': { who: 'attempt', by: ['run'] },
 
+  'GET /api/projects/:id/secrets': { right: 'secrets.list', finds: 'project', others: 404 },
+  'PUT /api/projects/:id/secrets/:name': { right: 'secrets.set', finds: 'project', others: 404 },
+  'DELETE /api/projects/:id/secrets/:name': { right: 'secrets.set', finds: 'project', others: 404 },
+
   'PUT /api/blobs/:sha256': { right: 'blobs', others: 404 },
   'GET /api/blobs/:sha256': { right: 'blobs', others: 404 },
   'POST /api/blobs/:sha256/uploads': { right: 'blobs', others: 404 },

@@ -231,6 +231,13 @@ export async function readSecretsFor(env: Env, projectId: string, pool: string):
   return rows.map(({ secret }) => secret);
 }
 
+/** The statement that reads the names of the secrets of a project and pool, for the batch of a view. */
+export const namesOfSecrets = (db: Database, { projectId, pool }: { projectId: string; pool: string }) =>
+  db
+    .select({ id: secrets.id, name: secrets.name })
+    .from(secrets)
+    .where(and(eq(secrets.projectId, projectId), eq(secrets.pool, pool)));
+
 /** The content. Refused: `inputs_key_missing`; `inputs_gone` if the row was altered. */
 export async function openSecret(env: SealingEnv, row: SecretRow): Promise<{ ok: true; content: string } | Refusal> {
   const opened = await open(env, placeOfSecret(row), row.sealed);

@@ -123,6 +123,8 @@ export const AttemptView = z.object({
   /** From the passed deadline to the verdict. Only verdicts that a deadline gave have it. */
   latenessMs: z.number().nullable(),
   evidence: z.record(z.string(), z.unknown()).nullable(),
+  /** The stored secrets that it received. The name is null once the secret was removed. */
+  secrets: z.array(z.object({ id: z.string(), name: z.string().nullable(), version: z.number().int() })).default([]),
 });
 export type AttemptView = z.infer<typeof AttemptView>;
 

@@ -1,0 +1,55 @@
+/**
+ * Sets, lists and removes the stored secrets of a project. No answer holds a value. `:id` names the project
+ * by its id or its name.
+ */
+import { z } from 'zod';
+import { Id, type SecretList, SecretName, SecretRequest, type SecretsRemoved } from '#contract';
+import { poolsToRemoveFrom, poolsToSet } from '../access/pools-of-secret.ts';
+import { may } from '../access/rights.ts';
+import { answerRefusal } from '../refusals.ts';
+import { listSecrets, removeSecret, setSecret } from '../secrets/stored-secrets.ts';
+import { valid } from '../validate.ts';
+import type { On } from './register.ts';
+
+/** Room for a file of 256 KiB in base64. */
+const SECRET_MAX_BYTES = 512 * 1024;
+
+const NameParam = z.object({ id: Id, name: SecretName });
+/** Without `pool`: all pools that the key reaches. Strict, because a misspelt `pool` would mean all of them. */
+const PoolQuery = z.strictObject({ pool: Id.optional() });
+
+export function secretRoutes(on: On): void {
+  on('GET /api/projects/:id/secrets')(valid('query', PoolQuery), async (c) => {
+    const { key, project } = c.var;
+    const secrets = await listSecrets(c.env, project.id, c.req.valid('query'));
+    const seen = secrets.filter(({ pool }) => may(key, 'secrets.list', { projectId: project.id, pool }));
+    return c.json({ secrets: seen } satisfies SecretList);
+  });
+
+  /** 201 if a pool has received a secret of this name for the first time. */
+  on('PUT /api/projects/:id/secrets/:name')(
+    valid('param', NameParam),
+    valid('json', SecretRequest, SECRET_MAX_BYTES),
+    async (c) => {
+      const { key, project } = c.var;
+      const { name } = c.req.valid('param');
+      const { value, file, path, pools: named } = c.req.valid('json');
+      const found = await poolsToSet(c.env, key, project.id, named);
+      if (!found.ok) return answerRefusal(c, found);
+      const given = { name, path: path ?? null, content: value ?? file ?? '' };
+      const set = await setSecret(c.env, project.id, given, found.pools, key.id, Date.now());
+      if (!set.ok) return answerRefusal(c, set);
+      const secrets = await listSecrets(c.env, project.id, { name });
+      const shown = secrets.filter(({ pool }) => found.pools.includes(pool));
+      return c.json({ secrets: shown } satisfies SecretList, set.made ? 201 : 200);
+    },
+  );
+
+  on('DELETE /api/projects/:id/secrets/:name')(valid('param', NameParam), valid('query', PoolQuery), async (c) => {
+    const { key, project } = c.var;
+    const reached = poolsToRemoveFrom(key, project.id, c.req.valid('query').pool);
+    if (!reached.ok) return answerRefusal(c, reached);
+    const removed = await removeSecret(c.env, project.id, c.req.valid('param').name, reached.pools);
+    return removed.ok ? c.json({ removed: removed.removed } satisfies SecretsRemoved) : answerRefusal(c, removed);
+  });
+}

@@ -86,6 +86,7 @@ export async function makeWorld(): Promise<World> {
   const now = Date.now();
   const pool = unique('pool');
   const [project, foreignProject, deleted] = await Promise.all([insertProject(), insertProject(), insertProject()]);
+  await db.insert(schema.pools).values({ name: pool, createdAt: now });
   const blob = await insertBlob(bytesOf('a source'));
   const own = await insertWorker();
   const foreign = await insertWorker();

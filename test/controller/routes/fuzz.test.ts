@@ -50,6 +50,7 @@ const BODIES: Record<string, z.ZodType> = {
   'POST /api/workers/:id/status': contract.WorkerStatus,
   'POST /api/workers/:id/findings': contract.FindingsReport,
   'POST /api/keys': contract.KeyRequest,
+  'PUT /api/projects/:id/secrets/:name': contract.SecretRequest,
 };
 const QUERY_NAMES = 'worker_id attempt offset limit tail follow status pool cursor live overlapMs'.split(' ');
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'POST', 'PATCH', 'DELETE'];
@@ -174,6 +175,7 @@ const shot: fc.Arbitrary<Shot> = fc.constantFrom(...ROUTE_KEYS).chain((route) =>
 function likely(route: string): Column {
   if (/heartbeat|reports|source|inputs|PUT .*logs/.test(route)) return 'run';
   if (/claim|attempts$|durations|findings|workers\/:id\/status/.test(route)) return 'worker';
+  if (/secrets/.test(route)) return 'projectAdmin';
   return 'admin';
 }
 
@@ -194,6 +196,8 @@ function requestOf(
     if (params[0]! > params[1]!) return value;
     if (part === ':sha256') return world.blob;
     if (part === ':name{.+}') return 'out/app.ipa';
+    if (part === ':name') return 'NAME';
+    if (pattern.includes('/projects/')) return world.project;
     if (part === ':part') return '1';
     return pattern.includes('/workers/') ? world.worker : pattern.includes('/keys/') ? names.key! : world.running;
   };

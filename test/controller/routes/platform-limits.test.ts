@@ -14,14 +14,18 @@ import {
   FINDINGS_MAX,
   HISTORY_PHASES_MAX,
   LOG_APPEND_MAX_BYTES,
+  POOLS_OF_SECRET_MAX,
   PROCESS_COMMAND_MAX,
   PROCESSES_MAX,
   type Report,
+  SECRET_FILE_MAX_BYTES,
   SECRET_FILES_MAX,
+  STORED_SECRETS_MAX,
 } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
+import { seal } from '../../../controller/secrets/sealing.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
@@ -38,6 +42,7 @@ import {
   unique,
 } from '../factories/rows.ts';
 import { aBlob, until } from '../factories/scenarios.ts';
+import { aKey, aPool, aTeam, begin as beginAttempt, setSecret, submit } from '../factories/teams.ts';
 
 const WORKERS = 200;
 const KEYS = 1_000;
@@ -184,6 +189,22 @@ const upload = async (rest = '') => {
   return `/api/blobs/${sha256}/uploads/${(await begun.json<{ id: string }>()).id}${rest}`;
 };
 
+const LARGEST_SECRET = { file: btoa('x'.repeat(SECRET_FILE_MAX_BYTES)), path: 'p'.repeat(128) };
+/** A project with nearly all the secrets that it may have, in as many pools as one request may name. */
+async function aTeamWithSecrets() {
+  const pools = await Promise.all(many(POOLS_OF_SECRET_MAX, () => aPool()));
+  const team = { ...(await aTeam()), pool: pools[0]! };
+  const { key, keyId } = await aKey(team.projectId, ['secrets.set', 'secrets.use']);
+  const { sealed } = await seal(env, ['stored_secret'], 'x'.repeat(1_000));
+  for (const pool of pools)
+    await sql(
+      `INSERT INTO secrets (id, project_id, pool, name, version, key_id, sealed, set_by, set_at) ${NUMBERS(STORED_SECRETS_MAX - 1)}
+       SELECT ?1 || '-' || i, ?2, ?3, 'NAME_' || i, 1, 'k', ?4, ?5, 0 FROM n`,
+      ...[unique('sec'), team.projectId, pool, sealed, keyId],
+    );
+  return { team: { ...team, key, keyId }, pools };
+}
+
 type Question = () => Promise<Response>;
 /** One or more questions for each route. */
 const QUESTIONS: Record<RouteKey, Question | Question[]> = {
@@ -281,14 +302,46 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     const { buildId, token } = await runningBuild();
     return ask('GET', `/api/builds/${buildId}/source`, token);
   },
-  'GET /api/builds/:id/inputs': async () => {
-    const { buildId, token } = await runningBuild({ hasInputs: true });
-    const submitted = await admin('POST', '/api/builds', buildRequest(blob, unique('pool')));
-    const { id } = await submitted.json<{ id: string }>();
-    await insertAttempt(id, 1, { workerId: 'w1' });
-    await sql("UPDATE builds SET status = 'building', attempt = 1 WHERE id = ?1", id);
-    expect((await ask('GET', `/api/builds/${buildId}/inputs`, token)).status).toBe(422);
-    return ask('GET', `/api/builds/${id}/inputs`, await tokenFor(id, 1, 'run', 'w1'));
+  'GET /api/builds/:id/inputs': [
+    async () => {
+      const { buildId, token } = await runningBuild({ hasInputs: true });
+      const submitted = await admin('POST', '/api/builds', buildRequest(blob, unique('pool')));
+      const { id } = await submitted.json<{ id: string }>();
+      await insertAttempt(id, 1, { workerId: 'w1' });
+      await sql("UPDATE builds SET status = 'building', attempt = 1 WHERE id = ?1", id);
+      expect((await ask('GET', `/api/builds/${buildId}/inputs`, token)).status).toBe(422);
+      return ask('GET', `/api/builds/${id}/inputs`, await tokenFor(id, 1, 'run', 'w1'));
+    },
+    // With as many stored secrets as a pool may have.
+    async () => {
+      const team = await aTeam();
+      for (let i = 0; i < STORED_SECRETS_MAX; i++) await setSecret(team, `NAME_${i}`, 'v'.repeat(5_000));
+      const id = await submit(team);
+      await beginAttempt(id);
+      return ask('GET', `/api/builds/${id}/inputs`, await tokenFor(id));
+    },
+  ],
+
+  'GET /api/projects/:id/secrets': async () => {
+    const { team } = await aTeamWithSecrets();
+    return ask('GET', `/api/projects/${team.projectId}/secrets`, team.key);
+  },
+  'PUT /api/projects/:id/secrets/:name': [
+    // Anew in each pool, then a new value of each.
+    async () => {
+      const { team, pools } = await aTeamWithSecrets();
+      return ask('PUT', `/api/projects/${team.projectId}/secrets/LARGEST`, team.key, { ...LARGEST_SECRET, pools });
+    },
+    async () => {
+      const { team, pools } = await aTeamWithSecrets();
+      const path = `/api/projects/${team.projectId}/secrets/LARGEST`;
+      await ask('PUT', path, team.key, { ...LARGEST_SECRET, pools });
+      return ask('PUT', path, team.key, { ...LARGEST_SECRET, pools });
+    },
+  ],
+  'DELETE /api/projects/:id/secrets/:name': async () => {
+    const { team } = await aTeamWithSecrets();
+    return ask('DELETE', `/api/projects/${team.projectId}/secrets/NAME_1`, team.key);
   },
 
   'PUT /api/blobs/:sha256': async () => {

@@ -7,6 +7,8 @@ declare namespace Cloudflare {
     DAYS_OF_RETENTION: string;
     /** How many requests the fuzz test sends. */
     FUZZ_REQUESTS: string;
+    /** How many builds are under way while INPUTS_KEY is rotated. */
+    ROTATION_BUILDS: string;
     TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];
   }
   interface GlobalProps {

@@ -376,6 +376,28 @@ test.each([
   },
 );
 
+test('a build whose key of INPUTS_KEY is missing waits for it, and is built once the key is back', {
+  timeout: 400_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  let refused = 0;
+  controller.intercept = ({ path }, response) => {
+    if (path !== '/api/builds/b1/inputs' || refused === 3) return false;
+    refused++;
+    response.writeHead(503, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ error: { code: 'inputs_key_missing', message: 'put the key back' } }));
+    return true;
+  };
+  const build = controller.submit({
+    ...{ id: 'b1', command: 'echo "$TOKEN"', env: { TOKEN: 'shown' }, source: await sourceOf({ a: '' }) },
+  });
+  await agent.until({ type: 'slot_free' });
+  expect([refused, build.status, build.log.toString()]).toEqual([3, 'succeeded', 'shown\n']);
+  expect(build.reports.map(({ type }) => type)).toEqual(['start', 'succeed']);
+});
+
 test('a look at the monitor that fails ends neither the attempt nor the watch', { timeout: 400_000 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);

@@ -1,6 +1,6 @@
 /**
- * Asks again whether the key that began something still may, at the moment when the thing is done. A build may
- * wait for a day, and its key may have been revoked meanwhile.
+ * Asks again whether the key that began something still may, at the moment when the thing is done. A build
+ * may wait for a day, and its key may have been revoked meanwhile.
  */
 import { and, desc, eq, isNull, ne } from 'drizzle-orm';
 import type { Grant } from '#contract';
@@ -10,8 +10,8 @@ import { isUsable, type KeyRow } from './keys.ts';
 import { may, parseRights, type Thing } from './rights.ts';
 
 /**
- * Null if it may. Otherwise says why not, as the end of "the key that requested it …". A rotated key speaks by
- * the newest key of its lineage, once it has ended itself. A revoked one speaks no more.
+ * Null if it may. Otherwise says why not, as the end of "the key that requested it …". A rotated key speaks
+ * by the newest key of its lineage, once it has ended itself. A revoked one speaks no more.
  */
 export async function whyNoMore(
   env: Env,

@@ -1,6 +1,6 @@
 /**
- * Makes what an attempt is given in private: the inputs of its build, and below them the stored secrets of its
- * project and pool.
+ * Makes what an attempt is given in private: the inputs of its build, and below them the stored secrets of
+ * its project and pool.
  *
  * Invariant: stored secrets are read when an attempt asks for them, and never copied to the build. Only a
  * trusted build of a named project in a trusted pool receives them, and only while the key that requested it
@@ -9,13 +9,13 @@
  */
 import { INPUTS_MAX_BYTES, type Inputs, looksSecret, SECRET_FILES_MAX, VARIABLES_MAX } from '#contract';
 import { whyNoMore } from '../access/still-may.ts';
-import { readInputs } from '../builds/read-inputs.ts';
 import type { BuildRow } from '../builds/rows.ts';
 import { noteSecrets } from '../builds/writes-without-event.ts';
 import { toBytes } from '../bytes.ts';
 import { openDatabase } from '../database.ts';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
 import { type Refusal, refusal } from '../refusals.ts';
+import { readInputs } from '../secrets/read-inputs.ts';
 import { openSecret, readSecretsFor, type SecretContent, type SecretRow, usage } from '../secrets/stored-secrets.ts';
 
 /**
@@ -90,8 +90,8 @@ export function merged(own: Inputs, stored: readonly SecretContent[]): Inputs {
 const contentOf = ({ name, path, content }: SecretContent): [string, string] => [path ?? name, content];
 
 /**
- * An agent guesses which variables are secret where nobody said it. It would not any more once the stored ones
- * are named, so the guess is made here.
+ * An agent guesses which variables are secret where nobody said it. It would not any more once the stored
+ * ones are named, so the guess is made here.
  */
 const secretLooking = (env: Inputs['env']): string[] =>
   Object.keys(env).filter((name) => looksSecret(name, env[name]!));

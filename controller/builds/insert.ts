@@ -15,9 +15,9 @@ import { DEFAULT_PROJECT_ID, type ProjectRow } from '../projects/find-project.ts
 import { refusal } from '../refusals.ts';
 import { buildInputs, builds, events, idempotency } from '../schema/index.ts';
 import { sealInputs } from '../secrets/inputs.ts';
+import { INPUTS_MOVED } from '../secrets/read-inputs.ts';
 import { compareWithMac, macOfRequest } from '../secrets/request-mac.ts';
 import { type Applied, hasApplied } from './apply.ts';
-import { INPUTS_MOVED } from './read-inputs.ts';
 import { BUILD_COLUMNS, type BuildRow, findBuild } from './rows.ts';
 
 /** Who makes a build: a key, the first key of its lineage, and what it may do. */

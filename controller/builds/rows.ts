@@ -1,8 +1,8 @@
 /**
  * Reads rows of `builds` and `attempts` for the use-cases.
  *
- * Invariant: these rows are small. What was given in private (read-inputs.ts) and evidence are read only by
- * those who show them, also where rows of the former release still hold them.
+ * Invariant: these rows are small. What was given in private (secrets/read-inputs.ts) and evidence are read
+ * only by those who show them, also where rows of the former release still hold them.
  */
 import { and, desc, eq, getTableColumns, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';

@@ -5,10 +5,10 @@ import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import { DEFAULT_PROJECT_ID, findProject, noProject, type ProjectRow } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
+import { readInputs } from '../secrets/read-inputs.ts';
 import type { Applied } from './apply.ts';
 import { findNamed, insertBuild, type RequestName, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
-import { readInputs } from './read-inputs.ts';
 import type { BuildRow } from './rows.ts';
 import { isFinal } from './transitions.ts';
 

@@ -15,7 +15,9 @@ import type { On } from './register.ts';
 const SECRET_MAX_BYTES = 512 * 1024;
 
 const NameParam = z.object({ id: Id, name: SecretName });
-/** Without `pool`: all pools that the key reaches. Strict, because a misspelt `pool` would mean all of them. */
+/**
+ * Without `pool`: all pools that the key reaches. A misspelt `pool` is refused, because it would mean all.
+ */
 const PoolQuery = z.strictObject({ pool: Id.optional() });
 
 export function secretRoutes(on: On): void {

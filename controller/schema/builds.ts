@@ -55,7 +55,7 @@ export const builds = sqliteTable(
     priority: integer('priority').notNull(),
     /**
      * Whether the build was given environment variables or secret files. They are in `build_inputs` until
-     * retention deletes them. Null in rows of the former release (builds/read-inputs.ts).
+     * retention deletes them. Null in rows of the former release (secrets/read-inputs.ts).
      */
     hasInputs: integer('has_inputs', { mode: 'boolean' }),
     /**
@@ -205,7 +205,7 @@ export const buildInputs = sqliteTable(
     buildId: text('build_id')
       .primaryKey()
       .references(() => builds.id, { onDelete: 'cascade' }),
-    /** Names the INPUTS_KEY that sealed them (secrets/inputs.ts). */
+    /** Names the key of INPUTS_KEY that sealed them (secrets/sealing-keys.ts). */
     keyId: text('key_id').notNull(),
     sealed: text('sealed').notNull(),
   },

@@ -1,4 +1,6 @@
-/** Seals the private inputs of a build, and opens them again. Inputs of one build open for that build alone. */
+/**
+ * Seals the private inputs of a build, and opens them again. Inputs of one build open for that build alone.
+ */
 import { Inputs } from '#contract';
 import { type Refusal, refusal } from '../refusals.ts';
 import { open, type Place, type Sealed, seal } from './sealing.ts';
@@ -29,8 +31,8 @@ export async function openInputs(
 export const keyMissing = (what: string, { keyId }: { keyId: string }): Refusal =>
   refusal(
     'inputs_key_missing',
-    `${what} cannot be opened: the secret INPUTS_KEY lacks the key ${keyId} that sealed them. ` +
-      'Put that key back into the list, behind the newest one',
+    `${what} cannot be opened without the key ${keyId}, which the secret INPUTS_KEY lacks. ` +
+      'An admin must put that key back into the list, behind the newest one.',
   );
 
 const WHY_GONE = {

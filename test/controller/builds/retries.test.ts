@@ -52,7 +52,8 @@ function expected(given: Given, loss: Loss, name: Name): string {
   const { inputs, former } = GIVEN[given];
   // The former release deleted source and inputs at once, and did not note whether there were inputs.
   const unknown = former && loss.retained === 'by the former';
-  // What the release before that one sealed names no key, so nobody can tell a missing key from an altered row.
+  // What the release before that one sealed names no key, so nobody can tell a missing key from an altered
+  // row.
   if (inputs && loss.otherKey) return former ? '422 inputs_gone' : '503 inputs_key_missing';
   if (unknown || (inputs && loss.retained)) {
     const kept = inputs && !former && loss.retained === 'by the former';

@@ -192,7 +192,7 @@ test('a stored secret whose key is missing stops its builds alone', async () => 
   for (const id of [stopped, bringsIt, other]) await begin(id);
   const { status, body } = await fetchInputs(stopped, 1, NEW);
   expect([status, body.error?.code]).toEqual([503, 'inputs_key_missing']);
-  expect(body.error!.message).toMatch(/^the stored secret TOKEN of pool .* Put that key back into the list/);
+  expect(body.error!.message).toMatch(/^the stored secret TOKEN of pool .* must put that key back into the list/);
   expect((await fetchInputs(bringsIt, 1, NEW)).body.env).toEqual({ TOKEN: 'own' });
   expect((await fetchInputs(other, 1, NEW)).body.env).toEqual({ TOKEN: 'y' });
   expect((await fetchInputs(stopped, 1, `2:${NEW},1:${OLD}`)).body.env).toEqual({ TOKEN: 'x' });

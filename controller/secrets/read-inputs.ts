@@ -9,7 +9,7 @@ import type { Inputs } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { buildInputs, builds } from '../schema/index.ts';
-import { openInputs } from '../secrets/inputs.ts';
+import { openInputs } from './inputs.ts';
 
 /**
  * Stands in `builds.inputs` where the inputs are in `build_inputs`. The former release, which still answers

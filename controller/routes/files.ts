@@ -31,7 +31,12 @@ export function fileRoutes(on: On): void {
     const taker = await writerOf(c.env, c.var.caller, c.req.valid('param').id, null, 'take', now);
     if (!taker.ok) return answerRefusal(c, taker);
     const given = await inputsOfAttempt(c.env, taker.build, taker.attempt, now);
-    if (!given.ok) return answerRefusal(c, given);
+    if (!given.ok) {
+      // An admin must put the key back. The attempt waits for it.
+      if (given.code === 'inputs_key_missing')
+        console.warn(JSON.stringify({ event: given.code, build: taker.build.id, message: given.message }));
+      return answerRefusal(c, given);
+    }
     c.header('Cache-Control', 'no-store');
     return c.json(given.inputs);
   });

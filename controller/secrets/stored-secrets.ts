@@ -35,8 +35,11 @@ export interface SecretContent {
   content: string;
 }
 
-/** So often a request tries to set a secret that others set at the same time. */
-const ROUNDS = 5;
+/**
+ * D1 takes 50 statements in a request on the free plan. The others find key, project and pools, list what was
+ * set, and record it.
+ */
+const STATEMENTS_MAX = 41;
 const LISTED_MAX = 2_000;
 
 export const placeOfSecret = ({
@@ -66,46 +69,61 @@ export async function setSecret(
   now: number,
 ): Promise<{ ok: true; made: boolean } | Refusal> {
   const db = openDatabase(env);
-  const text = JSON.stringify(given.content);
-  const sizeBytes = toBytes(text).byteLength;
+  const sizeBytes = toBytes(sealedTextOf(given)).byteLength;
   let made = false;
   let left = [...poolNames];
-  for (let round = 0; round < ROUNDS && left.length > 0; round++) {
+  // Again for those pools where another request came first.
+  for (let statements = 0; left.length > 0; ) {
+    statements += 1 + left.length;
+    if (statements > STATEMENTS_MAX) return busy(left);
     const present = await readSizes(db, projectId, left);
     for (const pool of left) {
-      const refused = refuseTooMuch(
-        present.filter((row) => row.pool === pool && row.name !== given.name),
-        {
-          ...given,
-          ...{ pool, sizeBytes },
-        },
-      );
+      const others = present.filter((row) => row.pool === pool && row.name !== given.name);
+      const refused = refuseTooMuch(others, { path: given.path, pool, sizeBytes });
       if (refused) return refused;
     }
-    const rows = await Promise.all(
-      left.map(async (pool) => {
-        const old = present.find((row) => row.pool === pool && row.name === given.name);
-        const place = { projectId, pool, name: given.name, path: given.path };
-        const row = { ...place, id: old?.id ?? newId('sec', now), version: (old?.version ?? 0) + 1 };
-        return { ...row, ...(await seal(env, placeOfSecret(row), text)), setBy: by, setAt: now };
-      }),
-    );
-    const statements = rows.map((row) => {
-      const condition = sql`${isLive(projectId)} AND ${hasRoom(row, sizeBytes)}`;
-      if (row.version === 1)
-        return insertIf(db, secrets, row, sql`${condition} AND NOT EXISTS (SELECT 1 FROM secrets WHERE ${here(row)})`);
-      const asRead = and(eq(secrets.id, row.id), eq(secrets.version, row.version - 1), condition);
-      return db.update(secrets).set(row).where(asRead);
-    });
-    const [first, ...rest] = statements;
+    const old = present.filter((row) => row.name === given.name);
+    const rows = await Promise.all(left.map((pool) => newRow(env, { projectId, pool, ...given }, old, by, now)));
+    const [first, ...rest] = rows.map((row) => writing(db, row, sizeBytes));
     const results = await db.batch([first!, ...rest]);
     const isSet = results.map(({ meta }) => meta.changes > 0);
     made ||= rows.some(({ version }, index) => isSet[index] && version === 1);
     left = left.filter((_, index) => !isSet[index]);
   }
-  if (left.length === 0) return { ok: true, made };
-  return refusal('unavailable', `others change the secrets of ${left.join(', ')} at the same time; repeat the request`);
+  return { ok: true, made };
 }
+
+const sealedTextOf = ({ content }: SecretContent): string => JSON.stringify(content);
+
+type NewRow = Omit<SecretRow, 'usedBy' | 'usedAt'>;
+
+/** The row as it is to be: a new one, or the one that its pool has with the next version. */
+async function newRow(
+  env: Env,
+  given: SecretContent & { projectId: string; pool: string },
+  present: readonly Size[],
+  setBy: string,
+  setAt: number,
+): Promise<NewRow> {
+  const { projectId, pool, name, path } = given;
+  const old = present.find((row) => row.pool === pool);
+  const place = { projectId, pool, name, path, id: old?.id ?? newId('sec', setAt), version: (old?.version ?? 0) + 1 };
+  return { ...place, ...(await seal(env, placeOfSecret(place), sealedTextOf(given))), setBy, setAt };
+}
+
+/** The statement that writes the row, if nobody has written it meanwhile and there is room for it. */
+function writing(db: Database, row: NewRow, sizeBytes: number) {
+  const condition = sql`${isLive(row.projectId)} AND ${hasRoom(row, sizeBytes)}`;
+  if (row.version === 1)
+    return insertIf(db, secrets, row, sql`${condition} AND NOT EXISTS (SELECT 1 FROM secrets WHERE ${here(row)})`);
+  return db
+    .update(secrets)
+    .set(row)
+    .where(and(eq(secrets.id, row.id), eq(secrets.version, row.version - 1), condition));
+}
+
+const busy = (poolNames: string[]): Refusal =>
+  refusal('unavailable', `others change the secrets of ${poolNames.join(', ')} at the same time; repeat the request`);
 
 const here = ({ projectId, pool, name }: Pick<SecretRow, 'projectId' | 'pool' | 'name'>): SQL =>
   and(eq(secrets.projectId, projectId), eq(secrets.pool, pool), eq(secrets.name, name))!;

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import type { BuildDetail, SecretList, SecretView } from '#contract';
 import { INPUTS_MAX_BYTES, SECRET_FILES_MAX, STORED_SECRETS_MAX, VARIABLES_MAX } from '#contract';
 import { attempts, builds, pools, projects, secrets } from '../../../controller/schema/index.ts';
-import { db, HOUR_MS, unique } from '../factories/rows.ts';
+import { db, HOUR_MS, insertProject, unique } from '../factories/rows.ts';
 import { api } from '../factories/scenarios.ts';
 import { contentsOfTables } from '../factories/tables.ts';
 import {
@@ -263,6 +263,11 @@ test('a project answers by its name too, after a rename its secrets open, and a 
     const error = { code: 'not_found', message: `there is no project ${which.projectId}` };
     expect(answers).toEqual(Array(3).fill({ status: 404, body: { error } }));
   }
+  // A new project of the same name is another one.
+  const anew = { ...team, projectId: await insertProject(name) };
+  const { key } = await aKey(anew.projectId, ['secrets.set', 'secrets.use']);
+  expect(await list({ ...anew, key })).toEqual([]);
+  expect((await given({ ...anew, key })).body.env).toEqual({});
 });
 
 test('the default project takes no secrets', async () => {

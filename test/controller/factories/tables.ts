@@ -33,6 +33,8 @@ const IN_ORDER = [
   'builds',
   'blobs',
   'workers',
+  'secrets',
+  'projects',
 ];
 
 export async function emptyTables(): Promise<void> {

@@ -76,7 +76,7 @@ const TABLES: Record<string, Deeds> = {
   // Triggers keep it (migration 0005).
   project_load: {},
   secrets: { 'secrets/stored-secrets': ['insert', 'update', 'delete'], 'upkeep/reseal': ['update'] },
-  pools: {},
+  pools: { 'projects/pools': ['insert', 'update'] },
   worker_pools: {},
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },
   audit: { 'access/audit': ['insert', 'delete'] },

@@ -1,0 +1,33 @@
+/**
+ * Makes, lists and changes pools.
+ *
+ * Invariant: only an admin makes a pool, by registering a worker for it or by making a key that names it. A
+ * pool that exists keeps its trust.
+ *
+ * Owns the table `pools`.
+ */
+import { asc, eq } from 'drizzle-orm';
+import { type Database, openDatabase } from '../database.ts';
+import { pools } from '../schema/index.ts';
+
+export type PoolRow = typeof pools.$inferSelect;
+
+/**
+ * The statement that makes those of the pools that do not exist yet, for the batch of whoever names them. One
+ * statement, however many names.
+ *
+ * @param names at least one
+ */
+export const ensurePools = (db: Database, names: readonly string[], now: number) =>
+  db
+    .insert(pools)
+    .values(names.map((name) => ({ name, createdAt: now })))
+    .onConflictDoNothing();
+
+/** All pools, by name. */
+export const listPools = (env: Env): Promise<PoolRow[]> =>
+  openDatabase(env).select().from(pools).orderBy(asc(pools.name));
+
+/** The pool as changed. Undefined if there is none of this name. */
+export const changePool = (env: Env, name: string, change: { trusted: boolean }): Promise<PoolRow | undefined> =>
+  openDatabase(env).update(pools).set(change).where(eq(pools.name, name)).returning().get();

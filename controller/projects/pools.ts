@@ -6,22 +6,17 @@
  *
  * Owns the table `pools`.
  */
-import { asc, eq } from 'drizzle-orm';
+import { asc, eq, sql } from 'drizzle-orm';
 import { type Database, openDatabase } from '../database.ts';
 import { pools } from '../schema/index.ts';
 
 export type PoolRow = typeof pools.$inferSelect;
 
-/**
- * The statement that makes those of the pools that do not exist yet, for the batch of whoever names them. One
- * statement, however many names.
- *
- * @param names at least one
- */
+/** The statement that makes those of the pools that do not exist yet, for the batch of whoever names them. */
 export const ensurePools = (db: Database, names: readonly string[], now: number) =>
   db
     .insert(pools)
-    .values(names.map((name) => ({ name, createdAt: now })))
+    .select(sql`SELECT value, 1, ${now} FROM json_each(${JSON.stringify(names)}) WHERE TRUE`)
     .onConflictDoNothing();
 
 /** All pools, by name. */

@@ -64,6 +64,7 @@ const TABLES: Record<string, Deeds> = {
   outbox: {
     'builds/apply': ['insert'],
     'builds/writes-without-event': ['delete'],
+    'files/blobs': ['insert'],
     'upkeep/outbox': ['update', 'delete'],
     'upkeep/retention': ['insert'],
   },
@@ -71,7 +72,7 @@ const TABLES: Record<string, Deeds> = {
   // An enrolment and the removal of a worker take a statement of access/keys into their own batch.
   keys: { 'access/key-rotation': ['update'], 'access/keys': ['insert', 'update'] },
   blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
-  blob_holds: {},
+  blob_holds: { 'files/holds': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   projects: { 'projects/find-project': ['insert'] },
   // Triggers keep it (migration 0005).
   project_load: {},

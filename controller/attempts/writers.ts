@@ -11,7 +11,7 @@ import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { attempts, builds } from '../schema/index.ts';
 
-export type Purpose = 'beat' | 'report' | 'evidence' | 'log' | 'take';
+export type Purpose = 'beat' | 'report' | 'evidence' | 'log' | 'upload' | 'take';
 
 interface Rule {
   /**
@@ -33,6 +33,8 @@ const RULES: Record<Purpose, Rule> = {
   report: { tokenSuffices: true, workersKey: true, until: 'the receiver decides', unknownAttempt: 'not_found' },
   evidence: { tokenSuffices: true, workersKey: true, until: 'the receiver decides', unknownAttempt: 'not_found' },
   log: { tokenSuffices: true, workersKey: true, until: 'end of the aftermath', unknownAttempt: 'not_found' },
+  // Old agents upload with the worker's key, by the routes that belong to no build.
+  upload: { tokenSuffices: true, workersKey: false, until: 'the receiver decides', unknownAttempt: 'not_found' },
   take: { tokenSuffices: false, workersKey: false, until: 'end of the attempt', unknownAttempt: 'not_found' },
 };
 

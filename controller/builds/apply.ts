@@ -13,10 +13,11 @@ import type { BatchItem } from 'drizzle-orm/batch';
 import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
 import { toBytes } from '../bytes.ts';
 import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
+import { areHeldBy, attemptHolder } from '../files/holds.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema/index.ts';
 import { causeOf } from './causes.ts';
-import { type BuildEvent, effectsOf } from './effects.ts';
+import { type BuildEvent, type Effects, effectsOf } from './effects.ts';
 import { findEvidence } from './evidence.ts';
 import { type AttemptRow, BUILD_COLUMNS, type BuildRow, findAttempt, findBuild } from './rows.ts';
 import { decide, failureType } from './transitions.ts';
@@ -53,17 +54,38 @@ export async function apply(env: Env, buildId: string, event: BuildEvent, now: n
         : { ok: true, build, changed: false };
     }
     const effects = effectsOf(build, current ?? null, settled, decision.to, now);
+    const stored = effects.artifacts.length > 0 && current ? areStored(current, effects.artifacts) : undefined;
     try {
-      const after = await commit(env, build, effects, guard);
+      const after = await commit(env, build, effects, and(guard, stored));
       if (after) return { ok: true, build: after, changed: true };
     } catch (error) {
       if (!isForeignKeyError(error)) throw error;
-      return refusal('artifact_not_stored', 'artifacts: a file that the report names is not stored; upload it again');
+      return artifactNotStored;
     }
+    if (stored && !(await holds(env, stored))) return artifactNotStored;
     if (guard) return refusal('illegal_transition', 'the build or its worker is no longer free for this');
   }
   throw new Error(`build ${buildId}: ${RACES_MAX} lost races in a row`);
 }
+
+const artifactNotStored = refusal(
+  'artifact_not_stored',
+  'artifacts: a file that the report names is not stored; upload it again',
+);
+
+/**
+ * Whether the attempt has uploaded all of these files itself. An old agent uploads with the key of its worker.
+ * That somebody else has stored a file does not count, because who sends a report would then get its bytes as
+ * an artifact.
+ */
+const areStored = ({ buildId, attempt, workerId }: AttemptRow, files: Effects['artifacts']): SQL =>
+  areHeldBy(
+    [attemptHolder(buildId, attempt), workerId],
+    files.map(({ sha256 }) => sha256),
+  );
+
+const holds = async (env: Env, condition: SQL): Promise<boolean> =>
+  (await openDatabase(env).get<{ holds: number }>(sql`SELECT ${condition} AS holds`)).holds === 1;
 
 /**
  * Writes all of `effects`, or nothing. Returns the row as written, or `undefined` if the compare-and-set

@@ -11,7 +11,8 @@ import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { Inputs } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { insertIf, isForeignKeyError, openDatabase } from '../database.ts';
-import { DEFAULT_PROJECT_ID, type ProjectRow } from '../projects/find-project.ts';
+import { holdIf, isHeldBy, mayHold } from '../files/holds.ts';
+import { DEFAULT_PROJECT_ID, findProject, type ProjectRow } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
 import { buildInputs, builds, events, idempotency } from '../schema/index.ts';
 import { sealInputs } from '../secrets/inputs.ts';
@@ -40,7 +41,8 @@ type Own = 'status' | 'transitionId' | 'hasInputs' | 'inputs' | 'idempotencyKey'
 export type NewBuild = Omit<typeof builds.$inferInsert, Own>;
 
 /**
- * Adds a queued build. Refused: `blob_not_stored` if the source is not stored, `idempotency_mismatch`.
+ * Adds a queued build. Refused: `blob_not_stored` if neither the project nor the lineage of the key has stored
+ * the source, `project_deleted`, `idempotency_mismatch`.
  *
  * @param inputs null if the build is given none
  * @param name null if the request has none; it then makes a build each time
@@ -63,32 +65,49 @@ export async function insertBuild(
     idempotencyKey: name && nameForFormerRelease(name),
   };
   const applied = hasApplied(id, id);
+  const { projectId = '', sourceSha256 } = build;
+  const allowed = sql`(${mayHold(projectId)} AND ${mayUseSource(build)})`;
   const detail = build.retryOf ? { retryOf: build.retryOf } : {};
   const submitted = { buildId: id, attempt: 0, type: 'submitted', at: createdAt, detail };
   const rest = [
     insertIf(db, events, submitted, applied),
     ...(sealed ? [insertIf(db, buildInputs, sealed, applied)] : []),
+    ...(build.retryOf ? [] : [holdIf(db, projectId, sourceSha256, createdAt, applied)]),
   ];
   try {
     if (name) {
       const noted = { ...keyOf(name), requestMac: await macOfRequest(env, name.request), target: id, createdAt };
       const isMine = sql`EXISTS (SELECT 1 FROM idempotency WHERE ${and(here(name), eq(idempotency.target, id))})`;
       await db.batch([
-        insertIf(db, idempotency, noted, sql`NOT ${isTaken(name)}`),
+        insertIf(db, idempotency, noted, sql`NOT ${isTaken(name)} AND ${allowed}`),
         insertIf(db, builds, row, isMine),
         ...rest,
       ]);
-    } else await db.batch([insertIf(db, builds, row, sql`TRUE`), ...rest]);
+    } else await db.batch([insertIf(db, builds, row, allowed), ...rest]);
   } catch (error) {
     if (!isForeignKeyError(error)) throw error;
-    return refusal('blob_not_stored', `source.sha256: ${build.sourceSha256} is not stored; upload it first`);
+    return notStored(sourceSha256);
   }
   const stored = await findBuild(env, id);
   if (stored) return { ok: true, build: stored, changed: true };
   const earlier = name && (await findNamed(env, name));
-  if (!earlier) throw new Error(`build ${id} was neither inserted nor already there`);
-  return earlier;
+  if (earlier) return earlier;
+  if (!(await findProject(env, projectId))) return refusal('project_deleted', 'the project was deleted meanwhile');
+  return notStored(sourceSha256);
 }
+
+const notStored = (sha256: string) =>
+  refusal('blob_not_stored', `source.sha256: ${sha256} is not stored; upload it first`);
+
+/**
+ * Whether the build may have this source: its project or the lineage of the key has sent the bytes. A retry
+ * has the source of a build of the same project, of which that was proven.
+ */
+const mayUseSource = ({ retryOf, projectId = '', createdByRoot, sourceSha256 }: NewBuild): SQL =>
+  retryOf
+    ? sql`EXISTS (SELECT 1 FROM builds AS original WHERE original.id = ${retryOf}
+        AND original.source_sha256 = ${sourceSha256} AND original.project_id IN (${projectId}, ''))`
+    : isHeldBy(createdByRoot ? [projectId, createdByRoot] : [projectId], sourceSha256);
 
 /**
  * The build that an earlier request of this name made. Null if there was none. Refused:

@@ -6,7 +6,8 @@
  *   open ──complete──▶ completing ──(one object in R2)──▶ verifying ──▶ stored | refused ──(a day)──▶ gone
  *     └──(a day without a part)──▶ aborted, gone
  *
- * Invariant: an upload that does not end as `stored` leaves nothing in R2 or D1.
+ * Invariant: an upload that does not end as `stored` leaves nothing in R2 or D1. It answers nobody but the
+ * holder who began it.
  *
  * The alarm makes every arrow. Every arrow may be repeated, and is booked again if it fails. Each alarm
  * hashes one slice, so that neither memory nor the CPU time of one call depends on the file's size. The state
@@ -22,11 +23,13 @@ import { DAY_MS } from '#contract';
 import { randomText } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { isAlarmLost } from '../times.ts';
-import { makeVisible, openBlobRow, r2ErrorCode, touchBlob } from './blobs.ts';
+import { makeVisible, openBlobRow, r2ErrorCode } from './blobs.ts';
+import { type Holder, touchHold } from './holds.ts';
 import {
   cannotVerify,
   gone,
   lost,
+  mayGoOn,
   mismatch,
   PART,
   type PartTarget,
@@ -62,11 +65,12 @@ export class BlobUpload extends DurableObject<Env> {
   #hashedBytes = 0;
   #working = false;
 
-  async begin(sha256: string, size: number, now: number): Promise<Shown> {
+  async begin(holder: Holder, sha256: string, size: number, now: number): Promise<Shown> {
     const r2Key = `blobs/${sha256}/${randomText(9)}`;
     // If the record is not written, R2 drops the upload by itself after a week.
     const { uploadId } = await this.env.BLOBS.createMultipartUpload(r2Key);
     const begun: UploadRecord = {
+      holder,
       sha256,
       size,
       r2Key,
@@ -86,8 +90,8 @@ export class BlobUpload extends DurableObject<Env> {
    * Says where the part belongs. Refused: `not_found`, `invalid_request` for a part number that the file
    * lacks.
    */
-  target(sha256: string, part: number, now: number): PartTarget | Refusal {
-    const record = this.#read(sha256);
+  target(holder: Holder, sha256: string, part: number, now: number): PartTarget | Refusal {
+    const record = this.#readFor(holder, sha256);
     if (record?.state !== 'open') return gone;
     if (part > partCount(record.size))
       return refusal('invalid_request', `part: the file has ${partCount(record.size)} parts`);
@@ -106,8 +110,8 @@ export class BlobUpload extends DurableObject<Env> {
    * Begins to join and verify the parts; ask `show` for the outcome. Refused: `not_found`,
    * `upload_incomplete`, and as the outcome says.
    */
-  async complete(sha256: string, now: number): Promise<Shown> {
-    const record = this.#read(sha256);
+  async complete(holder: Holder, sha256: string, now: number): Promise<Shown> {
+    const record = this.#readFor(holder, sha256);
     if (!record) return gone;
     if (record.state !== 'open') return this.#show(record);
     const stored = new Set(this.#parts().map(([part]) => part));
@@ -119,8 +123,8 @@ export class BlobUpload extends DurableObject<Env> {
     return this.#show(next);
   }
 
-  async show(sha256: string, now: number): Promise<Shown> {
-    const record = this.#read(sha256);
+  async show(holder: Holder, sha256: string, now: number): Promise<Shown> {
+    const record = this.#readFor(holder, sha256);
     if (!record) return gone;
     // The platform may have given up the alarm, or lost it. Then this call books it again.
     const waiting = record.state === 'completing' || record.state === 'verifying';
@@ -131,8 +135,8 @@ export class BlobUpload extends DurableObject<Env> {
     return this.#show(record);
   }
 
-  async abort(sha256: string): Promise<boolean> {
-    const record = this.#read(sha256);
+  async abort(holder: Holder, sha256: string): Promise<boolean> {
+    const record = this.#readFor(holder, sha256);
     if (record?.state !== 'open') return false;
     await this.#forget(record);
     return true;
@@ -172,10 +176,6 @@ export class BlobUpload extends DurableObject<Env> {
   async #putTogether(record: UploadRecord): Promise<void> {
     const { BLOBS } = this.env;
     const { sha256, size, r2Key, r2UploadId } = record;
-    if (await touchBlob(this.env, sha256, Date.now())) {
-      await this.#dropFromR2(record);
-      return this.#end({ ...record, state: 'stored', verifiedBytes: size });
-    }
     let object = await BLOBS.head(r2Key);
     if (!object) {
       const parts = this.#parts().map(([partNumber, etag]) => ({ partNumber, etag }));
@@ -215,7 +215,12 @@ export class BlobUpload extends DurableObject<Env> {
     this.#restart();
     if (digest !== sha256) return this.#refuse(record, mismatch(sha256));
     const now = Date.now();
-    await makeVisible(this.env, { sha256, r2Key, size, createdAt: now, touchedAt: now });
+    // Its sender may have asked for an upload of the former release during this step. Else nobody is known to
+    // hold the file, and its sender begins anew.
+    const holder = this.#read()?.holder;
+    if (holder === undefined) return this.#refuse(record, lost);
+    const visible = await makeVisible(this.env, holder, { sha256, r2Key, size, createdAt: now, touchedAt: now });
+    if (!visible.ok) return this.#refuse(record, visible);
     return this.#end({ ...record, state: 'stored', verifiedBytes: size });
   }
 
@@ -236,10 +241,12 @@ export class BlobUpload extends DurableObject<Env> {
   }
 
   async #refuse(record: UploadRecord, why: Refusal): Promise<void> {
-    // The answer to makeVisible may have been lost. An object that a row refers to stays.
-    if ((await openBlobRow(this.env, record.sha256))?.r2Key === record.r2Key)
-      return this.#end({ ...record, state: 'stored', verifiedBytes: record.size });
-    await this.#dropFromR2(record);
+    const { holder, sha256, size, r2Key } = record;
+    // An object that a row refers to stays.
+    if ((await openBlobRow(this.env, sha256))?.r2Key !== r2Key) await this.#dropFromR2(record);
+    // The answer to makeVisible may have been lost.
+    const held = holder !== undefined && (await touchHold(this.env, holder, sha256, Date.now()));
+    if (held && why.code !== 'hash_mismatch') return this.#end({ ...record, state: 'stored', verifiedBytes: size });
     await this.#end({ ...record, state: 'refused', refusal: why });
   }
 
@@ -258,10 +265,16 @@ export class BlobUpload extends DurableObject<Env> {
     await this.ctx.storage.deleteAll();
   }
 
-  /** The record. With `sha256`, null also if the upload is of another file. */
-  #read(sha256?: string): UploadRecord | null {
-    const record = this.ctx.storage.kv.get<UploadRecord>('upload');
-    return record && (sha256 === undefined || record.sha256 === sha256) ? record : null;
+  #read(): UploadRecord | null {
+    return this.ctx.storage.kv.get<UploadRecord>('upload') ?? null;
+  }
+
+  /** The record, if the upload is of this file and of this holder. One that had no holder gets this one. */
+  #readFor(holder: Holder, sha256: string): UploadRecord | null {
+    const record = this.#read();
+    if (record?.sha256 !== sha256 || !mayGoOn(record, holder)) return null;
+    if (record.holder === undefined) this.#write({ ...record, holder });
+    return { ...record, holder };
   }
 
   #write(record: UploadRecord): void {

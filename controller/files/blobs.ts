@@ -1,31 +1,35 @@
 /**
- * Stores files, sources and artifacts, under the SHA-256 of their content.
+ * Stores files, sources and artifacts, under the SHA-256 of their content. All holders of a file share one
+ * object in R2 (holds.ts).
  *
  * Invariant: a row of `blobs` means that its object is in R2, whole and with that digest. The object comes
- * first, and R2 verifies it while it arrives. The row then makes it visible.
+ * first, and R2 verifies it while it arrives. The row then makes it visible. An upload takes the same steps,
+ * and answers the same, whether or not somebody else has stored the file.
  *
  * Owns the table `blobs`, but for the removal of rows (upkeep/retention.ts). Owns R2 below `blobs/` together
  * with upload-parts.ts and blob-upload.ts. upkeep/outbox.ts deletes an object after its row. The cron deletes
- * an object that never got a row, once it is eight days old.
+ * an object that never got a row, once it is eight days old. Adds rows to `outbox`.
  */
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { BLOB_MAX_BYTES, type BlobStored } from '#contract';
 import { randomText } from '../bytes.ts';
-import { openDatabase } from '../database.ts';
+import { insertIf, openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { blobs } from '../schema/index.ts';
+import { blobHolds, blobs, outbox } from '../schema/index.ts';
+import { type Holder, holdIf, holdOf, touchHold } from './holds.ts';
 
 /** R2's error for content that does not have the announced digest. */
 const R2_BAD_DIGEST = 10037;
 const ORPHANS_PORTION = 500;
 
 /**
- * Stores the body, of exactly `size` bytes, unless the file is stored already. Refused: `too_large`,
- * `hash_mismatch`; then nothing of it stays. The body is read to its end, because a client whose upload is
- * cut off does not see the answer.
+ * Stores the body, of exactly `size` bytes, unless `holder` holds the file already. Refused: `too_large`,
+ * `hash_mismatch`, `project_deleted`; then nothing of it stays. The body is read to its end, because a client
+ * whose upload is cut off does not see the answer.
  */
 export async function storeBlob(
   env: Env,
+  holder: Holder,
   sha256: string,
   size: number,
   body: ReadableStream<Uint8Array>,
@@ -39,7 +43,7 @@ export async function storeBlob(
         'On the Workers Free plan a file has at most 95 MiB.',
     );
 
-  const stored = await touchBlob(env, sha256, now);
+  const stored = await touchHold(env, holder, sha256, now);
   if (stored) {
     await body.pipeTo(new WritableStream());
     return { ok: true, ...stored };
@@ -56,18 +60,7 @@ export async function storeBlob(
       );
     throw error;
   }
-  return { ok: true, ...(await makeVisible(env, { sha256, r2Key, size, createdAt: now, touchedAt: now })) };
-}
-
-/** Whether the blob is stored. If so, retention spares it as if it had been uploaded now. */
-export async function touchBlob(env: Env, sha256: string, now: number): Promise<BlobStored | null> {
-  const row = await openDatabase(env)
-    .update(blobs)
-    .set({ touchedAt: now })
-    .where(eq(blobs.sha256, sha256))
-    .returning({ size: blobs.size })
-    .get();
-  return row ? { sha256, size: row.size, existed: true } : null;
+  return makeVisible(env, holder, { sha256, r2Key, size, createdAt: now, touchedAt: now });
 }
 
 /** The row, which says where the content is and how long it is. Null if it is not stored. */
@@ -82,22 +75,30 @@ export async function openBlob(env: Env, sha256: string, range?: R2Range): Promi
 }
 
 /**
- * Writes the row of a whole object. Of two uploads at once the first row wins, and the other deletes its
- * object.
+ * Writes the row of a whole object, and that `holder` holds it, in one batch. If another object of the same
+ * content is visible already, the outbox deletes this one. Refused: `project_deleted`.
  */
-export async function makeVisible(env: Env, row: typeof blobs.$inferInsert): Promise<BlobStored> {
+export async function makeVisible(
+  env: Env,
+  holder: Holder,
+  row: typeof blobs.$inferInsert,
+): Promise<({ ok: true } & BlobStored) | Refusal> {
+  const { sha256, r2Key, size, touchedAt: now } = row;
   const db = openDatabase(env);
-  const winner = await db
-    .insert(blobs)
-    .values(row)
-    .onConflictDoUpdate({ target: blobs.sha256, set: { touchedAt: row.touchedAt } })
-    .returning({ r2Key: blobs.r2Key, size: blobs.size })
-    // If D1's answer is lost, it is unknown which object is visible. Then nothing is deleted here;
-    // removeOrphans does it.
-    .get();
-  const existed = winner.r2Key !== row.r2Key;
-  if (existed) await env.BLOBS.delete(row.r2Key);
-  return { sha256: row.sha256, size: winner.size, existed };
+  const surplus = sql`EXISTS (SELECT 1 FROM blobs WHERE sha256 = ${sha256} AND r2_key != ${r2Key})`;
+  const deletion = { kind: 'delete_object' as const, buildId: '', attempt: 0, r2Key, dueAt: now };
+  // The same statements for every file, so that nobody learns from their number that others have stored it.
+  const [earlier, , , held] = await db.batch([
+    holdOf(db, holder, sha256),
+    db
+      .insert(blobs)
+      .values(row)
+      .onConflictDoUpdate({ target: blobs.sha256, set: { touchedAt: now } }),
+    insertIf(db, outbox, deletion, surplus),
+    holdIf(db, holder, sha256, now, sql`TRUE`).returning({ sha256: blobHolds.sha256 }),
+  ]);
+  if (held.length === 0) return refusal('project_deleted', 'the project was deleted, so it gets no further files');
+  return { ok: true, sha256, size, existed: earlier.length > 0 };
 }
 
 /**

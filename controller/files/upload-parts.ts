@@ -7,24 +7,37 @@ import { createHash } from 'node:crypto';
 import { UPLOAD_PART_BYTES, type Upload, type UploadPart } from '#contract';
 import { randomText } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { touchBlob } from './blobs.ts';
+import { type Holder, touchHold } from './holds.ts';
 
 const UPLOAD_ID_BYTES = 18;
 
 const uploadObject = (env: Env, id: string) => env.UPLOADS.getByName(id);
+/** Names an upload, and who asks for it. An upload of another holder is answered like one that never was. */
+export interface UploadPlace {
+  holder: Holder;
+  sha256: string;
+  id: string;
+}
+
 type Result = ({ ok: true } & Upload) | Refusal;
 const withId = <T extends { ok: boolean }>(shown: T, id: string) => (shown.ok ? { ...shown, id } : shown);
 
-/** Begins an upload. If the file is stored already, the upload is over at once. */
-export async function beginUpload(env: Env, sha256: string, size: number, now: number): Promise<Result> {
-  const stored = await touchBlob(env, sha256, now);
+/** Begins an upload. If `holder` holds the file already, the upload is over at once. */
+export async function beginUpload(
+  env: Env,
+  holder: Holder,
+  sha256: string,
+  size: number,
+  now: number,
+): Promise<Result> {
+  const stored = await touchHold(env, holder, sha256, now);
   if (stored)
     return {
       ...{ ok: true, id: null, sha256, size: stored.size, state: 'stored' },
       ...{ partBytes: UPLOAD_PART_BYTES, parts: [], verifiedBytes: stored.size },
     };
   const id = `u_${randomText(UPLOAD_ID_BYTES)}`;
-  return withId(await uploadObject(env, id).begin(sha256, size, now), id) as Result;
+  return withId(await uploadObject(env, id).begin(holder, sha256, size, now), id) as Result;
 }
 
 /**
@@ -33,18 +46,13 @@ export async function beginUpload(env: Env, sha256: string, size: number, now: n
  */
 export async function storePart(
   env: Env,
-  {
-    sha256,
-    id,
-    part,
-    size,
-    partSha256,
-  }: { sha256: string; id: string; part: number; size: number; partSha256: string },
+  { holder, sha256, id }: UploadPlace,
+  { part, size, partSha256 }: { part: number; size: number; partSha256: string },
   body: ReadableStream<Uint8Array>,
   now: number,
 ): Promise<({ ok: true } & UploadPart) | Refusal> {
   const object = uploadObject(env, id);
-  const target = await object.target(sha256, part, now);
+  const target = await object.target(holder, sha256, part, now);
   const refused = target.ok
     ? target.size === size
       ? null
@@ -74,12 +82,12 @@ export async function storePart(
   return { ok: true, part, size };
 }
 
-export const completeUpload = async (env: Env, sha256: string, id: string, now: number): Promise<Result> =>
-  withId(await uploadObject(env, id).complete(sha256, now), id) as Result;
+export const completeUpload = async (env: Env, { holder, sha256, id }: UploadPlace, now: number): Promise<Result> =>
+  withId(await uploadObject(env, id).complete(holder, sha256, now), id) as Result;
 
-export const showUpload = async (env: Env, sha256: string, id: string, now: number): Promise<Result> =>
-  withId(await uploadObject(env, id).show(sha256, now), id) as Result;
+export const showUpload = async (env: Env, { holder, sha256, id }: UploadPlace, now: number): Promise<Result> =>
+  withId(await uploadObject(env, id).show(holder, sha256, now), id) as Result;
 
 /** False if there is no such upload that still takes parts. */
-export const abortUpload = async (env: Env, sha256: string, id: string): Promise<boolean> =>
-  uploadObject(env, id).abort(sha256);
+export const abortUpload = async (env: Env, { holder, sha256, id }: UploadPlace): Promise<boolean> =>
+  uploadObject(env, id).abort(holder, sha256);

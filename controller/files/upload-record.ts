@@ -3,8 +3,11 @@
  */
 import { UPLOAD_PART_BYTES, type Upload } from '#contract';
 import { type Refusal, refusal } from '../refusals.ts';
+import type { Holder } from './holds.ts';
 
 export interface UploadRecord {
+  /** Who began it, and alone may go on with it. Undefined in records of the former release. */
+  holder?: Holder;
   sha256: string;
   size: number;
   r2Key: string;
@@ -20,6 +23,15 @@ export interface UploadRecord {
   failures: number;
   refusal?: Refusal;
 }
+
+/**
+ * Whether `holder` may go on with the upload. A record of the former release has no holder. Its id was told to
+ * the one who began it alone, so who names the id is taken for that one, as long as nothing is proven yet. One
+ * that ended as `stored` proves nothing, because the former release did not read the parts of a file that it
+ * had.
+ */
+export const mayGoOn = (record: UploadRecord, holder: Holder): boolean =>
+  record.holder === undefined ? record.state !== 'stored' : record.holder === holder;
 
 export interface PartTarget {
   ok: true;

@@ -68,6 +68,14 @@ export const ROUTES = {
   'PUT /api/projects/:id/secrets/:name': { right: 'secrets.set', finds: 'project', others: 404 },
   'DELETE /api/projects/:id/secrets/:name': { right: 'secrets.set', finds: 'project', others: 404 },
 
+  'PUT /api/builds/:id/blobs/:sha256': { who: 'attempt', by: ['run'] },
+  'GET /api/builds/:id/blobs/:sha256': { who: 'attempt', by: ['run'] },
+  'POST /api/builds/:id/blobs/:sha256/uploads': { who: 'attempt', by: ['run'] },
+  'PUT /api/builds/:id/blobs/:sha256/uploads/:upload/parts/:part': { who: 'attempt', by: ['run'] },
+  'POST /api/builds/:id/blobs/:sha256/uploads/:upload/complete': { who: 'attempt', by: ['run'] },
+  'GET /api/builds/:id/blobs/:sha256/uploads/:upload': { who: 'attempt', by: ['run'] },
+  'DELETE /api/builds/:id/blobs/:sha256/uploads/:upload': { who: 'attempt', by: ['run'] },
+
   'PUT /api/blobs/:sha256': { right: 'blobs', others: 404 },
   'GET /api/blobs/:sha256': { right: 'blobs', others: 404 },
   'POST /api/blobs/:sha256/uploads': { right: 'blobs', others: 404 },

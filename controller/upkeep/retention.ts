@@ -2,17 +2,20 @@
  * Removes what has been kept long enough: sources, artifacts, logs, whole builds, and files that nothing
  * refers to.
  *
- * Invariant: a file's row is removed only if no row refers to it and nobody asked for the file for a day. The
- * statement that removes the row checks both. A later reference fails by its foreign key, and its sender
- * uploads the file again, under another R2 key. The outbox deletes the object in R2 after the row.
+ * Invariant: a file's row is removed only if no build and no artifact refers to it and none of its holders
+ * asked for the file for a day. The statement that removes the row checks both, and its holds go with it. A
+ * later reference is refused, and its sender uploads the file again, under another R2 key. The outbox deletes
+ * the object in R2 after the row.
  *
  * Each run removes portions of each kind until one comes back short, within the statements that D1 takes in
  * an invocation, and within a time. A build that has not ended is left alone. The outbox deletes what an
  * attempt has stored in R2 and in objects.
  *
+ * All builds of a project that was deleted have been kept long enough, and so has all else that is its own.
+ *
  * Owns, and nothing else does it: the removal of rows of `builds`, `build_inputs`, `attempts`,
- * `attempt_evidence`, `events`, `artifacts`, `idempotency` and `blobs`, and emptying `builds.source_blob`,
- * `builds.inputs` and the sealed logs in `attempts`. Adds rows to `outbox`.
+ * `attempt_evidence`, `events`, `artifacts`, `idempotency`, `blobs` and `blob_holds`, and emptying
+ * `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`. Adds rows to `outbox`.
  */
 import { z } from 'zod';
 import { DAY_MS, DEFAULT_TIMEOUTS } from '#contract';
@@ -22,6 +25,10 @@ import { removeOrphans } from '../files/blobs.ts';
 const HOUR_MS = 3_600_000;
 /** A client that found its file stored needs it until it has submitted its build or made its report. */
 const BLOB_UNTOUCHED_MS = 24 * HOUR_MS;
+/**
+ * A file may live on for others. Whoever has not asked for it for so long sends it again when it is needed.
+ */
+const HOLD_UNTOUCHED_MS = 30 * DAY_MS;
 /** R2 drops an unfinished upload in parts after a week. An older object without a row never gets one. */
 const ORPHAN_MS = 8 * DAY_MS;
 /**
@@ -54,6 +61,7 @@ interface Moments {
   logs: number;
   builds: number;
   blobs: number;
+  holds: number;
 }
 
 interface Kind {
@@ -73,6 +81,7 @@ const KINDS: Record<string, Kind> = {
   logs: { portion: PORTION, statements: 3, remove: removeLogs },
   builds: { portion: BUILDS_PORTION, statements: 10, remove: removeBuilds },
   names: { portion: PORTION, statements: 1, remove: removeNames },
+  holds: { portion: PORTION, statements: 1, remove: removeHolds },
   blobs: { portion: PORTION, statements: 3, remove: removeBlobs },
 };
 
@@ -89,7 +98,12 @@ export async function retainNow(
   kept = RetentionDays.parse(env.RETENTION_DAYS ?? {}),
   share = 1,
 ): Promise<void> {
-  const before: Moments = { now, ...momentsOf(kept, now), blobs: now - BLOB_UNTOUCHED_MS };
+  const before: Moments = {
+    now,
+    ...momentsOf(kept, now),
+    blobs: now - BLOB_UNTOUCHED_MS,
+    holds: now - HOLD_UNTOUCHED_MS,
+  };
   const stopAt = Date.now() + TIME_MAX_MS;
   await tried('orphans', () => removeOrphans(env, now - ORPHAN_MS));
   let statements = 1;
@@ -185,7 +199,12 @@ async function removeLogs(db: D1Database, before: Moments, portion: number): Pro
 
 async function removeBuilds(db: D1Database, before: Moments, portion: number): Promise<number> {
   const { results } = await db
-    .prepare('SELECT id FROM builds WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2')
+    .prepare(
+      `SELECT id FROM (SELECT id FROM builds WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2)
+       UNION SELECT id FROM (SELECT builds.id FROM projects JOIN builds ON builds.project_id = projects.id
+         WHERE projects.deleted_at IS NOT NULL AND builds.ended_at IS NOT NULL LIMIT ?2)
+       LIMIT ?2`,
+    )
     .bind(before.builds, portion)
     .all<{ id: string }>();
   if (results.length === 0) return 0;
@@ -233,8 +252,29 @@ async function removeNames(db: D1Database, before: Moments, portion: number): Pr
   return meta.changes;
 }
 
+/**
+ * Removes holds that nobody has used for long, though their files live on, and those of deleted projects. Each
+ * hour it looks through a sixteenth of all holds, by the first digit of the SHA-256.
+ */
+async function removeHolds(db: D1Database, before: Moments, portion: number): Promise<number> {
+  const digit = (Math.floor(before.now / HOUR_MS) % 16).toString(16);
+  const { meta } = await db
+    .prepare(
+      `DELETE FROM blob_holds WHERE rowid IN (
+         SELECT rowid FROM (SELECT rowid FROM blob_holds
+           WHERE sha256 >= ?2 AND sha256 < ?2 || 'g' AND touched_at < ?1 LIMIT ?3)
+         UNION SELECT rowid FROM (SELECT blob_holds.rowid FROM projects JOIN blob_holds ON holder = projects.id
+           WHERE projects.deleted_at IS NOT NULL LIMIT ?3)
+         LIMIT ?3)`,
+    )
+    .bind(before.holds, digit, portion)
+    .run();
+  return meta.changes;
+}
+
 async function removeBlobs(db: D1Database, before: Moments, portion: number): Promise<number> {
   const collectable = `touched_at < ?1
+    AND NOT EXISTS (SELECT 1 FROM blob_holds WHERE blob_holds.sha256 = blobs.sha256 AND blob_holds.touched_at >= ?1)
     AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.source_blob = blobs.sha256)
     AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.sha256 = blobs.sha256)`;
   const { results } = await db

@@ -8,6 +8,7 @@ import { call, db, unique } from '../factories/rows.ts';
 import {
   aBlob,
   aBuild,
+  anArtifact,
   anAssignment,
   api,
   aWorker,
@@ -41,7 +42,7 @@ test('a build goes from submission to success, and its timeline says so', async 
     phase: 'Starting',
   });
 
-  const artifacts = [{ name: 'out/app.ipa', sha256: await aBlob('an app'), size: 6 }];
+  const artifacts = [await anArtifact(assignment, 'out/app.ipa', 'an app')];
   expect((await report(assignment, { type: 'succeed', artifacts })).body.status).toBe('succeeded');
   const build = await show(assignment.buildId);
   expect(build).toMatchObject({
@@ -71,10 +72,7 @@ test('an exact repetition of the last report answers the stored outcome and writ
 test('a result that names a file that is not stored changes nothing at all', async () => {
   const { assignment } = await anAssignment();
   await report(assignment, { type: 'start' });
-  const artifacts = [
-    { name: 'a', sha256: await aBlob('stored'), size: 6 },
-    { name: 'b', sha256: 'f'.repeat(64), size: 1 },
-  ];
+  const artifacts = [await anArtifact(assignment, 'a', 'stored'), { name: 'b', sha256: 'f'.repeat(64), size: 1 }];
   expect(await report(assignment, { type: 'succeed', artifacts })).toMatchObject({
     status: 409,
     body: { error: { code: 'artifact_not_stored' } },
@@ -84,7 +82,7 @@ test('a result that names a file that is not stored changes nothing at all', asy
 
 test('a report that names two files alike is refused, instead of failing for ever', async () => {
   const { assignment } = await anAssignment();
-  const artifact = { name: 'app.ipa', sha256: await aBlob('x'), size: 1 };
+  const artifact = await anArtifact(assignment, 'app.ipa', 'x');
   const said = { type: 'succeed' as const, artifacts: [artifact, artifact] };
   expect(await report(assignment, said)).toMatchObject({ status: 400, body: { error: { code: 'invalid_request' } } });
 });

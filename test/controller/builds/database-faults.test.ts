@@ -80,6 +80,7 @@ for (const story of LIVES)
 /** Every table that the life of a build writes. */
 const STATEMENTS: [operation: 'INSERT' | 'UPDATE' | 'DELETE', table: string][] = [
   ['INSERT', 'blobs'],
+  ['INSERT', 'blob_holds'],
   ['INSERT', 'builds'],
   ['INSERT', 'build_inputs'],
   ['INSERT', 'idempotency'],

@@ -70,7 +70,10 @@ test('a name stands for one build in each project, and is nobody else’s', asyn
     { key: env.ADMIN_KEY, project: 'a' },
   ];
   const answers = [];
-  for (const { key, project } of asked) answers.push(await submit({ ...request, project }, key));
+  for (const { key, project } of asked) {
+    await aBlob(undefined, { key });
+    answers.push(await submit({ ...request, project }, key));
+  }
   expect(answers.map(({ status }) => status)).toEqual(asked.map(() => 201));
   expect(new Set(answers.map(({ body }) => body.id)).size).toBe(asked.length);
   for (const [index, { key, project }] of asked.entries())
@@ -176,6 +179,7 @@ test('the former release finds a name of this one, and cannot take its build for
   const key = await submitKey();
   const request = await aRequest();
   const { body } = await submit(request, key);
+  await aBlob(undefined, { key });
   await submit({ ...request, project: 'b' }, key);
   // It looks for key and name, and compares the hash, which is never NULL there.
   const found = await db.select().from(builds).where(eq(builds.idempotencyKey, request.idempotencyKey));

@@ -7,7 +7,7 @@ import { eq, inArray } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { DAY_MS } from '#contract';
 import { createApp } from '../../../controller/app.ts';
-import { blobs, buildInputs, builds } from '../../../controller/schema/index.ts';
+import { blobHolds, blobs, buildInputs, builds } from '../../../controller/schema/index.ts';
 import { sealInputs } from '../../../controller/secrets/inputs.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
@@ -77,6 +77,7 @@ async function lose(buildId: string, sha256: string, { retained, held }: Loss): 
   const ended = Date.now() - 4 * DAY_MS;
   await db.update(builds).set({ endedAt: ended }).where(eq(builds.id, buildId));
   await db.update(blobs).set({ touchedAt: ended }).where(eq(blobs.sha256, sha256));
+  await db.update(blobHolds).set({ touchedAt: ended }).where(eq(blobHolds.sha256, sha256));
   await retainNow(env, Date.now(), KEPT);
 }
 

@@ -5,6 +5,7 @@ import { DEFAULT_TIMEOUTS } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
 import { storeBlob } from '../../../controller/files/blobs.ts';
+import type { Holder } from '../../../controller/files/holds.ts';
 import { DEFAULT_PROJECT_ID } from '../../../controller/projects/find-project.ts';
 import * as schema from '../../../controller/schema/index.ts';
 
@@ -51,10 +52,19 @@ export async function insertProject(name: string = unique('project')): Promise<s
   return id;
 }
 
-export async function insertBlob(content: Uint8Array<ArrayBuffer>): Promise<string> {
+/** Stores a file, which the default project then holds, or somebody else. */
+export async function insertBlob(
+  content: Uint8Array<ArrayBuffer>,
+  holder: Holder = DEFAULT_PROJECT_ID,
+): Promise<string> {
   const sha256 = await sha256Of(content);
-  await storeBlob(env, sha256, content.byteLength, new Blob([content]).stream(), Date.now());
+  await storeBlob(env, holder, sha256, content.byteLength, new Blob([content]).stream(), Date.now());
   return sha256;
+}
+
+/** Notes that somebody holds a stored file. */
+export async function insertHold(holder: Holder, sha256: string): Promise<void> {
+  await db.insert(schema.blobHolds).values({ holder, sha256, touchedAt: Date.now() }).onConflictDoNothing();
 }
 
 export async function insertBuild(overrides: Partial<typeof schema.builds.$inferInsert> = {}): Promise<string> {

@@ -4,7 +4,8 @@
  */
 import { env, exports } from 'cloudflare:workers';
 import type { Assignment, BuildDetail, BuildRequestInput, Heartbeat, ReportInput, Worker } from '#contract';
-import { bytesOf, sha256Of, unique } from './rows.ts';
+import { DEFAULT_PROJECT_ID } from '../../../controller/projects/find-project.ts';
+import { bytesOf, insertHold, sha256Of, unique } from './rows.ts';
 
 export interface Answer<T = unknown> {
   status: number;
@@ -42,17 +43,36 @@ export async function aWorker(request: Record<string, unknown> = {}): Promise<Te
   return { id: body.worker.id, key: body.key, instanceId: unique('instance') };
 }
 
-/** Stores `content` and returns its SHA-256. */
-export async function aBlob(content = 'a source archive'): Promise<string> {
+/**
+ * Stores `content` for the lineage of a key, or for a project, and returns its SHA-256. Without a project the
+ * default one holds it too, so that any key may submit it there.
+ */
+export async function aBlob(
+  content = 'a source archive',
+  { project, key = env.ADMIN_KEY }: { project?: string; key?: string } = {},
+): Promise<string> {
   const bytes = bytesOf(content);
   const sha256 = await sha256Of(bytes);
-  const response = await exports.default.fetch(`https://controller.test/api/blobs/${sha256}`, {
+  await putBlob(`/api/blobs/${sha256}${project ? `?project=${project}` : ''}`, key, bytes);
+  if (!project) await insertHold(DEFAULT_PROJECT_ID, sha256);
+  return sha256;
+}
+
+/** Stores `content` as a file of the attempt, and returns what a report says of it. */
+export async function anArtifact({ buildId, tokens }: Assignment, name: string, content: string) {
+  const bytes = bytesOf(content);
+  const sha256 = await sha256Of(bytes);
+  await putBlob(`/api/builds/${buildId}/blobs/${sha256}`, tokens.run, bytes);
+  return { name, sha256, size: bytes.length };
+}
+
+async function putBlob(path: string, key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  const response = await exports.default.fetch(`https://controller.test${path}`, {
     method: 'PUT',
-    headers: { Authorization: `Bearer ${env.ADMIN_KEY}`, 'Content-Length': String(bytes.length) },
+    headers: { Authorization: `Bearer ${key}`, 'Content-Length': String(bytes.length) },
     body: bytes,
   });
   if (!response.ok) throw new Error(await response.text());
-  return sha256;
 }
 
 export async function aBuild(request: Partial<BuildRequestInput> = {}): Promise<string> {

@@ -5,7 +5,8 @@ import { expect, test } from 'vitest';
 import { PART_SHA256_HEADER, UPLOAD_PART_BYTES, type Upload } from '#contract';
 import { type BlobUpload, UPLOAD_IDLE_MS } from '../../../controller/files/blob-upload.ts';
 import { openBlob, storeBlob } from '../../../controller/files/blobs.ts';
-import { blobs } from '../../../controller/schema/index.ts';
+import { blobHolds, blobs } from '../../../controller/schema/index.ts';
+import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { call, db, errorOf, insertWorker, sha256Of, submitKey } from '../factories/rows.ts';
 import { until } from '../factories/scenarios.ts';
 
@@ -126,10 +127,11 @@ test('parts that together are something else are refused and leave nothing', asy
 
 test('what is stored already needs no upload, and is spared from collection', async () => {
   const one = await anUpload(1_000);
-  await storeBlob(env, one.sha256, 1_000, new Blob([one.bytes]).stream(), 1);
-  const again = await call(one.path, one.key, json({ size: 1_000 }));
+  await storeBlob(env, 'prj_default', one.sha256, 1_000, new Blob([one.bytes]).stream(), 1);
+  const again = await call(`${one.path}?project=default`, one.key, json({ size: 1_000 }));
   expect([again.status, await again.json<Upload>()]).toMatchObject([200, { id: null, state: 'stored' }]);
-  expect((await rowOf(one.sha256))!.touchedAt).toBeGreaterThan(1);
+  const holds = await db.select().from(blobHolds).where(eq(blobHolds.sha256, one.sha256));
+  expect(holds.map(({ touchedAt }) => touchedAt > 1)).toEqual([true]);
 });
 
 test('of uploads of the same content at once one object stays', async () => {
@@ -145,6 +147,7 @@ test('of uploads of the same content at once one object stays', async () => {
   });
   await Promise.all([first.complete(), call(`${at}/complete`, key, { method: 'POST' })]);
   for (const show of [first.show, () => call(at, key)]) expect((await untilAnswered(show)).status).toBe(200);
+  await drainOutbox(env, Date.now(), { limit: 500 });
   expect(await objectsOf(first.sha256)).toEqual([(await rowOf(first.sha256))!.r2Key]);
 });
 
@@ -175,11 +178,11 @@ test('an alarm that should have run long ago is lost too', async () => {
   const one = await anUpload(1_000);
   await one.send(1);
   await runInDurableObject(one.stub, async (object: BlobUpload, { storage }) => {
-    const record = storage.kv.get<{ sha256: string }>('upload')!;
+    const record = storage.kv.get<{ holder: string; sha256: string }>('upload')!;
     storage.kv.put('upload', { ...record, state: 'completing' });
     await storage.deleteAlarm();
     Object.defineProperty(storage, 'getAlarm', { value: async () => Date.now() - 6 * 3_600_000, configurable: true });
-    await object.show(record.sha256, Date.now());
+    await object.show(record.holder, record.sha256, Date.now());
     Reflect.deleteProperty(storage, 'getAlarm');
   });
   await until('it has been verified', async () => {

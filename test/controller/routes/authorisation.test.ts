@@ -165,9 +165,39 @@ const QUESTIONS: Record<string, Question> = {
     ask: ({ project }) => [`/api/projects/${project}/secrets/NAME`],
   },
 
-  // Files have no owner: whoever knows the SHA-256 of a file may use it.
-  'PUT /api/blobs/:sha256': { ask: ({ blob }) => [`/api/blobs/${blob}`, bytesOf('a source')] },
-  'GET /api/blobs/:sha256': { ask: ({ blob }) => [`/api/blobs/${blob}`] },
+  'PUT /api/builds/:id/blobs/:sha256': {
+    status: 201,
+    ask: ({ blob }, who) => [at(who, `/blobs/${blob}`), bytesOf('a source')],
+  },
+  'GET /api/builds/:id/blobs/:sha256': { status: 409, ask: ({ blob }, who) => [at(who, `/blobs/${blob}`)] },
+  'POST /api/builds/:id/blobs/:sha256/uploads': {
+    status: 201,
+    ask: ({ blob }, who) => [at(who, `/blobs/${blob}/uploads`), { size: 1_000 }],
+  },
+  'PUT /api/builds/:id/blobs/:sha256/uploads/:upload/parts/:part': {
+    status: 404,
+    ask: ({ blob }, who) => [at(who, `/blobs/${blob}/uploads/u_unknown/parts/1`), bytesOf('part')],
+  },
+  'POST /api/builds/:id/blobs/:sha256/uploads/:upload/complete': {
+    status: 404,
+    ask: ({ blob }, who) => [at(who, `/blobs/${blob}/uploads/u_unknown/complete`)],
+  },
+  'GET /api/builds/:id/blobs/:sha256/uploads/:upload': {
+    status: 404,
+    ask: ({ blob }, who) => [at(who, `/blobs/${blob}/uploads/u_unknown`)],
+  },
+  'DELETE /api/builds/:id/blobs/:sha256/uploads/:upload': {
+    status: 404,
+    ask: ({ blob }, who) => [at(who, `/blobs/${blob}/uploads/u_unknown`)],
+  },
+
+  // A file of somebody else is answered like one that nobody has stored.
+  'PUT /api/blobs/:sha256': { status: 201, ask: ({ blob }) => [`/api/blobs/${blob}`, bytesOf('a source')] },
+  'GET /api/blobs/:sha256': { status: 404, ask: ({ blob }) => [`/api/blobs/${blob}`] },
+  "GET /api/blobs/:sha256 (a project's)": {
+    but: workerKeys(404),
+    ask: ({ blob }) => [`/api/blobs/${blob}?project=default`],
+  },
   'POST /api/blobs/:sha256/uploads': {
     status: 201,
     ask: () => [`/api/blobs/${'0'.repeat(64)}/uploads`, { size: 1_000 }],

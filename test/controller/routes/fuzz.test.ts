@@ -31,6 +31,11 @@ const ANSWER_MS = 60_000;
 /** With so many requests every route lets in at least one, but for routes that need an upload. */
 const ALL_ROUTES_REQUESTS = 20_000;
 const NEVER_LET_IN = [
+  'GET /api/builds/:id/blobs/:sha256',
+  'PUT /api/builds/:id/blobs/:sha256/uploads/:upload/parts/:part',
+  'POST /api/builds/:id/blobs/:sha256/uploads/:upload/complete',
+  'GET /api/builds/:id/blobs/:sha256/uploads/:upload',
+  'DELETE /api/builds/:id/blobs/:sha256/uploads/:upload',
   'PUT /api/blobs/:sha256/uploads/:upload/parts/:part',
   'POST /api/blobs/:sha256/uploads/:upload/complete',
   'GET /api/blobs/:sha256/uploads/:upload',
@@ -43,6 +48,7 @@ const BODIES: Record<string, z.ZodType> = {
   'POST /api/builds/:id/heartbeat': contract.Heartbeat,
   'POST /api/builds/:id/reports': contract.Report,
   'POST /api/blobs/:sha256/uploads': contract.UploadRequest,
+  'POST /api/builds/:id/blobs/:sha256/uploads': contract.UploadRequest,
   'POST /api/workers': contract.WorkerRequest,
   'POST /api/workers/enrol': contract.EnrolRequest,
   'POST /api/workers/:id/enrolments': contract.EnrolmentRequest,
@@ -53,7 +59,7 @@ const BODIES: Record<string, z.ZodType> = {
   'POST /api/keys': contract.KeyRequest,
   'PUT /api/projects/:id/secrets/:name': contract.SecretRequest,
 };
-const QUERY_NAMES = 'worker_id attempt offset limit tail follow status pool cursor live overlapMs'.split(' ');
+const QUERY_NAMES = 'worker_id attempt offset limit tail follow status pool cursor live overlapMs project'.split(' ');
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'POST', 'PATCH', 'DELETE'];
 const CONTENT_TYPES = ['text/plain', 'application/json; charset=utf-16', 'multipart/form-data; boundary=x', ''];
 /** Texts that are no credentials. */
@@ -166,7 +172,7 @@ const shot: fc.Arbitrary<Shot> = fc.constantFrom(...ROUTE_KEYS).chain((route) =>
       { weight: 20, arbitrary: fc.constantFrom(...(Object.keys(COLUMNS) as Column[])) },
       { weight: 1, arbitrary: fc.constantFrom(...ODD).map((odd) => ({ odd })) },
     ),
-    params: fc.array(param, { minLength: 3, maxLength: 3 }),
+    params: fc.array(param, { minLength: 4, maxLength: 4 }),
     query: fc.array(fc.tuple(fc.constantFrom(...QUERY_NAMES, '__proto__'), word), { maxLength: 4 }),
     headers: fc.array(fc.tuple(fc.constantFrom(...HEADER_NAMES), headerText), { maxLength: 2 }),
     body: bodyOf(route),
@@ -204,6 +210,7 @@ function requestOf(
   };
   const path = pattern.split('/').map(fill).join('/');
   const asked = new URLSearchParams(query.map(([name, value]) => [name, known(value).toWellFormed()]));
+  if (route === 'GET /api/blobs/:sha256' && params[0]! > params[2]!) asked.set('project', 'default');
   if (route.includes('heartbeat') && params[0]! > params[2]!) asked.set('worker_id', world.worker);
   if (route === 'PUT /api/builds/:id/logs' && params[0]! > params[2]!)
     for (const [name, value] of [['attempt', '2'] as const, ['offset', '0'] as const]) asked.set(name, value);

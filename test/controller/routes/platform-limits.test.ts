@@ -22,7 +22,7 @@ import {
   SECRET_FILES_MAX,
   STORED_SECRETS_MAX,
 } from '#contract';
-import { createKey } from '../../../controller/access/keys.ts';
+import { ADMIN_KEY_ID, createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
 import { seal } from '../../../controller/secrets/sealing.ts';
@@ -35,6 +35,7 @@ import {
   insertAttempt,
   insertBlob,
   insertBuild,
+  insertHold,
   insertWorker,
   runningBuild,
   sha256Of,
@@ -112,6 +113,7 @@ const NUMBERS = (count: number) =>
 
 beforeAll(async () => {
   blob = await insertBlob(bytesOf('a source'));
+  for (const holder of [ADMIN_KEY_ID, 'wrk_1']) await insertHold(holder, blob);
   await sql(
     `INSERT INTO workers (id, name, pool, platforms, slots, trusted_since, last_seen, vms, findings, created_at)
      ${NUMBERS(WORKERS)} SELECT 'w' || i, 'worker-' || i, 'default', '["ios"]', 2, 0, ?1, ?2, ?3, 0 FROM n`,
@@ -182,6 +184,16 @@ async function aBusyWorker() {
 async function withToken(said: (sha256: string) => object, build = {}) {
   const { buildId, token } = await runningBuild({ project: 'project', ...build });
   return ask('POST', `/api/builds/${buildId}/reports`, token, { attempt: 1, ...said(blob) });
+}
+/** The place of a file that no attempt has stored yet, and the token that opens it. */
+async function aPlace(bytes = bytesOf(unique('file'))) {
+  const { buildId, token } = await runningBuild();
+  return { bytes, token, path: `/api/builds/${buildId}/blobs/${await sha256Of(bytes)}` };
+}
+async function uploadOfAttempt() {
+  const { token, path } = await aPlace();
+  const begun = await ask('POST', `${path}/uploads`, token, { size: 1_000 });
+  return { token, path: `${path}/uploads/${(await begun.json<{ id: string }>()).id}` };
 }
 const upload = async (rest = '') => {
   const sha256 = await sha256Of(bytesOf(unique('file')));
@@ -342,6 +354,37 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   'DELETE /api/projects/:id/secrets/:name': async () => {
     const { team } = await aTeamWithSecrets();
     return ask('DELETE', `/api/projects/${team.projectId}/secrets/NAME_1`, team.key);
+  },
+
+  'PUT /api/builds/:id/blobs/:sha256': async () => {
+    const { bytes, token, path } = await aPlace();
+    return ask('PUT', path, token, bytes);
+  },
+  'GET /api/builds/:id/blobs/:sha256': async () => {
+    const { bytes, token, path } = await aPlace();
+    await ask('PUT', path, token, bytes);
+    return ask('GET', path, token);
+  },
+  'POST /api/builds/:id/blobs/:sha256/uploads': async () => {
+    const { token, path } = await aPlace();
+    return ask('POST', `${path}/uploads`, token, { size: 1_000 });
+  },
+  'PUT /api/builds/:id/blobs/:sha256/uploads/:upload/parts/:part': async () => {
+    const { token, path } = await uploadOfAttempt();
+    return ask('PUT', `${path}/parts/1`, token, new Uint8Array(1_000));
+  },
+  'POST /api/builds/:id/blobs/:sha256/uploads/:upload/complete': async () => {
+    const { token, path } = await uploadOfAttempt();
+    await ask('PUT', `${path}/parts/1`, token, new Uint8Array(1_000));
+    return ask('POST', `${path}/complete`, token);
+  },
+  'GET /api/builds/:id/blobs/:sha256/uploads/:upload': async () => {
+    const { token, path } = await uploadOfAttempt();
+    return ask('GET', path, token);
+  },
+  'DELETE /api/builds/:id/blobs/:sha256/uploads/:upload': async () => {
+    const { token, path } = await uploadOfAttempt();
+    return ask('DELETE', path, token);
   },
 
   'PUT /api/blobs/:sha256': async () => {

@@ -6,8 +6,10 @@ import { DEFAULT_TIMEOUTS } from '#contract';
 import { logObject } from '../../../controller/build-log/build-log.ts';
 import { logPrefix } from '../../../controller/build-log/segments.ts';
 import { insertBuild as submitRow } from '../../../controller/builds/insert.ts';
-import { removeOrphans, storeBlob, touchBlob } from '../../../controller/files/blobs.ts';
+import { removeOrphans, storeBlob } from '../../../controller/files/blobs.ts';
 import { sendBlob } from '../../../controller/files/download.ts';
+import { touchHold } from '../../../controller/files/holds.ts';
+import { DEFAULT_PROJECT_ID as HOLDER } from '../../../controller/projects/find-project.ts';
 import {
   artifacts,
   attemptEvidence,
@@ -51,7 +53,7 @@ const retain = async (now = NOW) => {
 async function aFile(touchedDaysAgo = 2): Promise<{ sha256: string; r2Key: string }> {
   const bytes = bytesOf(unique('file'));
   const sha256 = await sha256Of(bytes);
-  await storeBlob(env, sha256, bytes.byteLength, new Blob([bytes]).stream(), daysAgo(touchedDaysAgo));
+  await storeBlob(env, HOLDER, sha256, bytes.byteLength, new Blob([bytes]).stream(), daysAgo(touchedDaysAgo));
   return { sha256, r2Key: (await rowOf(sha256))!.r2Key };
 }
 const rowOf = (sha256: string) => db.select().from(blobs).where(eq(blobs.sha256, sha256)).get();
@@ -169,7 +171,7 @@ test('the former release removes builds of this one, and retention then removes 
 
 test('a file is spared for a day after the last question for it', async () => {
   const [asked, forgotten] = [await aFile(5), await aFile(5)];
-  await touchBlob(env, asked.sha256, daysAgo(0.9));
+  await touchHold(env, HOLDER, asked.sha256, daysAgo(0.9));
   await retain();
   expect([await isThere(asked), await isThere(forgotten)]).toEqual([true, false]);
 });
@@ -190,7 +192,7 @@ test('a reference that races the collection wins, or is refused; never does a ro
 test('what was collected can be uploaded again, under another key, though the old object is deleted late', async () => {
   const bytes = bytesOf(unique('file'));
   const sha256 = await sha256Of(bytes);
-  const put = (now: number) => storeBlob(env, sha256, bytes.byteLength, new Blob([bytes]).stream(), now);
+  const put = (now: number) => storeBlob(env, HOLDER, sha256, bytes.byteLength, new Blob([bytes]).stream(), now);
   await put(daysAgo(5));
   const before = (await rowOf(sha256))!.r2Key;
   await retainNow(env, NOW, KEPT);
@@ -216,7 +218,7 @@ test('a download while its file is collected is whole, or says that the file is 
   for (let round = 0; round < 10; round++) {
     const bytes = crypto.getRandomValues(new Uint8Array(60_000));
     const sha256 = await sha256Of(bytes);
-    await storeBlob(env, sha256, bytes.byteLength, new Blob([bytes]).stream(), daysAgo(5));
+    await storeBlob(env, HOLDER, sha256, bytes.byteLength, new Blob([bytes]).stream(), daysAgo(5));
     const request = new Request('https://controller/');
     const download = async () => {
       const sent = await sendBlob(env, request, sha256, {});

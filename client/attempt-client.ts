@@ -2,9 +2,17 @@
  * Sends an agent's beats, log and reports about one attempt with that attempt's own token, and fetches its
  * source and inputs.
  */
-import { type Heartbeat, HeartbeatAnswer, Inputs, LogAppended, ReportAnswer, type ReportInput } from '#contract';
+import {
+  type BlobStored,
+  type Heartbeat,
+  HeartbeatAnswer,
+  Inputs,
+  LogAppended,
+  ReportAnswer,
+  type ReportInput,
+} from '#contract';
 import type { Answer } from './answer.ts';
-import { downloadFile, type LocalFile } from './blob-requests.ts';
+import { downloadFile, findBlob, type LocalFile, placeOfAttempt } from './blob-requests.ts';
 import type { Connection } from './request.ts';
 
 export class AttemptClient {
@@ -53,6 +61,13 @@ export class AttemptClient {
       timeoutMs: this.connection.transferStallMs,
       signal,
     });
+
+  /**
+   * Asks whether this attempt has stored the file. Refused: `artifact_not_stored` if not; `not_found` by a
+   * controller of the former release, where files belong to workers.
+   */
+  findArtifact = (buildId: string, sha256: string, signal?: AbortSignal): Promise<Answer<BlobStored>> =>
+    findBlob(this.connection, sha256, signal, placeOfAttempt(buildId));
 
   /** Downloads the attempt's source to `target.path`; see {@link downloadFile}. */
   downloadSource = (buildId: string, target: LocalFile, signal?: AbortSignal): Promise<Answer<{ sizeBytes: number }>> =>

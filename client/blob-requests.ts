@@ -21,26 +21,57 @@ export interface LocalFile {
   sha256: string;
 }
 
+/** For whom files are uploaded, which decides the addresses: below `path`, with `query` behind each. */
+export interface BlobPlace {
+  path: string;
+  query?: string;
+}
+
+/** For the key: for its project, its lineage, or its worker. */
+export const PLACE_OF_KEY: BlobPlace = { path: '/api/blobs' };
+/** For one of the projects that the key reaches. */
+export const placeOfProject = (project: string): BlobPlace => ({
+  ...PLACE_OF_KEY,
+  query: `?project=${encodeURIComponent(project)}`,
+});
+/** For the attempt of the token that asks. */
+export const placeOfAttempt = (buildId: string): BlobPlace => ({
+  path: `/api/builds/${encodeURIComponent(buildId)}/blobs`,
+});
+
+export const blobPath = ({ path, query = '' }: BlobPlace, rest: string): string => `${path}/${rest}${query}`;
+
 /**
- * Asks whether a file with this hash is stored. If it is, the controller keeps it for at least another day.
+ * Asks whether a file with this hash was stored there before. If it was, the controller keeps it for at least
+ * another day.
  */
-export const findBlob = (connection: Connection, sha256: string, signal?: AbortSignal): Promise<Answer<BlobStored>> =>
-  connection.call({ method: 'GET', path: `/api/blobs/${sha256}`, answer: BlobStored, signal });
+export const findBlob = (
+  connection: Connection,
+  sha256: string,
+  signal?: AbortSignal,
+  place = PLACE_OF_KEY,
+): Promise<Answer<BlobStored>> =>
+  connection.call({ method: 'GET', path: blobPath(place, sha256), answer: BlobStored, signal });
 
 /** Uploads a file under its own hash, in one request. */
-export const putBlob = (connection: Connection, file: LocalFile, signal?: AbortSignal): Promise<Answer<BlobStored>> =>
-  putBytes(connection, `/api/blobs/${file.sha256}`, { ...file, offset: 0 }, {}, BlobStored, signal);
+export const putBlob = (
+  connection: Connection,
+  file: LocalFile,
+  signal?: AbortSignal,
+  place = PLACE_OF_KEY,
+): Promise<Answer<BlobStored>> =>
+  putBytes(connection, blobPath(place, file.sha256), { ...file, offset: 0 }, {}, BlobStored, signal);
 
 /** Uploads one part of a file: `sizeBytes` of it from `offset`. `sha256` is the hash of the part. */
 export const putPart = (
   connection: Connection,
-  { sha256, id, number }: { sha256: string; id: string; number: number },
+  { place, sha256, id, number }: { place: BlobPlace; sha256: string; id: string; number: number },
   part: LocalFile & { offset: number },
   signal?: AbortSignal,
 ): Promise<Answer<UploadPart>> =>
   putBytes(
     connection,
-    `/api/blobs/${sha256}/uploads/${encodeURIComponent(id)}/parts/${number}`,
+    blobPath(place, `${sha256}/uploads/${encodeURIComponent(id)}/parts/${number}`),
     part,
     { [PART_SHA256_HEADER]: part.sha256 },
     UploadPart,

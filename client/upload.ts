@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { BLOB_MAX_BYTES, type BlobStored, Upload } from '#contract';
 import type { Answer, Refused, Unreachable } from './answer.ts';
-import { type LocalFile, putBlob, putPart } from './blob-requests.ts';
+import { type BlobPlace, blobPath, type LocalFile, PLACE_OF_KEY, putBlob, putPart } from './blob-requests.ts';
 import type { Connection } from './request.ts';
 import { jittered, pause, untilAnswered } from './retry.ts';
 
@@ -22,6 +22,8 @@ const POLL_FIRST_MS = 100;
 const POLL_MAX_MS = 2_000;
 
 export interface BlobUploadOptions {
+  /** Left out: for the key. */
+  place?: BlobPlace;
   signal: AbortSignal;
   /** How long it waits for a controller that it cannot reach, each time. */
   giveUpAfterMs: number;
@@ -59,7 +61,7 @@ const isWorthAnother = (answer: Answer<unknown>): boolean =>
   !answer.ok && answer.kind === 'refused' && ['hash_mismatch', 'not_found', 'upload_incomplete'].includes(answer.code);
 
 const inOneRequest = (connection: Connection, blob: LocalFile, options: BlobUploadOptions) =>
-  untilAnswered(() => putBlob(connection, blob, options.signal), options);
+  untilAnswered(() => putBlob(connection, blob, options.signal, options.place), options);
 
 async function inParts(
   connection: Connection,
@@ -68,7 +70,7 @@ async function inParts(
 ): Promise<Answer<BlobStored>> {
   const { signal, onBegun } = options;
   const { sha256, sizeBytes } = blob;
-  const uploadCalls = callsOf(connection);
+  const uploadCalls = callsOf(connection, options.place ?? PLACE_OF_KEY);
   const ask = <T>(call: () => Promise<Answer<T>>) => untilAnswered(call, options);
 
   const { uploadId } = options;
@@ -94,16 +96,16 @@ async function inParts(
 }
 
 /** The calls for an upload in parts. */
-const callsOf = (connection: Connection) => {
-  const path = (sha256: string, id?: string) =>
-    `/api/blobs/${sha256}/uploads${id === undefined ? '' : `/${encodeURIComponent(id)}`}`;
+const callsOf = (connection: Connection, place: BlobPlace) => {
+  const path = (sha256: string, id?: string, rest = '') =>
+    blobPath(place, `${sha256}/uploads${id === undefined ? '' : `/${encodeURIComponent(id)}`}${rest}`);
   return {
     begin: (sha256: string, size: number, signal: AbortSignal): Promise<Answer<Upload>> =>
       connection.call({ method: 'POST', path: path(sha256), answer: Upload, json: { size }, signal }),
     show: (sha256: string, id: string, signal: AbortSignal): Promise<Answer<Upload>> =>
       connection.call({ method: 'GET', path: path(sha256, id), answer: Upload, signal }),
     complete: (sha256: string, id: string, signal: AbortSignal): Promise<Answer<Upload>> =>
-      connection.call({ method: 'POST', path: `${path(sha256, id)}/complete`, answer: Upload, signal }),
+      connection.call({ method: 'POST', path: path(sha256, id, '/complete'), answer: Upload, signal }),
   };
 };
 
@@ -131,7 +133,7 @@ async function sendParts(
     for (let number = todo.shift(); number !== undefined && failure === null; number = todo.shift()) {
       const range = { path, offset: (number - 1) * partBytes, sizeBytes: sizeOf(number) };
       const piece = { ...range, sha256: await sha256Of(range) };
-      const where = { sha256, id, number };
+      const where = { place: options.place ?? PLACE_OF_KEY, sha256, id, number };
       const put = () => putPart(connection, where, piece, options.signal);
       let answer = await untilAnswered(put, options);
       for (let tries = 1; tries < TRIES_MAX && !answer.ok && isDamage(answer); tries++) {

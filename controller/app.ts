@@ -16,6 +16,7 @@ import { buildRoutes } from './routes/builds.ts';
 import { fileRoutes } from './routes/files.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { logRoutes } from './routes/logs.ts';
+import { projectRoutes } from './routes/projects.ts';
 import { behindTable } from './routes/register.ts';
 import { secretRoutes } from './routes/secrets.ts';
 import { workerRoutes } from './routes/workers.ts';
@@ -38,6 +39,7 @@ export function createApp(settings: Settings) {
   fileRoutes(on);
   secretRoutes(on);
   blobRoutes(on);
+  projectRoutes(on);
   workerRoutes(on, settings);
   agentRoutes(on, settings);
 

@@ -34,6 +34,7 @@ const STATUS = {
   upload_incomplete: 409,
   idempotency_mismatch: 409,
   project_deleted: 409,
+  project_in_use: 409,
   attempt_ended: 410,
   log_sealed: 410,
   too_large: 413,

@@ -73,10 +73,10 @@ const TABLES: Record<string, Deeds> = {
   keys: { 'access/key-rotation': ['update'], 'access/keys': ['insert', 'update'] },
   blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   blob_holds: { 'files/holds': ['insert', 'update'], 'upkeep/retention': ['delete'] },
-  projects: { 'projects/find-project': ['insert'] },
+  projects: { 'projects/find-project': ['insert'], 'projects/projects': ['insert', 'update'] },
   // Triggers keep it (migration 0005).
   project_load: {},
-  secrets: { 'secrets/stored-secrets': ['insert', 'update', 'delete'], 'upkeep/reseal': ['update'] },
+  secrets: { 'secrets/stored-secrets': ['insert', 'update', 'delete'], 'upkeep/project-deletion': ['delete'], 'upkeep/reseal': ['update'] },
   pools: { 'projects/pools': ['insert', 'update'] },
   worker_pools: {},
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },

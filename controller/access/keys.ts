@@ -114,6 +114,22 @@ export const revocationOfWorkersKeys = (db: Database, workerId: string, now: num
     .set({ revokedAt: now })
     .where(and(eq(keys.workerId, workerId), isNull(keys.revokedAt)));
 
+/**
+ * The statement that takes a project from the rights of all keys, in the batch of another owner, if `condition`
+ * holds. A key that reached it alone reaches nothing then. A key of all projects stays as it is.
+ */
+export const withoutProject = (db: Database, projectId: string, condition: SQL) => {
+  // A worker's key of the former release has no JSON there.
+  const named = sql`json_each(CASE WHEN json_valid(${keys.rights}) THEN ${keys.rights} ELSE '{}' END, '$.projects')`;
+  return db
+    .update(keys)
+    .set({
+      rights: sql`json_set(${keys.rights}, '$.projects', json((
+        SELECT json_group_array(value) FROM ${named} WHERE value != ${projectId})))`,
+    })
+    .where(and(sql`EXISTS (SELECT 1 FROM ${named} WHERE value = ${projectId})`, condition));
+};
+
 export async function createKey(env: Env, spec: KeySpec, now: number): Promise<{ key: KeyView; secret: string }> {
   const { row, secret } = await newKey(spec, now);
   await openDatabase(env).insert(keys).values(row);

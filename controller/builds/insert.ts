@@ -11,7 +11,7 @@ import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { Inputs } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { insertIf, isForeignKeyError, openDatabase } from '../database.ts';
-import { holdIf, isHeldBy, mayHold } from '../files/holds.ts';
+import { holdIf, isHeldBy, mayHold, sourceNotStored } from '../files/holds.ts';
 import { DEFAULT_PROJECT_ID, findProject, type ProjectRow } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
 import { buildInputs, builds, events, idempotency } from '../schema/index.ts';
@@ -86,18 +86,15 @@ export async function insertBuild(
     } else await db.batch([insertIf(db, builds, row, allowed), ...rest]);
   } catch (error) {
     if (!isForeignKeyError(error)) throw error;
-    return notStored(sourceSha256);
+    return sourceNotStored(sourceSha256);
   }
   const stored = await findBuild(env, id);
   if (stored) return { ok: true, build: stored, changed: true };
   const earlier = name && (await findNamed(env, name));
   if (earlier) return earlier;
   if (!(await findProject(env, projectId))) return refusal('project_deleted', 'the project was deleted meanwhile');
-  return notStored(sourceSha256);
+  return sourceNotStored(sourceSha256);
 }
-
-const notStored = (sha256: string) =>
-  refusal('blob_not_stored', `source.sha256: ${sha256} is not stored; upload it first`);
 
 /**
  * Whether the build may have this source: its project or the lineage of the key has sent the bytes. A retry

@@ -125,6 +125,7 @@ export const ERROR_CODES = [
   'inputs_gone',
   'inputs_key_missing',
   'project_deleted',
+  'project_in_use',
   'too_many',
   'wrong_offset',
   'hash_mismatch',

@@ -21,6 +21,7 @@ export * from './messages/keys.ts';
 export * from './messages/logs.ts';
 export * from './messages/origin.ts';
 export * from './messages/phase-history.ts';
+export * from './messages/projects.ts';
 export * from './messages/reports.ts';
 export * from './messages/rights.ts';
 export * from './messages/secrets.ts';

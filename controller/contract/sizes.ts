@@ -89,5 +89,8 @@ export const POOLS_OF_KEY_MAX = 50;
 
 export const POOLS_OF_WORKER_MAX = 8;
 
+/** The highest of the limits that an admin may set for a project. */
+export const PROJECT_LIMIT_MAX = 10_000;
+
 /** How many untrusted builds a project may have in the queue, unless an admin says otherwise. */
 export const UNTRUSTED_QUEUED_USUAL = 20;

@@ -10,6 +10,7 @@
 import { and, eq, inArray, type SQL, sql } from 'drizzle-orm';
 import type { BlobStored } from '#contract';
 import { type Database, insertIf, openDatabase } from '../database.ts';
+import { type Refusal, refusal } from '../refusals.ts';
 import { blobHolds, blobs } from '../schema/index.ts';
 
 /**
@@ -17,6 +18,10 @@ import { blobHolds, blobs } from '../schema/index.ts';
  * {@link attemptHolder} writes it.
  */
 export type Holder = string;
+
+/** The same words for a file that nobody has stored, and for one that only others have. */
+export const sourceNotStored = (sha256: string): Refusal =>
+  refusal('blob_not_stored', `source.sha256: ${sha256} is not stored; upload it first`);
 
 export const attemptHolder = (buildId: string, attempt: number): Holder => `${buildId}/${attempt}`;
 

@@ -6,10 +6,10 @@
  *
  * Owns the table `histories`.
  */
-import { and, eq, lt } from 'drizzle-orm';
+import { and, eq, lt, type SQL } from 'drizzle-orm';
 import { DAY_MS, type ProgressHistory } from '#contract';
 import type { BuildRow } from '../builds/rows.ts';
-import { openDatabase } from '../database.ts';
+import { type Database, openDatabase } from '../database.ts';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
 import { histories } from '../schema/index.ts';
 import { mergeHistory } from './merge.ts';
@@ -46,6 +46,10 @@ export async function addToHistory(env: Env, build: BuildRow, newest: ProgressHi
     console.error(JSON.stringify({ event: 'history_not_kept', build: build.id, error: String(error) }));
   }
 }
+
+/** The statement that removes what is known of a project, in the batch of another owner, if `condition` holds. */
+export const withoutHistories = (db: Database, projectId: string, condition: SQL) =>
+  db.delete(histories).where(and(eq(histories.projectId, projectId), condition));
 
 type Key = Pick<typeof histories.$inferSelect, 'projectId' | 'platform' | 'profile'>;
 

@@ -3,7 +3,7 @@
  *
  * Invariant: a name becomes an id here, once for each request. All else knows the id.
  *
- * Owns the insertion of rows of `projects`.
+ * Owns the insertion of rows of `projects` at their first use. projects.ts owns all else of the table.
  */
 import { and, eq, isNull, or, type SQL, sql } from 'drizzle-orm';
 import { DAY_MS } from '#contract';
@@ -22,14 +22,16 @@ export const MADE_A_DAY_MAX = 20;
 
 const PREFIX = 'prj_';
 
-const isLive: SQL = isNull(projects.deletedAt);
+export const isLive: SQL = isNull(projects.deletedAt);
 
 /** The project of this id or name that is not deleted. */
 export const findProject = (env: Env, idOrName: string): Promise<ProjectRow | undefined> =>
   openDatabase(env)
     .select()
     .from(projects)
-    .where(and(or(eq(projects.id, idOrName), eq(projects.name, idOrName)), isNull(projects.deletedAt)))
+    .where(and(or(eq(projects.id, idOrName), eq(projects.name, idOrName)), isLive))
+    // The former release took a name that looks like an id. The id wins.
+    .orderBy(sql`${projects.id} = ${idOrName} DESC`)
     .get();
 
 /** The projects of these ids and names that are not deleted. */
@@ -42,6 +44,16 @@ export function findProjects(env: Env, idsOrNames: readonly string[]): Promise<P
 }
 
 export const noProject = (idOrName: string): Refusal => refusal('not_found', `there is no project ${idOrName}`);
+
+/** `invalid_request` for a name that looks like an id. */
+export const refuseName = (name: string): Refusal | null =>
+  name.startsWith(PREFIX)
+    ? refusal('invalid_request', `project: a name must not begin with ${PREFIX}, as ids do`)
+    : null;
+
+/** Whether there is a project of this name, or of one that differs only in case, but for the given one. */
+export const alikeName = (name: string, but = ''): SQL => sql`EXISTS (
+  SELECT 1 FROM projects WHERE lower(name) = lower(${name}) AND deleted_at IS NULL AND id != ${but})`;
 
 /**
  * Makes a project, or answers the one of this name. Refused: `invalid_request` for a name that differs from
@@ -57,13 +69,12 @@ export async function makeProject(
   dayMax: number,
   now: number,
 ): Promise<{ ok: true; project: ProjectRow; made: boolean } | Refusal> {
-  if (name.startsWith(PREFIX))
-    return refusal('invalid_request', `project: a name must not begin with ${PREFIX}, as ids do`);
+  const refused = refuseName(name);
+  if (refused) return refused;
   const db = openDatabase(env);
   const row = { id: newId('prj', now), name, createdAt: now, createdBy: by };
-  const alike = sql`EXISTS (SELECT 1 FROM projects WHERE lower(name) = lower(${name}) AND deleted_at IS NULL)`;
   const today = sql`(SELECT count(*) FROM projects WHERE created_by = ${by} AND created_at > ${now - DAY_MS})`;
-  await db.batch([insertIf(db, projects, row, sql`NOT ${alike} AND ${today} < ${dayMax}`)]);
+  await db.batch([insertIf(db, projects, row, sql`NOT ${alikeName(name)} AND ${today} < ${dayMax}`)]);
   const project = await findProject(env, name);
   if (project) return { ok: true, project, made: project.id === row.id };
   const other = await db

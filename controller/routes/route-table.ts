@@ -84,6 +84,14 @@ export const ROUTES = {
   'GET /api/blobs/:sha256/uploads/:upload': { right: 'blobs', others: 404 },
   'DELETE /api/blobs/:sha256/uploads/:upload': { right: 'blobs', others: 404 },
 
+  'GET /api/projects': { right: 'builds.read', others: 404 },
+  'POST /api/projects': { right: 'farm', others: 403 },
+  'GET /api/projects/:id': { right: 'builds.read', finds: 'project', others: 404 },
+  'PATCH /api/projects/:id': { right: 'farm', finds: 'project', others: 404 },
+  'DELETE /api/projects/:id': { right: 'farm', finds: 'project', others: 404 },
+  'GET /api/pools': { right: 'farm', others: 403 },
+  'PATCH /api/pools/:pool': { right: 'farm', others: 403 },
+
   'POST /api/workers': { right: 'farm', others: 403 },
   'GET /api/workers': { right: 'farm', others: 403 },
   'GET /api/workers/:id': { right: 'farm', finds: 'worker', others: 404 },

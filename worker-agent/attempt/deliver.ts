@@ -67,14 +67,14 @@ async function send(context: AttemptContext, report: Report): Promise<Answer<{ s
 }
 
 async function sendArtifactsAgain(
-  { workerClient, journal, emit }: AttemptContext,
+  { artifactStore, journal, emit }: AttemptContext,
   report: Report,
   options: RetryOptions,
 ): Promise<void> {
   if (report.type !== 'succeed' && report.type !== 'fail') return;
   await uploadAgain(report.artifacts, {
     ...options,
-    connection: workerClient.connection,
+    store: artifactStore,
     dir: journal.artifactsDir,
     emit,
   });

@@ -5,15 +5,13 @@
  */
 import type { AgentVerdict, ArtifactReport } from '#contract';
 import type { Refused, Unreachable } from '../../client/answer.ts';
-import type { Connection } from '../../client/request.ts';
-import { uploadBlob } from '../../client/upload.ts';
 import { failed } from '../ending.ts';
 import type { EmitOfAttempt } from '../events.ts';
+import type { ArtifactStore } from './artifact-store.ts';
 import { type LocalArtifact, placeOf } from './unpack.ts';
 
 export interface UploadOptions {
-  /** With the worker's key, because stored files belong to no attempt. */
-  connection: Connection;
+  store: ArtifactStore;
   emit: EmitOfAttempt;
   giveUpAfterMs: number;
   signal: AbortSignal;
@@ -33,11 +31,10 @@ export interface UploadMemory {
  */
 export async function uploadArtifacts(
   artifacts: readonly LocalArtifact[],
-  { connection, emit, giveUpAfterMs, signal, uploads, onBegun }: UploadOptions & UploadMemory,
+  { store, emit, giveUpAfterMs, signal, uploads, onBegun }: UploadOptions & UploadMemory,
 ): Promise<ArtifactReport[]> {
   for (const { name, sha256, sizeBytes, path } of artifacts) {
-    const answer = await uploadBlob(
-      connection,
+    const answer = await store.upload(
       { path, sha256, sizeBytes },
       { giveUpAfterMs, signal, uploadId: uploads[sha256], onBegun: (uploadId) => onBegun(sha256, uploadId) },
     );
@@ -55,11 +52,11 @@ const verdictOf = (answer: Refused | Unreachable): AgentVerdict =>
 /** Stores the artifacts of a result once more, from `dir`, because the controller no longer has them. */
 export async function uploadAgain(
   artifacts: readonly ArtifactReport[],
-  { connection, dir, emit, giveUpAfterMs, signal }: UploadOptions & { dir: string },
+  { store, dir, emit, giveUpAfterMs, signal }: UploadOptions & { dir: string },
 ): Promise<void> {
   for (const [index, { name, sha256, size }] of artifacts.entries()) {
     const file = { path: placeOf(dir, index), sha256, sizeBytes: size };
-    const answer = await uploadBlob(connection, file, { giveUpAfterMs, signal });
+    const answer = await store.upload(file, { giveUpAfterMs, signal });
     if (!answer.ok) emit({ type: 'warning', message: `${name} could not be uploaded again: ${answer.message}` });
   }
 }

@@ -41,13 +41,13 @@ export async function collect(context: AttemptContext, guest: Guest): Promise<Co
 }
 
 async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: boolean): Promise<Collected> {
-  const { key, journal, workerClient, limits, emit, signal } = context;
+  const { key, journal, artifactStore, limits, emit, signal } = context;
   const globs = journal.state.assignment.artifactGlobs.filter(({ onFailure }) => succeeded || onFailure);
   const { artifacts, missing } = await fetchArtifacts({ guest, key, globs, dir: journal.artifactsDir, emit, signal });
   // Uploaded before the result is told, because until then the log is shipped and beats count, however long
   // it takes.
   const stored = await uploadArtifacts(artifacts, {
-    ...{ connection: workerClient.connection, emit, giveUpAfterMs: limits.outageMs, signal },
+    ...{ store: artifactStore, emit, giveUpAfterMs: limits.outageMs, signal },
     uploads: journal.state.uploads,
     onBegun: (sha256, id) => journal.update({ uploads: { ...journal.state.uploads, [sha256]: id } }),
   });

@@ -11,6 +11,7 @@ import type { WorkerClient } from '../../client/worker-client.ts';
 import type { AgentConfig } from '../config.ts';
 import { AttemptOver } from '../ending.ts';
 import type { EmitOfAttempt } from '../events.ts';
+import { ArtifactStore } from '../files/artifact-store.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import { Beats } from '../heartbeat/beats.ts';
 import { Contact } from '../heartbeat/contact.ts';
@@ -40,6 +41,7 @@ export interface AttemptContext extends AttemptOptions, AsyncDisposable {
   readonly key: AttemptKey;
   /** With the attempt's run token. */
   readonly client: AttemptClient;
+  readonly artifactStore: ArtifactStore;
   readonly contact: Contact;
   readonly sleepWatch: SleepWatch;
   readonly beats: Beats;
@@ -59,11 +61,14 @@ export function createContext(options: AttemptOptions): AttemptContext {
   const contact = new Contact(contactAtMs);
   const sleepWatch = new SleepWatch();
   const client = new AttemptClient(workerClient.connection.withKey(assignment.tokens.run));
+  const { buildId } = assignment;
+  const artifactStore = new ArtifactStore({ buildId, client, worker: workerClient.connection });
   const beats = createBeats(options, client, contact, end);
   return {
     ...options,
-    key: { buildId: assignment.buildId, attempt: assignment.attempt },
+    key: { buildId, attempt: assignment.attempt },
     client,
+    artifactStore,
     contact,
     sleepWatch,
     beats,

@@ -19,6 +19,7 @@ import {
   insertAttempt,
   insertBlob,
   insertBuild,
+  insertHold,
   insertProject,
   insertWorker,
   tokenFor,
@@ -97,6 +98,7 @@ export async function makeWorld(): Promise<World> {
   const untrusted = await insertBuild({ ...over, projectId: project, trusted: false });
   const ofForeign = await insertBuild({ ...over, projectId: foreignProject });
   const ofDeleted = await insertBuild({ ...over, projectId: deleted });
+  for (const holder of [project, foreignProject]) await insertHold(holder, blob);
   const ofOwn = { workerId: own.workerId };
   await insertAttempt(running, 1, { ...ofOwn, endedAt: now, verdict: 'vm_silent' });
   await insertAttempt(running, 2, ofOwn);

@@ -194,9 +194,9 @@ const QUESTIONS: Record<string, Question> = {
   // A file of somebody else is answered like one that nobody has stored.
   'PUT /api/blobs/:sha256': { status: 201, ask: ({ blob }) => [`/api/blobs/${blob}`, bytesOf('a source')] },
   'GET /api/blobs/:sha256': { status: 404, ask: ({ blob }) => [`/api/blobs/${blob}`] },
-  "GET /api/blobs/:sha256 (a project's)": {
-    but: workerKeys(404),
-    ask: ({ blob }) => [`/api/blobs/${blob}?project=default`],
+  "GET /api/blobs/:sha256 (the project's)": {
+    but: { ...workerKeys(404), projectAdminElsewhere: 404 },
+    ask: ({ blob, project }) => [`/api/blobs/${blob}?project=${project}`],
   },
   'POST /api/blobs/:sha256/uploads': {
     status: 201,
@@ -209,6 +209,15 @@ const QUESTIONS: Record<string, Question> = {
   'POST /api/blobs/:sha256/uploads/:upload/complete': { status: 404, ask: (world) => [`${upload(world)}/complete`] },
   'GET /api/blobs/:sha256/uploads/:upload': { status: 404, ask: (world) => [upload(world)] },
   'DELETE /api/blobs/:sha256/uploads/:upload': { status: 404, ask: (world) => [upload(world)] },
+
+  'GET /api/projects': { ask: () => ['/api/projects'] },
+  'POST /api/projects': { status: 201, ask: () => ['/api/projects', { name: unique('project') }] },
+  'GET /api/projects/:id': { ask: ({ project }) => [`/api/projects/${project}`] },
+  'PATCH /api/projects/:id': { ask: ({ project }) => [`/api/projects/${project}`, { maxActive: 2 }] },
+  // Its build runs.
+  'DELETE /api/projects/:id': { status: 409, ask: ({ project }) => [`/api/projects/${project}`] },
+  'GET /api/pools': { ask: () => ['/api/pools'] },
+  'PATCH /api/pools/:pool': { status: 404, ask: () => ['/api/pools/none', { trusted: false }] },
 
   'POST /api/workers/enrol': { status: 201, ask: ({ code }) => ['/api/workers/enrol', { code }] },
   'POST /api/workers/:id/claim': {

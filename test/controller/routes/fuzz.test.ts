@@ -49,6 +49,9 @@ const BODIES: Record<string, z.ZodType> = {
   'POST /api/builds/:id/reports': contract.Report,
   'POST /api/blobs/:sha256/uploads': contract.UploadRequest,
   'POST /api/builds/:id/blobs/:sha256/uploads': contract.UploadRequest,
+  'POST /api/projects': contract.ProjectRequest,
+  'PATCH /api/projects/:id': contract.ProjectPatch,
+  'PATCH /api/pools/:pool': contract.PoolPatch,
   'POST /api/workers': contract.WorkerRequest,
   'POST /api/workers/enrol': contract.EnrolRequest,
   'POST /api/workers/:id/enrolments': contract.EnrolmentRequest,
@@ -206,6 +209,8 @@ function requestOf(
     if (part === ':name') return 'NAME';
     if (pattern.includes('/projects/')) return world.project;
     if (part === ':part') return '1';
+    if (part === ':pool') return world.pool;
+    if (pattern.includes('/projects/')) return world.project;
     return pattern.includes('/workers/') ? world.worker : pattern.includes('/keys/') ? names.key! : world.running;
   };
   const path = pattern.split('/').map(fill).join('/');

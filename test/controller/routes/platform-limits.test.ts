@@ -36,6 +36,7 @@ import {
   insertBlob,
   insertBuild,
   insertHold,
+  insertProject,
   insertWorker,
   runningBuild,
   sha256Of,
@@ -402,6 +403,28 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   },
   'GET /api/blobs/:sha256/uploads/:upload': async () => admin('GET', await upload()),
   'DELETE /api/blobs/:sha256/uploads/:upload': async () => admin('DELETE', await upload()),
+
+  'GET /api/projects': () => admin('GET', '/api/projects'),
+  'POST /api/projects': () => admin('POST', '/api/projects', { name: unique('n').padEnd(64, '-'), maxActive: 1 }),
+  'GET /api/projects/:id': () => admin('GET', '/api/projects/default'),
+  'PATCH /api/projects/:id': async () =>
+    admin('PATCH', `/api/projects/${await insertProject()}`, { name: unique('n').padEnd(64, '-'), maxActive: 1 }),
+  'DELETE /api/projects/:id': async () => {
+    const id = await insertProject();
+    const rights = JSON.stringify({ ...RIGHTS_TO_ALL, projects: many(50, (i) => (i === 7 ? id : `prj_${i}`)) });
+    await sql(
+      `INSERT INTO keys (id, hash, name, scope, rights, created_at) ${NUMBERS(500)}
+       SELECT ?1 || i, ?1 || i, 'x', 'submit', ?2, 0 FROM n`,
+      ...[id, rights],
+    );
+    return admin('DELETE', `/api/projects/${id}`);
+  },
+  'GET /api/pools': () => admin('GET', '/api/pools'),
+  'PATCH /api/pools/:pool': async () => {
+    const pool = unique('pool');
+    await sql('INSERT INTO pools (name, created_at) VALUES (?1, 1)', pool);
+    return admin('PATCH', `/api/pools/${pool}`, { trusted: false });
+  },
 
   'POST /api/workers': () => admin('POST', '/api/workers', { name: unique('mac'), credential: 'code' }),
   'GET /api/workers': () => admin('GET', '/api/workers'),

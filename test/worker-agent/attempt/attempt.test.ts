@@ -330,7 +330,7 @@ test('an artifact that the controller refuses for its size is artifact_refused, 
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
   controller.intercept = ({ method, path }, response) => {
-    if (method !== 'PUT' || !path.startsWith('/api/blobs/')) return false;
+    if (method !== 'PUT' || !path.includes('/blobs/')) return false;
     response.writeHead(413, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ error: { code: 'too_large', message: 'a file has at most 1 byte' } }));
     return true;

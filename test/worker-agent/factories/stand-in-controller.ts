@@ -61,6 +61,7 @@ export async function standInController(port = 0) {
   /** Returns true if it has dealt with the request. */
   let intercept: Interception = () => false;
   let followers = 0;
+  let isOfFormerRelease = false;
   let beatNextMs = NEXT_MS;
 
   const server = createServer(async (request, response) => {
@@ -74,7 +75,7 @@ export async function standInController(port = 0) {
       return void request.resume();
     try {
       const body = await bodyOf(request);
-      answer(response, ...(await route(url, body, key)));
+      answer(response, ...(await route(request.method!, url, body, key)));
     } catch (error) {
       answer(response, 400, { error: { code: 'invalid_request', message: String(error) } });
     }
@@ -86,22 +87,16 @@ export async function standInController(port = 0) {
     { error: { code, message: `${code} by the stand-in` }, ...rest },
   ];
 
-  async function route(url: URL, body: Buffer, key: string): Promise<[number, unknown]> {
+  async function route(method: string, url: URL, body: Buffer, key: string): Promise<[number, unknown]> {
     const json = () => JSON.parse(body.toString('utf8'));
-    const [, api, kind, id, what] = url.pathname.split('/');
+    const [, api, kind, id, what, file] = url.pathname.split('/');
     const now = new Date().toISOString();
     if (api === 'health') return [200, { status: 'ok', time: now }];
     if (kind === 'me') {
       if (key !== WORKER_KEY) return refuse(401, 'unauthorized');
       return [200, { scope: 'worker', name: 'test', workerId: WORKER_ID }];
     }
-    if (kind === 'blobs') {
-      const sha256 = createHash('sha256').update(body).digest('hex');
-      if (sha256 !== id) return refuse(400, 'hash_mismatch');
-      const existed = blobs.has(id);
-      blobs.set(id, body);
-      return [200, { sha256, size: body.length, existed }];
-    }
+    if (kind === 'blobs') return store(id!, body);
     if (kind === 'workers') return routeWorker(what!, json);
     const build = builds.get(id!);
     if (!build) return refuse(404, 'not_found');
@@ -125,8 +120,20 @@ export async function standInController(port = 0) {
       build.log = Buffer.concat([build.log, fresh]);
       return [200, { length: build.log.length, followers }];
     }
+    if (what === 'blobs' && !isOfFormerRelease) {
+      if (method === 'PUT') return store(file!, body);
+      const size = blobs.get(file!)?.length;
+      return size === undefined ? refuse(409, 'artifact_not_stored') : [200, { sha256: file, size, existed: true }];
+    }
     if (what === 'reports') return report(build, Report.parse(json()), ended);
     return refuse(404, 'not_found');
+  }
+
+  function store(sha256: string, body: Buffer): [number, unknown] {
+    if (createHash('sha256').update(body).digest('hex') !== sha256) return refuse(400, 'hash_mismatch');
+    const existed = blobs.has(sha256);
+    blobs.set(sha256, body);
+    return [200, { sha256, size: body.length, existed }];
   }
 
   function report(build: StandInBuild, message: ReportMessage, ended: boolean): [number, unknown] {
@@ -180,6 +187,10 @@ export async function standInController(port = 0) {
     blobs,
     statuses,
     requests,
+    /** A controller of the former release stores files for workers alone. */
+    set formerRelease(is: boolean) {
+      isOfFormerRelease = is;
+    },
     set intercept(next: Interception) {
       intercept = next;
     },

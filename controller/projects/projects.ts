@@ -1,0 +1,126 @@
+/**
+ * Makes projects for an admin, lists and changes them, and marks them as deleted.
+ *
+ * Invariant: an id is never used again, so nothing that a deleted project left can reach a new one of its
+ * name. `deleted_at` is written only while no build of the project is unfinished, in the same statement.
+ *
+ * Owns `projects` together with find-project.ts, which makes a project at its first use.
+ */
+import { and, asc, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
+import type { Project, ProjectPatch, ProjectRequest } from '#contract';
+import { type Database, insertIf, openDatabase } from '../database.ts';
+import { newId } from '../ids.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { builds, projects } from '../schema/index.ts';
+import { iso } from '../times.ts';
+import {
+  alikeName,
+  DEFAULT_PROJECT_ID,
+  findProject,
+  isLive,
+  noProject,
+  type ProjectRow,
+  refuseName,
+} from './find-project.ts';
+
+const LISTED_MAX = 1_000;
+
+export const viewProject = ({ id, name, maxActive, maxQueuedUntrusted, createdAt }: ProjectRow): Project => ({
+  ...{ id, name, maxActive, maxQueuedUntrusted },
+  createdAt: iso(createdAt),
+});
+
+/** Those of these ids that are not deleted, by name. */
+export const listProjects = (env: Env, ids: '*' | readonly string[]): Promise<ProjectRow[]> =>
+  openDatabase(env)
+    .select()
+    .from(projects)
+    .where(and(isLive, ids === '*' ? undefined : inArray(projects.id, [...ids])))
+    .orderBy(asc(projects.name))
+    .limit(LISTED_MAX);
+
+type Result = { ok: true; project: ProjectRow } | Refusal;
+
+/** Refused: `invalid_request` for a name that is taken, differs only in case, or looks like an id. */
+export async function createProject(
+  env: Env,
+  { name, maxActive, maxQueuedUntrusted }: ProjectRequest,
+  by: string,
+  now: number,
+): Promise<Result> {
+  const refused = refuseName(name);
+  if (refused) return refused;
+  const db = openDatabase(env);
+  const limits = { maxActive: maxActive ?? null, ...(maxQueuedUntrusted !== undefined && { maxQueuedUntrusted }) };
+  const row = { id: newId('prj', now), name, createdAt: now, createdBy: by, ...limits };
+  const [made] = await insertIf(db, projects, row, sql`NOT ${alikeName(name)}`).returning();
+  return made ? { ok: true, project: made } : nameTaken(env, name);
+}
+
+/** Refused: `not_found`; `invalid_request` for a name as above, and for a new name of the default project. */
+export async function changeProject(env: Env, id: string, { name, ...limits }: ProjectPatch): Promise<Result> {
+  const refused = name === undefined ? null : refuseName(name);
+  if (refused) return refused;
+  if (name !== undefined && id === DEFAULT_PROJECT_ID)
+    return refusal(
+      'invalid_request',
+      'name: the default project keeps its name, because builds without a project are its',
+    );
+  const free = name === undefined ? undefined : sql`NOT ${alikeName(name, id)}`;
+  const [changed] = await openDatabase(env)
+    .update(projects)
+    .set({ ...(name !== undefined && { name }), ...limits })
+    .where(and(eq(projects.id, id), isLive, free))
+    .returning();
+  if (changed) return { ok: true, project: changed };
+  return name === undefined || !(await findProject(env, id)) ? noProject(id) : nameTaken(env, name);
+}
+
+async function nameTaken(env: Env, name: string): Promise<Refusal> {
+  const other = await openDatabase(env)
+    .select({ name: projects.name })
+    .from(projects)
+    .where(and(sql`lower(${projects.name}) = lower(${name})`, isLive))
+    .get();
+  const difference = other && other.name !== name ? `, which differs from ${name} only in case` : '';
+  return refusal('invalid_request', `name: there is a project ${other?.name ?? name} already${difference}`);
+}
+
+const UNFINISHED = ['queued', 'assigned', 'building'] as const;
+
+/** The builds of the project that have not ended, also those that the former release added by name. */
+const unfinishedOf = ({ id, name }: ProjectRow): SQL =>
+  and(
+    inArray(builds.status, [...UNFINISHED]),
+    sql`(${builds.projectId} = ${id} OR (${builds.projectId} = '' AND ${builds.project} = ${name}))`,
+  )!;
+
+/** The statement that marks the project as deleted, unless a build of it is unfinished. */
+export const deletionMark = (db: Database, project: ProjectRow, now: number) =>
+  db
+    .update(projects)
+    .set({ deletedAt: now })
+    .where(
+      and(
+        eq(projects.id, project.id),
+        isNull(projects.deletedAt),
+        sql`NOT EXISTS (SELECT 1 FROM builds WHERE ${unfinishedOf(project)})`,
+      ),
+    )
+    .returning({ id: projects.id });
+
+/** Whether the project is marked as deleted. */
+export const isDeleted = (id: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM projects WHERE id = ${id} AND deleted_at IS NOT NULL)`;
+
+/** How many builds of the project wait, and how many are active. */
+export async function countUnfinished(env: Env, project: ProjectRow): Promise<{ queued: number; active: number }> {
+  const rows = await openDatabase(env)
+    .select({ status: builds.status, count: sql<number>`count(*)` })
+    .from(builds)
+    .where(unfinishedOf(project))
+    .groupBy(builds.status);
+  const count = (isCounted: (status: string) => boolean) =>
+    rows.filter(({ status }) => isCounted(status)).reduce((sum, { count: one }) => sum + one, 0);
+  return { queued: count((status) => status === 'queued'), active: count((status) => status !== 'queued') };
+}

@@ -1,0 +1,45 @@
+/** Answers about projects and pools: whoever reaches a project sees it, an admin of the farm changes it. */
+import { z } from 'zod';
+import { Id, type Pool, PoolPatch, ProjectPatch, ProjectRequest } from '#contract';
+import { changePool, listPools, type PoolRow } from '../projects/pools.ts';
+import { changeProject, createProject, listProjects, viewProject } from '../projects/projects.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
+import { iso } from '../times.ts';
+import { deleteProject } from '../upkeep/project-deletion.ts';
+import { valid } from '../validate.ts';
+import type { On } from './register.ts';
+
+export function projectRoutes(on: On): void {
+  on('GET /api/projects')(async (c) => {
+    const listed = await listProjects(c.env, c.var.key.rights.projects);
+    return c.json({ projects: listed.map(viewProject) });
+  });
+
+  on('POST /api/projects')(valid('json', ProjectRequest), async (c) => {
+    const made = await createProject(c.env, c.req.valid('json'), c.var.key.rootId, Date.now());
+    return made.ok ? c.json(viewProject(made.project), 201) : answerRefusal(c, made);
+  });
+
+  on('GET /api/projects/:id')((c) => c.json(viewProject(c.var.project)));
+
+  on('PATCH /api/projects/:id')(valid('json', ProjectPatch), async (c) => {
+    const changed = await changeProject(c.env, c.var.project.id, c.req.valid('json'));
+    return changed.ok ? c.json(viewProject(changed.project)) : answerRefusal(c, changed);
+  });
+
+  on('DELETE /api/projects/:id')(async (c) => {
+    const deleted = await deleteProject(c.env, c.var.project, Date.now());
+    return deleted.ok ? c.body(null, 204) : answerRefusal(c, deleted);
+  });
+
+  on('GET /api/pools')(async (c) => c.json({ pools: (await listPools(c.env)).map(viewPool) }));
+
+  on('PATCH /api/pools/:pool')(valid('param', z.object({ pool: Id })), valid('json', PoolPatch), async (c) => {
+    const { pool: name } = c.req.valid('param');
+    const changed = await changePool(c.env, name, c.req.valid('json'));
+    if (changed) return c.json(viewPool(changed));
+    return answerRefusal(c, refusal('not_found', `there is no pool ${name}; \`GET /api/pools\` lists the pools`));
+  });
+}
+
+const viewPool = ({ name, trusted, createdAt }: PoolRow): Pool => ({ name, trusted, createdAt: iso(createdAt) });

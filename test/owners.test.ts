@@ -47,6 +47,7 @@ const TABLES: Record<string, Deeds> = {
   builds: {
     'builds/apply': ['update'],
     'builds/insert': ['insert'],
+    'builds/rows-of-former-release': ['update'],
     'builds/writes-without-event': ['update'],
     'upkeep/retention': ['update', 'delete'],
   },

@@ -7,7 +7,7 @@
  * Owns `projects` together with find-project.ts, which makes a project at its first use.
  */
 import { and, asc, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
-import type { Project, ProjectPatch, ProjectRequest } from '#contract';
+import { type Project, type ProjectPatch, type ProjectRequest, UNTRUSTED_QUEUED_USUAL } from '#contract';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
 import { type Refusal, refusal } from '../refusals.ts';
@@ -85,6 +85,15 @@ async function nameTaken(env: Env, name: string): Promise<Refusal> {
   const difference = other && other.name !== name ? `, which differs from ${name} only in case` : '';
   return refusal('invalid_request', `name: there is a project ${other?.name ?? name} already${difference}`);
 }
+
+/** The statement that makes those projects that no live one has the name of, for builds of the former release. */
+export const missingProjects = (db: Database, names: readonly string[], now: number) => {
+  const rows = JSON.stringify(names.map((name) => ({ id: newId('prj', now), name })));
+  return db.insert(projects).select(sql`
+    SELECT value ->> 'id', value ->> 'name', ${now}, NULL, NULL, ${UNTRUSTED_QUEUED_USUAL}, NULL
+    FROM json_each(${rows})
+    WHERE NOT EXISTS (SELECT 1 FROM projects WHERE projects.name = value ->> 'name' AND deleted_at IS NULL)`);
+};
 
 const UNFINISHED = ['queued', 'assigned', 'building'] as const;
 

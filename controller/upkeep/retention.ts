@@ -39,7 +39,7 @@ const MINUTE_OF_HOUR = 17;
 const PORTION = 500;
 /** A build has some dozen rows in other tables, which are removed with it. */
 const BUILDS_PORTION = 200;
-/** D1 takes 50 in an invocation on the free plan. */
+/** D1 takes 50 in an invocation on the free plan. The sweep needs one of them. */
 const STATEMENTS_MAX = 48;
 const TIME_MAX_MS = 20_000;
 

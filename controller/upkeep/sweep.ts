@@ -1,8 +1,8 @@
 /**
- * Does what the cron calls for each minute, in bounded portions. It expires builds that were queued too long,
- * does the work that is left in the outbox, and repairs lost alarms of active builds, those first that it
- * checked longest ago. It seals anew what older keys have sealed. One minute of each hour belongs to
- * retention alone.
+ * Does what the cron calls for each minute, in bounded portions. It finds the projects of builds that the
+ * former release has added, expires builds that were queued too long, does the work that is left in the
+ * outbox, and repairs lost alarms of active builds, those first that it checked longest ago. It seals anew
+ * what older keys have sealed. One minute of each hour belongs to retention alone.
  *
  * Invariant: one run sends at most 50 statements to D1, which is what the free plan takes.
  */
@@ -10,6 +10,7 @@ import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { boundAudit } from '../access/audit.ts';
 import { apply, expireAll } from '../builds/apply.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
+import { findProjectsOfBuilds, rankBuildsThatCameBack } from '../builds/rows-of-former-release.ts';
 import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema/index.ts';
@@ -25,7 +26,9 @@ const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
 
 export async function sweep(env: Env, now: number): Promise<void> {
-  const parts = isMinuteOfRetention(now) ? [retain] : [expireQueued, drainOutbox, checkDeadlines, boundAudit, reseal];
+  const parts = isMinuteOfRetention(now)
+    ? [rankBuildsThatCameBack, retain]
+    : [findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines, boundAudit, reseal];
   // Each part is on its own, so that one that fails does not stop the others.
   for (const part of parts) {
     await part(env, now).catch((error: unknown) => {

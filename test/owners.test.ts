@@ -47,9 +47,9 @@ const TABLES: Record<string, Deeds> = {
   builds: {
     'builds/apply': ['update'],
     'builds/insert': ['insert'],
-    'builds/rows-of-former-release': ['update'],
     'builds/writes-without-event': ['update'],
     'upkeep/retention': ['update', 'delete'],
+    'upkeep/rows-of-former-release': ['update'],
   },
   build_origins: {},
   build_inputs: { 'builds/insert': ['insert'], 'upkeep/reseal': ['update'], 'upkeep/retention': ['delete'] },

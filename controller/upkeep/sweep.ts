@@ -10,13 +10,13 @@ import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { boundAudit } from '../access/audit.ts';
 import { apply, expireAll } from '../builds/apply.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
-import { findProjectsOfBuilds, rankBuildsThatCameBack } from '../builds/rows-of-former-release.ts';
 import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema/index.ts';
 import { drainOutbox } from './outbox.ts';
 import { reseal } from './reseal.ts';
 import { isMinuteOfRetention, retain } from './retention.ts';
+import { findProjectsOfBuilds, rankBuildsThatCameBack } from './rows-of-former-release.ts';
 
 /** Three statements a portion. `expireAll` ends as many of it as D1 takes at once. */
 const EXPIRED_PORTION = 200;

@@ -5,7 +5,6 @@ import type { Pool, Project } from '#contract';
 import { createKey, withoutProject } from '../../../controller/access/keys.ts';
 import { parseRights, RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { insertBuild as submitRow } from '../../../controller/builds/insert.ts';
-import { findProjectsOfBuilds, rankBuildsThatCameBack } from '../../../controller/builds/rows-of-former-release.ts';
 import { openDatabase } from '../../../controller/database.ts';
 import { storeBlob } from '../../../controller/files/blobs.ts';
 import { ensurePools } from '../../../controller/projects/pools.ts';
@@ -25,6 +24,7 @@ import {
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { deleteProject } from '../../../controller/upkeep/project-deletion.ts';
 import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { findProjectsOfBuilds, rankBuildsThatCameBack } from '../../../controller/upkeep/rows-of-former-release.ts';
 import { call, db, insertAttempt, insertBuild, insertProject, unique } from '../factories/rows.ts';
 import { aBlob, aBuild, api, until } from '../factories/scenarios.ts';
 

@@ -89,6 +89,8 @@ interface Question {
   but?: Partial<Row>;
   ask: (world: World, who: Credential) => Ask;
 }
+/** A key of one project uploads for it; the projects of the world hold its file. */
+const ofOneProject = (status: number) => ({ projectAdminElsewhere: status, untrusted: status });
 const upload = ({ blob }: World) => `/api/blobs/${blob}/uploads/u_unknown`;
 const at = ({ target }: Credential, rest: string): string => `/api/builds/${target}${rest}`;
 
@@ -192,8 +194,12 @@ const QUESTIONS: Record<string, Question> = {
   },
 
   // A file of somebody else is answered like one that nobody has stored.
-  'PUT /api/blobs/:sha256': { status: 201, ask: ({ blob }) => [`/api/blobs/${blob}`, bytesOf('a source')] },
-  'GET /api/blobs/:sha256': { status: 404, ask: ({ blob }) => [`/api/blobs/${blob}`] },
+  'PUT /api/blobs/:sha256': {
+    status: 201,
+    but: ofOneProject(200),
+    ask: ({ blob }) => [`/api/blobs/${blob}`, bytesOf('a source')],
+  },
+  'GET /api/blobs/:sha256': { status: 404, but: ofOneProject(200), ask: ({ blob }) => [`/api/blobs/${blob}`] },
   "GET /api/blobs/:sha256 (the project's)": {
     but: { ...workerKeys(404), projectAdminElsewhere: 404 },
     ask: ({ blob, project }) => [`/api/blobs/${blob}?project=${project}`],

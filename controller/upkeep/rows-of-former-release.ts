@@ -8,11 +8,11 @@
  * Owns these columns of `builds` in such rows. It leaves with the former release.
  */
 import { and, eq, lt, sql } from 'drizzle-orm';
+import { queueRank } from '../builds/queue-rank.ts';
 import { openDatabase } from '../database.ts';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
 import { missingProjects } from '../projects/projects.ts';
 import { builds } from '../schema/index.ts';
-import { queueRank } from './queue-rank.ts';
 
 /** Builds that are found at once. */
 const PORTION = 200;

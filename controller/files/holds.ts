@@ -57,7 +57,9 @@ export const holdOf = (db: Database, holder: Holder, sha256: string) =>
     .from(blobHolds)
     .where(and(eq(blobHolds.holder, holder), eq(blobHolds.sha256, sha256)));
 
-/** Whether the holder has stored the file. If so, retention spares the file as if it had been uploaded now. */
+/**
+ * Whether the holder has stored the file. If so, retention spares the file as if it had been uploaded now.
+ */
 export async function touchHold(env: Env, holder: Holder, sha256: string, now: number): Promise<BlobStored | null> {
   const row = await openDatabase(env)
     .update(blobHolds)

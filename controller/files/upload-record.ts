@@ -25,10 +25,10 @@ export interface UploadRecord {
 }
 
 /**
- * Whether `holder` may go on with the upload. A record of the former release has no holder. Its id was told to
- * the one who began it alone, so who names the id is taken for that one, as long as nothing is proven yet. One
- * that ended as `stored` proves nothing, because the former release did not read the parts of a file that it
- * had.
+ * Whether `holder` may go on with the upload. A record of the former release has no holder. Its id was told
+ * to the one who began it alone, so who names the id is taken for that one, as long as nothing is proven yet.
+ * One that ended as `stored` proves nothing, because the former release did not read the parts of a file that
+ * it had.
  */
 export const mayGoOn = (record: UploadRecord, holder: Holder): boolean =>
   record.holder === undefined ? record.state !== 'stored' : record.holder === holder;

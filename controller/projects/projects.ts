@@ -86,7 +86,9 @@ async function nameTaken(env: Env, name: string): Promise<Refusal> {
   return refusal('invalid_request', `name: there is a project ${other?.name ?? name} already${difference}`);
 }
 
-/** The statement that makes those projects that no live one has the name of, for builds of the former release. */
+/**
+ * The statement that makes those projects that no live one has the name of, for builds of the former release.
+ */
 export const missingProjects = (db: Database, names: readonly string[], now: number) => {
   const rows = JSON.stringify(names.map((name) => ({ id: newId('prj', now), name })));
   return db.insert(projects).select(sql`

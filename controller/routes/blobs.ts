@@ -38,7 +38,8 @@ export function blobRoutes(on: On): void {
   on('PUT /api/builds/:id/blobs/:sha256')(valid('param', Sha256Param), (c) => put(c, c.req.valid('param').sha256));
 
   on('GET /api/blobs/:sha256')(valid('param', Sha256Param), (c) => ask(c, c.req.valid('param').sha256, notStored));
-  // With a code of its own, by which an agent knows a controller of the former release, which has no such route.
+  // With a code of its own, by which an agent knows a controller of the former release, which has no such
+  // route.
   on('GET /api/builds/:id/blobs/:sha256')(valid('param', Sha256Param), (c) =>
     ask(c, c.req.valid('param').sha256, notStoredByAttempt),
   );

@@ -3,8 +3,8 @@
  * Retention then removes its builds, with all that hangs on them, in portions.
  *
  * Invariant: from the mark on, nothing is added to the project, because every insertion that names a project
- * looks for the mark in its own batch. So either a submission comes first, and the deletion is refused, or the
- * submission is.
+ * looks for the mark in its own batch. So either a submission comes first, and the deletion is refused, or
+ * the submission is.
  */
 import { and, eq } from 'drizzle-orm';
 import { withoutProject } from '../access/keys.ts';

@@ -253,8 +253,8 @@ async function removeNames(db: D1Database, before: Moments, portion: number): Pr
 }
 
 /**
- * Removes holds that nobody has used for long, though their files live on, and those of deleted projects. Each
- * hour it looks through a sixteenth of all holds, by the first digit of the SHA-256.
+ * Removes holds that nobody has used for long, though their files live on, and those of deleted projects.
+ * Each hour it looks through a sixteenth of all holds, by the first digit of the SHA-256.
  */
 async function removeHolds(db: D1Database, before: Moments, portion: number): Promise<number> {
   const digit = (Math.floor(before.now / HOUR_MS) % 16).toString(16);

@@ -2,8 +2,8 @@
  * Gives builds that the former release added after a rollback what it does not know: the project by id, the
  * first key of the lineage, and the rank in the queue.
  *
- * Invariant: a build without an id of a project belongs to the live project of its name, which is made if there
- * is none. A deleted project of that name gets nothing.
+ * Invariant: a build without an id of a project belongs to the live project of its name, which is made if
+ * there is none. A deleted project of that name gets nothing.
  *
  * Owns these columns of `builds` in such rows. It leaves with the former release.
  */

@@ -115,8 +115,8 @@ export const revocationOfWorkersKeys = (db: Database, workerId: string, now: num
     .where(and(eq(keys.workerId, workerId), isNull(keys.revokedAt)));
 
 /**
- * The statement that takes a project from the rights of all keys, in the batch of another owner, if `condition`
- * holds. A key that reached it alone reaches nothing then. A key of all projects stays as it is.
+ * The statement that takes a project from the rights of all keys, in the batch of another owner, if
+ * `condition` holds. A key that reached it alone reaches nothing then. A key of all projects stays as it is.
  */
 export const withoutProject = (db: Database, projectId: string, condition: SQL) => {
   // A worker's key of the former release has no JSON there.
@@ -136,7 +136,9 @@ export async function createKey(env: Env, spec: KeySpec, now: number): Promise<{
   return { key: viewKey(row), secret };
 }
 
-/** As {@link createKey}, unless a project of the key was deleted at this moment. Refused: `project_deleted`. */
+/**
+ * As {@link createKey}, unless a project of the key was deleted at this moment. Refused: `project_deleted`.
+ */
 export async function createKeyIfLive(
   env: Env,
   spec: KeySpec & { rights: Rights },

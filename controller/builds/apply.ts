@@ -74,9 +74,9 @@ const artifactNotStored = refusal(
 );
 
 /**
- * Whether the attempt has uploaded all of these files itself. An old agent uploads with the key of its worker.
- * That somebody else has stored a file does not count, because who sends a report would then get its bytes as
- * an artifact.
+ * Whether the attempt has uploaded all of these files itself. An old agent uploads with the key of its
+ * worker. That somebody else has stored a file does not count, because who sends a report would then get its
+ * bytes as an artifact.
  */
 const areStored = ({ buildId, attempt, workerId }: AttemptRow, files: Effects['artifacts']): SQL =>
   areHeldBy(

@@ -41,8 +41,8 @@ type Own = 'status' | 'transitionId' | 'hasInputs' | 'inputs' | 'idempotencyKey'
 export type NewBuild = Omit<typeof builds.$inferInsert, Own>;
 
 /**
- * Adds a queued build. Refused: `blob_not_stored` if neither the project nor the lineage of the key has stored
- * the source, `project_deleted`, `idempotency_mismatch`.
+ * Adds a queued build. Refused: `blob_not_stored` if neither the project nor the lineage of the key has
+ * stored the source, `project_deleted`, `idempotency_mismatch`.
  *
  * @param inputs null if the build is given none
  * @param name null if the request has none; it then makes a build each time

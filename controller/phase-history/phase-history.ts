@@ -47,7 +47,9 @@ export async function addToHistory(env: Env, build: BuildRow, newest: ProgressHi
   }
 }
 
-/** The statement that removes what is known of a project, in the batch of another owner, if `condition` holds. */
+/**
+ * The statement that removes what is known of a project, in the batch of another owner, if `condition` holds.
+ */
 export const withoutHistories = (db: Database, projectId: string, condition: SQL) =>
   db.delete(histories).where(and(eq(histories.projectId, projectId), condition));
 

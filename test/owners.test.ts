@@ -77,7 +77,11 @@ const TABLES: Record<string, Deeds> = {
   projects: { 'projects/find-project': ['insert'], 'projects/projects': ['insert', 'update'] },
   // Triggers keep it (migration 0005).
   project_load: {},
-  secrets: { 'secrets/stored-secrets': ['insert', 'update', 'delete'], 'upkeep/project-deletion': ['delete'], 'upkeep/reseal': ['update'] },
+  secrets: {
+    'secrets/stored-secrets': ['insert', 'update', 'delete'],
+    'upkeep/project-deletion': ['delete'],
+    'upkeep/reseal': ['update'],
+  },
   pools: { 'projects/pools': ['insert', 'update'] },
   worker_pools: {},
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },

@@ -210,7 +210,6 @@ function requestOf(
     if (pattern.includes('/projects/')) return world.project;
     if (part === ':part') return '1';
     if (part === ':pool') return world.pool;
-    if (pattern.includes('/projects/')) return world.project;
     return pattern.includes('/workers/') ? world.worker : pattern.includes('/keys/') ? names.key! : world.running;
   };
   const path = pattern.split('/').map(fill).join('/');

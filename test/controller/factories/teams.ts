@@ -77,8 +77,9 @@ export async function submit(
   request: object = {},
   INPUTS_KEY = env.INPUTS_KEY,
 ): Promise<string> {
+  const sha256 = await aBlob(undefined, { project: projectId, key });
   const { status, body } = await askWith<{ id: string }>(INPUTS_KEY, 'POST', '/api/builds', key, {
-    ...{ source: { sha256: await aBlob() }, command: 'make', platform: 'ios', pool, project: projectId },
+    ...{ source: { sha256 }, command: 'make', platform: 'ios', pool, project: projectId },
     ...request,
   });
   if (status !== 201) throw new Error(JSON.stringify(body));

@@ -486,8 +486,8 @@ afterEach(() => {
 });
 
 /**
- * The work that a route leaves for after its answer belongs to the same invocation. The cron alone deletes the
- * object of a file that another holder has stored before.
+ * The work that a route leaves for after its answer belongs to the same invocation. The cron alone deletes
+ * the object of a file that another holder has stored before.
  */
 const workIsDone = () =>
   until('all work was tried', async () => {
@@ -539,7 +539,11 @@ test('the sweep with 500 expired builds, a full outbox and many running builds s
     for (const kind of ['close_deadline', 'seal_log'])
       await sql('INSERT INTO outbox (kind, build_id, attempt, due_at) VALUES (?1, ?2, 1, 1)', kind, buildId);
   }
+  // The former release has added builds.
+  for (let i = 0; i < 20; i++)
+    await insertBuild({ projectId: '', project: unique('project'), status: 'failed', endedAt: 1 });
   await sweepOnce('sweep', HOUR_MS);
+  expect(await countOf("builds WHERE project_id = ''")).toBe(0);
   expect(await countOf("builds WHERE verdict = 'queue_expired'")).toBe(500);
   expect(await countOf("events WHERE type = 'expire'")).toBe(500);
   expect(await countOf('outbox WHERE tries > 0')).toBeLessThan(60);

@@ -42,6 +42,8 @@ export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => (
   timeouts: row.timeouts,
   pool: row.pool,
   project: row.project,
+  projectId: row.projectId,
+  trusted: row.trusted,
   labels: row.labels,
   priority: row.priority,
   retryOf: row.retryOf,

@@ -9,8 +9,8 @@ import type { Rights } from '#contract';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
-import { readInputs } from '../../../controller/secrets/read-inputs.ts';
 import { buildOrigins, builds, keys } from '../../../controller/schema/index.ts';
+import { readInputs } from '../../../controller/secrets/read-inputs.ts';
 import { db, insertProject, unique } from '../factories/rows.ts';
 import { aBlob, api } from '../factories/scenarios.ts';
 

@@ -148,8 +148,8 @@ test('only database.ts opens D1; retention and the sweep of blobs send SQL of th
 });
 
 /**
- * Modules that read `builds` without the rights of a caller (builds/readable-builds.ts), and why. A query that
- * answers a caller with builds that it has not named has those rights.
+ * Modules that read `builds` without the rights of a caller (access/readable-builds.ts), and why. A query
+ * that answers a caller with builds that it has not named has those rights.
  */
 const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'attempts/claims': 'for a worker, of its own claim',
@@ -159,9 +159,9 @@ const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'build-log/revoked-followers': 'answers nobody',
   'builds/apply': 'of a build that the caller has found',
   'builds/insert': 'of the build that the request makes or has made; findNamed asks for the rights',
-  'builds/read-inputs': 'for an attempt, or of a build that authorisation has found',
   'builds/rows': 'of a build that is named; routes/authorise.ts asks for the rights',
   'builds/waiting': 'counts alone',
+  'secrets/read-inputs': 'for an attempt, or of a build that authorisation has found',
   'upkeep/retention': 'answers nobody',
   'upkeep/sweep': 'answers nobody',
 };

@@ -9,6 +9,7 @@ import { expect, test } from 'vitest';
 import { GRANTS, type Rights } from '#contract';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';
 import { createKey, findKey } from '../../../controller/access/keys.ts';
+import { readableBy } from '../../../controller/access/readable-builds.ts';
 import {
   excess,
   type Holder,
@@ -18,7 +19,6 @@ import {
   parseRights,
   type Right,
 } from '../../../controller/access/rights.ts';
-import { readableBy } from '../../../controller/builds/readable-builds.ts';
 import { DEFAULT_PROJECT_ID } from '../../../controller/projects/find-project.ts';
 import { builds, keys } from '../../../controller/schema/index.ts';
 import { createEnrolment, enrol } from '../../../controller/workers/enrolments.ts';

@@ -161,8 +161,10 @@ const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'builds/insert': 'of the build that the request makes or has made; findNamed asks for the rights',
   'builds/rows': 'of a build that is named; routes/authorise.ts asks for the rights',
   'builds/waiting': 'counts alone',
+  'projects/projects': 'counts alone',
   'secrets/read-inputs': 'for an attempt, or of a build that authorisation has found',
   'upkeep/retention': 'answers nobody',
+  'upkeep/rows-of-former-release': 'answers nobody',
   'upkeep/sweep': 'answers nobody',
 };
 

@@ -22,7 +22,12 @@ const adminOf = (projects: string[], more: Partial<Rights> = {}) =>
 test('an entry names kind and id of its target, and its project; the admin of a project sees its projects alone', async () => {
   const [own, foreign] = [await insertProject(), await insertProject()];
   const [admin, other] = [await adminOf([own]), await adminOf([foreign])];
-  const request = { source: { sha256: await aBlob() }, command: 'make', platform: 'ios', project: own };
+  const request = {
+    source: { sha256: await aBlob('a source', { project: own }) },
+    command: 'make',
+    platform: 'ios',
+    project: own,
+  };
   const { body: build } = await api<{ id: string }>('POST', '/api/builds', request, admin.secret);
   await api('POST', `/api/builds/${build.id}/cancel`, undefined, admin.secret);
   const { body: made } = await api<{ key: { id: string } }>(

@@ -20,7 +20,7 @@ const revoke = async (id: string, query = '') => {
 /** A build that runs, and one that waits, of the same key. */
 async function twoBuilds(secret: string) {
   const pool = unique('pool');
-  const request = { source: { sha256: await aBlob() }, command: 'make', platform: 'ios', pool };
+  const request = { source: { sha256: await aBlob('a source') }, command: 'make', platform: 'ios', pool };
   const submit = async () => (await api<{ id: string }>('POST', '/api/builds', request, secret)).body.id;
   const active = await submit();
   const worker = await aWorker({ pool });

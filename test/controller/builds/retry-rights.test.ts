@@ -11,7 +11,7 @@ import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { buildOrigins, builds, keys } from '../../../controller/schema/index.ts';
 import { readInputs } from '../../../controller/secrets/read-inputs.ts';
-import { db, insertProject, unique } from '../factories/rows.ts';
+import { db, insertHold, insertProject, unique } from '../factories/rows.ts';
 import { aBlob, api } from '../factories/scenarios.ts';
 
 const SECRET = { secretEnv: { TOKEN: 'of the first key' }, secretFiles: { 'key.p8': btoa('a key') } };
@@ -51,7 +51,13 @@ for (const trusted of [true, false])
           );
         const maker = await make(trusted ? { may: ['secrets.use', 'caches.write'] } : { trusted: false });
         const request = {
-          ...{ source: { sha256: await aBlob() }, command: 'make', platform: 'ios', project, pool },
+          ...{
+            source: { sha256: await aBlob('a source', { project }) },
+            command: 'make',
+            platform: 'ios',
+            project,
+            pool,
+          },
           ...{ priority: trusted ? 90 : 0, ...(withInputs && SECRET) },
         };
         const old = (await api<Made>('POST', '/api/builds', request, maker.secret)).body.id;
@@ -127,7 +133,9 @@ test('a name answers the stored build only if the key may read it now', async ()
   const [one, other] = [await insertProject(), await insertProject()];
   const rights: Rights = { ...RIGHTS_TO_ALL, projects: [one, other] };
   const { key, secret } = await createKey(env, { name: 'x', scope: 'submit', rights }, Date.now());
-  const request = { source: { sha256: await aBlob() }, command: 'make', platform: 'ios', idempotencyKey: 'release-1' };
+  const sha256 = await aBlob('a source', { project: one });
+  await insertHold(other, sha256);
+  const request = { source: { sha256 }, command: 'make', platform: 'ios', idempotencyKey: 'release-1' };
   const ask = (project: string, by = secret) => api<Made>('POST', '/api/builds', { ...request, project }, by);
   const first = await ask(one);
   expect(first.status).toBe(201);

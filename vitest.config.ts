@@ -28,6 +28,7 @@ export default defineConfig({
                 SEED: process.env.SEED ?? '1',
                 DAYS_OF_RETENTION: process.env.DAYS_OF_RETENTION ?? '7',
                 ROTATION_BUILDS: process.env.ROTATION_BUILDS ?? '12',
+                FOREIGN_REQUESTS: process.env.FOREIGN_REQUESTS ?? '600',
                 FUZZ_REQUESTS: process.env.FUZZ_REQUESTS ?? '400',
                 TEST_MIGRATIONS: await readD1Migrations('./migrations'),
                 ADMIN_KEY: 'tb_admin_of-the-tests-0123456789abcdef',

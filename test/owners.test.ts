@@ -147,6 +147,34 @@ test('only database.ts opens D1; retention and the sweep of blobs send SQL of th
   ]);
 });
 
+/**
+ * Modules that read `builds` without the rights of a caller (access/readable-builds.ts), and why. A query
+ * that answers a caller with builds that it has not named has those rights.
+ */
+const READ_WITHOUT_RIGHTS: Record<string, string> = {
+  'attempts/claims': 'for a worker, of its own claim',
+  'attempts/queue': 'for a worker, of its own pool',
+  'attempts/writers': 'for an attempt, of its own build',
+  'build-log/read': 'of a build that authorisation has found',
+  'build-log/revoked-followers': 'answers nobody',
+  'builds/apply': 'of a build that the caller has found',
+  'builds/insert': 'of the build that the request makes or has made; findNamed asks for the rights',
+  'builds/rows': 'of a build that is named; routes/authorise.ts asks for the rights',
+  'builds/waiting': 'counts alone',
+  'projects/projects': 'counts alone',
+  'secrets/read-inputs': 'for an attempt, or of a build that authorisation has found',
+  'upkeep/retention': 'answers nobody',
+  'upkeep/rows-of-former-release': 'answers nobody',
+  'upkeep/sweep': 'answers nobody',
+};
+
+test('a query over builds has the rights of the caller, or a reason to have none', () => {
+  const reads = /(?:from|[jJ]oin)\(\s*(?:schema\.)?builds\b|\b(?:FROM|JOIN) builds\b/;
+  const readers = controller.filter(([, code]) => reads.test(code));
+  const without = readers.filter(([, code]) => !/\breadableBy\(/.test(code)).map(([name]) => name);
+  expect(without).toEqual(Object.keys(READ_WITHOUT_RIGHTS).sort());
+});
+
 // ── R2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**

@@ -100,7 +100,9 @@ interface Found {
   namedKey: { rights: string } | undefined;
 }
 
-/** Middleware for all routes: records each one that changed something, and refused ones where ACTIONS says so. */
+/**
+ * Middleware for all routes: records each one that changed something, and refused ones where ACTIONS says so.
+ */
 export const recorded = createMiddleware<{ Bindings: Env; Variables: Found }>(async (c, next) => {
   await next();
   const route = matchedRoutes(c).find(({ method, path }) => method === c.req.method && path !== '/api/*');

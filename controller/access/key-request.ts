@@ -1,8 +1,8 @@
 /**
  * Makes a key as a request asks for it, or says which fields of the request go too far.
  *
- * Invariant: the admin of projects makes only keys that it may manage (rights.ts). For it, a project of others
- * and one that does not exist are the same.
+ * Invariant: the admin of projects makes only keys that it may manage (rights.ts). For it, a project of
+ * others and one that does not exist are the same.
  */
 import type { Grant, KeyRequest, KeyView, Rights } from '#contract';
 import { DEFAULT_PROJECT_ID, findProjects } from '../projects/find-project.ts';

@@ -112,6 +112,10 @@ const reaches = ({ projects, pools, trusted }: Rights, thing: Thing): boolean =>
 const includes = (list: '*' | readonly string[], one: string | undefined): boolean =>
   one === undefined || list === '*' || list.includes(one);
 
+/** The highest priority that the key may give a build. An untrusted key puts no build before others. */
+export const priorityMax = ({ trusted, maxPriority }: Rights): number =>
+  trusted ? maxPriority : Math.min(maxPriority, 0);
+
 /**
  * Whether the key may list, rotate and revoke the key `other`, and make one like it. The admin of projects
  * rules keys that reach nothing else. A key that reaches no project belongs to no admin of projects.

@@ -8,7 +8,7 @@
  * Owns `builds`, `attempts`, `events`, `attempt_evidence` and `artifacts` together with insert.ts and
  * writes-without-event.ts, and adds rows to `outbox`. upkeep/retention.ts alone removes or empties such rows.
  */
-import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
 import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
 import { toBytes } from '../bytes.ts';
@@ -177,6 +177,37 @@ export async function expireAll(
       FROM json_each(${json}) AS ends
       WHERE EXISTS (SELECT 1 FROM builds WHERE id = ${each('id')} AND transition_id = ${transitionId})`),
   ]);
+}
+
+/**
+ * Cancels the unfinished builds of these keys, however many, in one batch. A queued one ends now, so that no
+ * worker takes it any more. For an active one the outbox is given the work. Answers the ids of both.
+ */
+export async function cancelBuildsOf(env: Env, keyIds: readonly string[], now: number): Promise<string[]> {
+  const db = openDatabase(env);
+  const transitionId = crypto.randomUUID();
+  // The plus keeps SQLite from the index by key, which has all builds that the keys ever made.
+  const ofKeys = sql`+${builds.createdByKey} IN (SELECT value FROM json_each(${JSON.stringify(keyIds)}))`;
+  const verdict = 'cancelled';
+  const [ended, , active] = await db.batch([
+    db
+      .update(builds)
+      .set({ status: 'cancelled', verdict, verdictStep: null, verdictMessage: null, endedAt: now, transitionId })
+      .where(and(eq(builds.status, 'queued'), ofKeys))
+      .returning({ id: builds.id }),
+    db.insert(events).select(sql`
+      SELECT NULL, id, attempt, 'cancel', ${now}, ${JSON.stringify({ verdict, reason: 'its key was revoked' })}
+      FROM builds WHERE status = 'cancelled' AND ended_at = ${now} AND transition_id = ${transitionId}`),
+    db
+      .select({ id: builds.id })
+      .from(builds)
+      .where(and(inArray(builds.status, ['assigned', 'building']), ofKeys)),
+    db.insert(outbox).select(sql`
+      SELECT NULL, 'cancel_build', id, attempt, NULL, NULL, project_id, ${now}, 0
+      FROM builds WHERE status IN ('assigned', 'building') AND ${ofKeys}
+        AND NOT EXISTS (SELECT 1 FROM outbox WHERE kind = 'cancel_build' AND outbox.build_id = builds.id)`),
+  ]);
+  return [...ended, ...active].map(({ id }) => id);
 }
 
 /**

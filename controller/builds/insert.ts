@@ -10,6 +10,7 @@
 import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { Inputs } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
+import { may } from '../access/rights.ts';
 import { insertIf, isForeignKeyError, openDatabase } from '../database.ts';
 import { holdIf, isHeldBy, mayHold, sourceNotStored } from '../files/holds.ts';
 import { DEFAULT_PROJECT_ID, findProject, type ProjectRow } from '../projects/find-project.ts';
@@ -108,8 +109,8 @@ const mayUseSource = ({ retryOf, projectId = '', createdByRoot, sourceSha256 }: 
 
 /**
  * The build that an earlier request of this name made. Null if there was none. Refused:
- * `idempotency_mismatch` if that request asked for something else. Whoever asks may read the build: it is of
- * the same lineage, and a rotation changes no rights.
+ * `idempotency_mismatch` if that request asked for something else, or made a build that the key may not read
+ * now.
  */
 export async function findNamed(env: Env, name: RequestName): Promise<Applied | null> {
   const db = openDatabase(env);
@@ -122,17 +123,22 @@ export async function findNamed(env: Env, name: RequestName): Promise<Applied | 
   if (!noted) {
     const build = await db.select(BUILD_COLUMNS).from(builds).where(ofFormerRelease(name)).get();
     return build
-      ? answer(build, build.requestHash !== null && build.requestHash === name.earlierHash ? 'same' : 'other')
+      ? answer(name, build, build.requestHash !== null && build.requestHash === name.earlierHash ? 'same' : 'other')
       : null;
   }
   const { build, requestMac } = noted;
   return build
-    ? answer(build, await compareWithMac(env, name.request, requestMac))
+    ? answer(name, build, await compareWithMac(env, name.request, requestMac))
     : refusal('idempotency_mismatch', 'idempotencyKey: the build that used it was removed; choose a new one');
 }
 
-const answer = (build: BuildRow, request: 'same' | 'other' | 'unknown'): Applied =>
-  request === 'same' ? { ok: true, build, changed: false } : refusal('idempotency_mismatch', MISMATCH[request]);
+function answer({ submitter, project }: RequestName, build: BuildRow, request: 'same' | 'other' | 'unknown'): Applied {
+  const { pool, trusted } = build;
+  const isReadable = may(submitter, 'builds.read', { projectId: project.id, pool, trusted });
+  return isReadable && request === 'same'
+    ? { ok: true, build, changed: false }
+    : refusal('idempotency_mismatch', MISMATCH[isReadable && request === 'unknown' ? 'unknown' : 'other']);
+}
 
 const MISMATCH = {
   other: 'idempotencyKey: an earlier request used it for another build; choose a new one',

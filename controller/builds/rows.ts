@@ -4,7 +4,8 @@
  * Invariant: these rows are small. What was given in private (secrets/read-inputs.ts) and evidence are read
  * only by those who show them, also where rows of the former release still hold them.
  */
-import { and, desc, eq, getTableColumns, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, isNotNull, isNull, sql } from 'drizzle-orm';
+import { isOfLiveProject } from '../access/readable-builds.ts';
 import { openDatabase } from '../database.ts';
 import { attempts, builds } from '../schema/index.ts';
 import { isActive } from './transitions.ts';
@@ -32,10 +33,6 @@ export const findLiveBuild = (env: Env, buildId: string): Promise<BuildRow | und
     .from(builds)
     .where(and(eq(builds.id, buildId), isOfLiveProject))
     .get();
-
-/** '' is the id in a row of the former release, until the sweep has found it. */
-export const isOfLiveProject: SQL = sql`NOT EXISTS (
-  SELECT 1 FROM projects WHERE projects.id = ${builds.projectId} AND projects.deleted_at IS NOT NULL)`;
 
 export const findAttempt = (env: Env, buildId: string, attempt: number): Promise<AttemptRow | undefined> =>
   openDatabase(env)

@@ -1,18 +1,17 @@
-/** Makes a new build, from a request or as the retry of a build that has ended. */
-import type { BuildRequest, Inputs, RetryRequest } from '#contract';
-import { may } from '../access/rights.ts';
+/** Makes a new build from a request. */
+import type { BuildRequest, Inputs } from '#contract';
+import { may, priorityMax } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
-import { DEFAULT_PROJECT_ID, findProject, noProject, type ProjectRow } from '../projects/find-project.ts';
+import type { ProjectRow } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
-import { readInputs } from '../secrets/read-inputs.ts';
 import type { Applied } from './apply.ts';
-import { findNamed, insertBuild, type RequestName, type Submitter } from './insert.ts';
+import { insertBuild, type RequestName, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
-import type { BuildRow } from './rows.ts';
-import { isFinal } from './transitions.ts';
 
-/** Refused: `blob_not_stored`, `idempotency_mismatch`. */
+/**
+ * Refused: `forbidden` for a priority that the key may not give, `blob_not_stored`, `idempotency_mismatch`.
+ */
 export async function submitBuild(
   env: Env,
   request: BuildRequest,
@@ -20,6 +19,12 @@ export async function submitBuild(
   submitter: Submitter,
   now: number,
 ): Promise<Applied> {
+  const highest = priorityMax(submitter.rights);
+  if (request.priority > highest)
+    return refusal(
+      'forbidden',
+      `priority: this key may give at most ${highest}; an admin can make one that may give more`,
+    );
   const { source, command, profile, artifacts, project: named, idempotencyKey, ...others } = request;
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
@@ -66,48 +71,3 @@ const nameOf = async (
   request,
   earlierHash: await sha256Hex(JSON.stringify(request)),
 });
-
-/**
- * A build that has ended never changes, so a retry is a new build that names the old one. It is given all
- * that the old one was given. Refused: `illegal_transition`, `inputs_gone`, `blob_not_stored`,
- * `idempotency_mismatch`.
- */
-export async function retryBuild(
-  env: Env,
-  build: BuildRow,
-  { idempotencyKey }: RetryRequest,
-  submitter: Submitter,
-  now: number,
-): Promise<Applied> {
-  if (!isFinal(build.status))
-    return refusal('illegal_transition', `only a build that has ended can be retried; this one is ${build.status}`);
-  const request = { retryOf: build.id };
-  const project = await findProject(env, build.projectId || build.project || DEFAULT_PROJECT_ID);
-  if (!project) return noProject(build.project);
-  const name = idempotencyKey ? { submitter, project, name: idempotencyKey, request, earlierHash: null } : null;
-  // A repetition gets its build even if that build could not be made any more.
-  const earlier = name && (await findNamed(env, name));
-  if (earlier) return earlier;
-  const given = await readInputs(env, build.id);
-  if (!given.ok) return given;
-  const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
-  const { priority, maxAttempts } = build;
-  return insertBuild(
-    env,
-    {
-      ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
-      id: newId('b', now),
-      projectId: project.id,
-      project: build.project,
-      sourceBlob: sourceSha256,
-      queueRank: queueRank(priority),
-      queuedAt: now,
-      createdAt: now,
-      createdByKey: submitter.id,
-      createdByRoot: submitter.rootId,
-      retryOf: build.id,
-    },
-    given.inputs,
-    name,
-  );
-}

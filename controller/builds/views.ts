@@ -11,13 +11,13 @@ import type {
   TimelineEvent,
   VerdictView,
 } from '#contract';
+import { readableBy } from '../access/readable-builds.ts';
 import type { Holder } from '../access/rights.ts';
 import { openDatabase } from '../database.ts';
 import { artifacts, attempts, builds, events } from '../schema/index.ts';
 import { namesOfSecrets } from '../secrets/stored-secrets.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { byAttempt, evidenceOf } from './evidence.ts';
-import { readableBy } from './readable-builds.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
 import { explainCause, explainVerdict, sayWaiting } from './verdicts.ts';
@@ -42,6 +42,8 @@ export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => (
   timeouts: row.timeouts,
   pool: row.pool,
   project: row.project,
+  projectId: row.projectId,
+  trusted: row.trusted,
   labels: row.labels,
   priority: row.priority,
   retryOf: row.retryOf,

@@ -9,6 +9,7 @@ import { makeRequestedKey } from '../access/key-request.ts';
 import { ROTATION_OVERLAP_MS, rotateKey } from '../access/key-rotation.ts';
 import { listKeys, revokeKey } from '../access/keys.ts';
 import { endFollowersOf } from '../build-log/revoked-followers.ts';
+import { cancelBuildsOf } from '../builds/apply.ts';
 import { answerRefusal } from '../refusals.ts';
 import { isoOrNull } from '../times.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
@@ -19,6 +20,10 @@ import type { On } from './register.ts';
 const OVERLAP_MAX_MS = 30 * DAY_MS;
 /** The old key works for `overlapMs` more at least; 0 ends it now. */
 const RotateQuery = z.object({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optional() });
+
+/** With `keep=1` the builds of the key go on. */
+const RevokeQuery = z.object({ keep: z.enum(['0', '1']).default('0') });
+const ENDED_SHOWN_MAX = 1_000;
 
 const AuditQuery = z.object({
   cursor: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
@@ -52,17 +57,22 @@ export function keyRoutes(on: On): void {
 
   on('GET /api/keys')(async (c) => c.json({ keys: await listKeys(c.env, c.var.key) }));
 
-  on('DELETE /api/keys/:id')(valid('param', IdParam), async (c) => {
-    const revoked = await revokeKey(c.env, c.req.valid('param').id, Date.now(), (env, workerId, now) =>
-      endAttemptsOf(env, workerId, 'its key was revoked', now),
+  on('DELETE /api/keys/:id')(valid('param', IdParam), valid('query', RevokeQuery), async (c) => {
+    const now = Date.now();
+    const revoked = await revokeKey(c.env, c.req.valid('param').id, now, (env, workerId, at) =>
+      endAttemptsOf(env, workerId, 'its key was revoked', at),
     );
     if (!revoked.ok) return answerRefusal(c, revoked);
-    await endFollowersOf(
-      c.env,
-      [revoked.key, ...revoked.alsoRevoked].map(({ id }) => id),
-    );
+    const { key, alsoRevoked } = revoked;
+    const ids = [key, ...alsoRevoked].map(({ id }) => id);
+    const ended = c.req.valid('query').keep === '1' ? [] : await cancelBuildsOf(c.env, ids, now);
+    await endFollowersOf(c.env, ids);
     drainSoon(c.env);
-    return c.json({ key: revoked.key, alsoRevoked: revoked.alsoRevoked } satisfies KeyRevoked);
+    const shown = ended.slice(0, ENDED_SHOWN_MAX);
+    return c.json({
+      ...{ key, alsoRevoked },
+      ended: { builds: shown, more: ended.length - shown.length },
+    } satisfies KeyRevoked);
   });
 
   on('POST /api/keys/:id/rotate')(valid('param', IdParam), valid('query', RotateQuery), async (c) => {

@@ -88,6 +88,8 @@ export async function viewHeldAttempts(env: Env, workerId: string): Promise<Work
           progress: live?.progress ?? null,
           phase: live?.phase ?? null,
           endExpectedAt: live?.endExpectedAt ?? null,
+          project: build.project,
+          trusted: build.trusted,
         };
       }),
     ),

@@ -9,6 +9,8 @@ declare namespace Cloudflare {
     FUZZ_REQUESTS: string;
     /** How many builds are under way while INPUTS_KEY is rotated. */
     ROTATION_BUILDS: string;
+    /** How many pairs of requests the test of foreign things sends. */
+    FOREIGN_REQUESTS: string;
     TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];
   }
   interface GlobalProps {

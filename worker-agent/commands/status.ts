@@ -136,12 +136,19 @@ function describeSlot(slot: SlotReport, active: ActiveAttempt | undefined, nowMs
   const ago = (at: string | null) => (at === null ? 'none yet' : `${span(nowMs - Date.parse(at))} ago`);
   const rows = [
     `${buildId}#${attempt}  ${result ?? stage ?? 'starting'}${progressOf(slot, active, nowMs)}`,
+    ...projectOf(active),
     `  VM        ${vmGone ? 'gone' : vmName}`,
     `  step      ${step ?? 'none'}`,
     `  beats     agent ${ago(beatAt)}, VM ${ago(vmBeatAt)}`,
   ];
   return lastError ? [...rows, `  error     ${lastError}`] : rows;
 }
+
+/** Nothing if the controller does not know the attempt, or is older. */
+const projectOf = (active: ActiveAttempt | undefined): string[] =>
+  active?.project === undefined
+    ? []
+    : [`  project   ${active.project}${active.trusted ? '' : ", a stranger's source (not trusted)"}`];
 
 /** The controller's figure if there is one, because it knows what scripts in the VM have said. */
 function progressOf(slot: SlotReport, active: ActiveAttempt | undefined, nowMs: number): string {

@@ -61,7 +61,11 @@ export const Build = z.object({
   artifactGlobs: z.array(ArtifactGlob),
   timeouts: Timeouts,
   pool: z.string(),
+  /** The present name of its project. */
   project: z.string().nullable().default(null),
+  projectId: z.string().default(''),
+  /** False: it builds a stranger's source. Older controllers do not say it. */
+  trusted: z.boolean().default(true),
   labels: z.record(z.string(), z.string()),
   priority: z.number().int(),
   retryOf: z.string().nullable(),

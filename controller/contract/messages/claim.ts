@@ -66,6 +66,9 @@ export const WorkerAttempts = z.object({
       progress: Progress.nullable().default(null),
       phase: z.string().nullable().default(null),
       endExpectedAt: time.nullable().default(null),
+      /** The name of its project, and whether it is trusted. Older controllers do not say it. */
+      project: z.string().optional(),
+      trusted: z.boolean().optional(),
     }),
   ),
 });

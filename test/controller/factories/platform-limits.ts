@@ -23,18 +23,40 @@ export interface Usage {
   parameters: number;
   rows: number;
   answerBytes: number;
+  /** Calls of R2. */
+  objects: number;
 }
 
 /** The usage of each request since the test file began. */
 export const requests: Usage[] = [];
 
-export const begin = (name: string): Usage => ({ name, statements: 0, parameters: 0, rows: 0, answerBytes: 0 });
+export const begin = (name: string): Usage => ({
+  name,
+  statements: 0,
+  parameters: 0,
+  rows: 0,
+  answerBytes: 0,
+  objects: 0,
+});
 
 /** @param statementsMax no limit for a Durable Object, which is not made anew for each invocation */
 export const withPlatformLimits = (env: Env, usage: Usage, statementsMax = STATEMENTS_MAX): Env => ({
   ...env,
   DB: limited(env.DB, usage, statementsMax),
+  BLOBS: counted(env.BLOBS, usage),
 });
+
+const counted = (bucket: R2Bucket, usage: Usage): R2Bucket =>
+  new Proxy(bucket, {
+    get(target, name) {
+      const value = bound(target, name);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) => {
+        usage.objects++;
+        return value(...args);
+      };
+    },
+  });
 
 const ASKING = new Set<PropertyKey>(['run', 'all', 'raw', 'first']);
 interface Asked {

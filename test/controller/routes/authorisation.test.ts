@@ -10,6 +10,7 @@ import type { Right } from '../../../controller/access/rights.ts';
 import { createApp } from '../../../controller/app.ts';
 import { type Kind, ROUTES, type RouteKey, type Row as TableRow } from '../../../controller/routes/route-table.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
+import { requests } from '../factories/platform-limits.ts';
 import { bytesOf, call, sha256Of, unique } from '../factories/rows.ts';
 import { contentsOfTables } from '../factories/tables.ts';
 import { COLUMNS, type Column, type Credential, makeWorld, type World } from '../factories/world.ts';
@@ -285,8 +286,12 @@ const routeOf = (question: string) => question.replace(/ \(.*/, '') as RouteKey;
 async function ask(question: string, world: World, column: Column) {
   const who = world.as(column);
   const [path, body] = QUESTIONS[question]!.ask(world, who);
+  return send(question, path, body, who.secret);
+}
+
+async function send(question: string, path: string, body: unknown, secret: string | null) {
   const raw = body instanceof Uint8Array ? (body as Uint8Array<ArrayBuffer>) : null;
-  const answer = await call(path, who.secret, {
+  const answer = await call(path, secret, {
     method: question.split(' ')[0]!,
     headers: raw
       ? { 'Content-Length': String(raw.byteLength), 'X-Part-SHA256': await sha256Of(raw) }
@@ -294,7 +299,7 @@ async function ask(question: string, world: World, column: Column) {
     body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
   });
   const text = new TextDecoder().decode(await answer.arrayBuffer());
-  return { status: answer.status, code: answer.ok ? undefined : JSON.parse(text).error.code };
+  return { status: answer.status, code: answer.ok ? undefined : JSON.parse(text).error.code, text };
 }
 
 // ── The walk ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -359,9 +364,68 @@ test('a build of another pool, one that does not exist and a malformed id tell a
 
 test('every route that changes something is recorded, or said to need no record', () => {
   const changing = routes.filter((route) => !route.startsWith('GET '));
-  // A route that reads is in ACTIONS if attempts that are refused are recorded.
-  const recorded = Object.keys(ACTIONS).filter((route) => !route.startsWith('GET '));
-  expect([...recorded, ...UNRECORDED].sort()).toEqual(changing.sort());
+  // Of a route that reads, refused attempts alone may be recorded.
+  const recorded = Object.entries(ACTIONS).filter(([route, { denied }]) => !(route.startsWith('GET ') && denied));
+  expect([...recorded.map(([route]) => route), ...UNRECORDED].sort()).toEqual(changing.sort());
+  expect(Object.keys(ACTIONS).filter((route) => !(route in ROUTES))).toEqual([]);
+});
+
+/**
+ * For each kind of thing: one of another project, one of a deleted project or deleted, and one that never
+ * was.
+ */
+const UNREACHED: Record<Kind, (world: World) => [foreign: string, deleted: string, none: string]> = {
+  build: ({ foreign, deleted }) => [foreign.build, deleted.build, 'b_none'],
+  project: ({ foreign, deleted }) => [foreign.project, deleted.project, 'prj_none'],
+  key: ({ foreign, ids }) => [foreign.key, ids.submit!, 'key_none'],
+  // Only admins of the farm and its own agent ask for a worker.
+  worker: () => ['w_none', 'w_none', 'w_none'],
+};
+/** Keys of the project, of each kind. */
+const OF_PROJECT = ['projectAdmin', 'untrusted', 'read'] as const satisfies Column[];
+
+test.for(routes.filter((route) => 'finds' in ROUTES[route]))(
+  '%s: what is foreign, what was deleted and what never was are the same to the keys of a project, and none of it changes',
+  async (route) => {
+    const row = ROUTES[route] as Extract<TableRow, { right: Right }>;
+    const question = QUESTIONS[Object.keys(QUESTIONS).find((one) => routeOf(one) === route)!]!;
+    const before = await contentsOfTables();
+    for (const column of OF_PROJECT) {
+      const seen = [];
+      for (const id of UNREACHED[row.finds!](shared)) {
+        const who = shared.as(column);
+        const [path, body] = question.ask(shared, who);
+        const parts = path.split('/');
+        parts[3] = id + (parts[3]!.includes('?') ? parts[3]!.slice(parts[3]!.indexOf('?')) : '');
+        const at = requests.length;
+        const answer = await send(route, parts.join('/'), body, who.secret);
+        const { statements, rows } = requests[at]!;
+        seen.push({ ...answer, text: answer.text.replaceAll(id, 'ID'), statements, rows: rows > 0 });
+      }
+      const isAllowed = column in HAVE[row.right](200);
+      expect([column, seen[0]!.status]).toEqual([column, isAllowed ? row.others : 403]);
+      // A row that was read and one that was not there are told apart by D1 alone.
+      for (const one of seen) expect({ ...one, rows: true }).toEqual({ ...seen[0], rows: true });
+    }
+    const after = await contentsOfTables();
+    // Refused attempts at secrets are recorded.
+    expect({ ...after, audit: '' }).toEqual({ ...before, audit: '' });
+    if (!ACTIONS[route]?.denied) expect(after.audit).toEqual(before.audit);
+  },
+);
+
+test('an untrusted key reads and retries untrusted builds of its project, and may cancel them', async () => {
+  const world = await makeWorld();
+  const { secret } = world.as('untrusted');
+  for (const path of ['', '/logs', '/artifacts'])
+    expect([path, (await call(`/api/builds/${world.untrusted}${path}`, secret)).status]).toEqual([path, 200]);
+  const list = await (await call('/api/builds', secret)).json<{ builds: { id: string }[] }>();
+  expect(list.builds.map(({ id }) => id)).toEqual([world.untrusted]);
+  for (const [path, status] of [
+    ['retry', 201],
+    ['cancel', 409],
+  ] as const)
+    expect((await call(`/api/builds/${world.untrusted}/${path}`, secret, { method: 'POST' })).status).toBe(status);
 });
 
 for (const [question, { status = 200, but }] of Object.entries(QUESTIONS))

@@ -1,0 +1,96 @@
+/**
+ * Makes a new build as the retry of a build that has ended. A build that has ended never changes, so the
+ * retry is a build of its own that names the old one.
+ *
+ * Invariant: a retry is a submission by whoever asks. It has no more rights than its key has now, and no more
+ * than the old build had.
+ */
+import { CACHE_MODES, type CacheMode, type RetryRequest } from '#contract';
+import { may, priorityMax, type Thing } from '../access/rights.ts';
+import { newId } from '../ids.ts';
+import { DEFAULT_PROJECT_ID, findProject, noProject } from '../projects/find-project.ts';
+import { refusal } from '../refusals.ts';
+import { readInputs } from '../secrets/read-inputs.ts';
+import type { Applied } from './apply.ts';
+import { findNamed, insertBuild, type Submitter } from './insert.ts';
+import { queueRank } from './queue-rank.ts';
+import type { BuildRow } from './rows.ts';
+import { isFinal } from './transitions.ts';
+
+/**
+ * Refused: `illegal_transition`, `forbidden` for the inputs of others, `inputs_gone`, `blob_not_stored`,
+ * `idempotency_mismatch`, and `not_found` if the key may not submit to the project and pool of the build.
+ */
+export async function retryBuild(
+  env: Env,
+  build: BuildRow,
+  { idempotencyKey }: RetryRequest,
+  submitter: Submitter,
+  now: number,
+): Promise<Applied> {
+  if (!isFinal(build.status))
+    return refusal('illegal_transition', `only a build that has ended can be retried; this one is ${build.status}`);
+  const project = await findProject(env, build.projectId || build.project || DEFAULT_PROJECT_ID);
+  if (!project) return noProject(build.project);
+  const thing = { projectId: project.id, pool: build.pool, trusted: build.trusted };
+  if (!may(submitter, 'builds.submit', thing)) return refusal('not_found', `there is no build ${build.id}`);
+  const request = { retryOf: build.id };
+  const name = idempotencyKey ? { submitter, project, name: idempotencyKey, request, earlierHash: null } : null;
+  // A repetition gets its build even if that build could not be made any more.
+  const earlier = name && (await findNamed(env, name));
+  if (earlier) return earlier;
+  const given = await readInputs(env, build.id);
+  if (!given.ok) return given;
+  if (given.inputs && !mayPassOn(submitter, build)) return foreignInputs;
+  const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
+  const { maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
+  const priority = Math.min(build.priority, priorityMax(submitter.rights));
+  return insertBuild(
+    env,
+    {
+      ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
+      ...{ groupName, repository, branch, commitSha, pullRequest },
+      ...lowerOf(submitter, build, thing),
+      id: newId('b', now),
+      projectId: project.id,
+      project: build.project,
+      sourceBlob: sourceSha256,
+      queueRank: queueRank(priority),
+      queuedAt: now,
+      createdAt: now,
+      createdByKey: submitter.id,
+      createdByRoot: submitter.rootId,
+      retryOf: build.id,
+    },
+    given.inputs,
+    name,
+  );
+}
+
+/** Trust, stored secrets and caches: what both the key and the old build have. */
+function lowerOf(submitter: Submitter, build: BuildRow, thing: Thing) {
+  const trusted = build.trusted && submitter.rights.trusted;
+  const mayWrite = trusted && may(submitter, 'caches.write', thing);
+  return {
+    trusted,
+    usesSecrets: trusted && build.usesSecrets && may(submitter, 'secrets.use', thing),
+    cacheMode: lowerMode(build.cacheMode, mayWrite ? 'write' : 'read'),
+  };
+}
+
+const lowerMode = (one: CacheMode, other: CacheMode): CacheMode =>
+  CACHE_MODES[Math.min(CACHE_MODES.indexOf(one), CACHE_MODES.indexOf(other))]!;
+
+/**
+ * Whether the retry may have the variables and secret files of the old build. Those that another lineage of
+ * keys brought stay among trusted ones.
+ */
+const mayPassOn = ({ id, rootId, rights }: Submitter, { createdByKey, createdByRoot, trusted }: BuildRow): boolean =>
+  // Rows of the former release do not have the root.
+  (createdByRoot === null ? createdByKey === id : createdByRoot === rootId) || (rights.trusted && trusted);
+
+const foreignInputs = refusal(
+  'forbidden',
+  'the build was given variables or secret files with another key, and that key or this one is not trusted. ' +
+    'Submit the build anew with variables and files of your own.',
+);

@@ -51,7 +51,7 @@ const TABLES: Record<string, Deeds> = {
     'upkeep/retention': ['update', 'delete'],
     'upkeep/rows-of-former-release': ['update'],
   },
-  build_origins: {},
+  build_origins: { 'builds/insert': ['insert'] },
   build_inputs: { 'builds/insert': ['insert'], 'upkeep/reseal': ['update'], 'upkeep/retention': ['delete'] },
   attempt_evidence: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   idempotency: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
@@ -64,6 +64,7 @@ const TABLES: Record<string, Deeds> = {
   artifacts: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   outbox: {
     'builds/apply': ['insert'],
+    'builds/superseding': ['insert'],
     'builds/writes-without-event': ['delete'],
     'files/blobs': ['insert'],
     'upkeep/outbox': ['update', 'delete'],
@@ -75,15 +76,15 @@ const TABLES: Record<string, Deeds> = {
   blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   blob_holds: { 'files/holds': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   projects: { 'projects/find-project': ['insert'], 'projects/projects': ['insert', 'update'] },
-  // Triggers keep it (migration 0005).
-  project_load: {},
+  // Triggers keep it (migration 0005), and a recount mends it.
+  project_load: { 'queue/load': ['insert', 'update', 'delete'] },
   secrets: {
     'secrets/stored-secrets': ['insert', 'update', 'delete'],
     'upkeep/project-deletion': ['delete'],
     'upkeep/reseal': ['update'],
   },
   pools: { 'projects/pools': ['insert', 'update'] },
-  worker_pools: {},
+  worker_pools: { 'workers/registry': ['insert', 'delete'] },
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },
   audit: { 'access/audit': ['insert', 'delete'] },
   histories: { 'phase-history/phase-history': ['insert', 'update', 'delete'] },
@@ -139,10 +140,11 @@ test('a statement names its table, so that a reader of the text sees it', () => 
   expect(unnamed).toEqual({});
 });
 
-test('only database.ts opens D1; retention and the sweep of blobs send SQL of their own', () => {
+test('only database.ts opens D1; retention, the sweep of blobs and the recount send SQL of their own', () => {
   expect(Object.keys(deedsIn(controller, (code) => code.match(/\bdrizzle\(/g) ?? []))).toEqual(['database']);
   expect(Object.keys(deedsIn(controller, (code) => code.match(/\.prepare\(/g) ?? []))).toEqual([
     'files/blobs',
+    'queue/load',
     'upkeep/retention',
   ]);
 });

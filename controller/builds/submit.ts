@@ -1,5 +1,5 @@
 /** Makes a new build, from a request or as the retry of a build that has ended. */
-import type { BuildRequest, Inputs, RetryRequest } from '#contract';
+import type { BuildRequest, Inputs, Origin, OriginDetail, RetryRequest } from '#contract';
 import { may } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
@@ -12,7 +12,10 @@ import { queueRank } from './queue-rank.ts';
 import type { BuildRow } from './rows.ts';
 import { isFinal } from './transitions.ts';
 
-/** Refused: `blob_not_stored`, `idempotency_mismatch`. */
+/**
+ * Refused: `blob_not_stored`, `idempotency_mismatch`, `project_deleted`, `too_many`, and `forbidden` for a
+ * build that is to be trusted more than its key.
+ */
 export async function submitBuild(
   env: Env,
   request: BuildRequest,
@@ -20,7 +23,11 @@ export async function submitBuild(
   submitter: Submitter,
   now: number,
 ): Promise<Applied> {
-  const { source, command, profile, artifacts, project: named, idempotencyKey, ...others } = request;
+  const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
+  const { group, cancelSuperseded, trusted: asked, ...others } = given;
+  const trusted = submitter.rights.trusted && asked !== false;
+  if (asked === true && !trusted)
+    return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },
@@ -38,8 +45,10 @@ export async function submitBuild(
       profile: profile ?? null,
       projectId: project.id,
       project: named ?? null,
-      trusted: submitter.rights.trusted,
-      usesSecrets: may(submitter, 'secrets.use', { projectId: project.id, pool: request.pool }),
+      trusted,
+      usesSecrets: trusted && may(submitter, 'secrets.use', { projectId: project.id, pool: request.pool }),
+      groupName: group ?? null,
+      ...columnsOf(origin),
       sourceSha256: source.sha256,
       sourceBlob: source.sha256,
       artifactGlobs: artifacts,
@@ -51,7 +60,21 @@ export async function submitBuild(
     },
     isGiven ? inputs : null,
     name,
+    { origin: detailOf(origin), superseding: cancelSuperseded ? submitter.rights : undefined },
   );
+}
+
+/** The part of the origin that filters ask for. */
+const columnsOf = ({ repository, branch, commit, pullRequest }: Origin) => ({
+  repository: repository ?? null,
+  branch: branch ?? null,
+  commitSha: commit ?? null,
+  pullRequest: pullRequest ?? null,
+});
+
+/** The rest of the origin. Undefined if it has no more. */
+function detailOf({ repository, branch, commit, pullRequest, ...detail }: Origin): OriginDetail | undefined {
+  return Object.keys(detail).length > 0 ? detail : undefined;
 }
 
 const nameOf = async (
@@ -91,11 +114,12 @@ export async function retryBuild(
   const given = await readInputs(env, build.id);
   if (!given.ok) return given;
   const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
-  const { priority, maxAttempts } = build;
+  const { priority, maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
   return insertBuild(
     env,
     {
       ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
+      ...{ groupName, repository, branch, commitSha, pullRequest },
       id: newId('b', now),
       projectId: project.id,
       project: build.project,

@@ -17,6 +17,7 @@ import { PROJECT_HAS_ROOM } from '../queue/limits.ts';
 import { picker, whyNone } from '../queue/pick.ts';
 import type { Refusal } from '../refusals.ts';
 import { attempts, builds, workers } from '../schema/index.ts';
+import { inputsCanBeOpened } from '../secrets/openable-inputs.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { hearFrom } from '../workers/presence.ts';
 import type { WorkerRow } from '../workers/registry.ts';
@@ -54,7 +55,8 @@ export async function claimNext(
         '`maxConcurrentBuilds` in its config sets the number of slots',
     );
 
-  const { next } = picker(env, worker, now - offlineAfterMs(workerTimeoutMs), now);
+  const canBeOpened = await inputsCanBeOpened(env);
+  const { next } = picker(env, worker, now - offlineAfterMs(workerTimeoutMs), now, canBeOpened);
   const tried: string[] = [];
   while (tried.length < TRIES_MAX) {
     const build = await next(tried);

@@ -13,6 +13,7 @@ import type { PLATFORMS } from '#contract';
 import { BUILD_COLUMNS, type BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { builds } from '../schema/index.ts';
+import { inputsCanBeOpened } from '../secrets/openable-inputs.ts';
 import { iso } from '../times.ts';
 import { isAble, readOnlineStandings } from './able-workers.ts';
 import { ACTIVE_OF_PART, PROJECT_HAS_ROOM } from './limits.ts';
@@ -106,7 +107,11 @@ const avoids = ({ avoidWorkerId, avoidUntil }: Avoiding, worker: Asking, now: nu
 export async function whyNone(env: Env, worker: Asking, now: number): Promise<string | null> {
   const { id, platform, notBefore, avoidWorkerId, avoidUntil } = builds;
   const waiting = await openDatabase(env)
-    .select({ id, platform, notBefore, avoidWorkerId, avoidUntil, hasRoom: sql`${PROJECT_HAS_ROOM}`.mapWith(Boolean) })
+    .select({
+      ...{ id, platform, notBefore, avoidWorkerId, avoidUntil },
+      hasRoom: sql`${PROJECT_HAS_ROOM}`.mapWith(Boolean),
+      canBeOpened: sql`${await inputsCanBeOpened(env)}`.mapWith(Boolean),
+    })
     .from(sql`json_each(${JSON.stringify(worker.pools)}) AS pools`)
     .innerJoin(sql`project_load AS part`, sql`part.pool = pools.value AND part.queued > 0`)
     .innerJoin(builds, eq(builds.id, headOf(sql`TRUE`)))
@@ -126,8 +131,10 @@ export async function whyNone(env: Env, worker: Asking, now: number): Promise<st
   if (avoiding)
     return `build ${avoiding.id} waits for another worker until ${iso(avoiding.avoidUntil)}, because its last attempt ended on this one`;
   const limited = mine.find(({ hasRoom }) => !hasRoom);
-  return limited
-    ? `build ${limited.id} waits, because its project has as many active builds as its limit allows`
+  if (limited) return `build ${limited.id} waits, because its project has as many active builds as its limit allows`;
+  const sealed = mine.find(({ canBeOpened }) => !canBeOpened);
+  return sealed
+    ? `build ${sealed.id} waits, because INPUTS_KEY lacks the key that sealed its inputs; \`waitingFor\` names that key`
     : null;
 }
 

@@ -8,6 +8,7 @@ import type { Live } from '#contract';
 import type { BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { builds } from '../schema/index.ts';
+import { keyWaitedFor } from '../secrets/openable-inputs.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
 import { readOnlineStandings, type Standing } from './able-workers.ts';
@@ -30,6 +31,8 @@ export async function waitingFor(
   if (row.status === 'assigned') return live?.stage === 'checking' ? 'the health checks of its VM' : 'its VM to boot';
   if (row.status !== 'queued') return null;
   if (row.notBefore > now) return `the VM of its lost attempt, which may still run until ${iso(row.notBefore)}`;
+  const missingKey = await keyWaitedFor(env, row);
+  if (missingKey) return missingKey;
   const online = await readOnlineStandings(env, [row.pool], now - offlineAfterMs(workerTimeoutMs));
   const able = online.filter(({ platforms }) => platforms.includes(row.platform));
   if (able.length === 0) return `a worker of pool ${row.pool} that builds for ${row.platform}: none is online`;

@@ -177,6 +177,26 @@ test('a project that is deleted between the look and the insertion gets no build
   expect(left.results).toEqual([]);
 });
 
+test('a build whose inputs cannot be opened waits, is told so, and lets the next one of its project pass', async () => {
+  const pool = unique('pool');
+  const sealed = await aBuild({ pool, env: { NAME: 'value' } });
+  const plain = await aBuild({ pool });
+  const { id, instanceId } = await aWorker({ pool, slots: 2 });
+  const other = { ...env, INPUTS_KEY: 'another-0123456789abcdef0123456789abcd' };
+  const ask = async (bindings: Env) =>
+    claimNext(
+      bindings,
+      (await findWorker(env, id))!,
+      { instanceId, claimId: unique('claim'), slots: 2 },
+      60_000,
+      Date.now(),
+    );
+  expect(await ask(other)).toMatchObject({ ok: true, assignment: { buildId: plain } });
+  const reason = `build ${sealed} waits, because INPUTS_KEY lacks the key that sealed its inputs; \`waitingFor\` names that key`;
+  expect(await ask(other)).toMatchObject({ ok: true, assignment: null, reason });
+  expect(await ask(env)).toMatchObject({ ok: true, assignment: { buildId: sealed } });
+});
+
 test('of 500 untrusted submissions at most the limit waits, and trusted builds start as if alone', async () => {
   const pool = unique('pool');
   const project = await aProject(1);

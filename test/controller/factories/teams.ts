@@ -78,7 +78,8 @@ export async function submit(
   INPUTS_KEY = env.INPUTS_KEY,
 ): Promise<string> {
   const { status, body } = await askWith<{ id: string }>(INPUTS_KEY, 'POST', '/api/builds', key, {
-    ...{ source: { sha256: await aBlob() }, command: 'make', platform: 'ios', pool, project: projectId },
+    source: { sha256: await aBlob('a source archive', { project: projectId, key }) },
+    ...{ command: 'make', platform: 'ios', pool, project: projectId },
     ...request,
   });
   if (status !== 201) throw new Error(JSON.stringify(body));

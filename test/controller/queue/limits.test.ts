@@ -29,11 +29,14 @@ const untrustedKey = async () =>
     )
   ).secret;
 
-const submit = async (request: Record<string, unknown>, key: string) =>
+const submit = async (request: { project: string; [field: string]: unknown }, key: string) =>
   api<{ id: string; trusted: boolean; error?: { code: string; message: string } }>(
     'POST',
     '/api/builds',
-    { source: { sha256: await aBlob() }, command: 'make', platform: 'ios', ...request },
+    {
+      source: { sha256: await aBlob('a source archive', { project: request.project, key }) },
+      ...{ command: 'make', platform: 'ios', ...request },
+    },
     key,
   );
 
@@ -201,7 +204,7 @@ test('of 500 untrusted submissions at most the limit waits, and trusted builds s
   const pool = unique('pool');
   const project = await aProject(1);
   const key = await untrustedKey();
-  const sha256 = await aBlob();
+  const sha256 = await aBlob('a source archive', { project, key });
   const statuses = new Map<string, number>();
   for (let round = 0; round < 50; round++) {
     const answers = await Promise.all(

@@ -399,7 +399,7 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     const bytes = bytesOf(unique('file'));
     return admin('PUT', `/api/blobs/${await sha256Of(bytes)}`, bytes);
   },
-  'GET /api/blobs/:sha256': async () => admin('GET', `/api/blobs/${await aBlob()}`),
+  'GET /api/blobs/:sha256': async () => admin('GET', `/api/blobs/${await aBlob(unique('a file'))}`),
   'POST /api/blobs/:sha256/uploads': () => admin('POST', `/api/blobs/${'0'.repeat(64)}/uploads`, { size: 1_000 }),
   'PUT /api/blobs/:sha256/uploads/:upload/parts/:part': async () =>
     admin('PUT', await upload('/parts/1'), new Uint8Array(1_000)),

@@ -25,6 +25,7 @@ export default defineConfig({
             miniflare: {
               bindings: {
                 SEQUENCES: process.env.SEQUENCES ?? '20',
+                MIXES: process.env.MIXES ?? '20',
                 SEED: process.env.SEED ?? '1',
                 DAYS_OF_RETENTION: process.env.DAYS_OF_RETENTION ?? '7',
                 ROTATION_BUILDS: process.env.ROTATION_BUILDS ?? '12',

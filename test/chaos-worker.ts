@@ -1,11 +1,13 @@
 /**
  * Serves the controller of `npm run chaos`. It has deadlines of seconds, agents that ask as often as deployed
  * ones, and no rate limits, because many Macs and the code that watches them share one address and one key
- * here.
+ * here. One more request tells which counts of `project_load` are wrong, because nobody else can read D1
+ * while the controller runs.
  */
 import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../controller/index.ts';
 import { SETTINGS } from '../controller/settings.ts';
+import { wrongLoads } from './controller/queue/wrong-loads.ts';
 
 export { BlobUpload, BuildDeadline, BuildLog } from '../controller/index.ts';
 
@@ -20,6 +22,11 @@ const UNCOUNTED: RateLimit = { limit: async () => ({ success: true }) };
 
 export default {
   ...controller,
-  fetch: (request, env, context) =>
-    controller.fetch!(request, { ...env, CALLERS: UNCOUNTED, STRANGERS: UNCOUNTED }, context),
+  fetch: async (request, env, context) => {
+    if (new URL(request.url).pathname === '/chaos/wrong-loads')
+      return request.headers.get('X-API-Key') === env.ADMIN_KEY
+        ? Response.json(await wrongLoads(env.DB))
+        : new Response(null, { status: 401 });
+    return controller.fetch!(request, { ...env, CALLERS: UNCOUNTED, STRANGERS: UNCOUNTED }, context);
+  },
 } satisfies ExportedHandler<Env>;

@@ -13,6 +13,7 @@ export const LAYERS = {
     ['build-log'],
     ['attempts'],
     ['workers'],
+    ['queue'],
     ['phase-history'],
     ['builds'],
     ['access'],

@@ -51,7 +51,7 @@ const TABLES: Record<string, Deeds> = {
     'upkeep/retention': ['update', 'delete'],
     'upkeep/rows-of-former-release': ['update'],
   },
-  build_origins: {},
+  build_origins: { 'builds/insert': ['insert'] },
   build_inputs: { 'builds/insert': ['insert'], 'upkeep/reseal': ['update'], 'upkeep/retention': ['delete'] },
   attempt_evidence: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   idempotency: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
@@ -64,6 +64,7 @@ const TABLES: Record<string, Deeds> = {
   artifacts: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   outbox: {
     'builds/apply': ['insert'],
+    'builds/superseding': ['insert'],
     'builds/writes-without-event': ['delete'],
     'files/blobs': ['insert'],
     'upkeep/outbox': ['update', 'delete'],
@@ -75,15 +76,15 @@ const TABLES: Record<string, Deeds> = {
   blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   blob_holds: { 'files/holds': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   projects: { 'projects/find-project': ['insert'], 'projects/projects': ['insert', 'update'] },
-  // Triggers keep it (migration 0005).
-  project_load: {},
+  // Triggers keep it (migration 0005), and a recount mends it.
+  project_load: { 'queue/load': ['insert', 'update', 'delete'] },
   secrets: {
     'secrets/stored-secrets': ['insert', 'update', 'delete'],
     'upkeep/project-deletion': ['delete'],
     'upkeep/reseal': ['update'],
   },
   pools: { 'projects/pools': ['insert', 'update'] },
-  worker_pools: {},
+  worker_pools: { 'workers/registry': ['insert', 'delete'] },
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },
   audit: { 'access/audit': ['insert', 'delete'] },
   histories: { 'phase-history/phase-history': ['insert', 'update', 'delete'] },
@@ -139,10 +140,11 @@ test('a statement names its table, so that a reader of the text sees it', () => 
   expect(unnamed).toEqual({});
 });
 
-test('only database.ts opens D1; retention and the sweep of blobs send SQL of their own', () => {
+test('only database.ts opens D1; retention, the sweep of blobs and the recount send SQL of their own', () => {
   expect(Object.keys(deedsIn(controller, (code) => code.match(/\bdrizzle\(/g) ?? []))).toEqual(['database']);
   expect(Object.keys(deedsIn(controller, (code) => code.match(/\.prepare\(/g) ?? []))).toEqual([
     'files/blobs',
+    'queue/load',
     'upkeep/retention',
   ]);
 });
@@ -153,15 +155,18 @@ test('only database.ts opens D1; retention and the sweep of blobs send SQL of th
  */
 const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'attempts/claims': 'for a worker, of its own claim',
-  'attempts/queue': 'for a worker, of its own pool',
   'attempts/writers': 'for an attempt, of its own build',
   'build-log/read': 'of a build that authorisation has found',
   'build-log/revoked-followers': 'answers nobody',
   'builds/apply': 'of a build that the caller has found',
   'builds/insert': 'of the build that the request makes or has made; findNamed asks for the rights',
   'builds/rows': 'of a build that is named; routes/authorise.ts asks for the rights',
-  'builds/waiting': 'counts alone',
+  'builds/superseding': 'of the group of a build that the key has made, within its pools and trust',
+  'builds/views': 'of a build that authorisation has found',
   'projects/projects': 'counts alone',
+  'queue/load': 'counts alone',
+  'queue/pick': 'for a worker, of its own pools',
+  'queue/waiting': 'counts alone',
   'secrets/read-inputs': 'for an attempt, or of a build that authorisation has found',
   'upkeep/retention': 'answers nobody',
   'upkeep/rows-of-former-release': 'answers nobody',

@@ -6,20 +6,29 @@
  *
  * The same claim id is answered with the same assignment, so an agent that lost the answer asks again.
  */
-import { and, eq } from 'drizzle-orm';
+import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { Assignment, ClaimRequest } from '#contract';
-import { readStandings } from '../builds/able-workers.ts';
 import { apply } from '../builds/apply.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { isActive } from '../builds/transitions.ts';
 import { openDatabase } from '../database.ts';
+import { readStandings } from '../queue/able-workers.ts';
+import { PROJECT_HAS_ROOM } from '../queue/limits.ts';
+import { picker, whyNone } from '../queue/pick.ts';
 import type { Refusal } from '../refusals.ts';
 import { attempts, builds, workers } from '../schema/index.ts';
+import { inputsCanBeOpened } from '../secrets/openable-inputs.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { hearFrom } from '../workers/presence.ts';
 import type { WorkerRow } from '../workers/registry.ts';
 import { assignmentOf } from './assignment.ts';
-import { candidates, slotFree, whyNone } from './queue.ts';
+import { ARM_TTL_MS } from './build-deadline.ts';
+
+/**
+ * One claim tries at most so many builds. Each lost race means that another worker won. It chooses anew after
+ * each, because the winner has changed which project is next.
+ */
+const TRIES_MAX = 4;
 
 export type Claimed = { ok: true; assignment: Assignment | null; reason: string | null } | Refusal;
 
@@ -46,14 +55,20 @@ export async function claimNext(
         '`maxConcurrentBuilds` in its config sets the number of slots',
     );
 
-  for (const build of await candidates(env, worker, now - offlineAfterMs(workerTimeoutMs), now)) {
+  const canBeOpened = await inputsCanBeOpened(env);
+  const { next } = picker(env, worker, now - offlineAfterMs(workerTimeoutMs), now, canBeOpened);
+  const tried: string[] = [];
+  while (tried.length < TRIES_MAX) {
+    const build = await next(tried);
+    if (!build) break;
+    tried.push(build.id);
     const attempt = build.attempt + 1;
     const claimedAt = await env.DEADLINES.getByName(build.id).arm(attempt, build.timeouts, now);
     if (claimedAt === null) continue;
     const { instanceId, claimId } = request;
     const event = { type: 'claim' as const, attempt, workerId: worker.id, instanceId, claimId, claimedAt };
     try {
-      const applied = await apply(env, build.id, event, now, slotFree(worker, claimedAt));
+      const applied = await apply(env, build.id, event, now, mayBegin(worker, claimedAt));
       if (applied.ok) return handedOut(await assignmentOf(env, applied.build, event));
     } catch (error) {
       // D1's answer may be lost although the claim was made, so look before giving up.
@@ -64,6 +79,18 @@ export async function claimNext(
   }
   return nothing(await whyNone(env, worker, now));
 }
+
+/**
+ * A condition for the compare-and-set of a claim: the worker has a free slot, the project of the build has
+ * room, and the arm is fresh. D1's own clock judges the arm, because BuildDeadline may forget an arm that is
+ * older.
+ */
+const mayBegin = (worker: WorkerRow, armedAt: number): SQL =>
+  and(
+    sql`(SELECT count(*) FROM attempts WHERE worker_id = ${worker.id} AND ended_at IS NULL) < ${worker.slots}`,
+    PROJECT_HAS_ROOM,
+    sql`unixepoch('subsec') * 1000 < ${armedAt + ARM_TTL_MS}`,
+  )!;
 
 const nothing = (reason: string | null): Claimed => ({ ok: true, assignment: null, reason });
 

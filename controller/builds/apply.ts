@@ -19,7 +19,7 @@ import { artifacts, attemptEvidence, attempts, builds, events, outbox } from '..
 import { causeOf } from './causes.ts';
 import { type BuildEvent, type Effects, effectsOf } from './effects.ts';
 import { findEvidence } from './evidence.ts';
-import { type AttemptRow, BUILD_COLUMNS, type BuildRow, findAttempt, findBuild } from './rows.ts';
+import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow, findAttempt, findBuild } from './rows.ts';
 import { decide, failureType } from './transitions.ts';
 
 export type Applied = { ok: true; build: BuildRow; changed: boolean } | Refusal;
@@ -139,26 +139,73 @@ function fitting(texts: readonly string[]): string[] {
 /** D1 takes 2 MB in one value. */
 const ENDS_MAX_BYTES = 1_900_000;
 
+/** A build with its current attempt, null before the first claim. */
+interface Tried {
+  build: BuildRow;
+  current: AttemptRow | null;
+}
+
 /**
  * Ends queued builds that no worker took in time, in one batch, as many as fit into it. A build that has
  * changed meanwhile is left as it is.
  */
-export async function expireAll(
+export async function expireAll(env: Env, queued: Tried[], now: number): Promise<void> {
+  const ends = queued.flatMap(({ build, current }) => endOf(build, current, { type: 'expire' }, now));
+  const { batch } = endingOf(env, ends);
+  await openDatabase(env).batch(batch);
+}
+
+/**
+ * Cancels builds, by the same few statements however many they are. Answers which of them have ended. The
+ * others have changed meanwhile, or did not fit into the batch; the caller asks again.
+ */
+export async function cancelAll(
   env: Env,
-  queued: { build: BuildRow; current: AttemptRow | null }[],
+  cancels: { buildId: string; supersededBy: string | null }[],
   now: number,
-): Promise<void> {
-  const ends = queued.flatMap(({ build, current }) => {
-    const decision = decide(build, 'expire', null);
-    if (!decision.ok || !decision.changes) return [];
-    const effects = effectsOf(build, current, { type: 'expire' }, decision.to, now);
-    return [{ id: build.id, attempt: build.attempt, was: build.status, build: effects.build, event: effects.event }];
+): Promise<Set<string>> {
+  const by = new Map(cancels.map(({ buildId, supersededBy }) => [buildId, supersededBy]));
+  const db = openDatabase(env);
+  const these = sql`${builds.id} IN (SELECT value FROM json_each(${JSON.stringify([...by.keys()])}))`;
+  const found: Tried[] = await db
+    .select({ build: BUILD_COLUMNS, current: ATTEMPT_COLUMNS })
+    .from(builds)
+    .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
+    .where(and(these, isUnfinished));
+  const ends = found.flatMap(({ build, current }) => {
+    const supersededBy = by.get(build.id) ?? undefined;
+    return endOf(build, current, { type: 'cancel', ...(supersededBy && { supersededBy }) }, now);
   });
+  const { batch, attemptsEnd } = endingOf(env, ends);
+  await db.batch([...batch, ...attemptsEnd]);
+  const left = await db.select({ id: builds.id }).from(builds).where(and(these, isUnfinished));
+  const isLeft = new Set(left.map(({ id }) => id));
+  return new Set([...by.keys()].filter((id) => !isLeft.has(id)));
+}
+
+const isUnfinished = inArray(builds.status, ['queued', 'assigned', 'building']);
+
+/** What `event`, which ends a build, writes. Empty if the build has ended. */
+function endOf(build: BuildRow, current: AttemptRow | null, event: BuildEvent, now: number) {
+  const decision = decide(build, event.type, null);
+  if (!decision.ok || !decision.changes) return [];
+  const effects = effectsOf(build, current, event, decision.to, now);
+  const was = { id: build.id, attempt: build.attempt, was: build.status };
+  return [{ ...was, build: effects.build, event: effects.event, attempts: effects.attempt, outbox: effects.outbox }];
+}
+
+/**
+ * The statements that write many ends, each by its own compare-and-set. `attemptsEnd` is for those that end
+ * an attempt, too.
+ */
+function endingOf(env: Env, ends: ReturnType<typeof endOf>) {
   const db = openDatabase(env);
   const json = `[${fitting(ends.map((end) => JSON.stringify(end))).join(',')}]`;
   const transitionId = crypto.randomUUID();
   const each = (path: string): SQL<never> => sql.raw(`ends.value ->> '$.${path}'`) as SQL<never>;
-  await db.batch([
+  const allEnds = sql`json_each(${json}) AS ends`;
+  const hasEnded = sql`EXISTS (SELECT 1 FROM builds WHERE id = ${each('id')} AND transition_id = ${transitionId})`;
+  const batch = [
     db
       .update(builds)
       .set({
@@ -167,16 +214,36 @@ export async function expireAll(
         verdictStep: each('build.verdictStep'),
         verdictMessage: each('build.verdictMessage'),
         endedAt: each('build.endedAt'),
+        supersededBy: each('build.supersededBy'),
         transitionId,
       })
-      .from(sql`json_each(${json}) AS ends`)
+      .from(allEnds)
       .where(and(eq(builds.id, each('id')), eq(builds.attempt, each('attempt')), eq(builds.status, each('was')))),
     db.insert(events).select(sql`
       SELECT NULL, ${each('event.buildId')}, ${each('event.attempt')}, ${each('event.type')}, ${each('event.at')},
              ${each('event.detail')}
-      FROM json_each(${json}) AS ends
-      WHERE EXISTS (SELECT 1 FROM builds WHERE id = ${each('id')} AND transition_id = ${transitionId})`),
-  ]);
+      FROM ${allEnds} WHERE ${hasEnded}`),
+  ] as const;
+  const attemptsEnd = [
+    db
+      .update(attempts)
+      .set({ verdict: each('attempts.verdict'), endedAt: each('attempts.endedAt') })
+      .from(allEnds)
+      .where(
+        and(
+          sql`${each('attempts')} IS NOT NULL`,
+          eq(attempts.buildId, each('id')),
+          eq(attempts.attempt, each('attempt')),
+          isNull(attempts.endedAt),
+          hasEnded,
+        ),
+      ),
+    db.insert(outbox).select(sql`
+      SELECT NULL, work.value ->> 'kind', work.value ->> 'buildId', work.value ->> 'attempt', NULL, NULL, NULL,
+             work.value ->> 'dueAt', 0
+      FROM ${allEnds}, json_each(ends.value, '$.outbox') AS work WHERE ${hasEnded}`),
+  ] as const;
+  return { batch, attemptsEnd };
 }
 
 /**

@@ -4,23 +4,25 @@
  * Invariant: of all requests that give themselves the same name, within the lineage of a key and a project,
  * one makes a build. The others get that build, or are refused if they ask for something else.
  *
- * Owns `build_inputs` and `idempotency`, and the insertion of rows of `builds`. upkeep/retention.ts alone
- * removes such rows.
+ * Owns `build_inputs`, `build_origins` and `idempotency`, and the insertion of rows of `builds`.
+ * upkeep/retention.ts alone removes such rows.
  */
 import { and, eq, type SQL, sql } from 'drizzle-orm';
-import type { Inputs } from '#contract';
+import type { Inputs, OriginDetail } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { may } from '../access/rights.ts';
-import { insertIf, isForeignKeyError, openDatabase } from '../database.ts';
-import { holdIf, isHeldBy, mayHold, sourceNotStored } from '../files/holds.ts';
-import { DEFAULT_PROJECT_ID, findProject, type ProjectRow } from '../projects/find-project.ts';
+import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
+import { holdIf, isHeldBy, sourceNotStored } from '../files/holds.ts';
+import { type Admission, admissionsOf, allOf, whyNotAdmitted } from '../projects/admission.ts';
+import { DEFAULT_PROJECT_ID, type ProjectRow } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
-import { buildInputs, builds, events, idempotency } from '../schema/index.ts';
+import { buildInputs, buildOrigins, builds, events, idempotency } from '../schema/index.ts';
 import { sealInputs } from '../secrets/inputs.ts';
 import { INPUTS_MOVED } from '../secrets/read-inputs.ts';
 import { compareWithMac, macOfRequest } from '../secrets/request-mac.ts';
 import { type Applied, hasApplied } from './apply.ts';
 import { BUILD_COLUMNS, type BuildRow, findBuild } from './rows.ts';
+import { supersedingOf } from './superseding.ts';
 
 /** Who makes a build: a key, the first key of its lineage, and what it may do. */
 export type Submitter = Pick<AuthenticatedKey, 'id' | 'rootId' | 'scope' | 'rights'>;
@@ -39,11 +41,19 @@ export interface RequestName {
 
 /** The columns that {@link insertBuild} sets itself. */
 type Own = 'status' | 'transitionId' | 'hasInputs' | 'inputs' | 'idempotencyKey' | 'requestHash';
-export type NewBuild = Omit<typeof builds.$inferInsert, Own>;
+export type NewBuild = Omit<typeof builds.$inferInsert, Own> & { projectId: string };
+
+/** What a new build may have beside its row. */
+export interface Beside {
+  /** What no filter asks for. A retry that is given none has that of the build that it retries. */
+  origin?: OriginDetail | undefined;
+  /** The rights of the key that supersedes older builds of the group. */
+  superseding?: Submitter['rights'] | undefined;
+}
 
 /**
  * Adds a queued build. Refused: `blob_not_stored` if neither the project nor the lineage of the key has
- * stored the source, `project_deleted`, `idempotency_mismatch`.
+ * stored the source, `project_deleted`, `too_many` untrusted builds, `idempotency_mismatch`.
  *
  * @param inputs null if the build is given none
  * @param name null if the request has none; it then makes a build each time
@@ -53,9 +63,15 @@ export async function insertBuild(
   build: NewBuild,
   inputs: Inputs | null,
   name: RequestName | null,
+  { origin, superseding }: Beside = {},
 ): Promise<Applied> {
   const db = openDatabase(env);
-  const { id, createdAt } = build;
+  const { id, createdAt, projectId, sourceSha256, trusted = true } = build;
+  const admissions = [
+    ...admissionsOf({ projectId, project: build.project ?? projectId, trusted }),
+    sourceIsHeld(build),
+  ];
+  const isAdmitted = allOf(admissions);
   const sealed = inputs && { buildId: id, ...(await sealInputs(env, id, inputs)) };
   const row = {
     ...build,
@@ -66,46 +82,54 @@ export async function insertBuild(
     idempotencyKey: name && nameForFormerRelease(name),
   };
   const applied = hasApplied(id, id);
-  const { projectId = '', sourceSha256 } = build;
-  const allowed = sql`(${mayHold(projectId)} AND ${mayUseSource(build)})`;
   const detail = build.retryOf ? { retryOf: build.retryOf } : {};
   const submitted = { buildId: id, attempt: 0, type: 'submitted', at: createdAt, detail };
   const rest = [
     insertIf(db, events, submitted, applied),
     ...(sealed ? [insertIf(db, buildInputs, sealed, applied)] : []),
     ...(build.retryOf ? [] : [holdIf(db, projectId, sourceSha256, createdAt, applied)]),
+    ...(origin ? [insertIf(db, buildOrigins, { buildId: id, origin }, applied)] : []),
+    ...(!origin && build.retryOf ? [originCopy(db, id, build.retryOf, applied)] : []),
+    ...(superseding ? [supersedingOf(db, { id, createdAt }, superseding, applied)] : []),
   ];
   try {
     if (name) {
       const noted = { ...keyOf(name), requestMac: await macOfRequest(env, name.request), target: id, createdAt };
       const isMine = sql`EXISTS (SELECT 1 FROM idempotency WHERE ${and(here(name), eq(idempotency.target, id))})`;
       await db.batch([
-        insertIf(db, idempotency, noted, sql`NOT ${isTaken(name)} AND ${allowed}`),
+        insertIf(db, idempotency, noted, sql`NOT ${isTaken(name)} AND ${isAdmitted}`),
         insertIf(db, builds, row, isMine),
         ...rest,
       ]);
-    } else await db.batch([insertIf(db, builds, row, allowed), ...rest]);
+    } else await db.batch([insertIf(db, builds, row, isAdmitted), ...rest]);
   } catch (error) {
     if (!isForeignKeyError(error)) throw error;
     return sourceNotStored(sourceSha256);
   }
   const stored = await findBuild(env, id);
   if (stored) return { ok: true, build: stored, changed: true };
-  const earlier = name && (await findNamed(env, name));
-  if (earlier) return earlier;
-  if (!(await findProject(env, projectId))) return refusal('project_deleted', 'the project was deleted meanwhile');
-  return sourceNotStored(sourceSha256);
+  const answered = (name && (await findNamed(env, name))) ?? (await whyNotAdmitted(env, admissions));
+  if (answered) return answered;
+  return refusal('unavailable', 'the limits of the project changed during the request; send it again');
 }
+
+/** A retry builds the same source, so it comes from where that came from. */
+const originCopy = (db: Database, id: string, retryOf: string, applied: SQL) =>
+  db
+    .insert(buildOrigins)
+    .select(sql`SELECT ${id}, origin FROM build_origins WHERE build_id = ${retryOf} AND ${applied}`);
 
 /**
  * Whether the build may have this source: its project or the lineage of the key has sent the bytes. A retry
  * has the source of a build of the same project, of which that was proven.
  */
-const mayUseSource = ({ retryOf, projectId = '', createdByRoot, sourceSha256 }: NewBuild): SQL =>
-  retryOf
+const sourceIsHeld = ({ retryOf, projectId, createdByRoot, sourceSha256 }: NewBuild): Admission => ({
+  holds: retryOf
     ? sql`EXISTS (SELECT 1 FROM builds AS original WHERE original.id = ${retryOf}
         AND original.source_sha256 = ${sourceSha256} AND original.project_id IN (${projectId}, ''))`
-    : isHeldBy(createdByRoot ? [projectId, createdByRoot] : [projectId], sourceSha256);
+    : isHeldBy(createdByRoot ? [projectId, createdByRoot] : [projectId], sourceSha256),
+  otherwise: sourceNotStored(sourceSha256),
+});
 
 /**
  * The build that an earlier request of this name made. Null if there was none. Refused:

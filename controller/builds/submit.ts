@@ -1,5 +1,5 @@
 /** Makes a new build from a request. */
-import type { BuildRequest, Inputs } from '#contract';
+import type { BuildRequest, Inputs, Origin, OriginDetail } from '#contract';
 import { may, priorityMax } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
@@ -10,7 +10,8 @@ import { insertBuild, type RequestName, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
 
 /**
- * Refused: `forbidden` for a priority that the key may not give, `blob_not_stored`, `idempotency_mismatch`.
+ * Refused: `blob_not_stored`, `idempotency_mismatch`, `project_deleted`, `too_many`, and `forbidden` for a
+ * priority that the key may not give, or a build that is to be trusted more than its key.
  */
 export async function submitBuild(
   env: Env,
@@ -25,7 +26,11 @@ export async function submitBuild(
       'forbidden',
       `priority: this key may give at most ${highest}; an admin can make one that may give more`,
     );
-  const { source, command, profile, artifacts, project: named, idempotencyKey, ...others } = request;
+  const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
+  const { group, cancelSuperseded, trusted: asked, ...others } = given;
+  const trusted = submitter.rights.trusted && asked !== false;
+  if (asked === true && !trusted)
+    return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },
@@ -43,8 +48,10 @@ export async function submitBuild(
       profile: profile ?? null,
       projectId: project.id,
       project: named ?? null,
-      trusted: submitter.rights.trusted,
-      usesSecrets: may(submitter, 'secrets.use', { projectId: project.id, pool: request.pool }),
+      trusted,
+      usesSecrets: trusted && may(submitter, 'secrets.use', { projectId: project.id, pool: request.pool }),
+      groupName: group ?? null,
+      ...columnsOf(origin),
       sourceSha256: source.sha256,
       sourceBlob: source.sha256,
       artifactGlobs: artifacts,
@@ -56,7 +63,21 @@ export async function submitBuild(
     },
     isGiven ? inputs : null,
     name,
+    { origin: detailOf(origin), superseding: cancelSuperseded ? submitter.rights : undefined },
   );
+}
+
+/** The part of the origin that filters ask for. */
+const columnsOf = ({ repository, branch, commit, pullRequest }: Origin) => ({
+  repository: repository ?? null,
+  branch: branch ?? null,
+  commitSha: commit ?? null,
+  pullRequest: pullRequest ?? null,
+});
+
+/** The rest of the origin. Undefined if it has no more. */
+function detailOf({ repository, branch, commit, pullRequest, ...detail }: Origin): OriginDetail | undefined {
+  return Object.keys(detail).length > 0 ? detail : undefined;
 }
 
 const nameOf = async (

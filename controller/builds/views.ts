@@ -1,18 +1,18 @@
 /** Shows rows of builds as the API answers them. Reads only. */
-import { and, asc, desc, eq, lt } from 'drizzle-orm';
+import { asc, eq, sql } from 'drizzle-orm';
 import type {
   Artifact,
   AttemptView,
   Build,
   BuildDetail,
-  BuildStatus,
   Evidence,
   Live,
+  Origin,
+  OriginDetail,
+  Rights,
   TimelineEvent,
   VerdictView,
 } from '#contract';
-import { readableBy } from '../access/readable-builds.ts';
-import type { Holder } from '../access/rights.ts';
 import { openDatabase } from '../database.ts';
 import { artifacts, attempts, builds, events } from '../schema/index.ts';
 import { namesOfSecrets } from '../secrets/stored-secrets.ts';
@@ -21,11 +21,50 @@ import { byAttempt, evidenceOf } from './evidence.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from './rows.ts';
 import { isActive } from './transitions.ts';
 import { explainCause, explainVerdict, sayWaiting } from './verdicts.ts';
-import { waitingFor } from './waiting.ts';
 
 const EVENTS_SHOWN_MAX = 500;
 
-export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => ({
+/** The columns of a build that is shown: its row, and what only a view needs. */
+export const SHOWN_COLUMNS = {
+  ...BUILD_COLUMNS,
+  origin: sql<OriginDetail | null>`(SELECT origin FROM build_origins WHERE build_id = builds.id)`.mapWith(
+    (json: string): OriginDetail => JSON.parse(json),
+  ),
+  /** The pool of the build that superseded it. */
+  newerPool: sql<string | null>`(SELECT pool FROM builds AS newer WHERE newer.id = builds.superseded_by)`,
+};
+export type ShownRow = BuildRow & { origin: OriginDetail | null; newerPool: string | null };
+
+/** Who reads, as far as it decides what is shown. */
+export type Reader = Pick<Rights, 'pools'>;
+
+/** A build and its attempt, as the API shows them. Null if it does not exist. */
+export async function viewStored(env: Env, buildId: string, reader: Reader): Promise<Build | null> {
+  const found = await openDatabase(env)
+    .select({ build: SHOWN_COLUMNS, attempt: ATTEMPT_COLUMNS })
+    .from(builds)
+    .leftJoin(attempts, sql`${attempts.buildId} = ${builds.id} AND ${attempts.attempt} = ${builds.attempt}`)
+    .where(eq(builds.id, buildId))
+    .get();
+  return found ? viewBuild(found.build, found.attempt, reader) : null;
+}
+
+/** The newer build is of the same project and trust, so its pool alone can be out of the reader's reach. */
+const mayKnowNewer = ({ newerPool }: ShownRow, { pools }: Reader): boolean =>
+  pools === '*' || (newerPool !== null && pools.includes(newerPool));
+
+function originOf({ repository, branch, commitSha, pullRequest, origin }: ShownRow): Origin | null {
+  const shown: Origin = {
+    ...(repository !== null && { repository }),
+    ...(branch !== null && { branch }),
+    ...(commitSha !== null && { commit: commitSha }),
+    ...(pullRequest !== null && { pullRequest }),
+    ...origin,
+  };
+  return Object.keys(shown).length > 0 ? shown : null;
+}
+
+export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Reader): Build => ({
   id: row.id,
   status: row.status,
   verdict: row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, attempt?.explained) : null,
@@ -44,6 +83,9 @@ export const viewBuild = (row: BuildRow, attempt: AttemptRow | null): Build => (
   project: row.project,
   projectId: row.projectId,
   trusted: row.trusted,
+  origin: originOf(row),
+  group: row.groupName,
+  supersededBy: mayKnowNewer(row, reader) ? row.supersededBy : null,
   labels: row.labels,
   priority: row.priority,
   retryOf: row.retryOf,
@@ -89,16 +131,20 @@ export const readLive = (env: Env, row: BuildRow): Promise<Live | null> =>
     ? Promise.resolve(env.DEADLINES.getByName(row.id).read()).catch(() => null)
     : Promise.resolve(null);
 
-/** Reads the build anew in the batch, so that build, attempts and timeline are of the same moment. */
+/**
+ * Reads the build anew in the batch, so that build, attempts and timeline are of the same moment.
+ *
+ * @param waitingFor says what the build waits for (queue/waiting.ts)
+ */
 export async function viewBuildDetail(
   env: Env,
   build: BuildRow,
-  workerTimeoutMs: number,
-  now: number,
+  reader: Reader,
+  waitingFor: (row: BuildRow, live: Live | null) => Promise<string | null>,
 ): Promise<BuildDetail> {
   const db = openDatabase(env);
-  const [[row = build], tried, timeline, files, names, ...evidence] = await db.batch([
-    db.select(BUILD_COLUMNS).from(builds).where(eq(builds.id, build.id)),
+  const [[row], tried, timeline, files, names, ...evidence] = await db.batch([
+    db.select(SHOWN_COLUMNS).from(builds).where(eq(builds.id, build.id)),
     db.select(ATTEMPT_COLUMNS).from(attempts).where(eq(attempts.buildId, build.id)).orderBy(asc(attempts.attempt)),
     db.select().from(events).where(eq(events.buildId, build.id)).orderBy(asc(events.id)).limit(EVENTS_SHOWN_MAX),
     db
@@ -109,53 +155,22 @@ export async function viewBuildDetail(
     namesOfSecrets(db, build),
     ...evidenceOf(db, build.id),
   ]);
+  if (!row) throw new Error(`build ${build.id} was removed while it was read`);
   const seen = byAttempt(...evidence);
   const secretNames = new Map(names.map(({ id, name }) => [id, name]));
   const live = await readLive(env, row);
   const current = tried.at(-1) ?? null;
-  const shown = viewBuild(row, current);
+  const shown = viewBuild(row, current, reader);
   return {
     ...shown,
     verdict: withWaiting(shown.verdict, current && (seen.get(current.attempt) ?? null)),
     attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null, secretNames)),
-    events: timeline.map(({ type, attempt, at, detail }): TimelineEvent => ({ type, attempt, at: iso(at), detail })),
+    events: timeline.map(({ type, attempt, at, detail: { supersededBy, ...detail } }): TimelineEvent => {
+      const isShown = supersededBy !== undefined && shown.supersededBy !== null;
+      return { type, attempt, at: iso(at), detail: isShown ? { ...detail, supersededBy } : detail };
+    }),
     artifacts: files.map(({ name, attempt, sha256, size }): Artifact => ({ name, attempt, sha256, size })),
     live,
-    waitingFor: await waitingFor(env, row, live, workerTimeoutMs, now),
+    waitingFor: await waitingFor(row, live),
   };
-}
-
-export interface BuildFilter {
-  status?: BuildStatus;
-  pool?: string;
-  /** Who asks. Only builds that it may read are shown. */
-  by: Holder;
-  /** The id of a build. Only older builds are shown; ids sort by time. */
-  cursor?: string;
-  limit: number;
-}
-
-/** A page of builds, newest first. */
-export async function viewBuildList(env: Env, filter: BuildFilter, withLive: boolean) {
-  const rows = await openDatabase(env)
-    .select({ build: BUILD_COLUMNS, attempt: ATTEMPT_COLUMNS })
-    .from(builds)
-    .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
-    .where(
-      and(
-        filter.status ? eq(builds.status, filter.status) : undefined,
-        filter.pool ? eq(builds.pool, filter.pool) : undefined,
-        readableBy(filter.by),
-        filter.cursor ? lt(builds.id, filter.cursor) : undefined,
-      ),
-    )
-    .orderBy(desc(builds.id))
-    .limit(filter.limit);
-  const shown = await Promise.all(
-    rows.map(async ({ build, attempt }) => ({
-      ...viewBuild(build, attempt),
-      ...(withLive ? { live: await readLive(env, build) } : {}),
-    })),
-  );
-  return { builds: shown, nextCursor: rows.length === filter.limit ? (shown.at(-1)?.id ?? null) : null };
 }

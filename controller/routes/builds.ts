@@ -1,14 +1,27 @@
 /** Answers submitters: builds are submitted, listed, shown, cancelled and retried. */
 import { z } from 'zod';
-import { BUILD_STATUSES, buildRequest, Id, RetryRequest } from '#contract';
+import {
+  Branch,
+  BUILD_STATUSES,
+  type Build,
+  buildRequest,
+  Commit,
+  Group,
+  Id,
+  PULL_REQUEST_MAX,
+  Repository,
+  RetryRequest,
+} from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { projectOf } from '../access/reached-project.ts';
 import { may } from '../access/rights.ts';
 import { apply } from '../builds/apply.ts';
+import { parseCursor, viewBuildList } from '../builds/list.ts';
 import { retryBuild } from '../builds/retry.ts';
-import { findAttempt } from '../builds/rows.ts';
 import { submitBuild } from '../builds/submit.ts';
-import { viewBuild, viewBuildDetail, viewBuildList } from '../builds/views.ts';
+import { viewBuildDetail, viewStored } from '../builds/views.ts';
+import { findProject, noProject } from '../projects/find-project.ts';
+import { waitingFor } from '../queue/waiting.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
@@ -21,13 +34,40 @@ const LIST_MAX = 100;
 /** Live figures cost one call to a Durable Object for each running build. */
 const LIVE_LIST_MAX = 20;
 
-const ListQuery = z.object({
-  status: z.enum(BUILD_STATUSES).optional(),
-  pool: Id.optional(),
-  cursor: Id.optional(),
-  live: z.enum(['0', '1']).default('0'),
-  limit: wholeNumber(1, LIST_MAX).default(20),
-});
+/** The filters whose indices begin with the project. */
+const OF_A_PROJECT = ['repository', 'branch', 'commit', 'pullRequest', 'group'] as const;
+
+const ListQuery = z
+  .object({
+    status: z.enum(BUILD_STATUSES).optional(),
+    pool: Id.optional(),
+    trusted: z
+      .enum(['0', '1'])
+      .transform((flag) => flag === '1')
+      .optional(),
+    /** Its id or name. */
+    project: Id.optional(),
+    repository: Repository.optional(),
+    branch: Branch.optional(),
+    commit: Commit.optional(),
+    pullRequest: wholeNumber(1, PULL_REQUEST_MAX).optional(),
+    group: Group.optional(),
+    cursor: z
+      .string()
+      .max(100)
+      .transform((text, context) => {
+        const cursor = parseCursor(text);
+        if (!cursor) context.addIssue('must be the nextCursor of an earlier answer');
+        return cursor ?? z.NEVER;
+      })
+      .optional(),
+    live: z.enum(['0', '1']).default('0'),
+    limit: wholeNumber(1, LIST_MAX).default(20),
+  })
+  .refine((query) => query.project !== undefined || OF_A_PROJECT.every((filter) => query[filter] === undefined), {
+    path: ['project'],
+    message: `is needed with ${OF_A_PROJECT.join(', ')}`,
+  });
 
 export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings): void {
   on('POST /api/builds')(valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
@@ -38,23 +78,26 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
     if (!found.ok) return answerRefusal(c, found);
     const submitted = await submitBuild(c.env, request, found.project, c.var.key, Date.now());
     if (!submitted.ok) return answerRefusal(c, submitted);
-    return c.json(viewBuild(submitted.build, null), submitted.changed ? 201 : 200);
+    if (submitted.changed && request.cancelSuperseded) drainSoon(c.env, submitted.build.id);
+    return c.json(await shown(c.env, submitted.build.id, c.var.key), submitted.changed ? 201 : 200);
   });
 
   on('GET /api/builds')(valid('query', ListQuery), async (c) => {
-    const { live, limit, ...filter } = c.req.valid('query');
+    const { live, limit, project: named, ...filter } = c.req.valid('query');
+    const project = named === undefined ? undefined : await findProject(c.env, named);
+    if (named !== undefined && !(project && may(c.var.key, 'builds.read', { projectId: project.id })))
+      return answerRefusal(c, noProject(named));
     const withLive = live === '1';
-    return c.json(
-      await viewBuildList(
-        c.env,
-        { ...filter, by: c.var.key, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit },
-        withLive,
-      ),
-    );
+    const page = { projectId: project?.id, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit };
+    return c.json(await viewBuildList(c.env, c.var.key, { ...filter, ...page }, withLive));
   });
 
   on('GET /api/builds/:id')(async (c) =>
-    c.json(await viewBuildDetail(c.env, c.var.build, workerTimeoutMs, Date.now())),
+    c.json(
+      await viewBuildDetail(c.env, c.var.build, c.var.key.rights, (row, live) =>
+        waitingFor(c.env, row, live, workerTimeoutMs, Date.now()),
+      ),
+    ),
   );
 
   on('POST /api/builds/:id/cancel')(async (c) => {
@@ -62,14 +105,21 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
     const cancelled = await apply(c.env, id, { type: 'cancel' }, Date.now());
     if (!cancelled.ok) return answerRefusal(c, cancelled);
     drainSoon(c.env, id);
-    return c.json(viewBuild(cancelled.build, (await findAttempt(c.env, id, cancelled.build.attempt)) ?? null));
+    return c.json(await shown(c.env, id, c.var.key));
   });
 
   on('POST /api/builds/:id/retry')(validIfAny(RetryRequest), async (c) => {
     const retried = await retryBuild(c.env, c.var.build, c.req.valid('json'), c.var.key, Date.now());
     if (!retried.ok) return answerRefusal(c, retried);
-    return c.json(viewBuild(retried.build, null), retried.changed ? 201 : 200);
+    return c.json(await shown(c.env, retried.build.id, c.var.key), retried.changed ? 201 : 200);
   });
+}
+
+/** The build as it is now. It was there a moment ago. */
+async function shown(env: Env, buildId: string, { rights }: AuthenticatedKey): Promise<Build> {
+  const build = await viewStored(env, buildId, rights);
+  if (!build) throw new Error(`build ${buildId} was removed while it was read`);
+  return build;
 }
 
 const foreignPool = ({ rights: { pools } }: AuthenticatedKey, pool: string) =>

@@ -35,7 +35,7 @@ export function workerRoutes(on: On, { workerTimeoutMs }: Settings): void {
 
   on('PATCH /api/workers/:id')(valid('json', WorkerPatch), async (c) => {
     const { id } = c.var.worker;
-    const row = await patchWorker(c.env, id, c.req.valid('json'));
+    const row = await patchWorker(c.env, id, c.req.valid('json'), Date.now());
     if (!row) return answerRefusal(c, noWorker(id));
     return c.json(await viewWorker(c.env, row, workerTimeoutMs, Date.now()));
   });

@@ -8,21 +8,26 @@
  * `blobs/` whose row was removed.
  */
 import { waitUntil } from 'cloudflare:workers';
-import { and, asc, eq, lte, sql } from 'drizzle-orm';
+import { and, asc, eq, lte, or, type SQL, sql } from 'drizzle-orm';
 import { logObject } from '../build-log/build-log.ts';
 import { deleteSealedLog, sealLog } from '../build-log/seal.ts';
-import { apply } from '../builds/apply.ts';
+import { cancelAll } from '../builds/apply.ts';
 import { openDatabase } from '../database.ts';
 import { outbox } from '../schema/index.ts';
 
 type Work = typeof outbox.$inferSelect;
 
 const BACKOFF_MAX_MS = 5 * 60_000;
-/** Logs that are sealed right after a transition, because the request has used statements of its own. */
+/** What is done right after a transition, because the request has used statements of its own. */
+const WORKS_SOON = 30;
 const SEALS_SOON = 4;
+/** So many builds are cancelled at once, because their number costs no statements. */
+const CANCELS_MAX = 200;
+/** Cancelling builds costs as many statements as sealing so many logs. */
+const SEALS_FOR_CANCELS = 5;
 
 /** How each kind of work is done. True when nothing is left to do. */
-const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<boolean>> = {
+const DO: Record<Exclude<Work['kind'], 'cancel_build'>, (env: Env, work: Work, now: number) => Promise<boolean>> = {
   close_deadline: async (env, { buildId, attempt }) => {
     await env.DEADLINES.getByName(buildId).close(attempt);
     return true;
@@ -39,17 +44,13 @@ const DO: Record<Work['kind'], (env: Env, work: Work, now: number) => Promise<bo
     if (r2Key) await env.BLOBS.delete(r2Key);
     return true;
   },
-  cancel_build: async (env, { buildId, supersededBy }, now) => {
-    await apply(env, buildId, { type: 'cancel', ...(supersededBy !== null && { supersededBy }) }, now);
-    return true;
-  },
 };
 
 /**
  * Starts the work right after a transition, without keeping the caller waiting. The sweep repeats what fails.
  */
 export function drainSoon(env: Env, buildId?: string): void {
-  const drained = drainOutbox(env, Date.now(), { buildId, seals: SEALS_SOON });
+  const drained = drainOutbox(env, Date.now(), { buildId, limit: WORKS_SOON, seals: SEALS_SOON });
   waitUntil(
     drained.catch((error: unknown) => {
       console.error(JSON.stringify({ event: 'outbox_failed', build: buildId, error: String(error) }));
@@ -61,6 +62,7 @@ export function drainSoon(env: Env, buildId?: string): void {
 const AT_ONCE = 10;
 
 interface Limits {
+  /** Only the work of this build, and the cancellations that it has caused. */
   buildId?: string | undefined;
   limit?: number;
   /** How many logs are sealed, because that asks D1 twice for each. */
@@ -73,30 +75,59 @@ export async function drainOutbox(
   now: number,
   { buildId, limit = 50, seals = 10 }: Limits = {},
 ): Promise<void> {
-  const due = await openDatabase(env)
-    .select()
-    .from(outbox)
-    .where(and(lte(outbox.dueAt, now), buildId ? eq(outbox.buildId, buildId) : undefined))
-    .orderBy(asc(outbox.dueAt))
-    .limit(limit);
-  const later = new Set(due.filter(({ kind }) => kind === 'seal_log').slice(seals));
-  const todo = due.filter((work) => !later.has(work));
+  const read = (these: SQL | undefined) =>
+    openDatabase(env)
+      .select()
+      .from(outbox)
+      .where(and(lte(outbox.dueAt, now), these))
+      .orderBy(asc(outbox.dueAt))
+      .limit(Math.max(limit, CANCELS_MAX));
+  let due = await read(buildId ? or(eq(outbox.buildId, buildId), eq(outbox.supersededBy, buildId)) : undefined);
+  const cancels = due.filter(({ kind }) => kind === 'cancel_build');
+  if (cancels.length > 0) {
+    const ended = await cancelBuilds(env, cancels, now);
+    // The ends have left work of their own, by which the agents hear of it.
+    due = await read(buildId ? isOf([buildId, ...ended]) : undefined);
+  }
+  const sealed = cancels.length > 0 ? Math.max(0, seals - SEALS_FOR_CANCELS) : seals;
+  const later = new Set(due.filter(({ kind }) => kind === 'seal_log').slice(sealed));
+  const todo = due.filter((work) => work.kind !== 'cancel_build' && !later.has(work)).slice(0, limit);
   for (let at = 0; at < todo.length; at += AT_ONCE) await doSome(env, todo.slice(at, at + AT_ONCE), now);
+}
+
+/**
+ * Cancels builds all at once, because one by one they would cost more statements than D1 takes. Answers those
+ * that have ended.
+ */
+async function cancelBuilds(env: Env, works: Work[], now: number): Promise<Set<string>> {
+  await noteTry(env, works, now);
+  try {
+    const ended = await cancelAll(env, works, now);
+    const done = works.filter(({ buildId }) => ended.has(buildId));
+    if (done.length > 0) await openDatabase(env).delete(outbox).where(among(done));
+    return ended;
+  } catch (error) {
+    console.error(JSON.stringify({ event: 'outbox_failed', kind: 'cancel_build', error: String(error) }));
+    return new Set();
+  }
 }
 
 /**
  * The try is noted first. So a work that stops the process each time does not keep the others from theirs.
  */
-async function doSome(env: Env, works: Work[], now: number): Promise<void> {
-  const db = openDatabase(env);
+async function noteTry(env: Env, works: Work[], now: number): Promise<void> {
   const pauseMs = sql`min(${BACKOFF_MAX_MS}, 1000 << min(${outbox.tries}, 20))`;
-  await db
+  await openDatabase(env)
     .update(outbox)
     .set({ dueAt: sql`${now} + ${pauseMs}`, tries: sql`${outbox.tries} + 1` })
     .where(among(works));
+}
+
+async function doSome(env: Env, works: Work[], now: number): Promise<void> {
+  await noteTry(env, works, now);
   const outcomes = await Promise.all(
     works.map((work) =>
-      DO[work.kind](env, work, now).catch((error: unknown) => {
+      DO[work.kind as keyof typeof DO](env, work, now).catch((error: unknown) => {
         const { kind, buildId } = work;
         console.error(JSON.stringify({ event: 'outbox_failed', kind, build: buildId, error: String(error) }));
         return false;
@@ -104,8 +135,11 @@ async function doSome(env: Env, works: Work[], now: number): Promise<void> {
     ),
   );
   const done = works.filter((_, index) => outcomes[index]);
-  if (done.length > 0) await db.delete(outbox).where(among(done));
+  if (done.length > 0) await openDatabase(env).delete(outbox).where(among(done));
 }
+
+const isOf = (buildIds: string[]) =>
+  sql`${outbox.buildId} IN (SELECT value FROM json_each(${JSON.stringify(buildIds)}))`;
 
 const among = (works: Work[]) =>
   sql`${outbox.id} IN (SELECT value FROM json_each(${JSON.stringify(works.map(({ id }) => id))}))`;

@@ -1,8 +1,9 @@
 /**
  * Does what the cron calls for each minute, in bounded portions. It finds the projects of builds that the
  * former release has added, expires builds that were queued too long, does the work that is left in the
- * outbox, and repairs lost alarms of active builds, those first that it checked longest ago. It seals anew
- * what older keys have sealed. One minute of each hour belongs to retention alone.
+ * outbox, and repairs lost alarms of active builds, those first that it checked longest ago. It bounds the
+ * audit, and seals anew what older keys have sealed. One minute of each hour belongs to retention alone. In
+ * another one it counts the load of the projects, and leaves audit and seals for the next.
  *
  * Invariant: one run sends at most 50 statements to D1, which is what the free plan takes.
  */
@@ -12,6 +13,7 @@ import { apply, expireAll } from '../builds/apply.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
+import { recountLoad } from '../queue/load.ts';
 import { attempts, builds } from '../schema/index.ts';
 import { drainOutbox } from './outbox.ts';
 import { reseal } from './reseal.ts';
@@ -25,16 +27,30 @@ const EXPIRED_PORTIONS = 3;
 const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
 
+/** Reads all unfinished builds, so it is done once an hour, at this minute. */
+const MINUTE_OF_RECOUNT = 47;
+
 export async function sweep(env: Env, now: number): Promise<void> {
   const parts = isMinuteOfRetention(now)
     ? [rankBuildsThatCameBack, retain]
-    : [findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines, boundAudit, reseal];
+    : [
+        ...[findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines],
+        ...(isMinuteOfRecount(now) ? [recount] : [boundAudit, reseal]),
+      ];
   // Each part is on its own, so that one that fails does not stop the others.
   for (const part of parts) {
     await part(env, now).catch((error: unknown) => {
       console.error(JSON.stringify({ event: 'sweep_failed', part: part.name, error: String(error) }));
     });
   }
+}
+
+const isMinuteOfRecount = (now: number): boolean => Math.floor(now / 60_000) % 60 === MINUTE_OF_RECOUNT;
+
+/** A row that had to be mended is a fault of the triggers, so it is logged. */
+async function recount(env: Env): Promise<void> {
+  const mended = await recountLoad(env);
+  if (mended > 0) console.error(JSON.stringify({ event: 'load_mended', rows: mended }));
 }
 
 async function expireQueued(env: Env, now: number): Promise<void> {

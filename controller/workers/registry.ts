@@ -1,26 +1,31 @@
 /**
  * Registers, finds, pauses and removes workers.
  *
- * Owns the table `workers` together with presence.ts. The state of a worker is derived (state.ts) and never
- * stored.
+ * Owns the table `workers` together with presence.ts, and `worker_pools`. The state of a worker is derived
+ * (state.ts) and never stored.
  */
-import { and, eq, getTableColumns, isNull, sql } from 'drizzle-orm';
-import type { WorkerPatch, WorkerRequest } from '#contract';
+import { and, eq, getTableColumns, isNull, type SQL, sql } from 'drizzle-orm';
+import { poolsAskedFor, type WorkerPatch, type WorkerRequest } from '#contract';
 import { revocationOfWorkersKeys } from '../access/keys.ts';
 import { apply } from '../builds/apply.ts';
 import { activeAttempts } from '../builds/rows.ts';
-import { openDatabase } from '../database.ts';
+import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
+import { ensurePools } from '../projects/pools.ts';
+import { POOLS_OF_WORKER } from '../queue/able-workers.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { workers } from '../schema/index.ts';
+import { workerPools, workers } from '../schema/index.ts';
 
 const { findings: _, ...columns } = getTableColumns(workers);
 /**
  * The columns that everything reads. The findings of the doctor may have 300 KB, and a worker asks all the
  * time.
  */
-export const WORKER_COLUMNS = columns;
-export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings'>;
+export const WORKER_COLUMNS = { ...columns, pools: POOLS_OF_WORKER };
+export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings'> & { pools: string[] };
+
+/** The pool of a worker whose admin names none. */
+const USUAL_POOL = 'default';
 
 const LISTED_MAX = 1_000;
 
@@ -30,10 +35,19 @@ export async function registerWorker(
   request: Omit<WorkerRequest, 'credential'>,
   now: number,
 ): Promise<{ ok: true; row: WorkerRow } | Refusal> {
-  const row = { id: newId('w', now), ...request, trustedSince: now, createdAt: now };
-  const inserted = await openDatabase(env).insert(workers).values(row).onConflictDoNothing().returning(WORKER_COLUMNS);
-  return inserted[0]
-    ? { ok: true, row: inserted[0] }
+  const { name, platforms, slots } = request;
+  const pools = poolsAskedFor(request) ?? [USUAL_POOL];
+  const id = newId('w', now);
+  const row = { id, name, platforms, slots, pool: pools[0]!, trustedSince: now, createdAt: now };
+  const db = openDatabase(env);
+  await db.batch([
+    db.insert(workers).values(row).onConflictDoNothing(),
+    ...poolsInsertion(db, id, pools, sql`EXISTS (SELECT 1 FROM workers WHERE id = ${id})`),
+    ensurePools(db, pools, now),
+  ]);
+  const inserted = await findWorker(env, id);
+  return inserted
+    ? { ok: true, row: inserted }
     : refusal('invalid_request', `name: there is already a worker ${request.name}; choose another name`);
 }
 
@@ -54,18 +68,33 @@ export const listWorkers = (env: Env): Promise<WorkerRow[]> =>
     .orderBy(workers.name)
     .limit(LISTED_MAX);
 
-/** Pauses or resumes a worker, or moves it to another pool. What it holds goes on. */
+/** One row for each of the pools. */
+const poolsInsertion = (db: Database, workerId: string, pools: readonly string[], condition: SQL) =>
+  pools.map((pool, rank) => insertIf(db, workerPools, { workerId, pool, rank }, condition));
+
+/** Pauses or resumes a worker, or moves it to other pools. What it holds goes on. */
 export async function patchWorker(
   env: Env,
   workerId: string,
-  { action, pool }: WorkerPatch,
+  request: WorkerPatch,
+  now: number,
 ): Promise<WorkerRow | undefined> {
-  const rows = await openDatabase(env)
-    .update(workers)
-    .set({ pool, ...(action && { paused: action === 'resume' ? null : action }) })
-    .where(and(eq(workers.id, workerId), isNull(workers.removedAt)))
-    .returning(WORKER_COLUMNS);
-  return rows[0];
+  const { action } = request;
+  const pools = poolsAskedFor(request);
+  const db = openDatabase(env);
+  const isThere = and(eq(workers.id, workerId), isNull(workers.removedAt))!;
+  const change = { pool: pools?.[0], ...(action && { paused: action === 'resume' ? null : action }) };
+  await db.batch([
+    db.update(workers).set(change).where(isThere),
+    ...(pools
+      ? [
+          db.delete(workerPools).where(eq(workerPools.workerId, workerId)),
+          ...poolsInsertion(db, workerId, pools, sql`EXISTS (SELECT 1 FROM workers WHERE ${isThere})`),
+          ensurePools(db, pools, now),
+        ]
+      : []),
+  ]);
+  return findWorker(env, workerId);
 }
 
 /** Removes a worker: its keys are revoked at once, its attempts end, and its name may be used again. */

@@ -1,6 +1,6 @@
 /** Derives the state of a worker from its row and its attempts. Pure. */
 import type { WorkerState } from '#contract';
-import { QUARANTINE_AFTER } from '../builds/quarantine.ts';
+import { QUARANTINE_AFTER } from '../queue/quarantine.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
 import type { WorkerRow } from './registry.ts';

@@ -1,10 +1,10 @@
 /** Shows workers, and what they hold and have done, as the API answers them. Reads only. */
 import { and, eq, isNull, type SQL, sql } from 'drizzle-orm';
 import type { Worker, WorkerAttempts, WorkerDurations } from '#contract';
-import { readStandings } from '../builds/able-workers.ts';
 import { activeAttempts, lastSucceeded } from '../builds/rows.ts';
 import { readLive } from '../builds/views.ts';
 import { openDatabase } from '../database.ts';
+import { readStandings } from '../queue/able-workers.ts';
 import { attempts, workers } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
 import type { WorkerRow } from './registry.ts';
@@ -40,13 +40,14 @@ export async function viewWorkers(
     const builds = held.get(row.id)?.map(({ buildId }) => buildId) ?? [];
     const facts = { activeBuilds: builds.length, quarantined: inQuarantine.has(row.id), now, workerTimeoutMs };
     const { state, reason } = stateOf({ row, ...facts });
-    const { id, name, pool, platforms, slots, slotsInUse, vms } = row;
+    const { id, name, pools, platforms, slots, slotsInUse, vms } = row;
     return {
       id,
       name,
       state,
       stateReason: reason,
-      pool,
+      pools,
+      pool: pools[0]!,
       platforms,
       slots,
       slotsInUse,

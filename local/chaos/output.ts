@@ -58,6 +58,7 @@ export class ChaosOutput {
     for (const problem of summary.problems) print(`${styleText('yellow', '!')} ${printable(problem)}`);
     for (const left of [...summary.leakedVms, ...summary.leakedProcesses])
       print(styleText('red', `left behind: ${left}`));
+    for (const wrong of summary.wrongLoads ?? []) print(styleText('red', `wrong count: ${wrong}`));
   }
 
   error(text: string): void {

@@ -28,6 +28,8 @@ import type { RunFacts } from './summary.ts';
 
 /** Has deadlines of seconds. Everything else is as in the deployed controller. */
 const ENTRY = 'test/chaos-worker.ts';
+/** The request of that entry which tells wrong rows of `project_load`. */
+const WRONG_LOADS_PATH = '/chaos/wrong-loads';
 const POLL_MS = 2_500;
 /** A build is stuck if it runs this much longer than all its own limits. */
 const SLACK_MS = 120_000;
@@ -64,6 +66,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   const judgements: Judgement[] = [];
   const loads: number[] = [];
   let left: Left = { vms: [], processes: [] };
+  let wrongLoads: string[] | null = null;
   let doctorRuns = 0;
   let startedAt = Date.now();
   let durationMs = 0;
@@ -102,6 +105,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
     for (const one of settled) if (one.status === 'rejected') throw one.reason;
     onNote('All builds are judged. Looking for VMs and processes that are left.');
     left = await leftOnMacs(farm, AFTERMATH_MS, signal);
+    wrongLoads = await readWrongLoads(farm);
   } catch (error) {
     if (!signal.aborted) throw error;
     durationMs ||= Date.now() - startedAt;
@@ -126,11 +130,23 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
       max: round(Math.max(0, ...loads)),
     },
     left,
+    wrongLoads,
     outages: injector?.outages.length ?? 0,
     doctorRuns,
     problems: injector?.problems ?? [],
   };
   return { judgements, measured };
+}
+
+/** Asks the controller's entry for chaos (test/chaos-worker.ts), which alone can read D1 while it runs. */
+async function readWrongLoads(farm: Farm): Promise<string[]> {
+  const { url, secrets } = farm.controller;
+  const answer = await fetch(new URL(WRONG_LOADS_PATH, url), {
+    headers: { 'X-API-Key': secrets.ADMIN_KEY },
+    signal: AbortSignal.timeout(REQUEST_MS),
+  });
+  if (!answer.ok) throw new Error(`${WRONG_LOADS_PATH} answered ${answer.status}`);
+  return ((await answer.json()) as unknown[]).map((row) => JSON.stringify(row));
 }
 
 type Sources = Record<'good' | 'broken', string>;

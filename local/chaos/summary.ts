@@ -26,6 +26,11 @@ export interface RunFacts {
   /** The load average of one minute, sampled. It shows how overloaded the machine was. */
   load: Load;
   left: Left;
+  /**
+   * Rows of `project_load` that differed from a count of the builds at the end. Null if they were not asked
+   * for.
+   */
+  wrongLoads: string[] | null;
   outages: number;
   doctorRuns: number;
   problems: string[];
@@ -40,7 +45,9 @@ export interface KindSummary {
   endings: Record<string, number>;
 }
 
-export interface ChaosSummary extends Omit<RunFacts, 'left'> {
+export interface ChaosSummary extends Omit<RunFacts, 'left' | 'wrongLoads'> {
+  /** Absent in results of earlier runs. */
+  wrongLoads?: string[] | null;
   builds: { judged: number; succeeded: number; attempts: number };
   faults: { injected: number; missed: number; perMinute: number; verdictRight: number; byKind: KindSummary[] };
   /** Of all verdicts that a fault has led to. */
@@ -168,6 +175,7 @@ export function promiseRows(summary: ChaosSummary): PromiseRow[] {
     none('no healthy build is ended', summary.falseKills),
     none('no VM is left behind', summary.leakedVms.length),
     none('no process is left behind', summary.leakedProcesses.length),
+    ...(summary.wrongLoads ? [none('no count of active builds is wrong', summary.wrongLoads.length)] : []),
     none('no byte of the log of a finished build is lost', summary.lostLogBytes),
     none('no log of a finished build stays unsealed', summary.unsealedLogs ?? 0),
     none('no artifact of a finished build is lost', summary.lostArtifacts),

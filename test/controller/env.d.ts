@@ -3,6 +3,8 @@ declare namespace Cloudflare {
     /** How many interleavings the property test runs, and from which seed. */
     SEQUENCES: string;
     SEED: string;
+    /** How many mixes of queued builds the test of fairness draws. */
+    MIXES: string;
     /** For how many days builds come and go in the test of retention. */
     DAYS_OF_RETENTION: string;
     /** How many requests the fuzz test sends. */

@@ -6,6 +6,7 @@ import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts'
 import {
   durationMs,
   Id,
+  line,
   Sha256,
   secretFile,
   secretFileName,
@@ -14,6 +15,7 @@ import {
   variableName,
   variableValue,
 } from './fields.ts';
+import { Origin } from './origin.ts';
 
 /**
  * Files to bring back, by a glob that starts at the root of the source. A glob that names a folder (`dist`,
@@ -36,6 +38,9 @@ const artifactGlobInput = z.union([
 ]);
 
 const variables = z.record(variableName, variableValue);
+
+/** Builds of one group of a project may supersede each other. */
+export const Group = line(128);
 
 /**
  * The request that makes a build. `minima` are {@link TIMEOUT_MINIMA}; only a test's controller has others.
@@ -86,6 +91,22 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       priority: z.number().int().min(-100).max(100).default(0),
       maxAttempts: z.number().int().min(1).max(10).default(1),
       idempotencyKey: text(128).min(1).optional(),
+      // The fields below have no default, because a request that leaves them out must stay the same request
+      // for the comparison by `idempotencyKey`.
+      /** Where the source comes from. It is shown and filtered by, and nothing trusts it. */
+      origin: Origin.optional(),
+      group: Group.optional(),
+      /**
+       * Cancels the older unfinished builds of the group that this key may cancel. They are those of the same
+       * project, of the same trust, and of the pools of the key.
+       */
+      cancelSuperseded: z.boolean().optional(),
+      /** False: build it as a stranger's source, although the key is trusted. A key cannot be loosened. */
+      trusted: z.boolean().optional(),
+    })
+    .refine(({ group, cancelSuperseded }) => group !== undefined || cancelSuperseded !== true, {
+      path: ['cancelSuperseded'],
+      message: 'needs a group',
     })
     .refine((request) => (request.command === undefined) !== (request.profile === undefined), {
       path: ['command'],

@@ -5,6 +5,7 @@ import { TELLING_LINE_MAX, TELLING_LINES_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { bytes, text, time } from './fields.ts';
+import { Origin } from './origin.ts';
 
 /** A code, and what it means in words for people. */
 export const Explained = z.object({
@@ -66,6 +67,10 @@ export const Build = z.object({
   projectId: z.string().default(''),
   /** False: it builds a stranger's source. Older controllers do not say it. */
   trusted: z.boolean().default(true),
+  origin: Origin.nullable().catch(null).default(null),
+  group: z.string().nullable().default(null),
+  /** The newer build of its group that cancelled it, if the reader may see that build. */
+  supersededBy: z.string().nullable().default(null),
   labels: z.record(z.string(), z.string()),
   priority: z.number().int(),
   retryOf: z.string().nullable(),

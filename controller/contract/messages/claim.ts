@@ -3,7 +3,7 @@
  * inputs.
  */
 import { z } from 'zod';
-import { PLATFORMS } from '../closed-lists.ts';
+import { CACHE_MODES, PLATFORMS } from '../closed-lists.ts';
 import { Timeouts } from '../timeouts.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { Deadline, Progress } from './builds.ts';
@@ -27,6 +27,14 @@ export const Assignment = z.object({
   workerId: z.string(),
   claimId: z.string(),
   platform: z.enum(PLATFORMS),
+  /**
+   * Whose build it is. An older controller does not say it. Whatever is absent here means the strictest to
+   * the agent: an untrusted build that writes no cache.
+   */
+  projectId: lenient(Id),
+  pool: lenient(Id),
+  trusted: lenient(z.boolean()),
+  cacheMode: lenient(z.enum(CACHE_MODES)),
   command: z.string(),
   source: z.object({ sha256: Sha256, size: bytes }),
   artifactGlobs: z.array(ArtifactGlob),

@@ -19,6 +19,24 @@ export const attempt = z.number().int().min(1).max(ATTEMPT_MAX);
 
 export const text = (max: number) => z.string().max(max);
 
+/**
+ * Control characters, halves of surrogate pairs, and characters that turn or break what stands beside them.
+ */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/u;
+
+/** One line that people read, such as the name of a branch. It looks as it is, also in a log or on a page. */
+export const line = (max: number) =>
+  text(max)
+    .min(1)
+    .refine((value) => !UNPRINTABLE.test(value), 'must be one line without control or direction characters');
+
+/** Lines that people read. */
+export const lines = (max: number) =>
+  text(max).refine(
+    (value) => !UNPRINTABLE.test(value.replaceAll('\n', '')),
+    'must not contain control or direction characters other than a newline',
+  );
+
 /** Text for a shell, which cannot take a NUL. */
 export const shellText = (max: number) =>
   text(max).refine((value) => !value.includes('\0'), 'must not contain a NUL character');

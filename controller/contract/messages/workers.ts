@@ -3,30 +3,56 @@
  */
 import { z } from 'zod';
 import { PLATFORMS, WORKER_STATES } from '../closed-lists.ts';
-import { FINDING_ID_MAX, FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX } from '../sizes.ts';
+import { FINDING_ID_MAX, FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX, POOLS_OF_WORKER_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
 import { durationMs, Id, lenient, Platforms, Slots, text, time } from './fields.ts';
 
-export const WorkerRequest = z.object({
-  name: Id,
-  pool: Id.default('default'),
-  /** Hold until the worker's agent says what it offers. */
-  platforms: Platforms.default(['ios', 'android']),
-  slots: Slots.default(1),
-  /** What the answer holds: the key, or a one-time code that `expo-worker init --code` trades for a key. */
-  credential: z.enum(['key', 'code']).default('key'),
-});
+/** The pools that a worker serves, the one that it prefers first. */
+const Pools = z
+  .array(Id)
+  .min(1)
+  .max(POOLS_OF_WORKER_MAX, `a worker serves at most ${POOLS_OF_WORKER_MAX} pools`)
+  .refine((pools) => new Set(pools).size === pools.length, 'must not name a pool twice');
+
+/** `pool` is the older form of a list of one. */
+const isOneForm = ({ pool, pools }: { pool?: string | undefined; pools?: string[] | undefined }) =>
+  pool === undefined || pools === undefined;
+const ONE_FORM = { path: ['pools'], message: 'give either pools or pool, which means a list of one' };
+
+export const WorkerRequest = z
+  .object({
+    name: Id,
+    /** Without both, the worker serves the pool `default`. */
+    pools: Pools.optional(),
+    pool: Id.optional(),
+    /** Hold until the worker's agent says what it offers. */
+    platforms: Platforms.default(['ios', 'android']),
+    slots: Slots.default(1),
+    /** What the answer holds: the key, or a one-time code that `expo-worker init --code` trades for a key. */
+    credential: z.enum(['key', 'code']).default('key'),
+  })
+  .refine(isOneForm, ONE_FORM);
 export type WorkerRequest = z.infer<typeof WorkerRequest>;
 
 /** Slots and platforms are what the worker's agent says, so an admin cannot change them here. */
 export const WorkerPatch = z
-  .object({ action: z.enum(['pause', 'resume', 'drain']).optional(), pool: Id.optional() })
-  .refine(({ action, pool }) => action !== undefined || pool !== undefined, {
+  .object({
+    action: z.enum(['pause', 'resume', 'drain']).optional(),
+    /** From now on the worker serves these pools. What it holds goes on. */
+    pools: Pools.optional(),
+    pool: Id.optional(),
+  })
+  .refine(isOneForm, ONE_FORM)
+  .refine(({ action, pool, pools }) => action !== undefined || pool !== undefined || pools !== undefined, {
     message:
-      'give an action or a pool. To change slots or platforms, set `maxConcurrentBuilds` or `platforms` in the ' +
+      'give an action or pools. To change slots or platforms, set `maxConcurrentBuilds` or `platforms` in the ' +
       'config of the agent',
   });
 export type WorkerPatch = z.infer<typeof WorkerPatch>;
+
+/** The pools that a request names in either form. Undefined if it names none. */
+export const poolsAskedFor = ({ pool, pools }: { pool?: string | undefined; pools?: string[] | undefined }) =>
+  pools ?? (pool === undefined ? undefined : [pool]);
 
 export const Finding = z.object({
   id: text(FINDING_ID_MAX),
@@ -44,6 +70,9 @@ export const Worker = z.object({
   state: z.enum(WORKER_STATES),
   /** Why the worker takes no builds, if it takes none. */
   stateReason: z.string().nullable(),
+  /** The pools that it serves, the one that it prefers first. Older controllers name `pool` alone. */
+  pools: z.array(z.string()).default([]),
+  /** The first of `pools`. */
   pool: z.string(),
   platforms: z.array(z.enum(PLATFORMS)),
   slots: z.number().int(),

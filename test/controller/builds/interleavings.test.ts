@@ -24,6 +24,7 @@ import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { db, unique } from '../factories/rows.ts';
 import { aBuild, api, aWorker, beat, claim, report, type TestWorker } from '../factories/scenarios.ts';
+import { wrongLoads } from '../queue/wrong-loads.ts';
 
 const WORKERS = 2;
 const BUILDS = 2;
@@ -42,6 +43,7 @@ const ACTIONS = [
   'repeatLastReport',
   'cancel',
   'retry',
+  'supersede',
   'deadlinePasses',
   'alarmTwice',
   'alarmLate',
@@ -51,6 +53,8 @@ const ACTIONS = [
 type Action = { action: (typeof ACTIONS)[number]; pick: number };
 
 interface World {
+  /** Where its builds wait, and the group in which they supersede each other. */
+  group: { pool: string; group: string };
   workers: TestWorker[];
   buildIds: string[];
   /** All assignments so far. The older ones belong to stale attempts. */
@@ -64,8 +68,9 @@ async function aWorld(): Promise<World> {
   const pool = unique('pool');
   const workers = await Promise.all(Array.from({ length: WORKERS }, () => aWorker({ pool })));
   const buildIds: string[] = [];
-  for (let i = 0; i < BUILDS; i++) buildIds.push(await aBuild({ pool, maxAttempts: 2 }));
-  return { workers, buildIds, given: [], last: null, final: new Map() };
+  const group = { pool, group: 'main' };
+  for (let i = 0; i < BUILDS; i++) buildIds.push(await aBuild({ ...group, maxAttempts: 2 }));
+  return { group, workers, buildIds, given: [], last: null, final: new Map() };
 }
 
 const deadlineOf = (buildId: string) => env.DEADLINES.getByName(buildId);
@@ -136,6 +141,9 @@ async function act(world: World, { action, pick }: Action): Promise<void> {
       if (status === 201) world.buildIds.push(body.id);
       return;
     }
+    case 'supersede':
+      world.buildIds.push(await aBuild({ ...world.group, maxAttempts: 2, cancelSuperseded: true }));
+      return;
     case 'deadlinePasses':
       return letPass(buildId, 200_000, 0, 1);
     case 'alarmTwice':
@@ -209,6 +217,8 @@ async function check(world: World): Promise<void> {
       expect(alarm).not.toBeNull();
     }
   }
+  // The load of the projects is what a count of the builds says.
+  expect(await wrongLoads(env.DB)).toEqual([]);
   // No worker holds more attempts than it has slots.
   for (const worker of world.workers) {
     const held = await db.query.attempts.findMany({

@@ -62,7 +62,10 @@ const BODIES: Record<string, z.ZodType> = {
   'POST /api/keys': contract.KeyRequest,
   'PUT /api/projects/:id/secrets/:name': contract.SecretRequest,
 };
-const QUERY_NAMES = 'worker_id attempt offset limit tail follow status pool cursor live overlapMs project'.split(' ');
+const QUERY_NAMES = (
+  'worker_id attempt offset limit tail follow status pool cursor live overlapMs project repository branch ' +
+  'commit pullRequest group trusted'
+).split(' ');
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'POST', 'PATCH', 'DELETE'];
 const CONTENT_TYPES = ['text/plain', 'application/json; charset=utf-16', 'multipart/form-data; boundary=x', ''];
 /** Texts that are no credentials. */

@@ -9,6 +9,7 @@ import { DEFAULT_TIMEOUTS } from '#contract';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
 import { begin, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
+import { wrongLoads } from '../queue/wrong-loads.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -128,4 +129,5 @@ test(`after ${DAYS} days the tables hold what the days of retention say`, { time
     ...{ logs: withLog, artifacts: ARTIFACTS * withArtifacts, sources: withSource, inputs: withSource },
     ...{ blobs: ARTIFACTS * withArtifacts + withSource, outbox: 0 },
   });
+  expect(await wrongLoads(env.DB)).toEqual([]);
 });

@@ -28,6 +28,7 @@ const claimOffering = (worker: TestWorker, offer: Record<string, unknown>) =>
     { instanceId: worker.instanceId, claimId: unique('claim'), ...offer },
     worker.key,
   );
+const NOTHING_AHEAD = '0 build(s) of its project and 0 of other projects ahead of it';
 const patch = (worker: TestWorker, change: object) => api<Worker>('PATCH', `/api/workers/${worker.id}`, change);
 const reasonOf = async (worker: TestWorker) => (await claim(worker)).body.reason;
 
@@ -142,7 +143,9 @@ test('a worker that is avoided is named to those who wait, with the time, and is
   await report(assignment, { type: 'fail', verdict: 'vm_exited' });
   const { waitingFor } = await show(assignment.buildId);
   expect(waitingFor).toMatch(
-    new RegExp(`^a free worker, .*worker ${name} had its last attempt and is passed over until 20.*Z if another`),
+    new RegExp(
+      `^a free worker of pool ${pool}, .*worker ${name} had its last attempt and is passed over until 20.*Z if another`,
+    ),
   );
   expect(await reasonOf(worker)).toMatch(
     new RegExp(
@@ -158,7 +161,7 @@ test('whoever waits is told what keeps each worker from the build', async () => 
   expect(await waitingFor()).toBe(`a worker of pool ${pool} that builds for ios: none is online`);
   const worker = await anIdleWorker({ pool });
   const { name } = await stateOf(worker);
-  expect(await waitingFor()).toBe('a free worker, with 0 build(s) ahead of it');
+  expect(await waitingFor()).toBe(`a free worker of pool ${pool}, with ${NOTHING_AHEAD}`);
   await patch(worker, { action: 'pause' });
   expect(await waitingFor()).toBe(`a worker that is not paused; paused: ${name}`);
   await patch(worker, { action: 'resume' });
@@ -166,7 +169,7 @@ test('whoever waits is told what keeps each worker from the build', async () => 
   expect(await waitingFor()).toBe(`a worker that is ready. ${name}: macOS allows 2 macOS VMs at a time`);
   const ready = await anIdleWorker({ pool });
   expect(await waitingFor()).toBe(
-    `a free worker, with 0 build(s) ahead of it; not ready: ${name}: macOS allows 2 macOS VMs at a time`,
+    `a free worker of pool ${pool}, with ${NOTHING_AHEAD}; not ready: ${name}: macOS allows 2 macOS VMs at a time`,
   );
   await sayStatus(worker);
   await patch(ready, { action: 'pause' });
@@ -175,7 +178,7 @@ test('whoever waits is told what keeps each worker from the build', async () => 
   await aBuild({ pool: elsewhere });
   const { assignment } = (await claim(worker)).body;
   await patch(worker, { pool });
-  expect(await waitingFor()).toBe('a free worker, with 0 build(s) ahead of it: all slots are in use');
+  expect(await waitingFor()).toBe(`a free worker of pool ${pool}, with ${NOTHING_AHEAD}: all slots are in use`);
   await report(assignment!, { type: 'fail', verdict: 'vm_exited' });
   await patch(worker, { pool: elsewhere });
   for (let i = 0; i < 2; i++) await lose(worker, elsewhere);

@@ -39,7 +39,14 @@ test('what was measured is written with its command, and says what was not kept'
       ...{ command: 'npm run chaos -- --seed 3', seed: 3, workers: 2, durationMs: 60_000 },
       ...{ startedAt: '2026-01-01T00:00:00.000Z', planned: { builds: 2, faults: 1 } },
       machine: { cpus: 2, model: 'a processor', memoryGb: 8, platform: 'linux', node: 'v24' },
-      ...{ load: { mean: 1, max: 2 }, left: { vms: [], processes: [] }, outages: 0, doctorRuns: 0, problems: [] },
+      ...{
+        load: { mean: 1, max: 2 },
+        left: { vms: [], processes: [] },
+        wrongLoads: null,
+        outages: 0,
+        doctorRuns: 0,
+        problems: [],
+      },
     },
   );
   const text = measuredText(summary);

@@ -14,6 +14,7 @@ const facts: RunFacts = {
   machine: { cpus: 2, model: 'a processor', memoryGb: 8, platform: 'linux', node: 'v24' },
   load: { mean: 1, max: 2 },
   left: { vms: [], processes: [] },
+  wrongLoads: [],
   ...{ outages: 1, doctorRuns: 0, problems: [] },
 };
 
@@ -87,6 +88,7 @@ test.each([
 
 test('processes and VMs that are left at the end break it too; a VM counts once', () => {
   expect(isKept(summarise([judgement()], { ...facts, left: { vms: [], processes: ['12 tart run'] } }))).toBe(false);
+  expect(isKept(summarise([judgement()], { ...facts, wrongLoads: ['{"queued":1}'] }))).toBe(false);
   const twice = summarise([judgement({ leakedVms: ['vm'] })], { ...facts, left: { vms: ['vm'], processes: [] } });
   expect(twice.leakedVms).toEqual(['vm']);
 });

@@ -4,7 +4,7 @@
  */
 import { sql } from 'drizzle-orm';
 import { VERDICTS } from '#contract';
-import { isInfrastructure } from './verdicts.ts';
+import { isInfrastructure } from '../builds/verdicts.ts';
 
 /**
  * A worker is in quarantine after so many attempts in a row that the infrastructure lost, until its doctor

@@ -1,0 +1,89 @@
+/**
+ * Lists builds, newest first, by filters. Reads only.
+ *
+ * Invariant: a list never sorts all that a filter selects. Filters on the origin or the group of a build need
+ * its project, because their indices begin with it. `repository` and `trusted` look through the builds of the
+ * project, newest first, until the page is full.
+ */
+import { and, desc, eq, isNotNull, type SQL, sql } from 'drizzle-orm';
+import type { BuildStatus } from '#contract';
+import { readableBy } from '../access/readable-builds.ts';
+import type { Holder } from '../access/rights.ts';
+import { openDatabase } from '../database.ts';
+import { attempts, builds } from '../schema/index.ts';
+import { ATTEMPT_COLUMNS } from './rows.ts';
+import { readLive, SHOWN_COLUMNS, viewBuild } from './views.ts';
+
+export interface BuildFilter {
+  status?: BuildStatus | undefined;
+  pool?: string | undefined;
+  trusted?: boolean | undefined;
+  projectId?: string | undefined;
+  /** The following need a project. */
+  repository?: string | undefined;
+  branch?: string | undefined;
+  commit?: string | undefined;
+  pullRequest?: number | undefined;
+  group?: string | undefined;
+  /** The last build of the page before. Only older builds are shown. */
+  cursor?: Cursor | undefined;
+  limit: number;
+}
+
+interface Cursor {
+  createdAt: number;
+  id: string;
+}
+
+/** Reads what a page named as its end. Null if it cannot be that. */
+export function parseCursor(text: string): Cursor | null {
+  const [, createdAt, id] = /^([0-9]{1,15})\.(.+)$/.exec(text) ?? [];
+  return createdAt && id ? { createdAt: Number(createdAt), id } : null;
+}
+
+/** A page of builds that the key may read. */
+export async function viewBuildList(env: Env, key: Holder, filter: BuildFilter, withLive: boolean) {
+  const rows = await listStatement(env, key, filter);
+  const shown = await Promise.all(
+    rows.map(async ({ build, attempt }) => ({
+      ...viewBuild(build, attempt, key.rights),
+      ...(withLive ? { live: await readLive(env, build) } : {}),
+    })),
+  );
+  const last = rows.at(-1)?.build;
+  return {
+    builds: shown,
+    nextCursor: last && rows.length === filter.limit ? `${last.createdAt}.${last.id}` : null,
+  };
+}
+
+/**
+ * Sorts builds of the same moment. It is no bare column, because SQLite would prefer the one index that ends
+ * in the id over the index of a narrower filter, and read all builds of the project.
+ */
+const BY_ID = sql`(${builds.id} || '') DESC`;
+
+export const listStatement = (env: Pick<Env, 'DB'>, key: Holder, filter: BuildFilter) =>
+  openDatabase(env)
+    .select({ build: SHOWN_COLUMNS, attempt: ATTEMPT_COLUMNS })
+    .from(builds)
+    .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
+    .where(and(readableBy(key), ...asked(filter)))
+    .orderBy(desc(builds.createdAt), BY_ID)
+    .limit(filter.limit);
+
+/** IS NOT NULL repeats what the equation says, because SQLite asks for it to use a partial index. */
+const asked = (filter: BuildFilter): (SQL | undefined)[] => [
+  filter.status && eq(builds.status, filter.status),
+  filter.pool !== undefined ? eq(builds.pool, filter.pool) : undefined,
+  filter.trusted !== undefined ? eq(builds.trusted, filter.trusted) : undefined,
+  filter.projectId !== undefined ? eq(builds.projectId, filter.projectId) : undefined,
+  filter.repository !== undefined ? eq(builds.repository, filter.repository) : undefined,
+  filter.branch !== undefined ? and(eq(builds.branch, filter.branch), isNotNull(builds.branch)) : undefined,
+  filter.commit !== undefined ? and(eq(builds.commitSha, filter.commit), isNotNull(builds.commitSha)) : undefined,
+  filter.pullRequest !== undefined
+    ? and(eq(builds.pullRequest, filter.pullRequest), isNotNull(builds.pullRequest))
+    : undefined,
+  filter.group !== undefined ? and(eq(builds.groupName, filter.group), isNotNull(builds.groupName)) : undefined,
+  filter.cursor && sql`(${builds.createdAt}, ${builds.id}) < (${filter.cursor.createdAt}, ${filter.cursor.id})`,
+];

@@ -1,0 +1,60 @@
+/**
+ * Cancels the older builds of a group when a newer one is added.
+ *
+ * Invariant: of the unfinished builds of a group that ask for it, the newest stays, in whatever order they
+ * are added. Newer is decided by the time of creation, then by id. The statement is in the batch that adds
+ * the newer build, so a repetition of its request cancels nothing more.
+ *
+ * Adds rows to `outbox`.
+ */
+import { type SQL, sql } from 'drizzle-orm';
+import type { Rights } from '#contract';
+import type { Database } from '../database.ts';
+import { outbox } from '../schema/index.ts';
+
+interface Newer {
+  id: string;
+  createdAt: number;
+}
+
+/** So many builds one submission cancels at most. The next submission of the group cancels others. */
+const CANCELLED_MAX = 30;
+
+/** An older one of a group than its last so many is not looked for, because a branch may have thousands. */
+const LOOKED_AT_MAX = 500;
+
+/**
+ * Leaves for the outbox what build `id` supersedes: the older unfinished builds of its group, of the same
+ * project and trust, in the pools of the key. If a newer one is there already, the build itself is
+ * superseded.
+ *
+ * @param applied holds if the batch has added the build
+ */
+export const supersedingOf = (
+  db: Database,
+  { id, createdAt }: Newer,
+  { pools }: Pick<Rights, 'pools'>,
+  applied: SQL,
+) => {
+  const isInPools =
+    pools === '*' ? sql`TRUE` : sql`other.pool IN (SELECT value FROM json_each(${JSON.stringify(pools)}))`;
+  const isNewer = sql`(other.created_at, other.id) > (newer.created_at, newer.id)`;
+  // Two halves, because they differ in who supersedes whom.
+  return db.insert(outbox).select(sql`
+    WITH newer AS (SELECT * FROM builds WHERE id = ${id}),
+    unfinished AS (
+      SELECT other.* FROM newer, (
+        SELECT builds.* FROM builds INDEXED BY builds_group, newer AS of
+        WHERE builds.project_id = of.project_id AND builds.group_name = of.group_name AND builds.group_name IS NOT NULL
+        ORDER BY builds.created_at DESC LIMIT ${LOOKED_AT_MAX}) AS other
+      WHERE other.trusted = newer.trusted AND other.id != newer.id
+        AND other.status IN ('queued', 'assigned', 'building') AND ${isInPools})
+    SELECT NULL, 'cancel_build', other.id, other.attempt, NULL, newer.id, newer.project_id, ${createdAt}, 0
+      FROM newer, unfinished AS other WHERE NOT ${isNewer} AND ${applied}
+    UNION ALL
+    SELECT NULL, 'cancel_build', newer.id, 0, NULL,
+      (SELECT other.id FROM unfinished AS other WHERE ${isNewer} ORDER BY other.created_at DESC, other.id DESC LIMIT 1),
+      newer.project_id, ${createdAt}, 0
+      FROM newer WHERE EXISTS (SELECT 1 FROM unfinished AS other WHERE ${isNewer}) AND ${applied}
+    LIMIT ${CANCELLED_MAX}`);
+};

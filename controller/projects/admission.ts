@@ -1,0 +1,53 @@
+/**
+ * Says what must hold when a build is added, each as a condition of the insertion itself, so that nothing can
+ * change in between. Reads only.
+ */
+import { type SQL, sql } from 'drizzle-orm';
+import { openDatabase } from '../database.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+
+/** A condition of the insertion, and the refusal of a build for which it does not hold. */
+export interface Admission {
+  holds: SQL;
+  otherwise: Refusal;
+}
+
+interface Asked {
+  projectId: string;
+  project: string;
+  trusted: boolean;
+}
+
+export const admissionsOf = ({ projectId, project, trusted }: Asked): Admission[] => [
+  {
+    holds: sql`EXISTS (SELECT 1 FROM projects WHERE id = ${projectId} AND deleted_at IS NULL)`,
+    otherwise: refusal('project_deleted', `project: ${project} was deleted; name another project`),
+  },
+  ...(trusted ? [] : [untrustedHaveRoom(projectId, project)]),
+];
+
+/** Strangers must not fill the queue, so each project has a number of untrusted builds that may wait. */
+const untrustedHaveRoom = (projectId: string, project: string): Admission => ({
+  holds: sql`(SELECT coalesce(sum(queued), 0) FROM project_load WHERE project_id = ${projectId} AND trusted = 0)
+    < (SELECT max_queued_untrusted FROM projects WHERE id = ${projectId})`,
+  otherwise: refusal(
+    'too_many',
+    `project: as many untrusted builds of ${project} wait as its limit allows; ask again when some have begun`,
+  ),
+});
+
+/** All of the conditions, for the statement that inserts. */
+export const allOf = (admissions: readonly Admission[]): SQL =>
+  sql.join(
+    admissions.map(({ holds }) => sql`(${holds})`),
+    sql` AND `,
+  );
+
+/** The refusal of the first condition that does not hold. Null if all hold by now. */
+export async function whyNotAdmitted(env: Env, admissions: readonly Admission[]): Promise<Refusal | null> {
+  const each = admissions.map(({ holds }, index) => sql`SELECT ${index} AS place, (${holds}) AS holds`);
+  const failed = await openDatabase(env).get<{ place: number } | undefined>(
+    sql`SELECT place FROM (${sql.join(each, sql` UNION ALL `)}) WHERE NOT holds ORDER BY place LIMIT 1`,
+  );
+  return failed ? admissions[failed.place]!.otherwise : null;
+}

@@ -1,0 +1,72 @@
+/**
+ * Reads what keeps a worker from taking a build: its pools, its pause, its full slots, its quarantine, or
+ * what its agent says. Reads only.
+ */
+import { and, gt, isNull, type SQL, sql } from 'drizzle-orm';
+import type { PLATFORMS } from '#contract';
+import { openDatabase } from '../database.ts';
+import { workers } from '../schema/index.ts';
+import { QUARANTINED } from './quarantine.ts';
+
+type Platform = (typeof PLATFORMS)[number];
+
+export interface Standing {
+  id: string;
+  name: string;
+  /** The pools that it serves, the one that it prefers first. */
+  pools: string[];
+  platforms: Platform[];
+  paused: 'pause' | 'drain' | null;
+  slots: number;
+  /** How many attempts it holds. */
+  held: number;
+  quarantined: boolean;
+  /** Why its agent claims nothing, in its own words. */
+  notReady: string | null;
+}
+
+/**
+ * The pools of a row of `workers`. The former release knows `workers.pool` alone. So the rows of
+ * `worker_pools` count only while the first of them is that pool.
+ */
+export const POOLS_OF_WORKER = sql<string[]>`(
+  SELECT CASE WHEN coalesce(max(pool) FILTER (WHERE rank = 0), '') = workers.pool
+    THEN json_group_array(pool ORDER BY rank) ELSE json_array(workers.pool) END
+  FROM worker_pools WHERE worker_id = workers.id)`.mapWith((json: string): string[] => JSON.parse(json));
+
+/** Whether a row of `workers` serves one of `pools`. */
+const servesOneOf = (pools: readonly string[]): SQL => {
+  const these = sql`(SELECT value FROM json_each(${JSON.stringify(pools)}))`;
+  return sql`(workers.pool IN ${these} OR EXISTS (
+    SELECT 1 FROM worker_pools AS first JOIN worker_pools AS other USING (worker_id)
+    WHERE worker_id = workers.id AND first.rank = 0 AND first.pool = workers.pool AND other.pool IN ${these}))`;
+};
+
+/** How each worker stands that `which` selects. One statement, which reads some rows for each worker. */
+export const readStandings = (env: Env, which: SQL | undefined): Promise<Standing[]> =>
+  openDatabase(env)
+    .select({
+      id: workers.id,
+      name: workers.name,
+      pools: POOLS_OF_WORKER,
+      platforms: workers.platforms,
+      paused: workers.paused,
+      slots: workers.slots,
+      held: sql<number>`(SELECT count(*) FROM attempts WHERE worker_id = workers.id AND ended_at IS NULL)`,
+      quarantined: QUARANTINED.mapWith(Boolean),
+      notReady: workers.notReady,
+    })
+    .from(workers)
+    .where(which);
+
+/** How the workers stand that serve one of `pools` and were heard since `heardSince`. */
+export const readOnlineStandings = (env: Env, pools: readonly string[], heardSince: number): Promise<Standing[]> =>
+  readStandings(env, and(servesOneOf(pools), isNull(workers.removedAt), gt(workers.lastSeen, heardSince)));
+
+/** Whether the worker could take a build of `pool` for `platform` at once. */
+export const isAble = (
+  { pools, platforms, paused, quarantined, notReady, held, slots }: Standing,
+  pool: string,
+  platform: Platform,
+): boolean =>
+  pools.includes(pool) && platforms.includes(platform) && !paused && !quarantined && notReady === null && held < slots;

@@ -286,8 +286,9 @@ async function answerTo({ route, credential, which, query, body, headers }: Shot
   if (isStream) await answer.body?.cancel();
   const { statements, objects } = requests[begun]!;
   let told = text;
+  // Both, because lists have what earlier requests have made of the caller's own.
   for (const [name, pairs] of Object.entries(world.things))
-    told = told.replaceAll(pairs[which % pairs.length]![isTwin ? 1 : 0], `<${name}>`);
+    for (const one of pairs[which % pairs.length]!) told = told.replaceAll(one, `<${name}>`);
   // What was made has an id, a secret and a time of its own.
   told = told
     .replaceAll(/"(b|key|att|wrk|w|u)_[A-Za-z0-9]+"/g, '"<id>"')

@@ -51,6 +51,8 @@ export default defineConfig({
       {
         test: {
           name: 'node',
+          // A process for each of some 150 small files would cost more than their tests.
+          isolate: false,
           include: ['test/**/*.test.ts'],
           exclude: ['test/controller/**', 'test/expo/**', ...FARMS],
           testTimeout: 60_000,

@@ -56,7 +56,7 @@ async function makeFarm() {
   const { worker, key: workerKey } = await get(secrets.ADMIN_KEY, 'POST', '/api/workers', { name: 'mac', slots: 2 });
   const source = new TextEncoder().encode('a source');
   const sha256 = createHash('sha256').update(source).digest('hex');
-  await get(submitter.secret, 'PUT', `/api/blobs/${sha256}?project=shop`, source);
+  await get(submitter.secret, 'PUT', `/api/blobs/${sha256}`, source);
   await get(workerKey, 'PUT', `/api/blobs/${sha256}`, source);
   const request = { source: { sha256 }, command: 'make', platform: 'ios', project: 'shop' };
   const claimed = async (claimId: string): Promise<{ buildId: string; tokens: { run: string } }> => {

@@ -347,9 +347,14 @@ onGuest('the monitor runs detached, reads its token from standard input, and sto
 
   await run(guest.startMonitor(options));
   await run(guest.startMonitor(options));
-  const { stdout } = await execa('ps', ['-axo', 'args=']);
-  const monitors = stdout.split('\n').filter((line) => line.includes(monitor));
-  expect(monitors.filter((line) => line.includes(` ${key.buildId} w-1 - 0.5`))).toHaveLength(1);
+  const { stdout } = await execa('ps', ['-axo', 'pid=,ppid=,args=']);
+  const shown = stdout
+    .split('\n')
+    .filter((line) => line.includes(`${monitor} `) && line.includes(` ${key.buildId} w-1`));
+  const monitors = shown.map((line) => line.trim().split(/ +/, 2));
+  const pids = monitors.map(([pid]) => pid);
+  // A child of the monitor looks like the monitor until it becomes `sleep`.
+  expect(monitors.filter(([, parent]) => !pids.includes(parent))).toHaveLength(1);
   await run(guest.stopMonitor(key));
 });
 

@@ -47,6 +47,8 @@ export type NewBuild = Omit<typeof builds.$inferInsert, Own> & { projectId: stri
 export interface Beside {
   /** What no filter asks for. A retry that is given none has that of the build that it retries. */
   origin?: OriginDetail | undefined;
+  /** The key is untrusted: it may name no source but one that its own lineage has sent. */
+  ownSourceAlone?: boolean | undefined;
   /** The rights of the key that supersedes older builds of the group. */
   superseding?: Submitter['rights'] | undefined;
 }
@@ -63,13 +65,13 @@ export async function insertBuild(
   build: NewBuild,
   inputs: Inputs | null,
   name: RequestName | null,
-  { origin, superseding }: Beside = {},
+  { origin, ownSourceAlone = false, superseding }: Beside = {},
 ): Promise<Applied> {
   const db = openDatabase(env);
   const { id, createdAt, projectId, sourceSha256, trusted = true } = build;
   const admissions = [
-    ...admissionsOf({ projectId, project: build.project ?? projectId, trusted }),
-    sourceIsHeld(build),
+    ...admissionsOf({ projectId, project: build.project ?? projectId, trusted, keyId: build.createdByKey ?? '' }),
+    sourceIsHeld(build, ownSourceAlone),
   ];
   const isAdmitted = allOf(admissions);
   const sealed = inputs && { buildId: id, ...(await sealInputs(env, id, inputs)) };
@@ -87,7 +89,7 @@ export async function insertBuild(
   const rest = [
     insertIf(db, events, submitted, applied),
     ...(sealed ? [insertIf(db, buildInputs, sealed, applied)] : []),
-    ...(build.retryOf ? [] : [holdIf(db, projectId, sourceSha256, createdAt, applied)]),
+    ...(build.retryOf || ownSourceAlone ? [] : [holdIf(db, projectId, sourceSha256, createdAt, applied)]),
     ...(origin ? [insertIf(db, buildOrigins, { buildId: id, origin }, applied)] : []),
     ...(!origin && build.retryOf ? [originCopy(db, id, build.retryOf, applied)] : []),
     ...(superseding ? [supersedingOf(db, { id, createdAt }, superseding, applied)] : []),
@@ -123,11 +125,14 @@ const originCopy = (db: Database, id: string, retryOf: string, applied: SQL) =>
  * Whether the build may have this source: its project or the lineage of the key has sent the bytes. A retry
  * has the source of a build of the same project, of which that was proven.
  */
-const sourceIsHeld = ({ retryOf, projectId, createdByRoot, sourceSha256 }: NewBuild): Admission => ({
+const sourceIsHeld = (
+  { retryOf, projectId, createdByRoot, sourceSha256 }: NewBuild,
+  ownSourceAlone: boolean,
+): Admission => ({
   holds: retryOf
     ? sql`EXISTS (SELECT 1 FROM builds AS original WHERE original.id = ${retryOf}
         AND original.source_sha256 = ${sourceSha256} AND original.project_id IN (${projectId}, ''))`
-    : isHeldBy(createdByRoot ? [projectId, createdByRoot] : [projectId], sourceSha256),
+    : isHeldBy([...(ownSourceAlone ? [] : [projectId]), ...(createdByRoot ? [createdByRoot] : [])], sourceSha256),
   otherwise: sourceNotStored(sourceSha256),
 });
 

@@ -63,7 +63,11 @@ export async function submitBuild(
     },
     isGiven ? inputs : null,
     name,
-    { origin: detailOf(origin), superseding: cancelSuperseded ? submitter.rights : undefined },
+    {
+      origin: detailOf(origin),
+      ownSourceAlone: !submitter.rights.trusted,
+      superseding: cancelSuperseded ? submitter.rights : undefined,
+    },
   );
 }
 

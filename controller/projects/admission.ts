@@ -16,12 +16,19 @@ interface Asked {
   projectId: string;
   project: string;
   trusted: boolean;
+  /** The key that asks. */
+  keyId: string;
 }
 
-export const admissionsOf = ({ projectId, project, trusted }: Asked): Admission[] => [
+export const admissionsOf = ({ projectId, project, trusted, keyId }: Asked): Admission[] => [
   {
     holds: sql`EXISTS (SELECT 1 FROM projects WHERE id = ${projectId} AND deleted_at IS NULL)`,
     otherwise: refusal('project_deleted', `project: ${project} was deleted; name another project`),
+  },
+  {
+    // A revocation cancels the builds of the key. None may slip in behind it.
+    holds: sql`NOT EXISTS (SELECT 1 FROM keys WHERE id = ${keyId} AND revoked_at IS NOT NULL)`,
+    otherwise: refusal('unauthorized', 'the key was revoked; ask an admin for a new one'),
   },
   ...(trusted ? [] : [untrustedHaveRoom(projectId, project)]),
 ];

@@ -6,11 +6,13 @@ import { runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import { PART_SHA256_HEADER, type Upload } from '#contract';
-import { createKey } from '../../../controller/access/keys.ts';
+import { BuildRequest, PART_SHA256_HEADER, type Upload } from '#contract';
+import { createKey, findKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { createApp } from '../../../controller/app.ts';
+import { submitBuild } from '../../../controller/builds/submit.ts';
 import { openBlob } from '../../../controller/files/blobs.ts';
+import { findProject } from '../../../controller/projects/find-project.ts';
 import { blobHolds, blobs, outbox } from '../../../controller/schema/index.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
@@ -341,4 +343,34 @@ test('an object that is not needed is deleted by work that its own batch has lef
   const work = await db.select().from(outbox).where(eq(outbox.kind, 'delete_object'));
   expect(work.map(({ r2Key }) => r2Key)).toEqual(expect.arrayContaining(surplus));
   expect(work.map(({ r2Key }) => r2Key)).not.toContain(kept);
+});
+
+test('an untrusted key shares no file with its project: it builds what its own lineage has sent', async () => {
+  const team = await aTeam();
+  const file = await aStoredFile(team);
+  const rights = { ...RIGHTS_TO_ALL, projects: [team.project], trusted: false, maxPriority: 0 };
+  const { secret, key } = await createKey(env, { name: 'forks', scope: 'submit', rights }, Date.now());
+  const [pool, never] = [unique('pool'), await aFile()];
+  const answers = [file, never].map(async (one) => {
+    const { status, text } = await asked('/api/builds', secret, submission(one, pool, team.project));
+    return [status, without(one, text)];
+  });
+  const [known, unknown] = await Promise.all(answers);
+  expect([known![0], known]).toEqual([409, unknown]);
+
+  expect(await put(file, file.bytes, secret)).toMatchObject({ status: 201 });
+  expect(await asked('/api/builds', secret, submission(file, pool, team.project))).toMatchObject({ status: 201 });
+  await put(never, never.bytes, secret);
+  await asked('/api/builds', secret, submission(never, pool, team.project));
+  expect([await holdersOf(file), await holdersOf(never)]).toEqual([[key.id, team.project].sort(), [key.id]]);
+});
+
+test('no build slips in behind the revocation of its key', async () => {
+  const team = await aTeam();
+  const file = await aStoredFile(team);
+  const project = (await findProject(env, team.project))!;
+  const request = BuildRequest.parse({ source: { sha256: file.sha256 }, command: 'make', platform: 'ios' });
+  const asking = (await findKey(env, team.key, Date.now()))!;
+  expect((await call(`/api/keys/${team.keyId}`, env.ADMIN_KEY, { method: 'DELETE' })).status).toBe(200);
+  expect(await submitBuild(env, request, project, asking, Date.now())).toMatchObject({ code: 'unauthorized' });
 });

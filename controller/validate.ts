@@ -101,11 +101,52 @@ export function isDeeperThan(max: number, json: string): boolean {
 
 /** Composes the refusal: `field.path: what is wrong with it; …`. */
 export function invalidRequest(error: z.core.$ZodError): Refusal {
-  const lines = error.issues
-    .slice(0, ISSUES_NAMED_MAX)
-    .map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join('.')}: ${message}`));
+  const lines = error.issues.slice(0, ISSUES_NAMED_MAX).map((issue) => {
+    const fields = issue.code === 'unrecognized_keys' ? issue.keys : [];
+    const path = [...issue.path.map(String), ...(fields.length > 0 ? [fields.join(', ')] : [])].join('.');
+    return path === '' ? wordsOf(issue) : `${path}: ${wordsOf(issue)}`;
+  });
   return refusal('invalid_request', lines.join('; '));
 }
+
+type Issue = z.core.$ZodIssue;
+
+/** The library's own messages begin so. Those of the contract say what to do already. */
+const OF_LIBRARY = /^(Invalid|Too|Unrecognized) /;
+
+const TYPES: Record<string, string> = {
+  array: 'a list',
+  boolean: 'true or false',
+  int: 'a whole number',
+  number: 'a number',
+  object: 'an object',
+  record: 'an object',
+  string: 'a text',
+};
+
+function wordsOf(issue: Issue): string {
+  if (!OF_LIBRARY.test(issue.message)) return issue.message;
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return 'there is no such field; is its name right?';
+    case 'invalid_type':
+      return issue.message.endsWith('undefined') ? 'is missing' : `must be ${TYPES[issue.expected] ?? issue.expected}`;
+    case 'invalid_value':
+      return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`;
+    case 'too_small':
+      if (issue.origin === 'string' || issue.origin === 'array')
+        return issue.minimum === 1 ? 'must not be empty' : `must have at least ${issue.minimum}${UNITS[issue.origin]}`;
+      return `must be at least ${issue.minimum}`;
+    case 'too_big':
+      return `must be at most ${issue.maximum}${UNITS[issue.origin] ?? ''}`;
+    case 'invalid_union':
+      return issue.errors.map(([first]) => (first ? wordsOf(first) : issue.message)).join(', or ');
+    default:
+      return issue.message;
+  }
+}
+
+const UNITS: Record<string, string> = { array: ' entries', string: ' characters', set: ' entries' };
 
 /** A whole number in a path or a query. */
 export const wholeNumber = (min: number, max: number) =>

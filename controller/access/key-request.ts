@@ -26,7 +26,8 @@ export async function makeRequestedKey(
   if (unknown.length > 0) return refusal('invalid_request', `projects: there is no project ${unknown.join(', ')}`);
   const contradiction = contradictionIn(scope, rights);
   if (contradiction) return refusal('invalid_request', contradiction);
-  return createKeyIfLive(env, { name, scope, rights, expiresAt: expiresAtMs }, now);
+  const newPools = by.scope === 'admin' && rights.pools !== '*' ? rights.pools : [];
+  return createKeyIfLive(env, { name, scope, rights, expiresAt: expiresAtMs }, newPools, now);
 }
 
 /** The ids of projects that are named by id or by name. A project that does not exist keeps its name. */
@@ -56,7 +57,7 @@ function contradictionIn(scope: KeyRequest['scope'], { projects, trusted, maxPri
   if (maxPriority > 0 && scope === 'read') return 'maxPriority: a key of scope read submits nothing; leave it out';
   const alone = isListed(NAMED_ALONE);
   if (alone && projects === '*')
-    return `projects: ${alone} need projects that are named one by one, because "*" includes those of other teams`;
+    return `projects: ${alone} needs projects that are named one by one, because "*" includes those of other teams`;
   const not = isListed(NOT_OF_DEFAULT);
   if (not && projects !== '*' && projects.includes(DEFAULT_PROJECT_ID))
     return `projects: the project default, to which every build without a project belongs, takes no ${not}. Name another project`;

@@ -17,6 +17,7 @@ import type { KeyView, Rights, Scope } from '#contract';
 import { randomText, sha256, sha256Hex, toBytes } from '../bytes.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
+import { ensurePools } from '../projects/pools.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
@@ -142,6 +143,7 @@ export async function createKey(env: Env, spec: KeySpec, now: number): Promise<{
 export async function createKeyIfLive(
   env: Env,
   spec: KeySpec & { rights: Rights },
+  newPools: readonly string[],
   now: number,
 ): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
   const { row, secret } = await newKey(spec, now);
@@ -149,7 +151,7 @@ export async function createKeyIfLive(
   const named = spec.rights.projects === '*' ? [] : spec.rights.projects;
   const isLive = sql`NOT EXISTS (SELECT 1 FROM projects
     WHERE id IN (SELECT value FROM json_each(${JSON.stringify(named)})) AND deleted_at IS NOT NULL)`;
-  const [inserted] = await db.batch([keyInsertion(db, row, isLive)]);
+  const [inserted] = await db.batch([keyInsertion(db, row, isLive), ensurePools(db, newPools, now)]);
   return inserted.meta.changes > 0
     ? { ok: true, key: viewKey(row), secret }
     : refusal('project_deleted', 'projects: one of them was deleted at this moment; no key was made');

@@ -167,14 +167,19 @@ export async function cancelAll(
   const by = new Map(cancels.map(({ buildId, supersededBy }) => [buildId, supersededBy]));
   const db = openDatabase(env);
   const these = sql`${builds.id} IN (SELECT value FROM json_each(${JSON.stringify([...by.keys()])}))`;
-  const found: Tried[] = await db
-    .select({ build: BUILD_COLUMNS, current: ATTEMPT_COLUMNS })
+  const found = await db
+    .select({
+      ...{ build: BUILD_COLUMNS, current: ATTEMPT_COLUMNS },
+      keyIsRevoked: sql<number>`EXISTS (
+        SELECT 1 FROM keys WHERE keys.id = ${builds.createdByKey} AND keys.revoked_at IS NOT NULL)`,
+    })
     .from(builds)
     .leftJoin(attempts, and(eq(attempts.buildId, builds.id), eq(attempts.attempt, builds.attempt)))
     .where(and(these, isUnfinished));
-  const ends = found.flatMap(({ build, current }) => {
+  const ends = found.flatMap(({ build, current, keyIsRevoked }) => {
     const supersededBy = by.get(build.id) ?? undefined;
-    return endOf(build, current, { type: 'cancel', ...(supersededBy && { supersededBy }) }, now);
+    const why = supersededBy ? { supersededBy } : keyIsRevoked ? { message: KEY_REVOKED } : {};
+    return endOf(build, current, { type: 'cancel', ...why }, now);
   });
   const { batch, attemptsEnd } = endingOf(env, ends);
   await db.batch([...batch, ...attemptsEnd]);
@@ -182,6 +187,9 @@ export async function cancelAll(
   const isLeft = new Set(left.map(({ id }) => id));
   return new Set([...by.keys()].filter((id) => !isLeft.has(id)));
 }
+
+/** What is said of a build that ends because of its key. */
+const KEY_REVOKED = 'the key that requested the build was revoked';
 
 const isUnfinished = inArray(builds.status, ['queued', 'assigned', 'building']);
 
@@ -256,14 +264,15 @@ export async function cancelBuildsOf(env: Env, keyIds: readonly string[], now: n
   // The plus keeps SQLite from the index by key, which has all builds that the keys ever made.
   const ofKeys = sql`+${builds.createdByKey} IN (SELECT value FROM json_each(${JSON.stringify(keyIds)}))`;
   const verdict = 'cancelled';
+  const verdictMessage = KEY_REVOKED;
   const [ended, , active] = await db.batch([
     db
       .update(builds)
-      .set({ status: 'cancelled', verdict, verdictStep: null, verdictMessage: null, endedAt: now, transitionId })
+      .set({ status: 'cancelled', verdict, verdictStep: null, verdictMessage, endedAt: now, transitionId })
       .where(and(eq(builds.status, 'queued'), ofKeys))
       .returning({ id: builds.id }),
     db.insert(events).select(sql`
-      SELECT NULL, id, attempt, 'cancel', ${now}, ${JSON.stringify({ verdict, reason: 'its key was revoked' })}
+      SELECT NULL, id, attempt, 'cancel', ${now}, ${JSON.stringify({ verdict, message: verdictMessage })}
       FROM builds WHERE status = 'cancelled' AND ended_at = ${now} AND transition_id = ${transitionId}`),
     db
       .select({ id: builds.id })

@@ -49,8 +49,8 @@ export type BuildEvent =
   | { type: 'start'; attempt: number }
   | ({ type: 'succeed'; attempt: number; quietMs?: number } & Delivery)
   | ({ type: 'fail' | 'requeue' | 'hand_back'; attempt: number; failure: Failure } & Delivery)
-  /** `supersededBy`: the newer build of its group. */
-  | { type: 'cancel'; supersededBy?: string }
+  /** `supersededBy`: the newer build of its group. `message`: why, if nobody has asked for this very build. */
+  | { type: 'cancel'; supersededBy?: string; message?: string }
   | { type: 'expire' };
 
 export interface Effects {
@@ -124,10 +124,10 @@ function changeOf(build: BuildRow, current: AttemptRow | null, event: BuildEvent
       const ends = isActive(build.status) && { attempt: { verdict } as const, delivery: {} };
       return {
         build: {
-          ...{ verdict, verdictStep: null, verdictMessage: null, endedAt: now },
+          ...{ verdict, verdictStep: null, verdictMessage: event.message ?? null, endedAt: now },
           supersededBy: event.supersededBy ?? null,
         },
-        detail: { verdict, supersededBy: event.supersededBy },
+        detail: { verdict, supersededBy: event.supersededBy, message: event.message },
         ...ends,
       };
     }

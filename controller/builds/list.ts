@@ -46,7 +46,7 @@ export async function viewBuildList(env: Env, key: Holder, filter: BuildFilter, 
   const rows = await listStatement(env, key, filter);
   const shown = await Promise.all(
     rows.map(async ({ build, attempt }) => ({
-      ...viewBuild(build, attempt, key.rights),
+      ...viewBuild(build, attempt, key),
       ...(withLive ? { live: await readLive(env, build) } : {}),
     })),
   );

@@ -44,13 +44,14 @@ export async function retryBuild(
   if (given.inputs && !mayPassOn(submitter, build)) return foreignInputs;
   const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
   const { maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
-  const priority = Math.min(build.priority, priorityMax(submitter.rights));
+  const lower = lowerOf(submitter, build, thing);
+  const priority = Math.min(build.priority, priorityMax({ ...submitter.rights, trusted: lower.trusted }));
   return insertBuild(
     env,
     {
       ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
       ...{ groupName, repository, branch, commitSha, pullRequest },
-      ...lowerOf(submitter, build, thing),
+      ...lower,
       id: newId('b', now),
       projectId: project.id,
       project: build.project,
@@ -91,6 +92,6 @@ const mayPassOn = ({ id, rootId, rights }: Submitter, { createdByKey, createdByR
 
 const foreignInputs = refusal(
   'forbidden',
-  'the build was given variables or secret files with another key, and that key or this one is not trusted. ' +
+  'the build was given variables or secret files with another key, and that build or this key is not trusted. ' +
     'Submit the build anew with variables and files of your own.',
 );

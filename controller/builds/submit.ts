@@ -20,17 +20,19 @@ export async function submitBuild(
   submitter: Submitter,
   now: number,
 ): Promise<Applied> {
+  const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
+  const { group, cancelSuperseded, trusted: asked, ...others } = given;
+  const trusted = submitter.rights.trusted && asked !== false;
+  if (asked === true && !trusted)
+    return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
   const highest = priorityMax(submitter.rights);
   if (request.priority > highest)
     return refusal(
       'forbidden',
       `priority: this key may give at most ${highest}; an admin can make one that may give more`,
     );
-  const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
-  const { group, cancelSuperseded, trusted: asked, ...others } = given;
-  const trusted = submitter.rights.trusted && asked !== false;
-  if (asked === true && !trusted)
-    return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
+  if (request.priority > 0 && !trusted)
+    return refusal('forbidden', 'priority: a build that is not trusted has 0 at most');
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },

@@ -9,10 +9,10 @@ import type {
   Live,
   Origin,
   OriginDetail,
-  Rights,
   TimelineEvent,
   VerdictView,
 } from '#contract';
+import { type Holder, hasRight } from '../access/rights.ts';
 import { openDatabase } from '../database.ts';
 import { artifacts, attempts, builds, events } from '../schema/index.ts';
 import { namesOfSecrets } from '../secrets/stored-secrets.ts';
@@ -36,7 +36,7 @@ export const SHOWN_COLUMNS = {
 export type ShownRow = BuildRow & { origin: OriginDetail | null; newerPool: string | null };
 
 /** Who reads, as far as it decides what is shown. */
-export type Reader = Pick<Rights, 'pools'>;
+export type Reader = Holder;
 
 /** A build and its attempt, as the API shows them. Null if it does not exist. */
 export async function viewStored(env: Env, buildId: string, reader: Reader): Promise<Build | null> {
@@ -50,8 +50,20 @@ export async function viewStored(env: Env, buildId: string, reader: Reader): Pro
 }
 
 /** The newer build is of the same project and trust, so its pool alone can be out of the reader's reach. */
-const mayKnowNewer = ({ newerPool }: ShownRow, { pools }: Reader): boolean =>
+const mayKnowNewer = ({ newerPool }: ShownRow, { rights: { pools } }: Reader): boolean =>
   pools === '*' || (newerPool !== null && pools.includes(newerPool));
+
+/** What the log told of a failure, without lines of the log for a key that may not read logs. */
+const explainedFor = (reader: Reader, explained: AttemptRow['explained'] | undefined): AttemptRow['explained'] => {
+  if (!explained || hasRight(reader, 'builds.files')) return explained ?? null;
+  return 'tellingLines' in explained ? null : { ...explained, line: '' };
+};
+
+function evidenceFor(reader: Reader, evidence: Evidence | null): Evidence | null {
+  if (!evidence || hasRight(reader, 'builds.files')) return evidence;
+  const { logTail: _, ...rest } = evidence;
+  return rest;
+}
 
 function originOf({ repository, branch, commitSha, pullRequest, origin }: ShownRow): Origin | null {
   const shown: Origin = {
@@ -67,7 +79,9 @@ function originOf({ repository, branch, commitSha, pullRequest, origin }: ShownR
 export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Reader): Build => ({
   id: row.id,
   status: row.status,
-  verdict: row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, attempt?.explained) : null,
+  verdict: row.verdict
+    ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, explainedFor(reader, attempt?.explained))
+    : null,
   cause: attempt?.cause && row.verdict ? explainCause(attempt.cause) : null,
   attempt: row.attempt,
   maxAttempts: row.maxAttempts,
@@ -105,11 +119,14 @@ const viewAttempt = (
   row: AttemptRow,
   evidence: Evidence | null,
   secretNames: ReadonlyMap<string, string>,
+  reader: Reader,
 ): AttemptView => ({
   attempt: row.attempt,
   workerId: row.workerId,
   verdict: withWaiting(
-    row.verdict ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, row.explained) : null,
+    row.verdict
+      ? explainVerdict(row.verdict, row.verdictStep, row.verdictMessage, explainedFor(reader, row.explained))
+      : null,
     evidence,
   ),
   handedBack: row.handedBack,
@@ -119,8 +136,12 @@ const viewAttempt = (
   startedAt: isoOrNull(row.startedAt),
   endedAt: isoOrNull(row.endedAt),
   latenessMs: row.latenessMs,
-  evidence,
-  secrets: (row.secrets ?? []).map(([id, version]) => ({ id, name: secretNames.get(id) ?? null, version })),
+  evidence: evidenceFor(reader, evidence),
+  secrets: (hasRight(reader, 'builds.files') ? (row.secrets ?? []) : []).map(([id, version]) => ({
+    id,
+    name: secretNames.get(id) ?? null,
+    version,
+  })),
 });
 
 /**
@@ -164,7 +185,7 @@ export async function viewBuildDetail(
   return {
     ...shown,
     verdict: withWaiting(shown.verdict, current && (seen.get(current.attempt) ?? null)),
-    attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null, secretNames)),
+    attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null, secretNames, reader)),
     events: timeline.map(({ type, attempt, at, detail: { supersededBy, ...detail } }): TimelineEvent => {
       const isShown = supersededBy !== undefined && shown.supersededBy !== null;
       return { type, attempt, at: iso(at), detail: isShown ? { ...detail, supersededBy } : detail };

@@ -48,7 +48,7 @@ export const noProject = (idOrName: string): Refusal => refusal('not_found', `th
 /** `invalid_request` for a name that looks like an id. */
 export const refuseName = (name: string): Refusal | null =>
   name.startsWith(PREFIX)
-    ? refusal('invalid_request', `project: a name must not begin with ${PREFIX}, as ids do`)
+    ? refusal('invalid_request', `project name: it must not begin with ${PREFIX}, as ids do`)
     : null;
 
 /** Whether there is a project of this name, or of one that differs only in case, but for the given one. */
@@ -83,6 +83,6 @@ export async function makeProject(
     .where(and(sql`lower(name) = lower(${name})`, isLive))
     .get();
   return other
-    ? refusal('invalid_request', `project: there is ${other.name}, which differs from ${name} only in case`)
+    ? refusal('invalid_request', `project name: there is ${other.name}, which differs from ${name} only in case`)
     : refusal('too_many', `project: this key has made ${dayMax} projects within a day; ask an admin to make ${name}`);
 }

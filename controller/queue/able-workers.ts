@@ -63,6 +63,15 @@ export const readStandings = (env: Env, which: SQL | undefined): Promise<Standin
 export const readOnlineStandings = (env: Env, pools: readonly string[], heardSince: number): Promise<Standing[]> =>
   readStandings(env, and(servesOneOf(pools), isNull(workers.removedAt), gt(workers.lastSeen, heardSince)));
 
+/** Whether any worker serves the pool, online or not. */
+export const isServed = async (env: Env, pool: string): Promise<boolean> =>
+  (await openDatabase(env)
+    .select({ id: workers.id })
+    .from(workers)
+    .where(and(servesOneOf([pool]), isNull(workers.removedAt)))
+    .limit(1)
+    .get()) !== undefined;
+
 /** Whether the worker could take a build of `pool` for `platform` at once. */
 export const isAble = (
   { pools, platforms, paused, quarantined, notReady, held, slots }: Standing,

@@ -11,7 +11,7 @@ import { builds } from '../schema/index.ts';
 import { keyWaitedFor } from '../secrets/openable-inputs.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
-import { readOnlineStandings, type Standing } from './able-workers.ts';
+import { isServed, readOnlineStandings, type Standing } from './able-workers.ts';
 import { ACTIVE_OF_PART } from './limits.ts';
 import { othersAhead } from './turns.ts';
 
@@ -35,7 +35,10 @@ export async function waitingFor(
   if (missingKey) return missingKey;
   const online = await readOnlineStandings(env, [row.pool], now - offlineAfterMs(workerTimeoutMs));
   const able = online.filter(({ platforms }) => platforms.includes(row.platform));
-  if (able.length === 0) return `a worker of pool ${row.pool} that builds for ${row.platform}: none is online`;
+  if (able.length === 0)
+    return (await isServed(env, row.pool))
+      ? `a worker of pool ${row.pool} that builds for ${row.platform}: none is online`
+      : `a worker of pool ${row.pool}: no worker serves this pool. Is its name right?`;
   const resumed = able.filter(({ paused }) => !paused);
   if (resumed.length === 0) return `a worker that is not paused; paused: ${names(able)}`;
   const trusted = resumed.filter(({ quarantined }) => !quarantined);

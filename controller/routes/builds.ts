@@ -38,7 +38,7 @@ const LIVE_LIST_MAX = 20;
 const OF_A_PROJECT = ['repository', 'branch', 'commit', 'pullRequest', 'group'] as const;
 
 const ListQuery = z
-  .object({
+  .strictObject({
     status: z.enum(BUILD_STATUSES).optional(),
     pool: Id.optional(),
     trusted: z
@@ -94,7 +94,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
 
   on('GET /api/builds/:id')(async (c) =>
     c.json(
-      await viewBuildDetail(c.env, c.var.build, c.var.key.rights, (row, live) =>
+      await viewBuildDetail(c.env, c.var.build, c.var.key, (row, live) =>
         waitingFor(c.env, row, live, workerTimeoutMs, Date.now()),
       ),
     ),
@@ -116,8 +116,8 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
 }
 
 /** The build as it is now. It was there a moment ago. */
-async function shown(env: Env, buildId: string, { rights }: AuthenticatedKey): Promise<Build> {
-  const build = await viewStored(env, buildId, rights);
+async function shown(env: Env, buildId: string, reader: AuthenticatedKey): Promise<Build> {
+  const build = await viewStored(env, buildId, reader);
   if (!build) throw new Error(`build ${buildId} was removed while it was read`);
   return build;
 }

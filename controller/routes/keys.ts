@@ -19,13 +19,13 @@ import type { On } from './register.ts';
 
 const OVERLAP_MAX_MS = 30 * DAY_MS;
 /** The old key works for `overlapMs` more at least; 0 ends it now. */
-const RotateQuery = z.object({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optional() });
+const RotateQuery = z.strictObject({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optional() });
 
 /** With `keep=1` the builds of the key go on. */
-const RevokeQuery = z.object({ keep: z.enum(['0', '1']).default('0') });
+const RevokeQuery = z.strictObject({ keep: z.enum(['0', '1']).default('0') });
 const ENDED_SHOWN_MAX = 1_000;
 
-const AuditQuery = z.object({
+const AuditQuery = z.strictObject({
   cursor: wholeNumber(1, Number.MAX_SAFE_INTEGER).optional(),
   limit: wholeNumber(1, AUDIT_LIST_MAX).default(50),
 });

@@ -204,7 +204,9 @@ export async function removeSecret(
       ),
     )
     .returning({ id: secrets.id, name: secrets.name, pool: secrets.pool, version: secrets.version });
-  return removed.length > 0 ? { ok: true, removed } : refusal('not_found', `there is no stored secret ${name}`);
+  if (removed.length > 0) return { ok: true, removed };
+  const where = poolNames === '*' ? '' : ` in pool ${poolNames.join(', ')}`;
+  return refusal('not_found', `there is no stored secret ${name}${where}`);
 }
 
 const { keyId: _keyId, sealed: _sealed, ...SHOWN } = getTableColumns(secrets);

@@ -49,7 +49,7 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
   const timeout = (name: keyof Timeouts) =>
     durationMs.min(minima[name], `must be at least ${minima[name]} ms`).default(DEFAULT_TIMEOUTS[name]);
   return z
-    .object({
+    .strictObject({
       source: z.object({ sha256: Sha256 }),
       /** It runs under `bash -l` in the root of the unpacked source. */
       command: shellText(16_384)
@@ -131,7 +131,7 @@ export const BuildRequest = buildRequest(TIMEOUT_MINIMA);
 export type BuildRequest = z.infer<typeof BuildRequest>;
 
 /** A retry needs no body. With a name that was used before it answers the build of then. */
-export const RetryRequest = z.object({ idempotencyKey: text(128).min(1).optional() });
+export const RetryRequest = z.strictObject({ idempotencyKey: text(128).min(1).optional() });
 export type RetryRequest = z.infer<typeof RetryRequest>;
 
 /** What a submitter sends. Every field with a default may be left out. */

@@ -45,7 +45,7 @@ export const KeyRequest = z
       projects !== undefined || [trusted, maxPriority, may].every((one) => one === undefined),
     {
       path: ['projects'],
-      message: 'name the projects by id, or give "*" for all',
+      message: 'name the projects by id or name, or give "*" for all',
     },
   );
 export type KeyRequest = z.infer<typeof KeyRequest>;

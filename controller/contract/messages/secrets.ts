@@ -6,8 +6,14 @@ import { z } from 'zod';
 import { POOLS_OF_SECRET_MAX } from '../sizes.ts';
 import { Id, secretFile, secretFileName, time, variableName, variableValue } from './fields.ts';
 
+/** With another value of these the shell in the VM would not find its programs or files. */
+const RESERVED = new Set(['PATH', 'HOME', 'SHELL', 'USER', 'TMPDIR', 'IFS', 'BASH_ENV', 'ENV']);
+
 /** A variable has this name in the build. A file has it in the list alone. */
-export const SecretName = variableName;
+export const SecretName = variableName.refine(
+  (name) => !RESERVED.has(name) && !name.startsWith('TARTBEAT_'),
+  'is a variable that the VM sets itself; choose another name',
+);
 
 /**
  * Sets a stored secret: a variable by its `value`, or a `file` in base64 that the build finds at `path` below

@@ -20,7 +20,7 @@ const isOneForm = ({ pool, pools }: { pool?: string | undefined; pools?: string[
 const ONE_FORM = { path: ['pools'], message: 'give either pools or pool, which means a list of one' };
 
 export const WorkerRequest = z
-  .object({
+  .strictObject({
     name: Id,
     /** Without both, the worker serves the pool `default`. */
     pools: Pools.optional(),
@@ -36,7 +36,7 @@ export type WorkerRequest = z.infer<typeof WorkerRequest>;
 
 /** Slots and platforms are what the worker's agent says, so an admin cannot change them here. */
 export const WorkerPatch = z
-  .object({
+  .strictObject({
     action: z.enum(['pause', 'resume', 'drain']).optional(),
     /** From now on the worker serves these pools. What it holds goes on. */
     pools: Pools.optional(),

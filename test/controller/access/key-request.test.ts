@@ -56,7 +56,7 @@ const REFUSED: [why: string, request: object, message: RegExp][] = [
   [
     'secrets of all projects',
     { projects: '*', may: ['secrets.use'] },
-    /^projects: secrets.use need projects that are named/,
+    /^projects: secrets.use needs projects that are named/,
   ],
   ['to set secrets of all projects', { projects: '*', may: ['links', 'secrets.set'] }, /^projects: secrets.set need/],
   ['to be admin of all projects', { projects: '*', may: ['admin'] }, /^projects: admin need/],

@@ -56,7 +56,10 @@ test('the unfinished builds of a revoked key, and of all that it became, are can
     .select({ type: events.type, detail: events.detail })
     .from(events)
     .where(eq(events.buildId, first.queued));
-  expect(said.at(-1)).toEqual({ type: 'cancel', detail: { verdict: 'cancelled', reason: 'its key was revoked' } });
+  expect(said.at(-1)).toEqual({
+    type: 'cancel',
+    detail: { verdict: 'cancelled', message: 'the key that requested the build was revoked' },
+  });
   // The key that an admin made in its place goes on, and so do its builds.
   expect(await statusesOf([third.active, third.queued])).toEqual(['assigned', 'queued']);
   expect((await revoke(key.id)).ended).toEqual({ builds: [], more: 0 });

@@ -52,7 +52,7 @@ for (const trusted of [true, false])
         const maker = await make(trusted ? { may: ['secrets.use', 'caches.write'] } : { trusted: false });
         const request = {
           ...{
-            source: { sha256: await aBlob('a source', { project }) },
+            source: { sha256: await aBlob('a source', { project, key: maker.secret }) },
             command: 'make',
             platform: 'ios',
             project,
@@ -112,7 +112,8 @@ for (const trusted of [true, false])
       });
 
 test('a submission above the highest priority of its key is refused by name, and one that is not is made', async () => {
-  const request = { source: { sha256: await aBlob() }, command: 'make', platform: 'ios', pool: unique('pool') };
+  const sha256 = await aBlob();
+  const request = { source: { sha256 }, command: 'make', platform: 'ios', pool: unique('pool') };
   const make = (rights: Partial<Rights>) =>
     createKey(env, { name: 'x', scope: 'submit', rights: { ...RIGHTS_TO_ALL, ...rights } }, Date.now());
   for (const [rights, highest] of [
@@ -120,7 +121,8 @@ test('a submission above the highest priority of its key is refused by name, and
     [{ maxPriority: -3 }, -3],
     [{ trusted: false }, 0],
   ] as const) {
-    const { secret } = await make(rights);
+    const { key, secret } = await make(rights);
+    await insertHold(key.id, sha256);
     const refused = await api<Made>('POST', '/api/builds', { ...request, priority: highest + 1 }, secret);
     expect([refused.status, refused.body.error.code]).toEqual([403, 'forbidden']);
     expect(refused.body.error.message).toMatch(new RegExp(`^priority: this key may give at most ${highest};`));
@@ -147,6 +149,7 @@ test('a name answers the stored build only if the key may read it now', async ()
     { name: 'x', scope: 'submit', rights: { ...rights, trusted: false } },
     Date.now(),
   );
+  await insertHold(stranger.key.id, sha256);
   const squatted = await ask(one, stranger.secret);
   expect(squatted.status).toBe(201);
   expect(squatted.body.id).not.toBe(first.body.id);

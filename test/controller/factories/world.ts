@@ -127,6 +127,7 @@ export async function makeWorld(): Promise<World> {
     expired: await make({ scope: 'admin', expiresAt: now - 1 }),
     replaced: await make({ scope: 'admin' }),
   };
+  await insertHold(made.untrusted.key.id, blob);
   const ofForeignKey = await make({ rights: { ...ofProject, projects: [foreignProject] } });
   await db.update(schema.projects).set({ deletedAt: now }).where(eq(schema.projects.id, deleted));
   const rotated = await rotateKey(env, made.replaced.key.id, 'admin', now - HOUR_MS, HOUR_MS / 2);

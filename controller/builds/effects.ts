@@ -49,7 +49,7 @@ export type BuildEvent =
   | { type: 'start'; attempt: number }
   | ({ type: 'succeed'; attempt: number; quietMs?: number } & Delivery)
   | ({ type: 'fail' | 'requeue' | 'hand_back'; attempt: number; failure: Failure } & Delivery)
-  /** `supersededBy`: the newer build of its group. `message`: why, if nobody has asked for this very build. */
+  /** `supersededBy`: the newer build of its group. `message`: why, if nobody asked for this very build. */
   | { type: 'cancel'; supersededBy?: string; message?: string }
   | { type: 'expire' };
 

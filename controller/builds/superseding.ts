@@ -46,9 +46,9 @@ export const supersedingOf = (
       SELECT other.* FROM newer, (
         SELECT builds.* FROM builds INDEXED BY builds_group, newer AS of
         WHERE builds.project_id = of.project_id AND builds.group_name = of.group_name AND builds.group_name IS NOT NULL
+          AND builds.trusted = of.trusted
         ORDER BY builds.created_at DESC LIMIT ${LOOKED_AT_MAX}) AS other
-      WHERE other.trusted = newer.trusted AND other.id != newer.id
-        AND other.status IN ('queued', 'assigned', 'building') AND ${isInPools})
+      WHERE other.id != newer.id AND other.status IN ('queued', 'assigned', 'building') AND ${isInPools})
     SELECT NULL, 'cancel_build', other.id, other.attempt, NULL, newer.id, newer.project_id, ${createdAt}, 0
       FROM newer, unfinished AS other WHERE NOT ${isNewer} AND ${applied}
     UNION ALL

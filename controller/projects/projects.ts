@@ -66,7 +66,7 @@ export async function changeProject(env: Env, id: string, { name, ...limits }: P
       'invalid_request',
       'name: the default project keeps its name, because builds without a project are its',
     );
-  const free = name === undefined ? undefined : sql`NOT ${alikeName(name, id)}`;
+  const free = name === undefined ? undefined : sql`(projects.name = ${name} OR NOT ${alikeName(name, id)})`;
   const [changed] = await openDatabase(env)
     .update(projects)
     .set({ ...(name !== undefined && { name }), ...limits })

@@ -1,9 +1,10 @@
 /**
  * Chooses the build that a worker gets next. Reads only.
  *
- * The pools of the worker come in its order. Within a pool the highest priority is first. Within a priority
- * come the builds that were requeued or handed back, then those of the project with the fewest active builds
- * on the whole farm, then the oldest. The untrusted builds of a project count as a project of their own.
+ * The highest priority is first. Within a priority come the builds that were requeued or handed back, then
+ * those of the project with the fewest active builds on the whole farm. Among those the pools of the worker
+ * come in its order, then the oldest build. So no pool waits for ever behind a fuller one. The untrusted
+ * builds of a project count as a project of their own.
  *
  * Invariant: the cost depends on the number of projects that wait, and not on the number of queued builds.
  * `project_load` names the projects, and each gives the head of its part of the index `builds_queue`.
@@ -85,7 +86,7 @@ export const pickStatement = (env: Pick<Env, 'DB'>, worker: Asking, eligible: SQ
     .innerJoin(sql`project_load AS part`, partOf(worker))
     .innerJoin(builds, eq(builds.id, headOf(eligible)))
     .where(PROJECT_HAS_ROOM)
-    .orderBy(sql`pools.key`, builds.queueRank, ACTIVE_OF_PART, builds.queuedAt, builds.id)
+    .orderBy(builds.queueRank, ACTIVE_OF_PART, sql`pools.key`, builds.queuedAt, builds.id)
     .limit(1);
 
 /** The parts of the queue that the worker may take from. CROSS JOIN would say the same to SQLite. */

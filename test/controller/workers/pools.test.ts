@@ -11,16 +11,17 @@ const three = () => [unique('pool'), unique('pool'), unique('pool')] as const;
 const patch = (id: string, change: object) => api<Worker>('PATCH', `/api/workers/${id}`, change);
 const claimed = async (worker: Awaited<ReturnType<typeof aWorker>>) => (await claim(worker)).body.assignment?.buildId;
 
-test('a worker takes from its pools in its order, whatever the priority, and from no other', async () => {
+test('of builds that are level a worker takes those of its first pool, and none of a pool that it does not serve', async () => {
   const [first, second, foreign] = three();
   const worker = await aWorker({ pools: [first, second], slots: 2 });
   expect(await stateOf(worker)).toMatchObject({ pools: [first, second], pool: first });
   await aBuild({ pool: foreign, priority: 100 });
-  const later = await aBuild({ pool: second, priority: 100 });
-  const next = await aBuild({ pool: first, priority: -100 });
-  expect([await claimed(worker), await claimed(worker)]).toEqual([next, later]);
-  const { body } = await claim(await aWorker({ pools: [second, first] }));
-  expect(body.assignment).toBeNull();
+  // The older one waits, because it is in the second pool and no more urgent.
+  const older = await aBuild({ pool: second });
+  const [urgent, next] = [await aBuild({ pool: second, priority: 1 }), await aBuild({ pool: first })];
+  expect([await claimed(worker), await claimed(worker)]).toEqual([urgent, next]);
+  const other = await aWorker({ pools: [second, first], slots: 2 });
+  expect([await claimed(other), await claimed(other)]).toEqual([older, undefined]);
 });
 
 test('an admin changes the list, and the older field means a list of one', async () => {

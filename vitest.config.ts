@@ -15,7 +15,7 @@ export default defineConfig({
     silent: 'passed-only',
     globalSetup: ['test/set-up/missing-programs.ts', 'test/set-up/temporary-folder.ts'],
     // Most of them wait for processes, alarms and VMs: more at a time than there are processors.
-    maxWorkers: 4,
+    maxWorkers: 5,
     projects: [
       {
         plugins: [
@@ -31,6 +31,8 @@ export default defineConfig({
                 ROTATION_BUILDS: process.env.ROTATION_BUILDS ?? '12',
                 FOREIGN_REQUESTS: process.env.FOREIGN_REQUESTS ?? '600',
                 FUZZ_REQUESTS: process.env.FUZZ_REQUESTS ?? '400',
+                UNTRUSTED_SUBMISSIONS: process.env.UNTRUSTED_SUBMISSIONS ?? '100',
+                DATABASE_FAULTS: process.env.DATABASE_FAULTS ?? 'some',
                 TEST_MIGRATIONS: await readD1Migrations('./migrations'),
                 ADMIN_KEY: 'tb_admin_of-the-tests-0123456789abcdef',
                 TOKEN_KEYS: 'new:of-the-tests-new-0123456789abcdef,old:of-the-tests-old-0123456789abcdef',

@@ -36,7 +36,7 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
   return refusal(
     'project_in_use',
     `${queued + active} builds of project ${name} have not ended: ${queued} wait, ${active} run. Cancel each of ` +
-      'them (`POST /api/builds/ID/cancel`; `GET /api/builds?status=queued`, then `assigned` and `building`, lists ' +
-      'them), or wait for their end. Then delete the project again.',
+      `them (\`POST /api/builds/ID/cancel\`; \`GET /api/builds?project=${name}&status=queued\`, then \`assigned\` and ` +
+      '`building`, lists them), or wait for their end. Then delete the project again.',
   );
 }

@@ -13,6 +13,10 @@ declare namespace Cloudflare {
     ROTATION_BUILDS: string;
     /** How many pairs of requests the test of foreign things sends. */
     FOREIGN_REQUESTS: string;
+    /** How many untrusted builds are submitted to one project. */
+    UNTRUSTED_SUBMISSIONS: string;
+    /** `all`: each call of D1 fails in both ways. Else each fails in one of them. */
+    DATABASE_FAULTS: string;
     TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];
   }
   interface GlobalProps {

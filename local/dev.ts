@@ -11,12 +11,12 @@ import { FIXTURE, FIXTURE_PATH } from './dev/fixture.ts';
 import {
   asEnvFile,
   type LocalController,
-  PROJECT_ROOT,
   randomSecrets,
   type Secrets,
   startController,
   whyNoPort,
 } from './farm/controller.ts';
+import { PROJECT_ROOT } from './farm/project-root.ts';
 
 const HELP = `npm run dev [-- --port N] [-- --host ADDRESS] [-- --dir DIR]
 

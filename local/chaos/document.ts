@@ -7,7 +7,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { PROJECT_ROOT } from '../farm/controller.ts';
+import { PROJECT_ROOT } from '../farm/project-root.ts';
 import { wrapped } from '../prose.ts';
 import { FAULTS } from './faults/catalogue.ts';
 import type { Fault } from './faults/fault.ts';

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentEvent } from '../../worker-agent/events.ts';
-import { PROJECT_ROOT } from './controller.ts';
+import { PROJECT_ROOT } from './project-root.ts';
 
 /** An event as the agent prints it with `--json`. `time` is ISO 8601 in UTC. */
 export type TimedAgentEvent = AgentEvent & { time: string };

@@ -12,20 +12,11 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { Health } from '#contract';
+import { migrate } from './database.ts';
+import { PROJECT_ROOT } from './project-root.ts';
+import { QUIET, WRANGLER } from './wrangler.ts';
 
-export const PROJECT_ROOT = path.resolve(import.meta.dirname, '../..');
-const WRANGLER = path.join(PROJECT_ROOT, 'node_modules/.bin/wrangler');
 const START_TIMEOUT_MS = 60_000;
-
-/** Makes wrangler ask no questions, send no telemetry and look for no updates. */
-const QUIET = {
-  DO_NOT_TRACK: '1',
-  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
-  WRANGLER_WRITE_LOGS: 'false',
-  WRANGLER_HIDE_BANNER: 'true',
-  WRANGLER_NO_SKILLS_UPDATE_PROMPTS: 'true',
-  X_LOCAL_EXPLORER: 'false',
-};
 
 export interface ControllerOptions {
   /** The folder of everything that the controller stores. A second start on it continues from the first. */
@@ -162,26 +153,6 @@ export async function startController(options: ControllerOptions): Promise<Local
   }
   return controller;
 }
-
-export async function migrate(stateDir: string, options?: WranglerOptions): Promise<void> {
-  await wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir], options);
-}
-
-interface WranglerOptions {
-  env?: Record<string, string> | undefined;
-  signal?: AbortSignal | undefined;
-}
-
-/** Runs one wrangler command on this project. Throws with its output if it fails. */
-export const wrangler = (args: string[], { env, signal }: WranglerOptions = {}) =>
-  execa(WRANGLER, [...args, '-c', 'wrangler.toml'], {
-    cwd: PROJECT_ROOT,
-    env: { ...QUIET, ...env },
-    cancelSignal: signal,
-    stdin: 'ignore',
-    timeout: 60_000,
-    all: true,
-  });
 
 async function untilHealthy(controller: LocalController, signal?: AbortSignal): Promise<void> {
   const end = Date.now() + START_TIMEOUT_MS;

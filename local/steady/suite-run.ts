@@ -6,8 +6,8 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { PROJECT_ROOT } from '../farm/controller.ts';
 import { endProcessesBelow } from '../farm/leftovers.ts';
+import { PROJECT_ROOT } from '../farm/project-root.ts';
 import type { RunResult, TestResult } from './tally.ts';
 
 const VITEST = join(PROJECT_ROOT, 'node_modules/vitest/vitest.mjs');

@@ -7,8 +7,8 @@ import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { AgentProcess } from '../../local/farm/agent-process.ts';
-import { PROJECT_ROOT } from '../../local/farm/controller.ts';
 import { startFarm } from '../../local/farm/farm.ts';
+import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { SAMPLE_DIR, sampleRequest } from '../../local/farm/sample.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { PROJECT_ROOT } from '../../../local/farm/controller.ts';
 import { processesBelow } from '../../../local/farm/leftovers.ts';
+import { PROJECT_ROOT } from '../../../local/farm/project-root.ts';
 import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
 import { until } from '../../worker-agent/factories/until.ts';
 

@@ -15,7 +15,7 @@ export default defineConfig({
     silent: 'passed-only',
     globalSetup: ['test/set-up/missing-programs.ts', 'test/set-up/temporary-folder.ts'],
     // Most of them wait for processes, alarms and VMs: more at a time than there are processors.
-    maxWorkers: 5,
+    maxWorkers: 4,
     projects: [
       {
         plugins: [

@@ -87,7 +87,7 @@ const TABLES: Record<string, Deeds> = {
   worker_pools: { 'workers/registry': ['insert', 'delete'] },
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },
   audit: { 'access/audit': ['insert', 'delete'] },
-  histories: { 'phase-history/phase-history': ['insert', 'update', 'delete'] },
+  histories: { 'phase-history/phase-history': ['insert', 'delete'] },
   // The table of the Durable Object that stores a log.
   chunks: { 'build-log/build-log': ['insert', 'update', 'delete'] },
 };

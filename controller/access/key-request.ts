@@ -7,6 +7,7 @@
 import type { Grant, KeyRequest, KeyView, Rights } from '#contract';
 import { DEFAULT_PROJECT_ID, findProjects } from '../projects/find-project.ts';
 import { type Refusal, refusal } from '../refusals.ts';
+import { iso } from '../times.ts';
 import { type AuthenticatedKey, createKeyIfLive } from './keys.ts';
 import { excess, mayManage, NAMED_ALONE, NOT_OF_DEFAULT, rightsAskedFor } from './rights.ts';
 
@@ -19,6 +20,10 @@ export async function makeRequestedKey(
 ): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
   const expiresAtMs = expiresAt === undefined ? null : Date.parse(expiresAt);
   if (expiresAtMs !== null && expiresAtMs <= now) return refusal('invalid_request', 'expiresAt: must be in the future');
+  // Otherwise an admin of projects whose key expires would make itself one that does not.
+  const untilMs = by.scope === 'admin' ? null : by.expiresAt;
+  if (untilMs !== null && expiresAtMs !== null && expiresAtMs > untilMs)
+    return refusal('forbidden', `expiresAt: must not be after the end of your own key, ${iso(untilMs)}`);
   const wanted = rightsAskedFor(asked, scope);
   const { projects, unknown } = await idsOf(env, wanted.projects);
   const rights = { ...wanted, projects };
@@ -27,7 +32,8 @@ export async function makeRequestedKey(
   const contradiction = contradictionIn(scope, rights);
   if (contradiction) return refusal('invalid_request', contradiction);
   const newPools = by.scope === 'admin' && rights.pools !== '*' ? rights.pools : [];
-  return createKeyIfLive(env, { name, scope, rights, expiresAt: expiresAtMs }, newPools, now);
+  const spec = { name, scope, rights, expiresAt: expiresAtMs ?? untilMs };
+  return createKeyIfLive(env, spec, { newPools, by: by.id }, now);
 }
 
 /** The ids of projects that are named by id or by name. A project that does not exist keeps its name. */

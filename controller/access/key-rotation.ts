@@ -22,6 +22,8 @@ export const ROTATION_OVERLAP_MS = DAY_MS;
  * expiry, because otherwise a stolen one would never end. For an admin, a key that expires is replaced by one
  * that lives as long as the old one was made for. Refused: `not_found` if the key is unknown, revoked or
  * expired.
+ *
+ * @param untilMs the end of the key that asks, if it is the admin of projects: none outlives it
  */
 export async function rotateKey(
   env: Env,
@@ -29,6 +31,7 @@ export async function rotateKey(
   by: string,
   now: number,
   overlapMs: number = ROTATION_OVERLAP_MS,
+  untilMs: number | null = null,
 ): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
   if (id === ADMIN_KEY_ID) return adminKeyRefusal;
   const db = openDatabase(env);
@@ -40,7 +43,8 @@ export async function rotateKey(
   if (!old || !(await isUsable(env, old, now))) return refused;
 
   const lifeMs = old.expiresAt === null || by === id ? null : Math.max(old.expiresAt - old.createdAt, overlapMs);
-  const expiresAt = lifeMs === null ? old.expiresAt : now + lifeMs;
+  const wanted = lifeMs === null ? old.expiresAt : now + lifeMs;
+  const expiresAt = untilMs === null ? wanted : Math.min(wanted ?? untilMs, untilMs);
   const made = await newKey({ name: old.name, scope: old.scope, workerId: old.workerId, expiresAt }, now);
   // Copied whole, also what this release cannot read, so that no field is widened.
   const { rights, pools } = old;

@@ -143,7 +143,7 @@ export async function createKey(env: Env, spec: KeySpec, now: number): Promise<{
 export async function createKeyIfLive(
   env: Env,
   spec: KeySpec & { rights: Rights },
-  newPools: readonly string[],
+  { newPools, by }: { newPools: readonly string[]; by: string },
   now: number,
 ): Promise<{ ok: true; key: KeyView; secret: string } | Refusal> {
   const { row, secret } = await newKey(spec, now);
@@ -151,10 +151,17 @@ export async function createKeyIfLive(
   const named = spec.rights.projects === '*' ? [] : spec.rights.projects;
   const isLive = sql`NOT EXISTS (SELECT 1 FROM projects
     WHERE id IN (SELECT value FROM json_each(${JSON.stringify(named)})) AND deleted_at IS NOT NULL)`;
-  const [inserted] = await db.batch([keyInsertion(db, row, isLive), ensurePools(db, newPools, now)]);
+  const mayAsk = sql`NOT EXISTS (SELECT 1 FROM keys WHERE id = ${by} AND revoked_at IS NOT NULL)`;
+  const [inserted] = await db.batch([
+    keyInsertion(db, row, sql`${isLive} AND ${mayAsk}`),
+    ensurePools(db, newPools, now),
+  ]);
   return inserted.meta.changes > 0
     ? { ok: true, key: viewKey(row), secret }
-    : refusal('project_deleted', 'projects: one of them was deleted at this moment; no key was made');
+    : refusal(
+        'project_deleted',
+        'projects: one of them was deleted, or your own key was revoked, at this moment; no key was made',
+      );
 }
 
 /** Finds the key with this secret. Null if it is unknown, revoked or expired. */

@@ -28,7 +28,8 @@ export async function projectOf(
   const idOrName = named ?? DEFAULT_PROJECT_ID;
   const project = await findProject(env, idOrName);
   if (project && may(key, 'builds.submit', { projectId: project.id })) return { ok: true, project };
-  if (project || key.rights.projects !== '*') return named === undefined ? noneNamed : noProject(idOrName);
+  if (project || key.rights.projects !== '*' || !key.rights.trusted)
+    return named === undefined ? noneNamed : noProject(idOrName);
   if (!(await touchHold(env, key.rootId, sourceSha256, now))) return sourceNotStored(sourceSha256);
   return makeProject(env, idOrName, key.rootId, key.scope === 'admin' ? Number.MAX_SAFE_INTEGER : MADE_A_DAY_MAX, now);
 }

@@ -24,7 +24,8 @@ export async function report(
       const { artifacts, log, quietMs, history } = said;
       const reportHash = await hashOf(said);
       const applied = await apply(env, buildId, { type: 'succeed', attempt, artifacts, log, quietMs, reportHash }, now);
-      if (applied.ok && applied.changed && history) await addToHistory(env, applied.build, history, now);
+      if (applied.ok && applied.changed && applied.build.trusted && history)
+        await addToHistory(env, applied.build, history, now);
       return applied;
     }
     case 'fail': {

@@ -43,7 +43,10 @@ export function parseCursor(text: string): Cursor | null {
 
 /** A page of builds that the key may read. */
 export async function viewBuildList(env: Env, key: Holder, filter: BuildFilter, withLive: boolean) {
-  const rows = await listStatement(env, key, filter);
+  // Its own builds are found by an index. Otherwise a key would look through all that the farm has.
+  const { projects } = key.rights;
+  const projectId = filter.projectId ?? (projects !== '*' && projects.length === 1 ? projects[0] : undefined);
+  const rows = await listStatement(env, key, { ...filter, projectId });
   const shown = await Promise.all(
     rows.map(async ({ build, attempt }) => ({
       ...viewBuild(build, attempt, key),

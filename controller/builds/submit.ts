@@ -49,7 +49,7 @@ export async function submitBuild(
       command: command ?? null,
       profile: profile ?? null,
       projectId: project.id,
-      project: named ?? null,
+      project: named === undefined ? null : project.name,
       trusted,
       usesSecrets: trusted && may(submitter, 'secrets.use', { projectId: project.id, pool: request.pool }),
       groupName: group ?? null,

@@ -78,7 +78,9 @@ export function keyRoutes(on: On): void {
   on('POST /api/keys/:id/rotate')(valid('param', IdParam), valid('query', RotateQuery), async (c) => {
     const { overlapMs = ROTATION_OVERLAP_MS } = c.req.valid('query');
     const { id } = c.req.valid('param');
-    const rotated = await rotateKey(c.env, id, c.var.key.id, Date.now(), overlapMs);
+    const { key: by } = c.var;
+    const untilMs = by.scope === 'admin' || by.id === id ? null : by.expiresAt;
+    const rotated = await rotateKey(c.env, id, by.id, Date.now(), overlapMs, untilMs);
     if (rotated.ok && overlapMs === 0) await endFollowersOf(c.env, [id]);
     return rotated.ok ? c.json({ key: rotated.key, secret: rotated.secret }, 201) : answerRefusal(c, rotated);
   });

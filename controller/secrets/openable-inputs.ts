@@ -43,7 +43,9 @@ export async function keyWaitedFor(env: Env, build: BuildWithInputs): Promise<st
     .where(and(eq(secrets.projectId, projectId), eq(secrets.pool, pool), notInArray(secrets.keyId, known)))
     .limit(1)
     .get();
-  return stored ? waits(stored.keyId, `the stored secret ${stored.name}`) : null;
+  return stored
+    ? `${waits(stored.keyId, `the stored secret ${stored.name}`)}, or somebody set or delete that secret`
+    : null;
 }
 
 const waits = (keyId: string, what: string): string =>

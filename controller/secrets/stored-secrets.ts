@@ -113,7 +113,8 @@ async function newRow(
 
 /** The statement that writes the row, if nobody has written it meanwhile and there is room for it. */
 function writing(db: Database, row: NewRow, sizeBytes: number) {
-  const condition = sql`${isLive(row.projectId)} AND ${hasRoom(row, sizeBytes)}`;
+  const mayAsk = sql`NOT EXISTS (SELECT 1 FROM keys WHERE id = ${row.setBy} AND revoked_at IS NOT NULL)`;
+  const condition = sql`${isLive(row.projectId)} AND ${mayAsk} AND ${hasRoom(row, sizeBytes)}`;
   if (row.version === 1)
     return insertIf(db, secrets, row, sql`${condition} AND NOT EXISTS (SELECT 1 FROM secrets WHERE ${here(row)})`);
   return db

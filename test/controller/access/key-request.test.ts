@@ -127,3 +127,24 @@ test('the admin of a project lists, rotates and revokes the keys below its own, 
     expect((await api('DELETE', `/api/keys/${key.id}`, undefined, admin.secret)).status).toBe(200);
   }
 });
+
+test('no key that the admin of projects makes or rotates outlives its own', async () => {
+  const project = await insertProject();
+  const end = Date.now() + 3_600_000;
+  const rights = { ...RIGHTS_TO_ALL, projects: [project], may: ['admin' as const] };
+  const admin = await createKey(env, { name: 'admin', scope: 'submit', rights, expiresAt: end }, Date.now());
+  const asked = { name: 'ci', scope: 'submit', projects: [project] };
+  const late = new Date(end + 1).toISOString();
+  const refused = await api<{ error: { message: string } }>(
+    'POST',
+    '/api/keys',
+    { ...asked, expiresAt: late },
+    admin.secret,
+  );
+  expect([refused.status, refused.body.error.message]).toEqual([403, expect.stringMatching(/^expiresAt: must not be/)]);
+  const made = await api<{ key: KeyView }>('POST', '/api/keys', asked, admin.secret);
+  expect(made.body.key.expiresAt).toBe(new Date(end).toISOString());
+  const of = await createKey(env, { name: 'old', scope: 'submit', rights: { ...rights, may: [] } }, Date.now());
+  const rotated = await api<{ key: KeyView }>('POST', `/api/keys/${of.key.id}/rotate`, undefined, admin.secret);
+  expect(rotated.body.key.expiresAt).toBe(new Date(end).toISOString());
+});

@@ -175,7 +175,7 @@ test('a build whose key is missing is not handed out, others are, and it says wh
     `the key ${keyId} of the secret INPUTS_KEY, which sealed its environment and secret files: ${put}`,
   );
   expect(await wordsFor(storedOnes, NEW)).toBe(
-    `the key ${keyId} of the secret INPUTS_KEY, which sealed the stored secret TOKEN: ${put}`,
+    `the key ${keyId} of the secret INPUTS_KEY, which sealed the stored secret TOKEN: ${put}, or somebody set or delete that secret`,
   );
   for (const id of [plain, inputs, withoutRight]) expect(await wordsFor(id, NEW)).toBeNull();
 });

@@ -46,6 +46,7 @@ const controller = modulesOf('controller', ['contract/**']);
 const TABLES: Record<string, Deeds> = {
   builds: {
     'builds/apply': ['update'],
+    'builds/end-many': ['update'],
     'builds/insert': ['insert'],
     'builds/writes-without-event': ['update'],
     'upkeep/retention': ['update', 'delete'],
@@ -57,13 +58,20 @@ const TABLES: Record<string, Deeds> = {
   idempotency: { 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
   attempts: {
     'builds/apply': ['insert', 'update'],
+    'builds/end-many': ['update'],
     'builds/writes-without-event': ['update'],
     'upkeep/retention': ['update', 'delete'],
   },
-  events: { 'builds/apply': ['insert'], 'builds/insert': ['insert'], 'upkeep/retention': ['delete'] },
+  events: {
+    'builds/apply': ['insert'],
+    'builds/end-many': ['insert'],
+    'builds/insert': ['insert'],
+    'upkeep/retention': ['delete'],
+  },
   artifacts: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
   outbox: {
     'builds/apply': ['insert'],
+    'builds/end-many': ['insert'],
     'builds/superseding': ['insert'],
     'builds/writes-without-event': ['delete'],
     'files/blobs': ['insert'],
@@ -72,10 +80,14 @@ const TABLES: Record<string, Deeds> = {
   },
   workers: { 'workers/presence': ['update'], 'workers/registry': ['insert', 'update'] },
   // An enrolment and the removal of a worker take a statement of access/keys into their own batch.
-  keys: { 'access/key-rotation': ['update'], 'access/keys': ['insert', 'update'] },
+  keys: { 'access/key-revocation': ['update'], 'access/key-rotation': ['update'], 'access/keys': ['insert', 'update'] },
   blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   blob_holds: { 'files/holds': ['insert', 'update'], 'upkeep/retention': ['delete'] },
-  projects: { 'projects/find-project': ['insert'], 'projects/projects': ['insert', 'update'] },
+  projects: {
+    'projects/find-project': ['insert'],
+    'projects/projects': ['insert', 'update'],
+    'upkeep/project-deletion': ['update'],
+  },
   // Triggers keep it (migration 0005), and a recount mends it.
   project_load: { 'queue/load': ['insert', 'update', 'delete'] },
   secrets: {
@@ -159,15 +171,16 @@ const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'build-log/read': 'of a build that authorisation has found',
   'build-log/revoked-followers': 'answers nobody',
   'builds/apply': 'of a build that the caller has found',
+  'builds/end-many': 'of builds that the sweep, the outbox or a revocation names',
   'builds/insert': 'of the build that the request makes or has made; findNamed asks for the rights',
   'builds/rows': 'of a build that is named; routes/authorise.ts asks for the rights',
   'builds/superseding': 'of the group of a build that the key has made, within its pools and trust',
   'builds/views': 'of a build that authorisation has found',
-  'projects/projects': 'counts alone',
   'queue/load': 'counts alone',
   'queue/pick': 'for a worker, of its own pools',
   'queue/waiting': 'counts alone',
   'secrets/read-inputs': 'for an attempt, or of a build that authorisation has found',
+  'upkeep/project-deletion': 'counts alone',
   'upkeep/retention': 'answers nobody',
   'upkeep/rows-of-former-release': 'answers nobody',
   'upkeep/sweep': 'answers nobody',

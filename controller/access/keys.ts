@@ -1,5 +1,5 @@
 /**
- * Makes, finds, lists and revokes API keys.
+ * Makes, finds and lists API keys.
  *
  * Invariant: only the SHA-256 of a secret is stored, and a key is found by that hash alone. A secret has 256
  * random bits, so the time that a lookup takes tells an attacker nothing. Its prefix is for people and for
@@ -8,20 +8,21 @@
  * The first admin key is the deployment's secret ADMIN_KEY (id `admin`). It has no row and is never listed.
  * `wrangler secret put ADMIN_KEY` changes it.
  *
- * Owns the table `keys` together with key-rotation.ts. An enrolment and the removal of a worker write to it
- * too, with the statements {@link keyInsertion} and {@link revocationOfWorkersKeys} in their own batch.
+ * Owns the table `keys` together with key-rotation.ts and key-revocation.ts. An enrolment and the removal of
+ * a worker write to it too, with the statements {@link keyInsertion} and {@link revocationOfWorkersKeys} in
+ * their own batch.
  */
 import { waitUntil } from 'cloudflare:workers';
-import { and, desc, eq, gt, gte, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
 import type { KeyView, Rights, Scope } from '#contract';
 import { randomText, sha256, sha256Hex, toBytes } from '../bytes.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
+import { isNotRevoked } from '../projects/conditions.ts';
 import { ensurePools } from '../projects/pools.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
-import { markEnded } from './ended-keys.ts';
 import { type Holder, mayManage, NO_RIGHTS, parseRights, poolsForFormerRelease, RIGHTS_TO_ALL } from './rights.ts';
 
 /** The key of a caller. `workerId` is set exactly for keys of scope `worker`. */
@@ -55,9 +56,6 @@ export interface NewKey {
   /** Shown once, in the answer to the request for the key. */
   secret: string;
 }
-
-/** Ends the attempts of a worker. Called when a key of that worker was revoked. */
-export type OnWorkerKeyRevoked = (env: Env, workerId: string, now: number) => Promise<void>;
 
 export const ADMIN_KEY_ID = 'admin';
 const ADMIN_KEY: AuthenticatedKey = {
@@ -149,11 +147,10 @@ export async function createKeyIfLive(
   const { row, secret } = await newKey(spec, now);
   const db = openDatabase(env);
   const named = spec.rights.projects === '*' ? [] : spec.rights.projects;
-  const isLive = sql`NOT EXISTS (SELECT 1 FROM projects
+  const areLive = sql`NOT EXISTS (SELECT 1 FROM projects
     WHERE id IN (SELECT value FROM json_each(${JSON.stringify(named)})) AND deleted_at IS NOT NULL)`;
-  const mayAsk = sql`NOT EXISTS (SELECT 1 FROM keys WHERE id = ${by} AND revoked_at IS NOT NULL)`;
   const [inserted] = await db.batch([
-    keyInsertion(db, row, sql`${isLive} AND ${mayAsk}`),
+    keyInsertion(db, row, sql`${areLive} AND ${isNotRevoked(by)}`),
     ensurePools(db, newPools, now),
   ]);
   return inserted.meta.changes > 0
@@ -223,75 +220,6 @@ const isManagedBy = (by: Holder): SQL | undefined =>
           WHERE its.value NOT IN (SELECT value FROM json_each(${JSON.stringify(by.rights.projects)}))) END`;
 
 const holderOf = ({ scope, rights, workerId }: KeyRow): Holder => ({ scope, rights: parseRights(rights), workerId });
-
-/**
- * Revokes a key at once and for ever, and all keys that it became by renewing itself, because whoever has
- * stolen a key may have renewed it. A key that an admin made in its place stays. A worker's attempts go on if
- * a newer key of the worker is left, because its agent has that one. A second call answers the same. Refused:
- * `not_found`, `invalid_request` for ADMIN_KEY.
- */
-export async function revokeKey(
-  env: Env,
-  id: string,
-  now: number,
-  onWorkerKeyRevoked: OnWorkerKeyRevoked,
-): Promise<{ ok: true; key: KeyView; alsoRevoked: KeyView[] } | Refusal> {
-  if (id === ADMIN_KEY_ID) return adminKeyRefusal;
-  const revoked = await openDatabase(env)
-    .update(keys)
-    .set({ revokedAt: sql`coalesce(${keys.revokedAt}, ${now})` })
-    .where(sql`${keys.id} IN ${becameOf(id)}`)
-    .returning();
-  const row = revoked.find((one) => one.id === id);
-  if (!row) return refusal('not_found', `there is no key ${id}; \`GET /api/keys\` lists all keys`);
-  const others = revoked.filter((one) => one !== row).sort((a, b) => a.createdAt - b.createdAt);
-  // Also on a repetition, because the first call may have died before this line.
-  if (row.workerId !== null && !(await hasNewerKey(env, row, now))) await onWorkerKeyRevoked(env, row.workerId, now);
-  await markEnded(env, [id, ...mayHaveStreams(others, now)]);
-  return { ok: true, key: viewKey(row), alsoRevoked: others.map(viewKey) };
-}
-
-/** Each mark is a request to R2, and a key that renewed itself again and again may have become thousands. */
-const MARKS_MAX = 200;
-
-/** The newest of the keys that had not expired. A stream of another one ends when it reaches its bound. */
-const mayHaveStreams = (revoked: readonly KeyRow[], now: number): string[] =>
-  revoked
-    .filter(({ expiresAt }) => expiresAt === null || expiresAt > now)
-    .sort((a, b) => b.createdAt - a.createdAt)
-    .slice(0, MARKS_MAX)
-    .map(({ id }) => id);
-
-/**
- * The ids of the key and of all keys that it became by renewing itself. The former release did not note who
- * made a rotation. Such a key counts as renewed by itself, because a key too few that works is safer.
- */
-const becameOf = (id: string): SQL => sql`(
-  WITH RECURSIVE became (id) AS (
-    SELECT ${id}
-    UNION
-    SELECT keys.id FROM keys JOIN became ON keys.rotated_from = became.id
-    WHERE keys.rotated_by IS NULL OR keys.rotated_by = keys.rotated_from
-  ) SELECT id FROM became)`;
-
-/** Whether the worker has a key that is at least as new as this one, and opens something. */
-async function hasNewerKey(env: Env, { workerId, createdAt }: KeyRow, now: number): Promise<boolean> {
-  const replacement = sql`SELECT 1 FROM keys AS newer WHERE newer.rotated_from = keys.id AND newer.last_used_at IS NOT NULL`;
-  const found = await openDatabase(env)
-    .select({ id: keys.id })
-    .from(keys)
-    .where(
-      and(
-        eq(keys.workerId, workerId ?? ''),
-        gte(keys.createdAt, createdAt),
-        isNull(keys.revokedAt),
-        or(isNull(keys.expiresAt), gt(keys.expiresAt, now)),
-        or(isNull(keys.overlapEndsAt), gt(keys.overlapEndsAt, now), sql`NOT EXISTS (${replacement})`),
-      ),
-    )
-    .get();
-  return found !== undefined;
-}
 
 export const adminKeyRefusal = refusal(
   'invalid_request',

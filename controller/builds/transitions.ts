@@ -14,7 +14,7 @@
  *
  * `hand_back` is a requeue that takes no attempt from the build.
  */
-import type { BuildStatus, HandBackReason, Verdict } from '#contract';
+import { BUILD_STATUSES, type BuildStatus, type HandBackReason, type Verdict } from '#contract';
 import { type Refusal, refusal } from '../refusals.ts';
 import { isInfrastructure } from './verdicts.ts';
 
@@ -34,6 +34,9 @@ export const TRANSITIONS = {
 export const isFinal = (status: BuildStatus): boolean =>
   status === 'succeeded' || status === 'failed' || status === 'cancelled';
 export const isActive = (status: BuildStatus): boolean => status === 'assigned' || status === 'building';
+
+/** The statuses of a build that waits or is active. */
+export const UNFINISHED_STATUSES: readonly BuildStatus[] = BUILD_STATUSES.filter((status) => !isFinal(status));
 
 /** The part of a build's row that a decision needs. */
 export interface BuildState {

@@ -10,6 +10,7 @@
 import { and, eq, inArray, type SQL, sql } from 'drizzle-orm';
 import type { BlobStored } from '#contract';
 import { type Database, insertIf, openDatabase } from '../database.ts';
+import { isLiveProject } from '../projects/conditions.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { blobHolds, blobs } from '../schema/index.ts';
 
@@ -26,10 +27,7 @@ export const sourceNotStored = (sha256: string): Refusal =>
 export const attemptHolder = (buildId: string, attempt: number): Holder => `${buildId}/${attempt}`;
 
 /** True while the holder may get further files. Nothing is added to a project that is deleted. */
-export const mayHold = (holder: Holder): SQL =>
-  holder.startsWith('prj_')
-    ? sql`EXISTS (SELECT 1 FROM projects WHERE projects.id = ${holder} AND projects.deleted_at IS NULL)`
-    : sql`TRUE`;
+export const mayHold = (holder: Holder): SQL => (holder.startsWith('prj_') ? isLiveProject(holder) : sql`TRUE`);
 
 /** Whether one of them holds the file. */
 export const isHeldBy = (holders: readonly Holder[], sha256: string): SQL => sql`EXISTS (

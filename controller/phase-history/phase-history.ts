@@ -6,10 +6,11 @@
  *
  * Owns the table `histories`.
  */
-import { and, eq, lt, type SQL, sql } from 'drizzle-orm';
+import { and, eq, lt, type SQL } from 'drizzle-orm';
 import { DAY_MS, type ProgressHistory } from '#contract';
 import type { BuildRow } from '../builds/rows.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
+import { isLiveProject } from '../projects/conditions.ts';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
 import { histories } from '../schema/index.ts';
 import { mergeHistory } from './merge.ts';
@@ -49,9 +50,6 @@ export async function addToHistory(env: Env, build: BuildRow, newest: ProgressHi
  */
 export const withoutHistories = (db: Database, projectId: string, condition: SQL) =>
   db.delete(histories).where(and(eq(histories.projectId, projectId), condition));
-
-const isLiveProject = (id: string): SQL =>
-  sql`EXISTS (SELECT 1 FROM projects WHERE projects.id = ${id} AND projects.deleted_at IS NULL)`;
 
 type Key = Pick<typeof histories.$inferSelect, 'projectId' | 'platform' | 'profile'>;
 

@@ -5,6 +5,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
+import { isLiveProject, isNotRevoked } from './conditions.ts';
 
 /** A condition of the insertion, and the refusal of a build for which it does not hold. */
 export interface Admission {
@@ -22,12 +23,12 @@ interface Asked {
 
 export const admissionsOf = ({ projectId, project, trusted, keyId }: Asked): Admission[] => [
   {
-    holds: sql`EXISTS (SELECT 1 FROM projects WHERE id = ${projectId} AND deleted_at IS NULL)`,
+    holds: isLiveProject(projectId),
     otherwise: refusal('project_deleted', `project: ${project} was deleted; name another project`),
   },
   {
     // A revocation cancels the builds of the key. None may slip in behind it.
-    holds: sql`NOT EXISTS (SELECT 1 FROM keys WHERE id = ${keyId} AND revoked_at IS NOT NULL)`,
+    holds: isNotRevoked(keyId),
     otherwise: refusal('unauthorized', 'the key was revoked; ask an admin for a new one'),
   },
   ...(trusted ? [] : [untrustedHaveRoom(projectId, project)]),

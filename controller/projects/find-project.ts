@@ -56,6 +56,21 @@ export const alikeName = (name: string, but = ''): SQL => sql`EXISTS (
   SELECT 1 FROM projects WHERE lower(name) = lower(${name}) AND deleted_at IS NULL AND id != ${but})`;
 
 /**
+ * `invalid_request` that names the project of this name, or of one that differs only in case. Null if there
+ * is none.
+ */
+export async function nameTaken(env: Env, name: string): Promise<Refusal | null> {
+  const other = await openDatabase(env)
+    .select({ name: projects.name })
+    .from(projects)
+    .where(and(sql`lower(${projects.name}) = lower(${name})`, isLive))
+    .get();
+  if (!other) return null;
+  const difference = other.name === name ? '' : `, which differs from ${name} only in case`;
+  return refusal('invalid_request', `project name: there is ${other.name} already${difference}`);
+}
+
+/**
  * Makes a project, or answers the one of this name. Refused: `invalid_request` for a name that differs from
  * another one only in case, or looks like an id; `too_many`.
  *
@@ -77,12 +92,6 @@ export async function makeProject(
   await db.batch([insertIf(db, projects, row, sql`NOT ${alikeName(name)} AND ${today} < ${dayMax}`)]);
   const project = await findProject(env, name);
   if (project) return { ok: true, project, made: project.id === row.id };
-  const other = await db
-    .select()
-    .from(projects)
-    .where(and(sql`lower(name) = lower(${name})`, isLive))
-    .get();
-  return other
-    ? refusal('invalid_request', `project name: there is ${other.name}, which differs from ${name} only in case`)
-    : refusal('too_many', `project: this key has made ${dayMax} projects within a day; ask an admin to make ${name}`);
+  const tooMany = `project: this key has made ${dayMax} projects within a day; ask an admin to make ${name}`;
+  return (await nameTaken(env, name)) ?? refusal('too_many', tooMany);
 }

@@ -1,23 +1,25 @@
 /**
- * Makes projects for an admin, lists and changes them, and marks them as deleted.
+ * Makes projects for an admin, lists and changes them.
  *
  * Invariant: an id is never used again, so nothing that a deleted project left can reach a new one of its
- * name. `deleted_at` is written only while no build of the project is unfinished, in the same statement.
+ * name.
  *
- * Owns `projects` together with find-project.ts, which makes a project at its first use.
+ * Owns `projects` together with find-project.ts, which makes a project at its first use, and with
+ * upkeep/project-deletion.ts.
  */
-import { and, asc, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { type Project, type ProjectPatch, type ProjectRequest, UNTRUSTED_QUEUED_USUAL } from '#contract';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { builds, projects } from '../schema/index.ts';
+import { projects } from '../schema/index.ts';
 import { iso } from '../times.ts';
 import {
   alikeName,
   DEFAULT_PROJECT_ID,
   findProject,
   isLive,
+  nameTaken,
   noProject,
   type ProjectRow,
   refuseName,
@@ -54,7 +56,7 @@ export async function createProject(
   const limits = { maxActive: maxActive ?? null, ...(maxQueuedUntrusted !== undefined && { maxQueuedUntrusted }) };
   const row = { id: newId('prj', now), name, createdAt: now, createdBy: by, ...limits };
   const [made] = await insertIf(db, projects, row, sql`NOT ${alikeName(name)}`).returning();
-  return made ? { ok: true, project: made } : nameTaken(env, name);
+  return made ? { ok: true, project: made } : ((await nameTaken(env, name)) ?? changedMeanwhile);
 }
 
 /** Refused: `not_found`; `invalid_request` for a name as above, and for a new name of the default project. */
@@ -73,18 +75,11 @@ export async function changeProject(env: Env, id: string, { name, ...limits }: P
     .where(and(eq(projects.id, id), isLive, free))
     .returning();
   if (changed) return { ok: true, project: changed };
-  return name === undefined || !(await findProject(env, id)) ? noProject(id) : nameTaken(env, name);
+  if (name === undefined || !(await findProject(env, id))) return noProject(id);
+  return (await nameTaken(env, name)) ?? changedMeanwhile;
 }
 
-async function nameTaken(env: Env, name: string): Promise<Refusal> {
-  const other = await openDatabase(env)
-    .select({ name: projects.name })
-    .from(projects)
-    .where(and(sql`lower(${projects.name}) = lower(${name})`, isLive))
-    .get();
-  const difference = other && other.name !== name ? `, which differs from ${name} only in case` : '';
-  return refusal('invalid_request', `name: there is a project ${other?.name ?? name} already${difference}`);
-}
+const changedMeanwhile = refusal('unavailable', 'name: it became free during the request; send the request again');
 
 /**
  * The statement that makes those projects that no live one has the name of, for builds of the former release.
@@ -96,42 +91,3 @@ export const missingProjects = (db: Database, names: readonly string[], now: num
     FROM json_each(${rows})
     WHERE NOT EXISTS (SELECT 1 FROM projects WHERE projects.name = value ->> 'name' AND deleted_at IS NULL)`);
 };
-
-const UNFINISHED = ['queued', 'assigned', 'building'] as const;
-
-/** The builds of the project that have not ended, also those that the former release added by name. */
-const unfinishedOf = ({ id, name }: ProjectRow): SQL =>
-  and(
-    inArray(builds.status, [...UNFINISHED]),
-    sql`(${builds.projectId} = ${id} OR (${builds.projectId} = '' AND ${builds.project} = ${name}))`,
-  )!;
-
-/** The statement that marks the project as deleted, unless a build of it is unfinished. */
-export const deletionMark = (db: Database, project: ProjectRow, now: number) =>
-  db
-    .update(projects)
-    .set({ deletedAt: now })
-    .where(
-      and(
-        eq(projects.id, project.id),
-        isNull(projects.deletedAt),
-        sql`NOT EXISTS (SELECT 1 FROM builds WHERE ${unfinishedOf(project)})`,
-      ),
-    )
-    .returning({ id: projects.id });
-
-/** Whether the project is marked as deleted. */
-export const isDeleted = (id: string): SQL =>
-  sql`EXISTS (SELECT 1 FROM projects WHERE id = ${id} AND deleted_at IS NOT NULL)`;
-
-/** How many builds of the project wait, and how many are active. */
-export async function countUnfinished(env: Env, project: ProjectRow): Promise<{ queued: number; active: number }> {
-  const rows = await openDatabase(env)
-    .select({ status: builds.status, count: sql<number>`count(*)` })
-    .from(builds)
-    .where(unfinishedOf(project))
-    .groupBy(builds.status);
-  const count = (isCounted: (status: string) => boolean) =>
-    rows.filter(({ status }) => isCounted(status)).reduce((sum, { count: one }) => sum + one, 0);
-  return { queued: count((status) => status === 'queued'), active: count((status) => status !== 'queued') };
-}

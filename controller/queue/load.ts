@@ -7,7 +7,9 @@
  * Owns, beside those triggers, the rows of `project_load`.
  */
 
-const UNFINISHED = `status IN ('queued', 'assigned', 'building')`;
+import { UNFINISHED_STATUSES } from '../builds/transitions.ts';
+
+const UNFINISHED = `status IN (${UNFINISHED_STATUSES.map((status) => `'${status}'`).join(', ')})`;
 
 /**
  * Mends `project_load`, and removes the rows of projects of which nothing waits or is active. One batch, so

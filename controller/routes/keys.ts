@@ -2,14 +2,17 @@
  * Answers about keys: admins make, list and revoke them, a key also sees and rotates itself. Answers the
  * audit too.
  */
+
 import { z } from 'zod';
 import { DAY_MS, KeyRequest, type KeyRevoked, type Me } from '#contract';
 import { AUDIT_LIST_MAX, listAudit } from '../access/audit.ts';
 import { makeRequestedKey } from '../access/key-request.ts';
+import { revokeKey } from '../access/key-revocation.ts';
 import { ROTATION_OVERLAP_MS, rotateKey } from '../access/key-rotation.ts';
-import { listKeys, revokeKey } from '../access/keys.ts';
+import { listKeys } from '../access/keys.ts';
 import { endFollowersOf } from '../build-log/revoked-followers.ts';
-import { cancelBuildsOf } from '../builds/apply.ts';
+import { cancelBuildsOf } from '../builds/end-many.ts';
+
 import { answerRefusal } from '../refusals.ts';
 import { isoOrNull } from '../times.ts';
 import { drainSoon } from '../upkeep/outbox.ts';

@@ -23,9 +23,10 @@ const PoolQuery = z.strictObject({ pool: Id.optional() });
 export function secretRoutes(on: On): void {
   on('GET /api/projects/:id/secrets')(valid('query', PoolQuery), async (c) => {
     const { key, project } = c.var;
-    const secrets = await listSecrets(c.env, project.id, c.req.valid('query'));
-    const seen = secrets.filter(({ pool }) => may(key, 'secrets.list', { projectId: project.id, pool }));
-    return c.json({ secrets: seen } satisfies SecretList);
+    const { pool } = c.req.valid('query');
+    const isReached = (one: string) => may(key, 'secrets.list', { projectId: project.id, pool: one });
+    const pools = pool === undefined ? key.rights.pools : [pool].filter(isReached);
+    return c.json({ secrets: await listSecrets(c.env, project.id, { pools }) } satisfies SecretList);
   });
 
   /** 201 if a pool has received a secret of this name for the first time. */
@@ -41,9 +42,8 @@ export function secretRoutes(on: On): void {
       const given = { name, path: path ?? null, content: value ?? file ?? '' };
       const set = await setSecret(c.env, project.id, given, found.pools, key.id, Date.now());
       if (!set.ok) return answerRefusal(c, set);
-      const secrets = await listSecrets(c.env, project.id, { name });
-      const shown = secrets.filter(({ pool }) => found.pools.includes(pool));
-      return c.json({ secrets: shown } satisfies SecretList, set.made ? 201 : 200);
+      const secrets = await listSecrets(c.env, project.id, { name, pools: found.pools });
+      return c.json({ secrets } satisfies SecretList, set.made ? 201 : 200);
     },
   );
 

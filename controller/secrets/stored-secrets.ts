@@ -19,6 +19,7 @@ import {
 import { toBytes } from '../bytes.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
+import { isLiveProject, isNotRevoked } from '../projects/conditions.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys, pools, projects, secrets } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
@@ -113,8 +114,7 @@ async function newRow(
 
 /** The statement that writes the row, if nobody has written it meanwhile and there is room for it. */
 function writing(db: Database, row: NewRow, sizeBytes: number) {
-  const mayAsk = sql`NOT EXISTS (SELECT 1 FROM keys WHERE id = ${row.setBy} AND revoked_at IS NOT NULL)`;
-  const condition = sql`${isLive(row.projectId)} AND ${mayAsk} AND ${hasRoom(row, sizeBytes)}`;
+  const condition = sql`${isLiveProject(row.projectId)} AND ${isNotRevoked(row.setBy)} AND ${hasRoom(row, sizeBytes)}`;
   if (row.version === 1)
     return insertIf(db, secrets, row, sql`${condition} AND NOT EXISTS (SELECT 1 FROM secrets WHERE ${here(row)})`);
   return db
@@ -128,9 +128,6 @@ const busy = (poolNames: string[]): Refusal =>
 
 const here = ({ projectId, pool, name }: Pick<SecretRow, 'projectId' | 'pool' | 'name'>): SQL =>
   and(eq(secrets.projectId, projectId), eq(secrets.pool, pool), eq(secrets.name, name))!;
-
-const isLive = (projectId: string): SQL =>
-  sql`EXISTS (SELECT 1 FROM projects WHERE id = ${projectId} AND deleted_at IS NULL)`;
 
 /** How many bytes the sealed text of a row holds: base64url of 12 + text + 16, behind `v2.<key id>.`. */
 const SIZE_BYTES = sql<number>`((length(sealed) - length(key_id) - 4) * 3 / 4 - 28)`;
@@ -198,25 +195,23 @@ export async function removeSecret(
 ): Promise<{ ok: true; removed: SecretsRemoved['removed'] } | Refusal> {
   const removed = await openDatabase(env)
     .delete(secrets)
-    .where(
-      and(
-        ...[eq(secrets.projectId, projectId), eq(secrets.name, name)],
-        poolNames === '*' ? undefined : inArray(secrets.pool, [...poolNames]),
-      ),
-    )
+    .where(and(...[eq(secrets.projectId, projectId), eq(secrets.name, name)], isInPools(poolNames)))
     .returning({ id: secrets.id, name: secrets.name, pool: secrets.pool, version: secrets.version });
   if (removed.length > 0) return { ok: true, removed };
   const where = poolNames === '*' ? '' : ` in pool ${poolNames.join(', ')}`;
   return refusal('not_found', `there is no stored secret ${name}${where}`);
 }
 
+const isInPools = (poolNames: '*' | readonly string[]): SQL | undefined =>
+  poolNames === '*' ? undefined : inArray(secrets.pool, [...poolNames]);
+
 const { keyId: _keyId, sealed: _sealed, ...SHOWN } = getTableColumns(secrets);
 
-/** What is known of the secrets of a project, but for their values. By name, then by pool. */
+/** What is known of the secrets of a project in these pools, but for their values. By name, then by pool. */
 export async function listSecrets(
   env: Env,
   projectId: string,
-  filter: { name?: string; pool?: string } = {},
+  filter: { name?: string; pools: '*' | readonly string[] },
 ): Promise<SecretView[]> {
   const rows = await openDatabase(env)
     .select({ ...SHOWN, keyName: keys.name })
@@ -226,7 +221,7 @@ export async function listSecrets(
       and(
         eq(secrets.projectId, projectId),
         filter.name === undefined ? undefined : eq(secrets.name, filter.name),
-        filter.pool === undefined ? undefined : eq(secrets.pool, filter.pool),
+        isInPools(filter.pools),
       ),
     )
     .orderBy(asc(secrets.name), asc(secrets.pool))

@@ -7,11 +7,13 @@
  * Owns the end of rows of `outbox` together with builds/writes-without-event.ts. Deletes R2 objects below
  * `blobs/` whose row was removed.
  */
+
 import { waitUntil } from 'cloudflare:workers';
 import { and, asc, eq, lte, or, type SQL, sql } from 'drizzle-orm';
 import { logObject } from '../build-log/build-log.ts';
 import { deleteSealedLog, sealLog } from '../build-log/seal.ts';
-import { cancelAll } from '../builds/apply.ts';
+import { cancelAll } from '../builds/end-many.ts';
+
 import { openDatabase } from '../database.ts';
 import { outbox } from '../schema/index.ts';
 

@@ -5,15 +5,18 @@
  * Invariant: from the mark on, nothing is added to the project, because every insertion that names a project
  * looks for the mark in its own batch. So either a submission comes first, and the deletion is refused, or
  * the submission is.
+ *
+ * Owns `projects.deleted_at`.
  */
-import { and, eq } from 'drizzle-orm';
+import { and, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import { withoutProject } from '../access/keys.ts';
-import { openDatabase } from '../database.ts';
+import { UNFINISHED_STATUSES } from '../builds/transitions.ts';
+import { type Database, openDatabase } from '../database.ts';
 import { withoutHistories } from '../phase-history/phase-history.ts';
+import { isDeletedProject } from '../projects/conditions.ts';
 import { DEFAULT_PROJECT_ID, noProject, type ProjectRow } from '../projects/find-project.ts';
-import { countUnfinished, deletionMark, isDeleted } from '../projects/projects.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { secrets } from '../schema/index.ts';
+import { builds, projects, secrets } from '../schema/index.ts';
 
 /** Refused: `project_in_use` while builds are unfinished, `invalid_request` for the default project. */
 export async function deleteProject(env: Env, project: ProjectRow, now: number): Promise<{ ok: true } | Refusal> {
@@ -26,9 +29,9 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
   const db = openDatabase(env);
   const [marked] = await db.batch([
     deletionMark(db, project, now),
-    withoutProject(db, id, isDeleted(id)),
-    db.delete(secrets).where(and(eq(secrets.projectId, id), isDeleted(id))),
-    withoutHistories(db, id, isDeleted(id)),
+    withoutProject(db, id, isDeletedProject(id)),
+    db.delete(secrets).where(and(eq(secrets.projectId, id), isDeletedProject(id))),
+    withoutHistories(db, id, isDeletedProject(id)),
   ]);
   if (marked.length > 0) return { ok: true };
   const { queued, active } = await countUnfinished(env, project);
@@ -39,4 +42,37 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
       `them (\`POST /api/builds/ID/cancel\`; \`GET /api/builds?project=${name}&status=queued\`, then \`assigned\` and ` +
       '`building`, lists them), or wait for their end. Then delete the project again.',
   );
+}
+
+/** The builds of the project that have not ended, also those that the former release added by name. */
+const unfinishedOf = ({ id, name }: ProjectRow): SQL =>
+  and(
+    inArray(builds.status, [...UNFINISHED_STATUSES]),
+    sql`(${builds.projectId} = ${id} OR (${builds.projectId} = '' AND ${builds.project} = ${name}))`,
+  )!;
+
+/** The statement that marks the project as deleted, unless a build of it is unfinished. */
+const deletionMark = (db: Database, project: ProjectRow, now: number) =>
+  db
+    .update(projects)
+    .set({ deletedAt: now })
+    .where(
+      and(
+        eq(projects.id, project.id),
+        isNull(projects.deletedAt),
+        sql`NOT EXISTS (SELECT 1 FROM builds WHERE ${unfinishedOf(project)})`,
+      ),
+    )
+    .returning({ id: projects.id });
+
+/** How many builds of the project wait, and how many are active. */
+async function countUnfinished(env: Env, project: ProjectRow): Promise<{ queued: number; active: number }> {
+  const rows = await openDatabase(env)
+    .select({ status: builds.status, count: sql<number>`count(*)` })
+    .from(builds)
+    .where(unfinishedOf(project))
+    .groupBy(builds.status);
+  const count = (isCounted: (status: string) => boolean) =>
+    rows.filter(({ status }) => isCounted(status)).reduce((sum, { count: one }) => sum + one, 0);
+  return { queued: count((status) => status === 'queued'), active: count((status) => status !== 'queued') };
 }

@@ -7,9 +7,11 @@
  *
  * Invariant: one run sends at most 50 statements to D1, which is what the free plan takes.
  */
+
 import { and, asc, eq, inArray, sql } from 'drizzle-orm';
 import { boundAudit } from '../access/audit.ts';
-import { apply, expireAll } from '../builds/apply.ts';
+import { apply } from '../builds/apply.ts';
+import { expireAll } from '../builds/end-many.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';

@@ -1,0 +1,17 @@
+/**
+ * Says in SQL what must still hold when something is added: to a project that is not deleted, by a key that
+ * is not revoked. Whoever adds a row asks in the statement that adds it, so that nothing changes in between.
+ * Pure.
+ */
+import { type SQL, sql } from 'drizzle-orm';
+
+export const isLiveProject = (id: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM projects WHERE projects.id = ${id} AND projects.deleted_at IS NULL)`;
+
+/** Not the opposite: a project that never was is neither. */
+export const isDeletedProject = (id: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM projects WHERE projects.id = ${id} AND projects.deleted_at IS NOT NULL)`;
+
+/** ADMIN_KEY has no row, and is never revoked. */
+export const isNotRevoked = (keyId: string): SQL =>
+  sql`NOT EXISTS (SELECT 1 FROM keys WHERE keys.id = ${keyId} AND keys.revoked_at IS NOT NULL)`;

@@ -21,25 +21,19 @@ export interface LocalFile {
   sha256: string;
 }
 
-/** For whom files are uploaded, which decides the addresses: below `path`, with `query` behind each. */
+/** For whom files are uploaded, which decides the addresses: all are below `path`. */
 export interface BlobPlace {
   path: string;
-  query?: string;
 }
 
 /** For the key: for its project, its lineage, or its worker. */
 export const PLACE_OF_KEY: BlobPlace = { path: '/api/blobs' };
-/** For one of the projects that the key reaches. */
-export const placeOfProject = (project: string): BlobPlace => ({
-  ...PLACE_OF_KEY,
-  query: `?project=${encodeURIComponent(project)}`,
-});
 /** For the attempt of the token that asks. */
 export const placeOfAttempt = (buildId: string): BlobPlace => ({
   path: `/api/builds/${encodeURIComponent(buildId)}/blobs`,
 });
 
-export const blobPath = ({ path, query = '' }: BlobPlace, rest: string): string => `${path}/${rest}${query}`;
+export const blobPath = ({ path }: BlobPlace, rest: string): string => `${path}/${rest}`;
 
 /**
  * Asks whether a file with this hash was stored there before. If it was, the controller keeps it for at least

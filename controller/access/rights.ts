@@ -37,7 +37,7 @@ const OF_SCOPE: Record<Scope, readonly ScopeRight[]> = {
 };
 
 /** What a caller without the right is told that it needs. */
-export const IN_WORDS: Record<ScopeRight, string> = {
+const IN_WORDS: Record<ScopeRight, string> = {
   self: 'an API key',
   farm: 'a key of scope admin',
   'builds.submit': 'a key of scope submit or admin',

@@ -27,7 +27,7 @@ export const sourceNotStored = (sha256: string): Refusal =>
 export const attemptHolder = (buildId: string, attempt: number): Holder => `${buildId}/${attempt}`;
 
 /** True while the holder may get further files. Nothing is added to a project that is deleted. */
-export const mayHold = (holder: Holder): SQL => (holder.startsWith('prj_') ? isLiveProject(holder) : sql`TRUE`);
+const mayHold = (holder: Holder): SQL => (holder.startsWith('prj_') ? isLiveProject(holder) : sql`TRUE`);
 
 /** Whether one of them holds the file. */
 export const isHeldBy = (holders: readonly Holder[], sha256: string): SQL => sql`EXISTS (

@@ -83,7 +83,7 @@ export async function makeProject(
   by: string,
   dayMax: number,
   now: number,
-): Promise<{ ok: true; project: ProjectRow; made: boolean } | Refusal> {
+): Promise<{ ok: true; project: ProjectRow } | Refusal> {
   const refused = refuseName(name);
   if (refused) return refused;
   const db = openDatabase(env);
@@ -91,7 +91,7 @@ export async function makeProject(
   const today = sql`(SELECT count(*) FROM projects WHERE created_by = ${by} AND created_at > ${now - DAY_MS})`;
   await db.batch([insertIf(db, projects, row, sql`NOT ${alikeName(name)} AND ${today} < ${dayMax}`)]);
   const project = await findProject(env, name);
-  if (project) return { ok: true, project, made: project.id === row.id };
+  if (project) return { ok: true, project };
   const tooMany = `project: this key has made ${dayMax} projects within a day; ask an admin to make ${name}`;
   return (await nameTaken(env, name)) ?? refusal('too_many', tooMany);
 }

@@ -7,7 +7,7 @@
  *
  * Owns these columns of `builds` in such rows. It leaves with the former release.
  */
-import { and, eq, lt, sql } from 'drizzle-orm';
+import { and, eq, lt, type SQL, sql } from 'drizzle-orm';
 import { queueRank } from '../builds/queue-rank.ts';
 import { openDatabase } from '../database.ts';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
@@ -21,6 +21,9 @@ const DEFAULT_NAME = 'default';
 const RANK_OF_FORMER = -1_000;
 /** Every rank of this release is above. */
 const RANK_MIN = queueRank(100, true);
+
+/** As {@link queueRank}, in SQL. */
+const rankOf = (cameBack: SQL): SQL => sql`-2 * ${builds.priority} - (${cameBack})`;
 
 /** Called by the sweep each minute. One statement if there is nothing to do. */
 export async function findProjectsOfBuilds(env: Env, now: number): Promise<void> {
@@ -47,7 +50,7 @@ export async function findProjectsOfBuilds(env: Env, now: number): Promise<void>
           ELSE (SELECT id FROM projects WHERE name = ${builds.project} AND deleted_at IS NULL) END`,
         createdByRoot: sql`coalesce(
           (SELECT coalesce(root_id, id) FROM keys WHERE id = ${builds.createdByKey}), ${builds.createdByKey})`,
-        queueRank: sql`-2 * ${builds.priority} - (${builds.queueRank} = ${RANK_OF_FORMER})`,
+        queueRank: rankOf(sql`${builds.queueRank} = ${RANK_OF_FORMER}`),
       })
       .where(and(sql`${builds.id} IN (SELECT value FROM json_each(${ids}))`, eq(builds.projectId, ''))),
   ]);
@@ -57,6 +60,6 @@ export async function findProjectsOfBuilds(env: Env, now: number): Promise<void>
 export async function rankBuildsThatCameBack(env: Env): Promise<void> {
   await openDatabase(env)
     .update(builds)
-    .set({ queueRank: sql`-2 * ${builds.priority} - 1` })
+    .set({ queueRank: rankOf(sql`TRUE`) })
     .where(and(eq(builds.status, 'queued'), lt(builds.queueRank, RANK_MIN), sql`${builds.projectId} != ''`));
 }

@@ -6,28 +6,14 @@ import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
 import { clearFault, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
 import { agentHost } from '../factories/agent-host.ts';
-import type { startAgent } from '../factories/agent-process.ts';
-import { type StandInBuild, standInController } from '../factories/stand-in-controller.ts';
+import { buildRuns, PATIENCE_MS } from '../factories/build-runs.ts';
+import { sourceArchive } from '../factories/source-archive.ts';
+import { standInController } from '../factories/stand-in-controller.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
 
-async function sourceOf(files: Record<string, string>): Promise<Buffer> {
-  using dir = temporaryDir();
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir.path, name), text);
-  const { stdout } = await execa('tar', ['-czf', '-', '-C', dir.path, '.'], { encoding: 'buffer' });
-  return Buffer.from(stdout);
-}
 const glob = (input: { glob: string; required?: boolean; onFailure?: boolean }) => ArtifactGlob.parse(input);
 const VM = 'tartbeat-worker-1-b1-1';
-/** Generous: these are whole VMs on a machine that may be busy with others. */
-const PATIENCE_MS = 120_000;
-
-async function buildRuns(build: StandInBuild, agent: ReturnType<typeof startAgent>): Promise<void> {
-  await until(() => build.log.length > 0, 'the build runs', PATIENCE_MS).catch((error) => {
-    throw new Error(`${error.message}\n${agent.said()}`);
-  });
-}
-
 test('a build goes from claim to artifact, and leaves nothing behind', { timeout: 400_000 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
@@ -37,7 +23,7 @@ test('a build goes from claim to artifact, and leaves nothing behind', { timeout
     command:
       'echo "hello $NAME"; cat a.txt; mkdir -p dist/.x; echo out > dist/.x/o.txt; echo "bad name" > "dist/sp ace"',
     env: { NAME: `it's` },
-    source: await sourceOf({ 'a.txt': 'A\n' }),
+    source: await sourceArchive({ 'a.txt': 'A\n' }),
     artifactGlobs: [glob({ glob: 'dist/**' }), glob({ glob: '*.log', required: false })],
   });
   await agent.until({ type: 'slot_free', vmName: VM });
@@ -72,7 +58,7 @@ test('artifacts that are gone when the result is told are sent again: success is
   const build = controller.submit({
     id: 'b1',
     command: 'mkdir tree; echo in it >tree/file; echo b >b.txt; echo a >a.txt',
-    source: await sourceOf({ x: '' }),
+    source: await sourceArchive({ x: '' }),
     artifactGlobs: [glob({ glob: 'tree' }), glob({ glob: '?.txt' })],
   });
   controller.intercept = ({ path, count }) => {
@@ -96,7 +82,7 @@ test('a failing command is build_failed with its exit code, its onFailure artifa
   const build = controller.submit({
     id: 'b1',
     command: 'echo oops; echo 1 > result.log; exit 7',
-    source: await sourceOf({ a: '' }),
+    source: await sourceArchive({ a: '' }),
     artifactGlobs: [glob({ glob: 'app.ipa' }), glob({ glob: '*.log', onFailure: true })],
   });
   await agent.until({ type: 'slot_free' });
@@ -122,7 +108,7 @@ test('a required artifact that is not there is artifact_missing, naming the glob
   const build = controller.submit({
     id: 'b1',
     command: 'true',
-    source: await sourceOf({ a: '' }),
+    source: await sourceArchive({ a: '' }),
     artifactGlobs: [glob({ glob: '*.ipa' })],
   });
   await agent.until({ type: 'slot_free' });
@@ -159,7 +145,7 @@ test('SSH that drops during the health checks is replaced, and the checks are ma
     return true;
   };
   await using agent = host.startAgent();
-  const build = controller.submit({ id: 'b1', command: 'echo built', source: await sourceOf({ a: '' }) });
+  const build = controller.submit({ id: 'b1', command: 'echo built', source: await sourceArchive({ a: '' }) });
   await agent.until({ type: 'check', id: 'controller', status: 'fail' });
   clearFault(host.tartHome, VM, 'no-ssh');
   await agent.until({ type: 'slot_free' });
@@ -174,7 +160,7 @@ test('cancelling ends the VM within seconds, with evidence, and the next build r
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
-  const source = await sourceOf({ a: '' });
+  const source = await sourceArchive({ a: '' });
   const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source });
   await buildRuns(build, agent);
   build.status = 'cancelled';
@@ -189,7 +175,11 @@ test('a VM that goes away is vm_exited at once', { timeout: 400_000 }, async () 
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
-  const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source: await sourceOf({ a: '' }) });
+  const build = controller.submit({
+    id: 'b1',
+    command: 'echo begun; sleep 600',
+    source: await sourceArchive({ a: '' }),
+  });
   await buildRuns(build, agent);
   process.kill(host.journal('b1-1').run.pid, 'SIGKILL');
   await agent.until({ type: 'slot_free' });
@@ -201,96 +191,12 @@ test('a VM that goes away is vm_exited at once', { timeout: 400_000 }, async () 
   });
 });
 
-/** Requests that get no answer while an attempt is to stay in a phase. The command holds the last one. */
-const HELD: Record<string, (request: { path: string; key: string }) => boolean> = {
-  booted: ({ path }) => path === '/health',
-  monitor_started: ({ path, key }) => path.endsWith('/heartbeat') && key.startsWith('tb_vm_'),
-  command_started: () => false,
-};
-
-for (const [phase, holds] of Object.entries(HELD))
-  test(`an agent that is killed after ${phase} goes on after its restart, and reports once`, {
-    timeout: 180_000,
-  }, async () => {
-    await using controller = await standInController();
-    await using host = await agentHost(controller.url);
-    const gate = host.gate();
-    const build = controller.submit({
-      id: 'b1',
-      command: `for i in 1 2 3; do echo $i; done; ${gate.wait}; echo 4; echo once >> count; cp count out.txt`,
-      source: await sourceOf({ a: '' }),
-      artifactGlobs: [glob({ glob: 'out.txt' })],
-    });
-    controller.intercept = holds;
-    await using first = host.startAgent();
-    await until(() => host.hasJournal('b1-1') && host.journal('b1-1').phase === phase, phase, PATIENCE_MS);
-    first.signal('SIGKILL');
-    await first.exited;
-    controller.intercept = () => false;
-    await using second = host.startAgent();
-    await second.until({ type: 'reconciled', action: 'adopt' });
-    gate.open();
-    await second.until({ type: 'slot_free' });
-    expect(build.status).toBe('succeeded');
-    expect(build.log.toString()).toBe('1\n2\n3\n4\n');
-    expect(build.reports.at(-1)).toMatchObject({ type: 'succeed', artifacts: [{ name: 'out.txt', size: 5 }] });
-    expect(host.vms()).toEqual([]);
-  });
-
-test('an agent that comes back to a vanished VM says worker_restarted', { timeout: 400_000 }, async () => {
-  await using controller = await standInController();
-  await using host = await agentHost(controller.url);
-  const build = controller.submit({ id: 'b1', command: 'echo begun; sleep 600', source: await sourceOf({ a: '' }) });
-  await using first = host.startAgent();
-  await buildRuns(build, first);
-  const { pid } = host.journal('b1-1').run;
-  first.signal('SIGKILL');
-  await first.exited;
-  process.kill(pid, 'SIGKILL');
-  await using second = host.startAgent();
-  await second.until({ type: 'slot_free' });
-  await until(() => build.status === 'failed', 'the report', PATIENCE_MS);
-  expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_restarted' });
-});
-
-test('at start, VMs of ours that belong to nothing are destroyed and all others left alone', {
-  timeout: 180_000,
-}, async () => {
-  await using controller = await standInController();
-  await using host = await agentHost(controller.url);
-  for (const name of ['tartbeat-worker-1-old-3', 'tartbeat-worker-10-x-1', 'mine', 'tartbeat-worker-1-old'])
-    host.addVm(name);
-  await using agent = host.startAgent();
-  await agent.until({ type: 'started' });
-  expect(host.vms().sort()).toEqual(['mine', 'tartbeat-worker-1-old', 'tartbeat-worker-10-x-1']);
-});
-
-test('the first SIGTERM finishes the build, the second stops it as worker_stopped', { timeout: 400_000 }, async () => {
-  await using controller = await standInController();
-  await using host = await agentHost(controller.url);
-  const source = await sourceOf({ a: '' });
-  const build = controller.submit({ id: 'b1', command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done', source });
-  await using agent = host.startAgent();
-  await buildRuns(build, agent);
-  controller.submit({ id: 'b2', command: 'true', source });
-  agent.signal('SIGTERM');
-  expect(await agent.until({ type: 'draining' })).toMatchObject({ waitingFor: ['b1-1'] });
-  const beats = build.beats.length;
-  await until(() => build.beats.length > beats + 2, 'beats go on', PATIENCE_MS);
-  agent.signal('SIGTERM');
-  expect(await agent.exited).toBe(0);
-  expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_stopped' });
-  expect(controller.builds.get('b2')!.status).toBe('queued');
-  expect(host.vms()).toEqual([]);
-  expect(host.attemptDirs()).toEqual([]);
-});
-
 test('a result waits for the controller to come back', { timeout: 400_000 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const gate = host.gate();
   const command = `echo begun; ${gate.wait}; echo last`;
-  const build = controller.submit({ id: 'b1', command, source: await sourceOf({ a: '' }) });
+  const build = controller.submit({ id: 'b1', command, source: await sourceArchive({ a: '' }) });
   await using agent = host.startAgent();
   await buildRuns(build, agent);
   controller.intercept = (_request, response) => {
@@ -312,7 +218,7 @@ test('a monitor that dies is started again', { timeout: 400_000 }, async () => {
   const build = controller.submit({
     id: 'b1',
     command: `echo begun; kill -9 -- -"$(cat "$TARTBEAT_STATE/monitor.pgid")"; ${gate.wait}`,
-    source: await sourceOf({ a: '' }),
+    source: await sourceArchive({ a: '' }),
     // The agent looks after its monitor eight times in this.
     timeouts: { heartbeatTimeoutMs: 8_000 },
   });
@@ -338,7 +244,7 @@ test('an artifact that the controller refuses for its size is artifact_refused, 
   const build = controller.submit({
     id: 'b1',
     command: 'echo big >app.ipa',
-    source: await sourceOf({ a: '' }),
+    source: await sourceArchive({ a: '' }),
     artifactGlobs: [glob({ glob: 'app.ipa' })],
   });
   await agent.until({ type: 'slot_free' });
@@ -368,7 +274,7 @@ test.each([
       response.end(JSON.stringify({ error: { code: 'inputs_gone', message: 'it is gone' } }));
       return true;
     };
-    const build = controller.submit({ id: 'b1', command: 'true', source: await sourceOf({ a: '' }) });
+    const build = controller.submit({ id: 'b1', command: 'true', source: await sourceArchive({ a: '' }) });
     await agent.until({ type: 'slot_free' });
     const last = build.reports.at(-1)!;
     expect(last).toMatchObject({ type: 'fail', verdict: 'inputs_gone', step, message: 'it is gone' });
@@ -391,7 +297,7 @@ test('a build whose key of INPUTS_KEY is missing waits for it, and is built once
     return true;
   };
   const build = controller.submit({
-    ...{ id: 'b1', command: 'echo "$TOKEN"', env: { TOKEN: 'shown' }, source: await sourceOf({ a: '' }) },
+    ...{ id: 'b1', command: 'echo "$TOKEN"', env: { TOKEN: 'shown' }, source: await sourceArchive({ a: '' }) },
   });
   await agent.until({ type: 'slot_free' });
   expect([refused, build.status, build.log.toString()]).toEqual([3, 'succeeded', 'shown\n']);
@@ -410,7 +316,7 @@ test('a look at the monitor that fails ends neither the attempt nor the watch', 
       printf '#!/bin/sh\nhead -c 3000000 /dev/zero\n' >"$s"; chmod 755 "$s"; echo begun
       while ! [ -e '${goOn}' ]; do sleep 0.2; done; mv "$s.kept" "$s"
       kill -9 -- -"$(cat "$TARTBEAT_STATE/monitor.pgid")"; sleep 6`,
-    source: await sourceOf({ a: '' }),
+    source: await sourceArchive({ a: '' }),
   });
   await using agent = host.startAgent();
   await until(() => agent.said().includes('the monitor could not be looked at'), 'a look fails', PATIENCE_MS);
@@ -428,7 +334,7 @@ test('an agent whose Mac runs two other VMs claims nothing, says why, and claims
   for (const name of ['theirs', 'more']) host.runVm(name);
   await until(() => host.vms().length === 2, 'two VMs', PATIENCE_MS);
   await using agent = host.startAgent();
-  const build = controller.submit({ id: 'b1', command: 'true', source: await sourceOf({ a: '' }) });
+  const build = controller.submit({ id: 'b1', command: 'true', source: await sourceArchive({ a: '' }) });
   await agent.until({ type: 'idle', state: 'not_ready' });
   await until(() => controller.statuses.at(-1)?.notReady, 'the controller is told', PATIENCE_MS);
   expect(controller.statuses.at(-1)!.notReady).toMatch(/allows 2 .*(theirs, more|more, theirs)/);

@@ -1,4 +1,4 @@
-/** Kills, restarts and drains the real agent in the middle of attempts, beside a stand-in of the controller. */
+/** Kills, restarts and drains the real agent amid attempts, beside a stand-in of the controller. */
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
 import { agentHost } from '../factories/agent-host.ts';

@@ -46,6 +46,7 @@ const STATUS = {
   too_many: 429,
   rate_limited: 429,
   internal: 500,
+  number_not_seeded: 422,
   inputs_key_missing: 503,
   unavailable: 503,
 } as const satisfies Record<ErrorCode, ContentfulStatusCode>;

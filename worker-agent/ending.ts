@@ -36,6 +36,7 @@ export const failed = (verdict: AgentVerdict, step: string | undefined, message:
 /** They explain themselves, so the VM need not be looked at. */
 const EXPLAINED_BY_ITSELF: readonly AgentVerdict[] = [
   'source_invalid',
+  'project_invalid',
   'artifact_missing',
   'artifact_refused',
   'inputs_gone',

@@ -51,6 +51,7 @@ const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
   build_timeout: SLEPT_OR_FULL,
   no_output: SLEPT_OR_FULL,
   source_invalid: [],
+  project_invalid: [],
   artifact_missing: [],
   artifact_refused: [],
   inputs_gone: [],

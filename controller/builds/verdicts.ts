@@ -44,6 +44,13 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     advice:
       'Make the archive again with `tar -czf source.tar.gz -C PROJECT .`, without absolute paths or links that point outside.',
   },
+  project_invalid: {
+    whose: 'user',
+    title: 'The project cannot be built as it is',
+    explanation:
+      'The agent read the project before it started a VM, or the build asked for its number, and something that the build needs is missing or does not fit. The message says what.',
+    advice: 'Do what the message says, and submit the build anew. Another Mac would find the same.',
+  },
   artifact_missing: {
     whose: 'user',
     title: 'A required artifact is missing',

@@ -18,6 +18,7 @@ export const VERDICTS = [
   'build_timeout',
   'no_output',
   'source_invalid',
+  'project_invalid',
   'artifact_missing',
   'artifact_refused',
   'inputs_gone',
@@ -39,6 +40,7 @@ export type Verdict = (typeof VERDICTS)[number];
 export const AGENT_VERDICTS = [
   'build_failed',
   'source_invalid',
+  'project_invalid',
   'artifact_missing',
   'artifact_refused',
   'inputs_gone',
@@ -123,6 +125,7 @@ export const ERROR_CODES = [
   'upload_incomplete',
   'idempotency_mismatch',
   'inputs_gone',
+  'number_not_seeded',
   'inputs_key_missing',
   'project_deleted',
   'project_in_use',

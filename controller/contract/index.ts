@@ -10,15 +10,15 @@
 export * from './closed-lists.ts';
 export * from './intervals.ts';
 export * from './looks-secret.ts';
+export * from './messages/build-numbers.ts';
 export * from './messages/build-request.ts';
 export * from './messages/builds.ts';
 export * from './messages/claim.ts';
 export * from './messages/errors.ts';
-export { ArtifactName, Id, Sha256 } from './messages/fields.ts';
+export { ArtifactName, Id, Sha256, SourcePath } from './messages/fields.ts';
 export * from './messages/files.ts';
 export * from './messages/heartbeat.ts';
 export * from './messages/keys.ts';
-export * from './messages/logs.ts';
 export * from './messages/origin.ts';
 export * from './messages/phase-history.ts';
 export * from './messages/projects.ts';

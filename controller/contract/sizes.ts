@@ -31,7 +31,7 @@ export const HISTORY_BUILDS_MAX = 1_000_000;
 export const VARIABLES_MAX = 200;
 
 /** Variables and secret files are one sealed row. The limit of the request, 1 MiB, bounds them together. */
-export const SECRET_FILES_MAX = 20;
+export const SECRET_FILES_MAX = 100;
 
 export const SECRET_FILE_MAX_BYTES = 256 * 1024;
 
@@ -94,3 +94,15 @@ export const PROJECT_LIMIT_MAX = 10_000;
 
 /** How many untrusted builds a project may have in the queue, unless an admin says otherwise. */
 export const UNTRUSTED_QUEUED_USUAL = 20;
+
+/** Apps of a project, on both platforms together, that have a counter of build numbers. */
+export const APPS_OF_PROJECT_MAX = 200;
+
+/** Play's own limit of a versionCode. */
+export const ANDROID_BUILD_NUMBER_MAX = 2_100_000_000;
+
+/** A build number may be a time, such as 202611281759. */
+export const IOS_BUILD_NUMBER_MAX = Number.MAX_SAFE_INTEGER;
+
+/** A build number may be higher than the counter by so much. A larger step needs the right `numbers`. */
+export const BUILD_NUMBER_STEP_MAX = 10_000;

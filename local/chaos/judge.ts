@@ -164,7 +164,13 @@ function judgeCause(fault: Fault | null, view: AttemptView | undefined): boolean
 const wordOf = (cause: string | null | undefined) => (cause ? `cause ${cause}` : 'no cause');
 
 /** These explain themselves, and the agent collects nothing for them. */
-const WITHOUT_EVIDENCE: readonly string[] = ['source_invalid', 'artifact_missing', 'artifact_refused', 'inputs_gone'];
+const WITHOUT_EVIDENCE: readonly string[] = [
+  'source_invalid',
+  'project_invalid',
+  'artifact_missing',
+  'artifact_refused',
+  'inputs_gone',
+];
 
 /** The command succeeded before these, so all of its log is due. */
 const OF_THE_ARTIFACTS: readonly (string | undefined)[] = ['artifact_missing', 'artifact_refused'];

@@ -54,6 +54,7 @@ export function reportOf(ending: Ending, { attempt, evidence, fromLog, learned }
 const FORMERLY: Partial<Record<AgentVerdict, AgentVerdict>> = {
   artifact_refused: 'artifact_missing',
   inputs_gone: 'transfer_failed',
+  project_invalid: 'source_invalid',
 };
 
 /** What is left to say once the controller has refused `report`, or null. */

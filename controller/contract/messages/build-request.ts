@@ -3,13 +3,14 @@ import { z } from 'zod';
 import { PLATFORMS } from '../closed-lists.ts';
 import { SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
+import { App } from './build-numbers.ts';
 import {
   durationMs,
   Id,
   line,
   Sha256,
+  SourcePath,
   secretFile,
-  secretFileName,
   shellText,
   text,
   variableName,
@@ -55,7 +56,7 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       command: shellText(16_384)
         .refine((command) => command !== '', 'must not be empty')
         .optional(),
-      /** Instead of a command: runs `eas build --local` with this profile. */
+      /** Instead of a command: builds this profile of the app's eas.json. */
       profile: z
         .string()
         .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be an EAS profile name')
@@ -70,9 +71,10 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
        */
       secretEnv: variables.optional(),
       /**
-       * Certificates, profiles and keys, in base64. The build finds them as files below $TARTBEAT_SECRETS.
+       * Certificates, profiles, keys and other files that are not in the source, in base64. The build finds
+       * each one at its path in the source, and below $TARTBEAT_SECRETS.
        */
-      secretFiles: z.record(secretFileName, secretFile).default({}),
+      secretFiles: z.record(SourcePath, secretFile).default({}),
       artifacts: z.array(artifactGlobInput).max(50).default([]),
       timeouts: z
         .object({
@@ -93,6 +95,13 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       idempotencyKey: text(128).min(1).optional(),
       // The fields below have no default, because a request that leaves them out must stay the same request
       // for the comparison by `idempotencyKey`.
+      /** The folder of the app in the source, where its eas.json is. Left out: the root of the source. */
+      projectRoot: SourcePath.optional(),
+      /**
+       * The app that is built, for its build number. Without it, the agent reads what it needs from the
+       * source.
+       */
+      app: App.optional(),
       /** Where the source comes from. It is shown and filtered by, and nothing trusts it. */
       origin: Origin.optional(),
       group: Group.optional(),
@@ -111,6 +120,10 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
     .refine((request) => (request.command === undefined) !== (request.profile === undefined), {
       path: ['command'],
       message: 'give exactly one of command and profile',
+    })
+    .refine(({ projectRoot, profile }) => projectRoot === undefined || profile !== undefined, {
+      path: ['projectRoot'],
+      message: 'needs a profile; a command can begin with cd',
     })
     .refine(({ env, secretEnv = {} }) => Object.keys(env).length + Object.keys(secretEnv).length <= VARIABLES_MAX, {
       path: ['env'],

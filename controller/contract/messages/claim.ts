@@ -5,9 +5,11 @@
 import { z } from 'zod';
 import { CACHE_MODES, PLATFORMS } from '../closed-lists.ts';
 import { Timeouts } from '../timeouts.ts';
+import { App } from './build-numbers.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { Deadline, Progress } from './builds.ts';
-import { attempt, bytes, Id, lenient, Platforms, Sha256, Slots, time } from './fields.ts';
+import { attempt, bytes, Id, lenient, Platforms, Sha256, Slots, SourcePath, time } from './fields.ts';
+import { Origin } from './origin.ts';
 import { ProgressHistory } from './phase-history.ts';
 
 export const ClaimRequest = z.object({
@@ -35,7 +37,12 @@ export const Assignment = z.object({
   pool: lenient(Id),
   trusted: lenient(z.boolean()),
   cacheMode: lenient(z.enum(CACHE_MODES)),
+  /** With a profile: what older agents run instead of it. */
   command: z.string(),
+  profile: lenient(Id),
+  projectRoot: lenient(SourcePath),
+  app: lenient(App),
+  origin: lenient(Origin),
   source: z.object({ sha256: Sha256, size: bytes }),
   artifactGlobs: z.array(ArtifactGlob),
   timeouts: Timeouts,

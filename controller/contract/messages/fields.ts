@@ -45,10 +45,6 @@ export const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, '
 
 export const variableValue = shellText(32_768);
 
-export const secretFileName = z
-  .string()
-  .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/, 'must be a plain file name of A-Z a-z 0-9 . _ -');
-
 /** The content of a file. */
 export const secretFile = z
   .base64('must be the content in base64')
@@ -63,16 +59,22 @@ export const durationMs = z
   .max(30 * DAY_MS);
 
 /** A relative path that stays below the root of the source. */
-export const ArtifactName = z
-  .string()
-  .min(1)
-  .max(512)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: this refuses control characters
-  .refine((name) => !/[\x00-\x1f\x7f\\]/.test(name), 'must not contain control characters or backslashes')
-  .refine(
-    (name) => name.split('/').every((part) => part !== '' && part !== '.' && part !== '..'),
-    'must be a relative path without empty, "." or ".." parts',
-  );
+const pathBelow = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: this refuses control characters
+    .refine((path) => !/[\x00-\x1f\x7f\\]/.test(path), 'must not contain control characters or backslashes')
+    .refine(
+      (path) => path.split('/').every((part) => part !== '' && part !== '.' && part !== '..'),
+      'must be a relative path without empty, "." or ".." parts',
+    );
+
+export const ArtifactName = pathBelow(512);
+
+/** A file or a folder of the source, such as `apps/mobile` or `.env.production`. */
+export const SourcePath = pathBelow(256);
 
 /**
  * Drops a malformed field instead of refusing the message, because a beat or a result must arrive in any

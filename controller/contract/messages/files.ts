@@ -1,4 +1,4 @@
-/** Defines uploads: a blob in one request, or in parts. */
+/** Defines uploads, of a blob in one request or in parts, and the log of a build. */
 import { z } from 'zod';
 import { UPLOAD_MAX_BYTES } from '../sizes.ts';
 import { bytes, Sha256 } from './fields.ts';
@@ -32,3 +32,16 @@ export type Upload = z.infer<typeof Upload>;
 
 export const UploadPart = z.object({ part: z.number().int(), size: bytes });
 export type UploadPart = z.infer<typeof UploadPart>;
+
+export const LogAppended = z.object({
+  /** The bytes stored so far, which is the next offset. */
+  length: bytes,
+  /** How many readers follow the log now. If nobody does, the agent sends in larger batches. */
+  followers: z.number().int(),
+});
+export type LogAppended = z.infer<typeof LogAppended>;
+
+/** Headers of a log that is read: its length so far, and whether it is complete. */
+export const LOG_LENGTH_HEADER = 'X-Log-Length';
+
+export const LOG_COMPLETE_HEADER = 'X-Log-Complete';

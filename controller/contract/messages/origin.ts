@@ -33,6 +33,8 @@ export const Origin = z.strictObject({
   /** Of a pull request: its head, not the merge commit that the CI has made. */
   commit: Commit.optional(),
   pullRequest: PullRequest.optional(),
+  /** How many commits lead to this one, which some projects use as a build number. */
+  commitCount: z.number().int().min(0).max(1_000_000_000).optional(),
   author: name.optional(),
   message: lines(1_000).optional(),
   /** Whether the source has changes that the commit does not have. */
@@ -43,4 +45,4 @@ export const Origin = z.strictObject({
 export type Origin = z.infer<typeof Origin>;
 
 /** What no filter asks for. */
-export type OriginDetail = Pick<Origin, 'ref' | 'tag' | 'author' | 'message' | 'dirty' | 'url'>;
+export type OriginDetail = Pick<Origin, 'ref' | 'tag' | 'author' | 'message' | 'dirty' | 'url' | 'commitCount'>;

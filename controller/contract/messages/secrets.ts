@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { POOLS_OF_SECRET_MAX } from '../sizes.ts';
-import { Id, secretFile, secretFileName, time, variableName, variableValue } from './fields.ts';
+import { Id, SourcePath, secretFile, time, variableName, variableValue } from './fields.ts';
 
 /** With another value of these the shell in the VM would not find its programs or files. */
 const RESERVED = new Set(['PATH', 'HOME', 'SHELL', 'USER', 'TMPDIR', 'IFS', 'BASH_ENV', 'ENV']);
@@ -16,14 +16,14 @@ export const SecretName = variableName.refine(
 );
 
 /**
- * Sets a stored secret: a variable by its `value`, or a `file` in base64 that the build finds at `path` below
- * $TARTBEAT_SECRETS. Unknown fields are refused, because a misspelt `pools` would mean all of them.
+ * Sets a stored secret: a variable by its `value`, or a `file` in base64 that the build finds at `path` in its
+ * source. Unknown fields are refused, because a misspelt `pools` would mean all of them.
  */
 export const SecretRequest = z
   .strictObject({
     value: variableValue.optional(),
     file: secretFile.optional(),
-    path: secretFileName.optional(),
+    path: SourcePath.optional(),
     /** Left out: the trusted pools that exist now and that the key reaches. A later pool gets nothing. */
     pools: z.array(Id).min(1).max(POOLS_OF_SECRET_MAX).optional(),
   })

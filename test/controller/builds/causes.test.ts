@@ -77,6 +77,7 @@ const CAN_LEAD_TO: Record<Verdict, readonly KnownCause[]> = {
   build_timeout: [...FULL, 'host_asleep'],
   no_output: [...FULL, 'host_asleep'],
   source_invalid: [],
+  project_invalid: [],
   artifact_missing: [],
   artifact_refused: [],
   inputs_gone: [],

@@ -1,0 +1,63 @@
+/**
+ * Reads the files of a project, wherever they are: in a folder, in an archive, or in both with others laid
+ * over them.
+ *
+ * Paths are relative to the root of the source, with `/` between their parts, such as `apps/mobile/eas.json`.
+ *
+ * Invariant: nothing outside the source is read. A link counts as a file that is not there.
+ */
+import { lstat, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LEFT_OUT } from './archive.ts';
+
+/** A larger file is no configuration. Lock files of large workspaces have some MB. */
+export const PROJECT_FILE_MAX_BYTES = 16 * 1024 * 1024;
+
+export interface ProjectFiles {
+  /** The paths of all regular files. */
+  readonly paths: ReadonlySet<string>;
+  /** Null if there is no such file, or if it is larger than {@link PROJECT_FILE_MAX_BYTES}. */
+  read(path: string): Promise<Buffer | null>;
+}
+
+/** The files below a folder on this disk, without those that no archive gets. */
+export async function filesInFolder(folder: string): Promise<ProjectFiles> {
+  const paths = new Set<string>();
+  const look = async (below: string): Promise<void> => {
+    for (const entry of await readdir(join(folder, below), { withFileTypes: true })) {
+      if ((LEFT_OUT as readonly string[]).includes(entry.name)) continue;
+      const path = below === '' ? entry.name : `${below}/${entry.name}`;
+      if (entry.isDirectory()) await look(path);
+      else if (entry.isFile()) paths.add(path);
+    }
+  };
+  await look('');
+  return {
+    paths,
+    async read(path) {
+      if (!paths.has(path)) return null;
+      const { size } = await lstat(join(folder, path));
+      return size > PROJECT_FILE_MAX_BYTES ? null : await readFile(join(folder, path));
+    },
+  };
+}
+
+/** The secret files of a build lie over those of its source. */
+export function withFilesOver(files: ProjectFiles, over: ReadonlyMap<string, Buffer>): ProjectFiles {
+  return {
+    paths: new Set([...files.paths, ...over.keys()]),
+    read: async (path) => over.get(path) ?? (await files.read(path)),
+  };
+}
+
+/** Joins a folder of the source, `.` for its root, and a path below it. Null if that leads out. */
+export function pathIn(folder: string, path: string): string | null {
+  const parts: string[] = [];
+  if (path.startsWith('/') || path.includes('\0')) return null;
+  for (const part of `${folder}/${path}`.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part !== '..') parts.push(part);
+    else if (parts.pop() === undefined) return null;
+  }
+  return parts.length === 0 ? '.' : parts.join('/');
+}

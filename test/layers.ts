@@ -30,6 +30,7 @@ export const LAYERS = {
     ['agent'],
     ['attempt'],
     ['steps'],
+    ['expo'],
     ['health-checks'],
     ['files', 'build-log', 'vm'],
     ['guest', 'tart'],
@@ -39,6 +40,7 @@ export const LAYERS = {
     ['config-findings', 'time-limits', 'events', 'ending', 'exit-codes', 'version', 'vm-image'],
   ],
   client: [
+    ['signing'],
     ['project'],
     ['builds-client', 'admin-client'],
     ['follow-log', 'upload'],

@@ -1,4 +1,6 @@
-/** Says what was found in a project: a value, with lines for the log, or the one problem that ends the build. */
+/**
+ * Says what was found in a project: a value, with lines for the log, or the one problem that ends the build.
+ */
 
 export type Found<T> =
   | { ok: true; value: T; /** Whole lines for the log. */ notes: string[] }

@@ -3,7 +3,8 @@
  */
 
 export type Found<T> =
-  | { ok: true; value: T; /** Whole lines for the log. */ notes: string[] }
+  /** The notes are whole lines for the log. */
+  | { ok: true; value: T; notes: string[] }
   /** One sentence that names the file, the field and the fix. */
   | { ok: false; problem: string };
 

@@ -16,8 +16,8 @@ export const SecretName = variableName.refine(
 );
 
 /**
- * Sets a stored secret: a variable by its `value`, or a `file` in base64 that the build finds at `path` in its
- * source. Unknown fields are refused, because a misspelt `pools` would mean all of them.
+ * Sets a stored secret: a variable by its `value`, or a `file` in base64 that the build finds at `path` in
+ * its source. Unknown fields are refused, because a misspelt `pools` would mean all of them.
  */
 export const SecretRequest = z
   .strictObject({

@@ -2,12 +2,13 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-export type Program = 'bash' | 'dash' | 'ruby' | 'shellcheck' | 'sshd';
+export type Program = 'bash' | 'dash' | 'openssl' | 'ruby' | 'shellcheck' | 'sshd';
 
 /** The packages that bring each program, and what the tests that need it are about. */
 export const PROGRAMS: Record<Program, { packages: { debian: string; macos: string }; neededBy: string }> = {
   bash: { packages: { debian: 'bash', macos: 'bash' }, neededBy: 'the scripts that run in a VM' },
   dash: { packages: { debian: 'dash', macos: 'dash' }, neededBy: 'the scripts that run in a VM' },
+  openssl: { packages: { debian: 'openssl', macos: 'openssl' }, neededBy: 'certificates and provisioning profiles' },
   ruby: { packages: { debian: 'ruby', macos: 'ruby' }, neededBy: 'the lanes in Fastfile' },
   shellcheck: { packages: { debian: 'shellcheck', macos: 'shellcheck' }, neededBy: 'mistakes in shell scripts' },
   sshd: { packages: { debian: 'openssh-server', macos: 'openssh' }, neededBy: 'SSH, against a real server' },

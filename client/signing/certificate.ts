@@ -1,8 +1,9 @@
 /**
- * Opens a certificate with its key (.p12), and makes one of it that macOS imports and that Expo's engine opens.
+ * Opens a certificate with its key (.p12), and makes one of it that macOS imports and that Expo's engine
+ * opens.
  *
- * macOS imports only the old kind of PKCS#12: PBE with SHA-1, and a MAC with SHA-1. OpenSSL 3 writes another by
- * default, which ends in the build as "MAC verification failed". The engine opens no file with an empty
+ * macOS imports only the old kind of PKCS#12: PBE with SHA-1, and a MAC with SHA-1. OpenSSL 3 writes another
+ * by default, which ends in the build as "MAC verification failed". The engine opens no file with an empty
  * password, and takes the first certificate of a file as the one that signs. A file with one of these faults
  * is written again, in the form in which Expo itself writes certificates.
  *
@@ -54,9 +55,9 @@ const REFUSALS: Record<Pkcs12Refusal, (file: CertificateFile) => string> = {
 };
 
 /**
- * Returns a function that opens the files of one build. It opens each file once, and all of them together take
- * no more time than one may. If a file has several identities, it takes the one that the profile contains, else
- * the first.
+ * Returns a function that opens the files of one build. It opens each file once, and all of them together
+ * take no more time than one may. If a file has several identities, it takes the one that the profile
+ * contains, else the first.
  */
 export function certificateOpener(): (file: CertificateFile, inProfile: ReadonlySet<string>) => Found<Certificate> {
   const rounds = new Rounds();

@@ -1,6 +1,6 @@
 /**
- * Checks that certificates, profiles and keystore sign this app: before the build, because Xcode or Gradle would
- * say it minutes later, and in other words. Pure.
+ * Checks that certificates, profiles and keystore sign this app: before the build, because Xcode or Gradle
+ * would say it minutes later, and in other words. Pure.
  */
 import { printable } from '../printable.ts';
 import { type Found, found, problem } from '../project/found.ts';

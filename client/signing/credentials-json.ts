@@ -1,8 +1,8 @@
 /**
  * Reads what signs an app: the files that `credentials.json` names, or secret files alone.
  *
- * Secret files of the build lie over the source, so `credentials.json` and the files that it names may be secret
- * files, too.
+ * Secret files of the build lie over the source, so `credentials.json` and the files that it names may be
+ * secret files, too.
  *
  * Invariant: a path in `credentials.json` reads no file outside the source, also not through a link. The file
  * comes from the repository, so its author may be a stranger.

@@ -3,7 +3,7 @@
  *
  * Invariant: a hostile file is refused after at most about a second, and never throws.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import type forge from 'node-forge';
 import { childrenOf, DerError, integerOf, isContext, isSequence, octetsOf, oidOf, parseDer, toDer } from './der.ts';
 import {
@@ -104,8 +104,7 @@ function checkMac(
   const times = count === undefined ? 1 : integerOf(count);
   const key = pkcs12Key(rounds, oid, password, octetsOf(salt), 3, times, hash.digestBytes);
   const made = createHmac(hash.name, key).update(contents).digest();
-  const expected = octetsOf(digest);
-  if (made.length !== expected.length || !timingSafeEqual(made, expected)) throw new WrongPassword();
+  if (!made.equals(octetsOf(digest))) throw new WrongPassword();
 }
 
 function readSafe(rounds: Rounds, contents: Buffer, password: string | null, isOldMac: boolean): Pkcs12 {

@@ -5,11 +5,11 @@
  *
  * Invariant: a hostile file is refused in less than about a second, and never throws.
  */
-import { parse } from 'plist';
 import { printable } from '../printable.ts';
 import { type Found, found, problem } from '../project/found.ts';
 import { sha1Of } from './certificate.ts';
 import { childrenOf, octetsOf, oidOf, parseDer } from './der.ts';
+import { type ListValue, parsePropertyList } from './property-list.ts';
 
 /** A profile with a hundred certificates and a thousand devices has about 300 KB. */
 export const PROFILE_MAX_BYTES = 1024 * 1024;
@@ -29,13 +29,6 @@ export interface ProvisioningProfile {
 }
 
 const SIGNED_DATA = '1.2.840.113549.1.7.2';
-const OPENING = '<plist version="1.0">';
-const CLOSING = '</plist>';
-
-/** Anything but the elements and characters of a property list: attributes, comments, entities of its own. */
-const FOREIGN =
-  /<(?!\/?(?:dict|array|key|string|data|date|integer|real)>|(?:dict|array|string|data|true|false) ?\/>)|&(?!(?:amp|lt|gt|quot|apos|#\d{1,7}|#x[\da-fA-F]{1,6});)/;
-
 export function readProfile(path: string, content: Buffer): Found<ProvisioningProfile> {
   const name = printable(path);
   if (content.length > PROFILE_MAX_BYTES)
@@ -51,46 +44,50 @@ export function readProfile(path: string, content: Buffer): Found<ProvisioningPr
   }
 }
 
-function listIn(content: Buffer): Record<string, unknown> {
+function listIn(content: Buffer): Map<string, ListValue> {
   const [type, signed] = childrenOf(parseDer(content));
   if (oidOf(type) !== SIGNED_DATA) throw new Error('no signed message');
   const [, , message] = childrenOf(childrenOf(signed)[0]);
   const [, octets] = childrenOf(message);
-  const text = octetsOf(childrenOf(octets)[0]).toString('utf8');
-  const from = text.indexOf(OPENING);
-  const to = text.lastIndexOf(CLOSING);
-  if (from < 0 || to < from) throw new Error('no property list');
-  const body = text.slice(from + OPENING.length, to);
-  if (FOREIGN.test(body)) throw new Error('not the form of a property list');
-  return parse(`${OPENING}${body}${CLOSING}`) as Record<string, unknown>;
+  return parsePropertyList(octetsOf(childrenOf(octets)[0]).toString('utf8'));
 }
 
-function profileOf(list: Record<string, unknown>): ProvisioningProfile {
-  const { UUID, Name, TeamIdentifier, ExpirationDate, DeveloperCertificates, Entitlements } = list;
-  const entitlements = Entitlements as Record<string, unknown>;
-  const identifier = text(entitlements['application-identifier']);
-  if (!(ExpirationDate instanceof Date) || Number.isNaN(ExpirationDate.getTime())) throw new Error('no date');
+function profileOf(list: Map<string, ListValue>): ProvisioningProfile {
+  const entitlements = list.get('Entitlements');
+  const expires = list.get('ExpirationDate');
+  if (!(entitlements instanceof Map)) throw new Error('no entitlements');
+  if (!(expires instanceof Date) || Number.isNaN(expires.getTime())) throw new Error('no date');
   return {
-    uuid: text(UUID),
-    name: printable(text(Name)),
-    team: text((TeamIdentifier as unknown[])[0]),
-    expires: ExpirationDate,
-    bundleId: identifier.replace(/^[^.]*\./, ''),
-    certificates: new Set((DeveloperCertificates as Uint8Array[]).map(sha1Of)),
+    uuid: textOf(list.get('UUID')),
+    name: printable(textOf(list.get('Name'))),
+    team: textOf(listOf(list.get('TeamIdentifier'))[0]),
+    expires,
+    bundleId: textOf(entitlements.get('application-identifier')).replace(/^[^.]*\./, ''),
+    certificates: new Set(listOf(list.get('DeveloperCertificates')).map((der) => sha1Of(bytesOf(der)))),
     kind: kindOf(list, entitlements),
   };
 }
 
-function text(value: unknown): string {
+function textOf(value: ListValue | undefined): string {
   if (typeof value !== 'string') throw new Error('no text');
   return value;
 }
 
+function listOf(value: ListValue | undefined): ListValue[] {
+  if (!Array.isArray(value)) throw new Error('no list');
+  return value;
+}
+
+function bytesOf(value: ListValue): Buffer {
+  if (!Buffer.isBuffer(value)) throw new Error('no bytes');
+  return value;
+}
+
 /** As the engine and eas-cli tell them apart. */
-function kindOf(list: Record<string, unknown>, entitlements: Record<string, unknown>): ProfileKind {
-  if (list.ProvisionsAllDevices) return 'enterprise';
-  if (!Array.isArray(list.ProvisionedDevices)) return 'app-store';
-  return entitlements['get-task-allow'] ? 'development' : 'ad-hoc';
+function kindOf(list: Map<string, ListValue>, entitlements: Map<string, ListValue>): ProfileKind {
+  if (list.get('ProvisionsAllDevices')) return 'enterprise';
+  if (!Array.isArray(list.get('ProvisionedDevices'))) return 'app-store';
+  return entitlements.get('get-task-allow') ? 'development' : 'ad-hoc';
 }
 
 /** A `*` stands for any text that is not empty, as Apple's own rule has it. */

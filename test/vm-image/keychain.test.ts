@@ -1,115 +1,153 @@
-/** Tests the guest's keychain helper against a stand-in of macOS's `security` that records its calls. */
+/** Tests the guest's keychain helper against a stand-in of macOS's `security` and `codesign`. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { argumentsOf, DISTRIBUTION, LOGIN, P12_PASSWORD, RELEASES, signingMac } from './signing-mac.ts';
 
 const KEYCHAIN = resolve(import.meta.dirname, '../../vm-image/keychain');
 const SHELLS = ['bash', 'dash'].filter((shell) => spawnSync(shell, ['-c', 'true']).status === 0);
+const WWDR = 'Apple Worldwide Developer Relations G3';
+type Mac = ReturnType<typeof signingMac>;
 
-/** Every call is a line: its arguments, then `<` and what `-i` read. */
-const SECURITY = `#!/bin/sh
-line="$*"; [ "$1" != -i ] || { IFS= read -r input; line="-i < $input"; }
-printf '%s\\n' "$line" >>"$CALLS"
-[ ! -e "$FAIL" ] || case $line in *"$(cat "$FAIL")"*) exit 1 ;; esac
-case $line in
-  *create-keychain*) : >"$TARTBEAT_STATE/build.keychain-db" ;;
-  "list-keychains -d user") printf '    "%s"\\n' "/Users/admin/Library/Keychains/login.keychain-db" "/Library/a b.keychain" ;;
-  find-identity*) [ -e "$EMPTY" ] || echo '  1) 0123ABCD "Apple Distribution: Example (TEAM)"'; echo '     1 valid identities found' ;;
-  cms*) printf '<plist><dict>\\n<key>UUID</key>\\n\\t<string>%s</string></dict></plist>' "$(cat "$4")" ;;
-  delete-keychain*) rm -f "$2" ;;
-esac
-`;
-
-function guest(shell: string) {
-  const dir = temporaryDir();
-  const at = (name: string) => join(dir.path, name);
-  for (const name of ['bin', 'state', 'secrets', 'home']) mkdirSync(at(name));
-  writeFileSync(at('bin/security'), SECURITY, { mode: 0o755 });
-  const env = {
-    PATH: `${at('bin')}:${process.env.PATH}`,
-    HOME: at('home'),
-    TARTBEAT_STATE: at('state'),
-    TARTBEAT_SECRETS: at('secrets'),
-    CALLS: at('calls'),
-    FAIL: at('fail'),
-    EMPTY: at('empty'),
-    P12_PASSWORD: 'pass "word\\',
-  };
-  const profiles = at('home/Library/MobileDevice/Provisioning Profiles');
-  return {
-    at,
-    give: (name: string, content: string) => writeFileSync(at(`secrets/${name}`), content),
-    run: (argument: string, change: Record<string, string> = {}) =>
-      spawnSync(shell, [KEYCHAIN, argument], { env: { ...env, ...change }, encoding: 'utf8' }),
-    calls: () => (existsSync(at('calls')) ? readFileSync(at('calls'), 'utf8').trimEnd().split('\n') : []),
-    profiles: () => (existsSync(profiles) ? readdirSync(profiles) : []),
-    [Symbol.dispose]: () => dir[Symbol.dispose](),
-  };
-}
+const installed = (mac: Mac) => {
+  const folder = mac.at('home/Library/MobileDevice/Provisioning Profiles');
+  return existsSync(folder) ? readdirSync(folder) : [];
+};
 
 for (const shell of SHELLS) {
-  test(`${shell}: a keychain is made, unlocked, without time limit, its key open to codesign, first in the search list`, () => {
-    using mac = guest(shell);
-    mac.give('dist.p12', 'a certificate');
-    mac.give('app.mobileprovision', 'UUID-1');
-    const made = mac.run('create');
-    const keychain = mac.at('state/build.keychain-db');
-    expect([made.stderr, made.status, made.stdout]).toEqual(['', 0, `KEYCHAIN=${keychain}\n`]);
-    const calls = mac.calls().map((call) => call.replace(/[0-9a-f]{48}/g, 'RANDOM'));
-    expect(calls).toEqual([
-      `-i <  "create-keychain" "-p" "RANDOM" "${keychain}"`,
-      `set-keychain-settings ${keychain}`,
-      `-i <  "unlock-keychain" "-p" "RANDOM" "${keychain}"`,
-      `-i <  "import" "${mac.at('secrets/dist.p12')}" "-k" "${keychain}" "-f" "pkcs12" "-P" "pass \\"word\\\\" "-T" "/usr/bin/codesign" "-T" "/usr/bin/security" "-T" "/usr/bin/productbuild"`,
-      `-i <  "set-key-partition-list" "-S" "apple-tool:,apple:,codesign:" "-s" "-k" "RANDOM" "${keychain}"`,
-      'list-keychains -d user',
-      `list-keychains -d user -s ${keychain} /Users/admin/Library/Keychains/login.keychain-db /Library/a b.keychain`,
-      `find-identity -v -p codesigning ${keychain}`,
-      `cms -D -i ${mac.at('secrets/app.mobileprovision')}`,
+  const create = (mac: Mac, change: Record<string, string> = {}) => mac.run(shell, KEYCHAIN, ['create'], change);
+
+  for (const release of RELEASES)
+    test(`${shell}, macOS ${release}: a keychain is made in the order that holds, and proved by codesign`, () => {
+      using mac = signingMac(release);
+      mac.give('ios/certs/dist.p12', DISTRIBUTION);
+      mac.give('ios/wwdr.cer', WWDR);
+      mac.give('app.mobileprovision', 'UUID-1');
+      const made = create(mac);
+      const { keychain, at } = mac;
+      const marked =
+        'keychain: warning: macOS marks an identity with CSSMERR_TP_NOT_TRUSTED; whether it signs is tried now\n';
+      expect([made.stderr, made.status, made.stdout]).toEqual([
+        release === '15.7.1' ? '' : marked,
+        0,
+        `KEYCHAIN=${keychain}\n`,
+      ]);
+      const proof = at('state/keychain.proof');
+      expect(mac.calls().map((call) => call.replace(/[0-9a-f]{48}/g, 'RANDOM'))).toEqual([
+        `security -i <  "create-keychain" "-p" "RANDOM" "${keychain}"`,
+        `security set-keychain-settings ${keychain}`,
+        `security -i <  "unlock-keychain" "-p" "RANDOM" "${keychain}"`,
+        `security -i <  "import" "${at('secrets/ios/certs/dist.p12')}" "-k" "${keychain}" "-f" "pkcs12" "-P" "pass \\"word\\\\ü" "-T" "/usr/bin/codesign" "-T" "/usr/bin/security" "-T" "/usr/bin/productbuild"`,
+        `security import ${at('secrets/ios/wwdr.cer')} -k ${keychain} -t cert`,
+        `security -i <  "set-key-partition-list" "-S" "apple-tool:,apple:,codesign:" "-s" "-k" "RANDOM" "${keychain}"`,
+        'security list-keychains -d user',
+        `security list-keychains -d user -s ${keychain} ${LOGIN} /Library/a b.keychain`,
+        `security find-identity -p codesigning ${keychain}`,
+        `codesign --force --timestamp=none --sign ${DISTRIBUTION.sha1} --keychain ${keychain} ${proof}`,
+        `codesign -v ${proof}`,
+        `security cms -D -i ${at('secrets/app.mobileprovision')}`,
+      ]);
+      const random = /"([0-9a-f]{48})"/.exec(mac.calls()[0]!)![1]!;
+      for (const call of mac.calls())
+        for (const password of [P12_PASSWORD, 'word', random]) expect(argumentsOf(call)).not.toContain(password);
+      expect(installed(mac)).toEqual(['UUID-1.mobileprovision']);
+      expect(readdirSync(at('state')).sort()).toEqual(['build.keychain-db', 'keychain', 'keychain.profiles']);
+      expect(mac.search()).toEqual([keychain, LOGIN, '/Library/a b.keychain']);
+    });
+
+  test(`${shell}: intermediates of the image complete the chain, and one twice ends nothing`, () => {
+    using mac = signingMac('26.1');
+    mac.give('dist.p12', { ...DISTRIBUTION, needs: WWDR });
+    const without = create(mac);
+    expect([without.status, without.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /codesign cannot sign with the imported identity: .*unable to build chain.+errSecInternalComponent/,
+      ),
     ]);
-    expect(mac.profiles()).toEqual(['UUID-1.mobileprovision']);
+    expect(readdirSync(mac.at('state'))).toEqual([]);
+    const folder = mac.at('root/usr/local/share/tartbeat/certificates');
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(`${folder}/AppleWWDRCAG3.cer`, WWDR);
+    mac.give('same.cer', WWDR);
+    const made = create(mac);
+    expect([made.status, made.stderr]).toEqual([0, expect.stringContaining('warning: same.cer was not imported')]);
   });
 
   test(`${shell}: it is deleted with its profiles, and a second time without harm`, () => {
-    using mac = guest(shell);
-    mac.give('dist.p12', 'a certificate');
-    mac.give('app.mobileprovision', 'UUID-1');
-    expect(mac.run('create').status).toBe(0);
-    for (const _ of [1, 2]) expect(mac.run('delete').status).toBe(0);
-    expect(mac.calls().at(-1)).toBe(`delete-keychain ${mac.at('state/build.keychain-db')}`);
-    expect([mac.profiles(), readdirSync(mac.at('state'))]).toEqual([[], []]);
+    using mac = signingMac();
+    mac.give('dist.p12', DISTRIBUTION);
+    mac.give('deep/er/app.mobileprovision', 'UUID-1');
+    expect(create(mac).status).toBe(0);
+    for (const _ of [1, 2]) expect(mac.run(shell, KEYCHAIN, ['delete']).status).toBe(0);
+    expect(mac.calls().at(-1)).toBe(`security delete-keychain ${mac.keychain}`);
+    expect([installed(mac), readdirSync(mac.at('state'))]).toEqual([[], []]);
   });
 
-  for (const step of ['create-keychain', 'unlock', '"import"', 'set-key-partition-list', 'list-keychains -d user -s'])
-    test(`${shell}: when ${step} fails it says so, and leaves no half keychain`, () => {
-      using mac = guest(shell);
-      mac.give('dist.p12', 'a certificate');
-      writeFileSync(mac.at('fail'), step);
-      const made = mac.run('create');
+  for (const fails of [
+    'create-keychain',
+    'set-keychain-settings',
+    'unlock',
+    '"import"',
+    'set-key-partition-list',
+    'list-keychains -d user -s',
+    'codesign --force',
+    'codesign -v',
+  ])
+    test(`${shell}: when ${fails} fails it says so in one line, and leaves no half keychain`, () => {
+      using mac = signingMac('15.7.1', { fails });
+      mac.give('dist.p12', DISTRIBUTION);
+      const made = create(mac);
       expect([made.status, made.stdout, made.stderr]).toEqual([1, '', expect.stringMatching(/^keychain: .+\n$/)]);
       expect(readdirSync(mac.at('state'))).toEqual([]);
     });
 
-  test(`${shell}: a build without the files, the identity or the profile it needs is told which`, () => {
-    using mac = guest(shell);
-    expect(mac.run('create').stderr).toContain('no *.p12');
-    expect(mac.run('create', { TARTBEAT_SECRETS: '/nowhere' }).stderr).toContain('secretFiles');
-    expect(mac.run('create', { TARTBEAT_STATE: '' }).stderr).toContain('TARTBEAT_STATE');
-    mac.give('dist.p12', 'x');
+  test(`${shell}: a wrong password and a modern file are told with both causes and the way out`, () => {
+    for (const change of [{ password: 'other' }, { isModern: true }]) {
+      using mac = signingMac('26.1');
+      mac.give('a/dist.p12', { ...DISTRIBUTION, ...change });
+      expect(create(mac).stderr).toMatch(
+        /^keychain: dist\.p12 could not be imported: either P12_PASSWORD is not its password, or OpenSSL 3 .+PBE-SHA1-3DES/,
+      );
+    }
+  });
+
+  test(`${shell}: import and partition list end with 0 without a key, and the missing key is told all the same`, () => {
+    using mac = signingMac('26.1');
+    mac.give('dist.p12', { ...DISTRIBUTION, hasKey: false });
+    expect(create(mac).stderr).toContain('no identity to sign with was imported: export the *.p12 together');
+    mac.give('second.P12', { ...DISTRIBUTION, sha1: 'F'.repeat(40) });
+    const made = create(mac);
+    expect([made.status, made.stderr]).toEqual([0, expect.stringContaining('2 *.p12 gave 1 identities')]);
+  });
+
+  test(`${shell}: one identity that signs is enough, and the others are named`, () => {
+    using mac = signingMac();
+    mac.give('dist.p12', DISTRIBUTION);
+    mac.give('more.p12', { ...DISTRIBUTION, sha1: 'F'.repeat(40), needs: 'another root' });
+    const made = create(mac);
+    expect([made.status, made.stderr]).toEqual([
+      0,
+      expect.stringContaining(`warning: codesign cannot sign with the identity ${'F'.repeat(40)}: Warning: unable`),
+    ]);
+  });
+
+  test(`${shell}: a build without the files or the profile it needs is told which`, () => {
+    using mac = signingMac();
+    mac.give('dist.p12.txt', 'x');
+    expect(create(mac).stderr).toContain('no *.p12');
+    expect(create(mac, { TARTBEAT_SECRETS: '/nowhere' }).stderr).toContain('secretFiles');
+    expect(create(mac, { TARTBEAT_STATE: '' }).stderr).toContain('TARTBEAT_STATE');
+    mac.give('dist.p12', DISTRIBUTION);
+    expect(create(mac, { P12_PASSWORD: 'a\nquit' }).stderr).toContain('P12_PASSWORD has a line break');
     mac.give('bad.mobileprovision', '<>');
-    expect(mac.run('create').stderr).toContain('bad.mobileprovision is not a provisioning profile');
-    writeFileSync(mac.at('empty'), '');
-    expect(mac.run('create').stderr).toContain('no identity');
-    expect(mac.run('what').status).toBe(64);
+    expect(create(mac).stderr).toContain('bad.mobileprovision is not a provisioning profile');
+    expect(mac.run(shell, KEYCHAIN, ['what']).status).toBe(64);
   });
 }
 
-test('no password is ever an argument', () => {
+test('there is a shell to test with, and the script has no mistake in its grammar', () => {
   expect(SHELLS.length).toBeGreaterThan(0);
-  const script = readFileSync(KEYCHAIN, 'utf8');
-  for (const line of script.split('\n'))
-    if (/-[pPk] "\$(password|\{P12)/.test(line)) expect(line.trim()).toMatch(/^quiet /);
   execFileSync('sh', ['-n', KEYCHAIN]);
 });

@@ -1,0 +1,177 @@
+#!/bin/bash
+# Stands in for `security`, `codesign` and `sw_vers` of macOS 15, 26 and 27.
+#
+#   signing.sh PROGRAM ARGUMENT…
+#
+# It behaves as is known of the real programs. `find-identity -v` shows no identity from macOS 26 on. `import`
+# ends with 0 for a certificate without a key, and `set-key-partition-list` with 0 although no key matched.
+# `codesign` signs only with a key that is unlocked, opened to it, and in a keychain of the search list, and
+# only if the chain of the certificate is complete.
+#
+# $SIGNING_STATE is a folder with these files; signing-mac.ts writes and reads them.
+#   calls                every call: the arguments, then `<` and the line that -i read
+#   macos, fails         the release; a text: calls that contain it fail
+#   system, search       names of certificates that the system has; the search list, one a line
+#   keychains/NAME/      NAME is the path with _ for /; password, locked, locks-itself, others; and identities,
+#                        whose lines are SHA1|NAME|CERTIFICATE-THAT-ITS-CHAIN-NEEDS|opened to codesign
+# A *.p12 is PASSWORD|SHA1|NAME|key or not|modern or not|NEEDS; a *.cer is the name of a certificate; a
+# *.mobileprovision is its UUID.
+program=$1
+shift
+cd "$SIGNING_STATE" || exit 1
+
+fail() {
+  [ -z "$1" ] || printf '%s\n' "$1" >&2
+  exit 1
+}
+
+record() {
+  printf '%s\n' "$1" >>calls
+  fails=$(cat fails)
+  [ -z "$fails" ] || case $1 in *"$fails"*) fail '' ;; esac
+}
+
+# Sets `keychain` to the folder of a keychain.
+open_keychain() { # PATH
+  keychain=keychains/${1//\//_}
+  [ -d "$keychain" ] || fail "security: $1: The specified keychain could not be found."
+}
+
+# Prints the word after an option.
+value_of() { # OPTION WORD…
+  option=$1
+  while [ "$#" -gt 2 ]; do
+    shift
+    [ "$1" != "$option" ] || { printf '%s' "$2" && return; }
+  done
+}
+
+is_trusted() { # NEEDED-CERTIFICATE
+  [ -z "$1" ] || grep -qxF -- "$1" "$keychain/others" system
+}
+
+# Prints the identities as lines: all, or only those that count as valid.
+list_identities() { # all|valid
+  number=0
+  while IFS='|' read -r sha1 name needs _; do
+    mark=' (CSSMERR_TP_NOT_TRUSTED)'
+    [ "$major" -ge 26 ] || ! is_trusted "$needs" || mark=
+    [ "$1" = all ] || [ -z "$mark" ] || continue
+    number=$((number + 1))
+    [ "$1" = all ] || mark=
+    printf '  %s) %s "%s"%s\n' "$number" "$sha1" "$name" "$mark"
+  done <"$keychain/identities"
+  case $1 in
+    all) printf '     %s identities found\n' "$number" ;;
+    *) printf '     %s valid identities found\n' "$number" ;;
+  esac
+}
+
+security() {
+  words=("$@")
+  if [ "${1-}" = -i ]; then
+    IFS= read -r line
+    record "security -i < $line"
+    words=()
+    while [[ $line =~ ^\ *\"(([^\"\\]|\\.)*)\"(.*)$ ]]; do
+      line=${BASH_REMATCH[3]}
+      word=${BASH_REMATCH[1]//\\\"/\"}
+      words+=("${word//\\\\/\\}")
+    done
+  else
+    record "security $*"
+  fi
+  set -- "${words[@]}"
+  command=${1-}
+  [ "$#" -eq 0 ] || shift
+  last=${!#}
+  case $command in
+    create-keychain)
+      : >"$last"
+      keychain=keychains/${last//\//_}
+      mkdir -p "$keychain"
+      for file in locked locks-itself others identities; do : >"$keychain/$file"; done
+      value_of -p "$@" >"$keychain/password"
+      ;;
+    set-keychain-settings) open_keychain "$last" && { [ "$#" -gt 1 ] || rm -f "$keychain/locks-itself"; } ;;
+    unlock-keychain)
+      open_keychain "$last"
+      [ "$(value_of -p "$@")" = "$(cat "$keychain/password")" ] || fail 'security: The user name or passphrase is wrong.'
+      rm -f "$keychain/locked"
+      ;;
+    import) import "$@" ;;
+    set-key-partition-list)
+      open_keychain "$last"
+      [ "$(value_of -k "$@")" = "$(cat "$keychain/password")" ] || fail 'security: SecKeychainItemSetAccess: wrong'
+      case ,$(value_of -S "$@"), in *,codesign:,*) sed -i.old 's/|$/|open/' "$keychain/identities" ;; esac
+      echo 'keychain: many lines'
+      ;;
+    list-keychains)
+      if [ "${3-}" = -s ]; then
+        shift 3
+        printf '%s\n' "$@" >search
+      else
+        sed 's/.*/    "&"/' search
+      fi
+      ;;
+    find-identity)
+      open_keychain "$last"
+      case " $* " in
+        *' -v '*) list_identities valid ;;
+        *) printf 'Policy: Code Signing\n  Matching identities\n%s\n\n  Valid identities only\n%s\n' "$(list_identities all)" "$(list_identities valid)" ;;
+      esac
+      ;;
+    cms) printf '<plist><dict>\n<key>UUID</key>\n\t<string>%s</string></dict></plist>\n' "$(cat "$(value_of -i "$@")")" ;;
+    delete-keychain) rm -rf "$1" "keychains/${1//\//_}" ;;
+    echo-input) cat && printf '<%s>\n' "$@" ;;
+    *) fail "security: unknown command \"$command\"" ;;
+  esac
+}
+
+import() { # FILE …
+  open_keychain "$(value_of -k "$@")"
+  case $1 in
+    *.cer)
+      ! grep -qxF -- "$(cat "$1")" "$keychain/others" || fail 'security: SecKeychainItemImport: already exists'
+      cat "$1" >>"$keychain/others"
+      echo >>"$keychain/others"
+      ;;
+    *)
+      IFS='|' read -r password sha1 name key modern needs <"$1"
+      [ "$password|" = "$(value_of -P "$@")|$modern" ] ||
+        fail 'security: SecKeychainItemImport: MAC verification failed during PKCS12 import (wrong password?)'
+      [ -z "$key" ] || printf '%s|%s|%s|\n' "$sha1" "$name" "$needs" >>"$keychain/identities"
+      ;;
+  esac
+}
+
+codesign() {
+  record "codesign $*"
+  target=${!#}
+  [ -e "$target" ] || fail "$target: No such file or directory"
+  if [ "$1" = -v ]; then
+    grep -q 'signed by the stand-in' "$target" || fail "$target: not signed"
+    return
+  fi
+  path=$(value_of --keychain "$@")
+  open_keychain "$path"
+  identity=$(grep "^$(value_of --sign "$@")|" "$keychain/identities")
+  if [ -z "$identity" ] || ! grep -qxF -- "$path" search; then
+    fail 'error: The specified item could not be found in the keychain.'
+  fi
+  IFS='|' read -r _ name needs opened <<<"$identity"
+  is_trusted "$needs" ||
+    fail "Warning: unable to build chain to self-signed root for signer \"$name\"
+$target: errSecInternalComponent"
+  if [ -z "$opened" ] || [ -e "$keychain/locked" ] || [ -e "$keychain/locks-itself" ]; then
+    fail "$target: errSecInternalComponent"
+  fi
+  echo 'signed by the stand-in' >>"$target"
+}
+
+macos=$(cat macos)
+major=${macos%%.*}
+case $program in
+  sw_vers) printf '%s\n' "$macos" ;;
+  *) "$program" "$@" ;;
+esac

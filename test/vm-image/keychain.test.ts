@@ -63,7 +63,7 @@ for (const shell of SHELLS) {
     expect([without.status, without.stderr]).toEqual([
       1,
       expect.stringMatching(
-        /codesign cannot sign with the imported identity: .*unable to build chain.+errSecInternalComponent/,
+        /^Warning: unable to build chain.+\n.+errSecInternalComponent\nkeychain: codesign cannot sign with what was imported/m,
       ),
     ]);
     expect(readdirSync(mac.at('state'))).toEqual([]);
@@ -108,7 +108,7 @@ for (const shell of SHELLS) {
       using mac = signingMac('26.1');
       mac.give('a/dist.p12', { ...DISTRIBUTION, ...change });
       expect(create(mac).stderr).toMatch(
-        /^keychain: dist\.p12 could not be imported: either P12_PASSWORD is not its password, or OpenSSL 3 .+PBE-SHA1-3DES/,
+        /^security: .+MAC verification failed.+\nkeychain: dist\.p12 could not be imported: either P12_PASSWORD is not its password, or OpenSSL 3 .+PBE-SHA1-3DES/,
       );
     }
   });
@@ -129,7 +129,7 @@ for (const shell of SHELLS) {
     const made = create(mac);
     expect([made.status, made.stderr]).toEqual([
       0,
-      expect.stringContaining(`warning: codesign cannot sign with the identity ${'F'.repeat(40)}: Warning: unable`),
+      expect.stringContaining(`warning: codesign cannot sign with the identity ${'F'.repeat(40)}\n`),
     ]);
   });
 

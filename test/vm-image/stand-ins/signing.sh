@@ -12,7 +12,7 @@
 #   calls                every call: the arguments, then `<` and the line that -i read
 #   macos, fails         the release; a text: calls that contain it fail
 #   system, search       names of certificates that the system has; the search list, one a line
-#   keychains/NAME/      NAME is the path with _ for /; password, locked, locks-itself, others; and identities,
+#   keychains/NAME/      NAME is the path with _ for /; password, locked, locks-itself, others; identities,
 #                        whose lines are SHA1|NAME|CERTIFICATE-THAT-ITS-CHAIN-NEEDS|opened to codesign
 # A *.p12 is PASSWORD|SHA1|NAME|key or not|modern or not|NEEDS; a *.cer is the name of a certificate; a
 # *.mobileprovision is its UUID.

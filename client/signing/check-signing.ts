@@ -23,8 +23,12 @@ export function checkSigning(credentials: Credentials, check: SigningCheck): Fou
 }
 
 /** For a build that must be signed and whose submitter gave nothing to sign with. */
-export const noCredentials = (appRoot: string): string =>
-  `The build must be signed, but ${appRoot === '.' ? 'the source' : `\`${printable(appRoot)}\``} has no credentials.json, and the secret files have no certificate (.p12) and profile (.mobileprovision): submit one or the other.`;
+export function noCredentials(platform: 'ios' | 'android', appRoot: string): string {
+  const place = appRoot === '.' ? 'the source' : `\`${printable(appRoot)}\``;
+  return platform === 'ios'
+    ? `The build must be signed, but ${place} has no credentials.json, and the secret files have no certificate (.p12) and profile (.mobileprovision): submit one or the other.`
+    : `The profile has \`credentialsSource: local\`, but ${place} has no credentials.json that names the keystore: submit it as a secret file, with the keystore.`;
+}
 
 function iosProblem({ targets: signed }: IosCredentials, check: SigningCheck): string | null {
   for (const { target, bundleId } of check.targets)

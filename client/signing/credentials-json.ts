@@ -45,6 +45,26 @@ export async function readCredentials(
   }
 }
 
+/**
+ * Whether the build brings something to sign with. Then a profile with remote credentials does not need those
+ * of Expo's server. A file that is damaged counts, because its author meant it.
+ */
+export async function hasCredentials(
+  files: ProjectFiles,
+  appRoot: string,
+  platform: 'ios' | 'android',
+  secretFiles: ReadonlyMap<string, Buffer>,
+): Promise<boolean> {
+  const path = pathIn(appRoot, 'credentials.json');
+  const json = path === null ? null : await withFilesOver(files, secretFiles).read(path);
+  if (json === null) return platform === 'ios' && [...secretFiles.keys()].some((name) => /\.p12$/i.test(name));
+  try {
+    return Object.hasOwn(JSON.parse(json.toString('utf8')), platform);
+  } catch {
+    return true;
+  }
+}
+
 class Wrong extends Error {
   override name = 'Wrong';
 }

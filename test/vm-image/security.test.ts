@@ -81,6 +81,16 @@ for (const release of NEW) {
   });
 }
 
+withBash('a keychain is known to codesign by the name of its file', () => {
+  using mac = signingMac('26.1');
+  const file = mac.at('tmp/eas-build-1.keychain-db');
+  using made = signingMac('26.1', { keychains: { [file]: [DISTRIBUTION] }, search: [file] });
+  writeFileSync(file, '');
+  const answer = made.run('bash', SECURITY, [...ASKED.slice(0, 4), file.replace(/-db$/, '')]);
+  expect(answer.stdout).toContain('1 valid identities found');
+  expect(made.calls()[1]).toContain(`--keychain ${file} `);
+});
+
 withBash('it works by the name security, as a link and as a wrapper, first on the PATH', () => {
   using mac = engineMac('26.1');
   mkdirSync(mac.at('expo'));

@@ -47,9 +47,12 @@ can_sign() { # SHA1 KEYCHAIN
 answer() { # TEXT KEYCHAIN
   folder=$(mktemp -d "${TMPDIR:-/tmp}/security.XXXXXX") || return
   trap 'rm -rf "$folder"' EXIT
+  # The file of a keychain that was made as NAME.keychain is NAME.keychain-db.
+  keychain=$2
+  [ -e "$keychain" ] || [ ! -e "$keychain-db" ] || keychain=$keychain-db
   proven=0
   while IFS= read -r identity; do
-    if [ -n "$identity" ] && can_sign "${identity%% *}" "$2"; then
+    if [ -n "$identity" ] && can_sign "${identity%% *}" "$keychain"; then
       proven=$((proven + 1))
       printf '%3s) %s\n' "$proven" "$identity"
     fi

@@ -1,6 +1,6 @@
 /** Asks for every sentence about signing that a submitter may see before the build. */
 import { expect, test } from 'vitest';
-import { checkSigning, noCredentials, type SigningCheck } from '../../../client/signing/check-signing.ts';
+import { checkSigning, type SigningCheck } from '../../../client/signing/check-signing.ts';
 import { type AndroidCredentials, iosCredentials } from '../../../client/signing/credentials.ts';
 import { testWith } from '../../set-up/test-with.ts';
 import { JKS, PKCS12 } from './keystores.ts';
@@ -137,10 +137,4 @@ test('a wrong password, a wrong alias and a damaged keystore are told apart', ()
     expect(checkKeystore(Buffer.from(content))).toMatch(/^`up\.jks` is not a keystore/);
   const endless = Buffer.from(`feedfeed00000002ffffffff${'00'.repeat(200)}`, 'hex');
   expect(checkKeystore(endless)).toMatch(/^`up\.jks` is not a keystore/);
-});
-
-test('a build without anything to sign with is told what to give', () => {
-  expect(noCredentials('apps/mobile')).toMatch(
-    /`apps\/mobile` has no credentials\.json.+\(\.p12\).+submit one or the other\.$/,
-  );
 });

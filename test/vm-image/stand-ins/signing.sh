@@ -34,6 +34,7 @@ record() {
 # Sets `keychain` to the folder of a keychain.
 open_keychain() { # PATH
   keychain=keychains/${1//\//_}
+  [ -d "$keychain" ] || keychain=$keychain-db
   [ -d "$keychain" ] || fail "security: $1: The specified keychain could not be found."
 }
 

@@ -95,6 +95,7 @@ const TABLES: Record<string, Deeds> = {
     'upkeep/project-deletion': ['delete'],
     'upkeep/reseal': ['update'],
   },
+  build_numbers: { 'projects/build-numbers': ['insert', 'update', 'delete'] },
   pools: { 'projects/pools': ['insert', 'update'] },
   worker_pools: { 'workers/registry': ['insert', 'delete'] },
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },

@@ -61,6 +61,8 @@ const BODIES: Record<string, z.ZodType> = {
   'POST /api/workers/:id/findings': contract.FindingsReport,
   'POST /api/keys': contract.KeyRequest,
   'PUT /api/projects/:id/secrets/:name': contract.SecretRequest,
+  'PUT /api/projects/:id/numbers/:platform/:appId': contract.CounterRequest,
+  'POST /api/builds/:id/number': contract.BuildNumberRequest,
 };
 const QUERY_NAMES = (
   'worker_id attempt offset limit tail follow status pool cursor live overlapMs project repository branch ' +
@@ -210,6 +212,8 @@ function requestOf(
     if (part === ':sha256') return world.blob;
     if (part === ':name{.+}') return 'out/app.ipa';
     if (part === ':name') return 'NAME';
+    if (part === ':platform') return 'android';
+    if (part === ':appId') return 'com.example.app';
     if (pattern.includes('/projects/')) return world.project;
     if (part === ':part') return '1';
     if (part === ':pool') return world.pool;

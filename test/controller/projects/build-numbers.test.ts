@@ -6,7 +6,7 @@
  *   test/controller/projects/build-numbers.test.ts
  */
 import { env } from 'cloudflare:workers';
-import { and, eq } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
@@ -18,14 +18,17 @@ import {
   type Build,
   type BuildNumberAnswer,
   type BuildNumberRequest,
+  buildNumberMax,
   type CounterList,
   type CounterSet,
   IOS_BUILD_NUMBER_MAX,
 } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
+import { isJump, mayHaveNumber, nextNumber, nextNumberNow } from '../../../controller/projects/build-numbers.ts';
 import { buildNumbers, builds, projects } from '../../../controller/schema/index.ts';
 import { deleteProject } from '../../../controller/upkeep/project-deletion.ts';
+import { databaseFaults } from '../factories/faulty-database.ts';
 import {
   bytesOf,
   call,
@@ -176,6 +179,36 @@ for (let from = 0; from < NUMBER_COURSES; from += 100)
     );
   });
 
+test('the statement that stores a number holds the rules that the sentence was made from', async () => {
+  const projectId = await insertProject();
+  const counter = fc.option(fc.oneof(fc.integer({ min: 1, max: 60 }), fc.constantFrom(...highs)));
+  const asked = fc.record({ given: own.map((one) => one ?? 0), increment: fc.boolean() });
+  const platforms = fc.constantFrom<Platform>('ios', 'android');
+  await fc.assert(
+    fc.asyncProperty(
+      platforms,
+      counter,
+      asked,
+      fc.boolean(),
+      fc.boolean(),
+      async (platform, value, want, seeds, mayJump) => {
+        const app = { projectId, platform, appId: `com.example.${unique('app')}` };
+        if (value !== null) await db.insert(buildNumbers).values({ ...app, value, updatedAt: 1 });
+        const [row] = await db.all<{ number: number; may: number }>(
+          sql`SELECT ${nextNumberNow(app, want)} AS number, ${mayHaveNumber(app, want, { seeds, mayJump })} AS may`,
+        );
+        await db.delete(buildNumbers).where(eq(buildNumbers.projectId, projectId));
+        const next = nextNumber(value, want);
+        expect(row!.may === 1).toBe(
+          next !== null && next <= buildNumberMax(platform) && (mayJump || !isJump(platform, value, next)),
+        );
+        if (next !== null) expect(row!.number).toBe(next);
+      },
+    ),
+    { numRuns: 200, seed: Number(env.SEED) },
+  );
+});
+
 // ── One number for one build ───────────────────────────────────────────────────────────────────────────────
 
 test('of many builds that ask at once each gets its own number, and the counter has the highest', async () => {
@@ -254,19 +287,25 @@ test('all attempts of a build have the number of the first, a retry has its own,
   expect(await rowOf(retried.body.id)).toMatchObject({ appVersion: '1.4.0', appBuildNumber: 3 });
 });
 
-test('a batch that fails leaves neither a number nor a moved counter, and the next request gets the number', async () => {
+test('whichever call of D1 fails, or loses its answer, a build has one number, and the counter has moved with it', async () => {
   const team = await aTeam();
   await seed(team, 41);
-  const id = await running(team);
-  const trigger = `refuse_${unique('t')}`;
-  await env.DB.prepare(
-    `CREATE TRIGGER ${trigger} BEFORE UPDATE ON build_numbers WHEN NEW.project_id = '${team.projectId}' BEGIN SELECT RAISE(ABORT, 'no'); END`,
-  ).run();
-  expect((await number(id)).status).toBe(500);
-  await env.DB.prepare(`DROP TRIGGER ${trigger}`).run();
-  expect([await counterOf(team), (await rowOf(id)).buildNumber]).toEqual([41, null]);
-  expect((await number(id)).body.buildNumber).toBe(42);
-  expect(await counterOf(team)).toBe(42);
+  for (const how of ['refused', 'answer lost'] as const)
+    for (let failing = 1; ; failing++) {
+      const id = await running(team);
+      const before = (await counterOf(team))!;
+      let calls = 0;
+      databaseFaults.decide = () => (++calls === failing ? how : undefined);
+      const first = await number(id).finally(() => {
+        databaseFaults.decide = null;
+      });
+      const stored = (await rowOf(id)).buildNumber;
+      expect((await counterOf(team))! - before).toBe(stored === null ? 0 : 1);
+      expect((await number(id)).body.buildNumber).toBe(before + 1);
+      expect(await counterOf(team)).toBe(before + 1);
+      if (calls < failing) break;
+      expect(first.status).toBe(500);
+    }
 });
 
 test('an attempt that has ended gets no number, nor does one of a build that somebody cancels at the same time', async () => {

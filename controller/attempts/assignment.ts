@@ -1,8 +1,7 @@
 /** Makes the assignment that a worker is handed for its claim. */
 import { AFTERMATH_MS, type App, type Assignment, agentIntervalMs, beatIntervalMs, limitOrDefaultMs } from '#contract';
 import { signToken } from '../access/tokens.ts';
-import { findOrigin } from '../builds/origin.ts';
-import type { AttemptRow, BuildRow } from '../builds/rows.ts';
+import { type AttemptRow, type BuildRow, findOrigin } from '../builds/rows.ts';
 import { isAttemptLeft } from '../builds/transitions.ts';
 import { openBlobRow } from '../files/blobs.ts';
 import { readHistory } from '../phase-history/phase-history.ts';

@@ -11,7 +11,8 @@ import { queueRank } from './queue-rank.ts';
 
 /**
  * Refused: `blob_not_stored`, `idempotency_mismatch`, `project_deleted`, `too_many`, `number_not_seeded` for
- * an app that has no counter, and `forbidden` for a priority that the key may not give, or a build that is to be trusted more than its key.
+ * an app that has no counter, and `forbidden` for a priority that the key may not give, or a build that is to
+ * be trusted more than its key.
  */
 export async function submitBuild(
   env: Env,

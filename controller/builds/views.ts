@@ -17,8 +17,7 @@ import { artifacts, attempts, builds, events } from '../schema/index.ts';
 import { namesOfSecrets } from '../secrets/stored-secrets.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { byAttempt, evidenceOf } from './evidence.ts';
-import { originOf } from './origin.ts';
-import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from './rows.ts';
+import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow, originOf } from './rows.ts';
 import { isActive } from './transitions.ts';
 import { explainCause, explainVerdict, sayWaiting } from './verdicts.ts';
 

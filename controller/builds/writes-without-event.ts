@@ -1,8 +1,9 @@
 /**
  * Writes small marks on `builds`, `attempts` and `outbox` that change no status and need no event.
  *
- * Owns, beside apply.ts: `builds.checked_at`, the app and the number of a build once an attempt asks, in `attempts` the place of a sealed log and the stored secrets
- * that were fetched, and the removal of rows of `outbox` whose work somebody else has done.
+ * Owns, beside apply.ts: `builds.checked_at`, the app and the number of a build once an attempt asks, in
+ * `attempts` the place of a sealed log and the stored secrets that were fetched, and the removal of rows of
+ * `outbox` whose work somebody else has done.
  */
 import { and, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';

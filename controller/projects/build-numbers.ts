@@ -169,7 +169,9 @@ export async function listCounters(env: Env, projectId: string, app?: AppKey): P
   }));
 }
 
-/** The statement that removes the counters of a project, in the batch of another owner, if `condition` holds. */
+/**
+ * The statement that removes the counters of a project, in the batch of another owner, if `condition` holds.
+ */
 export const withoutCounters = (db: Database, projectId: string, condition: SQL) =>
   db.delete(buildNumbers).where(and(eq(buildNumbers.projectId, projectId), condition));
 

@@ -3,7 +3,7 @@
  */
 import type { BuildRequest } from '#contract';
 import { sourceNotStored, touchHold } from '../files/holds.ts';
-import { isAnswer, notSeeded } from '../projects/build-numbers.ts';
+import { canBeFirst, notSeeded } from '../projects/build-numbers.ts';
 import {
   DEFAULT_PROJECT_ID,
   findProject,
@@ -32,7 +32,7 @@ export async function projectOf(
   if (project && may(key, 'builds.submit', { projectId: project.id })) return { ok: true, project };
   if (project || key.rights.projects !== '*' || !key.rights.trusted)
     return named === undefined ? noneNamed : noProject(idOrName);
-  if (app && !isAnswer(app.buildNumber ?? 0)) {
+  if (app && !canBeFirst(app.buildNumber ?? 0)) {
     const { code, message } = notSeeded({ project: idOrName, platform, appId: app.id });
     return refusal(code, `${message}. There is no project ${idOrName} yet: make it first, \`POST /api/projects\``);
   }

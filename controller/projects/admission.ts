@@ -5,7 +5,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { type AppKey, isAnswer, isSeeded, notSeeded } from './build-numbers.ts';
+import { type AppKey, canBeFirst, isSeeded, notSeeded } from './build-numbers.ts';
 import { isLiveProject, isNotRevoked } from './conditions.ts';
 
 /** A condition of the insertion, and the refusal of a build for which it does not hold. */
@@ -46,7 +46,7 @@ function hasNumber(
   project: string,
   { platform, appId, appBuildNumber }: Pick<Asked, 'platform' | 'appId' | 'appBuildNumber'>,
 ): Admission[] {
-  if (!appId || isAnswer(appBuildNumber ?? 0)) return [];
+  if (!appId || canBeFirst(appBuildNumber ?? 0)) return [];
   return [{ holds: isSeeded({ projectId, platform, appId }), otherwise: notSeeded({ project, platform, appId }) }];
 }
 

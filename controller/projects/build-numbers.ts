@@ -50,12 +50,15 @@ const appsOf = (projectId: string): SQL =>
 /** The condition that the app has a counter. */
 export const isSeeded = (app: AppKey): SQL => sql`EXISTS (SELECT 1 FROM build_numbers WHERE ${here(app)})`;
 
-/** A store has at least 1 of every app in it, so a number that the project itself has counts from 2 on. */
-export const isAnswer = (given: number): boolean => given > 1;
+/**
+ * Whether the number that the project itself has can be the first one of a counter. Every new project has 1,
+ * and that tells nothing of what the store has. Pure.
+ */
+export const canBeFirst = (given: number): boolean => given > 1;
 
 /** The number of the next build. Null if nobody can know it, because the app has no counter. Pure. */
 export function nextNumber(counter: number | null, { given, increment }: Asked): number | null {
-  if (counter === null) return isAnswer(given) ? given : null;
+  if (counter === null) return canBeFirst(given) ? given : null;
   return Math.max(counter + (increment ? 1 : 0), given);
 }
 
@@ -79,7 +82,7 @@ export function mayHaveNumber(app: AppKey, asked: Asked, { seeds, mayJump }: { s
   const isRoom = seeds ? sql`${appsOf(app.projectId)} < ${APPS_OF_PROJECT_MAX}` : sql`TRUE`;
   return and(
     isLiveProject(app.projectId),
-    isAnswer(asked.given) ? sql`(${isSeeded(app)} OR ${isRoom})` : isSeeded(app),
+    canBeFirst(asked.given) ? sql`(${isSeeded(app)} OR ${isRoom})` : isSeeded(app),
     sql`${number} <= ${app.platform === 'android' && !mayJump ? max - 1 : max}`,
     mayJump ? undefined : sql`${number} - coalesce(${counterOf(app)}, 0) <= ${BUILD_NUMBER_STEP_MAX}`,
   )!;

@@ -30,6 +30,7 @@ export default defineConfig({
                 DAYS_OF_RETENTION: process.env.DAYS_OF_RETENTION ?? '7',
                 ROTATION_BUILDS: process.env.ROTATION_BUILDS ?? '12',
                 FOREIGN_REQUESTS: process.env.FOREIGN_REQUESTS ?? '600',
+                NUMBER_COURSES: process.env.NUMBER_COURSES ?? '20',
                 FUZZ_REQUESTS: process.env.FUZZ_REQUESTS ?? '400',
                 UNTRUSTED_SUBMISSIONS: process.env.UNTRUSTED_SUBMISSIONS ?? '100',
                 DATABASE_FAULTS: process.env.DATABASE_FAULTS ?? 'some',

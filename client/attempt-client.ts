@@ -1,9 +1,11 @@
 /**
- * Sends an agent's beats, log and reports about one attempt with that attempt's own token, and fetches its
- * source and inputs.
+ * Sends an agent's beats, log and reports about one attempt with that attempt's own token, fetches its source
+ * and inputs, and asks for the number of its build.
  */
 import {
   type BlobStored,
+  BuildNumberAnswer,
+  type BuildNumberRequest,
   type Heartbeat,
   HeartbeatAnswer,
   Inputs,
@@ -47,6 +49,20 @@ export class AttemptClient {
 
   inputs = (buildId: string, signal?: AbortSignal): Promise<Answer<Inputs>> =>
     this.connection.call({ method: 'GET', path: `/api/builds/${part(buildId)}/inputs`, answer: Inputs, signal });
+
+  /**
+   * Asks for the number of the build. It may be repeated, because all answers have the same number. Refused:
+   * `number_not_seeded`, and `forbidden` for a number that the build may not have, each with a sentence that
+   * says what to do.
+   */
+  number = (buildId: string, json: BuildNumberRequest, signal?: AbortSignal): Promise<Answer<BuildNumberAnswer>> =>
+    this.connection.call({
+      method: 'POST',
+      path: `/api/builds/${part(buildId)}/number`,
+      answer: BuildNumberAnswer,
+      json,
+      signal,
+    });
 
   appendLog = (
     buildId: string,

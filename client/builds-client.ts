@@ -7,7 +7,15 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { z } from 'zod';
-import { type BlobStored, Build, BuildDetail, type BuildRequestInput } from '#contract';
+import {
+  type BlobStored,
+  Build,
+  BuildDetail,
+  type BuildRequestInput,
+  CounterList,
+  CounterSet,
+  type CounterView,
+} from '#contract';
 import { failureOf, valueOrThrow } from './answer.ts';
 import { downloadFile, type LocalFile } from './blob-requests.ts';
 import { followLog } from './follow-log.ts';
@@ -44,6 +52,17 @@ export class BuildsClient {
     return this.#call(Build, 'POST', `/api/builds/${encodeURIComponent(buildId)}/cancel`);
   }
 
+  /** The counters of build numbers that the apps of the project have. `project` is its id or its name. */
+  async counters(project: string): Promise<CounterView[]> {
+    return (await this.#call(CounterList, 'GET', `/api/projects/${encodeURIComponent(project)}/numbers`)).counters;
+  }
+
+  /** Sets the counter of an app, for a key with the right `numbers`. The next build gets one more. */
+  setCounter(project: string, platform: Build['platform'], appId: string, value: number): Promise<CounterSet> {
+    const path = `/api/projects/${encodeURIComponent(project)}/numbers/${platform}/${encodeURIComponent(appId)}`;
+    return this.#call(CounterSet, 'PUT', path, { value });
+  }
+
   /**
    * Writes one artifact to `path` and resumes after a broken connection. Resolves with the size and hash of
    * the bytes.
@@ -72,7 +91,7 @@ export class BuildsClient {
     return followLog(this.connection, buildId, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
   }
 
-  async #call<T>(answer: z.ZodType<T>, method: 'GET' | 'POST', path: string, json?: unknown): Promise<T> {
+  async #call<T>(answer: z.ZodType<T>, method: 'GET' | 'POST' | 'PUT', path: string, json?: unknown): Promise<T> {
     return valueOrThrow(await this.connection.call({ method, path, answer, json }), `${method} ${path}`);
   }
 }

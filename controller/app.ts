@@ -12,6 +12,7 @@ import { answerRefusal, refusal } from './refusals.ts';
 import { agentRoutes } from './routes/agents.ts';
 import { attemptRoutes } from './routes/attempts.ts';
 import { blobRoutes } from './routes/blobs.ts';
+import { buildNumberRoutes } from './routes/build-numbers.ts';
 import { buildRoutes } from './routes/builds.ts';
 import { fileRoutes } from './routes/files.ts';
 import { keyRoutes } from './routes/keys.ts';
@@ -40,6 +41,7 @@ export function createApp(settings: Settings) {
   secretRoutes(on);
   blobRoutes(on);
   projectRoutes(on);
+  buildNumberRoutes(on);
   workerRoutes(on, settings);
   agentRoutes(on, settings);
 

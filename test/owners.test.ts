@@ -95,6 +95,8 @@ const TABLES: Record<string, Deeds> = {
     'upkeep/project-deletion': ['delete'],
     'upkeep/reseal': ['update'],
   },
+  // The insertion is an upsert.
+  build_numbers: { 'projects/build-numbers': ['insert', 'delete'] },
   pools: { 'projects/pools': ['insert', 'update'] },
   worker_pools: { 'workers/registry': ['insert', 'delete'] },
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },

@@ -2,7 +2,7 @@
  * Records who did what, when, and to what.
  *
  * Invariant: every route that changes something is in ACTIONS or in UNRECORDED. An entry is written before
- * the answer leaves. It holds ids alone, never a secret, a command or an environment.
+ * the answer leaves. It holds ids and figures alone, never a secret, a command or an environment.
  *
  * Owns the table `audit`.
  */
@@ -19,11 +19,13 @@ import { type Holder, may, parseRights } from './rights.ts';
 interface Action {
   action: string;
   /** What is acted upon. The entry names it as `KIND/ID`. */
-  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'secret';
-  /** The parameter of the path that has its id. Left out: `id`. */
-  param?: string;
+  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'secret' | 'number';
+  /** The parameters of the path that have its id. Left out: `id`. */
+  params?: readonly string[];
   /** Finds the id of a new thing in the answer. */
   created?: (answer: Answered) => string | undefined;
+  /** Finds in the answer what has changed. Only figures. */
+  detail?: (answer: Answered) => Record<string, number | null>;
   /** Attempts that are refused are recorded too, on a route that reads also those alone. */
   denied?: true;
 }
@@ -33,13 +35,17 @@ export const ACTIONS: Record<string, Action> = {
   'POST /api/builds': { action: 'build.submit', kind: 'build', created: ({ id }) => id },
   'POST /api/builds/:id/cancel': { action: 'build.cancel', kind: 'build' },
   'POST /api/builds/:id/retry': { action: 'build.retry', kind: 'build' },
-  'PUT /api/projects/:id/secrets/:name': { action: 'secret.set', kind: 'secret', param: 'name', denied: true },
-  'DELETE /api/projects/:id/secrets/:name': { action: 'secret.remove', kind: 'secret', param: 'name', denied: true },
+  'PUT /api/projects/:id/secrets/:name': { action: 'secret.set', kind: 'secret', params: ['name'], denied: true },
+  'DELETE /api/projects/:id/secrets/:name': { action: 'secret.remove', kind: 'secret', params: ['name'], denied: true },
   'GET /api/projects/:id/secrets': { action: 'secret.list', kind: 'project', denied: true },
+  'PUT /api/projects/:id/numbers/:platform/:appId': {
+    ...{ action: 'number.set', kind: 'number', params: ['platform', 'appId'] },
+    detail: ({ was = null, value = null }) => ({ was, value }),
+  },
   'POST /api/projects': { action: 'project.create', kind: 'project', created: ({ id }) => id },
   'PATCH /api/projects/:id': { action: 'project.change', kind: 'project' },
   'DELETE /api/projects/:id': { action: 'project.delete', kind: 'project' },
-  'PATCH /api/pools/:pool': { action: 'pool.change', kind: 'pool', param: 'pool' },
+  'PATCH /api/pools/:pool': { action: 'pool.change', kind: 'pool', params: ['pool'] },
   'POST /api/workers': { action: 'worker.register', kind: 'worker', created: ({ worker }) => worker?.id },
   'PATCH /api/workers/:id': { action: 'worker.change', kind: 'worker' },
   'DELETE /api/workers/:id': { action: 'worker.remove', kind: 'worker' },
@@ -57,6 +63,7 @@ export const ACTIONS: Record<string, Action> = {
 export const UNRECORDED: readonly string[] = [
   'POST /api/builds/:id/heartbeat',
   'POST /api/builds/:id/reports',
+  'POST /api/builds/:id/number',
   'PUT /api/builds/:id/logs',
   'POST /api/workers/:id/claim',
   'POST /api/workers/:id/findings',
@@ -79,6 +86,8 @@ interface Answered {
   workerId?: string;
   key?: { id?: string; rights?: Rights };
   worker?: { id?: string };
+  value?: number;
+  was?: number | null;
 }
 
 /** So many newest entries are kept. At 50 changes an hour these are about eight months. */
@@ -111,8 +120,9 @@ export const recorded = createMiddleware<{ Bindings: Env; Variables: Found }>(as
   const key = c.get('key') as AuthenticatedKey | undefined;
   const denied = c.res.status === 403 || c.res.status === 404;
   if (denied ? !(entry.denied && key) : !c.res.ok || c.req.method === 'GET') return;
-  const answer = !denied && c.req.method === 'POST' ? await c.res.clone().json<Answered>() : {};
-  const id = entry.created ? entry.created(answer) : parameterIn(c.req.path, route.path, entry.param ?? 'id');
+  const isRead = !denied && (c.req.method === 'POST' || entry.detail !== undefined);
+  const answer = isRead ? await c.res.clone().json<Answered>() : {};
+  const id = entry.created ? entry.created(answer) : partsIn(c.req.path, route.path, entry.params ?? ['id']);
   const projectId =
     c.get('build')?.projectId ||
     (c.get('project') ?? c.get('foreignProject'))?.id ||
@@ -122,7 +132,8 @@ export const recorded = createMiddleware<{ Bindings: Env; Variables: Found }>(as
     null;
   const { id: keyId, name: keyName } = key ?? STRANGER;
   const target = id === undefined ? null : `${entry.kind}/${id}`;
-  await add(c.env, { at: Date.now(), keyId, keyName, action: entry.action, target, projectId, denied })
+  const detail = (!denied && entry.detail?.(answer)) || null;
+  await add(c.env, { at: Date.now(), keyId, keyName, action: entry.action, target, detail, projectId, denied })
     // Only logged: the change is made, and an error would make the caller repeat it.
     .catch((error: unknown) =>
       console.error(JSON.stringify({ event: 'audit_failed', ...entry, error: String(error) })),
@@ -137,6 +148,12 @@ const rightsOfKey = (
 
 const oneProject = (rights: Rights | undefined): string | undefined =>
   rights && rights.projects !== '*' && rights.projects.length === 1 ? rights.projects[0] : undefined;
+
+/** The parts of the path where the route has these parameters. Undefined if one is malformed. */
+function partsIn(path: string, route: string, names: readonly string[]): string | undefined {
+  const parts = names.map((name) => parameterIn(path, route, name));
+  return parts.includes(undefined) ? undefined : parts.join('/');
+}
 
 /** The part of the path where the route has `:name`. */
 function parameterIn(path: string, route: string, name: string): string | undefined {

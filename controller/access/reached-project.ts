@@ -1,7 +1,9 @@
 /**
  * Finds the project that a request names, for the key that asks. A key of all projects makes it at first use.
  */
+import type { BuildRequest } from '#contract';
 import { sourceNotStored, touchHold } from '../files/holds.ts';
+import { canBeFirst, notSeeded } from '../projects/build-numbers.ts';
 import {
   DEFAULT_PROJECT_ID,
   findProject,
@@ -15,14 +17,14 @@ import type { AuthenticatedKey } from './keys.ts';
 import { may } from './rights.ts';
 
 /**
- * The project for a build from this source. Refused: `not_found` also for a project that the key does not
- * reach; `invalid_request`, `too_many`. A build that would be refused for its source makes no project.
+ * The project for the build that is requested. Refused: `not_found` also for a project that the key does not
+ * reach; `invalid_request`, `too_many`. A build that would be refused makes no project: for its source, or
+ * because a new project has no build number of its app.
  */
 export async function projectOf(
   env: Env,
-  named: string | undefined,
+  { project: named, source, platform, app }: Pick<BuildRequest, 'project' | 'source' | 'platform' | 'app'>,
   key: AuthenticatedKey,
-  sourceSha256: string,
   now: number,
 ): Promise<{ ok: true; project: ProjectRow } | Refusal> {
   const idOrName = named ?? DEFAULT_PROJECT_ID;
@@ -30,7 +32,11 @@ export async function projectOf(
   if (project && may(key, 'builds.submit', { projectId: project.id })) return { ok: true, project };
   if (project || key.rights.projects !== '*' || !key.rights.trusted)
     return named === undefined ? noneNamed : noProject(idOrName);
-  if (!(await touchHold(env, key.rootId, sourceSha256, now))) return sourceNotStored(sourceSha256);
+  if (app && !canBeFirst(app.buildNumber ?? 0)) {
+    const { code, message } = notSeeded({ project: idOrName, platform, appId: app.id });
+    return refusal(code, `${message}. There is no project ${idOrName} yet: make it first, \`POST /api/projects\``);
+  }
+  if (!(await touchHold(env, key.rootId, source.sha256, now))) return sourceNotStored(source.sha256);
   return makeProject(env, idOrName, key.rootId, key.scope === 'admin' ? Number.MAX_SAFE_INTEGER : MADE_A_DAY_MAX, now);
 }
 

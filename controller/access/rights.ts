@@ -84,8 +84,8 @@ export const may = (key: Holder, right: Right, thing: Thing = {}): boolean =>
 export function hasRight({ scope, rights }: Holder, right: Right): boolean {
   if (isOfScope(right)) return OF_SCOPE[scope].includes(right);
   if (right === 'secrets.list') return LISTS_SECRETS.some((grant) => hasRight({ scope, rights }, grant));
-  // An admin of the farm may do what the admin of a project may.
-  if (scope === 'admin') return right === 'admin';
+  // An admin of the farm may do what the admin of a project may, and set the counters of build numbers.
+  if (scope === 'admin') return right === 'admin' || right === 'numbers';
   if (scope !== 'submit' || !rights.trusted) return false;
   if (rights.projects === '*' && NAMED_ALONE.includes(right)) return false;
   return rights.may.includes(right);
@@ -97,7 +97,8 @@ const isOfScope = (right: Right): right is ScopeRight => right in IN_WORDS;
 export function needed(right: Right): string {
   if (isOfScope(right)) return IN_WORDS[right];
   if (right === 'secrets.list') return `a key of scope admin, or with one of the rights ${LISTS_SECRETS.join(', ')}`;
-  return right === 'admin' ? 'a key of scope admin, or the right admin' : `a key with the right ${right}`;
+  const isOfAdmin = hasRight({ scope: 'admin', rights: RIGHTS_TO_ALL }, right);
+  return isOfAdmin ? `a key of scope admin, or the right ${right}` : `a key with the right ${right}`;
 }
 
 const isOwnWorker = ({ workerId }: Holder, thing: Thing): boolean =>

@@ -6,8 +6,8 @@ import { and, desc, eq, isNull, ne } from 'drizzle-orm';
 import type { Grant } from '#contract';
 import { openDatabase } from '../database.ts';
 import { keys } from '../schema/index.ts';
-import { isUsable, type KeyRow } from './keys.ts';
-import { may, parseRights, type Thing } from './rights.ts';
+import { ADMIN_KEY_ID, isUsable, type KeyRow } from './keys.ts';
+import { may, parseRights, RIGHTS_TO_ALL, type Thing } from './rights.ts';
 
 /**
  * Null if it may. Otherwise says why not, as the end of "the key that requested it …". A rotated key speaks
@@ -22,10 +22,12 @@ export async function whyNoMore(
 ): Promise<string | null> {
   const db = openDatabase(env);
   const id = createdByKey ?? '';
+  // The deployment's own key has no row.
+  if (id === ADMIN_KEY_ID) return may({ scope: 'admin', rights: RIGHTS_TO_ALL }, right, thing) ? null : HAS_LOST_RIGHT;
   const own = await db.select().from(keys).where(eq(keys.id, id)).get();
   if (!own || own.revokedAt !== null) return 'was revoked';
   const isAllowed = ({ scope, rights }: KeyRow) => may({ scope, rights: parseRights(rights) }, right, thing);
-  if (await isUsable(env, own, now)) return isAllowed(own) ? null : NOT_ALLOWED;
+  if (await isUsable(env, own, now)) return isAllowed(own) ? null : HAS_LOST_RIGHT;
   const newest = await db
     .select()
     .from(keys)
@@ -34,7 +36,8 @@ export async function whyNoMore(
     .limit(1)
     .get();
   if (!newest || !(await isUsable(env, newest, now))) return 'has expired';
-  return isAllowed(newest) ? null : NOT_ALLOWED;
+  return isAllowed(newest) ? null : HAS_LOST_RIGHT;
 }
 
-const NOT_ALLOWED = 'has lost the right to them';
+/** Never had it, or has it no more. */
+export const HAS_LOST_RIGHT = 'has lost the right to them';

@@ -1,7 +1,7 @@
 /** Makes the assignment that a worker is handed for its claim. */
-import { AFTERMATH_MS, type Assignment, agentIntervalMs, beatIntervalMs, limitOrDefaultMs } from '#contract';
+import { AFTERMATH_MS, type App, type Assignment, agentIntervalMs, beatIntervalMs, limitOrDefaultMs } from '#contract';
 import { signToken } from '../access/tokens.ts';
-import type { AttemptRow, BuildRow } from '../builds/rows.ts';
+import { type AttemptRow, type BuildRow, findOrigin } from '../builds/rows.ts';
 import { isAttemptLeft } from '../builds/transitions.ts';
 import { openBlobRow } from '../files/blobs.ts';
 import { readHistory } from '../phase-history/phase-history.ts';
@@ -23,7 +23,7 @@ export async function assignmentOf(
   const { timeouts, sourceSha256 } = build;
   const source = await openBlobRow(env, sourceSha256);
   if (!source) return refusal('blob_not_stored', `the source of build ${build.id} is no longer stored`);
-  const history = await readHistory(env, build);
+  const [history, origin] = await Promise.all([readHistory(env, build), findOrigin(env, build)]);
   const claims = {
     buildId: build.id,
     attempt: attempt.attempt,
@@ -45,6 +45,10 @@ export async function assignmentOf(
     trusted: build.trusted,
     cacheMode: build.cacheMode,
     command: commandOf(build),
+    profile: build.profile ?? undefined,
+    projectRoot: build.projectRoot ?? undefined,
+    app: appOf(build),
+    origin: origin ?? undefined,
     source: { sha256: sourceSha256, size: source.size },
     artifactGlobs: build.artifactGlobs,
     timeouts,
@@ -58,9 +62,20 @@ export async function assignmentOf(
   return { ok: true, assignment };
 }
 
+function appOf({ appId, appVersion, appBuildNumber }: BuildRow): App | undefined {
+  if (appId === null) return undefined;
+  return {
+    id: appId,
+    ...(appVersion !== null && { version: appVersion }),
+    ...(appBuildNumber !== null && { buildNumber: appBuildNumber }),
+  };
+}
+
 /**
- * A build with a profile runs EAS's own local build. The contract allows only profile names that need no
- * quoting.
+ * An agent that does not know profiles runs EAS's own local build. The contract allows only profile names
+ * that need no quoting.
  */
-const commandOf = ({ command, profile, platform }: BuildRow): string =>
-  command ?? `eas build --local --non-interactive --platform ${platform} --profile ${profile}`;
+const commandOf = ({ command, profile, platform, projectRoot }: BuildRow): string =>
+  command ??
+  `${projectRoot === null ? '' : `cd -- '${projectRoot.replaceAll("'", "'\\''")}' && `}` +
+    `eas build --local --non-interactive --platform ${platform} --profile ${profile}`;

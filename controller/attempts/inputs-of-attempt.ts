@@ -7,7 +7,7 @@
  * still has `secrets.use`. Where that right was lost meanwhile, the build is refused. It never goes on
  * without them in silence.
  */
-import { INPUTS_MAX_BYTES, type Inputs, looksSecret, SECRET_FILES_MAX, VARIABLES_MAX } from '#contract';
+import { INPUTS_MAX_BYTES, type Inputs, looksSecret, SECRET_FILES_MAX, VARIABLES_MAX, whyPathsClash } from '#contract';
 import { whyNoMore } from '../access/still-may.ts';
 import type { BuildRow } from '../builds/rows.ts';
 import { noteSecrets } from '../builds/writes-without-event.ts';
@@ -35,7 +35,7 @@ export async function inputsOfAttempt(
   if (!stored.ok) return stored;
   if (stored.rows.length === 0) return { ok: true, inputs: own };
   const inputs = merged(own, stored.contents);
-  const refused = refuseTooMuch(build, inputs);
+  const refused = refuseTogether(build, inputs);
   if (refused) return refused;
   const ids = stored.rows.map(({ id }) => id);
   const pairs = stored.rows.map(({ id, version }): [string, number] => [id, version]);
@@ -96,14 +96,21 @@ const contentOf = ({ name, path, content }: SecretContent): [string, string] => 
 const secretLooking = (env: Inputs['env']): string[] =>
   Object.keys(env).filter((name) => looksSecret(name, env[name]!));
 
-/** What a build brings and what is stored may each be small enough, and both together too much. */
-function refuseTooMuch({ id }: BuildRow, { env, secretFiles = {} }: Inputs): Refusal | null {
+/** What a build brings and what is stored may each be possible, and both together not. */
+function refuseTogether({ id }: BuildRow, { env, secretFiles = {} }: Inputs): Refusal | null {
   const counts: [count: number, max: number, what: string][] = [
     [Object.keys(env).length, VARIABLES_MAX, 'variables'],
     [Object.keys(secretFiles).length, SECRET_FILES_MAX, 'secret files'],
     [toBytes(JSON.stringify({ env, secretFiles })).byteLength, INPUTS_MAX_BYTES, 'bytes of variables and secret files'],
   ];
   const [count, max, what] = counts.find(([count, max]) => count > max) ?? [];
+  const clash = whyPathsClash(Object.keys(secretFiles));
+  if (clash !== null)
+    return refusal(
+      'inputs_gone',
+      `secretFiles: build ${id} cannot have its own secret files and the stored ones of its project: ${clash}. ` +
+        'Change the path of one of them, and submit the build anew.',
+    );
   if (what === undefined) return null;
   return refusal(
     'inputs_gone',

@@ -55,7 +55,8 @@ export interface Beside {
 
 /**
  * Adds a queued build. Refused: `blob_not_stored` if neither the project nor the lineage of the key has
- * stored the source, `project_deleted`, `too_many` untrusted builds, `idempotency_mismatch`.
+ * stored the source, `project_deleted`, `too_many` untrusted builds, `number_not_seeded`,
+ * `idempotency_mismatch`.
  *
  * @param inputs null if the build is given none
  * @param name null if the request has none; it then makes a build each time
@@ -70,7 +71,7 @@ export async function insertBuild(
   const db = openDatabase(env);
   const { id, createdAt, projectId, sourceSha256, trusted = true } = build;
   const admissions = [
-    ...admissionsOf({ projectId, project: build.project ?? projectId, trusted, keyId: build.createdByKey ?? '' }),
+    ...admissionsOf({ ...build, project: build.project ?? projectId, trusted, keyId: build.createdByKey ?? '' }),
     sourceIsHeld(build, ownSourceAlone),
   ];
   const isAdmitted = allOf(admissions);

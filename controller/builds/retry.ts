@@ -2,6 +2,8 @@
  * Makes a new build as the retry of a build that has ended. A build that has ended never changes, so the
  * retry is a build of its own that names the old one.
  *
+ * It has a build number of its own.
+ *
  * Invariant: a retry is a submission by whoever asks. It has no more rights than its key has now, and no more
  * than the old build had.
  */
@@ -43,6 +45,7 @@ export async function retryBuild(
   if (!given.ok) return given;
   if (given.inputs && !mayPassOn(submitter, build)) return foreignInputs;
   const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
+  const { projectRoot, appId, appVersion, appBuildNumber } = build;
   const { maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
   const lower = lowerOf(submitter, build, thing);
   const priority = Math.min(build.priority, priorityMax({ ...submitter.rights, trusted: lower.trusted }));
@@ -50,6 +53,7 @@ export async function retryBuild(
     env,
     {
       ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
+      ...{ projectRoot, appId, appVersion, appBuildNumber },
       ...{ groupName, repository, branch, commitSha, pullRequest },
       ...lower,
       id: newId('b', now),

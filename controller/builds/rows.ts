@@ -5,9 +5,10 @@
  * only by those who show them, also where rows of the former release still hold them.
  */
 import { and, desc, eq, getTableColumns, isNotNull, isNull, sql } from 'drizzle-orm';
+import type { Origin, OriginDetail } from '#contract';
 import { isOfLiveProject } from '../access/readable-builds.ts';
 import { openDatabase } from '../database.ts';
-import { attempts, builds } from '../schema/index.ts';
+import { attempts, buildOrigins, builds } from '../schema/index.ts';
 import { isActive } from './transitions.ts';
 
 const { inputs: _inputs, ...buildColumns } = getTableColumns(builds);
@@ -75,4 +76,31 @@ export async function lastSucceeded(env: Env, workerId: string, limit: number) {
     .where(and(eq(attempts.workerId, workerId), eq(builds.status, 'succeeded'), isNotNull(attempts.endedAt)))
     .orderBy(desc(attempts.endedAt))
     .limit(limit);
+}
+
+/** The half of an origin that filters ask for. `build_origins` has the rest. */
+type OriginColumns = Pick<BuildRow, 'repository' | 'branch' | 'commitSha' | 'pullRequest'>;
+
+/** Where the source of a build comes from. Null if nothing is known. Pure. */
+export function originOf(
+  { repository, branch, commitSha, pullRequest }: OriginColumns,
+  detail: OriginDetail | null,
+): Origin | null {
+  const origin: Origin = {
+    ...(repository !== null && { repository }),
+    ...(branch !== null && { branch }),
+    ...(commitSha !== null && { commit: commitSha }),
+    ...(pullRequest !== null && { pullRequest }),
+    ...detail,
+  };
+  return Object.keys(origin).length > 0 ? origin : null;
+}
+
+export async function findOrigin(env: Env, build: BuildRow): Promise<Origin | null> {
+  const row = await openDatabase(env)
+    .select({ origin: buildOrigins.origin })
+    .from(buildOrigins)
+    .where(eq(buildOrigins.buildId, build.id))
+    .get();
+  return originOf(build, row?.origin ?? null);
 }

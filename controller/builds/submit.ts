@@ -10,8 +10,9 @@ import { insertBuild, type RequestName, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
 
 /**
- * Refused: `blob_not_stored`, `idempotency_mismatch`, `project_deleted`, `too_many`, and `forbidden` for a
- * priority that the key may not give, or a build that is to be trusted more than its key.
+ * Refused: `blob_not_stored`, `idempotency_mismatch`, `project_deleted`, `too_many`, `number_not_seeded` for
+ * an app that has no counter, and `forbidden` for a priority that the key may not give, or a build that is to
+ * be trusted more than its key.
  */
 export async function submitBuild(
   env: Env,
@@ -21,7 +22,7 @@ export async function submitBuild(
   now: number,
 ): Promise<Applied> {
   const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
-  const { group, cancelSuperseded, trusted: asked, ...others } = given;
+  const { group, cancelSuperseded, trusted: asked, app, projectRoot, ...others } = given;
   const trusted = submitter.rights.trusted && asked !== false;
   if (asked === true && !trusted)
     return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
@@ -48,6 +49,10 @@ export async function submitBuild(
       id: newId('b', now),
       command: command ?? null,
       profile: profile ?? null,
+      projectRoot: projectRoot ?? null,
+      appId: app?.id ?? null,
+      appVersion: app?.version ?? null,
+      appBuildNumber: app?.buildNumber ?? null,
       projectId: project.id,
       project: named === undefined ? null : project.name,
       trusted,

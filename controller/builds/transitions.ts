@@ -35,6 +35,9 @@ export const isFinal = (status: BuildStatus): boolean =>
   status === 'succeeded' || status === 'failed' || status === 'cancelled';
 export const isActive = (status: BuildStatus): boolean => status === 'assigned' || status === 'building';
 
+/** The statuses of a build of which an attempt runs. */
+export const ACTIVE_STATUSES: readonly BuildStatus[] = BUILD_STATUSES.filter(isActive);
+
 /** The statuses of a build that waits or is active. */
 export const UNFINISHED_STATUSES: readonly BuildStatus[] = BUILD_STATUSES.filter((status) => !isFinal(status));
 

@@ -7,7 +7,6 @@ import type {
   BuildDetail,
   Evidence,
   Live,
-  Origin,
   OriginDetail,
   TimelineEvent,
   VerdictView,
@@ -18,7 +17,7 @@ import { artifacts, attempts, builds, events } from '../schema/index.ts';
 import { namesOfSecrets } from '../secrets/stored-secrets.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { byAttempt, evidenceOf } from './evidence.ts';
-import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from './rows.ts';
+import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow, originOf } from './rows.ts';
 import { isActive } from './transitions.ts';
 import { explainCause, explainVerdict, sayWaiting } from './verdicts.ts';
 
@@ -65,17 +64,6 @@ function evidenceFor(reader: Reader, evidence: Evidence | null): Evidence | null
   return rest;
 }
 
-function originOf({ repository, branch, commitSha, pullRequest, origin }: ShownRow): Origin | null {
-  const shown: Origin = {
-    ...(repository !== null && { repository }),
-    ...(branch !== null && { branch }),
-    ...(commitSha !== null && { commit: commitSha }),
-    ...(pullRequest !== null && { pullRequest }),
-    ...origin,
-  };
-  return Object.keys(shown).length > 0 ? shown : null;
-}
-
 export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Reader): Build => ({
   id: row.id,
   status: row.status,
@@ -90,6 +78,9 @@ export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Rea
   platform: row.platform,
   command: row.command,
   profile: row.profile,
+  projectRoot: row.projectRoot,
+  app: row.appId === null ? null : { id: row.appId, version: row.appVersion },
+  buildNumber: row.buildNumber,
   source: { sha256: row.sourceSha256 },
   artifactGlobs: row.artifactGlobs,
   timeouts: row.timeouts,
@@ -97,7 +88,7 @@ export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Rea
   project: row.project,
   projectId: row.projectId,
   trusted: row.trusted,
-  origin: originOf(row),
+  origin: originOf(row, row.origin),
   group: row.groupName,
   supersededBy: mayKnowNewer(row, reader) ? row.supersededBy : null,
   labels: row.labels,

@@ -1,13 +1,17 @@
 /**
  * Writes small marks on `builds`, `attempts` and `outbox` that change no status and need no event.
  *
- * Owns, beside apply.ts: `builds.checked_at`, in `attempts` the place of a sealed log and the stored secrets
- * that were fetched, and the removal of rows of `outbox` whose work somebody else has done.
+ * Owns, beside apply.ts: `builds.checked_at`, the app and the number of a build once an attempt asks, in
+ * `attempts` the place of a sealed log and the stored secrets that were fetched, and the removal of rows of
+ * `outbox` whose work somebody else has done.
  */
-import { and, eq, isNull, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
-import { openDatabase } from '../database.ts';
+import { type Database, openDatabase } from '../database.ts';
 import { attempts, builds, outbox } from '../schema/index.ts';
+import { hasApplied } from './apply.ts';
+import { BUILD_COLUMNS, type BuildRow } from './rows.ts';
+import { ACTIVE_STATUSES } from './transitions.ts';
 
 /** Removes the row of work that somebody has done before the outbox came to it. */
 export async function finishOutbox(
@@ -61,4 +65,31 @@ export async function noteSecrets(
       .where(and(eq(attempts.buildId, buildId), eq(attempts.attempt, attempt))),
     usage,
   ]);
+}
+
+/**
+ * Stores the number of a build, if it has none yet and its attempt still runs. Answers the row as written.
+ *
+ * @param number the number, as the statement finds it
+ * @param may further conditions, which the statement checks itself
+ * @param moving what belongs into the same batch, if `applied` holds there
+ */
+export async function giveNumber(
+  env: Env,
+  { id, attempt }: BuildRow,
+  app: Pick<BuildRow, 'appId' | 'appVersion' | 'appBuildNumber'>,
+  number: SQL<number>,
+  may: SQL,
+  moving: (db: Database, applied: SQL) => BatchItem<'sqlite'>[],
+): Promise<BuildRow | undefined> {
+  const db = openDatabase(env);
+  const transitionId = crypto.randomUUID();
+  const runs = and(eq(builds.id, id), eq(builds.attempt, attempt), inArray(builds.status, [...ACTIVE_STATUSES]));
+  const given = db
+    .update(builds)
+    .set({ ...app, buildNumber: number, transitionId })
+    .where(and(runs, isNull(builds.buildNumber), may))
+    .returning(BUILD_COLUMNS);
+  const [rows] = await db.batch([given, ...moving(db, hasApplied(id, transitionId))]);
+  return rows[0];
 }

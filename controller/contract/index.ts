@@ -7,6 +7,7 @@
  *
  * Times are ISO 8601 UTC strings, names that end in `Ms` are milliseconds, sizes and offsets are bytes.
  */
+export * from './clashing-paths.ts';
 export * from './closed-lists.ts';
 export * from './intervals.ts';
 export * from './looks-secret.ts';

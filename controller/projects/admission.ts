@@ -5,6 +5,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
+import { type AppKey, canBeFirst, isSeeded, notSeeded } from './build-numbers.ts';
 import { isLiveProject, isNotRevoked } from './conditions.ts';
 
 /** A condition of the insertion, and the refusal of a build for which it does not hold. */
@@ -19,9 +20,13 @@ interface Asked {
   trusted: boolean;
   /** The key that asks. */
   keyId: string;
+  platform: AppKey['platform'];
+  /** The app, and the number that the project itself has, if the request names them. */
+  appId?: string | null | undefined;
+  appBuildNumber?: number | null | undefined;
 }
 
-export const admissionsOf = ({ projectId, project, trusted, keyId }: Asked): Admission[] => [
+export const admissionsOf = ({ projectId, project, trusted, keyId, ...asked }: Asked): Admission[] => [
   {
     holds: isLiveProject(projectId),
     otherwise: refusal('project_deleted', `project: ${project} was deleted; name another project`),
@@ -32,7 +37,18 @@ export const admissionsOf = ({ projectId, project, trusted, keyId }: Asked): Adm
     otherwise: refusal('unauthorized', 'the key was revoked; ask an admin for a new one'),
   },
   ...(trusted ? [] : [untrustedHaveRoom(projectId, project)]),
+  ...hasNumber(projectId, project, asked),
 ];
+
+/** A build that names its app would find only on the Mac that nobody can know its number. */
+function hasNumber(
+  projectId: string,
+  project: string,
+  { platform, appId, appBuildNumber }: Pick<Asked, 'platform' | 'appId' | 'appBuildNumber'>,
+): Admission[] {
+  if (!appId || canBeFirst(appBuildNumber ?? 0)) return [];
+  return [{ holds: isSeeded({ projectId, platform, appId }), otherwise: notSeeded({ project, platform, appId }) }];
+}
 
 /** Strangers must not fill the queue, so each project has a number of untrusted builds that may wait. */
 const untrustedHaveRoom = (projectId: string, project: string): Admission => ({

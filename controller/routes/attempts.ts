@@ -1,7 +1,8 @@
-/** Takes the heartbeats and reports of a running attempt. */
+/** Takes the heartbeats and reports of a running attempt, and gives it the number of its build. */
 import { z } from 'zod';
-import { Heartbeat, type HeartbeatAnswer, Id, Report } from '#contract';
+import { BuildNumberRequest, Heartbeat, type HeartbeatAnswer, Id, Report } from '#contract';
 import { beat } from '../attempts/heartbeats.ts';
+import { numberOfAttempt } from '../attempts/number-of-attempt.ts';
 import { report } from '../attempts/reports.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { iso, isoOrNull } from '../times.ts';
@@ -52,5 +53,11 @@ export function attemptRoutes(on: On): void {
     if (!reported.ok) return answerRefusal(c, reported);
     drainSoon(c.env, id);
     return c.json({ status: reported.build.status, attempt: reported.build.attempt });
+  });
+
+  on('POST /api/builds/:id/number')(valid('param', IdParam), valid('json', BuildNumberRequest), async (c) => {
+    const { id } = c.req.valid('param');
+    const given = await numberOfAttempt(c.env, c.var.caller, id, c.req.valid('json'), Date.now());
+    return given.ok ? c.json(given.answer) : answerRefusal(c, given);
   });
 }

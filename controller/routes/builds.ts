@@ -74,7 +74,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
     const request = c.req.valid('json');
     if (!may(c.var.key, 'builds.submit', { pool: request.pool }))
       return answerRefusal(c, foreignPool(c.var.key, request.pool));
-    const found = await projectOf(c.env, request.project, c.var.key, request.source.sha256, Date.now());
+    const found = await projectOf(c.env, request, c.var.key, Date.now());
     if (!found.ok) return answerRefusal(c, found);
     const submitted = await submitBuild(c.env, request, found.project, c.var.key, Date.now());
     if (!submitted.ok) return answerRefusal(c, submitted);

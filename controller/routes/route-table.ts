@@ -63,10 +63,14 @@ export const ROUTES = {
   'PUT /api/builds/:id/logs': { who: 'attempt', by: ['run', 'worker'] },
   'GET /api/builds/:id/source': { who: 'attempt', by: ['run'] },
   'GET /api/builds/:id/inputs': { who: 'attempt', by: ['run'] },
+  'POST /api/builds/:id/number': { who: 'attempt', by: ['run'] },
 
   'GET /api/projects/:id/secrets': { right: 'secrets.list', finds: 'project', others: 404 },
   'PUT /api/projects/:id/secrets/:name': { right: 'secrets.set', finds: 'project', others: 404 },
   'DELETE /api/projects/:id/secrets/:name': { right: 'secrets.set', finds: 'project', others: 404 },
+
+  'GET /api/projects/:id/numbers': { right: 'builds.read', finds: 'project', others: 404 },
+  'PUT /api/projects/:id/numbers/:platform/:appId': { right: 'numbers', finds: 'project', others: 404 },
 
   'PUT /api/builds/:id/blobs/:sha256': { who: 'attempt', by: ['run'] },
   'GET /api/builds/:id/blobs/:sha256': { who: 'attempt', by: ['run'] },

@@ -58,6 +58,8 @@ export const audit = sqliteTable(
     target: text('target'),
     /** Null for what belongs to no project. */
     projectId: text('project_id'),
+    /** What changed, as a few figures, where the target alone does not tell it. */
+    detail: text('detail', { mode: 'json' }).$type<Record<string, number | null>>(),
     /** True if it was refused. */
     denied: integer('denied', { mode: 'boolean' }).notNull().default(false),
   },

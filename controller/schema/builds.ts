@@ -34,6 +34,15 @@ export const builds = sqliteTable(
     platform: text('platform', { enum: ['ios', 'android'] }).notNull(),
     command: text('command'),
     profile: text('profile'),
+    /** The folder of the app in the source. Null: the root of the source. */
+    projectRoot: text('project_root'),
+    /** The app, as the request says, or the agent that asked for the number of the build. */
+    appId: text('app_id'),
+    appVersion: text('app_version'),
+    /** The number that the project itself has. */
+    appBuildNumber: integer('app_build_number'),
+    /** The number that the build was given. It is set once, and all attempts have it. */
+    buildNumber: integer('build_number'),
     sourceSha256: text('source_sha256').notNull(),
     /** The same hash while the source is kept; retention sets it to null. The foreign key keeps the file. */
     sourceBlob: text('source_blob').references(() => blobs.sha256),

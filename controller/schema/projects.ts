@@ -1,4 +1,7 @@
-/** Defines projects, how loaded they are, their stored secrets, and how long their builds take. */
+/**
+ * Defines projects, how loaded they are, their stored secrets, the build numbers of their apps, and how long
+ * their builds take.
+ */
 import { sql } from 'drizzle-orm';
 import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
 import { PLATFORMS, type ProgressHistory, UNTRUSTED_QUEUED_USUAL } from '#contract';
@@ -75,6 +78,26 @@ export const secrets = sqliteTable(
     uniqueIndex('secrets_name').on(table.projectId, table.pool, table.name),
     index('secrets_key').on(table.keyId),
   ],
+);
+
+/**
+ * The highest build number that an app has been given, or that somebody has set
+ * (projects/build-numbers.ts). An app is its id on one platform.
+ */
+export const buildNumbers = sqliteTable(
+  'build_numbers',
+  {
+    projectId: text('project_id')
+      .notNull()
+      .references(() => projects.id),
+    platform: text('platform', { enum: PLATFORMS }).notNull(),
+    appId: text('app_id').notNull(),
+    value: integer('value').notNull(),
+    /** The key that set it last. Null if nobody has: the app's own number of a build was the first one. */
+    seededBy: text('seeded_by'),
+    updatedAt: at('updated_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.projectId, table.platform, table.appId] })],
 );
 
 /**

@@ -15,6 +15,7 @@ import {
   type SecretsRemoved,
   type SecretView,
   STORED_SECRETS_MAX,
+  whyPathsClash,
 } from '#contract';
 import { toBytes } from '../bytes.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
@@ -57,7 +58,7 @@ export const placeOfSecret = ({
 
 /**
  * Sets the secret in each of the pools. Refused: `too_large` with numbers, `invalid_request` for a path that
- * another secret has, `unavailable` if others set it again and again meanwhile.
+ * clashes with that of another secret, `unavailable` if others set it again and again meanwhile.
  *
  * @param by the id of the key that sets it
  */
@@ -85,7 +86,7 @@ export async function setSecret(
     }
     const old = present.filter((row) => row.name === given.name);
     const rows = await Promise.all(left.map((pool) => newRow(env, { projectId, pool, ...given }, old, by, now)));
-    const [first, ...rest] = rows.map((row) => writing(db, row, sizeBytes));
+    const [first, ...rest] = rows.map((row) => writing(db, row, sizeBytes, pathsIn(present, row)));
     const results = await db.batch([first!, ...rest]);
     const isSet = results.map(({ meta }) => meta.changes > 0);
     made ||= rows.some(({ version }, index) => isSet[index] && version === 1);
@@ -112,9 +113,18 @@ async function newRow(
   return { ...place, ...(await seal(env, placeOfSecret(place), sealedTextOf(given))), setBy, setAt };
 }
 
-/** The statement that writes the row, if nobody has written it meanwhile and there is room for it. */
-function writing(db: Database, row: NewRow, sizeBytes: number) {
-  const condition = sql`${isLiveProject(row.projectId)} AND ${isNotRevoked(row.setBy)} AND ${hasRoom(row, sizeBytes)}`;
+/** The paths of the other secrets of its pool. */
+const pathsIn = (present: readonly Size[], { pool, name }: NewRow): string[] =>
+  present.flatMap((other) => (other.pool === pool && other.name !== name && other.path !== null ? [other.path] : []));
+
+/**
+ * The statement that writes the row, if nobody has written it meanwhile and there is room for it.
+ *
+ * @param seen the paths that were compared with its own
+ */
+function writing(db: Database, row: NewRow, sizeBytes: number, seen: readonly string[]) {
+  const room = hasRoom(row, sizeBytes, seen);
+  const condition = sql`${isLiveProject(row.projectId)} AND ${isNotRevoked(row.setBy)} AND ${room}`;
   if (row.version === 1)
     return insertIf(db, secrets, row, sql`${condition} AND NOT EXISTS (SELECT 1 FROM secrets WHERE ${here(row)})`);
   return db
@@ -155,8 +165,13 @@ export function refuseTooMuch(
   others: readonly Pick<Size, 'name' | 'path' | 'sizeBytes'>[],
   { path, pool, sizeBytes }: Pick<Size, 'path' | 'pool' | 'sizeBytes'>,
 ): Refusal | null {
-  const same = path === null ? undefined : others.find((other) => other.path === path);
-  if (same) return refusal('invalid_request', `path: secret ${same.name} has ${path} in pool ${pool} already`);
+  for (const other of path === null ? [] : others) {
+    if (other.path === path)
+      return refusal('invalid_request', `path: secret ${other.name} has ${path} in pool ${pool} already`);
+    const why = other.path === null ? null : whyPathsClash([other.path, path!]);
+    if (why !== null)
+      return refusal('invalid_request', `path: secret ${other.name} has ${other.path} in pool ${pool}; ${why}`);
+  }
   const count = others.length + 1;
   if (count > STORED_SECRETS_MAX)
     return tooMuch(
@@ -181,10 +196,24 @@ const tooMuch = (what: string): Refusal => refusal('too_large', `${what}. Delete
 const hasRoom = (
   { projectId, pool, name, path }: Pick<SecretRow, 'projectId' | 'pool' | 'name' | 'path'>,
   sizeBytes: number,
+  seen: readonly string[],
 ): SQL => sql`(
   SELECT count(*) < ${STORED_SECRETS_MAX} AND count(path) + ${path === null ? 0 : 1} <= ${SECRET_FILES_MAX}
-     AND total(${SIZE_BYTES}) + ${sizeBytes} <= ${INPUTS_MAX_BYTES} AND coalesce(max(path = ${path}), 0) = 0
+     AND total(${SIZE_BYTES}) + ${sizeBytes} <= ${INPUTS_MAX_BYTES} AND ${path === null ? sql`TRUE` : hasNoNewClash(path, seen)}
   FROM secrets WHERE project_id = ${projectId} AND pool = ${pool} AND name <> ${name})`;
+
+/**
+ * No path came meanwhile that may clash with this one. SQL knows upper and lower case of ASCII alone, so a
+ * path with other letters is compared in the next round.
+ */
+function hasNoNewClash(path: string, seen: readonly string[]): SQL {
+  const [folded, isPlain] = [path.toLowerCase(), /^[ -~]*$/.test(path)];
+  const clashes = sql`(path GLOB '*[^ -~]*' OR lower(path) = ${folded}
+    OR substr(${folded}, 1, length(path) + 1) = lower(path) || '/'
+    OR substr(lower(path), 1, ${folded.length + 1}) = ${`${folded}/`})`;
+  const isNew = sql`path NOT IN (SELECT value FROM json_each(${JSON.stringify(seen)}))`;
+  return sql`coalesce(max(${isNew} AND ${isPlain ? clashes : sql`TRUE`}), 0) = 0`;
+}
 
 /** Removes the secret from these pools. Refused: `not_found` if none of them has it. */
 export async function removeSecret(

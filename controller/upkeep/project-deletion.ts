@@ -1,5 +1,6 @@
 /**
- * Deletes a project: marks it first, and in the same batch takes it from every key and removes its secrets.
+ * Deletes a project: marks it first, and in the same batch takes it from every key and removes its secrets
+ * and its counters of build numbers.
  * Retention then removes its builds, with all that hangs on them, in portions.
  *
  * Invariant: from the mark on, nothing is added to the project, because every insertion that names a project
@@ -13,6 +14,7 @@ import { withoutProject } from '../access/keys.ts';
 import { UNFINISHED_STATUSES } from '../builds/transitions.ts';
 import { type Database, openDatabase } from '../database.ts';
 import { withoutHistories } from '../phase-history/phase-history.ts';
+import { withoutCounters } from '../projects/build-numbers.ts';
 import { isDeletedProject } from '../projects/conditions.ts';
 import { DEFAULT_PROJECT_ID, noProject, type ProjectRow } from '../projects/find-project.ts';
 import { type Refusal, refusal } from '../refusals.ts';
@@ -31,6 +33,7 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
     deletionMark(db, project, now),
     withoutProject(db, id, isDeletedProject(id)),
     db.delete(secrets).where(and(eq(secrets.projectId, id), isDeletedProject(id))),
+    withoutCounters(db, id, isDeletedProject(id)),
     withoutHistories(db, id, isDeletedProject(id)),
   ]);
   if (marked.length > 0) return { ok: true };

@@ -9,6 +9,8 @@ declare namespace Cloudflare {
     DAYS_OF_RETENTION: string;
     /** How many requests the fuzz test sends. */
     FUZZ_REQUESTS: string;
+    /** How many courses of requests the test of build numbers draws. */
+    NUMBER_COURSES: string;
     /** How many builds are under way while INPUTS_KEY is rotated. */
     ROTATION_BUILDS: string;
     /** How many pairs of requests the test of foreign things sends. */

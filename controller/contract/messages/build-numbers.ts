@@ -52,10 +52,17 @@ export const CounterView = z.object({
   platform: z.enum(PLATFORMS),
   appId: z.string(),
   value: z.number().int(),
+  /**
+   * Who set it last. Null if the own number of a build made it, and for a reader that may set no counters.
+   */
   setBy: z.object({ keyId: z.string(), name: z.string().nullable() }).nullable(),
   updatedAt: time,
 });
 export type CounterView = z.infer<typeof CounterView>;
+
+/** Answers a request that sets a counter. `was` is null if there was none. */
+export const CounterSet = CounterView.extend({ was: z.number().int().nullable() });
+export type CounterSet = z.infer<typeof CounterSet>;
 
 export const CounterList = z.object({ counters: z.array(CounterView) });
 export type CounterList = z.infer<typeof CounterList>;

@@ -1,5 +1,6 @@
 /** Defines the request that makes a build, and the artifacts that it asks for. */
 import { z } from 'zod';
+import { whyPathsClash } from '../clashing-paths.ts';
 import { PLATFORMS } from '../closed-lists.ts';
 import { SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
@@ -136,6 +137,10 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
     .refine((request) => Object.keys(request.secretFiles).length <= SECRET_FILES_MAX, {
       path: ['secretFiles'],
       message: `at most ${SECRET_FILES_MAX} files`,
+    })
+    .superRefine(({ secretFiles }, context) => {
+      const message = whyPathsClash(Object.keys(secretFiles));
+      if (message !== null) context.addIssue({ code: 'custom', path: ['secretFiles'], message });
     })
     .refine((request) => Object.keys(request.labels).length <= 50, { path: ['labels'], message: 'at most 50 labels' });
 };

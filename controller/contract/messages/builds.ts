@@ -58,6 +58,12 @@ export const Build = z.object({
   platform: z.enum(PLATFORMS),
   command: z.string().nullable(),
   profile: z.string().nullable(),
+  /** The folder of the app in the source. Null: the root of the source. */
+  projectRoot: z.string().nullable().default(null),
+  /** The app, once the request or an attempt has named it. */
+  app: z.object({ id: z.string(), version: z.string().nullable() }).nullable().default(null),
+  /** The build number that it was given. All its attempts have it. */
+  buildNumber: z.number().int().nullable().default(null),
   source: z.object({ sha256: z.string() }),
   artifactGlobs: z.array(ArtifactGlob),
   timeouts: Timeouts,

@@ -99,6 +99,8 @@ export const AuditEntry = z.object({
   target: z.string().nullable(),
   /** Null for what belongs to no project, and for a key that reaches several. */
   projectId: z.string().nullable().default(null),
+  /** With `number.set`: the counter's `value`, and what it `was`; null if there was none. */
+  detail: z.record(z.string(), z.number().nullable()).nullable().default(null),
   /** True for an attempt that was refused. */
   denied: z.boolean().default(false),
 });

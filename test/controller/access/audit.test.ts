@@ -77,7 +77,7 @@ test('a key of several projects is of none in the audit, and a key of scope read
 
 test('refused attempts are recorded where the action says so, at most a few a minute for each key', async () => {
   const route = 'GET /api/projects/:id/of-a-test/:name';
-  ACTIONS[route] = { action: 'secret.test', kind: 'secret', param: 'name', denied: true };
+  ACTIONS[route] = { action: 'secret.test', kind: 'secret', params: ['name'], denied: true };
   try {
     const app = new Hono<{ Bindings: Env }>();
     app.use('/api/*', recorded);

@@ -108,6 +108,11 @@ export async function makeWorld(): Promise<World> {
   const file = { buildId: running, attempt: 1, name: 'out/app.ipa', sha256: blob, size: 8, createdAt: now };
   await db.insert(schema.artifacts).values(file);
 
+  for (const platform of ['ios', 'android'] as const)
+    await db
+      .insert(schema.buildNumbers)
+      .values({ projectId: project, platform, appId: 'com.example.app', value: 41, updatedAt: now });
+
   const make = async (spec: Partial<Parameters<typeof createKey>[1]>) =>
     await createKey(env, { name: 'x', scope: 'submit', ...spec }, now);
   const ofProject = { ...RIGHTS_TO_ALL, projects: [project], maxPriority: 0 };

@@ -48,7 +48,7 @@ const HAVE: Record<Right, (status: number) => Partial<Row>> = {
   'secrets.use': projectAdmins,
   'secrets.set': projectAdmins,
   'secrets.list': (status) => ({ admin: status, ...projectAdmins(status) }),
-  numbers: projectAdmins,
+  numbers: (status) => ({ admin: status, ...projectAdmins(status) }),
   stores: projectAdmins,
   links: projectAdmins,
   webhooks: projectAdmins,
@@ -137,6 +137,16 @@ const QUESTIONS: Record<string, Question> = {
   'GET /api/builds/:id/source': { but: runIsOver, ask: (_, who) => [at(who, '/source')] },
   'GET /api/builds/:id/inputs': { but: runIsOver, ask: (_, who) => [at(who, '/inputs')] },
 
+  'POST /api/builds/:id/number': {
+    but: runIsOver,
+    ask: (_, who) => [at(who, '/number'), { app: { id: 'com.example.app', buildNumber: 7 }, increment: true }],
+  },
+  'POST /api/builds/:id/number (without a counter)': {
+    status: 422,
+    but: runIsOver,
+    ask: (_, who) => [at(who, '/number'), { app: { id: 'com.example.none' }, increment: true }],
+  },
+
   'POST /api/builds': {
     status: 201,
     but: { submitElsewhere: 403, projectAdminElsewhere: 404 },
@@ -166,6 +176,12 @@ const QUESTIONS: Record<string, Question> = {
     // It has no secret of this name.
     but: { projectAdmin: 404 },
     ask: ({ project }) => [`/api/projects/${project}/secrets/NAME`],
+  },
+
+  'GET /api/projects/:id/numbers': { ask: ({ project }) => [`/api/projects/${project}/numbers`] },
+  'PUT /api/projects/:id/numbers/:platform/:appId': {
+    status: 201,
+    ask: ({ project }) => [`/api/projects/${project}/numbers/ios/com.example.${unique('app')}`, { value: 41 }],
   },
 
   'PUT /api/builds/:id/blobs/:sha256': {

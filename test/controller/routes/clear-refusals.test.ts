@@ -20,6 +20,22 @@ const MISTAKES: [method: string, path: string, body: object | undefined, said: s
   ['POST', '/api/builds', { ...BUILD, trusted: 'no' }, 'trusted: must be true or false'],
   ['POST', '/api/builds', { ...BUILD, platform: undefined }, 'platform: must be "ios" or "android"'],
   ['POST', '/api/builds', { ...BUILD, priority: 101 }, 'priority: must be at most 100'],
+  [
+    ...(['POST', '/api/builds'] as const),
+    { ...BUILD, secretFiles: { 'ios/keys': '', 'a.p8': '', 'ios/keys/a.p8': '' } },
+    'secretFiles: ios/keys cannot be a file, because ios/keys/a.p8 needs a folder of that name',
+  ],
+  [
+    ...(['POST', '/api/builds'] as const),
+    { ...BUILD, secretFiles: { '.env': '', 'b/.env': '', 'B/.Env': '' } },
+    'secretFiles: b/.env and B/.Env differ only in case, so they are one file on a Mac',
+  ],
+  [
+    'POST',
+    '/api/builds',
+    { ...BUILD, app: { id: 'app' } },
+    'app.id: must be a bundle id or a package, such as com.example.app',
+  ],
   ['POST', '/api/workers', { name: 'mac', Pools: ['lent'] }, noField('Pools')],
   ['POST', '/api/keys', { ...KEY, project: ['shop'] }, noField('project')],
   ['POST', '/api/keys', { ...KEY, projects: 'shop' }, 'projects: must be "*", or must be a list'],

@@ -13,7 +13,7 @@ import { GRANTS, type Rights } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
-import { artifacts, keys } from '../../../controller/schema/index.ts';
+import { artifacts, buildNumbers, keys } from '../../../controller/schema/index.ts';
 import { requests } from '../factories/platform-limits.ts';
 import {
   bytesOf,
@@ -87,6 +87,9 @@ async function makeWorld(): Promise<World> {
       await insertAttempt(id, 1, { workerId: foreignWorker, ...('endedAt' in of && { endedAt: now }) });
     theirs.push(id);
   }
+  await db
+    .insert(buildNumbers)
+    .values({ projectId: foreign, platform: 'ios', appId: 'com.example.app', value: 41, updatedAt: now });
   const file = { buildId: theirs[2]!, attempt: 1, name: 'app.ipa', sha256: foreignBlob, size: 8, createdAt: now };
   await db.insert(artifacts).values(file);
   const request = {
@@ -196,6 +199,8 @@ const FIELDS: Record<string, string[]> = {
   'POST /api/builds/:id/retry': ['idempotencyKey'],
   'POST /api/keys': ['name', 'scope', 'projects', 'pools', 'may'],
   'POST /api/workers/:id/claim': ['instanceId', 'claimId'],
+  'POST /api/builds/:id/number': [],
+  'PUT /api/projects/:id/numbers/:platform/:appId': [],
 };
 const NEEDED: Record<string, object> = {
   'POST /api/builds': {
@@ -207,6 +212,8 @@ const NEEDED: Record<string, object> = {
   },
   'POST /api/keys': { name: 'x', scope: 'submit', projects: ['@own.project@'] },
   'POST /api/builds/:id/reports': { type: 'start', attempt: 1 },
+  'POST /api/builds/:id/number': { app: { id: 'com.example.app', buildNumber: 7 }, increment: true },
+  'PUT /api/projects/:id/numbers/:platform/:appId': { value: 5 },
 };
 
 const shot: fc.Arbitrary<Shot> = fc.constantFrom(...ROUTE_KEYS).chain((route) =>
@@ -260,6 +267,7 @@ async function answerTo({ route, credential, which, query, body, headers }: Shot
     .replace(/:id/, at(kind))
     .replace(/:name\{\.\+\}|:name/, 'app.ipa')
     .replace(/:upload/, 'u_1')
+    .replace(/:platform\/:appId/, 'ios/com.example.app')
     .replace(/:part/, '1');
   const asked = query
     .map(([name, value]) => `${name}=${encodeURIComponent(fill(value, world, which, isTwin))}`)

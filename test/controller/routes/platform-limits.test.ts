@@ -5,6 +5,7 @@
 import { env } from 'cloudflare:workers';
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import {
+  APPS_OF_PROJECT_MAX,
   ARTIFACTS_MAX,
   DEFAULT_TIMEOUTS,
   EVIDENCE_LOG_TAIL_MAX,
@@ -25,12 +26,14 @@ import {
 import { ADMIN_KEY_ID, createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
+import { buildNumbers } from '../../../controller/schema/index.ts';
 import { seal } from '../../../controller/secrets/sealing.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
   bytesOf,
   call,
+  db,
   HOUR_MS,
   insertAttempt,
   insertBlob,
@@ -97,10 +100,11 @@ const ORIGIN = {
 const buildRequest = (sha256: string, pool: string) => ({
   ...{ source: { sha256 }, command: wide(16_384), platform: 'ios' as const, pool, project: 'project' },
   ...{ group: wide(128), cancelSuperseded: true, origin: ORIGIN },
+  app: { id: 'com.example.app', version: wide(64), buildNumber: 7 },
   labels: named(50, () => 'l'.repeat(256)),
   artifacts: many(50, (i) => ({ glob: `${'g'.repeat(500)}${i}` })),
   env: Object.fromEntries(many(200, (i) => [`NAME_${i}`, 'v'.repeat(1_000)])),
-  secretFiles: named(SECRET_FILES_MAX, () => 'A'.repeat(30_000)),
+  secretFiles: named(SECRET_FILES_MAX, () => 'A'.repeat(6_000)),
 });
 
 // ── The largest tables ─────────────────────────────────────────────────────────────────────────────────────
@@ -225,6 +229,31 @@ async function aTeamWithSecrets() {
   return { team: { ...team, key, keyId }, pools };
 }
 
+const appId = (i: number) => `com.example-${i}.`.padEnd(155, 'a');
+/** A project with nearly all the counters that it may have, and a running build of it. */
+async function aTeamWithCounters() {
+  const projectId = await insertProject();
+  const { key, keyId } = await aKey(projectId, ['numbers']);
+  await db.insert(buildNumbers).values(
+    // D1 takes 100 values in a statement.
+    many(10, (i) => ({
+      projectId,
+      platform: 'ios' as const,
+      appId: appId(i),
+      value: 41,
+      updatedAt: 1,
+      seededBy: keyId,
+    })),
+  );
+  await sql(
+    `INSERT INTO build_numbers (project_id, platform, app_id, value, seeded_by, updated_at) ${NUMBERS(APPS_OF_PROJECT_MAX - 11)}
+     SELECT ?1, 'android', 'com.example.' || i, 41, ?2, 1 FROM n`,
+    ...[projectId, keyId],
+  );
+  const { buildId } = await runningBuild({ projectId, createdByKey: keyId, createdByRoot: keyId });
+  return { team: { projectId, key, keyId }, buildId };
+}
+
 type Question = () => Promise<Response>;
 /** One or more questions for each route. */
 const QUESTIONS: Record<RouteKey, Question | Question[]> = {
@@ -314,6 +343,22 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
       return ask('POST', `/api/builds/${buildId}/reports`, await tokenFor(buildId), said);
     },
   ],
+  'POST /api/builds/:id/number': [
+    // A jump, for a key that was rotated.
+    async () => {
+      const { team, buildId } = await aTeamWithCounters();
+      const rotated = await admin('POST', `/api/keys/${team.keyId}/rotate?overlapMs=0`);
+      await ask('GET', '/api/me', (await rotated.json<{ secret: string }>()).secret);
+      const app = { id: appId(1), version: wide(64), buildNumber: 5_000_000 };
+      return ask('POST', `/api/builds/${buildId}/number`, await tokenFor(buildId), { app, increment: true });
+    },
+    // The last counter that the project may have.
+    async () => {
+      const { buildId } = await aTeamWithCounters();
+      const app = { id: appId(APPS_OF_PROJECT_MAX), buildNumber: 7 };
+      return ask('POST', `/api/builds/${buildId}/number`, await tokenFor(buildId), { app, increment: true });
+    },
+  ],
   'PUT /api/builds/:id/logs': async () => {
     const { buildId, token } = await runningBuild();
     return ask('PUT', `/api/builds/${buildId}/logs?attempt=1&offset=0`, token, new Uint8Array(LOG_APPEND_MAX_BYTES));
@@ -363,6 +408,15 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     const { team } = await aTeamWithSecrets();
     return ask('DELETE', `/api/projects/${team.projectId}/secrets/NAME_1`, team.key);
   },
+
+  'GET /api/projects/:id/numbers': async () => {
+    const { team } = await aTeamWithCounters();
+    return ask('GET', `/api/projects/${team.projectId}/numbers`, team.key);
+  },
+  'PUT /api/projects/:id/numbers/:platform/:appId': [1, APPS_OF_PROJECT_MAX].map((i) => async () => {
+    const { team } = await aTeamWithCounters();
+    return ask('PUT', `/api/projects/${team.projectId}/numbers/ios/${appId(i)}`, team.key, { value: 41 });
+  }),
 
   'PUT /api/builds/:id/blobs/:sha256': async () => {
     const { bytes, token, path } = await aPlace();

@@ -291,7 +291,7 @@ test('a pool has at most so many secrets, files and bytes of a project, and the 
   const file = await put(team, 'ONE_MORE', { file: btoa('x'), path: 'one-more' });
   expect([file.status, file.body.error!.message]).toEqual([
     413,
-    `pool ${team.pool} would have 21 stored files of this project, and a build may have 20. Delete some that nobody needs`,
+    `pool ${team.pool} would have 101 stored files of this project, and a build may have 100. Delete some that nobody needs`,
   ]);
   expect((await put(team, 'ONE_MORE', { file: btoa('x'), path: 'FILE_3' })).body.error!.message).toBe(
     `path: secret FILE_3 has FILE_3 in pool ${team.pool} already`,
@@ -323,7 +323,9 @@ test('a build and its project together have no more variables than a build may h
 test('of many requests at once each sets its value or is refused, and no pool gets more than it may have', async () => {
   const team = await aTeam();
   const answers = await Promise.all(
-    Array.from({ length: 30 }, (_, i) => put(team, `FILE_${i}`, { file: btoa('x'), path: `file-${i}` })),
+    Array.from({ length: SECRET_FILES_MAX + 10 }, (_, i) =>
+      put(team, `FILE_${i}`, { file: btoa('x'), path: `file-${i}` }),
+    ),
   );
   const set = answers.filter(({ status }) => status === 201).length;
   expect([set, new Set(answers.map(({ status }) => status))]).toEqual([SECRET_FILES_MAX, new Set([201, 413])]);
@@ -331,6 +333,51 @@ test('of many requests at once each sets its value or is refused, and no pool ge
   const fine = same.filter(({ status }) => status < 300).length;
   const [row] = (await list(team)).filter(({ name }) => name === 'FILE_0');
   expect(row?.version ?? 0).toBeGreaterThanOrEqual(fine);
+});
+
+test('stored files lie side by side on a Mac: none is the folder of another, none differs from another only in case', async () => {
+  const team = await aTeam();
+  const file = (path: string) => ({ file: btoa('x'), path });
+  expect((await put(team, 'FIRST', file('apps/mobile/.env'))).status).toBe(201);
+  for (const [path, why] of [
+    ['apps/mobile', 'apps/mobile cannot be a file, because apps/mobile/.env needs a folder of that name'],
+    ['Apps', 'Apps cannot be a file, because apps/mobile/.env needs a folder of that name'],
+    ['apps/mobile/.env/x', 'apps/mobile/.env cannot be a file, because apps/mobile/.env/x needs a folder of that name'],
+    ['apps/Mobile/.ENV', 'apps/mobile/.env and apps/Mobile/.ENV differ only in case, so they are one file on a Mac'],
+  ] as const) {
+    const { status, body } = await put(team, 'SECOND', file(path));
+    expect([status, body.error!.message]).toEqual([
+      400,
+      `path: secret FIRST has apps/mobile/.env in pool ${team.pool}; ${why}`,
+    ]);
+  }
+  for (const path of ['apps/mobile/.env.production', 'apps/mobile.env', 'É.env'])
+    expect((await put(team, `OTHER_${path.length}`, file(path))).status).toBe(201);
+  expect((await put(team, 'SECOND', file('e\u0301.ENV'))).status).toBe(400);
+  expect((await put(team, 'FIRST', file('apps/mobile/.ENV'))).status).toBe(200);
+});
+
+test('of clashing files that many set at once one is set, whatever their letters', async () => {
+  for (const paths of [
+    ['a/b', 'A', 'a/b/c', 'A/B', 'a/B/c/d'],
+    ['é', 'É', 'e\u0301', 'é/x'],
+  ]) {
+    const team = await aTeam();
+    const answers = await Promise.all(paths.map((path, i) => put(team, `FILE_${i}`, { file: btoa('x'), path })));
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array(paths.length - 1).fill(400)]);
+  }
+});
+
+test('what a build brings and what is stored clash as two stored files do; the same path is none', async () => {
+  const team = await aTeam();
+  await put(team, 'ENVIRONMENT', { file: btoa('stored'), path: '.env' });
+  const own = (path: string) => given(team, { secretFiles: { [path]: btoa('own') } });
+  expect((await own('.env')).body.secretFiles).toEqual({ '.env': btoa('own') });
+  for (const path of ['.ENV', '.env/x']) {
+    const { status, body } = await own(path);
+    expect([status, body.error?.code]).toEqual([422, 'inputs_gone']);
+    expect(body.error!.message).toMatch(/^secretFiles: build b_\w+ cannot have its own secret files and the stored/);
+  }
 });
 
 test('no value is in an answer, in the audit, in a log line, or readable in a table', async () => {

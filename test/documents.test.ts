@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { getTableName, is, Table } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { BUILD_STATUSES, CAUSES, type Explained, VERDICTS } from '#contract';
+import { FATES, FIELD_LISTS, type FieldFate } from '../client/project/profile-fields.ts';
 import { EVENT_TYPES, TRANSITIONS } from '../controller/builds/transitions.ts';
 import { explainCause, explainVerdict } from '../controller/builds/verdicts.ts';
 import * as schema from '../controller/schema/index.ts';
@@ -124,4 +125,30 @@ ${verdicts.join('\n')}
 
 ${causes.join('\n')}`;
   await expect(page).toMatchFileSnapshot('../docs/verdicts.md');
+});
+
+test('docs/expo.md has every field of eas.json and its fate (`npx vitest run test/documents.test.ts -u` writes it)', async () => {
+  const row = (names: string[], { fate, says, but }: FieldFate) =>
+    `| ${names.map((name) => `\`${name}\``).join(', ')} | ${fate} | ${says}${but ? ` ${but}` : ''} |`;
+  const parts = FIELD_LISTS.map(({ where, fields }) => {
+    // Fields of the same fate, for the same reason, share a row.
+    const rows = Map.groupBy(Object.entries(fields), ([, field]) => JSON.stringify(field)).values();
+    const table = [...rows].map((alike) =>
+      row(
+        alike.map(([name]) => name),
+        alike[0]![1],
+      ),
+    );
+    const title = where === '' ? 'The file itself' : `\`${where}\``;
+    return `### ${title}\n\n| field | fate | what a build makes of it |\n|---|---|---|\n${table.join('\n')}\n`;
+  });
+  const fates = Object.entries(FATES).map(([fate, says]) => `- **${fate}**: ${says}`);
+  const section = `${fates.join('\n')}\n\nA field that is not in this list changes nothing. The log names it.\n\n${parts.join('\n')}`;
+  const page = await read('docs/expo.md');
+  const renewed = page.replace(
+    /(<!-- fates -->\n)[\s\S]*?(<!-- \/fates -->)/,
+    (_, from: string, to: string) => `${from}\n${section}\n${to}`,
+  );
+  expect(renewed).toContain('### `build.PROFILE.ios`');
+  await expect(renewed).toMatchFileSnapshot('../docs/expo.md');
 });

@@ -45,7 +45,8 @@ export async function packageManagerOf(files: ProjectFiles, appRoot: string): Pr
   const appJson = pathIn(appRoot, 'package.json');
   if (appJson === null || !files.paths.has(appJson))
     return problem(`There is no package.json in ${folderName(appRoot)}, so this is no Expo project. ${APP_FOLDER}`);
-  if (typeof (await readJson(files, appJson)) !== 'object')
+  const json = await readJson(files, appJson);
+  if (json === null || typeof json !== 'object')
     return problem(`${appJson} is not valid JSON. Correct it, and submit the build again.`);
 
   const workspaceRoot = await findWorkspaceRoot(files, appRoot);

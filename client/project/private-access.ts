@@ -9,7 +9,7 @@
  */
 
 import { foldersUp } from './package-manager-field.ts';
-import { namedHosts, type Way } from './private-hosts.ts';
+import { type NamedHost, namedHosts } from './private-hosts.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 import { readText } from './read-file.ts';
 
@@ -48,28 +48,29 @@ export async function findMissingAccess(
   has: ReadonlySet<string>,
 ): Promise<string[]> {
   const lines = new Map<string, string>();
-  for (const { host, way, file } of await namedHosts(files)) {
-    const line = missing(host, way, file, has);
-    if (line !== null && !lines.has(`${way} ${host}`)) lines.set(`${way} ${host}`, line);
+  for (const named of await namedHosts(files)) {
+    const line = missing(named, has);
+    const key = `${named.way} ${named.host}:${named.port}`;
+    if (line !== null && !lines.has(key)) lines.set(key, line);
   }
   return [...(await missingVariables(files, appRoot, workspaceRoot, has)), ...lines.values()]
     .slice(0, LINES_MAX)
     .map((line) => PRIVATE_ACCESS + line);
 }
 
-function missing(host: string, way: Way, file: string, has: ReadonlySet<string>): string | null {
+function missing({ host, port, way, file }: NamedHost, has: ReadonlySet<string>): string | null {
   if (way === 'ssh') {
     if (!has.has('GIT_SSH_KEY'))
       return `${file} fetches from ${host} over SSH, but this build has no secret GIT_SSH_KEY. Store a private key that may read there.`;
     if (!FORGES.has(host) && !has.has('GIT_KNOWN_HOSTS'))
-      return `${file} fetches from ${host} over SSH, but this build has no secret GIT_KNOWN_HOSTS with the host keys of ${host}. Store what \`ssh-keyscan ${host}\` prints, after you have compared it with what its operator publishes.`;
+      return `${file} fetches from ${host} over SSH, but this build has no secret GIT_KNOWN_HOSTS with the host keys of ${host}. Store what \`ssh-keyscan ${port === null ? '' : `-p ${port} `}${host}\` prints, after you have compared it with what its operator publishes.`;
     return null;
   }
-  if (PUBLIC_HOSTS.has(host) || isLoopback(host)) return null;
+  if (PUBLIC_HOSTS.has(host)) return null;
   if (has.has('NETRC') || (way === 'registry' && has.has('NPMRC'))) return null;
   return way === 'git'
     ? `${file} fetches from ${host} by git over HTTPS, but this build has no secret NETRC. If ${host} asks for a password, store a line \`machine ${host} login … password …\`.`
-    : `${file} fetches packages from ${host}, but this build has no secret NPMRC. If ${host} asks for a token, store a line \`//${host}/:_authToken=…\`.`;
+    : `${file} fetches packages from ${host}, but this build has no secret NPMRC. If ${host} asks for a token, store a line \`//${host}${port === null ? '' : `:${port}`}/:_authToken=…\`.`;
 }
 
 /** The tokens that the project's own settings take from a variable. */
@@ -95,5 +96,3 @@ async function missingVariables(
     }
   return lines;
 }
-
-const isLoopback = (host: string) => host === 'localhost' || host.startsWith('127.');

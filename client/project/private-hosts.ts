@@ -12,6 +12,8 @@ export type Way = 'ssh' | 'git' | 'registry';
 
 export interface NamedHost {
   host: string;
+  /** Null for the usual one. */
+  port: string | null;
   way: Way;
   file: string;
 }
@@ -55,14 +57,17 @@ export async function namedHosts(files: ProjectFiles): Promise<NamedHost[]> {
 }
 
 /** The host of an address, and how it is reached. Null for a version, a path, or a short form such as `a/b`. */
-function placeOf(value: string, file: string): { host: string; way: Way } | null {
+function placeOf(value: string, file: string): Omit<NamedHost, 'file'> | null {
   const scp = /(?:^|@)git@([a-z0-9.-]{1,253}):/i.exec(value);
-  if (scp !== null && !value.includes('://')) return { host: scp[1]!.toLowerCase(), way: 'ssh' };
-  const address = /(?:^|@)(?:(git)\+)?(https?|ssh|git):\/\/(?:[^\s"'@/]{0,200}@)?([a-z0-9.-]{1,253})/i.exec(value);
+  if (scp !== null && !value.includes('://')) return { host: scp[1]!.toLowerCase(), port: null, way: 'ssh' };
+  const address =
+    /(?:^|@)(?:(git)\+)?(https?|ssh|git):\/\/(?:[^\s"'@/]{0,200}@)?([a-z0-9.-]{1,253})(?::(\d{1,5})(?!\d))?/i.exec(
+      value,
+    );
   if (address === null) return null;
-  const [, git, scheme, host] = address;
+  const [, git, scheme, host, port] = address;
   const isGit = git !== undefined || /\.git(?:[#?]|$)/.test(value) || /^(Podfile|Package)/.test(file);
-  return { host: host!.toLowerCase(), way: scheme === 'ssh' ? 'ssh' : isGit ? 'git' : 'registry' };
+  return { host: host!.toLowerCase(), port: port ?? null, way: scheme === 'ssh' ? 'ssh' : isGit ? 'git' : 'registry' };
 }
 
 function dependenciesOf(text: string): string[] {

@@ -99,7 +99,8 @@ for (const tool of process.env.EXPO_MANAGERS === 'all' ? ALL : SAMPLE)
       ['without-token', fromRegistry, '.npmrc fetches packages from 127.0.0.1, but this build has no secret NPMRC'],
     ] as const) {
       const { code, output, folder } = await run(project(name, dependencies), {});
-      expect([name, code === 0, output]).toEqual([name, false, expect.any(String)]);
+      expect(code, output).not.toBe(0);
+      expect(output).toMatch(/permission denied|host key verification|\b40[134]\b|authenticat|unauthori[sz]ed/i);
       expect(await has(folder, [])).toContainEqual(expect.stringContaining(sentence));
     }
 

@@ -55,7 +55,7 @@ export async function findMissingAccess(
   }
   return [...(await missingVariables(files, appRoot, workspaceRoot, has)), ...lines.values()]
     .slice(0, LINES_MAX)
-    .map((line) => PRIVATE_ACCESS + line);
+    .map((line) => PRIVATE_ACCESS + printable(line));
 }
 
 function missing({ host, port, way, file }: NamedHost, has: ReadonlySet<string>): string | null {
@@ -96,3 +96,6 @@ async function missingVariables(
     }
   return lines;
 }
+
+/** File names come from the project, and a person reads the line in a terminal. */
+const printable = (line: string) => line.replace(/[\p{Cc}\p{Cf}]/gu, '?').slice(0, 500);

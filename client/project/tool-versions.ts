@@ -76,7 +76,7 @@ export async function toolVersions(
   for (const other of ['pnpm', 'yarn', 'bun'] as const)
     if (profile[other] !== undefined && other !== manager)
       notes.push(
-        `eas.json asks for ${other} ${profile[other]}. It is not installed, because this project uses ${manager}.`,
+        `eas.json asks for ${other} ${printable(profile[other])}. It is not installed, because this project uses ${manager}.`,
       );
 
   for (const name of GEMS) {

@@ -129,6 +129,11 @@ test('one host is one line, and there are at most twenty', async () => {
   expect(await linesOf({ 'package-lock.json': { packages } })).toHaveLength(20);
 });
 
+test('a file name cannot bring an escape sequence or a second line into the log', async () => {
+  const table = { 'a\x1b[2J\nb/package.json': { dependencies: { b: 'git@git.acme.dev:a/b.git' } } };
+  expect(await linesOf(table)).toEqual([expect.stringMatching(/^Private access: a\?\[2J\?b\/package\.json fetches/)]);
+});
+
 test('a hostile lock file of some MB is read at once', async () => {
   const long = 'a.'.repeat(2_000_000);
   const text = `resolved "${long}\n  resolution: "${long}@git@${long}\n${'git@'.repeat(500_000)}\n${'"'.repeat(500_000)}`;

@@ -1,10 +1,10 @@
 /**
- * Says which version of a package manager a project gets that names none: one that reads its lock file as it is.
+ * Says which version of a package manager a project gets that names none: one that reads its lock file as it
+ * is.
  *
  * The versions are fixed, so that a build next month uses the same ones. They are from November 2026.
  */
-import type { Manager } from './package-manager.ts';
-import { foldersUp } from './package-manager-field.ts';
+import { foldersUp, type Manager } from './package-manager-field.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 import { readText } from './read-file.ts';
 

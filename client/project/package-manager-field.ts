@@ -1,7 +1,8 @@
 /** Reads the field `packageManager` of a package.json: a manager, its version, and perhaps a checksum. */
-import type { Manager } from './package-manager.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 import { asRecord, readJson } from './read-file.ts';
+
+export type Manager = 'npm' | 'yarn' | 'pnpm' | 'bun';
 
 export interface DeclaredManager {
   name: Manager;

@@ -2,19 +2,17 @@
  * Says which package manager Expo's engine takes for a project, and with which words it installs.
  *
  * The engine looks at the lock files in the workspace root, in a fixed order, and at nothing else. This file
- * repeats that choice and adds what a person must know about it: a lock file that is not used, or none at all.
+ * repeats that choice and adds what a person must know about it: a lock file that is not used, or none at
+ * all.
  *
- * Invariant: the manager is the one that the engine takes. Where package.json asks for another one and the lock
- * files do not clearly say which, the answer is a problem and not a guess.
+ * Invariant: the manager is the one that the engine takes. Where package.json asks for another one and the
+ * lock files do not clearly say which, the answer is a problem and not a guess.
  */
 import { type Found, found, problem } from './found.ts';
-import { declaredManager } from './package-manager-field.ts';
+import { declaredManager, type Manager } from './package-manager-field.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 import { asRecord, readJson, readText } from './read-file.ts';
 import { findWorkspaceRoot } from './workspace-root.ts';
-
-export const MANAGERS = ['npm', 'yarn', 'pnpm', 'bun'] as const;
-export type Manager = (typeof MANAGERS)[number];
 
 /** In the order in which the engine looks for them. The first that exists decides. */
 export const LOCK_FILES = [

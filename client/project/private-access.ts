@@ -1,8 +1,8 @@
 /**
  * Says which private hosts a project names whose secret is missing, in lines for the log before the install.
  *
- * It only informs. Nobody can see from outside whether a host is private, so a host counts as private if it is
- * reached over SSH, or if it is none of the public ones that everybody uses.
+ * It only informs. Nobody can see from outside whether a host is private, so a host counts as private if it
+ * is reached over SSH, or if it is none of the public ones that everybody uses.
  *
  * Invariant: each line begins with {@link PRIVATE_ACCESS}, and has one host or variable. The explanation of a
  * failed install repeats these lines.

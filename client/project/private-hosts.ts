@@ -56,7 +56,9 @@ export async function namedHosts(files: ProjectFiles): Promise<NamedHost[]> {
   return found;
 }
 
-/** The host of an address, and how it is reached. Null for a version, a path, or a short form such as `a/b`. */
+/**
+ * The host of an address, and how it is reached. Null for a version, a path, or a short form such as `a/b`.
+ */
 function placeOf(value: string, file: string): Omit<NamedHost, 'file'> | null {
   const scp = /(?:^|@)git@([a-z0-9.-]{1,253}):/i.exec(value);
   if (scp !== null && !value.includes('://')) return { host: scp[1]!.toLowerCase(), port: null, way: 'ssh' };

@@ -1,18 +1,17 @@
 /**
- * Says which version of each tool a build wants: Node, the project's own package manager, and for iOS CocoaPods,
- * fastlane and Bundler.
+ * Says which version of each tool a build wants: Node, the project's own package manager, and for iOS
+ * CocoaPods, fastlane and Bundler.
  *
  * A field of eas.json comes first. Then comes `packageManager` of package.json, for the manager. Then come
  * `.nvmrc` and `.node-version`, for Node. A manager without any version gets the one of `default-versions.ts`
  * that can read the project's lock file, because the image has none but npm.
  *
- * Invariant: the value has the tools in the order in which they are installed, Node first, and each version is
- * exact or the beginning of one, such as `22` or `22.11.0`. Anything else is refused by name.
+ * Invariant: the value has the tools in the order in which they are installed, Node first, and each version
+ * is exact or the beginning of one, such as `22` or `22.11.0`. Anything else is refused by name.
  */
 import { defaultVersion } from './default-versions.ts';
 import { type Found, found, problem } from './found.ts';
-import type { Manager } from './package-manager.ts';
-import { declaredManager, foldersUp } from './package-manager-field.ts';
+import { declaredManager, foldersUp, type Manager } from './package-manager-field.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 import { readText } from './read-file.ts';
 

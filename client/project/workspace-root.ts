@@ -1,8 +1,10 @@
 /**
- * Finds the root of the workspace that an app belongs to, as Expo's engine does: the nearest folder at or above
- * the app whose `pnpm-workspace.yaml` or `package.json` lists the app. Without one it is the app's own folder.
+ * Finds the root of the workspace that an app belongs to, as Expo's engine does: the nearest folder at or
+ * above the app whose `pnpm-workspace.yaml` or `package.json` lists the app. Without one it is the app's own
+ * folder.
  *
- * Invariant: no glob of a project holds up the reader. Globs that could are treated as ones that match nothing.
+ * Invariant: no glob of a project holds up the reader. Globs that could are treated as ones that match
+ * nothing.
  */
 import picomatch from 'picomatch';
 import type { ProjectFiles } from './project-files.ts';

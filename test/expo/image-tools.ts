@@ -1,6 +1,6 @@
 /**
- * An image's own tools for the tests with real packages: a PATH that has the Node of the tests, npm, mise and the
- * system's tools, and no package manager but npm.
+ * An image's own tools for the tests with real packages: a PATH that has the Node of the tests, npm, mise and
+ * the system's tools, and no package manager but npm.
  */
 import { existsSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * A mirror of nodejs.org/dist on loopback, because the real address cannot be reached from every place that runs
- * the tests. It has one release, made of npm's packages of Node and of npm.
+ * A mirror of nodejs.org/dist on loopback, because the real address cannot be reached from every place that
+ * runs the tests. It has one release, made of npm's packages of Node and of npm.
  */
 import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * Tests that a project with private dependencies installs with its secrets, fails without them after the log has
- * said why, and leaves nothing of a secret behind. The servers are real: a git server over sshd, and an npm
- * registry that wants a token. `EXPO_MANAGERS=all` runs every manager and not only a sample.
+ * Tests that a project with private dependencies installs with its secrets, fails without them after the log
+ * has said why, and leaves nothing of a secret behind. The servers are real: a git server over sshd, and an
+ * npm registry that wants a token. `EXPO_MANAGERS=all` runs every manager and not only a sample.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

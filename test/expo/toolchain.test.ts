@@ -1,6 +1,6 @@
 /**
- * Tests that a project gets the versions that it names in a guest that has none of them, with the real mise and
- * real packages: Node 22 from a mirror on loopback, pnpm, Yarn 4 and Bun from the npm registry.
+ * Tests that a project gets the versions that it names in a guest that has none of them, with the real mise
+ * and real packages: Node 22 from a mirror on loopback, pnpm, Yarn 4 and Bun from the npm registry.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -9,8 +9,8 @@
 # The build's script sets git_ssh_key, git_known_hosts, netrc and npmrc, which are empty where the secret is
 # missing, and `tools` and `manager`. What lay_private_access exports names files, and holds no secret.
 #
-# Invariant: after remove_private_access no file has a byte of a secret, and ~/.netrc, ~/.npmrc and ~/.yarnrc.yml
-# are what the image has.
+# Invariant: after remove_private_access no file has a byte of a secret, and ~/.netrc, ~/.npmrc and
+# ~/.yarnrc.yml are what the image has.
 # shellcheck disable=SC2154,SC2016 # set by the script of the build; messages have backticks
 
 private_folder=$HOME/.tartbeat/expo/private

@@ -1,18 +1,19 @@
 # shellcheck shell=bash
-# Has the function that installs the tools that a project names, at the start of its build. expo.sh sources this
-# file; it does nothing by itself.
+# Has the function that installs the tools that a project names, at the start of its build. expo.sh sources
+# this file; it does nothing by itself.
 #
-# Everything comes from where the tool's own makers publish it: Node from nodejs.org, through mise, which checks
-# its hash; npm, pnpm, Yarn and Bun from the npm registry, also through mise; CocoaPods, fastlane and Bundler from
-# rubygems.org, through the gem command of the image. GitHub is not asked, because it limits how often a
-# machine may ask it.
+# Everything comes from where the tool's own makers publish it: Node from nodejs.org, through mise, which
+# checks its hash; npm, pnpm, Yarn and Bun from the npm registry, also through mise; CocoaPods, fastlane and
+# Bundler from rubygems.org, through the gem command of the image. GitHub is not asked, because it limits how
+# often a machine may ask it.
 #
 # Invariant: nothing that belongs to the project is read or run here. mise and the tools run in a folder of
 # their own, so that no mise.toml, .npmrc or yarnPath of the project changes what is installed.
 # shellcheck disable=SC2154,SC2016 # the script of the build sets `tools`; messages have backticks
 
-# Installs the version of each line `NAME VERSION` of $tools, and puts it first on PATH for all that follows. A
-# version may be the beginning of one, such as 22. Fails with a sentence at the first tool that cannot be had.
+# Installs the version of each line `NAME VERSION` of $tools, and puts it first on PATH for all that follows.
+# A version may be the beginning of one, such as 22. Fails with a sentence at the first tool that cannot be
+# had.
 install_tools() {
   [ -n "$tools" ] || return 0
   tools_folder=$HOME/.tartbeat/expo/tools

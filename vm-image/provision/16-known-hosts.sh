@@ -1,7 +1,7 @@
 #!/bin/sh
-# Writes the host keys of the large forges into the account's ~/.ssh/known_hosts, because nobody can confirm them
-# in a build. It writes the lines of guest/known-hosts as they are, unhashed, because Xcode does not read hashed
-# lines.
+# Writes the host keys of the large forges into the account's ~/.ssh/known_hosts, because nobody can confirm
+# them in a build. It writes the lines of guest/known-hosts as they are, unhashed, because Xcode does not read
+# hashed lines.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"

@@ -1,4 +1,7 @@
-/** Tests which package manager a project gets: the choice of Expo's engine, and what a person is told about it. */
+/**
+ * Tests which package manager a project gets: the choice of Expo's engine, and what a person is told about
+ * it.
+ */
 import { expect, test } from 'vitest';
 import { packageManagerOf } from '../../../client/project/package-manager.ts';
 import { isListed, packagesOfYaml } from '../../../client/project/workspace-root.ts';

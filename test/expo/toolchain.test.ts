@@ -34,7 +34,7 @@ const PROJECTS = [
 const script = (tools: string, then: string) =>
   `. '${GUEST_SCRIPTS}/toolchain.sh'\ntools='${tools}'\ninstall_tools || exit 9\n${then}`;
 
-test('projects with pnpm, Yarn 4, Bun and npm, and Node 22, install in a guest that has Node 24 and npm', async () => {
+test('projects with pnpm, Yarn 4, Bun and npm, and Node 22, install in a guest that has Node 24 and npm; what cannot be had ends by name', async () => {
   using dir = temporaryDir();
   await using mirror = await startNodeMirror(dir.path, NODE, NPM);
   const image = await imageTools(dir.path);
@@ -79,20 +79,13 @@ test('projects with pnpm, Yarn 4, Bun and npm, and Node 22, install in a guest t
   }
   expect(mirror.asked).toContain(`/v${NODE}/SHASUMS256.txt`);
   expect(() => readFileSync(join(dir.path, 'ran'))).toThrow('ENOENT');
-});
 
-test('a version that does not exist, and an archive that is not the published one, end by name', async () => {
-  using dir = temporaryDir();
-  await using mirror = await startNodeMirror(dir.path, NODE, NPM);
-  const image = await imageTools(dir.path);
-  const run = (tools: string) =>
-    image.run(script(tools, ':'), { cwd: dir.path, env: { MISE_NODE_MIRROR_URL: mirror.url } });
   for (const [tools, sentence] of [
     ['node 22.99.0', '[tartbeat] node 22.99.0 could not be installed. The lines above say why.'],
     ['pnpm 9.99.99', '[tartbeat] pnpm 9.99.99 could not be installed. The lines above say why.'],
     ['pnpm 10.15.0+sha512.abc', '[tartbeat] pnpm 10.15.0 is not the one that `packageManager` in package.json names.'],
   ] as const) {
-    const { code, output } = await run(tools);
+    const { code, output } = await image.run(script(tools, ':'), { cwd: dir.path, env });
     expect([tools, code, output]).toEqual([tools, 9, expect.stringContaining(sentence)]);
   }
 });

@@ -77,7 +77,7 @@ test('ARCHITECTURE.md has one line for every folder of the code, and no folder i
       .filter(isCode)
       .sort(),
   ).toEqual(present);
-  // A list of alike things may be longer: a step of provisioning, a part of what runs in a VM, a command of macOS.
+  // A list of alike things may be longer: steps of provisioning, guest scripts, commands of macOS.
   const crowded = [...folders].filter(
     ([folder, files]) => files > 16 && !/provision$|vm-image\/guest$|facade$|migrations/.test(folder),
   );

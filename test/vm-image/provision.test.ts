@@ -28,6 +28,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   'sudo-rule': [['visudo'], ['chown']],
   'authorised-key': [['sudo']],
   'remote-login': [],
+  'known-hosts': [['sudo']],
   monitor: [['chown'], ['sudo']],
   curl: [],
   'restrict-key': [],
@@ -47,6 +48,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
     ['brew', 'install'],
     ['brew', 'link'],
   ],
+  mise: [['brew', 'mise']],
   'eas-cli': [['npm']],
   ruby: [['brew', 'install ruby']],
   fastlane: [['gem', 'fastlane']],
@@ -306,6 +308,28 @@ for (const shell of SHELLS) {
       ]);
     },
   );
+
+  holds('the host keys of the forges are added to what an image has, and an older mise is upgraded', async () => {
+    using mac = standInMac(shell);
+    const file = join(mac.home, '.ssh/known_hosts');
+    mkdirSync(join(mac.home, '.ssh'), { mode: 0o700 });
+    const forges = readFileSync(join(VM_IMAGE, 'guest/known-hosts'), 'utf8')
+      .split('\n')
+      .filter((line) => /^[a-z]/.test(line));
+    writeFileSync(file, `git.example.com ssh-ed25519 AAAA\n${forges[0]}`);
+    expect((await step(mac, 'known-hosts', ['--check'])).detail).toContain(`lacks ${forges.length - 1} line(s)`);
+    for (const word of ['changed', 'ok']) {
+      expect((await step(mac, 'known-hosts')).word).toBe(word);
+      const lines = readFileSync(file, 'utf8').trim().split('\n');
+      expect(lines).toEqual(['git.example.com ssh-ed25519 AAAA', ...forges]);
+    }
+    for (const name of ['monitor', 'homebrew', 'build-shell', 'mise']) expect((await step(mac, name)).status).toBe(0);
+    mac.remember('mise-version', '2026.8.3');
+    expect((await step(mac, 'mise', ['--check'])).detail).toContain('2026.8.3, which is older than 2026.9');
+    mac.calls();
+    expect((await step(mac, 'mise')).word).toBe('changed');
+    expect(mac.calls()).toEqual(['brew upgrade mise']);
+  });
 
   holds('the packet filter is off until it is asked for, takes addresses only, and is turned off again', async () => {
     using mac = standInMac(shell);

@@ -11,4 +11,5 @@ RUBY_FORMULA=ruby@3.4    # fastlane and CocoaPods; macOS's own 2.6 is too old fo
 EAS_CLI_VERSION=24.8.0   # npm view eas-cli version
 FASTLANE_VERSION=2.239.0 # rubygems.org/gems/fastlane
 COCOAPODS_VERSION=1.16.2 # rubygems.org/gems/cocoapods
+MISE_MINIMUM=2026.9      # the release that the tests run; Homebrew has only the newest
 CURL_MINIMUM=7.75        # the first release with %{exitcode} and %{errormsg}, which the monitor reads

@@ -48,6 +48,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
     ['brew', 'link'],
   ],
   'eas-cli': [['npm']],
+  'expo-engine': [['npm']],
   ruby: [['brew', 'install ruby']],
   fastlane: [['gem', 'fastlane']],
   cocoapods: [['gem', 'cocoapods']],

@@ -275,5 +275,5 @@ function onPath(program: string): string {
   return path;
 }
 
-export const filesInArchive = (path: string): string[] =>
-  execFileSync('tar', ['-tzf', path], { encoding: 'utf8' }).trim().split('\n');
+/** All files of an archive, one after the other. */
+export const textInArchive = (path: string): string => execFileSync('tar', ['-xzOf', path], { encoding: 'utf8' });

@@ -1,4 +1,4 @@
-/** Makes a certificate and a profile that signs with it, as Apple would give them, and an Android keystore. */
+/** Makes a certificate, a profile for it as Apple would give it, and an Android keystore. */
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * Writes the smallest project that the engine builds as a native one: it has no dependencies, so a build takes
- * 2 s and no network. Its scripts call the stand-in `step`, so that each phase can fail or hang.
+ * Writes the smallest project that the engine builds as a native one. It has no dependencies, so a build
+ * takes 2 s and no network. Its scripts call the stand-in `step`, so that each phase can fail or hang.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

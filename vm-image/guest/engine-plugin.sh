@@ -69,11 +69,10 @@ pack_project() {
   }
 }
 
-# Prints the job as the engine reads it. sed is quick with long texts, where bash 3.2 needs minutes.
+# Prints the job as the engine reads it. project.sh sets the number if the VM had to ask for it. sed is quick
+# with long texts, where bash 3.2 needs minutes.
 encode_job() {
-  local number=
-  [ -z "$ask_number" ] || number=$(tr -cd '0-9.' <"$state/number") || return
-  printf '%s' "$job" | sed -e "s|\"@ARCHIVE@\"|\"$project_archive\"|g" -e "s|\"@NUMBER@\"|\"$number\"|g" |
+  printf '%s' "$job" | sed -e "s|\"@ARCHIVE@\"|\"$project_archive\"|g" -e "s|\"@NUMBER@\"|\"${build_number-}\"|g" |
     base64 | tr -d '\n'
 }
 
@@ -120,5 +119,9 @@ run_plugin() {
   )
   status=$?
   [ "$status" -eq 0 ] || explain_exit "$first"
+  # security.sh cannot print into the log, because the engine reads what it prints.
+  if [ "$status" -ne 0 ] && [ -s "$expo_home/signing.log" ]; then
+    while IFS= read -r line; do say "$line"; done <"$expo_home/signing.log"
+  fi
   return "$status"
 }

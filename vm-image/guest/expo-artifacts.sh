@@ -110,7 +110,8 @@ mask_files() { # FILE…
         if (typeof one === "string") found.push(one);
         else if (one && typeof one === "object") Object.values(one).forEach(walk);
       };
-      walk(secrets);
+      walk((secrets.environmentSecrets ?? []).map(({ value }) => value));
+      walk(secrets.buildCredentials);
       const lines = found.flatMap((value) => value.split("\n")).filter((line) => line.length >= 8);
       for (const file of process.argv.slice(1)) {
         let text = fs.readFileSync(file, "latin1");

@@ -79,8 +79,20 @@ export interface EngineVm extends Disposable {
 
 const quoted = (text: string) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
-/** `withinMs`: how long a build may take; a real template installs its packages twice. */
-export async function engineVm({ engine = true, withinMs = BUILD_WITHIN_MS } = {}): Promise<EngineVm> {
+interface Options {
+  /** If false, the image does not have the engine. */
+  engine?: boolean;
+  /** How long a build may take; a real template installs its packages twice. */
+  withinMs?: number;
+  /** A folder of further programs. */
+  programs?: string | undefined;
+}
+
+export async function engineVm({
+  engine = true,
+  withinMs = BUILD_WITHIN_MS,
+  programs,
+}: Options = {}): Promise<EngineVm> {
   const dir = temporaryDir();
   const root = join(dir.path, 'root');
   const home = join(root, 'Users/admin');
@@ -107,7 +119,10 @@ export async function engineVm({ engine = true, withinMs = BUILD_WITHIN_MS } = {
   }
   cpSync(ownScripts().folder, guest, { recursive: true });
   for (const [name, text] of Object.entries(NOTHING)) writeFileSync(join(guest, name), text);
-  writeFileSync(join(home, '.bash_profile'), `export PATH=${quoted(bin)}:/usr/bin:/bin\n`);
+  writeFileSync(
+    join(home, '.bash_profile'),
+    `export PATH=${[bin, ...(programs ? [programs] : [])].map(quoted).join(':')}:/usr/bin:/bin\n`,
+  );
   const env = {
     PATH: '/usr/bin:/bin',
     HOME: home,

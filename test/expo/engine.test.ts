@@ -2,7 +2,7 @@
  * Builds with Expo's real local engine, by the guest scripts that the agent calls. Only what a Mac or an
  * Android SDK has is a stand-in. EXPO_ENGINE=all lets every phase fail and hang; otherwise three do.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ENGINE } from './engine-packages.ts';
@@ -152,6 +152,36 @@ test('a job that the engine refuses, and a tool that is missing, are named in th
   expect(missing.log()).toMatch(/\n\[tartbeat\] A tool is missing: Fastlane\.\n$/);
   nothingLeft(vm, all.secrets);
 });
+
+test('a working folder that is a link is refused, and one that a killed build has left is used again', async () => {
+  using all = await setUp();
+  const { vm, project } = all;
+  const work = join(vm.home, '.tartbeat/expo/work');
+  mkdirSync(join(vm.home, '.tartbeat/expo'), { recursive: true });
+  symlinkSync(vm.dir, work);
+  const refused = await vm.start(project, simulator);
+  expect(await refused.ended()).toBe(1);
+  expect(refused.log()).toContain(`[tartbeat] The engine's working folder ${work} is a link or a mount point, `);
+
+  rmSync(work);
+  mkdirSync(join(work, 'build'), { recursive: true });
+  writeFileSync(join(work, 'build/left'), '');
+  const built = await vm.start(project, simulator);
+  expect(await built.ended(), built.log()).toBe(0);
+});
+
+test.runIf(process.env.EXPO_ENGINE === 'all')(
+  'an image without the engine gets it from npm, and the log says how to have it in the image',
+  async () => {
+    using all = await setUp({ engine: false });
+    const build = await all.vm.start(all.project, simulator);
+    expect(await build.ended(), build.log()).toBe(0);
+    expect(build.log()).toMatch(
+      /\[tartbeat\] Installed eas-cli-local-build-plugin@\S+ from npm in \d+ s\. .*`expo-worker base-image --force`/,
+    );
+    expect(build.artifacts()).toContain('Tiny.app.tar.gz');
+  },
+);
 
 interface Step {
   step: string;

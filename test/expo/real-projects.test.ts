@@ -2,7 +2,7 @@
  * Builds real projects from npm's templates with the real engine. Only what a Mac or an Android SDK has is a
  * stand-in. EXPO_ENGINE=all builds each shape of project for each target; otherwise one signed build is made.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type EngineBuild, engineVm } from './engine-vm.ts';
@@ -88,10 +88,9 @@ for (const shape of all ? SHAPES : SHAPES.slice(0, 1)) {
       );
       const contents = (name: RegExp) =>
         files.filter((file) => name.test(file)).map((file) => readFileSync(join(build.source, file), 'latin1'));
-      const bundles = readdirSync(vm.root, { recursive: true, encoding: 'utf8' }).filter(
-        (name) => /\.(hbc|bundle|jsbundle)$/.test(name) && !name.includes('node_modules'),
-      );
-      console.log(target, bundles, build.artifacts(), network.hosts(), network.connections());
+      const bundle = readFileSync(join(vm.standIns, 'bundle'), 'latin1');
+      for (const greeting of Object.values(GREETINGS)) expect(bundle.includes(greeting), greeting).toBe(true);
+      rmSync(join(vm.standIns, 'bundle'));
       if (workflow === 'managed') {
         const copied =
           target === 'Android'

@@ -1,8 +1,8 @@
 /**
- * Makes projects as a team has them: from npm's templates, with identifiers, a lock file, and values that come
- * from files, of which git ignores some.
+ * Makes projects as a team has them: from npm's templates, with identifiers, a lock file, and values that
+ * come from files, of which git ignores some.
  */
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { extract } from 'tar';
@@ -42,6 +42,7 @@ export async function makeRealProject(dir: string, { workflow, manager, appRoot 
   const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
   await extract({ file: join(dirname(dir), filename), cwd: app, strip: 1 });
 
+  // biome-ignore lint/suspicious/noExplicitAny: files of the template, which the test edits
   const edit = (name: string, change: (json: Record<string, any>) => void) => {
     const json = existsSync(join(app, name)) ? JSON.parse(readFileSync(join(app, name), 'utf8')) : {};
     change(json);
@@ -119,6 +120,3 @@ async function writeLockFile(dir: string, manager: Shape['manager']): Promise<vo
     env: { CI: '1' },
   });
 }
-
-/** A copy, because a build changes nothing in the project itself. */
-export const copyProject = (from: string, to: string): void => cpSync(from, to, { recursive: true });

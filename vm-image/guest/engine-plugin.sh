@@ -115,7 +115,9 @@ run_plugin() {
     export EAS_LOCAL_BUILD_WORKINGDIR="$engine_work" EAS_LOCAL_BUILD_SKIP_CLEANUP=1
     export EAS_LOCAL_BUILD_ARTIFACTS_DIR="$state/source/tartbeat-artifacts" EAS_LOCAL_BUILD_LOGGER_LEVEL=debug
     export npm_config_audit=false npm_config_fund=false
-    cd "$state" && EAS_LOCAL_BUILD_PLUGIN_INPUT=$input exec "$node" "$engine_folder/bin/run"
+    cd "$state" || exit 1
+    export EAS_LOCAL_BUILD_PLUGIN_INPUT="$input"
+    exec "$node" "$engine_folder/bin/run"
   )
   status=$?
   [ "$status" -eq 0 ] || explain_exit "$first"

@@ -23,6 +23,11 @@ step() { # STEP WHAT-IT-SAYS-WHEN-IT-FAILS
   [ ! -e "$STAND_INS/fail/$1" ] || { printf '%s\n' "$2" && exit 1; }
 }
 
+# Keeps the JavaScript that the engine has bundled for the native build.
+keep_bundle() {
+  for file in "$TMPDIR"/*/main.jsbundle "$TMPDIR"/*/index.js; do [ ! -f "$file" ] || cp "$file" "$STAND_INS/bundle"; done
+}
+
 value_of() { # KEY ARGUMENTS…: what stands after KEY: in one of them
   key=$1
   shift
@@ -56,6 +61,7 @@ case "$name ${1-} ${2-}" in
     echo result >"$bundle/Info.plist"
     [ ! -e "$STAND_INS/fail/gym" ] || echo '/x/AppDelegate.swift:3:1: error: cannot find type' >>"$logs/Tiny-Tiny.log"
     step gym '[!] Error building the application - see the log above'
+    keep_bundle
     symbols=build/Build/Products/Release-iphoneos/Tiny.app.dSYM
     case $(cat Gymfile) in
       *Simulator*)
@@ -87,6 +93,7 @@ case "$name ${1-} ${2-}" in
   'security find-identity '*) printf '  1) %s "stand-in"\n     1 valid identities found\n' "$(cat "$STAND_INS/fingerprint")" ;;
   'java '*)
     step gradle '* What went wrong: the stand-in failed'
+    keep_bundle
     mkdir -p app/build/outputs/bundle/release app/build/generated/sourcemaps/react/release
     cp "$STAND_INS/app" app/build/outputs/bundle/release/app-release.aab
     echo '{}' >app/build/generated/sourcemaps/react/release/index.android.bundle.map

@@ -30,11 +30,12 @@ const STAND_INS = ['fastlane', 'pod', 'security', 'codesign', 'xcodebuild', 'xcr
 const LOOK_AGAIN_MS = 50;
 const BUILD_WITHIN_MS = 60_000;
 
-/** Functions of the other guest scripts, for builds that need nothing of them. */
+/** In the place of guest scripts that are not there. */
 const NOTHING: Record<string, string> = {
   'private-access.sh': 'lay_private_access() { :; }\nremove_private_access() { :; }\n',
   'toolchain.sh': 'install_tools() { :; }\n',
-  'project.sh': 'install_dependencies() { :; }\nread_app_config() { :; }\nask_number() { :; }\n',
+  'project.sh':
+    'install_dependencies() { :; }\nread_app_config() { :; }\nask_number() { :; }\nas_in_engine() { "$@"; }\nexpo_config() { node node_modules/expo/bin/cli; }\n',
   'engine-eas.sh': 'run_eas() { :; }\n',
 };
 
@@ -118,7 +119,8 @@ export async function engineVm({
     symlinkSync(join(await installed([ENGINE]), 'node_modules', name), join(modules, name));
   }
   cpSync(ownScripts().folder, guest, { recursive: true });
-  for (const [name, text] of Object.entries(NOTHING)) writeFileSync(join(guest, name), text);
+  for (const [name, text] of Object.entries(NOTHING))
+    if (!existsSync(join(guest, name))) writeFileSync(join(guest, name), text);
   writeFileSync(
     join(home, '.bash_profile'),
     `export PATH=${[bin, ...(programs ? [programs] : [])].map(quoted).join(':')}:/usr/bin:/bin\n`,
@@ -189,6 +191,10 @@ export async function engineVm({
         manager_install: 'npm ci',
         tools: '',
         ask_number: '',
+        ask_target: '',
+        ...Object.fromEntries(
+          ['secret_env', 'git_ssh_key', 'git_known_hosts', 'netrc', 'npmrc', 'expo_token'].map((key) => [key, '']),
+        ),
         notes: 'Profile production, built by the engine plugin.',
         job: JSON.stringify({ job: whole, metadata }),
         ...variables,

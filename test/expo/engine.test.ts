@@ -103,6 +103,20 @@ test('a signed app and its build artifacts come back, with the build number in i
   nothingLeft(vm, secrets);
 });
 
+test('a job that does not know the name of the target gets it from the app config', async () => {
+  using all = await setUp();
+  const { vm, project, signing, app } = all;
+  const expo = join(project, 'node_modules/expo');
+  mkdirSync(join(expo, 'bin'), { recursive: true });
+  writeFileSync(join(expo, 'package.json'), '{"name":"expo","version":"56.0.0"}');
+  writeFileSync(join(expo, 'bin/cli'), `console.log('loading'); console.log(JSON.stringify({ name: "T_i-n y" }));`);
+  const iosCredentials = { '@TARGET@': signing.iosCredentials.Tiny };
+  const variables = { ask_target: '1', manager_install: 'true' };
+  const build = await vm.start(project, { ...device({ ...signing, iosCredentials }), variables });
+  expect(await build.ended(), build.log()).toBe(0);
+  expect(build.artifact('Tiny.ipa')).toEqual(app);
+});
+
 test('an Android app comes back, and neither the keystore nor its passwords stay', async () => {
   using all = await setUp();
   const { vm, project, signing, secrets, app } = all;

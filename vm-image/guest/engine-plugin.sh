@@ -60,7 +60,7 @@ pack_project() {
     set -o pipefail
     umask 077
     leave_out=()
-    [ -z "$ask_number" ] || leave_out=(--exclude node_modules)
+    [ -z "$ask_number${ask_target-}" ] || leave_out=(--exclude node_modules)
     # bash 3.2 with nounset would refuse the empty list as it is.
     COPYFILE_DISABLE=1 tar -cf - ${leave_out[@]+"${leave_out[@]}"} -C "$state/source" . | gzip -1 >"$project_archive"
   ) || {
@@ -69,10 +69,35 @@ pack_project() {
   }
 }
 
+# Sets build_target to the name of the target that prebuild will make, as the Expo of the project computes it.
+# Only an app config that is a program makes this necessary.
+find_target() {
+  local printed=$state/app-config
+  build_target=$(
+    umask 077
+    cd "$state/source/$app_root" && as_in_engine expo_config >"$printed" && node -e '
+      const { readFileSync } = require("node:fs");
+      const parsed = (text) => { try { return JSON.parse(text); } catch { return null; } };
+      const text = readFileSync(process.argv[1], "utf8");
+      const config = [text, ...text.split("\n").reverse()].map(parsed).find((one) => one && typeof one === "object");
+      const name = (config.exp ?? config).name;
+      const plain = (text) => text.replace(/[\W_]+/g, "") || "app";
+      let own = null;
+      try { own = require(require.resolve("expo/config-plugins", { paths: [process.cwd()] })); } catch {}
+      console.log(own?.IOSConfig?.XcodeUtils?.sanitizedName?.(name) ?? plain(name));
+    ' "$printed"
+  ) || build_target=
+  rm -f "$printed"
+  [ -z "$build_target" ] || return 0
+  say "The name of the app could not be read from the app config in $app_root, so its certificate cannot be assigned. Run \`npx expo config\` there to see why."
+  return 1
+}
+
 # Prints the job as the engine reads it. project.sh sets the number if the VM had to ask for it. sed is quick
 # with long texts, where bash 3.2 needs minutes.
 encode_job() {
-  printf '%s' "$job" | sed -e "s|\"@ARCHIVE@\"|\"$project_archive\"|g" -e "s|\"@NUMBER@\"|\"${build_number-}\"|g" |
+  printf '%s' "$job" | sed -e "s|\"@ARCHIVE@\"|\"$project_archive\"|g" -e "s|\"@NUMBER@\"|\"${build_number-}\"|g" \
+    -e "s|\"@TARGET@\"|\"${build_target-}\"|g" |
     base64 | tr -d '\n'
 }
 
@@ -98,6 +123,7 @@ explain_exit() { # FIRST-BYTE
 
 run_plugin() {
   local input first status node=$root/opt/homebrew/bin/node
+  [ -z "${ask_target-}" ] || find_target || return 1
   find_engine && make_engine_folders && pack_project || return 1
   mkdir -p "$state/source/tartbeat-artifacts" || return
   input=$(encode_job) && [ -n "$input" ] || return 1

@@ -2,8 +2,8 @@
 # Builds one profile of an Expo project's eas.json. The script that the agent starts with build.sh sets the
 # variables below, without exporting them, and then sources this file in $TARTBEAT_STATE/source.
 #
-#   platform profile app_root workspace_root engine manager manager_install tools job ask_number notes
-#   git_ssh_key git_known_hosts netrc npmrc expo_token
+#   platform profile app_root workspace_root engine manager manager_install tools job ask_number ask_target
+#   notes secret_env git_ssh_key git_known_hosts netrc npmrc expo_token
 #
 # Invariant: when the build has ended, or TERM has stopped it, none of its processes is left, and no file with
 # a secret that this script or the engine wrote. Only KILL can prevent that; inputs.sh removes the rest then.
@@ -25,7 +25,7 @@ build_profile() {
   [ -z "$notes" ] || printf '%s\n' "$notes" | while IFS= read -r line; do say "$line"; done
   lay_private_access && install_tools || return
   # eas-cli loads the config plugins of the project, and so does an app config that is a program.
-  if [ "$engine" = eas ] || [ -n "$ask_number" ]; then install_dependencies || return; fi
+  if [ "$engine" = eas ] || [ -n "$ask_number${ask_target-}" ]; then install_dependencies || return; fi
   if [ -n "$ask_number" ]; then read_app_config && ask_number || return; fi
   case $engine in
     plugin) run_plugin ;;

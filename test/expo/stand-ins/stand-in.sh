@@ -23,9 +23,10 @@ step() { # STEP WHAT-IT-SAYS-WHEN-IT-FAILS
   [ ! -e "$STAND_INS/fail/$1" ] || { printf '%s\n' "$2" && exit 1; }
 }
 
-# Keeps the JavaScript that the engine has bundled for the native build.
+# Keeps the JavaScript that the engine has bundled for the native build. Prebuild leaves an index.js of its
+# template there too, which is small.
 keep_bundle() {
-  for file in "$TMPDIR"/*/main.jsbundle "$TMPDIR"/*/index.js; do [ ! -f "$file" ] || cp "$file" "$STAND_INS/bundle"; done
+  find "$TMPDIR" -maxdepth 2 \( -name main.jsbundle -o -name index.js \) -size +100k -exec cp {} "$STAND_INS/bundle" \;
 }
 
 value_of() { # KEY ARGUMENTS…: what stands after KEY: in one of them

@@ -140,21 +140,7 @@ export async function engineVm({
   };
   let attempts = 0;
 
-  const processes = () => {
-    const lines: string[] = [];
-    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-      try {
-        const environment = readFileSync(`/proc/${pid}/environ`, 'latin1');
-        if (!environment.includes(`\0TARTBEAT_STATE=${home}/`) && !environment.startsWith(`TARTBEAT_STATE=${home}/`))
-          continue;
-        if (/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'))) continue;
-        lines.push(`${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ')}`);
-      } catch {
-        // It has ended since.
-      }
-    }
-    return lines;
-  };
+  const processes = () => processesWith(`TARTBEAT_STATE=${home}/`);
 
   return {
     dir: dir.path,
@@ -279,6 +265,21 @@ export async function engineVm({
       dir[Symbol.dispose]();
     },
   };
+}
+
+/** Lists the living processes of this machine that have a variable which begins so: `PID COMMAND`. */
+export function processesWith(variable: string): string[] {
+  const lines: string[] = [];
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (!`\0${readFileSync(`/proc/${pid}/environ`, 'latin1')}`.includes(`\0${variable}`)) continue;
+      if (/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'))) continue;
+      lines.push(`${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ')}`);
+    } catch {
+      // It has ended since.
+    }
+  }
+  return lines;
 }
 
 function listFiles(folder: string): string[] {

@@ -1,6 +1,6 @@
 /**
  * Builds with Expo's real local engine, by the guest scripts that the agent calls. Only what a Mac or an
- * Android SDK has is a stand-in. EXPO_ENGINE=all lets every phase fail and hang; otherwise three do.
+ * Android SDK has is a stand-in. EXPO_ENGINE=all lets every phase fail and hang; otherwise one does.
  */
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -208,10 +208,10 @@ interface Step {
 const STEPS: Step[] = [
   { step: 'unpack', phase: 'PREPARE_PROJECT', build: device },
   { step: 'pre-install', phase: 'PRE_INSTALL_HOOK', build: device },
-  { step: 'install', phase: 'INSTALL_DEPENDENCIES', build: device, always: true },
+  { step: 'install', phase: 'INSTALL_DEPENDENCIES', build: device },
   { step: 'app-config', phase: 'READ_APP_CONFIG', build: device },
   { step: 'create-keychain', phase: 'PREPARE_CREDENTIALS', build: device },
-  { step: 'import-certificate', phase: 'PREPARE_CREDENTIALS', build: device, always: true },
+  { step: 'import-certificate', phase: 'PREPARE_CREDENTIALS', build: device },
   { step: 'cms', phase: 'PREPARE_CREDENTIALS', build: device },
   { step: 'pods', phase: 'INSTALL_PODS', build: device },
   { step: 'post-install', phase: 'POST_INSTALL_HOOK', build: device },

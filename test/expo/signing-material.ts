@@ -22,13 +22,27 @@ export async function makeSigningMaterial(dir: string, target: string, bundleId:
   const subject = '/CN=Apple Distribution: Example (TEAM000000)/OU=TEAM000000';
   const making = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', 'key.pem', '-out', 'cert.pem'];
   await openssl('req', ...making, '-subj', subject);
-  await openssl('pkcs12', '-export', '-inkey', 'key.pem', '-in', 'cert.pem', '-out', 'dist.p12', '-passout', 'env:P');
+  // macOS cannot read the ciphers that openssl 3 takes by itself.
+  await openssl(
+    'pkcs12',
+    '-export',
+    '-legacy',
+    '-inkey',
+    'key.pem',
+    '-in',
+    'cert.pem',
+    '-out',
+    'dist.p12',
+    '-passout',
+    'env:P',
+  );
   await openssl('x509', '-in', 'cert.pem', '-outform', 'der', '-out', 'cert.der');
   const certificate = readFileSync(at('cert.der'));
   writeFileSync(
     at('profile.plist'),
     `<?xml version="1.0" encoding="UTF-8"?><plist version="1.0"><dict><key>Name</key><string>Example profile</string>
 <key>UUID</key><string>00000000-0000-4000-8000-000000000000</string><key>TeamIdentifier</key><array><string>TEAM000000</string></array>
+<key>ExpirationDate</key><date>${new Date(Date.now() + 86_400_000).toISOString().replace(/\.\d+/, '')}</date>
 <key>DeveloperCertificates</key><array><data>${certificate.toString('base64')}</data></array>
 <key>Entitlements</key><dict><key>application-identifier</key><string>TEAM000000.${bundleId}</string></dict></dict></plist>`,
   );

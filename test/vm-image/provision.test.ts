@@ -50,6 +50,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   ],
   mise: [['brew', 'mise']],
   'eas-cli': [['npm']],
+  'expo-engine': [['npm']],
   ruby: [['brew', 'install ruby']],
   fastlane: [['gem', 'fastlane']],
   cocoapods: [['gem', 'cocoapods']],

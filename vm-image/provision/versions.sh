@@ -9,6 +9,7 @@ HOMEBREW_VERSION=6.0.22  # github.com/Homebrew/brew/releases
 NODE_FORMULA=node@24     # the active LTS line; eas-cli asks for 20.18.3 or 22 and newer
 RUBY_FORMULA=ruby@3.4    # fastlane and CocoaPods; macOS's own 2.6 is too old for current gems
 EAS_CLI_VERSION=24.8.0   # npm view eas-cli version
+EXPO_ENGINE_VERSION=24.7.0 # npm view eas-cli-local-build-plugin version; vm-image/guest/engine-plugin.sh has it too
 FASTLANE_VERSION=2.239.0 # rubygems.org/gems/fastlane
 COCOAPODS_VERSION=1.16.2 # rubygems.org/gems/cocoapods
 MISE_MINIMUM=2026.9      # the release that the tests run; Homebrew has only the newest

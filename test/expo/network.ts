@@ -1,0 +1,67 @@
+/**
+ * Watches what a build connects to: a proxy on loopback that notes each host, and strace for every connection
+ * that goes past the proxy.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+
+export interface WatchedNetwork extends Disposable {
+  /** Makes npm, Node and curl use the proxy. */
+  env: Record<string, string>;
+  /** The hosts that were asked for through the proxy. */
+  hosts(): string[];
+  /** Put before a program: it and all its children are traced. Empty without strace. */
+  wrapper: string[];
+  /** `ADDRESS:PORT` of each connection past the proxy to another machine. Null without strace. */
+  connections(): string[] | null;
+}
+
+export async function watchNetwork(traceFile: string): Promise<WatchedNetwork> {
+  const hosts = new Set<string>();
+  const server: Server = createServer((request, response) => {
+    hosts.add(URL.canParse(request.url ?? '') ? new URL(request.url!).host : String(request.url));
+    response.writeHead(502).end();
+  });
+  server.on('connect', (request, inner) => {
+    hosts.add(request.url ?? '');
+    const { hostname, port } = new URL(`http://${request.url}`);
+    const outer = connect({ host: hostname, port: Number(port || 443) }, () => {
+      inner.write('HTTP/1.1 200 Connection Established\r\n\r\n');
+      inner.pipe(outer).pipe(inner);
+    });
+    outer.on('error', () => inner.destroy());
+    inner.on('error', () => outer.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const hasStrace = ['/usr/bin/strace', '/bin/strace'].some((path) => existsSync(path));
+  if (!hasStrace && process.env.CI) throw new Error('in CI strace must be there: `sudo apt-get install strace`');
+  return {
+    env: {
+      ...Object.fromEntries(['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'].map((name) => [name, url])),
+      npm_config_proxy: url,
+      npm_config_https_proxy: url,
+      NODE_USE_ENV_PROXY: '1',
+    },
+    hosts: () => [...hosts].sort(),
+    wrapper: hasStrace
+      ? ['strace', '-f', '--seccomp-bpf', '-qq', '-e', 'trace=connect', '-e', 'signal=none', '-o', traceFile]
+      : [],
+    connections: () => (hasStrace ? connectionsIn(readFileSync(traceFile, 'utf8')) : null),
+    [Symbol.dispose]() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+function connectionsIn(trace: string): string[] {
+  const found = new Set<string>();
+  for (const line of trace.split('\n')) {
+    const [, port] = /sin6?_port=htons\((\d+)\)/.exec(line) ?? [];
+    const [, address] = /(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"/.exec(line) ?? [];
+    if (address && !/^(127\.|::1$|::ffff:127\.)/.test(address)) found.add(`${address}:${port}`);
+  }
+  return [...found].sort();
+}

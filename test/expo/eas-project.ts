@@ -1,0 +1,79 @@
+/**
+ * Writes a small project for the tests of the engine `eas`. Its package `expo` is a stand-in that can only say
+ * what the app config is, so nothing is downloaded.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { PROJECT_ID } from './expo-api.ts';
+
+export const BUNDLE_ID = 'dev.example.tiny';
+
+/** What the CLI of the package `expo` prints for `config`. */
+const EXPO_CLI = `#!/usr/bin/env node
+const { existsSync, readFileSync } = require('node:fs');
+if (process.argv[2] !== 'config') process.exit(0);
+const { expo } = JSON.parse(readFileSync('app.json', 'utf8'));
+const exp = existsSync('app.config.js') ? require(require('node:path').resolve('app.config.js'))({ config: expo }) : expo;
+console.log(JSON.stringify(process.argv.includes('--full') ? { exp } : exp));
+`;
+
+const HOOK = `node -e "const fs = require('fs');
+for (const name of ['.env', 'google-services.json', '.git/HEAD', 'seen.txt'])
+  console.log('hook sees', name, fs.existsSync(name) ? fs.readFileSync(name, 'utf8').trim() : 'nothing');
+console.log('hook has', process.env.FROM_EXPO, process.env.FROM_PROFILE, process.env.A_SECRET, process.env.EAS_BUILD_GIT_COMMIT_HASH, process.env.EAS_NO_VCS);"`
+  .split('\n')
+  .join(' ');
+
+/** `.` as app root makes one package, anything else a workspace of npm. */
+export function writeEasProject(dir: string, options: EasProject = {}): void {
+  const { appRoot = '.', expo = {}, eas = {}, files = {} } = options;
+  const put = (path: string, content: unknown) => {
+    mkdirSync(dirname(join(dir, path)), { recursive: true });
+    const text = typeof content === 'string' ? content : JSON.stringify(content, null, 2);
+    writeFileSync(join(dir, path), text, { mode: path.endsWith('cli') || path.endsWith('gradlew') ? 0o755 : 0o644 });
+  };
+  const inApp = (path: string) => join(appRoot, path);
+  const app = {
+    name: 'tiny',
+    version: '1.0.0',
+    private: true,
+    dependencies: { expo: appRoot === '.' ? 'file:vendor/expo' : 'file:../../vendor/expo' },
+    scripts: { 'eas-build-pre-install': HOOK },
+  };
+  const expoPackage = { name: 'expo', version: '57.0.0', bin: { expo: 'bin/cli' } };
+  const link = { 'node_modules/expo': { resolved: 'vendor/expo', link: true }, 'vendor/expo': { name: 'expo', version: '57.0.0' } };
+  put('vendor/expo/package.json', expoPackage);
+  put('vendor/expo/bin/cli', EXPO_CLI);
+  put(inApp('package.json'), app);
+  if (appRoot === '.') {
+    put('package-lock.json', { name: 'tiny', version: '1.0.0', lockfileVersion: 3, requires: true, packages: { '': app, ...link } });
+  } else {
+    const whole = { name: 'whole', version: '1.0.0', private: true, workspaces: [appRoot] };
+    put('package.json', whole);
+    const packages = { '': whole, [appRoot]: app, 'node_modules/tiny': { resolved: appRoot, link: true }, ...link };
+    put('package-lock.json', { name: 'whole', version: '1.0.0', lockfileVersion: 3, requires: true, packages });
+  }
+  put(inApp('app.json'), {
+    expo: {
+      name: 'Tiny',
+      slug: 'tiny',
+      version: '1.2.3',
+      ios: { bundleIdentifier: BUNDLE_ID },
+      android: { package: BUNDLE_ID },
+      extra: { eas: { projectId: PROJECT_ID } },
+      ...expo,
+    },
+  });
+  put(inApp('eas.json'), eas);
+  put(inApp('android/gradlew'), '#!/bin/sh\nexec java -jar gradle-wrapper.jar "$@"\n');
+  put(inApp('android/app/build.gradle'), `android {\n  defaultConfig {\n    applicationId '${BUNDLE_ID}'\n  }\n}\n`);
+  for (const [path, content] of Object.entries(files)) put(path, content);
+}
+
+export interface EasProject {
+  appRoot?: string;
+  /** Over the app config. */
+  expo?: Record<string, unknown>;
+  eas?: Record<string, unknown>;
+  files?: Record<string, string>;
+}

@@ -3,10 +3,11 @@
  * and the real engine. Programs that only a Mac or an Android SDK has are recording stand-ins.
  */
 import { execFile, spawn } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
+import { until } from '../worker-agent/factories/until.ts';
 import { asEasOnMac, TOKEN } from './expo-api.ts';
 
 const GUEST = join(PROJECT_ROOT, 'vm-image/guest');
@@ -25,6 +26,7 @@ case "$name $1 $2" in
   'security find-identity '*) echo "  1) $(cat "$RECORD/fingerprint") \\"stub\\"" ;;
   'java '*)
     if [ -e "$RECORD/hang" ]; then : >"$RECORD/hangs"; sleep 60; fi
+    cp ../credentials.json "$RECORD" || true
     mkdir -p app/build/outputs/bundle/release; echo app >app/build/outputs/bundle/release/app-release.aab ;;
 esac
 exit 0
@@ -38,6 +40,8 @@ export interface GuestBuild {
   says: string[];
   /** The stand-ins that ran, with their arguments. */
   calls: string[];
+  /** Connections but those of eas-cli to the API: address and program. */
+  connections: string[];
   seconds: number;
 }
 
@@ -58,8 +62,8 @@ export interface BuildOptions {
   plain?: Record<string, string>;
   env?: Record<string, string>;
   install?: string;
-  /** Is called with the id of the process group once the build runs. */
-  started?: (group: number) => void;
+  /** The build is killed, as for a cancel, once a stand-in has written this file into the record. */
+  cancelWhen?: string;
 }
 
 /** `packages` has eas-cli and the engine in its node_modules; `write` makes the source. */
@@ -67,7 +71,14 @@ export function makeGuest(dir: string, packages: string, write: (source: string)
   const at = (path: string) => join(dir, path);
   const state = at('home/.tartbeat/b1-1');
   const record = at('record');
-  for (const path of ['root/opt/homebrew/bin', 'root/opt/homebrew/lib', 'root/tmp', 'tools', 'record', 'home/.tartbeat/b1-1/source'])
+  for (const path of [
+    'root/opt/homebrew/bin',
+    'root/opt/homebrew/lib',
+    'root/tmp',
+    'tools',
+    'record',
+    'home/.tartbeat/b1-1/source',
+  ])
     mkdirSync(at(path), { recursive: true });
   symlinkSync(join(packages, 'node_modules'), at('root/opt/homebrew/lib/node_modules'));
   for (const name of TOOLS) {
@@ -124,15 +135,24 @@ export function makeGuest(dir: string, packages: string, write: (source: string)
       },
     });
     const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
-    options.started?.(child.pid!);
+    if (options.cancelWhen) {
+      await until(() => existsSync(join(record, options.cancelWhen!)), options.cancelWhen, 60_000);
+      const kill = [join(GUEST, 'build.sh'), 'kill', 'b1-1', 'b1', '1'];
+      await run('/bin/bash', kill, { env: { PATH: '/usr/bin:/bin', HOME: at('home'), TARTBEAT_ROOT: at('root') } });
+    }
     const code = await ended;
     const text = readFileSync(log, 'utf8');
-    const calls = join(record, 'calls');
+    const linesOf = (name: string) =>
+      existsSync(join(record, name)) ? readFileSync(join(record, name), 'utf8').trim().split('\n') : [];
     return {
       code,
       log: text,
-      says: text.split('\n').filter((line) => line.startsWith('[tartbeat] ')).map((line) => line.slice(11)),
-      calls: existsSync(calls) ? readFileSync(calls, 'utf8').trim().split('\n') : [],
+      says: text
+        .split('\n')
+        .filter((line) => line.startsWith('[tartbeat] '))
+        .map((line) => line.slice(11)),
+      calls: linesOf('calls'),
+      connections: linesOf('connections'),
       seconds: (performance.now() - began) / 1_000,
     };
   };
@@ -152,7 +172,9 @@ export async function makeSigning(dir: string, bundleId: string) {
   const password = 'password-of-the-p12';
   const p12 = ['-inkey', at('key.pem'), '-in', at('cert.pem'), '-out', at('dist.p12'), '-passout', `pass:${password}`];
   await run('openssl', ['pkcs12', '-export', ...p12]);
-  const { stdout: der } = await run('openssl', ['x509', '-in', at('cert.pem'), '-outform', 'der'], { encoding: 'buffer' });
+  const { stdout: der } = await run('openssl', ['x509', '-in', at('cert.pem'), '-outform', 'der'], {
+    encoding: 'buffer',
+  });
   const { stdout: print } = await run('openssl', ['x509', '-in', at('cert.pem'), '-noout', '-fingerprint', '-sha1']);
   const profile = `<?xml version="1.0" encoding="UTF-8"?><plist version="1.0"><dict><key>Name</key><string>Stub</string>
 <key>UUID</key><string>00000000-0000-0000-0000-000000000000</string><key>TeamIdentifier</key><array><string>TEAM000000</string></array>
@@ -166,5 +188,3 @@ export async function makeSigning(dir: string, bundleId: string) {
     fingerprint: print.trim().split('=')[1]!.replaceAll(':', ''),
   };
 }
-
-export const copyFolder = (from: string, to: string) => cpSync(from, to, { recursive: true });

@@ -8,13 +8,19 @@ import { PROJECT_ID } from './expo-api.ts';
 
 export const BUNDLE_ID = 'dev.example.tiny';
 
-/** What the CLI of the package `expo` prints for `config`. */
+/** What the CLI of the package `expo` does: it prints the app config, and makes a native folder for Android. */
 const EXPO_CLI = `#!/usr/bin/env node
-const { existsSync, readFileSync } = require('node:fs');
-if (process.argv[2] !== 'config') process.exit(0);
+const { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } = require('node:fs');
 const { expo } = JSON.parse(readFileSync('app.json', 'utf8'));
 const exp = existsSync('app.config.js') ? require(require('node:path').resolve('app.config.js'))({ config: expo }) : expo;
-console.log(JSON.stringify(process.argv.includes('--full') ? { exp } : exp));
+if (process.argv[2] === 'config') console.log(JSON.stringify(process.argv.includes('--full') ? { exp } : exp));
+if (process.argv[2] === 'prebuild') {
+  if (existsSync('android')) throw new Error('there is a native folder already');
+  mkdirSync('android/app', { recursive: true });
+  writeFileSync('android/gradlew', '#!/bin/sh\\nexec java -jar gradle-wrapper.jar "$@"\\n', { mode: 0o755 });
+  writeFileSync('android/app/build.gradle', 'android {}\\n');
+  copyFileSync(exp.android.googleServicesFile, 'android/app/google-services.json');
+}
 `;
 
 const HOOK = `node -e "const fs = require('fs');
@@ -26,7 +32,7 @@ console.log('hook has', process.env.FROM_EXPO, process.env.FROM_PROFILE, process
 
 /** `.` as app root makes one package, anything else a workspace of npm. */
 export function writeEasProject(dir: string, options: EasProject = {}): void {
-  const { appRoot = '.', expo = {}, eas = {}, files = {} } = options;
+  const { appRoot = '.', managed = false, expo = {}, eas = {}, files = {} } = options;
   const put = (path: string, content: unknown) => {
     mkdirSync(dirname(join(dir, path)), { recursive: true });
     const text = typeof content === 'string' ? content : JSON.stringify(content, null, 2);
@@ -41,12 +47,18 @@ export function writeEasProject(dir: string, options: EasProject = {}): void {
     scripts: { 'eas-build-pre-install': HOOK },
   };
   const expoPackage = { name: 'expo', version: '57.0.0', bin: { expo: 'bin/cli' } };
-  const link = { 'node_modules/expo': { resolved: 'vendor/expo', link: true }, 'vendor/expo': { name: 'expo', version: '57.0.0' } };
+  const link = { 'node_modules/expo': { resolved: 'vendor/expo', link: true }, 'vendor/expo': expoPackage };
   put('vendor/expo/package.json', expoPackage);
   put('vendor/expo/bin/cli', EXPO_CLI);
   put(inApp('package.json'), app);
   if (appRoot === '.') {
-    put('package-lock.json', { name: 'tiny', version: '1.0.0', lockfileVersion: 3, requires: true, packages: { '': app, ...link } });
+    put('package-lock.json', {
+      name: 'tiny',
+      version: '1.0.0',
+      lockfileVersion: 3,
+      requires: true,
+      packages: { '': app, ...link },
+    });
   } else {
     const whole = { name: 'whole', version: '1.0.0', private: true, workspaces: [appRoot] };
     put('package.json', whole);
@@ -58,6 +70,7 @@ export function writeEasProject(dir: string, options: EasProject = {}): void {
       name: 'Tiny',
       slug: 'tiny',
       version: '1.2.3',
+      sdkVersion: '57.0.0',
       ios: { bundleIdentifier: BUNDLE_ID },
       android: { package: BUNDLE_ID },
       extra: { eas: { projectId: PROJECT_ID } },
@@ -65,15 +78,62 @@ export function writeEasProject(dir: string, options: EasProject = {}): void {
     },
   });
   put(inApp('eas.json'), eas);
-  put(inApp('android/gradlew'), '#!/bin/sh\nexec java -jar gradle-wrapper.jar "$@"\n');
-  put(inApp('android/app/build.gradle'), `android {\n  defaultConfig {\n    applicationId '${BUNDLE_ID}'\n  }\n}\n`);
+  if (!managed) {
+    put(inApp('android/gradlew'), '#!/bin/sh\nexec java -jar gradle-wrapper.jar "$@"\n');
+    put(inApp('android/app/build.gradle'), `android {\n  defaultConfig {\n    applicationId '${BUNDLE_ID}'\n  }\n}\n`);
+    for (const [path, content] of Object.entries(IOS_PROJECT)) put(inApp(path), content);
+  }
   for (const [path, content] of Object.entries(files)) put(path, content);
 }
 
 export interface EasProject {
   appRoot?: string;
+  /** Without native folders. */
+  managed?: boolean;
   /** Over the app config. */
   expo?: Record<string, unknown>;
   eas?: Record<string, unknown>;
   files?: Record<string, string>;
 }
+
+/** As small as the engine and eas-cli accept: one scheme, one target, one configuration. */
+const PBXPROJ = `// !$*UTF8*$!
+{ archiveVersion = 1; classes = { }; objectVersion = 46; objects = {
+/* Begin PBXNativeTarget section */
+  A1 /* Tiny */ = { isa = PBXNativeTarget; buildConfigurationList = B1; buildPhases = ( ); dependencies = ( );
+    name = Tiny; productName = Tiny; productType = "com.apple.product-type.application"; };
+/* End PBXNativeTarget section */
+/* Begin PBXProject section */
+  C1 /* Project object */ = { isa = PBXProject; attributes = { TargetAttributes = { A1 = { }; }; };
+    buildConfigurationList = B2; targets = ( A1 /* Tiny */, ); };
+/* End PBXProject section */
+/* Begin XCBuildConfiguration section */
+  D1 /* Release */ = { isa = XCBuildConfiguration; name = Release;
+    buildSettings = { INFOPLIST_FILE = Tiny/Info.plist; PRODUCT_BUNDLE_IDENTIFIER = ${BUNDLE_ID}; }; };
+  D2 /* Release */ = { isa = XCBuildConfiguration; name = Release; buildSettings = { SDKROOT = iphoneos; }; };
+/* End XCBuildConfiguration section */
+/* Begin XCConfigurationList section */
+  B1 = { isa = XCConfigurationList; buildConfigurations = ( D1 /* Release */, ); defaultConfigurationName = Release; };
+  B2 = { isa = XCConfigurationList; buildConfigurations = ( D2 /* Release */, ); defaultConfigurationName = Release; };
+/* End XCConfigurationList section */
+}; rootObject = C1 /* Project object */; }
+`;
+
+const SCHEME = `<?xml version="1.0" encoding="UTF-8"?>
+<Scheme version="1.3"><BuildAction><BuildActionEntries><BuildActionEntry buildForArchiving="YES">
+<BuildableReference BuildableIdentifier="primary" BlueprintIdentifier="A1" BuildableName="Tiny.app"
+ BlueprintName="Tiny" ReferencedContainer="container:Tiny.xcodeproj"/></BuildActionEntry></BuildActionEntries>
+</BuildAction><ArchiveAction buildConfiguration="Release"/></Scheme>
+`;
+
+const INFO_PLIST = `<?xml version="1.0" encoding="UTF-8"?>
+<plist version="1.0"><dict><key>CFBundleVersion</key><string>1</string>
+<key>CFBundleShortVersionString</key><string>1.0.0</string></dict></plist>
+`;
+
+const IOS_PROJECT = {
+  'ios/Podfile': "platform :ios, '15.1'\n",
+  'ios/Tiny/Info.plist': INFO_PLIST,
+  'ios/Tiny.xcodeproj/xcshareddata/xcschemes/Tiny.xcscheme': SCHEME,
+  'ios/Tiny.xcodeproj/project.pbxproj': PBXPROJ,
+};

@@ -18,8 +18,8 @@ export interface ExpoAccount {
   /** A robot has no name of a user. */
   actor?: 'User' | 'Robot';
   slug?: string;
-  /** By environment. Expo never sends the secret ones. */
-  variables?: Record<string, Record<string, string>>;
+  /** By environment. Expo never sends the secret ones. Null: it answers with an error. */
+  variables?: Record<string, Record<string, string>> | null;
   /** What Expo keeps for the one app, in base64 where it is a file. */
   ios?: { bundleId: string; p12: string; password: string; profile: string; distribution: string };
   android?: { applicationId: string; keystore: string; password: string; alias: string };
@@ -59,7 +59,7 @@ export async function startExpoApi(folder: string, account: ExpoAccount = {}): P
     if (request.headers.authorization !== `Bearer ${TOKEN}`)
       return void send(401, { errors: [{ message: 'The bearer token is invalid.' }] });
     const { definitions } = parse(query);
-    const fragments = new Map(definitions.map((one: Tree) => [one.name?.value, one]));
+    const fragments = new Map<string, Tree>(definitions.map((one: Tree) => [one.name?.value, one]));
     try {
       const [operation] = definitions.filter(({ kind }: Tree) => kind === 'OperationDefinition');
       send(200, { data: select(root, operation.selectionSet, { fragments, variables, unknown }) });
@@ -88,7 +88,10 @@ class NoSuchThing extends Error {
   readonly errorCode = 'EXPERIENCE_NOT_FOUND';
 }
 
-function treeOf({ actor = 'User', slug = 'tiny', variables = {}, ios, android, buildVersion }: ExpoAccount, written: string[]) {
+function treeOf(
+  { actor = 'User', slug = 'tiny', variables = {}, ios, android, buildVersion }: ExpoAccount,
+  written: string[],
+) {
   const owner = { __typename: 'User', id: 'u1', username: 'stub' };
   const account = {
     __typename: 'Account',
@@ -100,13 +103,14 @@ function treeOf({ actor = 'User', slug = 'tiny', variables = {}, ios, android, b
   const app = { __typename: 'App', id: PROJECT_ID, name: slug, slug, fullName: `@stub/${slug}`, ownerAccount: account };
   const team = { __typename: 'AppleTeam', id: 't1', appleTeamIdentifier: 'TEAM000000', appleTeamName: 'Stub' };
   const appleApp = { __typename: 'AppleAppIdentifier', id: 'i1', bundleIdentifier: ios?.bundleId };
+  const earlier = '2026-01-01T00:00:00.000Z';
   const later = '2036-01-01T00:00:00.000Z';
   const profile = {
     id: 'p1',
     expiration: later,
     developerPortalIdentifier: 'PORTAL',
     provisioningProfile: ios?.profile,
-    updatedAt: later,
+    updatedAt: earlier,
     status: 'ACTIVE',
     appleTeam: team,
     appleDevices: [],
@@ -118,9 +122,9 @@ function treeOf({ actor = 'User', slug = 'tiny', variables = {}, ios, android, b
     certificatePassword: ios?.password,
     serialNumber: '01',
     developerPortalIdentifier: 'PORTAL',
-    validityNotBefore: '2026-01-01T00:00:00.000Z',
+    validityNotBefore: earlier,
     validityNotAfter: later,
-    updatedAt: later,
+    updatedAt: earlier,
     appleTeam: team,
     iosAppBuildCredentialsList: [],
   };
@@ -130,9 +134,16 @@ function treeOf({ actor = 'User', slug = 'tiny', variables = {}, ios, android, b
     appleAppIdentifier: appleApp,
     pushKey: null,
     appStoreConnectApiKeyForSubmissions: null,
-    iosAppBuildCredentialsList: ({ filter }: Tree) =>
+    iosAppBuildCredentialsList: ({ filter = {} }: Tree) =>
       !filter.iosDistributionType || filter.iosDistributionType === ios?.distribution
-        ? [{ id: 'ib1', iosDistributionType: ios?.distribution, distributionCertificate: certificate, provisioningProfile: profile }]
+        ? [
+            {
+              id: 'ib1',
+              iosDistributionType: ios?.distribution,
+              distributionCertificate: certificate,
+              provisioningProfile: profile,
+            },
+          ]
         : [],
   };
   const androidCredentials = {
@@ -159,7 +170,7 @@ function treeOf({ actor = 'User', slug = 'tiny', variables = {}, ios, android, b
           sha1CertificateFingerprint: null,
           sha256CertificateFingerprint: null,
           createdAt: later,
-          updatedAt: later,
+          updatedAt: earlier,
         },
       },
     ],
@@ -167,18 +178,20 @@ function treeOf({ actor = 'User', slug = 'tiny', variables = {}, ios, android, b
   const whole = {
     ...app,
     githubRepository: null,
-    environmentVariablesIncludingSensitive: ({ environment }: Tree) =>
-      Object.entries(variables[environment] ?? {}).map(([name, value]) => ({
+    environmentVariablesIncludingSensitive: ({ environment }: Tree) => {
+      if (!variables) throw new NoSuchThing('Internal server error');
+      return Object.entries(variables[environment] ?? {}).map(([name, value]) => ({
         id: name,
         name,
         value,
         environments: [environment],
         createdAt: later,
-        updatedAt: later,
+        updatedAt: earlier,
         scope: 'PROJECT',
         visibility: 'SENSITIVE',
         type: 'STRING',
-      })),
+      }));
+    },
     latestAppVersionByPlatformAndApplicationIdentifier: buildVersion
       ? { id: 'v1', storeVersion: '1.0.0', buildVersion }
       : null,
@@ -242,43 +255,48 @@ function select(value: Tree, set: Tree, asking: Asking): Tree {
       continue;
     }
     const [include] = one.directives.filter((directive: Tree) => directive.name.value === 'include');
-    if (include && !valueOf(include.arguments[0].value, asking)) continue;
+    if (include && !argumentOf(include.arguments[0].value, asking)) continue;
     const name = one.name.value;
     if (!(name in value) && name !== '__typename') asking.unknown.push(`${value.__typename ?? ''}.${name}`);
-    const args = Object.fromEntries(one.arguments.map((each: Tree) => [each.name.value, valueOf(each.value, asking)]));
+    const args = Object.fromEntries(
+      one.arguments.map((each: Tree) => [each.name.value, argumentOf(each.value, asking)]),
+    );
     const found = typeof value[name] === 'function' ? value[name](args) : value[name];
     result[one.alias?.value ?? name] = select(found, one.selectionSet, asking);
   }
   return result;
 }
 
-function valueOf(node: Tree, { variables }: Asking): Tree {
+function argumentOf(node: Tree, { variables }: Asking): Tree {
   if (node.kind === 'Variable') return variables[node.name.value];
   if (node.kind !== 'ObjectValue') return node.value;
-  return Object.fromEntries(node.fields.map((one: Tree) => [one.name.value, valueOf(one.value, { variables } as Asking)]));
+  return Object.fromEntries(
+    node.fields.map((one: Tree) => [one.name.value, argumentOf(one.value, { variables } as Asking)]),
+  );
 }
 
 /**
  * What NODE_OPTIONS loads into each process of Node. In eas-cli alone it sends the port of a local API to the
- * stand-in. There and in the engine, which refuse iOS elsewhere, it calls the platform darwin, once the programs
- * for this platform are loaded.
+ * stand-in, and it records every other connection. In eas-cli and in the engine, which refuse iOS elsewhere, it
+ * calls the platform darwin, once the programs for this platform are loaded.
  */
 export function asEasOnMac(port: number): string {
   const script = `
     import net from 'node:net';
-    import { realpathSync } from 'node:fs';
+    import { appendFileSync, realpathSync } from 'node:fs';
     import { createRequire } from 'node:module';
     let script = '';
     try { script = realpathSync(process.argv[1]); } catch {}
-    if (/[/]eas-cli[/]bin[/]run$/.test(script)) {
-      Object.defineProperty(process, 'platform', { value: 'darwin' });
-      const connect = net.Socket.prototype.connect;
-      net.Socket.prototype.connect = function (...args) {
-        const [options] = Array.isArray(args[0]) ? args[0] : args;
-        if (options && Number(options.port) === 3000) options.port = ${port};
-        return connect.apply(this, args);
-      };
-    }
+    const isEas = /[/]eas-cli[/]bin[/]run$/.test(script);
+    const connect = net.Socket.prototype.connect;
+    net.Socket.prototype.connect = function (...args) {
+      const [options] = Array.isArray(args[0]) ? args[0] : args;
+      const { host = 'localhost', port, path } = options ?? {};
+      if (isEas && Number(port) === 3000) options.port = ${port};
+      else if (port && !path) appendFileSync(process.env.RECORD + '/connections', host + ':' + port + ' ' + script + '\\n');
+      return connect.apply(this, args);
+    };
+    if (isEas) Object.defineProperty(process, 'platform', { value: 'darwin' });
     if (/[/]eas-cli-local-build-plugin[/]bin[/]run$/.test(script)) {
       createRequire(script)('@expo/build-tools');
       Object.defineProperty(process, 'platform', { value: 'darwin' });

@@ -22,15 +22,16 @@ lay_eas_cache() {
 write_engine_starter() { # FILE NODE
   local name
   {
-    printf '#!/bin/bash\n'
-    for name in state root app_root platform expo_home engine_work engine_tmp engine_folder; do
+    printf '#!/bin/bash\nlog_began=%d\n' "$(($(wc -c <"$log" 2>/dev/null || echo 0) + 1))"
+    for name in state root log app_root platform expo_home engine_work engine_tmp engine_folder; do
       printf '%s=%q\n' "$name" "${!name}"
     done
     printf 'node=%q\n. %q\nstart_engine_for_eas\n' "$2" "$guest/engine-eas.sh"
   } >"$1" && chmod 700 "$1"
 }
 
-# Returns with the exit code of eas-cli, which is 1 for every failure of the engine.
+# Returns with the exit code of eas-cli, which is 1 for every failure of the engine. Without
+# --freeze-credentials it would make a new keystore or profile at Expo and Apple where one is missing.
 run_eas() {
   local starter=$expo_home/engine-for-eas node=$root/opt/homebrew/bin/node eas=$root/opt/homebrew/bin/eas secrets
   [ -x "$node" ] || node=$(command -v node)
@@ -52,7 +53,8 @@ run_eas() {
     export EXPO_TOKEN="$expo_token" TMPDIR="$engine_tmp" EAS_CACHE_DIR="$expo_home/eas-cache"
     export EAS_NO_VCS=1 EAS_PROJECT_ROOT="$state/source" EAS_LOCAL_BUILD_PLUGIN_PATH="$starter"
     export EAS_SKIP_AUTO_FINGERPRINT=1 DISABLE_EAS_ANALYTICS=1 EXPO_NO_TELEMETRY=1
-    exec "$node" "$eas" build --local --non-interactive --platform "$platform" --profile "$profile" </dev/null
+    exec "$node" "$eas" build --local --non-interactive --freeze-credentials \
+      --platform "$platform" --profile "$profile" </dev/null
   )
 }
 
@@ -89,10 +91,20 @@ pack_for_engine() { # ARCHIVE TYPE
   )
 }
 
+# eas-cli goes on without the variables of the environment if Expo does not send them. The app would be built,
+# and would not work.
+check_environment_came() {
+  tail -c "+$log_began" "$log" 2>/dev/null | grep -q '^Failed to pull env variables for environment ' || return 0
+  say 'Expo did not send the variables of the environment, so the build ends here. The app would lack them.' \
+    'The lines above have the reason.'
+  return 1
+}
+
 # eas-cli starts this as the engine, in a process of its own.
 start_engine_for_eas() {
   local archive='' type='' input=''
   say() { printf '[tartbeat] %s\n' "$*"; }
+  check_environment_came || exit 1
   {
     read -r archive
     read -r type

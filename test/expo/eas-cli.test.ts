@@ -103,7 +103,7 @@ test('with a token the engine gets the keystore and the variables that Expo keep
     'hook sees google-services.json {"from":"a secret file"}',
     'hook sees .git/HEAD ref: refs/heads/main',
     // Expo's variables give way to those of the build, in eas-cli too.
-    `hook has expo profile it's a secret ${COMMIT} undefined`,
+    `hook has expo profile it's a secret ${COMMIT} undefined undefined`,
     'Version code: 42',
   ])
     expect(log).toContain(line);

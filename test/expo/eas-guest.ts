@@ -59,7 +59,6 @@ export interface BuildOptions {
   token?: string;
   port?: number;
   secrets?: Record<string, string>;
-  plain?: Record<string, string>;
   env?: Record<string, string>;
   install?: string;
   /** The build is killed, as for a cancel, once a stand-in has written this file into the record. */
@@ -88,9 +87,8 @@ export function makeGuest(dir: string, packages: string, write: (source: string)
   write(join(state, 'source'));
 
   const build = async (options: BuildOptions): Promise<GuestBuild> => {
-    const { platform, profile, appRoot = '.', token = TOKEN, port = 1, secrets = {}, plain = {}, env = {} } = options;
-    const environmentSecrets = Object.entries(secrets).map(([name, value]) => ({ name, value, type: 'string' }));
-    const job = { job: { builderEnvironment: { env: plain }, secrets: { environmentSecrets } }, metadata: {} };
+    const { platform, profile, appRoot = '.', token = TOKEN, port = 1, secrets = {}, env = {} } = options;
+    const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
     const variables = {
       platform,
       profile,
@@ -100,16 +98,18 @@ export function makeGuest(dir: string, packages: string, write: (source: string)
       manager: 'npm',
       manager_install: options.install ?? 'npm ci --include=dev',
       tools: '',
-      job: JSON.stringify(job),
+      job: '',
       ask_number: '',
       notes: '',
+      secret_env: Object.entries(secrets)
+        .map(([name, value]) => `export ${name}=${quoted(value)}`)
+        .join('\n'),
       git_ssh_key: '',
       git_known_hosts: '',
       netrc: '',
       npmrc: '',
       expo_token: token,
     };
-    const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
     const lines = Object.entries(variables).map(([name, value]) => `${name}=${quoted(value)}`);
     writeFileSync(join(state, 'build.sh'), [...lines, `. ${quoted(join(GUEST, 'expo.sh'))}`, ''].join('\n'));
     const log = at('root/tmp/build.log');

@@ -26,7 +26,7 @@ if (process.argv[2] === 'prebuild') {
 const HOOK = `node -e "const fs = require('fs');
 for (const name of ['.env', 'google-services.json', '.git/HEAD', 'seen.txt'])
   console.log('hook sees', name, fs.existsSync(name) ? fs.readFileSync(name, 'utf8').trim() : 'nothing');
-console.log('hook has', process.env.FROM_EXPO, process.env.FROM_PROFILE, process.env.A_SECRET, process.env.EAS_BUILD_GIT_COMMIT_HASH, process.env.EAS_NO_VCS);"`
+console.log('hook has', process.env.FROM_EXPO, process.env.FROM_PROFILE, process.env.A_SECRET, process.env.EAS_BUILD_GIT_COMMIT_HASH, process.env.EAS_NO_VCS, process.env.EXPO_TOKEN);"`
   .split('\n')
   .join(' ');
 

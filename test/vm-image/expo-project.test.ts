@@ -24,7 +24,15 @@ function start(state: string, commands: string, files: Record<string, string>, v
   }
   const { platform = 'ios', app_root = '.', manager_install = 'true', job = '' } = variables;
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
-  const set = Object.entries({ platform, app_root, manager_install, profile: 'preview', workspace_root: '.', state })
+  const set = Object.entries({
+    platform,
+    app_root,
+    manager_install,
+    profile: 'preview',
+    workspace_root: '.',
+    secret_env: '',
+    state,
+  })
     .map(([name, value]) => `${name}=${quoted(value)}`)
     .join('\n');
   const script = `${set}\njob=${quoted(job && JSON.stringify(job))}\n${SAY}\n. ${quoted(join(GUEST, 'project.sh'))}\n${commands}`;

@@ -33,7 +33,7 @@ write_engine_starter() { # FILE NODE
 # Returns with the exit code of eas-cli, which is 1 for every failure of the engine. Without
 # --freeze-credentials it would make a new keystore or profile at Expo and Apple where one is missing.
 run_eas() {
-  local starter=$expo_home/engine-for-eas node=$root/opt/homebrew/bin/node eas=$root/opt/homebrew/bin/eas secrets
+  local starter=$expo_home/engine-for-eas node=$root/opt/homebrew/bin/node eas=$root/opt/homebrew/bin/eas
   [ -x "$node" ] || node=$(command -v node)
   [ -x "$eas" ] || eas=$(command -v eas)
   if [ -z "$node" ] || [ -z "$eas" ]; then
@@ -41,15 +41,15 @@ run_eas() {
     return 1
   fi
   find_engine && make_engine_folders || return 1
-  if ! secrets=$(job_environment secrets) || ! lay_eas_cache || ! write_engine_starter "$starter" "$node"; then
+  if ! lay_eas_cache || ! write_engine_starter "$starter" "$node"; then
     say "Files in $expo_home could not be written. Is the disk of the VM full?"
     return 1
   fi
   say "eas-cli makes the job for the profile $profile. It asks Expo for what the profile needs."
   (
     cd "$state/source/$app_root" || exit 1
-    eval "$secrets"
-    unset secrets EAS_LOCAL_BUILD_ARTIFACT_PATH EAS_LOCAL_BUILD_SKIP_NATIVE_BUILD
+    eval "$secret_env"
+    unset EAS_LOCAL_BUILD_ARTIFACT_PATH EAS_LOCAL_BUILD_SKIP_NATIVE_BUILD
     export EXPO_TOKEN="$expo_token" TMPDIR="$engine_tmp" EAS_CACHE_DIR="$expo_home/eas-cache"
     export EAS_NO_VCS=1 EAS_PROJECT_ROOT="$state/source" EAS_LOCAL_BUILD_PLUGIN_PATH="$starter"
     export EAS_SKIP_AUTO_FINGERPRINT=1 DISABLE_EAS_ANALYTICS=1 EXPO_NO_TELEMETRY=1
@@ -115,8 +115,9 @@ start_engine_for_eas() {
     exit 1
   fi
   say 'The engine gets all files of the source, also those that .gitignore or .easignore names.'
+  # Xcode prints the environment into its logs. The scripts of the project have no use for the token.
   unset EAS_NO_VCS EAS_PROJECT_ROOT EAS_LOCAL_BUILD_PLUGIN_PATH EAS_CACHE_DIR EAS_SKIP_AUTO_FINGERPRINT
-  unset DISABLE_EAS_ANALYTICS
+  unset DISABLE_EAS_ANALYTICS EXPO_TOKEN
   export PATH="$expo_home/bin:$PATH" TMPDIR="$engine_tmp"
   export __API_SERVER_URL=http://127.0.0.1:1 EXPO_NO_TELEMETRY=1
   export EAS_BUILD_DISABLE_EXPO_DOCTOR_STEP="${EAS_BUILD_DISABLE_EXPO_DOCTOR_STEP:-1}"

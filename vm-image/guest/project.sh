@@ -17,24 +17,25 @@ folder_name() { # FOLDER
   if [ "$1" = . ]; then printf 'the root of the source'; else printf '%s' "$1"; fi
 }
 
-# Prints the variables of the job as lines of shell. The secrets win, as in the engine.
-job_environment() { # all | secrets
+# Prints the variables of the job as lines of shell. The secrets win, as in the engine. The engine `eas` has no
+# job yet.
+job_environment() {
   [ -n "$job" ] || return 0
   printf '%s' "$job" | node -e '
     const { job } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
     const secrets = (job.secrets?.environmentSecrets ?? []).map(({ name, value }) => [name, value]);
-    const plain = process.argv[1] === "all" ? job.builderEnvironment?.env : {};
-    for (const [name, value] of Object.entries({ ...plain, ...Object.fromEntries(secrets) }))
+    for (const [name, value] of Object.entries({ ...job.builderEnvironment?.env, ...Object.fromEntries(secrets) }))
       if (/^[A-Za-z_]\w*$/.test(name))
         console.log(`export ${name}=\u0027${String(value).replaceAll("\u0027", "\u0027\\\u0027\u0027")}\u0027`);
-  ' "$1"
+  '
 }
 
 # Runs a command of the project with the variables that it will have in the engine. An app.config.js often
 # looks at EAS_BUILD_PROFILE, and an .npmrc at a token.
 as_in_engine() { # COMMAND …
   (
-    variables=$(job_environment all) || exit 1
+    variables=$(job_environment) || exit 1
+    eval "$secret_env"
     eval "$variables"
     unset variables
     export EAS_BUILD=1 EAS_BUILD_RUNNER=local-build-plugin

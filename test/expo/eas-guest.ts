@@ -1,6 +1,6 @@
 /**
- * Runs the guest's scripts for a build with the engine `eas` as the agent's script does, with the real eas-cli
- * and the real engine. Programs that only a Mac or an Android SDK has are recording stand-ins.
+ * Runs the guest's scripts for a build with the engine `eas` as the agent's script does, with the real
+ * eas-cli and the real engine. Programs that only a Mac or an Android SDK has are recording stand-ins.
  */
 import { execFile, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,8 @@ case "$name $1 $2" in
   'security find-identity '*) echo "  1) $(cat "$RECORD/fingerprint") \\"stub\\"" ;;
   'java '*)
     if [ -e "$RECORD/hang" ]; then : >"$RECORD/hangs"; sleep 60; fi
-    cp ../credentials.json "$RECORD" || true
+    cp ../credentials.json app/google-services.json "$RECORD" 2>/dev/null
+    for one in "$TMPDIR"/*/index.js; do ! grep -q '__d(' "$one" 2>/dev/null || cp "$one" "$RECORD/bundle.js"; done
     mkdir -p app/build/outputs/bundle/release; echo app >app/build/outputs/bundle/release/app-release.aab ;;
 esac
 exit 0

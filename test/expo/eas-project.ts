@@ -1,6 +1,6 @@
 /**
- * Writes a small project for the tests of the engine `eas`. Its package `expo` is a stand-in that can only say
- * what the app config is, so nothing is downloaded.
+ * Writes a small project for the tests of the engine `eas`. Its package `expo` is a stand-in that can only
+ * say what the app config is, so nothing is downloaded.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -8,7 +8,9 @@ import { PROJECT_ID } from './expo-api.ts';
 
 export const BUNDLE_ID = 'dev.example.tiny';
 
-/** What the CLI of the package `expo` does: it prints the app config, and makes a native folder for Android. */
+/**
+ * What the CLI of the package `expo` does: it prints the app config, and makes a native folder for Android.
+ */
 const EXPO_CLI = `#!/usr/bin/env node
 const { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } = require('node:fs');
 const { expo } = JSON.parse(readFileSync('app.json', 'utf8'));

@@ -1,6 +1,6 @@
 /**
- * Stands in for Expo's GraphQL API, as far as `eas build --local` asks it. It answers a query with exactly the
- * fields that the query names, as the real one does.
+ * Stands in for Expo's GraphQL API, as far as `eas build --local` asks it. It answers a query with exactly
+ * the fields that the query names, as the real one does.
  *
  * eas-cli has port 3000 for a local API. {@link asEasOnMac} sends that to the port of this stand-in, so that
  * two tests at once never meet.
@@ -277,8 +277,8 @@ function argumentOf(node: Tree, { variables }: Asking): Tree {
 
 /**
  * What NODE_OPTIONS loads into each process of Node. In eas-cli alone it sends the port of a local API to the
- * stand-in, and it records every other connection. In eas-cli and in the engine, which refuse iOS elsewhere, it
- * calls the platform darwin, once the programs for this platform are loaded.
+ * stand-in, and it records every other connection. In eas-cli and in the engine, which refuse iOS elsewhere,
+ * it calls the platform darwin, once the programs for this platform are loaded.
  */
 export function asEasOnMac(port: number): string {
   const script = `

@@ -51,8 +51,11 @@ run_eas() {
     eval "$secret_env"
     unset EAS_LOCAL_BUILD_ARTIFACT_PATH EAS_LOCAL_BUILD_SKIP_NATIVE_BUILD
     export EXPO_TOKEN="$expo_token" TMPDIR="$engine_tmp" EAS_CACHE_DIR="$expo_home/eas-cache"
-    export EAS_NO_VCS=1 EAS_PROJECT_ROOT="$state/source" EAS_LOCAL_BUILD_PLUGIN_PATH="$starter"
-    export EAS_SKIP_AUTO_FINGERPRINT=1 DISABLE_EAS_ANALYTICS=1 EXPO_NO_TELEMETRY=1
+    EAS_PROJECT_ROOT=$(cd "$state/source" && pwd -P) || exit 1
+    export EAS_NO_VCS=1 EAS_PROJECT_ROOT EAS_LOCAL_BUILD_PLUGIN_PATH="$starter"
+    # The image has one eas-cli, whatever `cli.version` asks for.
+    export EAS_SKIP_CLI_VERSION_CHECK=1 EAS_SKIP_AUTO_FINGERPRINT=1
+    export DISABLE_EAS_ANALYTICS=1 EXPO_NO_TELEMETRY=1
     exec "$node" "$eas" build --local --non-interactive --freeze-credentials \
       --platform "$platform" --profile "$profile" </dev/null
   )
@@ -116,8 +119,8 @@ start_engine_for_eas() {
   fi
   say 'The engine gets all files of the source, also those that .gitignore or .easignore names.'
   # Xcode prints the environment into its logs. The scripts of the project have no use for the token.
-  unset EAS_NO_VCS EAS_PROJECT_ROOT EAS_LOCAL_BUILD_PLUGIN_PATH EAS_CACHE_DIR EAS_SKIP_AUTO_FINGERPRINT
-  unset DISABLE_EAS_ANALYTICS EXPO_TOKEN
+  unset EAS_NO_VCS EAS_PROJECT_ROOT EAS_LOCAL_BUILD_PLUGIN_PATH EAS_CACHE_DIR
+  unset EAS_SKIP_CLI_VERSION_CHECK EAS_SKIP_AUTO_FINGERPRINT DISABLE_EAS_ANALYTICS EXPO_TOKEN
   export PATH="$expo_home/bin:$PATH" TMPDIR="$engine_tmp"
   export __API_SERVER_URL=http://127.0.0.1:1 EXPO_NO_TELEMETRY=1
   export EAS_BUILD_DISABLE_EXPO_DOCTOR_STEP="${EAS_BUILD_DISABLE_EXPO_DOCTOR_STEP:-1}"

@@ -17,8 +17,8 @@ folder_name() { # FOLDER
   if [ "$1" = . ]; then printf 'the root of the source'; else printf '%s' "$1"; fi
 }
 
-# Prints the variables of the job as lines of shell. The secrets win, as in the engine. The engine `eas` has no
-# job yet.
+# Prints the variables of the job as lines of shell. The secrets win, as in the engine. The engine `eas` has
+# no job yet.
 job_environment() {
   [ -n "$job" ] || return 0
   printf '%s' "$job" | node -e '

@@ -31,9 +31,11 @@ write_engine_starter() { # FILE NODE
 }
 
 # Returns with the exit code of eas-cli, which is 1 for every failure of the engine. Without
-# --freeze-credentials it would make a new keystore or profile at Expo and Apple where one is missing.
+# --freeze-credentials it could make new profiles at Expo and Apple. It still makes a keystore for Android if
+# Expo has none, as it does before a build in the cloud.
 run_eas() {
   local starter=$expo_home/engine-for-eas node=$root/opt/homebrew/bin/node eas=$root/opt/homebrew/bin/eas
+  local status=0 line
   [ -x "$node" ] || node=$(command -v node)
   [ -x "$eas" ] || eas=$(command -v eas)
   if [ -z "$node" ] || [ -z "$eas" ]; then
@@ -58,7 +60,12 @@ run_eas() {
     export DISABLE_EAS_ANALYTICS=1 EXPO_NO_TELEMETRY=1
     exec "$node" "$eas" build --local --non-interactive --freeze-credentials \
       --platform "$platform" --profile "$profile" </dev/null
-  )
+  ) || status=$?
+  # security.sh cannot print into the log, because the engine reads what it prints.
+  if [ "$status" -ne 0 ] && [ -s "$expo_home/signing.log" ]; then
+    while IFS= read -r line; do say "$line"; done <"$expo_home/signing.log"
+  fi
+  return "$status"
 }
 
 # Prints the archive of the job, its type, and the input of the engine with the commit in it. Without a git

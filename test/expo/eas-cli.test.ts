@@ -39,7 +39,9 @@ interface Case extends Partial<BuildOptions> {
   change?: (source: string) => void;
   /** Runs before the folders are deleted. */
   look?: (result: Result) => void;
+  /** The native build never ends, or the certificate cannot be imported. */
   hang?: boolean;
+  refuse?: boolean;
 }
 
 interface Result extends GuestBuild {
@@ -50,7 +52,7 @@ interface Result extends GuestBuild {
   record: string;
 }
 
-async function build({ project, account, change, look, hang, ...options }: Case): Promise<Result> {
+async function build({ project, account, change, look, hang, refuse, ...options }: Case): Promise<Result> {
   using dir = temporaryDir();
   await using api = await startExpoApi(packages, { android: KEYSTORE, ...account });
   const guest = makeGuest(dir.path, packages, (source) => {
@@ -59,6 +61,7 @@ async function build({ project, account, change, look, hang, ...options }: Case)
   });
   writeFileSync(join(guest.record, 'fingerprint'), signing.fingerprint);
   if (hang) writeFileSync(join(guest.record, 'hang'), '');
+  if (refuse) writeFileSync(join(guest.record, 'refuse'), '');
   const { port, asked, written, unknown } = api;
   const built = await guest.build({ platform: 'android', profile: 'production', port, ...options });
   expect(unknown, 'fields that the stand-in of the API does not have').toEqual([]);
@@ -284,6 +287,17 @@ test.each(fromExpo)('%s ends the build with a sentence, before the engine', asyn
   expect(log).toContain(says);
   expect(log).not.toContain('[SETUP_WORKINGDIR]');
   expect(calls).toEqual([]);
+});
+
+test('the password of a certificate that Expo keeps is in no log, although the engine prints it', async () => {
+  const { code, log } = await build({
+    platform: 'ios',
+    refuse: true,
+    account: { ios: { bundleId: BUNDLE_ID, ...signing, distribution: 'APP_STORE' } },
+  });
+  expect(code, log).toBe(1);
+  expect(log).toContain('cannot import with certificate_password:***');
+  expect(log).not.toContain(signing.password);
 });
 
 test('a failed install ends the build with a sentence, before eas-cli', async () => {

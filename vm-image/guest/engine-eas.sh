@@ -110,6 +110,43 @@ check_environment_came() {
   return 1
 }
 
+# Copies the engine's output, without the passwords of the credentials. The engine prints that of a certificate
+# that cannot be imported. The agent masks what the build was given, and it does not know what Expo keeps. A
+# line that has no end yet is printed after a while, so that a tool that prints dots is seen to work.
+mask_credentials() { # INPUT
+  "$node" -e '
+    const { readFileSync, writeSync } = require("node:fs");
+    const { secrets } = JSON.parse(Buffer.from(readFileSync(3, "utf8"), "base64").toString("utf8")).job;
+    const found = [];
+    const walk = (one, name) => {
+      if (typeof one === "string" && /password/i.test(name) && one.length >= 4)
+        found.push(one, JSON.stringify(one).slice(1, -1), one.replace(/[\\\u0027]/g, "\\$&"));
+      else if (one && typeof one === "object") for (const [key, value] of Object.entries(one)) walk(value, key);
+    };
+    walk(secrets?.buildCredentials, "");
+    const secret = found.map((one) => Buffer.from(one).toString("latin1")).sort((a, b) => b.length - a.length);
+    let held = "";
+    let timer;
+    const print = (end) => {
+      let text = held.slice(0, end);
+      held = held.slice(end);
+      for (const one of secret) text = text.replaceAll(one, "***");
+      const bytes = Buffer.from(text, "latin1");
+      for (let at = 0; at < bytes.length; ) {
+        try { at += writeSync(1, bytes, at); } catch (error) { if (error.code !== "EAGAIN") throw error; }
+      }
+    };
+    process.stdin.setEncoding("latin1");
+    process.stdin.on("data", (chunk) => {
+      held += chunk;
+      clearTimeout(timer);
+      print(held.lastIndexOf("\n") + 1);
+      timer = setTimeout(() => print(held.length), 500);
+    });
+    process.stdin.on("end", () => { clearTimeout(timer); print(held.length); });
+  ' 3< <(printf '%s' "$1")
+}
+
 # eas-cli starts this as the engine, in a process of its own.
 start_engine_for_eas() {
   local archive='' type='' input=''
@@ -127,14 +164,15 @@ start_engine_for_eas() {
   say 'The engine gets all files of the source, also those that .gitignore or .easignore names.'
   # Xcode prints the environment into its logs. The scripts of the project have no use for the token.
   unset EAS_NO_VCS EAS_PROJECT_ROOT EAS_LOCAL_BUILD_PLUGIN_PATH EAS_CACHE_DIR
-  unset EAS_SKIP_CLI_VERSION_CHECK EAS_SKIP_AUTO_FINGERPRINT DISABLE_EAS_ANALYTICS EXPO_TOKEN
+  unset EAS_LOCAL_BUILD_PLUGIN_INPUT EAS_SKIP_CLI_VERSION_CHECK EAS_SKIP_AUTO_FINGERPRINT DISABLE_EAS_ANALYTICS EXPO_TOKEN
   export PATH="$expo_home/bin:$PATH" TMPDIR="$engine_tmp"
   export __API_SERVER_URL=http://127.0.0.1:1 EXPO_NO_TELEMETRY=1
   export EAS_BUILD_DISABLE_EXPO_DOCTOR_STEP="${EAS_BUILD_DISABLE_EXPO_DOCTOR_STEP:-1}"
   export EAS_LOCAL_BUILD_WORKINGDIR="$engine_work" EAS_LOCAL_BUILD_SKIP_CLEANUP=1
   export EAS_LOCAL_BUILD_ARTIFACTS_DIR="$state/source/tartbeat-artifacts" EAS_LOCAL_BUILD_LOGGER_LEVEL=debug
   export npm_config_audit=false npm_config_fund=false
-  EAS_LOCAL_BUILD_PLUGIN_INPUT=$input exec "$node" "$engine_folder/bin/run"
+  EAS_LOCAL_BUILD_PLUGIN_INPUT=$input "$node" "$engine_folder/bin/run" 2>&1 | mask_credentials "$input"
+  exit "${PIPESTATUS[0]}"
 }
 
 # eas-cli leaves nothing secret outside of TMPDIR, which expo-leftovers.sh removes.

@@ -131,11 +131,15 @@ test.each([
 
 test('the build waits until the agent has written the number', async () => {
   using state = stateFolder();
-  const build = start(state.path, 'ask_number && echo "it is $build_number"', {});
+  const build = start(
+    state.path,
+    'ask_number && echo "it is $build_number" && sh -c "printenv TARTBEAT_BUILD_NUMBER"',
+    {},
+  );
   await until(() => build.log().includes('[tartbeat] The build waits for its number from the controller.'), 'waits');
   writeFileSync(join(state.path, 'number'), '43\n');
   expect(await build.code).toBe(0);
-  expect(build.lines().slice(1)).toEqual(['[tartbeat] The number of this build is 43.', 'it is 43']);
+  expect(build.lines().slice(1)).toEqual(['[tartbeat] The number of this build is 43.', 'it is 43', '43']);
 });
 
 test('a number that does not come ends the build with a sentence', async () => {

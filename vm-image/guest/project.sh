@@ -112,7 +112,7 @@ read_app_config() {
   return "$status"
 }
 
-# Sets build_number to what the agent writes into $state/number.
+# Sets build_number to what the agent writes into $state/number, and exports it for the scripts of the project.
 ask_number() {
   local end=$((SECONDS + number_wait_seconds))
   build_number=
@@ -132,5 +132,6 @@ ask_number() {
       return 1
       ;;
   esac
+  export TARTBEAT_BUILD_NUMBER="$build_number"
   say "The number of this build is $build_number."
 }

@@ -110,9 +110,10 @@ check_environment_came() {
   return 1
 }
 
-# Copies the engine's output, without the passwords of the credentials. The engine prints that of a certificate
-# that cannot be imported. The agent masks what the build was given, and it does not know what Expo keeps. A
-# line that has no end yet is printed after a while, so that a tool that prints dots is seen to work.
+# Copies the engine's output, without the passwords of the credentials. The engine prints that of a
+# certificate that cannot be imported. The agent masks what the build was given, and it does not know what
+# Expo keeps. A line that has no end yet is printed after a while, so that a tool that prints dots is seen to
+# work.
 mask_credentials() { # INPUT
   "$node" -e '
     const { readFileSync, writeSync } = require("node:fs");

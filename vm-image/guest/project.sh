@@ -112,7 +112,8 @@ read_app_config() {
   return "$status"
 }
 
-# Sets build_number to what the agent writes into $state/number, and exports it for the scripts of the project.
+# Sets build_number to what the agent writes into $state/number, and exports it for the scripts of the
+# project.
 ask_number() {
   local end=$((SECONDS + number_wait_seconds))
   build_number=

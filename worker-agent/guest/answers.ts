@@ -13,6 +13,9 @@ const GATE_REFUSES = 126;
 export const UNPACK_TRUNCATED = 3;
 export const UNPACK_REFUSED = 4;
 
+/** Exit code of writeSecretFile: the source has something else at the place of the file, or above it. */
+export const PLACE_TAKEN = 5;
+
 /** HUP, KILL and TERM: the signals that a system sends to its processes when it goes down. */
 const SYSTEM_SIGNALS: readonly (string | null)[] = ['HUP', 'KILL', 'TERM'];
 const SYSTEM_EXIT_CODES: readonly (number | null)[] = [129, 137, 143];
@@ -78,7 +81,7 @@ export interface Usage {
 
 export type BuildStatus =
   | { state: 'not_started' }
-  /** `usage` is null if the guest cannot tell, or has scripts of number 1. */
+  /** `usage` is null if the guest cannot tell. */
   | { state: 'running'; logBytes: number; usage: Usage | null }
   | { state: 'ended'; exitCode: number; logBytes: number; restarted: boolean }
   /** Neither alive nor ended: killed, or gone with a guest that has restarted. */

@@ -29,7 +29,7 @@ export async function startCommand(context: AttemptContext, guest: Guest): Promi
   const { journal, client, key, signal } = context;
   const inputs = await askInputs(context);
   for (const [name, content] of Object.entries(inputs.secretFiles ?? {})) {
-    const write = writeSecretFile({ ...key, name, content: Buffer.from(content, 'base64') });
+    const write = writeSecretFile({ ...key, path: name, content: Buffer.from(content, 'base64') });
     await expectSuccess('inputs', guest.exec(write, EXEC));
   }
   await ask(context, 'report', () => client.report(key.buildId, { type: 'start', attempt: key.attempt }, signal));

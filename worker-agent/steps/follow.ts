@@ -34,7 +34,7 @@ export interface BuildLog {
 }
 
 /** Goes on where a former run of the agent has stopped reading. */
-export async function openLog(context: AttemptContext, { guest, vm }: Booted, inputs: Inputs): Promise<BuildLog> {
+export async function openLog(context: AttemptContext, { guest }: Booted, inputs: Inputs): Promise<BuildLog> {
   const { key, client, journal, emit, leave } = context;
   const { assignment, commandStartedAtMs, baseline } = journal.state;
   const path = journal.logPath;
@@ -46,7 +46,6 @@ export async function openLog(context: AttemptContext, { guest, vm }: Booted, in
   const shipping = new LogShipping({ ...key, client, path, lengthBytes, emit, leave });
   const follower = await LogFollower.open({
     guest,
-    scripts: vm.scripts.version!, // known since the VM has passed its checks
     key,
     path,
     needles,

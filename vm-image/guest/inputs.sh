@@ -67,8 +67,8 @@ write_secret() { # STATE BUILD ATTEMPT PATH BYTES
   exit $code
 }
 
-# Deletes the secret files wherever the agent or an engine has put them. The build may have replaced folders by
-# links, so each path is walked anew.
+# Deletes the secret files wherever the agent or an engine has put them. The build may have replaced folders
+# by links, so each path is walked anew.
 remove_laid_secrets() {
   [ -f "$state/secret-paths" ] || return 0
   while IFS= read -r path; do

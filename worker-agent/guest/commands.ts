@@ -149,8 +149,9 @@ export function startBuild(key: AttemptKey & { command: string; env: Readonly<Re
 }
 
 /**
- * A file that only the build's user can read, at its path in the source and in the folder that the build finds
- * as $TARTBEAT_SECRETS. Exit code {@link PLACE_TAKEN} if the source has something else there. Safe to repeat.
+ * A file that only the build's user can read, at its path in the source and in the folder that the build
+ * finds as $TARTBEAT_SECRETS. Exit code {@link PLACE_TAKEN} if the source has something else there. Safe to
+ * repeat.
  */
 export const writeSecretFile = (key: AttemptKey & { path: string; content: Buffer }): GuestCommand =>
   onAttempt('inputs secret', key, [key.path, String(key.content.length)], key.content);

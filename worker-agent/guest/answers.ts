@@ -107,6 +107,21 @@ export function parseUsage(stdout: string): Usage | null {
   return { atMs: Number(match[1]) * 1_000, cpuMs: Number(match[2]), networkBytes };
 }
 
+/** The app that `build app` prints. Null if that is nothing of the kind; each field may be anything. */
+export function parseAskedApp(stdout: string): { id: string; version?: string; buildNumber?: number } | null {
+  try {
+    const { id, version, buildNumber } = JSON.parse(stdout);
+    if (typeof id !== 'string') return null;
+    return {
+      id,
+      ...(typeof version === 'string' && { version }),
+      ...(typeof buildNumber === 'number' && { buildNumber }),
+    };
+  } catch {
+    return null;
+  }
+}
+
 /** How many processes macOS has killed for memory, from what `evidence look` prints. 0 if it does not say. */
 export function parseMemoryKills(stdout: string): number {
   return Number(/^## killed for memory\n(\d+)$/m.exec(stdout)?.[1] ?? 0);

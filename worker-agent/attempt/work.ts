@@ -1,6 +1,6 @@
 /**
- * Does the work of an attempt, step by step: plan, boot, checks, monitor, first VM beat, source, command, log,
- * artifacts. After a restart of the agent it goes in again at the journalled phase.
+ * Does the work of an attempt, step by step: plan, boot, checks, monitor, first VM beat, source, command,
+ * log, artifacts. After a restart of the agent it goes in again at the journalled phase.
  *
  * Invariant: each step is safe to repeat or finds that it was done, so that a crash between a deed and its
  * journal entry costs nothing. The command starts only after a beat of the VM has been accepted.
@@ -43,8 +43,8 @@ export async function work(context: AttemptContext): Promise<{ ending: Ending; r
 
 async function doSteps(context: AttemptContext, reached: Reached): Promise<Ending> {
   const { journal } = context;
-  // Fetched while the VM boots, because both take their time. A bad archive ends the attempt at once. The plan
-  // of a profile comes first, because it needs the source, and most mistakes show in it.
+  // Fetched while the VM boots, because both take their time. A bad archive ends the attempt at once. The
+  // plan of a profile comes first, because it needs the source, and most mistakes show in it.
   const source = journal.reached('command_started') ? null : fetchSource(context);
   source?.catch((error) => context.end(asOver(error)));
   const groundwork = source && (await layGroundwork(context, source));

@@ -2,8 +2,8 @@
  * Writes the script that builds a profile in the VM. It sets variables and then runs expo.sh of the guest
  * scripts. Pure.
  *
- * Invariant: each value is quoted by shellQuote, and nothing secret is an argument of a program. The script is
- * in no process list, because it reaches bash as a file that is deleted at once.
+ * Invariant: each value is quoted by shellQuote, and nothing secret is an argument of a program. The script
+ * is in no process list, because it reaches bash as a file that is deleted at once.
  */
 import { shellQuote } from '../guest/arguments.ts';
 import type { BuildPlan } from './plan.ts';

@@ -1,6 +1,6 @@
 /**
- * Decides how a profile of a project is built, before there is a VM: which engine, with which tools, with which
- * number, and what is wrong.
+ * Decides how a profile of a project is built, before there is a VM: which engine, with which tools, with
+ * which number, and what is wrong.
  *
  * Invariant: all that can be told from the source and from what the build is given is told here. The first
  * problem is the only one, and it is one sentence for the submitter.

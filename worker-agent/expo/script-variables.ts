@@ -18,7 +18,9 @@ export interface ScriptVariables {
   manager_install: string;
   /** Lines of `NAME VERSION`. */
   tools: string;
-  /** JSON for the engine `plugin`, with the texts @ARCHIVE@ and, if the build asks for its number, @NUMBER@. */
+  /**
+   * JSON for the engine `plugin`, with the texts @ARCHIVE@ and, if the build asks for its number, @NUMBER@.
+   */
   job: string;
   /** `1` if the build asks for its number itself. */
   ask_number: '' | '1';

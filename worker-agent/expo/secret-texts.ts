@@ -1,6 +1,6 @@
 /**
- * Finds further texts that no log may show in what a build is given: parts of files that a tool may print apart
- * from the rest, and the forms that values have inside JSON. Pure.
+ * Finds further texts that no log may show in what a build is given: parts of files that a tool may print
+ * apart from the rest, and the forms that values have inside JSON. Pure.
  */
 import type { Inputs } from '#contract';
 import { RESERVED } from './variables.ts';

@@ -1,9 +1,10 @@
 /**
- * Brings together what a build needs before its VM is asked for anything: its inputs, the plan of a profile, and
- * the number that can be told now.
+ * Brings together what a build needs before its VM is asked for anything: its inputs, the plan of a profile,
+ * and the number that can be told now.
  *
- * Invariant: a profile that cannot be built ends the attempt before `tart clone`, with one sentence. Nothing that
- * is secret reaches this disk, an event or a message, so all of this is made again after a restart of the agent.
+ * Invariant: a profile that cannot be built ends the attempt before `tart clone`, with one sentence. Nothing
+ * that is secret reaches this disk, an event or a message, so all of this is made again after a restart of
+ * the agent.
  */
 import { existsSync } from 'node:fs';
 import type { Assignment, Inputs } from '#contract';
@@ -58,7 +59,9 @@ async function planOf({ journal, signal }: AttemptContext, profile: string, inpu
 
 const needlesOfInputs = (inputs: Inputs) => needlesOf({ ...inputs, others: furtherSecretsOf(inputs) });
 
-/** The further texts that the log of a build must not show, also if another run of the agent has started it. */
+/**
+ * The further texts that the log of a build must not show, also if another run of the agent has started it.
+ */
 export async function secretTextsOf(
   context: AttemptContext,
   inputs: Inputs,
@@ -67,7 +70,9 @@ export async function secretTextsOf(
   return [...furtherSecretsOf(inputs), ...((plan ?? (await planAgain(context, inputs)))?.secretTexts ?? [])];
 }
 
-/** The source is still here if passwords stand in it: see sendSource. A plan that fails now has none to hide. */
+/**
+ * The source is still here if passwords stand in it: see sendSource. A plan that fails now has none to hide.
+ */
 async function planAgain(context: AttemptContext, inputs: Inputs): Promise<BuildPlan | null> {
   const { profile } = context.journal.state.assignment;
   if (profile === undefined || !existsSync(context.journal.sourcePath)) return null;

@@ -1,6 +1,6 @@
 /**
- * Gets a build its number from the controller: before the boot where the agent can tell which app is built, and
- * otherwise when the build asks for it in the VM.
+ * Gets a build its number from the controller: before the boot where the agent can tell which app is built,
+ * and otherwise when the build asks for it in the VM.
  *
  * Invariant: a number that the controller refuses ends the attempt with the controller's own sentence. Asking
  * again gives the same number.

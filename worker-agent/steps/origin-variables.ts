@@ -1,8 +1,8 @@
 /**
  * Says which variables tell a build where its source comes from. Pure.
  *
- * The values are what the submitter says, so they may hold anything that a line of text can hold. Whoever makes
- * shell text of them quotes them.
+ * The values are what the submitter says, so they may hold anything that a line of text can hold. Whoever
+ * makes shell text of them quotes them.
  */
 import type { Assignment } from '#contract';
 

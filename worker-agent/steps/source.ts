@@ -33,8 +33,8 @@ export async function fetchSource(context: AttemptContext): Promise<void> {
 }
 
 /**
- * Unpacks the archive in the VM and deletes it from this Mac, unless `keep`. Then another run of the agent can
- * find the passwords in it that the log must not show. Rejects with AttemptOver.
+ * Unpacks the archive in the VM and deletes it from this Mac, unless `keep`. Then another run of the agent
+ * can find the passwords in it that the log must not show. Rejects with AttemptOver.
  */
 export async function sendSource(context: AttemptContext, guest: Guest, { keep = false } = {}): Promise<void> {
   const { journal, key } = context;

@@ -1,4 +1,7 @@
-/** What the real agent does before it makes a VM, and what a build then finds in it, beside a stand-in controller. */
+/**
+ * What the real agent does before it makes a VM, and what a build then finds in it, beside a stand-in
+ * controller.
+ */
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
 import { agentHost } from '../factories/agent-host.ts';

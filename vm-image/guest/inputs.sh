@@ -78,16 +78,23 @@ remove_laid_secrets() {
   done <"$state/secret-paths"
 }
 
+# expo.sh has done all of this, unless something has killed it.
+remove_expo_secrets() {
+  rm -rf "$HOME/.tartbeat/expo/tmp" "$HOME/.tartbeat/expo/project.tar.gz"
+  for part in private-access expo-leftovers; do
+    # shellcheck disable=SC1090,SC1091 # a file beside this one
+    [ ! -f "${0%/*}/$part.sh" ] || . "${0%/*}/$part.sh"
+  done
+  remove_private_access
+  remove_leftovers
+}
+
 # Always ends with 0, because the agent deletes the VM soon, and with it any file that is left.
 remove_secrets() {
   [ ! -f "$state/keychain" ] || TARTBEAT_STATE="$state" "$root/usr/local/bin/keychain" delete >/dev/null 2>&1
   remove_laid_secrets
-  rm -rf "$HOME/.tartbeat/expo/tmp" "$HOME/.tartbeat/expo/project.tar.gz"
   rm -rf "$state/secrets" "$state/secrets.tmp" "$state/secret-paths"
-  if [ -f "${0%/*}/private-access.sh" ]; then
-    # shellcheck disable=SC1091 # it may be absent
-    (. "${0%/*}/private-access.sh" && remove_private_access) >/dev/null 2>&1
-  fi
+  [ ! -d "$HOME/.tartbeat/expo" ] || remove_expo_secrets >/dev/null 2>&1
   exit 0
 }
 

@@ -5,9 +5,10 @@
  * Invariant: each value is quoted by shellQuote, and nothing secret is an argument of a program. The script
  * is in no process list, because it reaches bash as a file that is deleted at once.
  */
+import { NUMBER_MARK } from '../../client/project/job.ts';
 import { shellQuote } from '../guest/arguments.ts';
 import type { BuildPlan } from './plan.ts';
-import { JOB_NUMBER, SCRIPT_NAMES, type ScriptVariables } from './script-variables.ts';
+import { SCRIPT_NAMES, type ScriptVariables, TARGET_MARK } from './script-variables.ts';
 
 /** `number` is null if the build has none, or asks for it itself. */
 export function buildScript(plan: BuildPlan, number: number | null, scriptsVersion: string): string {
@@ -36,6 +37,7 @@ function scriptVariables(plan: BuildPlan, number: number | null): ScriptVariable
     tools: plan.tools.map(({ name, version }) => `${name} ${version}`).join('\n'),
     job: withNumber(plan.job ?? '', number),
     ask_number: plan.number.asked === 'in the VM' ? '1' : '',
+    ask_target: plan.job?.includes(JSON.stringify(TARGET_MARK)) ? '1' : '',
     notes: plan.notes.join('\n'),
     secret_env: exports(plan.engine === 'eas' ? plan.secret : {}).join('\n'),
     git_ssh_key: reserved.GIT_SSH_KEY ?? '',
@@ -50,4 +52,4 @@ const exports = (variables: Readonly<Record<string, string>>): string[] =>
   Object.entries(variables).map(([name, value]) => `export ${name}=${shellQuote(value)}`);
 
 const withNumber = (job: string, number: number | null): string =>
-  number === null ? job : job.replaceAll(JSON.stringify(JOB_NUMBER), JSON.stringify(String(number)));
+  number === null ? job : job.replaceAll(JSON.stringify(NUMBER_MARK), JSON.stringify(String(number)));

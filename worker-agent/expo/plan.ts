@@ -9,14 +9,27 @@ import {
   type App,
   ArtifactGlob,
   type BuildNumberRequest,
-  BuildNumberRequest as BuildNumberRequestSchema,
   type Inputs,
   type Origin,
+  BuildNumberRequest as Request,
 } from '#contract';
+import { type AppConfig, readAppConfig } from '../../client/project/app-config.ts';
+import { type BuildProfile, checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
+import { type EasJson, readEasJson } from '../../client/project/eas-json.ts';
+import { chooseEngine } from '../../client/project/engine.ts';
 import { type Found, found, problem } from '../../client/project/found.ts';
+import { makeJob, NUMBER_MARK } from '../../client/project/job.ts';
+import { type NativeTarget, nativeTargetOf } from '../../client/project/native-target.ts';
+import { numberPolicy } from '../../client/project/number-policy.ts';
+import { type PackageManager, packageManagerOf } from '../../client/project/package-manager.ts';
+import { findMissingAccess } from '../../client/project/private-access.ts';
 import { type ProjectFiles, withFilesOver } from '../../client/project/project-files.ts';
-import type { AppConfig, Manager, PlatformName, Profile, ProjectReader } from './project-reader.ts';
-import { isNameOfScript, JOB_NUMBER } from './script-variables.ts';
+import { toolVersions } from '../../client/project/tool-versions.ts';
+import { type Workflow, workflowOf } from '../../client/project/workflow.ts';
+import type { Credentials, SigningTarget } from '../../client/signing/credentials.ts';
+import { hasCredentials } from '../../client/signing/credentials-json.ts';
+import { readSigning } from '../../client/signing/read-signing.ts';
+import { isNameOfScript, TARGET_MARK } from './script-variables.ts';
 import { withJsonForms } from './secret-texts.ts';
 import { type GivenVariables, sortVariables } from './variables.ts';
 
@@ -25,7 +38,7 @@ export const PROFILE_ARTIFACTS = 'tartbeat-artifacts';
 export const PROFILE_GLOB = ArtifactGlob.parse({ glob: `${PROFILE_ARTIFACTS}/**`, required: true, onFailure: true });
 
 export interface PlanRequest {
-  platform: PlatformName;
+  platform: 'ios' | 'android';
   profile: string;
   /** `.` or a folder of the source. */
   appRoot: string;
@@ -34,6 +47,8 @@ export interface PlanRequest {
   origin?: Origin | undefined;
   originVariables: Readonly<Record<string, string>>;
   inputs: Inputs;
+  /** The names of the image that the VM is made from. */
+  imageNames: readonly string[];
   /** Of the source alone. */
   files: ProjectFiles;
   now: Date;
@@ -47,13 +62,13 @@ export type NumberNeed =
   | { asked: 'in the VM'; increment: boolean };
 
 export interface BuildPlan {
-  platform: PlatformName;
+  platform: 'ios' | 'android';
   profile: string;
   appRoot: string;
   engine: 'plugin' | 'eas';
   /** Lines for the log of the build. */
   notes: string[];
-  manager: Manager;
+  manager: Pick<PackageManager, 'manager' | 'workspaceRoot' | 'install'>;
   tools: { name: string; version: string }[];
   /** For the engine `plugin`. */
   job: string | null;
@@ -70,26 +85,35 @@ class Wrong extends Error {
   override name = 'Wrong';
 }
 
-export async function makePlan(request: PlanRequest, reader: ProjectReader): Promise<Found<BuildPlan>> {
+export async function makePlan(request: PlanRequest): Promise<Found<BuildPlan>> {
   try {
-    return found(await new Planning(request, reader).plan());
+    return found(await new Planning(request).plan());
   } catch (error) {
     if (error instanceof Wrong) return problem(error.message);
     throw error;
   }
 }
 
+/** What has been read of the project. */
+interface Project {
+  easJson: EasJson;
+  profile: BuildProfile;
+  workflow: Workflow;
+  app: AppConfig;
+  /** Null for Android, and where only the VM can tell. */
+  target: NativeTarget | null;
+  manager: PackageManager;
+}
+
 class Planning {
   readonly #request: PlanRequest;
-  readonly #reader: ProjectReader;
   readonly #files: ProjectFiles;
   readonly #secretFiles: ReadonlyMap<string, Buffer>;
   readonly #given: GivenVariables;
   readonly #notes: string[] = [];
 
-  constructor(request: PlanRequest, reader: ProjectReader) {
+  constructor(request: PlanRequest) {
     this.#request = request;
-    this.#reader = reader;
     this.#secretFiles = new Map(
       Object.entries(request.inputs.secretFiles ?? {}).map(([path, text]) => [path, Buffer.from(text, 'base64')]),
     );
@@ -98,23 +122,26 @@ class Planning {
   }
 
   async plan(): Promise<BuildPlan> {
-    const { platform, appRoot, profile: name, originVariables } = this.#request;
+    const { platform, appRoot, profile: name, originVariables, imageNames } = this.#request;
     this.#checkFolder();
-    const easJson = this.#take(await this.#reader.readEasJson(this.#files, appRoot));
-    const profile = this.#take(this.#reader.resolveProfile(easJson, platform, name));
-    const { engine, because } = this.#reader.chooseEngine(profile);
-    this.#notes.unshift(`The profile ${name} is built with the engine ${engine}: ${because}.`);
-    const workflow = await this.#reader.workflowOf(this.#files, appRoot, platform);
-    const app = this.#take(await this.#reader.readAppConfig(this.#files, appRoot, platform, workflow));
+    const easJson = this.#take(await readEasJson(this.#files, appRoot));
+    const profile = this.#take(resolveProfile(easJson, platform, name, { imageNames }));
+    const hasLocalCredentials = await hasCredentials(this.#files, appRoot, platform, this.#secretFiles);
+    const { engine, because } = chooseEngine(profile, { hasLocalCredentials });
+    this.#notes.unshift(because);
+    this.#take(checkCustomBuild(this.#files, appRoot, profile));
+    const workflow = await workflowOf(this.#files, appRoot, platform);
+    const app = this.#take(await readAppConfig(this.#files, appRoot, platform, workflow, profile));
     if (engine === 'eas') this.#checkExpo(app);
-    const manager = this.#take(await this.#reader.packageManagerOf(this.#files, appRoot));
-    const tools = this.#take(await this.#reader.toolVersions(this.#files, appRoot, manager, profile));
-    const has = new Set([...Object.keys(this.#given.reserved), ...Object.keys(this.#given.secret)]);
-    this.#notes.push(...(await this.#reader.findMissingAccess(this.#files, appRoot, manager.workspaceRoot, has)));
-    const built =
-      engine === 'plugin'
-        ? await this.#forPlugin({ easJson, profile, workflow, app })
-        : { job: null, number: { asked: 'never' } as const, secretTexts: [] };
+    const manager = this.#take(await packageManagerOf(this.#files, appRoot));
+    const { workspaceRoot } = manager;
+    const tools = this.#take(await toolVersions(this.#files, appRoot, workspaceRoot, profile, manager.manager));
+    const has = new Set(Object.keys(this.#request.inputs.env));
+    this.#notes.push(...(await findMissingAccess(this.#files, appRoot, workspaceRoot, has)));
+    const target =
+      platform === 'ios' ? this.#take(await nativeTargetOf(this.#files, appRoot, workflow, profile, app)) : null;
+    const project = { easJson, profile, workflow, app, target, manager };
+    const built = engine === 'plugin' ? await this.#forPlugin(project) : BUILT_BY_EXPO;
     return {
       ...{ platform, profile: name, appRoot, engine, manager, tools },
       ...built,
@@ -165,60 +192,79 @@ class Planning {
     return all;
   }
 
-  async #forPlugin(project: {
-    easJson: unknown;
-    profile: Profile;
-    workflow: 'managed' | 'generic';
-    app: AppConfig;
-  }): Promise<Pick<BuildPlan, 'job' | 'number' | 'secretTexts'>> {
-    const { platform, appRoot, now, origin, profile: name } = this.#request;
-    const { profile, workflow, app } = project;
-    const { env } = this.#request.inputs;
-    const signing = this.#take(
-      await this.#reader.readSigning({
-        ...{ files: this.#files, appRoot, platform, workflow, profile, app, now, env },
-        secretFiles: this.#secretFiles,
-      }),
-    );
+  async #forPlugin(project: Project): Promise<Pick<BuildPlan, 'job' | 'number' | 'secretTexts'>> {
+    const { appRoot, origin } = this.#request;
+    const credentials = await this.#credentials(project);
     const number = this.#number(project);
     const job = this.#take(
-      await this.#reader.makeJob({
-        ...{ files: this.#files, profile, profileName: name, platform, workflow, appRoot, app },
-        buildNumber: number.asked === 'never' ? null : JOB_NUMBER,
-        credentials: signing?.buildCredentials ?? null,
-        environmentSecrets: this.#given.secret,
-        commit: origin?.commit ?? null,
+      makeJob({
+        ...{ ...project, appRoot },
+        buildNumber: number.asked === 'never' ? null : NUMBER_MARK,
+        credentials: credentials?.buildCredentials ?? null,
+        environmentSecrets: Object.entries(this.#given.secret).map(([name, value]) => ({ name, value })),
+        gitCommitHash: origin?.commit ?? null,
+        packageManager: project.manager.manager,
       }),
     );
-    return { job: JSON.stringify(job), number, secretTexts: withJsonForms(signing?.secrets ?? []) };
+    return { job: JSON.stringify(job), number, secretTexts: withJsonForms(credentials?.secrets ?? []) };
   }
 
-  #number({ easJson, profile, app }: { easJson: unknown; profile: Profile; app: AppConfig }): NumberNeed {
+  /** Null if nothing is signed. */
+  async #credentials({ profile, target }: Project): Promise<Credentials | null> {
+    const known = (target?.targets ?? []).map(({ name, bundleId }) => ({ target: name, bundleId }));
+    if (target || profile.platform === 'android') return this.#take(await this.#signing(profile, known));
+    // Only the VM knows the target's name. If credentials.json has names of its own, those count.
+    const unnamed = await this.#signing(profile, [{ target: TARGET_MARK, bundleId: null }]);
+    if (unnamed.ok) return this.#take(unnamed);
+    const named = await this.#signing(profile, []);
+    const hasNames = !named.ok || (named.value?.platform === 'ios' && named.value.targets.length > 0);
+    return this.#take(hasNames ? named : unnamed);
+  }
+
+  async #signing(profile: BuildProfile, targets: readonly SigningTarget[]): Promise<Found<Credentials | null>> {
+    const { appRoot, now, inputs } = this.#request;
+    const given = { files: this.#files, secretFiles: this.#secretFiles, env: inputs.env };
+    return await readSigning({ ...given, appRoot, profile, targets, now });
+  }
+
+  #number({ easJson, profile, app }: Project): NumberNeed {
     const { platform, app: asked } = this.#request;
-    const wanted = this.#take(this.#reader.numberWanted(easJson, profile, platform));
-    if (wanted === null) return { asked: 'never' };
-    if (asked) return { asked: 'before the boot', request: { app: asked, increment: wanted.increment } };
-    if (app.kind === 'dynamic') return { asked: 'in the VM', increment: wanted.increment };
+    const { policy, notes } = numberPolicy(easJson, profile);
+    this.#notes.push(...notes);
+    if (policy === 'none') return { asked: 'never' };
+    if (platform === 'ios' && profile.simulator && !asked) {
+      this.#notes.push('An app for the simulator gets no build number, so none is taken from the counter.');
+      return { asked: 'never' };
+    }
+    const increment = policy === 'increment';
+    if (asked) return { asked: 'before the boot', request: { app: asked, increment } };
+    if (app.appId === null && app.kind === 'dynamic') return { asked: 'in the VM', increment };
     const field = platform === 'ios' ? 'ios.bundleIdentifier' : 'android.package';
     if (app.appId === null)
       throw new Wrong(
         `The build needs a number, and the app config has no \`${field}\` to know the app by: add it, or give \`app\` in the request.`,
       );
-    const given = BuildNumberRequestSchema.shape.app.safeParse(appOf(app.appId, app));
-    if (!given.success)
-      throw new Wrong(
-        `\`${field}\` of the app config is ${JSON.stringify(app.appId)}, which no store takes: correct it.`,
-      );
-    return { asked: 'before the boot', request: { app: given.data, increment: wanted.increment } };
+    const given = Request.shape.app.safeParse(appOf(app.appId, app));
+    if (given.success) return { asked: 'before the boot', request: { app: given.data, increment } };
+    throw new Wrong(
+      `\`${field}\` of the app config is ${JSON.stringify(app.appId)}, which no store takes: correct it.`,
+    );
   }
 }
+
+/** Expo's servers have the credentials, and they count the builds. */
+const BUILT_BY_EXPO: Pick<BuildPlan, 'job' | 'number' | 'secretTexts'> = {
+  job: null,
+  number: { asked: 'never' },
+  secretTexts: [],
+};
 
 /** A number or a version that no store takes is left out: the counter then decides. */
 export function appOf(
   id: string,
   { version, buildNumber }: { version?: string | null | undefined; buildNumber?: number | null | undefined },
 ): App {
-  const { shape } = BuildNumberRequestSchema.shape.app;
+  const { shape } = Request.shape.app;
   return {
     id,
     ...(shape.version.safeParse(version ?? undefined).success && version && { version }),

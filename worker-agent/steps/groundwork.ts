@@ -11,7 +11,6 @@ import type { Assignment, Inputs } from '#contract';
 import { maskText, needlesOf } from '../build-log/mask.ts';
 import { failed } from '../ending.ts';
 import { type BuildPlan, makePlan, PROFILE_GLOB } from '../expo/plan.ts';
-import { PROJECT } from '../expo/project-reader.ts';
 import { furtherSecretsOf } from '../expo/secret-texts.ts';
 import { filesInArchive } from '../expo/source-files.ts';
 import { askInputs } from './command.ts';
@@ -46,7 +45,7 @@ async function forProfile(context: AttemptContext, profile: string, source: Prom
   return { inputs, plan: plan.value, number };
 }
 
-async function planOf({ journal, signal }: AttemptContext, profile: string, inputs: Inputs) {
+async function planOf({ journal, signal, config }: AttemptContext, profile: string, inputs: Inputs) {
   const { assignment } = journal.state;
   const { platform, projectRoot: appRoot = '.', app, origin } = assignment;
   const files = await filesInArchive(journal.sourcePath, signal).catch((error: Error) => {
@@ -54,7 +53,8 @@ async function planOf({ journal, signal }: AttemptContext, profile: string, inpu
     throw failed('source_invalid', 'source', error.message);
   });
   const request = { platform, profile, appRoot, app, origin, inputs, files, now: new Date() };
-  return await makePlan({ ...request, originVariables: originVariables(assignment) }, PROJECT);
+  const imageNames = [config.vmName];
+  return await makePlan({ ...request, imageNames, originVariables: originVariables(assignment) });
 }
 
 const needlesOfInputs = (inputs: Inputs) => needlesOf({ ...inputs, others: furtherSecretsOf(inputs) });
@@ -76,8 +76,9 @@ export async function secretTextsOf(
 async function planAgain(context: AttemptContext, inputs: Inputs): Promise<BuildPlan | null> {
   const { profile } = context.journal.state.assignment;
   if (profile === undefined || !existsSync(context.journal.sourcePath)) return null;
-  const plan = await planOf(context, profile, inputs);
-  return plan.ok ? plan.value : null;
+  const plan = await planOf(context, profile, inputs).catch(() => null);
+  context.signal.throwIfAborted();
+  return plan?.ok ? plan.value : null;
 }
 
 /** What the agent collects beside what the request names. */

@@ -1,10 +1,11 @@
 /**
- * Builds of a profile by the real agent, beside a stand-in controller. In the image an expo.sh stands in for the
- * engine: it does what the real one does for the agent, and tells what it was given.
+ * Builds of a profile by the real agent, beside a stand-in controller. In the image an expo.sh stands in for
+ * the engine: it does what the real one does for the agent, and tells what it was given.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { JKS } from '../../client/signing/keystores.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { PATIENCE_MS } from '../factories/build-runs.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
@@ -80,12 +81,28 @@ test('an agent that is killed between plan and start makes the plan again, and t
   for (const said of [first.said(), second.said(), log]) expect(said).not.toContain('a-secret');
 });
 
-test('a build that asks for its number in the VM gets it, also from an agent that was started meanwhile', {
+test('an agent that was started meanwhile gives the build its number, and masks passwords that the source has', {
   timeout: 240_000,
 }, async () => {
   await using controller = await standInController();
-  await using host = await hostWith(controller.url, ASK + TELL);
-  const build = controller.submit({ id: 'b1', assigned, source: await sourceArchive(DYNAMIC) });
+  const print = `cat credentials.json\n`;
+  await using host = await hostWith(controller.url, ASK + print + TELL);
+  const keystore = {
+    keystorePath: 'up.jks',
+    keystorePassword: 'geheim',
+    keyAlias: 'upload',
+    keyPassword: 'of-the-key',
+  };
+  const build = controller.submit({
+    id: 'b1',
+    assigned,
+    secretFiles: { 'up.jks': JKS },
+    source: await sourceArchive({
+      ...DYNAMIC,
+      'eas.json': EAS_JSON.replace('"withoutCredentials":true', '"credentialsSource":"local"'),
+      'credentials.json': JSON.stringify({ android: { keystore } }),
+    }),
+  });
   controller.intercept = ({ path }) => path.endsWith('/number');
   await using first = host.startAgent();
   await until(() => build.log.includes('asking'), 'the build asks', PATIENCE_MS);
@@ -95,7 +112,10 @@ test('a build that asks for its number in the VM gets it, also from an agent tha
   await using second = host.startAgent();
   await second.until({ type: 'slot_free' });
   expect(build.status, second.said()).toBe('succeeded');
-  expect(build.log.toString()).toContain("asking\nnumber 42\nengine plugin, manager npm, asks '1'\n");
+  const log = build.log.toString();
+  expect(log).toContain('asking\nnumber 42\n{"android":{"keystore":{"keystorePath":"up.jks"');
+  expect(log).toContain('"keyPassword":"***"');
+  expect(log).toContain("engine plugin, manager npm, asks '1'\n");
   const app = { id: 'com.example.shop', version: '1.4.0', buildNumber: 7 };
   expect(build.numbersAsked).toEqual([{ app, increment: true }]);
 });

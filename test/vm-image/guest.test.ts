@@ -11,6 +11,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -157,6 +158,13 @@ for (const shell of SHELLS) {
     expect(readFileSync(join(state, 'secrets/k.p8'), 'utf8')).toBe('12');
     expect(run('inputs', ['remove-secrets', ...key])).toEqual({ status: 0, stdout: '' });
     expect(existsSync(join(state, 'secrets'))).toBe(false);
+    expect(run('build', ['app', ...key])).toEqual({ status: 0, stdout: '' });
+    writeFileSync(join(state, 'app.json'), '{"id":"a.b"}');
+    expect(run('build', ['app', ...key])).toEqual({ status: 0, stdout: '{"id":"a.b"}' });
+    expect(run('build', ['number', ...key, '3'], '41').status).toBe(3);
+    expect(existsSync(join(state, 'number'))).toBe(false);
+    expect(run('build', ['number', ...key, '3'], '41\n')).toEqual({ status: 0, stdout: '' });
+    expect(readFileSync(join(state, 'number'), 'utf8')).toBe('41\n');
     mkdirSync(join(state, 'started'));
     writeFileSync(join(state, 'exit.7'), '');
     appendFileSync(join(root, 'tmp/build.log'), '0123456789');
@@ -173,6 +181,76 @@ for (const shell of SHELLS) {
     expect(run('evidence', ['look']).stdout).toMatch(
       /^## disk\n[\s\S]*## load\n[\s\S]*## memory\n[\s\S]*## processes\n/,
     );
+  });
+
+  /** An attempt with an unpacked source, in a folder that also has an `outside`. */
+  function withSource() {
+    const guest = home(shell);
+    const state = join(guest.path, '.tartbeat/b-1');
+    for (const folder of [join(state, 'source/apps/mobile'), join(guest.path, 'outside')])
+      mkdirSync(folder, { recursive: true });
+    const run = (args: readonly string[], input = '') =>
+      spawnSync(shell, [join(folder, 'inputs.sh'), args[0]!, 'b-1', 'b', '1', ...args.slice(1)], {
+        env: { ...guest.env, TARTBEAT_ROOT: guest.path },
+        encoding: 'utf8',
+        input,
+      });
+    return {
+      [Symbol.dispose]: () => guest[Symbol.dispose](),
+      state,
+      source: join(state, 'source'),
+      outside: join(guest.path, 'outside'),
+      work: join(guest.path, '.tartbeat/expo/work'),
+      give: (path: string, text: string) => run(['secret', path, String(text.length)], text).status,
+      remove: () => run(['remove-secrets']),
+    };
+  }
+  const PLACES = ['.env.production', 'apps/mobile/GoogleService-Info.plist', '-a/new  folder/ü.p8'];
+
+  holds('a secret file gets its place in the source and among the secrets, and leaves both', () => {
+    using guest = withSource();
+    writeFileSync(join(guest.source, '.env.production'), 'of the source');
+    for (const path of PLACES) for (const text of ['first', 'then']) expect(guest.give(path, text)).toBe(0);
+    const places = PLACES.flatMap((path) => [join(guest.source, path), join(guest.state, 'secrets', path)]);
+    for (const place of places) {
+      expect(readFileSync(place, 'utf8')).toBe('then');
+      expect(statSync(place).mode & 0o777).toBe(0o600);
+    }
+    expect(readdirSync(join(guest.source, 'apps/mobile'))).toEqual(['GoogleService-Info.plist']);
+    // What an engine has in its own folder.
+    cpSync(guest.source, join(guest.work, 'build'), { recursive: true });
+    writeFileSync(join(guest.work, '../project.tar.gz'), 'packed');
+    expect(guest.remove()).toMatchObject({ status: 0, stdout: '', stderr: '' });
+    for (const place of places) expect(existsSync(place)).toBe(false);
+    for (const path of PLACES) expect(existsSync(join(guest.work, 'build', path))).toBe(false);
+    expect(existsSync(join(guest.work, '../project.tar.gz'))).toBe(false);
+    expect(existsSync(join(guest.source, '-a/new  folder'))).toBe(true);
+    expect(guest.remove().status).toBe(0);
+  });
+
+  holds('a secret file replaces a link, and leaves the source by none', () => {
+    using guest = withSource();
+    const link = (target: string, name: string) => symlinkSync(target, join(guest.source, name));
+    link(guest.outside, 'out');
+    link('nowhere', 'dangling');
+    link('apps', 'inside');
+    link(guest.outside, 'apps/folder');
+    writeFileSync(join(guest.outside, 'file'), 'stays');
+    link(join(guest.outside, 'file'), 'apps/file');
+    writeFileSync(join(guest.source, 'plain'), 'stays');
+    for (const path of ['out/a', 'out/b/c', 'dangling/a', 'plain/a', 'apps/mobile'])
+      expect(guest.give(path, 'secret'), path).toBe(5);
+    for (const path of ['apps/folder', 'apps/file', 'inside/mobile/b', 'dangling'])
+      expect(guest.give(path, 'secret'), path).toBe(0);
+    expect(readFileSync(join(guest.source, 'apps/folder'), 'utf8')).toBe('secret');
+    expect(readFileSync(join(guest.source, 'apps/mobile/b'), 'utf8')).toBe('secret');
+    // The build has put a link in the place of a folder.
+    rmSync(join(guest.source, 'apps'), { recursive: true });
+    link(guest.outside, 'apps');
+    expect(guest.remove().status).toBe(0);
+    expect(readdirSync(guest.outside)).toEqual(['file']);
+    expect(readFileSync(join(guest.outside, 'file'), 'utf8')).toBe('stays');
+    expect(readdirSync(guest.source).sort()).toEqual(['apps', 'inside', 'out', 'plain']);
   });
 
   /** `log.sh follow` of an attempt b-1 whose command runs, and whose log is the file `log`. */

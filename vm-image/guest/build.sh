@@ -1,10 +1,12 @@
 #!/bin/bash
-# Starts the command of a build, prints its state, and kills it.
+# Starts the command of a build, prints its state, kills it, and hands over its number.
 #
 #   build.sh start  STATE BUILD ATTEMPT BYTES    a script of environment and command is on standard input
 #   build.sh status STATE BUILD ATTEMPT          some lines; nothing if it has not been started
 #   build.sh usage  STATE BUILD ATTEMPT          what the account uses, also before the start
 #   build.sh kill   STATE BUILD ATTEMPT          always ends with 0
+#   build.sh app    STATE BUILD ATTEMPT          the app that the build asks a number for; nothing if it asks
+#   none build.sh number STATE BUILD ATTEMPT BYTES    the number for the build is on standard input
 #
 # Invariant: the command starts at most once. A second `start` finds $state/started and does nothing.
 # shellcheck source=vm-image/guest/lib.sh
@@ -81,6 +83,19 @@ kill_build() {
   exit 0
 }
 
+# A build that cannot know its number before it runs writes $state/app.json, and waits for $state/number.
+# project.sh has the other side. The file is renamed into its place there, so it is whole.
+show_app() {
+  [ ! -f "$state/app.json" ] || cat "$state/app.json"
+}
+
+# Exit code 3: fewer or more than BYTES bytes came.
+write_number() { # STATE BUILD ATTEMPT BYTES
+  cat >"$state/number.tmp" || exit 1
+  [ "$(wc -c <"$state/number.tmp")" -eq "$4" ] || exit 3
+  mv "$state/number.tmp" "$state/number"
+}
+
 subcommand=${1-}
 shift
 on_attempt "$@"
@@ -89,5 +104,7 @@ case $subcommand in
   status) show_status ;;
   usage) show_usage 0 ;;
   kill) kill_build ;;
+  app) show_app ;;
+  number) write_number "$@" ;;
   *) no_such_subcommand ;;
 esac

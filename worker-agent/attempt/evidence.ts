@@ -165,7 +165,7 @@ async function probeBuild(ask: Ask, key: AttemptKey, found: Evidence): Promise<v
   if (status && status.state !== 'not_started') found.vmRestarted = status.state !== 'running' && status.restarted;
 }
 
-/** Arguments may hold secrets, so none are looked at before these are known. Number 1 lacks the command. */
+/** Arguments may hold secrets, so none are looked at before these are known. */
 async function probeProcesses(ask: Ask, { key, maskCommand }: EvidenceOptions, found: Evidence): Promise<void> {
   if (!maskCommand) return;
   const { stdout } = await ask(buildProcesses(key));

@@ -1,12 +1,13 @@
 /**
- * Does the work of an attempt, step by step: boot, checks, monitor, first VM beat, source, command, log,
- * artifacts. After a restart of the agent it goes in again at the journalled phase.
+ * Does the work of an attempt, step by step: plan, boot, checks, monitor, first VM beat, source, command,
+ * log, artifacts. After a restart of the agent it goes in again at the journalled phase.
  *
  * Invariant: each step is safe to repeat or finds that it was done, so that a crash between a deed and its
  * journal entry costs nothing. The command starts only after a beat of the VM has been accepted.
  */
 import type { Inputs } from '#contract';
 import { AttemptOver, type Ending, failed } from '../ending.ts';
+import { PROFILE_GLOB } from '../expo/plan.ts';
 import type { Guest } from '../guest/session.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { BaselineLooks } from '../steps/baseline.ts';
@@ -15,8 +16,10 @@ import { type Collected, collect } from '../steps/collect.ts';
 import { askInputs, findCommand, startCommand } from '../steps/command.ts';
 import type { AttemptContext } from '../steps/context.ts';
 import { type BuildLog, followLog, openLog } from '../steps/follow.ts';
+import { type Groundwork, layGroundwork, secretTextsOf } from '../steps/groundwork.ts';
 import { resumeScripts } from '../steps/guest-scripts.ts';
 import { beginMonitor, firstHeartbeat, keepMonitorAlive } from '../steps/monitor.ts';
+import { handOverNumber } from '../steps/number.ts';
 import { checkVm } from '../steps/run-vm-checks.ts';
 import { fetchSource, sendSource } from '../steps/source.ts';
 import { step } from '../steps/step.ts';
@@ -40,23 +43,31 @@ export async function work(context: AttemptContext): Promise<{ ending: Ending; r
 
 async function doSteps(context: AttemptContext, reached: Reached): Promise<Ending> {
   const { journal } = context;
-  // Fetched while the VM boots, because both take their time. A bad archive ends the attempt at once.
+  // Fetched while the VM boots, because both take their time. A bad archive ends the attempt at once. The
+  // plan of a profile comes first, because it needs the source, and most mistakes show in it.
   const source = journal.reached('command_started') ? null : fetchSource(context);
   source?.catch((error) => context.end(asOver(error)));
+  const groundwork = source && (await layGroundwork(context, source));
   const booted = await boot(context);
   reached.vm = booted.vm;
   await journal.update({ phase: 'booted' });
   await resumeScripts(context, booted);
-  const inputs = source && (await prepare(context, booted, source));
+  const started = source && (await prepare(context, booted, { ...groundwork!, source }));
   if (!journal.reached('command_ended')) {
-    reached.log = await openLog(context, booted, inputs ?? (await askInputs(context)));
+    const inputs = started ?? groundwork?.inputs ?? (await askInputs(context));
+    const secretTexts = await secretTextsOf(context, inputs, groundwork?.plan ?? null);
+    reached.log = await openLog(context, booted, inputs, secretTexts);
     await follow(context, booted.guest, reached.log);
   }
   return endingOf(journal.state.exitCode, await collect(context, booted.guest));
 }
 
-/** Up to the started command. Null if the command had been started already. */
-async function prepare(context: AttemptContext, booted: Booted, source: Promise<void>): Promise<Inputs | null> {
+/** Up to the started command. Returns what it was given, or null if it had been started already. */
+async function prepare(
+  context: AttemptContext,
+  booted: Booted,
+  { source, ...groundwork }: Groundwork & { source: Promise<void> },
+): Promise<Inputs | null> {
   const { journal } = context;
   const { vm, guest } = booted;
   if (await findCommand(context, guest)) return null;
@@ -70,15 +81,22 @@ async function prepare(context: AttemptContext, booted: Booted, source: Promise<
   await Promise.all([step(context, 'first_heartbeat', () => firstHeartbeat(context, guest)), baseline.look()]);
   await step(context, 'source', async () => {
     await Promise.all([source, baseline.look()]);
-    await sendSource(context, guest);
+    await sendSource(context, guest, { keep: (groundwork.plan?.secretTexts.length ?? 0) > 0 });
   });
   await baseline.look();
   await baseline.note();
-  return await step(context, 'command', () => startCommand(context, guest));
+  // Known since the VM has passed its checks.
+  const scriptsVersion = vm.scripts.version!;
+  return await step(context, 'command', async () => {
+    const inputs = groundwork.inputs ?? (await askInputs(context));
+    await startCommand(context, guest, { ...groundwork, inputs, scriptsVersion });
+    return inputs;
+  });
 }
 
 async function follow(context: AttemptContext, guest: Guest, log: BuildLog): Promise<void> {
   using _keeper = keepMonitorAlive(context, guest);
+  using _number = handOverNumber(context, guest);
   await followLog(context, log);
 }
 
@@ -90,7 +108,8 @@ function endingOf(exitCode: number | null, { stored, missing }: Collected): Endi
     return { kind: 'failed', verdict: 'build_failed', message, exitCode: exitCode ?? undefined, artifacts: stored };
   }
   if (missing.length === 0) return { kind: 'succeeded', artifacts: stored };
-  const message = `no file matches ${missing.join(', ')}`;
+  const left = missing.filter((glob) => glob !== PROFILE_GLOB.glob);
+  const message = left.length > 0 ? `no file matches ${left.join(', ')}` : 'the engine has succeeded and left no app';
   return { kind: 'failed', verdict: 'artifact_missing', message, exitCode, artifacts: stored };
 }
 

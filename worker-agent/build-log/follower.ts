@@ -7,12 +7,10 @@
  */
 import { type BuildStatus, isEndedBySystem } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
-import { isMissingIn } from '../guest/scripts.ts';
 import type { Guest } from '../guest/session.ts';
 import { awakeMs } from '../mac/running-clock.ts';
 import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import { askStatus, type Looks, logBytesOf, READ_MAX_BYTES, readPart } from './look.ts';
-import { PolledLooks } from './polled-looks.ts';
 import {
   longestOutputAgeMs,
   outputAgeMs,
@@ -34,8 +32,6 @@ const CONFIRM_MS = 5_000;
 
 export interface LogFollowerOptions {
   guest: Guest;
-  /** The guest scripts that the VM's commands run with. */
-  scripts: string;
   key: AttemptKey;
   path: string;
   /** The texts that are masked in the log. */
@@ -163,10 +159,8 @@ export class LogFollower implements AsyncDisposable {
   }
 
   #looks(signal: AbortSignal): Looks {
-    const { guest, key, freshMs, scripts } = this.#options;
+    const { guest, key, freshMs } = this.#options;
     const spool = this.#spool;
-    // Delete this line when the agent does not speak number 1 any more, which is so from number 3 on.
-    if (isMissingIn(scripts, 'log follow')) return new PolledLooks({ guest, key, spool, signal });
     const onPolling = (message: string) => this.#options.onWarning?.(message);
     return new StreamedLooks({ guest, key, spool, freshMs, silenceMs: GUEST_COMMAND_MS, onPolling, signal });
   }

@@ -1,6 +1,5 @@
 /**
- * Looks at a build by asking again and again, where the log does not come over one channel: because the guest
- * scripts are of number 1 and cannot stream, or because the stream of this VM brings the log on no more.
+ * Looks at a build by asking again and again, because the stream of this VM brings the log on no more.
  *
  * Invariant: at most one command runs, and a look that finds nothing is followed by a pause. A log that has
  * bytes, none of which can be read, ends the attempt.

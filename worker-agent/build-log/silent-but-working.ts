@@ -7,8 +7,7 @@
  * the clock takes it that the VM does what it did in the last span.
  *
  * Invariant: only a span that was measured, and compared with the time before the command, stops the clock.
- * With guest scripts of number 1, and in attempts that an older agent began, nothing is measured before the
- * command. There the clock never rests.
+ * In attempts that an older agent began, nothing is measured before the command. There the clock never rests.
  */
 import type { Usage } from '../guest/answers.ts';
 

@@ -3,12 +3,10 @@
  *
  * Invariant: an archive that passes cannot be unpacked to anywhere but its own folder, by any tar. It has no
  * absolute path, no `..`, no device, and no link that leads out, also not by way of other links. Sizes are
- * counted before anything is unpacked. Nothing is read past the archive's own end, because a few megabytes of
- * compressed zeros behind it are gigabytes.
+ * counted before anything is unpacked.
  */
-import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
-import { Parser, type ReadEntry } from 'tar';
+import type { ReadEntry } from 'tar';
+import { type ArchiveReader, partsOf, readArchive } from './archive-entries.ts';
 
 export const SOURCE_LIMITS = { entriesMax: 500_000, totalBytesMax: 20 * 1024 ** 3 } as const;
 type SourceLimits = { [name in keyof typeof SOURCE_LIMITS]: number };
@@ -25,48 +23,12 @@ export async function findSourceProblem(
   limits: SourceLimits = SOURCE_LIMITS,
 ): Promise<string | null> {
   const review = new Review(limits);
-  const damage = await readEntries(path, review, signal);
+  const damage = await readArchive(path, review, signal);
   return review.problem ?? damage ?? review.problemOfWhole();
 }
 
-/** Feeds the archive to the review until its first problem. Returns null, or why it cannot be read. */
-async function readEntries(path: string, review: Review, signal: AbortSignal): Promise<string | null> {
-  const parser = new Parser({
-    strict: true,
-    onReadEntry: (entry) => {
-      review.entry(entry);
-      entry.resume();
-    },
-  });
-  // The VM's tar may unpack an entry that this parser passes over.
-  parser.on('ignoredEntry', (entry: ReadEntry) => review.ignoredEntry(entry));
-  parser.on('meta', (text: string) => review.meta(text));
-  let sawEnd = false;
-  // Without this the parser would keep all that follows in memory, and copy it at each step.
-  parser.on('eof', () => {
-    sawEnd = true;
-    parser.abort(new Error('the end of the archive'));
-  });
-  let damage: string | null = null;
-  parser.on('error', (error: Error) => {
-    if (!sawEnd) damage ??= `not a readable tar archive: ${error.message}`;
-  });
-  const ended = once(parser, 'end', { signal }).catch(() => {});
-  for await (const chunk of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
-    if (!parser.write(chunk) && !damage && !sawEnd)
-      await Promise.race([once(parser, 'drain', { signal }), once(parser, 'abort', { signal }), ended]);
-    if (review.problem || damage || sawEnd) break;
-  }
-  signal.throwIfAborted();
-  if (!review.problem && !damage && !sawEnd) {
-    parser.end();
-    await ended;
-  }
-  return damage;
-}
-
 /** Takes note of each entry of an archive, and of the first problem. */
-class Review {
+class Review implements ArchiveReader {
   problem: string | null = null;
   readonly #limits: SourceLimits;
   /** The targets of the symbolic links, by path. */
@@ -76,6 +38,10 @@ class Review {
 
   constructor(limits: SourceLimits) {
     this.#limits = limits;
+  }
+
+  get done(): boolean {
+    return this.problem !== null;
   }
 
   entry(entry: ReadEntry): void {
@@ -160,5 +126,3 @@ function problemOfLinks(links: ReadonlyMap<string, string>): string | null {
   }
   return null;
 }
-
-const partsOf = (path: string) => path.split('/').filter((part) => part !== '' && part !== '.');

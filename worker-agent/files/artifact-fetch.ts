@@ -36,6 +36,8 @@ export interface CollectOptions {
   key: AttemptKey;
   globs: readonly ArtifactGlob[];
   dir: string;
+  /** What a name does not begin with, unless two files would have one name then. */
+  leftOut?: string;
   emit: EmitOfAttempt;
   signal: AbortSignal;
 }
@@ -44,7 +46,7 @@ export interface CollectOptions {
 export async function fetchArtifacts(
   options: CollectOptions,
 ): Promise<{ artifacts: LocalArtifact[]; missing: string[] }> {
-  const { globs, dir, emit } = options;
+  const { globs, dir, emit, leftOut = '' } = options;
   if (globs.length === 0) return { artifacts: [], missing: [] };
   const matched = await matchInTime(await listGuestFiles(options), globs, options.signal);
   if (!matched)
@@ -57,11 +59,22 @@ export async function fetchArtifacts(
   assertBounds(found, folders);
   await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const artifacts = found.length === 0 ? [] : await fetchFiles(options, found);
-  for (const folder of folders) artifacts.push(await fetchFolder(options, folder, placeOf(dir, artifacts.length)));
+  const fetched = found.length === 0 ? [] : await fetchFiles(options, found);
+  for (const folder of folders) fetched.push(await fetchFolder(options, folder, placeOf(dir, fetched.length)));
+  const names = shorterNames(
+    fetched.map(({ name }) => name),
+    leftOut,
+  );
+  const artifacts = fetched.map((artifact, index) => ({ ...artifact, name: names[index]! }));
   for (const { name, sizeBytes, sha256 } of artifacts)
     emit({ type: 'artifact', status: 'found', name, sizeBytes, sha256 });
   return { artifacts, missing };
+}
+
+/** The names without their beginning. One that another file has, or would have too, stays as it is. */
+export function shorterNames(names: readonly string[], leftOut: string): string[] {
+  const shorter = names.map((name) => (leftOut !== '' && name.startsWith(leftOut) ? name.slice(leftOut.length) : name));
+  return shorter.map((name, index) => (shorter.indexOf(name) === shorter.lastIndexOf(name) ? name : names[index]!));
 }
 
 async function fetchFiles(options: CollectOptions, found: readonly FoundFile[]): Promise<LocalArtifact[]> {

@@ -13,6 +13,9 @@ const GATE_REFUSES = 126;
 export const UNPACK_TRUNCATED = 3;
 export const UNPACK_REFUSED = 4;
 
+/** Exit code of writeSecretFile: the source has something else at the place of the file, or above it. */
+export const PLACE_TAKEN = 5;
+
 /** HUP, KILL and TERM: the signals that a system sends to its processes when it goes down. */
 const SYSTEM_SIGNALS: readonly (string | null)[] = ['HUP', 'KILL', 'TERM'];
 const SYSTEM_EXIT_CODES: readonly (number | null)[] = [129, 137, 143];
@@ -78,7 +81,7 @@ export interface Usage {
 
 export type BuildStatus =
   | { state: 'not_started' }
-  /** `usage` is null if the guest cannot tell, or has scripts of number 1. */
+  /** `usage` is null if the guest cannot tell. */
   | { state: 'running'; logBytes: number; usage: Usage | null }
   | { state: 'ended'; exitCode: number; logBytes: number; restarted: boolean }
   /** Neither alive nor ended: killed, or gone with a guest that has restarted. */
@@ -102,6 +105,21 @@ export function parseUsage(stdout: string): Usage | null {
   if (!match) return null;
   const networkBytes = match[3] === '' ? null : Number(match[3]);
   return { atMs: Number(match[1]) * 1_000, cpuMs: Number(match[2]), networkBytes };
+}
+
+/** The app that `build app` prints. Null if that is nothing of the kind; each field may be anything. */
+export function parseAskedApp(stdout: string): { id: string; version?: string; buildNumber?: number } | null {
+  try {
+    const { id, version, buildNumber } = JSON.parse(stdout);
+    if (typeof id !== 'string') return null;
+    return {
+      id,
+      ...(typeof version === 'string' && { version }),
+      ...(typeof buildNumber === 'number' && { buildNumber }),
+    };
+  } catch {
+    return null;
+  }
 }
 
 /** How many processes macOS has killed for memory, from what `evidence look` prints. 0 if it does not say. */

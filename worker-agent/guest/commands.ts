@@ -149,13 +149,17 @@ export function startBuild(key: AttemptKey & { command: string; env: Readonly<Re
 }
 
 /**
- * A file that only the build's user can read, in the folder that the build finds as $TARTBEAT_SECRETS. Safe
- * to repeat.
+ * A file that only the build's user can read, at its path in the source and in the folder that the build
+ * finds as $TARTBEAT_SECRETS. Exit code {@link PLACE_TAKEN} if the source has something else there. Safe to
+ * repeat.
  */
-export const writeSecretFile = (key: AttemptKey & { name: string; content: Buffer }): GuestCommand =>
-  onAttempt('inputs secret', key, [key.name, String(key.content.length)], key.content);
+export const writeSecretFile = (key: AttemptKey & { path: string; content: Buffer }): GuestCommand =>
+  onAttempt('inputs secret', key, [key.path, String(key.content.length)], key.content);
 
-/** The secret files and the keychain that was made of them. Exit 0 always: the VM goes too. */
+/**
+ * The secret files at all their places, the keychain that was made of them, and what private access has laid
+ * in. Exit 0 always: the VM goes too.
+ */
 export const removeSecrets = (key: AttemptKey): GuestCommand => onAttempt('inputs remove-secrets', key);
 
 /** Parse with parseBuildStatus. */
@@ -174,6 +178,15 @@ export const readLog = (offset: number, maxBytes: number): GuestCommand =>
  */
 export const followBuild = (key: AttemptKey & { offset: number; looks: number }): GuestCommand =>
   onAttempt('log follow', key, [whole(key.offset + 1, 'offset', 1), whole(key.looks, 'looks', 1, 1000)]);
+
+/** The app that the build asks a number for. Parse with parseAskedApp. */
+export const askedApp = (key: AttemptKey): GuestCommand => onAttempt('build app', key);
+
+/** Hands the build its number. Safe to repeat. */
+export function giveNumber(key: AttemptKey & { number: number }): GuestCommand {
+  const input = Buffer.from(`${whole(key.number, 'number', 1)}\n`);
+  return onAttempt('build number', key, [String(input.length)], input);
+}
 
 /** Exit 0 always. */
 export const killBuild = (key: AttemptKey): GuestCommand => onAttempt('build kill', key);

@@ -51,6 +51,8 @@ const AttemptState = z.object({
    * cannot tell, and in journals of agents that did not measure it.
    */
   baseline: z.object({ cores: z.number(), bytesPerSecond: z.number().nullable() }).nullable().default(null),
+  /** Set if the build asks for its number in the VM, until it has got it. */
+  asksNumber: z.object({ increment: z.boolean() }).nullable().default(null),
   monitorRestarts: z.number().int(),
   /** The ids of uploads in parts that were begun, by the SHA-256 of the file. */
   uploads: z.record(z.string(), z.string()).default({}),
@@ -89,6 +91,7 @@ export class AttemptJournal {
       commandStartedAtMs: null,
       scripts: null,
       baseline: null,
+      asksNumber: null,
       monitorRestarts: 0,
       uploads: {},
       contactAtMs: Date.now(),

@@ -8,7 +8,6 @@
 import { baselineOf } from '../build-log/silent-but-working.ts';
 import { parseUsage, type Usage } from '../guest/answers.ts';
 import { buildUsage } from '../guest/commands.ts';
-import { isMissingIn } from '../guest/scripts.ts';
 import type { Vm } from '../vm/vm.ts';
 import type { AttemptContext } from './context.ts';
 
@@ -16,10 +15,10 @@ const LOOK_MS = 5_000;
 
 export class BaselineLooks {
   readonly #context: Pick<AttemptContext, 'key' | 'signal' | 'journal'>;
-  readonly #vm: Pick<Vm, 'ssh' | 'scripts'>;
+  readonly #vm: Pick<Vm, 'ssh'>;
   readonly #seen: Usage[] = [];
 
-  constructor(context: Pick<AttemptContext, 'key' | 'signal' | 'journal'>, vm: Pick<Vm, 'ssh' | 'scripts'>) {
+  constructor(context: Pick<AttemptContext, 'key' | 'signal' | 'journal'>, vm: Pick<Vm, 'ssh'>) {
     this.#context = context;
     this.#vm = vm;
   }
@@ -27,9 +26,7 @@ export class BaselineLooks {
   /** Looks once. A look that fails is left out. Rejects only if the attempt has ended meanwhile. */
   async look(): Promise<void> {
     const { key, signal } = this.#context;
-    const { ssh, scripts } = this.#vm;
-    const { version } = scripts;
-    if (version === null || isMissingIn(version, 'build usage')) return;
+    const { ssh } = this.#vm;
     try {
       const { stdout } = await ssh.exec(buildUsage(key), { timeoutMs: LOOK_MS, signal });
       const usage = parseUsage(stdout.toString('latin1'));

@@ -5,6 +5,7 @@
  * cost a warning, because the verdict of the build stands.
  */
 import type { ArtifactReport } from '#contract';
+import { PROFILE_ARTIFACTS } from '../expo/plan.ts';
 import { fetchArtifacts } from '../files/artifact-fetch.ts';
 import { uploadArtifacts } from '../files/artifact-upload.ts';
 import { removeSecrets, stopMonitor } from '../guest/commands.ts';
@@ -12,6 +13,7 @@ import type { Guest } from '../guest/session.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { AttemptContext } from './context.ts';
+import { globsOf } from './groundwork.ts';
 import { step } from './step.ts';
 
 export interface Collected {
@@ -42,8 +44,9 @@ export async function collect(context: AttemptContext, guest: Guest): Promise<Co
 
 async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: boolean): Promise<Collected> {
   const { key, journal, artifactStore, limits, emit, signal } = context;
-  const globs = journal.state.assignment.artifactGlobs.filter(({ onFailure }) => succeeded || onFailure);
-  const { artifacts, missing } = await fetchArtifacts({ guest, key, globs, dir: journal.artifactsDir, emit, signal });
+  const globs = globsOf(journal.state.assignment).filter(({ onFailure }) => succeeded || onFailure);
+  const options = { guest, key, globs, dir: journal.artifactsDir, emit, signal };
+  const { artifacts, missing } = await fetchArtifacts({ ...options, leftOut: `${PROFILE_ARTIFACTS}/` });
   // Uploaded before the result is told, because until then the log is shipped and beats count, however long
   // it takes.
   const stored = await uploadArtifacts(artifacts, {

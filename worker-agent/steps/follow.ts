@@ -6,12 +6,11 @@
  * Everything that has been read when the command ends is on this disk and counted before the exit code is
  * journalled.
  */
-import type { Inputs } from '#contract';
 import { LogShipping } from '../build-log/background-shipping.ts';
 import { commandMaskOf } from '../build-log/command-mask.ts';
 import { TOLD_LINES, TOLD_MAX_BYTES, toldBy } from '../build-log/failure-text.ts';
 import { LogFollower } from '../build-log/follower.ts';
-import { maskText, needlesOf } from '../build-log/mask.ts';
+import { maskText, needlesOf, type Secrets } from '../build-log/mask.ts';
 import { LogProgress } from '../build-log/progress.ts';
 import { RecentLog } from '../build-log/recent-bytes.ts';
 import { failed } from '../ending.ts';
@@ -34,19 +33,23 @@ export interface BuildLog {
 }
 
 /** Goes on where a former run of the agent has stopped reading. */
-export async function openLog(context: AttemptContext, { guest, vm }: Booted, inputs: Inputs): Promise<BuildLog> {
+export async function openLog(
+  context: AttemptContext,
+  { guest }: Booted,
+  given: Omit<Secrets, 'others'>,
+  secretTexts: readonly string[],
+): Promise<BuildLog> {
   const { key, client, journal, emit, leave } = context;
   const { assignment, commandStartedAtMs, baseline } = journal.state;
   const path = journal.logPath;
   const progress = new LogProgress({ assignment, commandStartedAtMs: commandStartedAtMs ?? Date.now() });
   const lengthBytes = () => follower.lengthBytes;
   const recent = new RecentLog(TOLD_MAX_BYTES);
-  const secrets = { ...inputs, others: [assignment.tokens.vm] };
+  const secrets = { ...given, others: [assignment.tokens.vm, ...secretTexts] };
   const needles = needlesOf(secrets);
   const shipping = new LogShipping({ ...key, client, path, lengthBytes, emit, leave });
   const follower = await LogFollower.open({
     guest,
-    scripts: vm.scripts.version!, // known since the VM has passed its checks
     key,
     path,
     needles,

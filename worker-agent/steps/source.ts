@@ -32,15 +32,18 @@ export async function fetchSource(context: AttemptContext): Promise<void> {
   if (problem) throw failed('source_invalid', 'source', problem);
 }
 
-/** Unpacks the archive in the VM and deletes it from this Mac. Rejects with AttemptOver. */
-export async function sendSource(context: AttemptContext, guest: Guest): Promise<void> {
+/**
+ * Unpacks the archive in the VM and deletes it from this Mac, unless `keep`. Then another run of the agent
+ * can find the passwords in it that the log must not show. Rejects with AttemptOver.
+ */
+export async function sendSource(context: AttemptContext, guest: Guest, { keep = false } = {}): Promise<void> {
   const { journal, key } = context;
   await expectSuccess('source_unpack', guest.exec(prepareBuild(key), { timeoutMs: GUEST_COMMAND_MS }));
   const { exitCode, stderr } = await unpackInVm(context, guest);
   const complaint = stderr.trim().slice(-COMPLAINT_MAX);
   if (exitCode === UNPACK_REFUSED) throw failed('source_invalid', 'source', `tar in the VM refused it: ${complaint}`);
   if (exitCode !== 0) throw failed('transfer_failed', 'source_unpack', `exit code ${exitCode}: ${complaint}`);
-  await rm(journal.sourcePath, { force: true });
+  if (!keep) await rm(journal.sourcePath, { force: true });
 }
 
 async function unpackInVm({ journal, key }: AttemptContext, guest: Guest): Promise<Exited> {

@@ -89,7 +89,6 @@ export async function followedBuild(command: string, options: { guest?: Partial<
     follower: (more: Partial<LogFollowerOptions> = {}) =>
       LogFollower.open({
         guest,
-        scripts: ownScripts().version,
         key: KEY,
         path,
         needles: [],

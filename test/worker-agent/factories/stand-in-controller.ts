@@ -7,6 +7,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import {
   type ArtifactGlob,
   type Assignment,
+  BuildNumberRequest,
+  type BuildNumberRequest as BuildNumberRequestMessage,
   ClaimRequest,
   Heartbeat,
   type Heartbeat as HeartbeatMessage,
@@ -32,6 +34,10 @@ export interface StandInBuild {
   /** In base64, by name. */
   secretNames: string[] | undefined;
   secretFiles: Record<string, string>;
+  /** The number that it gets, or the code with which it gets none. */
+  number: number | string;
+  /** What it was asked for a number with. */
+  numbersAsked: BuildNumberRequestMessage[];
 }
 
 export type Interception = (
@@ -112,6 +118,12 @@ export async function standInController(port = 0) {
     }
     if (what === 'inputs')
       return [200, { env: build.env, secretNames: build.secretNames, secretFiles: build.secretFiles }];
+    if (what === 'number') {
+      const asked = BuildNumberRequest.parse(json());
+      build.numbersAsked.push(asked);
+      if (typeof build.number === 'string') return refuse(422, build.number);
+      return [200, { appId: asked.app.id, buildNumber: build.number }];
+    }
     if (what === 'source') return [200, build.sourceBytes];
     if (what === 'logs') {
       const offset = Number(url.searchParams.get('offset'));
@@ -203,7 +215,9 @@ export async function standInController(port = 0) {
     },
     submit(options: {
       id: string;
-      command: string;
+      command?: string;
+      assigned?: Partial<Pick<Assignment, 'platform' | 'profile' | 'projectRoot' | 'app' | 'origin'>>;
+      number?: number | string;
       source: Buffer;
       artifactGlobs?: ArtifactGlob[];
       timeouts?: Partial<Timeouts>;
@@ -212,7 +226,18 @@ export async function standInController(port = 0) {
       secretFiles?: Record<string, string>;
       anotherAttemptPossible?: boolean;
     }): StandInBuild {
-      const { id, command, source, artifactGlobs = [], timeouts, env = {}, secretNames, secretFiles = {} } = options;
+      const {
+        id,
+        command = 'exit 99',
+        assigned = {},
+        number = 42,
+        source,
+        artifactGlobs = [],
+        timeouts,
+        env = {},
+        secretNames,
+        secretFiles = {},
+      } = options;
       const { anotherAttemptPossible = false } = options;
       const sha256 = createHash('sha256').update(source).digest('hex');
       const build: StandInBuild = {
@@ -228,6 +253,8 @@ export async function standInController(port = 0) {
         env,
         secretNames,
         secretFiles,
+        number,
+        numbersAsked: [],
         assignment: {
           buildId: id,
           attempt: 1,
@@ -241,6 +268,7 @@ export async function standInController(port = 0) {
           beatIntervalMs: 1_000,
           nextMs: NEXT_MS,
           tokens: { vm: `tb_vm_${id}`, run: `tb_run_${id}` },
+          ...assigned,
         },
       };
       builds.set(id, build);

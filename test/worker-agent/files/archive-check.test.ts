@@ -1,39 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { Header } from 'tar';
 import { expect, test } from 'vitest';
 import { findSourceProblem } from '../../../worker-agent/files/archive-check.ts';
+import { archiveOf, type Entry, link, pax } from '../factories/raw-archive.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
-
-interface Entry {
-  path: string;
-  type?:
-    | 'TapeVolumeHeader'
-    | 'ExtendedHeader'
-    | 'File'
-    | 'Directory'
-    | 'SymbolicLink'
-    | 'Link'
-    | 'CharacterDevice'
-    | 'BlockDevice'
-    | 'FIFO';
-  linkpath?: string;
-  body?: string;
-  /** In the header, instead of the body's own. */
-  sizeSaid?: number;
-}
-
-/** As tar would not make it. */
-function archiveOf(entries: Entry[]): Buffer {
-  const blocks = entries.flatMap(({ path, type = 'File', linkpath, body = '', sizeSaid = body.length }) => {
-    const header = new Header({ path, type, linkpath, size: sizeSaid, mode: 0o644, mtime: new Date(0) });
-    const block = Buffer.alloc(512);
-    header.encode(block, 0);
-    return [block, Buffer.concat([Buffer.from(body), Buffer.alloc((512 - (body.length % 512)) % 512)])];
-  });
-  return Buffer.concat([...blocks, Buffer.alloc(1024)]);
-}
 
 async function problemOf(
   bytes: Buffer,
@@ -44,17 +15,6 @@ async function problemOf(
   writeFileSync(path, bytes);
   return await findSourceProblem(path, new AbortController().signal, limits);
 }
-
-/** The record of a pax header: its length counts itself. */
-function pax(name: string, value: string): Entry {
-  const rest = ` ${name}=${value}\n`;
-  const length = [1, 2, 3]
-    .map((digits) => digits + rest.length)
-    .find((sum, index) => String(sum).length === index + 1)!;
-  return { path: 'PaxHeader/fine', type: 'ExtendedHeader', body: `${length}${rest}` };
-}
-
-const link = (path: string, linkpath: string): Entry => ({ path, type: 'SymbolicLink', linkpath });
 
 const FINE: [string, Entry[]][] = [
   [

@@ -100,8 +100,8 @@ test('arguments that no honest caller passes are refused before any guest sees t
     () => guest.packFiles({ ...key, paths: ['../x'] }),
     () => guest.listFiles({ ...key, roots: ['..'] }),
     () => guest.packFolder({ ...key, path: 'a/../..' }),
-    () => guest.writeSecretFile({ ...key, name: '../x', content: Buffer.from('') }),
-    () => guest.writeSecretFile({ ...key, name: '.ssh', content: Buffer.from('') }),
+    () => guest.writeSecretFile({ ...key, path: '../x', content: Buffer.from('') }),
+    () => guest.writeSecretFile({ ...key, path: 'a/./b', content: Buffer.from('') }),
     () => guest.unpackSource({ ...key, archiveBytes: 0 }),
   ];
   for (const attempt of refused) expect(attempt, attempt.toString()).toThrow(GuestArgumentError);
@@ -117,7 +117,7 @@ test('secrets are on no command line', () => {
     intervalSeconds: 30,
   });
   const build = guest.startBuild({ ...key, command: 'make hunter2', env: { KEY: 'hunter2' } });
-  const file = guest.writeSecretFile({ ...key, name: 'k.p8', content: Buffer.from('hunter2') });
+  const file = guest.writeSecretFile({ ...key, path: 'k.p8', content: Buffer.from('hunter2') });
   const { version } = ownScripts();
   for (const command of [monitor, build, file]) expect(command.text(version)).not.toContain('hunter2');
   expect(String(monitor.input) + String(build.input)).toContain('hunter2');
@@ -164,7 +164,6 @@ test('the status of a running build tells what it uses, if the guest can tell', 
     ...{ ...state, usage: { atMs: 100_000, cpuMs: 2_500, networkBytes: 70 } },
   });
   expect(running('sampled=100\ncpu=2500\nbytes=\n')).toMatchObject({ usage: { networkBytes: null } });
-  // Guest scripts of number 1.
   expect(running('')).toEqual({ ...state, usage: null });
   expect(answers.parseBuildStatus('alive=1\nexit=\nsampled=100\ncpu=25')).toBeNull();
 });
@@ -371,7 +370,7 @@ onGuest('secret files are there for the build alone, and gone after it with the 
   const key = await withSource({ 'a.txt': '' });
   const bytes = Buffer.from([0, 255, 10, 13, 39]);
   for (const name of ['dist.p12', 'AuthKey_1.p8'])
-    expect(await run(guest.writeSecretFile({ ...key, name, content: bytes }))).toMatchObject({ exitCode: 0 });
+    expect(await run(guest.writeSecretFile({ ...key, path: name, content: bytes }))).toMatchObject({ exitCode: 0 });
   const command =
     'ls -l "$TARTBEAT_SECRETS" | cut -c1-10; od -An -tx1 "$TARTBEAT_SECRETS/dist.p12"; : >"$TARTBEAT_STATE/keychain"';
   await run(guest.startBuild({ ...key, command, env: {} }));

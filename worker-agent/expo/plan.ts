@@ -1,0 +1,273 @@
+/**
+ * Decides how a profile of a project is built, before there is a VM: which engine, with which tools, with
+ * which number, and what is wrong.
+ *
+ * Invariant: all that can be told from the source and from what the build is given is told here. The first
+ * problem is the only one, and it is one sentence for the submitter.
+ */
+import {
+  type App,
+  ArtifactGlob,
+  type BuildNumberRequest,
+  type Inputs,
+  type Origin,
+  BuildNumberRequest as Request,
+} from '#contract';
+import { type AppConfig, readAppConfig } from '../../client/project/app-config.ts';
+import { type BuildProfile, checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
+import { type EasJson, readEasJson } from '../../client/project/eas-json.ts';
+import { chooseEngine } from '../../client/project/engine.ts';
+import { type Found, found, problem } from '../../client/project/found.ts';
+import { makeJob, NUMBER_MARK } from '../../client/project/job.ts';
+import { type NativeTarget, nativeTargetOf } from '../../client/project/native-target.ts';
+import { numberPolicy } from '../../client/project/number-policy.ts';
+import { type PackageManager, packageManagerOf } from '../../client/project/package-manager.ts';
+import { findMissingAccess } from '../../client/project/private-access.ts';
+import { type ProjectFiles, withFilesOver } from '../../client/project/project-files.ts';
+import { toolVersions } from '../../client/project/tool-versions.ts';
+import { type Workflow, workflowOf } from '../../client/project/workflow.ts';
+import type { Credentials, SigningTarget } from '../../client/signing/credentials.ts';
+import { hasCredentials } from '../../client/signing/credentials-json.ts';
+import { readSigning } from '../../client/signing/read-signing.ts';
+import { isNameOfScript, TARGET_MARK } from './script-variables.ts';
+import { withJsonForms } from './secret-texts.ts';
+import { type GivenVariables, sortVariables } from './variables.ts';
+
+/** Where the guest scripts put what a build of a profile has made. */
+export const PROFILE_ARTIFACTS = 'tartbeat-artifacts';
+export const PROFILE_GLOB = ArtifactGlob.parse({ glob: `${PROFILE_ARTIFACTS}/**`, required: true, onFailure: true });
+
+export interface PlanRequest {
+  platform: 'ios' | 'android';
+  profile: string;
+  /** `.` or a folder of the source. */
+  appRoot: string;
+  /** As the request has it. */
+  app?: App | undefined;
+  origin?: Origin | undefined;
+  originVariables: Readonly<Record<string, string>>;
+  inputs: Inputs;
+  /** The names of the image that the VM is made from. */
+  imageNames: readonly string[];
+  /** Of the source alone. */
+  files: ProjectFiles;
+  now: Date;
+}
+
+/** Whether the build needs a number, and who asks the controller for it. */
+export type NumberNeed =
+  | { asked: 'never' }
+  | { asked: 'before the boot'; request: BuildNumberRequest }
+  /** The app config is a program, so only the VM can tell which app it is. */
+  | { asked: 'in the VM'; increment: boolean };
+
+export interface BuildPlan {
+  platform: 'ios' | 'android';
+  profile: string;
+  appRoot: string;
+  engine: 'plugin' | 'eas';
+  /** Lines for the log of the build. */
+  notes: string[];
+  manager: Pick<PackageManager, 'manager' | 'workspaceRoot' | 'install'>;
+  tools: { name: string; version: string }[];
+  /** For the engine `plugin`. */
+  job: string | null;
+  number: NumberNeed;
+  exported: Readonly<Record<string, string>>;
+  secret: GivenVariables['secret'];
+  reserved: GivenVariables['reserved'];
+  /** Further texts that no log may show. */
+  secretTexts: string[];
+}
+
+/** A problem that ends the planning. */
+class Wrong extends Error {
+  override name = 'Wrong';
+}
+
+export async function makePlan(request: PlanRequest): Promise<Found<BuildPlan>> {
+  try {
+    return found(await new Planning(request).plan());
+  } catch (error) {
+    if (error instanceof Wrong) return problem(error.message);
+    throw error;
+  }
+}
+
+/** What has been read of the project. */
+interface Project {
+  easJson: EasJson;
+  profile: BuildProfile;
+  workflow: Workflow;
+  app: AppConfig;
+  /** Null for Android, and where only the VM can tell. */
+  target: NativeTarget | null;
+  manager: PackageManager;
+}
+
+class Planning {
+  readonly #request: PlanRequest;
+  readonly #files: ProjectFiles;
+  readonly #secretFiles: ReadonlyMap<string, Buffer>;
+  readonly #given: GivenVariables;
+  readonly #notes: string[] = [];
+
+  constructor(request: PlanRequest) {
+    this.#request = request;
+    this.#secretFiles = new Map(
+      Object.entries(request.inputs.secretFiles ?? {}).map(([path, text]) => [path, Buffer.from(text, 'base64')]),
+    );
+    this.#files = withFilesOver(request.files, this.#secretFiles);
+    this.#given = sortVariables(request.inputs);
+  }
+
+  async plan(): Promise<BuildPlan> {
+    const { platform, appRoot, profile: name, originVariables, imageNames } = this.#request;
+    this.#checkFolder();
+    const easJson = this.#take(await readEasJson(this.#files, appRoot));
+    const profile = this.#take(resolveProfile(easJson, platform, name, { imageNames }));
+    const hasLocalCredentials = await hasCredentials(this.#files, appRoot, platform, this.#secretFiles);
+    const { engine, because } = chooseEngine(profile, { hasLocalCredentials });
+    this.#notes.unshift(because);
+    this.#take(checkCustomBuild(this.#files, appRoot, profile));
+    const workflow = await workflowOf(this.#files, appRoot, platform);
+    const app = this.#take(await readAppConfig(this.#files, appRoot, platform, workflow, profile));
+    if (engine === 'eas') this.#checkExpo(app);
+    const manager = this.#take(await packageManagerOf(this.#files, appRoot));
+    const { workspaceRoot } = manager;
+    const tools = this.#take(await toolVersions(this.#files, appRoot, workspaceRoot, profile, manager.manager));
+    const has = new Set(Object.keys(this.#request.inputs.env));
+    this.#notes.push(...(await findMissingAccess(this.#files, appRoot, workspaceRoot, has)));
+    const target =
+      platform === 'ios' ? this.#take(await nativeTargetOf(this.#files, appRoot, workflow, profile, app)) : null;
+    const project = { easJson, profile, workflow, app, target, manager };
+    const built = engine === 'plugin' ? await this.#forPlugin(project) : BUILT_BY_EXPO;
+    return {
+      ...{ platform, profile: name, appRoot, engine, manager, tools },
+      ...built,
+      notes: this.#notes,
+      exported: this.#exported(originVariables),
+      secret: this.#given.secret,
+      reserved: this.#given.reserved,
+    };
+  }
+
+  #take<T>(one: Found<T>): T {
+    if (!one.ok) throw new Wrong(one.problem);
+    this.#notes.push(...one.notes);
+    return one.value;
+  }
+
+  #checkFolder(): void {
+    const { appRoot } = this.#request;
+    if (appRoot === '.') return;
+    for (const path of this.#files.paths) if (path.startsWith(`${appRoot}/`)) return;
+    throw new Wrong(
+      `The source has no folder ${JSON.stringify(appRoot)}, which \`projectRoot\` of the request names: give the folder of the app, relative to the root of the source (links do not count).`,
+    );
+  }
+
+  /** What `eas build --local` would miss only after minutes in the VM. */
+  #checkExpo(app: AppConfig): void {
+    if (!this.#given.reserved.EXPO_TOKEN)
+      throw new Wrong(
+        `The profile ${JSON.stringify(this.#request.profile)} needs Expo's servers, and the build has no EXPO_TOKEN: set it as a secret variable (make a token at expo.dev under Access tokens), or let the profile use local credentials and no \`environment\`.`,
+      );
+    if (app.kind === 'static' && app.projectId === null)
+      throw new Wrong(
+        `The app config has no \`extra.eas.projectId\`, which Expo's servers know the project by: run \`eas init\` in the project and commit what it writes.`,
+      );
+  }
+
+  #exported(originVariables: Readonly<Record<string, string>>): Record<string, string> {
+    const all = { ...originVariables, ...this.#given.plain };
+    for (const name of Object.keys(this.#given.secret)) delete all[name];
+    for (const name of Object.keys(all))
+      if (isNameOfScript(name)) {
+        delete all[name];
+        this.#notes.push(
+          `The variable \`${name}\` is not passed on, because Tartbeat's own script has a variable of that name.`,
+        );
+      }
+    return all;
+  }
+
+  async #forPlugin(project: Project): Promise<Pick<BuildPlan, 'job' | 'number' | 'secretTexts'>> {
+    const { appRoot, origin } = this.#request;
+    const credentials = await this.#credentials(project);
+    const number = this.#number(project);
+    const job = this.#take(
+      makeJob({
+        ...{ ...project, appRoot },
+        buildNumber: number.asked === 'never' ? null : NUMBER_MARK,
+        credentials: credentials?.buildCredentials ?? null,
+        environmentSecrets: Object.entries(this.#given.secret).map(([name, value]) => ({ name, value })),
+        gitCommitHash: origin?.commit ?? null,
+        packageManager: project.manager.manager,
+      }),
+    );
+    return { job: JSON.stringify(job), number, secretTexts: withJsonForms(credentials?.secrets ?? []) };
+  }
+
+  /** Null if nothing is signed. */
+  async #credentials({ profile, target }: Project): Promise<Credentials | null> {
+    const known = (target?.targets ?? []).map(({ name, bundleId }) => ({ target: name, bundleId }));
+    if (target || profile.platform === 'android') return this.#take(await this.#signing(profile, known));
+    // Only the VM knows the target's name. If credentials.json has names of its own, those count.
+    const unnamed = await this.#signing(profile, [{ target: TARGET_MARK, bundleId: null }]);
+    if (unnamed.ok) return this.#take(unnamed);
+    const named = await this.#signing(profile, []);
+    const hasNames = !named.ok || (named.value?.platform === 'ios' && named.value.targets.length > 0);
+    return this.#take(hasNames ? named : unnamed);
+  }
+
+  async #signing(profile: BuildProfile, targets: readonly SigningTarget[]): Promise<Found<Credentials | null>> {
+    const { appRoot, now, inputs } = this.#request;
+    const given = { files: this.#files, secretFiles: this.#secretFiles, env: inputs.env };
+    return await readSigning({ ...given, appRoot, profile, targets, now });
+  }
+
+  #number({ easJson, profile, app }: Project): NumberNeed {
+    const { platform, app: asked } = this.#request;
+    const { policy, notes } = numberPolicy(easJson, profile);
+    this.#notes.push(...notes);
+    if (policy === 'none') return { asked: 'never' };
+    if (platform === 'ios' && profile.simulator && !asked) {
+      this.#notes.push('An app for the simulator gets no build number, so none is taken from the counter.');
+      return { asked: 'never' };
+    }
+    const increment = policy === 'increment';
+    if (asked) return { asked: 'before the boot', request: { app: asked, increment } };
+    if (app.appId === null && app.kind === 'dynamic') return { asked: 'in the VM', increment };
+    const field = platform === 'ios' ? 'ios.bundleIdentifier' : 'android.package';
+    if (app.appId === null)
+      throw new Wrong(
+        `The build needs a number, and the app config has no \`${field}\` to know the app by: add it, or give \`app\` in the request.`,
+      );
+    const given = Request.shape.app.safeParse(appOf(app.appId, app));
+    if (given.success) return { asked: 'before the boot', request: { app: given.data, increment } };
+    throw new Wrong(
+      `\`${field}\` of the app config is ${JSON.stringify(app.appId)}, which no store takes: correct it.`,
+    );
+  }
+}
+
+/** Expo's servers have the credentials, and they count the builds. */
+const BUILT_BY_EXPO: Pick<BuildPlan, 'job' | 'number' | 'secretTexts'> = {
+  job: null,
+  number: { asked: 'never' },
+  secretTexts: [],
+};
+
+/** A number or a version that no store takes is left out: the counter then decides. */
+export function appOf(
+  id: string,
+  { version, buildNumber }: { version?: string | null | undefined; buildNumber?: number | null | undefined },
+): App {
+  const { shape } = Request.shape.app;
+  return {
+    id,
+    ...(shape.version.safeParse(version ?? undefined).success && version && { version }),
+    ...(shape.buildNumber.safeParse(buildNumber ?? undefined).success && buildNumber && { buildNumber }),
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * Reads the entries of a source archive on this Mac, one after the other, without unpacking any.
+ *
+ * Invariant: nothing is read past the archive's own end, because a few megabytes of compressed zeros behind
+ * it are gigabytes.
+ */
+import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { Parser, type ReadEntry } from 'tar';
+
+/** What is done with each entry. */
+export interface ArchiveReader {
+  /** True once nothing more is to be read. */
+  readonly done: boolean;
+  /** Whoever wants the content listens for `data`. It flows right after this call. */
+  entry(entry: ReadEntry): void;
+  /** An entry that this parser passes over, although the VM's tar may unpack it. */
+  ignoredEntry?(entry: ReadEntry): void;
+  /** A header that changes the next entry. */
+  meta?(text: string): void;
+}
+
+/**
+ * Feeds the archive to the reader until that is done. Returns null, or why the archive cannot be read.
+ * Rejects if the file cannot be read, and when aborted.
+ */
+export async function readArchive(path: string, reader: ArchiveReader, signal: AbortSignal): Promise<string | null> {
+  const parser = new Parser({
+    strict: true,
+    onReadEntry: (entry) => {
+      reader.entry(entry);
+      entry.resume();
+    },
+  });
+  parser.on('ignoredEntry', (entry: ReadEntry) => reader.ignoredEntry?.(entry));
+  parser.on('meta', (text: string) => reader.meta?.(text));
+  let sawEnd = false;
+  // Without this the parser would keep all that follows in memory, and copy it at each step.
+  parser.on('eof', () => {
+    sawEnd = true;
+    parser.abort(new Error('the end of the archive'));
+  });
+  let damage: string | null = null;
+  parser.on('error', (error: Error) => {
+    if (!sawEnd) damage ??= `not a readable tar archive: ${error.message}`;
+  });
+  const ended = once(parser, 'end', { signal }).catch(() => {});
+  for await (const chunk of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
+    if (!parser.write(chunk) && !damage && !sawEnd)
+      await Promise.race([once(parser, 'drain', { signal }), once(parser, 'abort', { signal }), ended]);
+    if (reader.done || damage || sawEnd) break;
+  }
+  signal.throwIfAborted();
+  if (!reader.done && !damage && !sawEnd) {
+    parser.end();
+    await ended;
+  }
+  return damage;
+}
+
+/** The parts of a path in an archive. `./a//b/` and `a/b` name the same file. */
+export const partsOf = (path: string): string[] => path.split('/').filter((part) => part !== '' && part !== '.');

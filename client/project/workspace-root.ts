@@ -28,13 +28,13 @@ export async function findWorkspaceRoot(files: ProjectFiles, appRoot: string): P
   return appRoot;
 }
 
-/** The rules of micromatch: one glob must match, and none that begins with `!`. */
+/** As micromatch does: the last glob that matches decides. One that begins with `!` leaves the app out. */
 export function isListed(globs: readonly string[], path: string): boolean {
   if (path === '') return true;
   const matches = (glob: string) => isHarmless(glob) && picomatch(glob)(path);
-  const wanted = globs.filter((glob) => !glob.startsWith('!'));
-  if (wanted.length > 0 && !wanted.some(matches)) return false;
-  return globs.length > 0 && !globs.some((glob) => glob.startsWith('!') && matches(glob.slice(1)));
+  const decides = globs.findLast((glob) => matches(glob.replace(/^!/, '')));
+  if (decides !== undefined) return !decides.startsWith('!');
+  return globs.length > 0 && globs.every((glob) => glob.startsWith('!'));
 }
 
 function isHarmless(glob: string): boolean {

@@ -115,7 +115,7 @@ test('pnpm-workspace.yaml is read in the forms that people write', () => {
   expect(packagesOfYaml('catalog:\n  react: 19\n')).toBeNull();
 });
 
-test('a glob must list the app, and none with `!` may leave it out', () => {
+test('the last glob that matches the app decides, and one with `!` leaves it out', () => {
   for (const [globs, path, listed] of [
     [['apps/*'], 'apps/mobile', true],
     [['apps/*'], 'apps/one/mobile', false],
@@ -123,7 +123,9 @@ test('a glob must list the app, and none with `!` may leave it out', () => {
     [['./apps/*'], 'apps/mobile', true],
     [['apps/{web,mobile}'], 'apps/mobile', true],
     [['apps/*', '!apps/mobile'], 'apps/mobile', false],
+    [['!apps/mobile', 'apps/*'], 'apps/mobile', true],
     [['!apps/web'], 'apps/mobile', true],
+    [['!apps/web', 'packages/*'], 'apps/mobile', false],
     [[], 'apps/mobile', false],
     [['packages/*'], '', true],
   ] as const)

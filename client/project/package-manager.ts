@@ -8,11 +8,12 @@
  * Invariant: the manager is the one that the engine takes. Where package.json asks for another one and the
  * lock files do not clearly say which, the answer is a problem and not a guess.
  */
+
+import { declaredManager, type Manager } from './dependencies/package-manager-field.ts';
+import { asRecord, readJson, readText } from './dependencies/read-file.ts';
+import { findWorkspaceRoot } from './dependencies/workspace-root.ts';
 import { type Found, found, problem } from './found.ts';
-import { declaredManager, type Manager } from './package-manager-field.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
-import { asRecord, readJson, readText } from './read-file.ts';
-import { findWorkspaceRoot } from './workspace-root.ts';
 
 /** In the order in which the engine looks for them. The first that exists decides. */
 export const LOCK_FILES = [

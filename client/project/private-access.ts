@@ -8,10 +8,10 @@
  * failed install repeats these lines.
  */
 
-import { foldersUp } from './package-manager-field.ts';
-import { type NamedHost, namedHosts } from './private-hosts.ts';
+import { foldersUp } from './dependencies/package-manager-field.ts';
+import { type NamedHost, namedHosts } from './dependencies/private-hosts.ts';
+import { readText } from './dependencies/read-file.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
-import { readText } from './read-file.ts';
 
 export const PRIVATE_ACCESS = 'Private access: ';
 

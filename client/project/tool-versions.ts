@@ -9,11 +9,11 @@
  * Invariant: the value has the tools in the order in which they are installed, Node first, and each version
  * is exact or the beginning of one, such as `22` or `22.11.0`. Anything else is refused by name.
  */
-import { defaultVersion } from './default-versions.ts';
+import { defaultVersion } from './dependencies/default-versions.ts';
+import { declaredManager, foldersUp, type Manager } from './dependencies/package-manager-field.ts';
+import { readText } from './dependencies/read-file.ts';
 import { type Found, found, problem } from './found.ts';
-import { declaredManager, foldersUp, type Manager } from './package-manager-field.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
-import { readText } from './read-file.ts';
 
 /** The fields of a resolved profile of eas.json that name a version. */
 export interface ToolFields {

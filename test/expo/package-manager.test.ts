@@ -8,9 +8,9 @@ import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { findWorkspaceRoot } from '../../client/project/dependencies/workspace-root.ts';
 import { packageManagerOf } from '../../client/project/package-manager.ts';
 import { filesInFolder } from '../../client/project/project-files.ts';
-import { findWorkspaceRoot } from '../../client/project/workspace-root.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { ENGINE, installed } from './engine-packages.ts';
 

@@ -3,8 +3,8 @@
  * it.
  */
 import { expect, test } from 'vitest';
+import { isListed, packagesOfYaml } from '../../../client/project/dependencies/workspace-root.ts';
 import { packageManagerOf } from '../../../client/project/package-manager.ts';
-import { isListed, packagesOfYaml } from '../../../client/project/workspace-root.ts';
 import { filesOf } from './files-of.ts';
 
 const APP = { name: 'app', dependencies: { expo: '~57.0.0' } };

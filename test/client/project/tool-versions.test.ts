@@ -1,6 +1,6 @@
 /** Tests which version of each tool a build wants. */
 import { expect, test } from 'vitest';
-import type { Manager } from '../../../client/project/package-manager-field.ts';
+import type { Manager } from '../../../client/project/dependencies/package-manager-field.ts';
 import { type ToolFields, toolVersions } from '../../../client/project/tool-versions.ts';
 import { filesOf } from './files-of.ts';
 

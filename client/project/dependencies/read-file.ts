@@ -1,5 +1,5 @@
 /** Reads a text or JSON file of a project. A file that is absent or broken gives null. */
-import type { ProjectFiles } from './project-files.ts';
+import type { ProjectFiles } from '../project-files.ts';
 
 /** Null stands for a path that leads out of the source; see `pathIn`. */
 export async function readText(files: ProjectFiles, path: string | null): Promise<string | null> {

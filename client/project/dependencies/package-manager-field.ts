@@ -1,5 +1,5 @@
 /** Reads the field `packageManager` of a package.json: a manager, its version, and perhaps a checksum. */
-import { type ProjectFiles, pathIn } from './project-files.ts';
+import { type ProjectFiles, pathIn } from '../project-files.ts';
 import { asRecord, readJson } from './read-file.ts';
 
 export type Manager = 'npm' | 'yarn' | 'pnpm' | 'bun';

@@ -7,8 +7,8 @@
  * nothing.
  */
 import picomatch from 'picomatch';
-import type { ProjectFiles } from './project-files.ts';
-import { pathIn } from './project-files.ts';
+import type { ProjectFiles } from '../project-files.ts';
+import { pathIn } from '../project-files.ts';
 import { asRecord, readJson, readText } from './read-file.ts';
 
 /** Real workspaces have a handful. */

@@ -4,7 +4,7 @@
  *
  * Invariant: it reads only the fields that a manager fetches from. A `homepage` or a `funding` link is none.
  */
-import type { ProjectFiles } from './project-files.ts';
+import type { ProjectFiles } from '../project-files.ts';
 import { asRecord, readText } from './read-file.ts';
 
 /** By git over SSH, by git over HTTPS, or as a package of a registry. */

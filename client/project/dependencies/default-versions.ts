@@ -4,8 +4,9 @@
  *
  * The versions are fixed, so that a build next month uses the same ones. They are from November 2026.
  */
+
+import { type ProjectFiles, pathIn } from '../project-files.ts';
 import { foldersUp, type Manager } from './package-manager-field.ts';
-import { type ProjectFiles, pathIn } from './project-files.ts';
 import { readText } from './read-file.ts';
 
 /** A lock file says at its beginning which form it has. */

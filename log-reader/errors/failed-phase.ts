@@ -116,18 +116,14 @@ function causeBelow(raw: readonly RawLine[], end: number): string[] {
 
 /** A failed step of a custom build is certain: the engine prints its error in the step, and again below it. */
 function failedStep(lines: readonly string[], raw: readonly RawLine[]): FailedPhase | null {
-  for (const [at, { easPhase, printed }] of raw.entries()) {
-    if (easPhase !== null || !printed.startsWith('[')) continue;
-    const [, name, reason] = STEP.exec(printed) ?? [];
+  for (const [at, { easPhase, text, printed }] of raw.entries()) {
     const below = raw[at + 1];
-    if (!name || !reason || below?.easPhase !== null || THROWN.exec(below.text)?.[1] !== reason) continue;
+    if (below?.easPhase !== null || text === '') continue;
+    const [, name, reason] = STEP.exec(easPhase === null ? printed : lines[at]!) ?? [];
+    if (!name || !reason || name === easPhase || THROWN.exec(below.text)?.[1] !== reason) continue;
     const prefix = `[${name}] `;
-    const own = raw.slice(0, at + 2).flatMap((line, index) => {
-      if (line.easPhase !== null) return [];
-      if (index === at + 1) return [line.printed];
-      return line.printed.startsWith(prefix) ? [line.printed.slice(prefix.length)] : [];
-    });
-    return { name, lines: own.slice(-lines.length), reason, line: reason };
+    const own = lines.slice(0, at + 1).flatMap((line) => (line.startsWith(prefix) ? [line.slice(prefix.length)] : []));
+    return { name, lines: [...own, below.printed], reason, line: reason };
   }
   return null;
 }

@@ -175,8 +175,8 @@ export const attempts = sqliteTable(
     evidence: text('evidence', { mode: 'json' }).$type<Evidence>(),
     exitCode: integer('exit_code'),
     /**
-     * The known error in which the log of a failed build ended, or else the lines that most likely tell it. It
-     * is both if only the phase of the error is known.
+     * The known error in which the log of a failed build ended, or else the lines that most likely tell it.
+     * It is both if only the phase of the error is known.
      */
     explained: text('explained', { mode: 'json' }).$type<ToldByLog>(),
     /** The longest time for which a successful build printed nothing and did not work. */

@@ -114,7 +114,7 @@ function causeBelow(raw: readonly RawLine[], end: number): string[] {
     .map(({ printed }) => printed);
 }
 
-/** A failed step of a custom build is certain: the engine prints its error in the step, and again below it. */
+/** A failed step of a custom build is certain: the engine prints its error in the step and again below. */
 function failedStep(lines: readonly string[], raw: readonly RawLine[]): FailedPhase | null {
   for (const [at, { easPhase, text, printed }] of raw.entries()) {
     const below = raw[at + 1];

@@ -1,6 +1,6 @@
 import { fromRules } from './recogniser.ts';
 
-/** What Tartbeat's scripts in the VM print before Expo's engine starts: tools, dependencies, the build number. */
+/** The lines of Tartbeat's scripts in the VM before Expo's engine starts. */
 export const tartbeat = fromRules('tartbeat', '[', [
   [
     /^\[tartbeat\] Installing (\S+) (\S+); /,

@@ -33,7 +33,7 @@ export interface KnownError {
   compiler?: true;
   /** A build that goes on can also print this. It counts only if the build stopped soon after it. */
   atEnd?: true;
-  /** A secret that is missing can be the reason, so what Tartbeat said of it before the install is repeated. */
+  /** A missing secret can be the reason, so the explanation repeats what Tartbeat said before the install. */
   fetches?: true;
   /**
    * One sentence that says what happened. `$1` … and `$<name>` are replaced by the captures. A part in square

@@ -1,6 +1,6 @@
 import type { KnownError } from './known-error.ts';
 
-/** The sentences of Tartbeat's own scripts in the VM (vm-image/guest/), in the order in which they can occur. */
+/** The sentences of Tartbeat's own scripts in the VM (vm-image/guest/), in the order of a build. */
 export const TARTBEAT: readonly KnownError[] = [
   {
     id: 'private_key_unreadable',

@@ -28,9 +28,7 @@ export const PACKAGES: readonly KnownError[] = [
   },
   {
     id: 'package_integrity',
-    pattern: new RegExp(
-      `${NPM}code EINTEGRITY|Integrity check failed for "([^"]+)"|tarball data for \\S+ .*seems to be corrupted|^\\s*ERR_PNPM_TARBALL_INTEGRITY`,
-    ),
+    pattern: new RegExp(`${NPM}code EINTEGRITY|Integrity check failed for "([^"]+)"|^\\s*ERR_PNPM_TARBALL_INTEGRITY`),
     sentence: 'A downloaded package differs from what the lock file says.',
     advice: 'Build again; if it stays, remove the package from the lock file and install anew.',
   },

@@ -119,4 +119,12 @@ export const SIGNING: readonly KnownError[] = [
     sentence: 'Xcode is to sign automatically, but no Apple account is signed in in the VM.',
     advice: 'Sign by hand, or pass an App Store Connect API key with -allowProvisioningUpdates.',
   },
+  {
+    id: 'keychain_not_made',
+    pattern: /^keychain: (?!warning: )(.{1,200})$/,
+    near: [{ where: 'above', within: 4, pattern: /^(?!keychain: )(?<reason>(?:security|codesign|\S+): \S.{1,160})$/ }],
+    atEnd: true,
+    sentence: 'The command "keychain create" failed: $1[ ($<reason>)].',
+    advice: 'Do what it says. docs/expo.md shows which files and passwords a build needs to sign.',
+  },
 ];

@@ -10,6 +10,7 @@ export interface Excerpt {
 
 export const EXCERPTS: Record<string, Excerpt[]> = {
   disk_full: [
+    { lines: ["Execution failed for task ':app:mergeReleaseResources'.", '> No space left on device'] },
     {
       lines: [
         '[INSTALL_PODS] [ReactNativeCore] Failed to download release tarball: No space left on device - fcopyfile',
@@ -76,6 +77,7 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     { lines: ['zsh:1: command not found: fastlane'] },
   ],
   tool_missing_cocoapods: [
+    { lines: ["Cocoapods is not available, make sure it's installed and in your PATH"] },
     {
       lines: ["CocoaPods is not available, make sure it's installed and in your PATH", 'Error: build command failed.'],
     },
@@ -117,6 +119,7 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     { lines: ['security: SecKeychainUnlock build.keychain: The specified keychain could not be found.'] },
   ],
   certificate_password: [
+    { lines: ['security: SecKeychainItemImport: MAC verification failed'] },
     { lines: ['security: SecKeychainItemImport: MAC verification failed during PKCS12 import (wrong password?)'] },
   ],
   certificate_import: [
@@ -297,7 +300,14 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
       ],
     },
   ],
-  pods_static_swift: [{ lines: ['[!] The following Swift pods cannot yet be integrated as static libraries:'] }],
+  pods_static_swift: [
+    {
+      lines: [
+        'The Swift pod `FirebaseCoreInternal` depends upon `GoogleUtilities`, which does not define modules. To opt into those targets',
+      ],
+    },
+    { lines: ['[!] The following Swift pods cannot yet be integrated as static libraries:'] },
+  ],
   podfile_missing: [{ lines: ["[!] No `Podfile' found in the project directory."] }],
   podfile_invalid: [
     {
@@ -546,6 +556,11 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     { lines: ['fatal: the remote end hung up unexpectedly'] },
   ],
   rate_limited: [
+    {
+      lines: [
+        "[!] CDN: trunk URL couldn't be downloaded: https://cdn.jsdelivr.net/cocoa/Specs/a.podspec.json Response: 429 429: Too Many Requests",
+      ],
+    },
     { lines: ['npm error code E429', 'npm error 429 Too Many Requests - GET https://registry.example.com/expo'] },
   ],
   platform_missing: [
@@ -1063,6 +1078,10 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     },
   ],
   pods_path_missing: [
+    {
+      lines: ['[!] No podspec exists at path `/Users/a/.cocoapods/repos/b/libwebp.podspec.json`.'],
+      says: 'libwebp.podspec.json',
+    },
     { lines: ['[!] No podspec found for `Wick` in `../node_modules/wick`'], says: '../node_modules/wick' },
   ],
   // Tartbeat's own sentences, printed by the scripts in vm-image/guest/.
@@ -1476,6 +1495,19 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
         '    Error: GraphQL request failed.',
       ],
       says: 'ENOTFOUND',
+    },
+  ],
+  keychain_not_made: [
+    {
+      lines: [
+        '/tmp/proof: the reason of codesign',
+        'keychain: codesign cannot sign with what was imported, for the reason that it gives above',
+      ],
+      says: 'for the reason that it gives above (/tmp/proof: the reason of codesign).',
+    },
+    {
+      lines: ['keychain: no identity to sign with was imported: export the *.p12 together with its private key'],
+      says: 'export the *.p12',
     },
   ],
 };

@@ -21,6 +21,8 @@ export interface FailedPhase {
   line: string;
 }
 
+/** Most logs are not of the engine, and are not read any further. */
+const PHASE = /\[[A-Z][^\]]{0,63}\] /;
 /** The engine prints an error of a kind that it does not know below an empty line of the phase. */
 const THROWN = /^(?:\w*Error|\w*Exception)\b(?: \[\w+\])?: ?(.*)$/;
 /** The others it prints in the phase itself. */
@@ -40,6 +42,7 @@ interface Part {
 }
 
 export function failedPhase(lines: readonly string[]): FailedPhase | null {
+  if (!lines.some((line) => PHASE.test(line))) return null;
   const raw = lines.map(rawForm);
   return failedStep(lines, raw) ?? failedBuiltInPhase(lines, raw);
 }

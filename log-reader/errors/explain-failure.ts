@@ -27,7 +27,7 @@ import { TARTBEAT } from './known/tartbeat.ts';
 import { XCODE } from './known/xcode.ts';
 import { isConsequence } from './line-kinds.ts';
 import { readAround } from './lines-around.ts';
-import { missingAccess } from './missing-access.ts';
+import { codesignWords, missingAccess } from './said-by-tartbeat.ts';
 import { type Captured, fill } from './sentences.ts';
 
 /**
@@ -71,6 +71,8 @@ const FETCHING_PHASES = /^(?:INSTALL_DEPENDENCIES|INSTALL_PODS|PREBUILD|PRE_INST
 /** A build that stopped because of a line prints no more than this after it. */
 const END_LINES = 8;
 
+/** The engine asks macOS for the identities that it can sign with. */
+const UNPROVED_CERTIFICATE = 'certificate_import';
 /** The error of a phase of Expo's engine if nothing else is known of it. */
 export const PHASE_FAILED = 'phase_failed';
 
@@ -83,7 +85,7 @@ export function explainFailure(lastLines: readonly string[]): Explanation | null
   const found = explainLines(phase?.lines ?? lastLines);
   const named = found && phase ? { ...found, sentence: `${namePhase(phase)} failed. ${found.sentence}` } : found;
   const explained = named ?? (phase && explainPhase(phase));
-  return explained && withMissingAccess(explained, phase, lastLines);
+  return explained && withMore(explained, phase, lastLines);
 }
 
 const namePhase = ({ name }: FailedPhase): string =>
@@ -103,16 +105,17 @@ const inShort = (reason: string): string =>
     .replace(/^(\S+(?: [a-z][\w-]*)?).* exited with non-zero code: (\d+)$/, '"$1" ended with exit code $2')
     .replace(/\.$/, '');
 
-/** A secret that was missing before an install is the likely reason why the install failed. */
-function withMissingAccess(
-  explained: Explanation,
-  phase: FailedPhase | null,
-  lastLines: readonly string[],
-): Explanation {
+/**
+ * Adds what stands outside the phase. A secret that was missing before an install is the likely reason why
+ * the install failed.
+ */
+function withMore(explained: Explanation, phase: FailedPhase | null, lastLines: readonly string[]): Explanation {
   const fetches =
     explained.id === PHASE_FAILED
       ? FETCHING_PHASES.test(phase?.name ?? '')
       : KNOWN_ERRORS.find(({ id }) => id === explained.id)?.fetches;
+  const words = explained.id === UNPROVED_CERTIFICATE ? codesignWords(lastLines) : null;
+  if (words) return { ...explained, sentence: `${explained.sentence} codesign says: ${words}` };
   const missing = fetches ? missingAccess(lastLines) : [];
   return missing.length > 0 ? { ...explained, advice: `${missing.join(' ')} ${explained.advice}` } : explained;
 }

@@ -88,6 +88,12 @@ export const TARTBEAT: readonly KnownError[] = [
     advice: 'Add it, because each app has its own build numbers.',
   },
   {
+    id: 'app_name_unreadable',
+    pattern: /^\[tartbeat\] The name of the app could not be read from the app config in (.{1,100}?), so/,
+    sentence: 'The name of the app could not be read from the app config in $1, and its certificate goes by that name.',
+    advice: 'Run "npx expo config" there to see why. Variables that it reads must be set in the build too.',
+  },
+  {
     id: 'build_number_late',
     pattern: /^\[tartbeat\] No build number came within (\d+) minutes/,
     sentence: 'The build waited $1 minutes for its build number, and none came.',

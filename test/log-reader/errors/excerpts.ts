@@ -1186,6 +1186,14 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
       says: 'in the root of the source has no ios.bundleIdentifier',
     },
   ],
+  app_name_unreadable: [
+    {
+      lines: [
+        '[tartbeat] The name of the app could not be read from the app config in apps/mobile, so its certificate cannot be assigned. Run `npx expo config` there to see why.',
+      ],
+      says: 'apps/mobile',
+    },
+  ],
   build_number_late: [
     {
       lines: [

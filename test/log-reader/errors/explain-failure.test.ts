@@ -267,6 +267,13 @@ test('what Tartbeat said of a missing secret is said again if an install failed,
   expect(explainFailure([...start, '[RUN_FASTLANE] error: exportArchive: No Accounts'])?.advice).not.toContain('acme');
 });
 
+test('where codesign has refused the identity, its words are in the explanation', () => {
+  const words = '[tartbeat] codesign cannot sign with 0A1B: /tmp/program: errSecInternalComponent';
+  const explanation = explainFailure([...whole('expo-engine/certificate-not-valid.log'), words]);
+  expect(explanation?.id).toBe('certificate_import');
+  expect(explanation?.sentence).toContain('codesign says: /tmp/program: errSecInternalComponent');
+});
+
 test('of the errors of a compiler the first counts, of those in the project before others', () => {
   const apple = "/Applications/Xcode.app/SDKs/iPhoneOS.sdk/UIKit.framework/Headers/A.h:1:2: error: unknown type 'B'";
   const pod = "/src/ios/Pods/Wick/a.m:1:2: error: use of undeclared 'c'";

@@ -1,10 +1,12 @@
 /**
- * Repeats what Tartbeat has said before an install about secrets that are missing. Pure.
+ * Finds what Tartbeat has said outside the phase that failed, and what says more of the reason: which secrets
+ * were missing before an install, and why codesign cannot sign. Pure.
  *
- * The guest scripts print these lines from client/project/private-access.ts.
+ * The lines come from client/project/private-access.ts and vm-image/guest/security.sh.
  */
 import { rawForm } from '../prefixes.ts';
 
+const UNSIGNED = /^\[tartbeat\] codesign cannot sign with \w+: (\S.*)$/;
 const SAID = /^\[tartbeat\] Private access: (\S.*)$/;
 /** An advice may have 1,000 characters, and a sentence about one host has up to 300. */
 const SENTENCES_MAX = 2;
@@ -20,4 +22,11 @@ export function missingAccess(lines: readonly string[]): string[] {
   const all = [...said];
   const more = all.length - SENTENCES_MAX;
   return more > 0 ? [...all.slice(0, SENTENCES_MAX), `The log names ${more} more.`] : all;
+}
+
+/** The words of codesign about the identity of the build, or null. */
+export function codesignWords(lines: readonly string[]): string | null {
+  const line = lines.findLast((one) => one.includes('codesign cannot sign with '));
+  const words = line === undefined ? undefined : UNSIGNED.exec(rawForm(line).text)?.[1];
+  return words?.slice(0, SENTENCE_CHARS_MAX) ?? null;
 }

@@ -18,6 +18,7 @@ import { jittered, pause, untilAnswered } from './retry.ts';
 const TRIES_MAX = 3;
 /** How many parts are sent at once. This hides the time until each is answered. */
 const LANES = 3;
+const RETRY_FIRST_MS = 500;
 const POLL_FIRST_MS = 100;
 const POLL_MAX_MS = 2_000;
 
@@ -33,6 +34,8 @@ export interface BlobUploadOptions {
   onProgress?: (sentBytes: number) => void;
   /** Larger files are sent in parts. */
   partsAboveBytes?: number;
+  /** Doubled for each try, it is the pause before a damaged part is sent again. Left out: 0.5 s. */
+  retryFirstMs?: number;
 }
 
 /** Uploads the file. Rejects only with the signal's reason, or if the file cannot be read. */
@@ -45,13 +48,14 @@ export async function uploadBlob(
   const send = blob.sizeBytes > partsAboveBytes ? inParts : inOneRequest;
   let answer = await send(connection, blob, options);
   for (let tries = 1; tries < TRIES_MAX && isWorthAnother(answer); tries++) {
-    await pause(retryMs(tries), options.signal);
+    await pause(retryMs(tries, options), options.signal);
     answer = await send(connection, blob, { ...options, uploadId: undefined });
   }
   return answer;
 }
 
-const retryMs = (tries: number) => jittered(500 * 2 ** tries);
+const retryMs = (tries: number, { retryFirstMs = RETRY_FIRST_MS }: BlobUploadOptions) =>
+  jittered(retryFirstMs * 2 ** tries);
 
 /**
  * True if another try can help: the file was damaged on the way, or the controller has forgotten the upload.
@@ -137,7 +141,7 @@ async function sendParts(
       const put = () => putPart(connection, where, piece, options.signal);
       let answer = await untilAnswered(put, options);
       for (let tries = 1; tries < TRIES_MAX && !answer.ok && isDamage(answer); tries++) {
-        await pause(retryMs(tries), options.signal);
+        await pause(retryMs(tries, options), options.signal);
         answer = await untilAnswered(put, options);
       }
       if (!answer.ok) failure ??= answer;

@@ -108,8 +108,22 @@ export const AFTER_A_FAILURE: ReadonlySet<string> = new Set([
   'PARSE_XCACTIVITYLOG',
   'GRADLE_BUILD_PROFILE',
 ]);
+/**
+ * Of these, the first that the engine prints after a failed phase. The others also follow a phase that has
+ * succeeded.
+ */
+export const FAILED_BUILD_PHASES: ReadonlySet<string> = new Set([
+  'ON_BUILD_ERROR_HOOK',
+  'ON_BUILD_COMPLETE_HOOK',
+  'UPLOAD_BUILD_ARTIFACTS',
+  'PREPARE_ARTIFACTS',
+]);
 /** Custom EAS workflows print their steps under this name. */
-const EAS_OTHER = { CUSTOM: quick('Running a custom step', 60_000), UNKNOWN: quick('Running a custom step') };
+const EAS_OTHER = {
+  PARSE_CUSTOM_WORKFLOW_CONFIG: quick('Reading the config of the build'),
+  CUSTOM: quick('Running a custom step', 60_000),
+  UNKNOWN: quick('Running a custom step'),
+};
 
 const FACTS: ReadonlyMap<string, PhaseFacts> = new Map(
   Object.entries({ ...PLAIN_PHASES, ...EAS_ANDROID, ...EAS_IOS, ...EAS_OTHER } as Record<string, PhaseFacts>),

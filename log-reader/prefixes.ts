@@ -6,6 +6,20 @@
  */
 
 const EAS_PREFIX = /^\[([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|PREBUILD|CUSTOM|UNKNOWN)\](?: (.*))?$/;
+/** A custom build of EAS prints the names of its steps instead. These do the same as a phase. */
+const EAS_STEPS: ReadonlyMap<string, string> = new Map([
+  ['Install node modules', 'INSTALL_DEPENDENCIES'],
+  ['Configure iOS credentials', 'PREPARE_CREDENTIALS'],
+  ['Inject Android credentials', 'PREPARE_CREDENTIALS'],
+  ['Prebuild', 'PREBUILD'],
+  ['Calculate EAS Update Runtime Version', 'CALCULATE_EXPO_UPDATES_RUNTIME_VERSION'],
+  ['Install Pods', 'INSTALL_PODS'],
+  ['Configure EAS Update', 'CONFIGURE_EXPO_UPDATES'],
+  ['Bundle JavaScript', 'EAGER_BUNDLE'],
+  ['Run fastlane', 'RUN_FASTLANE'],
+  ['Run gradle', 'RUN_GRADLEW'],
+  ['Find and upload build artifacts', 'UPLOAD_APPLICATION_ARCHIVE'],
+]);
 const FASTLANE_PREFIX = /^(?:[A-Z]+ )?\[(?:\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d(?:\.\d+)?\]: /;
 
 export interface Peeled {
@@ -22,6 +36,10 @@ export function peel(line: string): Peeled {
     if (match && match[1]!.length <= 64) {
       easPhase = match[1]!;
       text = match[2] ?? '';
+    } else if (!match) {
+      const end = text.indexOf('] ');
+      const step = end > 0 && end <= 64 ? EAS_STEPS.get(text.slice(1, end)) : undefined;
+      if (step) [easPhase, text] = [step, text.slice(end + 2)];
     }
   }
   // gym sends its formatter's lines through its own log: the time, then `▸ `.

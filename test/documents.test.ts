@@ -111,6 +111,10 @@ knows, the verdict says why the build failed and what to do (\`explained\`). If 
 error, the verdict shows up to ten lines of the log that most likely tell the reason (\`tellingLines\`). These
 lines are a guess. Secrets are masked in both, as they are in the log.
 
+If Expo's build engine has failed, \`explained\` names its phase: the first one in which the engine itself
+reports an error. The sentence in which the engine ends can name another phase, because it still runs the
+hooks after a failure. If nothing is known but the phase (\`phase_failed\`), the verdict shows both.
+
 With \`no_output\`, the log did not grow and the VM did not work. The VM works while the processes of the
 build's account use more CPU than before the command began, by at least a hundredth of a core, or while the
 network moves more bytes than before, by at least 16 KiB a second. That time does not count: an upload, a

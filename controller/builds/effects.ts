@@ -155,7 +155,8 @@ function failureOf(build: BuildRow, current: AttemptRow | null, event: FailureEv
     attempt: {
       ...said,
       exitCode: exitCode ?? null,
-      explained: explained ?? (tellingLines?.length ? { tellingLines } : null),
+      explained:
+        explained || tellingLines?.length ? { ...explained, ...(tellingLines?.length && { tellingLines }) } : null,
       latenessMs: latenessMs ?? null,
       handedBack,
       cause,

@@ -2,15 +2,15 @@
  * Has the texts for people of all verdicts and causes, and says for each verdict whether the user or the
  * infrastructure is responsible. A verdict says how an attempt ended, and a cause says why.
  */
-import type {
-  Cause,
-  Evidence,
-  Explained,
-  FailureExplanation,
-  ProcessSeen,
-  TellingLines,
-  Verdict,
-  VerdictView,
+import {
+  type Cause,
+  type Evidence,
+  type Explained,
+  explanationIn,
+  type ProcessSeen,
+  type ToldByLog,
+  type Verdict,
+  type VerdictView,
 } from '#contract';
 
 type Words = Omit<Explained, 'code'>;
@@ -224,14 +224,14 @@ export const explainVerdict = (
   verdict: Verdict,
   step: string | null,
   message: string | null,
-  fromLog: FailureExplanation | { tellingLines: TellingLines } | null = null,
+  fromLog: ToldByLog | null = null,
 ): VerdictView => ({
   code: verdict,
   ...VERDICT_WORDS[verdict],
   step,
   message,
-  explained: fromLog && 'id' in fromLog ? fromLog : null,
-  tellingLines: fromLog && 'tellingLines' in fromLog ? fromLog.tellingLines : [],
+  explained: fromLog ? explanationIn(fromLog) : null,
+  tellingLines: fromLog?.tellingLines ?? [],
 });
 
 export const explainCause = (cause: Cause): Explained => ({ code: cause, ...CAUSE_WORDS[cause] });

@@ -1,15 +1,16 @@
 /** Shows rows of builds as the API answers them. Reads only. */
 import { asc, eq, sql } from 'drizzle-orm';
-import type {
-  Artifact,
-  AttemptView,
-  Build,
-  BuildDetail,
-  Evidence,
-  Live,
-  OriginDetail,
-  TimelineEvent,
-  VerdictView,
+import {
+  type Artifact,
+  type AttemptView,
+  type Build,
+  type BuildDetail,
+  type Evidence,
+  explanationIn,
+  type Live,
+  type OriginDetail,
+  type TimelineEvent,
+  type VerdictView,
 } from '#contract';
 import { type Holder, hasRight } from '../access/rights.ts';
 import { openDatabase } from '../database.ts';
@@ -55,7 +56,8 @@ const mayKnowNewer = ({ newerPool }: ShownRow, { rights: { pools } }: Reader): b
 /** What the log told of a failure, without lines of the log for a key that may not read logs. */
 const explainedFor = (reader: Reader, explained: AttemptRow['explained'] | undefined): AttemptRow['explained'] => {
   if (!explained || hasRight(reader, 'builds.files')) return explained ?? null;
-  return 'tellingLines' in explained ? null : { ...explained, line: '' };
+  const { tellingLines: _, ...rest } = explained;
+  return explanationIn(explained) && { ...rest, line: '' };
 };
 
 function evidenceFor(reader: Reader, evidence: Evidence | null): Evidence | null {

@@ -7,10 +7,9 @@ import {
   CACHE_MODES,
   type Cause,
   type Evidence,
-  type FailureExplanation,
   type OriginDetail,
-  type TellingLines,
   type Timeouts,
+  type ToldByLog,
   type Verdict,
 } from '#contract';
 import { at } from './columns.ts';
@@ -177,8 +176,9 @@ export const attempts = sqliteTable(
     exitCode: integer('exit_code'),
     /**
      * The known error in which the log of a failed build ended, or else the lines that most likely tell it.
+     * It is both if only the phase of the error is known.
      */
-    explained: text('explained', { mode: 'json' }).$type<FailureExplanation | { tellingLines: TellingLines }>(),
+    explained: text('explained', { mode: 'json' }).$type<ToldByLog>(),
     /** The longest time for which a successful build printed nothing and did not work. */
     quietMs: integer('quiet_ms'),
     /** The stored secrets that it fetched, as pairs of id and version. */

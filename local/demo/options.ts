@@ -42,6 +42,9 @@ Runs all of Tartbeat on this machine: the controller, an agent, and the Tart sim
   --keep            keep the temporary folder, with the controller's database and the agent's state
   --help            show this text
 
+The demo builds with a command, not with a profile of eas.json: the simulated VMs have no Xcode, no Android SDK
+and no build engine of Expo. docs/first-build.md shows how a profile is built on a Mac.
+
 Ctrl-C stops the demo and leaves nothing behind. A second Ctrl-C stops it at once.
 Exit code: 0 success, 1 a build or a check failed, 64 wrong usage, 69 this machine lacks something, 130 interrupted.
 `;

@@ -2,13 +2,18 @@
  * Explains why a build failed, from the last lines of its log: one sentence says why, one says what to do.
  * Pure.
  *
+ * If Expo's build engine reports which of its phases failed, only the lines of that phase count, and the
+ * sentence names it. Its last sentence can name a wrong one (failed-phase.ts).
+ *
  * Invariant: if it is not certain, it returns null. It ignores an error before a later success, and an error
  * that a line only quotes.
  */
 import { chooseFirstCause } from './compiler-errors.ts';
+import { type FailedPhase, failedPhase } from './failed-phase.ts';
 import { type FailingLine, failingLines } from './failing-lines.ts';
 import { ANDROID } from './known/android.ts';
 import { COCOAPODS } from './known/cocoapods.ts';
+import { ENGINE, ENGINE_GENERAL } from './known/engine.ts';
 import { EXPO } from './known/expo.ts';
 import { GENERAL } from './known/general.ts';
 import type { KnownError } from './known/known-error.ts';
@@ -18,9 +23,11 @@ import { OTHER_MACHINE } from './known/other-machine.ts';
 import { PACKAGES } from './known/packages.ts';
 import { QUESTIONS } from './known/prompts.ts';
 import { SIGNING } from './known/signing.ts';
+import { TARTBEAT } from './known/tartbeat.ts';
 import { XCODE } from './known/xcode.ts';
 import { isConsequence } from './line-kinds.ts';
 import { readAround } from './lines-around.ts';
+import { codesignWords, missingAccess } from './said-by-tartbeat.ts';
 import { type Captured, fill } from './sentences.ts';
 
 /**
@@ -30,7 +37,9 @@ import { type Captured, fill } from './sentences.ts';
 export const KNOWN_ERRORS: readonly KnownError[] = [
   ...MACHINE,
   ...OTHER_MACHINE,
+  ...TARTBEAT,
   ...SIGNING,
+  ...ENGINE,
   ...COCOAPODS,
   ...PACKAGES,
   ...EXPO,
@@ -39,6 +48,7 @@ export const KNOWN_ERRORS: readonly KnownError[] = [
   ...QUESTIONS,
   ...XCODE,
   ...GENERAL,
+  ...ENGINE_GENERAL,
 ];
 
 export interface Explanation {
@@ -56,14 +66,61 @@ const LINES_MAX = 400;
  */
 const COMPILER_LINES_MAX = 4_000;
 const SHOWN_CHARS_MAX = 500;
+const CAUSE_CHARS_MAX = 300;
+const FETCHING_PHASES = /^(?:INSTALL_DEPENDENCIES|INSTALL_PODS|PREBUILD|PRE_INSTALL_HOOK|Install .*)$/;
 /** A build that stopped because of a line prints no more than this after it. */
 const END_LINES = 8;
+
+/** The engine asks macOS for the identities that it can sign with. */
+const UNPROVED_CERTIFICATE = 'certificate_import';
+/** The error of a phase of Expo's engine if nothing else is known of it. */
+export const PHASE_FAILED = 'phase_failed';
 
 /**
  * Returns null if the error is not a known one. `lastLines` are the last lines of the log, oldest first. A
  * few thousand are enough.
  */
 export function explainFailure(lastLines: readonly string[]): Explanation | null {
+  const phase = failedPhase(lastLines);
+  const found = explainLines(phase?.lines ?? lastLines);
+  const named = found && phase ? { ...found, sentence: `${namePhase(phase)} failed. ${found.sentence}` } : found;
+  const explained = named ?? (phase && explainPhase(phase));
+  return explained && withMore(explained, phase, lastLines);
+}
+
+const namePhase = ({ name }: FailedPhase): string =>
+  /^[A-Z_]+$/.test(name) ? `The phase ${name}` : `The step "${name}"`;
+
+const explainPhase = (phase: FailedPhase): Explanation => ({
+  id: PHASE_FAILED,
+  sentence: `${namePhase(phase)} of Expo's build engine failed: ${inShort(phase.reason).slice(0, CAUSE_CHARS_MAX)}.`,
+  advice:
+    'The lines of this phase in the log have the reason. The sentences below "Build failed" can name another phase.',
+  line: phase.line.slice(0, SHOWN_CHARS_MAX),
+});
+
+/** Without the arguments of the program, because the engine passes passwords in them. */
+const inShort = (reason: string): string =>
+  reason
+    .replace(/^(\S+(?: [a-z][\w-]*)?).* exited with non-zero code: (\d+)$/, '"$1" ended with exit code $2')
+    .replace(/\.$/, '');
+
+/**
+ * Adds what stands outside the phase. A secret that was missing before an install is the likely reason why
+ * the install failed.
+ */
+function withMore(explained: Explanation, phase: FailedPhase | null, lastLines: readonly string[]): Explanation {
+  const fetches =
+    explained.id === PHASE_FAILED
+      ? FETCHING_PHASES.test(phase?.name ?? '')
+      : KNOWN_ERRORS.find(({ id }) => id === explained.id)?.fetches;
+  const words = explained.id === UNPROVED_CERTIFICATE ? codesignWords(lastLines) : null;
+  if (words) return { ...explained, sentence: `${explained.sentence} codesign says: ${words}` };
+  const missing = fetches ? missingAccess(lastLines) : [];
+  return missing.length > 0 ? { ...explained, advice: `${missing.join(' ')} ${explained.advice}` } : explained;
+}
+
+function explainLines(lastLines: readonly string[]): Explanation | null {
   const lines = failingLines(lastLines.slice(-LINES_MAX));
   const compiled = lines.some(endsCompiling) ? failingLines(lastLines.slice(-COMPILER_LINES_MAX)) : lines;
   const first = chooseFirstCause(compiled);

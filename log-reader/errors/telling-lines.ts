@@ -7,6 +7,7 @@
  */
 import { TELLING_LINES_MAX } from '#contract';
 import { rawForm } from '../prefixes.ts';
+import { failedPhase } from './failed-phase.ts';
 import { createFailureNotes } from './failure-notes.ts';
 import { isConsequence, isNextStep, isNoError, isSuccess } from './line-kinds.ts';
 
@@ -20,9 +21,10 @@ export interface TellingLines {
   lines(): string[];
 }
 
-export function tellingLines(log: Iterable<string>): string[] {
+/** If Expo's engine says which phase failed, only the lines of that phase count. */
+export function tellingLines(log: readonly string[]): string[] {
   const telling = createTellingLines();
-  for (const line of log) telling.push(line);
+  for (const line of failedPhase(log)?.lines ?? log) telling.push(line);
   return telling.lines();
 }
 

@@ -9,6 +9,7 @@ import { npm } from './npm.ts';
 import { pnpm } from './pnpm.ts';
 import { reactNative } from './react-native.ts';
 import type { Recognise, Sighting } from './recogniser.ts';
+import { tartbeat } from './tartbeat.ts';
 import { xcodeFormatters } from './xcode-formatters.ts';
 import { xcodebuild } from './xcodebuild.ts';
 import { yarn } from './yarn.ts';
@@ -29,6 +30,7 @@ export const RECOGNISERS = [
   yarn,
   bun,
   gradle,
+  tartbeat,
 ] as const;
 
 export function createRecognisers(): Recognise {

@@ -47,6 +47,7 @@ async function sending(sizeBytes = SIZE) {
     signal: stop.signal,
     giveUpAfterMs: 30_000,
     partsAboveBytes: 1024,
+    retryFirstMs: 20,
     onBegun: async (id: string) => void begun.push(id),
   };
   return {

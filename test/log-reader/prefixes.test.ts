@@ -21,6 +21,7 @@ test.each([
   ['oclif', ' ›   Error: Either log in', 'Error: Either log in'],
   ['Gradle', 'C/C++: /src/a.cpp:1:2: error: x', '/src/a.cpp:1:2: error: x'],
   ['EAS', '[RUN_FASTLANE] \x1b[31m❌ /a.m:1:2: x\x1b[39m', '/a.m:1:2: error: x'],
+  ['a step of a custom build of EAS', '[Run fastlane] ❌ /a.m:1:2: x', '/a.m:1:2: error: x'],
   ['a redrawn line', '10%\r20%\rdone', 'done'],
   ['CocoaPods', '[!] Error installing x', '[!] Error installing x'],
   ['CocoaPods', '[!] /usr/bin/git clone https://example.com/a.git', '[!] /usr/bin/git clone https://example.com/a.git'],

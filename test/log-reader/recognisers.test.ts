@@ -153,6 +153,13 @@ const LINES: [tool: string, line: string, Sighting | null][] = [
   ],
   ['xcodebuild', "Test Case '-[A.B testC]' passed (0.001 seconds).", { phase: 'test', work: 1 }],
   ['xcodebuild', '[12/48] Compiling Foo bar.swift', { phase: 'xcode', work: 1, share: 0.25 }],
+  [
+    'tartbeat',
+    '[tartbeat] Installing node 22.13.0; the image has 24.1.0.',
+    { phase: 'command', label: 'Installing node 22.13.0' },
+  ],
+  ['tartbeat', '[tartbeat] Dependencies are installed in the root of the source: npm ci', { phase: 'install' }],
+  ['none', '[tartbeat] The app is dev.example.tiny, version 1.2.3.', null],
   ['none', 'Added a note for the reader', null],
   ['none', 'Compiling everything by hand', null],
   ['none', '[1/4] of a cake', null],

@@ -6,7 +6,7 @@
  * Invariant: no secret of the build comes out, nor a piece of one at which a text was cut.
  */
 import type { FailureExplanation } from '#contract';
-import { explainFailure } from '../../log-reader/errors/explain-failure.ts';
+import { explainFailure, PHASE_FAILED } from '../../log-reader/errors/explain-failure.ts';
 import { tellingLines } from '../../log-reader/errors/telling-lines.ts';
 import { maskPieces, maskText } from './mask.ts';
 
@@ -14,7 +14,7 @@ import { maskPieces, maskText } from './mask.ts';
 export const TOLD_LINES = 20_000;
 export const TOLD_MAX_BYTES = 4 * 1024 * 1024;
 
-/** The error, if it is a known one, or else a guess. */
+/** The error, if it is a known one. If it is not, or only the phase is known, a guess. */
 export interface FromLog {
   explained?: FailureExplanation | undefined;
   tellingLines?: string[] | undefined;
@@ -22,19 +22,32 @@ export interface FromLog {
 
 /** `lines` are the last of the log, with their secrets, which `needles` are. */
 export function toldBy(lines: readonly string[], needles: readonly Buffer[]): FromLog {
+  const masked = needles.length === 0 ? lines : maskText(needles, lines.join('\n')).split('\n');
+  const explained = explainedBy(lines, masked, needles);
+  if (explained && explained.id !== PHASE_FAILED) return { explained };
+  return { ...(explained && { explained }), tellingLines: guessedFrom(lines, masked, needles) };
+}
+
+// Texts that come from masked lines need no further look: no secret was there when they were cut.
+
+function explainedBy(
+  lines: readonly string[],
+  masked: readonly string[],
+  needles: readonly Buffer[],
+): FailureExplanation | null {
   const explained = explainFailure(lines);
-  if (needles.length === 0) return explained ? { explained } : { tellingLines: tellingLines(lines) };
-  // Texts that come from masked lines need no further look: no secret was there when they were cut.
-  const masked = maskText(needles, lines.join('\n')).split('\n');
+  if (!explained || needles.length === 0) return explained;
+  const again = explainFailure(masked);
+  if (again?.id === explained.id && again.line === maskText(needles, explained.line)) return again;
+  const { id, sentence, advice, line } = explained;
   const pieces = (text: string) => maskPieces(needles, text);
-  if (explained) {
-    const again = explainFailure(masked);
-    if (again?.id === explained.id && again.line === maskText(needles, explained.line)) return { explained: again };
-    const { id, sentence, advice, line } = explained;
-    return { explained: { id, sentence: pieces(sentence), advice: pieces(advice), line: pieces(line) } };
-  }
+  return { id, sentence: pieces(sentence), advice: pieces(advice), line: pieces(line) };
+}
+
+function guessedFrom(lines: readonly string[], masked: readonly string[], needles: readonly Buffer[]): string[] {
   const told = tellingLines(lines);
+  if (needles.length === 0) return told;
   const again = tellingLines(masked);
   const same = told.length === again.length && told.every((line, at) => maskText(needles, line) === again[at]);
-  return { tellingLines: same ? again : told.map(pieces) };
+  return same ? again : told.map((line) => maskPieces(needles, line));
 }

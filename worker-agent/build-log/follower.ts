@@ -40,6 +40,8 @@ export interface LogFollowerOptions {
   baseline: UsageRates | null;
   /** The age of the log counts as known for this long after the last look at it. */
   freshMs: number;
+  /** How long a lost command, a channel or a log must fail until the follower believes it. Left out: 5 s. */
+  patienceMs?: number;
   /** Takes what was read, with its secrets. */
   onBytes?: (bytes: Buffer) => void;
   /** There is more to ship. */
@@ -119,7 +121,7 @@ export class LogFollower implements AsyncDisposable {
             this.#clock = withUsage(this.#clock, look.status.usage, performance.now());
         }
         if (!end || this.#lacks(untilBytes)) continue;
-        if (!end.certain && awakeMs() - goneSinceMs! < CONFIRM_MS) continue;
+        if (!end.certain && awakeMs() - goneSinceMs! < (this.#options.patienceMs ?? CONFIRM_MS)) continue;
         this.#quietMs = Math.round(longestOutputAgeMs(this.#clock, performance.now()));
         return end;
       }
@@ -159,10 +161,11 @@ export class LogFollower implements AsyncDisposable {
   }
 
   #looks(signal: AbortSignal): Looks {
-    const { guest, key, freshMs } = this.#options;
+    const { guest, key, freshMs, patienceMs } = this.#options;
     const spool = this.#spool;
     const onPolling = (message: string) => this.#options.onWarning?.(message);
-    return new StreamedLooks({ guest, key, spool, freshMs, silenceMs: GUEST_COMMAND_MS, onPolling, signal });
+    const looks = { guest, key, spool, freshMs, patienceMs, onPolling, signal };
+    return new StreamedLooks({ ...looks, silenceMs: GUEST_COMMAND_MS });
   }
 
   #look(logBytes: number): void {

@@ -22,6 +22,8 @@ export interface PolledLooksOptions {
   guest: Guest;
   key: AttemptKey;
   spool: Pick<LogSpool, 'readBytes' | 'finished'>;
+  /** How long a log with bytes may be unreadable. Left out: 5 s. */
+  patienceMs?: number | undefined;
   signal: AbortSignal;
 }
 
@@ -50,7 +52,7 @@ export class PolledLooks implements Looks {
 
   /** Null if there is nothing to read. */
   async #read(): Promise<Buffer | null> {
-    const { guest, spool } = this.#options;
+    const { guest, spool, patienceMs = UNREADABLE_MS } = this.#options;
     const lacks = !spool.finished && spool.readBytes < this.#untilBytes;
     const bytes = lacks ? await readPart(guest, spool.readBytes, this.#untilBytes) : null;
     if (bytes?.length !== 0) {
@@ -58,7 +60,7 @@ export class PolledLooks implements Looks {
       return bytes;
     }
     this.#unreadableSinceMs ??= awakeMs();
-    if (awakeMs() - this.#unreadableSinceMs < UNREADABLE_MS) return null;
+    if (awakeMs() - this.#unreadableSinceMs < patienceMs) return null;
     const message = `the log in the VM has ${this.#untilBytes} bytes, and cannot be read after byte ${spool.readBytes}`;
     throw failed('transfer_failed', STEP, message);
   }

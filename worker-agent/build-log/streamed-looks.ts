@@ -37,6 +37,8 @@ export interface StreamedLooksOptions {
   freshMs: number;
   /** A channel that has said nothing for so long is replaced. */
   silenceMs: number;
+  /** How long no channel may bring the log on. Left out: 5 s. */
+  patienceMs?: number | undefined;
   /** Is told once, in words for people, when the agent asks for the log piece by piece from now on. */
   onPolling: (message: string) => void;
   signal: AbortSignal;
@@ -94,7 +96,7 @@ export class StreamedLooks implements Looks {
   /** Counts from the first call since there was progress. */
   #hasEndedForLong(): boolean {
     this.#endedSinceMs ??= awakeMs();
-    return awakeMs() - this.#endedSinceMs >= NO_PROGRESS_MS;
+    return awakeMs() - this.#endedSinceMs >= (this.#options.patienceMs ?? NO_PROGRESS_MS);
   }
 
   /**

@@ -31,15 +31,23 @@ export type FailureExplanation = z.infer<typeof FailureExplanation>;
 export const TellingLines = z.array(text(TELLING_LINE_MAX)).max(TELLING_LINES_MAX);
 export type TellingLines = z.infer<typeof TellingLines>;
 
+/** What the agent found in the log of a failed build, as the controller stores it: either, or both. */
+export type ToldByLog = Partial<FailureExplanation> & { tellingLines?: TellingLines };
+
+export function explanationIn({ id, sentence, advice, line }: ToldByLog): FailureExplanation | null {
+  if (id === undefined || sentence === undefined) return null;
+  return { id, sentence, advice: advice ?? '', line: line ?? '' };
+}
+
 export const VerdictView = Explained.extend({
   whose: z.enum(['user', 'infrastructure']),
   /** The step or health check that failed, if the verdict names one. */
   step: z.string().nullable(),
   /** What the agent or the controller saw, in its own words. */
   message: z.string().nullable(),
-  /** Set with `build_failed` if the log ends in a known error. */
+  /** Set with `build_failed` if the log ends in a known error, or shows which phase has failed. */
   explained: FailureExplanation.nullable().default(null),
-  /** With `build_failed`, if nothing is known of the error: a guess, in the log's own words. */
+  /** With `build_failed`, if nothing is known of the error but its phase: a guess, in the log's own words. */
   tellingLines: TellingLines.default([]),
 });
 export type VerdictView = z.infer<typeof VerdictView>;

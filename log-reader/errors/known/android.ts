@@ -23,7 +23,7 @@ export const ANDROID: readonly KnownError[] = [
   {
     id: 'keystore',
     pattern:
-      /Failed to read key (\S+) from store|Keystore file '([^']+)' not found|(?:^|: )Keystore was tampered with, or password was incorrect/,
+      /Failed to read key (\S+) from store (?:.*?Invalid keystore format)?|Keystore file '([^']+)' not found|(?:^|: )Keystore was tampered with, or password was incorrect/,
     sentence: 'The keystore could not be used: the file, the alias or a password is wrong.',
     advice: 'Check the four values of the keystore in the credentials.',
   },
@@ -41,6 +41,29 @@ export const ANDROID: readonly KnownError[] = [
       /^e: .*Module was compiled with an incompatible version of Kotlin\. The binary version of its metadata is ([\d.]+), expected version is ([\d.]+)/,
     sentence: 'A library was compiled with Kotlin $1, and the project uses $2.',
     advice: 'Raise the Kotlin version of the project, or take an older version of the library.',
+  },
+  {
+    id: 'android_exported',
+    pattern: /required to specify an explicit value for `?android:exported`?/,
+    near: [
+      { where: 'above', within: 2, pattern: /element <(?<element>[^>]{1,160})>/ },
+      { where: 'below', within: 2, pattern: /element <(?<element>[^>]{1,160})>/ },
+    ],
+    sentence: 'An element of AndroidManifest.xml lacks "android:exported"[: $<element>].',
+    advice: 'Set it, or update the library that brings the element.',
+  },
+  {
+    id: 'android_png',
+    pattern: /(?:ERROR: ?)?(\S+\.png): AAPT: error: failed to read PNG signature/,
+    sentence: 'The file $1 is not a PNG image.',
+    advice: 'Save the image anew as PNG: a JPEG or WebP with the ending .png does not do.',
+  },
+  {
+    id: 'gradle_bundle',
+    pattern: /^Execution failed for task ':app:(?:bundle|createBundle)\w+JsAndAssets'/,
+    near: [{ where: 'above', within: 40, pattern: /^(?<reason>(?:\w*Error|error): .{1,200})$/ }],
+    sentence: 'The JavaScript could not be bundled[: $<reason>].',
+    advice: 'What Metro says stands above it in the log. Variables that the app reads must be set in the build too.',
   },
   {
     id: 'manifest_merger',

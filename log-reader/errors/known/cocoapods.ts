@@ -28,13 +28,13 @@ export const COCOAPODS: readonly KnownError[] = [
   },
   {
     id: 'pods_path_missing',
-    pattern: /^\[!\] No podspec found for `([^`]+)` in `([^`]+)`/,
-    sentence: 'The pod $1 is not where the Podfile looks for it: there is no podspec in $2.',
+    pattern: /^\[!\] No podspec (?:found for `([^`]+)` in|exists at path) `([^`]+)`/,
+    sentence: 'There is no podspec[ of the pod $1] where the Podfile looks for it: $2.',
     advice: 'Install the packages before "pod install"; if they are, the package has moved or lost its podspec.',
   },
   {
     id: 'pods_download',
-    pattern: /^\[!\] CDN: trunk (?:URL couldn't be downloaded: (\S+)|Repo update failed)/,
+    pattern: /^\[!\] CDN: trunk (?:URL couldn't be downloaded: (\S+)(?!.* Response: 429\b)|Repo update failed)/,
     sentence: 'CocoaPods could not download from its CDN.',
     advice: 'Build again; if it stays, check that the VM reaches cdn.cocoapods.org.',
   },
@@ -60,7 +60,8 @@ export const COCOAPODS: readonly KnownError[] = [
   },
   {
     id: 'pods_static_swift',
-    pattern: /^\[!\] The following Swift pods cannot yet be integrated as static libraries/,
+    pattern:
+      /^(?:\[!\] The following Swift pods cannot yet be integrated as static libraries|The Swift pod `[^`]+` depends upon .* which does not define modules)/,
     sentence: 'A Swift pod depends on pods that define no module.',
     advice: 'Add "use_modular_headers!" to the Podfile, or ":modular_headers => true" to the pods it names.',
   },
@@ -69,6 +70,12 @@ export const COCOAPODS: readonly KnownError[] = [
     pattern: /^\[!\] No `Podfile' found in the project directory/,
     sentence: 'There is no Podfile where "pod install" was run.',
     advice: 'Run it in the ios folder; in Expo projects run "npx expo prebuild" first.',
+  },
+  {
+    id: 'podfile_node_env',
+    pattern: /^\[!\] Invalid `Podfile` file: .*unexpected token at 'info Run CLI with --verbose flag/,
+    sentence: 'The Podfile runs a program of React Native that is not installed.',
+    advice: 'NODE_ENV=production leaves devDependencies out: remove it from the environment of the build.',
   },
   {
     id: 'codegen_failed',

@@ -33,6 +33,8 @@ export interface KnownError {
   compiler?: true;
   /** A build that goes on can also print this. It counts only if the build stopped soon after it. */
   atEnd?: true;
+  /** A missing secret can be the reason, so the explanation repeats what Tartbeat said before the install. */
+  fetches?: true;
   /**
    * One sentence that says what happened. `$1` … and `$<name>` are replaced by the captures. A part in square
    * brackets is left out if one of its captures is missing.

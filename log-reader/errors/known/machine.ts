@@ -13,7 +13,7 @@ const NOT_FOUND = (name: string) =>
 export const MACHINE: readonly KnownError[] = [
   {
     id: 'disk_full',
-    pattern: /(?:^|[:(-] ?|\bENOSPC: )no space left on device\b/i,
+    pattern: /(?:^|[:(>-] ?|\bENOSPC: )no space left on device\b/i,
     sentence: 'The disk of the VM is full.',
     advice: 'Free space in the base image or give it a larger disk, then make a new snapshot of it.',
   },
@@ -94,7 +94,7 @@ export const MACHINE: readonly KnownError[] = [
   },
   {
     id: 'tool_missing_cocoapods',
-    pattern: new RegExp(`CocoaPods is not available, make sure it's installed|${NOT_FOUND('pod')}`),
+    pattern: new RegExp(`Cocoa[Pp]ods is not available, make sure it's installed|${NOT_FOUND('pod')}`),
     sentence: 'CocoaPods is not installed in the VM, or not on its PATH.',
     advice: 'Run provision.sh in the base image again; it installs CocoaPods.',
   },

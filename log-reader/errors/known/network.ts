@@ -3,6 +3,7 @@ import type { KnownError } from './known-error.ts';
 export const NETWORK: readonly KnownError[] = [
   {
     id: 'git_access',
+    fetches: true,
     pattern:
       /^git@[^:]+: Permission denied \(publickey\)|^Host key verification failed\.|^fatal: Authentication failed for '([^']+)'|^fatal: could not read Username for/,
     sentence: 'Git was refused access to a private repository.',
@@ -18,6 +19,7 @@ export const NETWORK: readonly KnownError[] = [
   },
   {
     id: 'name_not_resolved',
+    fetches: true,
     pattern:
       /(?:^|: )Could not resolve host: (\S+)|^(?:npm (?:error|ERR!) |error |\w*Error: |\[!\] )(?:.*[: ])?getaddrinfo (?:ENOTFOUND|EAI_AGAIN) ([^\s"']+)/,
     atEnd: true,
@@ -26,6 +28,7 @@ export const NETWORK: readonly KnownError[] = [
   },
   {
     id: 'connection_failed',
+    fetches: true,
     pattern:
       /^npm (?:error|ERR!) code (?:ECONNRESET|ETIMEDOUT|ECONNREFUSED|ERR_SOCKET_TIMEOUT)|^(?:npm (?:error|ERR!) |error |\w*Error: |\[!\] )(?:.*[: ])?(?:connect|read) (?:ECONNREFUSED|ECONNRESET|ETIMEDOUT)\b|^curl: \((?:7|28|35|52|56)\) |(?:^|: )The network connection was lost\.?$|^fatal: unable to access '[^']+': |^error .*: ESOCKETTIMEDOUT|^fatal: the remote end hung up unexpectedly/,
     atEnd: true,
@@ -35,7 +38,7 @@ export const NETWORK: readonly KnownError[] = [
   {
     id: 'rate_limited',
     pattern:
-      /^(?:npm (?:error|ERR!) |error |\w*Error: |\[!\] |fatal: |> )(?:.*[: ])?(?:429 Too Many Requests|(?:status code|error|HTTP|Response):? 429\b)|^npm (?:error|ERR!) code E429/,
+      /^(?:npm (?:error|ERR!) |error |\w*Error: |\[!\] |fatal: |> )(?:.*[: ])?(?:429 Too Many Requests|(?:status code|error|HTTP|Response):? 429\b)|^npm (?:error|ERR!) code E429|^\[!\] CDN: trunk URL couldn't be downloaded.* Response: 429\b/,
     atEnd: true,
     sentence: 'A server refused the build because of too many requests.',
     advice: 'Build again later, or use a key or a cache of your own for that server.',

@@ -34,12 +34,29 @@ export const PACKAGES: readonly KnownError[] = [
   },
   {
     id: 'registry_login',
+    fetches: true,
     pattern: new RegExp(`${NPM}code E40[13]\\b|^\\s*ERR_PNPM_FETCH_40[13]|^error .*Request failed "40[13] `),
     sentence: 'The package registry refused the build: it has no key for a private package, or the wrong one.',
     advice: 'Pass the key of the registry as a secret file (.npmrc) or in the environment of the build.',
   },
   {
+    id: 'yarn_started_twice',
+    pattern: /^error \S+: Extracting tar content of undefined failed, the file appears to be corrupt/,
+    sentence: 'Two installs of yarn ran at the same time and have damaged packages of each other.',
+    advice:
+      'The "prepare" script of a dependency from git starts an install of its own. Use a published version of it.',
+  },
+  {
+    id: 'registry_broken',
+    pattern: new RegExp(
+      `${NPM}code E5\\d\\d|^\\s*ERR_PNPM_FETCH_5\\d\\d|^error An unexpected error occurred: "(?:\\S+): Request failed \\\\?"5\\d\\d`,
+    ),
+    sentence: 'The package registry has answered with an error of its own.',
+    advice: 'Build again; if it stays, see whether the registry works.',
+  },
+  {
     id: 'package_not_found',
+    fetches: true,
     pattern: new RegExp(
       `${NPM}404 +'?([^ ']+)'? is not in this registry|${NPM}notarget No matching version found for (\\S+?)\\.?$|^\\s*ERR_PNPM_(?:FETCH_404|NO_MATCHING_VERSION)|^error Couldn't find (?:any versions for|package) "?([^" ]+)`,
     ),

@@ -34,16 +34,17 @@ export const SIGNING: readonly KnownError[] = [
   },
   {
     id: 'certificate_password',
-    pattern: /MAC verification failed during PKCS12 import/,
+    pattern: /MAC verification failed(?: during PKCS12 import|$)/,
     sentence: 'The signing certificate (.p12) could not be opened: its password is wrong.',
-    advice: 'Check the password; a .p12 made by OpenSSL 3 must be exported with -legacy to be read by macOS.',
+    advice:
+      'Check the password. A .p12 of OpenSSL 3 must be written with "-legacy" for macOS; builds of a profile convert it.',
   },
   {
     id: 'certificate_import',
     pattern: /Distribution certificate with fingerprint (\w+) hasn't been imported successfully/,
     sentence: 'The distribution certificate was imported but macOS does not consider it valid.',
     advice:
-      "Install Apple's WWDR intermediate certificates in the base image and check that the certificate has not expired; on macOS 26 update eas-cli too.",
+      'Check that the certificate has not expired and that Apple\'s WWDR certificates are in the image. On macOS 26 and 27 build a profile, or use "keychain create".',
   },
   {
     id: 'certificate_untrusted',
@@ -117,5 +118,13 @@ export const SIGNING: readonly KnownError[] = [
     pattern: new RegExp(`${XCODE}(?:No Accounts|No Account for Team "([^"]+)")`),
     sentence: 'Xcode is to sign automatically, but no Apple account is signed in in the VM.',
     advice: 'Sign by hand, or pass an App Store Connect API key with -allowProvisioningUpdates.',
+  },
+  {
+    id: 'keychain_not_made',
+    pattern: /^keychain: (?!warning: )(.{1,200})$/,
+    near: [{ where: 'above', within: 4, pattern: /^(?!keychain: )(?<reason>(?:security|codesign|\S+): \S.{1,160})$/ }],
+    atEnd: true,
+    sentence: 'The command "keychain create" failed: $1[ ($<reason>)].',
+    advice: 'Do what it says. docs/expo.md shows which files and passwords a build needs to sign.',
   },
 ];

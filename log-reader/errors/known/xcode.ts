@@ -75,6 +75,12 @@ export const XCODE: readonly KnownError[] = [
     advice: 'Set SENTRY_ORG, SENTRY_PROJECT and SENTRY_AUTH_TOKEN, or SENTRY_DISABLE_AUTO_UPLOAD=true.',
   },
   {
+    id: 'icloud_environment',
+    pattern: /exportArchive: exportOptionsPlist error for key "iCloudContainerEnvironment"/,
+    sentence: 'The app uses iCloud, and the export does not say which environment of iCloud it is for.',
+    advice: 'Set "iCloudContainerEnvironment" in the export options, or in ios.entitlements of the app config.',
+  },
+  {
     id: 'script_sandbox',
     pattern: /(?:^|: )error: Sandbox: .* deny\(1\) file-(?:read|write)\S* (\S+)/,
     sentence: 'A script phase was kept from a file by the sandbox of Xcode: $1',

@@ -22,6 +22,13 @@ async function aFailedBuild(explained: object): Promise<string> {
 }
 const EXPLAINED = {
   'the lines that may tell': { tellingLines: [LINE] },
+  'the lines of a known phase': {
+    id: 'phase_failed',
+    sentence: 'INSTALL_PODS failed.',
+    advice: 'See it.',
+    line: LINE,
+    tellingLines: [],
+  },
   'a known error': { id: 'pods', sentence: 'A pod is missing.', advice: 'Run pod install.', line: LINE },
 };
 

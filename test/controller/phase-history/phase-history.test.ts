@@ -106,6 +106,16 @@ test('where nothing is known, the lines of the log that may tell are shown, said
   expect(build.attempts[0]?.verdict).toMatchObject({ explained: null, tellingLines });
 });
 
+test('where only the phase of the error is known, both the explanation and the lines are shown', async () => {
+  const { assignment } = await anAssignment();
+  const explained = { id: 'phase_failed', sentence: 'INSTALL_PODS failed.', advice: 'See it.', line: 'Error: pod' };
+  const tellingLines = ['lantern-plugin: the moon is in the wrong house'];
+  await report(assignment, { type: 'fail', verdict: 'build_failed', exitCode: 1, explained, tellingLines });
+  const build = await show(assignment.buildId);
+  expect(build.verdict).toMatchObject({ code: 'build_failed', explained, tellingLines });
+  expect(build.verdict?.explained).toEqual(explained);
+});
+
 test('lines that are too many or too long cost no verdict, nor does an agent that sends none', async () => {
   const broken = [Array.from({ length: 11 }, () => 'x'), ['x'.repeat(501)], 'x', [7]] as never[];
   for (const tellingLines of [...broken, undefined]) {

@@ -10,6 +10,7 @@ export interface Excerpt {
 
 export const EXCERPTS: Record<string, Excerpt[]> = {
   disk_full: [
+    { lines: ["Execution failed for task ':app:mergeReleaseResources'.", '> No space left on device'] },
     {
       lines: [
         '[INSTALL_PODS] [ReactNativeCore] Failed to download release tarball: No space left on device - fcopyfile',
@@ -76,6 +77,7 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     { lines: ['zsh:1: command not found: fastlane'] },
   ],
   tool_missing_cocoapods: [
+    { lines: ["Cocoapods is not available, make sure it's installed and in your PATH"] },
     {
       lines: ["CocoaPods is not available, make sure it's installed and in your PATH", 'Error: build command failed.'],
     },
@@ -117,6 +119,7 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     { lines: ['security: SecKeychainUnlock build.keychain: The specified keychain could not be found.'] },
   ],
   certificate_password: [
+    { lines: ['security: SecKeychainItemImport: MAC verification failed'] },
     { lines: ['security: SecKeychainItemImport: MAC verification failed during PKCS12 import (wrong password?)'] },
   ],
   certificate_import: [
@@ -297,7 +300,14 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
       ],
     },
   ],
-  pods_static_swift: [{ lines: ['[!] The following Swift pods cannot yet be integrated as static libraries:'] }],
+  pods_static_swift: [
+    {
+      lines: [
+        'The Swift pod `FirebaseCoreInternal` depends upon `GoogleUtilities`, which does not define modules. To opt into those targets',
+      ],
+    },
+    { lines: ['[!] The following Swift pods cannot yet be integrated as static libraries:'] },
+  ],
   podfile_missing: [{ lines: ["[!] No `Podfile' found in the project directory."] }],
   podfile_invalid: [
     {
@@ -546,6 +556,11 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     { lines: ['fatal: the remote end hung up unexpectedly'] },
   ],
   rate_limited: [
+    {
+      lines: [
+        "[!] CDN: trunk URL couldn't be downloaded: https://cdn.jsdelivr.net/cocoa/Specs/a.podspec.json Response: 429 429: Too Many Requests",
+      ],
+    },
     { lines: ['npm error code E429', 'npm error 429 Too Many Requests - GET https://registry.example.com/expo'] },
   ],
   platform_missing: [
@@ -1063,6 +1078,444 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
     },
   ],
   pods_path_missing: [
+    {
+      lines: ['[!] No podspec exists at path `/Users/a/.cocoapods/repos/b/libwebp.podspec.json`.'],
+      says: 'libwebp.podspec.json',
+    },
     { lines: ['[!] No podspec found for `Wick` in `../node_modules/wick`'], says: '../node_modules/wick' },
+  ],
+  // Tartbeat's own sentences, printed by the scripts in vm-image/guest/.
+  private_key_unreadable: [
+    {
+      lines: [
+        '[tartbeat] Private access: the secret GIT_SSH_KEY is not a private SSH key, or it has a passphrase. Make one without: `ssh-keygen -t ed25519 -N "" -f key`, and store the file `key`.',
+      ],
+    },
+  ],
+  tool_version_not_installed: [
+    {
+      lines: [
+        '[tartbeat] Installing pnpm 99.0.0; the image has none.',
+        'npm error code ETARGET',
+        'npm error notarget No matching version found for pnpm@99.0.0.',
+        'npm error notarget In most cases you or one of your dependencies are requesting',
+        "npm error notarget a package version that doesn't exist.",
+        '[tartbeat] pnpm 99.0.0 could not be installed. The lines above say why. Check that this version exists and that the VM reaches the address.',
+      ],
+      says: 'pnpm 99.0.0, and this version could not be installed: No matching version found for pnpm@99.0.0',
+    },
+    {
+      lines: [
+        '[tartbeat] Installing cocoapods 1.99.0; the image has 1.17.0.',
+        "ERROR:  Could not find a valid gem 'cocoapods' (= 1.99.0) in any repository",
+        '[tartbeat] cocoapods 1.99.0 could not be installed. The lines above say why. Check that this version exists and that the VM reaches the address.',
+      ],
+      says: 'Could not find a valid gem',
+    },
+  ],
+  tool_version_wrong: [
+    {
+      lines: ['[tartbeat] node 22.99 was installed, but `node --version` says 22.13.0.'],
+      says: 'node 22.99. It was installed, but the program says that it is 22.13.0.',
+    },
+  ],
+  package_manager_checksum: [
+    {
+      lines: [
+        '[tartbeat] pnpm 10.1.0 is not the one that `packageManager` in package.json names. Its sha512 is 0a, not 0b.',
+      ],
+      says: 'pnpm 10.1.0',
+    },
+  ],
+  tool_cannot_be_installed: [{ lines: ['[tartbeat] Tartbeat cannot install ndk.'], says: 'ndk' }],
+  engine_tool_missing: [
+    {
+      lines: [
+        '[tartbeat] A tool is missing: eas-cli is not in this image. Make the image again with `expo-worker base-image --force`.',
+      ],
+      says: 'in the VM: eas-cli is not in this image.',
+    },
+  ],
+  engine_job_refused: [
+    {
+      lines: [
+        'Currently using eas-cli-local-build-plugin@24.7.0.',
+        'Job object has incorrect format, update to latest versions of eas-cli and eas-cli-local-build-plugin to make sure you are using compatible packages.',
+        '"appId" must be a string',
+        '[tartbeat] The engine refused the job: "appId" must be a string',
+      ],
+      says: 'made of the profile: "appId" must be a string.',
+    },
+  ],
+  engine_folder_in_use: [
+    { lines: ['Workingdir is not empty.', 'Error: Workingdir is not empty.'] },
+    {
+      lines: [
+        "[tartbeat] The engine's working folder /Users/admin/.tartbeat/expo/work has files of an earlier build that cannot be deleted. Build in a new VM.",
+      ],
+      says: '/Users/admin/.tartbeat/expo/work',
+    },
+  ],
+  source_not_packed: [
+    { lines: ['[tartbeat] The source could not be packed for the engine. Is the disk of the VM full?'] },
+  ],
+  expo_environment_missing: [
+    {
+      lines: [
+        'Failed to pull env variables for environment production from EAS servers',
+        '[GraphQL] Internal server error',
+        '[tartbeat] Expo did not send the variables of the environment, so the build ends here. The app would lack them. The lines above have the reason.',
+        '    Error: build command failed.',
+      ],
+      says: '"production"',
+    },
+  ],
+  expo_not_installed: [
+    {
+      lines: [
+        '[tartbeat] The package `expo` is not installed in apps/mobile, so the app config cannot be read. Add `expo` to the dependencies of its package.json.',
+      ],
+      says: 'apps/mobile',
+    },
+  ],
+  app_id_missing: [
+    {
+      lines: [
+        '[tartbeat] The app config in the root of the source has no ios.bundleIdentifier. Add it, because each app has its own build numbers.',
+      ],
+      says: 'in the root of the source has no ios.bundleIdentifier',
+    },
+  ],
+  app_name_unreadable: [
+    {
+      lines: [
+        '[tartbeat] The name of the app could not be read from the app config in apps/mobile, so its certificate cannot be assigned. Run `npx expo config` there to see why.',
+      ],
+      says: 'apps/mobile',
+    },
+  ],
+  build_number_late: [
+    {
+      lines: [
+        '[tartbeat] The build waits for its number from the controller.',
+        '[tartbeat] No build number came within 5 minutes, so the build ends here. The agent or the controller could not be reached in that time. Submit the build again.',
+      ],
+      says: '5 minutes',
+    },
+  ],
+  dependencies_not_installed: [
+    {
+      lines: [
+        'the moon is in the wrong house',
+        '[tartbeat] The dependencies could not be installed: `npm ci --include=dev` ended with exit code 7. The lines above have the reason.',
+      ],
+      says: '"npm ci --include=dev" ended with exit code 7',
+    },
+  ],
+  app_config_unreadable: [
+    {
+      lines: [
+        "TypeError: Cannot read properties of null (reading 'split')",
+        '    at module.exports (/src/app.config.js:3:41)',
+        '[tartbeat] The app config in the root of the source could not be read: `expo config` ended with exit code 1. Run `npx expo config` there to see the same.',
+      ],
+      says: "could not be read: TypeError: Cannot read properties of null (reading 'split').",
+    },
+  ],
+  engine_did_not_start: [
+    {
+      lines: [
+        'Error: a thing that nobody knows',
+        '    at main (/opt/homebrew/lib/node_modules/eas-cli-local-build-plugin/dist/main.js:14:9)',
+        '[tartbeat] The engine ended before its first phase. The lines above say why.',
+      ],
+      says: 'a thing that nobody knows',
+    },
+  ],
+  // Expo's local build engine.
+  engine_aborted: [
+    { lines: ['[RUN_FASTLANE] Gymfile created', '[ABORT] Received termination signal.'] },
+    { lines: ['[RUN_FASTLANE] Gymfile created', '[tartbeat] The engine was stopped.'] },
+  ],
+  engine_job_malformed: [
+    {
+      lines: [
+        'Currently using eas-cli-local-build-plugin@24.7.0.',
+        'Job object has incorrect format, update to latest versions of eas-cli and eas-cli-local-build-plugin to make sure you are using compatible packages.',
+        '"appId" must be a string',
+        'ValidationError: "appId" must be a string',
+      ],
+      says: 'its job: "appId" must be a string.',
+    },
+  ],
+  engine_version_missing: [
+    {
+      lines: [
+        'npm error code ETARGET',
+        'npm error notarget No matching version found for eas-cli-local-build-plugin@24.8.0.',
+        'npx -y eas-cli-local-build-plugin@24.8.0 exited with non-zero code: 1',
+      ],
+      says: 'eas-cli-local-build-plugin@24.8.0',
+    },
+  ],
+  engine_wrong_system: [
+    { lines: ['Unsupported platform, macOS is required to build apps for iOS'] },
+    { lines: ['iOS builds can only be run on macOS.', 'Error: iOS builds can only be run on macOS.'] },
+  ],
+  app_folder_missing: [
+    {
+      lines: ['Error: package.json does not exist in /Users/admin/.tartbeat/expo/work/build/apps/mobile'],
+      says: 'in the folder of the app: apps/mobile.',
+    },
+  ],
+  source_not_unpacked: [
+    {
+      lines: [
+        '[PREPARE_PROJECT] gzip: stdin: not in gzip format',
+        '[PREPARE_PROJECT] ',
+        'Error: tar -C /a/work/build --strip-components 1 -zxf /a/work/project.tar.gz exited with non-zero code: 2',
+      ],
+      says: 'not in gzip format',
+    },
+  ],
+  certificate_password_engine: [
+    {
+      lines: [
+        '[PREPARE_CREDENTIALS] ',
+        'Error: Provided password for the distribution certificate is probably invalid',
+      ],
+    },
+  ],
+  certificate_not_imported: [
+    {
+      lines: [
+        'Error: fastlane run import_certificate certificate_path:/a.p12 certificate_password:*** keychain_path:/a.keychain keychain_password:b exited with non-zero code: 1',
+      ],
+    },
+  ],
+  certificate_mismatch: [
+    {
+      lines: [
+        "[PREPARE_CREDENTIALS] Error: Provisioning profile and distribution certificate don't match.",
+        "Profile's certificate fingerprints = [0A], distribution certificate fingerprint = 0B",
+      ],
+    },
+  ],
+  credentials_required: [{ lines: ['[PREPARE_CREDENTIALS] ', 'Error: credentials are required for an iOS build'] }],
+  certificate_not_given: [
+    {
+      lines: [
+        '[PREPARE_CREDENTIALS] Creating keychain - /tmp/eas-build-0104ba25.keychain',
+        '[PREPARE_CREDENTIALS] ',
+        "TypeError: Cannot read properties of undefined (reading 'data')",
+      ],
+    },
+  ],
+  target_missing: [{ lines: ["Error: Could not find target 'Wrong' in project.pbxproj"], says: '"Wrong"' }],
+  scheme_unclear: [{ lines: ['AssertionError [ERR_ASSERTION]: Ejected project should have exactly one scheme'] }],
+  artifact_pattern: [
+    {
+      lines: [
+        '[UPLOAD_APPLICATION_ARCHIVE] ',
+        'Error: There are no files matching pattern "ios/build/Lantern-*.ipa"',
+        'FindArtifactsError: There are no files matching pattern "ios/build/Lantern-*.ipa"',
+      ],
+      says: 'ios/build/Lantern-*.ipa',
+    },
+  ],
+  eas_project_id_differs: [
+    {
+      lines: [
+        '[READ_APP_CONFIG] Error: The value of the "extra.eas.projectId" field (1111) in the app config does not match the current project id (2222). Learn more: https://expo.fyi/eas-config-mismatch.',
+      ],
+      says: '1111',
+    },
+  ],
+  engine_silent: [
+    {
+      lines: ['InstallPodsTimeoutError: "Install pods" phase was inactive for over 30 minutes'],
+      says: '"Install pods", because it printed nothing for 30 minutes',
+    },
+  ],
+  custom_config_wrong: [
+    {
+      lines: [
+        '[PARSE_CUSTOM_WORKFLOW_CONFIG] Failed to parse the custom build config file.',
+        '[PARSE_CUSTOM_WORKFLOW_CONFIG] ',
+        'YAMLParseError: Nested mappings are not allowed in compact mappings at line 8, column 18:',
+      ],
+      says: 'line 8, column 18',
+    },
+  ],
+  hook_failed: [
+    {
+      lines: ['Error: npm run eas-build-pre-install exited with non-zero code: 3'],
+      says: '"eas-build-pre-install" of package.json ended with exit code 3',
+    },
+  ],
+  xcode_failed: [
+    {
+      lines: [
+        '[RUN_FASTLANE] Error: The "Run fastlane" step failed because of an error in the Xcode build process. We automatically detected following errors in your Xcode build logs:',
+        "- cannot find 'Lantern' in scope",
+        'Refer to "Xcode Logs" below for additional, more detailed logs.',
+      ],
+      says: "cannot find 'Lantern' in scope",
+    },
+  ],
+  // What the engine looks for in the output of tools.
+  yarn_started_twice: [
+    {
+      lines: [
+        '[2/4] Fetching packages...',
+        'error https://registry.yarnpkg.com/jest-util/-/jest-util-26.6.2.tgz: Extracting tar content of undefined failed, the file appears to be corrupt: "ENOENT: no such file or directory, chmod"',
+      ],
+    },
+  ],
+  registry_broken: [
+    {
+      lines: [
+        'error An unexpected error occurred: "https://registry.yarnpkg.com/request/-/request-2.88.2.tgz: Request failed \\"503 Service Unavailable\\"".',
+      ],
+    },
+    { lines: ['npm error code E503', 'npm error 503 Service Unavailable - GET https://registry.npmjs.org/a'] },
+  ],
+  google_services_broken: [
+    {
+      lines: ['Error: [ios.infoPlist]: withIosInfoPlistBaseMod: GoogleService-Info.plist is empty'],
+      says: 'GoogleService-Info.plist',
+    },
+    {
+      lines: [
+        'Error: [ios.xcodeproj]: withIosXcodeprojBaseMod: Path to GoogleService-Info.plist is not defined. Please specify the `expo.ios.googleServicesFile` field in app.json.',
+      ],
+    },
+    {
+      lines: ["Execution failed for task ':app:processReleaseGoogleServices'.", '> Malformed root json'],
+    },
+  ],
+  icon_missing: [
+    {
+      lines: [
+        "Error: [android.dangerous]: withAndroidDangerousBaseMod: ENOENT: no such file or directory, open './assets/adaptive-icon.png'",
+        '    at Object.openSync (node:fs:585:3)',
+        '    at async generateIconAsync (/src/node_modules/@expo/prebuild-config/build/plugins/icons/withAndroidIcons.js:369:11)',
+      ],
+      says: './assets/adaptive-icon.png',
+    },
+  ],
+  expo_package_missing: [
+    {
+      lines: [
+        "ConfigError: Cannot determine the project's Expo SDK version because the module `expo` is not installed. Install it with `npm install expo` and try again.",
+      ],
+    },
+    {
+      lines: [
+        'Cannot determine which native SDK version your project uses because the module `expo` is not installed. Please install it with `yarn add expo` and try again.',
+      ],
+    },
+  ],
+  podfile_node_env: [
+    {
+      lines: [
+        "[!] Invalid `Podfile` file: 783: unexpected token at 'info Run CLI with --verbose flag for more details.",
+        "'.",
+      ],
+    },
+  ],
+  android_exported: [
+    {
+      lines: [
+        '/src/android/app/src/main/AndroidManifest.xml:27:9-33:20 Error:',
+        '\tandroid:exported needs to be explicitly specified for element <activity#a.B>. Apps targeting Android 12 and higher are required to specify an explicit value for `android:exported` when the corresponding component has an intent filter defined.',
+      ],
+    },
+  ],
+  android_png: [
+    {
+      lines: [
+        '   > Android resource compilation failed',
+        '     ERROR:/src/res/mipmap-mdpi/ic_launcher.png: AAPT: error: failed to read PNG signature: file does not start with PNG signature.',
+      ],
+      says: '/src/res/mipmap-mdpi/ic_launcher.png',
+    },
+  ],
+  gradle_bundle: [
+    {
+      lines: [
+        'Error: the moon is in the wrong house',
+        "Execution failed for task ':app:createBundleReleaseJsAndAssets'.",
+        "> Process 'command 'node'' finished with non-zero exit value 1",
+      ],
+      says: 'the moon is in the wrong house',
+    },
+  ],
+  icloud_environment: [
+    {
+      lines: [
+        'error: exportArchive: exportOptionsPlist error for key "iCloudContainerEnvironment": expected one of {Development, Production}, but no value was provided',
+        '** EXPORT FAILED **',
+      ],
+    },
+  ],
+  // eas-cli, recorded (test/samples/eas/).
+  eas_project_differs: [
+    {
+      lines: [
+        'Project config: Slug for project identified by "extra.eas.projectId" (tiny) does not match the "slug" field (other). Learn more: https://expo.fyi/eas-project-id',
+        '    Error: build command failed.',
+      ],
+      says: 'slug "other"',
+    },
+  ],
+  eas_cli_version: [
+    {
+      lines: [
+        'You are on eas-cli@24.8.0 which does not satisfy the CLI version constraint defined in eas.json (>= 99.0.0).',
+        '    Error: build command failed.',
+      ],
+      says: '>= 99.0.0',
+    },
+  ],
+  eas_no_git: [
+    {
+      lines: [
+        "It looks like you haven't initialized the git repository yet.",
+        'EAS requires you to use a git repository for your project.',
+        "Input is required, but stdin is not readable. Failed to display prompt: Would you like us to run 'git init' in /Users/admin/source for you?",
+      ],
+    },
+  ],
+  dev_client_missing: [
+    {
+      lines: [
+        "However, we detected that you don't have expo-dev-client installed for your project.",
+        "You'll need to install expo-dev-client manually.",
+        '    Error: build command failed.',
+      ],
+    },
+  ],
+  expo_unreachable: [
+    {
+      lines: [
+        'request to https://api.expo.dev/graphql failed, reason: getaddrinfo ENOTFOUND api.expo.dev',
+        '    Error: GraphQL request failed.',
+      ],
+      says: 'ENOTFOUND',
+    },
+  ],
+  keychain_not_made: [
+    {
+      lines: [
+        '/tmp/proof: the reason of codesign',
+        'keychain: codesign cannot sign with what was imported, for the reason that it gives above',
+      ],
+      says: 'for the reason that it gives above (/tmp/proof: the reason of codesign).',
+    },
+    {
+      lines: ['keychain: no identity to sign with was imported: export the *.p12 together with its private key'],
+      says: 'export the *.p12',
+    },
   ],
 };

@@ -60,6 +60,9 @@ test('of two lines that tell the same, the last is shown', () => {
 const SUCCESSFUL = [
   'xcodebuild-clean-build-xcode15.log',
   'xcodebuild-test-ok.log',
+  'expo-engine/ios-simulator-succeeds.log',
+  'expo-engine/ios-device-succeeds.log',
+  'expo-engine/android-succeeds.log',
   ...Array.from({ length: 7 }, (_, index) => `expo-export-${index + 1}.log`),
 ];
 
@@ -149,6 +152,126 @@ test('every log from the field is in this table', () => {
   const tested = readFileSync(new URL(import.meta.url), 'utf8');
   const names = readdirSync(new URL('../../samples/field/', import.meta.url)).map((name) => name.replace('.log', ''));
   expect(names.filter((name) => !tested.includes(`'${name}'`))).toEqual([]);
+});
+
+/** Recorded from the real engine and eas-cli, each of which was made to fail in this way. */
+test.each([
+  ['expo-engine/aborted', 'engine_aborted', 'told to stop'],
+  [
+    'expo-engine/certificate-import-fails',
+    'certificate_not_imported',
+    'The phase PREPARE_CREDENTIALS failed. The signing',
+  ],
+  ['expo-engine/certificate-not-valid', 'certificate_import', 'The phase PREPARE_CREDENTIALS failed.'],
+  ['expo-engine/cocoapods-missing', 'tool_missing_cocoapods', 'CocoaPods is not installed'],
+  ['expo-engine/custom-config-wrong', 'custom_config_wrong', '.eas/build/none.yml'],
+  ['expo-engine/custom-step-fails', 'phase_failed', 'The step "Check the weather"'],
+  ['expo-engine/fastlane-fails', 'phase_failed', 'RUN_FASTLANE of Expo\'s build engine failed: "fastlane gym" ended'],
+  ['expo-engine/fastlane-missing', 'tool_missing_fastlane', 'Fastlane is not installed'],
+  ['expo-engine/job-refused', 'engine_job_malformed', '"appId" must be a string'],
+  ['expo-engine/lock-file-differs', 'lockfile_out_of_date', 'The phase INSTALL_DEPENDENCIES failed. The lock file'],
+  ['expo-engine/manager-missing', 'tool_missing', 'The phase PRE_INSTALL_HOOK failed. The program bun'],
+  ['expo-engine/no-app-at-the-pattern', 'artifact_pattern', 'The phase UPLOAD_APPLICATION_ARCHIVE failed.'],
+  ['expo-engine/no-app-folder', 'app_folder_missing', 'The phase PRE_INSTALL_HOOK failed.'],
+  ['expo-engine/no-certificate', 'certificate_not_given', 'The phase PREPARE_CREDENTIALS failed.'],
+  ['expo-engine/no-credentials', 'credentials_required', 'The phase PREPARE_CREDENTIALS failed.'],
+  ['expo-engine/no-scheme', 'scheme_unclear', 'The phase RUN_FASTLANE failed.'],
+  ['expo-engine/no-such-target', 'target_missing', 'The phase CONFIGURE_XCODE_PROJECT failed.'],
+  ['expo-engine/pods-fail', 'podfile_invalid', 'The phase INSTALL_PODS failed. The Podfile'],
+  ['expo-engine/pre-install-hook-fails', 'hook_failed', 'The phase PRE_INSTALL_HOOK failed. The script'],
+  ['expo-engine/success-hook-fails', 'hook_failed', 'The phase ON_BUILD_SUCCESS_HOOK failed.'],
+  ['expo-engine/unpacking-fails', 'source_not_unpacked', 'The phase PREPARE_PROJECT failed.'],
+  [
+    'expo-engine/xcode-fails',
+    'xcode_failed',
+    "The phase RUN_FASTLANE failed. Xcode could not build the app: cannot find 'Lan",
+  ],
+  ['eas/api-gone', 'expo_unreachable', 'could not be reached'],
+  ['eas/cli-version', 'eas_cli_version', '>= 99.0.0'],
+  ['eas/gradle-fails', 'disk_full', 'The phase RUN_GRADLEW failed. The disk'],
+  ['eas/install-fails', 'lockfile_missing', 'no lock file'],
+  ['eas/no-certificate', 'eas_credentials_missing', 'no signing credentials'],
+  ['eas/no-certificate-internal', 'eas_credentials_missing', 'no signing credentials'],
+  ['eas/no-credentials-json', 'eas_credentials_missing', 'no signing credentials'],
+  ['eas/no-dev-client', 'dev_client_missing', 'expo-dev-client'],
+  ['eas/no-environment', 'expo_environment_missing', '"production"'],
+  ['eas/no-package', 'bundle_identifier_missing', 'android.package'],
+  ['eas/no-profile', 'eas_profile_missing', '"preview"'],
+  ['eas/no-project-id', 'eas_not_configured', 'not linked'],
+  ['eas/no-project-id-robot', 'eas_not_configured', 'not linked'],
+  ['eas/no-token', 'expo_login', 'Expo account'],
+  ['eas/other-owner', 'eas_project_differs', 'owner "somebody"'],
+  ['eas/other-slug', 'eas_project_differs', 'slug "other"'],
+  ['eas/unknown-project-id', 'eas_not_configured', 'not linked'],
+  ['eas/wrong-token', 'expo_token_invalid', 'refused the token'],
+] as const)('recorded from Expo: %s', (name, id, says) => {
+  const explanation = explainFailure(whole(`${name}.log`));
+  expect(explanation?.id).toBe(id);
+  expect(explanation?.sentence).toContain(says);
+});
+
+test('every log recorded from Expo is in one of these tables', () => {
+  const tested = readFileSync(new URL(import.meta.url), 'utf8');
+  for (const folder of ['expo-engine', 'eas']) {
+    const names = readdirSync(new URL(`../../samples/${folder}/`, import.meta.url));
+    const missing = names.filter((name) => !tested.includes(`'${folder}/${name.replace('.log', '')}`));
+    expect(missing, folder).toEqual([]);
+  }
+});
+
+test('a phase that failed is named although later hooks fail too and print far more than it', () => {
+  const noise = Array.from({ length: 2_000 }, (_, index) => `[ON_BUILD_ERROR_HOOK] line ${index}`);
+  const lines = whole('expo-engine/unpacking-fails.log');
+  const at = lines.findIndex((line) => line.startsWith('[ON_BUILD_ERROR_HOOK]'));
+  const explanation = explainFailure([...lines.slice(0, at), ...noise, 'npm error code ERESOLVE', ...lines.slice(at)]);
+  expect(explanation?.id).toBe('source_not_unpacked');
+  expect(explanation?.sentence).toMatch(/^The phase PREPARE_PROJECT failed\./);
+});
+
+test('a line of a tool that looks like a report of the engine does not make its phase the failed one', () => {
+  const lines = [
+    '[RUN_FASTLANE] Error: a thing that the tool did not mind',
+    '[CLEAN_UP_CREDENTIALS] Destroying keychain',
+    '[PARSE_XCACTIVITYLOG] Local builds skip build performance analysis.',
+    '[UPLOAD_APPLICATION_ARCHIVE] ',
+    'Error: There are no files matching pattern "a.ipa"',
+    '[ON_BUILD_COMPLETE_HOOK] done',
+    'Build failed',
+  ];
+  expect(explainFailure(lines)?.sentence).toMatch(/^The phase UPLOAD_APPLICATION_ARCHIVE failed\./);
+  expect(explainFailure(lines.slice(0, 3))).toBeNull();
+});
+
+test('the explanation of a failed phase has no arguments of a program, because they may be passwords', () => {
+  const failed = 'Error: fastlane run open_door key:not-for-anybody exited with non-zero code: 1';
+  const explanation = explainFailure(['[PREPARE_CREDENTIALS] ', failed, '[ON_BUILD_ERROR_HOOK] x', '', 'Build failed']);
+  expect(explanation?.id).toBe('phase_failed');
+  expect(explanation?.sentence).not.toContain('not-for-anybody');
+});
+
+test('what Tartbeat said of a missing secret is said again if an install failed, and else not', () => {
+  const said =
+    'package-lock.json fetches packages from npm.acme.dev, but this build has no secret NPMRC. If npm.acme.dev asks for a token, store a line `//npm.acme.dev/:_authToken=…`.';
+  const start = [`[tartbeat] Private access: ${said}`, '[INSTALL_DEPENDENCIES] Running "npm ci"'];
+  const refused = [...start, '[INSTALL_DEPENDENCIES] npm error code E401'];
+  expect(explainFailure(refused)).toMatchObject({ id: 'registry_login' });
+  expect(explainFailure(refused)?.advice).toContain(said);
+  const unknown = [
+    ...start,
+    '[INSTALL_DEPENDENCIES] ',
+    'Error: npm ci exited with non-zero code: 1',
+    '',
+    'Build failed',
+  ];
+  expect(explainFailure(unknown)?.advice).toContain(said);
+  expect(explainFailure([...start, '[RUN_FASTLANE] error: exportArchive: No Accounts'])?.advice).not.toContain('acme');
+});
+
+test('where codesign has refused the identity, its words are in the explanation', () => {
+  const words = '[tartbeat] codesign cannot sign with 0A1B: /tmp/program: errSecInternalComponent';
+  const explanation = explainFailure([...whole('expo-engine/certificate-not-valid.log'), words]);
+  expect(explanation?.id).toBe('certificate_import');
+  expect(explanation?.sentence).toContain('codesign says: /tmp/program: errSecInternalComponent');
 });
 
 test('of the errors of a compiler the first counts, of those in the project before others', () => {

@@ -73,6 +73,29 @@ test('EAS: the phase of each line is followed, a tool inside it gives a better n
   ]);
 });
 
+test('a build of a profile: before the first phase of EAS it says which tool is installed', () => {
+  const command = 'eas build --local --non-interactive --platform ios --profile production';
+  const seen = [
+    '[tartbeat] Installing node 22.13.0; the image has 24.1.0.',
+    '[tartbeat] Dependencies are installed in the root of the source: npm ci --include=dev',
+    'added 467 packages in 17s',
+    '[tartbeat] The build waits for its number from the controller.',
+    '[SETUP_WORKINGDIR] Preparing workingdir /Users/admin/.tartbeat/expo/work',
+    '[Install Pods] Installing Yoga (0.0.0)',
+  ];
+  const names = seen.map((_, index) => run(seen.slice(0, index + 1), { command }).phase);
+  expect(names).toEqual([
+    'Installing node 22.13.0',
+    'Installing dependencies',
+    'Preparing the working folder',
+    'Waiting for the build number',
+    'Preparing the working folder',
+    'Installing pods',
+  ]);
+  const { percent } = run(seen, { command });
+  expect(percent).toBeLessThan(15);
+});
+
 test('EAS: what a phase prints without its name in front stays in it', () => {
   const lines = [
     '[READ_APP_CONFIG] Using app configuration:',

@@ -38,3 +38,19 @@ test('pieces of a secret are masked from six characters on', () => {
   const needles = [Buffer.from('abcdefghijkl')];
   expect(maskPieces(needles, 'x abcdef. cdefghij abcde abcdefghijkl')).toBe('x ***. *** abcde ***');
 });
+
+test('if only the phase of the error is known, the lines that may tell come with it, both without secrets', () => {
+  const log = [
+    '[RUN_FASTLANE] lantern: error: the moon is in the-wrong-house',
+    '[RUN_FASTLANE] Error: The "Run fastlane" step failed with an unknown error.',
+    '[ON_BUILD_ERROR_HOOK] npm error code ERESOLVE',
+    '',
+    'Build failed',
+    'Error: fastlane gym key:the-wrong-house exited with non-zero code: 1',
+  ];
+  const { explained, tellingLines } = told(log.join('\n'), 'the-wrong-house');
+  expect(explained?.id).toBe('phase_failed');
+  expect(explained?.sentence).toContain('RUN_FASTLANE');
+  expect(tellingLines?.[0]).toBe('lantern: error: the moon is in ***');
+  expect(JSON.stringify([explained, tellingLines])).not.toMatch(/wrong-house|ERESOLVE/);
+});

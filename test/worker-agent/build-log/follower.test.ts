@@ -120,18 +120,18 @@ onServer('nothing is left in the VM when the agent stops, nor when its connectio
 
 onServer('a command that was lost without an exit code is confirmed before it is over', async () => {
   await using build = await followedBuild('echo begun; kill -KILL 0');
-  await using follower = await build.follower();
+  await using follower = await build.follower({ patienceMs: 1_500 });
   expect(await follower.follow(build.signal)).toMatchObject({ exitCode: null, restarted: false });
   await follower.finish();
   expect(build.kept().toString()).toBe('begun\n');
   expect(build.commands).toEqual(['log follow']);
 });
 
-const looksAt = (build: Awaited<ReturnType<typeof followedBuild>>, silenceMs: number) => {
+const looksAt = (build: Awaited<ReturnType<typeof followedBuild>>, silenceMs: number, patienceMs = 5_000) => {
   const spool = { readBytes: 0, finished: false };
   const onPolling = () => {};
   const options = { guest: build.guest, key: KEY, freshMs: 10_000, onPolling, signal: build.signal };
-  return { spool, looks: new StreamedLooks({ ...options, spool, silenceMs }) };
+  return { spool, looks: new StreamedLooks({ ...options, spool, silenceMs, patienceMs }) };
 };
 /** Hangs where there is a file `hang`: once, or for good. */
 const HANGING_WC = `if [ -e "$HOME/hang" ]; then [ -e "$HOME/for good" ] || rm "$HOME/hang"; sleep 600; fi
@@ -164,7 +164,7 @@ onServer('a VM that tells nothing for good ends the attempt at the limit, and no
 onServer('a guest whose scripts print something else ends the attempt after some tries', async () => {
   await using build = await followedBuild(WAIT_FOR_GO);
   build.program('rm', 'echo "hello from a profile"');
-  const { looks } = looksAt(build, 10_000);
+  const { looks } = looksAt(build, 10_000, 1_000);
   await expect(looks.next()).rejects.toMatchObject({
     ending: { verdict: 'transfer_failed', step: 'log', message: expect.stringContaining('hello from a profile') },
   });
@@ -180,7 +180,7 @@ const withoutDd = async (command: string) => {
 onServer('a log that no channel brings on is asked for piece by piece, and nothing is lost', async () => {
   await using build = await withoutDd(`${ODD}; ${WAIT_FOR_GO}; ${ODD}; exit 3`);
   const warnings: string[] = [];
-  await using follower = await build.follower({ onWarning: (message) => warnings.push(message) });
+  await using follower = await build.follower({ patienceMs: 1_000, onWarning: (message) => warnings.push(message) });
   const followed = follower.follow(build.signal);
   await until(() => follower.lengthBytes > 0, 'the first part is kept');
   const followedFor = build.commands.lastIndexOf('log follow');
@@ -198,7 +198,7 @@ onServer('a log at which each channel falls silent after its status is asked for
   await using build = await followedBuild(`echo one; ${WAIT_FOR_GO}`);
   build.program('dd', 'sleep 600');
   await until(() => build.printed().length > 0, 'there is something to read');
-  const { looks } = looksAt(build, 1_000);
+  const { looks } = looksAt(build, 1_000, 1_000);
   for (let read = ''; read !== 'one\n'; ) {
     const look = await looks.next();
     if ('bytes' in look) read = look.bytes.toString();
@@ -210,7 +210,7 @@ onServer('a log at which each channel falls silent after its status is asked for
 onServer('a log that cannot be read at all ends the attempt after some tries', async () => {
   await using build = await withoutDd('echo one');
   build.program('tail', 'exit 1');
-  await using follower = await build.follower();
+  await using follower = await build.follower({ patienceMs: 1_000 });
   await expect(follower.follow(build.signal)).rejects.toMatchObject({
     ending: {
       ...{ verdict: 'transfer_failed', step: 'log' },

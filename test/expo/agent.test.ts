@@ -108,16 +108,3 @@ test('an app for devices is signed with secret files, and gets the number of the
   expect(names.filter((name) => /p12|mobileprovision/.test(name))).toEqual([]);
   expect(build.numbersAsked).toEqual([{ app: { id: BUNDLE_ID, version: '1.0.0', buildNumber: 1 }, increment: true }]);
 });
-
-test('what is wrong with the signing files is told before there is a VM', async () => {
-  const [identity, other] = [makeIdentity(), makeIdentity()];
-  const secretFiles = { 'a.p12': base64(makeP12(identity)), 'a.mobileprovision': base64(makeProfile(other)) };
-  const { build, said } = await built({}, { secretFiles });
-  expect(build.reports).toEqual([
-    expect.objectContaining({
-      ...{ verdict: 'project_invalid', step: 'project' },
-      message: expect.stringContaining('does not contain the certificate in `a.p12`'),
-    }),
-  ]);
-  expect(said).not.toContain('"step":"clone"');
-});

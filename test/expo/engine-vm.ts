@@ -230,6 +230,8 @@ export async function engineVm({
           until(async () => {
             const { stdout } = await call('status');
             const status = parseBuildStatus(`${stdout}\n`);
+            // strace ends with the build, so nobody has waited for the start.
+            if (status?.state === 'lost' && !existsSync(join(state, 'build.pgid'))) return null;
             if (status?.state === 'lost') throw new Error(`the build was lost:\n${running.log().slice(-8_000)}`);
             return status?.state === 'ended' ? status.exitCode : null;
           }, 'the end of the build'),

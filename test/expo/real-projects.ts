@@ -28,7 +28,7 @@ export interface Shape {
 export const GREETINGS = { committed: 'greeting-of-the-committed-file', ignored: 'greeting-of-the-ignored-file' };
 
 /** The folder that has pnpm. */
-export const pnpmFolder = async (): Promise<string> => join(await installed([PNPM]), 'node_modules/pnpm/bin');
+export const pnpmFolder = async (): Promise<string> => join(await installed([PNPM]), 'node_modules/.bin');
 
 /** The target that the engine signs: the name without anything but letters and digits. */
 export const TARGET = { managed: 'TinyApp', bare: 'HelloWorld' } as const;
@@ -113,7 +113,7 @@ async function writeLockFile(dir: string, manager: Shape['manager']): Promise<vo
     });
     return;
   }
-  const pnpm = join(await pnpmFolder(), 'pnpm.cjs');
+  const pnpm = join(await pnpmFolder(), 'pnpm');
   await execa(process.execPath, [pnpm, 'install', '--lockfile-only'], {
     cwd: dir,
     timeout: TIMEOUT_MS,

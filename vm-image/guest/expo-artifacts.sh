@@ -37,10 +37,11 @@ collect() { # PATH NAME
 
 # Prints the path of the file of the project that the engine has copied.
 find_original() { # COPY
-  local size extension=${1##*.} path
+  local size pattern='*' path
+  case ${1##*/} in *.*) pattern="*.${1##*.}" ;; esac
   size=$(wc -c <"$1")
   find "$engine_work/build" \( -name node_modules -o -name Pods -o -name .git -o -name intermediates \) -prune \
-    -o -type f -name "*.$extension" -size "$((size))c" -print 2>/dev/null | while IFS= read -r path; do
+    -o -type f -name "$pattern" -size "$((size))c" -print 2>/dev/null | while IFS= read -r path; do
     if cmp -s "$1" "$path"; then
       printf '%s\n' "$path"
       break
@@ -62,7 +63,7 @@ unpack_copy() { # ARCHIVE
 
 name_copies() {
   local copy original name
-  for copy in "$artifacts"/build-[0-9]*.*; do
+  for copy in "$artifacts"/build-[0-9]*; do
     [ -f "$copy" ] || continue
     case $copy in
       *.tar.gz) unpack_copy "$copy" ;;

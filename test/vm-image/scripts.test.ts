@@ -14,10 +14,7 @@ const read = (path: string) => readFileSync(join(repository, path), 'utf8');
 /** The script without comments and texts, because those may name commands that the code must not use. */
 const code = (path: string) => read(path).replace(/^\s*#.*$/gm, '');
 
-/**
- * Forms that bash 3.2 does not have or reads in another way, forms that other POSIX shells do not have, and
- * options that only GNU tools have.
- */
+/** Forms that bash 3.2 does not have or reads in another way, and options that only GNU tools have. */
 const FORBIDDEN: Record<string, RegExp> = {
   'associative arrays': /\b(declare|typeset|local)\s+-[a-zA-Z]*A/,
   namerefs: /\b(declare|typeset|local)\s+-[a-zA-Z]*n\b/,
@@ -30,16 +27,8 @@ const FORBIDDEN: Record<string, RegExp> = {
   EPOCHSECONDS: /\bEPOCH(SECONDS|REALTIME)\b/,
   'negative substring offsets': /\$\{[A-Za-z_]+: -/,
   'coproc, wait -n': /\bcoproc\b|\bwait -n\b/,
-  '[[ and ((': /\[\[ |^\s*\(\(/m,
-  arrays: /\b[a-z_]+=\([^)]|\$\{[A-Za-z_]+\[/,
-  'process substitution': /[<>]\([a-z]/,
-  'here-strings': /<<</,
   // bash 3.2 takes the first `)` of a pattern for the end of the substitution.
   'case inside $( )': /\$\([^()]*\bcase\b/,
-  'function keyword': /^\s*function /m,
-  source: /^\s*source /m,
-  local: /^\s*local /m,
-  '$RANDOM, $SECONDS': /\$\{?(RANDOM|SECONDS)\b/,
   'sed -i, sed -r': /\bsed -[a-z]*[ir]/,
   'grep -P, grep -o with lookaround': /\bgrep -[a-zA-Z]*P/,
   'readlink -f, realpath': /\breadlink -f\b|\brealpath\b/,
@@ -48,6 +37,21 @@ const FORBIDDEN: Record<string, RegExp> = {
   'xargs -r, cp -t, mktemp --': /\bxargs -r\b|\b(cp|mv) -t\b|\bmktemp --/,
   'ps with long options': /\bps (--|aux)/,
 };
+
+/** Forms of bash 3.2 that other POSIX shells do not have. */
+const OF_BASH: Record<string, RegExp> = {
+  '[[ and ((': /\[\[ |^\s*\(\(/m,
+  arrays: /\b[a-z_]+=\([^)]|\$\{[A-Za-z_]+\[/,
+  'process substitution': /[<>]\([a-z]/,
+  'here-strings': /<<</,
+  'function keyword': /^\s*function /m,
+  source: /^\s*source /m,
+  local: /^\s*local /m,
+  '$RANDOM, $SECONDS': /\$\{?(RANDOM|SECONDS)\b/,
+};
+
+/** These are sourced by a script of bash and never run by themselves. */
+const isForBash = (path: string) => read(path).startsWith('# shellcheck shell=bash\n');
 
 test('there is something to check', () => {
   expect(scripts.length).toBeGreaterThan(20);
@@ -65,6 +69,11 @@ testWith('shellcheck')('shellcheck has nothing to say', { timeout: 120_000 }, ()
 for (const [what, pattern] of Object.entries(FORBIDDEN))
   test(`no script in the image uses ${what}`, () => {
     expect(scripts.filter((path) => pattern.test(code(path)))).toEqual([]);
+  });
+
+for (const [what, pattern] of Object.entries(OF_BASH))
+  test(`no script in the image that may run in another shell uses ${what}`, () => {
+    expect(scripts.filter((path) => !isForBash(path) && pattern.test(code(path)))).toEqual([]);
   });
 
 test('the patterns find what they forbid', () => {
@@ -94,11 +103,15 @@ test('a step is executable, has a number of its own, and says what it is for', (
   }
 });
 
-test('versions stand in versions.sh alone', () => {
-  const pins = [...read('vm-image/provision/versions.sh').matchAll(/^[A-Z_]+=(\S+)/gm)].map(([, version]) => version!);
-  expect(pins.length).toBeGreaterThan(5);
-  for (const path of scripts.filter((script) => !script.endsWith('versions.sh')))
-    for (const pin of pins) expect(code(path), path).not.toContain(pin);
+test('versions stand in versions.sh alone, but for that of the engine, which the guest scripts need too', () => {
+  const versions = new Map(
+    [...read('vm-image/provision/versions.sh').matchAll(/^([A-Z_]+)=(\S+)/gm)].map(([, name, pin]) => [name!, pin!]),
+  );
+  expect(versions.size).toBeGreaterThan(5);
+  const engine = 'vm-image/guest/engine-plugin.sh';
+  expect(code(engine)).toContain(` engine_version=${versions.get('EXPO_ENGINE_VERSION')}\n`);
+  for (const path of scripts.filter((script) => !script.endsWith('versions.sh') && script !== engine))
+    for (const pin of versions.values()) expect(code(path), path).not.toContain(pin);
 });
 
 test('the Packer template is HCL, uses the tart-cli builder, and names only scripts that exist', () => {

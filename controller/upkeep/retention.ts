@@ -34,7 +34,7 @@ const ORPHAN_MS = 8 * DAY_MS;
 /**
  * The sweep runs each minute. Retention looks through whole tables, so it runs once an hour, at this minute.
  */
-const MINUTE_OF_HOUR = 17;
+export const MINUTE_OF_RETENTION = 17;
 /** Rows of a table, or files. */
 const PORTION = 500;
 /** A build has some dozen rows in other tables, which are removed with it. */
@@ -47,8 +47,6 @@ const days = (usual: number) => z.number().int().min(1).max(3_650).default(usual
 /** The variable RETENTION_DAYS of the deployment. */
 export const RetentionDays = z.object({ logs: days(30), artifacts: days(14), sources: days(3), builds: days(180) });
 export type RetentionDays = z.infer<typeof RetentionDays>;
-
-export const isMinuteOfRetention = (now: number): boolean => Math.floor(now / 60_000) % 60 === MINUTE_OF_HOUR;
 
 /** Called by the sweep once an hour. */
 export const retain = (env: Env, now: number): Promise<void> => retainNow(env, now);

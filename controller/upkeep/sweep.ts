@@ -19,7 +19,7 @@ import { recountLoad } from '../queue/load.ts';
 import { attempts, builds } from '../schema/index.ts';
 import { drainOutbox } from './outbox.ts';
 import { reseal } from './reseal.ts';
-import { isMinuteOfRetention, retain } from './retention.ts';
+import { MINUTE_OF_RETENTION, retain } from './retention.ts';
 import { findProjectsOfBuilds, rankBuildsThatCameBack } from './rows-of-former-release.ts';
 
 /** Three statements a portion. `expireAll` ends as many of it as D1 takes at once. */
@@ -32,13 +32,15 @@ const CHECKED_PORTION = 20;
 /** Reads all unfinished builds, so it is done once an hour, at this minute. */
 const MINUTE_OF_RECOUNT = 47;
 
-export async function sweep(env: Env, now: number): Promise<void> {
-  const parts = isMinuteOfRetention(now)
-    ? [rankBuildsThatCameBack, retain]
-    : [
-        ...[findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines],
-        ...(isMinuteOfRecount(now) ? [recount] : [boundAudit, reseal]),
-      ];
+/** @param minute of the hour, which says what this run does */
+export async function sweep(env: Env, now: number, minute: number = minuteOf(now)): Promise<void> {
+  const parts =
+    minute === MINUTE_OF_RETENTION
+      ? [rankBuildsThatCameBack, retain]
+      : [
+          ...[findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines],
+          ...(minute === MINUTE_OF_RECOUNT ? [recount] : [boundAudit, reseal]),
+        ];
   // Each part is on its own, so that one that fails does not stop the others.
   for (const part of parts) {
     await part(env, now).catch((error: unknown) => {
@@ -47,7 +49,7 @@ export async function sweep(env: Env, now: number): Promise<void> {
   }
 }
 
-const isMinuteOfRecount = (now: number): boolean => Math.floor(now / 60_000) % 60 === MINUTE_OF_RECOUNT;
+const minuteOf = (now: number): number => Math.floor(now / 60_000) % 60;
 
 /** A row that had to be mended is a fault of the triggers, so it is logged. */
 async function recount(env: Env): Promise<void> {

@@ -303,7 +303,7 @@ test('evidence may be given once after the end, and the cause follows from it', 
 
 test('a queued build expires by the sweep, and says so', async () => {
   const buildId = await aBuild({ pool: unique('pool'), timeouts: { queueTimeoutMs: 1 } });
-  await sweep(env, Date.now() + 10);
+  await sweep(env, Date.now() + 10, 0);
   expect(await show(buildId)).toMatchObject({ status: 'failed', verdict: { code: 'queue_expired' } });
 });
 

@@ -137,7 +137,7 @@ test('a build that was handed back and that nobody takes again ends with its que
   await sayStatus(worker, { notReady: WORDS });
   const { name } = await stateOf(worker);
   expect((await show(assignment.buildId)).waitingFor).toBe(`a worker that is ready. ${name}: ${WORDS}`);
-  await sweep(env, Date.now() + queueTimeoutMs);
+  await sweep(env, Date.now() + queueTimeoutMs, 0);
   expect(await show(assignment.buildId)).toMatchObject({
     status: 'failed',
     verdict: { code: 'vm_start_failed', message: expect.stringContaining('no worker took the build again') },

@@ -154,7 +154,7 @@ async function act(world: World, { action, pick }: Action): Promise<void> {
       await db.update(builds).set({ notBefore: 0, avoidUntil: 0 }).where(eq(builds.id, buildId));
       return;
     case 'sweep':
-      return sweep(env, Date.now());
+      return sweep(env, Date.now(), 0);
   }
 }
 

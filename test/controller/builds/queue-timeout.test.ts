@@ -34,15 +34,15 @@ async function aRequeuedBuild(verdict: 'worker_lost' | 'vm_exited', message?: st
 test('a requeued build gets its queueTimeout anew, and another worker takes it', async () => {
   const { buildId, pool, requeuedAt } = await aRequeuedBuild('vm_exited');
   expect(Date.now() - requeuedAt).toBeLessThan(MINUTE_MS);
-  await sweep(env, Date.now());
+  await sweep(env, Date.now(), 0);
   expect(await show(buildId)).toMatchObject({ status: 'queued', verdict: null });
-  await sweep(env, requeuedAt + QUEUE_TIMEOUT_MS - 1);
+  await sweep(env, requeuedAt + QUEUE_TIMEOUT_MS - 1, 0);
   expect((await claim(await aWorker({ pool }))).body.assignment).toMatchObject({ buildId, attempt: 2 });
 });
 
 test('a requeued build that nobody takes ends with the verdict of its last attempt', async () => {
   const { buildId, requeuedAt } = await aRequeuedBuild('vm_exited', 'the guest crashed');
-  await sweep(env, requeuedAt + QUEUE_TIMEOUT_MS);
+  await sweep(env, requeuedAt + QUEUE_TIMEOUT_MS, 0);
   const build = await show(buildId);
   expect(build).toMatchObject({
     status: 'failed',
@@ -57,18 +57,18 @@ test('a requeued build that nobody takes ends with the verdict of its last attem
 
 test('the time in which the VM of a lost worker may still run is no queueing', async () => {
   const { buildId, requeuedAt } = await aRequeuedBuild('worker_lost');
-  await sweep(env, requeuedAt + QUEUE_TIMEOUT_MS);
+  await sweep(env, requeuedAt + QUEUE_TIMEOUT_MS, 0);
   expect(await show(buildId)).toMatchObject({ status: 'queued' });
-  await sweep(env, requeuedAt + HOLD_MS + QUEUE_TIMEOUT_MS);
+  await sweep(env, requeuedAt + HOLD_MS + QUEUE_TIMEOUT_MS, 0);
   expect(await show(buildId)).toMatchObject({ status: 'failed', verdict: { code: 'worker_lost' } });
 });
 
 test('a build that was never claimed expires by its queueTimeout, counted from its submission', async () => {
   const buildId = await aBuild({ pool: unique('pool'), timeouts });
   const { queuedAt } = await show(buildId);
-  await sweep(env, Date.parse(queuedAt) + QUEUE_TIMEOUT_MS - 1);
+  await sweep(env, Date.parse(queuedAt) + QUEUE_TIMEOUT_MS - 1, 0);
   expect((await show(buildId)).status).toBe('queued');
-  await sweep(env, Date.parse(queuedAt) + QUEUE_TIMEOUT_MS);
+  await sweep(env, Date.parse(queuedAt) + QUEUE_TIMEOUT_MS, 0);
   expect(await show(buildId)).toMatchObject({
     status: 'failed',
     verdict: { code: 'queue_expired', whose: 'user', message: null },

@@ -154,7 +154,7 @@ const forget: Step = ({ buildId }) =>
   orThrown(runInDurableObject(deadlineOf(buildId), (_object, state) => state.storage.deleteAll()));
 
 const expire: Step = async ({ buildId }) => {
-  await sweep(withFaultyDatabase(env), Date.now() + 1_000);
+  await sweep(withFaultyDatabase(env), Date.now() + 1_000, 0);
   const [row] = await db.select().from(schema.builds).where(eq(schema.builds.id, buildId));
   return { status: row?.status === 'queued' ? 503 : 200 };
 };

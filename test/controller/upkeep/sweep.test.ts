@@ -19,7 +19,7 @@ test('a deadline object that throws keeps no other build from its repair, and is
     state.storage.kv.put('record', { state: 'armed', attempt: 1 }),
   );
   const now = Date.now();
-  await sweep(env, now);
+  await sweep(env, now, 0);
   expect(await alarmOf(other)).not.toBeNull();
   expect([await checkedAt(broken), await checkedAt(other)]).toEqual([now, now]);
 });
@@ -30,7 +30,7 @@ test('a queued build that cannot be expired keeps no other from its end', async 
   await env.DB.prepare(
     `CREATE TRIGGER refuse BEFORE UPDATE ON builds WHEN NEW.id = '${broken}' BEGIN SELECT RAISE(ABORT, 'refused by a test'); END`,
   ).run();
-  await sweep(env, Date.now() + 1_000);
+  await sweep(env, Date.now() + 1_000, 0);
   expect((await api<{ verdict: { code: string } }>('GET', `/api/builds/${other}`)).body.verdict.code).toBe(
     'queue_expired',
   );

@@ -209,9 +209,8 @@ test('in a monorepo a managed app is built from its folder, and an ignored nativ
 });
 
 /** Real packages take minutes on a busy machine, so this is no part of the usual run. */
-test.runIf(process.env.EXPO_ENGINE === 'all')(
-  "a real app has the values of its ignored files and of Expo's environment",
-  async () => {
+if (process.env.EXPO_ENGINE === 'all')
+  test("a real app has the values of its ignored files and of Expo's environment", async () => {
     using dir = temporaryDir();
     const { projectDir } = await unpackTemplate(dir.path);
     const put = (name: string, content: string) => writeFileSync(join(projectDir, name), content);
@@ -243,8 +242,7 @@ test.runIf(process.env.EXPO_ENGINE === 'all')(
       },
     });
     expect(code, log).toBe(0);
-  },
-);
+  });
 
 const fromExpo: [name: string, says: string, options: Case][] = [
   ['a token that Expo does not know', 'Error: GraphQL request failed.', { token: 'wrong' }],

@@ -2,8 +2,8 @@
  * Reads eas.json and says what is wrong in it.
  *
  * Invariant: it accepts and refuses the values that `@expo/eas-json` accepts and refuses. Two things differ
- * on purpose: a field that nobody knows is a note, because a newer EAS may know it, and `submit` is not
- * looked at.
+ * on purpose: a field that nobody knows is a note, because a newer EAS may know it, and the values of
+ * `submit` are not looked at.
  */
 import { z } from 'zod';
 import { readJson } from './formats/json.ts';
@@ -17,6 +17,9 @@ import {
   type FieldFate,
   IOS_FIELDS,
   PROFILE_FIELDS,
+  SUBMIT_ANDROID_FIELDS,
+  SUBMIT_FIELDS,
+  SUBMIT_IOS_FIELDS,
   TOP_FIELDS,
 } from './profile-fields.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
@@ -225,7 +228,11 @@ function notesOf(file: string, value: unknown): string[] {
     for (const key of keysOf(within)) if (!Object.hasOwn(known, key)) unknown.push(at === '' ? key : `${at}.${key}`);
   };
   look('', value, TOP_FIELDS);
-  const { cli, build } = value as { cli?: unknown; build?: Record<string, Record<string, unknown>> };
+  const { cli, build, submit } = value as {
+    cli?: unknown;
+    build?: Record<string, Record<string, unknown>>;
+    submit?: unknown;
+  };
   look('cli', cli, CLI_FIELDS);
   for (const [name, one] of Object.entries(build ?? {})) {
     const at = `build.${name}`;
@@ -239,10 +246,18 @@ function notesOf(file: string, value: unknown): string[] {
       look(`${at}.${section}.cache`, (one[section] as { cache?: unknown } | undefined)?.cache, CACHE_FIELDS);
     }
   }
+  for (const name of keysOf(submit)) {
+    const at = `submit.${name}`;
+    const one = (submit as Record<string, { ios?: unknown; android?: unknown } | null>)[name];
+    look(at, one, SUBMIT_FIELDS);
+    look(`${at}.ios`, one?.ios, SUBMIT_IOS_FIELDS);
+    look(`${at}.android`, one?.android, SUBMIT_ANDROID_FIELDS);
+  }
   const notes = keysOf(cli).flatMap((key) => {
     const fate: FieldFate | undefined = Object.hasOwn(CLI_FIELDS, key) ? CLI_FIELDS[key as 'version'] : undefined;
     return fate?.fate === 'ignored' ? [`\`cli.${key}\` in ${file} is ignored. ${fate.says}`] : [];
   });
+  if (submit !== undefined) notes.push(`\`submit\` in ${file} is ignored. ${TOP_FIELDS.submit.says}`);
   if (unknown.length > 0) notes.push(`${file} has fields that are not known and change nothing: ${listed(unknown)}.`);
   return notes;
 }

@@ -42,7 +42,7 @@ export const COMMON_FIELDS = {
   expoCli: ignored('Expo has retired its global CLI. The one in the project is used.'),
   credentialsSource: used(
     "`local`: credentials.json, or the build's secret files. `remote`: Expo's server, which needs EXPO_TOKEN.",
-    'If a build brings signing files of its own, these are used with `remote` too, without a token.',
+    'If a build brings signing files of its own, these are used with `remote` too, without a token. With `environment`, they are not.',
   ),
   distribution: used(
     '`internal` makes an .apk on Android. On iOS, the provisioning profile must be of a kind that fits.',
@@ -77,7 +77,7 @@ const PLATFORM_FIELDS = {
 
 export const IOS_FIELDS = {
   ...PLATFORM_FIELDS,
-  bundler: ignored("Expo's engine runs nothing through bundler."),
+  bundler: installed('Bundler'),
   fastlane: installed('fastlane'),
   cocoapods: installed('CocoaPods'),
   enterpriseProvisioning: used('The provisioning profile must be of this kind. It is checked before the build begins.'),
@@ -111,7 +111,7 @@ export const CACHE_FIELDS = {
 
 export const CLI_FIELDS = {
   version: ignored(
-    'It concerns eas-cli. Only the engine `eas` starts it, and eas-cli then ends the build if its version does not fit.',
+    "It concerns eas-cli. Only the engine `eas` starts it, and then it is the image's one, whatever its version.",
   ),
   requireCommit: ignored('A build takes the source as it was submitted.'),
   appVersionSource: mapped("`remote`: Tartbeat's own counter of build numbers. `local`: the project's own number."),
@@ -155,7 +155,7 @@ export const SUBMIT_ANDROID_FIELDS = submitFields([
 ]);
 
 export const TOP_FIELDS = {
-  $schema: ignored('Editors use it.'),
+  $schema: ignored('Editors use it. The log does not mention it.'),
   cli: used('See below.'),
   build: used('The profiles. See below.'),
   submit: ignored(NO_SUBMIT),

@@ -16,7 +16,7 @@ import {
 import { type AppConfig, readAppConfig } from '../../client/project/app-config.ts';
 import { type BuildProfile, checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
 import { type EasJson, readEasJson } from '../../client/project/eas-json.ts';
-import { chooseEngine } from '../../client/project/engine.ts';
+import { chooseEngine, isSigned } from '../../client/project/engine.ts';
 import { type Found, found, problem } from '../../client/project/found.ts';
 import { makeJob, NUMBER_MARK } from '../../client/project/job.ts';
 import { type NativeTarget, nativeTargetOf } from '../../client/project/native-target.ts';
@@ -28,6 +28,7 @@ import { toolVersions } from '../../client/project/tool-versions.ts';
 import { type Workflow, workflowOf } from '../../client/project/workflow.ts';
 import type { Credentials, SigningTarget } from '../../client/signing/credentials.ts';
 import { hasCredentials } from '../../client/signing/credentials-json.ts';
+import { problemWithEas } from '../../client/signing/eas-signing.ts';
 import { readSigning } from '../../client/signing/read-signing.ts';
 import { isNameOfScript, TARGET_MARK } from './script-variables.ts';
 import { withJsonForms } from './secret-texts.ts';
@@ -141,7 +142,8 @@ class Planning {
     const target =
       platform === 'ios' ? this.#take(await nativeTargetOf(this.#files, appRoot, workflow, profile, app)) : null;
     const project = { easJson, profile, workflow, app, target, manager };
-    const built = engine === 'plugin' ? await this.#forPlugin(project) : BUILT_BY_EXPO;
+    const built =
+      engine === 'plugin' ? await this.#forPlugin(project) : await this.#forExpo(project, hasLocalCredentials);
     return {
       ...{ platform, profile: name, appRoot, engine, manager, tools },
       ...built,
@@ -209,6 +211,25 @@ class Planning {
     return { job: JSON.stringify(job), number, secretTexts: withJsonForms(credentials?.secrets ?? []) };
   }
 
+  /** eas-cli makes the job, and Expo's servers count the builds. The files that sign are read by eas-cli itself. */
+  async #forExpo(
+    project: Project,
+    hasLocalCredentials: boolean,
+  ): Promise<Pick<BuildPlan, 'job' | 'number' | 'secretTexts'>> {
+    const { appRoot } = this.#request;
+    const { profile } = project;
+    const built = (secretTexts: string[]) => ({ job: null, number: { asked: 'never' as const }, secretTexts });
+    if (!isSigned(profile)) return built([]);
+    if (profile.credentialsSource !== 'local') {
+      if (hasLocalCredentials) this.#notes.push(OWN_FILES_NOT_USED);
+      return built([]);
+    }
+    const credentials = await this.#credentials(project);
+    const wrong = await problemWithEas(this.#files, appRoot, credentials);
+    if (wrong !== null) throw new Wrong(wrong);
+    return built(withJsonForms(credentials?.secrets ?? []));
+  }
+
   /** Null if nothing is signed. */
   async #credentials({ profile, target }: Project): Promise<Credentials | null> {
     const known = (target?.targets ?? []).map(({ name, bundleId }) => ({ target: name, bundleId }));
@@ -252,12 +273,8 @@ class Planning {
   }
 }
 
-/** Expo's servers have the credentials, and they count the builds. */
-const BUILT_BY_EXPO: Pick<BuildPlan, 'job' | 'number' | 'secretTexts'> = {
-  job: null,
-  number: { asked: 'never' },
-  secretTexts: [],
-};
+const OWN_FILES_NOT_USED =
+  "The signing files that the build brings are not used, because `eas build --local` takes those of Expo's server (`credentialsSource: remote`): for your own, set `credentialsSource: local` in the profile.";
 
 /** A number or a version that no store takes is left out: the counter then decides. */
 export function appOf(

@@ -93,7 +93,6 @@ test('each ignored field that the profile has is a note with the reason', async 
   expect(found.ok && found.notes).toEqual([
     '`resourceClass` of profile `production` in eas.json is ignored. A VM has the processors and the memory that its Mac gives it.',
     "`cache` of profile `production` in eas.json is ignored. Expo's local engine has no cache.",
-    "`bundler` of profile `production` in eas.json is ignored. Expo's engine runs nothing through bundler.",
   ]);
 });
 

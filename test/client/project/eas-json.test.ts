@@ -77,18 +77,19 @@ test.each([
   expect(await problemOf(text)).toBe(sentence);
 });
 
-test('what no build looks at is a note, and submit is not looked at', async () => {
+test('what no build looks at is a note, and the values of submit are not looked at', async () => {
   const found = await read(
     JSON.stringify({
       cli: { version: '>= 16.0.0', appVersionSource: 'remote' },
       build: { a: { newField: 1, ios: { other: true } } },
-      submit: { production: { ios: 'anything' } },
+      submit: { production: { ios: 'anything', web: {} }, preview: { android: { track: 1, lane: 2 } } },
       extra: {},
     }),
   );
   expect(found.ok && found.notes).toEqual([
-    '`cli.version` in eas.json is ignored. It concerns eas-cli. Only the engine `eas` starts it, and eas-cli then ends the build if its version does not fit.',
-    'eas.json has fields that are not known and change nothing: `extra`, `build.a.newField`, `build.a.ios.other`.',
+    "`cli.version` in eas.json is ignored. It concerns eas-cli. Only the engine `eas` starts it, and then it is the image's one, whatever its version.",
+    '`submit` in eas.json is ignored. A build does not submit.',
+    'eas.json has fields that are not known and change nothing: `extra`, `build.a.newField`, `build.a.ios.other`, `submit.production.web`, `submit.preview.android.lane`.',
   ]);
 });
 

@@ -185,6 +185,63 @@ withOpenssl(
   },
 );
 
+/** Needs Expo's server for the environment. */
+const withEnvironment = (fields: object) => ({
+  'eas.json': eas({ environment: 'production', ...fields }),
+  'app.json': json({
+    expo: { ...APP, ios: { bundleIdentifier: BUNDLE_ID }, extra: { eas: { projectId: 'b5b2e5b6-0000-4000-8000-0' } } },
+  }),
+});
+const base64 = (content: string | Buffer) => Buffer.from(content).toString('base64');
+/** With a token, and with what signs, under the names that credentials.json has for it. */
+function signedBy(p12: Buffer, profile: Buffer, { password = PASSWORD, listed = true } = {}) {
+  const ios = { provisioningProfilePath: 'a.mobileprovision', distributionCertificate: { path: 'a.p12', password } };
+  return {
+    platform: 'ios' as const,
+    now: new Date(),
+    inputs: {
+      env: { EXPO_TOKEN: 'token', P12_PASSWORD: PASSWORD },
+      secretNames: ['EXPO_TOKEN', 'P12_PASSWORD'],
+      secretFiles: {
+        ...(listed && { 'credentials.json': base64(json({ ios })) }),
+        'a.p12': base64(p12),
+        'a.mobileprovision': base64(profile),
+      },
+    },
+  };
+}
+
+withOpenssl('what signs a build of eas-cli is checked before the boot too, if it is its own', async () => {
+  const identity = makeIdentity();
+  const [p12, profile] = [makeP12(identity), makeProfile(identity)];
+  const local = withEnvironment({ credentialsSource: 'local' });
+  const made = await planned(local, signedBy(p12, profile));
+  expect(made).toMatchObject({ engine: 'eas', job: null, number: { asked: 'never' } });
+  expect(made.secretTexts).toEqual([PASSWORD, json(PASSWORD).slice(1, -1)]);
+
+  const expired = makeProfile(identity, { expires: new Date('2026-01-01') });
+  const modern = makeP12(identity, { kind: 'modern' });
+  const problems: [ReturnType<typeof signedBy>, RegExp][] = [
+    [signedBy(p12, profile, { password: 'wrong' }), /^`a\.p12` does not open with its password: correct/],
+    [signedBy(p12, expired), /^The profile `a\.mobileprovision` .* expired on 2026-01-01/],
+    [signedBy(p12, makeProfile(identity, { bundleId: 'com.other' })), /is for `com\.other`, but the target/],
+    [signedBy(modern, profile), /^The certificate `a\.p12` .*takes the file as it is: write it again with `openssl/],
+    [signedBy(p12, profile, { listed: false }), /only from `credentials\.json`, which is not there/],
+  ];
+  for (const [request, sentence] of problems) expect(await problemOf(local, request)).toMatch(sentence);
+  const none = { ...signedBy(p12, profile), inputs: { env: { EXPO_TOKEN: 'token' }, secretNames: ['EXPO_TOKEN'] } };
+  expect(await problemOf(local, none)).toMatch(/has no credentials\.json/);
+  expect(await problemOf(local, { ...none, platform: 'android' })).toMatch(
+    /^The profile has `credentialsSource: local`/,
+  );
+
+  // Neither the simulator nor Expo's own credentials need them.
+  await planned(withEnvironment({ credentialsSource: 'local', ios: { simulator: true } }), none);
+  const remote = await planned(withEnvironment({}), signedBy(modern, expired));
+  expect(remote.notes.join('\n')).toContain('The signing files that the build brings are not used');
+  expect((await planned(withEnvironment({}), none)).notes.join('\n')).not.toContain('are not used');
+});
+
 test('each thing that is wrong is one sentence', async () => {
   const local = { 'eas.json': eas({ credentialsSource: 'local' }) };
   const problems: [string, Record<string, string>, Partial<PlanRequest>, RegExp][] = [

@@ -72,9 +72,13 @@ remove_installed() {
     "$library/Logs/gym" -type f -newer "$expo_home/began" -exec rm -f {} + 2>/dev/null
 }
 
-# Prints whether a file system is mounted at the folder. `df` names the place where it is mounted last.
+# Whether a file system is mounted at the folder. `df` ends its line with the place where it is mounted, which
+# may have spaces, as may the first column.
 is_mount_point() { # FOLDER
-  [ -d "$1" ] && [ "$(df -P "$1" 2>/dev/null | awk 'NR == 2 { sub(/^([^ ]+ +){5}/, ""); print }')" = "$(cd -P "$1" && pwd -P)" ]
+  local place line
+  place=$(cd -P "$1" 2>/dev/null && pwd -P) && line=$(LC_ALL=C df -P "$1" 2>/dev/null | sed -n 2p) || return 1
+  case $line in *" $place") return 0 ;; esac
+  return 1
 }
 
 # Removes the small files first, because TERM leaves little time and node_modules needs much of it.

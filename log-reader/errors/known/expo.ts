@@ -45,6 +45,21 @@ export const EXPO: readonly KnownError[] = [
     advice: 'Correct "cli.version" in eas.json, or make an image with another version of eas-cli.',
   },
   {
+    id: 'eas_job_too_large',
+    pattern: /^(?:Error: )?spawn E2BIG$/,
+    near: [
+      {
+        where: 'above',
+        within: 40,
+        pattern: /^Build context \(for debugging this failed local build\):$/,
+        required: true,
+      },
+    ],
+    sentence: 'The job of eas-cli is larger than the system hands over to a program.',
+    advice:
+      'Make variables, certificates and profiles of the build fewer or shorter, also those that Expo keeps. All count.',
+  },
+  {
     id: 'eas_no_git',
     pattern:
       /^It looks like you haven't initialized the git repository yet\.|^EAS requires you to use a git repository/,

@@ -1478,6 +1478,16 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
       says: '>= 99.0.0',
     },
   ],
+  eas_job_too_large: [
+    {
+      lines: [
+        'Build context (for debugging this failed local build):',
+        '  Platform: android',
+        'spawn E2BIG',
+        '    Error: build command failed.',
+      ],
+    },
+  ],
   eas_no_git: [
     {
       lines: [

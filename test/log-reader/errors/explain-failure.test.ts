@@ -190,6 +190,7 @@ test.each([
   ['eas/cli-version', 'eas_cli_version', '>= 99.0.0'],
   ['eas/gradle-fails', 'disk_full', 'The phase RUN_GRADLEW failed. The disk'],
   ['eas/install-fails', 'lockfile_missing', 'no lock file'],
+  ['eas/job-too-large', 'eas_job_too_large', 'larger than'],
   ['eas/no-certificate', 'eas_credentials_missing', 'no signing credentials'],
   ['eas/no-certificate-internal', 'eas_credentials_missing', 'no signing credentials'],
   ['eas/no-credentials-json', 'eas_credentials_missing', 'no signing credentials'],

@@ -1,4 +1,4 @@
-/** Asks the functions of expo-leftovers.sh about this machine itself, because nothing can be mounted in a test. */
+/** Asks expo-leftovers.sh about folders of this machine itself, because a test can mount nothing. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';

@@ -211,7 +211,7 @@ class Planning {
     return { job: JSON.stringify(job), number, secretTexts: withJsonForms(credentials?.secrets ?? []) };
   }
 
-  /** eas-cli makes the job, and Expo's servers count the builds. The files that sign are read by eas-cli itself. */
+  /** eas-cli makes the job and reads the files that sign itself, and Expo's servers count the builds. */
   async #forExpo(
     project: Project,
     hasLocalCredentials: boolean,

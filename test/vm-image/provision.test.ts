@@ -54,6 +54,12 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   ruby: [['brew', 'install ruby']],
   fastlane: [['gem', 'fastlane']],
   cocoapods: [['gem', 'cocoapods']],
+  'apple-certificates': [
+    ['curl', 'AppleWWDRCAG3.cer'],
+    ['security', 'AppleWWDRCAG3.cer'],
+    ['curl', 'AppleWWDRCAG6.cer'],
+    ['security', 'AppleWWDRCAG6.cer'],
+  ],
 };
 
 /** Runs one step alone, as a person would, and returns the word before the colon and the text after it. */
@@ -168,6 +174,30 @@ for (const shell of SHELLS) {
       expect(mac.calls().filter((call) => call.startsWith('UNEXPECTED'))).toEqual([]);
     },
     240_000,
+  );
+
+  holds(
+    'a certificate of Apple that is not the pinned one is not installed, and one that was changed is replaced',
+    async () => {
+      using mac = standInMac(shell);
+      const file = join(mac.root, 'usr/local/share/tartbeat/certificates/AppleWWDRCAG3.cer');
+      mac.remember('other-certificate');
+      const refused = await step(mac, 'apple-certificates');
+      expect(refused).toMatchObject({ status: 1, word: 'failed' });
+      expect(refused.detail).toContain('is not the certificate whose SHA-256');
+      expect(readdirSync(join(file, '..'))).toEqual([]);
+      expect(mac.recall('certificates')).toBeNull();
+      mac.forget('other-certificate');
+      expect((await step(mac, 'apple-certificates')).word).toBe('changed');
+      mac.calls();
+      writeFileSync(file, 'changed');
+      expect((await step(mac, 'apple-certificates', ['--check'])).detail).toContain(
+        'AppleWWDRCAG3.cer does not exist, or',
+      );
+      expect((await step(mac, 'apple-certificates')).word).toBe('changed');
+      expect(mac.calls()).toEqual([expect.stringMatching(/^curl .*G3\.cer$/)]);
+      expect(mode(file)).toBe('644');
+    },
   );
 
   holds('guest scripts of an earlier version go, before a link could lead to others than it names', async () => {

@@ -1,0 +1,67 @@
+#!/bin/sh
+# Installs Apple's intermediate certificates, without which codesign finds no way from the certificate of a
+# build to Apple's root. They are kept as files too, for `keychain create`.
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+# shellcheck source=vm-image/provision/versions.sh
+. "$here/versions.sh"
+
+certificates="
+  AppleWWDRCAG3.cer:$APPLE_G3_SHA256
+  AppleWWDRCAG4.cer:$APPLE_G4_SHA256
+  AppleWWDRCAG5.cer:$APPLE_G5_SHA256
+  AppleWWDRCAG6.cer:$APPLE_G6_SHA256"
+
+title="Apple's intermediate certificates are installed"
+folder=$share/certificates
+keychain=$root/Library/Keychains/System.keychain
+
+has_sum() { # FILE SHA256
+  [ -f "$1" ] && [ "$(shasum -a 256 "$1" 2>/dev/null | awk '{ print $1 }')" = "$2" ]
+}
+
+is_in_keychain() { # SHA256
+  security find-certificate -a -Z "$keychain" 2>/dev/null | grep -qi "^SHA-256 hash: $1\$"
+}
+
+check() {
+  for certificate in $certificates; do
+    name=${certificate%%:*}
+    sum=${certificate#*:}
+    if ! has_sum "$folder/$name" "$sum"; then
+      missing "$folder/$name does not exist, or is another one"
+      return
+    fi
+    if ! is_in_keychain "$sum"; then
+      missing "$name is not in $keychain"
+      return
+    fi
+  done
+  found "$folder and $keychain have them"
+}
+
+# A file that has come whole and is the pinned one takes its place at once.
+download() { # NAME SHA256
+  url=https://www.apple.com/certificateauthority/$1
+  attempt curl -q --fail --silent --show-error --location --proto =https --max-time 120 --retry 2 \
+    --output "$folder/.$1" "$url" || return
+  if ! has_sum "$folder/.$1" "$2"; then
+    rm -f "$folder/.$1"
+    problem="$url is not the certificate whose SHA-256 vm-image/provision/versions.sh has"
+    return 1
+  fi
+  attempt chmod 644 "$folder/.$1" && attempt mv -f "$folder/.$1" "$folder/$1"
+}
+
+apply() {
+  attempt mkdir -p "$folder" || return
+  for certificate in $certificates; do
+    name=${certificate%%:*}
+    sum=${certificate#*:}
+    has_sum "$folder/$name" "$sum" || download "$name" "$sum" || return
+    is_in_keychain "$sum" || attempt security import "$folder/$name" -k "$keychain" -t cert || return
+  done
+}
+
+step "$@"

@@ -15,8 +15,8 @@ COCOAPODS_VERSION=1.16.2 # rubygems.org/gems/cocoapods
 MISE_MINIMUM=2026.9      # the release that the tests run; Homebrew has only the newest
 CURL_MINIMUM=7.75        # the first release with %{exitcode} and %{errormsg}, which the monitor reads
 
-# SHA-256 of AppleWWDRCAG3.cer and the others at apple.com/certificateauthority; fastlane's cert_checker.rb has
-# the same. G3 issues the certificates of apps, G6 those of Swift packages, the others those of services.
+# SHA-256 of AppleWWDRCAG3.cer and the others at apple.com/certificateauthority; fastlane's cert_checker.rb
+# has the same. G3 issues the certificates of apps, G6 those of Swift packages, the others those of services.
 APPLE_G3_SHA256=dcf21878c77f4198e4b4614f03d696d89c66c66008d4244e1b99161aac91601f
 APPLE_G4_SHA256=ea4757885538dd8cb59ff4556f676087d83c85e70902c122e42c0808b5bce14c
 APPLE_G5_SHA256=53fd008278e5a595fe1e908ae9c5e5675f26243264a5a6438c023e3ce2870760

@@ -80,14 +80,12 @@ async function handOver(context: AttemptContext, guest: Guest, increment: boolea
 }
 
 async function lookForApp(key: AttemptContext['key'], guest: Guest): Promise<Buffer> {
-  try {
-    const exec = { ...EXEC, maxOutputBytes: ASKED_MAX_BYTES };
-    return (await expectSuccess('number', guest.exec(askedApp(key), exec))).stdout;
-  } catch (error) {
+  const looked = guest.exec(askedApp(key), { ...EXEC, maxOutputBytes: ASKED_MAX_BYTES }).catch((error) => {
     if (!(error instanceof SshError) || error.kind !== 'overflow') throw error;
     const message = `What the build wrote as its app id, version and number (app.json beside the source) has more than ${ASKED_MAX_BYTES} bytes: shorten them in the app config.`;
     throw failed('project_invalid', 'project', message);
-  }
+  });
+  return (await expectSuccess('number', looked)).stdout;
 }
 
 /** The build has written it, so it may be anything. */

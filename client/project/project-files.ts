@@ -4,7 +4,7 @@
  *
  * Paths are relative to the root of the source, with `/` between their parts, such as `apps/mobile/eas.json`.
  *
- * Invariant: nothing outside the source is read. A link counts as a file that is not there.
+ * Invariant: nothing outside the source is read. A link out of it counts as a file that is not there.
  */
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -7,9 +7,10 @@
  * password, and takes the first certificate of a file as the one that signs. A file with one of these faults
  * is written again, in the form in which Expo itself writes certificates.
  *
- * Invariant: a file that was written again has the same key and certificates, and this was checked.
+ * Invariant: a file that was written again has the same key and certificates, and this was checked. It has
+ * the same password each time.
  */
-import { createHash, createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import { createHash, createHmac, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import forge from 'node-forge';
 import { printable } from '../printable.ts';
 import { type Found, found, problem } from '../project/found.ts';
@@ -102,7 +103,7 @@ function certificateIn(
     certificates.findIndex((other) => other.sha1 === sha1),
   );
   if (reason === null) return found(value);
-  const password = file.password === '' ? randomBytes(24).toString('hex') : file.password;
+  const password = file.password === '' ? passwordInsteadOfNone(file.content) : file.password;
   const p12 = writeAgain(identity, certificates, password);
   if (p12 === null)
     return problem(
@@ -112,6 +113,13 @@ function certificateIn(
     `The certificate \`${name}\` ${reason}. This build gets it written again with the same key, in the form that both open.`,
   ]);
 }
+
+/**
+ * What a file with an empty password gets. It follows from the file, so that another run of the agent knows
+ * which text no log may show.
+ */
+export const passwordInsteadOfNone = (p12: Uint8Array): string =>
+  createHmac('sha256', 'tartbeat: password of a certificate').update(p12).digest('hex').slice(0, 48);
 
 function reasonToConvert({ isOldKind }: Pkcs12, password: string, place: number): string | null {
   if (!isOldKind)

@@ -166,7 +166,7 @@ class CredentialsJson {
       );
     if (!this.#files.paths.has(path))
       throw new Wrong(
-        `${shown}, but neither the source nor the secret files of the build have this file (links do not count): commit it, or submit it as the secret file \`${printable(path).slice(0, 200)}\`.`,
+        `${shown}, but neither the source nor the secret files of the build have this file (a link out of the source does not count): commit it, or submit it as the secret file \`${printable(path).slice(0, 200)}\`.`,
       );
     const content = await this.#files.read(path);
     if (content === null) throw new Wrong(`${shown}, which is too large to be that: name the right file.`);

@@ -48,7 +48,7 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     whose: 'user',
     title: 'The project cannot be built as it is',
     explanation:
-      'The agent read the project before it started a VM, or the build asked for its number, and something that the build needs is missing or does not fit. The message says what.',
+      'The agent read the project before it started a VM, or the build asked for its number, and something that the build needs is missing or does not fit. The message says what. If the controller refuses the build its number, the source may be right.',
     advice: 'Do what the message says, and submit the build anew. Another Mac would find the same.',
   },
   artifact_missing: {

@@ -17,6 +17,7 @@ import { type AppConfig, readAppConfig } from '../../client/project/app-config.t
 import { type BuildProfile, checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
 import { type EasJson, readEasJson } from '../../client/project/eas-json.ts';
 import { chooseEngine, isSigned } from '../../client/project/engine.ts';
+import { shown } from '../../client/project/formats/text.ts';
 import { type Found, found, problem } from '../../client/project/found.ts';
 import { makeJob, NUMBER_MARK } from '../../client/project/job.ts';
 import { type NativeTarget, nativeTargetOf } from '../../client/project/native-target.ts';
@@ -32,7 +33,7 @@ import { problemWithEas } from '../../client/signing/eas-signing.ts';
 import { readSigning } from '../../client/signing/read-signing.ts';
 import { isNameOfScript, TARGET_MARK } from './script-variables.ts';
 import { withJsonForms } from './secret-texts.ts';
-import { type GivenVariables, sortVariables } from './variables.ts';
+import { type GivenVariables, RESERVED, sortVariables } from './variables.ts';
 
 /** Where the guest scripts put what a build of a profile has made. */
 export const PROFILE_ARTIFACTS = 'tartbeat-artifacts';
@@ -127,17 +128,17 @@ class Planning {
     this.#checkFolder();
     const easJson = this.#take(await readEasJson(this.#files, appRoot));
     const profile = this.#take(resolveProfile(easJson, platform, name, { imageNames }));
-    const hasLocalCredentials = await hasCredentials(this.#files, appRoot, platform, this.#secretFiles);
+    const hasLocalCredentials = await this.#hasCredentials(profile);
     const { engine, because } = chooseEngine(profile, { hasLocalCredentials });
     this.#notes.unshift(because);
     this.#take(checkCustomBuild(this.#files, appRoot, profile));
     const workflow = await workflowOf(this.#files, appRoot, platform);
     const app = this.#take(await readAppConfig(this.#files, appRoot, platform, workflow, profile));
-    if (engine === 'eas') this.#checkExpo(app);
+    if (engine === 'eas') this.#checkExpo(app, profile, workflow);
     const manager = this.#take(await packageManagerOf(this.#files, appRoot));
     const { workspaceRoot } = manager;
     const tools = this.#take(await toolVersions(this.#files, appRoot, workspaceRoot, profile, manager.manager));
-    const has = new Set(Object.keys(this.#request.inputs.env));
+    const has = new Set(namesGiven(this.#request.inputs, profile));
     this.#notes.push(...(await findMissingAccess(this.#files, appRoot, workspaceRoot, has)));
     const target =
       platform === 'ios' ? this.#take(await nativeTargetOf(this.#files, appRoot, workflow, profile, app)) : null;
@@ -165,19 +166,23 @@ class Planning {
     if (appRoot === '.') return;
     for (const path of this.#files.paths) if (path.startsWith(`${appRoot}/`)) return;
     throw new Wrong(
-      `The source has no folder ${JSON.stringify(appRoot)}, which \`projectRoot\` of the request names: give the folder of the app, relative to the root of the source (links do not count).`,
+      `The source has no folder ${JSON.stringify(appRoot)}, which \`projectRoot\` of the request names: give the folder of the app, relative to the root of the source`,
     );
   }
 
   /** What `eas build --local` would miss only after minutes in the VM. */
-  #checkExpo(app: AppConfig): void {
+  #checkExpo(app: AppConfig, profile: BuildProfile, workflow: Workflow): void {
     if (!this.#given.reserved.EXPO_TOKEN)
       throw new Wrong(
         `The profile ${JSON.stringify(this.#request.profile)} needs Expo's servers, and the build has no EXPO_TOKEN: set it as a secret variable (make a token at expo.dev under Access tokens), or let the profile use local credentials and no \`environment\`.`,
       );
-    if (app.kind === 'static' && app.projectId === null)
+    if (app.kind === 'static' && !app.projectId)
       throw new Wrong(
         `The app config has no \`extra.eas.projectId\`, which Expo's servers know the project by: run \`eas init\` in the project and commit what it writes.`,
+      );
+    if (app.kind === 'static' && workflow === 'managed' && app.appId === null)
+      throw new Wrong(
+        `The app config has no \`${idField(profile.platform)}\`, which \`eas build\` cannot ask a robot for: add it to ${app.file}.`,
       );
   }
 
@@ -232,6 +237,7 @@ class Planning {
 
   /** Null if nothing is signed. */
   async #credentials({ profile, target }: Project): Promise<Credentials | null> {
+    if (profile.config !== undefined && !(await this.#hasCredentials(profile))) return null;
     const known = (target?.targets ?? []).map(({ name, bundleId }) => ({ target: name, bundleId }));
     if (target || profile.platform === 'android') return this.#take(await this.#signing(profile, known));
     // Only the VM knows the target's name. If credentials.json has names of its own, those count.
@@ -240,6 +246,10 @@ class Planning {
     const named = await this.#signing(profile, []);
     const hasNames = !named.ok || (named.value?.platform === 'ios' && named.value.targets.length > 0);
     return this.#take(hasNames ? named : unnamed);
+  }
+
+  #hasCredentials({ platform }: BuildProfile): Promise<boolean> {
+    return hasCredentials(this.#files, this.#request.appRoot, platform, this.#secretFiles);
   }
 
   async #signing(profile: BuildProfile, targets: readonly SigningTarget[]): Promise<Found<Credentials | null>> {
@@ -260,21 +270,27 @@ class Planning {
     const increment = policy === 'increment';
     if (asked) return { asked: 'before the boot', request: { app: asked, increment } };
     if (app.appId === null && app.kind === 'dynamic') return { asked: 'in the VM', increment };
-    const field = platform === 'ios' ? 'ios.bundleIdentifier' : 'android.package';
+    const field = idField(platform);
     if (app.appId === null)
       throw new Wrong(
         `The build needs a number, and the app config has no \`${field}\` to know the app by: add it, or give \`app\` in the request.`,
       );
     const given = Request.shape.app.safeParse(appOf(app.appId, app));
     if (given.success) return { asked: 'before the boot', request: { app: given.data, increment } };
-    throw new Wrong(
-      `\`${field}\` of the app config is ${JSON.stringify(app.appId)}, which no store takes: correct it.`,
-    );
+    throw new Wrong(`\`${field}\` of the app config is ${shown(app.appId)}, which no store takes: correct it.`);
   }
 }
 
 const OWN_FILES_NOT_USED =
   "The signing files that the build brings are not used, because `eas build --local` takes those of Expo's server (`credentialsSource: remote`): for your own, set `credentialsSource: local` in the profile.";
+
+const idField = (platform: 'ios' | 'android') => (platform === 'ios' ? 'ios.bundleIdentifier' : 'android.package');
+
+/** The guest scripts take what gives access from the secrets of the build alone. */
+const namesGiven = ({ env }: Inputs, profile: BuildProfile): string[] => [
+  ...Object.keys(env),
+  ...Object.keys(profile.env ?? {}).filter((name) => !(RESERVED as readonly string[]).includes(name)),
+];
 
 /** A number or a version that no store takes is left out: the counter then decides. */
 export function appOf(

@@ -5,20 +5,38 @@
  * read by a pass of its own when somebody asks for it.
  *
  * Invariant: the answer is what a tar would have unpacked, or no answer. Of two entries of one name the last
- * one counts. A link counts as a file that is not there, and so does everything below one. What is kept in
- * memory is bounded, whatever the archive holds.
+ * one counts. A link inside the source stands for what it leads to, and one that leads nowhere counts as a
+ * file that is not there. What is kept in memory, and how often the archive is read, is bounded, whatever the
+ * archive holds.
  */
 import type { ReadEntry } from 'tar';
+import { named } from '../../client/project/formats/text.ts';
 import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../../client/project/project-files.ts';
 import { type ArchiveReader, partsOf, readArchive } from '../files/archive-entries.ts';
+import { filesByLink } from './source-links.ts';
 
 export interface SourceLimits {
   /** For the contents that are kept, all together. Other files are read again each time. */
   keptMaxBytes: number;
   /** For the names of all files, all together. A project of 500,000 files has some 40 MB of names. */
   namesMaxBytes: number;
+  /** How often the archive is read again for a file. A signed app of many targets needs some 40. */
+  passesMax: number;
+  /** How many names below links to folders are looked at. */
+  linkedNamesMax: number;
 }
-const LIMITS: SourceLimits = { keptMaxBytes: 64 * 1024 * 1024, namesMaxBytes: 128 * 1024 * 1024 };
+const MIB = 1024 * 1024;
+export const SOURCE_LIMITS: SourceLimits = {
+  keptMaxBytes: 64 * MIB,
+  namesMaxBytes: 128 * MIB,
+  passesMax: 100,
+  linkedNamesMax: 100_000,
+};
+
+/** The message is a sentence for the submitter. */
+export class CostlySource extends Error {
+  override name = 'CostlySource';
+}
 
 /** No file system of a Mac takes a longer path. */
 const PATH_MAX_CHARS = 1_024;
@@ -39,23 +57,34 @@ const isConfiguration = (parts: readonly string[]): boolean => {
   return CONFIGURATION.has(name) || /^app\.config\.[a-z]+$/.test(name) || name.endsWith('.xcscheme');
 };
 
-/** Rejects if the archive cannot be read or has too many names, and when aborted. */
+/**
+ * Rejects if the archive cannot be read or has too many names, and when aborted. `read` rejects with
+ * CostlySource where the archive would have to be read too often.
+ */
 export async function filesInArchive(
   path: string,
   signal: AbortSignal,
-  limits: SourceLimits = LIMITS,
+  limits: SourceLimits = SOURCE_LIMITS,
 ): Promise<ProjectFiles> {
   const survey = new Survey(limits);
   await read(path, survey, signal);
-  const paths = survey.paths();
+  const files = survey.files();
+  const byLink = survey.byLink(files);
+  let passes = 0;
   return {
-    paths,
-    async read(wanted) {
-      if (!paths.has(wanted)) return null;
+    paths: new Set([...files, ...byLink.keys()]),
+    async read(asked) {
+      const wanted = byLink.get(asked) ?? asked;
+      if (!files.has(wanted)) return null;
       const kept = survey.kept.get(wanted);
       if (kept) return kept;
+      if (++passes > limits.passesMax)
+        throw new CostlySource(
+          `The project names more than ${limits.passesMax} files that say how it is built (the last one is ${named(asked)}), so reading them would take too long: remove those that the build does not need.`,
+        );
       const search = new Search(wanted);
       await read(path, search, signal);
+      if (search.found) survey.keep(wanted, search.found);
       return search.found;
     },
   };
@@ -86,8 +115,12 @@ class Survey implements ArchiveReader {
   readonly kept = new Map<string, Buffer>();
   readonly #limits: SourceLimits;
   readonly #files = new Set<string>();
-  /** What is no file and no folder. */
-  readonly #links = new Set<string>();
+  /** The targets of symbolic links. */
+  readonly #symbolic = new Map<string, string>();
+  /** The files that hard links share. */
+  readonly #hard = new Map<string, string>();
+  /** Files that came twice. A hard link may have the content of the first one. */
+  readonly #replaced = new Set<string>();
   #keptBytes = 0;
   #namesBytes = 0;
   #sparse = false;
@@ -106,33 +139,58 @@ class Survey implements ArchiveReader {
     if (entry.path.length > PATH_MAX_CHARS) return;
     const parts = partsOf(entry.path);
     const path = parts.join('/');
+    if (this.#files.has(path)) this.#replaced.add(path);
     this.#forget(path);
     if (entry.type === 'Directory' || path === '') return;
-    this.#namesBytes += path.length;
+    const target = entry.linkpath ?? '';
+    if (target.length > PATH_MAX_CHARS) return;
+    this.#namesBytes += path.length + target.length;
     if (this.#namesBytes > this.#limits.namesMaxBytes) throw new Error('the archive has too many names of files');
-    if (!FILES.includes(entry.type) || sparse) return void this.#links.add(path);
+    if (entry.type === 'SymbolicLink') return void this.#symbolic.set(path, target);
+    if (entry.type === 'Link') return void this.#hard.set(path, partsOf(target).join('/'));
+    if (!FILES.includes(entry.type) || sparse) return;
     this.#files.add(path);
-    if (!isConfiguration(parts) || this.#keptBytes + entry.size > this.#limits.keptMaxBytes) return;
-    contentOf(entry, (content) => {
-      this.kept.set(path, content);
-      this.#keptBytes += content.length;
-    });
+    if (!isConfiguration(parts) || !this.#hasRoom(entry.size)) return;
+    contentOf(entry, (content) => this.keep(path, content));
   }
 
-  paths(): ReadonlySet<string> {
-    if (this.#links.size > 0) for (const path of this.#files) if (this.#isBelowLink(path)) this.#forget(path);
+  /** Nothing happens if there is no room for it. */
+  keep(path: string, content: Buffer): void {
+    if (!this.#hasRoom(content.length)) return;
+    this.kept.set(path, content);
+    this.#keptBytes += content.length;
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return this.#keptBytes + bytes <= this.#limits.keptMaxBytes;
+  }
+
+  /** No tar lays a file below a link. */
+  files(): ReadonlySet<string> {
+    if (this.#symbolic.size > 0) for (const path of this.#files) if (this.#isBelowLink(path)) this.#forget(path);
     return this.#files;
+  }
+
+  /** The files that are there by a link, each with the path of the real file. */
+  byLink(files: ReadonlySet<string>): Map<string, string> {
+    const hard = [...this.#hard].filter(([, target]) => files.has(target) && !this.#replaced.has(target));
+    const whole = hard.length === 0 ? files : new Set([...files, ...hard.map(([path]) => path)]);
+    const reached = new Map(hard);
+    for (const [path, target] of filesByLink(whole, this.#symbolic, this.#limits.linkedNamesMax))
+      reached.set(path, this.#hard.get(target) ?? target);
+    return reached;
   }
 
   #isBelowLink(path: string): boolean {
     for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1))
-      if (this.#links.has(path.slice(0, end))) return true;
+      if (this.#symbolic.has(path.slice(0, end))) return true;
     return false;
   }
 
   #forget(path: string): void {
     this.#files.delete(path);
-    this.#links.delete(path);
+    this.#symbolic.delete(path);
+    this.#hard.delete(path);
     this.#keptBytes -= this.kept.get(path)?.length ?? 0;
     this.kept.delete(path);
   }

@@ -10,9 +10,10 @@ import { existsSync } from 'node:fs';
 import type { Assignment, Inputs } from '#contract';
 import { maskText, needlesOf } from '../build-log/mask.ts';
 import { failed } from '../ending.ts';
-import { type BuildPlan, makePlan, PROFILE_GLOB } from '../expo/plan.ts';
+import { withOwnNumber } from '../expo/own-number.ts';
+import { type BuildPlan, PROFILE_GLOB } from '../expo/plan.ts';
+import { planInTime, secretsInTime, UnreadableArchive } from '../expo/plan-in-time.ts';
 import { furtherSecretsOf } from '../expo/secret-texts.ts';
-import { filesInArchive } from '../expo/source-files.ts';
 import { askInputs } from './command.ts';
 import type { AttemptContext } from './context.ts';
 import { askNumber } from './number.ts';
@@ -41,20 +42,20 @@ async function forProfile(context: AttemptContext, profile: string, source: Prom
   const plan = await planOf(context, profile, inputs);
   if (!plan.ok) throw failed('project_invalid', 'project', maskText(needlesOfInputs(inputs), plan.problem));
   const { number: need } = plan.value;
-  const number = need.asked === 'before the boot' ? await askNumber(context, need.request) : null;
-  return { inputs, plan: plan.value, number };
+  if (need.asked !== 'before the boot') return { inputs, plan: plan.value, number: null };
+  const number = await askNumber(context, need.request);
+  return { inputs, plan: number === null ? withOwnNumber(plan.value) : plan.value, number };
 }
 
 async function planOf({ journal, signal, config }: AttemptContext, profile: string, inputs: Inputs) {
   const { assignment } = journal.state;
   const { platform, projectRoot: appRoot = '.', app, origin } = assignment;
-  const files = await filesInArchive(journal.sourcePath, signal).catch((error: Error) => {
-    signal.throwIfAborted();
-    throw failed('source_invalid', 'source', error.message);
+  const request = { platform, profile, appRoot, app, origin, inputs, now: new Date() };
+  const given = { sourcePath: journal.sourcePath, imageNames: [config.vmName] };
+  const task = { ...request, ...given, originVariables: originVariables(assignment) };
+  return await planInTime(task, signal).catch((error) => {
+    throw error instanceof UnreadableArchive ? failed('source_invalid', 'source', error.message) : error;
   });
-  const request = { platform, profile, appRoot, app, origin, inputs, files, now: new Date() };
-  const imageNames = [config.vmName];
-  return await makePlan({ ...request, imageNames, originVariables: originVariables(assignment) });
 }
 
 const needlesOfInputs = (inputs: Inputs) => needlesOf({ ...inputs, others: furtherSecretsOf(inputs) });
@@ -67,19 +68,28 @@ export async function secretTextsOf(
   inputs: Inputs,
   plan: BuildPlan | null,
 ): Promise<string[]> {
-  return [...furtherSecretsOf(inputs), ...((plan ?? (await planAgain(context, inputs)))?.secretTexts ?? [])];
+  return [...furtherSecretsOf(inputs), ...(plan?.secretTexts ?? (await secretsOfSource(context, inputs)))];
 }
 
 /**
- * The source is still here if passwords stand in it: see sendSource. A plan that fails now has none to hide.
+ * The source is still here if passwords stand in it: see sendSource. Without them the log could show one, so
+ * the attempt ends if they cannot be read again.
  */
-async function planAgain(context: AttemptContext, inputs: Inputs): Promise<BuildPlan | null> {
-  const { profile } = context.journal.state.assignment;
-  if (profile === undefined || !existsSync(context.journal.sourcePath)) return null;
-  const plan = await planOf(context, profile, inputs).catch(() => null);
-  context.signal.throwIfAborted();
-  return plan?.ok ? plan.value : null;
+async function secretsOfSource({ journal, signal }: AttemptContext, inputs: Inputs): Promise<string[]> {
+  const { sourcePath } = journal;
+  const { profile, projectRoot: appRoot = '.' } = journal.state.assignment;
+  if (profile === undefined || !existsSync(sourcePath)) return [];
+  const failure = (why: string) => failed('transfer_failed', 'source', `${NO_PASSWORDS}: ${why}`);
+  const read = await secretsInTime({ sourcePath, appRoot, inputs }, signal).catch((error: Error) => {
+    signal.throwIfAborted();
+    throw failure(error.message);
+  });
+  if (!read.ok) throw failure(read.problem);
+  return read.value;
 }
+
+const NO_PASSWORDS =
+  'after a restart the agent could not read the source again, and without the passwords in it the log cannot be masked';
 
 /** What the agent collects beside what the request names. */
 export const globsOf = ({ artifactGlobs, profile }: Assignment) =>

@@ -2,17 +2,20 @@
  * Gets a build its number from the controller: before the boot where the agent can tell which app is built,
  * and otherwise when the build asks for it in the VM.
  *
- * Invariant: a number that the controller refuses ends the attempt with the controller's own sentence. Asking
+ * Invariant: a number that the controller refuses ends the attempt with the controller's own sentence, but
+ * for a build that does not count and an app that has no counter: then the project's own number stays. Asking
  * again gives the same number.
  */
 import { type BuildNumberRequest, BuildNumberRequest as Schema } from '#contract';
 import type { Refused } from '../../client/answer.ts';
+import { shown } from '../../client/project/formats/text.ts';
 import { pause } from '../../client/retry.ts';
 import { AttemptOver, failed } from '../ending.ts';
 import { appOf } from '../expo/plan.ts';
 import { parseAskedApp } from '../guest/answers.ts';
 import { askedApp, giveNumber } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';
+import { SshError } from '../guest/ssh-error.ts';
 import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { AttemptContext } from './context.ts';
 import { ask } from './step.ts';
@@ -20,16 +23,32 @@ import { ask } from './step.ts';
 /** The build waits for its number, so this is time that it loses. */
 const LOOK_PAUSE_MS = 1_000;
 const EXEC = { timeoutMs: GUEST_COMMAND_MS };
+/** What the guest scripts write has some 300 bytes. */
+const ASKED_MAX_BYTES = 16 * 1024;
+/** What Expo gives an app whose config has no number. */
+const FIRST_NUMBER = 1;
 
-/** Rejects with AttemptOver. */
-export async function askNumber(context: AttemptContext, request: BuildNumberRequest): Promise<number> {
+/**
+ * Null if the app has no counter and the build does not need one, because it does not count. Rejects with
+ * AttemptOver.
+ */
+export async function askNumber(context: AttemptContext, request: BuildNumberRequest): Promise<number | null> {
   const { client, key, signal } = context;
-  const { buildNumber } = await ask(context, 'number', () => client.number(key.buildId, request, signal), verdictOf);
+  const call = async () => {
+    const answer = await client.number(key.buildId, request, signal);
+    const isUncounted = !answer.ok && answer.kind === 'refused' && answer.code === 'number_not_seeded';
+    return isUncounted && !request.increment ? ({ ok: true, value: { buildNumber: null } } as const) : answer;
+  };
+  const { buildNumber } = await ask<{ buildNumber: number | null }>(context, 'number', call, endingOf);
   return buildNumber;
 }
 
-const verdictOf = ({ code }: Refused) =>
-  code === 'number_not_seeded' || code === 'forbidden' ? 'project_invalid' : undefined;
+/** The second kind is about rights and limits, so the sentence must not send anyone to look at the source. */
+function endingOf({ code, message }: Refused): AttemptOver | undefined {
+  if (code === 'number_not_seeded') return failed('project_invalid', 'project', message);
+  if (code !== 'forbidden') return undefined;
+  return failed('project_invalid', 'project', `The controller refuses the build its number: ${message}`);
+}
 
 /** Answers the build when it asks for its number, until disposed. May end the attempt; nothing is thrown. */
 export function handOverNumber(context: AttemptContext, guest: Guest): Disposable {
@@ -49,13 +68,24 @@ async function handOver(context: AttemptContext, guest: Guest, increment: boolea
   const { key, journal } = context;
   for (;;) {
     await pause(LOOK_PAUSE_MS, signal);
-    const { stdout } = await expectSuccess('number', guest.exec(askedApp(key), EXEC));
+    const stdout = await lookForApp(key, guest);
     signal.throwIfAborted();
     if (stdout.length === 0) continue;
-    const number = await askNumber(context, { app: appIn(stdout), increment });
+    const app = appIn(stdout);
+    // The build waits for a number in any case. Without one above 1 in the project, its own is the first.
+    const number = (await askNumber(context, { app, increment })) ?? app.buildNumber ?? FIRST_NUMBER;
     await expectSuccess('number', guest.exec(giveNumber({ ...key, number }), EXEC));
     return await journal.update({ asksNumber: null });
   }
+}
+
+async function lookForApp(key: AttemptContext['key'], guest: Guest): Promise<Buffer> {
+  const looked = guest.exec(askedApp(key), { ...EXEC, maxOutputBytes: ASKED_MAX_BYTES }).catch((error) => {
+    if (!(error instanceof SshError) || error.kind !== 'overflow') throw error;
+    const message = `What the build wrote as its app id, version and number (app.json beside the source) has more than ${ASKED_MAX_BYTES} bytes: shorten them in the app config.`;
+    throw failed('project_invalid', 'project', message);
+  });
+  return (await expectSuccess('number', looked)).stdout;
 }
 
 /** The build has written it, so it may be anything. */
@@ -63,6 +93,6 @@ function appIn(stdout: Buffer): BuildNumberRequest['app'] {
   const asked = parseAskedApp(stdout.toString('utf8'));
   const app = asked && Schema.shape.app.safeParse(appOf(asked.id, asked));
   if (app?.success) return app.data;
-  const what = asked ? `the id ${JSON.stringify(asked.id)}, which no store takes` : 'no id';
+  const what = asked ? `the id ${shown(asked.id)}, which no store takes` : 'no id';
   throw failed('project_invalid', 'project', `The app config has ${what}: correct the bundle id or the package.`);
 }

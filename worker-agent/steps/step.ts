@@ -11,21 +11,21 @@ import type { AttemptContext } from './context.ts';
 
 /**
  * Asks until the controller answers. Rejects with AttemptOver; `name` is then the step that failed.
- * `verdictOfRefusal` says which refusals have a verdict of their own.
+ * `endingOfRefusal` says which refusals end the attempt in their own way.
  */
 export async function ask<T>(
   context: AttemptContext,
   name: string,
   call: () => Promise<Answer<T>>,
-  verdictOfRefusal: (refused: Refused) => AgentVerdict | undefined = () => undefined,
+  endingOfRefusal: (refused: Refused) => AttemptOver | undefined = () => undefined,
 ): Promise<T> {
   const { signal, limits } = context;
   const answer = await untilAnswered(call, { signal, giveUpAfterMs: limits.outageMs });
   if (answer.ok) return answer.value;
   const ended = answer.kind === 'refused' && (answer.status === 409 || answer.status === 410);
   if (ended) throw new AttemptOver({ kind: 'stopped', message: answer.message });
-  const own = answer.kind === 'refused' ? verdictOfRefusal(answer) : undefined;
-  throw failed(own ?? verdictOf(answer), own === 'project_invalid' ? 'project' : name, answer.message);
+  const own = answer.kind === 'refused' ? endingOfRefusal(answer) : undefined;
+  throw own ?? failed(verdictOf(answer), name, answer.message);
 }
 
 /** What the build was given is gone for every Mac, so that is not the fault of this one. */

@@ -55,6 +55,23 @@ test("a number that is refused ends the build with the controller's sentence bef
   expect(agent.has({ type: 'step', step: 'clone' })).toBe(false);
 });
 
+test('a number that rights or limits refuse is not said to be a fault of the source', {
+  timeout: 120_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const source = await sourceArchive({ a: '' });
+  const build = controller.submit({ id: 'b1', assigned: { app }, number: 'forbidden', source });
+  await using agent = host.startAgent();
+  await agent.until({ type: 'slot_free' });
+  expect(build.reports).toEqual([
+    expect.objectContaining({
+      ...{ type: 'fail', verdict: 'project_invalid', step: 'project' },
+      message: 'The controller refuses the build its number: forbidden by the stand-in',
+    }),
+  ]);
+});
+
 test('a command finds its number, where its source comes from, and its secret files at their places', {
   timeout: 240_000,
 }, async () => {

@@ -120,6 +120,61 @@ test('an agent that was started meanwhile gives the build its number, and masks 
   expect(build.numbersAsked).toEqual([{ app, increment: true }]);
 });
 
+const UNCOUNTED = { 'eas.json': EAS_JSON.replace('"autoIncrement":true,', '') };
+
+test("a profile that does not count keeps the project's own number where the app has no counter, and says so", {
+  timeout: 240_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await hostWith(controller.url, `[ -z "$ask_number" ] || { ${ASK} }\n${TELL}printf '%s' "$job"`);
+  const number = 'number_not_seeded';
+  const told = controller.submit({
+    ...{ id: 'b1', assigned, number },
+    source: await sourceArchive({ ...STATIC, ...UNCOUNTED }),
+  });
+  await using agent = host.startAgent();
+  await agent.until({ type: 'slot_free' });
+  expect(told.status, agent.said()).toBe('succeeded');
+  expect(told.numbersAsked).toMatchObject([{ increment: false }]);
+  const log = told.log.toString();
+  expect(log).toMatch(/^note: Tartbeat has no counter .* so the project's own number stays\.$/m);
+  const { job, metadata } = JSON.parse(log.slice(log.lastIndexOf('{"job"')));
+  expect(job).not.toHaveProperty('version');
+  expect(JSON.stringify(metadata)).not.toContain('NUMBER');
+
+  // In the VM the build waits for a number in any case.
+  const asks = controller.submit({
+    ...{ id: 'b2', assigned, number },
+    source: await sourceArchive({ ...DYNAMIC, ...UNCOUNTED }),
+  });
+  await until(() => asks.status !== 'building' && asks.reports.length > 1, 'the end of b2', PATIENCE_MS);
+  expect(asks.status, agent.said()).toBe('succeeded');
+  expect(asks.log.toString()).toContain('asking\nnumber 7\n');
+});
+
+test('what a build writes as its app is shortened in messages, and refused if it is far too long', {
+  timeout: 240_000,
+}, async () => {
+  await using controller = await standInController();
+  const write = 'printf \'{"id":"%*s"}\' "$LENGTH" \'$\' >"$TARTBEAT_STATE/app.json"; sleep 60';
+  await using host = await hostWith(controller.url, write);
+  await using _agent = host.startAgent();
+  for (const [length, message] of [
+    ['1000', /^The app config has the id " {59}…, which no store takes: correct/],
+    ['100000', /app id, version and number \(app\.json .*\) has more than 16384 bytes: shorten them/],
+  ] as const) {
+    const build = controller.submit({
+      ...{ id: `b${length}`, assigned, env: { LENGTH: length }, secretNames: [] },
+      source: await sourceArchive(DYNAMIC),
+    });
+    await until(() => build.reports.some(({ type }) => type === 'fail'), 'the end', PATIENCE_MS);
+    expect(build.reports.at(-1)).toMatchObject({
+      ...{ type: 'fail', verdict: 'project_invalid', step: 'project' },
+      message: expect.stringMatching(message),
+    });
+  }
+});
+
 test('a number that is refused in the VM ends the build as project_invalid, with its log and without artifacts', {
   timeout: 240_000,
 }, async () => {

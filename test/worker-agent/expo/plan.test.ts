@@ -131,6 +131,49 @@ test('a profile that needs Expo needs its token and its project id, and nothing 
   expect(made.reserved.EXPO_TOKEN).toBe('token');
 });
 
+test('what eas-cli would refuse in the VM is told before it, and only that', async () => {
+  const extra = { eas: { projectId: 'b5b2e5b6-0000-4000-8000-000000000000' } };
+  const appJson = (app: object) => ({ 'app.json': json({ expo: { ...APP, extra, ...app } }) });
+  const inputs = { env: { EXPO_TOKEN: 'token' }, secretNames: ['EXPO_TOKEN'] };
+  const profile = (fields: object) => ({ 'eas.json': eas({ environment: 'production', ...fields }) });
+  const problems = (files: Record<string, string>, change: Partial<PlanRequest> = {}) =>
+    problemOf({ ...profile({}), ...appJson({}), ...files }, { inputs, ...change });
+  expect(await problems({})).toBe('none');
+  for (const projectId of [7, '']) {
+    const problem = await problems(appJson({ extra: { eas: { projectId } } }));
+    expect(problem).toMatch(/extra\.eas\.projectId` (in app\.json must be a text|, which)|no `extra\.eas\.projectId`/);
+  }
+  for (const platform of ['ios', 'android'] as const) {
+    const field = platform === 'ios' ? 'ios.bundleIdentifier' : 'android.package';
+    const bare = { ...appJson({ [platform]: {} }), 'android/app/build.gradle': '' };
+    expect(await problems(appJson({ [platform]: {} }), { platform })).toContain(
+      `has no \`${field}\`, which \`eas build\``,
+    );
+    if (platform === 'android') expect(await problems(bare)).toBe('none');
+    const unsigned = platform === 'ios' ? { ios: { simulator: true } } : { withoutCredentials: true };
+    expect(await problems(profile({ credentialsSource: 'local', ...unsigned }), { platform })).toBe('none');
+  }
+});
+
+test('a custom build may sign in its own way, and the variables of the profile count as given', async () => {
+  const custom = {
+    'eas.json': eas({ credentialsSource: 'local', config: 'own.yml' }),
+    '.eas/build/own.yml': 'build: {}',
+  };
+  for (const platform of ['ios', 'android'] as const) {
+    const { job } = JSON.parse((await planned(custom, { platform })).job!);
+    expect(job).toMatchObject({ mode: 'custom', secrets: {} });
+    expect(JSON.stringify(job)).not.toContain('dataBase64');
+  }
+  const npmrc = { '.npmrc': `//npm.example.dev/:_authToken=$${'{OWN_TOKEN}'}\n` };
+  const given = (env: object) => ({ ...npmrc, 'eas.json': eas({ withoutCredentials: true, env }) });
+  const notes = async (env: object) => (await planned(given(env))).notes.join('\n');
+  expect(await notes({})).toContain('takes a token from the variable `OWN_TOKEN`');
+  expect(await notes({ OWN_TOKEN: 'token' })).not.toContain('OWN_TOKEN');
+  // Only a secret of the build becomes a file.
+  expect(await notes({ NPMRC: 'line' })).toContain('takes a token from the variable `OWN_TOKEN`');
+});
+
 const withOpenssl = testWith('openssl');
 
 withOpenssl(

@@ -1,8 +1,11 @@
 /** What a build of a profile is given, sorted, and which texts of it no log may show. */
 import { expect, test } from 'vitest';
+import { certificateOpener } from '../../../client/signing/certificate.ts';
 import { maskText, needlesOf } from '../../../worker-agent/build-log/mask.ts';
-import { furtherSecretsOf, withJsonForms } from '../../../worker-agent/expo/secret-texts.ts';
+import { furtherSecretsOf, secretsInSource, withJsonForms } from '../../../worker-agent/expo/secret-texts.ts';
 import { RESERVED, sortVariables } from '../../../worker-agent/expo/variables.ts';
+import { makeIdentity, makeP12 } from '../../client/signing/material.ts';
+import { testWith } from '../../set-up/test-with.ts';
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
@@ -68,3 +71,28 @@ test('passwords and tokens inside files and reserved variables are masked on the
 test('a text without special characters has one form', () => {
   expect(withJsonForms(['plain', 'a"b'])).toEqual(['plain', 'a"b', 'a\\"b']);
 });
+
+const withOpenssl = testWith('openssl');
+
+withOpenssl(
+  'the passwords of a source are known whatever the plan says, and one that was made is the same again',
+  async () => {
+    const p12 = makeP12(makeIdentity(), { password: '' });
+    const made = () => {
+      const read = certificateOpener()({ path: 'a.p12', content: p12, password: '', passwordFix: '' }, new Set());
+      if (!read.ok) throw new Error(read.problem);
+      return read.value.password;
+    };
+    expect(made()).toMatch(/^[0-9a-f]{48}$/);
+    const ios = { App: { distributionCertificate: { path: 'a.p12', password: 'ge"heim' } } };
+    const given = new Map([['apps/mobile/credentials.json', Buffer.from(`\uFEFF${JSON.stringify({ ios })}`)]]);
+    const source = { paths: new Set(given.keys()), read: async (path: string) => given.get(path) ?? null };
+    const secretFiles = { 'apps/mobile/a.p12': p12.toString('base64') };
+    const texts = await secretsInSource(source, 'apps/mobile', { env: {}, secretFiles });
+    expect(texts).toEqual(['ge"heim', 'ge\\"heim', made()]);
+    expect(furtherSecretsOf({ env: {}, secretFiles })).toContain(made());
+    expect(await secretsInSource(source, '.', { env: {} })).toEqual([]);
+    const broken = { ...source, read: () => Promise.reject(new Error('of the disk')) };
+    await expect(secretsInSource(broken, '.', { env: {} })).rejects.toThrow('of the disk');
+  },
+);

@@ -1,18 +1,24 @@
 /** The files of a project in an archive, read as a real tar would unpack them. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { PROJECT_FILE_MAX_BYTES } from '../../../client/project/project-files.ts';
-import { filesInArchive, type SourceLimits } from '../../../worker-agent/expo/source-files.ts';
+import {
+  CostlySource,
+  filesInArchive,
+  SOURCE_LIMITS,
+  type SourceLimits,
+} from '../../../worker-agent/expo/source-files.ts';
 import { archiveOf, type Entry, link, pax } from '../factories/raw-archive.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 
 const { signal } = new AbortController();
 
-async function filesIn(bytes: Buffer, limits?: SourceLimits) {
+async function filesIn(bytes: Buffer, changed: Partial<SourceLimits> = {}) {
+  const limits = { ...SOURCE_LIMITS, ...changed };
   const dir = temporaryDir();
   const path = join(dir.path, 'source.archive');
   writeFileSync(path, bytes);
@@ -47,24 +53,28 @@ test('of two entries of one name the last one counts, whatever it is', async () 
     { path: 'once-a-link', type: 'SymbolicLink', linkpath: 'eas.json' },
     { path: './/eas.json', body: 'last' },
     { path: 'other.txt', body: 'last' },
-    link('app.json', 'eas.json'),
+    link('app.json', 'other.txt'),
     { path: 'package.json', type: 'Directory' },
+    { path: 'hard', type: 'Link', linkpath: 'eas.json' },
     { path: 'once-a-link', body: 'a file' },
   ];
   for (const bytes of [archiveOf(entries), gzipSync(archiveOf(entries))]) {
     using files = await filesIn(bytes);
-    expect([...files.paths].sort()).toEqual(['eas.json', 'once-a-link', 'other.txt']);
+    expect([...files.paths].sort()).toEqual(['app.json', 'eas.json', 'once-a-link', 'other.txt']);
     expect(await textOf(files, 'eas.json')).toBe('last');
     expect(await textOf(files, 'other.txt')).toBe('last');
     expect(await textOf(files, 'once-a-link')).toBe('a file');
-    expect(await textOf(files, 'app.json')).toBeNull();
+    expect(await textOf(files, 'app.json')).toBe('last');
+    // It could have the content of either.
+    expect(await textOf(files, 'hard')).toBeNull();
   }
 });
 
-test('links, what lies below them, and files with holes are not there; a pax header names a file', async () => {
+test('what an archive lays below a link, and a file with holes, are not there; a pax header names a file', async () => {
   using files = await filesIn(
     archiveOf([
       link('apps', 'real'),
+      link('real/.nvmrc', '../hard.json'),
       { path: 'apps/eas.json', body: 'by a link' },
       { path: 'real/eas.json', body: 'real' },
       { path: 'hard.json', type: 'Link', linkpath: 'real/eas.json' },
@@ -74,8 +84,67 @@ test('links, what lies below them, and files with holes are not there; a pax hea
       { path: 'short', body: 'by pax' },
     ]),
   );
-  expect([...files.paths].sort()).toEqual(['real/eas.json', 'real/package.json']);
+  const names = ['.nvmrc', 'eas.json', 'package.json'];
+  const all = names.flatMap((name) => [`apps/${name}`, `real/${name}`]);
+  expect([...files.paths].sort()).toEqual([...all, 'hard.json'].sort());
+  expect(await textOf(files, 'apps/eas.json')).toBe('real');
+  expect(await textOf(files, 'hard.json')).toBe('real');
+  expect(await textOf(files, 'apps/.nvmrc')).toBe('real');
   expect(await textOf(files, 'real/package.json')).toBe('by pax');
+});
+
+test('a link inside the source stands for what it leads to, as a tar unpacks it, and any other is not there', async () => {
+  using dir = temporaryDir();
+  const folder = join(dir.path, 'source');
+  for (const path of ['shared/native', 'apps/mobile', 'apps/other']) mkdirSync(join(folder, path), { recursive: true });
+  const files = { 'shared/eas.json': '{}', 'shared/native/Podfile': 'pod', '.nvmrc': '22', 'apps/other/a': 'a' };
+  for (const [path, text] of Object.entries(files)) writeFileSync(join(folder, path), text);
+  const links = {
+    'apps/mobile/eas.json': '../../shared/eas.json',
+    'apps/mobile/.nvmrc': './../.nvmrc',
+    'apps/.nvmrc': '../.nvmrc',
+    'apps/mobile/ios': '../../shared/native',
+    'shared/native/back': '../../apps/other/../mobile',
+    current: 'apps/mobile',
+    out: '../source/.nvmrc',
+    absolute: '/etc/hostname',
+    nowhere: 'not-there',
+    circle: 'circle',
+    'apps/root': '..',
+  };
+  for (const [path, target] of Object.entries(links)) symlinkSync(target, join(folder, path));
+  const path = join(dir.path, 'a.tar');
+  await execa('tar', ['-cf', path, '-C', folder, '.']);
+  const read = await filesInArchive(path, signal);
+  for (const name of read.paths) expect(await read.read(name), name).toEqual(readFileSync(join(folder, name)));
+  const wanted = ['apps/mobile/eas.json', 'apps/mobile/.nvmrc', 'apps/mobile/ios/Podfile', 'current/ios/Podfile'];
+  expect(
+    [...wanted, 'current/eas.json', 'shared/native/back/eas.json'].filter((name) => !read.paths.has(name)),
+  ).toEqual([]);
+  expect(['out', 'absolute', 'nowhere', 'circle', 'apps/mobile/ios'].filter((name) => read.paths.has(name))).toEqual(
+    [],
+  );
+});
+
+test('links that multiply each other end at a bound', async () => {
+  const folders = Array.from({ length: 40 }, (_, index) => index);
+  const entries = folders.flatMap((index) => [
+    link(`f${index}/a`, `../f${index + 1}`),
+    link(`f${index}/b`, `../f${index + 1}`),
+  ]);
+  using files = await filesIn(archiveOf([...entries, { path: 'f40/x', body: 'x' }, { path: 'eas.json', body: '{}' }]), {
+    linkedNamesMax: 2_000,
+  });
+  expect(files.paths.size).toBeLessThan(2_010);
+  expect(await textOf(files, 'eas.json')).toBe('{}');
+});
+
+test('the archive is read again for so many files, and then a sentence ends it', async () => {
+  const entries = Array.from({ length: 5 }, (_, index) => ({ path: `${index}.p12`, body: `${index}` }));
+  using files = await filesIn(archiveOf(entries), { passesMax: 3 });
+  for (const name of ['0.p12', '0.p12', '1.p12', '2.p12', '0.p12']) expect(await textOf(files, name)).toBe(name[0]);
+  await expect(files.read('3.p12')).rejects.toThrow(CostlySource);
+  await expect(files.read('4.p12')).rejects.toThrow(/^The project names more than 3 files .*`4\.p12`/);
 });
 
 test('a file that is too large has a name and no content', async () => {

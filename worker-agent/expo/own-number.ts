@@ -1,0 +1,26 @@
+/**
+ * Leaves a build the number that its project has, where the controller has none and none is to be counted.
+ * Pure.
+ */
+import { NUMBER_MARK } from '../../client/project/job.ts';
+import type { BuildPlan } from './plan.ts';
+
+const NOTE =
+  "Tartbeat has no counter of build numbers for this app, and the profile has no `autoIncrement`, so the project's own number stays.";
+
+/** The plan of a build that has asked for its number and got none. */
+export function withOwnNumber(plan: BuildPlan): BuildPlan {
+  return {
+    ...plan,
+    job: plan.job === null ? null : withoutNumber(plan.job),
+    number: { asked: 'never' },
+    notes: [...plan.notes, NOTE],
+  };
+}
+
+function withoutNumber(text: string): string {
+  const { job, metadata } = JSON.parse(text);
+  delete job.version;
+  if (metadata.appBuildVersion === NUMBER_MARK) delete metadata.appBuildVersion;
+  return JSON.stringify({ job, metadata });
+}

@@ -1,0 +1,82 @@
+/**
+ * Follows the links of a source archive as the kernel does once a tar has unpacked it. Pure.
+ *
+ * Invariant: a link leads to a file of the source or nowhere, also by way of other links. What is followed is
+ * bounded, whatever the archive holds. A link beyond that counts as a file that is not there.
+ */
+import { partsOf } from '../files/archive-entries.ts';
+
+/** No kernel follows more in a row. */
+const HOPS_MAX = 40;
+
+/**
+ * The files that are reached by a link, each with the path of the real file. `links` has the targets of the
+ * symbolic links, by path. At most `namesMax` names below links to folders are looked at.
+ */
+export function filesByLink(
+  files: ReadonlySet<string>,
+  links: ReadonlyMap<string, string>,
+  namesMax: number,
+): Map<string, string> {
+  const reached = new Map<string, string>();
+  const toFolders: [string, string][] = [];
+  for (const link of links.keys()) {
+    const target = realPath(link, links);
+    if (target === null) continue;
+    if (files.has(target)) reached.set(link, target);
+    else toFolders.push([link, target]);
+  }
+  if (toFolders.length === 0) return reached;
+  const names = [...files, ...links.keys()].sort();
+  let left = namesMax;
+  const look = (shown: string, folder: string, way: readonly string[]): void => {
+    const below = folder === '' ? '' : `${folder}/`;
+    for (let index = firstFrom(names, below); names[index]?.startsWith(below); index++) {
+      if (left-- <= 0) return;
+      const name = names[index]!;
+      const path = `${shown}/${name.slice(below.length)}`;
+      const target = links.has(name) ? realPath(name, links) : name;
+      if (target === null) continue;
+      if (files.has(target)) reached.set(path, target);
+      // A folder that the way has come through would be entered without end.
+      else if (!isAbove(target, [name, ...way])) look(path, target, [name, target, ...way]);
+    }
+  };
+  for (const [link, target] of toFolders) if (!isAbove(target, [link])) look(link, target, [link, target]);
+  return reached;
+}
+
+/** Null if it leads out of the source, or in a circle. The root is an empty text. */
+function realPath(path: string, links: ReadonlyMap<string, string>): string | null {
+  const here: string[] = [];
+  const todo = partsOf(path).reverse();
+  for (let hops = 0; todo.length > 0; ) {
+    const part = todo.pop()!;
+    if (part === '..') {
+      if (here.pop() === undefined) return null;
+      continue;
+    }
+    here.push(part);
+    const target = links.get(here.join('/'));
+    if (target === undefined) continue;
+    if (target.startsWith('/') || ++hops > HOPS_MAX) return null;
+    here.pop();
+    todo.push(...partsOf(target).reverse());
+  }
+  return here.join('/');
+}
+
+const isAbove = (folder: string, paths: readonly string[]): boolean =>
+  folder === '' || paths.some((path) => path === folder || path.startsWith(`${folder}/`));
+
+/** The index of the first name that is not before `text`. */
+function firstFrom(names: readonly string[], text: string): number {
+  let low = 0;
+  let high = names.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (names[middle]! < text) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -204,7 +204,7 @@ test('in a monorepo a managed app is built from its folder, and an ignored nativ
   });
   expect(code, log).toBe(0);
   expect(says).toContain(
-    'The folder apps/mobile/android is left out, because .gitignore or .easignore names it. Expo makes it new.',
+    'The folder apps/mobile/android is left out, because the project is managed: Expo makes it new.',
   );
 });
 

@@ -105,9 +105,11 @@ export LINES\=first\ line
 export FROM_EXPO\=kept\ by\ expo
 export NODE_ENV\=production
 export SHORT\=abc
+-P shorty
 `,
   );
   const secrets = {
+    ...withPassword('shorty'),
     environmentSecrets: [
       { name: 'API', value: 'pa$$ word', type: 'string' },
       { name: 'SHORT', value: 'abc', type: 'string' },
@@ -127,5 +129,6 @@ export LINES\=***
 export FROM_EXPO\=***
 export NODE_ENV\=production
 export SHORT\=abc
+-P ***
 `);
 });

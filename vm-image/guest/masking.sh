@@ -107,8 +107,10 @@ keep_texts_of_expo() { # INPUT
       try { easJson = readFileSync(process.argv[1], "utf8"); } catch {}
       const isKnown = (text) => easJson.includes(JSON.stringify(text).slice(1, -1));
       const sent = textsIn(job.builderEnvironment?.env).map(([, text]) => text).filter((text) => !isKnown(text));
-      const secret = textsIn(job.secrets).filter(([name]) => name !== "type" && name !== "name").map(([, text]) => text);
-      writeFileSync(process.argv[2], JSON.stringify([...new Set([...sent, ...secret])]), { mode: 0o600 });
+      const secret = textsIn(job.secrets)
+        .filter(([name]) => name !== "type" && name !== "name").map(([, text]) => text);
+      const kept = { texts: [...sent, ...secret], passwords: passwordsIn(job.secrets) };
+      writeFileSync(process.argv[2], JSON.stringify(kept), { mode: 0o600 });
     ' "$state/source/$app_root/eas.json" "$engine_tmp/texts-of-expo.json"
   )
 }
@@ -129,8 +131,12 @@ mask_files() { # FILE…
       const values = process.env.masked_names.split("\n").map((name) => process.env[name] ?? "");
       values.push(...(secrets.environmentSecrets ?? []).map(({ value }) => value));
       values.push(...textsIn(secrets.buildCredentials).map(([, text]) => text));
-      try { values.push(...JSON.parse(readFileSync(ofExpo, "utf8"))); } catch (error) { if (error.code !== "ENOENT") throw error; }
-      const pattern = patternOf(formsOfAll([...longLines(values), ...passwordsIn(secrets)]));
+      let kept = { texts: [], passwords: [] };
+      try {
+        kept = JSON.parse(readFileSync(ofExpo, "utf8"));
+      } catch (error) { if (error.code !== "ENOENT") throw error; }
+      const passwords = [...passwordsIn(secrets), ...kept.passwords];
+      const pattern = patternOf(formsOfAll([...longLines([...values, ...kept.texts]), ...passwords]));
       for (const file of files)
         writeFileSync(file, readFileSync(file, "latin1").replace(pattern, "***"), "latin1");
     ' "$engine_tmp/texts-of-expo.json" "$@"

@@ -207,6 +207,17 @@ test('a script before the install that fails is a sentence', async () => {
   );
 });
 
+test('before eas-cli has run such a failure does not end the build, because variables are missing', async () => {
+  using state = stateFolder();
+  const files = { 'package.json': JSON.stringify({ scripts: { 'eas-build-pre-install': 'exit 7' } }) };
+  const build = start(state.path, 'engine=eas; install_dependencies', files);
+  expect(await build.code).toBe(0);
+  expect(build.lines().slice(-2)).toEqual([
+    '[tartbeat] The script ended with exit code 7. It may need variables that only eas-cli gets, so the build goes on.',
+    '[tartbeat] Dependencies are installed in the root of the source: true',
+  ]);
+});
+
 test('a failed install is a sentence', async () => {
   using state = stateFolder();
   const build = start(state.path, 'install_dependencies', {}, { manager_install: 'pnpm install --frozen-lockfile' });

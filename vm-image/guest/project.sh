@@ -67,7 +67,8 @@ lay_set_env() {
 }
 
 # Runs the script of the project that often writes an .npmrc for the install, if there is one. The engine
-# takes npm where the project has Yarn.
+# takes npm where the project has Yarn. Before eas-cli has run, the variables of the profile and of Expo are
+# not known, so a failure there need not be one in the engine.
 run_pre_install() {
   local runner=$manager status=0
   [ "$runner" != yarn ] || runner=npm
@@ -80,6 +81,10 @@ run_pre_install() {
   lay_set_env || return 1
   PATH="$HOME/.tartbeat/expo/set-env/bin:$PATH" as_in_engine "$runner" run eas-build-pre-install </dev/null || status=$?
   [ "$status" -ne 0 ] || return 0
+  if [ "${engine-}" = eas ]; then
+    say "The script ended with exit code $status. It may need variables that only eas-cli gets, so the build goes on."
+    return 0
+  fi
   say "The script eas-build-pre-install in package.json of $(folder_name "$app_root") ended with exit code $status." \
     'The lines above have the reason.'
   return 1

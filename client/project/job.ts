@@ -15,8 +15,9 @@ import type { Workflow } from './workflow.ts';
 /** The engine gets the job in this variable. */
 export const JOB_VARIABLE = 'EAS_LOCAL_BUILD_PLUGIN_INPUT';
 /**
- * Of macOS, which takes 1 MiB for all arguments and variables of a process. Five targets with the profiles of a
- * store need more than 128 KiB, the limit of Linux for one variable. There the guest scripts refuse the job.
+ * Of macOS, which takes 1 MiB for all arguments and variables of a process. Five targets with the profiles of
+ * a store need more than 128 KiB, the limit of Linux for one variable. There the guest scripts refuse the
+ * job.
  */
 export const JOB_MAX_BYTES = 700_000;
 /** The guest replaces these texts. They leave room for what comes in their place. */

@@ -14,8 +14,12 @@ import type { Workflow } from './workflow.ts';
 
 /** The engine gets the job in this variable. */
 export const JOB_VARIABLE = 'EAS_LOCAL_BUILD_PLUGIN_INPUT';
-/** Linux takes no longer variable, name and value together. macOS takes 1 MiB for all of them. */
-export const JOB_MAX_BYTES = 128 * 1024;
+/**
+ * Of macOS, which takes 1 MiB for all arguments and variables of a process. Five targets with the profiles of
+ * a store need more than 128 KiB, the limit of Linux for one variable. There the guest scripts refuse the
+ * job.
+ */
+export const JOB_MAX_BYTES = 700_000;
 /** The guest replaces these texts. They leave room for what comes in their place. */
 export const ARCHIVE_MARK = '@ARCHIVE@';
 export const NUMBER_MARK = '@NUMBER@';
@@ -133,9 +137,18 @@ export function makeJob(inputs: JobInputs): Found<EngineInput> {
     4 * Math.ceil(Buffer.byteLength(JSON.stringify(input)) / 3) + JOB_VARIABLE.length + 2 + ROOM_FOR_MARKS_BYTES;
   if (bytes > JOB_MAX_BYTES)
     return problem(
-      `The job of profile ${named(profile.name)} has ${Math.ceil(bytes / 1024)} KiB, and Expo's engine takes at most ${JOB_MAX_BYTES / 1024} KiB. Give long values as secret files, or shorten \`env\`.`,
+      `The job of profile ${named(profile.name)} has ${Math.ceil(bytes / 1024)} KiB, and Expo's engine takes at most ${Math.floor(JOB_MAX_BYTES / 1024)} KiB. ${whatIsLarge(credentials, profile.env, environmentSecrets)}`,
     );
   return found(input, notesOf(inputs, signed, app));
+}
+
+function whatIsLarge(credentials: unknown, env: unknown, secrets: unknown): string {
+  const bytesOf = (one: unknown) => Buffer.byteLength(JSON.stringify(one ?? null));
+  const ofSigning = bytesOf(credentials);
+  const ofVariables = bytesOf(env) + bytesOf(secrets);
+  return ofSigning > ofVariables
+    ? `Its certificates and profiles have ${Math.ceil(ofSigning / 1024)} KiB of them: give only those of the targets that this build signs.`
+    : `Its variables have ${Math.ceil(ofVariables / 1024)} KiB of them: give long values as secret files, or shorten \`env\`.`;
 }
 
 /** The engine reads a few of them. The others are for those who read the log. */

@@ -118,6 +118,7 @@ test('with a token the engine gets the keystore and the variables that Expo keep
   for (const secret of [TOKEN, KEYSTORE.password, KEYSTORE.keystore, 'never-printed'])
     expect(log).not.toContain(secret);
   expect(says).toEqual([
+    'The script eas-build-pre-install runs now, before the dependencies are installed. The engine installs them anew, and runs it again before that.',
     'Dependencies are installed in the root of the source: npm ci --include=dev',
     'eas-cli makes the job for the profile production. It asks Expo for what the profile needs.',
     'The engine gets all files of the source, also those that .gitignore or .easignore names.',
@@ -204,7 +205,7 @@ test('in a monorepo a managed app is built from its folder, and an ignored nativ
   });
   expect(code, log).toBe(0);
   expect(says).toContain(
-    'The folder apps/mobile/android is left out, because .gitignore or .easignore names it. Expo makes it new.',
+    'The folder apps/mobile/android is left out, because the project is managed: Expo makes it new.',
   );
 });
 

@@ -96,6 +96,7 @@ export function makeGuest(dir: string, packages: string, write: (source: string)
       profile,
       app_root: appRoot,
       workspace_root: '.',
+      workflow: '',
       engine: 'eas',
       manager: 'npm',
       manager_install: options.install ?? 'npm ci --include=dev',

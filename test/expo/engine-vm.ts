@@ -172,6 +172,7 @@ export async function engineVm({
         profile: 'production',
         app_root: appRoot,
         workspace_root: '.',
+        workflow: String(job.type ?? ''),
         engine: 'plugin',
         manager: 'npm',
         manager_install: 'npm ci',

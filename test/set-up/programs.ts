@@ -2,11 +2,12 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-export type Program = 'bash' | 'dash' | 'openssl' | 'ruby' | 'shellcheck' | 'sshd';
+export type Program = 'bash' | 'bsdtar' | 'dash' | 'openssl' | 'ruby' | 'shellcheck' | 'sshd';
 
 /** The packages that bring each program, and what the tests that need it are about. */
 export const PROGRAMS: Record<Program, { packages: { debian: string; macos: string }; neededBy: string }> = {
   bash: { packages: { debian: 'bash', macos: 'bash' }, neededBy: 'the scripts that run in a VM' },
+  bsdtar: { packages: { debian: 'libarchive-tools', macos: 'libarchive' }, neededBy: 'what the tar of macOS packs' },
   dash: { packages: { debian: 'dash', macos: 'dash' }, neededBy: 'the scripts that run in a VM' },
   openssl: { packages: { debian: 'openssl', macos: 'openssl' }, neededBy: 'certificates and provisioning profiles' },
   ruby: { packages: { debian: 'ruby', macos: 'ruby' }, neededBy: 'the lanes in Fastfile' },

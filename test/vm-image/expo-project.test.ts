@@ -12,6 +12,7 @@ const SAY = `say() { printf '[tartbeat] %s\\n' "$*"; }`;
 interface Variables {
   platform?: 'ios' | 'android';
   app_root?: string;
+  manager?: string;
   manager_install?: string;
   job?: object;
 }
@@ -22,12 +23,13 @@ function start(state: string, commands: string, files: Record<string, string>, v
     mkdirSync(dirname(join(state, 'source', path)), { recursive: true });
     writeFileSync(join(state, 'source', path), content);
   }
-  const { platform = 'ios', app_root = '.', manager_install = 'true', job = '' } = variables;
+  const { platform = 'ios', app_root = '.', manager = 'npm', manager_install = 'true', job = '' } = variables;
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
   const set = Object.entries({
     platform,
     app_root,
     manager_install,
+    manager,
     profile: 'preview',
     workspace_root: '.',
     secret_env: '',
@@ -164,6 +166,55 @@ test('the dependencies are installed at the root of the workspace, with the secr
     '[tartbeat] Dependencies are installed in the root of the source: sh install.sh *',
     '* secret preview',
     'then',
+  ]);
+});
+
+test.each(['npm', 'yarn'])(
+  'the script before the install runs in the folder of the app, and what it writes and sets counts: %s',
+  async (manager) => {
+    using state = stateFolder();
+    const job = { job: { secrets: { environmentSecrets: [{ name: 'NPM_TOKEN', value: 'secret', type: 'string' }] } } };
+    const files = {
+      'apps/mobile/package.json': JSON.stringify({ scripts: { 'eas-build-pre-install': 'bash before.sh' } }),
+      'apps/mobile/before.sh': `echo "token=$NPM_TOKEN" >../../.npmrc; set-env FROM_HOOK "it's set"`,
+      'install.sh': 'cat .npmrc; echo "$FROM_HOOK"',
+    };
+    const build = start(state.path, 'install_dependencies', files, {
+      app_root: 'apps/mobile',
+      manager,
+      manager_install: 'sh install.sh',
+      job,
+    });
+    expect(await build.code, build.log()).toBe(0);
+    expect(build.lines()[0]).toBe(
+      '[tartbeat] The script eas-build-pre-install runs now, before the dependencies are installed. The engine installs them anew, and runs it again before that.',
+    );
+    expect(build.lines().slice(-3)).toEqual([
+      '[tartbeat] Dependencies are installed in the root of the source: sh install.sh',
+      'token=secret',
+      "it's set",
+    ]);
+  },
+);
+
+test('a script before the install that fails is a sentence', async () => {
+  using state = stateFolder();
+  const files = { 'package.json': JSON.stringify({ scripts: { 'eas-build-pre-install': 'exit 7' } }) };
+  const build = start(state.path, 'install_dependencies', files);
+  expect(await build.code).toBe(1);
+  expect(build.lines().at(-1)).toBe(
+    '[tartbeat] The script eas-build-pre-install in package.json of the root of the source ended with exit code 7. The lines above have the reason.',
+  );
+});
+
+test('before eas-cli has run such a failure does not end the build, because variables are missing', async () => {
+  using state = stateFolder();
+  const files = { 'package.json': JSON.stringify({ scripts: { 'eas-build-pre-install': 'exit 7' } }) };
+  const build = start(state.path, 'engine=eas; install_dependencies', files);
+  expect(await build.code).toBe(0);
+  expect(build.lines().slice(-2)).toEqual([
+    '[tartbeat] The script ended with exit code 7. It may need variables that only eas-cli gets, so the build goes on.',
+    '[tartbeat] Dependencies are installed in the root of the source: true',
   ]);
 });
 

@@ -103,6 +103,20 @@ for (const shell of SHELLS) {
       expect(readdirSync(mac.at('state'))).toEqual([]);
     });
 
+  test(`${shell}: a codesign that waits for a click is killed, and the reason is told`, () => {
+    using mac = signingMac('26.1', { hangs: 'codesign --force' });
+    mac.give('dist.p12', DISTRIBUTION);
+    const made = create(mac);
+    expect([made.status, made.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /^codesign did not end within 20 s, so it waits for a click: the key is not opened to it\.\nkeychain: codesign cannot sign with what was imported/m,
+      ),
+    ]);
+    expect(readdirSync(mac.at('state'))).toEqual([]);
+    expect(execFileSync('ps', ['-axo', 'args=,stat='], { encoding: 'utf8' })).not.toContain(mac.keychain);
+  });
+
   test(`${shell}: a wrong password and a modern file are told with both causes and the way out`, () => {
     for (const change of [{ password: 'other' }, { isModern: true }]) {
       using mac = signingMac('26.1');

@@ -13,7 +13,11 @@ const ASKED = ['find-identity', '-v', '-s', '(ABCDE12345)', BUILT];
 const NEW = RELEASES.filter((release) => release !== '15.7.1');
 
 /** As the engine leaves it: created, unlocked, in the search list, with the certificate imported. */
-function engineMac(release: string, identities = [DISTRIBUTION], change: { search?: string[]; fails?: string } = {}) {
+function engineMac(
+  release: string,
+  identities = [DISTRIBUTION],
+  change: { search?: string[]; fails?: string; hangs?: string } = {},
+) {
   const mac = signingMac(release, { keychains: { [BUILT]: identities }, search: [BUILT, LOGIN], ...change });
   mkdirSync(mac.at('home/.tartbeat/expo'), { recursive: true });
   return mac;
@@ -80,6 +84,15 @@ for (const release of NEW) {
     expect(mac.calls().some((call) => call.startsWith('codesign'))).toBe(false);
   });
 }
+
+withBash('a codesign that waits for a click is killed, and the reason is told', () => {
+  using mac = engineMac('26.1', [DISTRIBUTION], { hangs: 'codesign --force' });
+  expect(mac.run('bash', SECURITY, ASKED).stdout).toBe('     0 valid identities found\n');
+  expect(readFileSync(mac.at('home/.tartbeat/expo/signing.log'), 'utf8')).toBe(
+    `codesign cannot sign with ${DISTRIBUTION.sha1}: it did not end within 20 s, so it waits for a click: the key is not opened to it.\n`,
+  );
+  expect(readdirSync(mac.at('tmp'))).toEqual([]);
+});
 
 withBash('a keychain is known to codesign by the name of its file', () => {
   using mac = signingMac('26.1');

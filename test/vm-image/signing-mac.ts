@@ -19,6 +19,8 @@ interface SigningState {
   search: string[];
   /** A call that contains this text fails. */
   fails: string;
+  /** A call that contains this text never ends, and time passes quickly. */
+  hangs: string;
   /** Keychains that are unlocked, with identities that are opened to codesign. */
   keychains: Record<string, P12[]>;
 }
@@ -36,17 +38,18 @@ export const DISTRIBUTION: P12 = {
 };
 
 export function signingMac(macos: string = RELEASES[0], change: Partial<SigningState> = {}) {
-  const { search = [LOGIN, '/Library/a b.keychain'], fails = '', keychains = {} } = change;
+  const { search = [LOGIN, '/Library/a b.keychain'], fails = '', hangs = '', keychains = {} } = change;
   const dir = temporaryDir();
   const at = (name: string) => join(dir.path, name);
   for (const name of ['bin', 'state', 'secrets', 'home', 'root/usr/bin', 'tmp', 'keychains'])
     mkdirSync(at(name), { recursive: true });
   for (const program of ['security', 'codesign', 'sw_vers'])
     writeFileSync(at(`bin/${program}`), `#!/bin/sh\nexec bash "${STAND_IN}" ${program} "$@"\n`, { mode: 0o755 });
+  if (hangs) writeFileSync(at('bin/sleep'), '#!/bin/sh\n', { mode: 0o755 });
   copyFileSync(at('bin/security'), at('root/usr/bin/security'));
   writeFileSync(at('root/usr/bin/true'), 'a small program\n', { mode: 0o755 });
   const write = (name: string, lines: string[]) => writeFileSync(at(name), lines.map((line) => `${line}\n`).join(''));
-  const lines = { macos: [macos], fails: [fails], system: [], search };
+  const lines = { macos: [macos], fails: [fails], hangs: [hangs], system: [], search };
   for (const [name, content] of Object.entries(lines)) write(name, content);
   for (const [path, identities] of Object.entries(keychains)) {
     const folder = `keychains/${path.replaceAll('/', '_')}`;

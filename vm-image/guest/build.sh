@@ -84,9 +84,10 @@ kill_build() {
 }
 
 # A build that cannot know its number before it runs writes $state/app.json, and waits for $state/number.
-# project.sh has the other side. The file is renamed into its place there, so it is whole.
+# project.sh has the other side. The file is renamed into its place there, so it is whole. A build can write
+# what it wants there, so only so much of it is printed.
 show_app() {
-  [ ! -f "$state/app.json" ] || cat "$state/app.json"
+  [ ! -f "$state/app.json" ] || head -c 4096 "$state/app.json"
 }
 
 # Exit code 3: fewer or more than BYTES bytes came.

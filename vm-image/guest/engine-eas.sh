@@ -26,7 +26,9 @@ write_engine_starter() { # FILE NODE
     for name in state root log app_root platform expo_home engine_work engine_tmp engine_folder; do
       printf '%s=%q\n' "$name" "${!name}"
     done
-    printf 'node=%q\n. %q\nstart_engine_for_eas\n' "$2" "$guest/engine-eas.sh"
+    printf 'node=%q\n' "$2"
+    for name in pack masking engine-eas; do printf '. %q\n' "$guest/$name.sh"; done
+    echo start_engine_for_eas
   } >"$1" && chmod 700 "$1"
 }
 
@@ -81,71 +83,13 @@ read_input_of_eas() {
   '
 }
 
-# Packs the source as it is now, because eas-cli may have raised a number in app.json. The dependencies were
-# installed for eas-cli, and the engine installs its own. A native folder that git ignores is left over from
-# the computer where the source was packed, and prebuild makes it new.
-pack_for_engine() { # ARCHIVE TYPE
-  local native=$platform
-  [ "$app_root" = . ] || native=$app_root/$platform
-  set -- "$1" "$2" --exclude node_modules --exclude ./tartbeat-artifacts
-  if [ "$2" = managed ] && [ -d "$state/source/$native" ]; then
-    set -- "$@" --exclude "./$native"
-    say "The folder $native is left out, because .gitignore or .easignore names it. Expo makes it new."
-  fi
-  (
-    set -o pipefail
-    umask 077
-    archive=$1
-    shift 2
-    COPYFILE_DISABLE=1 tar -cf - "$@" -C "$state/source" . | gzip -1 >"$archive"
-  )
-}
-
 # eas-cli goes on without the variables of the environment if Expo does not send them. The app would be built,
 # and would not work.
 check_environment_came() {
-  tail -c "+$log_began" "$log" 2>/dev/null | grep -q '^Failed to pull env variables for environment ' || return 0
+  tail -c "+$log_began" "$log" 2>/dev/null | LC_ALL=C grep -q '^Failed to pull env variables for environment ' || return 0
   say 'Expo did not send the variables of the environment, so the build ends here. The app would lack them.' \
     'The lines above have the reason.'
   return 1
-}
-
-# Copies the engine's output, without the passwords of the credentials. The engine prints that of a
-# certificate that cannot be imported. The agent masks what the build was given, and it does not know what
-# Expo keeps. A line that has no end yet is printed after a while, so that a tool that prints dots is seen to
-# work.
-mask_credentials() { # INPUT
-  "$node" -e '
-    const { readFileSync, writeSync } = require("node:fs");
-    const { secrets } = JSON.parse(Buffer.from(readFileSync(3, "utf8"), "base64").toString("utf8")).job;
-    const found = [];
-    const walk = (one, name) => {
-      if (typeof one === "string" && /password/i.test(name) && one.length >= 4)
-        found.push(one, JSON.stringify(one).slice(1, -1), one.replace(/[\\\u0027]/g, "\\$&"));
-      else if (one && typeof one === "object") for (const [key, value] of Object.entries(one)) walk(value, key);
-    };
-    walk(secrets?.buildCredentials, "");
-    const secret = found.map((one) => Buffer.from(one).toString("latin1")).sort((a, b) => b.length - a.length);
-    let held = "";
-    let timer;
-    const print = (end) => {
-      let text = held.slice(0, end);
-      held = held.slice(end);
-      for (const one of secret) text = text.replaceAll(one, "***");
-      const bytes = Buffer.from(text, "latin1");
-      for (let at = 0; at < bytes.length; ) {
-        try { at += writeSync(1, bytes, at); } catch (error) { if (error.code !== "EAGAIN") throw error; }
-      }
-    };
-    process.stdin.setEncoding("latin1");
-    process.stdin.on("data", (chunk) => {
-      held += chunk;
-      clearTimeout(timer);
-      print(held.lastIndexOf("\n") + 1);
-      timer = setTimeout(() => print(held.length), 500);
-    });
-    process.stdin.on("end", () => { clearTimeout(timer); print(held.length); });
-  ' 3< <(printf '%s' "$1")
 }
 
 # eas-cli starts this as the engine, in a process of its own.
@@ -158,7 +102,8 @@ start_engine_for_eas() {
     read -r type
     read -r input
   } < <(read_input_of_eas)
-  if [ -z "$input" ] || ! pack_for_engine "$archive" "$type"; then
+  # eas-cli may have raised a number in app.json. The dependencies were installed for eas-cli.
+  if [ -z "$input" ] || ! pack_source "$archive" "$type" without-modules || ! keep_texts_of_expo "$input"; then
     say 'The source could not be packed for the engine. Is the disk of the VM full?'
     exit 1
   fi
@@ -172,8 +117,13 @@ start_engine_for_eas() {
   export EAS_LOCAL_BUILD_WORKINGDIR="$engine_work" EAS_LOCAL_BUILD_SKIP_CLEANUP=1
   export EAS_LOCAL_BUILD_ARTIFACTS_DIR="$state/source/tartbeat-artifacts" EAS_LOCAL_BUILD_LOGGER_LEVEL=debug
   export npm_config_audit=false npm_config_fund=false
-  EAS_LOCAL_BUILD_PLUGIN_INPUT=$input "$node" "$engine_folder/bin/run" 2>&1 | mask_credentials "$input"
-  exit "${PIPESTATUS[0]}"
+  run_masked "$input" run_engine "$input"
+  exit
+}
+
+# The input is in the environment of this process alone.
+run_engine() { # INPUT
+  EAS_LOCAL_BUILD_PLUGIN_INPUT=$1 "$node" "$engine_folder/bin/run"
 }
 
 # eas-cli leaves nothing secret outside of TMPDIR, which expo-leftovers.sh removes.

@@ -13,11 +13,14 @@
 # The image has this version (vm-image/provision/versions.sh). The agent makes jobs for it.
 readonly engine_package=eas-cli-local-build-plugin engine_version=24.7.0
 
-# Linux refuses one variable of 128 KiB, and macOS has 1 MiB for the whole environment.
-readonly job_most=131000
+# Linux refuses one variable of 128 KiB. macOS has 1 MiB for all arguments and variables of a process, and the
+# other variables of a build need room too.
+job_most=131000
+[ "$(uname -s)" != Darwin ] || job_most=700000
+readonly job_most
 
 version_in() { # FOLDER
-  sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "$1/package.json" 2>/dev/null | head -n 1
+  LC_ALL=C sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "$1/package.json" 2>/dev/null | head -n 1
 }
 
 # Sets engine_folder. An image that was made before the engine was part of it gets the engine from npm.
@@ -54,16 +57,9 @@ make_engine_folders() {
 }
 
 # The engine deletes the archive that it is given, so it gets one of its own. Dependencies that were installed
-# to read the app config stay out, because the engine installs them itself.
+# to read the app config stay out.
 pack_project() {
-  (
-    set -o pipefail
-    umask 077
-    leave_out=()
-    [ -z "$ask_number${ask_target-}" ] || leave_out=(--exclude node_modules)
-    # bash 3.2 with nounset would refuse the empty list as it is.
-    COPYFILE_DISABLE=1 tar -cf - ${leave_out[@]+"${leave_out[@]}"} -C "$state/source" . | gzip -1 >"$project_archive"
-  ) || {
+  pack_source "$project_archive" "${workflow-}" "${ask_number}${ask_target-}" || {
     say 'The source could not be packed for the engine. Is the disk of the VM full?'
     return 1
   }
@@ -96,43 +92,32 @@ find_target() {
 # Prints the job as the engine reads it. project.sh sets the number if the VM had to ask for it. sed is quick
 # with long texts, where bash 3.2 needs minutes.
 encode_job() {
-  printf '%s' "$job" | sed -e "s|\"@ARCHIVE@\"|\"$project_archive\"|g" -e "s|\"@NUMBER@\"|\"${build_number-}\"|g" \
+  printf '%s' "$job" | LC_ALL=C sed -e "s|\"@ARCHIVE@\"|\"$project_archive\"|g" -e "s|\"@NUMBER@\"|\"${build_number-}\"|g" \
     -e "s|\"@TARGET@\"|\"${build_target-}\"|g" |
     base64 | tr -d '\n'
 }
 
 # Says why the engine failed, if it failed before its first phase. Otherwise the agent finds the phase in the
-# log.
+# log. The text may end within a character, which sed and grep of macOS refuse where the locale is UTF-8.
 explain_exit() { # FIRST-BYTE
   local said tool
   said=$(tail -c "+$1" "$log" 2>/dev/null | head -c 65536)
   case $said in *'[SETUP_WORKINGDIR]'*) return ;; esac
-  tool=$(printf '%s\n' "$said" | sed -n "s/^\(.*\) is not available, make sure it's installed and in your PATH.*/\1/p" | head -n 1)
+  tool=$(printf '%s\n' "$said" | LC_ALL=C sed -n "s/^\(.*\) is not available, make sure it's installed and in your PATH.*/\1/p" | head -n 1)
   if [ -n "$tool" ]; then
     say "A tool is missing: $tool."
     return
   fi
   case $said in
     *'Job object has incorrect format'*)
-      said=$(printf '%s\n' "$said" | grep -vE '^(Currently using |Job object has incorrect format|$)' | head -n 1)
+      said=$(printf '%s\n' "$said" | LC_ALL=C grep -vE '^(Currently using |Job object has incorrect format|$)' | head -n 1)
       say "The engine refused the job: ${said:-it gave no reason}"
       ;;
     *) say 'The engine ended before its first phase. The lines above say why.' ;;
   esac
 }
 
-run_plugin() {
-  local input first status node=$root/opt/homebrew/bin/node
-  [ -z "${ask_target-}" ] || find_target || return 1
-  find_engine && make_engine_folders && pack_project || return 1
-  mkdir -p "$state/source/tartbeat-artifacts" || return
-  input=$(encode_job) && [ -n "$input" ] || return 1
-  if [ "${#input}" -gt "$job_most" ]; then
-    say "The engine refused the job: it has ${#input} bytes, and at most $job_most can be handed over. Make the variables, certificates and profiles of this build fewer or shorter."
-    return 1
-  fi
-  [ -x "$node" ] || node=node
-  first=$(($(wc -c <"$log" 2>/dev/null || echo 0) + 1))
+start_engine() { # INPUT
   (
     unset EAS_LOCAL_BUILD_ARTIFACT_PATH EAS_LOCAL_BUILD_SKIP_NATIVE_BUILD EXPO_TOKEN
     export PATH="$expo_home/bin:$PATH" TMPDIR="$engine_tmp"
@@ -142,9 +127,24 @@ run_plugin() {
     export EAS_LOCAL_BUILD_ARTIFACTS_DIR="$state/source/tartbeat-artifacts" EAS_LOCAL_BUILD_LOGGER_LEVEL=debug
     export npm_config_audit=false npm_config_fund=false
     cd "$state" || exit 1
-    export EAS_LOCAL_BUILD_PLUGIN_INPUT="$input"
+    export EAS_LOCAL_BUILD_PLUGIN_INPUT="$1"
     exec "$node" "$engine_folder/bin/run"
   )
+}
+
+run_plugin() {
+  local input first status node=$root/opt/homebrew/bin/node
+  [ -z "${ask_target-}" ] || find_target || return 1
+  find_engine && make_engine_folders && pack_project || return 1
+  mkdir -p "$state/source/tartbeat-artifacts" || return
+  input=$(encode_job) && [ -n "$input" ] || return 1
+  if [ "${#input}" -gt "$job_most" ]; then
+    say "The engine refused the job: it has ${#input} bytes, and at most $job_most can be handed over. Certificates and provisioning profiles need most of it as a rule: give only those of the targets that this build signs."
+    return 1
+  fi
+  [ -x "$node" ] || node=node
+  first=$(($(wc -c <"$log" 2>/dev/null || echo 0) + 1))
+  run_masked "$input" start_engine "$input"
   status=$?
   [ "$status" -eq 0 ] || explain_exit "$first"
   # security.sh cannot print into the log, because the engine reads what it prints.

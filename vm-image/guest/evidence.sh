@@ -17,7 +17,7 @@
 # killed process. `-newer` leaves out the reports of the image, because they are older than the attempt.
 count_memory_kills() {
   find "$root/Library/Logs/DiagnosticReports" -name 'JetsamEvent-*.ips' -newer "$HOME/.tartbeat" \
-    -exec cat {} + 2>/dev/null | grep -cE '"reason" *: *"(vm-|fc-thrashing)'
+    -exec cat {} + 2>/dev/null | LC_ALL=C grep -cE '"reason" *: *"(vm-|fc-thrashing)'
 }
 
 look() {

@@ -93,35 +93,6 @@ collect_source_maps() {
   while IFS= read -r path; do collect "$path" "${path##*/}"; done <"$expo_home/found"
 }
 
-# Takes the values of secrets out of text files, because Xcode prints the environment. The plugin engine's are
-# in the job. Those of eas are lines of shell in secret_env; what Expo itself sends is not known here.
-mask_files() { # FILE…
-  local node=$root/opt/homebrew/bin/node text=$job
-  [ -x "$node" ] || node=node
-  [ -n "$text" ] || text='{}'
-  (
-    eval "${secret_env-}"
-    export masked_names
-    masked_names=$(printf '%s\n' "${secret_env-}" | sed -n 's/^export \([A-Za-z_][A-Za-z_0-9]*\)=.*/\1/p')
-    printf '%s' "$text" | "$node" -e '
-      const fs = require("node:fs");
-      const { secrets = {} } = JSON.parse(fs.readFileSync(0, "utf8")).job ?? {};
-      const found = process.env.masked_names.split("\n").map((name) => process.env[name] ?? "");
-      const walk = (one) => {
-        if (typeof one === "string") found.push(one);
-        else if (one && typeof one === "object") Object.values(one).forEach(walk);
-      };
-      walk((secrets.environmentSecrets ?? []).map(({ value }) => value));
-      walk(secrets.buildCredentials);
-      const lines = found.flatMap((value) => value.split("\n")).filter((line) => line.length >= 8);
-      for (const file of process.argv.slice(1)) {
-        let text = fs.readFileSync(file, "latin1");
-        for (const line of lines) text = text.replaceAll(Buffer.from(line).toString("latin1"), "***");
-        fs.writeFileSync(file, text, "latin1");
-      }' "$@"
-  )
-}
-
 # The result bundle is compressed, so its texts cannot be masked.
 collect_xcode_logs() {
   local path logs=$expo_home/xcode-logs

@@ -93,6 +93,6 @@ remove_leftovers() {
   ! declare -F remove_eas_leftovers >/dev/null || remove_eas_leftovers
   if [ ! -L "$engine_work" ] && ! is_mount_point "$engine_work"; then rm -rf "$engine_work"; fi
   # The last three are there if TERM came while the artifacts were collected.
-  rm -rf "${expo_home:?}/bin" "$expo_home/began" "$expo_home/signing.log" "$expo_home/source" \
+  rm -rf "${expo_home:?}/bin" "$expo_home/set-env" "$expo_home/began" "$expo_home/signing.log" "$expo_home/source" \
     "$expo_home/unpacked" "$expo_home/xcode-logs"
 }

@@ -2,8 +2,8 @@
 # Builds one profile of an Expo project's eas.json. The script that the agent starts with build.sh sets the
 # variables below, without exporting them, and then sources this file in $TARTBEAT_STATE/source.
 #
-#   platform profile app_root workspace_root engine manager manager_install tools job ask_number ask_target
-#   notes secret_env git_ssh_key git_known_hosts netrc npmrc expo_token
+#   platform profile app_root workspace_root workflow engine manager manager_install tools job ask_number
+#   ask_target notes secret_env git_ssh_key git_known_hosts netrc npmrc expo_token
 #
 # Invariant: when the build has ended, or TERM has stopped it, none of its processes is left, and no file with
 # a secret that this script or the engine wrote. Only KILL can prevent that; inputs.sh removes the rest then.
@@ -12,7 +12,7 @@ guest=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=vm-image/guest/lib.sh
 . "$guest/lib.sh"
 state=$TARTBEAT_STATE
-for part in private-access toolchain project engine-plugin engine-eas expo-artifacts expo-leftovers; do
+for part in private-access toolchain project pack masking engine-plugin engine-eas expo-artifacts expo-leftovers; do
   # shellcheck disable=SC1090 # one of the files beside this one
   . "$guest/$part.sh" || exit 1
 done

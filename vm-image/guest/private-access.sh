@@ -32,12 +32,12 @@ lay_git_access() {
   export GIT_TERMINAL_PROMPT=0
   private_ssh="ssh -o BatchMode=yes"
   # The keys of the large forges, then the image's own lines, which may name more hosts.
-  { grep -v '^#' "${BASH_SOURCE%/*}/known-hosts" && printf '%s\n' "$git_known_hosts"; } | tr -d '\r' \
+  { grep -v '^#' "${BASH_SOURCE%/*}/known-hosts" && printf '%s\n' "$git_known_hosts"; } | LC_ALL=C tr -d '\r' \
     >"$private_folder/known_hosts" || return 1
   private_ssh="$private_ssh -o 'UserKnownHostsFile=$private_folder/known_hosts $HOME/.ssh/known_hosts'"
   if [ -n "$git_ssh_key" ]; then
     # ssh refuses a key without a newline at its end, which is easily lost when a key is stored.
-    (umask 077 && printf '%s\n' "$git_ssh_key" | tr -d '\r' >"$private_folder/key") || return 1
+    (umask 077 && printf '%s\n' "$git_ssh_key" | LC_ALL=C tr -d '\r' >"$private_folder/key") || return 1
     if ! ssh-keygen -y -P '' -f "$private_folder/key" >/dev/null 2>&1 </dev/null; then
       printf '[tartbeat] Private access: the secret GIT_SSH_KEY is not a private SSH key, or it has a %s\n' \
         'passphrase. Make one without: `ssh-keygen -t ed25519 -N "" -f key`, and store the file `key`.'
@@ -64,10 +64,10 @@ rewrite_for_git() { # NEW OLD
 # takes the last, and in a .netrc the first counts.
 lay_registry_access() {
   if [ -n "$netrc" ]; then
-    keep_before .netrc && { printf '%s\n' "$netrc" | tr -d '\r' && image_has .netrc; } | lay_file .netrc || return 1
+    keep_before .netrc && { printf '%s\n' "$netrc" | LC_ALL=C tr -d '\r' && image_has .netrc; } | lay_file .netrc || return 1
   fi
   [ -n "$npmrc" ] || return 0
-  keep_before .npmrc && { image_has .npmrc && printf '\n%s\n' "$npmrc" | tr -d '\r'; } | lay_file .npmrc || return 1
+  keep_before .npmrc && { image_has .npmrc && printf '\n%s\n' "$npmrc" | LC_ALL=C tr -d '\r'; } | lay_file .npmrc || return 1
   [ "$manager" = yarn ] || return 0
   # Yarn 2 and newer do not read .npmrc.
   keep_before .yarnrc.yml && yarn_form <"$HOME/.npmrc" | lay_file .yarnrc.yml || return 1

@@ -30,6 +30,15 @@ job_environment() {
   '
 }
 
+# Exports what eas-build-pre-install has set with the program set-env, as the engine does.
+export_set_env() {
+  local file name
+  for file in "$HOME/.tartbeat/expo/set-env/values"/*; do
+    name=${file##*/}
+    case $name in '*' | *[!A-Za-z_0-9]*) ;; *) export "$name=$(cat "$file")" ;; esac
+  done
+}
+
 # Runs a command of the project with the variables that it will have in the engine. An app.config.js often
 # looks at EAS_BUILD_PROFILE, and an .npmrc at a token.
 as_in_engine() { # COMMAND …
@@ -38,6 +47,7 @@ as_in_engine() { # COMMAND …
     eval "$secret_env"
     eval "$variables"
     unset variables
+    export_set_env
     export EAS_BUILD=1 EAS_BUILD_RUNNER=local-build-plugin
     export EAS_BUILD_PLATFORM="$platform" EAS_BUILD_PROFILE="$profile"
     export EXPO_NO_TELEMETRY=1 npm_config_audit=false npm_config_fund=false
@@ -45,8 +55,44 @@ as_in_engine() { # COMMAND …
   )
 }
 
+# The engine has a program set-env on the PATH of the project's scripts.
+lay_set_env() {
+  local folder=$HOME/.tartbeat/expo/set-env
+  (
+    umask 077
+    rm -rf "$folder" && mkdir -p "$folder/bin" "$folder/values" &&
+      printf '#!/bin/bash\n[ -n "$1" ] && printf %%s "$2" >%q/"$1"\n' "$folder/values" >"$folder/bin/set-env" &&
+      chmod 700 "$folder/bin/set-env"
+  )
+}
+
+# Runs the script of the project that often writes an .npmrc for the install, if there is one. The engine
+# takes npm where the project has Yarn. Before eas-cli has run, the variables of the profile and of Expo are
+# not known, so a failure there need not be one in the engine.
+run_pre_install() {
+  local runner=$manager status=0
+  [ "$runner" != yarn ] || runner=npm
+  node -e '
+    const { scripts } = JSON.parse(require("node:fs").readFileSync("package.json", "utf8"));
+    process.exit(scripts?.["eas-build-pre-install"] ? 0 : 1);
+  ' 2>/dev/null || return 0
+  say 'The script eas-build-pre-install runs now, before the dependencies are installed.' \
+    'The engine installs them anew, and runs it again before that.'
+  lay_set_env || return 1
+  PATH="$HOME/.tartbeat/expo/set-env/bin:$PATH" as_in_engine "$runner" run eas-build-pre-install </dev/null || status=$?
+  [ "$status" -ne 0 ] || return 0
+  if [ "${engine-}" = eas ]; then
+    say "The script ended with exit code $status. It may need variables that only eas-cli gets, so the build goes on."
+    return 0
+  fi
+  say "The script eas-build-pre-install in package.json of $(folder_name "$app_root") ended with exit code $status." \
+    'The lines above have the reason.'
+  return 1
+}
+
 install_dependencies() {
   local words status=0
+  (cd "$state/source/$app_root" && run_pre_install) || return 1
   read -r -a words <<<"$manager_install"
   say "Dependencies are installed in $(folder_name "$workspace_root"): $manager_install"
   (

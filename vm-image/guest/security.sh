@@ -16,6 +16,8 @@ root=${TARTBEAT_ROOT-}
 real=$root/usr/bin/security
 # The first release of macOS whose find-identity -v shows no identity.
 first_release=26
+# codesign waits for ever for a click if a key is not opened to it, and nobody sees the dialog.
+sign_within_s=20
 
 is_affected() {
   version=$(sw_vers -productVersion 2>/dev/null </dev/null)
@@ -28,8 +30,26 @@ note() {
 
 # Prints the lines of the identities: those above the list of the valid ones.
 identities() { # TEXT KEYCHAIN
-  "$real" find-identity -s "$1" "$2" </dev/null 2>/dev/null | sed '/Valid identities only/,$d' |
-    sed -n 's/^ *[0-9][0-9]*) \([0-9A-Fa-f]\{40\} ".*"\).*$/\1/p'
+  "$real" find-identity -s "$1" "$2" </dev/null 2>/dev/null | LC_ALL=C sed '/Valid identities only/,$d' |
+    LC_ALL=C sed -n 's/^ *[0-9][0-9]*) \([0-9A-Fa-f]\{40\} ".*"\).*$/\1/p'
+}
+
+# Runs codesign, and kills it when it takes too long. Its words are in the file.
+sign_in_time() { # FILE ARGUMENT …
+  output=$1
+  shift
+  codesign "$@" >"$output" 2>&1 </dev/null &
+  looks=0
+  while [ "$looks" -lt $((sign_within_s * 5)) ]; do
+    case "$(ps -o stat= -p $! 2>/dev/null)" in '' | Z*) break ;; esac
+    looks=$((looks + 1))
+    sleep 0.2
+  done
+  if [ "$looks" -ge $((sign_within_s * 5)) ]; then
+    kill -KILL $! 2>/dev/null
+    printf 'it did not end within %s s, so it waits for a click: the key is not opened to it.\n' "$sign_within_s" >>"$output"
+  fi
+  wait $! 2>/dev/null
 }
 
 # Signs without a time stamp, which would need Apple's server.
@@ -37,9 +57,9 @@ can_sign() { # SHA1 KEYCHAIN
   rm -f "$folder/program"
   cp "$root/usr/bin/true" "$folder/program" 2>/dev/null || cp /usr/bin/true "$folder/program" || return
   chmod u+w "$folder/program"
-  words=$(codesign --force --timestamp=none --sign "$1" --keychain "$2" "$folder/program" 2>&1 </dev/null &&
-    codesign -v "$folder/program" 2>&1 </dev/null) && return
-  note "codesign cannot sign with $1: $words"
+  sign_in_time "$folder/words" --force --timestamp=none --sign "$1" --keychain "$2" "$folder/program" &&
+    codesign -v "$folder/program" >"$folder/words" 2>&1 </dev/null && return
+  note "codesign cannot sign with $1: $(cat "$folder/words")"
   return 1
 }
 

@@ -75,7 +75,7 @@ is_wanted() { # VERSION
 # Some programs print other lines first, so the last version that they print counts.
 version_of() { # PROGRAM
   (cd "$tools_folder" && FASTLANE_SKIP_UPDATE_CHECK=1 CI=1 "$1" --version 2>/dev/null </dev/null) |
-    sed -n 's/^[^0-9]*\([0-9][0-9]*\.[0-9][-.0-9A-Za-z]*\).*$/\1/p' | tail -n 1
+    LC_ALL=C sed -n 's/^[^0-9]*\([0-9][0-9]*\.[0-9][-.0-9A-Za-z]*\).*$/\1/p' | tail -n 1
 }
 
 # MISE_SAFE forbids that a file of settings runs code. MISE_NPM_SHELL_OUT lets mise call npm, because its own
@@ -153,7 +153,7 @@ has_checksum() { # NAME
     yarn:*) set -- "$1" "$installed/lib/node_modules/@yarnpkg/cli-dist/bin/yarn.js" ;;
     *) return 0 ;;
   esac
-  seen=$(openssl dgst "-$kind" "$2" 2>/dev/null | sed 's/^.*= *//')
+  seen=$(openssl dgst "-$kind" "$2" 2>/dev/null | LC_ALL=C sed 's/^.*= *//')
   [ "$kind.$seen" != "$checksum" ] || return 0
   printf '[tartbeat] %s %s is not the one that `packageManager` in package.json names. Its %s is %s, not %s.\n' \
     "$1" "$wanted" "$kind" "${seen:-unknown}" "${checksum#*.}"

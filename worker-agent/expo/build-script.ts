@@ -31,6 +31,7 @@ function scriptVariables(plan: BuildPlan, number: number | null): ScriptVariable
     profile: plan.profile,
     app_root: plan.appRoot,
     workspace_root: plan.manager.workspaceRoot,
+    workflow: plan.workflow,
     engine: plan.engine,
     manager: plan.manager.manager,
     manager_install: plan.manager.install,

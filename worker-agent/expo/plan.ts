@@ -22,7 +22,7 @@ import { type Found, found, problem } from '../../client/project/found.ts';
 import { makeJob, NUMBER_MARK } from '../../client/project/job.ts';
 import { type NativeTarget, nativeTargetOf } from '../../client/project/native-target.ts';
 import { numberPolicy } from '../../client/project/number-policy.ts';
-import { type PackageManager, packageManagerOf } from '../../client/project/package-manager.ts';
+import { installWords, type PackageManager, packageManagerOf } from '../../client/project/package-manager.ts';
 import { findMissingAccess } from '../../client/project/private-access.ts';
 import { type ProjectFiles, withFilesOver } from '../../client/project/project-files.ts';
 import { toolVersions } from '../../client/project/tool-versions.ts';
@@ -34,6 +34,9 @@ import { readSigning } from '../../client/signing/read-signing.ts';
 import { isNameOfScript, TARGET_MARK } from './script-variables.ts';
 import { withJsonForms } from './secret-texts.ts';
 import { type GivenVariables, RESERVED, sortVariables } from './variables.ts';
+
+/** With this variable the engine installs without holding to the lock file. */
+const NO_FROZEN_LOCKFILE = 'EAS_NO_FROZEN_LOCKFILE';
 
 /** Where the guest scripts put what a build of a profile has made. */
 export const PROFILE_ARTIFACTS = 'tartbeat-artifacts';
@@ -67,6 +70,7 @@ export interface BuildPlan {
   platform: 'ios' | 'android';
   profile: string;
   appRoot: string;
+  workflow: Workflow;
   engine: 'plugin' | 'eas';
   /** Lines for the log of the build. */
   notes: string[];
@@ -146,7 +150,8 @@ class Planning {
     const built =
       engine === 'plugin' ? await this.#forPlugin(project) : await this.#forExpo(project, hasLocalCredentials);
     return {
-      ...{ platform, profile: name, appRoot, engine, manager, tools },
+      ...{ platform, profile: name, appRoot, workflow, engine, tools },
+      manager: { ...manager, install: this.#installWords(manager, profile) },
       ...built,
       notes: this.#notes,
       exported: this.#exported(originVariables),
@@ -197,6 +202,15 @@ class Planning {
         );
       }
     return all;
+  }
+
+  /** As the engine: any value of the variable counts, `0` too. */
+  #installWords({ manager, modernYarn, install }: PackageManager, profile: BuildProfile): string {
+    const { plain, secret } = this.#given;
+    const isAsked = [secret, profile.env, plain]
+      .map((one) => one?.[NO_FROZEN_LOCKFILE])
+      .find((one) => one !== undefined);
+    return isAsked ? installWords(manager, modernYarn, false) : install;
   }
 
   async #forPlugin(project: Project): Promise<Pick<BuildPlan, 'job' | 'number' | 'secretTexts'>> {

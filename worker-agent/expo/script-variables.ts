@@ -2,6 +2,8 @@
  * Lists the variables that the script of a build gives to expo.sh and the guest scripts beside it.
  */
 
+import type { Workflow } from '../../client/project/workflow.ts';
+
 /**
  * What the job has in the place of the name of the target that is signed, where only the VM can tell it. The
  * guest scripts know the same text.
@@ -15,6 +17,8 @@ export interface ScriptVariables {
   /** `.` or a folder of the source. */
   app_root: string;
   workspace_root: string;
+  /** In a managed project the native folder is not packed for the engine, because Expo makes it. */
+  workflow: Workflow;
   engine: 'plugin' | 'eas';
   manager: string;
   /** The words of the install command. */
@@ -42,7 +46,8 @@ export interface ScriptVariables {
 }
 
 export const SCRIPT_NAMES: readonly (keyof ScriptVariables)[] = [
-  ...(['platform', 'profile', 'app_root', 'workspace_root', 'engine', 'manager', 'manager_install', 'tools'] as const),
+  ...(['platform', 'profile', 'app_root', 'workspace_root', 'workflow', 'engine'] as const),
+  ...(['manager', 'manager_install', 'tools'] as const),
   ...(['job', 'ask_number', 'ask_target', 'notes', 'secret_env'] as const),
   ...(['git_ssh_key', 'git_known_hosts', 'netrc', 'npmrc', 'expo_token'] as const),
 ];

@@ -56,11 +56,23 @@ test('an iOS device build without signing files is refused, a custom one is not'
 
 test('a job that no variable can hold is refused', () => {
   const secretOf = (bytes: number) => inputs({}, { environmentSecrets: [{ name: 'A', value: 'x'.repeat(bytes) }] });
-  expect(makeJob(secretOf(90_000)).ok).toBe(true);
+  expect(makeJob(secretOf(500_000)).ok).toBe(true);
   const found = makeJob(secretOf(JOB_MAX_BYTES));
   expect(found).toEqual({
     ok: false,
-    problem: expect.stringMatching(/takes at most 128 KiB\. Give long values as secret files/),
+    problem: expect.stringMatching(
+      /takes at most 683 KiB\. Its variables have 684 KiB of them: give long values as secret files/,
+    ),
+  });
+});
+
+test('of a job that is too large, what is large is named', () => {
+  const large = { Tiny: { ...credentials.Tiny, provisioningProfileBase64: 'x'.repeat(JOB_MAX_BYTES) } };
+  expect(makeJob(inputs({}, { credentials: large }))).toEqual({
+    ok: false,
+    problem: expect.stringMatching(
+      /Its certificates and profiles have 684 KiB of them: give only those of the targets/,
+    ),
   });
 });
 

@@ -10,7 +10,7 @@
 #
 # $SIGNING_STATE is a folder with these files; signing-mac.ts writes and reads them.
 #   calls                every call: the arguments, then `<` and the line that -i read
-#   macos, fails         the release; a text: calls that contain it fail
+#   macos, fails, hangs  the release; a text: calls that contain it fail; a text: they never end
 #   system, search       names of certificates that the system has; the search list, one a line
 #   keychains/NAME/      NAME is the path with _ for /; password, locked, locks-itself, others; identities,
 #                        whose lines are SHA1|NAME|CERTIFICATE-THAT-ITS-CHAIN-NEEDS|opened to codesign
@@ -29,6 +29,8 @@ record() {
   printf '%s\n' "$1" >>calls
   fails=$(cat fails)
   [ -z "$fails" ] || case $1 in *"$fails"*) fail '' ;; esac
+  hangs=$(cat hangs)
+  [ -z "$hangs" ] || case $1 in *"$hangs"*) exec tail -f /dev/null ;; esac
 }
 
 # Sets `keychain` to the folder of a keychain.

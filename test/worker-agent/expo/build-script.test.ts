@@ -15,6 +15,7 @@ const aPlan = (change: Partial<BuildPlan> = {}): BuildPlan => ({
   platform: 'ios',
   profile: 'production',
   appRoot: 'apps/mobile',
+  workflow: 'managed',
   engine: 'plugin',
   notes: ['one', 'two'],
   manager: { manager: 'npm', workspaceRoot: '.', install: 'npm ci --include=dev' },

@@ -106,6 +106,28 @@ test('secret variables go into the job, reserved ones nowhere, and the rest is e
   expect(made.reserved).toEqual({ NPMRC: 'line', P12_PASSWORD: 'p12' });
 });
 
+test('the install holds to the lock file unless EAS_NO_FROZEN_LOCKFILE has a value, of the profile or of the build', async () => {
+  const install = async (given: Record<string, string>, secretNames: string[], env?: Record<string, string>) =>
+    (
+      await planned(
+        { 'eas.json': eas({ withoutCredentials: true, ...(env && { env }) }) },
+        { inputs: { env: given, secretNames } },
+      )
+    ).manager.install;
+  const name = 'EAS_NO_FROZEN_LOCKFILE';
+  expect([
+    await install({}, []),
+    await install({ [name]: '1' }, []),
+    await install({ [name]: '1' }, [name]),
+    await install({}, [], { [name]: '0' }),
+    await install({ [name]: '' }, []),
+  ]).toEqual([
+    'npm ci --include=dev',
+    ...Array.from({ length: 3 }, () => 'npm install --include=dev'),
+    'npm ci --include=dev',
+  ]);
+});
+
 test('an app in a folder is found there, also if only secret files have its parts', async () => {
   const inFolder = Object.fromEntries(Object.entries(PROJECT).map(([name, text]) => [`apps/mobile/${name}`, text]));
   const { 'apps/mobile/app.json': appJson, ...rest } = inFolder;

@@ -134,7 +134,9 @@ class Planning {
     const workflow = await workflowOf(this.#files, appRoot, platform);
     const app = this.#take(await readAppConfig(this.#files, appRoot, platform, workflow, profile));
     if (engine === 'eas') this.#checkExpo(app);
-    const manager = this.#take(await packageManagerOf(this.#files, appRoot));
+    // The engine puts them over each other in this order.
+    const env = { ...originVariables, ...this.#given.plain, ...profile.env, ...this.#given.secret };
+    const manager = this.#take(await packageManagerOf(this.#files, appRoot, { env, yarn: profile.yarn }));
     const { workspaceRoot } = manager;
     const tools = this.#take(await toolVersions(this.#files, appRoot, workspaceRoot, profile, manager.manager));
     const has = new Set(Object.keys(this.#request.inputs.env));

@@ -9,7 +9,7 @@
  * memory is bounded, whatever the archive holds.
  */
 import type { ReadEntry } from 'tar';
-import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../../client/project/project-files.ts';
+import { isAppleDouble, PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../../client/project/project-files.ts';
 import { type ArchiveReader, partsOf, readArchive } from '../files/archive-entries.ts';
 
 export interface SourceLimits {
@@ -58,6 +58,7 @@ export async function filesInArchive(
       await read(path, search, signal);
       return search.found;
     },
+    isAtHand: (wanted) => survey.kept.has(wanted),
   };
 }
 
@@ -107,7 +108,7 @@ class Survey implements ArchiveReader {
     const parts = partsOf(entry.path);
     const path = parts.join('/');
     this.#forget(path);
-    if (entry.type === 'Directory' || path === '') return;
+    if (entry.type === 'Directory' || path === '' || isAppleDouble(path)) return;
     this.#namesBytes += path.length;
     if (this.#namesBytes > this.#limits.namesMaxBytes) throw new Error('the archive has too many names of files');
     if (!FILES.includes(entry.type) || sparse) return void this.#links.add(path);

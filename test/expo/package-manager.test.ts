@@ -29,6 +29,13 @@ const GLOBS = [
   'apps/*/',
   'team/*',
   'mob*',
+  '@(apps|packages)/*',
+  'apps/mobile/',
+  '!apps/mobile/',
+  '!(packages)/*',
+  'apps/!(web)',
+  '(apps|packages)/**',
+  'apps/[a-m]*',
 ];
 const LOCKS = ['bun.lock', 'bun.lockb', 'yarn.lock', 'package-lock.json', 'pnpm-lock.yaml'];
 
@@ -78,7 +85,7 @@ test(`${RUNS} workspaces get the manager, the root and the kind of Yarn that the
       }
       const files = await filesInFolder(root);
       const wanted = relative(root, findPackagerRootDir(join(root, app))) || '.';
-      expect(await findWorkspaceRoot(files, app)).toBe(wanted);
+      expect((await findWorkspaceRoot(files, app)).root).toBe(wanted);
       const mine = await packageManagerOf(files, app);
       if (!mine.ok) throw new Error(mine.problem);
       const manager = resolvePackageManager(join(root, app), { env: {} });

@@ -263,6 +263,10 @@ class Planning {
     if (asked) return { asked: 'before the boot', request: { app: asked, increment } };
     if (app.appId === null && app.kind === 'dynamic') return { asked: 'in the VM', increment };
     const field = platform === 'ios' ? 'ios.bundleIdentifier' : 'android.package';
+    if (app.appId === null && app.nativeFile !== null)
+      throw new Wrong(
+        `The build needs a number, and ${JSON.stringify(app.nativeFile)} does not say plainly which id the app has: give \`app\` in the request, or write \`${field}\` into the app config.`,
+      );
     if (app.appId === null)
       throw new Wrong(
         `The build needs a number, and the app config has no \`${field}\` to know the app by: add it, or give \`app\` in the request.`,

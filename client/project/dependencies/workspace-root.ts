@@ -14,8 +14,10 @@ import { asRecord, readJson, readText, withoutComment } from './read-file.ts';
 /** Real workspaces have a handful. */
 const GLOBS_MAX = 1000;
 const GLOB_MAX_LENGTH = 256;
-/** Each one multiplies the time of a match by the length of the path. */
-const WILDCARDS_MAX = 4;
+/** Each wildcard multiplies the steps of a match by the length of the path. */
+const STEPS_MAX = 100_000_000;
+/** Of all folders together. */
+const ALL_GLOBS_MAX = 5 * GLOBS_MAX;
 /** A pnpm-workspace.yaml with more is not looked at beyond it. */
 const YAML_MAX_CHARS = 256 * 1024;
 
@@ -28,6 +30,7 @@ export interface Workspace {
 
 export async function findWorkspaceRoot(files: ProjectFiles, appRoot: string): Promise<Workspace> {
   const unread: Workspace['unread'] = [];
+  let globsLeft = ALL_GLOBS_MAX;
   const parts = appRoot === '.' ? [] : appRoot.split('/');
   for (let depth = parts.length; depth >= 0; depth -= 1) {
     const folder = depth === 0 ? '.' : parts.slice(0, depth).join('/');
@@ -36,9 +39,11 @@ export async function findWorkspaceRoot(files: ProjectFiles, appRoot: string): P
       ['pnpm-workspace.yaml', await pnpmGlobs(files, folder)],
       ['package.json', await packageGlobs(files, folder)],
     ] as const) {
-      if (globs === null) continue;
+      globsLeft -= globs?.length ?? 0;
+      if (globs === null || globsLeft < 0) continue;
       if (isListed(globs, below)) return { root: folder, unread };
-      for (const glob of globs.filter((one) => !isHarmless(one))) unread.push({ file: pathIn(folder, name)!, glob });
+      for (const glob of globs.filter((one) => !isHarmless(one, below)))
+        unread.push({ file: pathIn(folder, name)!, glob });
     }
   }
   return { root: appRoot, unread };
@@ -50,7 +55,7 @@ export function isListed(globs: readonly string[], path: string): boolean {
   let isKept = false;
   let isLeftOut = false;
   let negated = 0;
-  for (const glob of globs.filter(isHarmless)) {
+  for (const glob of globs.filter((one) => isHarmless(one, path))) {
     const matches = picomatch(glob, {}, true);
     // Both begin with `!`: `!apps/web`, and `!(apps)/web`.
     const { negated: isNot, negatedExtglob } = matches.state as { negated?: boolean; negatedExtglob?: boolean };
@@ -65,9 +70,9 @@ export function isListed(globs: readonly string[], path: string): boolean {
   return (isKept || (globs.length > 0 && negated === globs.length)) && !isLeftOut;
 }
 
-function isHarmless(glob: string): boolean {
+function isHarmless(glob: string, path: string): boolean {
   if (glob === '' || glob.length > GLOB_MAX_LENGTH) return false;
-  if ((glob.match(/\*+|[?[{+(]/g) ?? []).length > WILDCARDS_MAX) return false;
+  if (path.length ** (glob.match(/\*+|[?[{+(]/g) ?? []).length > STEPS_MAX) return false;
   if (!/[()]/.test(glob)) return true;
   // A group that repeats, or that has something in it that repeats, can take for ever: only `@(a|b)` and its
   // like are looked at.

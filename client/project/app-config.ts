@@ -2,8 +2,8 @@
  * Reads what an app is called, and which id, version and build number it has, without running anything of the
  * project. An app.config.js can say anything, so only its presence is told: it is read in the VM.
  *
- * In a project with native folders, id, version and number are those of the native project, as in EAS. If an id
- * does not stand plainly there, the one of the app config counts, and a note says so.
+ * In a project with native folders, id, version and number are those of the native project, as in EAS. If an
+ * id does not stand plainly there, the one of the app config counts, and a note says so.
  */
 import { z } from 'zod';
 import type { BuildProfile } from './build-profile.ts';

@@ -4,8 +4,8 @@
  * It only informs. Nobody can see from outside whether a host is private, so a host counts as private if it
  * is reached over SSH, or if it is none of the public ones that everybody uses.
  *
- * Invariant: each line begins with {@link PRIVATE_ACCESS}, and has one host or variable; a last one may say that
- * not all was searched. The explanation of a failed install repeats these lines.
+ * Invariant: each line begins with {@link PRIVATE_ACCESS}, and has one host or variable; a last one may say
+ * that not all was searched. The explanation of a failed install repeats these lines.
  */
 
 import { foldersUp } from './dependencies/package-manager-field.ts';

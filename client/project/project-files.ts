@@ -23,8 +23,8 @@ export interface ProjectFiles {
 }
 
 /**
- * Whether macOS has written this file beside the one of the name without `._`, for its attributes (AppleDouble).
- * Its tar puts such files into archives, and no project means them.
+ * Whether macOS has written this file beside the one of the name without `._`, for its attributes
+ * (AppleDouble). Its tar puts such files into archives, and no project means them.
  */
 export const isAppleDouble = (path: string): boolean => path.startsWith('._', path.lastIndexOf('/') + 1);
 

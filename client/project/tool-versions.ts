@@ -7,8 +7,9 @@
  * that can read the project's lock file, because the image has none but npm.
  *
  * Invariant: the value has the tools in the order in which they are installed, Node first, and each version
- * is exact or the beginning of one, such as `22` or `22.11.0`. Anything else in a field of eas.json is refused
- * by name. In a file that EAS does not read, or reads and passes on, it is a note: the build goes on without it.
+ * is exact or the beginning of one, such as `22` or `22.11.0`. Anything else in a field of eas.json is
+ * refused by name. In a file that EAS does not read, or reads and passes on, it is a note: the build goes on
+ * without it.
  */
 import { defaultVersion } from './dependencies/default-versions.ts';
 import { declaredManager, foldersUp, type Manager } from './dependencies/package-manager-field.ts';

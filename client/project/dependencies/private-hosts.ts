@@ -3,8 +3,8 @@
  * CocoaPods and Swift packages.
  *
  * Invariant: it reads only the fields that a manager fetches from. A `homepage` or a `funding` link is none.
- * Whatever the files have in them, it reads no more than a fixed number of bytes, each of them once, and keeps
- * each host once.
+ * Whatever the files have in them, it reads no more than a fixed number of bytes, each of them once, and
+ * keeps each host once.
  */
 import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../project-files.ts';
 import { asRecord, readText } from './read-file.ts';

@@ -1,7 +1,9 @@
 /** Reads a text or JSON file of a project. A file that is absent or broken gives null. */
 import type { ProjectFiles } from '../project-files.ts';
 
-/** Null stands for a path that leads out of the source; see `pathIn`. Of a longer file it gives the beginning. */
+/**
+ * Null stands for a path that leads out of the source; see `pathIn`. Of a longer file it gives the beginning.
+ */
 export async function readText(
   files: ProjectFiles,
   path: string | null,

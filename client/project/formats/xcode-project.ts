@@ -54,8 +54,8 @@ export class XcodeProject {
   }
 
   /**
-   * Xcode's own settings lie below those of the project, and these below those of the target. What an .xcconfig
-   * sets is not known. `configuration`: null for the default one.
+   * Xcode's own settings lie below those of the project, and these below those of the target. What an
+   * .xcconfig sets is not known. `configuration`: null for the default one.
    */
   settings(target: XcodeTarget, configuration: string | null): ReadonlyMap<string, string> {
     const own = this.#settingsIn(textIn(this.#object(target.id), 'buildConfigurationList'), configuration);

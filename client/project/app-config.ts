@@ -2,7 +2,8 @@
  * Reads what an app is called, and which id, version and build number it has, without running anything of the
  * project. An app.config.js can say anything, so only its presence is told: it is read in the VM.
  *
- * In a project with native folders, id, version and number are those of the native project, as in EAS.
+ * In a project with native folders, id, version and number are those of the native project, as in EAS. If an
+ * id does not stand plainly there, the one of the app config counts, and a note says so.
  */
 import { z } from 'zod';
 import type { BuildProfile } from './build-profile.ts';
@@ -13,7 +14,7 @@ import { expanded } from './formats/xcode-project.ts';
 import { type Found, found, problem } from './found.ts';
 import { type AppExtension, bareTarget } from './native-target.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
-import type { Workflow } from './workflow.ts';
+import { type Workflow, xcodeProjectIn } from './workflow.ts';
 
 const LIMITS = { maxBytes: 1024 * 1024, maxDepth: 100 };
 const GRADLE_MAX_BYTES = 1024 * 1024;
@@ -22,6 +23,8 @@ const DYNAMIC = ['ts', 'mts', 'cts', 'mjs', 'cjs', 'js'].map((extension) => `app
 const STATIC = ['app.config.json', 'app.json'];
 
 interface Facts {
+  /** The file of the native project that the id is looked for in. Null in a managed project. */
+  nativeFile: string | null;
   /** Bundle id or package. Null if it does not stand plainly in a file. */
   appId: string | null;
   version: string | null;
@@ -64,7 +67,11 @@ const Static = z.object(
           package: text
             .regex(/^[a-zA-Z][a-zA-Z0-9_]*(\.[a-zA-Z][a-zA-Z0-9_]*)+$/, 'must be a package, such as "com.example.app"')
             .optional(),
-          versionCode: z.number({ error: 'must be a whole number' }).int('must be a whole number').optional(),
+          // Gradle takes "7" for a number, too.
+          versionCode: z.preprocess(
+            (value) => (typeof value === 'string' && /^\d{1,10}$/.test(value) ? Number(value) : value),
+            z.number({ error: 'must be a whole number' }).int('must be a whole number').optional(),
+          ),
         },
         { error: 'must be an object' },
       )
@@ -121,7 +128,7 @@ export async function readAppConfig(
   const native = workflow === 'generic' ? await nativeFacts(files, appRoot, platform, profile) : null;
   if (native !== null && !native.ok) return native;
   const shared = { sdkVersion, reactNativeVersion };
-  const none = { appId: null, version: null, buildNumber: null };
+  const none = { nativeFile: null, appId: null, version: null, buildNumber: null };
 
   const dynamic = DYNAMIC.map(there).find((path) => path !== undefined);
   if (dynamic !== undefined)
@@ -132,12 +139,19 @@ export async function readAppConfig(
   if (json !== null && !json.ok) return json;
   const whole = json?.value ?? {};
   const hasKey = typeof whole === 'object' && whole !== null && Object.hasOwn(whole, 'expo');
-  const parsed = Static.safeParse(hasKey ? (whole as { expo: unknown }).expo : whole);
+  const parsed = Static.safeParse(
+    looked(hasKey ? (whole as { expo: unknown }).expo : whole, platform, native !== null),
+  );
   if (!parsed.success) return problem(sentenceOf(file, hasKey ? ['expo'] : [], whole, parsed.error.issues[0]!));
   const { name, slug, version, ios, android, extra } = parsed.data;
   const notes: string[] = [];
   const number = platform === 'ios' ? ios?.buildNumber : android?.versionCode;
   const buildNumber = wholeNumber(number);
+  const ownId = (platform === 'ios' ? ios?.bundleIdentifier : android?.package) ?? null;
+  if (native !== null && native.value.appId === null && ownId !== null)
+    notes.push(
+      `${native.value.nativeFile} does not say the app's id plainly, so it is taken from ${file}: ${named(ownId)}. If that is wrong, give \`app\` in the request.`,
+    );
   if (native === null && number !== undefined && buildNumber === null)
     notes.push(
       `The build number ${shown(number)} in ${file} is no whole number, so it is not compared with the counter.`,
@@ -148,10 +162,11 @@ export async function readAppConfig(
       file,
       name: name ?? packageName ?? 'app',
       slug: slug ?? null,
-      appId: (platform === 'ios' ? ios?.bundleIdentifier : android?.package) ?? null,
       version: version ?? packageVersion,
       buildNumber,
+      nativeFile: null,
       ...native?.value,
+      appId: native?.value.appId ?? ownId,
       ...shared,
       sdkVersion: parsed.data.sdkVersion ?? sdkVersion,
       projectId: extra?.eas?.projectId ?? null,
@@ -167,6 +182,17 @@ function sentenceOf(file: string, above: string[], whole: unknown, issue: z.core
   for (const key of path) value = (value as Record<PropertyKey, unknown> | null)?.[key];
   const where = path.length === 0 ? file : `${named(path.join('.'))} in ${file}`;
   return `${where} ${issue.message.startsWith('must') ? issue.message : 'must be an object'}, but is ${shown(value)}. Correct it there.`;
+}
+
+/**
+ * What of the config matters to this build. EAS does not look at the section of the other platform, and in a
+ * project with native folders it takes nothing from its own.
+ */
+function looked(config: unknown, platform: 'ios' | 'android', isNative: boolean): unknown {
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) return config;
+  const { ios, android, ...rest } = config as Record<string, unknown>;
+  const own = platform === 'ios' ? { ios } : { android };
+  return isNative && !Static.pick({ ios: true, android: true }).safeParse(own).success ? rest : { ...rest, ...own };
 }
 
 const wholeNumber = (value: string | number | null | undefined): number | null => {
@@ -193,7 +219,7 @@ async function packageOf(files: ProjectFiles, appRoot: string) {
   });
 }
 
-type NativeFacts = Pick<Facts, 'appId' | 'version' | 'buildNumber'>;
+type NativeFacts = Pick<Facts, 'nativeFile' | 'appId' | 'version' | 'buildNumber'>;
 
 async function nativeFacts(
   files: ProjectFiles,
@@ -211,9 +237,12 @@ async function nativeFacts(
   const plist = path === null ? null : await files.read(path);
   const setting = (name: string, otherwise: string) =>
     expanded(textInPropertyList(plist, name) ?? settings.get(otherwise) ?? '', settings) || null;
+  const idOfPlist = setting('CFBundleIdentifier', '');
   return found(
     {
-      appId: target.targets[0]!.bundleId,
+      nativeFile: xcodeProjectIn(files, appRoot),
+      // An old project has it in its Info.plist alone.
+      appId: target.targets[0]!.bundleId ?? (bundleId.safeParse(idOfPlist).success ? idOfPlist : null),
       version: setting('CFBundleShortVersionString', 'MARKETING_VERSION'),
       buildNumber: wholeNumber(setting('CFBundleVersion', 'CURRENT_PROJECT_VERSION')),
     },
@@ -233,13 +262,14 @@ async function gradleFacts(files: ProjectFiles, appRoot: string): Promise<Found<
     .join('\n');
   const first = (pattern: RegExp) => pattern.exec(gradle)?.[1] ?? null;
   const facts = {
+    nativeFile: file ?? null,
     appId: first(/\bapplicationId[ \t]{0,9}=?[ \t]{0,9}["']([A-Za-z0-9_.]{1,155})["']/),
     version: first(/\bversionName[ \t]{0,9}=?[ \t]{0,9}["']([^"'\n]{1,64})["']/),
     buildNumber: wholeNumber(first(/\bversionCode[ \t]{0,9}=?[ \t]{0,9}(\d{1,10})\b/)),
   };
   const hides = /\b(productFlavors|applicationIdSuffix)\b/.exec(gradle)?.[1];
   if (hides === undefined) return found(facts);
-  return found({ appId: null, version: null, buildNumber: null }, [
+  return found({ nativeFile: file ?? null, appId: null, version: null, buildNumber: null }, [
     `${file} has \`${hides}\`, so that the app's id and number are not known before Gradle runs.`,
   ]);
 }

@@ -1,17 +1,19 @@
 /**
  * Says which package manager Expo's engine takes for a project, and with which words it installs.
  *
- * The engine looks at the lock files in the workspace root, in a fixed order, and at nothing else. This file
+ * The engine looks at the lock files in the workspace root, in a fixed order. Without one it looks at the
+ * variable EAS_FALLBACK_PACKAGE_MANAGER, and at nothing else. This file
  * repeats that choice and adds what a person must know about it: a lock file that is not used, or none at
  * all.
  *
- * Invariant: the manager is the one that the engine takes. Where package.json asks for another one and the
- * lock files do not clearly say which, the answer is a problem and not a guess.
+ * Invariant: the manager is the one that the engine takes, also where package.json asks for another: that is
+ * said in a note. Only what the engine itself fails at is a problem.
  */
 
 import { declaredManager, type Manager } from './dependencies/package-manager-field.ts';
 import { asRecord, readJson, readText } from './dependencies/read-file.ts';
 import { findWorkspaceRoot } from './dependencies/workspace-root.ts';
+import { named } from './formats/text.ts';
 import { type Found, found, problem } from './found.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 
@@ -40,7 +42,18 @@ export interface PackageManager {
   install: string;
 }
 
-export async function packageManagerOf(files: ProjectFiles, appRoot: string): Promise<Found<PackageManager>> {
+export interface ManagerContext {
+  /** All variables that the build has: the engine looks at some of them. */
+  env?: Readonly<Record<string, string | undefined>>;
+  /** The field of the build's profile. */
+  yarn?: string | undefined;
+}
+
+export async function packageManagerOf(
+  files: ProjectFiles,
+  appRoot: string,
+  { env = {}, yarn }: ManagerContext = {},
+): Promise<Found<PackageManager>> {
   const appJson = pathIn(appRoot, 'package.json');
   if (appJson === null || !files.paths.has(appJson))
     return problem(`There is no package.json in ${folderName(appRoot)}, so this is no Expo project. ${APP_FOLDER}`);
@@ -48,47 +61,43 @@ export async function packageManagerOf(files: ProjectFiles, appRoot: string): Pr
   if (json === null || typeof json !== 'object')
     return problem(`${appJson} is not valid JSON. Correct it, and submit the build again.`);
 
-  const workspaceRoot = await findWorkspaceRoot(files, appRoot);
+  const { root: workspaceRoot, unread } = await findWorkspaceRoot(files, appRoot);
   const inRoot = (name: string) => pathIn(workspaceRoot, name)!;
   const present = LOCK_FILES.filter(([name]) => files.paths.has(inRoot(name)));
-  const manager: Manager = present[0]?.[1] ?? 'yarn';
-  const lockFile = present[0] === undefined ? null : inRoot(present[0][0]);
-  const declared = (await declaredManager(files, appRoot, workspaceRoot))?.name ?? null;
-  const where = folderName(workspaceRoot);
-  const notes: string[] = [];
-
-  if (lockFile !== null && manager === 'yarn' && (await readText(files, lockFile))?.trim() === '')
+  const fallback = env[FALLBACK] || undefined;
+  if (present.length === 0 && fallback !== undefined && !isManager(fallback))
     return problem(
-      `${lockFile} is empty, but it makes Expo's engine install with Yarn 2 or newer, which then fails. Delete ${lockFile}${
-        present[1] === undefined
-          ? ', or run `yarn install` and commit what it writes'
-          : `, so that ${inRoot(present[1][0])} counts`
-      }.`,
+      `The variable ${FALLBACK} is ${named(fallback)}, which Expo's engine refuses. Set it to ${MANAGERS.join(', ')}, or commit a lock file.`,
+    );
+  const manager: Manager = present[0]?.[1] ?? (isManager(fallback) ? fallback : 'yarn');
+  const lockFile = present[0] === undefined ? null : inRoot(present[0][0]);
+  const declared = await declaredManager(files, appRoot, workspaceRoot);
+  const asked = declared?.name ?? null;
+  const where = folderName(workspaceRoot);
+  const notes = unread
+    .slice(0, 5)
+    .map(
+      ({ file, glob }) =>
+        `The glob ${named(glob)} in ${file} is not looked at, because it could take for ever to compare. If it is to list the app, write it without groups that repeat.`,
+    );
+  if (env.EAS_OVERRIDE_PACKAGE_MANAGER)
+    notes.push(
+      `EAS_OVERRIDE_PACKAGE_MANAGER does not choose what installs the dependencies: Expo's engine goes by the lock file, and without one by ${FALLBACK}.`,
     );
 
-  const managers = [...new Set(present.map(([, name]) => name))];
-  if (managers.length > 1) {
-    const names = present.map(([name]) => inRoot(name)).join(' and ');
-    if (declared !== null && declared !== manager && managers.includes(declared))
-      return problem(
-        `${where} has ${names}. Expo's engine takes the first, which means ${manager}, but package.json asks for ${declared} in \`packageManager\`. Delete the lock files that are not ${declared}'s.`,
-      );
+  if (present.length > 1 && new Set(present.map(([, name]) => name)).size > 1)
     notes.push(
-      `${where} has ${names}. Expo's engine takes ${lockFile} and installs with ${manager}. Delete the others, so that nobody is surprised.`,
+      `${where} has ${present.map(([name]) => inRoot(name)).join(' and ')}. Expo's engine takes ${lockFile} and installs with ${manager}${askedFor(asked, manager)}. Delete the others, so that nobody is surprised.`,
     );
-  } else if (lockFile === null) {
+  else if (lockFile === null) {
     const unused = await lockFileOfApp(files, appRoot, workspaceRoot);
     const missing = unused === null ? '' : ` (${unused} is not used, because ${where} is the root of the workspace)`;
-    if (declared !== null && declared !== 'yarn')
-      return problem(
-        `${where} has no lock file${missing}. Expo's engine would install with Yarn, but package.json asks for ${declared} in \`packageManager\`. Run \`${declared} install\` and commit the lock file that it writes.`,
-      );
     notes.push(
-      `${where} has no lock file${missing}. Expo's engine then installs with Yarn, and takes the newest version of each package that fits. Commit a lock file, so that every build gets the same packages.`,
+      `${where} has no lock file${missing}. Expo's engine then installs with ${titleOf(manager)}${fallback === undefined ? '' : `, as ${FALLBACK} says`}${askedFor(asked, manager)}, and takes the newest version of each package that fits. Commit a lock file, so that every build gets the same packages.`,
     );
-  } else if (declared !== null && declared !== manager)
+  } else if (asked !== null && asked !== manager)
     notes.push(
-      `package.json asks for ${declared} in \`packageManager\`, but Expo's engine goes by ${lockFile} and installs with ${manager}.`,
+      `package.json asks for ${asked} in \`packageManager\`, but Expo's engine goes by ${lockFile} and installs with ${manager}.`,
     );
 
   if (lockFile !== null && workspaceRoot !== appRoot) {
@@ -98,23 +107,54 @@ export async function packageManagerOf(files: ProjectFiles, appRoot: string): Pr
   }
 
   const modernYarn = manager === 'yarn' && (await isModernYarn(files, appRoot, workspaceRoot, lockFile));
-  const frozen = await canBeFrozen(files, appJson);
-  const install = installWords(manager, modernYarn, frozen);
+  const frozen = !env.EAS_NO_FROZEN_LOCKFILE && (await canBeFrozen(files, appJson));
+  if (lockFile !== null && manager === 'yarn' && (await readText(files, lockFile))?.trim() === '') {
+    const others = present.slice(1).map(([name]) => inRoot(name));
+    const fix =
+      others.length === 0 ? 'run `yarn install` and commit what it writes' : `delete it, so that ${others[0]} counts`;
+    // Yarn 1 takes the words that are meant for a newer one, and passes over them.
+    const hasSettings = [appRoot, workspaceRoot].some((folder) => files.paths.has(pathIn(folder, '.yarnrc.yml') ?? ''));
+    const version = yarn ?? (declared?.name === 'yarn' && declared.version !== '' ? declared.version : undefined);
+    const isYarn1 = version === undefined ? !hasSettings : /^[v=^~]{0,2}[01](\.|$)/.test(version);
+    if (frozen && !isYarn1)
+      return problem(
+        `${lockFile} is empty, and Expo's engine installs with \`--immutable\`, with which Yarn 2 and newer fail. To build, ${fix}.`,
+      );
+    notes.push(`${lockFile} is empty, so Yarn takes the newest version of each package that fits. Better, ${fix}.`);
+  }
+  const install = installWords(manager, modernYarn, frozen, env);
   return found({ manager, modernYarn, workspaceRoot, lockFile, install }, notes);
 }
+
+const FALLBACK = 'EAS_FALLBACK_PACKAGE_MANAGER';
+const MANAGERS = ['yarn', 'npm', 'pnpm', 'bun'] as const satisfies readonly Manager[];
+const isManager = (name: string | undefined): name is Manager => (MANAGERS as readonly unknown[]).includes(name);
+const titleOf = (manager: Manager) => (manager === 'yarn' ? 'Yarn' : manager);
+const askedFor = (asked: Manager | null, manager: Manager) =>
+  asked === null || asked === manager ? '' : `, although package.json asks for ${asked} in \`packageManager\``;
 
 const APP_FOLDER = 'If the app lies in another folder of the source, name that folder in the request.';
 
 /** The engine's own words, for a project whose lock file may be used as it is, and for an older one. */
-export function installWords(manager: Manager, modernYarn: boolean, frozen: boolean): string {
+export function installWords(
+  manager: Manager,
+  modernYarn: boolean,
+  frozen: boolean,
+  env: Readonly<Record<string, string | undefined>> = {},
+): string {
+  // The words are split at blanks later, so a value with one cannot be passed on.
+  const only = (words: string, name: string) =>
+    /^[^\s\0]{1,200}$/.test(env[name] ?? '') ? ` ${words} ${env[name]}` : '';
   switch (manager) {
     case 'npm':
       return `npm ${frozen ? 'ci' : 'install'} --include=dev`;
     case 'pnpm':
-      return `pnpm install ${frozen ? '--frozen-lockfile' : '--no-frozen-lockfile'}`;
+      return `pnpm install${only('--filter', 'EAS_PNPM_FILTER_WORKSPACE')} ${frozen ? '--frozen-lockfile' : '--no-frozen-lockfile'}`;
     case 'bun':
-      return `bun install${frozen ? ' --frozen-lockfile' : ''}`;
+      return `bun install${only('--filter', 'EAS_BUN_FILTER_WORKSPACE')}${frozen ? ' --frozen-lockfile' : ''}`;
     case 'yarn':
+      if (modernYarn && only('', 'EAS_YARN_FOCUS_WORKSPACE') !== '')
+        return `yarn workspaces focus ${env.EAS_YARN_FOCUS_WORKSPACE}`;
       if (modernYarn) return `yarn install --inline-builds ${frozen ? '--immutable' : '--no-immutable'}`;
       return `yarn install${frozen ? ' --frozen-lockfile' : ''} --production false`;
   }
@@ -137,7 +177,7 @@ async function canBeFrozen(files: ProjectFiles, appJson: string): Promise<boolea
 }
 
 const numbersIn = (version: unknown): number[] =>
-  typeof version === 'string' ? (/\d+(\.\d+)*/.exec(version)?.[0].split('.').map(Number) ?? []) : [];
+  typeof version === 'string' ? (/\d+(\.\d+)*/.exec(version.slice(0, 100))?.[0].split('.').map(Number) ?? []) : [];
 
 async function lockFileOfApp(files: ProjectFiles, appRoot: string, workspaceRoot: string): Promise<string | null> {
   if (appRoot === workspaceRoot) return null;

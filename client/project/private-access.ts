@@ -4,8 +4,8 @@
  * It only informs. Nobody can see from outside whether a host is private, so a host counts as private if it
  * is reached over SSH, or if it is none of the public ones that everybody uses.
  *
- * Invariant: each line begins with {@link PRIVATE_ACCESS}, and has one host or variable. The explanation of a
- * failed install repeats these lines.
+ * Invariant: each line begins with {@link PRIVATE_ACCESS}, and has one host or variable; a last one may say
+ * that not all was searched. The explanation of a failed install repeats these lines.
  */
 
 import { foldersUp } from './dependencies/package-manager-field.ts';
@@ -17,6 +17,8 @@ export const PRIVATE_ACCESS = 'Private access: ';
 
 /** A project that names more hosts has a wrong lock file, or wants to fill the log. */
 const LINES_MAX = 20;
+/** What an .npmrc has beyond this is not looked at. */
+const SETTINGS_MAX_CHARS = 256 * 1024;
 
 const PUBLIC_HOSTS = new Set([
   'registry.npmjs.org',
@@ -47,15 +49,16 @@ export async function findMissingAccess(
   workspaceRoot: string,
   has: ReadonlySet<string>,
 ): Promise<string[]> {
-  const lines = new Map<string, string>();
-  for (const named of await namedHosts(files)) {
-    const line = missing(named, has);
-    const key = `${named.way} ${named.host}:${named.port}`;
-    if (line !== null && !lines.has(key)) lines.set(key, line);
-  }
-  return [...(await missingVariables(files, appRoot, workspaceRoot, has)), ...lines.values()]
-    .slice(0, LINES_MAX)
-    .map((line) => PRIVATE_ACCESS + printable(line));
+  const { hosts, isWhole } = await namedHosts(files);
+  const lines = [
+    ...(await missingVariables(files, appRoot, workspaceRoot, has)),
+    ...hosts.flatMap((named) => missing(named, has) ?? []),
+  ].slice(0, LINES_MAX);
+  if (!isWhole)
+    lines.push(
+      'The project has more lock files and package.json files than are searched, so a host may be missing here.',
+    );
+  return lines.map((line) => PRIVATE_ACCESS + printable(line));
 }
 
 function missing({ host, port, way, file }: NamedHost, has: ReadonlySet<string>): string | null {
@@ -80,21 +83,23 @@ async function missingVariables(
   workspaceRoot: string,
   has: ReadonlySet<string>,
 ): Promise<string[]> {
-  const lines: string[] = [];
+  if (has.has('NPMRC') || has.has('NETRC')) return [];
+  const lines = new Map<string, string>();
   for (const folder of foldersUp(appRoot, workspaceRoot))
     for (const name of ['.npmrc', '.yarnrc.yml']) {
       const file = pathIn(folder, name)!;
-      const text = await readText(files, file);
+      const text = await readText(files, file, SETTINGS_MAX_CHARS);
       for (const line of (text ?? '').split('\n').filter((each) => /_auth|_password|npmAuth/i.test(each)))
-        for (const [, variable] of line.slice(0, 2000).matchAll(/\$\{([A-Za-z_]\w{0,100})(?::?-[^}]*)?\}/g)) {
-          const given = has.has(variable!) || has.has('NPMRC') || has.has('NETRC');
-          if (!given && !lines.some((each) => each.includes(`\`${variable}\``)))
-            lines.push(
+        for (const [, variable] of line.slice(0, 2000).matchAll(/\$\{([A-Za-z_]\w{0,100})(?::?-[^}\n]{0,100})?\}/g)) {
+          if (lines.size >= LINES_MAX) return [...lines.values()];
+          if (!has.has(variable!) && !lines.has(variable!))
+            lines.set(
+              variable!,
               `${file} takes a token from the variable \`${variable}\`, which this build does not have. Store it as a secret, or store the whole line as the secret NPMRC.`,
             );
         }
     }
-  return lines;
+  return [...lines.values()];
 }
 
 /** File names come from the project, and a person reads the line in a terminal. */

@@ -18,14 +18,22 @@ export interface ProjectFiles {
   readonly paths: ReadonlySet<string>;
   /** Null if there is no such file, or if it is larger than {@link PROJECT_FILE_MAX_BYTES}. */
   read(path: string): Promise<Buffer | null>;
+  /** False if its content takes a pass over the whole source. Without this function, none does. */
+  isAtHand?(path: string): boolean;
 }
+
+/**
+ * Whether macOS has written this file beside the one of the name without `._`, for its attributes
+ * (AppleDouble). Its tar puts such files into archives, and no project means them.
+ */
+export const isAppleDouble = (path: string): boolean => path.startsWith('._', path.lastIndexOf('/') + 1);
 
 /** The files below a folder on this disk, without those that no archive gets. */
 export async function filesInFolder(folder: string): Promise<ProjectFiles> {
   const paths = new Set<string>();
   const look = async (below: string): Promise<void> => {
     for (const entry of await readdir(join(folder, below), { withFileTypes: true })) {
-      if ((LEFT_OUT as readonly string[]).includes(entry.name)) continue;
+      if ((LEFT_OUT as readonly string[]).includes(entry.name) || isAppleDouble(entry.name)) continue;
       const path = below === '' ? entry.name : `${below}/${entry.name}`;
       if (entry.isDirectory()) await look(path);
       else if (entry.isFile()) paths.add(path);
@@ -47,6 +55,7 @@ export function withFilesOver(files: ProjectFiles, over: ReadonlyMap<string, Buf
   return {
     paths: new Set([...files.paths, ...over.keys()]),
     read: async (path) => over.get(path) ?? (await files.read(path)),
+    isAtHand: (path) => over.has(path) || files.isAtHand?.(path) !== false,
   };
 }
 

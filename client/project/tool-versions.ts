@@ -7,11 +7,13 @@
  * that can read the project's lock file, because the image has none but npm.
  *
  * Invariant: the value has the tools in the order in which they are installed, Node first, and each version
- * is exact or the beginning of one, such as `22` or `22.11.0`. Anything else is refused by name.
+ * is exact or the beginning of one, such as `22` or `22.11.0`. Anything else in a field of eas.json is
+ * refused by name. In a file that EAS does not read, or reads and passes on, it is a note: the build goes on
+ * without it.
  */
 import { defaultVersion } from './dependencies/default-versions.ts';
 import { declaredManager, foldersUp, type Manager } from './dependencies/package-manager-field.ts';
-import { readText } from './dependencies/read-file.ts';
+import { readText, withoutComment } from './dependencies/read-file.ts';
 import { type Found, found, problem } from './found.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 
@@ -36,6 +38,8 @@ const EXACT = /^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$/;
 const BEGINNING = /^\d+(\.\d+){0,2}(-[0-9A-Za-z.-]+)?$/;
 const CHECKSUM = /^sha(224|256|384|512)\.[0-9a-f]+$/;
 const GEMS = ['cocoapods', 'fastlane', 'bundler'] as const;
+/** Such a file has one line, and perhaps a comment before it. */
+const VERSION_FILE_MAX_CHARS = 4096;
 
 /** Node's release lines by the names that `.nvmrc` may use. */
 const LTS_LINES: Record<string, string> = {
@@ -81,8 +85,9 @@ export async function toolVersions(
   for (const name of GEMS) {
     const version = profile[name];
     if (version === undefined) continue;
-    if (!EXACT.test(version)) return notExact(name, version);
-    tools.push({ name, version });
+    const exact = exactIn(version);
+    if (exact === null) return notExact(name, version);
+    tools.push({ name, version: exact });
   }
   return found(tools, notes);
 }
@@ -93,11 +98,14 @@ async function nodeVersion(
   workspaceRoot: string,
   { node }: ToolFields,
 ): Promise<Found<string | null>> {
-  if (node !== undefined) return EXACT.test(node) ? found(node) : notExact('node', node);
+  if (node !== undefined) {
+    const exact = exactIn(node);
+    return exact === null ? notExact('node', node) : found(exact);
+  }
   for (const folder of foldersUp(appRoot, workspaceRoot))
     for (const name of ['.nvmrc', '.node-version']) {
       const file = pathIn(folder, name);
-      const line = firstLine(await readText(files, file));
+      const line = firstLine(await readText(files, file, VERSION_FILE_MAX_CHARS));
       if (line !== null) return nodeOfFile(file!, line);
     }
   return found(null, []);
@@ -105,7 +113,10 @@ async function nodeVersion(
 
 /** What nvm and its successors allow in such a file. Some of their words have no fixed meaning. */
 function nodeOfFile(file: string, line: string): Found<string | null> {
-  const version = line.replace(/^(node-|v)/i, '').replace(/(\.[x*])+$/i, '');
+  const version = line
+    .slice(0, 100)
+    .replace(/^(node-|v)/i, '')
+    .replace(/(\.[x*]){1,2}$/i, '');
   if (BEGINNING.test(version)) return found(version);
   const lts = /^lts[/-](.+)$/i.exec(line)?.[1]?.toLowerCase();
   if (lts === '*' || /^(lts|stable)$/i.test(line))
@@ -114,9 +125,9 @@ function nodeOfFile(file: string, line: string): Found<string | null> {
     ]);
   const major = lts === undefined ? undefined : LTS_LINES[lts];
   if (major !== undefined) return found(major);
-  return problem(
-    `${file} says \`${printable(line)}\`, which names no fixed version of Node. Write a version there, such as \`22\` or \`22.11.0\`, or set \`node\` in the profile of eas.json.`,
-  );
+  return found(null, [
+    `${file} says \`${printable(line)}\`, which names no fixed version of Node. The build uses the image's own Node. Write a version there, such as \`22\` or \`22.11.0\`, or set \`node\` in the profile of eas.json.`,
+  ]);
 }
 
 async function managerVersion(
@@ -127,23 +138,46 @@ async function managerVersion(
   manager: Manager,
 ): Promise<Found<string | null>> {
   const field = manager === 'npm' ? undefined : profile[manager];
-  if (field !== undefined) return EXACT.test(field) ? found(field) : notExact(manager, field);
-  const declared = await declaredManager(files, appRoot, workspaceRoot);
-  if (declared !== null && declared.name === manager && declared.version !== '') {
-    const { version: text, file } = declared;
-    const [version, checksum, ...rest] = text.split('+');
-    const isVersion = BEGINNING.test(version!.replace(/^v/, ''));
-    if (!isVersion || rest.length > 0 || (checksum !== undefined && !(CHECKSUM.test(checksum) && EXACT.test(version!))))
-      return problem(
-        `\`packageManager\` in ${file} is \`${manager}@${printable(text)}\`, which names no fixed version of ${manager}. Write one, such as \`${manager}@${exampleOf(manager)}\`.`,
-      );
-    return found(text.replace(/^v/, ''));
+  if (field !== undefined) {
+    const exact = exactIn(field);
+    return exact === null ? notExact(manager, field) : found(exact);
   }
-  if (manager === 'npm') return found(null, []);
+  const declared = await declaredManager(files, appRoot, workspaceRoot);
+  const asked = declared?.name === manager && declared.version !== '' ? declared : null;
+  if (asked !== null) {
+    const text = asked.version.replace(/^v/, '').slice(0, 300);
+    const [version, checksum, ...rest] = text.split('+');
+    if (BEGINNING.test(version!)) {
+      const isWhole = rest.length === 0 && EXACT.test(version!) && CHECKSUM.test(checksum ?? '');
+      if (checksum === undefined || isWhole) return found(text);
+      return found(version!, [
+        `The checksum of \`packageManager\` in ${asked.file} is of no form that is known, so ${manager} ${version} is not compared with it.`,
+      ]);
+    }
+  }
+  const why =
+    asked === null
+      ? `No version of ${manager} is named`
+      : `\`packageManager\` in ${asked.file} is \`${manager}@${printable(asked.version)}\`, which names no fixed version of ${manager}`;
+  const fix = `\`${manager}@${exampleOf(manager)}\``;
+  if (manager === 'npm')
+    return found(
+      null,
+      asked === null ? [] : [`${why}, so the build uses the npm of its Node. Write ${fix} to choose one.`],
+    );
   const { version, because } = await defaultVersion(files, appRoot, workspaceRoot, manager);
   return found(version, [
-    `No version of ${manager} is named, so the build uses ${manager} ${version}, ${because}. Set \`packageManager\` in package.json to choose another.`,
+    `${why}, so the build uses ${manager} ${version}, ${because}. Set \`packageManager\` in package.json to a version, such as ${fix}, to choose another.`,
   ]);
+}
+
+/** The version without what semver allows around it: `v22.11.0`, `1.22.22+sha1.ab`. Null if it is none. */
+function exactIn(field: string): string | null {
+  const version = field
+    .trim()
+    .replace(/^[v=]{1,2}/, '')
+    .split('+', 1)[0]!;
+  return EXACT.test(version) ? version : null;
 }
 
 const exampleOf = (manager: Manager) => ({ npm: '11.6.0', yarn: '4.9.2', pnpm: '10.15.0', bun: '1.2.20' })[manager];
@@ -156,7 +190,7 @@ const notExact = (name: string, version: string) =>
 const firstLine = (text: string | null): string | null =>
   text
     ?.split(/\r?\n/)
-    .map((line) => line.replace(/(^|\s)#.*$/, '').trim())
+    .map((line) => withoutComment(line).trim())
     .find((line) => line !== '') ?? null;
 
 /** The text comes from a file of the project, and a person reads it in a terminal. */

@@ -6,6 +6,9 @@ import { type IgnoreRules, ignoreRules, isIgnored } from './formats/gitignore.ts
 import { textOf } from './formats/text.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 
+/** Deeper folders have no .gitignore that is looked at. */
+const DEPTH_MAX = 30;
+
 export type Workflow = 'managed' | 'generic';
 
 export async function workflowOf(files: ProjectFiles, appRoot: string, platform: 'ios' | 'android'): Promise<Workflow> {
@@ -45,7 +48,7 @@ async function isIgnoredInSource(files: ProjectFiles, path: string): Promise<boo
   const easIgnore = await rulesIn(files, '.easignore');
   if (easIgnore !== null) return isIgnored(easIgnore, path);
   const folders = path.split('/').slice(0, -1);
-  for (let depth = 0; depth <= folders.length; depth++) {
+  for (let depth = 0; depth <= folders.length && depth <= DEPTH_MAX; depth++) {
     const folder = folders
       .slice(0, depth)
       .map((name) => `${name}/`)

@@ -10,7 +10,14 @@
  * Invariant: a file that was written again has the same key and certificates, and this was checked. It has
  * the same password each time.
  */
-import { createHash, createHmac, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import {
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  X509Certificate,
+} from 'node:crypto';
 import forge from 'node-forge';
 import { printable } from '../printable.ts';
 import { type Found, found, problem } from '../project/found.ts';
@@ -62,26 +69,39 @@ const REFUSALS: Record<Pkcs12Refusal, (file: CertificateFile) => string> = {
  */
 export function certificateOpener(): (file: CertificateFile, inProfile: ReadonlySet<string>) => Found<Certificate> {
   const rounds = new Rounds();
-  const known = new Map<string, ReturnType<typeof openPkcs12>>();
+  const known = new Map<string, Opened>();
   return (file, inProfile) => {
     const key = JSON.stringify([file.path, file.password]);
-    const opened = known.get(key) ?? openPkcs12(file.content, file.password, rounds);
+    const opened = known.get(key) ?? open(file, rounds);
     known.set(key, opened);
     return certificateIn(file, opened, inProfile);
   };
 }
 
+interface Opened {
+  pkcs12: ReturnType<typeof openPkcs12>;
+  certificates: ReadCertificate[];
+  identities: Identity[];
+  /** By the certificate's SHA-1. */
+  writtenAgain: Map<string, { p12: Buffer | null; password: string }>;
+}
+
+function open({ content, password }: CertificateFile, rounds: Rounds): Opened {
+  const pkcs12 = openPkcs12(content, password, rounds);
+  const certificates = 'refused' in pkcs12 ? [] : pkcs12.certificates.flatMap(readCertificate);
+  const keys = 'refused' in pkcs12 ? [] : pkcs12.keys.flatMap(readKey);
+  return { pkcs12, certificates, identities: identitiesOf(certificates, keys), writtenAgain: new Map() };
+}
+
 function certificateIn(
   file: CertificateFile,
-  opened: ReturnType<typeof openPkcs12>,
+  { pkcs12, certificates, identities, writtenAgain }: Opened,
   inProfile: ReadonlySet<string>,
 ): Found<Certificate> {
   const name = printable(file.path);
   if (file.content.length > PKCS12_MAX_BYTES)
     return problem(`\`${name}\` has ${file.content.length} bytes, which no certificate has: submit the .p12 itself.`);
-  if ('refused' in opened) return problem(REFUSALS[opened.refused]({ ...file, path: name }));
-  const certificates = opened.certificates.flatMap(readCertificate);
-  const identities = identitiesOf(certificates, opened.keys.flatMap(readKey));
+  if ('refused' in pkcs12) return problem(REFUSALS[pkcs12.refused]({ ...file, path: name }));
   const identity = identities.find(({ sha1 }) => inProfile.has(sha1)) ?? identities[0];
   const certificate = identity ?? certificates.find(({ sha1 }) => inProfile.has(sha1)) ?? certificates[0];
   if (certificate === undefined)
@@ -98,13 +118,14 @@ function certificateIn(
   };
   if (identity === undefined) return found(value);
   const reason = reasonToConvert(
-    opened,
+    pkcs12,
     file.password,
     certificates.findIndex((other) => other.sha1 === sha1),
   );
   if (reason === null) return found(value);
-  const password = file.password === '' ? passwordInsteadOfNone(file.content) : file.password;
-  const p12 = writeAgain(identity, certificates, password);
+  const made = writtenAgain.get(sha1) ?? again(identity, certificates, file);
+  writtenAgain.set(sha1, made);
+  const { p12, password } = made;
   if (p12 === null)
     return problem(
       `\`${name}\` ${reason}, and Tartbeat cannot convert this kind of key: write it again with \`${CONVERT}\`.`,
@@ -163,18 +184,24 @@ function readKey(der: Buffer): KeyObject[] {
   }
 }
 
-/** Certificates with the key that belongs to each. */
+/** Certificates with the key that belongs to each, found by its public half. */
 function identitiesOf(certificates: readonly ReadCertificate[], keys: readonly KeyObject[]): Identity[] {
+  const byPublicKey = new Map(keys.map((key) => [publicText(createPublicKey(key)), key]));
   return certificates.flatMap((certificate) => {
-    const key = keys.find((candidate) => {
-      try {
-        return certificate.x509.checkPrivateKey(candidate);
-      } catch {
-        return false;
-      }
-    });
-    return key === undefined ? [] : [{ ...certificate, key }];
+    try {
+      const key = byPublicKey.get(publicText(certificate.x509.publicKey));
+      return key === undefined ? [] : [{ ...certificate, key }];
+    } catch {
+      return [];
+    }
   });
+}
+
+const publicText = (key: KeyObject): string => key.export({ type: 'spki', format: 'der' }).toString('base64');
+
+function again(identity: Identity, all: readonly ReadCertificate[], file: CertificateFile) {
+  const password = file.password === '' ? passwordInsteadOfNone(file.content) : file.password;
+  return { p12: writeAgain(identity, all, password), password };
 }
 
 /** Null for a key that is not RSA. */

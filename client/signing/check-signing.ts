@@ -66,8 +66,9 @@ const LOOKS: readonly Look[] = [
     profile.expires > now
       ? null
       : `The profile ${code(profilePath)} (${profile.name}) expired on ${day(profile.expires)}: renew it at developer.apple.com and submit the new one.`,
+  // A profile that contains the certificate is right, whatever team the certificate's name has.
   ({ certificate, certificatePath, profile, profilePath }) =>
-    certificate.team === null || certificate.team === profile.team
+    certificate.team === null || certificate.team === profile.team || profile.certificates.has(certificate.sha1)
       ? null
       : `The certificate in ${code(certificatePath)} (${certificate.name}) is of the team ${printable(certificate.team)}, but the profile ${code(profilePath)} of the team ${printable(profile.team)}: submit both of one team.`,
   ({ certificate, certificatePath, profile, profilePath }) =>

@@ -80,7 +80,7 @@ function profilesFor({ target, bundleId }: SigningTarget, profiles: readonly Pro
   if (bundleId === null) {
     if (profiles.length === 1) return found([...profiles]);
     return problem(
-      `Which of the ${profiles.length} profiles among the secret files is for the target \`${printable(target)}\` cannot be told, because its bundle id is known only after app.config has run: name the files in credentials.json.`,
+      `Which of the ${profiles.length} profiles among the secret files is for the target \`${printable(target)}\` cannot be told, because its bundle id does not stand plainly in the source: name the files in credentials.json.`,
     );
   }
   const rank = ({ profile }: ProfileFile) => profile.bundleId.length * 2 + (profile.bundleId.endsWith('*') ? 0 : 1);

@@ -29,6 +29,13 @@ const GLOBS = [
   'apps/*/',
   'team/*',
   'mob*',
+  '@(apps|packages)/*',
+  'apps/mobile/',
+  '!apps/mobile/',
+  '!(packages)/*',
+  'apps/!(web)',
+  '(apps|packages)/**',
+  'apps/[a-m]*',
 ];
 const LOCKS = ['bun.lock', 'bun.lockb', 'yarn.lock', 'package-lock.json', 'pnpm-lock.yaml'];
 
@@ -43,6 +50,7 @@ const folder = fc.record({
 });
 const project = fc.record({
   app: fc.constantFrom(...FOLDERS),
+  fallback: fc.constantFrom('', 'npm', 'pnpm', 'bun'),
   folders: fc.array(fc.tuple(fc.constantFrom(...FOLDERS), folder), { maxLength: 4 }),
 });
 
@@ -56,7 +64,7 @@ test(`${RUNS} workspaces get the manager, the root and the kind of Yarn that the
   using dir = temporaryDir();
   let compared = 0;
   await fc.assert(
-    fc.asyncProperty(project, async ({ app, folders }) => {
+    fc.asyncProperty(project, async ({ app, fallback, folders }) => {
       const root = join(dir.path, 'source');
       rmSync(root, { recursive: true, force: true });
       const write = (path: string, text: string) => {
@@ -78,10 +86,11 @@ test(`${RUNS} workspaces get the manager, the root and the kind of Yarn that the
       }
       const files = await filesInFolder(root);
       const wanted = relative(root, findPackagerRootDir(join(root, app))) || '.';
-      expect(await findWorkspaceRoot(files, app)).toBe(wanted);
-      const mine = await packageManagerOf(files, app);
+      expect((await findWorkspaceRoot(files, app)).root).toBe(wanted);
+      const env = { EAS_FALLBACK_PACKAGE_MANAGER: fallback };
+      const mine = await packageManagerOf(files, app, { env });
       if (!mine.ok) throw new Error(mine.problem);
-      const manager = resolvePackageManager(join(root, app), { env: {} });
+      const manager = resolvePackageManager(join(root, app), { env });
       const modernYarn = manager === 'yarn' && (await isUsingModernYarnVersion(join(root, app)));
       expect(mine.value).toMatchObject({ manager, modernYarn, workspaceRoot: wanted });
       compared += 1;

@@ -139,7 +139,9 @@ class Planning {
     const workflow = await workflowOf(this.#files, appRoot, platform);
     const app = this.#take(await readAppConfig(this.#files, appRoot, platform, workflow, profile));
     if (engine === 'eas') this.#checkExpo(app, profile, workflow);
-    const manager = this.#take(await packageManagerOf(this.#files, appRoot));
+    // The engine puts them over each other in this order.
+    const env = { ...originVariables, ...this.#given.plain, ...profile.env, ...this.#given.secret };
+    const manager = this.#take(await packageManagerOf(this.#files, appRoot, { env, yarn: profile.yarn }));
     const { workspaceRoot } = manager;
     const tools = this.#take(await toolVersions(this.#files, appRoot, workspaceRoot, profile, manager.manager));
     const has = new Set(namesGiven(this.#request.inputs, profile));
@@ -285,6 +287,10 @@ class Planning {
     if (asked) return { asked: 'before the boot', request: { app: asked, increment } };
     if (app.appId === null && app.kind === 'dynamic') return { asked: 'in the VM', increment };
     const field = idField(platform);
+    if (app.appId === null && app.nativeFile !== null)
+      throw new Wrong(
+        `The build needs a number, and ${JSON.stringify(app.nativeFile)} does not say plainly which id the app has: give \`app\` in the request, or write \`${field}\` into the app config.`,
+      );
     if (app.appId === null)
       throw new Wrong(
         `The build needs a number, and the app config has no \`${field}\` to know the app by: add it, or give \`app\` in the request.`,

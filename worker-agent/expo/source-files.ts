@@ -11,7 +11,7 @@
  */
 import type { ReadEntry } from 'tar';
 import { named } from '../../client/project/formats/text.ts';
-import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../../client/project/project-files.ts';
+import { isAppleDouble, PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../../client/project/project-files.ts';
 import { type ArchiveReader, partsOf, readArchive } from '../files/archive-entries.ts';
 import { filesByLink } from './source-links.ts';
 
@@ -87,6 +87,7 @@ export async function filesInArchive(
       if (search.found) survey.keep(wanted, search.found);
       return search.found;
     },
+    isAtHand: (wanted) => survey.kept.has(wanted),
   };
 }
 
@@ -141,7 +142,7 @@ class Survey implements ArchiveReader {
     const path = parts.join('/');
     if (this.#files.has(path)) this.#replaced.add(path);
     this.#forget(path);
-    if (entry.type === 'Directory' || path === '') return;
+    if (entry.type === 'Directory' || path === '' || isAppleDouble(path)) return;
     const target = entry.linkpath ?? '';
     if (target.length > PATH_MAX_CHARS) return;
     this.#namesBytes += path.length + target.length;

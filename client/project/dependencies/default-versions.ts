@@ -11,6 +11,7 @@ import { readText } from './read-file.ts';
 
 /** A lock file says at its beginning which form it has. */
 const HEAD_LENGTH = 1000;
+const SETTINGS_MAX_CHARS = 64 * 1024;
 
 export interface DefaultVersion {
   version: string;
@@ -41,8 +42,7 @@ export async function defaultVersion(
   workspaceRoot: string,
   manager: Exclude<Manager, 'npm'>,
 ): Promise<DefaultVersion> {
-  const head = async (name: string) =>
-    ((await readText(files, pathIn(workspaceRoot, name))) ?? '').slice(0, HEAD_LENGTH);
+  const head = async (name: string) => (await readText(files, pathIn(workspaceRoot, name), HEAD_LENGTH)) ?? '';
   switch (manager) {
     case 'bun':
       return { version: NEWEST_BUN, because: 'the newest that Tartbeat knows' };
@@ -70,8 +70,8 @@ export async function defaultVersion(
 /** A Yarn that is committed with the project takes over from whichever Yarn is called. */
 async function yarnOfProject(files: ProjectFiles, appRoot: string, workspaceRoot: string): Promise<string | null> {
   for (const folder of foldersUp(appRoot, workspaceRoot)) {
-    const text = await readText(files, pathIn(folder, '.yarnrc.yml'));
-    const version = /^yarnPath:\s*.*yarn-(\d+\.\d+\.\d+)\.[cm]?js/m.exec(text ?? '')?.[1];
+    const text = await readText(files, pathIn(folder, '.yarnrc.yml'), SETTINGS_MAX_CHARS);
+    const version = /^yarnPath:.*yarn-(\d{1,5}\.\d{1,5}\.\d{1,5})\.[cm]?js/m.exec(text ?? '')?.[1];
     if (version !== undefined) return version;
   }
   return null;

@@ -3,8 +3,10 @@
  * CocoaPods and Swift packages.
  *
  * Invariant: it reads only the fields that a manager fetches from. A `homepage` or a `funding` link is none.
+ * Whatever the files have in them, it reads no more than a fixed number of bytes, each of them once, and
+ * keeps each host once.
  */
-import type { ProjectFiles } from '../project-files.ts';
+import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../project-files.ts';
 import { asRecord, readText } from './read-file.ts';
 
 /** By git over SSH, by git over HTTPS, or as a package of a registry. */
@@ -18,43 +20,95 @@ export interface NamedHost {
   file: string;
 }
 
+export interface NamedHosts {
+  hosts: NamedHost[];
+  /** False if the project has more than is searched. */
+  isWhole: boolean;
+}
+
 /** Large workspaces have some hundred package.json files. */
 const FILES_MAX = 500;
+/** Of all files together. The lock file of a large workspace has some MB. */
+const BYTES_MAX = 2 * PROJECT_FILE_MAX_BYTES;
+const HOSTS_MAX = 200;
+const ADDRESS_MAX_CHARS = 2000;
 
 const DEPENDENCY_FIELDS = ['dependencies', 'devDependencies', 'optionalDependencies', 'resolutions', 'overrides'];
 
-/** Each kind of file, and the pattern of the values in it that a manager fetches from. */
-const READERS: readonly (readonly [name: RegExp, values: (text: string) => string[]])[] = [
-  [/^package\.json$/, dependenciesOf],
-  [/^package-lock\.json$/, (text) => valuesOf(text, /"resolved":\s*"([^"\n]{1,2000})"/g).filter(isNotHostedByNpm)],
-  [/^yarn\.lock$/, (text) => [...valuesOf(text, /^\s+resolved "([^"\n]{1,2000})"/gm), ...berryLocations(text)]],
-  [/^pnpm-lock\.yaml$/, (text) => valuesOf(text, /\b(?:tarball|repo|specifier|version):\s*['"]?([^\s'"},]{1,2000})/g)],
-  [/^bun\.lock$/, (text) => valuesOf(text, /"([^"\n]*(?::\/\/|git@)[^"\n]{1,2000})"/g)],
-  [/^\.npmrc$/, (text) => valuesOf(text, /^\s*(?:@[^:\n=]{1,200}:)?registry\s*=\s*(\S{1,2000})/gm)],
-  [/^\.yarnrc\.yml$/, (text) => valuesOf(text, /^\s*npmRegistryServer:\s*['"]?([^\s'"]{1,2000})/gm)],
-  [/^Podfile$/, (text) => valuesOf(text, /(?::git\s*=>|\bgit:|^\s*source)\s*['"]([^'"\n]{1,2000})/gm)],
-  [/^Podfile\.lock$/, (text) => valuesOf(text, /(?::git:|^ {2}["']?(?=git@|ssh:|https:))\s*["']?([^\s"']{1,2000})/gm)],
-  [/^Package\.resolved$/, (text) => valuesOf(text, /"(?:location|repositoryURL)"\s*:\s*"([^"\n]{1,2000})"/g)],
-];
+/**
+ * Each kind of file, and the pattern of the values in it that a manager fetches from. Blanks are counted and
+ * stay on one line: a pattern that may begin anywhere in a run of them takes the square of its length.
+ */
+const READERS = new Map<string, (text: string) => Iterable<string>>([
+  ['package.json', dependenciesOf],
+  ['package-lock.json', (text) => lockedByNpm(text)],
+  ['yarn.lock', (text) => lockedByYarn(text)],
+  [
+    'pnpm-lock.yaml',
+    (text) => valuesOf(text, /\b(?:tarball|repo|specifier|version):[ \t]{0,20}['"]?([^\s'"},]{1,2000})/g),
+  ],
+  ['bun.lock', (text) => addressesIn(valuesOf(text, /"([^"\n]{0,2000})"/g))],
+  [
+    '.npmrc',
+    (text) => valuesOf(text, /^[ \t]{0,20}(?:@[^:\n=]{1,200}:)?registry[ \t]{0,20}=[ \t]{0,20}(\S{1,2000})/gm),
+  ],
+  ['.yarnrc.yml', (text) => valuesOf(text, /^[ \t]{0,20}npmRegistryServer:[ \t]{0,20}['"]?([^\s'"]{1,2000})/gm)],
+  [
+    'Podfile',
+    (text) => valuesOf(text, /(?::git[ \t]{0,20}=>|\bgit:|^[ \t]{0,20}source)[ \t]{0,20}['"]([^'"\n]{1,2000})/gm),
+  ],
+  [
+    'Podfile.lock',
+    (text) => valuesOf(text, /(?::git:|^ {2}["']?(?=git@|ssh:|https:))[ \t]{0,20}["']?([^\s"']{1,2000})/gm),
+  ],
+  [
+    'Package.resolved',
+    (text) => valuesOf(text, /"(?:location|repositoryURL)"[ \t]{0,20}:[ \t]{0,20}"([^"\n]{1,2000})"/g),
+  ],
+]);
 
-export async function namedHosts(files: ProjectFiles): Promise<NamedHost[]> {
-  const found: NamedHost[] = [];
-  const paths = [...files.paths].filter((path) => !`/${path}`.includes('/node_modules/')).sort(byDepth);
-  let read = 0;
+export async function namedHosts(files: ProjectFiles): Promise<NamedHosts> {
+  const hosts = new Map<string, NamedHost>();
+  const { paths, isWhole: hasAll } = pathsToRead(files);
+  let isWhole = hasAll;
+  let bytesLeft = BYTES_MAX;
   for (const path of paths) {
-    const name = path.slice(path.lastIndexOf('/') + 1);
-    const values = READERS.find(([pattern]) => pattern.test(name))?.[1];
-    if (values === undefined) continue;
-    read += 1;
-    if (read > FILES_MAX) break;
-    const text = await readText(files, path);
-    for (const value of text === null ? [] : values(text)) {
-      const place = placeOf(value, name);
-      if (place !== null) found.push({ ...place, file: path });
+    // A file that is not at hand costs a pass over the whole source.
+    const text = files.isAtHand?.(path) === false ? null : await readText(files, path);
+    if (text === null) {
+      isWhole = false;
+      continue;
+    }
+    bytesLeft -= text.length;
+    if (bytesLeft < 0) return { hosts: [...hosts.values()], isWhole: false };
+    const name = nameIn(path);
+    for (const value of READERS.get(name)!(text)) {
+      const place = placeOf(value.slice(0, ADDRESS_MAX_CHARS), name);
+      if (place === null) continue;
+      const key = `${place.way} ${place.host}:${place.port}`;
+      if (hosts.has(key)) continue;
+      if (hosts.size >= HOSTS_MAX) return { hosts: [...hosts.values()], isWhole: false };
+      hosts.set(key, { ...place, file: path });
     }
   }
-  return found;
+  return { hosts: [...hosts.values()], isWhole };
 }
+
+/** Those that lie nearest to the root first. An archive may have millions of names. */
+function pathsToRead(files: ProjectFiles): { paths: string[]; isWhole: boolean } {
+  const byDepth: string[][] = [];
+  let isWhole = true;
+  for (const path of files.paths) {
+    if (!READERS.has(nameIn(path)) || `/${path}`.includes('/node_modules/')) continue;
+    const level = (byDepth[path.split('/').length] ??= []);
+    if (level.length < FILES_MAX) level.push(path);
+    else isWhole = false;
+  }
+  const paths = byDepth.flatMap((level) => level.sort());
+  return { paths: paths.slice(0, FILES_MAX), isWhole: isWhole && paths.length <= FILES_MAX };
+}
+
+const nameIn = (path: string) => path.slice(path.lastIndexOf('/') + 1);
 
 /**
  * The host of an address, and how it is reached. Null for a version, a path, or a short form such as `a/b`.
@@ -86,19 +140,32 @@ function dependenciesOf(text: string): string[] {
 /** npm writes SSH addresses of these forges for public packages too, and fetches them over HTTPS. */
 const isNotHostedByNpm = (value: string) => !/^git\+ssh:\/\/git@(github\.com|gitlab\.com|bitbucket\.org)\//.test(value);
 
+function* lockedByNpm(text: string): Iterable<string> {
+  for (const value of valuesOf(text, /"resolved":[ \t]{0,20}"([^"\n]{1,2000})"/g))
+    if (isNotHostedByNpm(value)) yield value;
+}
+
+function* lockedByYarn(text: string): Iterable<string> {
+  yield* valuesOf(text, /^[ \t]{1,20}resolved "([^"\n]{1,2000})"/gm);
+  for (const value of valuesOf(text, /^[ \t]{1,20}resolution: "([^"\n]{1,2000})"/gm)) yield berryLocation(value);
+}
+
 /** Yarn 2 and newer hides the address of another registry in the name of a package. */
-const berryLocations = (text: string) =>
-  valuesOf(text, /^\s+resolution: "([^"\n]{1,2000})"/gm).flatMap((value) => {
-    const archive = /__archiveUrl=([^&"]{1,2000})/.exec(value)?.[1];
-    if (archive === undefined) return [value.replace(/^@?[^@]{1,214}@/, '')];
-    try {
-      return [decodeURIComponent(archive)];
-    } catch {
-      return [];
-    }
-  });
+function berryLocation(value: string): string {
+  const archive = /__archiveUrl=([^&"]{1,2000})/.exec(value)?.[1];
+  if (archive === undefined) return value.replace(/^@?[^@]{1,214}@/, '');
+  try {
+    return decodeURIComponent(archive);
+  } catch {
+    return '';
+  }
+}
 
-const valuesOf = (text: string, pattern: RegExp): string[] => [...text.matchAll(pattern)].map(([, value]) => value!);
+function* addressesIn(values: Iterable<string>): Iterable<string> {
+  for (const value of values) if (value.includes('://') || value.includes('git@')) yield value;
+}
 
-const byDepth = (one: string, other: string) =>
-  one.split('/').length - other.split('/').length || (one < other ? -1 : 1);
+/** One at a time, so that a file of a million values takes no memory for them. */
+function* valuesOf(text: string, pattern: RegExp): Iterable<string> {
+  for (const [, value] of text.matchAll(pattern)) yield value!;
+}

@@ -1,10 +1,28 @@
 /** Reads a text or JSON file of a project. A file that is absent or broken gives null. */
 import type { ProjectFiles } from '../project-files.ts';
 
-/** Null stands for a path that leads out of the source; see `pathIn`. */
-export async function readText(files: ProjectFiles, path: string | null): Promise<string | null> {
+/**
+ * Null stands for a path that leads out of the source; see `pathIn`. Of a longer file it gives the beginning.
+ */
+export async function readText(
+  files: ProjectFiles,
+  path: string | null,
+  maxChars = Number.POSITIVE_INFINITY,
+): Promise<string | null> {
   const bytes = path === null ? null : await files.read(path);
-  return bytes === null ? null : bytes.toString('utf8').replace(/^\uFEFF/, '');
+  return bytes === null
+    ? null
+    : bytes
+        .toString('utf8')
+        .replace(/^\uFEFF/, '')
+        .slice(0, maxChars);
+}
+
+/** The line without a comment, which begins with a `#` after a blank or at the beginning. */
+export function withoutComment(line: string): string {
+  for (let at = line.indexOf('#'); at !== -1; at = line.indexOf('#', at + 1))
+    if (at === 0 || /\s/.test(line[at - 1]!)) return line.slice(0, Math.max(0, at - 1));
+  return line;
 }
 
 export async function readJson(files: ProjectFiles, path: string | null): Promise<unknown> {

@@ -3,44 +3,81 @@
  * above the app whose `pnpm-workspace.yaml` or `package.json` lists the app. Without one it is the app's own
  * folder.
  *
- * Invariant: no glob of a project holds up the reader. Globs that could are treated as ones that match
- * nothing.
+ * Invariant: no glob of a project holds up the reader. One that could counts as one that matches nothing, and
+ * is named.
  */
 import picomatch from 'picomatch';
 import type { ProjectFiles } from '../project-files.ts';
 import { pathIn } from '../project-files.ts';
-import { asRecord, readJson, readText } from './read-file.ts';
+import { asRecord, readJson, readText, withoutComment } from './read-file.ts';
 
 /** Real workspaces have a handful. */
 const GLOBS_MAX = 1000;
 const GLOB_MAX_LENGTH = 256;
-/** Each one multiplies the time of a match by the length of the path. */
-const WILDCARDS_MAX = 4;
+/** Each wildcard multiplies the steps of a match by the length of the path. */
+const STEPS_MAX = 100_000_000;
+/** Of all folders together. */
+const ALL_GLOBS_MAX = 5 * GLOBS_MAX;
+/** A pnpm-workspace.yaml with more is not looked at beyond it. */
+const YAML_MAX_CHARS = 256 * 1024;
 
-export async function findWorkspaceRoot(files: ProjectFiles, appRoot: string): Promise<string> {
+export interface Workspace {
+  /** `.` or a folder at or above the app. */
+  root: string;
+  /** Globs of a folder above the app that were not looked at, with their file. */
+  unread: { file: string; glob: string }[];
+}
+
+export async function findWorkspaceRoot(files: ProjectFiles, appRoot: string): Promise<Workspace> {
+  const unread: Workspace['unread'] = [];
+  let globsLeft = ALL_GLOBS_MAX;
   const parts = appRoot === '.' ? [] : appRoot.split('/');
   for (let depth = parts.length; depth >= 0; depth -= 1) {
     const folder = depth === 0 ? '.' : parts.slice(0, depth).join('/');
     const below = parts.slice(depth).join('/');
-    const lists = [await pnpmGlobs(files, folder), await packageGlobs(files, folder)];
-    if (lists.some((globs) => globs !== null && isListed(globs, below))) return folder;
+    for (const [name, globs] of [
+      ['pnpm-workspace.yaml', await pnpmGlobs(files, folder)],
+      ['package.json', await packageGlobs(files, folder)],
+    ] as const) {
+      globsLeft -= globs?.length ?? 0;
+      if (globs === null || globsLeft < 0) continue;
+      if (isListed(globs, below)) return { root: folder, unread };
+      for (const glob of globs.filter((one) => !isHarmless(one, below)))
+        unread.push({ file: pathIn(folder, name)!, glob });
+    }
   }
-  return appRoot;
+  return { root: appRoot, unread };
 }
 
 /** As micromatch does: the last glob that matches decides. One that begins with `!` leaves the app out. */
 export function isListed(globs: readonly string[], path: string): boolean {
   if (path === '') return true;
-  const matches = (glob: string) => isHarmless(glob) && picomatch(glob)(path);
-  const decides = globs.findLast((glob) => matches(glob.replace(/^!/, '')));
-  if (decides !== undefined) return !decides.startsWith('!');
-  return globs.length > 0 && globs.every((glob) => glob.startsWith('!'));
+  let isKept = false;
+  let isLeftOut = false;
+  let negated = 0;
+  for (const glob of globs.filter((one) => isHarmless(one, path))) {
+    const matches = picomatch(glob, {}, true);
+    // Both begin with `!`: `!apps/web`, and `!(apps)/web`.
+    const { negated: isNot, negatedExtglob } = matches.state as { negated?: boolean; negatedExtglob?: boolean };
+    if (isNot || negatedExtglob) {
+      negated += 1;
+      if (!matches(path)) isLeftOut = true;
+    } else if (matches(path)) {
+      isKept = true;
+      isLeftOut = false;
+    }
+  }
+  return (isKept || (globs.length > 0 && negated === globs.length)) && !isLeftOut;
 }
 
-function isHarmless(glob: string): boolean {
+function isHarmless(glob: string, path: string): boolean {
   if (glob === '' || glob.length > GLOB_MAX_LENGTH) return false;
-  // A group can repeat inside a group, which takes for ever. No workspace needs one.
-  return !glob.includes('(') && (glob.match(/\*+|[?[{+]/g) ?? []).length <= WILDCARDS_MAX;
+  if (path.length ** (glob.match(/\*+|[?[{+(]/g) ?? []).length > STEPS_MAX) return false;
+  if (!/[()]/.test(glob)) return true;
+  // A group that repeats, or that has something in it that repeats, can take for ever: only `@(a|b)` and its
+  // like are looked at.
+  const rest = glob.replaceAll(/(?<![*+])\([\w@./|-]{1,100}\)(?![*+?{])/g, '');
+  return !/[()+]/.test(rest);
 }
 
 async function packageGlobs(files: ProjectFiles, folder: string): Promise<string[] | null> {
@@ -51,7 +88,7 @@ async function packageGlobs(files: ProjectFiles, folder: string): Promise<string
 }
 
 async function pnpmGlobs(files: ProjectFiles, folder: string): Promise<string[] | null> {
-  const text = await readText(files, pathIn(folder, 'pnpm-workspace.yaml'));
+  const text = await readText(files, pathIn(folder, 'pnpm-workspace.yaml'), YAML_MAX_CHARS);
   return text === null ? null : packagesOfYaml(text);
 }
 
@@ -77,7 +114,6 @@ export function packagesOfYaml(text: string): string[] | null {
   return items.length === 0 ? null : texts(items);
 }
 
-const withoutComment = (line: string) => line.replace(/(^|\s)#.*$/, '');
 const unquoted = (text: string) => text.trim().replace(/^(['"])(.*)\1$/, '$2');
 const texts = (values: readonly unknown[]) =>
   values.filter((value): value is string => typeof value === 'string' && value !== '').slice(0, GLOBS_MAX);

@@ -7,7 +7,10 @@
 
 /** The rules beyond this are not looked at. */
 const MAX_CHARACTERS = 64 * 1024;
+const RULES_MAX = 5_000;
 const PATH_MAX_CHARACTERS = 1024;
+/** Deeper paths count as not ignored. */
+const DEPTH_MAX = 30;
 
 /** A character, a set of them, any one, or any number of any. */
 type Token = string | { in: string; not: boolean } | 'ANY' | 'MANY';
@@ -23,13 +26,14 @@ interface Rule {
 export type IgnoreRules = readonly Rule[];
 
 export function ignoreRules(text: string): IgnoreRules {
-  return text.slice(0, MAX_CHARACTERS).split(/\r?\n/).flatMap(ruleOf);
+  return text.slice(0, MAX_CHARACTERS).split(/\r?\n/).flatMap(ruleOf).slice(0, RULES_MAX);
 }
 
 /** `path` is relative to the folder of the file with the rules. */
 export function isIgnored(rules: IgnoreRules, path: string): boolean {
   if (path.length > PATH_MAX_CHARACTERS) return false;
   const parts = path.toLowerCase().split('/');
+  if (parts.length > DEPTH_MAX) return false;
   // What lies in an ignored folder is ignored, whatever later rules say of it.
   return parts.some((_, index) => {
     const last = rules.findLast(

@@ -5,6 +5,9 @@ const APPLICATION = 'com.apple.product-type.application';
 const FRAMEWORK = 'com.apple.product-type.framework';
 /** More targets than this are not followed. */
 const TARGETS_MAX = 100;
+/** Of one configuration. Xcode itself knows some hundred. */
+const SETTINGS_MAX = 2_000;
+const CONFIGURATIONS_MAX = 200;
 
 export interface XcodeTarget {
   id: string;
@@ -50,11 +53,21 @@ export class XcodeProject {
     return [...seen.values()];
   }
 
-  /** Settings of the project lie below those of the target. `configuration`: null for the default one. */
+  /**
+   * Xcode's own settings lie below those of the project, and these below those of the target. What an
+   * .xcconfig sets is not known. `configuration`: null for the default one.
+   */
   settings(target: XcodeTarget, configuration: string | null): ReadonlyMap<string, string> {
     const own = this.#settingsIn(textIn(this.#object(target.id), 'buildConfigurationList'), configuration);
     const shared = this.#settingsIn(textIn(this.#object(this.#root ?? ''), 'buildConfigurationList'), configuration);
-    return new Map([...shared, ...own]);
+    return new Map([
+      ['TARGET_NAME', target.name],
+      ['TARGETNAME', target.name],
+      ['PRODUCT_NAME', '$(TARGET_NAME)'],
+      ...(configuration === null ? [] : [['CONFIGURATION', configuration] as const]),
+      ...shared,
+      ...own,
+    ]);
   }
 
   #object(id: string): unknown {
@@ -71,15 +84,29 @@ export class XcodeProject {
   #settingsIn(listId: string | null, configuration: string | null): [string, string][] {
     const list = this.#object(listId ?? '');
     const wanted = configuration ?? textIn(list, 'defaultConfigurationName') ?? 'Release';
-    const id = textsIn(list, 'buildConfigurations').find((one) => textIn(this.#object(one), 'name') === wanted);
-    const settings = fieldOf(this.#object(id ?? ''), 'buildSettings');
-    return Object.entries((settings as object | undefined) ?? {}).filter(
-      (entry): entry is [string, string] => typeof entry[1] === 'string',
-    );
+    const id = textsIn(list, 'buildConfigurations')
+      .slice(0, CONFIGURATIONS_MAX)
+      .find((one) => textIn(this.#object(one), 'name') === wanted);
+    const settings = (fieldOf(this.#object(id ?? ''), 'buildSettings') as object | undefined) ?? {};
+    const entries: [string, string][] = [];
+    for (const name in settings) {
+      if (entries.length >= SETTINGS_MAX) break;
+      const value = textIn(settings, name);
+      if (value !== null) entries.push([name, value]);
+    }
+    return entries;
   }
 }
 
 const EXPANDED_MAX_CHARACTERS = 1_000;
+
+/** What Xcode can do with a value: `$(PRODUCT_NAME:rfc1034identifier)`. */
+const CHANGES: Readonly<Record<string, (value: string) => string>> = {
+  rfc1034identifier: (value) => value.replaceAll(/[^A-Za-z0-9.-]/g, '-'),
+  c99extidentifier: (value) => value.replaceAll(/\W/g, '_'),
+  lower: (value) => value.toLowerCase(),
+  upper: (value) => value.toUpperCase(),
+};
 
 /**
  * Puts settings in the place of `$(NAME)`. Null if a name is not known, or if the settings lead in a circle.
@@ -88,9 +115,14 @@ export function expanded(text: string, settings: ReadonlyMap<string, string>): s
   let result = text;
   for (let round = 0; round < 5 && result.length < EXPANDED_MAX_CHARACTERS; round++) {
     if (!/\$[({]/.test(result)) return result;
-    result = result.replaceAll(/\$[({](\w+)[)}]/g, (whole, name: string) => {
+    result = result.replaceAll(/\$[({](\w+)(?::(\w+))?[)}]/g, (whole, name: string, change?: string) => {
       const value = settings.get(name);
-      return value === undefined || value.length > EXPANDED_MAX_CHARACTERS ? whole : value;
+      if (value === undefined || value.length > EXPANDED_MAX_CHARACTERS) return whole;
+      if (change === undefined) return value;
+      // A value that has further names in it is changed when they are known.
+      const [inner] = /\$[({]\w+[)}]/.exec(value) ?? [];
+      if (inner === value) return `$(${value.slice(2, -1)}:${change})`;
+      return inner !== undefined || !Object.hasOwn(CHANGES, change) ? whole : CHANGES[change]!(value);
     });
   }
   return null;

@@ -1,8 +1,14 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readAppConfig } from '../../../client/project/app-config.ts';
 import { nativeTargetOf } from '../../../client/project/native-target.ts';
+import { filesInFolder } from '../../../client/project/project-files.ts';
+import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
 import { APP_ID, appJson, bareProject, managedProject, PROJECT_ID } from './factories/example-projects.ts';
 import { filesOf } from './factories/files-of.ts';
+
+const pbxproj = 'ios/Tiny.xcodeproj/project.pbxproj';
 
 const read = (
   files: Record<string, string | Buffer>,
@@ -17,6 +23,7 @@ test('a managed project: everything is in app.json', async () => {
     value: {
       ...{ kind: 'static', file: 'app.json', name: 'Tiny App', slug: 'example', projectId: PROJECT_ID },
       ...{
+        nativeFile: null,
         appId: APP_ID,
         version: '1.2.0',
         buildNumber: 7,
@@ -66,14 +73,69 @@ test('with native folders, id, version and number are those of the native projec
   expect(await read(dynamic, 'ios', 'generic')).toMatchObject({ value: { kind: 'dynamic', ...native } });
 });
 
-test('with flavors, only Gradle knows the id', async () => {
+test('with flavors, only Gradle knows the id, and the one of the app config stands for it', async () => {
   const gradle = "android { defaultConfig { applicationId 'a.b'\nversionCode 4 }\nproductFlavors { free {} } }";
-  expect(await read({ ...bareProject(), 'android/app/build.gradle': gradle }, 'android', 'generic')).toMatchObject({
-    value: { appId: null, version: null, buildNumber: null },
-    notes: [
-      "android/app/build.gradle has `productFlavors`, so that the app's id and number are not known before Gradle runs.",
-    ],
+  const files = { ...bareProject(), 'android/app/build.gradle': gradle };
+  const told =
+    "android/app/build.gradle has `productFlavors`, so that the app's id and number are not known before Gradle runs.";
+  expect(await read(files, 'android', 'generic')).toMatchObject({
+    value: { appId: null, version: null, buildNumber: null, nativeFile: 'android/app/build.gradle' },
+    notes: [told],
   });
+  expect(await read({ ...files, 'app.json': appJson() }, 'android', 'generic')).toMatchObject({
+    value: { appId: APP_ID, buildNumber: null },
+    notes: [expect.stringMatching(/does not say the app's id plainly.+app\.json.+give `app` in the request\.$/), told],
+  });
+});
+
+test('an id that is made of other settings of Xcode is put together', async () => {
+  for (const [id, is] of [
+    ['org.example.$(PRODUCT_NAME:rfc1034identifier)', 'org.example.Tiny'],
+    [`org.example.\${TARGET_NAME:lower}`, 'org.example.tiny'],
+    ['org.example.$(PRODUCT_NAME)', 'org.example.Tiny'],
+    ['org.$(CONFIGURATION).x', 'org.Release.x'],
+    ['$(BASE_ID)', null],
+    ['$(PRODUCT_BUNDLE_IDENTIFIER)', null],
+    ['org.$(PRODUCT_NAME:unknown)', null],
+  ] as const) {
+    const project = bareProject()[pbxproj]!.replaceAll(`IDENTIFIER = "${APP_ID}"`, `IDENTIFIER = "${id}"`);
+    const files = { ...bareProject(), [pbxproj]: project };
+    expect([id, await read(files, 'ios', 'generic')]).toMatchObject([
+      id,
+      { value: { appId: is, nativeFile: pbxproj } },
+    ]);
+  }
+  const named = bareProject()[pbxproj]!.replace(
+    `IDENTIFIER = "${APP_ID}"`,
+    'IDENTIFIER = "org.$(PRODUCT_NAME:rfc1034identifier)"; PRODUCT_NAME = "My App_2"',
+  );
+  const debug = await readAppConfig(filesOf({ ...bareProject(), [pbxproj]: named }), '.', 'ios', 'generic', {
+    buildConfiguration: 'Debug',
+  });
+  expect(debug).toMatchObject({ value: { appId: 'org.My-App-2' } });
+});
+
+test('what of the app config this build does not use refuses nothing', async () => {
+  const other = '{"expo":{"ios":{"bundleIdentifier":"a.b"},"android":{"package":"app","versionCode":"x"}}}';
+  expect(await read({ 'package.json': '{}', 'app.json': other })).toMatchObject({ value: { appId: 'a.b' } });
+  const own = { ...bareProject(), 'app.json': '{"expo":{"ios":{"bundleIdentifier":"a b","buildNumber":7}}}' };
+  expect(await read(own, 'ios', 'generic')).toMatchObject({ ok: true, value: { appId: APP_ID, buildNumber: 12 } });
+  const text = '{"expo":{"android":{"package":"a.b","versionCode":"9"}}}';
+  expect(await read({ 'package.json': '{}', 'app.json': text }, 'android')).toMatchObject({
+    value: { buildNumber: 9 },
+  });
+});
+
+test('a scheme that macOS has written a second file for is one scheme', async () => {
+  const double = 'ios/Tiny.xcodeproj/xcshareddata/xcschemes/._A.xcscheme';
+  using dir = temporaryDir();
+  for (const [path, text] of Object.entries({ ...bareProject(), [double]: '\0' })) {
+    mkdirSync(dirname(join(dir.path, path)), { recursive: true });
+    writeFileSync(join(dir.path, path), text);
+  }
+  const files = await filesInFolder(dir.path);
+  expect(files.paths.has(double)).toBe(false);
+  expect(await readAppConfig(files, '.', 'ios', 'generic')).toMatchObject({ ok: true, value: { appId: APP_ID } });
 });
 
 test('scheme and targets: of a bare project, those of its scheme; of a managed one, the cleaned name', async () => {
@@ -113,10 +175,6 @@ test.each([
     '`expo.ios.bundleIdentifier` in app.json must have only letters, digits, "-" and ".", such as "com.example.app", but is "a b". Correct it there.',
   ],
   [
-    '{"expo":{"android":{"package":"app"}}}',
-    '`expo.android.package` in app.json must be a package, such as "com.example.app", but is "app". Correct it there.',
-  ],
-  [
     '{"expo":{"ios":{"buildNumber":7}}}',
     '`expo.ios.buildNumber` in app.json must be a text in quotes, but is 7. Correct it there.',
   ],
@@ -127,8 +185,17 @@ test.each([
   expect(await read({ 'package.json': '{}', 'app.json': text })).toEqual({ ok: false, problem: sentence });
 });
 
+test('a package that no store takes is refused with file, field and fix', async () => {
+  expect(await read({ 'package.json': '{}', 'app.json': '{"expo":{"android":{"package":"app"}}}' }, 'android')).toEqual(
+    {
+      ok: false,
+      problem:
+        '`expo.android.package` in app.json must be a package, such as "com.example.app", but is "app". Correct it there.',
+    },
+  );
+});
+
 const scheme = 'ios/Tiny.xcodeproj/xcshareddata/xcschemes/Tiny.xcscheme';
-const pbxproj = 'ios/Tiny.xcodeproj/project.pbxproj';
 const deep = `${'{a='.repeat(100_000)}b`;
 const circle = `{ objects = { A1 = { isa = PBXNativeTarget; name = Tiny; productType = "com.apple.product-type.application"; dependencies = ( D1, ); }; D1 = { target = A1; }; }; }`;
 

@@ -4,7 +4,15 @@ import type { BuildProfile } from '../../../client/project/build-profile.ts';
 import { JOB_MAX_BYTES, type JobInputs, makeJob, NUMBER_MARK } from '../../../client/project/job.ts';
 
 const app: AppConfig = {
-  ...{ kind: 'static', file: 'app.json', name: 'Tiny', slug: 'tiny', projectId: null, appExtensions: [] },
+  ...{
+    kind: 'static',
+    nativeFile: null,
+    file: 'app.json',
+    name: 'Tiny',
+    slug: 'tiny',
+    projectId: null,
+    appExtensions: [],
+  },
   ...{ appId: 'a.b', version: '1.0.0', buildNumber: 7, sdkVersion: '57.0.0', reactNativeVersion: null },
 };
 const credentials = {

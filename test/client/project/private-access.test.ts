@@ -1,6 +1,8 @@
 /** Tests which private hosts a project is told about whose secret is missing. */
 import { expect, test } from 'vitest';
+import { namedHosts } from '../../../client/project/dependencies/private-hosts.ts';
 import { findMissingAccess } from '../../../client/project/private-access.ts';
+import type { ProjectFiles } from '../../../client/project/project-files.ts';
 import { filesOf } from './files-of.ts';
 
 const linesOf = (table: Record<string, unknown>, has: string[] = [], appRoot = '.') =>
@@ -134,17 +136,76 @@ test('a file name cannot bring an escape sequence or a second line into the log'
   expect(await linesOf(table)).toEqual([expect.stringMatching(/^Private access: a\?\[2J\?b\/package\.json fetches/)]);
 });
 
-test('a hostile lock file of some MB is read at once', async () => {
-  const long = 'a.'.repeat(2_000_000);
-  const text = `resolved "${long}\n  resolution: "${long}@git@${long}\n${'git@'.repeat(500_000)}\n${'"'.repeat(500_000)}`;
-  for (const file of [
-    'yarn.lock',
-    'bun.lock',
-    'pnpm-lock.yaml',
-    'Podfile',
-    'Podfile.lock',
-    '.npmrc',
-    'package-lock.json',
-  ])
-    expect(await linesOf({ [file]: text })).toEqual([]);
-}, 10_000);
+const MB = 1024 * 1024;
+/** The readers take one value after the other out of a text, and may keep none that repeats. */
+const HOSTILE = [
+  ...[
+    '\n',
+    ' ',
+    '\t',
+    '"',
+    '\\"',
+    'a',
+    '@',
+    '/',
+    '${a-',
+    ' #',
+    '"resolved":',
+    'git@',
+    'ssh://',
+    '"http://',
+    'registry',
+  ],
+  ...['version:', 'source ', ':git: ', ' resolved "', '"a://a', '{', '\n  resolution: "', '"location" '],
+];
+
+test('the time to read a hostile file does not grow with the square of its length, whatever reads it', async () => {
+  const files = ['package.json', 'package-lock.json', 'yarn.lock', 'pnpm-lock.yaml', 'bun.lock', '.npmrc'];
+  files.push('.yarnrc.yml', 'Podfile', 'Podfile.lock', 'Package.resolved');
+  // The square of this length is more steps than the time limit has, for one file alone.
+  for (const piece of HOSTILE) {
+    const text = piece.repeat(Math.floor(MB / 4 / piece.length)).concat('\u2028');
+    for (const file of files) expect(await linesOf({ [file]: text })).toEqual(expect.any(Array));
+  }
+}, 20_000);
+
+test('a host that a file names a million times is kept once, and no more are kept than a bound', async () => {
+  const same = '  resolved "https://npm.acme.dev/x.tgz"\n'.repeat(200_000);
+  const { hosts, isWhole } = await namedHosts(filesOf({ 'yarn.lock': same, 'apps/a/yarn.lock': same }));
+  expect([hosts, isWhole]).toEqual([[{ host: 'npm.acme.dev', port: null, way: 'registry', file: 'yarn.lock' }], true]);
+  const many = Array.from({ length: 5_000 }, (_, index) => `  resolved "https://h${index}.acme.dev/x.tgz"\n`).join('');
+  const bounded = await namedHosts(filesOf({ 'yarn.lock': many }));
+  expect([bounded.hosts.length, bounded.isWhole]).toEqual([200, false]);
+});
+
+test('the search ends after a number of bytes and of files, reads nothing that is not at hand, and says so', async () => {
+  const reads: string[] = [];
+  const large = Buffer.alloc(10 * MB, 'x');
+  const counted = (paths: string[], isAtHand: (path: string) => boolean = () => true): ProjectFiles => ({
+    paths: new Set(paths),
+    isAtHand,
+    read: async (path) => {
+      reads.push(path);
+      return path.endsWith('yarn.lock') ? large : Buffer.from('{"dependencies":{"a":"git@git.acme.dev:a/b.git"}}');
+    },
+  });
+  const locks = Array.from({ length: 50 }, (_, index) => `a${index}/yarn.lock`);
+  const cut = await findMissingAccess(counted(locks), '.', '.', new Set());
+  expect(reads.filter((path) => path.endsWith('yarn.lock'))).toHaveLength(4);
+  expect(cut).toEqual([expect.stringMatching(/^Private access: .+ a host may be missing here\.$/)]);
+
+  reads.length = 0;
+  const packages = Array.from({ length: 2_000 }, (_, index) => `deep/p${index}/package.json`);
+  const first = await namedHosts(counted([...packages, 'package.json']));
+  expect([reads.length, reads[0], first.isWhole]).toEqual([500, 'package.json', false]);
+
+  reads.length = 0;
+  const near = await namedHosts(counted(['a/package.json', 'package.json'], (path) => path === 'package.json'));
+  expect([reads, near.isWhole]).toEqual([['package.json'], false]);
+});
+
+test('an empty text in bun.lock does not shift the quotes that follow', async () => {
+  const lock =
+    '{ "packages": {\n  "x": ["x@1.0.0", "", {}, "sha512-a"], "y": ["y@1", "https://npm.acme.dev/y.tgz"]\n} }';
+  expect(await linesOf({ 'bun.lock': lock })).toEqual([expect.stringContaining('npm.acme.dev')]);
+});

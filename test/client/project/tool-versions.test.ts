@@ -34,7 +34,7 @@ test('Node comes first, because the managers run on it', async () => {
   expect(answer.ok && answer.value.map(({ name }) => name)).toEqual(['node', 'yarn', 'cocoapods']);
 });
 
-test('the words of .nvmrc that name a fixed line are understood, the others are refused by name', async () => {
+test('the words of .nvmrc that name a fixed line are understood, the others are named and refuse nothing', async () => {
   for (const [text, version] of [
     ['22', '22'],
     ['v22.11.0\n', '22.11.0'],
@@ -45,9 +45,15 @@ test('the words of .nvmrc that name a fixed line are understood, the others are 
     ['lts/Krypton', '24'],
   ] as const)
     expect([text, await versionsOf({ '.nvmrc': text })]).toEqual([text, { node: version }]);
-  for (const text of ['node', 'latest', '>=20', '^22.1.0', 'lts/-1', 'system', 'iojs-3', '22 || 24', 'lts/hydra'])
-    expect(await problemOf({ '.nvmrc': text })).toContain(`.nvmrc says \`${text}\``);
-  expect(await problemOf({ '.node-version': '\x1b[2Jlatest' })).toContain('.node-version says `?[2Jlatest`');
+  const words = ['node', 'latest', 'current', '>=20', '^20', '^22.1.0', 'lts/-1', 'system', 'iojs-3', '22 || 24'];
+  for (const text of [...words, 'lts/hydra', '.x'.repeat(500_000), ' #'.repeat(500_000).concat('\u2028x'), '?'])
+    expect(await ask({ '.nvmrc': `a${text}` })).toMatchObject({
+      ok: true,
+      value: [],
+      notes: [expect.stringMatching(/^\.nvmrc says `a.*the image's own Node\. Write a version/)],
+    });
+  const withEscape = await ask({ '.node-version': '\x1b[2Jlatest' });
+  expect(withEscape).toMatchObject({ notes: [expect.stringContaining('.node-version says `?[2Jlatest`')] });
 });
 
 test('lts/* is the Node of the image, and is said', async () => {
@@ -61,25 +67,35 @@ test('the file nearest to the app counts', async () => {
   expect(await versionsOf({ '.nvmrc': '20' }, { appRoot: 'apps/mobile' })).toEqual({ node: '20' });
 });
 
-test('packageManager keeps its checksum, and what is no version is refused by name', async () => {
+test('packageManager keeps its checksum, and what is no version is named and gets the default', async () => {
   const packageManager = 'pnpm@10.15.0+sha512.486ebc25';
   expect(await versionsOf({ 'package.json': { packageManager } }, { manager: 'pnpm' })).toEqual({
     pnpm: '10.15.0+sha512.486ebc25',
   });
-  for (const version of [
-    'latest',
-    '^10',
-    'https://example.com/pnpm.tgz',
-    '10.1.0+sha512.xyz',
-    '10+sha512.ab',
-    '10.1.0+a+b',
+  for (const version of ['latest', '^10', 'https://example.com/pnpm.tgz'])
+    expect(await ask({ 'package.json': { packageManager: `pnpm@${version}` } }, { manager: 'pnpm' })).toMatchObject({
+      value: [{ name: 'pnpm', version: '10.34.8' }],
+      notes: [expect.stringContaining(`is \`pnpm@${version}\``)],
+    });
+  const range = { 'package.json': { packageManager: 'yarn@^1.22.22' }, 'yarn.lock': '# yarn lockfile v1\n' };
+  expect(await versionsOf(range, { manager: 'yarn' })).toEqual({ yarn: '1.22.22' });
+  expect(await ask({ 'package.json': { packageManager: 'npm@>=10' } })).toMatchObject({
+    value: [],
+    notes: [expect.stringContaining('is `npm@>=10`')],
+  });
+  for (const [version, taken] of [
+    ['10.1.0+sha512.xyz', '10.1.0'],
+    ['10+sha512.ab', '10'],
+    ['10.1.0+a+b', '10.1.0'],
   ])
-    expect(await problemOf({ 'package.json': { packageManager: `pnpm@${version}` } }, { manager: 'pnpm' })).toContain(
-      `is \`pnpm@${version}\``,
-    );
+    expect(await ask({ 'package.json': { packageManager: `pnpm@${version}` } }, { manager: 'pnpm' })).toMatchObject({
+      value: [{ name: 'pnpm', version: taken }],
+      notes: [expect.stringContaining('The checksum of `packageManager`')],
+    });
 });
 
 test('a field of eas.json must be a full version', async () => {
+  expect(await versionsOf({}, { profile: { node: 'v22.11.0' } })).toEqual({ node: '22.11.0' });
   expect(await problemOf({}, { profile: { node: '22' } })).toContain('`node` in the profile of eas.json is `22`');
   expect(await problemOf({}, { manager: 'bun', profile: { bun: 'canary' } })).toContain('`bun`');
   expect(await problemOf({}, { profile: { fastlane: 'latest' } })).toContain('`fastlane`');

@@ -44,6 +44,7 @@ function check(entries: ReturnType<typeof entry>[], change: Partial<SigningCheck
 withOpenssl('good files of one target and of several have no problem', () => {
   expect(check([entry('App')])).toBeNull();
   expect(check([entry('App', { bundleId: '*' })])).toBeNull();
+  expect(check([entry('App', { team: 'ZYXWV98765' })])).toBeNull();
   const both = [entry('App'), entry('Widget', { bundleId: WIDGET.bundleId! })];
   expect(check(both, { targets: [APP, WIDGET] })).toBeNull();
   expect(check([entry('App', { bundleId: 'org.other' })], { targets: [{ target: 'App', bundleId: null }] })).toBeNull();
@@ -56,7 +57,7 @@ withOpenssl('each problem is one sentence that names the file, the fault and the
     noKey: check([entry('App', {}, makeP12({ certificate: identity.certificate }))]),
     oldCertificate: check([entry('App', { expires: inDays(99) })], { now: inDays(11) }),
     oldProfile: check([entry('App', { expires: inDays(-1) })]),
-    team: check([entry('App', { team: 'ZYXWV98765' })]),
+    team: check([entry('App', { team: 'ZYXWV98765', certificates: [other.der] })]),
     notInProfile: check([entry('App', { certificates: [other.der] })]),
     bundleId: check([entry('App', { bundleId: 'com.example.other' })]),
     kind: check([entry('App', { kind: 'ad-hoc' })]),

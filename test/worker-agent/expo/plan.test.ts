@@ -83,6 +83,31 @@ test('a number is asked for where the source tells the app, else in the VM, and 
   expect(made.notes.join('\n')).toContain('An app for the simulator gets no build number');
 });
 
+test('where neither Gradle nor the app config tells the app, the sentence names the file and `app`', async () => {
+  const gradle = 'android { productFlavors { free { } } }';
+  const files = { 'android/app/build.gradle': gradle, 'app.json': json({ expo: { name: 'Shop' } }) };
+  expect(await problemOf(files)).toBe(
+    'The build needs a number, and "android/app/build.gradle" does not say plainly which id the app has: give `app` in the request, or write `android.package` into the app config.',
+  );
+  expect((await planned({ 'android/app/build.gradle': gradle })).number).toMatchObject({
+    request: { app: { id: 'com.example.shop' } },
+  });
+  const app = { id: 'com.example.free' };
+  expect((await planned(files, { app })).number).toMatchObject({ request: { app } });
+});
+
+test('the variables of profile and build choose manager and words of the install, as in the engine', async () => {
+  const { 'package-lock.json': _, ...without } = PROJECT;
+  const env = { EAS_FALLBACK_PACKAGE_MANAGER: 'npm' };
+  const profile = { 'eas.json': eas({ withoutCredentials: true, env }) };
+  const files = filesOf({ ...without, ...profile });
+  expect((await planned({}, { files })).manager).toMatchObject({ manager: 'npm' });
+  const secret = { env: { EAS_FALLBACK_PACKAGE_MANAGER: 'pnpm' }, secretNames: ['EAS_FALLBACK_PACKAGE_MANAGER'] };
+  expect((await planned({}, { files, inputs: secret })).manager).toMatchObject({ manager: 'pnpm' });
+  const plain = { env: { EAS_NO_FROZEN_LOCKFILE: '1' }, secretNames: [] };
+  expect((await planned({}, { inputs: plain })).manager.install).toBe('npm install --include=dev');
+});
+
 test('secret variables go into the job, reserved ones nowhere, and the rest is exported', async () => {
   const inputs: Inputs = {
     env: {

@@ -147,6 +147,13 @@ test('the archive is read again for so many files, and then a sentence ends it',
   await expect(files.read('4.p12')).rejects.toThrow(/^The project names more than 3 files .*`4\.p12`/);
 });
 
+test('a file that macOS writes beside another one is not there, in an archive as in a folder', async () => {
+  const names = ['._eas.json', 'ios/._App.xcscheme', 'ios/.._b', '._folder/app.json'];
+  using files = await filesIn(archiveOf(['eas.json', ...names].map((path) => ({ path, body: path }))));
+  expect([...files.paths]).toEqual(['eas.json', 'ios/.._b', '._folder/app.json']);
+  expect(await files.read('._eas.json')).toBeNull();
+});
+
 test('a file that is too large has a name and no content', async () => {
   const body = 'x'.repeat(PROJECT_FILE_MAX_BYTES + 1);
   const entries = ['yarn.lock', 'other.bin'].flatMap((path) => [

@@ -13,9 +13,15 @@ export interface WatchedNetwork extends Disposable {
   hosts(): string[];
   /** Put before a program: it and all its children are traced. Empty without strace. */
   wrapper: string[];
-  /** `ADDRESS:PORT` of each connection past the proxy to another machine. Null without strace. */
+  /**
+   * `ADDRESS:PORT` of each connection past the proxy to another machine, but for the one that sends nothing.
+   * Null without strace.
+   */
   connections(): string[] | null;
 }
+
+/** The exporter of Expo asks the system which of its addresses leads outside. It sends nothing. */
+const ASKS_FOR_ITS_OWN_ADDRESS = '1.1.1.1:53';
 
 export async function watchNetwork(traceFile: string): Promise<WatchedNetwork> {
   const hosts = new Set<string>();
@@ -63,5 +69,6 @@ function connectionsIn(trace: string): string[] {
     const [, address] = /(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"/.exec(line) ?? [];
     if (address && !/^(127\.|::1$|::ffff:127\.)/.test(address)) found.add(`${address}:${port}`);
   }
+  found.delete(ASKS_FOR_ITS_OWN_ADDRESS);
   return [...found].sort();
 }

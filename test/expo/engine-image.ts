@@ -10,7 +10,8 @@ const PROGRAMS = ['fastlane', 'pod', 'security', 'codesign', 'xcodebuild', 'xcru
 
 /**
  * `env` is for the request: it lets the stand-ins find their folder, and the engine believe in macOS. Each
- * build runs below `wrapper`, if it has any words.
+ * build is started by `wrapper`, if it has any words. That must keep the process id and the parent, because
+ * the end of a build ends all other processes.
  */
 export async function prepareImage(
   mac: SimulatedMac,

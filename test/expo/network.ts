@@ -13,6 +13,8 @@ export interface WatchedNetwork extends Disposable {
   hosts(): string[];
   /** Put before a program: it and all its children are traced. Empty without strace. */
   wrapper: string[];
+  /** The same for a program that must keep its process id and its parent. */
+  wrapperBeside: string[];
   /**
    * `ADDRESS:PORT` of each connection past the proxy to another machine, but for the one that sends nothing.
    * Null without strace.
@@ -43,6 +45,9 @@ export async function watchNetwork(traceFile: string): Promise<WatchedNetwork> {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const hasStrace = ['/usr/bin/strace', '/bin/strace'].some((path) => existsSync(path));
   if (!hasStrace && process.env.CI) throw new Error('in CI strace must be there: `sudo apt-get install strace`');
+  const wrapper = hasStrace
+    ? ['strace', '-f', '--seccomp-bpf', '-qq', '-e', 'trace=connect', '-e', 'signal=none', '-o', traceFile]
+    : [];
   return {
     env: {
       ...Object.fromEntries(['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'].map((name) => [name, url])),
@@ -51,9 +56,8 @@ export async function watchNetwork(traceFile: string): Promise<WatchedNetwork> {
       NODE_USE_ENV_PROXY: '1',
     },
     hosts: () => [...hosts].sort(),
-    wrapper: hasStrace
-      ? ['strace', '-f', '--seccomp-bpf', '-qq', '-e', 'trace=connect', '-e', 'signal=none', '-o', traceFile]
-      : [],
+    wrapper,
+    wrapperBeside: wrapper.flatMap((word) => (word === '-f' ? ['-D', word] : word)),
     connections: () => (hasStrace ? connectionsIn(readFileSync(traceFile, 'utf8')) : null),
     [Symbol.dispose]() {
       server.close();

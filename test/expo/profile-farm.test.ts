@@ -3,6 +3,7 @@
  * guest scripts in a simulated VM, and Expo's engine.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -106,11 +107,12 @@ test("npm's template is built for devices and for the simulator from its eas.jso
 
   using network = await watchNetwork(at('trace'));
   await using farm = await startFarm({ startAgents: false });
-  const { folder, env } = await prepareImage(farm.mac(), dir.path, signing.fingerprint, network.wrapper);
+  const { folder, env } = await prepareImage(farm.mac(), dir.path, signing.fingerprint, network.wrapperBeside);
   await farm.startAgent();
   await farm.api.setCounter('default', 'ios', BUNDLE_ID, 41);
   const request = {
-    ...{ platform: 'ios' as const, env: { ...env, ...network.env } },
+    platform: 'ios' as const,
+    env: { ...env, ...network.env, npm_config_cache: process.env.npm_config_cache ?? join(homedir(), '.npm') },
     artifacts: ['ios/TinyApp/Info.plist', 'ios/**/GoogleService-Info.plist'],
   };
   const artifact = async (id: string, name: string) => {

@@ -40,9 +40,8 @@ interface Case extends Partial<BuildOptions> {
   change?: (source: string) => void;
   /** Runs before the folders are deleted. */
   look?: (result: Result) => void;
-  /** The native build never ends, or the certificate cannot be imported. */
+  /** The native build never ends. */
   hang?: boolean;
-  refuse?: boolean;
 }
 
 interface Result extends GuestBuild {
@@ -53,7 +52,7 @@ interface Result extends GuestBuild {
   record: string;
 }
 
-async function build({ project, account, change, look, hang, refuse, ...options }: Case): Promise<Result> {
+async function build({ project, account, change, look, hang, ...options }: Case): Promise<Result> {
   using dir = temporaryDir();
   await using api = await startExpoApi(packages, { android: KEYSTORE, ...account });
   const guest = makeGuest(dir.path, packages, (source) => {
@@ -62,7 +61,6 @@ async function build({ project, account, change, look, hang, refuse, ...options 
   });
   writeFileSync(join(guest.record, 'fingerprint'), signing.fingerprint);
   if (hang) writeFileSync(join(guest.record, 'hang'), '');
-  if (refuse) writeFileSync(join(guest.record, 'refuse'), '');
   const { port, asked, written, unknown } = api;
   const built = await guest.build({ platform: 'android', profile: 'production', port, ...options });
   expect(unknown, 'fields that the stand-in of the API does not have').toEqual([]);
@@ -88,7 +86,10 @@ const IGNORED = {
   '.git/HEAD': 'ref: refs/heads/main',
 };
 
-test('with a token the engine gets the keystore and the variables that Expo keeps, and every file of the source', async () => {
+test('with a token the engine gets the keystore and the variables that Expo keeps, and every file of the source; no program connects to another machine', async () => {
+  using dir = temporaryDir();
+  using network = await watchNetwork(join(dir.path, 'trace'));
+  const { npm_config_proxy = '', npm_config_https_proxy = '' } = network.env;
   const { code, log, asked, written, calls, says } = await build({
     project: {
       eas: {
@@ -99,7 +100,8 @@ test('with a token the engine gets the keystore and the variables that Expo keep
     },
     account: { buildVersion: '41', variables: { preview: { FROM_EXPO: 'expo', A_SECRET: 'of expo' } } },
     secrets: { A_SECRET: "it's a secret", SILENT: 'never-printed' },
-    env: { EAS_BUILD_GIT_COMMIT_HASH: COMMIT },
+    env: { EAS_BUILD_GIT_COMMIT_HASH: COMMIT, npm_config_proxy, npm_config_https_proxy },
+    wrapper: network.wrapper,
     look: ({ record, source, home }) => {
       const { android } = JSON.parse(readFileSync(join(record, 'credentials.json'), 'utf8'));
       expect(android.keystore).toMatchObject({ keystorePassword: KEYSTORE.password, keyAlias: KEYSTORE.alias });
@@ -109,6 +111,8 @@ test('with a token the engine gets the keystore and the variables that Expo keep
     },
   });
   expect(code, log).toBe(0);
+  expect(network.hosts().filter((host) => host !== 'registry.npmjs.org:443')).toEqual([]);
+  expect(network.connections() ?? []).toEqual([]);
   for (const line of [
     'hook sees .env FROM_DOTENV=1',
     'hook sees google-services.json {"from":"a secret file"}',
@@ -137,21 +141,6 @@ test('with a token the engine gets the keystore and the variables that Expo keep
     'LatestAppVersion',
     'CreateAppVersionMutation',
     'CommonAndroidAppCredentialsWithBuildCredentialsByApplicationIdentifierQuery',
-  ]);
-});
-
-test('with strace no program of a build is seen to connect to another machine', async () => {
-  using dir = temporaryDir();
-  using network = await watchNetwork(join(dir.path, 'trace'));
-  const { npm_config_proxy, npm_config_https_proxy } = network.env;
-  const { code, log } = await build({
-    env: { npm_config_proxy: npm_config_proxy!, npm_config_https_proxy: npm_config_https_proxy! },
-    wrapper: network.wrapper,
-  });
-  expect(code, log).toBe(0);
-  expect([network.hosts().filter((host) => host !== 'registry.npmjs.org:443'), network.connections() ?? []]).toEqual([
-    [],
-    [],
   ]);
 });
 
@@ -321,17 +310,6 @@ test.each(fromExpo)('%s ends the build with a sentence, before the engine', asyn
   expect(calls).toEqual([]);
 });
 
-test('the password of a certificate that Expo keeps is in no log, although the engine prints it', async () => {
-  const { code, log } = await build({
-    platform: 'ios',
-    refuse: true,
-    account: { ios: { bundleId: BUNDLE_ID, ...signing, distribution: 'APP_STORE' } },
-  });
-  expect(code, log).toBe(1);
-  expect(log).toContain('cannot import with certificate_password:***');
-  expect(log).not.toContain(signing.password);
-});
-
 test('a failed install ends the build with a sentence, before eas-cli', async () => {
   const { code, log, asked, says } = await build({ change: (source) => rmSync(join(source, 'package-lock.json')) });
   expect(code, log).toBe(1);
@@ -386,7 +364,7 @@ test.each(cancels)('a cancel %s leaves no process and no secret', async (_name, 
   expect(says.filter((line) => !/^The engine /.test(line)).at(-1)).toContain(last);
 });
 
-test('after a build that could not import its certificate, the next attempt in the same VM succeeds', async () => {
+test('if the import of a certificate that Expo keeps fails, its password is in no log, although the engine prints it, and the next attempt in the same VM succeeds', async () => {
   using dir = temporaryDir();
   const ios = { bundleId: BUNDLE_ID, ...signing, distribution: 'APP_STORE' };
   await using api = await startExpoApi(packages, { ios });
@@ -399,6 +377,8 @@ test('after a build that could not import its certificate, the next attempt in t
   writeFileSync(join(guest.record, 'refuse'), '');
   const failed = await attempt();
   expect(failed.code, failed.log).toBe(1);
+  expect(failed.log).toContain('cannot import with certificate_password:***');
+  expect(failed.log).not.toContain(signing.password);
   nothingLeft({ home: guest.home, source });
 
   rmSync(join(guest.record, 'refuse'));

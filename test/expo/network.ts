@@ -13,8 +13,11 @@ export interface WatchedNetwork extends Disposable {
   hosts(): string[];
   /** Put before a program: it and all its children are traced. Empty without strace. */
   wrapper: string[];
-  /** The same for a program that must keep its process id and its parent. */
-  wrapperBeside: string[];
+  /**
+   * The same as words of a shell, for the shell of a build in a VM: it keeps its process id and its parent, and
+   * does not see strace among the processes of the build, which it ends.
+   */
+  wrapperInVm: string[];
   /**
    * `ADDRESS:PORT` of each connection past the proxy to another machine, but for the one that sends nothing.
    * Null without strace.
@@ -22,6 +25,8 @@ export interface WatchedNetwork extends Disposable {
   connections(): string[] | null;
 }
 
+/** The variable that each process of a build has. */
+const MARK = 'TARTBEAT_STATE';
 /** The exporter of Expo asks the system which of its addresses leads outside. It sends nothing. */
 const ASKS_FOR_ITS_OWN_ADDRESS = '1.1.1.1:53';
 
@@ -57,7 +62,7 @@ export async function watchNetwork(traceFile: string): Promise<WatchedNetwork> {
     },
     hosts: () => [...hosts].sort(),
     wrapper,
-    wrapperBeside: wrapper.flatMap((word) => (word === '-f' ? ['-D', word] : word)),
+    wrapperInVm: hasStrace ? ['env', '-u', MARK, 'strace', '-DD', '-E', `"${MARK}=$${MARK}"`, ...wrapper.slice(1)] : [],
     connections: () => (hasStrace ? connectionsIn(readFileSync(traceFile, 'utf8')) : null),
     [Symbol.dispose]() {
       server.close();

@@ -16,7 +16,7 @@ import { BUNDLE_ID, GREETINGS, makeRealProject, TARGET } from './real-projects.t
 import { makeSigningMaterial, PASSWORD } from './signing-material.ts';
 import { writeTinyProject } from './tiny-project.ts';
 
-const WITHIN_MS = 180_000;
+const WITHIN_MS = 420_000;
 const TOKEN = 'token-of-the-build-0123456789';
 const EAS_JSON = {
   cli: { appVersionSource: 'local' },
@@ -107,7 +107,7 @@ test("npm's template is built for devices and for the simulator from its eas.jso
 
   using network = await watchNetwork(at('trace'));
   await using farm = await startFarm({ startAgents: false });
-  const { folder, env } = await prepareImage(farm.mac(), dir.path, signing.fingerprint, network.wrapperBeside);
+  const { folder, env } = await prepareImage(farm.mac(), dir.path, signing.fingerprint, network.wrapperInVm);
   await farm.startAgent();
   await farm.api.setCounter('default', 'ios', BUNDLE_ID, 41);
   const request = {
@@ -153,4 +153,4 @@ test("npm's template is built for devices and for the simulator from its eas.jso
   await check(simulated, 'Tiny.app.tar.gz');
   expect(simulated.log).toContain('gets no build number');
   expect(await farm.api.counters('default')).toMatchObject([{ value: 42 }]);
-}, 600_000);
+}, 900_000);

@@ -14,8 +14,8 @@ export interface WatchedNetwork extends Disposable {
   /** Put before a program: it and all its children are traced. Empty without strace. */
   wrapper: string[];
   /**
-   * The same as words of a shell, for the shell of a build in a VM: it keeps its process id and its parent, and
-   * does not see strace among the processes of the build, which it ends.
+   * The same as words of a shell, for the shell of a build in a VM: it keeps its process id and its parent,
+   * and does not see strace among the processes of the build, which it ends.
    */
   wrapperInVm: string[];
   /**

@@ -78,7 +78,9 @@ if (command === 'config') console.log(JSON.stringify({ exp: require(resolve('app
 else execFileSync('step', [command.replace(':', '-')], { stdio: 'inherit' });
 `;
 
-/** Gives the tiny project a stand-in of the package `expo`, in a folder of its own, so nothing is downloaded. */
+/**
+ * Gives the tiny project a stand-in of the package `expo`, in a folder of its own, so nothing is downloaded.
+ */
 export function addExpo(dir: string): void {
   const expo = { name: 'expo', version: '56.0.0', bin: { expo: 'bin/cli' } };
   const app = { ...manifest, dependencies: { expo: 'file:vendor/expo' } };

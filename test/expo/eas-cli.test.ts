@@ -3,7 +3,7 @@
  * that a VM has.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
@@ -11,6 +11,7 @@ import { type BuildOptions, type GuestBuild, makeGuest, makeSigning } from './ea
 import { BUNDLE_ID, type EasProject, writeEasProject } from './eas-project.ts';
 import { ENGINE, installed } from './engine-packages.ts';
 import { type ExpoAccount, PROJECT_ID, startExpoApi, TOKEN } from './expo-api.ts';
+import { watchNetwork } from './network.ts';
 import { unpackTemplate } from './template.ts';
 
 const EAS_CLI = 'eas-cli@24.8.0';
@@ -39,9 +40,8 @@ interface Case extends Partial<BuildOptions> {
   change?: (source: string) => void;
   /** Runs before the folders are deleted. */
   look?: (result: Result) => void;
-  /** The native build never ends, or the certificate cannot be imported. */
+  /** The native build never ends. */
   hang?: boolean;
-  refuse?: boolean;
 }
 
 interface Result extends GuestBuild {
@@ -52,7 +52,7 @@ interface Result extends GuestBuild {
   record: string;
 }
 
-async function build({ project, account, change, look, hang, refuse, ...options }: Case): Promise<Result> {
+async function build({ project, account, change, look, hang, ...options }: Case): Promise<Result> {
   using dir = temporaryDir();
   await using api = await startExpoApi(packages, { android: KEYSTORE, ...account });
   const guest = makeGuest(dir.path, packages, (source) => {
@@ -61,7 +61,6 @@ async function build({ project, account, change, look, hang, refuse, ...options 
   });
   writeFileSync(join(guest.record, 'fingerprint'), signing.fingerprint);
   if (hang) writeFileSync(join(guest.record, 'hang'), '');
-  if (refuse) writeFileSync(join(guest.record, 'refuse'), '');
   const { port, asked, written, unknown } = api;
   const built = await guest.build({ platform: 'android', profile: 'production', port, ...options });
   expect(unknown, 'fields that the stand-in of the API does not have').toEqual([]);
@@ -74,6 +73,10 @@ async function build({ project, account, change, look, hang, refuse, ...options 
   return result;
 }
 
+const PLIST = `<?xml version="1.0" encoding="UTF-8"?>
+<plist version="1.0"><dict><key>PROJECT_ID</key><string>ignored</string></dict></plist>
+`;
+
 /** What a build with an ignored `.env` and `google-services.json` finds in its VM. */
 const IGNORED = {
   '.gitignore': '.env\ngoogle-services.json\n',
@@ -83,7 +86,10 @@ const IGNORED = {
   '.git/HEAD': 'ref: refs/heads/main',
 };
 
-test('with a token the engine gets the keystore and the variables that Expo keeps, and every file of the source', async () => {
+test('with a token the engine gets the keystore and the variables that Expo keeps, and every file of the source; no program connects to another machine', async () => {
+  using dir = temporaryDir();
+  using network = await watchNetwork(join(dir.path, 'trace'));
+  const { npm_config_proxy = '', npm_config_https_proxy = '' } = network.env;
   const { code, log, asked, written, calls, says } = await build({
     project: {
       eas: {
@@ -94,7 +100,8 @@ test('with a token the engine gets the keystore and the variables that Expo keep
     },
     account: { buildVersion: '41', variables: { preview: { FROM_EXPO: 'expo', A_SECRET: 'of expo' } } },
     secrets: { A_SECRET: "it's a secret", SILENT: 'never-printed' },
-    env: { EAS_BUILD_GIT_COMMIT_HASH: COMMIT },
+    env: { EAS_BUILD_GIT_COMMIT_HASH: COMMIT, npm_config_proxy, npm_config_https_proxy },
+    wrapper: network.wrapper,
     look: ({ record, source, home }) => {
       const { android } = JSON.parse(readFileSync(join(record, 'credentials.json'), 'utf8'));
       expect(android.keystore).toMatchObject({ keystorePassword: KEYSTORE.password, keyAlias: KEYSTORE.alias });
@@ -104,6 +111,8 @@ test('with a token the engine gets the keystore and the variables that Expo keep
     },
   });
   expect(code, log).toBe(0);
+  expect(network.hosts().filter((host) => host !== 'registry.npmjs.org:443')).toEqual([]);
+  expect(network.connections() ?? []).toEqual([]);
   for (const line of [
     'hook sees .env FROM_DOTENV=1',
     'hook sees google-services.json {"from":"a secret file"}',
@@ -211,39 +220,53 @@ test('in a monorepo a managed app is built from its folder, and an ignored nativ
 
 /** Real packages take minutes on a busy machine, so this is no part of the usual run. */
 if (process.env.EXPO_ENGINE === 'all')
-  test("a real app has the values of its ignored files and of Expo's environment", async () => {
-    using dir = temporaryDir();
-    const { projectDir } = await unpackTemplate(dir.path);
-    const put = (name: string, content: string) => writeFileSync(join(projectDir, name), content);
-    const { expo } = JSON.parse(readFileSync(join(projectDir, 'app.json'), 'utf8'));
-    const android = { package: BUNDLE_ID, googleServicesFile: './google-services.json' };
-    const config = { ...expo, name: 'Tiny', slug: 'tiny', android, extra: { eas: { projectId: PROJECT_ID } } };
-    put('app.json', JSON.stringify({ expo: config }));
-    put('eas.json', JSON.stringify({ ...REMOTE, build: { production: { environment: 'production' } } }));
-    put('.gitignore', 'node_modules\n.env\ngoogle-services.json\n');
-    put('.env', 'EXPO_PUBLIC_FROM_FILE=value-of-an-ignored-file\n');
-    put('google-services.json', '{"project_info":{"project_id":"ignored"},"client":[]}');
-    put(
-      'App.js',
-      `import { Text } from 'react-native';
-       export default () => <Text>{process.env.EXPO_PUBLIC_FROM_FILE} {process.env.EXPO_PUBLIC_FROM_EXPO}</Text>;`,
-    );
-    execFileSync('npm', ['install', '--package-lock-only', '--no-audit', '--no-fund'], { cwd: projectDir });
-    const { code, log } = await build({
-      account: { variables: { production: { EXPO_PUBLIC_FROM_EXPO: 'value-that-expo-keeps' } } },
-      change: (source) => {
-        rmSync(source, { recursive: true });
-        cpSync(projectDir, source, { recursive: true });
-      },
-      look: ({ record }) => {
-        const bundle = readFileSync(join(record, 'bundle.js'), 'utf8');
-        expect(bundle).toContain('value-of-an-ignored-file');
-        expect(bundle).toContain('value-that-expo-keeps');
-        expect(readFileSync(join(record, 'google-services.json'), 'utf8')).toContain('"ignored"');
-      },
-    });
-    expect(code, log).toBe(0);
-  });
+  test.each(['android', 'ios'] as const)(
+    "a real app for %s has the values of its committed and ignored files and of Expo's environment",
+    async (platform) => {
+      using dir = temporaryDir();
+      const { projectDir } = await unpackTemplate(dir.path);
+      const put = (name: string, content: string) => writeFileSync(join(projectDir, name), content);
+      const { expo } = JSON.parse(readFileSync(join(projectDir, 'app.json'), 'utf8'));
+      const config = {
+        ...{ ...expo, name: 'Tiny', slug: 'tiny', extra: { eas: { projectId: PROJECT_ID } } },
+        android: { package: BUNDLE_ID, googleServicesFile: './google-services.json' },
+        ios: { bundleIdentifier: BUNDLE_ID, googleServicesFile: './GoogleService-Info.plist' },
+      };
+      put('app.json', JSON.stringify({ expo: config }));
+      put('eas.json', JSON.stringify({ ...REMOTE, build: { production: { environment: 'production' } } }));
+      put('.gitignore', 'node_modules\n.env\nGoogleService-Info.plist\n');
+      put('.env', 'EXPO_PUBLIC_IGNORED=value-of-an-ignored-file\n');
+      put('.env.production', 'EXPO_PUBLIC_COMMITTED=value-of-a-committed-file\n');
+      put('google-services.json', '{"project_info":{"project_id":"committed"},"client":[]}');
+      put('GoogleService-Info.plist', PLIST);
+      const names = ['IGNORED', 'COMMITTED', 'FROM_EXPO'].map((name) => `{process.env.EXPO_PUBLIC_${name}}`);
+      put(
+        'App.js',
+        `import { Text } from 'react-native';
+         export default () => <Text>${names.join(' ')}</Text>;`,
+      );
+      execFileSync('npm', ['install', '--package-lock-only', '--no-audit', '--no-fund'], { cwd: projectDir });
+      const { code, log } = await build({
+        platform,
+        account: {
+          variables: { production: { EXPO_PUBLIC_FROM_EXPO: 'value-that-expo-keeps' } },
+          ios: { bundleId: BUNDLE_ID, ...signing, distribution: 'APP_STORE' },
+        },
+        change: (source) => {
+          rmSync(source, { recursive: true });
+          cpSync(projectDir, source, { recursive: true });
+        },
+        look: ({ record }) => {
+          const text = (name: string) => readFileSync(join(record, name), 'utf8');
+          const values = ['value-of-an-ignored-file', 'value-of-a-committed-file', 'value-that-expo-keeps'];
+          expect(values.filter((value) => text('bundle.js').includes(value))).toEqual(values);
+          if (platform === 'android') expect(text('google-services.json')).toContain('"committed"');
+          else expect(text('GoogleService-Info.plist')).toContain('<string>ignored</string>');
+        },
+      });
+      expect(code, log).toBe(0);
+    },
+  );
 
 const fromExpo: [name: string, says: string, options: Case][] = [
   ['a token that Expo does not know', 'Error: GraphQL request failed.', { token: 'wrong' }],
@@ -288,17 +311,6 @@ test.each(fromExpo)('%s ends the build with a sentence, before the engine', asyn
   expect(calls).toEqual([]);
 });
 
-test('the password of a certificate that Expo keeps is in no log, although the engine prints it', async () => {
-  const { code, log } = await build({
-    platform: 'ios',
-    refuse: true,
-    account: { ios: { bundleId: BUNDLE_ID, ...signing, distribution: 'APP_STORE' } },
-  });
-  expect(code, log).toBe(1);
-  expect(log).toContain('cannot import with certificate_password:***');
-  expect(log).not.toContain(signing.password);
-});
-
 test('a failed install ends the build with a sentence, before eas-cli', async () => {
   const { code, log, asked, says } = await build({ change: (source) => rmSync(join(source, 'package-lock.json')) });
   expect(code, log).toBe(1);
@@ -308,25 +320,74 @@ test('a failed install ends the build with a sentence, before eas-cli', async ()
   expect(asked).toEqual([]);
 });
 
-test('a cancel in the native build leaves no process and no secret', async () => {
+/** Nothing of a build with the engine `eas` runs or is on the disk. */
+function nothingLeft({ home, source }: Pick<Result, 'home' | 'source'>) {
+  expect(readdirSync(join(home, '.tartbeat/expo'))).toEqual([]);
+  const secret = ['-name', '*.p12', '-o', '-name', '*.mobileprovision', '-o', '-name', '*.keychain'];
+  expect(execFileSync('find', [home, ...secret], { encoding: 'utf8' })).toBe('');
+  const alive = execFileSync('ps', ['-axo', 'args='], { encoding: 'utf8' }).split('\n');
+  expect(alive.filter((line) => line.includes(source) || line.includes(home))).toEqual([]);
+}
+
+const HANG = `node -e "require('fs').writeFileSync(process.env.RECORD + '/hangs', ''); setTimeout(() => {}, 60000)"`;
+const CONFIG_THAT_HANGS = `
+require('node:fs').writeFileSync(process.env.RECORD + '/hangs', '');
+require('node:child_process').execSync('sleep 60');
+module.exports = ({ config }) => config;
+`;
+const cancels: [name: string, last: string, options: Case][] = [
+  ['in the native build', 'eas-cli makes the job', { hang: true }],
+  [
+    'while the dependencies are installed',
+    'Dependencies are installed',
+    {
+      change: (source) => {
+        const manifest = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
+        const scripts = { ...manifest.scripts, preinstall: HANG };
+        writeFileSync(join(source, 'package.json'), JSON.stringify({ ...manifest, scripts }));
+      },
+    },
+  ],
+  ['in eas-cli', 'eas-cli makes the job', { project: { files: { 'app.config.js': CONFIG_THAT_HANGS } } }],
+];
+
+test.each(cancels)('a cancel %s leaves no process and no secret', async (_name, last, options) => {
   const { code, log, says } = await build({
     platform: 'ios',
-    hang: true,
     account: { ios: { bundleId: BUNDLE_ID, ...signing, distribution: 'APP_STORE' } },
     cancelWhen: 'hangs',
-    look: ({ home, source }) => {
-      expect(readdirSync(join(home, '.tartbeat/expo'))).toEqual([]);
-      const files = execFileSync(
-        'find',
-        [home, '-name', '*.p12', '-o', '-name', '*.mobileprovision', '-o', '-name', '*.keychain'],
-        { encoding: 'utf8' },
-      );
-      expect(files).toBe('');
-      const alive = execFileSync('ps', ['-axo', 'args='], { encoding: 'utf8' }).split('\n');
-      expect(alive.filter((line) => line.includes(source) || line.includes(home))).toEqual([]);
-    },
+    look: nothingLeft,
+    ...options,
   });
   // KILL, which build.sh sends 5 s after TERM, would have left no code.
   expect(code, log).toBe(143);
   expect(says.at(-1)).toBe('The engine was stopped.');
+  expect(says.filter((line) => !/^The engine /.test(line)).at(-1)).toContain(last);
+});
+
+test('if the import of a certificate that Expo keeps fails, its password is in no log, although the engine prints it, and the next attempt in the same VM succeeds', async () => {
+  using dir = temporaryDir();
+  const ios = { bundleId: BUNDLE_ID, ...signing, distribution: 'APP_STORE' };
+  await using api = await startExpoApi(packages, { ios });
+  const write = (source: string) => writeEasProject(source, { eas: { ...REMOTE, build: { production: {} } } });
+  const guest = makeGuest(dir.path, packages, write);
+  const source = join(guest.state, 'source');
+  writeFileSync(join(guest.record, 'fingerprint'), signing.fingerprint);
+  const attempt = () => guest.build({ platform: 'ios', profile: 'production', port: api.port });
+
+  writeFileSync(join(guest.record, 'refuse'), '');
+  const failed = await attempt();
+  expect(failed.code, failed.log).toBe(1);
+  expect(failed.log).toContain('cannot import with certificate_password:***');
+  expect(failed.log).not.toContain(signing.password);
+  nothingLeft({ home: guest.home, source });
+
+  rmSync(join(guest.record, 'refuse'));
+  rmSync(source, { recursive: true });
+  mkdirSync(source);
+  write(source);
+  const next = await attempt();
+  expect(next.code, next.log).toBe(0);
+  expect(readFileSync(join(source, 'tartbeat-artifacts/App.ipa'), 'utf8')).toBe('app\n');
+  nothingLeft({ home: guest.home, source });
 });

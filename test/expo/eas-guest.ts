@@ -20,7 +20,11 @@ case "$name $1 $2" in
   'fastlane --version '*) echo 'fastlane 2.239.0' ;;
   'fastlane run create_keychain') : >"\${3#path:}" ;;
   'fastlane run import_certificate') if [ -e "$RECORD/refuse" ]; then echo "cannot import with $4" >&2; exit 1; fi ;;
-  'fastlane gym '*) if [ -e "$RECORD/hang" ]; then : >"$RECORD/hangs"; sleep 60; fi; mkdir -p build; echo app >build/App.ipa ;;
+  'fastlane gym '*)
+    if [ -e "$RECORD/hang" ]; then : >"$RECORD/hangs"; sleep 60; fi
+    cp */GoogleService-Info.plist "$RECORD" 2>/dev/null
+    cp "$TMPDIR"/*/main.jsbundle "$RECORD/bundle.js" 2>/dev/null
+    mkdir -p build; echo app >build/App.ipa ;;
   'pod --version '*) echo '1.16.2' ;;
   'pod install '*) mkdir -p Pods; : >Podfile.lock ;;
   'security cms -D') for f; do :; done; cat "$f" ;;
@@ -65,6 +69,8 @@ export interface BuildOptions {
   install?: string;
   /** The build is killed, as for a cancel, once a stand-in has written this file into the record. */
   cancelWhen?: string;
+  /** Put before the shell of the build. */
+  wrapper?: readonly string[];
 }
 
 /** `packages` has eas-cli and the engine in its node_modules; `write` makes the source. */
@@ -120,7 +126,8 @@ export function makeGuest(dir: string, packages: string, write: (source: string)
     const passed = Object.entries(process.env).filter(([name]) => /^(npm_config_|NODE_EXTRA_CA_CERTS$)/i.test(name));
     const began = performance.now();
     const script = `exec >>${quoted(log)} 2>&1; echo $$ >${quoted(join(state, 'build.pgid'))}; exec /bin/bash ${quoted(join(state, 'build.sh'))}`;
-    const child = spawn('/bin/bash', ['-c', script], {
+    const [program, ...words] = [...(options.wrapper ?? []), '/bin/bash', '-c', script];
+    const child = spawn(program!, words, {
       cwd: join(state, 'source'),
       detached: true,
       stdio: 'ignore',

@@ -1,4 +1,6 @@
-/** Holds our reader of eas.json against Expo's own, with files drawn at random. */
+/**
+ * Holds our reader of eas.json against Expo's own, with files drawn at random. `EXPO_PROFILES` says how many.
+ */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -12,7 +14,7 @@ import { type RandomEasJson, randomEasJson } from './random-eas-json.ts';
 
 /** The version that the table of fates is made for. */
 const EAS_JSON = '@expo/eas-json@24.8.0';
-const PROFILES = Number(process.env.EXPO_PROFILES ?? 200);
+const PROFILES = Number(process.env.EXPO_PROFILES ?? 1000);
 const SEED = Number(process.env.SEED ?? 1);
 
 interface Theirs {

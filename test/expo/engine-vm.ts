@@ -26,7 +26,7 @@ import { ENGINE, installed } from './engine-packages.ts';
 
 const STAND_IN = join(import.meta.dirname, 'stand-ins/stand-in.sh');
 const PRELOAD = join(import.meta.dirname, 'stand-ins/preload.cjs');
-const STAND_INS = ['fastlane', 'pod', 'security', 'codesign', 'xcodebuild', 'xcrun', 'java', 'step', 'tar'];
+const STAND_INS = ['fastlane', 'pod', 'security', 'codesign', 'xcodebuild', 'xcrun', 'java', 'step', 'tar', 'mise'];
 const LOOK_AGAIN_MS = 50;
 const BUILD_WITHIN_MS = 60_000;
 
@@ -58,6 +58,8 @@ export interface RunningBuild {
   ended(): Promise<number>;
   /** Waits until a stand-in has begun this step. */
   began(step: string): Promise<void>;
+  /** Waits until the build asks for its number. */
+  asked(): Promise<void>;
   /** As the agent cancels a build. Returns when it is known that nothing of the build's group lives. */
   kill(): Promise<void>;
   artifacts(): string[];
@@ -238,6 +240,9 @@ export async function engineVm({
           }, 'the end of the build'),
         async began(step) {
           await until(() => (existsSync(join(standIns, 'began', step)) ? true : null), `the step ${step}`);
+        },
+        async asked() {
+          await until(() => (existsSync(join(state, 'app.json')) ? true : null), 'the question for the number');
         },
         async kill() {
           await call('kill');

@@ -6,9 +6,9 @@ import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ENGINE } from './engine-packages.ts';
-import { type EngineBuild, type EngineVm, engineVm, textInArchive } from './engine-vm.ts';
+import { type EngineBuild, type EngineVm, engineVm, type RunningBuild, textInArchive } from './engine-vm.ts';
 import { makeSigningMaterial, PASSWORD, type SigningMaterial } from './signing-material.ts';
-import { writeTinyProject } from './tiny-project.ts';
+import { addExpo, writeTinyProject } from './tiny-project.ts';
 
 const isWhole = process.env.EXPO_ENGINE === 'all';
 const TOKEN = 'token-of-the-build-0123456789';
@@ -33,6 +33,12 @@ const android = ({ androidCredentials }: SigningMaterial, more: Record<string, u
     version: { versionCode: '78' },
     ...more,
   },
+});
+
+/** As a project without native folders: Expo makes them, and bundles before the native build. */
+const managed = (signing: SigningMaterial): EngineBuild => ({
+  ...device(signing, { type: 'managed' }),
+  metadata: { sdkVersion: '56.0.0' },
 });
 
 /** A VM, the tiny project, and signing material that its stand-ins know. */
@@ -202,38 +208,51 @@ interface Step {
   /** The phase that fails first. */
   phase: string;
   always?: boolean;
+  /** No program runs in this phase. */
+  cannotHang?: boolean;
 }
 
 const STEPS: Step[] = [
   { step: 'unpack', phase: 'PREPARE_PROJECT', build: device },
   { step: 'pre-install', phase: 'PRE_INSTALL_HOOK', build: device },
+  { step: 'package-json', phase: 'READ_PACKAGE_JSON', build: device, cannotHang: true },
   { step: 'install', phase: 'INSTALL_DEPENDENCIES', build: device },
   { step: 'app-config', phase: 'READ_APP_CONFIG', build: device },
   { step: 'create-keychain', phase: 'PREPARE_CREDENTIALS', build: device },
   { step: 'import-certificate', phase: 'PREPARE_CREDENTIALS', build: device },
   { step: 'cms', phase: 'PREPARE_CREDENTIALS', build: device },
+  { step: 'prebuild', phase: 'PREBUILD', build: managed },
   { step: 'pods', phase: 'INSTALL_PODS', build: device },
   { step: 'post-install', phase: 'POST_INSTALL_HOOK', build: device },
+  { step: 'export-embed', phase: 'EAGER_BUNDLE', build: managed },
   { step: 'gym', phase: 'RUN_FASTLANE', build: device, always: true },
+  { step: 'delete-keychain', phase: 'CLEAN_UP_CREDENTIALS', build: device },
   { step: 'gradle', phase: 'RUN_GRADLEW', build: android },
   { step: 'pre-upload-artifacts', phase: 'PRE_UPLOAD_ARTIFACTS_HOOK', build: device },
   { step: 'on-success', phase: 'ON_BUILD_SUCCESS_HOOK', build: device },
   { step: 'on-complete', phase: 'ON_BUILD_COMPLETE_HOOK', build: device },
 ];
 
-for (const { step, phase, build: buildOf } of STEPS.filter(({ always }) => always || isWhole))
+/** build.sh sends KILL 5 s after TERM and returns then, so what lives after it has lived for 6 s. */
+async function cancelIn({ vm, secrets }: Awaited<ReturnType<typeof setUp>>, build: RunningBuild, step: string) {
+  await build.began(step);
+  expect(vm.processes().length).toBeGreaterThan(2);
+  await build.kill();
+  nothingLeft(vm, secrets);
+  expect(build.log()).toContain('[tartbeat] The engine was stopped.\n');
+}
+
+for (const { step, phase, build: buildOf, cannotHang } of STEPS.filter(({ always }) => always || isWhole))
   test(`${step}: after a cancel and after a failure nothing is left, and the next attempt in the same VM succeeds`, async () => {
     using all = await setUp();
     const { vm, project, signing, secrets } = all;
+    if (buildOf === managed) addExpo(project);
 
-    writeFileSync(join(vm.standIns, 'hang', step), '');
-    const cancelled = await vm.start(project, buildOf(signing));
-    await cancelled.began(step);
-    expect(vm.processes().length).toBeGreaterThan(2);
-    await cancelled.kill();
-    nothingLeft(vm, secrets);
-    expect(cancelled.log()).toContain('[tartbeat] The engine was stopped.\n');
-    rmSync(join(vm.standIns, 'hang', step));
+    if (!cannotHang) {
+      writeFileSync(join(vm.standIns, 'hang', step), '');
+      await cancelIn(all, await vm.start(project, buildOf(signing)), step);
+      rmSync(join(vm.standIns, 'hang', step));
+    }
 
     writeFileSync(join(vm.standIns, 'fail', step), '');
     const failed = await vm.start(project, buildOf(signing));
@@ -247,6 +266,107 @@ for (const { step, phase, build: buildOf } of STEPS.filter(({ always }) => alway
     expect(next.artifacts().length).toBeGreaterThan(1);
     nothingLeft(vm, secrets);
   });
+
+/** What Tartbeat does before the engine: the step, and the sentence that ends a build which fails in it. */
+const BEFORE_THE_ENGINE = {
+  tools: '[tartbeat] pnpm 9.9.9 could not be installed. The lines above say why.',
+  install: '[tartbeat] The dependencies could not be installed: `npm ci` ended with exit code 1.',
+  'app-config':
+    '[tartbeat] The app config in the root of the source could not be read: `expo config` ended with exit code 1.',
+};
+
+if (isWhole)
+  for (const [step, sentence] of Object.entries(BEFORE_THE_ENGINE))
+    test(`${step}, before the engine: after a cancel and after a failure nothing is left, and the next attempt in the same VM succeeds`, async () => {
+      using all = await setUp();
+      const { vm, project, signing, secrets } = all;
+      addExpo(project);
+      const variables = { tools: 'pnpm 9.9.9', ask_number: '1' };
+      const start = () => vm.start(project, { ...device(signing), variables });
+
+      writeFileSync(join(vm.standIns, 'hang', step), '');
+      await cancelIn(all, await start(), step);
+      rmSync(join(vm.standIns, 'hang', step));
+
+      writeFileSync(join(vm.standIns, 'fail', step), '');
+      const failed = await start();
+      expect(await failed.ended(), failed.log()).toBe(1);
+      expect(failed.log()).toContain(sentence);
+      expect(phases(failed.log())).toEqual([]);
+      nothingLeft(vm, secrets);
+      rmSync(join(vm.standIns, 'fail', step));
+
+      const next = await start();
+      await next.asked();
+      writeFileSync(join(next.state, 'number'), '7');
+      expect(await next.ended(), next.log()).toBe(0);
+      expect(next.artifacts()).toContain('Tiny.ipa');
+      nothingLeft(vm, secrets);
+    });
+
+if (isWhole)
+  test('a build that waits for its number leaves nothing after a cancel, ends with a sentence if the answer is no number, and succeeds the next time', async () => {
+    using all = await setUp();
+    const { vm, project, signing, secrets } = all;
+    addExpo(project);
+    const start = async () => {
+      const build = await vm.start(project, { ...device(signing), variables: { ask_number: '1' } });
+      await build.asked();
+      return build;
+    };
+    const cancelled = await start();
+    await cancelled.kill();
+    nothingLeft(vm, secrets);
+    expect(cancelled.log()).toContain('[tartbeat] The engine was stopped.\n');
+
+    const failed = await start();
+    writeFileSync(join(failed.state, 'number'), 'seven');
+    expect(await failed.ended(), failed.log()).toBe(1);
+    expect(failed.log()).toContain('[tartbeat] The agent answered with `seven`, which is no build number.');
+    nothingLeft(vm, secrets);
+
+    const next = await start();
+    writeFileSync(join(next.state, 'number'), '7');
+    expect(await next.ended(), next.log()).toBe(0);
+    nothingLeft(vm, secrets);
+  });
+
+/** The steps of a custom build that leave an app as Xcode and Gradle would. */
+const CUSTOM = `build:
+  name: Custom
+  steps:
+    - eas/checkout
+    - run:
+        name: Make
+        command: |
+          mkdir -p ios/build android/app/build/outputs
+          cp "$STAND_INS/app" ios/build/Tiny.ipa
+          cp "$STAND_INS/app" android/app/build/outputs/app-release.aab
+          cat .git/HEAD >notes/head.txt
+    - eas/find_and_upload_build_artifacts
+`;
+
+test('a custom build runs its own steps, with and without signing, and finds the .git of the source', async () => {
+  using all = await setUp();
+  const { vm, project, signing, secrets, app } = all;
+  mkdirSync(join(project, '.eas/build'), { recursive: true });
+  mkdirSync(join(project, '.git'));
+  writeFileSync(join(project, '.git/HEAD'), 'ref: refs/heads/main\n');
+  writeFileSync(join(project, '.eas/build/own.yml'), CUSTOM);
+  const custom = { mode: 'custom', customBuildConfig: { path: '.eas/build/own.yml' } };
+  for (const [name, build] of Object.entries({
+    'Tiny.ipa': { job: { platform: 'ios', type: 'generic', secrets: { buildCredentials: {} }, ...custom } },
+    'Tiny.ipa, signed': device(signing, custom),
+    'app-release.aab': android(signing, custom),
+  })) {
+    const running = await vm.start(project, build);
+    expect(await running.ended(), `${name}\n${running.log()}`).toBe(0);
+    expect(running.artifact(name.split(',', 1)[0]!)).toEqual(app);
+    expect(readFileSync(join(running.source, 'notes/head.txt'), 'utf8')).toBe('ref: refs/heads/main\n');
+    expect(readFileSync(join(running.source, '.git/HEAD'), 'utf8')).toBe('ref: refs/heads/main\n');
+    nothingLeft(vm, secrets);
+  }
+});
 
 test('if the import of a certificate fails, its password is in the log in no form', async () => {
   using all = await setUp();

@@ -13,9 +13,22 @@ export interface WatchedNetwork extends Disposable {
   hosts(): string[];
   /** Put before a program: it and all its children are traced. Empty without strace. */
   wrapper: string[];
-  /** `ADDRESS:PORT` of each connection past the proxy to another machine. Null without strace. */
+  /**
+   * The same as words of a shell, for the shell of a build in a VM: it keeps its process id and its parent,
+   * and does not see strace among the processes of the build, which it ends.
+   */
+  wrapperInVm: string[];
+  /**
+   * `ADDRESS:PORT` of each connection past the proxy to another machine, but for the one that sends nothing.
+   * Null without strace.
+   */
   connections(): string[] | null;
 }
+
+/** The variable that each process of a build has. */
+const MARK = 'TARTBEAT_STATE';
+/** The exporter of Expo asks the system which of its addresses leads outside. It sends nothing. */
+const ASKS_FOR_ITS_OWN_ADDRESS = '1.1.1.1:53';
 
 export async function watchNetwork(traceFile: string): Promise<WatchedNetwork> {
   const hosts = new Set<string>();
@@ -37,6 +50,9 @@ export async function watchNetwork(traceFile: string): Promise<WatchedNetwork> {
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const hasStrace = ['/usr/bin/strace', '/bin/strace'].some((path) => existsSync(path));
   if (!hasStrace && process.env.CI) throw new Error('in CI strace must be there: `sudo apt-get install strace`');
+  const wrapper = hasStrace
+    ? ['strace', '-f', '--seccomp-bpf', '-qq', '-e', 'trace=connect', '-e', 'signal=none', '-o', traceFile]
+    : [];
   return {
     env: {
       ...Object.fromEntries(['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'].map((name) => [name, url])),
@@ -45,9 +61,8 @@ export async function watchNetwork(traceFile: string): Promise<WatchedNetwork> {
       NODE_USE_ENV_PROXY: '1',
     },
     hosts: () => [...hosts].sort(),
-    wrapper: hasStrace
-      ? ['strace', '-f', '--seccomp-bpf', '-qq', '-e', 'trace=connect', '-e', 'signal=none', '-o', traceFile]
-      : [],
+    wrapper,
+    wrapperInVm: hasStrace ? ['env', '-u', MARK, 'strace', '-DD', '-E', `"${MARK}=$${MARK}"`, ...wrapper.slice(1)] : [],
     connections: () => (hasStrace ? connectionsIn(readFileSync(traceFile, 'utf8')) : null),
     [Symbol.dispose]() {
       server.close();
@@ -63,5 +78,6 @@ function connectionsIn(trace: string): string[] {
     const [, address] = /(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"/.exec(line) ?? [];
     if (address && !/^(127\.|::1$|::ffff:127\.)/.test(address)) found.add(`${address}:${port}`);
   }
+  found.delete(ASKS_FOR_ITS_OWN_ADDRESS);
   return [...found].sort();
 }

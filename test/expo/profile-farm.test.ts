@@ -3,21 +3,24 @@
  * guest scripts in a simulated VM, and Expo's engine.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { startFarm } from '../../local/farm/farm.ts';
+import { type Farm, startFarm } from '../../local/farm/farm.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { prepareImage } from './engine-image.ts';
 import { processesWith } from './engine-vm.ts';
+import { watchNetwork } from './network.ts';
+import { BUNDLE_ID, GREETINGS, makeRealProject, TARGET } from './real-projects.ts';
 import { makeSigningMaterial, PASSWORD } from './signing-material.ts';
 import { writeTinyProject } from './tiny-project.ts';
 
-const WITHIN_MS = 180_000;
+const WITHIN_MS = 420_000;
 const TOKEN = 'token-of-the-build-0123456789';
 const EAS_JSON = {
   cli: { appVersionSource: 'local' },
-  build: { production: { credentialsSource: 'local', ios: { buildArtifactPaths: ['notes/*.txt'] } } },
+  build: { production: { credentialsSource: 'local' } },
 };
 const CREDENTIALS = {
   ios: {
@@ -26,7 +29,14 @@ const CREDENTIALS = {
   },
 };
 
-test('a signed profile is planned, built by the real engine in a VM, and its app comes back; no failure shows a secret; a cancel leaves nothing', async () => {
+async function endOf(farm: Farm, id: string) {
+  const build = await farm.waitFor(id, ({ endedAt }) => endedAt !== null, { withinMs: WITHIN_MS });
+  let log = '';
+  for await (const text of farm.api.followLog(id, AbortSignal.timeout(WITHIN_MS))) log += text;
+  return { build, log, names: build.artifacts.map(({ name }) => name).sort() };
+}
+
+test('a signed build that fails shows no secret, and one that is cancelled leaves nothing', async () => {
   using dir = temporaryDir();
   const material = join(dir.path, 'material');
   mkdirSync(material);
@@ -47,19 +57,7 @@ test('a signed profile is planned, built by the real engine in a VM, and its app
       'certificates/example.mobileprovision': file('example.mobileprovision'),
     },
   };
-  const ended = async (id: string) => {
-    const build = await farm.waitFor(id, ({ endedAt }) => endedAt !== null, { withinMs: WITHIN_MS });
-    let log = '';
-    for await (const text of farm.api.followLog(id, AbortSignal.timeout(WITHIN_MS))) log += text;
-    return { build, log, names: build.artifacts.map(({ name }) => name).sort() };
-  };
-
-  const good = await farm.submit(request, project);
-  const built = await ended(good.id);
-  expect(built.build.status, `${JSON.stringify(built.build.verdict)}\n${built.log}`).toBe('succeeded');
-  expect(built.names).toEqual(['Tiny.app.dSYM.tar.gz', 'Tiny.ipa', 'build notes.txt', 'main.jsbundle.map']);
-  const app = await farm.api.download(good.id, 'Tiny.ipa', join(dir.path, 'Tiny.ipa'));
-  expect(readFileSync(app.path)).toEqual(readFileSync(join(folder, 'app')));
+  const ended = (id: string) => endOf(farm, id);
 
   writeFileSync(join(folder, 'fail/import-certificate'), '');
   const bad = await ended((await farm.submit(request, project)).id);
@@ -70,7 +68,6 @@ test('a signed profile is planned, built by the real engine in a VM, and its app
   rmSync(join(folder, 'fail/import-certificate'));
 
   writeFileSync(join(folder, 'hang/gym'), '');
-  rmSync(join(folder, 'began/gym'));
   const hung = await farm.submit(request, project);
   for (const giveUpAt = performance.now() + WITHIN_MS; !existsSync(join(folder, 'began/gym')); await sleep(100))
     if (performance.now() > giveUpAt) throw new Error('gym did not begin');
@@ -79,3 +76,80 @@ test('a signed profile is planned, built by the real engine in a VM, and its app
   await farm.waitForWorker('idle');
   expect([processesWith(`STAND_INS=${folder}`), await farm.vms()]).toEqual([[], []]);
 }, 600_000);
+
+test("npm's template is built for devices and for the simulator from its eas.json alone, sees its secret files, gets the number of the counter, and asks the registry alone", async () => {
+  using dir = temporaryDir();
+  const at = (name: string) => join(dir.path, name);
+  mkdirSync(at('material'));
+  const signing = await makeSigningMaterial(at('material'), TARGET.managed, BUNDLE_ID);
+  const project = at('project');
+  await makeRealProject(project, { workflow: 'managed', manager: 'npm', appRoot: '.' });
+  // What `eas init` writes, and a profile for the simulator.
+  const production = { autoIncrement: true, ios: { buildArtifactPaths: ['App.js'] } };
+  const profiles = { production, simulator: { ios: { simulator: true } } };
+  const easJson = { cli: { appVersionSource: 'remote' }, build: profiles };
+  writeFileSync(join(project, 'eas.json'), JSON.stringify(easJson));
+  const base64 = (path: string) => readFileSync(path).toString('base64');
+  const ignored = ['.env.local', 'GoogleService-Info.plist'];
+  const secretFiles = Object.fromEntries(ignored.map((name) => [name, base64(join(project, name))]));
+  for (const name of ignored) rmSync(join(project, name));
+  const signingFiles = {
+    'certificates/dist.p12': base64(at('material/dist.p12')),
+    'certificates/example.mobileprovision': base64(at('material/example.mobileprovision')),
+  };
+
+  using network = await watchNetwork(at('trace'));
+  await using farm = await startFarm({ startAgents: false });
+  const { folder, env } = await prepareImage(farm.mac(), dir.path, signing.fingerprint, network.wrapperInVm);
+  await farm.startAgent();
+  await farm.api.setCounter('default', 'ios', BUNDLE_ID, 41);
+  const request = {
+    platform: 'ios' as const,
+    env: { ...env, ...network.env, npm_config_cache: process.env.npm_config_cache ?? join(homedir(), '.npm') },
+    artifacts: ['ios/TinyApp/Info.plist', 'ios/**/GoogleService-Info.plist'],
+  };
+  const artifact = async (id: string, name: string) => {
+    const { path } = await farm.api.download(id, name, join(at(id), name));
+    return readFileSync(path);
+  };
+  /** Holds of both builds. */
+  const check = async ({ build, log, names }: Awaited<ReturnType<typeof endOf>>, app: string) => {
+    expect(build.status, `${JSON.stringify(build.verdict)}\n${log.slice(-8_000)}`).toBe('succeeded');
+    expect(log).toMatch(/^\[tartbeat\] .*without an Expo account/);
+    expect(names).toEqual(expect.arrayContaining([app, 'Tiny.app.dSYM.tar.gz', 'main.jsbundle.map']));
+    const plist = names.find((name) => name.endsWith('/GoogleService-Info.plist'))!;
+    expect((await artifact(build.id, plist)).toString()).toContain(GREETINGS.ignored);
+    expect([network.hosts(), network.connections() ?? []]).toEqual([['registry.npmjs.org:443'], []]);
+    for (const [name, secret] of Object.entries({ ...signing.secrets, token: Buffer.from(TOKEN) }))
+      expect((log + JSON.stringify(farm.mac().events)).includes(secret.toString('latin1')), name).toBe(false);
+  };
+
+  const forDevices = await farm.submit(
+    {
+      ...{ ...request, profile: 'production', secretFiles: { ...secretFiles, ...signingFiles } },
+      secretEnv: { P12_PASSWORD: PASSWORD, SOME_TOKEN: TOKEN },
+    },
+    project,
+  );
+  await check(await endOf(farm, forDevices.id), 'Tiny.ipa');
+  expect(await artifact(forDevices.id, 'Tiny.ipa')).toEqual(readFileSync(join(folder, 'app')));
+  expect(await artifact(forDevices.id, 'App.js')).toEqual(readFileSync(join(project, 'App.js')));
+  const bundle = readFileSync(join(folder, 'bundle'), 'latin1');
+  for (const greeting of Object.values(GREETINGS)) expect(bundle.includes(greeting), greeting).toBe(true);
+  // The globs of the request see what was built.
+  expect((await artifact(forDevices.id, 'ios/TinyApp/Info.plist')).toString()).toMatch(
+    /CFBundleVersion<\/key>\s*<string>42</,
+  );
+
+  // The engine's own switch. A second bundle would show nothing more, and takes long.
+  const withoutBundle = { ...request.env, EAS_BUILD_DISABLE_BUNDLE_JAVASCRIPT_STEP: '1' };
+  const forSimulator = await farm.submit(
+    { ...request, profile: 'simulator', env: withoutBundle, secretEnv: {}, secretFiles },
+    project,
+  );
+  const simulated = await endOf(farm, forSimulator.id);
+  await check(simulated, 'Tiny.app.tar.gz');
+  expect(simulated.log).toContain('gets no build number');
+  expect(simulated.log).not.toContain('[EAGER_BUNDLE]');
+  expect(await farm.api.counters('default')).toMatchObject([{ value: 42 }]);
+}, 900_000);

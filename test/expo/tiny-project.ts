@@ -69,6 +69,34 @@ const INFO = `<?xml version="1.0" encoding="UTF-8"?>
 <plist version="1.0"><dict><key>CFBundleVersion</key><string>1</string><key>CFBundleShortVersionString</key><string>1.0.0</string></dict></plist>
 `;
 
+/** What the CLI of the package `expo` does, as far as a build of the tiny project needs it. */
+const EXPO_CLI = `#!/usr/bin/env node
+const { execFileSync } = require('node:child_process');
+const { resolve } = require('node:path');
+const [command] = process.argv.slice(2);
+if (command === 'config') console.log(JSON.stringify({ exp: require(resolve('app.config.js')).expo }));
+else execFileSync('step', [command.replace(':', '-')], { stdio: 'inherit' });
+`;
+
+/**
+ * Gives the tiny project a stand-in of the package `expo`, in a folder of its own, so nothing is downloaded.
+ */
+export function addExpo(dir: string): void {
+  const expo = { name: 'expo', version: '56.0.0', bin: { expo: 'bin/cli' } };
+  const app = { ...manifest, dependencies: { expo: 'file:vendor/expo' } };
+  const { name, version, dependencies } = app;
+  const packages = {
+    '': { name, version, dependencies },
+    'node_modules/expo': { resolved: 'vendor/expo', link: true },
+    'vendor/expo': expo,
+  };
+  mkdirSync(join(dir, 'vendor/expo/bin'), { recursive: true });
+  writeFileSync(join(dir, 'vendor/expo/package.json'), JSON.stringify(expo));
+  writeFileSync(join(dir, 'vendor/expo/bin/cli'), EXPO_CLI, { mode: 0o755 });
+  writeFileSync(join(dir, 'package.json'), JSON.stringify(app));
+  writeFileSync(join(dir, 'package-lock.json'), JSON.stringify({ ...lock, packages }));
+}
+
 export function writeTinyProject(dir: string): void {
   const put = (name: string, content: string, mode = 0o644) => {
     mkdirSync(dirname(join(dir, name)), { recursive: true });

@@ -36,6 +36,11 @@ value_of() { # KEY ARGUMENTS…: what stands after KEY: in one of them
 }
 
 case "$name ${1-} ${2-}" in
+  'step pre-install '*)
+    step "$1" "the step $1 failed"
+    # The phase that reads package.json comes next.
+    [ ! -e "$STAND_INS/fail/package-json" ] || echo '{' >package.json
+    ;;
   'step '*) step "$1" "the step $1 failed" ;;
   tar*)
     case " $* " in *' --strip-components '*) step unpack 'tar: Error is not recoverable: exiting now' ;; esac
@@ -52,7 +57,10 @@ case "$name ${1-} ${2-}" in
     P=$(value_of certificate_password "$@") openssl pkcs12 -in "$(value_of certificate_path "$@")" -passin env:P -nokeys -legacy >/dev/null ||
       P=$(value_of certificate_password "$@") openssl pkcs12 -in "$(value_of certificate_path "$@")" -passin env:P -nokeys >/dev/null
     ;;
-  'fastlane run delete_keychain') rm -f "$(value_of keychain_path "$@")" ;;
+  'fastlane run delete_keychain')
+    step delete-keychain 'could not delete the keychain'
+    rm -f "$(value_of keychain_path "$@")"
+    ;;
   'fastlane gym '*)
     cp Gymfile "$STAND_INS/Gymfile"
     logs=$(sed -n 's/^buildlog_path("\(.*\)")/\1/p' Gymfile)
@@ -92,6 +100,13 @@ case "$name ${1-} ${2-}" in
     openssl smime -verify -noverify -inform der -in "$file" 2>/dev/null
     ;;
   'security find-identity '*) printf '  1) %s "stand-in"\n     1 valid identities found\n' "$(cat "$STAND_INS/fingerprint")" ;;
+  'mise install '*) step tools 'mise: no such version' ;;
+  'mise where '*)
+    mkdir -p "$STAND_INS/tool/bin"
+    printf '#!/bin/sh\necho 9.9.9\n' >"$STAND_INS/tool/bin/pnpm"
+    chmod 755 "$STAND_INS/tool/bin/pnpm"
+    echo "$STAND_INS/tool"
+    ;;
   'java '*)
     step gradle '* What went wrong: the stand-in failed'
     keep_bundle

@@ -2,14 +2,16 @@
  * Tests what `npm install -g` puts on a Mac: the packed agent, alone in an empty folder, runs a build. Needs
  * the registry.
  */
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { AgentProcess } from '../../local/farm/agent-process.ts';
 import { startFarm } from '../../local/farm/farm.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { SAMPLE_DIR, sampleRequest } from '../../local/farm/sample.ts';
+import { sourceArchive } from '../worker-agent/factories/source-archive.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 
 const INSTALL_MS = 600_000;
@@ -33,6 +35,19 @@ async function nodes(dir: string): Promise<string[]> {
   return [join(dir, 'node22/node_modules/node/bin/node'), process.execPath];
 }
 
+/** A plan is made in a thread, which must find its own file in the package. */
+async function planned(nodePath: string, root: string, dir: string): Promise<unknown> {
+  const sourcePath = join(dir, 'source.archive');
+  writeFileSync(sourcePath, await sourceArchive({ 'package.json': '{}' }));
+  const task = { sourcePath, platform: 'ios', profile: 'it', appRoot: '.', inputs: { env: {} }, originVariables: {} };
+  const module = pathToFileURL(join(root, 'dist/worker-agent/expo/plan-in-time.js')).href;
+  const program = `import { planInTime } from ${JSON.stringify(module)};
+const task = { ...${JSON.stringify(task)}, imageNames: [], now: new Date() };
+console.log(JSON.stringify(await planInTime(task, new AbortController().signal)));`;
+  const { stdout } = await execa(nodePath, ['--input-type=module', '-e', program]);
+  return JSON.parse(stdout);
+}
+
 test('the package, installed in an empty folder, has the agent and the image, no tool of the controller, and builds on Node 22 and 24', {
   timeout: 3 * INSTALL_MS,
 }, async () => {
@@ -45,6 +60,10 @@ test('the package, installed in an empty folder, has the agent and the image, no
     const { stdout: version } = await execa(join(bin, 'expo-worker'), ['--version'], { env, extendEnv: false });
     expect(version).toBe(JSON.parse(readFileSync(join(PROJECT_ROOT, 'package.json'), 'utf8')).version);
   }
+  for (const nodePath of nodePaths)
+    expect(await planned(nodePath, root, dir.path)).toMatchObject({
+      problem: expect.stringMatching(/^eas\.json is not/),
+    });
   expect(['wrangler', 'workerd', 'miniflare', 'hono', 'drizzle-orm', 'typescript', 'vitest'].filter(has)).toEqual([]);
   for (const script of ['vm-monitor.sh', 'provision.sh', 'create-base-image.sh', 'send_heartbeat']) {
     const path = join(root, 'vm-image', script);

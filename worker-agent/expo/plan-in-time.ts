@@ -49,6 +49,7 @@ async function inThread<T>(task: Task, signal: AbortSignal, { ms, memoryMb }: Li
   const thread = new Worker(new URL(import.meta.url), {
     workerData: { is: TASK, task },
     env: {},
+    execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: memoryMb },
   });
   try {

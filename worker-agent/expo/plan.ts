@@ -173,7 +173,7 @@ class Planning {
     if (appRoot === '.') return;
     for (const path of this.#files.paths) if (path.startsWith(`${appRoot}/`)) return;
     throw new Wrong(
-      `The source has no folder ${JSON.stringify(appRoot)}, which \`projectRoot\` of the request names: give the folder of the app, relative to the root of the source`,
+      `The source has no folder ${JSON.stringify(appRoot)}, which \`projectRoot\` of the request names: give the folder of the app, relative to the root of the source.`,
     );
   }
 
@@ -253,7 +253,9 @@ class Planning {
 
   /** Null if nothing is signed. */
   async #credentials({ profile, target }: Project): Promise<Credentials | null> {
-    if (profile.config !== undefined && !(await this.#hasCredentials(profile))) return null;
+    // The steps of a custom build may sign by themselves. With `environment`, eas-cli wants credentials.
+    const isCustom = profile.config !== undefined && profile.environment === undefined;
+    if (isCustom && !(await this.#hasCredentials(profile))) return null;
     const known = (target?.targets ?? []).map(({ name, bundleId }) => ({ target: name, bundleId }));
     if (target || profile.platform === 'android') return this.#take(await this.#signing(profile, known));
     // Only the VM knows the target's name. If credentials.json has names of its own, those count.

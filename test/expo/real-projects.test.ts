@@ -96,7 +96,8 @@ for (const shape of SHAPES) {
             : contents(/ios\/.*\/GoogleService-Info\.plist$/);
         expect(copied.join()).toContain(target === 'Android' ? GREETINGS.committed : GREETINGS.ignored);
       }
-      expect(network.hosts()).toEqual(['registry.npmjs.org:443']);
+      // The second build of a VM may have all packages in its store.
+      expect(network.hosts().filter((host) => host !== 'registry.npmjs.org:443')).toEqual([]);
       expect(network.connections() ?? []).toEqual([]);
       expect({ processes: vm.processes(), files: vm.filesWith(signing.secrets) }).toEqual({ processes: [], files: [] });
     }

@@ -139,6 +139,8 @@ function wordsOf(issue: Issue): string {
       return `must be at least ${issue.minimum}`;
     case 'too_big':
       return `must be at most ${issue.maximum}${UNITS[issue.origin] ?? ''}`;
+    case 'invalid_key':
+      return issue.issues[0] ? `the name ${wordsOf(issue.issues[0])}` : issue.message;
     case 'invalid_union':
       return issue.errors.map(([first]) => (first ? wordsOf(first) : issue.message)).join(', or ');
     default:

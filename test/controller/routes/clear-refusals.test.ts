@@ -21,6 +21,13 @@ const MISTAKES: [method: string, path: string, body: object | undefined, said: s
   ['POST', '/api/builds', { ...BUILD, platform: undefined }, 'platform: must be "ios" or "android"'],
   ['POST', '/api/builds', { ...BUILD, priority: 101 }, 'priority: must be at most 100'],
   [
+    'POST',
+    '/api/builds',
+    { ...BUILD, secretFiles: { '../x': '' } },
+    'secretFiles.../x: the name must be a relative path without empty, "." or ".." parts',
+  ],
+  ['POST', '/api/builds', { ...BUILD, env: { '1A': '' } }, 'env.1A: the name must be a shell variable name'],
+  [
     ...(['POST', '/api/builds'] as const),
     { ...BUILD, secretFiles: { 'ios/keys': '', 'a.p8': '', 'ios/keys/a.p8': '' } },
     'secretFiles: ios/keys cannot be a file, because ios/keys/a.p8 needs a folder of that name',

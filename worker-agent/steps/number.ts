@@ -23,8 +23,8 @@ import { ask } from './step.ts';
 /** The build waits for its number, so this is time that it loses. */
 const LOOK_PAUSE_MS = 1_000;
 const EXEC = { timeoutMs: GUEST_COMMAND_MS };
-/** What the guest scripts write has some 300 bytes. */
-const ASKED_MAX_BYTES = 16 * 1024;
+/** What an honest build asks with has some 300 bytes. The guest scripts print no more than this. */
+const ASKED_MAX_BYTES = 4_096;
 /** What Expo gives an app whose config has no number. */
 const FIRST_NUMBER = 1;
 
@@ -81,12 +81,19 @@ async function handOver(context: AttemptContext, guest: Guest, increment: boolea
 
 async function lookForApp(key: AttemptContext['key'], guest: Guest): Promise<Buffer> {
   const looked = guest.exec(askedApp(key), { ...EXEC, maxOutputBytes: ASKED_MAX_BYTES }).catch((error) => {
-    if (!(error instanceof SshError) || error.kind !== 'overflow') throw error;
-    const message = `What the build wrote as its app id, version and number (app.json beside the source) has more than ${ASKED_MAX_BYTES} bytes: shorten them in the app config.`;
-    throw failed('project_invalid', 'project', message);
+    throw error instanceof SshError && error.kind === 'overflow' ? askedTooLong() : error;
   });
-  return (await expectSuccess('number', looked)).stdout;
+  const { stdout } = await expectSuccess('number', looked);
+  if (stdout.length >= ASKED_MAX_BYTES) throw askedTooLong();
+  return stdout;
 }
+
+const askedTooLong = () =>
+  failed(
+    'project_invalid',
+    'project',
+    `What the build wrote as its app id, version and number (app.json beside the source) has ${ASKED_MAX_BYTES} bytes or more: shorten them in the app config.`,
+  );
 
 /** The build has written it, so it may be anything. */
 function appIn(stdout: Buffer): BuildNumberRequest['app'] {

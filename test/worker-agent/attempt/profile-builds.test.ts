@@ -161,7 +161,7 @@ test('what a build writes as its app is shortened in messages, and refused if it
   await using _agent = host.startAgent();
   for (const [length, message] of [
     ['1000', /^The app config has the id " {59}…, which no store takes: correct/],
-    ['100000', /app id, version and number \(app\.json .*\) has more than 16384 bytes: shorten them/],
+    ['100000', /app id, version and number \(app\.json .*\) has 4096 bytes or more: shorten them/],
   ] as const) {
     const build = controller.submit({
       ...{ id: `b${length}`, assigned, env: { LENGTH: length }, secretNames: [] },

@@ -149,11 +149,18 @@ has_mode() { # MODE PATH, as find reads it
 # --- time -----------------------------------------------------------------------------------------
 
 # Prints the ids of a process and of all its descendants. To kill only `sudo` or `ssh` would leave the command
-# that they run.
+# that they run. A parent comes before its children, because a shell whose child is killed first goes on to its
+# next command.
 family_of() { # PID
   ps -A -o pid= -o ppid= | awk -v top="$1" '
     { parent[$1] = $2 }
-    END { for (pid in parent) { p = pid; while (p > 1 && p != top) p = parent[p]; if (p == top) print pid } }'
+    END {
+      for (pid in parent) {
+        depth = 0
+        for (p = pid; p > 1 && p != top; p = parent[p]) depth++
+        if (p == top) print depth, pid
+      }
+    }' | sort -n | awk '{ print $2 }'
 }
 
 kill_family() { # PID

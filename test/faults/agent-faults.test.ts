@@ -44,11 +44,14 @@ const INSTANTS: [when: string, fields: Record<string, unknown>][] = [
   ['the removal of the VM', { type: 'slot_free' }],
 ];
 
+/** No deadline may be faster than an agent that starts again on a busy machine. */
+const UNHURRIED = { heartbeatTimeoutMs: 60_000, workerTimeoutMs: 60_000 };
+
 for (const [when, fields] of INSTANTS)
   test.concurrent(`an agent that is killed during ${when} goes on after its restart, and the build is built once`, async () => {
     await using mac = await macs.take();
     const killed = mac.killAgentAt(fields);
-    const build = await mac.build({ command: COMMAND, artifacts: ['runs'] });
+    const build = await mac.build({ command: COMMAND, artifacts: ['runs'], timeouts: UNHURRIED });
     await killed;
     await mac.mac.startAgent();
     const { attempt } = await build.succeeds(LOG);
@@ -75,7 +78,7 @@ test.concurrent('a worker renews its key while it builds: the old key ends at on
 
 test.concurrent('an agent that comes back to a vanished VM says worker_restarted', async () => {
   await using mac = await macs.take();
-  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  const build = await mac.build({ command: 'echo begun; sleep 600', timeouts: UNHURRIED });
   await build.prints('begun');
   await mac.mac.killAgent();
   mac.killTartRun(build.id);

@@ -149,8 +149,8 @@ has_mode() { # MODE PATH, as find reads it
 # --- time -----------------------------------------------------------------------------------------
 
 # Prints the ids of a process and of all its descendants. To kill only `sudo` or `ssh` would leave the command
-# that they run. A parent comes before its children, because a shell whose child is killed first goes on to its
-# next command.
+# that they run. A parent comes before its children, because a shell whose child is killed first goes on to
+# its next command.
 family_of() { # PID
   ps -A -o pid= -o ppid= | awk -v top="$1" '
     { parent[$1] = $2 }

@@ -2,7 +2,7 @@
  * Writes the smallest project that the engine builds as a native one. It has no dependencies, so a build
  * takes 2 s and no network. Its scripts call the stand-in `step`, so that each phase can fail or hang.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 const hooks = ['pre-install', 'post-install', 'pre-upload-artifacts', 'on-success', 'on-error', 'on-complete'];
@@ -72,10 +72,12 @@ const INFO = `<?xml version="1.0" encoding="UTF-8"?>
 /** What the CLI of the package `expo` does, as far as a build of the tiny project needs it. */
 const EXPO_CLI = `#!/usr/bin/env node
 const { execFileSync } = require('node:child_process');
-const { resolve } = require('node:path');
+const { cpSync } = require('node:fs');
+const { join, resolve } = require('node:path');
 const [command] = process.argv.slice(2);
 if (command === 'config') console.log(JSON.stringify({ exp: require(resolve('app.config.js')).expo }));
 else execFileSync('step', [command.replace(':', '-')], { stdio: 'inherit' });
+if (command === 'prebuild') cpSync(join(__dirname, '../native-ios'), 'ios', { recursive: true });
 `;
 
 /**
@@ -91,6 +93,7 @@ export function addExpo(dir: string): void {
     'vendor/expo': expo,
   };
   mkdirSync(join(dir, 'vendor/expo/bin'), { recursive: true });
+  cpSync(join(dir, 'ios'), join(dir, 'vendor/expo/native-ios'), { recursive: true });
   writeFileSync(join(dir, 'vendor/expo/package.json'), JSON.stringify(expo));
   writeFileSync(join(dir, 'vendor/expo/bin/cli'), EXPO_CLI, { mode: 0o755 });
   writeFileSync(join(dir, 'package.json'), JSON.stringify(app));

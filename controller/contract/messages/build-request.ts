@@ -60,7 +60,10 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       /** Instead of a command: builds this profile of the app's eas.json. */
       profile: z
         .string()
-        .regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be an EAS profile name')
+        .regex(
+          /^[A-Za-z0-9._-]{1,64}$/,
+          'must be the name of a profile in eas.json: 1 to 64 characters of A-Z a-z 0-9 . _ -',
+        )
         .optional(),
       platform: z.enum(PLATFORMS),
       /** Variables of the command. The log shows their values, if the request has `secretEnv`. */

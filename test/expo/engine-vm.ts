@@ -221,7 +221,8 @@ export async function engineVm({
         for (;;) {
           const found = await look();
           if (found !== null) return found;
-          if (performance.now() > giveUpAt) throw new Error(`${what} did not happen:\n${running.log().slice(-8_000)}`);
+          if (performance.now() > giveUpAt)
+            throw new Error(`${what} did not happen:\n${running.log().slice(-8_000)}\n${processes().join('\n')}`);
           await sleep(LOOK_AGAIN_MS);
         }
       };

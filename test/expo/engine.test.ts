@@ -174,6 +174,14 @@ test('a job that the engine refuses, and a tool that is missing, are named in th
   nothingLeft(vm, all.secrets);
 });
 
+test('an engine that does not end after its last line is ended, and its build has succeeded', async () => {
+  using all = await setUp();
+  const { vm, project } = all;
+  const build = await vm.start(project, { ...simulator, env: { ENGINE_STAYS: '1' } });
+  expect(await build.ended(), build.log()).toBe(0);
+  nothingLeft(vm, all.secrets);
+});
+
 test('a working folder that is a link is refused, and one that a killed build has left is used again', async () => {
   using all = await setUp();
   const { vm, project } = all;

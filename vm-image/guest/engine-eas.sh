@@ -23,7 +23,7 @@ write_engine_starter() { # FILE NODE
   local name
   {
     printf '#!/bin/bash\nlog_began=%d\n' "$(($(wc -c <"$log" 2>/dev/null || echo 0) + 1))"
-    for name in state root log app_root platform expo_home engine_work engine_tmp engine_folder; do
+    for name in state root log app_root platform expo_home engine_work engine_tmp engine_folder engine_end; do
       printf '%s=%q\n' "$name" "${!name}"
     done
     printf 'node=%q\n' "$2"
@@ -123,7 +123,7 @@ start_engine_for_eas() {
 
 # The input is in the environment of this process alone.
 run_engine() { # INPUT
-  EAS_LOCAL_BUILD_PLUGIN_INPUT=$1 "$node" "$engine_folder/bin/run"
+  EAS_LOCAL_BUILD_PLUGIN_INPUT=$1 "$node" --import "$engine_end" "$engine_folder/bin/run"
 }
 
 # eas-cli leaves nothing secret outside of TMPDIR, which expo-leftovers.sh removes.

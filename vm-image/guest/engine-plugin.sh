@@ -19,6 +19,20 @@ job_most=131000
 [ "$(uname -s)" != Darwin ] || job_most=700000
 readonly job_most
 
+# Ends the engine after its last line. It does not end by itself if it has read Xcode's log too late: it then
+# follows the log for ever (build-tools/common/xcpretty.js). A failed build ends by itself.
+readonly engine_end='data:text/javascript,
+  const print = { log: console.log, error: console.error };
+  let isBuilt = false;
+  for (const name of ["log", "error"])
+    console[name] = (...words) => {
+      print[name](...words);
+      const line = String(words[0]);
+      if (line.includes("Build successful")) isBuilt = true;
+      if (isBuilt && line.includes("Skipping cleanup, ")) setTimeout(() => process.exit(0), 5000).unref();
+    };
+'
+
 version_in() { # FOLDER
   LC_ALL=C sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "$1/package.json" 2>/dev/null | head -n 1
 }
@@ -128,7 +142,7 @@ start_engine() { # INPUT
     export npm_config_audit=false npm_config_fund=false
     cd "$state" || exit 1
     export EAS_LOCAL_BUILD_PLUGIN_INPUT="$1"
-    exec "$node" "$engine_folder/bin/run"
+    exec "$node" --import "$engine_end" "$engine_folder/bin/run"
   )
 }
 

@@ -8,4 +8,6 @@ const script = process.argv[1] && realpathSync(process.argv[1]);
 if (script?.endsWith('/eas-cli-local-build-plugin/bin/run')) {
   require(require.resolve('@expo/build-tools', { paths: [script] }));
   Object.defineProperty(process, 'platform', { value: 'darwin' });
+  // As when the engine still follows Xcode's log, which it found after the build had ended.
+  if (process.env.ENGINE_STAYS) setInterval(() => {}, 2 ** 30);
 }

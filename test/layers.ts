@@ -28,6 +28,7 @@ export const LAYERS = {
     ['expo-worker'],
     ['commands'],
     ['agent'],
+    ['images'],
     ['attempt'],
     ['steps'],
     ['expo'],

@@ -94,3 +94,31 @@ function editDistance(a: string, b: string): number {
   }
   return row[b.length]!;
 }
+
+/** A config has one image in the short form, or a list of images. */
+export function clashesOf({
+  vmName,
+  images,
+  platforms,
+}: {
+  vmName?: unknown;
+  images?: unknown;
+  platforms?: unknown;
+}): ConfigFinding[] {
+  if (images === undefined)
+    return vmName === undefined
+      ? [{ key: 'vmName', problem: 'it is missing', fix: 'Give vmName, or images if this Mac has several' }]
+      : [];
+  return Object.entries({ vmName, platforms }).flatMap(([key, value]) =>
+    value === undefined
+      ? []
+      : [{ key, problem: 'it stands beside images', fix: `Remove it: each image has its own ${key}` }],
+  );
+}
+
+export const repeatedIn = <T extends string>(images: readonly Record<T, string>[], key: T): ConfigFinding[] =>
+  [...Map.groupBy(images, (image) => image[key].toLowerCase()).values()].flatMap((same) =>
+    same.length > 1
+      ? [{ key: `images.${key}`, problem: `${same[0]![key]} is there twice`, fix: 'Give each image its own' }]
+      : [],
+  );

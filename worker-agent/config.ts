@@ -9,12 +9,22 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
-import { ConfigError, cannotBeRead, findingsOf, isNotJson, openToOthers } from './config-findings.ts';
+import { KEEP_VM_MAX_MS } from '#contract';
+import {
+  ConfigError,
+  cannotBeRead,
+  clashesOf,
+  findingsOf,
+  isNotJson,
+  openToOthers,
+  repeatedIn,
+} from './config-findings.ts';
 
 /** The address at which a VM on Tart's NAT sees its host. */
 const TART_HOST_ADDRESS = '192.168.64.1';
 /** Apple's licence and the kernel allow two macOS guests on one Mac. */
 export const VMS_PER_MAC_MAX = 2;
+const IMAGES_MAX = 8;
 
 /** Which networks a VM may reach. tart/isolation.ts says what each value means. */
 export const ISOLATIONS = ['nat', 'softnet', 'controller'] as const;
@@ -32,9 +42,40 @@ const httpUrl = z
   .transform((url) => url.replace(/\/+$/, ''));
 const path = z.string().min(1, 'give a path').transform(expandHome);
 
-export const AgentConfigSchema = z.strictObject({
-  /** The VM that the base image was made from; clones are made from `<vmName>-base-snapshot`. */
+const platforms = z.array(z.enum(['ios', 'android'])).min(1, 'name at least one');
+
+/** What builds are cloned from, under the name by which they ask for it. */
+const image = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'use 1 to 64 letters, digits, dots, dashes and underscores'),
+  /** The VM that it is made in. Its first snapshot is `<vmName>-base-snapshot`. */
   vmName: name,
+  /** `android` only if the SDK and a JDK are in it. */
+  platforms,
+});
+export type ImageConfig = z.output<typeof image>;
+
+/** The only image of a config that names a VM and no images. */
+const DEFAULT_IMAGE = 'default';
+
+/** A registry, or a part of one: `ghcr.io/acme/`. */
+const registry = z
+  .string()
+  .regex(
+    /^[a-z0-9][a-z0-9.-]*(:\d{1,5})?\/([a-z0-9._/-]*\/)?$/,
+    'write it as HOST/ or HOST/PATH/, with a slash at the end',
+  );
+
+export const AgentConfigSchema = z.strictObject({
+  /** The VM of the only image. A config has either this or `images`. */
+  vmName: name.optional(),
+  /** The images of this Mac. The first one that has a platform is the default of that platform. */
+  images: z
+    .array(image)
+    .min(1, 'name at least one')
+    .max(IMAGES_MAX, `a Mac has at most ${IMAGES_MAX} images`)
+    .optional(),
+  /** From where an image that a pool names may be fetched. */
+  registries: z.array(registry).max(20).default([]),
   vmUser: z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]{0,31}$/, 'give the name of the account in the VM'),
   vmSshKey: path,
   controllerUrl: httpUrl,
@@ -62,14 +103,16 @@ export const AgentConfigSchema = z.strictObject({
   tartHome: path.optional(),
   maxConcurrentBuilds: z.int().min(1).max(VMS_PER_MAC_MAX, 'a Mac runs at most 2 macOS VMs').default(1),
   minFreeDiskGb: z.number().min(0).max(10_000).default(15),
-  platforms: z
-    .array(z.enum(['ios', 'android']))
-    .min(1, 'name at least one')
-    .default(['ios', 'android']),
+  /** Of the only image. `images` have their own. */
+  platforms: platforms.optional(),
+  /** The VM of a failed attempt may be kept for so long. 0: it never is. */
+  keepVmMaxMs: z.int().min(0).max(KEEP_VM_MAX_MS).default(0),
   logLevel: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
 
-export type AgentConfig = z.output<typeof AgentConfigSchema>;
+export interface AgentConfig extends Omit<z.output<typeof AgentConfigSchema>, 'vmName' | 'images' | 'platforms'> {
+  images: [ImageConfig, ...ImageConfig[]];
+}
 /** The settings as the file has them. */
 export type AgentConfigInput = z.input<typeof AgentConfigSchema>;
 
@@ -84,7 +127,13 @@ export function expandHome(path: string): string {
 
 export const defaultConfigPath = (): string => join(homedir(), '.expo-worker', 'config.json');
 
-export const baseImageName = (config: Pick<AgentConfig, 'vmName'>): string => `${config.vmName}-base-snapshot`;
+/** The VM that is the first snapshot of an image. */
+export const baseImageName = ({ vmName }: Pick<ImageConfig, 'vmName'>): string => `${vmName}-base-snapshot`;
+
+/** Every platform that an image of this Mac has. */
+export const platformsOf = ({ images }: Pick<AgentConfig, 'images'>) => [
+  ...new Set(images.flatMap(({ platforms }) => platforms)),
+];
 
 /** The controller's address for the VM. A controller on this Mac is not at the VM's own localhost. */
 export function vmControllerUrl(
@@ -120,10 +169,19 @@ export function parseConfig(text: string, path: string): AgentConfig {
     throw new ConfigError(path, [isNotJson(error as Error, text)]);
   }
   const parsed = AgentConfigSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return withImages(parsed.data, path);
   const settings = Object.keys(AgentConfigSchema.shape);
   const findings = parsed.error.issues.flatMap((issue) => findingsOf(issue, value, settings));
   throw new ConfigError(path, findings);
+}
+
+/** Fills in the images. Throws ConfigError. */
+function withImages(given: z.output<typeof AgentConfigSchema>, path: string): AgentConfig {
+  const { vmName, images, platforms, ...rest } = given;
+  const findings = [...clashesOf(given), ...repeatedIn(images ?? [], 'name'), ...repeatedIn(images ?? [], 'vmName')];
+  if (findings.length > 0) throw new ConfigError(path, findings);
+  const only = { name: DEFAULT_IMAGE, vmName: vmName!, platforms: platforms ?? ['ios', 'android'] };
+  return { ...rest, images: images ? (images as AgentConfig['images']) : [only] };
 }
 
 /** Checks, then writes in one step with mode 0600. Makes the folder with mode 0700. Throws ConfigError. */

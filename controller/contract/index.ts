@@ -9,6 +9,7 @@
  */
 export * from './clashing-paths.ts';
 export * from './closed-lists.ts';
+export { ArtifactName, Id, Sha256, SourcePath } from './fields.ts';
 export * from './intervals.ts';
 export * from './looks-secret.ts';
 export * from './messages/build-numbers.ts';
@@ -16,9 +17,9 @@ export * from './messages/build-request.ts';
 export * from './messages/builds.ts';
 export * from './messages/claim.ts';
 export * from './messages/errors.ts';
-export { ArtifactName, Id, Sha256, SourcePath } from './messages/fields.ts';
 export * from './messages/files.ts';
 export * from './messages/heartbeat.ts';
+export * from './messages/images.ts';
 export * from './messages/keys.ts';
 export * from './messages/origin.ts';
 export * from './messages/phase-history.ts';

@@ -106,3 +106,13 @@ export const IOS_BUILD_NUMBER_MAX = Number.MAX_SAFE_INTEGER;
 
 /** A build number may be higher than the counter by so much. A larger step needs the right `numbers`. */
 export const BUILD_NUMBER_STEP_MAX = 10_000;
+
+/** Pairs of image and platform that a worker offers. */
+export const IMAGE_OFFERS_MAX = 16;
+/** Images that a pool names. */
+export const IMAGES_OF_POOL_MAX = 8;
+export const IMAGE_FETCHES_AT_ONCE_MAX = 100;
+export const IMAGE_MESSAGE_MAX = 500;
+
+/** The VM of a failed attempt is kept for so long at most. */
+export const KEEP_VM_MAX_MS = 24 * 60 * 60_000;

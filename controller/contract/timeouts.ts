@@ -3,7 +3,7 @@
  * for.
  */
 import { z } from 'zod';
-import { durationMs } from './messages/fields.ts';
+import { durationMs } from './fields.ts';
 import { DAY_MS } from './units.ts';
 
 /** How long a build may be silent, or take. Null means off; only a change in D1 can set it, never the API. */

@@ -49,6 +49,7 @@ export async function viewWorkers(
       pools,
       pool: pools[0]!,
       platforms,
+      images: [],
       slots,
       slotsInUse,
       vms,

@@ -25,8 +25,12 @@ const findingsOf = (value: unknown) => {
 };
 
 test("the guide's config is accepted as it stands, with `~` expanded and defaults filled in", () => {
+  const { vmName, ...guide } = guideConfig;
   expect(parseConfig(JSON.stringify(guideConfig), 'config.json')).toEqual({
-    ...guideConfig,
+    ...guide,
+    images: [{ name: 'default', vmName, platforms: ['ios', 'android'] }],
+    registries: [],
+    keepVmMaxMs: 0,
     vmSshKey: join(homedir(), '.ssh/tart_vm_key'),
     vmHostAddress: '192.168.64.1',
     isolation: 'nat',
@@ -34,7 +38,6 @@ test("the guide's config is accepted as it stands, with `~` expanded and default
     tartPath: 'tart',
     maxConcurrentBuilds: 1,
     minFreeDiskGb: 15,
-    platforms: ['ios', 'android'],
     logLevel: 'info',
   });
 });
@@ -51,8 +54,27 @@ test('everything that is wrong is named at once, each with its fix', () => {
   });
 });
 
+test('a Mac has one image in the short form, or a list of images that differ in name and VM', () => {
+  const { vmName: _, ...rest } = guideConfig;
+  const images = [
+    { name: 'xcode-26', vmName: 'vm-26', platforms: ['ios', 'android'] },
+    { name: 'xcode-27', vmName: 'vm-27', platforms: ['ios'] },
+  ];
+  expect(parseConfig(JSON.stringify({ ...rest, images }), 'config.json').images).toEqual(images);
+  const keysOf = (value: unknown) => findingsOf(value).map(({ key, problem }) => `${key}: ${problem}`);
+  expect(keysOf(rest)).toEqual(['vmName: it is missing']);
+  expect(keysOf({ ...guideConfig, platforms: ['ios'], images })).toEqual([
+    'vmName: it stands beside images',
+    'platforms: it stands beside images',
+  ]);
+  expect(keysOf({ ...rest, images: [images[0], images[0]] })).toEqual([
+    'images.name: xcode-26 is there twice',
+    'images.vmName: vm-26 is there twice',
+  ]);
+});
+
 test('a setting that resembles none is told what there is', () => {
-  expect(findingsOf({ ...guideConfig, colour: 'red' })[0]?.fix).toContain('vmName, vmUser');
+  expect(findingsOf({ ...guideConfig, colour: 'red' })[0]?.fix).toContain('vmName, images, registries, vmUser');
 });
 
 test.for<[string, unknown]>([
@@ -93,7 +115,7 @@ test('a file that others can read is refused with the command that repairs it', 
     await expect(loadConfig(path)).rejects.toThrow(`chmod 600 ${path}`);
   }
   chmodSync(path, 0o600);
-  expect((await loadConfig(path)).vmName).toBe('expo-build-vm');
+  expect((await loadConfig(path)).images[0].vmName).toBe('expo-build-vm');
 });
 
 test('an absent file points to init', async () => {

@@ -7,7 +7,7 @@
 import { dirname, join } from 'node:path';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
-import type { AgentConfig } from '../config.ts';
+import { type AgentConfig, platformsOf } from '../config.ts';
 import type { Emit } from '../events.ts';
 import { createMac } from '../mac/programs.ts';
 import { acquireAgentLock } from '../state/agent-lock.ts';
@@ -92,7 +92,7 @@ async function serve(
   const done = new AbortController();
   const reported = Promise.all([reporting.run(done.signal), readiness.run(done.signal)]);
   leaveAfterStop(stop, limits.stopMs, leave, emit);
-  const offer = { slots: config.maxConcurrentBuilds, platforms: config.platforms };
+  const offer = { slots: config.maxConcurrentBuilds, platforms: platformsOf(config) };
   await new Claiming({ ...shared, state, emit, offer }).run(AbortSignal.any([drain, stop]), { once });
   emit({ type: 'draining', waitingFor: slots.attempts });
   await slots.settled();

@@ -6,7 +6,7 @@
  */
 import { jittered, pause } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
-import { type AgentConfig, loadConfig } from '../config.ts';
+import { type AgentConfig, loadConfig, platformsOf } from '../config.ts';
 import { FAILED_PAUSE_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../time-limits.ts';
 import { AGENT_VERSION } from '../version.ts';
 import type { Reachability } from './reachability.ts';
@@ -70,7 +70,7 @@ export class Reporting {
     const status = {
       instanceId,
       slots: config.maxConcurrentBuilds,
-      platforms: config.platforms,
+      platforms: platformsOf(config),
       slotsInUse: vms.length,
       vms,
       agentVersion: AGENT_VERSION,

@@ -21,10 +21,10 @@ export function baseImageCommand(exitWith: (exitCode: number) => void): Command 
     .addHelpText('after', `\nAll its options stand at the head of ${CREATE_BASE_IMAGE}`)
     .action(async (more: string[], { config: path }: { config: string }) => {
       const config = await loadConfig(expandHome(path));
-      const { vmName, vmUser, vmSshKey, vmSshPort, tartPath, tartHome } = config;
+      const { vmUser, vmSshKey, vmSshPort, tartPath, tartHome } = config;
       const named = { user: vmUser, key: vmSshKey, 'ssh-port': vmSshPort, controller: vmControllerUrl(config) };
       const known = Object.entries(named).flatMap(([option, value]) => [`--${option}`, String(value)]);
-      const script = execa('sh', [CREATE_BASE_IMAGE, vmName, ...known, ...more], {
+      const script = execa('sh', [CREATE_BASE_IMAGE, config.images[0].vmName, ...known, ...more], {
         reject: false,
         stdio: 'inherit',
         env: { TARTBEAT_TART: tartPath, ...(tartHome && { TART_HOME: tartHome }) },

@@ -110,7 +110,8 @@ function nextSteps(
   saved: AgentConfig,
   { configPath, keyPath, keyExists }: { configPath: string; keyPath: string; keyExists: boolean },
 ): string {
-  const base = baseImageName(saved);
+  const [image] = saved.images;
+  const base = baseImageName(image);
   return `Written: ${configPath}
 ${keyExists ? 'SSH key:' : 'New SSH key:'} ${keyPath}
 
@@ -118,8 +119,8 @@ Next:
   1. Make the base image ${base}, with this key in it:
        expo-worker base-image
      Or, from a VM that you have set up yourself, while it runs:
-       ssh-copy-id -i ${keyPath}.pub ${saved.vmUser}@$(tart ip ${saved.vmName})
-       tart stop ${saved.vmName} && tart clone ${saved.vmName} ${base}
+       ssh-copy-id -i ${keyPath}.pub ${saved.vmUser}@$(tart ip ${image.vmName})
+       tart stop ${image.vmName} && tart clone ${image.vmName} ${base}
   2. Check everything:
        expo-worker doctor
   3. Have launchd run the agent:

@@ -58,7 +58,7 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
     timeoutMs: 30_000,
     fix: 'Run `expo-worker base-image`. If you have set up a VM yourself, run `tart stop NAME; tart clone NAME NAME-base-snapshot`.',
     async run(context, signal) {
-      const name = baseImageName(configOf(context));
+      const name = baseImageName(configOf(context).images[0]);
       const listed = await context.tart().list(signal);
       if (!listed.ok) return fail(listed.message);
       const image = listed.vms.find((vm) => vm.name === name && vm.source === 'local');
@@ -80,7 +80,7 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
     fix: `Set vmCpus to ${VM_CPUS_MIN} or more in the config.`,
     async run(context) {
       const config = configOf(context);
-      const image = await context.tart().hardware(baseImageName(config));
+      const image = await context.tart().hardware(baseImageName(config.images[0]));
       if (!image.ok) return fail(image.message);
       const cpus = config.vmCpus ?? image.cpus;
       if (cpus === null) return pass('the base image does not say how many');
@@ -102,7 +102,7 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
     fix: 'Lower vmMemoryMb or maxConcurrentBuilds in the config.',
     async run(context) {
       const config = configOf(context);
-      const image = await context.tart().hardware(baseImageName(config));
+      const image = await context.tart().hardware(baseImageName(config.images[0]));
       if (!image.ok) return fail(image.message);
       const each = config.vmMemoryMb ? config.vmMemoryMb * 1024 ** 2 : image.memoryBytes;
       if (each === null) return pass('the base image does not say how much');

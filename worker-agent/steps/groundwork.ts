@@ -51,7 +51,7 @@ async function planOf({ journal, signal, config }: AttemptContext, profile: stri
   const { assignment } = journal.state;
   const { platform, projectRoot: appRoot = '.', app, origin } = assignment;
   const request = { platform, profile, appRoot, app, origin, inputs, now: new Date() };
-  const given = { sourcePath: journal.sourcePath, imageNames: [config.vmName] };
+  const given = { sourcePath: journal.sourcePath, imageNames: config.images.map(({ vmName }) => vmName) };
   const task = { ...request, ...given, originVariables: originVariables(assignment) };
   return await planInTime(task, signal).catch((error) => {
     throw error instanceof UnreadableArchive ? failed('source_invalid', 'source', error.message) : error;

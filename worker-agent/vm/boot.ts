@@ -29,7 +29,7 @@ export async function bootVm(
     return startFailed(failed);
   };
 
-  const clone = (limit: AbortSignal) => tart.clone(baseImageName(config), name, limit);
+  const clone = (limit: AbortSignal) => tart.clone(baseImageName(config.images[0]), name, limit);
   const cloned = await reportStep(options, 'clone', () => within('clone', limits.cloneMs, signal, clone));
   if (!cloned.ok) return failed(cloned);
   const setHardware = (limit: AbortSignal) => tart.set(name, hardware, limit);

@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import { PLATFORMS } from '../closed-lists.ts';
+import { Id, line, time } from '../fields.ts';
 import { ANDROID_BUILD_NUMBER_MAX, IOS_BUILD_NUMBER_MAX } from '../sizes.ts';
-import { Id, line, time } from './fields.ts';
 
 /** A bundle id of iOS, or a package of Android. */
 export const AppId = z

@@ -2,9 +2,6 @@
 import { z } from 'zod';
 import { whyPathsClash } from '../clashing-paths.ts';
 import { PLATFORMS } from '../closed-lists.ts';
-import { SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
-import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
-import { App } from './build-numbers.ts';
 import {
   durationMs,
   Id,
@@ -16,7 +13,10 @@ import {
   text,
   variableName,
   variableValue,
-} from './fields.ts';
+} from '../fields.ts';
+import { KEEP_VM_MAX_MS, SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
+import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
+import { App } from './build-numbers.ts';
 import { Origin } from './origin.ts';
 
 /**
@@ -114,6 +114,10 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
        * project, of the same trust, and of the pools of the key.
        */
       cancelSuperseded: z.boolean().optional(),
+      /** The name of the image to build in. Without it: that of the project, else the default of the Mac. */
+      image: Id.optional(),
+      /** Keeps the VM of a failed attempt for a look, if the Mac's own setting allows it. */
+      keepVm: z.strictObject({ onFailureMs: durationMs.min(60_000).max(KEEP_VM_MAX_MS) }).optional(),
       /** False: build it as a stranger's source, although the key is trusted. A key cannot be loosened. */
       trusted: z.boolean().optional(),
     })

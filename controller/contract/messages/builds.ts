@@ -1,10 +1,11 @@
 /** Defines a build, its attempts and its timeline, as the API shows them. */
 import { z } from 'zod';
 import { BUILD_STATUSES, PLATFORMS, STAGES, VERDICTS } from '../closed-lists.ts';
+import { bytes, text, time } from '../fields.ts';
 import { TELLING_LINE_MAX, TELLING_LINES_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
 import { ArtifactGlob } from './build-request.ts';
-import { bytes, text, time } from './fields.ts';
+import { AttemptImage } from './images.ts';
 import { Origin } from './origin.ts';
 
 /** A code, and what it means in words for people. */
@@ -76,6 +77,8 @@ export const Build = z.object({
   artifactGlobs: z.array(ArtifactGlob),
   timeouts: Timeouts,
   pool: z.string(),
+  /** The image that it asks for. Null: the default of the Mac. */
+  image: z.string().nullable().default(null),
   /** The present name of its project. */
   project: z.string().nullable().default(null),
   projectId: z.string().default(''),
@@ -140,6 +143,10 @@ export const AttemptView = z.object({
   handedBack: z.boolean().default(false),
   cause: Explained.nullable(),
   exitCode: z.number().int().nullable(),
+  /** What its VM was cloned from. Null if its agent does not say it. */
+  image: AttemptImage.nullable().default(null),
+  /** Until when its VM is kept for a look. Null if it is not kept, or not any more. */
+  keptUntil: time.nullable().default(null),
   claimedAt: time,
   startedAt: time.nullable(),
   endedAt: time.nullable(),

@@ -4,11 +4,12 @@
  */
 import { z } from 'zod';
 import { CACHE_MODES, PLATFORMS } from '../closed-lists.ts';
+import { attempt, bytes, durationMs, Id, lenient, Platforms, Sha256, Slots, SourcePath, time } from '../fields.ts';
 import { Timeouts } from '../timeouts.ts';
 import { App } from './build-numbers.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { Deadline, Progress } from './builds.ts';
-import { attempt, bytes, Id, lenient, Platforms, Sha256, Slots, SourcePath, time } from './fields.ts';
+import { ImageOffers } from './images.ts';
 import { Origin } from './origin.ts';
 import { ProgressHistory } from './phase-history.ts';
 
@@ -20,6 +21,8 @@ export const ClaimRequest = z.object({
   /** What the agent offers now, as in its status. Older agents do not say it. */
   slots: lenient(Slots),
   platforms: lenient(Platforms),
+  /** Older agents offer none. They get builds that ask for no image. */
+  images: lenient(ImageOffers),
 });
 export type ClaimRequest = z.infer<typeof ClaimRequest>;
 
@@ -37,6 +40,10 @@ export const Assignment = z.object({
   pool: lenient(Id),
   trusted: lenient(z.boolean()),
   cacheMode: lenient(z.enum(CACHE_MODES)),
+  /** The name of the image that its VM is cloned from. Absent: the default of its platform. */
+  image: lenient(Id),
+  /** How long the VM of a failed attempt is kept, as the request asks. The agent's own limit is above it. */
+  keepMs: lenient(durationMs),
   /** With a profile: what older agents run instead of it. */
   command: z.string(),
   profile: lenient(Id),

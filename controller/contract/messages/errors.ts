@@ -1,6 +1,6 @@
 /** Defines how the controller refuses, and what `GET /health` answers. */
 import { z } from 'zod';
-import { bytes, time } from './fields.ts';
+import { bytes, time } from '../fields.ts';
 
 export const ErrorBody = z.object({
   error: z.object({ code: z.string(), message: z.string() }),

@@ -1,7 +1,7 @@
 /** Defines uploads, of a blob in one request or in parts, and the log of a build. */
 import { z } from 'zod';
+import { bytes, Sha256 } from '../fields.ts';
 import { UPLOAD_MAX_BYTES } from '../sizes.ts';
-import { bytes, Sha256 } from './fields.ts';
 
 /** A header of each part: the SHA-256 of its bytes, in lower-case hex. */
 export const PART_SHA256_HEADER = 'X-Part-SHA256';

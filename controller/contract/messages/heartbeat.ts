@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { STAGES } from '../closed-lists.ts';
-import { attempt, durationMs, lenient, text, time } from './fields.ts';
+import { attempt, durationMs, lenient, text, time } from '../fields.ts';
 
 export const Heartbeat = z.object({
   progress: lenient(z.number().min(0).max(100)),

@@ -1,6 +1,6 @@
 /** Defines keys, and the audit of what was done with them. */
 import { z } from 'zod';
-import { text, time } from './fields.ts';
+import { text, time } from '../fields.ts';
 import { Priority, Rights, Scope } from './rights.ts';
 
 export const Me = z.object({

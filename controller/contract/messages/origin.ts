@@ -1,6 +1,6 @@
 /** Defines where the source of a build comes from, as its submitter says. Nothing trusts it. */
 import { z } from 'zod';
-import { line, lines } from './fields.ts';
+import { line, lines } from '../fields.ts';
 
 export const PULL_REQUEST_MAX = 2_000_000_000;
 

@@ -2,8 +2,8 @@
  * Defines what a project's builds tell its next build: how long each phase took, and when its work was seen.
  */
 import { z } from 'zod';
+import { count, durationMs, lenient } from '../fields.ts';
 import { CURVE_STEPS, HISTORY_BUILDS_MAX, HISTORY_PHASES_MAX } from '../sizes.ts';
-import { count, durationMs, lenient } from './fields.ts';
 
 export const PhaseHistory = z.object({
   id: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/),

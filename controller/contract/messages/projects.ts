@@ -1,7 +1,7 @@
 /** Defines projects and pools, as an admin makes, changes and sees them. */
 import { z } from 'zod';
+import { Id, time } from '../fields.ts';
 import { PROJECT_LIMIT_MAX } from '../sizes.ts';
-import { Id, time } from './fields.ts';
 
 const limit = (min: number) => z.number().int().min(min).max(PROJECT_LIMIT_MAX);
 

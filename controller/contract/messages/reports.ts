@@ -3,7 +3,8 @@
  * well.
  */
 import { z } from 'zod';
-import { AGENT_VERDICTS, BUILD_STATUSES, HAND_BACK_REASONS } from '../closed-lists.ts';
+import { AGENT_VERDICTS, BUILD_STATUSES, CAUSES, HAND_BACK_REASONS, VERDICTS } from '../closed-lists.ts';
+import { ArtifactName, attempt, bytes, durationMs, lenient, Sha256, text, time } from '../fields.ts';
 import {
   ARTIFACTS_MAX,
   EVIDENCE_ERROR_MAX,
@@ -16,7 +17,6 @@ import {
   REPORT_STEP_MAX,
 } from '../sizes.ts';
 import { FailureExplanation, TellingLines } from './builds.ts';
-import { ArtifactName, attempt, bytes, durationMs, lenient, Sha256, text, time } from './fields.ts';
 import { ProgressHistory } from './phase-history.ts';
 
 export const ArtifactReport = z.object({ name: ArtifactName, sha256: Sha256, size: bytes });
@@ -128,5 +128,19 @@ export const Report = z.discriminatedUnion('type', [
 export type Report = z.infer<typeof Report>;
 export type ReportInput = z.input<typeof Report>;
 
-export const ReportAnswer = z.object({ status: z.enum(BUILD_STATUSES), attempt: z.number().int() });
+/** How an attempt ended, as the controller has decided. */
+export const Outcome = z.object({
+  /** Null: it succeeded. */
+  verdict: z.enum(VERDICTS).nullable(),
+  step: z.string().nullable(),
+  cause: z.enum(CAUSES).nullable(),
+});
+export type Outcome = z.infer<typeof Outcome>;
+
+export const ReportAnswer = z.object({
+  status: z.enum(BUILD_STATUSES),
+  attempt: z.number().int(),
+  /** Once the attempt has ended. Older controllers do not say it. */
+  outcome: lenient(Outcome),
+});
 export type ReportAnswer = z.infer<typeof ReportAnswer>;

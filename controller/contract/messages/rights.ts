@@ -1,8 +1,8 @@
 /** Defines what a key may do. */
 import { z } from 'zod';
 import { GRANTS, SCOPES } from '../closed-lists.ts';
+import { Id } from '../fields.ts';
 import { POOLS_OF_KEY_MAX, PROJECTS_OF_KEY_MAX } from '../sizes.ts';
-import { Id } from './fields.ts';
 
 export const Scope = z.enum(SCOPES);
 export type Scope = z.infer<typeof Scope>;

@@ -3,8 +3,8 @@
  * brings a value back.
  */
 import { z } from 'zod';
+import { Id, SourcePath, secretFile, time, variableName, variableValue } from '../fields.ts';
 import { POOLS_OF_SECRET_MAX } from '../sizes.ts';
-import { Id, SourcePath, secretFile, time, variableName, variableValue } from './fields.ts';
 
 /** With another value of these the shell in the VM would not find its programs or files. */
 const RESERVED = new Set(['PATH', 'HOME', 'SHELL', 'USER', 'TMPDIR', 'IFS', 'BASH_ENV', 'ENV']);

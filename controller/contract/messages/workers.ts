@@ -3,9 +3,10 @@
  */
 import { z } from 'zod';
 import { PLATFORMS, WORKER_STATES } from '../closed-lists.ts';
+import { durationMs, Id, lenient, Platforms, Slots, text, time } from '../fields.ts';
 import { FINDING_ID_MAX, FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX, POOLS_OF_WORKER_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
-import { durationMs, Id, lenient, Platforms, Slots, text, time } from './fields.ts';
+import { ImageFetches, ImageOffer, ImageOffers, WantedImage } from './images.ts';
 
 /** The pools that a worker serves, the one that it prefers first. */
 const Pools = z
@@ -75,6 +76,8 @@ export const Worker = z.object({
   /** The first of `pools`. */
   pool: z.string(),
   platforms: z.array(z.enum(PLATFORMS)),
+  /** The pairs of image and platform that it offers. Empty for an older agent. */
+  images: z.array(ImageOffer).default([]),
   slots: z.number().int(),
   /** What the agent says of itself. */
   slotsInUse: z.number().int(),
@@ -99,6 +102,10 @@ export const WorkerStatus = z.object({
   instanceId: Id,
   slots: Slots,
   platforms: lenient(Platforms),
+  /** Older agents offer none. */
+  images: lenient(ImageOffers),
+  /** How far it is with the images that its pools name. */
+  imageFetches: lenient(ImageFetches),
   slotsInUse: z.number().int().min(0).max(8),
   vms: z.array(text(128)).max(16),
   agentVersion: text(64),
@@ -108,7 +115,12 @@ export const WorkerStatus = z.object({
 });
 export type WorkerStatus = z.infer<typeof WorkerStatus>;
 
-export const WorkerStatusAnswer = z.object({ state: z.enum(WORKER_STATES), nextMs: durationMs });
+export const WorkerStatusAnswer = z.object({
+  state: z.enum(WORKER_STATES),
+  nextMs: durationMs,
+  /** The images that the worker's pools name. Older controllers name none. */
+  images: z.array(WantedImage).default([]),
+});
 export type WorkerStatusAnswer = z.infer<typeof WorkerStatusAnswer>;
 
 /**

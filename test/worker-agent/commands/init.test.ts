@@ -31,7 +31,8 @@ test('init makes a key that only this user can read, a config that loads, and sa
   expect(message).toContain(`ssh-copy-id -i ${worker.keyPath}.pub builder@`);
   expect(message).toContain('tart clone expo-build-vm expo-build-vm-base-snapshot');
   expect(message).not.toContain(worker.answers.apiKey);
-  expect(await loadConfig(worker.configPath)).toMatchObject(worker.answers);
+  const { vmName, ...answers } = worker.answers;
+  expect(await loadConfig(worker.configPath)).toMatchObject({ ...answers, images: [{ name: 'default', vmName }] });
   expect(statSync(worker.keyPath).mode & 0o777).toBe(0o600);
   expect(checkPrivateKey(readFileSync(worker.keyPath))).toBeNull();
   expect(readFileSync(`${worker.keyPath}.pub`, 'utf8')).toMatch(/^ssh-ed25519 /);
@@ -52,7 +53,7 @@ test('an existing config is not overwritten without --force, and keeps its other
   const settings = JSON.parse(readFileSync(worker.configPath, 'utf8'));
   writeFileSync(worker.configPath, JSON.stringify({ ...settings, vmSshPort: 2222 }));
   await initWorker({ ...worker, answers: { ...worker.answers, vmName: 'other' }, force: true });
-  expect(await loadConfig(worker.configPath)).toMatchObject({ vmName: 'other', vmSshPort: 2222 });
+  expect(await loadConfig(worker.configPath)).toMatchObject({ images: [{ vmName: 'other' }], vmSshPort: 2222 });
 });
 
 test.for(['~/.ssh/id_ed25519', '~/.ssh/id_rsa', '~/.ssh/id_work'])(

@@ -50,7 +50,12 @@ onGuest('a boot goes through its five steps and ends with a VM that answers', as
 
 onGuest('a missing base image is vm_start_failed at clone', async () => {
   await using vms = await scriptedVms();
-  const result = await bootVm({ ...vms.options, config: { ...vms.config, vmName: 'other' }, name, signal: never() });
+  const result = await bootVm({
+    ...vms.options,
+    config: { ...vms.config, images: [{ name: 'default', vmName: 'other', platforms: ['ios'] }] },
+    name,
+    signal: never(),
+  });
   expect(result).toMatchObject({
     ok: false,
     verdict: 'vm_start_failed',

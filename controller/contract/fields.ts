@@ -1,8 +1,8 @@
 /** Defines the fields that several messages share: ids, hashes, paths, durations. */
 import { z } from 'zod';
-import { PLATFORMS } from '../closed-lists.ts';
-import { ATTEMPT_MAX, SECRET_FILE_MAX_BYTES } from '../sizes.ts';
-import { DAY_MS } from '../units.ts';
+import { PLATFORMS } from './closed-lists.ts';
+import { ATTEMPT_MAX, SECRET_FILE_MAX_BYTES } from './sizes.ts';
+import { DAY_MS } from './units.ts';
 
 export const time = z.iso.datetime();
 

@@ -96,18 +96,18 @@ function editDistance(a: string, b: string): number {
 }
 
 /** A config has one image in the short form, or a list of images. */
-export function clashesOf({
-  vmName,
-  images,
-  platforms,
-}: {
-  vmName?: unknown;
-  images?: unknown;
-  platforms?: unknown;
-}): ConfigFinding[] {
+export function clashesOf(settings: unknown): ConfigFinding[] {
+  if (typeof settings !== 'object' || settings === null || Array.isArray(settings)) return [];
+  const { vmName, images, platforms }: { vmName?: unknown; images?: unknown; platforms?: unknown } = settings;
   if (images === undefined)
     return vmName === undefined
-      ? [{ key: 'vmName', problem: 'it is missing', fix: 'Give vmName, or images if this Mac has several' }]
+      ? [
+          {
+            key: 'vmName',
+            problem: 'missing',
+            fix: 'Add "vmName", or "images" if this Mac has several, or run `expo-worker init`',
+          },
+        ]
       : [];
   return Object.entries({ vmName, platforms }).flatMap(([key, value]) =>
     value === undefined

@@ -172,7 +172,7 @@ export function parseConfig(text: string, path: string): AgentConfig {
   if (parsed.success) return withImages(parsed.data, path);
   const settings = Object.keys(AgentConfigSchema.shape);
   const findings = parsed.error.issues.flatMap((issue) => findingsOf(issue, value, settings));
-  throw new ConfigError(path, findings);
+  throw new ConfigError(path, [...clashesOf(value), ...findings]);
 }
 
 /** Fills in the images. Throws ConfigError. */

@@ -62,7 +62,7 @@ test('a Mac has one image in the short form, or a list of images that differ in 
   ];
   expect(parseConfig(JSON.stringify({ ...rest, images }), 'config.json').images).toEqual(images);
   const keysOf = (value: unknown) => findingsOf(value).map(({ key, problem }) => `${key}: ${problem}`);
-  expect(keysOf(rest)).toEqual(['vmName: it is missing']);
+  expect(keysOf(rest)).toEqual(['vmName: missing']);
   expect(keysOf({ ...guideConfig, platforms: ['ios'], images })).toEqual([
     'vmName: it stands beside images',
     'platforms: it stands beside images',

@@ -362,13 +362,11 @@ test('revoking a key ends what it follows at once, hibernating or not, and nothi
   const goesOn = eventsOf(await get(buildId, '?follow=1', {}, other!.secret));
   await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(3));
   await evictDurableObject(env.LOGS.getByName(`${buildId}/1`));
-  const startedAt = performance.now();
   expect((await revoke(mine!.key.id)).status).toBe(200);
+  // The sockets have ended by now: the streams' own look at the key comes seconds later.
+  expect(await putLog(buildId, token, 0, 'on\n').then((answer) => answer.json())).toMatchObject({ followers: 1 });
   expect((await ended).map(({ event }) => event)).toEqual(['reconnect']);
   await expect(bare).rejects.toThrow();
-  // The socket ended it: a look for the mark would have come after 4 s.
-  expect(performance.now() - startedAt).toBeLessThan(2_000);
-  expect(await putLog(buildId, token, 0, 'on\n').then((answer) => answer.json())).toMatchObject({ followers: 1 });
   await endWith(buildId, bytesOf('on\n'));
   await sealLog(env, buildId, 1, Date.now());
   expect((await goesOn).map(({ event }) => event)).toEqual(['message', 'end']);
@@ -385,7 +383,6 @@ test('revoking a key also ends a stream whose log wakes no object, also if nobod
   const startedAt = performance.now();
   expect((await revoke(key.id)).status).toBe(200);
   expect((await waits).map(({ event }) => event)).toEqual(['reconnect']);
-  expect(performance.now() - startedAt).toBeLessThan(5_000);
   // Nobody can see the other stream end without reading it, and whoever reads early gets the whole log. So
   // the test reads on when the 5 s of the promise have passed.
   await scheduler.wait(Math.max(0, startedAt + 5_000 - performance.now()));

@@ -15,6 +15,7 @@ import { StateFolder } from '../state/state-folder.ts';
 import { createTart } from '../tart/tart.ts';
 import { AGENT_LIMITS, type AgentLimits } from '../time-limits.ts';
 import { Claiming } from './claiming.ts';
+import { CloneGrowth } from './clone-growth.ts';
 import { findObstacle, vmLimitWords } from './obstacles.ts';
 import { Reachability } from './reachability.ts';
 import { Readiness } from './readiness.ts';
@@ -77,7 +78,7 @@ async function serve(
   { client, tart, state, limits, emit, started, onLeft }: Parts,
 ): Promise<void> {
   const leave = new AbortController();
-  const place = { tart, mac: createMac(), config };
+  const place = { tart, mac: createMac(), config, growth: new CloneGrowth(tart) };
   const onVmLimit = (message: string, pauseMs: number) => readiness.holdFor(pauseMs, vmLimitWords(message));
   const slots = new Slots({
     ...{ config, tart, workerClient: client, limits, stop, leave: leave.signal, emit, onLeft, onVmLimit },

@@ -7,15 +7,18 @@ import { statfs } from 'node:fs/promises';
 import { type AgentConfig, VMS_PER_MAC_MAX } from '../config.ts';
 import { isOfRunningDoctor } from '../health-checks/clone-checks.ts';
 import { GB_BYTES, inGb } from '../health-checks/figures.ts';
+import { roomForClone } from '../images/disk-plan.ts';
 import type { Mac } from '../mac/programs.ts';
 import { tartUserOf } from '../mac/run-as.ts';
 import type { TartVm } from '../tart/answers.ts';
 import type { Tart } from '../tart/tart.ts';
+import type { CloneGrowth } from './clone-growth.ts';
 
 export interface Place {
   tart: Pick<Tart, 'list' | 'isLinux' | 'home'>;
   mac: Mac;
   config: Pick<AgentConfig, 'minFreeDiskGb'>;
+  growth: CloneGrowth;
 }
 
 /**
@@ -23,7 +26,9 @@ export interface Place {
  */
 export async function findObstacle(place: Place, ours: readonly string[], signal: AbortSignal): Promise<string | null> {
   return (
-    (await lookAtDisk(place)) ?? (await lookAtVms(place, ours, signal)) ?? (await lookAtConsole(place.mac, signal))
+    (await lookAtDisk(place, ours)) ??
+    (await lookAtVms(place, ours, signal)) ??
+    (await lookAtConsole(place.mac, signal))
   );
 }
 
@@ -58,10 +63,14 @@ async function lookAtConsole(mac: Mac, signal: AbortSignal): Promise<string | nu
   return `the account ${mac.user} is not logged in on this Mac, and VMs start only in its session`;
 }
 
-async function lookAtDisk({ tart, config: { minFreeDiskGb } }: Place): Promise<string | null> {
+async function lookAtDisk(place: Place, ours: readonly string[]): Promise<string | null> {
+  const { tart, config, growth } = place;
   const space = await statfs(tart.home).catch(() => null);
   if (!space) return null;
+  const grownGb = (await growth.of(ours)).map((bytes) => bytes / GB_BYTES);
+  const neededBytes = roomForClone(config.minFreeDiskGb, grownGb) * GB_BYTES;
   const freeBytes = space.bavail * space.bsize;
-  if (freeBytes >= minFreeDiskGb * GB_BYTES) return null;
-  return `the disk with the VMs has ${inGb(freeBytes)} free, and ${minFreeDiskGb} GB are needed`;
+  if (freeBytes >= neededBytes) return null;
+  const others = ours.length > 0 ? ' for another clone and for what the running ones may still grow by' : '';
+  return `the disk with the VMs has ${inGb(freeBytes)} free, and ${inGb(neededBytes)} are needed${others}`;
 }

@@ -1,8 +1,8 @@
 /**
- * Reads a VM's `config.json`, in which Tart keeps its MAC address and its hardware. `tart get` prints no MAC
- * address.
+ * Reads a VM's `config.json`, in which Tart keeps its MAC address and its hardware, and the size of its disk.
+ * `tart get` prints no MAC address, and the size in whole GB.
  */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { failure, parseJson, type TartFailure, type TartResult } from './answers.ts';
@@ -22,7 +22,13 @@ export interface TartVmConfigs {
   isLinux(name: string): Promise<boolean>;
   /** Null for a figure that the file does not have. */
   hardware(name: string): Promise<TartResult<{ cpus: number | null; memoryBytes: number | null }>>;
+  /**
+   * What the disk of a VM takes on the disk of the Mac, shared blocks included. Null if there is no such VM.
+   */
+  diskBytes(name: string): Promise<number | null>;
 }
+
+const BLOCK_BYTES = 512;
 
 export const vmConfigsIn = (home: string): TartVmConfigs => ({
   async macAddress(name) {
@@ -42,6 +48,11 @@ export const vmConfigsIn = (home: string): TartVmConfigs => ({
     if (!read.ok) return read;
     const { cpuCount, memorySize } = read.config;
     return { ok: true, cpus: cpuCount ?? null, memoryBytes: memorySize ?? null };
+  },
+
+  async diskBytes(name) {
+    const disk = await stat(join(home, 'vms', name, 'disk.img')).catch(() => null);
+    return disk && disk.blocks * BLOCK_BYTES;
   },
 });
 

@@ -1,7 +1,8 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { CloneGrowth } from '../../../worker-agent/agent/clone-growth.ts';
 import { findObstacle, vmLimitWords } from '../../../worker-agent/agent/obstacles.ts';
 import { Readiness } from '../../../worker-agent/agent/readiness.ts';
 import { cloneNameOf } from '../../../worker-agent/health-checks/clone-checks.ts';
@@ -17,7 +18,8 @@ function aMac(vms: object[], { console = '501', session = 0, minFreeDiskGb = 0 }
   const stand = standInMac();
   stand.command('stat', `echo ${console}`);
   stand.command('launchctl', `exit ${session}`);
-  const place = { tart: scripted.tart, mac: stand.mac, config: { minFreeDiskGb } };
+  const growth = new CloneGrowth(scripted.tart);
+  const place = { tart: scripted.tart, mac: stand.mac, config: { minFreeDiskGb }, growth };
   return {
     scripted,
     find: (ours: string[] = []) => findObstacle(place, ours, signal),
@@ -56,10 +58,26 @@ test('a full disk and a Tart that does not answer are in the way', async () => {
   using full = aMac([], { minFreeDiskGb: 10_000_000 });
   expect(await full.find()).toBeNull(); // there is no TART_HOME yet
   writeFileSync(join(full.scripted.dir, 'home'), '');
-  expect(await full.find()).toMatch(/10000000 GB are needed/);
+  expect(await full.find()).toMatch(/10000000.0 GB are needed$/);
+  expect(await full.find(['ours'])).toMatch(/20000000.0 GB are needed for another clone/);
   using broken = aMac([]);
   writeFileSync(broken.scripted.tartPath, '#!/bin/sh\necho broken >&2; exit 1\n');
   expect(await broken.find()).toMatch(/broken/);
+});
+
+test('a clone is known by what it has grown since it was first seen', async () => {
+  using scripted = scriptedTart({});
+  const disk = join(scripted.tart.home, 'vms', 'ours', 'disk.img');
+  const growth = new CloneGrowth(scripted.tart);
+  expect(await growth.of(['ours'])).toEqual([0]); // not cloned yet
+  mkdirSync(dirname(disk), { recursive: true });
+  writeFileSync(disk, Buffer.alloc(1_000_000, 'x'));
+  expect(await growth.of(['ours'])).toEqual([0]);
+  writeFileSync(disk, Buffer.alloc(3_000_000, 'x'));
+  const [grown] = await growth.of(['ours']);
+  expect(grown).toBeGreaterThan(1_900_000);
+  await growth.of([]);
+  expect(await growth.of(['ours'])).toEqual([0]); // another VM of this name
 });
 
 test('a VM that macOS has refused counts for its time, also while a look that began before finds nothing', async () => {

@@ -1,0 +1,157 @@
+/**
+ * Reckons what the images of a Mac and their clones take of its disk, and what to give up so that they fit.
+ * Pure.
+ *
+ * Invariant: a plan never needs more than the disk has free, also while the images are made. GB are 10^9
+ * bytes everywhere.
+ */
+import { VMS_PER_MAC_MAX } from '../config.ts';
+
+/** What one image takes. */
+export interface ImageSize {
+  /** Compressed. Tart unpacks while it downloads, so that this takes no room of its own. */
+  downloadGb: number;
+  unpackedGb: number;
+}
+
+export interface PlannedImage {
+  name: string;
+  size: ImageSize;
+  /** What of it lies on this disk already. */
+  present: 'nothing' | 'unpacked' | 'provisioned';
+}
+
+export interface PlanRequest {
+  freeGb: number;
+  images: readonly PlannedImage[];
+  /** How many clones run at once. */
+  slots: number;
+  /** What a clone may grow by while its build runs: `minFreeDiskGb` of the config. */
+  growthGb: number;
+}
+
+export interface PlanPart {
+  what: string;
+  gb: number;
+}
+
+export interface DiskPlan {
+  /** The copy that `tart pull` made stays, so that the image can be made anew without a download. */
+  keepPulled: boolean;
+  /** After a roll-out the image before it stays until the new one has proved itself. */
+  keepPrevious: boolean;
+  slots: number;
+  downloadGb: number;
+  parts: PlanPart[];
+  /** All parts together. */
+  totalGb: number;
+  /** The part of the total that is on the disk already. */
+  presentGb: number;
+  /** The rest of it. */
+  needGb: number;
+}
+
+export type PlanResult = { fits: boolean; plan: DiskPlan };
+
+/** Homebrew, Ruby, Node, Expo's engine, and what macOS writes at its first boots. */
+const PROVISIONING_GB = 12;
+/** Sources, artifacts, logs and caches of builds, which the agent keeps beside its VMs. */
+export const CACHES_GB = 10;
+/** macOS becomes slow, and VMs freeze, before a disk is quite full. */
+const LEFT_FREE_GB = 10;
+/** What an image that comes provisioned writes here: the key of this Mac, and one boot. */
+const KEY_GB = 3;
+
+/** From the plan that keeps everything to the one that keeps nothing. The first that fits is offered. */
+const RUNGS = [
+  { keepPulled: true, keepPrevious: true },
+  { keepPulled: true, keepPrevious: false },
+  { keepPulled: false, keepPrevious: false },
+] as const;
+
+/** If nothing fits, `plan` is the smallest. */
+export function planDisk(request: PlanRequest): PlanResult {
+  const fewerSlots = Array.from({ length: request.slots - 1 }, (_, index) => request.slots - 1 - index);
+  const plans = [
+    ...RUNGS.map((rung) => reckon(request, { ...rung, slots: request.slots })),
+    ...fewerSlots.map((slots) => reckon(request, { ...RUNGS[2], slots })),
+  ];
+  const plan = plans.find(({ needGb }) => needGb <= request.freeGb);
+  return plan ? { fits: true, plan } : { fits: false, plan: plans.at(-1)! };
+}
+
+type Rung = Pick<DiskPlan, 'keepPulled' | 'keepPrevious' | 'slots'>;
+
+function reckon({ images, growthGb }: PlanRequest, rung: Rung): DiskPlan {
+  const { keepPulled, keepPrevious, slots } = rung;
+  const sum = (of: (image: PlannedImage) => number) => images.reduce((gb, image) => gb + of(image), 0);
+  const unpackedGb = sum(({ size }) => size.unpackedGb);
+  const provisioningGb = PROVISIONING_GB * images.length;
+  const parts = [
+    { what: images.length === 1 ? 'the image, unpacked' : `${images.length} images, unpacked`, gb: unpackedGb },
+    { what: 'what provisioning adds', gb: provisioningGb },
+    // Its blocks are those of the image at first. Once the image is replaced, this copy alone holds them.
+    { what: 'the pulled copy', gb: keepPulled ? unpackedGb : 0 },
+    { what: 'the previous image after a roll-out', gb: keepPrevious ? unpackedGb + provisioningGb : 0 },
+    { what: slots === 1 ? '1 clone that grows' : `${slots} clones that grow`, gb: slots * growthGb },
+    { what: 'caches of builds', gb: CACHES_GB },
+    { what: 'left free for macOS', gb: LEFT_FREE_GB },
+  ].filter(({ gb }) => gb > 0);
+  const totalGb = parts.reduce((total, { gb }) => total + gb, 0);
+  const presentGb = sum(presentOf);
+  const downloadGb = sum(({ size, present }) => (present === 'nothing' ? size.downloadGb : 0));
+  return { ...rung, downloadGb, parts, totalGb, presentGb, needGb: totalGb - presentGb };
+}
+
+function presentOf({ size, present }: PlannedImage): number {
+  if (present === 'nothing') return 0;
+  return present === 'unpacked' ? size.unpackedGb : size.unpackedGb + PROVISIONING_GB;
+}
+
+/**
+ * How much must be free before an image of this size is fetched beside the present one. `growthGb` is what
+ * the clones that run may still grow by.
+ */
+export const roomForFetch = ({ unpackedGb, growthGb }: { unpackedGb: number; growthGb: number }): number =>
+  unpackedGb + KEY_GB + growthGb + LEFT_FREE_GB;
+
+/** How much must be free before another clone starts: its growth, and what the others may still grow by. */
+export const roomForClone = (growthGb: number, grownGb: readonly number[]): number =>
+  grownGb.reduce((gb, grown) => gb + Math.max(0, growthGb - grown), growthGb);
+
+/** What macOS and the agent need of the memory. */
+const HOST_MEMORY_GB = 4;
+
+/** How many VMs of this size run at once on a Mac with this memory. */
+export const vmsFor = (memoryGb: number, vmMemoryGb: number): number =>
+  Math.max(0, Math.min(VMS_PER_MAC_MAX, Math.floor((memoryGb - HOST_MEMORY_GB) / vmMemoryGb)));
+
+const gb = (amount: number) => `${Math.ceil(amount)} GB`;
+
+/** What the plan needs, a line each, and what it gives up. */
+export function planInWords({ fits, plan }: PlanResult, freeGb: number): string[] {
+  const rows = [
+    ...plan.parts.map((part) => [gb(part.gb), part.what]),
+    ...(plan.presentGb > 0 ? [[`-${gb(plan.presentGb)}`, 'already on the disk']] : []),
+    [gb(plan.needGb), `needed, and ${Math.floor(freeGb)} GB are free`],
+  ];
+  return [
+    ...(plan.downloadGb > 0 ? [`Download: ${gb(plan.downloadGb)}. Tart unpacks it as it comes.`] : []),
+    'On the disk:',
+    ...rows.map(([amount, what]) => `  ${amount!.padStart(8)}  ${what}`),
+    fits ? `Plan: ${givenUpInWords(plan)}` : refusal(plan, freeGb),
+  ];
+}
+
+export function givenUpInWords({ keepPulled, keepPrevious, slots }: Rung, slotsAsked = slots): string {
+  const given = [
+    ...(keepPrevious ? [] : ['no previous image is kept, so the way back is to fetch it again by its digest']),
+    ...(keepPulled ? [] : ['the pulled copy is deleted after the clone']),
+    ...(slots < slotsAsked ? [`this Mac runs ${slots} build at a time instead of ${slotsAsked}`] : []),
+  ];
+  return given.length === 0 ? 'everything is kept.' : `${given.join('; ')}.`;
+}
+
+const refusal = ({ needGb }: DiskPlan, freeGb: number): string =>
+  `This does not fit: even with one build at a time and nothing kept it needs ${gb(needGb)}, and ${Math.floor(freeGb)} GB are free. ` +
+  `Free ${gb(needGb - freeGb)}, or let Tart keep its VMs on an external APFS disk (tartHome in the config).`;

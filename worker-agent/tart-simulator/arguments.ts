@@ -79,6 +79,11 @@ export function parseArguments(words: readonly string[], grammar: Grammar): Argu
       onlyWords = true;
       continue;
     }
+    const flags = joinedFlags(word, known);
+    if (flags) {
+      rest.unshift(...flags);
+      continue;
+    }
     const [name, attached] = splitOnce(word, '=');
     const option = known.find((candidate) => candidate.names.includes(name));
     if (!option) throw new UsageError(`Unknown option '${name}'${suggestion(name, known)}`);
@@ -90,6 +95,13 @@ export function parseArguments(words: readonly string[], grammar: Grammar): Argu
   }
   if (!options.has('--help')) checkCount(positionals, grammar);
   return new Arguments(positionals, options);
+}
+
+/** `-it` is `-i -t`. */
+function joinedFlags(word: string, known: readonly Option[]): string[] | undefined {
+  const flags = /^-\w{2,}$/.test(word) ? [...word.slice(1)].map((letter) => `-${letter}`) : [];
+  const areKnown = flags.every((flag) => known.some(({ names, value }) => names.includes(flag) && value === undefined));
+  return flags.length > 0 && areKnown ? flags : undefined;
 }
 
 export function usage(grammar: Grammar): string {

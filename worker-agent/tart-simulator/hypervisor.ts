@@ -2,7 +2,7 @@
  * Runs one VM as long as `tart run` lives: starts the guest, plays its faults, ends it. It is part of the
  * process of `tart run`, which no fault can freeze.
  *
- *   tart run ──ipc── guest (SSH server, gateway) ── shells, monitor, build: the "members"
+ *   tart run ──ipc── guest (SSH server, guest agent, gateway) ── shells, monitor, build: the "members"
  *      └──── pipe ── reaper: when the pipe closes, `tart run` is dead and it kills the members
  *
  * Invariant: if any of the three is killed, none of them is left a second later.
@@ -239,7 +239,15 @@ export class Hypervisor {
 
 function guestFaults(faults: Faults): GuestFaults {
   return {
-    ssh: faults.has('no-ssh') ? 'refuse' : faults.has('ssh-hang') ? 'hang' : 'serve',
-    networkCut: faults.has('net-cut'),
+    ssh: sshOf(faults),
+    networkCut: faults.has('net-cut') || faults.has('net-gone'),
+    guestAgent: !faults.has('no-guest-agent'),
   };
+}
+
+/** Where there is no network, the packets of open connections are lost. */
+function sshOf(faults: Faults): GuestFaults['ssh'] {
+  if (faults.has('net-gone')) return 'hang';
+  if (faults.has('no-ssh')) return 'refuse';
+  return faults.has('ssh-hang') ? 'hang' : 'serve';
 }

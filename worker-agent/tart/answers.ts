@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 
-export type TartStep = 'version' | 'list' | 'get' | 'ip' | 'clone' | 'set' | 'run' | 'stop' | 'delete';
+export type TartStep = 'version' | 'list' | 'get' | 'ip' | 'clone' | 'set' | 'run' | 'stop' | 'delete' | 'exec';
 
 export type TartFailureKind =
   | 'no_tart' // tartPath cannot be executed
@@ -21,6 +21,7 @@ export type TartFailureKind =
   | 'start_refused' // by macOS: nobody is logged in, or the keychain is locked
   | 'no_softnet'
   | 'no_address'
+  | 'no_guest_agent' // nobody in the VM answers `tart exec`: there is no guest agent, or the VM is frozen
   | 'garbage' // the answer is not one that Tart gives
   | 'failed';
 
@@ -59,6 +60,7 @@ const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
   [/^VM .* is running$/m, 'already_running'],
   [/ is not running/, 'not_running'],
   [/no IP address found/, 'no_address'],
+  [/Failed to connect to the VM using its control socket|GRPCConnectionPoolError/, 'no_guest_agent'],
 ];
 
 /**

@@ -29,6 +29,7 @@ const LIMIT_MS = {
   run: 30_000,
   stop: 60_000,
   delete: 300_000,
+  exec: 30_000,
 } as const satisfies Record<TartStep, number>;
 
 /** How long a process that was told to end may take before it is killed. */
@@ -46,17 +47,33 @@ export interface TartOptions {
   user?: (TartUser & { commands?: { launchctl: string; sudo: string } }) | null;
 }
 
+/** How a tart has ended that was neither late nor stopped. */
+export interface TartEnd {
+  /** Null if a signal has ended it. */
+  exitCode: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+  /** Is added to the limit of the step. */
+  extraMs?: number;
+  /** Stands in place of the limit of the step. */
+  limitMs?: number | undefined;
+}
+
 export interface TartCall {
   /** The folder of all VMs: `$TART_HOME`. */
   readonly home: string;
   /** The programs that stand between the agent and tart, if another account runs tart. */
   readonly wrappers: readonly string[];
-  /** Runs `tart ARGS` to its end. `extraMs` is added to the limit of the step. */
-  call(
-    step: TartStep,
-    args: readonly string[],
-    options?: { signal?: AbortSignal | undefined; extraMs?: number },
-  ): Promise<TartResult<{ stdout: string }>>;
+  /** Runs `tart ARGS` to its end. An exit code other than 0 is a failure. */
+  call(step: TartStep, args: readonly string[], options?: CallOptions): Promise<TartResult<{ stdout: string }>>;
+  /** Runs `tart ARGS` to its end, with whatever exit code. */
+  end(step: TartStep, args: readonly string[], options?: CallOptions): Promise<TartResult<TartEnd>>;
+  /** Runs `tart ARGS` on the terminal of this process, for as long as a person likes. */
+  onTerminal(step: TartStep, args: readonly string[]): Promise<TartResult<{ exitCode: number | null }>>;
   /** Starts `tart ARGS` in a session of its own. All that it prints is appended to logFile. */
   detach(args: readonly string[], logFile: string): Promise<TartResult<{ pid: number; exit: Promise<number | null> }>>;
 }
@@ -72,12 +89,19 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
   const cannotStart = (step: TartStep, code: string | undefined): TartFailure =>
     failure(step, 'no_tart', null, `${tartPath} cannot be started (${code ?? 'unknown error'})`);
 
-  return {
+  const tartCall: TartCall = {
     home,
     wrappers: user ? wrappersOf(user.commands) : [],
 
-    async call(step, args, { signal, extraMs = 0 } = {}) {
-      const limitMs = limits[step] + extraMs;
+    async call(step, args, options) {
+      const ended = await tartCall.end(step, args, options);
+      if (!ended.ok) return ended;
+      const { exitCode, stdout, stderr } = ended;
+      return exitCode === 0 ? { ok: true, stdout } : failureOf(step, exitCode, stderr);
+    },
+
+    async end(step, args, { signal, extraMs = 0, limitMs: ownLimitMs } = {}) {
+      const limitMs = ownLimitMs ?? limits[step] + extraMs;
       const [file, ...words] = wordsOf(args);
       const late = new AbortController();
       // A tart that was killed may leave a child that holds its pipes. The call ends even then.
@@ -102,9 +126,17 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
         return failure(step, 'aborted', null, `the agent stopped tart ${step} before it had ended`);
       if (result.isMaxBuffer)
         return failure(step, 'garbage', null, `tart ${step} printed more than ${OUTPUT_MAX_BYTES} bytes`);
-      if (result.exitCode === 0) return { ok: true, stdout: result.stdout };
-      if (result.exitCode === undefined && result.signal === undefined) return cannotStart(step, result.code);
-      return failureOf(step, result.exitCode ?? null, result.stderr);
+      const { exitCode = null, stdout, stderr } = result;
+      if (exitCode === null && result.signal === undefined) return cannotStart(step, result.code);
+      return { ok: true, exitCode, stdout, stderr };
+    },
+
+    async onTerminal(step, args) {
+      const [file, ...words] = wordsOf(args);
+      const result = await execa(file, words, { reject: false, stdio: 'inherit', env: environment });
+      const { exitCode = null } = result;
+      if (exitCode === null && result.signal === undefined) return cannotStart(step, result.code);
+      return { ok: true, exitCode };
     },
 
     async detach(args, logFile) {
@@ -127,4 +159,5 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
       return { ok: true, pid, exit: once(child, 'exit').then(([exitCode]) => exitCode as number | null) };
     },
   };
+  return tartCall;
 }

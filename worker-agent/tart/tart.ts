@@ -1,6 +1,6 @@
 /**
  * Offers the agent all that it asks of Tart: it lists, clones and sets VMs, finds their addresses, and joins
- * this with remove.ts, runs.ts and vm-config.ts.
+ * this with exec.ts, remove.ts, runs.ts and vm-config.ts.
  *
  * Invariant: `clone` never replaces a VM. Nobody acts on a `tart list` that failed once, unless it used up
  * its whole time.
@@ -8,6 +8,7 @@
 import { jittered, pause } from '../../client/retry.ts';
 import { addressOf, failure, type TartFailureKind, type TartResult, type TartVm, vmsOf } from './answers.ts';
 import { createTartCall, type TartOptions } from './call.ts';
+import { createTartExec, type TartExec } from './exec.ts';
 import { removeVm } from './remove.ts';
 import { createTartRuns, type TartRun, type TartRuns } from './runs.ts';
 import { type TartVmConfigs, vmConfigsIn } from './vm-config.ts';
@@ -19,7 +20,7 @@ export interface Hardware {
   display?: string | undefined;
 }
 
-export interface Tart extends TartRuns, TartVmConfigs {
+export interface Tart extends TartRuns, TartVmConfigs, TartExec {
   /** The folder of all VMs: `$TART_HOME`. */
   readonly home: string;
   version(signal?: AbortSignal): Promise<TartResult<{ version: string }>>;
@@ -59,6 +60,7 @@ export function createTart(options: TartOptions): Tart {
     home,
     ...runs,
     ...vmConfigsIn(home),
+    ...createTartExec(tartCall),
 
     async version(signal) {
       const result = await call('version', ['--version'], { signal });

@@ -1,12 +1,22 @@
 /**
- * Does `tart exec`, which needs an agent in the guest. The guest has none; this fails like Tart, and as late.
+ * Does `tart exec`: has the guest agent run a command, without a network, and ends with its exit code. If
+ * nobody answers over the VM's `control.sock`, because the VM boots, is frozen or has no guest agent, it
+ * fails like Tart, and as late.
  */
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Arguments } from '../arguments.ts';
 import type { Command } from '../command.ts';
 import { RuntimeError, vmNotRunning } from '../failure.ts';
+import { bytesOf, CONTROL_SOCKET, type FromGuest, framesFrom, send, textOf } from '../guest/exec-frames.ts';
 import { openVm, runnerOf, touch } from '../home/vms.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
+const TRY_EVERY_MS = 200;
+/** Of a terminal whose size is not known. */
+const ROWS = 24;
+const COLUMNS = 80;
 
 export const exec: Command = {
   name: 'exec',
@@ -23,10 +33,67 @@ export const exec: Command = {
     const vm = openVm(tartHome, args.word(0));
     touch(vm);
     if (!runnerOf(vm)) throw vmNotRunning(vm.name);
-    await sleep(CONNECT_TIMEOUT_MS);
-    throw new RuntimeError(
-      'Failed to connect to the VM using its control socket: The operation couldn’t be completed. ' +
-        '(GRPC.GRPCConnectionPoolError error 1.), is the Tart Guest Agent running?',
-    );
+    process.chdir(vm.folder);
+    const isRaw = args.has('--tty') && process.stdin.isTTY;
+    try {
+      if (isRaw) process.stdin.setRawMode(true);
+      process.exitCode = await executed(args);
+    } finally {
+      if (isRaw) process.stdin.setRawMode(false);
+      if (args.has('--interactive')) process.stdin.destroy(); // it would keep this process alive
+    }
   },
 };
+
+/** The exit code of the command. */
+async function executed(args: Arguments): Promise<number> {
+  const giveUpAt = performance.now() + CONNECT_TIMEOUT_MS;
+  for (;;) {
+    const exitCode = await attempt(args, giveUpAt);
+    if (exitCode !== null) return exitCode;
+    if (performance.now() + TRY_EVERY_MS >= giveUpAt)
+      throw new RuntimeError(
+        'Failed to connect to the VM using its control socket: The operation couldn’t be completed. ' +
+          '(GRPC.GRPCConnectionPoolError error 1.), is the Tart Guest Agent running?',
+      );
+    await sleep(TRY_EVERY_MS);
+  }
+}
+
+/** Null if nobody has answered, so that the command has not begun. */
+async function attempt(args: Arguments, giveUpAt: number): Promise<number | null> {
+  const socket = connect(CONTROL_SOCKET);
+  socket.on('error', () => {}); // the frames end with the connection
+  const timer = setTimeout(() => socket.destroy(), Math.max(1, giveUpAt - performance.now()));
+  const interactive = args.has('--interactive');
+  const { rows = ROWS, columns = COLUMNS } = process.stdout;
+  const terminal = args.has('--tty') ? { rows, columns } : null;
+  send(socket, { asked: { words: args.positionals.slice(1), interactive, terminal } });
+  let begun = false;
+  try {
+    for await (const frame of framesFrom<FromGuest>(socket)) {
+      clearTimeout(timer);
+      if ('stdout' in frame) await print(process.stdout, frame.stdout);
+      else if ('stderr' in frame) await print(process.stderr, frame.stderr);
+      else if ('exitCode' in frame) return frame.exitCode;
+      else {
+        begun = true;
+        if (interactive) passOnInput(socket);
+      }
+    }
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+  if (begun) throw new Error('unavailable (14): Transport became inactive');
+  return null;
+}
+
+function passOnInput(socket: Socket): void {
+  process.stdin.on('data', (bytes: Buffer) => send(socket, { stdin: textOf(bytes) }));
+  process.stdin.once('end', () => send(socket, { stdin: '' }));
+}
+
+async function print(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  if (!stream.write(bytesOf(text))) await once(stream, 'drain');
+}

@@ -1,5 +1,6 @@
 /**
- * Is the process inside a VM. It has the SSH server and the gateway, and all shells are its children.
+ * Is the process inside a VM. It has the SSH server, the guest agent and the gateway, and all shells are its
+ * children.
  * `hypervisor.ts` starts it, hears from it over IPC that it has booted, tells it of faults, and ends it.
  *
  * Invariant: it never ends by itself, unless the hypervisor dies.
@@ -8,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { guestEnvironment, guestHome, prepareGuest } from './environment.ts';
 import { Gateway } from './gateway.ts';
+import { GuestAgent } from './guest-agent.ts';
 import { addressesFor, writeLease } from './leases.ts';
 import { NetworkCard } from './network-card.ts';
 import type { Softnet } from './softnet.ts';
@@ -32,6 +34,7 @@ export interface GuestOptions {
 export interface GuestFaults {
   ssh: SshBehaviour;
   networkCut: boolean;
+  guestAgent: boolean;
 }
 
 const options: GuestOptions = JSON.parse(process.argv[2] ?? '');
@@ -47,6 +50,7 @@ const ssh = new SshServer({
   environment: () => environment,
   networkCard,
 });
+const guestAgent = new GuestAgent({ home: guestHome(root, options.user), environment: () => environment });
 
 process.on('disconnect', () => process.exit(1)); // `tart run` has died; the reaper ends the rest
 prepareGuest(root, options.user, process.env);
@@ -63,6 +67,7 @@ process.on('message', (faults: GuestFaults) => void play(faults).catch(() => pro
 async function play(faults: GuestFaults): Promise<void> {
   if (faults.networkCut) gateway.cut();
   else gateway.restore();
+  await guestAgent.behave(faults.guestAgent);
   await ssh.behave(faults.ssh); // rejects if another program has taken the port in the meantime
 }
 

@@ -25,7 +25,7 @@ export interface SshServerOptions {
   networkCard?: NetworkCard;
 }
 
-/** `refuse` accepts no connections and drops the open ones; `hang` accepts them and stays silent. */
+/** `refuse` accepts no connections and drops the open ones; `hang` accepts them and lets nothing through. */
 export type SshBehaviour = 'serve' | 'refuse' | 'hang';
 
 const SESSIONS_MAX = 10;
@@ -63,8 +63,11 @@ export class SshServer {
     this.#behaviour = behaviour;
     for (const socket of this.#sockets) {
       if (behaviour === 'refuse') socket.destroy();
-      else if (behaviour === 'hang') socket.pause();
-      else socket.resume();
+      else if (behaviour === 'hang') socket.pause().cork();
+      else {
+        socket.uncork();
+        socket.resume();
+      }
     }
     if (behaviour === 'refuse') this.#listener?.close();
     else if (!this.#listener?.listening) await this.listen(this.#address.port, this.#address.host);

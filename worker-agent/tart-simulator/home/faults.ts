@@ -26,6 +26,8 @@ export const VM_FAULTS = {
   'disk-full': 'df says 100 %, and writing to files fails',
   'monitor-kill': 'the monitor is killed whenever it is found; with the value `once`, a single time',
   'net-cut': 'the network forwards nothing, in open connections too; SSH stays up',
+  'net-gone': 'the VM lives without a network: nothing of it answers, SSH neither; `tart exec` does',
+  'no-guest-agent': 'nobody answers `tart exec`, as in an image without a guest agent',
   'clock-skew': 'the clock of the VM is off by this many seconds until it is set',
   'clock-stuck': 'the clock of the VM cannot be set',
   'run-limit': 'the host believes that two other VMs are running',
@@ -34,7 +36,7 @@ export const VM_FAULTS = {
 /**
  * Commands that have the faults `COMMAND-fail`, `COMMAND-hang` and `COMMAND-slow` (by so many milliseconds).
  */
-const FALLIBLE_COMMANDS = ['list', 'get', 'ip', 'clone', 'set', 'run', 'stop', 'delete'] as const;
+const FALLIBLE_COMMANDS = ['list', 'get', 'ip', 'clone', 'set', 'run', 'stop', 'delete', 'exec'] as const;
 
 export const FAULT_NAMES: readonly string[] = [
   ...Object.keys(VM_FAULTS),

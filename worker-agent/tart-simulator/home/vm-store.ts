@@ -14,7 +14,14 @@ import { randomMac, readConfig, type VmConfig, writeConfig } from './vm-config.t
 import { GB_BYTES, isSuspended, listVms, type Vm } from './vms.ts';
 
 /** Files that a clone does not take over. */
-const NOT_CLONED = new Set(['running.json', 'faults', 'disk.img', 'manifest.json', '.explicitly-pulled']);
+const NOT_CLONED = new Set([
+  'running.json',
+  'control.sock',
+  'faults',
+  'disk.img',
+  'manifest.json',
+  '.explicitly-pulled',
+]);
 
 /**
  * The caller has the lock of TART_HOME. Replaces a VM that has the new name, without a word, as Tart does.

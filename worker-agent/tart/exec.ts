@@ -1,0 +1,41 @@
+/**
+ * Runs a command in a VM by `tart exec`, which needs no network: Tart's guest agent in the VM answers. That
+ * agent runs as the account that is logged in there.
+ *
+ * Invariant: SSH is the better way in. This one is for when SSH is silent, and each call has a limit of its
+ * own.
+ */
+import { failureOf, type TartFailureKind, type TartResult } from './answers.ts';
+import type { TartCall } from './call.ts';
+
+export interface TartExec {
+  /**
+   * Answers with the exit code of the command, whatever it is. If nobody answers the kind is
+   * `no_guest_agent`, after some 10 s, or `timeout`; if the VM does not run it is `not_running` or
+   * `not_found`.
+   */
+  exec(
+    name: string,
+    words: readonly [string, ...string[]],
+    options: { limitMs: number; signal?: AbortSignal | undefined },
+  ): Promise<TartResult<{ exitCode: number; stdout: string }>>;
+  /** The same on the terminal of this process, until the command ends. */
+  execOnTerminal(name: string, words: readonly [string, ...string[]]): Promise<TartResult<{ exitCode: number | null }>>;
+}
+
+/** Tart's own failures, which have exit codes that a command may have too. */
+const OF_TART: readonly TartFailureKind[] = ['no_guest_agent', 'not_running', 'not_found'];
+const TART_EXIT_CODES: readonly number[] = [1, 2];
+
+export const createTartExec = ({ end, onTerminal }: TartCall): TartExec => ({
+  async exec(name, words, { limitMs, signal }) {
+    const ended = await end('exec', ['exec', name, ...words], { limitMs, signal });
+    if (!ended.ok) return ended;
+    const { exitCode, stdout, stderr } = ended;
+    const failed = failureOf('exec', exitCode, stderr);
+    if (exitCode === null || (TART_EXIT_CODES.includes(exitCode) && OF_TART.includes(failed.kind))) return failed;
+    return { ok: true, exitCode, stdout };
+  },
+
+  execOnTerminal: (name, words) => onTerminal('exec', ['exec', '-i', '-t', name, ...words]),
+});

@@ -3,8 +3,10 @@
 #
 #   create-base-image.sh VM [options]
 #
-#   --from IMAGE       local VM, or image in a registry, from which VM is cloned if it does not exist
-#                      (default: ghcr.io/cirruslabs/macos-tahoe-xcode:latest; it has Xcode and takes 100 GB)
+#   --from IMAGE       from what VM is cloned if it does not exist: a name of public-images, a local VM, or
+#                      an image in a registry, best REPOSITORY@sha256:DIGEST (default: the first of
+#                      public-images)
+#   --snapshot NAME    name of the snapshot (default: VM-base-snapshot)
 #   --user NAME        account in the VM (default: admin)
 #   --key FILE         private key of the agent, with FILE.pub beside it (default: ~/.ssh/tart_vm_key)
 #   --cpus N  --memory-gb N  --disk-gb N     hardware of VM; the disk can only grow
@@ -15,7 +17,9 @@
 #   --controller URL   also check that the VM reaches the controller
 #   --wait SECONDS     longest wait for the address, for SSH and for the shutdown, each (default: 300)
 #   --ssh-port N       default 22
-#   --force            replace an existing VM-base-snapshot, after everything else has succeeded
+#   --drop-pulled      delete the pulled image once VM is cloned from it, for Macs of 256 GB
+#   --result FILE      write snapshot=, digest=, provisioned= and from= into FILE at the end
+#   --force            replace an existing snapshot, after everything else has succeeded
 #
 # Environment
 #   TARTBEAT_VM_PASSWORD   password of the account, needed until the key is in the VM (default: admin)
@@ -24,6 +28,10 @@
 # Steps: clone VM, boot it, wait for its address and for SSH, provision, verify with the key, shut down, clone
 # the snapshot. On a failure and on Ctrl-C the script shuts the VM down and keeps its disk. A second run goes
 # on from there.
+#
+# A tag in --from is asked for once: the script prints its digest, and clones from the digest. The VM holds what
+# it was made of in /usr/local/share/tartbeat/image: digest= is that of the pulled image, and provisioned= is a
+# hash of all that was put on top of it. Two Macs with the same pair have the same image.
 #
 # Ends with 0 when the snapshot exists, 1 when a step failed, 64 on wrong arguments, 130 after Ctrl-C.
 #
@@ -35,9 +43,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 # Limits of the steps. To pull 60 GB over a slow line takes up to four hours.
 readonly PULL_LIMIT_S=14400 CLONE_LIMIT_S=900 TART_LIMIT_S=60
+# `tart list` fails for a moment while another process deletes a VM.
+readonly LIST_TRIES=4
 readonly COPY_LIMIT_S=300 PROVISION_LIMIT_S=10800 VERIFY_LIMIT_S=1800
 
 tart=${TARTBEAT_TART:-tart}
+tart_home=${TART_HOME:-$HOME/.tart}
+# Otherwise Tart deletes pulled images at a clone, to make room.
+export TART_NO_AUTO_PRUNE=1
 export TARTBEAT_VM_PASSWORD="${TARTBEAT_VM_PASSWORD:-admin}"
 
 usage() {
@@ -55,11 +68,11 @@ fail() { # MESSAGE [ADVICE]
 
 # --- arguments ------------------------------------------------------------------------------------
 
-vm='' from=ghcr.io/cirruslabs/macos-tahoe-xcode:latest user=admin key=$HOME/.ssh/tart_vm_key port=22 wait_s=300
+vm='' from='' snapshot='' result='' drop_pulled='' user=admin key=$HOME/.ssh/tart_vm_key port=22 wait_s=300
 cpus='' memory_gb='' disk_gb='' skip='' controller='' restrict='' filter='' force=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --force | --restrict-key) ;;
+    --force | --restrict-key | --drop-pulled) ;;
     --?*) [ -n "${2:-}" ] || usage "$1 needs a value, or is not an option" ;;
   esac
   case $1 in
@@ -72,6 +85,9 @@ while [ $# -gt 0 ]; do
     --restrict-key) restrict=yes ;;
     --packet-filter) filter=$2 && shift ;;
     --from) from=$2 && shift ;;
+    --snapshot) snapshot=$2 && shift ;;
+    --drop-pulled) drop_pulled=yes ;;
+    --result) result=$2 && shift ;;
     --user) user=$2 && shift ;;
     --key) key=$2 && shift ;;
     --cpus) cpus=$2 && shift ;;
@@ -100,17 +116,37 @@ case $skip in *[!a-z\ -]*) usage "--skip takes names of steps, not '$skip'" ;; e
 case $filter in off) ;; *[!0-9A-Fa-f:.,]*) usage "--packet-filter takes addresses with commas between them, not '$filter'" ;; esac
 case $controller in '' | http://?* | https://?*) ;; *) usage '--controller must begin with http:// or https://' ;; esac
 case $controller in *[!A-Za-z0-9:/._~%-]*) usage '--controller must be a plain address' ;; esac
-snapshot=$vm-base-snapshot
+case $snapshot in
+  '') snapshot=$vm-base-snapshot ;;
+  "$vm") usage '--snapshot must have another name than VM' ;;
+  *[!A-Za-z0-9._-]* | [!A-Za-z0-9]*) usage "--snapshot must consist of letters, digits, '.', '_' and '-', not '$snapshot'" ;;
+esac
+case $result in '') ;; */*) [ -d "${result%/*}" ] || usage "--result: there is no folder ${result%/*}" ;; esac
 
 # --- tart -----------------------------------------------------------------------------------------
 
+list_vms() { # local | oci
+  tries=1
+  until list=$(within "$TART_LIMIT_S" "$tart" list --source "$1" --quiet); do
+    [ "$tries" -lt "$LIST_TRIES" ] ||
+      fail "'$tart list' failed" 'Check that Tart is installed, and that you can read its folder (~/.tart).'
+    tries=$((tries + 1))
+    sleep 1
+  done
+}
+
 has_vm() { # NAME
-  list=$(within "$TART_LIMIT_S" "$tart" list --source local --quiet) ||
-    fail "'$tart list' failed" 'Check that Tart is installed, and that you can read its folder (~/.tart).'
+  list_vms local
   printf '%s\n' "$list" | grep -qxF -- "$1"
 }
 
-# `tart clone` replaces an existing VM without asking, so this check comes before each clone to the snapshot.
+has_pulled() { # REFERENCE
+  list_vms oci
+  printf '%s\n' "$list" | grep -qxF -- "$1"
+}
+
+# Before 2.40.1 `tart clone` replaces an existing VM without asking, so this check comes before each clone to
+# the snapshot.
 refuse_to_replace_snapshot() {
   if [ -z "$force" ] && has_vm "$snapshot"; then
     fail "$snapshot exists already and was not replaced" "Use it as it is, run this with --force, or delete it: tart delete $snapshot"
@@ -122,6 +158,41 @@ is_running() {
     *'"State":"running"'* | *'"Running":true'*) return 0 ;;
   esac
   return 1
+}
+
+# Prints one column of a row of public-images: name repository tag digest download unpacked disk format macos
+# xcode host tart are 1 to 12.
+column_of() { # NAME COLUMN
+  awk -v name="$1" -v column="$2" '!/^#/ && $1 == name { print $column }' "$here/public-images"
+}
+
+reference_of() { # NAME
+  awk -v name="$1" '!/^#/ && $1 == name { print $2 ($4 == "-" ? ":" $3 : "@" $4) }' "$here/public-images"
+}
+
+is_older() { # VERSION THAN
+  printf '%s %s\n' "$1" "$2" | awk '{
+    split($1, have, "."); split($2, want, ".")
+    for (i = 1; i <= 3; i++) if (have[i] + 0 != want[i] + 0) exit !(have[i] + 0 < want[i] + 0)
+    exit 1 }'
+}
+
+# A Mac or a Tart that is too old for an image fails late, and with other words.
+refuse_old_host() { # NAME
+  needs_macos=$(column_of "$1" 11) needs_tart=$(column_of "$1" 12)
+  macos=$(sw_vers -productVersion 2>/dev/null)
+  if [ -n "$macos" ] && is_older "$macos" "$needs_macos"; then
+    fail "$1 needs a Mac with macOS $needs_macos, and this one has $macos" 'Choose another image with --from: vm-image/public-images lists them.'
+  fi
+  version=$(within "$TART_LIMIT_S" "$tart" --version 2>/dev/null)
+  case $version in
+    [0-9]*.[0-9]*) if is_older "$version" "$needs_tart"; then fail "$1 needs Tart $needs_tart, and this is $version" 'Upgrade Tart, or choose another image with --from.'; fi ;;
+  esac
+}
+
+# A registry on this Mac speaks http.
+insecure_option() { # REFERENCE
+  case ${1%%/*} in localhost | localhost:* | 127.* | '[::1]'*) printf '%s' --insecure ;; esac
 }
 
 # --- ssh ------------------------------------------------------------------------------------------
@@ -200,18 +271,56 @@ printf '#!/bin/sh\nprintf "%%s\\n" "$TARTBEAT_VM_PASSWORD"\n' >"$work/askpass" &
 
 # --- clone, boot ----------------------------------------------------------------------------------
 
+# The reference from which VM was cloned, beside its disk. It goes with the VM, and no clone inherits it.
+noted=$tart_home/vms/$vm/tartbeat-from
+digest=''
+
 if has_vm "$vm"; then
   say "$vm exists already; using it"
+  from=$(cat "$noted" 2>/dev/null)
 else
+  if [ -z "$from" ]; then from=$(awk '!/^#/ { print $1; exit }' "$here/public-images"); fi
+  case $from in
+    */*) ;;
+    *)
+      if ! has_vm "$from"; then
+        [ -n "$(reference_of "$from")" ] ||
+          fail "there is no VM $from to clone $vm from" 'Choose a VM that tart list shows, a name of vm-image/public-images, or an image in a registry.'
+        refuse_old_host "$from"
+        from=$(reference_of "$from")
+      fi
+      ;;
+  esac
   case $from in
     */*)
       say "Pulling $from (the first time this can take hours)"
-      within "$PULL_LIMIT_S" "$tart" pull "$from" || fail "tart pull $from failed" 'Run this again. Tart keeps the parts that it has already pulled.'
+      # shellcheck disable=SC2046 # one option or none
+      within "$PULL_LIMIT_S" "$tart" pull "$from" $(insecure_option "$from") ||
+        fail "tart pull $from failed" 'Run this again. Tart keeps the parts that it has already pulled.'
+      case $from in
+        *@sha256:*) ;;
+        *)
+          exact=$(within "$TART_LIMIT_S" "$tart" fqn "$from")
+          case $exact in
+            *@sha256:*) ;;
+            *) fail "tart fqn $from did not print a digest: $(one_line "$exact")" 'Give --from REPOSITORY@sha256:DIGEST.' ;;
+          esac
+          say "$from is $exact now. For the same image on another Mac: --from $exact"
+          from=$exact
+          ;;
+      esac
       ;;
-    *) has_vm "$from" || fail "there is no VM $from to clone $vm from" "Choose a VM that tart list shows, or give --from an image in a registry." ;;
   esac
   say "Cloning $from to $vm"
   within "$CLONE_LIMIT_S" "$tart" clone "$from" "$vm" || fail "tart clone $from $vm failed"
+  [ ! -d "${noted%/*}" ] || printf '%s\n' "$from" >"$noted" || fail "cannot write $noted"
+fi
+case $from in *@sha256:*) digest=${from##*@} ;; esac
+
+# VM has its own blocks by now. The way back is to pull the same digest again.
+if [ -n "$drop_pulled" ] && [ -n "$digest" ] && has_pulled "$from"; then
+  say "Deleting the pulled $from"
+  within "$TART_LIMIT_S" "$tart" delete "$from" || fail "tart delete $from failed"
 fi
 
 if is_running; then
@@ -303,7 +412,7 @@ within 30 as_root true >/dev/null 2>&1 ||
   fail "$user cannot use sudo in the VM" 'TARTBEAT_VM_PASSWORD must be the password of the account, and the account must be an administrator.'
 
 say 'Provisioning (the first time this takes about 15 minutes)'
-within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh --user $user --key-file $folder/agent.pub --free-key${filter:+ --packet-filter $filter}$skips" ||
+within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh --user $user --key-file $folder/agent.pub --free-key${digest:+ --base-digest $digest}${filter:+ --packet-filter $filter}$skips" ||
   fail 'provisioning stopped at the step above' 'Follow its advice and run this again. Finished steps are not repeated.'
 
 say 'Verifying with the key, as the agent will see it'
@@ -312,6 +421,8 @@ login=$with_key
 within "$VERIFY_LIMIT_S" guest '"${TARTBEAT_ROOT:-}/usr/local/bin/tartbeat-verify"'"$skips${controller:+ --controller $controller}" </dev/null ||
   fail "$vm did not pass the checks above" 'Follow their advice and run this again.'
 within 30 guest "rm -rf $folder" </dev/null || fail 'the scripts could not be removed from the VM'
+# shellcheck disable=SC2016 # for the guest
+identity=$(within 30 guest 'cat "${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/image"' </dev/null)
 
 # This is the last step, because provisioning needs commands that a tied key cannot run.
 if [ -n "$restrict" ]; then
@@ -330,8 +441,24 @@ shut_down "$wait_s" ||
 ours=''
 run_pid=''
 
+# An older Tart replaces an existing VM, a newer one refuses. So the old snapshot keeps its name until the new
+# one is whole.
 refuse_to_replace_snapshot
+new=$snapshot
+! has_vm "$snapshot" || new=$snapshot-new
+if [ "$new" != "$snapshot" ] && has_vm "$new"; then
+  within "$TART_LIMIT_S" "$tart" delete "$new" || fail "tart delete $new failed"
+fi
 say "Cloning $vm to $snapshot"
-within "$CLONE_LIMIT_S" "$tart" clone "$vm" "$snapshot" || fail "tart clone $vm $snapshot failed"
+within "$CLONE_LIMIT_S" "$tart" clone "$vm" "$new" || fail "tart clone $vm $new failed"
+if [ "$new" != "$snapshot" ]; then
+  { within "$TART_LIMIT_S" "$tart" delete "$snapshot" && within "$TART_LIMIT_S" "$tart" rename "$new" "$snapshot"; } ||
+    fail "$new could not take the place of $snapshot" "Do it by hand: tart delete $snapshot; tart rename $new $snapshot"
+fi
 has_vm "$snapshot" || fail "tart clone succeeded, but tart list does not show $snapshot"
-say "$snapshot is ready. Next: expo-worker doctor"
+if [ -n "$result" ]; then
+  { printf 'snapshot=%s\n%s\nfrom=%s\n' "$snapshot" "$identity" "$from" >"$result.new" && mv -f "$result.new" "$result"; } ||
+    fail "$snapshot is ready, but $result could not be written"
+fi
+say "$snapshot is ready: $(one_line "$identity")"
+say 'Next: expo-worker doctor'

@@ -2,7 +2,7 @@
 # Makes the VM that it runs in ready for builds. Runs each step of provision/ in order, then verify.sh.
 #
 #   sudo sh provision.sh [--user NAME] [--key-file KEY.pub] [--restrict-key | --free-key]
-#                        [--packet-filter ADDRESSES] [--only STEP]… [--skip STEP]…
+#                        [--packet-filter ADDRESSES] [--base-digest DIGEST] [--only STEP]… [--skip STEP]…
 #   sh provision.sh --check [the same]
 #
 #   --user NAME       account that builds run as; default: the user who called sudo
@@ -11,6 +11,7 @@
 #   --free-key        untie it again; without either option the key stays as it is
 #   --packet-filter ADDRESS[,ADDRESS]   block private networks for builds, except these addresses of the
 #                     controller; "off" turns the filter off again
+#   --base-digest     digest of the image that this VM was cloned from, for the step image
 #   --only, --skip    steps by name, as --list prints them; may be repeated
 #   --check           only check and change nothing; a few steps need root for this
 #   --list            print the names of the steps
@@ -36,7 +37,7 @@ usage() {
 check_only='' only='' skip=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --user | --key-file | --packet-filter | --only | --skip) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
+    --user | --key-file | --packet-filter | --base-digest | --only | --skip) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
   esac
   case $1 in
     --check) check_only=yes ;;
@@ -45,6 +46,7 @@ while [ $# -gt 0 ]; do
     --restrict-key) TARTBEAT_KEY_USE=tied ;;
     --free-key) TARTBEAT_KEY_USE=free ;;
     --packet-filter) TARTBEAT_PACKET_FILTER=$2 && shift ;;
+    --base-digest) TARTBEAT_BASE_DIGEST=$2 && shift ;;
     --only) only="$only $2 " && shift ;;
     --skip) skip="$skip $2 " && shift ;;
     --list)
@@ -70,6 +72,8 @@ if [ -n "${TARTBEAT_KEY_FILE:-}" ]; then
   export TARTBEAT_KEY_FILE
 fi
 export TARTBEAT_KEY_USE="${TARTBEAT_KEY_USE:-}" TARTBEAT_PACKET_FILTER="${TARTBEAT_PACKET_FILTER:-}"
+export TARTBEAT_BASE_DIGEST="${TARTBEAT_BASE_DIGEST:-}"
+[ -n "$only" ] || export TARTBEAT_SKIPPED="$skip"
 if [ -z "$check_only" ] && ! is_root; then
   printf 'provision.sh: this changes the system and needs root; run: sudo sh %s\n' "$0" >&2
   exit 77

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { testWith } from '../set-up/test-with.ts';
 import { SHELLS, type Shell } from './guest-script.ts';
-import { PUBLIC_KEY, type StandInMac, standInMac } from './stand-in-mac.ts';
+import { PUBLIC_KEY, publicImages, type StandInMac, standInMac } from './stand-in-mac.ts';
 
-const IMAGE = 'ghcr.io/cirruslabs/macos-tahoe-xcode:latest';
+const { reference: IMAGE, digest: DIGEST } = publicImages()[0]!;
 
 /** A Mac with the agent's key and the VMs that a test needs at its start. */
 function macWithKey(shell: Shell, vms: string[] = []) {
@@ -80,7 +80,13 @@ for (const shell of SHELLS) {
       const fourth = await mac.create(['--force']);
       expect(fourth.status, fourth.stdout + fourth.stderr).toBe(0);
       expect(fourth.stdout).toMatch(/^0 step\(s\) changed$/m);
-      expect(tartCalls(mac).at(-1)).toBe('tart clone expo-build-vm expo-build-vm-base-snapshot');
+      // The old snapshot keeps its name until the new one is whole.
+      expect(tartCalls(mac).slice(-3)).toEqual([
+        'tart clone expo-build-vm expo-build-vm-base-snapshot-new',
+        'tart delete expo-build-vm-base-snapshot',
+        'tart rename expo-build-vm-base-snapshot-new expo-build-vm-base-snapshot',
+      ]);
+      expect(mac.vms()).toEqual(['expo-build-vm', 'expo-build-vm-base-snapshot']);
     },
     300_000,
   );
@@ -98,14 +104,66 @@ for (const shell of SHELLS) {
         );
         expect(readFileSync(join(mac.root, 'etc/tartbeat-packet-filter.conf'), 'utf8')).toContain('{ 192.0.2.7 }');
         expect(existsSync(join(mac.home, '.tartbeat-image'))).toBe(false);
-        expect(tartCalls(mac).slice(-2)).toEqual([
-          'shutdown -h now',
-          'tart clone expo-build-vm expo-build-vm-base-snapshot',
-        ]);
+        expect(mac.vms()).toEqual(['expo-build-vm', 'expo-build-vm-base-snapshot']);
       }
     },
     300_000,
   );
+
+  holds(
+    'a tag is asked for once and its digest is kept; two Macs with the same inputs make the same image',
+    async () => {
+      const tag = 'registry.example.com/macos:27';
+      const made: Record<string, string>[] = [];
+      for (const addresses of ['192.0.2.7', '192.0.2.8']) {
+        using mac = macWithKey(shell);
+        mac.file('tart_vm_key.pub', `ssh-ed25519 AAAAKeyOf${made.length}OnThisMac agent@host\n`);
+        mac.remember('list-fails', '2');
+        const result = mac.file('result');
+        const args = ['--from', tag, '--snapshot', 'vm-base-0123', '--result', result, '--drop-pulled'];
+        const outcome = await mac.create([...args, '--packet-filter', addresses]);
+        expect(outcome.status, outcome.stdout + outcome.stderr).toBe(0);
+        expect(mac.vms()).toEqual(['expo-build-vm', 'vm-base-0123']);
+        const image = readFileSync(join(mac.root, 'usr/local/share/tartbeat/image'), 'utf8');
+        const written = Object.fromEntries([...readFileSync(result, 'utf8').matchAll(/^([a-z]+)=(.*)$/gm)].map((l) => l.slice(1)));
+        const exact = `registry.example.com/macos@${written.digest}`;
+        expect(image).toBe(`digest=${written.digest}\nprovisioned=${written.provisioned}\n`);
+        expect(written).toMatchObject({ snapshot: 'vm-base-0123', from: exact });
+        expect(outcome.stdout).toContain(`For the same image on another Mac: --from ${exact}`);
+        expect(tartCalls(mac).slice(0, 3)).toEqual([
+          `tart pull ${tag}`,
+          `tart clone ${exact} expo-build-vm`,
+          `tart delete ${exact}`,
+        ]);
+        made.push(written);
+      }
+      expect(made[0]).toEqual(made[1]);
+    },
+    300_000,
+  );
+
+  holds('a Mac or a Tart that is too old for a public image is refused before the download', async () => {
+    using mac = macWithKey(shell);
+    mac.remember('tart-version', '2.34.0');
+    const old = await mac.create(['--from', 'golden-gate-xcode-27']);
+    expect([old.status, old.stderr]).toEqual([1, expect.stringContaining('needs Tart 2.39.0, and this is 2.34.0')]);
+    mac.remember('macos', '15.7');
+    mac.forget('tart-version');
+    const older = await mac.create(['--from', 'golden-gate-xcode-27']);
+    expect(older.stderr).toContain('needs a Mac with macOS 26, and this one has 15.7');
+    expect((await mac.create(['--from', 'no-such-vm'])).stderr).toContain('there is no VM no-such-vm');
+    expect(mac.calls()).toEqual([]);
+    mac.fail('tart', 'pull');
+    await mac.create();
+    await mac.create(['--from', '127.0.0.1:5000/x@sha256:00']);
+    await mac.create(['--from', 'tahoe-xcode-27']);
+    expect(mac.calls()).toEqual([
+      `tart pull ${IMAGE}`,
+      'tart pull 127.0.0.1:5000/x@sha256:00 --insecure',
+      'tart pull ghcr.io/cirruslabs/macos-tahoe-xcode:27',
+    ]);
+    expect(IMAGE).toContain(DIGEST);
+  });
 
   holds('a step of tart that fails is named, and no snapshot is made', async () => {
     for (const [fault, message] of [
@@ -205,6 +263,9 @@ for (const shell of SHELLS) {
       [['vm', '--cpus', '-4'], "--cpus must be a whole number, not '-4'"],
       [['vm', '--user', 'a;reboot'], 'plain account name'],
       [['vm', '--from', '--force'], '--from must be the name'],
+      [['vm', '--snapshot', 'vm'], '--snapshot must have another name'],
+      [['vm', '--snapshot', 'a/b'], '--snapshot must consist of'],
+      [['vm', '--result', '/nonexistent/x'], '--result: there is no folder /nonexistent'],
       [['vm', '--skip', '$(reboot)'], '--skip takes names of steps'],
       [['vm', '--controller', 'builds.example.com'], 'http:// or https://'],
       [['vm', '--controller', "http://x';reboot"], 'plain address'],

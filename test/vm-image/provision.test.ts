@@ -37,7 +37,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
     ['pmset', 'displaysleep'],
     ['pmset', '-a sleep'],
   ],
-  'screen-saver': [['defaults'], ['sudo']],
+  'screen-saver': [['defaults'], ['sudo'], ['defaults', '/Library/Preferences/com.apple.screensaver']],
   'software-updates': [['softwareupdate'], ['defaults', 'CriticalUpdateInstall']],
   'time-sync': [['systemsetup']],
   'command-line-tools': [],
@@ -60,6 +60,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
     ['curl', 'AppleWWDRCAG6.cer'],
     ['security', 'AppleWWDRCAG6.cer'],
   ],
+  image: [['chown']],
 };
 
 /** Runs one step alone, as a person would, and returns the word before the colon and the text after it. */

@@ -169,6 +169,16 @@ function contentsOf(folder: string, prefix = ''): Record<string, string> {
   return found;
 }
 
+/** The rows of public-images. */
+export function publicImages() {
+  const rows = readFileSync(join(VM_IMAGE, 'public-images'), 'utf8').split('\n').filter((line) => /^[a-z]/.test(line));
+  return rows.map((row) => {
+    const [name, repository, tag, digest, download, unpacked, disk, format, macos, xcode, host, tart] = row.split(/ +/);
+    const reference = digest === '-' ? `${repository}:${tag}` : `${repository}@${digest}`;
+    return { name, reference, digest, download, unpacked, disk, format, macos, xcode, host, tart };
+  });
+}
+
 /** The outcome that a script printed for each step or check, by name. Of several lines the first counts. */
 export function outcomesOf({ stdout }: Outcome): Record<string, string> {
   const lines = stdout.matchAll(/^(ok|changed|failed|missing|unknown|skipped|pass|fail) +([a-z_-]+) /gm);

@@ -13,7 +13,8 @@ programs='vm-monitor.sh send_heartbeat keychain vm-ssh-gate tartbeat-verify'
 version=$(cat "$source/guest/version" 2>/dev/null)
 links=$(user_home)/.tartbeat/guest
 
-shared_files() { (cd "$source" && find . -type f \( -name '*.sh' -o -name '*.rb' -o -name '*.conf' -o -name send_heartbeat -o -name keychain -o -name vm-ssh-gate -o -name tartbeat-verify -o -path './guest/*' \)); }
+# What other steps keep in the same folder.
+kept='image provisioned certificates'
 
 # shellcheck disable=SC2046,SC2002 # a list of files
 checksum() { (cd "$1" 2>/dev/null && cat $(shared_files) 2>/dev/null | cksum); } # FOLDER
@@ -49,8 +50,11 @@ apply() {
     # Copies into a new folder and then renames it, so that the installed scripts are never half copied.
     attempt rm -rf "$share.new" &&
       attempt mkdir -p "$share.new/guest" "$share.new/provision" "$share.new/fastlane/actions" || return
-    for file in $(shared_files); do
+    for file in $(cd "$source" && shared_files); do
       attempt cp "$source/$file" "$share.new/$file" || return
+    done
+    for other in $kept; do
+      [ ! -e "$share/$other" ] || attempt cp -Rp "$share/$other" "$share.new/$other" || return
     done
     attempt chmod -R u=rwX,go=rX "$share.new" && attempt chmod 755 "$share.new"/guest/*.sh &&
       attempt chown -R root:wheel "$share.new" &&

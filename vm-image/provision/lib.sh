@@ -135,6 +135,13 @@ user_home() {
   dscl . -read "/Users/$TARTBEAT_USER" NFSHomeDirectory 2>/dev/null | sed -n 's/^NFSHomeDirectory: *//p'
 }
 
+# The files of this folder that go into the image; the others are for the Mac. Prints them for the folder
+# that the caller is in.
+shared_files() {
+  find . -type f ! -name create-base-image.sh \( -name '*.sh' -o -name '*.rb' -o -name '*.conf' -o -name send_heartbeat \
+    -o -name keychain -o -name vm-ssh-gate -o -name tartbeat-verify -o -path './guest/*' \) | sort
+}
+
 # --- files ----------------------------------------------------------------------------------------
 
 owned_by() { # NAME PATH

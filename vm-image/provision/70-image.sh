@@ -1,0 +1,98 @@
+#!/bin/sh
+# Writes down what this image is, so that an agent can tell two images apart. Two Macs whose images have the
+# same two lines in /usr/local/share/tartbeat/image are the same:
+#
+#   digest=        digest of the image that this VM was cloned from; empty if nobody has said it
+#   provisioned=   SHA-256 of the file `provisioned` beside it
+#
+# `provisioned` lists all that was put on top: the scripts, the account, what was left out, the authorities,
+# and the versions that a build finds. It has nothing of one Mac: no key, no address, no size of a disk.
+#
+#   TARTBEAT_BASE_DIGEST   the digest; empty: keep the one that is there
+#   TARTBEAT_SKIPPED       the steps that were left out; unset: keep those that are there
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=vm-image/provision/lib.sh
+. "$here/lib.sh"
+
+title='The image says what it was made of'
+file=$share/image
+list=$share/provisioned
+source=$(cd "$here/.." && pwd)
+
+recorded() { sed -n "s/^$1=//p" "$file" 2>/dev/null; } # digest | provisioned
+
+sum_of() { shasum -a 256 2>/dev/null | awk '{ print $1 }'; }
+
+# What a build finds, each with a prefix, because a profile may print lines of its own.
+versions() {
+  # shellcheck disable=SC2016 # for the build's shell
+  as_build '
+    export EAS_NO_UPDATE_NOTIFIER=1 FASTLANE_SKIP_UPDATE_CHECK=1 FASTLANE_OPT_OUT_USAGE=1
+    tell() { printf "tartbeat: %s %s\n" "$1" "${2:-none}"; }
+    tell node "$(node --version 2>/dev/null | tail -n 1)"
+    tell mise "$(mise --version 2>/dev/null | sed -n "s/^\([0-9][0-9.]*\).*/\1/p" | tail -n 1)"
+    tell eas-cli "$(eas --version 2>/dev/null | sed -n "s|^eas-cli/\([^ ]*\).*|\1|p")"
+    tell expo-engine "$(eas-cli-local-build-plugin --version 2>/dev/null | tail -n 1)"
+    tell ruby "$(ruby --version 2>/dev/null | sed -n "s/^ruby \([^ ]*\).*/\1/p")"
+    tell fastlane "$(fastlane --version 2>/dev/null | sed -n "s/^fastlane \([0-9][0-9.]*\)$/\1/p" | tail -n 1)"
+    tell cocoapods "$(pod --version 2>/dev/null | sed -n "s/^\([0-9][0-9.]*\)$/\1/p" | tail -n 1)"' 2>/dev/null |
+    sed -n 's/^tartbeat: //p'
+}
+
+skipped() {
+  if [ -n "${TARTBEAT_SKIPPED+set}" ]; then
+    names=$(printf '%s\n' "$TARTBEAT_SKIPPED" | tr ' ' '\n' | sed '/^$/d' | sort -u)
+    one_line "${names:-none}"
+  else
+    sed -n 's/^skipped //p' "$list" 2>/dev/null
+  fi
+}
+
+inputs() {
+  # shellcheck disable=SC2046 # a list of files without spaces
+  printf 'scripts %s\n' "$(cd "$source" && shasum -a 256 $(shared_files) 2>/dev/null | sum_of)"
+  printf 'account %s\n' "$TARTBEAT_USER"
+  printf 'skipped %s\n' "$(skipped)"
+  printf 'packet-filter %s\n' "$([ -e "$root/etc/tartbeat-packet-filter.conf" ] && echo on || echo off)"
+  printf 'macos %s\n' "$(sw_vers -productVersion 2>/dev/null)"
+  xcode=$(xcodebuild -version 2>/dev/null)
+  printf 'xcode %s\n' "$(one_line "${xcode:-none}")"
+  brew=$(as_brew --version 2>/dev/null | sed -n '1s/^Homebrew //p')
+  printf 'homebrew %s\n' "${brew:-none}"
+  versions
+}
+
+digest_wanted() {
+  if [ -n "${TARTBEAT_BASE_DIGEST:-}" ]; then printf '%s' "$TARTBEAT_BASE_DIGEST"; else recorded digest; fi
+}
+
+check() {
+  case ${TARTBEAT_BASE_DIGEST:-} in
+    '') ;;
+    sha256:*[!0-9a-f]*) missing "--base-digest must be sha256: and 64 digits, not '$TARTBEAT_BASE_DIGEST'" && return ;;
+    sha256:????????????????????????????????????????????????????????????????) ;;
+    *) missing "--base-digest must be sha256: and 64 digits, not '$TARTBEAT_BASE_DIGEST'" && return ;;
+  esac
+  now=$(inputs)
+  if [ ! -f "$file" ] || [ ! -f "$list" ]; then
+    missing "there is no $file"
+  elif [ "$now" != "$(cat "$list")" ]; then
+    missing "something was changed since $list was written: now $(printf '%s\n' "$now" | grep -vxF -f "$list" | head -n 1)"
+  elif [ "$(recorded provisioned)" != "$(sum_of <"$list")" ] || [ "$(recorded digest)" != "$(digest_wanted)" ]; then
+    missing "$file does not match $list, or the digest"
+  else
+    digest=$(recorded digest)
+    found "digest ${digest:-unknown}, provisioned $(recorded provisioned)"
+  fi
+}
+
+apply() {
+  case $detail in --base-digest*) problem=$detail && return 1 ;; esac
+  attempt mkdir -p "$share" || return
+  inputs >"$list.new" || return
+  printf 'digest=%s\nprovisioned=%s\n' "$(digest_wanted)" "$(sum_of <"$list.new")" >"$file.new" || return
+  attempt chown root:wheel "$list.new" "$file.new" && attempt chmod 644 "$list.new" "$file.new" &&
+    attempt mv -f "$list.new" "$list" && attempt mv -f "$file.new" "$file"
+}
+
+step "$@"

@@ -24,8 +24,8 @@ variable "vm_name" {
 
 variable "vm_base_name" {
   type        = string
-  default     = "ghcr.io/cirruslabs/macos-tahoe-xcode:latest"
-  description = "Image from which the VM is made. It must have Xcode."
+  default     = "ghcr.io/cirruslabs/macos-tahoe-xcode@sha256:923c98d32e40ffadb6e6815a9722124b7a57bdf7d7763a708a2b28d1970831bd"
+  description = "Image from which the VM is made, by digest. It must have Xcode. vm-image/public-images lists some."
 }
 
 variable "ssh_username" {
@@ -85,9 +85,13 @@ build {
   }
 
   provisioner "shell" {
-    environment_vars = ["TARTBEAT_VM_PASSWORD=${var.ssh_password}", "TARTBEAT_USER=${var.ssh_username}"]
+    environment_vars = [
+      "TARTBEAT_VM_PASSWORD=${var.ssh_password}",
+      "TARTBEAT_USER=${var.ssh_username}",
+      "TARTBEAT_BASE_DIGEST=${try(split("@", var.vm_base_name)[1], "")}",
+    ]
     inline = [
-      "printf '%s\\n' \"$TARTBEAT_VM_PASSWORD\" | sudo -S -p '' sh /private/tmp/tartbeat-image/provision.sh --user \"$TARTBEAT_USER\" --key-file /private/tmp/tartbeat-image/agent.pub",
+      "printf '%s\\n' \"$TARTBEAT_VM_PASSWORD\" | sudo -S -p '' sh /private/tmp/tartbeat-image/provision.sh --user \"$TARTBEAT_USER\" --key-file /private/tmp/tartbeat-image/agent.pub $${TARTBEAT_BASE_DIGEST:+--base-digest $TARTBEAT_BASE_DIGEST}",
       "rm -rf /private/tmp/tartbeat-image",
     ]
     timeout = "3h"

@@ -125,7 +125,9 @@ for (const shell of SHELLS) {
         expect(outcome.status, outcome.stdout + outcome.stderr).toBe(0);
         expect(mac.vms()).toEqual(['expo-build-vm', 'vm-base-0123']);
         const image = readFileSync(join(mac.root, 'usr/local/share/tartbeat/image'), 'utf8');
-        const written = Object.fromEntries([...readFileSync(result, 'utf8').matchAll(/^([a-z]+)=(.*)$/gm)].map((l) => l.slice(1)));
+        const written = Object.fromEntries(
+          [...readFileSync(result, 'utf8').matchAll(/^([a-z]+)=(.*)$/gm)].map((l) => l.slice(1)),
+        );
         const exact = `registry.example.com/macos@${written.digest}`;
         expect(image).toBe(`digest=${written.digest}\nprovisioned=${written.provisioned}\n`);
         expect(written).toMatchObject({ snapshot: 'vm-base-0123', from: exact });

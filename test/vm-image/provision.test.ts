@@ -464,6 +464,74 @@ for (const shell of SHELLS) {
     expect((await step(mac, 'homebrew')).detail).toContain('Homebrew 5.0.1');
   });
 
+  holds('the screen saver stays off when a clone gets another serial number', async () => {
+    using mac = standInMac(shell);
+    expect((await step(mac, 'screen-saver')).word).toBe('changed');
+    mac.forget('host-com.apple.screensaver-idleTime');
+    expect((await step(mac, 'screen-saver', ['--check'])).word).toBe('ok');
+    mac.remember('host-com.apple.screensaver-idleTime', '1200');
+    expect((await step(mac, 'screen-saver', ['--check'])).detail).toContain('starts after 1200 s');
+  });
+
+  holds('two images are told apart by what was put into them, and by nothing that belongs to one Mac', async () => {
+    const digest = `sha256:${'0a'.repeat(32)}`;
+    const made = async (change: (mac: StandInMac) => unknown, args: string[] = []) => {
+      using mac = standInMac(shell);
+      mac.remember('brew-version', '6.0.22');
+      await change(mac);
+      const outcome = await mac.guest('provision.sh', ['--only', 'image', '--base-digest', digest, ...args]);
+      expect(outcome.status, outcome.stdout).toBe(0);
+      const file = readFileSync(join(mac.root, 'usr/local/share/tartbeat/image'), 'utf8');
+      expect(file).toMatch(new RegExp(`^digest=${digest}\nprovisioned=[0-9a-f]{64}\n$`));
+      return /provisioned=(.*)/.exec(file)![1]!;
+    };
+    const filter = (address: string) => (mac: StandInMac) =>
+      mac.guest('provision.sh', ['--only', 'private-networks', '--packet-filter', address]);
+    const plain = await made(() => {});
+    const ofOneMac = await made(async (mac) => {
+      await mac.guest('provision.sh', ['--only', 'authorised-key', '--key-file', keyFile(mac)]);
+      mac.remember('free-kb', '20000000');
+    });
+    expect(ofOneMac).toBe(plain);
+    const filtered = await made(filter('192.0.2.7'));
+    expect(await made(filter('192.0.2.8'))).toBe(filtered);
+    const withXcode = await made((mac) => step(mac, 'xcode'));
+    const withHomebrew = await made((mac) => step(mac, 'homebrew'));
+    expect(new Set([plain, filtered, withXcode, withHomebrew]).size).toBe(4);
+  });
+
+  holds('an image that was changed later says so, and knows which steps were left out', async () => {
+    using mac = standInMac(shell);
+    const folder = join(mac.root, 'usr/local/share/tartbeat');
+    const provision = () =>
+      mac.guest(
+        'provision.sh',
+        NAMES.filter((name) => name !== 'image').flatMap((name) => ['--skip', name]),
+      );
+    await provision();
+    expect(readFileSync(join(folder, 'image'), 'utf8')).toMatch(/^digest=\nprovisioned=/);
+    expect(readFileSync(join(folder, 'provisioned'), 'utf8')).toContain(
+      `skipped ${NAMES.filter((name) => name !== 'image')
+        .sort()
+        .join(' ')}\n`,
+    );
+    expect(await step(mac, 'image', ['--check'])).toMatchObject({
+      word: 'ok',
+      detail: expect.stringContaining('digest unknown'),
+    });
+    expect((await step(mac, 'xcode')).word).toBe('changed');
+    expect((await step(mac, 'image', ['--check'])).detail).toContain('now xcode Xcode 26.6 Build version 17F113');
+    expect((await step(mac, 'image')).word).toBe('changed');
+    expect(readFileSync(join(folder, 'provisioned'), 'utf8')).toContain('skipped apple-certificates');
+    // The step monitor replaces the folder, and keeps what is not its own.
+    expect((await step(mac, 'monitor')).word).toBe('changed');
+    expect((await step(mac, 'image', ['--check'])).word).toBe('ok');
+    for (const wrong of ['sha256:00', `sha256:${'X'.repeat(64)}`, 'latest'])
+      expect((await mac.guest('provision.sh', ['--only', 'image', '--base-digest', wrong])).stdout).toContain(
+        '--base-digest must be',
+      );
+  });
+
   holds('a command has a limit, and its whole family ends with it', async () => {
     using mac = standInMac(shell);
     // No other test on this machine sleeps for so long.

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import hcl from 'hcl2-parser';
 import { expect, test } from 'vitest';
 import { testWith } from '../set-up/test-with.ts';
-import { STEPS, VM_IMAGE } from './stand-in-mac.ts';
+import { publicImages, STEPS, VM_IMAGE } from './stand-in-mac.ts';
 
 const repository = join(VM_IMAGE, '..');
 const inImage = ['*.sh', 'guest/*.sh', 'provision/*.sh', 'send_heartbeat', 'tartbeat-verify'];
@@ -114,6 +114,18 @@ test('versions stand in versions.sh alone, but for that of the engine, which the
     for (const pin of versions.values()) expect(code(path), path).not.toContain(pin);
 });
 
+test('public images are named by digest, or have a tag that is resolved once', () => {
+  const images = publicImages();
+  expect(images.length).toBeGreaterThan(3);
+  for (const image of images) {
+    expect(image.digest).toMatch(/^(-|sha256:[0-9a-f]{64})$/);
+    for (const size of [image.download, image.unpacked, image.disk]) expect(size).toMatch(/^(-|[0-9.]+)$/);
+    expect(image.format).toMatch(/^(raw|asif)$/);
+    expect(`${image.macos} ${image.host} ${image.tart}`).toMatch(/^[0-9.]+ [0-9.]+ \d+\.\d+\.\d+$/);
+  }
+  expect(images[0]).toMatchObject({ digest: expect.stringContaining('sha256:'), xcode: expect.stringContaining('.') });
+});
+
 test('the Packer template is HCL, uses the tart-cli builder, and names only scripts that exist', () => {
   const [template, error] = hcl.parseToObject(read('vm-image/tartbeat.pkr.hcl'));
   expect(error).toBeFalsy();
@@ -125,6 +137,8 @@ test('the Packer template is HCL, uses the tart-cli builder, and names only scri
   const [builder] = template.source['tart-cli'].tartbeat;
   expect(builder.headless).toBe(true);
   expect(template.build[0].sources).toEqual(['source.tart-cli.tartbeat']);
+
+  expect(template.variable.vm_base_name[0].default).toBe(publicImages()[0]!.reference);
 
   const text = JSON.stringify(template);
   const variables = [...text.matchAll(/\bvar\.([a-z_]+)/g)].map(([, name]) => name!);

@@ -171,7 +171,9 @@ function contentsOf(folder: string, prefix = ''): Record<string, string> {
 
 /** The rows of public-images. */
 export function publicImages() {
-  const rows = readFileSync(join(VM_IMAGE, 'public-images'), 'utf8').split('\n').filter((line) => /^[a-z]/.test(line));
+  const rows = readFileSync(join(VM_IMAGE, 'public-images'), 'utf8')
+    .split('\n')
+    .filter((line) => /^[a-z]/.test(line));
   return rows.map((row) => {
     const [name, repository, tag, digest, download, unpacked, disk, format, macos, xcode, host, tart] = row.split(/ +/);
     const reference = digest === '-' ? `${repository}:${tag}` : `${repository}@${digest}`;

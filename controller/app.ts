@@ -74,7 +74,7 @@ const strict = createMiddleware(async (c, next) => {
 const agentTooOld = refusal(
   'contract_too_old',
   "this agent is too old for its controller. Run `npm ci && npm pack` in the checkout of the controller's release, " +
-    'copy the file that it makes to the Mac, and install it there: `npm install --global ./tartbeat-VERSION.tgz`',
+    'copy the file that it makes to the Mac, and install it there: `npm install -g ./tartbeat-VERSION.tgz`',
 );
 
 const refuseOldAgents = createMiddleware(async (c, next) => {

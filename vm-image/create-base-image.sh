@@ -66,6 +66,11 @@ fail() { # MESSAGE [ADVICE]
   exit 1
 }
 
+# Prints a command from the table of those that install something.
+installation() { # NAME
+  sed -n "s/^$1	//p" "$here/installation"
+}
+
 # --- arguments ------------------------------------------------------------------------------------
 
 vm='' from='' snapshot='' result='' drop_pulled='' user=admin key=$HOME/.ssh/tart_vm_key port=22 wait_s=300
@@ -249,7 +254,7 @@ trap 'exit 143' TERM HUP
 
 # --- checks before the first change ---------------------------------------------------------------
 
-command -v "$tart" >/dev/null 2>&1 || fail "there is no '$tart'" 'Install Tart: brew install cirruslabs/cli/tart'
+command -v "$tart" >/dev/null 2>&1 || fail "there is no '$tart'" "Install Tart: $(installation trust-tap) && $(installation add-tap) && $(installation tart)"
 [ -r "$key" ] || fail "there is no key $key" "Make one for this purpose: expo-worker init, or: ssh-keygen -t ed25519 -f '$key' -N ''"
 [ -r "$key.pub" ] || fail "there is no public key $key.pub" "Make it from the private one: ssh-keygen -y -f '$key' >'$key.pub'"
 refuse_to_replace_snapshot

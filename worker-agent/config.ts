@@ -21,7 +21,7 @@ import {
 } from './config-findings.ts';
 
 /** The address at which a VM on Tart's NAT sees its host. */
-const TART_HOST_ADDRESS = '192.168.64.1';
+export const TART_HOST_ADDRESS = '192.168.64.1';
 /** Apple's licence and the kernel allow two macOS guests on one Mac. */
 export const VMS_PER_MAC_MAX = 2;
 const IMAGES_MAX = 8;

@@ -196,7 +196,8 @@ const CAUSE_WORDS: Record<Cause, Words> = {
   host_disk_full: {
     title: 'The Mac’s disk was full',
     explanation: 'There was no space left on the disk of the Mac. All its VMs share this disk.',
-    advice: 'Remove unused images with `tart prune`, and find out what else fills the disk.',
+    advice:
+      'Delete downloaded images that nobody uses with `tart prune --older-than 7`, and find out what else fills the disk.',
   },
   vm_restarted: {
     title: 'The VM restarted',

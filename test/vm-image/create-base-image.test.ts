@@ -240,6 +240,7 @@ for (const shell of SHELLS) {
       expect(noPublic.stderr).toContain('ssh-keygen -y');
       const noTart = await mac.create([], { env: { TARTBEAT_TART: 'no-such-tart' } });
       expect(noTart.stderr).toContain("there is no 'no-such-tart'");
+      expect(noTart.stderr).toContain('brew install openai/tools/tart');
 
       const lock = join(mac.root, '../tartbeat-base-image.expo-build-vm');
       mkdirSync(lock);

@@ -7,6 +7,7 @@ import { accountOf } from '../mac/account.ts';
 import { EXIT_TIMEOUT_SECONDS, type JobKind, logPathOf } from '../mac/launchd-plist.ts';
 import { installJob, uninstallJob } from '../mac/launchd-service.ts';
 import { createMac } from '../mac/programs.ts';
+import { askOnTerminal, setUpMac } from './set-up-mac.ts';
 
 const TRADE_OFF = `
 Which of the two:
@@ -17,6 +18,14 @@ Which of the two:
   --launch-agent needs no root: the agent runs as the account, once it is logged in. Allow it under System Settings >
   Privacy & Security > Local Network, and look there first when every VM is "unreachable".
 Either way VMs start only while the account is logged in: turn on automatic login.`;
+
+interface InstallOptions {
+  config?: string;
+  user?: string;
+  launchAgent: boolean;
+  exitTimeout: number;
+  setUpMac?: boolean;
+}
 
 export function installCommand(): Command {
   return new Command('install')
@@ -29,8 +38,10 @@ export function installCommand(): Command {
         .argParser(wholeSeconds)
         .default(EXIT_TIMEOUT_SECONDS),
     )
+    .option('--set-up-mac', 'also set sleep, power failure, DHCP lease and Local Network, without asking')
+    .option('--no-set-up-mac', 'leave these settings of the Mac alone, without asking')
     .addHelpText('after', TRADE_OFF)
-    .action(async (options: { config?: string; user?: string; launchAgent: boolean; exitTimeout: number }) => {
+    .action(async (options: InstallOptions) => {
       const mac = createMac();
       const kind: JobKind = options.launchAgent ? 'agent' : 'daemon';
       const account = await accountOf(mac, options.user);
@@ -50,6 +61,13 @@ export function installCommand(): Command {
         changed
           ? `Installed: ${plistPath}\nThe agent runs now. Its log: ${logPathOf(configPath)} (expo-worker logs -f)\n`
           : `Nothing to do: ${plistPath} is right, and launchd has loaded it.\n`,
+      );
+      await interruptibly((signal) =>
+        setUpMac({
+          ...{ mac: { ...mac, user: account.name }, configPath, signal, wanted: options.setUpMac },
+          ask: process.stdin.isTTY && process.stdout.isTTY ? askOnTerminal : null,
+          write: (text) => void process.stdout.write(text),
+        }),
       );
     });
 }

@@ -16,6 +16,7 @@ import { type CloneContext, type CloneOptions, cloneChecks, cloneNameOf } from '
 import { CONTROLLER_CHECKS } from './controller-checks.ts';
 import { configOf, type HostContext } from './host-context.ts';
 import { IMAGE_CHECKS } from './image-checks.ts';
+import { INSTALLATION_CHECKS } from './installation-checks.ts';
 import { LAUNCHD_CHECKS } from './launchd-checks.ts';
 import { MACOS_CHECKS } from './macos-checks.ts';
 import { blockingFailure, type CheckResult, type HealthCheck, runChecks } from './run-checks.ts';
@@ -45,6 +46,7 @@ export interface DoctorReport {
 /** Every check of this Mac. */
 export const HOST_CHECKS: readonly HealthCheck<HostContext>[] = [
   ...SETUP_CHECKS,
+  ...INSTALLATION_CHECKS,
   ...TART_CHECKS,
   ...CONTROLLER_CHECKS,
   ...MACOS_CHECKS,

@@ -6,6 +6,7 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { changeConfig, VMS_PER_MAC_MAX } from '../config.ts';
+import { inWords } from '../mac/installation.ts';
 import { BOOT_LIMITS, type BootLimits } from '../time-limits.ts';
 import { bootVm } from '../vm/boot.ts';
 import type { BootFailure } from '../vm/boot-failure.ts';
@@ -100,11 +101,11 @@ const START_FIXES: Partial<Record<BootFailure['kind'], string>> = {
     'A process of a VM that no longer exists still runs (see stale_vm_processes). Kill it, or restart the Mac.',
   start_refused:
     'Log the account in on the screen of this Mac, and unlock its keychain with `security unlock-keychain login.keychain-db`.',
-  no_softnet: 'Install softnet with `brew install cirruslabs/cli/softnet`, or set "isolation": "nat" in the config.',
+  no_softnet: `softnet is missing, or may not run as root (see softnet). Run ${inWords('softnet-owner', 'softnet-root')}, or set "isolation": "nat" in the config.`,
   no_address:
     'The DHCP leases of this Mac may be used up (see dhcp_lease, dhcp_pool), or its firewall keeps VMs from getting one (see firewall). A restart of the Mac helps for a while.',
   no_route:
-    'macOS keeps this program from the network of the VMs. Allow it in System Settings > Privacy & Security > Local Network, or run the agent as a LaunchDaemon.',
+    'macOS keeps this program from the network of the VMs. Allow it in System Settings > Privacy & Security > Local Network, or run the agent as a LaunchDaemon (see local_network).',
   auth: 'The key in vmSshKey is not the one in the image, or the image was made again. Run `expo-worker base-image --force`, then `expo-worker doctor --pin-host-key`.',
 };
 

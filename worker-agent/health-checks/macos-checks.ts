@@ -7,12 +7,14 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DAY_MS } from '#contract';
+import { inWords } from '../mac/installation.ts';
 import { answerOf, lastLineOf, macosVersion, majorOf, onMac, settingOf } from './ask-macos.ts';
 import type { HostContext } from './host-context.ts';
 import { fail, type HealthCheck, pass, warn } from './run-checks.ts';
 
 const TIMEOUT_MS = 15_000;
-const MACOS_MIN = 13;
+/** Of softnet, without which Homebrew installs no Tart. */
+const MACOS_MIN = 15;
 /** There are some 250 addresses. Each clone takes one and keeps it for a whole lease. */
 const LEASES_MANY = 200;
 const LEASE_LONG_SECONDS = 3_600;
@@ -20,28 +22,35 @@ const PANIC_RECENT_MS = 7 * DAY_MS;
 const SHARING = '/Library/Preferences/SystemConfiguration/com.apple.InternetSharing.default.plist';
 const VM_PROCESS = 'com.apple.Virtualization.VirtualMachine';
 
-/** Versions on which hosts of VMs were seen to fail, and how. */
-const TROUBLED_MACOS: Record<string, string> = {
-  '15.7.7': 'resets of the graphics processor stop VMs',
-  '26.3': 'it forgets to free VM slots; then only a restart of the Mac helps',
+/** Versions on which hosts of VMs were seen to fail, and how. Some fail with one chip alone. */
+const TROUBLED_MACOS: Record<string, { trouble: string; chip?: RegExp }> = {
+  '15.7.7': { trouble: 'resets of the graphics processor stop VMs' },
+  '26.3': {
+    trouble: 'it forgets to free VM slots, and crashes if a VM shares folders with `--dir`, as builds never do',
+  },
+  '26.7': { trouble: 'with this chip, a VM that restarts may stay dead', chip: /\bM5\b/ },
 };
 
 export const MACOS_CHECKS: readonly HealthCheck<HostContext>[] = [
   {
     id: 'macos_version',
     title: 'macOS can run macOS VMs',
-    why: `Tart needs a chip of Apple's and macOS ${MACOS_MIN}. A few later versions are known to harm VMs.`,
+    why: `Tart needs a chip of Apple's and macOS ${MACOS_MIN}. VMs of macOS 27 need a Mac with macOS 26 or newer. A few versions are known to harm VMs.`,
     blocking: true,
     dependsOn: [],
     timeoutMs: TIMEOUT_MS,
-    fix: 'Update macOS.',
+    fix: 'Update macOS. The newest 26 or 27 is best.',
     run: onMac(async (mac, _, signal) => {
       const version = await macosVersion(mac, signal);
       const chip = (await answerOf(mac, 'uname', ['-m'], signal)).trim();
       if (chip !== 'arm64') return fail(`this Mac has ${chip}`, "macOS VMs need a Mac with Apple's own chip.");
       if (majorOf(version) < MACOS_MIN) return fail(`macOS ${version}; Tart needs ${MACOS_MIN}`);
-      const trouble = TROUBLED_MACOS[version];
-      return trouble ? warn(`macOS ${version}: ${trouble}`) : pass(`macOS ${version}`);
+      const troubled = TROUBLED_MACOS[version];
+      if (!troubled) return pass(`macOS ${version}`);
+      const brand = troubled.chip && (await answerOf(mac, 'sysctl', ['-n', 'machdep.cpu.brand_string'], signal));
+      return brand && !troubled.chip?.test(brand)
+        ? pass(`macOS ${version}`)
+        : warn(`macOS ${version}: ${troubled.trouble}`);
     }),
   },
   {
@@ -51,7 +60,7 @@ export const MACOS_CHECKS: readonly HealthCheck<HostContext>[] = [
     blocking: false,
     dependsOn: [],
     timeoutMs: TIMEOUT_MS,
-    fix: 'Run `sudo pmset -a sleep 0 disksleep 0 displaysleep 0`.',
+    fix: `Run ${inWords('never-sleep')}.`,
     run: onMac(async (mac, _, signal) => {
       const settings = pmset(await answerOf(mac, 'pmset', ['-g'], signal));
       const sleeping = ['sleep', 'disksleep'].filter((name) => (settings[name] ?? 0) > 0);
@@ -66,7 +75,7 @@ export const MACOS_CHECKS: readonly HealthCheck<HostContext>[] = [
     blocking: false,
     dependsOn: [],
     timeoutMs: TIMEOUT_MS,
-    fix: 'Run `sudo pmset -a autorestart 1`.',
+    fix: `Run ${inWords('start-after-power-loss')}.`,
     run: onMac(async (mac, _, signal) => {
       const { autorestart } = pmset(await answerOf(mac, 'pmset', ['-g'], signal));
       if (autorestart === undefined) return pass('this Mac has no such setting');
@@ -80,7 +89,7 @@ export const MACOS_CHECKS: readonly HealthCheck<HostContext>[] = [
     blocking: false,
     dependsOn: [],
     timeoutMs: TIMEOUT_MS,
-    fix: 'Run `sudo defaults write /Library/Preferences/com.apple.SoftwareUpdate AutomaticallyInstallMacOSUpdates -bool false`.',
+    fix: `Run ${inWords('no-updates')}.`,
     run: onMac(async (mac, _, signal) => {
       const name = 'AutomaticallyInstallMacOSUpdates';
       const value = await settingOf(mac, '/Library/Preferences/com.apple.SoftwareUpdate', name, signal);
@@ -110,13 +119,16 @@ export const MACOS_CHECKS: readonly HealthCheck<HostContext>[] = [
     blocking: false,
     dependsOn: [],
     timeoutMs: TIMEOUT_MS,
-    fix: 'Turn FileVault off, then choose the account in System Settings > Users & Groups > Automatically log in as.',
+    fix: 'If FileVault is on, choose one of three ways. (1) Keep the Mac in a locked room, turn FileVault off, and choose the account in System Settings > Users & Groups > Automatically log in as. (2) Keep FileVault, restart with `sudo fdesetup authrestart`, and log in with Screen Sharing afterwards. After a power failure somebody has to type the password at the Mac. (3) Keep FileVault and turn Remote Login on. On macOS 26 and newer, `ssh` then takes the password after each restart and unlocks the disk. Log in with Screen Sharing afterwards.',
     run: onMac(async (mac, _, signal) => {
       const vault = await mac.run('fdesetup', ['status'], signal);
-      if (/FileVault is On/.test(vault.stdout)) return warn('FileVault is on');
+      if (/FileVault is On/.test(vault.stdout)) return warn('FileVault is on, so there is no automatic login');
       const name = await settingOf(mac, '/Library/Preferences/com.apple.loginwindow', 'autoLoginUser', signal);
       if (name === mac.user) return pass(name);
-      return warn(name === null ? 'automatic login is off' : `${name} is logged in, and VMs run as ${mac.user}`);
+      return warn(
+        name === null ? 'automatic login is off' : `${name} is logged in, and VMs run as ${mac.user}`,
+        'Choose the account in System Settings > Users & Groups > Automatically log in as.',
+      );
     }),
   },
   {
@@ -141,7 +153,7 @@ export const MACOS_CHECKS: readonly HealthCheck<HostContext>[] = [
     blocking: false,
     dependsOn: [],
     timeoutMs: TIMEOUT_MS,
-    fix: `Run \`sudo defaults write ${SHARING} bootpd -dict DHCPLeaseTimeSecs -int 600\`.`,
+    fix: `Run ${inWords('short-leases')}.`,
     run: onMac(async (mac, _, signal) => {
       const { stdout } = await mac.run('defaults', ['read', SHARING, 'bootpd'], signal);
       const seconds = /DHCPLeaseTimeSecs\s*=\s*"?(\d+)/.exec(stdout)?.[1];

@@ -1,18 +1,16 @@
 /**
- * Checks what VMs need on this Mac: Tart, the base image, processors, memory, disk and a network. To add a
- * check, add an entry.
+ * Checks what VMs need on this Mac: the base image, processors, memory, disk and a network. To add a check,
+ * add an entry.
  */
-import { access, constants, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
-import { delimiter, join } from 'node:path';
 import { baseImageName, VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
+import { inWords } from '../mac/installation.ts';
 import { controllerAddresses, ISOLATION_MEANS } from '../tart/isolation.ts';
 import { GB_BYTES, inGb } from './figures.ts';
 import { configOf, type HostContext } from './host-context.ts';
-import { fail, type HealthCheck, isAtLeast, pass, warn } from './run-checks.ts';
+import { fail, type HealthCheck, pass, warn } from './run-checks.ts';
 
-/** From this version on Tart is free for internal use. The licence of earlier ones counts CPU cores. */
-const TART_LICENCE_MIN = [2, 33] as const;
 /** macOS guests with fewer processors freeze now and then. */
 const VM_CPUS_MIN = 4;
 /** The Mac itself needs this much beside its VMs. */
@@ -20,43 +18,13 @@ const HOST_MEMORY_BYTES = 4e9;
 
 export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
   {
-    id: 'tart',
-    title: 'Tart is installed',
-    why: 'Tart makes, starts and deletes the VMs. It may be installed and not be found, because launchd gives programs a short PATH.',
-    blocking: true,
-    dependsOn: ['config'],
-    timeoutMs: 30_000,
-    fix: 'Install it with `brew install cirruslabs/cli/tart`, or set tartPath in the config to its full path.',
-    async run(context, signal) {
-      const result = await context.tart().version(signal);
-      return result.ok ? pass(`version ${result.version}`) : fail(result.message);
-    },
-  },
-  {
-    id: 'tart_licence',
-    title: 'Tart may be used without counting cores',
-    why: 'Since 2.33.0 Tart is under FSL-1.1-ALv2, which allows internal use. The Fair Source License of earlier versions limits free use to a number of CPU cores. This check knows the version, but not your use.',
-    blocking: false,
-    dependsOn: ['tart'],
-    timeoutMs: 30_000,
-    fix: 'Update Tart to 2.33.0 or later with `brew upgrade tart`, or make sure that its older licence covers your use.',
-    async run(context, signal) {
-      const result = await context.tart().version(signal);
-      if (!result.ok) return fail(result.message);
-      if (!/^\d+\.\d+/.test(result.version)) return warn(`version ${result.version}, whose licence is not known`);
-      return isAtLeast(result.version, TART_LICENCE_MIN)
-        ? pass(`${result.version}: FSL-1.1-ALv2`)
-        : warn(`${result.version}: Fair Source License`);
-    },
-  },
-  {
     id: 'base_image',
     title: 'Base image is there',
     why: 'Every build runs in a fresh clone of the base image.',
     blocking: true,
     dependsOn: ['tart'],
     timeoutMs: 30_000,
-    fix: 'Run `expo-worker base-image`. If you have set up a VM yourself, run `tart stop NAME; tart clone NAME NAME-base-snapshot`.',
+    fix: 'Run `expo-worker base-image`. If you have set up a VM yourself, shut it down and run `tart clone NAME NAME-base-snapshot`.',
     async run(context, signal) {
       const name = baseImageName(configOf(context).images[0]);
       const listed = await context.tart().list(signal);
@@ -133,7 +101,7 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
     blocking: true,
     dependsOn: ['config'],
     timeoutMs: 5_000,
-    fix: 'Free some space. A clone begins small and grows with every file that its build writes. `tart prune` empties the caches of Tart.',
+    fix: `Free some space. A clone begins small and grows with every file that its build writes. ${inWords('prune')} deletes the downloaded images that nobody has used for a week.`,
     async run(context) {
       const { minFreeDiskGb } = configOf(context);
       const { bavail, bsize } = await statfs(context.tart().home).catch(() => statfs('/'));
@@ -149,12 +117,10 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
     blocking: false,
     dependsOn: ['config'],
     timeoutMs: 5_000,
-    fix: 'Install softnet with `brew install cirruslabs/cli/softnet` and let it run as root, as its README describes. Or set "isolation": "nat" in the config.',
+    fix: 'Look whether this Mac resolves the name of the controller. Or set "isolation" in the config to "softnet" or "nat".',
     async run(context, signal) {
       const config = configOf(context);
       const { isolation } = config;
-      if (isolation !== 'nat' && !(await isOnPath('softnet')))
-        return warn(`isolation is "${isolation}", but softnet is not installed, so no VM starts`);
       if (isolation !== 'controller') return pass(ISOLATION_MEANS[isolation]);
       signal.throwIfAborted();
       const addresses = await controllerAddresses(vmControllerUrl(config));
@@ -165,15 +131,3 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
 
 const FEWER_PROCESSORS =
   'Lower maxConcurrentBuilds or vmCpus in the config. Builds that share processors are slow and look stuck.';
-
-/** Tart looks for softnet on the PATH. */
-async function isOnPath(program: string): Promise<boolean> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const there = await access(join(folder, program), constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (there) return true;
-  }
-  return false;
-}

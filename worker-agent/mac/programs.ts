@@ -15,6 +15,7 @@ const PATHS = {
   fdesetup: '/usr/bin/fdesetup',
   id: '/usr/bin/id',
   launchctl: '/bin/launchctl',
+  mount: '/sbin/mount',
   pmset: '/usr/bin/pmset',
   ps: '/bin/ps',
   security: '/usr/bin/security',
@@ -22,9 +23,11 @@ const PATHS = {
   stat: '/usr/bin/stat',
   sudo: '/usr/bin/sudo',
   sw_vers: '/usr/bin/sw_vers',
+  sysctl: '/usr/sbin/sysctl',
   uname: '/usr/bin/uname',
 } as const;
 export type MacCommand = keyof typeof PATHS;
+export const isMacCommand = (name: string): name is MacCommand => Object.hasOwn(PATHS, name);
 
 const LIMIT_MS = 10_000;
 
@@ -41,7 +44,7 @@ export interface Mac {
   readonly uid: number;
   /** The name of the account in whose session VMs run. */
   readonly user: string;
-  run(command: MacCommand, args: readonly string[], signal?: AbortSignal): Promise<MacAnswer>;
+  run(command: MacCommand, args: readonly string[], signal?: AbortSignal, limitMs?: number): Promise<MacAnswer>;
   pathOf(command: MacCommand): string;
   /** The path of a file of the system. */
   file(path: string): string;
@@ -66,11 +69,11 @@ export function createMac(options: MacOptions = {}): Mac {
     user: options.user ?? process.env[TART_USER_VARIABLES.name] ?? process.env.SUDO_USER ?? process.env.USER ?? '',
     pathOf,
     file: (path) => join(root, path),
-    async run(command, args, signal) {
+    async run(command, args, signal, limitMs = LIMIT_MS) {
       const result = await execa(pathOf(command), args, {
         reject: false,
         stdin: 'ignore',
-        timeout: LIMIT_MS,
+        timeout: limitMs,
         cancelSignal: signal,
         forceKillAfterDelay: 1_000,
         maxBuffer: 4 * 1024 * 1024,

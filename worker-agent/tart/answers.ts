@@ -10,6 +10,7 @@ export type TartStep = 'version' | 'list' | 'get' | 'ip' | 'clone' | 'set' | 'ru
 
 export type TartFailureKind =
   | 'no_tart' // tartPath cannot be executed
+  | 'does_not_load' // macOS lacks a library that this Tart needs
   | 'timeout'
   | 'aborted'
   | 'not_found'
@@ -19,7 +20,7 @@ export type TartFailureKind =
   | 'vm_limit'
   | 'disk_locked' // a process of an earlier VM still holds the disk
   | 'start_refused' // by macOS: nobody is logged in, or the keychain is locked
-  | 'no_softnet'
+  | 'no_softnet' // it is not installed, or may not run as root
   | 'no_address'
   | 'no_guest_agent' // nobody in the VM answers `tart exec`: there is no guest agent, or the VM is frozen
   | 'garbage' // the answer is not one that Tart gives
@@ -50,10 +51,12 @@ export interface TartVm {
 
 /** The words of Tart that decide something. The first pattern that matches counts. */
 const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
+  [/dyld.*Library not loaded/, 'does_not_load'],
   [/exceeds the system limit/, 'vm_limit'],
   [/Failed to lock auxiliary storage/, 'disk_locked'],
   [/VZErrorDomain|HostKey/, 'start_refused'],
-  [/softnet not found|Softnet process terminated/, 'no_softnet'],
+  // tcgetpgrp: Tart would ask for sudo's password on the terminal, and the agent has none.
+  [/softnet not found|Softnet process terminated|tcgetpgrp\(2\) failed|Softnet executable with Sudo/, 'no_softnet'],
   [/the specified VM .* does not exist/, 'not_found'],
   [/failed to open lock file/, 'not_found'],
   [/ is already running!/, 'already_running'],
@@ -85,7 +88,10 @@ export const failure = (
 
 /** What a command means that failed with these words on standard error. */
 export function failureOf(step: TartStep, exitCode: number | null, text: string): TartFailure {
-  return failure(step, kindOf(text), exitCode, `tart ${step}: ${lastLines(text, 3) || `exit code ${exitCode}`}`);
+  const kind = kindOf(text);
+  const library = kind === 'does_not_load' && /Library not loaded: (?:@rpath\/)?(\S+)/.exec(text)?.[1];
+  if (library) return failure(step, kind, exitCode, `this tart does not start on this macOS, which lacks ${library}`);
+  return failure(step, kind, exitCode, `tart ${step}: ${lastLines(text, 3) || `exit code ${exitCode}`}`);
 }
 
 /** What it means that `tart run` has ended, after it had printed this. */

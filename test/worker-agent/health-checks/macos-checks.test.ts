@@ -108,9 +108,18 @@ test('a command that is missing or fails is the finding of its check, in one lin
 
 const PROBLEMS: [id: string, what: string, spoil: (stand: Stand) => void, detail: RegExp, running?: number][] = [
   ['macos_version', 'a chip of another maker', ({ command }) => command('uname', 'echo x86_64'), /x86_64/],
-  ['macos_version', 'too old', ({ command }) => command('sw_vers', 'echo 12.7.1'), /Tart needs 13/],
+  ['macos_version', 'too old', ({ command }) => command('sw_vers', 'echo 14.8'), /macOS 14\.8; Tart needs 15/],
   ['macos_version', 'stops VMs', ({ command }) => command('sw_vers', 'echo 15.7.7'), /graphics processor/],
   ['macos_version', 'loses VM slots', ({ command }) => command('sw_vers', 'echo 26.3'), /VM slots/],
+  [
+    'macos_version',
+    'a chip with which restarts fail',
+    ({ command }) => {
+      command('sw_vers', 'echo 26.7');
+      command('sysctl', 'echo Apple M5 Max');
+    },
+    /^macOS 26\.7: with this chip/,
+  ],
   ['host_sleep', 'sleeps', ({ command }) => command('pmset', PMSET({ sleep: 15 })), /^sleep after 15 min$/],
   ['host_sleep', 'stops disks', ({ command }) => command('pmset', PMSET({ disksleep: 10 })), /disksleep after 10/],
   ['power_loss', 'stays off', ({ command }) => command('pmset', PMSET({ autorestart: 0 })), /autorestart 0/],
@@ -217,6 +226,15 @@ const PROBLEMS: [id: string, what: string, spoil: (stand: Stand) => void, detail
     'local_network',
     'a LaunchAgent',
     ({ command }) => command('launchctl', LOADED('gui/501/tartbeat.expo-worker')),
+    /LaunchAgent, and only root may look/,
+  ],
+  [
+    'local_network',
+    'a LaunchAgent before the allow list',
+    ({ command }) => {
+      command('launchctl', LOADED('gui/501/tartbeat.expo-worker'));
+      command('sw_vers', 'echo 15.4');
+    },
     /LaunchAgent, and this check cannot see/,
   ],
 ];
@@ -228,6 +246,32 @@ test.each(PROBLEMS)('%s: %s', async (id, _, spoil, detail, running = 0) => {
   expect(result.detail).toMatch(detail);
   expect(['warn', 'fail']).toContain(result.status);
   expect(result.fix).not.toBeNull();
+});
+
+test('of the two lists of Local Network both must have the network of the VMs, and root may look', async () => {
+  using stand = wellKeptMac();
+  stand.command('launchctl', LOADED('gui/501/tartbeat.expo-worker'));
+  const root = { ...stand.mac, uid: 0 };
+  const outcome = async (ethernet: string, wifi: string) => {
+    stand.command(
+      'defaults',
+      DEFAULTS({ AllowedEthernetLocalNetworkAddresses: ethernet, AllowedWiFiLocalNetworkAddresses: wifi }),
+    );
+    return (await checked(root, ['local_network']))[0]!;
+  };
+  expect((await outcome('( "192.168.64.0/24" )', '( "10.0.0.0/8", "192.168.0.0/16" )')).status).toBe('pass');
+  const half = await outcome('( "192.168.64.0/24" )', '( "192.168.65.0/24" )');
+  expect(half.detail).toBe(
+    'the agent is a LaunchAgent, and AllowedWiFiLocalNetworkAddresses lacks the network of 192.168.64.1',
+  );
+  expect(half.fix).toContain('AllowedWiFiLocalNetworkAddresses -array 192.168.64.0/24');
+});
+
+test('a version that fails with one chip is fine with another', async () => {
+  using stand = wellKeptMac();
+  stand.command('sw_vers', 'echo 26.7');
+  stand.command('sysctl', 'echo Apple M4 Pro');
+  expect(await one(stand, 'macos_version')).toMatchObject({ status: 'pass', detail: 'macOS 26.7' });
 });
 
 test('each of these checks is spoiled by at least one of the problems', () => {

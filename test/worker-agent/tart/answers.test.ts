@@ -76,6 +76,8 @@ test.for<[string, number, string]>([
   ['Error Domain=VZErrorDomain Code=2 "Failed to lock auxiliary storage."', 1, 'disk_locked'],
   ['Error Domain=VZErrorDomain Code=1 "The virtual machine failed to start."', 1, 'start_refused'],
   ['Error: InitializationFailed(why: "softnet not found in PATH")', 1, 'no_softnet'],
+  ['Error: SoftnetFailed("tcgetpgrp(2) failed: Inappropriate ioctl for device")', 1, 'no_softnet'],
+  ['failed to configure SUID bit on Softnet executable with Sudo', 1, 'no_softnet'],
   ['something else', 1, 'failed'],
   ['', 64, 'failed'],
 ])('tart says %j with exit code %i: %s', async ([message, exitCode, kind]) => {
@@ -83,6 +85,17 @@ test.for<[string, number, string]>([
   const result = await scripted.tart.set('x', {});
   expect(result).toMatchObject({ ok: false, step: 'set', kind, exitCode });
   expect((result as { message: string }).message).toContain(message.replace(/^Error: /, '') || 'exit code 64');
+});
+
+test('a Tart that needs a newer macOS dies before it says anything, and the library is named', async () => {
+  using scripted = scriptedTart({
+    '--version': `printf '%s\\n' 'dyld[811]: Library not loaded: @rpath/libswiftCompatibilitySpan.dylib' '  Referenced from: <1F> /opt/homebrew/bin/tart' "  Reason: tried: '/usr/lib/swift/libswiftCompatibilitySpan.dylib' (no such file)" >&2; kill -ABRT $$`,
+  });
+  expect(await scripted.tart.version()).toMatchObject({
+    ok: false,
+    kind: 'does_not_load',
+    message: 'this tart does not start on this macOS, which lacks libswiftCompatibilitySpan.dylib',
+  });
 });
 
 test('an address is an IPv4 or it is garbage', async () => {

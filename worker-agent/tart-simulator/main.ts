@@ -13,7 +13,7 @@ import { collectGarbage } from './home/vm-store.ts';
 import { tartHome } from './home/vms.ts';
 import { sweepRuns } from './processes/runs.ts';
 
-const VERSION = '2.32.1';
+const VERSION = '2.40.1';
 
 /** Loaded when it is asked for, because an agent calls often, and each call needs only one. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
@@ -26,18 +26,23 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   ip: async () => (await import('./commands/ip.ts')).ip,
   exec: async () => (await import('./commands/exec.ts')).exec,
   pull: async () => (await import('./commands/pull.ts')).pull,
+  push: async () => (await import('./commands/push.ts')).push,
+  prune: async () => (await import('./commands/prune.ts')).prune,
+  fqn: async () => (await import('./commands/fqn.ts')).fqn,
   rename: async () => (await import('./commands/rename.ts')).rename,
   stop: async () => (await import('./commands/stop.ts')).stop,
   delete: async () => (await import('./commands/delete.ts')).deleteCommand,
   suspend: async () => (await import('./commands/suspend.ts')).suspend,
 };
-const NOT_SIMULATED = ['login', 'logout', 'push', 'import', 'export', 'prune', 'fqn'];
+const NOT_SIMULATED = ['login', 'logout', 'import', 'export'];
 const KEEPS_GARBAGE = ['clone', 'pull'];
 
 async function main([name, ...words]: string[]): Promise<number> {
   if (name === undefined || name === '--help' || name === '-h') return print(overview());
   if (name === '--version') return print(VERSION);
-  if (name === 'sweep-runs') return sweep(); // for the reaper; Tart has no such command
+  // For the reaper and for host/df; Tart has no such commands.
+  if (name === 'sweep-runs') return sweep();
+  if (name === 'host-df') return print((await import('./host/df.ts')).df(tartHome(), words));
   if (name === 'help') return words.length > 0 ? main([words[0]!, '--help']) : print(overview());
   if (NOT_SIMULATED.includes(name)) return fail(`the Tart simulator does not do "tart ${name}"`, 1);
   const command = await COMMANDS[name]?.();

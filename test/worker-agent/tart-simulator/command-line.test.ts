@@ -54,6 +54,25 @@ const CASES: { words: string[]; exitCode: number; stdout?: RegExp; stderr?: RegE
     stderr: /failed to rename a non-existent local VM: ghost\nUsage: tart <s/,
   },
   { words: ['create', 'new'], exitCode: 64, stderr: /Please specify either a --from-ipsw or --linux option!/ },
+  {
+    words: ['prune'],
+    exitCode: 64,
+    stderr: /^Error: at least one pruning criteria must be specified\nUsage: tart prune /,
+  },
+  {
+    words: ['prune', '--older-than', '1', '--entries', 'x'],
+    exitCode: 64,
+    stderr: /unsupported --entries value, please specify either "caches" or "vms"\nUsage: tart <subcommand>/,
+  },
+  { words: ['prune', '--space-budget', '1'], exitCode: 0 },
+  { words: ['fqn', 'local'], exitCode: 0, stdout: /^local$/ },
+  {
+    words: ['fqn', 'host/a:1'],
+    exitCode: 1,
+    stderr: /^OCI storage error: host\/a:1 is not a digest and doesn't point/,
+  },
+  { words: ['push', 'ghost', 'host/a:1'], exitCode: 2, stderr: new RegExp(`^${missing}$`) },
+  { words: ['push', 'ghost'], exitCode: 64, stderr: /Missing expected argument '<remote-names> ...'/ },
   { words: ['pull', 'local'], exitCode: 0, stdout: /^"local" is a local image, nothing to pull here!$/ },
 ];
 
@@ -71,7 +90,7 @@ for (const [tart, path] of [
   });
 
 test('what the simulator does not do, it says', async () => {
-  for (const command of ['push', 'login', 'prune', 'export']) {
+  for (const command of ['login', 'logout', 'import', 'export']) {
     const { exitCode, stderr } = await execa(TART_SIMULATOR_PATH, [command, 'x'], { reject: false });
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: `the Tart simulator does not do "tart ${command}"` });
   }

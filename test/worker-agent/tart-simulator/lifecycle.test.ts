@@ -48,7 +48,7 @@ test('a guest that shuts itself down ends the run with 0, and so does one that c
   await mac.nothingLives();
 });
 
-test('a clone keeps the MAC address of its image unless it is taken, and overwrites what has its name', async () => {
+test('a clone keeps the MAC address of its image unless it is taken, and replaces nothing unasked', async () => {
   await using mac = await simulatedMac();
   await mac.tart('clone', BASE, 'first');
   expect(mac.config('first').macAddress).not.toBe(mac.config(BASE).macAddress);
@@ -60,7 +60,12 @@ test('a clone keeps the MAC address of its image unless it is taken, and overwri
   await mac.tart('set', 'first', '--random-mac');
   expect(mac.config('first').macAddress).not.toBe(before);
   writeFileSync(join(mac.folder('first'), 'guest', 'own'), '');
-  expect(await mac.tart('clone', 'kept', 'first')).toEqual({ exitCode: 0, stdout: '', stderr: '' });
+  expect(await mac.tart('clone', 'kept', 'first')).toMatchObject({
+    exitCode: 64,
+    stderr: expect.stringMatching(/^Error: VM "first" already exists, use --overwrite to replace it\nUsage: tart <sub/),
+  });
+  expect(existsSync(join(mac.folder('first'), 'guest', 'own'))).toBe(true);
+  expect(await mac.tart('clone', 'kept', 'first', '--overwrite')).toEqual({ exitCode: 0, stdout: '', stderr: '' });
   expect(existsSync(join(mac.folder('first'), 'guest', 'own'))).toBe(false);
   expect(existsSync(join(mac.folder('first'), 'guest', 'mark'))).toBe(true);
 });
@@ -126,7 +131,7 @@ test('a suspended VM says so, and a stop throws its state away', async () => {
 test('images have two names, and are cloned like VMs', async () => {
   await using mac = await simulatedMac();
   const reference = 'ghcr.io/cirruslabs/macos-tahoe-base:latest';
-  expect((await mac.tart('clone', reference, 'vm')).stdout).toMatch(/^pulling ghcr.io.*\n/);
+  expect((await mac.tart('clone', reference, 'vm')).stdout).toMatch(/^pulling manifest\.\.\.\n/);
   const names = (await mac.tart('list', '-q', '--source', 'oci')).stdout.split('\n');
   expect(names).toEqual([
     reference,

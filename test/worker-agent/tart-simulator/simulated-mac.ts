@@ -29,10 +29,14 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
   const { private: privateKey, public: publicKey } = generateKeyPair();
   await createBaseImage({ tartHome: home, name: BASE, user: USER, publicKey, bootMs });
 
-  async function tart(...args: string[]): Promise<Ended> {
-    const result = await execa(TART_SIMULATOR_PATH, args, { env: { TART_HOME: home }, reject: false, stdin: 'ignore' });
+  async function tartWith(variables: Record<string, string>, ...args: string[]): Promise<Ended> {
+    const { CI: _, TART_NO_AUTO_PRUNE: __, ...others } = process.env;
+    const env = { ...others, TART_HOME: home, ...variables };
+    const result = await execa(TART_SIMULATOR_PATH, args, { env, extendEnv: false, reject: false, stdin: 'ignore' });
     return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
   }
+
+  const tart = (...args: string[]) => tartWith({}, ...args);
 
   /** Starts `tart run` detached, as the agent does. */
   function run(name: string, ...options: string[]) {
@@ -56,10 +60,9 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
     return stdout;
   }
 
-  async function connect(name: string, options: ConnectConfig = {}): Promise<SshClient> {
-    const host = await address(name);
-    return connectSsh({ host, port: 22_022, username: USER, privateKey, ...options });
-  }
+  const connectTo = (host: string, options: ConnectConfig = {}) =>
+    connectSsh({ host, port: 22_022, username: USER, privateKey, ...options });
+  const connect = async (name: string, options: ConnectConfig = {}) => connectTo(await address(name), options);
 
   /** Clones and runs a VM, and waits until it answers over SSH. */
   async function boot(name: string) {
@@ -72,9 +75,11 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
   return {
     home,
     tart,
+    tartWith,
     run,
     address,
     connect,
+    connectTo,
     boot,
     folder: (name: string) => join(home, 'vms', name),
     config: (name: string) => JSON.parse(readFileSync(join(home, 'vms', name, 'config.json'), 'utf8')),

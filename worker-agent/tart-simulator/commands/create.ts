@@ -5,6 +5,7 @@ import { UsageError } from '../failure.ts';
 import { makeGuest, publicKeyFromEnvironment } from '../home/base-image.ts';
 import { lockHome } from '../home/lock.ts';
 import { createVm } from '../home/vm-store.ts';
+import { GB_BYTES } from '../home/vms.ts';
 
 export const create: Command = {
   name: 'create',
@@ -34,7 +35,7 @@ export const create: Command = {
       {
         ...guest,
         os: args.has('--linux') ? 'linux' : 'darwin',
-        diskGb: args.number('--disk-size', 50),
+        diskBytes: args.number('--disk-size', 50) * GB_BYTES,
         diskFormat: args.value('--disk-format') === 'asif' ? 'asif' : 'raw',
       },
       (root) => makeGuest(root, guest),

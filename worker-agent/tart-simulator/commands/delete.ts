@@ -1,6 +1,7 @@
 /** Does `tart delete`: one VM after the other, up to the first that cannot be deleted. */
 import type { Command } from '../command.ts';
 import { RuntimeError } from '../failure.ts';
+import { deleteImage } from '../home/image-cache.ts';
 import { deleteVm } from '../home/vm-store.ts';
 import { openVm, runnerOf } from '../home/vms.ts';
 
@@ -13,7 +14,8 @@ export const deleteCommand: Command = {
     for (const name of args.positionals) {
       const vm = openVm(tartHome, name);
       if (runnerOf(vm)) throw new RuntimeError(`VM "${name}" is running`);
-      deleteVm(tartHome, vm);
+      if (vm.source === 'OCI') deleteImage(tartHome, vm);
+      else deleteVm(tartHome, vm);
     }
   },
 };

@@ -52,14 +52,7 @@ function table(vms: readonly Vm[]): string {
   if (vms.length === 0) return '';
   const rows = vms.map((vm) => {
     const { length, allocated } = sizeOf(vm);
-    return [
-      vm.source,
-      vm.name,
-      Math.floor(length / GB_BYTES),
-      Math.floor(allocated / GB_BYTES),
-      ago(accessedAt(vm)),
-      stateOf(vm),
-    ];
+    return [vm.source, vm.name, inWords(length), inWords(allocated), ago(accessedAt(vm)), stateOf(vm)];
   });
   const cells = [['Source', 'Name', 'Disk', 'Size', 'Accessed', 'State'], ...rows].map((line) => line.map(String));
   const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));
@@ -68,6 +61,8 @@ function table(vms: readonly Vm[]): string {
     .join('\n')
     .trim();
 }
+
+const inWords = (bytes: number) => `${Math.round((10 * bytes) / GB_BYTES) / 10} GB`;
 
 function ago(then: Date): string {
   const seconds = Math.max(0, Math.floor((Date.now() - then.getTime()) / 1000));

@@ -13,6 +13,7 @@ import { RuntimeError, UsageError, vmAlreadyRunning } from '../failure.ts';
 import type { Softnet } from '../guest/softnet.ts';
 import { readFaults } from '../home/faults.ts';
 import { lockHome } from '../home/lock.ts';
+import { allocate, readDisk } from '../home/simulated-disk.ts';
 import { randomMac, readConfig, writeConfig } from '../home/vm-config.ts';
 import { isSuspended, listVms, openVm, type RunningMark, runnerOf, touch, type Vm } from '../home/vms.ts';
 import { Hypervisor, type RunEnd } from '../hypervisor.ts';
@@ -70,6 +71,7 @@ export const run: Command = {
     const file = join(vm.folder, 'running.json');
     try {
       await refuseToStart(vm, tartHome);
+      allocate(tartHome, vm.folder, readDisk(tartHome)?.writtenPerRunBytes ?? 0);
       const end = await play(new Hypervisor(tartHome, vm, mark.runId, softnetOf(args)), vm, args);
       const words = LAST_WORDS[end];
       if (words) console.log(words);

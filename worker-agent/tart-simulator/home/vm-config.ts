@@ -3,6 +3,12 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+/** Some of the blocks of a disk: those that one pull, or one run of a VM, wrote. */
+export interface Extent {
+  id: string;
+  bytes: number;
+}
+
 export interface VmConfig {
   version: 1;
   os: 'darwin' | 'linux';
@@ -18,8 +24,11 @@ export interface VmConfig {
   diskFormat: 'raw' | 'asif';
   ecid?: string;
   hardwareModel?: string;
-  /** The simulator's own: the user who may log in, and the time from `tart run` until SSH answers. */
-  simulator: { user: string; bootMs: number };
+  /**
+   * The simulator's own: the user who may log in, the time from `tart run` until SSH answers, and what the VM
+   * takes of a simulated disk.
+   */
+  simulator: { user: string; bootMs: number; extents?: Extent[] };
 }
 
 export function readConfig(vm: { folder: string }): VmConfig {

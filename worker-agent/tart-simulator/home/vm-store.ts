@@ -1,15 +1,14 @@
 /**
- * Makes, replaces, renames and removes VMs on disk. No other module does.
+ * Makes, replaces, renames and removes local VMs on disk. No other module does.
  *
  * Invariant: a VM is made in `tmp/` and moved to its place, so that no command sees half of one.
  */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { cpSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { cpSync, mkdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { forgetLease } from '../guest/leases.ts';
 import { takeFaultsForClone, writeFaults } from './faults.ts';
 import { entriesOf } from './folders.ts';
-import { parseReference } from './image-names.ts';
 import { randomMac, readConfig, type VmConfig, writeConfig } from './vm-config.ts';
 import { GB_BYTES, isSuspended, listVms, type Vm } from './vms.ts';
 
@@ -23,15 +22,17 @@ const NOT_CLONED = new Set([
   '.explicitly-pulled',
 ]);
 
-/**
- * The caller has the lock of TART_HOME. Replaces a VM that has the new name, without a word, as Tart does.
- */
-export function cloneVm(home: string, source: Vm, name: string): void {
+/** An empty folder in `tmp/`, which the next command removes once this process has ended. */
+export function makeDraft(home: string): string {
   const draft = join(home, 'tmp', `${process.pid}-${randomUUID()}`);
   mkdirSync(draft, { recursive: true });
-  for (const entry of entriesOf(source.folder).filter((entry) => !NOT_CLONED.has(entry)))
-    cpSync(join(source.folder, entry), join(draft, entry), { recursive: true, verbatimSymlinks: true });
-  makeDisk(draft, statSync(join(source.folder, 'disk.img')).size);
+  return draft;
+}
+
+/** The caller has the lock of TART_HOME. Replaces a VM that has the new name. */
+export function cloneVm(home: string, source: Vm, name: string): void {
+  const draft = makeDraft(home);
+  copyVm(source, draft);
   const config = readConfig(source);
   const taken = listVms(home).some((vm) => vm.source === 'local' && readConfig(vm).macAddress === config.macAddress);
   if (taken && !isSuspended(source)) writeConfig({ folder: draft }, { ...config, macAddress: randomMac() });
@@ -39,14 +40,35 @@ export function cloneVm(home: string, source: Vm, name: string): void {
   putInPlace(draft, join(home, 'vms', name));
 }
 
+/** Copies the files that make up a VM, but for its faults and for what tells that it runs. */
+export function copyVm(source: Vm, folder: string): void {
+  for (const entry of entriesOf(source.folder).filter((entry) => !NOT_CLONED.has(entry)))
+    cpSync(join(source.folder, entry), join(folder, entry), { recursive: true, verbatimSymlinks: true });
+  makeDisk(folder, statSync(join(source.folder, 'disk.img')).size);
+}
+
+interface VmOptions {
+  user: string;
+  bootMs?: number | undefined;
+  os?: VmConfig['os'];
+  diskBytes?: number;
+  diskFormat?: VmConfig['diskFormat'];
+}
+
 /** Makes a VM with an empty disk. Replaces one of the same name. */
 export function createVm(
   home: string,
   name: string,
-  options: { user: string; bootMs?: number; os?: VmConfig['os']; diskGb?: number; diskFormat?: VmConfig['diskFormat'] },
+  options: VmOptions,
   installGuest: (guestRoot: string) => void,
 ): void {
-  const draft = join(home, 'tmp', `${process.pid}-${randomUUID()}`);
+  const draft = makeDraft(home);
+  fillVm(draft, options, installGuest);
+  putInPlace(draft, join(home, 'vms', name));
+}
+
+/** Writes the files of a new VM into a folder. */
+export function fillVm(draft: string, options: VmOptions, installGuest: (guestRoot: string) => void): void {
   mkdirSync(join(draft, 'guest'), { recursive: true });
   writeConfig(
     { folder: draft },
@@ -66,32 +88,13 @@ export function createVm(
       simulator: { user: options.user, bootMs: options.bootMs ?? 0 },
     },
   );
-  makeDisk(draft, (options.diskGb ?? 50) * GB_BYTES);
+  makeDisk(draft, options.diskBytes ?? 50 * GB_BYTES);
   writeFileSync(join(draft, 'nvram.bin'), '');
   installGuest(join(draft, 'guest'));
-  putInPlace(draft, join(home, 'vms', name));
-}
-
-/** Copies a local VM to the cache, under its digest. The tag is a link to it, and `tart list` shows both. */
-export function cacheImage(home: string, source: Vm, reference: string): void {
-  const { repository, tag } = parseReference(reference);
-  const draft = join(home, 'tmp', `${process.pid}-${randomUUID()}`);
-  mkdirSync(draft, { recursive: true });
-  cpSync(source.folder, draft, {
-    recursive: true,
-    filter: (path) => !NOT_CLONED.has(path.slice(source.folder.length + 1)),
-  });
-  makeDisk(draft, statSync(join(source.folder, 'disk.img')).size);
-  writeFileSync(join(draft, 'manifest.json'), '{}\n');
-  const digest = `sha256:${createHash('sha256').update(reference).digest('hex')}`;
-  const folder = join(home, 'cache', 'OCIs', ...repository.split('/'));
-  putInPlace(draft, join(folder, digest));
-  rmSync(join(folder, tag), { force: true });
-  symlinkSync(digest, join(folder, tag));
 }
 
 export function deleteVm(home: string, vm: Vm): void {
-  if (vm.source === 'local') forgetLease(home, readConfig(vm).macAddress);
+  forgetLease(home, readConfig(vm).macAddress);
   rmSync(vm.folder, { recursive: true, force: true });
 }
 
@@ -113,12 +116,12 @@ export function setDiskSize(vm: Vm, bytes: number): void {
 }
 
 /** Makes a file of this length that takes no space, because nothing is ever written to it. */
-function makeDisk(folder: string, bytes: number): void {
+export function makeDisk(folder: string, bytes: number): void {
   writeFileSync(join(folder, 'disk.img'), '');
   truncateSync(join(folder, 'disk.img'), bytes);
 }
 
-function putInPlace(draft: string, folder: string): void {
+export function putInPlace(draft: string, folder: string): void {
   mkdirSync(dirname(folder), { recursive: true });
   rmSync(folder, { recursive: true, force: true });
   renameSync(draft, folder);

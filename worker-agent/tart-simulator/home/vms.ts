@@ -11,7 +11,8 @@ import { join, resolve } from 'node:path';
 import { RuntimeError, vmDoesNotExist } from '../failure.ts';
 import { isAlive, type ProcessId } from '../processes/process-table.ts';
 import { entriesOf, exists } from './folders.ts';
-import { imageFolder, imageFolders, imageName, isRemoteName } from './image-names.ts';
+import { imageFolder, imageFolders, imageName, imagesFolder, isRemoteName } from './image-names.ts';
+import { bytesOf, extentsIn } from './simulated-disk.ts';
 
 export interface Vm {
   /** As `tart list` shows it. The name of an image begins with its registry. */
@@ -64,7 +65,7 @@ export function listVms(home: string): Vm[] {
   const local = entriesOf(join(home, 'vms'))
     .map((name): Vm => ({ name, source: 'local', folder: join(home, 'vms', name) }))
     .filter(({ folder }) => isComplete(folder));
-  const images = imageFolders(join(home, 'cache', 'OCIs'))
+  const images = imageFolders(imagesFolder(home))
     .filter(isComplete)
     .map((folder): Vm => ({ name: imageName(home, folder), source: 'OCI', folder }));
   return [...local.sort(byName), ...images.sort(byName)];
@@ -92,7 +93,8 @@ export function sizeOf(vm: Vm): { length: number; allocated: number } {
   const files = MEMBER_FILES.map((file) => statSync(join(vm.folder, file)));
   const sum = (figure: (file: (typeof files)[number]) => number) =>
     files.reduce((total, file) => total + figure(file), 0);
-  return { length: sum((file) => file.size), allocated: sum((file) => file.blocks * 512) };
+  const allocated = sum((file) => file.blocks * 512) + bytesOf(extentsIn(vm.folder));
+  return { length: sum((file) => file.size), allocated };
 }
 
 export const accessedAt = (vm: Vm): Date => statSync(vm.folder).atime;

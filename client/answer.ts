@@ -6,7 +6,7 @@
  * a retry. There is one exception: whoever on the way says 413 will say it again.
  */
 import type { z } from 'zod';
-import { ErrorBody } from '#contract';
+import { ErrorBody, type Outcome } from '#contract';
 
 export interface Refused {
   ok: false;
@@ -17,6 +17,8 @@ export interface Refused {
   message: string;
   expectedOffset?: number | undefined;
   action?: 'stop' | undefined;
+  /** Of a refused report: how its attempt has ended. */
+  outcome?: Outcome | undefined;
 }
 
 export interface Unreachable {
@@ -62,8 +64,8 @@ export async function failureOf(response: Response): Promise<Refused | Unreachab
   if (status === 429) return { ok: false, kind: 'unreachable', message, retryAfterMs: retryAfterMs(response) };
   if (status < 400 || status >= 500 || !body.success)
     return { ok: false, kind: 'unreachable', message: `HTTP ${status}: ${message}` };
-  const { error, expectedOffset, action } = body.data;
-  return { ok: false, kind: 'refused', status, code: error.code, message, expectedOffset, action };
+  const { error, expectedOffset, action, outcome } = body.data;
+  return { ok: false, kind: 'refused', status, code: error.code, message, expectedOffset, action, outcome };
 }
 
 const PLATFORM_ERROR = /\berror(?: code)?:?\s*(1\d\d\d)\b/i;

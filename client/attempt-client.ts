@@ -9,6 +9,8 @@ import {
   type Heartbeat,
   HeartbeatAnswer,
   Inputs,
+  KeptAnswer,
+  type KeptRequest,
   LogAppended,
   ReportAnswer,
   type ReportInput,
@@ -43,6 +45,19 @@ export class AttemptClient {
       method: 'POST',
       path: `/api/builds/${part(buildId)}/reports`,
       answer: ReportAnswer,
+      json,
+      signal,
+    });
+
+  /**
+   * Tells until when the VM of the attempt is kept, or that it is not kept any more. The key of the worker
+   * may do it too, because a kept VM outlives the token of its attempt.
+   */
+  kept = (buildId: string, json: KeptRequest, signal?: AbortSignal): Promise<Answer<KeptAnswer>> =>
+    this.connection.call({
+      method: 'POST',
+      path: `/api/builds/${part(buildId)}/kept`,
+      answer: KeptAnswer,
       json,
       signal,
     });

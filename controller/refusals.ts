@@ -6,7 +6,7 @@
  */
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import type { ErrorBody, ErrorCode } from '#contract';
+import type { ErrorBody, ErrorCode, Outcome } from '#contract';
 
 /** The period of the request counters, as in wrangler.toml. After it a caller may ask again. */
 export const RATE_PERIOD_S = 10;
@@ -51,7 +51,10 @@ const STATUS = {
   unavailable: 503,
 } as const satisfies Record<ErrorCode, ContentfulStatusCode>;
 
-export function answerRefusal(c: Context, { code, message, expectedOffset }: Refusal, extra?: { action: 'stop' }) {
+/** What a refusal says beside its code and its message. */
+type Extra = { action?: 'stop'; outcome?: Outcome | undefined };
+
+export function answerRefusal(c: Context, { code, message, expectedOffset }: Refusal, extra: Extra = {}) {
   const body: ErrorBody = { error: { code, message }, ...extra };
   if (expectedOffset !== undefined) body.expectedOffset = expectedOffset;
   if (code === 'unauthorized') c.header('WWW-Authenticate', 'Bearer');

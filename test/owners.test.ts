@@ -98,6 +98,8 @@ const TABLES: Record<string, Deeds> = {
   // The insertion is an upsert.
   build_numbers: { 'projects/build-numbers': ['insert', 'delete'] },
   pools: { 'projects/pools': ['insert', 'update'] },
+  pool_images: {},
+  image_turns: {},
   worker_pools: { 'workers/registry': ['insert', 'delete'] },
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },
   audit: { 'access/audit': ['insert', 'delete'] },

@@ -63,6 +63,7 @@ export const ACTIONS: Record<string, Action> = {
 export const UNRECORDED: readonly string[] = [
   'POST /api/builds/:id/heartbeat',
   'POST /api/builds/:id/reports',
+  'POST /api/builds/:id/kept',
   'POST /api/builds/:id/number',
   'PUT /api/builds/:id/logs',
   'POST /api/workers/:id/claim',

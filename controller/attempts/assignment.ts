@@ -18,7 +18,7 @@ export const TOKEN_SLACK_MS = AFTERMATH_MS + 30 * 60_000;
 export async function assignmentOf(
   env: Env,
   build: BuildRow,
-  attempt: Pick<AttemptRow, 'attempt' | 'workerId' | 'claimId' | 'claimedAt'>,
+  attempt: Pick<AttemptRow, 'attempt' | 'workerId' | 'claimId' | 'claimedAt' | 'image'>,
 ): Promise<{ ok: true; assignment: Assignment } | Refusal> {
   const { timeouts, sourceSha256 } = build;
   const source = await openBlobRow(env, sourceSha256);
@@ -44,6 +44,8 @@ export async function assignmentOf(
     pool: build.pool,
     trusted: build.trusted,
     cacheMode: build.cacheMode,
+    image: attempt.image?.name,
+    keepMs: build.trusted ? (build.keepMs ?? undefined) : undefined,
     command: commandOf(build),
     profile: build.profile ?? undefined,
     projectRoot: build.projectRoot ?? undefined,

@@ -15,6 +15,7 @@ import { openDatabase } from '../database.ts';
 import { readStandings } from '../queue/able-workers.ts';
 import { PROJECT_HAS_ROOM } from '../queue/limits.ts';
 import { picker, whyNone } from '../queue/pick.ts';
+import { metBy, offerFor } from '../queue/requirements.ts';
 import type { Refusal } from '../refusals.ts';
 import { attempts, builds, workers } from '../schema/index.ts';
 import { inputsCanBeOpened } from '../secrets/openable-inputs.ts';
@@ -40,7 +41,9 @@ export async function claimNext(
   workerTimeoutMs: number,
   now: number,
 ): Promise<Claimed> {
-  const heard = await hearFrom(env, asking, request, workerTimeoutMs, now);
+  // An agent that offers no images now is older than the one that offered some before.
+  const said = { ...request, images: request.images ?? [] };
+  const heard = await hearFrom(env, asking, said, workerTimeoutMs, now);
   if (!heard.ok) return heard;
   const { row: worker } = heard;
   const repeated = await findClaim(env, worker, request.claimId);
@@ -56,7 +59,8 @@ export async function claimNext(
     );
 
   const canBeOpened = await inputsCanBeOpened(env);
-  const { next } = picker(env, worker, now - offlineAfterMs(workerTimeoutMs), now, canBeOpened);
+  const able = { id: worker.id, pools: worker.pools, meets: metBy(worker) };
+  const { next } = picker(env, able, now - offlineAfterMs(workerTimeoutMs), now, canBeOpened);
   const tried: string[] = [];
   while (tried.length < TRIES_MAX) {
     const build = await next(tried);
@@ -66,7 +70,8 @@ export async function claimNext(
     const claimedAt = await env.DEADLINES.getByName(build.id).arm(attempt, build.timeouts, now);
     if (claimedAt === null) continue;
     const { instanceId, claimId } = request;
-    const event = { type: 'claim' as const, attempt, workerId: worker.id, instanceId, claimId, claimedAt };
+    const image = offerFor(worker.images, build);
+    const event = { type: 'claim' as const, attempt, workerId: worker.id, instanceId, claimId, claimedAt, image };
     try {
       const applied = await apply(env, build.id, event, now, mayBegin(worker, claimedAt));
       if (applied.ok) return handedOut(await assignmentOf(env, applied.build, event));
@@ -77,7 +82,7 @@ export async function claimNext(
       throw error;
     }
   }
-  return nothing(await whyNone(env, worker, now));
+  return nothing(await whyNone(env, able, now));
 }
 
 /**

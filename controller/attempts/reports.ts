@@ -1,7 +1,8 @@
-/** Turns what an agent reports of its attempt into events of the build. */
-import type { Report } from '#contract';
+/** Turns what an agent reports of its attempt into events of the build, and answers how the attempt ended. */
+import type { Outcome, Report } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
 import { type Applied, addEvidence, apply } from '../builds/apply.ts';
+import { findAttempt } from '../builds/rows.ts';
 import { sha256Hex } from '../bytes.ts';
 import { addToHistory } from '../phase-history/phase-history.ts';
 import { writerOf } from './writers.ts';
@@ -12,11 +13,17 @@ export async function report(
   caller: AttemptCaller,
   said: Report,
   now: number,
-): Promise<Applied> {
-  const { attempt } = said;
+): Promise<Applied & { outcome?: Outcome | undefined }> {
   const purpose = said.type === 'evidence' ? 'evidence' : 'report';
-  const writer = await writerOf(env, caller, buildId, attempt, purpose, now);
+  const writer = await writerOf(env, caller, buildId, said.attempt, purpose, now);
   if (!writer.ok) return writer;
+  const applied = await applyReport(env, buildId, said, now);
+  const runs = applied.ok && said.type === 'start';
+  return { ...applied, outcome: runs ? undefined : await outcomeOf(env, buildId, said.attempt) };
+}
+
+async function applyReport(env: Env, buildId: string, said: Report, now: number): Promise<Applied> {
+  const { attempt } = said;
   switch (said.type) {
     case 'start':
       return apply(env, buildId, { type: 'start', attempt }, now);
@@ -41,6 +48,12 @@ export async function report(
     case 'evidence':
       return addEvidence(env, buildId, attempt, said, now);
   }
+}
+
+/** How the attempt has ended. Undefined while it runs. Its cause may follow only from later evidence. */
+async function outcomeOf(env: Env, buildId: string, attempt: number): Promise<Outcome | undefined> {
+  const row = await findAttempt(env, buildId, attempt);
+  return row && row.endedAt !== null ? { verdict: row.verdict, step: row.verdictStep, cause: row.cause } : undefined;
 }
 
 const hashOf = (said: Report) => sha256Hex(JSON.stringify(said));

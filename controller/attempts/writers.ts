@@ -11,7 +11,7 @@ import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { attempts, builds } from '../schema/index.ts';
 
-export type Purpose = 'beat' | 'report' | 'evidence' | 'log' | 'upload' | 'take';
+export type Purpose = 'beat' | 'report' | 'evidence' | 'log' | 'upload' | 'take' | 'kept';
 
 interface Rule {
   /**
@@ -35,12 +35,14 @@ const RULES: Record<Purpose, Rule> = {
   log: { tokenSuffices: true, workersKey: true, until: 'end of the aftermath', unknownAttempt: 'not_found' },
   // Old agents upload with the worker's key, by the routes that belong to no build.
   upload: { tokenSuffices: true, workersKey: false, until: 'the receiver decides', unknownAttempt: 'not_found' },
+  // A kept VM outlives the token of its attempt.
+  kept: { tokenSuffices: false, workersKey: true, until: 'the receiver decides', unknownAttempt: 'not_found' },
   take: { tokenSuffices: false, workersKey: false, until: 'end of the attempt', unknownAttempt: 'not_found' },
 };
 
 /** `build` is null where a token sufficed and D1 was not asked. */
 export type Writer<Asked extends Purpose> = { ok: true; attempt: number; build: BuildOf<Asked> };
-type BuildOf<Asked extends Purpose> = Asked extends 'take' ? BuildRow : BuildRow | null;
+type BuildOf<Asked extends Purpose> = Asked extends 'take' | 'kept' ? BuildRow : BuildRow | null;
 
 export type WriterRefusal = Refusal & { code: 'not_found' | 'forbidden' | 'stale_attempt' | 'attempt_ended' };
 

@@ -5,6 +5,7 @@
  */
 import {
   type ArtifactReport,
+  type AttemptImage,
   type Evidence,
   type FailureExplanation,
   type HandBackReason,
@@ -44,8 +45,18 @@ interface Delivery {
   log?: LogTotal;
 }
 
+/** What a new attempt is begun with. */
+interface Claim {
+  workerId: string;
+  instanceId: string;
+  claimId: string;
+  claimedAt: number;
+  /** The offer of the worker that matched. Null if its agent offers none. */
+  image: AttemptImage | null;
+}
+
 export type BuildEvent =
-  | { type: 'claim'; attempt: number; workerId: string; instanceId: string; claimId: string; claimedAt: number }
+  | ({ type: 'claim'; attempt: number } & Claim)
   | { type: 'start'; attempt: number }
   | ({ type: 'succeed'; attempt: number; quietMs?: number } & Delivery)
   | ({ type: 'fail' | 'requeue' | 'hand_back'; attempt: number; failure: Failure } & Delivery)
@@ -72,7 +83,7 @@ interface Change {
   /** Beside the status. */
   build: Effects['build'];
   attempt?: NonNullable<Effects['attempt']>;
-  newAttempt?: { workerId: string; instanceId: string; claimId: string; claimedAt: number };
+  newAttempt?: Claim;
   evidence?: Evidence | undefined;
   detail: Effects['event']['detail'];
   /** Given if the attempt ends. */
@@ -103,8 +114,12 @@ export function effectsOf(
 function changeOf(build: BuildRow, current: AttemptRow | null, event: BuildEvent, now: number): Change {
   switch (event.type) {
     case 'claim': {
-      const { attempt, workerId, instanceId, claimId, claimedAt } = event;
-      return { build: { attempt }, newAttempt: { workerId, instanceId, claimId, claimedAt }, detail: { workerId } };
+      const { attempt, workerId, instanceId, claimId, claimedAt, image } = event;
+      return {
+        build: { attempt, imageAttempt: attempt },
+        newAttempt: { workerId, instanceId, claimId, claimedAt, image },
+        detail: { workerId },
+      };
     }
     case 'start':
       return { build: { startedAt: now }, attempt: { startedAt: now }, detail: {} };

@@ -45,7 +45,7 @@ export async function retryBuild(
   if (!given.ok) return given;
   if (given.inputs && !mayPassOn(submitter, build)) return foreignInputs;
   const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
-  const { projectRoot, appId, appVersion, appBuildNumber } = build;
+  const { image, projectRoot, appId, appVersion, appBuildNumber } = build;
   const { maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
   const lower = lowerOf(submitter, build, thing);
   const priority = Math.min(build.priority, priorityMax({ ...submitter.rights, trusted: lower.trusted }));
@@ -53,7 +53,7 @@ export async function retryBuild(
     env,
     {
       ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
-      ...{ projectRoot, appId, appVersion, appBuildNumber },
+      ...{ image, projectRoot, appId, appVersion, appBuildNumber },
       ...{ groupName, repository, branch, commitSha, pullRequest },
       ...lower,
       id: newId('b', now),
@@ -72,7 +72,7 @@ export async function retryBuild(
   );
 }
 
-/** Trust, stored secrets and caches: what both the key and the old build have. */
+/** Trust, stored secrets, caches and the kept VM: what both the key and the old build have. */
 function lowerOf(submitter: Submitter, build: BuildRow, thing: Thing) {
   const trusted = build.trusted && submitter.rights.trusted;
   const mayWrite = trusted && may(submitter, 'caches.write', thing);
@@ -80,6 +80,7 @@ function lowerOf(submitter: Submitter, build: BuildRow, thing: Thing) {
     trusted,
     usesSecrets: trusted && build.usesSecrets && may(submitter, 'secrets.use', thing),
     cacheMode: lowerMode(build.cacheMode, mayWrite ? 'write' : 'read'),
+    keepMs: trusted && may(submitter, 'keep', thing) ? build.keepMs : null,
   };
 }
 

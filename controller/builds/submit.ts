@@ -1,6 +1,6 @@
 /** Makes a new build from a request. */
 import type { BuildRequest, Inputs, Origin, OriginDetail } from '#contract';
-import { may, priorityMax } from '../access/rights.ts';
+import { may, needed, priorityMax } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import type { ProjectRow } from '../projects/find-project.ts';
@@ -11,8 +11,8 @@ import { queueRank } from './queue-rank.ts';
 
 /**
  * Refused: `blob_not_stored`, `idempotency_mismatch`, `project_deleted`, `too_many`, `number_not_seeded` for
- * an app that has no counter, and `forbidden` for a priority that the key may not give, or a build that is to
- * be trusted more than its key.
+ * an app that has no counter, and `forbidden` for a priority that the key may not give, a build that is to be
+ * trusted more than its key, or a VM that the key may not have kept.
  */
 export async function submitBuild(
   env: Env,
@@ -22,7 +22,7 @@ export async function submitBuild(
   now: number,
 ): Promise<Applied> {
   const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
-  const { group, cancelSuperseded, trusted: asked, app, projectRoot, ...others } = given;
+  const { group, cancelSuperseded, trusted: asked, app, projectRoot, image, keepVm, ...others } = given;
   const trusted = submitter.rights.trusted && asked !== false;
   if (asked === true && !trusted)
     return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
@@ -34,6 +34,11 @@ export async function submitBuild(
     );
   if (request.priority > 0 && !trusted)
     return refusal('forbidden', 'priority: a build that is not trusted has 0 at most');
+  const thing = { projectId: project.id, pool: request.pool, trusted };
+  if (keepVm && !trusted)
+    return refusal('forbidden', 'keepVm: the VM of a build that is not trusted is never kept; leave the field out');
+  if (keepVm && !may(submitter, 'keep', thing))
+    return refusal('forbidden', `keepVm: this needs ${needed('keep')}; leave the field out, or ask an admin for one`);
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },
@@ -56,7 +61,9 @@ export async function submitBuild(
       projectId: project.id,
       project: named === undefined ? null : project.name,
       trusted,
-      usesSecrets: trusted && may(submitter, 'secrets.use', { projectId: project.id, pool: request.pool }),
+      usesSecrets: trusted && may(submitter, 'secrets.use', thing),
+      image: image ?? project.image,
+      keepMs: keepVm?.onFailureMs ?? null,
       groupName: group ?? null,
       ...columnsOf(origin),
       sourceSha256: source.sha256,

@@ -87,7 +87,7 @@ export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Rea
   artifactGlobs: row.artifactGlobs,
   timeouts: row.timeouts,
   pool: row.pool,
-  image: null,
+  image: row.image,
   project: row.project,
   projectId: row.projectId,
   trusted: row.trusted,
@@ -114,6 +114,7 @@ const viewAttempt = (
   evidence: Evidence | null,
   secretNames: ReadonlyMap<string, string>,
   reader: Reader,
+  now: number,
 ): AttemptView => ({
   attempt: row.attempt,
   workerId: row.workerId,
@@ -126,8 +127,8 @@ const viewAttempt = (
   handedBack: row.handedBack,
   cause: row.cause ? explainCause(row.cause) : null,
   exitCode: row.exitCode,
-  image: null,
-  keptUntil: null,
+  image: row.image,
+  keptUntil: row.keptUntil !== null && row.keptUntil > now ? iso(row.keptUntil) : null,
   claimedAt: iso(row.claimedAt),
   startedAt: isoOrNull(row.startedAt),
   endedAt: isoOrNull(row.endedAt),
@@ -158,6 +159,7 @@ export async function viewBuildDetail(
   build: BuildRow,
   reader: Reader,
   waitingFor: (row: BuildRow, live: Live | null) => Promise<string | null>,
+  now: number,
 ): Promise<BuildDetail> {
   const db = openDatabase(env);
   const [[row], tried, timeline, files, names, ...evidence] = await db.batch([
@@ -181,7 +183,7 @@ export async function viewBuildDetail(
   return {
     ...shown,
     verdict: withWaiting(shown.verdict, current && (seen.get(current.attempt) ?? null)),
-    attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null, secretNames, reader)),
+    attempts: tried.map((attempt) => viewAttempt(attempt, seen.get(attempt.attempt) ?? null, secretNames, reader, now)),
     events: timeline.map(({ type, attempt, at, detail: { supersededBy, ...detail } }): TimelineEvent => {
       const isShown = supersededBy !== undefined && shown.supersededBy !== null;
       return { type, attempt, at: iso(at), detail: isShown ? { ...detail, supersededBy } : detail };

@@ -2,8 +2,8 @@
  * Writes small marks on `builds`, `attempts` and `outbox` that change no status and need no event.
  *
  * Owns, beside apply.ts: `builds.checked_at`, the app and the number of a build once an attempt asks, in
- * `attempts` the place of a sealed log and the stored secrets that were fetched, and the removal of rows of
- * `outbox` whose work somebody else has done.
+ * `attempts` the place of a sealed log, the stored secrets that were fetched and until when a VM is kept, and
+ * the removal of rows of `outbox` whose work somebody else has done.
  */
 import { and, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
@@ -47,6 +47,14 @@ export async function markDeadlinesChecked(env: Env, buildIds: string[], now: nu
     .update(builds)
     .set({ checkedAt: now })
     .where(sql`${builds.id} IN (SELECT value FROM json_each(${JSON.stringify(buildIds)}))`);
+}
+
+/** Notes until when an agent keeps the VM of an attempt. Null: it does not, or not any more. */
+export async function noteKept(env: Env, buildId: string, attempt: number, keptUntil: number | null): Promise<void> {
+  await openDatabase(env)
+    .update(attempts)
+    .set({ keptUntil })
+    .where(and(eq(attempts.buildId, buildId), eq(attempts.attempt, attempt)));
 }
 
 /** Notes which stored secrets an attempt receives, together with the `usage` that their owner notes. */

@@ -27,8 +27,8 @@ import {
 
 const LISTED_MAX = 1_000;
 
-export const viewProject = ({ id, name, maxActive, maxQueuedUntrusted, createdAt }: ProjectRow): Project => ({
-  ...{ id, name, maxActive, maxQueuedUntrusted },
+export const viewProject = ({ id, name, maxActive, maxQueuedUntrusted, image, createdAt }: ProjectRow): Project => ({
+  ...{ id, name, maxActive, maxQueuedUntrusted, image },
   createdAt: iso(createdAt),
 });
 
@@ -46,7 +46,7 @@ type Result = { ok: true; project: ProjectRow } | Refusal;
 /** Refused: `invalid_request` for a name that is taken, differs only in case, or looks like an id. */
 export async function createProject(
   env: Env,
-  { name, maxActive, maxQueuedUntrusted }: ProjectRequest,
+  { name, maxActive, maxQueuedUntrusted, image }: ProjectRequest,
   by: string,
   now: number,
 ): Promise<Result> {
@@ -54,13 +54,13 @@ export async function createProject(
   if (refused) return refused;
   const db = openDatabase(env);
   const limits = { maxActive: maxActive ?? null, ...(maxQueuedUntrusted !== undefined && { maxQueuedUntrusted }) };
-  const row = { id: newId('prj', now), name, createdAt: now, createdBy: by, ...limits };
+  const row = { id: newId('prj', now), name, createdAt: now, createdBy: by, image: image ?? null, ...limits };
   const [made] = await insertIf(db, projects, row, sql`NOT ${alikeName(name)}`).returning();
   return made ? { ok: true, project: made } : ((await nameTaken(env, name)) ?? changedMeanwhile);
 }
 
 /** Refused: `not_found`; `invalid_request` for a name as above, and for a new name of the default project. */
-export async function changeProject(env: Env, id: string, { name, ...limits }: ProjectPatch): Promise<Result> {
+export async function changeProject(env: Env, id: string, { name, ...others }: ProjectPatch): Promise<Result> {
   const refused = name === undefined ? null : refuseName(name);
   if (refused) return refused;
   if (name !== undefined && id === DEFAULT_PROJECT_ID)
@@ -71,7 +71,7 @@ export async function changeProject(env: Env, id: string, { name, ...limits }: P
   const free = name === undefined ? undefined : sql`(projects.name = ${name} OR NOT ${alikeName(name, id)})`;
   const [changed] = await openDatabase(env)
     .update(projects)
-    .set({ ...(name !== undefined && { name }), ...limits })
+    .set({ ...(name !== undefined && { name }), ...others })
     .where(and(eq(projects.id, id), isLive, free))
     .returning();
   if (changed) return { ok: true, project: changed };
@@ -87,7 +87,7 @@ const changedMeanwhile = refusal('unavailable', 'name: it became free during the
 export const missingProjects = (db: Database, names: readonly string[], now: number) => {
   const rows = JSON.stringify(names.map((name) => ({ id: newId('prj', now), name })));
   return db.insert(projects).select(sql`
-    SELECT value ->> 'id', value ->> 'name', ${now}, NULL, NULL, ${UNTRUSTED_QUEUED_USUAL}, NULL
+    SELECT value ->> 'id', value ->> 'name', ${now}, NULL, NULL, ${UNTRUSTED_QUEUED_USUAL}, NULL, NULL
     FROM json_each(${rows})
     WHERE NOT EXISTS (SELECT 1 FROM projects WHERE projects.name = value ->> 'name' AND deleted_at IS NULL)`);
 };

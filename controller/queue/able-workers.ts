@@ -3,19 +3,19 @@
  * what its agent says. Reads only.
  */
 import { and, gt, isNull, type SQL, sql } from 'drizzle-orm';
-import type { PLATFORMS } from '#contract';
+import type { ImageOffer } from '#contract';
 import { openDatabase } from '../database.ts';
 import { workers } from '../schema/index.ts';
 import { QUARANTINED } from './quarantine.ts';
-
-type Platform = (typeof PLATFORMS)[number];
+import { isMetBy, metBy, type Requirement } from './requirements.ts';
 
 export interface Standing {
   id: string;
   name: string;
   /** The pools that it serves, the one that it prefers first. */
   pools: string[];
-  platforms: Platform[];
+  platforms: Requirement['platform'][];
+  images: ImageOffer[];
   paused: 'pause' | 'drain' | null;
   slots: number;
   /** How many attempts it holds. */
@@ -50,6 +50,7 @@ export const readStandings = (env: Env, which: SQL | undefined): Promise<Standin
       name: workers.name,
       pools: POOLS_OF_WORKER,
       platforms: workers.platforms,
+      images: workers.images,
       paused: workers.paused,
       slots: workers.slots,
       held: sql<number>`(SELECT count(*) FROM attempts WHERE worker_id = workers.id AND ended_at IS NULL)`,
@@ -72,10 +73,9 @@ export const isServed = async (env: Env, pool: string): Promise<boolean> =>
     .limit(1)
     .get()) !== undefined;
 
-/** Whether the worker could take a build of `pool` for `platform` at once. */
-export const isAble = (
-  { pools, platforms, paused, quarantined, notReady, held, slots }: Standing,
-  pool: string,
-  platform: Platform,
-): boolean =>
-  pools.includes(pool) && platforms.includes(platform) && !paused && !quarantined && notReady === null && held < slots;
+/** Whether the worker could take a build of `pool` that requires this at once. */
+export const isAble = (standing: Standing, pool: string, requirement: Requirement): boolean => {
+  const { pools, paused, quarantined, notReady, held, slots } = standing;
+  const isFree = !paused && !quarantined && notReady === null && held < slots;
+  return isFree && pools.includes(pool) && isMetBy(metBy(standing), requirement);
+};

@@ -6,11 +6,13 @@
  * come in its order, then the oldest build. So no pool waits for ever behind a fuller one. The untrusted
  * builds of a project count as a project of their own.
  *
- * Invariant: the cost depends on the number of projects that wait, and not on the number of queued builds.
- * `project_load` names the projects, and each gives the head of its part of the index `builds_queue`.
+ * A build goes only to a worker that meets what it requires (requirements.ts).
+ *
+ * Invariant: the cost depends on the number of projects that wait and of images that the worker offers, and
+ * not on the number of queued builds. `project_load` names the projects, and each gives the first build of
+ * each image by the index `builds_queue_image`.
  */
 import { and, eq, type SQL, sql } from 'drizzle-orm';
-import type { PLATFORMS } from '#contract';
 import { BUILD_COLUMNS, type BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { builds } from '../schema/index.ts';
@@ -18,20 +20,22 @@ import { inputsCanBeOpened } from '../secrets/openable-inputs.ts';
 import { iso } from '../times.ts';
 import { isAble, readOnlineStandings } from './able-workers.ts';
 import { ACTIVE_OF_PART, PROJECT_HAS_ROOM } from './limits.ts';
+import { isMetBy, type Requirement, wordsForImage } from './requirements.ts';
 
 /** The worker that asks. */
 interface Asking {
   id: string;
   pools: readonly string[];
-  platforms: readonly (typeof PLATFORMS)[number][];
+  /** What it can build. */
+  meets: readonly Requirement[];
 }
 
 /** A reason looks at so many of the parts of the queue. */
 const LOOKED_AT_MAX = 20;
 
-/** The pool and platform of a row of `builds`, by which the worker asks whether it is alone. */
-const placeOf = (pool: string, platform: string): string => `${pool} ${platform}`;
-const PLACE = sql`builds.pool || ' ' || builds.platform`;
+/** The pool, platform and image of a row of `builds`, by which the worker asks whether it is alone. */
+const placeOf = (pool: string, { platform, image }: Requirement): string => `${pool} ${platform} ${image ?? ''}`;
+const PLACE = sql`builds.pool || ' ' || builds.platform || ' ' || coalesce(builds.image, '')`;
 
 /**
  * Picks builds for one claim. A build that avoids this worker is left out if another worker could take it at
@@ -40,7 +44,7 @@ const PLACE = sql`builds.pool || ' ' || builds.platform`;
  * @param further a further condition on the row of `builds`
  */
 export function picker(env: Env, worker: Asking, heardSince: number, now: number, further?: SQL) {
-  const places = worker.pools.flatMap((pool) => worker.platforms.map((platform) => ({ pool, platform })));
+  const places = worker.pools.flatMap((pool) => worker.meets.map((required) => ({ pool, required })));
   /** Where no other worker could take a build. Null until it is asked for. */
   let alone: string[] | null = null;
   return {
@@ -50,8 +54,8 @@ export function picker(env: Env, worker: Asking, heardSince: number, now: number
       if (!found || alone || !avoids(found, worker, now)) return found;
       const others = (await readOnlineStandings(env, worker.pools, heardSince)).filter(({ id }) => id !== worker.id);
       alone = places
-        .filter(({ pool, platform }) => !others.some((other) => isAble(other, pool, platform)))
-        .map(({ pool, platform }) => placeOf(pool, platform));
+        .filter(({ pool, required }) => !others.some((other) => isAble(other, pool, required)))
+        .map(({ pool, required }) => placeOf(pool, required));
       return first(env, worker, alone, tried, now, further);
     },
   };
@@ -83,21 +87,28 @@ export const pickStatement = (env: Pick<Env, 'DB'>, worker: Asking, eligible: SQ
   openDatabase(env)
     .select(BUILD_COLUMNS)
     .from(sql`json_each(${JSON.stringify(worker.pools)}) AS pools`)
-    .innerJoin(sql`project_load AS part`, partOf(worker))
+    .innerJoin(sql`json_each(${JSON.stringify(worker.meets)}) AS met`, sql`TRUE`)
+    .innerJoin(sql`project_load AS part`, PART_OF_WORKER)
     .innerJoin(builds, eq(builds.id, headOf(eligible)))
     .where(PROJECT_HAS_ROOM)
     .orderBy(builds.queueRank, ACTIVE_OF_PART, sql`pools.key`, builds.queuedAt, builds.id)
     .limit(1);
 
 /** The parts of the queue that the worker may take from. CROSS JOIN would say the same to SQLite. */
-const partOf = ({ platforms }: Asking): SQL => sql`part.pool = pools.value AND part.queued > 0
-  AND part.platform IN (SELECT value FROM json_each(${JSON.stringify(platforms)}))`;
+const PART_OF_WORKER: SQL = sql`part.pool = pools.value AND part.platform = met.value ->> 'platform' AND part.queued > 0`;
 
-/** The id of the build of a part that comes first, by one seek in `builds_queue` if it is eligible. */
+/** The first build of a part that asks for the image, by one seek in the index if it is eligible. */
 const headOf = (eligible: SQL): SQL => sql`(
-  SELECT builds.id FROM builds INDEXED BY builds_queue
-  WHERE builds.status = 'queued' AND builds.pool = part.pool AND builds.platform = part.platform
-    AND builds.project_id = part.project_id AND builds.trusted = part.trusted AND ${eligible}
+  SELECT builds.id FROM builds INDEXED BY builds_queue_image
+  WHERE builds.status = 'queued' AND ${OF_PART} AND builds.image IS met.value ->> 'image' AND ${eligible}
+  ORDER BY builds.queue_rank, builds.queued_at LIMIT 1)`;
+
+const OF_PART: SQL = sql`builds.pool = part.pool AND builds.platform = part.platform
+  AND builds.project_id = part.project_id AND builds.trusted = part.trusted`;
+
+/** The first build of a part, whatever image it asks for. */
+const FIRST_OF_PART: SQL = sql`(
+  SELECT builds.id FROM builds INDEXED BY builds_queue WHERE builds.status = 'queued' AND ${OF_PART}
   ORDER BY builds.queue_rank, builds.queued_at LIMIT 1)`;
 
 type Avoiding = Pick<BuildRow, 'avoidWorkerId' | 'avoidUntil'>;
@@ -106,24 +117,31 @@ const avoids = ({ avoidWorkerId, avoidUntil }: Avoiding, worker: Asking, now: nu
 
 /** Says why `worker` gets none of the builds that wait in its pools. Null if none waits. */
 export async function whyNone(env: Env, worker: Asking, now: number): Promise<string | null> {
-  const { id, platform, notBefore, avoidWorkerId, avoidUntil } = builds;
+  const { id, platform, image, notBefore, avoidWorkerId, avoidUntil } = builds;
   const waiting = await openDatabase(env)
     .select({
-      ...{ id, platform, notBefore, avoidWorkerId, avoidUntil },
+      ...{ id, platform, image, notBefore, avoidWorkerId, avoidUntil },
       hasRoom: sql`${PROJECT_HAS_ROOM}`.mapWith(Boolean),
       canBeOpened: sql`${await inputsCanBeOpened(env)}`.mapWith(Boolean),
     })
     .from(sql`json_each(${JSON.stringify(worker.pools)}) AS pools`)
     .innerJoin(sql`project_load AS part`, sql`part.pool = pools.value AND part.queued > 0`)
-    .innerJoin(builds, eq(builds.id, headOf(sql`TRUE`)))
+    .innerJoin(builds, eq(builds.id, FIRST_OF_PART))
     .orderBy(sql`pools.key`, builds.queueRank, builds.queuedAt)
     .limit(LOOKED_AT_MAX);
   if (waiting.length === 0) return null;
-  const mine = waiting.filter((build) => worker.platforms.includes(build.platform));
-  if (mine.length === 0)
+  const platforms = [...new Set(worker.meets.map((met) => met.platform))];
+  const ofPlatform = waiting.filter((build) => platforms.includes(build.platform));
+  if (ofPlatform.length === 0)
     return (
       `the builds that wait in ${wordsForPools(worker.pools)} are for ${waiting[0]!.platform}, and this worker builds for ` +
-      `${worker.platforms.join(' and ')}; \`platforms\` in its config says so`
+      `${platforms.join(' and ')}; \`platforms\` in its config says so`
+    );
+  const mine = ofPlatform.filter((build) => isMetBy(worker.meets, build));
+  if (mine.length === 0)
+    return (
+      `build ${ofPlatform[0]!.id} waits for ${wordsForImage(ofPlatform[0]!)}, which this worker does not offer; ` +
+      '`images` in its config names those that it offers'
     );
   const held = mine.find((build) => build.notBefore > now);
   if (held)

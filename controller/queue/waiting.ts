@@ -13,6 +13,7 @@ import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
 import { isServed, readOnlineStandings, type Standing } from './able-workers.ts';
 import { ACTIVE_OF_PART } from './limits.ts';
+import { isMetBy, metBy, wordsForImage } from './requirements.ts';
 import { othersAhead } from './turns.ts';
 
 const NAMED_MAX = 5;
@@ -34,11 +35,14 @@ export async function waitingFor(
   const missingKey = await keyWaitedFor(env, row);
   if (missingKey) return missingKey;
   const online = await readOnlineStandings(env, [row.pool], now - offlineAfterMs(workerTimeoutMs));
-  const able = online.filter(({ platforms }) => platforms.includes(row.platform));
-  if (able.length === 0)
+  const ofPlatform = online.filter(({ platforms }) => platforms.includes(row.platform));
+  if (ofPlatform.length === 0)
     return (await isServed(env, row.pool))
       ? `a worker of pool ${row.pool} that builds for ${row.platform}: none is online`
       : `a worker of pool ${row.pool}: no worker serves this pool. Is its name right?`;
+  const able = ofPlatform.filter((worker) => isMetBy(metBy(worker), row));
+  if (able.length === 0)
+    return `a worker with its image: no worker of pool ${row.pool} that is online offers ${wordsForImage(row)}`;
   const resumed = able.filter(({ paused }) => !paused);
   if (resumed.length === 0) return `a worker that is not paused; paused: ${names(able)}`;
   const trusted = resumed.filter(({ quarantined }) => !quarantined);

@@ -65,7 +65,8 @@ export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void
 
   on('POST /api/workers/:id/status')(valid('json', WorkerStatus, FINDINGS_MAX_BYTES), async (c) => {
     const status = c.req.valid('json');
-    const heard = await hearFrom(c.env, c.var.worker, status, workerTimeoutMs, Date.now());
+    const said = { ...status, images: status.images ?? [] };
+    const heard = await hearFrom(c.env, c.var.worker, said, workerTimeoutMs, Date.now());
     if (!heard.ok) return answerRefusal(c, heard);
     const noted = await noteStatus(c.env, heard.row, status, Date.now());
     const state = await viewState(c.env, noted, workerTimeoutMs, Date.now());

@@ -1,7 +1,20 @@
-/** Takes the heartbeats and reports of a running attempt, and gives it the number of its build. */
+/**
+ * Takes the heartbeats and reports of an attempt and until when its VM is kept, and gives it the number of its
+ * build.
+ */
 import { z } from 'zod';
-import { BuildNumberRequest, Heartbeat, type HeartbeatAnswer, Id, Report } from '#contract';
+import {
+  BuildNumberRequest,
+  Heartbeat,
+  type HeartbeatAnswer,
+  Id,
+  type KeptAnswer,
+  KeptRequest,
+  Report,
+  type ReportAnswer,
+} from '#contract';
 import { beat } from '../attempts/heartbeats.ts';
+import { keepVm } from '../attempts/kept-vms.ts';
 import { numberOfAttempt } from '../attempts/number-of-attempt.ts';
 import { report } from '../attempts/reports.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
@@ -50,9 +63,18 @@ export function attemptRoutes(on: On): void {
   on('POST /api/builds/:id/reports')(valid('param', IdParam), valid('json', Report, REPORT_MAX_BYTES), async (c) => {
     const { id } = c.req.valid('param');
     const reported = await report(c.env, id, c.var.caller, c.req.valid('json'), Date.now());
-    if (!reported.ok) return answerRefusal(c, reported);
+    const { outcome } = reported;
+    if (!reported.ok) return answerRefusal(c, reported, { outcome });
     drainSoon(c.env, id);
-    return c.json({ status: reported.build.status, attempt: reported.build.attempt });
+    const { status, attempt } = reported.build;
+    return c.json({ status, attempt, outcome } satisfies ReportAnswer);
+  });
+
+  on('POST /api/builds/:id/kept')(valid('param', IdParam), valid('json', KeptRequest), async (c) => {
+    const { id } = c.req.valid('param');
+    const kept = await keepVm(c.env, id, c.var.caller, c.req.valid('json'), Date.now());
+    if (!kept.ok) return answerRefusal(c, kept);
+    return c.json({ keptUntil: isoOrNull(kept.until) } satisfies KeptAnswer);
   });
 
   on('POST /api/builds/:id/number')(valid('param', IdParam), valid('json', BuildNumberRequest), async (c) => {

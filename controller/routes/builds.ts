@@ -8,6 +8,7 @@ import {
   Commit,
   Group,
   Id,
+  type Live,
   PULL_REQUEST_MAX,
   Repository,
   RetryRequest,
@@ -18,6 +19,7 @@ import { may } from '../access/rights.ts';
 import { apply } from '../builds/apply.ts';
 import { parseCursor, viewBuildList } from '../builds/list.ts';
 import { retryBuild } from '../builds/retry.ts';
+import type { BuildRow } from '../builds/rows.ts';
 import { submitBuild } from '../builds/submit.ts';
 import { viewBuildDetail, viewStored } from '../builds/views.ts';
 import { findProject, noProject } from '../projects/find-project.ts';
@@ -92,13 +94,11 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
     return c.json(await viewBuildList(c.env, c.var.key, { ...filter, ...page }, withLive));
   });
 
-  on('GET /api/builds/:id')(async (c) =>
-    c.json(
-      await viewBuildDetail(c.env, c.var.build, c.var.key, (row, live) =>
-        waitingFor(c.env, row, live, workerTimeoutMs, Date.now()),
-      ),
-    ),
-  );
+  on('GET /api/builds/:id')(async (c) => {
+    const now = Date.now();
+    const why = (row: BuildRow, live: Live | null) => waitingFor(c.env, row, live, workerTimeoutMs, now);
+    return c.json(await viewBuildDetail(c.env, c.var.build, c.var.key, why, now));
+  });
 
   on('POST /api/builds/:id/cancel')(async (c) => {
     const { id } = c.var.build;

@@ -63,6 +63,7 @@ export const ROUTES = {
   'PUT /api/builds/:id/logs': { who: 'attempt', by: ['run', 'worker'] },
   'GET /api/builds/:id/source': { who: 'attempt', by: ['run'] },
   'GET /api/builds/:id/inputs': { who: 'attempt', by: ['run'] },
+  'POST /api/builds/:id/kept': { who: 'attempt', by: ['run', 'worker'] },
   'POST /api/builds/:id/number': { who: 'attempt', by: ['run'] },
 
   'GET /api/projects/:id/secrets': { right: 'secrets.list', finds: 'project', others: 404 },

@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm';
 import { check, foreignKey, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
 import {
   type ArtifactGlob,
+  type AttemptImage,
   type BuildStatus,
   CACHE_MODES,
   type Cause,
@@ -48,6 +49,15 @@ export const builds = sqliteTable(
     artifactGlobs: text('artifact_globs', { mode: 'json' }).$type<ArtifactGlob[]>().notNull(),
     timeouts: text('timeouts', { mode: 'json' }).$type<Timeouts>().notNull(),
     pool: text('pool').notNull(),
+    /** The name of the image that it asks for. Null: the default of the Mac. */
+    image: text('image'),
+    /**
+     * The attempt that an offer of that image began. A trigger of migration 0007 begins no other attempt of a
+     * build that asks for an image, because the former release would hand it to any Mac.
+     */
+    imageAttempt: integer('image_attempt'),
+    /** How long the VM of a failed attempt is kept for a look. Null: not at all. */
+    keepMs: integer('keep_ms'),
     /**
      * '' in a row of the former release until the sweep has found it. Only keys of all projects see it then.
      */
@@ -117,6 +127,13 @@ export const builds = sqliteTable(
       table.queueRank,
       table.queuedAt,
     ),
+    // The first build of each image, for the pick. Those that ask for none have NULL there.
+    index('builds_queue_image')
+      .on(
+        ...[table.pool, table.platform, table.projectId, table.trusted, table.image],
+        ...[table.queueRank, table.queuedAt],
+      )
+      .where(sql`${table.status} = 'queued'`),
     index('builds_active').on(table.projectId).where(sql`${table.status} IN ('assigned', 'building')`),
     index('builds_project').on(table.projectId, table.createdAt, table.id),
     index('builds_branch').on(table.projectId, table.branch, table.createdAt).where(sql`${table.branch} IS NOT NULL`),
@@ -159,6 +176,10 @@ export const attempts = sqliteTable(
     workerId: text('worker_id').notNull(),
     instanceId: text('instance_id').notNull(),
     claimId: text('claim_id').notNull(),
+    /** The offer of its worker that it was begun with. Null if its agent is older and offers none. */
+    image: text('image', { mode: 'json' }).$type<AttemptImage>(),
+    /** Until when its agent keeps the VM for a look. */
+    keptUntil: at('kept_until'),
     claimedAt: at('claimed_at').notNull(),
     startedAt: at('started_at'),
     endedAt: at('ended_at'),
@@ -200,6 +221,7 @@ export const attempts = sqliteTable(
     primaryKey({ columns: [table.buildId, table.attempt] }),
     uniqueIndex('attempts_claim').on(table.workerId, table.claimId),
     index('attempts_worker').on(table.workerId, table.endedAt),
+    index('attempts_kept').on(table.workerId, table.keptUntil).where(sql`${table.keptUntil} IS NOT NULL`),
     index('attempts_log').on(table.endedAt).where(sql`${table.logR2Key} IS NOT NULL AND ${table.logDeletedAt} IS NULL`),
   ],
 );

@@ -20,6 +20,8 @@ export const projects = sqliteTable(
     maxActive: integer('max_active'),
     /** How many untrusted builds may be queued at once. */
     maxQueuedUntrusted: integer('max_queued_untrusted').notNull().default(UNTRUSTED_QUEUED_USUAL),
+    /** The name of the image of builds that ask for none. Null: the default of each Mac. */
+    image: text('image'),
     /** Set first when the project is deleted. From then on nothing may be added to it. */
     deletedAt: at('deleted_at'),
   },

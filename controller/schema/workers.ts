@@ -1,6 +1,7 @@
 /** Defines workers, the pools that they serve, and the codes that enrol them. */
+import { sql } from 'drizzle-orm';
 import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core';
-import type { Finding } from '#contract';
+import type { Finding, ImageFetch, ImageOffer } from '#contract';
 import { at } from './columns.ts';
 
 export const workers = sqliteTable('workers', {
@@ -12,6 +13,8 @@ export const workers = sqliteTable('workers', {
    */
   pool: text('pool').notNull(),
   platforms: text('platforms', { mode: 'json' }).$type<('ios' | 'android')[]>().notNull(),
+  /** The pairs of image and platform that it offers. None if its agent is older. */
+  images: text('images', { mode: 'json' }).$type<ImageOffer[]>().notNull().default([]),
   slots: integer('slots').notNull(),
   /**
    * Set by an admin: the worker takes no claims. `drain` differs from `pause` only in the words for people.
@@ -28,6 +31,8 @@ export const workers = sqliteTable('workers', {
   agentVersion: text('agent_version'),
   /** Why its agent claims no builds although a slot is free. */
   notReady: text('not_ready'),
+  /** How far it is with the images that its pools name. Null if its agent is older and fetches none. */
+  imageFetches: text('image_fetches', { mode: 'json' }).$type<ImageFetch[]>(),
   findings: text('findings', { mode: 'json' }).$type<Finding[]>(),
   createdAt: at('created_at').notNull(),
   removedAt: at('removed_at'),
@@ -54,6 +59,44 @@ export const workerPools = sqliteTable(
   (table) => [
     primaryKey({ columns: [table.workerId, table.pool] }),
     index('worker_pools_pool').on(table.pool, table.workerId),
+  ],
+);
+
+/** The images that the Macs of a pool should have, as an admin names them. */
+export const poolImages = sqliteTable(
+  'pool_images',
+  {
+    pool: text('pool')
+      .notNull()
+      .references(() => pools.name),
+    /** By this name the Macs offer it. */
+    name: text('name').notNull(),
+    reference: text('reference').notNull(),
+    /** How many Macs of the pool may fetch it at once. */
+    atOnce: integer('at_once').notNull(),
+    setAt: at('set_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.pool, table.name] })],
+);
+
+/** The last turn of each worker to fetch an image of its pool (workers/image-turns.ts). */
+export const imageTurns = sqliteTable(
+  'image_turns',
+  {
+    workerId: text('worker_id')
+      .notNull()
+      .references(() => workers.id),
+    name: text('name').notNull(),
+    pool: text('pool').notNull(),
+    reference: text('reference').notNull(),
+    /** When the agent was given the turn, or last spoke of it. */
+    heardAt: at('heard_at').notNull(),
+    /** Null while it is the turn of this worker. */
+    endedAt: at('ended_at'),
+  },
+  (table) => [
+    primaryKey({ columns: [table.workerId, table.name] }),
+    index('image_turns_pool').on(table.pool, table.name).where(sql`${table.endedAt} IS NULL`),
   ],
 );
 

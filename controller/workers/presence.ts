@@ -21,27 +21,28 @@ const SEEN_EVERY_MS = 60_000;
 /**
  * What an agent says of its Mac. Older agents do not say it: then what was registered, or said last, holds.
  */
-type Said = Pick<ClaimRequest, 'instanceId' | 'slots' | 'platforms'>;
+type Said = Pick<ClaimRequest, 'instanceId' | 'slots' | 'platforms' | 'images'>;
 
 /**
- * Notes that an agent was heard, with its slots and platforms. Answers the worker's row as it is now.
+ * Notes that an agent was heard, with its slots, platforms and images. Answers the worker's row as it is now.
  * Refused:
  * `worker_in_use` while another installation acts for the worker.
  */
 export async function hearFrom(
   env: Env,
   worker: WorkerRow,
-  { instanceId, slots = worker.slots, platforms = worker.platforms }: Said,
+  { instanceId, slots = worker.slots, platforms = worker.platforms, images = worker.images }: Said,
   workerTimeoutMs: number,
   now: number,
 ): Promise<{ ok: true; row: WorkerRow } | Refusal> {
   const everyMs = Math.min(SEEN_EVERY_MS, workerTimeoutMs / 2);
-  const isNews = slots !== worker.slots || String(platforms) !== String(worker.platforms);
+  const isNews =
+    JSON.stringify([slots, platforms, images]) !== JSON.stringify([worker.slots, worker.platforms, worker.images]);
   const wasHeard = worker.instanceId === instanceId && worker.lastSeen !== null && now - worker.lastSeen < everyMs;
   if (wasHeard && !isNews) return { ok: true, row: worker };
   const taken = await openDatabase(env)
     .update(workers)
-    .set({ instanceId, lastSeen: now, slots, platforms })
+    .set({ instanceId, lastSeen: now, slots, platforms, images })
     .where(
       and(
         eq(workers.id, worker.id),
@@ -86,10 +87,10 @@ export async function noteFindings(
 
 /**
  * Notes what the agent says of itself: its VMs, its version, and now and then the doctor's findings. Its
- * slots and platforms are noted when it is heard.
+ * slots, platforms and images are noted when it is heard.
  */
 export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStatus, now: number): Promise<WorkerRow> {
-  const { slotsInUse, vms, agentVersion, notReady, findings } = status;
+  const { slotsInUse, vms, agentVersion, notReady, findings, imageFetches = null } = status;
   const rows = await openDatabase(env)
     .update(workers)
     .set({
@@ -97,6 +98,7 @@ export async function noteStatus(env: Env, worker: WorkerRow, status: WorkerStat
       vms,
       agentVersion,
       notReady,
+      imageFetches,
       lastSeen: now,
       ...(findings ? afterDoctor(findings, now) : {}),
     })

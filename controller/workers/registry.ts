@@ -16,13 +16,13 @@ import { POOLS_OF_WORKER } from '../queue/able-workers.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { workerPools, workers } from '../schema/index.ts';
 
-const { findings: _, ...columns } = getTableColumns(workers);
+const { findings: _, imageFetches: _fetches, ...columns } = getTableColumns(workers);
 /**
- * The columns that everything reads. The findings of the doctor may have 300 KB, and a worker asks all the
- * time.
+ * The columns that everything reads. The findings of the doctor may have 300 KB, what an agent says of its
+ * fetches 9 KB, and a worker asks all the time.
  */
 export const WORKER_COLUMNS = { ...columns, pools: POOLS_OF_WORKER };
-export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings'> & { pools: string[] };
+export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings' | 'imageFetches'> & { pools: string[] };
 
 /** The pool of a worker whose admin names none. */
 const USUAL_POOL = 'default';

@@ -49,7 +49,7 @@ export async function viewWorkers(
       pools,
       pool: pools[0]!,
       platforms,
-      images: [],
+      images: row.images,
       slots,
       slotsInUse,
       vms,

@@ -1,6 +1,7 @@
 /** Defines how the controller refuses, and what `GET /health` answers. */
 import { z } from 'zod';
-import { bytes, time } from '../fields.ts';
+import { bytes, lenient, time } from '../fields.ts';
+import { Outcome } from './reports.ts';
 
 export const ErrorBody = z.object({
   error: z.object({ code: z.string(), message: z.string() }),
@@ -8,6 +9,8 @@ export const ErrorBody = z.object({
   action: z.literal('stop').optional(),
   /** With `wrong_offset`: the length of the log. */
   expectedOffset: bytes.optional(),
+  /** Set on a refused report whose attempt has ended: how. Older controllers do not say it. */
+  outcome: lenient(Outcome),
 });
 export type ErrorBody = z.infer<typeof ErrorBody>;
 

@@ -12,20 +12,23 @@ const fields = {
   maxActive: limit(1).nullable(),
   /** How many untrusted builds may wait at once. */
   maxQueuedUntrusted: limit(0),
+  /** The image of its builds that ask for none: a name that its Macs have. Null: the default of each Mac. */
+  image: Id.nullable(),
 };
 
-export const Project = z.object({ id: Id, ...fields, createdAt: time });
+export const Project = z.object({ id: Id, ...fields, image: fields.image.default(null), createdAt: time });
 export type Project = z.infer<typeof Project>;
 
 export const ProjectRequest = z.strictObject({
   name: fields.name,
   maxActive: fields.maxActive.optional(),
   maxQueuedUntrusted: fields.maxQueuedUntrusted.optional(),
+  image: fields.image.optional(),
 });
 export type ProjectRequest = z.infer<typeof ProjectRequest>;
 
 export const ProjectPatch = ProjectRequest.partial().refine((patch) => Object.keys(patch).length > 0, {
-  message: 'give name, maxActive or maxQueuedUntrusted',
+  message: 'give name, maxActive, maxQueuedUntrusted or image',
 });
 export type ProjectPatch = z.infer<typeof ProjectPatch>;
 

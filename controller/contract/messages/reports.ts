@@ -128,6 +128,14 @@ export const Report = z.discriminatedUnion('type', [
 export type Report = z.infer<typeof Report>;
 export type ReportInput = z.input<typeof Report>;
 
+/** Until when the agent keeps the VM of an attempt for a look. Null: it does not, or not any more. */
+export const KeptRequest = z.object({ attempt, until: time.nullable() });
+export type KeptRequest = z.infer<typeof KeptRequest>;
+
+/** The time as the controller shows it, which the request of the build bounds. */
+export const KeptAnswer = z.object({ keptUntil: time.nullable() });
+export type KeptAnswer = z.infer<typeof KeptAnswer>;
+
 /** How an attempt ended, as the controller has decided. */
 export const Outcome = z.object({
   /** Null: it succeeded. */

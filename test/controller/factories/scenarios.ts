@@ -3,7 +3,16 @@
  * Objects.
  */
 import { env, exports } from 'cloudflare:workers';
-import type { Assignment, BuildDetail, BuildRequestInput, Heartbeat, ReportInput, Worker } from '#contract';
+import type {
+  Assignment,
+  BuildDetail,
+  BuildRequestInput,
+  ClaimRequest,
+  Heartbeat,
+  Outcome,
+  ReportInput,
+  Worker,
+} from '#contract';
 import { DEFAULT_PROJECT_ID } from '../../../controller/projects/find-project.ts';
 import { bytesOf, insertHold, sha256Of, unique } from './rows.ts';
 
@@ -87,11 +96,12 @@ export async function aBuild(request: Partial<BuildRequestInput> = {}): Promise<
   return body.id;
 }
 
-export const claim = (worker: TestWorker, claimId = unique('claim')) =>
+/** @param offer what an agent says of its Mac, as far as it says it */
+export const claim = (worker: TestWorker, claimId = unique('claim'), offer: Partial<ClaimRequest> = {}) =>
   api<{ assignment: Assignment | null; reason: string | null; error?: { code: string } }>(
     'POST',
     `/api/workers/${worker.id}/claim`,
-    { instanceId: worker.instanceId, claimId },
+    { instanceId: worker.instanceId, claimId, ...offer },
     worker.key,
   );
 
@@ -128,7 +138,7 @@ export const beat = ({ buildId, workerId, tokens }: Assignment, source: 'vm' | '
 
 type Said<T> = T extends unknown ? Omit<T, 'attempt'> : never;
 export const report = ({ buildId, attempt, tokens }: Assignment, said: Said<ReportInput>) =>
-  api<{ status: string; error?: { code: string } }>(
+  api<{ status: string; outcome?: Outcome; error?: { code: string } }>(
     'POST',
     `/api/builds/${buildId}/reports`,
     { ...said, attempt },

@@ -1,20 +1,37 @@
 /**
  * Checks the order of the queue against a plain sort of all that waits, in random mixes of projects, trust,
- * priorities, pools, platforms and limits.
+ * priorities, pools, platforms, images and limits.
  *
  * It runs a few seeded mixes. `MIXES=1000` and `SEED=n` in the environment run more or other ones.
  */
 import { env } from 'cloudflare:workers';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { ImageOffer } from '#contract';
 import { queueRank } from '../../../controller/builds/queue-rank.ts';
 import { picker } from '../../../controller/queue/pick.ts';
+import { metBy } from '../../../controller/queue/requirements.ts';
 import { unique } from '../factories/rows.ts';
 import { aBuild, anAssignment, aWorker, claim, report, show } from '../factories/scenarios.ts';
 import { aProject, aQueued, begin, end, enqueue, type Queued } from './queued.ts';
 import { wrongLoads } from './wrong-loads.ts';
 
 const PLATFORMS = ['ios', 'android'] as const;
+const IMAGES = ['xcode-26', 'xcode-27'] as const;
+
+/** What an agent offers: each image of a platform at most once, and one of them is its default. */
+const offers: fc.Arbitrary<ImageOffer[]> = fc
+  .uniqueArray(fc.record({ name: fc.constantFrom(...IMAGES), platform: fc.constantFrom(...PLATFORMS) }), {
+    minLength: 1,
+    maxLength: 4,
+    selector: ({ name, platform }) => `${name} ${platform}`,
+  })
+  .map((pairs) =>
+    pairs.map((pair, index) => {
+      const isDefault = pairs.findIndex(({ platform }) => platform === pair.platform) === index;
+      return { ...pair, isDefault, digest: null, provisioned: null };
+    }),
+  );
 
 /** The projects are numbered, and so are the pools. A build that comes later is queued later, or at once. */
 const mix = fc.record({
@@ -23,6 +40,8 @@ const mix = fc.record({
     fc.record({
       pools: fc.uniqueArray(fc.nat(2), { minLength: 1, maxLength: 3 }),
       platforms: fc.uniqueArray(fc.constantFrom(...PLATFORMS), { minLength: 1, maxLength: 2 }),
+      // An older agent offers none.
+      images: fc.oneof(fc.constant<ImageOffer[]>([]), offers, offers),
     }),
     { minLength: 1, maxLength: 3 },
   ),
@@ -32,6 +51,7 @@ const mix = fc.record({
       trusted: fc.boolean(),
       pool: fc.nat(2),
       platform: fc.constantFrom(...PLATFORMS),
+      image: fc.constantFrom(null, null, ...IMAGES),
       priority: fc.constantFrom(0, 0, 0, 1, -1),
       cameBack: fc.boolean(),
     }),
@@ -60,10 +80,17 @@ test('every slot goes to the build that a sort of all that waits puts first', { 
         const limit = limits[projects.indexOf(build.projectId)] ?? Number.POSITIVE_INFINITY;
         return activeOf(build) < limit;
       };
+      /** Said anew here: whether the worker offers the pair of image and platform. */
+      const offersIt = ({ platforms, images }: (typeof workers)[number], { platform, image }: Queued): boolean => {
+        if (!platforms.includes(platform)) return false;
+        if (images.length === 0) return image === null;
+        const ofPlatform = images.filter((offer) => offer.platform === platform);
+        return ofPlatform.some(({ name, isDefault }) => (image === null ? isDefault : name === image));
+      };
       const ask = async (worker: (typeof workers)[number]) => {
         const served = worker.pools.map((pool) => pools[pool]!);
         const eligible = waiting.filter(
-          (build) => served.includes(build.pool) && worker.platforms.includes(build.platform) && hasRoom(build),
+          (build) => served.includes(build.pool) && offersIt(worker, build) && hasRoom(build),
         );
         const keyOf = (build: Queued) => [
           queueRank(build.priority, build.cameBack),
@@ -72,7 +99,7 @@ test('every slot goes to the build that a sort of all that waits puts first', { 
           build.queuedAt,
         ];
         const expected = eligible.toSorted((one, other) => compare(keyOf(one), keyOf(other)))[0];
-        const asking = { id: 'mac', pools: served, platforms: worker.platforms };
+        const asking = { id: 'mac', pools: served, meets: metBy(worker) };
         const got = await picker(env, asking, 0, Date.now()).next([]);
         expect(got?.id).toBe(expected?.id);
         if (!expected) return;
@@ -91,9 +118,7 @@ test('every slot goes to the build that a sort of all that waits puts first', { 
         await (ends && active.length > 0 ? finish(pick) : ask(workers[pick % workers.length]!));
       // Nothing starves: as slots become free, every build that some worker serves has its turn.
       const isServed = (build: Queued) =>
-        workers.some(
-          (worker) => worker.platforms.includes(build.platform) && worker.pools.includes(pools.indexOf(build.pool)),
-        );
+        workers.some((worker) => offersIt(worker, build) && worker.pools.includes(pools.indexOf(build.pool)));
       for (let left = 10 * builds.length; left > 0 && waiting.some(isServed); left--) {
         for (const worker of workers) await ask(worker);
         if (active.length > 0) await finish(left);

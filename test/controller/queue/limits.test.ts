@@ -45,7 +45,11 @@ const claimed = async (worker: TestWorker) => (await claim(worker)).body.assignm
 test('a pick seeks, and reads as few rows with 10,000 queued builds of one project as with one', async () => {
   const pool = unique('pool');
   const [busy, other] = [await aProject(), await aProject()];
-  const worker = { id: 'mac', pools: [pool], platforms: ['ios', 'android'] as const };
+  const meets = [
+    ...(['ios', 'android'] as const).map((platform) => ({ platform, image: null })),
+    { platform: 'ios' as const, image: 'xcode-27' },
+  ];
+  const worker = { id: 'mac', pools: [pool], meets };
   const statement = () => pickStatement(env, worker, sql`builds.not_before <= 1`).toSQL();
   const rowsRead = async () => {
     const { sql: text, params } = statement();
@@ -55,10 +59,17 @@ test('a pick seeks, and reads as few rows with 10,000 queued builds of one proje
     expect(results).toHaveLength(1);
     return meta.rows_read;
   };
-  await enqueue([aQueued({ projectId: busy, pool }), aQueued({ projectId: other, pool, queuedAt: 2 })]);
+  await enqueue([
+    aQueued({ projectId: busy, pool }),
+    aQueued({ projectId: busy, pool, image: 'xcode-27' }),
+    aQueued({ projectId: other, pool, queuedAt: 2 }),
+  ]);
   const few = await rowsRead();
   await enqueue(
-    Array.from({ length: TEN_THOUSAND }, (_, index) => aQueued({ projectId: busy, pool, queuedAt: index + 3 })),
+    Array.from({ length: TEN_THOUSAND }, (_, index) => {
+      const image = [null, 'xcode-27', 'xcode-28'][index % 3]!;
+      return aQueued({ projectId: busy, pool, queuedAt: index + 3, image });
+    }),
   );
   expect(await rowsRead()).toBe(few);
 
@@ -69,11 +80,13 @@ test('a pick seeks, and reads as few rows with 10,000 queued builds of one proje
   const details = plan.results.map(({ detail }) => detail);
   expect(details).toContainEqual(
     expect.stringMatching(
-      /SEARCH builds USING (COVERING )?INDEX builds_queue \(status=\? AND pool=\? AND platform=\? AND project_id=\? AND trusted=\?\)/,
+      /SEARCH builds USING (COVERING )?INDEX builds_queue_image \(pool=\? AND platform=\? AND project_id=\? AND trusted=\? AND image=\?\)/,
     ),
   );
   expect(details).toContainEqual(expect.stringMatching(/SEARCH part USING INDEX project_load_pool/));
-  expect(details.filter((detail) => /^SCAN (?!json_each|pools)/.test(detail) && !/VIRTUAL/.test(detail))).toEqual([]);
+  expect(details.filter((detail) => /^SCAN (?!json_each|pools|met)/.test(detail) && !/VIRTUAL/.test(detail))).toEqual(
+    [],
+  );
   await env.DB.prepare('DELETE FROM builds WHERE pool = ?1').bind(pool).run();
   await recountLoad(env);
 });

@@ -10,6 +10,7 @@ export interface Queued {
   trusted: boolean;
   pool: string;
   platform: 'ios' | 'android';
+  image: string | null;
   priority: number;
   cameBack: boolean;
   queuedAt: number;
@@ -25,7 +26,7 @@ export async function aProject(maxActive: number | null = null): Promise<string>
 }
 
 export const aQueued = (changes: Partial<Queued> & Pick<Queued, 'projectId' | 'pool'>): Queued => ({
-  ...{ id: unique('bld'), trusted: true, platform: 'ios', priority: 0, cameBack: false, queuedAt: 1 },
+  ...{ id: unique('bld'), trusted: true, platform: 'ios', image: null, priority: 0, cameBack: false, queuedAt: 1 },
   ...changes,
 });
 
@@ -35,9 +36,9 @@ export async function enqueue(builds: readonly Queued[]): Promise<void> {
   const rows = builds.map((build) => ({ ...build, rank: queueRank(build.priority, build.cameBack) }));
   await env.DB.prepare(
     `INSERT INTO builds (id, status, attempt, transition_id, max_attempts, platform, command, source_sha256, source_blob,
-       artifact_globs, timeouts, pool, project_id, trusted, labels, priority, queue_rank, queued_at, created_at)
+       artifact_globs, timeouts, pool, image, project_id, trusted, labels, priority, queue_rank, queued_at, created_at)
      SELECT value ->> 'id', 'queued', 0, 't', 3, value ->> 'platform', 'true', ?2, ?2, '[]', ?3, value ->> 'pool',
-       value ->> 'projectId', value ->> 'trusted', '{}', value ->> 'priority', value ->> 'rank',
+       value ->> 'image', value ->> 'projectId', value ->> 'trusted', '{}', value ->> 'priority', value ->> 'rank',
        value ->> 'queuedAt', value ->> 'queuedAt' FROM json_each(?1)`,
   )
     .bind(JSON.stringify(rows), sha256, JSON.stringify(DEFAULT_TIMEOUTS))

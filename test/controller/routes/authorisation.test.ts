@@ -53,7 +53,7 @@ const HAVE: Record<Right, (status: number) => Partial<Row>> = {
   links: projectAdmins,
   webhooks: projectAdmins,
   'caches.write': projectAdmins,
-  keep: projectAdmins,
+  keep: (status) => ({ admin: status, ...projectAdmins(status) }),
   admin: (status) => ({ admin: status, ...projectAdmins(status) }),
 };
 
@@ -137,6 +137,14 @@ const QUESTIONS: Record<string, Question> = {
   'GET /api/builds/:id/source': { but: runIsOver, ask: (_, who) => [at(who, '/source')] },
   'GET /api/builds/:id/inputs': { but: runIsOver, ask: (_, who) => [at(who, '/inputs')] },
 
+  // A VM is kept also of an attempt that has ended, or that another one follows.
+  'POST /api/builds/:id/kept': {
+    ask: (_, who) => [at(who, '/kept'), { attempt: who.attempt, until: null }],
+  },
+  "POST /api/builds/:id/kept (another attempt's)": {
+    but: { ...NO_ATTEMPT, worker: 200 },
+    ask: (_, who) => [at(who, '/kept'), { attempt: 3 - who.attempt, until: null }],
+  },
   'POST /api/builds/:id/number': {
     but: runIsOver,
     ask: (_, who) => [at(who, '/number'), { app: { id: 'com.example.app', buildNumber: 7 }, increment: true }],

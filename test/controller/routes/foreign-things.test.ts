@@ -199,6 +199,7 @@ const FIELDS: Record<string, string[]> = {
   'POST /api/builds/:id/retry': ['idempotencyKey'],
   'POST /api/keys': ['name', 'scope', 'projects', 'pools', 'may'],
   'POST /api/workers/:id/claim': ['instanceId', 'claimId'],
+  'POST /api/builds/:id/kept': [],
   'POST /api/builds/:id/number': [],
   'PUT /api/projects/:id/numbers/:platform/:appId': [],
 };
@@ -212,6 +213,7 @@ const NEEDED: Record<string, object> = {
   },
   'POST /api/keys': { name: 'x', scope: 'submit', projects: ['@own.project@'] },
   'POST /api/builds/:id/reports': { type: 'start', attempt: 1 },
+  'POST /api/builds/:id/kept': { attempt: 1, until: null },
   'POST /api/builds/:id/number': { app: { id: 'com.example.app', buildNumber: 7 }, increment: true },
   'PUT /api/projects/:id/numbers/:platform/:appId': { value: 5 },
 };

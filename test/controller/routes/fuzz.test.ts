@@ -63,6 +63,7 @@ const BODIES: Record<string, z.ZodType> = {
   'PUT /api/projects/:id/secrets/:name': contract.SecretRequest,
   'PUT /api/projects/:id/numbers/:platform/:appId': contract.CounterRequest,
   'POST /api/builds/:id/number': contract.BuildNumberRequest,
+  'POST /api/builds/:id/kept': contract.KeptRequest,
 };
 const QUERY_NAMES = (
   'worker_id attempt offset limit tail follow status pool cursor live overlapMs project repository branch ' +

@@ -343,6 +343,12 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
       return ask('POST', `/api/builds/${buildId}/reports`, await tokenFor(buildId), said);
     },
   ],
+  'POST /api/builds/:id/kept': async () => {
+    const { key, held } = await aBusyWorker();
+    await sql('UPDATE builds SET keep_ms = 60000 WHERE id = ?1', held[0]);
+    const until = new Date(Date.now() + HOUR_MS).toISOString();
+    return ask('POST', `/api/builds/${held[0]}/kept`, key, { attempt: 1, until });
+  },
   'POST /api/builds/:id/number': [
     // A jump, for a key that was rotated.
     async () => {

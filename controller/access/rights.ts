@@ -84,8 +84,8 @@ export const may = (key: Holder, right: Right, thing: Thing = {}): boolean =>
 export function hasRight({ scope, rights }: Holder, right: Right): boolean {
   if (isOfScope(right)) return OF_SCOPE[scope].includes(right);
   if (right === 'secrets.list') return LISTS_SECRETS.some((grant) => hasRight({ scope, rights }, grant));
-  // An admin of the farm may do what the admin of a project may, set the counters of build numbers, and hold a
-  // Mac's slot with a VM.
+  // An admin of the farm may do what the admin of a project may, set the counters of build numbers, and have
+  // VMs kept.
   if (scope === 'admin') return right === 'admin' || right === 'numbers' || right === 'keep';
   if (scope !== 'submit' || !rights.trusted) return false;
   if (rights.projects === '*' && NAMED_ALONE.includes(right)) return false;

@@ -1,4 +1,6 @@
-/** A build gets the image that it asks for, its attempt records which one that was, and who waits is told why. */
+/**
+ * A build gets the image that it asks for, its attempt records which one that was, and who waits is told why.
+ */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import type { Build, ClaimRequest, ImageOffer } from '#contract';

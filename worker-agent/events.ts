@@ -50,12 +50,17 @@ export type AttemptEvent =
   | { type: 'slot_free'; vmName: string }
   | { type: 'warning'; message: string };
 
+/** `back` and `promoted` were decided by a person. */
+export type ImageChange = 'switched' | 'proven' | 'switched_back' | 'back' | 'promoted';
+
 export type HostEvent =
   | { type: 'started'; workerId: string; instanceId: string; slots: number; controllerUrl: string }
   | { type: 'reconciled'; vmName: string; action: string; reason: string }
   | { type: 'idle'; state: string; reason: string | null }
   | { type: 'controller'; reachable: boolean; message: string }
-  /** A quarantined agent has run doctor's checks. */
+  /** Another VM than before is what an image is cloned from, or nobody goes back any more. */
+  | { type: 'image'; image: string; change: ImageChange; vm: string; message: string }
+  /** An agent that is quarantined, or has switched an image back, has run doctor's checks. */
   | { type: 'self_check'; ok: boolean; message: string }
   | { type: 'draining'; waitingFor: string[] }
   | { type: 'stopping' }

@@ -55,7 +55,7 @@ export const AGENT_VERDICTS = [
 export type AgentVerdict = (typeof AGENT_VERDICTS)[number];
 
 /** Why an agent hands a build back: this Mac can have no VM for it now, and the build is not to blame. */
-export const HAND_BACK_REASONS = ['vm_limit'] as const;
+export const HAND_BACK_REASONS = ['vm_limit', 'image_gone'] as const;
 export type HandBackReason = (typeof HAND_BACK_REASONS)[number];
 
 export const CAUSES = [

@@ -7,8 +7,10 @@
 import { dirname, join } from 'node:path';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
-import { type AgentConfig, platformsOf } from '../config.ts';
+import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';
+import { Images } from '../images/images.ts';
+import { ImageUpkeep } from '../images/upkeep.ts';
 import { createMac } from '../mac/programs.ts';
 import { acquireAgentLock } from '../state/agent-lock.ts';
 import { StateFolder } from '../state/state-folder.ts';
@@ -78,23 +80,28 @@ async function serve(
   { client, tart, state, limits, emit, started, onLeft }: Parts,
 ): Promise<void> {
   const leave = new AbortController();
-  const place = { tart, mac: createMac(), config, growth: new CloneGrowth(tart) };
+  const images = Images.open({ configPath, config, tart, emit });
+  const place = { tart, mac: createMac(), config, growth: new CloneGrowth(tart), images };
   const onVmLimit = (message: string, pauseMs: number) => readiness.holdFor(pauseMs, vmLimitWords(message));
   const slots = new Slots({
     ...{ config, tart, workerClient: client, limits, stop, leave: leave.signal, emit, onLeft, onVmLimit },
+    onOutcome: (attempt, outcome) => upkeep.noteOutcome(attempt, outcome),
   });
   const readiness = new Readiness((ours, signal) => findObstacle(place, ours, signal), slots);
+  const selfCheck = new SelfCheck({ configPath, images, emit });
+  const done = new AbortController();
+  const upkeep = new ImageUpkeep({ images, slots, emit, onSwitchedBack: () => selfCheck.switchedBack(done.signal) });
   for (const { journal, action } of started.attempts) slots.start(journal, action, { resumed: true });
 
   const reachability = new Reachability(emit);
-  const selfCheck = new SelfCheck(configPath, emit);
-  const shared = { client, slots, readiness, reachability, ...idOf(started) };
+  const shared = { client, slots, images, readiness, reachability, ...idOf(started) };
   const reporting = new Reporting({ ...shared, config, configPath, selfCheck });
-  const done = new AbortController();
-  const reported = Promise.all([reporting.run(done.signal), readiness.run(done.signal)]);
+  const reported = Promise.all([reporting, readiness, upkeep].map((loop) => loop.run(done.signal)));
   leaveAfterStop(stop, limits.stopMs, leave, emit);
-  const offer = { slots: config.maxConcurrentBuilds, platforms: platformsOf(config) };
-  await new Claiming({ ...shared, state, emit, offer }).run(AbortSignal.any([drain, stop]), { once });
+  await new Claiming({ ...shared, state, emit, vmSlots: config.maxConcurrentBuilds }).run(
+    AbortSignal.any([drain, stop]),
+    { once },
+  );
   emit({ type: 'draining', waitingFor: slots.attempts });
   await slots.settled();
   done.abort();

@@ -4,10 +4,11 @@
  * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, so that an
  * answer that is lost costs no build. No error ends the loop.
  */
-import type { Assignment, ClaimRequest } from '#contract';
+import type { Assignment } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
 import type { Emit } from '../events.ts';
+import { type Images, offerOf } from '../images/images.ts';
 import type { StateFolder } from '../state/state-folder.ts';
 import { FAILED_PAUSE_MS, READY_FOR_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../time-limits.ts';
 import { vmNameOf } from '../vm/name.ts';
@@ -22,8 +23,9 @@ export interface ClaimingOptions {
   readiness: Readiness;
   reachability: Reachability;
   emit: Emit;
-  /** What this Mac offers, as its config says. */
-  offer: Pick<ClaimRequest, 'slots' | 'platforms'>;
+  /** How many VMs this Mac runs at a time. */
+  vmSlots: number;
+  images: Images;
   workerId: string;
   instanceId: string;
 }
@@ -45,9 +47,9 @@ export class Claiming {
 
   /** Resolves when `signal` has fired, or with `once` after the first build. */
   async run(signal: AbortSignal, { once }: { once: boolean }): Promise<void> {
-    const { slots, readiness } = this.#options;
+    const { slots, readiness, images } = this.#options;
     for (let claimed = false; !signal.aborted && !(once && claimed); ) {
-      const changed = AbortSignal.any([slots.changed, readiness.changed]);
+      const changed = AbortSignal.any([slots.changed, readiness.changed, images.changed]);
       const next = await this.#claimIfFree(signal);
       claimed ||= next.claimed;
       if (!next.claimed) await pause(jittered(next.waitMs), AbortSignal.any([signal, changed])).catch(() => {});
@@ -71,8 +73,9 @@ export class Claiming {
   }
 
   async #claim(signal: AbortSignal): Promise<Claimed> {
-    const { client, state, reachability, offer, workerId, instanceId } = this.#options;
+    const { client, state, reachability, vmSlots, images, workerId, instanceId } = this.#options;
     const claimId = await state.pendingClaimId();
+    const offer = { slots: vmSlots, ...offerOf(images.offers()) };
     const answer = reachability.heard(await client.claim(workerId, { instanceId, claimId, ...offer }, signal));
     if (!answer.ok && answer.kind === 'unreachable')
       return { claimed: false, waitMs: Math.max(FAILED_PAUSE_MS, answer.retryAfterMs ?? 0) };
@@ -90,8 +93,8 @@ export class Claiming {
   }
 
   async #accept(assignment: Assignment): Promise<boolean> {
-    const { state, slots, emit, workerId } = this.#options;
-    const { buildId, attempt } = assignment;
+    const { state, slots, images, emit, workerId } = this.#options;
+    const { buildId, attempt, platform } = assignment;
     // The controller repeats an answer that we have had: the attempt is journalled, the claim not yet
     // forgotten.
     if (slots.attempts.includes(`${buildId}-${attempt}`)) {
@@ -99,7 +102,11 @@ export class Claiming {
       return false;
     }
     try {
-      const journal = await state.createAttempt(assignment, vmNameOf({ workerId, buildId, attempt }));
+      const journal = await state.createAttempt(
+        assignment,
+        vmNameOf({ workerId, buildId, attempt }),
+        images.generationFor(assignment.image, platform),
+      );
       await state.forgetClaim();
       slots.start(journal, 'begin', { resumed: false });
       return true;

@@ -5,7 +5,7 @@
  */
 import { type DestinationStream, pino } from 'pino';
 import { printable } from '../../client/printable.ts';
-import { type AgentEvent, stepInWords } from '../events.ts';
+import { type AgentEvent, type ImageChange, stepInWords } from '../events.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -45,6 +45,7 @@ function levelOf(event: AgentEvent): Level {
   if (event.type === 'beat') return event.accepted ? 'debug' : 'warn';
   if (event.type === 'log') return 'debug';
   if (event.type === 'step' && event.status === 'started') return 'debug';
+  if (event.type === 'image') return event.change === 'switched_back' ? 'warn' : 'info';
   if (event.type === 'self_check') return event.ok ? 'info' : 'warn';
   if (event.type === 'controller') return event.reachable ? 'info' : 'warn';
   if (event.type === 'result') return event.outcome === 'succeeded' ? 'info' : 'warn';
@@ -61,6 +62,14 @@ function humanLine(line: AgentEvent & { time: string; level: string }, dates: bo
 const ms = (durationMs: number | undefined) => (durationMs === undefined ? '' : ` (${durationMs} ms)`);
 const note = (text: string | undefined | null) => (text ? `: ${text}` : '');
 
+const IMAGE_WORDS: Record<ImageChange, string> = {
+  switched: 'switched to a new make',
+  proven: 'has proved itself',
+  switched_back: 'switched back to the make before',
+  back: 'back at the make before',
+  promoted: 'promoted',
+};
+
 export function describe(event: AgentEvent): string {
   switch (event.type) {
     case 'started':
@@ -71,8 +80,10 @@ export function describe(event: AgentEvent): string {
       return `waiting for builds, ${event.state}${note(event.reason)}`;
     case 'controller':
       return `controller ${event.reachable ? 'reached' : 'not reached'}${note(event.message)}`;
+    case 'image':
+      return `image ${event.image}, ${IMAGE_WORDS[event.change]}: builds are cloned from ${event.vm}${note(event.message)}`;
     case 'self_check':
-      return `this quarantined worker has checked itself: ${event.message}`;
+      return `this worker has checked itself: ${event.message}`;
     case 'draining':
       return event.waitingFor.length > 0
         ? `draining: takes no new builds and waits for ${event.waitingFor.join(', ')}. The same signal again stops now`
@@ -102,6 +113,8 @@ export function describe(event: AgentEvent): string {
     case 'result':
       if (event.handBack === 'vm_limit')
         return `handed back: macOS allows no further VM on this Mac; the build waits for another Mac, or for this one${event.message ? ` (${event.message})` : ''}`;
+      if (event.handBack === 'image_gone')
+        return `handed back${note(event.message)}; the build waits for a Mac that has it`;
       return `${event.outcome}${event.verdict ? ` ${event.verdict}` : ''}${event.step ? ` at ${event.step}` : ''}${note(event.message)}${event.explained ? `. ${event.explained.sentence} ${event.explained.advice}` : ''}`;
     case 'reported':
       return `${event.accepted ? 'report accepted' : 'report refused'}${note(event.message)}`;

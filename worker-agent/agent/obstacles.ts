@@ -1,5 +1,5 @@
 /**
- * Looks for what would cost the next build its VM on this Mac: other VMs, nobody logged in, a full disk.
+ * Looks for what would cost the next build its VM on this Mac: no image, other VMs, nobody logged in, a full disk.
  *
  * Invariant: a look changes nothing, and every look ends.
  */
@@ -8,6 +8,7 @@ import { type AgentConfig, VMS_PER_MAC_MAX } from '../config.ts';
 import { isOfRunningDoctor } from '../health-checks/clone-checks.ts';
 import { GB_BYTES, inGb } from '../health-checks/figures.ts';
 import { roomForClone } from '../images/disk-plan.ts';
+import type { Images } from '../images/images.ts';
 import type { Mac } from '../mac/programs.ts';
 import { tartUserOf } from '../mac/run-as.ts';
 import type { TartVm } from '../tart/answers.ts';
@@ -19,6 +20,7 @@ export interface Place {
   mac: Mac;
   config: Pick<AgentConfig, 'minFreeDiskGb'>;
   growth: CloneGrowth;
+  images: Pick<Images, 'see'>;
 }
 
 /**
@@ -32,9 +34,15 @@ export async function findObstacle(place: Place, ours: readonly string[], signal
   );
 }
 
-async function lookAtVms({ tart }: Place, ours: readonly string[], signal: AbortSignal): Promise<string | null> {
+async function lookAtVms(
+  { tart, images }: Place,
+  ours: readonly string[],
+  signal: AbortSignal,
+): Promise<string | null> {
   const listed = await tart.list(signal);
   if (!listed.ok) return listed.message;
+  const withoutImage = images.see(new Set(listed.vms.map(({ name }) => name)));
+  if (withoutImage !== null) return withoutImage;
   const others: string[] = [];
   for (const { name } of listed.vms.filter((vm) => isOther(vm, ours)))
     if (!(await tart.isLinux(name))) others.push(name);

@@ -6,7 +6,8 @@
  */
 import { jittered, pause } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
-import { type AgentConfig, loadConfig, platformsOf } from '../config.ts';
+import { type AgentConfig, loadConfig } from '../config.ts';
+import { type Images, offerOf } from '../images/images.ts';
 import { FAILED_PAUSE_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../time-limits.ts';
 import { AGENT_VERSION } from '../version.ts';
 import type { Reachability } from './reachability.ts';
@@ -25,6 +26,7 @@ export interface ReportingOptions {
   slots: Slots;
   readiness: Readiness;
   selfCheck: SelfCheck;
+  images: Images;
   reachability: Reachability;
   workerId: string;
   instanceId: string;
@@ -40,8 +42,8 @@ export class Reporting {
   /** Resolves when `signal` has fired. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const { slots, readiness } = this.#options;
-      const changed = AbortSignal.any([slots.changed, readiness.changed]);
+      const { slots, readiness, images } = this.#options;
+      const changed = AbortSignal.any([slots.changed, readiness.changed, images.changed]);
       await this.#takeRenewedKey();
       const waitMs = await this.#send(signal).catch(() => FAILED_PAUSE_MS);
       await pause(jittered(waitMs), AbortSignal.any([signal, changed])).catch(() => {});
@@ -65,12 +67,12 @@ export class Reporting {
 
   /** Resolves with how long to wait before the next status. */
   async #send(signal: AbortSignal): Promise<number> {
-    const { client, config, slots, readiness, selfCheck, reachability, workerId, instanceId } = this.#options;
+    const { client, config, images, slots, readiness, selfCheck, reachability, workerId, instanceId } = this.#options;
     const { vms } = slots;
     const status = {
       instanceId,
       slots: config.maxConcurrentBuilds,
-      platforms: platformsOf(config),
+      ...offerOf(images.offers()),
       slotsInUse: vms.length,
       vms,
       agentVersion: AGENT_VERSION,

@@ -1,5 +1,5 @@
 /**
- * Examines a quarantined Mac with doctor's own checks, in a clone too, and sends the findings. The controller
+ * Examines a quarantined Mac, or one that has switched an image back, with doctor's own checks, in clones too, and sends the findings. The controller
  * gives the worker builds again if they passed.
  *
  * Invariant: one examination at a time, and each pause twice as long as the one before. A Mac that passes its
@@ -9,28 +9,46 @@ import type { Emit } from '../events.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
 import { postFindings } from '../health-checks/findings.ts';
 import { blockingFailure } from '../health-checks/run-checks.ts';
+import type { Images } from '../images/images.ts';
 
 const PAUSE_MIN_MS = 5 * 60_000;
 const PAUSE_MAX_MS = 60 * 60_000;
 
+export interface SelfCheckOptions {
+  configPath: string;
+  images: Images;
+  emit: Emit;
+}
+
 export class SelfCheck {
-  readonly #configPath: string;
-  readonly #emit: Emit;
+  readonly #options: SelfCheckOptions;
   #running: Promise<void> | null = null;
   #pauseMs = PAUSE_MIN_MS;
   #notBeforeMs = 0;
 
-  constructor(configPath: string, emit: Emit) {
-    this.#configPath = configPath;
-    this.#emit = emit;
+  constructor(options: SelfCheckOptions) {
+    this.#options = options;
   }
 
   /** The controller says `quarantined`. Begins an examination if it is time for one, and returns at once. */
   quarantined(signal: AbortSignal): void {
     if (this.#running || performance.now() < this.#notBeforeMs) return;
-    this.#running = this.#run(signal).finally(() => {
-      this.#running = null;
+    const running = this.#run(signal).finally(() => {
+      if (this.#running === running) this.#running = null;
     });
+    this.#running = running;
+  }
+
+  /** An image was switched back. Examines what builds get now, whenever the last examination was. */
+  switchedBack(signal: AbortSignal): void {
+    this.#pauseMs = PAUSE_MIN_MS;
+    const before = this.#running ?? Promise.resolve();
+    const running = before
+      .then(() => (signal.aborted ? undefined : this.#run(signal)))
+      .finally(() => {
+        if (this.#running === running) this.#running = null;
+      });
+    this.#running = running;
   }
 
   /** Resolves when no examination runs and no clone of one is left. */
@@ -39,17 +57,18 @@ export class SelfCheck {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
+    const { configPath, images, emit } = this.#options;
     try {
-      const { checks } = await runDoctor({ configPath: this.#configPath, vm: true, signal });
-      const answer = await postFindings(this.#configPath, checks);
+      const { checks } = await runDoctor({ configPath, vm: true, imagesOf: () => images.examined(), signal });
+      const answer = await postFindings(configPath, checks);
       const failure = blockingFailure(checks);
       const message = failure ? `${failure.id}: ${failure.detail}` : 'every blocking check passed';
-      this.#emit({ type: 'self_check', ok: failure === null, message: 'state' in answer ? message : answer.message });
+      emit({ type: 'self_check', ok: failure === null, message: 'state' in answer ? message : answer.message });
     } catch (error) {
       if (!signal.aborted)
-        this.#emit({
+        emit({
           type: 'warning',
-          message: `the self-check of this quarantined worker failed: ${(error as Error).message}`,
+          message: `the self-check of this worker failed: ${(error as Error).message}`,
         });
     }
     this.#notBeforeMs = performance.now() + this.#pauseMs;

@@ -26,7 +26,10 @@ export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 
 export class Slots {
   readonly #options: SlotsOptions;
   /** Each attempt, until nothing of it is left to do. */
-  readonly #running = new Map<string, { vmName: string; vmGone: boolean; done: Promise<void> }>();
+  readonly #running = new Map<
+    string,
+    { vmName: string; imageVm: string | undefined; vmGone: boolean; done: Promise<void> }
+  >();
   #changed = new AbortController();
 
   constructor(options: SlotsOptions) {
@@ -42,6 +45,11 @@ export class Slots {
     return this.vms.length < this.#options.config.maxConcurrentBuilds;
   }
 
+  /** The VMs that attempts may still clone. */
+  get imageVms(): string[] {
+    return [...this.#running.values()].flatMap(({ imageVm }) => imageVm ?? []);
+  }
+
   /** The attempts that are not done, as `BUILD-ATTEMPT`. */
   get attempts(): string[] {
     return [...this.#running.keys()];
@@ -54,7 +62,7 @@ export class Slots {
 
   start(journal: AttemptJournal, action: AttemptAction, { resumed }: { resumed: boolean }): void {
     const { emit, onVmLimit, onLeft, ...shared } = this.#options;
-    const { assignment, vmName, vmGone, result } = journal.state;
+    const { assignment, vmName, image, vmGone, result } = journal.state;
     const { buildId, attempt } = assignment;
     const key = `${buildId}-${attempt}`;
     const pauseIfRefused = ({ handBack, message = '' }: { handBack?: HandBackReason; message?: string }) => {
@@ -75,7 +83,7 @@ export class Slots {
         onLeft({ buildId, attempt });
         this.#change();
       });
-    this.#running.set(key, { vmName, vmGone, done });
+    this.#running.set(key, { vmName, imageVm: image?.vm, vmGone, done });
     this.#change();
     // A former run of the agent has made this result, and its pause ended with it.
     if (result?.type === 'fail') pauseIfRefused(result);

@@ -5,7 +5,7 @@
  * refusal is an answer. A result that is told twice counts once, because the controller treats an exact
  * repetition as the same report.
  */
-import type { Report } from '#contract';
+import type { Report, ReportAnswer } from '#contract';
 import type { Answer } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import { type RetryOptions, untilAnswered, within } from '../../client/retry.ts';
@@ -18,14 +18,22 @@ import { lesserReport } from './result.ts';
 const LOG_FIRST_MS = 10_000;
 const REUPLOADS_MAX = 3;
 
-/** `reported` in the journal says whether it is done. Rejects only for a bug. */
-export async function deliver(context: AttemptContext, shipping: LogShipping): Promise<void> {
+/**
+ * `reported` in the journal says whether it is done. `onTold` is called with the last answer that accepted a
+ * report, if there was one. Rejects only for a bug.
+ */
+export async function deliver(
+  context: AttemptContext,
+  shipping: LogShipping,
+  onTold: (answer: ReportAnswer) => void = () => {},
+): Promise<void> {
   const { journal, leave, limits, beats } = context;
   if (journal.state.reported) return;
   const shipped = shipping.finish(limits.aftermathMs);
   try {
     await within(shipped, LOG_FIRST_MS, leave);
-    await tell(context);
+    const answer = await tell(context);
+    if (answer) onTold(answer);
     // The attempt has ended for the controller too: it would refuse further beats.
     await beats[Symbol.asyncDispose]();
     await shipped;
@@ -36,20 +44,23 @@ export async function deliver(context: AttemptContext, shipping: LogShipping): P
   }
 }
 
-async function tell(context: AttemptContext): Promise<void> {
+async function tell(context: AttemptContext): Promise<ReportAnswer | null> {
   const { journal, emit } = context;
+  let accepted: ReportAnswer | null = null;
   for (let report = journal.state.result; report !== null; ) {
     const answer = await send(context, report);
     const message = answer.ok
       ? `${report.type}; status of the build: ${answer.value.status}`
       : `${report.type}: ${answer.message}`;
     emit({ type: 'reported', accepted: answer.ok, message });
+    if (answer.ok) accepted = answer.value;
     report = answer.ok || answer.kind !== 'refused' ? null : lesserReport(report, answer);
     if (report) await journal.update({ result: report });
   }
+  return accepted;
 }
 
-async function send(context: AttemptContext, report: Report): Promise<Answer<{ status: string }>> {
+async function send(context: AttemptContext, report: Report): Promise<Answer<ReportAnswer>> {
   const { key, limits, workerClient, leave: signal } = context;
   const giveUpAfterMs = report.type === 'evidence' ? limits.aftermathMs : limits.resultKeepMs;
   const options = { signal, giveUpAfterMs };

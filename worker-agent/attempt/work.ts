@@ -11,7 +11,7 @@ import { PROFILE_GLOB } from '../expo/plan.ts';
 import type { Guest } from '../guest/session.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { BaselineLooks } from '../steps/baseline.ts';
-import { type Booted, boot } from '../steps/boot.ts';
+import { type Booted, boot, requireImage } from '../steps/boot.ts';
 import { type Collected, collect } from '../steps/collect.ts';
 import { askInputs, findCommand, startCommand } from '../steps/command.ts';
 import type { AttemptContext } from '../steps/context.ts';
@@ -43,6 +43,7 @@ export async function work(context: AttemptContext): Promise<{ ending: Ending; r
 
 async function doSteps(context: AttemptContext, reached: Reached): Promise<Ending> {
   const { journal } = context;
+  requireImage(context);
   // Fetched while the VM boots, because both take their time. A bad archive ends the attempt at once. The
   // plan of a profile comes first, because it needs the source, and most mistakes show in it.
   const source = journal.reached('command_started') ? null : fetchSource(context);

@@ -1,10 +1,11 @@
 /**
- * Lists all checks of `doctor` and runs them: those of this Mac, then those of a VM, in a clone of its own.
+ * Lists all checks of `doctor` and runs them: those of this Mac, then those of each image, in a clone of it.
  *
- * Invariant: once runDoctor has settled its clone is deleted, whatever happened.
+ * Invariant: once runDoctor has settled its clones are deleted, whatever happened. At most one exists at a
+ * time.
  */
 import { randomBytes } from 'node:crypto';
-import { loadConfig } from '../config.ts';
+import { type AgentConfig, loadConfig } from '../config.ts';
 import { ConfigError } from '../config-findings.ts';
 import { createMac, type Mac } from '../mac/programs.ts';
 import { createTart, type Tart } from '../tart/tart.ts';
@@ -14,21 +15,23 @@ import { destroyVm } from '../vm/vm.ts';
 import type { VmCheckContext } from './ask-vm.ts';
 import { type CloneContext, type CloneOptions, cloneChecks, cloneNameOf } from './clone-checks.ts';
 import { CONTROLLER_CHECKS } from './controller-checks.ts';
-import { configOf, type HostContext } from './host-context.ts';
+import { configOf, type ExaminedImage, firstSnapshots, type HostContext } from './host-context.ts';
 import { IMAGE_CHECKS } from './image-checks.ts';
 import { INSTALLATION_CHECKS } from './installation-checks.ts';
 import { LAUNCHD_CHECKS } from './launchd-checks.ts';
 import { MACOS_CHECKS } from './macos-checks.ts';
 import { blockingFailure, type CheckResult, type HealthCheck, runChecks } from './run-checks.ts';
 import { SETUP_CHECKS } from './setup-checks.ts';
-import { TART_CHECKS } from './tart-checks.ts';
+import { SNAPSHOT_CHECKS, TART_CHECKS } from './tart-checks.ts';
 import { VM_CHECKS } from './vm-checks-before-build.ts';
 
 export interface DoctorOptions {
   configPath: string;
-  /** Also boot a clone and look inside. */
+  /** Also boot a clone of each image and look inside. */
   vm: boolean;
-  /** Write the host key that the clone shows to the config, and trust it from now on. */
+  /** The images to examine. Default: the first snapshot of each image of the config. */
+  imagesOf?: (config: AgentConfig) => ExaminedImage[];
+  /** Trust the host key that each clone shows, and no other from now on. */
   pinHostKey?: boolean;
   signal: AbortSignal;
   mac?: Mac;
@@ -53,17 +56,22 @@ export const HOST_CHECKS: readonly HealthCheck<HostContext>[] = [
   ...LAUNCHD_CHECKS,
 ];
 
-/** Every check that doctor has, in order. */
+const imageChecks = (clone: CloneOptions | null): HealthCheck<CloneContext>[] => [
+  ...SNAPSHOT_CHECKS,
+  ...(clone ? [...cloneChecks(clone), ...inVm([...VM_CHECKS, ...IMAGE_CHECKS])] : []),
+];
+
+/** Every check that doctor has, in order. Those of an image are made for each image. */
 export const doctorChecks = (clone: CloneOptions): HealthCheck<CloneContext>[] => [
   ...HOST_CHECKS,
-  ...cloneChecks(clone),
-  ...inVm([...VM_CHECKS, ...IMAGE_CHECKS]),
+  ...imageChecks(clone),
 ];
 
 /** Rejects only with the signal's reason. */
 export async function runDoctor({
   configPath,
   vm,
+  imagesOf = (config) => firstSnapshots(configPath, config),
   pinHostKey = false,
   signal,
   mac = createMac(),
@@ -76,23 +84,48 @@ export async function runDoctor({
     throw error;
   });
   let tart: Tart | undefined;
-  const context: CloneContext = {
-    configPath,
-    config,
-    tart: () => (tart ??= createTart(configOf({ config }))),
-    mac,
-    vm: null,
-  };
-  const vmName = cloneNameOf(process.pid, randomBytes(4).toString('hex'));
-  const checks = vm ? doctorChecks({ vmName, pinHostKey, onStep, limits }) : HOST_CHECKS;
-  try {
-    const results = await runChecks(checks, context, { signal, onResult });
-    return { ok: blockingFailure(results) === null, checks: results };
-  } finally {
-    context.vm?.release();
-    if (tart && vm) await destroyVm({ tart, name: vmName, run: context.vm?.run });
+  const context: HostContext = { configPath, config, tart: () => (tart ??= createTart(configOf({ config }))), mac };
+  const checks = await runChecks(HOST_CHECKS, context, { signal, onResult });
+  // Without a config there is no image to examine, and its checks are skipped under their usual names.
+  const images = config instanceof ConfigError ? [NO_IMAGE] : imagesOf(config);
+  for (const image of images) {
+    const clone = vm ? { vmName: cloneNameOf(process.pid, randomBytes(4).toString('hex')), pinHostKey } : null;
+    const ofImage: CloneContext = { ...context, image, vm: null };
+    const list = imageChecks(clone && { ...clone, onStep, limits });
+    try {
+      const named = images.length === 1 ? list : list.map((check) => namedByImage(check, list, image.name));
+      checks.push(...(await runChecks(named, ofImage, { signal, onResult, earlier: checks })));
+    } finally {
+      ofImage.vm?.release();
+      if (tart && clone) await destroyVm({ tart, name: clone.vmName, run: ofImage.vm?.run });
+    }
   }
+  return { ok: blockingFailure(checks) === null, checks };
 }
+
+const NO_IMAGE: ExaminedImage = { name: '', vm: '', hostKey: undefined, pin: async () => {} };
+
+/**
+ * A Mac with several images has each finding of an image as `CHECK@IMAGE`. One whose VM is missing takes no
+ * builds, but the Mac still does.
+ */
+function namedByImage(
+  check: HealthCheck<CloneContext>,
+  list: readonly HealthCheck<CloneContext>[],
+  image: string,
+): HealthCheck<CloneContext> {
+  const isOfImage = (id: string) => list.some((other) => other.id === id);
+  return {
+    ...check,
+    id: idOfImage(check.id, image),
+    title: `${check.title} (${image})`,
+    blocking: check.blocking && check.id !== 'base_image',
+    fix: check.fix.replaceAll('expo-worker base-image', `expo-worker base-image --image ${image}`),
+    dependsOn: check.dependsOn.map((id) => (isOfImage(id) ? idOfImage(id, image) : id)),
+  };
+}
+
+const idOfImage = (id: string, image: string) => `${id}@${image}`;
 
 /** Turns checks of any VM into checks of doctor's clone. */
 function inVm(checks: readonly HealthCheck<VmCheckContext>[]): HealthCheck<CloneContext>[] {

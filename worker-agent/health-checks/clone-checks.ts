@@ -1,11 +1,11 @@
 /**
- * Boots a clone of the base image for doctor, and checks its host key. The VM checks look into this clone.
+ * Boots a clone of an image for doctor, and checks its host key. The VM checks look into this clone.
  *
  * Invariant: doctor removes the clone that a killed doctor left, and never that of a doctor that runs.
  */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { changeConfig, VMS_PER_MAC_MAX } from '../config.ts';
+import { VMS_PER_MAC_MAX } from '../config.ts';
 import { inWords } from '../mac/installation.ts';
 import { BOOT_LIMITS, type BootLimits } from '../time-limits.ts';
 import { bootVm } from '../vm/boot.ts';
@@ -13,17 +13,17 @@ import type { BootFailure } from '../vm/boot-failure.ts';
 import type { BootProgress } from '../vm/boot-progress.ts';
 import { parseVmName, vmNameOf } from '../vm/name.ts';
 import { destroyVm, type Vm } from '../vm/vm.ts';
-import { configOf, type HostContext } from './host-context.ts';
+import { configOf, type ImageContext } from './host-context.ts';
 import { fail, type HealthCheck, pass, warn } from './run-checks.ts';
 
-export interface CloneContext extends HostContext {
+export interface CloneContext extends ImageContext {
   /** Null until `vm_start` has passed. */
   vm: Vm | null;
 }
 
 export interface CloneOptions {
   vmName: string;
-  /** Write the host key that the clone shows to the config, and trust it from now on. */
+  /** Trust the host key that the clone shows, and no other from now on. */
   pinHostKey: boolean;
   onStep?: ((progress: BootProgress) => void) | undefined;
   limits?: Partial<BootLimits> | undefined;
@@ -61,11 +61,11 @@ function vmStart({ vmName: name, pinHostKey, onStep, limits }: CloneOptions): He
       if (listed.vms.filter(({ state }) => state === 'running').length >= VMS_PER_MAC_MAX)
         return { status: 'skipped', detail: 'both VM slots are in use; run doctor again when one is free' };
 
-      const { vmHostKey, ...rest } = configOf(context);
-      const config = pinHostKey ? rest : { ...rest, vmHostKey };
+      const { vm: from, hostKey } = context.image;
+      const config = { ...configOf(context), vmHostKey: pinHostKey ? undefined : hostKey };
       const runDir = join(tmpdir(), 'tartbeat-doctor');
       const boot = { ...(onStep && { onStep }), ...(limits && { limits }) };
-      const booted = await bootVm({ tart, config, name, runDir, signal, ...boot });
+      const booted = await bootVm({ tart, config, from, name, runDir, signal, ...boot });
       if (!booted.ok) return fail(`${booted.step}: ${booted.message}`, START_FIXES[booted.kind]);
       context.vm = booted.vm;
       return pass(`${name} at ${booted.vm.address}`);
@@ -82,13 +82,13 @@ function vmHostKey({ pinHostKey }: CloneOptions): HealthCheck<CloneContext> {
     dependsOn: ['vm_start'],
     timeoutMs: 5_000,
     fix: 'If you have just made the base image and trust it, run `expo-worker doctor --pin-host-key`.',
-    async run({ vm, config, configPath }) {
+    async run({ vm, image }) {
       const shown = `SHA256:${vm!.ssh.hostFingerprint}`;
       if (pinHostKey) {
-        await changeConfig(configPath, { vmHostKey: shown });
-        return pass(`written to the config: ${shown}`);
+        await image.pin(shown);
+        return pass(`written down: ${shown}`);
       }
-      return configOf({ config }).vmHostKey === shown ? pass(shown) : warn(`not pinned; the clone shows ${shown}`);
+      return image.hostKey === shown ? pass(shown) : warn(`not pinned; the clone shows ${shown}`);
     },
   };
 }

@@ -5,7 +5,14 @@
  * Invariant: doctor works the same whether or not its report arrives.
  */
 import { dirname, join } from 'node:path';
-import { FINDING_TEXT_MAX, FINDING_TITLE_MAX, FINDINGS_MAX, type Finding, type WorkerState } from '#contract';
+import {
+  FINDING_ID_MAX,
+  FINDING_TEXT_MAX,
+  FINDING_TITLE_MAX,
+  FINDINGS_MAX,
+  type Finding,
+  type WorkerState,
+} from '#contract';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
@@ -14,12 +21,19 @@ import { REQUEST_MS } from '../time-limits.ts';
 import type { CheckResult } from './run-checks.ts';
 
 export const findingsOf = (checks: readonly CheckResult[]): Finding[] =>
-  checks.slice(0, FINDINGS_MAX).map(({ id, title, status, blocking, detail, fix }) => ({
-    ...{ id, status, blocking },
+  mostTelling(checks).map(({ id, title, status, blocking, detail, fix }) => ({
+    ...{ id: id.slice(0, FINDING_ID_MAX), status, blocking },
     title: title.slice(0, FINDING_TITLE_MAX),
     detail: detail.slice(0, FINDING_TEXT_MAX),
     fix: fix?.slice(0, FINDING_TEXT_MAX) ?? null,
   }));
+
+/** As many as a report may have. Those that passed are left out first. */
+function mostTelling(checks: readonly CheckResult[]): CheckResult[] {
+  const ordered = [...checks].sort((a, b) => Number(a.status === 'pass') - Number(b.status === 'pass'));
+  const told = new Set(ordered.slice(0, FINDINGS_MAX));
+  return checks.filter((check) => told.has(check));
+}
 
 /**
  * Answers with the state that the worker now has, or with the reason why the report was not sent. Never

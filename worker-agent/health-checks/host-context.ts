@@ -1,5 +1,5 @@
-/** Holds all that the checks of this Mac may look at. */
-import type { AgentConfig } from '../config.ts';
+/** Holds all that the checks of this Mac and of its images may look at. */
+import { type AgentConfig, baseImageName, changeConfig } from '../config.ts';
 import { ConfigError } from '../config-findings.ts';
 import type { Mac } from '../mac/programs.ts';
 import type { Tart } from '../tart/tart.ts';
@@ -12,6 +12,30 @@ export interface HostContext {
   tart: () => Tart;
   mac: Mac;
 }
+
+/** An image of this Mac, as doctor examines it. */
+export interface ExaminedImage {
+  name: string;
+  /** The VM that its builds are cloned from. */
+  vm: string;
+  /** The host key that its clones show, as `SHA256:…`, if it is pinned. */
+  hostKey: string | undefined;
+  /** Trusts this host key alone from now on. */
+  pin(hostKey: string): Promise<unknown>;
+}
+
+export interface ImageContext extends HostContext {
+  image: ExaminedImage;
+}
+
+/** The first snapshot of each image, for which the config keeps the host key. */
+export const firstSnapshots = (configPath: string, { images, vmHostKey: hostKey }: AgentConfig): ExaminedImage[] =>
+  images.map((image) => ({
+    name: image.name,
+    vm: baseImageName(image),
+    hostKey,
+    pin: (shown) => changeConfig(configPath, { vmHostKey: shown }),
+  }));
 
 /** For checks that depend on `config`. Throws the ConfigError. */
 export function configOf({ config }: Pick<HostContext, 'config'>): AgentConfig {

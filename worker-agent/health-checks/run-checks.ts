@@ -64,18 +64,20 @@ export interface RunOptions<Id extends string> {
   onResult?: (result: CheckResult<Id>) => void;
   /** A check takes no longer than this, whatever its own limit is. */
   mostMs?: number;
+  /** Results of checks that were made before, on which these may depend. */
+  earlier?: readonly CheckResult[];
 }
 
 /** Rejects only with the signal's reason. */
 export async function runChecks<Context, Id extends string>(
   checks: readonly HealthCheck<Context, Id>[],
   context: Context,
-  { signal, onResult, mostMs = Number.POSITIVE_INFINITY }: RunOptions<Id>,
+  { signal, onResult, mostMs = Number.POSITIVE_INFINITY, earlier = [] }: RunOptions<Id>,
 ): Promise<CheckResult<Id>[]> {
   const results: CheckResult<Id>[] = [];
   for (const check of checks) {
     signal.throwIfAborted();
-    const missing = results.find(
+    const missing = [...earlier, ...results].find(
       ({ id, status }) => check.dependsOn.includes(id) && (status === 'fail' || status === 'skipped'),
     );
     const startedAt = performance.now();

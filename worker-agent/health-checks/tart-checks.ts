@@ -4,11 +4,11 @@
  */
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
-import { baseImageName, VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
+import { VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
 import { inWords } from '../mac/installation.ts';
 import { controllerAddresses, ISOLATION_MEANS } from '../tart/isolation.ts';
 import { GB_BYTES, inGb } from './figures.ts';
-import { configOf, type HostContext } from './host-context.ts';
+import { configOf, type HostContext, type ImageContext } from './host-context.ts';
 import { fail, type HealthCheck, pass, warn } from './run-checks.ts';
 
 /** macOS guests with fewer processors freeze now and then. */
@@ -17,67 +17,6 @@ const VM_CPUS_MIN = 4;
 const HOST_MEMORY_BYTES = 4e9;
 
 export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
-  {
-    id: 'base_image',
-    title: 'Base image is there',
-    why: 'Every build runs in a fresh clone of the base image.',
-    blocking: true,
-    dependsOn: ['tart'],
-    timeoutMs: 30_000,
-    fix: 'Run `expo-worker base-image`. If you have set up a VM yourself, shut it down and run `tart clone NAME NAME-base-snapshot`.',
-    async run(context, signal) {
-      const name = baseImageName(configOf(context).images[0]);
-      const listed = await context.tart().list(signal);
-      if (!listed.ok) return fail(listed.message);
-      const image = listed.vms.find((vm) => vm.name === name && vm.source === 'local');
-      if (!image) return fail(`tart list does not show ${name}`);
-      if (image.state === 'stopped') return pass(name);
-      return fail(
-        `${name} is ${image.state}; its clones would start with a disk that was in use`,
-        `Run \`tart stop ${name}\`.`,
-      );
-    },
-  },
-  {
-    id: 'vm_cpus',
-    title: 'VMs have enough processors',
-    why: `macOS guests with fewer than ${VM_CPUS_MIN} virtual processors freeze now and then.`,
-    blocking: false,
-    dependsOn: ['base_image'],
-    timeoutMs: 5_000,
-    fix: `Set vmCpus to ${VM_CPUS_MIN} or more in the config.`,
-    async run(context) {
-      const config = configOf(context);
-      const image = await context.tart().hardware(baseImageName(config.images[0]));
-      if (!image.ok) return fail(image.message);
-      const cpus = config.vmCpus ?? image.cpus;
-      if (cpus === null) return pass('the base image does not say how many');
-      if (cpus < VM_CPUS_MIN) return warn(`${cpus} for each VM`);
-      const wanted = cpus * config.maxConcurrentBuilds;
-      const has = availableParallelism();
-      return wanted <= has
-        ? pass(`${wanted} of ${has}`)
-        : warn(`${wanted} for ${config.maxConcurrentBuilds} VM(s), and the Mac has ${has}`, FEWER_PROCESSORS);
-    },
-  },
-  {
-    id: 'host_memory',
-    title: 'Mac has memory for its VMs',
-    why: 'If the Mac has to swap memory to its disk, the beats of its VMs come late.',
-    blocking: false,
-    dependsOn: ['base_image'],
-    timeoutMs: 5_000,
-    fix: 'Lower vmMemoryMb or maxConcurrentBuilds in the config.',
-    async run(context) {
-      const config = configOf(context);
-      const image = await context.tart().hardware(baseImageName(config.images[0]));
-      if (!image.ok) return fail(image.message);
-      const each = config.vmMemoryMb ? config.vmMemoryMb * 1024 ** 2 : image.memoryBytes;
-      if (each === null) return pass('the base image does not say how much');
-      const detail = `${inGb(each * config.maxConcurrentBuilds)} for VMs, the Mac has ${inGb(totalmem())}`;
-      return each * config.maxConcurrentBuilds + HOST_MEMORY_BYTES <= totalmem() ? pass(detail) : warn(detail);
-    },
-  },
   {
     id: 'vm_slots',
     title: 'A VM slot is free',
@@ -125,6 +64,71 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
       signal.throwIfAborted();
       const addresses = await controllerAddresses(vmControllerUrl(config));
       return pass(`${ISOLATION_MEANS.controller} (${addresses.join(', ')})`);
+    },
+  },
+];
+
+/** Of the VM that the builds of an image are cloned from. */
+export const SNAPSHOT_CHECKS: readonly HealthCheck<ImageContext>[] = [
+  {
+    id: 'base_image',
+    title: 'Base image is there',
+    why: 'Every build runs in a fresh clone of the base image.',
+    blocking: true,
+    dependsOn: ['tart'],
+    timeoutMs: 30_000,
+    fix: 'Run `expo-worker base-image`. If you have set up a VM yourself, shut it down and run `tart clone NAME NAME-base-snapshot`.',
+    async run(context, signal) {
+      const name = context.image.vm;
+      const listed = await context.tart().list(signal);
+      if (!listed.ok) return fail(listed.message);
+      const image = listed.vms.find((vm) => vm.name === name && vm.source === 'local');
+      if (!image) return fail(`tart list does not show ${name}`);
+      if (image.state === 'stopped') return pass(name);
+      return fail(
+        `${name} is ${image.state}; its clones would start with a disk that was in use`,
+        `Run \`tart stop ${name}\`.`,
+      );
+    },
+  },
+  {
+    id: 'vm_cpus',
+    title: 'VMs have enough processors',
+    why: `macOS guests with fewer than ${VM_CPUS_MIN} virtual processors freeze now and then.`,
+    blocking: false,
+    dependsOn: ['base_image'],
+    timeoutMs: 5_000,
+    fix: `Set vmCpus to ${VM_CPUS_MIN} or more in the config.`,
+    async run(context) {
+      const config = configOf(context);
+      const image = await context.tart().hardware(context.image.vm);
+      if (!image.ok) return fail(image.message);
+      const cpus = config.vmCpus ?? image.cpus;
+      if (cpus === null) return pass('the base image does not say how many');
+      if (cpus < VM_CPUS_MIN) return warn(`${cpus} for each VM`);
+      const wanted = cpus * config.maxConcurrentBuilds;
+      const has = availableParallelism();
+      return wanted <= has
+        ? pass(`${wanted} of ${has}`)
+        : warn(`${wanted} for ${config.maxConcurrentBuilds} VM(s), and the Mac has ${has}`, FEWER_PROCESSORS);
+    },
+  },
+  {
+    id: 'host_memory',
+    title: 'Mac has memory for its VMs',
+    why: 'If the Mac has to swap memory to its disk, the beats of its VMs come late.',
+    blocking: false,
+    dependsOn: ['base_image'],
+    timeoutMs: 5_000,
+    fix: 'Lower vmMemoryMb or maxConcurrentBuilds in the config.',
+    async run(context) {
+      const config = configOf(context);
+      const image = await context.tart().hardware(context.image.vm);
+      if (!image.ok) return fail(image.message);
+      const each = config.vmMemoryMb ? config.vmMemoryMb * 1024 ** 2 : image.memoryBytes;
+      if (each === null) return pass('the base image does not say how much');
+      const detail = `${inGb(each * config.maxConcurrentBuilds)} for VMs, the Mac has ${inGb(totalmem())}`;
+      return each * config.maxConcurrentBuilds + HOST_MEMORY_BYTES <= totalmem() ? pass(detail) : warn(detail);
     },
   },
 ];

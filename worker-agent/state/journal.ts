@@ -25,8 +25,21 @@ export const PHASES = [
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
+/** What the VM of an attempt is cloned from. A restart of the agent clones the same. */
+const ImageOfAttempt = z.object({
+  name: z.string(),
+  vm: z.string(),
+  digest: z.string().nullable(),
+  provisioned: z.string().nullable(),
+  /** The pinned host key, as `SHA256:…`. */
+  hostKey: z.string().nullable(),
+});
+export type ImageOfAttempt = z.infer<typeof ImageOfAttempt>;
+
 const AttemptState = z.object({
   assignment: Assignment,
+  /** Null: this Mac has none that the build asks for. Absent in journals of agents that had one image. */
+  image: ImageOfAttempt.nullable().optional(),
   vmName: z.string(),
   phase: z.enum(PHASES),
   run: z.object({ pid: z.number().int(), startTime: z.string() }).nullable(),
@@ -80,9 +93,13 @@ export class AttemptJournal {
   }
 
   /** Writes the journal of an attempt that has just been claimed. */
-  static async create(dir: string, assignment: Assignment, vmName: string): Promise<AttemptJournal> {
+  static async create(
+    dir: string,
+    { assignment, vmName, image }: Pick<AttemptState, 'assignment' | 'vmName' | 'image'>,
+  ): Promise<AttemptJournal> {
     const journal = new AttemptJournal(dir, {
       assignment,
+      ...(image !== undefined && { image }),
       vmName,
       phase: 'claimed',
       run: null,

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import type { Assignment } from '#contract';
-import { AttemptJournal } from './journal.ts';
+import { AttemptJournal, type ImageOfAttempt } from './journal.ts';
 import { readJson, writeJson } from './json-file.ts';
 
 const Instance = z.object({
@@ -79,12 +79,12 @@ export class StateFolder {
   }
 
   /** Throws for an id that could lead out of the folder. */
-  async createAttempt(assignment: Assignment, vmName: string): Promise<AttemptJournal> {
+  async createAttempt(assignment: Assignment, vmName: string, image?: ImageOfAttempt | null): Promise<AttemptJournal> {
     if (!SAFE_ID.test(assignment.buildId))
       throw new Error(`not a plain build id: ${JSON.stringify(assignment.buildId)}`);
     const dir = join(this.dir, `${assignment.buildId}-${assignment.attempt}`);
     await mkdir(dir, { recursive: true, mode: 0o700 });
-    return await AttemptJournal.create(dir, assignment, vmName);
+    return await AttemptJournal.create(dir, { assignment, vmName, image });
   }
 
   /** Every attempt that a former run left. A folder without a readable journal is renamed: see `damaged`. */

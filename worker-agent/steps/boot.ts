@@ -58,10 +58,27 @@ async function adopt(context: AttemptContext, run: TartRun): Promise<BootResult>
   return result;
 }
 
+/** Rejects with AttemptOver if this Mac has no image that the build asks for. */
+export function requireImage({ journal }: AttemptContext): void {
+  const { image, assignment } = journal.state;
+  if (image !== null || journal.reached('booted')) return;
+  const message = `this Mac has no image ${assignment.image ?? 'without a name'} for ${assignment.platform}`;
+  const ending = {
+    kind: 'failed',
+    verdict: 'vm_start_failed',
+    step: 'clone',
+    message,
+    handBack: 'image_gone',
+  } as const;
+  throw new AttemptOver(ending);
+}
+
 function bootOptions({ tart, config, journal, signal, emit }: AttemptContext): BootOptions {
+  const { image } = journal.state;
   return {
     tart,
-    config,
+    config: image ? { ...config, vmHostKey: image.hostKey ?? undefined } : config,
+    ...(image && { from: image.vm }),
     name: journal.state.vmName,
     runDir: journal.dir,
     limits: bootLimits(journal.state.assignment.timeouts),

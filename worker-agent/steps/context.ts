@@ -5,7 +5,7 @@
  * Invariant: everything in a context is there from its first moment. What a step makes, the step returns.
  * `signal` aborts once, with the AttemptOver that ends the attempt.
  */
-import type { Stage } from '#contract';
+import type { Outcome, Stage } from '#contract';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
 import type { AgentConfig } from '../config.ts';
@@ -16,7 +16,7 @@ import type { AttemptKey } from '../guest/arguments.ts';
 import { Beats } from '../heartbeat/beats.ts';
 import { Contact } from '../heartbeat/contact.ts';
 import { SleepWatch } from '../mac/sleep-watch.ts';
-import type { AttemptJournal, Phase } from '../state/journal.ts';
+import type { AttemptJournal, AttemptState, Phase } from '../state/journal.ts';
 import type { Tart } from '../tart/tart.ts';
 import { type AgentLimits, beatRequestMs, contactNoteMs } from '../time-limits.ts';
 
@@ -29,6 +29,8 @@ export interface AttemptOptions {
   limits: AgentLimits;
   journal: AttemptJournal;
   emit: EmitOfAttempt;
+  /** The controller has said how the attempt has ended. A repeated report is answered again. */
+  onOutcome?: ((attempt: AttemptState, outcome: Outcome) => void) | undefined;
   /** A former run of the agent may have left a VM of this name. */
   resumed: boolean;
   /** The operator's second signal: end the attempt now. */

@@ -9,6 +9,7 @@
 import { existsSync } from 'node:fs';
 import type { Assignment, Inputs } from '#contract';
 import { maskText, needlesOf } from '../build-log/mask.ts';
+import type { AgentConfig } from '../config.ts';
 import { failed } from '../ending.ts';
 import { withOwnNumber } from '../expo/own-number.ts';
 import { type BuildPlan, PROFILE_GLOB } from '../expo/plan.ts';
@@ -51,11 +52,18 @@ async function planOf({ journal, signal, config }: AttemptContext, profile: stri
   const { assignment } = journal.state;
   const { platform, projectRoot: appRoot = '.', app, origin } = assignment;
   const request = { platform, profile, appRoot, app, origin, inputs, now: new Date() };
-  const given = { sourcePath: journal.sourcePath, imageNames: config.images.map(({ vmName }) => vmName) };
+  const imageNames = namesOfImage(config.images, journal.state.image?.name);
+  const given = { sourcePath: journal.sourcePath, imageNames };
   const task = { ...request, ...given, originVariables: originVariables(assignment) };
   return await planInTime(task, signal).catch((error) => {
     throw error instanceof UnreadableArchive ? failed('source_invalid', 'source', error.message) : error;
   });
+}
+
+/** By which names a profile may call the image that its VM is made from. */
+function namesOfImage(images: AgentConfig['images'], name: string | undefined): string[] {
+  const image = images.find((one) => one.name === name) ?? images[0];
+  return [image.name, image.vmName];
 }
 
 const needlesOfInputs = (inputs: Inputs) => needlesOf({ ...inputs, others: furtherSecretsOf(inputs) });

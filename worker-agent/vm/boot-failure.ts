@@ -25,8 +25,15 @@ export interface VmEnd {
 type Reason = Pick<BootFailure, 'kind' | 'message'>;
 
 /** Why the build must go back: it met a limit of this Mac, which says nothing of the build or of the VM. */
-export const handBackOf = ({ verdict, kind }: Pick<BootFailure, 'verdict' | 'kind'>): HandBackReason | undefined =>
-  verdict === 'vm_start_failed' && kind === 'vm_limit' ? kind : undefined;
+export function handBackOf({
+  verdict,
+  step,
+  kind,
+}: Pick<BootFailure, 'verdict' | 'step' | 'kind'>): HandBackReason | undefined {
+  if (verdict !== 'vm_start_failed') return undefined;
+  if (kind === 'vm_limit') return kind;
+  return step === 'clone' && kind === 'not_found' ? 'image_gone' : undefined;
+}
 
 export const startFailed = ({ step, kind, message }: TartFailure): BootFailure => ({
   ok: false,

@@ -1,5 +1,5 @@
 /**
- * Boots an attempt's VM: clones the base image, sets MAC address and hardware, starts it, and waits until it
+ * Boots an attempt's VM: clones the VM of its image, sets MAC address and hardware, starts it, and waits until it
  * answers.
  *
  * Invariant: a boot destroys nothing. The caller destroys the VM, also after a boot that failed.
@@ -29,7 +29,8 @@ export async function bootVm(
     return startFailed(failed);
   };
 
-  const clone = (limit: AbortSignal) => tart.clone(baseImageName(config.images[0]), name, limit);
+  const { from = baseImageName(config.images[0]) } = options;
+  const clone = (limit: AbortSignal) => tart.clone(from, name, limit);
   const cloned = await reportStep(options, 'clone', () => within('clone', limits.cloneMs, signal, clone));
   if (!cloned.ok) return failed(cloned);
   const setHardware = (limit: AbortSignal) => tart.set(name, hardware, limit);

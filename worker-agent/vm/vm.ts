@@ -47,6 +47,8 @@ export interface BootOptions {
   /** The output of `tart run` is written to `<runDir>/<name>.log`. */
   runDir: string;
   limits?: Partial<BootLimits>;
+  /** The VM that a boot clones. Default: the first snapshot of the first image. */
+  from?: string | undefined;
   name: string;
   signal: AbortSignal;
   onStep?: (progress: BootProgress) => void;

@@ -19,7 +19,8 @@ function aMac(vms: object[], { console = '501', session = 0, minFreeDiskGb = 0 }
   stand.command('stat', `echo ${console}`);
   stand.command('launchctl', `exit ${session}`);
   const growth = new CloneGrowth(scripted.tart);
-  const place = { tart: scripted.tart, mac: stand.mac, config: { minFreeDiskGb }, growth };
+  const images = { see: () => null };
+  const place = { tart: scripted.tart, mac: stand.mac, config: { minFreeDiskGb }, growth, images };
   return {
     scripted,
     find: (ours: string[] = []) => findObstacle(place, ours, signal),

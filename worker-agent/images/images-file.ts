@@ -1,0 +1,112 @@
+/**
+ * Remembers which VM each image of this Mac is cloned from, and how its builds have ended.
+ *
+ * Invariant: the agent and a command of a person may both write. Each change reads the file, decides and
+ * writes it within one lock, so that neither overwrites what the other has decided.
+ *
+ * Owns `images.json` and `images.lock` in the state folder.
+ */
+import { mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { z } from 'zod';
+import { ImageDigest, ImageReference, Sha256 } from '#contract';
+import { withFileLock } from '../state/file-lock.ts';
+
+/** One make of an image: a VM that is cloned for each build. */
+export const Generation = z.object({
+  vm: z.string(),
+  /** Of the public image that it was made from. Null, also for `provisioned`: made by hand or by an older agent. */
+  digest: ImageDigest.nullable(),
+  provisioned: Sha256.nullable(),
+  /** Where it was fetched from, if a pool named it. */
+  reference: ImageReference.nullable().default(null),
+  /** As `SHA256:…`. All clones show it. Null: not pinned, or pinned in the config. */
+  hostKey: z.string().nullable().default(null),
+});
+export type Generation = z.infer<typeof Generation>;
+
+const ImageState = z.object({
+  current: Generation,
+  /** What was current before, until the current one has proved itself. */
+  previous: Generation.nullable(),
+  /** Not current: its checks have not passed, or it was switched back. */
+  candidate: Generation.nullable(),
+  /** Builds of `current` that reached `building` without an end that the infrastructure caused; ten at most. */
+  succeeded: z.array(z.string()),
+  /** The last builds in a row whose end blames `current`. */
+  strikes: z.array(
+    z.object({ buildId: z.string(), projectId: z.string().nullable(), why: z.string(), at: z.string() }),
+  ),
+  /** The last switch back that nobody asked for, until a newer candidate is current. */
+  switchedBack: z
+    .object({ vm: z.string(), reference: z.string().nullable(), at: z.string(), why: z.string() })
+    .nullable(),
+  /** VMs to delete. */
+  unwanted: z.array(z.string()),
+});
+export type ImageState = z.infer<typeof ImageState>;
+
+const ImageStates = z.record(z.string(), ImageState);
+export type ImageStates = z.infer<typeof ImageStates>;
+
+export class ImagesFile {
+  readonly #dir: string;
+  readonly #onDamaged: (message: string) => void;
+
+  constructor(dir: string, onDamaged: (message: string) => void = () => {}) {
+    this.#dir = dir;
+    this.#onDamaged = onDamaged;
+  }
+
+  get #path(): string {
+    return join(this.#dir, 'images.json');
+  }
+
+  /** By name. An image without an entry is as its first snapshot was made. */
+  read(): ImageStates {
+    const read = this.#parse();
+    return read === 'damaged' ? {} : read;
+  }
+
+  /** Returns what `decide` returned, once it is on disk. */
+  change(decide: (states: ImageStates) => ImageStates): ImageStates {
+    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    return withFileLock(join(this.#dir, 'images.lock'), () => {
+      const before = this.#readable();
+      const states = decide(before);
+      if (states !== before)
+        writeFileAtomic.sync(this.#path, `${JSON.stringify(states)}\n`, { mode: 0o600, fsync: true });
+      return states;
+    });
+  }
+
+  setAsideIfDamaged(): void {
+    if (this.#parse() === 'damaged') this.change((states) => states);
+  }
+
+  #readable(): ImageStates {
+    const read = this.#parse();
+    if (read !== 'damaged') return read;
+    renameSync(this.#path, `${this.#path}.damaged`);
+    this.#onDamaged(
+      `${this.#path} could not be read and was set aside as images.json.damaged: every image is taken to be its first snapshot again`,
+    );
+    return {};
+  }
+
+  #parse(): ImageStates | 'damaged' {
+    let text: string;
+    try {
+      text = readFileSync(this.#path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+      throw error;
+    }
+    try {
+      return ImageStates.parse(JSON.parse(text));
+    } catch {
+      return 'damaged';
+    }
+  }
+}

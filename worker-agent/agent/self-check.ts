@@ -1,6 +1,6 @@
 /**
- * Examines a quarantined Mac, or one that has switched an image back, with doctor's own checks, in clones too, and sends the findings. The controller
- * gives the worker builds again if they passed.
+ * Examines a Mac that is quarantined, or that has switched an image back, with doctor's own checks, in clones
+ * too, and sends the findings. The controller gives the worker builds again if they passed.
  *
  * Invariant: one examination at a time, and each pause twice as long as the one before. A Mac that passes its
  * checks and loses its builds all the same must not lose many.

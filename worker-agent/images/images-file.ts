@@ -16,7 +16,7 @@ import { withFileLock } from '../state/file-lock.ts';
 /** One make of an image: a VM that is cloned for each build. */
 export const Generation = z.object({
   vm: z.string(),
-  /** Of the public image that it was made from. Null, also for `provisioned`: made by hand or by an older agent. */
+  /** Of the public image that it was made from. Both are null if it was made by hand or by an older agent. */
   digest: ImageDigest.nullable(),
   provisioned: Sha256.nullable(),
   /** Where it was fetched from, if a pool named it. */
@@ -32,7 +32,7 @@ const ImageState = z.object({
   previous: Generation.nullable(),
   /** Not current: its checks have not passed, or it was switched back. */
   candidate: Generation.nullable(),
-  /** Builds of `current` that reached `building` without an end that the infrastructure caused; ten at most. */
+  /** Builds of `current` that reached `building` and were not ended by the infrastructure; ten at most. */
   succeeded: z.array(z.string()),
   /** The last builds in a row whose end blames `current`. */
   strikes: z.array(

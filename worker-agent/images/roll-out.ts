@@ -77,7 +77,7 @@ export const firstState = (vm: string): ImageState => ({
   unwanted: [],
 });
 
-/** Takes note of how an attempt has ended. An attempt of another generation than the current one changes nothing. */
+/** Takes note of how an attempt has ended. One of another generation than the current one changes nothing. */
 export function withOutcome(state: ImageState, told: ToldOfAttempt): ImageState {
   if (told.vm !== state.current.vm) return state;
   const says = whatItSays(told);

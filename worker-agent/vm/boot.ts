@@ -1,6 +1,6 @@
 /**
- * Boots an attempt's VM: clones the VM of its image, sets MAC address and hardware, starts it, and waits until it
- * answers.
+ * Boots an attempt's VM: clones the VM of its image, sets MAC address and hardware, starts it, and waits
+ * until it answers.
  *
  * Invariant: a boot destroys nothing. The caller destroys the VM, also after a boot that failed.
  */

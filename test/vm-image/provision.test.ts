@@ -118,7 +118,7 @@ for (const shell of SHELLS) {
       );
 
       expect(readFileSync(join(mac.root, 'etc/sudoers.d/tartbeat'), 'utf8')).toBe(
-        'admin ALL=(root) NOPASSWD: /bin/date, /sbin/shutdown\n',
+        'admin ALL=(root) NOPASSWD: /bin/date, /sbin/shutdown, /sbin/pfctl -F all -E -f /usr/local/share/tartbeat/guest/kept.conf\n',
       );
       expect(mode(join(mac.root, 'etc/sudoers.d/tartbeat'))).toBe('440');
       expect(readFileSync(authorizedKeys(mac), 'utf8')).toBe(

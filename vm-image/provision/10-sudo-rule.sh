@@ -1,24 +1,26 @@
 #!/bin/sh
-# Allows two commands of sudo without a password. The agent uses them to set the clock of a VM that has slept,
-# and to shut a VM down.
+# Allows three commands of sudo without a password. The agent uses them to set the clock of a VM that has
+# slept, to shut a VM down, and to cut the network of a VM that is kept after a failure. The last one loads
+# one file of the image alone, so a build can do no more with it than cut itself off.
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
 . "$here/lib.sh"
 
-title='sudo sets the clock and shuts down without a password'
+title='sudo sets the clock, shuts down and cuts the network without a password'
 rule_file=$root/etc/sudoers.d/tartbeat
+cut_network='/sbin/pfctl -F all -E -f /usr/local/share/tartbeat/guest/kept.conf'
 
 check() {
   if is_root; then allowed=$(sudo -n -l -U "$TARTBEAT_USER" 2>/dev/null); else allowed=$(sudo -n -l 2>/dev/null); fi
-  if printf '%s\n' "$allowed" | awk '
+  if printf '%s\n' "$allowed" | awk -v cut="$cut_network" '
     sub(/.*NOPASSWD: */, "") {
       count = split($0, commands, / *, */)
       for (i = 1; i <= count; i++) may[commands[i]] = 1
     }
-    END { exit !(("ALL" in may) || (("/bin/date" in may) && ("/sbin/shutdown" in may))) }'; then
-    found "$TARTBEAT_USER may run date and shutdown"
+    END { exit !(("ALL" in may) || (("/bin/date" in may) && ("/sbin/shutdown" in may) && (cut in may))) }'; then
+    found "$TARTBEAT_USER may run date and shutdown, and cut the network"
   else
-    missing "sudo asks $TARTBEAT_USER for a password for date or shutdown"
+    missing "sudo asks $TARTBEAT_USER for a password for date, for shutdown or to cut the network"
   fi
 }
 
@@ -31,7 +33,7 @@ apply() {
   esac
   # sudo ignores files with a dot in their name, so the unfinished file cannot break sudo.
   attempt mkdir -p "$root/etc/sudoers.d" || return
-  printf '%s ALL=(root) NOPASSWD: /bin/date, /sbin/shutdown\n' "$TARTBEAT_USER" >"$rule_file.new" || return
+  printf '%s ALL=(root) NOPASSWD: /bin/date, /sbin/shutdown, %s\n' "$TARTBEAT_USER" "$cut_network" >"$rule_file.new" || return
   attempt visudo -cf "$rule_file.new" &&
     attempt chown root:wheel "$rule_file.new" &&
     attempt chmod 440 "$rule_file.new" &&

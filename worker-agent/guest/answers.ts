@@ -140,3 +140,6 @@ export function parseFileList(stdout: Buffer): { path: string; sizeBytes: number
   if (sizes.length !== paths.length) return null;
   return paths.map((path, index) => ({ path: path.replace(/^\.\//, ''), sizeBytes: Number(sizes[index]) }));
 }
+
+/** How many files with secrets cleanForKeeping has deleted. */
+export const parseFilesDeleted = (stdout: string): number => Number(/^files=(\d+)$/m.exec(stdout)?.[1] ?? 0);

@@ -22,8 +22,6 @@ export const ARGUMENT_KINDS = {
   /** A file below the source's root or another folder, as SourcePath of the contract. */
   // biome-ignore lint/suspicious/noControlCharactersInRegex: this refuses control characters
   place: /^(?!(.*\/)?\.{0,2}(\/|$))[^\x00-\x1f\x7f\\]{1,256}$/s,
-  /** A file in a folder: what guest scripts of number 2 take instead of a place. */
-  secret: /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/,
 } as const;
 export type ArgumentKind = keyof typeof ARGUMENT_KINDS;
 

@@ -225,4 +225,12 @@ export const evidence = (): GuestCommand => script('evidence look');
 /** The processes of the account of the build, with their arguments. Parse with parseProcesses. */
 export const buildProcesses = (key: AttemptKey): GuestCommand => onAttempt('evidence processes', key);
 
+/**
+ * Ends the processes of the build, removes its secrets and every file of the last `minutes` that has one of
+ * the texts, and cuts the network. Exit 0 only if all of it was done. Parse with parseFilesDeleted. Safe to
+ * repeat.
+ */
+export const cleanForKeeping = (key: AttemptKey & { texts: Buffer; minutes: number }): GuestCommand =>
+  onAttempt('kept clean', key, [String(key.texts.length), whole(key.minutes, 'minutes', 1)], key.texts);
+
 export const shutdown = (): GuestCommand => script('power shut-down');

@@ -94,15 +94,9 @@ export function chooseScripts({ tied, versions }: ScriptsSeen, mine: string = ow
  * agent.
  */
 const BEFORE: Readonly<Record<string, ((args: readonly string[]) => readonly [string, ...string[]]) | null>> = {
-  // Number 2 hands over no number, so it builds no profile.
-  'build app': null,
-  'build number': null,
-  // Number 2 writes a secret file to $TARTBEAT_SECRETS alone, and knows no path there.
-  'inputs secret': (args) => ['inputs secret', ...args],
+  // Number 3 makes no VM fit to be kept.
+  'kept clean': null,
 };
-
-/** True if guest scripts of this version lay secret files into the source, and can build a profile. */
-export const laysFiles = (version: string): boolean => !isBefore(version);
 
 const isBefore = (version: string) => numberOf(version) < numberOf(ownScripts().version);
 

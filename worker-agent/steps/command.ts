@@ -9,9 +9,7 @@ import { failed } from '../ending.ts';
 import { buildScript } from '../expo/build-script.ts';
 import type { BuildPlan } from '../expo/plan.ts';
 import { PLACE_TAKEN, parseBuildStatus } from '../guest/answers.ts';
-import { ARGUMENT_KINDS } from '../guest/arguments.ts';
 import { buildStatus, startBuild, writeSecretFile } from '../guest/commands.ts';
-import { laysFiles } from '../guest/scripts.ts';
 import { expectAnswer, expectSuccess, type Guest, howEnded } from '../guest/session.ts';
 import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import type { AttemptContext } from './context.ts';
@@ -43,7 +41,6 @@ export interface CommandStart {
 export async function startCommand(context: AttemptContext, guest: Guest, start: CommandStart): Promise<void> {
   const { journal, client, key, signal } = context;
   const { plan } = start;
-  checkScripts(context, start);
   for (const [path, content] of Object.entries(start.inputs.secretFiles ?? {}))
     await laySecretFile(context, guest, path, Buffer.from(content, 'base64'));
   await ask(context, 'report', () => client.report(key.buildId, { type: 'start', attempt: key.attempt }, signal));
@@ -62,19 +59,6 @@ function scriptOf(
   const env: Record<string, string> = { ...originVariables(assignment), ...inputs.env };
   if (number !== null) env.TARTBEAT_BUILD_NUMBER = String(number);
   return { command: assignment.command, env };
-}
-
-/** Scripts of an image with a tied key may be those of the number before. */
-function checkScripts({ emit }: AttemptContext, { inputs, plan, scriptsVersion }: CommandStart): void {
-  const paths = Object.keys(inputs.secretFiles ?? {});
-  if (laysFiles(scriptsVersion) || (!plan && paths.length === 0)) return;
-  const image = `The guest scripts of the base image (${scriptsVersion}) are too old`;
-  const remake = 'Run `expo-worker base-image --force --restrict-key`, which makes the base image anew.';
-  const nested = paths.find((path) => !ARGUMENT_KINDS.secret.test(path));
-  if (plan) throw failed('health_check_failed', 'guest_scripts', `${image} to build a profile. ${remake}`);
-  if (nested !== undefined)
-    throw failed('health_check_failed', 'guest_scripts', `${image} for the secret file ${nested}. ${remake}`);
-  emit({ type: 'warning', message: `${image} to lay secret files into the source. ${remake}` });
 }
 
 async function laySecretFile({ key }: AttemptContext, guest: Guest, path: string, content: Buffer): Promise<void> {

@@ -10,6 +10,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { PACKET_FILTER } from './guest/environment.ts';
 import type { GuestFaults, GuestOptions } from './guest/guest.ts';
 import { leaseOf } from './guest/leases.ts';
 import { writeMemoryReport, writePanicReport } from './guest/reports.ts';
@@ -145,7 +146,7 @@ export class Hypervisor {
       macAddress,
       sshPort,
       softnet: this.#softnet,
-      faults: guestFaults(faults),
+      faults: guestFaults(faults, this.#isCutOff),
     };
     const guest = spawn(
       process.execPath,
@@ -168,8 +169,13 @@ export class Hypervisor {
     guest.once('exit', () => this.stop('guest_crashed'));
   }
 
+  /** The guest has loaded rules of pf. */
+  get #isCutOff(): boolean {
+    return existsSync(join(this.#vm.folder, 'guest', PACKET_FILTER));
+  }
+
   #tell(faults: Faults): void {
-    const message = guestFaults(faults);
+    const message = guestFaults(faults, this.#isCutOff);
     const text = JSON.stringify(message);
     if (!this.#guest?.connected || text === this.#told) return;
     this.#told = text;
@@ -237,10 +243,10 @@ export class Hypervisor {
   }
 }
 
-function guestFaults(faults: Faults): GuestFaults {
+function guestFaults(faults: Faults, isCutOff: boolean): GuestFaults {
   return {
     ssh: sshOf(faults),
-    networkCut: faults.has('net-cut') || faults.has('net-gone'),
+    networkCut: isCutOff || faults.has('net-cut') || faults.has('net-gone'),
     guestAgent: !faults.has('no-guest-agent'),
   };
 }

@@ -123,26 +123,6 @@ test('tied key: the scripts of the image serve an agent of the next number, and 
   expectWhole(build);
 });
 
-test('tied key: the scripts of the number before cannot lay a secret file into a folder, and say what helps', {
-  timeout: 400_000,
-}, async () => {
-  await using controller = await standInController();
-  await using host = await agentHost(controller.url, {}, { tiedKey: true });
-  using newer = otherRelease({ number: OWN + 1 });
-  const secretFiles = { 'apps/mobile/.env': Buffer.from('KEY=value').toString('base64') };
-  const build = controller.submit({ id: 'b1', command: 'true', source: await sourceArchive({ a: '' }), secretFiles });
-  await using agent = host.startAgent(newer);
-  await agent.until({ type: 'slot_free' });
-  expect(build.reports.at(-1)).toMatchObject({
-    type: 'fail',
-    verdict: 'health_check_failed',
-    step: 'guest_scripts',
-    message: expect.stringMatching(
-      /too old for the secret file apps\/mobile\/\.env\. Run `expo-worker base-image --force --restrict-key`/,
-    ),
-  });
-});
-
 test('tied key: scripts older than the number before fail a check that names the command', {
   timeout: 400_000,
 }, async () => {

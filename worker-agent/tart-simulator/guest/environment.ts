@@ -72,6 +72,9 @@ export function guestEnvironment(facts: GuestFacts, host: NodeJS.ProcessEnv): Re
 /** Which start of the guest this is, for facade/sysctl: a UUID and the time in seconds. */
 const BOOT_SESSION = join('var', 'run', 'boot-session');
 
+/** Rules of pf that facade/pfctl has loaded. */
+export const PACKET_FILTER = join('var', 'run', 'pf.conf');
+
 /**
  * Renews at each start of a guest: empty temporary folders, the identity of the start, the host's npmrc
  * files, and its Node and npm as if from Homebrew.
@@ -81,6 +84,7 @@ export function prepareGuest(root: string, user: string, host: NodeJS.ProcessEnv
   for (const folder of [join('var', 'tmp'), 'tmp', join('var', 'run'), join('usr', 'etc')])
     mkdirSync(join(root, folder), { recursive: true });
   mkdirSync(guestHome(root, user), { recursive: true });
+  rmSync(join(root, PACKET_FILTER), { force: true });
   writeFileSync(join(root, BOOT_SESSION), `${randomUUID().toUpperCase()} ${Math.floor(Date.now() / 1_000)}\n`);
   const tools = join(root, 'opt', 'homebrew', 'bin');
   rmSync(tools, { recursive: true, force: true });

@@ -6,7 +6,20 @@
  */
 import { z } from 'zod';
 
-export type TartStep = 'version' | 'list' | 'get' | 'ip' | 'clone' | 'set' | 'run' | 'stop' | 'delete' | 'exec';
+export type TartStep =
+  | 'version'
+  | 'list'
+  | 'get'
+  | 'ip'
+  | 'clone'
+  | 'set'
+  | 'run'
+  | 'stop'
+  | 'delete'
+  | 'exec'
+  | 'pull'
+  | 'push'
+  | 'fqn';
 
 export type TartFailureKind =
   | 'no_tart' // tartPath cannot be executed
@@ -47,6 +60,8 @@ export interface TartVm {
    * `unknown`: a newer Tart has a word for it that this agent does not know, and does not say that it runs.
    */
   state: KnownState | 'unknown';
+  /** When Tart last used it. Null if this Tart does not tell. */
+  accessedAt: Date | null;
 }
 
 /** The words of Tart that decide something. The first pattern that matches counts. */
@@ -59,6 +74,7 @@ const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
   [/softnet not found|Softnet process terminated|tcgetpgrp\(2\) failed|Softnet executable with Sudo/, 'no_softnet'],
   [/the specified VM .* does not exist/, 'not_found'],
   [/failed to open lock file/, 'not_found'],
+  [/^(Error: )?VM .* already exists, use --overwrite/m, 'already_exists'],
   [/ is already running!/, 'already_running'],
   [/^VM .* is running$/m, 'already_running'],
   [/ is not running/, 'not_running'],
@@ -67,8 +83,9 @@ const MEANINGS: readonly (readonly [RegExp, TartFailureKind])[] = [
 ];
 
 /**
- * Tart before 2.31 prints other keys beside these. Older versions print Running, newer ones State as well. A
- * state that this agent does not know must not hide the other VMs.
+ * `Disk` is not read, because it may be null from Tart 2.39: for a VM of the format ASIF that runs. Tart
+ * before 2.31 prints other keys beside these. Older versions print Running, newer ones State as well. A state
+ * that this agent does not know must not hide the other VMs.
  */
 const TartList = z.array(
   z.looseObject({
@@ -76,6 +93,7 @@ const TartList = z.array(
     Source: z.string(),
     State: z.string().optional(),
     Running: z.boolean().optional(),
+    Accessed: z.string().optional(),
   }),
 );
 
@@ -109,13 +127,19 @@ export function vmsOf(stdout: string): TartResult<{ vms: TartVm[] }> {
     return failure('list', 'garbage', 0, `tart list printed something that is not a list of VMs: ${problem}`);
   }
   const vms = parsed.data.map(
-    ({ Name, Source, State, Running }): TartVm => ({
+    ({ Name, Source, State, Running, Accessed }): TartVm => ({
       name: Name,
       source: Source.toLowerCase() === 'local' ? 'local' : 'oci',
       state: stateOf(State, Running),
+      accessedAt: dateOf(Accessed),
     }),
   );
   return { ok: true, vms };
+}
+
+function dateOf(text: string | undefined): Date | null {
+  const date = new Date(text ?? '');
+  return Number.isNaN(date.getTime()) ? null : date;
 }
 
 function stateOf(state: string | undefined, running: boolean | undefined): TartVm['state'] {

@@ -10,14 +10,16 @@ import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { asTartUser, type TartUser, tartUserOf, wrappersOf } from '../mac/run-as.ts';
 import { awakeTimer } from '../mac/running-clock.ts';
 import { failure, failureOf, type TartFailure, type TartResult, type TartStep } from './answers.ts';
 
 /**
- * How long each command may take. `clone` may copy a whole disk, `delete` removes one; the others change
- * files.
+ * How long each command may take. `clone` may copy a whole disk, `delete` removes one. Nobody knows how long
+ * 60 GB take over a line, so for `pull` and `push` this is the time without a new line of output. At 3
+ * megabits a second one percent takes 28 minutes. The others change files.
  */
 const LIMIT_MS = {
   version: 30_000,
@@ -30,6 +32,9 @@ const LIMIT_MS = {
   stop: 60_000,
   delete: 300_000,
   exec: 30_000,
+  pull: 1_800_000,
+  push: 3_600_000,
+  fqn: 30_000,
 } as const satisfies Record<TartStep, number>;
 
 /** How long a process that was told to end may take before it is killed. */
@@ -61,6 +66,13 @@ export interface CallOptions {
   extraMs?: number;
   /** Stands in place of the limit of the step. */
   limitMs?: number | undefined;
+  /** Added to the environment of this call. */
+  env?: Record<string, string>;
+  /**
+   * Is called with each line of its standard output as soon as it is there. The limit then begins anew with
+   * each line.
+   */
+  onLine?: (line: string) => void;
 }
 
 export interface TartCall {
@@ -80,11 +92,12 @@ export interface TartCall {
 
 export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = tartUserOf() }: TartOptions): TartCall {
   const home = tartHome ?? env.TART_HOME ?? process.env.TART_HOME ?? join(homedir(), '.tart');
-  const environment = { ...env, TART_HOME: home };
+  // Otherwise Tart deletes pulled images at a pull and at a clone. images/pulled-images.ts decides which go.
+  const environment = { ...env, TART_HOME: home, TART_NO_AUTO_PRUNE: '1' };
   const limits: Record<TartStep, number> = { ...LIMIT_MS, ...limitsMs };
-  const wordsOf = (args: readonly string[]): [string, ...string[]] =>
+  const wordsOf = (args: readonly string[], more: Record<string, string> = {}): [string, ...string[]] =>
     user
-      ? [...asTartUser(user, { PATH: process.env.PATH, ...environment }, user.commands), tartPath, ...args]
+      ? [...asTartUser(user, { PATH: process.env.PATH, ...environment, ...more }, user.commands), tartPath, ...args]
       : [tartPath, ...args];
   const cannotStart = (step: TartStep, code: string | undefined): TartFailure =>
     failure(step, 'no_tart', null, `${tartPath} cannot be started (${code ?? 'unknown error'})`);
@@ -100,28 +113,38 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
       return exitCode === 0 ? { ok: true, stdout } : failureOf(step, exitCode, stderr);
     },
 
-    async end(step, args, { signal, extraMs = 0, limitMs: ownLimitMs } = {}) {
+    async end(step, args, { signal, extraMs = 0, limitMs: ownLimitMs, env: more = {}, onLine } = {}) {
       const limitMs = ownLimitMs ?? limits[step] + extraMs;
-      const [file, ...words] = wordsOf(args);
+      const [file, ...words] = wordsOf(args, more);
       const late = new AbortController();
       // A tart that was killed may leave a child that holds its pipes. The call ends even then.
       const { promise: abandoned, resolve: abandon } = Promise.withResolvers<null>();
-      const timers = [
+      const startTimers = () => [
         awakeTimer(limitMs, () => late.abort()),
         awakeTimer(limitMs + KILL_DELAY_MS * 2, () => abandon(null)),
       ];
+      let timers = startTimers();
       const child = execa(file, words, {
         reject: false,
         stdin: 'ignore',
         cancelSignal: signal ? AbortSignal.any([signal, late.signal]) : late.signal,
         forceKillAfterDelay: KILL_DELAY_MS,
-        env: environment,
+        env: { ...environment, ...more },
         maxBuffer: OUTPUT_MAX_BYTES,
       });
+      if (onLine)
+        createInterface({ input: child.stdout }).on('line', (line) => {
+          if (late.signal.aborted) return;
+          for (const clear of timers) clear();
+          timers = startTimers();
+          onLine(line);
+        });
       const result = await Promise.race([child, abandoned]);
       for (const clear of timers) clear();
-      if (result === null || (result.isCanceled && late.signal.aborted))
-        return failure(step, 'timeout', null, `tart ${step} did not end within ${limitMs / 1000} s`);
+      if (result === null || (result.isCanceled && late.signal.aborted)) {
+        const what = onLine ? 'printed nothing for' : 'did not end within';
+        return failure(step, 'timeout', null, `tart ${step} ${what} ${limitMs / 1000} s`);
+      }
       if (result.isCanceled)
         return failure(step, 'aborted', null, `the agent stopped tart ${step} before it had ended`);
       if (result.isMaxBuffer)

@@ -1,5 +1,7 @@
 /**
- * Removes a VM: stops it, kills its run if it does not stop, deletes it, and looks again.
+ * Removes a VM: stops it, kills its run if it does not stop, deletes it, and looks again. It believes neither
+ * a success nor a "does not exist" of `tart delete`: Tart up to 2.39.0 says the latter of a VM that runs, and
+ * deletes nothing.
  *
  * Invariant: it answers ok only if `tart list` no longer shows the VM, and nothing of it is left on the disk.
  */
@@ -45,7 +47,10 @@ export async function removeVm(
     if (after === false) return removeRest(tart.home, name);
     last = [after, failed, before, last].find((one) => one !== true && one !== null) ?? null;
   }
-  return last ?? failure('delete', 'failed', null, `tart list still shows ${name} after tart delete`);
+  return (
+    last ??
+    failure('delete', 'failed', null, `tart list still shows ${name} after ${REMOVE_TRIES} calls of tart delete`)
+  );
 }
 
 /**

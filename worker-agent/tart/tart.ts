@@ -1,6 +1,6 @@
 /**
  * Offers the agent all that it asks of Tart: it lists, clones and sets VMs, finds their addresses, and joins
- * this with exec.ts, remove.ts, runs.ts and vm-config.ts.
+ * this with exec.ts, registry.ts, remove.ts, runs.ts and vm-config.ts.
  *
  * Invariant: `clone` never replaces a VM. Nobody acts on a `tart list` that failed once, unless it used up
  * its whole time.
@@ -9,6 +9,7 @@ import { jittered, pause } from '../../client/retry.ts';
 import { addressOf, failure, type TartFailureKind, type TartResult, type TartVm, vmsOf } from './answers.ts';
 import { createTartCall, type TartOptions } from './call.ts';
 import { createTartExec, type TartExec } from './exec.ts';
+import { createTartRegistry, type TartRegistry } from './registry.ts';
 import { removeVm } from './remove.ts';
 import { createTartRuns, type TartRun, type TartRuns } from './runs.ts';
 import { type TartVmConfigs, vmConfigsIn } from './vm-config.ts';
@@ -20,7 +21,7 @@ export interface Hardware {
   display?: string | undefined;
 }
 
-export interface Tart extends TartRuns, TartVmConfigs, TartExec {
+export interface Tart extends TartRuns, TartVmConfigs, TartExec, TartRegistry {
   /** The folder of all VMs: `$TART_HOME`. */
   readonly home: string;
   version(signal?: AbortSignal): Promise<TartResult<{ version: string }>>;
@@ -30,24 +31,28 @@ export interface Tart extends TartRuns, TartVmConfigs, TartExec {
    * stopped VM may still have one.
    */
   ip(name: string, options?: { waitSeconds?: number; signal?: AbortSignal }): Promise<TartResult<{ address: string }>>;
-  /** Looks at the list first, because tart would replace an existing VM without a question. */
+  /**
+   * Refuses a name that is taken. It looks at the list first, because Tart before 2.40.1 would replace an
+   * existing VM without a question. Later ones refuse by themselves, also a name that was taken meanwhile.
+   */
   clone(source: string, name: string, signal?: AbortSignal): Promise<TartResult>;
   /**
-   * Gives a new MAC address and, where given, hardware. A suspended VM stays as it is, or it could not be
-   * resumed.
+   * Gives a new MAC address, a new serial number and, where given, hardware. Two VMs with one serial number
+   * are mixed up by Apple's servers. A suspended VM stays as it is, or it could not be resumed.
    */
   set(name: string, hardware: Hardware, signal?: AbortSignal): Promise<TartResult>;
   /** Stops and deletes a VM; ok also if there never was one. A run that does not stop is killed. */
   remove(name: string, options?: { run?: TartRun | undefined; signal?: AbortSignal }): Promise<TartResult>;
 }
 
-const LIST_TRIES = 3;
+const LIST_TRIES = 5;
 /**
  * After these the agent looks again, because a single one proves nothing: Tart fails as a whole when a VM is
- * deleted while it looks at it, and a Tart that is being replaced may print half of its answer.
+ * deleted while it looks at it, and a Tart that is being replaced may print half of its answer. While VMs are
+ * deleted one after the other, a third of all lists fails so, and five in a row fail once in 240 times.
  */
 const PASSING: readonly TartFailureKind[] = ['failed', 'not_found', 'garbage'];
-const LIST_PAUSE_MS = 300;
+const LIST_PAUSE_MS = 500;
 /** The largest that `tart ip --wait` takes. */
 const IP_WAIT_MAX_SECONDS = 65_535;
 
@@ -60,6 +65,7 @@ export function createTart(options: TartOptions): Tart {
     home,
     ...runs,
     ...vmConfigsIn(home),
+    ...createTartRegistry(tartCall),
     ...createTartExec(tartCall),
 
     async version(signal) {
@@ -86,7 +92,7 @@ export function createTart(options: TartOptions): Tart {
       const listed = await tart.list(signal);
       if (!listed.ok) return { ...listed, step: 'clone' };
       if (listed.vms.some((vm) => vm.name === name))
-        return failure('clone', 'already_exists', null, `a VM named ${name} exists already, and tart would replace it`);
+        return failure('clone', 'already_exists', null, `a VM named ${name} exists already`);
       if (!source.includes('/') && !listed.vms.some((vm) => vm.name === source))
         return failure('clone', 'not_found', null, `there is no VM named ${source} to clone`);
       const result = await call('clone', ['clone', source, name], { signal });
@@ -100,7 +106,7 @@ export function createTart(options: TartOptions): Tart {
       const hardware = Object.entries({ '--cpu': cpus, '--memory': memoryMb, '--display': display }).flatMap(
         ([option, value]) => (value === undefined ? [] : [option, String(value)]),
       );
-      const result = await call('set', ['set', name, '--random-mac', ...hardware], { signal });
+      const result = await call('set', ['set', name, '--random-mac', '--random-serial', ...hardware], { signal });
       return result.ok ? { ok: true } : result;
     },
 

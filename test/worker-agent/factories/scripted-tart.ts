@@ -5,10 +5,11 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { TartStep } from '../../../worker-agent/tart/answers.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { temporaryDir } from './temporary-dir.ts';
 
-export function scriptedTart(commands: Record<string, string>) {
+export function scriptedTart(commands: Record<string, string>, limitsMs: Partial<Record<TartStep, number>> = {}) {
   const dir = temporaryDir();
   const tartPath = join(dir.path, 'tart');
   const cases = Object.entries(commands).map(([name, script]) => `${name}) ${script} ;;`);
@@ -24,7 +25,7 @@ esac
   return {
     dir: dir.path,
     tartPath,
-    tart: createTart({ tartPath, tartHome: join(dir.path, 'home') }),
+    tart: createTart({ tartPath, tartHome: join(dir.path, 'home'), limitsMs }),
     calls: () =>
       existsSync(join(dir.path, 'calls')) ? readFileSync(join(dir.path, 'calls'), 'utf8').trim().split('\n') : [],
     [Symbol.dispose]: dir[Symbol.dispose],

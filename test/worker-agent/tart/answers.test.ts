@@ -14,14 +14,20 @@ const listOf = (...vms: object[]) => `echo '${JSON.stringify(vms)}'`;
 test('the list is read as every version prints it', async () => {
   const { State: _, ...withoutState } = vm('b', 'running');
   using scripted = scriptedTart({
-    list: listOf(vm('a', 'suspended'), { ...withoutState, SizeOnDisk: 3 }, { ...vm('ghcr.io/x/y:z'), Source: 'OCI' }),
+    list: listOf(
+      vm('a', 'suspended'),
+      { ...withoutState, SizeOnDisk: 3 },
+      { ...vm('c', 'running'), Disk: null, Accessed: '2026-05-12T21:45:18Z' },
+      { ...vm('ghcr.io/x/y:z'), Source: 'OCI' },
+    ),
   });
   expect(await scripted.tart.list()).toEqual({
     ok: true,
     vms: [
-      { name: 'a', source: 'local', state: 'suspended' },
-      { name: 'b', source: 'local', state: 'running' },
-      { name: 'ghcr.io/x/y:z', source: 'oci', state: 'stopped' },
+      { name: 'a', source: 'local', state: 'suspended', accessedAt: null },
+      { name: 'b', source: 'local', state: 'running', accessedAt: null },
+      { name: 'c', source: 'local', state: 'running', accessedAt: new Date('2026-05-12T21:45:18Z') },
+      { name: 'ghcr.io/x/y:z', source: 'oci', state: 'stopped', accessedAt: null },
     ],
   });
   expect(scripted.calls()).toEqual(['list --format json']);
@@ -54,10 +60,10 @@ test.for([
   expect(scripted.calls().length).toBe(2);
 });
 
-test('a list that always fails is asked for three times', async () => {
+test('a list that always fails is asked for five times', async () => {
   using broken = scriptedTart({ list: 'echo no >&2; exit 1' });
   expect(await broken.tart.list()).toMatchObject({ ok: false, kind: 'failed' });
-  expect(broken.calls().length).toBe(3);
+  expect(broken.calls().length).toBe(5);
 });
 
 test.for(['echo hello', 'echo "{}"', `echo '[{"Name":1}]'`, 'true'])(

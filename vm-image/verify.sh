@@ -223,7 +223,7 @@ macos=$(sw_vers -productVersion 2>/dev/null)
 if [ -n "$json" ]; then printf '{"macos":"%s","checks":[' "$(json_text "${macos:-unknown}")"; else printf 'macOS %s\n' "${macos:-unknown}"; fi
 for file in "$here"/provision/[0-9]*.sh; do verify_step "$file"; done
 verify_here packet_filter 'The packet filter lets SSH in' 'remove the rule from /etc/pf.conf, then: sudo pfctl -f /etc/pf.conf'
-verify_here disk_space 'There is room for a build' 'free space, or enlarge the disk while the VM is off: tart set VM --disk-size GB'
+verify_here disk_space 'There is room for a build' 'free space, or enlarge the disk on the Mac: expo-worker base-image --disk-gb GB --force'
 verify_here controller 'The controller is reachable from here' "run in the VM: curl -v ${controller:-URL}/health"
 verify_here worker_key 'Key and worker belong together' 'put the key of this worker into the config of the agent'
 verify_here monitor_running 'The monitor runs' 'read monitor.log in ~/.tartbeat/BUILD-ATTEMPT'

@@ -170,7 +170,8 @@ const CAUSE_WORDS: Record<Cause, Words> = {
   disk_full: {
     title: 'The VM’s disk was full',
     explanation: 'The disk of the VM had no space left, or less than a build needs.',
-    advice: 'Enlarge the disk of the base image with `tart set --disk-size`, or make the build write less.',
+    advice:
+      'Enlarge the disk of the base image with `expo-worker base-image --disk-gb GB --force`, or make the build write less.',
   },
   out_of_memory: {
     title: 'The VM ran out of memory',

@@ -118,9 +118,10 @@ ${keyExists ? 'SSH key:' : 'New SSH key:'} ${keyPath}
 Next:
   1. Make the base image ${base}, with this key in it:
        expo-worker base-image
-     Or, from a VM that you have set up yourself, while it runs:
+     Or, from a VM that you have set up yourself: put the key into it while it runs,
        ssh-copy-id -i ${keyPath}.pub ${saved.vmUser}@$(tart ip ${image.vmName})
-       tart stop ${image.vmName} && tart clone ${image.vmName} ${base}
+     then shut it down in its own menu, and clone it:
+       tart clone ${image.vmName} ${base}
   2. Check everything:
        expo-worker doctor
   3. Have launchd run the agent:

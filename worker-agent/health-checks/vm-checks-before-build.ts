@@ -105,7 +105,7 @@ export const VM_CHECKS: readonly HealthCheck<VmCheckContext, HealthCheckId>[] = 
     dependsOn: ['guest_scripts'],
     timeoutMs: BOOT_LIMITS.sshMs,
     tryMs: GUEST_COMMAND_MS,
-    fix: 'Free space in the base image, enlarge it with `tart set NAME --disk-size GB`, or lower minFreeDiskGb.',
+    fix: 'Free space in the base image, enlarge its disk with `expo-worker base-image --disk-gb GB --force`, or lower minFreeDiskGb.',
     async run({ vm, config }, signal) {
       const disk = parseDiskFree(await ask(vm, diskFree(), signal));
       if (!disk) return fail('df printed no figures in the VM');

@@ -63,7 +63,8 @@ export const MACHINE: readonly KnownError[] = [
       /^xcode-select: error: tool '(?:xcodebuild|actool|altool)' requires Xcode|^xcrun: error: (?:invalid active developer path|unable to find utility "(?:xcodebuild|simctl|altool|actool)")/,
     atEnd: true,
     sentence: 'Xcode is not installed in the base image, or only its command line tools are selected.',
-    advice: 'Install Xcode in the base image and run "sudo xcode-select -s /Applications/Xcode.app".',
+    advice:
+      'Install Xcode in the base image and run "sudo xcode-select -s" with its path, such as /Applications/Xcode.app.',
   },
   {
     id: 'gem_bundler_version',

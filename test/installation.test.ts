@@ -32,9 +32,11 @@ const files = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' })
   .split('\n')
   .filter((name) => name && !/^(test\/|bench\/|migrations\/|local\/sample-project\/|package-lock)/.test(name));
 const DOCUMENTS = files.filter((name) => name.endsWith('.md'));
-/** Without the steps of provisioning, which run such commands in a VM and print none of them. */
+/** Without Tart's simulator and the steps of provisioning, which run such commands and advise none. */
 const CODE = files.filter(
-  (name) => /\.(ts|sh|hcl|rb)$|^vm-image\/[^.]*$/.test(name) && !/^vm-image\/(provision\/|installation$)/.test(name),
+  (name) =>
+    /\.(ts|sh|hcl|rb)$|^vm-image\/[^.]*$/.test(name) &&
+    !/^(vm-image\/(provision\/|installation$)|worker-agent\/tart-simulator\/)/.test(name),
 );
 
 const strangers = (names: string[]) =>

@@ -1,6 +1,13 @@
-/** Sends an admin's requests about workers to a controller. */
+/** Sends an admin's requests about workers and the images of pools to a controller. */
 import type { z } from 'zod';
-import { Worker, WorkerRegistered, type WorkerRequest } from '#contract';
+import {
+  PoolImage,
+  PoolImageList,
+  type PoolImageRequest,
+  Worker,
+  WorkerRegistered,
+  type WorkerRequest,
+} from '#contract';
 import { valueOrThrow } from './answer.ts';
 import type { Connection } from './request.ts';
 
@@ -19,5 +26,20 @@ export class AdminClient {
   async worker(workerId: string): Promise<Worker> {
     const path = `/api/workers/${encodeURIComponent(workerId)}`;
     return valueOrThrow(await this.connection.call({ method: 'GET', path, answer: Worker }), `GET ${path}`);
+  }
+
+  /** Names the image that the Macs of a pool should have. */
+  async setPoolImage(pool: string, name: string, json: z.input<typeof PoolImageRequest>): Promise<PoolImage> {
+    const path = `/api/pools/${encodeURIComponent(pool)}/images/${encodeURIComponent(name)}`;
+    return valueOrThrow(await this.connection.call({ method: 'PUT', path, answer: PoolImage, json }), `PUT ${path}`);
+  }
+
+  async poolImages(pool: string): Promise<PoolImage[]> {
+    const path = `/api/pools/${encodeURIComponent(pool)}/images`;
+    const { images } = valueOrThrow(
+      await this.connection.call({ method: 'GET', path, answer: PoolImageList }),
+      `GET ${path}`,
+    );
+    return images;
   }
 }

@@ -17,6 +17,7 @@ import { buildRoutes } from './routes/builds.ts';
 import { fileRoutes } from './routes/files.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { logRoutes } from './routes/logs.ts';
+import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { behindTable } from './routes/register.ts';
 import { secretRoutes } from './routes/secrets.ts';
@@ -41,6 +42,7 @@ export function createApp(settings: Settings) {
   secretRoutes(on);
   blobRoutes(on);
   projectRoutes(on);
+  poolRoutes(on);
   buildNumberRoutes(on);
   workerRoutes(on, settings);
   agentRoutes(on, settings);

@@ -19,7 +19,7 @@ import { type Holder, may, parseRights } from './rights.ts';
 interface Action {
   action: string;
   /** What is acted upon. The entry names it as `KIND/ID`. */
-  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'secret' | 'number';
+  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'image' | 'secret' | 'number';
   /** The parameters of the path that have its id. Left out: `id`. */
   params?: readonly string[];
   /** Finds the id of a new thing in the answer. */
@@ -46,6 +46,8 @@ export const ACTIONS: Record<string, Action> = {
   'PATCH /api/projects/:id': { action: 'project.change', kind: 'project' },
   'DELETE /api/projects/:id': { action: 'project.delete', kind: 'project' },
   'PATCH /api/pools/:pool': { action: 'pool.change', kind: 'pool', params: ['pool'] },
+  'PUT /api/pools/:pool/images/:name': { action: 'image.set', kind: 'image', params: ['pool', 'name'] },
+  'DELETE /api/pools/:pool/images/:name': { action: 'image.remove', kind: 'image', params: ['pool', 'name'] },
   'POST /api/workers': { action: 'worker.register', kind: 'worker', created: ({ worker }) => worker?.id },
   'PATCH /api/workers/:id': { action: 'worker.change', kind: 'worker' },
   'DELETE /api/workers/:id': { action: 'worker.remove', kind: 'worker' },

@@ -35,7 +35,7 @@ export const POOLS_OF_WORKER = sql<string[]>`(
   FROM worker_pools WHERE worker_id = workers.id)`.mapWith((json: string): string[] => JSON.parse(json));
 
 /** Whether a row of `workers` serves one of `pools`. */
-const servesOneOf = (pools: readonly string[]): SQL => {
+export const servesOneOf = (pools: readonly string[]): SQL => {
   const these = sql`(SELECT value FROM json_each(${JSON.stringify(pools)}))`;
   return sql`(workers.pool IN ${these} OR EXISTS (
     SELECT 1 FROM worker_pools AS first JOIN worker_pools AS other USING (worker_id)

@@ -8,12 +8,14 @@ import {
   FindingsReport,
   Id,
   WorkerStatus,
+  type WorkerStatusAnswer,
 } from '#contract';
 import { claimNext } from '../attempts/claims.ts';
 import { answerRefusal } from '../refusals.ts';
-import type { Settings } from '../settings.ts';
+import { offlineAfterMs, type Settings } from '../settings.ts';
 import { valid } from '../validate.ts';
 import { enrol } from '../workers/enrolments.ts';
+import { wantedImages } from '../workers/image-turns.ts';
 import { hearFrom, noteFindings, noteStatus } from '../workers/presence.ts';
 import { viewDurations, viewHeldAttempts, viewState } from '../workers/view.ts';
 import type { On } from './register.ts';
@@ -68,8 +70,12 @@ export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void
     const said = { ...status, images: status.images ?? [] };
     const heard = await hearFrom(c.env, c.var.worker, said, workerTimeoutMs, Date.now());
     if (!heard.ok) return answerRefusal(c, heard);
-    const noted = await noteStatus(c.env, heard.row, status, Date.now());
-    const state = await viewState(c.env, noted, workerTimeoutMs, Date.now());
-    return c.json({ state, nextMs: statusMs });
+    const now = Date.now();
+    const noted = await noteStatus(c.env, heard.row, status, now);
+    const [state, images] = await Promise.all([
+      viewState(c.env, noted, workerTimeoutMs, now),
+      wantedImages(c.env, noted, status.imageFetches, now - offlineAfterMs(workerTimeoutMs), now),
+    ]);
+    return c.json({ state, nextMs: statusMs, images } satisfies WorkerStatusAnswer);
   });
 }

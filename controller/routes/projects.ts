@@ -1,10 +1,7 @@
-/** Answers about projects and pools: whoever reaches a project sees it, an admin of the farm changes it. */
-import { z } from 'zod';
-import { Id, type Pool, PoolPatch, ProjectPatch, ProjectRequest } from '#contract';
-import { changePool, listPools, type PoolRow } from '../projects/pools.ts';
+/** Answers about projects: whoever reaches one sees it, an admin of the farm changes it. */
+import { ProjectPatch, ProjectRequest } from '#contract';
 import { changeProject, createProject, listProjects, viewProject } from '../projects/projects.ts';
-import { answerRefusal, refusal } from '../refusals.ts';
-import { iso } from '../times.ts';
+import { answerRefusal } from '../refusals.ts';
 import { deleteProject } from '../upkeep/project-deletion.ts';
 import { valid } from '../validate.ts';
 import type { On } from './register.ts';
@@ -31,15 +28,4 @@ export function projectRoutes(on: On): void {
     const deleted = await deleteProject(c.env, c.var.project, Date.now());
     return deleted.ok ? c.body(null, 204) : answerRefusal(c, deleted);
   });
-
-  on('GET /api/pools')(async (c) => c.json({ pools: (await listPools(c.env)).map(viewPool) }));
-
-  on('PATCH /api/pools/:pool')(valid('param', z.object({ pool: Id })), valid('json', PoolPatch), async (c) => {
-    const { pool: name } = c.req.valid('param');
-    const changed = await changePool(c.env, name, c.req.valid('json'));
-    if (changed) return c.json(viewPool(changed));
-    return answerRefusal(c, refusal('not_found', `there is no pool ${name}; \`GET /api/pools\` lists the pools`));
-  });
 }
-
-const viewPool = ({ name, trusted, createdAt }: PoolRow): Pool => ({ name, trusted, createdAt: iso(createdAt) });

@@ -96,6 +96,9 @@ export const ROUTES = {
   'DELETE /api/projects/:id': { right: 'farm', finds: 'project', others: 404 },
   'GET /api/pools': { right: 'farm', others: 403 },
   'PATCH /api/pools/:pool': { right: 'farm', others: 403 },
+  'GET /api/pools/:pool/images': { right: 'farm', others: 403 },
+  'PUT /api/pools/:pool/images/:name': { right: 'farm', others: 403 },
+  'DELETE /api/pools/:pool/images/:name': { right: 'farm', others: 403 },
 
   'POST /api/workers': { right: 'farm', others: 403 },
   'GET /api/workers': { right: 'farm', others: 403 },

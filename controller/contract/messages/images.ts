@@ -90,3 +90,4 @@ export const PoolImage = z.object({
 export type PoolImage = z.infer<typeof PoolImage>;
 
 export const PoolImageList = z.object({ images: z.array(PoolImage) });
+export type PoolImageList = z.infer<typeof PoolImageList>;

@@ -249,6 +249,15 @@ const QUESTIONS: Record<string, Question> = {
   'DELETE /api/projects/:id': { status: 409, ask: ({ project }) => [`/api/projects/${project}`] },
   'GET /api/pools': { ask: () => ['/api/pools'] },
   'PATCH /api/pools/:pool': { status: 404, ask: () => ['/api/pools/none', { trusted: false }] },
+  'GET /api/pools/:pool/images': { ask: ({ pool }) => [`/api/pools/${pool}/images`] },
+  'PUT /api/pools/:pool/images/:name': {
+    status: 201,
+    ask: ({ pool }) => [
+      `/api/pools/${pool}/images/xcode-27`,
+      { reference: `registry.example.com/mac@sha256:${'a'.repeat(64)}` },
+    ],
+  },
+  'DELETE /api/pools/:pool/images/:name': { status: 404, ask: ({ pool }) => [`/api/pools/${pool}/images/none`] },
 
   'POST /api/workers/enrol': { status: 201, ask: ({ code }) => ['/api/workers/enrol', { code }] },
   'POST /api/workers/:id/claim': {

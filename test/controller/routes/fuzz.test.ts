@@ -52,6 +52,7 @@ const BODIES: Record<string, z.ZodType> = {
   'POST /api/projects': contract.ProjectRequest,
   'PATCH /api/projects/:id': contract.ProjectPatch,
   'PATCH /api/pools/:pool': contract.PoolPatch,
+  'PUT /api/pools/:pool/images/:name': contract.PoolImageRequest,
   'POST /api/workers': contract.WorkerRequest,
   'POST /api/workers/enrol': contract.EnrolRequest,
   'POST /api/workers/:id/enrolments': contract.EnrolmentRequest,

@@ -14,6 +14,9 @@ import {
   FINDING_TITLE_MAX,
   FINDINGS_MAX,
   HISTORY_PHASES_MAX,
+  IMAGE_MESSAGE_MAX,
+  IMAGE_OFFERS_MAX,
+  IMAGES_OF_POOL_MAX,
   LOG_APPEND_MAX_BYTES,
   POOLS_OF_SECRET_MAX,
   PROCESS_COMMAND_MAX,
@@ -74,6 +77,15 @@ const FINDINGS = many(FINDINGS_MAX, (i) => ({
   fix: 'f'.repeat(FINDING_TEXT_MAX),
 }));
 const VMS = many(16, () => 'v'.repeat(128));
+const IMAGE_NAMES = many(IMAGES_OF_POOL_MAX, (i) => `image-${i}`.padEnd(64, '-'));
+const IMAGE_REFERENCE = `${'r'.repeat(400)}/mac@sha256:${'a'.repeat(64)}`;
+const FETCHES = IMAGE_NAMES.map((name) => ({
+  ...{ name, reference: IMAGE_REFERENCE, state: 'fetching', percent: 50, message: wide(IMAGE_MESSAGE_MAX) },
+}));
+const OFFERS = many(IMAGE_OFFERS_MAX, (i) => ({
+  ...{ name: IMAGE_NAMES[i % IMAGE_NAMES.length]!, platform: i % 2 ? 'ios' : 'android', isDefault: i < 2 },
+  ...{ digest: `sha256:${'a'.repeat(64)}`, provisioned: 'b'.repeat(64) },
+}));
 const EVIDENCE = {
   collectedAt: '2026-01-01T00:00:00.000Z',
   runOutput: wide(EVIDENCE_OUTPUT_MAX),
@@ -192,6 +204,15 @@ async function aBusyWorker() {
   const held = [];
   for (let i = 0; i < 2; i++) held.push((await runningBuild({ maxAttempts: 2 }, { workerId })).buildId);
   return { workerId, key, held };
+}
+/** Names as many images for the pool as it may have. */
+async function nameImages(pool: string) {
+  await sql('INSERT OR IGNORE INTO pools (name, created_at) VALUES (?1, 1)', pool);
+  await sql(
+    `INSERT OR IGNORE INTO pool_images (pool, name, reference, at_once, set_at)
+     SELECT ?1, value, ?2, 100, 1 FROM json_each(?3)`,
+    ...[pool, IMAGE_REFERENCE, JSON.stringify(IMAGE_NAMES)],
+  );
 }
 async function withToken(said: (sha256: string) => object, build = {}) {
   const { buildId, token } = await runningBuild({ project: 'project', ...build });
@@ -492,6 +513,20 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     await sql('INSERT INTO pools (name, created_at) VALUES (?1, 1)', pool);
     return admin('PATCH', `/api/pools/${pool}`, { trusted: false });
   },
+  'GET /api/pools/:pool/images': async () => {
+    await nameImages('default');
+    await sql("UPDATE workers SET image_fetches = ?1 WHERE pool = 'default'", JSON.stringify(FETCHES));
+    return admin('GET', '/api/pools/default/images');
+  },
+  'PUT /api/pools/:pool/images/:name': async () => {
+    await nameImages('default');
+    return admin('PUT', `/api/pools/default/images/${IMAGE_NAMES[0]}`, { reference: IMAGE_REFERENCE, atOnce: 100 });
+  },
+  'DELETE /api/pools/:pool/images/:name': async () => {
+    const pool = unique('pool');
+    await nameImages(pool);
+    return admin('DELETE', `/api/pools/${pool}/images/${IMAGE_NAMES[0]}`);
+  },
 
   'POST /api/workers': () =>
     admin('POST', '/api/workers', { name: unique('mac'), pools: POOLS.slice(0, 8), credential: 'code' }),
@@ -520,7 +555,8 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
       });
     // By the clock of D1 each arm is too old, so each of the candidates is lost.
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 45_000 });
-    const claim = { instanceId: unique('mac'), claimId: unique('claim'), slots: 2, platforms: ['ios', 'android'] };
+    const offer = { slots: 2, platforms: ['ios', 'android'], images: OFFERS };
+    const claim = { instanceId: unique('mac'), claimId: unique('claim'), ...offer };
     return ask('POST', `/api/workers/${workerId}/claim`, key, claim);
   },
   'GET /api/workers/:id/attempts': async () => {
@@ -541,7 +577,9 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   },
   'POST /api/workers/:id/status': async () => {
     const { workerId, key } = await aBusyWorker();
+    await nameImages('default');
     const said = { instanceId: 'mac', slots: 2, platforms: ['ios'], slotsInUse: 8, vms: VMS, agentVersion: '1' };
+    Object.assign(said, { images: OFFERS, imageFetches: FETCHES });
     return ask('POST', `/api/workers/${workerId}/status`, key, { ...said, findings: FINDINGS });
   },
 };

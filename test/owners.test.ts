@@ -98,7 +98,8 @@ const TABLES: Record<string, Deeds> = {
   // The insertion is an upsert.
   build_numbers: { 'projects/build-numbers': ['insert', 'delete'] },
   pools: { 'projects/pools': ['insert', 'update'] },
-  pool_images: { 'workers/pool-images': ['insert', 'update', 'delete'] },
+  // The insertion is an upsert.
+  pool_images: { 'workers/pool-images': ['insert', 'delete'] },
   image_turns: { 'workers/image-turns': ['insert', 'update', 'delete'] },
   worker_pools: { 'workers/registry': ['insert', 'delete'] },
   enrolments: { 'workers/enrolments': ['insert', 'update', 'delete'] },

@@ -36,7 +36,7 @@ export interface SetUpOptions {
 
 /** The question on a terminal. Ctrl-C is a no. */
 export const askOnTerminal = async (question: string): Promise<boolean> =>
-  await confirm({ message: question, default: true }).catch((error) => {
+  await confirm({ message: question, default: false }).catch((error) => {
     if ((error as Error).name === 'ExitPromptError') return false;
     throw error;
   });

@@ -17,6 +17,27 @@ test.concurrent('a VM that freezes is vm_silent, cause vm_frozen', async () => {
   await mac.recovers();
 });
 
+test.concurrent('a VM that freezes for four seconds costs nothing', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done' });
+  await build.prints('begun');
+  await mac.fault('short-freeze');
+  await mac.until(async () => !(await mac.hasFault('short-freeze')), 'the VM goes on');
+  await mac.inSource(build.id, 'go');
+  await build.succeeds('begun\ndone\n');
+  await mac.settles();
+});
+
+test.concurrent('a Tart whose lists fail now and then, have no size of a disk, and whose delete lies, costs nothing', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; while [ ! -e go ]; do sleep 0.2; done; echo done' });
+  await build.prints('begun');
+  for (const fault of ['list-race', 'disk-null', 'delete-lies']) await mac.fault(fault);
+  await mac.inSource(build.id, 'go');
+  await build.succeeds('begun\ndone\n');
+  await mac.recovers();
+});
+
 test.concurrent('a VM that crashes, so that tart exits with 0, is vm_exited', async () => {
   await using mac = await macs.take();
   const build = await mac.build({ command: 'echo begun; sleep 600' });

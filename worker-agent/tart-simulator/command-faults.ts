@@ -1,8 +1,11 @@
 /** Plays the faults of the command line itself, before a command does anything. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Arguments } from './arguments.ts';
-import { RuntimeError } from './failure.ts';
+import { RuntimeError, vmVanished } from './failure.ts';
 import { type Faults, readFaults, takeWaitingCommandFault } from './home/faults.ts';
+import { exists } from './home/folders.ts';
 import { listVms, vmFolder } from './home/vms.ts';
 
 const FAILURES: Record<string, string> = {
@@ -19,10 +22,19 @@ export async function playCommandFault(command: string, args: Arguments, tartHom
   if (slowMs !== undefined) await sleep(Number(slowMs));
   if (faults.has(`${command}-fail`))
     throw new RuntimeError(FAILURES[command] ?? `the simulator was told that ${command} fails`);
+  if (command === 'list' && faults.has('list-race') && isThirdCall(tartHome)) throw vmVanished();
   if (faults.has(`${command}-garbage`)) {
     console.log(GARBAGE);
     process.exit(0);
   }
+}
+
+/** Calls that come at once may count as one. */
+function isThirdCall(tartHome: string): boolean {
+  const file = join(tartHome, 'simulator', 'list-calls');
+  const calls = 1 + Number(exists(file) ? readFileSync(file, 'utf8') : 0);
+  writeFileSync(file, String(calls));
+  return calls % 3 === 0;
 }
 
 function faultsOf(command: string, args: Arguments, tartHome: string): Faults {

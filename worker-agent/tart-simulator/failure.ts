@@ -33,3 +33,5 @@ export class UsageError extends Error {
 export const vmDoesNotExist = (name: string) => new RuntimeError(`the specified VM "${name}" does not exist`, 2);
 export const vmNotRunning = (name: string) => new RuntimeError(`VM "${name}" is not running`, 2);
 export const vmAlreadyRunning = (name: string) => new RuntimeError(`VM "${name}" is already running!`, 2);
+/** How `tart list` fails, as a whole, if one VM is deleted while it looks at it. */
+export const vmVanished = () => new Error('The file “config.json” couldn’t be opened because there is no such file.');

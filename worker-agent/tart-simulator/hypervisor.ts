@@ -32,6 +32,7 @@ const MEMBER_SCAN_EVERY_POLLS = 4;
 /** macOS asks every process to end before it restarts. SSH still answers in this time. */
 const SHUTDOWN_MS = 500;
 const RESTART_BOOT_MS = 1_000;
+const SHORT_FREEZE_MS = 4_000;
 /** The guest makes this file to shut itself down. */
 export const SHUTDOWN_REQUEST = '.shutdown';
 
@@ -52,6 +53,8 @@ export class Hypervisor {
   #booted = false;
   /** When the processes of a guest that restarts end; null while it does not. */
   #downAt: number | null = null;
+  /** When a short freeze ends; null while there is none. */
+  #thawAt: number | null = null;
   #told = '';
   #saved = '';
   #polls = 0;
@@ -193,9 +196,20 @@ export class Hypervisor {
     }
     const victim = faults.get('out-of-memory');
     if (victim !== undefined) this.#exhaustMemory(victim);
-    if (faults.has('freeze')) this.#members.stop();
+    const isFrozen = faults.has('freeze') || this.#isFrozenShortly(faults);
+    if (isFrozen) this.#members.stop();
     else if (this.#wasFrozen) this.#members.resume();
-    this.#wasFrozen = faults.has('freeze');
+    this.#wasFrozen = isFrozen;
+  }
+
+  #isFrozenShortly(faults: Faults): boolean {
+    const value = faults.get('short-freeze');
+    if (value === undefined) return false;
+    this.#thawAt ??= performance.now() + Number(value || SHORT_FREEZE_MS);
+    if (performance.now() < this.#thawAt) return true;
+    this.#thawAt = null;
+    forgetFault(this.#vm.folder, 'short-freeze');
+    return false;
   }
 
   #exhaustMemory(victim: string): void {

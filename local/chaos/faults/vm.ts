@@ -60,7 +60,7 @@ export const RUNNING_VM_FAULTS: readonly Fault[] = [
   {
     kind: 'freezes-briefly',
     title: 'everything in the VM stops for 4 s',
-    inject: vm('freeze', 'command', 4_000),
+    inject: vm('short-freeze:4000', 'command'),
     ends: ['succeeded'],
   },
   {
@@ -103,6 +103,24 @@ export const RUNNING_VM_FAULTS: readonly Fault[] = [
     kind: 'list-garbled',
     title: '`tart list` prints half an answer for 3 s',
     inject: vm('list-garbage', 'command', 3_000),
+    ends: ['succeeded'],
+  },
+  {
+    kind: 'list-races',
+    title: 'one `tart list` in three fails, because other VMs are deleted',
+    inject: vm('list-race', 'command'),
+    ends: ['succeeded'],
+  },
+  {
+    kind: 'disk-unknown',
+    title: '`tart list` does not know how large the disk of the VM is',
+    inject: vm('disk-null', 'command'),
+    ends: ['succeeded'],
+  },
+  {
+    kind: 'delete-lies',
+    title: '`tart delete` says once that the VM does not exist, and deletes nothing',
+    inject: vm('delete-lies', 'command'),
     ends: ['succeeded'],
   },
   {

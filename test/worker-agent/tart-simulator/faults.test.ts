@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createConnection } from 'node:net';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { clearFault, FAULT_NAMES, faultNextClone, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
 import { environmentOf } from '../../../worker-agent/tart-simulator/processes/process-table.ts';
@@ -269,6 +271,65 @@ test('run-limit, list-garbage and slow-boot', async () => {
   expect((await mac.tart('ip', 'vm')).exitCode).toBe(1);
   using ssh = await mac.connect('vm');
   expect((await ssh.exec('echo alive')).stdout).toBe('alive\n');
+});
+
+test('short-freeze: everything stops for a moment, and goes on by itself', async () => {
+  await using mac = await simulatedMac();
+  const { ssh } = await mac.boot('vm');
+  setFault(mac.home, 'vm', 'short-freeze:1000');
+  const members = () =>
+    mac.processes().filter(({ pid }) => environmentOf(pid).some((entry) => entry.startsWith('TART_SIM_VM=')));
+  await until(() => members().length > 0 && members().every(({ pid }) => isStopped(pid)), 'everything is stopped');
+  expect((await ssh.exec('echo alive')).stdout).toBe('alive\n');
+  expect(existsSync(join(mac.folder('vm'), 'faults', 'short-freeze'))).toBe(false);
+});
+
+test('list-race: one list in three fails as a whole, in the words of Tart', async () => {
+  await using mac = await simulatedMac();
+  await mac.tart('clone', BASE, 'vm');
+  setFault(mac.home, 'vm', 'list-race');
+  const answers = [];
+  for (let call = 0; call < 6; call++) answers.push(await mac.tart('list', '-q'));
+  const failed = answers.filter(({ exitCode }) => exitCode === 1);
+  expect(failed.map(({ stdout, stderr }) => ({ stdout, stderr }))).toEqual(
+    Array(2).fill({
+      stdout: '',
+      stderr: 'Error: The file “config.json” couldn’t be opened because there is no such file.',
+    }),
+  );
+});
+
+test('delete-lies: a delete says so many times that the VM does not exist, and deletes nothing', async () => {
+  await using mac = await simulatedMac();
+  await mac.tart('clone', BASE, 'vm');
+  setFault(mac.home, 'vm', 'delete-lies:2');
+  for (let call = 0; call < 2; call++)
+    expect(await mac.tart('delete', 'vm')).toMatchObject({
+      exitCode: 2,
+      stderr: 'the specified VM "vm" does not exist',
+    });
+  expect(await mac.names()).toContain('vm');
+  expect((await mac.tart('delete', 'vm')).exitCode).toBe(0);
+  expect(await mac.names()).toEqual([BASE]);
+});
+
+test('disk-null: the list has no size of a disk while the VM runs, as for one of the format ASIF', async () => {
+  await using mac = await simulatedMac();
+  const disks = async () =>
+    Object.fromEntries(
+      JSON.parse((await mac.tart('list', '--format', 'json')).stdout).map(
+        (vm: { Name: string; Disk: number | null }) => [vm.Name, vm.Disk],
+      ),
+    );
+  await mac.tart('clone', BASE, 'vm');
+  await mac.tart('create', 'asif', '--from-ipsw', 'latest', '--disk-format', 'asif');
+  setFault(mac.home, 'vm', 'disk-null');
+  expect(await disks()).toMatchObject({ vm: 50, asif: 50 });
+  for (const name of ['vm', 'asif']) {
+    mac.run(name);
+    await mac.address(name);
+  }
+  expect(await disks()).toEqual({ vm: null, asif: null, [BASE]: 50 });
 });
 
 test('stale-ip: another VM answers, by its MAC address', async () => {

@@ -1,7 +1,10 @@
 /** Does `tart list`. The order of keys in its JSON changes from call to call, as with Foundation. */
+import type { Arguments } from '../arguments.ts';
 import type { Command } from '../command.ts';
-import { UsageError } from '../failure.ts';
+import { UsageError, vmVanished } from '../failure.ts';
+import { readFaults } from '../home/faults.ts';
 import { readSettings } from '../home/settings.ts';
+import { readConfig } from '../home/vm-config.ts';
 import { accessedAt, GB_BYTES, listVms, sizeOf, stateOf, type Vm } from '../home/vms.ts';
 import { foundationJson } from '../output.ts';
 
@@ -24,21 +27,34 @@ export const list: Command = {
       throw new UsageError(`'${source}' is not a valid <source>`);
   },
   run(args, tartHome) {
-    const source = args.value('--source');
-    const vms = listVms(tartHome).filter((vm) => !source || vm.source.toLowerCase() === source);
-    if (args.has('--quiet')) return void process.stdout.write(vms.map((vm) => `${vm.name}\n`).join(''));
-    if (args.value('--format') === 'json') console.log(foundationJson(vms.map((vm) => row(vm, tartHome))));
-    else console.log(table(vms));
+    try {
+      process.stdout.write(listing(args, tartHome));
+    } catch (error) {
+      throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? vmVanished() : error;
+    }
   },
 };
+
+function listing(args: Arguments, tartHome: string): string {
+  const source = args.value('--source');
+  const vms = listVms(tartHome).filter((vm) => !source || vm.source.toLowerCase() === source);
+  if (args.has('--quiet')) return vms.map((vm) => `${vm.name}\n`).join('');
+  if (args.value('--format') === 'json') return `${foundationJson(vms.map((vm) => row(vm, tartHome)))}\n`;
+  return `${table(vms)}\n`;
+}
 
 function row(vm: Vm, tartHome: string): Record<string, unknown> {
   const { length, allocated } = sizeOf(vm);
   const state = stateOf(vm);
   const size = Math.floor(allocated / GB_BYTES);
-  const common = { Source: vm.source, Name: vm.name, Disk: Math.floor(length / GB_BYTES), Size: size };
+  const isOld = readSettings(tartHome).listFormat === '2.30';
+  // Since 2.39, which does not look into the disk of a VM of that format that runs.
+  const isUnknown =
+    state === 'running' && (readFaults(vm.folder).has('disk-null') || readConfig(vm).diskFormat === 'asif');
+  const disk = isUnknown && !isOld ? null : Math.floor(length / GB_BYTES);
+  const common = { Source: vm.source, Name: vm.name, Disk: disk, Size: size };
   const running = { Running: state === 'running', State: state };
-  if (readSettings(tartHome).listFormat === '2.30') return { ...common, SizeOnDisk: size, ...running };
+  if (isOld) return { ...common, SizeOnDisk: size, ...running };
   return {
     ...common,
     Accessed: accessedAt(vm)

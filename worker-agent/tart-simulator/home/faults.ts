@@ -18,6 +18,7 @@ export const VM_FAULTS = {
   'no-ssh': 'refuses SSH connections and drops those that are open',
   'ssh-hang': 'accepts SSH connections and is silent',
   freeze: 'everything in the VM stops, as with SIGSTOP, until the fault is cleared',
+  'short-freeze': 'as freeze, for this many milliseconds, by default 4,000',
   crash: 'the guest crashes: `tart run` ends with exit code 0',
   'guest-reboot': 'the guest restarts once and boots for this many milliseconds; `tart run` lives on',
   'guest-panic': 'as guest-reboot, but at once, without a signal to any process, and with a report of the panic',
@@ -31,6 +32,9 @@ export const VM_FAULTS = {
   'clock-skew': 'the clock of the VM is off by this many seconds until it is set',
   'clock-stuck': 'the clock of the VM cannot be set',
   'run-limit': 'the host believes that two other VMs are running',
+  'list-race': 'another process deletes VMs all the time: one `tart list` in three fails',
+  'disk-null': '`tart list` shows no size of its disk while it runs',
+  'delete-lies': '`tart delete` says so many times, by default once, that it does not exist, and deletes nothing',
 } as const;
 
 /**
@@ -102,6 +106,16 @@ export function takeWaitingCommandFault(tartHome: string): Faults {
 export function writeFaults(vmFolder: string, faults: readonly string[]): void {
   mkdirSync(faultsFolder(vmFolder), { recursive: true });
   for (const fault of faults) writeFault(faultsFolder(vmFolder), fault);
+}
+
+/** For whoever plays a fault so many times, by default once: false when it is over. */
+export function takeOneOf(vmFolder: string, name: string): boolean {
+  const value = readFaults(vmFolder).get(name);
+  if (value === undefined) return false;
+  const left = Number(value || 1) - 1;
+  if (left > 0) writeFaults(vmFolder, [`${name}:${left}`]);
+  else forgetFault(vmFolder, name);
+  return true;
 }
 
 /** For whoever plays a fault that comes once. */

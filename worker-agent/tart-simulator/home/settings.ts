@@ -9,10 +9,10 @@ export interface Settings {
   /** All VMs listen at this port, each at its own address. It is the agent's `vmSshPort`. */
   sshPort: number;
   /** The version whose JSON `tart list` prints: `2.30` has `SizeOnDisk` and no `Accessed`. */
-  listFormat: '2.32' | '2.30';
+  listFormat: '2.40' | '2.30';
 }
 
-const DEFAULTS: Settings = { sshPort: 22_022, listFormat: '2.32' };
+const DEFAULTS: Settings = { sshPort: 22_022, listFormat: '2.40' };
 
 export function readSettings(tartHome: string): Settings {
   try {

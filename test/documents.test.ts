@@ -8,6 +8,8 @@ import { EVENT_TYPES, TRANSITIONS } from '../controller/builds/transitions.ts';
 import { explainCause, explainVerdict } from '../controller/builds/verdicts.ts';
 import * as schema from '../controller/schema/index.ts';
 import { wrapped } from '../local/prose.ts';
+import { CACHES_GB, planDisk, vmsFor } from '../worker-agent/images/disk-plan.ts';
+import { readPublicImages } from '../worker-agent/images/public-images.ts';
 
 const read = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 'utf8');
 
@@ -157,4 +159,45 @@ test('docs/expo.md has every field of eas.json and its fate (`npx vitest run tes
   );
   expect(renewed).toContain('### `build.PROFILE.ios`');
   await expect(renewed).toMatchFileSnapshot('../docs/expo.md');
+});
+
+/** macOS, its updates and a few applications. docs/images.md says so. */
+const MACOS_GB = 45;
+
+test('docs/images.md says what fits on which Mac (`npx vitest run test/documents.test.ts -u` writes it)', async () => {
+  const [{ size }] = readPublicImages() as [ReturnType<typeof readPublicImages>[number]];
+  const rows = [256, 512, 1000].flatMap((diskGb) =>
+    [16, 24, 32].map((memoryGb) => {
+      const vms = vmsFor(memoryGb, 8);
+      const freeGb = diskGb - MACOS_GB;
+      const planOf = (count: number) =>
+        planDisk({
+          ...{ freeGb, slots: vms, growthGb: 15 },
+          images: Array.from({ length: count }, () => ({ name: '', size, present: 'nothing' as const })),
+        });
+      const most = (holds: (of: ReturnType<typeof planDisk>) => boolean) =>
+        [1, 2, 3, 4, 5, 6, 7, 8].filter((count) => holds(planOf(count))).at(-1) ?? 0;
+      const inFull = most(({ fits, plan }) => fits && plan.keepPulled && plan.keepPrevious);
+      const atMost = most(({ fits, plan }) => fits && plan.slots === vms);
+      const { plan } = planOf(1);
+      const caches = Math.floor(freeGb - plan.needGb + CACHES_GB);
+      const kept = [plan.keepPulled && 'pulled copy', plan.keepPrevious && 'previous image'].filter(Boolean);
+      const cells = [
+        ...[`${diskGb} GB`, `${memoryGb} GB`, `${vms} of ${Math.floor((memoryGb - 4) / vms)} GB`],
+        vms > 1 ? '1 beside a build' : '1 between builds',
+        ...[inFull, atMost, kept.join(', ') || 'nothing', `${caches} GB`],
+      ];
+      return `| ${cells.join(' | ')} |`;
+    }),
+  );
+  const head =
+    '| disk | memory | slots | warm VMs | images with all that is kept | images at most | kept of one image | caches beside one image |';
+  const table = [head, '|---|---|---|---|---|---|---|---|', ...rows].join('\n');
+  const page = await read('docs/images.md');
+  const renewed = page.replace(
+    /(<!-- what fits -->\n)[\s\S]*?(<!-- \/what fits -->)/,
+    (_, from: string, to: string) => `${from}\n${table}\n\n${to}`,
+  );
+  expect(renewed).toContain('| 512 GB | 24 GB |');
+  await expect(renewed).toMatchFileSnapshot('../docs/images.md');
 });

@@ -234,8 +234,8 @@ const users = (modules: [string, string][], pattern: RegExp) =>
 
 test('only these modules of the agent start processes', () => {
   expect(users(shared, /\bfrom '(execa|node:child_process)'/g)).toEqual([
-    'commands/base-image',
     'commands/init',
+    'images/make-image',
     'mac/keep-awake',
     'mac/process-identity',
     'mac/programs',

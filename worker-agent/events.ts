@@ -4,7 +4,7 @@
  * Invariant: nothing secret is ever in an event. With `--json` each event is one JSON object on one line, so
  * this union is an interface: new events and fields are added, none is changed.
  */
-import type { FailureExplanation, HandBackReason, Stage, Verdict } from '#contract';
+import type { FailureExplanation, HandBackReason, ImageFetch, Stage, Verdict } from '#contract';
 
 interface OfAttempt {
   buildId: string;
@@ -60,6 +60,8 @@ export type HostEvent =
   | { type: 'controller'; reachable: boolean; message: string }
   /** Another VM than before is what an image is cloned from, or nobody goes back any more. */
   | { type: 'image'; image: string; change: ImageChange; vm: string; message: string }
+  /** How far an image is that a pool of this worker names. */
+  | { type: 'image_fetch'; image: string; reference: string; state: ImageFetch['state']; message: string }
   /** An agent that is quarantined, or has switched an image back, has run doctor's checks. */
   | { type: 'self_check'; ok: boolean; message: string }
   | { type: 'draining'; waitingFor: string[] }

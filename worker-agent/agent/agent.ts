@@ -9,8 +9,12 @@ import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';
+import { GB_BYTES } from '../health-checks/figures.ts';
+import { roomForClone } from '../images/disk-plan.ts';
+import { Fetching } from '../images/fetch.ts';
 import { Images } from '../images/images.ts';
 import { ImageUpkeep } from '../images/upkeep.ts';
+import { diskRoomOf } from '../mac/disk-room.ts';
 import { createMac } from '../mac/programs.ts';
 import { acquireAgentLock } from '../state/agent-lock.ts';
 import { StateFolder } from '../state/state-folder.ts';
@@ -81,7 +85,8 @@ async function serve(
 ): Promise<void> {
   const leave = new AbortController();
   const images = Images.open({ configPath, config, tart, emit });
-  const place = { tart, mac: createMac(), config, growth: new CloneGrowth(tart), images };
+  const growth = new CloneGrowth(tart);
+  const place = { tart, mac: createMac(), config, growth, images };
   const onVmLimit = (message: string, pauseMs: number) => readiness.holdFor(pauseMs, vmLimitWords(message));
   const slots = new Slots({
     ...{ config, tart, workerClient: client, limits, stop, leave: leave.signal, emit, onLeft, onVmLimit },
@@ -94,16 +99,25 @@ async function serve(
   for (const { journal, action } of started.attempts) slots.start(journal, action, { resumed: true });
 
   const reachability = new Reachability(emit);
-  const shared = { client, slots, images, readiness, reachability, ...idOf(started) };
+  const fetching = new Fetching({
+    ...{ config, stateDir: state.dir, images, tart, emit, roomOf: diskRoomOf },
+    growthBytes: async () => {
+      const grownGb = (await growth.of(slots.vms)).map((bytes) => bytes / GB_BYTES);
+      return (roomForClone(config.minFreeDiskGb, grownGb) - config.minFreeDiskGb) * GB_BYTES;
+    },
+    holdSlot: (vm, signal) => slots.hold(vm, signal),
+  });
+  const shared = { client, slots, images, fetching, readiness, reachability, ...idOf(started) };
   const reporting = new Reporting({ ...shared, config, configPath, selfCheck });
   const reported = Promise.all([reporting, readiness, upkeep].map((loop) => loop.run(done.signal)));
   leaveAfterStop(stop, limits.stopMs, leave, emit);
-  await new Claiming({ ...shared, state, emit, vmSlots: config.maxConcurrentBuilds }).run(
-    AbortSignal.any([drain, stop]),
-    { once },
-  );
+  const told = AbortSignal.any([drain, stop]);
+  const noMore = new AbortController();
+  const fetched = fetching.run(AbortSignal.any([told, noMore.signal]));
+  await new Claiming({ ...shared, state, emit, vmSlots: config.maxConcurrentBuilds }).run(told, { once });
+  noMore.abort();
   emit({ type: 'draining', waitingFor: slots.attempts });
-  await slots.settled();
+  await Promise.all([slots.settled(), fetched]);
   done.abort();
   await reported;
   await selfCheck.settled();

@@ -73,7 +73,8 @@ export class Claiming {
   }
 
   async #claim(signal: AbortSignal): Promise<Claimed> {
-    const { client, state, reachability, vmSlots, images, workerId, instanceId } = this.#options;
+    const { client, slots, state, reachability, vmSlots, images, workerId, instanceId } = this.#options;
+    using _claim = slots.beginClaim();
     const claimId = await state.pendingClaimId();
     const offer = { slots: vmSlots, ...offerOf(images.offers()) };
     const answer = reachability.heard(await client.claim(workerId, { instanceId, claimId, ...offer }, signal));

@@ -46,6 +46,7 @@ function levelOf(event: AgentEvent): Level {
   if (event.type === 'log') return 'debug';
   if (event.type === 'step' && event.status === 'started') return 'debug';
   if (event.type === 'image') return event.change === 'switched_back' ? 'warn' : 'info';
+  if (event.type === 'image_fetch') return event.state === 'failed' ? 'warn' : 'info';
   if (event.type === 'self_check') return event.ok ? 'info' : 'warn';
   if (event.type === 'controller') return event.reachable ? 'info' : 'warn';
   if (event.type === 'result') return event.outcome === 'succeeded' ? 'info' : 'warn';
@@ -82,6 +83,8 @@ export function describe(event: AgentEvent): string {
       return `controller ${event.reachable ? 'reached' : 'not reached'}${note(event.message)}`;
     case 'image':
       return `image ${event.image}, ${IMAGE_WORDS[event.change]}: builds are cloned from ${event.vm}${note(event.message)}`;
+    case 'image_fetch':
+      return `image ${event.image}: ${event.state} ${event.reference}${note(event.message)}`;
     case 'self_check':
       return `this worker has checked itself: ${event.message}`;
     case 'draining':

@@ -7,6 +7,7 @@
 import { jittered, pause } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
 import { type AgentConfig, loadConfig } from '../config.ts';
+import type { Fetching } from '../images/fetch.ts';
 import { type Images, offerOf } from '../images/images.ts';
 import { FAILED_PAUSE_MS, REFUSED_PAUSE_MS, STATUS_INTERVAL_MS } from '../time-limits.ts';
 import { AGENT_VERSION } from '../version.ts';
@@ -27,6 +28,7 @@ export interface ReportingOptions {
   readiness: Readiness;
   selfCheck: SelfCheck;
   images: Images;
+  fetching: Fetching;
   reachability: Reachability;
   workerId: string;
   instanceId: string;
@@ -42,8 +44,8 @@ export class Reporting {
   /** Resolves when `signal` has fired. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const { slots, readiness, images } = this.#options;
-      const changed = AbortSignal.any([slots.changed, readiness.changed, images.changed]);
+      const { slots, readiness, images, fetching } = this.#options;
+      const changed = AbortSignal.any([slots.changed, readiness.changed, images.changed, fetching.changed]);
       await this.#takeRenewedKey();
       const waitMs = await this.#send(signal).catch(() => FAILED_PAUSE_MS);
       await pause(jittered(waitMs), AbortSignal.any([signal, changed])).catch(() => {});
@@ -67,19 +69,22 @@ export class Reporting {
 
   /** Resolves with how long to wait before the next status. */
   async #send(signal: AbortSignal): Promise<number> {
-    const { client, config, images, slots, readiness, selfCheck, reachability, workerId, instanceId } = this.#options;
+    const { client, config, images, fetching, slots, readiness, selfCheck, reachability, workerId, instanceId } =
+      this.#options;
     const { vms } = slots;
     const status = {
       instanceId,
       slots: config.maxConcurrentBuilds,
       ...offerOf(images.offers()),
-      slotsInUse: vms.length,
+      imageFetches: fetching.fetches,
+      slotsInUse: slots.inUse,
       vms,
       agentVersion: AGENT_VERSION,
       notReady: slots.isOneFree ? readiness.obstacle : null,
     };
     const answer = reachability.heard(await client.status(workerId, status, signal));
     if (!answer.ok) return answer.kind === 'unreachable' ? FAILED_PAUSE_MS : REFUSED_PAUSE_MS;
+    fetching.want(answer.value.images);
     if (answer.value.state === 'quarantined') selfCheck.quarantined(signal);
     return Math.min(Math.max(answer.value.nextMs, STATUS_MIN_MS), STATUS_INTERVAL_MS);
   }

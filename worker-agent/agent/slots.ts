@@ -1,16 +1,18 @@
 /**
- * Runs the attempts of this Mac, and knows which VM takes which slot.
+ * Runs the attempts of this Mac, and knows which VM takes which slot, also of VMs that no attempt has.
  *
  * Invariant: a slot is free only when its VM is gone. An attempt may still have something to tell the
  * controller then.
  */
 import type { HandBackReason } from '#contract';
+import { pause } from '../../client/retry.ts';
 import { runAttempt } from '../attempt/attempt.ts';
 import type { AttemptAction } from '../attempt/reconcile.ts';
 import type { AgentEvent, Emit } from '../events.ts';
+import type { HeldSlot } from '../images/fetch.ts';
 import type { AttemptJournal } from '../state/journal.ts';
 import type { AttemptOptions } from '../steps/context.ts';
-import { vmLimitPauseMs } from '../time-limits.ts';
+import { STATUS_INTERVAL_MS, vmLimitPauseMs } from '../time-limits.ts';
 
 export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 'resumed'> {
   emit: Emit;
@@ -30,6 +32,11 @@ export class Slots {
     string,
     { vmName: string; imageVm: string | undefined; vmGone: boolean; done: Promise<void> }
   >();
+  /** Slots that no attempt has, with their VM. Null while a slot has none. */
+  readonly #held = new Map<symbol, string | null>();
+  /** How many wait for a slot to hold. They come before builds. */
+  #waiting = 0;
+  #claims = 0;
   #changed = new AbortController();
 
   constructor(options: SlotsOptions) {
@@ -38,11 +45,16 @@ export class Slots {
 
   /** The VMs that take a slot. */
   get vms(): string[] {
-    return [...this.#running.values()].filter(({ vmGone }) => !vmGone).map(({ vmName }) => vmName);
+    const ofAttempts = [...this.#running.values()].filter(({ vmGone }) => !vmGone).map(({ vmName }) => vmName);
+    return [...ofAttempts, ...[...this.#held.values()].filter((vm) => vm !== null)];
+  }
+
+  get inUse(): number {
+    return this.vms.length + [...this.#held.values()].filter((vm) => vm === null).length;
   }
 
   get isOneFree(): boolean {
-    return this.vms.length < this.#options.config.maxConcurrentBuilds;
+    return this.inUse + this.#waiting < this.#options.config.maxConcurrentBuilds;
   }
 
   /** The VMs that attempts may still clone. */
@@ -87,6 +99,40 @@ export class Slots {
     this.#change();
     // A former run of the agent has made this result, and its pause ended with it.
     if (result?.type === 'fail') pauseIfRefused(result);
+  }
+
+  /** While a claim is on its way its slot is not given to anybody else. */
+  beginClaim(): Disposable {
+    this.#claims += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#claims -= 1;
+        if (this.#waiting > 0) this.#change();
+      },
+    };
+  }
+
+  /** Resolves when a slot is free for this VM, which then takes it. Rejects with the signal's reason. */
+  async hold(vm: string, signal: AbortSignal): Promise<HeldSlot> {
+    this.#waiting += 1;
+    try {
+      while (this.#claims > 0 || this.inUse >= this.#options.config.maxConcurrentBuilds)
+        await pause(STATUS_INTERVAL_MS, AbortSignal.any([signal, this.changed])).catch(() => signal.throwIfAborted());
+      signal.throwIfAborted();
+    } finally {
+      this.#waiting -= 1;
+    }
+    const key = Symbol(vm);
+    this.#held.set(key, vm);
+    this.#change();
+    const change = (act: () => unknown) => {
+      act();
+      this.#change();
+    };
+    return {
+      vmGone: () => change(() => this.#held.set(key, null)),
+      release: () => change(() => this.#held.delete(key)),
+    };
   }
 
   /** Resolves when every attempt is done. */

@@ -115,6 +115,10 @@ function presentOf({ size, present }: PlannedImage): number {
 export const roomForFetch = ({ unpackedGb, growthGb }: { unpackedGb: number; growthGb: number }): number =>
   unpackedGb + KEY_GB + growthGb + LEFT_FREE_GB;
 
+/** How much must be free before an image is made beside the one that it replaces and that is not kept. */
+export const roomForRollOut = ({ unpackedGb }: ImageSize, growthGb: number): number =>
+  unpackedGb + PROVISIONING_GB + growthGb + LEFT_FREE_GB;
+
 /** How much must be free before another clone starts: its growth, and what the others may still grow by. */
 export const roomForClone = (growthGb: number, grownGb: readonly number[]): number =>
   grownGb.reduce((gb, grown) => gb + Math.max(0, growthGb - grown), growthGb);
@@ -129,7 +133,7 @@ export const vmsFor = (memoryGb: number, vmMemoryGb: number): number =>
 const gb = (amount: number) => `${Math.ceil(amount)} GB`;
 
 /** What the plan needs, a line each, and what it gives up. */
-export function planInWords({ fits, plan }: PlanResult, freeGb: number): string[] {
+export function planInWords({ fits, plan }: PlanResult, freeGb: number, slotsAsked = plan.slots): string[] {
   const rows = [
     ...plan.parts.map((part) => [gb(part.gb), part.what]),
     ...(plan.presentGb > 0 ? [[`-${gb(plan.presentGb)}`, 'already on the disk']] : []),
@@ -139,11 +143,11 @@ export function planInWords({ fits, plan }: PlanResult, freeGb: number): string[
     ...(plan.downloadGb > 0 ? [`Download: ${gb(plan.downloadGb)}. Tart unpacks it as it comes.`] : []),
     'On the disk:',
     ...rows.map(([amount, what]) => `  ${amount!.padStart(8)}  ${what}`),
-    fits ? `Plan: ${givenUpInWords(plan)}` : refusal(plan, freeGb),
+    fits ? `Plan: ${givenUpInWords(plan, slotsAsked)}` : refusal(plan, freeGb),
   ];
 }
 
-export function givenUpInWords({ keepPulled, keepPrevious, slots }: Rung, slotsAsked = slots): string {
+function givenUpInWords({ keepPulled, keepPrevious, slots }: Rung, slotsAsked: number): string {
   const given = [
     ...(keepPrevious ? [] : ['no previous image is kept, so the way back is to fetch it again by its digest']),
     ...(keepPulled ? [] : ['the pulled copy is deleted after the clone']),

@@ -124,6 +124,8 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
         awakeTimer(limitMs + KILL_DELAY_MS * 2, () => abandon(null)),
       ];
       let timers = startTimers();
+      const onAbort = () => timers.push(awakeTimer(KILL_DELAY_MS * 2, () => abandon(null)));
+      signal?.addEventListener('abort', onAbort, { once: true });
       const child = execa(file, words, {
         reject: false,
         stdin: 'ignore',
@@ -134,18 +136,19 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
       });
       if (onLine)
         createInterface({ input: child.stdout }).on('line', (line) => {
-          if (late.signal.aborted) return;
+          if (late.signal.aborted || signal?.aborted) return;
           for (const clear of timers) clear();
           timers = startTimers();
           onLine(line);
         });
       const result = await Promise.race([child, abandoned]);
       for (const clear of timers) clear();
-      if (result === null || (result.isCanceled && late.signal.aborted)) {
+      signal?.removeEventListener('abort', onAbort);
+      if (late.signal.aborted && (result === null || result.isCanceled)) {
         const what = onLine ? 'printed nothing for' : 'did not end within';
         return failure(step, 'timeout', null, `tart ${step} ${what} ${limitMs / 1000} s`);
       }
-      if (result.isCanceled)
+      if (result === null || result.isCanceled)
         return failure(step, 'aborted', null, `the agent stopped tart ${step} before it had ended`);
       if (result.isMaxBuffer)
         return failure(step, 'garbage', null, `tart ${step} printed more than ${OUTPUT_MAX_BYTES} bytes`);

@@ -6,11 +6,11 @@ import { temporaryDir } from '../factories/temporary-dir.ts';
 
 const EXPO_WORKER = new URL('../../../worker-agent/expo-worker.ts', import.meta.url).pathname;
 
-test('base-image runs create-base-image.sh with what the config says, and ends as it does', async () => {
+test('base-image asks the Tart of the config, and says what is wrong before it makes anything', async () => {
   using dir = temporaryDir();
   const path = (name: string) => join(dir.path, name);
-  // What the script asks first of all: which VMs there are.
-  writeFileSync(path('tart'), `#!/bin/sh\necho "$TART_HOME: $*" >>'${path('calls')}'\nexit 3\n`, { mode: 0o755 });
+  const tart = (script: string) =>
+    writeFileSync(path('tart'), `#!/bin/sh\necho "$TART_HOME: $*" >>'${path('calls')}'\n${script}\n`, { mode: 0o755 });
   const config = {
     ...{ vmName: 'expo-build-vm', vmUser: 'builder', vmSshKey: path('key'), vmSshPort: 2222 },
     ...{ controllerUrl: 'http://localhost:3000', apiKey: 'tb_worker_x', tartPath: path('tart'), tartHome: path('vms') },
@@ -19,14 +19,15 @@ test('base-image runs create-base-image.sh with what the config says, and ends a
   const run = (...args: string[]) =>
     execa(process.execPath, [EXPO_WORKER, 'base-image', '--config', path('config.json'), ...args], { reject: false });
 
-  expect(await run()).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`there is no key ${path('key')}`) });
-  for (const name of ['key', 'key.pub']) writeFileSync(path(name), 'x');
-  const { exitCode, stderr } = await run('--from', 'some-vm');
-  expect([exitCode, stderr]).toEqual([1, expect.stringContaining(`'${path('tart')} list' failed`)]);
-  expect(readFileSync(path('calls'), 'utf8')).toBe(`${path('vms')}: list --source local --quiet\n`);
-  // Its own view of wrong options; the config's own were taken before them.
-  expect(await run('--force', '--cpus', 'four')).toMatchObject({
-    exitCode: 64,
-    stderr: expect.stringContaining("--cpus must be a whole number, not 'four'"),
-  });
+  tart('echo broken >&2; exit 3');
+  expect(await run()).toMatchObject({ exitCode: 1, stderr: 'expo-worker: tart list: broken' });
+  expect(readFileSync(path('calls'), 'utf8')).toContain(`${path('vms')}: list --format json\n`);
+  tart(`echo '[{"Name":"expo-build-vm-base-snapshot","Source":"local","State":"stopped"}]'`);
+  for (const [args, message] of [
+    [['--image', 'xcode-28'], 'the config of this Mac has no image xcode-28; it has default'],
+    [['--cpus', '4'], 'the image default is there already, as expo-build-vm-base-snapshot'],
+    [['--publish', 'ghcr.io'], '--publish: ghcr.io is not REGISTRY/NAME or REGISTRY/NAME:TAG'],
+    [['--publish', 'ghcr.io/acme/builder:a b'], '--publish: ghcr.io/acme/builder:a b is not'],
+  ] as const)
+    expect(await run(...args)).toMatchObject({ exitCode: 64, stderr: expect.stringContaining(message) });
 });

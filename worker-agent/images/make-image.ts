@@ -1,0 +1,101 @@
+/**
+ * Runs `vm-image/create-base-image.sh` with what the config says.
+ *
+ * Invariant: the script ends before the promise resolves. It shuts its VM down when it is told to stop.
+ */
+
+import { chown, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { execa } from 'execa';
+import { ImageDigest, Sha256 } from '#contract';
+import { type AgentConfig, vmControllerUrl } from '../config.ts';
+import { asTartUser, tartUserOf } from '../mac/run-as.ts';
+import { VM_IMAGE } from '../vm-image.ts';
+
+/** Beyond the limits of its own steps, of which the download is the longest. */
+const LIMIT_MS = 12 * 3_600_000;
+
+/** Names another folder with the scripts, for tests. */
+const SCRIPTS_VARIABLE = 'TARTBEAT_VM_IMAGE';
+
+export interface MakeOptions {
+  config: AgentConfig;
+  /** The VM that the script works in. */
+  vm: string;
+  /** Further options of the script. */
+  more: readonly string[];
+  /** Is called with each line that the script prints. Without it the script has the terminal. */
+  onLine?: ((line: string) => void) | undefined;
+  /** SIGTERM for the script. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface Made {
+  exitCode: number;
+  /** What the script has written at its end. Null if it failed. */
+  result: { snapshot: string; digest: string | null; provisioned: string | null; from: string } | null;
+}
+
+export async function makeImage({ config, vm, more, onLine, signal }: MakeOptions): Promise<Made> {
+  const { vmUser, vmSshKey, vmSshPort, tartPath, tartHome } = config;
+  const folder = await mkdtemp(join(tmpdir(), 'tartbeat-result-'));
+  const resultFile = join(folder, 'result');
+  const options = { user: vmUser, key: vmSshKey, 'ssh-port': vmSshPort, controller: vmControllerUrl(config) };
+  const words = Object.entries(options).flatMap(([option, value]) => [`--${option}`, String(value)]);
+  const env = { TARTBEAT_TART: tartPath, ...(tartHome && { TART_HOME: tartHome }) };
+  const user = tartUserOf();
+  if (user) await chown(folder, user.uid, -1);
+  const wrapper = user ? asTartUser(user, { PATH: process.env.PATH, ...env }) : [];
+  try {
+    const script = [
+      'sh',
+      join(process.env[SCRIPTS_VARIABLE] ?? VM_IMAGE, 'create-base-image.sh'),
+      vm,
+      ...words,
+      ...more,
+      '--result',
+      resultFile,
+    ];
+    const [file = 'sh', ...args] = [...wrapper, ...script];
+    const child = execa(file, args, {
+      reject: false,
+      stdio: onLine ? ['ignore', 'pipe', 'pipe'] : 'inherit',
+      buffer: false,
+      env,
+      cancelSignal: signal,
+      timeout: LIMIT_MS,
+      // The script needs time to shut its VM down.
+      forceKillAfterDelay: 120_000,
+    });
+    if (onLine)
+      for (const stream of [child.stdout, child.stderr])
+        if (stream) createInterface({ input: stream }).on('line', onLine);
+    const { exitCode, signal: endedBy } = await child;
+    const code = exitCode ?? 128 + (endedBy ? constants.signals[endedBy] : 0);
+    return { exitCode: code, result: code === 0 ? resultOf(await readFile(resultFile, 'utf8').catch(() => '')) : null };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Lines of `key=value`. */
+function resultOf(text: string): Made['result'] {
+  const values = new Map(
+    text.split('\n').flatMap((line) => {
+      const at = line.indexOf('=');
+      return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)] as const];
+    }),
+  );
+  const digest = ImageDigest.safeParse(values.get('digest'));
+  const provisioned = Sha256.safeParse(values.get('provisioned'));
+  const snapshot = values.get('snapshot');
+  if (snapshot === undefined) return null;
+  return {
+    snapshot,
+    digest: digest.success ? digest.data : null,
+    provisioned: provisioned.success ? provisioned.data : null,
+    from: values.get('from') ?? '',
+  };
+}

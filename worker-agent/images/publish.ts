@@ -1,0 +1,86 @@
+/**
+ * Publishes an image of this Mac: takes a clone of it, frees it of the keys of this Mac, and pushes it.
+ *
+ * Invariant: only a VM that the script has freed of the keys is pushed, and neither it nor the clone is left.
+ */
+import type { AgentConfig } from '../config.ts';
+import { CommandError, EXIT } from '../exit-codes.ts';
+import type { DiskRoom } from '../mac/disk-room.ts';
+import type { TartResult } from '../tart/answers.ts';
+import type { Tart } from '../tart/tart.ts';
+import { imageNamed } from './base-image.ts';
+import { roomForClone } from './disk-plan.ts';
+import type { Images } from './images.ts';
+import { makeImage } from './make-image.ts';
+
+const GB_BYTES = 1e9;
+const REPOSITORY = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?(\/[a-z0-9]+([._-]+[a-z0-9]+)*)+$/;
+/** Docker's rule for a tag. */
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+
+export interface PublishOptions {
+  config: AgentConfig;
+  images: Images;
+  tart: Tart;
+  name?: string | undefined;
+  /** `REGISTRY/NAME`, or `REGISTRY/NAME:TAG`. */
+  to: string;
+  /** Further options of create-base-image.sh. */
+  more: readonly string[];
+  roomOf(folder: string): Promise<DiskRoom>;
+  say(line: string): void;
+  onLine?: ((line: string) => void) | undefined;
+  signal?: AbortSignal;
+}
+
+/** Resolves with the exit code. Rejects with CommandError. */
+export async function publishImage(options: PublishOptions): Promise<number> {
+  const { config, images, tart, say, roomOf, signal, onLine } = options;
+  const image = imageNamed(images, options.name);
+  const { vm: source, provisioned } = image.current;
+  const reference = referenceOf(options.to, provisioned);
+  const { freeBytes } = await roomOf(tart.home);
+  const needGb = roomForClone(config.minFreeDiskGb, []);
+  if (freeBytes < needGb * GB_BYTES)
+    throw new CommandError(`${needGb} GB must be free to publish, and ${Math.floor(freeBytes / GB_BYTES)} GB are`);
+
+  const vm = `${image.vmName}-publishing`;
+  const free = `${image.vmName}-published`;
+  // A former run may have left them.
+  for (const name of [vm, free]) orThrow(await tart.remove(name, { signal }));
+  orThrow(await tart.clone(source, vm, signal));
+  try {
+    const more = ['--for-publication', '--snapshot', free, ...options.more];
+    const { exitCode } = await makeImage({ config, vm, more, signal, onLine });
+    if (exitCode !== 0) return exitCode;
+    say(`Pushing ${source} to ${reference}. The first time this can take hours`);
+    let saidPercent = 0;
+    const onPercent = (percent: number) => {
+      if (percent < saidPercent + 10) return;
+      saidPercent = percent;
+      say(`${percent} %`);
+    };
+    orThrow(await tart.push(free, reference, { onPercent, signal }));
+  } finally {
+    for (const name of [vm, free]) await tart.remove(name);
+  }
+  const named = orThrow(await tart.digestName(reference));
+  await tart.removePulled(reference);
+  await tart.removePulled(named.reference);
+  say(`Published: ${named.reference}`);
+  return EXIT.ok;
+}
+
+function referenceOf(to: string, provisioned: string | null): string {
+  const at = to.lastIndexOf(':');
+  const hasTag = at > to.lastIndexOf('/');
+  const repository = hasTag ? to.slice(0, at) : to;
+  const tag = hasTag ? to.slice(at + 1) : (provisioned?.slice(0, 12) ?? 'latest');
+  if (REPOSITORY.test(repository) && TAG.test(tag)) return `${repository}:${tag}`;
+  throw new CommandError(`--publish: ${to} is not REGISTRY/NAME or REGISTRY/NAME:TAG`, EXIT.usage);
+}
+
+function orThrow<T>(result: TartResult<T>): { ok: true } & T {
+  if (result.ok) return result;
+  throw new CommandError(result.message);
+}

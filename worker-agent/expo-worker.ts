@@ -8,6 +8,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { printableLines } from '../client/printable.ts';
 import { baseImageCommand } from './commands/base-image.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { imagesCommand } from './commands/images.ts';
 import { initCommand } from './commands/init.ts';
 import { installCommand, uninstallCommand } from './commands/install.ts';
 import { defaultConfigPath, expandHome } from './config.ts';
@@ -32,7 +33,7 @@ const exitWith = (exitCode: number) => {
   process.exitCode = exitCode;
 };
 const own = [initCommand(exitWith), baseImageCommand(exitWith), doctorCommand(exitWith)];
-for (const command of [...own, installCommand(), uninstallCommand()])
+for (const command of [...own, imagesCommand(), installCommand(), uninstallCommand()])
   program.addCommand(command.copyInheritedSettings(program));
 
 program

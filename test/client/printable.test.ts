@@ -48,7 +48,7 @@ test('status shows what a build said of itself in the lines that are meant for i
     ...{ lastError: null, lastFailure: null, builds: [slot] },
   };
   const controller = { reachable: true, message: '\x1b]0;x\x07fine', activeAttempts: [] };
-  const shown = statusOf({ running: true, agent, controller }, 'http://c', 1_000);
+  const shown = statusOf({ running: true, agent, controller, images: [] }, 'http://c', 1_000);
   expect(shown).toBe(stripVTControlCharacters(shown));
   expect(shown.split('\n').filter((line) => line.startsWith('agent '))).toHaveLength(1);
   expect(shown).toContain('pods agent       stopped');

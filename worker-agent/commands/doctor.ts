@@ -2,11 +2,14 @@
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { printable } from '../../client/printable.ts';
-import { defaultConfigPath, expandHome } from '../config.ts';
+import { type AgentConfig, defaultConfigPath, expandHome, loadConfig } from '../config.ts';
 import { EXIT } from '../exit-codes.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
 import { postFindings } from '../health-checks/findings.ts';
 import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
+import { Images } from '../images/images.ts';
+import { createTart } from '../tart/tart.ts';
+import { noImage } from './images.ts';
 
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -22,6 +25,7 @@ interface DoctorCommandOptions {
   json?: boolean;
   vm: boolean;
   pinHostKey?: boolean;
+  image?: string;
 }
 
 export function doctorCommand(exitWith: (exitCode: number) => void): Command {
@@ -29,16 +33,17 @@ export function doctorCommand(exitWith: (exitCode: number) => void): Command {
     .description('check this Mac, its base image and its way to the controller, and say how to repair what is wrong')
     .option('--config <path>', 'config file', defaultConfigPath())
     .option('--json', 'print one JSON document: {ok, checks: [{id, title, blocking, status, detail, fix, durationMs}]}')
-    .option('--no-vm', 'leave out the checks that boot a clone of the base image')
+    .option('--no-vm', 'leave out the checks that boot a clone of each image')
+    .option('--image <name>', 'of several images of this Mac, look at this one alone')
     .option(
       '--pin-host-key',
-      'write the host key that a clone of the base image shows into the config, and trust no other',
+      'write down the host key that a clone of each image shows, and trust no other',
     )
     .addHelpText('after', '\nExit code: 0 this Mac can build, 1 a blocking check failed, 130 interrupted.')
     .action(async (options: DoctorCommandOptions) => exitWith(await doctor(options)));
 }
 
-async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOptions): Promise<number> {
+async function doctor({ config, json, vm, image, pinHostKey = false }: DoctorCommandOptions): Promise<number> {
   const stop = new AbortController();
   const onSignal = () => {
     if (!stop.signal.aborted) process.stderr.write('\nStopping. The VM, if there is one, is deleted first…\n');
@@ -46,9 +51,13 @@ async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOpt
   };
   for (const name of STOP_SIGNALS) process.on(name, onSignal);
   try {
+    const configPath = expandHome(config);
+    const known = await loadConfig(configPath).catch(() => null); // what is wrong with it is doctor's first finding
+    if (known && image !== undefined && !known.images.some(({ name }) => name === image)) noImage(known, image);
     const report = await runDoctor({
-      configPath: expandHome(config),
+      configPath,
       vm,
+      imagesOf: (config) => imagesIn(configPath, config).examined(image),
       pinHostKey,
       signal: stop.signal,
       onResult: (result) => json || process.stdout.write(line(result)),
@@ -58,8 +67,9 @@ async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOpt
       },
     });
     process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : summary(report.checks));
-    // A report ends quarantine. Without a VM, doctor has not seen whether builds would run, so it sends none.
-    const told = vm ? await postFindings(expandHome(config), report.checks) : null;
+    // A report ends quarantine. Without a VM of each image, doctor has not seen whether builds would run.
+    const whole = vm && (image === undefined || known?.images.length === 1);
+    const told = whole ? await postFindings(configPath, report.checks) : null;
     if (told && !json)
       process.stdout.write(
         'state' in told
@@ -74,6 +84,9 @@ async function doctor({ config, json, vm, pinHostKey = false }: DoctorCommandOpt
     for (const name of STOP_SIGNALS) process.off(name, onSignal);
   }
 }
+
+const imagesIn = (configPath: string, config: AgentConfig) =>
+  Images.open({ configPath, config, tart: createTart(config), emit: () => {} });
 
 function line({ id, status, title, detail, fix }: CheckResult): string {
   const { mark, color } = MARKS[status];

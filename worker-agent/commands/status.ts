@@ -9,9 +9,12 @@ import { Connection } from '../../client/request.ts';
 import { pause } from '../../client/retry.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-file.ts';
-import { loadConfig } from '../config.ts';
+import { type AgentConfig, loadConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
+import { type ImageView, Images } from '../images/images.ts';
 import { StateFolder } from '../state/state-folder.ts';
+import { createTart } from '../tart/tart.ts';
+import { describeImage } from './images.ts';
 
 /** Shorter than for other commands, because `--watch` asks every two seconds. */
 const REQUEST_MS = 5_000;
@@ -28,6 +31,7 @@ interface Status {
   running: boolean;
   agent: AgentReport | null;
   controller: Controller;
+  images: ImageView[];
 }
 
 export interface StatusOptions {
@@ -49,7 +53,7 @@ export async function statusCommand({ config: configPath, json, watch }: StatusO
   const stop = new AbortController();
   if (watch) for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
   for (;;) {
-    const status = await look(configPath, client);
+    const status = await look(configPath, config, client);
     const text = json
       ? JSON.stringify(status, null, watch ? 0 : 2)
       : describe(status, config.controllerUrl, Date.now());
@@ -60,14 +64,15 @@ export async function statusCommand({ config: configPath, json, watch }: StatusO
   }
 }
 
-async function look(configPath: string, client: WorkerClient): Promise<Status> {
+async function look(configPath: string, config: AgentConfig, client: WorkerClient): Promise<Status> {
   const state = new StateFolder(join(dirname(configPath), 'state'));
   const agent = await state.readAgentReport(AgentReport).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EACCES') throw error;
     throw new CommandError('This account may not read the report of the agent. Run `sudo expo-worker status`');
   });
   const running = agent !== null && agent.state !== 'stopped' && isAlive(agent.pid);
-  return { running, agent, controller: await askController(client) };
+  const images = new Images({ configPath, config, tart: createTart(config), emit: () => {} }).list();
+  return { running, agent, controller: await askController(client), images };
 }
 
 async function askController(client: WorkerClient): Promise<Controller> {
@@ -90,7 +95,7 @@ function isAlive(pid: number): boolean {
 }
 
 /** Shows times as ages, and as what is left: both count from `nowMs`. */
-export function describe({ running, agent, controller }: Status, url: string, nowMs: number): string {
+export function describe({ running, agent, controller, images }: Status, url: string, nowMs: number): string {
   const { reachable, message, activeAttempts } = controller;
   const lines = [
     running
@@ -104,6 +109,7 @@ export function describe({ running, agent, controller }: Status, url: string, no
     if (agent!.lastError) lines.push(`last error  ${agent!.lastError}`);
   }
   if (agent?.lastFailure) lines.push(...describeFailure(agent.lastFailure, nowMs));
+  lines.push(...images.flatMap(describeImage));
   for (const slot of slots) {
     const active = activeAttempts.find((one) => isSame(one, slot));
     lines.push('', ...describeSlot(slot, active, nowMs), ...deadlinesOf(active, nowMs));

@@ -18,6 +18,8 @@ import { freePort } from './controller.ts';
 
 const VM_NAME = 'expo-build-vm';
 const VM_USER = 'admin';
+/** The agent names the VMs of images so. Its clones have names of another form. */
+const IMAGE = /^(?!tartbeat-).+-base-[a-z0-9]+$/;
 
 export interface SimulatedMacOptions {
   dir: string;
@@ -101,11 +103,11 @@ export class SimulatedMac implements AsyncDisposable {
     await this.#agent?.exited;
   }
 
-  /** The clones that `tart list` shows, running or not. Throws if tart does not answer. */
+  /** What `tart list` shows beside images, running or not. Throws if tart does not answer. */
   async vms(): Promise<TartVm[]> {
     const listed = await this.tart.list();
     if (!listed.ok) throw new Error(listed.message);
-    return listed.vms.filter(({ name }) => name !== baseImageName({ vmName: VM_NAME }));
+    return listed.vms.filter(({ name }) => !IMAGE.test(name));
   }
 
   setFault(vmName: string, fault: string): void {

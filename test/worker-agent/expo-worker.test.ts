@@ -9,7 +9,7 @@ const EXPO_WORKER = new URL('../../worker-agent/expo-worker.ts', import.meta.url
 const expoWorker = (...args: string[]) => execa(process.execPath, [EXPO_WORKER, ...args], { reject: false });
 
 test('each command explains itself', async () => {
-  for (const command of ['init', 'base-image', 'doctor', 'install', 'uninstall', 'run', 'status', 'logs']) {
+  for (const command of ['init', 'base-image', 'doctor', 'install', 'uninstall', 'run', 'status', 'logs', 'images']) {
     const { exitCode, stdout } = await expoWorker(command, '--help');
     expect({ command, exitCode }).toEqual({ command, exitCode: 0 });
     expect(stdout).toContain('--config');
@@ -49,6 +49,7 @@ test('status fails while no agent runs, and says what the controller says', asyn
     running: false,
     agent: null,
     controller: { reachable: true, message: 'worker worker-1', activeAttempts: [] },
+    images: [expect.objectContaining({ name: 'default', current: expect.objectContaining({ vm: 'v-base-snapshot' }) })],
   });
   expect((await expoWorker('status', '--config', path)).stdout).toContain(
     'not running; start it with `expo-worker run`',

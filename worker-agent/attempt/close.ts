@@ -6,7 +6,7 @@
  * The folder of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
  */
 import { join } from 'node:path';
-import type { Evidence, ReportAnswer } from '#contract';
+import type { Evidence, Outcome } from '#contract';
 import { limitOrDefaultMs, type Timeouts } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
 import { LogShipping } from '../build-log/background-shipping.ts';
@@ -44,7 +44,7 @@ export async function closeAttempt(
     if (ending) await decideResult(context, ending, reached);
     const shipping = await endLog(context, reached?.log ?? null);
     reached?.vm?.release();
-    const onTold = ({ outcome }: ReportAnswer) => outcome && context.onOutcome?.(journal.state, outcome);
+    const onTold = (outcome: Outcome) => context.onOutcome?.(journal.state, outcome);
     await Promise.all([removeVm(context), deliver(context, shipping, onTold)]);
     if (journal.state.reported && journal.state.vmGone) await journal.remove();
   } finally {

@@ -5,7 +5,7 @@
  * refusal is an answer. A result that is told twice counts once, because the controller treats an exact
  * repetition as the same report.
  */
-import type { Report, ReportAnswer } from '#contract';
+import type { Outcome, Report, ReportAnswer } from '#contract';
 import type { Answer } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import { type RetryOptions, untilAnswered, within } from '../../client/retry.ts';
@@ -19,21 +19,21 @@ const LOG_FIRST_MS = 10_000;
 const REUPLOADS_MAX = 3;
 
 /**
- * `reported` in the journal says whether it is done. `onTold` is called with the last answer that accepted a
- * report, if there was one. Rejects only for a bug.
+ * `reported` in the journal says whether it is done. `onTold` is called with how the attempt has ended, if the
+ * controller has said it. Rejects only for a bug.
  */
 export async function deliver(
   context: AttemptContext,
   shipping: LogShipping,
-  onTold: (answer: ReportAnswer) => void = () => {},
+  onTold: (outcome: Outcome) => void = () => {},
 ): Promise<void> {
   const { journal, leave, limits, beats } = context;
   if (journal.state.reported) return;
   const shipped = shipping.finish(limits.aftermathMs);
   try {
     await within(shipped, LOG_FIRST_MS, leave);
-    const answer = await tell(context);
-    if (answer) onTold(answer);
+    const outcome = await tell(context);
+    if (outcome) onTold(outcome);
     // The attempt has ended for the controller too: it would refuse further beats.
     await beats[Symbol.asyncDispose]();
     await shipped;
@@ -44,20 +44,26 @@ export async function deliver(
   }
 }
 
-async function tell(context: AttemptContext): Promise<ReportAnswer | null> {
+async function tell(context: AttemptContext): Promise<Outcome | undefined> {
   const { journal, emit } = context;
-  let accepted: ReportAnswer | null = null;
+  let outcome: Outcome | undefined;
   for (let report = journal.state.result; report !== null; ) {
     const answer = await send(context, report);
     const message = answer.ok
       ? `${report.type}; status of the build: ${answer.value.status}`
       : `${report.type}: ${answer.message}`;
     emit({ type: 'reported', accepted: answer.ok, message });
-    if (answer.ok) accepted = answer.value;
+    // Evidence is told after a refused report, and only then may the cause be known.
+    outcome = outcomeIn(answer) ?? outcome;
     report = answer.ok || answer.kind !== 'refused' ? null : lesserReport(report, answer);
     if (report) await journal.update({ result: report });
   }
-  return accepted;
+  return outcome;
+}
+
+function outcomeIn(answer: Answer<ReportAnswer>): Outcome | undefined {
+  if (answer.ok) return answer.value.outcome;
+  return answer.kind === 'refused' ? answer.outcome : undefined;
 }
 
 async function send(context: AttemptContext, report: Report): Promise<Answer<ReportAnswer>> {

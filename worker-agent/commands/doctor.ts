@@ -35,10 +35,7 @@ export function doctorCommand(exitWith: (exitCode: number) => void): Command {
     .option('--json', 'print one JSON document: {ok, checks: [{id, title, blocking, status, detail, fix, durationMs}]}')
     .option('--no-vm', 'leave out the checks that boot a clone of each image')
     .option('--image <name>', 'of several images of this Mac, look at this one alone')
-    .option(
-      '--pin-host-key',
-      'write down the host key that a clone of each image shows, and trust no other',
-    )
+    .option('--pin-host-key', 'write down the host key that a clone of each image shows, and trust no other')
     .addHelpText('after', '\nExit code: 0 this Mac can build, 1 a blocking check failed, 130 interrupted.')
     .action(async (options: DoctorCommandOptions) => exitWith(await doctor(options)));
 }

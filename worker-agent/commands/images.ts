@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { printable } from '../../client/printable.ts';
 import { type AgentConfig, defaultConfigPath, expandHome, loadConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
-import { type ImageView, Images } from '../images/images.ts';
+import { Images, type ImageView } from '../images/images.ts';
 import type { Generation, ImageState } from '../images/images-file.ts';
 import { PROVEN_AFTER } from '../images/roll-out.ts';
 import { createTart } from '../tart/tart.ts';
@@ -113,7 +113,9 @@ export function describeImage(image: ImageView): string[] {
     switchedBack && `went back from ${switchedBack.vm} at ${switchedBack.at}: ${switchedBack.why}`,
   ];
   const first = `${name} (${platforms.join(', ')}): ${describeGeneration(current)}${begun}${blamed}`;
-  return [first, ...rows.filter((row) => row !== null)].map((row, index) => `${index === 0 ? 'image' : '     '}       ${row}`);
+  return [first, ...rows.filter((row) => row !== null)].map(
+    (row, index) => `${index === 0 ? 'image' : '     '}       ${row}`,
+  );
 }
 
 function describeGeneration({ vm, digest, provisioned }: Generation): string {

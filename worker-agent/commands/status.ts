@@ -11,7 +11,7 @@ import { WorkerClient } from '../../client/worker-client.ts';
 import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-file.ts';
 import { type AgentConfig, loadConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
-import { type ImageView, Images } from '../images/images.ts';
+import { Images, type ImageView } from '../images/images.ts';
 import { StateFolder } from '../state/state-folder.ts';
 import { createTart } from '../tart/tart.ts';
 import { describeImage } from './images.ts';

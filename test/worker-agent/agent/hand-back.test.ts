@@ -1,5 +1,5 @@
 /** Tests what an operator sees of a build that was handed back, and that the agent then pauses. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Report } from '#contract';
@@ -7,10 +7,13 @@ import { describe } from '../../../worker-agent/agent/event-printer.ts';
 import { StatusFile } from '../../../worker-agent/agent/status-file.ts';
 import type { AgentEvent } from '../../../worker-agent/events.ts';
 import { StateFolder } from '../../../worker-agent/state/state-folder.ts';
+import { vmNameOf } from '../../../worker-agent/vm/name.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { anAssignment } from '../factories/assignment.ts';
-import { SHORT_TIMEOUTS, standInController } from '../factories/stand-in-controller.ts';
+import { sourceArchive } from '../factories/source-archive.ts';
+import { SHORT_TIMEOUTS, type StandInBuild, standInController, WORKER_ID } from '../factories/stand-in-controller.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
+import { until } from '../factories/until.ts';
 
 const SAID = { message: 'tart run: no', handBack: 'vm_limit' } as const;
 const REFUSED: AgentEvent = {
@@ -54,3 +57,52 @@ test('an agent that restarts before its hand-back is told pauses, too', { timeou
     reason: expect.stringContaining('refused another one (tart run: no)'),
   });
 });
+
+test('a build of an image that this Mac does not have, or no longer has, is handed back', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const source = await sourceArchive({ 'a.txt': 'A' });
+  const unknown = controller.submit({ id: 'b1', source, assigned: { image: 'xcode-28' } });
+  const gone = controller.submit({ id: 'b2', source });
+  await journalOf(host, gone, 'deleted');
+  await using agent = host.startAgent();
+  for (const { reports } of [gone, unknown]) {
+    await until(() => reports.length > 0, 'it is reported', 120_000);
+    expect(reports[0]).toMatchObject({
+      type: 'fail',
+      verdict: 'vm_start_failed',
+      step: 'clone',
+      handBack: 'image_gone',
+    });
+  }
+  expect(await agent.until({ type: 'result', buildId: 'b1' })).toMatchObject({
+    message: 'this Mac has no image xcode-28 for ios',
+  });
+  expect(host.vms()).toEqual([]);
+});
+
+test('after a restart an attempt boots the VM that it was claimed for, whatever is current by then', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  host.addVm('before');
+  writeFileSync(join(host.guestRoot('before'), 'made-as'), 'the one before\n');
+  const source = await sourceArchive({ 'a.txt': 'A' });
+  const build = controller.submit({ id: 'b1', source, command: 'cat "$TARTBEAT_ROOT/made-as"' });
+  await journalOf(host, build, 'before');
+  await using agent = host.startAgent();
+  expect(await agent.until({ type: 'result', buildId: 'b1' })).toMatchObject({ outcome: 'succeeded' });
+  expect(build.log.toString()).toBe('the one before\n');
+});
+
+/** As an agent leaves it that was killed right after it had claimed the build. */
+async function journalOf(host: { stateDir: string }, build: StandInBuild, vm: string): Promise<void> {
+  Object.assign(build, { attempt: 1, status: 'assigned', claimId: 'claim-1' });
+  const assignment = { ...anAssignment(), ...build.assignment };
+  const image = { ...{ name: 'default', vm }, digest: null, provisioned: null, hostKey: null };
+  const state = new StateFolder(host.stateDir);
+  await state.createAttempt(assignment, vmNameOf({ workerId: WORKER_ID, buildId: build.id, attempt: 1 }), image);
+}

@@ -393,3 +393,24 @@ test.for([
   });
   expect(simulatorProcesses(mac.tartHome)).toEqual([]);
 });
+
+onGuest('each image is examined, and its findings bear its name; one without its VM leaves the Mac fit', async () => {
+  await using mac = await healthyMac();
+  const [{ vmName: _, ...settings }, image] = [mac.vms.settings, { platforms: ['ios' as const] }];
+  const images = ['expo-build-vm', 'other'].map((vmName, index) => ({ ...image, name: `xcode-${index}`, vmName }));
+  await saveConfig(mac.configPath, { ...settings, controllerUrl: mac.controller.url, images });
+  const report = await mac.doctor();
+  expect(report.ok).toBe(true);
+  expect(report.of('vm_start@xcode-0')).toMatchObject({
+    status: 'pass',
+    title: 'A clone of the base image starts (xcode-0)',
+  });
+  expect(report.of('controller@xcode-0')?.status).toBe('pass');
+  expect(report.of('base_image@xcode-1')).toMatchObject({
+    ...{ status: 'fail', blocking: false, detail: 'tart list does not show other-base-snapshot' },
+    fix: expect.stringContaining('expo-worker base-image --image xcode-1'),
+  });
+  expect(report.of('vm_start@xcode-1')).toMatchObject({ status: 'skipped', detail: 'needs base_image@xcode-1' });
+  expect(report.of('base_image')).toBeUndefined();
+  expect(await left(mac.vms)).toEqual(BASE);
+});

@@ -19,8 +19,8 @@ const LOG_FIRST_MS = 10_000;
 const REUPLOADS_MAX = 3;
 
 /**
- * `reported` in the journal says whether it is done. `onTold` is called with how the attempt has ended, if the
- * controller has said it. Rejects only for a bug.
+ * `reported` in the journal says whether it is done. `onTold` is called with how the attempt has ended,
+ * if the controller has said it. Rejects only for a bug.
  */
 export async function deliver(
   context: AttemptContext,

@@ -38,7 +38,7 @@ const ImageState = z.object({
   strikes: z.array(
     z.object({ buildId: z.string(), projectId: z.string().nullable(), why: z.string(), at: z.string() }),
   ),
-  /** The last switch back that nobody asked for, until a newer candidate is current. */
+  /** The last way back, until a newer candidate is current. Nothing is switched back by itself meanwhile. */
   switchedBack: z
     .object({ vm: z.string(), reference: z.string().nullable(), at: z.string(), why: z.string() })
     .nullable(),

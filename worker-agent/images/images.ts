@@ -189,7 +189,8 @@ export class Images {
 
   /** A person goes back to the previous generation. Null if there is none. */
   back(name: string): ImageState | null {
-    return this.#decide(name, back, 'back');
+    const reason = { at: new Date().toISOString(), why: 'a person has decided so' };
+    return this.#decide(name, (state) => back(state, reason), 'back');
   }
 
   /** A person makes the candidate the current generation. Null if there is none. */

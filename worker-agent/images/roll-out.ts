@@ -100,16 +100,16 @@ function isToBeSwitchedBack({ previous, switchedBack, succeeded, strikes }: Imag
 }
 
 function switchedBackFrom(state: ImageState, at: string): ImageState {
-  const { vm, reference } = state.current;
   const why = state.strikes.map((strike) => `${strike.buildId} ended with ${strike.why}`).join(', ');
-  return { ...back(state)!, switchedBack: { vm, reference, at, why } };
+  return back(state, { at, why })!;
 }
 
 /** Null if there is no previous generation. */
-export function back(state: ImageState): ImageState | null {
+export function back(state: ImageState, reason: { at: string; why: string }): ImageState | null {
   const { current, previous } = state;
   if (!previous) return null;
-  return settled(state, { ...state, ...FRESH, current: previous, previous: null, candidate: current });
+  const switchedBack = { vm: current.vm, reference: current.reference, ...reason };
+  return settled(state, { ...state, ...FRESH, current: previous, previous: null, candidate: current, switchedBack });
 }
 
 /** Null if there is no candidate. What was switched back once is not switched back by itself again. */

@@ -344,8 +344,9 @@ Each line of its report ends with a code, and each code has a paragraph here. A 
 meaning. The checks run in this order; those of macOS are skipped on other systems. From \`vm_start\` on they
 look into a clone of the base image, which doctor deletes afterwards; with \`--no-vm\` it leaves these checks
 out. A Mac with several images has the checks from \`base_image\` on for each of them, as \`CHECK@IMAGE\`, and
-\`--image NAME\` looks at one alone. A report without a blocking failure ends the quarantine of the worker. A quarantined agent runs the same
-checks by itself: at once, after 5 minutes, and then less and less often, but at least each hour.
+\`--image NAME\` looks at one alone. A report without a blocking failure ends the quarantine of the
+worker. A quarantined agent runs the same checks by itself: at once, after 5 minutes, and then less and less
+often, but at least each hour.
 
 ${paragraphs.join('\n\n')}
 `;

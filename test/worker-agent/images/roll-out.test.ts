@@ -18,6 +18,7 @@ import {
 const OLD = 'mac-base-aaaaaaaaaaaa';
 const NEW = 'mac-base-bbbbbbbbbbbb';
 const at = '2026-11-29T00:00:00.000Z';
+const BY_HAND = { at, why: 'a person has decided so' };
 
 const generation = (vm: string, made = true): Generation => ({
   ...{ vm, digest: null, provisioned: made ? 'a'.repeat(64) : null, reference: null, hostKey: null },
@@ -117,7 +118,7 @@ test('it switches back once; what a person promotes stays, until a newer candida
   const promoted = promote(once)!;
   expect(promoted).toMatchObject({ current: { vm: NEW }, previous: { vm: OLD }, candidate: null });
   expect(after(promoted, ...fall(NEW)).current.vm).toBe(NEW);
-  expect(back(promoted)).toMatchObject({ current: { vm: OLD }, previous: null, candidate: { vm: NEW } });
+  expect(back(promoted, BY_HAND)).toMatchObject({ current: { vm: OLD }, previous: null, candidate: { vm: NEW } });
   const third = 'mac-base-cccccccccccc';
   const newer = switchToCandidate(withCandidate(once, generation(third)), { keepPrevious: true });
   expect(newer).toMatchObject({ current: { vm: third }, previous: { vm: OLD }, unwanted: [NEW], switchedBack: null });
@@ -125,7 +126,7 @@ test('it switches back once; what a person promotes stays, until a newer candida
 });
 
 test('a person cannot go back without a previous generation, nor promote without a candidate', () => {
-  expect(back(firstState(OLD))).toBeNull();
+  expect(back(firstState(OLD), BY_HAND)).toBeNull();
   expect(promote(rolledOut())).toBeNull();
 });
 
@@ -156,7 +157,7 @@ test('whatever happens: one switch by itself for each new candidate, and no VM i
         else if (what === 'switch') {
           state = switchToCandidate(state, { keepPrevious: true });
           if (before.candidate) switchesLeft = 1;
-        } else if (what === 'back') state = back(state) ?? state;
+        } else if (what === 'back') state = back(state, BY_HAND) ?? state;
         else if (what === 'promote') state = promote(state) ?? state;
         else {
           const vm = state.current.vm;

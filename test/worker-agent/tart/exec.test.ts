@@ -59,6 +59,6 @@ test('a shell on the terminal of the agent has that terminal, and ends with its 
     const ended = await tart.execOnTerminal('vm', ['sh', '-c', 'stty size; [ -t 0 ] && exit 5']);
     console.log(JSON.stringify(ended));`;
   const node = `${process.execPath} --disable-warning=ExperimentalWarning --input-type=module -e '${program.replaceAll("'", `'\\''`)}'`;
-  const { stdout } = await execa('script', ['-qefc', `stty rows 33 columns 111; ${node}`, '/dev/null'], { input: '' });
+  const { stdout } = await execa('script', ['-qefc', `stty rows 33 columns 111; ${node}`, '/dev/null']);
   expect(stdout).toMatch(/33 111\r+\n\{"ok":true,"exitCode":5\}\s*$/);
 });

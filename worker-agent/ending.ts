@@ -16,6 +16,8 @@ export type Ending =
       exitCode?: number | undefined;
       /** This Mac could have no VM, so the build goes back and does not lose an attempt. */
       handBack?: HandBackReason | undefined;
+      /** In which way SSH did not answer in a VM that was never reached: a word of guest/ssh-error.ts. */
+      sshKind?: string | undefined;
       artifacts?: ArtifactReport[];
     }
   /** The controller has ended the attempt itself, so there is nothing to report but evidence. */

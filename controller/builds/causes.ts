@@ -58,12 +58,12 @@ const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
   cancelled: [],
   queue_expired: [],
   vm_silent: [
-    ...['host_asleep', 'vm_restarted', 'disk_full', 'host_disk_full', 'vm_exited', 'vm_frozen'],
+    ...['host_asleep', 'vm_restarted', 'disk_full', 'host_disk_full', 'vm_exited', 'vm_frozen', 'sshd_died'],
     ...['out_of_memory', 'monitor_died', 'vm_network_down', 'host_network_down'],
   ] as KnownCause[],
   worker_lost: ['host_asleep', 'host_network_down', 'host_disk_full'],
   boot_timeout: [
-    ...['host_asleep', 'disk_full', 'host_disk_full', 'vm_exited', 'vm_frozen'],
+    ...['host_asleep', 'disk_full', 'host_disk_full', 'vm_exited', 'vm_frozen', 'sshd_died'],
     ...['monitor_died', 'vm_network_down', 'host_network_down'],
   ] as KnownCause[],
   vm_start_failed: ['vm_limit', 'host_disk_full'],
@@ -77,9 +77,9 @@ const CAUSES_OF: Record<Verdict, readonly KnownCause[]> = {
 /** The causes at single steps, where the step says more than the verdict. */
 const CAUSES_OF_STEP: Partial<Record<Verdict, Record<string, readonly KnownCause[]>>> = {
   health_check_failed: {
-    vm_address: ['host_disk_full', 'vm_exited', 'vm_frozen'],
+    vm_address: ['host_disk_full', 'vm_exited', 'vm_frozen', 'vm_network_down'],
     vm_identity: [],
-    ssh: ['host_disk_full', 'vm_exited', 'vm_frozen'],
+    ssh: ['host_disk_full', 'vm_exited', 'vm_frozen', 'sshd_died', 'vm_network_down'],
     guest_scripts: ['disk_full', 'host_disk_full'],
     disk_space: ['disk_full'],
     monitor: ['disk_full', 'monitor_died', 'vm_network_down'],
@@ -89,7 +89,7 @@ const CAUSES_OF_STEP: Partial<Record<Verdict, Record<string, readonly KnownCause
   },
   transfer_failed: {
     // The VM sends heartbeats, so it is not frozen. A full disk does not stop sshd.
-    ssh: ['vm_restarted', 'vm_exited'],
+    ssh: ['vm_restarted', 'vm_exited', 'sshd_died'],
     log: ['vm_restarted', 'host_disk_full', 'vm_exited'],
   },
 };
@@ -116,9 +116,14 @@ const SHOWN_BY: Record<KnownCause, (seen: Seen) => boolean> = {
     evidence.vmRestarted === true || (ended.verdict === 'vm_exited' && ended.step === 'restart'),
   vm_limit: ({ ended }) => ended.handBack === 'vm_limit',
   vm_exited: ({ evidence: { runExited, vm } }) => runExited === true || vm === 'stopped' || vm === 'missing',
-  // A VM that refuses or closes a connection is not frozen, because it still answers.
-  vm_frozen: ({ evidence: { vm, ssh } }) =>
-    vm === 'running' && ssh?.answers === false && !['refused', 'closed', 'auth'].includes(ssh.kind ?? ''),
+  // A VM that refuses or closes a connection is not frozen, because it still answers. Nor is one that answers
+  // without its network.
+  vm_frozen: ({ evidence: { vm, ssh, secondWay } }) =>
+    vm === 'running' &&
+    ssh?.answers === false &&
+    !['refused', 'closed', 'auth'].includes(ssh.kind ?? '') &&
+    secondWay?.answers !== true,
+  sshd_died: ({ evidence }) => isSshdDead(evidence),
   monitor_died: ({ evidence: { ssh, monitor } }) =>
     ssh?.answers === true && monitor?.alive === false && !MONITOR_WAS_TOLD.test(monitor.log),
   // The network may work again by now, because the agent has heard of the end. So only the length of the
@@ -155,6 +160,16 @@ function isHostDiskFull({ verdict, message }: Ended, { hostDisk, runOutput }: Ev
   if (verdict === 'vm_start_failed') return NO_SPACE.test(message ?? '');
   if (verdict === 'vm_exited' && NO_SPACE.test(runOutput ?? '')) return true;
   return verdict === 'transfer_failed' && NO_SPACE_IN_NODE.test(message ?? '');
+}
+
+/**
+ * The VM lives, its network works, and nobody serves SSH. If SSH is refused, the network works as far as the
+ * Mac. A way that leads nowhere, and a key that is refused, are not the fault of sshd.
+ */
+function isSshdDead({ ssh, secondWay, controllerFromVm }: Evidence): boolean {
+  if (!secondWay?.answers || ssh?.answers !== false) return false;
+  if (['refused', 'closed'].includes(ssh.kind ?? '')) return controllerFromVm?.reachable !== false;
+  return ssh.kind === 'silent' && controllerFromVm?.reachable === true;
 }
 
 const LIMIT_OF: Partial<Record<Verdict, keyof Timeouts>> = {

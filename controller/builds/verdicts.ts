@@ -154,7 +154,8 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
 const CAUSE_WORDS: Record<Cause, Words> = {
   vm_frozen: {
     title: 'The VM froze',
-    explanation: 'Tart said that the VM was running, but the VM no longer answered over SSH.',
+    explanation:
+      'Tart said that the VM was running, but the VM no longer answered: neither over SSH nor, if the image has Tart’s guest agent, over that. Without a guest agent a VM that has lost its whole network looks the same.',
     advice: 'Give the VM at least 4 CPUs, update macOS on the Mac, and check that the Mac has memory to spare.',
   },
   monitor_died: {
@@ -164,7 +165,8 @@ const CAUSE_WORDS: Record<Cause, Words> = {
   },
   vm_network_down: {
     title: 'The VM lost its network',
-    explanation: 'The VM answered the agent and the monitor ran, but the VM could not reach the controller.',
+    explanation:
+      'The VM lived, but it could not reach the controller. If it did not answer over SSH either, it answered over Tart’s guest agent, which needs no network.',
     advice: 'Check DNS, VPN and firewall on the Mac. Internet sharing there may need a restart.',
   },
   disk_full: {
@@ -212,6 +214,13 @@ const CAUSE_WORDS: Record<Cause, Words> = {
     explanation: 'macOS runs at most two macOS VMs at a time on a Mac, and it counted two others.',
     advice:
       'Stop the other VMs on the Mac; VMs of other programs and accounts count too. If none runs, macOS has lost count: restart the Mac.',
+  },
+  sshd_died: {
+    title: 'SSH in the VM died',
+    explanation:
+      'The VM answered over Tart’s guest agent and its network worked, but its SSH server refused all connections or was silent.',
+    advice:
+      'Retry the build. If it happens again, check whether the build ends processes of the system, and that Remote Login is on in the base image.',
   },
   unknown: {
     title: 'Unknown cause',

@@ -70,6 +70,7 @@ export const CAUSES = [
   'host_disk_full',
   'vm_restarted',
   'vm_limit',
+  'sshd_died',
   'unknown',
 ] as const;
 export type Cause = (typeof CAUSES)[number];

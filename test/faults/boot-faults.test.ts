@@ -21,8 +21,9 @@ const OF_THE_NEXT_VM: [what: string, fault: string, outcome: Outcome][] = [
   ['a VM that never boots', 'boot-hang', checkFailed('vm_address')],
   ['a VM without an address', 'no-ip', checkFailed('vm_address')],
   ['a tart ip that answers garbage', 'ip-garbage', checkFailed('vm_address')],
-  ['a VM that refuses SSH', 'no-ssh', checkFailed('ssh')],
-  ['a VM that accepts SSH and is silent', 'ssh-hang', checkFailed('ssh')],
+  ['a VM that refuses SSH', 'no-ssh', checkFailed('ssh', 'sshd_died')],
+  ['a VM that accepts SSH and is silent', 'ssh-hang', checkFailed('ssh', 'sshd_died')],
+  ['a VM whose network is gone before the build', 'net-gone', checkFailed('ssh', 'vm_network_down')],
   ['a VM whose disk is full before the build', 'disk-full', checkFailed('disk_space', 'disk_full')],
   ['a VM whose network is cut before the build', 'net-cut', checkFailed('controller', 'vm_network_down')],
   // The simulator's message says that the disk of the Mac is full. The VM was never made, so the cause is not

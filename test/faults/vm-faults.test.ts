@@ -222,6 +222,31 @@ test.concurrent('SSH that is gone for good while the VM beats is transfer_failed
   const build = await mac.build({ command: 'echo begun; sleep 600' });
   await build.prints('begun');
   await mac.fault('no-ssh');
-  await build.fails({ verdict: 'transfer_failed', step: 'ssh', cause: 'unknown' });
+  await build.fails({ verdict: 'transfer_failed', step: 'ssh', cause: 'sshd_died' });
+  await mac.recovers();
+});
+
+test.concurrent('a VM that lives without any network is vm_silent, cause vm_network_down, and not taken for frozen', async () => {
+  await using mac = await macs.take();
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  await mac.fault('net-gone');
+  const { attempts } = await build.fails({ verdict: 'vm_silent', cause: 'vm_network_down' });
+  expect(attempts[0]!.evidence).toMatchObject({ ssh: { answers: false }, secondWay: { answers: true } });
+  await mac.recovers();
+});
+
+test.concurrent('without a guest agent a VM that has lost its network cannot be told from a frozen one', async () => {
+  await using mac = await macs.take();
+  mac.mac.faultNextClone('no-guest-agent');
+  const build = await mac.build({ command: 'echo begun; sleep 600' });
+  await build.prints('begun');
+  await mac.fault('net-gone');
+  const { attempts } = await build.fails({ verdict: 'vm_silent', cause: 'vm_frozen' });
+  expect(attempts[0]!.evidence).toMatchObject({
+    vm: 'running',
+    ssh: { answers: false },
+    secondWay: { answers: false },
+  });
   await mac.recovers();
 });

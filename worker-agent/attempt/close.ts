@@ -103,6 +103,7 @@ async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Re
     tart,
     vmName,
     vm: partitioned ? null : vm,
+    unreached: vm || partitioned ? null : { sshKind: ending.kind === 'failed' ? ending.sshKind : undefined },
     key,
     controllerUrl: vmControllerUrl(config),
     stateDir: journal.dir,

@@ -26,12 +26,15 @@ import type { ExecResult, Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import type { Sleep } from '../mac/sleep-watch.ts';
 import type { Tart } from '../tart/tart.ts';
+import { lookWithoutNetwork } from '../vm/second-way.ts';
 import type { Vm } from '../vm/vm.ts';
 
 const TAIL_LINES = 200;
 const TAIL_MAX_BYTES = 48 * 1024;
 /** How much is kept of the output of `tart run`, and of the monitor's own log. */
 const OUTPUT_MAX_BYTES = 4_096;
+/** How much of the limit the second way into the VM may take, which is asked after a third of it. */
+const SECOND_WAY_PART = 0.6;
 /** Shorter silences of the controller are usual. */
 const UNREACHABLE_MIN_MS = 5_000;
 
@@ -40,6 +43,8 @@ export interface EvidenceOptions {
   vmName: string;
   /** Null if it never answered over SSH. */
   vm: Vm | null;
+  /** Of a VM that never answered over SSH: how it did not. Null if nothing in the VM is to be asked. */
+  unreached: { sshKind: string | undefined } | null;
   key: AttemptKey;
   controllerUrl: string;
   stateDir: string;
@@ -56,12 +61,13 @@ export interface EvidenceOptions {
 
 /** Never rejects. */
 export async function gatherEvidence(options: EvidenceOptions): Promise<Evidence> {
-  const { vm, sleep, controllerUnreachableMs, limitMs } = options;
+  const { vm, unreached, sleep, controllerUnreachableMs, limitMs } = options;
   const found: Evidence = { collectedAt: new Date().toISOString() };
   // Each probe writes down what it finds at once, so the limit cuts off only what is not known yet.
   const limit = AbortSignal.timeout(limitMs);
   const probes = [probeTart(options, found, limit), probeHost(options, found), probeLogs(options, found)];
   if (vm) probes.push(probeGuest(vm, options, found, limit));
+  if (unreached) probes.push(probeUnreached(unreached.sshKind, options, found, limit));
   const expired = new Promise<void>((resolve) => limit.addEventListener('abort', () => resolve(), { once: true }));
   await Promise.race([Promise.allSettled(probes), expired]);
   if (sleep) {
@@ -103,8 +109,12 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
   const startedAt = performance.now();
   const answerMs = Math.round(limitMs / 3);
   let ssh: Ssh;
+  let secondLook: Promise<void> | undefined;
+  const lookAgain = () => {
+    secondLook = probeWithoutNetwork(options, found, limit);
+  };
   try {
-    ssh = await answeringSsh(vm, answerMs, limit);
+    ssh = await answeringSsh(vm, answerMs, limit, lookAgain);
     found.ssh = { answers: true, ms: Math.round(performance.now() - startedAt) };
   } catch (error) {
     found.ssh = {
@@ -112,7 +122,7 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
       error: String((error as Error).message).slice(0, EVIDENCE_ERROR_MAX),
       kind: error instanceof SshError ? error.kind : undefined,
     };
-    return;
+    return secondLook;
   }
   // Without scripts most probes fail, each for itself. The check that chooses them may not have come to its
   // end.
@@ -131,6 +141,27 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
   // SSH has answered about the disk meanwhile, so the request to the controller hung and not the connection.
   if (hung && found.vmDisk)
     found.controllerFromVm = { reachable: false, detail: `no answer within ${reachMs / 1_000} s` };
+}
+
+/** What was seen of SSH says something only of a VM that is known to live. */
+async function probeUnreached(
+  sshKind: string | undefined,
+  options: EvidenceOptions,
+  found: Evidence,
+  limit: AbortSignal,
+): Promise<void> {
+  await probeWithoutNetwork(options, found, limit);
+  if (sshKind && found.secondWay?.answers) found.ssh = { answers: false, kind: sshKind };
+}
+
+async function probeWithoutNetwork(options: EvidenceOptions, found: Evidence, signal: AbortSignal): Promise<void> {
+  const { tart, vmName: name, controllerUrl, limitMs } = options;
+  const seen = await lookWithoutNetwork({ tart, name, controllerUrl, limitMs: SECOND_WAY_PART * limitMs, signal });
+  if (!seen || found.ssh?.answers) return;
+  if (seen.answers) {
+    found.secondWay = { answers: true, ms: seen.ms };
+    found.controllerFromVm = seen.controller;
+  } else found.secondWay = { answers: false, error: seen.error.slice(0, EVIDENCE_ERROR_MAX) };
 }
 
 type Ask = (command: GuestCommand, timeoutMs?: number) => Promise<ExecResult>;
@@ -179,12 +210,16 @@ async function probeMemory(ask: Ask, found: Evidence): Promise<void> {
   if (freeBytes !== null) found.vmMemory = { freeBytes, outOfMemoryKills: parseMemoryKills(seen) };
 }
 
-/** The present connection, or a new one: the present one may be dead although the VM lives. */
-async function answeringSsh(vm: Vm, timeoutMs: number, signal: AbortSignal): Promise<Ssh> {
+/**
+ * The present connection, or a new one: the present one may be dead although the VM lives. `onSilent` is
+ * called in between, because there is no time for one way after the other.
+ */
+async function answeringSsh(vm: Vm, timeoutMs: number, signal: AbortSignal, onSilent: () => void): Promise<Ssh> {
   try {
     await vm.ssh.exec(echoAlive(), { timeoutMs, signal });
     return vm.ssh;
   } catch {
+    onSilent();
     const ssh = await vm.reconnect({ timeoutMs, signal });
     await ssh.exec(echoAlive(), { timeoutMs, signal });
     return ssh;

@@ -32,8 +32,9 @@ export async function boot(context: AttemptContext): Promise<Booted> {
 }
 
 const bootFailed = (failure: BootFailure): AttemptOver => {
-  const { verdict, step, message } = failure;
-  return new AttemptOver({ kind: 'failed', verdict, step, message, handBack: handBackOf(failure) });
+  const { verdict, step, message, kind } = failure;
+  const sshKind = step === 'ssh' ? kind : undefined;
+  return new AttemptOver({ kind: 'failed', verdict, step, message, sshKind, handBack: handBackOf(failure) });
 };
 
 async function bootNew(context: AttemptContext): Promise<BootResult> {
@@ -54,8 +55,10 @@ async function destroyLeftover({ tart, journal, signal }: AttemptContext): Promi
 async function adopt(context: AttemptContext, run: TartRun): Promise<BootResult> {
   const result = await adoptVm({ ...bootOptions(context), run });
   // This VM has passed its checks before, so what has failed is the connection to it.
-  if (!result.ok && result.verdict === 'health_check_failed') throw failed('transfer_failed', 'ssh', result.message);
-  return result;
+  if (result.ok || result.verdict !== 'health_check_failed') return result;
+  const { message, step, kind } = result;
+  const sshKind = step === 'ssh' ? kind : undefined;
+  throw new AttemptOver({ kind: 'failed', verdict: 'transfer_failed', step: 'ssh', message, sshKind });
 }
 
 /** Rejects with AttemptOver if this Mac has no image that the build asks for. */

@@ -57,7 +57,7 @@ export const BOOT_FAULTS: readonly Fault[] = [
     inject: vm('no-ssh', 'clone'),
     ends: ['health_check_failed'],
     steps: ['ssh'],
-    causes: ['unknown'],
+    causes: ['sshd_died'],
   },
   {
     kind: 'ssh-silent',
@@ -65,7 +65,7 @@ export const BOOT_FAULTS: readonly Fault[] = [
     inject: vm('ssh-hang', 'clone'),
     ends: ['health_check_failed'],
     steps: ['ssh'],
-    causes: ['unknown'],
+    causes: ['sshd_died'],
   },
   {
     kind: 'disk-full-at-boot',

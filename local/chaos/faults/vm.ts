@@ -84,6 +84,13 @@ export const RUNNING_VM_FAULTS: readonly Fault[] = [
     causes: ['vm_network_down'],
   },
   {
+    kind: 'network-gone',
+    title: 'the VM lives without any network, without SSH too',
+    inject: vm('net-gone', 'command'),
+    ends: ['vm_silent'],
+    causes: ['vm_network_down'],
+  },
+  {
     kind: 'disk-fills-up',
     title: "the VM's disk fills up",
     inject: vm('disk-full', 'command'),
@@ -97,7 +104,7 @@ export const RUNNING_VM_FAULTS: readonly Fault[] = [
     inject: vm('no-ssh', 'command'),
     ends: ['transfer_failed'],
     steps: ['ssh'],
-    causes: ['unknown'],
+    causes: ['sshd_died'],
   },
   {
     kind: 'list-garbled',

@@ -49,6 +49,12 @@ const {
 
 const SHOWING: Record<KnownCause, Evidence> = {
   vm_frozen: { ...HOST_ALONE, ssh: { answers: false, error: 'no answer within 5 s', kind: 'silent' } },
+  sshd_died: {
+    ...HOST_ALONE,
+    ssh: { answers: false, error: 'nothing listens', kind: 'refused' },
+    secondWay: { answers: true, ms: 700 },
+    controllerFromVm: { reachable: true, detail: 'HTTP 200' },
+  },
   monitor_died: { ...HEALTHY, monitor: { alive: false, restarts: 3, log: '' } },
   vm_network_down: { ...HEALTHY, controllerFromVm: { reachable: false, detail: 'timed out HTTP 000' } },
   disk_full: { ...HEALTHY, vmDisk: { freeBytes: 0, usedPercent: 100 } },
@@ -125,9 +131,9 @@ test('every cause can be given with some verdict', () => {
 test('each health check has the causes that its own name allows, and no other', () => {
   const allowed: Record<(typeof HEALTH_CHECK_IDS)[number], KnownCause[]> = {
     vm_exists: ['host_disk_full', 'vm_exited'],
-    vm_address: ['host_disk_full', 'vm_exited', 'vm_frozen'],
+    vm_address: ['host_disk_full', 'vm_exited', 'vm_frozen', 'vm_network_down'],
     vm_identity: [],
-    ssh: ['host_disk_full', 'vm_exited', 'vm_frozen'],
+    ssh: ['host_disk_full', 'vm_exited', 'vm_frozen', 'sshd_died', 'vm_network_down'],
     guest_scripts: ['disk_full', 'host_disk_full'],
     disk_space: ['disk_full'],
     monitor: ['disk_full', 'monitor_died', 'vm_network_down'],
@@ -172,6 +178,31 @@ test('SSH that dies while the VM beats is not a frozen VM', () => {
     const evidence: Evidence = { ...HOST_ALONE, ssh: { answers: false, error: 'x', kind } };
     expect(of({ verdict: 'transfer_failed', step: 'ssh', message: 'SSH has been dead' }, evidence)).toBe('unknown');
   }
+});
+
+test('the second way tells a frozen VM, a network that is gone and a dead sshd apart', () => {
+  const silent = { answers: false, error: 'x', kind: 'silent' };
+  const seen = (ssh: Evidence['ssh'], reachable?: boolean): Evidence => ({
+    ...HOST_ALONE,
+    ssh,
+    secondWay: { answers: true, ms: 700 },
+    ...(reachable !== undefined && { controllerFromVm: { reachable, detail: '' } }),
+  });
+  const causes = (evidence: Evidence) => [
+    of({ verdict: 'vm_silent' }, evidence),
+    of({ verdict: 'transfer_failed', step: 'ssh' }, evidence),
+    of({ verdict: 'health_check_failed', step: 'ssh' }, evidence),
+  ];
+  const noAnswer = { answers: false, error: 'is the Tart Guest Agent running?' };
+  expect(causes({ ...HOST_ALONE, ssh: silent, secondWay: noAnswer })).toEqual(['vm_frozen', 'unknown', 'vm_frozen']);
+  expect(causes(seen(silent, false))).toEqual(['vm_network_down', 'unknown', 'vm_network_down']);
+  expect(causes(seen(silent, true))).toEqual(['sshd_died', 'sshd_died', 'sshd_died']);
+  // The request to the controller was not made in time.
+  expect(causes(seen(silent))).toEqual(['unknown', 'unknown', 'unknown']);
+  expect(causes(seen({ ...silent, kind: 'refused' }))).toEqual(['sshd_died', 'sshd_died', 'sshd_died']);
+  // The way to the VM, or its key, is at fault.
+  for (const kind of ['no_route', 'timeout', 'auth'])
+    expect(causes(seen({ ...silent, kind }, true))).toEqual(['unknown', 'unknown', 'unknown']);
 });
 
 test('a guest that refuses SSH answers: it is not frozen; without a kind, from an older agent, it may be', () => {

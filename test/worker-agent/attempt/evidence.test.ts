@@ -14,6 +14,7 @@ function host(dir: string, tart: string) {
     tart: createTart({ tartPath: join(dir, 'tart'), tartHome: join(dir, 'home') }),
     vmName: 'tartbeat-w-b-1',
     vm: null,
+    unreached: null,
     key: { buildId: 'b', attempt: 1 },
     controllerUrl: 'http://127.0.0.1:1',
     stateDir: dir,

@@ -5,13 +5,14 @@
  */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { VMS_PER_MAC_MAX } from '../config.ts';
+import { VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
 import { inWords } from '../mac/installation.ts';
 import { BOOT_LIMITS, type BootLimits } from '../time-limits.ts';
 import { bootVm } from '../vm/boot.ts';
 import type { BootFailure } from '../vm/boot-failure.ts';
 import type { BootProgress } from '../vm/boot-progress.ts';
 import { parseVmName, vmNameOf } from '../vm/name.ts';
+import { lookWithoutNetwork } from '../vm/second-way.ts';
 import { destroyVm, type Vm } from '../vm/vm.ts';
 import { configOf, type ImageContext } from './host-context.ts';
 import { fail, type HealthCheck, pass, warn } from './run-checks.ts';
@@ -32,6 +33,10 @@ export interface CloneOptions {
 /** Stands in VM names where a worker's id stands otherwise. No worker has this id. */
 const DOCTOR = 'doctor';
 const CLONE_AND_START_MS = 400_000;
+/** Tart itself waits 10 s for the guest agent. */
+const EXEC_MS = 20_000;
+/** The steps of a boot at which a VM runs that was not reached. */
+const UNREACHED_AT: readonly string[] = ['vm_address', 'ssh'];
 
 /** The name says which process the clone belongs to. */
 export const cloneNameOf = (pid: number, random: string): string =>
@@ -40,6 +45,7 @@ export const cloneNameOf = (pid: number, random: string): string =>
 export const cloneChecks = (options: CloneOptions): HealthCheck<CloneContext>[] => [
   vmStart(options),
   vmHostKey(options),
+  SECOND_WAY,
 ];
 
 function vmStart({ vmName: name, pinHostKey, onStep, limits }: CloneOptions): HealthCheck<CloneContext> {
@@ -66,7 +72,10 @@ function vmStart({ vmName: name, pinHostKey, onStep, limits }: CloneOptions): He
       const runDir = join(tmpdir(), 'tartbeat-doctor');
       const boot = { ...(onStep && { onStep }), ...(limits && { limits }) };
       const booted = await bootVm({ tart, config, from, name, runDir, signal, ...boot });
-      if (!booted.ok) return fail(`${booted.step}: ${booted.message}`, START_FIXES[booted.kind]);
+      if (!booted.ok) {
+        const seen = UNREACHED_AT.includes(booted.step) ? await sayWithoutNetwork(context, name, signal) : '';
+        return fail(`${booted.step}: ${booted.message}${seen}`, START_FIXES[booted.kind]);
+      }
       context.vm = booted.vm;
       return pass(`${name} at ${booted.vm.address}`);
     },
@@ -91,6 +100,36 @@ function vmHostKey({ pinHostKey }: CloneOptions): HealthCheck<CloneContext> {
       return image.hostKey === shown ? pass(shown) : warn(`not pinned; the clone shows ${shown}`);
     },
   };
+}
+
+const SECOND_WAY: HealthCheck<CloneContext> = {
+  id: 'second_way',
+  title: 'The VM answers without its network',
+  why: 'When SSH is silent, the agent asks Tart’s guest agent in the VM by `tart exec`. So it tells a frozen VM from one whose network is gone or whose SSH server has died.',
+  blocking: false,
+  dependsOn: ['vm_start'],
+  timeoutMs: 2 * EXEC_MS + 5_000,
+  fix: 'Make the base image from a public image, which has Tart’s guest agent, and let the account log in by itself there: the guest agent runs in its session. Without it a VM that has lost its network counts as frozen.',
+  async run({ tart, vm }, signal) {
+    const ask = () => tart().exec(vm!.name, ['true'], { limitMs: EXEC_MS, signal });
+    const first = await ask();
+    // The guest agent starts with the session of the account, which may come after SSH.
+    const asked = first.ok ? first : await ask();
+    if (!asked.ok) return warn(asked.message);
+    return asked.exitCode === 0 ? pass('`tart exec` answers') : warn(`tart exec ended with ${asked.exitCode}`);
+  },
+};
+
+/** What the second way says of a VM that was not reached over SSH. */
+async function sayWithoutNetwork(context: CloneContext, name: string, signal: AbortSignal): Promise<string> {
+  const controllerUrl = vmControllerUrl(configOf(context));
+  const seen = await lookWithoutNetwork({ tart: context.tart(), name, controllerUrl, limitMs: EXEC_MS, signal });
+  if (!seen) return '';
+  if (!seen.answers) return '; nor does Tart’s guest agent answer, if the image has it: the VM may be frozen';
+  const lives = '; the VM lives, because Tart’s guest agent answers there';
+  return seen.controller.reachable
+    ? `${lives}; its network works, so look at its SSH server and at the way from this Mac to it`
+    : `${lives}; but it does not reach the controller (${seen.controller.detail}), so its network may be gone`;
 }
 
 /** Advice for the failures that hosts of Tart are known for. */

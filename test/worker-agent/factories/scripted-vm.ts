@@ -1,7 +1,7 @@
 /**
  * Makes VMs for an agent: a scripted `tart` with a base image, all of whose clones are one real OpenSSH
  * server. A file in `dir` changes what happens: `no-ip`, `run-fails` (its text goes to stderr), `crash`,
- * `version`.
+ * `no-guest-agent`, `version`.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -26,6 +26,9 @@ const COMMANDS = {
   stop: `${STATE} [ -d "$vms/$2" ] || { echo "the specified VM \\"$2\\" does not exist" >&2; exit 2; }
     [ "$(cat "$vms/$2/state")" = running ] || { echo "VM \\"$2\\" is not running" >&2; exit 2; }
     kill -INT "$(cat "$vms/$2/pid")"; sleep 0.2`,
+  exec: `[ -e "$HOME_DIR/no-guest-agent" ] &&
+    { echo "Failed to connect to the VM using its control socket: is the Tart Guest Agent running?" >&2; exit 1; }
+    shift 2; "$@"; exit $?`,
   delete: `${STATE} [ -d "$vms/$2" ] || { echo "the specified VM \\"$2\\" does not exist" >&2; exit 2; }; rm -r "$vms/$2"`,
 };
 

@@ -374,7 +374,13 @@ test('the simulator passes every check, and nothing of the clone is left', async
 
 test.for([
   ['no-ssh', 'vm_start', 'ssh: nothing listens', 'Try each step by hand'],
-  ['ssh-hang', 'vm_start', 'ssh: ', 'Try each step by hand'],
+  [
+    'ssh-hang',
+    'vm_start',
+    'the VM lives, because Tart’s guest agent answers there; its network works',
+    'Try each step',
+  ],
+  ['net-gone', 'vm_start', 'the VM lives, because Tart’s guest agent answers there; but it does not reach', 'Try each'],
   ['crash', 'vm_start', 'run: tart run ended (exit code 0)', 'Try each step by hand'],
   ['run-limit', 'vm_start', 'exceeds the system limit', 'restart the Mac'],
   ['run-fail', 'vm_start', 'failed to start', 'Log the account in'],
@@ -384,7 +390,7 @@ test.for([
   await using mac = await simulatedMac();
   faultNextClone(mac.tartHome, fault);
   // A guest that never answers would use up all of the time.
-  const report = await mac.doctor(fault === 'no-ssh' || fault === 'ssh-hang' ? 3_000 : undefined);
+  const report = await mac.doctor(['no-ssh', 'ssh-hang', 'net-gone'].includes(fault) ? 3_000 : undefined);
   expect(report.ok).toBe(false);
   expect(report.checks.find(({ status }) => status === 'fail')).toMatchObject({
     id,
@@ -413,4 +419,16 @@ onGuest('each image is examined, and its findings bear its name; one without its
   expect(report.of('vm_start@xcode-1')).toMatchObject({ status: 'skipped', detail: 'needs base_image@xcode-1' });
   expect(report.of('base_image')).toBeUndefined();
   expect(await left(mac.vms)).toEqual(BASE);
+});
+
+test('an image without a guest agent is told, and is fit for builds', async () => {
+  await using mac = await simulatedMac();
+  faultNextClone(mac.tartHome, 'no-guest-agent');
+  const report = await mac.doctor();
+  expect(report.ok).toBe(true);
+  expect(report.checks.find(({ id }) => id === 'second_way')).toMatchObject({
+    status: 'warn',
+    detail: expect.stringContaining('is the Tart Guest Agent running?'),
+    fix: expect.stringContaining('from a public image'),
+  });
 });

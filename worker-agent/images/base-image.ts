@@ -15,6 +15,7 @@ import type { Images, ImageView } from './images.ts';
 import { type Made, makeImage } from './make-image.ts';
 import { writeKeptByPlan } from './plan-file.ts';
 import { type ImageSource, sourceOf } from './public-images.ts';
+import { makeRoom } from './pulled-images.ts';
 import { removeWorkshop } from './workshop.ts';
 
 const GB_BYTES = 1e9;
@@ -141,12 +142,17 @@ async function acceptedPlan(
   source: ImageSource,
   there: Vms,
 ): Promise<DiskPlan | null> {
-  const { config, tart, yes, ask, say, roomOf } = options;
+  const { config, tart, yes, ask, say, roomOf, signal } = options;
   const slots = config.maxConcurrentBuilds;
+  const views = options.images.list();
+  const images = views.map((image) => plannedOf(image, task, source, there));
+  const planFor = (freeGb: number) => planDisk({ freeGb, images, slots, growthGb: config.minFreeDiskGb });
+  const neededBytes = planFor(0).plan.needGb * GB_BYTES;
+  for (const name of await makeRoom({ tart, images: views, keep: [source.reference], neededBytes, roomOf, signal }))
+    say(`Deleted ${name}, to make room`);
   const { freeBytes, totalBytes } = await roomOf(tart.home);
   const freeGb = freeBytes / GB_BYTES;
-  const images = options.images.list().map((image) => plannedOf(image, task, source, there));
-  const result = planDisk({ freeGb, images, slots, growthGb: config.minFreeDiskGb });
+  const result = planFor(freeGb);
   const { fits, plan } = result;
   say(`Image ${task.image.name}, from ${source.words}, on a disk of ${Math.round(totalBytes / GB_BYTES)} GB`);
   if (!source.isSizeKnown) say('Its size is not known. It is taken to be that of the largest public image.');

@@ -17,6 +17,7 @@ import { roomForFetch } from './disk-plan.ts';
 import type { Images, ImageView } from './images.ts';
 import { type MakeOptions, makeImage } from './make-image.ts';
 import { readKeptByPlan } from './plan-file.ts';
+import { makeRoom } from './pulled-images.ts';
 import { removeWorkshop } from './workshop.ts';
 
 /** A reference that has failed is tried again after this time. */
@@ -156,11 +157,15 @@ export class Fetching {
     onPercent: (percent: number) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const { tart, roomOf, growthBytes } = this.#options;
-    const { freeBytes } = await roomOf(tart.home);
+    const { tart, images, roomOf, growthBytes, emit } = this.#options;
     // Nobody says how large an image is before it is there. It is taken to be as large as the present one.
     const unpackedGb = ((await tart.diskBytes(image.current.vm)) ?? 0) / GB_BYTES;
     const needGb = roomForFetch({ unpackedGb, growthGb: (await growthBytes()) / GB_BYTES });
+    const wanted = this.#wanted.map((one) => one.reference);
+    const room = { tart, images: images.list(), keep: wanted, neededBytes: needGb * GB_BYTES, roomOf, signal };
+    for (const name of await makeRoom(room))
+      emit({ type: 'warning', message: `${name} was deleted, to make room for ${reference}` });
+    const { freeBytes } = await roomOf(tart.home);
     if (freeBytes < needGb * GB_BYTES)
       throw new NotFetched(
         `${Math.ceil(needGb)} GB must be free to fetch it beside the present image, and ${Math.floor(freeBytes / GB_BYTES)} GB are`,

@@ -1,0 +1,77 @@
+import { mkdirSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { makeRoom } from '../../../worker-agent/images/pulled-images.ts';
+import { firstState } from '../../../worker-agent/images/roll-out.ts';
+import { createTart } from '../../../worker-agent/tart/tart.ts';
+import { imageFolder } from '../../../worker-agent/tart-simulator/home/image-names.ts';
+import { freeBytes, writeDisk } from '../../../worker-agent/tart-simulator/home/simulated-disk.ts';
+import { TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
+import { BASE, simulatedMac } from '../tart-simulator/simulated-mac.ts';
+
+const GB = 1e9;
+const DAY_MS = 86_400_000;
+const image = (name: string, digit: string) => `ghcr.io/acme/${name}@sha256:${digit.repeat(64)}`;
+const [OLD, OLDER, CURRENT, PREVIOUS] = [image('a', '1'), image('b', '2'), image('c', '3'), image('d', '4')];
+
+/** A Mac with four pulled images of 20 GB each, last used 2, 3, 8 and 9 days ago, and 20 GB free. */
+async function macWithPulledImages() {
+  const mac = await simulatedMac();
+  const sizes = { compressedBytes: 15 * GB, allocatedBytes: 20 * GB, diskBytes: 50 * GB };
+  writeDisk(mac.home, { totalBytes: 200 * GB, otherBytes: 100 * GB, image: sizes });
+  for (const [name, days] of [
+    [OLD, 2],
+    [OLDER, 3],
+    [CURRENT, 8],
+    [PREVIOUS, 9],
+  ] as const) {
+    await mac.tartWith({ TART_NO_AUTO_PRUNE: '1' }, 'pull', name);
+    const usedAt = new Date(Date.now() - days * DAY_MS);
+    utimesSync(imageFolder(mac.home, name), usedAt, usedAt);
+  }
+  const first = firstState('mac-base-snapshot');
+  const state = {
+    current: { ...first.current, reference: CURRENT },
+    previous: { ...first.current, reference: PREVIOUS },
+  };
+  const room = {
+    tart: createTart({ tartPath: TART_SIMULATOR_PATH, tartHome: mac.home }),
+    images: [state],
+    roomOf: async () => ({ totalBytes: 200 * GB, freeBytes: freeBytes(mac.home) }),
+  };
+  return { mac, room, [Symbol.asyncDispose]: mac[Symbol.asyncDispose] };
+}
+
+test('as many pulled images go as are needed, the one first that was used longest ago', async () => {
+  await using there = await macWithPulledImages();
+  const { mac, room } = there;
+  expect(await makeRoom({ ...room, neededBytes: 20 * GB })).toEqual([]);
+  expect(await makeRoom({ ...room, neededBytes: 30 * GB })).toEqual([OLDER]);
+  expect(await mac.names()).toEqual([BASE, OLD, CURRENT, PREVIOUS]);
+});
+
+test('what a generation or the caller names stays, and so does what was just used, even if room is missing', async () => {
+  await using there = await macWithPulledImages();
+  const { mac, room } = there;
+  await mac.tartWith({ TART_NO_AUTO_PRUNE: '1' }, 'clone', OLDER, 'vm');
+  expect(await makeRoom({ ...room, keep: [OLD], neededBytes: 100 * GB })).toEqual([]);
+  expect(await makeRoom({ ...room, neededBytes: 100 * GB })).toEqual([OLD]);
+  expect(await mac.names()).toEqual([BASE, 'vm', OLDER, CURRENT, PREVIOUS]);
+});
+
+test('downloaded IPSW files go in the same order', async () => {
+  await using there = await macWithPulledImages();
+  const { mac, room } = there;
+  const folder = join(mac.home, 'cache', 'IPSWs');
+  mkdirSync(folder, { recursive: true });
+  for (const [name, days] of [
+    ['old.ipsw', 30],
+    ['new.ipsw', 0],
+  ] as const) {
+    writeFileSync(join(folder, name), '');
+    const usedAt = new Date(Date.now() - days * DAY_MS);
+    utimesSync(join(folder, name), usedAt, usedAt);
+  }
+  expect(await makeRoom({ ...room, neededBytes: 100 * GB })).toEqual(['old.ipsw', OLDER, OLD]);
+  expect(readdirSync(folder)).toEqual(['new.ipsw']);
+});

@@ -50,7 +50,7 @@ export async function claimNext(
   if (repeated) return repeated;
   if (worker.paused)
     return nothing(worker.paused === 'drain' ? 'an operator drains this worker' : 'an operator paused this worker');
-  const [standing] = await readStandings(env, eq(workers.id, worker.id));
+  const [standing] = await readStandings(env, eq(workers.id, worker.id), now);
   if (standing?.quarantined) return nothing('this worker is in quarantine: run `expo-worker doctor`');
   if (standing && standing.held >= worker.slots)
     return nothing(

@@ -20,6 +20,9 @@ export interface Standing {
   slots: number;
   /** How many attempts it holds. */
   held: number;
+  /** How many VMs of attempts that have ended it keeps for a look, each in a slot, and until when. */
+  kept: number;
+  keptUntil: number | null;
   quarantined: boolean;
   /** Why its agent claims nothing, in its own words. */
   notReady: string | null;
@@ -43,8 +46,10 @@ export const servesOneOf = (pools: readonly string[]): SQL => {
 };
 
 /** How each worker stands that `which` selects. One statement, which reads some rows for each worker. */
-export const readStandings = (env: Env, which: SQL | undefined): Promise<Standing[]> =>
-  openDatabase(env)
+export function readStandings(env: Env, which: SQL | undefined, now: number): Promise<Standing[]> {
+  const ofKept = (what: string) =>
+    sql`(SELECT ${sql.raw(what)} FROM attempts WHERE worker_id = workers.id AND kept_until > ${now} AND ended_at IS NOT NULL)`;
+  return openDatabase(env)
     .select({
       id: workers.id,
       name: workers.name,
@@ -54,15 +59,25 @@ export const readStandings = (env: Env, which: SQL | undefined): Promise<Standin
       paused: workers.paused,
       slots: workers.slots,
       held: sql<number>`(SELECT count(*) FROM attempts WHERE worker_id = workers.id AND ended_at IS NULL)`,
+      kept: ofKept('count(*)').mapWith(Number),
+      keptUntil: sql<number | null>`${ofKept('max(kept_until)')}`,
       quarantined: QUARANTINED.mapWith(Boolean),
       notReady: workers.notReady,
     })
     .from(workers)
     .where(which);
+}
 
 /** How the workers stand that serve one of `pools` and were heard since `heardSince`. */
-export const readOnlineStandings = (env: Env, pools: readonly string[], heardSince: number): Promise<Standing[]> =>
-  readStandings(env, and(servesOneOf(pools), isNull(workers.removedAt), gt(workers.lastSeen, heardSince)));
+export const readOnlineStandings = (
+  env: Env,
+  pools: readonly string[],
+  heardSince: number,
+  now: number,
+): Promise<Standing[]> =>
+  readStandings(env, and(servesOneOf(pools), isNull(workers.removedAt), gt(workers.lastSeen, heardSince)), now);
+
+export const hasFreeSlot = ({ held, kept, slots }: Standing): boolean => held + kept < slots;
 
 /** Whether any worker serves the pool, online or not. */
 export const isServed = async (env: Env, pool: string): Promise<boolean> =>
@@ -75,7 +90,7 @@ export const isServed = async (env: Env, pool: string): Promise<boolean> =>
 
 /** Whether the worker could take a build of `pool` that requires this at once. */
 export const isAble = (standing: Standing, pool: string, requirement: Requirement): boolean => {
-  const { pools, paused, quarantined, notReady, held, slots } = standing;
-  const isFree = !paused && !quarantined && notReady === null && held < slots;
+  const { pools, paused, quarantined, notReady } = standing;
+  const isFree = !paused && !quarantined && notReady === null && hasFreeSlot(standing);
   return isFree && pools.includes(pool) && isMetBy(metBy(standing), requirement);
 };

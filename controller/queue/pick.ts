@@ -52,7 +52,9 @@ export function picker(env: Env, worker: Asking, heardSince: number, now: number
     async next(tried: readonly string[]): Promise<BuildRow | undefined> {
       const found = await first(env, worker, alone, tried, now, further);
       if (!found || alone || !avoids(found, worker, now)) return found;
-      const others = (await readOnlineStandings(env, worker.pools, heardSince)).filter(({ id }) => id !== worker.id);
+      const others = (await readOnlineStandings(env, worker.pools, heardSince, now)).filter(
+        ({ id }) => id !== worker.id,
+      );
       alone = places
         .filter(({ pool, required }) => !others.some((other) => isAble(other, pool, required)))
         .map(({ pool, required }) => placeOf(pool, required));

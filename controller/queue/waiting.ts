@@ -11,7 +11,7 @@ import { builds } from '../schema/index.ts';
 import { keyWaitedFor } from '../secrets/openable-inputs.ts';
 import { offlineAfterMs } from '../settings.ts';
 import { iso } from '../times.ts';
-import { isServed, readOnlineStandings, type Standing } from './able-workers.ts';
+import { hasFreeSlot, isServed, readOnlineStandings, type Standing } from './able-workers.ts';
 import { ACTIVE_OF_PART } from './limits.ts';
 import { isMetBy, metBy, wordsForImage } from './requirements.ts';
 import { othersAhead } from './turns.ts';
@@ -34,7 +34,7 @@ export async function waitingFor(
   if (row.notBefore > now) return `the VM of its lost attempt, which may still run until ${iso(row.notBefore)}`;
   const missingKey = await keyWaitedFor(env, row);
   if (missingKey) return missingKey;
-  const online = await readOnlineStandings(env, [row.pool], now - offlineAfterMs(workerTimeoutMs));
+  const online = await readOnlineStandings(env, [row.pool], now - offlineAfterMs(workerTimeoutMs), now);
   const ofPlatform = online.filter(({ platforms }) => platforms.includes(row.platform));
   if (ofPlatform.length === 0)
     return (await isServed(env, row.pool))
@@ -53,7 +53,7 @@ export async function waitingFor(
   if (ready.length === 0) return `a worker that is ready. ${whyNotReady(unready)}`;
   const { limit, own, others } = await readPlace(env, row);
   if (limit !== null) return `${limit}, with ${own} ahead of it`;
-  const full = ready.every(({ held, slots }) => held >= slots) ? ': all slots are in use' : '';
+  const full = !ready.some(hasFreeSlot) ? ': all slots are in use' : '';
   const avoided = row.avoidUntil > now && ready.find(({ id }) => id === row.avoidWorkerId);
   const passedOver = avoided
     ? `; worker ${avoided.name} had its last attempt and is passed over until ${iso(row.avoidUntil)} if another is free`

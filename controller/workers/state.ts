@@ -9,12 +9,14 @@ interface Facts {
   row: Pick<WorkerRow, 'lastSeen' | 'slots' | 'slotsInUse' | 'paused' | 'notReady'>;
   activeBuilds: number;
   quarantined: boolean;
+  /** Until when it keeps a VM for a look. */
+  keptUntil: number | null;
   now: number;
   workerTimeoutMs: number;
 }
 
 /** Chooses the state: the first that holds, in this order. */
-export function stateOf({ row, activeBuilds, quarantined, now, workerTimeoutMs }: Facts): {
+export function stateOf({ row, activeBuilds, quarantined, keptUntil, now, workerTimeoutMs }: Facts): {
   state: WorkerState;
   reason: string | null;
 } {
@@ -36,6 +38,9 @@ export function stateOf({ row, activeBuilds, quarantined, now, workerTimeoutMs }
   }
   if (busy) return { state: 'busy', reason: null };
   if (activeBuilds > 0) return { state: 'busy', reason: row.notReady };
-  if (row.slotsInUse > 0) return { state: 'cleaning', reason: 'its last VM is still being deleted' };
+  if (row.slotsInUse > 0) {
+    const kept = keptUntil === null ? null : `it keeps the VM of a failed build for a look until ${iso(keptUntil)}`;
+    return { state: 'cleaning', reason: kept ?? 'its last VM is still being deleted' };
+  }
   return { state: 'idle', reason: row.notReady };
 }

@@ -28,17 +28,18 @@ export async function viewWorkers(
   const these = (column: SQL.Aliased | SQL | typeof workers.id | typeof attempts.workerId) =>
     sql`${column} IN (SELECT value FROM json_each(${ids}))`;
   const [standings, active] = await Promise.all([
-    readStandings(env, these(workers.id)),
+    readStandings(env, these(workers.id), now),
     openDatabase(env)
       .select({ workerId: attempts.workerId, buildId: attempts.buildId })
       .from(attempts)
       .where(and(isNull(attempts.endedAt), these(attempts.workerId))),
   ]);
-  const inQuarantine = new Set(standings.filter(({ quarantined }) => quarantined).map(({ id }) => id));
+  const standingOf = new Map(standings.map((standing) => [standing.id, standing]));
   const held = Map.groupBy(active, ({ workerId }) => workerId);
   return rows.map((row) => {
     const builds = held.get(row.id)?.map(({ buildId }) => buildId) ?? [];
-    const facts = { activeBuilds: builds.length, quarantined: inQuarantine.has(row.id), now, workerTimeoutMs };
+    const { quarantined = false, keptUntil = null } = standingOf.get(row.id) ?? {};
+    const facts = { activeBuilds: builds.length, quarantined, keptUntil, now, workerTimeoutMs };
     const { state, reason } = stateOf({ row, ...facts });
     const { id, name, pools, platforms, slots, slotsInUse, vms } = row;
     return {

@@ -2,7 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { unique } from '../factories/rows.ts';
-import { anAssignment, api, claim, report, show } from '../factories/scenarios.ts';
+import { aBuild, anAssignment, api, claim, report, sayStatus, show, stateOf } from '../factories/scenarios.ts';
 
 const ask = { maxAttempts: 2, keepVm: { onFailureMs: 3_600_000 } };
 const inMinutes = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();
@@ -43,6 +43,24 @@ test('a VM is kept while another attempt of its build runs', async () => {
   expect((await keep(buildId, worker.key, inMinutes(5), 1)).status).toBe(200);
   expect(await shownOf(buildId, 1)).not.toBeNull();
   expect(await shownOf(buildId, 2)).toBeNull();
+});
+
+test('a kept VM holds its slot: the worker says why it is full, and who waits does too', async () => {
+  const pool = unique('pool');
+  const { worker, assignment } = await anAssignment({ ...ask, pool });
+  await report(assignment, { type: 'fail', verdict: 'build_failed', exitCode: 1 });
+  const until = inMinutes(30);
+  await keep(assignment.buildId, worker.key, until);
+  await sayStatus(worker, { slotsInUse: 1 });
+  expect(await stateOf(worker)).toMatchObject({
+    ...{ state: 'cleaning', stateReason: `it keeps the VM of a failed build for a look until ${until}` },
+  });
+  const waiting = await aBuild({ pool });
+  expect((await show(waiting)).waitingFor).toMatch(/: all slots are in use$/);
+  await keep(assignment.buildId, worker.key, null);
+  await sayStatus(worker);
+  expect((await stateOf(worker)).state).toBe('idle');
+  expect((await show(waiting)).waitingFor).toMatch(/^a free worker of pool .* ahead of it$/);
 });
 
 test('no VM is kept that the request does not name, and none of another worker', async () => {

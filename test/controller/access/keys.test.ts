@@ -318,5 +318,5 @@ test('an agent that is too old is told how to get the release of its controller,
   const { error } = await refused.json<{ error: { code: string; message: string } }>();
   expect([refused.status, error.code]).toEqual([426, 'contract_too_old']);
   // Every package that npm is told to install is a file.
-  expect(error.message.match(/npm install --global (\S+)/)?.[1]).toMatch(/^\.\/\S+\.tgz`$/);
+  expect(error.message.match(/npm install -g (\S+)/)?.[1]).toMatch(/^\.\/\S+\.tgz`$/);
 });

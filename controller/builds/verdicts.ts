@@ -112,7 +112,7 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     whose: 'infrastructure',
     title: 'The VM could not be started',
     explanation:
-      'Tart failed, hung, or reached the limit of two VMs on one Mac, in the named step. A Mac at this limit hands the build back, three times for a build at most. These attempts do not count towards maxAttempts.',
+      'Tart failed, hung, or reached the limit of two VMs on one Mac, in the named step. A Mac at this limit, or one whose image for the build is gone, hands the build back, three times for a build at most. These attempts do not count towards maxAttempts.',
     advice:
       'Run `expo-worker doctor` on the Mac. If Tart reports the limit although no VM is running, restart the Mac.',
   },

@@ -46,6 +46,7 @@ async function withImages(mac: FaultyMac): Promise<MacWithImages> {
       const images = await open();
       const signal = AbortSignal.timeout(200_000);
       expect(await images.addCandidate('xcode-26', await make(vm), { signal })).toBe('switched');
+      expect(images.list()[0]!.current).toMatchObject({ vm, hostKey: expect.stringMatching(/^SHA256:/) });
     },
     break: (vm) => rmSync(join(rootOf(vm), MONITOR)),
     command: async (...args) => {
@@ -98,12 +99,19 @@ test.concurrent('two images on one Mac; a roll-out that breaks builds is switche
   expect(attempts[0]?.image).toMatchObject({
     provisioned: Buffer.from('x26-base-new'.padEnd(32)).toString('hex'),
   });
+  const frozen = await mac.build({ ...ONCE, command: 'echo begun; sleep 600' });
+  await frozen.prints('begun');
+  await mac.fault('freeze');
+  await frozen.fails({ verdict: 'vm_silent', cause: 'vm_frozen' });
   own.break('x26-base-new');
-  const broken = [await mac.build({ ...ONCE, command: 'true' }), await mac.build({ ...ONCE, command: 'true' })];
-  for (const build of broken) await build.fails(BROKEN);
-  const back = await mac.says('image', { change: 'switched_back' });
-  expect(back).toMatchObject({ image: 'xcode-26', vm: 'x26-base-snapshot' });
-  for (const { id } of broken) expect(back.message).toContain(`${id} ended with health_check_failed at monitor`);
+  const lacking = await mac.build({ ...ONCE, command: 'true' });
+  await lacking.fails(BROKEN);
+  expect(await mac.says('image', { change: 'switched_back' })).toMatchObject({
+    ...{ image: 'xcode-26', vm: 'x26-base-snapshot' },
+    message: expect.stringContaining(
+      `${frozen.id} ended with vm_silent because of vm_frozen, ${lacking.id} ended with health_check_failed at monitor`,
+    ),
+  });
   expect(await mac.says('self_check')).toMatchObject({ ok: true });
   const isGone = () => !existsSync(join(mac.mac.tartHome, 'vms', bad.vm));
   await mac.until(isGone, 'the candidate before, which no image needs, is deleted');

@@ -5,8 +5,11 @@ import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { clearFault, faultNextClone, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
 import { TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
+import { testWith } from '../../set-up/test-with.ts';
 import { until } from '../factories/until.ts';
 import { BASE, simulatedMac } from './simulated-mac.ts';
+
+const onTerminal = testWith('script');
 
 /** What Tart prints when no guest agent answers, 10 s later. */
 const UNREACHABLE =
@@ -35,7 +38,7 @@ test('exec passes on its input only with -i, and all of it', async () => {
   expect(alone.stdout).toBe('');
 });
 
-test('exec -it gives a terminal, whose shell ends with its exit code', async () => {
+onTerminal('exec -it gives a terminal, whose shell ends with its exit code', async () => {
   await using mac = await simulatedMac();
   await mac.boot('vm');
   const env = { TART_HOME: mac.home };

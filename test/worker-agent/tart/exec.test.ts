@@ -4,9 +4,11 @@ import { expect, test } from 'vitest';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { faultNextClone, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
 import { TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
+import { testWith } from '../../set-up/test-with.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
 import { BASE, simulatedMac } from '../tart-simulator/simulated-mac.ts';
 
+const onTerminal = testWith('script');
 const LONG_MS = 60_000;
 const tartOf = (mac: { home: string }) => createTart({ tartPath: TART_SIMULATOR_PATH, tartHome: mac.home });
 
@@ -50,7 +52,7 @@ test('a tart that is not there, or that a signal ends, has not answered', async 
   expect(await scripted.tart.exec('vm', ['true'], { limitMs: LONG_MS })).toMatchObject({ ok: false, kind: 'failed' });
 });
 
-test('a shell on the terminal of the agent has that terminal, and ends with its own exit code', async () => {
+onTerminal('a shell on the terminal of the agent has that terminal, and ends with its own exit code', async () => {
   await using mac = await simulatedMac();
   await mac.boot('vm');
   const program = `

@@ -9,10 +9,17 @@
 #   --snapshot NAME    name of the snapshot (default: VM-base-snapshot)
 #   --user NAME        account in the VM (default: admin)
 #   --key FILE         private key of the agent, with FILE.pub beside it (default: ~/.ssh/tart_vm_key)
-#   --cpus N  --memory-gb N  --disk-gb N     hardware of VM; the disk can only grow
+#   --cpus N  --memory-gb N  --disk-gb N     hardware of VM; the disk can only grow (default: as it is, or 140
+#                      with --xcode)
+#   --xcode FILE.xip   install Xcode from this file of yours, for those who may not use the images of others
+#                      (then the default of --from is the first of public-images without Xcode)
+#   --ca FILE          certificate authorities of your own in PEM form, for the system and for builds; may be
+#                      repeated
 #   --restrict-key     at the end, tie the key to vm-ssh-gate: it runs the commands of the agent and no others
 #   --packet-filter ADDRESS[,ADDRESS]   block private networks for builds, except these addresses of the
 #                      controller
+#   --for-publication  make a snapshot that other Macs may take: without keys, host keys and addresses of this
+#                      one. VM loses them too; make its own snapshot anew afterwards, or before
 #   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated
 #   --controller URL   also check that the VM reaches the controller
 #   --wait SECONDS     longest wait for the address, for SSH and for the shutdown, each (default: 300)
@@ -45,6 +52,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 readonly PULL_LIMIT_S=14400 CLONE_LIMIT_S=900 TART_LIMIT_S=60
 # `tart list` fails for a moment while another process deletes a VM.
 readonly LIST_TRIES=4
+# A file of 3 GB over a virtual network; xip takes half an hour at most.
+readonly XCODE_LIMIT_S=3600
+# xip needs the file, and as much again several times over; a build needs room too.
+readonly XCODE_TIMES=6 XCODE_DISK_GB=140 FREE_GB=15
 readonly COPY_LIMIT_S=300 PROVISION_LIMIT_S=10800 VERIFY_LIMIT_S=1800
 
 tart=${TARTBEAT_TART:-tart}
@@ -73,11 +84,11 @@ installation() { # NAME
 
 # --- arguments ------------------------------------------------------------------------------------
 
-vm='' from='' snapshot='' result='' drop_pulled='' user=admin key=$HOME/.ssh/tart_vm_key port=22 wait_s=300
+vm='' from='' snapshot='' result='' drop_pulled='' cas='' xcode='' publication='' user=admin key=$HOME/.ssh/tart_vm_key port=22 wait_s=300
 cpus='' memory_gb='' disk_gb='' skip='' controller='' restrict='' filter='' force=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --force | --restrict-key | --drop-pulled) ;;
+    --force | --restrict-key | --drop-pulled | --for-publication) ;;
     --?*) [ -n "${2:-}" ] || usage "$1 needs a value, or is not an option" ;;
   esac
   case $1 in
@@ -92,6 +103,12 @@ while [ $# -gt 0 ]; do
     --from) from=$2 && shift ;;
     --snapshot) snapshot=$2 && shift ;;
     --drop-pulled) drop_pulled=yes ;;
+    --for-publication) publication=yes ;;
+    --xcode) xcode=$2 && shift ;;
+    --ca)
+      cas="$cas$2
+" && shift
+      ;;
     --result) result=$2 && shift ;;
     --user) user=$2 && shift ;;
     --key) key=$2 && shift ;;
@@ -121,10 +138,23 @@ case $skip in *[!a-z\ -]*) usage "--skip takes names of steps, not '$skip'" ;; e
 case $filter in off) ;; *[!0-9A-Fa-f:.,]*) usage "--packet-filter takes addresses with commas between them, not '$filter'" ;; esac
 case $controller in '' | http://?* | https://?*) ;; *) usage '--controller must begin with http:// or https://' ;; esac
 case $controller in *[!A-Za-z0-9:/._~%-]*) usage '--controller must be a plain address' ;; esac
+if [ -n "$publication" ]; then
+  case $snapshot in '' | "$vm-base-snapshot") usage '--for-publication needs --snapshot NAME, because the agent of this Mac cannot log in to that snapshot' ;; esac
+fi
 case $snapshot in
   '') snapshot=$vm-base-snapshot ;;
   "$vm") usage '--snapshot must have another name than VM' ;;
   *[!A-Za-z0-9._-]* | [!A-Za-z0-9]*) usage "--snapshot must consist of letters, digits, '.', '_' and '-', not '$snapshot'" ;;
+esac
+[ -z "$publication" ] || [ -z "$restrict" ] || usage '--for-publication takes the key out of the image, so --restrict-key has nothing to tie'
+case $xcode in
+  '') ;;
+  *.xip)
+    [ -r "$xcode" ] || usage "--xcode: $xcode cannot be read"
+    [ "$(head -c 4 "$xcode")" = 'xar!' ] || usage "--xcode: $xcode is no xip archive: is the download complete?"
+    case " $skip " in *' xcode '* | *' xcode-download '*) usage '--xcode and --skip xcode contradict each other' ;; esac
+    ;;
+  *) usage "--xcode must be an Xcode*.xip of developer.apple.com, not '$xcode'" ;;
 esac
 case $result in '') ;; */*) [ -d "${result%/*}" ] || usage "--result: there is no folder ${result%/*}" ;; esac
 
@@ -274,6 +304,19 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || fail 'cannot make a tempo
 # shellcheck disable=SC2016 # for the script that is written
 printf '#!/bin/sh\nprintf "%%s\\n" "$TARTBEAT_VM_PASSWORD"\n' >"$work/askpass" && chmod 700 "$work/askpass" || exit
 
+# Before the first change, because a wrong file is found at once.
+if [ -n "$cas" ]; then
+  IFS='
+' && set -f
+  # shellcheck disable=SC2086 # one file a line
+  set -- $cas
+  unset IFS && set +f
+  problem=''
+  mkdir "$work/authorities" || exit
+  split_authorities "$work/authorities" "$@" || usage "--ca: ${problem:-a file could not be split}"
+  cat "$work"/authorities/*.pem >"$work/authorities.pem" || exit
+fi
+
 # --- clone, boot ----------------------------------------------------------------------------------
 
 # The reference from which VM was cloned, beside its disk. It goes with the VM, and no clone inherits it.
@@ -284,7 +327,7 @@ if has_vm "$vm"; then
   say "$vm exists already; using it"
   from=$(cat "$noted" 2>/dev/null)
 else
-  if [ -z "$from" ]; then from=$(awk '!/^#/ { print $1; exit }' "$here/public-images"); fi
+  if [ -z "$from" ]; then from=$(awk -v bare="$xcode" '!/^#/ && (bare == "" || $10 == "-") { print $1; exit }' "$here/public-images"); fi
   case $from in
     */*) ;;
     *)
@@ -331,6 +374,11 @@ fi
 if is_running; then
   say "$vm is running; it will be shut down at the end"
 else
+  # `tart set` refuses a size that is smaller than the disk.
+  if [ -z "$disk_gb" ] && [ -n "$xcode" ]; then
+    has_gb=$(within "$TART_LIMIT_S" "$tart" get "$vm" --format json 2>/dev/null | sed -n 's/.*"Disk" *: *\([0-9]*\).*/\1/p')
+    [ "${has_gb:-$XCODE_DISK_GB}" -ge "$XCODE_DISK_GB" ] || disk_gb=$XCODE_DISK_GB
+  fi
   set --
   [ -z "$cpus" ] || set -- "$@" --cpu "$cpus"
   [ -z "$memory_gb" ] || set -- "$@" --memory $((memory_gb * 1024))
@@ -401,7 +449,8 @@ folder='"$HOME/.tartbeat-image"'
 say 'Copying the scripts into the VM'
 copy() {
   COPYFILE_DISABLE=1 tar -cf - -C "$here" . | guest "rm -rf $folder && mkdir -p $folder && tar -xf - -C $folder" &&
-    guest "cat >$folder/agent.pub" <"$key.pub"
+    guest "cat >$folder/agent.pub" <"$key.pub" &&
+    { [ -z "$cas" ] || guest "cat >$folder/authorities.pem" <"$work/authorities.pem"; }
 }
 within "$COPY_LIMIT_S" copy || fail 'the scripts could not be copied into the VM'
 
@@ -416,18 +465,44 @@ as_root() { # COMMAND
 within 30 as_root true >/dev/null 2>&1 ||
   fail "$user cannot use sudo in the VM" 'TARTBEAT_VM_PASSWORD must be the password of the account, and the account must be an administrator.'
 
+options="--user $user --key-file $folder/agent.pub --free-key${digest:+ --base-digest $digest}"
+options="$options${filter:+ --packet-filter $filter}${cas:+ --ca $folder/authorities.pem}${disk_gb:+ --disk-gb $disk_gb}"
+
+if [ -n "$xcode" ]; then
+  sum=$(shasum -a 256 "$xcode" | awk '{ print $1 }')
+  # shellcheck disable=SC2016 # for the guest
+  noted_sum=$(within 30 guest 'cat "${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/xcode-download" 2>/dev/null' </dev/null)
+  if [ "${noted_sum%% *}" = "$sum" ]; then
+    say "${noted_sum#* } is in the VM already"
+  else
+    # The container has to grow before the file comes.
+    within "$VERIFY_LIMIT_S" as_root "sh $folder/provision.sh --user $user --only disk${disk_gb:+ --disk-gb $disk_gb}" ||
+      fail 'macOS did not get the whole disk of the VM'
+    bytes=$(wc -c <"$xcode" | tr -d ' ')
+    free_kb=$(within 30 guest 'df -P -k /' </dev/null | awk 'NR == 2 { print $4 }')
+    free_gb=$((${free_kb:-0} * 1024 / 1000000000)) needs_gb=$((bytes * XCODE_TIMES / 1000000000 + FREE_GB))
+    [ "$free_gb" -ge "$needs_gb" ] ||
+      fail "the VM has $free_gb GB free, and to unpack Xcode takes $needs_gb GB" "Give it a larger disk: --disk-gb $((${disk_gb:-$XCODE_DISK_GB} + needs_gb - free_gb))"
+    say "Copying ${xcode##*/} into the VM"
+    within "$XCODE_LIMIT_S" guest "cat >$folder/Xcode.xip" <"$xcode" || fail "$xcode could not be copied into the VM"
+    [ "$(within 30 guest "wc -c <$folder/Xcode.xip" </dev/null | tr -d ' ')" = "$bytes" ] || fail "$xcode did not arrive whole in the VM"
+    options="$options --xcode-file $folder/Xcode.xip"
+  fi
+fi
+
 say 'Provisioning (the first time this takes about 15 minutes)'
-within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh --user $user --key-file $folder/agent.pub --free-key${digest:+ --base-digest $digest}${filter:+ --packet-filter $filter}$skips" ||
+within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh $options$skips" ||
   fail 'provisioning stopped at the step above' 'Follow its advice and run this again. Finished steps are not repeated.'
 
 say 'Verifying with the key, as the agent will see it'
 login=$with_key
 # shellcheck disable=SC2016 # for the guest
-within "$VERIFY_LIMIT_S" guest '"${TARTBEAT_ROOT:-}/usr/local/bin/tartbeat-verify"'"$skips${controller:+ --controller $controller}" </dev/null ||
+within "$VERIFY_LIMIT_S" guest '"${TARTBEAT_ROOT:-}/usr/local/bin/tartbeat-verify"'"$skips${disk_gb:+ --disk-gb $disk_gb}${controller:+ --controller $controller}" </dev/null ||
   fail "$vm did not pass the checks above" 'Follow their advice and run this again.'
 within 30 guest "rm -rf $folder" </dev/null || fail 'the scripts could not be removed from the VM'
 # shellcheck disable=SC2016 # for the guest
-identity=$(within 30 guest 'cat "${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/image"' </dev/null)
+read_identity() { identity=$(within 30 guest 'cat "${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/image"' </dev/null); }
+read_identity
 
 # This is the last step, because provisioning needs commands that a tied key cannot run.
 if [ -n "$restrict" ]; then
@@ -436,6 +511,18 @@ if [ -n "$restrict" ]; then
     fail 'the key could not be tied to vm-ssh-gate'
   [ "$(within 20 guest 'echo alive' </dev/null)" = alive ] || fail 'the VM does not answer with the tied key'
   if within 20 guest true </dev/null 2>/dev/null; then fail 'the tied key can still run any command'; fi
+fi
+
+if [ -n "$publication" ]; then
+  # Another Mac enters the image with the password, because it has no key in there.
+  login=$with_password
+  within 20 guest true </dev/null >/dev/null 2>&1 ||
+    fail "$user cannot log in with the password, so no other Mac could enter the published image" \
+      'Allow passwords again, for instance: delete /etc/ssh/sshd_config.d/100-tartbeat.conf in the VM. And set TARTBEAT_VM_PASSWORD.'
+  say 'Taking the keys and addresses of this Mac out of the image'
+  within "$VERIFY_LIMIT_S" as_root "\"\${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/release-image.sh\" --user $user" ||
+    fail 'the image still holds something of this Mac'
+  read_identity
 fi
 
 # --- shut down, snapshot --------------------------------------------------------------------------
@@ -466,4 +553,11 @@ if [ -n "$result" ]; then
     fail "$snapshot is ready, but $result could not be written"
 fi
 say "$snapshot is ready: $(one_line "$identity")"
-say 'Next: expo-worker doctor'
+if [ -n "$xcode" ]; then
+  say 'A downloaded Xcode has no platforms. For iOS, in the VM: sudo xcodebuild -downloadPlatform iOS (8 GB); then run this with --force.'
+fi
+if [ -n "$publication" ]; then
+  say "Next: tart push $snapshot REGISTRY/NAME:TAG, and on the other Macs --from REGISTRY/NAME@sha256:DIGEST"
+else
+  say 'Next: expo-worker doctor'
+fi

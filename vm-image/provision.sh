@@ -2,7 +2,8 @@
 # Makes the VM that it runs in ready for builds. Runs each step of provision/ in order, then verify.sh.
 #
 #   sudo sh provision.sh [--user NAME] [--key-file KEY.pub] [--restrict-key | --free-key]
-#                        [--packet-filter ADDRESSES] [--base-digest DIGEST] [--only STEP]… [--skip STEP]…
+#                        [--packet-filter ADDRESSES] [--ca FILE]… [--xcode-file FILE.xip] [--disk-gb N]
+#                        [--base-digest DIGEST] [--only STEP]… [--skip STEP]…
 #   sh provision.sh --check [the same]
 #
 #   --user NAME       account that builds run as; default: the user who called sudo
@@ -11,6 +12,9 @@
 #   --free-key        untie it again; without either option the key stays as it is
 #   --packet-filter ADDRESS[,ADDRESS]   block private networks for builds, except these addresses of the
 #                     controller; "off" turns the filter off again
+#   --ca FILE         certificate authorities of your own, in PEM form, for the system and for builds
+#   --xcode-file FILE.xip   Xcode, downloaded from developer.apple.com
+#   --disk-gb N       the size that the disk of this VM should have; without it, the size that it has
 #   --base-digest     digest of the image that this VM was cloned from, for the step image
 #   --only, --skip    steps by name, as --list prints them; may be repeated
 #   --check           only check and change nothing; a few steps need root for this
@@ -30,14 +34,14 @@ readonly STEP_LIMIT_S=3600
 
 usage() {
   printf 'provision.sh: %s\n' "$1" >&2
-  sed -n '4s/^#   /usage: /p; 5s/^#   /       /p; 6s/^#   /usage: /p' "$0" >&2
+  sed -n '4s/^#   /usage: /p; 5s/^#   /       /p; 6s/^#   /       /p; 7s/^#   /usage: /p' "$0" >&2
   exit 64
 }
 
-check_only='' only='' skip=''
+check_only='' only='' skip='' cas=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --user | --key-file | --packet-filter | --base-digest | --only | --skip) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
+    --user | --key-file | --packet-filter | --ca | --xcode-file | --disk-gb | --base-digest | --only | --skip) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
   esac
   case $1 in
     --check) check_only=yes ;;
@@ -46,6 +50,12 @@ while [ $# -gt 0 ]; do
     --restrict-key) TARTBEAT_KEY_USE=tied ;;
     --free-key) TARTBEAT_KEY_USE=free ;;
     --packet-filter) TARTBEAT_PACKET_FILTER=$2 && shift ;;
+    --ca)
+      cas="$cas$2
+" && shift
+      ;;
+    --xcode-file) TARTBEAT_XCODE_FILE=$2 && shift ;;
+    --disk-gb) TARTBEAT_DISK_GB=$2 && shift ;;
     --base-digest) TARTBEAT_BASE_DIGEST=$2 && shift ;;
     --only) only="$only $2 " && shift ;;
     --skip) skip="$skip $2 " && shift ;;
@@ -74,6 +84,13 @@ fi
 export TARTBEAT_KEY_USE="${TARTBEAT_KEY_USE:-}" TARTBEAT_PACKET_FILTER="${TARTBEAT_PACKET_FILTER:-}"
 export TARTBEAT_BASE_DIGEST="${TARTBEAT_BASE_DIGEST:-}"
 [ -n "$only" ] || export TARTBEAT_SKIPPED="$skip"
+case ${TARTBEAT_DISK_GB:-} in *[!0-9]* | ??????*) usage "--disk-gb must be a whole number, not '$TARTBEAT_DISK_GB'" ;; esac
+case ${TARTBEAT_XCODE_FILE:-} in
+  '') ;;
+  /*.xip) [ -r "$TARTBEAT_XCODE_FILE" ] || usage "--xcode-file: $TARTBEAT_XCODE_FILE cannot be read" ;;
+  *) usage "--xcode-file must be the whole path of an Xcode*.xip, not '$TARTBEAT_XCODE_FILE'" ;;
+esac
+export TARTBEAT_DISK_GB="${TARTBEAT_DISK_GB:-}" TARTBEAT_XCODE_FILE="${TARTBEAT_XCODE_FILE:-}"
 if [ -z "$check_only" ] && ! is_root; then
   printf 'provision.sh: this changes the system and needs root; run: sudo sh %s\n' "$0" >&2
   exit 77
@@ -83,6 +100,18 @@ answers=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || exit 1
 trap '! in_script || rm -rf "$answers"' EXIT
 trap 'end_within; exit 130' INT
 trap 'end_within; exit 143' TERM HUP
+
+if [ -n "$cas" ]; then
+  IFS='
+' && set -f
+  # shellcheck disable=SC2086 # one file a line
+  set -- $cas
+  unset IFS && set +f
+  problem=''
+  mkdir "$answers/authorities" || exit 1
+  split_authorities "$answers/authorities" "$@" || usage "--ca: ${problem:-a file could not be split}"
+  export TARTBEAT_AUTHORITIES="$answers/authorities"
+fi
 
 run_step() { # FILE LIMIT [--check]
   limit=$2

@@ -2,13 +2,14 @@
 # Checks whether this VM is fit to be a base image and to run builds. It changes nothing.
 #
 #   verify.sh [--json] [--user NAME] [--only CHECK]… [--skip CHECK]… [--in-build]
-#             [--controller URL [--worker ID --key -]]
+#             [--disk-gb N] [--controller URL [--worker ID --key -]]
 #
 #   --json            prints one JSON object: {"ok":true,"macos":"26.6","checks":[…]}, and for each check
 #                     {"id","title","status","detail","fix"};
 #                     status is pass, fail or skipped; only a failed check has a fix, otherwise it is null
 #   --user NAME       account that builds run as; default: the user who called sudo, or who runs this
 #   --only, --skip    checks by id, such as xcode; may be repeated. A skipped check is reported as skipped
+#   --disk-gb N       also checks that the disk has the size that was asked for
 #   --controller URL  also checks that this VM reaches the controller
 #   --worker ID       also checks that the key on standard input (--key -) belongs to this worker
 #   --in-build        fails if no monitor runs
@@ -33,7 +34,7 @@ usage() {
 json='' only='' skip='' controller='' worker='' key='' in_build=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --user | --only | --skip | --controller | --worker | --key) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
+    --user | --only | --skip | --disk-gb | --controller | --worker | --key) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
   esac
   case $1 in
     --json) json=yes ;;
@@ -41,6 +42,11 @@ while [ $# -gt 0 ]; do
     --user) TARTBEAT_USER=$2 && shift ;;
     --only) only="$only $(printf '%s' "$2" | tr - _) " && shift ;;
     --skip) skip="$skip $(printf '%s' "$2" | tr - _) " && shift ;;
+    --disk-gb)
+      case $2 in *[!0-9]* | ??????*) usage "--disk-gb must be a whole number, not '$2'" ;; esac
+      export TARTBEAT_DISK_GB="$2"
+      shift
+      ;;
     --controller) controller=${2%/} && shift ;;
     --worker) worker=$2 && shift ;;
     --key)

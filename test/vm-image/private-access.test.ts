@@ -30,6 +30,7 @@ const FINGERPRINTS = {
     'SHA256:FC73VB6C4OQLSCrjEayhMp9UMxS97caD/Yyi2bhW/J0',
     'SHA256:46OSHA1Rmj8E8ERTC6xkNcmGOw9oFxYr0WF6zWW8l1E',
   ],
+  'ssh.dev.azure.com,vs-ssh.visualstudio.com': ['SHA256:ohD8VZEXGWo6Ez8GSEJQ9WpafgLFsOfLOtGGQCQo6Og'],
 };
 
 function guest() {
@@ -75,7 +76,7 @@ test('the host keys are those that the forges publish, and nothing else, unhashe
     Object.keys(FINGERPRINTS).map((host) => [host, lines.filter((each) => each[2] === host).map((each) => each[1])]),
   );
   expect(found).toEqual(FINGERPRINTS);
-  expect(lines).toHaveLength(9);
+  expect(lines).toHaveLength(10);
 });
 
 test('each secret becomes a file that only the account can read, and the end of the build removes all of them', () => {

@@ -26,6 +26,9 @@ const NAMES = STEPS.map(nameOf);
  */
 const FAILURES: Record<string, readonly (readonly [command: string, only?: string])[]> = {
   'sudo-rule': [['visudo'], ['chown']],
+  disk: [],
+  authorities: [],
+  'xcode-download': [],
   'authorised-key': [['sudo']],
   'remote-login': [],
   'known-hosts': [['sudo']],
@@ -62,6 +65,18 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   ],
   image: [['chown']],
 };
+
+/** Certificates of an office: a root, what it issued, a certificate of a host, and a root that has expired. */
+function officeCertificates(mac: StandInMac) {
+  const path = (name: string) => join(import.meta.dirname, '../fixtures/authorities', `${name}.pem`);
+  const text = (name: string) => readFileSync(path(name), 'utf8');
+  return {
+    ...{ root: path('root'), leaf: path('leaf'), expired: path('old') },
+    both: mac.file('both.pem', `${text('root')}some text\n${text('sub')}`),
+    withKey: mac.file('with-key.pem', `${text('root')}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n`),
+    der: mac.file('root.der', '0\u0082 no text'),
+  };
+}
 
 /** Runs one step alone, as a person would, and returns the word before the colon and the text after it. */
 async function step(mac: StandInMac, name: string, args: string[] = [], user: 'admin' | 'root' = 'root') {
@@ -530,6 +545,164 @@ for (const shell of SHELLS) {
       expect((await mac.guest('provision.sh', ['--only', 'image', '--base-digest', wrong])).stdout).toContain(
         '--base-digest must be',
       );
+  });
+
+  holds('macOS gets the whole disk, and a disk that is smaller than was asked for is a finding', async () => {
+    using mac = standInMac(shell);
+    const disk = (...args: string[]) => mac.guest('provision.sh', ['--only', 'disk', ...args]);
+    mac.remember('container-kb', '48828125');
+    expect((await step(mac, 'disk', ['--check'])).detail).toBe('macOS has 50 GB of a disk of 140 GB');
+    for (const [fails, message] of [
+      ['repairDisk', 'diskutil repairDisk'],
+      ['resizeContainer', "'diskutil apfs resizeContainer disk0s2 0' failed with exit code 7"],
+    ] as const) {
+      mac.fail('diskutil', fails);
+      const failed = await step(mac, 'disk');
+      expect(failed).toMatchObject({ word: 'failed', detail: expect.stringContaining(message) });
+      expect(failed.stdout).toContain('Recovery partition');
+    }
+    mac.repair();
+    mac.calls();
+    expect(outcomesOf(await disk('--disk-gb', '140')).disk).toBe('changed');
+    expect(mac.calls()).toEqual(['diskutil repairDisk disk0', 'diskutil apfs resizeContainer disk0s2 0']);
+    expect((await step(mac, 'disk', ['--check'])).detail).toBe('macOS has 139 GB of a disk of 140 GB');
+    expect((await disk('--check', '--disk-gb', '200')).stdout).toContain('the disk has 140 GB, not 200 GB');
+    const verified = await mac.guest('verify.sh', ['--only', 'disk', '--disk-gb', '200']);
+    expect([verified.status, outcomesOf(verified).disk]).toEqual([1, 'fail']);
+  });
+
+  holds('authorities of one’s own are trusted by the system and by builds, and what is none is refused', async () => {
+    using mac = standInMac(shell);
+    const pki = officeCertificates(mac);
+    const run = (...files: string[]) =>
+      mac.guest('provision.sh', ['--only', 'authorities', ...files.flatMap((file) => ['--ca', file])]);
+    const folder = join(mac.root, 'usr/local/share/tartbeat/authorities');
+    for (const [file, message] of [
+      [pki.withKey, 'holds a private key'],
+      [pki.leaf, 'is no certificate authority'],
+      [pki.der, 'holds no certificate in PEM form'],
+      [pki.expired, 'has expired'],
+      [mac.file('broken.pem', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'), 'no certificate'],
+      [mac.file('none.pem'), 'cannot be read'],
+    ] as const) {
+      const refused = await run(file);
+      expect([refused.status, refused.stderr], file).toEqual([64, expect.stringContaining(message)]);
+    }
+    expect(existsSync(folder)).toBe(false);
+
+    const keytool = join(mac.root, 'Library/Java/JavaVirtualMachines/17.jdk/Contents/Home/bin/keytool');
+    mkdirSync(join(keytool, '..'), { recursive: true });
+    const list = mac.file('java');
+    writeFileSync(
+      keytool,
+      `#!/bin/sh\ncase $1 in -list) grep -qs -- "$6" '${list}' ;; -importcert) echo "$@" >>'${list}' ;; esac\n`,
+      { mode: 0o755 },
+    );
+    mac.remember('trust-needs-a-person');
+    mac.remember('swift-may-not');
+    const refused = await run(pki.root);
+    expect(refused.stdout).toMatch(
+      /failed +authorities +macOS lets nobody but a person at its screen trust .*Office Root/,
+    );
+    expect(refused.stdout).toMatch(/tart run VM.*sudo security add-trusted-cert -d -r trustRoot/);
+    mac.forget('swift-may-not');
+    expect(outcomesOf(await run(pki.root)).authorities).toBe('changed');
+    mac.forget('trust-needs-a-person');
+    mac.calls();
+    // Two in one file, of which one is there already.
+    const changed = await run(pki.both);
+    expect(outcomesOf(changed).authorities, changed.stdout).toBe('changed');
+    expect(mac.calls()).toEqual([expect.stringMatching(/^chown/), 'security add-trusted-cert trustAsRoot']);
+    const again = await step(mac, 'authorities');
+    expect([again.word, again.detail]).toEqual(['ok', expect.stringContaining('2 trusted')]);
+    expect(readFileSync(list, 'utf8').trim().split('\n')).toHaveLength(2);
+    expect(readFileSync(join(folder, 'all.pem'), 'utf8')).toBe(
+      `the public authorities\n${readFileSync(join(folder, 'own.pem'), 'utf8')}`,
+    );
+    expect(readFileSync(join(folder, 'own.pem'), 'utf8').match(/BEGIN/g)).toHaveLength(2);
+    // The step monitor keeps them. A build finds them.
+    for (const name of ['monitor', 'homebrew', 'build-shell']) expect((await step(mac, name)).status).toBe(0);
+    expect((await step(mac, 'authorities', ['--check'])).word).toBe('ok');
+    const found = await mac.guest(
+      mac.file(
+        'build',
+        `. '${mac.root}/usr/local/share/tartbeat/build-environment.sh'\nenv | grep /authorities/ | sort\n`,
+      ),
+    );
+    expect(found.stdout.trim().split('\n')).toEqual([
+      `CURL_CA_BUNDLE=${folder}/all.pem`,
+      `GIT_SSL_CAINFO=${folder}/all.pem`,
+      `NODE_EXTRA_CA_CERTS=${folder}/own.pem`,
+      `SSL_CERT_FILE=${folder}/all.pem`,
+    ]);
+    // A change of the rule is undone, also on a release on which it works.
+    mac.remember('trust-needs-a-person');
+    mac.remember('rules-can-be-written');
+    mac.forget('trusted');
+    expect((await step(mac, 'authorities')).word).toBe('changed');
+    expect(mac.recall('trust-allowed')).toBeNull();
+    expect((await step(mac, 'image')).status).toBe(0);
+    expect(readFileSync(join(folder, '../provisioned'), 'utf8').match(/^authority [0-9a-f]{64}$/gm)).toHaveLength(2);
+  });
+
+  holds('Xcode comes from a download, under the name of its version, once', async () => {
+    using mac = standInMac(shell);
+    rmSync(join(mac.root, 'Applications'), { recursive: true });
+    mkdirSync(join(mac.root, 'Applications'));
+    mkdirSync(join(mac.home, 'x'));
+    const xip = join(mac.home, 'x/Xcode.xip');
+    const run = () => mac.guest('provision.sh', ['--only', 'xcode-download', '--only', 'xcode', '--xcode-file', xip]);
+    writeFileSync(xip, 'xxx');
+    expect((await run()).stdout).toContain('xip --expand');
+    writeFileSync(xip, 'xar!no version');
+    expect((await run()).stdout).toContain('Xcode.xip holds no Xcode with a version');
+    writeFileSync(xip, 'xar!27.0');
+    expect(outcomesOf(await run())).toEqual({ 'xcode-download': 'changed', xcode: 'changed' });
+    expect(existsSync(join(mac.root, 'Applications/Xcode_27.0.app/Contents/Developer'))).toBe(true);
+    mac.calls();
+    expect(outcomesOf(await run())).toEqual({ 'xcode-download': 'ok', xcode: 'ok' });
+    expect(mac.calls()).toEqual([]);
+    expect((await step(mac, 'xcode-download')).detail).toBe('Xcode_27.0.app is from a download');
+  });
+
+  holds('an image for others holds no key, host key or address of this Mac, and nobody’s credentials', async () => {
+    using mac = standInMac(shell);
+    const at = (path: string) => join(mac.root, path);
+    const release = () => mac.guest('release-image.sh', ['--user', 'admin']);
+    expect((await mac.guest('release-image.sh', ['--user', 'admin'], { user: 'admin' })).status).toBe(77);
+    expect((await mac.guest('release-image.sh', [])).status).toBe(64);
+    await mac.guest('provision.sh', ['--only', 'authorised-key', '--key-file', keyFile(mac)]);
+    await mac.guest('provision.sh', ['--only', 'private-networks', '--packet-filter', '192.0.2.7']);
+    for (const name of ['known-hosts', 'monitor', 'image']) expect((await step(mac, name)).status).toBe(0);
+    for (const folder of ['etc/ssh', 'Users/admin/.tartbeat/b_1-1', 'Users/admin/.zsh_sessions'])
+      mkdirSync(at(folder), { recursive: true });
+    for (const file of ['etc/ssh/ssh_host_ed25519_key', 'etc/ssh/ssh_host_ed25519_key.pub', 'etc/ssh/sshd_config'])
+      writeFileSync(at(file), 'x');
+    for (const file of ['.zsh_history', '.tartbeat/b_1-1/monitor.log', '.zsh_sessions/1'])
+      writeFileSync(join(mac.home, file), '192.0.2.7');
+    writeFileSync(join(mac.home, '.ssh/known_hosts'), 'git.office.example ssh-ed25519 AAAA\n', { flag: 'a' });
+    const secrets = { '.netrc': 'machine a', '.npmrc': '//a/:_authToken=b', '.ssh/id_ed25519': 'x', 'a.p12': 'x' };
+    for (const [file, text] of Object.entries(secrets)) writeFileSync(join(mac.home, file), text);
+    const refused = await release();
+    expect(refused.status).toBe(1);
+    for (const file of Object.keys(secrets)) expect(refused.stderr).toContain(file);
+    expect(existsSync(authorizedKeys(mac))).toBe(true);
+    for (const file of Object.keys(secrets)) rmSync(join(mac.home, file));
+
+    const before = readFileSync(at('usr/local/share/tartbeat/provisioned'), 'utf8');
+    expect(before).toContain('packet-filter on');
+    const released = await release();
+    expect(released.status, released.stderr).toBe(0);
+    const left = Object.entries(mac.contents()).flat();
+    for (const trace of ['192.0.2.7', KEY_BODY, 'etc/ssh/ssh_host_ed25519_key', 'git.office.example'])
+      expect(left.filter((text) => text.includes(trace)).map((text) => text.slice(0, 80))).toEqual([]);
+    expect(existsSync(at('etc/ssh/sshd_config'))).toBe(true);
+    expect(guestScripts(mac)).toEqual([version]);
+    expect(readFileSync(at('usr/local/share/tartbeat/provisioned'), 'utf8')).toBe(
+      before.replace('packet-filter on', 'packet-filter off'),
+    );
+    for (const name of ['known-hosts', 'monitor', 'image'])
+      expect((await step(mac, name, ['--check'])).word).toBe('ok');
   });
 
   holds('a command has a limit, and its whole family ends with it', async () => {

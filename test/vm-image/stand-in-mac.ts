@@ -75,12 +75,14 @@ export function standInMac(shell: Shell): StandInMac {
     'root/Applications',
     'root/tmp',
     'root/Users/admin',
+    'root/etc/ssl',
     'host-home',
   ])
     mkdirSync(join(folder, path), { recursive: true });
   // An image with an Xcode that was never started.
   mkdirSync(join(root, 'Applications/Xcode.app/Contents/Developer'), { recursive: true });
   mkdirSync(join(root, 'Applications/Xcode_26.6.app/Contents/Developer'), { recursive: true });
+  writeFileSync(join(root, 'etc/ssl/cert.pem'), 'the public authorities\n');
   chmodSync(home, 0o750);
   // Scripts call each other with `sh`, which macOS has as bash in POSIX mode.
   symlinkSync(`/bin/${shell}`, join(folder, 'bin/sh'));

@@ -35,6 +35,10 @@ usable_lines() {
     "$keys" 2>/dev/null
 }
 
+# Prints the lines of keys of other agents. An image that another Mac has made may have them, and an earlier key
+# of this Mac stays otherwise.
+other_lines() { awk -v body="$key_body" '/ tartbeat$/ && !index($0, body)' "$keys" 2>/dev/null; }
+
 check() {
   if [ -z "$home" ]; then
     missing "there is no account '$TARTBEAT_USER'"
@@ -57,6 +61,8 @@ check() {
     missing "$keys does not belong to $TARTBEAT_USER"
   elif [ "$lines" -eq 0 ]; then
     missing "$keys does not hold ${key_file:+the key of }${key_file:-a key}, or ties it to another command than vm-ssh-gate"
+  elif [ -n "$key_file" ] && [ -n "$(other_lines)" ]; then
+    missing "$keys also holds the key of another agent"
   elif [ -n "$key_file" ]; then
     found "$keys holds the key; mode 600, folder 700"
   else
@@ -76,13 +82,13 @@ apply() {
   attempt as_user mkdir -p "$home/.ssh" && attempt as_user chmod 700 "$home/.ssh" &&
     attempt as_user touch "$keys" && attempt as_user chmod 600 "$keys" || return
   [ -n "$key_file" ] || return 0
-  # Removes an older line of this key, because it may have a `command=`. Forwarding is off, because it would
+  # Removes an older line of this key, because it may have a `command=`, and the keys of other agents. Forwarding is off, because it would
   # let a build reach the Mac.
   line="no-port-forwarding,no-X11-forwarding,no-agent-forwarding $key_type $key_body tartbeat"
   # shellcheck disable=SC2016 # for the inner shell
   attempt as_user sh -c '
     umask 077
-    { grep -vF -- "$2" "$1" || :; printf "%s\n" "$3"; } >"$1.new" && mv -f "$1.new" "$1"' sh "$keys" "$key_body" "$line"
+    { grep -vF -- "$2" "$1" | grep -v " tartbeat\$" || :; printf "%s\n" "$3"; } >"$1.new" && mv -f "$1.new" "$1"' sh "$keys" "$key_body" "$line"
 }
 
 step "$@"

@@ -25,7 +25,7 @@ check() {
   elif ! owned_by "$TARTBEAT_USER" "$file"; then
     missing "$file does not belong to $TARTBEAT_USER"
   else
-    found "$file has the keys of github.com, gitlab.com and bitbucket.org"
+    found "$file has the keys of github.com, gitlab.com, bitbucket.org and ssh.dev.azure.com"
   fi
 }
 

@@ -14,7 +14,7 @@ version=$(cat "$source/guest/version" 2>/dev/null)
 links=$(user_home)/.tartbeat/guest
 
 # What other steps keep in the same folder.
-kept='image provisioned certificates'
+kept='image provisioned certificates authorities xcode-download'
 
 # shellcheck disable=SC2046,SC2002 # a list of files
 checksum() { (cd "$1" 2>/dev/null && cat $(shared_files) 2>/dev/null | cksum); } # FOLDER

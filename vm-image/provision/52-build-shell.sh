@@ -10,17 +10,27 @@ profile=$(user_home)/.bash_profile
 line=". $share/build-environment.sh"
 
 check() {
-  # Takes only the last two lines, because a profile may print other lines first.
+  # Takes only the last three lines, because a profile may print other lines first.
   # shellcheck disable=SC2016 # for the build's shell
-  environment=$(as_build 'printf "\n%s\n%s\n" "$LANG" "$PATH"' 2>/dev/null | tail -n 2)
+  environment=$(as_build 'printf "\n%s\n%s\n%s\n" "$LANG" "$PATH" "${NODE_EXTRA_CA_CERTS:-}"' 2>/dev/null | tail -n 3)
+  authorities=${environment##*
+}
   path=${environment#*
 }
+  path=${path%%
+*}
   lang=${environment%%
 *}
   case :$path: in
     *:"$brew_prefix/bin":*)
       case $lang in
-        *UTF-8) found "$lang, Homebrew on the PATH of a login bash" ;;
+        *UTF-8)
+          if [ -e "$share/authorities/own.pem" ] && [ "$authorities" != "$share/authorities/own.pem" ]; then
+            missing "NODE_EXTRA_CA_CERTS is '$authorities' in a login bash, not $share/authorities/own.pem"
+          else
+            found "$lang, Homebrew on the PATH of a login bash"
+          fi
+          ;;
         *) missing "LANG is '${lang}' in a login bash, not UTF-8" ;;
       esac
       ;;

@@ -10,11 +10,20 @@ here=$(cd "$(dirname "$0")" && pwd)
 title="Expo's build engine $EXPO_ENGINE_VERSION is installed"
 engine=eas-cli-local-build-plugin
 
+# A build starts the engine with the Node of the image, whatever Node its project names.
 check() {
-  version=$(as_build "'$brew_prefix/bin/$engine' --version" 2>/dev/null | tail -n 1)
+  node=$(as_build "'$brew_prefix/bin/node' --version" 2>/dev/null | tail -n 1)
+  case $node in
+    "v${NODE_FORMULA#node@}".*) ;;
+    *)
+      missing "$brew_prefix/bin/node, with which a build starts $engine, is ${node:-absent}"
+      return
+      ;;
+  esac
+  version=$(as_build "PATH='$brew_prefix/bin':\$PATH '$brew_prefix/bin/$engine' --version" 2>/dev/null | tail -n 1)
   case $version in
-    "$EXPO_ENGINE_VERSION") found "$engine $version" ;;
-    '') missing "$brew_prefix/bin/$engine does not exist or does not start" ;;
+    "$EXPO_ENGINE_VERSION") found "$engine $version with node $node" ;;
+    '') missing "$brew_prefix/bin/$engine does not exist or does not start with node $node" ;;
     *) missing "$engine has version $version" ;;
   esac
 }

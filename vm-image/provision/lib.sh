@@ -142,6 +142,53 @@ shared_files() {
     -o -name keychain -o -name vm-ssh-gate -o -name tartbeat-verify -o -path './guest/*' \) | sort
 }
 
+# --- certificates ---------------------------------------------------------------------------------
+
+readonly MOST_AUTHORITIES=20
+
+# Prints whom a certificate names, in one line.
+name_of_authority() { # FILE
+  one_line "$(openssl x509 -in "$1" -noout -subject 2>/dev/null | sed 's/^subject= *//')"
+  echo
+}
+
+# Splits PEM files into one file for each certificate authority, which has the SHA-256 of the certificate as
+# its name. Fails, and sets `problem`, if a file holds something else.
+split_authorities() { # FOLDER FILE…
+  authorities=$1
+  shift
+  for pem in "$@"; do
+    if [ ! -r "$pem" ]; then
+      problem="$pem cannot be read"
+    elif grep -q 'PRIVATE KEY' "$pem"; then
+      problem="$pem holds a private key: give the certificate of the authority alone"
+    elif ! grep -q 'BEGIN CERTIFICATE' "$pem"; then
+      problem="$pem holds no certificate in PEM form (openssl x509 -inform der -in FILE makes one)"
+    fi
+    [ -z "${problem:-}" ] || return 1
+    awk -v folder="$authorities" '
+      /-----BEGIN CERTIFICATE-----/ { part = folder "/part-" ++count }
+      part != "" { print > part }
+      /-----END CERTIFICATE-----/ { close(part); part = "" }' "$pem" || return
+    for part in "$authorities"/part-*; do
+      sum=$(openssl x509 -in "$part" -noout -fingerprint -sha256 2>/dev/null | sed 's/.*=//; s/://g' | tr A-F a-f)
+      if [ -z "$sum" ]; then
+        problem="$pem holds a part that is no certificate"
+      elif ! openssl x509 -in "$part" -noout -text 2>/dev/null | grep -q 'CA:TRUE'; then
+        problem="$pem: $(name_of_authority "$part") is no certificate authority: give the certificate that issued it"
+      elif ! openssl x509 -in "$part" -noout -checkend 0 >/dev/null 2>&1; then
+        problem="$pem: $(name_of_authority "$part") has expired"
+      fi
+      [ -z "${problem:-}" ] || return 1
+      openssl x509 -in "$part" -out "$authorities/$sum.pem" && rm -f "$part" || return
+    done
+  done
+  if [ "$(find "$authorities" -name '*.pem' | wc -l)" -gt "$MOST_AUTHORITIES" ]; then
+    problem="there are more than $MOST_AUTHORITIES certificate authorities: give only those of your own"
+    return 1
+  fi
+}
+
 # --- files ----------------------------------------------------------------------------------------
 
 owned_by() { # NAME PATH

@@ -324,8 +324,22 @@ noted=$tart_home/vms/$vm/tartbeat-from
 digest=''
 
 if has_vm "$vm"; then
+  made_from=$(cat "$noted" 2>/dev/null)
+  asked=$(reference_of "$from")
+  asked=${asked:-$from}
+  # A tag may have moved since, so only its repository is compared.
+  case $asked in */*@*) ;; */*) asked=${asked%:*} ;; esac
+  case $asked:$made_from in
+    *: | :*) ;;
+    *)
+      case $made_from in
+        "$asked" | "$asked"@*) ;;
+        *) fail "$vm exists already, and was made from $made_from" "Delete it (tart delete $vm), or give another VM, to use $from." ;;
+      esac
+      ;;
+  esac
   say "$vm exists already; using it"
-  from=$(cat "$noted" 2>/dev/null)
+  from=$made_from
 else
   if [ -z "$from" ]; then from=$(awk -v bare="$xcode" '!/^#/ && (bare == "" || $10 == "-") { print $1; exit }' "$here/public-images"); fi
   case $from in

@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { testWith } from '../set-up/test-with.ts';
 import { SHELLS, type Shell } from './guest-script.ts';
-import { PUBLIC_KEY, publicImages, type StandInMac, standInMac } from './stand-in-mac.ts';
+import { outcomesOf, PUBLIC_KEY, publicImages, type StandInMac, standInMac } from './stand-in-mac.ts';
 
 const { reference: IMAGE, digest: DIGEST } = publicImages()[0]!;
 
@@ -12,6 +12,8 @@ function macWithKey(shell: Shell, vms: string[] = []) {
   const mac = standInMac(shell);
   const key = mac.file('tart_vm_key', 'private\n');
   mac.file('tart_vm_key.pub', `${PUBLIC_KEY}\n`);
+  // Tart's folder of the VM. The stand-in keeps no disk in it.
+  mkdirSync(mac.file('host-home/.tart/vms/expo-build-vm'), { recursive: true });
   for (const name of vms) mac.file(`vms/${name}`, 'made by the test\n');
   return Object.assign(mac, {
     create: (args: string[] = [], options: Parameters<StandInMac['host']>[2] = {}) =>
@@ -22,11 +24,16 @@ function macWithKey(shell: Shell, vms: string[] = []) {
   });
 }
 
+/** Without these steps a run takes half the time. */
+const BRIEFLY = ['homebrew', 'build-shell', 'node', 'mise', 'eas-cli', 'expo-engine', 'ruby', 'fastlane', 'cocoapods']
+  .concat('apple-certificates')
+  .flatMap((step) => ['--skip', step]);
+
 const tartCalls = (mac: StandInMac) => mac.calls().filter((call) => /^(tart|shutdown) /.test(call));
 
 for (const shell of SHELLS) {
   const declare = testWith(shell);
-  const holds = (sentence: string, check: () => Promise<void>, timeout = 60_000) =>
+  const holds = (sentence: string, check: () => Promise<void>, timeout = 120_000) =>
     declare(`${shell}: ${sentence}`, { timeout, concurrent: true }, check);
 
   holds(
@@ -72,6 +79,14 @@ for (const shell of SHELLS) {
       expect(mac.leftovers()).toEqual([]);
       expect(existsSync(join(mac.home, '.tartbeat-image'))).toBe(false);
 
+      // What the VM was cloned from was said to the first run alone.
+      expect(readFileSync(join(mac.root, 'usr/local/share/tartbeat/image'), 'utf8')).toContain(`digest=${DIGEST}\n`);
+      const another = await mac.create(['--from', 'golden-gate-xcode-27', '--force']);
+      expect([another.status, another.stderr]).toEqual([
+        1,
+        expect.stringContaining(`expo-build-vm exists already, and was made from ${IMAGE}`),
+      ]);
+
       const third = await mac.create();
       expect(third.status).toBe(1);
       expect(third.stderr).toContain('expo-build-vm-base-snapshot exists already and was not replaced');
@@ -88,7 +103,7 @@ for (const shell of SHELLS) {
       ]);
       expect(mac.vms()).toEqual(['expo-build-vm', 'expo-build-vm-base-snapshot']);
     },
-    300_000,
+    600_000,
   );
 
   holds(
@@ -107,7 +122,7 @@ for (const shell of SHELLS) {
         expect(mac.vms()).toEqual(['expo-build-vm', 'expo-build-vm-base-snapshot']);
       }
     },
-    300_000,
+    600_000,
   );
 
   holds(
@@ -121,7 +136,7 @@ for (const shell of SHELLS) {
         mac.remember('list-fails', '2');
         const result = mac.file('result');
         const args = ['--from', tag, '--snapshot', 'vm-base-0123', '--result', result, '--drop-pulled'];
-        const outcome = await mac.create([...args, '--packet-filter', addresses]);
+        const outcome = await mac.create([...args, ...BRIEFLY, '--packet-filter', addresses]);
         expect(outcome.status, outcome.stdout + outcome.stderr).toBe(0);
         expect(mac.vms()).toEqual(['expo-build-vm', 'vm-base-0123']);
         const image = readFileSync(join(mac.root, 'usr/local/share/tartbeat/image'), 'utf8');
@@ -141,7 +156,108 @@ for (const shell of SHELLS) {
       }
       expect(made[0]).toEqual(made[1]);
     },
-    300_000,
+    600_000,
+  );
+
+  holds(
+    'an image for others is published from one Mac, and another one makes it its own, with its own key',
+    async () => {
+      const ca = join(import.meta.dirname, '../fixtures/authorities/root.pem');
+      using publisher = macWithKey(shell, ['expo-build-vm']);
+      const result = publisher.file('result');
+      const refused = await publisher.create(['--for-publication']);
+      expect([refused.status, refused.stderr]).toEqual([64, expect.stringContaining('needs --snapshot NAME')]);
+      const args = ['--for-publication', '--snapshot', 'vm-publish', '--result', result, '--ca', ca, ...BRIEFLY];
+      // Where nobody can log in with a password, nobody could enter the image.
+      mkdirSync(join(publisher.home, '.ssh'), { mode: 0o700 });
+      writeFileSync(join(publisher.home, '.ssh/authorized_keys'), `${PUBLIC_KEY}\n`, { mode: 0o600 });
+      publisher.remember('no-passwords');
+      const locked = await publisher.create(args);
+      expect([locked.status, locked.stderr]).toEqual([1, expect.stringContaining('cannot log in with the password')]);
+      expect(publisher.vms()).toEqual(['expo-build-vm']);
+      publisher.forget('no-passwords');
+
+      const made = await publisher.create(args);
+      expect(made.status, made.stdout + made.stderr).toBe(0);
+      expect(made.stdout).toContain('nothing of this Mac is left in the image');
+      expect(publisher.vms()).toEqual(['expo-build-vm', 'vm-publish']);
+      expect(existsSync(join(publisher.home, '.ssh/authorized_keys'))).toBe(false);
+      const { provisioned } = /provisioned=(?<provisioned>.*)/.exec(readFileSync(result, 'utf8'))!.groups!;
+
+      // The other Mac gets the same disk, and the settings that are not files.
+      using other = macWithKey(shell);
+      cpSync(publisher.root, other.root, { recursive: true, verbatimSymlinks: true });
+      for (const name of readdirSync(join(publisher.root, '../state')))
+        if (!/^(pulled|shut-down)$/.test(name)) other.remember(name, publisher.recall(name)!);
+      other.file('tart_vm_key.pub', 'ssh-ed25519 AAAAKeyOfTheOtherMac agent@other\n');
+      const own = other.file('result');
+      const reference = `registry.example.com/tartbeat@sha256:${'9a'.repeat(32)}`;
+      const fetched = await other.create([
+        '--from',
+        reference,
+        '--result',
+        own,
+        '--ca',
+        ca,
+        '--restrict-key',
+        ...BRIEFLY,
+      ]);
+      expect(fetched.status, fetched.stdout + fetched.stderr).toBe(0);
+      // The links of the publisher lead to the folder of its test, so the step monitor makes them anew.
+      const changed = Object.entries(outcomesOf(fetched)).filter(([, outcome]) => outcome === 'changed');
+      expect(changed.map(([name]) => name).sort()).toEqual(['authorised-key', 'image', 'monitor']);
+      expect(readFileSync(own, 'utf8')).toBe(
+        `snapshot=expo-build-vm-base-snapshot\ndigest=sha256:${'9a'.repeat(32)}\nprovisioned=${provisioned}\nfrom=${reference}\n`,
+      );
+      expect(readFileSync(join(other.home, '.ssh/authorized_keys'), 'utf8')).toMatch(
+        /^restrict,.*AAAAKeyOfTheOtherMac tartbeat\n$/,
+      );
+    },
+    600_000,
+  );
+
+  holds(
+    'Xcode comes from a file of one’s own, onto an image without Xcode, and is copied once',
+    async () => {
+      using mac = macWithKey(shell);
+      rmSync(join(mac.root, 'Applications'), { recursive: true });
+      mkdirSync(join(mac.root, 'Applications'));
+      mac.remember('container-kb', '48828125');
+      mac.remember('free-kb', '1000000');
+      const xip = mac.file('Xcode_27.xip', 'xar!27.0');
+      const small = await mac.create(['--xcode', xip, ...BRIEFLY]);
+      expect([small.status, small.stderr]).toEqual([
+        1,
+        expect.stringContaining('the VM has 1 GB free, and to unpack Xcode takes 15 GB'),
+      ]);
+      expect(small.stderr).toContain('--disk-gb 154');
+      const base = publicImages().find((image) => image.xcode === '-')!;
+      expect(
+        mac
+          .calls()
+          .filter((call) => /^(tart|diskutil) /.test(call))
+          .slice(0, 5),
+      ).toEqual([
+        `tart pull ${base.reference}`,
+        `tart clone ${base.reference} expo-build-vm`,
+        'tart set expo-build-vm --disk-size 140',
+        'tart run expo-build-vm --no-graphics --no-audio --no-clipboard',
+        'diskutil repairDisk disk0',
+      ]);
+      mac.forget('free-kb');
+      const made = await mac.create(['--xcode', xip, ...BRIEFLY]);
+      expect(made.status, made.stdout + made.stderr).toBe(0);
+      expect(made.stdout).toContain('Copying Xcode_27.xip into the VM');
+      expect(made.stdout).toContain('sudo xcodebuild -downloadPlatform iOS');
+      expect(existsSync(join(mac.root, 'Applications/Xcode_27.0.app'))).toBe(true);
+      expect(existsSync(join(mac.home, '.tartbeat-image'))).toBe(false);
+      mac.calls();
+      const again = await mac.create(['--xcode', xip, '--force', ...BRIEFLY]);
+      expect(again.status, again.stdout + again.stderr).toBe(0);
+      expect(again.stdout).toContain('Xcode_27.0.app is in the VM already');
+      expect(mac.calls().filter((call) => call.startsWith('xip'))).toEqual([]);
+    },
+    600_000,
   );
 
   holds('a Mac or a Tart that is too old for a public image is refused before the download', async () => {
@@ -227,7 +343,7 @@ for (const shell of SHELLS) {
       expect(mac.vms()).toEqual(['expo-build-vm']);
       expect(tartCalls(mac).join('\n')).not.toContain('base-snapshot');
     },
-    120_000,
+    240_000,
   );
 
   holds(
@@ -269,6 +385,11 @@ for (const shell of SHELLS) {
       [['vm', '--snapshot', 'vm'], '--snapshot must have another name'],
       [['vm', '--snapshot', 'a/b'], '--snapshot must consist of'],
       [['vm', '--result', '/nonexistent/x'], '--result: there is no folder /nonexistent'],
+      [['vm', '--xcode', '/nonexistent.xip'], '--xcode: /nonexistent.xip cannot be read'],
+      [['vm', '--xcode', 'Xcode.dmg'], '--xcode must be an Xcode*.xip'],
+      [['vm', '--xcode', mac.file('a.xip', '<html>')], 'is no xip archive'],
+      [['vm', '--xcode', mac.file('b.xip', 'xar!'), '--skip', 'xcode'], 'contradict each other'],
+      [['vm', '--for-publication', '--snapshot', 'x', '--restrict-key'], 'nothing to tie'],
       [['vm', '--skip', '$(reboot)'], '--skip takes names of steps'],
       [['vm', '--controller', 'builds.example.com'], 'http:// or https://'],
       [['vm', '--controller', "http://x';reboot"], 'plain address'],

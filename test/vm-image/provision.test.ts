@@ -66,7 +66,7 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   image: [['chown']],
 };
 
-/** Certificates of an office: a root, what it issued, a certificate of a host, and a root that has expired. */
+/** Certificates of an office: a root, one that it issued, that of a host, and a root that has expired. */
 function officeCertificates(mac: StandInMac) {
   const path = (name: string) => join(import.meta.dirname, '../fixtures/authorities', `${name}.pem`);
   const text = (name: string) => readFileSync(path(name), 'utf8');
@@ -98,7 +98,7 @@ const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
 for (const shell of SHELLS) {
   const declare = testWith(shell);
-  const holds = (sentence: string, check: () => Promise<void>, timeout = 60_000) =>
+  const holds = (sentence: string, check: () => Promise<void>, timeout = 120_000) =>
     declare(`${shell}: ${sentence}`, { timeout }, check);
 
   holds(
@@ -152,7 +152,7 @@ for (const shell of SHELLS) {
       expect(mac.calls()).toEqual([]);
       expect(mac.contents()).toEqual(before);
     },
-    240_000,
+    600_000,
   );
 
   holds(
@@ -189,7 +189,7 @@ for (const shell of SHELLS) {
       }
       expect(mac.calls().filter((call) => call.startsWith('UNEXPECTED'))).toEqual([]);
     },
-    240_000,
+    600_000,
   );
 
   holds(

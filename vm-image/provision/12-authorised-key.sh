@@ -35,8 +35,8 @@ usable_lines() {
     "$keys" 2>/dev/null
 }
 
-# Prints the lines of keys of other agents. An image that another Mac has made may have them, and an earlier key
-# of this Mac stays otherwise.
+# Prints the lines of keys of other agents. An image that another Mac has made may have them, and an earlier
+# key of this Mac would stay.
 other_lines() { awk -v body="$key_body" '/ tartbeat$/ && !index($0, body)' "$keys" 2>/dev/null; }
 
 check() {
@@ -82,8 +82,8 @@ apply() {
   attempt as_user mkdir -p "$home/.ssh" && attempt as_user chmod 700 "$home/.ssh" &&
     attempt as_user touch "$keys" && attempt as_user chmod 600 "$keys" || return
   [ -n "$key_file" ] || return 0
-  # Removes an older line of this key, because it may have a `command=`, and the keys of other agents. Forwarding is off, because it would
-  # let a build reach the Mac.
+  # Removes an older line of this key, because it may have a `command=`, and the keys of other agents.
+  # Forwarding is off, because it would let a build reach the Mac.
   line="no-port-forwarding,no-X11-forwarding,no-agent-forwarding $key_type $key_body tartbeat"
   # shellcheck disable=SC2016 # for the inner shell
   attempt as_user sh -c '

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes the VM trust certificate authorities of one's own, for a proxy or a registry with a private
-# certificate. The system trusts them, which is what Xcode, Swift and Apple's curl ask. For programs with a list
-# of their own there are two files, which build-environment.sh names: own.pem for Node, and all.pem, with the
-# public authorities, for Ruby, git and Homebrew's curl. Each JDK that is there gets them in its own list.
+# certificate. The system trusts them, which is what Xcode, Swift and Apple's curl ask. For programs with a
+# list of their own there are two files, which build-environment.sh names: own.pem for Node, and all.pem, with
+# the public authorities, for Ruby, git and Homebrew's curl. Each JDK gets them in its own list.
 #
 #   TARTBEAT_AUTHORITIES   folder of the authorities to add, as split_authorities makes it; empty: only check
 here=$(cd "$(dirname "$0")" && pwd)

@@ -2,13 +2,14 @@
 # Writes down what this image is, so that an agent can tell two images apart. Two Macs whose images have the
 # same two lines in /usr/local/share/tartbeat/image are the same:
 #
-#   digest=        digest of the image that this VM was cloned from; empty if nobody has said it
+#   digest=        digest of the image that all began with; empty if nobody has said it
 #   provisioned=   SHA-256 of the file `provisioned` beside it
 #
 # `provisioned` lists all that was put on top: the scripts, the account, what was left out, the authorities,
 # and the versions that a build finds. It has nothing of one Mac: no key, no address, no size of a disk.
 #
-#   TARTBEAT_BASE_DIGEST   the digest; empty: keep the one that is there
+#   TARTBEAT_BASE_DIGEST   the digest of the image that this VM was cloned from. If that image was made by these
+#                          scripts on another Mac, it has a digest already, which stays
 #   TARTBEAT_SKIPPED       the steps that were left out; unset: keep those that are there
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
@@ -66,7 +67,8 @@ inputs() {
 }
 
 digest_wanted() {
-  if [ -n "${TARTBEAT_BASE_DIGEST:-}" ]; then printf '%s' "$TARTBEAT_BASE_DIGEST"; else recorded digest; fi
+  before=$(recorded digest)
+  printf '%s' "${before:-${TARTBEAT_BASE_DIGEST:-}}"
 }
 
 check() {

@@ -58,7 +58,7 @@ test('there is something to check', () => {
   expect(standIns.length).toBeGreaterThan(20);
 });
 
-testWith('shellcheck')('shellcheck has nothing to say', { timeout: 120_000 }, () => {
+testWith('shellcheck')('shellcheck has nothing to say', { timeout: 400_000 }, () => {
   const { stdout, status } = spawnSync('shellcheck', ['-x', ...scripts, ...standIns], {
     cwd: repository,
     encoding: 'utf8',

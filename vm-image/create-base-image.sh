@@ -37,7 +37,7 @@
 # on from there.
 #
 # A tag in --from is asked for once: the script prints its digest, and clones from the digest. The VM holds
-# what it was made of in /usr/local/share/tartbeat/image: digest= is that of the pulled image, and
+# what it was made of in /usr/local/share/tartbeat/image: digest= is that of the public image, and
 # provisioned= is a hash of all that was put on top. Two Macs with the same pair have the same image.
 #
 # Ends with 0 when the snapshot exists, 1 when a step failed, 64 on wrong arguments, 130 after Ctrl-C.

@@ -8,8 +8,8 @@
 # `provisioned` lists all that was put on top: the scripts, the account, what was left out, the authorities,
 # and the versions that a build finds. It has nothing of one Mac: no key, no address, no size of a disk.
 #
-#   TARTBEAT_BASE_DIGEST   the digest of the image that this VM was cloned from. If that image was made by these
-#                          scripts on another Mac, it has a digest already, which stays
+#   TARTBEAT_BASE_DIGEST   the digest of the image that this VM was cloned from. If that image was made by
+#                          these scripts on another Mac, it has a digest already, which stays
 #   TARTBEAT_SKIPPED       the steps that were left out; unset: keep those that are there
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh

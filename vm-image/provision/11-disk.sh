@@ -31,7 +31,8 @@ check() {
   elif [ "$disk_gb" -gt 0 ] && [ "$disk_gb" -lt "$((${wanted:-0} - 1))" ]; then
     missing "the disk has $disk_gb GB, not $wanted GB: set it while the VM is off, with tart set VM --disk-size $wanted"
   elif [ "$container_gb" -lt "$((${wanted:-0} - OTHER_PARTITIONS_GB))" ] || [ "$container_gb" -lt "$((disk_gb - OTHER_PARTITIONS_GB))" ]; then
-    missing "macOS has $container_gb GB of a disk of ${disk_gb:-$wanted} GB"
+    [ "$disk_gb" -gt 0 ] || disk_gb=$wanted
+    missing "macOS has $container_gb GB of a disk of $disk_gb GB"
   elif [ "$disk_gb" -eq 0 ]; then
     found "macOS has $container_gb GB"
   else

@@ -57,8 +57,9 @@ export class SimulatedMac implements AsyncDisposable {
     const { dir, apiKey, controllerUrl, config, bootMs } = this.#options;
     const keyPath = join(dir, 'vm_key');
     const key = generateKeyPair();
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    mkdirSync(this.#tmp, { recursive: true, mode: 0o700 });
     writeFileSync(keyPath, key.private, { mode: 0o600 });
+    writeFileSync(`${keyPath}.pub`, `${key.public}\n`);
     const sshPort = await freePort();
     await createBaseImage({
       ...{ tartHome: this.tartHome, name: baseImageName({ vmName: VM_NAME }), user: VM_USER },
@@ -77,6 +78,10 @@ export class SimulatedMac implements AsyncDisposable {
     });
   }
 
+  get #tmp(): string {
+    return join(this.#options.dir, 'tmp');
+  }
+
   get agent(): AgentProcess | null {
     return this.#agent;
   }
@@ -87,7 +92,8 @@ export class SimulatedMac implements AsyncDisposable {
     const { env = {}, onEvent } = this.#options;
     this.#agent = new AgentProcess({
       configPath: this.configPath,
-      env,
+      // Each Mac has its own, and create-base-image.sh has its locks in it.
+      env: { ...env, TMPDIR: this.#tmp },
       onEvent: (event) => {
         this.events.push(event);
         onEvent?.(event);

@@ -1,0 +1,111 @@
+/** Tests one image for a fleet: a Mac publishes it, and all Macs of a pool fetch it in turns, beside builds. */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test, vi } from 'vitest';
+import { type Farm, startFarm } from '../../local/farm/farm.ts';
+import { loadConfig } from '../../worker-agent/config.ts';
+import { makeBaseImage } from '../../worker-agent/images/base-image.ts';
+import { Images } from '../../worker-agent/images/images.ts';
+import { readPublicImages } from '../../worker-agent/images/public-images.ts';
+import { publishImage } from '../../worker-agent/images/publish.ts';
+import { imageRegistry } from '../worker-agent/factories/image-registry.ts';
+import { PROVISIONED, quickVmImage } from '../worker-agent/factories/quick-vm-image.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+
+const MACS = 5;
+const AT_ONCE = 2;
+const POOL = 'default';
+const IMAGE = 'default';
+const PAIR = { digest: readPublicImages()[0]!.reference.split('@')[1], provisioned: PROVISIONED };
+
+/** Makes the image of the first Mac anew and publishes it. Resolves with its reference by digest. */
+async function publish(farm: Farm, to: string): Promise<string> {
+  const { configPath, tart } = farm.mac(0);
+  const config = await loadConfig(configPath);
+  const said: string[] = [];
+  const images = Images.open({ configPath, config, tart, emit: () => {} });
+  const shared = {
+    ...{ config, configPath, images, tart },
+    roomOf: async () => ({ totalBytes: 1e12, freeBytes: 9e11 }),
+    say: (line: string) => void said.push(line),
+    onLine: (line: string) => void said.push(line),
+    signal: new AbortController().signal,
+  };
+  expect(await makeBaseImage({ ...shared, more: ['--force'], yes: true, ask: null }), said.join('\n')).toBe(0);
+  expect(await publishImage({ ...shared, more: [], to }), said.join('\n')).toBe(0);
+  const published = said.findLast((line) => line.startsWith('Published: '));
+  return published!.slice('Published: '.length);
+}
+
+async function until<T>(ask: () => Promise<T>, holds: (answer: T) => boolean): Promise<T> {
+  for (const giveUpAt = performance.now() + 400_000; ; await sleep(150)) {
+    const answer = await ask();
+    if (holds(answer)) return answer;
+    if (performance.now() > giveUpAt) throw new Error(`it did not come to that: ${JSON.stringify(answer, null, 2)}`);
+  }
+}
+
+test('five Macs fetch the image that one has published, two at a time, and builds go on meanwhile', {
+  timeout: 600_000,
+}, async () => {
+  using dir = temporaryDir();
+  for (const [name, value] of Object.entries(quickVmImage(dir.path).environment)) vi.stubEnv(name, value);
+  await using registry = await imageRegistry();
+  await using farm = await startFarm({
+    ...{ workers: MACS, startAgents: false },
+    config: { registries: [`${registry.host}/`], minFreeDiskGb: 0 },
+  });
+  const reference = await publish(farm, `${registry.host}/fleet/mac`);
+  expect(reference).toMatch(new RegExp(`^${registry.host}/fleet/mac@sha256:[0-9a-f]{64}$`));
+  expect((await farm.vms(0)).map(({ name }) => name)).toEqual(['expo-build-vm', readPublicImages()[0]!.reference]);
+
+  await Promise.all(farm.macs.map((mac) => mac.startAgent()));
+  // No download ends before a build has been built.
+  registry.hold();
+  registry.counts.mostAtOnce = 0;
+  await farm.admin.setPoolImage(POOL, IMAGE, { reference, atOnce: AT_ONCE });
+  const workers = async () => (await farm.admin.poolImages(POOL))[0]!.workers;
+  const withTurn = (all: Awaited<ReturnType<typeof workers>>) =>
+    all.filter(({ state }) => ['fetching', 'provisioning', 'checking'].includes(state)).length;
+  const held = await until(workers, (all) => withTurn(all) === AT_ONCE && registry.counts.atOnce === AT_ONCE);
+  expect(held.filter(({ state }) => state === 'waiting').length).toBeLessThanOrEqual(MACS - AT_ONCE);
+
+  const project = join(import.meta.dirname, '../../local/sample-project');
+  const submit = () => farm.submit({ platform: 'ios', command: 'echo built' }, project);
+  const builds = await Promise.all(Array.from({ length: MACS }, submit));
+  const ended = await Promise.all(builds.map(({ id }) => farm.waitFor(id, ({ endedAt }) => endedAt !== null)));
+  expect(ended.map(({ status }) => status)).toEqual(builds.map(() => 'succeeded'));
+  const fetching = held.filter(({ state }) => state === 'fetching').map(({ id }) => id);
+  const builders = ended.map(({ attempts }) => attempts[0]!.workerId);
+  expect(
+    builders.filter((id) => fetching.includes(id!)),
+    'a Mac that fetches takes builds',
+  ).not.toEqual([]);
+  expect(registry.counts.atOnce).toBe(AT_ONCE);
+
+  registry.release();
+  await until(
+    async () => {
+      const all = await workers();
+      expect(withTurn(all)).toBeLessThanOrEqual(AT_ONCE);
+      expect(all.filter(({ state }) => state === 'failed')).toEqual([]);
+      return all;
+    },
+    (all) => all.filter(({ state }) => state === 'done').length === MACS,
+  );
+  expect(registry.counts.mostAtOnce).toBeLessThanOrEqual(AT_ONCE);
+  for (const { id } of await workers())
+    expect((await farm.admin.worker(id)).images).toEqual(
+      ['ios', 'android'].map((platform) => ({ name: IMAGE, platform, isDefault: true, ...PAIR })),
+    );
+
+  const last = await submit();
+  const { attempts } = await farm.waitFor(last.id, ({ endedAt }) => endedAt !== null);
+  expect(attempts.at(-1)).toMatchObject({ image: { name: IMAGE, ...PAIR } });
+  const snapshot = `expo-build-vm-base-${reference.slice(-64, -52)}`;
+  for (const mac of farm.macs) {
+    const names = (await mac.vms()).map(({ name }) => name);
+    expect(names, 'nothing of the fetch is left').toContain(snapshot);
+    expect(names.filter((name) => name !== snapshot && name !== readPublicImages()[0]!.reference)).toEqual([]);
+  }
+});

@@ -42,11 +42,14 @@ export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
     timeoutMs: 5_000,
     fix: `Free some space. A clone begins small and grows with every file that its build writes. ${inWords('prune')} deletes the downloaded images that nobody has used for a week.`,
     async run(context) {
-      const { minFreeDiskGb } = configOf(context);
+      const { minFreeDiskGb, maxConcurrentBuilds } = configOf(context);
       const { bavail, bsize } = await statfs(context.tart().home).catch(() => statfs('/'));
       const freeBytes = bavail * bsize;
       const detail = `${inGb(freeBytes)} free`;
-      return freeBytes >= minFreeDiskGb * GB_BYTES ? pass(detail) : fail(`${detail}, ${minFreeDiskGb} GB needed`);
+      if (freeBytes < minFreeDiskGb * GB_BYTES) return fail(`${detail}, ${minFreeDiskGb} GB needed`);
+      const forAllGb = minFreeDiskGb * maxConcurrentBuilds;
+      if (freeBytes >= forAllGb * GB_BYTES) return pass(detail);
+      return warn(`${detail}, ${forAllGb} GB needed for ${maxConcurrentBuilds} builds at a time`);
     },
   },
   {

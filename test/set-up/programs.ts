@@ -2,7 +2,7 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-export type Program = 'bash' | 'bsdtar' | 'dash' | 'openssl' | 'ruby' | 'script' | 'shellcheck' | 'sshd';
+export type Program = 'bash' | 'bsdtar' | 'dash' | 'openssl' | 'ruby' | 'script' | 'sshd';
 
 /** The packages that bring each program, and what the tests that need it are about. */
 export const PROGRAMS: Record<Program, { packages: { debian: string; macos: string }; neededBy: string }> = {
@@ -12,7 +12,6 @@ export const PROGRAMS: Record<Program, { packages: { debian: string; macos: stri
   openssl: { packages: { debian: 'openssl', macos: 'openssl' }, neededBy: 'certificates and provisioning profiles' },
   ruby: { packages: { debian: 'ruby', macos: 'ruby' }, neededBy: 'the lanes in Fastfile' },
   script: { packages: { debian: 'bsdutils', macos: 'script' }, neededBy: 'terminals of `tart exec`' },
-  shellcheck: { packages: { debian: 'shellcheck', macos: 'shellcheck' }, neededBy: 'mistakes in shell scripts' },
   sshd: { packages: { debian: 'openssh-server', macos: 'openssh' }, neededBy: 'SSH, against a real server' },
 };
 

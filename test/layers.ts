@@ -27,7 +27,7 @@ export const LAYERS = {
   'worker-agent': [
     ['expo-worker'],
     ['commands'],
-    ['agent'],
+    ['agent', 'shell'],
     ['images'],
     ['attempt'],
     ['steps'],

@@ -11,6 +11,22 @@ interface OfAttempt {
   attempt: number;
 }
 
+/**
+ * limit     its time is over            drained   the agent takes no more builds, or stops
+ * released  `expo-worker release`       refused   the controller does not want it to be kept
+ * vm_ended  its `tart run` has ended
+ */
+export const KEPT_ENDS = ['limit', 'drained', 'released', 'refused', 'vm_ended'] as const;
+export type KeptEnd = (typeof KEPT_ENDS)[number];
+
+export const KEPT_END_IN_WORDS: Record<KeptEnd, string> = {
+  limit: 'its time is over',
+  drained: 'the agent takes no more builds',
+  released: 'it was released',
+  refused: 'the controller does not want it',
+  vm_ended: 'it has ended by itself',
+};
+
 export type AttemptEvent =
   | { type: 'claimed'; vmName: string; adopted: boolean }
   | { type: 'stage'; stage: Stage }
@@ -47,6 +63,9 @@ export type AttemptEvent =
     }
   /** The controller has accepted or refused the report. */
   | { type: 'reported'; accepted: boolean; message: string }
+  /** The VM of the failed attempt is kept, and holds its slot until then at most. */
+  | { type: 'kept'; until: string }
+  | { type: 'kept_end'; reason: KeptEnd }
   | { type: 'slot_free'; vmName: string }
   | { type: 'warning'; message: string };
 

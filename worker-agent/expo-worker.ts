@@ -72,6 +72,27 @@ program
   });
 
 program
+  .command('shell')
+  .description('open a shell in the VM of a failed build that is kept')
+  .argument('<build>', 'the id of the build; `expo-worker status` lists the kept VMs')
+  .argument('[attempt]', 'if VMs of several attempts are kept', wholeNumber)
+  .addOption(configOption())
+  .addHelpText('after', '\nThe terminal shows text and colours alone. Ends with the exit code of the shell.')
+  .action(async (build, attempt, options) =>
+    exitWith(await (await import('./commands/shell.ts')).shellCommand({ build, attempt, ...options })),
+  );
+
+program
+  .command('release')
+  .description('end the VM of a failed build that is kept, and free its slot')
+  .argument('<build>', 'the id of the build; `expo-worker status` lists the kept VMs')
+  .argument('[attempt]', 'if VMs of several attempts are kept', wholeNumber)
+  .addOption(configOption())
+  .action(async (build, attempt, options) =>
+    (await import('./commands/release.ts')).releaseCommand({ build, attempt, ...options }),
+  );
+
+program
   .command('rotate-key')
   .description("renew this worker's key in place; builds go on")
   .addOption(configOption())

@@ -39,7 +39,7 @@ test('status shows what a build said of itself in the lines that are meant for i
   const at = new Date(0).toISOString();
   const slot = {
     ...{ buildId: 'b1', attempt: 1, vmName: 'vm', stage: 'building' as const, step: 'command', percent: 5 },
-    ...{ beatAt: at, vmBeatAt: at, result: null, vmGone: false },
+    ...{ beatAt: at, vmBeatAt: at, result: null, keptUntil: null, vmGone: false },
     phase: 'pods\x1b[2J\nagent       stopped',
     lastError: 'no\x9b2J\nway',
   };
@@ -48,7 +48,7 @@ test('status shows what a build said of itself in the lines that are meant for i
     ...{ lastError: null, lastFailure: null, builds: [slot] },
   };
   const controller = { reachable: true, message: '\x1b]0;x\x07fine', activeAttempts: [] };
-  const shown = statusOf({ running: true, agent, controller, images: [] }, 'http://c', 1_000);
+  const shown = statusOf({ running: true, agent, kept: [], controller, images: [] }, 'http://c', 1_000);
   expect(shown).toBe(stripVTControlCharacters(shown));
   expect(shown.split('\n').filter((line) => line.startsWith('agent '))).toHaveLength(1);
   expect(shown).toContain('pods agent       stopped');

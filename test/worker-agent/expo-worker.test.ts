@@ -48,6 +48,7 @@ test('status fails while no agent runs, and says what the controller says', asyn
   expect(JSON.parse(stdout)).toEqual({
     running: false,
     agent: null,
+    kept: [],
     controller: { reachable: true, message: 'worker worker-1', activeAttempts: [] },
     images: [expect.objectContaining({ name: 'default', current: expect.objectContaining({ vm: 'v-base-snapshot' }) })],
   });

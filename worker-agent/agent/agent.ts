@@ -84,12 +84,14 @@ async function serve(
   { client, tart, state, limits, emit, started, onLeft }: Parts,
 ): Promise<void> {
   const leave = new AbortController();
+  const noMore = new AbortController();
   const images = Images.open({ configPath, config, tart, emit });
   const growth = new CloneGrowth(tart);
   const place = { tart, mac: createMac(), config, growth, images };
   const onVmLimit = (message: string, pauseMs: number) => readiness.holdFor(pauseMs, vmLimitWords(message));
   const slots = new Slots({
     ...{ config, tart, workerClient: client, limits, stop, leave: leave.signal, emit, onLeft, onVmLimit },
+    drain: AbortSignal.any([drain, stop, noMore.signal]),
     onOutcome: (attempt, outcome) => upkeep.noteOutcome(attempt, outcome),
   });
   const readiness = new Readiness((ours, signal) => findObstacle(place, ours, signal), slots);
@@ -112,7 +114,6 @@ async function serve(
   const reported = Promise.all([reporting, readiness, upkeep].map((loop) => loop.run(done.signal)));
   leaveAfterStop(stop, limits.stopMs, leave, emit);
   const told = AbortSignal.any([drain, stop]);
-  const noMore = new AbortController();
   const fetched = fetching.run(AbortSignal.any([told, noMore.signal]));
   await new Claiming({ ...shared, state, emit, vmSlots: config.maxConcurrentBuilds }).run(told, { once });
   noMore.abort();

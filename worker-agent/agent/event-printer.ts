@@ -5,7 +5,7 @@
  */
 import { type DestinationStream, pino } from 'pino';
 import { printable } from '../../client/printable.ts';
-import { type AgentEvent, type ImageChange, stepInWords } from '../events.ts';
+import { type AgentEvent, type ImageChange, KEPT_END_IN_WORDS, stepInWords } from '../events.ts';
 
 type Level = 'debug' | 'info' | 'warn' | 'error';
 
@@ -121,6 +121,10 @@ export function describe(event: AgentEvent): string {
       return `${event.outcome}${event.verdict ? ` ${event.verdict}` : ''}${event.step ? ` at ${event.step}` : ''}${note(event.message)}${event.explained ? `. ${event.explained.sentence} ${event.explained.advice}` : ''}`;
     case 'reported':
       return `${event.accepted ? 'report accepted' : 'report refused'}${note(event.message)}`;
+    case 'kept':
+      return `the VM is kept until ${event.until}; \`expo-worker shell\` opens a shell in it, \`expo-worker release\` ends it`;
+    case 'kept_end':
+      return `the VM is kept no longer: ${KEPT_END_IN_WORDS[event.reason]}`;
     case 'slot_free':
       return `VM ${event.vmName} is gone, the slot is free`;
   }

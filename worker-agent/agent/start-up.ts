@@ -162,6 +162,8 @@ async function settleWithoutJournal(
   if (here === 'orphan') {
     const removed = await destroyVm({ tart, name: vmName, signal });
     if (!removed.ok) emit({ type: 'warning', message: `${vmName} could not be destroyed: ${removed.message}` });
+    // It may have been kept. Nobody waits for the answer, because the controller knows until when.
+    else await new AttemptClient(client.connection).kept(buildId, { attempt, until: null }, signal);
   }
   if (action !== 'lost') return;
   const message = 'the agent was started again and has no journal of this attempt';
@@ -189,5 +191,6 @@ const factsOf = (journal: AttemptJournal): Facts['journals'][number] => ({
   attempt: journal.state.assignment.attempt,
   vmName: journal.state.vmName,
   finished: journal.reached('result_ready'),
+  kept: journal.isKept,
   booted: journal.reached('booted'),
 });

@@ -20,6 +20,8 @@ export const SlotReport = z.object({
   vmBeatAt: z.string().nullable(),
   result: z.string().nullable(),
   lastError: z.string().nullable(),
+  /** Until when the VM is kept for a look, if it is. */
+  keptUntil: z.string().nullable().default(null),
   vmGone: z.boolean(),
 });
 export type SlotReport = z.infer<typeof SlotReport>;
@@ -111,6 +113,8 @@ export class StatusFile implements AsyncDisposable {
     if (event.type === 'claimed') slot.vmName = event.vmName;
     else if (event.type === 'stage') slot.stage = event.stage;
     else if (event.type === 'step') slot.step = `${stepInWords(event.step)} ${event.status}`;
+    else if (event.type === 'kept') slot.keptUntil = event.until;
+    else if (event.type === 'kept_end') slot.keptUntil = null;
     else if (event.type === 'slot_free') slot.vmGone = true;
     else if (event.type === 'warning') slot.lastError = event.message;
     else if (event.type === 'result') this.#seeResult(slot, event);
@@ -153,5 +157,6 @@ const newSlot = (buildId: string, attempt: number): SlotReport => ({
   vmBeatAt: null,
   result: null,
   lastError: null,
+  keptUntil: null,
   vmGone: false,
 });

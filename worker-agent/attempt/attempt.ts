@@ -1,8 +1,8 @@
 /**
  * Runs one attempt on this Mac: watches what may end it early, does the work, closes it.
  *
- *   begin | adopt ──► beats + watch ──► work ──► ending ──► close: evidence, result, VM destroyed, told
- *   lost | discard | deliver ──────────────────────▲
+ *   begin | adopt ──► beats + watch ──► work ──► ending ──► close: evidence, result, VM kept or gone, told
+ *   lost | discard | deliver | keep ───────────────▲
  *
  * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac.
  */
@@ -29,11 +29,12 @@ const LIVES: Record<AttemptAction, Life> = {
   begin: workUntilEnd,
   adopt: workUntilEnd,
   async deliver({ journal, beats }) {
-    const { result } = journal.state;
+    const { result, reported } = journal.state;
     // The controller counts the attempt until it has the result, unless it has ended the attempt itself.
-    if (result && result.type !== 'evidence') beats.start();
+    if (result && result.type !== 'evidence' && !reported) beats.start();
     return { ending: null, reached: null };
   },
+  keep: (context) => LIVES.deliver(context),
   async lost() {
     const message = 'the agent was started again and the VM of the attempt was no longer running';
     // What is left of the VM may still tell why.

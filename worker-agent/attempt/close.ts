@@ -1,6 +1,6 @@
 /**
  * Ends an attempt, in this order: look at the VM, write the result down, end the log, then tell the
- * controller and destroy the VM at the same time.
+ * controller and destroy the VM at the same time. A VM that is to be kept is cleaned and kept before.
  *
  * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says.
  * The folder of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
@@ -22,6 +22,7 @@ import type { BuildLog } from '../steps/follow.ts';
 import { destroyVm, type Vm } from '../vm/vm.ts';
 import { deliver } from './deliver.ts';
 import { gatherEvidence } from './evidence.ts';
+import { keepWhileWanted, tellKeptEnd } from './keep.ts';
 import { reportOf, resultEvent } from './result.ts';
 import type { Reached } from './work.ts';
 
@@ -43,10 +44,17 @@ export async function closeAttempt(
   try {
     if (ending) await decideResult(context, ending, reached);
     const shipping = await endLog(context, reached?.log ?? null);
-    reached?.vm?.release();
-    const onTold = (outcome: Outcome) => context.onOutcome?.(journal.state, outcome);
-    await Promise.all([removeVm(context), deliver(context, shipping, onTold)]);
-    if (journal.state.reported && journal.state.vmGone) await journal.remove();
+    const told = Promise.withResolvers<Outcome | null>();
+    const onTold = (outcome: Outcome) => {
+      told.resolve(outcome);
+      context.onOutcome?.(journal.state, outcome);
+    };
+    const delivered = deliver(context, shipping, onTold).finally(() => told.resolve(null));
+    const kept = keepWhileWanted(context, ending, reached, told.promise).finally(() => reached?.vm?.release());
+    await Promise.all([kept.then(() => removeVm(context)), delivered]);
+    if (!journal.state.reported || !journal.state.vmGone) return;
+    await tellKeptEnd(context);
+    await journal.remove();
   } finally {
     reached?.vm?.release();
     await reached?.log?.follower[Symbol.asyncDispose]();

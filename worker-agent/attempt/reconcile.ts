@@ -2,8 +2,8 @@
  * Decides what a starting agent does about each attempt that it, its Mac or the controller still knows. A
  * table, pure.
  *
- * Invariant: a VM of ours is adopted or destroyed. A finished result is always delivered. An attempt that
- * cannot go on is always reported. VMs whose names are not of this worker's pattern never get here.
+ * Invariant: a VM of ours is adopted, kept or destroyed. A finished result is always delivered. An attempt
+ * that cannot go on is always reported. VMs whose names are not of this worker's pattern never get here.
  */
 
 /**
@@ -17,26 +17,39 @@ export type ControllerSays = (typeof CONTROLLER_SAYS)[number];
 
 /**
  * finished  a result is on disk                   running  journalled, and its VM runs
+ * kept      a result is on disk, and its VM is kept for a look and runs
  * unbooted  journalled, and its VM never booted   stopped  journalled, and its VM exists but does not run
  * gone      journalled, but its VM has vanished   orphan   a VM without a journal
  * claiming  the answer to our claim was lost      nothing  neither VM nor journal
  */
-export const HERE = ['finished', 'unbooted', 'running', 'stopped', 'gone', 'orphan', 'claiming', 'nothing'] as const;
+export const HERE = [
+  'finished',
+  'kept',
+  'unbooted',
+  'running',
+  'stopped',
+  'gone',
+  'orphan',
+  'claiming',
+  'nothing',
+] as const;
 export type Here = (typeof HERE)[number];
 
 /**
  * begin    boot a new VM for it                     adopt  go on where the journal stands
  * deliver  report the result, destroy the VM        lost   report worker_restarted, destroy what is left
+ * keep     report the result, keep the VM to its end
  * discard  destroy what is left, report no result   claim  the next claim, with the same id, brings it
  * none     nothing to do
  */
-export type Action = 'begin' | 'adopt' | 'deliver' | 'lost' | 'discard' | 'claim' | 'none';
+export type Action = 'begin' | 'adopt' | 'deliver' | 'keep' | 'lost' | 'discard' | 'claim' | 'none';
 /** The actions that an attempt with a journal may need. */
 export type AttemptAction = Exclude<Action, 'claim' | 'none'>;
 
 export const RECONCILE: Record<ControllerSays, Record<Here, Action>> = {
   current: {
     finished: 'deliver',
+    kept: 'keep',
     unbooted: 'begin',
     running: 'adopt',
     stopped: 'lost',
@@ -48,6 +61,7 @@ export const RECONCILE: Record<ControllerSays, Record<Here, Action>> = {
   ended: {
     // This very report may have ended it, and its answer was lost.
     finished: 'deliver',
+    kept: 'keep',
     unbooted: 'discard',
     running: 'discard',
     stopped: 'discard',
@@ -59,6 +73,7 @@ export const RECONCILE: Record<ControllerSays, Record<Here, Action>> = {
   // The beats of an adopted attempt go on, and the first answer says whether it still counts.
   refused: {
     finished: 'deliver',
+    kept: 'keep',
     unbooted: 'begin',
     running: 'adopt',
     stopped: 'lost',
@@ -69,6 +84,7 @@ export const RECONCILE: Record<ControllerSays, Record<Here, Action>> = {
   },
   unreachable: {
     finished: 'deliver',
+    kept: 'keep',
     unbooted: 'begin',
     running: 'adopt',
     stopped: 'lost',
@@ -86,6 +102,7 @@ export interface KnownAttempt {
 export interface JournalFacts extends KnownAttempt {
   vmName: string;
   finished: boolean;
+  kept: boolean;
   booted: boolean;
 }
 export interface VmFacts extends KnownAttempt {
@@ -124,7 +141,7 @@ export function reconcile({ journals, vms, controller, unansweredClaimId }: Fact
 }
 
 function whatIsHere(journal: JournalFacts | undefined, vm: VmFacts | undefined, claiming: boolean): Here {
-  if (journal?.finished) return 'finished';
+  if (journal?.finished) return journal.kept && vm?.running ? 'kept' : 'finished';
   if (journal && !journal.booted) return 'unbooted';
   if (journal) return vm ? (vm.running ? 'running' : 'stopped') : 'gone';
   // The agent makes a VM only once its assignment is on disk, so a claim whose answer was lost has none.

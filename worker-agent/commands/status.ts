@@ -12,9 +12,11 @@ import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-
 import { type AgentConfig, loadConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import { Images, type ImageView } from '../images/images.ts';
+import type { AttemptJournal } from '../state/journal.ts';
 import { StateFolder } from '../state/state-folder.ts';
 import { createTart } from '../tart/tart.ts';
 import { describeImage } from './images.ts';
+import { span, timeLeft } from './spans.ts';
 
 /** Shorter than for other commands, because `--watch` asks every two seconds. */
 const REQUEST_MS = 5_000;
@@ -29,6 +31,8 @@ interface Controller {
 
 interface Status {
   running: boolean;
+  /** The VMs that are kept after a failure, by the journals: the agent need not run. */
+  kept: { buildId: string; attempt: number; vmName: string; until: string }[];
   agent: AgentReport | null;
   controller: Controller;
   images: ImageView[];
@@ -72,7 +76,13 @@ async function look(configPath: string, config: AgentConfig, client: WorkerClien
   });
   const running = agent !== null && agent.state !== 'stopped' && isAlive(agent.pid);
   const images = new Images({ configPath, config, tart: createTart(config), emit: () => {} }).list();
-  return { running, agent, controller: await askController(client), images };
+  const kept = (await state.readAttempts()).filter((journal) => journal.isKept).map(keptOf);
+  return { running, agent, kept, controller: await askController(client), images };
+}
+
+function keptOf({ state: { assignment, vmName, kept } }: AttemptJournal): Status['kept'][number] {
+  const { buildId, attempt } = assignment;
+  return { buildId, attempt, vmName, until: new Date(kept!.untilMs).toISOString() };
 }
 
 async function askController(client: WorkerClient): Promise<Controller> {
@@ -95,7 +105,7 @@ function isAlive(pid: number): boolean {
 }
 
 /** Shows times as ages, and as what is left: both count from `nowMs`. */
-export function describe({ running, agent, controller, images }: Status, url: string, nowMs: number): string {
+export function describe({ running, agent, kept, controller, images }: Status, url: string, nowMs: number): string {
   const { reachable, message, activeAttempts } = controller;
   const lines = [
     running
@@ -113,6 +123,11 @@ export function describe({ running, agent, controller, images }: Status, url: st
   for (const slot of slots) {
     const active = activeAttempts.find((one) => isSame(one, slot));
     lines.push('', ...describeSlot(slot, active, nowMs), ...deadlinesOf(active, nowMs));
+  }
+  // No agent runs that would end them.
+  for (const { buildId, attempt, vmName, until } of running ? [] : kept) {
+    lines.push('', `${buildId}#${attempt}  kept`, `  VM        ${vmName}`, keptLine(buildId, Date.parse(until), nowMs));
+    lines.push(`  end       \`expo-worker release ${buildId}\` ends it, because no agent runs`);
   }
   // The controller counts these attempts as running here although the agent knows nothing of them. They end
   // at their deadlines.
@@ -138,17 +153,21 @@ function describeFailure({ buildId, attempt, at, verdict, explained }: LastFailu
 }
 
 function describeSlot(slot: SlotReport, active: ActiveAttempt | undefined, nowMs: number): string[] {
-  const { buildId, attempt, vmName, stage, step, beatAt, vmBeatAt, result, lastError, vmGone } = slot;
+  const { buildId, attempt, vmName, stage, step, beatAt, vmBeatAt, result, lastError, keptUntil, vmGone } = slot;
   const ago = (at: string | null) => (at === null ? 'none yet' : `${span(nowMs - Date.parse(at))} ago`);
   const rows = [
-    `${buildId}#${attempt}  ${result ?? stage ?? 'starting'}${progressOf(slot, active, nowMs)}`,
+    `${buildId}#${attempt}  ${result ?? (keptUntil ? 'kept' : (stage ?? 'starting'))}${progressOf(slot, active, nowMs)}`,
     ...projectOf(active),
     `  VM        ${vmGone ? 'gone' : vmName}`,
+    ...(keptUntil ? [keptLine(buildId, Date.parse(keptUntil), nowMs)] : []),
     `  step      ${step ?? 'none'}`,
     `  beats     agent ${ago(beatAt)}, VM ${ago(vmBeatAt)}`,
   ];
   return lastError ? [...rows, `  error     ${lastError}`] : rows;
 }
+
+const keptLine = (buildId: string, untilMs: number, nowMs: number): string =>
+  `  kept      for ${timeLeft(untilMs, nowMs)} more, until ${new Date(untilMs).toISOString()}; \`expo-worker shell ${buildId}\``;
 
 /** Nothing if the controller does not know the attempt, or is older. */
 const projectOf = (active: ActiveAttempt | undefined): string[] =>
@@ -171,13 +190,4 @@ function deadlinesOf(active: ActiveAttempt | undefined, nowMs: number): string[]
     const left = leftMs > 0 ? `in ${span(leftMs)}` : 'passed';
     return `  ${index === 0 ? 'deadlines' : '         '} ${name.padEnd(16)} ${`${left},`.padEnd(13)} then ${verdict}`;
   });
-}
-
-/** `1 h 05 min`, `2 min 03 s`, `4 s`. */
-function span(ms: number): string {
-  const total = Math.max(0, Math.round(ms / 1000));
-  const [hours, minutes, seconds] = [Math.floor(total / 3600), Math.floor(total / 60) % 60, total % 60];
-  const two = (number: number) => String(number).padStart(2, '0');
-  if (hours > 0) return `${hours} h ${two(minutes)} min`;
-  return minutes > 0 ? `${minutes} min ${two(seconds)} s` : `${seconds} s`;
 }

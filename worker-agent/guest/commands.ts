@@ -1,7 +1,7 @@
 /**
  * The closed list of every command that runs in a guest. The SSH connection accepts nothing else.
  *
- * Invariant: a command is one of four fixed texts, or names a row of the table of guest scripts
+ * Invariant: a command is one of five fixed texts, or names a row of the table of guest scripts
  * (vm-image/guest/table) with arguments of the kinds that stand there. What is secret travels on standard
  * input alone.
  */
@@ -36,7 +36,8 @@ export interface GuestCommand {
 }
 
 /**
- * A command that every VM understands, whatever scripts it has; a tied key may run all of them but the last.
+ * A command that every VM understands, whatever scripts it has; a tied key may run all of them but the last
+ * two.
  */
 const fixed = (name: string, text: string, input: Buffer | null = null) =>
   ({ name, text: () => text, input }) as unknown as GuestCommand;
@@ -79,6 +80,23 @@ rm -rf "$new"; exit $code`;
  */
 export const installScripts = ({ version, archive }: { version: string; archive: Buffer }): GuestCommand =>
   fixed('install scripts', `exec /bin/bash -c ${shellQuote(INSTALL)} ${shellQuote(version)}`, archive);
+
+/**
+ * A login shell as the build had it, where its source is. A terminal that obeys colours alone is a dumb one.
+ */
+export const shellText = (key: AttemptKey): string =>
+  `cd ~/.tartbeat/${stateName(key)}/source 2>/dev/null || cd; TERM=dumb; export TERM; exec /bin/bash -l`;
+
+/**
+ * The same on a terminal of the guest's own, for a way in that can give it none. It keeps this size.
+ * script(1) of macOS, and of Linux, where the simulator runs.
+ */
+export function shellOnTerminalText(key: AttemptKey, { rows, columns }: { rows: number; columns: number }): string {
+  const text = shellQuote(`stty rows ${whole(rows, 'rows')} columns ${whole(columns, 'columns')}; ${shellText(key)}`);
+  return `[ "$(uname)" != Darwin ] || exec /usr/bin/script -q /dev/null /bin/bash -c ${text}; exec script -qefc ${text} /dev/null`;
+}
+
+export const openShell = (key: AttemptKey): GuestCommand => fixed('shell', shellText(key));
 
 // ── Health checks ────────────────────────────────────────────────────────────────────────────────
 

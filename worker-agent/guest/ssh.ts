@@ -12,6 +12,7 @@ import type { GuestCommand } from './commands.ts';
 import { type Exited, SshChannels, type SshProcess } from './ssh-channel.ts';
 import { SshError } from './ssh-error.ts';
 import { type SshTarget, shakeHands } from './ssh-handshake.ts';
+import { openShellOver, type SshShell, type WindowSize } from './ssh-shell.ts';
 import { openStream, type SshStream, type StreamOptions } from './ssh-stream.ts';
 
 export interface OpenOptions {
@@ -41,6 +42,8 @@ export interface Ssh extends AsyncDisposable {
   open(command: GuestCommand, options: OpenOptions): Promise<SshProcess>;
   /** The caller closes it. Until then it keeps one of the connection's channels. */
   stream(command: GuestCommand, options: StreamOptions): Promise<SshStream>;
+  /** Opens a shell for a person. Its only limit is the connection, which ends when the VM falls silent. */
+  shell(command: GuestCommand, terminal: WindowSize | null): Promise<SshShell>;
   /** Destroys the connection at once. Work that is detached in the guest goes on. */
   close(): void;
 }
@@ -62,6 +65,8 @@ export async function connectSsh(target: SshTarget): Promise<Ssh> {
       if (command.input) process.stdin.end(command.input);
       return process;
     },
+
+    shell: (command, terminal) => openShellOver(client, dead, command, terminal),
 
     stream: (command, options) => openStream(channels, command, options, dead),
 

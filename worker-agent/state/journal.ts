@@ -10,6 +10,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Assignment, FailureExplanation, Report, TellingLines } from '#contract';
+import { KEPT_ENDS } from '../events.ts';
 import { readJson, writeJson } from './json-file.ts';
 
 /** How far an attempt has come. The agent writes a phase once it has been reached. */
@@ -75,6 +76,15 @@ const AttemptState = z.object({
   result: Report.nullable(),
   /** The controller has accepted the report, or has refused it for good. */
   reported: z.boolean(),
+  /**
+   * Set once the VM is clean and kept for a look: until when by the wall clock, and for how long in all,
+   * which counts if the clock is set back. `ended` says why the VM is kept no longer: it is written before
+   * the VM is destroyed, and stays until the controller knows.
+   */
+  kept: z
+    .object({ untilMs: z.number(), forMs: z.number(), ended: z.enum(KEPT_ENDS).nullable() })
+    .nullable()
+    .default(null),
   vmGone: z.boolean(),
 });
 export type AttemptState = z.infer<typeof AttemptState>;
@@ -114,6 +124,7 @@ export class AttemptJournal {
       contactAtMs: Date.now(),
       result: null,
       reported: false,
+      kept: null,
       vmGone: false,
     });
     await journal.update({});
@@ -135,8 +146,18 @@ export class AttemptJournal {
   get sourcePath(): string {
     return join(this.dir, 'source.archive');
   }
+  /** `expo-worker release` makes this file. */
+  get releasePath(): string {
+    return join(this.dir, 'release');
+  }
   get artifactsDir(): string {
     return join(this.dir, 'artifacts');
+  }
+
+  /** Whether the VM is kept for a look, as far as the journal knows. */
+  get isKept(): boolean {
+    const { kept, vmGone } = this.#state;
+    return kept !== null && kept.ended === null && !vmGone;
   }
 
   reached(phase: Phase): boolean {
@@ -156,9 +177,9 @@ export class AttemptJournal {
     return written;
   }
 
-  /** Deletes the folder of the attempt. */
+  /** Deletes the folder of the attempt. A file may be added meanwhile: see `releasePath`. */
   async remove(): Promise<void> {
     await this.#writing;
-    await rm(this.dir, { recursive: true, force: true });
+    await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
   }
 }

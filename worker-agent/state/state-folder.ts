@@ -29,7 +29,7 @@ const Instance = z.object({
 const PendingClaim = z.object({ claimId: z.string() });
 
 /** Build ids become part of paths and of VM names. */
-const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+export const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 
 export class StateFolder {
   readonly dir: string;
@@ -100,6 +100,16 @@ export class StateFolder {
       }
     }
     return { journals, damaged };
+  }
+
+  /** The journals of a build, or of all. For commands that only look: nothing is set aside. */
+  async readAttempts(buildId?: string): Promise<AttemptJournal[]> {
+    const names = await this.#attemptNames();
+    const ofBuild = names.filter((name) => buildId === undefined || name.replace(/-\d+$/, '') === buildId);
+    const journals = await Promise.all(ofBuild.map((name) => AttemptJournal.open(join(this.dir, name))));
+    return journals
+      .filter((journal) => journal !== null)
+      .toSorted((a, b) => a.state.assignment.attempt - b.state.assignment.attempt);
   }
 
   async writeAgentReport(report: unknown): Promise<void> {

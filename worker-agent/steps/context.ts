@@ -33,6 +33,8 @@ export interface AttemptOptions {
   onOutcome?: ((attempt: AttemptState, outcome: Outcome) => void) | undefined;
   /** A former run of the agent may have left a VM of this name. */
   resumed: boolean;
+  /** The agent takes no more builds. Attempts go on, and no VM is kept any longer. */
+  drain: AbortSignal;
   /** The operator's second signal: end the attempt now. */
   stop: AbortSignal;
   /** Some time after `stop`. Work that is not done by then stays on disk for the next run of the agent. */

@@ -75,6 +75,12 @@ export interface CallOptions {
   onLine?: (line: string) => void;
 }
 
+export interface OnTerminal {
+  /** Gets all that the command prints. Without it the terminal gets that, as it is. */
+  onOutput?: (bytes: Buffer) => void;
+  signal?: AbortSignal;
+}
+
 export interface TartCall {
   /** The folder of all VMs: `$TART_HOME`. */
   readonly home: string;
@@ -84,8 +90,12 @@ export interface TartCall {
   call(step: TartStep, args: readonly string[], options?: CallOptions): Promise<TartResult<{ stdout: string }>>;
   /** Runs `tart ARGS` to its end, with whatever exit code. */
   end(step: TartStep, args: readonly string[], options?: CallOptions): Promise<TartResult<TartEnd>>;
-  /** Runs `tart ARGS` on the terminal of this process, for as long as a person likes. */
-  onTerminal(step: TartStep, args: readonly string[]): Promise<TartResult<{ exitCode: number | null }>>;
+  /** Runs `tart ARGS` with the standard input of this process, for as long as a person likes. */
+  onTerminal(
+    step: TartStep,
+    args: readonly string[],
+    options?: OnTerminal,
+  ): Promise<TartResult<{ exitCode: number | null }>>;
   /** Starts `tart ARGS` in a session of its own. All that it prints is appended to logFile. */
   detach(args: readonly string[], logFile: string): Promise<TartResult<{ pid: number; exit: Promise<number | null> }>>;
 }
@@ -157,9 +167,16 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
       return { ok: true, exitCode, stdout, stderr };
     },
 
-    async onTerminal(step, args) {
+    async onTerminal(step, args, { onOutput, signal } = {}) {
       const [file, ...words] = wordsOf(args);
-      const result = await execa(file, words, { reject: false, stdio: 'inherit', env: environment });
+      const output = onOutput ? 'pipe' : 'inherit';
+      const child = execa(file, words, {
+        ...{ reject: false, buffer: false, env: environment, forceKillAfterDelay: KILL_DELAY_MS },
+        ...{ stdin: 'inherit', stdout: output, stderr: output },
+        ...(signal && { cancelSignal: signal }),
+      });
+      for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes: Buffer) => onOutput?.(bytes));
+      const result = await child;
       const { exitCode = null } = result;
       if (exitCode === null && result.signal === undefined) return cannotStart(step, result.code);
       return { ok: true, exitCode };

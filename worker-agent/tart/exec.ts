@@ -6,7 +6,7 @@
  * own.
  */
 import { failureOf, type TartFailureKind, type TartResult } from './answers.ts';
-import type { TartCall } from './call.ts';
+import type { OnTerminal, TartCall } from './call.ts';
 
 export interface TartExec {
   /**
@@ -19,8 +19,15 @@ export interface TartExec {
     words: readonly [string, ...string[]],
     options: { limitMs: number; signal?: AbortSignal | undefined },
   ): Promise<TartResult<{ exitCode: number; stdout: string }>>;
-  /** The same on the terminal of this process, until the command ends. */
-  execOnTerminal(name: string, words: readonly [string, ...string[]]): Promise<TartResult<{ exitCode: number | null }>>;
+  /**
+   * The same on the terminal of this process, until the command ends. Without `terminal` the command gets the
+   * standard input of this process, and no terminal.
+   */
+  execOnTerminal(
+    name: string,
+    words: readonly [string, ...string[]],
+    options?: OnTerminal & { terminal?: boolean },
+  ): Promise<TartResult<{ exitCode: number | null }>>;
 }
 
 /** Tart's own failures, which have exit codes that a command may have too. */
@@ -37,5 +44,6 @@ export const createTartExec = ({ end, onTerminal }: TartCall): TartExec => ({
     return { ok: true, exitCode, stdout };
   },
 
-  execOnTerminal: (name, words) => onTerminal('exec', ['exec', '-i', '-t', name, ...words]),
+  execOnTerminal: (name, words, { terminal = true, ...options } = {}) =>
+    onTerminal('exec', ['exec', '-i', ...(terminal ? ['-t'] : []), name, ...words], options),
 });

@@ -12,10 +12,11 @@ const CONTROLLER: Record<(typeof CONTROLLER_SAYS)[number], Facts['controller']> 
   refused: { says: 'refused' },
   unreachable: { says: 'unreachable' },
 };
-const journal = { ...one, vmName, finished: false, booted: true };
+const journal = { ...one, vmName, finished: false, kept: false, booted: true };
 const vm = { ...one, vmName, running: true };
 const HOST: Record<(typeof HERE)[number], Pick<Facts, 'journals' | 'vms' | 'unansweredClaimId'>> = {
   finished: { journals: [{ ...journal, finished: true }], vms: [vm], unansweredClaimId: null },
+  kept: { journals: [{ ...journal, finished: true, kept: true }], vms: [vm], unansweredClaimId: null },
   unbooted: { journals: [{ ...journal, booted: false }], vms: [vm], unansweredClaimId: null },
   running: { journals: [journal], vms: [vm], unansweredClaimId: null },
   stopped: { journals: [journal], vms: [{ ...vm, running: false }], unansweredClaimId: null },
@@ -38,13 +39,24 @@ for (const says of CONTROLLER_SAYS)
 test('a finished result is always delivered, and a VM of ours is never left', () => {
   for (const says of CONTROLLER_SAYS) {
     expect(RECONCILE[says].finished).toBe('deliver');
+    expect(RECONCILE[says].kept).toBe('keep');
     for (const here of ['unbooted', 'running', 'stopped', 'orphan'] as const)
       expect(['begin', 'adopt', 'lost', 'discard']).toContain(RECONCILE[says][here]);
   }
 });
 
 test('an attempt that is not current is never gone on with', () => {
-  for (const here of HERE) expect(['deliver', 'discard', 'none']).toContain(RECONCILE.ended[here]);
+  for (const here of HERE) expect(['deliver', 'keep', 'discard', 'none']).toContain(RECONCILE.ended[here]);
+});
+
+test('a VM that was kept and does not run is destroyed, and so is one without a journal', () => {
+  const kept = { ...journal, finished: true, kept: true };
+  for (const vms of [[], [{ ...vm, running: false }]])
+    expect(reconcile({ ...HOST.kept, vms, controller: CONTROLLER.ended })).toMatchObject([{ action: 'deliver' }]);
+  expect(reconcile({ ...HOST.orphan, controller: CONTROLLER.ended })).toMatchObject([{ action: 'discard' }]);
+  expect(reconcile({ ...HOST.kept, journals: [kept], controller: CONTROLLER.unreachable })).toMatchObject([
+    { action: 'keep' },
+  ]);
 });
 
 test('the journal of attempt 1 is not attempt 2', () => {

@@ -61,6 +61,7 @@ test('status tells ages, what is left until each deadline, and what the controll
       step: 'start of the command done',
     },
     ...{ percent: 42, phase: 'Compiling', beatAt: at(-3), vmBeatAt: at(-63), result: null, lastError: null },
+    keptUntil: null,
     vmGone: false,
   };
   const agent = {
@@ -68,7 +69,7 @@ test('status tells ages, what is left until each deadline, and what the controll
     ...{ state: 'running', lastError: null, lastFailure: null, builds: [slot] },
   };
   const controller = { reachable: true, message: 'worker w', activeAttempts: [attempt('b1', 57), attempt('b0', -2)] };
-  expect(describeStatus({ running: true, agent, controller, images: [] }, 'https://c', nowMs)).toBe(
+  expect(describeStatus({ running: true, agent, kept: [], controller, images: [] }, 'https://c', nowMs)).toBe(
     `agent       running, pid 7, for 1 h 01 min
 controller  reached, https://c (worker w)
 slots       1 of 1 in use
@@ -98,6 +99,7 @@ b0#1  building for the controller, unknown to the agent here
     {
       running: true,
       images: [],
+      kept: [],
       agent: { ...agent, lastFailure: failed },
       controller: { ...controller, activeAttempts: [{ ...attempt('b1', 57), ...said }] },
     },

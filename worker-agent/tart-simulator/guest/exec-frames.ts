@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import type { TerminalSize } from './terminal.ts';
 
 /** In the folder of the VM. Its path may be too long for a socket, so both sides work in that folder. */
 export const CONTROL_SOCKET = 'control.sock';
@@ -12,7 +13,7 @@ export interface Asked {
   words: readonly string[];
   interactive: boolean;
   /** The size of the terminal that is asked for; null without one. */
-  terminal: { rows: number; columns: number } | null;
+  terminal: TerminalSize | null;
 }
 
 export type ToGuest = { asked: Asked } | { stdin: string };

@@ -1,6 +1,5 @@
 /**
- * Is Tart's guest agent: it runs what `tart exec` asks for, and needs no network for that. A terminal comes
- * from script(1), because Node cannot make one.
+ * Is Tart's guest agent: it runs what `tart exec` asks for, and needs no network for that.
  *
  * Invariant: a command whose `tart exec` has gone is killed.
  */
@@ -9,6 +8,7 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { type Asked, bytesOf, CONTROL_SOCKET, framesFrom, send, type ToGuest, textOf } from './exec-frames.ts';
+import { wordsOnTerminal } from './terminal.ts';
 
 export interface GuestAgentOptions {
   home: string;
@@ -53,7 +53,7 @@ export class GuestAgent {
   }
 
   #run({ words, interactive, terminal }: Asked, socket: Socket): ChildProcess {
-    const [file, ...rest] = terminal ? ['script', ...wordsOfScript(words, terminal)] : words;
+    const [file, ...rest] = terminal ? wordsOnTerminal(words, terminal) : words;
     const child = spawn('/bin/sh', ['-c', RUN, 'sh', file!, ...rest], {
       cwd: this.#options.home,
       env: { ...this.#options.environment(), ...(terminal && { TERM: 'xterm-256color' }) },
@@ -71,11 +71,4 @@ export class GuestAgent {
     send(socket, { begun: true });
     return child;
   }
-}
-
-/** The terminal has the size that it begins with until its end. */
-function wordsOfScript(words: readonly string[], { rows, columns }: NonNullable<Asked['terminal']>): string[] {
-  const sized = ['/bin/sh', '-c', `stty rows ${rows} columns ${columns}; exec "$@"`, 'sh', ...words];
-  if (process.platform === 'darwin') return ['-q', '/dev/null', ...sized];
-  return ['-qefc', sized.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' '), '/dev/null'];
 }

@@ -10,8 +10,9 @@ import { timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import ssh2 from 'ssh2';
-import { parseAuthorizedKeys } from './authorized-keys.ts';
+import { type AuthorizedKey, parseAuthorizedKeys } from './authorized-keys.ts';
 import type { NetworkCard } from './network-card.ts';
+import { type TerminalSize, wordsOnTerminal } from './terminal.ts';
 
 export interface SshServerOptions {
   /** The private key, in OpenSSH's format. */
@@ -88,7 +89,7 @@ export class SshServer {
   }
 
   #greet(client: ssh2.Connection): void {
-    let forcedCommand: string | undefined;
+    let allowedKey: AuthorizedKey | undefined;
     let sessions = 0;
     client.on('error', () => {}); // after a reset or a malformed packet the connection closes by itself
     client.on('authentication', (context) => {
@@ -101,7 +102,7 @@ export class SshServer {
       const { signature, blob, hashAlgo } = context;
       if (signature && blob && allowed.key.verify(blob, signature, hashAlgo) !== true)
         return context.reject(['publickey']);
-      forcedCommand = allowed.command;
+      allowedKey = allowed;
       return context.accept();
     });
     client.on('session', (accept, reject) => {
@@ -109,24 +110,32 @@ export class SshServer {
       sessions++;
       const session = accept();
       session.once('close', () => sessions--);
-      this.#serve(session, () => forcedCommand);
+      this.#serve(session, () => allowedKey);
     });
   }
 
-  #serve(session: ssh2.Session, forcedCommand: () => string | undefined): void {
+  #serve(session: ssh2.Session, key: () => AuthorizedKey | undefined): void {
     const environment: Record<string, string> = {};
+    let terminal: TerminalSize | null = null;
     session.on('env', (accept, reject, { key, val }) => {
       if (!/^(LANG|LC_\w+)$/.test(key)) return reject?.();
       environment[key] = val;
       return accept?.();
     });
-    // Node cannot make a terminal; ssh goes on without one.
-    session.on('pty', (_accept, reject) => reject?.());
+    session.on('pty', (accept, reject, { rows, cols, term }) => {
+      if (!key()?.terminal) return reject?.();
+      terminal = { rows, columns: cols };
+      environment.TERM = term;
+      return accept?.();
+    });
+    session.on('window-change', (accept) => accept?.());
     const run = (stream: ssh2.ServerChannel, asked: string | undefined) => {
-      const forced = forcedCommand();
+      const forced = key()?.command;
       if (forced && asked !== undefined) environment.SSH_ORIGINAL_COMMAND = asked;
       const command = forced ?? asked;
-      const child = spawn('/bin/sh', ['-c', SHELL, 'sh', ...(command === undefined ? ['-l'] : ['-c', command])], {
+      const plain = ['/bin/sh', '-c', SHELL, 'sh', ...(command === undefined ? ['-l'] : ['-c', command])];
+      const [file, ...words] = terminal ? wordsOnTerminal(plain, terminal) : plain;
+      const child = spawn(file!, words, {
         cwd: this.#options.home,
         env: { ...this.#options.environment(), ...environment },
         detached: true, // a session of its own, as from sshd, so that its process group can get signals

@@ -1,0 +1,207 @@
+/**
+ * Keeps the VM of a failed attempt for a while, so that a person can look into it.
+ *
+ *   clean in the VM ──► journal ──► controller told ──► wait for the end ──► (close destroys it, and tells)
+ *
+ * Invariant: a VM is kept only once no process of the build and no secret is left in it, its network is cut,
+ * and the journal knows until when. It holds its slot for no longer than that, however the clocks run: time
+ * asleep counts, and a clock that is set back gives no more time.
+ */
+import { existsSync } from 'node:fs';
+import type { Outcome } from '#contract';
+import type { Answer } from '../../client/answer.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
+import { pause, untilAnswered } from '../../client/retry.ts';
+import { searchedTexts } from '../build-log/searched-texts.ts';
+import type { Ending } from '../ending.ts';
+import type { KeptEnd } from '../events.ts';
+import { parseFilesDeleted } from '../guest/answers.ts';
+import { cleanForKeeping, echoAlive } from '../guest/commands.ts';
+import { findScripts } from '../guest/installation.ts';
+import { isMissingIn } from '../guest/scripts.ts';
+import { Guest, howEnded } from '../guest/session.ts';
+import { awakeMs } from '../mac/running-clock.ts';
+import type { AttemptContext } from '../steps/context.ts';
+import type { Vm } from '../vm/vm.ts';
+import { type Wish, wishToKeep } from './keep-wish.ts';
+import type { Reached } from './work.ts';
+
+/** For a VM that answers at all. */
+const ANSWER_MS = 15_000;
+/** Every file that the build has changed is searched for secrets. */
+const CLEAN_MS = 180_000;
+/** How often the end of a kept VM is looked for. */
+const LOOK_MS = 500;
+/** Files of before the claim are searched too, because clocks differ. */
+const SLACK_MINUTES = 30;
+/** If the controller does not hear it, it still knows until when the VM was to be kept. */
+const TELL_END_MS = 60_000;
+
+/**
+ * Resolves once the VM is not to be kept, or not any longer. `told` resolves with what the controller has
+ * answered to the result, or with null if it refused it. Never rejects but for a bug.
+ */
+export async function keepWhileWanted(
+  context: AttemptContext,
+  ending: Ending | null,
+  reached: Reached | null,
+  told: Promise<Outcome | null>,
+): Promise<void> {
+  const { journal, emit } = context;
+  if (!journal.state.kept) {
+    const wish = wishOf(context, ending, reached);
+    if (!wish) return;
+    const why = 'why' in wish ? wish.why : await clean(context, reached!);
+    if (why !== null) emit({ type: 'warning', message: `the VM is not kept: ${why}` });
+    if (why !== null || 'why' in wish) return;
+    await journal.update({ kept: { untilMs: Date.now() + wish.keepMs, forMs: wish.keepMs, ended: null } });
+  }
+  reached?.vm?.release();
+  if (!journal.isKept) return; // a former run of the agent has ended it
+  emit({ type: 'kept', until: untilOf(context) });
+  const ended = await waitForEnd(context, told);
+  await journal.update({ kept: { ...journal.state.kept!, ended } });
+  emit({ type: 'kept_end', reason: ended });
+}
+
+/** The controller no longer shows the VM as kept. Resolves when it knows, or has not answered for long. */
+export async function tellKeptEnd({ journal, key, workerClient, leave }: AttemptContext): Promise<void> {
+  if (!journal.state.kept) return;
+  const { buildId, attempt } = key;
+  const client = new AttemptClient(workerClient.connection);
+  const tell = () => client.kept(buildId, { attempt, until: null }, leave);
+  await untilAnswered(tell, { signal: leave, giveUpAfterMs: TELL_END_MS }).catch((error) => {
+    if (!leave.aborted) throw error;
+  });
+}
+
+const untilOf = ({ journal }: AttemptContext) => new Date(journal.state.kept!.untilMs).toISOString();
+
+/** Null if nobody has asked for it. */
+function wishOf(context: AttemptContext, ending: Ending | null, reached: Reached | null): Wish | null {
+  const { journal, config, drain } = context;
+  if (!ending || !reached) return null;
+  const wish = wishToKeep(ending, journal.state.assignment, config.keepVmMaxMs);
+  if (!wish || 'why' in wish) return wish;
+  if (drain.aborted) return { why: 'the agent takes no more builds' };
+  if (!reached.vm) return { why: 'it has never answered over SSH' };
+  if (reached.vm.exited.aborted) return { why: 'it has ended' };
+  // Of an attempt that was taken up again, and whose log could not be.
+  if (journal.reached('command_started') && !reached.log)
+    return { why: 'the agent does not know the secrets of the build any more' };
+  return wish;
+}
+
+/** Null once it is clean. Otherwise why it is not. */
+async function clean(context: AttemptContext, { vm, log }: Reached): Promise<string | null> {
+  const { drain, key, journal, emit } = context;
+  const { result } = journal.state;
+  const silent = 'SSH in it does not answer, so nothing can be removed';
+  if (result?.type === 'fail' && result.evidence?.ssh?.answers === false) return silent;
+  const mask = log?.mask ?? ((text: string) => text);
+  const limit = AbortSignal.timeout(CLEAN_MS);
+  try {
+    await answers(vm!, AbortSignal.any([drain, AbortSignal.timeout(ANSWER_MS)]));
+  } catch {
+    return drain.aborted ? 'the agent takes no more builds' : silent;
+  }
+  const { version } = vm!.scripts;
+  if (version === null || isMissingIn(version, 'kept clean'))
+    return `the guest scripts of its image (${version ?? 'none'}) are too old to clean it. Run \`expo-worker base-image --force --restrict-key\`, which makes the base image anew`;
+  const claimedAgoMs = Math.max(0, Date.now() - Date.parse(journal.state.assignment.claimedAt));
+  const minutes = Math.ceil(claimedAgoMs / 60_000) + SLACK_MINUTES;
+  const command = cleanForKeeping({ ...key, texts: searchedTexts(log?.needles ?? []), minutes });
+  try {
+    const guest = sessionFor(vm!, AbortSignal.any([drain, limit]));
+    const cleaned = await guest.exec(command, { timeoutMs: CLEAN_MS });
+    if (cleaned.exitCode !== 0) return mask(howEnded(cleaned));
+    const files = parseFilesDeleted(cleaned.stdout.toString('latin1'));
+    if (files > 0)
+      emit({ type: 'warning', message: `${files} files with secrets of the build were deleted in the VM` });
+    return null;
+  } catch (error) {
+    if (drain.aborted) return 'the agent takes no more builds';
+    return limit.aborted ? `it was not clean after ${CLEAN_MS / 1_000} s` : (error as Error).message;
+  }
+}
+
+/** Rejects if the VM does not answer before the signal. */
+async function answers(vm: Vm, signal: AbortSignal): Promise<void> {
+  const guest = sessionFor(vm, signal);
+  await guest.exec(echoAlive(), { timeoutMs: ANSWER_MS });
+  await guest.attempt((ssh) => findScripts(ssh, vm.scripts, signal));
+}
+
+/** The session of the attempt has ended with it. */
+const sessionFor = (vm: Vm, signal: AbortSignal): Guest =>
+  new Guest({
+    vm,
+    deadLimitMs: Number.POSITIVE_INFINITY,
+    slowLimitMs: 0,
+    vmBeats: () => false,
+    onReconnected: () => {},
+    signal,
+  });
+
+/** Tells the controller meanwhile, as often as it takes. */
+async function waitForEnd(context: AttemptContext, told: Promise<Outcome | null>): Promise<KeptEnd> {
+  const { journal, drain, stop, tart, emit } = context;
+  const { untilMs, forMs } = journal.state.kept!;
+  const endAwakeMs = awakeMs() + Math.min(forMs, untilMs - Date.now());
+  const over = new AbortController();
+  const wake = new AbortController();
+  const waking = AbortSignal.any([drain, stop, wake.signal]);
+  let end: KeptEnd | null = null;
+  const endWith = (reason: KeptEnd) => {
+    end ??= reason;
+    wake.abort();
+  };
+  if (journal.state.run)
+    tart.waitForRunExit(journal.state.run, over.signal).then(
+      () => endWith('vm_ended'),
+      () => {},
+    );
+  tellKept(context, told, over.signal).then(
+    (answer) => {
+      if (answer.ok || answer.kind === 'unreachable') return;
+      emit({ type: 'warning', message: `the controller does not want the VM to be kept: ${answer.message}` });
+      endWith('refused');
+    },
+    () => {}, // over
+  );
+  try {
+    for (;;) {
+      if (drain.aborted || stop.aborted) return 'drained';
+      if (end) return end;
+      if (existsSync(journal.releasePath)) return 'released';
+      if (Date.now() >= untilMs || awakeMs() >= endAwakeMs) return 'limit';
+      await pause(LOOK_MS, waking).catch(() => {});
+    }
+  } finally {
+    over.abort();
+  }
+}
+
+/** Waits for the result to be told first, because the controller keeps no VM of an attempt that runs. */
+async function tellKept(
+  context: AttemptContext,
+  told: Promise<Outcome | null>,
+  signal: AbortSignal,
+): Promise<Answer<unknown>> {
+  const { journal, key, workerClient } = context;
+  const wasReported = journal.state.reported;
+  const answer = await told;
+  const refused = (message: string): Answer<never> => ({
+    ok: false,
+    kind: 'refused',
+    status: 409,
+    code: 'attempt_ended',
+    message,
+  });
+  if (!answer && !wasReported) return refused('it has refused the result');
+  if (answer?.verdict === 'cancelled') return refused('the build was cancelled');
+  const { buildId, attempt } = key;
+  const client = new AttemptClient(workerClient.connection);
+  const tell = () => client.kept(buildId, { attempt, until: untilOf(context) }, signal);
+  return await untilAnswered(tell, { signal, giveUpAfterMs: Number.POSITIVE_INFINITY });
+}

@@ -1,0 +1,47 @@
+/**
+ * The terminal in front of which a person sits, while a shell of a VM has it.
+ *
+ * Invariant: it is as it was once this is disposed of, and at any end of the process that Node hears of. Each
+ * key goes to the shell, Ctrl-C and Ctrl-D too.
+ */
+import { RESET_COLOURS, TerminalFilter } from './terminal-filter.ts';
+
+export interface OwnTerminal extends Disposable {
+  /** Null if nobody sits there. */
+  readonly size: { columns: number; rows: number } | null;
+  /** Prints what a terminal may be given of the output of a VM. */
+  write(bytes: Uint8Array): void;
+  /** Prints our own words, below whatever the shell has printed. */
+  say(words: string): void;
+  /** Calls back with each new size. */
+  onResize(listener: () => void): void;
+}
+
+const SIZE_UNKNOWN = { columns: 80, rows: 24 };
+
+export function ownTerminal(): OwnTerminal {
+  const { stdin, stdout, stderr } = process;
+  const isTerminal = stdin.isTTY === true;
+  const filter = new TerminalFilter();
+  const listeners: (() => void)[] = [];
+  if (isTerminal) stdin.setRawMode(true);
+  return {
+    get size() {
+      if (!isTerminal) return null;
+      return stdout.columns > 0 ? { columns: stdout.columns, rows: stdout.rows } : SIZE_UNKNOWN;
+    },
+    write: (bytes) => void stdout.write(filter.push(bytes)),
+    say: (words) => void stderr.write(isTerminal ? `\r\n${words}\r\n` : `${words}\n`),
+    onResize(listener) {
+      listeners.push(listener);
+      stdout.on('resize', listener);
+    },
+    [Symbol.dispose]() {
+      const left = filter.end();
+      stdout.write(stdout.isTTY ? left : left.replace(RESET_COLOURS, ''));
+      for (const listener of listeners) stdout.off('resize', listener);
+      if (isTerminal) stdin.setRawMode(false);
+      stdin.pause();
+    },
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * Lets the output of a VM through to the terminal of a person: text, line breaks, tabs, backspaces, the bell,
+ * and colours. Everything else that a terminal would obey is dropped, such as what sets the clipboard or a
+ * title, asks the terminal for an answer, moves the cursor, or turns a line around. Pure.
+ *
+ * Invariant: what comes out depends on the bytes alone, not on how they were cut into pieces. Colours come
+ * out whole or not at all.
+ */
+
+/** What a terminal reads as the beginning of a longer order. The last is CSI as one character. */
+type State = 'text' | 'escape' | 'csi' | 'string' | 'string-escape' | 'charset';
+
+const ESC = '\x1b';
+const BEL = '\x07';
+/** CAN and SUB end any order. */
+const ABORTS = '\x18\x1a';
+const KEPT_CONTROLS = '\x07\b\t\n\r';
+/** Control characters, line and paragraph separators, and marks of direction. */
+const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
+/** ESC and one of these begin a text for the terminal itself: DCS, SOS, OSC, PM and APC. */
+const STRING_BEGINS = 'PX]^_';
+/** The same begins, and CSI, as one character each. */
+const STRING_BEGINS_C1 = '\x90\x98\x9d\x9e\x9f';
+const CSI_C1 = '\x9b';
+/** Numbers alone: with a private mark in front, `m` sets how keys are sent. */
+const COLOUR_PARAMETERS = /^[0-9;:]*$/;
+/** A longer order is none that a program means. */
+const ORDER_MAX = 64;
+/** After so many characters a text without an end is printed, so that a stray begin hides little. */
+const STRING_MAX = 4_096;
+
+export const RESET_COLOURS = `${ESC}[0m`;
+
+export class TerminalFilter {
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  #state: State = 'text';
+  #order = '';
+  #stringLength = 0;
+
+  /** What of these bytes may be printed. */
+  push(bytes: Uint8Array): string {
+    return this.#filter(this.#decoder.decode(bytes, { stream: true }));
+  }
+
+  /** What is left, with all colours taken back. */
+  end(): string {
+    const left = this.#filter(this.#decoder.decode());
+    this.#state = 'text';
+    return left + RESET_COLOURS;
+  }
+
+  #filter(text: string): string {
+    let out = '';
+    for (const character of text) out += this.#take(character);
+    return out;
+  }
+
+  #take(character: string): string {
+    if (ABORTS.includes(character)) return this.#enter('text');
+    // In a string ESC is perhaps its end. Everywhere else it begins anew.
+    if (character === ESC) return this.#enter(this.#state === 'string' ? 'string-escape' : 'escape');
+    switch (this.#state) {
+      case 'text':
+        return this.#text(character);
+      case 'escape':
+        return this.#afterEscape(character);
+      case 'csi':
+        return this.#inOrder(character);
+      case 'charset':
+        return this.#enter('text');
+      case 'string-escape':
+        return character === '\\' ? this.#enter('text') : this.#afterEscape(character);
+      case 'string':
+        return this.#inString(character);
+    }
+  }
+
+  #enter(state: State): string {
+    this.#state = state;
+    this.#order = '';
+    if (state === 'string') this.#stringLength = 0;
+    return '';
+  }
+
+  #text(character: string): string {
+    if (character === CSI_C1) return this.#enter('csi');
+    if (STRING_BEGINS_C1.includes(character)) return this.#enter('string');
+    return KEPT_CONTROLS.includes(character) || !UNPRINTABLE.test(character) ? character : '';
+  }
+
+  #afterEscape(character: string): string {
+    if (character === '[') return this.#enter('csi');
+    if (STRING_BEGINS.includes(character)) return this.#enter('string');
+    // ESC, some characters of this range, and one more.
+    if (/[ -/]/.test(character)) return this.#enter('charset');
+    this.#enter('text');
+    return KEPT_CONTROLS.includes(character) ? character : '';
+  }
+
+  #inOrder(character: string): string {
+    // A terminal obeys control characters in the middle of an order.
+    if (KEPT_CONTROLS.includes(character)) return character;
+    if (/[ -?]/.test(character) && this.#order.length < ORDER_MAX) {
+      this.#order += character;
+      return '';
+    }
+    const isColour = character === 'm' && COLOUR_PARAMETERS.test(this.#order);
+    const order = `${ESC}[${this.#order}m`;
+    this.#enter('text');
+    return isColour ? order : '';
+  }
+
+  #inString(character: string): string {
+    this.#stringLength++;
+    if (character === BEL || character === '\x9c' || this.#stringLength > STRING_MAX) this.#enter('text');
+    return '';
+  }
+}

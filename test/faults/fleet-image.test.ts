@@ -1,4 +1,4 @@
-/** Tests one image for a fleet: a Mac publishes it, and all Macs of a pool fetch it in turns, beside builds. */
+/** Tests one image for a fleet: one Mac publishes it, and all fetch it in turns, beside builds. */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';

@@ -53,8 +53,8 @@ export class Hypervisor {
   #booted = false;
   /** When the processes of a guest that restarts end; null while it does not. */
   #downAt: number | null = null;
-  /** When a short freeze ends; null while there is none. */
-  #thawAt: number | null = null;
+  /** When a short freeze began; null while there is none. */
+  #frozenAt: number | null = null;
   #told = '';
   #saved = '';
   #polls = 0;
@@ -205,9 +205,9 @@ export class Hypervisor {
   #isFrozenShortly(faults: Faults): boolean {
     const value = faults.get('short-freeze');
     if (value === undefined) return false;
-    this.#thawAt ??= performance.now() + Number(value || SHORT_FREEZE_MS);
-    if (performance.now() < this.#thawAt) return true;
-    this.#thawAt = null;
+    this.#frozenAt ??= performance.now();
+    if (performance.now() < this.#frozenAt + Number(value || SHORT_FREEZE_MS)) return true;
+    this.#frozenAt = null;
     forgetFault(this.#vm.folder, 'short-freeze');
     return false;
   }

@@ -47,11 +47,12 @@ export interface Tart extends TartRuns, TartVmConfigs, TartExec, TartRegistry {
 
 const LIST_TRIES = 5;
 /**
- * After these the agent looks again, because a single one proves nothing: Tart fails as a whole when a VM is
- * deleted while it looks at it, and a Tart that is being replaced may print half of its answer. While VMs are
- * deleted one after the other, a third of all lists fails so, and five in a row fail once in 240 times.
+ * After these, and after an answer that is no list, the agent looks again, because a single one proves
+ * nothing: Tart fails as a whole when a VM is deleted while it looks at it, and a Tart that is being replaced
+ * may print half of its answer. While VMs are deleted one after the other, a third of all lists fails so, and
+ * five in a row fail once in 240 times.
  */
-const PASSING: readonly TartFailureKind[] = ['failed', 'not_found', 'garbage'];
+const PASSING: readonly TartFailureKind[] = ['failed', 'not_found'];
 const LIST_PAUSE_MS = 500;
 /** The largest that `tart ip --wait` takes. */
 const IP_WAIT_MAX_SECONDS = 65_535;
@@ -77,7 +78,8 @@ export function createTart(options: TartOptions): Tart {
       for (let tries = 1; ; tries++) {
         const result = await call('list', ['list', '--format', 'json'], { signal });
         const listed = result.ok ? vmsOf(result.stdout) : result;
-        if (listed.ok || !PASSING.includes(listed.kind) || tries === LIST_TRIES || signal?.aborted) return listed;
+        const passes = result.ok || PASSING.includes(result.kind);
+        if (listed.ok || !passes || tries === LIST_TRIES || signal?.aborted) return listed;
         await pause(jittered(LIST_PAUSE_MS), signal).catch(() => {});
       }
     },

@@ -85,13 +85,13 @@ test('exec of a VM that does not run, has no guest agent or is frozen fails like
   expect(await mac.tart('exec', 'frozen', 'true')).toMatchObject({ exitCode: 0 });
 });
 
-test('exec waits for a VM that boots, and breaks when the VM ends', async () => {
+test('exec waits for a guest agent that is not there yet, and breaks when the VM ends', async () => {
   await using mac = await simulatedMac();
-  faultNextClone(mac.home, 'slow-boot:1000');
-  await mac.tart('clone', BASE, 'vm');
-  mac.run('vm');
-  await until(async () => (await mac.tart('list')).stdout.includes('running'), 'the VM runs');
-  expect(await mac.tart('exec', 'vm', 'true')).toMatchObject({ exitCode: 0 });
+  faultNextClone(mac.home, 'no-guest-agent');
+  await mac.boot('vm');
+  const { ended } = mac.start('exec', 'vm', 'true');
+  clearFault(mac.home, 'vm', 'no-guest-agent');
+  expect(await ended).toMatchObject({ exitCode: 0 });
   const broken = mac.tart('exec', 'vm', 'sleep', '778');
   await until(() => mac.processes().some(({ commandLine }) => commandLine === 'sleep 778'), 'the command runs');
   setFault(mac.home, 'vm', 'crash');
@@ -102,16 +102,11 @@ test('net-gone: nothing passes over the network, and exec answers', async () => 
   await using mac = await simulatedMac();
   const { ssh } = await mac.boot('vm');
   setFault(mac.home, 'vm', 'net-gone');
-  const hangs = () =>
-    mac.connect('vm', { readyTimeout: 300 }).then(
-      () => false,
-      (error) => /Timed out/.test(error.message),
-    );
-  await until(hangs, 'SSH is silent');
+  const fetch = ['curl', '-sS', '--max-time', '1', 'http://192.168.64.1:1/'];
+  await until(async () => (await mac.tart('exec', 'vm', ...fetch)).exitCode === 28, 'nothing is forwarded');
+  await expect(mac.connect('vm', { readyTimeout: 1_000 })).rejects.toThrow(/Timed out/);
   const answer = ssh.exec('echo over SSH');
   expect(await mac.tart('exec', 'vm', 'echo', 'over exec')).toMatchObject({ exitCode: 0, stdout: 'over exec' });
-  const fetched = await mac.tart('exec', 'vm', 'curl', '-sS', '--max-time', '1', 'http://192.168.64.1:1/');
-  expect(fetched).toMatchObject({ exitCode: 28 });
   clearFault(mac.home, 'vm', 'net-gone');
   expect((await answer).stdout).toBe('over SSH\n');
 });

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { createConnection } from 'node:net';
+import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { clearFault, FAULT_NAMES, faultNextClone, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
@@ -33,13 +33,17 @@ test('a fault that does not exist is refused with the list of those that do', ()
 test('freeze: all of the VM stops, its grandchildren too, and nothing answers until it is over', async () => {
   await using mac = await simulatedMac();
   const { ssh } = await mac.boot('vm');
-  void ssh.exec('while :; do sleep 0.05; done').catch(() => {});
-  void ssh.exec("setsid sh -c 'while :; do sleep 0.05; done'").catch(() => {});
-  const members = () =>
-    mac.processes().filter(({ pid }) => environmentOf(pid).some((entry) => entry.startsWith('TART_SIM_VM=')));
-  await until(() => members().length >= 4, 'it is busy');
+  void ssh.exec('echo $$ >child; while :; do sleep 0.05; done').catch(() => {});
+  void ssh.exec("setsid sh -c 'echo $$ >grandchild; while :; do sleep 0.05; done'").catch(() => {});
+  const loops = await until(async () => {
+    const { stdout, code } = await ssh.exec('cat child grandchild');
+    const pids = stdout.split('\n').filter(Boolean).map(Number);
+    return code === 0 && pids.length === 2 ? pids : null;
+  }, 'both loops run');
+  const members = () => membersOf(mac);
   setFault(mac.home, 'vm', 'freeze');
   await until(() => members().every(({ pid }) => isStopped(pid)), 'everything is stopped');
+  expect(members().map(({ pid }) => pid)).toEqual(expect.arrayContaining(loops));
   const answer = ssh.exec('echo alive');
   expect(await settles(answer, 1_000)).toBe(false);
   expect((await mac.tart('list')).stdout).toMatch(/vm .* running$/m);
@@ -70,9 +74,7 @@ for (const [kind, isAsked] of [
     await using mac = await simulatedMac();
     const vm = await mac.boot('vm');
     const before = await guestOf(mac, vm.ssh);
-    const trapping = vm.ssh.exec(
-      'trap "touch asked; exit" TERM; touch $TMPDIR/temporary; while :; do sleep 0.05; done',
-    );
+    const trapping = vm.ssh.exec('trap ": >asked; exit" TERM; touch $TMPDIR/temporary; while :; do sleep 0.05; done');
     trapping.catch(() => {});
     await until(async () => (await vm.ssh.exec('ls $TMPDIR')).stdout !== '', 'a process runs');
     const dropped = closed(vm.ssh.client);
@@ -114,8 +116,7 @@ test('dead-restart: the guest is gone for good, its address stays, and tart run 
   setFault(mac.home, 'vm', 'dead-restart');
   await dropped;
   expect(await mac.address('vm')).toBe(address);
-  const knock = createConnection({ host: address, port: 22_022 });
-  await once(knock, 'connect');
+  const knock = await until(() => connected(address), 'it takes connections');
   expect(await settles(once(knock, 'data'), 300)).toBe(false);
   expect((await mac.tart('list')).stdout).toMatch(/vm .* running$/m);
   await mac.tart('stop', 'vm');
@@ -156,15 +157,15 @@ test('net-cut: nothing is forwarded, in open connections neither; SSH stays up',
   await using mac = await simulatedMac();
   await using server = await echoServer();
   const { ssh } = await mac.boot('vm');
-  const curl = `curl -sS --max-time 2 http://192.168.64.1:${server.port}/`;
-  expect((await ssh.exec(curl)).stdout).toBe('GET /');
+  const curl = (seconds: number) => `curl -sS --max-time ${seconds} http://192.168.64.1:${server.port}/`;
+  expect((await ssh.exec(curl(30))).stdout).toBe('GET /');
   const stream = ssh.exec(`curl -sS --max-time 5 http://192.168.64.1:${server.port}/slow`);
   await until(() => server.seen.includes('/slow'), 'a request is under way');
   setFault(mac.home, 'vm', 'net-cut');
   expect(await stream).toMatchObject({ stdout: '', code: 28 });
-  expect(await ssh.exec(curl)).toMatchObject({ stdout: '', code: 28 });
+  expect(await ssh.exec(curl(2))).toMatchObject({ stdout: '', code: 28 });
   clearFault(mac.home, 'vm', 'net-cut');
-  await until(async () => (await ssh.exec(curl)).stdout === 'GET /', 'the network is back');
+  await until(async () => (await ssh.exec(curl(2))).stdout === 'GET /', 'the network is back');
 });
 
 test('no-ssh refuses and drops, ssh-hang accepts and is silent; both end', async () => {
@@ -266,9 +267,10 @@ test('run-limit, list-garbage and slow-boot', async () => {
   const { stdout } = await mac.tart('list', '--format', 'json');
   expect(() => JSON.parse(stdout)).toThrow();
   clearFault(mac.home, 'vm', 'list-garbage');
-  setFault(mac.home, 'vm', 'slow-boot:3000');
+  setFault(mac.home, 'vm', 'slow-boot:600000');
   mac.run('vm');
   expect((await mac.tart('ip', 'vm')).exitCode).toBe(1);
+  setFault(mac.home, 'vm', 'slow-boot:1');
   using ssh = await mac.connect('vm');
   expect((await ssh.exec('echo alive')).stdout).toBe('alive\n');
 });
@@ -276,11 +278,13 @@ test('run-limit, list-garbage and slow-boot', async () => {
 test('short-freeze: everything stops for a moment, and goes on by itself', async () => {
   await using mac = await simulatedMac();
   const { ssh } = await mac.boot('vm');
-  setFault(mac.home, 'vm', 'short-freeze:5000');
-  const members = () =>
-    mac.processes().filter(({ pid }) => environmentOf(pid).some((entry) => entry.startsWith('TART_SIM_VM=')));
-  await until(() => members().length > 0 && members().every(({ pid }) => isStopped(pid)), 'everything is stopped');
-  expect((await ssh.exec('echo alive')).stdout).toBe('alive\n');
+  setFault(mac.home, 'vm', 'short-freeze:600000');
+  await until(() => membersOf(mac).every(({ pid }) => isStopped(pid)), 'everything is stopped');
+  const answer = ssh.exec('echo alive');
+  expect(await settles(answer, 300)).toBe(false);
+  // Its time is over as soon as it lasts less long.
+  setFault(mac.home, 'vm', 'short-freeze:1');
+  expect((await answer).stdout).toBe('alive\n');
   expect(existsSync(join(mac.folder('vm'), 'faults', 'short-freeze'))).toBe(false);
 });
 
@@ -345,6 +349,18 @@ test('stale-ip: another VM answers, by its MAC address', async () => {
 
 const connectAgain = (mac: Awaited<ReturnType<typeof simulatedMac>>) =>
   until(async () => await mac.connect('vm').catch(() => null), 'SSH is back');
+
+const membersOf = (mac: Awaited<ReturnType<typeof simulatedMac>>) =>
+  mac.processes().filter(({ pid }) => environmentOf(pid).some((entry) => entry.startsWith('TART_SIM_VM=')));
+
+/** Null if nobody takes the connection. */
+function connected(host: string): Promise<Socket | null> {
+  const socket = createConnection({ host, port: 22_022 });
+  return once(socket, 'connect').then(
+    () => socket,
+    () => null,
+  );
+}
 
 /** Which start of the guest answers, and where. */
 async function guestOf(mac: Awaited<ReturnType<typeof simulatedMac>>, ssh: SshClient) {

@@ -38,9 +38,9 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
 
   const tart = (...args: string[]) => tartWith({}, ...args);
 
-  /** Starts `tart run` detached, as the agent does. */
-  function run(name: string, ...options: string[]) {
-    const child = spawn(TART_SIMULATOR_PATH, ['run', name, '--no-graphics', ...options], {
+  /** Starts a tart detached, as the agent starts `tart run`. What it has said so far can be read. */
+  function start(...args: string[]) {
+    const child = spawn(TART_SIMULATOR_PATH, args, {
       env: { ...process.env, TART_HOME: home },
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -53,6 +53,8 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
     );
     return { pid: child.pid!, said, ended };
   }
+
+  const run = (name: string, ...options: string[]) => start('run', name, '--no-graphics', ...options);
 
   async function address(name: string): Promise<string> {
     const { stdout, stderr } = await tart('ip', name, '--wait', '30');
@@ -76,6 +78,7 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
     home,
     tart,
     tartWith,
+    start,
     run,
     address,
     connect,

@@ -32,7 +32,8 @@ test('a tart that hangs is killed at its limit, even if a child of it holds on t
   });
 });
 
-test('a tart that never stops printing is garbage', async () => {
+test('a tart that never stops printing is garbage, and is not asked again', async () => {
   using scripted = scriptedTart({ list: 'exec yes' });
   expect(await scripted.tart.list()).toMatchObject({ ok: false, kind: 'garbage' });
+  expect(scripted.calls()).toHaveLength(1);
 });

@@ -86,10 +86,16 @@ export const AgentConfigSchema = z.strictObject({
   vmControllerUrl: httpUrl.optional(),
   vmHostAddress: z.ipv4('give an IPv4 address').default(TART_HOST_ADDRESS),
   vmSshPort: z.int().min(1).max(65_535).default(22),
-  /** The base image's host key, as `ssh-keygen -l` shows it. All clones have it, and no other is accepted. */
+  /**
+   * The host key of the first image's first snapshot, as `ssh-keygen -l` shows it. All clones have it, and no
+   * other is accepted. Once state/images.json has an entry of that image, the key there counts alone.
+   */
   vmHostKey: z
     .string()
-    .regex(/^SHA256:[A-Za-z0-9+/]{43}$/, 'write it as SHA256:… ; `expo-worker doctor --pin-host-key` does this for you')
+    .regex(
+      /^SHA256:[A-Za-z0-9+/]{43}$/,
+      'write it as SHA256:…, as `ssh-keygen -l` shows it, or remove it and run `expo-worker doctor --pin-host-key`',
+    )
     .optional(),
   isolation: z.enum(ISOLATIONS).default('nat'),
   vmCpus: z.int().min(1).max(64).optional(),

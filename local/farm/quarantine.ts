@@ -7,6 +7,7 @@
  */
 import { runDoctor } from '../../worker-agent/health-checks/check-up.ts';
 import { postFindings } from '../../worker-agent/health-checks/findings.ts';
+import { examinedIn } from '../../worker-agent/images/images.ts';
 import type { Farm } from './farm.ts';
 import type { SimulatedMac } from './simulated-mac.ts';
 
@@ -53,7 +54,7 @@ export function keepTrusted(farm: Farm, { signal, onDoctor, onProblem }: TrustOp
 }
 
 async function examine({ configPath }: SimulatedMac, signal: AbortSignal): Promise<void> {
-  const { checks } = await runDoctor({ configPath, vm: false, signal });
+  const { checks } = await runDoctor({ configPath, vm: false, imagesOf: examinedIn(configPath), signal });
   const answer = await postFindings(configPath, checks);
   if ('message' in answer) throw new Error(answer.message);
 }

@@ -3,16 +3,19 @@
  * too, and sends the findings. The controller gives the worker builds again if they passed.
  *
  * Invariant: one examination at a time, and each pause twice as long as the one before. A Mac that passes its
- * checks and loses its builds all the same must not lose many.
+ * checks and loses its builds all the same must not lose many. Findings are sent only if they tell something:
+ * while two VMs run, no clone can be examined.
  */
 import type { Emit } from '../events.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
-import { postFindings } from '../health-checks/findings.ts';
-import { blockingFailure } from '../health-checks/run-checks.ts';
+import { isTelling, postFindings } from '../health-checks/findings.ts';
+import { blockingFailure, type CheckResult } from '../health-checks/run-checks.ts';
 import type { Images } from '../images/images.ts';
 
 const PAUSE_MIN_MS = 5 * 60_000;
 const PAUSE_MAX_MS = 60 * 60_000;
+/** When no clone could be examined, because the VM slots of this Mac were in use. */
+const NOT_EXAMINED_PAUSE_MS = 60_000;
 
 export interface SelfCheckOptions {
   configPath: string;
@@ -25,6 +28,8 @@ export class SelfCheck {
   #running: Promise<void> | null = null;
   #pauseMs = PAUSE_MIN_MS;
   #notBeforeMs = 0;
+  /** That no clone can be examined was said already. */
+  #saidWaiting = false;
 
   constructor(options: SelfCheckOptions) {
     this.#options = options;
@@ -60,6 +65,11 @@ export class SelfCheck {
     const { configPath, images, emit } = this.#options;
     try {
       const { checks } = await runDoctor({ configPath, vm: true, imagesOf: () => images.examined(), signal });
+      if (!isTelling(checks)) {
+        this.#waitForSlot(checks);
+        return;
+      }
+      this.#saidWaiting = false;
       const answer = await postFindings(configPath, checks);
       const failure = blockingFailure(checks);
       const message = failure ? `${failure.id}: ${failure.detail}` : 'every blocking check passed';
@@ -73,5 +83,13 @@ export class SelfCheck {
     }
     this.#notBeforeMs = performance.now() + this.#pauseMs;
     this.#pauseMs = Math.min(this.#pauseMs * 2, PAUSE_MAX_MS);
+  }
+
+  #waitForSlot(checks: readonly CheckResult[]): void {
+    this.#notBeforeMs = performance.now() + NOT_EXAMINED_PAUSE_MS;
+    if (this.#saidWaiting) return;
+    this.#saidWaiting = true;
+    const start = checks.find(({ id }) => id.startsWith('vm_start'));
+    this.#options.emit({ type: 'self_check', ok: false, message: `no clone was examined yet: ${start?.detail}` });
   }
 }

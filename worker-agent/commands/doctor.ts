@@ -2,13 +2,12 @@
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { printable } from '../../client/printable.ts';
-import { type AgentConfig, defaultConfigPath, expandHome, loadConfig } from '../config.ts';
+import { defaultConfigPath, expandHome, loadConfig } from '../config.ts';
 import { EXIT } from '../exit-codes.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
-import { postFindings } from '../health-checks/findings.ts';
+import { isTelling, postFindings } from '../health-checks/findings.ts';
 import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
-import { Images } from '../images/images.ts';
-import { createTart } from '../tart/tart.ts';
+import { examinedIn } from '../images/images.ts';
 import { noImage } from './images.ts';
 
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -54,7 +53,7 @@ async function doctor({ config, json, vm, image, pinHostKey = false }: DoctorCom
     const report = await runDoctor({
       configPath,
       vm,
-      imagesOf: (config) => imagesIn(configPath, config).examined(image),
+      imagesOf: examinedIn(configPath, image),
       pinHostKey,
       signal: stop.signal,
       onResult: (result) => json || process.stdout.write(line(result)),
@@ -66,7 +65,11 @@ async function doctor({ config, json, vm, image, pinHostKey = false }: DoctorCom
     process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : summary(report.checks));
     // A report ends quarantine. Without a VM of each image, doctor has not seen whether builds would run.
     const whole = vm && (image === undefined || known?.images.length === 1);
-    const told = whole ? await postFindings(configPath, report.checks) : null;
+    const told = !whole
+      ? null
+      : isTelling(report.checks)
+        ? await postFindings(configPath, report.checks)
+        : { message: 'no clone was examined, so nobody knows whether builds would run' };
     if (told && !json)
       process.stdout.write(
         'state' in told
@@ -81,9 +84,6 @@ async function doctor({ config, json, vm, image, pinHostKey = false }: DoctorCom
     for (const name of STOP_SIGNALS) process.off(name, onSignal);
   }
 }
-
-const imagesIn = (configPath: string, config: AgentConfig) =>
-  Images.open({ configPath, config, tart: createTart(config), emit: () => {} });
 
 function line({ id, status, title, detail, fix }: CheckResult): string {
   const { mark, color } = MARKS[status];

@@ -15,7 +15,7 @@ import { destroyVm } from '../vm/vm.ts';
 import type { VmCheckContext } from './ask-vm.ts';
 import { type CloneContext, type CloneOptions, cloneChecks, cloneNameOf } from './clone-checks.ts';
 import { CONTROLLER_CHECKS } from './controller-checks.ts';
-import { configOf, type ExaminedImage, firstSnapshots, type HostContext } from './host-context.ts';
+import { configOf, type ExaminedImage, type HostContext } from './host-context.ts';
 import { IMAGE_CHECKS } from './image-checks.ts';
 import { INSTALLATION_CHECKS } from './installation-checks.ts';
 import { LAUNCHD_CHECKS } from './launchd-checks.ts';
@@ -29,8 +29,8 @@ export interface DoctorOptions {
   configPath: string;
   /** Also boot a clone of each image and look inside. */
   vm: boolean;
-  /** The images to examine. Default: the first snapshot of each image of the config. */
-  imagesOf?: (config: AgentConfig) => ExaminedImage[];
+  /** The images to examine. */
+  imagesOf: (config: AgentConfig) => ExaminedImage[];
   /** Trust the host key that each clone shows, and no other from now on. */
   pinHostKey?: boolean;
   signal: AbortSignal;
@@ -71,7 +71,7 @@ export const doctorChecks = (clone: CloneOptions): HealthCheck<CloneContext>[] =
 export async function runDoctor({
   configPath,
   vm,
-  imagesOf = (config) => firstSnapshots(configPath, config),
+  imagesOf,
   pinHostKey = false,
   signal,
   mac = createMac(),

@@ -18,7 +18,7 @@ import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
 import { StateFolder } from '../state/state-folder.ts';
 import { REQUEST_MS } from '../time-limits.ts';
-import type { CheckResult } from './run-checks.ts';
+import { blockingFailure, type CheckResult } from './run-checks.ts';
 
 export const findingsOf = (checks: readonly CheckResult[]): Finding[] =>
   mostTelling(checks).map(({ id, title, status, blocking, detail, fix }) => ({
@@ -34,6 +34,11 @@ function mostTelling(checks: readonly CheckResult[]): CheckResult[] {
   const told = new Set(ordered.slice(0, FINDINGS_MAX));
   return checks.filter((check) => told.has(check));
 }
+
+/** False if no clone was seen to start and nothing else is wrong: so nobody knows whether builds would run. */
+export const isTelling = (checks: readonly CheckResult[]): boolean =>
+  blockingFailure(checks) !== null ||
+  checks.some(({ id, status }) => status === 'pass' && (id === 'vm_start' || id.startsWith('vm_start@')));
 
 /**
  * Answers with the state that the worker now has, or with the reason why the report was not sent. Never

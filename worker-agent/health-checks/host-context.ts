@@ -1,5 +1,5 @@
 /** Holds all that the checks of this Mac and of its images may look at. */
-import { type AgentConfig, baseImageName, changeConfig } from '../config.ts';
+import type { AgentConfig } from '../config.ts';
 import { ConfigError } from '../config-findings.ts';
 import type { Mac } from '../mac/programs.ts';
 import type { Tart } from '../tart/tart.ts';
@@ -27,15 +27,6 @@ export interface ExaminedImage {
 export interface ImageContext extends HostContext {
   image: ExaminedImage;
 }
-
-/** The first snapshot of each image, for which the config keeps the host key. */
-export const firstSnapshots = (configPath: string, { images, vmHostKey: hostKey }: AgentConfig): ExaminedImage[] =>
-  images.map((image) => ({
-    name: image.name,
-    vm: baseImageName(image),
-    hostKey,
-    pin: (shown) => changeConfig(configPath, { vmHostKey: shown }),
-  }));
 
 /** For checks that depend on `config`. Throws the ConfigError. */
 export function configOf({ config }: Pick<HostContext, 'config'>): AgentConfig {

@@ -21,7 +21,7 @@ export const Generation = z.object({
   provisioned: Sha256.nullable(),
   /** Where it was fetched from, if a pool named it. */
   reference: ImageReference.nullable().default(null),
-  /** As `SHA256:…`. All clones show it. Null: not pinned, or pinned in the config. */
+  /** As `SHA256:…`. All clones show it. Null: not pinned. */
   hostKey: z.string().nullable().default(null),
 });
 export type Generation = z.infer<typeof Generation>;

@@ -7,13 +7,13 @@
 import { dirname, join } from 'node:path';
 import type { Assignment, ImageOffer } from '#contract';
 import { pause } from '../../client/retry.ts';
-import { type AgentConfig, baseImageName, changeConfig, type ImageConfig } from '../config.ts';
+import { type AgentConfig, baseImageName, type ImageConfig } from '../config.ts';
 import type { Emit, ImageChange } from '../events.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
 import type { ExaminedImage } from '../health-checks/host-context.ts';
 import { blockingFailure, type CheckResult } from '../health-checks/run-checks.ts';
 import type { ImageOfAttempt } from '../state/journal.ts';
-import type { Tart } from '../tart/tart.ts';
+import { createTart, type Tart } from '../tart/tart.ts';
 import { type Generation, type ImageState, type ImageStates, ImagesFile } from './images-file.ts';
 import {
   back,
@@ -73,7 +73,7 @@ export class Images {
   /** Every image of the config, in its order. */
   list(): ImageView[] {
     const states = this.#file.read();
-    return this.#options.config.images.map((image) => ({ ...image, ...stateOf(states, image) }));
+    return this.#options.config.images.map((image) => ({ ...image, ...this.#stateOf(states, image) }));
   }
 
   /** Aborts when this process has changed what is offered. */
@@ -99,8 +99,8 @@ export class Images {
     const fits = this.list().filter(({ platforms }) => platforms.includes(platform));
     const image = name === undefined ? fits[0] : fits.find((one) => one.name === name);
     if (!image) return null;
-    const { vm, digest, provisioned } = image.current;
-    return { name: image.name, vm, digest, provisioned, hostKey: this.#hostKeyOf(image, image.current) ?? null };
+    const { vm, digest, provisioned, hostKey } = image.current;
+    return { name: image.name, vm, digest, provisioned, hostKey };
   }
 
   /** What doctor examines: the current generation of each image, or of one. */
@@ -200,12 +200,15 @@ export class Images {
 
   /** Deletes what no image needs any more, except what an attempt of this agent may still clone. */
   async removeUnwanted(inUse: readonly string[], signal: AbortSignal): Promise<void> {
-    const states = Object.entries(this.#file.read());
-    const needed = states.flatMap(([, state]) => generationsOf(state).map(({ vm }) => vm));
-    for (const [name, { unwanted }] of states)
+    const read = () => Object.entries(this.#file.read());
+    for (const [name, { unwanted }] of read())
       for (const vm of unwanted) {
         if (inUse.includes(vm)) continue;
-        const removed = needed.includes(vm) ? { ok: true as const } : await this.#options.tart.remove(vm, { signal });
+        // A person may have decided anew since the last VM was deleted, which takes its time.
+        const now = read();
+        if (!now.some(([other, state]) => other === name && state.unwanted.includes(vm))) continue;
+        const isNeeded = now.some(([, state]) => generationsOf(state).some((generation) => generation.vm === vm));
+        const removed = isNeeded ? { ok: true as const } : await this.#options.tart.remove(vm, { signal });
         signal.throwIfAborted();
         if (removed.ok) this.#forget(name, vm);
         else if (this.#stuck !== vm) {
@@ -241,19 +244,15 @@ export class Images {
     const { name } = image;
     const { vm } = generation;
     const pin = async (hostKey: string) => {
-      if (this.#isOfConfig(image, generation)) await changeConfig(this.#options.configPath, { vmHostKey: hostKey });
-      else this.#changeImage(name, (state) => withHostKey(state, vm, hostKey));
+      this.#changeImage(name, (state) => withHostKey(state, vm, hostKey));
     };
-    return { name, vm, hostKey: this.#hostKeyOf(image, generation), pin };
+    return { name, vm, hostKey: generation.hostKey ?? undefined, pin };
   }
 
-  #hostKeyOf(image: ImageConfig, generation: Generation): string | undefined {
-    return generation.hostKey ?? (this.#isOfConfig(image, generation) ? this.#options.config.vmHostKey : undefined);
-  }
-
-  /** `vmHostKey` of the config is that of the first snapshot of the first image. */
-  #isOfConfig(image: ImageConfig, { vm }: Generation): boolean {
-    return image.name === this.#options.config.images[0].name && vm === baseImageName(image);
+  /** `vmHostKey` of the config is for the first snapshot of the first image, while images.json has no entry. */
+  #stateOf(states: ImageStates, image: ImageConfig): ImageState {
+    const { images, vmHostKey = null } = this.#options.config;
+    return states[image.name] ?? firstState(baseImageName(image), image.name === images[0].name ? vmHostKey : null);
   }
 
   #decide(name: string, decide: (state: ImageState) => ImageState | null, change: ImageChange): ImageState | null {
@@ -284,11 +283,11 @@ export class Images {
   #changeImage(name: string, decide: (state: ImageState) => ImageState): ImageState {
     const image = this.#image(name);
     const states = this.#file.change((before) => {
-      const state = stateOf(before, image);
+      const state = this.#stateOf(before, image);
       const decided = decide(state);
       return decided === state ? before : { ...before, [name]: decided };
     });
-    return stateOf(states, image);
+    return this.#stateOf(states, image);
   }
 
   #tell(image: string, change: ImageChange, vm: string, message: string): void {
@@ -302,14 +301,17 @@ export class Images {
   }
 }
 
+/** What doctor examines where no agent runs: every image of the config, or one. */
+export const examinedIn =
+  (configPath: string, name?: string) =>
+  (config: AgentConfig): ExaminedImage[] =>
+    Images.open({ configPath, config, tart: createTart(config), emit: () => {} }).examined(name);
+
 /** How a claim and a status say what this Mac offers. Older controllers know the platforms alone. */
 export const offerOf = (images: ImageOffer[]) => ({
   images,
   platforms: [...new Set(images.map(({ platform }) => platform))],
 });
-
-const stateOf = (states: ImageStates, image: ImageConfig): ImageState =>
-  states[image.name] ?? firstState(baseImageName(image));
 
 const complete = (generation: NewGeneration): Generation => ({ reference: null, hostKey: null, ...generation });
 

@@ -67,8 +67,8 @@ export function whatItSays({ outcome, reachedBuilding }: Pick<ToldOfAttempt, 'ou
   return says;
 }
 
-export const firstState = (vm: string): ImageState => ({
-  current: { vm, digest: null, provisioned: null, reference: null, hostKey: null },
+export const firstState = (vm: string, hostKey: string | null = null): ImageState => ({
+  current: { vm, digest: null, provisioned: null, reference: null, hostKey },
   previous: null,
   candidate: null,
   succeeded: [],

@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
 import { runDoctor } from '../../../worker-agent/health-checks/check-up.ts';
+import { examinedIn } from '../../../worker-agent/images/images.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
 import { standInController } from '../factories/stand-in-controller.ts';
@@ -91,7 +92,12 @@ for (const [tiedKey, words] of [
     await using controller = await standInController();
     await using host = await agentHost(controller.url, {}, { tiedKey });
     const { configPath } = host;
-    const report = await runDoctor({ configPath, vm: true, signal: AbortSignal.timeout(200_000) });
+    const report = await runDoctor({
+      configPath,
+      vm: true,
+      imagesOf: examinedIn(configPath),
+      signal: AbortSignal.timeout(200_000),
+    });
     expect(report.checks.find(({ id }) => id === 'ssh')).toMatchObject({ status: 'pass', detail: words });
   });
 

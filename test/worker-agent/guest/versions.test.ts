@@ -8,6 +8,7 @@ import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
 import { numberOf, ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import { runDoctor } from '../../../worker-agent/health-checks/check-up.ts';
+import { examinedIn } from '../../../worker-agent/images/images.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { otherRelease } from '../factories/other-release.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
@@ -151,7 +152,10 @@ test('tied key: doctor tells of scripts that are too new, and of an image from b
   await using host = await agentHost('http://127.0.0.1:9', {}, { tiedKey: true });
   using newer = otherRelease({ number: OWN + 1 });
   const ssh = async () => {
-    const report = await runDoctor({ configPath: host.configPath, vm: true, signal: AbortSignal.timeout(200_000) });
+    const report = await runDoctor({
+      ...{ configPath: host.configPath, vm: true, imagesOf: examinedIn(host.configPath) },
+      signal: AbortSignal.timeout(200_000),
+    });
     expect(report.checks.find(({ id }) => id === 'guest_scripts')).toMatchObject({ status: 'skipped' });
     return report.checks.find(({ id }) => id === 'ssh');
   };

@@ -10,6 +10,7 @@ import { ImagesFile } from '../../../worker-agent/images/images-file.ts';
 import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
+import { until } from '../factories/until.ts';
 
 const signal = new AbortController().signal;
 const PROVISIONED = 'a'.repeat(64);
@@ -69,6 +70,22 @@ test('the host key of the config is that of the first snapshot of the first imag
   expect(images.generationFor('xcode-27', 'ios')).toMatchObject({ hostKey: 'SHA256:k', provisioned: PROVISIONED });
 });
 
+test('a host key that is pinned counts at once where an agent runs, also over that of the config', async () => {
+  using mac = aMac();
+  const running = mac.open();
+  for (const { pin } of mac.open().examined()) await pin('SHA256:new');
+  for (const name of ['xcode-26', 'xcode-27']) expect(running.generationFor(name, 'ios')?.hostKey).toBe('SHA256:new');
+});
+
+test('the host key of the config outlasts the first entry of its image in images.json', () => {
+  using mac = aMac();
+  const outcome = { verdict: null, step: null, cause: null };
+  const told = { vm: 'x26-base-snapshot', buildId: 'b1', projectId: 'p', reachedBuilding: true, outcome, at: 'now' };
+  mac.open().noteOutcome('xcode-26', told);
+  expect(mac.file.read()['xcode-26']?.succeeded).toEqual(['b1']);
+  expect(mac.open().generationFor('xcode-26', 'ios')?.hostKey).toBe(`SHA256:${'h'.repeat(43)}`);
+});
+
 test('a missing VM takes the offers of its image away and is told once; without any VM the Mac takes no build', () => {
   using mac = aMac();
   const images = mac.open();
@@ -125,6 +142,23 @@ test('a VM that no image needs is deleted, never one that an attempt may clone; 
   await images.removeUnwanted(['x26-base-2'], signal);
   expect(images.list()[0]!.unwanted).toEqual(['x26-base-2']);
   expect(mac.scripted.calls().join()).not.toContain('x26-base-2');
+});
+
+test('what a person decides while a VM is deleted holds for the next one', async () => {
+  const list = `echo '[{"Name":"x26-base-1","Source":"local","State":"stopped"},{"Name":"x26-base-2","Source":"local","State":"stopped"}]'`;
+  using mac = aMac({
+    ...{ list, stop: 'exit 0' },
+    delete: 'touch "$HOME_DIR/deleting"; while [ ! -e "$HOME_DIR/go" ]; do sleep 0.05; done',
+  });
+  const first = firstState('x26-base-snapshot');
+  mac.file.change(() => ({ 'xcode-26': { ...first, unwanted: ['x26-base-1', 'x26-base-2'] } }));
+  const removed = mac.open().removeUnwanted([], signal);
+  await until(() => existsSync(join(mac.scripted.dir, 'deleting')), 'the first VM is being deleted');
+  mac.file.change(() => ({ 'xcode-26': { ...first, current: { ...first.current, vm: 'x26-base-2' }, unwanted: [] } }));
+  writeFileSync(join(mac.scripted.dir, 'go'), '');
+  await removed;
+  expect(mac.scripted.calls()).toContain('delete x26-base-1');
+  expect(mac.scripted.calls()).not.toContain('delete x26-base-2');
 });
 
 test('a file that cannot be read is set aside and told', () => {

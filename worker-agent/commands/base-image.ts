@@ -2,6 +2,7 @@
  * `expo-worker base-image`: makes the VM that builds are cloned from, or publishes it. Shows what it takes of
  * the disk first. Options that it does not know go to vm-image/create-base-image.sh.
  */
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { confirm } from '@inquirer/prompts';
 import { Command } from 'commander';
@@ -35,20 +36,51 @@ export function baseImageCommand(exitWith: (exitCode: number) => void): Command 
     .allowUnknownOption()
     .addHelpText('after', `\nFurther options stand at the head of ${join(VM_IMAGE, 'create-base-image.sh')}`)
     .action(async (more: string[], flags: BaseImageFlags) => {
-      const stop = new AbortController();
-      // The script shuts its VM down before it ends. Ctrl-C reaches it without us.
-      process.on('SIGINT', () => {});
-      for (const name of ['SIGTERM', 'SIGHUP'] as const) process.on(name, () => stop.abort());
+      const interrupt = interruptible();
       try {
-        exitWith(await run(flags, more, stop.signal));
+        const exitCode = await run(flags, more, interrupt);
+        exitWith(exitCode === EXIT.ok ? exitCode : (interrupt.exitCode() ?? exitCode));
       } catch (error) {
-        if ((error as Error).name !== 'ExitPromptError') throw error;
-        exitWith(EXIT.interrupted);
+        const exitCode = (error as Error).name === 'ExitPromptError' ? EXIT.interrupted : interrupt.exitCode();
+        if (exitCode === null) throw error;
+        exitWith(exitCode);
       }
     });
 }
 
-async function run(flags: BaseImageFlags, more: readonly string[], signal: AbortSignal): Promise<number> {
+/** Ends what runs at SIGINT, SIGTERM and SIGHUP. */
+function interruptible() {
+  const stop = new AbortController();
+  let exitCode: number | null = null;
+  let scriptHasTerminal = false;
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(name, () => {
+      // Ctrl-C reaches the script without us, and it shuts its VM down before it ends.
+      if (exitCode !== null || (name === 'SIGINT' && scriptHasTerminal)) return;
+      exitCode = 128 + constants.signals[name];
+      process.stdout.write('Stopping …\n');
+      stop.abort();
+    });
+  return {
+    signal: stop.signal,
+    /** Null if no signal has come. */
+    exitCode: () => exitCode,
+    async withTerminal<T>(script: () => Promise<T>): Promise<T> {
+      scriptHasTerminal = true;
+      try {
+        return await script();
+      } finally {
+        scriptHasTerminal = false;
+      }
+    },
+  };
+}
+
+async function run(
+  flags: BaseImageFlags,
+  more: readonly string[],
+  { signal, withTerminal }: ReturnType<typeof interruptible>,
+): Promise<number> {
   const configPath = expandHome(flags.config);
   const config = await loadConfig(configPath);
   const say = (line: string) => void process.stdout.write(`${line}\n`);
@@ -59,8 +91,9 @@ async function run(flags: BaseImageFlags, more: readonly string[], signal: Abort
       if ('message' in event && event.message) say(event.message);
     },
   });
-  const shared = { config, configPath, images, tart, name: flags.image, roomOf: diskRoomOf, more, say, signal };
+  const name = flags.image;
+  const shared = { config, configPath, images, tart, name, roomOf: diskRoomOf, more, say, signal, withTerminal };
   if (flags.publish !== undefined) return await publishImage({ ...shared, to: flags.publish });
-  const ask = process.stdin.isTTY ? (message: string) => confirm({ message }) : null;
+  const ask = process.stdin.isTTY ? (message: string) => confirm({ message }, { signal }) : null;
   return await makeBaseImage({ ...shared, from: flags.from, yes: flags.yes, ask });
 }

@@ -6,31 +6,23 @@
  */
 import { dirname, join } from 'node:path';
 import { ImageReference } from '#contract';
-import { type AgentConfig, baseImageName, changeConfig, type ImageConfig } from '../config.ts';
+import { type AgentConfig, changeConfig, type ImageConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
-import type { Tart } from '../tart/tart.ts';
+import { type Task, type TaskOptions, taskOf, type Vms, vmsOf } from './base-image-task.ts';
 import { type DiskPlan, type PlannedImage, planDisk, planInWords, roomForRollOut } from './disk-plan.ts';
-import type { Images, ImageView } from './images.ts';
+import type { ImageView, NewGeneration } from './images.ts';
 import { type Made, makeImage } from './make-image.ts';
-import { writeKeptByPlan } from './plan-file.ts';
-import { type ImageSource, sourceOf } from './public-images.ts';
+import { readKeptByPlan, writeKeptByPlan } from './plan-file.ts';
+import { sizeOfLargest, sourceOf } from './public-images.ts';
 import { makeRoom } from './pulled-images.ts';
 import { removeWorkshop } from './workshop.ts';
 
 const GB_BYTES = 1e9;
 
-export interface BaseImageOptions {
+export interface BaseImageOptions extends TaskOptions {
   config: AgentConfig;
   configPath: string;
-  images: Images;
-  tart: Tart;
-  /** The name of the image. Default: the first of the config. */
-  name?: string | undefined;
-  /** A row of public-images, a VM of this Mac, or an image of a registry. */
-  from?: string | undefined;
-  /** Further options of create-base-image.sh. */
-  more: readonly string[];
   /** The plan is accepted whatever it gives up. */
   yes: boolean;
   roomOf(folder: string): Promise<DiskRoom>;
@@ -39,113 +31,90 @@ export interface BaseImageOptions {
   ask: ((question: string) => Promise<boolean>) | null;
   /** Gets each line of the script, which otherwise has the terminal. */
   onLine?: ((line: string) => void) | undefined;
+  /** Runs the script. Ctrl-C is the script's own meanwhile. */
+  withTerminal?: WithTerminal | undefined;
   signal: AbortSignal;
 }
 
-/** What is made, and where. */
-interface Task {
-  image: ImageView;
-  /** The VM that the script works in. */
-  vm: string;
-  snapshot: string;
-  /** True if the present image stays beside it until doctor has passed. */
-  isRollOut: boolean;
-}
+export type WithTerminal = <T>(script: () => Promise<T>) => Promise<T>;
 
 /** Resolves with the exit code. Rejects with CommandError if it cannot begin. */
 export async function makeBaseImage(options: BaseImageOptions): Promise<number> {
-  const { images, config, configPath, tart, from, more, say, signal } = options;
-  const there = await vmsOf(tart);
-  const image = imageNamed(images, options.name);
-  const task = taskOf(image, there, options);
-  const source = sourceOf({ from, ownXcode: more.includes('--xcode') }, there.local);
-  const plan = await acceptedPlan(options, task, source, there);
+  const { config, configPath, tart, more, signal, withTerminal = (script) => script() } = options;
+  const stateDir = join(dirname(configPath), 'state');
+  const there = await vmsOf(tart, signal);
+  const task = await taskOf(options, there);
+  const { candidate } = task.image;
+  if (task.isRollOut && candidate?.vm === task.snapshot && there.local.has(candidate.vm))
+    return await examine(options, task, candidate, readKeptByPlan(stateDir));
+  const plan = await acceptedPlan(options, task, there);
   if (!plan) return EXIT.interrupted;
-  writeKeptByPlan(join(dirname(configPath), 'state'), plan);
-  if (plan.slots < config.maxConcurrentBuilds) await changeConfig(configPath, { maxConcurrentBuilds: plan.slots });
 
-  const made = await makeImage({
-    ...{ config, vm: task.vm, onLine: options.onLine, signal },
-    more: [
-      ...['--snapshot', task.snapshot],
-      ...(from === undefined ? [] : ['--from', from]),
-      ...(plan.keepPulled ? [] : ['--drop-pulled']),
-      ...more,
-    ],
-  });
-  if (made.exitCode !== 0 || !made.result) return made.exitCode;
-  const failed = await enter(options, task, made.result, plan);
-  if (task.isRollOut) await tart.remove(task.vm);
-  if (task.isRollOut && failed === null) await removeWorkshop(tart, image.vmName);
-  if (failed === null) return EXIT.ok;
-  say(`${task.snapshot} is not used: ${failed}. \`expo-worker images promote ${image.name}\` uses it all the same.`);
-  return EXIT.failure;
+  const make = () =>
+    makeImage({
+      ...{ config, vm: task.vm, onLine: options.onLine, signal },
+      more: [
+        ...['--snapshot', task.snapshot],
+        ...(task.from === undefined ? [] : ['--from', task.from]),
+        ...(plan.keepPulled ? [] : ['--drop-pulled']),
+        ...more,
+      ],
+    });
+  const { exitCode, result } = await withTerminal(make);
+  if (exitCode !== 0 || !result) return exitCode;
+  writeKeptByPlan(stateDir, plan);
+  if (plan.slots < config.maxConcurrentBuilds) await changeConfig(configPath, { maxConcurrentBuilds: plan.slots });
+  try {
+    return await enter(options, task, result, plan);
+  } finally {
+    if (task.isRollOut) await tart.remove(task.vm);
+  }
 }
 
 async function enter(
-  { images, signal, say }: BaseImageOptions,
-  { image, isRollOut }: Task,
+  options: BaseImageOptions,
+  task: Task,
   { snapshot: vm, digest, provisioned, from }: NonNullable<Made['result']>,
-  { keepPrevious }: DiskPlan,
-): Promise<string | null> {
+  kept: Pick<DiskPlan, 'keepPrevious'>,
+): Promise<number> {
   const reference = ImageReference.safeParse(from);
   const generation = { vm, digest, provisioned, reference: reference.success ? reference.data : null };
-  if (!isRollOut && vm === image.current.vm) {
-    images.record(image.name, generation);
-    return null;
-  }
+  if (task.isRollOut || vm !== task.image.current.vm) return await examine(options, task, generation, kept);
+  options.images.record(task.image.name, generation);
+  return EXIT.ok;
+}
+
+async function examine(
+  { images, tart, signal, say }: BaseImageOptions,
+  { image: { name, vmName }, isRollOut }: Task,
+  generation: NewGeneration,
+  { keepPrevious }: Pick<DiskPlan, 'keepPrevious'>,
+): Promise<number> {
+  const { vm } = generation;
+  const notUsed = (why: string) =>
+    say(`${vm} is not used: ${why}. \`expo-worker images promote ${name}\` uses it all the same.`);
   say(`Examining a clone of ${vm} before builds get it`);
-  const added = await images.addCandidate(image.name, generation, { signal, keepPrevious });
-  return added === 'switched' ? null : added.failed;
-}
-
-interface Vms {
-  /** What each VM of this Mac takes, in GB. */
-  local: Map<string, number>;
-  pulled: Set<string>;
-}
-
-async function vmsOf(tart: Tart): Promise<Vms> {
-  const listed = await tart.list();
-  if (!listed.ok) throw new CommandError(listed.message);
-  const local = new Map<string, number>();
-  for (const { name } of listed.vms.filter(({ source }) => source === 'local'))
-    local.set(name, ((await tart.diskBytes(name)) ?? 0) / GB_BYTES);
-  return { local, pulled: new Set(listed.vms.filter(({ source }) => source === 'oci').map(({ name }) => name)) };
-}
-
-export function imageNamed(images: Images, name: string | undefined): ImageView {
-  const all = images.list();
-  const found = name === undefined ? all[0] : all.find((image) => image.name === name);
-  if (found) return found;
-  const names = all.map((image) => image.name).join(', ');
-  throw new CommandError(`the config of this Mac has no image ${name}; it has ${names}`, EXIT.usage);
-}
-
-function taskOf(image: ImageView, { local }: Vms, { from, more }: BaseImageOptions): Task {
-  const { vmName: vm, name } = image;
-  const isThere = local.has(image.current.vm);
-  if (!isThere || more.includes('--force')) return { image, vm, snapshot: baseImageName(image), isRollOut: false };
-  const digest = /@sha256:([0-9a-f]{12})/.exec(sourceOf({ from, ownXcode: false }, local).reference ?? '')?.[1];
-  if (from === undefined || digest === undefined)
-    throw new CommandError(
-      `the image ${name} is there already, as ${image.current.vm}. Make it anew with --force, or make another one beside it with --from REPOSITORY@sha256:DIGEST`,
-      EXIT.usage,
-    );
-  return { image, vm: `${vm}-next`, snapshot: `${vm}-base-${digest}`, isRollOut: true };
+  try {
+    const added = await images.addCandidate(name, generation, { signal, keepPrevious });
+    if (added !== 'switched') {
+      notUsed(added.failed);
+      return EXIT.failure;
+    }
+  } catch (error) {
+    if (signal.aborted) notUsed('it was not examined to the end');
+    throw error;
+  }
+  if (isRollOut) await removeWorkshop(tart, vmName);
+  return EXIT.ok;
 }
 
 /** Null if a person has refused it. Throws CommandError if nothing fits, or if nobody can be asked. */
-async function acceptedPlan(
-  options: BaseImageOptions,
-  task: Task,
-  source: ImageSource,
-  there: Vms,
-): Promise<DiskPlan | null> {
+async function acceptedPlan(options: BaseImageOptions, task: Task, there: Vms): Promise<DiskPlan | null> {
+  const { source } = task;
   const { config, tart, yes, ask, say, roomOf, signal } = options;
   const slots = config.maxConcurrentBuilds;
   const views = options.images.list();
-  const images = views.map((image) => plannedOf(image, task, source, there));
+  const images = views.map((image) => plannedOf(image, task, there));
   const planFor = (freeGb: number) => planDisk({ freeGb, images, slots, growthGb: config.minFreeDiskGb });
   const neededBytes = planFor(0).plan.needGb * GB_BYTES;
   for (const name of await makeRoom({ tart, images: views, keep: [source.reference], neededBytes, roomOf, signal }))
@@ -163,7 +132,8 @@ async function acceptedPlan(
     if (needGb > freeGb)
       throw new CommandError(
         `${Math.ceil(needGb)} GB are needed to make the new image beside the present one, and ${Math.floor(freeGb)} GB are free. ` +
-          `Delete the present one first: tart delete ${task.image.current.vm}`,
+          `Delete the present one first: \`tart delete ${presentVms(task.image, there).join(' ')}\`. ` +
+          `Until the new image is made, no build of this Mac gets the image ${task.image.name}`,
       );
   }
   const givesUp = !plan.keepPulled || !plan.keepPrevious || plan.slots < slots;
@@ -176,16 +146,22 @@ async function acceptedPlan(
   return (await ask('Make the image by this plan?')) ? plan : null;
 }
 
-function plannedOf(image: ImageConfig & ImageView, task: Task, source: ImageSource, there: Vms): PlannedImage {
-  const { name, vmName, current } = image;
-  const isThis = name === task.image.name;
-  const madeGb = there.local.get(current.vm);
-  if (madeGb !== undefined) {
-    const { size } = isThis ? source : sourceOf({ ownXcode: false }, there.local);
-    return { name, size, present: 'provisioned' };
-  }
-  if (!isThis)
-    return { name, size: sourceOf({ from: 'unknown', ownXcode: false }, there.local).size, present: 'nothing' };
+/** They share blocks, so that deleting one of them frees little. */
+const presentVms = ({ current, vmName }: ImageView, { local }: Vms): string[] =>
+  [current.vm, vmName].filter((vm) => local.has(vm));
+
+function plannedOf(
+  { name, vmName, current }: ImageConfig & ImageView,
+  { image, source }: Task,
+  there: Vms,
+): PlannedImage {
+  const isLater = name !== image.name;
+  const isMade = there.local.has(current.vm);
+  if (isLater)
+    return isMade
+      ? { name, isLater, size: sourceOf({ ownXcode: false }, there.local).size, present: 'provisioned' }
+      : { name, isLater, size: sizeOfLargest(), present: 'nothing' };
+  if (isMade) return { name, size: source.size, present: 'provisioned' };
   const isUnpacked = source.reference === null || there.pulled.has(source.reference) || there.local.has(vmName);
   return { name, size: source.size, present: isUnpacked ? 'unpacked' : 'nothing' };
 }

@@ -19,6 +19,8 @@ export interface PlannedImage {
   size: ImageSize;
   /** What of it lies on this disk already. */
   present: 'nothing' | 'unpacked' | 'provisioned';
+  /** It is of the config, and not made this time. */
+  isLater?: boolean;
 }
 
 export interface PlanRequest {
@@ -41,7 +43,11 @@ export interface DiskPlan {
   /** After a roll-out the image before it stays until the new one has proved itself. */
   keepPrevious: boolean;
   slots: number;
+  /** How many images the plan has room for. */
+  images: number;
   downloadGb: number;
+  /** The part of it that is downloaded this time. */
+  downloadNowGb: number;
   parts: PlanPart[];
   /** All parts together. */
   totalGb: number;
@@ -99,8 +105,19 @@ function reckon({ images, growthGb }: PlanRequest, rung: Rung): DiskPlan {
   ].filter(({ gb }) => gb > 0);
   const totalGb = parts.reduce((total, { gb }) => total + gb, 0);
   const presentGb = sum(presentOf);
-  const downloadGb = sum(({ size, present }) => (present === 'nothing' ? size.downloadGb : 0));
-  return { ...rung, downloadGb, parts, totalGb, presentGb, needGb: totalGb - presentGb };
+  const downloadOf = ({ size, present }: PlannedImage) => (present === 'nothing' ? size.downloadGb : 0);
+  const downloadGb = sum(downloadOf);
+  const downloadNowGb = sum((image) => (image.isLater ? 0 : downloadOf(image)));
+  return {
+    ...rung,
+    images: images.length,
+    downloadGb,
+    downloadNowGb,
+    parts,
+    totalGb,
+    presentGb,
+    needGb: totalGb - presentGb,
+  };
 }
 
 function presentOf({ size, present }: PlannedImage): number {
@@ -140,11 +157,18 @@ export function planInWords({ fits, plan }: PlanResult, freeGb: number, slotsAsk
     [gb(plan.needGb), `needed, and ${Math.floor(freeGb)} GB are free`],
   ];
   return [
-    ...(plan.downloadGb > 0 ? [`Download: ${gb(plan.downloadGb)}. Tart unpacks it as it comes.`] : []),
-    'On the disk:',
+    ...downloadInWords(plan),
+    plan.images === 1 ? 'On the disk:' : 'On the disk, with all images of the config:',
     ...rows.map(([amount, what]) => `  ${amount!.padStart(8)}  ${what}`),
     fits ? `Plan: ${givenUpInWords(plan, slotsAsked)}` : refusal(plan, freeGb),
   ];
+}
+
+function downloadInWords({ images, downloadGb, downloadNowGb }: DiskPlan): string[] {
+  if (downloadGb === 0) return [];
+  const now = downloadNowGb > 0 ? gb(downloadNowGb) : 'nothing';
+  if (images === 1) return [`Download: ${now}. Tart unpacks it as it comes.`];
+  return [`Download now: ${now} (${gb(downloadGb)} until all ${images} images of the config are there).`];
 }
 
 function givenUpInWords({ keepPulled, keepPrevious, slots }: Rung, slotsAsked: number): string {

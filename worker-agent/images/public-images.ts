@@ -61,7 +61,7 @@ export function sourceOf(
     };
   const usual = images.find(({ hasXcode }) => hasXcode !== ownXcode)!;
   const known = from === undefined ? usual : images.find(({ name, reference }) => name === from || reference === from);
-  const { size, reference } = known ?? { size: largest(images), reference: from! };
+  const { size, reference } = known ?? { size: sizeOfLargest(images), reference: from! };
   return {
     reference,
     words: known?.name ?? from!,
@@ -70,7 +70,8 @@ export function sourceOf(
   };
 }
 
-const largest = (images: readonly PublicImage[]): ImageSize => ({
+/** For an image of which nobody knows better. */
+export const sizeOfLargest = (images: readonly PublicImage[] = readPublicImages()): ImageSize => ({
   downloadGb: Math.max(...images.map(({ size }) => size.downloadGb)),
   unpackedGb: Math.max(...images.map(({ size }) => size.unpackedGb)),
 });

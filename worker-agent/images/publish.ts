@@ -8,9 +8,10 @@ import { CommandError, EXIT } from '../exit-codes.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
 import type { TartResult } from '../tart/answers.ts';
 import type { Tart } from '../tart/tart.ts';
-import { imageNamed } from './base-image.ts';
+import type { WithTerminal } from './base-image.ts';
+import { imageNamed } from './base-image-task.ts';
 import { roomForClone } from './disk-plan.ts';
-import type { Images } from './images.ts';
+import type { Images, ImageView } from './images.ts';
 import { makeImage } from './make-image.ts';
 
 const GB_BYTES = 1e9;
@@ -30,12 +31,13 @@ export interface PublishOptions {
   roomOf(folder: string): Promise<DiskRoom>;
   say(line: string): void;
   onLine?: ((line: string) => void) | undefined;
+  withTerminal?: WithTerminal | undefined;
   signal?: AbortSignal;
 }
 
 /** Resolves with the exit code. Rejects with CommandError. */
 export async function publishImage(options: PublishOptions): Promise<number> {
-  const { config, images, tart, say, roomOf, signal, onLine } = options;
+  const { config, images, tart, say, roomOf, signal, onLine, withTerminal = (script) => script() } = options;
   const image = imageNamed(images, options.name);
   const { vm: source, provisioned } = image.current;
   const reference = referenceOf(options.to, provisioned);
@@ -48,27 +50,48 @@ export async function publishImage(options: PublishOptions): Promise<number> {
   const free = `${image.vmName}-published`;
   // A former run may have left them.
   for (const name of [vm, free]) orThrow(await tart.remove(name, { signal }));
-  orThrow(await tart.clone(source, vm, signal));
+  let exitCode: number;
   try {
+    orThrow(await tart.clone(source, vm, signal));
     const more = ['--for-publication', '--snapshot', free, ...options.more];
-    const { exitCode } = await makeImage({ config, vm, more, signal, onLine });
-    if (exitCode !== 0) return exitCode;
-    say(`Pushing ${source} to ${reference}. The first time this can take hours`);
-    let saidPercent = 0;
-    const onPercent = (percent: number) => {
-      if (percent < saidPercent + 10) return;
-      saidPercent = percent;
-      say(`${percent} %`);
-    };
-    orThrow(await tart.push(free, reference, { onPercent, signal }));
+    ({ exitCode } = await withTerminal(() => makeImage({ config, vm, more, signal, onLine })));
+    if (exitCode === 0) {
+      say(`Pushing ${source} to ${reference}. The first time this can take hours`);
+      orThrow(await tart.push(free, reference, { onPercent: eachTenth(say), signal }));
+    }
   } finally {
     for (const name of [vm, free]) await tart.remove(name);
+  }
+  if (exitCode !== 0) {
+    say(`Nothing was published, and the clone was deleted.${isStopped(exitCode) ? '' : await repairOf(image, tart)}`);
+    return exitCode;
   }
   const named = orThrow(await tart.digestName(reference));
   await tart.removePulled(reference);
   await tart.removePulled(named.reference);
   say(`Published: ${named.reference}`);
   return EXIT.ok;
+}
+
+/** By Ctrl-C or another signal. */
+const isStopped = (exitCode: number) => exitCode > 128;
+
+/** What the script has advised is about the clone. */
+async function repairOf({ name, vmName }: ImageView, tart: Tart): Promise<string> {
+  const listed = await tart.list();
+  const isThere = listed.ok && listed.vms.some((vm) => vm.name === vmName);
+  const force = `\`expo-worker base-image --image ${name} --force\``;
+  const how = isThere ? `\`tart run ${vmName}\`, then ${force}` : `${force} makes it anew`;
+  return ` Repair the image itself (${how}), then publish again.`;
+}
+
+function eachTenth(say: (line: string) => void): (percent: number) => void {
+  let saidPercent = 0;
+  return (percent) => {
+    if (percent < saidPercent + 10) return;
+    saidPercent = percent;
+    say(`${percent} %`);
+  };
 }
 
 function referenceOf(to: string, provisioned: string | null): string {

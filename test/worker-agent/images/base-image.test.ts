@@ -125,3 +125,16 @@ test('an image that is there is replaced only by one that --from names by its di
   await expect(mac.make()).rejects.toThrow('the image default is there already, as mac-base-snapshot');
   await expect(mac.make({ name: 'other' })).rejects.toThrow('has no image other; it has default');
 });
+
+test('where only one image fits, the advice names every VM that holds its blocks', async () => {
+  await using mac = await macWithDisk(256);
+  const shown = { source: 'local' as const, state: 'stopped' as const, accessedAt: null };
+  const vms = ['mac', 'mac-base-snapshot'].map((name) => ({ name, ...shown }));
+  const tart = { ...mac.tart, list: async () => ({ ok: true as const, vms }) };
+  const roomOf = async () => ({ totalBytes: 256 * GB, freeBytes: 110 * GB });
+  const from = `ghcr.io/acme/builder@sha256:${'c'.repeat(64)}`;
+  await expect(mac.make({ tart, roomOf, from })).rejects.toThrow(
+    'Delete the present one first: `tart delete mac-base-snapshot mac`. ' +
+      'Until the new image is made, no build of this Mac gets the image default',
+  );
+});

@@ -106,6 +106,19 @@ test('what does not fit is refused with figures and with what to do', () => {
   ]);
 });
 
+test('the plan tells what is downloaded now from what the other images of the config will need', () => {
+  const first = { name: 'xcode-26', size: TAHOE, present: 'nothing' as const };
+  const words = (images: PlanRequest['images']) => planInWords(planDisk(one(900, { images })), 900);
+  const both = words([first, { ...first, name: 'xcode-27', isLater: true }]);
+  expect(both[0]).toBe('Download now: 63 GB (125 GB until all 2 images of the config are there).');
+  expect(both[1]).toBe('On the disk, with all images of the config:');
+  const second = words([
+    { ...first, present: 'unpacked' },
+    { ...first, isLater: true },
+  ]);
+  expect(second[0]).toBe('Download now: nothing (63 GB until all 2 images of the config are there).');
+});
+
 test('what is on the disk already is neither downloaded nor needed again', () => {
   const made = planDisk(one(250, { images: [{ name: 'default', size: TAHOE, present: 'unpacked' }] }));
   expect(made).toMatchObject({ fits: true, plan: { keepPrevious: true, downloadGb: 0, presentGb: 81 } });

@@ -1,0 +1,115 @@
+/**
+ * Decides what `expo-worker base-image` makes: which image, from what, and in which VMs. It only asks Tart.
+ *
+ * Invariant: what cannot be made is refused here, before anything is reckoned, deleted or downloaded.
+ */
+import { baseImageName } from '../config.ts';
+import { CommandError, EXIT } from '../exit-codes.ts';
+import type { Tart } from '../tart/tart.ts';
+import type { Images, ImageView } from './images.ts';
+import { type ImageSource, readPublicImages, sourceOf } from './public-images.ts';
+
+const GB_BYTES = 1e9;
+
+/** What is made, and where. */
+export interface Task {
+  image: ImageView;
+  source: ImageSource;
+  /** `--from` of the script. */
+  from: string | undefined;
+  /** The VM that the script works in. */
+  vm: string;
+  snapshot: string;
+  /** True if the present image stays beside it until doctor has passed. */
+  isRollOut: boolean;
+}
+
+export interface TaskOptions {
+  images: Images;
+  tart: Tart;
+  /** The name of the image. Default: the first of the config. */
+  name?: string | undefined;
+  /** A row of public-images, a VM of this Mac, or an image of a registry. */
+  from?: string | undefined;
+  /** Further options of create-base-image.sh. */
+  more: readonly string[];
+}
+
+export interface Vms {
+  /** What each VM of this Mac takes, in GB. */
+  local: Map<string, number>;
+  pulled: Set<string>;
+}
+
+export async function vmsOf(tart: Tart, signal?: AbortSignal): Promise<Vms> {
+  const listed = await tart.list(signal);
+  if (!listed.ok) throw new CommandError(listed.message);
+  const local = new Map<string, number>();
+  for (const { name } of listed.vms.filter(({ source }) => source === 'local'))
+    local.set(name, ((await tart.diskBytes(name)) ?? 0) / GB_BYTES);
+  return { local, pulled: new Set(listed.vms.filter(({ source }) => source === 'oci').map(({ name }) => name)) };
+}
+
+export function imageNamed(images: Images, name: string | undefined): ImageView {
+  const all = images.list();
+  const found = name === undefined ? all[0] : all.find((image) => image.name === name);
+  if (found) return found;
+  const names = all.map((image) => image.name).join(', ');
+  throw new CommandError(`the config of this Mac has no image ${name}; it has ${names}`, EXIT.usage);
+}
+
+/** Throws CommandError if it cannot be made, or if nobody has said from what. */
+export async function taskOf({ images, tart, name, from, more }: TaskOptions, { local }: Vms): Promise<Task> {
+  const image = imageNamed(images, name);
+  const { vmName: vm, current } = image;
+  const ownXcode = more.includes('--xcode');
+  if (from !== undefined && !from.includes('/') && !local.has(from) && !namesOfPublic().includes(from))
+    throw new CommandError(
+      `--from: this Mac has no VM ${from}, and vm-image/public-images has no such name. It has ${namesOfPublic().join(', ')}. An image in a registry is REPOSITORY@sha256:DIGEST`,
+      EXIT.usage,
+    );
+  if (local.has(current.vm) && !more.includes('--force')) return await rollOutOf(image, from, tart, local);
+  const known = local.has(vm) || ownXcode ? undefined : (current.reference ?? undefined);
+  const source = from ?? known;
+  if (source === undefined && !local.has(vm) && !ownXcode && images.list().length > 1)
+    throw new CommandError(
+      `say with --from what ${image.name} is made from; the names are in vm-image/public-images: ${namesOfPublic().join(', ')}`,
+      EXIT.usage,
+    );
+  return {
+    ...{ image, vm, from: source, snapshot: baseImageName(image), isRollOut: false },
+    source: sourceOf({ from: source, ownXcode }, local),
+  };
+}
+
+const namesOfPublic = () => readPublicImages().map(({ name }) => name);
+
+async function rollOutOf(image: ImageView, asked: string | undefined, tart: Tart, local: Vms['local']): Promise<Task> {
+  const source = sourceOf({ from: asked, ownXcode: false }, local);
+  if (asked === undefined || source.reference === null)
+    throw new CommandError(
+      `the image ${image.name} is there already, as ${image.current.vm}. Make it anew with --force, or make another one beside it with --from REPOSITORY@sha256:DIGEST`,
+      EXIT.usage,
+    );
+  const from = await byDigest(source, tart);
+  const digest = /@sha256:([0-9a-f]{12})[0-9a-f]{52}$/.exec(from)?.[1];
+  if (digest === undefined)
+    throw new CommandError(`--from: ${from} must be REPOSITORY@sha256:DIGEST, with 64 hexadecimal digits`, EXIT.usage);
+  return {
+    ...{ image, from, vm: `${image.vmName}-next`, snapshot: `${image.vmName}-base-${digest}`, isRollOut: true },
+    source: { ...source, reference: from },
+  };
+}
+
+/** The VM of a new make has its name from the digest. Tart knows the one of a tag once it is pulled. */
+async function byDigest({ reference, size }: ImageSource, tart: Tart): Promise<string> {
+  if (reference!.includes('@')) return reference!;
+  const named = await tart.digestName(reference!);
+  if (named.ok) return named.reference;
+  throw new CommandError(
+    `nobody has written down the digest of ${reference}, and a new make beside the present one has its name from it. ` +
+      `Run \`tart pull ${reference}\` (about ${Math.ceil(size.downloadGb)} GB), then run this again. ` +
+      `\`tart fqn ${reference}\` prints the digest, for your other Macs`,
+    EXIT.usage,
+  );
+}

@@ -1,5 +1,13 @@
 /** Makes the assignment that a worker is handed for its claim. */
-import { AFTERMATH_MS, type App, type Assignment, agentIntervalMs, beatIntervalMs, limitOrDefaultMs } from '#contract';
+import {
+  AFTERMATH_MS,
+  type App,
+  type Assignment,
+  agentIntervalMs,
+  beatIntervalMs,
+  type ImageIdentity,
+  limitOrDefaultMs,
+} from '#contract';
 import { signToken } from '../access/tokens.ts';
 import { type AttemptRow, type BuildRow, findOrigin } from '../builds/rows.ts';
 import { isAttemptLeft } from '../builds/transitions.ts';
@@ -45,6 +53,7 @@ export async function assignmentOf(
     trusted: build.trusted,
     cacheMode: build.cacheMode,
     image: attempt.image?.name,
+    imageIdentity: attempt.image ? identityOf(attempt.image) : undefined,
     keepMs: build.trusted ? (build.keepMs ?? undefined) : undefined,
     command: commandOf(build),
     profile: build.profile ?? undefined,
@@ -63,6 +72,8 @@ export async function assignmentOf(
   };
   return { ok: true, assignment };
 }
+
+const identityOf = ({ digest, provisioned }: ImageIdentity): ImageIdentity => ({ digest, provisioned });
 
 function appOf({ appId, appVersion, appBuildNumber }: BuildRow): App | undefined {
   if (appId === null) return undefined;

@@ -95,7 +95,7 @@ export class Claiming {
 
   async #accept(assignment: Assignment): Promise<boolean> {
     const { state, slots, images, emit, workerId } = this.#options;
-    const { buildId, attempt, platform } = assignment;
+    const { buildId, attempt } = assignment;
     // The controller repeats an answer that we have had: the attempt is journalled, the claim not yet
     // forgotten.
     if (slots.attempts.includes(`${buildId}-${attempt}`)) {
@@ -106,7 +106,7 @@ export class Claiming {
       const journal = await state.createAttempt(
         assignment,
         vmNameOf({ workerId, buildId, attempt }),
-        images.generationFor(assignment.image, platform),
+        images.generationFor(assignment),
       );
       await state.forgetClaim();
       slots.start(journal, 'begin', { resumed: false });

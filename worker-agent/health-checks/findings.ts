@@ -35,7 +35,7 @@ function mostTelling(checks: readonly CheckResult[]): CheckResult[] {
   return checks.filter((check) => told.has(check));
 }
 
-/** False if no clone was seen to start and nothing else is wrong: so nobody knows whether builds would run. */
+/** False if no clone was seen to start and nothing else is wrong: nobody knows whether builds would run. */
 export const isTelling = (checks: readonly CheckResult[]): boolean =>
   blockingFailure(checks) !== null ||
   checks.some(({ id, status }) => status === 'pass' && (id === 'vm_start' || id.startsWith('vm_start@')));

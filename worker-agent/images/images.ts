@@ -5,7 +5,7 @@
  * only VMs that were generations before, and none that an attempt may still clone.
  */
 import { dirname, join } from 'node:path';
-import type { Assignment, ImageOffer } from '#contract';
+import type { Assignment, ImageIdentity, ImageOffer } from '#contract';
 import { pause } from '../../client/retry.ts';
 import { type AgentConfig, baseImageName, type ImageConfig } from '../config.ts';
 import type { Emit, ImageChange } from '../events.ts';
@@ -48,6 +48,8 @@ export interface AddOptions {
 }
 
 export type NewGeneration = Pick<Generation, 'vm' | 'digest' | 'provisioned'> & Partial<Generation>;
+
+export type ImageWish = Pick<Assignment, 'image' | 'imageIdentity' | 'platform'>;
 
 export class Images {
   readonly #options: ImagesOptions;
@@ -94,12 +96,18 @@ export class Images {
     return (there.length > 0 ? there : offers).map(({ offer }) => offer);
   }
 
-  /** What a build is cloned from. Null if this Mac has no such image for the platform. */
-  generationFor(name: string | undefined, platform: Assignment['platform']): ImageOfAttempt | null {
+  /**
+   * What a build is cloned from. Null if this Mac has no such image for the platform. The image may have been
+   * switched since it was offered: the attempt gets what its record says.
+   */
+  generationFor({ image: name, imageIdentity, platform }: ImageWish): ImageOfAttempt | null {
     const fits = this.list().filter(({ platforms }) => platforms.includes(platform));
     const image = name === undefined ? fits[0] : fits.find((one) => one.name === name);
-    if (!image) return null;
-    const { vm, digest, provisioned, hostKey } = image.current;
+    const generation = [image?.current, image?.previous].find(
+      (one) => one && (imageIdentity === undefined || isAlike(one, imageIdentity)),
+    );
+    if (!image || !generation) return null;
+    const { vm, digest, provisioned, hostKey } = generation;
     return { name: image.name, vm, digest, provisioned, hostKey };
   }
 
@@ -249,7 +257,7 @@ export class Images {
     return { name, vm, hostKey: generation.hostKey ?? undefined, pin };
   }
 
-  /** `vmHostKey` of the config is for the first snapshot of the first image, while images.json has no entry. */
+  /** Without an entry of the first image, its host key is `vmHostKey` of the config. */
   #stateOf(states: ImageStates, image: ImageConfig): ImageState {
     const { images, vmHostKey = null } = this.#options.config;
     return states[image.name] ?? firstState(baseImageName(image), image.name === images[0].name ? vmHostKey : null);
@@ -312,6 +320,9 @@ export const offerOf = (images: ImageOffer[]) => ({
   images,
   platforms: [...new Set(images.map(({ platform }) => platform))],
 });
+
+const isAlike = (one: ImageIdentity, other: ImageIdentity): boolean =>
+  one.digest === other.digest && one.provisioned === other.provisioned;
 
 const complete = (generation: NewGeneration): Generation => ({ reference: null, hostKey: null, ...generation });
 

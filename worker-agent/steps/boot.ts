@@ -65,7 +65,8 @@ async function adopt(context: AttemptContext, run: TartRun): Promise<BootResult>
 export function requireImage({ journal }: AttemptContext): void {
   const { image, assignment } = journal.state;
   if (image !== null || journal.reached('booted')) return;
-  const message = `this Mac has no image ${assignment.image ?? 'without a name'} for ${assignment.platform}`;
+  const { image: name = 'without a name', imageIdentity, platform } = assignment;
+  const message = `this Mac has no image ${name} for ${platform}${imageIdentity ? ' as it was offered' : ''}`;
   const ending = {
     kind: 'failed',
     verdict: 'vm_start_failed',

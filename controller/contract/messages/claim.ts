@@ -9,7 +9,7 @@ import { Timeouts } from '../timeouts.ts';
 import { App } from './build-numbers.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { Deadline, Progress } from './builds.ts';
-import { ImageOffers } from './images.ts';
+import { ImageIdentity, ImageOffers } from './images.ts';
 import { Origin } from './origin.ts';
 import { ProgressHistory } from './phase-history.ts';
 
@@ -42,6 +42,11 @@ export const Assignment = z.object({
   cacheMode: lenient(z.enum(CACHE_MODES)),
   /** The name of the image that its VM is cloned from. Absent: the default of its platform. */
   image: lenient(Id),
+  /**
+   * What the agent offered under this name. An agent that has it no longer hands the build back. Older
+   * controllers do not say it, and get what is current.
+   */
+  imageIdentity: lenient(ImageIdentity),
   /** How long the VM of a failed attempt is kept, as the request asks. The agent's own limit is above it. */
   keepMs: lenient(durationMs),
   /** With a profile: what older agents run instead of it. */

@@ -20,12 +20,13 @@ export const ImageReference = z
 export const ImageDigest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256: and 64 lower-case hex digits');
 
 /** What a VM was cloned from. Two Macs with the same `digest` and `provisioned` build alike. */
-const identity = {
+export const ImageIdentity = z.object({
   /** Of the public image that it was first made from. Null: an older agent made it, and nobody knows. */
   digest: ImageDigest.nullable(),
   /** A hash of everything that was installed on top of it, without the keys of the Mac. */
   provisioned: Sha256.nullable(),
-};
+});
+export type ImageIdentity = z.infer<typeof ImageIdentity>;
 
 /** One pair of image and platform that a worker offers. */
 export const ImageOffer = z.object({
@@ -33,14 +34,14 @@ export const ImageOffer = z.object({
   platform: z.enum(PLATFORMS),
   /** True if a build that asks for no image gets this one. One image is the default of each platform. */
   isDefault: z.boolean(),
-  ...identity,
+  ...ImageIdentity.shape,
 });
 export type ImageOffer = z.infer<typeof ImageOffer>;
 
 export const ImageOffers = z.array(ImageOffer).min(1).max(IMAGE_OFFERS_MAX);
 
 /** The image that an attempt was cloned from. */
-export const AttemptImage = z.object({ name: z.string(), ...identity });
+export const AttemptImage = z.object({ name: z.string(), ...ImageIdentity.shape });
 export type AttemptImage = z.infer<typeof AttemptImage>;
 
 /** Says which image the Macs of a pool should have under a name. */

@@ -40,7 +40,10 @@ test('a build goes to a worker that offers its image, and one that asks for none
   const none = await aBuild({ pool });
   expect((await claimOffering(worker, [IMAGES[0]!])).assignment).toMatchObject({ buildId: none, image: 'xcode-26' });
   const { assignment } = await claimOffering(worker, IMAGES);
-  expect(assignment).toMatchObject({ buildId: newer, image: 'xcode-27' });
+  expect(assignment).toMatchObject({
+    ...{ buildId: newer, image: 'xcode-27' },
+    imageIdentity: { digest: digest('c'), provisioned: null },
+  });
   expect(await show(newer)).toMatchObject({
     image: 'xcode-27',
     attempts: [{ image: { name: 'xcode-27', digest: digest('c'), provisioned: null } }],

@@ -66,9 +66,11 @@ test('a build of an image that this Mac does not have, or no longer has, is hand
   const source = await sourceArchive({ 'a.txt': 'A' });
   const unknown = controller.submit({ id: 'b1', source, assigned: { image: 'xcode-28' } });
   const gone = controller.submit({ id: 'b2', source });
+  const imageIdentity = { digest: null, provisioned: 'a'.repeat(64) };
+  const switched = controller.submit({ id: 'b3', source, assigned: { image: 'default', imageIdentity } });
   await journalOf(host, gone, 'deleted');
   await using agent = host.startAgent();
-  for (const { reports } of [gone, unknown]) {
+  for (const { reports } of [gone, unknown, switched]) {
     await until(() => reports.length > 0, 'it is reported', 120_000);
     expect(reports[0]).toMatchObject({
       type: 'fail',
@@ -79,6 +81,9 @@ test('a build of an image that this Mac does not have, or no longer has, is hand
   }
   expect(await agent.until({ type: 'result', buildId: 'b1' })).toMatchObject({
     message: 'this Mac has no image xcode-28 for ios',
+  });
+  expect(await agent.until({ type: 'result', buildId: 'b3' })).toMatchObject({
+    message: 'this Mac has no image default for ios as it was offered',
   });
   expect(host.vms()).toEqual([]);
 });

@@ -216,7 +216,9 @@ export async function standInController(port = 0) {
     submit(options: {
       id: string;
       command?: string;
-      assigned?: Partial<Pick<Assignment, 'platform' | 'profile' | 'projectRoot' | 'image' | 'app' | 'origin'>>;
+      assigned?: Partial<
+        Pick<Assignment, 'platform' | 'profile' | 'projectRoot' | 'image' | 'imageIdentity' | 'app' | 'origin'>
+      >;
       number?: number | string;
       source: Buffer;
       artifactGlobs?: ArtifactGlob[];

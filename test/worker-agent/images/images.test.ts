@@ -55,26 +55,30 @@ test('a Mac offers each pair of image and platform, and the first image with a p
 test('a build is cloned from the image that it names, or from the default of its platform', () => {
   using mac = aMac();
   const images = mac.open();
-  expect(images.generationFor('xcode-27', 'ios')?.vm).toBe('x27-base-snapshot');
-  expect(images.generationFor(undefined, 'android')?.vm).toBe('x26-base-snapshot');
-  expect(images.generationFor('xcode-27', 'android')).toBeNull();
-  expect(images.generationFor('xcode-28', 'ios')).toBeNull();
+  expect(images.generationFor({ image: 'xcode-27', platform: 'ios' })?.vm).toBe('x27-base-snapshot');
+  expect(images.generationFor({ platform: 'android' })?.vm).toBe('x26-base-snapshot');
+  expect(images.generationFor({ image: 'xcode-27', platform: 'android' })).toBeNull();
+  expect(images.generationFor({ image: 'xcode-28', platform: 'ios' })).toBeNull();
 });
 
 test('the host key of the config is that of the first snapshot of the first image, others have their own', () => {
   using mac = aMac();
   const images = mac.open();
-  expect(images.generationFor('xcode-26', 'ios')?.hostKey).toBe(`SHA256:${'h'.repeat(43)}`);
-  expect(images.generationFor('xcode-27', 'ios')?.hostKey).toBeNull();
+  expect(images.generationFor({ image: 'xcode-26', platform: 'ios' })?.hostKey).toBe(`SHA256:${'h'.repeat(43)}`);
+  expect(images.generationFor({ image: 'xcode-27', platform: 'ios' })?.hostKey).toBeNull();
   images.record('xcode-27', { vm: 'x27-base-snapshot', digest: null, provisioned: PROVISIONED, hostKey: 'SHA256:k' });
-  expect(images.generationFor('xcode-27', 'ios')).toMatchObject({ hostKey: 'SHA256:k', provisioned: PROVISIONED });
+  expect(images.generationFor({ image: 'xcode-27', platform: 'ios' })).toMatchObject({
+    hostKey: 'SHA256:k',
+    provisioned: PROVISIONED,
+  });
 });
 
 test('a host key that is pinned counts at once where an agent runs, also over that of the config', async () => {
   using mac = aMac();
   const running = mac.open();
   for (const { pin } of mac.open().examined()) await pin('SHA256:new');
-  for (const name of ['xcode-26', 'xcode-27']) expect(running.generationFor(name, 'ios')?.hostKey).toBe('SHA256:new');
+  for (const name of ['xcode-26', 'xcode-27'])
+    expect(running.generationFor({ image: name, platform: 'ios' })?.hostKey).toBe('SHA256:new');
 });
 
 test('the host key of the config outlasts the first entry of its image in images.json', () => {
@@ -83,7 +87,21 @@ test('the host key of the config outlasts the first entry of its image in images
   const told = { vm: 'x26-base-snapshot', buildId: 'b1', projectId: 'p', reachedBuilding: true, outcome, at: 'now' };
   mac.open().noteOutcome('xcode-26', told);
   expect(mac.file.read()['xcode-26']?.succeeded).toEqual(['b1']);
-  expect(mac.open().generationFor('xcode-26', 'ios')?.hostKey).toBe(`SHA256:${'h'.repeat(43)}`);
+  expect(mac.open().generationFor({ image: 'xcode-26', platform: 'ios' })?.hostKey).toBe(`SHA256:${'h'.repeat(43)}`);
+});
+
+test('a build is cloned from what was offered, also after a switch; what is neither current nor previous is gone', () => {
+  using mac = aMac();
+  const images = mac.open();
+  const [old, made] = ['a', 'b'].map((letter) => ({
+    ...{ vm: `x26-base-${letter}`, digest: null, provisioned: letter.repeat(64), reference: null, hostKey: letter },
+  }));
+  const vmFor = (provisioned: string | null) =>
+    images.generationFor({ platform: 'ios', imageIdentity: { digest: null, provisioned } })?.vm;
+  mac.file.change(() => ({ 'xcode-26': { ...firstState('x26-base-b'), current: made!, previous: old! } }));
+  expect([vmFor('b'.repeat(64)), vmFor('a'.repeat(64)), vmFor(null)]).toEqual(['x26-base-b', 'x26-base-a', undefined]);
+  images.back('xcode-26');
+  expect([vmFor('b'.repeat(64)), vmFor('a'.repeat(64))]).toEqual([undefined, 'x26-base-a']);
 });
 
 test('a missing VM takes the offers of its image away and is told once; without any VM the Mac takes no build', () => {
@@ -116,7 +134,7 @@ test('strikes survive a restart, and a switch back is told with its reason', () 
   expect(mac.open().noteOutcome('xcode-26', told('b1'))).toBe(false);
   const images = mac.open();
   expect(images.noteOutcome('xcode-26', told('b2'))).toBe(true);
-  expect(images.generationFor('xcode-26', 'ios')?.vm).toBe(old);
+  expect(images.generationFor({ image: 'xcode-26', platform: 'ios' })?.vm).toBe(old);
   expect(mac.events).toEqual([
     {
       ...{ type: 'image', image: 'xcode-26', change: 'switched_back', vm: old },
@@ -165,7 +183,7 @@ test('a file that cannot be read is set aside and told', () => {
   using mac = aMac();
   mkdirSync(mac.stateDir, { recursive: true });
   writeFileSync(join(mac.stateDir, 'images.json'), '{"xcode-26":{}}');
-  expect(mac.open().generationFor(undefined, 'ios')?.vm).toBe('x26-base-snapshot');
+  expect(mac.open().generationFor({ platform: 'ios' })?.vm).toBe('x26-base-snapshot');
   expect(mac.events).toEqual([{ type: 'warning', message: expect.stringContaining('images.json.damaged') }]);
   expect(existsSync(join(mac.stateDir, 'images.json.damaged'))).toBe(true);
   expect(mac.open().list()).toHaveLength(2);

@@ -103,9 +103,9 @@ async function serve(
   const reachability = new Reachability(emit);
   const fetching = new Fetching({
     ...{ config, stateDir: state.dir, images, tart, emit, roomOf: diskRoomOf },
-    growthBytes: async () => {
+    clonesBytes: async () => {
       const grownGb = (await growth.of(slots.vms)).map((bytes) => bytes / GB_BYTES);
-      return (roomForClone(config.minFreeDiskGb, grownGb) - config.minFreeDiskGb) * GB_BYTES;
+      return roomForClone(config.minFreeDiskGb, grownGb) * GB_BYTES;
     },
     holdSlot: (vm, signal) => slots.hold(vm, signal),
   });

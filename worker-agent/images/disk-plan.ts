@@ -126,11 +126,11 @@ function presentOf({ size, present }: PlannedImage): number {
 }
 
 /**
- * How much must be free before an image of this size is fetched beside the present one. `growthGb` is what
- * the clones that run may still grow by.
+ * How much must be free before an image of this size is fetched beside the present one and the one before.
+ * `clonesGb` is what `roomForClone` asks for, so that builds are claimed during the download and after it.
  */
-export const roomForFetch = ({ unpackedGb, growthGb }: { unpackedGb: number; growthGb: number }): number =>
-  unpackedGb + KEY_GB + growthGb + LEFT_FREE_GB;
+export const roomForFetch = ({ unpackedGb, clonesGb }: { unpackedGb: number; clonesGb: number }): number =>
+  unpackedGb + KEY_GB + clonesGb + LEFT_FREE_GB;
 
 /** How much must be free before an image is made beside the one that it replaces and that is not kept. */
 export const roomForRollOut = ({ unpackedGb }: ImageSize, growthGb: number): number =>

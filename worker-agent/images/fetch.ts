@@ -4,7 +4,7 @@
  *
  * Invariant: a download takes no slot, and the rest takes one, as a build does. Nothing is fetched without
  * the turn that the controller gives, from a registry that the config does not name, or onto a disk without
- * room for it.
+ * room for it. What no pool names any more is not rolled out, and nothing of it is left.
  */
 import type { ImageFetch, WantedImage } from '#contract';
 import { IMAGE_MESSAGE_MAX } from '#contract';
@@ -12,18 +12,26 @@ import { pause } from '../../client/retry.ts';
 import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
+import type { TartResult } from '../tart/answers.ts';
 import type { Tart } from '../tart/tart.ts';
 import { roomForFetch } from './disk-plan.ts';
-import type { Images, ImageView } from './images.ts';
+import type { Images, ImageView, NewGeneration } from './images.ts';
+import type { Generation } from './images-file.ts';
 import { type MakeOptions, makeImage } from './make-image.ts';
 import { readKeptByPlan } from './plan-file.ts';
 import { makeRoom } from './pulled-images.ts';
+import { generationsOf } from './roll-out.ts';
 import { removeWorkshop } from './workshop.ts';
 
 /** A reference that has failed is tried again after this time. */
 const RETRY_MS = 3_600_000;
+/** What fails in a slot keeps it from builds each time, so its pause doubles up to this. */
+const RETRY_MAX_MS = 24 * 3_600_000;
 /** A script that outlived its agent ends by itself. */
 const BUSY_MS = 60_000;
+/** The fleet waits while a Mac has its turn. */
+const SLOT_PATIENCE_MS = 3_600_000;
+const SLOT_RETRY_MS = 5 * 60_000;
 /** The time of a failed one may be over. */
 const LOOK_MS = 60_000;
 const GB_BYTES = 1e9;
@@ -42,29 +50,55 @@ export interface FetchingOptions {
   tart: Pick<Tart, 'home' | 'list' | 'clone' | 'remove' | 'diskBytes' | 'pull' | 'digestName' | 'removePulled'>;
   emit: Emit;
   roomOf(folder: string): Promise<DiskRoom>;
-  /** What the clones that run may still grow by. */
-  growthBytes(): Promise<number>;
+  /** What the clones that run may still grow by, and another one. */
+  clonesBytes(): Promise<number>;
   /** Waits until a slot is free for this VM. Builds that are claimed later wait behind it. */
   holdSlot(vm: string, signal: AbortSignal): Promise<HeldSlot>;
+  /** How long it waits for a slot. */
+  slotPatienceMs?: number;
 }
 
 type State = Omit<ImageFetch, 'name' | 'reference' | 'percent' | 'message'> & { percent?: number; message?: string };
 
 /** Its message says why an image was not fetched. */
 class NotFetched extends Error {
-  readonly retryMs: number;
-  constructor(message: string, { retryMs = RETRY_MS } = {}) {
+  /** Given if the reason passes by itself. What is on the disk of the image stays there then. */
+  readonly retryMs: number | null;
+  constructor(message: string, { retryMs = null }: { retryMs?: number | null } = {}) {
     super(message);
     this.retryMs = retryMs;
   }
 }
 
+interface Failure {
+  message: string;
+  retryMs: number | null;
+  isPulled: boolean;
+}
+
+/** One fetch. */
+interface Task {
+  image: ImageView;
+  reference: string;
+  snapshot: string;
+  /** The VM that the script works in. After a restart of the agent the fetch goes on from it. */
+  vm: string;
+  tell(state: State): void;
+  /** The agent leaves. */
+  leave: AbortSignal;
+  /** The agent leaves, or no pool names the image any more. */
+  signal: AbortSignal;
+}
+
 export class Fetching {
   readonly #options: FetchingOptions;
   #wanted: readonly WantedImage[] = [];
-  /** How far the fetch is that runs. */
-  #running: { key: string; state: State } | null = null;
-  readonly #failed = new Map<string, { message: string; untilMs: number }>();
+  /** Whether what nobody wants any more has been removed since the controller has said something new. */
+  #isSwept = true;
+  #hasHeard = false;
+  /** How far the fetch is that runs. `unwanted` ends it. */
+  #running: { key: string; state: State; unwanted: AbortController } | null = null;
+  readonly #failed = new Map<string, { message: string; untilMs: number; slotPauseMs: number }>();
   #changed = new AbortController();
 
   constructor(options: FetchingOptions) {
@@ -75,7 +109,13 @@ export class Fetching {
   want(images: readonly WantedImage[]): void {
     const before = JSON.stringify(this.#wanted);
     this.#wanted = images;
-    if (JSON.stringify(images) !== before) this.#change();
+    if (this.#hasHeard && JSON.stringify(images) === before) return;
+    this.#hasHeard = true;
+    this.#isSwept = false;
+    const keys = images.map(({ name, reference }) => keyOf(name, reference));
+    for (const key of this.#failed.keys()) if (!keys.includes(key)) this.#failed.delete(key);
+    if (this.#running && !keys.includes(this.#running.key)) this.#running.unwanted.abort();
+    this.#change();
   }
 
   /** Aborts at the next change that the controller should hear of at once. */
@@ -95,6 +135,7 @@ export class Fetching {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { changed } = this;
+      if (!this.#isSwept) await this.#sweep(signal);
       const next = this.#wanted.find(
         ({ name, reference, mayFetch }) => mayFetch && this.#stateOf(name, reference).state === 'waiting',
       );
@@ -109,8 +150,8 @@ export class Fetching {
     const { images, config } = this.#options;
     const image = images.list().find((one) => one.name === name);
     if (!image) return { state: 'failed', message: `the config of this Mac has no image ${name}` };
-    if (image.current.reference === reference) return { state: 'done' };
-    if (image.switchedBack?.reference === reference)
+    if (isOf(image.current, reference)) return { state: 'done' };
+    if (image.switchedBack?.reference?.slice(-64) === reference.slice(-64))
       return { state: 'failed', message: `this Mac has switched it back: ${image.switchedBack.why}` };
     if (!config.registries.some((registry) => reference.startsWith(registry)))
       return {
@@ -123,44 +164,69 @@ export class Fetching {
       : { state: 'waiting' };
   }
 
-  async #bring({ name, reference }: WantedImage, signal: AbortSignal): Promise<void> {
+  async #bring({ name, reference }: WantedImage, leave: AbortSignal): Promise<void> {
     const { images, emit } = this.#options;
     const key = keyOf(name, reference);
     const image = images.list().find((one) => one.name === name)!;
+    const unwanted = new AbortController();
     const tell = (state: State) => {
       const isNews = this.#running?.state.state !== state.state;
-      this.#running = { key, state };
+      this.#running = { key, state, unwanted };
       if (!isNews) return;
       emit({ type: 'image_fetch', image: name, reference, state: state.state, message: state.message ?? '' });
       this.#change();
     };
+    const snapshot = snapshotOf(image, reference);
+    const signal = AbortSignal.any([leave, unwanted.signal]);
+    const task: Task = { image, reference, snapshot, vm: `${snapshot}-making`, tell, leave, signal };
+    let isPulled = false;
     try {
       tell({ state: 'fetching', percent: 0 });
-      await this.#pull(image, reference, (percent) => tell({ state: 'fetching', percent }), signal);
-      await this.#provision(image, reference, tell, signal);
+      const former = await this.#formerMake(task);
+      if (!former) await this.#pull(task);
+      isPulled = true;
+      await this.#inSlot(task, former);
       emit({ type: 'image_fetch', image: name, reference, state: 'done', message: '' });
     } catch (error) {
-      if (signal.aborted) return;
-      const { message } = error as Error;
-      const { retryMs } = error instanceof NotFetched ? error : { retryMs: RETRY_MS };
-      this.#failed.set(key, { message, untilMs: performance.now() + retryMs });
+      if (leave.aborted) return;
+      const isUnwanted = unwanted.signal.aborted;
+      const message = isUnwanted ? 'no pool names it any more' : (error as Error).message;
+      const retryMs = error instanceof NotFetched ? error.retryMs : null;
+      if (!isUnwanted) this.#noteFailure(key, { message, retryMs, isPulled });
       emit({ type: 'image_fetch', image: name, reference, state: 'failed', message });
+      if (retryMs === null || isUnwanted) await this.#clearIfShort(task);
     } finally {
       this.#running = null;
       this.#change();
     }
   }
 
-  async #pull(
-    image: ImageView,
-    reference: string,
-    onPercent: (percent: number) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { tart, images, roomOf, growthBytes, emit } = this.#options;
+  #noteFailure(key: string, { message, retryMs, isPulled }: Failure): void {
+    const before = this.#failed.get(key)?.slotPauseMs ?? RETRY_MS / 2;
+    const slotPauseMs = isPulled && retryMs === null ? Math.min(before * 2, RETRY_MAX_MS) : before;
+    const pauseMs = retryMs ?? (isPulled ? slotPauseMs : RETRY_MS);
+    this.#failed.set(key, { message, untilMs: performance.now() + pauseMs, slotPauseMs });
+  }
+
+  /** A make of this image that is on this Mac already, though builds are not cloned from it. */
+  async #formerMake({ image, reference, signal }: Task): Promise<Generation | null> {
+    const { previous, candidate } = image;
+    const make = [previous, candidate].find((generation) => generation && isOf(generation, reference));
+    return make && (await this.#vms(signal)).local.includes(make.vm) ? { ...make, reference } : null;
+  }
+
+  async #pull({ image, reference, vm, snapshot, tell, signal }: Task): Promise<void> {
+    const { tart, images, roomOf, clonesBytes, emit } = this.#options;
+    for (const generation of [image.current, image.previous])
+      if (generation?.vm === snapshot)
+        throw new NotFetched(
+          `${snapshot} is a VM of this image already, and it is not known to be made of ${reference}`,
+        );
+    const there = await this.#vms(signal);
+    const isThere = there.local.includes(vm) || there.pulled.includes(reference);
     // Nobody says how large an image is before it is there. It is taken to be as large as the present one.
-    const unpackedGb = ((await tart.diskBytes(image.current.vm)) ?? 0) / GB_BYTES;
-    const needGb = roomForFetch({ unpackedGb, growthGb: (await growthBytes()) / GB_BYTES });
+    const unpackedGb = isThere ? 0 : ((await tart.diskBytes(image.current.vm)) ?? 0) / GB_BYTES;
+    const needGb = roomForFetch({ unpackedGb, clonesGb: (await clonesBytes()) / GB_BYTES });
     const wanted = this.#wanted.map((one) => one.reference);
     const room = { tart, images: images.list(), keep: wanted, neededBytes: needGb * GB_BYTES, roomOf, signal };
     for (const name of await makeRoom(room))
@@ -170,46 +236,60 @@ export class Fetching {
       throw new NotFetched(
         `${Math.ceil(needGb)} GB must be free to fetch it beside the present image, and ${Math.floor(freeBytes / GB_BYTES)} GB are`,
       );
+    if (there.local.includes(vm)) return;
+    const onPercent = (percent: number) => tell({ state: 'fetching', percent });
     const pulled = await tart.pull(reference, { onPercent, signal });
     if (!pulled.ok) throw new NotFetched(pulled.message);
     const named = await tart.digestName(reference, signal);
     if (named.ok && named.reference === reference) return;
+    signal.throwIfAborted();
     await tart.removePulled(reference);
     throw new NotFetched(
       named.ok ? `the registry gave another image than was asked for: ${named.reference}` : named.message,
     );
   }
 
-  async #provision(
-    image: ImageView,
-    reference: string,
-    tell: (state: State) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { tart, images, stateDir, holdSlot } = this.#options;
-    const snapshot = `${image.vmName}-base-${reference.slice(-64, -52)}`;
-    const vm = `${snapshot}-making`;
-    tell({ state: 'provisioning', message: 'waits for a free slot' });
-    const slot = await holdSlot(vm, signal);
+  async #inSlot(task: Task, former: Generation | null): Promise<void> {
+    const { tart, images, stateDir } = this.#options;
+    const { image, reference, snapshot, tell, leave, signal } = task;
+    const slot = await this.#holdSlot(task);
+    let isKept = false;
     try {
-      tell({ state: 'provisioning' });
-      const generation = await this.#make({ vm, snapshot, reference }, signal);
+      const generation = former ?? { ...(await this.#make(task)), reference };
       slot.vmGone();
+      signal.throwIfAborted();
       tell({ state: 'checking' });
       const { keepPrevious } = readKeptByPlan(stateDir);
-      const added = await images.addCandidate(image.name, { ...generation, reference }, { signal, keepPrevious });
+      const added = await images.addCandidate(image.name, generation, { signal, keepPrevious });
       if (added !== 'switched') throw new NotFetched(`doctor did not pass in a clone of it: ${added.failed}`);
+    } catch (error) {
+      isKept = leave.aborted || (error instanceof NotFetched && error.retryMs !== null);
+      throw error;
     } finally {
-      // A fetch that was stopped goes on from this VM after a restart of the agent.
-      if (!signal.aborted) await tart.remove(vm);
+      if (!isKept) this.#isSwept = (await this.#removeRest(snapshot)).ok && this.#isSwept;
       slot.release();
     }
     await tart.removePulled(reference);
     await removeWorkshop(tart, image.vmName);
   }
 
+  async #holdSlot({ vm, tell, signal }: Task): Promise<HeldSlot> {
+    const { holdSlot, slotPatienceMs = SLOT_PATIENCE_MS } = this.#options;
+    tell({ state: 'provisioning', message: 'waits for a free slot' });
+    const over = AbortSignal.timeout(slotPatienceMs);
+    try {
+      const slot = await holdSlot(vm, AbortSignal.any([signal, over]));
+      tell({ state: 'provisioning' });
+      return slot;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!over.aborted) throw error;
+      throw new NotFetched('no slot became free in time. The next turn goes on from here', { retryMs: SLOT_RETRY_MS });
+    }
+  }
+
   /** The clone is made here, because the image itself says from which public image it comes. */
-  async #make({ vm, snapshot, reference }: { vm: string; snapshot: string; reference: string }, signal: AbortSignal) {
+  async #make({ vm, snapshot, reference, signal }: Task): Promise<NewGeneration> {
     const { config, tart } = this.#options;
     const cloned = await tart.clone(reference, vm, signal);
     if (!cloned.ok && cloned.kind !== 'already_exists') throw new NotFetched(cloned.message);
@@ -231,6 +311,71 @@ export class Fetching {
     return { vm: snapshot, digest: result.digest, provisioned: result.provisioned };
   }
 
+  /** What a fetch leaves beside a make that is entered. A make that no image has entered goes too. */
+  async #removeRest(snapshot: string, signal?: AbortSignal): Promise<TartResult> {
+    const { tart, images } = this.#options;
+    const entered = images.list().flatMap((image) => [...generationsOf(image).map(({ vm }) => vm), ...image.unwanted]);
+    const rest = [`${snapshot}-new`, ...(entered.includes(snapshot) ? [] : [snapshot]), `${snapshot}-making`];
+    const listed = await tart.list(signal);
+    if (!listed.ok) return listed;
+    for (const vm of rest.filter((name) => listed.vms.some((one) => one.name === name))) {
+      const removed = await tart.remove(vm, { signal });
+      if (!removed.ok) return removed;
+    }
+    return { ok: true };
+  }
+
+  /** A copy that could not be used must not keep builds from their room. */
+  async #clearIfShort({ reference, snapshot }: Task): Promise<void> {
+    const { tart, roomOf, clonesBytes } = this.#options;
+    try {
+      const neededGb = roomForFetch({ unpackedGb: 0, clonesGb: (await clonesBytes()) / GB_BYTES });
+      if ((await roomOf(tart.home)).freeBytes >= neededGb * GB_BYTES) return;
+      if ((await this.#vms()).pulled.includes(reference)) await tart.removePulled(reference);
+      await this.#removeRest(snapshot);
+    } catch (error) {
+      this.#warn(`what is left of ${reference} was not removed: ${(error as Error).message}`);
+    }
+  }
+
+  /** A former agent may have been fetching what no pool names any more. */
+  async #sweep(signal: AbortSignal): Promise<void> {
+    const { images } = this.#options;
+    const wanted = this.#wanted;
+    try {
+      const { local } = await this.#vms(signal);
+      const kept = images
+        .list()
+        .flatMap((image) =>
+          wanted
+            .filter(({ name, reference }) => name === image.name && this.#stateOf(name, reference).state !== 'done')
+            .map(({ reference }) => snapshotOf(image, reference)),
+        );
+      const isOurs = (snapshot: string) =>
+        images.list().some(({ vmName }) => snapshot.replace(/[0-9a-f]{12}$/, '') === `${vmName}-base-`);
+      for (const name of local.filter((vm) => vm.endsWith('-making'))) {
+        const snapshot = name.slice(0, -'-making'.length);
+        if (!isOurs(snapshot) || kept.includes(snapshot)) continue;
+        const removed = await this.#removeRest(snapshot, signal);
+        if (!removed.ok) throw new Error(removed.message);
+      }
+      this.#isSwept = wanted === this.#wanted;
+    } catch (error) {
+      if (!signal.aborted) this.#warn(`what former fetches have left was not removed: ${(error as Error).message}`);
+    }
+  }
+
+  async #vms(signal?: AbortSignal): Promise<{ local: string[]; pulled: string[] }> {
+    const listed = await this.#options.tart.list(signal);
+    if (!listed.ok) throw new NotFetched(listed.message);
+    const namesOf = (of: 'local' | 'oci') => listed.vms.filter(({ source }) => source === of).map(({ name }) => name);
+    return { local: namesOf('local'), pulled: namesOf('oci') };
+  }
+
+  #warn(message: string): void {
+    this.#options.emit({ type: 'warning', message });
+  }
+
   #change(): void {
     this.#changed.abort();
     this.#changed = new AbortController();
@@ -238,3 +383,9 @@ export class Fetching {
 }
 
 const keyOf = (name: string, reference: string) => `${name} ${reference}`;
+
+const snapshotOf = ({ vmName }: Pick<ImageView, 'vmName'>, reference: string) =>
+  `${vmName}-base-${reference.slice(-64, -52)}`;
+
+/** The digest alone says what an image is, wherever it lies. */
+const isOf = (generation: Generation, reference: string) => generation.reference?.slice(-64) === reference.slice(-64);

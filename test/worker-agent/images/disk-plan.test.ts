@@ -124,8 +124,10 @@ test('what is on the disk already is neither downloaded nor needed again', () =>
   expect(made).toMatchObject({ fits: true, plan: { keepPrevious: true, downloadGb: 0, presentGb: 81 } });
 });
 
-test('a fetch leaves room for the clones that run, and a clone for what the others may still grow by', () => {
-  expect(roomForFetch({ unpackedGb: 93, growthGb: 15 })).toBe(121);
+test('a fetch leaves room for the clones that run and the next, and a clone for what the others may grow by', () => {
+  expect(roomForFetch({ unpackedGb: 93, clonesGb: roomForClone(15, [15]) })).toBe(121);
+  // While it downloads and afterwards the next build still gets its clone.
+  expect(roomForFetch({ unpackedGb: 93, clonesGb: roomForClone(15, [4]) }) - 93).toBeGreaterThan(roomForClone(15, [4]));
   expect(roomForClone(15, [])).toBe(15);
   expect(roomForClone(15, [4])).toBe(26);
   expect(roomForClone(15, [40])).toBe(15);

@@ -1,11 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { WantedImage } from '#contract';
+import { pause } from '../../../client/retry.ts';
 import { parseConfig } from '../../../worker-agent/config.ts';
 import type { HostEvent } from '../../../worker-agent/events.ts';
 import { Fetching, type FetchingOptions } from '../../../worker-agent/images/fetch.ts';
-import { Images } from '../../../worker-agent/images/images.ts';
+import { type AddOptions, Images, type NewGeneration } from '../../../worker-agent/images/images.ts';
 import { ImagesFile } from '../../../worker-agent/images/images-file.ts';
 import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
@@ -18,6 +19,57 @@ const wanted = (more: Partial<WantedImage> = {}): WantedImage => ({
   ...more,
 });
 
+const SNAPSHOT = `mac-base-${'a'.repeat(12)}`;
+const FETCHED = { vm: SNAPSHOT, digest: `sha256:${'c'.repeat(64)}`, provisioned: 'd'.repeat(64), reference: NAME };
+const MADE = `digest=${FETCHED.digest}\nprovisioned=${FETCHED.provisioned}\nfrom=`;
+
+/** Takes every generation as if doctor had passed in it, or answers what the test says. */
+class ExaminedImages extends Images {
+  readonly added: NewGeneration[] = [];
+  doctor: (signal: AbortSignal) => Promise<string | null> = async () => null;
+
+  override async addCandidate(name: string, generation: NewGeneration, { signal }: AddOptions) {
+    this.added.push(generation);
+    const failed = await this.doctor(signal);
+    if (failed !== null) return { failed };
+    this.record(name, generation);
+    return 'switched' as const;
+  }
+}
+
+/** What a `tart` answers that keeps its VMs as files. */
+const KEEPS_VMS = {
+  list: `
+    cd "$HOME_DIR/vms" && comma= && printf '['
+    for vm in *; do
+      [ -e "$vm" ] || continue
+      case $vm in pulled-*) source=OCI name=${NAME} ;; *) source=local name=$vm ;; esac
+      printf '%s{"Name":"%s","Source":"%s","State":"stopped"}' "$comma" "$name" "$source" && comma=,
+    done
+    printf ']'`,
+  pull: 'touch "$HOME_DIR/vms/pulled-1"',
+  clone: 'touch "$HOME_DIR/vms/$3"',
+  stop: ':',
+  delete: 'case $2 in */*) rm -f "$HOME_DIR/vms/pulled-1" ;; *) rm -f "$HOME_DIR/vms/$2" ;; esac',
+};
+
+/** Stands in for create-base-image.sh, which test/vm-image shows. `$HOME_DIR` is that of the `tart`. */
+function stubScript(mac: { scripted: { dir: string } }, text: string) {
+  const folder = join(mac.scripted.dir, 'vm-image');
+  mkdirSync(folder, { recursive: true });
+  const head = `HOME_DIR='${mac.scripted.dir}'; vm=$1
+echo "script $*" >>"$HOME_DIR/calls"
+while [ $# -gt 0 ]; do
+  case $1 in --snapshot) snapshot=$2 ;; --result) result=$2 ;; esac
+  shift
+done
+make() { touch "$HOME_DIR/vms/$snapshot"; printf 'snapshot=%s\n${MADE}\n' "$snapshot" >"$result"; }
+`;
+  writeFileSync(join(folder, 'create-base-image.sh'), head + text);
+  vi.stubEnv('TARTBEAT_VM_IMAGE', folder);
+  onTestFinished(() => void vi.unstubAllEnvs());
+}
+
 function aMac(scripts: Record<string, string> = {}, options: Partial<FetchingOptions> = {}) {
   const dir = temporaryDir();
   const scripted = scriptedTart({ list: "echo '[]'", fqn: `echo "$2"`, delete: ':', ...scripts });
@@ -29,12 +81,13 @@ function aMac(scripts: Record<string, string> = {}, options: Partial<FetchingOpt
   const config = parseConfig(JSON.stringify(settings), configPath);
   const events: HostEvent[] = [];
   const emit = (event: unknown) => void events.push(event as HostEvent);
-  const images = Images.open({ configPath, config, tart: scripted.tart, emit });
+  const images = new ExaminedImages({ configPath, config, tart: scripted.tart, emit });
+  mkdirSync(join(scripted.dir, 'vms'));
   const stateDir = join(dir.path, 'state');
   const fetching = new Fetching({
     ...{ config, stateDir, images, tart: scripted.tart, emit },
     roomOf: async () => ({ totalBytes: 500e9, freeBytes: 300e9 }),
-    growthBytes: async () => 0,
+    clonesBytes: async () => 15e9,
     holdSlot: () => Promise.reject(new Error('there is no slot')),
     ...options,
   });
@@ -45,8 +98,12 @@ function aMac(scripts: Record<string, string> = {}, options: Partial<FetchingOpt
     await running;
   };
   return {
-    ...{ scripted, stateDir, fetching, events, stop },
-    transfers: () => scripted.calls().filter((call) => /^(pull|delete)/.test(call)),
+    ...{ scripted, stateDir, images, fetching, events, stop },
+    vms: () => readdirSync(join(scripted.dir, 'vms')).sort(),
+    has: (...names: string[]) => {
+      for (const name of names) writeFileSync(join(scripted.dir, 'vms', name), '');
+    },
+    transfers: () => scripted.calls().filter((call) => /^(pull|delete|script)/.test(call)),
     async [Symbol.asyncDispose]() {
       await stop();
       scripted[Symbol.dispose]();
@@ -92,12 +149,12 @@ test('an image that is there is done, and one that was switched back is not fetc
 test('a disk without room for both images is said before the download', async () => {
   await using mac = aMac(
     {},
-    { roomOf: async () => ({ totalBytes: 256e9, freeBytes: 20e9 }), growthBytes: async () => 15e9 },
+    { roomOf: async () => ({ totalBytes: 256e9, freeBytes: 20e9 }), clonesBytes: async () => 30e9 },
   );
   mac.fetching.want([wanted()]);
   await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
   expect(mac.fetching.fetches[0]!.message).toBe(
-    '28 GB must be free to fetch it beside the present image, and 20 GB are',
+    '43 GB must be free to fetch it beside the present image, and 20 GB are',
   );
   expect(mac.transfers()).toEqual([]);
 });
@@ -147,4 +204,133 @@ test('a registry on this Mac is asked over http', async () => {
     'pull 127.0.0.1.example.com/builder:1',
   ]);
   expect(readFileSync(join(scripted.dir, 'environment'), 'utf8')).toBe('1 1\n');
+});
+
+const anySlot = () => Promise.resolve({ vmGone() {}, release() {} });
+
+test('a fetch that was stopped goes on, and needs no room for what is on the disk already', async () => {
+  await using mac = aMac(KEEPS_VMS, {
+    holdSlot: anySlot,
+    roomOf: async () => ({ totalBytes: 256e9, freeBytes: 30e9 }),
+  });
+  stubScript(mac, 'make');
+  vi.spyOn(mac.scripted.tart, 'diskBytes').mockResolvedValue(90e9);
+  mac.has('pulled-1', `${SNAPSHOT}-making`);
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
+  expect(mac.images.added).toEqual([FETCHED]);
+  expect(mac.transfers().filter((call) => call.startsWith('pull'))).toEqual([]);
+  expect(mac.vms()).toEqual([SNAPSHOT]);
+});
+
+test('a fetch that has failed leaves no copy on a disk that is short of room', async () => {
+  await using mac = aMac(KEEPS_VMS, { roomOf: async () => ({ totalBytes: 256e9, freeBytes: 27e9 }) });
+  mac.has('pulled-1', `${SNAPSHOT}-making`);
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
+  await until(() => mac.vms().length === 0, 'nothing is left');
+});
+
+test('an image that is withdrawn while it is pulled is not rolled out', async () => {
+  await using mac = aMac({ ...KEEPS_VMS, pull: 'echo 42%; exec sleep 600' }, { holdSlot: anySlot });
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.percent === 42, '42 %');
+  mac.fetching.want([]);
+  const isOver = () =>
+    mac.events.some((event) => event.type === 'image_fetch' && event.message === 'no pool names it any more');
+  await until(isOver, 'it is over');
+  expect(mac.images.added).toEqual([]);
+  mac.fetching.want([wanted({ mayFetch: false })]);
+  expect(mac.fetching.fetches[0]).toMatchObject({ state: 'waiting' });
+});
+
+test('an image that is replaced while it is provisioned leaves nothing, and the other one is fetched', async () => {
+  const other = NAME.replaceAll('a'.repeat(64), 'e'.repeat(64));
+  await using mac = aMac({ ...KEEPS_VMS, fqn: 'echo "$2"' }, { holdSlot: anySlot });
+  stubScript(mac, 'make; case $vm in *aaa-making) touch "$HOME_DIR/began"; exec sleep 600 ;; esac');
+  mac.fetching.want([wanted()]);
+  await until(() => existsSync(join(mac.scripted.dir, 'began')), 'the script runs');
+  expect(mac.vms()).toEqual([SNAPSHOT, `${SNAPSHOT}-making`, 'pulled-1']);
+  mac.fetching.want([wanted({ reference: other })]);
+  await until(() => mac.fetching.fetches[0]?.state === 'done', 'the other one is there');
+  expect(mac.images.added.map(({ reference }) => reference)).toEqual([other]);
+  expect(mac.vms()).toEqual([SNAPSHOT.replaceAll('a'.repeat(12), 'e'.repeat(12))]);
+});
+
+test('an image that is withdrawn while doctor examines it does not become current', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  stubScript(mac, 'make');
+  mac.images.doctor = (signal) => pause(600_000, signal).then(() => null);
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'checking', 'doctor examines it');
+  mac.fetching.want([]);
+  await until(() => mac.vms().every((name) => name === 'pulled-1'), 'nothing is left of it');
+  expect(mac.images.list()[0]!.current.vm).toBe('mac-base-snapshot');
+});
+
+test('what former agents have left of an image that no pool names goes, and nothing else', async () => {
+  await using mac = aMac(KEEPS_VMS);
+  const others = ['mac', 'mac-base-bbbbbbbbbbbb', 'mac-base-mine-making', 'other-base-aaaaaaaaaaaa-making'];
+  const wantedOne = `mac-base-${'f'.repeat(12)}-making`;
+  mac.has(...others, wantedOne, SNAPSHOT, `${SNAPSHOT}-making`, `${SNAPSHOT}-new`);
+  mac.fetching.want([wanted({ mayFetch: false, reference: NAME.replaceAll('a'.repeat(64), 'f'.repeat(64)) })]);
+  await until(() => !mac.vms().includes(`${SNAPSHOT}-making`), 'it is gone');
+  expect(mac.vms()).toEqual([...others, wantedOne].sort());
+});
+
+test.each(['previous', 'candidate'] as const)(
+  'an image that is the %s make of this Mac is neither fetched nor made again',
+  async (which) => {
+    await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+    stubScript(mac, 'make');
+    mac.has(SNAPSHOT);
+    const make = { ...FETCHED, hostKey: 'SHA256:x' };
+    new ImagesFile(mac.stateDir).change(() => ({ default: { ...firstState('mac-base-snapshot'), [which]: make } }));
+    const elsewhere = NAME.replace('acme', 'acme/copies');
+    mac.fetching.want([wanted({ reference: elsewhere })]);
+    await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
+    expect(mac.images.added).toEqual([{ ...make, reference: elsewhere }]);
+    expect(mac.vms()).toEqual([SNAPSHOT]);
+    expect(mac.transfers().filter((call) => /^(pull|script)/.test(call))).toEqual([]);
+  },
+);
+
+test('a VM that builds are cloned from is never replaced', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  stubScript(mac, 'make');
+  mac.has(SNAPSHOT);
+  new ImagesFile(mac.stateDir).change(() => ({ default: firstState(SNAPSHOT) }));
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
+  expect(mac.fetching.fetches[0]!.message).toContain(`${SNAPSHOT} is a VM of this image already`);
+  expect(mac.transfers()).toEqual([]);
+});
+
+test('a wait for a slot has an end, which keeps what was pulled', async () => {
+  const holdSlot = (_vm: string, signal: AbortSignal) => pause(600_000, signal).then(anySlot);
+  await using mac = aMac(KEEPS_VMS, { holdSlot, slotPatienceMs: 10 });
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
+  expect(mac.fetching.fetches[0]!.message).toBe('no slot became free in time. The next turn goes on from here');
+  expect(mac.vms()).toEqual(['pulled-1']);
+});
+
+test('what fails in a slot waits twice as long each time, up to a day', async () => {
+  let nowMs = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+  onTestFinished(() => void vi.restoreAllMocks());
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  stubScript(mac, 'echo "create-base-image.sh: no" >&2; exit 1');
+  const tries = () => mac.scripted.calls().filter((call) => call.startsWith('script')).length;
+  const look = (mayFetch: boolean) => mac.fetching.want([wanted({ mayFetch })]);
+  const hours = [1, 2, 4, 8, 16, 24, 24];
+  for (const [index, hour] of hours.entries()) {
+    look(true);
+    await until(() => tries() === index + 1 && mac.fetching.fetches[0]?.state === 'failed', `try ${index + 1} failed`);
+    nowMs += hour * 3_600_000 - 1;
+    expect(mac.fetching.fetches[0]!.state, `before ${hour} h`).toBe('failed');
+    look(false);
+    nowMs += 1;
+    expect(mac.fetching.fetches[0]!.state, `after ${hour} h`).toBe('waiting');
+  }
 });

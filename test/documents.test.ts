@@ -8,6 +8,7 @@ import { EVENT_TYPES, TRANSITIONS } from '../controller/builds/transitions.ts';
 import { explainCause, explainVerdict } from '../controller/builds/verdicts.ts';
 import * as schema from '../controller/schema/index.ts';
 import { wrapped } from '../local/prose.ts';
+import { IMAGES_MAX } from '../worker-agent/config.ts';
 import { CACHES_GB, planDisk, vmsFor } from '../worker-agent/images/disk-plan.ts';
 import { readPublicImages } from '../worker-agent/images/public-images.ts';
 
@@ -176,7 +177,9 @@ test('docs/images.md says what fits on which Mac (`npx vitest run test/documents
           images: Array.from({ length: count }, () => ({ name: '', size, present: 'nothing' as const })),
         });
       const most = (holds: (of: ReturnType<typeof planDisk>) => boolean) =>
-        [1, 2, 3, 4, 5, 6, 7, 8].filter((count) => holds(planOf(count))).at(-1) ?? 0;
+        Array.from({ length: IMAGES_MAX }, (_, index) => index + 1)
+          .filter((count) => holds(planOf(count)))
+          .at(-1) ?? 0;
       const inFull = most(({ fits, plan }) => fits && plan.keepPulled && plan.keepPrevious);
       const atMost = most(({ fits, plan }) => fits && plan.slots === vms);
       const { plan } = planOf(1);
@@ -192,7 +195,12 @@ test('docs/images.md says what fits on which Mac (`npx vitest run test/documents
   );
   const head =
     '| disk | memory | slots | warm VMs | images with all that is kept | images at most | kept of one image | caches beside one image |';
-  const table = [head, '|---|---|---|---|---|---|---|---|', ...rows].join('\n');
+  const key = `
+- \`2 of 10 GB\`: two builds run at once, and their VMs may have 10 GB of memory each. The rest is for macOS.
+- \`1 beside a build\`: a warm VM may run while a build does. \`1 between builds\`: it would have to go before
+  a build starts, because the memory holds one VM.
+- "Caches beside one image" is what is left for the caches of builds. A config has at most ${IMAGES_MAX} images.`;
+  const table = [head, '|---|---|---|---|---|---|---|---|', ...rows, key].join('\n');
   const page = await read('docs/images.md');
   const renewed = page.replace(
     /(<!-- what fits -->\n)[\s\S]*?(<!-- \/what fits -->)/,

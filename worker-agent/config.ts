@@ -24,7 +24,7 @@ import {
 export const TART_HOST_ADDRESS = '192.168.64.1';
 /** Apple's licence and the kernel allow two macOS guests on one Mac. */
 export const VMS_PER_MAC_MAX = 2;
-const IMAGES_MAX = 8;
+export const IMAGES_MAX = 8;
 
 /** Which networks a VM may reach. tart/isolation.ts says what each value means. */
 export const ISOLATIONS = ['nat', 'softnet', 'controller'] as const;

@@ -74,7 +74,7 @@ program
 program
   .command('shell')
   .description('open a shell in the VM of a failed build that is kept')
-  .argument('<build>', 'the id of the build; `expo-worker status` lists the kept VMs')
+  .argument('<build>', 'the id of the build, or BUILD#ATTEMPT, as `expo-worker status` shows it')
   .argument('[attempt]', 'if VMs of several attempts are kept', wholeNumber)
   .addOption(configOption())
   .addHelpText('after', '\nThe terminal shows text and colours alone. Ends with the exit code of the shell.')
@@ -85,7 +85,7 @@ program
 program
   .command('release')
   .description('end the VM of a failed build that is kept, and free its slot')
-  .argument('<build>', 'the id of the build; `expo-worker status` lists the kept VMs')
+  .argument('<build>', 'the id of the build, or BUILD#ATTEMPT, as `expo-worker status` shows it')
   .argument('[attempt]', 'if VMs of several attempts are kept', wholeNumber)
   .addOption(configOption())
   .action(async (build, attempt, options) =>

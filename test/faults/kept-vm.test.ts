@@ -155,7 +155,7 @@ curl -q -s --max-time 3 '${controller}' || echo "no network"; exit 5\n`,
 test.concurrent('a tied key is entered by `tart exec`, and the shell ends with the VM, which ends at its limit', async () => {
   // The shortest time that a request may ask for: a shell is opened within it.
   const first = await keptBuild(tied, { keepVm: { onFailureMs: 60_000 } });
-  const shell = command(tied, 'shell', first.id, '1');
+  const shell = command(tied, 'shell', `${first.id}#1`);
   shell.write('echo "in $(basename "$PWD")"\n');
   await tied.until(() => shell.out.stdout.includes('in source'), 'the shell answers');
   const ended = await shell.exited;
@@ -176,7 +176,7 @@ test.concurrent('a tied key is entered by `tart exec`, and the shell ends with t
 
   for (const [words, exitCode, said] of [
     [['shell', second.id], 1, `This Mac has no VM of build ${second.id} to look into: it is not kept.`],
-    [['release', second.id, '3'], 1, `This Mac has no VM of attempt 3 of build ${second.id}`],
+    [['release', `${second.id}#3`], 1, `This Mac has no VM of attempt 3 of build ${second.id}`],
     [['shell', '../x'], 64, 'BUILD must be the id of a build'],
     [['release'], 64, "missing required argument 'build'"],
   ] as const)

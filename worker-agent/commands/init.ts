@@ -33,7 +33,8 @@ const PLACEHOLDER_KEY = 'not-traded-yet';
 const DEFAULT_KEY_PATH = '~/.ssh/tart_vm_key';
 
 export interface InitAnswers {
-  vmName: string;
+  /** Absent if the former config has `images`, which name their VMs. */
+  vmName?: string;
   vmUser: string;
   vmSshKey: string;
   controllerUrl: string;
@@ -69,7 +70,7 @@ export function initCommand(exitWith: (exitCode: number) => void): Command {
       try {
         const configPath = expandHome(options.config);
         refuseOverwrite(configPath, options.force);
-        const answers = await askFor(options);
+        const answers = await askFor(options, hasImages(await formerSettings(configPath)));
         process.stdout.write(await initWorker({ configPath, answers, force: options.force }));
       } catch (error) {
         if ((error as Error).name === 'ExitPromptError') return exitWith(EXIT.interrupted);
@@ -95,7 +96,10 @@ export async function initWorker(options: {
       `${answers.vmSshKey} is a personal key. Name another file, such as ${DEFAULT_KEY_PATH}. It will be made.`,
     );
   const { code, apiKey = PLACEHOLDER_KEY, ...rest } = answers;
-  const config: AgentConfigInput = { ...(await formerSettings(configPath)), ...rest, apiKey };
+  const former = await formerSettings(configPath);
+  if (hasImages(former) && rest.vmName !== undefined)
+    throw new InitError(`--vm-name: ${configPath} has images, which name their VMs. Leave it out, or edit the images.`);
+  const config: AgentConfigInput = { ...former, ...rest, apiKey };
   const keyExists = existsSync(keyPath);
   if (keyExists) await refuseUnusable(keyPath);
   parseConfig(JSON.stringify(config), configPath);
@@ -110,18 +114,23 @@ function nextSteps(
   saved: AgentConfig,
   { configPath, keyPath, keyExists }: { configPath: string; keyPath: string; keyExists: boolean },
 ): string {
-  const [image] = saved.images;
+  const [image, ...others] = saved.images;
   const base = baseImageName(image);
-  return `Written: ${configPath}
-${keyExists ? 'SSH key:' : 'New SSH key:'} ${keyPath}
-
-Next:
-  1. Make the base image ${base}, with this key in it:
+  const make =
+    others.length > 0
+      ? `  1. Make each image, with this key in it:
+${saved.images.map(({ name }) => `       expo-worker base-image --image ${name}`).join('\n')}`
+      : `  1. Make the base image ${base}, with this key in it:
        expo-worker base-image
      Or, from a VM that you have set up yourself: put the key into it while it runs,
        ssh-copy-id -i ${keyPath}.pub ${saved.vmUser}@$(tart ip ${image.vmName})
      then shut it down in its own menu, and clone it:
-       tart clone ${image.vmName} ${base}
+       tart clone ${image.vmName} ${base}`;
+  return `Written: ${configPath}
+${keyExists ? 'SSH key:' : 'New SSH key:'} ${keyPath}
+
+Next:
+${make}
   2. Check everything:
        expo-worker doctor
   3. Have launchd run the agent:
@@ -138,11 +147,14 @@ function refuseOverwrite(configPath: string, force: boolean | undefined): void {
 
 async function formerSettings(configPath: string): Promise<Partial<AgentConfigInput>> {
   try {
-    return JSON.parse(await readFile(configPath, 'utf8'));
+    return Object(JSON.parse(await readFile(configPath, 'utf8')));
   } catch {
     return {}; // there is none, or it is broken: `--force` is for that
   }
 }
+
+/** A broken config may have anything here. */
+const hasImages = ({ images }: Partial<AgentConfigInput>): boolean => Array.isArray(images);
 
 async function refuseUnusable(keyPath: string): Promise<void> {
   const { mode } = await stat(keyPath);
@@ -168,12 +180,13 @@ async function tradeCode(url: string, code: string): Promise<string> {
   throw new InitError(`${url} did not take the code: ${enrolled.message}`);
 }
 
-async function askFor(given: Partial<InitAnswers>): Promise<InitAnswers> {
+async function askFor(given: Partial<InitAnswers>, withImages: boolean): Promise<InitAnswers> {
   const code = given.code === '-' ? (await text(process.stdin)).trim() : given.code;
   const apiKey =
     given.apiKey === '-' ? (await text(process.stdin)).trim() : (given.apiKey ?? process.env[API_KEY_VARIABLE]);
   const known = { ...given, apiKey };
-  const open = QUESTIONS.filter(({ key }) => known[key] === undefined && !(key === 'apiKey' && code !== undefined));
+  const needless = [...(code === undefined ? [] : ['apiKey']), ...(withImages ? ['vmName'] : [])];
+  const open = QUESTIONS.filter(({ key }) => known[key] === undefined && !needless.includes(key));
   if (open.length > 0 && !process.stdin.isTTY)
     throw new InitError(
       `Standard input is no terminal, so init cannot ask. Give these as well: ${open.map(({ flag }) => flag).join(', ')}.`,
@@ -182,7 +195,7 @@ async function askFor(given: Partial<InitAnswers>): Promise<InitAnswers> {
   for (const { key, ask } of open) answers[key] = await ask();
   const { vmName, vmUser, vmSshKey, controllerUrl } = answers as InitAnswers;
   const credential = code === undefined ? { apiKey: answers.apiKey! } : { code };
-  return { vmName, vmUser, vmSshKey, controllerUrl, ...credential };
+  return { ...(vmName !== undefined && { vmName }), vmUser, vmSshKey, controllerUrl, ...credential };
 }
 
 const QUESTIONS: readonly { key: keyof InitAnswers; flag: string; ask: () => Promise<string> }[] = [

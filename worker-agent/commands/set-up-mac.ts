@@ -55,7 +55,8 @@ export async function setUpMac({ mac, configPath, wanted, ask, write, signal }: 
     for (const command of commandsFor(finding)) write(`    ${command}\n`);
   }
   if (!(wanted ?? (await ask?.('Run these commands now?')) ?? false)) {
-    write('Nothing was changed. `expo-worker install --set-up-mac` runs them.\n');
+    const install = mac.uid === 0 ? 'sudo expo-worker install' : 'expo-worker install --launch-agent';
+    write(`Nothing was changed. \`${install} --set-up-mac\` runs them.\n`);
     return;
   }
   for (const command of findings.flatMap(commandsFor)) {

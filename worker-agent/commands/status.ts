@@ -10,7 +10,7 @@ import { pause } from '../../client/retry.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-file.ts';
 import { type AgentConfig, loadConfig } from '../config.ts';
-import { CommandError, EXIT } from '../exit-codes.ts';
+import { EXIT } from '../exit-codes.ts';
 import { Images, type ImageView } from '../images/images.ts';
 import type { AttemptJournal } from '../state/journal.ts';
 import { StateFolder } from '../state/state-folder.ts';
@@ -70,13 +70,15 @@ export async function statusCommand({ config: configPath, json, watch }: StatusO
 
 async function look(configPath: string, config: AgentConfig, client: WorkerClient): Promise<Status> {
   const state = new StateFolder(join(dirname(configPath), 'state'));
-  const agent = await state.readAgentReport(AgentReport).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EACCES') throw error;
-    throw new CommandError('This account may not read the report of the agent. Run `sudo expo-worker status`');
-  });
+  const agent = await state.readAgentReport(AgentReport);
   const running = agent !== null && agent.state !== 'stopped' && isAlive(agent.pid);
   const images = new Images({ configPath, config, tart: createTart(config), emit: () => {} }).list();
-  const kept = (await state.readAttempts()).filter((journal) => journal.isKept).map(keptOf);
+  // The journals of root's agent are closed to this account. While it runs, its report has the same.
+  const journals = await state.readAttempts().catch((error) => {
+    if (!running) throw error;
+    return [];
+  });
+  const kept = journals.filter((journal) => journal.isKept).map(keptOf);
   return { running, agent, kept, controller: await askController(client), images };
 }
 

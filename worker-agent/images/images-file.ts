@@ -12,6 +12,7 @@ import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { ImageDigest, ImageReference, Sha256 } from '#contract';
 import { withFileLock } from '../state/file-lock.ts';
+import { orForbidden } from '../state/forbidden.ts';
 
 /** One make of an image: a VM that is cloned for each build. */
 export const Generation = z.object({
@@ -101,7 +102,7 @@ export class ImagesFile {
       text = readFileSync(this.#path, 'utf8');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-      throw error;
+      throw orForbidden(error);
     }
     try {
       return ImageStates.parse(JSON.parse(text));

@@ -5,7 +5,7 @@
  * Invariant: at most one job of the label is loaded, and it is the job in the file. If an installation stops
  * halfway, a second one finishes it.
  */
-import { chmod, chown, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parse } from 'plist';
 import writeFileAtomic from 'write-file-atomic';
@@ -21,6 +21,8 @@ const POLL_MS = 500;
 const WAITING_POLLS = 4;
 /** From then on, because a build may take hours and each poll starts a launchctl. */
 const WAITING_POLL_MS = 5_000;
+/** In the state folder, with what is in them at first. To SQLite an empty file is a new database. */
+const SHARED_FILES = { 'agent.json': '{}\n', 'images.json': '{}\n', 'images.lock': '' };
 
 export interface JobState {
   kind: JobKind;
@@ -82,7 +84,7 @@ export async function installJob(
   await chmod(plistPath, 0o644); // launchd refuses a file that others can write
   if (kind === 'daemon') {
     await chown(plistPath, 0, 0).catch(() => {});
-    await prepareStatusFile(configPath, account);
+    await prepareSharedFiles(configPath, account);
   }
   await act(mac, ['enable', `${domainOf(kind, account)}/${LABEL}`], signal);
   await act(mac, ['bootstrap', domainOf(kind, account), plistPath], signal);
@@ -163,20 +165,18 @@ async function readPlist(path: string): Promise<Record<string, unknown> | null> 
 }
 
 /**
- * Makes the status file before root does, and gives it to the account. The daemon runs as root, and
- * `expo-worker status` does not; the file keeps the owner that it has.
+ * Makes the files that commands of the account use too before root does, and gives them to the account. The
+ * daemon runs as root; a file keeps the owner that it has.
  */
-async function prepareStatusFile(configPath: string, { uid }: Account): Promise<void> {
+async function prepareSharedFiles(configPath: string, { uid }: Account): Promise<void> {
   const state = join(dirname(configPath), 'state');
   await mkdir(state, { recursive: true, mode: 0o700 });
   const { gid } = await stat(dirname(configPath));
-  const report = join(state, 'agent.json');
-  const exists = await stat(report).then(
-    () => true,
-    () => false,
-  );
-  if (!exists) await writeFileAtomic(report, '{}\n', { mode: 0o600 });
-  for (const path of [state, report]) await chown(path, uid, gid).catch(() => {});
+  for (const [name, text] of Object.entries(SHARED_FILES))
+    await writeFile(join(state, name), text, { flag: 'wx', mode: 0o600 }).catch((error) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  for (const name of ['', ...Object.keys(SHARED_FILES)]) await chown(join(state, name), uid, gid).catch(() => {});
 }
 
 /** Gives to the account what root has written beside the config, so that `expo-worker run` works by hand. */

@@ -10,6 +10,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { requireUsable } from './forbidden.ts';
 
 export interface AgentLock extends Disposable {
   path: string;
@@ -33,6 +34,7 @@ export function acquireAgentLock(dir: string): AgentLock {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const path = join(dir, 'agent.lock');
   const pidPath = join(dir, 'agent.pid');
+  requireUsable(path);
   const database = new DatabaseSync(path, { timeout: 0 });
   try {
     // The journal stays in memory: nothing is ever written, so a crash leaves nothing to roll back.

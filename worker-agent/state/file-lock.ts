@@ -5,12 +5,14 @@
  * frees the lock when the process dies.
  */
 import { DatabaseSync } from 'node:sqlite';
+import { requireUsable } from './forbidden.ts';
 
 /** A holder reads and writes one small file. */
 const WAIT_MS = 5_000;
 
 /** Throws if another process holds the lock for longer than that takes. */
 export function withFileLock<T>(path: string, work: () => T): T {
+  requireUsable(path);
   const database = new DatabaseSync(path, { timeout: WAIT_MS });
   try {
     // The journal stays in memory: nothing is ever written, so a crash leaves nothing to roll back.

@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
 import type { z } from 'zod';
+import { orForbidden } from './forbidden.ts';
 
 /** Resolves once the file is on disk. */
 export async function writeJson(path: string, value: unknown): Promise<void> {
@@ -19,6 +20,6 @@ export async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined || code === 'ENOENT') return null;
-    throw error;
+    throw orForbidden(error);
   }
 }

@@ -56,6 +56,21 @@ test('an existing config is not overwritten without --force, and keeps its other
   expect(await loadConfig(worker.configPath)).toMatchObject({ images: [{ vmName: 'other' }], vmSshPort: 2222 });
 });
 
+test('a config with images keeps them, and is asked for no VM', async () => {
+  using worker = newWorker();
+  const { vmName: _, ...answers } = worker.answers;
+  await initWorker(worker);
+  const { vmName, ...settings } = JSON.parse(readFileSync(worker.configPath, 'utf8'));
+  const images = ['xcode-26', 'xcode-27'].map((name) => ({ name, vmName: `${name}-vm`, platforms: ['ios'] }));
+  const more = { registries: ['ghcr.io/acme/'], keepVmMaxMs: 60_000 };
+  writeFileSync(worker.configPath, JSON.stringify({ ...settings, images, ...more }));
+  await expect(initWorker({ ...worker, force: true })).rejects.toThrow('--vm-name');
+  const message = await initWorker({ ...worker, answers: { ...answers, vmUser: 'other' }, force: true });
+  expect(message).toContain('base-image --image xcode-26\n       expo-worker base-image --image xcode-27\n');
+  expect(await loadConfig(worker.configPath)).toMatchObject({ images, ...more, vmUser: 'other' });
+  expect(vmName).toBe('expo-build-vm');
+});
+
 test.for(['~/.ssh/id_ed25519', '~/.ssh/id_rsa', '~/.ssh/id_work'])(
   'the personal key %s is refused',
   async (vmSshKey) => {

@@ -82,9 +82,11 @@ test('the commands are shown first, and run after a yes', async () => {
 test('a no changes nothing, and neither does a Mac without a terminal', async () => {
   using mac = await neglectedMac();
   await mac.setUp({ ask: async () => false });
-  await mac.setUp();
+  await mac.setUp({ mac: { ...mac.mac, uid: 0 } });
   expect(mac.changes()).toEqual([]);
-  expect(mac.said.join('')).toContain('Nothing was changed. `expo-worker install --set-up-mac` runs them.');
+  const said = mac.said.join('');
+  expect(said).toContain('Nothing was changed. `expo-worker install --launch-agent --set-up-mac` runs them.');
+  expect(said).toContain('`sudo expo-worker install --set-up-mac` runs them.');
   expect(mac.said.join('')).toContain(`sudo ${LEASES}`);
 });
 

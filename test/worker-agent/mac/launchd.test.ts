@@ -1,5 +1,5 @@
 /** Tests the agent under launchd: reads property lists, and records the calls of a stand-in for launchctl. */
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -8,6 +8,8 @@ import { expect, test } from 'vitest';
 import { LogFile } from '../../../worker-agent/agent/log-file.ts';
 import { logsCommand } from '../../../worker-agent/commands/logs.ts';
 import { saveConfig } from '../../../worker-agent/config.ts';
+import { ImagesFile } from '../../../worker-agent/images/images-file.ts';
+import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { accountOf } from '../../../worker-agent/mac/account.ts';
 import { keepAwake } from '../../../worker-agent/mac/keep-awake.ts';
 import { type JobKind, type JobOptions, type jobOf, LABEL, plistOf } from '../../../worker-agent/mac/launchd-plist.ts';
@@ -131,7 +133,10 @@ test('install writes the file, loads it, and finds nothing to do the second time
     `launchctl enable system/${LABEL}`,
     `launchctl bootstrap system ${plistPath}`,
   ]);
-  expect(existsSync(join(dirname(mac.configPath), 'state/agent.json'))).toBe(true);
+  const stateDir = join(dirname(mac.configPath), 'state');
+  expect(readdirSync(stateDir).sort()).toEqual(['agent.json', 'images.json', 'images.lock']);
+  const file = new ImagesFile(stateDir, (message) => expect.unreachable(message));
+  expect(file.change((states) => ({ ...states, first: firstState('vm') }))).toHaveProperty('first');
   expect(await mac.install('daemon')).toEqual({ plistPath, changed: false });
   expect(changing(mac.calls()).length).toBe(2);
   expect((await readJobs(mac.mac, mac.account))[0]).toMatchObject({ kind: 'daemon', loaded: true, pid: 77 });

@@ -27,6 +27,8 @@ const commandsIn = (text: string): string[] =>
 
 /** What a command of the table begins with, without what a shell or a quotation may cut off. */
 const KNOWN = [...INSTALLATION.values()].flatMap((command) => commandsIn(command));
+/** These break a Mac on purpose, so that it can be seen how it is mended. */
+const BREAKING = ['brew reinstall openai/tools/softnet', 'sudo pmset -a sleep 10'];
 
 const files = execFileSync('git', ['ls-files'], { cwd: root, encoding: 'utf8' })
   .split('\n')
@@ -60,7 +62,7 @@ test('each line of the table is a name of its own and a command', () => {
 
 test('a command of README or docs is one of the table', () => {
   expect(DOCUMENTS).toEqual(expect.arrayContaining(['README.md', 'docs/first-build.md', 'docs/doctor.md']));
-  expect(strangers(DOCUMENTS)).toEqual([]);
+  expect(strangers(DOCUMENTS)).toEqual(BREAKING.map((command) => `docs/unproven.md: ${command}`));
 });
 
 test('a command that a message names is one of the table', () => {

@@ -16,7 +16,10 @@ import { withoutTurns } from './image-turns.ts';
 const WORKERS_SHOWN_MAX = 1_000;
 
 export const noPool = (name: string): Refusal =>
-  refusal('not_found', `there is no pool ${name}; \`GET /api/pools\` lists the pools`);
+  refusal(
+    'not_found',
+    `there is no pool ${name}: a pool exists once a worker is registered for it or a key names it. \`GET /api/pools\` lists the pools`,
+  );
 
 /**
  * Names the image, or another one under the same name. Refused: `not_found`, `too_many`.

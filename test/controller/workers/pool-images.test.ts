@@ -72,7 +72,9 @@ test('a pool names at most eight images, of which each may still be changed, and
   });
   expect((await set(pool, { atOnce: 2 })).status).toBe(200);
   const none = unique('pool');
-  expect((await set(none)).status).toBe(404);
+  const refused = await set(none);
+  expect(refused.status).toBe(404);
+  expect(await refused.text()).toContain('a pool exists once a worker is registered for it or a key names it');
   expect((await api('GET', `/api/pools/${none}/images`)).status).toBe(404);
 });
 

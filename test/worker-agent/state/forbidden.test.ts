@@ -17,7 +17,7 @@ test('what belongs to the agent of root is told in words by whatever reads it', 
     import { ImagesFile } from '${WORKER_AGENT}images/images-file.ts';
     import { acquireAgentLock } from '${WORKER_AGENT}state/agent-lock.ts';
     import { StateFolder } from '${WORKER_AGENT}state/state-folder.ts';
-    if (process.getuid() === 0) process.seteuid(65534);
+    if (process.getuid() === 0) process.setuid(65534);
     const file = new ImagesFile('.');
     for (const act of [
       () => file.read(),

@@ -74,7 +74,7 @@ test('a pool names at most eight images, of which each may still be changed, and
   const none = unique('pool');
   const refused = await set(none);
   expect(refused.status).toBe(404);
-  expect(await refused.text()).toContain('a pool exists once a worker is registered for it or a key names it');
+  expect(JSON.stringify(refused)).toContain('a pool exists once a worker is registered for it or a key names it');
   expect((await api('GET', `/api/pools/${none}/images`)).status).toBe(404);
 });
 

@@ -199,8 +199,7 @@ test.concurrent('a tied key is entered by `tart exec`, and the shell ends with t
   expect(tied.warned('the VM is not kept: exit code 1: the network could not be cut')).toBe(true);
 
   // SSH falls silent, and with it the attempt fails.
-  const timeouts = { heartbeatTimeoutMs: 6_000 };
-  const silent = await tied.build({ command: 'echo begun; sleep 300', timeouts, ...KEEP });
+  const silent = await tied.build({ command: 'echo begun; sleep 300', ...KEEP });
   await silent.prints('begun');
   await tied.fault('ssh-hang');
   await silent.fails({ verdict: 'transfer_failed' });

@@ -5,6 +5,8 @@ import { defineConfig } from 'vitest/config';
 /** Tests that start a whole farm: a controller, Macs with agents, VMs. `npm run test:farm` runs them. */
 const FARMS = ['test/faults/**/*.test.ts', 'test/local/demo/demo.test.ts'];
 
+const LOCAL_DATABASE = 'test/set-up/local-database.ts';
+
 // Tests start hundreds of Node processes with the same few programs. Each uses what others have compiled.
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cache/node-compile');
 
@@ -54,6 +56,7 @@ export default defineConfig({
       {
         test: {
           name: 'node',
+          globalSetup: [LOCAL_DATABASE],
           // A process for each of some 150 small files would cost more than their tests.
           isolate: false,
           include: ['test/**/*.test.ts'],
@@ -65,6 +68,7 @@ export default defineConfig({
       {
         test: {
           name: 'farm',
+          globalSetup: [LOCAL_DATABASE],
           include: FARMS,
           // Whole Macs, which mostly wait: as many rows at a time as a farm has.
           maxConcurrency: 3,

@@ -21,9 +21,14 @@ const DATABASES = 'v3/d1';
 /** Throws with the output of wrangler if a migration fails. */
 export async function migrate(stateDir: string, options?: WranglerOptions): Promise<void> {
   if (existsSync(path.join(stateDir, DATABASES))) return apply(stateDir, options);
+  await cp(await databaseTemplate(options), stateDir, { recursive: true });
+}
+
+/** Makes the template unless it is there, and returns its folder. */
+export async function databaseTemplate(options?: WranglerOptions): Promise<string> {
   const template = path.join(TEMPLATES, await fingerprint());
   if (!existsSync(template)) await makeTemplate(template, options);
-  await cp(template, stateDir, { recursive: true });
+  return template;
 }
 
 async function apply(stateDir: string, options?: WranglerOptions): Promise<void> {

@@ -18,15 +18,17 @@ export const QUIET = {
 export interface WranglerOptions {
   env?: Record<string, string> | undefined;
   signal?: AbortSignal | undefined;
+  /** Default 60 s. */
+  timeoutMs?: number | undefined;
 }
 
 /** Runs one wrangler command. Throws with its output if it fails. */
-export const wrangler = (args: string[], { env, signal }: WranglerOptions = {}) =>
+export const wrangler = (args: string[], { env, signal, timeoutMs = 60_000 }: WranglerOptions = {}) =>
   execa(WRANGLER, [...args, '-c', 'wrangler.toml'], {
     cwd: PROJECT_ROOT,
     env: { ...QUIET, ...env },
     cancelSignal: signal,
     stdin: 'ignore',
-    timeout: 60_000,
+    timeout: timeoutMs,
     all: true,
   });

@@ -16,6 +16,8 @@ import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 
 const MACS = 5;
 const AT_ONCE = 2;
+/** Five Macs share the processors of one machine. */
+const PATIENCE = { withinMs: 400_000 };
 const POOL = 'default';
 const IMAGE = 'default';
 const PAIR = { digest: readPublicImages()[0]!.reference.split('@')[1], provisioned: PROVISIONED };
@@ -51,7 +53,7 @@ async function restartAtProvisioning(farm: Farm): Promise<void> {
 }
 
 async function until<T>(ask: () => Promise<T>, holds: (answer: T) => boolean): Promise<T> {
-  for (const giveUpAt = performance.now() + 400_000; ; await sleep(150)) {
+  for (const giveUpAt = performance.now() + PATIENCE.withinMs; ; await sleep(150)) {
     const answer = await ask();
     if (holds(answer)) return answer;
     if (performance.now() > giveUpAt) throw new Error(`it did not come to that: ${JSON.stringify(answer, null, 2)}`);
@@ -89,9 +91,11 @@ test('five Macs fetch the image that one has published, two at a time, beside bu
   const gate = join(dir.path, 'gate');
   const together = `until [ -e '${gate}' ]; do sleep 0.1; done; echo built`;
   const builds = await Promise.all(Array.from({ length: MACS }, () => submit(together)));
-  await Promise.all(builds.map(({ id }) => farm.waitFor(id, ({ status }) => status === 'building')));
+  await Promise.all(builds.map(({ id }) => farm.waitFor(id, ({ status }) => status === 'building', PATIENCE)));
   writeFileSync(gate, '');
-  const ended = await Promise.all(builds.map(({ id }) => farm.waitFor(id, ({ endedAt }) => endedAt !== null)));
+  const ended = await Promise.all(
+    builds.map(({ id }) => farm.waitFor(id, ({ endedAt }) => endedAt !== null, PATIENCE)),
+  );
   expect(ended.map(({ status }) => status)).toEqual(builds.map(() => 'succeeded'));
   expect(new Set(ended.map(({ attempts }) => attempts[0]!.workerId)).size).toBe(MACS);
   expect(registry.counts.atOnce).toBe(AT_ONCE);
@@ -115,7 +119,7 @@ test('five Macs fetch the image that one has published, two at a time, beside bu
     );
 
   const last = await submit('echo built');
-  const { attempts } = await farm.waitFor(last.id, ({ endedAt }) => endedAt !== null);
+  const { attempts } = await farm.waitFor(last.id, ({ endedAt }) => endedAt !== null, PATIENCE);
   expect(attempts.at(-1)).toMatchObject({ image: { name: IMAGE, ...PAIR } });
   // The former make is kept. Of the fetch, of the publication and of the builds nothing else is left.
   const left = [`expo-build-vm-base-${reference.slice(-64, -52)}`, 'expo-build-vm-base-snapshot'];

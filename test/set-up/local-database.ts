@@ -1,0 +1,11 @@
+/**
+ * Global set-up: makes the local database that each controller copies. It takes seconds of CPU time, which on a
+ * busy machine are minutes. So no test spends its own time on it, and no two make it at once.
+ */
+import { databaseTemplate } from '../../local/farm/database.ts';
+
+const LIMIT_MS = 600_000;
+
+export async function setup(): Promise<void> {
+  await databaseTemplate({ timeoutMs: LIMIT_MS });
+}

@@ -91,13 +91,18 @@ async function rollOutOf(image: ImageView, asked: string | undefined, tart: Tart
       `the image ${image.name} is there already, as ${image.current.vm}. Make it anew with --force, or make another one beside it with --from REPOSITORY@sha256:DIGEST`,
       EXIT.usage,
     );
-  const from = await byDigest(source, tart);
-  const digest = /@sha256:([0-9a-f]{12})[0-9a-f]{52}$/.exec(from)?.[1];
+  const reference = await byDigest(source, tart);
+  const digest = /@sha256:([0-9a-f]{12})[0-9a-f]{52}$/.exec(reference)?.[1];
   if (digest === undefined)
-    throw new CommandError(`--from: ${from} must be REPOSITORY@sha256:DIGEST, with 64 hexadecimal digits`, EXIT.usage);
+    throw new CommandError(
+      `--from: ${reference} must be REPOSITORY@sha256:DIGEST, with 64 hexadecimal digits`,
+      EXIT.usage,
+    );
+  // By the name of a row the script knows which Macs are too old for it.
+  const from = reference === source.reference ? asked : reference;
   return {
     ...{ image, from, vm: `${image.vmName}-next`, snapshot: `${image.vmName}-base-${digest}`, isRollOut: true },
-    source: { ...source, reference: from },
+    source: { ...source, reference },
   };
 }
 

@@ -76,6 +76,10 @@ test('a new make beside the present one has its name from a digest, also if a ta
   await expect(unknown.task('xcode-27', row.name)).rejects.toThrow(`Run \`tart pull ${row.reference}\` (about 63 GB)`);
   await expect(unknown.task('xcode-27')).rejects.toThrow('the image xcode-27 is there already');
   await expect(unknown.task('xcode-27', 'ghcr.io/acme/x@sha256:12')).rejects.toThrow('with 64 hexadecimal digits');
+  expect(await unknown.task('xcode-27', NAMES[0])).toMatchObject({
+    ...{ from: NAMES[0], isRollOut: true },
+    source: { reference: readPublicImages()[0]!.reference },
+  });
   using pulled = await macWith(['xcode-27-vm-base-snapshot'], { pulled: row.reference });
   const from = `${row.reference.split(':')[0]}@${DIGEST}`;
   expect(await pulled.task('xcode-27', row.name)).toMatchObject({

@@ -124,6 +124,27 @@ test('an image that is there is replaced only by one that --from names by its di
   expect(await mac.make(), mac.lines.join('\n')).toBe(0);
   await expect(mac.make()).rejects.toThrow('the image default is there already, as mac-base-snapshot');
   await expect(mac.make({ name: 'other' })).rejects.toThrow('has no image other; it has default');
+
+  // Doctor finds no controller here, so no candidate passes.
+  const from = 'golden-gate-xcode-27';
+  const next = 'mac-base-324ea5656dee';
+  const notUsed = () => mac.said.filter((line) => line.startsWith(`${next} is not used: `));
+  expect(await mac.make({ from }), mac.lines.join('\n')).toBe(1);
+  expect(notUsed()).toEqual([expect.stringContaining('`expo-worker images promote default` uses it all the same.')]);
+  expect(await mac.names()).toEqual(expect.arrayContaining(['mac-base-snapshot', next]));
+  expect(await mac.names()).not.toContain('mac-next');
+
+  // It is there, so the same command only examines it.
+  mac.lines.length = 0;
+  const stop = new AbortController();
+  const say = (line: string) => {
+    mac.said.push(line);
+    if (line.startsWith('Examining')) stop.abort();
+  };
+  await expect(mac.make({ from, say, signal: stop.signal })).rejects.toThrow();
+  expect(notUsed().at(-1)).toContain('it was not examined to the end');
+  expect(mac.lines).toEqual([]);
+  expect(mac.images.list()[0]).toMatchObject({ current: { vm: 'mac-base-snapshot' }, candidate: { vm: next } });
 });
 
 test('where only one image fits, the advice names every VM that holds its blocks', async () => {

@@ -20,7 +20,8 @@
 #                      controller
 #   --for-publication  make a snapshot that other Macs may take: without keys, host keys and addresses of this
 #                      one. VM loses them too; make its own snapshot anew afterwards, or before
-#   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated
+#   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated. Without it the steps that
+#                      the image itself says it leaves out; "--skip none" leaves out nothing
 #   --controller URL   also check that the VM reaches the controller
 #   --wait SECONDS     longest wait for the address, for SSH and for the shutdown, each (default: 300)
 #   --ssh-port N       default 22
@@ -514,8 +515,13 @@ login=$with_key
 within "$VERIFY_LIMIT_S" guest '"${TARTBEAT_ROOT:-}/usr/local/bin/tartbeat-verify"'"$skips${disk_gb:+ --disk-gb $disk_gb}${controller:+ --controller $controller}" </dev/null ||
   fail "$vm did not pass the checks above" 'Follow their advice and run this again.'
 within 30 guest "rm -rf $folder" </dev/null || fail 'the scripts could not be removed from the VM'
-# shellcheck disable=SC2016 # for the guest
-read_identity() { identity=$(within 30 guest 'cat "${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/image"' </dev/null); }
+# The file is the guest's, so only its first valid line of each kind is taken.
+read_identity() {
+  # shellcheck disable=SC2016 # for the guest
+  identity=$(within 30 guest 'cat "${TARTBEAT_ROOT:-}/usr/local/share/tartbeat/image"' </dev/null | awk '
+    /^digest=$/ || (/^digest=sha256:[0-9a-f]+$/ && length($0) == 78) { if (!digests++) print }
+    /^provisioned=[0-9a-f]+$/ && length($0) == 76 { if (!hashes++) print }')
+}
 read_identity
 
 # This is the last step, because provisioning needs commands that a tied key cannot run.

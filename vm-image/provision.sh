@@ -16,7 +16,8 @@
 #   --xcode-file FILE.xip   Xcode, downloaded from developer.apple.com
 #   --disk-gb N       the size that the disk of this VM should have; without it, the size that it has
 #   --base-digest     digest of the image that this VM was cloned from, for the step image
-#   --only, --skip    steps by name, as --list prints them; may be repeated
+#   --only, --skip    steps by name, as --list prints them; may be repeated. Without --skip the steps are left
+#                     out that the image says it leaves out; "--skip none" leaves out nothing
 #   --check           only check and change nothing; a few steps need root for this
 #   --list            print the names of the steps
 #
@@ -38,7 +39,7 @@ usage() {
   exit 64
 }
 
-check_only='' only='' skip='' cas=''
+check_only='' only='' skip='' skip_given='' cas=''
 while [ $# -gt 0 ]; do
   case $1 in
     --user | --key-file | --packet-filter | --ca | --xcode-file | --disk-gb | --base-digest | --only | --skip) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
@@ -58,7 +59,11 @@ while [ $# -gt 0 ]; do
     --disk-gb) TARTBEAT_DISK_GB=$2 && shift ;;
     --base-digest) TARTBEAT_BASE_DIGEST=$2 && shift ;;
     --only) only="$only $2 " && shift ;;
-    --skip) skip="$skip $2 " && shift ;;
+    --skip)
+      skip_given=yes
+      [ "$2" = none ] || skip="$skip $2 "
+      shift
+      ;;
     --list)
       for file in "$here"/provision/[0-9]*.sh; do name_step "$file" && printf '%s\n' "$name"; done
       exit
@@ -76,6 +81,12 @@ for file in "$here"/provision/[0-9]*.sh; do name_step "$file" && names="$names$n
 for name in $only $skip; do
   case $names in *" $name "*) ;; *) usage "there is no step '$name'; the steps are:${names% }" ;; esac
 done
+if [ -z "$skip_given$only" ]; then
+  for name in $(skipped_in_image); do
+    case $name${TARTBEAT_XCODE_FILE:+/} in xcode/ | xcode-download/) continue ;; esac
+    case $names in *" $name "*) skip="$skip $name " ;; esac
+  done
+fi
 if [ -n "${TARTBEAT_KEY_FILE:-}" ]; then
   case $TARTBEAT_KEY_FILE in /*) ;; *) TARTBEAT_KEY_FILE=$PWD/$TARTBEAT_KEY_FILE ;; esac
   [ -r "$TARTBEAT_KEY_FILE" ] || usage "--key-file: $TARTBEAT_KEY_FILE cannot be read"
@@ -132,7 +143,7 @@ for file in "$here"/provision/[0-9]*.sh; do
   case $only in *" $name "* | '') ;; *) continue ;; esac
   case $skip in
     *" $name "*)
-      printf '%-8s %-19s %s\n' skipped "$name" 'as asked'
+      printf '%-8s %-19s %s\n' skipped "$name" "$([ -n "$skip_given" ] && echo 'as asked' || echo 'as this image says')"
       continue
       ;;
   esac

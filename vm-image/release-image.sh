@@ -29,19 +29,75 @@ home=$(user_home)
 
 # --- credentials of a person ----------------------------------------------------------------------
 
+# One path a line. Contents are never printed.
 left=''
-for file in .netrc .aws/credentials .config/gh/hosts.yml .gem/credentials .git-credentials .docker/config.json; do
-  [ ! -s "$home/$file" ] || left="$left ~/$file"
+add_left() { left="$left
+    $(one_line "$1")"; }
+
+readonly SECRET_WORD='auth|pass[pw]|token|secret|api_?key|private_?key|://[^/@ ]*:[^/@ ]*@'
+readonly SECRET_VARIABLE='^[[:space:]]*(export[[:space:]]+)?[A-Za-z0-9_]*(token|passw|secret|api_?key|access_?key|private_?key|credential)[A-Za-z0-9_]*=.'
+readonly PRIVATE_KEY='-----BEGIN [A-Z0-9 ]*PRIVATE KEY'
+
+# Bundler has the credentials of a host under its name, in which two underscores stand for a dot.
+has_bundle_credentials() { # FILE
+  grep -E '^BUNDLE_[^ ]*__[^ ]*:' "$1" 2>/dev/null | grep -qvE '^BUNDLE_((BUILD|MIRROR|LOCAL|PLUGINS)__|GEM__[A-Z]+(_[A-Z]+)*:)'
+}
+
+look_into_home() { # FOLDER
+  for file in .netrc .aws/credentials .config/gh/hosts.yml .config/hub .gem/credentials .git-credentials .config/git/credentials \
+    .docker/config.json .pypirc .sentryclirc .config/gcloud/application_default_credentials.json \
+    .config/configstore/firebase-tools.json; do
+    [ ! -s "$1/$file" ] || add_left "$1/$file"
+  done
+  for file in .npmrc .yarnrc .yarnrc.yml .config/pip/pip.conf .expo/state.json .gradle/gradle.properties .gradle/init.gradle \
+    .m2/settings.xml; do
+    ! grep -qiE -- "$SECRET_WORD" "$1/$file" 2>/dev/null || add_left "$1/$file"
+  done
+  if has_bundle_credentials "$1/.bundle/config" || grep -qE '://[^/@ ]*@' "$1/.bundle/config" 2>/dev/null; then add_left "$1/.bundle/config"; fi
+  for file in .profile .bash_profile .bash_login .bashrc .zshenv .zprofile .zshrc .zlogin; do
+    ! grep -qiE -- "$SECRET_VARIABLE" "$1/$file" 2>/dev/null || add_left "$1/$file"
+  done
+  for file in "$1"/.ssh/id_*; do
+    case $file in *.pub) continue ;; esac
+    [ ! -f "$file" ] || add_left "$file"
+  done
+  for file in "$1"/.ssh/* "$1"/*; do
+    case $file in "$1"/.ssh/id_*) continue ;; esac
+    if [ -f "$file" ] && grep -qE -- "$PRIVATE_KEY" "$file" 2>/dev/null; then add_left "$file"; fi
+  done
+  for folder in "$1" "$1/Desktop" "$1/Documents" "$1/Downloads"; do
+    for file in "$folder"/*.p12 "$folder"/*.p8 "$folder"/*.mobileprovision "$folder"/*.jks "$folder"/*.keystore; do
+      [ ! -f "$file" ] || add_left "$file"
+    done
+  done
+  # Where Apple's tools look for keys of App Store Connect, where Xcode keeps profiles, before and since 16, and
+  # where fastlane keeps sessions.
+  for folder in private_keys .private_keys .appstoreconnect/private_keys Library/MobileDevice/Provisioning\ Profiles \
+    Library/Developer/Xcode/UserData/Provisioning\ Profiles; do
+    for file in "$1/$folder"/*; do [ ! -f "$file" ] || add_left "$file"; done
+  done
+  for file in "$1"/.fastlane/spaceship/*/cookie; do [ ! -f "$file" ] || add_left "$file"; done
+}
+
+# Also those that have expired. The two that macOS makes for itself have no use elsewhere.
+look_into_keychain() { # COMMAND… FILE
+  for keychain in "$@"; do :; done
+  [ -f "$keychain" ] || return 0
+  identities=$("$@" </dev/null 2>/dev/null)
+  case $identities in
+    *'identities found'*) ;;
+    *) add_left "$keychain (security could not say whether it has signing identities)" && return ;;
+  esac
+  identities=$(printf '%s\n' "$identities" | grep -E '^ *[0-9]+\) [0-9A-Fa-f]{40} "' | grep -cv '"com\.apple\.')
+  [ "$identities" -eq 0 ] || add_left "$keychain (signing identities)"
+}
+
+look_into_home "$home"
+look_into_home "$root/var/root"
+for file in "$home"/Library/Keychains/*.keychain "$home"/Library/Keychains/*.keychain-db; do
+  look_into_keychain as_user security find-identity -p codesigning "$file"
 done
-for file in .npmrc .yarnrc.yml .config/pip/pip.conf; do
-  ! grep -qiE 'auth|password|token' "$home/$file" 2>/dev/null || left="$left ~/$file"
-done
-for file in "$home"/.ssh/id_*; do
-  [ ! -f "$file" ] || left="$left ~/.ssh/${file##*/}"
-done
-for file in "$home"/*.p12 "$home"/*.p8 "$home"/*.mobileprovision "$home"/Library/MobileDevice/Provisioning*Profiles/*; do
-  [ ! -f "$file" ] || left="$left $file"
-done
+look_into_keychain security find-identity -p codesigning "$root/Library/Keychains/System.keychain"
 if [ -n "$left" ]; then
   say "these files may hold secrets of yours:$left"
   say 'delete them in the VM, or take what is secret out of them, and run this again'

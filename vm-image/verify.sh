@@ -8,7 +8,8 @@
 #                     {"id","title","status","detail","fix"};
 #                     status is pass, fail or skipped; only a failed check has a fix, otherwise it is null
 #   --user NAME       account that builds run as; default: the user who called sudo, or who runs this
-#   --only, --skip    checks by id, such as xcode; may be repeated. A skipped check is reported as skipped
+#   --only, --skip    checks by id, such as xcode; may be repeated. A skipped check is reported as skipped.
+#                     Without --skip these are the steps that the image leaves out; "--skip none": none
 #   --disk-gb N       also checks that the disk has the size that was asked for
 #   --controller URL  also checks that this VM reaches the controller
 #   --worker ID       also checks that the key on standard input (--key -) belongs to this worker
@@ -31,7 +32,7 @@ usage() {
   exit 64
 }
 
-json='' only='' skip='' controller='' worker='' key='' in_build=''
+json='' only='' skip='' skip_given='' controller='' worker='' key='' in_build=''
 while [ $# -gt 0 ]; do
   case $1 in
     --user | --only | --skip | --disk-gb | --controller | --worker | --key) [ -n "${2:-}" ] || usage "$1 needs a value" ;;
@@ -41,7 +42,7 @@ while [ $# -gt 0 ]; do
     --in-build) in_build=yes ;;
     --user) TARTBEAT_USER=$2 && shift ;;
     --only) only="$only $(printf '%s' "$2" | tr - _) " && shift ;;
-    --skip) skip="$skip $(printf '%s' "$2" | tr - _) " && shift ;;
+    --skip) skip_given=yes skip="$skip $(printf '%s' "$2" | tr - _) " && shift ;;
     --disk-gb)
       case $2 in *[!0-9]* | ??????*) usage "--disk-gb must be a whole number, not '$2'" ;; esac
       export TARTBEAT_DISK_GB="$2"
@@ -58,6 +59,9 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+if [ -z "$skip_given$only" ]; then
+  for name in $(skipped_in_image); do skip="$skip $(printf '%s' "$name" | tr - _) "; done
+fi
 case $controller in
   '' | http://?* | https://?*) ;;
   *) usage '--controller must begin with http:// or https://' ;;
@@ -101,7 +105,7 @@ report() { # ID TITLE STATUS DETAIL FIX
 # Succeeds if the check is not to run. Reports it as skipped if --skip names it.
 is_left_out() { # ID
   case $only in *" $1 "* | '') ;; *) return 0 ;; esac
-  case $skip in *" $1 "*) report "$1" "$1" skipped 'as asked' '' && return 0 ;; esac
+  case $skip in *" $1 "*) report "$1" "$1" skipped "$([ -n "$skip_given" ] && echo 'as asked' || echo 'this image leaves it out')" '' && return 0 ;; esac
   return 1
 }
 

@@ -534,6 +534,21 @@ for (const shell of SHELLS) {
       word: 'ok',
       detail: expect.stringContaining('digest unknown'),
     });
+    // Without --skip the image decides, for the steps and for what verify.sh looks at.
+    const again = await mac.guest('provision.sh');
+    expect(again.status, again.stdout).toBe(0);
+    const { image, ...others } = outcomesOf(again);
+    expect([image, new Set(NAMES.map((name) => others[name]))]).toEqual(['ok', new Set(['skipped', undefined])]);
+    const xip = mac.file('Xcode.xip', 'xar!27.0');
+    const fromFile = outcomesOf(await mac.guest('provision.sh', ['--check', '--xcode-file', xip]));
+    expect([fromFile['xcode-download'], fromFile.xcode, fromFile.ruby]).toEqual(['missing', 'missing', 'skipped']);
+    const all = outcomesOf(await mac.guest('provision.sh', ['--check', '--skip', 'none']));
+    expect(NAMES.filter((name) => all[name] === 'skipped')).toEqual([]);
+    const report = (...args: string[]) => mac.guest('verify.sh', ['--json', ...args], { user: 'admin' });
+    const statusOf = async (...args: string[]) =>
+      JSON.parse((await report(...args)).stdout).checks.find(({ id }: { id: string }) => id === 'eas_cli');
+    expect(await statusOf()).toMatchObject({ status: 'skipped', detail: 'this image leaves it out' });
+    expect(await statusOf('--skip', 'none')).toMatchObject({ status: 'fail' });
     expect((await step(mac, 'xcode')).word).toBe('changed');
     expect((await step(mac, 'image', ['--check'])).detail).toContain('now xcode Xcode 26.6 Build version 17F113');
     expect((await step(mac, 'image')).word).toBe('changed');
@@ -681,13 +696,56 @@ for (const shell of SHELLS) {
     for (const file of ['.zsh_history', '.tartbeat/b_1-1/monitor.log', '.zsh_sessions/1'])
       writeFileSync(join(mac.home, file), '192.0.2.7');
     writeFileSync(join(mac.home, '.ssh/known_hosts'), 'git.office.example ssh-ed25519 AAAA\n', { flag: 'a' });
-    const secrets = { '.netrc': 'machine a', '.npmrc': '//a/:_authToken=b', '.ssh/id_ed25519': 'x', 'a.p12': 'x' };
-    for (const [file, text] of Object.entries(secrets)) writeFileSync(join(mac.home, file), text);
+    const home = 'Users/admin/';
+    const identity = `${'0A'.repeat(20)} "Apple Distribution: Acme (AAAAAAAAAA)" (CSSMERR_TP_CERT_EXPIRED)\n`;
+    const secrets: Record<string, string> = {
+      [`${home}.netrc`]: 'machine a',
+      [`${home}.npmrc`]: '//a/:_authToken=hunter22',
+      [`${home}.ssh/id_ed25519`]: 'x',
+      [`${home}.ssh/deploy`]: '-----BEGIN OPENSSH PRIVATE KEY-----\n',
+      [`${home}a.p12`]: 'x',
+      [`${home}Downloads/upload.jks`]: 'x',
+      [`${home}.expo/state.json`]: '{"auth":{"sessionSecret":"hunter22"}}',
+      [`${home}.gradle/gradle.properties`]: 'ACME_UPLOAD_STORE_PASSWORD=hunter22\n',
+      [`${home}.m2/settings.xml`]: '<server><password>hunter22</password></server>',
+      [`${home}.bundle/config`]: '---\nBUNDLE_GEM__FURY__IO: "hunter22"\n',
+      [`${home}.appstoreconnect/private_keys/AuthKey_A.p8`]: 'x',
+      [`${home}private_keys/AuthKey_B.p8`]: 'x',
+      [`${home}Library/Developer/Xcode/UserData/Provisioning Profiles/a.mobileprovision`]: 'x',
+      [`${home}Library/Keychains/login.keychain-db`]: identity,
+      'Library/Keychains/System.keychain': identity,
+      [`${home}.zshrc`]: "export EXPO_TOKEN='hunter22'\n",
+      [`${home}.zprofile`]: '  GITHUB_TOKEN=hunter22\n',
+      [`${home}.bash_profile`]: 'export MATCH_PASSWORD=hunter22\n',
+      'var/root/.netrc': 'machine a',
+      'var/root/.npmrc': '//a/:_password=hunter22',
+    };
+    // What has no secret is no reason to refuse.
+    const harmless: Record<string, string> = {
+      [`${home}.npmrc`]: 'fund=false\n',
+      [`${home}.expo/state.json`]: '{"uuid":"x"}',
+      [`${home}.gradle/gradle.properties`]: 'org.gradle.jvmargs=-Xmx4g\n',
+      [`${home}.bundle/config`]:
+        '---\nBUNDLE_PATH: "vendor"\nBUNDLE_BUILD__NOKOGIRI: "--use-system"\nBUNDLE_GEM__TEST: "rspec"\n',
+      [`${home}.zshrc`]: 'export PATH="$HOME/bin:$PATH"\n',
+      [`${home}Library/Keychains/login.keychain-db`]: '',
+      'Library/Keychains/System.keychain': `${'0B'.repeat(20)} "com.apple.systemdefault"\n`,
+    };
+    const writeAll = (files: Record<string, string>) => {
+      for (const [file, text] of Object.entries(files)) {
+        mkdirSync(at(join(file, '..')), { recursive: true });
+        writeFileSync(at(file), text);
+      }
+    };
+    writeAll(secrets);
     const refused = await release();
     expect(refused.status).toBe(1);
-    for (const file of Object.keys(secrets)) expect(refused.stderr).toContain(file);
+    const named = refused.stderr.split('\n').filter((line) => line.startsWith('    '));
+    expect(named.map((line) => line.trim().replace(/ \(.*/, '')).sort()).toEqual(Object.keys(secrets).map(at).sort());
+    expect(refused.stderr).not.toContain('hunter22');
     expect(existsSync(authorizedKeys(mac))).toBe(true);
-    for (const file of Object.keys(secrets)) rmSync(join(mac.home, file));
+    for (const file of Object.keys(secrets)) rmSync(at(file));
+    writeAll(harmless);
 
     const before = readFileSync(at('usr/local/share/tartbeat/provisioned'), 'utf8');
     expect(before).toContain('packet-filter on');

@@ -135,6 +135,11 @@ user_home() {
   dscl . -read "/Users/$TARTBEAT_USER" NFSHomeDirectory 2>/dev/null | sed -n 's/^NFSHomeDirectory: *//p'
 }
 
+# The steps that this image leaves out, as it says itself, a line each.
+skipped_in_image() {
+  sed -n 's/^skipped //p' "$share/provisioned" 2>/dev/null | tr ' ' '\n' | grep -x '[a-z-]*' | grep -vx none
+}
+
 # The files of this folder that go into the image; the others are for the Mac. Prints them for the folder
 # that the caller is in.
 shared_files() {

@@ -12,6 +12,7 @@ import type { DiskRoom } from '../mac/disk-room.ts';
 import { type Task, type TaskOptions, taskOf, type Vms, vmsOf } from './base-image-task.ts';
 import { type DiskPlan, type PlannedImage, planDisk, planInWords, roomForRollOut } from './disk-plan.ts';
 import type { ImageView, NewGeneration } from './images.ts';
+import { madeWithOf, readMadeWith, writeMadeWith } from './made-with.ts';
 import { type Made, makeImage } from './make-image.ts';
 import { readKeptByPlan, writeKeptByPlan } from './plan-file.ts';
 import { sizeOfLargest, sourceOf } from './public-images.ts';
@@ -47,6 +48,7 @@ export async function makeBaseImage(options: BaseImageOptions): Promise<number> 
   const { candidate } = task.image;
   if (task.isRollOut && candidate?.vm === task.snapshot && there.local.has(candidate.vm))
     return await examine(options, task, candidate, readKeptByPlan(stateDir));
+  const before = readMadeWith(stateDir, task.snapshot);
   const plan = await acceptedPlan(options, task, there);
   if (!plan) return EXIT.interrupted;
 
@@ -63,6 +65,8 @@ export async function makeBaseImage(options: BaseImageOptions): Promise<number> 
   const { exitCode, result } = await withTerminal(make);
   if (exitCode !== 0 || !result) return exitCode;
   writeKeptByPlan(stateDir, plan);
+  const madeWith = madeWithOf(more, there.local.has(task.vm) ? before : undefined);
+  writeMadeWith(stateDir, task.snapshot, madeWith, options.images.list());
   if (plan.slots < config.maxConcurrentBuilds) await changeConfig(configPath, { maxConcurrentBuilds: plan.slots });
   try {
     return await enter(options, task, result, plan);
@@ -74,9 +78,10 @@ export async function makeBaseImage(options: BaseImageOptions): Promise<number> 
 async function enter(
   options: BaseImageOptions,
   task: Task,
-  { snapshot: vm, digest, provisioned, from }: NonNullable<Made['result']>,
+  { digest, provisioned, from }: NonNullable<Made['result']>,
   kept: Pick<DiskPlan, 'keepPrevious'>,
 ): Promise<number> {
+  const { snapshot: vm } = task;
   const reference = ImageReference.safeParse(from);
   const generation = { vm, digest, provisioned, reference: reference.success ? reference.data : null };
   if (task.isRollOut || vm !== task.image.current.vm) return await examine(options, task, generation, kept);

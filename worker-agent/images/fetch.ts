@@ -17,6 +17,7 @@ import type { Tart } from '../tart/tart.ts';
 import { roomForFetch } from './disk-plan.ts';
 import type { Images, ImageView, NewGeneration } from './images.ts';
 import type { Generation } from './images-file.ts';
+import { readMadeWith, wordsOf, writeMadeWith } from './made-with.ts';
 import { type MakeOptions, makeImage } from './make-image.ts';
 import { readKeptByPlan } from './plan-file.ts';
 import { makeRoom } from './pulled-images.ts';
@@ -186,7 +187,7 @@ export class Fetching {
       if (!former) await this.#pull(task);
       isPulled = true;
       await this.#inSlot(task, former);
-      emit({ type: 'image_fetch', image: name, reference, state: 'done', message: '' });
+      emit({ type: 'image_fetch', image: name, reference, state: 'done', message: passwordsOf(this.#options.config) });
     } catch (error) {
       if (leave.aborted) return;
       const isUnwanted = unwanted.signal.aborted;
@@ -289,14 +290,16 @@ export class Fetching {
   }
 
   /** The clone is made here, because the image itself says from which public image it comes. */
-  async #make({ vm, snapshot, reference, signal }: Task): Promise<NewGeneration> {
-    const { config, tart } = this.#options;
+  async #make({ image, vm, snapshot, reference, signal }: Task): Promise<NewGeneration> {
+    const { config, tart, stateDir, images } = this.#options;
+    const madeWith = readMadeWith(stateDir, image.current.vm);
     const cloned = await tart.clone(reference, vm, signal);
     if (!cloned.ok && cloned.kind !== 'already_exists') throw new NotFetched(cloned.message);
     const last: string[] = [];
     const make: MakeOptions = {
       ...{ config, vm, signal },
-      more: ['--snapshot', snapshot, '--force'],
+      more: ['--snapshot', snapshot, '--force', ...wordsOf(madeWith)],
+      authorities: madeWith.authorities,
       onLine: (line) => {
         if (line.startsWith('create-base-image.sh:')) last.length = 0;
         if (last.push(line) > 3) last.shift();
@@ -308,6 +311,7 @@ export class Fetching {
     if (words.includes('is already making'))
       throw new NotFetched(`a former agent of this Mac still makes it: ${words}`, { retryMs: BUSY_MS });
     if (!result) throw new NotFetched(`create-base-image.sh ended with ${exitCode}: ${words}`);
+    writeMadeWith(stateDir, snapshot, madeWith, images.list());
     return { vm: snapshot, digest: result.digest, provisioned: result.provisioned };
   }
 
@@ -389,3 +393,7 @@ const snapshotOf = ({ vmName }: Pick<ImageView, 'vmName'>, reference: string) =>
 
 /** The digest alone says what an image is, wherever it lies. */
 const isOf = (generation: Generation, reference: string) => generation.reference?.slice(-64) === reference.slice(-64);
+
+/** Nobody could enter the fetched image otherwise. */
+const passwordsOf = ({ vmUser }: AgentConfig) =>
+  `SSH in it takes the password of ${vmUser}, as in each image that was published`;

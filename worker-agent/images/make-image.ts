@@ -4,7 +4,7 @@
  * Invariant: the script ends before the promise resolves. It shuts its VM down when it is told to stop.
  */
 
-import { chown, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -26,6 +26,8 @@ export interface MakeOptions {
   vm: string;
   /** Further options of the script. */
   more: readonly string[];
+  /** Certificates in PEM form, for `--ca`. */
+  authorities?: string | undefined;
   /** Is called with each line that the script prints. Without it the script has the terminal. */
   onLine?: ((line: string) => void) | undefined;
   /** SIGTERM for the script. */
@@ -38,7 +40,7 @@ export interface Made {
   result: { snapshot: string; digest: string | null; provisioned: string | null; from: string } | null;
 }
 
-export async function makeImage({ config, vm, more, onLine, signal }: MakeOptions): Promise<Made> {
+export async function makeImage({ config, vm, more, authorities, onLine, signal }: MakeOptions): Promise<Made> {
   const { vmUser, vmSshKey, vmSshPort, tartPath, tartHome } = config;
   const folder = await mkdtemp(join(tmpdir(), 'tartbeat-result-'));
   const resultFile = join(folder, 'result');
@@ -47,14 +49,17 @@ export async function makeImage({ config, vm, more, onLine, signal }: MakeOption
   const env = { TARTBEAT_TART: tartPath, ...(tartHome && { TART_HOME: tartHome }) };
   const user = tartUserOf();
   if (user) await chown(folder, user.uid, -1);
+  const authoritiesFile = join(folder, 'authorities.pem');
   const wrapper = user ? asTartUser(user, { PATH: process.env.PATH, ...env }) : [];
   try {
+    if (authorities) await writeFile(authoritiesFile, authorities);
     const script = [
       'sh',
       join(process.env[SCRIPTS_VARIABLE] ?? VM_IMAGE, 'create-base-image.sh'),
       vm,
       ...words,
       ...more,
+      ...(authorities ? ['--ca', authoritiesFile] : []),
       '--result',
       resultFile,
     ];
@@ -80,13 +85,11 @@ export async function makeImage({ config, vm, more, onLine, signal }: MakeOption
   }
 }
 
-/** Lines of `key=value`. */
-function resultOf(text: string): Made['result'] {
+/** Lines of `key=value`, of which the first of each key counts. */
+export function resultOf(text: string): Made['result'] {
+  const lines = text.split('\n').filter((line) => line.includes('='));
   const values = new Map(
-    text.split('\n').flatMap((line) => {
-      const at = line.indexOf('=');
-      return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)] as const];
-    }),
+    lines.reverse().map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
   );
   const digest = ImageDigest.safeParse(values.get('digest'));
   const provisioned = Sha256.safeParse(values.get('provisioned'));

@@ -20,8 +20,8 @@
 #                      controller
 #   --for-publication  make a snapshot that other Macs may take: without keys, host keys and addresses of this
 #                      one. VM loses them too; make its own snapshot anew afterwards, or before
-#   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated. Without it the steps that
-#                      the image itself says it leaves out; "--skip none" leaves out nothing
+#   --skip STEP        leave out a step of provision.sh, such as xcode; may be repeated. Without it
+#                      the steps that the image itself says it leaves out; "--skip none" leaves out nothing
 #   --controller URL   also check that the VM reaches the controller
 #   --wait SECONDS     longest wait for the address, for SSH and for the shutdown, each (default: 300)
 #   --ssh-port N       default 22

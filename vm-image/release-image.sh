@@ -70,8 +70,8 @@ look_into_home() { # FOLDER
       [ ! -f "$file" ] || add_left "$file"
     done
   done
-  # Where Apple's tools look for keys of App Store Connect, where Xcode keeps profiles, before and since 16, and
-  # where fastlane keeps sessions.
+  # Where Apple's tools look for keys of App Store Connect, where Xcode before 16 and since 16 keeps profiles,
+  # and where fastlane keeps sessions.
   for folder in private_keys .private_keys .appstoreconnect/private_keys Library/MobileDevice/Provisioning\ Profiles \
     Library/Developer/Xcode/UserData/Provisioning\ Profiles; do
     for file in "$1/$folder"/*; do [ ! -f "$file" ] || add_left "$file"; done

@@ -122,3 +122,19 @@ export const repeatedIn = <T extends string>(images: readonly Record<T, string>[
       ? [{ key: `images.${key}`, problem: `${same[0]![key]} is there twice`, fix: 'Give each image its own' }]
       : [],
   );
+
+/** What the agent names the VMs that it makes of an image, after the `vmName` of that image. */
+const MADE_OF_IMAGE = /^-(next|publishing|published|base-snapshot|base-[0-9a-f]{12})$/i;
+
+/** An image in a VM whose name the agent gives to what it makes of another image. */
+export const madeByOthers = (images: readonly { vmName: string }[]): ConfigFinding[] =>
+  images.flatMap(({ vmName }) => {
+    const other = images.find(
+      (one) =>
+        vmName.toLowerCase().startsWith(one.vmName.toLowerCase()) &&
+        MADE_OF_IMAGE.test(vmName.slice(one.vmName.length)),
+    );
+    if (!other) return [];
+    const problem = `${vmName} is the name of a VM that is made of the image in ${other.vmName}`;
+    return [{ key: 'images.vmName', problem, fix: 'Give it another name' }];
+  });

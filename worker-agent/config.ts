@@ -16,6 +16,7 @@ import {
   clashesOf,
   findingsOf,
   isNotJson,
+  madeByOthers,
   openToOthers,
   repeatedIn,
 } from './config-findings.ts';
@@ -184,7 +185,9 @@ export function parseConfig(text: string, path: string): AgentConfig {
 /** Fills in the images. Throws ConfigError. */
 function withImages(given: z.output<typeof AgentConfigSchema>, path: string): AgentConfig {
   const { vmName, images, platforms, ...rest } = given;
-  const findings = [...clashesOf(given), ...repeatedIn(images ?? [], 'name'), ...repeatedIn(images ?? [], 'vmName')];
+  const several = images ?? [];
+  const repeated = [...repeatedIn(several, 'name'), ...repeatedIn(several, 'vmName')];
+  const findings = [...clashesOf(given), ...repeated, ...madeByOthers(several)];
   if (findings.length > 0) throw new ConfigError(path, findings);
   const only = { name: DEFAULT_IMAGE, vmName: vmName!, platforms: platforms ?? ['ios', 'android'] };
   return { ...rest, images: images ? (images as AgentConfig['images']) : [only] };

@@ -71,6 +71,12 @@ test('a Mac has one image in the short form, or a list of images that differ in 
     'images.name: xcode-26 is there twice',
     'images.vmName: vm-26 is there twice',
   ]);
+  const named = (vmName: string) => keysOf({ ...rest, images: [images[0], { ...images[1], vmName }] });
+  for (const made of ['next', 'publishing', 'published', 'base-snapshot', 'base-0123456789ab', 'Next'])
+    expect(named(`vm-26-${made}`)).toEqual([
+      `images.vmName: vm-26-${made} is the name of a VM that is made of the image in vm-26`,
+    ]);
+  expect(named('vm-26-next-one')).toEqual([]);
 });
 
 test('a setting that resembles none is told what there is', () => {

@@ -24,6 +24,8 @@ export const Generation = z.object({
   reference: ImageReference.nullable().default(null),
   /** As `SHA256:…`. All clones show it. Null: not pinned. */
   hostKey: z.string().nullable().default(null),
+  /** Doctor has seen a clone answer `tart exec`. So a VM without network is told from a frozen one. */
+  answersExec: z.boolean().default(false),
 });
 export type Generation = z.infer<typeof Generation>;
 

@@ -19,6 +19,7 @@ import {
   back,
   firstState,
   generationsOf,
+  leftBehind,
   promote,
   switchToCandidate,
   type ToldOfAttempt,
@@ -242,7 +243,11 @@ export class Images {
       const failure = blockingFailure(checks);
       if (failure) return `${failure.id}: ${failure.detail}`;
       const start = checks.find(({ id }) => id === 'vm_start');
-      if (start?.status === 'pass') return null;
+      if (start?.status === 'pass') {
+        const answersExec = checks.some(({ id, status }) => id === 'second_way' && status === 'pass');
+        this.#changeImage(name, (state) => withNote(state, candidate.vm, { answersExec }));
+        return null;
+      }
       if (performance.now() > untilMs) return `vm_start: ${start?.detail}`;
       await pause(SLOT_PAUSE_MS, signal);
     }
@@ -252,7 +257,7 @@ export class Images {
     const { name } = image;
     const { vm } = generation;
     const pin = async (hostKey: string) => {
-      this.#changeImage(name, (state) => withHostKey(state, vm, hostKey));
+      this.#changeImage(name, (state) => withNote(state, vm, { hostKey }));
     };
     return { name, vm, hostKey: generation.hostKey ?? undefined, pin };
   }
@@ -290,11 +295,18 @@ export class Images {
 
   #changeImage(name: string, decide: (state: ImageState) => ImageState): ImageState {
     const image = this.#image(name);
+    let left: string[] = [];
     const states = this.#file.change((before) => {
       const state = this.#stateOf(before, image);
       const decided = decide(state);
+      left = leftBehind(state, decided);
       return decided === state ? before : { ...before, [name]: decided };
     });
+    for (const vm of left)
+      this.#options.emit({
+        type: 'warning',
+        message: `${vm} is no longer used, and stays, because it was made by hand or by an older agent. Delete it with \`tart delete ${vm}\``,
+      });
     return this.#stateOf(states, image);
   }
 
@@ -324,10 +336,13 @@ export const offerOf = (images: ImageOffer[]) => ({
 const isAlike = (one: ImageIdentity, other: ImageIdentity): boolean =>
   one.digest === other.digest && one.provisioned === other.provisioned;
 
-const complete = (generation: NewGeneration): Generation => ({ reference: null, hostKey: null, ...generation });
+const complete = (generation: NewGeneration): Generation => ({
+  ...{ reference: null, hostKey: null, answersExec: false },
+  ...generation,
+});
 
-const withHostKey = (state: ImageState, vm: string, hostKey: string): ImageState => {
-  const noted = (generation: Generation | null) => (generation?.vm === vm ? { ...generation, hostKey } : generation);
+const withNote = (state: ImageState, vm: string, note: Partial<Generation>): ImageState => {
+  const noted = (generation: Generation | null) => (generation?.vm === vm ? { ...generation, ...note } : generation);
   const { current, previous, candidate } = state;
   return { ...state, current: noted(current)!, previous: noted(previous), candidate: noted(candidate) };
 };

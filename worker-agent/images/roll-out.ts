@@ -54,21 +54,25 @@ const VERDICT_SAYS: Record<Verdict, Says> = {
   worker_stopped: 'nothing',
   transfer_failed: 'nothing',
 };
-const BLAMING: readonly (Cause | null)[] = ['vm_frozen', 'vm_restarted'];
 /** The Mac or the network is to blame, whatever the verdict is. */
 const EXCUSING: readonly (Cause | null)[] = ['host_asleep', 'host_network_down', 'host_disk_full', 'vm_network_down'];
 
-export function whatItSays({ outcome, reachedBuilding }: Pick<ToldOfAttempt, 'outcome' | 'reachedBuilding'>): Says {
+export function whatItSays(
+  { outcome, reachedBuilding }: Pick<ToldOfAttempt, 'outcome' | 'reachedBuilding'>,
+  { answersExec }: Pick<Generation, 'answersExec'>,
+): Says {
   const { verdict, step, cause } = outcome;
-  if (BLAMING.includes(cause)) return 'blames';
+  if (cause === 'vm_restarted' || (cause === 'vm_frozen' && answersExec)) return 'blames';
   const says = verdict === null ? 'proves' : VERDICT_SAYS[verdict];
+  // It may have lost its network instead.
+  if (cause === 'vm_frozen' && says !== 'blames') return 'nothing';
   if (says === 'proves') return reachedBuilding ? 'proves' : 'nothing';
   if (EXCUSING.includes(cause) || (verdict === 'health_check_failed' && step === 'controller')) return 'nothing';
   return says;
 }
 
 export const firstState = (vm: string, hostKey: string | null = null): ImageState => ({
-  current: { vm, digest: null, provisioned: null, reference: null, hostKey },
+  current: { vm, digest: null, provisioned: null, reference: null, hostKey, answersExec: false },
   previous: null,
   candidate: null,
   succeeded: [],
@@ -80,7 +84,7 @@ export const firstState = (vm: string, hostKey: string | null = null): ImageStat
 /** Takes note of how an attempt has ended. One of another generation than the current one changes nothing. */
 export function withOutcome(state: ImageState, told: ToldOfAttempt): ImageState {
   if (told.vm !== state.current.vm) return state;
-  const says = whatItSays(told);
+  const says = whatItSays(told, state.current);
   if (says === 'nothing') return state;
   if (says === 'proves') {
     const succeeded = [...new Set([...state.succeeded, told.buildId])].slice(0, PROVEN_AFTER);
@@ -136,6 +140,12 @@ const FRESH = { succeeded: [], strikes: [] };
 
 export const generationsOf = ({ current, previous, candidate }: ImageState): Generation[] =>
   [current, previous, candidate].filter((generation) => generation !== null);
+
+/** The VMs that the change has dropped, and that stay nevertheless. */
+export function leftBehind(before: ImageState, after: ImageState): string[] {
+  const known = [...generationsOf(after).map(({ vm }) => vm), ...after.unwanted];
+  return generationsOf(before).flatMap(({ vm }) => (known.includes(vm) ? [] : [vm]));
+}
 
 /** The VMs in which no generation is any more are unwanted. */
 function settled(before: ImageState, after: ImageState): ImageState {

@@ -7,7 +7,7 @@ import { parseConfig } from '../../../worker-agent/config.ts';
 import type { HostEvent } from '../../../worker-agent/events.ts';
 import { Images } from '../../../worker-agent/images/images.ts';
 import { ImagesFile } from '../../../worker-agent/images/images-file.ts';
-import { firstState } from '../../../worker-agent/images/roll-out.ts';
+import { firstState, PROVEN_AFTER } from '../../../worker-agent/images/roll-out.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
@@ -95,6 +95,7 @@ test('a build is cloned from what was offered, also after a switch; what is neit
   const images = mac.open();
   const [old, made] = ['a', 'b'].map((letter) => ({
     ...{ vm: `x26-base-${letter}`, digest: null, provisioned: letter.repeat(64), reference: null, hostKey: letter },
+    answersExec: true,
   }));
   const vmFor = (provisioned: string | null) =>
     images.generationFor({ platform: 'ios', imageIdentity: { digest: null, provisioned } })?.vm;
@@ -124,7 +125,9 @@ test('a missing VM takes the offers of its image away and is told once; without 
 test('strikes survive a restart, and a switch back is told with its reason', () => {
   using mac = aMac();
   const [old, made] = ['x26-base-old', 'x26-base-new'];
-  const generation = (vm: string) => ({ vm, digest: null, provisioned: PROVISIONED, reference: null, hostKey: null });
+  const generation = (vm: string) => ({
+    ...{ vm, digest: null, provisioned: PROVISIONED, reference: null, hostKey: null, answersExec: false },
+  });
   const state = { ...firstState(made), current: generation(made), previous: generation(old) };
   mac.file.change(() => ({ 'xcode-26': state }));
   const told = (buildId: string) => ({
@@ -177,6 +180,30 @@ test('what a person decides while a VM is deleted holds for the next one', async
   await removed;
   expect(mac.scripted.calls()).toContain('delete x26-base-1');
   expect(mac.scripted.calls()).not.toContain('delete x26-base-2');
+});
+
+test('a VM of an older agent that is no longer used stays, and that is told', () => {
+  using mac = aMac();
+  const images = mac.open();
+  const candidate = { vm: 'x26-base-new', digest: null, provisioned: PROVISIONED, reference: null, hostKey: null };
+  mac.file.change(() => ({
+    'xcode-26': {
+      ...firstState('x26-base-new'),
+      current: { ...candidate, answersExec: false },
+      previous: firstState('x26-base-snapshot').current,
+      succeeded: Array.from({ length: PROVEN_AFTER - 1 }, (_, index) => `b${index}`),
+    },
+  }));
+  images.noteOutcome('xcode-26', {
+    ...{ vm: 'x26-base-new', buildId: 'b10', projectId: 'p', reachedBuilding: true, at: 'now' },
+    outcome: { verdict: null, step: null, cause: null },
+  });
+  expect(mac.events).toContainEqual({
+    type: 'warning',
+    message: expect.stringMatching(
+      /^x26-base-snapshot is no longer used, and stays, .*`tart delete x26-base-snapshot`$/,
+    ),
+  });
 });
 
 test('a file that cannot be read is set aside and told', () => {

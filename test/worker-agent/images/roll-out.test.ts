@@ -6,6 +6,7 @@ import {
   back,
   firstState,
   generationsOf,
+  leftBehind,
   PROVEN_AFTER,
   promote,
   switchToCandidate,
@@ -21,7 +22,8 @@ const at = '2026-11-29T00:00:00.000Z';
 const BY_HAND = { at, why: 'a person has decided so' };
 
 const generation = (vm: string, made = true): Generation => ({
-  ...{ vm, digest: null, provisioned: made ? 'a'.repeat(64) : null, reference: null, hostKey: null },
+  ...{ vm, digest: null, provisioned: made ? 'a'.repeat(64) : null, reference: null },
+  ...{ hostKey: null, answersExec: true },
 });
 const outcome = (more: Partial<Outcome> = {}): Outcome => ({ verdict: null, step: null, cause: null, ...more });
 const BOOT_TIMEOUT = outcome({ verdict: 'boot_timeout' });
@@ -69,7 +71,7 @@ test('endings that say nothing of the image neither count nor end a row', () => 
 
 test('what each ending says: verdict, failed check and cause', () => {
   const says = (ended: Partial<Outcome>, reachedBuilding = true) =>
-    whatItSays({ outcome: outcome(ended), reachedBuilding });
+    whatItSays({ outcome: outcome(ended), reachedBuilding }, { answersExec: true });
   for (const cause of ['vm_frozen', 'vm_restarted'] as const)
     for (const verdict of VERDICTS) expect(says({ verdict, cause })).toBe('blames');
   for (const step of HEALTH_CHECK_IDS)
@@ -82,6 +84,15 @@ test('what each ending says: verdict, failed check and cause', () => {
   expect(says({})).toBe('proves');
   expect(says({}, false)).toBe('nothing');
   expect(says({ verdict: 'cancelled' }, false)).toBe('nothing');
+});
+
+test('where a VM without network cannot be told from a frozen one, vm_frozen adds no blame and no proof', () => {
+  const says = (ended: Partial<Outcome>) =>
+    whatItSays({ outcome: outcome(ended), reachedBuilding: true }, { answersExec: false });
+  expect(says({ verdict: 'vm_silent', cause: 'vm_frozen' })).toBe('nothing');
+  expect(says({ verdict: 'no_output', cause: 'vm_frozen' })).toBe('nothing');
+  expect(says({ verdict: 'boot_timeout', cause: 'vm_frozen' })).toBe('blames');
+  expect(says({ verdict: 'vm_silent', cause: 'vm_restarted' })).toBe('blames');
 });
 
 test('a network that is cut for the whole farm blames no image, whatever the verdicts', () => {
@@ -134,7 +145,10 @@ test('a VM that somebody made by hand is never unwanted', () => {
   const own = withCandidate(firstState('mac-base-snapshot'), generation(NEW));
   const state = switchToCandidate(own, { keepPrevious: true });
   const builds = Array.from({ length: PROVEN_AFTER }, (_, index) => told(`b${index}`, 'p', outcome()));
-  expect(after(state, ...builds)).toMatchObject({ previous: null, unwanted: [] });
+  const proven = after(state, ...builds);
+  expect(proven).toMatchObject({ previous: null, unwanted: [] });
+  expect(leftBehind(state, proven)).toEqual(['mac-base-snapshot']);
+  expect(leftBehind(own, state)).toEqual([]);
 });
 
 test('whatever happens: one switch by itself for each new candidate, and no VM in use is unwanted', () => {
@@ -158,8 +172,11 @@ test('whatever happens: one switch by itself for each new candidate, and no VM i
           state = switchToCandidate(state, { keepPrevious: true });
           if (before.candidate) switchesLeft = 1;
         } else if (what === 'back') state = back(state, BY_HAND) ?? state;
-        else if (what === 'promote') state = promote(state) ?? state;
-        else {
+        else if (what === 'promote') {
+          state = promote(state) ?? state;
+          // What was never current before may go back once, too.
+          if (before.candidate && !before.switchedBack) switchesLeft = 1;
+        } else {
           const vm = state.current.vm;
           state = withOutcome(state, {
             ...{ vm, buildId: `b${index}`, projectId: `p${project}`, at },

@@ -163,7 +163,7 @@ async function settleWithoutJournal(
     const removed = await destroyVm({ tart, name: vmName, signal });
     if (!removed.ok) emit({ type: 'warning', message: `${vmName} could not be destroyed: ${removed.message}` });
     // It may have been kept. Nobody waits for the answer, because the controller knows until when.
-    else await new AttemptClient(client.connection).kept(buildId, { attempt, until: null }, signal);
+    else new AttemptClient(client.connection).kept(buildId, { attempt, until: null }, signal).catch(() => {});
   }
   if (action !== 'lost') return;
   const message = 'the agent was started again and has no journal of this attempt';

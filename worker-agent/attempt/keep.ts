@@ -5,7 +5,8 @@
  *
  * Invariant: a VM is kept only once no process of the build and no secret is left in it, its network is cut,
  * and the journal knows until when. It holds its slot for no longer than that, however the clocks run: time
- * asleep counts, and a clock that is set back gives no more time.
+ * asleep counts, and a clock that is set back gives no more time. An agent that is restarted counts anew, so
+ * that a clock that was set back before it gives at most the whole time again.
  */
 import { existsSync } from 'node:fs';
 import type { Outcome } from '#contract';

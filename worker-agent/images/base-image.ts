@@ -2,7 +2,7 @@
  * Makes an image of this Mac: reckons what it needs, lets a person accept the plan, runs the script, and
  * enters what it has made.
  *
- * Invariant: nothing is downloaded before the plan fits the disk and was accepted.
+ * Invariant: nothing is downloaded, deleted or changed before the plan fits the disk and was accepted.
  */
 import { dirname, join } from 'node:path';
 import { ImageReference } from '#contract';
@@ -16,7 +16,7 @@ import { madeWithOf, readMadeWith, writeMadeWith } from './made-with.ts';
 import { type Made, makeImage } from './make-image.ts';
 import { readKeptByPlan, writeKeptByPlan } from './plan-file.ts';
 import { sizeOfLargest, sourceOf } from './public-images.ts';
-import { makeRoom } from './pulled-images.ts';
+import { type Deletable, deletableFor } from './pulled-images.ts';
 import { removeWorkshop } from './workshop.ts';
 
 const GB_BYTES = 1e9;
@@ -122,14 +122,16 @@ async function acceptedPlan(options: BaseImageOptions, task: Task, there: Vms): 
   const images = views.map((image) => plannedOf(image, task, there));
   const planFor = (freeGb: number) => planDisk({ freeGb, images, slots, growthGb: config.minFreeDiskGb });
   const neededBytes = planFor(0).plan.needGb * GB_BYTES;
-  for (const name of await makeRoom({ tart, images: views, keep: [source.reference], neededBytes, roomOf, signal }))
-    say(`Deleted ${name}, to make room`);
   const { freeBytes, totalBytes } = await roomOf(tart.home);
-  const freeGb = freeBytes / GB_BYTES;
+  const room = { tart, images: views, keep: [source.reference], neededBytes, roomOf, signal };
+  const deletable = await deletableFor(room);
+  const freeGb = deletable.reduce((sum, { bytes }) => sum + bytes, freeBytes) / GB_BYTES;
   const result = planFor(freeGb);
   const { fits, plan } = result;
   say(`Image ${task.image.name}, from ${source.words}, on a disk of ${Math.round(totalBytes / GB_BYTES)} GB`);
   if (!source.isSizeKnown) say('Its size is not known. It is taken to be that of the largest public image.');
+  if (deletable.length > 0)
+    say(`Only ${Math.floor(freeBytes / GB_BYTES)} GB are free, so these are deleted first: ${inWords(deletable)}`);
   for (const line of planInWords(result, freeGb, slots)) say(line);
   if (!fits) throw new CommandError('the image was not made, because it does not fit');
   if (task.isRollOut && !plan.keepPrevious) {
@@ -141,14 +143,34 @@ async function acceptedPlan(options: BaseImageOptions, task: Task, there: Vms): 
           `Until the new image is made, no build of this Mac gets the image ${task.image.name}`,
       );
   }
-  const givesUp = !plan.keepPulled || !plan.keepPrevious || plan.slots < slots;
-  if (yes || (!ask && !givesUp)) return plan;
-  if (!ask)
+  const givesUp = !plan.keepPulled || !plan.keepPrevious || plan.slots < slots || deletable.length > 0;
+  if (!yes && !ask && givesUp)
     throw new CommandError(
       'standard input is no terminal, so base-image cannot ask. Give --yes to accept this plan',
       EXIT.usage,
     );
-  return (await ask('Make the image by this plan?')) ? plan : null;
+  if (!yes && ask && !(await ask('Make the image by this plan?'))) return null;
+  await deleteFirst(deletable, plan, options);
+  return plan;
+}
+
+const inWords = (deletable: readonly Deletable[]) =>
+  deletable.map(({ name, bytes }) => `${name} (${Math.ceil(bytes / GB_BYTES)} GB)`).join(', ');
+
+/** Throws CommandError if that has freed less than it should: images share blocks with VMs. */
+async function deleteFirst(
+  deletable: readonly Deletable[],
+  { needGb }: DiskPlan,
+  { tart, roomOf, say }: BaseImageOptions,
+): Promise<void> {
+  if (deletable.length === 0) return;
+  for (const { name, remove } of deletable) if ((await remove()).ok) say(`Deleted ${name}`);
+  const freeGb = (await roomOf(tart.home)).freeBytes / GB_BYTES;
+  if (freeGb >= needGb) return;
+  throw new CommandError(
+    `${Math.ceil(needGb)} GB are needed, and after that only ${Math.floor(freeGb)} GB are free, because VMs of this Mac hold the same blocks. ` +
+      'Run this again for another plan',
+  );
 }
 
 /** They share blocks, so that deleting one of them frees little. */

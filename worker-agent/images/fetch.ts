@@ -209,10 +209,16 @@ export class Fetching {
     this.#failed.set(key, { message, untilMs: performance.now() + pauseMs, slotPauseMs });
   }
 
-  /** A make of this image that is on this Mac already, though builds are not cloned from it. */
+  /**
+   * A make of this image that is on this Mac already, though builds are not cloned from it. A candidate that
+   * this agent has seen fail is made anew.
+   */
   async #formerMake({ image, reference, signal }: Task): Promise<Generation | null> {
     const { previous, candidate } = image;
-    const make = [previous, candidate].find((generation) => generation && isOf(generation, reference));
+    const hasFailed = this.#failed.has(keyOf(image.name, reference));
+    const make = [previous, hasFailed ? null : candidate].find(
+      (generation) => generation && isOf(generation, reference),
+    );
     return make && (await this.#vms(signal)).local.includes(make.vm) ? { ...make, reference } : null;
   }
 

@@ -3,6 +3,7 @@
  *
  * Invariant: only a VM that the script has freed of the keys is pushed, and neither it nor the clone is left.
  */
+import { ImageReference } from '#contract';
 import type { AgentConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
@@ -69,8 +70,16 @@ export async function publishImage(options: PublishOptions): Promise<number> {
   const named = orThrow(await tart.digestName(reference));
   await tart.removePulled(reference);
   await tart.removePulled(named.reference);
+  noteReference(images, image.name, source, named.reference);
   say(`Published: ${named.reference}`);
   return EXIT.ok;
+}
+
+/** A pool that names it then finds it on this Mac already. */
+function noteReference(images: Images, name: string, vm: string, text: string): void {
+  const { current } = imageNamed(images, name);
+  const reference = ImageReference.safeParse(text);
+  if (reference.success && current.vm === vm) images.record(name, { ...current, reference: reference.data });
 }
 
 /** By Ctrl-C or another signal. */

@@ -62,6 +62,8 @@ export interface TartVm {
   state: KnownState | 'unknown';
   /** When Tart last used it. Null if this Tart does not tell. */
   accessedAt: Date | null;
+  /** What it takes of the disk of the Mac, shared blocks included. Null if this Tart does not tell. */
+  sizeGb: number | null;
 }
 
 /** The words of Tart that decide something. The first pattern that matches counts. */
@@ -94,6 +96,7 @@ const TartList = z.array(
     State: z.string().optional(),
     Running: z.boolean().optional(),
     Accessed: z.string().optional(),
+    Size: z.number().nullish().catch(null),
   }),
 );
 
@@ -127,11 +130,12 @@ export function vmsOf(stdout: string): TartResult<{ vms: TartVm[] }> {
     return failure('list', 'garbage', 0, `tart list printed something that is not a list of VMs: ${problem}`);
   }
   const vms = parsed.data.map(
-    ({ Name, Source, State, Running, Accessed }): TartVm => ({
+    ({ Name, Source, State, Running, Accessed, Size }): TartVm => ({
       name: Name,
       source: Source.toLowerCase() === 'local' ? 'local' : 'oci',
       state: stateOf(State, Running),
       accessedAt: dateOf(Accessed),
+      sizeGb: Size ?? null,
     }),
   );
   return { ok: true, vms };

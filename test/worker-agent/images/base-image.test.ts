@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { loadConfig, saveConfig } from '../../../worker-agent/config.ts';
@@ -7,6 +7,7 @@ import { Images } from '../../../worker-agent/images/images.ts';
 import { readKeptByPlan } from '../../../worker-agent/images/plan-file.ts';
 import { readPublicImages } from '../../../worker-agent/images/public-images.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
+import { imageFolder } from '../../../worker-agent/tart-simulator/home/image-names.ts';
 import { writeSettings } from '../../../worker-agent/tart-simulator/home/settings.ts';
 import { freeBytes, lowestFreeBytes, writeDisk } from '../../../worker-agent/tart-simulator/home/simulated-disk.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
@@ -149,7 +150,7 @@ test('an image that is there is replaced only by one that --from names by its di
 
 test('where only one image fits, the advice names every VM that holds its blocks', async () => {
   await using mac = await macWithDisk(256);
-  const shown = { source: 'local' as const, state: 'stopped' as const, accessedAt: null };
+  const shown = { source: 'local' as const, state: 'stopped' as const, accessedAt: null, sizeGb: null };
   const vms = ['mac', 'mac-base-snapshot'].map((name) => ({ name, ...shown }));
   const tart = { ...mac.tart, list: async () => ({ ok: true as const, vms }) };
   const roomOf = async () => ({ totalBytes: 256 * GB, freeBytes: 110 * GB });
@@ -158,4 +159,26 @@ test('where only one image fits, the advice names every VM that holds its blocks
     'Delete the present one first: `tart delete mac-base-snapshot mac`. ' +
       'Until the new image is made, no build of this Mac gets the image default',
   );
+});
+
+test('what is deleted to make room stands in the plan, and goes only once that was accepted', {
+  timeout: 120_000,
+}, async () => {
+  await using mac = await macWithDisk(250);
+  const old = `ghcr.io/acme/builder@sha256:${'c'.repeat(64)}`;
+  expect((await mac.tart.pull(old)).ok).toBe(true);
+  const usedAt = new Date(Date.now() - 86_400_000);
+  utimesSync(imageFolder(mac.home, old), usedAt, usedAt);
+  await expect(mac.make({ yes: false })).rejects.toThrow('Give --yes');
+  expect(await mac.make({ yes: false, ask: async () => false })).toBe(130);
+  expect(mac.said).toContainEqual(expect.stringContaining(`so these are deleted first: ${old} (`));
+  expect(await mac.names()).toEqual([old]);
+  // Where the deletion would not be enough, nothing goes.
+  const less = async () => ({ totalBytes: 250 * GB, freeBytes: 30 * GB });
+  await expect(mac.make({ roomOf: less })).rejects.toThrow('it does not fit');
+  expect(await mac.names()).toEqual([old]);
+  // A VM may hold the same blocks.
+  const shared = async () => ({ totalBytes: 250 * GB, freeBytes: 125 * GB });
+  await expect(mac.make({ roomOf: shared })).rejects.toThrow('VMs of this Mac hold the same blocks');
+  expect(await mac.names()).toEqual([]);
 });

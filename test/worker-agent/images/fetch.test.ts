@@ -295,6 +295,29 @@ test.each(['previous', 'candidate'] as const)(
   },
 );
 
+test('a candidate in which doctor has failed is made anew the next time', async () => {
+  let nowMs = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+  onTestFinished(() => void vi.restoreAllMocks());
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  stubScript(mac, 'make');
+  mac.has(SNAPSHOT);
+  new ImagesFile(mac.stateDir).change(() => ({
+    default: { ...firstState('mac-base-snapshot'), candidate: { ...FETCHED, hostKey: null } },
+  }));
+  const scripts = () => mac.scripted.calls().filter((call) => call.startsWith('script')).length;
+  mac.images.doctor = async () => 'guest_scripts: too old';
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'failed', 'doctor has failed');
+  expect(scripts()).toBe(0);
+  mac.images.doctor = async () => null;
+  nowMs += 3_600_000;
+  mac.fetching.want([wanted({ mayFetch: false })]);
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
+  expect(scripts()).toBe(1);
+});
+
 test('a VM that builds are cloned from is never replaced', async () => {
   await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
   stubScript(mac, 'make');

@@ -55,8 +55,26 @@ test('what a generation or the caller names stays, and so does what was just use
   const { mac, room } = there;
   await mac.tartWith({ TART_NO_AUTO_PRUNE: '1' }, 'clone', OLDER, 'vm');
   expect(await makeRoom({ ...room, keep: [OLD], neededBytes: 100 * GB })).toEqual([]);
-  expect(await makeRoom({ ...room, neededBytes: 100 * GB })).toEqual([OLD]);
+  expect(await makeRoom({ ...room, neededBytes: 40 * GB })).toEqual([OLD]);
   expect(await mac.names()).toEqual([BASE, 'vm', OLDER, CURRENT, PREVIOUS]);
+});
+
+test('nothing goes if all that may go would not be enough', async () => {
+  await using there = await macWithPulledImages();
+  const { mac, room } = there;
+  expect(await makeRoom({ ...room, neededBytes: 61 * GB })).toEqual([]);
+  expect(await mac.names()).toEqual([BASE, OLD, OLDER, CURRENT, PREVIOUS]);
+  expect(await makeRoom({ ...room, neededBytes: 60 * GB })).toEqual([OLDER, OLD]);
+});
+
+test('the pulled copy that the present make was made of stays, whatever it was published as', async () => {
+  await using there = await macWithPulledImages();
+  const { room } = there;
+  const [state] = room.images;
+  const published = { ...state!.current, digest: OLDER!.split('@')[1]!, reference: image('z', '5') };
+  expect(await makeRoom({ ...room, images: [{ ...state!, current: published }], neededBytes: 30 * GB })).toEqual([
+    CURRENT,
+  ]);
 });
 
 test('downloaded IPSW files go in the same order', async () => {
@@ -72,6 +90,6 @@ test('downloaded IPSW files go in the same order', async () => {
     const usedAt = new Date(Date.now() - days * DAY_MS);
     utimesSync(join(folder, name), usedAt, usedAt);
   }
-  expect(await makeRoom({ ...room, neededBytes: 100 * GB })).toEqual(['old.ipsw', OLDER, OLD]);
+  expect(await makeRoom({ ...room, neededBytes: 60 * GB })).toEqual(['old.ipsw', OLDER, OLD]);
   expect(readdirSync(folder)).toEqual(['new.ipsw']);
 });

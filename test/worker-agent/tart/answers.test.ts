@@ -17,17 +17,17 @@ test('the list is read as every version prints it', async () => {
     list: listOf(
       vm('a', 'suspended'),
       { ...withoutState, SizeOnDisk: 3 },
-      { ...vm('c', 'running'), Disk: null, Accessed: '2026-05-12T21:45:18Z' },
+      { ...vm('c', 'running'), Disk: null, Size: null, Accessed: '2026-05-12T21:45:18Z' },
       { ...vm('ghcr.io/x/y:z'), Source: 'OCI' },
     ),
   });
   expect(await scripted.tart.list()).toEqual({
     ok: true,
     vms: [
-      { name: 'a', source: 'local', state: 'suspended', accessedAt: null },
-      { name: 'b', source: 'local', state: 'running', accessedAt: null },
-      { name: 'c', source: 'local', state: 'running', accessedAt: new Date('2026-05-12T21:45:18Z') },
-      { name: 'ghcr.io/x/y:z', source: 'oci', state: 'stopped', accessedAt: null },
+      { name: 'a', source: 'local', state: 'suspended', accessedAt: null, sizeGb: 25 },
+      { name: 'b', source: 'local', state: 'running', accessedAt: null, sizeGb: 25 },
+      { name: 'c', source: 'local', state: 'running', accessedAt: new Date('2026-05-12T21:45:18Z'), sizeGb: null },
+      { name: 'ghcr.io/x/y:z', source: 'oci', state: 'stopped', accessedAt: null, sizeGb: 25 },
     ],
   });
   expect(scripted.calls()).toEqual(['list --format json']);

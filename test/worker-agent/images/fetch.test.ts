@@ -284,7 +284,7 @@ test.each(['previous', 'candidate'] as const)(
     await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
     stubScript(mac, 'make');
     mac.has(SNAPSHOT);
-    const make = { ...FETCHED, hostKey: 'SHA256:x' };
+    const make = { ...FETCHED, hostKey: 'SHA256:x', answersExec: true };
     new ImagesFile(mac.stateDir).change(() => ({ default: { ...firstState('mac-base-snapshot'), [which]: make } }));
     const elsewhere = NAME.replace('acme', 'acme/copies');
     mac.fetching.want([wanted({ reference: elsewhere })]);
@@ -303,7 +303,7 @@ test('a candidate in which doctor has failed is made anew the next time', async 
   stubScript(mac, 'make');
   mac.has(SNAPSHOT);
   new ImagesFile(mac.stateDir).change(() => ({
-    default: { ...firstState('mac-base-snapshot'), candidate: { ...FETCHED, hostKey: null } },
+    default: { ...firstState('mac-base-snapshot'), candidate: { ...FETCHED, hostKey: null, answersExec: false } },
   }));
   const scripts = () => mac.scripted.calls().filter((call) => call.startsWith('script')).length;
   mac.images.doctor = async () => 'guest_scripts: too old';

@@ -7,8 +7,8 @@ import { EXIT } from '../exit-codes.ts';
 import { runDoctor } from '../health-checks/check-up.ts';
 import { isTelling, postFindings } from '../health-checks/findings.ts';
 import type { CheckResult, CheckStatus } from '../health-checks/run-checks.ts';
+import { imageNamed } from '../images/base-image-task.ts';
 import { examinedIn } from '../images/images.ts';
-import { noImage } from './images.ts';
 
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -49,7 +49,7 @@ async function doctor({ config, json, vm, image, pinHostKey = false }: DoctorCom
   try {
     const configPath = expandHome(config);
     const known = await loadConfig(configPath).catch(() => null); // what is wrong with it is doctor's first finding
-    if (known && image !== undefined && !known.images.some(({ name }) => name === image)) noImage(known, image);
+    if (known) imageNamed(known.images, image);
     const report = await runDoctor({
       configPath,
       vm,
@@ -65,17 +65,15 @@ async function doctor({ config, json, vm, image, pinHostKey = false }: DoctorCom
     process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : summary(report.checks));
     // A report ends quarantine. Without a VM of each image, doctor has not seen whether builds would run.
     const whole = vm && (image === undefined || known?.images.length === 1);
-    const told = !whole
-      ? null
-      : isTelling(report.checks)
-        ? await postFindings(configPath, report.checks)
-        : { message: 'no clone was examined, so nobody knows whether builds would run' };
-    if (told && !json)
-      process.stdout.write(
-        'state' in told
-          ? `The controller shows this worker as ${told.state}.\n`
-          : `The controller was not told: ${printable(told.message)}\n`,
-      );
+    const notTold = !known
+      ? 'there is no usable config.'
+      : !whole
+        ? 'this was not the whole examination. Run `expo-worker doctor` to end a quarantine.'
+        : isTelling(report.checks)
+          ? null
+          : 'no clone was examined, so nobody knows whether builds would run.';
+    const told = notTold === null ? await postFindings(configPath, report.checks) : null;
+    if (!json) process.stdout.write(`${ending(told, notTold)}\n`);
     return report.ok ? EXIT.ok : EXIT.failure;
   } catch (error) {
     if (stop.signal.aborted) return EXIT.interrupted;
@@ -89,6 +87,12 @@ function line({ id, status, title, detail, fix }: CheckResult): string {
   const { mark, color } = MARKS[status];
   const first = `${styleText(color, mark)} ${title.padEnd(44)} ${printable(detail)}\n`;
   return fix ? `${first}    ${styleText('bold', 'Fix:')} ${printable(fix)} ${styleText('gray', `[${id}]`)}\n` : first;
+}
+
+function ending(told: Awaited<ReturnType<typeof postFindings>> | null, notTold: string | null): string {
+  if (!told) return `The controller was not told, because ${notTold}`;
+  if ('state' in told) return `The controller shows this worker as ${told.state}.`;
+  return `The controller was not told: ${printable(told.message)}`;
 }
 
 function summary(checks: CheckResult[]): string {

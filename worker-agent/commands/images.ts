@@ -5,11 +5,15 @@
 import { Command } from 'commander';
 import { printable } from '../../client/printable.ts';
 import { type AgentConfig, defaultConfigPath, expandHome, loadConfig } from '../config.ts';
-import { CommandError } from '../exit-codes.ts';
+import { CommandError, EXIT } from '../exit-codes.ts';
+import { imageNamed } from '../images/base-image-task.ts';
 import { Images, type ImageView } from '../images/images.ts';
 import type { Generation, ImageState } from '../images/images-file.ts';
 import { PROVEN_AFTER } from '../images/roll-out.ts';
-import { createTart } from '../tart/tart.ts';
+import { createTart, type Tart } from '../tart/tart.ts';
+
+/** A Tart that hangs must not keep `status` from saying the rest. */
+const LIST_MS = 5_000;
 
 interface Options {
   config: string;
@@ -22,16 +26,17 @@ export function imagesCommand(): Command {
     .description('show what builds are cloned from, go back to the make before, or take a candidate')
     .option('--json', 'print it as JSON')
     .action(async ({ config: path, json }: Options) => {
-      const { list } = await openImages(path);
-      const text = json ? JSON.stringify(list, null, 2) : list.flatMap(describeImage).map(printable).join('\n');
+      const { config, list } = await openImages(path);
+      const shown = await withMissing(list, createTart(config));
+      const text = json ? JSON.stringify(shown, null, 2) : shown.flatMap(describeImage).map(printable).join('\n');
       process.stdout.write(`${text}\n`);
     });
   for (const [name, { description, decide }] of Object.entries(DECISIONS))
     images.addCommand(
       withConfig(new Command(name))
-        .argument('<image>', 'its name in the config')
+        .argument('[image]', 'its name in the config, if it has several')
         .description(description)
-        .action(async (image: string, _own: unknown, command: Command) => {
+        .action(async (image: string | undefined, _own: unknown, command: Command) => {
           const { config } = command.optsWithGlobals<Options>();
           process.stdout.write(`${printable(await decided(config, image, decide))}\n`);
         }),
@@ -65,9 +70,12 @@ const DECISIONS: Record<string, { description: string; decide: Decision }> = {
   },
 };
 
-async function decided(configPath: string, name: string, { next, act, none }: Decision): Promise<string> {
+async function decided(configPath: string, named: string | undefined, { next, act, none }: Decision): Promise<string> {
   const { config, images, list } = await openImages(configPath);
-  const image = list.find((one) => one.name === name) ?? noImage(config, name);
+  if (named === undefined && list.length > 1)
+    throw new CommandError(`Name the image: ${list.map(({ name }) => name).join(' or ')}.`, EXIT.usage);
+  const image = imageNamed(list, named);
+  const { name } = image;
   const generation = next(image);
   if (!generation) throw new CommandError(`The image ${name} ${none}. \`expo-worker images\` shows what it has.`);
   const listed = await createTart(config).list();
@@ -84,27 +92,30 @@ async function openImages(path: string): Promise<{ config: AgentConfig; images: 
   const configPath = expandHome(path);
   const config = await loadConfig(configPath);
   const emit = (event: { message?: string }) => process.stderr.write(`${printable(event.message ?? '')}\n`);
-  try {
-    const images = Images.open({
-      ...{ configPath, config, tart: createTart(config) },
-      emit: (event) => event.type === 'warning' && emit(event),
-    });
-    return { config, images, list: images.list() };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
-    throw new CommandError('This account may not read the state of the agent. Run `sudo expo-worker images`');
-  }
+  const images = Images.open({
+    ...{ configPath, config, tart: createTart(config) },
+    emit: (event) => event.type === 'warning' && emit(event),
+  });
+  return { config, images, list: images.list() };
 }
 
-/** Throws. */
-export function noImage({ images }: Pick<AgentConfig, 'images'>, name: string): never {
-  const names = images.map((image) => image.name).join(', ');
-  throw new CommandError(`The config has no image ${name}. It has: ${names}.`);
+export interface ShownImage extends ImageView {
+  /** `tart list` does not show the VM that builds are cloned from. False too where Tart gives no answer. */
+  isMissing: boolean;
+}
+
+/** Asks Tart once. */
+export async function withMissing(images: readonly ImageView[], tart: Pick<Tart, 'list'>): Promise<ShownImage[]> {
+  const listed = await tart.list(AbortSignal.timeout(LIST_MS)).catch(() => null);
+  const isMissing = (vm: string) => listed?.ok === true && !listed.vms.some(({ name }) => name === vm);
+  return images.map((image) => ({ ...image, isMissing: isMissing(image.current.vm) }));
 }
 
 /** As lines for people, which `status` shows too. */
-export function describeImage(image: ImageView): string[] {
-  const { name, platforms, current, previous, candidate, succeeded, strikes, switchedBack } = image;
+export function describeImage(image: ShownImage, _index: number, { length }: readonly ShownImage[]): string[] {
+  const { name, platforms, current, previous, candidate, succeeded, strikes, switchedBack, isMissing } = image;
+  const which = length > 1 ? ` --image ${name}` : '';
+  const missing = isMissing ? ` – not there; \`expo-worker base-image${which}\` makes it` : '';
   const begun = previous ? `, ${succeeded.length} of ${PROVEN_AFTER} builds begun` : '';
   const blamed = strikes.length === 0 ? '' : `, blamed by ${strikes.map(({ buildId }) => buildId).join(' and ')}`;
   const rows = [
@@ -112,7 +123,7 @@ export function describeImage(image: ImageView): string[] {
     candidate && `candidate: ${describeGeneration(candidate)}; \`expo-worker images promote ${name}\` takes it`,
     switchedBack && `went back from ${switchedBack.vm} at ${switchedBack.at}: ${switchedBack.why}`,
   ];
-  const first = `${name} (${platforms.join(', ')}): ${describeGeneration(current)}${begun}${blamed}`;
+  const first = `${name} (${platforms.join(', ')}): ${describeGeneration(current)}${missing}${begun}${blamed}`;
   return [first, ...rows.filter((row) => row !== null)].map(
     (row, index) => `${index === 0 ? 'image' : '     '}       ${row}`,
   );

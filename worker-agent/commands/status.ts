@@ -11,11 +11,11 @@ import { WorkerClient } from '../../client/worker-client.ts';
 import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-file.ts';
 import { type AgentConfig, loadConfig } from '../config.ts';
 import { EXIT } from '../exit-codes.ts';
-import { Images, type ImageView } from '../images/images.ts';
+import { Images } from '../images/images.ts';
 import type { AttemptJournal } from '../state/journal.ts';
 import { StateFolder } from '../state/state-folder.ts';
 import { createTart } from '../tart/tart.ts';
-import { describeImage } from './images.ts';
+import { describeImage, type ShownImage, withMissing } from './images.ts';
 import { span, timeLeft } from './spans.ts';
 
 /** Shorter than for other commands, because `--watch` asks every two seconds. */
@@ -35,7 +35,7 @@ interface Status {
   kept: { buildId: string; attempt: number; vmName: string; until: string }[];
   agent: AgentReport | null;
   controller: Controller;
-  images: ImageView[];
+  images: ShownImage[];
 }
 
 export interface StatusOptions {
@@ -72,14 +72,15 @@ async function look(configPath: string, config: AgentConfig, client: WorkerClien
   const state = new StateFolder(join(dirname(configPath), 'state'));
   const agent = await state.readAgentReport(AgentReport);
   const running = agent !== null && agent.state !== 'stopped' && isAlive(agent.pid);
-  const images = new Images({ configPath, config, tart: createTart(config), emit: () => {} }).list();
+  const tart = createTart(config);
+  const images = new Images({ configPath, config, tart, emit: () => {} }).list();
   // The journals of root's agent are closed to this account. While it runs, its report has the same.
   const journals = await state.readAttempts().catch((error) => {
     if (!running) throw error;
     return [];
   });
   const kept = journals.filter((journal) => journal.isKept).map(keptOf);
-  return { running, agent, kept, controller: await askController(client), images };
+  return { running, agent, kept, controller: await askController(client), images: await withMissing(images, tart) };
 }
 
 function keptOf({ state: { assignment, vmName, kept } }: AttemptJournal): Status['kept'][number] {

@@ -93,7 +93,8 @@ export async function runDoctor({
     const ofImage: CloneContext = { ...context, image, vm: null };
     const list = imageChecks(clone && { ...clone, onStep, limits });
     try {
-      const named = images.length === 1 ? list : list.map((check) => namedByImage(check, list, image.name));
+      const named =
+        config instanceof ConfigError ? list : inWordsOf(image, list, { config, isAlone: images.length === 1 });
       checks.push(...(await runChecks(named, ofImage, { signal, onResult, earlier: checks })));
     } finally {
       ofImage.vm?.release();
@@ -106,26 +107,36 @@ export async function runDoctor({
 const NO_IMAGE: ExaminedImage = { name: '', vm: '', hostKey: undefined, pin: async () => {} };
 
 /**
- * A Mac with several images has each finding of an image as `CHECK@IMAGE`. One whose VM is missing takes no
- * builds, but the Mac still does.
+ * Puts the names of an image and of its VMs into the checks. A Mac with several images has each finding of an
+ * image as `CHECK@IMAGE`. An image whose VM is missing takes no builds, but the Mac still does: this blocks
+ * only if the image is examined alone.
  */
-function namedByImage(
-  check: HealthCheck<CloneContext>,
+function inWordsOf(
+  { name, vm }: ExaminedImage,
   list: readonly HealthCheck<CloneContext>[],
-  image: string,
-): HealthCheck<CloneContext> {
-  const isOfImage = (id: string) => list.some((other) => other.id === id);
-  return {
-    ...check,
-    id: idOfImage(check.id, image),
-    title: `${check.title} (${image})`,
-    blocking: check.blocking && check.id !== 'base_image',
-    fix: check.fix.replaceAll('expo-worker base-image', `expo-worker base-image --image ${image}`),
-    dependsOn: check.dependsOn.map((id) => (isOfImage(id) ? idOfImage(id, image) : id)),
+  { config, isAlone }: { config: AgentConfig; isAlone: boolean },
+): HealthCheck<CloneContext>[] {
+  const isOnly = config.images.length === 1;
+  const vmName = config.images.find((image) => image.name === name)?.vmName ?? name;
+  const advice = (fix: string) => {
+    const ofVm = fix.replaceAll('tart clone NAME NAME-base-snapshot', `tart clone ${vmName} ${vm}`);
+    return isOnly ? ofVm : ofVm.replaceAll('expo-worker base-image', `expo-worker base-image --image ${name}`);
   };
+  const isOfImage = (id: string) => list.some((other) => other.id === id);
+  const idOf = (id: string) => (isOnly || !isOfImage(id) ? id : `${id}@${name}`);
+  return list.map((check) => ({
+    ...check,
+    id: idOf(check.id),
+    title: isOnly ? check.title : `${check.title} (${name})`,
+    blocking: check.blocking && (isAlone || check.id !== 'base_image'),
+    dependsOn: check.dependsOn.map(idOf),
+    fix: advice(check.fix),
+    async run(context, signal) {
+      const outcome = await check.run(context, signal);
+      return outcome.fix === undefined ? outcome : { ...outcome, fix: advice(outcome.fix) };
+    },
+  }));
 }
-
-const idOfImage = (id: string, image: string) => `${id}@${image}`;
 
 /** Turns checks of any VM into checks of doctor's clone. */
 function inVm(checks: readonly HealthCheck<VmCheckContext>[]): HealthCheck<CloneContext>[] {

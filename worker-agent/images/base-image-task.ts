@@ -50,8 +50,8 @@ export async function vmsOf(tart: Tart, signal?: AbortSignal): Promise<Vms> {
   return { local, pulled: new Set(listed.vms.filter(({ source }) => source === 'oci').map(({ name }) => name)) };
 }
 
-export function imageNamed(images: Images, name: string | undefined): ImageView {
-  const all = images.list();
+/** The first one without a name. Throws CommandError. */
+export function imageNamed<Image extends { name: string }>(all: readonly Image[], name: string | undefined): Image {
   const found = name === undefined ? all[0] : all.find((image) => image.name === name);
   if (found) return found;
   const names = all.map((image) => image.name).join(', ');
@@ -60,7 +60,7 @@ export function imageNamed(images: Images, name: string | undefined): ImageView 
 
 /** Throws CommandError if it cannot be made, or if nobody has said from what. */
 export async function taskOf({ images, tart, name, from, more }: TaskOptions, { local }: Vms): Promise<Task> {
-  const image = imageNamed(images, name);
+  const image = imageNamed(images.list(), name);
   const { vmName: vm, current } = image;
   const ownXcode = more.includes('--xcode');
   if (from !== undefined && !from.includes('/') && !local.has(from) && !namesOfPublic().includes(from))

@@ -242,9 +242,10 @@ export class Images {
       });
       const failure = blockingFailure(checks);
       if (failure) return `${failure.id}: ${failure.detail}`;
-      const start = checks.find(({ id }) => id === 'vm_start');
+      const found = (check: string) => checks.find(({ id }) => id.split('@')[0] === check);
+      const start = found('vm_start');
       if (start?.status === 'pass') {
-        const answersExec = checks.some(({ id, status }) => id === 'second_way' && status === 'pass');
+        const answersExec = found('second_way')?.status === 'pass';
         this.#changeImage(name, (state) => withNote(state, candidate.vm, { answersExec }));
         return null;
       }

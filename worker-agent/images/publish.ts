@@ -39,7 +39,7 @@ export interface PublishOptions {
 /** Resolves with the exit code. Rejects with CommandError. */
 export async function publishImage(options: PublishOptions): Promise<number> {
   const { config, images, tart, say, roomOf, signal, onLine, withTerminal = (script) => script() } = options;
-  const image = imageNamed(images, options.name);
+  const image = imageNamed(images.list(), options.name);
   const { vm: source, provisioned } = image.current;
   const reference = referenceOf(options.to, provisioned);
   const { freeBytes } = await roomOf(tart.home);
@@ -77,7 +77,7 @@ export async function publishImage(options: PublishOptions): Promise<number> {
 
 /** A pool that names it then finds it on this Mac already. */
 function noteReference(images: Images, name: string, vm: string, text: string): void {
-  const { current } = imageNamed(images, name);
+  const { current } = imageNamed(images.list(), name);
   const reference = ImageReference.safeParse(text);
   if (reference.success && current.vm === vm) images.record(name, { ...current, reference: reference.data });
 }

@@ -426,6 +426,11 @@ onGuest('each image is examined, and its findings bear its name; one without its
   });
   expect(report.of('vm_start@xcode-1')).toMatchObject({ status: 'skipped', detail: 'needs base_image@xcode-1' });
   expect(report.of('base_image')).toBeUndefined();
+  const alone = await mac.doctor({ vm: false, imagesOf: examinedIn(mac.configPath, 'xcode-1') });
+  expect(alone.of('base_image@xcode-1')).toMatchObject({
+    ...{ status: 'fail', blocking: true },
+    fix: expect.stringMatching(/`expo-worker base-image --image xcode-1`.*`tart clone other other-base-snapshot`/),
+  });
   expect(await left(mac.vms)).toEqual(BASE);
 });
 

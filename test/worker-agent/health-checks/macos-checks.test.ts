@@ -343,10 +343,13 @@ test('docs/doctor.md has every check in the words of the code (`npx vitest run t
 Each line of its report ends with a code, and each code has a paragraph here. A code never changes its
 meaning. The checks run in this order; those of macOS are skipped on other systems. From \`vm_start\` on they
 look into a clone of the base image, which doctor deletes afterwards; with \`--no-vm\` it leaves these checks
-out. A Mac with several images has the checks from \`base_image\` on for each of them, as \`CHECK@IMAGE\`, and
-\`--image NAME\` looks at one alone. A report without a blocking failure ends the quarantine of the
-worker. A quarantined agent runs the same checks by itself: at once, after 5 minutes, and then less and less
-often, but at least each hour.
+out. A report without a blocking failure ends the quarantine of the worker. A quarantined agent runs the same
+checks by itself: at once, after 5 minutes, and then less and less often, but at least each hour.
+
+A Mac with several images has the checks from \`base_image\` on for each of them, as \`CHECK@IMAGE\`. Where a
+paragraph says \`expo-worker base-image\`, add \`--image IMAGE\` there; the report says it with the names of
+the image and its VM. \`--image NAME\` looks at one alone. With it or with \`--no-vm\` the examination is not
+the whole one, so the controller is not told, and no quarantine ends.
 
 ${paragraphs.join('\n\n')}
 `;

@@ -14,7 +14,7 @@ const TELL = 'cat "$TARTBEAT_ROOT/made-as"';
 
 let macs: FaultFarm;
 beforeAll(async () => {
-  macs = await FaultFarm.start({ macs: 2, startAgents: false });
+  macs = await FaultFarm.start({ macs: 3, startAgents: false });
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 
@@ -117,12 +117,22 @@ test.concurrent('two images on one Mac; a roll-out that breaks builds is switche
   await mac.until(isGone, 'the candidate before, which no image needs, is deleted');
   expect((await (await mac.build({ command: TELL })).succeeds('x26-base-snapshot\n')).attempt).toBe(1);
 
-  // After that a person decides, and the agent that runs takes notice.
+  // After that a person decides.
   expect((await own.command()).text).toMatch(/candidate: x26-base-new .*\n.*went back from x26-base-new/);
   expect(await own.command('promote', 'xcode-26')).toMatchObject({
     exitCode: 0,
     text: expect.stringContaining('x26-base-new'),
   });
+  await mac.settles();
+});
+
+test.concurrent('a person goes back and promotes, and the agent that runs takes notice; what was promoted stays', async () => {
+  await using mac = await macs.take();
+  const own = await withImages(mac);
+  await own.rollOut('x26-base-new');
+  expect(await own.command('back', 'xcode-26')).toMatchObject({ exitCode: 0 });
+  expect(await own.command('promote', 'xcode-26')).toMatchObject({ exitCode: 0 });
+  own.break('x26-base-new');
   for (let builds = 0; builds < 2; builds++) await (await mac.build({ ...ONCE, command: 'true' })).fails(BROKEN);
   expect((await own.open()).list()[0]).toMatchObject({ current: { vm: 'x26-base-new' }, strikes: [{}, {}] });
   expect(await own.command('back', 'xcode-26')).toMatchObject({ exitCode: 0 });

@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { testWith } from '../set-up/test-with.ts';
-import { SHELLS, type Shell } from './guest-script.ts';
+import { isTestedInDetail, SHELLS, type Shell } from './guest-script.ts';
 import { outcomesOf, PUBLIC_KEY, publicImages, type StandInMac, standInMac } from './stand-in-mac.ts';
 
 const { reference: IMAGE, digest: DIGEST } = publicImages()[0]!;
@@ -35,6 +35,7 @@ for (const shell of SHELLS) {
   const declare = testWith(shell);
   const holds = (sentence: string, check: () => Promise<void>, timeout = 120_000) =>
     declare(`${shell}: ${sentence}`, { timeout, concurrent: true }, check);
+  const inDetail = isTestedInDetail(shell) ? holds : () => {};
 
   holds(
     'pulls, boots, provisions, verifies, shuts down and snapshots; goes on after Ctrl-C; replaces nothing unasked',
@@ -106,7 +107,7 @@ for (const shell of SHELLS) {
     600_000,
   );
 
-  holds(
+  inDetail(
     'with --restrict-key the snapshot has the key tied to vm-ssh-gate; made anew, it is provisioned with the password',
     async () => {
       using mac = macWithKey(shell, ['expo-build-vm']);
@@ -134,7 +135,7 @@ for (const shell of SHELLS) {
     600_000,
   );
 
-  holds(
+  inDetail(
     'a tag is asked for once and its digest is kept; two Macs with the same inputs make the same image',
     async () => {
       const tag = 'registry.example.com/macos:27';
@@ -168,7 +169,7 @@ for (const shell of SHELLS) {
     600_000,
   );
 
-  holds(
+  inDetail(
     'an image for others is published from one Mac, and another one makes it its own, with its own key',
     async () => {
       const ca = join(import.meta.dirname, '../fixtures/authorities/root.pem');
@@ -217,7 +218,7 @@ for (const shell of SHELLS) {
     600_000,
   );
 
-  holds(
+  inDetail(
     'Xcode comes from a file of one’s own, onto an image without Xcode, and is copied once',
     async () => {
       using mac = macWithKey(shell);
@@ -261,7 +262,7 @@ for (const shell of SHELLS) {
     600_000,
   );
 
-  holds('a Mac or a Tart that is too old for a public image is refused before the download', async () => {
+  inDetail('a Mac or a Tart that is too old for a public image is refused before the download', async () => {
     using mac = macWithKey(shell);
     mac.remember('tart-version', '2.34.0');
     const old = await mac.create(['--from', 'golden-gate-xcode-27']);
@@ -284,7 +285,7 @@ for (const shell of SHELLS) {
     expect(IMAGE).toContain(DIGEST);
   });
 
-  holds('a step of tart that fails is named, and no snapshot is made', async () => {
+  inDetail('a step of tart that fails is named, and no snapshot is made', async () => {
     for (const [fault, message] of [
       ['pull', `tart pull ${IMAGE} failed`],
       ['clone', `tart clone ${IMAGE} expo-build-vm failed`],
@@ -304,7 +305,7 @@ for (const shell of SHELLS) {
     expect((await mac.create()).stderr).toContain("'tart list' failed");
   });
 
-  holds('a VM that cannot start, has no address or no SSH is explained, within the time given', async () => {
+  inDetail('a VM that cannot start, has no address or no SSH is explained, within the time given', async () => {
     for (const [fault, wait, message, advice] of [
       ['vm-limit', '60', 'exceeds the system limit', 'two macOS VMs at most'],
       ['no-address', '1', 'got no address within 1 s', 'DHCP leases'],
@@ -321,7 +322,7 @@ for (const shell of SHELLS) {
     }
   });
 
-  holds('a wrong password is said, and never shown', async () => {
+  inDetail('a wrong password is said, and never shown', async () => {
     using mac = macWithKey(shell, ['expo-build-vm']);
     const { status, stdout, stderr } = await mac.create(['--wait', '1'], {
       env: { TARTBEAT_VM_PASSWORD: 'not-the-password' },
@@ -332,7 +333,7 @@ for (const shell of SHELLS) {
     expect(stdout + stderr).not.toContain('not-the-password');
   });
 
-  holds(
+  inDetail(
     'a provisioning step that fails stops everything, and the VM is shut down',
     async () => {
       using mac = macWithKey(shell, ['expo-build-vm']);
@@ -347,7 +348,7 @@ for (const shell of SHELLS) {
     240_000,
   );
 
-  holds(
+  inDetail(
     'missing keys, missing tart, and a second run at the same time are refused before anything is touched',
     async () => {
       using mac = macWithKey(shell, ['expo-build-vm']);

@@ -14,9 +14,10 @@ import { imageRegistry } from '../worker-agent/factories/image-registry.ts';
 import { PROVISIONED, quickVmImage } from '../worker-agent/factories/quick-vm-image.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 
-const MACS = 5;
+/** One of them publishes, so that at least one of the others waits for its turn. */
+const MACS = Number(process.env.FLEET_MACS ?? 4);
 const AT_ONCE = 2;
-/** Five Macs share the processors of one machine. */
+/** They share the processors of one machine. */
 const PATIENCE = { withinMs: 400_000 };
 const POOL = 'default';
 const IMAGE = 'default';
@@ -60,7 +61,7 @@ async function until<T>(ask: () => Promise<T>, holds: (answer: T) => boolean): P
   }
 }
 
-test('five Macs fetch the image that one has published, two at a time, beside builds and over a restart of an agent', {
+test('Macs fetch the image that one has published, two at a time, beside builds and over a restart of an agent', {
   timeout: 600_000,
 }, async () => {
   using dir = temporaryDir();

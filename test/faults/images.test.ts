@@ -89,7 +89,7 @@ test.concurrent('two images on one Mac; a roll-out that breaks builds is switche
   own.break(bad.vm);
   const signal = AbortSignal.timeout(200_000);
   expect(await (await own.open()).addCandidate('xcode-26', bad, { signal })).toEqual({
-    failed: expect.stringMatching(/^monitor: /),
+    failed: expect.stringMatching(/^monitor@xcode-26: /),
   });
   await own.rollOut('x26-base-new');
   // A failed check of the controller blames no image, but counts towards the quarantine of the Mac.

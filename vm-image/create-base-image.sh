@@ -307,14 +307,7 @@ printf '#!/bin/sh\nprintf "%%s\\n" "$TARTBEAT_VM_PASSWORD"\n' >"$work/askpass" &
 
 # Before the first change, because a wrong file is found at once.
 if [ -n "$cas" ]; then
-  IFS='
-' && set -f
-  # shellcheck disable=SC2086 # one file a line
-  set -- $cas
-  unset IFS && set +f
-  problem=''
-  mkdir "$work/authorities" || exit
-  split_authorities "$work/authorities" "$@" || usage "--ca: ${problem:-a file could not be split}"
+  split_authorities "$work/authorities" "$cas" || usage "--ca: ${problem:-a file could not be split}"
   cat "$work"/authorities/*.pem >"$work/authorities.pem" || exit
 fi
 

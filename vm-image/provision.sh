@@ -113,14 +113,7 @@ trap 'end_within; exit 130' INT
 trap 'end_within; exit 143' TERM HUP
 
 if [ -n "$cas" ]; then
-  IFS='
-' && set -f
-  # shellcheck disable=SC2086 # one file a line
-  set -- $cas
-  unset IFS && set +f
-  problem=''
-  mkdir "$answers/authorities" || exit 1
-  split_authorities "$answers/authorities" "$@" || usage "--ca: ${problem:-a file could not be split}"
+  split_authorities "$answers/authorities" "$cas" || usage "--ca: ${problem:-a file could not be split}"
   export TARTBEAT_AUTHORITIES="$answers/authorities"
 fi
 

@@ -157,11 +157,18 @@ name_of_authority() { # FILE
   echo
 }
 
-# Splits PEM files into one file for each certificate authority, which has the SHA-256 of the certificate as
-# its name. Fails, and sets `problem`, if a file holds something else.
-split_authorities() { # FOLDER FILE…
+# Splits PEM files, of which FILES names one a line, into one file for each certificate authority. Each has
+# the SHA-256 of the certificate as its name. Makes FOLDER. Fails, and sets `problem`, if a file holds
+# something else.
+split_authorities() { # FOLDER FILES
   authorities=$1
-  shift
+  problem=''
+  mkdir "$authorities" || return
+  IFS='
+' && set -f
+  # shellcheck disable=SC2086 # one file a line
+  set -- $2
+  unset IFS && set +f
   for pem in "$@"; do
     if [ ! -r "$pem" ]; then
       problem="$pem cannot be read"
@@ -170,7 +177,7 @@ split_authorities() { # FOLDER FILE…
     elif ! grep -q 'BEGIN CERTIFICATE' "$pem"; then
       problem="$pem holds no certificate in PEM form (openssl x509 -inform der -in FILE makes one)"
     fi
-    [ -z "${problem:-}" ] || return 1
+    [ -z "$problem" ] || return 1
     awk -v folder="$authorities" '
       /-----BEGIN CERTIFICATE-----/ { part = folder "/part-" ++count }
       part != "" { print > part }
@@ -184,7 +191,7 @@ split_authorities() { # FOLDER FILE…
       elif ! openssl x509 -in "$part" -noout -checkend 0 >/dev/null 2>&1; then
         problem="$pem: $(name_of_authority "$part") has expired"
       fi
-      [ -z "${problem:-}" ] || return 1
+      [ -z "$problem" ] || return 1
       openssl x509 -in "$part" -out "$authorities/$sum.pem" && rm -f "$part" || return
     done
   done

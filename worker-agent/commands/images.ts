@@ -114,7 +114,7 @@ export async function withMissing(images: readonly ImageView[], tart: Pick<Tart,
 /** As lines for people, which `status` shows too. */
 export function describeImage(image: ShownImage, _index: number, { length }: readonly ShownImage[]): string[] {
   const { name, platforms, current, previous, candidate, succeeded, strikes, switchedBack, isMissing } = image;
-  const which = length > 1 ? ` --image ${name}` : '';
+  const which = length > 1 ? ` --image ${name} --from SOURCE` : '';
   const missing = isMissing ? ` – not there; \`expo-worker base-image${which}\` makes it` : '';
   const begun = previous ? `, ${succeeded.length} of ${PROVEN_AFTER} builds begun` : '';
   const blamed = strikes.length === 0 ? '' : `, blamed by ${strikes.map(({ buildId }) => buildId).join(' and ')}`;

@@ -119,7 +119,7 @@ function nextSteps(
   const make =
     others.length > 0
       ? `  1. Make each image, with this key in it:
-${saved.images.map(({ name }) => `       expo-worker base-image --image ${name}`).join('\n')}`
+${saved.images.map(({ name }) => `       expo-worker base-image --image ${name} --from SOURCE`).join('\n')}`
       : `  1. Make the base image ${base}, with this key in it:
        expo-worker base-image
      Or, from a VM that you have set up yourself: put the key into it while it runs,

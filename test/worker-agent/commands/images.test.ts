@@ -33,7 +33,7 @@ async function aMac(images = XCODES) {
 test('images and status say which VM is not there, and how it is made', async () => {
   using mac = await aMac();
   const lines = `image       xcode-26 (ios): xcode-26-vm-base-snapshot
-image       xcode-27 (ios): xcode-27-vm-base-snapshot – not there; \`expo-worker base-image --image xcode-27\` makes it`;
+image       xcode-27 (ios): xcode-27-vm-base-snapshot – not there; \`expo-worker base-image --image xcode-27 --from SOURCE\` makes it`;
   expect(await mac.run('images')).toMatchObject({ exitCode: 0, stdout: lines });
   expect((await mac.run('status')).stdout).toContain(lines);
 });

@@ -66,7 +66,9 @@ test('a config with images keeps them, and is asked for no VM', async () => {
   writeFileSync(worker.configPath, JSON.stringify({ ...settings, images, ...more }));
   await expect(initWorker({ ...worker, force: true })).rejects.toThrow('--vm-name');
   const message = await initWorker({ ...worker, answers: { ...answers, vmUser: 'other' }, force: true });
-  expect(message).toContain('base-image --image xcode-26\n       expo-worker base-image --image xcode-27\n');
+  expect(message).toContain(
+    'base-image --image xcode-26 --from SOURCE\n       expo-worker base-image --image xcode-27 --from SOURCE\n',
+  );
   expect(await loadConfig(worker.configPath)).toMatchObject({ images, ...more, vmUser: 'other' });
   expect(vmName).toBe('expo-build-vm');
 });

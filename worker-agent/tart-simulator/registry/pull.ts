@@ -59,7 +59,7 @@ export async function pullImage(home: string, reference: string, { insecure }: {
   touch({ name: reference, source: 'OCI', folder: imageFolder(home, reference) });
 }
 
-export function isOnThisMachine(host: string): boolean {
+function isOnThisMachine(host: string): boolean {
   const name = host.replace(/:\d+$/, '');
   return name === 'localhost' || /^127(\.\d{1,3}){3}$/.test(name);
 }

@@ -27,8 +27,8 @@ import { NetworkError, type OciRegistry } from './oci-registry.ts';
 import { Progress } from './progress.ts';
 
 export const DISK_LAYERS = 8;
-export const TRIES = 5;
-export const TRY_AGAIN_MS = 200;
+const TRIES = 5;
+const TRY_AGAIN_MS = 200;
 /** How much smaller a disk is when it is compressed. */
 const COMPRESSION = XCODE_IMAGE.compressedBytes / XCODE_IMAGE.allocatedBytes;
 

@@ -15,6 +15,7 @@ export const LAYERS = {
     ['workers'],
     ['queue'],
     ['phase-history'],
+    ['stores'],
     ['builds'],
     ['access'],
     ['secrets', 'files'],

@@ -112,6 +112,47 @@ export type Grant = (typeof GRANTS)[number];
 export const CACHE_MODES = ['none', 'read', 'write'] as const;
 export type CacheMode = (typeof CACHE_MODES)[number];
 
+export const STORES = ['app-store-connect', 'google-play'] as const;
+export type Store = (typeof STORES)[number];
+
+/** The store that takes the apps of a platform. */
+export const STORE_OF_PLATFORM = { ios: 'app-store-connect', android: 'google-play' } as const satisfies Record<
+  (typeof PLATFORMS)[number],
+  Store
+>;
+
+/** What a submission is doing. The last three are final. */
+export const SUBMISSION_STATES = ['waiting', 'uploading', 'processing', 'done', 'failed', 'cancelled'] as const;
+export type SubmissionState = (typeof SUBMISSION_STATES)[number];
+
+/** Why a submission has failed. */
+export const SUBMISSION_REASONS = [
+  'key_gone',
+  'key_refused',
+  'key_not_for_app',
+  'right_gone',
+  'role_missing',
+  'agreement_missing',
+  'app_not_found',
+  'artifact_gone',
+  'artifact_unsuitable',
+  'app_mismatch',
+  'build_number_used',
+  'version_closed',
+  'sdk_too_old',
+  'purpose_text_missing',
+  'build_refused',
+  'draft_app',
+  'release_refused',
+  'quota_used_up',
+  'upload_damaged',
+  'store_unavailable',
+  'processing_too_long',
+  'restored',
+  'internal',
+] as const;
+export type SubmissionReason = (typeof SUBMISSION_REASONS)[number];
+
 export const ERROR_CODES = [
   'invalid_request',
   'unauthorized',

@@ -29,6 +29,8 @@ export * from './messages/rights.ts';
 export * from './messages/secrets.ts';
 export * from './messages/workers.ts';
 export * from './sizes.ts';
+export * from './stores/store-keys.ts';
+export * from './stores/submissions.ts';
 export * from './timeouts.ts';
 export * from './units.ts';
 export * from './version.ts';

@@ -116,3 +116,25 @@ export const IMAGE_MESSAGE_MAX = 500;
 
 /** The VM of a failed attempt is kept for so long at most. */
 export const KEEP_VM_MAX_MS = 24 * 60 * 60_000;
+
+/** Keys of stores that a project has, and apps that one of them is for. */
+export const STORE_KEYS_MAX = 20;
+export const APPS_OF_STORE_KEY_MAX = 50;
+
+/** A .p8 has some 250 bytes, a service account some 2,400. */
+export const STORE_KEY_TEXT_MAX = 16_384;
+
+/** Apple's own limit of "What to Test". */
+export const WHAT_TO_TEST_MAX = 4_000;
+
+export const TESTER_GROUPS_MAX = 20;
+
+/** Entries in the timeline of a submission, and its warnings. */
+export const SUBMISSION_EVENTS_MAX = 100;
+export const SUBMISSION_WARNINGS_MAX = 20;
+
+/** What a store said, in characters. */
+export const STORE_WORDS_MAX = 2_000;
+
+/** Submissions of one build. */
+export const SUBMISSIONS_OF_BUILD_MAX = 50;

@@ -11,4 +11,5 @@ export * from './builds.ts';
 export * from './files.ts';
 export * from './outbox.ts';
 export * from './projects.ts';
+export * from './stores.ts';
 export * from './workers.ts';

@@ -1,0 +1,71 @@
+/**
+ * Defines the keys with which the controller speaks to a store. No message brings a private part back.
+ */
+import { z } from 'zod';
+import { STORES } from '../closed-lists.ts';
+import { Id, text, time } from '../fields.ts';
+import { AppId } from '../messages/build-numbers.ts';
+import { APPS_OF_STORE_KEY_MAX, POOLS_OF_SECRET_MAX, STORE_KEY_TEXT_MAX } from '../sizes.ts';
+
+/** What a path of the API names a store key by. */
+export const StoreKeyPath = z.object({ id: Id, name: Id });
+
+/** Of an App Store Connect key, as its page shows it. */
+export const AscKeyId = z.string().regex(/^[0-9A-Z]{8,20}$/, 'must be a key id, such as 2X9R4HXF34');
+
+/** The numeric id of an app in App Store Connect. */
+export const AscAppId = z
+  .string()
+  .regex(/^[0-9]{1,20}$/, 'must be the numeric Apple ID of the app, such as 1234567890');
+
+const use = {
+  /** The bundle ids and packages that the key may upload. */
+  apps: z.array(AppId).min(1).max(APPS_OF_STORE_KEY_MAX),
+  /** Left out: the trusted pools that exist now. Builds of a later pool are not uploaded with it. */
+  pools: z.array(Id).min(1).max(POOLS_OF_SECRET_MAX).optional(),
+};
+
+/**
+ * Sets a store key. It is checked with the store before it is kept. Unknown fields are refused, because a
+ * misspelt `pools` would mean all of them.
+ */
+export const StoreKeyRequest = z.discriminatedUnion('store', [
+  z.strictObject({
+    store: z.literal('app-store-connect'),
+    keyId: AscKeyId,
+    /** Left out for an individual key. */
+    issuerId: z.guid('must be a UUID').optional(),
+    /** The text of AuthKey_*.p8. */
+    privateKey: text(STORE_KEY_TEXT_MAX).min(1),
+    ...use,
+  }),
+  z.strictObject({
+    store: z.literal('google-play'),
+    /** The text of the service account's JSON file. */
+    serviceAccount: text(STORE_KEY_TEXT_MAX).min(1),
+    ...use,
+  }),
+]);
+export type StoreKeyRequest = z.infer<typeof StoreKeyRequest>;
+
+export const StoreKeyView = z.object({
+  id: z.string(),
+  name: z.string(),
+  store: z.enum(STORES),
+  /** The key id of App Store Connect, or the e-mail address of the service account. */
+  identity: z.string(),
+  apps: z.array(z.string()),
+  pools: z.array(z.string()),
+  /** Grows with each new value. */
+  version: z.number().int(),
+  setBy: z.object({ keyId: z.string(), name: z.string().nullable() }),
+  setAt: time,
+});
+export type StoreKeyView = z.infer<typeof StoreKeyView>;
+
+export const StoreKeyList = z.object({ storeKeys: z.array(StoreKeyView) });
+export type StoreKeyList = z.infer<typeof StoreKeyList>;
+
+/** Answers a request that sets a store key. `warnings` says what the store could not answer. */
+export const StoreKeySet = z.object({ storeKey: StoreKeyView, warnings: z.array(z.string()) });
+export type StoreKeySet = z.infer<typeof StoreKeySet>;

@@ -81,7 +81,7 @@ const artifactNotStored = refusal(
 const areStored = ({ buildId, attempt, workerId }: AttemptRow, files: Effects['artifacts']): SQL =>
   areHeldBy(
     [attemptHolder(buildId, attempt), workerId],
-    files.map(({ sha256 }) => sha256),
+    files.flatMap(({ sha256, icon }) => (icon ? [sha256, icon] : [sha256])),
   );
 
 const holds = async (env: Env, condition: SQL): Promise<boolean> =>
@@ -127,7 +127,7 @@ async function commit(
 const artifactsInsertion = (db: Database, rows: (typeof artifacts.$inferInsert)[], condition: SQL) =>
   db.insert(artifacts).select(sql`
     SELECT value ->> 'buildId', value ->> 'attempt', value ->> 'name', value ->> 'sha256', value ->> 'size',
-           value ->> 'createdAt'
+           value ->> 'createdAt', value ->> 'app', value ->> 'icon'
     FROM json_each(${JSON.stringify(rows)}) WHERE ${condition}`);
 
 /**

@@ -4,6 +4,7 @@
  * transitions.ts has decided before that the event is allowed, and apply.ts writes the batch.
  */
 import {
+  type ArtifactApp,
   type ArtifactReport,
   type AttemptImage,
   type Evidence,
@@ -106,9 +107,14 @@ export function effectsOf(
     newAttempt: newAttempt ? { ...key, ...newAttempt } : null,
     evidence: evidence ? { ...key, evidence } : null,
     event: { ...key, type: event.type, at: now, detail },
-    artifacts: (delivery?.artifacts ?? []).map((artifact) => ({ ...artifact, ...key, createdAt: now })),
+    artifacts: (delivery?.artifacts ?? []).map((artifact) => ({ ...artifactRow(artifact), ...key, createdAt: now })),
     outbox: delivery ? (['close_deadline', 'seal_log'] as const).map((kind) => ({ kind, ...key, dueAt: now })) : [],
   };
+}
+
+function artifactRow({ name, sha256, size, app: said }: ArtifactReport) {
+  const { icon = null, ...app } = said ?? {};
+  return { name, sha256, size, app: said ? (app as Omit<ArtifactApp, 'icon'>) : null, icon };
 }
 
 function changeOf(build: BuildRow, current: AttemptRow | null, event: BuildEvent, now: number): Change {

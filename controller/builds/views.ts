@@ -1,7 +1,6 @@
 /** Shows rows of builds as the API answers them. Reads only. */
 import { asc, eq, sql } from 'drizzle-orm';
 import {
-  type Artifact,
   type AttemptView,
   type Build,
   type BuildDetail,
@@ -14,6 +13,7 @@ import {
 } from '#contract';
 import { type Holder, hasRight } from '../access/rights.ts';
 import { openDatabase } from '../database.ts';
+import { viewArtifact } from '../files/artifacts.ts';
 import { artifacts, attempts, builds, events } from '../schema/index.ts';
 import { namesOfSecrets } from '../secrets/stored-secrets.ts';
 import { iso, isoOrNull } from '../times.ts';
@@ -188,7 +188,7 @@ export async function viewBuildDetail(
       const isShown = supersededBy !== undefined && shown.supersededBy !== null;
       return { type, attempt, at: iso(at), detail: isShown ? { ...detail, supersededBy } : detail };
     }),
-    artifacts: files.map(({ name, attempt, sha256, size }): Artifact => ({ name, attempt, sha256, size })),
+    artifacts: files.map(viewArtifact),
     live,
     waitingFor: await waitingFor(row, live),
   };

@@ -9,6 +9,25 @@ export type BuildStatus = (typeof BUILD_STATUSES)[number];
 
 export const PLATFORMS = ['ios', 'android'] as const;
 
+/** What the agent knows to be an app by its name: `.ipa`, `.app.tar.gz`, `.apk` and `.aab`. */
+export const APP_KINDS = ['ipa', 'app', 'apk', 'aab'] as const;
+
+/**
+ * What an app is signed for. The first five are of iOS, by the app's own provisioning profile. `debug` and
+ * `release` are of Android: `debug` is the key that every SDK makes for itself, which Play refuses.
+ */
+export const APP_SIGNINGS = [
+  'app-store',
+  'ad-hoc',
+  'development',
+  'enterprise',
+  'simulator',
+  'debug',
+  'release',
+  'unsigned',
+] as const;
+export type AppSigning = (typeof APP_SIGNINGS)[number];
+
 /** What the agent does with the attempt. Only the agent sets it, and it decides which clocks run. */
 export const STAGES = ['booting', 'checking', 'building', 'collecting'] as const;
 export type Stage = (typeof STAGES)[number];

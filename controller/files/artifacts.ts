@@ -7,15 +7,22 @@ import type { Artifact } from '#contract';
 import { openDatabase } from '../database.ts';
 import { artifacts } from '../schema/index.ts';
 
-const SHOWN = { name: artifacts.name, attempt: artifacts.attempt, sha256: artifacts.sha256, size: artifacts.size };
+type ArtifactRow = Pick<typeof artifacts.$inferSelect, 'name' | 'attempt' | 'sha256' | 'size' | 'app' | 'icon'>;
+
+export const viewArtifact = ({ name, attempt, sha256, size, app, icon }: ArtifactRow): Artifact => ({
+  ...{ name, attempt, sha256, size },
+  app: app && { ...app, icon },
+});
 
 /** The artifacts of all attempts of a build. */
-export const listArtifacts = (env: Env, buildId: string): Promise<Artifact[]> =>
-  openDatabase(env)
-    .select(SHOWN)
+export async function listArtifacts(env: Env, buildId: string): Promise<Artifact[]> {
+  const rows = await openDatabase(env)
+    .select()
     .from(artifacts)
     .where(eq(artifacts.buildId, buildId))
     .orderBy(asc(artifacts.attempt), asc(artifacts.name));
+  return rows.map(viewArtifact);
+}
 
 /** The artifact of this name: of the given attempt, else of the newest attempt that has one. */
 export async function findArtifact(
@@ -26,10 +33,10 @@ export async function findArtifact(
 ): Promise<Artifact | null> {
   const ofAttempt = attempt === undefined ? undefined : eq(artifacts.attempt, attempt);
   const row = await openDatabase(env)
-    .select(SHOWN)
+    .select()
     .from(artifacts)
     .where(and(eq(artifacts.buildId, buildId), eq(artifacts.name, name), ofAttempt))
     .orderBy(desc(artifacts.attempt))
     .get();
-  return row ?? null;
+  return row ? viewArtifact(row) : null;
 }

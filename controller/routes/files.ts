@@ -55,4 +55,22 @@ export function fileRoutes(on: On): void {
       return sent instanceof Response ? sent : answerRefusal(c, sent);
     },
   );
+
+  on('GET /api/builds/:id/icons/:name{.+}')(
+    valid('param', z.object({ name: ArtifactName })),
+    valid('query', AttemptQuery),
+    async (c) => {
+      const artifact = await findArtifact(
+        c.env,
+        c.var.build.id,
+        c.req.valid('param').name,
+        c.req.valid('query').attempt,
+      );
+      const icon = artifact?.app?.icon;
+      if (!icon) return answerRefusal(c, refusal('not_found', 'the build has no artifact of this name with an icon'));
+      const headers = { 'Content-Type': 'image/png', 'Content-Disposition': attachment('icon.png') };
+      const sent = await sendBlob(c.env, c.req.raw, icon, headers);
+      return sent instanceof Response ? sent : answerRefusal(c, sent);
+    },
+  );
 }

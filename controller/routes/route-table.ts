@@ -57,6 +57,8 @@ export const ROUTES = {
   'GET /api/builds/:id/logs': { right: 'builds.files', finds: 'build', others: 404 },
   'GET /api/builds/:id/artifacts': { right: 'builds.files', finds: 'build', others: 404 },
   'GET /api/builds/:id/artifacts/:name{.+}': { right: 'builds.files', finds: 'build', others: 404 },
+  // Not below the artifact, because an artifact may be called `Shop.ipa/icon`.
+  'GET /api/builds/:id/icons/:name{.+}': { right: 'builds.files', finds: 'build', others: 404 },
 
   'POST /api/builds/:id/heartbeat': { who: 'attempt', by: ['vm', 'run', 'worker'] },
   'POST /api/builds/:id/reports': { who: 'attempt', by: ['run', 'worker'] },

@@ -2,6 +2,7 @@
 import { sql } from 'drizzle-orm';
 import { check, foreignKey, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core';
 import {
+  type ArtifactApp,
   type ArtifactGlob,
   type AttemptImage,
   type BuildStatus,
@@ -311,6 +312,10 @@ export const artifacts = sqliteTable(
       .references(() => blobs.sha256),
     size: integer('size').notNull(),
     createdAt: at('created_at').notNull(),
+    /** What the agent has read from an app. Null for other files. */
+    app: text('app', { mode: 'json' }).$type<Omit<ArtifactApp, 'icon'>>(),
+    /** The icon of the app. The former release, which does not know the column, may remove the file. */
+    icon: text('icon').references(() => blobs.sha256, { onDelete: 'set null' }),
   },
   (table) => [
     primaryKey({ columns: [table.buildId, table.attempt, table.name] }),
@@ -319,6 +324,7 @@ export const artifacts = sqliteTable(
       foreignColumns: [attempts.buildId, attempts.attempt],
     }),
     index('artifacts_blob').on(table.sha256),
+    index('artifacts_icon').on(table.icon).where(sql`${table.icon} IS NOT NULL`),
     index('artifacts_created').on(table.createdAt),
   ],
 );

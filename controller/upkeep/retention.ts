@@ -274,7 +274,8 @@ async function removeBlobs(db: D1Database, before: Moments, portion: number): Pr
   const collectable = `touched_at < ?1
     AND NOT EXISTS (SELECT 1 FROM blob_holds WHERE blob_holds.sha256 = blobs.sha256 AND blob_holds.touched_at >= ?1)
     AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.source_blob = blobs.sha256)
-    AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.sha256 = blobs.sha256)`;
+    AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.sha256 = blobs.sha256)
+    AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.icon = blobs.sha256)`;
   const { results } = await db
     .prepare(`SELECT sha256 FROM blobs WHERE ${collectable} ORDER BY touched_at LIMIT ?2`)
     .bind(before.blobs, portion)

@@ -1,9 +1,10 @@
 /** Defines a build, its attempts and its timeline, as the API shows them. */
 import { z } from 'zod';
-import { BUILD_STATUSES, PLATFORMS, STAGES, VERDICTS } from '../closed-lists.ts';
-import { bytes, text, time } from '../fields.ts';
+import { APP_KINDS, APP_SIGNINGS, BUILD_STATUSES, PLATFORMS, STAGES, VERDICTS } from '../closed-lists.ts';
+import { bytes, count, line, Sha256, text, time } from '../fields.ts';
 import { TELLING_LINE_MAX, TELLING_LINES_MAX } from '../sizes.ts';
 import { Timeouts } from '../timeouts.ts';
+import { AppId } from './build-numbers.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { AttemptImage } from './images.ts';
 import { Origin } from './origin.ts';
@@ -127,11 +128,44 @@ export const Live = z.object({
 });
 export type Live = z.infer<typeof Live>;
 
+/**
+ * What an artifact says of itself that is an app. The agent has read it from the file, and the build has made
+ * the file. So all of it is the claim of whoever wrote the build. Null: the file does not say it, or not in a
+ * form that the agent reads.
+ */
+export const ArtifactApp = z.object({
+  platform: z.enum(PLATFORMS),
+  kind: z.enum(APP_KINDS),
+  /** CFBundleIdentifier, or the package. */
+  id: AppId.nullable(),
+  name: line(128).nullable(),
+  /** CFBundleShortVersionString, or versionName. */
+  version: line(64).nullable(),
+  /** CFBundleVersion, or versionCode. */
+  buildNumber: line(32).nullable(),
+  /** MinimumOSVersion such as 15.1, or minSdkVersion such as 24. */
+  minimumSystem: line(32).nullable(),
+  signing: z.enum(APP_SIGNINGS).nullable(),
+  /** Of the provisioning profile. */
+  profileExpiresAt: time.nullable(),
+  /** How many devices the provisioning profile names. Their ids stay in the file. */
+  devices: count.nullable(),
+  /** ITSAppUsesNonExemptEncryption, which TestFlight asks for. */
+  usesNonExemptEncryption: z.boolean().nullable(),
+  /** Android alone. */
+  debuggable: z.boolean().nullable(),
+  /** The SHA-256 of its icon, which `GET /api/builds/BUILD/icons/ARTIFACT` answers as a PNG. */
+  icon: Sha256.nullable(),
+});
+export type ArtifactApp = z.infer<typeof ArtifactApp>;
+
 export const Artifact = z.object({
   name: z.string(),
   attempt: z.number().int(),
   sha256: z.string(),
   size: bytes,
+  /** Null: it is no app, or one that the agent could not read. */
+  app: ArtifactApp.nullable().catch(null).default(null),
 });
 export type Artifact = z.infer<typeof Artifact>;
 

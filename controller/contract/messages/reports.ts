@@ -16,10 +16,16 @@ import {
   REPORT_MESSAGE_MAX,
   REPORT_STEP_MAX,
 } from '../sizes.ts';
-import { FailureExplanation, TellingLines } from './builds.ts';
+import { ArtifactApp, FailureExplanation, TellingLines } from './builds.ts';
 import { ProgressHistory } from './phase-history.ts';
 
-export const ArtifactReport = z.object({ name: ArtifactName, sha256: Sha256, size: bytes });
+export const ArtifactReport = z.object({
+  name: ArtifactName,
+  sha256: Sha256,
+  size: bytes,
+  /** The attempt has uploaded its icon, as it has the artifact. */
+  app: lenient(ArtifactApp),
+});
 export type ArtifactReport = z.infer<typeof ArtifactReport>;
 
 /**

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import type { BuildDetail, BuildList } from '#contract';
 import { workers } from '../../../controller/schema/index.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
-import { call, db, unique } from '../factories/rows.ts';
+import { anApp, call, db, errorOf, submitKey, unique } from '../factories/rows.ts';
 import {
   aBlob,
   aBuild,
@@ -52,6 +52,38 @@ test('a build goes from submission to success, and its timeline says so', async 
     artifacts: [{ name: 'out/app.ipa', attempt: 1, size: 6 }],
   });
   expect(types(build)).toEqual(['submitted', 'claim', 'start', 'succeed']);
+});
+
+test('an artifact keeps what the agent read from its app, and a claim that is no such thing costs nothing', async () => {
+  const { assignment } = await anAssignment();
+  await report(assignment, { type: 'start' });
+  const icon = (await anArtifact(assignment, 'icon.png', unique('a PNG'))).sha256;
+  const app = anApp(icon);
+  const [shop, turned, long] = await Promise.all(
+    ['Shop.ipa', 'Turned.ipa', 'Long.ipa'].map((name) => anArtifact(assignment, name, unique(name))),
+  );
+  const artifacts = [
+    { ...long!, app: { ...app, name: 'x'.repeat(129) } },
+    { ...shop!, app },
+    { ...turned!, app: { ...app, name: 'Shop\u202egpj' } },
+  ];
+  expect((await report(assignment, { type: 'succeed', artifacts })).status).toBe(200);
+  expect((await report(assignment, { type: 'succeed', artifacts })).status).toBe(200);
+  const { artifacts: shown } = await show(assignment.buildId);
+  expect(shown.map(({ name, app }) => [name, app])).toEqual([
+    ['Long.ipa', null],
+    ['Shop.ipa', app],
+    ['Turned.ipa', null],
+  ]);
+  const sent = await call(`/api/builds/${assignment.buildId}/icons/Shop.ipa`, await submitKey());
+  expect(await sent.text()).toContain('a PNG');
+  expect(Object.fromEntries(sent.headers)).toMatchObject({
+    'content-type': 'image/png',
+    'x-content-type-options': 'nosniff',
+    'content-disposition': expect.stringContaining('attachment'),
+  });
+  const none = await call(`/api/builds/${assignment.buildId}/icons/Turned.ipa`, await submitKey());
+  expect(await errorOf(none)).toEqual([404, 'not_found']);
 });
 
 test('an exact repetition of the last report answers the stored outcome and writes nothing; an altered one is refused', async () => {

@@ -1,7 +1,7 @@
 /** Makes rows, keys, tokens and stored files for a test, and calls the controller as a client does. */
 import { env, exports } from 'cloudflare:workers';
 import { drizzle } from 'drizzle-orm/d1';
-import { DEFAULT_TIMEOUTS } from '#contract';
+import { type ArtifactApp, DEFAULT_TIMEOUTS } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
 import { storeBlob } from '../../../controller/files/blobs.ts';
@@ -61,6 +61,14 @@ export async function insertBlob(
   await storeBlob(env, holder, sha256, content.byteLength, new Blob([content]).stream(), Date.now());
   return sha256;
 }
+
+/** What an agent may say of an artifact that is an app. */
+export const anApp = (icon: string) =>
+  ({
+    ...{ platform: 'ios', kind: 'ipa', id: 'com.example.shop', name: 'Shop & Café', version: '1.4.0' },
+    ...{ buildNumber: '42', minimumSystem: '15.1', signing: 'ad-hoc', profileExpiresAt: '2027-03-01T10:00:00.000Z' },
+    ...{ devices: 7, usesNonExemptEncryption: false, debuggable: null, icon },
+  }) satisfies ArtifactApp;
 
 /** Notes that somebody holds a stored file. */
 export async function insertHold(holder: Holder, sha256: string): Promise<void> {

@@ -12,6 +12,7 @@ import { signToken, type TokenKind } from '../../../controller/access/tokens.ts'
 import * as schema from '../../../controller/schema/index.ts';
 import { createEnrolment } from '../../../controller/workers/enrolments.ts';
 import {
+  anApp,
   bytesOf,
   call,
   db,
@@ -106,7 +107,8 @@ export async function makeWorld(): Promise<World> {
   for (const build of [ended, untrusted, ofForeign, ofDeleted])
     await insertAttempt(build, 1, { ...ofOwn, endedAt: now });
   const file = { buildId: running, attempt: 1, name: 'out/app.ipa', sha256: blob, size: 8, createdAt: now };
-  await db.insert(schema.artifacts).values(file);
+  const { icon, ...app } = anApp(blob);
+  await db.insert(schema.artifacts).values({ ...file, app, icon });
 
   for (const platform of ['ios', 'android'] as const)
     await db

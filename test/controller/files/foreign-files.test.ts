@@ -19,6 +19,7 @@ import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { retainNow } from '../../../controller/upkeep/retention.ts';
 import { begin, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
+  anApp,
   bytesOf,
   call,
   db,
@@ -318,8 +319,11 @@ test('a report names what its attempt has uploaded, and not what another attempt
   const [mine, other] = [await anAssignment(), await anAssignment()];
   const file = await anArtifact(other.assignment, 'app.ipa', unique('an app'));
   const said = { type: 'succeed' as const, artifacts: [file] };
+  const own = await anArtifact(mine.assignment, 'app.ipa', unique('an app'));
+  const withIcon = { type: 'succeed' as const, artifacts: [{ ...own, app: anApp(file.sha256) }] };
   for (const { assignment } of [mine, other]) await report(assignment, { type: 'start' });
   expect((await report(mine.assignment, said)).status).toBe(409);
+  expect((await report(mine.assignment, withIcon)).status).toBe(409);
   expect((await report(other.assignment, said)).status).toBe(200);
 });
 

@@ -170,6 +170,7 @@ const QUESTIONS: Record<string, Question> = {
   'GET /api/builds/:id/logs': { ask: (_, who) => [at(who, '/logs')] },
   'GET /api/builds/:id/artifacts': { ask: (_, who) => [at(who, '/artifacts')] },
   'GET /api/builds/:id/artifacts/:name{.+}': { ask: (_, who) => [at(who, '/artifacts/out/app.ipa')] },
+  'GET /api/builds/:id/icons/:name{.+}': { ask: (_, who) => [at(who, '/icons/out/app.ipa')] },
 
   'GET /api/projects/:id/secrets': { ask: ({ project }) => [`/api/projects/${project}/secrets`] },
   'PUT /api/projects/:id/secrets/:name': {

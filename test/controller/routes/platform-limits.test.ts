@@ -34,6 +34,7 @@ import { seal } from '../../../controller/secrets/sealing.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
+  anApp,
   bytesOf,
   call,
   db,
@@ -103,7 +104,13 @@ const HISTORY = {
     curve: many(17, () => 500),
   })),
 };
-const artifacts = (sha256: string) => many(ARTIFACTS_MAX, (i) => ({ name: `${wide(300)}/${i}`, sha256, size: 8 }));
+/** As large as the contract lets it be. */
+const largeApp = (icon: string) => ({
+  ...{ ...anApp(icon), id: `com.${'e'.repeat(151)}`, name: wide(128), version: wide(64) },
+  ...{ buildNumber: wide(32), minimumSystem: wide(32) },
+});
+const artifacts = (sha256: string) =>
+  many(ARTIFACTS_MAX, (i) => ({ name: `${wide(300)}/${i}`, sha256, size: 8, app: largeApp(sha256) }));
 const ORIGIN = {
   ...{ repository: `example.com/${'r'.repeat(240)}`, ref: wide(256), branch: wide(256), tag: wide(256) },
   ...{ commit: 'c'.repeat(64), pullRequest: 2_000_000_000, author: wide(256), message: wide(1_000), dirty: true },
@@ -167,9 +174,9 @@ beforeAll(async () => {
     ...[id, JSON.stringify(EVIDENCE)],
   );
   await sql(
-    `INSERT INTO artifacts (build_id, attempt, name, sha256, size, created_at) ${NUMBERS(ARTIFACTS_MAX)}
-     SELECT build_id, attempt, ?2 || i, ?3, 8, 1 FROM attempts, n WHERE build_id = ?1`,
-    ...[id, wide(300), blob],
+    `INSERT INTO artifacts (build_id, attempt, name, sha256, size, created_at, app, icon) ${NUMBERS(ARTIFACTS_MAX)}
+     SELECT build_id, attempt, ?2 || i, ?3, 8, 1, ?4, ?3 FROM attempts, n WHERE build_id = ?1`,
+    ...[id, wide(300), blob, JSON.stringify(largeApp(blob))],
   );
   await sql(
     `INSERT INTO events (build_id, attempt, type, at, detail) ${NUMBERS(EVENTS)} SELECT ?1, 1, 'fail', i, ?2 FROM n`,
@@ -331,6 +338,8 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   'GET /api/builds/:id/artifacts': () => admin('GET', `/api/builds/${large.buildId}/artifacts`),
   'GET /api/builds/:id/artifacts/:name{.+}': () =>
     admin('GET', `/api/builds/${large.buildId}/artifacts/${encodeURIComponent(`${wide(300)}7`)}`),
+  'GET /api/builds/:id/icons/:name{.+}': () =>
+    admin('GET', `/api/builds/${large.buildId}/icons/${encodeURIComponent(`${wide(300)}7`)}`),
 
   'POST /api/builds/:id/heartbeat': async () => {
     const { workerId, key, held } = await aBusyWorker();

@@ -74,8 +74,8 @@ async function endedBuild(days: number, overrides: Partial<typeof builds.$inferI
   await insertAttempt(buildId, 1, { claimedAt: endedAt - HOUR_MS, endedAt });
   return buildId;
 }
-async function anArtifact(buildId: string, sha256: string, createdAt: number) {
-  await db.insert(artifacts).values({ buildId, attempt: 1, name: 'App.ipa', sha256, size: 1, createdAt });
+async function anArtifact(buildId: string, sha256: string, createdAt: number, icon: string | null = null) {
+  await db.insert(artifacts).values({ buildId, attempt: 1, name: 'App.ipa', sha256, size: 1, createdAt, icon });
 }
 async function aSealedLog(buildId: string) {
   const prefix = logPrefix(buildId, 1);
@@ -116,13 +116,15 @@ test('what a live build or a retry needs stays, however old it is', async () => 
 
 test('artifacts go after 14 days, and their files unless another build has them too', async () => {
   const [alone, shared] = [await aFile(), await aFile()];
+  const [icon, sharedIcon] = [await aFile(), await aFile()];
   const [first, second] = [await endedBuild(15), await endedBuild(15)];
-  await anArtifact(first, alone.sha256, daysAgo(15));
-  await anArtifact(second, shared.sha256, daysAgo(15));
+  await anArtifact(first, alone.sha256, daysAgo(15), icon.sha256);
+  await anArtifact(second, shared.sha256, daysAgo(15), sharedIcon.sha256);
   const young = await endedBuild(13);
-  await anArtifact(young, shared.sha256, daysAgo(13));
+  await anArtifact(young, shared.sha256, daysAgo(13), sharedIcon.sha256);
   await retain();
   expect([await isThere(alone), await isThere(shared)]).toEqual([false, true]);
+  expect([await isThere(icon), await isThere(sharedIcon)]).toEqual([false, true]);
   expect(await db.select().from(artifacts).where(eq(artifacts.buildId, first))).toEqual([]);
 });
 

@@ -1,13 +1,13 @@
 /**
  * Tests VMs that are kept after a failure: what is left in them, how one enters, and each way in which they
- * end. Two Macs: on one the agent's key is free, and on the other it is tied to vm-ssh-gate.
+ * end. Three Macs: on one the agent's key is tied to vm-ssh-gate, and on the others it is free.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { BuildDetail } from '#contract';
+import type { BuildDetail, Evidence } from '#contract';
 import { changeConfig } from '../../worker-agent/config.ts';
 import { FaultFarm, type FaultyBuildRequest, FaultyMac } from './fault-farm.ts';
 import type { FaultyBuild } from './faulty-build.ts';
@@ -20,11 +20,13 @@ const TIED = 'restrict,command="$TARTBEAT_ROOT/usr/local/bin/vm-ssh-gate" ';
 let macs: FaultFarm;
 let free: FaultyMac;
 let tied: FaultyMac;
+let late: FaultyMac;
 beforeAll(async () => {
-  macs = await FaultFarm.start({ macs: 2, startAgents: false });
+  macs = await FaultFarm.start({ macs: 3, startAgents: false });
   const { farm } = macs;
   free = new FaultyMac(farm, 0, undefined, () => {});
   tied = new FaultyMac(farm, 1, undefined, () => {});
+  late = new FaultyMac(farm, 2, undefined, () => {});
   for (const { configPath } of farm.macs) await changeConfig(configPath, { keepVmMaxMs: 3_600_000 });
   const keys = join(tied.mac.tartHome, 'vms', tied.baseImage, 'guest/Users/admin/.ssh/authorized_keys');
   writeFileSync(keys, `${TIED}${readFileSync(keys, 'utf8')}`);
@@ -208,4 +210,37 @@ test.concurrent('a tied key is entered by `tart exec`, and the shell ends with t
   const kept = tied.events.filter((event) => event.type === 'kept').map((event) => event.buildId);
   expect(kept).toEqual([first.id, second.id]);
   await tied.settles();
+});
+
+test.concurrent('the VM of a build that a deadline has failed is kept as clean as any other, and that of an attempt which is repeated is not', async () => {
+  const silent = await late.build({
+    ...KEEP,
+    secretEnv: { TOKEN: SECRET },
+    command: 'echo "$TOKEN" | tee "$HOME/left"; echo fine >fine; sleep 600',
+    timeouts: { noOutputTimeoutMs: 8_000 },
+  });
+  await silent.fails({ verdict: 'no_output' });
+  await late.says('kept', { buildId: silent.id });
+  const { attempts } = await silent.reaches(isShownAsKept, 'is shown as kept');
+  const { processes } = attempts[0]!.evidence as Evidence;
+  const waited = processes!.find(({ command }) => command === 'sleep 600')!;
+  expect(() => process.kill(waited.pid, 0)).toThrow('ESRCH');
+  const guest = join(late.mac.tartHome, 'vms', await late.vmName(), 'guest');
+  expect(filesWith(SECRET, guest)).toEqual([]);
+  const shell = await command(late, 'shell', silent.id).end('cat fine\n');
+  expect(shell.stdout, shell.stderr).toBe('fine\n');
+  expect(await command(late, 'release', silent.id).end()).toMatchObject({ exitCode: 0, stderr: '' });
+  await isOver(late, silent);
+
+  // SSH answers, so its VM could be kept. But another attempt follows.
+  const repeated = await late.build({ ...KEEP, command: 'echo begun; sleep 300', maxAttempts: 2 });
+  await repeated.prints('begun');
+  await late.fault('net-cut');
+  await repeated.reaches((build) => build.attempts[0]?.verdict?.code === 'vm_silent', 'is silent');
+  await late.says('slot_free', { buildId: repeated.id });
+  expect(late.warned('the VM is not kept: the build is tried again')).toBe(true);
+  await repeated.reaches(({ attempts }) => attempts.length === 2, 'is tried again');
+  await late.farm.api.cancel(repeated.id);
+  await late.says('slot_free', { buildId: repeated.id, attempt: 2 });
+  await late.settles();
 });

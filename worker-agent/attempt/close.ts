@@ -6,7 +6,7 @@
  * The folder of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
  */
 import { join } from 'node:path';
-import type { Evidence, Outcome } from '#contract';
+import type { Evidence } from '#contract';
 import { limitOrDefaultMs, type Timeouts } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
 import { LogShipping } from '../build-log/background-shipping.ts';
@@ -20,7 +20,7 @@ import { Guest } from '../guest/session.ts';
 import type { AttemptContext } from '../steps/context.ts';
 import type { BuildLog } from '../steps/follow.ts';
 import { destroyVm, type Vm } from '../vm/vm.ts';
-import { deliver } from './deliver.ts';
+import { deliver, type Told } from './deliver.ts';
 import { gatherEvidence } from './evidence.ts';
 import { keepWhileWanted, tellKeptEnd } from './keep.ts';
 import { reportOf, resultEvent } from './result.ts';
@@ -44,10 +44,10 @@ export async function closeAttempt(
   try {
     if (ending) await decideResult(context, ending, reached);
     const shipping = await endLog(context, reached?.log ?? null);
-    const told = Promise.withResolvers<Outcome | null>();
-    const onTold = (outcome: Outcome) => {
-      told.resolve(outcome);
-      context.onOutcome?.(journal.state, outcome);
+    const told = Promise.withResolvers<Told | null>();
+    const onTold = (answer: Told) => {
+      told.resolve(answer);
+      context.onOutcome?.(journal.state, answer);
     };
     const delivered = deliver(context, shipping, onTold).finally(() => told.resolve(null));
     const kept = keepWhileWanted(context, ending, reached, told.promise).finally(() => reached?.vm?.release());

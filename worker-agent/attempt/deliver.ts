@@ -18,6 +18,12 @@ import { lesserReport } from './result.ts';
 const LOG_FIRST_MS = 10_000;
 const REUPLOADS_MAX = 3;
 
+/** How the attempt has ended, as the controller has said it. */
+export interface Told extends Outcome {
+  /** The build has failed with this attempt: no other one follows. */
+  buildFailed: boolean;
+}
+
 /**
  * `reported` in the journal says whether it is done. `onTold` is called with how the attempt has ended,
  * if the controller has said it. Rejects only for a bug.
@@ -25,15 +31,15 @@ const REUPLOADS_MAX = 3;
 export async function deliver(
   context: AttemptContext,
   shipping: LogShipping,
-  onTold: (outcome: Outcome) => void = () => {},
+  onTold: (told: Told) => void = () => {},
 ): Promise<void> {
   const { journal, leave, limits, beats } = context;
   if (journal.state.reported) return;
   const shipped = shipping.finish(limits.aftermathMs);
   try {
     await within(shipped, LOG_FIRST_MS, leave);
-    const outcome = await tell(context);
-    if (outcome) onTold(outcome);
+    const told = await tell(context);
+    if (told) onTold(told);
     // The attempt has ended for the controller too: it would refuse further beats.
     await beats[Symbol.asyncDispose]();
     await shipped;
@@ -44,9 +50,10 @@ export async function deliver(
   }
 }
 
-async function tell(context: AttemptContext): Promise<Outcome | undefined> {
-  const { journal, emit } = context;
+async function tell(context: AttemptContext): Promise<Told | undefined> {
+  const { journal, key, emit } = context;
   let outcome: Outcome | undefined;
+  let buildFailed = false;
   for (let report = journal.state.result; report !== null; ) {
     const answer = await send(context, report);
     const message = answer.ok
@@ -55,10 +62,11 @@ async function tell(context: AttemptContext): Promise<Outcome | undefined> {
     emit({ type: 'reported', accepted: answer.ok, message });
     // Evidence is told after a refused report, and only then may the cause be known.
     outcome = outcomeIn(answer) ?? outcome;
+    if (answer.ok) buildFailed = answer.value.status === 'failed' && answer.value.attempt === key.attempt;
     report = answer.ok || answer.kind !== 'refused' ? null : lesserReport(report, answer);
     if (report) await journal.update({ result: report });
   }
-  return outcome;
+  return outcome && { ...outcome, buildFailed };
 }
 
 function outcomeIn(answer: Answer<ReportAnswer>): Outcome | undefined {

@@ -3,16 +3,18 @@
  *
  *   clean in the VM ──► journal ──► controller told ──► wait for the end ──► (close destroys it, and tells)
  *
+ * If the controller has ended the attempt itself, it is asked before: an attempt that was cancelled, or that
+ * is followed by another one, keeps no VM.
+ *
  * Invariant: a VM is kept only once no process of the build and no secret is left in it, its network is cut,
  * and the journal knows until when. It holds its slot for no longer than that, however the clocks run: time
  * asleep counts, and a clock that is set back gives no more time. An agent that is restarted counts anew, so
  * that a clock that was set back before it gives at most the whole time again.
  */
 import { existsSync } from 'node:fs';
-import type { Outcome } from '#contract';
 import type { Answer } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
-import { pause, untilAnswered } from '../../client/retry.ts';
+import { pause, untilAnswered, within } from '../../client/retry.ts';
 import { searchedTexts } from '../build-log/searched-texts.ts';
 import type { Ending } from '../ending.ts';
 import type { KeptEnd } from '../events.ts';
@@ -24,7 +26,8 @@ import { Guest, howEnded } from '../guest/session.ts';
 import { awakeMs } from '../mac/running-clock.ts';
 import type { AttemptContext } from '../steps/context.ts';
 import type { Vm } from '../vm/vm.ts';
-import { type Wish, wishToKeep } from './keep-wish.ts';
+import type { Told } from './deliver.ts';
+import { type Wish, whyNotAfter, wishToKeep } from './keep-wish.ts';
 import type { Reached } from './work.ts';
 
 /** For a VM that answers at all. */
@@ -35,24 +38,27 @@ const CLEAN_MS = 180_000;
 const LOOK_MS = 500;
 /** Files of before the claim are searched too, because clocks differ. */
 const SLACK_MINUTES = 30;
+/** For what the controller says of an attempt that it has ended. Another Mac may get the build afterwards. */
+const TOLD_MS = 20_000;
 /** If the controller does not hear it, it still knows until when the VM was to be kept. */
 const TELL_END_MS = 60_000;
 
 /**
  * Resolves once the VM is not to be kept, or not any longer. `told` resolves with what the controller has
- * answered to the result, or with null if it refused it. Never rejects but for a bug.
+ * answered to the result, or with null if it said nothing of the attempt. Never rejects but for a bug.
  */
 export async function keepWhileWanted(
   context: AttemptContext,
   ending: Ending | null,
   reached: Reached | null,
-  told: Promise<Outcome | null>,
+  told: Promise<Told | null>,
 ): Promise<void> {
   const { journal, emit } = context;
   if (!journal.state.kept) {
     const wish = wishOf(context, ending, reached);
     if (!wish) return;
-    const why = 'why' in wish ? wish.why : await clean(context, reached!);
+    const why =
+      'why' in wish ? wish.why : ((await whyNotAllowed(context, ending!, told)) ?? (await clean(context, reached!)));
     if (why !== null) emit({ type: 'warning', message: `the VM is not kept: ${why}` });
     if (why !== null || 'why' in wish) return;
     await journal.update({ kept: { untilMs: Date.now() + wish.keepMs, forMs: wish.keepMs, ended: null } });
@@ -82,29 +88,46 @@ const untilOf = ({ journal }: AttemptContext) => new Date(journal.state.kept!.un
 function wishOf(context: AttemptContext, ending: Ending | null, reached: Reached | null): Wish | null {
   const { journal, config, drain } = context;
   if (!ending || !reached) return null;
-  const wish = wishToKeep(ending, journal.state.assignment, config.keepVmMaxMs);
+  const { assignment, result } = journal.state;
+  const wish = wishToKeep(ending, assignment, config.keepVmMaxMs);
   if (!wish || 'why' in wish) return wish;
-  if (drain.aborted) return { why: 'the agent takes no more builds' };
+  if (drain.aborted) return { why: DRAINS };
   if (!reached.vm) return { why: 'it has never answered over SSH' };
   if (reached.vm.exited.aborted) return { why: 'it has ended' };
   // Of an attempt that was taken up again, and whose log could not be.
   if (journal.reached('command_started') && !reached.log)
     return { why: 'the agent does not know the secrets of the build any more' };
+  const evidence = result && 'evidence' in result ? result.evidence : undefined;
+  if (evidence?.ssh?.answers === false) return { why: SILENT };
   return wish;
+}
+
+const DRAINS = 'the agent takes no more builds';
+const SILENT = 'SSH in it does not answer, so nothing can be removed';
+
+/** Null if the attempt has failed here, or if the controller says that its verdict has failed the build. */
+async function whyNotAllowed(
+  { drain }: AttemptContext,
+  ending: Ending,
+  told: Promise<Told | null>,
+): Promise<string | null> {
+  if (ending.kind !== 'stopped') return null;
+  try {
+    return whyNotAfter((await within(told, TOLD_MS, drain)) ?? null);
+  } catch {
+    return DRAINS;
+  }
 }
 
 /** Null once it is clean. Otherwise why it is not. */
 async function clean(context: AttemptContext, { vm, log }: Reached): Promise<string | null> {
   const { drain, key, journal, emit } = context;
-  const { result } = journal.state;
-  const silent = 'SSH in it does not answer, so nothing can be removed';
-  if (result?.type === 'fail' && result.evidence?.ssh?.answers === false) return silent;
   const mask = log?.mask ?? ((text: string) => text);
   const limit = AbortSignal.timeout(CLEAN_MS);
   try {
     await answers(vm!, AbortSignal.any([drain, AbortSignal.timeout(ANSWER_MS)]));
   } catch {
-    return drain.aborted ? 'the agent takes no more builds' : silent;
+    return drain.aborted ? DRAINS : SILENT;
   }
   const { version } = vm!.scripts;
   if (version === null || isMissingIn(version, 'kept clean'))
@@ -121,7 +144,7 @@ async function clean(context: AttemptContext, { vm, log }: Reached): Promise<str
       emit({ type: 'warning', message: `${files} files with secrets of the build were deleted in the VM` });
     return null;
   } catch (error) {
-    if (drain.aborted) return 'the agent takes no more builds';
+    if (drain.aborted) return DRAINS;
     return limit.aborted ? `it was not clean after ${CLEAN_MS / 1_000} s` : (error as Error).message;
   }
 }
@@ -145,7 +168,7 @@ const sessionFor = (vm: Vm, signal: AbortSignal): Guest =>
   });
 
 /** Tells the controller meanwhile, as often as it takes. */
-async function waitForEnd(context: AttemptContext, told: Promise<Outcome | null>): Promise<KeptEnd> {
+async function waitForEnd(context: AttemptContext, told: Promise<Told | null>): Promise<KeptEnd> {
   const { journal, drain, stop, tart, emit } = context;
   const { untilMs, forMs } = journal.state.kept!;
   const endAwakeMs = awakeMs() + Math.min(forMs, untilMs - Date.now());
@@ -186,7 +209,7 @@ async function waitForEnd(context: AttemptContext, told: Promise<Outcome | null>
 /** Waits for the result to be told first, because the controller keeps no VM of an attempt that runs. */
 async function tellKept(
   context: AttemptContext,
-  told: Promise<Outcome | null>,
+  told: Promise<Told | null>,
   signal: AbortSignal,
 ): Promise<Answer<unknown>> {
   const { journal, key, workerClient } = context;

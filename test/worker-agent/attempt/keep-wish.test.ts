@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { AGENT_VERDICTS } from '#contract';
-import { wishToKeep } from '../../../worker-agent/attempt/keep-wish.ts';
+import { AGENT_VERDICTS, type Verdict } from '#contract';
+import { whyNotAfter, wishToKeep } from '../../../worker-agent/attempt/keep-wish.ts';
 import { searchedTexts } from '../../../worker-agent/build-log/searched-texts.ts';
 import type { Ending } from '../../../worker-agent/ending.ts';
 
@@ -39,11 +39,21 @@ test('the smaller of both limits counts, and each may forbid it', () => {
   expect(wishToKeep(end, { trusted: true }, 1_000)).toBeNull();
 });
 
-test('no VM is kept of a build that succeeded, was stopped by the controller, or goes back', () => {
+test('no VM is kept of a build that succeeded or goes back', () => {
   expect(wishToKeep({ kind: 'succeeded', artifacts: [] }, asked, 1_000)).toBeNull();
-  expect(wishToKeep({ kind: 'stopped', message: '' }, asked, 1_000)).toBeNull();
   const handedBack: Ending = { kind: 'failed', verdict: 'vm_start_failed', message: '', handBack: 'vm_limit' };
   expect(wishToKeep(handedBack, asked, 1_000)).toBeNull();
+});
+
+test('a VM is kept after a verdict of the controller that has failed the build, and after no other', () => {
+  expect(wishToKeep({ kind: 'stopped', message: '' }, asked, 1_000)).toEqual({ keepMs: 1_000 });
+  const told = (verdict: Verdict | null, buildFailed: boolean) => ({ verdict, step: null, cause: null, buildFailed });
+  for (const verdict of ['build_timeout', 'no_output', 'vm_silent', 'boot_timeout', 'worker_lost'] as const) {
+    expect(whyNotAfter(told(verdict, true))).toBeNull();
+    expect(whyNotAfter(told(verdict, false))).toBe('the build is tried again');
+  }
+  expect(whyNotAfter(told('cancelled', false))).toBe('the build was cancelled');
+  expect(whyNotAfter(null)).toBe('the controller has not said how the attempt ended');
 });
 
 test('the texts for the search are lines that nobody writes by chance', () => {

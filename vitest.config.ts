@@ -46,6 +46,7 @@ export default defineConfig({
         ],
         test: {
           name: 'controller',
+          globalSetup: ['test/set-up/stores/global.ts'],
           include: ['test/controller/**/*.test.ts'],
           // Most files take less time than the start of workerd. They share one; migrated.ts empties it.
           isolate: false,

@@ -1,0 +1,146 @@
+/**
+ * Makes every request to a store, checks the addresses that a store answers, and makes a store's words fit to
+ * be shown.
+ *
+ * Invariants: no redirect is followed. No header and no token is logged, thrown or answered.
+ */
+import { STORE_WORDS_MAX } from '#contract';
+
+/** A store's answers are small. One that is longer is read to here, and its JSON counts as absent. */
+const ANSWER_MAX_BYTES = 256 * 1024;
+
+const USUAL_LIMIT_MS = 30_000;
+
+/** No answer came: the network, a time limit, a cut connection. Whether the store acted is unknown. */
+export class StoreUnreachable extends Error {}
+
+export interface StoreRequest {
+  method: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
+  url: string | URL;
+  /** Of the step: it aborts when the step has used up its time. */
+  signal: AbortSignal;
+  /** Of this request, from its first byte to the last one of the answer. Left out: 30 s. */
+  limitMs?: number;
+  headers?: Readonly<Record<string, string>>;
+  body?: string | FixedBody;
+}
+
+/** Bytes that are streamed. `fetch` then says their length, as the stores demand. */
+export interface FixedBody {
+  stream: ReadableStream<Uint8Array>;
+  length: number;
+}
+
+/** Whatever the store answered. Also a redirect is such an answer: nobody follows it. */
+export interface StoreAnswer {
+  status: number;
+  headers: Headers;
+  /** At most {@link ANSWER_MAX_BYTES}. */
+  text: string;
+  /** Undefined if the text is no whole JSON. */
+  json: unknown;
+}
+
+/** @throws {StoreUnreachable} */
+export async function askStore(request: StoreRequest): Promise<StoreAnswer> {
+  const limit = AbortSignal.timeout(request.limitMs ?? USUAL_LIMIT_MS);
+  const signal = AbortSignal.any([request.signal, limit]);
+  try {
+    const answer = await send(request, signal);
+    const { text, whole } = await boundedText(answer);
+    return { status: answer.status, headers: answer.headers, text, json: whole ? parsed(text) : undefined };
+  } catch (error) {
+    throw new StoreUnreachable(whyUnreachable(error, request, limit));
+  }
+}
+
+async function send({ method, url, headers, body }: StoreRequest, signal: AbortSignal): Promise<Response> {
+  const init = { method, redirect: 'manual', signal, ...(headers && { headers }) } as const;
+  if (body === undefined || typeof body === 'string') return fetch(url, body === undefined ? init : { ...init, body });
+  const { readable, writable } = new FixedLengthStream(body.length);
+  const stopped = new AbortController();
+  const piped = body.stream.pipeTo(writable, { signal: AbortSignal.any([signal, stopped.signal]) });
+  // A store may answer before it has read all bytes. What broke the pipe also breaks the request.
+  piped.catch(() => {});
+  try {
+    return await fetch(url, { ...init, body: readable });
+  } finally {
+    stopped.abort();
+  }
+}
+
+async function boundedText(answer: Response): Promise<{ text: string; whole: boolean }> {
+  if (!answer.body) return { text: '', whole: true };
+  const reader = answer.body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  for (let left = ANSWER_MAX_BYTES; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return { text: text + decoder.decode(), whole: true };
+    if (value.length > left) {
+      await reader.cancel().catch(() => {});
+      return { text: text + decoder.decode(value.subarray(0, left)), whole: false };
+    }
+    left -= value.length;
+    text += decoder.decode(value, { stream: true });
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The runtime's own message may name the address, with what allows to upload there. So it is not used. */
+function whyUnreachable(error: unknown, { method, url, signal }: StoreRequest, limit: AbortSignal): string {
+  const what = `${method} at ${new URL(url).host}`;
+  if (limit.aborted || signal.aborted) return `The store did not answer in time (${what}).`;
+  return `The store could not be reached (${what}): ${error instanceof Error ? error.name : 'no answer'}.`;
+}
+
+/**
+ * An address that a store has answered and that gets bytes of the artifact, if it is one of the store's: its
+ * host is one of `hosts` or below one. Null if it is not.
+ */
+export function uploadAddress(url: unknown, hosts: readonly string[], insecure: boolean): URL | null {
+  if (typeof url !== 'string' || !URL.canParse(url)) return null;
+  const address = new URL(url);
+  const secure = address.protocol === 'https:' && address.port === '';
+  if (!secure && !(insecure && address.protocol === 'http:')) return null;
+  if (address.username !== '' || address.password !== '') return null;
+  const ours = hosts.some((host) => address.hostname === host || address.hostname.endsWith(`.${host}`));
+  return ours ? address : null;
+}
+
+/** What stands for a part that nobody may see. */
+const LEFT_OUT = '…';
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+const looksLikeToken = (run: string): boolean =>
+  !UUID.test(run) &&
+  /\d/.test(run) &&
+  /[a-z]/i.test(run) &&
+  (!run.includes('/') || (/[a-z]/.test(run) && /[A-Z]/.test(run)));
+
+/**
+ * A store's own words, fit to be stored and shown: without tokens, keys and signed parts of addresses, on one
+ * line, and bounded.
+ */
+export function words(text: string): string {
+  const clean = text
+    .replaceAll(/-----BEGIN [A-Z ]+-----[\s\S]*?(-----END [A-Z ]+-----|$)/g, LEFT_OUT)
+    .replaceAll(/\bBearer\s+\S+/gi, `Bearer ${LEFT_OUT}`)
+    .replaceAll(/\beyJ[\w-]+(\.[\w-]*)*/g, LEFT_OUT)
+    .replaceAll(/\bya29\.[\w.-]+/g, LEFT_OUT)
+    .replaceAll(/(\bhttps?:\/\/[^\s?#"'<>]+)[?#][^\s"'<>]*/gi, `$1?${LEFT_OUT}`)
+    .replaceAll(/([\w.-]+=)[^\s&"'<>]{16,}/g, `$1${LEFT_OUT}`)
+    .replaceAll(/[\w+/=-]{32,}/g, (run) => (looksLikeToken(run) ? LEFT_OUT : run))
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed.
+    .replaceAll(/[\s\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
+    .trim();
+  return clean.length <= STORE_WORDS_MAX ? clean : `${clean.slice(0, STORE_WORDS_MAX - 1)}${LEFT_OUT}`;
+}

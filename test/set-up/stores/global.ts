@@ -1,0 +1,14 @@
+/**
+ * Global set-up of the controller's tests: starts the stand-ins of the stores. The tests run inside workerd
+ * and reach them over HTTP, at the addresses that are provided here.
+ */
+import type { TestProject } from 'vitest/node';
+import { startOddServer } from './odd-server.ts';
+
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const odd = await startOddServer();
+  project.provide('oddServer', odd.url);
+  return async () => {
+    await odd.stop();
+  };
+}

@@ -3,7 +3,7 @@
  *
  * Invariant: it accepts and refuses the values that `@expo/eas-json` accepts and refuses. Two things differ
  * on purpose: a field that nobody knows is a note, because a newer EAS may know it, and the values of
- * `submit` are not looked at.
+ * `submit` are not looked at: no build depends on them, and submit/submit-profile.ts reads them.
  */
 import { z } from 'zod';
 import { readJson } from './formats/json.ts';
@@ -200,17 +200,26 @@ export interface EasJson {
 }
 
 export async function readEasJson(files: ProjectFiles, appRoot: string): Promise<Found<EasJson>> {
+  const json = await readEasJsonValue(files, appRoot);
+  if (!json.ok) return json;
+  const { file, value } = json.value;
+  const parsed = EasJsonFile.safeParse(value);
+  if (!parsed.success) return problem(sentenceOf(file, value, parsed.error.issues[0]!));
+  const { build = {}, cli = {} } = parsed.data;
+  return found({ file, cli, profiles: new Map(Object.entries(build)) }, notesOf(file, value));
+}
+
+/** The JSON of the file, whatever it is. */
+export async function readEasJsonValue(
+  files: ProjectFiles,
+  appRoot: string,
+): Promise<Found<{ file: string; value: unknown }>> {
   const file = pathIn(appRoot, 'eas.json');
   if (file === null) return problem(`The app's folder ${named(appRoot)} lies outside of the source.`);
   const json = await readJson(files, file, LIMITS);
   if (json === null)
     return problem(`${file} is not in the source, so there is no profile. Create it with \`eas build:configure\`.`);
-  if (!json.ok) return json;
-
-  const parsed = EasJsonFile.safeParse(json.value);
-  if (!parsed.success) return problem(sentenceOf(file, json.value, parsed.error.issues[0]!));
-  const { build = {}, cli = {} } = parsed.data;
-  return found({ file, cli, profiles: new Map(Object.entries(build)) }, notesOf(file, json.value));
+  return json.ok ? found({ file, value: json.value }) : json;
 }
 
 function sentenceOf(file: string, whole: unknown, issue: z.core.$ZodIssue): string {
@@ -257,7 +266,6 @@ function notesOf(file: string, value: unknown): string[] {
     const fate: FieldFate | undefined = Object.hasOwn(CLI_FIELDS, key) ? CLI_FIELDS[key as 'version'] : undefined;
     return fate?.fate === 'ignored' ? [`\`cli.${key}\` in ${file} is ignored. ${fate.says}`] : [];
   });
-  if (submit !== undefined) notes.push(`\`submit\` in ${file} is ignored. ${TOP_FIELDS.submit.says}`);
   if (unknown.length > 0) notes.push(`${file} has fields that are not known and change nothing: ${listed(unknown)}.`);
   return notes;
 }

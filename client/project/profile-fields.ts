@@ -6,10 +6,10 @@
  */
 
 export const FATES = {
-  used: 'The build does what the field says.',
+  used: 'The build does what the field says, and so does the submission for fields of `submit`.',
   mapped: 'Tartbeat does it in a way of its own.',
-  ignored: 'It changes nothing. The log of the build says so.',
-  refused: 'The build is refused, with a sentence that names the fix.',
+  ignored: 'It changes nothing. The log of the build says so, or whoever resolves `submit`.',
+  refused: 'The build or the submission is refused, with a sentence that names the fix.',
 } as const;
 export type Fate = keyof typeof FATES;
 
@@ -28,7 +28,8 @@ const ignored = (says: string): FieldFate => ({ fate: 'ignored', says });
 const installed = (what: string) => used(`This version of ${what} is installed before the build begins.`);
 const NO_CACHE = "Expo's local engine has no cache.";
 const NO_UPDATE = 'It concerns `eas update`, and a build publishes no update.';
-const NO_SUBMIT = 'A build does not submit.';
+const CREATES_APP = 'It serves to create the app in App Store Connect, which is done there by hand, once.';
+const VARIABLE = 'It may name a variable, such as `$NAME`.';
 
 /** Fields that a profile, its `ios` and its `android` may all have. */
 export const COMMON_FIELDS = {
@@ -121,44 +122,49 @@ export const CLI_FIELDS = {
 } as const satisfies Record<string, FieldFate>;
 
 export const SUBMIT_FIELDS = {
-  extends: ignored(NO_SUBMIT),
-  ios: ignored(NO_SUBMIT),
-  android: ignored(NO_SUBMIT),
+  extends: used('At most five profiles may extend each other in a row.'),
+  ios: used('What App Store Connect is asked for. See below.'),
+  android: used('What Google Play is asked for. See below.'),
 } as const satisfies Record<string, FieldFate>;
 
-const submitFields = <const Names extends readonly string[]>(names: Names) =>
-  Object.fromEntries(names.map((name) => [name, ignored(NO_SUBMIT)])) as Record<Names[number], FieldFate>;
+const keyPath = mapped(
+  `The file is read once, when the store key is set. A build never has it. ${VARIABLE}`,
+  'A path that leads out of the project is refused, also by a link.',
+);
 
-export const SUBMIT_IOS_FIELDS = submitFields([
-  'ascApiKeyPath',
-  'ascApiKeyId',
-  'ascApiKeyIssuerId',
-  'appleId',
-  'ascAppId',
-  'appleTeamId',
-  'sku',
-  'language',
-  'companyName',
-  'appName',
-  'bundleIdentifier',
-  'metadataPath',
-  'groups',
-]);
+export const SUBMIT_IOS_FIELDS = {
+  ascApiKeyPath: keyPath,
+  ascApiKeyId: used(`It must be the key id of the stored key. ${VARIABLE}`),
+  ascApiKeyIssuerId: mapped(`It is a part of the stored key. ${VARIABLE}`),
+  appleId: ignored('Nobody signs in with an Apple Account: the stored key does.'),
+  ascAppId: used('The app in App Store Connect. Without it, the app is looked up by its bundle id.'),
+  appleTeamId: ignored('The stored key belongs to one team.'),
+  sku: ignored(CREATES_APP),
+  language: mapped(
+    'The language of `whatToTest`, if it is a locale such as `en-US`.',
+    'Another value changes nothing.',
+  ),
+  companyName: ignored(CREATES_APP),
+  appName: ignored(CREATES_APP),
+  bundleIdentifier: ignored('The app is the one that the artifact says.'),
+  metadataPath: ignored('It belongs to `eas metadata`, which changes the page of the app in the store.'),
+  groups: used('Internal groups of testers, by their names.'),
+} as const satisfies Record<string, FieldFate>;
 
-export const SUBMIT_ANDROID_FIELDS = submitFields([
-  'serviceAccountKeyPath',
-  'track',
-  'releaseStatus',
-  'changesNotSentForReview',
-  'applicationId',
-  'rollout',
-]);
+export const SUBMIT_ANDROID_FIELDS = {
+  serviceAccountKeyPath: keyPath,
+  track: used('The track that gets the release.'),
+  releaseStatus: used('The status that the release gets there.'),
+  changesNotSentForReview: used('Google then waits until somebody sends the changes for review in Play Console.'),
+  applicationId: ignored('The app is the one that the artifact says.'),
+  rollout: used('The fraction of users that gets the release.', 'Google takes no 0, so it is refused.'),
+} as const satisfies Record<string, FieldFate>;
 
 export const TOP_FIELDS = {
   $schema: ignored('Editors use it. The log does not mention it.'),
   cli: used('See below.'),
   build: used('The profiles. See below.'),
-  submit: ignored(NO_SUBMIT),
+  submit: used('What is submitted after the build, by whoever requests it. See below.'),
 } as const satisfies Record<string, FieldFate>;
 
 /** The lists by where their fields stand, in the order of the document. */

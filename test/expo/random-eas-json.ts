@@ -94,7 +94,7 @@ const mended = (android: Record<string, unknown>) =>
     : { ...android, credentialsSource: 'remote' };
 
 /** Mostly one that stands before it, so that there is no circle. */
-function parentOf(parent: number, index: number, names: readonly string[]): string | undefined {
+export function parentOf(parent: number, index: number, names: readonly string[]): string | undefined {
   if (parent === 9) return 'nowhere';
   return parent === 8 ? names.at(-1 - index) : names[parent % Math.max(index, 1)];
 }

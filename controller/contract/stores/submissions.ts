@@ -49,7 +49,7 @@ const playFields = {
     .default('internal'),
   releaseStatus: z.enum(RELEASE_STATUSES).default('completed'),
   /** The fraction of users, above 0 and at most 1. Needed with `inProgress`, and refused otherwise. */
-  rollout: z.number().gt(0).max(1).optional(),
+  rollout: z.number().gt(0, 'must be above 0').max(1, 'must be at most 1').optional(),
   changesNotSentForReview: z.boolean().default(false),
 };
 

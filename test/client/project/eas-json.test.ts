@@ -88,7 +88,6 @@ test('what no build looks at is a note, and the values of submit are not looked 
   );
   expect(found.ok && found.notes).toEqual([
     "`cli.version` in eas.json is ignored. It concerns eas-cli. Only the engine `eas` starts it, and then it is the image's one, whatever its version.",
-    '`submit` in eas.json is ignored. A build does not submit.',
     'eas.json has fields that are not known and change nothing: `extra`, `build.a.newField`, `build.a.ios.other`, `submit.production.web`, `submit.preview.android.lane`.',
   ]);
 });

@@ -123,8 +123,7 @@ run_step() { # FILE LIMIT [--check]
   shift 2
   within "$limit" sh "$file" "$@" </dev/null >"$answers/step"
   code=$?
-  outcome=$(sed -n '1s/: .*//p' "$answers/step")
-  detail=$(sed -n '1s/^[^:]*: //p' "$answers/step")
+  read_step "$answers/step"
   [ "$code" -ne 124 ] || { outcome=failed detail="the step did not end within $limit s"; }
   [ -n "$outcome" ] || { outcome=failed detail="the step ended with exit code $code and printed no result"; }
 }
@@ -147,7 +146,7 @@ for file in "$here"/provision/[0-9]*.sh; do
     changed) changed=$((changed + 1)) ;;
     *)
       failed=$((failed + 1))
-      sed -n 's/^fix: /                             /p' "$answers/step"
+      [ -z "$fix" ] || printf '%-28s %s\n' '' "$fix"
       # Later steps may need this one.
       [ -n "$check_only" ] || break
       ;;

@@ -32,6 +32,17 @@ usage() {
   exit 64
 }
 
+# Sets `id` to the name of a check: that of its step with _ for each -.
+name_check() { # STEP
+  id=$1
+  while :; do
+    case $id in
+      *-*) id=${id%%-*}_${id#*-} ;;
+      *) return 0 ;;
+    esac
+  done
+}
+
 json='' only='' skip='' skip_given='' controller='' worker='' key='' in_build=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -41,8 +52,8 @@ while [ $# -gt 0 ]; do
     --json) json=yes ;;
     --in-build) in_build=yes ;;
     --user) TARTBEAT_USER=$2 && shift ;;
-    --only) only="$only $(printf '%s' "$2" | tr - _) " && shift ;;
-    --skip) skip_given=yes skip="$skip $(printf '%s' "$2" | tr - _) " && shift ;;
+    --only) name_check "$2" && only="$only $id " && shift ;;
+    --skip) name_check "$2" && skip_given=yes skip="$skip $id " && shift ;;
     --disk-gb)
       case $2 in *[!0-9]* | ??????*) usage "--disk-gb must be a whole number, not '$2'" ;; esac
       export TARTBEAT_DISK_GB="$2"
@@ -60,7 +71,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 if [ -z "$skip_given$only" ]; then
-  for name in $(skipped_in_image); do skip="$skip $(printf '%s' "$name" | tr - _) "; done
+  for name in $(skipped_in_image); do name_check "$name" && skip="$skip $id "; done
 fi
 case $controller in
   '' | http://?* | https://?*) ;;
@@ -111,13 +122,11 @@ is_left_out() { # ID
 
 verify_step() { # FILE
   name_step "$1"
-  id=$(printf '%s' "$name" | tr - _)
+  name_check "$name"
   ! is_left_out "$id" || return 0
   within "$CHECK_LIMIT_S" sh "$1" --check </dev/null >"$answers/step" 2>/dev/null
   code=$?
-  title=$(sed -n 's/^title: //p' "$answers/step")
-  detail=$(sed -n '1s/^[^:]*: //p' "$answers/step")
-  fix=$(sed -n 's/^fix: //p' "$answers/step")
+  read_step "$answers/step"
   case $code in
     0) status=pass ;;
     3) status=skipped ;;

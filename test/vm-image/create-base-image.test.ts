@@ -41,9 +41,10 @@ for (const shell of SHELLS) {
     'pulls, boots, provisions, verifies, shuts down and snapshots; goes on after Ctrl-C; replaces nothing unasked',
     async () => {
       using mac = macWithKey(shell);
+      const steps = isTestedInDetail(shell) ? [] : BRIEFLY;
       // Interrupts in the middle of provisioning, after the first step has changed something.
       const interruption = new AbortController();
-      const interrupted = mac.create([], { signal: interruption.signal });
+      const interrupted = mac.create(steps, { signal: interruption.signal });
       const begun = vi.waitFor(() => expect(existsSync(join(mac.root, 'etc/sudoers.d/tartbeat'))).toBe(true), {
         timeout: 120_000,
         interval: 20,
@@ -64,7 +65,7 @@ for (const shell of SHELLS) {
       ]);
       expect(before.join()).not.toContain('expo-build-vm-base-snapshot');
 
-      const second = await mac.create(['--cpus', '4', '--memory-gb', '8', '--disk-gb', '140']);
+      const second = await mac.create(['--cpus', '4', '--memory-gb', '8', '--disk-gb', '140', ...steps]);
       expect(second.status, second.stdout + second.stderr).toBe(0);
       expect(second.stdout).toContain('expo-build-vm exists already; using it');
       expect(second.stdout).toMatch(/^ok +sudo-rule /m);
@@ -93,7 +94,7 @@ for (const shell of SHELLS) {
       expect(third.stderr).toContain('expo-build-vm-base-snapshot exists already and was not replaced');
       expect(mac.calls()).toEqual([]);
 
-      const fourth = await mac.create(['--force']);
+      const fourth = await mac.create(['--force', ...steps]);
       expect(fourth.status, fourth.stdout + fourth.stderr).toBe(0);
       expect(fourth.stdout).toMatch(/^0 step\(s\) changed$/m);
       // The old snapshot keeps its name until the new one is whole.
@@ -116,7 +117,7 @@ for (const shell of SHELLS) {
       for (const force of [[], ['--force']]) {
         // What a build might have written there is not taken for a result.
         if (force.length > 0) writeFileSync(image, 'snapshot=other\nfrom=other\n\u001b[2J\n', { flag: 'a' });
-        const args = ['--restrict-key', '--packet-filter', '192.0.2.7', '--result', result, ...force];
+        const args = ['--restrict-key', '--packet-filter', '192.0.2.7', '--result', result, ...BRIEFLY, ...force];
         const outcome = await mac.create(args);
         expect(outcome.status, outcome.stdout + outcome.stderr).toBe(0);
         expect(readFileSync(result, 'utf8')).toMatch(

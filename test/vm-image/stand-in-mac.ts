@@ -86,6 +86,7 @@ export function standInMac(shell: Shell): StandInMac {
   chmodSync(home, 0o750);
   // Scripts call each other with `sh`, which macOS has as bash in POSIX mode.
   symlinkSync(`/bin/${shell}`, join(folder, 'bin/sh'));
+  symlinkSync(join(STAND_INS, 'installed'), join(folder, 'installed'));
   const path = (side: 'guest' | 'host') =>
     [join(STAND_INS, side), join(folder, 'bin'), '/usr/bin', '/bin'].join(delimiter);
   const common = { STAND_INS: folder, TMPDIR: folder, GUEST_PATH: path('guest') };

@@ -41,7 +41,12 @@ found() { outcome=ok detail=$*; }
 missing() { outcome=missing detail=$*; }
 unknown() { outcome=unknown detail=$*; }
 
-one_line() { printf '%s' "$*" | tr '\000-\037\177' ' '; }
+one_line() {
+  case $* in
+    *[![:print:]]*) printf '%s' "$*" | tr '\000-\037\177' ' ' ;;
+    *) printf '%s' "$*" ;;
+  esac
+}
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
@@ -50,6 +55,18 @@ name_step() { # PATH
   name=${1##*/}
   name=${name#[0-9][0-9]-}
   name=${name%.sh}
+}
+
+# Sets outcome, detail, title and fix to what a step has printed. What it has not printed is empty.
+read_step() { # FILE
+  outcome='' detail='' title='' fix=''
+  while IFS= read -r line; do
+    case $line in
+      'title: '*) title=${line#title: } ;;
+      'fix: '*) fix=${line#fix: } ;;
+      *': '*) [ -n "$outcome" ] || outcome=${line%%: *} detail=${line#*: } ;;
+    esac
+  done <"$1"
 }
 
 look() {

@@ -3,6 +3,7 @@
 #
 # $STAND_INS is the folder of one test:
 #   calls         one line for each call that changes something: "pmset -a sleep 0"
+#   installed     a link to the stand-ins of what the steps install
 #   state/KEY     one setting of the simulated system; without the file the setting is that of a fresh macOS
 #   fail/NAME     each call of this command that would change something fails; if it has text, only those
 #                 calls that have this text among their arguments
@@ -11,7 +12,10 @@
 set -u
 command=${0##*/}
 
-get() { has "$1" && cat "$STAND_INS/state/$1"; }      # KEY
+# Has no `cat`, because a test calls stand-ins some thousand times.
+get() { # KEY
+  has "$1" && while IFS= read -r got; do printf '%s\n' "$got"; done <"$STAND_INS/state/$1"
+}
 put() { printf '%s\n' "$2" >"$STAND_INS/state/$1"; }  # KEY VALUE
 has() { [ -e "$STAND_INS/state/$1" ]; }               # KEY
 

@@ -6,7 +6,7 @@
  */
 import { STORE_WORDS_MAX } from '#contract';
 
-/** A store's answers are small. One that is longer is read to here, and its JSON counts as absent. */
+/** Most answers of a store are small. */
 const ANSWER_MAX_BYTES = 256 * 1024;
 
 const USUAL_LIMIT_MS = 30_000;
@@ -23,6 +23,8 @@ export interface StoreRequest {
   limitMs?: number;
   headers?: Readonly<Record<string, string>>;
   body?: string | FixedBody;
+  /** A longer answer is read to here, and its JSON counts as absent. Left out: 256 KiB. */
+  answerMaxBytes?: number;
 }
 
 /** Bytes that are streamed. `fetch` then says their length, as the stores demand. */
@@ -35,7 +37,7 @@ export interface FixedBody {
 export interface StoreAnswer {
   status: number;
   headers: Headers;
-  /** At most {@link ANSWER_MAX_BYTES}. */
+  /** At most `answerMaxBytes`. */
   text: string;
   /** Undefined if the text is no whole JSON. */
   json: unknown;
@@ -47,7 +49,7 @@ export async function askStore(request: StoreRequest): Promise<StoreAnswer> {
   const signal = AbortSignal.any([request.signal, limit]);
   try {
     const answer = await send(request, signal);
-    const { text, whole } = await boundedText(answer);
+    const { text, whole } = await boundedText(answer, request.answerMaxBytes ?? ANSWER_MAX_BYTES);
     return { status: answer.status, headers: answer.headers, text, json: whole ? parsed(text) : undefined };
   } catch (error) {
     throw new StoreUnreachable(whyUnreachable(error, request, limit));
@@ -69,12 +71,12 @@ async function send({ method, url, headers, body }: StoreRequest, signal: AbortS
   }
 }
 
-async function boundedText(answer: Response): Promise<{ text: string; whole: boolean }> {
+async function boundedText(answer: Response, maxBytes: number): Promise<{ text: string; whole: boolean }> {
   if (!answer.body) return { text: '', whole: true };
   const reader = answer.body.getReader();
   const decoder = new TextDecoder();
   let text = '';
-  for (let left = ANSWER_MAX_BYTES; ; ) {
+  for (let left = maxBytes; ; ) {
     const { done, value } = await reader.read();
     if (done) return { text: text + decoder.decode(), whole: true };
     if (value.length > left) {

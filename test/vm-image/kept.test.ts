@@ -17,6 +17,7 @@ import { SHELLS, type Shell } from './guest-script.ts';
 const { folder } = ownScripts();
 const SECRET = 'hunter22-secret';
 const KEY = ['b-1', 'b', '1'];
+const MAC_FILE = 'var/tmp/tartbeat-kept-mac';
 
 /** A VM after a failed build: its `/` is a folder, and sudo and pfctl write down what they were asked. */
 function failedVm(shell: Shell) {
@@ -33,7 +34,12 @@ function failedVm(shell: Shell) {
   };
   standIn('sudo', '[ "$1" = -n ] && shift && exec "$@"');
   standIn('pfctl', `echo "$*" >>'${root}/pfctl'`);
-  const env = { PATH: `${bin}:/usr/bin:/bin:/usr/sbin:/sbin`, HOME: home, TARTBEAT_ROOT: root };
+  const env = {
+    PATH: `${bin}:/usr/bin:/bin:/usr/sbin:/sbin`,
+    HOME: home,
+    TARTBEAT_ROOT: root,
+    SSH_CONNECTION: '192.168.64.1 50123 192.168.64.7 22',
+  };
   return {
     ...dir,
     root,
@@ -46,10 +52,10 @@ function failedVm(shell: Shell) {
       writeFileSync(join(root, path), text);
     },
     read: (path: string) => (existsSync(join(root, path)) ? readFileSync(join(root, path), 'utf8') : null),
-    clean(texts = `${SECRET}\n`, bytes = texts.length) {
+    clean(texts = `${SECRET}\n`, bytes = texts.length, changed: Record<string, string> = {}) {
       const args = [join(folder, 'kept.sh'), 'clean', ...KEY, String(bytes), '10'];
       const { status, stdout, stderr } = spawnSync(shell, args, {
-        env,
+        env: { ...env, ...changed },
         input: texts,
         encoding: 'utf8',
         timeout: 60_000,
@@ -91,9 +97,40 @@ for (const shell of SHELLS) {
     expect(vm.clean('').status).toBe(0);
     vm.write('usr/local/share/tartbeat/guest/kept.conf', '');
     expect(vm.clean('').status).toBe(0);
+    const loaded = (rules: string) => `-F all -E -f ${rules}\n`;
     expect(vm.read('pfctl')).toBe(
-      `-F all -E -f ${join(folder, 'kept.conf')}\n-F all -E -f ${vm.root}/usr/local/share/tartbeat/guest/kept.conf\n`,
+      loaded(join(folder, 'kept.conf')).repeat(2) +
+        loaded(`${vm.root}/usr/local/share/tartbeat/guest/kept.conf`).repeat(2),
     );
+  });
+
+  holds('SSH is left to the address of the agent alone, whatever the build has put into its file', () => {
+    using vm = failedVm(shell);
+    vm.write('elsewhere', 'left alone');
+    symlinkSync(join(vm.root, 'elsewhere'), join(vm.root, MAC_FILE));
+    expect(vm.clean('').status).toBe(0);
+    expect(vm.read(MAC_FILE)).toBe('192.168.64.1\n');
+    expect(vm.read('elsewhere')).toBe('left alone');
+    // A process of the build that still ran when the network was cut for the first time.
+    vm.standIn(
+      'pfctl',
+      `cat '${vm.root}/${MAC_FILE}' >>'${vm.root}/seen'; echo 192.168.64.9 >'${vm.root}/${MAC_FILE}'`,
+    );
+    expect(vm.clean('').status).toBe(0);
+    expect(vm.read('seen')).toBe('192.168.64.1\n192.168.64.1\n');
+    for (const said of [
+      '',
+      '   ',
+      'fe80::1 5 fe80::2 22',
+      '1.2.3',
+      '1.2.3.4.5',
+      '1..2.3',
+      '!1.2.3.4 1',
+      '1.2.3.4/0 1 2 22',
+    ])
+      expect(vm.clean('', 0, { SSH_CONNECTION: said })).toMatchObject({
+        ...{ status: 1, stderr: expect.stringMatching(/^the network could not be cut: SSH does not say/) },
+      });
   });
 
   holds('a VM whose network cannot be cut is not clean, and says why', () => {
@@ -188,11 +225,17 @@ testWith('bash')('processes that cannot be listed are not taken for none', () =>
   expect(listed('')).toEqual({ status: 1, ids: [] });
 });
 
-test('the rules let in and out what SSH and DHCP need, and nothing else', () => {
+test('the rules let in and out what SSH with the Mac and DHCP need, and nothing else', () => {
   const rules = readFileSync(join(folder, 'kept.conf'), 'utf8')
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#'));
-  expect(rules.slice(0, 2)).toEqual(['set skip on lo0', 'block drop all']);
-  for (const rule of rules.slice(2))
-    expect(rule).toMatch(/^pass (in|out) quick inet proto (tcp|udp) from any .*port (22|67|68) /);
+  expect(rules).toEqual([
+    `table <mac> persist file "/${MAC_FILE}"`,
+    'set skip on lo0',
+    'block drop all',
+    'pass in quick inet proto tcp from <mac> to any port 22 flags any keep state',
+    'pass out quick inet proto tcp from any port 22 to <mac> flags any keep state',
+    'pass out quick inet proto udp from any port 68 to any port 67 keep state',
+    'pass in quick inet proto udp from any port 67 to any port 68 keep state',
+  ]);
 });

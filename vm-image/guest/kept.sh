@@ -6,7 +6,7 @@
 # Afterwards no process of the build is left and no monitor. The secret files are gone with everything that
 # was made of them, and so is the log as the build printed it, in which secrets may stand. So is every file
 # that has one of the texts, if it was changed in the last MINUTES and lies in the home or in a temporary
-# folder. And no packet enters or leaves the VM but those of SSH.
+# folder. And no packet enters or leaves the VM but those of SSH with the Mac, from which the agent speaks.
 #
 # Prints `files=N`, how many such files it has deleted. Ends with 0 only if all of the above holds. Otherwise
 # it prints on standard error what does not, and the agent deletes the VM. Exit code 3: fewer or more than
@@ -23,14 +23,33 @@
 # shellcheck source=vm-image/guest/kept-processes.sh
 . "${0%/*}/kept-processes.sh"
 
+# kept.conf names it.
+mac_file=$root/var/tmp/tartbeat-kept-mac
+
 fail() { # WORDS
   printf '%s\n' "$*" | head -c 500 >&2
   exit 1
 }
 
+# Writes the address that the agent speaks from, for the table in kept.conf. A link or a pipe that the build
+# has left at this place is replaced.
+note_mac() {
+  address=${SSH_CONNECTION-}
+  address=${address%% *}
+  case $address in
+    *[!0-9.]* | *.*.*.*.* | *..* | .* | *.) address= ;;
+    *.*.*.*) ;;
+    *) address= ;;
+  esac
+  [ -n "$address" ] || fail 'the network could not be cut: SSH does not say from which IPv4 address the agent speaks'
+  rm -rf "$mac_file"
+  (set -C && umask 022 && printf '%s\n' "$address" >"$mac_file") 2>/dev/null || fail "$mac_file could not be written"
+}
+
 # Drops what is on its way too, and keeps the connection over which the agent speaks. With the restricted rule
 # of sudo the account may load this one file of the image and no other.
 cut_network() {
+  note_mac
   rules=$root/usr/local/share/tartbeat/guest/kept.conf
   [ -f "$rules" ] || rules=${0%/*}/kept.conf
   words=$(sudo -n pfctl -F all -E -f "$rules" 2>&1) || fail "the network could not be cut: $words"
@@ -84,6 +103,7 @@ clean() { # STATE BUILD ATTEMPT BYTES MINUTES
   remove_secrets "$@"
   delete_files_with "$texts" "$5"
   left=$(end_processes_of_build) || fail "$left"
+  cut_network # no process of the build is left that could have changed the address
   echo "files=${#deleted}"
 }
 

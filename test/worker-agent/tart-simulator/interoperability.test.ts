@@ -71,6 +71,10 @@ const refusal = (promise: Promise<SshClient>) =>
 const file = (server: TestServer, name: string) => join(server.home, name);
 
 const CASES: Record<string, (ssh: SshClient, server: TestServer) => Promise<void>> = {
+  'a command knows from which address it is asked': async (ssh, { config }) => {
+    const { stdout } = await ssh.exec('echo "$SSH_CONNECTION"');
+    expect(stdout).toMatch(new RegExp(`^127\\.0\\.0\\.1 [1-9]\\d* 127\\.0\\.0\\.1 ${config.port}\\n$`));
+  },
   'the exit status arrives': async (ssh) => {
     expect(await ssh.exec('exit 7')).toEqual({ stdout: '', stderr: '', code: 7, signal: undefined });
   },

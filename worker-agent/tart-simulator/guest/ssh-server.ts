@@ -43,7 +43,9 @@ export class SshServer {
 
   constructor(options: SshServerOptions) {
     this.#options = options;
-    this.#ssh = new ssh2.Server({ hostKeys: [options.hostKey], ident: 'OpenSSH_9.9' }, (client) => this.#greet(client));
+    this.#ssh = new ssh2.Server({ hostKeys: [options.hostKey], ident: 'OpenSSH_9.9' }, (client, peer) =>
+      this.#greet(client, peer),
+    );
   }
 
   /** Rejects with the system's error, such as EADDRINUSE. */
@@ -88,7 +90,7 @@ export class SshServer {
     else if (this.#behaviour === 'refuse') socket.destroy();
   }
 
-  #greet(client: ssh2.Connection): void {
+  #greet(client: ssh2.Connection, peer: ssh2.ClientInfo): void {
     let allowedKey: AuthorizedKey | undefined;
     let sessions = 0;
     client.on('error', () => {}); // after a reset or a malformed packet the connection closes by itself
@@ -110,12 +112,13 @@ export class SshServer {
       sessions++;
       const session = accept();
       session.once('close', () => sessions--);
-      this.#serve(session, () => allowedKey);
+      this.#serve(session, peer, () => allowedKey);
     });
   }
 
-  #serve(session: ssh2.Session, key: () => AuthorizedKey | undefined): void {
-    const environment: Record<string, string> = {};
+  #serve(session: ssh2.Session, { ip, port }: ssh2.ClientInfo, key: () => AuthorizedKey | undefined): void {
+    const { host, port: ownPort } = this.#address;
+    const environment: Record<string, string> = { SSH_CONNECTION: `${ip} ${port} ${host} ${ownPort}` };
     let terminal: TerminalSize | null = null;
     session.on('env', (accept, reject, { key, val }) => {
       if (!/^(LANG|LC_\w+)$/.test(key)) return reject?.();

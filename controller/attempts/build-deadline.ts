@@ -72,12 +72,17 @@ export class BuildDeadline extends DurableObject<Env> {
     }
     if (!record || record.attempt > attempt) return { kind: 'stale_attempt' };
     if (record.state === 'ended') return { kind: 'attempt_ended' };
-    const next = withBeat(record, beat, Date.now());
+    const now = Date.now();
+    const next = withBeat(record, beat, now);
     // Usually the alarm stays as it is, because a beat moves deadlines back and an early alarm books itself
     // anew. A beat that starts a clock may bring an earlier deadline: then the alarm moves too. While a
     // verdict is being written, the alarm is for its next try.
-    const isEarlier = !next.judging && nextDeadlineAt(next) < next.alarmAt;
-    if (isEarlier || isAlarmLost(next.alarmAt, Date.now())) await this.#save(next);
+    const dueAt = nextDeadlineAt(next);
+    // A beat may say of a log that could not be read for a while that its limit has passed. Then the alarm is
+    // for now, and not late: otherwise judge() would take it that the platform was away, after each such beat.
+    if (!next.judging && dueAt < next.alarmAt)
+      await this.#save(next, next.alarmAt > now ? Math.max(dueAt, now) : dueAt);
+    else if (isAlarmLost(next.alarmAt, now)) await this.#save(next);
     else this.#store(next);
     return { kind: 'accepted', nextMs: this.#intervalMs(next, beat), vmBeatAt: next.vmBeatAt };
   }

@@ -118,6 +118,20 @@ test('a log that does not grow is a no_output', async () => {
   expect(await untilEnded(assignment.buildId)).toMatchObject({ verdict: { code: 'no_output', whose: 'user' } });
 });
 
+test('a log whose silence is heard of only after its limit is a no_output at once, also after a late alarm', async () => {
+  const { assignment } = await anAssignment({ timeouts: { noOutputTimeoutMs: 20_000 } });
+  const { buildId } = assignment;
+  const silent = { stage: 'building', outputAgeMs: 30_000 } as const;
+  await beat(assignment, 'vm');
+  await beat(assignment, 'agent', { ...silent, outputAgeMs: undefined });
+  const { agentBeatAt } = (await recordOf(buildId)) as { agentBeatAt: number };
+  // The alarm was late, so this clock has got extra time until the next beat.
+  const until = Date.now() + HOUR_MS;
+  await rewrite(buildId, { graces: { noOutput: { basis: agentBeatAt, until } } });
+  await beat(assignment, 'agent', silent);
+  expect(await untilEnded(buildId)).toMatchObject({ verdict: { code: 'no_output' } });
+});
+
 test('the processes that waited are in the message of a no_output, as soon as the agent has told them', async () => {
   const { assignment } = await anAssignment({ timeouts: { noOutputTimeoutMs: 600 } });
   await beat(assignment, 'vm');

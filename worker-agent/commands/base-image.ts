@@ -4,7 +4,6 @@
  */
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { confirm } from '@inquirer/prompts';
 import { Command } from 'commander';
 import { defaultConfigPath, expandHome, loadConfig } from '../config.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -94,6 +93,9 @@ async function run(
   const name = flags.image;
   const shared = { config, configPath, images, tart, name, roomOf: diskRoomOf, more, say, signal, withTerminal };
   if (flags.publish !== undefined) return await publishImage({ ...shared, to: flags.publish });
-  const ask = process.stdin.isTTY ? (message: string) => confirm({ message }, { signal }) : null;
+  const prompts = () => import('@inquirer/prompts'); // most runs ask nothing, and it takes long to load
+  const ask = process.stdin.isTTY
+    ? async (message: string) => (await prompts()).confirm({ message }, { signal })
+    : null;
   return await makeBaseImage({ ...shared, from: flags.from, yes: flags.yes, ask });
 }

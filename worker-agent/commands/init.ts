@@ -7,7 +7,6 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { input, password } from '@inquirer/prompts';
 import { Command, Option } from 'commander';
 import { execa } from 'execa';
 import { printableLines } from '../../client/printable.ts';
@@ -192,24 +191,35 @@ async function askFor(given: Partial<InitAnswers>, withImages: boolean): Promise
       `Standard input is no terminal, so init cannot ask. Give these as well: ${open.map(({ flag }) => flag).join(', ')}.`,
     );
   const answers: Partial<InitAnswers> = { ...known };
-  for (const { key, ask } of open) answers[key] = await ask();
+  const prompts = open.length > 0 ? await import('@inquirer/prompts') : null; // it takes long to load
+  for (const { key, ask } of open) answers[key] = await ask(prompts!);
   const { vmName, vmUser, vmSshKey, controllerUrl } = answers as InitAnswers;
   const credential = code === undefined ? { apiKey: answers.apiKey! } : { code };
   return { ...(vmName !== undefined && { vmName }), vmUser, vmSshKey, controllerUrl, ...credential };
 }
 
-const QUESTIONS: readonly { key: keyof InitAnswers; flag: string; ask: () => Promise<string> }[] = [
-  { key: 'vmName', flag: '--vm-name', ask: () => input({ message: 'Name of the VM you have set up', required: true }) },
-  { key: 'vmUser', flag: '--vm-user', ask: () => input({ message: 'Account in the VM', default: 'admin' }) },
+type Prompts = typeof import('@inquirer/prompts');
+
+const QUESTIONS: readonly { key: keyof InitAnswers; flag: string; ask: (prompts: Prompts) => Promise<string> }[] = [
+  {
+    key: 'vmName',
+    flag: '--vm-name',
+    ask: ({ input }) => input({ message: 'Name of the VM you have set up', required: true }),
+  },
+  { key: 'vmUser', flag: '--vm-user', ask: ({ input }) => input({ message: 'Account in the VM', default: 'admin' }) },
   {
     key: 'vmSshKey',
     flag: '--vm-ssh-key',
-    ask: () => input({ message: 'Private key for the VM (made if absent)', default: DEFAULT_KEY_PATH }),
+    ask: ({ input }) => input({ message: 'Private key for the VM (made if absent)', default: DEFAULT_KEY_PATH }),
   },
-  { key: 'controllerUrl', flag: '--controller-url', ask: () => input({ message: 'Controller', required: true }) },
+  {
+    key: 'controllerUrl',
+    flag: '--controller-url',
+    ask: ({ input }) => input({ message: 'Controller', required: true }),
+  },
   {
     key: 'apiKey',
     flag: `one of --code, --api-key and $${API_KEY_VARIABLE}`,
-    ask: () => password({ message: "This worker's key", mask: true }),
+    ask: ({ password }) => password({ message: "This worker's key", mask: true }),
   },
 ];

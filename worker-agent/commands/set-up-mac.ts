@@ -3,7 +3,6 @@
  *
  * Invariant: nothing changes before a person at the terminal, or an option, has said yes to the commands.
  */
-import { confirm } from '@inquirer/prompts';
 import { loadConfig } from '../config.ts';
 import { CommandError } from '../exit-codes.ts';
 import { HOST_CHECKS } from '../health-checks/check-up.ts';
@@ -35,11 +34,13 @@ export interface SetUpOptions {
 }
 
 /** The question on a terminal. Ctrl-C is a no. */
-export const askOnTerminal = async (question: string): Promise<boolean> =>
-  await confirm({ message: question, default: false }).catch((error) => {
+export async function askOnTerminal(question: string): Promise<boolean> {
+  const { confirm } = await import('@inquirer/prompts'); // most commands ask nothing, and it takes long to load
+  return await confirm({ message: question, default: false }).catch((error) => {
     if ((error as Error).name === 'ExitPromptError') return false;
     throw error;
   });
+}
 
 /** Rejects with CommandError if a command fails; those before it have been run. */
 export async function setUpMac({ mac, configPath, wanted, ask, write, signal }: SetUpOptions): Promise<void> {

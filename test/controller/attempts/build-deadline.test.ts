@@ -76,10 +76,18 @@ const verdicts = (events: { type: string }[]) =>
   events.filter(({ type }) => ['fail', 'requeue', 'succeed', 'cancel'].includes(type));
 
 test('a VM that falls silent is a vm_silent, not before its deadline, and the object has ended', async () => {
-  const { assignment } = await anAssignment({ timeouts: { heartbeatTimeoutMs: 900 } });
+  const { assignment } = await anAssignment();
+  const { heartbeatTimeoutMs } = assignment.timeouts;
   await using _agent = agentBeats(assignment);
   const last = await beat(assignment, 'vm', { progress: 10 });
   expect(last).toMatchObject({ status: 200, body: { status: 'ok', action: 'continue' } });
+  // 900 ms of the timeout are left. With one of 900 ms an agent that is busy for a moment counts as silent too.
+  await runInDurableObject(deadlineOf(assignment.buildId), async (_object, { storage }) => {
+    const alarmAt = Date.parse(last.body.vmBeatAt!) + 900;
+    const record = storage.kv.get<object>('record');
+    storage.kv.put('record', { ...record, vmBeatAt: alarmAt - heartbeatTimeoutMs!, alarmAt });
+    await storage.setAlarm(alarmAt);
+  });
   const build = await untilEnded(assignment.buildId);
   expect(build).toMatchObject({ status: 'failed', verdict: { code: 'vm_silent' } });
   expect(Date.parse(build.endedAt!)).toBeGreaterThanOrEqual(Date.parse(last.body.vmBeatAt ?? '') + 900);

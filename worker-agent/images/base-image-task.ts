@@ -7,6 +7,7 @@ import { baseImageName } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import type { Tart } from '../tart/tart.ts';
 import type { Images, ImageView } from './images.ts';
+import type { Generation } from './images-file.ts';
 import { type ImageSource, readPublicImages, sourceOf } from './public-images.ts';
 
 const GB_BYTES = 1e9;
@@ -20,7 +21,7 @@ export interface Task {
   /** The VM that the script works in. */
   vm: string;
   snapshot: string;
-  /** True if the present image stays beside it until doctor has passed. */
+  /** True if it is made in a VM of its own, and not in that of the present image. */
   isRollOut: boolean;
 }
 
@@ -77,10 +78,22 @@ export async function taskOf({ images, tart, name, from, more }: TaskOptions, { 
       EXIT.usage,
     );
   return {
-    ...{ image, vm, from: source, snapshot: baseImageName(image), isRollOut: false },
+    ...{ image, vm, from: source, snapshot: freeSnapshot(image, local), isRollOut: false },
     source: sourceOf({ from: source, ownXcode }, local),
   };
 }
+
+/** A name that no VM of this Mac has, and no generation beside the current one: none is overwritten. */
+function freeSnapshot(image: ImageView, local: Vms['local']): string {
+  const { previous, candidate, unwanted } = image;
+  const taken = new Set([...local.keys(), ...unwanted, ...[previous, candidate].flatMap((one) => one?.vm ?? [])]);
+  const first = baseImageName(image);
+  for (let number = 2, name = first; ; name = `${first}-${number++}`) if (!taken.has(name)) return name;
+}
+
+/** The generation that was last made in the VM of the image, if it is known. */
+export const lastMadeIn = (image: ImageView): Generation | undefined =>
+  [image.candidate, image.current, image.previous].find((one) => one?.vm.startsWith(baseImageName(image))) ?? undefined;
 
 const namesOfPublic = () => readPublicImages().map(({ name }) => name);
 
@@ -98,12 +111,26 @@ async function rollOutOf(image: ImageView, asked: string | undefined, tart: Tart
       `--from: ${reference} must be REPOSITORY@sha256:DIGEST, with 64 hexadecimal digits`,
       EXIT.usage,
     );
+  const snapshot = `${image.vmName}-base-${digest}`;
+  const why = local.has(snapshot) ? whyThere(image, snapshot) : null;
+  if (why !== null) throw new CommandError(why, EXIT.usage);
   // By the name of a row the script knows which Macs are too old for it.
   const from = reference === source.reference ? asked : reference;
   return {
-    ...{ image, from, vm: `${image.vmName}-next`, snapshot: `${image.vmName}-base-${digest}`, isRollOut: true },
+    ...{ image, from, vm: `${image.vmName}-next`, snapshot, isRollOut: true },
     source: { ...source, reference },
   };
+}
+
+/** Why an image of this digest is not made beside the present one. Null for the candidate, which is examined. */
+function whyThere({ name, current, previous, candidate }: ImageView, snapshot: string): string | null {
+  if (snapshot === candidate?.vm) return null;
+  const asked = 'the image of this digest that --from names';
+  if (snapshot === current.vm)
+    return `builds of ${name} are cloned from ${asked} already: ${snapshot}. --force without --from repairs it`;
+  if (snapshot === previous?.vm)
+    return `${asked} is the make of ${name} before the present one: ${snapshot}. \`expo-worker images back ${name}\` returns to it`;
+  return `${asked} is on this Mac, and not in use: ${snapshot}. Delete it with \`tart delete ${snapshot}\`, then run this again`;
 }
 
 /** The VM of a new make has its name from the digest. Tart knows the one of a tag once it is pulled. */

@@ -9,7 +9,7 @@ import { ImageReference } from '#contract';
 import { type AgentConfig, changeConfig, type ImageConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
-import { type Task, type TaskOptions, taskOf, type Vms, vmsOf } from './base-image-task.ts';
+import { lastMadeIn, type Task, type TaskOptions, taskOf, type Vms, vmsOf } from './base-image-task.ts';
 import { type DiskPlan, type PlannedImage, planDisk, planInWords, roomForRollOut } from './disk-plan.ts';
 import type { ImageView, NewGeneration } from './images.ts';
 import { madeWithOf, readMadeWith, writeMadeWith } from './made-with.ts';
@@ -48,7 +48,7 @@ export async function makeBaseImage(options: BaseImageOptions): Promise<number> 
   const { candidate } = task.image;
   if (task.isRollOut && candidate?.vm === task.snapshot && there.local.has(candidate.vm))
     return await examine(options, task, candidate, readKeptByPlan(stateDir));
-  const before = readMadeWith(stateDir, task.snapshot);
+  const before = readMadeWith(stateDir, lastMadeIn(task.image)?.vm ?? task.snapshot);
   const plan = await acceptedPlan(options, task, there);
   if (!plan) return EXIT.interrupted;
 

@@ -5,6 +5,8 @@ declare module 'vitest' {
   export interface ProvidedContext {
     /** A server that answers as no store should. */
     oddServer: string;
+    /** The stand-in of App Store Connect. */
+    appStore: { url: string };
     /** The stand-in of Google Play, and the server beside it that nothing may reach. */
     play: { url: string; tokenUrl: string; strangerUrl: string };
   }

@@ -4,6 +4,7 @@ import { expect, test, vi } from 'vitest';
 import { loadConfig, saveConfig } from '../../../worker-agent/config.ts';
 import { type BaseImageOptions, makeBaseImage } from '../../../worker-agent/images/base-image.ts';
 import { Images } from '../../../worker-agent/images/images.ts';
+import { readMadeWith } from '../../../worker-agent/images/made-with.ts';
 import { readKeptByPlan } from '../../../worker-agent/images/plan-file.ts';
 import { readPublicImages } from '../../../worker-agent/images/public-images.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
@@ -146,6 +147,20 @@ test('an image that is there is replaced only by one that --from names by its di
   expect(notUsed().at(-1)).toContain('it was not examined to the end');
   expect(mac.lines).toEqual([]);
   expect(mac.images.list()[0]).toMatchObject({ current: { vm: 'mac-base-snapshot' }, candidate: { vm: next } });
+
+  // Nor does --force overwrite a make: the next one has the next free name, and doctor examines it too.
+  mac.images.promote('default');
+  await expect(mac.make({ from })).rejects.toThrow(
+    `builds of default are cloned from the image of this digest that --from names already: ${next}. --force`,
+  );
+  expect(await mac.make({ more: ['--force', '--restrict-key'] }), mac.lines.join('\n')).toBe(1);
+  const repaired = 'mac-base-snapshot-2';
+  expect(mac.said.at(-1)).toMatch(new RegExp(`^${repaired} is not used: `));
+  const before = { vm: 'mac-base-snapshot', provisioned: PROVISIONED };
+  expect(mac.images.list()[0]).toMatchObject({ current: { vm: next }, previous: before, candidate: { vm: repaired } });
+  expect(readMadeWith(mac.stateDir, repaired).restrictKey).toBe(true);
+  mac.images.promote('default');
+  await expect(mac.make({ from })).rejects.toThrow('`expo-worker images back default` returns to it');
 });
 
 test('where only one image fits, the advice names every VM that holds its blocks', async () => {

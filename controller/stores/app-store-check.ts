@@ -1,0 +1,111 @@
+/**
+ * Asks App Store Connect what can be known before a build.
+ *
+ * Invariant: nothing in the store is changed. What the store does not answer in time is a warning.
+ */
+
+import { AppsAnswer } from './app-store/answers.ts';
+import { buildOf, closedBy, closedWords, findApp, hasTakenNumber, highestOf, uploadsOf } from './app-store/looks.ts';
+import { AppStoreBusy, AppStoreRefused, reasonOf } from './app-store/refusals.ts';
+import { type AppStoreCaller, callerOf, read } from './app-store/requests.ts';
+import type { OpenedStoreKey, StoreAddresses } from './step.ts';
+import type { StoreCheck } from './store-check.ts';
+import { StoreUnreachable } from './store-request.ts';
+
+/** Whether Apple takes the key. Its role shows only when it is used. */
+export async function checkAppStoreKey(
+  key: OpenedStoreKey,
+  addresses: StoreAddresses,
+  signal: AbortSignal,
+): Promise<StoreCheck> {
+  return settled(async () => {
+    await read(callerOf(key, addresses, signal), '/v1/apps', { 'fields[apps]': 'bundleId', limit: 1 }, AppsAnswer);
+    return { refusals: [], warnings: [] };
+  });
+}
+
+export interface AppStoreQuestion {
+  /** The bundle id. */
+  appId: string;
+  /** Null: the app is looked up by its bundle id. */
+  ascAppId: string | null;
+  /** CFBundleShortVersionString and CFBundleVersion. Null if they are not known yet. */
+  version: string | null;
+  buildNumber: string | null;
+}
+
+/** The key is accepted, agreements are signed, the app is found, the number is free, the version is open. */
+export async function checkAppStore(
+  key: OpenedStoreKey,
+  { appId, ascAppId, version, buildNumber }: AppStoreQuestion,
+  addresses: StoreAddresses,
+  signal: AbortSignal,
+): Promise<StoreCheck> {
+  const caller = callerOf(key, addresses, signal);
+  return settled(async () => {
+    const app = await findApp(caller, appId, ascAppId);
+    if ('reason' in app) return { refusals: [app], warnings: [] };
+    if (version === null) return { refusals: [], warnings: [] };
+    const train = await settled(() => checkVersion(caller, app.id, version));
+    if (buildNumber === null) return train;
+    const number = await settled(() => checkNumber(caller, { appleId: app.id, version, buildNumber }));
+    return {
+      refusals: [...train.refusals, ...number.refusals],
+      warnings: [...new Set([...train.warnings, ...number.warnings])],
+    };
+  });
+}
+
+async function checkVersion(caller: AppStoreCaller, appleId: string, version: string): Promise<StoreCheck> {
+  const closed = await closedBy(caller, appleId, version);
+  if (closed === 'unknown')
+    return { refusals: [], warnings: ['The role of the key does not allow to look whether the version is open.'] };
+  if (closed === null) return { refusals: [], warnings: [] };
+  const storeWords = closedWords(version, closed);
+  return { refusals: [{ reason: 'version_closed', storeWords }], warnings: [] };
+}
+
+async function checkNumber(
+  caller: AppStoreCaller,
+  numbered: { appleId: string; version: string; buildNumber: string },
+): Promise<StoreCheck> {
+  const { version, buildNumber } = numbered;
+  const used = (await buildOf(caller, numbered)) ?? (await uploadsOf(caller, numbered)).find(hasTakenNumber);
+  if (!used) return { refusals: [], warnings: [] };
+  const storeWords = `App Store Connect has build ${buildNumber} of version ${version}.`;
+  return { refusals: [{ reason: 'build_number_used', storeWords }], warnings: [] };
+}
+
+/** `highest`: 0 if the app has no build with a whole number. Null: it is not known, and there is a reason. */
+export type AppStoreHighest = StoreCheck & { highest: number | null };
+
+/** For the seed of a counter. Build numbers with dots are passed over. */
+export async function highestBuildNumber(
+  key: OpenedStoreKey,
+  { appId, ascAppId }: Pick<AppStoreQuestion, 'appId' | 'ascAppId'>,
+  addresses: StoreAddresses,
+  signal: AbortSignal,
+): Promise<AppStoreHighest> {
+  const caller = callerOf(key, addresses, signal);
+  let highest: number | null = null;
+  const check = await settled(async () => {
+    const app = await findApp(caller, appId, ascAppId);
+    if ('reason' in app) return { refusals: [app], warnings: [] };
+    highest = await highestOf(caller, app.id);
+    return { refusals: [], warnings: [] };
+  });
+  return { ...check, highest };
+}
+
+/** What the store did not answer is a warning, and what it refused a refusal. */
+async function settled(check: () => Promise<StoreCheck>): Promise<StoreCheck> {
+  try {
+    return await check();
+  } catch (error) {
+    if (error instanceof AppStoreRefused)
+      return { refusals: [{ reason: reasonOf(error), storeWords: error.message }], warnings: [] };
+    if (error instanceof StoreUnreachable || error instanceof AppStoreBusy)
+      return { refusals: [], warnings: [`Not everything was checked. ${error.message}`] };
+    throw error;
+  }
+}

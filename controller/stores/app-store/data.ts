@@ -1,0 +1,44 @@
+/** What the steps of a submission to App Store Connect leave for the next one. */
+import type { AppStoreSubmit } from '#contract';
+import type { StepContext, StepData, StepResult } from '../step.ts';
+import type { Numbered } from './looks.ts';
+
+/**
+ * - `appleId`: the numeric id of the app
+ * - `others`: ids of unfinished uploads of this number that were there before, with blanks between them
+ * - `uploadId`, `fileId`, `buildId`: what is ours in the store
+ * - `sent`: so many bytes have arrived
+ * - `committing`: from here on the store may have the whole file, so nothing is deleted
+ * - `renewals`: how often in a row the store was asked for new addresses
+ * - `polls`: how often the store has said that it is still working
+ * - `tries`: how often something was tried with a build that the store has
+ * - `refused`: the key was refused once
+ */
+export type Plain = StepData['plain'];
+
+/** @throws if the step before has not left it, which is a fault of ours */
+export function textOf(plain: Plain, name: string): string {
+  const value = plain[name];
+  if (typeof value !== 'string') throw new Error(`the submission has no ${name}`);
+  return value;
+}
+
+export const numberedOf = ({ artifact }: StepContext<AppStoreSubmit>, plain: Plain): Numbered => ({
+  appleId: textOf(plain, 'appleId'),
+  version: artifact.app.version,
+  buildNumber: artifact.app.buildNumber,
+});
+
+interface More {
+  secret?: StepData['secret'];
+  sentBytes?: number;
+  warnings?: string[];
+  says?: string;
+}
+
+export const next = (step: string, plain: Plain, { secret = {}, ...more }: More = {}): StepResult => ({
+  kind: 'next',
+  step,
+  data: { plain, secret },
+  ...more,
+});

@@ -1,0 +1,218 @@
+/**
+ * Watches App Store Connect process an upload, and then does what was asked for with the build: what to test,
+ * groups of testers.
+ *
+ * Invariant: a build that the store has is done, whatever the store refuses to do with it. That is a warning.
+ */
+
+import { z } from 'zod';
+import type { AppStoreSubmit } from '#contract';
+import type { StepContext, StepResult } from '../step.ts';
+import { StoreUnreachable } from '../store-request.ts';
+import {
+  type Build,
+  BuildAnswer,
+  type BuildUpload,
+  BuildUploadAnswer,
+  errorsOfState,
+  GroupsAnswer,
+  IncludedFile,
+  LocalizationsAnswer,
+} from './answers.ts';
+import { next, numberedOf, type Plain, textOf } from './data.ts';
+import { buildOf } from './looks.ts';
+import { AppStoreBusy, AppStoreRefused, failed, meaningOf, reasonOf, wordsOf } from './refusals.ts';
+import { change, read, readAll } from './requests.ts';
+
+type Context = StepContext<AppStoreSubmit>;
+
+const FIRST_PAUSE_MS = 15_000;
+const PAUSE_MAX_MS = 10 * 60_000;
+const GROWTH = 1.5;
+
+/** Most uploads take a few minutes, some take hours. */
+const pauseMs = (polls: number): number => Math.min(FIRST_PAUSE_MS * GROWTH ** polls, PAUSE_MAX_MS);
+
+const stillWorking = (plain: Plain): StepResult => {
+  const polls = Number(plain.polls ?? 0);
+  return { kind: 'wait', afterMs: pauseMs(polls), data: { plain: { ...plain, polls: polls + 1 }, secret: {} } };
+};
+
+export async function watch(context: Context, plain: Plain): Promise<StepResult> {
+  const answer = await uploadAnswer(context, textOf(plain, 'uploadId'));
+  if (answer === null) return withoutUpload(context, plain);
+  const { state, warnings } = answer.data.attributes.state;
+  const said = errorsOfState(warnings).map((warning) => wordsOf([warning]));
+  if (state === 'COMPLETE') return built(context, plain, answer.data, said);
+  if (state === 'FAILED') return refused(context, plain, answer.data);
+  const file = answer.included?.map((item) => IncludedFile.safeParse(item).data).find((item) => item !== undefined);
+  const delivery = file?.attributes.assetDeliveryState;
+  if (delivery?.state !== 'FAILED') return stillWorking(plain);
+  const errors = errorsOfState(delivery.errors);
+  return failed(meaningOf(errors) ?? 'upload_damaged', wordsOf(errors));
+}
+
+/** Null: the upload is gone. */
+async function uploadAnswer(context: Context, uploadId: string) {
+  const query = {
+    'fields[buildUploads]': 'cfBundleVersion,state,build,assetFile',
+    'fields[builds]': 'version,processingState',
+    'fields[buildUploadFiles]': 'assetDeliveryState,fileSize',
+    include: 'build,assetFile',
+  };
+  try {
+    return await read(context, `/v1/buildUploads/${uploadId}`, query, BuildUploadAnswer);
+  } catch (error) {
+    if (error instanceof AppStoreRefused && error.status === 404) return null;
+    throw error;
+  }
+}
+
+async function built(context: Context, plain: Plain, upload: BuildUpload, warnings: string[]): Promise<StepResult> {
+  const id = upload.relationships?.build?.data?.id;
+  const build = id === undefined ? await buildOf(context, numberedOf(context, plain)) : await readBuild(context, id);
+  if (build === null || build.attributes.processingState === 'PROCESSING') return stillWorking(plain);
+  return verdictOf(build, plain, warnings);
+}
+
+function verdictOf(build: Build, plain: Plain, warnings: string[]): StepResult {
+  const state = build.attributes.processingState;
+  if (state === 'FAILED' || state === 'INVALID')
+    return failed('build_refused', `App Store Connect has processed the build and says that it is ${state}.`);
+  return next('finish', { ...plain, buildId: build.id }, { warnings });
+}
+
+async function readBuild(context: Context, id: string): Promise<Build> {
+  const query = { 'fields[builds]': 'version,processingState,usesNonExemptEncryption' };
+  return (await read(context, `/v1/builds/${id}`, query, BuildAnswer)).data;
+}
+
+/** "Already used" is no failure if the build that uses the number is what we have sent. */
+async function refused(context: Context, plain: Plain, upload: BuildUpload): Promise<StepResult> {
+  const errors = errorsOfState(upload.attributes.state.errors);
+  const reason = meaningOf(errors) ?? 'build_refused';
+  if (reason !== 'build_number_used') return failed(reason, wordsOf(errors));
+  const build = await buildOf(context, numberedOf(context, plain));
+  const other = build?.relationships?.buildUpload?.data?.id ?? upload.id;
+  if (build === null || other !== upload.id) return failed(reason, wordsOf(errors));
+  return build.attributes.processingState === 'PROCESSING' ? stillWorking(plain) : verdictOf(build, plain, []);
+}
+
+/** Somebody has deleted the upload, or Apple clears away those of finished builds. */
+async function withoutUpload(context: Context, plain: Plain): Promise<StepResult> {
+  const build = await buildOf(context, numberedOf(context, plain));
+  if (build === null) return failed('build_refused', 'The upload was deleted in App Store Connect.');
+  return build.attributes.processingState === 'PROCESSING' ? stillWorking(plain) : verdictOf(build, plain, []);
+}
+
+const COMPLIANCE =
+  'TestFlight waits for an answer about encryption. If the app uses none but exempt encryption, set ' +
+  '`"ios": { "config": { "usesNonExemptEncryption": false } }` in the app\'s config, or ' +
+  'ITSAppUsesNonExemptEncryption in its Info.plist. For this build, answer it in App Store Connect.';
+
+/** Says whether export compliance is missing, and sets what to test. */
+export async function finish(context: Context, plain: Plain): Promise<StepResult> {
+  return asPossible(
+    plain,
+    'What to test was not set',
+    async () => {
+      const build = await readBuild(context, textOf(plain, 'buildId'));
+      const known = build.attributes.usesNonExemptEncryption ?? context.artifact.app.usesNonExemptEncryption;
+      const warnings = known === null ? [COMPLIANCE] : [];
+      const { whatToTest } = context.options;
+      if (whatToTest) warnings.push(...(await setWhatToTest(context, build.id, whatToTest)));
+      return warnings;
+    },
+    (warnings) => next('groups', withoutTries(plain), { warnings }),
+  );
+}
+
+function setWhatToTest(context: Context, buildId: string, whatsNew: string): Promise<string[]> {
+  return unlessRefused('What to test was not set', async () => {
+    const { locale } = context.options;
+    const path = `/v1/builds/${buildId}/betaBuildLocalizations`;
+    const { data } = await read(context, path, { limit: 50 }, LocalizationsAnswer);
+    const before = data.find(({ attributes }) => attributes.locale === locale);
+    const type = 'betaBuildLocalizations';
+    if (!before) {
+      const relationships = { build: { data: { type: 'builds', id: buildId } } };
+      const made = { type, attributes: { locale, whatsNew }, relationships };
+      await change(context, 'POST', '/v1/betaBuildLocalizations', made, z.unknown());
+    } else if (before.attributes.whatsNew !== whatsNew) {
+      const changed = { type, id: before.id, attributes: { whatsNew } };
+      await change(context, 'PATCH', `/v1/betaBuildLocalizations/${before.id}`, changed, z.unknown());
+    }
+    return [];
+  });
+}
+
+/** Pages of groups that are looked through. */
+const GROUP_PAGES_MAX = 3;
+
+/** Gives the build to the groups that were named. Then the submission is done. */
+export async function groups(context: Context, plain: Plain): Promise<StepResult> {
+  const { version, buildNumber, appleId } = numberedOf(context, plain);
+  const says = `Build ${buildNumber} of version ${version} is in TestFlight.`;
+  const names = [...new Set(context.options.groups ?? [])];
+  if (names.length === 0) return { kind: 'done', says };
+  const give = () => giveTo(context, appleId, textOf(plain, 'buildId'), names);
+  return asPossible(plain, 'The build was given to no group', give, (warnings) => ({ kind: 'done', says, warnings }));
+}
+
+async function giveTo(context: Context, appleId: string, buildId: string, names: string[]): Promise<string[]> {
+  const query = { 'filter[app]': appleId, 'fields[betaGroups]': 'name,hasAccessToAllBuilds' };
+  const all = await readAll(context, '/v1/betaGroups', query, GroupsAnswer, GROUP_PAGES_MAX);
+  const warnings: string[] = [];
+  for (const name of names) {
+    const group = all.find(({ attributes }) => attributes.name === name);
+    if (!group) warnings.push(`TestFlight has no group "${name}" for this app.`);
+    // Such a group gets every build by itself, and Apple refuses to add one.
+    else if (group.attributes.hasAccessToAllBuilds !== true)
+      warnings.push(
+        ...(await unlessRefused(`The build was not given to the group "${name}"`, () =>
+          add(context, buildId, group.id),
+        )),
+      );
+  }
+  return warnings;
+}
+
+async function add(context: Context, buildId: string, groupId: string): Promise<string[]> {
+  const path = `/v1/builds/${buildId}/relationships/betaGroups`;
+  await change(context, 'POST', path, [{ type: 'betaGroups', id: groupId }], z.unknown());
+  return [];
+}
+
+/** How often something is tried that is done with a build which the store has. It takes half an hour. */
+const TRIES_MAX = 9;
+
+const withoutTries = ({ tries: _, ...plain }: Plain): Plain => plain;
+
+/** Does something with the build. A refusal, and a store that stays out of reach, are warnings. */
+async function asPossible(
+  plain: Plain,
+  what: string,
+  act: () => Promise<string[]>,
+  then: (warnings: string[]) => StepResult,
+): Promise<StepResult> {
+  const tries = Number(plain.tries ?? 0);
+  try {
+    return then(await unlessRefused(what, act));
+  } catch (error) {
+    if (!(error instanceof StoreUnreachable || error instanceof AppStoreBusy)) throw error;
+    if (tries >= TRIES_MAX) return then([`${what}. ${error.message}`]);
+    const afterMs = error instanceof AppStoreBusy && error.afterMs !== undefined ? error.afterMs : pauseMs(tries);
+    return { kind: 'wait', afterMs, data: { plain: { ...plain, tries: tries + 1 }, secret: {} } };
+  }
+}
+
+/** A refusal of what is done with the build, as a warning. */
+async function unlessRefused(what: string, act: () => Promise<string[]>): Promise<string[]> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof AppStoreRefused)) throw error;
+    const role = reasonOf(error) === 'role_missing' ? ' The key needs the role App Manager for it.' : '';
+    return [`${what}.${role} App Store Connect says: ${error.message}`];
+  }
+}

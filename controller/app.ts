@@ -20,7 +20,7 @@ import { logRoutes } from './routes/logs.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { behindTable } from './routes/register.ts';
-import { secretRoutes } from './routes/secrets.ts';
+import { secretRoutes, storeKeyRoutes } from './routes/secrets.ts';
 import { workerRoutes } from './routes/workers.ts';
 import type { Settings } from './settings.ts';
 import { iso } from './times.ts';
@@ -40,6 +40,7 @@ export function createApp(settings: Settings) {
   logRoutes(on, settings);
   fileRoutes(on);
   secretRoutes(on);
+  storeKeyRoutes(on, settings);
   blobRoutes(on);
   projectRoutes(on);
   poolRoutes(on);

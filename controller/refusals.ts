@@ -47,6 +47,7 @@ const STATUS = {
   rate_limited: 429,
   internal: 500,
   number_not_seeded: 422,
+  store_refused: 422,
   inputs_key_missing: 503,
   unavailable: 503,
 } as const satisfies Record<ErrorCode, ContentfulStatusCode>;

@@ -3,6 +3,7 @@
  * as an argument, so that no variable of a deployment can change them.
  */
 import { AGENT_INTERVAL_MS, DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '#contract';
+import { STORE_ADDRESSES, type StoreAddresses } from './stores/step.ts';
 
 export interface Settings {
   /** The smallest timeouts that a submitter may ask for. */
@@ -12,6 +13,8 @@ export interface Settings {
   /** How often an idle agent asks for work. */
   pollMs: number;
   follow: FollowTimes;
+  /** Where the stores are. */
+  stores: StoreAddresses;
 }
 
 /** The times of a stream that follows a log (build-log/follow.ts). */
@@ -40,6 +43,7 @@ export const SETTINGS: Settings = {
     keepAliveMs: 15_000,
     lastBytesMs: 10_000,
   },
+  stores: STORE_ADDRESSES,
 };
 
 /**

@@ -16,6 +16,7 @@ const controller = createController({
   workerTimeoutMs: 32_000,
   pollMs: 2_000,
   follow: SETTINGS.follow,
+  stores: SETTINGS.stores,
 });
 
 const UNCOUNTED: RateLimit = { limit: async () => ({ success: true }) };

@@ -15,6 +15,7 @@ export const LAYERS = {
     ['workers'],
     ['queue'],
     ['phase-history'],
+    ['settings'],
     ['stores'],
     ['builds'],
     ['access'],
@@ -22,7 +23,7 @@ export const LAYERS = {
     ['projects'],
     ['validate'],
     ['database'],
-    ['refusals', 'schema', 'settings'],
+    ['refusals', 'schema'],
     ['ids', 'bytes', 'times', 'contract'],
   ],
   'worker-agent': [

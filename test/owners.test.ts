@@ -52,7 +52,7 @@ const TABLES: Record<string, Deeds> = {
     'upkeep/retention': ['update', 'delete'],
     'upkeep/rows-of-former-release': ['update'],
   },
-  store_keys: {},
+  store_keys: { 'stores/store-keys': ['insert', 'update', 'delete'], 'upkeep/reseal': ['update'] },
   submissions: {},
   submission_events: {},
   build_submits: {},

@@ -7,6 +7,7 @@ import { createController, BuildDeadline as RealBuildDeadline } from '../control
 import { SETTINGS } from '../controller/settings.ts';
 import { withFaultyDatabase } from './controller/factories/faulty-database.ts';
 import { begin, requests, withPlatformLimits } from './controller/factories/platform-limits.ts';
+import { NO_STORES } from './controller/factories/store-keys.ts';
 
 export { BlobUpload, BuildLog } from '../controller/index.ts';
 
@@ -21,6 +22,7 @@ const controller = createController({
   workerTimeoutMs: 60_000,
   pollMs: 100,
   follow: SETTINGS.follow,
+  stores: NO_STORES,
 });
 
 /** Tests ask more often than people do; rate-limits.test.ts has the deployed counters. */

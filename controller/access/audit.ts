@@ -19,7 +19,7 @@ import { type Holder, may, parseRights } from './rights.ts';
 interface Action {
   action: string;
   /** What is acted upon. The entry names it as `KIND/ID`. */
-  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'image' | 'secret' | 'number';
+  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'image' | 'secret' | 'store_key' | 'number';
   /** The parameters of the path that have its id. Left out: `id`. */
   params?: readonly string[];
   /** Finds the id of a new thing in the answer. */
@@ -38,6 +38,13 @@ export const ACTIONS: Record<string, Action> = {
   'PUT /api/projects/:id/secrets/:name': { action: 'secret.set', kind: 'secret', params: ['name'], denied: true },
   'DELETE /api/projects/:id/secrets/:name': { action: 'secret.remove', kind: 'secret', params: ['name'], denied: true },
   'GET /api/projects/:id/secrets': { action: 'secret.list', kind: 'project', denied: true },
+  'PUT /api/projects/:id/store-keys/:name': {
+    ...{ action: 'store_key.set', kind: 'store_key', params: ['name'], denied: true },
+  },
+  'DELETE /api/projects/:id/store-keys/:name': {
+    ...{ action: 'store_key.remove', kind: 'store_key', params: ['name'], denied: true },
+  },
+  'GET /api/projects/:id/store-keys': { action: 'store_key.list', kind: 'project', denied: true },
   'PUT /api/projects/:id/numbers/:platform/:appId': {
     ...{ action: 'number.set', kind: 'number', params: ['platform', 'appId'] },
     detail: ({ was = null, value = null }) => ({ was, value }),

@@ -1,7 +1,7 @@
 /**
- * Finds the pools that a request about a stored secret means, for the key that asks.
+ * Finds the pools that a request about a stored secret or a store key means, for the key that asks.
  *
- * Invariant: no secret is set for a pool that is not trusted, that does not exist yet, or that the key does
+ * Invariant: neither is set for a pool that is not trusted, that does not exist yet, or that the key does
  * not reach.
  */
 import { and, asc, eq, inArray } from 'drizzle-orm';
@@ -9,7 +9,13 @@ import { POOLS_OF_SECRET_MAX } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { pools } from '../schema/index.ts';
-import { type Holder, may } from './rights.ts';
+import { type Holder, may, type Right } from './rights.ts';
+
+const KINDS = {
+  secrets: { right: 'secrets.set', notForUntrusted: 'it receives no stored secrets' },
+  'store keys': { right: 'admin', notForUntrusted: 'no store key is for its builds' },
+} as const satisfies Record<string, { right: Right; notForUntrusted: string }>;
+type Kind = keyof typeof KINDS;
 
 /**
  * The named pools, or else the trusted ones that exist now and that the key reaches. Refused: `forbidden` for
@@ -20,9 +26,10 @@ export async function poolsToSet(
   key: Holder,
   projectId: string,
   named: readonly string[] | undefined,
+  kind: Kind = 'secrets',
 ): Promise<{ ok: true; pools: string[] } | Refusal> {
-  const foreign = named?.find((pool) => !may(key, 'secrets.set', { projectId, pool }));
-  if (foreign !== undefined) return notReached(foreign);
+  const foreign = named?.find((pool) => !may(key, KINDS[kind].right, { projectId, pool }));
+  if (foreign !== undefined) return notReached(foreign, kind);
   const reached = named ?? (key.rights.pools === '*' ? undefined : key.rights.pools);
   const found = await openDatabase(env)
     .select()
@@ -34,7 +41,7 @@ export async function poolsToSet(
   if (missing !== undefined) return refusal('invalid_request', `pools: there is no pool ${missing}`);
   const untrusted = found.find(({ trusted }) => !trusted);
   if (untrusted)
-    return refusal('invalid_request', `pools: ${untrusted.name} is not trusted, so it receives no stored secrets`);
+    return refusal('invalid_request', `pools: ${untrusted.name} is not trusted, so ${KINDS[kind].notForUntrusted}`);
   if (found.length === 0)
     return refusal('invalid_request', 'pools: this key reaches no trusted pool; name a pool, or ask an admin');
   if (found.length > POOLS_OF_SECRET_MAX)
@@ -52,7 +59,10 @@ export function poolsToRemoveFrom(
   named: string | undefined,
 ): { ok: true; pools: '*' | readonly string[] } | Refusal {
   if (named === undefined) return { ok: true, pools: key.rights.pools };
-  return may(key, 'secrets.set', { projectId, pool: named }) ? { ok: true, pools: [named] } : notReached(named);
+  return may(key, 'secrets.set', { projectId, pool: named })
+    ? { ok: true, pools: [named] }
+    : notReached(named, 'secrets');
 }
 
-const notReached = (pool: string): Refusal => refusal('forbidden', `pools: this key may set no secrets for ${pool}`);
+const notReached = (pool: string, kind: Kind): Refusal =>
+  refusal('forbidden', `pools: this key may set no ${kind} for ${pool}`);

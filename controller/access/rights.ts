@@ -24,10 +24,13 @@ export type ScopeRight =
   /** What the agent of a worker does, for its own worker alone. */
   | 'worker';
 
-/** Names and versions of stored secrets, never values: for each key that has one of these rights. */
-const LISTS_SECRETS: readonly Grant[] = ['secrets.set', 'secrets.use', 'admin'];
+/** Rights to list names and versions, never values. Each of the grants behind a right gives it. */
+const LISTS = {
+  'secrets.list': ['secrets.set', 'secrets.use', 'admin'],
+  'stores.list': ['stores', 'admin'],
+} as const satisfies Record<string, readonly Grant[]>;
 
-export type Right = ScopeRight | Grant | 'secrets.list';
+export type Right = ScopeRight | Grant | keyof typeof LISTS;
 
 const OF_SCOPE: Record<Scope, readonly ScopeRight[]> = {
   admin: ['self', 'farm', 'builds.submit', 'builds.read', 'builds.files', 'blobs'],
@@ -83,7 +86,7 @@ export const may = (key: Holder, right: Right, thing: Thing = {}): boolean =>
 /** Whether there is anything that the key may use `right` for. It tells nothing of a thing. */
 export function hasRight({ scope, rights }: Holder, right: Right): boolean {
   if (isOfScope(right)) return OF_SCOPE[scope].includes(right);
-  if (right === 'secrets.list') return LISTS_SECRETS.some((grant) => hasRight({ scope, rights }, grant));
+  if (isToList(right)) return LISTS[right].some((grant) => hasRight({ scope, rights }, grant));
   // An admin of the farm may do what the admin of a project may, set the counters of build numbers, and have
   // VMs kept.
   if (scope === 'admin') return right === 'admin' || right === 'numbers' || right === 'keep';
@@ -93,11 +96,12 @@ export function hasRight({ scope, rights }: Holder, right: Right): boolean {
 }
 
 const isOfScope = (right: Right): right is ScopeRight => right in IN_WORDS;
+const isToList = (right: Right): right is keyof typeof LISTS => right in LISTS;
 
 /** What the key would need, for the refusal of a caller that has not got it. */
 export function needed(right: Right): string {
   if (isOfScope(right)) return IN_WORDS[right];
-  if (right === 'secrets.list') return `a key of scope admin, or with one of the rights ${LISTS_SECRETS.join(', ')}`;
+  if (isToList(right)) return `a key of scope admin, or with one of the rights ${LISTS[right].join(', ')}`;
   const isOfAdmin = hasRight({ scope: 'admin', rights: RIGHTS_TO_ALL }, right);
   return isOfAdmin ? `a key of scope admin, or the right ${right}` : `a key with the right ${right}`;
 }

@@ -188,6 +188,7 @@ export const ERROR_CODES = [
   'inputs_gone',
   'number_not_seeded',
   'inputs_key_missing',
+  'store_refused',
   'project_deleted',
   'project_in_use',
   'too_many',

@@ -20,7 +20,7 @@ export interface Sealed {
 
 /** Where a text is sealed: its purpose, then all that names its row. */
 export type Place = readonly [Purpose, ...(string | number | null)[]];
-export type Purpose = 'build_inputs' | 'stored_secret';
+export type Purpose = 'build_inputs' | 'stored_secret' | 'store_key' | 'store_session';
 
 export type Opened =
   | { ok: true; text: string }

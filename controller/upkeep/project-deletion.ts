@@ -1,6 +1,6 @@
 /**
- * Deletes a project: marks it first, and in the same batch takes it from every key and removes its secrets
- * and its counters of build numbers.
+ * Deletes a project: marks it first, and in the same batch takes it from every key and removes its secrets,
+ * its store keys and its counters of build numbers.
  * Retention then removes its builds, with all that hangs on them, in portions.
  *
  * Invariant: from the mark on, nothing is added to the project, because every insertion that names a project
@@ -19,6 +19,7 @@ import { isDeletedProject } from '../projects/conditions.ts';
 import { DEFAULT_PROJECT_ID, noProject, type ProjectRow } from '../projects/find-project.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { builds, projects, secrets } from '../schema/index.ts';
+import { withoutStoreKeys } from '../stores/store-keys.ts';
 
 /** Refused: `project_in_use` while builds are unfinished, `invalid_request` for the default project. */
 export async function deleteProject(env: Env, project: ProjectRow, now: number): Promise<{ ok: true } | Refusal> {
@@ -33,6 +34,7 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
     deletionMark(db, project, now),
     withoutProject(db, id, isDeletedProject(id)),
     db.delete(secrets).where(and(eq(secrets.projectId, id), isDeletedProject(id))),
+    withoutStoreKeys(db, id, isDeletedProject(id)),
     withoutCounters(db, id, isDeletedProject(id)),
     withoutHistories(db, id, isDeletedProject(id)),
   ]);

@@ -13,4 +13,5 @@ export default createController({
   workerTimeoutMs: 10_000,
   pollMs: 500,
   follow: SETTINGS.follow,
+  stores: SETTINGS.stores,
 });

@@ -69,3 +69,7 @@ export type StoreKeyList = z.infer<typeof StoreKeyList>;
 /** Answers a request that sets a store key. `warnings` says what the store could not answer. */
 export const StoreKeySet = z.object({ storeKey: StoreKeyView, warnings: z.array(z.string()) });
 export type StoreKeySet = z.infer<typeof StoreKeySet>;
+
+/** What was removed. Its submissions that have not ended fail. */
+export const StoreKeyRemoved = z.object({ removed: StoreKeyView });
+export type StoreKeyRemoved = z.infer<typeof StoreKeyRemoved>;

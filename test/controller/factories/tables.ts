@@ -34,6 +34,7 @@ const IN_ORDER = [
   'blobs',
   'workers',
   'secrets',
+  'store_keys',
   'projects',
 ];
 

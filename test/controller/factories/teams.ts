@@ -8,6 +8,7 @@ import { pools } from '../../../controller/schema/index.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
 import { db, insertAttempt, insertProject, tokenFor, unique } from './rows.ts';
 import { type Answer, aBlob } from './scenarios.ts';
+import { NO_STORES } from './store-keys.ts';
 
 export interface Team {
   projectId: string;
@@ -52,7 +53,7 @@ export async function askWith<T = unknown>(
   const init = { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
   const unlimited: RateLimit = { limit: async () => ({ success: true }) };
   const bindings = { ...env, INPUTS_KEY, CALLERS: unlimited, STRANGERS: unlimited };
-  const response = await createApp(SETTINGS).request(path, init, bindings);
+  const response = await createApp({ ...SETTINGS, stores: NO_STORES }).request(path, init, bindings);
   return { status: response.status, body: await response.json<T>() };
 }
 

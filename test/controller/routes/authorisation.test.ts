@@ -12,10 +12,14 @@ import { type Kind, ROUTES, type RouteKey, type Row as TableRow } from '../../..
 import { SETTINGS } from '../../../controller/settings.ts';
 import { requests } from '../factories/platform-limits.ts';
 import { bytesOf, call, sha256Of, unique } from '../factories/rows.ts';
+import { appStoreKey } from '../factories/store-keys.ts';
 import { contentsOfTables } from '../factories/tables.ts';
 import { COLUMNS, type Column, type Credential, makeWorld, type World } from '../factories/world.ts';
 
 type Row = Record<Column, number>;
+
+/** A key of App Store Connect, without its pools. */
+const P8 = await appStoreKey(undefined);
 
 const strangers = (status: number) => ({
   ...{ none: status, garbage: status, forged: status },
@@ -47,6 +51,7 @@ const HAVE: Record<Right, (status: number) => Partial<Row>> = {
   worker: (status) => ({ worker: status }),
   'secrets.use': projectAdmins,
   'secrets.set': projectAdmins,
+  'stores.list': (status) => ({ admin: status, ...projectAdmins(status) }),
   'secrets.list': (status) => ({ admin: status, ...projectAdmins(status) }),
   numbers: (status) => ({ admin: status, ...projectAdmins(status) }),
   stores: projectAdmins,
@@ -190,6 +195,17 @@ const QUESTIONS: Record<string, Question> = {
     // It has no secret of this name.
     but: { projectAdmin: 404 },
     ask: ({ project }) => [`/api/projects/${project}/secrets/NAME`],
+  },
+
+  'GET /api/projects/:id/store-keys': { ask: ({ project }) => [`/api/projects/${project}/store-keys`] },
+  'PUT /api/projects/:id/store-keys/:name': {
+    status: 201,
+    ask: ({ project, pool }) => [`/api/projects/${project}/store-keys/${unique('key')}`, { ...P8, pools: [pool] }],
+  },
+  'DELETE /api/projects/:id/store-keys/:name': {
+    // It has no store key of this name.
+    but: { admin: 404, projectAdmin: 404 },
+    ask: ({ project }) => [`/api/projects/${project}/store-keys/NAME`],
   },
 
   'GET /api/projects/:id/numbers': { ask: ({ project }) => [`/api/projects/${project}/numbers`] },

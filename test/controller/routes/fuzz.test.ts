@@ -62,6 +62,7 @@ const BODIES: Record<string, z.ZodType> = {
   'POST /api/workers/:id/findings': contract.FindingsReport,
   'POST /api/keys': contract.KeyRequest,
   'PUT /api/projects/:id/secrets/:name': contract.SecretRequest,
+  'PUT /api/projects/:id/store-keys/:name': contract.StoreKeyRequest,
   'PUT /api/projects/:id/numbers/:platform/:appId': contract.CounterRequest,
   'POST /api/builds/:id/number': contract.BuildNumberRequest,
   'POST /api/builds/:id/kept': contract.KeptRequest,

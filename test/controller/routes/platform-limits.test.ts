@@ -6,6 +6,7 @@ import { env } from 'cloudflare:workers';
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import {
   APPS_OF_PROJECT_MAX,
+  APPS_OF_STORE_KEY_MAX,
   ARTIFACTS_MAX,
   DEFAULT_TIMEOUTS,
   EVIDENCE_LOG_TAIL_MAX,
@@ -24,12 +25,13 @@ import {
   type Report,
   SECRET_FILE_MAX_BYTES,
   SECRET_FILES_MAX,
+  STORE_KEYS_MAX,
   STORED_SECRETS_MAX,
 } from '#contract';
 import { ADMIN_KEY_ID, createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
-import { buildNumbers } from '../../../controller/schema/index.ts';
+import { buildNumbers, storeKeys } from '../../../controller/schema/index.ts';
 import { seal } from '../../../controller/secrets/sealing.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
@@ -51,6 +53,7 @@ import {
   unique,
 } from '../factories/rows.ts';
 import { aBlob, until } from '../factories/scenarios.ts';
+import { appStoreKey } from '../factories/store-keys.ts';
 import { aKey, aPool, aTeam, begin as beginAttempt, setSecret, submit } from '../factories/teams.ts';
 import { wrongLoads } from '../queue/wrong-loads.ts';
 
@@ -257,6 +260,20 @@ async function aTeamWithSecrets() {
   return { team: { ...team, key, keyId }, pools };
 }
 
+/** A project with nearly all the store keys that it may have, each of the largest size. */
+async function aTeamWithStoreKeys() {
+  const pools = await Promise.all(many(POOLS_OF_SECRET_MAX, () => aPool()));
+  const projectId = await insertProject();
+  const { key, keyId } = await aKey(projectId, ['admin']);
+  const apps = many(APPS_OF_STORE_KEY_MAX, appId);
+  for (let i = 1; i < STORE_KEYS_MAX; i++)
+    await db.insert(storeKeys).values({
+      ...{ id: unique('stk'), projectId, name: `NAME_${i}`, store: 'app-store-connect', identity: 'AB32CZE81F' },
+      ...{ apps, pools, version: 1, keyId: 'k', sealed: 'x'.repeat(500), setBy: keyId, setAt: 0 },
+    });
+  return { projectId, key, request: await appStoreKey(pools, { apps }) };
+}
+
 const appId = (i: number) => `com.example-${i}.`.padEnd(155, 'a');
 /** A project with nearly all the counters that it may have, and a running build of it. */
 async function aTeamWithCounters() {
@@ -443,6 +460,27 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   'DELETE /api/projects/:id/secrets/:name': async () => {
     const { team } = await aTeamWithSecrets();
     return ask('DELETE', `/api/projects/${team.projectId}/secrets/NAME_1`, team.key);
+  },
+
+  'GET /api/projects/:id/store-keys': async () => {
+    const team = await aTeamWithStoreKeys();
+    return ask('GET', `/api/projects/${team.projectId}/store-keys`, team.key);
+  },
+  'PUT /api/projects/:id/store-keys/:name': [
+    // Anew, then a new value.
+    async () => {
+      const { projectId, key, request } = await aTeamWithStoreKeys();
+      return ask('PUT', `/api/projects/${projectId}/store-keys/another`, key, request);
+    },
+    async () => {
+      const { projectId, key, request } = await aTeamWithStoreKeys();
+      await ask('PUT', `/api/projects/${projectId}/store-keys/another`, key, request);
+      return ask('PUT', `/api/projects/${projectId}/store-keys/another`, key, request);
+    },
+  ],
+  'DELETE /api/projects/:id/store-keys/:name': async () => {
+    const { projectId, key } = await aTeamWithStoreKeys();
+    return ask('DELETE', `/api/projects/${projectId}/store-keys/NAME_1`, key);
   },
 
   'GET /api/projects/:id/numbers': async () => {

@@ -81,7 +81,7 @@ test('a VM that falls silent is a vm_silent, not before its deadline, and the ob
   await using _agent = agentBeats(assignment);
   const last = await beat(assignment, 'vm', { progress: 10 });
   expect(last).toMatchObject({ status: 200, body: { status: 'ok', action: 'continue' } });
-  // 900 ms of the timeout are left. With one of 900 ms an agent that is busy for a moment counts as silent too.
+  // 900 ms of the timeout are left. With one of 900 ms an agent that is busy for a moment is silent too.
   await runInDurableObject(deadlineOf(assignment.buildId), async (_object, { storage }) => {
     const alarmAt = Date.parse(last.body.vmBeatAt!) + 900;
     const record = storage.kv.get<object>('record');

@@ -153,12 +153,12 @@ test('an image that is there is replaced only by one that --from names by its di
   await expect(mac.make({ from })).rejects.toThrow(
     `builds of default are cloned from the image of this digest that --from names already: ${next}. --force`,
   );
-  expect(await mac.make({ more: ['--force', '--restrict-key'] }), mac.lines.join('\n')).toBe(1);
+  expect(await mac.make({ more: ['--force', '--packet-filter', '10.0.0.1'] }), mac.lines.join('\n')).toBe(1);
   const repaired = 'mac-base-snapshot-2';
   expect(mac.said.at(-1)).toMatch(new RegExp(`^${repaired} is not used: `));
   const before = { vm: 'mac-base-snapshot', provisioned: PROVISIONED };
   expect(mac.images.list()[0]).toMatchObject({ current: { vm: next }, previous: before, candidate: { vm: repaired } });
-  expect(readMadeWith(mac.stateDir, repaired).restrictKey).toBe(true);
+  expect(readMadeWith(mac.stateDir, repaired).packetFilter).toBe('10.0.0.1');
   mac.images.promote('default');
   await expect(mac.make({ from })).rejects.toThrow('`expo-worker images back default` returns to it');
 });

@@ -79,7 +79,7 @@ export class BuildDeadline extends DurableObject<Env> {
     // verdict is being written, the alarm is for its next try.
     const dueAt = nextDeadlineAt(next);
     // A beat may say of a log that could not be read for a while that its limit has passed. Then the alarm is
-    // for now, and not late: otherwise judge() would take it that the platform was away, after each such beat.
+    // for now, and not late: otherwise judge() would take the platform for away after each such beat.
     if (!next.judging && dueAt < next.alarmAt)
       await this.#save(next, next.alarmAt > now ? Math.max(dueAt, now) : dueAt);
     else if (isAlarmLost(next.alarmAt, now)) await this.#save(next);

@@ -122,7 +122,7 @@ async function rollOutOf(image: ImageView, asked: string | undefined, tart: Tart
   };
 }
 
-/** Why an image of this digest is not made beside the present one. Null for the candidate, which is examined. */
+/** Why no image of this digest is made beside the present one. Null for the candidate, which is examined. */
 function whyThere({ name, current, previous, candidate }: ImageView, snapshot: string): string | null {
   if (snapshot === candidate?.vm) return null;
   const asked = 'the image of this digest that --from names';

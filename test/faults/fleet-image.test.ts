@@ -73,7 +73,9 @@ test('Macs fetch the image that one has published, two at a time, beside builds 
   });
   const reference = await publish(farm, `${registry.host}/fleet/mac`);
   expect(reference).toMatch(new RegExp(`^${registry.host}/fleet/mac@sha256:[0-9a-f]{64}$`));
-  expect((await farm.vms(0)).map(({ name }) => name)).toEqual(['expo-build-vm', readPublicImages()[0]!.reference]);
+  const repaired = 'expo-build-vm-base-snapshot-2';
+  const made = ['expo-build-vm', repaired, readPublicImages()[0]!.reference];
+  expect((await farm.vms(0)).map(({ name }) => name)).toEqual(made);
 
   await Promise.all(farm.macs.map((mac) => mac.startAgent()));
   // No download ends before a build has been built.
@@ -126,7 +128,7 @@ test('Macs fetch the image that one has published, two at a time, beside builds 
   // that has published the image has fetched nothing.
   const fetched = `expo-build-vm-base-${reference.slice(-64, -52)}`;
   for (const [index, { tart }] of farm.macs.entries()) {
-    const left = [index === 0 ? 'expo-build-vm' : fetched, 'expo-build-vm-base-snapshot'];
+    const left = [...(index === 0 ? ['expo-build-vm', repaired] : [fetched]), 'expo-build-vm-base-snapshot'];
     await until(
       async () => {
         const listed = await tart.list();

@@ -1,6 +1,6 @@
 /**
- * Compiles the agent to dist/ for `npm pack` and `npm publish`, because Node strips no types below
- * node_modules.
+ * Compiles the agent and `expo-build` to dist/ for `npm pack` and `npm publish`, because Node strips no types
+ * below node_modules.
  *
  * Invariant: dist/ has exactly what the sources give. It has a package.json of its own, so that `#contract`
  * is the compiled file there and the TypeScript file in this repository.
@@ -17,4 +17,4 @@ await execa('tsc', ['-p', 'tsconfig.package.json'], { cwd: root, preferLocal: tr
 const { name, version } = JSON.parse(readFileSync(inRoot('package.json'), 'utf8'));
 const own = { name, version, type: 'module', imports: { '#contract': './controller/contract/index.js' } };
 writeFileSync(inRoot('dist/package.json'), `${JSON.stringify(own, null, 2)}\n`);
-chmodSync(inRoot('dist/worker-agent/expo-worker.js'), 0o755);
+for (const program of ['cli/expo-build.js', 'worker-agent/expo-worker.js']) chmodSync(inRoot(`dist/${program}`), 0o755);

@@ -5,6 +5,7 @@
  * top-level folder, or a file in the top-level folder itself.
  */
 export const LAYERS = {
+  cli: [['expo-build'], ['commands'], ['exit-codes', 'json-lines', 'version']],
   controller: [
     ['index'],
     ['app'],
@@ -43,7 +44,7 @@ export const LAYERS = {
     ['config-findings', 'time-limits', 'events', 'ending', 'exit-codes', 'version', 'vm-image'],
   ],
   client: [
-    ['signing'],
+    ['signing', 'packing'],
     ['project'],
     ['builds-client', 'admin-client'],
     ['follow-log', 'upload'],
@@ -69,6 +70,7 @@ export const TOP_LEVEL = {
   controller: ['#contract'],
   'log-reader': ['#contract'],
   client: ['#contract'],
+  cli: ['#contract', 'client', 'log-reader'],
   'worker-agent/tart-simulator': [],
   'worker-agent': ['#contract', 'client', 'log-reader'],
   local: ['#contract', 'client', 'log-reader', 'worker-agent', 'worker-agent/tart-simulator', 'controller'],

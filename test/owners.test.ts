@@ -243,6 +243,7 @@ test('only these modules of the agent start processes', () => {
     'mac/keep-awake',
     'mac/process-identity',
     'mac/programs',
+    'packing/git',
     'tart/call',
   ]);
 });

@@ -8,7 +8,9 @@
  */
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LEFT_OUT } from './archive.ts';
+
+/** Left out of every source, at any depth: the build makes it again, or does not need it. */
+export const LEFT_OUT = ['node_modules', '.git'] as const;
 
 /** A larger file is no configuration. Lock files of large workspaces have some MB. */
 export const PROJECT_FILE_MAX_BYTES = 16 * 1024 * 1024;

@@ -11,6 +11,11 @@ export const UPLOAD_PARTS_MAX = 10_000;
 
 export const UPLOAD_MAX_BYTES = UPLOAD_PART_BYTES * UPLOAD_PARTS_MAX;
 
+/** Files, folders and links of a source, and their bytes when unpacked. An agent refuses a larger one. */
+export const SOURCE_ENTRIES_MAX = 500_000;
+
+export const SOURCE_BYTES_MAX = 20 * 1024 ** 3;
+
 /** One append to a log. A Durable Object has memory for many of them at once. */
 export const LOG_APPEND_MAX_BYTES = 1024 * 1024;
 

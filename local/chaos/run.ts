@@ -12,7 +12,7 @@ import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BuildDetail, LOG_COMPLETE_HEADER } from '#contract';
-import { packSource } from '../../client/project/archive.ts';
+import { packSource } from '../../client/packing/pack-source.ts';
 import { persistently, within } from '../../client/retry.ts';
 import { type Farm, startFarm } from '../farm/farm.ts';
 import { processesBelow } from '../farm/leftovers.ts';

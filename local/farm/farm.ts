@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Build, BuildDetail, BuildRequestInput, Worker, WorkerState } from '#contract';
 import { AdminClient } from '../../client/admin-client.ts';
 import { BuildsClient } from '../../client/builds-client.ts';
-import { packSource } from '../../client/project/archive.ts';
+import { packSource } from '../../client/packing/pack-source.ts';
 import { Connection } from '../../client/request.ts';
 import type { AgentConfigInput } from '../../worker-agent/config.ts';
 import type { TartVm } from '../../worker-agent/tart/answers.ts';

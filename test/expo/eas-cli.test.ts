@@ -9,12 +9,11 @@ import { beforeAll, expect, test } from 'vitest';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { type BuildOptions, type GuestBuild, makeGuest, makeSigning } from './eas-guest.ts';
 import { BUNDLE_ID, type EasProject, writeEasProject } from './eas-project.ts';
-import { ENGINE, installed } from './engine-packages.ts';
+import { EAS_CLI, ENGINE, installed } from './engine-packages.ts';
 import { type ExpoAccount, PROJECT_ID, startExpoApi, TOKEN } from './expo-api.ts';
 import { watchNetwork } from './network.ts';
 import { unpackTemplate } from './template.ts';
 
-const EAS_CLI = 'eas-cli@24.8.0';
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 const KEYSTORE = {
   applicationId: BUNDLE_ID,

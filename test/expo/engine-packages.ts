@@ -16,6 +16,8 @@ import { AgentLockedError, acquireAgentLock } from '../../worker-agent/state/age
 /** The one that vm-image/provision/versions.sh pins; a test compares them. */
 export const ENGINE = 'eas-cli-local-build-plugin@24.7.0';
 
+export const EAS_CLI = 'eas-cli@24.8.0';
+
 const CACHE = join(PROJECT_ROOT, 'node_modules/.cache/expo-engine');
 const INSTALL_MS = 300_000;
 const LOOK_AGAIN_MS = 200;

@@ -5,7 +5,7 @@ import type { Assignment, BuildDetail } from '#contract';
 import { AdminClient } from '../../client/admin-client.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import { BuildsClient } from '../../client/builds-client.ts';
-import { packSource } from '../../client/project/archive.ts';
+import { packSource } from '../../client/packing/pack-source.ts';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';

@@ -10,9 +10,10 @@
  * archive holds.
  */
 import type { ReadEntry } from 'tar';
+import { partsOf } from '../../client/packing/link-escapes.ts';
 import { named } from '../../client/project/formats/text.ts';
 import { isAppleDouble, PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../../client/project/project-files.ts';
-import { type ArchiveReader, partsOf, readArchive } from '../files/archive-entries.ts';
+import { type ArchiveReader, readArchive } from '../files/archive-entries.ts';
 import { filesByLink } from './source-links.ts';
 
 export interface SourceLimits {

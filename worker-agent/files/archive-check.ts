@@ -6,13 +6,14 @@
  * counted before anything is unpacked.
  */
 import type { ReadEntry } from 'tar';
-import { type ArchiveReader, partsOf, readArchive } from './archive-entries.ts';
+import { SOURCE_BYTES_MAX, SOURCE_ENTRIES_MAX } from '#contract';
+import { linksThatLeadOut, partsOf } from '../../client/packing/link-escapes.ts';
+import { type ArchiveReader, readArchive } from './archive-entries.ts';
 
-export const SOURCE_LIMITS = { entriesMax: 500_000, totalBytesMax: 20 * 1024 ** 3 } as const;
+export const SOURCE_LIMITS = { entriesMax: SOURCE_ENTRIES_MAX, totalBytesMax: SOURCE_BYTES_MAX } as const;
 type SourceLimits = { [name in keyof typeof SOURCE_LIMITS]: number };
 
 const TYPES = new Set(['File', 'OldFile', 'ContiguousFile', 'Directory', 'SymbolicLink', 'Link']);
-const LINK_HOPS_MAX = 40;
 const SPARSE_NAME = /^\d+ GNU\.sparse\.name=(.*)$/m;
 const SPARSE_SIZE = /^\d+ GNU\.sparse\.(?:realsize|size)=(\d+)$/m;
 
@@ -104,25 +105,8 @@ function problemOfPath(path: string): string | null {
   return path.includes('\0') ? `${shown} has a NUL character in its name` : null;
 }
 
-/**
- * Follows each link as the kernel would, through other links. A link that climbs above the root leads out.
- */
 function problemOfLinks(links: ReadonlyMap<string, string>): string | null {
-  for (const [name, target] of links) {
-    let hops = 0;
-    const here = name.split('/').slice(0, -1);
-    const todo = partsOf(target);
-    while (todo.length > 0) {
-      const part = todo.shift()!;
-      if (part !== '..') here.push(part);
-      else if (here.pop() === undefined)
-        return `${JSON.stringify(name)} is a link out of the source, to ${JSON.stringify(target)}`;
-      const next = links.get(here.join('/'));
-      if (part === '..' || next === undefined) continue;
-      if (++hops > LINK_HOPS_MAX) break; // a circle, which leads nowhere
-      here.pop();
-      todo.unshift(...partsOf(next));
-    }
-  }
+  for (const [name, target] of linksThatLeadOut(links))
+    return `${JSON.stringify(name)} is a link out of the source, to ${JSON.stringify(target)}`;
   return null;
 }

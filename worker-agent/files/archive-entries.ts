@@ -57,6 +57,3 @@ export async function readArchive(path: string, reader: ArchiveReader, signal: A
   }
   return damage;
 }
-
-/** The parts of a path in an archive. `./a//b/` and `a/b` name the same file. */
-export const partsOf = (path: string): string[] => path.split('/').filter((part) => part !== '' && part !== '.');

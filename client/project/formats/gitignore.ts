@@ -31,17 +31,23 @@ export function ignoreRules(text: string): IgnoreRules {
 
 /** `path` is relative to the folder of the file with the rules. */
 export function isIgnored(rules: IgnoreRules, path: string): boolean {
-  if (path.length > PATH_MAX_CHARACTERS) return false;
-  const parts = path.toLowerCase().split('/');
-  if (parts.length > DEPTH_MAX) return false;
   // What lies in an ignored folder is ignored, whatever later rules say of it.
-  return parts.some((_, index) => {
-    const last = rules.findLast(
-      ({ segments, foldersOnly }) =>
-        (!foldersOnly || index < parts.length - 1) && matches(segments, parts.slice(0, index + 1)),
-    );
-    return last !== undefined && !last.isNegated;
-  });
+  for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1))
+    if (ruleOn(rules, path.slice(0, end), true) === 'ignored') return true;
+  return ruleOn(rules, path, false) === 'ignored';
+}
+
+/**
+ * What the last rule that fits says of this path alone, or null if none fits. The folders above it may be
+ * ignored.
+ */
+export function ruleOn(rules: IgnoreRules, path: string, isFolder: boolean): 'ignored' | 'kept' | null {
+  if (path.length > PATH_MAX_CHARACTERS) return null;
+  const parts = path.toLowerCase().split('/');
+  if (parts.length > DEPTH_MAX) return null;
+  const last = rules.findLast(({ segments, foldersOnly }) => (!foldersOnly || isFolder) && matches(segments, parts));
+  if (last === undefined) return null;
+  return last.isNegated ? 'kept' : 'ignored';
 }
 
 function ruleOf(line: string): Rule[] {

@@ -1,0 +1,152 @@
+/** `expo-build pack --list`: shows which files of a project would go to a build. */
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { type Difference, listSource, type Source } from '../../client/packing/list-source.ts';
+import { findSecretFiles, type SecretFile, type SecretFiles } from '../../client/packing/secret-files.ts';
+import { largeFoldersOf, type Warning, warningsOf } from '../../client/packing/warnings.ts';
+import { printable } from '../../client/printable.ts';
+import { printJson } from '../json-lines.ts';
+
+interface PackOptions {
+  list: true;
+  json: boolean;
+  root?: string;
+  include: string[];
+  secretFile: string[];
+  easignoreAdds: boolean;
+}
+
+const several = (value: string, before: string[]) => [...before, value];
+
+export function packCommand(signal: () => AbortSignal): Command {
+  return new Command('pack')
+    .description('show which files of a project would go to a build, the largest first')
+    .argument('[folder]', 'the folder of the app, in which eas.json lies', '.')
+    .requiredOption('--list', 'print the list; nothing is sent')
+    .option('--json', 'print one JSON object on each line', false)
+    .option('--root <folder>', 'what goes along as a whole; else the git repository that the app is in')
+    .option('--include <glob>', 'ignored files that the build needs; may be given again', several, [])
+    .option('--secret-file <path>', 'a file that goes to the build sealed; may be given again', several, [])
+    .option('--easignore-adds', '.easignore takes more away from what git sees, and does not replace it', false)
+    .addHelpText('after', HELP)
+    .action(async (folder: string, options: PackOptions) => {
+      const { root, include, easignoreAdds } = options;
+      const listed = { appDir: folder, root, include, easignoreAdds, explain: true, signal: signal() };
+      const source = await listSource(listed);
+      const secrets = await findSecretFiles(source, options.secretFile, resolve('.'));
+      const shown = { source, secrets, warnings: warningsOf(source) };
+      if (options.json) printLines(shown);
+      else process.stdout.write(textOf(shown));
+    });
+}
+
+const HELP = `
+Git decides: tracked files, and new ones that no ignore rule names. An .easignore at the root or beside
+eas.json replaces the rules of git. Marks: + git would not bring it, ~ git brings it against its own rule.`;
+
+interface Shown {
+  source: Source;
+  secrets: SecretFiles;
+  warnings: Warning[];
+}
+
+const bySize = (a: { path: string; sizeBytes: number }, b: { path: string; sizeBytes: number }) =>
+  b.sizeBytes - a.sizeBytes || (a.path < b.path ? -1 : 1);
+
+const totalOf = ({ files }: Source) => files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+
+const flagFor = (path: string) =>
+  `--secret-file ${/^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`}`;
+
+function printLines({ source, secrets, warnings }: Shown): void {
+  const { root, appRoot, decidedBy, files, leftOut } = source;
+  printJson({ type: 'source', root, appRoot, decidedBy, files: files.length, sizeBytes: totalOf(source) });
+  for (const { path, kind, sizeBytes, difference = null, rule = null } of files.toSorted(bySize))
+    printJson({ type: 'file', path, kind, sizeBytes, difference, rule });
+  for (const { path, why } of leftOut) printJson({ type: 'left_out', path, why });
+  for (const { path, sizeBytes, namedBy } of secrets.sent) printJson({ type: 'secret_file', path, sizeBytes, namedBy });
+  for (const path of secrets.notSent) printJson({ type: 'not_sent', path, flag: flagFor(path) });
+  for (const folder of largeFoldersOf(source)) printJson({ type: 'large_folder', ...folder });
+  for (const one of warnings) printJson({ type: 'warning', ...one });
+  for (const { path, namedBy } of secrets.missing)
+    printJson({ type: 'warning', code: 'secret_file_missing', path, message: missingSays(namedBy) });
+}
+
+const DIFFERENCES: Record<Difference, [mark: string, words: string]> = {
+  brought_by_easignore: ['+', 'git ignores it, and .easignore does not'],
+  brought_by_include: ['+', 'brought by --include'],
+  in_nested_repository: ['+', 'in a repository of its own, which git would not add'],
+  tracked_although_ignored: ['~', 'tracked, although a rule ignores it'],
+  kept_by_negated_rule: ['~', 'a later rule keeps it'],
+};
+
+const DECIDED = {
+  git: 'git',
+  easignore: '.easignore, which replaces the rules of git',
+  gitignore_files: 'the .gitignore files, because there is no git repository',
+};
+
+const LEFT_OUT_WORDS: Record<Source['leftOut'][number]['why'], string> = {
+  ignored: 'ignored',
+  easignore: 'named in .easignore',
+  always: 'never goes along',
+  apple_double: 'attributes of macOS',
+  deleted: 'tracked, but not on the disk',
+  not_checked_out: 'a submodule that is not checked out',
+  no_file: 'neither a file nor a link',
+};
+
+function textOf({ source, secrets, warnings }: Shown): string {
+  const { root, appRoot, decidedBy, files, leftOut } = source;
+  const line = (mark: string, sizeBytes: number | null, path: string, words = '') =>
+    `${mark} ${(sizeBytes === null ? '' : size(sizeBytes)).padStart(9)}  ${printable(path)}${words && `  (${printable(words)})`}`;
+  const section = (title: string, lines: string[]) => (lines.length === 0 ? [] : ['', `${title}:`, ...lines]);
+  const word = (count: number) => (count === 1 ? 'file' : 'files');
+  return `${[
+    ...files.toSorted(bySize).map(({ path, kind, target, sizeBytes, difference, rule }) => {
+      const [mark, words] = difference ? DIFFERENCES[difference] : [' ', ''];
+      const shown = kind === 'link' ? `${path} → ${target}` : path;
+      return line(mark, sizeBytes, shown, rule ? `${words}: ${rule}` : words);
+    }),
+    ...section(
+      'The largest folders',
+      largeFoldersOf(source).map(({ path, sizeBytes }) => line(' ', sizeBytes, `${path}/`)),
+    ),
+    ...section(
+      'Left out',
+      leftOut.map(({ path, why }) => line('-', null, path, LEFT_OUT_WORDS[why])),
+    ),
+    ...section(
+      'Secret files, which go sealed and not in the archive',
+      secrets.sent.map(({ path, sizeBytes, namedBy }) => line('*', sizeBytes, path, NAMED_BY[namedBy])),
+    ),
+    ...section(
+      'Not sent. If the build needs one of these, name it',
+      secrets.notSent.map((path) => `  ${printable(flagFor(path))}`),
+    ),
+    ...section('Look at these', [
+      ...warnings.map(({ path, message }) => `! ${printable(`${path}: ${message}`)}`),
+      ...secrets.missing.map(({ path, namedBy }) => `! ${printable(`${path}: ${missingSays(namedBy)}`)}`),
+    ]),
+    '',
+    `${files.length} ${word(files.length)}, ${size(totalOf(source))} before compression, from ${printable(root)}${appRoot === '.' ? '' : ` (the app is in ${printable(appRoot)})`}.`,
+    `Decided by ${DECIDED[decidedBy]}.`,
+  ].join('\n')}\n`;
+}
+
+const NAMED_BY: Record<SecretFile['namedBy'], string> = {
+  flag: 'named by --secret-file',
+  'expo-build.json': 'named in expo-build.json',
+  'credentials.json': 'signs the app: credentials.json',
+};
+
+const missingSays = (namedBy: string) => `${namedBy} names this file, but it is not on this disk.`;
+
+function size(sizeBytes: number): string {
+  let value = sizeBytes;
+  for (const unit of ['B', 'kB', 'MB']) {
+    if (value < 999.5) return `${unit === 'B' ? value : value.toFixed(1)} ${unit}`;
+    value /= 1000;
+  }
+  return `${value.toFixed(1)} GB`;
+}

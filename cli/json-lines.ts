@@ -1,0 +1,59 @@
+/**
+ * Every line that a command prints under `--json`, as one schema.
+ *
+ * Invariant: under `--json`, standard output has such lines and nothing else.
+ */
+import { z } from 'zod';
+
+const path = z.string();
+const bytes = z.number().int().nonnegative();
+
+export const JsonLine = z.discriminatedUnion('type', [
+  /** The project that is packed. */
+  z.strictObject({
+    type: z.literal('source'),
+    root: path,
+    appRoot: path,
+    decidedBy: z.enum(['git', 'easignore', 'gitignore_files']),
+    files: z.number().int(),
+    sizeBytes: bytes,
+  }),
+  /** A file of the archive. */
+  z.strictObject({
+    type: z.literal('file'),
+    path,
+    kind: z.enum(['file', 'link']),
+    sizeBytes: bytes,
+    difference: z
+      .enum([
+        'brought_by_easignore',
+        'brought_by_include',
+        'tracked_although_ignored',
+        'kept_by_negated_rule',
+        'in_nested_repository',
+      ])
+      .nullable(),
+    rule: z.string().nullable(),
+  }),
+  /** Something that does not go along. A folder ends with a slash. */
+  z.strictObject({
+    type: z.literal('left_out'),
+    path,
+    why: z.enum(['ignored', 'easignore', 'always', 'apple_double', 'deleted', 'not_checked_out', 'no_file']),
+  }),
+  z.strictObject({
+    type: z.literal('secret_file'),
+    path,
+    sizeBytes: bytes,
+    namedBy: z.enum(['flag', 'expo-build.json', 'credentials.json']),
+  }),
+  /** An ignored file that a build may need. */
+  z.strictObject({ type: z.literal('not_sent'), path, flag: z.string() }),
+  z.strictObject({ type: z.literal('warning'), code: z.string(), path: path.nullable(), message: z.string() }),
+  z.strictObject({ type: z.literal('large_folder'), path, sizeBytes: bytes }),
+  z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),
+]);
+
+export type JsonLine = z.infer<typeof JsonLine>;
+
+export const printJson = (line: JsonLine): void => void process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -1,0 +1,22 @@
+/**
+ * Reads files of a project on this disk by their paths in the source, for what is decided before the build.
+ *
+ * Invariant: nothing outside the root of the source is read, also not through a link.
+ */
+import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../project/project-files.ts';
+import type { Source } from './list-source.ts';
+import { bytesBelow } from './safe-files.ts';
+
+/** `besides`: more files that are read although they do not go along in the archive. */
+export function filesOfSource(
+  { root, files }: Pick<Source, 'root' | 'files'>,
+  besides: Iterable<string> = [],
+): ProjectFiles {
+  return {
+    paths: new Set([...files.filter(({ kind }) => kind === 'file').map(({ path }) => path), ...besides]),
+    read: async (path) => {
+      const bytes = bytesBelow(root, path, PROJECT_FILE_MAX_BYTES + 1);
+      return bytes === null || bytes.length > PROJECT_FILE_MAX_BYTES ? null : bytes;
+    },
+  };
+}

@@ -1,0 +1,38 @@
+/**
+ * Finds symbolic links that lead out of a source. Pure: it follows links by the table that it is given.
+ *
+ * The command asks this before it packs a project, and the agent before it lets an archive into a VM.
+ */
+
+/** As many links in a row as Linux follows. More of them are a circle, which leads nowhere. */
+const LINK_HOPS_MAX = 40;
+
+/** The parts of a path. `./a//b/` and `a/b` name the same file. */
+export const partsOf = (path: string): string[] => path.split('/').filter((part) => part !== '' && part !== '.');
+
+/**
+ * Follows each link as the kernel would, through other links. A link that climbs above the root leads out,
+ * and so does an absolute one. `links` has the target of each link by its path.
+ */
+export function* linksThatLeadOut(links: ReadonlyMap<string, string>): Generator<[path: string, target: string]> {
+  for (const [path, target] of links) if (leadsOut(path, target, links)) yield [path, target];
+}
+
+function leadsOut(path: string, target: string, links: ReadonlyMap<string, string>): boolean {
+  if (target.startsWith('/')) return true;
+  let hops = 0;
+  const here = path.split('/').slice(0, -1);
+  const todo = partsOf(target);
+  while (todo.length > 0) {
+    const part = todo.shift()!;
+    if (part !== '..') here.push(part);
+    else if (here.pop() === undefined) return true;
+    const next = links.get(here.join('/'));
+    if (part === '..' || next === undefined) continue;
+    if (next.startsWith('/')) return true;
+    if (++hops > LINK_HOPS_MAX) return false;
+    here.pop();
+    todo.unshift(...partsOf(next));
+  }
+  return false;
+}

@@ -1,0 +1,55 @@
+/**
+ * Reads files of a project whose author may be a stranger.
+ *
+ * Invariant: no file outside the given folder is opened, also not through a link.
+ */
+import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, realpathSync } from 'node:fs';
+import { isAbsolute, join, relative, sep } from 'node:path';
+
+const READ_WITHOUT_LINK = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
+/** Opens a file that is not a link. It does not wait for the other end of a pipe. */
+export const openPlainFile = (path: string): number => openSync(path, READ_WITHOUT_LINK);
+
+/** The first bytes of a regular file, or null if there is none. A link in its place is not followed. */
+export function bytesOf(path: string, maxBytes: number): Buffer | null {
+  let file: number;
+  try {
+    file = openPlainFile(path);
+  } catch {
+    return null;
+  }
+  try {
+    const stats = fstatSync(file);
+    if (!stats.isFile()) return null;
+    if (stats.size <= maxBytes) return readFileSync(file);
+    const bytes = Buffer.alloc(maxBytes);
+    return bytes.subarray(0, readSync(file, bytes, 0, maxBytes, 0));
+  } finally {
+    closeSync(file);
+  }
+}
+
+export const textOf = (path: string, maxBytes: number): string | null =>
+  bytesOf(path, maxBytes)?.toString('utf8') ?? null;
+
+/** As {@link bytesOf}, but follows links that stay below `root`. */
+export function bytesBelow(root: string, path: string, maxBytes: number): Buffer | null {
+  const real = realPathOf(join(root, path));
+  return real !== null && isBelow(realPathOf(root) ?? root, real) ? bytesOf(real, maxBytes) : null;
+}
+
+/** With all links followed, or null if nothing is there. */
+export function realPathOf(path: string): string | null {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    return null;
+  }
+}
+
+/** Whether `path` is `folder` or lies in it. Both are absolute. */
+export function isBelow(folder: string, path: string): boolean {
+  const way = relative(folder, path);
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}

@@ -1,0 +1,176 @@
+/**
+ * Finds the secret files of a build: what a person names, what expo-build.json names, and what
+ * credentials.json names. Each keeps its path in the source.
+ *
+ * Invariant: a path that stands in a file of the project names nothing outside the source, also not through a
+ * link. Only a path that a person types may do so, because the author of the project may be a stranger.
+ */
+import { lstatSync, readdirSync } from 'node:fs';
+import { basename, join, relative, resolve, sep } from 'node:path';
+import { z } from 'zod';
+import { SECRET_FILE_MAX_BYTES, SECRET_FILES_MAX } from '#contract';
+import { readJson } from '../project/formats/json.ts';
+import { named } from '../project/formats/text.ts';
+import { pathIn } from '../project/project-files.ts';
+import { filesOfSource } from './files-of-source.ts';
+import type { Source } from './list-source.ts';
+import { isBelow, realPathOf } from './safe-files.ts';
+import { looksNeeded } from './secret-looking.ts';
+import { SourceError } from './source-error.ts';
+
+const JSON_LIMITS = { maxBytes: 256 * 1024, maxDepth: 20 };
+/** Ignored folders hold what other programs have made, often a lot of it. */
+const MADE_BY_PROGRAMS =
+  /^(node_modules|\.git|Pods|build|DerivedData|\.gradle|\.cxx|\.expo|\.next|dist|vendor|coverage)$/;
+const ENTRIES_MAX = 20_000;
+const DEPTH_MAX = 8;
+
+export interface SecretFile {
+  /** Where the build finds it, relative to the root of the source. */
+  path: string;
+  /** Where it lies on this disk. */
+  file: string;
+  sizeBytes: number;
+  namedBy: 'flag' | 'expo-build.json' | 'credentials.json';
+}
+
+export interface SecretFiles {
+  sent: SecretFile[];
+  /** Named in a file of the project, but not on this disk. */
+  missing: { path: string; namedBy: SecretFile['namedBy'] }[];
+  /** Ignored files that a build may need, and that nobody has named. */
+  notSent: string[];
+}
+
+/** The file beside eas.json that remembers what has been typed once. */
+const ExpoBuildJson = z.object({
+  secretFiles: z
+    .array(z.string({ error: 'must be a list of paths' }).min(1, 'must not have an empty path'), {
+      error: 'must be a list of paths, such as [".env.local"]',
+    })
+    .max(SECRET_FILES_MAX, `must have at most ${SECRET_FILES_MAX} paths`)
+    .default([]),
+});
+
+/** `typed` counts from `cwd`. Throws SourceError with what to correct. */
+export async function findSecretFiles(source: Source, typed: readonly string[], cwd: string): Promise<SecretFiles> {
+  const found = new Found(source);
+  for (const path of typed) found.addTyped(path, resolve(cwd, path));
+  const remembered = ExpoBuildJson.safeParse((await found.json('expo-build.json')) ?? {});
+  if (!remembered.success) {
+    const { path, message } = remembered.error.issues[0]!;
+    throw new SourceError(`${named(path.join('.') || 'expo-build.json')} in expo-build.json ${message}.`);
+  }
+  for (const path of remembered.data.secretFiles) found.addFromProject(path, 'expo-build.json');
+  const credentials = await found.json('credentials.json');
+  if (credentials !== null) {
+    found.addFromProject('credentials.json', 'credentials.json');
+    for (const path of pathsOfCredentials(credentials)) found.addFromProject(path, 'credentials.json');
+  }
+  return found.all();
+}
+
+class Found {
+  readonly #source: Source;
+  readonly #inArchive: ReadonlySet<string>;
+  readonly #sent = new Map<string, SecretFile>();
+  readonly #missing: SecretFiles['missing'] = [];
+
+  constructor(source: Source) {
+    this.#source = source;
+    this.#inArchive = new Set(source.files.map(({ path }) => path));
+  }
+
+  /** The value of a JSON file beside eas.json, or null if there is none. */
+  async json(name: string): Promise<unknown> {
+    const path = pathIn(this.#source.appRoot, name)!;
+    if (realPathOf(join(this.#source.root, path)) === null) return null;
+    const read = await readJson(filesOfSource(this.#source, [path]), path, JSON_LIMITS);
+    if (read === null) return null;
+    if (!read.ok) throw new SourceError(read.problem);
+    return read.value;
+  }
+
+  addTyped(typed: string, file: string): void {
+    const real = realPathOf(file);
+    if (real === null) throw new SourceError(`--secret-file ${typed}: there is no such file.`);
+    const { root } = this.#source;
+    const inProject = isBelow(root, file) ? relative(root, file) : isBelow(root, real) ? relative(root, real) : null;
+    // A file from elsewhere lies at the root of the source in the VM.
+    const path = inProject === null ? basename(file) : inProject.split(sep).join('/');
+    this.#add(path, real, 'flag', `--secret-file ${typed}`);
+  }
+
+  addFromProject(path: string, namedBy: 'expo-build.json' | 'credentials.json'): void {
+    const { root, appRoot } = this.#source;
+    const place = pathIn(appRoot, path);
+    const outside = new SourceError(
+      `${namedBy} names ${named(path)}, which leads out of ${root}. Only \`--secret-file\`, typed by a person, may name such a file.`,
+    );
+    if (place === null || place === '.') throw outside;
+    const real = realPathOf(join(root, place));
+    if (real === null) return void this.#missing.push({ path: place, namedBy });
+    if (!isBelow(root, real)) throw outside;
+    if (!this.#inArchive.has(place)) this.#add(place, real, namedBy, `${namedBy} names ${named(path)}:`);
+  }
+
+  #add(path: string, file: string, namedBy: SecretFile['namedBy'], says: string): void {
+    const stats = lstatSync(file);
+    if (!stats.isFile()) throw new SourceError(`${says} is not a file. Name each file.`);
+    if (stats.size > SECRET_FILE_MAX_BYTES)
+      throw new SourceError(
+        `${says} has ${stats.size} bytes, but a secret file has at most ${SECRET_FILE_MAX_BYTES}. Use \`--include\` for a large file that is no secret.`,
+      );
+    if (!this.#sent.has(path)) this.#sent.set(path, { path, file, sizeBytes: stats.size, namedBy });
+    if (this.#sent.size > SECRET_FILES_MAX)
+      throw new SourceError(`More than ${SECRET_FILES_MAX} secret files are named. A build takes no more.`);
+  }
+
+  all(): SecretFiles {
+    const sent = [...this.#sent.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+    const notSent = neededOnes(this.#source).filter((path) => !this.#sent.has(path) && !this.#inArchive.has(path));
+    return { sent, missing: this.#missing, notSent };
+  }
+}
+
+/** Paths of files that are left out by a rule, and that have the name of one that builds need. */
+function neededOnes({ root, leftOut }: Source): string[] {
+  const needed: string[] = [];
+  let looked = 0;
+  const look = (folder: string, depth: number) => {
+    if (depth > DEPTH_MAX || MADE_BY_PROGRAMS.test(basename(folder))) return;
+    let entries: ReturnType<typeof entriesOf>;
+    try {
+      entries = entriesOf(join(root, folder));
+    } catch {
+      return; // not for this account, so no build needs it
+    }
+    for (const entry of entries) {
+      if (++looked > ENTRIES_MAX) return;
+      const path = `${folder}/${entry.name}`;
+      if (entry.isDirectory()) look(path, depth + 1);
+      else if (entry.isFile() && looksNeeded(path)) needed.push(path);
+    }
+  };
+  for (const { path, why } of leftOut) {
+    if (why !== 'ignored' && why !== 'easignore') continue;
+    if (path.endsWith('/')) look(path.slice(0, -1), 0);
+    else if (looksNeeded(path)) needed.push(path);
+  }
+  return needed.sort();
+}
+
+const entriesOf = (folder: string) => readdirSync(folder, { withFileTypes: true });
+
+/** The files that credentials.json names, for all targets and both platforms. */
+function pathsOfCredentials(value: unknown, key = '', above = ''): string[] {
+  if (typeof value === 'string') {
+    const isFile =
+      key === 'provisioningProfilePath' ||
+      key === 'keystorePath' ||
+      (key === 'path' && above === 'distributionCertificate');
+    return isFile && value !== '' ? [value] : [];
+  }
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, inner]) => pathsOfCredentials(inner, name, key));
+}

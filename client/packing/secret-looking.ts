@@ -1,0 +1,10 @@
+/** Tells by its name whether a file looks like a secret, or like one that a build needs beside git. */
+
+/** Signs an app, or speaks for its account: this belongs into no repository. */
+const SIGNS = /(^|\/)(credentials\.json|[^/]+\.(p12|p8|jks|mobileprovision))$/i;
+/** Often kept out of git, although the app contains what they say. */
+const CONFIGURES = /(^|\/)(\.env(\.[^/]*)?|google-services\.json|GoogleService-Info\.plist)$/i;
+
+export const looksLikeSigning = (path: string): boolean => SIGNS.test(path);
+
+export const looksNeeded = (path: string): boolean => SIGNS.test(path) || CONFIGURES.test(path);

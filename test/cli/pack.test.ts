@@ -1,0 +1,85 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { JsonLine } from '../../cli/json-lines.ts';
+import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
+import { project } from '../client/packing/trees.ts';
+
+interface Ended {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+const expoBuild = (cwd: string, ...args: string[]) =>
+  new Promise<Ended>((resolve) => {
+    const program = join(PROJECT_ROOT, 'cli/expo-build.ts');
+    const child = execFile(process.execPath, [program, ...args], { cwd }, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+
+test('`pack --list` shows what goes along by size, what differs from git, and what is not sent', async () => {
+  using it = project();
+  it.tree
+    .write({
+      '.gitignore': '.env\n*.log\n',
+      'small.js': 'x',
+      'large.js': 'x'.repeat(4_200),
+      '.env': 'A=1',
+      'a.log': '',
+    })
+    .write({ 'dist.p12': 'p12', 'forced.log': '12', 'node_modules/x': '' })
+    .committed()
+    .git('add', '-f', 'forced.log');
+  const { code, stdout, stderr } = await expoBuild(it.path, 'pack', '--list', '--include', 'a.log');
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toBe(`     4.2 kB  large.js
+       11 B  .gitignore
+        3 B  dist.p12
+~       2 B  forced.log  (tracked, although a rule ignores it: .gitignore:2 *.log)
+        1 B  small.js
++       0 B  a.log  (brought by --include)
+
+Left out:
+-            .env  (ignored)
+-            node_modules/x  (never goes along)
+
+Not sent. If the build needs one of these, name it:
+  --secret-file .env
+
+Look at these:
+! dist.p12: Git tracks this file, so everybody who can read the repository has it. Remove it with \`git rm --cached\`, ignore it, and send it with \`--secret-file\`.
+
+6 files, 4.2 kB before compression, from ${it.path}.
+Decided by git.
+`);
+});
+
+test('under --json each line of standard output parses, also that of an error', async () => {
+  using it = project();
+  it.tree.write({ 'app.js': 'x', '.env': '', 'dist.p12': '', '.gitignore': '.env\n', 'od\nd.js': '' }).committed();
+  const { stdout, stderr } = await expoBuild(it.path, 'pack', '--list', '--json', '--secret-file', '.env');
+  expect(stderr).toBe('');
+  const types = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JsonLine.parse(JSON.parse(line)).type);
+  expect([...new Set(types)]).toEqual(['source', 'file', 'left_out', 'secret_file', 'warning']);
+  it.tree.link('out', '/etc/hosts');
+  const refused = await expoBuild(it.path, 'pack', '--list', '--json');
+  expect(refused.code).toBe(2);
+  expect(JsonLine.parse(JSON.parse(refused.stdout))).toMatchObject({ type: 'error', exitCode: 2 });
+  expect(refused.stderr).toMatch(/^expo-build: "out → \/etc\/hosts" is a link that leads out of /);
+});
+
+test('a wrong command line ends with 2, and help with 0', async () => {
+  using it = project();
+  const codes = await Promise.all(
+    [['pack'], ['pakc'], ['pack', '--lits'], ['pack', '--list', 'nowhere'], ['pack', '--help'], ['--version']].map(
+      async (args) => (await expoBuild(it.path, ...args)).code,
+    ),
+  );
+  expect(codes).toEqual([2, 2, 2, 2, 0, 0]);
+  expect((await expoBuild(it.path, 'pakc')).stderr).toContain('Did you mean pack?');
+});

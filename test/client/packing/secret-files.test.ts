@@ -1,0 +1,68 @@
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { SECRET_FILE_MAX_BYTES } from '#contract';
+import { listSource } from '../../../client/packing/list-source.ts';
+import { findSecretFiles, type SecretFile } from '../../../client/packing/secret-files.ts';
+import { project, Tree } from './trees.ts';
+
+const { signal } = new AbortController();
+
+const namesOf = (files: readonly SecretFile[]) => Object.fromEntries(files.map(({ path, namedBy }) => [path, namedBy]));
+
+test('what is typed, remembered, or named by credentials.json is sent with its path, and nothing else', async () => {
+  using it = project();
+  it.tree
+    .write({
+      '.gitignore': '.env*\n*.p12\n*.mobileprovision\ncredentials.json\nsigning/\nnode_modules\nbuild\n*.keystore\n',
+    })
+    .write({ 'apps/one/.env.local': 'A=1', 'apps/one/.env.test': '', '.env': '', 'signing/AuthKey.p8': '', 'a.js': '' })
+    .write({ 'apps/one/dist.p12': 'p12', 'apps/one/app.mobileprovision': '', 'apps/one/my.keystore': '' })
+    .write({ 'node_modules/a/b.p12': '', 'build/credentials.json': '', 'google-services.json': '{}' })
+    .write({
+      'apps/one/expo-build.json':
+        '{ secretFiles: [".env.local", "../../signing/AuthKey.p8", "not-here.env"], // remembered\n}',
+      'apps/one/credentials.json': JSON.stringify({
+        ios: {
+          App: {
+            provisioningProfilePath: 'app.mobileprovision',
+            distributionCertificate: { path: './dist.p12', password: 'p' },
+          },
+        },
+        android: { keystore: { keystorePath: 'gone.jks', keystorePassword: 'my.keystore', keyAlias: 'a' } },
+      }),
+    })
+    .committed();
+  const outside = new Tree(join(it.dir, 'outside')).write({ 'key.json': '' });
+  const source = await listSource({ appDir: join(it.path, 'apps/one'), signal });
+  const found = await findSecretFiles(source, ['.env.test', '../../../outside/key.json'], join(it.path, 'apps/one'));
+  expect(namesOf(found.sent)).toEqual({
+    'apps/one/.env.test': 'flag',
+    'key.json': 'flag',
+    'apps/one/.env.local': 'expo-build.json',
+    'signing/AuthKey.p8': 'expo-build.json',
+    'apps/one/credentials.json': 'credentials.json',
+    'apps/one/app.mobileprovision': 'credentials.json',
+    'apps/one/dist.p12': 'credentials.json',
+  });
+  expect(found.sent.find(({ path }) => path === 'key.json')?.file).toBe(join(outside.path, 'key.json'));
+  expect(found.missing).toEqual([
+    { path: 'apps/one/not-here.env', namedBy: 'expo-build.json' },
+    { path: 'apps/one/gone.jks', namedBy: 'credentials.json' },
+  ]);
+  // google-services.json is tracked, so it goes along in the archive.
+  expect(found.notSent).toEqual(['.env']);
+});
+
+test('what cannot be a secret file is refused with a sentence', async () => {
+  using it = project();
+  it.tree.write({ 'a.js': '', 'large.p12': 'x'.repeat(SECRET_FILE_MAX_BYTES + 1), 'folder/a': '' });
+  const source = await listSource({ appDir: it.path, signal });
+  const typed = (path: string) => findSecretFiles(source, [path], it.path);
+  await expect(typed('nowhere')).rejects.toThrow('--secret-file nowhere: there is no such file.');
+  await expect(typed('folder')).rejects.toThrow('--secret-file folder is not a file.');
+  await expect(typed('large.p12')).rejects.toThrow('--secret-file large.p12 has 262145 bytes, but a secret file');
+  it.tree.write({ 'expo-build.json': '{"secretFiles":".env"}' });
+  await expect(typed('a.js')).rejects.toThrow('`secretFiles` in expo-build.json must be a list of paths');
+  it.tree.write({ 'expo-build.json': '{' });
+  await expect(typed('a.js')).rejects.toThrow('expo-build.json is not valid JSON');
+});

@@ -1,0 +1,78 @@
+/** Compares what goes along to a build with what the real eas-cli packs. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { list } from 'tar';
+import { beforeAll, expect, test, vi } from 'vitest';
+import { listSource, type Source } from '../../client/packing/list-source.ts';
+import { TREES, Tree } from '../client/packing/trees.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { EAS_CLI, ENGINE, installed } from './engine-packages.ts';
+
+const names = Object.keys(TREES);
+const treeOf = new Map<string, Tree>();
+const packedByEas = new Map<string, Set<string>>();
+
+/** Packs each folder that it is given, as `eas build` does, and prints where the archives lie. */
+const PACK_ALL = `
+const { createRequire } = require('node:module');
+const from = createRequire(process.argv[1] + '/package.json');
+const { default: GitClient } = from('./node_modules/eas-cli/build/vcs/clients/git.js');
+const { makeProjectTarballAsync } = from('./node_modules/eas-cli/build/build/utils/repository.js');
+(async () => {
+  const archives = [];
+  for (const folder of process.argv.slice(2))
+    archives.push((await makeProjectTarballAsync(new GitClient({ requireCommit: false, maybeCwdOverride: folder }))).path);
+  require('node:fs').writeFileSync(process.env.ARCHIVES, JSON.stringify(archives));
+})();
+`;
+
+beforeAll(async () => {
+  const packages = await installed([ENGINE, EAS_CLI]);
+  const dir = temporaryDir();
+  writeFileSync(join(dir.path, 'ignored-by-all'), '*.globally-ignored\n');
+  writeFileSync(join(dir.path, 'gitconfig'), `[core]\nexcludesFile = ${join(dir.path, 'ignored-by-all')}\n`);
+  vi.stubEnv('GIT_CONFIG_GLOBAL', join(dir.path, 'gitconfig'));
+  for (const [index, name] of names.entries())
+    treeOf.set(name, TREES[name]!(new Tree(join(dir.path, `tree-${index}`))));
+  const folders = names.map((name) => treeOf.get(name)!.path);
+  mkdirSync(join(dir.path, 'tmp'));
+  const env = { ...process.env, TMPDIR: join(dir.path, 'tmp'), ARCHIVES: join(dir.path, 'archives') };
+  execFileSync(process.execPath, ['-e', PACK_ALL, packages, ...folders], { cwd: packages, env, stdio: 'pipe' });
+  const archives: string[] = JSON.parse(readFileSync(join(dir.path, 'archives'), 'utf8'));
+  for (const [index, name] of names.entries()) packedByEas.set(name, await pathsIn(archives[index]!));
+}, 300_000);
+
+async function pathsIn(archive: string): Promise<Set<string>> {
+  const paths = new Set<string>();
+  const onReadEntry = ({ path, type }: { path: string; type: string }) => {
+    const inProject = path.replace(/^project\/(\.\/)?/, '');
+    if (type !== 'Directory' && !/(^|\/)\.git(\/|$)/.test(inProject)) paths.add(inProject);
+  };
+  await list({ file: archive, onReadEntry });
+  return paths;
+}
+
+/** Where git sees something else than eas-cli does. `pack --list` names each of these paths. */
+const DIFFERENT: Record<string, { onlyEas?: string[]; onlyOurs?: string[] }> = {
+  'a nested rule that keeps what the outer one ignores': { onlyOurs: ['a/keep.log'] },
+  'a tracked file that a rule ignores': { onlyOurs: ['ios/Podfile'] },
+  'info/exclude and the global rules': { onlyEas: ['mine.txt', 'x.globally-ignored'] },
+};
+
+const isNamed = ({ leftOut }: Source, path: string) =>
+  leftOut.some((one) => (one.path.endsWith('/') ? path.startsWith(one.path) : path === one.path));
+
+test.each(names)('%s: what eas-cli packs, but for differences that `pack --list` names', async (name) => {
+  const { signal } = new AbortController();
+  const source = await listSource({ appDir: treeOf.get(name)!.path, explain: true, signal });
+  const eas = packedByEas.get(name)!;
+  expect(eas.size).toBeGreaterThan(0);
+  const ours = new Set(source.files.map(({ path }) => path));
+  const onlyEas = [...eas.difference(ours)].sort();
+  const onlyOurs = source.files.filter(({ path }) => !eas.has(path));
+  const found = { onlyEas, onlyOurs: onlyOurs.map(({ path }) => path) };
+  expect(found).toEqual({ onlyEas: [], onlyOurs: [], ...DIFFERENT[name] });
+  expect(onlyEas.filter((path) => !isNamed(source, path))).toEqual([]);
+  expect(onlyOurs.filter(({ difference }) => !difference)).toEqual([]);
+});

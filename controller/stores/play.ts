@@ -31,8 +31,8 @@ const CHUNK_BYTES = 16 * 1024 * 1024;
 
 const MINUTE_MS = 60_000;
 
-/** One invocation begins no further chunk after this time, because the platform ends it after 15 minutes. */
-const SENDING_MS = 5 * MINUTE_MS;
+/** One invocation begins no further chunk after this time, so that the last one still has its own. */
+const SENDING_MS = MINUTE_MS;
 
 /** How often a submission begins with a new edit. Another submission of the app ends the edit of this one. */
 const EDITS_MAX = 12;
@@ -334,7 +334,12 @@ async function forget(app: PlayApp, edit: string): Promise<void> {
 
 const WAITING = { state: 'waiting', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
 const UPLOADING = { state: 'uploading', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
-const PROCESSING = { state: 'processing', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
+const RELEASING = {
+  state: 'processing',
+  limitMs: 15 * MINUTE_MS,
+  whenLate: 'store_unavailable',
+  cancellable: true,
+} as const;
 
 export const play: StoreSteps<PlaySubmit> = {
   first: 'look',
@@ -343,10 +348,10 @@ export const play: StoreSteps<PlaySubmit> = {
     open: step('upload', WAITING, open),
     send: step('upload', UPLOADING, send),
     find: step('upload', UPLOADING, find),
-    track: step('release', PROCESSING, track),
-    commit: step('release', { ...PROCESSING, cancellable: false }, commit),
+    track: step('release', RELEASING, track),
+    commit: step('release', { ...RELEASING, cancellable: false }, commit),
     // The look after a commit that may have happened.
-    'look-again': step('look', { ...PROCESSING, cancellable: false }, look),
+    'look-again': step('look', { ...RELEASING, cancellable: false }, look),
   },
   cleanUp: async ({ key, artifact, addresses, signal }, given) => {
     const { edit } = progressOf(given);

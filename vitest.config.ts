@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
+import { LongFilesFirst } from './test/set-up/long-files-first.ts';
 
 /** Tests that start a whole farm: a controller, Macs with agents, VMs. `npm run test:farm` runs them. */
 const FARMS = ['test/faults/**/*.test.ts', 'test/local/demo/demo.test.ts'];
@@ -18,6 +19,7 @@ export default defineConfig({
     globalSetup: ['test/set-up/missing-programs.ts', 'test/set-up/temporary-folder.ts'],
     // Most of them wait for processes, alarms and VMs: more at a time than there are processors.
     maxWorkers: 4,
+    sequence: { sequencer: LongFilesFirst },
     projects: [
       {
         plugins: [

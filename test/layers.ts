@@ -36,6 +36,7 @@ export const LAYERS = {
     ['steps'],
     ['expo'],
     ['health-checks'],
+    ['app-metadata'],
     ['files', 'build-log', 'vm'],
     ['guest', 'tart'],
     ['mac'],

@@ -238,6 +238,7 @@ const users = (modules: [string, string][], pattern: RegExp) =>
 
 test('only these modules of the agent start processes', () => {
   expect(users(shared, /\bfrom '(execa|node:child_process)'/g)).toEqual([
+    'app-metadata/app-child',
     'commands/init',
     'images/make-image',
     'mac/keep-awake',

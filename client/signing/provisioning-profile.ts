@@ -26,6 +26,8 @@ export interface ProvisioningProfile {
   /** SHA-1 of each certificate, 40 digits in capitals. */
   certificates: ReadonlySet<string>;
   kind: ProfileKind;
+  /** How many devices it names. Null if it names none, because it is for a store or for all. */
+  devices: number | null;
 }
 
 const SIGNED_DATA = '1.2.840.113549.1.7.2';
@@ -65,6 +67,7 @@ function profileOf(list: Map<string, ListValue>): ProvisioningProfile {
     bundleId: textOf(entitlements.get('application-identifier')).replace(/^[^.]*\./, ''),
     certificates: new Set(listOf(list.get('DeveloperCertificates')).map((der) => sha1Of(bytesOf(der)))),
     kind: kindOf(list, entitlements),
+    devices: devicesOf(list)?.length ?? null,
   };
 }
 
@@ -83,10 +86,15 @@ function bytesOf(value: ListValue): Buffer {
   return value;
 }
 
+function devicesOf(list: Map<string, ListValue>): ListValue[] | null {
+  const devices = list.get('ProvisionedDevices');
+  return Array.isArray(devices) ? devices : null;
+}
+
 /** As the engine and eas-cli tell them apart. */
 function kindOf(list: Map<string, ListValue>, entitlements: Map<string, ListValue>): ProfileKind {
   if (list.get('ProvisionsAllDevices')) return 'enterprise';
-  if (!Array.isArray(list.get('ProvisionedDevices'))) return 'app-store';
+  if (devicesOf(list) === null) return 'app-store';
   return entitlements.get('get-task-allow') ? 'development' : 'ad-hoc';
 }
 

@@ -9,7 +9,7 @@
  */
 export * from './clashing-paths.ts';
 export * from './closed-lists.ts';
-export { ArtifactName, Id, Sha256, SourcePath } from './fields.ts';
+export { ArtifactName, asLine, Id, Sha256, SourcePath } from './fields.ts';
 export * from './intervals.ts';
 export * from './looks-secret.ts';
 export * from './messages/build-numbers.ts';

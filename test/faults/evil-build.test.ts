@@ -9,6 +9,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
+import { iosFiles, ipa, zip } from '../worker-agent/app-metadata/app-files.ts';
 import { FaultFarm } from './fault-farm.ts';
 
 let macs: FaultFarm;
@@ -136,7 +137,14 @@ test.concurrent('artifacts that would lead out of it do not, whatever they are c
     command: `mkdir -p out "out/..%2f..%2f" 'out/<img src=x onerror=alert(1)>' "out/\\$(touch pwned)"
 ln -s "$HOME/.ssh/authorized_keys" out/keys; ln -s / out/root; ln -s ../../../../etc/passwd out/passwd
 mkfifo out/pipe; echo a >"out/..%2f..%2f/a"; echo b >'out/<img src=x onerror=alert(1)>/b'; echo c >"out/\\$(touch pwned)/c"
-echo e >'out/-rf'; echo secret >"$HOME/outside.txt"; ln "$HOME/outside.txt" out/hard; echo made`,
+echo e >'out/-rf'; echo secret >"$HOME/outside.txt"; ln "$HOME/outside.txt" out/hard
+base64 -d >'out/million.ipa' <<END
+${zip({ 'Payload/Shop.app/Info.plist': '' }, { entries: 1_000_000 }).toString('base64')}
+END
+base64 -d >'out/turned.ipa' <<END
+${ipa(iosFiles({ info: { CFBundleIdentifier: '../../x', CFBundleName: '\u202eapi.\u0007\nShop' } })).toString('base64')}
+END
+echo made`,
     artifacts: [glob('out/**'), glob('**/outside.txt')],
   });
   const ended = await build.succeeds('made\n');
@@ -146,6 +154,10 @@ echo e >'out/-rf'; echo secret >"$HOME/outside.txt"; ln "$HOME/outside.txt" out/
   for (const name of names) expect(name.split('/')).not.toContain('..');
   expect(names.filter((name) => /keys|root|passwd|pipe|outside/.test(name))).toEqual([]);
   expect(names).toContain('out/-rf');
+  // An app that cannot be read is an artifact without a description, and costs nothing else.
+  const apps = new Map(ended.artifacts.map(({ name, app }) => [name, app]));
+  expect(apps.get('out/million.ipa')).toBeNull();
+  expect(apps.get('out/turned.ipa')).toMatchObject({ id: null, name: 'api.Shop' });
   for (const { name } of ended.artifacts) {
     const { status, headers } = await fetch(
       `${mac.farm.controller.url}/api/builds/${build.id}/artifacts/${name.split('/').map(encodeURIComponent).join('/')}`,

@@ -8,7 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LOG_COMPLETE_HEADER } from '#contract';
+import { isPng } from '../../worker-agent/app-metadata/png.ts';
 import { LOG_LIVE_BYTES, LOG_TAIL_BYTES, missingNote } from '../../worker-agent/build-log/spool.ts';
+import { binaryPlist, INFO, iosFiles, ipa } from '../worker-agent/app-metadata/app-files.ts';
 import { FaultFarm } from './fault-farm.ts';
 import type { FaultyBuild } from './faulty-build.ts';
 
@@ -66,15 +68,37 @@ test.concurrent('files, and folders as archives, arrive under their names; what 
   await using mac = await macs.take();
   const command = `mkdir -p out/App.xcarchive/bin dist; printf x >'dist/sp ace.txt'; printf y >dist/.hidden
 printf tool >out/App.xcarchive/bin/tool; chmod 755 out/App.xcarchive/bin/tool; ln -s bin/tool out/App.xcarchive/link
-printf outside >../outside.txt; ln -s ../outside.txt dist/link.txt`;
-  const artifacts = ['out/*.xcarchive', 'dist/**', { glob: '../*.txt', required: false }];
+printf outside >../outside.txt; ln -s ../outside.txt dist/link.txt
+mkdir out/Shop.app; base64 -d >out/Shop.app/Info.plist <<END
+${binaryPlist({ ...INFO, CFBundleSupportedPlatforms: ['iPhoneSimulator'] }).toString('base64')}
+END
+base64 -d >out/Shop.ipa <<END
+${ipa(iosFiles()).toString('base64')}
+END`;
+  const artifacts = ['out/*.xcarchive', 'out/*.app', 'out/*.ipa', 'dist/**', { glob: '../*.txt', required: false }];
   const build = await mac.build({ command, artifacts });
   const { artifacts: listed } = await build.succeeds();
   expect(listed.map(({ name }) => name).sort()).toEqual([
     'dist/.hidden',
     'dist/sp ace.txt',
     'out/App.xcarchive.tar.gz',
+    'out/Shop.app.tar.gz',
+    'out/Shop.ipa',
   ]);
+  // What the agent has read from the apps on its Mac.
+  const apps = Object.fromEntries(listed.map(({ name, app }) => [name, app]));
+  const said = { id: 'com.example.shop', name: 'Shop & Café', version: '1.4.0', buildNumber: '42' };
+  expect(apps).toMatchObject({
+    'out/App.xcarchive.tar.gz': null,
+    'out/Shop.app.tar.gz': { ...said, kind: 'app', signing: 'simulator', icon: null },
+    'out/Shop.ipa': { ...said, kind: 'ipa', signing: 'unsigned', icon: expect.stringMatching(/^[0-9a-f]{64}$/) },
+  });
+  const { url, secrets } = macs.farm.controller;
+  const icon = await fetch(`${url}/api/builds/${build.id}/icons/out/Shop.ipa`, {
+    headers: { Authorization: `Bearer ${secrets.ADMIN_KEY}` },
+  });
+  expect(icon.headers.get('content-type')).toBe('image/png');
+  expect(isPng(Buffer.from(await icon.arrayBuffer()))).toBe(true);
   const dir = mkdtempSync(join(tmpdir(), 'tartbeat-folder-'));
   try {
     const path = join(dir, 'App.xcarchive.tar.gz');

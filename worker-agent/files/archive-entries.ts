@@ -24,7 +24,11 @@ export interface ArchiveReader {
  * Feeds the archive to the reader until that is done. Returns null, or why the archive cannot be read.
  * Rejects if the file cannot be read, and when aborted.
  */
-export async function readArchive(path: string, reader: ArchiveReader, signal: AbortSignal): Promise<string | null> {
+export async function readArchive(
+  archive: string | AsyncIterable<Buffer>,
+  reader: ArchiveReader,
+  signal: AbortSignal,
+): Promise<string | null> {
   const parser = new Parser({
     strict: true,
     onReadEntry: (entry) => {
@@ -45,7 +49,8 @@ export async function readArchive(path: string, reader: ArchiveReader, signal: A
     if (!sawEnd) damage ??= `not a readable tar archive: ${error.message}`;
   });
   const ended = once(parser, 'end', { signal }).catch(() => {});
-  for await (const chunk of createReadStream(path, { signal }) as AsyncIterable<Buffer>) {
+  const chunks: AsyncIterable<Buffer> = typeof archive === 'string' ? createReadStream(archive, { signal }) : archive;
+  for await (const chunk of chunks) {
     if (!parser.write(chunk) && !damage && !sawEnd)
       await Promise.race([once(parser, 'drain', { signal }), once(parser, 'abort', { signal }), ended]);
     if (reader.done || damage || sawEnd) break;

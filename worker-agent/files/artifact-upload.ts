@@ -3,12 +3,13 @@
  *
  * Invariant: an artifact is listed only once it is stored.
  */
+import { stat } from 'node:fs/promises';
 import type { AgentVerdict, ArtifactReport } from '#contract';
 import type { Refused, Unreachable } from '../../client/answer.ts';
 import { failed } from '../ending.ts';
 import type { EmitOfAttempt } from '../events.ts';
 import type { ArtifactStore } from './artifact-store.ts';
-import { type LocalArtifact, placeOf } from './unpack.ts';
+import { type LocalArtifact, placeOf, placeOfIcon } from './unpack.ts';
 
 export interface UploadOptions {
   store: ArtifactStore;
@@ -54,9 +55,15 @@ export async function uploadAgain(
   artifacts: readonly ArtifactReport[],
   { store, dir, emit, giveUpAfterMs, signal }: UploadOptions & { dir: string },
 ): Promise<void> {
-  for (const [index, { name, sha256, size }] of artifacts.entries()) {
-    const file = { path: placeOf(dir, index), sha256, sizeBytes: size };
-    const answer = await store.upload(file, { giveUpAfterMs, signal });
-    if (!answer.ok) emit({ type: 'warning', message: `${name} could not be uploaded again: ${answer.message}` });
+  for (const [index, { name, sha256, size, app }] of artifacts.entries()) {
+    const path = placeOf(dir, index);
+    const files = [{ path, sha256, sizeBytes: size }];
+    const iconPath = placeOfIcon(path);
+    const icon = app?.icon && (await stat(iconPath).catch(() => null));
+    if (app?.icon && icon) files.push({ path: iconPath, sha256: app.icon, sizeBytes: icon.size });
+    for (const file of files) {
+      const answer = await store.upload(file, { giveUpAfterMs, signal });
+      if (!answer.ok) emit({ type: 'warning', message: `${name} could not be uploaded again: ${answer.message}` });
+    }
   }
 }

@@ -24,6 +24,9 @@ export interface LocalArtifact extends LocalFile {
 /** Where the artifact with this place in the list lies. */
 export const placeOf = (dir: string, index: number): string => join(dir, String(index));
 
+/** Where the icon of the app is kept that lies there. */
+export const placeOfIcon = (artifactPath: string): string => `${artifactPath}.icon`;
+
 /** Takes files out of a tar archive. Returns them in the order of `wanted`, without those it lacks. */
 export async function unpackTo(
   dir: string,

@@ -5,6 +5,7 @@
  * cost a warning, because the verdict of the build stands.
  */
 import type { ArtifactReport } from '#contract';
+import { type AppOfArtifact, readApps } from '../app-metadata/apps-of-attempt.ts';
 import { PROFILE_ARTIFACTS } from '../expo/plan.ts';
 import { fetchArtifacts } from '../files/artifact-fetch.ts';
 import { uploadArtifacts } from '../files/artifact-upload.ts';
@@ -47,6 +48,7 @@ async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: b
   const globs = globsOf(journal.state.assignment).filter(({ onFailure }) => succeeded || onFailure);
   const options = { guest, key, globs, dir: journal.artifactsDir, emit, signal };
   const { artifacts, missing } = await fetchArtifacts({ ...options, leftOut: `${PROFILE_ARTIFACTS}/` });
+  const apps = readApps(artifacts, { emit, signal });
   // Uploaded before the result is told, because until then the log is shipped and beats count, however long
   // it takes.
   const stored = await uploadArtifacts(artifacts, {
@@ -54,5 +56,22 @@ async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: b
     uploads: journal.state.uploads,
     onBegun: (sha256, id) => journal.update({ uploads: { ...journal.state.uploads, [sha256]: id } }),
   });
-  return { stored, missing };
+  return { stored: await withApps(context, stored, await apps), missing };
+}
+
+/** Adds to each artifact what was read from it. An icon that cannot be stored costs the icon alone. */
+async function withApps(
+  { artifactStore, limits, emit, signal }: AttemptContext,
+  stored: ArtifactReport[],
+  apps: ReadonlyMap<string, AppOfArtifact>,
+): Promise<ArtifactReport[]> {
+  const reports: ArtifactReport[] = [];
+  for (const report of stored) {
+    const { app, icon = null } = apps.get(report.name) ?? {};
+    const answer = icon && (await artifactStore.upload(icon, { giveUpAfterMs: limits.outageMs, signal }));
+    const lost = answer !== null && !answer.ok;
+    if (lost) emit({ type: 'warning', message: `the icon of ${report.name} could not be stored: ${answer.message}` });
+    reports.push(app ? { ...report, app: lost ? { ...app, icon: null } : app } : report);
+  }
+  return reports;
 }

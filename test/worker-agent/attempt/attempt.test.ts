@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
+import { isPng } from '../../../worker-agent/app-metadata/png.ts';
 import { clearFault, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
+import { iosFiles, ipa } from '../app-metadata/app-files.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { buildRuns, PATIENCE_MS } from '../factories/build-runs.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
@@ -57,9 +59,9 @@ test('artifacts that are gone when the result is told are sent again: success is
   await using agent = host.startAgent();
   const build = controller.submit({
     id: 'b1',
-    command: 'mkdir tree; echo in it >tree/file; echo b >b.txt; echo a >a.txt',
+    command: `mkdir tree; echo in it >tree/file; echo b >b.txt; echo a >a.txt; echo '${ipa(iosFiles()).toString('base64')}' | base64 -d >Shop.ipa`,
     source: await sourceArchive({ x: '' }),
-    artifactGlobs: [glob({ glob: 'tree' }), glob({ glob: '?.txt' })],
+    artifactGlobs: [glob({ glob: 'tree' }), glob({ glob: '?.txt' }), glob({ glob: 'Shop.ipa' })],
   });
   controller.intercept = ({ path, count }) => {
     if (path.endsWith('/reports') && count === 2) controller.blobs.clear();
@@ -69,8 +71,11 @@ test('artifacts that are gone when the result is told are sent again: success is
   await until(() => build.status === 'succeeded', 'the result is accepted', PATIENCE_MS);
   const report = build.reports.at(-1)!;
   const artifacts = report.type === 'succeed' ? report.artifacts : [];
-  expect(artifacts.map(({ name }) => name)).toEqual(['a.txt', 'b.txt', 'tree.tar.gz']);
+  expect(artifacts.map(({ name, app }) => [name, app?.id])).toEqual([
+    ...[['Shop.ipa', 'com.example.shop'], ['a.txt'], ['b.txt'], ['tree.tar.gz']].map(([name, id]) => [name, id]),
+  ]);
   for (const { sha256, size } of artifacts) expect(controller.blobs.get(sha256)?.length).toBe(size);
+  expect(isPng(Buffer.from(controller.blobs.get(artifacts[0]!.app!.icon!)!))).toBe(true);
 });
 
 test('a failing command is build_failed with its exit code, its onFailure artifacts and evidence', {

@@ -14,17 +14,18 @@ export interface Entry {
     | 'BlockDevice'
     | 'FIFO';
   linkpath?: string;
-  body?: string;
+  body?: string | Buffer;
   /** In the header, instead of the body's own. */
   sizeSaid?: number;
 }
 
 export function archiveOf(entries: Entry[]): Buffer {
-  const blocks = entries.flatMap(({ path, type = 'File', linkpath, body = '', sizeSaid = body.length }) => {
-    const header = new Header({ path, type, linkpath, size: sizeSaid, mode: 0o644, mtime: new Date(0) });
+  const blocks = entries.flatMap(({ path, type = 'File', linkpath, body: content = '', sizeSaid }) => {
+    const body = Buffer.from(content);
+    const header = new Header({ path, type, linkpath, size: sizeSaid ?? body.length, mode: 0o644, mtime: new Date(0) });
     const block = Buffer.alloc(512);
     header.encode(block, 0);
-    return [block, Buffer.concat([Buffer.from(body), Buffer.alloc((512 - (body.length % 512)) % 512)])];
+    return [block, Buffer.concat([body, Buffer.alloc((512 - (body.length % 512)) % 512)])];
   });
   return Buffer.concat([...blocks, Buffer.alloc(1024)]);
 }

@@ -30,7 +30,10 @@ export const line = (max: number) =>
     .min(1)
     .refine((value) => !UNPRINTABLE.test(value), 'must be one line without control or direction characters');
 
-/** Makes such a line of any text: cut off, and without the characters that it must not have. Null: none is left. */
+/**
+ * Makes such a line of any text: cut off, and without the characters that it must not have. Null if none is
+ * left.
+ */
 export function asLine(value: string, max: number): string | null {
   const clean = value.replace(new RegExp(UNPRINTABLE, 'gu'), '').trim().slice(0, max);
   // The cut may have left half of a pair.

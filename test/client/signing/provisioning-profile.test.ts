@@ -35,6 +35,7 @@ withOpenssl('a profile tells its name, team, end, app, certificates and kind', (
       bundleId: BUNDLE_ID,
       certificates: new Set([identity().sha1]),
       kind,
+      devices: kind === 'ad-hoc' || kind === 'development' ? 1 : null,
     });
 });
 

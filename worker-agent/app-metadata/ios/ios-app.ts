@@ -2,9 +2,8 @@
  * Reads what an app of iOS says of itself, from the files of its folder: Info.plist, the provisioning profile
  * and the icon.
  *
- * Its kind of signing is that of the profile in it. A profile does not prove that the code is signed with it,
- * or at all; macOS and the stores check that. An app without a profile and without the list of sealed files is
- * not signed.
+ * Its kind of signing is that of the profile in it. A profile does not prove that the code is signed with it.
+ * macOS and the stores check that. An app without the list of sealed files is not signed.
  */
 import { type ListValue, parsePropertyList } from '../../../client/signing/property-list.ts';
 import { readProfile } from '../../../client/signing/provisioning-profile.ts';

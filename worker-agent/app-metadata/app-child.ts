@@ -10,7 +10,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join, sep } from 'node:path';
 import { z } from 'zod';
 import { APP_SIGNINGS, ArtifactApp, asLine } from '#contract';
 import { tartUserOf } from '../mac/run-as.ts';
@@ -96,11 +96,11 @@ const endOf = (child: ChildProcess): Promise<number | null> =>
 
 const MAIN = join(import.meta.dirname, `child-main${import.meta.filename.slice(-3)}`);
 
-/** Where Node finds this code and its libraries, which may lie beside an installed package. */
+/** Where Node finds this code and its libraries: in the outermost `node_modules`, or in this repository. */
 function codeFolders(): string[] {
   const root = join(import.meta.dirname, '../..');
-  const around = [dirname(root), dirname(dirname(root))];
-  return [root, ...around.filter((folder) => basename(folder) === 'node_modules')];
+  const [around, inside] = root.split(`${sep}node_modules${sep}`);
+  return inside === undefined ? [root, join(root, '../node_modules')] : [`${around}${sep}node_modules`];
 }
 
 export const childFlags = (): string[] => [

@@ -219,6 +219,7 @@ test('the child reads no file, starts no process, and has no variables', () => {
 
 withOpenssl(
   'a thousand damaged apps end in an answer or an error each, and leave no memory behind',
+  { timeout: 5 * TIME_MS },
   async () => {
     const profile = makeProfile(makeIdentity());
     const whole: [AppKind, Buffer][] = [
@@ -266,5 +267,4 @@ withOpenssl(
     expect(Math.min(answers, errors)).toBeGreaterThan(100);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(128 * 1024 * 1024);
   },
-  5 * TIME_MS,
 );

@@ -36,7 +36,7 @@ export function createApp(settings: Settings) {
   on('GET /health')((c) => c.json({ status: 'ok', time: iso(Date.now()) }));
   keyRoutes(on);
   buildRoutes(on, settings);
-  attemptRoutes(on);
+  attemptRoutes(on, settings);
   logRoutes(on, settings);
   fileRoutes(on);
   secretRoutes(on);

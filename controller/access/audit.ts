@@ -150,6 +150,19 @@ export const recorded = createMiddleware<{ Bindings: Env; Variables: Found }>(as
     );
 });
 
+/** Records that a counter got its first number from a store. No route of its own does it. */
+export const recordSeed = (
+  env: Env,
+  by: { id: string; name: string },
+  app: { projectId: string; platform: string; appId: string },
+  value: number,
+  now: number,
+): Promise<void> =>
+  add(env, {
+    ...{ at: now, keyId: by.id, keyName: by.name, projectId: app.projectId, denied: false },
+    ...{ action: 'number.seed', target: `number/${app.platform}/${app.appId}`, detail: { was: null, value } },
+  });
+
 const rightsOfKey = (
   { key: made }: Answered,
   named: Found['namedKey'],

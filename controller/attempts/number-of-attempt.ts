@@ -4,12 +4,16 @@
  * Invariant: a build gets one number, which the first answer stores together with the move of the counter.
  * All its attempts get that one. No number is given to two trusted builds that ask for one more. A build that
  * is not trusted gets a number and moves no counter.
+ *
+ * The first number of an app may come from its store, if whoever requested the build has the right `stores`.
  */
+import { eq } from 'drizzle-orm';
 import { APPS_OF_PROJECT_MAX, type BuildNumberAnswer, type BuildNumberRequest, buildNumberMax } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
 import { HAS_LOST_RIGHT, whyNoMore } from '../access/still-may.ts';
 import type { BuildRow } from '../builds/rows.ts';
 import { giveNumber } from '../builds/writes-without-event.ts';
+import { openDatabase } from '../database.ts';
 import {
   type AppKey,
   type Asked,
@@ -26,6 +30,9 @@ import {
   tooManyApps,
 } from '../projects/build-numbers.ts';
 import { type Refusal, refusal } from '../refusals.ts';
+import { buildSubmits, keys } from '../schema/index.ts';
+import { seedFromStore } from '../stores/before-build.ts';
+import type { StoreAddresses } from '../stores/step.ts';
 import { writerOf } from './writers.ts';
 
 /** A request is judged anew if another one has changed the counter between the judgement and the batch. */
@@ -42,8 +49,10 @@ export async function numberOfAttempt(
   caller: AttemptCaller,
   buildId: string,
   { app, increment }: BuildNumberRequest,
+  stores: StoreAddresses,
   now: number,
 ): Promise<Answered> {
+  let askedStore = false;
   for (let race = 0; race < RACES_MAX; race++) {
     const taker = await writerOf(env, caller, buildId, null, 'take', now);
     if (!taker.ok) return taker;
@@ -55,7 +64,15 @@ export async function numberOfAttempt(
     const key = { projectId: build.projectId, platform: build.platform, appId: app.id };
     const asked = { given, increment };
     const judged = await judge(env, build, key, asked, now);
-    if (!judged.ok) return judged;
+    if (!judged.ok) {
+      // A build that does not count keeps its own number then.
+      if (judged.code !== 'number_not_seeded' || !increment || askedStore) return judged;
+      askedStore = true;
+      const seeded = await seedOfBuild(env, build, key, stores, now);
+      if (!seeded.ok) return seeded;
+      if (!seeded.asked) return judged;
+      continue;
+    }
     const may = mayHaveNumber(key, asked, { seeds: build.trusted, mayJump: judged.mayJump });
     const said = { appId: app.id, appVersion: build.appVersion ?? app.version ?? null, appBuildNumber: given || null };
     const stored = await giveNumber(env, build, said, nextNumberNow(key, asked), may, (db, applied) =>
@@ -64,6 +81,20 @@ export async function numberOfAttempt(
     if (stored) return answerOf(stored);
   }
   return refusal('unavailable', `others change the counter of ${app.id} at the same time; ask again`);
+}
+
+/** Asks the store for the first number, with the rights that whoever requested the build has now. */
+async function seedOfBuild(env: Env, build: BuildRow, app: AppKey, stores: StoreAddresses, now: number) {
+  const { id, pool, trusted, projectId, createdByKey } = build;
+  const thing = { projectId, pool, trusted };
+  if (!trusted || createdByKey === null || (await whyNoMore(env, build, 'stores', thing, now)) !== null)
+    return { ok: true, asked: false } as const;
+  const [submit, key] = await openDatabase(env).batch([
+    openDatabase(env).select().from(buildSubmits).where(eq(buildSubmits.buildId, id)),
+    openDatabase(env).select({ name: keys.name }).from(keys).where(eq(keys.id, createdByKey)),
+  ]);
+  const by = { id: createdByKey, name: key[0]?.name ?? createdByKey };
+  return seedFromStore(env, { app, pool, options: submit[0]?.options ?? null, by }, stores, now);
 }
 
 /** Whether the build may have the number that is next now. */

@@ -148,6 +148,18 @@ export async function setCounter(
   return refusal('project_deleted', 'the project was deleted, or the key revoked, during the request');
 }
 
+/** Makes the counter of an app that has none. False if it has one by now, or may have none. */
+export async function seedCounter(env: Env, app: AppKey, value: number, by: string, now: number): Promise<boolean> {
+  const { meta } = await insertIf(
+    openDatabase(env),
+    buildNumbers,
+    { ...app, value, seededBy: by, updatedAt: now },
+    sql`${isLiveProject(app.projectId)} AND ${isNotRevoked(by)} AND NOT ${isSeeded(app)}
+      AND ${appsOf(app.projectId)} < ${APPS_OF_PROJECT_MAX}`,
+  ).onConflictDoNothing();
+  return meta.changes > 0;
+}
+
 /** The refusal of one app more than a project may have. */
 export const tooManyApps = (code: 'too_large' | 'forbidden', appId: string): Refusal =>
   refusal(

@@ -18,6 +18,7 @@ import { keepVm } from '../attempts/kept-vms.ts';
 import { numberOfAttempt } from '../attempts/number-of-attempt.ts';
 import { report } from '../attempts/reports.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
+import type { Settings } from '../settings.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
 import { IdParam, readJson, valid } from '../validate.ts';
@@ -29,7 +30,7 @@ const REPORT_MAX_BYTES = 512 * 1024;
 
 const WorkerQuery = z.object({ worker_id: Id });
 
-export function attemptRoutes(on: On): void {
+export function attemptRoutes(on: On, { stores }: Pick<Settings, 'stores'>): void {
   // The heartbeat is a fixed contract (contract/messages/heartbeat.ts).
   on('POST /api/builds/:id/heartbeat')(valid('param', IdParam), valid('query', WorkerQuery), async (c) => {
     const { id } = c.req.valid('param');
@@ -79,7 +80,7 @@ export function attemptRoutes(on: On): void {
 
   on('POST /api/builds/:id/number')(valid('param', IdParam), valid('json', BuildNumberRequest), async (c) => {
     const { id } = c.req.valid('param');
-    const given = await numberOfAttempt(c.env, c.var.caller, id, c.req.valid('json'), Date.now());
+    const given = await numberOfAttempt(c.env, c.var.caller, id, c.req.valid('json'), stores, Date.now());
     return given.ok ? c.json(given.answer) : answerRefusal(c, given);
   });
 }

@@ -186,8 +186,8 @@ export interface KeyUse {
   /** The pool of the build. */
   pool: string;
   store: Store;
-  /** The bundle id or the package. */
-  appId: string;
+  /** The bundle id or the package. Undefined while it is not known: apps are then not compared. */
+  appId: string | undefined;
   /** The name of the store key, where a request names one. */
   name?: string | undefined;
 }
@@ -232,16 +232,16 @@ export async function findStoreKeyFor(env: Env, use: KeyUse): Promise<{ ok: true
   }
   const fit = ofStore.filter((row) => whyNotFor(row, use) === null);
   if (fit.length === 1) return { ok: true, row: fit[0]! };
-  if (fit.length > 1)
-    return refused(
-      'key_not_for_app',
-      `storeKey: ${fit.map((row) => row.name).join(', ')} are all for ${appId} and pool ${pool}; name one of them`,
-    );
+  const what = appId === undefined ? `pool ${pool}` : `${appId} and pool ${pool}`;
+  if (fit.length > 1) {
+    const names = fit.map((row) => row.name).join(', ');
+    return { ...refused('key_not_for_app', `storeKey: ${names} are all for ${what}; name one of them`), choice: true };
+  }
   const only = ofStore.length === 1 ? whyNotFor(ofStore[0]!, use) : null;
   if (only !== null) return refused('key_not_for_app', only);
   return refused(
     ofStore.length === 0 ? 'key_gone' : 'key_not_for_app',
-    `the project has no store key for ${appId} and pool ${pool}. ${listed(ofStore, store)}`,
+    `the project has no store key for ${what}. ${listed(ofStore, store)}`,
   );
 }
 
@@ -251,7 +251,7 @@ export function whyNotFor(
   use: Pick<KeyUse, 'store' | 'appId' | 'pool'>,
 ): string | null {
   if (store !== use.store) return `the store key ${name} is for ${store}, and this needs one for ${use.store}`;
-  if (!apps.includes(use.appId))
+  if (use.appId !== undefined && !apps.includes(use.appId))
     return `the store key ${name} is for ${apps.join(', ')}, and not for ${use.appId}. An admin can set it anew with that app`;
   if (!its.includes(use.pool))
     return `the store key ${name} is for builds of pool ${its.join(', ')}, and not of ${use.pool}. An admin can set it anew with that pool`;

@@ -6,6 +6,7 @@ import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { createApp } from '../../../controller/app.ts';
 import { pools } from '../../../controller/schema/index.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
+import type { StoreAddresses } from '../../../controller/stores/step.ts';
 import { db, insertAttempt, insertProject, tokenFor, unique } from './rows.ts';
 import { type Answer, aBlob } from './scenarios.ts';
 import { NO_STORES } from './store-keys.ts';
@@ -48,12 +49,13 @@ export async function askWith<T = unknown>(
   path: string,
   key: string,
   body?: unknown,
+  stores: StoreAddresses = NO_STORES,
 ): Promise<Answer<T>> {
   const headers = { Authorization: `Bearer ${key}`, ...(body !== undefined && { 'Content-Type': 'application/json' }) };
   const init = { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
   const unlimited: RateLimit = { limit: async () => ({ success: true }) };
   const bindings = { ...env, INPUTS_KEY, CALLERS: unlimited, STRANGERS: unlimited };
-  const response = await createApp({ ...SETTINGS, stores: NO_STORES }).request(path, init, bindings);
+  const response = await createApp({ ...SETTINGS, stores }).request(path, init, bindings);
   return { status: response.status, body: await response.json<T>() };
 }
 

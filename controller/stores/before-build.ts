@@ -1,0 +1,208 @@
+/**
+ * Asks a store, when a build is requested, what would make it refuse the app afterwards. It also asks for the
+ * highest build number there, from which a counter begins.
+ *
+ * Invariants: both together take at most CHECK_MS. What a store does not answer by then is a warning. A store
+ * is asked with a key of the build's own project alone, for an app and a pool that this key is for.
+ */
+import {
+  type BuildRequest,
+  buildNumberMax,
+  STORE_OF_PLATFORM,
+  SUBMISSION_WARNINGS_MAX,
+  type SubmitOptions,
+} from '#contract';
+import { recordSeed } from '../access/audit.ts';
+import { type AppKey, canBeFirst, readCounter, seedCounter } from '../projects/build-numbers.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { checkAppStore, highestBuildNumber } from './app-store-check.ts';
+import { CHECK_MS, checkStoreKey } from './check-store-key.ts';
+import { checkPlay, highestVersionCode } from './play-check.ts';
+import type { OpenedStoreKey, StoreAddresses } from './step.ts';
+import type { StoreCheck } from './store-check.ts';
+import { findStoreKeyFor, openStoreKey, type StoreKeyRow } from './store-keys.ts';
+import { type StoreRefusal, storeRefusal } from './store-refusal.ts';
+
+/** What of a request for a build matters to a store. */
+export interface Requested {
+  projectId: string;
+  pool: string;
+  platform: BuildRequest['platform'];
+  app: BuildRequest['app'];
+  /** Null if the build asks for no submission. */
+  options: SubmitOptions | null;
+}
+
+/** The key that asks for a build. It has the right `stores` for the project and pool. */
+interface Asker {
+  id: string;
+  name: string;
+}
+
+type Checked = { ok: true; warnings: string[] } | StoreRefusal | Refusal;
+
+/**
+ * What is asked of the stores before a trusted build is added: the first number of a counter, if its app has
+ * none, and whether the build could be submitted.
+ *
+ * Refused: `store_refused` with the store's own words; `number_not_seeded` if the store does not tell the
+ * number; `invalid_request` for the store of another platform; `inputs_key_missing` and `inputs_gone` for a
+ * store key that does not open.
+ */
+export async function beforeBuild(
+  env: Env,
+  requested: Requested,
+  by: Asker,
+  addresses: StoreAddresses,
+  now: number,
+): Promise<Checked> {
+  const signal = AbortSignal.timeout(CHECK_MS);
+  const { projectId, platform, app, options } = requested;
+  const store = STORE_OF_PLATFORM[platform];
+  if (options !== null && options.store !== store)
+    return refusal('invalid_request', `submit.store: a build for ${platform} goes to ${store}`);
+  if (app) {
+    const key = { projectId, platform, appId: app.id };
+    if (!canBeFirst(app.buildNumber ?? 0) && (await readCounter(env, key)).value === null) {
+      const seeded = await seedFromStore(env, { ...requested, app: key, by }, addresses, now, signal);
+      if (!seeded.ok) return seeded;
+    }
+  }
+  return options === null ? { ok: true, warnings: [] } : check(env, { ...requested, options }, addresses, signal);
+}
+
+type ToSubmit = Requested & { options: SubmitOptions };
+
+async function check(env: Env, requested: ToSubmit, addresses: StoreAddresses, signal: AbortSignal): Promise<Checked> {
+  const { projectId, pool, platform, app, options } = requested;
+  const use = { projectId, pool, store: options.store, appId: app?.id, name: options.storeKey };
+  const found = await findStoreKeyFor(env, use);
+  // Which of several keys is meant shows once the app is known.
+  if (!found.ok) return found.choice && !app ? { ok: true, warnings: [NO_APP] } : found;
+  const otherKey = whyOtherKey(options, found.row);
+  if (otherKey) return otherKey;
+  const opened = await openStoreKey(env, found.row);
+  if (!opened.ok) return opened;
+  if (!app) {
+    const accepted = await checkStoreKey(opened.key, addresses, signal);
+    return accepted.ok ? { ok: true, warnings: [...accepted.warnings, NO_APP] } : accepted;
+  }
+  const { value: counter } = await readCounter(env, { projectId, platform, appId: app.id });
+  const number = numberFor(counter, app.buildNumber);
+  const { refusals, warnings } = await ask(opened.key, options, app, number.value, addresses, signal);
+  // A counter may give another number than the one that the project has.
+  const isSure = ({ reason }: StoreCheck['refusals'][number]) => reason !== 'build_number_used' || number.isSure;
+  const refused = refusals.find(isSure);
+  if (refused) return storeRefusal(refused);
+  const maybe = refusals.map(({ storeWords }) =>
+    `${storeWords ?? ''} ${takenNumber(requested, app.id, number.value)}`.trim(),
+  );
+  return { ok: true, warnings: [...warnings, ...maybe].slice(0, SUBMISSION_WARNINGS_MAX) };
+}
+
+const NO_APP =
+  'The request names no app, so only the store key was checked. Give `app` with `id`, `version` and `buildNumber`, ' +
+  'and the store is asked about the app before the build.';
+
+const takenNumber = ({ platform, projectId }: Requested, appId: string, number: number | null): string =>
+  `If the build gets number ${number}, it cannot be submitted. Set the counter to the highest number in the store: ` +
+  `\`PUT /api/projects/${projectId}/numbers/${platform}/${appId}\`.`;
+
+function whyOtherKey(options: SubmitOptions, { name, identity }: StoreKeyRow): StoreRefusal | null {
+  if (options.store !== 'app-store-connect' || options.ascApiKeyId === undefined) return null;
+  if (options.ascApiKeyId === identity) return null;
+  const message =
+    `submit.ascApiKeyId: ${options.ascApiKeyId} is asked for, and the store key ${name} is ${identity}. ` +
+    'Correct it in eas.json or leave it out, name another `storeKey`, or have an admin set the store key anew';
+  return { ...refusal('store_refused', message), reason: 'key_not_for_app' };
+}
+
+/**
+ * The number that the build will have, as far as it is known. It is sure only if the project's own number is
+ * above the counter: whether the build counts is known from its source alone. Pure.
+ */
+export function numberFor(
+  counter: number | null,
+  given: number | undefined,
+): { value: number | null; isSure: boolean } {
+  if (given !== undefined && given > (counter ?? 0)) return { value: given, isSure: true };
+  return { value: counter === null ? (given ?? null) : counter + 1, isSure: counter === null };
+}
+
+function ask(
+  key: OpenedStoreKey,
+  options: SubmitOptions,
+  app: NonNullable<Requested['app']>,
+  number: number | null,
+  addresses: StoreAddresses,
+  signal: AbortSignal,
+): Promise<StoreCheck> {
+  if (options.store === 'app-store-connect') {
+    const buildNumber = number === null ? null : String(number);
+    const question = { appId: app.id, ascAppId: options.ascAppId ?? null, version: app.version ?? null, buildNumber };
+    return checkAppStore(key, question, addresses, signal);
+  }
+  const { track, releaseStatus } = options;
+  const question = { packageName: app.id, versionCode: number, track, releaseStatus };
+  return checkPlay(key, question, addresses, signal);
+}
+
+/** An app that has no counter, and who asks for its next number. */
+export interface Seeding {
+  app: AppKey;
+  pool: string;
+  /** What the build asks its store for, if it does. */
+  options: SubmitOptions | null;
+  by: Asker;
+}
+
+/**
+ * Makes the counter of the app, from the highest build number in the store, and from 1 at least. `asked` is
+ * false if no store key of the project is for the app. Refused: `number_not_seeded` with the reason why the
+ * store did not tell; `inputs_key_missing` and `inputs_gone` for a store key that does not open.
+ */
+export async function seedFromStore(
+  env: Env,
+  { app, pool, options, by }: Seeding,
+  addresses: StoreAddresses,
+  now: number,
+  signal: AbortSignal = AbortSignal.timeout(CHECK_MS),
+): Promise<{ ok: true; asked: boolean } | Refusal> {
+  const { projectId, platform, appId } = app;
+  const store = STORE_OF_PLATFORM[platform];
+  const found = await findStoreKeyFor(env, { projectId, pool, store, appId, name: options?.storeKey });
+  if (!found.ok) return { ok: true, asked: false };
+  const opened = await openStoreKey(env, found.row);
+  if (!opened.ok) return opened;
+  const { refusals, warnings, highest } = await askHighest(opened.key, appId, options, addresses, signal);
+  if (highest === null) {
+    const [refused] = refusals;
+    return notSeeded(app, refused ? storeRefusal(refused).message : (warnings[0] ?? 'The store did not tell it.'));
+  }
+  if (highest > buildNumberMax(platform))
+    return notSeeded(app, `The store has build number ${highest}, which is above the highest one that counts here.`);
+  const value = Math.max(1, highest);
+  if (await seedCounter(env, app, value, by.id, now)) await recordSeed(env, by, app, value, now);
+  return { ok: true, asked: true };
+}
+
+function askHighest(
+  key: OpenedStoreKey,
+  appId: string,
+  options: SubmitOptions | null,
+  addresses: StoreAddresses,
+  signal: AbortSignal,
+): Promise<StoreCheck & { highest: number | null }> {
+  if (key.store === 'google-play') return highestVersionCode(key, appId, addresses, signal);
+  const ascAppId = options?.store === 'app-store-connect' ? (options.ascAppId ?? null) : null;
+  return highestBuildNumber(key, { appId, ascAppId }, addresses, signal);
+}
+
+const notSeeded = ({ projectId, platform, appId }: AppKey, why: string): Refusal =>
+  refusal(
+    'number_not_seeded',
+    `the project has no build number of ${appId} for ${platform} yet, and its store was asked for the highest one. ` +
+      `${why} Repeat the request when the store answers, or set the number yourself: ` +
+      `\`PUT /api/projects/${projectId}/numbers/${platform}/${appId}\` with {"value": NUMBER} and a key that has the ` +
+      'right `numbers`',
+  );

@@ -1,31 +1,17 @@
 /** Compares what goes along to a build with what the real eas-cli packs. */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { list } from 'tar';
 import { beforeAll, expect, test, vi } from 'vitest';
 import { listSource, type Source } from '../../client/packing/list-source.ts';
 import { TREES, Tree } from '../client/packing/trees.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { packWithEasCli } from './eas-cli-packs.ts';
 import { EAS_CLI, ENGINE, installed } from './engine-packages.ts';
 
 const names = Object.keys(TREES);
 const treeOf = new Map<string, Tree>();
 const packedByEas = new Map<string, Set<string>>();
-
-/** Packs each folder that it is given, as `eas build` does, and prints where the archives lie. */
-const PACK_ALL = `
-const { createRequire } = require('node:module');
-const from = createRequire(process.argv[1] + '/package.json');
-const { default: GitClient } = from('./node_modules/eas-cli/build/vcs/clients/git.js');
-const { makeProjectTarballAsync } = from('./node_modules/eas-cli/build/build/utils/repository.js');
-(async () => {
-  const archives = [];
-  for (const folder of process.argv.slice(2))
-    archives.push((await makeProjectTarballAsync(new GitClient({ requireCommit: false, maybeCwdOverride: folder }))).path);
-  require('node:fs').writeFileSync(process.env.ARCHIVES, JSON.stringify(archives));
-})();
-`;
 
 beforeAll(async () => {
   const packages = await installed([ENGINE, EAS_CLI]);
@@ -36,11 +22,8 @@ beforeAll(async () => {
   for (const [index, name] of names.entries())
     treeOf.set(name, TREES[name]!(new Tree(join(dir.path, `tree-${index}`))));
   const folders = names.map((name) => treeOf.get(name)!.path);
-  mkdirSync(join(dir.path, 'tmp'));
-  const env = { ...process.env, TMPDIR: join(dir.path, 'tmp'), ARCHIVES: join(dir.path, 'archives') };
-  execFileSync(process.execPath, ['-e', PACK_ALL, packages, ...folders], { cwd: packages, env, stdio: 'pipe' });
-  const archives: string[] = JSON.parse(readFileSync(join(dir.path, 'archives'), 'utf8'));
-  for (const [index, name] of names.entries()) packedByEas.set(name, await pathsIn(archives[index]!));
+  const packed = packWithEasCli(packages, folders, dir.path);
+  for (const [index, name] of names.entries()) packedByEas.set(name, await pathsIn(packed[index]!.archive));
 }, 300_000);
 
 async function pathsIn(archive: string): Promise<Set<string>> {

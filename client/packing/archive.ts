@@ -103,6 +103,8 @@ async function packAll(
     else await packFile(root, file, tar, space);
     onProgress?.(index + 1);
   }
+  // An agent refuses an archive that has nothing in it.
+  if (files.length === 0) await tar.root();
   await tar.end();
 }
 
@@ -212,6 +214,16 @@ class Tar {
     return this.#header({ path, size, mtime, mode: isExecutable ? 0o755 : 0o644, type: 'File' });
   }
 
+  root(): Promise<void> {
+    return this.#header({
+      path: './',
+      size: 0,
+      mtime: timeOf(hash('sha256', '', 'buffer')),
+      mode: 0o755,
+      type: 'Directory',
+    });
+  }
+
   link({ path, target }: SourceFile): Promise<void> {
     const mtime = timeOf(hash('sha256', target, 'buffer'));
     return this.#header({ path, linkpath: target, size: 0, mtime, mode: 0o755, type: 'SymbolicLink' });
@@ -223,7 +235,7 @@ class Tar {
     size: number;
     mtime: Date;
     mode: number;
-    type: 'File' | 'SymbolicLink';
+    type: 'File' | 'SymbolicLink' | 'Directory';
   }) {
     const common = { uid: 0, gid: 0, uname: '', gname: '' };
     const header = new Header({ linkpath: '', ...fields, ...common });

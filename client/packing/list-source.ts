@@ -68,6 +68,8 @@ export interface ListOptions {
   include?: readonly string[];
   /** Git's view counts, and .easignore takes more away. */
   easignoreAdds?: boolean;
+  /** A folder without any file is no mistake. */
+  mayBeEmpty?: boolean;
   /** Also look up which rules stand behind each difference. */
   explain?: boolean;
   signal: AbortSignal;
@@ -306,7 +308,7 @@ class Listing {
   }
 
   #refuse(files: readonly SourceFile[]): void {
-    if (files.length === 0)
+    if (files.length === 0 && !this.#options.mayBeEmpty)
       throw new SourceError(`No file of ${this.#root} would go along: every file in it is ignored, or it is empty.`);
     const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     if (files.length > SOURCE_ENTRIES_MAX || totalBytes > SOURCE_BYTES_MAX)

@@ -169,10 +169,13 @@ test('a stop and a full disk end it', async () => {
     await expect(writeArchive(root, files, join(it.dir, 'nowhere/a.tar.gz'), { signal })).rejects.toThrow('ENOENT');
 });
 
-test('what is no folder, and what is empty, is refused by name', async () => {
+test('what is no folder is refused by name, and an empty folder is packed', async () => {
   using it = project();
   const archive = join(it.dir, 'a.tar.gz');
-  await expect(packSource(it.path, archive)).rejects.toThrow('would go along');
+  await packSource(it.path, archive);
+  expect(entriesOf(archive).map(({ path, type }) => `${type} ${path}`)).toEqual(['Directory ./']);
+  expect(await findSourceProblem(archive, signal)).toBeNull();
+  await expect(listSource({ appDir: it.path, signal })).rejects.toThrow('would go along');
   writeFileSync(join(it.path, 'app.js'), '');
   await expect(packSource(join(it.path, 'app.js'), archive)).rejects.toThrow(SourceError);
   await expect(packSource(join(it.path, 'nowhere'), archive)).rejects.toThrow('nowhere is not a folder');

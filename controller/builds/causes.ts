@@ -164,11 +164,13 @@ function isHostDiskFull({ verdict, message }: Ended, { hostDisk, runOutput }: Ev
 
 /**
  * The VM lives, its network works, and nobody serves SSH. If SSH is refused, the network works as far as the
- * Mac. A way that leads nowhere, and a key that is refused, are not the fault of sshd.
+ * Mac. If the Mac did not reach the controller either, it says nothing of the VM that it did not. A way that
+ * leads nowhere, and a key that is refused, are not the fault of sshd.
  */
-function isSshdDead({ ssh, secondWay, controllerFromVm }: Evidence): boolean {
+function isSshdDead({ ssh, secondWay, controllerFromVm, controllerUnreachableMs }: Evidence): boolean {
   if (!secondWay?.answers || ssh?.answers !== false) return false;
-  if (['refused', 'closed'].includes(ssh.kind ?? '')) return controllerFromVm?.reachable !== false;
+  if (['refused', 'closed'].includes(ssh.kind ?? ''))
+    return controllerFromVm?.reachable !== false || controllerUnreachableMs !== undefined;
   return ssh.kind === 'silent' && controllerFromVm?.reachable === true;
 }
 

@@ -70,7 +70,12 @@ export function withSection(document: string, name: string, text: string): strin
   return document.replace(section, (_, before: string, after: string) => `${before}${text}${after}`);
 }
 
-const plain = (text: string) => text.replaceAll(/[\s|<>]+/g, ' ').slice(0, COMPLAINT_MAX);
+/** Without the evidence in it, which the run has printed. */
+const plain = (text: string) =>
+  text
+    .replace(/; \{".*$/s, '')
+    .replaceAll(/[\s|<>]+/g, ' ')
+    .slice(0, COMPLAINT_MAX);
 
 function table([head = [], ...rows]: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`.replaceAll(/ {2,}/g, ' ');

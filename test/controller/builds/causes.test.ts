@@ -200,6 +200,9 @@ test('the second way tells a frozen VM, a network that is gone and a dead sshd a
   // The request to the controller was not made in time.
   expect(causes(seen(silent))).toEqual(['unknown', 'unknown', 'unknown']);
   expect(causes(seen({ ...silent, kind: 'refused' }))).toEqual(['sshd_died', 'sshd_died', 'sshd_died']);
+  const refused = seen({ ...silent, kind: 'refused' }, false);
+  expect(causes(refused)).toEqual(['vm_network_down', 'unknown', 'vm_network_down']);
+  expect(causes({ ...refused, controllerUnreachableMs: 7_000 })).toEqual(['sshd_died', 'sshd_died', 'sshd_died']);
   // The way to the VM, or its key, is at fault.
   for (const kind of ['no_route', 'timeout', 'auth'])
     expect(causes(seen({ ...silent, kind }, true))).toEqual(['unknown', 'unknown', 'unknown']);

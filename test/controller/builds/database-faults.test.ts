@@ -2,7 +2,8 @@
  * Lets D1 fail at each statement and at each writing call in turn, before or after it has done its work. A
  * client that asks again succeeds, and the build ends as it would have ended.
  *
- * Each call fails in one of the two ways; `DATABASE_FAULTS=all` in the environment lets it fail in both.
+ * Each call fails in one of the two ways, and a trigger refuses from the first step on that no other story
+ * has. `npm run test:database` does all of it.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';

@@ -4,8 +4,8 @@
  *
  *   npm run bench:pack [-- --rounds N] [-- --files N]
  *
- * All three take turns. It prints the medians, and how often Tartbeat's fits into the others. It needs the npm
- * registry for eas-cli.
+ * All three take turns. It prints the medians, and how often Tartbeat's fits into the others. It needs the
+ * npm registry for eas-cli.
  */
 import { execFileSync } from 'node:child_process';
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -25,7 +25,8 @@ import type { SourceFile } from './list-source.ts';
 import { openPlainFile } from './safe-files.ts';
 import { SourceError } from './source-error.ts';
 
-const LEVEL = 6;
+/** Of sources, 6 saves half a percent more and takes a tenth longer. */
+const LEVEL = 5;
 /** What is handed to the compression at once. */
 const CHUNK_BYTES = 1024 * 1024;
 /** How many chunks may wait for the compression. */

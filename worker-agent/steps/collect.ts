@@ -48,15 +48,21 @@ async function moveArtifacts(context: AttemptContext, guest: Guest, succeeded: b
   const globs = globsOf(journal.state.assignment).filter(({ onFailure }) => succeeded || onFailure);
   const options = { guest, key, globs, dir: journal.artifactsDir, emit, signal };
   const { artifacts, missing } = await fetchArtifacts({ ...options, leftOut: `${PROFILE_ARTIFACTS}/` });
-  const apps = readApps(artifacts, { emit, signal });
-  // Uploaded before the result is told, because until then the log is shipped and beats count, however long
-  // it takes.
-  const stored = await uploadArtifacts(artifacts, {
-    ...{ store: artifactStore, emit, giveUpAfterMs: limits.outageMs, signal },
-    uploads: journal.state.uploads,
-    onBegun: (sha256, id) => journal.update({ uploads: { ...journal.state.uploads, [sha256]: id } }),
-  });
-  return { stored: await withApps(context, stored, await apps), missing };
+  const over = new AbortController();
+  const reading = readApps(artifacts, { emit, signal: AbortSignal.any([signal, over.signal]) });
+  try {
+    // Uploaded before the result is told, because until then the log is shipped and beats count, however long
+    // it takes.
+    const stored = await uploadArtifacts(artifacts, {
+      ...{ store: artifactStore, emit, giveUpAfterMs: limits.outageMs, signal },
+      uploads: journal.state.uploads,
+      onBegun: (sha256, id) => journal.update({ uploads: { ...journal.state.uploads, [sha256]: id } }),
+    });
+    return { stored: await withApps(context, stored, await reading), missing };
+  } finally {
+    over.abort();
+    await reading;
+  }
 }
 
 /** Adds to each artifact what was read from it. An icon that cannot be stored costs the icon alone. */

@@ -2,11 +2,12 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { getTableName, is, Table } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import { BUILD_STATUSES, CAUSES, type Explained, VERDICTS } from '#contract';
+import { BUILD_STATUSES, CAUSES, type Explained, SUBMISSION_REASONS, VERDICTS } from '#contract';
 import { FATES, FIELD_LISTS, type FieldFate } from '../client/project/profile-fields.ts';
 import { EVENT_TYPES, TRANSITIONS } from '../controller/builds/transitions.ts';
 import { explainCause, explainVerdict } from '../controller/builds/verdicts.ts';
 import * as schema from '../controller/schema/index.ts';
+import { explainReason } from '../controller/stores/reasons.ts';
 import { wrapped } from '../local/prose.ts';
 import { IMAGES_MAX } from '../worker-agent/config.ts';
 import { CACHES_GB, planDisk, vmsFor } from '../worker-agent/images/disk-plan.ts';
@@ -81,9 +82,9 @@ test('ARCHITECTURE.md has one line for every folder of the code, and no folder i
       .filter(isCode)
       .sort(),
   ).toEqual(present);
-  // A list of alike things may be longer: steps of provisioning, guest scripts, commands of macOS.
+  // A list of alike things may be longer: steps of provisioning, guest scripts, commands of macOS, pages.
   const crowded = [...folders].filter(
-    ([folder, files]) => files > 16 && !/provision$|vm-image\/guest$|facade$|migrations/.test(folder),
+    ([folder, files]) => files > 16 && !/provision$|vm-image\/guest$|facade$|migrations|^docs$/.test(folder),
   );
   expect(crowded).toEqual([]);
 });
@@ -160,6 +161,21 @@ test('docs/expo.md has every field of eas.json and its fate (`npx vitest run tes
   );
   expect(renewed).toContain('### `build.PROFILE.ios`');
   await expect(renewed).toMatchFileSnapshot('../docs/expo.md');
+});
+
+test('docs/stores.md has every reason for which a submission fails (`-u` writes it)', async () => {
+  const rows = SUBMISSION_REASONS.map((code) => {
+    const { title, explanation, advice } = explainReason(code, null);
+    return `| \`${code}\` | ${title}. ${explanation} | ${advice} |`;
+  });
+  const table = `| reason | what it means | what to do |\n|---|---|---|\n${rows.join('\n')}`;
+  const page = await read('docs/stores.md');
+  const renewed = page.replace(
+    /(<!-- reasons -->\n)[\s\S]*?(<!-- \/reasons -->)/,
+    (_, from: string, to: string) => `${from}\n${table}\n\n${to}`,
+  );
+  expect(renewed).toContain('| `key_gone` |');
+  await expect(renewed).toMatchFileSnapshot('../docs/stores.md');
 });
 
 /** macOS, its updates and a few applications. docs/images.md says so. */

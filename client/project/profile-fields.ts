@@ -164,7 +164,7 @@ export const TOP_FIELDS = {
   $schema: ignored('Editors use it. The log does not mention it.'),
   cli: used('See below.'),
   build: used('The profiles. See below.'),
-  submit: used('What is submitted after the build, by whoever requests it. See below.'),
+  submit: used('What is submitted after the build, if whoever requests it says so: [stores.md](stores.md).'),
 } as const satisfies Record<string, FieldFate>;
 
 /** The lists by where their fields stand, in the order of the document. */

@@ -183,54 +183,28 @@ test.concurrent('a tied key is entered by `tart exec`, and the shell ends with t
     [['release'], 64, "missing required argument 'build'"],
   ] as const)
     expect(await command(tied, ...words).end()).toMatchObject({ exitCode, stderr: expect.stringContaining(said) });
-
-  // Neither a build that did not ask, nor one that was cancelled, nor a stranger's.
-  const unasked = await tied.build({ command: 'exit 7' });
-  await unasked.fails({ verdict: 'build_failed' });
-  await tied.says('slot_free', { buildId: unasked.id });
-  const cancelled = await tied.build({ command: 'echo begun; sleep 300', ...KEEP });
-  await cancelled.prints('begun');
-  await tied.farm.api.cancel(cancelled.id);
-  await tied.says('slot_free', { buildId: cancelled.id });
-  await expect(tied.build({ ...KEEP, trusted: false })).rejects.toThrow(/keepVm/);
-
-  // A VM whose network cannot be cut is not kept.
-  const uncut = await tied.build({ command: 'ln -s /nonexistent/x "$TARTBEAT_ROOT/var/run/pf.conf"; exit 7', ...KEEP });
-  await uncut.fails({ verdict: 'build_failed' });
-  await tied.says('slot_free', { buildId: uncut.id });
-  expect(tied.warned('the VM is not kept: exit code 1: the network could not be cut')).toBe(true);
-
-  // SSH falls silent, and with it the attempt fails.
-  const silent = await tied.build({ command: 'echo begun; sleep 300', ...KEEP });
-  await silent.prints('begun');
-  await tied.fault('ssh-hang');
-  await silent.fails({ verdict: 'transfer_failed' });
-  await tied.says('slot_free', { buildId: silent.id });
-  expect(tied.warned('the VM is not kept: SSH in it does not answer')).toBe(true);
-  const kept = tied.events.filter((event) => event.type === 'kept').map((event) => event.buildId);
-  expect(kept).toEqual([first.id, second.id]);
   await tied.settles();
 });
 
-test.concurrent('the VM of a build that a deadline has failed is kept as clean as any other, and that of an attempt which is repeated is not', async () => {
-  const silent = await late.build({
+test.concurrent('the VM of a build that a deadline has failed is kept as clean as any other, and no VM is kept that must not be', async () => {
+  const failed = await late.build({
     ...KEEP,
     secretEnv: { TOKEN: SECRET },
     command: 'echo "$TOKEN" | tee "$HOME/left"; echo fine >fine; sleep 600',
     timeouts: { noOutputTimeoutMs: 8_000 },
   });
-  await silent.fails({ verdict: 'no_output' });
-  await late.says('kept', { buildId: silent.id });
-  const { attempts } = await silent.reaches(isShownAsKept, 'is shown as kept');
+  await failed.fails({ verdict: 'no_output' });
+  await late.says('kept', { buildId: failed.id });
+  const { attempts } = await failed.reaches(isShownAsKept, 'is shown as kept');
   const { processes } = attempts[0]!.evidence as Evidence;
   const waited = processes!.find(({ command }) => command === 'sleep 600')!;
   expect(() => process.kill(waited.pid, 0)).toThrow('ESRCH');
   const guest = join(late.mac.tartHome, 'vms', await late.vmName(), 'guest');
   expect(filesWith(SECRET, guest)).toEqual([]);
-  const shell = await command(late, 'shell', silent.id).end('cat fine\n');
+  const shell = await command(late, 'shell', failed.id).end('cat fine\n');
   expect(shell.stdout, shell.stderr).toBe('fine\n');
-  expect(await command(late, 'release', silent.id).end()).toMatchObject({ exitCode: 0, stderr: '' });
-  await isOver(late, silent);
+  expect(await command(late, 'release', failed.id).end()).toMatchObject({ exitCode: 0, stderr: '' });
+  await isOver(late, failed);
 
   // SSH answers, so its VM could be kept. But another attempt follows.
   const repeated = await late.build({ ...KEEP, command: 'echo begun; sleep 300', maxAttempts: 2 });
@@ -242,5 +216,31 @@ test.concurrent('the VM of a build that a deadline has failed is kept as clean a
   await repeated.reaches(({ attempts }) => attempts.length === 2, 'is tried again');
   await late.farm.api.cancel(repeated.id);
   await late.says('slot_free', { buildId: repeated.id, attempt: 2 });
+
+  // Neither a build that did not ask, nor one that was cancelled, nor a stranger's.
+  const unasked = await late.build({ command: 'exit 7' });
+  await unasked.fails({ verdict: 'build_failed' });
+  await late.says('slot_free', { buildId: unasked.id });
+  const cancelled = await late.build({ command: 'echo begun; sleep 300', ...KEEP });
+  await cancelled.prints('begun');
+  await late.farm.api.cancel(cancelled.id);
+  await late.says('slot_free', { buildId: cancelled.id });
+  await expect(late.build({ ...KEEP, trusted: false })).rejects.toThrow(/keepVm/);
+
+  // A VM whose network cannot be cut is not kept.
+  const uncut = await late.build({ command: 'ln -s /nonexistent/x "$TARTBEAT_ROOT/var/run/pf.conf"; exit 7', ...KEEP });
+  await uncut.fails({ verdict: 'build_failed' });
+  await late.says('slot_free', { buildId: uncut.id });
+  expect(late.warned('the VM is not kept: exit code 1: the network could not be cut')).toBe(true);
+
+  // SSH falls silent, and with it the attempt fails.
+  const unreached = await late.build({ command: 'echo begun; sleep 300', ...KEEP });
+  await unreached.prints('begun');
+  await late.fault('ssh-hang');
+  await unreached.fails({ verdict: 'transfer_failed' });
+  await late.says('slot_free', { buildId: unreached.id });
+  expect(late.warned('the VM is not kept: SSH in it does not answer')).toBe(true);
+  const kept = late.events.filter((event) => event.type === 'kept').map((event) => event.buildId);
+  expect(kept).toEqual([failed.id]);
   await late.settles();
 });

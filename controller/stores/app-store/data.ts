@@ -11,6 +11,7 @@ import type { Numbered } from './looks.ts';
  * - `committing`: from here on the store may have the whole file, so nothing is deleted
  * - `renewals`: how often in a row the store was asked for new addresses
  * - `polls`: how often the store has said that it is still working
+ * - `given`: to so many of the named groups the build was given
  * - `tries`: how often something was tried with a build that the store has
  * - `refused`: the key was refused once
  */

@@ -148,15 +148,23 @@ function setWhatToTest(context: Context, buildId: string, whatsNew: string): Pro
 
 /** Pages of groups that are looked through. */
 const GROUP_PAGES_MAX = 3;
+/** Groups that get the build in one invocation. */
+const GROUPS_AT_ONCE = 8;
 
-/** Gives the build to the groups that were named. Then the submission is done. */
+/** Gives the build to the groups that were named, a few at a time. Then the submission is done. */
 export async function groups(context: Context, plain: Plain): Promise<StepResult> {
   const { version, buildNumber, appleId } = numberedOf(context, plain);
   const says = `Build ${buildNumber} of version ${version} is in TestFlight.`;
-  const names = [...new Set(context.options.groups ?? [])];
+  const given = Number(plain.given ?? 0);
+  const names = [...new Set(context.options.groups ?? [])].slice(given);
   if (names.length === 0) return { kind: 'done', says };
-  const give = () => giveTo(context, appleId, textOf(plain, 'buildId'), names);
-  return asPossible(plain, 'The build was given to no group', give, (warnings) => ({ kind: 'done', says, warnings }));
+  const some = names.slice(0, GROUPS_AT_ONCE);
+  const give = () => giveTo(context, appleId, textOf(plain, 'buildId'), some);
+  return asPossible(plain, 'The build was given to no group', give, (warnings) =>
+    names.length === some.length
+      ? { kind: 'done', says, warnings }
+      : next('groups', { ...withoutTries(plain), given: given + some.length }, { warnings }),
+  );
 }
 
 async function giveTo(context: Context, appleId: string, buildId: string, names: string[]): Promise<string[]> {
@@ -165,14 +173,11 @@ async function giveTo(context: Context, appleId: string, buildId: string, names:
   const warnings: string[] = [];
   for (const name of names) {
     const group = all.find(({ attributes }) => attributes.name === name);
+    const give = () => add(context, buildId, group!.id);
     if (!group) warnings.push(`TestFlight has no group "${name}" for this app.`);
     // Such a group gets every build by itself, and Apple refuses to add one.
     else if (group.attributes.hasAccessToAllBuilds !== true)
-      warnings.push(
-        ...(await unlessRefused(`The build was not given to the group "${name}"`, () =>
-          add(context, buildId, group.id),
-        )),
-      );
+      warnings.push(...(await unlessRefused(`The build was not given to the group "${name}"`, give)));
   }
   return warnings;
 }

@@ -124,6 +124,7 @@ export async function submit(world: World, manner: Manner = {}): Promise<Ended> 
     signal: new AbortController().signal,
     bytes: async (offset, length) => new Blob([world.file.subarray(offset, offset + length)]).stream(),
   });
+  const cleanUp = () => appStore.cleanUp(context(), structuredClone(data)).catch(() => {});
   const ended = (result: Ended['result']): Ended => ({
     result,
     warnings,
@@ -137,7 +138,7 @@ export async function submit(world: World, manner: Manner = {}): Promise<Ended> 
     const known = appStore.steps[step];
     if (!known) throw new Error(`there is no step ${step}`);
     if ((await manner.before?.(step)) === 'cancel') {
-      await appStore.cleanUp(context(), structuredClone(data));
+      await cleanUp();
       throw new Cancelled();
     }
     if (known.state !== 'waiting') uploadBeganAt ??= now;
@@ -147,7 +148,7 @@ export async function submit(world: World, manner: Manner = {}): Promise<Ended> 
     seen.push(step, data.plain, { ...result, data: undefined });
     if (result.kind === 'done' || result.kind === 'failed') {
       warnings.push(...((result.kind === 'done' && result.warnings) || []));
-      if (result.kind === 'failed') await appStore.cleanUp(context(), structuredClone(data));
+      if (result.kind === 'failed') await cleanUp();
       return ended(result);
     }
     if (result.kind === 'retry') {

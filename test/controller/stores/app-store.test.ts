@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { appStore } from '../../../controller/stores/app-store.ts';
 import type { AppleAct, AppleOperation } from '../../set-up/stores/app-store/control.ts';
 import { aWorld, BUILD_NUMBER, Cancelled, control, submit, VERSION, type World } from './app-store-driver.ts';
 
@@ -78,6 +79,15 @@ test.for([
           expect.stringMatching(/^The build was not given to the group "Team"\. The key needs the role App Manager/),
         ],
   );
+});
+
+test('twenty groups are more than one invocation', async () => {
+  const groups = Array.from({ length: 20 }, (_, index) => ({ name: `Group ${index}` }));
+  const world = await aWorld({ groups, usesNonExemptEncryption: false });
+  const { warnings, steps } = await submit(world, { options: { groups: groups.map(({ name }) => name) } });
+  expect([warnings, steps.filter((step) => step === 'groups')]).toEqual([[], ['groups', 'groups', 'groups']]);
+  const [build] = (await control.state(world.ascAppId)).builds;
+  expect(build?.groups).toEqual(groups.map(({ name }) => name));
 });
 
 test('missing export compliance is said, with the line for the config', async () => {
@@ -313,6 +323,51 @@ test('a reservation whose addresses the store names no more is made anew', async
   expect(result.kind).toBe('done');
   expect(steps.filter((step) => step === 'create')).toHaveLength(2);
   await expectOneBuild(world);
+});
+
+const RUNS = 40;
+const RUNS_AT_ONCE = 8;
+
+/** Mulberry32, for the crashes and cancellations of a run. */
+function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Faults, crashes and cancellations at random: what the submission says is what the store has. */
+async function expectTruth(seed: number): Promise<void> {
+  const random = randomOf(seed);
+  const world = await aWorld({ groups: [{ name: 'Team' }], polls: Math.floor(random() * 3) });
+  await control.unrest(world.key.keyId, seed, 0.25);
+  const cancels = random() < 0.2;
+  const end = await submit(world, {
+    options: { groups: ['Team'] },
+    crash: () => random() < 0.15,
+    before: async (step) => (cancels && appStore.steps[step]?.cancellable && random() < 0.1 ? 'cancel' : undefined),
+  }).catch((error: unknown) => {
+    if (error instanceof Cancelled) return error;
+    throw error;
+  });
+  const { builds, uploads } = await control.state(world.ascAppId);
+  const sent = uploads.filter(({ sha256 }) => sha256 !== null);
+  const said = end instanceof Cancelled ? 'cancelled' : end.result.kind;
+  expect([seed, said, builds.length, sent.length]).toEqual([
+    seed,
+    said,
+    said === 'done' ? 1 : 0,
+    said === 'done' ? 1 : 0,
+  ]);
+  if (said === 'done') await expectOneBuild(world);
+}
+
+test(`${RUNS} submissions with faults at random: never two uploads, never a wrong end`, async () => {
+  for (let first = 0; first < RUNS; first += RUNS_AT_ONCE)
+    await Promise.all(Array.from({ length: RUNS_AT_ONCE }, (_, index) => expectTruth(1 + first + index)));
 });
 
 test.for(['look', 'create', 'reserve', 'chunks'])('cancelled before %s: nothing is left in the store', async (at) => {

@@ -294,13 +294,15 @@ class AppleServer implements AppleControl {
     return { data: uploadJson(upload), included: upload.file ? [fileJson(upload.file, null)] : [] };
   }
 
-  #delete({ account, id }: Asked) {
+  async #delete({ account, id }: Asked) {
     const upload = this.#uploadOf(account, id, 'delete');
     if (upload.state === 'COMPLETE') throw new Refused('state');
     if (upload.state === 'PROCESSING') this.#violations.push('an upload was deleted that was committed');
     this.#uploads.delete(id);
     upload.app.uploads.delete(id);
-    if (upload.file) this.#files.delete(upload.file.id);
+    if (!upload.file) return;
+    this.#files.delete(upload.file.id);
+    await upload.file.forget();
   }
 
   #listFiles({ account, id, act }: Asked) {

@@ -3,7 +3,7 @@
  */
 import { BuildLog as DeployedLog } from '../controller/index.ts';
 
-export { BlobUpload, BuildDeadline, default } from '../controller/index.ts';
+export { BlobUpload, BuildDeadline, default, StoreUpload } from '../controller/index.ts';
 
 export class BuildLog extends DeployedLog {
   constructor(context: DurableObjectState, env: Env) {

@@ -4,7 +4,7 @@
  */
 import controller from '../controller/index.ts';
 
-export { BlobUpload, BuildDeadline, BuildLog } from '../controller/index.ts';
+export { BlobUpload, BuildDeadline, BuildLog, StoreUpload } from '../controller/index.ts';
 
 export default {
   async fetch(request, env, context) {

@@ -21,6 +21,7 @@ import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { behindTable } from './routes/register.ts';
 import { secretRoutes, storeKeyRoutes } from './routes/secrets.ts';
+import { submissionRoutes } from './routes/submissions.ts';
 import { workerRoutes } from './routes/workers.ts';
 import type { Settings } from './settings.ts';
 import { iso } from './times.ts';
@@ -41,6 +42,7 @@ export function createApp(settings: Settings) {
   fileRoutes(on);
   secretRoutes(on);
   storeKeyRoutes(on, settings);
+  submissionRoutes(on);
   blobRoutes(on);
   projectRoutes(on);
   poolRoutes(on);

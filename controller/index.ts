@@ -8,6 +8,7 @@ import { sweep } from './upkeep/sweep.ts';
 export { BuildDeadline } from './attempts/build-deadline.ts';
 export { BuildLog } from './build-log/build-log.ts';
 export { BlobUpload } from './files/blob-upload.ts';
+export { StoreUpload } from './submissions/store-upload.ts';
 
 export function createController(settings: Settings): ExportedHandler<Env> {
   const app = createApp(settings);

@@ -35,6 +35,7 @@ const STATUS = {
   idempotency_mismatch: 409,
   project_deleted: 409,
   project_in_use: 409,
+  submission_exists: 409,
   attempt_ended: 410,
   log_sealed: 410,
   too_large: 413,

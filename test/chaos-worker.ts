@@ -9,7 +9,7 @@ import { createController } from '../controller/index.ts';
 import { SETTINGS } from '../controller/settings.ts';
 import { wrongLoads } from './controller/queue/wrong-loads.ts';
 
-export { BlobUpload, BuildDeadline, BuildLog } from '../controller/index.ts';
+export { BlobUpload, BuildDeadline, BuildLog, StoreUpload } from '../controller/index.ts';
 
 const controller = createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,

@@ -53,9 +53,14 @@ const TABLES: Record<string, Deeds> = {
     'upkeep/rows-of-former-release': ['update'],
   },
   store_keys: { 'stores/store-keys': ['insert', 'update', 'delete'], 'upkeep/reseal': ['update'] },
-  submissions: {},
-  submission_events: {},
-  build_submits: {},
+  submissions: {
+    'submissions/changes': ['update'],
+    'submissions/create': ['insert'],
+    'submissions/many': ['delete'],
+    'upkeep/retention': ['delete'],
+  },
+  submission_events: { 'submissions/changes': ['insert'] },
+  build_submits: { 'builds/insert': ['insert'], 'submissions/create': ['update'] },
   build_origins: { 'builds/insert': ['insert'] },
   build_inputs: { 'builds/insert': ['insert'], 'upkeep/reseal': ['update'], 'upkeep/retention': ['delete'] },
   attempt_evidence: { 'builds/apply': ['insert'], 'upkeep/retention': ['delete'] },
@@ -79,6 +84,7 @@ const TABLES: Record<string, Deeds> = {
     'builds/superseding': ['insert'],
     'builds/writes-without-event': ['delete'],
     'files/blobs': ['insert'],
+    'submissions/many': ['insert'],
     'upkeep/outbox': ['update', 'delete'],
     'upkeep/retention': ['insert'],
   },
@@ -188,6 +194,8 @@ const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'queue/load': 'counts alone',
   'queue/pick': 'for a worker, of its own pools',
   'queue/waiting': 'counts alone',
+  'submissions/create': 'of the build that the caller has found; names another submission by the rights of the key',
+  'submissions/submitted': 'of the build of a submission, for the object that runs it',
   'secrets/read-inputs': 'for an attempt, or of a build that authorisation has found',
   'upkeep/project-deletion': 'counts alone',
   'upkeep/retention': 'answers nobody',
@@ -205,8 +213,8 @@ test('a query over builds has the rights of the caller, or a reason to have none
 // ── R2 ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /**
- * `blobs/` belongs to files/ and, once the row was removed, to upkeep/outbox. `logs/` belongs to build-log/,
- * `revoked/` to access/.
+ * `blobs/` belongs to files/ and, once the row was removed, to upkeep/outbox; submissions/ reads there.
+ * `logs/` belongs to build-log/, `revoked/` to access/.
  */
 const R2: Deeds = {
   'access/ended-keys': ['head', 'put'],
@@ -216,6 +224,7 @@ const R2: Deeds = {
   'files/blob-upload': ['createMultipartUpload', 'delete', 'get', 'head', 'resumeMultipartUpload'],
   'files/blobs': ['delete', 'get', 'list', 'put'],
   'files/upload-parts': ['resumeMultipartUpload'],
+  'submissions/store-upload': ['get'],
   'upkeep/outbox': ['delete'],
 };
 

@@ -3,10 +3,15 @@
  * test, and a D1 that may fail and that has the platform's limits.
  */
 import { TIMEOUT_MINIMA } from '#contract';
-import { createController, BuildDeadline as RealBuildDeadline } from '../controller/index.ts';
+import {
+  createController,
+  BuildDeadline as RealBuildDeadline,
+  StoreUpload as RealStoreUpload,
+} from '../controller/index.ts';
 import { SETTINGS } from '../controller/settings.ts';
 import { withFaultyDatabase } from './controller/factories/faulty-database.ts';
-import { begin, requests, withPlatformLimits } from './controller/factories/platform-limits.ts';
+import { begin, requests, uploads, withPlatformLimits } from './controller/factories/platform-limits.ts';
+import { stepsOfTests } from './controller/factories/steps-of-tests.ts';
 import { NO_STORES } from './controller/factories/store-keys.ts';
 
 export { BlobUpload, BuildLog } from '../controller/index.ts';
@@ -14,6 +19,17 @@ export { BlobUpload, BuildLog } from '../controller/index.ts';
 export class BuildDeadline extends RealBuildDeadline {
   constructor(state: DurableObjectState, env: Env) {
     super(state, withPlatformLimits(withFaultyDatabase(env), begin('BuildDeadline'), Number.POSITIVE_INFINITY));
+  }
+}
+
+export class StoreUpload extends RealStoreUpload {
+  constructor(state: DurableObjectState, env: Env) {
+    const usage = begin('StoreUpload');
+    uploads.push(usage);
+    super(state, withPlatformLimits(withFaultyDatabase(env), usage, Number.POSITIVE_INFINITY));
+    const { use, addresses } = stepsOfTests;
+    this.addresses = addresses ?? NO_STORES;
+    if (use) this.stores = { 'app-store-connect': use, 'google-play': use };
   }
 }
 

@@ -19,7 +19,7 @@ import { type Holder, may, parseRights } from './rights.ts';
 interface Action {
   action: string;
   /** What is acted upon. The entry names it as `KIND/ID`. */
-  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'image' | 'secret' | 'store_key' | 'number';
+  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'image' | 'secret' | 'store_key' | 'number' | 'submission';
   /** The parameters of the path that have its id. Left out: `id`. */
   params?: readonly string[];
   /** Finds the id of a new thing in the answer. */
@@ -35,6 +35,11 @@ export const ACTIONS: Record<string, Action> = {
   'POST /api/builds': { action: 'build.submit', kind: 'build', created: ({ id }) => id },
   'POST /api/builds/:id/cancel': { action: 'build.cancel', kind: 'build' },
   'POST /api/builds/:id/retry': { action: 'build.retry', kind: 'build' },
+  'POST /api/builds/:id/submissions': {
+    ...{ action: 'submission.create', kind: 'submission', denied: true },
+    created: ({ id }) => id,
+  },
+  'POST /api/submissions/:id/cancel': { action: 'submission.cancel', kind: 'submission' },
   'PUT /api/projects/:id/secrets/:name': { action: 'secret.set', kind: 'secret', params: ['name'], denied: true },
   'DELETE /api/projects/:id/secrets/:name': { action: 'secret.remove', kind: 'secret', params: ['name'], denied: true },
   'GET /api/projects/:id/secrets': { action: 'secret.list', kind: 'project', denied: true },

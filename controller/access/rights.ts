@@ -87,13 +87,16 @@ export const may = (key: Holder, right: Right, thing: Thing = {}): boolean =>
 export function hasRight({ scope, rights }: Holder, right: Right): boolean {
   if (isOfScope(right)) return OF_SCOPE[scope].includes(right);
   if (isToList(right)) return LISTS[right].some((grant) => hasRight({ scope, rights }, grant));
-  // An admin of the farm may do what the admin of a project may, set the counters of build numbers, and have
-  // VMs kept.
-  if (scope === 'admin') return right === 'admin' || right === 'numbers' || right === 'keep';
+  // An admin of the farm may do what the admin of a project may, set the counters of build numbers, have VMs
+  // kept, and submit to stores.
+  if (scope === 'admin') return OF_FARM_ADMIN.includes(right);
   if (scope !== 'submit' || !rights.trusted) return false;
   if (rights.projects === '*' && NAMED_ALONE.includes(right)) return false;
   return rights.may.includes(right);
 }
+
+/** The grants that an admin of the farm has by its scope. */
+const OF_FARM_ADMIN: readonly Right[] = ['admin', 'numbers', 'keep', 'stores'];
 
 const isOfScope = (right: Right): right is ScopeRight => right in IN_WORDS;
 const isToList = (right: Right): right is keyof typeof LISTS => right in LISTS;

@@ -118,7 +118,9 @@ async function commit(
   }
   if (effects.evidence) rest.push(insertIf(db, attemptEvidence, effects.evidence, applied));
   if (effects.artifacts.length > 0) rest.push(artifactsInsertion(db, effects.artifacts, applied));
-  for (const work of effects.outbox) rest.push(insertIf(db, outbox, work, applied));
+  const asksForStore = sql`${applied} AND EXISTS (SELECT 1 FROM build_submits WHERE build_id = ${build.id})`;
+  for (const work of effects.outbox)
+    rest.push(insertIf(db, outbox, work, work.kind === 'submit_build' ? asksForStore : applied));
   const [rows] = await db.batch([compareAndSet, ...rest]);
   return rows[0];
 }

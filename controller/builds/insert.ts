@@ -4,11 +4,12 @@
  * Invariant: of all requests that give themselves the same name, within the lineage of a key and a project,
  * one makes a build. The others get that build, or are refused if they ask for something else.
  *
- * Owns `build_inputs`, `build_origins` and `idempotency`, and the insertion of rows of `builds`.
+ * Owns `build_inputs`, `build_origins` and `idempotency`, and the insertion of rows of `builds` and
+ * `build_submits`.
  * upkeep/retention.ts alone removes such rows.
  */
 import { and, eq, type SQL, sql } from 'drizzle-orm';
-import type { Inputs, OriginDetail } from '#contract';
+import type { Inputs, OriginDetail, SubmitOptions } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { may } from '../access/rights.ts';
 import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
@@ -16,7 +17,7 @@ import { holdIf, isHeldBy, sourceNotStored } from '../files/holds.ts';
 import { type Admission, admissionsOf, allOf, whyNotAdmitted } from '../projects/admission.ts';
 import { DEFAULT_PROJECT_ID, type ProjectRow } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
-import { buildInputs, buildOrigins, builds, events, idempotency } from '../schema/index.ts';
+import { buildInputs, buildOrigins, buildSubmits, builds, events, idempotency } from '../schema/index.ts';
 import { sealInputs } from '../secrets/inputs.ts';
 import { INPUTS_MOVED } from '../secrets/read-inputs.ts';
 import { compareWithMac, macOfRequest } from '../secrets/request-mac.ts';
@@ -51,6 +52,8 @@ export interface Beside {
   ownSourceAlone?: boolean | undefined;
   /** The rights of the key that supersedes older builds of the group. */
   superseding?: Submitter['rights'] | undefined;
+  /** What it asks a store for, and what the store could not answer before. */
+  submit?: { options: SubmitOptions; warnings: string[] } | null | undefined;
 }
 
 /**
@@ -66,7 +69,7 @@ export async function insertBuild(
   build: NewBuild,
   inputs: Inputs | null,
   name: RequestName | null,
-  { origin, ownSourceAlone = false, superseding }: Beside = {},
+  { origin, ownSourceAlone = false, superseding, submit }: Beside = {},
 ): Promise<Applied> {
   const db = openDatabase(env);
   const { id, createdAt, projectId, sourceSha256, trusted = true } = build;
@@ -93,6 +96,7 @@ export async function insertBuild(
     ...(build.retryOf || ownSourceAlone ? [] : [holdIf(db, projectId, sourceSha256, createdAt, applied)]),
     ...(origin ? [insertIf(db, buildOrigins, { buildId: id, origin }, applied)] : []),
     ...(!origin && build.retryOf ? [originCopy(db, id, build.retryOf, applied)] : []),
+    ...(submit ? [insertIf(db, buildSubmits, { buildId: id, ...submit }, applied)] : []),
     ...(superseding ? [supersedingOf(db, { id, createdAt }, superseding, applied)] : []),
   ];
   try {

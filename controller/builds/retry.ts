@@ -16,7 +16,7 @@ import { readInputs } from '../secrets/read-inputs.ts';
 import type { Applied } from './apply.ts';
 import { findNamed, insertBuild, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
-import type { BuildRow } from './rows.ts';
+import { type BuildRow, findSubmit } from './rows.ts';
 import { isFinal } from './transitions.ts';
 
 /**
@@ -69,6 +69,7 @@ export async function retryBuild(
     },
     given.inputs,
     name,
+    { submit: lower.trusted && may(submitter, 'stores', thing) ? await findSubmit(env, build.id) : null },
   );
 }
 

@@ -8,7 +8,7 @@ import { and, desc, eq, getTableColumns, isNotNull, isNull, sql } from 'drizzle-
 import type { Origin, OriginDetail } from '#contract';
 import { isOfLiveProject } from '../access/readable-builds.ts';
 import { openDatabase } from '../database.ts';
-import { attempts, buildOrigins, builds } from '../schema/index.ts';
+import { attempts, buildOrigins, buildSubmits, builds } from '../schema/index.ts';
 import { isActive } from './transitions.ts';
 
 const { inputs: _inputs, ...buildColumns } = getTableColumns(builds);
@@ -76,6 +76,12 @@ export async function lastSucceeded(env: Env, workerId: string, limit: number) {
     .where(and(eq(attempts.workerId, workerId), eq(builds.status, 'succeeded'), isNotNull(attempts.endedAt)))
     .orderBy(desc(attempts.endedAt))
     .limit(limit);
+}
+
+/** What the build asks a store for. */
+export async function findSubmit(env: Env, buildId: string) {
+  const row = await openDatabase(env).select().from(buildSubmits).where(eq(buildSubmits.buildId, buildId)).get();
+  return row ? { options: row.options, warnings: row.warnings } : null;
 }
 
 /** The half of an origin that filters ask for. `build_origins` has the rest. */

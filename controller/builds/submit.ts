@@ -4,15 +4,18 @@ import { may, needed, priorityMax } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import type { ProjectRow } from '../projects/find-project.ts';
-import { refusal } from '../refusals.ts';
+import { type Refusal, refusal } from '../refusals.ts';
 import type { Applied } from './apply.ts';
-import { insertBuild, type RequestName, type Submitter } from './insert.ts';
+import { findNamed, insertBuild, type RequestName, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
 
 /**
  * Refused: `blob_not_stored`, `idempotency_mismatch`, `project_deleted`, `too_many`, `number_not_seeded` for
  * an app that has no counter, and `forbidden` for a priority that the key may not give, a build that is to be
- * trusted more than its key, or a VM that the key may not have kept.
+ * trusted more than its key, a VM that the key may not have kept, or a store that it may not submit to.
+ *
+ * @param askStore asks a store, as the last thing before the build is added, and not for a repetition of a
+ *   request. Its refusal is answered.
  */
 export async function submitBuild(
   env: Env,
@@ -20,11 +23,12 @@ export async function submitBuild(
   project: ProjectRow,
   submitter: Submitter,
   now: number,
+  askStore?: (build: { trusted: boolean }) => Promise<{ ok: true; warnings: string[] } | Refusal>,
 ): Promise<Applied> {
   const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
-  const { group, cancelSuperseded, trusted: asked, app, projectRoot, image, keepVm, ...others } = given;
-  const trusted = submitter.rights.trusted && asked !== false;
-  if (asked === true && !trusted)
+  const { group, cancelSuperseded, trusted: askedTrust, app, projectRoot, image, keepVm, submit, ...others } = given;
+  const trusted = submitter.rights.trusted && askedTrust !== false;
+  if (askedTrust === true && !trusted)
     return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
   const highest = priorityMax(submitter.rights);
   if (request.priority > highest)
@@ -39,6 +43,10 @@ export async function submitBuild(
     return refusal('forbidden', 'keepVm: the VM of a build that is not trusted is never kept; leave the field out');
   if (keepVm && !may(submitter, 'keep', thing))
     return refusal('forbidden', `keepVm: this needs ${needed('keep')}; leave the field out, or ask an admin for one`);
+  if (submit && !trusted)
+    return refusal('forbidden', 'submit: a build that is not trusted is never submitted to a store');
+  if (submit && !may(submitter, 'stores', thing))
+    return refusal('forbidden', `submit: this needs ${needed('stores')}, for a project other than the default one`);
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },
@@ -47,6 +55,10 @@ export async function submitBuild(
   };
   const isGiven = Object.keys(inputs.env).length + Object.keys(secretFiles).length > 0;
   const name = idempotencyKey === undefined ? null : await nameOf(request, project, idempotencyKey, submitter);
+  const earlier = askStore && name && (await findNamed(env, name));
+  if (earlier) return earlier;
+  const asked = await askStore?.({ trusted });
+  if (asked && !asked.ok) return asked;
   return insertBuild(
     env,
     {
@@ -81,6 +93,7 @@ export async function submitBuild(
       origin: detailOf(origin),
       ownSourceAlone: !submitter.rights.trusted,
       superseding: cancelSuperseded ? submitter.rights : undefined,
+      submit: submit && { options: submit, warnings: asked?.warnings ?? [] },
     },
   );
 }

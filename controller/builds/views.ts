@@ -4,6 +4,7 @@ import {
   type AttemptView,
   type Build,
   type BuildDetail,
+  type BuildSubmit,
   type Evidence,
   explanationIn,
   type Live,
@@ -14,8 +15,9 @@ import {
 import { type Holder, hasRight } from '../access/rights.ts';
 import { openDatabase } from '../database.ts';
 import { viewArtifact } from '../files/artifacts.ts';
-import { artifacts, attempts, builds, events } from '../schema/index.ts';
+import { artifacts, attempts, type buildSubmits, builds, events } from '../schema/index.ts';
 import { namesOfSecrets } from '../secrets/stored-secrets.ts';
+import { explainReason } from '../stores/reasons.ts';
 import { iso, isoOrNull } from '../times.ts';
 import { byAttempt, evidenceOf } from './evidence.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow, originOf } from './rows.ts';
@@ -30,10 +32,18 @@ export const SHOWN_COLUMNS = {
   origin: sql<OriginDetail | null>`(SELECT origin FROM build_origins WHERE build_id = builds.id)`.mapWith(
     (json: string): OriginDetail => JSON.parse(json),
   ),
+  submit: sql<SubmitShown | null>`(
+    SELECT json_object('options', json(options), 'warnings', json(warnings), 'reason', reason, 'storeWords', store_words)
+    FROM build_submits WHERE build_id = builds.id)`.mapWith((json: string): SubmitShown => JSON.parse(json)),
   /** The pool of the build that superseded it. */
   newerPool: sql<string | null>`(SELECT pool FROM builds AS newer WHERE newer.id = builds.superseded_by)`,
 };
-export type ShownRow = BuildRow & { origin: OriginDetail | null; newerPool: string | null };
+type SubmitShown = Pick<typeof buildSubmits.$inferSelect, 'options' | 'warnings' | 'reason' | 'storeWords'>;
+export type ShownRow = BuildRow & {
+  origin: OriginDetail | null;
+  submit: SubmitShown | null;
+  newerPool: string | null;
+};
 
 /** Who reads, as far as it decides what is shown. */
 export type Reader = Holder;
@@ -66,6 +76,11 @@ function evidenceFor(reader: Reader, evidence: Evidence | null): Evidence | null
   return rest;
 }
 
+const viewSubmit = ({ options, warnings, reason, storeWords }: SubmitShown): BuildSubmit => ({
+  ...{ options, warnings },
+  failure: reason && explainReason(reason, storeWords),
+});
+
 export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Reader): Build => ({
   id: row.id,
   status: row.status,
@@ -97,6 +112,7 @@ export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Rea
   labels: row.labels,
   priority: row.priority,
   retryOf: row.retryOf,
+  submit: row.submit && viewSubmit(row.submit),
   createdAt: iso(row.createdAt),
   queuedAt: iso(row.queuedAt),
   startedAt: isoOrNull(row.startedAt),
@@ -160,7 +176,7 @@ export async function viewBuildDetail(
   reader: Reader,
   waitingFor: (row: BuildRow, live: Live | null) => Promise<string | null>,
   now: number,
-): Promise<BuildDetail> {
+): Promise<Omit<BuildDetail, 'submissions'>> {
   const db = openDatabase(env);
   const [[row], tried, timeline, files, names, ...evidence] = await db.batch([
     db.select(SHOWN_COLUMNS).from(builds).where(eq(builds.id, build.id)),

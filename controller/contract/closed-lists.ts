@@ -189,6 +189,7 @@ export const ERROR_CODES = [
   'number_not_seeded',
   'inputs_key_missing',
   'store_refused',
+  'submission_exists',
   'project_deleted',
   'project_in_use',
   'too_many',

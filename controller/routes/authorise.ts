@@ -14,6 +14,8 @@ import { hasRight, may, needed, type Right, type Thing } from '../access/rights.
 import { type BuildRow, findLiveBuild } from '../builds/rows.ts';
 import { findProject, noProject, type ProjectRow } from '../projects/find-project.ts';
 import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
+import type { SubmissionRow } from '../submissions/submitted.ts';
+import { findSubmission } from '../submissions/views.ts';
 import { IdParam, invalidRequest } from '../validate.ts';
 import { findWorker, noWorker, type WorkerRow } from '../workers/registry.ts';
 import type { KeyRow, Kind, Row } from './route-table.ts';
@@ -29,6 +31,7 @@ export interface Found {
   foreignProject: ProjectRow;
   /** What `:id` names on the routes of keys. Not set if the caller asks for itself. */
   namedKey: KeyRowOfTable | undefined;
+  submission: SubmissionRow;
 }
 type FoundContext = Context<{ Bindings: Env; Variables: Found }>;
 
@@ -103,6 +106,15 @@ const FIND: Record<Kind, Finder> = {
       return reached;
     },
     missing: noProject,
+  },
+  submission: {
+    find: async (c, id, right) => {
+      const found = await findSubmission(c.env, id);
+      if (!found || !may(c.var.key, right, found.thing)) return false;
+      c.set('submission', found.submission);
+      return true;
+    },
+    missing: (id) => refusal('not_found', `there is no submission ${id}`),
   },
   key: {
     find: async (c, id) => {

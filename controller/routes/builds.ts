@@ -4,6 +4,7 @@ import {
   Branch,
   BUILD_STATUSES,
   type Build,
+  type BuildDetail,
   buildRequest,
   Commit,
   Group,
@@ -26,6 +27,8 @@ import { findProject, noProject } from '../projects/find-project.ts';
 import { waitingFor } from '../queue/waiting.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
+import { beforeBuild } from '../stores/before-build.ts';
+import { listSubmissionsOf } from '../submissions/views.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
 import { valid, validIfAny, wholeNumber } from '../validate.ts';
 import type { On } from './register.ts';
@@ -71,14 +74,21 @@ const ListQuery = z
     message: `is needed with ${OF_A_PROJECT.join(', ')}`,
   });
 
-export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings): void {
+export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs, stores }: Settings): void {
   on('POST /api/builds')(valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
     const request = c.req.valid('json');
     if (!may(c.var.key, 'builds.submit', { pool: request.pool }))
       return answerRefusal(c, foreignPool(c.var.key, request.pool));
     const found = await projectOf(c.env, request, c.var.key, Date.now());
     if (!found.ok) return answerRefusal(c, found);
-    const submitted = await submitBuild(c.env, request, found.project, c.var.key, Date.now());
+    const { key } = c.var;
+    const { id: projectId } = found.project;
+    const submitted = await submitBuild(c.env, request, found.project, key, Date.now(), async ({ trusted }) => {
+      const { platform, pool, app, submit = null } = request;
+      // Only who may submit to a store hears what it has.
+      if (!trusted || !may(key, 'stores', { projectId, pool, trusted })) return { ok: true, warnings: [] };
+      return beforeBuild(c.env, { projectId, pool, platform, app, options: submit }, key, stores, Date.now());
+    });
     if (!submitted.ok) return answerRefusal(c, submitted);
     if (submitted.changed && request.cancelSuperseded) drainSoon(c.env, submitted.build.id);
     return c.json(await shown(c.env, submitted.build.id, c.var.key), submitted.changed ? 201 : 200);
@@ -97,7 +107,9 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs }: Settings
   on('GET /api/builds/:id')(async (c) => {
     const now = Date.now();
     const why = (row: BuildRow, live: Live | null) => waitingFor(c.env, row, live, workerTimeoutMs, now);
-    return c.json(await viewBuildDetail(c.env, c.var.build, c.var.key, why, now));
+    const detail = await viewBuildDetail(c.env, c.var.build, c.var.key, why, now);
+    const submissions = await listSubmissionsOf(c.env, c.var.build.id);
+    return c.json({ ...detail, submissions } satisfies BuildDetail);
   });
 
   on('POST /api/builds/:id/cancel')(async (c) => {

@@ -14,6 +14,7 @@ import { endFollowersOf } from '../build-log/revoked-followers.ts';
 import { cancelBuildsOf } from '../builds/end-many.ts';
 
 import { answerRefusal } from '../refusals.ts';
+import { cancelSubmissionsOf } from '../submissions/many.ts';
 import { isoOrNull } from '../times.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
 import { IdParam, valid, wholeNumber } from '../validate.ts';
@@ -24,7 +25,7 @@ const OVERLAP_MAX_MS = 30 * DAY_MS;
 /** The old key works for `overlapMs` more at least; 0 ends it now. */
 const RotateQuery = z.strictObject({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optional() });
 
-/** With `keep=1` the builds of the key go on. */
+/** With `keep=1` the builds and submissions of the key go on. */
 const RevokeQuery = z.strictObject({ keep: z.enum(['0', '1']).default('0') });
 const ENDED_SHOWN_MAX = 1_000;
 
@@ -68,13 +69,19 @@ export function keyRoutes(on: On): void {
     if (!revoked.ok) return answerRefusal(c, revoked);
     const { key, alsoRevoked } = revoked;
     const ids = [key, ...alsoRevoked].map(({ id }) => id);
-    const ended = c.req.valid('query').keep === '1' ? [] : await cancelBuildsOf(c.env, ids, now);
+    const keeps = c.req.valid('query').keep === '1';
+    const builds = keeps ? [] : await cancelBuildsOf(c.env, ids, now);
+    const submissions = keeps ? [] : await cancelSubmissionsOf(c.env, ids, now);
     await endFollowersOf(c.env, ids);
     drainSoon(c.env);
-    const shown = ended.slice(0, ENDED_SHOWN_MAX);
+    const ended = {
+      builds: builds.slice(0, ENDED_SHOWN_MAX),
+      submissions: submissions.slice(0, ENDED_SHOWN_MAX),
+      more: Math.max(0, builds.length - ENDED_SHOWN_MAX) + Math.max(0, submissions.length - ENDED_SHOWN_MAX),
+    };
     return c.json({
       ...{ key, alsoRevoked },
-      ended: { builds: shown, more: ended.length - shown.length },
+      ended,
     } satisfies KeyRevoked);
   });
 

@@ -11,7 +11,7 @@ import type { Right } from '../access/rights.ts';
 export type Row = KeyRow | AttemptRow | { who: 'anyone' };
 
 /** What a path names by its `:id`. Each has a way to find its project, pool and trust (authorise.ts). */
-export type Kind = 'build' | 'worker' | 'project' | 'key';
+export type Kind = 'build' | 'worker' | 'project' | 'key' | 'submission';
 
 export interface KeyRow {
   /** A key without this right gets 403, before anything is looked up. */
@@ -67,6 +67,12 @@ export const ROUTES = {
   'GET /api/builds/:id/inputs': { who: 'attempt', by: ['run'] },
   'POST /api/builds/:id/kept': { who: 'attempt', by: ['run', 'worker'] },
   'POST /api/builds/:id/number': { who: 'attempt', by: ['run'] },
+
+  'POST /api/builds/:id/submissions': { right: 'stores', finds: 'build', others: 404 },
+  'GET /api/builds/:id/submissions': { right: 'builds.read', finds: 'build', others: 404 },
+  'GET /api/projects/:id/submissions': { right: 'builds.read', finds: 'project', others: 404 },
+  'GET /api/submissions/:id': { right: 'builds.read', finds: 'submission', others: 404 },
+  'POST /api/submissions/:id/cancel': { right: 'stores', finds: 'submission', others: 404 },
 
   'GET /api/projects/:id/secrets': { right: 'secrets.list', finds: 'project', others: 404 },
   'PUT /api/projects/:id/secrets/:name': { right: 'secrets.set', finds: 'project', others: 404 },

@@ -10,9 +10,15 @@ export const outbox = sqliteTable(
   {
     id: integer('id').primaryKey({ autoIncrement: true }),
     kind: text('kind', {
-      enum: ['close_deadline', 'seal_log', 'delete_log', 'delete_object', 'cancel_build'],
+      enum: [
+        ...(['close_deadline', 'seal_log', 'delete_log', 'delete_object', 'cancel_build'] as const),
+        ...(['submit_build', 'cancel_submission', 'forget_submission'] as const),
+      ],
     }).notNull(),
-    /** Empty, and `attempt` 0, for work on a stored object alone. */
+    /**
+     * Empty, and `attempt` 0, for work on a stored object alone. For `cancel_submission` and
+     * `forget_submission` it is the id of the submission.
+     */
     buildId: text('build_id').notNull(),
     attempt: integer('attempt').notNull(),
     r2Key: text('r2_key'),

@@ -5,6 +5,7 @@
  * Invariants: no redirect is followed. No header and no token is logged, thrown or answered.
  */
 import { STORE_WORDS_MAX } from '#contract';
+import { countSubrequest } from '../subrequests.ts';
 
 /** Most answers of a store are small. */
 const ANSWER_MAX_BYTES = 256 * 1024;
@@ -57,6 +58,7 @@ export async function askStore(request: StoreRequest): Promise<StoreAnswer> {
 }
 
 async function send({ method, url, headers, body }: StoreRequest, signal: AbortSignal): Promise<Response> {
+  countSubrequest();
   const init = { method, redirect: 'manual', signal, ...(headers && { headers }) } as const;
   if (body === undefined || typeof body === 'string') return fetch(url, body === undefined ? init : { ...init, body });
   const { readable, writable } = new FixedLengthStream(body.length);

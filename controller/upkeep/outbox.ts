@@ -16,6 +16,7 @@ import { cancelAll } from '../builds/end-many.ts';
 
 import { openDatabase } from '../database.ts';
 import { outbox } from '../schema/index.ts';
+import { idAfterSuccess } from '../submissions/create.ts';
 
 type Work = typeof outbox.$inferSelect;
 
@@ -41,6 +42,13 @@ const DO: Record<Exclude<Work['kind'], 'cancel_build'>, (env: Env, work: Work, n
     await logObject(env, buildId, attempt).forget();
     return env.DEADLINES.getByName(buildId).forget();
   },
+  // Each has an object of its own, whose invocation asks D1, so that many cost this one nothing.
+  submit_build: (env, { buildId }) => env.STORE_UPLOADS.getByName(idAfterSuccess(buildId)).submitBuild(buildId),
+  cancel_submission: async (env, { buildId: id }) => {
+    const cancelled = await env.STORE_UPLOADS.getByName(id).cancel('The key that asked for it was revoked.', true);
+    return cancelled !== 'too_late';
+  },
+  forget_submission: (env, { buildId: id }) => env.STORE_UPLOADS.getByName(id).forget(),
   // The row of the object was removed and its R2 key is never used again, so nothing can refer to it later.
   delete_object: async (env, { r2Key }) => {
     if (r2Key) await env.BLOBS.delete(r2Key);

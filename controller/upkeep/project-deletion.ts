@@ -20,6 +20,7 @@ import { DEFAULT_PROJECT_ID, noProject, type ProjectRow } from '../projects/find
 import { type Refusal, refusal } from '../refusals.ts';
 import { builds, projects, secrets } from '../schema/index.ts';
 import { withoutStoreKeys } from '../stores/store-keys.ts';
+import { withoutSubmissions } from '../submissions/many.ts';
 
 /** Refused: `project_in_use` while builds are unfinished, `invalid_request` for the default project. */
 export async function deleteProject(env: Env, project: ProjectRow, now: number): Promise<{ ok: true } | Refusal> {
@@ -37,6 +38,7 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
     withoutStoreKeys(db, id, isDeletedProject(id)),
     withoutCounters(db, id, isDeletedProject(id)),
     withoutHistories(db, id, isDeletedProject(id)),
+    ...withoutSubmissions(db, id, isDeletedProject(id), now),
   ]);
   if (marked.length > 0) return { ok: true };
   const { queued, active } = await countUnfinished(env, project);

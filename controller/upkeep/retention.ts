@@ -11,11 +11,14 @@
  * an invocation, and within a time. A build that has not ended is left alone. The outbox deletes what an
  * attempt has stored in R2 and in objects.
  *
+ * An artifact stays while a submission sends it, and so does its build.
+ *
  * All builds of a project that was deleted have been kept long enough, and so has all else that is its own.
  *
  * Owns, and nothing else does it: the removal of rows of `builds`, `build_inputs`, `attempts`,
  * `attempt_evidence`, `events`, `artifacts`, `idempotency`, `blobs` and `blob_holds`, and emptying
- * `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`. Adds rows to `outbox`.
+ * `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`. Also removes `submissions`, as
+ * submissions/many.ts does. Adds rows to `outbox`.
  */
 import { z } from 'zod';
 import { DAY_MS, DEFAULT_TIMEOUTS } from '#contract';
@@ -77,7 +80,7 @@ const KINDS: Record<string, Kind> = {
   inputs: { portion: PORTION, statements: 1, remove: removeInputs },
   artifacts: { portion: PORTION, statements: 1, remove: removeArtifacts },
   logs: { portion: PORTION, statements: 3, remove: removeLogs },
-  builds: { portion: BUILDS_PORTION, statements: 10, remove: removeBuilds },
+  builds: { portion: BUILDS_PORTION, statements: 11, remove: removeBuilds },
   names: { portion: PORTION, statements: 1, remove: removeNames },
   holds: { portion: PORTION, statements: 1, remove: removeHolds },
   blobs: { portion: PORTION, statements: 3, remove: removeBlobs },
@@ -169,7 +172,10 @@ async function removeArtifacts(db: D1Database, before: Moments, portion: number)
     .prepare(
       `DELETE FROM artifacts WHERE rowid IN (
          SELECT artifacts.rowid FROM artifacts JOIN builds ON builds.id = artifacts.build_id
-         WHERE artifacts.created_at < ?1 AND builds.ended_at < ?1 ORDER BY artifacts.created_at LIMIT ?2)`,
+         WHERE artifacts.created_at < ?1 AND builds.ended_at < ?1
+           AND NOT EXISTS (SELECT 1 FROM submissions
+             WHERE submissions.build_id = artifacts.build_id AND submissions.blob = artifacts.sha256)
+         ORDER BY artifacts.created_at LIMIT ?2)`,
     )
     .bind(before.artifacts, portion)
     .run();
@@ -198,7 +204,9 @@ async function removeLogs(db: D1Database, before: Moments, portion: number): Pro
 async function removeBuilds(db: D1Database, before: Moments, portion: number): Promise<number> {
   const { results } = await db
     .prepare(
-      `SELECT id FROM (SELECT id FROM builds WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2)
+      `SELECT id FROM (SELECT id FROM builds WHERE ended_at < ?1 AND NOT EXISTS (
+         SELECT 1 FROM submissions WHERE submissions.build_id = builds.id AND submissions.blob IS NOT NULL)
+         ORDER BY ended_at LIMIT ?2)
        UNION SELECT id FROM (SELECT builds.id FROM projects JOIN builds ON builds.project_id = projects.id
          WHERE projects.deleted_at IS NOT NULL AND builds.ended_at IS NOT NULL LIMIT ?2)
        LIMIT ?2`,
@@ -211,7 +219,10 @@ async function removeBuilds(db: D1Database, before: Moments, portion: number): P
   await db.batch([
     // Also if the log was deleted before, because the former release left what the objects keep.
     db.prepare(`${ATTEMPT_WORK} WHERE attempts.build_id ${these}`).bind(ids, before.now),
-    db.prepare(`${UNCLAIMED_WORK} AND id ${these}`).bind(ids, before.now),
+    db
+      .prepare(`${UNCLAIMED_WORK} AND id ${these} UNION ALL ${SUBMISSION_WORK} WHERE build_id ${these}`)
+      .bind(ids, before.now),
+    db.prepare(`DELETE FROM submissions WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM artifacts WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM events WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM attempt_evidence WHERE build_id ${these}`).bind(ids),
@@ -236,6 +247,9 @@ const ATTEMPT_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries
 /** A build that nobody has claimed may have been armed for a claim that was lost. */
 const UNCLAIMED_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries)
   SELECT 'delete_log', id, 0, ?2, 0 FROM builds WHERE attempt = 0`;
+
+/** What the object of a submission keeps. Its row is gone by then. */
+const SUBMISSION_WORK = "SELECT 'forget_submission', id, 0, ?2, 0 FROM submissions";
 
 /** Deletes the names whose build the former release has removed, which does not know the table. */
 async function removeNames(db: D1Database, before: Moments, portion: number): Promise<number> {
@@ -275,6 +289,7 @@ async function removeBlobs(db: D1Database, before: Moments, portion: number): Pr
     AND NOT EXISTS (SELECT 1 FROM blob_holds WHERE blob_holds.sha256 = blobs.sha256 AND blob_holds.touched_at >= ?1)
     AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.source_blob = blobs.sha256)
     AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.sha256 = blobs.sha256)
+    AND NOT EXISTS (SELECT 1 FROM submissions WHERE submissions.blob = blobs.sha256)
     AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.icon = blobs.sha256)`;
   const { results } = await db
     .prepare(`SELECT sha256 FROM blobs WHERE ${collectable} ORDER BY touched_at LIMIT ?2`)

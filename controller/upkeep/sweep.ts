@@ -1,9 +1,10 @@
 /**
  * Does what the cron calls for each minute, in bounded portions. It finds the projects of builds that the
  * former release has added, expires builds that were queued too long, does the work that is left in the
- * outbox, and repairs lost alarms of active builds, those first that it checked longest ago. It bounds the
- * audit, and seals anew what older keys have sealed. One minute of each hour belongs to retention alone. In
- * another one it counts the load of the projects, and leaves audit and seals for the next.
+ * outbox, and repairs lost alarms of active builds, those first that it checked longest ago, and of
+ * submissions. It bounds the audit, and seals anew what older keys have sealed. One minute of each hour
+ * belongs to retention alone. In another one it counts the load of the projects, and leaves audit and seals
+ * for the next.
  *
  * Invariant: one run sends at most 50 statements to D1, which is what the free plan takes.
  */
@@ -17,6 +18,7 @@ import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
 import { recountLoad } from '../queue/load.ts';
 import { attempts, builds } from '../schema/index.ts';
+import { someUnfinished } from '../submissions/many.ts';
 import { drainOutbox } from './outbox.ts';
 import { reseal } from './reseal.ts';
 import { MINUTE_OF_RETENTION, retain } from './retention.ts';
@@ -38,7 +40,7 @@ export async function sweep(env: Env, now: number, minute: number = minuteOf(now
     minute === MINUTE_OF_RETENTION
       ? [rankBuildsThatCameBack, retain]
       : [
-          ...[findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines],
+          ...[findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines, checkSubmissions],
           ...(minute === MINUTE_OF_RECOUNT ? [recount] : [boundAudit, reseal]),
         ];
   // Each part is on its own, so that one that fails does not stop the others.
@@ -104,12 +106,20 @@ async function checkDeadlines(env: Env, now: number): Promise<void> {
   });
 }
 
-/** Does `work` for all builds at once. One that fails is logged and does not stop the others. */
+async function checkSubmissions(env: Env, now: number): Promise<void> {
+  const unfinished = await someUnfinished(env, now, CHECKED_PORTION);
+  await each('submission check', unfinished, async ({ id }) => {
+    const outcome = await env.STORE_UPLOADS.getByName(id).check();
+    if (outcome === 'repaired') console.warn(JSON.stringify({ event: 'submission_repaired', submission: id }));
+  });
+}
+
+/** Does `work` for all rows at once. One that fails is logged and does not stop the others. */
 async function each<T extends { id: string }>(part: string, rows: T[], work: (row: T) => Promise<unknown>) {
   const tried = await Promise.allSettled(rows.map(work));
   for (const [index, outcome] of tried.entries())
     if (outcome.status === 'rejected')
       console.error(
-        JSON.stringify({ event: 'sweep_failed', part, build: rows[index]!.id, error: String(outcome.reason) }),
+        JSON.stringify({ event: 'sweep_failed', part, id: rows[index]!.id, error: String(outcome.reason) }),
       );
 }

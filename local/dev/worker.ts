@@ -8,7 +8,7 @@ import { sha256Hex } from '../../controller/bytes.ts';
 import controller from '../../controller/index.ts';
 import { FIXTURE, FIXTURE_PATH, FIXTURE_SECRET } from './fixture.ts';
 
-export { BlobUpload, BuildDeadline, BuildLog } from '../../controller/index.ts';
+export { BlobUpload, BuildDeadline, BuildLog, StoreUpload } from '../../controller/index.ts';
 
 export default {
   ...controller,

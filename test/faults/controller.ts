@@ -6,7 +6,7 @@ import { TIMEOUT_MINIMA } from '#contract';
 import { createController } from '../../controller/index.ts';
 import { SETTINGS } from '../../controller/settings.ts';
 
-export { BlobUpload, BuildDeadline, BuildLog } from '../../controller/index.ts';
+export { BlobUpload, BuildDeadline, BuildLog, StoreUpload } from '../../controller/index.ts';
 
 export default createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,

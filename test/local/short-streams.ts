@@ -2,7 +2,7 @@
 import { createController } from '../../controller/index.ts';
 import { SETTINGS } from '../../controller/settings.ts';
 
-export { BlobUpload, BuildDeadline, BuildLog } from '../../controller/index.ts';
+export { BlobUpload, BuildDeadline, BuildLog, StoreUpload } from '../../controller/index.ts';
 
 export default createController({
   ...SETTINGS,

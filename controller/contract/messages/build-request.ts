@@ -1,7 +1,7 @@
 /** Defines the request that makes a build, and the artifacts that it asks for. */
 import { z } from 'zod';
 import { whyPathsClash } from '../clashing-paths.ts';
-import { PLATFORMS } from '../closed-lists.ts';
+import { PLATFORMS, STORE_OF_PLATFORM } from '../closed-lists.ts';
 import {
   durationMs,
   Id,
@@ -18,6 +18,7 @@ import { KEEP_VM_MAX_MS, SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
 import { App } from './build-numbers.ts';
 import { Origin } from './origin.ts';
+import { SubmitOptions } from './stores/submissions.ts';
 
 /**
  * Files to bring back, by a glob that starts at the root of the source. A glob that names a folder (`dist`,
@@ -120,6 +121,12 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       keepVm: z.strictObject({ onFailureMs: durationMs.min(60_000).max(KEEP_VM_MAX_MS) }).optional(),
       /** False: build it as a stranger's source, although the key is trusted. A key cannot be loosened. */
       trusted: z.boolean().optional(),
+      /** What goes to a store as soon as the build has succeeded. */
+      submit: SubmitOptions.optional(),
+    })
+    .refine(({ submit, platform }) => submit === undefined || submit.store === STORE_OF_PLATFORM[platform], {
+      path: ['submit', 'store'],
+      message: 'must be the store of the platform: app-store-connect for ios, google-play for android',
     })
     .refine(({ group, cancelSuperseded }) => group !== undefined || cancelSuperseded !== true, {
       path: ['cancelSuperseded'],

@@ -8,6 +8,7 @@ import { AppId } from './build-numbers.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { AttemptImage } from './images.ts';
 import { Origin } from './origin.ts';
+import { BuildSubmit, Submission } from './stores/submissions.ts';
 
 /** A code, and what it means in words for people. */
 export const Explained = z.object({
@@ -92,6 +93,8 @@ export const Build = z.object({
   labels: z.record(z.string(), z.string()),
   priority: z.number().int(),
   retryOf: z.string().nullable(),
+  /** What it asks a store for. */
+  submit: BuildSubmit.nullable().default(null),
   createdAt: time,
   queuedAt: time,
   startedAt: time.nullable(),
@@ -204,6 +207,8 @@ export const BuildDetail = Build.extend({
   attempts: z.array(AttemptView),
   events: z.array(TimelineEvent),
   artifacts: z.array(Artifact),
+  /** Newest first. */
+  submissions: z.array(Submission).default([]),
   live: Live.nullable(),
   /** Why a queued build does not run yet, or a running one does not build yet. */
   waitingFor: z.string().nullable(),

@@ -73,17 +73,21 @@ export const KeyCreated = z.object({ key: KeyView, secret: z.string() });
 /**
  * What a revocation has ended: ids, of which the answer names the first 1,000, and how many more there are.
  */
-export const Ended = z.object({ builds: z.array(z.string()), more: z.number().int().min(0) });
+export const Ended = z.object({
+  builds: z.array(z.string()),
+  submissions: z.array(z.string()).default([]),
+  more: z.number().int().min(0),
+});
 export type Ended = z.infer<typeof Ended>;
 
 /**
- * `alsoRevoked`: the keys that the revoked key became by renewing itself. `ended`: the unfinished builds of
- * all of them, which are cancelled unless the request says `keep=1`.
+ * `alsoRevoked`: the keys that the revoked key became by renewing itself. `ended`: the unfinished builds and
+ * submissions of all of them, which are cancelled unless the request says `keep=1`.
  */
 export const KeyRevoked = z.object({
   key: KeyView,
   alsoRevoked: z.array(KeyView).default([]),
-  ended: Ended.default({ builds: [], more: 0 }),
+  ended: Ended.default({ builds: [], submissions: [], more: 0 }),
 });
 export type KeyRevoked = z.infer<typeof KeyRevoked>;
 

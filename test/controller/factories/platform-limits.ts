@@ -30,6 +30,9 @@ export interface Usage {
 /** The usage of each request since the test file began. */
 export const requests: Usage[] = [];
 
+/** The same of each object of a submission, for as long as it is in memory. */
+export const uploads: Usage[] = [];
+
 export const begin = (name: string): Usage => ({
   name,
   statements: 0,

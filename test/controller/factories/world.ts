@@ -26,6 +26,7 @@ import {
   tokenFor,
   unique,
 } from './rows.ts';
+import { appOf, insertStoreKey, optionsOf } from './submissions.ts';
 
 /**
  * A credential asks about the running build; those that end in `Ended` ask about the build that has ended.
@@ -79,6 +80,8 @@ export interface World {
   project: string;
   foreign: { project: string; build: string; key: string };
   deleted: { project: string; build: string };
+  /** Submissions of the build that has ended, and of those two. They wait. */
+  submissions: { own: string; foreign: string; deleted: string };
   code: string;
   ids: Partial<Record<Column, string>>;
   as: (column: Column) => Credential;
@@ -109,6 +112,33 @@ export async function makeWorld(): Promise<World> {
   const file = { buildId: running, attempt: 1, name: 'out/app.ipa', sha256: blob, size: 8, createdAt: now };
   const { icon, ...app } = anApp(blob);
   await db.insert(schema.artifacts).values({ ...file, app, icon });
+
+  const appId = `com.example.${unique('app')}`;
+  const shop = appOf({ platform: 'ios', kind: 'ipa', signing: 'app-store', id: appId, buildNumber: '8' });
+  await db.insert(schema.artifacts).values({ ...file, buildId: ended, name: 'Shop.ipa', app: shop });
+  const submit = async (projectId: string, buildId: string) => {
+    const of = { projectId, store: 'app-store-connect' as const, apps: [appId], pools: [pool], setBy: 'admin' };
+    const { id: storeKeyId } = await insertStoreKey(of);
+    const id = unique('sub');
+    await db.insert(schema.submissions).values({
+      ...{ id, projectId, buildId, store: of.store, state: 'waiting', transitionId: id, attempt: 1, blob },
+      ...{ artifact: 'Shop.ipa', sha256: blob, size: 8, appId: id, version: '1.0', buildNumber: '7', train: '1.0' },
+      ...{
+        options: optionsOf(of.store),
+        storeKeyId,
+        storeKeyVersion: 1,
+        createdByKey: 'admin',
+        createdByRoot: 'admin',
+      },
+      ...{ createdAt: now, updatedAt: now, endsBy: now + HOUR_MS },
+    });
+    return id;
+  };
+  const submissions = {
+    own: await submit(project, ended),
+    foreign: await submit(foreignProject, ofForeign),
+    deleted: await submit(deleted, ofDeleted),
+  };
 
   for (const platform of ['ios', 'android'] as const)
     await db
@@ -181,6 +211,7 @@ export async function makeWorld(): Promise<World> {
     ...{ pool, blob, running, ended, untrusted, project },
     foreign: { project: foreignProject, build: ofForeign, key: ofForeignKey.key.id },
     deleted: { project: deleted, build: ofDeleted },
+    submissions,
     worker: own.workerId,
     code: (await createEnrolment(env, own.workerId, 60, now)).code,
     ids: Object.fromEntries(Object.entries(made).map(([column, { key }]) => [column, key.id])),

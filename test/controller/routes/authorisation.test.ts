@@ -12,6 +12,7 @@ import { type Kind, ROUTES, type RouteKey, type Row as TableRow } from '../../..
 import { SETTINGS } from '../../../controller/settings.ts';
 import { requests } from '../factories/platform-limits.ts';
 import { bytesOf, call, sha256Of, unique } from '../factories/rows.ts';
+import { tinyStore } from '../factories/steps-of-tests.ts';
 import { appStoreKey } from '../factories/store-keys.ts';
 import { contentsOfTables } from '../factories/tables.ts';
 import { COLUMNS, type Column, type Credential, makeWorld, type World } from '../factories/world.ts';
@@ -51,10 +52,10 @@ const HAVE: Record<Right, (status: number) => Partial<Row>> = {
   worker: (status) => ({ worker: status }),
   'secrets.use': projectAdmins,
   'secrets.set': projectAdmins,
-  'stores.list': (status) => ({ admin: status, ...projectAdmins(status) }),
   'secrets.list': (status) => ({ admin: status, ...projectAdmins(status) }),
   numbers: (status) => ({ admin: status, ...projectAdmins(status) }),
-  stores: projectAdmins,
+  'stores.list': (status) => ({ admin: status, ...projectAdmins(status) }),
+  stores: (status) => ({ admin: status, ...projectAdmins(status) }),
   links: projectAdmins,
   webhooks: projectAdmins,
   'caches.write': projectAdmins,
@@ -67,6 +68,7 @@ const DO_NOT_REACH: Record<Kind, readonly Column[]> = {
   build: ['submitElsewhere', 'projectAdminElsewhere', 'untrusted'],
   worker: [],
   project: ['projectAdminElsewhere'],
+  submission: ['submitElsewhere', 'projectAdminElsewhere', 'untrusted'],
   // The key of a question reaches all projects.
   key: ['projectAdmin', 'projectAdminElsewhere'],
 };
@@ -207,6 +209,14 @@ const QUESTIONS: Record<string, Question> = {
     but: { admin: 404, projectAdmin: 404 },
     ask: ({ project }) => [`/api/projects/${project}/store-keys/NAME`],
   },
+  'POST /api/builds/:id/submissions': {
+    status: 201,
+    ask: ({ ended }) => [`/api/builds/${ended}/submissions`, { store: 'app-store-connect' }],
+  },
+  'GET /api/builds/:id/submissions': { ask: (_, who) => [at(who, '/submissions')] },
+  'GET /api/projects/:id/submissions': { ask: ({ project }) => [`/api/projects/${project}/submissions`] },
+  'GET /api/submissions/:id': { ask: ({ submissions }) => [`/api/submissions/${submissions.own}`] },
+  'POST /api/submissions/:id/cancel': { ask: ({ submissions }) => [`/api/submissions/${submissions.own}/cancel`] },
 
   'GET /api/projects/:id/numbers': { ask: ({ project }) => [`/api/projects/${project}/numbers`] },
   'PUT /api/projects/:id/numbers/:platform/:appId': {
@@ -371,6 +381,7 @@ const routes = Object.keys(ROUTES) as RouteKey[];
 
 let shared: World;
 beforeAll(async () => {
+  tinyStore();
   shared = await makeWorld();
 });
 
@@ -438,6 +449,7 @@ test('every route that changes something is recorded, or said to need no record'
  */
 const UNREACHED: Record<Kind, (world: World) => [foreign: string, deleted: string, none: string]> = {
   build: ({ foreign, deleted }) => [foreign.build, deleted.build, 'b_none'],
+  submission: ({ submissions }) => [submissions.foreign, submissions.deleted, 'sub_none'],
   project: ({ foreign, deleted }) => [foreign.project, deleted.project, 'prj_none'],
   key: ({ foreign, ids }) => [foreign.key, ids.submit!, 'key_none'],
   // Only admins of the farm and its own agent ask for a worker.

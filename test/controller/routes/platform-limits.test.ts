@@ -26,7 +26,11 @@ import {
   SECRET_FILE_MAX_BYTES,
   SECRET_FILES_MAX,
   STORE_KEYS_MAX,
+  STORE_WORDS_MAX,
   STORED_SECRETS_MAX,
+  SUBMISSION_EVENTS_MAX,
+  SUBMISSION_WARNINGS_MAX,
+  SUBMISSIONS_OF_BUILD_MAX,
 } from '#contract';
 import { ADMIN_KEY_ID, createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
@@ -53,7 +57,9 @@ import {
   unique,
 } from '../factories/rows.ts';
 import { aBlob, until } from '../factories/scenarios.ts';
+import { tinyStore } from '../factories/steps-of-tests.ts';
 import { appStoreKey } from '../factories/store-keys.ts';
+import { aRelease, aSubmission, type Release } from '../factories/submissions.ts';
 import { aKey, aPool, aTeam, begin as beginAttempt, setSecret, submit } from '../factories/teams.ts';
 import { wrongLoads } from '../queue/wrong-loads.ts';
 
@@ -146,6 +152,7 @@ const NUMBERS = (count: number) =>
   `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})`;
 
 beforeAll(async () => {
+  tinyStore();
   blob = await insertBlob(bytesOf('a source'));
   for (const holder of [ADMIN_KEY_ID, 'wrk_1']) await insertHold(holder, blob);
   await sql(
@@ -299,6 +306,23 @@ async function aTeamWithCounters() {
   return { team: { projectId, key, keyId }, buildId };
 }
 
+/** One with as many warnings, words and entries in its timeline as it may have. */
+async function aSubmissionThatFailed(release: Release): Promise<string> {
+  const id = await aSubmission(release);
+  const warnings = JSON.stringify(many(SUBMISSION_WARNINGS_MAX, () => wide(500)));
+  await sql(
+    `UPDATE submissions SET state = 'failed', reason = 'internal', store_words = ?2, warnings = ?3, blob = NULL, ended_at = 1
+     WHERE id = ?1`,
+    ...[id, wide(STORE_WORDS_MAX), warnings],
+  );
+  await sql(
+    `INSERT INTO submission_events (submission_id, number, at, state, says) ${NUMBERS(SUBMISSION_EVENTS_MAX - 1)}
+     SELECT ?1, i + 1, 1, 'waiting', ?2 FROM n`,
+    ...[id, wide(500)],
+  );
+  return id;
+}
+
 type Question = () => Promise<Response>;
 /** One or more questions for each route. */
 const QUESTIONS: Record<RouteKey, Question | Question[]> = {
@@ -351,6 +375,27 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   ],
   'POST /api/builds/:id/cancel': async () => admin('POST', `/api/builds/${(await runningBuild()).buildId}/cancel`),
   'POST /api/builds/:id/retry': () => admin('POST', `/api/builds/${large.buildId}/retry`),
+  'POST /api/builds/:id/submissions': async () => {
+    const release = await aRelease();
+    for (let made = 1; made < SUBMISSIONS_OF_BUILD_MAX; made++) await aSubmissionThatFailed(release);
+    return ask('POST', `/api/builds/${release.buildId}/submissions`, release.key.secret, {
+      ...{ store: 'google-play', idempotencyKey: 'i'.repeat(128), track: 't'.repeat(100) },
+    });
+  },
+  'GET /api/builds/:id/submissions': async () => {
+    const release = await aRelease();
+    for (let made = 0; made < SUBMISSIONS_OF_BUILD_MAX; made++) await aSubmissionThatFailed(release);
+    return admin('GET', `/api/builds/${release.buildId}/submissions`);
+  },
+  'GET /api/projects/:id/submissions': async () => {
+    const release = await aRelease();
+    for (let made = 0; made < SUBMISSIONS_OF_BUILD_MAX; made++) await aSubmissionThatFailed(release);
+    return admin('GET', `/api/projects/${release.project}/submissions?limit=100`);
+  },
+  'GET /api/submissions/:id': async () =>
+    admin('GET', `/api/submissions/${await aSubmissionThatFailed(await aRelease())}`),
+  'POST /api/submissions/:id/cancel': async () =>
+    admin('POST', `/api/submissions/${await aSubmission(await aRelease())}/cancel`),
   'GET /api/builds/:id/logs': () => admin('GET', `/api/builds/${large.buildId}/logs`),
   'GET /api/builds/:id/artifacts': () => admin('GET', `/api/builds/${large.buildId}/artifacts`),
   'GET /api/builds/:id/artifacts/:name{.+}': () =>

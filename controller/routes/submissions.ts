@@ -1,0 +1,86 @@
+/** Submits builds that have succeeded to stores: makes, lists, shows and cancels submissions. */
+import { z } from 'zod';
+import { Id, type SubmissionDetail, type SubmissionList, SubmissionRequest, type SubmitOptions } from '#contract';
+import type { AuthenticatedKey } from '../access/keys.ts';
+import { may, type Thing } from '../access/rights.ts';
+import { parseCursor } from '../builds/list.ts';
+import { answerRefusal, refusal } from '../refusals.ts';
+import { createSubmission } from '../submissions/create.ts';
+import { listSubmissions, listSubmissionsOf, viewSubmission } from '../submissions/views.ts';
+import { valid, wholeNumber } from '../validate.ts';
+import type { On } from './register.ts';
+
+const LIST_MAX = 100;
+
+const ListQuery = z.strictObject({
+  cursor: z
+    .string()
+    .max(100)
+    .transform((text, context) => {
+      const cursor = parseCursor(text);
+      if (!cursor) context.addIssue('must be the nextCursor of an earlier answer');
+      return cursor ?? z.NEVER;
+    })
+    .optional(),
+  limit: wholeNumber(1, LIST_MAX).default(20),
+});
+
+export function submissionRoutes(on: On): void {
+  on('POST /api/builds/:id/submissions')(valid('json', SubmissionRequest, SUBMISSION_MAX_BYTES), async (c) => {
+    const { idempotencyKey, ...options } = c.req.valid('json');
+    const { build, key } = c.var;
+    const name = idempotencyKey ?? null;
+    const created = await createSubmission(c.env, build, options as SubmitOptions, askerOf(key), name, Date.now());
+    if (!created.ok) return answerRefusal(c, created);
+    const { submission, made } = created;
+    // If this is lost, the sweep begins it.
+    if (made) await c.env.STORE_UPLOADS.getByName(submission.id).begin();
+    return c.json(await shown(c.env, submission.id), made ? 201 : 200);
+  });
+
+  on('GET /api/builds/:id/submissions')(async (c) => {
+    const submissions = await listSubmissionsOf(c.env, c.var.build.id);
+    return c.json({ submissions, nextCursor: null } satisfies SubmissionList);
+  });
+
+  on('GET /api/projects/:id/submissions')(valid('query', ListQuery), async (c) =>
+    c.json((await listSubmissions(c.env, c.var.key, c.var.project.id, c.req.valid('query'))) satisfies SubmissionList),
+  );
+
+  on('GET /api/submissions/:id')(valid('param', z.object({ id: Id })), async (c) =>
+    c.json(await shown(c.env, c.var.submission.id)),
+  );
+
+  on('POST /api/submissions/:id/cancel')(valid('param', z.object({ id: Id })), async (c) => {
+    const { id } = c.var.submission;
+    const cancelled = await c.env.STORE_UPLOADS.getByName(id).cancel(`The key ${c.var.key.name} cancelled it.`);
+    if (cancelled === 'too_late')
+      return answerRefusal(
+        c,
+        refusal(
+          'illegal_transition',
+          'the store has the app already, or is just getting it, so it cannot be called back',
+        ),
+      );
+    const submission = await shown(c.env, id);
+    if (submission.state !== 'cancelled')
+      return answerRefusal(c, refusal('illegal_transition', `the submission has ended: ${submission.state}`));
+    return c.json(submission);
+  });
+}
+
+/** Room for what to test in other letters, escaped. */
+const SUBMISSION_MAX_BYTES = 64 * 1024;
+
+const askerOf = (key: AuthenticatedKey) => ({
+  id: key.id,
+  rootId: key.rootId,
+  mayRead: (thing: Thing) => may(key, 'builds.read', thing),
+});
+
+/** The submission as it is now. It was there a moment ago. */
+async function shown(env: Env, id: string): Promise<SubmissionDetail> {
+  const submission = await viewSubmission(env, id);
+  if (!submission) throw new Error(`submission ${id} was removed while it was read`);
+  return submission;
+}

@@ -1,0 +1,304 @@
+/**
+ * Makes a submission: for a build that has succeeded, by a request or because the build asked for it.
+ *
+ * Invariant: all that it depends on is a condition of the one statement that adds the row. Of all requests
+ * with one name, for a build and within the lineage of a key, one makes a submission, and the others get it.
+ *
+ * Owns the insertion of rows of `submissions`, and what `build_submits` says of a failure.
+ */
+import { and, eq, type SQL, sql } from 'drizzle-orm';
+import {
+  type Artifact,
+  STORE_OF_PLATFORM,
+  STORE_WORDS_MAX,
+  SUBMISSIONS_OF_BUILD_MAX,
+  type SubmissionReason,
+  type SubmitOptions,
+} from '#contract';
+import type { Thing } from '../access/rights.ts';
+import type { BuildRow } from '../builds/rows.ts';
+import { findBuild } from '../builds/rows.ts';
+import { insertIf, openDatabase } from '../database.ts';
+import { listArtifacts } from '../files/artifacts.ts';
+import { newId } from '../ids.ts';
+import { type Admission, allOf, whyNotAdmitted } from '../projects/admission.ts';
+import { isLiveProject, isNotRevoked } from '../projects/conditions.ts';
+import { type Refusal, refusal } from '../refusals.ts';
+import { buildSubmits, builds, submissions } from '../schema/index.ts';
+import { canonical } from '../secrets/request-mac.ts';
+import { findStoreKeyFor } from '../stores/store-keys.ts';
+import type { StoreRefusal } from '../stores/store-refusal.ts';
+import { eventIf } from './changes.ts';
+import type { SubmissionRow } from './submitted.ts';
+import { endsByOf } from './upload-state.ts';
+
+/** Who asks: a key, the first key of its lineage, and what it may know. */
+export interface Asker {
+  id: string;
+  rootId: string;
+  mayRead?: (thing: Thing) => boolean;
+}
+
+/** A name that no request can have, for the submission that a build itself asks for. */
+const AFTER_SUCCESS = '';
+
+/** A refusal, and the reason by which a build shows it that cannot be asked any more. */
+export type NotCreated = Refusal & { reason?: SubmissionReason };
+export type Created = { ok: true; submission: SubmissionRow; made: boolean } | NotCreated;
+
+/**
+ * Refused: `illegal_transition` for a build that has not succeeded, `forbidden` for one that is not trusted,
+ * `store_refused` for an artifact or a store key that does not fit, `submission_exists`,
+ * `idempotency_mismatch`, `too_many`, `project_deleted`.
+ */
+export async function createSubmission(
+  env: Env,
+  build: BuildRow,
+  options: SubmitOptions,
+  asker: Asker,
+  name: string | null,
+  now: number,
+  id = newId('sub', now),
+): Promise<Created> {
+  const earlier = name === null ? undefined : await findNamed(env, build.id, asker, name);
+  if (earlier) return answerNamed(earlier, options);
+  if (build.status !== 'succeeded')
+    return refusal('illegal_transition', `only a build that has succeeded is submitted; this one is ${build.status}`);
+  const refused = refuseStore(build, options);
+  if (refused) return refused;
+  const found = suitable(await listArtifacts(env, build.id), build.attempt, options);
+  if (!found.ok) return found;
+  const { artifact, app } = found;
+  const use = { projectId: build.projectId, pool: build.pool, store: options.store, appId: app.id };
+  const key = await findStoreKeyFor(env, { ...use, name: options.storeKey });
+  if (!key.ok) return key;
+  if (options.store === 'app-store-connect' && options.ascApiKeyId && options.ascApiKeyId !== key.row.identity)
+    return unfit(
+      'key_gone',
+      `ascApiKeyId: it is ${options.ascApiKeyId}, and the store key ${key.row.name} has the id ${key.row.identity}. ` +
+        'Set the store key anew with this key, or correct the eas.json',
+    );
+  const row: typeof submissions.$inferInsert = {
+    ...{ id, projectId: build.projectId, buildId: build.id, store: options.store, state: 'waiting', transitionId: id },
+    ...{ attempt: artifact.attempt, artifact: artifact.name, sha256: artifact.sha256, size: artifact.size },
+    blob: artifact.sha256,
+    ...{ appId: app.id, version: app.version, buildNumber: app.buildNumber },
+    train: options.store === 'app-store-connect' ? app.version : '',
+    options,
+    ...{ storeKeyId: key.row.id, storeKeyVersion: key.row.version },
+    ...{ createdByKey: asker.id, createdByRoot: asker.rootId, requestName: name },
+    ...{ createdAt: now, updatedAt: now, endsBy: endsByOf(now) },
+  };
+  const admissions = admissionsOf(row, build);
+  const db = openDatabase(env);
+  const isMine = sql`EXISTS (SELECT 1 FROM submissions WHERE id = ${id} AND transition_id = ${id})`;
+  const begins = `${artifact.name} is to be submitted: ${app.id} ${app.version} (${app.buildNumber}).`;
+  const noName =
+    name === null ? sql`TRUE` : sql`NOT EXISTS (SELECT 1 FROM submissions WHERE ${named(build.id, asker, name)})`;
+  const hasNoEntry = sql`${isMine} AND NOT EXISTS (SELECT 1 FROM submission_events WHERE submission_id = ${id})`;
+  const [, , [made]] = await db.batch([
+    insertIf(db, submissions, row, sql`${allOf(admissions)} AND ${noName}`),
+    eventIf(db, id, { at: now, state: 'waiting', says: begins, isEnd: false }, hasNoEntry),
+    db.select().from(submissions).where(eq(submissions.id, id)),
+  ]);
+  if (made) return { ok: true, submission: made, made: true };
+  const again = name === null ? undefined : await findNamed(env, build.id, asker, name);
+  if (again) return answerNamed(again, options);
+  const why = await whyNotAdmitted(env, admissions);
+  if (why?.code === 'submission_exists') return (await whyTaken(env, row, asker)) ?? why;
+  return why ?? refusal('unavailable', 'the build or its store key changed during the request; send it again');
+}
+
+/** The platform of the build must fit the store, and the build must be trusted. */
+export function refuseStore(
+  { platform, trusted }: Pick<BuildRow, 'platform' | 'trusted'>,
+  { store }: Pick<SubmitOptions, 'store'>,
+): NotCreated | null {
+  if (!trusted) return refusal('forbidden', 'a build that is not trusted is never submitted to a store');
+  const its = STORE_OF_PLATFORM[platform];
+  return store === its
+    ? null
+    : refusal('invalid_request', `store: a build for ${platform} goes to ${its}, not to ${store}`);
+}
+
+const named = (buildId: string, { rootId }: Asker, name: string): SQL =>
+  and(...[eq(submissions.buildId, buildId), eq(submissions.createdByRoot, rootId)], eq(submissions.requestName, name))!;
+
+const findNamed = (env: Env, buildId: string, asker: Asker, name: string): Promise<SubmissionRow | undefined> =>
+  openDatabase(env)
+    .select()
+    .from(submissions)
+    .where(named(buildId, asker, name))
+    .get();
+
+const answerNamed = (submission: SubmissionRow, options: SubmitOptions): Created =>
+  canonical(submission.options) === canonical(options)
+    ? { ok: true, submission, made: false }
+    : refusal(
+        'idempotency_mismatch',
+        'idempotencyKey: an earlier request used it with other options; choose a new one',
+      );
+
+// ── The artifact ───────────────────────────────────────────────────────────────────────────────────────────
+
+interface SuitableApp {
+  id: string;
+  version: string;
+  buildNumber: string;
+}
+
+/** What each store takes, and how it must be signed. */
+const TAKES = {
+  'app-store-connect': { kinds: ['ipa'], signing: 'app-store', words: 'an .ipa that is signed for the App Store' },
+  'google-play': {
+    kinds: ['aab', 'apk'],
+    signing: 'release',
+    words: 'an .aab or .apk that is signed with a release key',
+  },
+} as const;
+
+/** The artifact that the store takes: the one that is named, or the only one. Pure. */
+export function suitable(
+  all: readonly Artifact[],
+  attempt: number,
+  { store, artifact: asked }: Pick<SubmitOptions, 'store' | 'artifact'>,
+): { ok: true; artifact: Artifact; app: SuitableApp } | NotCreated {
+  const { kinds, words } = TAKES[store];
+  const ofAttempt = all.filter((one) => one.attempt === attempt);
+  if (asked !== undefined) {
+    const artifact = ofAttempt.find(({ name }) => name === asked);
+    if (!artifact) return unfit('artifact_gone', `artifact: the build has none of the name ${asked}, or not any more`);
+    return suitableApp(artifact, store);
+  }
+  const fit = ofAttempt.filter(({ app }) => app && (kinds as readonly string[]).includes(app.kind));
+  // Of a bundle and an APK of one build, Play wants the bundle.
+  const best = fit.filter(({ app }) => app?.kind === kinds[0]);
+  const [first, second] = best.length > 0 ? best : fit;
+  if (!first)
+    return unfit(
+      'artifact_unsuitable',
+      ofAttempt.length === 0
+        ? 'the build has no artifacts, or they are not kept any more'
+        : `none of the artifacts is known to be an app that ${store} takes: ${words}. An agent that is older than this release reads none`,
+    );
+  if (second)
+    return unfit('artifact_unsuitable', `artifact: ${first.name} and ${second.name} both fit; name one of them`);
+  return suitableApp(first, store);
+}
+
+function suitableApp(
+  artifact: Artifact,
+  store: SubmitOptions['store'],
+): { ok: true; artifact: Artifact; app: SuitableApp } | NotCreated {
+  const { kinds, signing, words } = TAKES[store];
+  const { app, name } = artifact;
+  if (!app) return unfit('artifact_unsuitable', `artifact: nothing is known of ${name}, and ${store} takes ${words}`);
+  if (!(kinds as readonly string[]).includes(app.kind))
+    return unfit('artifact_unsuitable', `artifact: ${name} is an .${app.kind}, and ${store} takes ${words}`);
+  if (app.signing !== signing)
+    return unfit(
+      'artifact_unsuitable',
+      `artifact: ${name} is signed for ${app.signing ?? 'something unknown'}, and ${store} takes ${words}`,
+    );
+  const { id, version, buildNumber } = app;
+  if (id === null || version === null || buildNumber === null)
+    return unfit('artifact_unsuitable', `artifact: of ${name} the id, the version or the build number is not known`);
+  return { ok: true, artifact, app: { id, version, buildNumber } };
+}
+
+const unfit = (reason: SubmissionReason, message: string): StoreRefusal => ({
+  ...refusal('store_refused', message),
+  reason,
+});
+
+// ── The conditions of the insertion ────────────────────────────────────────────────────────────────────────
+
+type NewRow = typeof submissions.$inferInsert;
+
+function admissionsOf(row: NewRow, build: BuildRow): Admission[] {
+  const { projectId, createdByKey, buildId, attempt, artifact, sha256, storeKeyId, storeKeyVersion } = row;
+  return [
+    { holds: isLiveProject(projectId), otherwise: refusal('project_deleted', `project ${build.project} was deleted`) },
+    {
+      holds: isNotRevoked(createdByKey),
+      otherwise: refusal('unauthorized', 'the key was revoked; ask an admin for a new one'),
+    },
+    {
+      holds: sql`EXISTS (SELECT 1 FROM builds WHERE id = ${buildId} AND status = 'succeeded' AND trusted)`,
+      otherwise: refusal('not_found', `there is no build ${buildId}`),
+    },
+    {
+      holds: sql`EXISTS (SELECT 1 FROM artifacts WHERE build_id = ${buildId} AND attempt = ${attempt}
+        AND name = ${artifact} AND sha256 = ${sha256})`,
+      otherwise: unfit('artifact_gone', `artifact: ${artifact} is not kept any more`),
+    },
+    {
+      holds: sql`EXISTS (SELECT 1 FROM store_keys WHERE id = ${storeKeyId} AND version = ${storeKeyVersion})`,
+      otherwise: unfit('key_gone', 'the store key was changed during the request; send it again'),
+    },
+    {
+      holds: sql`(SELECT count(*) FROM submissions WHERE build_id = ${buildId}) < ${SUBMISSIONS_OF_BUILD_MAX}`,
+      otherwise: refusal('too_many', `a build has at most ${SUBMISSIONS_OF_BUILD_MAX} submissions; build anew`),
+    },
+    {
+      holds: sql`NOT EXISTS (SELECT 1 FROM submissions WHERE ${sameNumber(row)})`,
+      otherwise: { ...refusal('submission_exists', existsWords(row, null)), reason: 'build_number_used' } as Refusal,
+    },
+  ];
+}
+
+/** An earlier submission of this number that has not failed. */
+const sameNumber = ({ store, appId, train, buildNumber }: NewRow): SQL => sql`
+  submissions.store = ${store} AND submissions.app_id = ${appId} AND submissions.train = ${train}
+  AND submissions.build_number = ${buildNumber} AND submissions.state NOT IN ('failed', 'cancelled')`;
+
+const existsWords = ({ appId, version, buildNumber }: NewRow, other: string | null): string =>
+  `${appId} ${version} (${buildNumber}) is ${other === null ? 'submitted already' : `in submission ${other} already`}. ` +
+  'A store takes each number once: raise the build number and build anew';
+
+/** Names the other submission if whoever asks may see it. */
+async function whyTaken(env: Env, row: NewRow, { mayRead }: Asker): Promise<NotCreated | null> {
+  const other = await openDatabase(env)
+    .select({ id: submissions.id, of: { projectId: builds.projectId, pool: builds.pool, trusted: builds.trusted } })
+    .from(submissions)
+    .innerJoin(builds, eq(builds.id, submissions.buildId))
+    .where(sameNumber(row))
+    .limit(1)
+    .get();
+  if (!other) return null;
+  const words = existsWords(row, mayRead?.(other.of) ? other.id : null);
+  return { ...refusal('submission_exists', words), reason: 'build_number_used' };
+}
+
+// ── After the success of a build ───────────────────────────────────────────────────────────────────────────
+
+/** The submission that a build asks for has an id that follows from the build, so that it is made once. */
+export const idAfterSuccess = (buildId: string): string => `sub_${buildId.replace(/^b_/, '')}`;
+
+/**
+ * Makes the submission that the build has asked for. What stands against it is noted, because nobody waits
+ * for the answer. False if it must be tried again.
+ */
+export async function createAfterSuccess(env: Env, buildId: string, now: number): Promise<boolean> {
+  const db = openDatabase(env);
+  const asked = await db.select().from(buildSubmits).where(eq(buildSubmits.buildId, buildId)).get();
+  const build = asked && (await findBuild(env, buildId));
+  if (!asked || build?.status !== 'succeeded') return true;
+  const asker = { id: build.createdByKey ?? '', rootId: build.createdByRoot ?? build.createdByKey ?? '' };
+  const created = await createSubmission(env, build, asked.options, asker, AFTER_SUCCESS, now, idAfterSuccess(buildId));
+  if (created.ok) return true;
+  if (created.code === 'unavailable' || created.code === 'inputs_key_missing') return false;
+  const reason = created.reason ?? REASON_OF[created.code] ?? 'internal';
+  await db
+    .update(buildSubmits)
+    .set({ reason, storeWords: created.message.slice(0, STORE_WORDS_MAX) })
+    .where(eq(buildSubmits.buildId, buildId));
+  return true;
+}
+
+const REASON_OF: Partial<Record<Refusal['code'], SubmissionReason>> = {
+  unauthorized: 'right_gone',
+  forbidden: 'right_gone',
+  project_deleted: 'right_gone',
+  submission_exists: 'build_number_used',
+};

@@ -1,0 +1,274 @@
+/**
+ * Decides what follows from each result of a step of a submission: the next step, a pause, or the end. Pure.
+ *
+ * Invariant: whatever the results are, the submission ends. Each step has a time, and so have upload and
+ * processing as a whole.
+ */
+import {
+  DAY_MS,
+  STORE_WORDS_MAX,
+  SUBMISSION_WARNINGS_MAX,
+  type SubmissionReason,
+  type SubmissionState,
+} from '#contract';
+import type { Step, StepData, StepResult, StoreSteps } from '../stores/step.ts';
+
+/** From the request to the end of the upload. */
+export const UPLOAD_MAX_MS = DAY_MS;
+/** From the end of the upload to the end. */
+export const PROCESSING_MAX_MS = DAY_MS;
+/** The last step is tried once more when its time is up, and the store is told of a failure. */
+const LAST_TRY_MS = 60 * 60_000;
+
+export const endsByOf = (createdAt: number): number => createdAt + UPLOAD_MAX_MS + PROCESSING_MAX_MS + LAST_TRY_MS;
+
+const PAUSE_MIN_MS = 2_000;
+export const PAUSE_MAX_MS = 10 * 60_000;
+/** A step that throws what no store has caused is tried so often. */
+const FAULTS_MAX = 8;
+/** A step that was begun so often, and neither ended nor failed, stops the process each time. */
+const STOPPED_MAX = 12;
+
+/** One change of the row, with its entry in the timeline. It may be written twice, and counts once. */
+export interface Change {
+  /** Tells a repetition from another change. */
+  id: string;
+  to: SubmissionState;
+  /** Null: no entry. */
+  says: string | null;
+  warnings: string[];
+  sentBytes: number;
+  storeKeyVersion: number | null;
+  reason: SubmissionReason | null;
+  storeWords: string | null;
+}
+
+/** What the object of a submission stores. */
+export interface UploadState {
+  /** The step that runs next. */
+  step: string;
+  /** When it became the next one, or its last byte arrived. */
+  stepBeganAt: number;
+  /** Results of this step in a row that brought it no further. */
+  tries: number;
+  /** Of those, errors that no store has caused. */
+  faults: number;
+  /** How often it was begun since its last result: more than 0 means that the process died. */
+  begun: number;
+  /** Runs in a row that came to no step, because D1 failed. */
+  halts: number;
+  plain: StepData['plain'];
+  /** {@link StepData.secret} as JSON, sealed. */
+  secret: string | null;
+  uploadBeganAt: number | null;
+  processingBeganAt: number | null;
+  /** What the store or the network said last, should the time run out. */
+  lastWhy: string | null;
+  lastSaid: string | null;
+  warnings: string[];
+  sentBytes: number;
+  /** Somebody has asked to cancel it. `always`: also if the store has the app already. */
+  cancel: { says: string; always: boolean } | null;
+  /** Stored here before it is written to D1. */
+  pending: Change | null;
+  /** Set when the end is decided. `due`: what it left in the store is still to be removed. */
+  ended: { cleanUp: 'due' | 'none' } | null;
+  alarmAt: number;
+}
+
+/** What a restored database may no longer know: the end that was decided before. */
+export const endedElsewhere = (state: UploadState): UploadState => ({
+  ...state,
+  pending: { ...changeOf(state, 'failed', null), reason: 'restored' },
+});
+
+export const isFinalState = (state: SubmissionState): boolean =>
+  state === 'done' || state === 'failed' || state === 'cancelled';
+
+const ORDER: readonly SubmissionState[] = ['waiting', 'uploading', 'processing'];
+/** A submission never goes back, also if its steps begin anew. */
+export const later = (one: SubmissionState, other: SubmissionState): SubmissionState =>
+  ORDER.indexOf(one) > ORDER.indexOf(other) ? one : other;
+
+export const begunState = (first: string, now: number): UploadState => ({
+  ...{ step: first, stepBeganAt: now, tries: 0, faults: 0, begun: 0, halts: 0 },
+  ...{ plain: {}, secret: null },
+  ...{ uploadBeganAt: null, processingBeganAt: null, lastWhy: null, lastSaid: null, warnings: [], sentBytes: 0 },
+  ...{ cancel: null, pending: null, ended: null, alarmAt: now },
+});
+
+/** The pause before the next try. It grows, so that a store that is down is not hurried. */
+export const pauseMs = (tries: number): number => Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(tries - 1, 16));
+
+/** The result of a run, or what it threw. `fault`: the cause is none that a store has. */
+export type Outcome = StepResult | { kind: 'fault'; why: string };
+
+/** What is known of the submission beside its state. */
+export interface Known {
+  rowState: SubmissionState;
+  createdAt: number;
+  endsBy: number;
+  now: number;
+}
+
+/** The state after `outcome`, and when to go on. Data that is secret is sealed by the caller. */
+export function after(
+  state: UploadState,
+  { steps }: Pick<StoreSteps<never>, 'steps'>,
+  outcome: Outcome,
+  known: Known,
+): UploadState {
+  const step = steps[state.step];
+  if (!step) return endedAs(state, 'failed', { reason: 'internal', storeWords: null }, known);
+  const { now } = known;
+  const told = { ...state, begun: 0, halts: 0 };
+  switch (outcome.kind) {
+    case 'done': {
+      const warned = withWarnings(told, outcome.warnings);
+      return endedAs(warned, 'done', { says: outcome.says }, known);
+    }
+    case 'failed':
+      return endedAs(told, 'failed', outcome, known);
+    case 'next': {
+      const next = steps[outcome.step];
+      if (!next) return endedAs(told, 'failed', { reason: 'internal', storeWords: `no step ${outcome.step}` }, known);
+      const sentBytes = outcome.sentBytes ?? state.sentBytes;
+      const isFurther = outcome.step !== state.step || sentBytes > state.sentBytes;
+      const moved = withWarnings(
+        { ...told, step: outcome.step, plain: outcome.data.plain, sentBytes },
+        outcome.warnings,
+      );
+      if (!isFurther) return again(changed(moved, state, next, known, outcome.says), next, { why: null }, known);
+      const begins = next.state === 'processing' ? (state.processingBeganAt ?? now) : state.processingBeganAt;
+      const fresh = { stepBeganAt: now, tries: 0, faults: 0, lastWhy: null, processingBeganAt: begins };
+      const further = changed({ ...moved, ...fresh, alarmAt: now }, state, next, known, outcome.says);
+      return isLate(further, next, known) ? endedLate(further, next, known) : further;
+    }
+    case 'wait': {
+      const waiting = { ...told, plain: outcome.data.plain, faults: 0, lastWhy: null };
+      const afterMs = Math.min(PAUSE_MAX_MS, Math.max(1_000, outcome.afterMs));
+      return again(changed(waiting, state, step, known, outcome.says), step, { why: null, afterMs }, known);
+    }
+    case 'retry': {
+      const { why, afterMs } = outcome;
+      const says = why === state.lastWhy ? undefined : `${why} It is tried again.`;
+      return again(changed({ ...told, lastWhy: why }, state, step, known, says), step, { why, afterMs }, known);
+    }
+    case 'fault': {
+      const faults = state.faults + 1;
+      if (faults > FAULTS_MAX) return endedAs(told, 'failed', { reason: 'internal', storeWords: outcome.why }, known);
+      return again({ ...told, faults }, step, { why: outcome.why }, known);
+    }
+  }
+}
+
+/** The state before a run that the process may not survive. Null: it has stopped the process too often. */
+export const begunOnceMore = (state: UploadState): UploadState | null =>
+  state.begun >= STOPPED_MAX ? null : { ...state, begun: state.begun + 1 };
+
+/** The steps begin anew. What the store may have of this submission stays its own. */
+export const anew = (state: UploadState, first: string, now: number): UploadState => ({
+  ...state,
+  ...{ step: first, stepBeganAt: now, tries: 0, faults: 0, begun: 0 },
+  ...{ plain: {}, secret: null, alarmAt: now },
+});
+
+/** The same step again, after a pause. When its time is up it is tried once more, and then it has failed. */
+function again(
+  state: UploadState,
+  step: Step<never>,
+  { why, afterMs }: { why: string | null; afterMs?: number | undefined },
+  known: Known,
+): UploadState {
+  const { now } = known;
+  if (isLate(state, step, known)) return endedLate({ ...state, lastWhy: why ?? state.lastWhy }, step, known);
+  const tries = state.tries + 1;
+  // A wait is as long as the step says, and a failure at least as long as the growing pause.
+  const pause = why === null && afterMs !== undefined ? afterMs : Math.max(pauseMs(tries), afterMs ?? 0);
+  return { ...state, tries, alarmAt: Math.min(now + pause, lateAt(state, step, known)) };
+}
+
+/** When the time of the step, or of all, is up. */
+export const lateAt = (
+  { stepBeganAt, processingBeganAt }: Pick<UploadState, 'stepBeganAt' | 'processingBeganAt'>,
+  { state, limitMs }: Pick<Step, 'state' | 'limitMs'>,
+  { createdAt, endsBy }: Pick<Known, 'createdAt' | 'endsBy'>,
+): number =>
+  Math.min(
+    stepBeganAt + limitMs,
+    state === 'processing' ? (processingBeganAt ?? createdAt) + PROCESSING_MAX_MS : createdAt + UPLOAD_MAX_MS,
+    endsBy,
+  );
+
+const isLate = (state: UploadState, step: Step<never>, known: Known): boolean =>
+  known.now >= lateAt(state, step, known);
+
+function endedLate(state: UploadState, step: Step<never>, known: Known): UploadState {
+  const ofStep = known.now >= state.stepBeganAt + step.limitMs ? step.whenLate : undefined;
+  const reason = ofStep ?? (step.state === 'processing' ? 'processing_too_long' : 'store_unavailable');
+  return endedAs(state, 'failed', { reason, storeWords: state.lastWhy }, known);
+}
+
+interface EndWords {
+  says?: string;
+  reason?: SubmissionReason;
+  storeWords?: string | null;
+}
+
+/** The end is decided: nothing changes it any more, whatever happens before D1 has it. */
+export function endedAs(
+  state: UploadState,
+  to: 'done' | 'failed' | 'cancelled',
+  { says, reason, storeWords }: EndWords,
+  { now }: Pick<Known, 'now'>,
+): UploadState {
+  return {
+    ...state,
+    begun: 0,
+    cancel: null,
+    pending: {
+      ...changeOf(state, to, says ?? null),
+      reason: reason ?? null,
+      storeWords: storeWords?.slice(0, STORE_WORDS_MAX) ?? null,
+    },
+    ended: { cleanUp: to === 'done' || hasLeftNothing(state) ? 'none' : 'due' },
+    alarmAt: now,
+  };
+}
+
+const hasLeftNothing = ({ uploadBeganAt, plain, secret }: UploadState): boolean =>
+  uploadBeganAt === null && secret === null && Object.keys(plain).length === 0;
+
+/** Adds to the state what D1 must hear of it, if there is anything. */
+function changed(
+  state: UploadState,
+  was: UploadState,
+  step: Step<never>,
+  { rowState }: Known,
+  says: string | undefined,
+): UploadState {
+  const to = later(step.state, rowState);
+  const isSaid = says !== undefined && says !== state.lastSaid;
+  const isMore = state.sentBytes !== was.sentBytes || state.warnings.length > was.warnings.length;
+  if (!isSaid && !isMore && to === rowState) return state;
+  const words = isSaid ? says : to === rowState ? null : beginning(to);
+  return { ...state, ...(isSaid && { lastSaid: says }), pending: changeOf(state, to, words) };
+}
+
+/** What the timeline says of a state that begins, if the step says nothing. */
+export const beginning = (state: SubmissionState): string =>
+  state === 'uploading' ? 'The upload has begun.' : 'The store has the file, and works on it.';
+
+export const changeOf = (
+  { warnings, sentBytes }: Pick<UploadState, 'warnings' | 'sentBytes'>,
+  to: SubmissionState,
+  says: string | null,
+): Change => ({
+  ...{ id: crypto.randomUUID(), to, says, warnings, sentBytes },
+  ...{ storeKeyVersion: null, reason: null, storeWords: null },
+});
+
+const withWarnings = (state: UploadState, warnings: readonly string[] = []): UploadState => ({
+  ...state,
+  warnings: [...new Set([...state.warnings, ...warnings])].slice(0, SUBMISSION_WARNINGS_MAX),
+});

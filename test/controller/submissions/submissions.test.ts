@@ -1,0 +1,350 @@
+import { runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { eq } from 'drizzle-orm';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { BuildDetail, KeyRevoked, Submission, SubmissionDetail, SubmissionList } from '#contract';
+import { createKey } from '../../../controller/access/keys.ts';
+import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
+import * as schema from '../../../controller/schema/index.ts';
+import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
+import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { sweep } from '../../../controller/upkeep/sweep.ts';
+import { databaseFaults } from '../factories/faulty-database.ts';
+import { bytesOf, db, HOUR_MS, insertBuild, insertHold, unique } from '../factories/rows.ts';
+import { aBlob, anArtifact, api, aWorker, claim, report, until } from '../factories/scenarios.ts';
+import { stepsOfTests, tinyStore } from '../factories/steps-of-tests.ts';
+import { aPrivateKey } from '../factories/store-keys.ts';
+import {
+  appOf,
+  aRelease,
+  aSubmission,
+  optionsOf,
+  type Release,
+  rowOf,
+  stateOf,
+  timelineOf,
+  untilOver,
+  uploadOf,
+} from '../factories/submissions.ts';
+
+/** Whether the store works on what it has, so that submissions do not end by themselves. */
+let isSlow = true;
+beforeEach(() => {
+  isSlow = true;
+  const store = tinyStore({
+    look: (context, data) => (isSlow ? { kind: 'wait', afterMs: 60_000, data } : store.usual.look(context, data)),
+  });
+});
+afterEach(() => {
+  databaseFaults.decide = null;
+  stepsOfTests.use = null;
+});
+
+type Refused = { error: { code: string; message: string } };
+const submit = (release: Release, more: object = {}, key = release.key.secret) =>
+  api<SubmissionDetail & Refused>(
+    'POST',
+    `/api/builds/${release.buildId}/submissions`,
+    { store: release.storeKey.store, ...more },
+    key,
+  );
+const show = (id: string) => api<SubmissionDetail>('GET', `/api/submissions/${id}`);
+
+test('a stored build is submitted, shown with its timeline, listed by build and project, and cancelled', async () => {
+  const release = await aRelease();
+  const { status, body } = await submit(release);
+  expect([status, body]).toEqual([
+    201,
+    {
+      ...{ id: body.id, buildId: release.buildId, projectId: release.project, store: 'google-play', state: 'waiting' },
+      ...{
+        failure: null,
+        warnings: [],
+        sentBytes: 0,
+        endedAt: null,
+        createdAt: body.createdAt,
+        updatedAt: body.updatedAt,
+      },
+      artifact: { name: 'app.aab', attempt: 1, sha256: release.sha256, size: 19 },
+      app: { id: release.appId, version: '1.2.0', buildNumber: '7' },
+      options: { store: 'google-play', track: 'internal', releaseStatus: 'completed', changesNotSentForReview: false },
+      storeKey: { name: release.storeKey.name, version: 1 },
+      createdBy: { keyId: release.key.id, name: 'a release' },
+      timeline: [{ at: expect.any(String), state: 'waiting', says: expect.stringContaining(release.appId) }],
+    },
+  ]);
+  const lists = [`/api/builds/${release.buildId}/submissions`, `/api/projects/${release.project}/submissions`];
+  for (const path of lists) {
+    const list = (await api<SubmissionList>('GET', path, undefined, release.key.secret)).body;
+    expect(list.submissions.map(({ id }) => id)).toEqual([body.id]);
+  }
+  const detail = (await api<BuildDetail>('GET', `/api/builds/${release.buildId}`)).body;
+  expect([detail.status, detail.submissions.map(({ id }) => id), detail.submit]).toEqual([
+    'succeeded',
+    [body.id],
+    null,
+  ]);
+  const cancelled = await api<Submission>('POST', `/api/submissions/${body.id}/cancel`, undefined, release.key.secret);
+  expect([cancelled.status, cancelled.body.state]).toEqual([200, 'cancelled']);
+  expect((await timelineOf(body.id)).at(-1)).toEqual({ state: 'cancelled', says: 'The key a release cancelled it.' });
+  expect((await api('POST', `/api/submissions/${body.id}/cancel`, undefined, release.key.secret)).status).toBe(200);
+  isSlow = false;
+  const other = (await submit(release)).body;
+  expect((await untilOver(other.id)).state).toBe('done');
+  const late = await api<Refused>('POST', `/api/submissions/${other.id}/cancel`, undefined, release.key.secret);
+  expect([late.status, late.body.error.code]).toEqual([409, 'illegal_transition']);
+});
+
+test('a page of a project ends in a cursor, and a key sees what it may read alone', async () => {
+  const release = await aRelease();
+  for (let made = 0; made < 3; made++) {
+    const { body } = await submit(release);
+    await api('POST', `/api/submissions/${body.id}/cancel`, undefined, release.key.secret);
+  }
+  const path = `/api/projects/${release.project}/submissions?limit=2`;
+  const first = (await api<SubmissionList>('GET', path)).body;
+  const second = (await api<SubmissionList>('GET', `${path}&cursor=${first.nextCursor}`)).body;
+  expect([first.submissions.length, second.submissions.length, second.nextCursor]).toEqual([2, 1, null]);
+  const rights = { ...RIGHTS_TO_ALL, projects: [release.project], pools: ['another'] };
+  const { secret } = await createKey(env, { name: 'x', scope: 'read', rights }, Date.now());
+  expect((await api<SubmissionList>('GET', path, undefined, secret)).body.submissions).toEqual([]);
+});
+
+test('a request that names itself makes one submission, also after a rotation of its key', async () => {
+  const release = await aRelease();
+  const first = await submit(release, { idempotencyKey: 'release-7' });
+  const again = await submit(release, { idempotencyKey: 'release-7' });
+  expect([first.status, again.status, again.body.id]).toEqual([201, 200, first.body.id]);
+  const rotated = (await api<{ secret: string }>('POST', `/api/keys/${release.key.id}/rotate`)).body.secret;
+  expect((await submit(release, { idempotencyKey: 'release-7' }, rotated)).body.id).toBe(first.body.id);
+  const other = await submit(release, { idempotencyKey: 'release-7', track: 'production' });
+  expect([other.status, other.body.error.code]).toEqual([409, 'idempotency_mismatch']);
+});
+
+test('a number is submitted once, whoever asks: the other submission is named to those who may see it', async () => {
+  const release = await aRelease();
+  const { body } = await submit(release);
+  const again = await submit(release);
+  expect([again.status, again.body.error.code]).toEqual([409, 'submission_exists']);
+  expect(again.body.error.message).toContain(body.id);
+  // The same app and number of another project.
+  const other = await aRelease('other bytes', { app: { id: release.appId } });
+  await db
+    .update(schema.storeKeys)
+    .set({ apps: [release.appId] })
+    .where(eq(schema.storeKeys.id, other.storeKey.id));
+  const foreign = await submit(other);
+  expect([foreign.status, foreign.body.error.code]).toEqual([409, 'submission_exists']);
+  expect(foreign.body.error.message).not.toContain(body.id);
+  const asked = await Promise.all(
+    [1, 2, 3, 4].map(() => aRelease().then((one) => Promise.all([submit(one), submit(one)]))),
+  );
+  expect(asked.map((two) => two.map(({ status }) => status).sort())).toEqual(Array(4).fill([201, 409]));
+  await api('POST', `/api/submissions/${body.id}/cancel`, undefined, release.key.secret);
+  expect((await submit(release)).status).toBe(201);
+});
+
+test.for([
+  [{ app: { signing: 'debug' } }, {}, 'release key'],
+  [{ app: { kind: 'app' } }, {}, 'none of the artifacts'],
+  [{ app: { kind: 'app' } }, { artifact: 'app.aab' }, 'is an .app'],
+  [{ app: { id: null } }, {}, 'is not known'],
+  [{ store: 'app-store-connect', app: { signing: 'ad-hoc' } }, {}, 'signed for the App Store'],
+  [{}, { artifact: 'none.aab' }, 'artifact: '],
+  [{}, { storeKey: 'none' }, 'storeKey: '],
+  [{ store: 'app-store-connect' }, { ascApiKeyId: 'ZZZZZ99999' }, 'ascApiKeyId: '],
+] as [Parameters<typeof aRelease>[1], object, string][])(
+  'what the store would not take is refused: %o, %o',
+  async ([made, asked, words]) => {
+    const refused = await submit(await aRelease('bytes', made), asked);
+    expect([refused.status, refused.body.error.code]).toEqual([422, 'store_refused']);
+    expect(refused.body.error.message).toContain(words);
+  },
+);
+
+test('only builds that have succeeded, are trusted and are of the platform of the store are submitted', async () => {
+  const running = await aRelease('a', { build: { status: 'building', endedAt: null } });
+  expect((await submit(running)).body.error.code).toBe('illegal_transition');
+  const untrusted = await aRelease('b', { build: { trusted: false } });
+  expect((await submit(untrusted)).body.error.code).toBe('forbidden');
+  const ios = await aRelease('c', { store: 'app-store-connect' });
+  const wrong = await api<Refused>(
+    'POST',
+    `/api/builds/${ios.buildId}/submissions`,
+    { store: 'google-play' },
+    ios.key.secret,
+  );
+  expect([wrong.status, wrong.body.error.message]).toEqual([400, expect.stringContaining('app-store-connect')]);
+});
+
+// ── Asked for with the build ───────────────────────────────────────────────────────────────────────────────
+
+/** A build that asks for a submission, succeeds with this app, and whose outbox has been worked off. */
+async function aBuildThatSubmits(release: Release, app: object = {}) {
+  const { project, pool, key, appId } = release;
+  const worker = await aWorker({ pool, platforms: ['android'] });
+  const source = await aBlob(unique('source'), { key: key.secret, project });
+  const options = { store: 'google-play', track: 'beta' };
+  const request = { source: { sha256: source }, command: 'make', platform: 'android', pool, project, submit: options };
+  const made = await api<BuildDetail>('POST', '/api/builds', request, key.secret);
+  expect([made.status, made.body.submit]).toEqual([
+    201,
+    // No store answers the tests, which is a warning.
+    { options: optionsOf('google-play', { track: 'beta' }), warnings: expect.any(Array), failure: null },
+  ]);
+  const { assignment } = (await claim(worker)).body;
+  await report(assignment!, { type: 'start' });
+  const artifact = await anArtifact(assignment!, 'app.aab', unique('app'));
+  const said = { ...appOf({ id: appId, buildNumber: '9', icon: null, ...app }) };
+  const ended = await report(assignment!, { type: 'succeed', artifacts: [{ ...artifact, app: said as never }] });
+  expect(ended.status).toBe(200);
+  await until('its outbox is empty', async () => {
+    await drainOutbox(env, Date.now() + HOUR_MS, { buildId: made.body.id });
+    return (await db.select().from(schema.outbox).where(eq(schema.outbox.buildId, made.body.id))).length === 0;
+  });
+  return made.body.id;
+}
+
+test('a build with `submit` is submitted by itself once it has succeeded, once', async () => {
+  isSlow = false;
+  const release = await aRelease('bytes', { privateKey: (await aPrivateKey('RS256')).pem });
+  const buildId = await aBuildThatSubmits(release);
+  const list = async () => (await api<SubmissionList>('GET', `/api/builds/${buildId}/submissions`)).body.submissions;
+  const [one] = await list();
+  expect(one).toMatchObject({ app: { id: release.appId, buildNumber: '9' }, options: { track: 'beta' } });
+  expect((await untilOver(one!.id)).state).toBe('done');
+  expect(await uploadOf(one!.id).submitBuild(buildId)).toBe(true);
+  expect((await list()).length).toBe(1);
+  expect((await api<BuildDetail>('GET', `/api/builds/${buildId}`)).body.submit?.failure).toBeNull();
+});
+
+test('what stands against it after the success is said by the build, which has succeeded all the same', async () => {
+  const release = await aRelease('bytes', { privateKey: (await aPrivateKey('RS256')).pem });
+  const buildId = await aBuildThatSubmits(release, { signing: 'debug' });
+  const { body } = await api<BuildDetail>('GET', `/api/builds/${buildId}`);
+  expect([body.status, body.submissions, body.submit?.failure]).toEqual([
+    'succeeded',
+    [],
+    {
+      ...{ code: 'artifact_unsuitable', title: expect.any(String), explanation: expect.any(String) },
+      ...{ advice: expect.any(String), storeWords: expect.stringContaining('is signed for debug') },
+    },
+  ]);
+});
+
+test('a build asks for a submission only with a key that may, for a trusted build, of the platform of the store', async () => {
+  const release = await aRelease('bytes', { privateKey: (await aPrivateKey('RS256')).pem });
+  const { project, pool } = release;
+  const rights = { ...RIGHTS_TO_ALL, projects: [project], pools: [pool] };
+  const without = (await createKey(env, { name: 'x', scope: 'submit', rights }, Date.now())).secret;
+  const source = { sha256: await aBlob(unique('source'), { key: release.key.secret, project }) };
+  const request = { source, command: 'make', platform: 'android', pool, project, submit: { store: 'google-play' } };
+  const ask = async (key: string, more: object = {}) =>
+    (await api<Refused>('POST', '/api/builds', { ...request, ...more }, key)).body.error?.code ?? 'made';
+  expect(await ask(without)).toBe('forbidden');
+  expect(await ask(release.key.secret, { trusted: false })).toBe('forbidden');
+  expect(await ask(release.key.secret, { platform: 'ios' })).toBe('invalid_request');
+  expect(await ask(release.key.secret, { submit: { store: 'google-play', trak: 'beta' } })).toBe('invalid_request');
+  expect(await ask(release.key.secret)).toBe('made');
+  expect(await ask(env.ADMIN_KEY, { project: 'default', pool: 'default', source: { sha256: await aBlob() } })).toBe(
+    'forbidden',
+  );
+});
+
+test('a retry asks for the submission too, but only if whoever retries may', async () => {
+  const release = await aRelease();
+  const { project, pool, key } = release;
+  const id = await insertBuild({
+    platform: 'android',
+    projectId: project,
+    pool,
+    status: 'failed',
+    endedAt: Date.now(),
+  });
+  const [original] = await db.select().from(schema.builds).where(eq(schema.builds.id, id));
+  await insertHold(project, original!.sourceSha256);
+  await db
+    .insert(schema.buildSubmits)
+    .values({ buildId: id, options: optionsOf('google-play'), warnings: ['a warning'] });
+  const rights = { ...RIGHTS_TO_ALL, projects: [project] };
+  const without = (await createKey(env, { name: 'x', scope: 'submit', rights }, Date.now())).secret;
+  const retry = async (by: string) =>
+    (await api<BuildDetail>('POST', `/api/builds/${id}/retry`, undefined, by)).body.submit;
+  expect(await retry(without)).toBeNull();
+  expect(await retry(key.secret)).toEqual({
+    options: optionsOf('google-play'),
+    warnings: ['a warning'],
+    failure: null,
+  });
+});
+
+// ── Revocation, deletion, retention, sweep ─────────────────────────────────────────────────────────────────
+
+test('the revocation of a key cancels its submissions and lists them, unless they are kept', async () => {
+  const release = await aRelease();
+  const { body } = await submit(release);
+  const revoked = (await api<KeyRevoked>('DELETE', `/api/keys/${release.key.id}`)).body;
+  expect(revoked.ended).toEqual({ builds: [], submissions: [body.id], more: 0 });
+  await until('it is cancelled', async () => (await rowOf(body.id)).state === 'cancelled');
+  expect((await timelineOf(body.id)).at(-1)!.says).toContain('was revoked');
+  const other = await aRelease();
+  const kept = (await submit(other)).body;
+  const answer = (await api<KeyRevoked>('DELETE', `/api/keys/${other.key.id}?keep=1`)).body;
+  expect([answer.ended.submissions, (await rowOf(kept.id)).state]).toEqual([[], 'waiting']);
+});
+
+test('a project is deleted together with its submissions, and their objects forget them', async () => {
+  const release = await aRelease();
+  const { body } = await submit(release);
+  expect((await api('DELETE', `/api/projects/${release.project}`)).status).toBe(204);
+  expect((await show(body.id)).status).toBe(404);
+  await drainOutbox(env, Date.now() + HOUR_MS);
+  expect(await stateOf(body.id)).toBeUndefined();
+  const left = await db.select().from(schema.submissions).where(eq(schema.submissions.projectId, release.project));
+  expect(left).toEqual([]);
+});
+
+test('retention keeps artifact, file and build while a submission needs them, and removes it with its build', async () => {
+  const release = await aRelease(unique('app'));
+  const id = await aSubmission(release);
+  const late = Date.now() + 400 * 24 * HOUR_MS;
+  const retain = async () => {
+    await retainNow(env, late);
+    await drainOutbox(env, late, { limit: 500 });
+  };
+  const artifacts = () => db.select().from(schema.artifacts).where(eq(schema.artifacts.buildId, release.buildId));
+  const file = () => db.select().from(schema.blobs).where(eq(schema.blobs.sha256, release.sha256));
+  await retain();
+  expect([(await artifacts()).length, (await file()).length]).toEqual([1, 1]);
+  isSlow = false;
+  await uploadOf(id).begin();
+  await until('it has ended', async () => (await rowOf(id)).endedAt !== null);
+  expect(await rowOf(id)).toMatchObject({ state: 'done', blob: null });
+  await retain();
+  expect([await artifacts(), await db.select().from(schema.submissions).where(eq(schema.submissions.id, id))]).toEqual([
+    [],
+    [],
+  ]);
+  await retain();
+  expect(await file()).toEqual([]);
+  expect(await stateOf(id)).toBeUndefined();
+});
+
+test('the sweep begins a submission whose object was never told of it', async () => {
+  isSlow = false;
+  const id = await aSubmission(await aRelease());
+  await sweep(env, Date.now(), 0);
+  await until('it has ended', async () => (await rowOf(id)).endedAt !== null);
+  expect((await rowOf(id)).state).toBe('done');
+});
+
+test('no table, no object and no answer has a byte of the store key or of the session', async () => {
+  isSlow = false;
+  const release = await aRelease(unique('app'));
+  const { body } = await submit(release);
+  await untilOver(body.id);
+  const texts = [JSON.stringify((await show(body.id)).body), JSON.stringify(await rowOf(body.id))];
+  texts.push(await runInDurableObject(uploadOf(body.id), (_, { storage }) => JSON.stringify([...storage.kv.list()])));
+  for (const text of texts) expect(text).not.toMatch(/private part|session-0123456789/);
+  expect(bytesOf(texts.join('')).length).toBeGreaterThan(1_000);
+});

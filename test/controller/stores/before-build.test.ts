@@ -1,9 +1,9 @@
 /** Asks the stand-ins of the stores what is asked of stores when a key is set and before a build. */
 import { env } from 'cloudflare:workers';
-import { eq } from 'drizzle-orm';
+import { desc, eq, like } from 'drizzle-orm';
 import { expect, test } from 'vitest';
-import type { App, BuildNumberAnswer, CounterList, SubmitOptions } from '#contract';
-import { keys } from '../../../controller/schema/index.ts';
+import type { App, BuildDetail, BuildNumberAnswer, CounterList, SubmitOptions } from '#contract';
+import { audit, keys } from '../../../controller/schema/index.ts';
 import { beforeBuild, numberFor } from '../../../controller/stores/before-build.ts';
 import type { StoreAddresses } from '../../../controller/stores/step.ts';
 import type { AppleAppOptions } from '../../set-up/stores/app-store/control.ts';
@@ -217,6 +217,91 @@ const request = async (team: Team, platform: 'ios' | 'android', app: object | un
   ...{ source: { sha256: await aBlob(undefined, { project: team.projectId, key }) }, command: 'make', platform },
   ...{ pool: team.pool, project: team.projectId, app, idempotencyKey: 'release' },
 });
+const submit = async (team: Team, platform: 'ios' | 'android', key = team.key.key, stores = STORES) => {
+  const body = await request(team, platform, { id: team.app }, key);
+  return {
+    body,
+    ...(await ask<Answered & { id?: string }>('POST', '/api/builds', key, body, stores).then((a) => ({ answer: a }))),
+  };
+};
+
+test('a counter begins with the highest number in the store, once, and the audit says who asked', async () => {
+  for (const [team, platform, value] of [
+    [await ofApple({ builds: ['9', '41', '7.1'].map((n) => ({ version: '1.0', buildNumber: n })) }), 'ios', 41],
+    [await ofApple(), 'ios', 1],
+    [await ofPlay({ library: [{ versionCode: 77, kind: 'apks', sha256: 'a'.repeat(64) }] }), 'android', 77],
+  ] as const) {
+    const { answer, body } = await submit(team, platform);
+    expect([platform, answer.status]).toEqual([platform, 201]);
+    const counter = { platform, appId: team.app, value, setBy: { keyId: team.key.keyId, name: 'of the team' } };
+    expect(await counters(team)).toMatchObject([counter]);
+    const [entry] = await db
+      .select()
+      .from(audit)
+      .where(like(audit.action, 'number.%'))
+      .orderBy(desc(audit.id))
+      .limit(1);
+    expect(entry).toMatchObject({
+      ...{ action: 'number.seed', target: `number/${platform}/${team.app}`, detail: { was: null, value } },
+      ...{ keyId: team.key.keyId, projectId: team.projectId, denied: false },
+    });
+    // A repetition is answered with the same build, even if no store answers now.
+    expect(await ask('POST', '/api/builds', team.key.key, body, NO_STORES)).toMatchObject({
+      status: 200,
+      body: { id: answer.body.id },
+    });
+  }
+});
+
+test('without an answer of the store, without the right or trust the counter stays unset and the request is refused', async () => {
+  const team = await ofApple({ builds: [{ version: '1.0', buildNumber: '41' }] });
+  const late = await submit(team, 'ios', team.key.key, NO_STORES);
+  expect(late.answer).toMatchObject({
+    status: 422,
+    body: {
+      error: {
+        code: 'number_not_seeded',
+        message: expect.stringMatching(/its store was asked .*could not be reached/s),
+      },
+    },
+  });
+  const { key: without } = await aKey(team.projectId, ['admin'], { pools: [team.pool] });
+  const { key: untrusted } = await aKey(team.projectId, ['stores'], { pools: [team.pool], trusted: false });
+  const before = (await appleControl.requests()).length;
+  for (const key of [without, untrusted]) {
+    const { answer } = await submit(team, 'ios', key);
+    expect(answer).toMatchObject({ status: 422, body: { error: { code: 'number_not_seeded' } } });
+  }
+  expect((await appleControl.requests()).length).toBe(before);
+  expect(await counters(team)).toEqual([]);
+});
+
+test('a request with `submit` is refused with the words of the store, or has its warnings, and a repetition asks nobody', async () => {
+  const team = await ofApple({ builds: [{ version: '1.0', buildNumber: '41' }] });
+  const send = async (buildNumber: number, stores = STORES, more: object = {}) => {
+    const app = { id: team.app, version: '1.0', buildNumber };
+    const body = {
+      ...(await request(team, 'ios', app, team.key.key)),
+      submit: { store: 'app-store-connect' },
+      ...more,
+    };
+    return ask<BuildDetail & Answered>('POST', '/api/builds', team.key.key, body, stores);
+  };
+  expect(await send(41)).toMatchObject({
+    ...{ status: 422, body: { error: { code: 'store_refused' } } },
+  });
+  const { sha256 } = (await request(team, 'ios', undefined, team.key.key)).source;
+  const again = { source: { sha256 } };
+  const made = await send(42, STORES, again);
+  expect(made).toMatchObject({ status: 201, body: { submit: { warnings: [] } } });
+  expect(await send(42, NO_STORES, again)).toMatchObject({ status: 200, body: { id: made.body.id } });
+  const late = await send(43, NO_STORES, { idempotencyKey: 'late' });
+  expect(late).toMatchObject({
+    status: 201,
+    body: { submit: { warnings: [expect.stringMatching(/not .*checked/i)] } },
+  });
+});
+
 test('an attempt that asks for its number gets one above the store’s, if whoever asked for the build has the right', async () => {
   const number = async (team: Team, key: string, increment: boolean, stores = STORES) => {
     const body = { ...(await request(team, 'ios', undefined, key)), idempotencyKey: undefined };

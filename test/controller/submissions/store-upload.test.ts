@@ -57,11 +57,29 @@ test('a submission goes from step to step by its own alarms, and the store has e
   expect(store.cleaned).toEqual([]);
 });
 
+/** Its upload rests after the first chunk, until the test lets it go on. */
+function restingStore() {
+  let isResting = true;
+  const store = tinyStore({
+    send: (context, data) => {
+      if (!isResting || data.plain.offset === 0) return store.usual.send(context, data);
+      return { kind: 'wait', afterMs: 60_000, data };
+    },
+  });
+  const goOn = () => {
+    isResting = false;
+  };
+  return { store, goOn };
+}
+
+/** Its object has stored that it waits. */
+const rests = async (id: string) => ((await stateOf(id))?.tries ?? 0) > 0;
+
 test('no key and no session of the store is stored in clear, and after the end neither is there at all', async () => {
-  const store = tinyStore();
+  const { store, goOn } = restingStore();
   const id = await aSubmission(await aRelease(CONTENT));
   await uploadOf(id).begin();
-  await until('some chunks are sent', async () => (await rowOf(id)).sentBytes >= 8 || (await fire(id)));
+  await until('some chunks are sent', () => rests(id));
   const stored = () => runInDurableObject(uploadOf(id), (_, { storage }) => JSON.stringify([...storage.kv.list()]));
   const during = await stored();
   expect(during).toContain('v2.');
@@ -69,16 +87,18 @@ test('no key and no session of the store is stored in clear, and after the end n
     expect(text).not.toContain(SESSION);
     expect(text).not.toContain(PRIVATE_KEY);
   }
+  goOn();
   await untilOver(id);
   expect(store.seen.at(-1)).toMatchObject({ secret: { address: SESSION }, key: PRIVATE_KEY });
   expect(await stored()).not.toContain('v2.');
 });
 
 test('a session that does not open any more lets the steps begin anew, and what was sent stays its own', async () => {
-  const store = tinyStore();
+  const { store, goOn } = restingStore();
   const id = await aSubmission(await aRelease(CONTENT));
   await uploadOf(id).begin();
-  await until('a chunk is sent', async () => (await rowOf(id)).sentBytes >= 4 || (await fire(id)));
+  await until('a chunk is sent', () => rests(id));
+  goOn();
   await rewriteState(id, { secret: 'v2.0123456789abcdef.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA' });
   expect((await untilOver(id)).state).toBe('done');
   const looks = store.seen.filter(({ step }) => step === 'look');

@@ -28,6 +28,8 @@ export interface ControllerOptions {
   /** The Worker to run, as a path in the repository. Default: the deployed one. */
   entry?: string | undefined;
   secrets?: Secrets;
+  /** Further variables of the Worker. */
+  vars?: Record<string, string> | undefined;
   /** True if the database in `stateDir` is up to date. */
   migrated?: boolean;
   /** Called with each line that the controller prints. */
@@ -101,7 +103,7 @@ export class LocalController implements AsyncDisposable {
 
 /** Applies the migrations and starts the controller; resolves when it answers. */
 export async function startController(options: ControllerOptions): Promise<LocalController> {
-  const { stateDir, host = '127.0.0.1', entry, secrets = randomSecrets(), onLine, env, signal } = options;
+  const { stateDir, host = '127.0.0.1', entry, secrets = randomSecrets(), vars = {}, onLine, env, signal } = options;
   const port = options.port ?? (await freePort());
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   const envFile = path.join(stateDir, 'secrets.env');
@@ -120,6 +122,7 @@ export async function startController(options: ControllerOptions): Promise<Local
     envFile,
   ];
   args.push('--ip', host, '--port', String(port), '--inspector-port', '0', '--show-interactive-dev-session=false');
+  for (const [name, value] of Object.entries(vars)) args.push('--var', `${name}:${value}`);
   const child = execa(WRANGLER, args, {
     cwd: PROJECT_ROOT,
     env: { ...QUIET, ...env },

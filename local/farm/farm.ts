@@ -35,6 +35,8 @@ export interface FarmOptions {
   workers?: number;
   /** The Worker to run as the controller. Default: the deployed one. */
   entry?: string;
+  /** Variables of the Worker, for an `entry` that reads them. */
+  vars?: Record<string, string>;
   /**
    * If true, each Mac takes builds only from the pool that has its name. Otherwise all Macs share one pool.
    */
@@ -201,6 +203,7 @@ export async function startFarm(options: FarmOptions = {}): Promise<Farm> {
   const controllerOptions: ControllerOptions = {
     stateDir: join(dir, 'controller'),
     entry: options.entry,
+    vars: options.vars,
     env,
     onLine: options.onControllerLine,
   };

@@ -13,6 +13,8 @@ export const QUIET = {
   WRANGLER_HIDE_BANNER: 'true',
   WRANGLER_NO_SKILLS_UPDATE_PROMPTS: 'true',
   X_LOCAL_EXPLORER: 'false',
+  // It would write the addresses of all requests to a store into a database of its own.
+  X_LOCAL_OBSERVABILITY: 'false',
 };
 
 export interface WranglerOptions {

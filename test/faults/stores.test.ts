@@ -1,0 +1,317 @@
+/**
+ * Takes an app from a project with an eas.json to both stores, in one request for each, with everything real
+ * but the Macs' VMs and the stores. Then looks for what only the stores and the controller may know.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
+import {
+  AuditList,
+  type Build,
+  type SubmissionDetail,
+  type SubmissionList,
+  SubmissionList as Submissions,
+} from '#contract';
+import { BuildsClient } from '../../client/builds-client.ts';
+import { packSource } from '../../client/packing/pack-source.ts';
+import { filesInFolder } from '../../client/project/project-files.ts';
+import { readKeyFile } from '../../client/project/submit/key-file.ts';
+import { readSubmitProfile, type SubmitPlan } from '../../client/project/submit/read-submit-profile.ts';
+import { Connection } from '../../client/request.ts';
+import type { StoreAddresses } from '../../controller/stores/step.ts';
+import { startFarm } from '../../local/farm/farm.ts';
+import { makeIdentity, makeProfile, signList } from '../client/signing/material.ts';
+import { startAppStore } from '../set-up/stores/app-store/server.ts';
+import { startPlay } from '../set-up/stores/play/server.ts';
+import { testWith } from '../set-up/test-with.ts';
+import { aab, INFO, iosFiles, ipa } from '../worker-agent/app-metadata/app-files.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+
+const withOpenssl = testWith('openssl');
+const APP = INFO.CFBundleIdentifier;
+/** That of the apps which the builds make. The stores have the one before. */
+const NUMBER = Number(INFO.CFBundleVersion);
+const VERSION = INFO.CFBundleShortVersionString;
+const POOLS = { ios: 'mac-1', android: 'mac-2' } as const;
+const PATIENCE_MS = 120_000;
+
+type Platform = keyof typeof POOLS;
+
+withOpenssl('a project with an eas.json goes to both stores, and nothing shows how', async () => {
+  await using stack = new AsyncDisposableStack();
+  const [apple, play] = [await startAppStore(), await startPlay()];
+  stack.defer(async () => void (await Promise.all([apple.stop(), play.stop()])));
+  const addresses: StoreAddresses = {
+    ...{ appStoreConnect: apple.url, googleToken: play.tokenUrl, googlePlay: play.url, insecure: true },
+    uploadHosts: { apple: ['127.0.0.1'], google: ['127.0.0.1'] },
+  };
+  const printed: string[] = [];
+  const farm = stack.use(
+    await startFarm({
+      ...{ workers: 2, ownPools: true, entry: fileURLToPath(new URL('controller.ts', import.meta.url)) },
+      vars: { STAND_INS: JSON.stringify(addresses) },
+      onControllerLine: (line) => void printed.push(line),
+    }),
+  );
+
+  // Both stores have the number before already.
+  const appleKey = await apple.account();
+  const ascAppId = await apple.app(appleKey.keyId, {
+    ...{ bundleId: APP, builds: [{ version: VERSION, buildNumber: String(NUMBER - 1) }], groups: [{ name: 'QA' }] },
+    polls: 0,
+  });
+  const serviceAccount = await play.account('robot@shop.iam.gserviceaccount.com', { apps: [APP] });
+  const before = { versionCode: NUMBER - 1, kind: 'bundles' as const, sha256: 'a'.repeat(64) };
+  await play.app(APP, { versionCode: NUMBER, library: [before] });
+
+  const project = stack.use(temporaryDir()).path;
+  writeProject(project, { ascAppId, appleKey, serviceAccount });
+  const plans = await plansOf(project, { ASC_KEY_ID: appleKey.keyId, ASC_ISSUER: appleKey.issuerId ?? '' });
+
+  // An admin makes the project and a key for the CI, and stores what eas.json names.
+  const { url, secrets } = farm.controller;
+  const answers: string[] = [];
+  const ask = asker(url, answers);
+  await ask('POST', '/api/projects', secrets.ADMIN_KEY, { name: 'shop' });
+  const rights = { projects: ['shop'], pools: Object.values(POOLS), may: ['stores'] };
+  const made = await ask('POST', '/api/keys', secrets.ADMIN_KEY, { name: 'ci of shop', scope: 'submit', ...rights });
+  const ci = (made as { secret: string }).secret;
+  const texts = { ios: await keyOf(project, plans.ios), android: await keyOf(project, plans.android) };
+  const keys = {
+    ios: {
+      ...{ store: 'app-store-connect', keyId: appleKey.keyId, issuerId: plans.ios.storeKey.issuerId },
+      ...{ apps: [APP], pools: [POOLS.ios], privateKey: texts.ios },
+    },
+    android: { store: 'google-play', apps: [APP], pools: [POOLS.android], serviceAccount: texts.android },
+  };
+  for (const platform of ['ios', 'android'] as const)
+    expect(
+      await ask('PUT', `/api/projects/shop/store-keys/of-${platform}`, secrets.ADMIN_KEY, keys[platform]),
+    ).toMatchObject({ storeKey: { apps: [APP], version: 1 }, warnings: [] });
+
+  // One request for each store.
+  const builds = new BuildsClient(new Connection({ url, key: ci }));
+  const archive = await packSource(project, join(farm.dir, 'project.tar.gz'));
+  await builds.upload(archive);
+  const request = (platform: Platform, command: string) =>
+    ({ source: { sha256: archive.sha256 }, project: 'shop', pool: POOLS[platform], platform, command }) as const;
+  const release = (platform: Platform, artifact: string): Promise<Build> =>
+    builds.submit({
+      ...request(platform, `mkdir out && cp prebuilt/${artifact} out/`),
+      ...{ artifacts: [`out/${artifact}`], app: { id: APP, version: VERSION } },
+      submit: plans[platform].options,
+    });
+  const released = {
+    ios: await release('ios', 'Shop.ipa'),
+    android: await release('android', 'shop.aab'),
+  };
+  const untilEnded = (id: string) => farm.waitFor(id, ({ endedAt }) => endedAt !== null, { withinMs: PATIENCE_MS });
+  const [ios, android] = await Promise.all([untilEnded(released.ios.id), untilEnded(released.android.id)]);
+  for (const { status, submit, attempts, buildNumber } of [ios, android])
+    expect({ status, failure: submit?.failure, attempts, buildNumber }).toMatchObject({
+      ...{ status: 'succeeded', failure: null, buildNumber: NUMBER },
+    });
+  const { entries } = AuditList.parse(await ask('GET', '/api/audit?limit=100', secrets.ADMIN_KEY));
+  expect(entries.filter(({ action }) => action === 'number.seed')).toMatchObject(
+    [ios, android].map(() => ({ keyName: 'ci of shop', detail: { value: NUMBER - 1 } })),
+  );
+
+  // While the controller speaks to the stores, another build of the same project and Mac looks for the keys.
+  const pem = {
+    ios: appleKey.privateKey,
+    android: (JSON.parse(serviceAccount) as { private_key: string }).private_key,
+  };
+  const lines = Object.values(pem).flatMap((text) => text.match(/[A-Za-z0-9+/=]{40,}/g) ?? []);
+  const evil = await builds.submit({
+    ...request('ios', LOOKS_FOR_KEYS),
+    // Whoever writes the build knows what to look for. Reversed, so that this is nothing to find.
+    env: { WANTED: lines.map((line) => [...line].reverse().join('')).join('\n') },
+  });
+
+  const submissionOf = async (build: string): Promise<SubmissionDetail> => {
+    for (const giveUpAt = performance.now() + PATIENCE_MS; performance.now() < giveUpAt; await sleep(200)) {
+      const { submissions } = await ask<SubmissionList>('GET', `/api/builds/${build}/submissions`, ci);
+      const [first] = Submissions.parse({ submissions }).submissions;
+      if (first?.endedAt) return ask<SubmissionDetail>('GET', `/api/submissions/${first.id}`, ci);
+    }
+    throw new Error(
+      `no submission of ${build} has ended:\n${answers.slice(-2).join('\n')}\n${printed.slice(-30).join('\n')}`,
+    );
+  };
+  for (const [build, name] of [
+    [ios, 'out/Shop.ipa'],
+    [android, 'out/shop.aab'],
+  ] as const) {
+    const submission = await submissionOf(build.id);
+    expect(submission).toMatchObject({
+      ...{
+        state: 'done',
+        failure: null,
+        warnings: [],
+        app: { id: APP, version: VERSION, buildNumber: String(NUMBER) },
+      },
+      ...{ artifact: { name, sha256: build.artifacts[0]?.sha256 }, sentBytes: build.artifacts[0]?.size },
+    });
+    expect(submission.timeline.map(({ state }) => state)).toEqual(
+      expect.arrayContaining(['waiting', 'uploading', 'done']),
+    );
+  }
+
+  // The stores have the bytes of the artifacts, once.
+  const inTestFlight = await apple.state(ascAppId);
+  expect(inTestFlight.uploads).toMatchObject([{ state: 'COMPLETE', sha256: ios.artifacts[0]?.sha256 }]);
+  expect(inTestFlight.builds.at(-1)).toMatchObject({ version: VERSION, buildNumber: String(NUMBER), groups: ['QA'] });
+  expect(inTestFlight.asked).toMatchObject({ create: 1, reserve: 1, commit: 1 });
+  const inPlay = await play.state(APP);
+  expect(inPlay.library).toEqual([before, { ...before, versionCode: NUMBER, sha256: android.artifacts[0]?.sha256 }]);
+  expect(inPlay).toMatchObject({
+    commits: { [NUMBER]: 1 },
+    tracks: { internal: [{ versionCodes: [String(NUMBER)], status: 'completed' }] },
+    asked: { open: 1, commit: 1 },
+  });
+  expect([await apple.violations(), await play.violations()]).toEqual([[], []]);
+
+  expect(await untilEnded(evil.id)).toMatchObject({ status: 'succeeded' });
+  for (const { id } of [ios, android, evil])
+    for (const path of ['', '/logs', '/submissions']) await ask('GET', `/api/builds/${id}${path}`, secrets.ADMIN_KEY);
+  expect(answers.at(-2)).toBe('looked\n');
+  for (const path of ['/api/projects/shop/store-keys', '/api/projects/shop/submissions', '/api/audit?limit=100'])
+    await ask('GET', path, secrets.ADMIN_KEY);
+
+  // Nothing of it is on a disk: of the controller, its D1, its objects and R2, of a Mac, its agent and VMs.
+  const appleRequests = await apple.requests();
+  const playRequests = await play.requests();
+  const known = new Set([
+    ...lines,
+    ...[...appleRequests, ...playRequests].flatMap(
+      ({ headers }) => headers.authorization?.replace('Bearer ', '') ?? [],
+    ),
+    ...playRequests.flatMap(({ url, body }) =>
+      [
+        new URL(url, 'http://x').searchParams.get('upload_id') ?? [],
+        new URLSearchParams(body).get('assertion') ?? [],
+      ].flat(),
+    ),
+    ...appleRequests.flatMap((one) => new URL(one.url, 'http://x').searchParams.get('X-Amz-Signature') ?? []),
+  ]);
+  // Both keys, tokens for each call to Apple, one for Google, and addresses of both were there to be found.
+  expect(known.size).toBeGreaterThan(lines.length + 10);
+  const places = new Map(filesBelow(farm.dir).map((path) => [path, contentOf(path)]));
+  places.set('what the controller printed', Buffer.from(printed.join('\n')));
+  places.set('what the agents said', Buffer.from(JSON.stringify(farm.macs.map(({ events }) => events))));
+  places.set('what the controller answered', Buffer.from(answers.join('\n')));
+  const holding = (texts: Iterable<string>) => {
+    const parts = [...texts].flatMap((text) => [Buffer.from(text.slice(0, 36)), Buffer.from(text.slice(-36))]);
+    return [...places].filter(([, bytes]) => parts.some((part) => bytes.includes(part))).map(([path]) => path);
+  };
+  // What is no secret is found in D1 and in R2, so a secret would be as well.
+  expect(holding([appleKey.keyId]).filter((path) => path.includes('/d1/'))).not.toEqual([]);
+  expect(holding(['Payload/Shop.app/Info.plist']).filter((path) => path.includes('/r2/'))).not.toEqual([]);
+  expect(holding([...known, ...SIGNS])).toEqual([]);
+});
+
+/** In any key, token or address. */
+const SIGNS = ['BEGIN PRIVATE KEY', 'ya29.', 'upload_id=', 'X-Amz-Signature', 'eyJhbGciOi'];
+
+/** Prints what it finds: the names of files and variables. */
+const LOOKS_FOR_KEYS = `wanted() { printf '%s\\n' "$WANTED" | rev; printf 'BEGIN PRIVATE%s\\nya%s.\\n' ' KEY' 29; }
+env | sed 's/^WANTED=.*//' | grep -F -f <(wanted)
+for p in $(grep -lzxF "TARTBEAT_ROOT=$TARTBEAT_ROOT" /proc/[0-9]*/environ 2>/dev/null); do
+  grep -laF -f <(wanted) "$p" "\${p%environ}cmdline" 2>/dev/null
+done
+ls "$TARTBEAT_ROOT/Volumes/My Shared Files" 2>/dev/null
+grep -raFl -f <(wanted) "$TARTBEAT_ROOT/" 2>/dev/null
+find "$TARTBEAT_ROOT/" . -name '*.p8' -o -name 'service-account*' -o -name 'AuthKey*' 2>/dev/null
+echo looked`;
+
+interface Stored {
+  ascAppId: string;
+  appleKey: { privateKey: string };
+  serviceAccount: string;
+}
+
+/** The keys lie in the folder, as they do for many people, and .easignore keeps them there. */
+function writeProject(folder: string, { ascAppId, appleKey, serviceAccount }: Stored): void {
+  const signer = makeIdentity();
+  const profile = makeProfile(signer, { kind: 'app-store', bundleId: APP });
+  const files: Record<string, string | Buffer> = {
+    'eas.json': JSON.stringify({
+      build: { production: {} },
+      submit: {
+        base: { android: { track: 'internal', serviceAccountKeyPath: 'keys/service-account.json' } },
+        production: {
+          extends: 'base',
+          ios: {
+            ...{ ascAppId, ascApiKeyId: '$ASC_KEY_ID', ascApiKeyIssuerId: '$ASC_ISSUER', groups: ['QA'] },
+            ascApiKeyPath: 'keys/AuthKey.p8',
+          },
+        },
+      },
+    }),
+    '.easignore': 'keys/\n',
+    'keys/AuthKey.p8': appleKey.privateKey,
+    'keys/service-account.json': serviceAccount,
+    // Of several parts at Apple.
+    'prebuilt/Shop.ipa': ipa({ ...iosFiles({ profile }), 'picture.bin': randomBytes(300_000) }),
+    'prebuilt/shop.aab': aab({
+      'base/picture.bin': randomBytes(600_000),
+      'META-INF/UPLOAD.RSA': signList('signed', signer),
+    }),
+  };
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(join(folder, path, '..'), { recursive: true });
+    writeFileSync(join(folder, path), content);
+  }
+}
+
+async function plansOf(folder: string, variables: Record<string, string>): Promise<Record<Platform, SubmitPlan>> {
+  const files = await filesInFolder(folder);
+  const plan = async (platform: Platform) => {
+    const read = await readSubmitProfile(files, '', platform, undefined, variables);
+    if (!read.ok) throw new Error(read.problem);
+    expect(read.notes).toEqual([]);
+    return read.value;
+  };
+  return { ios: await plan('ios'), android: await plan('android') };
+}
+
+async function keyOf(folder: string, { storeKey }: SubmitPlan): Promise<string> {
+  const read = await readKeyFile(folder, '', storeKey.path ?? '');
+  if (!read.ok) throw new Error(read.problem);
+  return read.value;
+}
+
+/** Rejects with the answer unless it is a success. All answers are added to `answers`. */
+function asker(url: string, answers: string[]) {
+  return async <T>(method: string, path: string, key: string, body?: object): Promise<T> => {
+    const response = await fetch(`${url}${path}`, {
+      method,
+      headers: { 'X-API-Key': key, 'Content-Type': 'application/json' },
+      ...(body && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(30_000),
+    });
+    const text = await response.text();
+    answers.push(text);
+    if (!response.ok) throw new Error(`${method} ${path} was answered ${response.status}: ${text}`);
+    return (response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text) as T;
+  };
+}
+
+/** Empty if the file was just removed, and for the disk of a VM, which is hollow. */
+function contentOf(path: string): Buffer {
+  try {
+    if (statSync(path).blocks === 0) return Buffer.alloc(0);
+    return readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return Buffer.alloc(0);
+  }
+}
+
+const filesBelow = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));

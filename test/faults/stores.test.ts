@@ -177,7 +177,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   expect(await untilEnded(evil.id)).toMatchObject({ status: 'succeeded' });
   for (const { id } of [ios, android, evil])
     for (const path of ['', '/logs', '/submissions']) await ask('GET', `/api/builds/${id}${path}`, secrets.ADMIN_KEY);
-  expect(answers.at(-2)).toBe('looked\n');
+  expect(answers.at(-2)).toBe(FOUND);
   for (const path of ['/api/projects/shop/store-keys', '/api/projects/shop/submissions', '/api/audit?limit=100'])
     await ask('GET', path, secrets.ADMIN_KEY);
 
@@ -216,16 +216,20 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
 /** In any key, token or address. */
 const SIGNS = ['BEGIN PRIVATE KEY', 'ya29.', 'upload_id=', 'X-Amz-Signature', 'eyJhbGciOi'];
 
-/** Prints what it finds: the names of files and variables. */
-const LOOKS_FOR_KEYS = `wanted() { printf '%s\\n' "$WANTED" | rev; printf 'BEGIN PRIVATE%s\\nya%s.\\n' ' KEY' 29; }
-env | sed 's/^WANTED=.*//' | grep -F -f <(wanted)
+/** Prints what it finds, and where. It hides something first, which it must find. */
+const LOOKS_FOR_KEYS = `wanted() { printf '%s\\n' "$WANTED" | rev; printf '%s\\n' 'BEGIN PRIVATE' 'ya''29.' "$HIDDEN"; }
+found() { printf '%s: %s\\n' "$1" "$(tr '\\0' '\\n' | sort -u | tr '\\n' ' ')"; }
+export HIDDEN=hidden-here
+echo "$HIDDEN" >"$HOME/hidden"
+sleep 60 &
+env | grep -aohF -f <(wanted) | found variables
 for p in $(grep -lzxF "TARTBEAT_ROOT=$TARTBEAT_ROOT" /proc/[0-9]*/environ 2>/dev/null); do
-  grep -laF -f <(wanted) "$p" "\${p%environ}cmdline" 2>/dev/null
-done
-ls "$TARTBEAT_ROOT/Volumes/My Shared Files" 2>/dev/null
-grep -raFl -f <(wanted) "$TARTBEAT_ROOT/" 2>/dev/null
-find "$TARTBEAT_ROOT/" . -name '*.p8' -o -name 'service-account*' -o -name 'AuthKey*' 2>/dev/null
-echo looked`;
+  grep -zaohF -f <(wanted) "$p" "\${p%environ}cmdline" 2>/dev/null
+done | found processes
+grep -raohF -f <(wanted) "$TARTBEAT_ROOT/" 2>/dev/null | found files
+kill %1
+`;
+const FOUND = ['variables', 'processes', 'files'].map((place) => `${place}: hidden-here \n`).join('');
 
 interface Stored {
   ascAppId: string;

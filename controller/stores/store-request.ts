@@ -46,14 +46,18 @@ export interface StoreAnswer {
 
 /** @throws {StoreUnreachable} */
 export async function askStore(request: StoreRequest): Promise<StoreAnswer> {
-  const limit = AbortSignal.timeout(request.limitMs ?? USUAL_LIMIT_MS);
-  const signal = AbortSignal.any([request.signal, limit]);
+  // No timer is left behind: an object with one stays in memory, and is paid for.
+  const late = new AbortController();
+  const limit = setTimeout(() => late.abort(), request.limitMs ?? USUAL_LIMIT_MS);
+  const signal = AbortSignal.any([request.signal, late.signal]);
   try {
     const answer = await send(request, signal);
     const { text, whole } = await boundedText(answer, request.answerMaxBytes ?? ANSWER_MAX_BYTES);
     return { status: answer.status, headers: answer.headers, text, json: whole ? parsed(text) : undefined };
   } catch (error) {
-    throw new StoreUnreachable(whyUnreachable(error, request, limit));
+    throw new StoreUnreachable(whyUnreachable(error, request, late.signal));
+  } finally {
+    clearTimeout(limit);
   }
 }
 
@@ -99,9 +103,9 @@ function parsed(text: string): unknown {
 }
 
 /** The runtime's own message may name the address, with what allows to upload there. So it is not used. */
-function whyUnreachable(error: unknown, { method, url, signal }: StoreRequest, limit: AbortSignal): string {
+function whyUnreachable(error: unknown, { method, url, signal }: StoreRequest, late: AbortSignal): string {
   const what = `${method} at ${new URL(url).host}`;
-  if (limit.aborted || signal.aborted) return `The store did not answer in time (${what}).`;
+  if (late.aborted || signal.aborted) return `The store did not answer in time (${what}).`;
   return `The store could not be reached (${what}): ${error instanceof Error ? error.name : 'no answer'}.`;
 }
 

@@ -21,22 +21,17 @@ const HOURS = 60 * MINUTES;
 /** A key that was just made, or whose agreement was just signed, may be refused for a moment. */
 const REFUSED_PAUSE_MS = 10_000;
 
-const step = (
-  state: Step['state'],
-  limitMs: number,
-  cancellable: boolean,
-  run: Run,
-  whenLate?: SubmissionReason,
-): Step<AppStoreSubmit> => ({
+const step = (state: Step['state'], limitMs: number, cancellable: boolean, run: Run): Step<AppStoreSubmit> => ({
   state,
   limitMs,
   cancellable,
-  ...(whenLate && { whenLate }),
   run: async (context, { plain, secret }) => {
     const { refused, ...rest } = plain;
     try {
       return await run(context, rest, secret);
     } catch (error) {
+      if (error instanceof AppStoreRefused && saysNothing(error, state, cancellable))
+        return { kind: 'retry', why: error.message };
       if (error instanceof AppStoreRefused && reasonOf(error) === 'key_refused' && refused !== true)
         return { kind: 'wait', afterMs: REFUSED_PAUSE_MS, data: { plain: { ...plain, refused: true }, secret } };
       const result = resultOf(error);
@@ -45,6 +40,13 @@ const step = (
     }
   },
 });
+
+/** About the account: an admin can mend it, also with a new store key, while the submission goes on. */
+const OF_ACCOUNT: readonly SubmissionReason[] = ['key_refused', 'role_missing', 'agreement_missing'];
+
+/** Whether a refusal leaves open what becomes of the app, which the store may have. */
+const saysNothing = (refused: AppStoreRefused, state: Step['state'], cancellable: boolean): boolean =>
+  state === 'processing' || (!cancellable && OF_ACCOUNT.includes(reasonOf(refused)));
 
 export const appStore: StoreSteps<AppStoreSubmit> = {
   first: 'find',
@@ -55,7 +57,7 @@ export const appStore: StoreSteps<AppStoreSubmit> = {
     reserve: step('waiting', HOURS, true, reserve),
     chunks: step('uploading', HOURS, true, chunks),
     commit: step('uploading', 24 * HOURS, false, commit),
-    watch: step('processing', 24 * HOURS, false, watch, 'processing_too_long'),
+    watch: step('processing', 24 * HOURS, false, watch),
     finish: step('processing', HOURS, false, finish),
     groups: step('processing', HOURS, false, groups),
   },

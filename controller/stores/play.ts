@@ -7,7 +7,7 @@
  * track. It fails for a used version code only if the file there is another one.
  */
 import type { PlaySubmit, SubmissionReason } from '#contract';
-import { PlayRefused } from './play-refusals.ts';
+import { type PlayMeaning, PlayRefused } from './play-refusals.ts';
 import {
   PlayApp,
   type PlayFile,
@@ -23,6 +23,7 @@ import {
   type StepData,
   type StepResult,
   type StoreSteps,
+  whyLate,
 } from './step.ts';
 import { StoreUnreachable } from './store-request.ts';
 
@@ -237,7 +238,7 @@ const saysDone = (context: Context, progress: Progress): string =>
 /** Begins with a new edit, after a pause that grows: another submission of the app may be under way. */
 function anew({ now }: Context, progress: Progress, why: string): StepResult {
   const editsBefore = progress.editsBefore + 1;
-  if (editsBefore >= EDITS_MAX) return failed('store_unavailable', why);
+  if (editsBefore >= EDITS_MAX) return failed(whyLate({ cancellable: !progress.committing }), why);
   const pauseMs = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** (editsBefore - 1)) * (0.75 + Math.random() / 2);
   const step = progress.committing ? 'look-again' : 'look';
   const begun = { ...progress, edit: '', editsBefore, notBefore: Math.ceil(now + pauseMs), tries: 0, received: 0 };
@@ -252,6 +253,8 @@ const REFUSED_IN = {
   upload: 'build_refused',
   release: 'release_refused',
 } as const satisfies Record<Phase, SubmissionReason>;
+
+const OF_KEY: ReadonlySet<PlayMeaning> = new Set(['key_refused', 'token_refused']);
 
 const DRAFT_WARNING =
   'Google Play takes only drafts of this app, because it was never published. The release is a draft: open it ' +
@@ -269,6 +272,10 @@ function onRefusal(phase: Phase, { context, progress, session }: Known, refused:
     data: data({ ...progress, tries: progress.tries + 1 }, session),
     says: message,
   });
+  // The app may be there, and this says nothing of it. An admin can mend the key meanwhile.
+  const saysNothing = phase === 'look' ? meaning !== 'edit_gone' : OF_KEY.has(meaning);
+  if (progress.committing && saysNothing)
+    return { kind: 'retry', why: message, ...(afterMs !== undefined && { afterMs }) };
   switch (meaning) {
     case 'edit_gone':
       return anew(context, progress, message);
@@ -334,12 +341,8 @@ async function forget(app: PlayApp, edit: string): Promise<void> {
 
 const WAITING = { state: 'waiting', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
 const UPLOADING = { state: 'uploading', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
-const RELEASING = {
-  state: 'processing',
-  limitMs: 15 * MINUTE_MS,
-  whenLate: 'store_unavailable',
-  cancellable: true,
-} as const;
+const RELEASING = { state: 'processing', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
+const COMMITTING = { state: 'processing', limitMs: 60 * MINUTE_MS, cancellable: false } as const;
 
 export const play: StoreSteps<PlaySubmit> = {
   first: 'look',
@@ -349,9 +352,9 @@ export const play: StoreSteps<PlaySubmit> = {
     send: step('upload', UPLOADING, send),
     find: step('upload', UPLOADING, find),
     track: step('release', RELEASING, track),
-    commit: step('release', { ...RELEASING, cancellable: false }, commit),
+    commit: step('release', COMMITTING, commit),
     // The look after a commit that may have happened.
-    'look-again': step('look', { ...RELEASING, cancellable: false }, look),
+    'look-again': step('look', COMMITTING, look),
   },
   cleanUp: async ({ key, artifact, addresses, signal }, given) => {
     const { edit } = progressOf(given);

@@ -118,8 +118,10 @@ const WORDS: Record<SubmissionReason, Words> = {
   },
   processing_too_long: {
     title: 'The store did not finish processing in time',
-    explanation: 'The store has the file and still works on it, longer than a submission lasts.',
-    advice: 'Look in App Store Connect or Play Console. Do not upload the same number again.',
+    explanation:
+      'The store has the file, or may have it. Longer than a submission lasts, it has not said what became of it. So the app may still appear in the store.',
+    advice:
+      'Look in App Store Connect or Play Console. Do not upload the same number again unless it is not there. If the words of the store are about the key, set the store key anew.',
   },
   restored: {
     title: 'The database was restored from a back-up',

@@ -82,9 +82,10 @@ export interface Step<Options = SubmitOptions> {
   state: 'waiting' | 'uploading' | 'processing';
   /** All tries of the step together, in milliseconds; for chunks, since the last byte arrived. */
   limitMs: number;
-  /** Why the submission fails when that time is up. Left out: `store_unavailable`. */
-  whenLate?: SubmissionReason;
-  /** Whether a cancellation still stops the store from getting the app, before this step has run. */
+  /**
+   * Whether a cancellation still stops the store from getting the app, before this step has run. If not, the
+   * store may have it already. A refusal of the key then says nothing of the app.
+   */
   cancellable: boolean;
   run(context: StepContext<Options>, data: StepData): Promise<StepResult>;
 }
@@ -102,6 +103,10 @@ export interface StoreSteps<Options = SubmitOptions> {
 
 /** Requests that one invocation makes at most, with those to R2. The free plan allows 50. */
 export const SUBREQUESTS_MAX = 30;
+
+/** Why a submission fails when the time of a step is up. */
+export const whyLate = ({ cancellable }: Pick<Step, 'cancellable'>): SubmissionReason =>
+  cancellable ? 'store_unavailable' : 'processing_too_long';
 
 /** How often at most the same request is sent in one invocation of a chunk step. */
 export const CHUNKS_AT_ONCE = 4;

@@ -40,6 +40,7 @@ import {
   changeOf,
   endedAs,
   endedElsewhere,
+  endedLate,
   isFinalState,
   type Known,
   lateAt,
@@ -202,10 +203,7 @@ export class StoreUpload extends DurableObject<Env> {
     if (!begun) return this.#decide(state, endedAs(state, 'failed', { reason: 'internal' }, known));
     const isRepeated = state.begun > 0;
     if (isRepeated && known.now >= lateAt(state, step, known) && state.begun > 2)
-      return this.#decide(
-        state,
-        endedAs(state, 'failed', { reason: 'store_unavailable', storeWords: state.lastWhy }, known),
-      );
+      return this.#decide(state, endedLate(state, step, known));
     state = {
       ...begun,
       ...(sends && { uploadBeganAt: known.now }),

@@ -11,7 +11,7 @@ import {
   type SubmissionReason,
   type SubmissionState,
 } from '#contract';
-import type { Step, StepData, StepResult, StoreSteps } from '../stores/step.ts';
+import { type Step, type StepData, type StepResult, type StoreSteps, whyLate } from '../stores/step.ts';
 
 /** From the request to the end of the upload. */
 export const UPLOAD_MAX_MS = DAY_MS;
@@ -203,10 +203,8 @@ export const lateAt = (
 const isLate = (state: UploadState, step: Step<never>, known: Known): boolean =>
   known.now >= lateAt(state, step, known);
 
-function endedLate(state: UploadState, step: Step<never>, known: Known): UploadState {
-  const ofStep = known.now >= state.stepBeganAt + step.limitMs ? step.whenLate : undefined;
-  const reason = ofStep ?? (step.state === 'processing' ? 'processing_too_long' : 'store_unavailable');
-  return endedAs(state, 'failed', { reason, storeWords: state.lastWhy }, known);
+export function endedLate(state: UploadState, step: Step<never>, known: Known): UploadState {
+  return endedAs(state, 'failed', { reason: whyLate(step), storeWords: state.lastWhy }, known);
 }
 
 interface EndWords {

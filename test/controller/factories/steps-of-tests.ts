@@ -69,7 +69,6 @@ export function tinyStore(runs: Partial<Record<'look' | 'send' | 'commit' | 'wat
         state: 'processing',
         limitMs: 60_000,
         cancellable: false,
-        whenLate: 'processing_too_long',
       }),
     },
     cleanUp: async (context, data) => {

@@ -2,12 +2,13 @@
 import { inject } from 'vitest';
 import type { AppStoreSubmit } from '#contract';
 import { appStore } from '../../../controller/stores/app-store.ts';
-import type {
-  OpenedStoreKey,
-  StepContext,
-  StepData,
-  StepResult,
-  StoreAddresses,
+import {
+  type OpenedStoreKey,
+  type StepContext,
+  type StepData,
+  type StepResult,
+  type StoreAddresses,
+  whyLate,
 } from '../../../controller/stores/step.ts';
 import type { AppleAccountOptions, AppleAppOptions, AppleControl } from '../../set-up/stores/app-store/control.ts';
 import { unique } from '../factories/rows.ts';
@@ -154,15 +155,14 @@ export async function submit(world: World, manner: Manner = {}): Promise<Ended> 
     if (result.kind === 'retry') {
       now += result.afterMs ?? Math.min(RETRY_MS * 2 ** retries++, RETRY_MAX_MS);
       if (now - stepBegan <= known.limitMs) continue;
-      const reason = known.whenLate ?? 'store_unavailable';
+      const reason = whyLate(known);
       return ended({ kind: 'failed', reason, storeWords: result.why });
     }
     retries = 0;
     data = structuredClone(result.data);
     if (result.kind === 'wait') {
       now += result.afterMs;
-      if (now - stepBegan > known.limitMs)
-        return ended({ kind: 'failed', reason: known.whenLate ?? 'store_unavailable', storeWords: null });
+      if (now - stepBegan > known.limitMs) return ended({ kind: 'failed', reason: whyLate(known), storeWords: null });
       continue;
     }
     warnings.push(...(result.warnings ?? []));

@@ -167,6 +167,22 @@ test('a refused key, twice in a row, ends the submission', async () => {
   expect(steps).toEqual(['find', 'find']);
 });
 
+test('a key that is refused once Apple may have the app is asked with again, until the time of a submission is up', async () => {
+  const world = await aWorld();
+  for (const on of ['file', 'upload'] as const)
+    await control.fault(world.key.keyId, { on, act: { kind: 'refuse', refusal: 'unauthenticated' }, times: 5 });
+  expect((await submit(world)).result.kind).toBe('done');
+  await expectOneBuild(world);
+  const gone = await aWorld();
+  const before = async (step: string) => (step === 'watch' ? void (await control.revoke(gone.key.keyId)) : undefined);
+  const { result, tookMs } = await submit(gone, { before });
+  expect(result).toMatchObject({
+    ...{ kind: 'failed', reason: 'processing_too_long' },
+    storeWords: expect.stringContaining('Authentication credentials are missing'),
+  });
+  expect(tookMs).toBeGreaterThan(23 * 3_600_000);
+});
+
 test.for([
   ['role', 'role_missing', 'The API key in use does not allow this request'],
   ['agreement', 'agreement_missing', 'A required agreement is missing or has expired.'],

@@ -3,12 +3,13 @@ import { inject } from 'vitest';
 import type { PlaySubmit } from '#contract';
 import { play } from '../../../controller/stores/play.ts';
 import { parseServiceAccount } from '../../../controller/stores/play-check.ts';
-import type {
-  OpenedStoreKey,
-  StepContext,
-  StepData,
-  StepResult,
-  StoreAddresses,
+import {
+  type OpenedStoreKey,
+  type StepContext,
+  type StepData,
+  type StepResult,
+  type StoreAddresses,
+  whyLate,
 } from '../../../controller/stores/step.ts';
 import type { PlayAppOptions, PlayControl } from '../../set-up/stores/play/control.ts';
 import { unique } from '../factories/rows.ts';
@@ -191,7 +192,7 @@ async function run(world: World, manner: Manner): Promise<Ended> {
   for (let invocation = 0; invocation < INVOCATIONS_MAX; invocation++) {
     const step = play.steps[name]!;
     if (now - since > step.limitMs) {
-      const reason = step.whenLate ?? 'store_unavailable';
+      const reason = whyLate(step);
       return { ...ended, tookMs: now - base.now, result: { kind: 'failed', reason, storeWords: 'late' } };
     }
     if (step.state === 'uploading') uploadBeganAt ??= now;

@@ -114,6 +114,22 @@ test('a commit whose answer was lost is found on the track, also if Google was s
   for (const name of ['commit', 'look-again']) expect(play.steps[name]!.cancellable).toBe(false);
 });
 
+test('a key that is refused after a commit which may have happened is asked with again, until its time is up', async () => {
+  const refuse = { kind: 'refuse', refusal: 'unauthenticated' } as const;
+  for (const [times, kind] of [
+    [6, 'done'],
+    [999, 'failed'],
+  ] as const) {
+    const world = await aWorld();
+    await control.fault(world.app, { on: 'commit', act: { kind: 'lose' } });
+    await control.fault(world.app, { on: 'commit', times, act: refuse });
+    const ended = await submit(world);
+    if (kind === 'done') await expectThere(world, ended);
+    else await expectFailed(ended, 'processing_too_long', 'late');
+    expect((await control.state(world.app)).commits).toEqual({ 7: 1 });
+  }
+});
+
 test.for<[PlayOperation, string, SubmissionReason, string]>([
   ['insert', 'package_not_found', 'app_not_found', 'Package not found'],
   ['insert', 'no_permission', 'role_missing', 'The caller does not have permission'],
@@ -267,7 +283,7 @@ test('what never passes ends: edits, servers, tokens', async () => {
     const down = await aWorld();
     await control.fault(down.app, { on, times: 999, act: { kind: 'status', status: 503 } });
     const ended = await submit(down);
-    await expectFailed(ended, 'store_unavailable');
+    await expectFailed(ended, on === 'commit' ? 'processing_too_long' : 'store_unavailable');
     expect(ended.tookMs).toBeLessThan(4 * 3_600_000);
   }
   const tokens = await aWorld();

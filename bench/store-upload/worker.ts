@@ -1,50 +1,69 @@
 /**
- * Serves bench/store-upload.ts: runs one step of an upload to App Store Connect an invocation, and streams
- * the same bytes without steps.
+ * Serves bench/store-upload.ts: the deployed controller, but that the stores are the stand-ins whose addresses
+ * the variable STAND_INS has. It counts what an invocation of a submission asks of others by itself, beside
+ * the count of the controller, and streams a stored file to an address without steps.
  */
-import controller from '../../controller/index.ts';
-import { appStore } from '../../controller/stores/app-store.ts';
-import type { StepAnswered, StepAsked } from './step.ts';
+import { env as bindings } from 'cloudflare:workers';
+import { createController, StoreUpload as RealStoreUpload } from '../../controller/index.ts';
+import { SETTINGS } from '../../controller/settings.ts';
+import type { StoreAddresses } from '../../controller/stores/step.ts';
+import { begin, type Usage, withPlatformLimits } from '../../test/controller/factories/platform-limits.ts';
+import type { Figures } from './figures.ts';
 
 export { BlobUpload, BuildDeadline, BuildLog } from '../../controller/index.ts';
 
-const FILE = 'bench/app.ipa';
+const stores = JSON.parse((bindings as unknown as { STAND_INS: string }).STAND_INS) as StoreAddresses;
+const controller = createController({ ...SETTINGS, stores });
+
+const NONE: Figures = { invocations: 0, subrequestsMax: 0, sendingMs: 0 };
+let figures = { ...NONE };
+let requests = 0;
+let firstAt: number | null = null;
+
+/** Only one submission runs at a time, so what is asked during its alarm is asked by it. */
+const real = globalThis.fetch;
+globalThis.fetch = async (...given) => {
+  requests += 1;
+  const isPart = given[1]?.body instanceof ReadableStream;
+  if (isPart) firstAt ??= Date.now();
+  const answer = await real(...given);
+  if (isPart && firstAt !== null) figures.sendingMs = Date.now() - firstAt;
+  return answer;
+};
+
+export class StoreUpload extends RealStoreUpload {
+  protected override addresses = stores;
+  readonly #usage: Usage;
+
+  constructor(state: DurableObjectState, env: Env) {
+    const usage = begin('StoreUpload');
+    super(state, withPlatformLimits(env, usage, Number.POSITIVE_INFINITY));
+    this.#usage = usage;
+  }
+
+  override async alarm(): Promise<void> {
+    const before = this.#asked();
+    await super.alarm();
+    figures.invocations += 1;
+    figures.subrequestsMax = Math.max(figures.subrequestsMax, this.#asked() - before);
+  }
+
+  #asked(): number {
+    return requests + this.#usage.statements + this.#usage.objects;
+  }
+}
 
 export default {
   async fetch(request, env, context) {
-    const url = new URL(request.url);
-    if (url.pathname === '/file') {
-      await env.BLOBS.put(FILE, request.body);
-      return new Response(null, { status: 201 });
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === '/bench/figures') {
+      const answer = Response.json(figures);
+      [figures, firstAt] = [{ ...NONE }, null];
+      return answer;
     }
-    if (url.pathname === '/plain') {
-      const object = await env.BLOBS.get(FILE);
-      return fetch(url.searchParams.get('to')!, { method: 'PUT', body: object!.body });
-    }
-    if (url.pathname !== '/step') return controller.fetch!(request, env, context);
-    const asked = await request.json<StepAsked>();
-    let subrequests = 0;
-    const real = globalThis.fetch;
-    globalThis.fetch = (...given) => {
-      subrequests += 1;
-      return real(...given);
-    };
-    try {
-      const result = await appStore.steps[asked.step]!.run(
-        {
-          ...asked.context,
-          now: Date.now(),
-          signal: request.signal,
-          bytes: async (offset, length) => {
-            subrequests += 1;
-            return (await env.BLOBS.get(FILE, { range: { offset, length } }))!.body;
-          },
-        },
-        asked.data,
-      );
-      return Response.json({ result, subrequests } satisfies StepAnswered);
-    } finally {
-      globalThis.fetch = real;
-    }
+    if (pathname !== '/bench/plain') return controller.fetch!(request, env, context);
+    const find = env.DB.prepare('SELECT r2_key FROM blobs WHERE sha256 = ?').bind(searchParams.get('sha256'));
+    const object = await env.BLOBS.get((await find.first<string>('r2_key'))!);
+    return real(searchParams.get('to')!, { method: 'PUT', body: object!.body });
   },
 } satisfies ExportedHandler<Env>;

@@ -1,0 +1,11 @@
+/** Defines what the Worker of bench/store-upload.ts answers about the submissions that it has run. */
+
+/** Since they were asked for last. */
+export interface Figures {
+  /** Alarms of the objects of submissions. */
+  invocations: number;
+  /** Of the alarm with the most: requests to a store, calls of R2, and statements of D1, each for itself. */
+  subrequestsMax: number;
+  /** From the first byte of the file to the answer to its last one. */
+  sendingMs: number;
+}

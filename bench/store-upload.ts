@@ -5,8 +5,8 @@
  *
  *   npm run bench:store-upload -- [--size 1024] [--part 8]      in MiB; parts are of App Store Connect alone
  *
- * Needs five times the size on the disk. Exit code: 0 if all bytes arrived and no invocation made more than 30
- * subrequests, 1 if not.
+ * Needs five times the size on the disk. Exit code: 0 if all bytes arrived and no invocation made more than
+ * 30 subrequests, 1 if not.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,7 +1,7 @@
 /**
- * Serves bench/store-upload.ts: the deployed controller, but that the stores are the stand-ins whose addresses
- * the variable STAND_INS has. It counts what an invocation of a submission asks of others by itself, beside
- * the count of the controller, and streams a stored file to an address without steps.
+ * Serves bench/store-upload.ts: the deployed controller, but that the stores are the stand-ins whose
+ * addresses the variable STAND_INS has. It counts what each invocation of a submission asks of others,
+ * without help of the controller's own count, and streams a stored file to an address without steps.
  */
 import { env as bindings } from 'cloudflare:workers';
 import { createController, StoreUpload as RealStoreUpload } from '../../controller/index.ts';

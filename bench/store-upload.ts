@@ -1,7 +1,7 @@
 /**
  * Measures submissions of a large app: from R2 in a real workerd, by the object of each submission, to the
- * stand-ins of App Store Connect and Google Play, beside a plain stream of the same bytes. In one run each of
- * them goes twice, in both orders.
+ * stand-ins of App Store Connect and Google Play, beside a plain stream of the same bytes. Each goes twice,
+ * in both orders, and each time from a new process.
  *
  *   npm run bench:store-upload -- [--size 1024] [--part 8]      in MiB; parts are of App Store Connect alone
  *
@@ -21,7 +21,7 @@ import { parseArgs } from 'node:util';
 import { Submission, SubmissionDetail, type SubmitOptions } from '#contract';
 import type { LocalFile } from '../client/blob-requests.ts';
 import { type StoreAddresses, SUBREQUESTS_MAX } from '../controller/stores/step.ts';
-import { startController } from '../local/farm/controller.ts';
+import { type ControllerOptions, randomSecrets, startController } from '../local/farm/controller.ts';
 import { endProcessesBelow, FOLDER_MARK } from '../local/farm/leftovers.ts';
 import { startAppStore } from '../test/set-up/stores/app-store/server.ts';
 import { listening } from '../test/set-up/stores/odd-server.ts';
@@ -72,13 +72,15 @@ try {
     ...{ appStoreConnect: apple.url, googleToken: play.tokenUrl, googlePlay: play.url, insecure: true },
     uploadHosts: { apple: ['127.0.0.1'], google: ['127.0.0.1'] },
   };
-  await using worker = await startController({
+  const secrets = randomSecrets();
+  const options: ControllerOptions = {
     ...{ stateDir: join(dir, 'controller'), entry: 'bench/store-upload/worker.ts', env: { [FOLDER_MARK]: dir } },
-    vars: { STAND_INS: JSON.stringify(stores) },
-  });
-  const { url, secrets } = worker;
+    ...{ secrets, vars: { STAND_INS: JSON.stringify(stores) } },
+  };
+  let worker = await startController(options);
+  await using _stopped = { [Symbol.asyncDispose]: () => worker.stop() };
   const ask = async (method: string, path: string, body?: object): Promise<unknown> => {
-    const response = await fetch(`${url}${path}`, {
+    const response = await fetch(`${worker.url}${path}`, {
       ...{ method, headers: { 'X-API-Key': secrets.ADMIN_KEY, 'Content-Type': 'application/json' } },
       ...(body && { body: JSON.stringify(body) }),
     });
@@ -87,7 +89,7 @@ try {
   };
 
   await ask('POST', '/api/projects', { name: PROJECT });
-  const releases = await releasesBy(url, secrets.ADMIN_KEY, await randomFile(join(dir, 'source'), 1));
+  const releases = await releasesBy(worker.url, secrets.ADMIN_KEY, await randomFile(join(dir, 'source'), 1));
   const appleKey = await apple.account();
   const ascAppId = await apple.app(appleKey.keyId, { bundleId: APP, partBytes: partMib * MIB });
   const serviceAccount = await play.account('robot@bench.iam.gserviceaccount.com', { apps: [APP] });
@@ -98,8 +100,6 @@ try {
   await ask('PUT', `${keys}/apple`, { store: 'app-store-connect', keyId, issuerId, privateKey, ...use });
   await ask('PUT', `${keys}/play`, { store: 'google-play', serviceAccount, ...use });
 
-  const workerd = workerdBelow(dir);
-  const [, beforeMib] = await peakMib(workerd, () => sleep(LOOK_MS));
   const file = await randomFile(join(dir, 'app'), sizeMib);
   const builds = {
     'app-store-connect': await releases.make('ios', file, [1, 2]),
@@ -120,17 +120,23 @@ try {
   };
 
   console.log(`${cpus().length} CPUs (${cpus()[0]?.model}), load ${loadavg()[0]!.toFixed(1)}`);
-  console.log(`${sizeMib} MiB, to App Store Connect in parts of ${partMib} MiB. workerd before: ${beforeMib} MiB.\n`);
-  console.log('| run | way | MiB/s | workerd, peak MiB | invocations | subrequests, at most |');
-  console.log('|---|---|---|---|---|---|');
+  console.log(`${sizeMib} MiB, to App Store Connect in parts of ${partMib} MiB.\n`);
+  console.log('| run | way | MiB/s | workerd before, MiB | peak MiB | invocations | subrequests, at most |');
+  console.log('|---|---|---|---|---|---|---|');
   const tookMs = Object.fromEntries(WAYS.map((way) => [way, 0])) as Record<Way, number>;
   let subrequestsMax = 0;
   const run = async (number: number, way: Way): Promise<void> => {
+    // A new process, whose memory no other run has used.
+    await worker.stop();
+    worker = await startController({ ...options, migrated: true });
+    await ask('GET', keys);
+    const workerd = workerdBelow(dir);
+    const [, beforeMib] = await peakMib(workerd, () => sleep(LOOK_MS));
     const beganAt = performance.now();
     const to = `/bench/plain?sha256=${file.sha256}&to=${encodeURIComponent(sink.url)}`;
     const [, mib] = await peakMib(workerd, async () => {
       if (way !== 'plain stream') return submit(way, number);
-      const answer = await fetch(`${url}${to}`);
+      const answer = await fetch(`${worker.url}${to}`);
       if (!answer.ok) throw new Error(`the plain stream was answered ${answer.status}`);
     });
     const plainMs = performance.now() - beganAt;
@@ -140,7 +146,7 @@ try {
     tookMs[way] += ms;
     subrequestsMax = Math.max(subrequestsMax, figures.subrequestsMax);
     const counts = isPlain ? '| |' : `| ${figures.invocations} | ${figures.subrequestsMax} |`;
-    console.log(`| ${number} | ${way} | ${((sizeMib * 1_000) / ms).toFixed(1)} | ${mib} ${counts}`);
+    console.log(`| ${number} | ${way} | ${((sizeMib * 1_000) / ms).toFixed(1)} | ${beforeMib} | ${mib} ${counts}`);
   };
   for (const way of WAYS) await run(1, way);
   for (const way of WAYS.toReversed()) await run(2, way);

@@ -1,6 +1,6 @@
-/** Defines what the Worker of bench/store-upload.ts answers about the submissions that it has run. */
+/** Defines what the Worker of bench/store-upload.ts says of the submission that it has run. */
 
-/** Since they were asked for last. */
+/** Since the process began. */
 export interface Figures {
   /** Alarms of the objects of submissions. */
   invocations: number;

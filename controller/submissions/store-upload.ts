@@ -9,7 +9,8 @@
  * D1 says what a submission is; this object knows how far it has come. The key of the store is opened from D1
  * for each run, and is never stored here. What whoever has it could upload with is sealed.
  *
- * Owns the KV key `record`, an {@link UploadState}, and the alarm. Reads R2 below `blobs/`.
+ * Owns the KV keys `record`, an {@link UploadState}, and `cancel`, a {@link Wish}, and the alarm. Reads R2 below
+ * `blobs/`.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { open, type Place, seal } from '../secrets/sealing.ts';
@@ -41,6 +42,7 @@ import {
   endedAs,
   endedElsewhere,
   endedLate,
+  isCancellable,
   isFinalState,
   type Known,
   lateAt,
@@ -63,6 +65,15 @@ const GUARD_MS = 10_000;
 const CANCEL_WAIT_MS = 20_000;
 /** So many bytes of a file are read in one piece at most. */
 const READ_MAX_BYTES = 256 * 1024 * 1024;
+
+/**
+ * Somebody has asked to cancel it. It has a key of its own, so that no run that was under way overwrites it.
+ */
+interface Wish {
+  says: string;
+  /** Also if the store has the app already. */
+  always: boolean;
+}
 
 export type Cancelled = 'cancelled' | 'ended' | 'too_late' | 'not_found';
 
@@ -97,6 +108,7 @@ export class StoreUpload extends DurableObject<Env> {
    * Cancels the submission. `too_late`: the store has the app, or is just getting it.
    *
    * @param always whether it ends also then: nothing more is done for it
+   * @throws if that is not decided yet. Then it is heard, and may be asked again
    */
   async cancel(says: string, always = false): Promise<Cancelled> {
     if (this.#load()?.ended) return 'ended';
@@ -106,15 +118,19 @@ export class StoreUpload extends DurableObject<Env> {
     const now = this.#load() ?? this.#begun(submitted);
     if (now.ended) return 'ended';
     const step = this.#stepsOf(submitted).steps[now.step];
-    if (!always && step?.cancellable === false) return 'too_late';
-    await this.#save({ ...now, cancel: { says, always }, alarmAt: Date.now() });
+    const stops = !step || isCancellable(now, step);
+    if (!always && !stops) return 'too_late';
+    this.ctx.storage.kv.put('cancel', { says, always } satisfies Wish);
+    await this.#save({ ...now, alarmAt: Date.now() });
     // What may give the app to the store goes on to its end, so that it is known.
-    if (step?.cancellable !== false) this.#stop.abort();
+    if (stops) this.#stop.abort();
     if (this.#running) await untilDone(CANCEL_WAIT_MS, this.#running);
-    if (!this.#running && this.#load()?.cancel) await this.alarm();
+    if (!this.#running && this.#wish()) await this.alarm();
     const then = await this.#counted(() => this.#read());
     if (then?.submission.state === 'cancelled') return 'cancelled';
-    return !then || isFinalState(then.submission.state) ? 'ended' : 'too_late';
+    if (!then || isFinalState(then.submission.state)) return 'ended';
+    if (this.#wish()) throw new Error('the cancellation is not decided yet');
+    return 'too_late';
   }
 
   /**
@@ -164,6 +180,8 @@ export class StoreUpload extends DurableObject<Env> {
   }
 
   async #work(): Promise<void> {
+    // Before anything is awaited, so that whoever cancels from here on stops this run and not the last one.
+    this.#stop = new AbortController();
     let state = this.#load();
     if (!state) return;
     if (state.pending && !(await this.#write(state))) return;
@@ -174,23 +192,24 @@ export class StoreUpload extends DurableObject<Env> {
     const { submission } = submitted;
     const store = this.#stepsOf(submitted);
     const isOver = isFinalState(submission.state);
-    if (state.ended && !isOver) return this.#decide(state, endedElsewhere(state));
+    if (state.ended && !isOver) return this.#decide(endedElsewhere(state));
     if (state.ended) return this.#cleanUp(state, store, submitted);
     const known = this.#known(submitted);
-    if (isOver) return this.#decide(state, { ...state, cancel: null, ended: { cleanUp: 'due' } });
+    if (isOver) return this.#decide({ ...state, ended: { cleanUp: 'due' } });
     const step = store.steps[state.step];
-    if (!step) return this.#decide(state, endedAs(state, 'failed', { reason: 'internal' }, known));
-    if (state.cancel) {
-      const says = step.cancellable ? state.cancel.says : `${state.cancel.says} The store may have the app already.`;
-      if (step.cancellable || state.cancel.always)
-        return this.#decide(state, endedAs(state, 'cancelled', { says }, known));
-      state = { ...state, cancel: null };
+    if (!step) return this.#decide(endedAs(state, 'failed', { reason: 'internal' }, known));
+    const wish = this.#wish();
+    if (wish) {
+      const stops = isCancellable(state, step);
+      const says = stops ? wish.says : `${wish.says} The store may have the app already.`;
+      if (stops || wish.always) return this.#decide(endedAs(state, 'cancelled', { says }, known));
+      this.ctx.storage.kv.delete('cancel');
     }
 
     const sends = step.state === 'uploading' && state.uploadBeganAt === null;
     const begins = state.step === store.first && state.tries === 0 && state.uploadBeganAt === null;
     const why = sends || begins ? await this.#whyNotToSend(submitted, known) : whyNotAtAll(submitted);
-    if (why) return this.#decide(state, endedAs(state, 'failed', why, known));
+    if (why) return this.#decide(endedAs(state, 'failed', why, known));
 
     const to = later(step.state, submission.state);
     if (to !== submission.state || submitted.storeKey!.version !== submission.storeKeyVersion) {
@@ -199,11 +218,12 @@ export class StoreUpload extends DurableObject<Env> {
       if ((await this.#tell(change)) !== to) return this.#save({ ...state, alarmAt: Date.now() });
     }
 
+    const before = state;
     const begun = begunOnceMore(state);
-    if (!begun) return this.#decide(state, endedAs(state, 'failed', { reason: 'internal' }, known));
+    if (!begun) return this.#decide(endedAs(state, 'failed', { reason: 'internal' }, known));
     const isRepeated = state.begun > 0;
     if (isRepeated && known.now >= lateAt(state, step, known) && state.begun > 2)
-      return this.#decide(state, endedLate(state, step, known));
+      return this.#decide(endedLate(state, step, known));
     state = {
       ...begun,
       ...(sends && { uploadBeganAt: known.now }),
@@ -214,11 +234,15 @@ export class StoreUpload extends DurableObject<Env> {
     const key = await openStoreKey(this.env, submitted.storeKey!);
     if (!key.ok) {
       if (key.code !== 'inputs_key_missing')
-        return this.#decide(state, endedAs(state, 'failed', { reason: 'key_gone', storeWords: key.message }, known));
-      return this.#decide(state, after(state, store, { kind: 'retry', why: key.message }, { ...known, rowState: to }));
+        return this.#decide(endedAs(state, 'failed', { reason: 'key_gone', storeWords: key.message }, known));
+      return this.#decide(after(state, store, { kind: 'retry', why: key.message }, { ...known, rowState: to }));
     }
     const data = await this.#data(state);
-    if (!data) return this.#decide(state, anew(state, store.first, Date.now()));
+    if (!data) return this.#decide(anew(state, store.first, Date.now()));
+    // Somebody has asked to cancel it meanwhile. That is judged before the step.
+    if (this.#wish()) return this.#save({ ...before, alarmAt: Date.now() });
+    state = { ...state, isGiven: !step.cancellable };
+    this.#store(state);
 
     const { outcome, sealed } = await this.#run(state, store, submitted, key.key, data);
     const now = Date.now();
@@ -229,7 +253,7 @@ export class StoreUpload extends DurableObject<Env> {
       rowState: to,
       now,
     });
-    await this.#decide(then, next);
+    await this.#decide(next);
   }
 
   /** Runs the step, which has its time, and turns all that it throws into a result. */
@@ -243,9 +267,8 @@ export class StoreUpload extends DurableObject<Env> {
     const step = store.steps[state.step]!;
     const untilLate = lateAt(state, step, this.#known(submitted)) - Date.now();
     const runMs = Math.min(RUN_MAX_MS, Math.max(RUN_MIN_MS, untilLate));
-    const stop = new AbortController();
-    this.#stop = stop;
-    const { signal } = this.#stop;
+    const stop = this.#stop;
+    const { signal } = stop;
     // The guard is set anew while the step runs, so that it goes off soon after the process has died.
     const guard = setInterval(() => this.ctx.storage.setAlarm(Date.now() + GUARD_MS), GUARD_MS / 2);
     try {
@@ -314,10 +337,10 @@ export class StoreUpload extends DurableObject<Env> {
   }
 
   /** Stores what was decided, then tells D1. */
-  async #decide(was: UploadState, next: UploadState): Promise<void> {
+  async #decide(next: UploadState): Promise<void> {
+    if (next.ended) this.ctx.storage.kv.delete('cancel');
     // Somebody may have asked to cancel it meanwhile. That is judged before the next step.
-    const cancel = next.ended ? null : (this.#load()?.cancel ?? was.cancel);
-    const step = cancel ? { ...next, cancel, alarmAt: Date.now() } : next;
+    const step = this.#wish() ? { ...next, alarmAt: Date.now() } : next;
     await this.#save(step);
     if (step.pending && !(await this.#write(step))) return;
     const written = this.#load();
@@ -327,7 +350,7 @@ export class StoreUpload extends DurableObject<Env> {
 
   /** The record of an end stays, without what belongs to the store, so that no repetition begins anew. */
   async #forgetStore(state: UploadState): Promise<void> {
-    this.#store({ ...state, plain: {}, secret: null, pending: null, cancel: null, ended: { cleanUp: 'none' } });
+    this.#store({ ...state, plain: {}, secret: null, pending: null, ended: { cleanUp: 'none' } });
     await this.ctx.storage.deleteAlarm();
   }
 
@@ -406,6 +429,10 @@ export class StoreUpload extends DurableObject<Env> {
 
   #load(): UploadState | undefined {
     return this.ctx.storage.kv.get<UploadState>('record');
+  }
+
+  #wish(): Wish | undefined {
+    return this.ctx.storage.kv.get<Wish>('cancel');
   }
 
   get #id(): string {

@@ -67,8 +67,8 @@ export interface UploadState {
   lastSaid: string | null;
   warnings: string[];
   sentBytes: number;
-  /** Somebody has asked to cancel it. `always`: also if the store has the app already. */
-  cancel: { says: string; always: boolean } | null;
+  /** The step that was begun last may have given the app to the store. */
+  isGiven: boolean;
   /** Stored here before it is written to D1. */
   pending: Change | null;
   /** Set when the end is decided. `due`: what it left in the store is still to be removed. */
@@ -94,8 +94,12 @@ export const begunState = (first: string, now: number): UploadState => ({
   ...{ step: first, stepBeganAt: now, tries: 0, faults: 0, begun: 0, halts: 0 },
   ...{ plain: {}, secret: null },
   ...{ uploadBeganAt: null, processingBeganAt: null, lastWhy: null, lastSaid: null, warnings: [], sentBytes: 0 },
-  ...{ cancel: null, pending: null, ended: null, alarmAt: now },
+  ...{ isGiven: false, pending: null, ended: null, alarmAt: now },
 });
+
+/** Also before a step that gives the app to the store, as long as it was never begun. */
+export const isCancellable = ({ isGiven }: Pick<UploadState, 'isGiven'>, { cancellable }: Pick<Step, 'cancellable'>) =>
+  cancellable || !isGiven;
 
 /** The pause before the next try. It grows, so that a store that is down is not hurried. */
 export const pauseMs = (tries: number): number => Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(tries - 1, 16));
@@ -223,7 +227,6 @@ export function endedAs(
   return {
     ...state,
     begun: 0,
-    cancel: null,
     pending: {
       ...changeOf(state, to, says ?? null),
       reason: reason ?? null,

@@ -392,7 +392,8 @@ test('a submission is cancelled at each step before the store has the app, and n
   for (const [step, answer] of [
     ['look', 'cancelled'],
     ['send', 'cancelled'],
-    ['commit', 'too_late'],
+    // It is the next one, and was never begun.
+    ['commit', 'cancelled'],
     ['watch', 'too_late'],
   ] as const) {
     const store = tinyStore({
@@ -419,6 +420,25 @@ test('a submission is cancelled at each step before the store has the app, and n
       expect(store.steps().filter((one) => one === step).length).toBeLessThanOrEqual(before + 1);
     expect(store.cleaned.length).toBe(step === 'look' ? 0 : 1);
     expect(await uploadOf(id).cancel('Again.')).toBe('ended');
+  }
+});
+
+test('a cancellation is heard wherever the run is that has begun meanwhile', async () => {
+  for (let statements = 0; statements < 6; statements++) {
+    const { store } = restingStore();
+    const id = await aSubmission(await aRelease(CONTENT));
+    await uploadOf(id).begin();
+    await until('a chunk is sent', () => rests(id));
+    const answer = await runInDurableObject(uploadOf(id), async (object) => {
+      const run = object.alarm();
+      for (let made = 0; made < statements; made++) await rowOf(id);
+      const cancelled = await object.cancel('Somebody cancelled it.');
+      await run;
+      return cancelled;
+    });
+    expect([statements, answer, (await rowOf(id)).state]).toEqual([statements, 'cancelled', 'cancelled']);
+    expect(store.cleaned.length).toBeLessThanOrEqual(1);
+    expect(store.steps()).not.toContain('commit');
   }
 });
 

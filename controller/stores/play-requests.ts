@@ -222,7 +222,12 @@ function releasesOf(track: unknown): PlayRelease[] {
   const releases = field(track, 'releases');
   return (Array.isArray(releases) ? releases : []).map((release) => {
     const codes = field(release, 'versionCodes');
-    return { versionCodes: Array.isArray(codes) ? codes.map(String) : [], status: String(field(release, 'status')) };
+    const userFraction = field(release, 'userFraction');
+    return {
+      versionCodes: Array.isArray(codes) ? codes.map(String) : [],
+      status: String(field(release, 'status')),
+      ...(typeof userFraction === 'number' && { userFraction }),
+    };
   });
 }
 

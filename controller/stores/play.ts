@@ -59,6 +59,8 @@ interface Progress {
   wasAbsent: boolean;
   /** A commit may have been sent. Whether it has happened is not known. */
   committing: boolean;
+  /** Before any commit was sent, the version code was on the track, with a release that was not asked for. */
+  wasOnTrack: boolean;
   /** Google has said once that the version code is used. */
   toldUsed: boolean;
   /** Google has said that the app takes only drafts. */
@@ -78,6 +80,7 @@ const FRESH: Progress = {
   notBefore: 0,
   wasAbsent: false,
   committing: false,
+  wasOnTrack: false,
   toldUsed: false,
   draft: false,
   withheld: false,
@@ -145,8 +148,13 @@ async function look({ context, progress, app }: Work): Promise<StepResult> {
   const shown = (await app.releases(edit, options.track)).filter(({ versionCodes }) =>
     versionCodes.includes(String(versionCode)),
   );
-  if (!shown.some(({ status }) => progress.committing || status === release.status))
-    return next('track', here, { says: 'Google Play has this file already. It is not sent again.' });
+  // What came to the track since the commit was sent came by it, also if somebody has changed it afterwards.
+  const isOfCommit = progress.committing && !progress.wasOnTrack && shown.length > 0;
+  if (!isOfCommit && !shown.some((other) => isAsAsked(other, release))) {
+    const wasOnTrack = progress.committing ? progress.wasOnTrack : shown.length > 0;
+    const says = 'Google Play has this file already. It is not sent again.';
+    return next('track', { ...here, wasOnTrack }, { says });
+  }
   await forget(app, edit);
   return { kind: 'done', says: saysDone(context, progress) };
 }
@@ -230,6 +238,12 @@ function releaseOf({ options, artifact }: Context, { draft }: Progress): PlayRel
   if (rollout === undefined || rollout >= 1) return { versionCodes, status: 'completed' };
   return { versionCodes, status: 'inProgress', userFraction: rollout };
 }
+
+const isAsAsked = (there: PlayRelease, { status, userFraction }: PlayRelease): boolean =>
+  there.status === status &&
+  (userFraction === undefined || Math.abs((there.userFraction ?? 1) - userFraction) < FRACTION_ROUNDED);
+
+const FRACTION_ROUNDED = 1e-6;
 
 const saysDone = (context: Context, progress: Progress): string =>
   `Version code ${versionCodeOf(context)} is on the track ${context.options.track}, as ` +

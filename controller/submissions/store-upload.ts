@@ -9,8 +9,8 @@
  * D1 says what a submission is; this object knows how far it has come. The key of the store is opened from D1
  * for each run, and is never stored here. What whoever has it could upload with is sealed.
  *
- * Owns the KV keys `record`, an {@link UploadState}, and `cancel`, a {@link Wish}, and the alarm. Reads R2 below
- * `blobs/`.
+ * Owns the KV keys `record`, an {@link UploadState}, and `cancel`, a {@link Wish}, and the alarm. Reads R2
+ * below `blobs/`.
  */
 import { DurableObject } from 'cloudflare:workers';
 import { open, type Place, seal } from '../secrets/sealing.ts';

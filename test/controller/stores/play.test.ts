@@ -213,6 +213,12 @@ test('what is there already', async () => {
   expect(byHand.state.tracks.internal).toMatchObject([{ status: 'completed' }]);
   expect(byHand.state.asked.open).toBeUndefined();
 
+  // Some users have it, and more are to get it.
+  const fewer = { versionCodes: ['7'], status: 'inProgress', userFraction: 0.1 };
+  const staged = { releaseStatus: 'inProgress', rollout: 0.5 } as const;
+  const wider = await file((world) => ({ ...mine(world), tracks: { internal: [fewer] } }), staged);
+  expect(wider.state.tracks.internal).toEqual([{ ...fewer, userFraction: 0.5 }]);
+
   for (const library of [
     [{ versionCode: 7, kind: 'bundles' as const, sha256: '0'.repeat(64) }],
     [{ versionCode: 7, kind: 'apks' as const, sha256: '0'.repeat(64) }],
@@ -221,6 +227,23 @@ test('what is there already', async () => {
     await expectFailed(other.ended, 'build_number_used', 'Version code 7 is already in Google Play');
     expect(other.state.asked.open).toBeUndefined();
     expect(other.state.openEdits).toBe(0);
+  }
+});
+
+test('a release that was on the track before is no sign of a commit, whose edit was deleted or whose answer was lost', async () => {
+  for (const [act, commits] of [
+    [{ kind: 'refuse', refusal: 'edit_deleted' }, 2],
+    [{ kind: 'lose' }, 2],
+  ] as const) {
+    const world = await aWorld();
+    const { sha256 } = world;
+    const tracks = { internal: [{ versionCodes: ['7'], status: 'draft' }] };
+    await control.app(world.app, { library: [{ versionCode: 7, kind: 'bundles', sha256 }], tracks });
+    await control.fault(world.app, { on: 'commit', act });
+    expect((await submit(world)).result.kind).toBe('done');
+    const state = await control.state(world.app);
+    expect(state.tracks.internal).toEqual([{ versionCodes: ['7'], status: 'completed' }]);
+    expect(state.asked.commit).toBe(commits);
   }
 });
 

@@ -132,7 +132,7 @@ function wordsOf(issue: Issue): string {
     case 'invalid_type':
       return issue.message.endsWith('undefined') ? 'is missing' : `must be ${TYPES[issue.expected] ?? issue.expected}`;
     case 'invalid_value':
-      return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`;
+      return `must be ${oneOf(issue.values)}`;
     case 'too_small':
       if (issue.origin === 'string' || issue.origin === 'array')
         return issue.minimum === 1 ? 'must not be empty' : `must have at least ${issue.minimum}${UNITS[issue.origin]}`;
@@ -142,11 +142,14 @@ function wordsOf(issue: Issue): string {
     case 'invalid_key':
       return issue.issues[0] ? `the name ${wordsOf(issue.issues[0])}` : issue.message;
     case 'invalid_union':
+      if ('options' in issue && issue.options) return `must be ${oneOf(issue.options)}`;
       return issue.errors.map(([first]) => (first ? wordsOf(first) : issue.message)).join(', or ');
     default:
       return issue.message;
   }
 }
+
+const oneOf = (values: readonly unknown[]): string => values.map((value) => JSON.stringify(value)).join(' or ');
 
 const UNITS: Record<string, string> = { array: ' entries', string: ' characters', set: ' entries' };
 

@@ -7,6 +7,7 @@
 import { and, asc, eq, inArray } from 'drizzle-orm';
 import { POOLS_OF_SECRET_MAX } from '#contract';
 import { openDatabase } from '../database.ts';
+import { POOLS_LISTED } from '../projects/pools.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { pools } from '../schema/index.ts';
 import { type Holder, may, type Right } from './rights.ts';
@@ -38,7 +39,7 @@ export async function poolsToSet(
     .orderBy(asc(pools.name))
     .limit(POOLS_OF_SECRET_MAX + 1);
   const missing = named?.find((pool) => !found.some(({ name }) => name === pool));
-  if (missing !== undefined) return refusal('invalid_request', `pools: there is no pool ${missing}`);
+  if (missing !== undefined) return refusal('invalid_request', `pools: there is no pool ${missing}; ${POOLS_LISTED}`);
   const untrusted = found.find(({ trusted }) => !trusted);
   if (untrusted)
     return refusal('invalid_request', `pools: ${untrusted.name} is not trusted, so ${KINDS[kind].notForUntrusted}`);

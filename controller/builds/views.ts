@@ -78,7 +78,7 @@ function evidenceFor(reader: Reader, evidence: Evidence | null): Evidence | null
 
 const viewSubmit = ({ options, warnings, reason, storeWords }: SubmitShown): BuildSubmit => ({
   ...{ options, warnings },
-  failure: reason && explainReason(reason, storeWords),
+  failure: reason && explainReason(reason, storeWords, true),
 });
 
 export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Reader): Build => ({

@@ -4,7 +4,7 @@ import { PLATFORMS } from './closed-lists.ts';
 import { ATTEMPT_MAX, SECRET_FILE_MAX_BYTES } from './sizes.ts';
 import { DAY_MS } from './units.ts';
 
-export const time = z.iso.datetime();
+export const time = z.iso.datetime('must be an ISO time in UTC, such as 2027-12-31T00:00:00Z');
 
 export const Id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'must be 1 to 64 characters of A-Z a-z 0-9 . _ -');
 

@@ -10,6 +10,10 @@ import { asc, eq, sql } from 'drizzle-orm';
 import { type Database, openDatabase } from '../database.ts';
 import { pools } from '../schema/index.ts';
 
+/** What a request is told that names a pool which does not exist. */
+export const POOLS_LISTED =
+  'a pool exists once a worker is registered for it or a key names it. `GET /api/pools` lists the pools';
+
 export type PoolRow = typeof pools.$inferSelect;
 
 /** The statement that makes those of the pools that do not exist yet, for the batch of whoever names them. */

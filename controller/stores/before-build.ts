@@ -20,7 +20,7 @@ import { CHECK_MS, checkStoreKey } from './check-store-key.ts';
 import { checkPlay, highestVersionCode } from './play-check.ts';
 import type { OpenedStoreKey, StoreAddresses } from './step.ts';
 import type { StoreCheck } from './store-check.ts';
-import { findStoreKeyFor, openStoreKey, type StoreKeyRow } from './store-keys.ts';
+import { findStoreKeyFor, openStoreKey, whyOtherKey } from './store-keys.ts';
 import { type StoreRefusal, storeRefusal } from './store-refusal.ts';
 
 /** What of a request for a build matters to a store. */
@@ -78,9 +78,10 @@ async function check(env: Env, requested: ToSubmit, addresses: StoreAddresses, s
   const use = { projectId, pool, store: options.store, appId: app?.id, name: options.storeKey };
   const found = await findStoreKeyFor(env, use);
   // Which of several keys is meant shows once the app is known.
-  if (!found.ok) return found.choice && !app ? { ok: true, warnings: [NO_APP] } : found;
+  if (!found.ok) return found.choice && !app ? { ok: true, warnings: [NO_APP, `${found.message}. ${OR_LATE}`] } : found;
   const otherKey = whyOtherKey(options, found.row);
-  if (otherKey) return otherKey;
+  if (otherKey !== null)
+    return { ...refusal('store_refused', `submit.${otherKey}`), reason: 'key_not_for_app' } satisfies StoreRefusal;
   const opened = await openStoreKey(env, found.row);
   if (!opened.ok) return opened;
   if (!app) {
@@ -104,18 +105,11 @@ const NO_APP =
   'The request names no app, so only the store key was checked. Give `app` with `id`, `version` and `buildNumber`, ' +
   'and the store is asked about the app before the build.';
 
+const OR_LATE = 'Without a name nothing is submitted after the build if several of them are for its app.';
+
 const takenNumber = ({ platform, projectId }: Requested, appId: string, number: number | null): string =>
   `If the build gets number ${number}, it cannot be submitted. Set the counter to the highest number in the store: ` +
   `\`PUT /api/projects/${projectId}/numbers/${platform}/${appId}\`.`;
-
-function whyOtherKey(options: SubmitOptions, { name, identity }: StoreKeyRow): StoreRefusal | null {
-  if (options.store !== 'app-store-connect' || options.ascApiKeyId === undefined) return null;
-  if (options.ascApiKeyId === identity) return null;
-  const message =
-    `submit.ascApiKeyId: ${options.ascApiKeyId} is asked for, and the store key ${name} is ${identity}. ` +
-    'Correct it in eas.json or leave it out, name another `storeKey`, or have an admin set the store key anew';
-  return { ...refusal('store_refused', message), reason: 'key_not_for_app' };
-}
 
 /**
  * The number that the build will have, as far as it is known. It is sure only if the project's own number is

@@ -1,14 +1,14 @@
 /** Has the texts for people of all reasons for which a submission fails. Pure. */
 import type { SubmissionFailure, SubmissionReason } from '#contract';
 
-type Words = Omit<SubmissionFailure, 'code' | 'storeWords'>;
+type Words = Omit<SubmissionFailure, 'code' | 'message' | 'storeWords'>;
 
 const WORDS: Record<SubmissionReason, Words> = {
   key_gone: {
     title: 'The store key is gone',
     explanation: 'The project has no such key for the store any more, or it cannot be opened.',
     advice:
-      'An admin sets it with `PUT /api/projects/PROJECT/store-keys/NAME`. Then submit again. If the upload had ended, look first whether the store has the app.',
+      'An admin sets it with `PUT /api/projects/PROJECT/store-keys/NAME`. Then submit again. If the upload had ended, look first whether the store has this build: it then needs no second upload.',
   },
   key_refused: {
     title: 'The store does not accept the key',
@@ -52,10 +52,11 @@ const WORDS: Record<SubmissionReason, Words> = {
     advice: 'Build it anew, and submit that build.',
   },
   artifact_unsuitable: {
-    title: 'The artifact is nothing that the store takes',
+    title: 'The build has no artifact that can be submitted',
     explanation:
-      'App Store Connect takes an .ipa that is signed for the App Store, and Play an .aab or .apk that is signed with a release key. Of this one that is not known, or it is something else.',
-    advice: 'Build with a profile whose distribution is for the store, and submit that build.',
+      'App Store Connect takes an .ipa that is signed for the App Store, and Play an .aab or .apk that is signed with a release key. The build has none, or has several, or has none of the name that was asked for.',
+    advice:
+      'If the message names artifacts, submit the build again with the right one in `artifact`. Otherwise build with a profile whose distribution is for the store, and submit that build.',
   },
   app_mismatch: {
     title: 'The artifact is another app than the submission names',
@@ -121,7 +122,7 @@ const WORDS: Record<SubmissionReason, Words> = {
     explanation:
       'The store has the file, or may have it. Longer than a submission lasts, it has not said what became of it. So the app may still appear in the store.',
     advice:
-      'Look in App Store Connect or Play Console. Do not upload the same number again unless it is not there. If the words of the store are about the key, set the store key anew.',
+      'Look in App Store Connect or Play Console. If the build is there, do by hand what the submission has not done, such as groups or a release. If it is not there, submit the same build again: no new number is needed, and the store is asked first what it has. If the words of the store are about the key, set the store key anew before.',
   },
   restored: {
     title: 'The database was restored from a back-up',
@@ -135,8 +136,20 @@ const WORDS: Record<SubmissionReason, Words> = {
   },
 };
 
-export const explainReason = (code: SubmissionReason, storeWords: string | null): SubmissionFailure => ({
+/** For these no store has spoken: the controller has found them. */
+const FOUND_HERE: ReadonlySet<SubmissionReason> = new Set([
+  ...(['key_gone', 'key_not_for_app', 'right_gone', 'artifact_gone', 'artifact_unsuitable', 'app_mismatch'] as const),
+  ...(['restored', 'internal'] as const),
+]);
+
+/** `foundHere` is true if the text is of the controller, whatever the reason is. */
+export const explainReason = (
+  code: SubmissionReason,
+  text: string | null,
+  foundHere = FOUND_HERE.has(code),
+): SubmissionFailure => ({
   code,
   ...WORDS[code],
-  storeWords,
+  message: foundHere ? text : null,
+  storeWords: foundHere ? null : text,
 });

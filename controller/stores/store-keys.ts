@@ -9,13 +9,21 @@
  * INPUTS_KEY. Who may ask is decided before.
  */
 import { and, asc, eq, getTableColumns, isNull, type SQL, sql } from 'drizzle-orm';
-import { STORE_KEYS_MAX, type Store, type StoreKeyRequest, type StoreKeyView, type SubmissionReason } from '#contract';
+import {
+  STORE_KEYS_MAX,
+  type Store,
+  type StoreKeyRequest,
+  type StoreKeyView,
+  type SubmissionReason,
+  type SubmitOptions,
+} from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { may } from '../access/rights.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
 import { isLiveProject, isNotRevoked } from '../projects/conditions.ts';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
+import { POOLS_LISTED } from '../projects/pools.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys, pools, projects, storeKeys } from '../schema/index.ts';
 import { keyMissing } from '../secrets/inputs.ts';
@@ -79,7 +87,7 @@ export async function setStoreKey(
   const { meta } = await writing(openDatabase(env), row);
   if (meta.changes > 0) {
     const [storeKey] = await listStoreKeys(env, projectId, name);
-    if (storeKey) return { ok: true, storeKey, warnings: checked.warnings };
+    if (storeKey) return { ok: true, storeKey, warnings: checked.warnings.map((why) => `${why} ${UNCHECKED}`) };
   }
   const count = await countOf(env, projectId);
   if (!old && count >= STORE_KEYS_MAX)
@@ -92,6 +100,10 @@ export async function setStoreKey(
     `others change the store key ${name} or its project at the same time; repeat the request`,
   );
 }
+
+const UNCHECKED =
+  'So the key is stored unchecked. The store is asked with it at the next build with `submit`, or when you send this ' +
+  'request again.';
 
 const notOfDefault = refusal(
   'invalid_request',
@@ -208,7 +220,7 @@ export const readStoreKey = (env: Env, id: string): Promise<StoreKeyRow | undefi
 export async function findStoreKeyFor(env: Env, use: KeyUse): Promise<{ ok: true; row: StoreKeyRow } | StoreRefusal> {
   const { projectId, pool, store, appId, name } = use;
   const db = openDatabase(env);
-  const [rows, trusted] = await db.batch([
+  const [rows, [itsPool]] = await db.batch([
     db
       .select(getTableColumns(storeKeys))
       .from(storeKeys)
@@ -216,13 +228,11 @@ export async function findStoreKeyFor(env: Env, use: KeyUse): Promise<{ ok: true
       .where(eq(storeKeys.projectId, projectId))
       .orderBy(asc(storeKeys.name))
       .limit(STORE_KEYS_MAX),
-    db
-      .select({ name: pools.name })
-      .from(pools)
-      .where(and(eq(pools.name, pool), eq(pools.trusted, true))),
+    db.select({ trusted: pools.trusted }).from(pools).where(eq(pools.name, pool)),
   ]);
   const ofStore = rows.filter((row) => row.store === store);
-  if (trusted.length === 0)
+  if (!itsPool) return refused('key_not_for_app', `there is no pool ${pool}; ${POOLS_LISTED}`);
+  if (!itsPool.trusted)
     return refused('key_not_for_app', `pool ${pool} is not trusted, so no store key is for its builds`);
   if (name !== undefined) {
     const named = rows.find((row) => row.name === name);
@@ -256,6 +266,16 @@ export function whyNotFor(
   if (!its.includes(use.pool))
     return `the store key ${name} is for builds of pool ${its.join(', ')}, and not of ${use.pool}. An admin can set it anew with that pool`;
   return null;
+}
+
+/** Null if the request names no other key than the stored one. Otherwise a sentence with the fix. */
+export function whyOtherKey(options: SubmitOptions, { name, identity }: Pick<StoreKeyRow, 'name' | 'identity'>) {
+  if (options.store !== 'app-store-connect' || options.ascApiKeyId === undefined) return null;
+  if (options.ascApiKeyId === identity) return null;
+  return (
+    `ascApiKeyId: ${options.ascApiKeyId} is asked for, and the store key ${name} is ${identity}. ` +
+    'Correct it in eas.json or leave it out, name another `storeKey`, or have an admin set the store key anew'
+  );
 }
 
 const listed = (rows: StoreKeyRow[], store: Store): string =>

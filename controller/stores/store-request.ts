@@ -54,8 +54,8 @@ export async function askStore(request: StoreRequest): Promise<StoreAnswer> {
     const answer = await send(request, signal);
     const { text, whole } = await boundedText(answer, request.answerMaxBytes ?? ANSWER_MAX_BYTES);
     return { status: answer.status, headers: answer.headers, text, json: whole ? parsed(text) : undefined };
-  } catch (error) {
-    throw new StoreUnreachable(whyUnreachable(error, request, late.signal));
+  } catch {
+    throw new StoreUnreachable(whyUnreachable(request, late.signal));
   } finally {
     clearTimeout(limit);
   }
@@ -103,10 +103,10 @@ function parsed(text: string): unknown {
 }
 
 /** The runtime's own message may name the address, with what allows to upload there. So it is not used. */
-function whyUnreachable(error: unknown, { method, url, signal }: StoreRequest, late: AbortSignal): string {
+function whyUnreachable({ method, url, signal }: StoreRequest, late: AbortSignal): string {
   const what = `${method} at ${new URL(url).host}`;
   if (late.aborted || signal.aborted) return `The store did not answer in time (${what}).`;
-  return `The store could not be reached (${what}): ${error instanceof Error ? error.name : 'no answer'}.`;
+  return `The store could not be reached, or it cut the connection (${what}).`;
 }
 
 /**

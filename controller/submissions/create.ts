@@ -26,7 +26,7 @@ import { isLiveProject, isNotRevoked } from '../projects/conditions.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { buildSubmits, builds, submissions } from '../schema/index.ts';
 import { canonical } from '../secrets/request-mac.ts';
-import { findStoreKeyFor } from '../stores/store-keys.ts';
+import { findStoreKeyFor, whyOtherKey } from '../stores/store-keys.ts';
 import type { StoreRefusal } from '../stores/store-refusal.ts';
 import { eventIf } from './changes.ts';
 import type { SubmissionRow } from './submitted.ts';
@@ -72,12 +72,8 @@ export async function createSubmission(
   const use = { projectId: build.projectId, pool: build.pool, store: options.store, appId: app.id };
   const key = await findStoreKeyFor(env, { ...use, name: options.storeKey });
   if (!key.ok) return key;
-  if (options.store === 'app-store-connect' && options.ascApiKeyId && options.ascApiKeyId !== key.row.identity)
-    return unfit(
-      'key_gone',
-      `ascApiKeyId: it is ${options.ascApiKeyId}, and the store key ${key.row.name} has the id ${key.row.identity}. ` +
-        'Set the store key anew with this key, or correct the eas.json',
-    );
+  const otherKey = whyOtherKey(options, key.row);
+  if (otherKey !== null) return unfit('key_not_for_app', otherKey);
   const row: typeof submissions.$inferInsert = {
     ...{ id, projectId: build.projectId, buildId: build.id, store: options.store, state: 'waiting', transitionId: id },
     ...{ attempt: artifact.attempt, artifact: artifact.name, sha256: artifact.sha256, size: artifact.size },
@@ -163,26 +159,31 @@ export function suitable(
   attempt: number,
   { store, artifact: asked }: Pick<SubmitOptions, 'store' | 'artifact'>,
 ): { ok: true; artifact: Artifact; app: SuitableApp } | NotCreated {
-  const { kinds, words } = TAKES[store];
+  const { kinds, signing, words } = TAKES[store];
   const ofAttempt = all.filter((one) => one.attempt === attempt);
   if (asked !== undefined) {
     const artifact = ofAttempt.find(({ name }) => name === asked);
-    if (!artifact) return unfit('artifact_gone', `artifact: the build has none of the name ${asked}, or not any more`);
+    if (!artifact)
+      return ofAttempt.length === 0
+        ? noArtifacts
+        : unfit('artifact_unsuitable', `artifact: the build has no ${asked}; it has ${listed(ofAttempt)}`);
     return suitableApp(artifact, store);
   }
-  const fit = ofAttempt.filter(({ app }) => app && (kinds as readonly string[]).includes(app.kind));
+  const ofKind = ofAttempt.filter(({ app }) => app && (kinds as readonly string[]).includes(app.kind));
+  const signed = ofKind.filter(({ app }) => app?.signing === signing);
+  const fit = signed.length > 0 ? signed : ofKind;
   // Of a bundle and an APK of one build, Play wants the bundle.
-  const best = fit.filter(({ app }) => app?.kind === kinds[0]);
-  const [first, second] = best.length > 0 ? best : fit;
+  const bundles = fit.filter(({ app }) => app?.kind === kinds[0]);
+  const best = bundles.length > 0 ? bundles : fit;
+  const [first, second] = best;
+  if (ofAttempt.length === 0) return noArtifacts;
   if (!first)
     return unfit(
       'artifact_unsuitable',
-      ofAttempt.length === 0
-        ? 'the build has no artifacts, or they are not kept any more'
-        : `none of the artifacts is known to be an app that ${store} takes: ${words}. An agent that is older than this release reads none`,
+      `none of the artifacts is known to be an app that ${store} takes: ${words}. An agent that is older than this release reads none`,
     );
   if (second)
-    return unfit('artifact_unsuitable', `artifact: ${first.name} and ${second.name} both fit; name one of them`);
+    return unfit('artifact_unsuitable', `artifact: ${listed(best)} are several of one kind; name the one to submit`);
   return suitableApp(first, store);
 }
 
@@ -204,6 +205,19 @@ function suitableApp(
   if (id === null || version === null || buildNumber === null)
     return unfit('artifact_unsuitable', `artifact: of ${name} the id, the version or the build number is not known`);
   return { ok: true, artifact, app: { id, version, buildNumber } };
+}
+
+const noArtifacts: NotCreated = {
+  ...refusal('store_refused', 'the build has no artifacts, or they are not kept any more; build anew'),
+  reason: 'artifact_gone',
+};
+
+const NAMED_MAX = 10;
+
+function listed(all: readonly Artifact[]): string {
+  const names = all.slice(0, NAMED_MAX).map(({ name }) => name);
+  const more = all.length > NAMED_MAX ? `, and ${all.length - NAMED_MAX} more` : '';
+  return `${names.join(', ')}${more}`;
 }
 
 const unfit = (reason: SubmissionReason, message: string): StoreRefusal => ({

@@ -7,6 +7,7 @@
 import { and, asc, eq, isNull, sql } from 'drizzle-orm';
 import { IMAGES_OF_POOL_MAX, type PoolImage, type PoolImageRequest } from '#contract';
 import { insertIf, openDatabase } from '../database.ts';
+import { POOLS_LISTED } from '../projects/pools.ts';
 import { servesOneOf } from '../queue/able-workers.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { poolImages, pools, workers } from '../schema/index.ts';
@@ -15,11 +16,7 @@ import { withoutTurns } from './image-turns.ts';
 
 const WORKERS_SHOWN_MAX = 1_000;
 
-export const noPool = (name: string): Refusal =>
-  refusal(
-    'not_found',
-    `there is no pool ${name}: a pool exists once a worker is registered for it or a key names it. \`GET /api/pools\` lists the pools`,
-  );
+export const noPool = (name: string): Refusal => refusal('not_found', `there is no pool ${name}: ${POOLS_LISTED}`);
 
 /**
  * Names the image, or another one under the same name. Refused: `not_found`, `too_many`.

@@ -11,6 +11,8 @@ interface Refused {
 }
 const noField = (name: string) => `${name}: there is no such field; is its name right?`;
 const BUILD = { source: { sha256: '0'.repeat(64) }, command: 'make', platform: 'ios' };
+const STORE = 'store: must be "app-store-connect" or "google-play"';
+const APPLE = { store: 'app-store-connect' };
 const KEY = { name: 'ci', scope: 'submit' };
 
 /** Each request, and what is said of it. */
@@ -50,6 +52,19 @@ const MISTAKES: [method: string, path: string, body: object | undefined, said: s
   ['POST', '/api/keys', { ...KEY, name: '' }, 'name: must not be empty'],
   ['POST', '/api/keys', { ...KEY, trusted: false }, 'projects: name the projects by id or name, or give "*" for all'],
   ['POST', '/api/projects', { name: 'prj_x' }, 'project name: it must not begin with prj_, as ids do'],
+  [
+    ...(['POST', '/api/keys'] as const),
+    { ...KEY, expiresAt: '2027-12-31' },
+    'expiresAt: must be an ISO time in UTC, such as 2027-12-31T00:00:00Z',
+  ],
+  ['POST', '/api/builds', { ...BUILD, submit: {} }, `submit.${STORE}`],
+  ['POST', '/api/builds', { ...BUILD, submit: { store: 'testflight' } }, `submit.${STORE}`],
+  ['POST', '/api/builds', { ...BUILD, submit: { ...APPLE, Groups: [] } }, noField('submit.Groups')],
+  [
+    ...(['POST', '/api/builds'] as const),
+    { ...BUILD, submit: { ...APPLE, track: 'beta' } },
+    'submit.track: is for google-play alone; leave it out',
+  ],
   ['GET', '/api/builds?projct=shop', undefined, noField('projct')],
   ['GET', '/api/audit?projct=shop', undefined, noField('projct')],
 ];

@@ -183,7 +183,10 @@ test('what a store does not answer is a warning, and so is a request that names 
   const noApp = /^The request names no app, so only the store key was checked/;
   expect(await checked(team, null, APPLE)).toEqual([expect.stringMatching(noApp)]);
   await ofApple({}, team);
-  expect(await checked(team, null, APPLE)).toEqual([expect.stringMatching(noApp)]);
+  expect(await checked(team, null, APPLE)).toEqual([
+    expect.stringMatching(noApp),
+    expect.stringMatching(/^storeKey: .* are all for pool .*; name one of them\. /),
+  ]);
   expect(await checked(await aTeam(), null, APPLE)).toEqual([
     'store_refused',
     expect.stringMatching(/It has none for/),

@@ -2,10 +2,11 @@ import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { BuildDetail, KeyRevoked, Submission, SubmissionDetail, SubmissionList } from '#contract';
+import type { Artifact, BuildDetail, KeyRevoked, Submission, SubmissionDetail, SubmissionList } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import * as schema from '../../../controller/schema/index.ts';
+import { suitable } from '../../../controller/submissions/create.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { retainNow } from '../../../controller/upkeep/retention.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
@@ -150,7 +151,7 @@ test.for([
   [{ app: { kind: 'app' } }, { artifact: 'app.aab' }, 'is an .app'],
   [{ app: { id: null } }, {}, 'is not known'],
   [{ store: 'app-store-connect', app: { signing: 'ad-hoc' } }, {}, 'signed for the App Store'],
-  [{}, { artifact: 'none.aab' }, 'artifact: '],
+  [{}, { artifact: 'none.aab' }, 'artifact: the build has no none.aab; it has app.aab'],
   [{}, { storeKey: 'none' }, 'storeKey: '],
   [{ store: 'app-store-connect' }, { ascApiKeyId: 'ZZZZZ99999' }, 'ascApiKeyId: '],
 ] as [Parameters<typeof aRelease>[1], object, string][])(
@@ -161,6 +162,18 @@ test.for([
     expect(refused.body.error.message).toContain(words);
   },
 );
+
+test('of several artifacts the one is taken that is signed for the store, and of those alone a name is asked', () => {
+  const ipa = (name: string, signing: string) =>
+    ({ name, attempt: 1, app: { ...appOf({ id: 'com.example' }), kind: 'ipa', signing } }) as unknown as Artifact;
+  const all = [ipa('a.ipa', 'ad-hoc'), ipa('b.ipa', 'app-store')];
+  const options = { store: 'app-store-connect' } as const;
+  expect(suitable(all, 1, options)).toMatchObject({ ok: true, artifact: { name: 'b.ipa' } });
+  expect(suitable([...all, ipa('c.ipa', 'app-store')], 1, options)).toMatchObject({
+    message: 'artifact: b.ipa, c.ipa are several of one kind; name the one to submit',
+  });
+  expect(suitable(all, 2, { ...options, artifact: 'a.ipa' })).toMatchObject({ reason: 'artifact_gone' });
+});
 
 test('only builds that have succeeded, are trusted and are of the platform of the store are submitted', async () => {
   const running = await aRelease('a', { build: { status: 'building', endedAt: null } });
@@ -227,7 +240,7 @@ test('what stands against it after the success is said by the build, which has s
     [],
     {
       ...{ code: 'artifact_unsuitable', title: expect.any(String), explanation: expect.any(String) },
-      ...{ advice: expect.any(String), storeWords: expect.stringContaining('is signed for debug') },
+      ...{ advice: expect.any(String), message: expect.stringContaining('is signed for debug'), storeWords: null },
     },
   ]);
 });

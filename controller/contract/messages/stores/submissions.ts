@@ -2,7 +2,7 @@
  * Defines submissions: what is asked of a store for an artifact of a build, and how far it has come.
  */
 import { z } from 'zod';
-import { STORES, SUBMISSION_REASONS, SUBMISSION_STATES } from '../../closed-lists.ts';
+import { STORES, type Store, SUBMISSION_REASONS, SUBMISSION_STATES } from '../../closed-lists.ts';
 import { ArtifactName, bytes, Id, line, lines, text, time } from '../../fields.ts';
 import {
   STORE_WORDS_MAX,
@@ -20,7 +20,15 @@ const common = {
   artifact: ArtifactName.optional(),
 };
 
-export const AppStoreSubmit = z.strictObject({
+/** Names the store of a field that belongs to the other one. Any other unknown field has the usual words. */
+const onlyOf = (other: Store, fields: () => object) => ({
+  error: ({ code, keys }: { code?: string; keys?: readonly string[] }) =>
+    code === 'unrecognized_keys' && keys?.every((key) => key in fields())
+      ? `is for ${other} alone; leave it out`
+      : undefined,
+});
+
+const appStoreFields = {
   store: z.literal('app-store-connect'),
   ...common,
   /** Left out: the app is looked up by its bundle id. */
@@ -35,7 +43,12 @@ export const AppStoreSubmit = z.strictObject({
     .string()
     .regex(/^[a-z]{2,3}(-[A-Za-z]{2,4})?$/, 'must be a locale, such as en-US')
     .default('en-US'),
-});
+};
+
+export const AppStoreSubmit = z.strictObject(
+  appStoreFields,
+  onlyOf('google-play', () => playFields),
+);
 export type AppStoreSubmit = z.infer<typeof AppStoreSubmit>;
 
 export const RELEASE_STATUSES = ['completed', 'draft', 'halted', 'inProgress'] as const;
@@ -53,7 +66,10 @@ const playFields = {
   changesNotSentForReview: z.boolean().default(false),
 };
 
-export const PlaySubmit = z.strictObject(playFields);
+export const PlaySubmit = z.strictObject(
+  playFields,
+  onlyOf('app-store-connect', () => appStoreFields),
+);
 export type PlaySubmit = z.infer<typeof PlaySubmit>;
 
 interface Released {
@@ -84,6 +100,8 @@ export const SubmissionFailure = z.object({
   title: z.string(),
   explanation: z.string(),
   advice: z.string(),
+  /** What the controller found itself, in one sentence. */
+  message: z.string().nullable().default(null),
   /** What the store said, in its own words. */
   storeWords: z.string().max(STORE_WORDS_MAX).nullable(),
 });

@@ -58,8 +58,8 @@ export const appStore: StoreSteps<AppStoreSubmit> = {
     chunks: step('uploading', HOURS, true, chunks),
     commit: step('uploading', 24 * HOURS, false, commit),
     watch: step('processing', 24 * HOURS, false, watch),
-    finish: step('processing', HOURS, false, finish),
-    groups: step('processing', HOURS, false, groups),
+    finish: { ...step('processing', 2 * HOURS, false, finish), isThere: true },
+    groups: { ...step('processing', 2 * HOURS, false, groups), isThere: true },
   },
   cleanUp,
 };

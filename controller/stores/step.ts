@@ -87,6 +87,11 @@ export interface Step<Options = SubmitOptions> {
    * store may have it already. A refusal of the key then says nothing of the app.
    */
   cancellable: boolean;
+  /**
+   * The store has the build when this step runs. Whatever ends the step early, but a cancellation, is a
+   * warning of a submission that is done. The step has no part in the time for processing.
+   */
+  isThere?: true;
   run(context: StepContext<Options>, data: StepData): Promise<StepResult>;
 }
 

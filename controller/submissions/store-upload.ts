@@ -42,6 +42,7 @@ import {
   endedAs,
   endedElsewhere,
   endedLate,
+  failedAs,
   isCancellable,
   isFinalState,
   type Known,
@@ -209,7 +210,7 @@ export class StoreUpload extends DurableObject<Env> {
     const sends = step.state === 'uploading' && state.uploadBeganAt === null;
     const begins = state.step === store.first && state.tries === 0 && state.uploadBeganAt === null;
     const why = sends || begins ? await this.#whyNotToSend(submitted, known) : whyNotAtAll(submitted);
-    if (why) return this.#decide(endedAs(state, 'failed', why, known));
+    if (why) return this.#decide(failedAs(state, step, why, known));
 
     const to = later(step.state, submission.state);
     if (to !== submission.state || submitted.storeKey!.version !== submission.storeKeyVersion) {
@@ -220,7 +221,7 @@ export class StoreUpload extends DurableObject<Env> {
 
     const before = state;
     const begun = begunOnceMore(state);
-    if (!begun) return this.#decide(endedAs(state, 'failed', { reason: 'internal' }, known));
+    if (!begun) return this.#decide(failedAs(state, step, { reason: 'internal' }, known));
     const isRepeated = state.begun > 0;
     if (isRepeated && known.now >= lateAt(state, step, known) && state.begun > 2)
       return this.#decide(endedLate(state, step, known));
@@ -234,7 +235,7 @@ export class StoreUpload extends DurableObject<Env> {
     const key = await openStoreKey(this.env, submitted.storeKey!);
     if (!key.ok) {
       if (key.code !== 'inputs_key_missing')
-        return this.#decide(endedAs(state, 'failed', { reason: 'key_gone', storeWords: key.message }, known));
+        return this.#decide(failedAs(state, step, { reason: 'key_gone', storeWords: key.message }, known));
       return this.#decide(after(state, store, { kind: 'retry', why: key.message }, { ...known, rowState: to }));
     }
     const data = await this.#data(state);

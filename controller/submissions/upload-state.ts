@@ -11,6 +11,7 @@ import {
   type SubmissionReason,
   type SubmissionState,
 } from '#contract';
+import { explainReason } from '../stores/reasons.ts';
 import { type Step, type StepData, type StepResult, type StoreSteps, whyLate } from '../stores/step.ts';
 
 /** From the request to the end of the upload. */
@@ -132,10 +133,10 @@ export function after(
       return endedAs(warned, 'done', { says: outcome.says }, known);
     }
     case 'failed':
-      return endedAs(told, 'failed', outcome, known);
+      return failedAs(told, step, outcome, known);
     case 'next': {
       const next = steps[outcome.step];
-      if (!next) return endedAs(told, 'failed', { reason: 'internal', storeWords: `no step ${outcome.step}` }, known);
+      if (!next) return failedAs(told, step, { reason: 'internal', storeWords: `no step ${outcome.step}` }, known);
       const sentBytes = outcome.sentBytes ?? state.sentBytes;
       const isFurther = outcome.step !== state.step || sentBytes > state.sentBytes;
       const moved = withWarnings(
@@ -160,7 +161,7 @@ export function after(
     }
     case 'fault': {
       const faults = state.faults + 1;
-      if (faults > FAULTS_MAX) return endedAs(told, 'failed', { reason: 'internal', storeWords: outcome.why }, known);
+      if (faults > FAULTS_MAX) return failedAs(told, step, { reason: 'internal', storeWords: outcome.why }, known);
       return again({ ...told, faults }, step, { why: outcome.why }, known);
     }
   }
@@ -195,20 +196,33 @@ function again(
 /** When the time of the step, or of all, is up. */
 export const lateAt = (
   { stepBeganAt, processingBeganAt }: Pick<UploadState, 'stepBeganAt' | 'processingBeganAt'>,
-  { state, limitMs }: Pick<Step, 'state' | 'limitMs'>,
+  { state, limitMs, isThere }: Pick<Step, 'state' | 'limitMs' | 'isThere'>,
   { createdAt, endsBy }: Pick<Known, 'createdAt' | 'endsBy'>,
-): number =>
-  Math.min(
-    stepBeganAt + limitMs,
-    state === 'processing' ? (processingBeganAt ?? createdAt) + PROCESSING_MAX_MS : createdAt + UPLOAD_MAX_MS,
-    endsBy,
-  );
+): number => {
+  const ofStep = Math.min(stepBeganAt + limitMs, endsBy);
+  if (isThere) return ofStep;
+  const begun = state === 'processing' ? (processingBeganAt ?? createdAt) : createdAt;
+  return Math.min(ofStep, begun + (state === 'processing' ? PROCESSING_MAX_MS : UPLOAD_MAX_MS));
+};
 
 const isLate = (state: UploadState, step: Step<never>, known: Known): boolean =>
   known.now >= lateAt(state, step, known);
 
 export function endedLate(state: UploadState, step: Step<never>, known: Known): UploadState {
-  return endedAs(state, 'failed', { reason: whyLate(step), storeWords: state.lastWhy }, known);
+  return failedAs(state, step, { reason: whyLate(step), storeWords: state.lastWhy }, known);
+}
+
+/** The step ends the submission: it has failed, or is done with a warning if the store has the build. */
+export function failedAs(
+  state: UploadState,
+  step: Step<never>,
+  words: { reason: SubmissionReason; storeWords?: string | null },
+  known: Known,
+): UploadState {
+  if (!step.isThere) return endedAs(state, 'failed', words, known);
+  const why = words.storeWords || `${explainReason(words.reason, null).title}.`;
+  const warned = withWarnings(state, [`The store has the build, but not all that was asked for was done. ${why}`]);
+  return endedAs(warned, 'done', { says: 'The store has the build.' }, known);
 }
 
 interface EndWords {

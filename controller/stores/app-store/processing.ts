@@ -188,7 +188,10 @@ async function add(context: Context, buildId: string, groupId: string): Promise<
   return [];
 }
 
-/** How often something is tried that is done with a build which the store has. It takes half an hour. */
+/**
+ * How often something is tried that is done with a build which the store has. It takes half an hour, or as
+ * long as the store says, up to 90 minutes.
+ */
 const TRIES_MAX = 9;
 
 const withoutTries = ({ tries: _, ...plain }: Plain): Plain => plain;

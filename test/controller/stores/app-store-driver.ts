@@ -4,6 +4,7 @@ import type { AppStoreSubmit } from '#contract';
 import { appStore } from '../../../controller/stores/app-store.ts';
 import {
   type OpenedStoreKey,
+  type Step,
   type StepContext,
   type StepData,
   type StepResult,
@@ -135,6 +136,10 @@ export async function submit(world: World, manner: Manner = {}): Promise<Ended> 
     seen: JSON.stringify(seen),
     data,
   });
+  const late = (known: Step<AppStoreSubmit>, storeWords: string | null): Ended =>
+    known.isThere
+      ? ended({ kind: 'done', says: 'late' })
+      : ended({ kind: 'failed', reason: whyLate(known), storeWords });
   for (let invocation = 0; invocation < INVOCATIONS_MAX; invocation++) {
     const known = appStore.steps[step];
     if (!known) throw new Error(`there is no step ${step}`);
@@ -155,14 +160,13 @@ export async function submit(world: World, manner: Manner = {}): Promise<Ended> 
     if (result.kind === 'retry') {
       now += result.afterMs ?? Math.min(RETRY_MS * 2 ** retries++, RETRY_MAX_MS);
       if (now - stepBegan <= known.limitMs) continue;
-      const reason = whyLate(known);
-      return ended({ kind: 'failed', reason, storeWords: result.why });
+      return late(known, result.why);
     }
     retries = 0;
     data = structuredClone(result.data);
     if (result.kind === 'wait') {
       now += result.afterMs;
-      if (now - stepBegan > known.limitMs) return ended({ kind: 'failed', reason: whyLate(known), storeWords: null });
+      if (now - stepBegan > known.limitMs) return late(known, null);
       continue;
     }
     warnings.push(...(result.warnings ?? []));

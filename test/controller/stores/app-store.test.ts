@@ -409,4 +409,10 @@ test('a store that stays out of reach ends a step at its limit; a build that is 
   const { result, warnings } = await submit(after, { options: { groups: ['Team'] } });
   expect(result.kind).toBe('done');
   expect(warnings.at(-1)).toBe('The build was given to no group. App Store Connect answered 503.');
+  const busy = await aWorld();
+  const later = { kind: 'status', status: 429, retryAfter: '600' } as const;
+  await control.fault(busy.key.keyId, { on: 'build', act: later, after: 1, times: 99 });
+  const end = await submit(busy);
+  expect(end.result).toMatchObject({ kind: 'done', says: expect.stringContaining('is in TestFlight') });
+  expect(end.warnings).toEqual([expect.stringContaining('App Store Connect answered 429.')]);
 });

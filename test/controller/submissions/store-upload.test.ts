@@ -340,6 +340,34 @@ const sum = () => uploads.reduce((all, { statements, objects }) => all + stateme
 
 // ── What it depends on ─────────────────────────────────────────────────────────────────────────────────────
 
+test('once the store has the build, what ends a step is a warning of a submission that is done', async () => {
+  for (const end of ['refused', 'late', 'key gone'] as const) {
+    const { at } = clock();
+    const release = await aRelease(CONTENT);
+    const store = tinyStore({
+      watch: (_, data) =>
+        end === 'refused'
+          ? { kind: 'failed', reason: 'build_refused', storeWords: 'No.' }
+          : { kind: 'wait', afterMs: 15_000, data },
+    });
+    const { watch } = stepsOfTests.use!.steps;
+    Object.assign(watch!, { isThere: true, limitMs: 30 * HOUR_MS });
+    const id = await aSubmission(release);
+    await uploadOf(id).begin();
+    await until('it is watched', async () => store.steps().includes('watch') || (await fire(id)));
+    if (end === 'key gone') await db.delete(schema.storeKeys).where(eq(schema.storeKeys.id, release.storeKey.id));
+    at(25 * HOUR_MS);
+    if (end === 'late') {
+      await fire(id);
+      expect((await rowOf(id)).state).toBe('processing');
+    }
+    at(31 * HOUR_MS);
+    const { state, reason, warnings } = await untilOver(id);
+    expect([end, state, reason, warnings.length]).toEqual([end, 'done', null, 1]);
+    vi.useRealTimers();
+  }
+});
+
 test.for([
   ['key_gone', ({ storeKey }) => db.delete(schema.storeKeys).where(eq(schema.storeKeys.id, storeKey.id))],
   ['key_not_for_app', ({ storeKey }) => changeKey(storeKey, { apps: ['com.example.other'] })],

@@ -23,7 +23,7 @@ import { UPLOAD_MAX_BYTES } from '#contract';
 import type { LocalFile } from '../blob-requests.ts';
 import type { SourceFile } from './list-source.ts';
 import { openPlainFile } from './safe-files.ts';
-import { SourceError } from './source-error.ts';
+import { OR_LEAVE_IT_OUT, SourceError } from './source-error.ts';
 
 /** Of sources, 6 saves half a percent more and takes a tenth longer. */
 const LEVEL = 5;
@@ -80,7 +80,7 @@ export async function writeArchive(
     await written;
     if (sizeBytes > UPLOAD_MAX_BYTES)
       throw new SourceError(
-        `The archive of ${root} has ${sizeBytes} bytes, but the controller accepts at most ${UPLOAD_MAX_BYTES}. Name what the build does not need in .easignore.`,
+        `The archive of ${root} has ${sizeBytes} bytes, but the controller accepts at most ${UPLOAD_MAX_BYTES}. Name what the build does not need in .easignore and give \`--easignore-adds\`, with which the rules of git still hold.`,
       );
   } catch (error) {
     stop.abort();
@@ -186,14 +186,14 @@ function opened(path: string, file: SourceFile): number {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ELOOP' || code === 'ENOTDIR') throw changed(file);
     throw new SourceError(
-      `${JSON.stringify(file.path)} cannot be read (${code}). Let your account read it, or name it in .easignore.`,
+      `${JSON.stringify(file.path)} cannot be read (${code}). Let your account read it, ${OR_LEAVE_IT_OUT}.`,
     );
   }
 }
 
 const changed = ({ path }: SourceFile) =>
   new SourceError(
-    `${JSON.stringify(path)} changed while it was packed, so nothing was sent. Try again once no program writes to it, or name it in .easignore.`,
+    `${JSON.stringify(path)} changed while it was packed, so nothing was sent. Try again once no program writes to it, ${OR_LEAVE_IT_OUT}.`,
   );
 
 const timeOf = (sum: Buffer): Date =>

@@ -47,7 +47,7 @@ export function walk(
     const own = rulesIn(folder);
     // The nearest rules come first.
     const rules = own === null ? outer : [{ folder, rules: own }, ...outer];
-    for (const entry of entriesOf(join(root, folder))) {
+    for (const entry of entriesOf(join(root, folder), why)) {
       const path = `${folder}${entry.name}`;
       const isFolder = entry.isDirectory();
       const leave = (reason: WhyLeftOut) => leftOut.push({ path: isFolder ? `${path}/` : path, why: reason });
@@ -76,12 +76,12 @@ function isIgnoredBy(rules: readonly RulesOfFolder[], path: string, isFolder: bo
   return false;
 }
 
-function entriesOf(folder: string) {
+function entriesOf(folder: string, why: WhyLeftOut) {
   try {
     return readdirSync(folder, { withFileTypes: true });
   } catch (error) {
     throw new SourceError(
-      `The folder ${folder} cannot be read (${(error as NodeJS.ErrnoException).code}). Let your account read it, or name it in .easignore.`,
+      `The folder ${folder} cannot be read (${(error as NodeJS.ErrnoException).code}). Let your account read it, or name it in ${why === 'easignore' ? '.easignore' : '.gitignore'}.`,
     );
   }
 }

@@ -18,7 +18,7 @@ import { type GitView, withGitView } from './git.ts';
 import { type LeftOut, type RulesOfFolder, walk } from './ignore-walk.ts';
 import { linksThatLeadOut } from './link-escapes.ts';
 import { bytesBelow, bytesOf, isBelow, realPathOf } from './safe-files.ts';
-import { SourceError } from './source-error.ts';
+import { OR_LEAVE_IT_OUT, SourceError } from './source-error.ts';
 
 const IGNORE_FILE_MAX_BYTES = 1024 * 1024;
 /** A pointer of Git LFS is shorter, as its specification has it. */
@@ -251,9 +251,16 @@ class Listing {
   }
 
   #include(glob: string): void {
+    const app = join(this.#root, this.#appRoot);
     const pattern = pathIn(this.#appRoot, glob);
     if (pattern === null)
-      throw new SourceError(`--include ${glob} leads out of ${this.#root}, and only files in there go along.`);
+      throw new SourceError(
+        `--include ${glob} leads out of ${this.#root}, and only files in there go along. It counts from the folder of the app, ${app}.`,
+      );
+    if (pattern === '.' || `${this.#appRoot}/`.startsWith(`${pattern}/`))
+      throw new SourceError(
+        `--include ${JSON.stringify(glob)} would bring all that is ignored in ${app}, also secrets. Name less, such as --include 'ios/Frameworks/**'.`,
+      );
     const matches = picomatch([pattern, `${pattern}/**`], { dot: true });
     let count = 0;
     for (const path of walk(this.#root, '', [], () => null, 'ignored').paths) {
@@ -264,7 +271,7 @@ class Listing {
     }
     if (count === 0)
       throw new SourceError(
-        `--include ${glob} fits no file below ${this.#root}. It counts from the folder of the app, and ${LEFT_OUT.join(' and ')} never go along.`,
+        `--include ${glob} fits no file. It counts from the folder of the app, ${app}, and ${LEFT_OUT.join(' and ')} never go along.`,
       );
   }
 
@@ -313,7 +320,7 @@ class Listing {
     const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     if (files.length > SOURCE_ENTRIES_MAX || totalBytes > SOURCE_BYTES_MAX)
       throw new SourceError(
-        `${this.#root} has ${files.length} files with ${totalBytes} bytes, but a build takes at most ${SOURCE_ENTRIES_MAX} files and ${SOURCE_BYTES_MAX} bytes. Name what the build does not need in .easignore.`,
+        `${this.#root} has ${files.length} files with ${totalBytes} bytes, but a build takes at most ${SOURCE_ENTRIES_MAX} files and ${SOURCE_BYTES_MAX} bytes. Name what the build does not need in .easignore and give \`--easignore-adds\`, with which the rules of git still hold.`,
       );
     const links = new Map(
       files.flatMap(({ path, kind, target }) => (kind === 'link' ? [[path, target] as const] : [])),
@@ -321,7 +328,7 @@ class Listing {
     const out = [...linksThatLeadOut(links)];
     if (out.length > 0)
       throw new SourceError(
-        `${named(out.map(([path, target]) => `${path} → ${target}`))} ${out.length === 1 ? 'is a link that leads' : 'are links that lead'} out of ${this.#root}, where a VM finds nothing. Put the file there itself, make the link relative and within the project, or name it in .easignore.`,
+        `${named(out.map(([path, target]) => `${path} → ${target}`))} ${out.length === 1 ? 'is a link that leads' : 'are links that lead'} out of ${this.#root}, where a VM finds nothing. Put the file there itself, make the link relative and within the project, ${OR_LEAVE_IT_OUT}.`,
       );
     const pointers = this.#lfsPointers(files);
     if (pointers.length > 0)

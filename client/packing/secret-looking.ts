@@ -7,4 +7,11 @@ const CONFIGURES = /(^|\/)(\.env(\.[^/]*)?|google-services\.json|GoogleService-I
 
 export const looksLikeSigning = (path: string): boolean => SIGNS.test(path);
 
+/** Shows others which variables there are, without the values. */
+const EXAMPLE = /\.(example|sample|template)$/i;
+
+/** As {@link looksLikeSigning}, with the .env files that git does not have. */
+export const looksSecret = (path: string): boolean =>
+  SIGNS.test(path) || (/(^|\/)\.env(\.[^/]*)?$/i.test(path) && !EXAMPLE.test(path));
+
 export const looksNeeded = (path: string): boolean => SIGNS.test(path) || CONFIGURES.test(path);

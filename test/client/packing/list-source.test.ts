@@ -110,6 +110,10 @@ test('--include brings ignored files and whole folders, and says when it fits no
     'node_modules and .git never go along',
   );
   await expect(listed(it.tree, { include: ['../x'] })).rejects.toThrow('leads out of');
+  for (const glob of ['', '.', '../..'])
+    await expect(listed(it.tree, { appDir: join(it.path, 'apps/one'), include: [glob] })).rejects.toThrow(
+      `--include "${glob}" would bring all that is ignored in ${it.path}/apps/one, also secrets.`,
+    );
 });
 
 test('submodules are walked by their own rules; one that is not checked out is a warning', async () => {
@@ -184,6 +188,32 @@ test('links that leave the root are refused by name, also over other links', asy
   );
   it.tree.write({ '.easignore': 'out\nabsolute\n' });
   expect(pathsOf(await listed(it.tree))).not.toContain('absolute');
+});
+
+test('what looks like a secret and goes along without git is shown, with what to do', async () => {
+  using it = project();
+  it.tree.write({ '.gitignore': '.env\n*.p8\n', '.env': '', 'a.p8': '' }).committed();
+  it.tree.write({ 'credentials.json': '{}', '.env.local': '', '.env.example': '', 'google-services.json': '{}' });
+  const shown = async (options: Partial<ListOptions> = {}) =>
+    warningsOf(await listed(it.tree, options)).map(
+      ({ code, path, message }) => `${code}: ${path}: ${/as it is: (.*), and send/.exec(message)?.[1]}`,
+    );
+  const gitignore = 'no rule ignores it. Name it in .gitignore';
+  expect(await shown({ include: ['*.p8'] })).toEqual([
+    `secret_in_archive: .env.local: ${gitignore}`,
+    'secret_in_archive: a.p8: `--include` brings it. Take it out of there',
+    `secret_in_archive: credentials.json: ${gitignore}`,
+  ]);
+  it.tree.link('out', '/etc/hosts');
+  await expect(listed(it.tree)).rejects.toThrow('or name it in .easignore and give `--easignore-adds`');
+  it.tree.write({ '.easignore': 'out\ncredentials.json\n.env.local\n' });
+  const replaced = 'Name it in .easignore, or give `--easignore-adds`';
+  expect(await shown()).toEqual(
+    ['.env', 'a.p8'].map(
+      (path) => `secret_in_archive: ${path}: .easignore replaces the rules of git, which ignore it. ${replaced}`,
+    ),
+  );
+  expect(await shown({ easignoreAdds: true })).toEqual([]);
 });
 
 test('tracked signing files, names that a Mac takes for one, and large folders are shown', async () => {

@@ -2,11 +2,12 @@
  * `expo-worker base-image`: makes the VM that builds are cloned from, or publishes it. Shows what it takes of
  * the disk first. Options that it does not know go to vm-image/create-base-image.sh.
  */
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { defaultConfigPath, expandHome, loadConfig } from '../config.ts';
-import { EXIT } from '../exit-codes.ts';
+import { CommandError, EXIT } from '../exit-codes.ts';
 import { makeBaseImage } from '../images/base-image.ts';
 import { Images } from '../images/images.ts';
 import { publishImage } from '../images/publish.ts';
@@ -22,6 +23,8 @@ interface BaseImageFlags {
   yes: boolean;
 }
 
+const SCRIPT = join(VM_IMAGE, 'create-base-image.sh');
+
 export function baseImageCommand(exitWith: (exitCode: number) => void): Command {
   return new Command('base-image')
     .description('make the VM that builds are cloned from, or publish it. Run again, it goes on where it stopped')
@@ -33,7 +36,7 @@ export function baseImageCommand(exitWith: (exitCode: number) => void): Command 
     .option('-y, --yes', 'accept the plan for the disk, whatever it gives up', false)
     .argument('[options...]', 'such as --cpus N, --disk-gb N, --skip STEP, --force')
     .allowUnknownOption()
-    .addHelpText('after', `\nFurther options stand at the head of ${join(VM_IMAGE, 'create-base-image.sh')}`)
+    .addHelpText('after', `\nFurther options stand at the head of ${SCRIPT}`)
     .action(async (more: string[], flags: BaseImageFlags) => {
       const interrupt = interruptible();
       try {
@@ -75,11 +78,32 @@ function interruptible() {
   };
 }
 
+/** The options of the script are the labels of its `case`. Throws CommandError. */
+function refuseUnknown(more: readonly string[]): void {
+  const asked = more.filter((word) => word.startsWith('-'));
+  if (asked.length === 0) return;
+  const labels = readFileSync(SCRIPT, 'utf8').matchAll(/^ +(--[a-z-]+)\)/gm);
+  const known = new Set(Array.from(labels, ([, option]) => option));
+  const unknown = asked.find((option) => !known.has(option));
+  if (unknown !== undefined)
+    throw new CommandError(
+      `there is no option ${unknown}; \`expo-worker base-image --help\` and the head of ${SCRIPT} list all options`,
+      EXIT.usage,
+    );
+}
+
 async function run(
   flags: BaseImageFlags,
   more: readonly string[],
   { signal, withTerminal }: ReturnType<typeof interruptible>,
 ): Promise<number> {
+  refuseUnknown(more);
+  if (flags.publish !== undefined && flags.from !== undefined)
+    throw new CommandError(
+      '--from: it says what an image is made from, and --publish takes an image that this Mac has; leave it out, ' +
+        'or name the image with --image',
+      EXIT.usage,
+    );
   const configPath = expandHome(flags.config);
   const config = await loadConfig(configPath);
   const say = (line: string) => void process.stdout.write(`${line}\n`);

@@ -27,6 +27,8 @@ test('base-image asks the Tart of the config, and says what is wrong before it m
   for (const [args, message] of [
     [['--image', 'xcode-28'], 'the config of this Mac has no image xcode-28; it has default'],
     [['--cpus', '4'], 'the image default is there already, as expo-build-vm-base-snapshot'],
+    [['--frob'], 'there is no option --frob; `expo-worker base-image --help` and'],
+    [['--publish', 'ghcr.io/acme/builder', '--from', 'y'], '--from: it says what an image is made from, and'],
     [['--from', 'xcode-28'], '--from: this Mac has no VM xcode-28'],
     [['--publish', 'ghcr.io'], '--publish: ghcr.io is not REGISTRY/NAME or REGISTRY/NAME:TAG'],
     [['--publish', 'ghcr.io/acme/builder:a b'], '--publish: ghcr.io/acme/builder:a b is not'],

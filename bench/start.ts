@@ -52,11 +52,11 @@ console.log(`
 |---|---|---|---|
 ${row('start-up of the demo', [startUpMs], seconds)}
 ${row(
-  'submission → build start',
+  'request → build start',
   starts.map(({ toStartMs }) => toStartMs),
   seconds,
 )}
-${row("submission → build start, without the VM's boot", overhead, seconds)}
+${row("request → build start, without the VM's boot", overhead, seconds)}
 ${row(
   'deadline → verdict, VM frozen during the build',
   freezes.map(({ latenessMs }) => latenessMs),

@@ -182,7 +182,7 @@ async function untilIdle({ output, signal }: Demo, farm: Farm): Promise<void> {
 function note({ toStartMs, bootMs }: ShownBuild, timings: Timings): void {
   if (toStartMs === null) return;
   timings.push(
-    ['submission → build start', toStartMs],
-    ["submission → build start, without the VM's boot", toStartMs - bootMs],
+    ['request → build start', toStartMs],
+    ["request → build start, without the VM's boot", toStartMs - bootMs],
   );
 }

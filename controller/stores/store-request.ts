@@ -44,8 +44,12 @@ export interface StoreAnswer {
   json: unknown;
 }
 
-/** @throws {StoreUnreachable} */
+/**
+ * @throws {StoreUnreachable}
+ * @throws TooManySubrequests before anything is sent
+ */
 export async function askStore(request: StoreRequest): Promise<StoreAnswer> {
+  countSubrequest();
   // No timer is left behind: an object with one stays in memory, and is paid for.
   const late = new AbortController();
   const limit = setTimeout(() => late.abort(), request.limitMs ?? USUAL_LIMIT_MS);
@@ -62,7 +66,6 @@ export async function askStore(request: StoreRequest): Promise<StoreAnswer> {
 }
 
 async function send({ method, url, headers, body }: StoreRequest, signal: AbortSignal): Promise<Response> {
-  countSubrequest();
   const init = { method, redirect: 'manual', signal, ...(headers && { headers }) } as const;
   if (body === undefined || typeof body === 'string') return fetch(url, body === undefined ? init : { ...init, body });
   const { readable, writable } = new FixedLengthStream(body.length);

@@ -171,11 +171,11 @@ export function after(
 export const begunOnceMore = (state: UploadState): UploadState | null =>
   state.begun >= STOPPED_MAX ? null : { ...state, begun: state.begun + 1 };
 
-/** The steps begin anew. What the store may have of this submission stays its own. */
+/** The steps begin anew, without what was sealed. They still know what is theirs in the store. */
 export const anew = (state: UploadState, first: string, now: number): UploadState => ({
   ...state,
   ...{ step: first, stepBeganAt: now, tries: 0, faults: 0, begun: 0 },
-  ...{ plain: {}, secret: null, alarmAt: now },
+  ...{ secret: null, alarmAt: now },
 });
 
 /** The same step again, after a pause. When its time is up it is tried once more, and then it has failed. */

@@ -48,7 +48,7 @@ export async function look(context: Context, plain: Plain): Promise<StepResult> 
   if (taken) return isOurs(context, plain, taken.id) ? next('watch', { ...plain, uploadId: taken.id }) : used;
   const closed = await closedBy(context, numbered.appleId, version);
   if (closed !== null && closed !== 'unknown') return failed('version_closed', closedWords(version, closed));
-  if (context.uploadBeganAt !== null || plain.others !== undefined) return next('create', plain);
+  if (plain.others !== undefined) return next('create', plain);
   return next('create', { ...plain, others: uploads.map(({ id }) => id).join(' ') });
 }
 
@@ -66,7 +66,7 @@ async function madeBefore(context: Context, plain: Plain): Promise<string | null
 
 export async function create(context: Context, plain: Plain): Promise<StepResult> {
   const made = await madeBefore(context, plain);
-  if (made !== null) return next('reserve', { ...plain, uploadId: made });
+  if (made !== null) return next('reserve', made === plain.uploadId ? plain : { ...afterLoss(plain), uploadId: made });
   const { appleId, version, buildNumber } = numberedOf(context, plain);
   const data = {
     type: 'buildUploads',
@@ -75,7 +75,7 @@ export async function create(context: Context, plain: Plain): Promise<StepResult
   };
   try {
     const { data: upload } = await change(context, 'POST', '/v1/buildUploads', data, BuildUploadAnswer);
-    return next('reserve', { ...plain, uploadId: upload.id });
+    return next('reserve', { ...afterLoss(plain), uploadId: upload.id });
   } catch (error) {
     if (!(error instanceof AppStoreRefused) || reasonOf(error) !== 'build_number_used') throw error;
     return numberTaken(plain, error);

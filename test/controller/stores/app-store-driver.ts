@@ -84,6 +84,8 @@ export interface Manner {
   /** Called before each invocation. A submission that is cancelled is cleaned up. */
   before?: (step: string) => Promise<'cancel' | undefined>;
   usesNonExemptEncryption?: boolean | null;
+  /** When an earlier record, which was lost, had begun its upload. */
+  uploadBeganAt?: number;
 }
 
 const RETRY_MS = 5_000;
@@ -99,7 +101,7 @@ export async function submit(world: World, manner: Manner = {}): Promise<Ended> 
   let step = appStore.first;
   let data: StepData = { plain: {}, secret: {} };
   let stepBegan = now;
-  let uploadBeganAt: number | null = null;
+  let uploadBeganAt = manner.uploadBeganAt ?? null;
   let sentBytes = 0;
   let retries = 0;
   const steps: string[] = [];

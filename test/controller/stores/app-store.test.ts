@@ -220,6 +220,14 @@ test('a number that somebody else has used ends it before a byte is sent', async
   expect((await control.state(raced.ascAppId)).asked.chunk).toBeUndefined();
 });
 
+test('an upload that somebody else has begun is not adopted, also if the record of the submission was lost', async () => {
+  const world = await aWorld();
+  const theirs = await control.addUpload(world.ascAppId, VERSION, BUILD_NUMBER);
+  const lost = await submit(world, { uploadBeganAt: Date.now() });
+  expect(lost.result.kind).toBe('done');
+  expect(lost.data.plain.uploadId).not.toBe(theirs);
+});
+
 test.for([
   [[{ version: '1.2.0', state: 'READY_FOR_DISTRIBUTION' }], 'version_closed'],
   [[{ version: '1.10.0', state: 'REPLACED_WITH_NEW_VERSION' }], 'version_closed'],

@@ -1,6 +1,7 @@
 import { expect, inject, test } from 'vitest';
 import { STORE_WORDS_MAX } from '#contract';
 import { askStore, StoreUnreachable, uploadAddress, words } from '../../../controller/stores/store-request.ts';
+import { countingSubrequests, TooManySubrequests } from '../../../controller/subrequests.ts';
 
 const odd = inject('oddServer');
 const signal = new AbortController().signal;
@@ -36,6 +37,11 @@ test.for([
   expect(error).toBeInstanceOf(StoreUnreachable);
   expect(String(error)).toContain(says);
   expect(String(error)).not.toContain(path);
+});
+
+test('one request more than an invocation may make is no failure of the store', async () => {
+  const asked = countingSubrequests(async () => [await get('/json'), await get('/json')], 1);
+  await expect(asked).rejects.toThrow(TooManySubrequests);
 });
 
 test('the step can stop its request', async () => {

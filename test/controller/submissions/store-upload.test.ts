@@ -103,6 +103,7 @@ test('a session that does not open any more lets the steps begin anew, and what 
   expect((await untilOver(id)).state).toBe('done');
   const looks = store.seen.filter(({ step }) => step === 'look');
   expect(looks.map(({ uploadBeganAt }) => uploadBeganAt !== null)).toEqual([false, true]);
+  expect(looks.map(({ plain }) => plain)).toEqual([{}, { offset: 4 }]);
 });
 
 // ── Crashes ────────────────────────────────────────────────────────────────────────────────────────────────

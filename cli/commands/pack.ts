@@ -1,7 +1,8 @@
 /** `expo-build pack --list`: shows which files of a project would go to a build. */
-import { resolve } from 'node:path';
+import { join, relative, resolve, sep } from 'node:path';
 import { Command } from 'commander';
 import { type Difference, listSource, type Source } from '../../client/packing/list-source.ts';
+import { realPathOf } from '../../client/packing/safe-files.ts';
 import { findSecretFiles, type SecretFile, type SecretFiles } from '../../client/packing/secret-files.ts';
 import { largeFoldersOf, type Warning, warningsOf } from '../../client/packing/warnings.ts';
 import { printable } from '../../client/printable.ts';
@@ -34,7 +35,7 @@ export function packCommand(signal: () => AbortSignal): Command {
       const listed = { appDir: folder, root, include, easignoreAdds, explain: true, signal: signal() };
       const source = await listSource(listed);
       const secrets = await findSecretFiles(source, options.secretFile, resolve('.'));
-      const shown = { source, secrets, warnings: warningsOf(source) };
+      const shown = { source, secrets, warnings: [...warningsOf(source), ...secrets.warnings] };
       if (options.json) printLines(shown);
       else process.stdout.write(textOf(shown));
     });
@@ -55,8 +56,12 @@ const bySize = (a: { path: string; sizeBytes: number }, b: { path: string; sizeB
 
 const totalOf = ({ files }: Source) => files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 
-const flagFor = (path: string) =>
-  `--secret-file ${/^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`}`;
+/** The flag counts from the current folder, so what is printed can be copied. */
+function flagFor(root: string, inSource: string): string {
+  const here = realPathOf('.') ?? resolve('.');
+  const path = relative(here, join(root, inSource)).split(sep).join('/');
+  return `--secret-file ${/^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`}`;
+}
 
 function printLines({ source, secrets, warnings }: Shown): void {
   const { root, appRoot, decidedBy, files, leftOut } = source;
@@ -65,7 +70,7 @@ function printLines({ source, secrets, warnings }: Shown): void {
     printJson({ type: 'file', path, kind, sizeBytes, difference, rule });
   for (const { path, why } of leftOut) printJson({ type: 'left_out', path, why });
   for (const { path, sizeBytes, namedBy } of secrets.sent) printJson({ type: 'secret_file', path, sizeBytes, namedBy });
-  for (const path of secrets.notSent) printJson({ type: 'not_sent', path, flag: flagFor(path) });
+  for (const path of secrets.notSent) printJson({ type: 'not_sent', path, flag: flagFor(root, path) });
   for (const folder of largeFoldersOf(source)) printJson({ type: 'large_folder', ...folder });
   for (const one of warnings) printJson({ type: 'warning', ...one });
   for (const { path, namedBy } of secrets.missing)
@@ -122,7 +127,7 @@ function textOf({ source, secrets, warnings }: Shown): string {
     ),
     ...section(
       'Not sent. If the build needs one of these, name it',
-      secrets.notSent.map((path) => `  ${printable(flagFor(path))}`),
+      secrets.notSent.map((path) => `  ${printable(flagFor(root, path))}`),
     ),
     ...section('Look at these', [
       ...warnings.map(({ path, message }) => `! ${printable(`${path}: ${message}`)}`),

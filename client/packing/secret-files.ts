@@ -17,6 +17,7 @@ import type { Source } from './list-source.ts';
 import { isBelow, realPathOf } from './safe-files.ts';
 import { looksNeeded } from './secret-looking.ts';
 import { SourceError } from './source-error.ts';
+import type { Warning } from './warnings.ts';
 
 const JSON_LIMITS = { maxBytes: 256 * 1024, maxDepth: 20 };
 /** Ignored folders hold what other programs have made, often a lot of it. */
@@ -40,10 +41,11 @@ export interface SecretFiles {
   missing: { path: string; namedBy: SecretFile['namedBy'] }[];
   /** Ignored files that a build may need, and that nobody has named. */
   notSent: string[];
+  warnings: Warning[];
 }
 
 /** The file beside eas.json that remembers what has been typed once. */
-const ExpoBuildJson = z.object({
+const ExpoBuildJson = z.strictObject({
   secretFiles: z
     .array(z.string({ error: 'must be a list of paths' }).min(1, 'must not have an empty path'), {
       error: 'must be a list of paths, such as [".env.local"]',
@@ -58,7 +60,12 @@ export async function findSecretFiles(source: Source, typed: readonly string[], 
   for (const path of typed) found.addTyped(path, resolve(cwd, path));
   const remembered = ExpoBuildJson.safeParse((await found.json('expo-build.json')) ?? {});
   if (!remembered.success) {
-    const { path, message } = remembered.error.issues[0]!;
+    const issue = remembered.error.issues[0]!;
+    if (issue.code === 'unrecognized_keys')
+      throw new SourceError(
+        `expo-build.json has no field ${named(issue.keys[0]!)}. Its only field is \`secretFiles\`: correct or remove the other.`,
+      );
+    const { path, message } = issue;
     throw new SourceError(`${named(path.join('.') || 'expo-build.json')} in expo-build.json ${message}.`);
   }
   for (const path of remembered.data.secretFiles) found.addFromProject(path, 'expo-build.json');
@@ -75,6 +82,7 @@ class Found {
   readonly #inArchive: ReadonlySet<string>;
   readonly #sent = new Map<string, SecretFile>();
   readonly #missing: SecretFiles['missing'] = [];
+  readonly #warnings: Warning[] = [];
 
   constructor(source: Source) {
     this.#source = source;
@@ -99,6 +107,15 @@ class Found {
     // A file from elsewhere lies at the root of the source in the VM.
     const path = inProject === null ? basename(file) : inProject.split(sep).join('/');
     this.#add(path, real, 'flag', `--secret-file ${typed}`);
+    if (!this.#inArchive.has(path)) return;
+    const inArchive =
+      'This file goes in the archive too, where everybody who can read the source has it. Ignore it, and remove it from git.';
+    const over = `In the VM ${JSON.stringify(file)} lies in the place of this file of the project. Rename it if it should not.`;
+    this.#warnings.push(
+      inProject === null
+        ? { code: 'secret_file_over_another', path, message: over }
+        : { code: 'secret_in_archive', path, message: inArchive },
+    );
   }
 
   addFromProject(path: string, namedBy: 'expo-build.json' | 'credentials.json'): void {
@@ -121,7 +138,12 @@ class Found {
       throw new SourceError(
         `${says} has ${stats.size} bytes, but a secret file has at most ${SECRET_FILE_MAX_BYTES}. Use \`--include\` for a large file that is no secret.`,
       );
-    if (!this.#sent.has(path)) this.#sent.set(path, { path, file, sizeBytes: stats.size, namedBy });
+    const other = this.#sent.get(path);
+    if (other && other.file !== file)
+      throw new SourceError(
+        `${JSON.stringify(other.file)} and ${JSON.stringify(file)} are two secret files, and both would lie at ${named(path)} in the VM. Rename one.`,
+      );
+    if (!other) this.#sent.set(path, { path, file, sizeBytes: stats.size, namedBy });
     if (this.#sent.size > SECRET_FILES_MAX)
       throw new SourceError(`More than ${SECRET_FILES_MAX} secret files are named. A build takes no more.`);
   }
@@ -129,13 +151,13 @@ class Found {
   all(): SecretFiles {
     const sent = [...this.#sent.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
     const notSent = neededOnes(this.#source).filter((path) => !this.#sent.has(path) && !this.#inArchive.has(path));
-    return { sent, missing: this.#missing, notSent };
+    return { sent, missing: this.#missing, notSent, warnings: this.#warnings };
   }
 }
 
 /** Paths of files that are left out by a rule, and that have the name of one that builds need. */
 function neededOnes({ root, leftOut }: Source): string[] {
-  const needed: string[] = [];
+  const needed = new Set<string>();
   let looked = 0;
   const look = (folder: string, depth: number) => {
     if (depth > DEPTH_MAX || MADE_BY_PROGRAMS.test(basename(folder))) return;
@@ -149,15 +171,15 @@ function neededOnes({ root, leftOut }: Source): string[] {
       if (++looked > ENTRIES_MAX) return;
       const path = `${folder}/${entry.name}`;
       if (entry.isDirectory()) look(path, depth + 1);
-      else if (entry.isFile() && looksNeeded(path)) needed.push(path);
+      else if (entry.isFile() && looksNeeded(path)) needed.add(path);
     }
   };
   for (const { path, why } of leftOut) {
     if (why !== 'ignored' && why !== 'easignore') continue;
     if (path.endsWith('/')) look(path.slice(0, -1), 0);
-    else if (looksNeeded(path)) needed.push(path);
+    else if (looksNeeded(path)) needed.add(path);
   }
-  return needed.sort();
+  return [...needed].sort();
 }
 
 const entriesOf = (folder: string) => readdirSync(folder, { withFileTypes: true });

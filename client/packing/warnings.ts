@@ -4,7 +4,12 @@ import type { Source, SourceFile } from './list-source.ts';
 import { looksLikeSigning, looksSecret } from './secret-looking.ts';
 
 export interface Warning {
-  code: 'signing_file_tracked' | 'secret_in_archive' | 'names_differ_in_case' | 'submodule_not_checked_out';
+  code:
+    | 'signing_file_tracked'
+    | 'secret_in_archive'
+    | 'secret_file_over_another'
+    | 'names_differ_in_case'
+    | 'submodule_not_checked_out';
   path: string;
   /** A whole sentence. */
   message: string;

@@ -56,6 +56,16 @@ Decided by git.
 `);
 });
 
+test('the flag of a file that is not sent counts from the current folder', async () => {
+  using it = project();
+  it.tree.write({ '.gitignore': '.env\n', '.env': '', 'apps/one/.env': '', 'apps/one/package.json': '{}' }).committed();
+  const here = join(it.path, 'apps/one');
+  const { stdout } = await expoBuild(here, 'pack', '--list');
+  const flags = stdout.match(/--secret-file \S+/g)!.flatMap((flag) => flag.split(' '));
+  expect(flags).toEqual(['--secret-file', '../../.env', '--secret-file', '.env']);
+  expect(await expoBuild(here, 'pack', '--list', ...flags)).toMatchObject({ code: 0 });
+});
+
 test('under --json each line of standard output parses, also that of an error', async () => {
   using it = project();
   it.tree.write({ 'app.js': 'x', '.env': '', 'dist.p12': '', '.gitignore': '.env\n', 'od\nd.js': '' }).committed();

@@ -53,6 +53,24 @@ test('what is typed, remembered, or named by credentials.json is sent with its p
   expect(found.notSent).toEqual(['.env']);
 });
 
+test('two files for one place are refused, and one that takes the place of another or lies open is shown', async () => {
+  using it = project();
+  it.tree.write({ 'a.js': '', 'env.txt': '' });
+  new Tree(join(it.dir, 'one')).write({ key: '', 'a.js': '' });
+  new Tree(join(it.dir, 'two')).write({ key: '' });
+  const source = await listSource({ appDir: it.path, signal });
+  await expect(findSecretFiles(source, ['one/key', 'two/key'], it.dir)).rejects.toThrow(
+    'are two secret files, and both would lie at `key` in the VM. Rename one.',
+  );
+  const typed = ['one/key', 'one/key', 'one/a.js', 'project/env.txt'];
+  const { sent, warnings } = await findSecretFiles(source, typed, it.dir);
+  expect(sent.map(({ path }) => path)).toEqual(['a.js', 'env.txt', 'key']);
+  expect(warnings).toMatchObject([
+    { code: 'secret_file_over_another', path: 'a.js' },
+    { code: 'secret_in_archive', path: 'env.txt' },
+  ]);
+});
+
 test('what cannot be a secret file is refused with a sentence', async () => {
   using it = project();
   it.tree.write({ 'a.js': '', 'large.p12': 'x'.repeat(SECRET_FILE_MAX_BYTES + 1), 'folder/a': '' });
@@ -63,6 +81,8 @@ test('what cannot be a secret file is refused with a sentence', async () => {
   await expect(typed('large.p12')).rejects.toThrow('--secret-file large.p12 has 262145 bytes, but a secret file');
   it.tree.write({ 'expo-build.json': '{"secretFiles":".env"}' });
   await expect(typed('a.js')).rejects.toThrow('`secretFiles` in expo-build.json must be a list of paths');
+  it.tree.write({ 'expo-build.json': '{"secretFile":[".env"]}' });
+  await expect(typed('a.js')).rejects.toThrow('expo-build.json has no field `secretFile`. Its only field is');
   it.tree.write({ 'expo-build.json': '{' });
   await expect(typed('a.js')).rejects.toThrow('expo-build.json is not valid JSON');
 });

@@ -65,7 +65,7 @@ CREATE TABLE `submissions` (
 	`updated_at` integer NOT NULL,
 	`ends_by` integer NOT NULL,
 	`ended_at` integer,
-	FOREIGN KEY (`blob`) REFERENCES `blobs`(`sha256`) ON UPDATE no action ON DELETE no action
+	FOREIGN KEY (`blob`) REFERENCES `blobs`(`sha256`) ON UPDATE no action ON DELETE set null
 );
 --> statement-breakpoint
 CREATE UNIQUE INDEX `submissions_number` ON `submissions` (`store`,`app_id`,`train`,`build_number`) WHERE "submissions"."state" NOT IN ('failed', 'cancelled');--> statement-breakpoint

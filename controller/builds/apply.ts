@@ -6,8 +6,8 @@
  * and attempt. The later statements look for the transition id that it wrote, so they do nothing if it lost.
  *
  * Owns `builds`, `attempts`, `events`, `attempt_evidence` and `artifacts` together with insert.ts,
- * end-many.ts and writes-without-event.ts, and adds rows to `outbox`. upkeep/retention.ts alone removes or
- * empties such rows.
+ * end-many.ts and writes-without-event.ts, and adds rows to `outbox` and `submission_work`.
+ * upkeep/retention.ts alone removes or empties such rows.
  */
 import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
@@ -15,7 +15,7 @@ import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
 import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
 import { areHeldBy, attemptHolder } from '../files/holds.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { artifacts, attemptEvidence, attempts, builds, events, outbox } from '../schema/index.ts';
+import { artifacts, attemptEvidence, attempts, builds, events, outbox, submissionWork } from '../schema/index.ts';
 import { causeOf } from './causes.ts';
 import { type BuildEvent, type Effects, effectsOf } from './effects.ts';
 import { findEvidence } from './evidence.ts';
@@ -118,9 +118,12 @@ async function commit(
   }
   if (effects.evidence) rest.push(insertIf(db, attemptEvidence, effects.evidence, applied));
   if (effects.artifacts.length > 0) rest.push(artifactsInsertion(db, effects.artifacts, applied));
-  const asksForStore = sql`${applied} AND EXISTS (SELECT 1 FROM build_submits WHERE build_id = ${build.id})`;
-  for (const work of effects.outbox)
-    rest.push(insertIf(db, outbox, work, work.kind === 'submit_build' ? asksForStore : applied));
+  for (const work of effects.outbox) rest.push(insertIf(db, outbox, work, applied));
+  if (effects.build.status === 'succeeded') {
+    const asksForStore = sql`${applied} AND EXISTS (SELECT 1 FROM build_submits WHERE build_id = ${build.id})`;
+    const work = { kind: 'submit_build', target: build.id, dueAt: effects.event.at } as const;
+    rest.push(insertIf(db, submissionWork, work, asksForStore));
+  }
   const [rows] = await db.batch([compareAndSet, ...rest]);
   return rows[0];
 }

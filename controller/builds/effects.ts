@@ -108,15 +108,9 @@ export function effectsOf(
     evidence: evidence ? { ...key, evidence } : null,
     event: { ...key, type: event.type, at: now, detail },
     artifacts: (delivery?.artifacts ?? []).map((artifact) => ({ ...artifactRow(artifact), ...key, createdAt: now })),
-    outbox: worksAfter(event, delivery !== undefined).map((kind) => ({ kind, ...key, dueAt: now })),
+    outbox: delivery ? (['close_deadline', 'seal_log'] as const).map((kind) => ({ kind, ...key, dueAt: now })) : [],
   };
 }
-
-/** What an end leaves to do. `submit_build` is for a build that asks for it alone (apply.ts). */
-const worksAfter = (event: BuildEvent, endsAttempt: boolean) => [
-  ...(endsAttempt ? (['close_deadline', 'seal_log'] as const) : []),
-  ...(event.type === 'succeed' ? (['submit_build'] as const) : []),
-];
 
 function artifactRow({ name, sha256, size, app: said }: ArtifactReport) {
   const { icon = null, ...app } = said ?? {};

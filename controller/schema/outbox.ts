@@ -10,15 +10,9 @@ export const outbox = sqliteTable(
   {
     id: integer('id').primaryKey({ autoIncrement: true }),
     kind: text('kind', {
-      enum: [
-        ...(['close_deadline', 'seal_log', 'delete_log', 'delete_object', 'cancel_build'] as const),
-        ...(['submit_build', 'cancel_submission', 'forget_submission'] as const),
-      ],
+      enum: ['close_deadline', 'seal_log', 'delete_log', 'delete_object', 'cancel_build'],
     }).notNull(),
-    /**
-     * Empty, and `attempt` 0, for work on a stored object alone. For `cancel_submission` and
-     * `forget_submission` it is the id of the submission.
-     */
+    /** Empty, and `attempt` 0, for work on a stored object alone. */
     buildId: text('build_id').notNull(),
     attempt: integer('attempt').notNull(),
     r2Key: text('r2_key'),

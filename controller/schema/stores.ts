@@ -52,8 +52,11 @@ export const submissions = sqliteTable(
     artifact: text('artifact').notNull(),
     sha256: text('sha256').notNull(),
     size: integer('size').notNull(),
-    /** The same hash until the submission has ended. The foreign key keeps the file. */
-    blob: text('blob').references(() => blobs.sha256),
+    /**
+     * The same hash until the submission has ended, for which retention keeps the file. The former release
+     * knows no submissions and removes the file, so the submission loses it.
+     */
+    blob: text('blob').references(() => blobs.sha256, { onDelete: 'set null' }),
     /** As the agent has read them from the artifact: CFBundleVersion or versionCode is the build number. */
     appId: text('app_id').notNull(),
     version: text('version').notNull(),
@@ -117,3 +120,20 @@ export const buildSubmits = sqliteTable('build_submits', {
   reason: text('reason').$type<SubmissionReason>(),
   storeWords: text('store_words'),
 });
+
+/**
+ * Work on submissions that a change leaves for later, written in its own batch. Whoever does the work deletes
+ * the row. It is not in `outbox`, because the former release stops at kinds of work that it does not know.
+ */
+export const submissionWork = sqliteTable(
+  'submission_work',
+  {
+    id: integer('id').primaryKey({ autoIncrement: true }),
+    kind: text('kind', { enum: ['submit_build', 'cancel_submission', 'forget_submission'] }).notNull(),
+    /** The id of the build for `submit_build`, else that of the submission. */
+    target: text('target').notNull(),
+    dueAt: at('due_at').notNull(),
+    tries: integer('tries').notNull().default(0),
+  },
+  (table) => [index('submission_work_due').on(table.dueAt)],
+);

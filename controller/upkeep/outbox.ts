@@ -2,7 +2,8 @@
  * Does the work that transitions and retention left in `outbox`: right after the transition if all is well,
  * else by the sweep.
  *
- * Invariant: every kind of work may be repeated, and its row is deleted only when the work is done.
+ * Invariant: every kind of work may be repeated, and its row is deleted only when the work is done. A kind
+ * that this release does not know stays for the release that has left it.
  *
  * Owns the end of rows of `outbox` together with builds/writes-without-event.ts. Deletes R2 objects below
  * `blobs/` whose row was removed.
@@ -16,7 +17,7 @@ import { cancelAll } from '../builds/end-many.ts';
 
 import { openDatabase } from '../database.ts';
 import { outbox } from '../schema/index.ts';
-import { idAfterSuccess } from '../submissions/create.ts';
+import { drainSubmissionWork } from './submission-work.ts';
 
 type Work = typeof outbox.$inferSelect;
 
@@ -42,13 +43,6 @@ const DO: Record<Exclude<Work['kind'], 'cancel_build'>, (env: Env, work: Work, n
     await logObject(env, buildId, attempt).forget();
     return env.DEADLINES.getByName(buildId).forget();
   },
-  // Each has an object of its own, whose invocation asks D1, so that many cost this one nothing.
-  submit_build: (env, { buildId }) => env.STORE_UPLOADS.getByName(idAfterSuccess(buildId)).submitBuild(buildId),
-  cancel_submission: async (env, { buildId: id }) => {
-    const cancelled = await env.STORE_UPLOADS.getByName(id).cancel('The key that asked for it was revoked.', true);
-    return cancelled !== 'too_late';
-  },
-  forget_submission: (env, { buildId: id }) => env.STORE_UPLOADS.getByName(id).forget(),
   // The row of the object was removed and its R2 key is never used again, so nothing can refer to it later.
   delete_object: async (env, { r2Key }) => {
     if (r2Key) await env.BLOBS.delete(r2Key);
@@ -60,12 +54,16 @@ const DO: Record<Exclude<Work['kind'], 'cancel_build'>, (env: Env, work: Work, n
  * Starts the work right after a transition, without keeping the caller waiting. The sweep repeats what fails.
  */
 export function drainSoon(env: Env, buildId?: string): void {
-  const drained = drainOutbox(env, Date.now(), { buildId, limit: WORKS_SOON, seals: SEALS_SOON });
-  waitUntil(
-    drained.catch((error: unknown) => {
-      console.error(JSON.stringify({ event: 'outbox_failed', build: buildId, error: String(error) }));
-    }),
-  );
+  const drained = [
+    drainOutbox(env, Date.now(), { buildId, limit: WORKS_SOON, seals: SEALS_SOON }),
+    drainSubmissionWork(env, Date.now(), buildId),
+  ];
+  for (const one of drained)
+    waitUntil(
+      one.catch((error: unknown) => {
+        console.error(JSON.stringify({ event: 'outbox_failed', build: buildId, error: String(error) }));
+      }),
+    );
 }
 
 /** So much work is done at once. Then it is noted, so that a run that is cut off gets further. */
@@ -137,7 +135,7 @@ async function doSome(env: Env, works: Work[], now: number): Promise<void> {
   await noteTry(env, works, now);
   const outcomes = await Promise.all(
     works.map((work) =>
-      DO[work.kind as keyof typeof DO](env, work, now).catch((error: unknown) => {
+      doOne(env, work, now).catch((error: unknown) => {
         const { kind, buildId } = work;
         console.error(JSON.stringify({ event: 'outbox_failed', kind, build: buildId, error: String(error) }));
         return false;
@@ -146,6 +144,11 @@ async function doSome(env: Env, works: Work[], now: number): Promise<void> {
   );
   const done = works.filter((_, index) => outcomes[index]);
   if (done.length > 0) await openDatabase(env).delete(outbox).where(among(done));
+}
+
+async function doOne(env: Env, work: Work, now: number): Promise<boolean> {
+  const known: Partial<typeof DO> = DO;
+  return (await known[work.kind as keyof typeof DO]?.(env, work, now)) ?? false;
 }
 
 const isOf = (buildIds: string[]) =>

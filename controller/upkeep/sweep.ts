@@ -23,6 +23,7 @@ import { drainOutbox } from './outbox.ts';
 import { reseal } from './reseal.ts';
 import { MINUTE_OF_RETENTION, retain } from './retention.ts';
 import { findProjectsOfBuilds, rankBuildsThatCameBack } from './rows-of-former-release.ts';
+import { drainSubmissionWork } from './submission-work.ts';
 
 /** Three statements a portion. `expireAll` ends as many of it as D1 takes at once. */
 const EXPIRED_PORTION = 200;
@@ -40,7 +41,7 @@ export async function sweep(env: Env, now: number, minute: number = minuteOf(now
     minute === MINUTE_OF_RETENTION
       ? [rankBuildsThatCameBack, retain]
       : [
-          ...[findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines, checkSubmissions],
+          ...[findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines, drainSubmissionWork, checkSubmissions],
           ...(minute === MINUTE_OF_RECOUNT ? [recount] : [boundAudit, reseal]),
         ];
   // Each part is on its own, so that one that fails does not stop the others.

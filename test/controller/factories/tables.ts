@@ -9,7 +9,7 @@ let known: string[] | null = null;
 const tableNames = async (): Promise<string[]> => {
   if (known) return known;
   const { results } = await env.DB.prepare(
-    `SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'outbox' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_cf%' ESCAPE '\\' ORDER BY name`,
+    `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('outbox', 'submission_work') AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_cf%' ESCAPE '\\' ORDER BY name`,
   ).all<{ name: string }>();
   known = results.map(({ name }) => name);
   return known;

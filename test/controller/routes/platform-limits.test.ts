@@ -678,7 +678,10 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
 
 // ── What is asked of them ──────────────────────────────────────────────────────────────────────────────────
 
-beforeEach(() => sql('DELETE FROM outbox'));
+beforeEach(async () => {
+  await sql('DELETE FROM outbox');
+  await sql('DELETE FROM submission_work');
+});
 afterEach(() => {
   vi.useRealTimers();
 });
@@ -690,7 +693,9 @@ afterEach(() => {
 const workIsDone = () =>
   until('all work was tried', async () => {
     const due = await env.DB.prepare(
-      "SELECT count(*) AS count FROM outbox WHERE due_at <= ?1 AND tries = 0 AND kind <> 'delete_object'",
+      `SELECT count(*) AS count FROM (
+         SELECT 1 FROM outbox WHERE due_at <= ?1 AND tries = 0 AND kind <> 'delete_object'
+         UNION ALL SELECT 1 FROM submission_work WHERE due_at <= ?1 AND tries = 0)`,
     )
       .bind(Date.now())
       .first<{ count: number }>();

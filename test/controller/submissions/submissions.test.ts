@@ -1,6 +1,6 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Artifact, BuildDetail, KeyRevoked, Submission, SubmissionDetail, SubmissionList } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
@@ -9,6 +9,7 @@ import * as schema from '../../../controller/schema/index.ts';
 import { suitable } from '../../../controller/submissions/create.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { drainSubmissionWork } from '../../../controller/upkeep/submission-work.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { databaseFaults } from '../factories/faulty-database.ts';
 import { bytesOf, db, HOUR_MS, insertBuild, insertHold, unique } from '../factories/rows.ts';
@@ -211,9 +212,10 @@ async function aBuildThatSubmits(release: Release, app: object = {}) {
   const said = { ...appOf({ id: appId, buildNumber: '9', icon: null, ...app }) };
   const ended = await report(assignment!, { type: 'succeed', artifacts: [{ ...artifact, app: said as never }] });
   expect(ended.status).toBe(200);
-  await until('its outbox is empty', async () => {
-    await drainOutbox(env, Date.now() + HOUR_MS, { buildId: made.body.id });
-    return (await db.select().from(schema.outbox).where(eq(schema.outbox.buildId, made.body.id))).length === 0;
+  const works = db.select().from(schema.submissionWork).where(eq(schema.submissionWork.target, made.body.id));
+  await until('its work is done', async () => {
+    await drainSubmissionWork(env, Date.now() + HOUR_MS, made.body.id);
+    return (await works).length === 0;
   });
   return made.body.id;
 }
@@ -311,7 +313,7 @@ test('a project is deleted together with its submissions, and their objects forg
   const { body } = await submit(release);
   expect((await api('DELETE', `/api/projects/${release.project}`)).status).toBe(204);
   expect((await show(body.id)).status).toBe(404);
-  await drainOutbox(env, Date.now() + HOUR_MS);
+  await drainSubmissionWork(env, Date.now() + HOUR_MS);
   expect(await stateOf(body.id)).toBeUndefined();
   const left = await db.select().from(schema.submissions).where(eq(schema.submissions.projectId, release.project));
   expect(left).toEqual([]);
@@ -324,6 +326,7 @@ test('retention keeps artifact, file and build while a submission needs them, an
   const retain = async () => {
     await retainNow(env, late);
     await drainOutbox(env, late, { limit: 500 });
+    await drainSubmissionWork(env, late);
   };
   const artifacts = () => db.select().from(schema.artifacts).where(eq(schema.artifacts.buildId, release.buildId));
   const file = () => db.select().from(schema.blobs).where(eq(schema.blobs.sha256, release.sha256));
@@ -341,6 +344,40 @@ test('retention keeps artifact, file and build while a submission needs them, an
   await retain();
   expect(await file()).toEqual([]);
   expect(await stateOf(id)).toBeUndefined();
+});
+
+test('what the former release removes does not stop there, and its leftovers go', async () => {
+  const release = await aRelease(unique('app'));
+  const id = await aSubmission(release);
+  const gone = [schema.events, schema.artifacts, schema.attempts].map((table) =>
+    db.delete(table).where(eq(table.buildId, release.buildId)),
+  );
+  // As its retention does, which knows no submissions.
+  for (const statement of gone) await statement;
+  await db.delete(schema.builds).where(eq(schema.builds.id, release.buildId));
+  await db.delete(schema.blobs).where(eq(schema.blobs.sha256, release.sha256));
+  expect((await rowOf(id)).blob).toBeNull();
+  await uploadOf(id).begin();
+  await untilOver(id);
+  expect(await rowOf(id)).toMatchObject({ state: 'failed', reason: 'artifact_gone' });
+  await retainNow(env, Date.now());
+  expect(await rowOf(id)).toBeUndefined();
+  await drainSubmissionWork(env, Date.now() + HOUR_MS);
+  expect(await stateOf(id)).toBeUndefined();
+});
+
+test('work of a kind that this release does not know stays, and the others get done', async () => {
+  await db.run(
+    sql`INSERT INTO outbox (kind, build_id, attempt, due_at) VALUES ('of_a_later_release', 'b_later', 0, 1)`,
+  );
+  await db.run(sql`INSERT INTO submission_work (kind, target, due_at) VALUES ('of_a_later_release', 'b_later', 1)`);
+  const other = { kind: 'delete_object', buildId: 'b_later', attempt: 0, r2Key: 'blobs/none', dueAt: 2 } as const;
+  await db.insert(schema.outbox).values(other);
+  await drainOutbox(env, Date.now(), { buildId: 'b_later' });
+  await drainSubmissionWork(env, Date.now(), 'b_later');
+  const left = await db.select().from(schema.outbox).where(eq(schema.outbox.buildId, 'b_later'));
+  const works = await db.select().from(schema.submissionWork).where(eq(schema.submissionWork.target, 'b_later'));
+  expect([...left, ...works]).toEqual(Array(2).fill(expect.objectContaining({ kind: 'of_a_later_release', tries: 1 })));
 });
 
 test('the sweep begins a submission whose object was never told of it', async () => {

@@ -56,7 +56,6 @@ const TABLES: Record<string, Deeds> = {
   submissions: {
     'submissions/changes': ['update'],
     'submissions/create': ['insert'],
-    'submissions/many': ['delete'],
     'upkeep/retention': ['delete'],
   },
   submission_events: { 'submissions/changes': ['insert'] },
@@ -200,6 +199,7 @@ const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'queue/pick': 'for a worker, of its own pools',
   'queue/waiting': 'counts alone',
   'submissions/create': 'of the build that the caller has found; names another submission by the rights of the key',
+  'submissions/many': 'answers nobody',
   'submissions/submitted': 'of the build of a submission, for the object that runs it',
   'secrets/read-inputs': 'for an attempt, or of a build that authorisation has found',
   'upkeep/project-deletion': 'counts alone',

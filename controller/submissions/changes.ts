@@ -4,8 +4,8 @@
  * Invariant: a final state never changes. A change is written once, however often it is tried, because the
  * first statement compares the id of the last change, and the entry depends on what it has written.
  *
- * Owns `submissions` and `submission_events` together with create.ts. upkeep/retention.ts and
- * upkeep/project-deletion.ts remove rows.
+ * Owns `submissions` and `submission_events` together with create.ts. upkeep/retention.ts removes
+ * rows.
  */
 import { and, eq, inArray, ne, type SQL, sql } from 'drizzle-orm';
 import { SUBMISSION_EVENTS_MAX, type SubmissionState } from '#contract';

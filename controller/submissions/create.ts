@@ -40,7 +40,7 @@ export interface Asker {
 }
 
 /** A name that no request can have, for the submission that a build itself asks for. */
-const AFTER_SUCCESS = '';
+export const AFTER_SUCCESS = '';
 
 /** A refusal, and the reason by which a build shows it that cannot be asked any more. */
 export type NotCreated = Refusal & { reason?: SubmissionReason };

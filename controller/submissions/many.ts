@@ -1,13 +1,14 @@
 /**
- * Ends and removes many submissions by few statements, however many they are: those whose key was revoked,
- * and those of a deleted project.
+ * Finds and ends many submissions by few statements, however many they are.
  *
  * Adds rows to `submission_work`, by which the objects hear of it.
  */
 import { and, eq, inArray, type SQL, sql } from 'drizzle-orm';
-import { type Database, openDatabase } from '../database.ts';
+import { DAY_MS } from '#contract';
+import { openDatabase } from '../database.ts';
 import { submissions, submissionWork } from '../schema/index.ts';
 import { isUnfinished, UNFINISHED_STATES } from './changes.ts';
+import { AFTER_SUCCESS } from './create.ts';
 
 const notEnded = sql.raw(`state IN (${UNFINISHED_STATES.map((state) => `'${state}'`).join(', ')})`);
 
@@ -27,17 +28,33 @@ export async function cancelSubmissionsOf(env: Env, keyIds: readonly string[], n
   return found.map(({ id }) => id);
 }
 
+/** After so long nobody expects any more that a build submits itself. */
+const MISSED_MAX_MS = 7 * DAY_MS;
+const MISSED_PORTION = 100;
+
 /**
- * The statements that remove the submissions of a project, in the batch of another owner, if `condition`
- * holds.
+ * Leaves for later the submissions of builds that ask for one and whose success the former release has
+ * written, which leaves no such work.
  */
-export const withoutSubmissions = (db: Database, projectId: string, condition: SQL, now: number) =>
-  [
-    db.insert(submissionWork).select(sql`
-      SELECT NULL, 'forget_submission', id, ${now}, 0
-      FROM submissions WHERE project_id = ${projectId} AND ${condition}`),
-    db.delete(submissions).where(and(eq(submissions.projectId, projectId), condition)),
-  ] as const;
+export async function leaveMissedSubmissions(env: Env, now: number): Promise<void> {
+  await openDatabase(env)
+    .insert(submissionWork)
+    .select(sql`
+      SELECT NULL, 'submit_build', builds.id, ${now}, 0
+      FROM builds JOIN build_submits ON build_submits.build_id = builds.id AND build_submits.reason IS NULL
+      WHERE builds.ended_at >= ${now - MISSED_MAX_MS} AND builds.status = 'succeeded'
+        AND NOT EXISTS (SELECT 1 FROM submissions
+          WHERE submissions.build_id = builds.id AND request_name = ${AFTER_SUCCESS})
+        AND NOT EXISTS (SELECT 1 FROM submission_work WHERE kind = 'submit_build' AND target = builds.id)
+      LIMIT ${MISSED_PORTION}`);
+}
+
+/** Whether a submission of the project has not ended, as a condition of another statement. */
+export const hasUnfinishedSubmissions = (projectId: string): SQL =>
+  sql`EXISTS (SELECT 1 FROM submissions WHERE project_id = ${projectId} AND ${notEnded})`;
+
+export const countUnfinishedSubmissions = (env: Env, projectId: string): Promise<number> =>
+  openDatabase(env).$count(submissions, and(isUnfinished, eq(submissions.projectId, projectId)));
 
 /** Some that have not ended, those first that are late. The objects answer whether they are alive. */
 export const someUnfinished = (env: Env, now: number, limit: number): Promise<{ id: string }[]> =>

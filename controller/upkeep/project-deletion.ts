@@ -20,9 +20,9 @@ import { DEFAULT_PROJECT_ID, noProject, type ProjectRow } from '../projects/find
 import { type Refusal, refusal } from '../refusals.ts';
 import { builds, projects, secrets } from '../schema/index.ts';
 import { withoutStoreKeys } from '../stores/store-keys.ts';
-import { withoutSubmissions } from '../submissions/many.ts';
+import { countUnfinishedSubmissions, hasUnfinishedSubmissions } from '../submissions/many.ts';
 
-/** Refused: `project_in_use` while builds are unfinished, `invalid_request` for the default project. */
+/** Refused: `project_in_use` while builds or submissions are unfinished, `invalid_request` for the default project. */
 export async function deleteProject(env: Env, project: ProjectRow, now: number): Promise<{ ok: true } | Refusal> {
   const { id, name } = project;
   if (id === DEFAULT_PROJECT_ID)
@@ -38,11 +38,19 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
     withoutStoreKeys(db, id, isDeletedProject(id)),
     withoutCounters(db, id, isDeletedProject(id)),
     withoutHistories(db, id, isDeletedProject(id)),
-    ...withoutSubmissions(db, id, isDeletedProject(id), now),
   ]);
   if (marked.length > 0) return { ok: true };
   const { queued, active } = await countUnfinished(env, project);
-  if (queued + active === 0) return noProject(name);
+  if (queued + active === 0) {
+    const submissions = await countUnfinishedSubmissions(env, id);
+    if (submissions === 0) return noProject(name);
+    return refusal(
+      'project_in_use',
+      `${submissions} submissions of project ${name} to a store have not ended. Cancel each of them ` +
+        `(\`POST /api/submissions/ID/cancel\`; \`GET /api/projects/${name}/submissions\` lists them), or wait for ` +
+        'their end. Then delete the project again.',
+    );
+  }
   return refusal(
     'project_in_use',
     `${queued + active} builds of project ${name} have not ended: ${queued} wait, ${active} run. Cancel each of ` +
@@ -58,7 +66,7 @@ const unfinishedOf = ({ id, name }: ProjectRow): SQL =>
     sql`(${builds.projectId} = ${id} OR (${builds.projectId} = '' AND ${builds.project} = ${name}))`,
   )!;
 
-/** The statement that marks the project as deleted, unless a build of it is unfinished. */
+/** The statement that marks the project as deleted, unless a build or a submission of it is unfinished. */
 const deletionMark = (db: Database, project: ProjectRow, now: number) =>
   db
     .update(projects)
@@ -68,6 +76,7 @@ const deletionMark = (db: Database, project: ProjectRow, now: number) =>
         eq(projects.id, project.id),
         isNull(projects.deletedAt),
         sql`NOT EXISTS (SELECT 1 FROM builds WHERE ${unfinishedOf(project)})`,
+        sql`NOT ${hasUnfinishedSubmissions(project.id)}`,
       ),
     )
     .returning({ id: projects.id });

@@ -16,9 +16,9 @@
  * All builds of a project that was deleted have been kept long enough, and so has all else that is its own.
  *
  * Owns, and nothing else does it: the removal of rows of `builds`, `build_inputs`, `attempts`,
- * `attempt_evidence`, `events`, `artifacts`, `idempotency`, `blobs` and `blob_holds`, and emptying
- * `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`. Also removes `submissions`, as
- * submissions/many.ts does. Adds rows to `outbox` and `submission_work`.
+ * `attempt_evidence`, `events`, `artifacts`, `submissions`, `idempotency`, `blobs` and `blob_holds`, and
+ * emptying `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`.
+ * Adds rows to `outbox` and `submission_work`.
  */
 import { z } from 'zod';
 import { DAY_MS, DEFAULT_TIMEOUTS } from '#contract';
@@ -80,7 +80,7 @@ const KINDS: Record<string, Kind> = {
   inputs: { portion: PORTION, statements: 1, remove: removeInputs },
   artifacts: { portion: PORTION, statements: 1, remove: removeArtifacts },
   logs: { portion: PORTION, statements: 3, remove: removeLogs },
-  builds: { portion: BUILDS_PORTION, statements: 12, remove: removeBuilds },
+  builds: { portion: BUILDS_PORTION, statements: 10, remove: removeBuilds },
   submissions: { portion: PORTION, statements: 2, remove: removeSubmissions },
   names: { portion: PORTION, statements: 1, remove: removeNames },
   holds: { portion: PORTION, statements: 1, remove: removeHolds },
@@ -221,8 +221,6 @@ async function removeBuilds(db: D1Database, before: Moments, portion: number): P
     // Also if the log was deleted before, because the former release left what the objects keep.
     db.prepare(`${ATTEMPT_WORK} WHERE attempts.build_id ${these}`).bind(ids, before.now),
     db.prepare(`${UNCLAIMED_WORK} AND id ${these}`).bind(ids, before.now),
-    db.prepare(`${SUBMISSION_WORK} WHERE build_id ${these}`).bind(ids, before.now),
-    db.prepare(`DELETE FROM submissions WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM artifacts WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM events WHERE build_id ${these}`).bind(ids),
     db.prepare(`DELETE FROM attempt_evidence WHERE build_id ${these}`).bind(ids),
@@ -248,16 +246,20 @@ const ATTEMPT_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries
 const UNCLAIMED_WORK = `INSERT INTO outbox (kind, build_id, attempt, due_at, tries)
   SELECT 'delete_log', id, 0, ?2, 0 FROM builds WHERE attempt = 0`;
 
-/** What the object of a submission keeps. Its row is gone by then. */
-const SUBMISSION_WORK = `INSERT INTO submission_work (kind, target, due_at, tries)
-  SELECT 'forget_submission', id, ?2, 0 FROM submissions`;
-
-/** Deletes the submissions that have ended and whose build the former release has removed. */
+/**
+ * Deletes the submissions that have ended and whose build is gone, also if the former release has removed it,
+ * which does not know the table. What their objects keep is deleted after that.
+ */
 async function removeSubmissions(db: D1Database, before: Moments, portion: number): Promise<number> {
   const these = `id IN (SELECT id FROM submissions WHERE ended_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.id = submissions.build_id) ORDER BY id LIMIT ?1)`;
   const [, removed] = await db.batch([
-    db.prepare(`${SUBMISSION_WORK} WHERE ${these}`).bind(portion, before.now),
+    db
+      .prepare(
+        `INSERT INTO submission_work (kind, target, due_at, tries)
+         SELECT 'forget_submission', id, ?2, 0 FROM submissions WHERE ${these}`,
+      )
+      .bind(portion, before.now),
     db.prepare(`DELETE FROM submissions WHERE ${these}`).bind(portion),
   ]);
   return removed!.meta.changes;

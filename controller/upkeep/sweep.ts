@@ -3,8 +3,8 @@
  * former release has added, expires builds that were queued too long, does the work that is left in the
  * outbox, and repairs lost alarms of active builds, those first that it checked longest ago, and of
  * submissions. It bounds the audit, and seals anew what older keys have sealed. One minute of each hour
- * belongs to retention alone. In another one it counts the load of the projects, and leaves audit and seals
- * for the next.
+ * belongs to retention alone. In another one it counts the load of the projects and looks for builds that
+ * should have been submitted, and leaves audit and seals for the next.
  *
  * Invariant: one run sends at most 50 statements to D1, which is what the free plan takes.
  */
@@ -18,7 +18,7 @@ import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
 import { recountLoad } from '../queue/load.ts';
 import { attempts, builds } from '../schema/index.ts';
-import { someUnfinished } from '../submissions/many.ts';
+import { leaveMissedSubmissions, someUnfinished } from '../submissions/many.ts';
 import { drainOutbox } from './outbox.ts';
 import { reseal } from './reseal.ts';
 import { MINUTE_OF_RETENTION, retain } from './retention.ts';
@@ -32,7 +32,7 @@ const EXPIRED_PORTIONS = 3;
 const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
 
-/** Reads all unfinished builds, so it is done once an hour, at this minute. */
+/** Reads all unfinished builds, and those that ended within a week, so it is done once an hour, at this minute. */
 const MINUTE_OF_RECOUNT = 47;
 
 /** @param minute of the hour, which says what this run does */
@@ -42,7 +42,7 @@ export async function sweep(env: Env, now: number, minute: number = minuteOf(now
       ? [rankBuildsThatCameBack, retain]
       : [
           ...[findProjectsOfBuilds, expireQueued, drainOutbox, checkDeadlines, drainSubmissionWork, checkSubmissions],
-          ...(minute === MINUTE_OF_RECOUNT ? [recount] : [boundAudit, reseal]),
+          ...(minute === MINUTE_OF_RECOUNT ? [recount, leaveMissedSubmissions] : [boundAudit, reseal]),
         ];
   // Each part is on its own, so that one that fails does not stop the others.
   for (const part of parts) {

@@ -233,6 +233,22 @@ test('a build with `submit` is submitted by itself once it has succeeded, once',
   expect((await api<BuildDetail>('GET', `/api/builds/${buildId}`)).body.submit?.failure).toBeNull();
 });
 
+test('a build whose success the former release has written is submitted all the same, by the sweep', async () => {
+  isSlow = false;
+  const release = await aRelease();
+  const { buildId } = release;
+  await db.insert(schema.buildSubmits).values({ buildId, options: optionsOf('google-play'), warnings: [] });
+  const submissions = () => db.select().from(schema.submissions).where(eq(schema.submissions.buildId, buildId));
+  const [minuteOfRecount, next] = [47, 48];
+  await sweep(env, Date.now(), next);
+  expect(await submissions()).toEqual([]);
+  await sweep(env, Date.now(), minuteOfRecount);
+  await sweep(env, Date.now(), next);
+  await sweep(env, Date.now(), minuteOfRecount);
+  const works = db.select().from(schema.submissionWork).where(eq(schema.submissionWork.target, buildId));
+  expect([(await submissions()).map(({ requestName }) => requestName), await works]).toEqual([[''], []]);
+});
+
 test('what stands against it after the success is said by the build, which has succeeded all the same', async () => {
   const release = await aRelease('bytes', { privateKey: (await aPrivateKey('RS256')).pem });
   const buildId = await aBuildThatSubmits(release, { signing: 'debug' });
@@ -308,15 +324,19 @@ test('the revocation of a key cancels its submissions and lists them, unless the
   expect([answer.ended.submissions, (await rowOf(kept.id)).state]).toEqual([[], 'waiting']);
 });
 
-test('a project is deleted together with its submissions, and their objects forget them', async () => {
+test('a project is not deleted while a submission has not ended; those that have go with their builds', async () => {
   const release = await aRelease();
   const { body } = await submit(release);
+  const refused = await api<Refused>('DELETE', `/api/projects/${release.project}`);
+  expect([refused.status, refused.body.error.code]).toEqual([409, 'project_in_use']);
+  expect(refused.body.error.message).toContain('1 submissions of project');
+  expect((await rowOf(body.id)).state).toBe('waiting');
+  await api('POST', `/api/submissions/${body.id}/cancel`);
   expect((await api('DELETE', `/api/projects/${release.project}`)).status).toBe(204);
-  expect((await show(body.id)).status).toBe(404);
+  await retainNow(env, Date.now());
+  expect(await rowOf(body.id)).toBeUndefined();
   await drainSubmissionWork(env, Date.now() + HOUR_MS);
   expect(await stateOf(body.id)).toBeUndefined();
-  const left = await db.select().from(schema.submissions).where(eq(schema.submissions.projectId, release.project));
-  expect(left).toEqual([]);
 });
 
 test('retention keeps artifact, file and build while a submission needs them, and removes it with its build', async () => {

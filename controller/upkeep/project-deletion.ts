@@ -22,7 +22,10 @@ import { builds, projects, secrets } from '../schema/index.ts';
 import { withoutStoreKeys } from '../stores/store-keys.ts';
 import { countUnfinishedSubmissions, hasUnfinishedSubmissions } from '../submissions/many.ts';
 
-/** Refused: `project_in_use` while builds or submissions are unfinished, `invalid_request` for the default project. */
+/**
+ * Refused: `project_in_use` while builds or submissions are unfinished, `invalid_request` for the default
+ * project.
+ */
 export async function deleteProject(env: Env, project: ProjectRow, now: number): Promise<{ ok: true } | Refusal> {
   const { id, name } = project;
   if (id === DEFAULT_PROJECT_ID)

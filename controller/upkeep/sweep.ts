@@ -32,7 +32,9 @@ const EXPIRED_PORTIONS = 3;
 const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
 
-/** Reads all unfinished builds, and those that ended within a week, so it is done once an hour, at this minute. */
+/**
+ * Reads all unfinished builds, and those that ended within a week, so it is done once an hour, at this minute.
+ */
 const MINUTE_OF_RECOUNT = 47;
 
 /** @param minute of the hour, which says what this run does */

@@ -167,7 +167,8 @@ async function settled(run: () => Promise<StoreCheck & { highest?: number | null
   try {
     return { highest: null, ...(await run()) };
   } catch (error) {
-    if (error instanceof StoreUnreachable) return { refusals: [], warnings: [error.message], highest: null };
+    if (error instanceof StoreUnreachable)
+      return { refusals: [], warnings: [`Not everything was checked. ${error.message}`], highest: null };
     if (!(error instanceof PlayRefused)) throw error;
     return { ...refusedCheck(error), highest: null };
   }

@@ -15,7 +15,7 @@ const WORDS: Record<SubmissionReason, Words> = {
     explanation:
       'The store answered that the key is unknown, expired or revoked. App Store Connect answers the same while an agreement is not signed.',
     advice:
-      'Look at the key in App Store Connect (Users and Access, Integrations) or in the Google Cloud console. Make a new one if it is gone, and set the store key anew.',
+      'Look at the key in App Store Connect (Users and Access, Integrations) or in the Google Cloud console. Make a new one if it is gone, and set the store key anew. For App Store Connect give the `issuerId` of a team key, and none for an individual key.',
   },
   key_not_for_app: {
     title: 'The store key is not for this app or pool',

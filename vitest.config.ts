@@ -37,6 +37,7 @@ export default defineConfig({
                 NUMBER_COURSES: process.env.NUMBER_COURSES ?? '20',
                 FUZZ_REQUESTS: process.env.FUZZ_REQUESTS ?? '400',
                 UNTRUSTED_SUBMISSIONS: process.env.UNTRUSTED_SUBMISSIONS ?? '100',
+                SUBMISSION_RUNS: process.env.SUBMISSION_RUNS ?? '16',
                 DATABASE_FAULTS: process.env.DATABASE_FAULTS ?? 'some',
                 TEST_MIGRATIONS: await readD1Migrations('./migrations'),
                 ADMIN_KEY: 'tb_admin_of-the-tests-0123456789abcdef',

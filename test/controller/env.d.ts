@@ -17,6 +17,8 @@ declare namespace Cloudflare {
     FOREIGN_REQUESTS: string;
     /** How many untrusted builds are submitted to one project. */
     UNTRUSTED_SUBMISSIONS: string;
+    /** How many submissions with faults at random go to the stores. */
+    SUBMISSION_RUNS: string;
     /** `all`: each call of D1 fails in both ways. Else each fails in one of them. */
     DATABASE_FAULTS: string;
     TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];

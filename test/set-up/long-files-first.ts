@@ -12,6 +12,7 @@ const LONG = [
   'controller/routes/authorisation',
   'controller/routes/platform-limits',
   'controller/projects/build-numbers',
+  'controller/submissions/random-runs',
   'controller/queue/limits',
   'controller/upkeep/a-year',
   'controller/routes/fuzz',

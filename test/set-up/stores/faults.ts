@@ -9,8 +9,8 @@ export interface Fault<Operation, Act> {
   times?: number;
 }
 
-/** Mulberry32. */
-function randomFrom(seed: number): () => number {
+/** Numbers from 0 to 1 that follow from the seed: Mulberry32. */
+export function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -21,11 +21,12 @@ export class Accounts {
     this.#violations = violations;
   }
 
-  add({ role = 'APP_MANAGER', individual = false, refusesScopes = false }: AppleAccountOptions): AppleKey {
+  add({ role = 'APP_MANAGER', individual = false, refusesScopes = false, team }: AppleAccountOptions): AppleKey {
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const keyId = Array.from({ length: 10 }, () => 'ABCDEFGHJKLMNPQRSTUVWXYZ23456789'[randomInt(32)]).join('');
     const issuerId = individual ? null : randomUUID();
-    this.#accounts.set(keyId, { keyId, issuerId, publicKey, role, individual, refusesScopes, revoked: false });
+    const of = { keyId, issuerId, publicKey, role, individual, refusesScopes, team: team ?? keyId };
+    this.#accounts.set(keyId, { ...of, revoked: false });
     return { keyId, issuerId, privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
   }
 

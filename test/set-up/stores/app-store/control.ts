@@ -81,6 +81,8 @@ export interface AppleAccountOptions {
   individual?: boolean;
   /** Every token that is limited to a request is refused. */
   refusesScopes?: boolean;
+  /** The id of another key of the same team: this one reaches the same apps, and meets the same faults. */
+  team?: string;
 }
 
 export interface AppleKey {
@@ -133,7 +135,7 @@ export interface AppleControl {
   /** An upload that somebody else has begun. Answers its id. */
   addUpload(ascAppId: string, version: string, buildNumber: string): Promise<string>;
   revoke(keyId: string): Promise<void>;
-  /** `scope` is the id of a key. */
+  /** `scope` is the id of the first key of a team. */
   fault(scope: string, fault: AppleFault): Promise<void>;
   /** Requests of this key fail at random, in this share of them. 0 ends it. */
   unrest(scope: string, seed: number, share: number): Promise<void>;

@@ -31,6 +31,8 @@ const ACTS: readonly AppleAct[] = [
   { kind: 'refuse', refusal: 'unauthenticated' },
   { kind: 'garble' },
   { kind: 'slow', delayMs: 20 },
+  { kind: 'expire' },
+  { kind: 'hide' },
 ];
 
 export interface AppStore extends AppleControl {
@@ -136,7 +138,9 @@ class AppleServer implements AppleControl {
       await act();
     } catch (error) {
       if (error instanceof Refused) return respond(response, error.status, error.body);
-      if (!(error instanceof Cut)) this.#violations.push(String(error));
+      // Whoever asks may die in the middle of a request.
+      const isCut = error instanceof Cut || (error as NodeJS.ErrnoException).code === 'ECONNRESET';
+      if (!isCut) this.#violations.push(String(error));
       response.destroy();
     }
   }
@@ -148,7 +152,7 @@ class AppleServer implements AppleControl {
     const [operation, id, handler] = this.#routed(request.method ?? '', url.pathname);
     this.#record(operation, request, text);
     const account = this.#accounts.callerOf(request.headers.authorization, request.method ?? '', url);
-    const act = this.#faults.next(account.keyId, operation);
+    const act = this.#faults.next(account.team, operation);
     await before(act, request, response);
     if (response.writableEnded) return;
     const asked = { account, query: url.searchParams, body: text === '' ? null : JSON.parse(text), id, act };
@@ -210,7 +214,7 @@ class AppleServer implements AppleControl {
 
   #appOf(account: Account, id: string | null, operation: AppleOperation): AppleApp {
     const app = this.#apps.get(id ?? '');
-    if (!app || app.keyId !== account.keyId) throw new Refused('not_found');
+    if (!app || app.keyId !== account.team) throw new Refused('not_found');
     app.asked[operation] = (app.asked[operation] ?? 0) + 1;
     return app;
   }
@@ -218,7 +222,7 @@ class AppleServer implements AppleControl {
   #listApps({ account, query }: Asked) {
     const prefix = query.get('filter[bundleId]') ?? '';
     const apps = [...this.#apps.values()].filter(
-      ({ keyId, options }) => keyId === account.keyId && options.bundleId.startsWith(prefix),
+      ({ keyId, options }) => keyId === account.team && options.bundleId.startsWith(prefix),
     );
     return { data: apps.slice(0, Number(query.get('limit') ?? 50)).map(appJson) };
   }
@@ -252,7 +256,7 @@ class AppleServer implements AppleControl {
   }
 
   #builtBy(account: Account, id: string, operation: AppleOperation) {
-    const app = [...this.#apps.values()].find(({ keyId, builds }) => keyId === account.keyId && builds.has(id));
+    const app = [...this.#apps.values()].find(({ keyId, builds }) => keyId === account.team && builds.has(id));
     const build = app?.builds.get(id);
     if (!app || !build) throw new Refused('not_found');
     this.#appOf(account, app.id, operation);
@@ -371,7 +375,7 @@ class AppleServer implements AppleControl {
   #localizeAgain({ account, id, body }: Asked) {
     if (account.role === 'DEVELOPER') throw new Refused('role');
     const localizations = [...this.#apps.values()]
-      .filter(({ keyId }) => keyId === account.keyId)
+      .filter(({ keyId }) => keyId === account.team)
       .flatMap(({ builds }) => [...builds.values()])
       .find((build) => build.localizations.has(id))?.localizations;
     const before = localizations?.get(id);

@@ -10,7 +10,7 @@ const GRANT = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const OURS_MAX_S = 600;
 
 interface Account {
-  keyId: string;
+  keyIds: Set<string>;
   publicKey: string;
   apps: string[];
 }
@@ -29,7 +29,7 @@ export class PlayAccounts {
     this.#violations = violations;
   }
 
-  /** The text of the key file. */
+  /** The text of the key file. An account that is there gets a further key. */
   add(email: string, { apps, tokenUri = 'https://oauth2.googleapis.com/token' }: PlayAccountOptions): string {
     this.#pair ??= generateKeyPairSync('rsa', {
       modulusLength: 2048,
@@ -37,7 +37,8 @@ export class PlayAccounts {
       privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
     });
     const keyId = randomBytes(20).toString('hex');
-    this.#accounts.set(email, { keyId, publicKey: this.#pair.publicKey, apps });
+    const keyIds = (this.#accounts.get(email)?.keyIds ?? new Set()).add(keyId);
+    this.#accounts.set(email, { keyIds, publicKey: this.#pair.publicKey, apps });
     return JSON.stringify({
       type: 'service_account',
       project_id: 'tests',
@@ -75,7 +76,7 @@ export class PlayAccounts {
     if (!account) throw invalidGrant('Invalid grant: account not found');
     const signed = assertion.slice(0, assertion.lastIndexOf('.'));
     const right = createVerify('RSA-SHA256').update(signed).verify(account.publicKey, signature);
-    if (alg !== 'RS256' || kid !== account.keyId || !right) throw invalidGrant('Invalid JWT Signature.');
+    if (alg !== 'RS256' || !account.keyIds.has(kid) || !right) throw invalidGrant('Invalid JWT Signature.');
     const now = Date.now() / 1000;
     if (!(iat <= now + 60 && exp > now && exp - iat <= 3600))
       throw invalidGrant('Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.');
@@ -93,6 +94,11 @@ export class PlayAccounts {
     const email = this.#tokens.get(/^Bearer (\S+)$/.exec(authorization ?? '')?.[1] ?? '');
     const account = email === undefined ? undefined : this.#accounts.get(email);
     return email !== undefined && account ? { email, apps: account.apps } : null;
+  }
+
+  /** Also a key of which only the id is known. Tokens that were given for it stay. */
+  revoke(keyId: string): void {
+    for (const { keyIds } of this.#accounts.values()) keyIds.delete(keyId);
   }
 
   endTokens(email: string): void {

@@ -102,7 +102,7 @@ export interface PlayAccountOptions {
 
 /** Each method stands for a `POST /_control` with `{"call": name, "with": [arguments]}`. */
 export interface PlayControl {
-  /** The text of the key file of a new service account. */
+  /** The text of the key file of a service account. One that is there gets a further key. */
   account(email: string, options: PlayAccountOptions): Promise<string>;
   app(packageName: string, options?: PlayAppOptions): Promise<void>;
   /** The file of this hash is of this version code. */
@@ -112,6 +112,8 @@ export interface PlayControl {
   /** Requests of this app fail at random, in this share of them. 0 ends it. */
   unrest(scope: string, seed: number, share: number): Promise<void>;
   endEdits(packageName: string, as: 'deleted' | 'expired'): Promise<void>;
+  /** The key of this id gets no access token any more. */
+  revoke(keyId: string): Promise<void>;
   /** Every access token of the account is refused from now on. */
   endTokens(email: string): Promise<void>;
   state(packageName: string): Promise<PlayAppState>;

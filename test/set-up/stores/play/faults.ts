@@ -13,6 +13,8 @@ const ACTS: readonly PlayAct[] = [
   { kind: 'refuse', refusal: 'internal' },
   { kind: 'refuse', refusal: 'not_completed' },
   { kind: 'slow', delayMs: 20 },
+  { kind: 'forget' },
+  { kind: 'damage' },
 ];
 
 export class PlayFaults extends Faults<PlayOperation, PlayAct> {

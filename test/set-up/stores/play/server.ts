@@ -82,6 +82,7 @@ class PlayServer implements PlayControl {
   fault: PlayControl['fault'] = async (scope, fault) => this.#faults.add(scope, fault);
   unrest: PlayControl['unrest'] = async (scope, seed, share) => this.#faults.unrest(scope, seed, share);
   endEdits: PlayControl['endEdits'] = async (name, as) => this.#known(name).endEdits(as);
+  revoke: PlayControl['revoke'] = async (keyId) => this.#accounts.revoke(keyId);
   endTokens: PlayControl['endTokens'] = async (email) => this.#accounts.endTokens(email);
   state: PlayControl['state'] = async (name) => this.#known(name).state();
   requests: PlayControl['requests'] = async () => this.#requests;

@@ -31,8 +31,8 @@ import {
 } from '../projects/build-numbers.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { buildSubmits, keys } from '../schema/index.ts';
-import { seedFromStore } from '../stores/before-build.ts';
 import type { StoreAddresses } from '../stores/step.ts';
+import { seedFromStore } from '../submissions/before-build.ts';
 import { writerOf } from './writers.ts';
 
 /** A request is judged anew if another one has changed the counter between the judgement and the batch. */

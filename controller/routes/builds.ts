@@ -27,7 +27,7 @@ import { findProject, noProject } from '../projects/find-project.ts';
 import { waitingFor } from '../queue/waiting.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
-import { beforeBuild } from '../stores/before-build.ts';
+import { beforeBuild } from '../submissions/before-build.ts';
 import { listSubmissionsOf } from '../submissions/views.ts';
 import { drainSoon } from '../upkeep/outbox.ts';
 import { valid, validIfAny, wholeNumber } from '../validate.ts';

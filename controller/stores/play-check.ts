@@ -57,59 +57,50 @@ export async function checkPlayKey(
 ): Promise<StoreCheck> {
   return settled(async () => {
     await tryKey(key, addresses, signal);
-    return { refusals: [], warnings: [] };
+    return { refusals: [], warnings: [], there: null };
   });
 }
 
 export interface PlayQuestion {
-  packageName: string;
   /** Null if it is not known yet. */
   versionCode: number | null;
   track: string;
   releaseStatus: string;
 }
 
-/** `highest`: the highest version code of the app in Google Play, 0 if it has none. Null: nobody knows. */
-export type PlayCheck = StoreCheck & { highest: number | null };
+/** `there` is null if there are refusals, or a warning that says why. */
+export type PlayLook = StoreCheck & { there: PlayThere | null };
 
 /**
- * The package is known, the key may change it, the version code is free. The look needs an edit, and a new
- * edit ends the others of the key for this app. A submission that is under way then begins anew.
+ * The package is known, the key may change it, and what is there. The look needs an edit, and a new edit ends
+ * the others of the key for this app. A submission that is under way would begin anew.
  */
-export async function checkPlay(
-  key: OpenedStoreKey,
-  question: PlayQuestion,
-  addresses: StoreAddresses,
-  signal: AbortSignal,
-): Promise<PlayCheck> {
-  return settled(async () => {
-    const there = await inEdit(key, question.packageName, addresses, signal, lookAround);
-    return { ...judged(question, there), highest: there.highest };
-  });
-}
-
-/** For the seed of a counter. `highest` is null if there are refusals, or a warning that says why. */
-export async function highestVersionCode(
+export async function lookAtPlay(
   key: OpenedStoreKey,
   packageName: string,
   addresses: StoreAddresses,
   signal: AbortSignal,
-): Promise<PlayCheck> {
+): Promise<PlayLook> {
   return settled(async () => {
-    const { highest } = await inEdit(key, packageName, addresses, signal, lookAround);
-    return { refusals: [], warnings: [], highest };
+    const there = await inEdit(key, packageName, addresses, signal, lookAround);
+    return { refusals: [], warnings: [], there };
   });
 }
 
-interface There {
+/** What a look means for a build that is to be submitted. Pure. */
+export const judgePlay = ({ there, ...check }: PlayLook, question: PlayQuestion): StoreCheck =>
+  there === null ? check : judged(question, there);
+
+export interface PlayThere {
   codes: ReadonlySet<number>;
+  /** The highest version code of all files and releases, 0 if there is none. */
   highest: number;
   tracks: ReadonlySet<string>;
   /** An app that was never published has no other releases than drafts. */
   onlyDrafts: boolean;
 }
 
-async function lookAround(app: PlayApp, edit: string): Promise<There> {
+async function lookAround(app: PlayApp, edit: string): Promise<PlayThere> {
   const files = [...(await app.files(edit, 'bundles')), ...(await app.files(edit, 'apks'))];
   const tracks = await app.tracks(edit);
   const releases = tracks.flatMap((track) => track.releases);
@@ -125,7 +116,7 @@ async function lookAround(app: PlayApp, edit: string): Promise<There> {
   };
 }
 
-function judged({ versionCode, track, releaseStatus }: PlayQuestion, there: There): StoreCheck {
+function judged({ versionCode, track, releaseStatus }: PlayQuestion, there: PlayThere): StoreCheck {
   const refusals: StoreCheck['refusals'] = [];
   const warnings: string[] = [];
   if (versionCode !== null && there.codes.has(versionCode))
@@ -163,14 +154,14 @@ async function inEdit<Result>(
   }
 }
 
-async function settled(run: () => Promise<StoreCheck & { highest?: number | null }>): Promise<PlayCheck> {
+async function settled(run: () => Promise<PlayLook>): Promise<PlayLook> {
   try {
-    return { highest: null, ...(await run()) };
+    return await run();
   } catch (error) {
     if (error instanceof StoreUnreachable)
-      return { refusals: [], warnings: [`Not everything was checked. ${error.message}`], highest: null };
+      return { refusals: [], warnings: [`Not everything was checked. ${error.message}`], there: null };
     if (!(error instanceof PlayRefused)) throw error;
-    return { ...refusedCheck(error), highest: null };
+    return { ...refusedCheck(error), there: null };
   }
 }
 

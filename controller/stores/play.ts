@@ -35,7 +35,10 @@ const MINUTE_MS = 60_000;
 /** One invocation begins no further chunk after this time, so that the last one still has its own. */
 const SENDING_MS = MINUTE_MS;
 
-/** How often a submission begins with a new edit. Another submission of the app ends the edit of this one. */
+/**
+ * How often a submission begins with a new edit. Whoever else makes one with the same account, such as a
+ * person's own script, ends the edit of this one.
+ */
 const EDITS_MAX = 12;
 const PAUSE_MIN_MS = 5_000;
 const PAUSE_MAX_MS = 5 * MINUTE_MS;
@@ -361,7 +364,7 @@ const COMMITTING = { state: 'processing', limitMs: 60 * MINUTE_MS, cancellable: 
 export const play: StoreSteps<PlaySubmit> = {
   first: 'look',
   steps: {
-    look: step('look', WAITING, look),
+    look: step('look', { ...WAITING, takesTurns: true }, look),
     open: step('upload', WAITING, open),
     send: step('upload', UPLOADING, send),
     find: step('upload', UPLOADING, find),

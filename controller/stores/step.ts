@@ -92,6 +92,8 @@ export interface Step<Options = SubmitOptions> {
    * warning of a submission that is done. The step has no part in the time for processing.
    */
   isThere?: true;
+  /** It would disturb another submission of the app in the store. So it waits for its turn. */
+  takesTurns?: true;
   run(context: StepContext<Options>, data: StepData): Promise<StepResult>;
 }
 

@@ -17,6 +17,9 @@ export const UNFINISHED_STATES = ['waiting', 'uploading', 'processing'] as const
 
 export const isUnfinished = inArray(submissions.state, [...UNFINISHED_STATES]);
 
+/** The same without parameters, as the index of unfinished submissions has it. */
+export const isNotEnded = sql.raw(`state IN (${UNFINISHED_STATES.map((state) => `'${state}'`).join(', ')})`);
+
 /** The end of a timeline is kept, however much came before it. */
 const KEPT_FOR_THE_END = 2;
 

@@ -7,10 +7,8 @@ import { and, eq, inArray, type SQL, sql } from 'drizzle-orm';
 import { DAY_MS } from '#contract';
 import { openDatabase } from '../database.ts';
 import { submissions, submissionWork } from '../schema/index.ts';
-import { isUnfinished, UNFINISHED_STATES } from './changes.ts';
+import { isNotEnded, isUnfinished, UNFINISHED_STATES } from './changes.ts';
 import { AFTER_SUCCESS } from './create.ts';
-
-const notEnded = sql.raw(`state IN (${UNFINISHED_STATES.map((state) => `'${state}'`).join(', ')})`);
 
 /**
  * Leaves for later the cancellation of the unfinished submissions of these keys. Answers their ids. An
@@ -22,7 +20,7 @@ export async function cancelSubmissionsOf(env: Env, keyIds: readonly string[], n
   const [found] = await db.batch([
     db.select({ id: submissions.id }).from(submissions).where(and(isUnfinished, ofKeys)),
     db.insert(submissionWork).select(sql`
-      SELECT NULL, 'cancel_submission', id, ${now}, 0 FROM submissions WHERE ${notEnded} AND ${ofKeys}
+      SELECT NULL, 'cancel_submission', id, ${now}, 0 FROM submissions WHERE ${isNotEnded} AND ${ofKeys}
         AND NOT EXISTS (SELECT 1 FROM submission_work WHERE kind = 'cancel_submission' AND target = submissions.id)`),
   ]);
   return found.map(({ id }) => id);
@@ -51,7 +49,7 @@ export async function leaveMissedSubmissions(env: Env, now: number): Promise<voi
 
 /** Whether a submission of the project has not ended, as a condition of another statement. */
 export const hasUnfinishedSubmissions = (projectId: string): SQL =>
-  sql`EXISTS (SELECT 1 FROM submissions WHERE project_id = ${projectId} AND ${notEnded})`;
+  sql`EXISTS (SELECT 1 FROM submissions WHERE project_id = ${projectId} AND ${isNotEnded})`;
 
 export const countUnfinishedSubmissions = (env: Env, projectId: string): Promise<number> =>
   openDatabase(env).$count(submissions, and(isUnfinished, eq(submissions.projectId, projectId)));

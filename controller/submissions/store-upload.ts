@@ -32,6 +32,7 @@ import { STORES, type Stores } from './all-stores.ts';
 import { writeChange } from './changes.ts';
 import { createAfterSuccess } from './create.ts';
 import { readSubmitted, type Submitted, whyNotAtAll, whyNotToSend } from './submitted.ts';
+import { findFirst } from './turns.ts';
 import {
   after,
   anew,
@@ -64,6 +65,8 @@ const CLEAN_UP_MS = 60_000;
 const GUARD_MS = 10_000;
 /** Whoever cancels waits so long for the run that is under way. */
 const CANCEL_WAIT_MS = 20_000;
+/** How often a submission asks whether it is its turn. */
+const TURN_PAUSE_MS = 30_000;
 /** So many bytes of a file are read in one piece at most. */
 const READ_MAX_BYTES = 256 * 1024 * 1024;
 
@@ -219,6 +222,14 @@ export class StoreUpload extends DurableObject<Env> {
       if ((await this.#tell(change)) !== to) return this.#save({ ...state, alarmAt: Date.now() });
     }
 
+    if (step.takesTurns) {
+      const waits = await this.#waitsForTurn(submission);
+      const told = { ...known, rowState: to };
+      // The time of the step, and its tries, count from its turn on.
+      const rested = { ...state, stepBeganAt: known.now };
+      if (waits) return this.#decide({ ...after(rested, store, waits, told), tries: 0 });
+    }
+
     const before = state;
     const begun = begunOnceMore(state);
     if (!begun) return this.#decide(failedAs(state, step, { reason: 'internal' }, known));
@@ -255,6 +266,16 @@ export class StoreUpload extends DurableObject<Env> {
       now,
     });
     await this.#decide(next);
+  }
+
+  /** Null if no other submission of the app goes first. */
+  async #waitsForTurn({ store, appId, projectId }: Submitted['submission']): Promise<Outcome | null> {
+    countSubrequest();
+    const first = await findFirst(this.env, store, appId);
+    if (first === null || first.id === this.#id) return null;
+    const which = first.projectId === projectId ? `submission ${first.id}` : 'a submission of another project';
+    const says = `Waits for ${which}, which brings the same app to the store.`;
+    return { kind: 'wait', afterMs: TURN_PAUSE_MS, data: { plain: this.#load()?.plain ?? {}, secret: {} }, says };
   }
 
   /** Runs the step, which has its time, and turns all that it throws into a result. */

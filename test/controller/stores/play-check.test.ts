@@ -1,21 +1,14 @@
 import { expect, test } from 'vitest';
-import { checkPlay, checkPlayKey, highestVersionCode } from '../../../controller/stores/play-check.ts';
+import { checkPlayKey, judgePlay, lookAtPlay } from '../../../controller/stores/play-check.ts';
 import type { PlayAct, PlayAppOptions, PlayOperation } from '../../set-up/stores/play/control.ts';
 import { addresses, aWorld, control, type World } from './play-driver.ts';
 
 const signal = () => AbortSignal.timeout(20_000);
 
-const check = (
-  { key, app }: World,
-  versionCode: number | null,
-  more: { track?: string; releaseStatus?: string } = {},
-) =>
-  checkPlay(
-    key,
-    { packageName: app, versionCode, track: 'internal', releaseStatus: 'completed', ...more },
-    addresses,
-    signal(),
-  );
+const look = ({ key, app }: World, until = signal()) => lookAtPlay(key, app, addresses, until);
+
+const check = async (world: World, versionCode: number | null, more: { track?: string; releaseStatus?: string } = {}) =>
+  judgePlay(await look(world), { versionCode, track: 'internal', releaseStatus: 'completed', ...more });
 
 const sha256 = 'a'.repeat(64);
 const PUBLISHED: PlayAppOptions = {
@@ -28,8 +21,8 @@ const PUBLISHED: PlayAppOptions = {
 
 test('a free version code passes, and the look leaves no edit', async () => {
   const world = await aWorld(PUBLISHED);
-  expect(await check(world, 42)).toEqual({ refusals: [], warnings: [], highest: 41 });
-  expect(await check(world, null)).toEqual({ refusals: [], warnings: [], highest: 41 });
+  expect(await check(world, 42)).toEqual({ refusals: [], warnings: [] });
+  expect(await check(world, null)).toEqual({ refusals: [], warnings: [] });
   expect((await control.state(world.app)).openEdits).toBe(0);
   expect(await checkPlayKey(world.key, addresses, signal())).toMatchObject({ refusals: [], warnings: [] });
 });
@@ -51,10 +44,7 @@ test('what a person should know is a warning', async () => {
 });
 
 test('the highest version code is that of all files and releases', async () => {
-  const highest = async (app: PlayAppOptions) => {
-    const world = await aWorld(app);
-    return (await highestVersionCode(world.key, world.app, addresses, signal())).highest;
-  };
+  const highest = async (app: PlayAppOptions) => (await look(await aWorld(app))).there?.highest;
   expect(await highest({})).toBe(0);
   expect(await highest(PUBLISHED)).toBe(41);
   expect(await highest({ tracks: { beta: [{ versionCodes: ['77'], status: 'halted' }] } })).toBe(77);
@@ -78,13 +68,11 @@ test.for<[PlayOperation, PlayAct, string | null]>([
   ['insert', { kind: 'redirect', location: 'http://127.0.0.1:1/' }, null],
 ])('%s: %j refuses as %s', async ([on, act, reason]) => {
   const world = await aWorld(PUBLISHED);
-  for (const ask of [() => check(world, 42), () => highestVersionCode(world.key, world.app, addresses, signal())]) {
-    await control.fault(world.app, { on, act });
-    const { refusals, warnings, highest } = await ask();
-    expect(highest).toBeNull();
-    expect(refusals.map((refusal) => refusal.reason)).toEqual(reason === null ? [] : [reason]);
-    expect(warnings).toHaveLength(reason === null ? 1 : 0);
-  }
+  await control.fault(world.app, { on, act });
+  const { refusals, warnings, there } = await look(world);
+  expect(there).toBeNull();
+  expect(refusals.map((refusal) => refusal.reason)).toEqual(reason === null ? [] : [reason]);
+  expect(warnings).toHaveLength(reason === null ? 1 : 0);
 });
 
 test('a key that Google does not know is refused, and one that it cannot judge is not', async () => {
@@ -105,7 +93,6 @@ const keyId = ({ key }: World) => {
 test('a store that stays silent is a warning when its time is up', async () => {
   const world = await aWorld(PUBLISHED);
   await control.fault(world.app, { on: 'insert', act: { kind: 'slow', delayMs: 2_000 } });
-  const question = { packageName: world.app, versionCode: 42, track: 'internal', releaseStatus: 'completed' };
-  const { refusals, warnings } = await checkPlay(world.key, question, addresses, AbortSignal.timeout(200));
+  const { refusals, warnings } = await look(world, AbortSignal.timeout(200));
   expect([refusals, warnings]).toEqual([[], [expect.stringContaining('did not answer in time')]]);
 });

@@ -1,9 +1,19 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { bytesOf, call, sha256Of } from '../factories/rows.ts';
 import { stepsOfTests } from '../factories/steps-of-tests.ts';
-import { aRelease, type Release, rewriteState, stateOf, timelineOf, untilOver } from '../factories/submissions.ts';
+import {
+  aRelease,
+  aSubmission,
+  type Release,
+  rewriteState,
+  rowOf,
+  stateOf,
+  timelineOf,
+  untilOver,
+  uploadOf,
+} from '../factories/submissions.ts';
 import { addresses, control } from './play-driver.ts';
-import { go, setKey, submitBy, untilEnded } from './submitting.ts';
+import { go, STORE_KEY, setKey, submitBy, untilEnded } from './submitting.ts';
 
 beforeEach(() => {
   stepsOfTests.addresses = addresses;
@@ -58,6 +68,30 @@ test('a session that does not open any more, or that was cut, is no reason to se
   });
   expect([ended.state, lost > 1]).toEqual(['done', true]);
   await expectOnce(release);
+});
+
+test('submissions of an app go to Google Play one after another, the oldest first, and each makes one edit', async () => {
+  const first = await aPlayRelease();
+  // Its object has not begun.
+  const one = await aSubmission(first, { storeKey: STORE_KEY });
+  // Of another project, with another number of the same app.
+  const second = await aRelease(`${CONTENT}!`, { app: { id: first.appId, buildNumber: '8' } });
+  await control.file(first.appId, second.sha256, 8);
+  const email = `other-${first.appId.slice(-8)}@tests.iam.gserviceaccount.com`;
+  const serviceAccount = await control.account(email, { apps: [first.appId] });
+  await setKey({ ...second, appId: first.appId }, { store: 'google-play', serviceAccount });
+  const other = await submit(second);
+  const asked = async () => (await control.state(first.appId)).asked.insert;
+  for (let alarm = 0; alarm < 3; alarm++) await go(other);
+  expect([await asked(), (await rowOf(other)).state]).toEqual([undefined, 'waiting']);
+  expect((await timelineOf(other)).map(({ says }) => says)).toEqual([
+    expect.stringContaining('is to be submitted'),
+    'Waits for a submission of another project, which brings the same app to the store.',
+  ]);
+  await uploadOf(one).begin();
+  expect((await untilEnded(one)).state).toBe('done');
+  expect((await untilEnded(other)).state).toBe('done');
+  expect(await control.state(first.appId)).toMatchObject({ commits: { 7: 1, 8: 1 }, asked: { insert: 2 } });
 });
 
 test('before its commit a submission is cancelled with its edit, and afterwards not any more', async () => {

@@ -3,7 +3,8 @@
  * highest build number there, from which a counter begins.
  *
  * Invariants: both together take at most CHECK_MS. What a store does not answer by then is a warning. A store
- * is asked with a key of the build's own project alone, for an app and a pool that this key is for.
+ * is asked with a key of the build's own project alone, for an app and a pool that this key is for. Google
+ * Play is looked into once at most, and not while a submission of the app is under way, which that would end.
  */
 import {
   type BuildRequest,
@@ -15,13 +16,14 @@ import {
 import { recordSeed } from '../access/audit.ts';
 import { type AppKey, canBeFirst, readCounter, seedCounter } from '../projects/build-numbers.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { checkAppStore, highestBuildNumber } from './app-store-check.ts';
-import { CHECK_MS, checkStoreKey } from './check-store-key.ts';
-import { checkPlay, highestVersionCode } from './play-check.ts';
-import type { OpenedStoreKey, StoreAddresses } from './step.ts';
-import type { StoreCheck } from './store-check.ts';
-import { findStoreKeyFor, openStoreKey, whyOtherKey } from './store-keys.ts';
-import { type StoreRefusal, storeRefusal } from './store-refusal.ts';
+import { checkAppStore, highestBuildNumber } from '../stores/app-store-check.ts';
+import { CHECK_MS, checkStoreKey } from '../stores/check-store-key.ts';
+import { judgePlay, lookAtPlay, type PlayLook } from '../stores/play-check.ts';
+import type { OpenedStoreKey, StoreAddresses } from '../stores/step.ts';
+import type { StoreCheck } from '../stores/store-check.ts';
+import { findStoreKeyFor, openStoreKey, whyOtherKey } from '../stores/store-keys.ts';
+import { type StoreRefusal, storeRefusal } from '../stores/store-refusal.ts';
+import { findFirst } from './turns.ts';
 
 /** What of a request for a build matters to a store. */
 export interface Requested {
@@ -56,7 +58,7 @@ export async function beforeBuild(
   addresses: StoreAddresses,
   now: number,
 ): Promise<Checked> {
-  const signal = AbortSignal.timeout(CHECK_MS);
+  const asking = askingFor(env, requested.projectId, addresses);
   const { projectId, platform, app, options } = requested;
   const store = STORE_OF_PLATFORM[platform];
   if (options !== null && options.store !== store)
@@ -64,16 +66,37 @@ export async function beforeBuild(
   if (app) {
     const key = { projectId, platform, appId: app.id };
     if (!canBeFirst(app.buildNumber ?? 0) && (await readCounter(env, key)).value === null) {
-      const seeded = await seedFromStore(env, { ...requested, app: key, by }, addresses, now, signal);
+      const seeded = await seedFromStore(env, { ...requested, app: key, by }, addresses, now, asking);
       if (!seeded.ok) return seeded;
     }
   }
-  return options === null ? { ok: true, warnings: [] } : check(env, { ...requested, options }, addresses, signal);
+  return options === null ? { ok: true, warnings: [] } : check(env, { ...requested, options }, asking);
+}
+
+/** How the stores are asked for one request. */
+interface Asking {
+  addresses: StoreAddresses;
+  signal: AbortSignal;
+  lookAtPlay: (key: OpenedStoreKey, appId: string) => Promise<PlayLook>;
+}
+
+function askingFor(env: Env, projectId: string, addresses: StoreAddresses): Asking {
+  const signal = AbortSignal.timeout(CHECK_MS);
+  let look: Promise<PlayLook> | null = null;
+  const begin = async (key: OpenedStoreKey, appId: string): Promise<PlayLook> => {
+    const first = await findFirst(env, 'google-play', appId);
+    if (first === null) return lookAtPlay(key, appId, addresses, signal);
+    const which = first.projectId === projectId ? `submission ${first.id}` : 'a submission of another project';
+    const why = `Google Play was not asked, because ${which} is on its way with this app.`;
+    return { refusals: [], warnings: [why], there: null };
+  };
+  // One request is about one app, with one key.
+  return { addresses, signal, lookAtPlay: (key, appId) => (look ??= begin(key, appId)) };
 }
 
 type ToSubmit = Requested & { options: SubmitOptions };
 
-async function check(env: Env, requested: ToSubmit, addresses: StoreAddresses, signal: AbortSignal): Promise<Checked> {
+async function check(env: Env, requested: ToSubmit, asking: Asking): Promise<Checked> {
   const { projectId, pool, platform, app, options } = requested;
   const use = { projectId, pool, store: options.store, appId: app?.id, name: options.storeKey };
   const found = await findStoreKeyFor(env, use);
@@ -85,12 +108,12 @@ async function check(env: Env, requested: ToSubmit, addresses: StoreAddresses, s
   const opened = await openStoreKey(env, found.row);
   if (!opened.ok) return opened;
   if (!app) {
-    const accepted = await checkStoreKey(opened.key, addresses, signal);
+    const accepted = await checkStoreKey(opened.key, asking.addresses, asking.signal);
     return accepted.ok ? { ok: true, warnings: [...accepted.warnings, NO_APP] } : accepted;
   }
   const { value: counter } = await readCounter(env, { projectId, platform, appId: app.id });
   const number = numberFor(counter, app.buildNumber);
-  const { refusals, warnings } = await ask(opened.key, options, app, number.value, addresses, signal);
+  const { refusals, warnings } = await ask(opened.key, options, app, number.value, asking);
   // A counter may give another number than the one that the project has.
   const isSure = ({ reason }: StoreCheck['refusals'][number]) => reason !== 'build_number_used' || number.isSure;
   const refused = refusals.find(isSure);
@@ -123,13 +146,12 @@ export function numberFor(
   return { value: counter === null ? (given ?? null) : counter + 1, isSure: counter === null };
 }
 
-function ask(
+async function ask(
   key: OpenedStoreKey,
   options: SubmitOptions,
   app: NonNullable<Requested['app']>,
   number: number | null,
-  addresses: StoreAddresses,
-  signal: AbortSignal,
+  { addresses, signal, lookAtPlay }: Asking,
 ): Promise<StoreCheck> {
   if (options.store === 'app-store-connect') {
     const buildNumber = number === null ? null : String(number);
@@ -137,8 +159,7 @@ function ask(
     return checkAppStore(key, question, addresses, signal);
   }
   const { track, releaseStatus } = options;
-  const question = { packageName: app.id, versionCode: number, track, releaseStatus };
-  return checkPlay(key, question, addresses, signal);
+  return judgePlay(await lookAtPlay(key, app.id), { versionCode: number, track, releaseStatus });
 }
 
 /** An app that has no counter, and who asks for its next number. */
@@ -160,7 +181,7 @@ export async function seedFromStore(
   { app, pool, options, by }: Seeding,
   addresses: StoreAddresses,
   now: number,
-  signal: AbortSignal = AbortSignal.timeout(CHECK_MS),
+  asking: Asking = askingFor(env, app.projectId, addresses),
 ): Promise<{ ok: true; asked: boolean } | Refusal> {
   const { projectId, platform, appId } = app;
   const store = STORE_OF_PLATFORM[platform];
@@ -168,7 +189,7 @@ export async function seedFromStore(
   if (!found.ok) return { ok: true, asked: false };
   const opened = await openStoreKey(env, found.row);
   if (!opened.ok) return opened;
-  const { refusals, warnings, highest } = await askHighest(opened.key, appId, options, addresses, signal);
+  const { refusals, warnings, highest } = await askHighest(opened.key, appId, options, asking);
   if (highest === null) {
     const [refused] = refusals;
     return notSeeded(app, refused ? storeRefusal(refused).message : (warnings[0] ?? 'The store did not tell it.'));
@@ -180,14 +201,16 @@ export async function seedFromStore(
   return { ok: true, asked: true };
 }
 
-function askHighest(
+async function askHighest(
   key: OpenedStoreKey,
   appId: string,
   options: SubmitOptions | null,
-  addresses: StoreAddresses,
-  signal: AbortSignal,
+  { addresses, signal, lookAtPlay }: Asking,
 ): Promise<StoreCheck & { highest: number | null }> {
-  if (key.store === 'google-play') return highestVersionCode(key, appId, addresses, signal);
+  if (key.store === 'google-play') {
+    const { there, ...check } = await lookAtPlay(key, appId);
+    return { ...check, highest: there?.highest ?? null };
+  }
   const ascAppId = options?.store === 'app-store-connect' ? (options.ascAppId ?? null) : null;
   return highestBuildNumber(key, { appId, ascAppId }, addresses, signal);
 }

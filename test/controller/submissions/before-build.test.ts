@@ -3,17 +3,18 @@ import { env } from 'cloudflare:workers';
 import { desc, eq, like } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import type { App, BuildDetail, BuildNumberAnswer, CounterList, SubmitOptions } from '#contract';
-import { audit, keys } from '../../../controller/schema/index.ts';
-import { beforeBuild, numberFor } from '../../../controller/stores/before-build.ts';
+import { audit, buildNumbers, keys, storeKeys, submissions } from '../../../controller/schema/index.ts';
 import type { StoreAddresses } from '../../../controller/stores/step.ts';
+import { beforeBuild, numberFor } from '../../../controller/submissions/before-build.ts';
 import type { AppleAppOptions } from '../../set-up/stores/app-store/control.ts';
 import type { PlayAppOptions } from '../../set-up/stores/play/control.ts';
 import { db, insertProject, tokenFor, unique } from '../factories/rows.ts';
 import { aBlob } from '../factories/scenarios.ts';
 import { NO_STORES } from '../factories/store-keys.ts';
+import { aRelease, aSubmission } from '../factories/submissions.ts';
 import { aKey, aPool, ask as askTeam, askWith, begin } from '../factories/teams.ts';
-import { addresses as apple, control as appleControl } from './app-store-driver.ts';
-import { addresses as google, control as playControl } from './play-driver.ts';
+import { addresses as apple, control as appleControl } from '../stores/app-store-driver.ts';
+import { addresses as google, control as playControl } from '../stores/play-driver.ts';
 
 const STORES: StoreAddresses = { ...google, appStoreConnect: apple.appStoreConnect };
 
@@ -173,6 +174,35 @@ test('Google Play: a used version code and an unknown package are said, and draf
   ]);
   const drafts = await ofPlay({ draft: true, tracks: { internal: [{ versionCodes: ['1'], status: 'draft' }] } });
   expect(await checked(drafts, { buildNumber: 2 }, PLAY)).toEqual([expect.stringMatching(/draft/)]);
+});
+
+test('Google Play is looked into once for a request, and not while a submission of the app is under way', async () => {
+  const team = await ofPlay({ library: [{ versionCode: 41, kind: 'bundles', sha256: 'a'.repeat(64) }] });
+  const edits = async () => (await playControl.state(team.app)).asked.insert;
+  const draft = expect.stringMatching(/no release in Google Play but drafts/);
+  expect(await checked(team, {}, PLAY)).toEqual([draft]);
+  expect([await edits(), (await counters(team))[0]?.value]).toEqual([1, 41]);
+
+  const release = await aRelease('an app', { app: { id: team.app } });
+  await db
+    .update(storeKeys)
+    .set({ apps: [team.app] })
+    .where(eq(storeKeys.id, release.storeKey.id));
+  const id = await aSubmission(release);
+  const says = (which: string) => `Google Play was not asked, because ${which} is on its way with this app.`;
+  expect(await checked(team, {}, PLAY)).toEqual([says('a submission of another project')]);
+  const change = (set: object) => db.update(submissions).set(set).where(eq(submissions.id, id));
+  await change({ projectId: team.projectId, state: 'uploading' });
+  expect(await checked(team, {}, PLAY)).toEqual([says(`submission ${id}`)]);
+  await db.delete(buildNumbers).where(eq(buildNumbers.projectId, team.projectId));
+  expect(await checked(team, {}, PLAY)).toEqual([
+    'number_not_seeded',
+    expect.stringContaining(says(`submission ${id}`)),
+  ]);
+  expect(await edits()).toBe(1);
+  await change({ state: 'done', projectId: release.project });
+  expect(await checked(team, {}, PLAY)).toEqual([draft]);
+  expect(await edits()).toBe(2);
 });
 
 test('what a store does not answer is a warning, and so is a request that names no app', async () => {

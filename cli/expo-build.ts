@@ -12,6 +12,10 @@ import { EXIT } from './exit-codes.ts';
 import { printJson } from './json-lines.ts';
 import { VERSION } from './version.ts';
 
+// `npm run` starts each script in the folder of its package. Paths count from where the person is.
+const { npm_lifecycle_event, INIT_CWD } = process.env;
+if (npm_lifecycle_event === 'expo-build' && INIT_CWD) process.chdir(INIT_CWD);
+
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
 

@@ -9,7 +9,7 @@ import { printable } from '../../client/printable.ts';
 import { printJson } from '../json-lines.ts';
 
 interface PackOptions {
-  list: true;
+  list?: true;
   json: boolean;
   root?: string;
   include: string[];
@@ -23,19 +23,21 @@ export function packCommand(signal: () => AbortSignal): Command {
   return new Command('pack')
     .description('show which files of a project would go to a build, the largest first')
     .argument('[folder]', 'the folder of the app, in which eas.json lies', '.')
-    .requiredOption('--list', 'print the list; nothing is sent')
+    .option('--list', 'print the list; nothing is sent')
     .option('--json', 'print one JSON object on each line', false)
     .option('--root <folder>', 'what goes along as a whole; else the git repository that the app is in')
     .option('--include <glob>', 'ignored files that the build needs; may be given again', several, [])
     .option('--secret-file <path>', 'a file that goes to the build sealed; may be given again', several, [])
     .option('--easignore-adds', '.easignore takes more away from what git sees, and does not replace it', false)
     .addHelpText('after', HELP)
-    .action(async (folder: string, options: PackOptions) => {
+    .action(async (folder: string, options: PackOptions, command: Command) => {
+      if (!options.list) command.error('error: give --list: `pack` sends nothing yet, and shows what would go');
       const { root, include, easignoreAdds } = options;
       const listed = { appDir: folder, root, include, easignoreAdds, explain: true, signal: signal() };
       const source = await listSource(listed);
       const secrets = await findSecretFiles(source, options.secretFile, resolve('.'));
-      const shown = { source, secrets, warnings: [...warningsOf(source), ...secrets.warnings] };
+      const sealed = secrets.sent.map(({ path }) => path);
+      const shown = { source, secrets, warnings: [...warningsOf(source, sealed), ...secrets.warnings] };
       if (options.json) printLines(shown);
       else process.stdout.write(textOf(shown));
     });
@@ -87,9 +89,17 @@ const DIFFERENCES: Record<Difference, [mark: string, words: string]> = {
 
 const DECIDED = {
   git: 'git',
+  git_and_easignore: 'git, and .easignore takes more away',
   easignore: '.easignore, which replaces the rules of git',
   gitignore_files: 'the .gitignore files, because there is no git repository',
+  no_git: 'the .gitignore files, because the program `git` was not found',
 };
+
+function decided({ decidedBy, gitIsMissing, leftOut }: Source): string {
+  if (decidedBy === 'gitignore_files' && gitIsMissing) return DECIDED.no_git;
+  const easignoreAdds = decidedBy === 'git' && leftOut.some(({ why }) => why === 'easignore');
+  return DECIDED[easignoreAdds ? 'git_and_easignore' : decidedBy];
+}
 
 const LEFT_OUT_WORDS: Record<Source['leftOut'][number]['why'], string> = {
   ignored: 'ignored',
@@ -102,7 +112,7 @@ const LEFT_OUT_WORDS: Record<Source['leftOut'][number]['why'], string> = {
 };
 
 function textOf({ source, secrets, warnings }: Shown): string {
-  const { root, appRoot, decidedBy, files, leftOut } = source;
+  const { root, appRoot, files, leftOut } = source;
   const line = (mark: string, sizeBytes: number | null, path: string, words = '') =>
     `${mark} ${(sizeBytes === null ? '' : size(sizeBytes)).padStart(9)}  ${printable(path)}${words && `  (${printable(words)})`}`;
   const section = (title: string, lines: string[]) => (lines.length === 0 ? [] : ['', `${title}:`, ...lines]);
@@ -135,7 +145,7 @@ function textOf({ source, secrets, warnings }: Shown): string {
     ]),
     '',
     `${files.length} ${word(files.length)}, ${size(totalOf(source))} before compression, from ${printable(root)}${appRoot === '.' ? '' : ` (the app is in ${printable(appRoot)})`}.`,
-    `Decided by ${DECIDED[decidedBy]}.`,
+    `Decided by ${decided(source)}.`,
   ].join('\n')}\n`;
 }
 

@@ -15,24 +15,29 @@ export const partsOf = (path: string): string[] => path.split('/').filter((part)
  * and so does an absolute one. `links` has the target of each link by its path.
  */
 export function* linksThatLeadOut(links: ReadonlyMap<string, string>): Generator<[path: string, target: string]> {
-  for (const [path, target] of links) if (leadsOut(path, target, links)) yield [path, target];
+  for (const [path, target] of links) if (endOfLink(path, target, links) === 'outside') yield [path, target];
 }
 
-function leadsOut(path: string, target: string, links: ReadonlyMap<string, string>): boolean {
-  if (target.startsWith('/')) return true;
+/** The parts of the path at which a link ends, with all other links followed. */
+export function endOfLink(
+  path: string,
+  target: string,
+  links: ReadonlyMap<string, string>,
+): string[] | 'outside' | 'circle' {
+  if (target.startsWith('/')) return 'outside';
   let hops = 0;
   const here = path.split('/').slice(0, -1);
   const todo = partsOf(target);
   while (todo.length > 0) {
     const part = todo.shift()!;
     if (part !== '..') here.push(part);
-    else if (here.pop() === undefined) return true;
+    else if (here.pop() === undefined) return 'outside';
     const next = links.get(here.join('/'));
     if (part === '..' || next === undefined) continue;
-    if (next.startsWith('/')) return true;
-    if (++hops > LINK_HOPS_MAX) return false;
+    if (next.startsWith('/')) return 'outside';
+    if (++hops > LINK_HOPS_MAX) return 'circle';
     here.pop();
     todo.unshift(...partsOf(next));
   }
-  return false;
+  return here;
 }

@@ -54,6 +54,8 @@ export interface Source {
   /** The folder of the app within the root. It is `.` for the root itself. */
   appRoot: string;
   decidedBy: 'git' | 'easignore' | 'gitignore_files';
+  /** There is a repository, but no program `git`. */
+  gitIsMissing: boolean;
   /** Sorted by path. */
   files: SourceFile[];
   leftOut: LeftOut[];
@@ -128,6 +130,7 @@ class Listing {
   readonly #options: ListOptions;
   readonly #seen = new Map<string, Seen>();
   readonly #leftOut: LeftOut[] = [];
+  #gitIsMissing = false;
   /** Whether a folder is one, and not a link. */
   readonly #folders = new Map<string, boolean>([['', true]]);
 
@@ -145,11 +148,13 @@ class Listing {
     for (const glob of this.#options.include ?? []) this.#include(glob);
     const files = this.#files();
     this.#refuse(files);
-    const decidedBy = easignore.size > 0 ? 'easignore' : hasGit ? 'git' : 'gitignore_files';
+    const replaces = easignore.size > 0 && !this.#options.easignoreAdds;
+    const decidedBy = replaces ? 'easignore' : hasGit ? 'git' : 'gitignore_files';
     const byPath = (a: { path: string }, b: { path: string }) => (a.path < b.path ? -1 : 1);
     const going = new Set(files.map(({ path }) => path));
     const leftOut = this.#leftOut.filter(({ path }) => !going.has(path)).sort(byPath);
-    return { root: this.#root, appRoot: this.#appRoot, decidedBy, files, leftOut };
+    const found = { root: this.#root, appRoot: this.#appRoot, gitIsMissing: this.#gitIsMissing };
+    return { ...found, decidedBy, files, leftOut };
   }
 
   /** The rules of each .easignore that counts, by its folder: empty, or with a slash at its end. */
@@ -177,7 +182,10 @@ class Listing {
     if (statsOf(join(folder, '.git')) === null) return false;
     const nested: { path: string; isSubmodule: boolean }[] = [];
     const hasGit = await withGitView(folder, this.#options.signal, async (view) => {
-      if (view === null) return false;
+      if (view === null) {
+        this.#gitIsMissing = true;
+        return false;
+      }
       for (const path of view.ignored) this.#leaveOut(`${prefix}${path}`, 'ignored');
       for (const { path, isTracked, isExecutable, isSubmodule } of view.entries) {
         this.#checkPath(path);

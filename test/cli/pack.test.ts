@@ -11,11 +11,16 @@ interface Ended {
   stderr: string;
 }
 
-const expoBuild = (cwd: string, ...args: string[]) =>
+const expoBuild = (cwd: string, ...args: string[]) => expoBuildWith({}, cwd, ...args);
+
+const expoBuildWith = (variables: NodeJS.ProcessEnv, cwd: string, ...args: string[]) =>
   new Promise<Ended>((resolve) => {
     const program = join(PROJECT_ROOT, 'cli/expo-build.ts');
-    const child = execFile(process.execPath, [program, ...args], { cwd }, (_, stdout, stderr) =>
-      resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    const child = execFile(
+      process.execPath,
+      [program, ...args],
+      { cwd, env: { ...process.env, ...variables } },
+      (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
     );
   });
 
@@ -28,6 +33,7 @@ test('`pack --list` shows what goes along by size, what differs from git, and wh
       'large.js': 'x'.repeat(4_200),
       '.env': 'A=1',
       'a.log': '',
+      'package.json': '{}',
     })
     .write({ 'dist.p12': 'p12', 'forced.log': '12', 'node_modules/x': '' })
     .committed()
@@ -38,6 +44,7 @@ test('`pack --list` shows what goes along by size, what differs from git, and wh
        11 B  .gitignore
         3 B  dist.p12
 ~       2 B  forced.log  (tracked, although a rule ignores it: .gitignore:2 *.log)
+        2 B  package.json
         1 B  small.js
 +       0 B  a.log  (brought by --include)
 
@@ -51,7 +58,7 @@ Not sent. If the build needs one of these, name it:
 Look at these:
 ! dist.p12: Git tracks this file, so everybody who can read the repository has it. Remove it with \`git rm --cached\`, ignore it, and send it with \`--secret-file\`.
 
-6 files, 4.2 kB before compression, from ${it.path}.
+7 files, 4.2 kB before compression, from ${it.path}.
 Decided by git.
 `);
 });
@@ -64,6 +71,19 @@ test('the flag of a file that is not sent counts from the current folder', async
   const flags = stdout.match(/--secret-file \S+/g)!.flatMap((flag) => flag.split(' '));
   expect(flags).toEqual(['--secret-file', '../../.env', '--secret-file', '.env']);
   expect(await expoBuild(here, 'pack', '--list', ...flags)).toMatchObject({ code: 0 });
+});
+
+test('npm run takes the folder in which the person is, and a machine without git is told so', async () => {
+  using it = project();
+  it.tree.write({ 'package.json': '{}', '.gitignore': 'x\n', x: '', '.easignore': 'y\n', y: '' }).committed();
+  const npm = { npm_lifecycle_event: 'expo-build', INIT_CWD: it.path };
+  const adds = await expoBuildWith(npm, PROJECT_ROOT, 'pack', '--list', '--easignore-adds');
+  expect(adds.stdout).toContain(`3 files, 6 B before compression, from ${it.path}.
+Decided by git, and .easignore takes more away.`);
+  it.tree.remove('.easignore');
+  const { stdout } = await expoBuildWith({ PATH: it.dir }, it.path, 'pack', '--list');
+  expect(stdout).toContain('! .git: Here is a repository, but the program `git` was not found');
+  expect(stdout).toContain('Decided by the .gitignore files, because the program `git` was not found.');
 });
 
 test('under --json each line of standard output parses, also that of an error', async () => {
@@ -83,13 +103,19 @@ test('under --json each line of standard output parses, also that of an error', 
   expect(refused.stderr).toMatch(/^expo-build: "out → \/etc\/hosts" is a link that leads out of /);
 });
 
-test('a wrong command line ends with 2, and help with 0', async () => {
+test('a wrong command line ends with 2 and names what is wrong, and help ends with 0', async () => {
   using it = project();
-  const codes = await Promise.all(
-    [['pack'], ['pakc'], ['pack', '--lits'], ['pack', '--list', 'nowhere'], ['pack', '--help'], ['--version']].map(
-      async (args) => (await expoBuild(it.path, ...args)).code,
-    ),
-  );
-  expect(codes).toEqual([2, 2, 2, 2, 0, 0]);
-  expect((await expoBuild(it.path, 'pakc')).stderr).toContain('Did you mean pack?');
+  const lines: [args: string[], code: number, says: string][] = [
+    [['pakc'], 2, 'Did you mean pack?'],
+    [['pack', '--json'], 2, 'give --list'],
+    [['pack', '--lits'], 2, "unknown option '--lits'"],
+    [['pack', '--list', 'nowhere'], 2, 'nowhere is not a folder'],
+    [['pack', '--help'], 0, ''],
+    [['--version'], 0, ''],
+  ];
+  const ended = await Promise.all(lines.map(([args]) => expoBuild(it.path, ...args)));
+  for (const [index, [args, code, says]] of lines.entries()) {
+    expect(ended[index]!.code, args.join(' ')).toBe(code);
+    expect(ended[index]!.stderr).toContain(says);
+  }
 });

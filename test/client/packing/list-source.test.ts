@@ -118,11 +118,11 @@ test('--include brings ignored files and whole folders, and says when it fits no
 
 test('submodules are walked by their own rules; one that is not checked out is a warning', async () => {
   using it = project();
-  it.tree.write({ 'a.js': '' }).committed().submodule('lib', { 'l.c': '', '.gitignore': '*.o\n' });
+  it.tree.write({ 'package.json': '' }).committed().submodule('lib', { 'l.c': '', '.gitignore': '*.o\n' });
   it.tree.write({ 'lib/l.o': '', 'lib/new.c': '' }).submodule('other', { 'o.c': '' });
   it.tree.git('submodule', 'deinit', '-f', 'other');
   const source = await listed(it.tree);
-  expect(pathsOf(source)).toEqual(['.gitmodules', 'a.js', 'lib/.gitignore', 'lib/l.c', 'lib/new.c']);
+  expect(pathsOf(source)).toEqual(['.gitmodules', 'lib/.gitignore', 'lib/l.c', 'lib/new.c', 'package.json']);
   expect(leftOutOf(source)).toEqual({ 'lib/l.o': 'ignored', 'other/': 'not_checked_out' });
   expect(warningsOf(source)).toMatchObject([{ code: 'submodule_not_checked_out', path: 'other/' }]);
 });
@@ -192,7 +192,7 @@ test('links that leave the root are refused by name, also over other links', asy
 
 test('what looks like a secret and goes along without git is shown, with what to do', async () => {
   using it = project();
-  it.tree.write({ '.gitignore': '.env\n*.p8\n', '.env': '', 'a.p8': '' }).committed();
+  it.tree.write({ 'package.json': '', '.gitignore': '.env\n*.p8\n', '.env': '', 'a.p8': '' }).committed();
   it.tree.write({ 'credentials.json': '{}', '.env.local': '', '.env.example': '', 'google-services.json': '{}' });
   const shown = async (options: Partial<ListOptions> = {}) =>
     warningsOf(await listed(it.tree, options)).map(
@@ -216,10 +216,27 @@ test('what looks like a secret and goes along without git is shown, with what to
   expect(await shown({ easignoreAdds: true })).toEqual([]);
 });
 
+test('a folder of no app and links to what does not go along are shown', async () => {
+  using it = project();
+  it.tree
+    .write({ '.gitignore': '.env\ngen/\n', '.env': '', 'gen/a.js': '', 'b/c.js': '', 'app/eas.json': '{}' })
+    .link('app/env', '../.env')
+    .link('app/gen', '../gen')
+    .link('app/b', '../b')
+    .link('app/tool', '../node_modules/tool')
+    .committed();
+  const shown = (source: Source, sealed: string[] = []) =>
+    warningsOf(source, sealed).map(({ code, path }) => `${code}: ${path}`);
+  const atRoot = await listed(it.tree);
+  expect(shown(atRoot)).toEqual(['no_app: .', 'link_to_nothing: app/env', 'link_to_nothing: app/gen']);
+  const inApp = await listed(it.tree, { appDir: join(it.path, 'app') });
+  expect(shown(inApp, ['.env'])).toEqual(['link_to_nothing: app/gen']);
+});
+
 test('tracked signing files, names that a Mac takes for one, and large folders are shown', async () => {
   using it = project();
   it.tree.write({ 'ios/dist.P12': '', 'credentials.json': '{}', '.env.production': '', 'google-services.json': '{}' });
-  it.tree.write({ 'A.js': '', 'a.js': '', 'u\u0308.js': '', 'ü.js': '' }).committed();
+  it.tree.write({ 'package.json': '', 'A.js': '', 'a.js': '', 'u\u0308.js': '', 'ü.js': '' }).committed();
   const source = await listed(it.tree);
   const shown = warningsOf(source).map(({ code, path }) => `${code}: ${path}`);
   expect(shown).toEqual([

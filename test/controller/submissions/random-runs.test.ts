@@ -1,10 +1,11 @@
 /**
- * Submissions to both stores with faults at random, through the object of each, D1, R2 and the stand-ins over
- * HTTP: lost answers, cut connections, 429, 500, slow chunks, expired tokens, D1 that fails, cancellations, new
- * and revoked keys, retention. Processes die before, in and after each step. What a submission says at its end
- * is compared with what the store has.
+ * Submissions to both stores with faults at random, through the object of each, D1, R2 and the stand-ins
+ * over HTTP: lost answers, cut connections, 429, 500, slow chunks, expired tokens, D1 that fails,
+ * cancellations, new and revoked keys, retention. Processes die before, in and after each step. What a
+ * submission says at its end is compared with what the store has.
  *
- * A few are run. `npm run test:submissions` runs 1,000. SUBMISSION_RUNS and SEED in the environment run others.
+ * A few are run. `npm run test:submissions` runs 1,000. SUBMISSION_RUNS and SEED in the environment run
+ * others.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';

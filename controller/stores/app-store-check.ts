@@ -46,9 +46,10 @@ export async function checkAppStore(
     const app = await findApp(caller, appId, ascAppId);
     if ('reason' in app) return { refusals: [app], warnings: [] };
     if (version === null) return { refusals: [], warnings: [] };
-    const train = await settled(() => checkVersion(caller, app.id, version));
-    if (buildNumber === null) return train;
-    const number = await settled(() => checkNumber(caller, { appleId: app.id, version, buildNumber }));
+    const [train, number] = await Promise.all([
+      settled(() => checkVersion(caller, app.id, version)),
+      settled(() => checkNumber(caller, { appleId: app.id, version, buildNumber })),
+    ]);
     return {
       refusals: [...train.refusals, ...number.refusals],
       warnings: [...new Set([...train.warnings, ...number.warnings])],
@@ -67,10 +68,12 @@ async function checkVersion(caller: AppStoreCaller, appleId: string, version: st
 
 async function checkNumber(
   caller: AppStoreCaller,
-  numbered: { appleId: string; version: string; buildNumber: string },
+  { appleId, version, buildNumber }: { appleId: string; version: string; buildNumber: string | null },
 ): Promise<StoreCheck> {
-  const { version, buildNumber } = numbered;
-  const used = (await buildOf(caller, numbered)) ?? (await uploadsOf(caller, numbered)).find(hasTakenNumber);
+  if (buildNumber === null) return { refusals: [], warnings: [] };
+  const numbered = { appleId, version, buildNumber };
+  const [build, uploads] = await Promise.all([buildOf(caller, numbered), uploadsOf(caller, numbered)]);
+  const used = build ?? uploads.find(hasTakenNumber);
   if (!used) return { refusals: [], warnings: [] };
   const storeWords = `App Store Connect has build ${buildNumber} of version ${version}.`;
   return { refusals: [{ reason: 'build_number_used', storeWords }], warnings: [] };

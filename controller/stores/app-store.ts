@@ -5,7 +5,7 @@
  *
  * Owns nothing: what a step leaves is stored by whoever runs it.
  */
-import type { AppStoreSubmit, SubmissionReason } from '#contract';
+import type { AppStoreSubmit } from '#contract';
 import type { Plain } from './app-store/data.ts';
 import { finish, groups, watch } from './app-store/processing.ts';
 import { AppStoreRefused, reasonOf, resultOf } from './app-store/refusals.ts';
@@ -30,7 +30,7 @@ const step = (state: Step['state'], limitMs: number, cancellable: boolean, run: 
     try {
       return await run(context, rest, secret);
     } catch (error) {
-      if (error instanceof AppStoreRefused && saysNothing(error, state, cancellable))
+      if (error instanceof AppStoreRefused && saysNothing(plain, cancellable))
         return { kind: 'retry', why: error.message };
       if (error instanceof AppStoreRefused && reasonOf(error) === 'key_refused' && refused !== true)
         return { kind: 'wait', afterMs: REFUSED_PAUSE_MS, data: { plain: { ...plain, refused: true }, secret } };
@@ -41,12 +41,11 @@ const step = (state: Step['state'], limitMs: number, cancellable: boolean, run: 
   },
 });
 
-/** About the account: an admin can mend it, also with a new store key, while the submission goes on. */
-const OF_ACCOUNT: readonly SubmissionReason[] = ['key_refused', 'role_missing', 'agreement_missing'];
-
-/** Whether a refusal leaves open what becomes of the app, which the store may have. */
-const saysNothing = (refused: AppStoreRefused, state: Step['state'], cancellable: boolean): boolean =>
-  state === 'processing' || (!cancellable && OF_ACCOUNT.includes(reasonOf(refused)));
+/**
+ * Whether Apple may have the app, so that a refusal leaves open what becomes of it. Only a state that Apple
+ * names is an end then. An admin can mend the key or the account while the submission goes on.
+ */
+const saysNothing = ({ committing }: Plain, cancellable: boolean): boolean => committing === true || !cancellable;
 
 export const appStore: StoreSteps<AppStoreSubmit> = {
   first: 'find',

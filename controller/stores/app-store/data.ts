@@ -7,9 +7,11 @@ import type { Numbered } from './looks.ts';
  * - `appleId`: the numeric id of the app
  * - `others`: ids of unfinished uploads of this number that were there before, with blanks between them
  * - `uploadId`, `fileId`, `buildId`: what is ours in the store
+ * - `mine`: ids of all uploads that this submission has made, also of those that are gone, with blanks between
  * - `sent`: so many bytes have arrived
  * - `committing`: from here on the store may have the whole file, so nothing is deleted
  * - `renewals`: how often in a row the store was asked for new addresses
+ * - `lost`: how often in a row what is ours was not there: its file, or the upload and a build
  * - `polls`: how often the store has said that it is still working
  * - `given`: to so many of the named groups the build was given
  * - `tries`: how often something was tried with a build that the store has
@@ -23,6 +25,24 @@ export function textOf(plain: Plain, name: string): string {
   if (typeof value !== 'string') throw new Error(`the submission has no ${name}`);
   return value;
 }
+
+export const withUpload = (plain: Plain, uploadId: string): Plain => ({
+  ...plain,
+  uploadId,
+  mine: [...new Set([...idsOf(plain.mine), uploadId])].join(' '),
+});
+
+export const idsOf = (value: Plain[string] | undefined): string[] =>
+  String(value ?? '')
+    .split(' ')
+    .filter(Boolean);
+
+/**
+ * Whether a build in the store is what we have sent: its upload is one of ours. Where Apple does not say which
+ * upload it was, we must at least have come to the commit.
+ */
+export const isOurs = (plain: Plain, upload: string | null): boolean =>
+  upload === null ? plain.committing === true : idsOf(plain.mine).includes(upload);
 
 export const numberedOf = ({ artifact }: StepContext<AppStoreSubmit>, plain: Plain): Numbered => ({
   appleId: textOf(plain, 'appleId'),

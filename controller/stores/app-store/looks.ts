@@ -37,7 +37,7 @@ export async function findApp(
   try {
     const { data } = await read(caller, `/v1/apps/${ascAppId}`, { 'fields[apps]': 'bundleId' }, AppAnswer);
     if (data.attributes.bundleId === bundleId) return data;
-    const other = `The app ${ascAppId} in App Store Connect has the bundle id ${data.attributes.bundleId}.`;
+    const other = `The app ${ascAppId} in App Store Connect has another bundle id than ${bundleId}.`;
     return { reason: 'app_mismatch', storeWords: other };
   } catch (error) {
     if (!(error instanceof AppStoreRefused) || error.status !== 404) throw error;
@@ -169,11 +169,12 @@ export async function highestOf(caller: AppStoreCaller, appleId: string): Promis
     sort: '-uploadedDate',
   };
   const path = `/v1/apps/${appleId}/buildUploads`;
-  const found = [
-    ...(await readAll(caller, '/v1/builds', builds, BuildNumbersAnswer, BUILD_PAGES_MAX)),
-    ...(await readAll(caller, path, uploads, BuildNumbersAnswer, 1)),
-  ];
+  const found = await Promise.all([
+    readAll(caller, '/v1/builds', builds, BuildNumbersAnswer, BUILD_PAGES_MAX),
+    readAll(caller, path, uploads, BuildNumbersAnswer, 1),
+  ]);
   const numbers = found
+    .flat()
     .map(({ attributes }) => attributes.version ?? attributes.cfBundleVersion ?? '')
     .filter((number) => /^\d+$/.test(number))
     .map(Number)

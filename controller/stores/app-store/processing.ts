@@ -19,7 +19,7 @@ import {
   IncludedFile,
   LocalizationsAnswer,
 } from './answers.ts';
-import { next, numberedOf, type Plain, textOf } from './data.ts';
+import { isOurs, next, numberedOf, type Plain, textOf } from './data.ts';
 import { buildOf } from './looks.ts';
 import { AppStoreBusy, AppStoreRefused, failed, meaningOf, reasonOf, wordsOf } from './refusals.ts';
 import { change, read, readAll } from './requests.ts';
@@ -38,9 +38,10 @@ const stillWorking = (plain: Plain): StepResult => {
   return { kind: 'wait', afterMs: pauseMs(polls), data: { plain: { ...plain, polls: polls + 1 }, secret: {} } };
 };
 
-export async function watch(context: Context, plain: Plain): Promise<StepResult> {
-  const answer = await uploadAnswer(context, textOf(plain, 'uploadId'));
-  if (answer === null) return withoutUpload(context, plain);
+export async function watch(context: Context, given: Plain): Promise<StepResult> {
+  const answer = await uploadAnswer(context, textOf(given, 'uploadId'));
+  if (answer === null) return withoutUpload(context, given);
+  const { lost: _, ...plain } = given;
   const { state, warnings } = answer.data.attributes.state;
   const said = errorsOfState(warnings).map((warning) => wordsOf([warning]));
   if (state === 'COMPLETE') return built(context, plain, answer.data, said);
@@ -70,7 +71,7 @@ async function uploadAnswer(context: Context, uploadId: string) {
 
 async function built(context: Context, plain: Plain, upload: BuildUpload, warnings: string[]): Promise<StepResult> {
   const id = upload.relationships?.build?.data?.id;
-  const build = id === undefined ? await buildOf(context, numberedOf(context, plain)) : await readBuild(context, id);
+  const build = id === undefined ? await buildOf(context, numberedOf(context, plain)) : await shownBuild(context, id);
   if (build === null || build.attributes.processingState === 'PROCESSING') return stillWorking(plain);
   return verdictOf(build, plain, warnings);
 }
@@ -87,22 +88,45 @@ async function readBuild(context: Context, id: string): Promise<Build> {
   return (await read(context, `/v1/builds/${id}`, query, BuildAnswer)).data;
 }
 
+/** A build shows by itself only some time after its upload names it. */
+async function shownBuild(context: Context, id: string): Promise<Build | null> {
+  try {
+    return await readBuild(context, id);
+  } catch (error) {
+    if (error instanceof AppStoreRefused && error.status === 404) return null;
+    throw error;
+  }
+}
+
 /** "Already used" is no failure if the build that uses the number is what we have sent. */
 async function refused(context: Context, plain: Plain, upload: BuildUpload): Promise<StepResult> {
   const errors = errorsOfState(upload.attributes.state.errors);
   const reason = meaningOf(errors) ?? 'build_refused';
   if (reason !== 'build_number_used') return failed(reason, wordsOf(errors));
   const build = await buildOf(context, numberedOf(context, plain));
-  const other = build?.relationships?.buildUpload?.data?.id ?? upload.id;
-  if (build === null || other !== upload.id) return failed(reason, wordsOf(errors));
+  if (build === null || !isOurs(plain, uploadIdOf(build))) return failed(reason, wordsOf(errors));
   return build.attributes.processingState === 'PROCESSING' ? stillWorking(plain) : verdictOf(build, plain, []);
 }
 
+const uploadIdOf = (build: Build): string | null => build.relationships?.buildUpload?.data?.id ?? null;
+
+/** How often in a row neither the upload nor a build is there, before we believe it: ten minutes or more. */
+const LOST_MAX = 8;
+
 /** Somebody has deleted the upload, or Apple clears away those of finished builds. */
 async function withoutUpload(context: Context, plain: Plain): Promise<StepResult> {
-  const build = await buildOf(context, numberedOf(context, plain));
-  if (build === null) return failed('build_refused', 'The upload was deleted in App Store Connect.');
-  return build.attributes.processingState === 'PROCESSING' ? stillWorking(plain) : verdictOf(build, plain, []);
+  const numbered = numberedOf(context, plain);
+  const build = await buildOf(context, numbered);
+  if (build && !isOurs(plain, uploadIdOf(build))) {
+    const { version, buildNumber } = numbered;
+    const has = `App Store Connect has build ${buildNumber} of version ${version} from another upload.`;
+    return failed('build_number_used', has);
+  }
+  if (build)
+    return build.attributes.processingState === 'PROCESSING' ? stillWorking(plain) : verdictOf(build, plain, []);
+  const lost = Number(plain.lost ?? 0) + 1;
+  if (lost > LOST_MAX) return failed('build_refused', 'The upload was deleted in App Store Connect.');
+  return stillWorking({ ...plain, lost });
 }
 
 const COMPLIANCE =
@@ -114,7 +138,9 @@ const COMPLIANCE =
 export async function finish(context: Context, plain: Plain): Promise<StepResult> {
   return asPossible(
     plain,
-    'What to test was not set',
+    context.options.whatToTest
+      ? 'What to test was not set'
+      : 'It is not known whether TestFlight waits for an answer about encryption',
     async () => {
       const build = await readBuild(context, textOf(plain, 'buildId'));
       const known = build.attributes.usesNonExemptEncryption ?? context.artifact.app.usesNonExemptEncryption;

@@ -7,12 +7,12 @@
 import type { z } from 'zod';
 import { PrivateKeyUnreadable, signJwt } from '../jwt.ts';
 import type { OpenedStoreKey, StepContext, StoreAddresses } from '../step.ts';
-import { askStore, type StoreAnswer, StoreUnreachable } from '../store-request.ts';
+import { askStore, type StoreAnswer, type StoreRequest, StoreUnreachable } from '../store-request.ts';
 import { errorsOf } from './answers.ts';
 import { AppStoreBusy, AppStoreRefused } from './refusals.ts';
 
 /** What a request needs. A step's context is one. */
-export type AppStoreCaller = Pick<StepContext, 'key' | 'addresses' | 'signal'>;
+export type AppStoreCaller = Pick<StepContext, 'key' | 'addresses' | 'signal'> & Pick<StoreRequest, 'answerMaxBytes'>;
 
 export const callerOf = (key: OpenedStoreKey, addresses: StoreAddresses, signal: AbortSignal): AppStoreCaller => ({
   key,
@@ -57,9 +57,28 @@ async function token({ key }: AppStoreCaller, scope: string | null): Promise<str
 export async function read<T>(caller: AppStoreCaller, path: string, query: Query, answer: z.ZodType<T>): Promise<T> {
   const url = addressOf(caller, path, query);
   const scope = `GET ${url.pathname}${decodeURIComponent(url.search)}`;
+  if (isUnlimited(caller)) return understood(await ask(caller, 'GET', url, await token(caller, null)), answer);
   let said = await ask(caller, 'GET', url, await token(caller, scope));
-  if (said.status === 401 || said.status === 403) said = await ask(caller, 'GET', url, await token(caller, null));
+  if (said.status === 401 || said.status === 403) {
+    said = await ask(caller, 'GET', url, await token(caller, null));
+    if (said.status < 300) rememberUnlimited(caller);
+  }
   return understood(said, answer);
+}
+
+/** Until when Apple is asked without a limit for a key, by its id. Lost with the isolate. */
+const unlimited = new Map<string, number>();
+const UNLIMITED_MAX = 100;
+const UNLIMITED_MS = 10 * 60_000;
+
+const idOf = ({ key }: AppStoreCaller): string => (key.store === 'app-store-connect' ? key.keyId : '');
+
+const isUnlimited = (caller: AppStoreCaller): boolean => (unlimited.get(idOf(caller)) ?? 0) > Date.now();
+
+function rememberUnlimited(caller: AppStoreCaller): void {
+  const oldest = unlimited.keys().next();
+  if (unlimited.size >= UNLIMITED_MAX && !oldest.done) unlimited.delete(oldest.value);
+  unlimited.set(idOf(caller), Date.now() + UNLIMITED_MS);
 }
 
 /**
@@ -116,7 +135,7 @@ const addressOf = ({ addresses }: AppStoreCaller, path: string, query: Query): U
 };
 
 function ask(
-  { signal }: AppStoreCaller,
+  { signal, answerMaxBytes }: AppStoreCaller,
   method: Method,
   url: URL,
   bearer: string,
@@ -124,7 +143,8 @@ function ask(
 ): Promise<StoreAnswer> {
   const type = body === undefined ? undefined : { 'Content-Type': 'application/json' };
   const headers = { Authorization: `Bearer ${bearer}`, Accept: 'application/json', ...type };
-  return askStore({ method, url, signal, headers, ...(body !== undefined && { body }) });
+  const sent = body === undefined ? undefined : { body };
+  return askStore({ method, url, signal, headers, ...sent, ...(answerMaxBytes !== undefined && { answerMaxBytes }) });
 }
 
 type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';

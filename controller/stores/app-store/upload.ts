@@ -16,7 +16,7 @@ import {
   errorsOfState,
   type Operation,
 } from './answers.ts';
-import { next, numberedOf, type Plain, textOf } from './data.ts';
+import { idsOf, isOurs, next, numberedOf, type Plain, textOf, withUpload } from './data.ts';
 import { buildOf, closedBy, closedWords, findApp, hasTakenNumber, uploadsOf } from './looks.ts';
 import { AppStoreRefused, failed, meaningOf, reasonOf, wordsOf } from './refusals.ts';
 import { change, read } from './requests.ts';
@@ -31,8 +31,8 @@ export async function find(context: Context, plain: Plain): Promise<StepResult> 
 }
 
 /**
- * Asks whether the store has the build already. If nothing was sent yet, its number is used. Else the build
- * is ours. Also remembers which unfinished uploads are not ours.
+ * Asks whether the store has the build already. If its upload is none that we have made, its number is used.
+ * Also remembers which unfinished uploads are not ours.
  */
 export async function look(context: Context, plain: Plain): Promise<StepResult> {
   const numbered = numberedOf(context, plain);
@@ -41,32 +41,32 @@ export async function look(context: Context, plain: Plain): Promise<StepResult> 
   const build = await buildOf(context, numbered);
   if (build) {
     const upload = build.relationships?.buildUpload?.data?.id ?? null;
-    return isOurs(context, plain, upload) ? next('finish', { ...plain, buildId: build.id }) : used;
+    return isOurs(plain, upload) ? next('finish', { ...plain, buildId: build.id }) : used;
   }
   const uploads = await uploadsOf(context, numbered);
   const taken = uploads.find(hasTakenNumber);
-  if (taken) return isOurs(context, plain, taken.id) ? next('watch', { ...plain, uploadId: taken.id }) : used;
+  if (taken) return isOurs(plain, taken.id) ? next('watch', { ...plain, uploadId: taken.id }) : used;
   const closed = await closedBy(context, numbered.appleId, version);
   if (closed !== null && closed !== 'unknown') return failed('version_closed', closedWords(version, closed));
   if (plain.others !== undefined) return next('create', plain);
   return next('create', { ...plain, others: uploads.map(({ id }) => id).join(' ') });
 }
 
-/** A build is ours if we have sent bytes and its upload, where it is known, is the one that we made. */
-const isOurs = ({ uploadBeganAt }: Context, plain: Plain, upload: string | null): boolean =>
-  uploadBeganAt !== null && (upload === null || plain.uploadId === undefined || plain.uploadId === upload);
-
 /** The unfinished upload that an earlier try has made, if any. */
 async function madeBefore(context: Context, plain: Plain): Promise<string | null> {
-  const others = new Set(String(plain.others ?? '').split(' '));
+  if (plain.others === undefined) return null;
+  const others = new Set(idsOf(plain.others));
   const uploads = await uploadsOf(context, numberedOf(context, plain));
   const ours = uploads.find(({ id, attributes }) => attributes.state.state === 'AWAITING_UPLOAD' && !others.has(id));
   return ours?.id ?? null;
 }
 
+const withNewUpload = ({ fileId: _, sent: _sent, ...plain }: Plain, uploadId: string): Plain =>
+  withUpload(plain, uploadId);
+
 export async function create(context: Context, plain: Plain): Promise<StepResult> {
   const made = await madeBefore(context, plain);
-  if (made !== null) return next('reserve', made === plain.uploadId ? plain : { ...afterLoss(plain), uploadId: made });
+  if (made !== null) return next('reserve', made === plain.uploadId ? plain : withNewUpload(plain, made));
   const { appleId, version, buildNumber } = numberedOf(context, plain);
   const data = {
     type: 'buildUploads',
@@ -75,7 +75,7 @@ export async function create(context: Context, plain: Plain): Promise<StepResult
   };
   try {
     const { data: upload } = await change(context, 'POST', '/v1/buildUploads', data, BuildUploadAnswer);
-    return next('reserve', { ...afterLoss(plain), uploadId: upload.id });
+    return next('reserve', withNewUpload(plain, upload.id));
   } catch (error) {
     if (!(error instanceof AppStoreRefused) || reasonOf(error) !== 'build_number_used') throw error;
     return numberTaken(plain, error);
@@ -96,11 +96,16 @@ const Stored = z.array(
 );
 type Stored = z.infer<typeof Stored>;
 
-/** Operations that are stored at a time. What follows them is asked for later. */
-const OPERATIONS_MAX = 500;
+/** Operations that are stored at a time, as JSON. What follows them is asked for later. */
+const OPERATIONS_MAX_CHARS = 256 * 1024;
+
+/** An answer with the operations of a whole file: thousands of them, with signed addresses. */
+const OPERATIONS_ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 
 /** How often in a row the addresses are asked for anew, while no byte gets through. */
 const RENEWALS_MAX = 3;
+/** Before the second time. The third time is after five times as long. */
+const RENEWAL_PAUSE_MS = 60_000;
 
 /** Reserves the file, or finds the one that is reserved, and stores where its next bytes go. */
 export async function reserve(context: Context, plain: Plain): Promise<StepResult> {
@@ -117,20 +122,29 @@ export async function reserve(context: Context, plain: Plain): Promise<StepResul
     return beginAnew(context, plain, 'named no addresses for all bytes of the file');
   const foreign = operations.find(({ method, url }) => method !== 'PUT' || !ourAddress(url, addresses));
   if (foreign) return failed('store_unavailable', 'App Store Connect named an upload address that is not of Apple.');
-  const operationsLeft: Stored = operations.slice(0, OPERATIONS_MAX).map(({ url, offset, length, requestHeaders }) => ({
-    url,
-    offset,
-    length,
-    headers: Object.fromEntries((requestHeaders ?? []).map(({ name, value }) => [name, value])),
-  }));
-  return next('chunks', { ...plain, fileId: file.id }, { secret: { operations: operationsLeft } });
+  return next('chunks', { ...plain, fileId: file.id }, { secret: { operations: storedOf(operations) } });
+}
+
+/** The first operations, as many as may be stored. */
+function storedOf(operations: readonly Operation[]): Stored {
+  const stored: Stored = [];
+  let chars = 0;
+  for (const { url, offset, length, requestHeaders } of operations) {
+    const headers = Object.fromEntries((requestHeaders ?? []).map(({ name, value }) => [name, value]));
+    const one = { url, offset, length, headers };
+    chars += JSON.stringify(one).length;
+    if (stored.length > 0 && chars > OPERATIONS_MAX_CHARS) break;
+    stored.push(one);
+  }
+  return stored;
 }
 
 /** Null: the upload is gone. */
 async function reservedFile(context: Context, uploadId: string): Promise<BuildUploadFile | null> {
   try {
     const path = `/v1/buildUploads/${uploadId}/buildUploadFiles`;
-    const { data: files } = await read(context, path, { limit: 10 }, BuildUploadFilesAnswer);
+    const caller = { ...context, answerMaxBytes: OPERATIONS_ANSWER_MAX_BYTES };
+    const { data: files } = await read(caller, path, { limit: 10 }, BuildUploadFilesAnswer);
     const before = files.find(({ attributes }) => attributes.fileSize === context.artifact.size);
     return before ?? (await reserved(context, uploadId));
   } catch (error) {
@@ -140,12 +154,13 @@ async function reservedFile(context: Context, uploadId: string): Promise<BuildUp
 }
 
 async function reserved({ artifact, ...context }: Context, uploadId: string): Promise<BuildUploadFile> {
+  const caller = { ...context, answerMaxBytes: OPERATIONS_ANSWER_MAX_BYTES };
   const data = {
     type: 'buildUploadFiles',
     attributes: { assetType: 'ASSET', fileName: 'app.ipa', fileSize: artifact.size, uti: 'com.apple.ipa' },
     relationships: { buildUpload: { data: { type: 'buildUploads', id: uploadId } } },
   };
-  const { data: file } = await change(context, 'POST', '/v1/buildUploadFiles', data, BuildUploadFileAnswer);
+  const { data: file } = await change(caller, 'POST', '/v1/buildUploadFiles', data, BuildUploadFileAnswer);
   return file;
 }
 
@@ -224,20 +239,26 @@ async function send({ addresses, signal, bytes }: Context, { url, offset, length
   if (status < 200 || status >= 300) throw new ChunkRefused(status, text);
 }
 
-/** An address lives for some hours. When it has expired, Apple has new ones. */
+/**
+ * An address lives for some hours. When it has expired, Apple has new ones, which are asked for at once. If
+ * these are refused too, the fault may pass.
+ */
 function refusedChunk(plain: Plain, refused: ChunkRefused): StepResult {
   if (refused.status === 429 || refused.status >= 500) return { kind: 'retry', why: refused.message };
   const renewals = Number(plain.renewals ?? 0) + 1;
-  if (renewals > RENEWALS_MAX) return failed('upload_damaged', refused.message);
-  return next('reserve', { ...plain, renewals });
+  if (renewals > RENEWALS_MAX) return failed('store_unavailable', refused.message);
+  const renewed = { ...plain, renewals };
+  if (renewals === 1) return next('reserve', renewed);
+  // Without addresses the step asks for new ones.
+  return { kind: 'wait', afterMs: RENEWAL_PAUSE_MS * 5 ** (renewals - 2), data: { plain: renewed, secret: {} } };
 }
 
 /** Says that all bytes are there. From here on the number is used, and nothing stops the store any more. */
-export async function commit(context: Context, plain: Plain): Promise<StepResult> {
+export async function commit(context: Context, { lost, ...plain }: Plain): Promise<StepResult> {
   const fileId = textOf(plain, 'fileId');
   const path = `/v1/buildUploadFiles/${fileId}`;
   const file = await fileOf(context, path);
-  if (file === null) return next('look', afterLoss(plain));
+  if (file === null) return withoutFile(plain, Number(lost ?? 0) + 1);
   if (isCommitted(file)) return next('watch', plain, { says: 'App Store Connect has the whole file.' });
   const errors = errorsOfState(file.attributes.assetDeliveryState?.errors);
   if (file.attributes.assetDeliveryState?.state === 'FAILED')
@@ -254,8 +275,17 @@ export async function commit(context: Context, plain: Plain): Promise<StepResult
   return next('watch', plain, { says: 'App Store Connect has the whole file.' });
 }
 
-/** Nothing of ours is in the store any more. */
-function afterLoss({ uploadId: _upload, fileId: _file, sent: _sent, committing: _, ...rest }: Plain): Plain {
+/** The file may only not show yet. If it is gone, the upload or a build says what became of it. */
+function withoutFile(plain: Plain, lost: number): StepResult {
+  if (lost > FILE_LOST_MAX) return next('watch', plain);
+  return { kind: 'wait', afterMs: FILE_PAUSE_MS * lost, data: { plain: { ...plain, lost }, secret: {} } };
+}
+
+const FILE_LOST_MAX = 5;
+const FILE_PAUSE_MS = 10_000;
+
+/** The upload is gone, but a build may still come of it. All uploads that are there now are not ours. */
+function afterLoss({ uploadId: _upload, fileId: _file, sent: _sent, others: _, ...rest }: Plain): Plain {
   return rest;
 }
 
@@ -282,6 +312,6 @@ async function deleteUpload(context: Context, uploadId: string): Promise<void> {
 /** Deletes the upload of a submission that has ended before its commit. */
 export async function cleanUp(context: Context, { plain }: StepData): Promise<void> {
   if (plain.committing === true || plain.appleId === undefined) return;
-  const uploadId = plain.uploadId ?? (plain.others === undefined ? null : await madeBefore(context, plain));
+  const uploadId = plain.uploadId ?? (await madeBefore(context, plain));
   if (typeof uploadId === 'string') await deleteUpload(context, uploadId);
 }

@@ -183,6 +183,60 @@ test('a key that is refused once Apple may have the app is asked with again, unt
   expect(tookMs).toBeGreaterThan(23 * 3_600_000);
 });
 
+test('no refusal is an end once Apple may have the app', async () => {
+  const after = ['file', 'commit', 'upload', 'build'] as const;
+  const refusals = ['role', 'agreement', 'state', 'not_found'];
+  await Promise.all(
+    after.flatMap((on) =>
+      refusals.map(async (refusal) => {
+        const world = await aWorld();
+        // Each read is asked for twice, with a token that is limited and one that is not.
+        await control.fault(world.key.keyId, { on, act: { kind: 'refuse', refusal }, times: on === 'commit' ? 2 : 4 });
+        expect([on, refusal, (await submit(world)).result.kind]).toEqual([on, refusal, 'done']);
+        await expectOneBuild(world);
+      }),
+    ),
+  );
+});
+
+test.for(['reserve', 'chunks', 'commit', 'watch'])(
+  'somebody takes the number before %s: nothing is done with his build',
+  async (at) => {
+    const world = await aWorld({ groups: [{ name: 'Team' }] });
+    let isTaken = false;
+    const { result } = await submit(world, {
+      options: { groups: ['Team'], whatToTest: 'Ours.' },
+      before: async (step) => {
+        if (step !== at || isTaken) return undefined;
+        isTaken = true;
+        await control.deleteUploads(world.ascAppId);
+        const theirs = { version: VERSION, buildNumber: BUILD_NUMBER, upload: crypto.randomUUID() };
+        await control.addBuild(world.ascAppId, theirs);
+        return undefined;
+      },
+    });
+    expect(result).toMatchObject({ kind: 'failed', reason: 'build_number_used' });
+    expect((await control.state(world.ascAppId)).builds).toMatchObject([{ groups: [], whatToTest: {} }]);
+  },
+);
+
+test('an upload that is deleted by hand after its commit has failed, after some looks', async () => {
+  const world = await aWorld();
+  const before = async (step: string) =>
+    step === 'watch' ? void (await control.deleteUploads(world.ascAppId)) : undefined;
+  const { result, tookMs } = await submit(world, { before });
+  expect(result).toMatchObject({ kind: 'failed', reason: 'build_refused' });
+  expect(tookMs).toBeGreaterThan(10 * 60_000);
+});
+
+test('a file of many chunks, whose addresses alone are half a megabyte', async () => {
+  const world = await aWorld({ partBytes: 1_000 });
+  const { result, steps } = await submit(world);
+  expect(result.kind).toBe('done');
+  expect(steps.filter((step) => step === 'reserve')).toHaveLength(2);
+  await expectOneBuild(world);
+});
+
 test.for([
   ['role', 'role_missing', 'The API key in use does not allow this request'],
   ['agreement', 'agreement_missing', 'A required agreement is missing or has expired.'],
@@ -320,9 +374,10 @@ test('expired addresses are asked for anew, and only the bytes that are missing 
 test('a chunk that is refused again and again ends it, with the words of the storage', async () => {
   const world = await aWorld();
   await control.fault(world.key.keyId, { on: 'chunk', act: { kind: 'refuse', refusal: 'role' }, times: 99 });
-  const { result } = await submit(world);
-  expect(result).toMatchObject({ kind: 'failed', reason: 'upload_damaged' });
+  const { result, tookMs } = await submit(world);
+  expect(result).toMatchObject({ kind: 'failed', reason: 'store_unavailable' });
   expect(result.kind === 'failed' && result.storeWords).toMatch(/AccessDenied/);
+  expect(tookMs).toBe(6 * 60_000);
   expect((await control.state(world.ascAppId)).uploads).toEqual([]);
 });
 

@@ -56,6 +56,8 @@ export interface AppleBuild {
   version: string;
   buildNumber: string;
   processingState?: string;
+  /** The id of its upload. Left out: Apple does not say it. */
+  upload?: string;
 }
 
 export interface AppleAppOptions {
@@ -134,6 +136,8 @@ export interface AppleControl {
   addBuild(ascAppId: string, build: AppleBuild): Promise<void>;
   /** An upload that somebody else has begun. Answers its id. */
   addUpload(ascAppId: string, version: string, buildNumber: string): Promise<string>;
+  /** Somebody deletes all uploads of the app by hand. */
+  deleteUploads(ascAppId: string): Promise<void>;
   revoke(keyId: string): Promise<void>;
   /** `scope` is the id of the first key of a team. */
   fault(scope: string, fault: AppleFault): Promise<void>;

@@ -101,10 +101,13 @@ class AppleServer implements AppleControl {
     Object.assign(this.#known(id).options, options);
   };
   addBuild: AppleControl['addBuild'] = async (id, build) => {
-    this.#known(id).addBuild(build, null);
+    this.#known(id).addBuild(build, build.upload ?? null);
   };
   addUpload: AppleControl['addUpload'] = async (id, version, buildNumber) =>
     this.#kept(this.#known(id).addUpload(version, buildNumber)).id;
+  deleteUploads: AppleControl['deleteUploads'] = async (id) => {
+    for (const upload of this.#known(id).uploads.values()) await this.#remove(upload);
+  };
   revoke: AppleControl['revoke'] = async (keyId) => this.#accounts.revoke(keyId);
   fault: AppleControl['fault'] = async (scope, fault) => this.#faults.add(scope, fault);
   unrest: AppleControl['unrest'] = async (scope, seed, share) => this.#faults.unrest(scope, seed, share);
@@ -302,8 +305,12 @@ class AppleServer implements AppleControl {
     const upload = this.#uploadOf(account, id, 'delete');
     if (upload.state === 'COMPLETE') throw new Refused('state');
     if (upload.state === 'PROCESSING') this.#violations.push('an upload was deleted that was committed');
-    this.#uploads.delete(id);
-    upload.app.uploads.delete(id);
+    await this.#remove(upload);
+  }
+
+  async #remove(upload: Upload): Promise<void> {
+    this.#uploads.delete(upload.id);
+    upload.app.uploads.delete(upload.id);
     if (!upload.file) return;
     this.#files.delete(upload.file.id);
     await upload.file.forget();

@@ -33,7 +33,8 @@ const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
 
 /**
- * Reads all unfinished builds, and those that ended within a week, so it is done once an hour, at this minute.
+ * Reads all unfinished builds, and those that ended within a week. So it is done once an hour, at this
+ * minute.
  */
 const MINUTE_OF_RECOUNT = 47;
 

@@ -1,6 +1,6 @@
 /** Submits builds that have succeeded to stores: makes, lists, shows and cancels submissions. */
 import { z } from 'zod';
-import { Id, type SubmissionDetail, type SubmissionList, SubmissionRequest, type SubmitOptions } from '#contract';
+import { Id, type SubmissionList, SubmissionRequest, type SubmitOptions } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { may, type Thing } from '../access/rights.ts';
 import { parseCursor } from '../builds/list.ts';
@@ -33,9 +33,9 @@ export function submissionRoutes(on: On): void {
     const created = await createSubmission(c.env, build, options as SubmitOptions, askerOf(key), name, Date.now());
     if (!created.ok) return answerRefusal(c, created);
     const { submission, made } = created;
-    // If this is lost, the sweep begins it.
-    if (made) await c.env.STORE_UPLOADS.getByName(submission.id).begin();
-    return c.json(await shown(c.env, submission.id), made ? 201 : 200);
+    if (made) await begin(c.env, submission.id);
+    const detail = await viewSubmission(c.env, submission.id);
+    return detail ? c.json(detail, made ? 201 : 200) : answerRefusal(c, removed(submission.id));
   });
 
   on('GET /api/builds/:id/submissions')(async (c) => {
@@ -47,9 +47,11 @@ export function submissionRoutes(on: On): void {
     c.json((await listSubmissions(c.env, c.var.key, c.var.project.id, c.req.valid('query'))) satisfies SubmissionList),
   );
 
-  on('GET /api/submissions/:id')(valid('param', z.object({ id: Id })), async (c) =>
-    c.json(await shown(c.env, c.var.submission.id)),
-  );
+  on('GET /api/submissions/:id')(valid('param', z.object({ id: Id })), async (c) => {
+    const { id } = c.var.submission;
+    const detail = await viewSubmission(c.env, id);
+    return detail ? c.json(detail) : answerRefusal(c, removed(id));
+  });
 
   on('POST /api/submissions/:id/cancel')(valid('param', z.object({ id: Id })), async (c) => {
     const { id } = c.var.submission;
@@ -62,7 +64,8 @@ export function submissionRoutes(on: On): void {
           'the store has the app already, or is just getting it, so it cannot be called back',
         ),
       );
-    const submission = await shown(c.env, id);
+    const submission = await viewSubmission(c.env, id);
+    if (!submission) return answerRefusal(c, removed(id));
     if (submission.state !== 'cancelled')
       return answerRefusal(c, refusal('illegal_transition', `the submission has ended: ${submission.state}`));
     return c.json(submission);
@@ -78,9 +81,14 @@ const askerOf = (key: AuthenticatedKey) => ({
   mayRead: (thing: Thing) => may(key, 'builds.read', thing),
 });
 
-/** The submission as it is now. It was there a moment ago. */
-async function shown(env: Env, id: string): Promise<SubmissionDetail> {
-  const submission = await viewSubmission(env, id);
-  if (!submission) throw new Error(`submission ${id} was removed while it was read`);
-  return submission;
+/** Its row is there. So if this fails, the sweep begins it. */
+async function begin(env: Env, id: string): Promise<void> {
+  try {
+    await env.STORE_UPLOADS.getByName(id).begin();
+  } catch (error) {
+    console.warn(JSON.stringify({ event: 'submission_not_begun', submission: id, error: String(error) }));
+  }
 }
+
+/** It was there a moment ago. */
+const removed = (id: string) => refusal('not_found', `there is no submission ${id}`);

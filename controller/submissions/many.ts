@@ -7,8 +7,10 @@ import { and, eq, inArray, type SQL, sql } from 'drizzle-orm';
 import { DAY_MS } from '#contract';
 import { openDatabase } from '../database.ts';
 import { submissions, submissionWork } from '../schema/index.ts';
-import { isNotEnded, isUnfinished, UNFINISHED_STATES } from './changes.ts';
+import { isNotEnded, isUnfinished, UNFINISHED_STATES, writeChange } from './changes.ts';
 import { AFTER_SUCCESS } from './create.ts';
+import type { SubmissionRow } from './submitted.ts';
+import { changeOf } from './upload-state.ts';
 
 /**
  * Leaves for later the cancellation of the unfinished submissions of these keys. Answers their ids. An
@@ -54,12 +56,28 @@ export const hasUnfinishedSubmissions = (projectId: string): SQL =>
 export const countUnfinishedSubmissions = (env: Env, projectId: string): Promise<number> =>
   openDatabase(env).$count(submissions, and(isUnfinished, eq(submissions.projectId, projectId)));
 
+export type Unfinished = Pick<SubmissionRow, 'id' | 'endsBy' | 'warnings' | 'sentBytes'>;
+
 /** Some that have not ended, those first that are late. The objects answer whether they are alive. */
-export const someUnfinished = (env: Env, now: number, limit: number): Promise<{ id: string }[]> =>
+export const someUnfinished = (env: Env, now: number, limit: number): Promise<Unfinished[]> =>
   openDatabase(env)
-    .select({ id: submissions.id })
+    .select({
+      ...{ id: submissions.id, endsBy: submissions.endsBy },
+      ...{ warnings: submissions.warnings, sentBytes: submissions.sentBytes },
+    })
     .from(submissions)
     .where(inArray(submissions.state, [...UNFINISHED_STATES]))
     // Chance, so that objects that throw are not the only ones to be asked.
     .orderBy(sql`${submissions.endsBy} < ${now} DESC, random()`)
     .limit(limit);
+
+/** Ends a submission whose object has not ended it. The object hears of it when it runs again. */
+export const giveUp = (env: Env, unfinished: Unfinished, now: number) => {
+  const storeWords = 'Its object did not end it in its time.';
+  return writeChange(
+    env,
+    unfinished.id,
+    { ...changeOf(unfinished, 'failed', null), reason: 'internal', storeWords },
+    now,
+  );
+};

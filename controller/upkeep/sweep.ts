@@ -18,7 +18,7 @@ import { markDeadlinesChecked } from '../builds/writes-without-event.ts';
 import { openDatabase } from '../database.ts';
 import { recountLoad } from '../queue/load.ts';
 import { attempts, builds } from '../schema/index.ts';
-import { leaveMissedSubmissions, someUnfinished } from '../submissions/many.ts';
+import { giveUp, leaveMissedSubmissions, someUnfinished } from '../submissions/many.ts';
 import { drainOutbox } from './outbox.ts';
 import { reseal } from './reseal.ts';
 import { MINUTE_OF_RETENTION, retain } from './retention.ts';
@@ -31,6 +31,9 @@ const EXPIRED_PORTIONS = 3;
 /** If a portion fails, so many of its builds are tried one by one. */
 const EXPIRED_SINGLY = 3;
 const CHECKED_PORTION = 20;
+/** An object that has not ended its submission by then never will. Three statements each. */
+const GIVEN_UP_AFTER_MS = 60 * 60_000;
+const GIVEN_UP_PORTION = 2;
 
 /**
  * Reads all unfinished builds, and those that ended within a week. So it is done once an hour, at this
@@ -116,6 +119,8 @@ async function checkSubmissions(env: Env, now: number): Promise<void> {
     const outcome = await env.STORE_UPLOADS.getByName(id).check();
     if (outcome === 'repaired') console.warn(JSON.stringify({ event: 'submission_repaired', submission: id }));
   });
+  const overdue = unfinished.filter(({ endsBy }) => endsBy + GIVEN_UP_AFTER_MS < now);
+  await each('submission end', overdue.slice(0, GIVEN_UP_PORTION), (one) => giveUp(env, one, now));
 }
 
 /** Does `work` for all rows at once. One that fails is logged and does not stop the others. */

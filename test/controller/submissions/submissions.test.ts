@@ -408,6 +408,28 @@ test('the sweep begins a submission whose object was never told of it', async ()
   expect((await rowOf(id)).state).toBe('done');
 });
 
+test('a submission that its object does not end long after its time is ended by the sweep', async () => {
+  const id = await aSubmission(await aRelease());
+  await uploadOf(id).begin();
+  await until('it rests', async () => ((await stateOf(id))?.tries ?? 0) > 0);
+  const endsBy = Date.now() - 2 * HOUR_MS;
+  await db.update(schema.submissions).set({ endsBy }).where(eq(schema.submissions.id, id));
+  await sweep(env, Date.now(), 0);
+  expect(await rowOf(id)).toMatchObject({ state: 'failed', reason: 'internal', blob: null });
+  expect((await untilOver(id)).state).toBe('failed');
+});
+
+test('a submission whose object cannot be reached is made all the same, and begun by the sweep', async () => {
+  const release = await aRelease();
+  databaseFaults.decide = (statements) =>
+    statements.some((statement) => statement.includes('left join "blobs"')) ? 'refused' : undefined;
+  const { status, body } = await submit(release);
+  databaseFaults.decide = null;
+  expect([status, await stateOf(body.id)]).toEqual([201, undefined]);
+  await uploadOf(body.id).check();
+  expect(await stateOf(body.id)).toMatchObject({ step: 'look' });
+});
+
 test('no table, no object and no answer has a byte of the store key or of the session', async () => {
   isSlow = false;
   const release = await aRelease(unique('app'));

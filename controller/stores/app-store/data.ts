@@ -7,7 +7,7 @@ import type { Numbered } from './looks.ts';
  * - `appleId`: the numeric id of the app
  * - `others`: ids of unfinished uploads of this number that were there before, with blanks between them
  * - `uploadId`, `fileId`, `buildId`: what is ours in the store
- * - `mine`: ids of all uploads that this submission has made, also of those that are gone, with blanks between
+ * - `mine`: ids of all uploads that this submission has made, with blanks between them
  * - `sent`: so many bytes have arrived
  * - `committing`: from here on the store may have the whole file, so nothing is deleted
  * - `renewals`: how often in a row the store was asked for new addresses
@@ -38,8 +38,8 @@ export const idsOf = (value: Plain[string] | undefined): string[] =>
     .filter(Boolean);
 
 /**
- * Whether a build in the store is what we have sent: its upload is one of ours. Where Apple does not say which
- * upload it was, we must at least have come to the commit.
+ * Whether a build in the store is what we have sent: its upload is one of ours. Where Apple does not say
+ * which upload it was, we must at least have come to the commit.
  */
 export const isOurs = (plain: Plain, upload: string | null): boolean =>
   upload === null ? plain.committing === true : idsOf(plain.mine).includes(upload);

@@ -6,6 +6,8 @@
  * is asked with a key of the build's own project alone, for an app and a pool that this key is for. Google
  * Play is looked into once at most, and not while a submission of the app is under way, which that would end.
  */
+
+import { and, eq, sql } from 'drizzle-orm';
 import {
   type BuildRequest,
   buildNumberMax,
@@ -14,8 +16,10 @@ import {
   type SubmitOptions,
 } from '#contract';
 import { recordSeed } from '../access/audit.ts';
+import { openDatabase } from '../database.ts';
 import { type AppKey, canBeFirst, readCounter, seedCounter } from '../projects/build-numbers.ts';
 import { type Refusal, refusal } from '../refusals.ts';
+import { submissions } from '../schema/index.ts';
 import { checkAppStore, highestBuildNumber } from '../stores/app-store-check.ts';
 import { CHECK_MS, checkStoreKey } from '../stores/check-store-key.ts';
 import { judgePlay, lookAtPlay, type PlayLook } from '../stores/play-check.ts';
@@ -113,15 +117,47 @@ async function check(env: Env, requested: ToSubmit, asking: Asking): Promise<Che
   }
   const { value: counter } = await readCounter(env, { projectId, platform, appId: app.id });
   const number = numberFor(counter, app.buildNumber);
-  const { refusals, warnings } = await ask(opened.key, options, app, number.value, asking);
+  const [isHere, { refusals, warnings }] = await Promise.all([
+    isSubmittedHere(env, options.store, app, number.value),
+    ask(opened.key, options, app, number.value, asking),
+  ]);
   // A counter may give another number than the one that the project has.
   const isSure = ({ reason }: StoreCheck['refusals'][number]) => reason !== 'build_number_used' || number.isSure;
   const refused = refusals.find(isSure);
   if (refused) return storeRefusal(refused);
-  const maybe = refusals.map(({ storeWords }) =>
+  // The store does not have yet what is on its way to it.
+  const here = `${app.id} has a submission of build ${number.value} here already.`;
+  if (isHere && number.isSure)
+    return { ...refusal('store_refused', `app.buildNumber: ${here} Raise the number`), reason: 'build_number_used' };
+  const taken = refusals.length === 0 && isHere ? [{ storeWords: here }] : refusals;
+  const maybe = taken.map(({ storeWords }) =>
     `${storeWords ?? ''} ${takenNumber(requested, app.id, number.value)}`.trim(),
   );
   return { ok: true, warnings: [...warnings, ...maybe].slice(0, SUBMISSION_WARNINGS_MAX) };
+}
+
+/** Whether a submission of this number that has not failed is here, of whatever project. */
+async function isSubmittedHere(
+  env: Env,
+  store: SubmitOptions['store'],
+  { id, version }: NonNullable<Requested['app']>,
+  number: number | null,
+): Promise<boolean> {
+  const train = store === 'google-play' ? '' : version;
+  if (number === null || train === undefined) return false;
+  const found = await openDatabase(env)
+    .select({ id: submissions.id })
+    .from(submissions)
+    .where(
+      and(
+        ...[eq(submissions.store, store), eq(submissions.appId, id), eq(submissions.train, train)],
+        eq(submissions.buildNumber, String(number)),
+        // As the index of these columns has it, which the planner finds by the very words.
+        sql`${submissions.state} NOT IN ('failed', 'cancelled')`,
+      ),
+    )
+    .get();
+  return found !== undefined;
 }
 
 const NO_APP =

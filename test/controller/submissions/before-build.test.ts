@@ -205,6 +205,29 @@ test('Google Play is looked into once for a request, and not while a submission 
   expect(await edits()).toBe(2);
 });
 
+test('a number that is on its way to the store is taken too', async () => {
+  const team = await ofApple();
+  const row: typeof submissions.$inferInsert = {
+    ...{ id: unique('sub'), projectId: team.projectId, buildId: 'b', store: 'app-store-connect', state: 'waiting' },
+    ...{ transitionId: 't', attempt: 1, artifact: 'a.ipa', sha256: 'x', size: 1, appId: team.app, version: '1.2.0' },
+    ...{ buildNumber: '7', train: '1.2.0', options: APPLE, storeKeyId: 'k', storeKeyVersion: 1 },
+    ...{ createdByKey: 'k', createdByRoot: 'k', createdAt: 1, updatedAt: 1, endsBy: 2 },
+  };
+  await db.insert(submissions).values(row);
+  const seventh = () => checked(team, { version: '1.2.0', buildNumber: 7 }, APPLE);
+  expect(await seventh()).toEqual([
+    'store_refused',
+    `app.buildNumber: ${team.app} has a submission of build 7 here already. Raise the number`,
+  ]);
+  expect(await checked(team, { version: '1.3.0', buildNumber: 7 }, APPLE)).toEqual([]);
+  await setCounter(team, 'ios', 6);
+  expect(await checked(team, { version: '1.2.0' }, APPLE)).toEqual([
+    expect.stringMatching(/has a submission of build 7 here already\. If the build gets number 7, it cannot/),
+  ]);
+  await db.update(submissions).set({ state: 'failed' }).where(eq(submissions.id, row.id));
+  expect(await checked(team, { version: '1.2.0' }, APPLE)).toEqual([]);
+});
+
 test('what a store does not answer is a warning, and so is a request that names no app', async () => {
   const team = await ofApple();
   expect(await checked(team, { buildNumber: 2 }, APPLE, NO_STORES)).toEqual([

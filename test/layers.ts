@@ -54,7 +54,7 @@ export const LAYERS = {
     ['blob-requests'],
     ['retry'],
     ['request'],
-    ['answer', 'event-stream', 'printable'],
+    ['answer', 'event-stream', 'printable', 'safe-files'],
   ],
   'log-reader': [['progress'], ['recognisers', 'errors'], ['gradle'], ['phases', 'lines', 'prefixes']],
   local: [

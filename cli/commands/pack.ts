@@ -2,10 +2,10 @@
 import { join, relative, resolve, sep } from 'node:path';
 import { Command } from 'commander';
 import { type Difference, listSource, type Source } from '../../client/packing/list-source.ts';
-import { realPathOf } from '../../client/packing/safe-files.ts';
 import { findSecretFiles, type SecretFile, type SecretFiles } from '../../client/packing/secret-files.ts';
 import { largeFoldersOf, type Warning, warningsOf } from '../../client/packing/warnings.ts';
 import { printable } from '../../client/printable.ts';
+import { realPathOf } from '../../client/safe-files.ts';
 import { printJson } from '../json-lines.ts';
 
 interface PackOptions {

@@ -4,8 +4,8 @@
  * Invariant: nothing outside the root of the source is read, also not through a link.
  */
 import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../project/project-files.ts';
+import { bytesBelow } from '../safe-files.ts';
 import type { Source } from './list-source.ts';
-import { bytesBelow } from './safe-files.ts';
 
 /** `besides`: more files that are read although they do not go along in the archive. */
 export function filesOfSource(

@@ -9,7 +9,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve, sep } from 'node:path';
 import { execa } from 'execa';
-import { bytesOf, realPathOf, textOf } from './safe-files.ts';
+import { bytesOf, realPathOf, textOf } from '../safe-files.ts';
 import { SourceError } from './source-error.ts';
 
 /** Listing a tree of a million files takes a few seconds. */

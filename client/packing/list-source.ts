@@ -14,10 +14,10 @@ import picomatch from 'picomatch';
 import { SOURCE_BYTES_MAX, SOURCE_ENTRIES_MAX } from '#contract';
 import { type IgnoreRules, ignoreRules } from '../project/formats/gitignore.ts';
 import { isAppleDouble, LEFT_OUT, pathIn } from '../project/project-files.ts';
+import { bytesBelow, bytesOf, isBelow, realPathOf } from '../safe-files.ts';
 import { type GitView, withGitView } from './git.ts';
 import { type LeftOut, type RulesOfFolder, walk } from './ignore-walk.ts';
 import { linksThatLeadOut } from './link-escapes.ts';
-import { bytesBelow, bytesOf, isBelow, realPathOf } from './safe-files.ts';
 import { OR_LEAVE_IT_OUT, SourceError } from './source-error.ts';
 
 const IGNORE_FILE_MAX_BYTES = 1024 * 1024;

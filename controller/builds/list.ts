@@ -6,6 +6,7 @@
  * project, newest first, until the page is full.
  */
 import { and, desc, eq, isNotNull, type SQL, sql } from 'drizzle-orm';
+import { z } from 'zod';
 import type { BuildStatus } from '#contract';
 import { readableBy } from '../access/readable-builds.ts';
 import type { Holder } from '../access/rights.ts';
@@ -30,15 +31,27 @@ export interface BuildFilter {
   limit: number;
 }
 
-interface Cursor {
+export interface Cursor {
   createdAt: number;
   id: string;
 }
 
-/** Reads what a page named as its end. Null if it cannot be that. */
-export function parseCursor(text: string): Cursor | null {
-  const [, createdAt, id] = /^([0-9]{1,15})\.(.+)$/.exec(text) ?? [];
-  return createdAt && id ? { createdAt: Number(createdAt), id } : null;
+/** The parameter of a query that asks for the page after another: what that page named as its end. */
+export const CursorParam = z
+  .string()
+  .max(100)
+  .transform((text, context): Cursor => {
+    const [, createdAt, id] = /^([0-9]{1,15})\.(.+)$/.exec(text) ?? [];
+    if (createdAt && id) return { createdAt: Number(createdAt), id };
+    context.addIssue('must be the nextCursor of an earlier answer');
+    return z.NEVER;
+  })
+  .optional();
+
+/** What a page of at most `limit` rows names as its end. Null if no other page follows. */
+export function nextCursor(page: readonly Cursor[], limit: number): string | null {
+  const last = page.at(-1);
+  return last && page.length === limit ? `${last.createdAt}.${last.id}` : null;
 }
 
 /** A page of builds that the key may read. */
@@ -53,11 +66,8 @@ export async function viewBuildList(env: Env, key: Holder, filter: BuildFilter, 
       ...(withLive ? { live: await readLive(env, build) } : {}),
     })),
   );
-  const last = rows.at(-1)?.build;
-  return {
-    builds: shown,
-    nextCursor: last && rows.length === filter.limit ? `${last.createdAt}.${last.id}` : null,
-  };
+  const page = rows.map(({ build }) => build);
+  return { builds: shown, nextCursor: nextCursor(page, filter.limit) };
 }
 
 /**

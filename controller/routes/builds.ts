@@ -18,7 +18,7 @@ import type { AuthenticatedKey } from '../access/keys.ts';
 import { projectOf } from '../access/reached-project.ts';
 import { may } from '../access/rights.ts';
 import { apply } from '../builds/apply.ts';
-import { parseCursor, viewBuildList } from '../builds/list.ts';
+import { CursorParam, viewBuildList } from '../builds/list.ts';
 import { retryBuild } from '../builds/retry.ts';
 import type { BuildRow } from '../builds/rows.ts';
 import { submitBuild } from '../builds/submit.ts';
@@ -57,15 +57,7 @@ const ListQuery = z
     commit: Commit.optional(),
     pullRequest: wholeNumber(1, PULL_REQUEST_MAX).optional(),
     group: Group.optional(),
-    cursor: z
-      .string()
-      .max(100)
-      .transform((text, context) => {
-        const cursor = parseCursor(text);
-        if (!cursor) context.addIssue('must be the nextCursor of an earlier answer');
-        return cursor ?? z.NEVER;
-      })
-      .optional(),
+    cursor: CursorParam,
     live: z.enum(['0', '1']).default('0'),
     limit: wholeNumber(1, LIST_MAX).default(20),
   })

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { Id, type SubmissionList, SubmissionRequest, type SubmitOptions } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { may, type Thing } from '../access/rights.ts';
-import { parseCursor } from '../builds/list.ts';
+import { CursorParam } from '../builds/list.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { createSubmission } from '../submissions/create.ts';
 import { listSubmissions, listSubmissionsOf, viewSubmission } from '../submissions/views.ts';
@@ -13,15 +13,7 @@ import type { On } from './register.ts';
 const LIST_MAX = 100;
 
 const ListQuery = z.strictObject({
-  cursor: z
-    .string()
-    .max(100)
-    .transform((text, context) => {
-      const cursor = parseCursor(text);
-      if (!cursor) context.addIssue('must be the nextCursor of an earlier answer');
-      return cursor ?? z.NEVER;
-    })
-    .optional(),
+  cursor: CursorParam,
   limit: wholeNumber(1, LIST_MAX).default(20),
 });
 

@@ -6,8 +6,6 @@
  * is asked with a key of the build's own project alone, for an app and a pool that this key is for. Google
  * Play is looked into once at most, and not while a submission of the app is under way, which that would end.
  */
-
-import { and, eq, sql } from 'drizzle-orm';
 import {
   type BuildRequest,
   buildNumberMax,
@@ -27,6 +25,7 @@ import type { OpenedStoreKey, StoreAddresses } from '../stores/step.ts';
 import type { StoreCheck } from '../stores/store-check.ts';
 import { findStoreKeyFor, openStoreKey, whyOtherKey } from '../stores/store-keys.ts';
 import { type StoreRefusal, storeRefusal } from '../stores/store-refusal.ts';
+import { sameNumber, trainOf } from './create.ts';
 import { findFirst } from './turns.ts';
 
 /** What of a request for a build matters to a store. */
@@ -143,20 +142,9 @@ async function isSubmittedHere(
   { id, version }: NonNullable<Requested['app']>,
   number: number | null,
 ): Promise<boolean> {
-  const train = store === 'google-play' ? '' : version;
-  if (number === null || train === undefined) return false;
-  const found = await openDatabase(env)
-    .select({ id: submissions.id })
-    .from(submissions)
-    .where(
-      and(
-        ...[eq(submissions.store, store), eq(submissions.appId, id), eq(submissions.train, train)],
-        eq(submissions.buildNumber, String(number)),
-        // As the index of these columns has it, which the planner finds by the very words.
-        sql`${submissions.state} NOT IN ('failed', 'cancelled')`,
-      ),
-    )
-    .get();
+  if (number === null || (version === undefined && store === 'app-store-connect')) return false;
+  const its = { store, appId: id, train: trainOf(store, version ?? ''), buildNumber: String(number) };
+  const found = await openDatabase(env).select({ id: submissions.id }).from(submissions).where(sameNumber(its)).get();
   return found !== undefined;
 }
 

@@ -11,9 +11,7 @@ import { and, eq, inArray, ne, type SQL, sql } from 'drizzle-orm';
 import { SUBMISSION_EVENTS_MAX, type SubmissionState } from '#contract';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { submissionEvents, submissions } from '../schema/index.ts';
-import { type Change, isFinalState } from './upload-state.ts';
-
-export const UNFINISHED_STATES = ['waiting', 'uploading', 'processing'] as const satisfies SubmissionState[];
+import { type Change, isFinalState, UNFINISHED_STATES } from './upload-state.ts';
 
 export const isUnfinished = inArray(submissions.state, [...UNFINISHED_STATES]);
 

@@ -16,8 +16,7 @@ import {
   type SubmitOptions,
 } from '#contract';
 import type { Thing } from '../access/rights.ts';
-import type { BuildRow } from '../builds/rows.ts';
-import { findBuild } from '../builds/rows.ts';
+import { type BuildRow, findBuild } from '../builds/rows.ts';
 import { insertIf, openDatabase } from '../database.ts';
 import { listArtifacts } from '../files/artifacts.ts';
 import { newId } from '../ids.ts';
@@ -79,7 +78,7 @@ export async function createSubmission(
     ...{ attempt: artifact.attempt, artifact: artifact.name, sha256: artifact.sha256, size: artifact.size },
     blob: artifact.sha256,
     ...{ appId: app.id, version: app.version, buildNumber: app.buildNumber },
-    train: options.store === 'app-store-connect' ? app.version : '',
+    train: trainOf(options.store, app.version),
     options,
     ...{ storeKeyId: key.row.id, storeKeyVersion: key.row.version },
     ...{ createdByKey: asker.id, createdByRoot: asker.rootId, requestName: name },
@@ -261,8 +260,17 @@ function admissionsOf(row: NewRow, build: BuildRow): Admission[] {
   ];
 }
 
-/** An earlier submission of this number that has not failed. */
-const sameNumber = ({ store, appId, train, buildNumber }: NewRow): SQL => sql`
+/** Among what a build number is unique in the store: see the table. */
+export const trainOf = (store: SubmitOptions['store'], version: string): string =>
+  store === 'app-store-connect' ? version : '';
+
+/** An earlier submission of this number that has not failed, of whatever project, as the index has it. */
+export const sameNumber = ({
+  store,
+  appId,
+  train,
+  buildNumber,
+}: Pick<NewRow, 'store' | 'appId' | 'train' | 'buildNumber'>): SQL => sql`
   submissions.store = ${store} AND submissions.app_id = ${appId} AND submissions.train = ${train}
   AND submissions.build_number = ${buildNumber} AND submissions.state NOT IN ('failed', 'cancelled')`;
 

@@ -3,11 +3,11 @@
  *
  * Adds rows to `submission_work`, by which the objects hear of it.
  */
-import { and, eq, inArray, type SQL, sql } from 'drizzle-orm';
+import { and, eq, type SQL, sql } from 'drizzle-orm';
 import { DAY_MS } from '#contract';
 import { openDatabase } from '../database.ts';
 import { submissions, submissionWork } from '../schema/index.ts';
-import { isNotEnded, isUnfinished, UNFINISHED_STATES, writeChange } from './changes.ts';
+import { isNotEnded, isUnfinished, writeChange } from './changes.ts';
 import { AFTER_SUCCESS } from './create.ts';
 import type { SubmissionRow } from './submitted.ts';
 import { changeOf } from './upload-state.ts';
@@ -66,7 +66,7 @@ export const someUnfinished = (env: Env, now: number, limit: number): Promise<Un
       ...{ warnings: submissions.warnings, sentBytes: submissions.sentBytes },
     })
     .from(submissions)
-    .where(inArray(submissions.state, [...UNFINISHED_STATES]))
+    .where(isUnfinished)
     // Chance, so that objects that throw are not the only ones to be asked.
     .orderBy(sql`${submissions.endsBy} < ${now} DESC, random()`)
     .limit(limit);

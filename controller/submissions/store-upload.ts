@@ -233,15 +233,16 @@ export class StoreUpload extends DurableObject<Env> {
     const before = state;
     const begun = begunOnceMore(state);
     if (!begun) return this.#decide(failedAs(state, step, { reason: 'internal' }, known));
-    const isRepeated = state.begun > 0;
-    if (isRepeated && known.now >= lateAt(state, step, known) && state.begun > 2)
-      return this.#decide(endedLate(state, step, known));
+    if (state.begun > 2 && known.now >= lateAt(state, step, known)) return this.#decide(endedLate(state, step, known));
     state = {
       ...begun,
       ...(sends && { uploadBeganAt: known.now }),
       ...(step.state === 'processing' && { processingBeganAt: state.processingBeganAt ?? known.now }),
     };
-    await this.#save({ ...state, alarmAt: Date.now() + Math.max(GUARD_MS, isRepeated ? pauseMs(state.begun) : 0) });
+    await this.#save({
+      ...state,
+      alarmAt: Date.now() + Math.max(GUARD_MS, before.begun > 0 ? pauseMs(state.begun) : 0),
+    });
 
     const key = await openStoreKey(this.env, submitted.storeKey!);
     if (!key.ok) {

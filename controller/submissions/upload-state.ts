@@ -83,13 +83,14 @@ export const endedElsewhere = (state: UploadState): UploadState => ({
   pending: { ...changeOf(state, 'failed', null), reason: 'restored' },
 });
 
-export const isFinalState = (state: SubmissionState): boolean =>
-  state === 'done' || state === 'failed' || state === 'cancelled';
+/** In their order. */
+export const UNFINISHED_STATES: readonly SubmissionState[] = ['waiting', 'uploading', 'processing'];
 
-const ORDER: readonly SubmissionState[] = ['waiting', 'uploading', 'processing'];
+export const isFinalState = (state: SubmissionState): boolean => !UNFINISHED_STATES.includes(state);
+
 /** A submission never goes back, also if its steps begin anew. */
 export const later = (one: SubmissionState, other: SubmissionState): SubmissionState =>
-  ORDER.indexOf(one) > ORDER.indexOf(other) ? one : other;
+  UNFINISHED_STATES.indexOf(one) > UNFINISHED_STATES.indexOf(other) ? one : other;
 
 export const begunState = (first: string, now: number): UploadState => ({
   ...{ step: first, stepBeganAt: now, tries: 0, faults: 0, begun: 0, halts: 0 },

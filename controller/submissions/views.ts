@@ -3,6 +3,7 @@ import { and, asc, desc, eq, type SQL, sql } from 'drizzle-orm';
 import { SUBMISSION_EVENTS_MAX, SUBMISSIONS_OF_BUILD_MAX, type Submission, type SubmissionDetail } from '#contract';
 import { isOfLiveProject, readableBy } from '../access/readable-builds.ts';
 import type { Holder, Thing } from '../access/rights.ts';
+import { type Cursor, nextCursor } from '../builds/list.ts';
 import { openDatabase } from '../database.ts';
 import { builds, keys, storeKeys, submissionEvents, submissions } from '../schema/index.ts';
 import { explainReason } from '../stores/reasons.ts';
@@ -72,15 +73,12 @@ export async function listSubmissions(
   env: Env,
   key: Holder,
   projectId: string,
-  { cursor, limit }: { cursor?: { createdAt: number; id: string } | undefined; limit: number },
+  { cursor, limit }: { cursor?: Cursor | undefined; limit: number },
 ): Promise<{ submissions: Submission[]; nextCursor: string | null }> {
   const older = cursor && sql`(${submissions.createdAt}, ${submissions.id}) < (${cursor.createdAt}, ${cursor.id})`;
   const rows = await shownRows(env, and(eq(submissions.projectId, projectId), readableBy(key), older), limit);
-  const last = rows.at(-1)?.submission;
-  return {
-    submissions: rows.map(view),
-    nextCursor: last && rows.length === limit ? `${last.createdAt}.${last.id}` : null,
-  };
+  const page = rows.map(({ submission }) => submission);
+  return { submissions: rows.map(view), nextCursor: nextCursor(page, limit) };
 }
 
 /** With its timeline. Null if it was removed meanwhile. */

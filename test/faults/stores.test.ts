@@ -283,7 +283,7 @@ async function plansOf(folder: string, variables: Record<string, string>): Promi
 }
 
 async function keyOf(folder: string, { storeKey }: SubmitPlan): Promise<string> {
-  const read = await readKeyFile(folder, '', storeKey.path ?? '');
+  const read = readKeyFile(folder, '', storeKey.path ?? '');
   if (!read.ok) throw new Error(read.problem);
   return read.value;
 }

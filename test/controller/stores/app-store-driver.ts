@@ -13,6 +13,7 @@ import {
 } from '../../../controller/stores/step.ts';
 import type { AppleAccountOptions, AppleAppOptions, AppleControl } from '../../set-up/stores/app-store/control.ts';
 import { unique } from '../factories/rows.ts';
+import { controlOf } from './control-of.ts';
 
 const { url } = inject('appStore');
 
@@ -24,17 +25,7 @@ export const addresses: StoreAddresses = {
   insecure: true,
 };
 
-/** The stand-in runs in another process. */
-export const control = new Proxy({} as AppleControl, {
-  get:
-    (_, call: string) =>
-    async (...given: unknown[]) => {
-      const answer = await fetch(`${url}/_control`, { method: 'POST', body: JSON.stringify({ call, with: given }) });
-      const json = (await answer.json()) as { answer?: unknown; violation?: string };
-      if (!answer.ok) throw new Error(json.violation);
-      return json.answer;
-    },
-});
+export const control = controlOf<AppleControl>(url);
 
 export const VERSION = '1.2.0';
 export const BUILD_NUMBER = '7';

@@ -13,6 +13,7 @@ import {
 } from '../../../controller/stores/step.ts';
 import type { PlayAppOptions, PlayControl } from '../../set-up/stores/play/control.ts';
 import { unique } from '../factories/rows.ts';
+import { controlOf } from './control-of.ts';
 
 const { url, tokenUrl, strangerUrl } = inject('play');
 
@@ -26,17 +27,7 @@ export const addresses: StoreAddresses = {
   insecure: true,
 };
 
-/** The stand-in runs in another process. */
-export const control = new Proxy({} as PlayControl, {
-  get:
-    (_, call: string) =>
-    async (...given: unknown[]) => {
-      const answer = await fetch(`${url}/_control`, { method: 'POST', body: JSON.stringify({ call, with: given }) });
-      const json = (await answer.json()) as { answer?: unknown; violation?: string };
-      if (!answer.ok) throw new Error(json.violation);
-      return json.answer;
-    },
-});
+export const control = controlOf<PlayControl>(url);
 
 export const OPTIONS: PlaySubmit = {
   store: 'google-play',

@@ -32,7 +32,7 @@ test('a key inside the project is read, also by a link and from above the app', 
     ['../shared.p8', 'the shared key'],
     [join(root(), 'shared.p8'), 'the shared key'],
   ] as const)
-    expect(await readKeyFile(root(), 'app', path)).toMatchObject({ ok: true, value: content });
+    expect(readKeyFile(root(), 'app', path)).toMatchObject({ ok: true, value: content });
 });
 
 test('no path and no link leads out of the project, and nobody learns what is there', async () => {
@@ -48,7 +48,7 @@ test('no path and no link leads out of the project, and nobody learns what is th
     ],
     ...['/nowhere', '../..', 'a\0b', '../../project/../outside/id', join(folder, 'outside/id')],
   ]) {
-    const read = await readKeyFile(root(), 'app', path);
+    const read = readKeyFile(root(), 'app', path);
     expect([path, read.ok ? read.value : read.problem]).toEqual([
       path,
       expect.stringMatching(/lies outside of the project/),
@@ -64,5 +64,5 @@ test('what is no key is refused by name, and a pipe keeps nobody waiting', async
     ['../pipe.p8', 'is no file of at most 16 KiB'],
     ['../bytes.p8', 'is not text'],
   ] as const)
-    expect(await readKeyFile(root(), 'app', path)).toMatchObject({ ok: false, problem: expect.stringContaining(why) });
+    expect(readKeyFile(root(), 'app', path)).toMatchObject({ ok: false, problem: expect.stringContaining(why) });
 });

@@ -23,6 +23,9 @@ export class BuildDeadline extends RealBuildDeadline {
 }
 
 export class StoreUpload extends RealStoreUpload {
+  /** Those under way, also the platform's own. */
+  readonly #alarms = new Set<Promise<void>>();
+
   constructor(state: DurableObjectState, env: Env) {
     const usage = begin('StoreUpload');
     uploads.push(usage);
@@ -30,6 +33,20 @@ export class StoreUpload extends RealStoreUpload {
     const { use, addresses } = stepsOfTests;
     this.addresses = addresses ?? NO_STORES;
     if (use) this.stores = { 'app-store-connect': use, 'google-play': use };
+  }
+
+  override alarm(): Promise<void> {
+    const alarm = super.alarm().finally(() => this.#alarms.delete(alarm));
+    this.#alarms.add(alarm);
+    return alarm;
+  }
+
+  /**
+   * A test that fires alarms waits for this. An alarm returns at once while another one runs, and alarm upon
+   * alarm would keep the object from the answer that the other one waits for.
+   */
+  async untilIdle(): Promise<void> {
+    while (this.#alarms.size > 0) await Promise.allSettled(this.#alarms);
   }
 }
 

@@ -12,6 +12,7 @@ import { placeOfStoreKey } from '../../../controller/stores/store-keys.ts';
 import { createSubmission } from '../../../controller/submissions/create.ts';
 import type { StoreUpload } from '../../../controller/submissions/store-upload.ts';
 import type { UploadState } from '../../../controller/submissions/upload-state.ts';
+import type { StoreUpload as StoreUploadOfTests } from '../../worker.ts';
 import { bytesOf, db, insertAttempt, insertBlob, insertBuild, insertProject, unique } from './rows.ts';
 
 /** Of the store key of {@link aRelease}. No store, log or table may show it. */
@@ -138,9 +139,12 @@ export const rewriteState = (id: string, patch: Partial<UploadState>): Promise<v
     state.storage.kv.put('record', { ...state.storage.kv.get<UploadState>('record')!, ...patch });
   });
 
-/** Runs the alarm now. */
+/** Runs the alarm now, to its end. If one runs already, it is that one. */
 export const fire = (id: string): Promise<void> =>
-  runInDurableObject(uploadOf(id), (object: StoreUpload) => object.alarm());
+  runInDurableObject(uploadOf(id), async (object: StoreUpload) => {
+    await object.alarm();
+    await (object as StoreUploadOfTests).untilIdle();
+  });
 
 /** Runs alarm after alarm, without their pauses, until the submission has ended. */
 export async function untilOver(id: string, alarmsMax = 60): Promise<typeof schema.submissions.$inferSelect> {

@@ -13,7 +13,7 @@ import {
   uploadOf,
 } from '../factories/submissions.ts';
 import { addresses, control } from './play-driver.ts';
-import { go, STORE_KEY, setKey, submitBy, untilEnded } from './submitting.ts';
+import { go, STORE_KEY, setKey, submitBy, untilAt, untilEnded } from './submitting.ts';
 
 beforeEach(() => {
   stepsOfTests.addresses = addresses;
@@ -100,7 +100,7 @@ test('before its commit a submission is cancelled with its edit, and afterwards 
   const early = await aPlayRelease();
   await control.fault(early.appId, { on: 'put-track', times: 99, act: { kind: 'status', status: 503 } });
   const first = await submit(early);
-  for (let now = await go(first); now?.step !== 'track'; ) now = await go(first);
+  await untilAt(first, 'track');
   expect(await cancel(early, first)).toBe(200);
   await untilEnded(first);
   expect(await control.state(early.appId)).toMatchObject({ commits: {}, openEdits: 0 });
@@ -108,7 +108,7 @@ test('before its commit a submission is cancelled with its edit, and afterwards 
   const late = await aPlayRelease();
   await control.fault(late.appId, { on: 'commit', act: { kind: 'lose' } });
   const second = await submit(late);
-  for (let now = await go(second); now?.step !== 'look-again'; ) now = await go(second);
+  await untilAt(second, 'look-again');
   expect(await cancel(late, second)).toBe(409);
   expect((await untilEnded(second)).state).toBe('done');
   await expectOnce(late);

@@ -45,6 +45,16 @@ export async function go(id: string): Promise<UploadState | undefined> {
   return stateOf(id);
 }
 
+/** Until this step is the next one. */
+export async function untilAt(id: string, step: string): Promise<void> {
+  let now: UploadState | undefined;
+  for (let alarm = 0; alarm < 60; alarm++) {
+    now = await go(id);
+    if (now?.step === step) return;
+  }
+  throw new Error(`submission ${id} does not come to ${step}: ${JSON.stringify([await rowOf(id), now])}`);
+}
+
 /** `look` sees what the object stores between two steps. */
 export async function untilEnded(id: string, look: () => Promise<void> = async () => {}) {
   for (let alarm = 0; alarm < 60 && (await rowOf(id)).endedAt === null; alarm++) {

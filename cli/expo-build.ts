@@ -5,19 +5,21 @@
  * Invariant: the exit code is set here alone. exit-codes.ts says what each means.
  */
 import { Command, CommanderError } from 'commander';
+import { ApiError } from '../client/answer.ts';
 import { SourceError } from '../client/packing/source-error.ts';
 import { printableLines } from '../client/printable.ts';
-import { packCommand } from './commands/pack.ts';
+import { CommandError } from './command-error.ts';
+import { packCommand } from './commands/project/pack.ts';
 import { EXIT } from './exit-codes.ts';
-import { printJson } from './json-lines.ts';
+import { Interrupts } from './interrupts.ts';
+import { printJson } from './json-lines/json-lines.ts';
 import { VERSION } from './version.ts';
 
 // `npm run` starts each script in the folder of its package. Paths count from where the person is.
 const { npm_lifecycle_event, INIT_CWD } = process.env;
 if (npm_lifecycle_event === 'expo-build' && INIT_CWD) process.chdir(INIT_CWD);
 
-const stop = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+const interrupts = new Interrupts();
 
 const program = new Command('expo-build')
   .description('Builds Expo apps on the Macs of a Tartbeat farm.')
@@ -25,7 +27,8 @@ const program = new Command('expo-build')
   .exitOverride()
   .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
 
-for (const command of [packCommand(() => stop.signal)]) program.addCommand(command.copyInheritedSettings(program));
+const commands = [packCommand(interrupts)];
+for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
 
 // The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -41,15 +44,18 @@ try {
 function exitCodeOf(error: Error): number {
   // Commander has printed its own message. Help and version end that way too.
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
-  const exitCode =
-    error instanceof CommanderError || error instanceof SourceError
-      ? EXIT.usage
-      : stop.signal.aborted
-        ? EXIT.detached
-        : EXIT.failed;
-  const isKnown = exitCode !== EXIT.failed;
-  const message = stop.signal.aborted ? 'stopped' : isKnown ? error.message : (error.stack ?? error.message);
+  const known = knownExitCode(error);
+  const exitCode = known ?? EXIT.failed;
+  const message = interrupts.signal.aborted ? 'stopped' : known ? error.message : (error.stack ?? error.message);
   if (process.argv.includes('--json')) printJson({ type: 'error', message: error.message, exitCode });
   if (!(error instanceof CommanderError)) process.stderr.write(`expo-build: ${printableLines(message)}\n`);
   return exitCode;
+}
+
+/** Null: nobody has foreseen this error. */
+function knownExitCode(error: Error): number | null {
+  if (error instanceof CommandError) return error.exitCode;
+  if (error instanceof CommanderError || error instanceof SourceError) return EXIT.usage;
+  if (error instanceof ApiError) return error.status < 500 ? EXIT.usage : EXIT.unreachable;
+  return interrupts.signal.aborted ? EXIT.detached : null;
 }

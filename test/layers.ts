@@ -5,7 +5,15 @@
  * top-level folder, or a file in the top-level folder itself.
  */
 export const LAYERS = {
-  cli: [['expo-build'], ['commands'], ['exit-codes', 'json-lines', 'version']],
+  cli: [
+    ['expo-build'],
+    ['commands'],
+    ['submit'],
+    ['follow'],
+    ['settings'],
+    ['command-error'],
+    ['exit-codes', 'interrupts', 'json-lines', 'version', 'words'],
+  ],
   controller: [
     ['index'],
     ['app'],

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { JsonLine } from '../../cli/json-lines.ts';
+import { JsonLine } from '../../cli/json-lines/json-lines.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { project } from '../client/packing/trees.ts';
 

@@ -1,12 +1,13 @@
 /** `expo-build pack --list`: shows which files of a project would go to a build. */
 import { join, relative, resolve, sep } from 'node:path';
 import { Command } from 'commander';
-import { type Difference, listSource, type Source } from '../../client/packing/list-source.ts';
-import { findSecretFiles, type SecretFile, type SecretFiles } from '../../client/packing/secret-files.ts';
-import { largeFoldersOf, type Warning, warningsOf } from '../../client/packing/warnings.ts';
-import { printable } from '../../client/printable.ts';
-import { realPathOf } from '../../client/safe-files.ts';
-import { printJson } from '../json-lines.ts';
+import { type Difference, listSource, type Source } from '../../../client/packing/list-source.ts';
+import { findSecretFiles, type SecretFile, type SecretFiles } from '../../../client/packing/secret-files.ts';
+import { largeFoldersOf, type Warning, warningsOf } from '../../../client/packing/warnings.ts';
+import { printable } from '../../../client/printable.ts';
+import { realPathOf } from '../../../client/safe-files.ts';
+import type { Interrupts } from '../../interrupts.ts';
+import { printJson } from '../../json-lines/json-lines.ts';
 
 interface PackOptions {
   list?: true;
@@ -19,7 +20,7 @@ interface PackOptions {
 
 const several = (value: string, before: string[]) => [...before, value];
 
-export function packCommand(signal: () => AbortSignal): Command {
+export function packCommand(interrupts: Interrupts): Command {
   return new Command('pack')
     .description('show which files of a project would go to a build, the largest first')
     .argument('[folder]', 'the folder of the app, in which eas.json lies', '.')
@@ -33,7 +34,7 @@ export function packCommand(signal: () => AbortSignal): Command {
     .action(async (folder: string, options: PackOptions, command: Command) => {
       if (!options.list) command.error('error: give --list: `pack` sends nothing yet, and shows what would go');
       const { root, include, easignoreAdds } = options;
-      const listed = { appDir: folder, root, include, easignoreAdds, explain: true, signal: signal() };
+      const listed = { appDir: folder, root, include, easignoreAdds, explain: true, signal: interrupts.signal };
       const source = await listSource(listed);
       const secrets = await findSecretFiles(source, options.secretFile, resolve('.'));
       const sealed = secrets.sent.map(({ path }) => path);

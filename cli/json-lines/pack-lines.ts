@@ -1,14 +1,10 @@
-/**
- * Every line that a command prints under `--json`, as one schema.
- *
- * Invariant: under `--json`, standard output has such lines and nothing else.
- */
+/** The lines of `pack --list --json`. */
 import { z } from 'zod';
 
 const path = z.string();
 const bytes = z.number().int().nonnegative();
 
-export const JsonLine = z.discriminatedUnion('type', [
+export const PACK_LINES = [
   /** The project that is packed. */
   z.strictObject({
     type: z.literal('source'),
@@ -51,9 +47,4 @@ export const JsonLine = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('not_sent'), path, flag: z.string() }),
   z.strictObject({ type: z.literal('warning'), code: z.string(), path: path.nullable(), message: z.string() }),
   z.strictObject({ type: z.literal('large_folder'), path, sizeBytes: bytes }),
-  z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),
-]);
-
-export type JsonLine = z.infer<typeof JsonLine>;
-
-export const printJson = (line: JsonLine): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+] as const;

@@ -1,0 +1,16 @@
+/**
+ * Every line that a command prints under `--json`, as one schema.
+ *
+ * Invariant: under `--json`, standard output has such lines and nothing else.
+ */
+import { z } from 'zod';
+import { PACK_LINES } from './pack-lines.ts';
+
+export const JsonLine = z.discriminatedUnion('type', [
+  ...PACK_LINES,
+  z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),
+]);
+
+export type JsonLine = z.infer<typeof JsonLine>;
+
+export const printJson = (line: JsonLine): void => void process.stdout.write(`${JSON.stringify(line)}\n`);

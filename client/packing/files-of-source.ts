@@ -3,8 +3,9 @@
  *
  * Invariant: nothing outside the root of the source is read, also not through a link.
  */
-import { PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../project/project-files.ts';
-import { bytesBelow } from '../safe-files.ts';
+import { join } from 'node:path';
+import { PROJECT_FILE_MAX_BYTES, type ProjectFiles, pathIn } from '../project/project-files.ts';
+import { bytesBelow, realPathOf } from '../safe-files.ts';
 import type { Source } from './list-source.ts';
 
 /** `besides`: more files that are read although they do not go along in the archive. */
@@ -19,4 +20,10 @@ export function filesOfSource(
       return bytes === null || bytes.length > PROJECT_FILE_MAX_BYTES ? null : bytes;
     },
   };
+}
+
+/** A file beside eas.json, whether it goes along or not. */
+export function fileBeside({ root, appRoot }: Pick<Source, 'root' | 'appRoot'>, name: string): ProjectFiles {
+  const path = pathIn(appRoot, name)!;
+  return filesOfSource({ root, files: [] }, realPathOf(join(root, path)) === null ? [] : [path]);
 }

@@ -84,7 +84,8 @@ export async function listSource(options: ListOptions): Promise<Source> {
   return await listing.make();
 }
 
-function findRoot(appDir: string, givenRoot: string | undefined): { root: string; appRoot: string } {
+/** Throws SourceError. */
+export function findRoot(appDir: string, givenRoot: string | undefined): { root: string; appRoot: string } {
   const app = folderAt(appDir);
   const root = givenRoot === undefined ? (repositoryOf(app) ?? app) : folderAt(givenRoot);
   if (!isBelow(root, app))

@@ -7,13 +7,13 @@
  */
 import { lstatSync, readdirSync } from 'node:fs';
 import { basename, join, relative, resolve, sep } from 'node:path';
-import { z } from 'zod';
 import { SECRET_FILE_MAX_BYTES, SECRET_FILES_MAX } from '#contract';
+import { EXPO_BUILD_JSON, readExpoBuildJson } from '../project/expo-build-json.ts';
 import { readJson } from '../project/formats/json.ts';
 import { named } from '../project/formats/text.ts';
 import { pathIn } from '../project/project-files.ts';
 import { isBelow, realPathOf } from '../safe-files.ts';
-import { filesOfSource } from './files-of-source.ts';
+import { fileBeside } from './files-of-source.ts';
 import type { Source } from './list-source.ts';
 import { looksNeeded } from './secret-looking.ts';
 import { SourceError } from './source-error.ts';
@@ -32,7 +32,7 @@ export interface SecretFile {
   /** Where it lies on this disk. */
   file: string;
   sizeBytes: number;
-  namedBy: 'flag' | 'expo-build.json' | 'credentials.json';
+  namedBy: 'flag' | typeof EXPO_BUILD_JSON | 'credentials.json';
 }
 
 export interface SecretFiles {
@@ -44,31 +44,13 @@ export interface SecretFiles {
   warnings: Warning[];
 }
 
-/** The file beside eas.json that remembers what has been typed once. */
-const ExpoBuildJson = z.strictObject({
-  secretFiles: z
-    .array(z.string({ error: 'must be a list of paths' }).min(1, 'must not have an empty path'), {
-      error: 'must be a list of paths, such as [".env.local"]',
-    })
-    .max(SECRET_FILES_MAX, `must have at most ${SECRET_FILES_MAX} paths`)
-    .default([]),
-});
-
 /** `typed` counts from `cwd`. Throws SourceError with what to correct. */
 export async function findSecretFiles(source: Source, typed: readonly string[], cwd: string): Promise<SecretFiles> {
   const found = new Found(source);
   for (const path of typed) found.addTyped(path, resolve(cwd, path));
-  const remembered = ExpoBuildJson.safeParse((await found.json('expo-build.json')) ?? {});
-  if (!remembered.success) {
-    const issue = remembered.error.issues[0]!;
-    if (issue.code === 'unrecognized_keys')
-      throw new SourceError(
-        `expo-build.json has no field ${named(issue.keys[0]!)}. Its only field is \`secretFiles\`: correct or remove the other.`,
-      );
-    const { path, message } = issue;
-    throw new SourceError(`${named(path.join('.') || 'expo-build.json')} in expo-build.json ${message}.`);
-  }
-  for (const path of remembered.data.secretFiles) found.addFromProject(path, 'expo-build.json');
+  const remembered = await readExpoBuildJson(fileBeside(source, EXPO_BUILD_JSON), source.appRoot);
+  if (!remembered.ok) throw new SourceError(remembered.problem);
+  for (const path of remembered.value.secretFiles) found.addFromProject(path, EXPO_BUILD_JSON);
   const credentials = await found.json('credentials.json');
   if (credentials !== null) {
     found.addFromProject('credentials.json', 'credentials.json');
@@ -91,9 +73,7 @@ class Found {
 
   /** The value of a JSON file beside eas.json, or null if there is none. */
   async json(name: string): Promise<unknown> {
-    const path = pathIn(this.#source.appRoot, name)!;
-    if (realPathOf(join(this.#source.root, path)) === null) return null;
-    const read = await readJson(filesOfSource(this.#source, [path]), path, JSON_LIMITS);
+    const read = await readJson(fileBeside(this.#source, name), pathIn(this.#source.appRoot, name)!, JSON_LIMITS);
     if (read === null) return null;
     if (!read.ok) throw new SourceError(read.problem);
     return read.value;
@@ -118,7 +98,7 @@ class Found {
     );
   }
 
-  addFromProject(path: string, namedBy: 'expo-build.json' | 'credentials.json'): void {
+  addFromProject(path: string, namedBy: Exclude<SecretFile['namedBy'], 'flag'>): void {
     const { root, appRoot } = this.#source;
     const place = pathIn(appRoot, path);
     const outside = new SourceError(

@@ -54,6 +54,7 @@ export const LAYERS = {
     ['config-findings', 'time-limits', 'events', 'ending', 'exit-codes', 'version', 'vm-image'],
   ],
   client: [
+    ['plan'],
     ['signing', 'packing'],
     ['project'],
     ['builds-client', 'admin-client'],

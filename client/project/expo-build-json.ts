@@ -1,6 +1,6 @@
 /**
- * Reads `expo-build.json`, the file beside eas.json that says what `expo-build` sends: a command where there is
- * no profile, what it brings back, and which ignored files go along.
+ * Reads `expo-build.json`, the file beside eas.json that says what `expo-build` sends: a command where there
+ * is no profile, what it brings back, and which ignored files go along.
  *
  * Invariant: it comes from the project, whose author may be a stranger. So it never names a controller and
  * never holds a key, and what it names stays inside the source.
@@ -109,8 +109,8 @@ export interface CommandBuild {
 }
 
 /**
- * What a build of this platform runs, as the request has it, or null if the file has no command for it. In the
- * file, command and globs count from the folder of the app; in a request, from the root of the source.
+ * What a build of this platform runs, as the request has it, or null if the file has no command for it. In
+ * the file, command and globs count from the folder of the app; in a request, from the root of the source.
  */
 export function commandBuildOf(
   json: ExpoBuildJson,

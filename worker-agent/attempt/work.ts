@@ -7,7 +7,7 @@
  */
 import type { Inputs } from '#contract';
 import { AttemptOver, type Ending, failed } from '../ending.ts';
-import { PROFILE_GLOB } from '../expo/plan.ts';
+import { PROFILE_GLOB } from '../expo/profile-artifacts.ts';
 import type { Guest } from '../guest/session.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import { BaselineLooks } from '../steps/baseline.ts';

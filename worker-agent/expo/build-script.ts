@@ -5,10 +5,11 @@
  * Invariant: each value is quoted by shellQuote, and nothing secret is an argument of a program. The script
  * is in no process list, because it reaches bash as a file that is deleted at once.
  */
+
+import type { BuildPlan } from '../../client/plan/plan.ts';
+import { SCRIPT_NAMES, type ScriptVariables, TARGET_MARK } from '../../client/plan/script-variables.ts';
 import { NUMBER_MARK } from '../../client/project/job.ts';
 import { shellQuote } from '../guest/arguments.ts';
-import type { BuildPlan } from './plan.ts';
-import { SCRIPT_NAMES, type ScriptVariables, TARGET_MARK } from './script-variables.ts';
 
 /** `number` is null if the build has none, or asks for it itself. */
 export function buildScript(plan: BuildPlan, number: number | null, scriptsVersion: string): string {

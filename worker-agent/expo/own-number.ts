@@ -2,8 +2,9 @@
  * Leaves a build the number that its project has, where the controller has none and none is to be counted.
  * Pure.
  */
+
+import type { BuildPlan } from '../../client/plan/plan.ts';
 import { NUMBER_MARK } from '../../client/project/job.ts';
-import type { BuildPlan } from './plan.ts';
 
 const NOTE =
   "Tartbeat has no counter of build numbers for this app, and the profile has no `autoIncrement`, so the project's own number stays.";

@@ -7,8 +7,8 @@
  */
 import { once } from 'node:events';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { type BuildPlan, makePlan, type PlanRequest } from '../../client/plan/plan.ts';
 import { type Found, problem } from '../../client/project/found.ts';
-import { type BuildPlan, makePlan, type PlanRequest } from './plan.ts';
 import { secretsInSource } from './secret-texts.ts';
 import { CostlySource, filesInArchive } from './source-files.ts';
 

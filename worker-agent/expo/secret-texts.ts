@@ -6,10 +6,11 @@
  * the build began still has a password.
  */
 import type { Inputs } from '#contract';
+import { withJsonForms } from '../../client/plan/json-forms.ts';
+import { RESERVED } from '../../client/plan/variables.ts';
 import { type ProjectFiles, pathIn, withFilesOver } from '../../client/project/project-files.ts';
 import { passwordInsteadOfNone } from '../../client/signing/certificate.ts';
 import { TARGETS_MAX } from '../../client/signing/credentials.ts';
-import { RESERVED } from './variables.ts';
 
 /** Beside the values of secret variables and the contents of secret files, which are masked as they are. */
 export function furtherSecretsOf({ env, secretNames, secretFiles = {} }: Inputs): string[] {
@@ -42,11 +43,6 @@ export async function secretsInSource(source: ProjectFiles, appRoot: string, inp
     if (content !== null) texts.push(passwordInsteadOfNone(content));
   }
   return withJsonForms(texts);
-}
-
-/** Each text, and how it looks inside a JSON text, which a tool may print of a job or of an environment. */
-export function withJsonForms(texts: readonly string[]): string[] {
-  return [...new Set(texts.flatMap((text) => [text, JSON.stringify(text).slice(1, -1)]))];
 }
 
 /** One for each target that can be signed. */

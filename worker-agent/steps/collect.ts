@@ -6,7 +6,7 @@
  */
 import type { ArtifactReport } from '#contract';
 import { type AppOfArtifact, readApps } from '../app-metadata/apps-of-attempt.ts';
-import { PROFILE_ARTIFACTS } from '../expo/plan.ts';
+import { PROFILE_ARTIFACTS } from '../expo/profile-artifacts.ts';
 import { fetchArtifacts } from '../files/artifact-fetch.ts';
 import { uploadArtifacts } from '../files/artifact-upload.ts';
 import { removeSecrets, stopMonitor } from '../guest/commands.ts';

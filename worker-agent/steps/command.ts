@@ -5,9 +5,9 @@
  * crash of the agent between the start and its journal entry, the VM tells whether the command was started.
  */
 import type { Inputs } from '#contract';
+import type { BuildPlan } from '../../client/plan/plan.ts';
 import { failed } from '../ending.ts';
 import { buildScript } from '../expo/build-script.ts';
-import type { BuildPlan } from '../expo/plan.ts';
 import { PLACE_TAKEN, parseBuildStatus } from '../guest/answers.ts';
 import { buildStatus, startBuild, writeSecretFile } from '../guest/commands.ts';
 import { expectAnswer, expectSuccess, type Guest, howEnded } from '../guest/session.ts';

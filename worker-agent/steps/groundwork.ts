@@ -8,12 +8,13 @@
  */
 import { existsSync } from 'node:fs';
 import type { Assignment, Inputs } from '#contract';
+import type { BuildPlan } from '../../client/plan/plan.ts';
 import { maskText, needlesOf } from '../build-log/mask.ts';
 import type { AgentConfig } from '../config.ts';
 import { failed } from '../ending.ts';
 import { withOwnNumber } from '../expo/own-number.ts';
-import { type BuildPlan, PROFILE_GLOB } from '../expo/plan.ts';
 import { planInTime, secretsInTime, UnreadableArchive } from '../expo/plan-in-time.ts';
+import { PROFILE_GLOB } from '../expo/profile-artifacts.ts';
 import { furtherSecretsOf } from '../expo/secret-texts.ts';
 import { askInputs } from './command.ts';
 import type { AttemptContext } from './context.ts';

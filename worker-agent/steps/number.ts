@@ -8,10 +8,10 @@
  */
 import { type BuildNumberRequest, BuildNumberRequest as Schema } from '#contract';
 import type { Refused } from '../../client/answer.ts';
+import { appOf } from '../../client/plan/plan.ts';
 import { shown } from '../../client/project/formats/text.ts';
 import { pause } from '../../client/retry.ts';
 import { AttemptOver, failed } from '../ending.ts';
-import { appOf } from '../expo/plan.ts';
 import { parseAskedApp } from '../guest/answers.ts';
 import { askedApp, giveNumber } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';

@@ -3,9 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type { BuildPlan } from '../../../client/plan/plan.ts';
+import { SCRIPT_NAMES } from '../../../client/plan/script-variables.ts';
 import { buildScript } from '../../../worker-agent/expo/build-script.ts';
-import type { BuildPlan } from '../../../worker-agent/expo/plan.ts';
-import { SCRIPT_NAMES } from '../../../worker-agent/expo/script-variables.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 
 const VERSION = '3-0123456789abcdef';

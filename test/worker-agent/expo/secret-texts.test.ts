@@ -1,9 +1,10 @@
 /** What a build of a profile is given, sorted, and which texts of it no log may show. */
 import { expect, test } from 'vitest';
+import { withJsonForms } from '../../../client/plan/json-forms.ts';
+import { RESERVED, sortVariables } from '../../../client/plan/variables.ts';
 import { certificateOpener } from '../../../client/signing/certificate.ts';
 import { maskText, needlesOf } from '../../../worker-agent/build-log/mask.ts';
-import { furtherSecretsOf, secretsInSource, withJsonForms } from '../../../worker-agent/expo/secret-texts.ts';
-import { RESERVED, sortVariables } from '../../../worker-agent/expo/variables.ts';
+import { furtherSecretsOf, secretsInSource } from '../../../worker-agent/expo/secret-texts.ts';
 import { makeIdentity, makeP12 } from '../../client/signing/material.ts';
 import { testWith } from '../../set-up/test-with.ts';
 

@@ -4,7 +4,7 @@
  * Invariant: a link leads to a file of the source or nowhere, also by way of other links. What is followed is
  * bounded, whatever the archive holds. A link beyond that counts as a file that is not there.
  */
-import { partsOf } from '../../client/packing/link-escapes.ts';
+import { partsOf } from './link-escapes.ts';
 
 /** No kernel follows more in a row. */
 const HOPS_MAX = 40;

@@ -1,10 +1,10 @@
 /** What is decided about a profile before there is a VM, for small projects of real shape. */
 import { expect, test } from 'vitest';
 import type { Inputs } from '#contract';
+import { type BuildPlan, makePlan, type PlanRequest } from '../../../client/plan/plan.ts';
 import type { ProjectFiles } from '../../../client/project/project-files.ts';
-import { type BuildPlan, makePlan, type PlanRequest } from '../../../worker-agent/expo/plan.ts';
-import { BUNDLE_ID, makeIdentity, makeP12, makeProfile, PASSWORD } from '../../client/signing/material.ts';
 import { testWith } from '../../set-up/test-with.ts';
+import { BUNDLE_ID, makeIdentity, makeP12, makeProfile, PASSWORD } from '../signing/material.ts';
 
 const APP = {
   name: 'Shop',

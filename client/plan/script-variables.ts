@@ -2,7 +2,7 @@
  * Lists the variables that the script of a build gives to expo.sh and the guest scripts beside it.
  */
 
-import type { Workflow } from '../../client/project/workflow.ts';
+import type { Workflow } from '../project/workflow.ts';
 
 /**
  * What the job has in the place of the name of the target that is signed, where only the VM can tell it. The

@@ -5,42 +5,31 @@
  * Invariant: all that can be told from the source and from what the build is given is told here. The first
  * problem is the only one, and it is one sentence for the submitter.
  */
-import {
-  type App,
-  ArtifactGlob,
-  type BuildNumberRequest,
-  type Inputs,
-  type Origin,
-  BuildNumberRequest as Request,
-} from '#contract';
-import { type AppConfig, readAppConfig } from '../../client/project/app-config.ts';
-import { type BuildProfile, checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
-import { type EasJson, readEasJson } from '../../client/project/eas-json.ts';
-import { chooseEngine, isSigned } from '../../client/project/engine.ts';
-import { shown } from '../../client/project/formats/text.ts';
-import { type Found, found, problem } from '../../client/project/found.ts';
-import { makeJob, NUMBER_MARK } from '../../client/project/job.ts';
-import { type NativeTarget, nativeTargetOf } from '../../client/project/native-target.ts';
-import { numberPolicy } from '../../client/project/number-policy.ts';
-import { installWords, type PackageManager, packageManagerOf } from '../../client/project/package-manager.ts';
-import { findMissingAccess } from '../../client/project/private-access.ts';
-import { type ProjectFiles, withFilesOver } from '../../client/project/project-files.ts';
-import { toolVersions } from '../../client/project/tool-versions.ts';
-import { type Workflow, workflowOf } from '../../client/project/workflow.ts';
-import type { Credentials, SigningTarget } from '../../client/signing/credentials.ts';
-import { hasCredentials } from '../../client/signing/credentials-json.ts';
-import { problemWithEas } from '../../client/signing/eas-signing.ts';
-import { readSigning } from '../../client/signing/read-signing.ts';
+import { type App, type BuildNumberRequest, type Inputs, type Origin, BuildNumberRequest as Request } from '#contract';
+import { type AppConfig, readAppConfig } from '../project/app-config.ts';
+import { type BuildProfile, checkCustomBuild, resolveProfile } from '../project/build-profile.ts';
+import { type EasJson, readEasJson } from '../project/eas-json.ts';
+import { chooseEngine, isSigned } from '../project/engine.ts';
+import { shown } from '../project/formats/text.ts';
+import { type Found, found, problem } from '../project/found.ts';
+import { makeJob, NUMBER_MARK } from '../project/job.ts';
+import { type NativeTarget, nativeTargetOf } from '../project/native-target.ts';
+import { numberPolicy } from '../project/number-policy.ts';
+import { installWords, type PackageManager, packageManagerOf } from '../project/package-manager.ts';
+import { findMissingAccess } from '../project/private-access.ts';
+import { type ProjectFiles, withFilesOver } from '../project/project-files.ts';
+import { toolVersions } from '../project/tool-versions.ts';
+import { type Workflow, workflowOf } from '../project/workflow.ts';
+import type { Credentials, SigningTarget } from '../signing/credentials.ts';
+import { hasCredentials } from '../signing/credentials-json.ts';
+import { problemWithEas } from '../signing/eas-signing.ts';
+import { readSigning } from '../signing/read-signing.ts';
+import { withJsonForms } from './json-forms.ts';
 import { isNameOfScript, TARGET_MARK } from './script-variables.ts';
-import { withJsonForms } from './secret-texts.ts';
 import { type GivenVariables, RESERVED, sortVariables } from './variables.ts';
 
 /** With this variable the engine installs without holding to the lock file. */
 const NO_FROZEN_LOCKFILE = 'EAS_NO_FROZEN_LOCKFILE';
-
-/** Where the guest scripts put what a build of a profile has made. */
-export const PROFILE_ARTIFACTS = 'tartbeat-artifacts';
-export const PROFILE_GLOB = ArtifactGlob.parse({ glob: `${PROFILE_ARTIFACTS}/**`, required: true, onFailure: true });
 
 export interface PlanRequest {
   platform: 'ios' | 'android';

@@ -9,7 +9,7 @@
  * upkeep/retention.ts alone removes such rows.
  */
 import { and, eq, type SQL, sql } from 'drizzle-orm';
-import type { Inputs, OriginDetail, SubmitOptions } from '#contract';
+import type { Inputs, OriginDetail } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { may } from '../access/rights.ts';
 import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
@@ -52,8 +52,8 @@ export interface Beside {
   ownSourceAlone?: boolean | undefined;
   /** The rights of the key that supersedes older builds of the group. */
   superseding?: Submitter['rights'] | undefined;
-  /** What it asks a store for, and what the store could not answer before. */
-  submit?: { options: SubmitOptions; warnings: string[] } | null | undefined;
+  /** What it asks a store for, what the store could not answer before, and why nothing is submitted. */
+  submit?: Omit<typeof buildSubmits.$inferInsert, 'buildId'> | null | undefined;
 }
 
 /**

@@ -5,23 +5,25 @@
  * It has a build number of its own.
  *
  * Invariant: a retry is a submission by whoever asks. It has no more rights than its key has now, and no more
- * than the old build had.
+ * than the old build had. What the old build asks a store for is asked again. The retry says if it is not.
  */
-import { CACHE_MODES, type CacheMode, type RetryRequest } from '#contract';
+import { type App, CACHE_MODES, type CacheMode, type RetryRequest, type SubmitOptions } from '#contract';
 import { may, priorityMax, type Thing } from '../access/rights.ts';
 import { newId } from '../ids.ts';
 import { DEFAULT_PROJECT_ID, findProject, noProject } from '../projects/find-project.ts';
 import { refusal } from '../refusals.ts';
 import { readInputs } from '../secrets/read-inputs.ts';
 import type { Applied } from './apply.ts';
-import { findNamed, insertBuild, type Submitter } from './insert.ts';
+import { type Beside, findNamed, insertBuild, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
 import { type BuildRow, findSubmit } from './rows.ts';
+import type { AskStore } from './submit.ts';
 import { isFinal } from './transitions.ts';
 
 /**
  * Refused: `illegal_transition`, `forbidden` for the inputs of others, `inputs_gone`, `blob_not_stored`,
- * `idempotency_mismatch`, and `not_found` if the key may not submit to the project and pool of the build.
+ * `idempotency_mismatch`, `not_found` if the key may not submit to the project and pool of the build, and
+ * what `askStore` refuses.
  */
 export async function retryBuild(
   env: Env,
@@ -29,6 +31,7 @@ export async function retryBuild(
   { idempotencyKey }: RetryRequest,
   submitter: Submitter,
   now: number,
+  askStore?: AskStore,
 ): Promise<Applied> {
   if (!isFinal(build.status))
     return refusal('illegal_transition', `only a build that has ended can be retried; this one is ${build.status}`);
@@ -49,6 +52,12 @@ export async function retryBuild(
   const { maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
   const lower = lowerOf(submitter, build, thing);
   const priority = Math.min(build.priority, priorityMax({ ...submitter.rights, trusted: lower.trusted }));
+  const options = await findSubmit(env, build.id);
+  const maySubmit = lower.trusted && may(submitter, 'stores', thing);
+  const app = appId === null ? undefined : appOf(appId, appVersion, appBuildNumber);
+  const { trusted } = lower;
+  const asked = await askStore?.({ ...thing, trusted, platform, app, options: maySubmit ? options : null });
+  if (asked && !asked.ok) return asked;
   return insertBuild(
     env,
     {
@@ -69,9 +78,23 @@ export async function retryBuild(
     },
     given.inputs,
     name,
-    { submit: lower.trusted && may(submitter, 'stores', thing) ? await findSubmit(env, build.id) : null },
+    { submit: options && submitOf(options, maySubmit ? (asked?.warnings ?? []) : null) },
   );
 }
+
+const appOf = (id: string, version: string | null, buildNumber: number | null): App => ({
+  id,
+  ...(version !== null && { version }),
+  ...(buildNumber !== null && { buildNumber }),
+});
+
+/** `warnings` is null if the key may not submit. The retry is built all the same, and says so. */
+const submitOf = (options: SubmitOptions, warnings: string[] | null): Beside['submit'] =>
+  warnings ? { options, warnings } : { options, warnings: [], reason: 'right_gone', storeWords: MAY_NOT_SUBMIT };
+
+const MAY_NOT_SUBMIT =
+  'The build that is repeated asks for a submission, and the key that repeats it does not have the right `stores` ' +
+  'for the project and pool. So nothing is submitted after this build. It can be submitted with a key that may.';
 
 /** Trust, stored secrets, caches and the kept VM: what both the key and the old build have. */
 function lowerOf(submitter: Submitter, build: BuildRow, thing: Thing) {

@@ -5,7 +5,7 @@
  * only by those who show them, also where rows of the former release still hold them.
  */
 import { and, desc, eq, getTableColumns, isNotNull, isNull, sql } from 'drizzle-orm';
-import type { Origin, OriginDetail } from '#contract';
+import type { Origin, OriginDetail, SubmitOptions } from '#contract';
 import { isOfLiveProject } from '../access/readable-builds.ts';
 import { openDatabase } from '../database.ts';
 import { attempts, buildOrigins, buildSubmits, builds } from '../schema/index.ts';
@@ -79,9 +79,9 @@ export async function lastSucceeded(env: Env, workerId: string, limit: number) {
 }
 
 /** What the build asks a store for. */
-export async function findSubmit(env: Env, buildId: string) {
+export async function findSubmit(env: Env, buildId: string): Promise<SubmitOptions | null> {
   const row = await openDatabase(env).select().from(buildSubmits).where(eq(buildSubmits.buildId, buildId)).get();
-  return row ? { options: row.options, warnings: row.warnings } : null;
+  return row?.options ?? null;
 }
 
 /** The half of an origin that filters ask for. `build_origins` has the rest. */

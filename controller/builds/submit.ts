@@ -1,5 +1,5 @@
 /** Makes a new build from a request. */
-import type { BuildRequest, Inputs, Origin, OriginDetail } from '#contract';
+import type { BuildRequest, Inputs, Origin, OriginDetail, SubmitOptions } from '#contract';
 import { may, needed, priorityMax } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
@@ -9,13 +9,24 @@ import type { Applied } from './apply.ts';
 import { findNamed, insertBuild, type RequestName, type Submitter } from './insert.ts';
 import { queueRank } from './queue-rank.ts';
 
+/** What a store is asked about a build before it is added. `options` is null if it asks for no submission. */
+interface ForStore extends Pick<BuildRequest, 'pool' | 'platform'> {
+  app: BuildRequest['app'];
+  projectId: string;
+  trusted: boolean;
+  options: SubmitOptions | null;
+}
+
+/**
+ * Asks a store, as the last thing before a build is added, and not for a repetition of a request. Its refusal
+ * is answered.
+ */
+export type AskStore = (build: ForStore) => Promise<{ ok: true; warnings: string[] } | Refusal>;
+
 /**
  * Refused: `blob_not_stored`, `idempotency_mismatch`, `project_deleted`, `too_many`, `number_not_seeded` for
  * an app that has no counter, and `forbidden` for a priority that the key may not give, a build that is to be
  * trusted more than its key, a VM that the key may not have kept, or a store that it may not submit to.
- *
- * @param askStore asks a store, as the last thing before the build is added, and not for a repetition of a
- *   request. Its refusal is answered.
  */
 export async function submitBuild(
   env: Env,
@@ -23,7 +34,7 @@ export async function submitBuild(
   project: ProjectRow,
   submitter: Submitter,
   now: number,
-  askStore?: (build: { trusted: boolean }) => Promise<{ ok: true; warnings: string[] } | Refusal>,
+  askStore?: AskStore,
 ): Promise<Applied> {
   const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
   const { group, cancelSuperseded, trusted: askedTrust, app, projectRoot, image, keepVm, submit, ...others } = given;
@@ -57,7 +68,7 @@ export async function submitBuild(
   const name = idempotencyKey === undefined ? null : await nameOf(request, project, idempotencyKey, submitter);
   const earlier = askStore && name && (await findNamed(env, name));
   if (earlier) return earlier;
-  const asked = await askStore?.({ trusted });
+  const asked = await askStore?.({ ...thing, platform: request.platform, app, options: submit ?? null });
   if (asked && !asked.ok) return asked;
   return insertBuild(
     env,

@@ -21,7 +21,7 @@ import { apply } from '../builds/apply.ts';
 import { CursorParam, viewBuildList } from '../builds/list.ts';
 import { retryBuild } from '../builds/retry.ts';
 import type { BuildRow } from '../builds/rows.ts';
-import { submitBuild } from '../builds/submit.ts';
+import { type AskStore, submitBuild } from '../builds/submit.ts';
 import { viewBuildDetail, viewStored } from '../builds/views.ts';
 import { findProject, noProject } from '../projects/find-project.ts';
 import { waitingFor } from '../queue/waiting.ts';
@@ -67,6 +67,15 @@ const ListQuery = z
   });
 
 export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs, stores }: Settings): void {
+  const askFor =
+    (env: Env, key: AuthenticatedKey): AskStore =>
+    async ({ trusted, ...build }) => {
+      const { projectId, pool } = build;
+      // Only who may submit to a store hears what it has.
+      if (!trusted || !may(key, 'stores', { projectId, pool, trusted })) return { ok: true, warnings: [] };
+      return beforeBuild(env, build, key, stores, Date.now());
+    };
+
   on('POST /api/builds')(valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
     const request = c.req.valid('json');
     if (!may(c.var.key, 'builds.submit', { pool: request.pool }))
@@ -74,13 +83,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs, stores }: 
     const found = await projectOf(c.env, request, c.var.key, Date.now());
     if (!found.ok) return answerRefusal(c, found);
     const { key } = c.var;
-    const { id: projectId } = found.project;
-    const submitted = await submitBuild(c.env, request, found.project, key, Date.now(), async ({ trusted }) => {
-      const { platform, pool, app, submit = null } = request;
-      // Only who may submit to a store hears what it has.
-      if (!trusted || !may(key, 'stores', { projectId, pool, trusted })) return { ok: true, warnings: [] };
-      return beforeBuild(c.env, { projectId, pool, platform, app, options: submit }, key, stores, Date.now());
-    });
+    const submitted = await submitBuild(c.env, request, found.project, key, Date.now(), askFor(c.env, key));
     if (!submitted.ok) return answerRefusal(c, submitted);
     if (submitted.changed && request.cancelSuperseded) drainSoon(c.env, submitted.build.id);
     return c.json(await shown(c.env, submitted.build.id, c.var.key), submitted.changed ? 201 : 200);
@@ -113,7 +116,8 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs, stores }: 
   });
 
   on('POST /api/builds/:id/retry')(validIfAny(RetryRequest), async (c) => {
-    const retried = await retryBuild(c.env, c.var.build, c.req.valid('json'), c.var.key, Date.now());
+    const { build, key } = c.var;
+    const retried = await retryBuild(c.env, build, c.req.valid('json'), key, Date.now(), askFor(c.env, key));
     if (!retried.ok) return answerRefusal(c, retried);
     return c.json(await shown(c.env, retried.build.id, c.var.key), retried.changed ? 201 : 200);
   });

@@ -116,7 +116,7 @@ export const buildSubmits = sqliteTable('build_submits', {
     .references(() => builds.id, { onDelete: 'cascade' }),
   options: text('options', { mode: 'json' }).$type<SubmitOptions>().notNull(),
   warnings: text('warnings', { mode: 'json' }).$type<string[]>().notNull(),
-  /** Why nothing was submitted after the build had succeeded. */
+  /** Why nothing is submitted, or was not after the build had succeeded. */
   reason: text('reason').$type<SubmissionReason>(),
   storeWords: text('store_words'),
 });

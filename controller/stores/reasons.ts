@@ -25,7 +25,7 @@ const WORDS: Record<SubmissionReason, Words> = {
   right_gone: {
     title: 'Nobody with the right asks for it any more',
     explanation:
-      'The key that asked for the submission was revoked, has expired or has lost the right `stores` for the project and pool.',
+      'The key that asked for the submission, or for a retry of the build, was revoked, has expired or does not have the right `stores` for the project and pool.',
     advice: 'Submit again with a key that has the right `stores`.',
   },
   role_missing: {

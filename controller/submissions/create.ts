@@ -298,14 +298,15 @@ async function whyTaken(env: Env, row: NewRow, { mayRead }: Asker): Promise<NotC
 export const idAfterSuccess = (buildId: string): string => `sub_${buildId.replace(/^b_/, '')}`;
 
 /**
- * Makes the submission that the build has asked for. What stands against it is noted, because nobody waits
- * for the answer. False if it must be tried again.
+ * Makes the submission that the build has asked for, unless it is known already that there is none. What
+ * stands against it is noted, because nobody waits for the answer. False if it must be tried again.
  */
 export async function createAfterSuccess(env: Env, buildId: string, now: number): Promise<boolean> {
   const db = openDatabase(env);
   const asked = await db.select().from(buildSubmits).where(eq(buildSubmits.buildId, buildId)).get();
-  const build = asked && (await findBuild(env, buildId));
-  if (!asked || build?.status !== 'succeeded') return true;
+  if (!asked || asked.reason !== null) return true;
+  const build = await findBuild(env, buildId);
+  if (build?.status !== 'succeeded') return true;
   const asker = { id: build.createdByKey ?? '', rootId: build.createdByRoot ?? build.createdByKey ?? '' };
   const created = await createSubmission(env, build, asked.options, asker, AFTER_SUCCESS, now, idAfterSuccess(buildId));
   if (created.ok) return true;

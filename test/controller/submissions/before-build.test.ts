@@ -361,6 +361,50 @@ test('a request with `submit` is refused with the words of the store, or has its
   });
 });
 
+test('a retry is asked of the store again, by whoever retries', async () => {
+  const team = await ofApple({ builds: [{ version: '1.0', buildNumber: '41' }] });
+  const body = await request(team, 'ios', { id: team.app, version: '1.0', buildNumber: 42 }, team.key.key);
+  const submit = { store: 'app-store-connect' };
+  const { id } = (await ask<{ id: string }>('POST', '/api/builds', team.key.key, { ...body, submit })).body;
+  await ask('POST', `/api/builds/${id}/cancel`, team.key.key);
+  const { key: without } = await aKey(team.projectId, [], { pools: [team.pool] });
+  const asked = async () => (await appleControl.requests()).filter(({ url }) => url.includes(team.ascAppId)).length;
+  const retry = (key: string, more: object = {}, stores = STORES) =>
+    ask<BuildDetail & Answered>('POST', `/api/builds/${id}/retry`, key, more, stores);
+  const refused = async (says: RegExp) =>
+    expect(await retry(team.key.key)).toMatchObject({
+      ...{ status: 422, body: { error: { code: 'store_refused', message: expect.stringMatching(says) } } },
+    });
+  const made = await retry(team.key.key, { idempotencyKey: 'again' });
+  expect(made).toMatchObject({ status: 201, body: { retryOf: id, submit: { warnings: [], failure: null } } });
+  expect(await retry(team.key.key, {}, NO_STORES)).toMatchObject({
+    ...{ status: 201, body: { submit: { warnings: [expect.stringMatching(/not .*checked/i)] } } },
+  });
+
+  await appleControl.addBuild(team.ascAppId, { version: '1.0', buildNumber: '42' });
+  await refused(/App Store Connect has build 42 of version 1\.0/);
+  const before = await asked();
+  expect(await retry(without)).toMatchObject({ status: 201, body: { submit: { failure: { code: 'right_gone' } } } });
+  expect(await retry(team.key.key, { idempotencyKey: 'again' })).toMatchObject({
+    status: 200,
+    body: { id: made.body.id },
+  });
+  expect(await asked()).toBe(before);
+
+  const ofTeam = eq(storeKeys.projectId, team.projectId);
+  const [row] = await db.select().from(storeKeys).where(ofTeam);
+  await db
+    .update(storeKeys)
+    .set({ apps: ['com.example.other'] })
+    .where(ofTeam);
+  await refused(/and not for com\.example\./);
+  await db.update(storeKeys).set({ apps: row!.apps }).where(ofTeam);
+  await appleControl.revoke(team.keyId);
+  await refused(/^The store does not accept the key/);
+  await db.delete(storeKeys).where(ofTeam);
+  await refused(/has no store key for .* It has none/);
+});
+
 test('an attempt that asks for its number gets one above the store’s, if whoever asked for the build has the right', async () => {
   const number = async (team: Team, key: string, increment: boolean, stores = STORES) => {
     const body = { ...(await request(team, 'ios', undefined, key)), idempotencyKey: undefined };

@@ -282,8 +282,8 @@ test('a build asks for a submission only with a key that may, for a trusted buil
   );
 });
 
-test('a retry asks for the submission too, but only if whoever retries may', async () => {
-  const release = await aRelease();
+test('a retry asks for the submission too, and says so if whoever retries may not', async () => {
+  const release = await aRelease('bytes', { privateKey: (await aPrivateKey('RS256')).pem });
   const { project, pool, key } = release;
   const id = await insertBuild({
     platform: 'android',
@@ -299,14 +299,27 @@ test('a retry asks for the submission too, but only if whoever retries may', asy
     .values({ buildId: id, options: optionsOf('google-play'), warnings: ['a warning'] });
   const rights = { ...RIGHTS_TO_ALL, projects: [project] };
   const without = (await createKey(env, { name: 'x', scope: 'submit', rights }, Date.now())).secret;
-  const retry = async (by: string) =>
-    (await api<BuildDetail>('POST', `/api/builds/${id}/retry`, undefined, by)).body.submit;
-  expect(await retry(without)).toBeNull();
-  expect(await retry(key.secret)).toEqual({
-    options: optionsOf('google-play'),
-    warnings: ['a warning'],
-    failure: null,
+  const retry = async (by: string, of = id) =>
+    (await api<BuildDetail>('POST', `/api/builds/${of}/retry`, undefined, by)).body;
+  const options = optionsOf('google-play');
+  const notSubmitted = await retry(without);
+  expect(notSubmitted.submit).toMatchObject({
+    ...{ options, warnings: [] },
+    failure: { code: 'right_gone', message: expect.stringMatching(/does not have the right `stores`/) },
   });
+  await db.update(schema.builds).set({ status: 'succeeded', endedAt: 1 }).where(eq(schema.builds.id, notSubmitted.id));
+  expect(await uploadOf(unique('sub')).submitBuild(notSubmitted.id)).toBe(true);
+  const { body } = await api<BuildDetail>('GET', `/api/builds/${notSubmitted.id}`);
+  expect([body.submit, body.submissions]).toEqual([notSubmitted.submit, []]);
+  // The store is asked anew, and does not answer here. A retry of a retry has what the first build asked for.
+  for (const of of [id, notSubmitted.id])
+    expect((await retry(key.secret, of)).submit).toMatchObject({
+      ...{
+        options,
+        warnings: expect.arrayContaining([expect.stringMatching(/^Not everything was checked/)]),
+        failure: null,
+      },
+    });
 });
 
 // ── Revocation, deletion, retention, sweep ─────────────────────────────────────────────────────────────────

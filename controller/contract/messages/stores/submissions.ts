@@ -149,7 +149,10 @@ export const BuildSubmit = z.object({
   options: SubmitOptions,
   /** What the store could not answer when the build was requested. */
   warnings: z.array(z.string()),
-  /** Why nothing was submitted after the build had succeeded. */
+  /**
+   * Why nothing was submitted after the build had succeeded. Before that, why nothing will be: the build is a
+   * retry, and whoever retried may not submit.
+   */
   failure: SubmissionFailure.nullable(),
 });
 export type BuildSubmit = z.infer<typeof BuildSubmit>;

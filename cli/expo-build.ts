@@ -4,11 +4,12 @@
  *
  * Invariant: the exit code is set here alone. exit-codes.ts says what each means.
  */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { ApiError } from '../client/answer.ts';
 import { SourceError } from '../client/packing/source-error.ts';
 import { printableLines } from '../client/printable.ts';
 import { CommandError } from './command-error.ts';
+import { loginCommand } from './commands/farm/login.ts';
 import { packCommand } from './commands/project/pack.ts';
 import { EXIT } from './exit-codes.ts';
 import { Interrupts } from './interrupts.ts';
@@ -24,11 +25,12 @@ const interrupts = new Interrupts();
 const program = new Command('expo-build')
   .description('Builds Expo apps on the Macs of a Tartbeat farm.')
   .version(VERSION)
+  .configureHelp({ optionDescription })
   .exitOverride()
   .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
 
-const commands = [packCommand(interrupts)];
-for (const command of commands) program.addCommand(command.copyInheritedSettings(program));
+for (const command of [loginCommand(interrupts), packCommand(interrupts)])
+  program.addCommand(withSettingsOf(program, command));
 
 // The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -41,15 +43,34 @@ try {
   process.exitCode = exitCodeOf(error as Error);
 }
 
+/** Without `(default: false)` at each switch. */
+function optionDescription(this: Help, option: Option): string {
+  return option.defaultValue === false ? option.description : Help.prototype.optionDescription.call(this, option);
+}
+
+/** Commander hands these down only to commands that it has made itself. */
+function withSettingsOf(parent: Command, command: Command): Command {
+  command.copyInheritedSettings(parent);
+  for (const child of command.commands) withSettingsOf(command, child);
+  return command;
+}
+
 function exitCodeOf(error: Error): number {
   // Commander has printed its own message. Help and version end that way too.
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
   const known = knownExitCode(error);
   const exitCode = known ?? EXIT.failed;
-  const message = interrupts.signal.aborted ? 'stopped' : known ? error.message : (error.stack ?? error.message);
-  if (process.argv.includes('--json')) printJson({ type: 'error', message: error.message, exitCode });
+  const said = sentenceOf(error);
+  const message = interrupts.signal.aborted ? 'stopped' : known === null ? (error.stack ?? said) : said;
+  if (process.argv.includes('--json')) printJson({ type: 'error', message: said, exitCode });
   if (!(error instanceof CommanderError)) process.stderr.write(`expo-build: ${printableLines(message)}\n`);
   return exitCode;
+}
+
+function sentenceOf(error: Error): string {
+  if (!(error instanceof ApiError)) return error.message;
+  if (error.status === 401) return `${error.message}. Run \`expo-build login\``;
+  return error.code === 'unavailable' ? `The controller was not reached: ${error.message}` : error.message;
 }
 
 /** Null: nobody has foreseen this error. */

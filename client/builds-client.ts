@@ -6,16 +6,7 @@
  */
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { z } from 'zod';
-import {
-  type BlobStored,
-  Build,
-  BuildDetail,
-  type BuildRequestInput,
-  CounterList,
-  CounterSet,
-  type CounterView,
-} from '#contract';
+import { type BlobStored, Build, BuildDetail, BuildList, type BuildRequestInput } from '#contract';
 import { failureOf, valueOrThrow } from './answer.ts';
 import { downloadFile, type LocalFile } from './blob-requests.ts';
 import { followLog } from './follow-log.ts';
@@ -26,6 +17,8 @@ import { uploadBlob } from './upload.ts';
 /** How long a command waits for a controller that goes away during a transfer. */
 const GIVE_UP_AFTER_MS = 120_000;
 const never = () => new AbortController().signal;
+
+const pathOf = (buildId: string) => `/api/builds/${encodeURIComponent(buildId)}`;
 
 export class BuildsClient {
   readonly connection: Connection;
@@ -41,26 +34,29 @@ export class BuildsClient {
   }
 
   submit(request: BuildRequestInput): Promise<Build> {
-    return this.#call(Build, 'POST', '/api/builds', request);
+    return this.connection.ask({ method: 'POST', path: '/api/builds', answer: Build, json: request });
   }
 
   build(buildId: string): Promise<BuildDetail> {
-    return this.#call(BuildDetail, 'GET', `/api/builds/${encodeURIComponent(buildId)}`);
+    return this.connection.ask({ method: 'GET', path: pathOf(buildId), answer: BuildDetail });
   }
 
   cancel(buildId: string): Promise<Build> {
-    return this.#call(Build, 'POST', `/api/builds/${encodeURIComponent(buildId)}/cancel`);
+    return this.connection.ask({ method: 'POST', path: `${pathOf(buildId)}/cancel`, answer: Build });
   }
 
-  /** The counters of build numbers that the apps of the project have. `project` is its id or its name. */
-  async counters(project: string): Promise<CounterView[]> {
-    return (await this.#call(CounterList, 'GET', `/api/projects/${encodeURIComponent(project)}/numbers`)).counters;
+  /** Makes a new build as the retry of one that has ended. */
+  retry(buildId: string): Promise<Build> {
+    return this.connection.ask({ method: 'POST', path: `${pathOf(buildId)}/retry`, answer: Build });
   }
 
-  /** Sets the counter of an app, for a key with the right `numbers`. The next build gets one more. */
-  setCounter(project: string, platform: Build['platform'], appId: string, value: number): Promise<CounterSet> {
-    const path = `/api/projects/${encodeURIComponent(project)}/numbers/${platform}/${encodeURIComponent(appId)}`;
-    return this.#call(CounterSet, 'PUT', path, { value });
+  /** A page of builds, newest first. `query` has filters of `GET /api/builds`. */
+  list(query: Record<string, string>): Promise<BuildList> {
+    return this.connection.ask({
+      method: 'GET',
+      path: `/api/builds?${new URLSearchParams(query)}`,
+      answer: BuildList,
+    });
   }
 
   /**
@@ -69,7 +65,7 @@ export class BuildsClient {
    */
   async download(buildId: string, name: string, path: string, signal: AbortSignal = never()): Promise<LocalFile> {
     const encoded = name.split('/').map(encodeURIComponent).join('/');
-    const urlPath = `/api/builds/${encodeURIComponent(buildId)}/artifacts/${encoded}`;
+    const urlPath = `${pathOf(buildId)}/artifacts/${encoded}`;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(this.connection.requestMs)]);
     const head = await this.connection.open('HEAD', urlPath, limit);
     // The answer to HEAD has no body. So the message of a refusal comes from the GET below, if it has one.
@@ -89,9 +85,5 @@ export class BuildsClient {
   /** Yields the log of the build as it grows, from its newest attempt on, until the build has ended. */
   followLog(buildId: string, signal: AbortSignal): AsyncGenerator<string> {
     return followLog(this.connection, buildId, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
-  }
-
-  async #call<T>(answer: z.ZodType<T>, method: 'GET' | 'POST' | 'PUT', path: string, json?: unknown): Promise<T> {
-    return valueOrThrow(await this.connection.call({ method, path, answer, json }), `${method} ${path}`);
   }
 }

@@ -6,7 +6,7 @@
  */
 import type { z } from 'zod';
 import { CONTRACT_HEADER, CONTRACT_VERSION } from '#contract';
-import { type Answer, answerOf, unreachable } from './answer.ts';
+import { type Answer, answerOf, unreachable, valueOrThrow } from './answer.ts';
 
 /** The limits for commands. An agent has limits of its own. */
 const REQUEST_MS = 30_000;
@@ -23,7 +23,7 @@ export interface ConnectionOptions {
 }
 
 export interface Call<T> {
-  method: 'GET' | 'POST' | 'PUT';
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   path: string;
   /** The schema of the answer. */
   answer: z.ZodType<T>;
@@ -75,6 +75,11 @@ export class Connection {
     } catch (error) {
       return unreachable(error, signal);
     }
+  }
+
+  /** As {@link call}, but throws an ApiError if there is no success. For commands. */
+  async ask<T>(call: Call<T>): Promise<T> {
+    return valueOrThrow(await this.call(call), `${call.method} ${this.url}${call.path}`);
   }
 
   /** Returns the bare response, for files and streams. Rejects if none comes. */

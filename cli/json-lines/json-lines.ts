@@ -4,9 +4,11 @@
  * Invariant: under `--json`, standard output has such lines and nothing else.
  */
 import { z } from 'zod';
+import { LOGIN_LINES } from './login-lines.ts';
 import { PACK_LINES } from './pack-lines.ts';
 
 export const JsonLine = z.discriminatedUnion('type', [
+  ...LOGIN_LINES,
   ...PACK_LINES,
   z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),
 ]);

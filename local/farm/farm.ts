@@ -17,6 +17,7 @@ import type { Build, BuildDetail, BuildRequestInput, Worker, WorkerState } from 
 import { AdminClient } from '../../client/admin-client.ts';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { packSource } from '../../client/packing/pack-source.ts';
+import { ProjectClient } from '../../client/project-client.ts';
 import { Connection } from '../../client/request.ts';
 import type { AgentConfigInput } from '../../worker-agent/config.ts';
 import type { TartVm } from '../../worker-agent/tart/answers.ts';
@@ -74,6 +75,7 @@ export class Farm implements AsyncDisposable {
   /** Uses the admin's key. */
   readonly api: BuildsClient;
   readonly admin: AdminClient;
+  readonly projects: ProjectClient;
   readonly macs: readonly SimulatedMac[];
   readonly #stack: AsyncDisposableStack;
   readonly #listeners: Set<AgentListener>;
@@ -96,6 +98,7 @@ export class Farm implements AsyncDisposable {
     const connection = new Connection({ url, key: secrets.ADMIN_KEY });
     this.api = new BuildsClient(connection);
     this.admin = new AdminClient(connection);
+    this.projects = new ProjectClient(connection);
     this.macs = parts.macs;
     this.#stack = parts.stack;
     this.#listeners = parts.listeners;

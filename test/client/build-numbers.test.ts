@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AdminClient } from '../../client/admin-client.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
 import { BuildsClient } from '../../client/builds-client.ts';
+import { ProjectClient } from '../../client/project-client.ts';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
@@ -25,6 +26,7 @@ test('a counter is set, an attempt learns the number of its build, and a refusal
   const { url, secrets } = controller;
   const connection = new Connection({ url, key: secrets.ADMIN_KEY });
   const builds = new BuildsClient(connection);
+  const projects = new ProjectClient(connection);
   const { worker, key } = await new AdminClient(connection).registerWorker({ name: 'mac' });
   const path = join(state.path, 'source');
   writeFileSync(path, 'a source');
@@ -42,12 +44,15 @@ test('a counter is set, an attempt learns the number of its build, and a refusal
     code: 'number_not_seeded',
     message: expect.stringContaining('`PUT /api/projects/default/numbers/android/com.example.app`'),
   });
-  expect(await builds.setCounter('default', 'android', 'com.example.app', 41)).toMatchObject({ value: 41, was: null });
+  expect(await projects.setCounter('default', 'android', 'com.example.app', 41)).toMatchObject({
+    value: 41,
+    was: null,
+  });
   expect(await attempt.number(id, request)).toMatchObject({
     ok: true,
     value: { appId: 'com.example.app', buildNumber: 42 },
   });
-  expect(await builds.counters('default')).toMatchObject([
+  expect(await projects.counters('default')).toMatchObject([
     { platform: 'android', value: 42, setBy: { keyId: 'admin' } },
   ]);
   expect(await builds.build(id)).toMatchObject({ buildNumber: 42, app: { id: 'com.example.app', version: null } });

@@ -103,7 +103,7 @@ test("npm's template is built from its eas.json alone, sees its secret files, ge
   await using farm = await startFarm({ startAgents: false });
   const { folder, env } = await prepareImage(farm.mac(), dir.path, signing.fingerprint, network.wrapperInVm);
   await farm.startAgent();
-  await farm.api.setCounter('default', 'ios', BUNDLE_ID, 41);
+  await farm.projects.setCounter('default', 'ios', BUNDLE_ID, 41);
   const request = {
     platform: 'ios' as const,
     env: { ...env, ...network.env, npm_config_cache: process.env.npm_config_cache ?? join(homedir(), '.npm') },
@@ -144,7 +144,7 @@ test("npm's template is built from its eas.json alone, sees its secret files, ge
     /CFBundleVersion<\/key>\s*<string>42</,
   );
 
-  expect(await farm.api.counters('default')).toMatchObject([{ value: 42 }]);
+  expect(await farm.projects.counters('default')).toMatchObject([{ value: 42 }]);
 
   if (process.env.EXPO_ENGINE !== 'all') return;
   // The engine's own switch. A second bundle would show nothing more, and takes long.
@@ -157,5 +157,5 @@ test("npm's template is built from its eas.json alone, sees its secret files, ge
   await check(simulated, 'Tiny.app.tar.gz');
   expect(simulated.log).toContain('gets no build number');
   expect(simulated.log).not.toContain('[EAGER_BUNDLE]');
-  expect(await farm.api.counters('default')).toMatchObject([{ value: 42 }]);
+  expect(await farm.projects.counters('default')).toMatchObject([{ value: 42 }]);
 }, 900_000);

@@ -8,6 +8,7 @@ import { printable } from '../../../client/printable.ts';
 import { realPathOf } from '../../../client/safe-files.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
+import { size } from '../../words.ts';
 
 interface PackOptions {
   list?: true;
@@ -157,12 +158,3 @@ const NAMED_BY: Record<SecretFile['namedBy'], string> = {
 };
 
 const missingSays = (namedBy: string) => `${namedBy} names this file, but it is not on this disk.`;
-
-function size(sizeBytes: number): string {
-  let value = sizeBytes;
-  for (const unit of ['B', 'kB', 'MB']) {
-    if (value < 999.5) return `${unit === 'B' ? value : value.toFixed(1)} ${unit}`;
-    value /= 1000;
-  }
-  return `${value.toFixed(1)} GB`;
-}

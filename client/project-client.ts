@@ -1,0 +1,39 @@
+/** Sends requests about a key and its projects to a controller: their counters of build numbers. */
+import { z } from 'zod';
+import { type Build, CounterList, CounterSet, type CounterView, Me, Project } from '#contract';
+import type { Connection } from './request.ts';
+
+const ProjectList = z.object({ projects: z.array(Project) });
+
+/** A project is named by its id or its name. */
+const pathOf = (project: string) => `/api/projects/${encodeURIComponent(project)}`;
+
+export class ProjectClient {
+  readonly connection: Connection;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  /** The key of the connection, and what it may do. */
+  me(): Promise<Me> {
+    return this.connection.ask({ method: 'GET', path: '/api/me', answer: Me });
+  }
+
+  /** The projects that the key reaches. */
+  async projects(): Promise<Project[]> {
+    return (await this.connection.ask({ method: 'GET', path: '/api/projects', answer: ProjectList })).projects;
+  }
+
+  /** The counters of build numbers that the apps of the project have. */
+  async counters(project: string): Promise<CounterView[]> {
+    const path = `${pathOf(project)}/numbers`;
+    return (await this.connection.ask({ method: 'GET', path, answer: CounterList })).counters;
+  }
+
+  /** Sets the counter of an app, for a key with the right `numbers`. The next build gets one more. */
+  setCounter(project: string, platform: Build['platform'], appId: string, value: number): Promise<CounterSet> {
+    const path = `${pathOf(project)}/numbers/${platform}/${encodeURIComponent(appId)}`;
+    return this.connection.ask({ method: 'PUT', path, answer: CounterSet, json: { value } });
+  }
+}

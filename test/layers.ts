@@ -10,6 +10,7 @@ export const LAYERS = {
     ['commands'],
     ['submit'],
     ['follow'],
+    ['github-actions'],
     ['settings', 'input'],
     ['command-error'],
     ['exit-codes', 'interrupts', 'json-lines', 'version', 'words'],

@@ -8,6 +8,8 @@ import { partsOf } from './link-escapes.ts';
 
 /** No kernel follows more in a row. */
 const HOPS_MAX = 40;
+/** How many names below links to folders are looked at, of any source. */
+export const LINKED_NAMES_MAX = 100_000;
 
 /**
  * The files that are reached by a link, each with the path of the real file. `links` has the targets of the

@@ -9,7 +9,7 @@ import { type App, type BuildNumberRequest, type Inputs, type Origin, BuildNumbe
 import { type AppConfig, readAppConfig } from '../project/app-config.ts';
 import { type BuildProfile, checkCustomBuild, resolveProfile } from '../project/build-profile.ts';
 import { type EasJson, readEasJson } from '../project/eas-json.ts';
-import { chooseEngine, isSigned } from '../project/engine.ts';
+import { chooseEngine, type EngineChoice, isSigned } from '../project/engine.ts';
 import { shown } from '../project/formats/text.ts';
 import { type Found, found, problem } from '../project/found.ts';
 import { makeJob, NUMBER_MARK } from '../project/job.ts';
@@ -17,7 +17,7 @@ import { type NativeTarget, nativeTargetOf } from '../project/native-target.ts';
 import { numberPolicy } from '../project/number-policy.ts';
 import { installWords, type PackageManager, packageManagerOf } from '../project/package-manager.ts';
 import { findMissingAccess } from '../project/private-access.ts';
-import { type ProjectFiles, withFilesOver } from '../project/project-files.ts';
+import { type ProjectFiles, pathIn, withFilesOver } from '../project/project-files.ts';
 import { toolVersions } from '../project/tool-versions.ts';
 import { type Workflow, workflowOf } from '../project/workflow.ts';
 import type { Credentials, SigningTarget } from '../signing/credentials.ts';
@@ -41,11 +41,19 @@ export interface PlanRequest {
   origin?: Origin | undefined;
   originVariables: Readonly<Record<string, string>>;
   inputs: Inputs;
-  /** The names of the image that the VM is made from. */
-  imageNames: readonly string[];
+  /** The names of the image that the VM is made from. Null while nobody knows it. */
+  imageNames: readonly string[] | null;
   /** Of the source alone. */
   files: ProjectFiles;
   now: Date;
+  /** What is stored for the project, if only the build itself will have the values. */
+  unseen?: UnseenSecrets | undefined;
+}
+
+export interface UnseenSecrets {
+  variables: readonly string[];
+  /** Paths in the source. */
+  files: readonly string[];
 }
 
 /** Whether the build needs a number, and who asks the controller for it. */
@@ -81,24 +89,40 @@ class Wrong extends Error {
 }
 
 export async function makePlan(request: PlanRequest): Promise<Found<BuildPlan>> {
+  return (await planWithProject(request)).made;
+}
+
+/** Also tells what has been read of the project: all of it, or as far as the problem. */
+export async function planWithProject(
+  request: PlanRequest,
+): Promise<{ made: Found<BuildPlan>; project: Partial<Project> }> {
+  const planning = new Planning(request);
   try {
-    return found(await new Planning(request).plan());
+    const plan = await planning.plan();
+    return { made: found(plan), project: planning.project };
   } catch (error) {
-    if (error instanceof Wrong) return problem(error.message);
+    if (error instanceof Wrong) return { made: problem(error.message), project: planning.project };
     throw error;
   }
 }
 
 /** What has been read of the project. */
-interface Project {
+export interface Project {
   easJson: EasJson;
   profile: BuildProfile;
+  /** Whether the build brings a certificate or a keystore. */
+  hasLocalCredentials: boolean;
+  engine: EngineChoice;
   workflow: Workflow;
   app: AppConfig;
   /** Null for Android, and where only the VM can tell. */
   target: NativeTarget | null;
   manager: PackageManager;
+  /** What signs the app. Null if nothing does, or if only the build will have it. */
+  credentials: Credentials | null;
 }
+
+type ReadProject = Pick<Project, 'easJson' | 'profile' | 'workflow' | 'app' | 'target' | 'manager'>;
 
 class Planning {
   readonly #request: PlanRequest;
@@ -106,6 +130,9 @@ class Planning {
   readonly #secretFiles: ReadonlyMap<string, Buffer>;
   readonly #given: GivenVariables;
   readonly #notes: string[] = [];
+  readonly project: Partial<Project> = {};
+  readonly #unseen: UnseenSecrets;
+  #signsUnseen = false;
 
   constructor(request: PlanRequest) {
     this.#request = request;
@@ -114,32 +141,35 @@ class Planning {
     );
     this.#files = withFilesOver(request.files, this.#secretFiles);
     this.#given = sortVariables(request.inputs);
+    this.#unseen = request.unseen ?? { variables: [], files: [] };
   }
 
   async plan(): Promise<BuildPlan> {
     const { platform, appRoot, profile: name, originVariables, imageNames } = this.#request;
+    const { project } = this;
     this.#checkFolder();
-    const easJson = this.#take(await readEasJson(this.#files, appRoot));
-    const profile = this.#take(resolveProfile(easJson, platform, name, { imageNames }));
-    const hasLocalCredentials = await this.#hasCredentials(profile);
-    const { engine, because } = chooseEngine(profile, { hasLocalCredentials });
+    const easJson = (project.easJson = this.#take(await readEasJson(this.#files, appRoot)));
+    const profile = (project.profile = this.#take(resolveProfile(easJson, platform, name, { imageNames })));
+    const hasLocalCredentials = (project.hasLocalCredentials = await this.#hasCredentials(profile));
+    const { engine, because } = (project.engine = chooseEngine(profile, { hasLocalCredentials }));
     this.#notes.unshift(because);
     this.#take(checkCustomBuild(this.#files, appRoot, profile));
-    const workflow = await workflowOf(this.#files, appRoot, platform);
-    const app = this.#take(await readAppConfig(this.#files, appRoot, platform, workflow, profile));
+    const workflow = (project.workflow = await workflowOf(this.#files, appRoot, platform));
+    const app = (project.app = this.#take(await readAppConfig(this.#files, appRoot, platform, workflow, profile)));
     if (engine === 'eas') this.#checkExpo(app, profile, workflow);
     // The engine puts them over each other in this order.
     const env = { ...originVariables, ...this.#given.plain, ...profile.env, ...this.#given.secret };
-    const manager = this.#take(await packageManagerOf(this.#files, appRoot, { env, yarn: profile.yarn }));
+    const manager = (project.manager = this.#take(
+      await packageManagerOf(this.#files, appRoot, { env, yarn: profile.yarn }),
+    ));
     const { workspaceRoot } = manager;
     const tools = this.#take(await toolVersions(this.#files, appRoot, workspaceRoot, profile, manager.manager));
-    const has = new Set(namesGiven(this.#request.inputs, profile));
+    const has = new Set([...namesGiven(this.#request.inputs, profile), ...this.#unseen.variables]);
     this.#notes.push(...(await findMissingAccess(this.#files, appRoot, workspaceRoot, has)));
-    const target =
-      platform === 'ios' ? this.#take(await nativeTargetOf(this.#files, appRoot, workflow, profile, app)) : null;
-    const project = { easJson, profile, workflow, app, target, manager };
-    const built =
-      engine === 'plugin' ? await this.#forPlugin(project) : await this.#forExpo(project, hasLocalCredentials);
+    const target = (project.target =
+      platform === 'ios' ? this.#take(await nativeTargetOf(this.#files, appRoot, workflow, profile, app)) : null);
+    const read = { easJson, profile, workflow, app, target, manager };
+    const built = engine === 'plugin' ? await this.#forPlugin(read) : await this.#forExpo(read, hasLocalCredentials);
     return {
       ...{ platform, profile: name, appRoot, workflow, engine, tools },
       manager: { ...manager, install: this.#installWords(manager, profile) },
@@ -168,7 +198,7 @@ class Planning {
 
   /** What `eas build --local` would miss only after minutes in the VM. */
   #checkExpo(app: AppConfig, profile: BuildProfile, workflow: Workflow): void {
-    if (!this.#given.reserved.EXPO_TOKEN)
+    if (!this.#given.reserved.EXPO_TOKEN && !this.#unseen.variables.includes('EXPO_TOKEN'))
       throw new Wrong(
         `The profile ${JSON.stringify(this.#request.profile)} needs Expo's servers, and the build has no EXPO_TOKEN: set it as a secret variable (make a token at expo.dev under Access tokens), or let the profile use local credentials and no \`environment\`.`,
       );
@@ -204,15 +234,15 @@ class Planning {
     return isAsked ? installWords(manager, modernYarn, false) : install;
   }
 
-  async #forPlugin(project: Project): Promise<Pick<BuildPlan, 'job' | 'number' | 'secretTexts'>> {
+  async #forPlugin(project: ReadProject): Promise<Pick<BuildPlan, 'job' | 'number' | 'secretTexts'>> {
     const { appRoot, origin } = this.#request;
-    const credentials = await this.#credentials(project);
+    const credentials = (this.project.credentials = await this.#credentials(project));
     const number = this.#number(project);
     const job = this.#take(
       makeJob({
         ...{ ...project, appRoot },
         buildNumber: number.asked === 'never' ? null : NUMBER_MARK,
-        credentials: credentials?.buildCredentials ?? null,
+        credentials: credentials?.buildCredentials ?? (this.#signsUnseen ? {} : null),
         environmentSecrets: Object.entries(this.#given.secret).map(([name, value]) => ({ name, value })),
         gitCommitHash: origin?.commit ?? null,
         packageManager: project.manager.manager,
@@ -223,7 +253,7 @@ class Planning {
 
   /** eas-cli makes the job and reads the files that sign itself, and Expo's servers count the builds. */
   async #forExpo(
-    project: Project,
+    project: ReadProject,
     hasLocalCredentials: boolean,
   ): Promise<Pick<BuildPlan, 'job' | 'number' | 'secretTexts'>> {
     const { appRoot } = this.#request;
@@ -234,17 +264,23 @@ class Planning {
       if (hasLocalCredentials) this.#notes.push(OWN_FILES_NOT_USED);
       return built([]);
     }
-    const credentials = await this.#credentials(project);
+    const credentials = (this.project.credentials = await this.#credentials(project));
+    if (this.#signsUnseen) return built([]);
     const wrong = await problemWithEas(this.#files, appRoot, credentials);
     if (wrong !== null) throw new Wrong(wrong);
     return built(withJsonForms(credentials?.secrets ?? []));
   }
 
   /** Null if nothing is signed. */
-  async #credentials({ profile, target }: Project): Promise<Credentials | null> {
+  async #credentials({ profile, target }: ReadProject): Promise<Credentials | null> {
     // The steps of a custom build may sign by themselves. With `environment`, eas-cli wants credentials.
     const isCustom = profile.config !== undefined && profile.environment === undefined;
     if (isCustom && !(await this.#hasCredentials(profile))) return null;
+    if (isSigned(profile) && this.#isSignedByUnseen(profile.platform)) {
+      this.#signsUnseen = true;
+      this.#notes.push(SIGNS_UNSEEN);
+      return null;
+    }
     const known = (target?.targets ?? []).map(({ name, bundleId }) => ({ target: name, bundleId }));
     if (target || profile.platform === 'android') return this.#take(await this.#signing(profile, known));
     // Only the VM knows the target's name. If credentials.json has names of its own, those count.
@@ -255,8 +291,21 @@ class Planning {
     return this.#take(hasNames ? named : unnamed);
   }
 
-  #hasCredentials({ platform }: BuildProfile): Promise<boolean> {
-    return hasCredentials(this.#files, this.#request.appRoot, platform, this.#secretFiles);
+  async #hasCredentials({ platform }: BuildProfile): Promise<boolean> {
+    if (this.#isSignedByUnseen(platform)) return true;
+    return await hasCredentials(this.#files, this.#request.appRoot, platform, this.#secretFiles);
+  }
+
+  /** A stored password alone counts too, because nothing opens without it. */
+  #isSignedByUnseen(platform: 'ios' | 'android'): boolean {
+    const { files, variables } = this.#unseen;
+    if (files.includes(pathIn(this.#request.appRoot, 'credentials.json') ?? '')) return true;
+    if (platform === 'android') return false;
+    const isCertificate = (path: string) => /\.p12$/i.test(path);
+    return (
+      files.some(isCertificate) ||
+      (variables.includes('P12_PASSWORD') && [...this.#secretFiles.keys()].some(isCertificate))
+    );
   }
 
   async #signing(profile: BuildProfile, targets: readonly SigningTarget[]): Promise<Found<Credentials | null>> {
@@ -265,7 +314,7 @@ class Planning {
     return await readSigning({ ...given, appRoot, profile, targets, now });
   }
 
-  #number({ easJson, profile, app }: Project): NumberNeed {
+  #number({ easJson, profile, app }: ReadProject): NumberNeed {
     const { platform, app: asked } = this.#request;
     const { policy, notes } = numberPolicy(easJson, profile);
     this.#notes.push(...notes);
@@ -291,6 +340,9 @@ class Planning {
     throw new Wrong(`\`${field}\` of the app config is ${shown(app.appId)}, which no store takes: correct it.`);
   }
 }
+
+const SIGNS_UNSEEN =
+  'What signs the app is stored for the project, where nobody can read it. It is checked when the build begins.';
 
 const OWN_FILES_NOT_USED =
   "The signing files that the build brings are not used, because `eas build --local` takes those of Expo's server (`credentialsSource: remote`): for your own, set `credentialsSource: local` in the profile.";

@@ -27,42 +27,25 @@ export interface BuildProfile extends Omit<Section, 'env' | 'credentialsSource' 
 
 /** Names of images that always mean the Mac's own image. */
 const IMAGE = /^(?:latest|auto|default|sdk-\d{1,4})$/;
+/** Whether every Mac has an image of this name. */
+export const isAnyImage = (name: string): boolean => IMAGE.test(name);
 
 /** So many profiles may extend each other in a row, as EAS has it. */
 const EXTENDS_MAX = 5;
 
-/** `imageNames`: by which names the image is called that the build's VM is made from. */
+/** `imageNames`: how the image is called that the VM is made from. Null: nobody knows yet. */
 export function resolveProfile(
   easJson: EasJson,
   platform: Platform,
   name: string,
-  { imageNames = [] }: { imageNames?: readonly string[] } = {},
+  { imageNames = [] }: { imageNames?: readonly string[] | null } = {},
 ): Found<BuildProfile> {
+  const chain = chainOf(easJson, name);
+  if (!chain.ok) return chain;
   const { file, profiles } = easJson;
-  if (!profiles.has(name)) {
-    const there = profiles.size === 0 ? 'It has no profiles' : `It has ${listed([...profiles.keys()])}`;
-    return problem(`${file} has no build profile ${named(name)}. ${there}. Name one of them, or add it.`);
-  }
-  const chain: string[] = [];
   let merged: FileProfile = {};
-  for (let next: string | undefined = name; next !== undefined; next = profiles.get(next)?.extends) {
-    const one = profiles.get(next);
-    if (one === undefined)
-      return problem(
-        `Profile ${named(chain.at(-1)!)} in ${file} extends ${named(next)}, which does not exist. Correct the name, or add it.`,
-      );
-    if (chain.includes(next))
-      return problem(
-        `Profile ${named(next)} in ${file} extends itself: ${listed([...chain, next])}. Break the circle.`,
-      );
-    chain.push(next);
-    if (chain.length > EXTENDS_MAX)
-      return problem(
-        `Profile ${named(name)} in ${file} extends ${listed(chain.slice(1))} in a row. At most ${EXTENDS_MAX} profiles may follow each other: join some.`,
-      );
-    // From the last one to the first: what is nearer wins.
-    merged = merge(withoutMissing(one), merged);
-  }
+  // What is nearer wins.
+  for (const one of chain.value) merged = merge(withoutMissing(profiles.get(one)!), merged);
   const { extends: _, ios, android, ...base } = merged;
   const section = (platform === 'ios' ? ios : android) ?? {};
   const { env, ...fields } = merge<Section>(base, section as Section);
@@ -78,6 +61,32 @@ export function resolveProfile(
   };
   const refusal = refusalOf(whole, file, imageNames);
   return refusal === null ? found(whole, notesOf(whole, file)) : problem(refusal);
+}
+
+/** The profile itself, what it extends, and so on. */
+export function chainOf({ file, profiles }: EasJson, name: string): Found<string[]> {
+  if (!profiles.has(name)) {
+    const there = profiles.size === 0 ? 'It has no profiles' : `It has ${listed([...profiles.keys()])}`;
+    return problem(`${file} has no build profile ${named(name)}. ${there}. Name one of them, or add it.`);
+  }
+  const chain: string[] = [];
+  for (let next: string | undefined = name; next !== undefined; next = profiles.get(next)?.extends) {
+    const one = profiles.get(next);
+    if (one === undefined)
+      return problem(
+        `Profile ${named(chain.at(-1)!)} in ${file} extends ${named(next)}, which does not exist. Correct the name, or add it.`,
+      );
+    if (chain.includes(next))
+      return problem(
+        `Profile ${named(next)} in ${file} extends itself: ${listed([...chain, next])}. Break the circle.`,
+      );
+    chain.push(next);
+    if (chain.length > EXTENDS_MAX)
+      return problem(
+        `Profile ${named(name)} in ${file} extends ${listed(chain.slice(1))} in a row. At most ${EXTENDS_MAX} profiles may follow each other: join some.`,
+      );
+  }
+  return found(chain);
 }
 
 /** The file of a custom build must be there. EAS asks for it before the build, too. */
@@ -114,9 +123,9 @@ function withoutMissing<Fields extends object>(fields: Fields): Fields {
   ) as Fields;
 }
 
-function refusalOf(profile: BuildProfile, file: string, imageNames: readonly string[]): string | null {
+function refusalOf(profile: BuildProfile, file: string, imageNames: readonly string[] | null): string | null {
   const { name, platform, image } = profile;
-  if (image !== undefined && !IMAGE.test(image) && !imageNames.includes(image))
+  if (image !== undefined && imageNames !== null && !isAnyImage(image) && !imageNames.includes(image))
     return `Profile ${named(name)} in ${file} asks for the image ${named(image)}, which this Mac does not have. Remove \`${platform}.image\`, or write ${listed(['latest', 'auto', 'default', 'sdk-N', ...imageNames])}.`;
   if (platform === 'ios' && profile.withoutCredentials && !profile.simulator && profile.config === undefined)
     return `Profile ${named(name)} in ${file} has \`withoutCredentials\` for iOS devices, which Expo's engine cannot build. Set \`ios.simulator\` to true, or remove \`withoutCredentials\`.`;

@@ -11,7 +11,7 @@
  */
 import type { ReadEntry } from 'tar';
 import { partsOf } from '../../client/packing/link-escapes.ts';
-import { filesByLink } from '../../client/packing/source-links.ts';
+import { filesByLink, LINKED_NAMES_MAX } from '../../client/packing/source-links.ts';
 import { named } from '../../client/project/formats/text.ts';
 import { isAppleDouble, PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../../client/project/project-files.ts';
 import { type ArchiveReader, readArchive } from '../files/archive-entries.ts';
@@ -31,7 +31,7 @@ export const SOURCE_LIMITS: SourceLimits = {
   keptMaxBytes: 64 * MIB,
   namesMaxBytes: 128 * MIB,
   passesMax: 100,
-  linkedNamesMax: 100_000,
+  linkedNamesMax: LINKED_NAMES_MAX,
 };
 
 /** The message is a sentence for the submitter. */

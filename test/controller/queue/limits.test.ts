@@ -213,10 +213,16 @@ test('a build whose inputs cannot be opened waits, is told so, and lets the next
   expect(await ask(env)).toMatchObject({ ok: true, assignment: { buildId: sealed } });
 });
 
-test('of any number of untrusted submissions at most the limit waits, and trusted builds start as if alone', async () => {
+test('of any number of untrusted submissions at most the limit waits, no counter moves, and trusted builds start as if alone', async () => {
   const pool = unique('pool');
   const project = await aProject(1);
   const key = await untrustedKey();
+  const app = { id: 'com.example.app' };
+  const counters = () => api('GET', `/api/projects/${project}/numbers`);
+  await api('PUT', `/api/projects/${project}/numbers/ios/${app.id}`, { value: 41 });
+  const before = await counters();
+  for (const more of [{ priority: 1 }, { keepVm: { onFailureMs: 60_000 } }, { submit: { store: 'app-store-connect' } }])
+    expect((await submit({ pool, project, ...more }, key)).status).toBe(403);
   const sha256 = await aBlob('a source archive', { project, key });
   const statuses = new Map<string, number>();
   const submissions = Number(env.UNTRUSTED_SUBMISSIONS);
@@ -229,6 +235,7 @@ test('of any number of untrusted submissions at most the limit waits, and truste
           {
             ...{ source: { sha256 }, command: 'make', platform: 'ios', pool, project },
             ...{ group: `group-${index % 3}`, cancelSuperseded: false, priority: -(index % 2) },
+            app: { ...app, buildNumber: 1_000 * (index + 1) },
           },
           key,
         ),
@@ -243,8 +250,13 @@ test('of any number of untrusted submissions at most the limit waits, and truste
 
   // Neither their number, nor their groups, nor the limit on active builds concern the trusted ones.
   const [strangers, worker] = [await aWorker({ pool }), await aWorker({ pool })];
-  const foreign = await claimed(strangers);
-  expect((await show(foreign!)).trusted).toBe(false);
+  const { assignment: foreign } = (await claim(strangers)).body;
+  expect((await show(foreign!.buildId)).trusted).toBe(false);
+  const its = await api(
+    ...(['POST', `/api/builds/${foreign!.buildId}/number`] as const),
+    ...([{ app: { ...app, buildNumber: 9_000 }, increment: true }, foreign!.tokens.run] as const),
+  );
+  expect([its.status, await counters()]).toEqual([200, before]);
   const buildId = await aBuild({ pool, project, group: 'group-1', cancelSuperseded: true });
   expect(await claimed(worker)).toBe(buildId);
   const waiting = await env.DB.prepare("SELECT count(*) AS count FROM builds WHERE pool = ?1 AND status = 'queued'")

@@ -2,21 +2,27 @@
 
 export const EXIT = {
   ok: 0,
-  /** The build failed, or something went wrong here. */
   failed: 1,
-  /** The command line, the project or the key is wrong. Nothing was begun. */
   usage: 2,
   cancelled: 3,
-  /** The build ended for a fault of the farm. Another try may succeed. */
   infrastructure: 4,
-  /** The controller was not reached. */
   unreachable: 5,
-  /** A newer build of the group replaced it. */
   superseded: 6,
-  /** The build succeeded, and the store refused it. */
   refusedByStore: 7,
-  /** The command left while the build goes on. */
   detached: 130,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** For `--help` and docs/expo-build.md. */
+export const EXIT_WORDS: Record<keyof typeof EXIT, string> = {
+  ok: 'The command did what it was asked for, and each followed build succeeded.',
+  failed: 'The build failed, or something went wrong here that nobody has foreseen.',
+  usage: 'The command line, the project or the key is wrong. The message says what to change.',
+  cancelled: 'The build or its submission was cancelled.',
+  infrastructure: 'The build ended for a fault of the farm. Another try may succeed.',
+  unreachable: 'The controller was not reached.',
+  superseded: 'A newer build of the group replaced it.',
+  refusedByStore: 'The build succeeded, and its submission to the store failed.',
+  detached: 'The command was stopped. Builds go on unless it says that it has cancelled them.',
+};

@@ -7,14 +7,20 @@
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { ApiError } from '../client/answer.ts';
 import { SourceError } from '../client/packing/source-error.ts';
-import { printableLines } from '../client/printable.ts';
+import { printable, printableLines } from '../client/printable.ts';
 import { CommandError } from './command-error.ts';
+import { cancelCommand } from './commands/builds/cancel.ts';
+import { listCommand } from './commands/builds/list.ts';
 import { loginCommand } from './commands/farm/login.ts';
+import { secretsCommand } from './commands/farm/secrets.ts';
+import { versionCommand } from './commands/farm/version.ts';
+import { workersCommand } from './commands/farm/workers.ts';
 import { packCommand } from './commands/project/pack.ts';
-import { EXIT } from './exit-codes.ts';
+import { EXIT, EXIT_WORDS } from './exit-codes.ts';
 import { Interrupts } from './interrupts.ts';
 import { printJson } from './json-lines/json-lines.ts';
 import { VERSION } from './version.ts';
+import { table } from './words.ts';
 
 // `npm run` starts each script in the folder of its package. Paths count from where the person is.
 const { npm_lifecycle_event, INIT_CWD } = process.env;
@@ -22,14 +28,30 @@ if (npm_lifecycle_event === 'expo-build' && INIT_CWD) process.chdir(INIT_CWD);
 
 const interrupts = new Interrupts();
 
+const EXIT_CODES = `
+Exit codes:
+${table(
+  Object.entries(EXIT).map(([name, code]) => [`  ${code}`, EXIT_WORDS[name as keyof typeof EXIT]]),
+  Number.POSITIVE_INFINITY,
+)}`;
+
 const program = new Command('expo-build')
   .description('Builds Expo apps on the Macs of a Tartbeat farm.')
   .version(VERSION)
   .configureHelp({ optionDescription })
+  .addHelpText('after', EXIT_CODES)
   .exitOverride()
   .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
 
-for (const command of [loginCommand(interrupts), packCommand(interrupts)])
+for (const command of [
+  loginCommand(interrupts),
+  packCommand(interrupts),
+  listCommand(),
+  cancelCommand(interrupts),
+  versionCommand(),
+  secretsCommand(interrupts),
+  workersCommand(),
+])
   program.addCommand(withSettingsOf(program, command));
 
 // The program that reads our output may end before us, as `head` does.
@@ -69,8 +91,10 @@ function exitCodeOf(error: Error): number {
 
 function sentenceOf(error: Error): string {
   if (!(error instanceof ApiError)) return error.message;
-  if (error.status === 401) return `${error.message}. Run \`expo-build login\``;
-  return error.code === 'unavailable' ? `The controller was not reached: ${error.message}` : error.message;
+  // In one line: a controller begins no line of ours.
+  const message = printable(error.message);
+  if (error.status === 401) return `${message}. Run \`expo-build login\``;
+  return error.code === 'unavailable' ? `The controller was not reached: ${message}` : message;
 }
 
 /** Null: nobody has foreseen this error. */

@@ -5,6 +5,7 @@ import {
   PoolImageList,
   type PoolImageRequest,
   Worker,
+  WorkerList,
   WorkerRegistered,
   type WorkerRequest,
 } from '#contract';
@@ -21,6 +22,10 @@ export class AdminClient {
   async registerWorker(json: z.input<typeof WorkerRequest>) {
     const call = { method: 'POST', path: '/api/workers', answer: WorkerRegistered, json } as const;
     return valueOrThrow(await this.connection.call(call), 'POST /api/workers');
+  }
+
+  async workers(): Promise<Worker[]> {
+    return (await this.connection.ask({ method: 'GET', path: '/api/workers', answer: WorkerList })).workers;
   }
 
   async worker(workerId: string): Promise<Worker> {

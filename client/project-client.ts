@@ -1,6 +1,19 @@
-/** Sends requests about a key and its projects to a controller: their counters of build numbers. */
+/**
+ * Sends requests about a key and its projects to a controller: counters of build numbers and stored secrets.
+ */
 import { z } from 'zod';
-import { type Build, CounterList, CounterSet, type CounterView, Me, Project } from '#contract';
+import {
+  type Build,
+  CounterList,
+  CounterSet,
+  type CounterView,
+  Me,
+  Project,
+  SecretList,
+  type SecretRequest,
+  SecretsRemoved,
+  type SecretView,
+} from '#contract';
 import type { Connection } from './request.ts';
 
 const ProjectList = z.object({ projects: z.array(Project) });
@@ -36,4 +49,24 @@ export class ProjectClient {
     const path = `${pathOf(project)}/numbers/${platform}/${encodeURIComponent(appId)}`;
     return this.connection.ask({ method: 'PUT', path, answer: CounterSet, json: { value } });
   }
+
+  /** Those of `pool`, or of all pools that the key reaches. */
+  async secrets(project: string, pool?: string): Promise<SecretView[]> {
+    const path = `${pathOf(project)}/secrets${poolQuery(pool)}`;
+    return (await this.connection.ask({ method: 'GET', path, answer: SecretList })).secrets;
+  }
+
+  /** The answer has the secret once for each pool. */
+  async setSecret(project: string, name: string, json: SecretRequest): Promise<SecretView[]> {
+    const path = `${pathOf(project)}/secrets/${encodeURIComponent(name)}`;
+    return (await this.connection.ask({ method: 'PUT', path, answer: SecretList, json })).secrets;
+  }
+
+  /** From `pool`, or from all pools that the key reaches. */
+  async removeSecret(project: string, name: string, pool?: string): Promise<SecretsRemoved['removed']> {
+    const path = `${pathOf(project)}/secrets/${encodeURIComponent(name)}${poolQuery(pool)}`;
+    return (await this.connection.ask({ method: 'DELETE', path, answer: SecretsRemoved })).removed;
+  }
 }
+
+const poolQuery = (pool?: string) => (pool === undefined ? '' : `?pool=${encodeURIComponent(pool)}`);

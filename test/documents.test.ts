@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { getTableName, is, Table } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { BUILD_STATUSES, CAUSES, type Explained, SUBMISSION_REASONS, VERDICTS } from '#contract';
+import { EXIT, EXIT_WORDS } from '../cli/exit-codes.ts';
 import { FATES, FIELD_LISTS, type FieldFate } from '../client/project/profile-fields.ts';
 import { EVENT_TYPES, TRANSITIONS } from '../controller/builds/transitions.ts';
 import { explainCause, explainVerdict } from '../controller/builds/verdicts.ts';
@@ -224,4 +225,16 @@ test('docs/images.md says what fits on which Mac (`npx vitest run test/documents
   );
   expect(renewed).toContain('| 512 GB | 24 GB |');
   await expect(renewed).toMatchFileSnapshot('../docs/images.md');
+});
+
+test('docs/expo-build.md has every exit code (`npx vitest run test/documents.test.ts -u` writes it)', async () => {
+  const rows = Object.entries(EXIT).map(([name, code]) => `| ${code} | ${EXIT_WORDS[name as keyof typeof EXIT]} |`);
+  const table = `| exit code | what it means |\n|---|---|\n${rows.join('\n')}`;
+  const page = await read('docs/expo-build.md');
+  const renewed = page.replace(
+    /(<!-- exit codes -->\n)[\s\S]*?(<!-- \/exit codes -->)/,
+    (_, from: string, to: string) => `${from}\n${table}\n\n${to}`,
+  );
+  expect(renewed).toContain('| 130 |');
+  await expect(renewed).toMatchFileSnapshot('../docs/expo-build.md');
 });

@@ -4,10 +4,14 @@
  * Invariant: under `--json`, standard output has such lines and nothing else.
  */
 import { z } from 'zod';
+import { BUILD_LINES } from './build-lines.ts';
+import { FARM_LINES } from './farm-lines.ts';
 import { LOGIN_LINES } from './login-lines.ts';
 import { PACK_LINES } from './pack-lines.ts';
 
 export const JsonLine = z.discriminatedUnion('type', [
+  ...BUILD_LINES,
+  ...FARM_LINES,
   ...LOGIN_LINES,
   ...PACK_LINES,
   z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),

@@ -1,0 +1,34 @@
+/** `expo-build cancel`: cancels builds. */
+import { Command } from 'commander';
+import { ApiError } from '../../../client/answer.ts';
+import { BuildsClient } from '../../../client/builds-client.ts';
+import { printable } from '../../../client/printable.ts';
+import { CommandError } from '../../command-error.ts';
+import type { Interrupts } from '../../interrupts.ts';
+import { printJson } from '../../json-lines/json-lines.ts';
+import { connect } from '../../settings.ts';
+
+export function cancelCommand(interrupts: Interrupts): Command {
+  return new Command('cancel')
+    .description('cancel builds that wait or run')
+    .argument('<build...>', 'ids of builds')
+    .option('--json', 'print one JSON object on each line', false)
+    .addHelpText('after', '\nExample:\n  expo-build cancel b_01j5m2c4k8q2f7x0ab9')
+    .action(async (buildIds: string[], { json }: { json: boolean }) => {
+      const client = new BuildsClient(await connect());
+      const refusals: string[] = [];
+      for (const buildId of buildIds) {
+        interrupts.signal.throwIfAborted();
+        try {
+          const build = await client.cancel(buildId);
+          if (json) printJson({ type: 'build', build });
+          else process.stdout.write(`${printable(build.id)} is cancelled.\n`);
+        } catch (error) {
+          // A build that is refused does not keep the others running.
+          if (!(error instanceof ApiError) || error.status >= 500 || error.status === 401) throw error;
+          refusals.push(printable(error.message));
+        }
+      }
+      if (refusals.length > 0) throw new CommandError(refusals.join('\n'));
+    });
+}

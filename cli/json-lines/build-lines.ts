@@ -1,0 +1,15 @@
+/** Lines that carry a build or an artifact as the contract has it. */
+import { z } from 'zod';
+import { Artifact, Build } from '#contract';
+
+export const BUILD_LINES = [
+  /** Of a build that is followed: at first, and whenever its status or its attempt has changed. */
+  z.strictObject({ type: z.literal('build'), build: Build }),
+  /** `path` is where it lies on this disk, or null if it was not downloaded. */
+  z.strictObject({
+    type: z.literal('artifact'),
+    buildId: z.string(),
+    artifact: Artifact,
+    path: z.string().nullable(),
+  }),
+] as const;

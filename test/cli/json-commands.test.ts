@@ -1,0 +1,256 @@
+/** Runs every command about builds, projects and the farm against a real controller. */
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AdminClient } from '../../client/admin-client.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
+import { Connection } from '../../client/request.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
+import { type LocalController, startController } from '../../local/farm/controller.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { expoBuild, jsonLinesOf, type Run } from './expo-build-process.ts';
+import { HOSTILE, hostileAnswers } from './hostile-answers.ts';
+
+const state = temporaryDir();
+let controller: LocalController;
+let admin: Connection;
+/** Of a build that failed, of one that succeeded with an artifact, and of one that waits. */
+const ids = { failed: '', succeeded: '', queued: '' };
+
+const call = async <T>(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<T> => {
+  const headers = { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' };
+  const response = await fetch(`${controller.url}${path}`, {
+    method,
+    headers,
+    body: body ? JSON.stringify(body) : null,
+  });
+  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+  return (await response.json()) as T;
+};
+
+beforeAll(async () => {
+  controller = await startController({ stateDir: join(state.path, 'state') });
+  const { url, secrets } = controller;
+  admin = new Connection({ url, key: secrets.ADMIN_KEY });
+  await call('POST', '/api/projects', { name: 'shop' });
+  const client = new BuildsClient(admin);
+  const source = join(state.path, 'source');
+  writeFileSync(source, 'a source');
+  const sha256 = createHash('sha256').update('a source').digest('hex');
+  const file = { path: source, sha256, sizeBytes: 8 };
+  await client.upload(file);
+  const origin = {
+    repository: 'github.com/acme/shop',
+    branch: 'main',
+    commit: 'a'.repeat(40),
+    message: 'Mend it\n\nAll',
+  };
+  const request = { source: { sha256 }, platform: 'ios' as const, project: 'shop', origin };
+  const { worker, key } = await new AdminClient(admin).registerWorker({ name: 'mac' });
+  const mac = new WorkerClient(admin.withKey(key));
+  const run = async (profile: string, end: (attempt: AttemptClient, id: string) => Promise<{ ok: boolean }>) => {
+    const { id } = await client.submit({ ...request, profile });
+    const claim = { instanceId: 'mac', claimId: profile, platforms: ['ios' as const] };
+    const claimed = await mac.claim(worker.id, claim);
+    if (!claimed.ok || !claimed.value.assignment) throw new Error('nothing was claimed');
+    const attempt = new AttemptClient(admin.withKey(claimed.value.assignment.tokens.run));
+    const beat = { attempt: 1, source: 'vm' as const, seq: 1, stage: 'building' as const };
+    await attempt.heartbeat(id, worker.id, beat as never);
+    await attempt.report(id, { type: 'start', attempt: 1 });
+    const ended = await end(attempt, id);
+    expect(ended).toMatchObject({ ok: true });
+    return id;
+  };
+  ids.failed = await run('production', (attempt, id) =>
+    attempt.report(id, { type: 'fail', attempt: 1, verdict: 'build_failed', message: 'xcodebuild', exitCode: 65 }),
+  );
+  ids.succeeded = await run('preview', (attempt, id) =>
+    attempt.report(id, { type: 'succeed', attempt: 1, artifacts: [] }),
+  );
+  ids.queued = (await client.submit({ ...request, platform: 'android', profile: 'production' })).id;
+});
+afterAll(async () => {
+  await controller?.stop();
+  state[Symbol.dispose]();
+});
+
+const as = (key: string, url = controller.url): Run => ({
+  cwd: state.path,
+  env: { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key, XDG_CONFIG_HOME: state.path },
+});
+const asAdmin = (args: string[], more: Run = {}) => expoBuild(args, { ...as(controller.secrets.ADMIN_KEY), ...more });
+
+/** A key that reaches the project shop alone. */
+const keyOfShop = async (may: string[] = []) =>
+  await call<{ secret: string; key: { id: string } }>('POST', '/api/keys', {
+    name: 'shop',
+    scope: 'submit',
+    projects: ['shop'],
+    may,
+  });
+
+test('every command prints lines of the one schema, and nothing else, on standard output', async () => {
+  const { secret } = await keyOfShop(['secrets.set', 'numbers']);
+  const runs: [args: string[], lines: object[], input?: string][] = [
+    [
+      ['list', '--limit', '2'],
+      [{ type: 'build', build: { id: ids.queued } }, { build: { id: ids.succeeded } }],
+    ],
+    [['list', '--status', 'failed'], [{ type: 'build', build: { id: ids.failed, verdict: { code: 'build_failed' } } }]],
+    [['list', '--branch', 'main', '--profile', 'production', '--platform', 'ios'], [{ build: { id: ids.failed } }]],
+    [['list', '--branch', 'other'], []],
+    [['version', 'set', 'ios', 'com.example.shop', '41'], [{ type: 'counter_set', counter: { value: 41, was: null } }]],
+    [['version', 'get'], [{ type: 'counter', project: 'shop', counter: { appId: 'com.example.shop', value: 41 } }]],
+    [['secrets', 'set', 'TOKEN'], [{ type: 'secret', secret: { name: 'TOKEN', path: null, version: 1 } }], 's3cret\n'],
+    [
+      ['secrets', 'set', 'PLAY', '--file', 'source', '--path', 'play.json', '--pool', 'default'],
+      [{ type: 'secret', secret: { path: 'play.json', pool: 'default' } }],
+    ],
+    [
+      ['secrets', 'list'],
+      [{ secret: { name: 'PLAY' } }, { secret: { name: 'TOKEN' } }],
+    ],
+    [['secrets', 'rm', 'TOKEN'], [{ type: 'secret_removed', secret: { name: 'TOKEN', pool: 'default' } }]],
+  ];
+  for (const [args, lines, input] of runs) {
+    const ended = await expoBuild([...args, '--json'], { ...as(secret), input: input ?? '' });
+    expect({ args, ...ended }).toMatchObject({ code: 0, stderr: '' });
+    expect({ args, lines: jsonLinesOf(ended) }).toMatchObject({ args, lines });
+    expect(ended.stdout).not.toContain('s3cret');
+  }
+  expect(jsonLinesOf(await asAdmin(['workers', '--json']))).toMatchObject([
+    { type: 'worker', worker: { name: 'mac' } },
+  ]);
+});
+
+test('bad input ends with a line that says why, and with the exit code of its kind', async () => {
+  const { secret } = await keyOfShop();
+  const revoked = await keyOfShop();
+  await call('DELETE', `/api/keys/${revoked.key.id}`);
+  const elsewhere = as(secret, 'http://127.0.0.1:9');
+  const stranger = as('tb_submit_unknown');
+  const rows: [args: string[], run: Run, code: number, says: string][] = [
+    [['cancel', ids.failed, 'b_unknown'], as(secret), 2, 'there is no build b_unknown'],
+    [['list'], stranger, 2, 'Run `expo-build login`'],
+    [['list'], as(revoked.secret), 2, 'revoked'],
+    [['list', '--project', 'other'], as(secret), 2, 'there is no project other'],
+    [['list', '--status', 'done'], as(secret), 2, 'Allowed choices are queued'],
+    [['list'], elsewhere, 5, 'The controller was not reached'],
+    [['workers'], as(secret), 2, 'only a key of scope admin'],
+    [['version', 'set', 'ios', 'com.example.shop', '0'], as(secret), 2, 'from 1 to'],
+    [['version', 'set', 'ios', 'com.example.shop', '7'], as(secret), 2, 'numbers'],
+    [['secrets', 'set', 'PATH'], as(secret), 2, 'choose another name'],
+    [['secrets', 'set', 'TOKEN', '--file', 'source'], as(secret), 2, '--file and --path go together'],
+    [['lits'], as(secret), 2, 'Did you mean list?'],
+    [['list'], { cwd: state.path, env: { EXPO_BUILD_KEY: secret } }, 2, 'EXPO_BUILD_URL is not'],
+    [['list'], { cwd: state.path, env: { XDG_CONFIG_HOME: state.path } }, 2, '`expo-build login`'],
+  ];
+  for (const [args, run, code, says] of rows) {
+    const ended = await expoBuild([...args, '--json'], run);
+    expect({ args, code: ended.code }).toEqual({ args, code });
+    expect({ args, lines: jsonLinesOf(ended) }).toEqual({
+      args,
+      lines: [{ type: 'error', exitCode: code, message: expect.stringContaining(says) }],
+    });
+    expect(ended.stdout).not.toContain(secret);
+  }
+});
+
+test('what a hostile controller says moves no cursor, sets no title and begins no line', async () => {
+  await using hostile = await hostileAnswers(controller.url);
+  const run = as(controller.secrets.ADMIN_KEY, hostile.url);
+  await asAdmin(['version', 'set', 'ios', 'com.example.shop', '41', '--project', 'shop']);
+  await asAdmin(['secrets', 'set', 'TOKEN', '--project', 'shop'], { input: 'x' });
+  const commands = [
+    ['list'],
+    ['cancel', ids.queued],
+    ['cancel', 'b_unknown'],
+    ['workers'],
+    ['version', 'get', '--project', 'shop'],
+    ['version', 'get'],
+    ['secrets', 'list', '--project', 'shop'],
+    ['secrets', 'rm', 'TOKEN', '--project', 'shop'],
+    ['login', '--url', hostile.url, '--key-stdin'],
+  ];
+  for (const args of commands) {
+    const ended = await expoBuild(args, { ...run, input: args[0] === 'login' ? controller.secrets.ADMIN_KEY : '' });
+    const printed = ended.stdout + ended.stderr;
+    expect({ args, code: ended.code, length: printed.length }).not.toMatchObject({ length: 0 });
+    expect({ args, unsafe: printed.match(/[^\P{Cc}\n]|[\u202a-\u202e\u2028\u2029]/gu) }).toEqual({
+      args,
+      unsafe: null,
+    });
+    expect({ args, lines: printed.match(/^::.*/gm) }).toEqual({ args, lines: null });
+  }
+  expect(HOSTILE).toMatch(/\p{Cc}/u);
+});
+
+/** An account of this machine, with nothing stored. */
+function account() {
+  const dir = temporaryDir();
+  const path = join(dir.path, 'expo-build', 'settings.json');
+  const run = (args: string[], { env, input }: { env?: NodeJS.ProcessEnv; input?: string } = {}) =>
+    expoBuild(args, {
+      cwd: dir.path,
+      env: { XDG_CONFIG_HOME: dir.path, ...env },
+      ...(input !== undefined && { input }),
+    });
+  return { path, run, folder: dir.path, [Symbol.dispose]: dir[Symbol.dispose] };
+}
+
+test('login checks the key, says what it may do, and keeps it where this account alone can read it', async () => {
+  using it = account();
+  const rights = { projects: ['shop'], pools: ['default'], trusted: true, may: ['secrets.set', 'numbers'] };
+  const { secret } = await call<{ secret: string }>('POST', '/api/keys', {
+    name: 'CI \u001b[31mof shop',
+    scope: 'submit',
+    ...rights,
+  });
+  const { code, stdout, stderr } = await it.run(['login', '--url', `${controller.url}/`, '--key-stdin'], {
+    input: `${secret}\n`,
+  });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toBe(`controller  ${controller.url}
+key         CI of shop (scope submit)
+may         request, cancel and retry builds, and read their logs and artifacts; set stored secrets; set build numbers
+projects    shop
+pools       default
+expires     never
+
+Kept in ${it.path}, which only your account can read.
+`);
+  expect(statSync(it.path).mode & 0o777).toBe(0o600);
+  expect(statSync(join(it.folder, 'expo-build')).mode & 0o777).toBe(0o700);
+  expect(JSON.parse(readFileSync(it.path, 'utf8'))).toEqual({ url: controller.url, key: secret });
+
+  const again = await it.run(['login', '--url', controller.url, '--key-stdin', '--json'], { input: secret });
+  expect(jsonLinesOf(again)).toMatchObject([{ type: 'login', url: controller.url, projects: [{ name: 'shop' }] }]);
+  expect(JSON.stringify(again)).not.toContain(secret);
+  expect(jsonLinesOf(await it.run(['login', '--forget', '--json']))).toEqual([{ type: 'forgotten', wasStored: true }]);
+  expect(existsSync(it.path)).toBe(false);
+});
+
+test('a key that is wrong or of a Mac is not kept, and a controller that is not there ends with 5', async () => {
+  using it = account();
+  const { key } = await call<{ key: string }>('POST', '/api/workers', { name: 'other-mac' });
+  const login = (url: string, input: string) => it.run(['login', '--url', url, '--key-stdin', '--json'], { input });
+  const ended = [
+    await login(controller.url, 'tb_submit_wrong'),
+    await login(controller.url, key),
+    await login(controller.url, 'two words'),
+    await login('http://builds.example.com', 'tb_submit_x'),
+    await login('http://127.0.0.1:9', 'tb_submit_x'),
+  ];
+  expect(ended.flatMap(jsonLinesOf)).toEqual([
+    { type: 'error', exitCode: 2, message: expect.stringContaining('does not know this key') },
+    { type: 'error', exitCode: 2, message: expect.stringContaining('the key of a Mac') },
+    { type: 'error', exitCode: 2, message: expect.stringContaining('this is no key') },
+    { type: 'error', exitCode: 2, message: expect.stringContaining('must begin with https://') },
+    { type: 'error', exitCode: 5, message: expect.stringContaining('The controller was not reached') },
+  ]);
+  expect(ended.map(({ code }) => code)).toEqual([2, 2, 2, 2, 5]);
+  expect(existsSync(it.path)).toBe(false);
+  expect(JSON.stringify(ended)).not.toContain('two words');
+});

@@ -9,3 +9,18 @@ export class CommandError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** Ends a command that has said everything itself, with an exit code other than 0. */
+export class CommandEnd extends Error {
+  override name = 'CommandEnd';
+  readonly exitCode: ExitCode;
+  constructor(exitCode: ExitCode) {
+    super(`exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
+/** For commands whose work resolves with the exit code. */
+export function endWith(exitCode: ExitCode): void {
+  if (exitCode !== EXIT.ok) throw new CommandEnd(exitCode);
+}

@@ -8,9 +8,11 @@ import { Command, CommanderError, Help, type Option } from 'commander';
 import { ApiError } from '../client/answer.ts';
 import { SourceError } from '../client/packing/source-error.ts';
 import { printable, printableLines } from '../client/printable.ts';
-import { CommandError } from './command-error.ts';
+import { CommandEnd, CommandError } from './command-error.ts';
 import { cancelCommand } from './commands/builds/cancel.ts';
+import { downloadCommand } from './commands/builds/download.ts';
 import { listCommand } from './commands/builds/list.ts';
+import { watchCommand } from './commands/builds/watch.ts';
 import { loginCommand } from './commands/farm/login.ts';
 import { secretsCommand } from './commands/farm/secrets.ts';
 import { versionCommand } from './commands/farm/version.ts';
@@ -51,6 +53,8 @@ for (const command of [
   versionCommand(),
   secretsCommand(interrupts),
   workersCommand(),
+  downloadCommand(interrupts),
+  watchCommand(interrupts),
 ])
   program.addCommand(withSettingsOf(program, command));
 
@@ -78,6 +82,7 @@ function withSettingsOf(parent: Command, command: Command): Command {
 }
 
 function exitCodeOf(error: Error): number {
+  if (error instanceof CommandEnd) return error.exitCode;
   // Commander has printed its own message. Help and version end that way too.
   if (error instanceof CommanderError && error.exitCode === 0) return EXIT.ok;
   const known = knownExitCode(error);

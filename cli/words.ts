@@ -41,7 +41,7 @@ export function ago(time: string, now: number): string {
 export const moment = (time: string): string => `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 
 /** How many columns the text takes in a terminal. */
-const widthOf = (text: string): number => stringWidth(text).width;
+export const widthOf = (text: string): number => stringWidth(text).width;
 
 /** Cut off to so many columns, with `…` if something is missing. */
 export function cut(text: string, columns: number): string {

@@ -109,6 +109,7 @@ export async function downloadFile(
   urlPath: string,
   target: LocalFile,
   signal?: AbortSignal,
+  onBytes?: (sizeBytes: number) => void,
 ): Promise<Answer<{ sizeBytes: number }>> {
   using stall = stallTimer(connection.transferStallMs, signal);
   try {
@@ -130,6 +131,7 @@ export async function downloadFile(
       transform(chunk: Buffer, _encoding, done) {
         stall.touch();
         sizeBytes += chunk.length;
+        onBytes?.(sizeBytes);
         hash.update(chunk);
         done(sizeBytes > target.sizeBytes ? new Error('more bytes arrived than announced') : null, chunk);
       },

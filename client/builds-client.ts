@@ -4,21 +4,34 @@
  * Invariant: each call ends with an answer or at its time limit. Every answer without success is one ApiError
  * that says why.
  */
-import { mkdir, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { type BlobStored, Build, BuildDetail, BuildList, type BuildRequestInput } from '#contract';
-import { failureOf, valueOrThrow } from './answer.ts';
+import { lstat, mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import {
+  type Artifact,
+  type BlobStored,
+  Build,
+  BuildDetail,
+  BuildList,
+  type BuildRequestInput,
+  SubmissionDetail,
+} from '#contract';
+import { type Answer, failureOf, unreachable, valueOrThrow } from './answer.ts';
 import { downloadFile, type LocalFile } from './blob-requests.ts';
-import { followLog } from './follow-log.ts';
+import { type FollowLogOptions, followLog, type LogText } from './follow-log.ts';
 import type { Connection } from './request.ts';
 import { untilAnswered } from './retry.ts';
+import { giveName } from './safe-files.ts';
 import { uploadBlob } from './upload.ts';
 
 /** How long a command waits for a controller that goes away during a transfer. */
 const GIVE_UP_AFTER_MS = 120_000;
+/** A question that is asked again anyway waits no longer than this for its answer. */
+const LOOK_MS = 10_000;
 const never = () => new AbortController().signal;
 
 const pathOf = (buildId: string) => `/api/builds/${encodeURIComponent(buildId)}`;
+const artifactPath = (buildId: string, name: string) =>
+  `${pathOf(buildId)}/artifacts/${name.split('/').map(encodeURIComponent).join('/')}`;
 
 export class BuildsClient {
   readonly connection: Connection;
@@ -37,12 +50,29 @@ export class BuildsClient {
     return this.connection.ask({ method: 'POST', path: '/api/builds', answer: Build, json: request });
   }
 
-  build(buildId: string): Promise<BuildDetail> {
-    return this.connection.ask({ method: 'GET', path: pathOf(buildId), answer: BuildDetail });
+  build(buildId: string, signal?: AbortSignal): Promise<BuildDetail> {
+    return this.connection.ask({ method: 'GET', path: pathOf(buildId), answer: BuildDetail, signal });
   }
 
-  cancel(buildId: string): Promise<Build> {
-    return this.connection.ask({ method: 'POST', path: `${pathOf(buildId)}/cancel`, answer: Build });
+  /** As {@link build}, for who asks again and again. Rejects only with the signal's reason. */
+  look(buildId: string, signal: AbortSignal): Promise<Answer<BuildDetail>> {
+    return this.connection.call({
+      method: 'GET',
+      path: pathOf(buildId),
+      answer: BuildDetail,
+      signal,
+      timeoutMs: LOOK_MS,
+    });
+  }
+
+  /** As {@link look}, for a submission to a store. */
+  lookAtSubmission(submissionId: string, signal: AbortSignal): Promise<Answer<SubmissionDetail>> {
+    const path = `/api/submissions/${encodeURIComponent(submissionId)}`;
+    return this.connection.call({ method: 'GET', path, answer: SubmissionDetail, signal, timeoutMs: LOOK_MS });
+  }
+
+  cancel(buildId: string, signal?: AbortSignal): Promise<Build> {
+    return this.connection.ask({ method: 'POST', path: `${pathOf(buildId)}/cancel`, answer: Build, signal });
   }
 
   /** Makes a new build as the retry of one that has ended. */
@@ -60,30 +90,62 @@ export class BuildsClient {
   }
 
   /**
-   * Writes one artifact to `path` and resumes after a broken connection. Resolves with the size and hash of
-   * the bytes.
+   * Writes one artifact to `path`, where nothing may be yet, and resumes after a broken connection. The file
+   * has its name only once it is whole and its hash is right.
    */
   async download(buildId: string, name: string, path: string, signal: AbortSignal = never()): Promise<LocalFile> {
-    const encoded = name.split('/').map(encodeURIComponent).join('/');
-    const urlPath = `${pathOf(buildId)}/artifacts/${encoded}`;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(this.connection.requestMs)]);
-    const head = await this.connection.open('HEAD', urlPath, limit);
-    // The answer to HEAD has no body. So the message of a refusal comes from the GET below, if it has one.
-    if (!head.ok) valueOrThrow(await failureOf(head), `HEAD ${urlPath} (${head.status})`);
-    const sha256 = head.headers.get('x-content-sha256') ?? '';
-    const target = { path, sha256, sizeBytes: Number(head.headers.get('content-length')) };
+    const urlPath = artifactPath(buildId, name);
+    const ask = () => this.#factsOf(urlPath, signal);
+    const facts = valueOrThrow(
+      await untilAnswered(ask, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS }),
+      `the download of ${name}`,
+    );
+    return await this.downloadArtifact(buildId, { name, ...facts }, path, { signal });
+  }
+
+  /** As {@link download}, for an artifact that a build has named with its hash. */
+  async downloadArtifact(
+    buildId: string,
+    { name, sha256, size }: Pick<Artifact, 'name' | 'sha256' | 'size'>,
+    path: string,
+    { signal, onBytes }: { signal: AbortSignal; onBytes?: (sizeBytes: number) => void },
+  ): Promise<LocalFile> {
     await mkdir(dirname(path), { recursive: true });
-    await rm(path, { force: true });
-    const answer = await untilAnswered(() => downloadFile(this.connection, urlPath, target, signal), {
-      signal,
-      giveUpAfterMs: GIVE_UP_AFTER_MS,
-    });
+    // A later call finds it and continues. No build knows the name before its artifact exists.
+    const partial = join(dirname(path), `.${sha256.slice(0, 32)}.partial`);
+    const before = await lstat(partial).catch(() => null);
+    if (before && !(before.isFile() && before.nlink === 1)) throw new Error(`${partial} is in the way. Remove it.`);
+    const target = { path: partial, sha256, sizeBytes: size };
+    const fetchIt = () => downloadFile(this.connection, artifactPath(buildId, name), target, signal, onBytes);
+    const answer = await untilAnswered(fetchIt, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
     valueOrThrow(answer, `the download of ${name}`);
-    return target;
+    await giveName(partial, path);
+    return { ...target, path };
+  }
+
+  async #factsOf(urlPath: string, signal: AbortSignal): Promise<Answer<{ sha256: string; size: number }>> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(this.connection.requestMs)]);
+    try {
+      const head = await this.connection.open('HEAD', urlPath, limit);
+      const facts = {
+        sha256: head.headers.get('x-content-sha256') ?? '',
+        size: Number(head.headers.get('content-length')),
+      };
+      // The answer to HEAD has no body, and so no reason.
+      return head.ok ? { ok: true, value: facts } : await failureOf(await this.connection.open('GET', urlPath, limit));
+    } catch (error) {
+      return unreachable(error, signal);
+    }
   }
 
   /** Yields the log of the build as it grows, from its newest attempt on, until the build has ended. */
-  followLog(buildId: string, signal: AbortSignal): AsyncGenerator<string> {
-    return followLog(this.connection, buildId, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
+  async *followLog(buildId: string, signal: AbortSignal): AsyncGenerator<string> {
+    const parts = this.followLogParts(buildId, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
+    for await (const { text } of parts) yield text;
+  }
+
+  /** As {@link followLog}, with the attempt of each part. */
+  followLogParts(buildId: string, options: FollowLogOptions): AsyncGenerator<LogText> {
+    return followLog(this.connection, buildId, options);
   }
 }

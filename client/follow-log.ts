@@ -18,14 +18,26 @@ export interface FollowLogOptions {
   giveUpAfterMs: number;
   /** The controller gives a sign of life each 15 s. A stream that is silent for longer than this is dead. */
   silentMaxMs?: number;
+  /** Follows this attempt to its end. Otherwise the newest one, and those after it. */
+  attempt?: number | undefined;
+  /** Called each time that a stream cannot be had, with the reason. */
+  onLost?: (message: string) => void;
+  /** Called whenever the controller is heard. */
+  onHeard?: () => void;
+}
+
+/** A piece of the log, which may begin and end in the middle of a line. */
+export interface LogText {
+  attempt: number;
+  text: string;
 }
 
 export async function* followLog(
   connection: Connection,
   buildId: string,
-  { signal, giveUpAfterMs, silentMaxMs = 60_000 }: FollowLogOptions,
-): AsyncGenerator<string> {
-  const path = `/api/builds/${encodeURIComponent(buildId)}/logs`;
+  { signal, giveUpAfterMs, silentMaxMs = 60_000, attempt, onLost, onHeard }: FollowLogOptions,
+): AsyncGenerator<LogText> {
+  const path = `/api/builds/${encodeURIComponent(buildId)}/logs${attempt === undefined ? '' : `?attempt=${attempt}`}`;
   let lastEventId = '';
   let heardAt = performance.now();
   while (!signal.aborted) {
@@ -34,6 +46,7 @@ export async function* followLog(
     const heard = new TransformStream<Uint8Array, Uint8Array>({
       transform(part, controller) {
         heardAt = performance.now();
+        onHeard?.();
         silence.touch();
         controller.enqueue(part);
       },
@@ -46,11 +59,12 @@ export async function* followLog(
         if (event === 'reconnect') break;
         if (id) lastEventId = id;
         // A newer controller may send events that this client does not know.
-        if (event === 'message') yield (JSON.parse(data) as { text: string }).text;
+        if (event === 'message') yield JSON.parse(data) as LogText;
       }
     } catch (error) {
       const isOutage = !(error instanceof ApiError) || error.status >= 500;
       if (signal.aborted || !isOutage || performance.now() - heardAt > giveUpAfterMs) throw error;
+      onLost?.((error as Error).message);
     }
     await pause(RECONNECT_PAUSE_MS, signal);
   }

@@ -1,9 +1,10 @@
 /**
- * Reads files of a project whose author may be a stranger.
+ * Reads files of a project whose author may be a stranger, and makes new ones beside them.
  *
- * Invariant: no file outside the given folder is opened, also not through a link.
+ * Invariant: no file outside the given folder is opened, also not through a link. No file is replaced.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, realpathSync } from 'node:fs';
+import { copyFile, link, rm } from 'node:fs/promises';
 import { isAbsolute, join, relative, sep } from 'node:path';
 
 const READ_WITHOUT_LINK = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
@@ -52,4 +53,16 @@ export function realPathOf(path: string): string | null {
 export function isBelow(folder: string, path: string): boolean {
   const way = relative(folder, path);
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}
+
+/** Gives a finished file its name. Rejects with EEXIST if anything has this name already. */
+export async function giveName(unnamed: string, path: string): Promise<void> {
+  try {
+    await link(unnamed, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+    // A file system without hard links, such as exFAT.
+    await copyFile(unnamed, path, constants.COPYFILE_EXCL);
+  }
+  await rm(unnamed, { force: true });
 }

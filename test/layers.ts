@@ -10,7 +10,7 @@ export const LAYERS = {
     ['commands'],
     ['submit'],
     ['follow'],
-    ['github-actions'],
+    ['github-actions', 'artifacts'],
     ['settings', 'input'],
     ['command-error'],
     ['exit-codes', 'interrupts', 'json-lines', 'version', 'words'],
@@ -64,7 +64,7 @@ export const LAYERS = {
     ['blob-requests'],
     ['retry'],
     ['request'],
-    ['answer', 'event-stream', 'printable', 'safe-files'],
+    ['answer', 'event-stream', 'printable', 'safe-files', 'terminal-filter'],
   ],
   'log-reader': [['progress'], ['recognisers', 'errors'], ['gradle'], ['phases', 'lines', 'prefixes']],
   local: [

@@ -6,12 +6,14 @@
 import { z } from 'zod';
 import { BUILD_LINES } from './build-lines.ts';
 import { FARM_LINES } from './farm-lines.ts';
+import { FOLLOW_LINES } from './follow-lines.ts';
 import { LOGIN_LINES } from './login-lines.ts';
 import { PACK_LINES } from './pack-lines.ts';
 
 export const JsonLine = z.discriminatedUnion('type', [
   ...BUILD_LINES,
   ...FARM_LINES,
+  ...FOLLOW_LINES,
   ...LOGIN_LINES,
   ...PACK_LINES,
   z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),

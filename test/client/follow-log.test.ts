@@ -22,6 +22,7 @@ async function controllerThat(...answers: Answer[]) {
     follow: (options: { giveUpAfterMs?: number; silentMaxMs?: number } = {}) =>
       Array.fromAsync(
         followLog(connection, 'bld_1', { signal: AbortSignal.timeout(20_000), giveUpAfterMs: 10_000, ...options }),
+        ({ text }) => text,
       ),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();

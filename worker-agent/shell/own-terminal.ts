@@ -4,7 +4,7 @@
  * Invariant: it is as it was once this is disposed of, and at any end of the process that Node hears of. Each
  * key goes to the shell, Ctrl-C and Ctrl-D too.
  */
-import { RESET_COLOURS, TerminalFilter } from './terminal-filter.ts';
+import { RESET_COLOURS, TerminalFilter } from '../../client/terminal-filter.ts';
 
 export interface OwnTerminal extends Disposable {
   /** Null if nobody sits there. */

@@ -22,6 +22,8 @@ const STRING_BEGINS = 'PX]^_';
 /** The same begins, and CSI, as one character each. */
 const STRING_BEGINS_C1 = '\x90\x98\x9d\x9e\x9f';
 const CSI_C1 = '\x9b';
+/** Most of a log. It is passed on as a whole, because a look at each character costs time. */
+const PLAIN = /[\t\n\x20-\x7e]+/y;
 /** Numbers alone: with a private mark in front, `m` sets how keys are sent. */
 const COLOUR_PARAMETERS = /^[0-9;:]*$/;
 /** A longer order is none that a program means. */
@@ -39,20 +41,29 @@ export class TerminalFilter {
 
   /** What of these bytes may be printed. */
   push(bytes: Uint8Array): string {
-    return this.#filter(this.#decoder.decode(bytes, { stream: true }));
+    return this.pushText(this.#decoder.decode(bytes, { stream: true }));
+  }
+
+  /** As {@link push}, for text that is decoded already. */
+  pushText(text: string): string {
+    let out = '';
+    for (let at = 0; at < text.length; ) {
+      const plain = this.#state === 'text' ? plainLength(text, at) : 0;
+      if (plain > 0) out += text.slice(at, at + plain);
+      at += plain;
+      if (at === text.length) break;
+      const character = String.fromCodePoint(text.codePointAt(at)!);
+      out += this.#take(character);
+      at += character.length;
+    }
+    return out;
   }
 
   /** What is left, with all colours taken back. */
   end(): string {
-    const left = this.#filter(this.#decoder.decode());
+    const left = this.pushText(this.#decoder.decode());
     this.#state = 'text';
     return left + RESET_COLOURS;
-  }
-
-  #filter(text: string): string {
-    let out = '';
-    for (const character of text) out += this.#take(character);
-    return out;
   }
 
   #take(character: string): string {
@@ -115,4 +126,9 @@ export class TerminalFilter {
     if (character === BEL || character === '\x9c' || this.#stringLength > STRING_MAX) this.#enter('text');
     return '';
   }
+}
+
+function plainLength(text: string, at: number): number {
+  PLAIN.lastIndex = at;
+  return PLAIN.test(text) ? PLAIN.lastIndex - at : 0;
 }

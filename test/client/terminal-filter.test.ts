@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { RESET_COLOURS, TerminalFilter } from '../../../worker-agent/shell/terminal-filter.ts';
+import { RESET_COLOURS, TerminalFilter } from '../../client/terminal-filter.ts';
 
 /** What comes out of the pieces, without the reset at the end. */
 function filtered(...pieces: (string | Uint8Array)[]): string {

@@ -1,0 +1,172 @@
+/**
+ * Follows builds until all of them have ended, or until somebody leaves.
+ *
+ * Invariant: it ends with the exit code of the worst build. A build goes on when its follower ends, except
+ * when a CI job is cancelled.
+ */
+import { join } from 'node:path';
+import type { BuildDetail, FailureExplanation } from '#contract';
+import type { BuildsClient } from '../../client/builds-client.ts';
+import { EXIT, type ExitCode } from '../exit-codes.ts';
+import type { Interrupts } from '../interrupts.ts';
+import { printJson } from '../json-lines/json-lines.ts';
+import { cancelBuilds } from './cancel-builds.ts';
+import { Contact } from './contact.ts';
+import { type FollowBuildOptions, type FollowTimes, followBuild } from './follow-build.ts';
+import { followSubmissionsOf } from './follow-submissions.ts';
+import { hasPerson, howToCancel, howToComeBack, Interruptions, leave } from './interruption.ts';
+import { KnownErrorWatch } from './known-error-watch.ts';
+import { exitCodeOf, worstOf } from './outcome.ts';
+import { ownFolderOf, showArtifacts } from './show-artifacts.ts';
+import { viewFor } from './views/view-for.ts';
+
+export interface FollowOptions {
+  interrupts: Interrupts;
+  json: boolean;
+  /** Leave at the first error in a log that the catalogue knows. The builds go on. */
+  failFast: boolean;
+  /** A CI job that is cancelled leaves the builds alone. */
+  detach: boolean;
+  /**
+   * Where to put the artifacts of builds that succeed. `true`: each build gets a folder `expo-build-ID` in
+   * the current one. Null: nowhere. Several builds get a folder each below the named one.
+   */
+  downloadTo: string | true | null;
+  /** Follow also what a build submits to a store. */
+  withStore: boolean;
+  times?: Partial<FollowTimes & { awayAfterMs: number }>;
+}
+
+const TIMES = { pollMs: 3_000, lastBytesMs: 30_000, giveUpAfterMs: 10 * 60_000, awayAfterMs: 5_000 };
+
+export async function followBuilds(
+  client: BuildsClient,
+  buildIds: readonly string[],
+  options: FollowOptions,
+): Promise<ExitCode> {
+  using interruptions = new Interruptions(options.interrupts);
+  const following = new Following(client, buildIds, options);
+  const how = await following.untilOver(interruptions);
+  const exitCode =
+    how === 'interrupted' ? await interrupted(client, following.unfinished, options, interruptions) : how;
+  if (options.json) printJson({ type: 'end', builds: following.ends, exitCode });
+  return exitCode;
+}
+
+async function interrupted(
+  client: BuildsClient,
+  unfinished: readonly string[],
+  { detach }: FollowOptions,
+  interruptions: Interruptions,
+): Promise<ExitCode> {
+  const cancels = hasPerson() ? await leave(unfinished, interruptions) : !detach;
+  if (cancels) return await cancelBuilds(client, unfinished);
+  if (!hasPerson()) process.stderr.write(`${howToComeBack(unfinished)}\n`);
+  return EXIT.detached;
+}
+
+class Following {
+  readonly #client: BuildsClient;
+  readonly #buildIds: readonly string[];
+  readonly #options: FollowOptions;
+  readonly #seen = new Map<string, BuildDetail>();
+  readonly #codes = new Map<string, ExitCode>();
+  readonly #stop = new AbortController();
+
+  constructor(client: BuildsClient, buildIds: readonly string[], options: FollowOptions) {
+    this.#client = client;
+    this.#buildIds = buildIds;
+    this.#options = options;
+  }
+
+  /** Those that may still be cancelled. */
+  get unfinished(): string[] {
+    return this.#buildIds.filter((id) => (this.#seen.get(id)?.endedAt ?? null) === null);
+  }
+
+  /** How far each build has come here. */
+  get ends() {
+    return this.#buildIds.map((buildId) => ({
+      buildId,
+      status: this.#seen.get(buildId)?.status ?? null,
+      exitCode: this.#codes.get(buildId) ?? null,
+    }));
+  }
+
+  async untilOver(interruptions: Interruptions): Promise<ExitCode | 'interrupted'> {
+    using view = viewFor(this.#buildIds, this.#options);
+    const times = { ...TIMES, ...this.#options.times };
+    const contact = new Contact({
+      awayAfterMs: times.awayAfterMs,
+      say: (reached, message) => view.show({ type: 'connection', reached, message }),
+    });
+    const work = this.#buildIds.map((buildId) => this.#follow(buildId, { view, contact, times }));
+    try {
+      const first = await Promise.race([
+        Promise.all(work),
+        interruptions.next().then(() => 'interrupted' as const),
+        outputGone().then(() => EXIT.detached),
+      ]);
+      return Array.isArray(first) ? worstOf(first) : first;
+    } catch (error) {
+      if (!(error instanceof KnownErrorFound)) throw error;
+      const { buildId, explained } = error;
+      view.show({ type: 'known_error', buildId, explained });
+      view.show({
+        type: 'note',
+        buildId,
+        message: `${howToComeBack(this.unfinished)} ${howToCancel(this.unfinished)}`,
+      });
+      return EXIT.failed;
+    } finally {
+      this.#stop.abort();
+      await Promise.allSettled(work);
+    }
+  }
+
+  async #follow(buildId: string, shared: Pick<FollowBuildOptions, 'view' | 'contact' | 'times'>): Promise<ExitCode> {
+    const { view } = shared;
+    const { failFast, withStore } = this.#options;
+    const errors = failFast ? new KnownErrorWatch() : null;
+    const options = { ...shared, client: this.#client, signal: this.#stop.signal };
+    const build = await followBuild({
+      ...options,
+      buildId,
+      onLog: (text, attempt) => errors?.push(text, attempt),
+      onSeen: (seen) => {
+        this.#seen.set(buildId, seen);
+        const explained = seen.endedAt === null ? errors?.look() : null;
+        if (explained) throw new KnownErrorFound(buildId, explained);
+      },
+    });
+    if (build.verdict && build.supersededBy === null)
+      view.show({ type: 'verdict', buildId, verdict: build.verdict, cause: build.cause });
+    let exitCode = exitCodeOf(build);
+    const folder = exitCode === EXIT.ok ? this.#folderOf(build) : null;
+    await showArtifacts(this.#client, build, { view, folder, names: null, signal: this.#stop.signal });
+    if (exitCode === EXIT.ok && withStore && build.submit) exitCode = await followSubmissionsOf(build, options);
+    this.#codes.set(buildId, exitCode);
+    return exitCode;
+  }
+
+  #folderOf({ id, platform }: BuildDetail): string | null {
+    const { downloadTo } = this.#options;
+    if (downloadTo === true) return ownFolderOf(id);
+    if (downloadTo === null || this.#buildIds.length === 1) return downloadTo;
+    const platforms = this.#buildIds.map((buildId) => this.#seen.get(buildId)?.platform);
+    return join(downloadTo, new Set(platforms).size === platforms.length ? platform : id);
+  }
+}
+
+class KnownErrorFound extends Error {
+  readonly buildId: string;
+  readonly explained: FailureExplanation;
+  constructor(buildId: string, explained: FailureExplanation) {
+    super(explained.sentence);
+    this.buildId = buildId;
+    this.explained = explained;
+  }
+}
+
+/** Resolves when the program that reads our output has ended, as `head` does. */
+const outputGone = (): Promise<unknown> => new Promise((resolve) => process.stdout.once('error', resolve));

@@ -1,0 +1,32 @@
+/** What happens to builds that are followed, as every way to show it gets it. */
+import type { z } from 'zod';
+import type { BUILD_LINES } from '../../json-lines/build-lines.ts';
+import type { FOLLOW_LINES } from '../../json-lines/follow-lines.ts';
+
+type FollowLine = z.infer<(typeof FOLLOW_LINES)[number] | (typeof BUILD_LINES)[number]>;
+
+/** `text` is a piece of the log, which may begin and end in the middle of a line. */
+export interface LogEvent {
+  type: 'log';
+  buildId: string;
+  attempt: number;
+  text: string;
+}
+
+/** How much of an artifact is on this disk. Shown only where it can be replaced by the next one. */
+export interface TransferEvent {
+  type: 'transfer';
+  buildId: string;
+  name: string;
+  doneBytes: number;
+  sizeBytes: number;
+}
+
+export type FollowEvent = LogEvent | TransferEvent | Exclude<FollowLine, { type: 'log' }>;
+
+/** One way to show what happens. */
+export interface View extends Disposable {
+  show(event: FollowEvent): void;
+  /** Resolves once the reader has taken so much that more may come. */
+  ready(): Promise<void>;
+}

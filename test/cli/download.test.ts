@@ -1,0 +1,133 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { localNames } from '../../cli/artifacts/local-names.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { expoBuild, jsonLinesOf } from './expo-build-process.ts';
+import { type Feeding, startFeeding } from './fed-builds.ts';
+
+let farm: Feeding;
+beforeAll(async () => {
+  farm = await startFeeding();
+});
+afterAll(() => farm?.[Symbol.asyncDispose]());
+
+async function builtWith(artifacts: Record<string, string | Uint8Array>): Promise<string> {
+  const { id, claims } = await farm.queuedBuild();
+  const attempt = await claims();
+  await attempt.starts();
+  await attempt.succeeds(artifacts);
+  return id;
+}
+
+test('artifacts go into a folder of their own under safe names, and what is there is neither replaced nor sent anew', async () => {
+  const id = await builtWith({
+    'ios/App.ipa': 'one',
+    'android/app.ipa': 'two',
+    '.npmrc': 'three',
+    'dist/con.txt': 'four',
+    'dist/a b:c\u202e.txt': 'five',
+  });
+  using dir = temporaryDir();
+  const download = (...args: string[]) => expoBuild(['download', id, ...args], { cwd: dir.path, env: farm.env() });
+  expect(await download()).toMatchObject({ code: 0, stderr: '' });
+  const folder = join(dir.path, `expo-build-${id}`);
+  const there = () =>
+    Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'utf8')]));
+  const expected = {
+    'app.ipa': 'two',
+    'ios-App.ipa': 'one',
+    _npmrc: 'three',
+    '_con.txt': 'four',
+    'a b_c_.txt': 'five',
+  };
+  expect(there()).toEqual(expected);
+
+  const again = await download('--json');
+  expect(again.code).toBe(0);
+  expect(jsonLinesOf(again)).toHaveLength(5);
+  writeFileSync(join(folder, 'app.ipa'), 'mine');
+  expect(await download()).toMatchObject({ code: 2, stderr: expect.stringContaining('is another file') });
+  expect(await download('con.txt')).toMatchObject({ code: 0 });
+  expect(await download('nothing')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('has no artifact nothing'),
+  });
+  expect(there()).toEqual({ ...expected, 'app.ipa': 'mine' });
+});
+
+test('nothing is written through a link, neither of the folder nor of a file', async () => {
+  const id = await builtWith({ 'app.ipa': 'one' });
+  using dir = temporaryDir();
+  using outside = temporaryDir();
+  const download = (to: string) => expoBuild(['download', id, '--to', to], { cwd: dir.path, env: farm.env() });
+  symlinkSync(outside.path, join(dir.path, 'link'));
+  for (const to of ['link', 'link/below', `expo-build/../link`])
+    expect(await download(to)).toMatchObject({ code: 2, stderr: expect.stringContaining('is a link') });
+  mkdirSync(join(dir.path, 'real'));
+  symlinkSync(join(outside.path, 'planted'), join(dir.path, 'real/app.ipa'));
+  expect(await download('real')).toMatchObject({ code: 2, stderr: expect.stringContaining('is another file') });
+  expect(readdirSync(outside.path)).toEqual([]);
+});
+
+test('a download goes on after a broken connection, with no byte twice', async () => {
+  const bytes = Buffer.alloc(3_000_000, 'artifact ');
+  const id = await builtWith({ 'app.ipa': bytes });
+  const { EXPO_BUILD_URL, EXPO_BUILD_KEY } = farm.env();
+  const ranges: (string | undefined)[] = [];
+  // Cuts the first answer with the file after a million bytes.
+  const proxy = createServer((asked, answer) => {
+    const isFile = asked.url?.includes('/artifacts/') === true;
+    if (isFile) ranges.push(asked.headers.range);
+    const isFirst = isFile && ranges.length === 1;
+    const { method, headers } = asked;
+    const onward = request(`${EXPO_BUILD_URL}${asked.url}`, { method, headers }, (response) => {
+      answer.writeHead(response.statusCode!, response.headers);
+      let sent = 0;
+      response.on('data', (part: Buffer) => {
+        if (answer.destroyed) return;
+        answer.write(part);
+        sent += part.length;
+        if (isFirst && sent > 1_000_000) setImmediate(() => answer.destroy());
+      });
+      response.on('end', () => answer.end());
+    });
+    asked.pipe(onward);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  using dir = temporaryDir();
+  try {
+    const { port } = proxy.address() as { port: number };
+    const env = { EXPO_BUILD_URL: `http://127.0.0.1:${port}`, EXPO_BUILD_KEY };
+    expect(await expoBuild(['download', id, '--to', 'dist'], { cwd: dir.path, env })).toMatchObject({ code: 0 });
+  } finally {
+    proxy.closeAllConnections();
+    proxy.close();
+  }
+  expect(ranges).toEqual([undefined, expect.stringMatching(/^bytes=[1-9]\d*-$/)]);
+  expect(readdirSync(join(dir.path, 'dist'))).toEqual(['app.ipa']);
+  expect(readFileSync(join(dir.path, 'dist/app.ipa')).equals(bytes)).toBe(true);
+  expect(existsSync(join(dir.path, 'app.ipa'))).toBe(false);
+});
+
+test('whatever artifacts are named, each becomes one safe name of its own', () => {
+  const part = fc.oneof(
+    fc.constantFrom('a', 'A', 'App.ipa', 'app.ipa', '..a', 'aux', '-rf', 'ß', '\u202e'),
+    fc.string(),
+  );
+  const name = fc.array(part, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
+  fc.assert(
+    fc.property(fc.uniqueArray(name, { maxLength: 12 }), (names) => {
+      const local = [...localNames(names).values()];
+      expect(new Set(local.map((one) => one.normalize('NFKC').toLowerCase())).size).toBe(names.length);
+      for (const one of local) {
+        expect(one).toMatch(/^[^-. /\\][^/\\\p{Cc}]*$|^_/u);
+        expect(one).not.toMatch(/[. ]$/);
+        expect(Buffer.byteLength(one)).toBeLessThan(256);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});

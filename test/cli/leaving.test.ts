@@ -1,0 +1,80 @@
+/** Stopping `expo-build watch`, and losing the controller or the key while it runs. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { jsonLinesOf } from './expo-build-process.ts';
+import { type Feeding, startFeeding } from './fed-builds.ts';
+import { start } from './started.ts';
+
+let farm: Feeding;
+beforeAll(async () => {
+  farm = await startFeeding();
+});
+afterAll(() => farm?.[Symbol.asyncDispose]());
+
+async function runningBuild() {
+  const { id, claims } = await farm.queuedBuild();
+  const attempt = await claims();
+  await attempt.starts();
+  await attempt.prints('begun\n');
+  return { id, ...attempt };
+}
+
+test.each(['SIGINT', 'SIGTERM'] as const)('%s without a terminal cancels the build', async (name) => {
+  const { id } = await runningBuild();
+  using watch = start(['watch', id, '--json'], { env: farm.env() });
+  await watch.shows('begun');
+  watch.signal(name);
+  expect(await watch.ended).toBe(3);
+  expect(watch.stderr()).toContain(`${id} is cancelled`);
+  expect(jsonLinesOf({ code: 3, stdout: watch.stdout(), stderr: '' }).at(-1)).toMatchObject({
+    type: 'end',
+    exitCode: 3,
+  });
+  expect(await farm.api.build(id)).toMatchObject({ status: 'cancelled' });
+});
+
+test('with --detach the build goes on', async () => {
+  const { id } = await runningBuild();
+  using watch = start(['watch', id, '--detach'], { env: farm.env() });
+  await watch.shows('begun');
+  watch.signal('SIGTERM');
+  expect(await watch.ended).toBe(130);
+  expect(watch.stderr()).toContain(`expo-build watch ${id}`);
+  expect(await farm.api.build(id)).toMatchObject({ status: 'building' });
+});
+
+test('a controller that goes away is said once, and the log goes on without a gap', async () => {
+  const build = await runningBuild();
+  using watch = start(['watch', build.id], { env: farm.env() });
+  await watch.shows('begun');
+  const { comesBack } = await farm.stopController();
+  await watch.shows('The controller is not reached');
+  await comesBack();
+  await watch.shows('The controller answers again');
+  await build.prints('and ended\n');
+  await build.succeeds();
+  expect(await watch.ended).toBe(0);
+  expect(watch.stdout().match(/is not reached|answers again|begun|and ended/g)).toEqual([
+    ...['begun', 'is not reached', 'answers again', 'and ended'],
+  ]);
+});
+
+test('a key that is revoked in mid-build ends the following with a sentence and exit code 2', async () => {
+  const build = await runningBuild();
+  const key = await farm.newKey();
+  using watch = start(['watch', build.id], { env: farm.env(key.secret) });
+  await watch.shows('begun');
+  expect((await key.revoke()).status).toBe(200);
+  expect(await watch.ended).toBe(2);
+  expect(watch.stderr()).toMatch(/does not accept the key.*Run `expo-build login` with another key/);
+});
+
+test('--fail-fast leaves at the first known error, and the build goes on', async () => {
+  const build = await runningBuild();
+  await build.prints('[!] Unable to find a specification for `Foo`\n');
+  using watch = start(['watch', build.id, '--fail-fast'], { env: farm.env() });
+  expect(await watch.ended).toBe(1);
+  expect(watch.stdout()).toContain('The pod Foo is not known');
+  expect(watch.stdout()).toContain(`expo-build watch ${build.id}`);
+  expect(watch.stdout()).toContain(`expo-build cancel ${build.id}`);
+  expect(await farm.api.build(build.id)).toMatchObject({ status: 'building' });
+});

@@ -1,0 +1,53 @@
+/** `expo-build` as a process that runs while the test goes on. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { until } from '../worker-agent/factories/until.ts';
+import { cleanEnv, EXPO_BUILD } from './expo-build-process.ts';
+
+const PATIENCE_MS = 40_000;
+
+/** Without a terminal. */
+export function start(args: readonly string[], { cwd, env }: { cwd?: string; env: NodeJS.ProcessEnv }) {
+  const child = spawn(process.execPath, [EXPO_BUILD, ...args], {
+    ...{ cwd, env: { ...cleanEnv(), ...env } },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  return watched(child, PATIENCE_MS);
+}
+
+/** On a terminal of this size, which script(1) makes. */
+export function startOnTerminal(
+  args: readonly string[],
+  { cwd, env, columns = 80, rows = 24 }: { cwd?: string; env: NodeJS.ProcessEnv; columns?: number; rows?: number },
+) {
+  const command = [process.execPath, EXPO_BUILD, ...args].map((word) => `'${word}'`).join(' ');
+  const text = `stty rows ${rows} cols ${columns}; exec ${command}`;
+  const child = spawn('script', ['-qefc', text, '/dev/null'], {
+    ...{ cwd, env: { ...cleanEnv(), TERM: 'xterm-256color', ...env } },
+    stdio: 'pipe',
+  });
+  return { ...watched(child, PATIENCE_MS), type: (keys: string) => void child.stdin.write(keys) };
+}
+
+function watched(child: ReturnType<typeof spawn>, patienceMs: number) {
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (part) => (stdout += part));
+  child.stderr?.setEncoding('utf8').on('data', (part) => (stderr += part));
+  const ended = once(child, 'close').then(([code]) => code as number | null);
+  const shows = async (what: string | RegExp) => {
+    const all = () => `${stdout}${stderr}`;
+    const found = () => (typeof what === 'string' ? all().includes(what) : what.test(all()));
+    await until(found, String(what), patienceMs).catch((error: Error) => {
+      throw new Error(`${error.message}\n${JSON.stringify(all())}`);
+    });
+  };
+  return {
+    shows,
+    ended,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    signal: (name: NodeJS.Signals) => void child.kill(name),
+    [Symbol.dispose]: () => void child.kill('SIGKILL'),
+  };
+}

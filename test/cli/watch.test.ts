@@ -1,0 +1,63 @@
+/** `expo-build watch` without a terminal, against a real controller whose attempts the test feeds. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { jsonLinesOf } from './expo-build-process.ts';
+import { type Feeding, startFeeding } from './fed-builds.ts';
+import { start } from './started.ts';
+
+let farm: Feeding;
+beforeAll(async () => {
+  farm = await startFeeding();
+});
+afterAll(() => farm?.[Symbol.asyncDispose]());
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/;
+
+test('a pipe gets the log as plain text, what happens in sentences, and the exit code of success', async () => {
+  const { id, claims } = await farm.queuedBuild();
+  using watch = start(['watch', id], { env: farm.env() });
+  await watch.shows('expo-build: It is in the queue.');
+  await watch.shows('expo-build: It waits for a worker of pool');
+  const attempt = await claims();
+  await attempt.starts();
+  await attempt.prints('\x1b[31mred\x1b[0m\r\n10 %\r20 %\nhalf of a ');
+  await attempt.prints('line\n\x1b]0;title\x07no end');
+  await watch.shows('half of a line');
+  await attempt.succeeds({ 'dist/app.ipa': 'ipa' });
+  expect(await watch.ended).toBe(0);
+  expect(watch.stderr()).toBe('');
+  expect(watch.stdout()).not.toMatch(CONTROLS);
+  expect(watch.stdout()).toContain('\nred\n10 %\n20 %\nhalf of a line\nno end\n');
+  expect(watch.stdout()).toContain('Artifact dist/app.ipa\n');
+});
+
+test('the verdict: title, explanation, advice and the words of the log, with the exit code of its kind', async () => {
+  const { id, claims } = await farm.queuedBuild();
+  const attempt = await claims();
+  await attempt.starts();
+  await attempt.prints('one\n');
+  const explained = { id: 'x', sentence: 'A pod is missing.', advice: 'Install it.', line: '[!] no pod `A`' };
+  await attempt.fails({ exitCode: 65, explained });
+  using watch = start(['watch', id], { env: farm.env() });
+  expect(await watch.ended).toBe(1);
+  const shown = watch.stdout();
+  for (const words of ['The build command failed (build_failed)', 'exited with a code other than 0', 'Read the end of'])
+    expect(shown).toContain(words);
+  for (const words of ['A pod is missing.', 'Install it.', 'The log says: [!] no pod `A`'])
+    expect(shown).toContain(words);
+
+  const other = await farm.queuedBuild();
+  await (await other.claims()).fails({ verdict: 'vm_start_failed', step: 'run' });
+  using json = start(['watch', id, other.id, '--json'], { env: farm.env() });
+  expect(await json.ended).toBe(1);
+  const lines = jsonLinesOf({ code: 1, stdout: json.stdout(), stderr: '' });
+  expect(lines.at(-1)).toEqual({
+    type: 'end',
+    builds: [
+      { buildId: id, status: 'failed', exitCode: 1 },
+      { buildId: other.id, status: 'failed', exitCode: 4 },
+    ],
+    exitCode: 1,
+  });
+  expect(lines).toContainEqual({ type: 'log', buildId: id, attempt: 1, text: 'one' });
+});

@@ -20,7 +20,7 @@ export const askLine = ({ initial, ...question }: Question & { initial?: string 
 
 /** One line that is not shown. */
 export const askSecret = (question: Question): Promise<string> =>
-  ask(question, ({ password }, { message }, context) => password({ message, mask: false }, context));
+  ask(question, ({ password }, { message }, context) => password({ message, mask: false, toggleMask: false }, context));
 
 /** False unless the person says yes. */
 export const askYes = (question: Question): Promise<boolean> =>
@@ -36,11 +36,20 @@ async function ask<T>(
   if (!process.stdin.isTTY)
     throw new CommandError(`Nobody can be asked, because standard input is no terminal. ${question.otherwise}`);
   const prompts = await import('@inquirer/prompts'); // most commands ask nothing, and it takes long to load
+  // Ctrl-D closes the prompt, which would wait for ever.
+  const left = new AbortController();
+  const onKey = (_: unknown, key?: { ctrl?: boolean; name?: string }) => {
+    if (key?.ctrl && key.name === 'd') left.abort();
+  };
+  process.stdin.on('keypress', onKey);
   try {
-    return await prompt(prompts, question, { output: process.stderr, signal: question.signal });
+    const signal = AbortSignal.any([question.signal, left.signal]);
+    return await prompt(prompts, question, { output: process.stderr, signal });
   } catch (error) {
     const isStopped = ['ExitPromptError', 'AbortPromptError'].includes((error as Error).name);
     throw isStopped ? new CommandError('stopped', EXIT.detached) : error;
+  } finally {
+    process.stdin.off('keypress', onKey);
   }
 }
 

@@ -112,7 +112,7 @@ function whyUnreachable({ method, url, signal }: StoreRequest, late: AbortSignal
   return `The store could not be reached, or it cut the connection (${what}).`;
 }
 
-/** A store has named an address for bytes that is none of its own. The message shows no more than its host. */
+/** A store has named an address for bytes that is none of its own. The message shows its host alone. */
 export class ForeignAddress extends Error {
   constructor(address: URL | null, hosts: readonly string[]) {
     const where = address ? `${address.protocol}//${address.host}` : 'an address that cannot be read';

@@ -213,7 +213,7 @@ export function endedLate(state: UploadState, step: Step<never>, known: Known): 
   return failedAs(state, step, { reason: whyLate(step), storeWords: state.lastWhy }, known);
 }
 
-/** The step ends early: the submission has failed, or has a warning and goes on if the store has the build. */
+/** The step ends early: the submission fails, or goes on with a warning if the store has the build. */
 export function failedAs(
   state: UploadState,
   step: Step<never>,

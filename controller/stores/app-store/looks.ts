@@ -151,9 +151,9 @@ const BUILD_PAGES_MAX = 5;
 
 /**
  * The highest build number of an app that is a whole number, over all versions. 0 if there is none. An upload
- * that is being processed counts, although it is no build yet. Builds are looked at until a page has no higher
- * number than the newer ones. An older number that is higher belongs to an earlier version, and Apple takes a
- * number once for each version.
+ * that is being processed counts, although it is no build yet. Builds are looked at until a page has no
+ * number above those of the newer ones. A higher one that is older is of an earlier version, and Apple takes
+ * a number once for each version.
  *
  * Throws as `read`.
  */

@@ -12,6 +12,8 @@ import { CommandEnd, CommandError } from './command-error.ts';
 import { cancelCommand } from './commands/builds/cancel.ts';
 import { downloadCommand } from './commands/builds/download.ts';
 import { listCommand } from './commands/builds/list.ts';
+import { retryCommand } from './commands/builds/retry.ts';
+import { statusCommand } from './commands/builds/status.ts';
 import { watchCommand } from './commands/builds/watch.ts';
 import { loginCommand } from './commands/farm/login.ts';
 import { secretsCommand } from './commands/farm/secrets.ts';
@@ -45,18 +47,25 @@ const program = new Command('expo-build')
   .exitOverride()
   .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
 
-for (const command of [
-  loginCommand(interrupts),
-  packCommand(interrupts),
-  listCommand(),
-  cancelCommand(interrupts),
-  versionCommand(),
-  secretsCommand(interrupts),
-  workersCommand(),
-  downloadCommand(interrupts),
-  watchCommand(interrupts),
-])
-  program.addCommand(withSettingsOf(program, command));
+const COMMANDS = {
+  'In the folder of an app:': [packCommand(interrupts)],
+  'Builds:': [
+    statusCommand(),
+    listCommand(),
+    watchCommand(interrupts),
+    downloadCommand(interrupts),
+    cancelCommand(interrupts),
+    retryCommand(interrupts),
+  ],
+  'The controller, a project, the farm:': [
+    loginCommand(interrupts),
+    versionCommand(),
+    secretsCommand(interrupts),
+    workersCommand(),
+  ],
+};
+for (const [group, commands] of Object.entries(COMMANDS))
+  for (const command of commands) program.addCommand(withSettingsOf(program, command).helpGroup(group));
 
 // The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

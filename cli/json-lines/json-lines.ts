@@ -9,6 +9,7 @@ import { FARM_LINES } from './farm-lines.ts';
 import { FOLLOW_LINES } from './follow-lines.ts';
 import { LOGIN_LINES } from './login-lines.ts';
 import { PACK_LINES } from './pack-lines.ts';
+import { STATUS_LINES } from './status-lines.ts';
 
 export const JsonLine = z.discriminatedUnion('type', [
   ...BUILD_LINES,
@@ -16,6 +17,7 @@ export const JsonLine = z.discriminatedUnion('type', [
   ...FOLLOW_LINES,
   ...LOGIN_LINES,
   ...PACK_LINES,
+  ...STATUS_LINES,
   z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),
 ]);
 

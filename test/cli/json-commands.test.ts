@@ -101,6 +101,8 @@ test('every command prints lines of the one schema, and nothing else, on standar
     [['list', '--status', 'failed'], [{ type: 'build', build: { id: ids.failed, verdict: { code: 'build_failed' } } }]],
     [['list', '--branch', 'main', '--profile', 'production', '--platform', 'ios'], [{ build: { id: ids.failed } }]],
     [['list', '--branch', 'other'], []],
+    [['status', ids.failed], [{ type: 'build_detail', build: { id: ids.failed, attempts: [{ exitCode: 65 }] } }]],
+    [['retry', ids.failed], [{ type: 'build', build: { status: 'queued', retryOf: ids.failed } }]],
     [['version', 'set', 'ios', 'com.example.shop', '41'], [{ type: 'counter_set', counter: { value: 41, was: null } }]],
     [['version', 'get'], [{ type: 'counter', project: 'shop', counter: { appId: 'com.example.shop', value: 41 } }]],
     [['secrets', 'set', 'TOKEN'], [{ type: 'secret', secret: { name: 'TOKEN', path: null, version: 1 } }], 's3cret\n'],
@@ -132,6 +134,8 @@ test('bad input ends with a line that says why, and with the exit code of its ki
   const elsewhere = as(secret, 'http://127.0.0.1:9');
   const stranger = as('tb_submit_unknown');
   const rows: [args: string[], run: Run, code: number, says: string][] = [
+    [['status', 'b_unknown'], as(secret), 2, 'there is no build b_unknown'],
+    [['retry', ids.queued], as(secret), 2, 'only a build that has ended can be retried'],
     [['cancel', ids.failed, 'b_unknown'], as(secret), 2, 'there is no build b_unknown'],
     [['list'], stranger, 2, 'Run `expo-build login`'],
     [['list'], as(revoked.secret), 2, 'revoked'],
@@ -143,7 +147,7 @@ test('bad input ends with a line that says why, and with the exit code of its ki
     [['version', 'set', 'ios', 'com.example.shop', '7'], as(secret), 2, 'numbers'],
     [['secrets', 'set', 'PATH'], as(secret), 2, 'choose another name'],
     [['secrets', 'set', 'TOKEN', '--file', 'source'], as(secret), 2, '--file and --path go together'],
-    [['lits'], as(secret), 2, 'Did you mean list?'],
+    [['statsu', 'b_1'], as(secret), 2, 'Did you mean status?'],
     [['list'], { cwd: state.path, env: { EXPO_BUILD_KEY: secret } }, 2, 'EXPO_BUILD_URL is not'],
     [['list'], { cwd: state.path, env: { XDG_CONFIG_HOME: state.path } }, 2, '`expo-build login`'],
   ];
@@ -165,6 +169,9 @@ test('what a hostile controller says moves no cursor, sets no title and begins n
   await asAdmin(['secrets', 'set', 'TOKEN', '--project', 'shop'], { input: 'x' });
   const commands = [
     ['list'],
+    ['status', ids.failed],
+    ['status', ids.queued],
+    ['retry', ids.succeeded],
     ['cancel', ids.queued],
     ['cancel', 'b_unknown'],
     ['workers'],

@@ -1,0 +1,5 @@
+/** The line of `status --json`. */
+import { z } from 'zod';
+import { BuildDetail } from '#contract';
+
+export const STATUS_LINES = [z.strictObject({ type: z.literal('build_detail'), build: BuildDetail })] as const;

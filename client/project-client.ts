@@ -1,9 +1,12 @@
 /**
- * Sends requests about a key and its projects to a controller: counters of build numbers and stored secrets.
+ * Sends requests about a key and its projects to a controller: counters of build numbers, stored secrets, and
+ * builds that are run again.
  */
 import { z } from 'zod';
 import {
   type Build,
+  type CachedBuild,
+  CachedBuildAnswer,
   CounterList,
   CounterSet,
   type CounterView,
@@ -36,6 +39,18 @@ export class ProjectClient {
   /** The projects that the key reaches. */
   async projects(): Promise<Project[]> {
     return (await this.connection.ask({ method: 'GET', path: '/api/projects', answer: ProjectList })).projects;
+  }
+
+  /** The build that a machine may run instead of compiling one of this fingerprint. Null if there is none. */
+  async cachedBuild(
+    project: string,
+    platform: Build['platform'],
+    fingerprint: string,
+    timeoutMs?: number,
+  ): Promise<CachedBuild | null> {
+    const path = `${pathOf(project)}/build-cache?${new URLSearchParams({ platform, fingerprint })}`;
+    const call = { method: 'GET', path, answer: CachedBuildAnswer, ...(timeoutMs && { timeoutMs }) } as const;
+    return (await this.connection.ask(call)).cached;
   }
 
   /** The counters of build numbers that the apps of the project have. */

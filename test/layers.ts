@@ -6,11 +6,11 @@
  */
 export const LAYERS = {
   cli: [
-    ['expo-build'],
+    ['expo-build', 'build-cache-provider'],
     ['commands'],
     ['submit'],
     ['follow'],
-    ['github-actions', 'artifacts'],
+    ['github-actions', 'artifacts', 'build-cache'],
     ['settings', 'input'],
     ['command-error'],
     ['exit-codes', 'interrupts', 'json-lines', 'version', 'words'],
@@ -27,6 +27,7 @@ export const LAYERS = {
     ['phase-history'],
     ['settings'],
     ['submissions'],
+    ['build-cache'],
     ['builds'],
     ['stores'],
     ['access'],

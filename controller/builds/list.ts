@@ -26,6 +26,7 @@ export interface BuildFilter {
   commit?: string | undefined;
   pullRequest?: number | undefined;
   group?: string | undefined;
+  fingerprint?: string | undefined;
   /** The last build of the page before. Only older builds are shown. */
   cursor?: Cursor | undefined;
   limit: number;
@@ -98,5 +99,8 @@ const asked = (filter: BuildFilter): (SQL | undefined)[] => [
     ? and(eq(builds.pullRequest, filter.pullRequest), isNotNull(builds.pullRequest))
     : undefined,
   filter.group !== undefined ? and(eq(builds.groupName, filter.group), isNotNull(builds.groupName)) : undefined,
+  filter.fingerprint !== undefined
+    ? and(eq(builds.fingerprint, filter.fingerprint), isNotNull(builds.fingerprint))
+    : undefined,
   filter.cursor && sql`(${builds.createdAt}, ${builds.id}) < (${filter.cursor.createdAt}, ${filter.cursor.id})`,
 ];

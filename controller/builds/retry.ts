@@ -49,7 +49,7 @@ export async function retryBuild(
   if (given.inputs && !mayPassOn(submitter, build)) return foreignInputs;
   const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
   const { image, projectRoot, appId, appVersion, appBuildNumber } = build;
-  const { maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
+  const { maxAttempts, groupName, fingerprint, repository, branch, commitSha, pullRequest } = build;
   const lower = lowerOf(submitter, build, thing);
   const priority = Math.min(build.priority, priorityMax({ ...submitter.rights, trusted: lower.trusted }));
   const options = await findSubmit(env, build.id);
@@ -63,7 +63,7 @@ export async function retryBuild(
     {
       ...{ platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels, priority, maxAttempts },
       ...{ image, projectRoot, appId, appVersion, appBuildNumber },
-      ...{ groupName, repository, branch, commitSha, pullRequest },
+      ...{ groupName, fingerprint, repository, branch, commitSha, pullRequest },
       ...lower,
       id: newId('b', now),
       projectId: project.id,

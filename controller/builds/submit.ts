@@ -37,7 +37,18 @@ export async function submitBuild(
   askStore?: AskStore,
 ): Promise<Applied> {
   const { source, command, profile, artifacts, project: named, idempotencyKey, origin = {}, ...given } = request;
-  const { group, cancelSuperseded, trusted: askedTrust, app, projectRoot, image, keepVm, submit, ...others } = given;
+  const {
+    group,
+    fingerprint,
+    cancelSuperseded,
+    trusted: askedTrust,
+    app,
+    projectRoot,
+    image,
+    keepVm,
+    submit,
+    ...others
+  } = given;
   const trusted = submitter.rights.trusted && askedTrust !== false;
   if (askedTrust === true && !trusted)
     return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
@@ -85,9 +96,11 @@ export async function submitBuild(
       project: named === undefined ? null : project.name,
       trusted,
       usesSecrets: trusted && may(submitter, 'secrets.use', thing),
+      cacheMode: trusted && may(submitter, 'caches.write', thing) ? 'write' : 'none',
       image: image ?? project.image,
       keepMs: keepVm?.onFailureMs ?? null,
       groupName: group ?? null,
+      fingerprint: fingerprint ?? null,
       ...columnsOf(origin),
       sourceSha256: source.sha256,
       sourceBlob: source.sha256,

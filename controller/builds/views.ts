@@ -108,6 +108,7 @@ export const viewBuild = (row: ShownRow, attempt: AttemptRow | null, reader: Rea
   trusted: row.trusted,
   origin: originOf(row, row.origin),
   group: row.groupName,
+  fingerprint: row.fingerprint,
   supersededBy: mayKnowNewer(row, reader) ? row.supersededBy : null,
   labels: row.labels,
   priority: row.priority,

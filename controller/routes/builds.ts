@@ -7,6 +7,7 @@ import {
   type BuildDetail,
   buildRequest,
   Commit,
+  Fingerprint,
   Group,
   Id,
   type Live,
@@ -40,7 +41,7 @@ const LIST_MAX = 100;
 const LIVE_LIST_MAX = 20;
 
 /** The filters whose indices begin with the project. */
-const OF_A_PROJECT = ['repository', 'branch', 'commit', 'pullRequest', 'group'] as const;
+const OF_A_PROJECT = ['repository', 'branch', 'commit', 'pullRequest', 'group', 'fingerprint'] as const;
 
 const ListQuery = z
   .strictObject({
@@ -57,6 +58,7 @@ const ListQuery = z
     commit: Commit.optional(),
     pullRequest: wholeNumber(1, PULL_REQUEST_MAX).optional(),
     group: Group.optional(),
+    fingerprint: Fingerprint.optional(),
     cursor: CursorParam,
     live: z.enum(['0', '1']).default('0'),
     limit: wholeNumber(1, LIST_MAX).default(20),

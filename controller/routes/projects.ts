@@ -1,10 +1,14 @@
 /** Answers about projects: whoever reaches one sees it, an admin of the farm changes it. */
-import { ProjectPatch, ProjectRequest } from '#contract';
+import { z } from 'zod';
+import { type CachedBuildAnswer, Fingerprint, PLATFORMS, ProjectPatch, ProjectRequest } from '#contract';
+import { findCachedBuild } from '../build-cache/cached-build.ts';
 import { changeProject, createProject, listProjects, viewProject } from '../projects/projects.ts';
 import { answerRefusal } from '../refusals.ts';
 import { deleteProject } from '../upkeep/project-deletion.ts';
 import { valid } from '../validate.ts';
 import type { On } from './register.ts';
+
+const BuildCacheQuery = z.strictObject({ platform: z.enum(PLATFORMS), fingerprint: Fingerprint });
 
 export function projectRoutes(on: On): void {
   on('GET /api/projects')(async (c) => {
@@ -27,5 +31,10 @@ export function projectRoutes(on: On): void {
   on('DELETE /api/projects/:id')(async (c) => {
     const deleted = await deleteProject(c.env, c.var.project, Date.now());
     return deleted.ok ? c.body(null, 204) : answerRefusal(c, deleted);
+  });
+
+  on('GET /api/projects/:id/build-cache')(valid('query', BuildCacheQuery), async (c) => {
+    const cached = await findCachedBuild(c.env, c.var.project.id, c.req.valid('query'), c.var.key);
+    return c.json({ cached } satisfies z.infer<typeof CachedBuildAnswer>);
   });
 }

@@ -82,6 +82,8 @@ export const ROUTES = {
   'PUT /api/projects/:id/store-keys/:name': { right: 'admin', finds: 'project', others: 404 },
   'DELETE /api/projects/:id/store-keys/:name': { right: 'admin', finds: 'project', others: 404 },
 
+  'GET /api/projects/:id/build-cache': { right: 'builds.files', finds: 'project', others: 404 },
+
   'GET /api/projects/:id/numbers': { right: 'builds.read', finds: 'project', others: 404 },
   'PUT /api/projects/:id/numbers/:platform/:appId': { right: 'numbers', finds: 'project', others: 404 },
 

@@ -105,6 +105,8 @@ export const builds = sqliteTable(
     createdByRoot: text('created_by_root'),
     /** Builds of one group of a project may supersede each other. */
     groupName: text('group_name'),
+    /** The hash by @expo/fingerprint of what was built, as the request says. */
+    fingerprint: text('fingerprint'),
     /** The newer build of the group that cancelled this one. */
     supersededBy: text('superseded_by'),
     /** Where the source comes from, as the request says. `build_origins` has the rest of it. */
@@ -147,6 +149,9 @@ export const builds = sqliteTable(
     index('builds_group')
       .on(table.projectId, table.groupName, table.createdAt)
       .where(sql`${table.groupName} IS NOT NULL`),
+    index('builds_fingerprint')
+      .on(table.projectId, table.fingerprint, table.createdAt)
+      .where(sql`${table.fingerprint} IS NOT NULL`),
     index('builds_created').on(table.createdAt),
     index('builds_ended').on(table.endedAt),
     // It also makes the foreign key cheap to check when a blob is removed.

@@ -48,6 +48,14 @@ console.log(JSON.stringify(await planInTime(task, new AbortController().signal))
   return JSON.parse(stdout);
 }
 
+/** As Expo's command requires it from a project. */
+async function functionsOfProvider(nodePath: string, root: string): Promise<unknown> {
+  const program = `const { default: provider } = require('node:module').createRequire(process.argv[1])('tartbeat/build-cache-provider');
+console.log(JSON.stringify(Object.keys(provider).sort()));`;
+  const { stdout } = await execa(nodePath, ['-e', program, join(root, '../../index.js')]);
+  return JSON.parse(stdout);
+}
+
 test('the package, installed in an empty folder, has the agent and the image, no tool of the controller, and builds on Node 22 and 24', {
   timeout: 3 * INSTALL_MS,
 }, async () => {
@@ -64,6 +72,10 @@ test('the package, installed in an empty folder, has the agent and the image, no
     expect(await planned(nodePath, root, dir.path)).toMatchObject({
       problem: expect.stringMatching(/^eas\.json is not/),
     });
+  for (const nodePath of nodePaths)
+    expect(await functionsOfProvider(nodePath, root)).toEqual([
+      ...['calculateFingerprintHash', 'resolveBuildCache', 'uploadBuildCache'],
+    ]);
   expect(['wrangler', 'workerd', 'miniflare', 'hono', 'drizzle-orm', 'typescript', 'vitest'].filter(has)).toEqual([]);
   for (const script of ['vm-monitor.sh', 'provision.sh', 'create-base-image.sh', 'send_heartbeat']) {
     const path = join(root, 'vm-image', script);

@@ -33,7 +33,7 @@ const LONG = [
   'worker-agent/attempt/partition',
   'vm-image/vm-ssh-gate',
   'worker-agent/attempt/groundwork',
-  'worker-agent/files/archive-check',
+  'client/packing/archive-check',
   'vm-image/kept',
   'worker-agent/build-log/progress',
   'worker-agent/expo-worker',

@@ -10,11 +10,11 @@
  * archive holds.
  */
 import type { ReadEntry } from 'tar';
+import { type ArchiveReader, readArchive } from '../../client/packing/archive-entries.ts';
 import { partsOf } from '../../client/packing/link-escapes.ts';
 import { filesByLink, LINKED_NAMES_MAX } from '../../client/packing/source-links.ts';
 import { named } from '../../client/project/formats/text.ts';
 import { isAppleDouble, PROJECT_FILE_MAX_BYTES, type ProjectFiles } from '../../client/project/project-files.ts';
-import { type ArchiveReader, readArchive } from '../files/archive-entries.ts';
 
 export interface SourceLimits {
   /** For the contents that are kept, all together. Other files are read again each time. */

@@ -7,8 +7,8 @@
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
+import { findSourceProblem } from '../../client/packing/archive-check.ts';
 import { failed } from '../ending.ts';
-import { findSourceProblem } from '../files/archive-check.ts';
 import { UNPACK_REFUSED } from '../guest/answers.ts';
 import { prepareBuild, unpackSource } from '../guest/commands.ts';
 import { expectSuccess, type Guest } from '../guest/session.ts';

@@ -46,6 +46,14 @@ const variables = z.record(variableName, variableValue);
 export const Group = line(128);
 
 /**
+ * The hash of all that the native part of an app depends on, as @expo/fingerprint makes it. By default that
+ * is a SHA-1. The project may choose another algorithm.
+ */
+export const Fingerprint = z
+  .string()
+  .regex(/^[0-9a-f]{32,128}$/, 'must be a hash of @expo/fingerprint: 32 to 128 lower-case hex digits');
+
+/**
  * The request that makes a build. `minima` are {@link TIMEOUT_MINIMA}; only a test's controller has others.
  */
 export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
@@ -110,6 +118,8 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       /** Where the source comes from. It is shown and filtered by, and nothing trusts it. */
       origin: Origin.optional(),
       group: Group.optional(),
+      /** By it the build is found again for a machine that would build the same. Nothing else trusts it. */
+      fingerprint: Fingerprint.optional(),
       /**
        * Cancels the older unfinished builds of the group that this key may cancel. They are those of the same
        * project, of the same trust, and of the pools of the key.

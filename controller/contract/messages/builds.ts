@@ -88,6 +88,7 @@ export const Build = z.object({
   trusted: z.boolean().default(true),
   origin: Origin.nullable().catch(null).default(null),
   group: z.string().nullable().default(null),
+  fingerprint: z.string().nullable().default(null),
   /** The newer build of its group that cancelled it, if the reader may see that build. */
   supersededBy: z.string().nullable().default(null),
   labels: z.record(z.string(), z.string()),
@@ -222,3 +223,15 @@ export const BuildList = z.object({
 export type BuildList = z.infer<typeof BuildList>;
 
 export const ArtifactList = z.object({ artifacts: z.array(Artifact) });
+
+/** The build that a developer's machine runs instead of compiling one of the same fingerprint. */
+export const CachedBuild = z.object({
+  build: Build,
+  artifact: Artifact,
+  /** The name of the key that made the build. */
+  madeBy: z.string(),
+});
+export type CachedBuild = z.infer<typeof CachedBuild>;
+
+/** Null: there is no such build, or the key gets none. */
+export const CachedBuildAnswer = z.object({ cached: CachedBuild.nullable() });

@@ -17,10 +17,10 @@ import { gunzipSync } from 'node:zlib';
 import { Parser, type ReadEntry } from 'tar';
 import { expect, test } from 'vitest';
 import { writeArchive } from '../../../client/packing/archive.ts';
+import { findSourceProblem } from '../../../client/packing/archive-check.ts';
 import { listSource } from '../../../client/packing/list-source.ts';
 import { packSource } from '../../../client/packing/pack-source.ts';
 import { SourceError } from '../../../client/packing/source-error.ts';
-import { findSourceProblem } from '../../../worker-agent/files/archive-check.ts';
 import { project, TREES, Tree } from './trees.ts';
 
 const { signal } = new AbortController();

@@ -252,6 +252,7 @@ test('every filter of a list is answered from an index, in the order of the inde
     [{ projectId: 'p', commit: 'c' }, 'builds_commit'],
     [{ projectId: 'p', pullRequest: 1 }, 'builds_pull_request'],
     [{ projectId: 'p', group: 'g', cursor }, 'builds_group'],
+    [{ projectId: 'p', fingerprint: 'f' }, 'builds_fingerprint'],
   ] as const) {
     const plan = await planOf(filter);
     expect(plan, JSON.stringify(filter)).toMatch(new RegExp(`(SEARCH|SCAN) builds USING INDEX ${index}\\b`));

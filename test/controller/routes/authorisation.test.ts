@@ -218,6 +218,10 @@ const QUESTIONS: Record<string, Question> = {
   'GET /api/submissions/:id': { ask: ({ submissions }) => [`/api/submissions/${submissions.own}`] },
   'POST /api/submissions/:id/cancel': { ask: ({ submissions }) => [`/api/submissions/${submissions.own}/cancel`] },
 
+  'GET /api/projects/:id/build-cache': {
+    ask: ({ project }) => [`/api/projects/${project}/build-cache?platform=ios&fingerprint=${'0'.repeat(40)}`],
+  },
+
   'GET /api/projects/:id/numbers': { ask: ({ project }) => [`/api/projects/${project}/numbers`] },
   'PUT /api/projects/:id/numbers/:platform/:appId': {
     status: 201,

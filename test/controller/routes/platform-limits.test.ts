@@ -528,6 +528,11 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     return ask('DELETE', `/api/projects/${projectId}/store-keys/NAME_1`, key);
   },
 
+  'GET /api/projects/:id/build-cache': async () => {
+    const { team } = await aTeamWithCounters();
+    const query = `platform=android&fingerprint=${'0'.repeat(128)}`;
+    return ask('GET', `/api/projects/${team.projectId}/build-cache?${query}`, team.key);
+  },
   'GET /api/projects/:id/numbers': async () => {
     const { team } = await aTeamWithCounters();
     return ask('GET', `/api/projects/${team.projectId}/numbers`, team.key);

@@ -4,8 +4,8 @@
  * Invariant: of all that it inflates it keeps a few small files, and it stops at a bound.
  */
 import type { ReadEntry } from 'tar';
+import { readArchive } from '../../../client/packing/archive-entries.ts';
 import { partsOf } from '../../../client/packing/link-escapes.ts';
-import { readArchive } from '../../files/archive-entries.ts';
 import { type Budget, ENTRIES_MAX, ICON_FILE_MAX_BYTES, TEXT_MAX_BYTES, Unreadable } from '../budget.ts';
 import type { Said } from '../said.ts';
 import { readIosApp } from './ios-app.ts';

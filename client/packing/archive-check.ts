@@ -1,5 +1,6 @@
 /**
- * Looks through a source archive on this Mac before any of it goes into a VM. Reads the file alone.
+ * Looks through an archive that a stranger may have made, before any of it is unpacked: the source of a
+ * build, and an app that a build has made. Reads the file alone.
  *
  * Invariant: an archive that passes cannot be unpacked to anywhere but its own folder, by any tar. It has no
  * absolute path, no `..`, no device, and no link that leads out, also not by way of other links. Sizes are
@@ -7,8 +8,8 @@
  */
 import type { ReadEntry } from 'tar';
 import { SOURCE_BYTES_MAX, SOURCE_ENTRIES_MAX } from '#contract';
-import { linksThatLeadOut, partsOf } from '../../client/packing/link-escapes.ts';
 import { type ArchiveReader, readArchive } from './archive-entries.ts';
+import { linksThatLeadOut, partsOf } from './link-escapes.ts';
 
 export const SOURCE_LIMITS = { entriesMax: SOURCE_ENTRIES_MAX, totalBytesMax: SOURCE_BYTES_MAX } as const;
 type SourceLimits = { [name in keyof typeof SOURCE_LIMITS]: number };

@@ -2,9 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { findSourceProblem } from '../../../worker-agent/files/archive-check.ts';
-import { archiveOf, type Entry, link, pax } from '../factories/raw-archive.ts';
-import { temporaryDir } from '../factories/temporary-dir.ts';
+import { findSourceProblem } from '../../../client/packing/archive-check.ts';
+import { archiveOf, type Entry, link, pax } from '../../worker-agent/factories/raw-archive.ts';
+import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
 
 async function problemOf(
   bytes: Buffer,

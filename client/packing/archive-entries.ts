@@ -1,5 +1,5 @@
 /**
- * Reads the entries of a source archive on this Mac, one after the other, without unpacking any.
+ * Reads the entries of an archive, one after the other, without unpacking any.
  *
  * Invariant: nothing is read past the archive's own end, because a few megabytes of compressed zeros behind
  * it are gigabytes.

@@ -1,0 +1,97 @@
+/**
+ * Brings an app that the farm has built to this disk, and keeps the last ones in a folder of its own.
+ *
+ * Invariant: what lies there under a hash was unpacked from the file of this hash, as a whole. Before that
+ * the archive was looked through, so nothing of it lands elsewhere and no link in it leads out.
+ */
+import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import { extract } from 'tar';
+import type { CachedBuild } from '#contract';
+import type { BuildsClient } from '../../client/builds-client.ts';
+import { findSourceProblem } from '../../client/packing/archive-check.ts';
+
+/** An app of the simulator has some 100 MB and some thousand files. */
+const APP_LIMITS = { entriesMax: 100_000, totalBytesMax: 4 * 1024 ** 3 };
+const KEPT_APPS = 5;
+/** A download that was cut off leaves its folder behind. No download takes so long. */
+const LEFT_BEHIND_MS = 3_600_000;
+
+const APP_FILE: Record<CachedBuild['build']['platform'], RegExp> = { ios: /\.app$/, android: /^app\.apk$/ };
+
+export class AppError extends Error {
+  override name = 'AppError';
+}
+
+/** Returns where the `.app` or the `.apk` is. Throws AppError, ApiError, or the reason of `signal`. */
+export async function fetchApp(
+  client: BuildsClient,
+  { build: { id, platform }, artifact: { name, sha256 } }: CachedBuild,
+  signal: AbortSignal,
+): Promise<{ path: string; wasHere: boolean }> {
+  const folder = cacheFolder();
+  const place = join(folder, sha256);
+  const there = await appIn(place, platform);
+  if (there !== null) {
+    const now = new Date();
+    await utimes(place, now, now);
+    return { path: there, wasHere: true };
+  }
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await removeOld(folder);
+  const unfinished = await mkdtemp(join(folder, 'new-'));
+  try {
+    const file = join(unfinished, 'download');
+    const got = await client.download(id, name, file, signal);
+    if (got.sha256 !== sha256)
+      throw new AppError(`the controller sent ${name} with the SHA-256 ${got.sha256} instead of ${sha256}`);
+    const made = join(unfinished, 'app');
+    await mkdir(made);
+    if (platform === 'android') await rename(file, join(made, 'app.apk'));
+    else await unpack(file, made, name, signal);
+    if ((await appIn(made, platform)) === null) throw new AppError(`${name} is not one .app folder`);
+    // Another run may have been faster.
+    await rename(made, place).catch(() => {});
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+  const path = await appIn(place, platform);
+  if (path === null) throw new AppError(`${place} cannot be written`);
+  return { path, wasHere: false };
+}
+
+async function unpack(file: string, into: string, name: string, signal: AbortSignal): Promise<void> {
+  const problem = await findSourceProblem(file, signal, APP_LIMITS);
+  if (problem !== null) throw new AppError(`${name} is not unpacked: ${problem}`);
+  await extract({ file, cwd: into, strict: true });
+}
+
+/** The app in a place of the cache. Null if there is none, or more than that. */
+async function appIn(place: string, platform: CachedBuild['build']['platform']): Promise<string | null> {
+  const [only, ...others] = await readdir(place).catch(() => []);
+  return only !== undefined && others.length === 0 && APP_FILE[platform].test(only) ? join(place, only) : null;
+}
+
+/** Leaves room for one more. */
+async function removeOld(folder: string): Promise<void> {
+  const names = await readdir(folder);
+  const places = await Promise.all(
+    names.map(async (name) => ({ name, usedAt: (await stat(join(folder, name)).catch(() => null))?.mtimeMs ?? 0 })),
+  );
+  const apps = places.filter(({ name }) => !name.startsWith('new-')).sort((a, b) => b.usedAt - a.usedAt);
+  const leftBehind = places.filter(
+    ({ name, usedAt }) => name.startsWith('new-') && usedAt < Date.now() - LEFT_BEHIND_MS,
+  );
+  for (const { name } of [...apps.slice(KEPT_APPS - 1), ...leftBehind])
+    await rm(join(folder, name), { recursive: true, force: true });
+}
+
+/** Where this system keeps what can be made again. */
+export function cacheFolder(): string {
+  const { LOCALAPPDATA, XDG_CACHE_HOME } = process.env;
+  const usual = { darwin: 'Library/Caches', win32: 'AppData/Local' }[process.platform as string] ?? '.cache';
+  const named = process.platform === 'win32' ? LOCALAPPDATA : XDG_CACHE_HOME;
+  // A relative path would lead into the project.
+  return join(named && isAbsolute(named) ? named : join(homedir(), usual), 'expo-build/apps');
+}

@@ -1,0 +1,266 @@
+/**
+ * Tests the provider of Expo's build cache against a real controller, called as Expo's command calls it. What
+ * lies in node_modules of the project stands in for @expo/fingerprint; test/expo has the real one.
+ */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ArtifactApp } from '#contract';
+import { fingerprintOf, isForDevelopment } from '../../cli/build-cache/fingerprint.ts';
+import { AdminClient } from '../../client/admin-client.ts';
+import { valueOrThrow } from '../../client/answer.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
+import { placeOfAttempt, putBlob } from '../../client/blob-requests.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
+import { resolveProfile } from '../../client/project/build-profile.ts';
+import { readEasJson } from '../../client/project/eas-json.ts';
+import { Connection } from '../../client/request.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
+import { type LocalController, startController } from '../../local/farm/controller.ts';
+import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
+import { archiveOf, type Entry, link } from '../worker-agent/factories/raw-archive.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { cleanEnv } from './expo-build-process.ts';
+
+const HASH = 'a1'.repeat(20);
+const COMMIT = 'c0ffee00'.repeat(5);
+const SIMULATOR: ArtifactApp = {
+  ...{ platform: 'ios', kind: 'app', id: 'com.example.shop', name: 'Shop', version: '1.4.0', buildNumber: '42' },
+  ...{ minimumSystem: '15.1', signing: 'simulator', profileExpiresAt: null, devices: null },
+  ...{ usesNonExemptEncryption: false, debuggable: null, icon: null },
+};
+const APP: Entry[] = [
+  { path: 'Shop.app/', type: 'Directory' },
+  { path: 'Shop.app/Info.plist', body: 'plist' },
+  { path: 'Shop.app/Frameworks/', type: 'Directory' },
+  { path: 'Shop.app/Frameworks/A', body: 'framework' },
+  link('Shop.app/Current', 'Frameworks/A'),
+];
+
+const state = temporaryDir();
+let controller: LocalController;
+let farm: Connection;
+let writer: string;
+let reader: string;
+let workerId: string;
+let workerKey: string;
+
+const keyOf = async (name: string, rights: object): Promise<string> => {
+  const headers = { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' };
+  const body = JSON.stringify({ name, scope: 'submit', projects: ['shop'], ...rights });
+  const answer = await fetch(`${controller.url}/api/keys`, { method: 'POST', headers, body });
+  return ((await answer.json()) as { secret: string }).secret;
+};
+
+beforeAll(async () => {
+  controller = await startController({ stateDir: state.path });
+  farm = new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY });
+  await fetch(`${controller.url}/api/projects`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' },
+    body: '{"name":"shop"}',
+  });
+  writer = await keyOf('CI of \u001b[31mshop', { may: ['caches.write'] });
+  reader = await keyOf('Ann', {});
+  const { worker, key } = await new AdminClient(farm).registerWorker({ name: 'mac' });
+  [workerId, workerKey] = [worker.id, key!];
+});
+afterAll(async () => {
+  await controller?.stop();
+  state[Symbol.dispose]();
+});
+
+let made = 0;
+function fileOf(bytes: Buffer) {
+  const path = join(state.path, `file-${++made}`);
+  writeFileSync(path, bytes);
+  return { path, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+}
+
+/** A build of this fingerprint that has succeeded with this app. */
+async function built(fingerprint: string, entries: Entry[]): Promise<{ id: string; sha256: string }> {
+  const builds = new BuildsClient(farm.withKey(writer));
+  const source = fileOf(Buffer.from('a source'));
+  await builds.upload(source);
+  const { id } = await builds.submit({
+    ...{ source: { sha256: source.sha256 }, platform: 'ios', profile: 'development', project: 'shop', fingerprint },
+    origin: { commit: COMMIT, branch: 'main', author: 'Ann' },
+  });
+  const claim = { instanceId: 'mac', claimId: `claim-${made}`, platforms: ['ios' as const] };
+  const claimed = valueOrThrow(await new WorkerClient(farm.withKey(workerKey)).claim(workerId, claim), 'claim');
+  const { attempt, tokens } = claimed.assignment!;
+  const run = farm.withKey(tokens.run);
+  const archive = fileOf(gzipSync(archiveOf(entries)));
+  valueOrThrow(await putBlob(run, archive, undefined, placeOfAttempt(id)), 'put');
+  const client = new AttemptClient(run);
+  valueOrThrow(await client.report(id, { type: 'start', attempt }), 'start');
+  const artifact = { name: 'ios/Shop.app.tar.gz', sha256: archive.sha256, size: archive.sizeBytes, app: SIMULATOR };
+  valueOrThrow(await client.report(id, { type: 'succeed', attempt, artifacts: [artifact] }), 'succeed');
+  return { id, sha256: archive.sha256 };
+}
+
+/** A project whose @expo/fingerprint is this program. */
+function aProject(fingerprint = `async () => ({ hash: '${HASH}' })`) {
+  const dir = temporaryDir();
+  const own = join(dir.path, 'node_modules/@expo/fingerprint');
+  mkdirSync(own, { recursive: true });
+  writeFileSync(join(dir.path, 'package.json'), '{"name":"shop"}');
+  writeFileSync(join(own, 'package.json'), '{"name":"@expo/fingerprint","version":"0.0.0","main":"index.js"}');
+  writeFileSync(join(own, 'index.js'), `exports.createFingerprintAsync = ${fingerprint};\n`);
+  return { path: dir.path, cache: join(dir.path, 'cache/expo-build/apps'), [Symbol.dispose]: dir[Symbol.dispose] };
+}
+
+/** As @expo/cli does it: the plugin is required, and its default export is called. */
+const EXPO = `
+const [file, projectRoot, platform, runOptions, options] = process.argv.slice(1);
+const plugin = require(file).default;
+const asked = { projectRoot, platform, runOptions: JSON.parse(runOptions) };
+(async () => {
+  const fingerprintHash = await plugin.calculateFingerprintHash(asked, JSON.parse(options));
+  const path = fingerprintHash && (await plugin.resolveBuildCache({ ...asked, fingerprintHash }, JSON.parse(options)));
+  if (!path) await plugin.uploadBuildCache({ ...asked, fingerprintHash, buildPath: '/tmp/Shop.app' });
+  console.log(JSON.stringify({ fingerprintHash, path }));
+})();`;
+
+interface Expo {
+  key?: string;
+  url?: string;
+  platform?: string;
+  runOptions?: object;
+  options?: object;
+}
+const expoRun = (projectRoot: string, { key = reader, url = controller.url, ...asked }: Expo = {}) => {
+  const { platform = 'ios', runOptions = {}, options = {} } = asked;
+  const provider = join(PROJECT_ROOT, 'cli/build-cache-provider.ts');
+  const args = ['-e', EXPO, provider, projectRoot, platform, JSON.stringify(runOptions), JSON.stringify(options)];
+  const own = { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key, XDG_CACHE_HOME: join(projectRoot, 'cache') };
+  return new Promise<{ path: string | null; fingerprintHash: string | null; said: string }>((resolve, reject) => {
+    execFile(process.execPath, args, { env: { ...cleanEnv(), ...own } }, (error, stdout, stderr) =>
+      error ? reject(error) : resolve({ ...JSON.parse(stdout), said: stderr }),
+    );
+  });
+};
+
+test('the simulator build of the same fingerprint is downloaded once, and build, commit and key are said', async () => {
+  using project = aProject();
+  expect(await expoRun(project.path)).toMatchObject({
+    path: null,
+    said: expect.stringMatching(/^› Tartbeat: no build of shop has the fingerprint a1a1.*\n› Tartbeat: .*not uploaded/),
+  });
+  const { id, sha256 } = await built(HASH, APP);
+  const first = await expoRun(project.path);
+  expect(first.path).toBe(join(project.cache, sha256, 'Shop.app'));
+  expect(first.said).toContain(
+    `of build ${id}: profile development, commit c0ffee00c0ff of main, made by the key CI of shop for Ann, 20`,
+  );
+  expect(first.said).toContain('downloaded it: ');
+  expect(readFileSync(join(first.path!, 'Current'), 'utf8')).toBe('framework');
+  expect(await expoRun(project.path)).toMatchObject({
+    path: first.path,
+    said: expect.stringContaining('it was on this disk: '),
+  });
+  expect(readdirSync(project.cache)).toEqual([sha256]);
+});
+
+test('an archive that leads out of its folder, or is no single app, is not unpacked', async () => {
+  const fingerprint = 'b2'.repeat(20);
+  using project = aProject(`async () => ({ hash: '${fingerprint}' })`);
+  const cases: [Entry[], string][] = [
+    [[...APP, { path: '../out', body: 'out' }], 'leads out'],
+    [[...APP, link('Shop.app/out', '../../../out')], 'a link out'],
+    [[...APP, { path: 'Other.app/a', body: 'a' }], 'not one .app folder'],
+  ];
+  for (const [entries, why] of cases) {
+    await built(fingerprint, entries);
+    const { path, said } = await expoRun(project.path);
+    expect({ path, said }, said).toEqual({ path: null, said: expect.stringContaining(why) });
+  }
+  expect(readdirSync(project.cache)).toEqual([]);
+  expect(readdirSync(project.path).toSorted()).toEqual(['cache', 'node_modules', 'package.json']);
+});
+
+test('whatever is missing or fails is one line, and Expo goes on without an app', async () => {
+  using project = aProject();
+  const untrusted = await keyOf('a stranger', { trusted: false });
+  using without = temporaryDir();
+  using failing = aProject("async () => { throw new Error('no app.json') }");
+  for (const [asked, folder, why] of [
+    [{ key: untrusted }, project.path, 'no build of shop'],
+    [{ key: 'tb_submit_unknown' }, project.path, '401'],
+    [{ url: 'http://127.0.0.1:4' }, project.path, 'ECONNREFUSED'],
+    [{ options: { project: 'other' } }, project.path, 'there is no project other'],
+    [{ key: controller.secrets.ADMIN_KEY }, project.path, 'which project is this'],
+    [{ runOptions: { configuration: 'Release' } }, project.path, 'no builds of Release'],
+    [{ platform: 'android', runOptions: { variant: 'release' } }, project.path, 'no builds of release'],
+    [{}, without.path, '@expo/fingerprint is not installed'],
+    [{}, failing.path, 'no app.json'],
+  ] as const) {
+    const { path, said } = await expoRun(folder, asked);
+    expect({ path, said }).toEqual({ path: null, said: expect.stringContaining(why) });
+    expect(said.trim().split('\n')).toHaveLength(2);
+  }
+  expect(await expoRun(project.path, { runOptions: { buildCache: false } })).toMatchObject({ path: null });
+  // The name may stand in expo-build.json, and an address may not.
+  writeFileSync(join(project.path, 'expo-build.json'), '{"project":"shop"}');
+  const named = await expoRun(project.path, { key: controller.secrets.ADMIN_KEY });
+  expect(named.path).not.toBeNull();
+  writeFileSync(join(project.path, 'expo-build.json'), '{"url":"http://127.0.0.1:9"}');
+  expect((await expoRun(project.path)).said).toContain('never come from a project');
+});
+
+test('the project computes its fingerprint without the key, whatever it prints, and in a limited time', async () => {
+  const program = `async (root, { platforms }) => {
+    console.log('noise');
+    const { EXPO_BUILD_KEY, EXPO_BUILD_URL, FROM_PROFILE, NODE_ENV } = process.env;
+    require('fs').writeFileSync(root + '/seen', JSON.stringify({ platforms, EXPO_BUILD_KEY, EXPO_BUILD_URL, FROM_PROFILE, NODE_ENV }));
+    return { hash: '${HASH}' };
+  }`;
+  using project = aProject(program);
+  Object.assign(process.env, { EXPO_BUILD_KEY: 'tb_submit_x', EXPO_BUILD_URL: 'http://127.0.0.1:9' });
+  try {
+    expect(await fingerprintOf(project.path, 'ios', { env: { FROM_PROFILE: 'yes' } })).toEqual({ hash: HASH });
+  } finally {
+    delete process.env.EXPO_BUILD_KEY;
+    delete process.env.EXPO_BUILD_URL;
+  }
+  expect(JSON.parse(readFileSync(join(project.path, 'seen'), 'utf8'))).toEqual({
+    ...{ platforms: ['ios'], FROM_PROFILE: 'yes', NODE_ENV: 'development' },
+  });
+  using odd = aProject("async () => ({ hash: '../..' })");
+  expect(await fingerprintOf(odd.path, 'ios')).toMatchObject({ why: expect.stringContaining('failed') });
+  using hanging = aProject('() => new Promise(() => setInterval(() => {}, 1000))');
+  const stop = new AbortController();
+  const hung = fingerprintOf(hanging.path, 'ios', { signal: stop.signal });
+  stop.abort();
+  await expect(hung).rejects.toThrow(/abort/i);
+});
+
+test('a profile gets a fingerprint by itself only if it builds an app for development', async () => {
+  const build = {
+    production: {},
+    simulator: { ios: { simulator: true } },
+    development: { developmentClient: true, ios: { simulator: true } },
+    device: { developmentClient: true },
+    debug: { ios: { simulator: true, buildConfiguration: 'Debug' }, android: { gradleCommand: ':app:assembleDebug' } },
+    mixed: {
+      developmentClient: true,
+      ios: { simulator: true, buildConfiguration: 'Release' },
+      android: { gradleCommand: ':app:assembleRelease' },
+    },
+  };
+  const content = Buffer.from(JSON.stringify({ build }));
+  const read = await readEasJson({ paths: new Set(['eas.json']), read: async () => content }, '.');
+  if (!read.ok) throw new Error(read.problem);
+  const isFor = (platform: 'ios' | 'android') =>
+    Object.keys(build).filter((name) => {
+      const profile = resolveProfile(read.value, platform, name);
+      return profile.ok && isForDevelopment(profile.value);
+    });
+  expect({ ios: isFor('ios'), android: isFor('android') }).toEqual({
+    ios: ['development', 'debug'],
+    android: ['development', 'device', 'debug'],
+  });
+});

@@ -21,6 +21,7 @@ import { versionCommand } from './commands/farm/version.ts';
 import { workersCommand } from './commands/farm/workers.ts';
 import { packCommand } from './commands/project/pack.ts';
 import { EXIT, EXIT_WORDS } from './exit-codes.ts';
+import { guardOutput } from './github-actions/guard-output.ts';
 import { Interrupts } from './interrupts.ts';
 import { printJson } from './json-lines/json-lines.ts';
 import { VERSION } from './version.ts';
@@ -30,6 +31,7 @@ import { table } from './words.ts';
 const { npm_lifecycle_event, INIT_CWD } = process.env;
 if (npm_lifecycle_event === 'expo-build' && INIT_CWD) process.chdir(INIT_CWD);
 
+guardOutput();
 const interrupts = new Interrupts();
 
 const EXIT_CODES = `

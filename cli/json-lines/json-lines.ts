@@ -23,4 +23,6 @@ export const JsonLine = z.discriminatedUnion('type', [
 
 export type JsonLine = z.infer<typeof JsonLine>;
 
-export const printJson = (line: JsonLine): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+/** A CI system obeys `##[…]` in what a job prints. In JSON it can be written in another way. */
+export const printJson = (line: JsonLine): void =>
+  void process.stdout.write(`${JSON.stringify(line).replaceAll('##[', '##\\u005b')}\n`);

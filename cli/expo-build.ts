@@ -80,9 +80,11 @@ try {
   process.exitCode = exitCodeOf(error as Error);
 }
 
-/** Without `(default: false)` at each switch. */
+/** Without `(default: false)` at each switch, and `(default: [])` at what may be given several times. */
 function optionDescription(this: Help, option: Option): string {
-  return option.defaultValue === false ? option.description : Help.prototype.optionDescription.call(this, option);
+  const { defaultValue, description } = option;
+  const saysNothing = defaultValue === false || (Array.isArray(defaultValue) && defaultValue.length === 0);
+  return saysNothing ? description : Help.prototype.optionDescription.call(this, option);
 }
 
 /** Commander hands these down only to commands that it has made itself. */

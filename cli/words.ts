@@ -30,11 +30,14 @@ export function duration(ms: number): string {
   return `${Math.floor(seconds / length)} ${unit}${smaller && rest > 0 ? ` ${rest} ${smaller}` : ''}`;
 }
 
-/** Such as `5 min ago`, in one unit. */
-export function ago(time: string, now: number): string {
+/** Such as `5 min ago`. */
+export const ago = (time: string, now: number): string => `${age(time, now)} ago`;
+
+/** Such as `5 min`, in one unit. */
+export function age(time: string, now: number): string {
   const seconds = Math.max(0, Math.floor((now - Date.parse(time)) / 1000));
   const [unit, length] = UNITS.find((one) => seconds >= one[1]) ?? ['s', 1];
-  return `${Math.floor(seconds / length)} ${unit} ago`;
+  return `${Math.floor(seconds / length)} ${unit}`;
 }
 
 /** Such as `2026-11-29 14:03 UTC`. */
@@ -73,6 +76,12 @@ export function table(rows: readonly (readonly string[])[], columns: number): st
 }
 
 const CELL_MAX = 40;
+
+/** The first row is the head. A column that says nothing below it is left out. */
+export function withoutEmptyColumns([head = [], ...rows]: readonly (readonly string[])[]): string[][] {
+  const isKept = (_: string, index: number) => rows.some((row) => row[index] !== '');
+  return [head, ...rows].map((row) => row.filter(isKept));
+}
 
 /** Such as `1 build` and `3 builds`. */
 export const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ago, counted, cut, duration, size, table } from '../../cli/words.ts';
+import { ago, counted, cut, duration, size, table, withoutEmptyColumns } from '../../cli/words.ts';
 
 test('a table fits its terminal, whatever its cells hold', () => {
   const rows = [
@@ -13,6 +13,16 @@ b_22  xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…  👩‍👩‍👧 of a family
 `);
   expect(table(rows, 8)).toBe('NAME  B…\nb_1   …\nb_22  x…\n');
   expect(table([], 80)).toBe('');
+  const sparse = [
+    ['A', 'B', 'C'],
+    ['1', '', '3'],
+    ['1', '', ''],
+  ];
+  expect(withoutEmptyColumns(sparse)).toEqual([
+    ['A', 'C'],
+    ['1', '3'],
+    ['1', ''],
+  ]);
 });
 
 test('sizes, times and counts read as people write them', () => {

@@ -5,7 +5,7 @@ import { BuildsClient } from '../../../client/builds-client.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
-import { ago, columnsOf, table } from '../../words.ts';
+import { age, columnsOf, table, withoutEmptyColumns } from '../../words.ts';
 import { PROJECT_OPTION, projectOf } from '../project-option.ts';
 import { commitOf, madeBy, placeOf, statusOf, timeOf, titleOf, versionOf } from './build-words.ts';
 
@@ -91,23 +91,11 @@ function textOf(builds: readonly Listed[]): string {
   const rows = builds.map((build) => {
     const origin = build.origin ?? {};
     return [
-      ...[build.id, statusOf(build, build.live), build.platform, madeBy(build), versionOf(build)],
-      ...[ago(build.createdAt, now), timeOf(build, now) ?? ''],
-      ...[build.project ?? '', placeOf(origin)],
+      ...[build.id, statusOf(build, build.live), `${build.platform} ${madeBy(build)}`, versionOf(build)],
+      ...[age(build.createdAt, now), timeOf(build, now) ?? '', build.project ?? '', placeOf(origin)],
       [commitOf(origin), titleOf(origin)].filter(Boolean).join(' '),
     ];
   });
-  const head = [
-    'BUILD',
-    'STATUS',
-    'PLATFORM',
-    'PROFILE',
-    'VERSION',
-    'ASKED FOR',
-    'TOOK',
-    'PROJECT',
-    'BRANCH',
-    'COMMIT',
-  ];
-  return table([head, ...rows], columnsOf(process.stdout));
+  const head = ['BUILD', 'STATUS', 'WHAT', 'VERSION', 'AGE', 'TOOK', 'PROJECT', 'BRANCH', 'COMMIT'];
+  return table(withoutEmptyColumns([head, ...rows]), columnsOf(process.stdout));
 }

@@ -46,6 +46,10 @@ export function packCommand(interrupts: Interrupts): Command {
 }
 
 const HELP = `
+Examples:
+  expo-build pack --list
+  expo-build pack --list apps/mobile --include 'ios/Frameworks/**'
+
 Git decides: tracked files, and new ones that no ignore rule names. An .easignore at the root or beside
 eas.json replaces the rules of git. Marks: + git would not bring it, ~ git brings it against its own rule.`;
 

@@ -19,6 +19,7 @@ import { loginCommand } from './commands/farm/login.ts';
 import { secretsCommand } from './commands/farm/secrets.ts';
 import { versionCommand } from './commands/farm/version.ts';
 import { workersCommand } from './commands/farm/workers.ts';
+import { explainCommand } from './commands/project/explain.ts';
 import { packCommand } from './commands/project/pack.ts';
 import { EXIT, EXIT_WORDS } from './exit-codes.ts';
 import { guardOutput } from './github-actions/guard-output.ts';
@@ -50,7 +51,7 @@ const program = new Command('expo-build')
   .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
 
 const COMMANDS = {
-  'In the folder of an app:': [packCommand(interrupts)],
+  'In the folder of an app:': [explainCommand(interrupts), packCommand(interrupts)],
   'Builds:': [
     statusCommand(),
     listCommand(),

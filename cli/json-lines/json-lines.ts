@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { BUILD_LINES } from './build-lines.ts';
+import { EXPLAIN_LINES } from './explain-lines.ts';
 import { FARM_LINES } from './farm-lines.ts';
 import { FOLLOW_LINES } from './follow-lines.ts';
 import { LOGIN_LINES } from './login-lines.ts';
@@ -13,6 +14,7 @@ import { STATUS_LINES } from './status-lines.ts';
 
 export const JsonLine = z.discriminatedUnion('type', [
   ...BUILD_LINES,
+  ...EXPLAIN_LINES,
   ...FARM_LINES,
   ...FOLLOW_LINES,
   ...LOGIN_LINES,

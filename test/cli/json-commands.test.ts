@@ -261,3 +261,35 @@ test('a key that is wrong or of a Mac is not kept, and a controller that is not 
   expect(existsSync(it.path)).toBe(false);
   expect(JSON.stringify(ended)).not.toContain('two words');
 });
+
+test('explain counts the stored secrets of the project, although nobody sees their values', async () => {
+  using dir = temporaryDir();
+  const write = (name: string, value: unknown) => writeFileSync(join(dir.path, name), JSON.stringify(value));
+  write('package.json', { name: 'shop', dependencies: { expo: '~57.0.0' } });
+  write('app.json', {
+    expo: { name: 'Shop', extra: { eas: { projectId: 'p' } }, ios: { bundleIdentifier: 'com.example.shop' } },
+  });
+  write('eas.json', { build: { expo: { environment: 'production' }, own: {} } });
+  const { secret } = await keyOfShop(['secrets.set', 'secrets.use']);
+  const explained = async (...args: string[]) => {
+    const ended = await expoBuild(['explain', dir.path, '--json', ...args], as(secret));
+    const lines = jsonLinesOf(ended);
+    return { code: ended.code, whole: lines[0], secrets: lines.filter(({ type }) => type === 'explained_secret') };
+  };
+  const set = (args: string[], input = '') => expoBuild(['secrets', 'set', ...args], { ...as(secret), input });
+  const offline = await explained('--profile', 'expo', '--offline');
+  expect(offline).toMatchObject({ code: 2, secrets: [{ name: 'EXPO_TOKEN', is: 'missing' }] });
+  await set(['EXPO_TOKEN'], 'a token');
+  expect(await explained('--profile', 'expo')).toMatchObject({
+    code: 0,
+    secrets: [{ name: 'EXPO_TOKEN', is: 'stored' }],
+  });
+  await set(['DIST', '--file', join(state.path, 'source'), '--path', 'dist.p12']);
+  expect(await explained('--profile', 'own')).toMatchObject({
+    ...{ code: 0, whole: { engine: 'plugin', refusal: null } },
+    secrets: [
+      { name: 'dist.p12', is: 'stored' },
+      { name: 'P12_PASSWORD', is: 'missing' },
+    ],
+  });
+});

@@ -63,6 +63,7 @@ export async function readSubmitProfile(
 
 /** As App Store Connect names a language that testers are told something in. */
 const LOCALE = /^[a-z]{2,3}(-[A-Za-z]{2,4})?$/;
+export const isLocale = (language: string): boolean => LOCALE.test(language);
 
 const ofIos = ({ ascAppId, ascApiKeyId, groups, language, ascApiKeyPath, ascApiKeyIssuerId }: IosSubmitProfile) => ({
   options: {
@@ -70,7 +71,7 @@ const ofIos = ({ ascAppId, ascApiKeyId, groups, language, ascApiKeyPath, ascApiK
     ...(ascAppId !== undefined && { ascAppId }),
     ...(ascApiKeyId !== undefined && { ascApiKeyId }),
     ...(groups !== undefined && { groups }),
-    ...(LOCALE.test(language) && { locale: language }),
+    ...(isLocale(language) && { locale: language }),
   },
   storeKey: { path: ascApiKeyPath ?? null, issuerId: ascApiKeyIssuerId ?? null },
 });

@@ -247,9 +247,8 @@ class AppleServer implements AppleControl {
     const builds = [...app.builds.values()].filter(
       (build) => (version ?? build.buildNumber) === build.buildNumber && (train ?? build.version) === build.version,
     );
-    const sorted = query.get('sort') === '-uploadedDate' ? builds.toReversed() : builds;
     return paged(
-      sorted.map((build) => buildJson(app, build)),
+      builds.map((build) => buildJson(app, build)),
       query,
     );
   }

@@ -1,0 +1,143 @@
+/** `expo-build explain`: says what becomes of each field of a profile before anything is sent. */
+import { Command, Option } from 'commander';
+import { SECRET_FILE_MAX_BYTES } from '#contract';
+import { explainBuild } from '../../../client/plan/explain-build.ts';
+import { explainSubmit } from '../../../client/plan/explain-submit.ts';
+import type { UnseenSecrets } from '../../../client/plan/plan.ts';
+import { type CommandBuild, commandBuildOf } from '../../../client/project/expo-build-json.ts';
+import { ProjectClient } from '../../../client/project-client.ts';
+import { bytesOf } from '../../../client/safe-files.ts';
+import { CommandError } from '../../command-error.ts';
+import { EXIT } from '../../exit-codes.ts';
+import type { Interrupts } from '../../interrupts.ts';
+import { printJson } from '../../json-lines/json-lines.ts';
+import { connect } from '../../settings.ts';
+import { pairs, secretVariables, several } from '../../submit/flag-values.ts';
+import { type Project, type ProjectFlags, readProject } from '../../submit/read-project.ts';
+import { projectOf } from '../project-option.ts';
+import { type Explained, linesOf, textOf } from './explained.ts';
+
+export interface ExplainFlags extends ProjectFlags {
+  platform: 'ios' | 'android';
+  profile?: string;
+  submit?: string | true;
+  env: string[];
+  secretEnv: string[];
+  image?: string;
+  project?: string;
+  pool: string;
+  offline: boolean;
+}
+
+/** As EAS has it. */
+const USUAL_PROFILE = 'production';
+
+export function explainCommand(interrupts: Interrupts): Command {
+  return new Command('explain')
+    .description('say what becomes of each field of a profile, and whether it would be built; nothing is sent')
+    .argument('[folder]', 'the folder of the app, in which eas.json lies', '.')
+    .addOption(new Option('--platform <platform>', 'what is built').choices(['ios', 'android']).default('ios'))
+    .option('--profile <name>', `a profile of eas.json; else \`${USUAL_PROFILE}\``)
+    .option('--submit [name]', 'also a submit profile of eas.json; else `production`')
+    .option('--json', 'print one JSON object on each line', false)
+    .optionsGroup('What the build gets, as for `submit`:')
+    .option('--env <name=value>', 'a variable; may be given again', several, [])
+    .option('--secret-env <name>', 'a secret variable, whose value is taken from here; may be given again', several, [])
+    .option('--secret-file <path>', 'a file that goes to the build sealed; may be given again', several, [])
+    .option('--image <name>', 'the image of the VM')
+    .option('--project <name>', 'the project at the controller, whose stored secrets count too')
+    .option('--pool <name>', 'the pool of Macs', 'default')
+    .option('--offline', 'do not ask the controller which secrets are stored', false)
+    .optionsGroup('What goes along (`expo-build pack --list` shows it):')
+    .option('--root <folder>', 'what goes along as a whole; else the git repository that the app is in')
+    .option('--include <glob>', 'ignored files that the build needs; may be given again', several, [])
+    .option('--easignore-adds', '.easignore takes more away from what git sees, and does not replace it', false)
+    .addHelpText('after', HELP)
+    .action(async (folder: string, { json, ...flags }: ExplainFlags & { json: boolean }) => {
+      const explained = await explain(folder, flags, interrupts.signal);
+      if (json) for (const line of linesOf(explained)) printJson(line);
+      else process.stdout.write(textOf(explained));
+      const isRefused = explained.build?.refusal || explained.submission?.refusal;
+      process.exitCode = isRefused ? EXIT.usage : EXIT.ok;
+    });
+}
+
+const HELP = `
+Examples:
+  expo-build explain --platform ios --profile production
+  expo-build explain apps/mobile --platform android --submit
+
+Exit code 0: it would be built. 2: it would be refused, with the sentence that the build would end with.`;
+
+/** Throws CommandError or SourceError if nothing could be submitted from this folder. */
+export async function explain(folder: string, flags: ExplainFlags, signal: AbortSignal): Promise<Explained> {
+  const project = await readProject(folder, flags, { explain: false, signal });
+  const { source, files } = project;
+  const { platform, profile: profileName, image } = flags;
+  const { root, appRoot } = source;
+  const place = { platform, root, appRoot };
+  const command = profileName === undefined ? commandOf(project, platform) : null;
+  if (command !== null) return { ...place, command, profile: null, build: null, submission: null, notes: [] };
+
+  const { unseen, notes } = await storedSecrets(project, flags);
+  const profile = profileName ?? USUAL_PROFILE;
+  const secretEnv = secretVariables(flags.secretEnv, process.env);
+  const build = await explainBuild({
+    ...{ platform, profile, appRoot, files, unseen, now: new Date(), originVariables: {} },
+    imageNames: image === undefined ? null : [image],
+    inputs: {
+      env: { ...pairs(flags.env, '--env'), ...secretEnv },
+      secretNames: Object.keys(secretEnv),
+      secretFiles: secretFilesOf(project),
+    },
+  });
+  const { submit } = flags;
+  const submitProfile = submit === true ? undefined : submit;
+  const submission =
+    submit === undefined ? null : await explainSubmit(files, appRoot, platform, submitProfile, process.env);
+  return {
+    ...{ ...place, profile, command: null, build, notes },
+    submission: submission && { ...submission, profile: submitProfile ?? USUAL_PROFILE },
+  };
+}
+
+function commandOf({ json, source }: Project, platform: 'ios' | 'android'): CommandBuild | null {
+  const command = commandBuildOf(json, source.appRoot, platform);
+  if (!command.ok) throw new CommandError(command.problem);
+  return command.value;
+}
+
+const secretFilesOf = ({ secrets }: Project): Record<string, string> =>
+  Object.fromEntries(
+    secrets.sent.map(({ path, file }) => [
+      path,
+      (bytesOf(file, SECRET_FILE_MAX_BYTES) ?? Buffer.alloc(0)).toString('base64'),
+    ]),
+  );
+
+/** The names of what is stored for the project. Who is not logged in gets none, and a note that says so. */
+async function storedSecrets(
+  { json }: Project,
+  { offline, project, pool }: ExplainFlags,
+): Promise<{ unseen: UnseenSecrets; notes: string[] }> {
+  const none = { variables: [], files: [] };
+  const notAsked = (why: string) => ({
+    unseen: none,
+    notes: [`Stored secrets are not looked at: ${why}`],
+  });
+  if (offline) return notAsked('--offline is given.');
+  try {
+    const client = new ProjectClient(await connect());
+    const { rights } = await client.me();
+    if (!rights?.may.includes('secrets.use'))
+      return notAsked('builds of this key get none, because it does not have the right `secrets.use`.');
+    const stored = await client.secrets(await projectOf(client, project ?? json.project), pool);
+    const files = stored.flatMap(({ path }) => path ?? []);
+    return {
+      unseen: { variables: stored.filter(({ path }) => path === null).map((one) => one.name), files },
+      notes: [],
+    };
+  } catch (error) {
+    return notAsked((error as Error).message);
+  }
+}

@@ -1,0 +1,62 @@
+/** The lines of `explain --json`. */
+import { z } from 'zod';
+
+const text = z.string();
+
+export const EXPLAIN_LINES = [
+  /** What would be built, or why it would not be. What is not known because of a refusal is null. */
+  z.strictObject({
+    type: z.literal('explained_build'),
+    platform: z.enum(['ios', 'android']),
+    root: text,
+    appRoot: text,
+    /** Null for the command of expo-build.json. */
+    profile: text.nullable(),
+    command: text.nullable(),
+    /** The sentence with which the build would end. Null: it would be built. */
+    refusal: text.nullable(),
+    /** What the profile extends, the nearest first. */
+    extends: z.array(text),
+    engine: z.enum(['plugin', 'eas']).nullable(),
+    because: text.nullable(),
+    workflow: z.enum(['managed', 'generic']).nullable(),
+    app: z
+      .strictObject({
+        id: text.nullable(),
+        version: text.nullable(),
+        buildNumber: z.number().nullable(),
+        file: text,
+      })
+      .nullable(),
+    manager: text.nullable(),
+    install: text.nullable(),
+    number: text.nullable(),
+  }),
+  z.strictObject({
+    type: z.literal('explained_field'),
+    of: z.enum(['build', 'submit']),
+    field: text,
+    value: z.json(),
+    path: text,
+    fate: z.enum(['used', 'mapped', 'ignored', 'refused']),
+    says: text,
+  }),
+  z.strictObject({ type: z.literal('explained_tool'), name: text, version: text }),
+  z.strictObject({ type: z.literal('explained_artifact'), glob: text, required: z.boolean() }),
+  z.strictObject({
+    type: z.literal('explained_secret'),
+    name: text,
+    is: z.enum(['given', 'stored', 'missing']),
+    says: text,
+  }),
+  /** A line that the log of the build will have, or that is about this explanation. */
+  z.strictObject({ type: z.literal('explained_note'), message: text }),
+  z.strictObject({ type: z.literal('explained_difference'), message: text }),
+  /** What a store would be asked for. */
+  z.strictObject({
+    type: z.literal('explained_submission'),
+    profile: text,
+    refusal: text.nullable(),
+    options: z.json(),
+  }),
+] as const;

@@ -1,0 +1,50 @@
+/** Reads the folder of an app: what goes along, what is sent sealed, and what expo-build.json says. */
+import { resolve } from 'node:path';
+import { fileBeside, filesOfSource } from '../../client/packing/files-of-source.ts';
+import { findRoot, listSource, type Source } from '../../client/packing/list-source.ts';
+import { findSecretFiles, type SecretFiles } from '../../client/packing/secret-files.ts';
+import { type Warning, warningsOf } from '../../client/packing/warnings.ts';
+import { EXPO_BUILD_JSON, type ExpoBuildJson, readExpoBuildJson } from '../../client/project/expo-build-json.ts';
+import type { ProjectFiles } from '../../client/project/project-files.ts';
+import { CommandError } from '../command-error.ts';
+
+export interface ProjectFlags {
+  root?: string;
+  include: string[];
+  secretFile: string[];
+  easignoreAdds: boolean;
+}
+
+export interface Project {
+  source: Source;
+  secrets: SecretFiles;
+  json: ExpoBuildJson;
+  /** The files of the source. */
+  files: ProjectFiles;
+  warnings: Warning[];
+}
+
+export async function readProject(
+  folder: string,
+  { root, include, secretFile, easignoreAdds }: ProjectFlags,
+  { explain, signal }: { explain: boolean; signal: AbortSignal },
+): Promise<Project> {
+  const json = await readRemembered(folder, root);
+  const listed = { appDir: folder, root, include: [...include, ...json.include], easignoreAdds, explain, signal };
+  const source = await listSource(listed);
+  const secrets = await findSecretFiles(source, secretFile, resolve('.'));
+  const sealed = secrets.sent.map(({ path }) => path);
+  return {
+    ...{ source, secrets, json },
+    files: filesOfSource(source),
+    warnings: [...warningsOf(source, sealed), ...secrets.warnings],
+  };
+}
+
+/** It counts whether it goes along or not. */
+async function readRemembered(folder: string, givenRoot: string | undefined): Promise<ExpoBuildJson> {
+  const place = findRoot(folder, givenRoot);
+  const read = await readExpoBuildJson(fileBeside(place, EXPO_BUILD_JSON), place.appRoot);
+  if (!read.ok) throw new CommandError(read.problem);
+  return read.value;
+}

@@ -42,6 +42,7 @@ export default defineConfig({
                 TEST_MIGRATIONS: await readD1Migrations('./migrations'),
                 ADMIN_KEY: 'tb_admin_of-the-tests-0123456789abcdef',
                 TOKEN_KEYS: 'new:of-the-tests-new-0123456789abcdef,old:of-the-tests-old-0123456789abcdef',
+                PUBLIC_URL: 'https://builds.example.com',
                 INPUTS_KEY: 'of-the-tests-inputs-0123456789abcdef',
               },
             },

@@ -9,20 +9,22 @@ import { secureHeaders } from 'hono/secure-headers';
 import { CONTRACT_HEADER, CONTRACT_VERSION_MIN } from '#contract';
 import { recorded } from './access/audit.ts';
 import { answerRefusal, refusal } from './refusals.ts';
-import { agentRoutes } from './routes/agents.ts';
 import { attemptRoutes } from './routes/attempts.ts';
 import { blobRoutes } from './routes/blobs.ts';
 import { buildNumberRoutes } from './routes/build-numbers.ts';
 import { buildRoutes } from './routes/builds.ts';
+import { agentRoutes } from './routes/farm/agents.ts';
+import { poolRoutes } from './routes/farm/pools.ts';
+import { workerRoutes } from './routes/farm/workers.ts';
 import { fileRoutes } from './routes/files.ts';
+import { installPageRoutes, unlisted, withoutToken } from './routes/install-pages.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { linkRoutes } from './routes/links.ts';
 import { logRoutes } from './routes/logs.ts';
-import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { behindTable } from './routes/register.ts';
 import { secretRoutes, storeKeyRoutes } from './routes/secrets.ts';
 import { submissionRoutes } from './routes/submissions.ts';
-import { workerRoutes } from './routes/workers.ts';
 import type { Settings } from './settings.ts';
 import { iso } from './times.ts';
 
@@ -32,6 +34,7 @@ export function createApp(settings: Settings) {
   app.use(strict);
   app.use(refuseOldAgents);
   app.use('/api/*', recorded);
+  app.use('/i/*', unlisted);
 
   const on = behindTable(app);
   on('GET /health')((c) => c.json({ status: 'ok', time: iso(Date.now()) }));
@@ -43,6 +46,8 @@ export function createApp(settings: Settings) {
   secretRoutes(on);
   storeKeyRoutes(on, settings);
   submissionRoutes(on);
+  linkRoutes(on);
+  installPageRoutes(on);
   blobRoutes(on);
   projectRoutes(on);
   poolRoutes(on);
@@ -50,13 +55,17 @@ export function createApp(settings: Settings) {
   workerRoutes(on, settings);
   agentRoutes(on, settings);
 
-  app.notFound((c) => answerRefusal(c, refusal('not_found', `there is no route ${c.req.method} ${c.req.path}`)));
+  app.notFound((c) =>
+    answerRefusal(c, refusal('not_found', `there is no route ${c.req.method} ${withoutToken(c.req.path)}`)),
+  );
   app.onError((error, c) => {
     if (error instanceof HTTPException && error.status < 500) {
       const code = error.status === 413 ? 'too_large' : 'invalid_request';
       return answerRefusal(c, refusal(code, error.message || 'the request cannot be read'));
     }
-    console.error(JSON.stringify({ event: 'error', path: c.req.path, error: error.stack ?? String(error) }));
+    console.error(
+      JSON.stringify({ event: 'error', path: withoutToken(c.req.path), error: error.stack ?? String(error) }),
+    );
     return answerRefusal(c, refusal('internal', 'the controller failed; you may repeat the request'));
   });
   return app;

@@ -36,6 +36,8 @@ const STATUS = {
   project_deleted: 409,
   project_in_use: 409,
   submission_exists: 409,
+  // Not 503, because a client asks again after that, and only the owner of the deployment can set it.
+  public_url_missing: 409,
   attempt_ended: 410,
   log_sealed: 410,
   too_large: 413,
@@ -49,6 +51,7 @@ const STATUS = {
   internal: 500,
   number_not_seeded: 422,
   store_refused: 422,
+  not_installable: 422,
   inputs_key_missing: 503,
   unavailable: 503,
 } as const satisfies Record<ErrorCode, ContentfulStatusCode>;

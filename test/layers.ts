@@ -26,7 +26,7 @@ export const LAYERS = {
     ['queue'],
     ['phase-history'],
     ['settings'],
-    ['submissions'],
+    ['submissions', 'install-links'],
     ['build-cache'],
     ['builds'],
     ['stores'],

@@ -58,6 +58,10 @@ const TABLES: Record<string, Deeds> = {
     'submissions/create': ['insert'],
     'upkeep/retention': ['delete'],
   },
+  links: {
+    'install-links/links': ['insert', 'update', 'delete'],
+    'upkeep/retention': ['delete'],
+  },
   submission_events: { 'submissions/changes': ['insert'] },
   submission_work: {
     'builds/apply': ['insert'],
@@ -195,6 +199,7 @@ const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'builds/rows': 'of a build that is named; routes/authorise.ts asks for the rights',
   'builds/superseding': 'of the group of a build that the key has made, within its pools and trust',
   'builds/views': 'of a build that authorisation has found',
+  'install-links/open-link': 'of the build of a link; whoever has its token may open it',
   'queue/load': 'counts alone',
   'queue/pick': 'for a worker, of its own pools',
   'queue/waiting': 'counts alone',

@@ -19,7 +19,18 @@ import { type Holder, may, parseRights } from './rights.ts';
 interface Action {
   action: string;
   /** What is acted upon. The entry names it as `KIND/ID`. */
-  kind: 'build' | 'worker' | 'key' | 'project' | 'pool' | 'image' | 'secret' | 'store_key' | 'number' | 'submission';
+  kind:
+    | 'build'
+    | 'worker'
+    | 'key'
+    | 'project'
+    | 'pool'
+    | 'image'
+    | 'secret'
+    | 'store_key'
+    | 'number'
+    | 'submission'
+    | 'link';
   /** The parameters of the path that have its id. Left out: `id`. */
   params?: readonly string[];
   /** Finds the id of a new thing in the answer. */
@@ -40,6 +51,10 @@ export const ACTIONS: Record<string, Action> = {
     created: ({ id }) => id,
   },
   'POST /api/submissions/:id/cancel': { action: 'submission.cancel', kind: 'submission' },
+  'POST /api/builds/:id/links': { action: 'link.create', kind: 'link', created: ({ id }) => id, denied: true },
+  'GET /api/builds/:id/links': { action: 'link.list', kind: 'build', denied: true },
+  'GET /api/projects/:id/links': { action: 'link.list', kind: 'project', denied: true },
+  'DELETE /api/links/:id': { action: 'link.revoke', kind: 'link', denied: true },
   'PUT /api/projects/:id/secrets/:name': { action: 'secret.set', kind: 'secret', params: ['name'], denied: true },
   'DELETE /api/projects/:id/secrets/:name': { action: 'secret.remove', kind: 'secret', params: ['name'], denied: true },
   'GET /api/projects/:id/secrets': { action: 'secret.list', kind: 'project', denied: true },
@@ -118,6 +133,7 @@ const STRANGER = { id: 'none', name: 'enrolment code' };
 interface Found {
   key: AuthenticatedKey;
   build: { projectId: string } | undefined;
+  link: { projectId: string } | undefined;
   project: { id: string } | undefined;
   /** A project that the key does not reach. */
   foreignProject: { id: string } | undefined;
@@ -139,7 +155,7 @@ export const recorded = createMiddleware<{ Bindings: Env; Variables: Found }>(as
   const answer = isRead ? await c.res.clone().json<Answered>() : {};
   const id = entry.created ? entry.created(answer) : partsIn(c.req.path, route.path, entry.params ?? ['id']);
   const projectId =
-    c.get('build')?.projectId ||
+    (c.get('build') ?? c.get('link'))?.projectId ||
     (c.get('project') ?? c.get('foreignProject'))?.id ||
     answer.projectId ||
     // A key is of a project if it reaches this one alone.

@@ -88,7 +88,7 @@ export function hasRight({ scope, rights }: Holder, right: Right): boolean {
   if (isOfScope(right)) return OF_SCOPE[scope].includes(right);
   if (isToList(right)) return LISTS[right].some((grant) => hasRight({ scope, rights }, grant));
   // An admin of the farm may do what the admin of a project may, set the counters of build numbers, have VMs
-  // kept, and submit to stores.
+  // kept, submit to stores, and make and revoke links.
   if (scope === 'admin') return OF_FARM_ADMIN.includes(right);
   if (scope !== 'submit' || !rights.trusted) return false;
   if (rights.projects === '*' && NAMED_ALONE.includes(right)) return false;
@@ -96,7 +96,7 @@ export function hasRight({ scope, rights }: Holder, right: Right): boolean {
 }
 
 /** The grants that an admin of the farm has by its scope. */
-const OF_FARM_ADMIN: readonly Right[] = ['admin', 'numbers', 'keep', 'stores'];
+const OF_FARM_ADMIN: readonly Right[] = ['admin', 'numbers', 'keep', 'stores', 'links'];
 
 const isOfScope = (right: Right): right is ScopeRight => right in IN_WORDS;
 const isToList = (right: Right): right is keyof typeof LISTS => right in LISTS;

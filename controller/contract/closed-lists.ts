@@ -190,6 +190,8 @@ export const ERROR_CODES = [
   'inputs_key_missing',
   'store_refused',
   'submission_exists',
+  'not_installable',
+  'public_url_missing',
   'project_deleted',
   'project_in_use',
   'too_many',

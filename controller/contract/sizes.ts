@@ -1,4 +1,5 @@
 /** Bounds messages, files and lists, in bytes, characters or entries. */
+import { DAY_MS } from './units.ts';
 
 /** One upload request. Cloudflare takes 100 MB a request, and the headers need some of it. */
 export const BLOB_MAX_BYTES = 95 * 1024 * 1024;
@@ -140,6 +141,14 @@ export const SUBMISSION_WARNINGS_MAX = 20;
 
 /** What a store said, in characters. */
 export const STORE_WORDS_MAX = 2_000;
+
+/** Links of one build and of one project, with those that have ended and are not deleted yet. */
+export const LINKS_OF_BUILD_MAX = 50;
+export const LINKS_OF_PROJECT_MAX = 2_000;
+
+/** What a request may ask for as the life of a link. */
+export const LINK_LIFE_MIN_MS = 60_000;
+export const LINK_LIFE_MAX_MS = 365 * DAY_MS;
 
 /** Submissions of one build. */
 export const SUBMISSIONS_OF_BUILD_MAX = 50;

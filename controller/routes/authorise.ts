@@ -12,6 +12,7 @@ import { ADMIN_KEY_ID, type AuthenticatedKey, findManagedKey, type KeyRow as Key
 import { refuseHurryingStranger } from '../access/rate-limits.ts';
 import { hasRight, may, needed, type Right, type Thing } from '../access/rights.ts';
 import { type BuildRow, findLiveBuild } from '../builds/rows.ts';
+import { findLink, type LinkRow } from '../install-links/links.ts';
 import { findProject, noProject, type ProjectRow } from '../projects/find-project.ts';
 import { answerRefusal, type Refusal, refusal } from '../refusals.ts';
 import type { SubmissionRow } from '../submissions/submitted.ts';
@@ -32,6 +33,7 @@ export interface Found {
   /** What `:id` names on the routes of keys. Not set if the caller asks for itself. */
   namedKey: KeyRowOfTable | undefined;
   submission: SubmissionRow;
+  link: LinkRow;
 }
 type FoundContext = Context<{ Bindings: Env; Variables: Found }>;
 
@@ -115,6 +117,15 @@ const FIND: Record<Kind, Finder> = {
       return true;
     },
     missing: (id) => refusal('not_found', `there is no submission ${id}`),
+  },
+  link: {
+    find: async (c, id, right) => {
+      const found = await findLink(c.env, id);
+      if (!found || !may(c.var.key, right, found.thing)) return false;
+      c.set('link', found.link);
+      return true;
+    },
+    missing: (id) => refusal('not_found', `there is no link ${id}`),
   },
   key: {
     find: async (c, id) => {

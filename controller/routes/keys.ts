@@ -13,6 +13,7 @@ import { listKeys } from '../access/keys.ts';
 import { endFollowersOf } from '../build-log/revoked-followers.ts';
 import { cancelBuildsOf } from '../builds/end-many.ts';
 
+import { keepLinksOf, revokeLinksOf } from '../install-links/links.ts';
 import { answerRefusal } from '../refusals.ts';
 import { cancelSubmissionsOf } from '../submissions/many.ts';
 import { isoOrNull } from '../times.ts';
@@ -25,7 +26,7 @@ const OVERLAP_MAX_MS = 30 * DAY_MS;
 /** The old key works for `overlapMs` more at least; 0 ends it now. */
 const RotateQuery = z.strictObject({ overlapMs: wholeNumber(0, OVERLAP_MAX_MS).optional() });
 
-/** With `keep=1` the builds and submissions of the key go on. */
+/** With `keep=1` the builds, submissions and links of the key go on. */
 const RevokeQuery = z.strictObject({ keep: z.enum(['0', '1']).default('0') });
 const ENDED_SHOWN_MAX = 1_000;
 
@@ -72,17 +73,17 @@ export function keyRoutes(on: On): void {
     const keeps = c.req.valid('query').keep === '1';
     const builds = keeps ? [] : await cancelBuildsOf(c.env, ids, now);
     const submissions = keeps ? [] : await cancelSubmissionsOf(c.env, ids, now);
+    const links = keeps ? [] : await revokeLinksOf(c.env, ids, now);
+    if (keeps) await keepLinksOf(c.env, ids);
     await endFollowersOf(c.env, ids);
     drainSoon(c.env);
     const ended = {
       builds: builds.slice(0, ENDED_SHOWN_MAX),
       submissions: submissions.slice(0, ENDED_SHOWN_MAX),
-      more: Math.max(0, builds.length - ENDED_SHOWN_MAX) + Math.max(0, submissions.length - ENDED_SHOWN_MAX),
+      links: links.slice(0, ENDED_SHOWN_MAX),
+      more: [builds, submissions, links].reduce((sum, { length }) => sum + Math.max(0, length - ENDED_SHOWN_MAX), 0),
     };
-    return c.json({
-      ...{ key, alsoRevoked },
-      ended,
-    } satisfies KeyRevoked);
+    return c.json({ key, alsoRevoked, ended } satisfies KeyRevoked);
   });
 
   on('POST /api/keys/:id/rotate')(valid('param', IdParam), valid('query', RotateQuery), async (c) => {

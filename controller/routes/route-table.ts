@@ -11,7 +11,7 @@ import type { Right } from '../access/rights.ts';
 export type Row = KeyRow | AttemptRow | { who: 'anyone' };
 
 /** What a path names by its `:id`. Each has a way to find its project, pool and trust (authorise.ts). */
-export type Kind = 'build' | 'worker' | 'project' | 'key' | 'submission';
+export type Kind = 'build' | 'worker' | 'project' | 'key' | 'submission' | 'link';
 
 export interface KeyRow {
   /** A key without this right gets 403, before anything is looked up. */
@@ -73,6 +73,17 @@ export const ROUTES = {
   'GET /api/projects/:id/submissions': { right: 'builds.read', finds: 'project', others: 404 },
   'GET /api/submissions/:id': { right: 'builds.read', finds: 'submission', others: 404 },
   'POST /api/submissions/:id/cancel': { right: 'stores', finds: 'submission', others: 404 },
+
+  'POST /api/builds/:id/links': { right: 'links', finds: 'build', others: 404 },
+  'GET /api/builds/:id/links': { right: 'links', finds: 'build', others: 404 },
+  'GET /api/projects/:id/links': { right: 'links', finds: 'project', others: 404 },
+  'DELETE /api/links/:id': { right: 'links', finds: 'link', others: 404 },
+
+  // The token is the credential, and is found by its hash.
+  'GET /i/:token': { who: 'anyone' },
+  'GET /i/:token/manifest.plist': { who: 'anyone' },
+  'GET /i/:token/icon': { who: 'anyone' },
+  'GET /i/:token/file/:name': { who: 'anyone' },
 
   'GET /api/projects/:id/secrets': { right: 'secrets.list', finds: 'project', others: 404 },
   'PUT /api/projects/:id/secrets/:name': { right: 'secrets.set', finds: 'project', others: 404 },

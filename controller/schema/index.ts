@@ -9,6 +9,7 @@
 export * from './access.ts';
 export * from './builds.ts';
 export * from './files.ts';
+export * from './links.ts';
 export * from './outbox.ts';
 export * from './projects.ts';
 export * from './stores.ts';

@@ -1,6 +1,6 @@
 /**
  * Deletes a project: marks it first, and in the same batch takes it from every key and removes its secrets,
- * its store keys and its counters of build numbers.
+ * its store keys, its counters of build numbers and its links.
  * Retention then removes its builds, with all that hangs on them, in portions.
  *
  * Invariant: from the mark on, nothing is added to the project, because every insertion that names a project
@@ -13,6 +13,7 @@ import { and, eq, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import { withoutProject } from '../access/keys.ts';
 import { UNFINISHED_STATUSES } from '../builds/transitions.ts';
 import { type Database, openDatabase } from '../database.ts';
+import { withoutLinks } from '../install-links/links.ts';
 import { withoutHistories } from '../phase-history/phase-history.ts';
 import { withoutCounters } from '../projects/build-numbers.ts';
 import { isDeletedProject } from '../projects/conditions.ts';
@@ -41,6 +42,7 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
     withoutStoreKeys(db, id, isDeletedProject(id)),
     withoutCounters(db, id, isDeletedProject(id)),
     withoutHistories(db, id, isDeletedProject(id)),
+    withoutLinks(db, id, isDeletedProject(id)),
   ]);
   if (marked.length > 0) return { ok: true };
   const { queued, active } = await countUnfinished(env, project);

@@ -16,14 +16,14 @@
  * All builds of a project that was deleted have been kept long enough, and so has all else that is its own.
  *
  * Owns, and nothing else does it: the removal of rows of `builds`, `build_inputs`, `attempts`,
- * `attempt_evidence`, `events`, `artifacts`, `submissions`, `idempotency`, `blobs` and `blob_holds`, and
- * emptying `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`.
+ * `attempt_evidence`, `events`, `artifacts`, `submissions`, `links`, `idempotency`, `blobs` and `blob_holds`,
+ * and emptying `builds.source_blob`, `builds.inputs` and the sealed logs in `attempts`.
  * Adds rows to `outbox` and `submission_work`.
  */
-import { z } from 'zod';
 import { DAY_MS, DEFAULT_TIMEOUTS } from '#contract';
 import { TOKEN_SLACK_MS } from '../attempts/assignment.ts';
 import { removeOrphans } from '../files/blobs.ts';
+import { type RetentionDays, retentionDays } from '../files/retention-days.ts';
 
 const HOUR_MS = 3_600_000;
 /** A client that found its file stored needs it until it has submitted its build or made its report. */
@@ -32,6 +32,8 @@ const BLOB_UNTOUCHED_MS = 24 * HOUR_MS;
  * A file may live on for others. Whoever has not asked for it for so long sends it again when it is needed.
  */
 const HOLD_UNTOUCHED_MS = 30 * DAY_MS;
+/** The list of links shows those that have ended for so long. */
+const LINK_ENDED_MS = DAY_MS;
 /** R2 drops an unfinished upload in parts after a week. An older object without a row never gets one. */
 const ORPHAN_MS = 8 * DAY_MS;
 /**
@@ -46,11 +48,6 @@ const BUILDS_PORTION = 200;
 const STATEMENTS_MAX = 48;
 const TIME_MAX_MS = 20_000;
 
-const days = (usual: number) => z.number().int().min(1).max(3_650).default(usual);
-/** The variable RETENTION_DAYS of the deployment. */
-export const RetentionDays = z.object({ logs: days(30), artifacts: days(14), sources: days(3), builds: days(180) });
-export type RetentionDays = z.infer<typeof RetentionDays>;
-
 /** Called by the sweep once an hour. */
 export const retain = (env: Env, now: number): Promise<void> => retainNow(env, now);
 
@@ -63,6 +60,7 @@ interface Moments {
   builds: number;
   blobs: number;
   holds: number;
+  links: number;
 }
 
 interface Kind {
@@ -82,6 +80,7 @@ const KINDS: Record<string, Kind> = {
   logs: { portion: PORTION, statements: 3, remove: removeLogs },
   builds: { portion: BUILDS_PORTION, statements: 10, remove: removeBuilds },
   submissions: { portion: PORTION, statements: 2, remove: removeSubmissions },
+  links: { portion: PORTION, statements: 1, remove: removeLinks },
   names: { portion: PORTION, statements: 1, remove: removeNames },
   holds: { portion: PORTION, statements: 1, remove: removeHolds },
   blobs: { portion: PORTION, statements: 3, remove: removeBlobs },
@@ -94,17 +93,13 @@ const KINDS: Record<string, Kind> = {
  * @param share which share of a portion counts as one; only a test has smaller ones
  * @throws if RETENTION_DAYS is not as documented, so that nothing is deleted by mistake
  */
-export async function retainNow(
-  env: Env,
-  now: number,
-  kept = RetentionDays.parse(env.RETENTION_DAYS ?? {}),
-  share = 1,
-): Promise<void> {
+export async function retainNow(env: Env, now: number, kept = retentionDays(env), share = 1): Promise<void> {
   const before: Moments = {
     now,
     ...momentsOf(kept, now),
     blobs: now - BLOB_UNTOUCHED_MS,
     holds: now - HOLD_UNTOUCHED_MS,
+    links: now - LINK_ENDED_MS,
   };
   const stopAt = Date.now() + TIME_MAX_MS;
   await tried('orphans', () => removeOrphans(env, now - ORPHAN_MS));
@@ -263,6 +258,20 @@ async function removeSubmissions(db: D1Database, before: Moments, portion: numbe
     db.prepare(`DELETE FROM submissions WHERE ${these}`).bind(portion),
   ]);
   return removed!.meta.changes;
+}
+
+/** Deletes the links that ended a while ago, so that people still find in a list why one does not work. */
+async function removeLinks(db: D1Database, before: Moments, portion: number): Promise<number> {
+  const { meta } = await db
+    .prepare(
+      `DELETE FROM links WHERE rowid IN (
+         SELECT rowid FROM (SELECT rowid FROM links WHERE expires_at < ?1 LIMIT ?2)
+         UNION SELECT rowid FROM (SELECT rowid FROM links WHERE revoked_at < ?1 LIMIT ?2)
+         LIMIT ?2)`,
+    )
+    .bind(before.links, portion)
+    .run();
+  return meta.changes;
 }
 
 /** Deletes the names whose build the former release has removed, which does not know the table. */

@@ -122,7 +122,9 @@ export async function startController(options: ControllerOptions): Promise<Local
     envFile,
   ];
   args.push('--ip', host, '--port', String(port), '--inspector-port', '0', '--show-interactive-dev-session=false');
-  for (const [name, value] of Object.entries(vars)) args.push('--var', `${name}:${value}`);
+  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  const url = `http://${reachable}:${port}`;
+  for (const [name, value] of Object.entries({ PUBLIC_URL: url, ...vars })) args.push('--var', `${name}:${value}`);
   const child = execa(WRANGLER, args, {
     cwd: PROJECT_ROOT,
     env: { ...QUIET, ...env },
@@ -145,8 +147,7 @@ export async function startController(options: ControllerOptions): Promise<Local
   })().catch(() => {});
   const ended = child.then(async () => void (await reading));
   if (child.pid === undefined) throw new Error('wrangler could not be started. Run `npm ci` first.');
-  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  const controller = new LocalController(`http://${reachable}:${port}`, secrets, child.pid, ended);
+  const controller = new LocalController(url, secrets, child.pid, ended);
   try {
     await untilHealthy(controller, signal);
   } catch (error) {

@@ -1,7 +1,32 @@
-/** Defines keys, and the audit of what was done with them. */
+/** Defines keys, what they may do, and the audit of what was done with them. */
 import { z } from 'zod';
-import { text, time } from '../fields.ts';
-import { Priority, Rights, Scope } from './rights.ts';
+import { GRANTS, SCOPES } from '../closed-lists.ts';
+import { Id, text, time } from '../fields.ts';
+import { POOLS_OF_KEY_MAX, PROJECTS_OF_KEY_MAX } from '../sizes.ts';
+
+export const Scope = z.enum(SCOPES);
+export type Scope = z.infer<typeof Scope>;
+
+/** `*` means all, also those that come later. An empty list means none. */
+const all = z.literal('*');
+
+export const Priority = z.number().int().min(-100).max(100);
+
+/**
+ * What a key may do, beside its scope. Unknown fields are refused, because a field that an older controller
+ * drops could be a restriction.
+ */
+export const Rights = z.strictObject({
+  /** Ids of projects. */
+  projects: z.union([all, z.array(Id).max(PROJECTS_OF_KEY_MAX)]),
+  /** Names of pools. */
+  pools: z.union([all, z.array(Id).max(POOLS_OF_KEY_MAX)]),
+  /** False for a key that builds the source of strangers. */
+  trusted: z.boolean(),
+  maxPriority: Priority,
+  may: z.array(z.enum(GRANTS)).max(GRANTS.length),
+});
+export type Rights = z.infer<typeof Rights>;
 
 export const Me = z.object({
   scope: Scope,
@@ -76,18 +101,20 @@ export const KeyCreated = z.object({ key: KeyView, secret: z.string() });
 export const Ended = z.object({
   builds: z.array(z.string()),
   submissions: z.array(z.string()).default([]),
+  links: z.array(z.string()).default([]),
   more: z.number().int().min(0),
 });
 export type Ended = z.infer<typeof Ended>;
 
 /**
  * `alsoRevoked`: the keys that the revoked key became by renewing itself. `ended`: the unfinished builds and
- * submissions of all of them, which are cancelled unless the request says `keep=1`.
+ * submissions of all of them, which are cancelled, and their links, which are revoked. With `keep=1` in the
+ * request, they all go on.
  */
 export const KeyRevoked = z.object({
   key: KeyView,
   alsoRevoked: z.array(KeyView).default([]),
-  ended: Ended.default({ builds: [], submissions: [], more: 0 }),
+  ended: Ended.default({ builds: [], submissions: [], links: [], more: 0 }),
 });
 export type KeyRevoked = z.infer<typeof KeyRevoked>;
 

@@ -1,13 +1,14 @@
 /**
  * Revokes a key that leaked, with all that it has under way: a build that runs, one that waits, a submission
- * that uploads, one that has not begun. Whatever else a key can leave behind belongs into {@link aLeakedKey}
- * and into the answers that are expected here.
+ * that uploads, one that has not begun, and a link to an install page. Whatever else a key can leave behind
+ * belongs into {@link aLeakedKey} and into the answers that are expected here.
  */
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { afterEach, expect, test } from 'vitest';
 import { type BuildDetail, KeyRevoked, type SubmissionDetail } from '#contract';
 import * as schema from '../../../controller/schema/index.ts';
-import { bytesOf, db } from '../factories/rows.ts';
+import { aLink, pathsOf } from '../factories/previews.ts';
+import { bytesOf, call, db } from '../factories/rows.ts';
 import { aBlob, api, aWorker, claim, report, show, until, untilEnded } from '../factories/scenarios.ts';
 import { stepsOfTests, tinyStore } from '../factories/steps-of-tests.ts';
 import { aPrivateKey } from '../factories/store-keys.ts';
@@ -19,6 +20,7 @@ afterEach(() => {
 
 const APP = 'the bytes of an app';
 const LATER = 'later.aab';
+const PREVIEW = 'preview.apk';
 
 /** A store that takes the first bytes of one app, and says of the other one that it must wait. */
 function slowStore() {
@@ -44,6 +46,21 @@ async function aLeakedKey() {
     ...{ buildId, attempt: 1, name: LATER, sha256, size: bytesOf(APP).length, createdAt: 1 },
     app: appOf({ id: appId, buildNumber: '8' }),
   });
+  await db.insert(schema.artifacts).values({
+    ...{ buildId, attempt: 1, name: PREVIEW, sha256, size: bytesOf(APP).length, createdAt: 1 },
+    app: appOf({ id: appId, kind: 'apk' }),
+  });
+  await db
+    .update(schema.keys)
+    .set({ rights: sql`json_set(rights, '$.may', json('["stores","links"]'))` })
+    .where(eq(schema.keys.id, key.id));
+  const link = await aLink({ buildId, key });
+  const open = async () =>
+    (await Promise.all(pathsOf(link.token, { fileName: PREVIEW }).map((path) => call(path, null)))).map(
+      ({ status }) => status,
+    );
+  // An .apk has no manifest, and this one no icon.
+  expect(await open()).toEqual([200, 404, 404, 200]);
   const request = {
     ...{ source: { sha256: await aBlob('a source', { project, key: key.secret }) }, command: 'make', pool, project },
     ...{ platform: 'android', secretEnv: { TOKEN: 'of the key' }, submit: { store: 'google-play' } },
@@ -64,14 +81,17 @@ async function aLeakedKey() {
   const fetchInputs = () => api('GET', `/api/builds/${running}/inputs`, undefined, assignment!.tokens.run);
   expect([assignment!.buildId, (await fetchInputs()).status]).toEqual([running, 200]);
   const revoke = async (query = '') => KeyRevoked.parse((await api('DELETE', `/api/keys/${key.id}${query}`)).body);
-  return { store, key, worker, assignment: assignment!, running, queued, uploading, waiting, fetchInputs, revoke };
+  const its = { link, open, fetchInputs, revoke };
+  return { store, key, worker, assignment: assignment!, running, queued, uploading, waiting, ...its };
 }
 
 test('all that a revoked key has under way is ended and listed, and nothing is fetched or sent for it any more', async () => {
   const { store, key, worker, assignment, running, queued, uploading, waiting, ...its } = await aLeakedKey();
   const before = store.seen.length;
   const { ended } = await its.revoke();
-  expect(ended).toEqual({ builds: expect.any(Array), submissions: expect.any(Array), more: 0 });
+  const lists = { builds: expect.any(Array), submissions: expect.any(Array) };
+  expect(ended).toEqual({ ...lists, links: [its.link.id], more: 0 });
+  expect(await its.open()).toEqual([404, 404, 404, 404]);
   expect([ended.builds.toSorted(), ended.submissions.toSorted()]).toEqual([
     [running, queued].toSorted(),
     [uploading, waiting].toSorted(),
@@ -96,7 +116,8 @@ test('all that a revoked key has under way is ended and listed, and nothing is f
 
 test('with keep=1 it goes on, but what the store has no byte of needs a key with the right', async () => {
   const { store, worker, assignment, running, queued, uploading, waiting, ...its } = await aLeakedKey();
-  expect((await its.revoke('?keep=1')).ended).toEqual({ builds: [], submissions: [], more: 0 });
+  expect((await its.revoke('?keep=1')).ended).toEqual({ builds: [], submissions: [], links: [], more: 0 });
+  expect(await its.open()).toEqual([200, 404, 404, 200]);
   store.slow.is = false;
   expect(await untilOver(uploading)).toMatchObject({ state: 'done', sentBytes: bytesOf(APP).length });
   expect(await untilOver(waiting)).toMatchObject({ state: 'failed', reason: 'right_gone' });

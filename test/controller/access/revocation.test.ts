@@ -46,7 +46,7 @@ test('the unfinished builds of a revoked key, and of all that it became, are can
   const { ended, alsoRevoked } = await revoke(key.id);
   expect(alsoRevoked.map(({ id }) => id)).toEqual([renewed.key.id]);
   const gone = [first, second].flatMap(({ active, queued }) => [active, queued]);
-  expect(ended).toEqual({ builds: expect.any(Array), submissions: [], more: 0 });
+  expect(ended).toEqual({ builds: expect.any(Array), submissions: [], links: [], more: 0 });
   expect(ended.builds.toSorted()).toEqual(gone.toSorted());
   // A queued build ends before the answer, so that nobody claims it any more.
   expect(await statusesOf([first.queued, second.queued])).toEqual(['cancelled', 'cancelled']);
@@ -62,7 +62,7 @@ test('the unfinished builds of a revoked key, and of all that it became, are can
   });
   // The key that an admin made in its place goes on, and so do its builds.
   expect(await statusesOf([third.active, third.queued])).toEqual(['assigned', 'queued']);
-  expect((await revoke(key.id)).ended).toEqual({ builds: [], submissions: [], more: 0 });
+  expect((await revoke(key.id)).ended).toEqual({ builds: [], submissions: [], links: [], more: 0 });
 });
 
 test('with keep=1 the builds of a revoked key go on, and a rotation ends none', async () => {
@@ -70,7 +70,7 @@ test('with keep=1 the builds of a revoked key go on, and a rotation ends none', 
   const { active, queued } = await twoBuilds(secret);
   const rotated = await rotateKey(env, key.id, 'admin', Date.now(), 0);
   if (!rotated.ok) throw new Error(rotated.message);
-  expect((await revoke(key.id, '?keep=1')).ended).toEqual({ builds: [], submissions: [], more: 0 });
+  expect((await revoke(key.id, '?keep=1')).ended).toEqual({ builds: [], submissions: [], links: [], more: 0 });
   await drainOutbox(env, Date.now());
   expect(await statusesOf([active, queued])).toEqual(['assigned', 'queued']);
 });

@@ -138,9 +138,9 @@ test('no key has a right to secrets for all projects, and none for the project d
         expect(hasRight({ scope: 'read', rights: given }, grant)).toBe(false);
         expect(hasRight({ scope: 'worker', rights: given }, grant)).toBe(false);
         if (!given.trusted) expect(hasRight(key, grant)).toBe(false);
-        // An admin of the farm manages keys, counters, kept VMs and submissions, and gets no other grant.
+        // An admin of the farm has these, and gets no other grant.
         expect(hasRight({ scope: 'admin', rights: { ...given, may: [...GRANTS] } }, grant)).toBe(
-          ['admin', 'numbers', 'keep', 'stores'].includes(grant),
+          ['admin', 'numbers', 'keep', 'stores', 'links'].includes(grant),
         );
       }
     }),

@@ -9,6 +9,7 @@ import { rotateKey } from '../../../controller/access/key-rotation.ts';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
+import { randomText, sha256Hex } from '../../../controller/bytes.ts';
 import * as schema from '../../../controller/schema/index.ts';
 import { createEnrolment } from '../../../controller/workers/enrolments.ts';
 import {
@@ -82,6 +83,8 @@ export interface World {
   deleted: { project: string; build: string };
   /** Submissions of the build that has ended, and of those two. They wait. */
   submissions: { own: string; foreign: string; deleted: string };
+  /** Links to apps of the same three builds, and the token of the first one. */
+  links: { own: string; foreign: string; deleted: string; token: string };
   code: string;
   ids: Partial<Record<Column, string>>;
   as: (column: Column) => Credential;
@@ -140,6 +143,24 @@ export async function makeWorld(): Promise<World> {
     deleted: await submit(deleted, ofDeleted),
   };
 
+  const link = async (projectId: string, buildId: string, token: string) => {
+    const adHoc = appOf({ platform: 'ios', kind: 'ipa', signing: 'ad-hoc', id: appId });
+    await db.insert(schema.artifacts).values({ ...file, buildId, name: 'Preview.ipa', app: adHoc, icon });
+    const id = unique('lnk');
+    await db.insert(schema.links).values({
+      ...{ id, hash: await sha256Hex(token), projectId, buildId, attempt: 1, artifact: 'Preview.ipa', sha256: blob },
+      ...{ createdByKey: 'admin', createdByRoot: 'admin', createdAt: now, expiresAt: now + HOUR_MS },
+    });
+    return id;
+  };
+  const token = randomText(32);
+  const links = {
+    own: await link(project, ended, token),
+    foreign: await link(foreignProject, ofForeign, randomText(32)),
+    deleted: await link(deleted, ofDeleted, randomText(32)),
+    token,
+  };
+
   for (const platform of ['ios', 'android'] as const)
     await db
       .insert(schema.buildNumbers)
@@ -172,7 +193,7 @@ export async function makeWorld(): Promise<World> {
   await db.update(schema.keys).set({ lastUsedAt: now });
   await call(`/api/keys/${made.revoked.key.id}`, env.ADMIN_KEY, { method: 'DELETE' });
   const run = await tokenFor(running, 2, 'run', own.workerId);
-  const token = (buildId: string, attempt: number, kind: TokenKind) => tokenFor(buildId, attempt, kind, own.workerId);
+  const tokenOf = (buildId: string, attempt: number, kind: TokenKind) => tokenFor(buildId, attempt, kind, own.workerId);
   const past = {
     buildId: running,
     attempt: 2,
@@ -185,7 +206,7 @@ export async function makeWorld(): Promise<World> {
     revoked: made.revoked.secret,
     expired: made.expired.secret,
     replaced: made.replaced.secret,
-    forged: `${run.split('.')[0]}.${(await token(other, 1, 'run')).split('.')[1]}`,
+    forged: `${run.split('.')[0]}.${(await tokenOf(other, 1, 'run')).split('.')[1]}`,
     vmExpired: await signToken(env, { ...past, kind: 'vm' }),
     runExpired: await signToken(env, { ...past, kind: 'run' }),
     admin: made.admin.secret,
@@ -198,20 +219,20 @@ export async function makeWorld(): Promise<World> {
     read: made.read.secret,
     worker: made.worker.secret,
     workerForeign: made.workerForeign.secret,
-    vm: await token(running, 2, 'vm'),
-    vmForeign: await token(other, 1, 'vm'),
-    vmStale: await token(running, 1, 'vm'),
-    vmEnded: await token(ended, 1, 'vm'),
+    vm: await tokenOf(running, 2, 'vm'),
+    vmForeign: await tokenOf(other, 1, 'vm'),
+    vmStale: await tokenOf(running, 1, 'vm'),
+    vmEnded: await tokenOf(ended, 1, 'vm'),
     run,
-    runForeign: await token(other, 1, 'run'),
-    runStale: await token(running, 1, 'run'),
-    runEnded: await token(ended, 1, 'run'),
+    runForeign: await tokenOf(other, 1, 'run'),
+    runStale: await tokenOf(running, 1, 'run'),
+    runEnded: await tokenOf(ended, 1, 'run'),
   };
   return {
     ...{ pool, blob, running, ended, untrusted, project },
     foreign: { project: foreignProject, build: ofForeign, key: ofForeignKey.key.id },
     deleted: { project: deleted, build: ofDeleted },
-    submissions,
+    ...{ submissions, links },
     worker: own.workerId,
     code: (await createEnrolment(env, own.workerId, 60, now)).code,
     ids: Object.fromEntries(Object.entries(made).map(([column, { key }]) => [column, key.id])),

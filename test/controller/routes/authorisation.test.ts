@@ -56,7 +56,7 @@ const HAVE: Record<Right, (status: number) => Partial<Row>> = {
   numbers: (status) => ({ admin: status, ...projectAdmins(status) }),
   'stores.list': (status) => ({ admin: status, ...projectAdmins(status) }),
   stores: (status) => ({ admin: status, ...projectAdmins(status) }),
-  links: projectAdmins,
+  links: (status) => ({ admin: status, ...projectAdmins(status) }),
   webhooks: projectAdmins,
   'caches.write': projectAdmins,
   keep: (status) => ({ admin: status, ...projectAdmins(status) }),
@@ -69,6 +69,7 @@ const DO_NOT_REACH: Record<Kind, readonly Column[]> = {
   worker: [],
   project: ['projectAdminElsewhere'],
   submission: ['submitElsewhere', 'projectAdminElsewhere', 'untrusted'],
+  link: ['submitElsewhere', 'projectAdminElsewhere', 'untrusted'],
   // The key of a question reaches all projects.
   key: ['projectAdmin', 'projectAdminElsewhere'],
 };
@@ -221,6 +222,16 @@ const QUESTIONS: Record<string, Question> = {
   'GET /api/projects/:id/build-cache': {
     ask: ({ project }) => [`/api/projects/${project}/build-cache?platform=ios&fingerprint=${'0'.repeat(40)}`],
   },
+  'POST /api/builds/:id/links': { status: 201, again: true, ask: ({ ended }) => [`/api/builds/${ended}/links`, {}] },
+  'POST /api/builds/:id/links (of a build that runs)': { status: 409, ask: (_, who) => [at(who, '/links'), {}] },
+  'GET /api/builds/:id/links': { ask: (_, who) => [at(who, '/links')] },
+  'GET /api/projects/:id/links': { ask: ({ project }) => [`/api/projects/${project}/links`] },
+  'DELETE /api/links/:id': { ask: ({ links }) => [`/api/links/${links.own}`] },
+
+  'GET /i/:token': { ask: ({ links }) => [`/i/${links.token}`] },
+  'GET /i/:token/manifest.plist': { ask: ({ links }) => [`/i/${links.token}/manifest.plist`] },
+  'GET /i/:token/icon': { ask: ({ links }) => [`/i/${links.token}/icon`] },
+  'GET /i/:token/file/:name': { ask: ({ links }) => [`/i/${links.token}/file/Preview.ipa`] },
 
   'GET /api/projects/:id/numbers': { ask: ({ project }) => [`/api/projects/${project}/numbers`] },
   'PUT /api/projects/:id/numbers/:platform/:appId': {
@@ -453,6 +464,7 @@ test('every route that changes something is recorded, or said to need no record'
  */
 const UNREACHED: Record<Kind, (world: World) => [foreign: string, deleted: string, none: string]> = {
   build: ({ foreign, deleted }) => [foreign.build, deleted.build, 'b_none'],
+  link: ({ links }) => [links.foreign, links.deleted, 'lnk_none'],
   submission: ({ submissions }) => [submissions.foreign, submissions.deleted, 'sub_none'],
   project: ({ foreign, deleted }) => [foreign.project, deleted.project, 'prj_none'],
   key: ({ foreign, ids }) => [foreign.key, ids.submit!, 'key_none'],

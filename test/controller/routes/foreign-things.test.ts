@@ -13,12 +13,13 @@ import { GRANTS, type Rights } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
-import { artifacts, buildNumbers, keys } from '../../../controller/schema/index.ts';
+import { artifacts, buildNumbers, keys, links } from '../../../controller/schema/index.ts';
 import { requests } from '../factories/platform-limits.ts';
 import {
   bytesOf,
   call,
   db,
+  HOUR_MS,
   insertAttempt,
   insertBlob,
   insertBuild,
@@ -46,7 +47,18 @@ interface World {
   things: Record<Kind, [real: string, twin: string][]>;
   own: { project: string; pool: string; blob: string; build: string; key: string; worker: string };
 }
-const KINDS = ['build', 'project', 'projectName', 'key', 'worker', 'blob', 'pool', 'requestName', 'artifact'] as const;
+const KINDS = [
+  'build',
+  'project',
+  'projectName',
+  'key',
+  'worker',
+  'blob',
+  'pool',
+  'requestName',
+  'artifact',
+  'link',
+] as const;
 type Kind = (typeof KINDS)[number];
 
 /** Another last character, so that it sorts where the real one does. */
@@ -92,6 +104,12 @@ async function makeWorld(): Promise<World> {
     .values({ projectId: foreign, platform: 'ios', appId: 'com.example.app', value: 41, updatedAt: now });
   const file = { buildId: theirs[2]!, attempt: 1, name: 'app.ipa', sha256: foreignBlob, size: 8, createdAt: now };
   await db.insert(artifacts).values(file);
+  const link = unique('lnk');
+  await db.insert(links).values({
+    ...{ id: link, hash: link, projectId: foreign, buildId: theirs[2]!, attempt: 1, artifact: file.name },
+    ...{ sha256: foreignBlob, createdByKey: foreignKey.key.id, createdByRoot: foreignKey.key.id },
+    ...{ createdAt: now, expiresAt: now + HOUR_MS },
+  });
   const request = {
     source: { sha256: foreignBlob },
     command: 'make',
@@ -129,6 +147,7 @@ async function makeWorld(): Promise<World> {
       pool: pairs(foreignPool),
       requestName: pairs('release-10'),
       artifact: [['app.ipa', 'app.ipx']],
+      link: pairs(link),
     },
     own: { project: own, pool, blob, build, key: admin.key.id, worker: workerId },
   };
@@ -199,6 +218,7 @@ const FIELDS: Record<string, string[]> = {
   'POST /api/builds/:id/retry': ['idempotencyKey'],
   'POST /api/keys': ['name', 'scope', 'projects', 'pools', 'may'],
   'POST /api/workers/:id/claim': ['instanceId', 'claimId'],
+  'POST /api/builds/:id/links': [],
   'POST /api/builds/:id/kept': [],
   'POST /api/builds/:id/number': [],
   'PUT /api/projects/:id/numbers/:platform/:appId': [],
@@ -249,6 +269,7 @@ const KIND_OF_PATH: [RegExp, Kind][] = [
   [/^\/api\/keys/, 'key'],
   [/^\/api\/workers/, 'worker'],
   [/^\/api\/pools/, 'pool'],
+  [/^\/api\/links/, 'link'],
   [/^\/api\/blobs/, 'blob'],
 ];
 
@@ -311,7 +332,7 @@ async function answerTo({ route, credential, which, query, body, headers }: Shot
 /** What belongs to the other project, and must not change. */
 async function foreignContents({ things }: World): Promise<string> {
   const { audit: _, ...tables } = await contentsOfTables();
-  const ids = [...things.build, ...things.project, ...things.key].map(([real]) => real);
+  const ids = [...things.build, ...things.project, ...things.key, ...things.link].map(([real]) => real);
   const rows = Object.values(tables).flatMap((text) =>
     (JSON.parse(text) as object[]).map((row) => JSON.stringify(row)),
   );

@@ -45,6 +45,7 @@ const NEVER_LET_IN = [
 const BODIES: Record<string, z.ZodType> = {
   'POST /api/builds': contract.BuildRequest,
   'POST /api/builds/:id/retry': contract.RetryRequest,
+  'POST /api/builds/:id/links': contract.LinkRequest,
   'POST /api/builds/:id/heartbeat': contract.Heartbeat,
   'POST /api/builds/:id/reports': contract.Report,
   'POST /api/blobs/:sha256/uploads': contract.UploadRequest,
@@ -226,6 +227,8 @@ function requestOf(
     if (part === ':platform') return 'android';
     if (part === ':appId') return 'com.example.app';
     if (pattern.includes('/projects/')) return world.project;
+    if (pattern.startsWith('/api/links/')) return world.links.own;
+    if (part === ':token') return world.links.token;
     if (part === ':part') return '1';
     if (part === ':pool') return world.pool;
     return pattern.includes('/workers/') ? world.worker : pattern.includes('/keys/') ? names.key! : world.running;
@@ -340,7 +343,9 @@ async function shoot(first: number, count: number): Promise<void> {
       before = init.method === 'GET' ? await contentsOfTables() : await settled();
       continue;
     }
-    if (init.method !== 'HEAD' && !isPlainRefusal(text)) problems.push(`${status} ${text}: ${told}`);
+    // Whoever opens a link that does not work is a person.
+    const isForPeople = one.route.startsWith('GET /i/') && status === 404 && text.startsWith('<!doctype html>');
+    if (init.method !== 'HEAD' && !isForPeople && !isPlainRefusal(text)) problems.push(`${status} ${text}: ${told}`);
     const after = await contentsOfTables();
     // The audit has refused attempts on such a route.
     const changed = Object.keys(after).filter(

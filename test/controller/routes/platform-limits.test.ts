@@ -18,6 +18,8 @@ import {
   IMAGE_MESSAGE_MAX,
   IMAGE_OFFERS_MAX,
   IMAGES_OF_POOL_MAX,
+  LINKS_OF_BUILD_MAX,
+  LINKS_OF_PROJECT_MAX,
   LOG_APPEND_MAX_BYTES,
   POOLS_OF_SECRET_MAX,
   PROCESS_COMMAND_MAX,
@@ -34,6 +36,7 @@ import {
 } from '#contract';
 import { ADMIN_KEY_ID, createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
+import { sha256Hex } from '../../../controller/bytes.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
 import { buildNumbers, storeKeys } from '../../../controller/schema/index.ts';
 import { seal } from '../../../controller/secrets/sealing.ts';
@@ -323,6 +326,25 @@ async function aSubmissionThatFailed(release: Release): Promise<string> {
   return id;
 }
 
+/** A build, and its project, with one link less than they may have. */
+async function linksAtTheirMost() {
+  const { project: projectId, buildId, sha256, key } = await aRelease(undefined, { store: 'app-store-connect' });
+  await sql("UPDATE keys SET rights = json_set(rights, '$.may', json('[\"links\"]')) WHERE id = ?1", key.id);
+  const app = JSON.stringify({ ...largeApp(sha256), icon: undefined });
+  await sql(`UPDATE artifacts SET name = 'Shop.ipa', app = ?2 WHERE build_id = ?1`, buildId, app);
+  const insert = `INSERT INTO links (id, hash, project_id, build_id, attempt, artifact, sha256, created_by_key,
+    created_by_root, created_at, expires_at)`;
+  const row = `SELECT ?1 || i, ?1 || i, ?2, ?1, 1, 'Shop.ipa', ?3, ?4, ?4, ?5, ?5 + 3600000 FROM n`;
+  const values = [projectId, sha256, key.id, Date.now()];
+  await sql(`${insert} ${NUMBERS(LINKS_OF_BUILD_MAX - 1)} ${row}`, buildId, ...values);
+  const another = await insertBuild({ projectId, status: 'succeeded', endedAt: Date.now() });
+  await sql(`${insert} ${NUMBERS(LINKS_OF_PROJECT_MAX - LINKS_OF_BUILD_MAX)} ${row}`, another, ...values);
+  const token = unique('').padEnd(43, '-');
+  await sql('UPDATE links SET hash = ?2 WHERE id = ?1', `${buildId}1`, await sha256Hex(token));
+  await sql('UPDATE artifacts SET icon = sha256 WHERE build_id = ?1', buildId);
+  return { projectId, buildId, linkId: `${buildId}1`, secret: key.secret, token };
+}
+
 type Question = () => Promise<Response>;
 /** One or more questions for each route. */
 const QUESTIONS: Record<RouteKey, Question | Question[]> = {
@@ -396,6 +418,18 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     admin('GET', `/api/submissions/${await aSubmissionThatFailed(await aRelease())}`),
   'POST /api/submissions/:id/cancel': async () =>
     admin('POST', `/api/submissions/${await aSubmission(await aRelease())}/cancel`),
+  'POST /api/builds/:id/links': async () => {
+    const { buildId, secret } = await linksAtTheirMost();
+    return ask('POST', `/api/builds/${buildId}/links`, secret, { artifact: 'Shop.ipa', expiresInMs: HOUR_MS });
+  },
+  'GET /api/builds/:id/links': async () => admin('GET', `/api/builds/${(await linksAtTheirMost()).buildId}/links`),
+  'GET /api/projects/:id/links': async () =>
+    admin('GET', `/api/projects/${(await linksAtTheirMost()).projectId}/links?limit=100`),
+  'DELETE /api/links/:id': async () => admin('DELETE', `/api/links/${(await linksAtTheirMost()).linkId}`),
+  'GET /i/:token': async () => ask('GET', `/i/${(await linksAtTheirMost()).token}`, null),
+  'GET /i/:token/manifest.plist': async () => ask('GET', `/i/${(await linksAtTheirMost()).token}/manifest.plist`, null),
+  'GET /i/:token/icon': async () => ask('GET', `/i/${(await linksAtTheirMost()).token}/icon`, null),
+  'GET /i/:token/file/:name': async () => ask('GET', `/i/${(await linksAtTheirMost()).token}/file/Shop.ipa`, null),
   'GET /api/builds/:id/logs': () => admin('GET', `/api/builds/${large.buildId}/logs`),
   'GET /api/builds/:id/artifacts': () => admin('GET', `/api/builds/${large.buildId}/artifacts`),
   'GET /api/builds/:id/artifacts/:name{.+}': () =>

@@ -328,7 +328,7 @@ test('the revocation of a key cancels its submissions and lists them, unless the
   const release = await aRelease();
   const { body } = await submit(release);
   const revoked = (await api<KeyRevoked>('DELETE', `/api/keys/${release.key.id}`)).body;
-  expect(revoked.ended).toEqual({ builds: [], submissions: [body.id], more: 0 });
+  expect(revoked.ended).toEqual({ builds: [], submissions: [body.id], links: [], more: 0 });
   await until('it is cancelled', async () => (await rowOf(body.id)).state === 'cancelled');
   expect((await timelineOf(body.id)).at(-1)!.says).toContain('was revoked');
   const other = await aRelease();

@@ -6,8 +6,9 @@
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { DEFAULT_TIMEOUTS } from '#contract';
+import type { RetentionDays } from '../../../controller/files/retention-days.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
-import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
+import { retainNow } from '../../../controller/upkeep/retention.ts';
 import { begin, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import { wrongLoads } from '../queue/wrong-loads.ts';
 

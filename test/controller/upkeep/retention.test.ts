@@ -9,6 +9,7 @@ import { insertBuild as submitRow } from '../../../controller/builds/insert.ts';
 import { removeOrphans, storeBlob } from '../../../controller/files/blobs.ts';
 import { sendBlob } from '../../../controller/files/download.ts';
 import { touchHold } from '../../../controller/files/holds.ts';
+import type { RetentionDays } from '../../../controller/files/retention-days.ts';
 import { DEFAULT_PROJECT_ID as HOLDER } from '../../../controller/projects/find-project.ts';
 import {
   artifacts,
@@ -23,7 +24,7 @@ import {
 } from '../../../controller/schema/index.ts';
 import { sealInputs } from '../../../controller/secrets/inputs.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
-import { type RetentionDays, retainNow } from '../../../controller/upkeep/retention.ts';
+import { retainNow } from '../../../controller/upkeep/retention.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { removedByFormerRelease } from '../factories/former-release.ts';
 import { begin, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';

@@ -1,12 +1,12 @@
 /** Answers an admin of the farm about pools, and the images that their Macs should have. */
 import { z } from 'zod';
 import { Id, type Pool, type PoolImage, type PoolImageList, PoolImageRequest, PoolPatch } from '#contract';
-import { changePool, listPools, type PoolRow } from '../projects/pools.ts';
-import { answerRefusal } from '../refusals.ts';
-import { iso } from '../times.ts';
-import { valid } from '../validate.ts';
-import { listPoolImages, noPool, removePoolImage, setPoolImage } from '../workers/pool-images.ts';
-import type { On } from './register.ts';
+import { changePool, listPools, type PoolRow } from '../../projects/pools.ts';
+import { answerRefusal } from '../../refusals.ts';
+import { iso } from '../../times.ts';
+import { valid } from '../../validate.ts';
+import { listPoolImages, noPool, removePoolImage, setPoolImage } from '../../workers/pool-images.ts';
+import type { On } from '../register.ts';
 
 const PoolParam = z.object({ pool: Id });
 const ImageParam = z.object({ pool: Id, name: Id });

@@ -10,15 +10,15 @@ import {
   WorkerStatus,
   type WorkerStatusAnswer,
 } from '#contract';
-import { claimNext } from '../attempts/claims.ts';
-import { answerRefusal } from '../refusals.ts';
-import { offlineAfterMs, type Settings } from '../settings.ts';
-import { valid } from '../validate.ts';
-import { enrol } from '../workers/enrolments.ts';
-import { wantedImages } from '../workers/image-turns.ts';
-import { hearFrom, noteFindings, noteStatus } from '../workers/presence.ts';
-import { viewDurations, viewHeldAttempts, viewState } from '../workers/view.ts';
-import type { On } from './register.ts';
+import { claimNext } from '../../attempts/claims.ts';
+import { answerRefusal } from '../../refusals.ts';
+import { offlineAfterMs, type Settings } from '../../settings.ts';
+import { valid } from '../../validate.ts';
+import { enrol } from '../../workers/enrolments.ts';
+import { wantedImages } from '../../workers/image-turns.ts';
+import { hearFrom, noteFindings, noteStatus } from '../../workers/presence.ts';
+import { viewDurations, viewHeldAttempts, viewState } from '../../workers/view.ts';
+import type { On } from '../register.ts';
 
 /** Room for the doctor's report of 64 findings. */
 const FINDINGS_MAX_BYTES = 512 * 1024;

@@ -1,14 +1,14 @@
 /** Answers admins: workers are registered, shown, paused and removed. */
 import { EnrolmentRequest, WorkerPatch, WorkerRequest } from '#contract';
-import { createKey } from '../access/keys.ts';
-import { answerRefusal } from '../refusals.ts';
-import type { Settings } from '../settings.ts';
-import { drainSoon } from '../upkeep/outbox.ts';
-import { valid } from '../validate.ts';
-import { createEnrolment } from '../workers/enrolments.ts';
-import { listWorkers, noWorker, patchWorker, registerWorker, removeWorker } from '../workers/registry.ts';
-import { viewWorker, viewWorkers } from '../workers/view.ts';
-import type { On } from './register.ts';
+import { createKey } from '../../access/keys.ts';
+import { answerRefusal } from '../../refusals.ts';
+import type { Settings } from '../../settings.ts';
+import { drainSoon } from '../../upkeep/outbox.ts';
+import { valid } from '../../validate.ts';
+import { createEnrolment } from '../../workers/enrolments.ts';
+import { listWorkers, noWorker, patchWorker, registerWorker, removeWorker } from '../../workers/registry.ts';
+import { viewWorker, viewWorkers } from '../../workers/view.ts';
+import type { On } from '../register.ts';
 
 /** A code that registration answers is valid for so long, because an admin types it on the Mac right away. */
 const ENROLMENT_MINUTES = 60;

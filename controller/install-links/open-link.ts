@@ -1,0 +1,72 @@
+/**
+ * Finds what the token of a link opens now.
+ *
+ * Invariant: page, manifest, icon and file ask here, each anew. A link that never was, was revoked or has
+ * ended, and one whose artifact, build, project or key is gone, are the same: null.
+ */
+import { and, eq, gt, isNull } from 'drizzle-orm';
+import type { ArtifactApp } from '#contract';
+import { isOfLiveProject } from '../access/readable-builds.ts';
+import { whyNoMore } from '../access/still-may.ts';
+import { sha256Hex } from '../bytes.ts';
+import { openDatabase } from '../database.ts';
+import { viewArtifact } from '../files/artifacts.ts';
+import { artifacts, builds, links } from '../schema/index.ts';
+import { type Way, wayOf } from './installable.ts';
+import { isItsArtifact } from './links.ts';
+import { publicUrl } from './public-url.ts';
+
+export interface OpenedLink {
+  token: string;
+  /** The address of the page. What belongs to it lies below. */
+  url: string;
+  expiresAt: number;
+  way: Way;
+  app: ArtifactApp;
+  /** The name of the artifact without its folders. */
+  fileName: string;
+  sha256: string;
+  size: number;
+  commit: string | null;
+  branch: string | null;
+}
+
+const TOKEN = /^[A-Za-z0-9_-]{43}$/;
+
+export async function openLink(env: Env, token: string, now: number): Promise<OpenedLink | null> {
+  // D1 is not asked for a text that cannot be one.
+  if (!TOKEN.test(token)) return null;
+  const found = await openDatabase(env)
+    .select({
+      ...{ link: links, artifact: artifacts, commit: builds.commitSha, branch: builds.branch },
+      thing: { projectId: builds.projectId, pool: builds.pool, trusted: builds.trusted },
+    })
+    .from(links)
+    .innerJoin(builds, eq(builds.id, links.buildId))
+    .innerJoin(artifacts, isItsArtifact)
+    .where(
+      and(
+        eq(links.hash, await sha256Hex(token)),
+        ...[isNull(links.revokedAt), gt(links.expiresAt, now)],
+        ...[eq(builds.status, 'succeeded'), eq(builds.trusted, true), isOfLiveProject],
+      ),
+    )
+    .get();
+  if (!found) return null;
+  const { link, artifact, thing, commit, branch } = found;
+  if (!link.kept && (await whyNoMore(env, link, 'links', thing, now)) !== null) return null;
+  const address = publicUrl(env);
+  if (!address.ok) {
+    console.warn(JSON.stringify({ event: address.code, link: link.id, message: address.message }));
+    return null;
+  }
+  const { app, name, sha256, size } = viewArtifact(artifact);
+  const decided = wayOf(app);
+  if (!app || !decided.ok) return null;
+  const fileName = name.split('/').at(-1) ?? name;
+  const url = `${address.origin}/i/${token}`;
+  return { token, url, expiresAt: link.expiresAt, way: decided.way, app, fileName, sha256, size, commit, branch };
+}
+
+/** The path of what belongs to the page, below the controller's own address. */
+export const fileOf = ({ fileName }: Pick<OpenedLink, 'fileName'>): string => `file/${encodeURIComponent(fileName)}`;

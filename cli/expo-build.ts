@@ -12,6 +12,7 @@ import { CommandEnd, CommandError } from './command-error.ts';
 import { cancelCommand } from './commands/builds/cancel.ts';
 import { downloadCommand } from './commands/builds/download.ts';
 import { listCommand } from './commands/builds/list.ts';
+import { logsCommand } from './commands/builds/logs.ts';
 import { retryCommand } from './commands/builds/retry.ts';
 import { statusCommand } from './commands/builds/status.ts';
 import { watchCommand } from './commands/builds/watch.ts';
@@ -69,6 +70,19 @@ const COMMANDS = {
 };
 for (const [group, commands] of Object.entries(COMMANDS))
   for (const command of commands) program.addCommand(withSettingsOf(program, command).helpGroup(group));
+for (const command of [
+  loginCommand(interrupts),
+  packCommand(interrupts),
+  listCommand(),
+  cancelCommand(interrupts),
+  versionCommand(),
+  secretsCommand(interrupts),
+  workersCommand(),
+  downloadCommand(interrupts),
+  logsCommand(interrupts),
+  watchCommand(interrupts),
+])
+  program.addCommand(withSettingsOf(program, command));
 
 // The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -15,8 +15,8 @@ import {
   type BuildRequestInput,
   SubmissionDetail,
 } from '#contract';
-import { type Answer, failureOf, unreachable, valueOrThrow } from './answer.ts';
-import { downloadFile, type LocalFile } from './blob-requests.ts';
+import { type Answer, ApiError, failureOf, unreachable, valueOrThrow } from './answer.ts';
+import { downloadFile, type LocalFile, stallTimer } from './blob-requests.ts';
 import { type FollowLogOptions, followLog, type LogText } from './follow-log.ts';
 import type { Connection } from './request.ts';
 import { untilAnswered } from './retry.ts';
@@ -142,6 +142,23 @@ export class BuildsClient {
   async *followLog(buildId: string, signal: AbortSignal): AsyncGenerator<string> {
     const parts = this.followLogParts(buildId, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
     for await (const { text } of parts) yield text;
+  }
+
+  /** The log of an attempt as far as it is there, byte for byte. Throws an ApiError if it breaks off. */
+  async *log(buildId: string, attempt: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const path = `${pathOf(buildId)}/logs?attempt=${attempt}`;
+    using stall = stallTimer(this.connection.transferStallMs, signal);
+    try {
+      const response = await this.connection.open('GET', path, stall.signal, { headers: { accept: 'text/plain' } });
+      if (!response.ok) valueOrThrow(await failureOf(response), `GET ${path}`);
+      for await (const bytes of response.body ?? []) {
+        stall.touch();
+        yield bytes;
+      }
+    } catch (error) {
+      if (error instanceof ApiError) throw error;
+      valueOrThrow(unreachable(error, signal), `GET ${path}`);
+    }
   }
 
   /** As {@link followLog}, with the attempt of each part. */

@@ -39,6 +39,7 @@ export class Connection {
   readonly requestMs: number;
   readonly transferStallMs: number;
   #key: string;
+  #aheadMs = 0;
 
   constructor({ url, key, requestMs = REQUEST_MS, transferStallMs = TRANSFER_STALL_MS }: ConnectionOptions) {
     this.url = url.replace(/\/+$/, '');
@@ -83,13 +84,13 @@ export class Connection {
   }
 
   /** Returns the bare response, for files and streams. Rejects if none comes. */
-  open(
+  async open(
     method: string,
     path: string,
     signal: AbortSignal,
     init: { headers?: Record<string, string>; body?: unknown; duplex?: 'half' } = {},
   ): Promise<Response> {
-    return fetch(`${this.url}${path}`, {
+    const response = await fetch(`${this.url}${path}`, {
       ...init,
       method,
       signal,
@@ -102,5 +103,13 @@ export class Connection {
         [CONTRACT_HEADER]: String(CONTRACT_VERSION),
       },
     } as RequestInit);
+    const theirs = Date.parse(response.headers.get('date') ?? '');
+    if (Number.isFinite(theirs)) this.#aheadMs = theirs - Date.now();
+    return response;
+  }
+
+  /** The time of the controller, by its last answer. The clock of this machine may be wrong. */
+  now(): number {
+    return Date.now() + this.#aheadMs;
   }
 }

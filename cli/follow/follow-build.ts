@@ -33,37 +33,83 @@ export interface FollowBuildOptions {
 
 /** Resolves with the build that has ended. Rejects with CommandError, or with the signal's reason. */
 export async function followBuild(options: FollowBuildOptions): Promise<BuildDetail> {
-  const { signal, times, buildId, view } = options;
+  const states = new States(options);
+  const first = await states.next();
+  states.show(first);
   const over = new AbortController();
-  const logOver = new AbortController();
-  let logFault: Error | null = null;
-  const log = showLog(options, AbortSignal.any([signal, over.signal]))
-    .catch((error: Error) => {
-      logFault = error;
-    })
-    .finally(() => logOver.abort());
-  const sayFault = (why: string) =>
-    view.show({ type: 'note', buildId, message: `The log cannot be shown to its end: ${why}` });
+  const log = new Log(options, AbortSignal.any([options.signal, over.signal]));
   try {
-    const states = new States(options);
-    let build = await states.next();
-    // The end of the log most often is the end of the build.
-    let early: AbortSignal | null = logOver.signal;
-    while (build.endedAt === null) {
-      await pauseUnless(early, jittered(times.pollMs), signal);
-      build = await states.next();
-      if (build.endedAt !== null || !early?.aborted) continue;
-      early = null;
-      if (logFault) sayFault((logFault as Error).message);
-    }
-    if (early === null) return build;
-    await within(log, times.lastBytesMs, signal);
-    if (logFault) sayFault((logFault as Error).message);
-    else if (!logOver.signal.aborted) sayFault('its last lines did not come in time');
+    const build = await untilEnded(first, states, log, options);
+    await within(log.over, options.times.lastBytesMs, options.signal);
+    log.sayFault();
+    states.show(build);
     return build;
   } finally {
     over.abort();
-    await log;
+    await log.over;
+  }
+}
+
+async function untilEnded(first: BuildDetail, states: States, log: Log, { times, signal }: FollowBuildOptions) {
+  let build = first;
+  while (build.endedAt === null) {
+    // The end of the log most often is the end of the build.
+    await pauseUnless(log.hasEnded, jittered(times.pollMs), signal);
+    const hadEnded = log.hasEnded.aborted;
+    build = await states.next();
+    if (build.endedAt !== null) break;
+    states.show(build);
+    if (!hadEnded) continue;
+    log.sayFault();
+    await pause(jittered(times.pollMs), signal);
+  }
+  return build;
+}
+
+/** The log of the build, which is shown as it comes. */
+class Log {
+  /** Resolves at its end, also if it cannot be followed. */
+  readonly over: Promise<void>;
+  readonly #end = new AbortController();
+  readonly #options: FollowBuildOptions;
+  #fault: string | null = 'its last lines did not come in time';
+
+  constructor(options: FollowBuildOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.over = this.#show(signal);
+  }
+
+  get hasEnded(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  /** Says once what of the log is not shown, and why. */
+  sayFault(): void {
+    const { view, buildId } = this.#options;
+    const message = `The log cannot be shown to its end: ${this.#fault}`;
+    if (this.#fault !== null) view.show({ type: 'note', buildId, message });
+    this.#fault = null;
+  }
+
+  async #show(signal: AbortSignal): Promise<void> {
+    const { client, buildId, view, contact, times, onLog } = this.#options;
+    try {
+      const parts = client.followLogParts(buildId, {
+        ...{ signal, giveUpAfterMs: times.giveUpAfterMs },
+        onHeard: () => contact.heard(),
+        onLost: (why) => contact.lost(why),
+      });
+      for await (const { attempt, text } of parts) {
+        view.show({ type: 'log', buildId, attempt, text });
+        onLog(text, attempt);
+        await view.ready();
+      }
+      this.#fault = null;
+    } catch (error) {
+      this.#fault = (error as Error).message;
+    } finally {
+      this.#end.abort();
+    }
   }
 }
 
@@ -73,21 +119,7 @@ async function pauseUnless(early: AbortSignal | null, ms: number, signal: AbortS
   await pause(ms, early ? AbortSignal.any([signal, early]) : signal).catch(() => signal.throwIfAborted());
 }
 
-async function showLog({ client, buildId, view, contact, times, onLog }: FollowBuildOptions, signal: AbortSignal) {
-  const parts = client.followLogParts(buildId, {
-    signal,
-    giveUpAfterMs: times.giveUpAfterMs,
-    onHeard: () => contact.heard(),
-    onLost: (why) => contact.lost(why),
-  });
-  for await (const { attempt, text } of parts) {
-    view.show({ type: 'log', buildId, attempt, text });
-    onLog(text, attempt);
-    await view.ready();
-  }
-}
-
-/** Asks for the state of the build, and shows what has changed. */
+/** Asks for the state of the build, and shows what is known of the running attempt. */
 class States {
   readonly #options: FollowBuildOptions;
   #shown = '';
@@ -98,21 +130,26 @@ class States {
   }
 
   async next(): Promise<BuildDetail> {
-    const { client, buildId, view, contact, times, signal, onSeen } = this.#options;
+    const { client, buildId, contact, times, signal, onSeen } = this.#options;
     const build = await askSteadily(() => client.look(buildId, signal), {
       ...{ contact, signal, pollMs: times.pollMs, giveUpAfterMs: times.giveUpAfterMs },
       what: `Build ${buildId}`,
       comeBack: `expo-build watch ${buildId}`,
     });
-    const { live, waitingFor } = build;
-    const state = `${build.status} ${build.attempt}`;
-    if (state !== this.#shown) view.show({ type: 'build', build: withoutDetail(build) });
+    onSeen(build);
+    return build;
+  }
+
+  /** Shows what has changed. The end is shown in any case. */
+  show(build: BuildDetail): void {
+    const { view, buildId } = this.#options;
+    const { status, attempt, endedAt, live, waitingFor } = build;
+    const state = `${status} ${attempt}`;
+    if (state !== this.#shown || endedAt !== null) view.show({ type: 'build', build: withoutDetail(build) });
     this.#shown = state;
     const progress = JSON.stringify([live, waitingFor]);
     if (progress !== this.#shownProgress) view.show({ type: 'progress', buildId, live, waitingFor });
     this.#shownProgress = progress;
-    onSeen(build);
-    return build;
   }
 }
 

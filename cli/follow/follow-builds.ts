@@ -14,11 +14,12 @@ import { cancelBuilds } from './cancel-builds.ts';
 import { Contact } from './contact.ts';
 import { type FollowBuildOptions, type FollowTimes, followBuild } from './follow-build.ts';
 import { followSubmissionsOf } from './follow-submissions.ts';
-import { hasPerson, howToCancel, howToComeBack, Interruptions, leave } from './interruption.ts';
+import { howToCancel, howToComeBack, Interruptions, leave } from './interruption.ts';
 import { KnownErrorWatch } from './known-error-watch.ts';
 import { exitCodeOf, worstOf } from './outcome.ts';
 import { ownFolderOf, showArtifacts } from './show-artifacts.ts';
 import { viewFor } from './views/view-for.ts';
+import { hasPerson } from './views/who-looks.ts';
 
 export interface FollowOptions {
   interrupts: Interrupts;
@@ -94,7 +95,8 @@ class Following {
   }
 
   async untilOver(interruptions: Interruptions): Promise<ExitCode | 'interrupted'> {
-    using view = viewFor(this.#buildIds, this.#options);
+    const { connection } = this.#client;
+    using view = viewFor(this.#buildIds, { json: this.#options.json, now: () => connection.now() });
     const times = { ...TIMES, ...this.#options.times };
     const contact = new Contact({
       awayAfterMs: times.awayAfterMs,

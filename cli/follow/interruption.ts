@@ -7,15 +7,11 @@
 import { createInterface } from 'node:readline/promises';
 import { within } from '../../client/retry.ts';
 import type { Interrupt, Interrupts } from '../interrupts.ts';
+import { hasPerson } from './views/who-looks.ts';
 
 /** A second Ctrl-C within this time asks whether to cancel. */
 const SECOND_MS = 2_000;
 const ANSWER_MS = 60_000;
-
-/** Some CI systems give their jobs a terminal, at which nobody sits. */
-export const isCi = (): boolean => !['', '0', 'false', undefined].includes(process.env.CI);
-export const hasPerson = (): boolean =>
-  !isCi() && [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
 
 /** The interrupts, one after the other, until it is disposed of. */
 export class Interruptions implements Disposable {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { Artifact, Build } from '#contract';
 
 export const BUILD_LINES = [
-  /** Of a build that is followed: at first, and whenever its status or its attempt has changed. */
+  /** Of a build that is followed: at first, at each change of its status or attempt, and at its end. */
   z.strictObject({ type: z.literal('build'), build: Build }),
   /** `path` is where it lies on this disk, or null if it was not downloaded. */
   z.strictObject({

@@ -1,5 +1,5 @@
 /** `expo-build` as a process that runs while the test goes on. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { until } from '../worker-agent/factories/until.ts';
 import { cleanEnv, EXPO_BUILD } from './expo-build-process.ts';
@@ -21,12 +21,22 @@ export function startOnTerminal(
   { cwd, env, columns = 80, rows = 24 }: { cwd?: string; env: NodeJS.ProcessEnv; columns?: number; rows?: number },
 ) {
   const command = [process.execPath, EXPO_BUILD, ...args].map((word) => `'${word}'`).join(' ');
-  const text = `stty rows ${rows} cols ${columns}; exec ${command}`;
+  const text = `tty; stty rows ${rows} cols ${columns}; exec ${command}`;
   const child = spawn('script', ['-qefc', text, '/dev/null'], {
     ...{ cwd, env: { ...cleanEnv(), TERM: 'xterm-256color', ...env } },
     stdio: 'pipe',
   });
-  return { ...watched(child, PATIENCE_MS), type: (keys: string) => void child.stdin.write(keys) };
+  const it = watched(child, PATIENCE_MS);
+  return {
+    ...it,
+    type: (keys: string) => void child.stdin.write(keys),
+    /** What the command itself has written. */
+    screen: () => it.stdout().slice(it.stdout().indexOf('\n') + 1),
+    resize(to: number) {
+      const tty = /^\/dev\/\S+/.exec(it.stdout())![0];
+      execFileSync('stty', [process.platform === 'darwin' ? '-f' : '-F', tty, 'cols', String(to)]);
+    },
+  };
 }
 
 function watched(child: ReturnType<typeof spawn>, patienceMs: number) {

@@ -23,7 +23,7 @@ export function downloadCommand(interrupts: Interrupts): Command {
         const why = build.endedAt === null ? `it is ${build.status} still` : 'it left none, or they are deleted';
         throw new CommandError(`Build ${buildId} has no artifacts: ${why}.`, EXIT.failed);
       }
-      using view = viewFor([buildId], { json });
+      using view = viewFor([buildId], { json, now: () => client.connection.now() });
       const options = { view, folder: to ?? ownFolderOf(buildId), names: names.length > 0 ? names : null };
       await showArtifacts(client, build, { ...options, signal: interrupts.signal });
     });

@@ -3,6 +3,7 @@ import type { LogEvent } from './events.ts';
 
 /** A longer line comes out in parts, so that a log without line breaks does not fill the memory. */
 const LINE_MAX_CHARS = 65_536;
+const ORDER_MAX_CHARS = 80;
 
 export interface LogLine {
   buildId: string;
@@ -33,7 +34,8 @@ export class LogLines {
     this.#logs.set(buildId, log);
     const lines = (log.rest + log.transform(text)).split('\n');
     let rest = lines.pop()!;
-    for (; rest.length > LINE_MAX_CHARS; rest = rest.slice(LINE_MAX_CHARS)) lines.push(rest.slice(0, LINE_MAX_CHARS));
+    for (let end = cutIn(rest); rest.length > LINE_MAX_CHARS; rest = rest.slice(end), end = cutIn(rest))
+      lines.push(rest.slice(0, end));
     log.rest = rest;
     return [...ended, ...lines.map((line) => ({ buildId, attempt, text: line }))];
   }
@@ -52,4 +54,12 @@ export class LogLines {
   restOf(buildId: string): string {
     return this.#logs.get(buildId)?.rest ?? '';
   }
+}
+
+/** Not within a colour or a character. */
+function cutIn(text: string): number {
+  const order = text.lastIndexOf('\x1b', LINE_MAX_CHARS);
+  const isWithin = order > LINE_MAX_CHARS - ORDER_MAX_CHARS && !text.slice(order, LINE_MAX_CHARS).includes('m');
+  const end = isWithin ? order : LINE_MAX_CHARS;
+  return /[\ud800-\udbff]/.test(text.charAt(end - 1)) ? end - 1 : end;
 }

@@ -45,7 +45,8 @@ export class Narrator {
     this.#known.add(build.id);
     const about = [build.project && `project ${build.project}`, build.platform, build.profile ?? build.command];
     const first = isFirst ? [printable(`Build ${build.id}: ${about.filter(Boolean).join(', ')}.`)] : [];
-    return [...first, ...this.#state(build, isFirst)];
+    // What is followed only now has its log first, and then its end.
+    return isFirst && build.endedAt !== null ? first : [...first, ...this.#state(build, isFirst)];
   }
 
   #state(build: Build, isFirst: boolean): string[] {

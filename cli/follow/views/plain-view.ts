@@ -32,7 +32,7 @@ export class PlainView implements View {
     const buildId = buildIdOf(event);
     const said = this.#narrator.lines(event);
     if (said.length === 0) return;
-    this.lines(this.#logs.end(buildId));
+    this.endLines(buildId);
     const name = this.#names.of(buildId);
     this.write(said.map((line) => `expo-build${name ? ` (${name})` : ''}: ${line}`));
   }
@@ -42,7 +42,12 @@ export class PlainView implements View {
   }
 
   [Symbol.dispose](): void {
-    this.lines(this.#logs.end());
+    this.endLines(null);
+  }
+
+  /** Shows the unfinished line of the build, or of all builds. */
+  protected endLines(buildId: string | null): void {
+    this.lines(this.#logs.end(buildId));
   }
 
   /** Shows lines of logs. */

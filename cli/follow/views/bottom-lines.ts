@@ -1,0 +1,67 @@
+/**
+ * Keeps a few lines at the bottom of a terminal, below whatever is printed.
+ *
+ * Invariant: the cursor stands behind the last of these lines, and none is as wide as the terminal, so none
+ * is wrapped. What is printed is never overwritten, also when the terminal was made narrower.
+ */
+import type { Output } from './output.ts';
+
+/** While somebody drags the edge of the window, there is a new size many times a second. */
+const RESIZED_MS = 100;
+const COLUMNS_UNKNOWN = 80;
+const ROWS_UNKNOWN = 24;
+
+export interface BottomLinesOptions {
+  terminal: Output;
+  /** The lines as they are now, each at most this wide. */
+  lines: (columns: number) => string[];
+  widthOf: (line: string) => number;
+}
+
+export class BottomLines implements Disposable {
+  readonly #options: BottomLinesOptions;
+  #drawn: string[] = [];
+  #resized: NodeJS.Timeout | null = null;
+
+  constructor(options: BottomLinesOptions) {
+    this.#options = options;
+    options.terminal.on('resize', this.#onResize);
+  }
+
+  /** Prints whole lines above, and draws the bottom anew. */
+  print(lines: readonly string[] = []): void {
+    const { terminal } = this.#options;
+    const columns = (terminal.columns || COLUMNS_UNKNOWN) - 1;
+    const rows = Math.max(1, (terminal.rows || ROWS_UNKNOWN) - 1);
+    const bottom = this.#options.lines(columns).slice(-rows);
+    if (lines.length === 0 && bottom.join('\n') === this.#drawn.join('\n')) return;
+    terminal.write(`${this.#erase()}${lines.map((line) => `${line}\n`).join('')}${bottom.join('\n')}`);
+    this.#drawn = bottom;
+  }
+
+  [Symbol.dispose](): void {
+    this.#options.terminal.off('resize', this.#onResize);
+    if (this.#resized) clearTimeout(this.#resized);
+    this.#options.terminal.write(this.#erase());
+    this.#drawn = [];
+  }
+
+  #erase(): string {
+    const up = this.#drawn.length - 1;
+    return this.#drawn.length === 0 ? '' : `\r${up > 0 ? `\x1b[${up}A` : ''}\x1b[J`;
+  }
+
+  readonly #onResize = (): void => {
+    if (this.#resized) clearTimeout(this.#resized);
+    this.#resized = setTimeout(() => {
+      const { terminal, widthOf } = this.#options;
+      // Most terminals have wrapped such a line, and some have cut it. So nobody knows where the lines begin,
+      // and they stay where they are.
+      if (this.#drawn.some((line) => widthOf(line) > terminal.columns!)) {
+        terminal.write('\n');
+        this.#drawn = [];
+      }
+      this.print();
+    }, RESIZED_MS);
+  };
+}

@@ -165,6 +165,7 @@ export const SUBMISSION_REASONS = [
   'release_refused',
   'quota_used_up',
   'upload_damaged',
+  'upload_not_allowed',
   'store_unavailable',
   'processing_too_long',
   'restored',

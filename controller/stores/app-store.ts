@@ -47,6 +47,9 @@ const step = (state: Step['state'], limitMs: number, cancellable: boolean, run: 
  */
 const saysNothing = ({ committing }: Plain, cancellable: boolean): boolean => committing === true || !cancellable;
 
+const FINISHING = 'what to test, and the look whether TestFlight waits for an answer about encryption';
+const GROUPS = 'groups that were named';
+
 export const appStore: StoreSteps<AppStoreSubmit> = {
   first: 'find',
   steps: {
@@ -57,8 +60,8 @@ export const appStore: StoreSteps<AppStoreSubmit> = {
     chunks: step('uploading', HOURS, true, chunks),
     commit: step('uploading', 24 * HOURS, false, commit),
     watch: step('processing', 24 * HOURS, false, watch),
-    finish: { ...step('processing', 2 * HOURS, false, finish), isThere: true },
-    groups: { ...step('processing', 2 * HOURS, false, groups), isThere: true },
+    finish: { ...step('processing', HOURS, false, finish), isThere: { what: FINISHING, next: 'groups' } },
+    groups: { ...step('processing', HOURS, false, groups), isThere: { what: GROUPS, next: null } },
   },
   cleanUp,
 };

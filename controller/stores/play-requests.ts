@@ -134,17 +134,21 @@ export class PlayApp {
   }
 
   /**
-   * Opens the session of an upload. Whoever has its address may upload. Null: the address is at no host of
-   * Google.
+   * Opens the session of an upload. Whoever has its address may upload.
+   *
+   * @throws {ForeignAddress}
    */
-  async openUpload(edit: string, kind: PlayKind, size: number): Promise<string | null> {
+  async openUpload(edit: string, kind: PlayKind, size: number): Promise<string> {
     const answer = await this.#request({
       method: 'POST',
       url: `${this.#addresses.googlePlay}/upload${this.#path(`/${edit}/${kind}`)}?uploadType=resumable`,
       headers: { 'X-Upload-Content-Type': 'application/octet-stream', 'X-Upload-Content-Length': String(size) },
     });
     const location = answer.headers.get('Location');
-    return this.#uploadAddress(location) && location;
+    if (location === null)
+      throw new PlayRefused(answer.status, 'faulty', 'Google Play gave no address for the upload.');
+    this.#uploadAddress(location);
+    return location;
   }
 
   /** Asks how far the upload is. @throws {UploadGone} */
@@ -159,7 +163,6 @@ export class PlayApp {
 
   async #upload(session: string, range: string, body?: FixedBody): Promise<PlayUpload> {
     const url = this.#uploadAddress(session);
-    if (!url) throw new UploadGone();
     const headers = { 'Content-Range': range, ...(body && { 'Content-Type': 'application/octet-stream' }) };
     const limitMs = BYTES_LIMIT_MS;
     const answer = await askStore({ method: 'PUT', url, signal: this.#signal, limitMs, headers, body: body ?? '' });
@@ -182,7 +185,7 @@ export class PlayApp {
     return Array.isArray(list) ? list : [];
   }
 
-  #uploadAddress(address: string | null): URL | null {
+  #uploadAddress(address: string): URL {
     return uploadAddress(address, this.#addresses.uploadHosts.google, this.#addresses.insecure);
   }
 

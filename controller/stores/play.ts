@@ -25,7 +25,7 @@ import {
   type StoreSteps,
   whyLate,
 } from './step.ts';
-import { StoreUnreachable } from './store-request.ts';
+import { ForeignAddress, StoreUnreachable } from './store-request.ts';
 
 /** A multiple of 256 KiB, as Google demands. They are streamed, so their size needs no memory. */
 const CHUNK_BYTES = 16 * 1024 * 1024;
@@ -37,7 +37,8 @@ const SENDING_MS = MINUTE_MS;
 
 /**
  * How often a submission begins with a new edit. Whoever else makes one with the same account, such as a
- * person's own script, ends the edit of this one.
+ * person's own script, ends the edit of this one. If the last commit may have happened, one more edit is made
+ * to look.
  */
 const EDITS_MAX = 12;
 const PAUSE_MIN_MS = 5_000;
@@ -139,7 +140,12 @@ async function look({ context, progress, app }: Work): Promise<StepResult> {
   const fits = (file: PlayFile) => file.versionCode === versionCode;
   const there = (kind === 'bundles' ? bundles : apks).find(fits);
   const here: Progress = { ...progress, edit, tries: 0, received: 0 };
-  if (!there && ![...bundles, ...apks].some(fits)) return next('open', { ...here, wasAbsent: true, committing: false });
+  const isLast = progress.editsBefore >= EDITS_MAX;
+  if (!there && ![...bundles, ...apks].some(fits)) {
+    if (!isLast) return next('open', { ...here, wasAbsent: true, committing: false });
+    await forget(app, edit);
+    return failed('processing_too_long', NO_MORE_EDITS);
+  }
 
   const hash = there?.sha256 ?? null;
   const ours = there && (hash === null ? progress.wasAbsent && uploadBeganAt !== null : hash === artifact.sha256);
@@ -153,18 +159,20 @@ async function look({ context, progress, app }: Work): Promise<StepResult> {
   );
   // What came to the track since the commit was sent came by it, also if somebody has changed it afterwards.
   const isOfCommit = progress.committing && !progress.wasOnTrack && shown.length > 0;
-  if (!isOfCommit && !shown.some((other) => isAsAsked(other, release))) {
+  const isReleased = isOfCommit || shown.some((other) => isAsAsked(other, release));
+  if (!isReleased && !isLast) {
     const wasOnTrack = progress.committing ? progress.wasOnTrack : shown.length > 0;
     const says = 'Google Play has this file already. It is not sent again.';
     return next('track', { ...here, wasOnTrack }, { says });
   }
   await forget(app, edit);
-  return { kind: 'done', says: saysDone(context, progress) };
+  return isReleased
+    ? { kind: 'done', says: saysDone(context, progress) }
+    : failed('processing_too_long', NO_MORE_EDITS);
 }
 
 async function open({ context, progress, app }: Work): Promise<StepResult> {
   const session = await app.openUpload(progress.edit, kindOf(context), context.artifact.size);
-  if (session === null) return failed('store_unavailable', 'The address for the upload is at no host of Google.');
   const opened = { ...progress, received: 0 };
   return next('send', opened, { data: data(opened, session), sentBytes: 0 });
 }
@@ -252,10 +260,13 @@ const saysDone = (context: Context, progress: Progress): string =>
   `Version code ${versionCodeOf(context)} is on the track ${context.options.track}, as ` +
   `${releaseOf(context, progress).status}.`;
 
+const NO_MORE_EDITS = `Google Play ended ${EDITS_MAX} edits of this submission. Its file is not on the track now.`;
+
 /** Begins with a new edit, after a pause that grows: another submission of the app may be under way. */
 function anew({ now }: Context, progress: Progress, why: string): StepResult {
   const editsBefore = progress.editsBefore + 1;
-  if (editsBefore >= EDITS_MAX) return failed(whyLate({ cancellable: !progress.committing }), why);
+  const isOver = editsBefore > (progress.committing ? EDITS_MAX : EDITS_MAX - 1);
+  if (isOver) return failed(whyLate({ cancellable: !progress.committing }), why);
   const pauseMs = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** (editsBefore - 1)) * (0.75 + Math.random() / 2);
   const step = progress.committing ? 'look-again' : 'look';
   const begun = { ...progress, edit: '', editsBefore, notBefore: Math.ceil(now + pauseMs), tries: 0, received: 0 };
@@ -345,6 +356,7 @@ function step(
       } catch (error) {
         if (error instanceof StoreUnreachable) return { kind: 'retry', why: error.message };
         if (error instanceof PlayRefused) return onRefusal(phase, known, error);
+        if (error instanceof ForeignAddress) return failed('upload_not_allowed', error.message);
         throw error;
       }
     },
@@ -356,10 +368,11 @@ async function forget(app: PlayApp, edit: string): Promise<void> {
   await app.deleteEdit(edit).catch(() => {});
 }
 
-const WAITING = { state: 'waiting', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
-const UPLOADING = { state: 'uploading', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
-const RELEASING = { state: 'processing', limitMs: 15 * MINUTE_MS, cancellable: true } as const;
-const COMMITTING = { state: 'processing', limitMs: 60 * MINUTE_MS, cancellable: false } as const;
+const limitMs = 60 * MINUTE_MS;
+const WAITING = { state: 'waiting', limitMs, cancellable: true } as const;
+const UPLOADING = { state: 'uploading', limitMs, cancellable: true } as const;
+const RELEASING = { state: 'processing', limitMs, cancellable: true } as const;
+const COMMITTING = { state: 'processing', limitMs, cancellable: false } as const;
 
 export const play: StoreSteps<PlaySubmit> = {
   first: 'look',

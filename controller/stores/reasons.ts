@@ -111,6 +111,13 @@ const WORDS: Record<SubmissionReason, Words> = {
       'What the store received has another length or digest than what was sent, each time that it was tried.',
     advice: 'Submit again. If it fails in the same way, compare the digest of the artifact with the one of your file.',
   },
+  upload_not_allowed: {
+    title: 'The store asks for an upload that the controller does not make',
+    explanation:
+      'The bytes of an app go over https to hosts of the store alone, with PUT. The store has named something else, and no byte was sent there.',
+    advice:
+      'Submit again, because such an answer can be a fault of the store or of the network before it. If it comes again, report it with its message.',
+  },
   store_unavailable: {
     title: 'The store could not be reached in time',
     explanation: 'For the whole time of one step the store did not answer, or answered that it has a fault of its own.',
@@ -139,7 +146,7 @@ const WORDS: Record<SubmissionReason, Words> = {
 /** For these no store has spoken: the controller has found them. */
 const FOUND_HERE: ReadonlySet<SubmissionReason> = new Set([
   ...(['key_gone', 'key_not_for_app', 'right_gone', 'artifact_gone', 'artifact_unsuitable', 'app_mismatch'] as const),
-  ...(['restored', 'internal'] as const),
+  ...(['upload_not_allowed', 'restored', 'internal'] as const),
 ]);
 
 /** `foundHere` is true if the text is of the controller, whatever the reason is. */

@@ -87,14 +87,22 @@ export interface Step<Options = SubmitOptions> {
    * store may have it already. A refusal of the key then says nothing of the app.
    */
   cancellable: boolean;
-  /**
-   * The store has the build when this step runs. Whatever ends the step early, but a cancellation, is a
-   * warning of a submission that is done. The step has no part in the time for processing.
-   */
-  isThere?: true;
+  /** The store has the build when this step runs. The step has no part in the time for processing. */
+  isThere?: WithBuild;
   /** It would disturb another submission of the app in the store. So it waits for its turn. */
   takesTurns?: true;
   run(context: StepContext<Options>, data: StepData): Promise<StepResult>;
+}
+
+/**
+ * What is done with a build that the store has. Whatever ends such a step early, but a cancellation, is a
+ * warning. It fails no submission.
+ */
+export interface WithBuild {
+  /** What is left out then, as a part of a sentence. */
+  what: string;
+  /** The step that comes next all the same. Null: the submission is done. */
+  next: string | null;
 }
 
 /** One store. */

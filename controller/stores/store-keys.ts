@@ -1,9 +1,10 @@
 /**
  * Keeps the keys with which a project speaks to the stores.
  *
- * Invariant: the private part leaves this module only opened for a call to a store, and no answer has it. Its
- * sealed text is bound to project, row, name, store and version, and to the apps and pools that it is for. So
- * nobody who writes to the database alone can give a key to another app or pool.
+ * Invariant: the private part leaves this module only opened for a call to a store, and no answer has it. A
+ * list says of it whether it has an issuer id, and nothing else. Its sealed text is bound to project, row,
+ * name, store and version, and to the apps and pools that it is for. So nobody who writes to the database
+ * alone can give a key to another app or pool.
  *
  * Owns the table `store_keys`. upkeep/reseal.ts changes its `key_id` and `sealed` after a rotation of
  * INPUTS_KEY. Who may ask is decided before.
@@ -174,22 +175,31 @@ export async function removeStoreKey(
   return refusal('not_found', `there is no store key ${name}`);
 }
 
-const { keyId: _keyId, sealed: _sealed, ...SHOWN } = getTableColumns(storeKeys);
-
 /** What is known of the store keys of a project, but for their private parts. By name. */
 export async function listStoreKeys(env: Env, projectId: string, name?: string): Promise<StoreKeyView[]> {
   const rows = await openDatabase(env)
-    .select({ ...SHOWN, keyName: keys.name })
+    .select({ row: getTableColumns(storeKeys), keyName: keys.name })
     .from(storeKeys)
     .leftJoin(keys, eq(keys.id, storeKeys.setBy))
     .where(and(eq(storeKeys.projectId, projectId), name === undefined ? undefined : eq(storeKeys.name, name)))
     .orderBy(asc(storeKeys.name))
     .limit(STORE_KEYS_MAX);
-  return rows.map(({ id, name, store, identity, apps, pools, version, setBy, keyName, setAt }) => ({
-    ...{ id, name, store, identity, apps, pools, version },
-    setBy: { keyId: setBy, name: keyName },
-    setAt: iso(setAt),
-  }));
+  return Promise.all(
+    rows.map(async ({ row, keyName }) => {
+      const { id, name: itsName, store, identity, apps, pools: its, version, setBy, setAt } = row;
+      const hasIssuerId = await isOfTeam(env, row);
+      return {
+        ...{ id, name: itsName, store, identity, hasIssuerId, apps, pools: its, version },
+        ...{ setBy: { keyId: setBy, name: keyName }, setAt: iso(setAt) },
+      };
+    }),
+  );
+}
+
+async function isOfTeam(env: Env, row: StoreKeyRow): Promise<boolean | null> {
+  if (row.store !== 'app-store-connect') return null;
+  const opened = await openStoreKey(env, row);
+  return opened.ok && opened.key.store === row.store ? opened.key.issuerId !== null : null;
 }
 
 /** What a store key is needed for. */

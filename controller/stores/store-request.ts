@@ -112,18 +112,28 @@ function whyUnreachable({ method, url, signal }: StoreRequest, late: AbortSignal
   return `The store could not be reached, or it cut the connection (${what}).`;
 }
 
+/** A store has named an address for bytes that is none of its own. The message shows its host alone. */
+export class ForeignAddress extends Error {
+  constructor(address: URL | null, hosts: readonly string[]) {
+    const where = address ? `${address.protocol}//${address.host}` : 'an address that cannot be read';
+    super(words(`The store names ${where} for the bytes. They go to ${hosts.join(', ')} alone, over https.`));
+  }
+}
+
 /**
- * An address that a store has answered and that gets bytes of the artifact, if it is one of the store's: its
- * host is one of `hosts` or below one. Null if it is not.
+ * An address that a store has answered and that gets bytes of the artifact: its host is one of `hosts` or
+ * below one.
+ *
+ * @throws {ForeignAddress}
  */
-export function uploadAddress(url: unknown, hosts: readonly string[], insecure: boolean): URL | null {
-  if (typeof url !== 'string' || !URL.canParse(url)) return null;
-  const address = new URL(url);
-  const secure = address.protocol === 'https:' && address.port === '';
-  if (!secure && !(insecure && address.protocol === 'http:')) return null;
-  if (address.username !== '' || address.password !== '') return null;
-  const ours = hosts.some((host) => address.hostname === host || address.hostname.endsWith(`.${host}`));
-  return ours ? address : null;
+export function uploadAddress(url: string, hosts: readonly string[], insecure: boolean): URL {
+  const address = URL.parse(url);
+  if (!address) throw new ForeignAddress(null, hosts);
+  const isSecure = address.protocol === 'https:' && address.port === '';
+  const isNamed = address.username !== '' || address.password !== '';
+  const isOurs = hosts.some((host) => address.hostname === host || address.hostname.endsWith(`.${host}`));
+  if (isOurs && !isNamed && (isSecure || (insecure && address.protocol === 'http:'))) return address;
+  throw new ForeignAddress(address, hosts);
 }
 
 /** What stands for a part that nobody may see. */

@@ -213,7 +213,7 @@ export function endedLate(state: UploadState, step: Step<never>, known: Known): 
   return failedAs(state, step, { reason: whyLate(step), storeWords: state.lastWhy }, known);
 }
 
-/** The step ends the submission: it has failed, or is done with a warning if the store has the build. */
+/** The step ends early: the submission fails, or goes on with a warning if the store has the build. */
 export function failedAs(
   state: UploadState,
   step: Step<never>,
@@ -221,10 +221,16 @@ export function failedAs(
   known: Known,
 ): UploadState {
   if (!step.isThere) return endedAs(state, 'failed', words, known);
+  const { what, next } = step.isThere;
   const why = words.storeWords || `${explainReason(words.reason, null).title}.`;
-  const warned = withWarnings(state, [`The store has the build, but not all that was asked for was done. ${why}`]);
-  return endedAs(warned, 'done', { says: 'The store has the build.' }, known);
+  const warned = withWarnings(state, [`The store has the build, but this was left out: ${what}. ${why}`]);
+  if (next === null) return endedAs(warned, 'done', { says: 'The store has the build.' }, known);
+  return changed({ ...warned, ...begunStep(next, known.now) }, state, step, known, undefined);
 }
+
+const begunStep = (step: string, now: number) => ({
+  ...{ step, stepBeganAt: now, tries: 0, faults: 0, begun: 0, halts: 0, lastWhy: null, alarmAt: now },
+});
 
 interface EndWords {
   says?: string;

@@ -14,7 +14,6 @@ import type { Numbered } from './looks.ts';
  * - `lost`: how often in a row what is ours was not there: its file, or the upload and a build
  * - `polls`: how often the store has said that it is still working
  * - `given`: to so many of the named groups the build was given
- * - `tries`: how often something was tried with a build that the store has
  * - `refused`: the key was refused once
  */
 export type Plain = StepData['plain'];

@@ -146,12 +146,14 @@ function isAtLeast(version: string, other: string): boolean {
 const partsOf = (version: string): number[] | null =>
   /^\d{1,9}(\.\d{1,9}){0,3}$/.test(version) ? version.split('.').map(Number) : null;
 
-/** Builds of an app that are looked at for the highest number: 1,000 of them, the newest first. */
+/** Builds of an app that are looked at for the highest number: 1,000 of them at most, the newest first. */
 const BUILD_PAGES_MAX = 5;
 
 /**
  * The highest build number of an app that is a whole number, over all versions. 0 if there is none. An upload
- * that is being processed counts, although it is no build yet.
+ * that is being processed counts, although it is no build yet. Builds are looked at until a page has no
+ * number above those of the newer ones. A higher one that is older is of an earlier version, and Apple takes
+ * a number once for each version.
  *
  * Throws as `read`.
  */
@@ -170,14 +172,19 @@ export async function highestOf(caller: AppStoreCaller, appleId: string): Promis
   };
   const path = `/v1/apps/${appleId}/buildUploads`;
   const found = await Promise.all([
-    readAll(caller, '/v1/builds', builds, BuildNumbersAnswer, BUILD_PAGES_MAX),
+    readAll(caller, '/v1/builds', builds, BuildNumbersAnswer, BUILD_PAGES_MAX, (page, newer) => {
+      const known = highestIn(newer);
+      return known === 0 || highestIn(page) > known;
+    }),
     readAll(caller, path, uploads, BuildNumbersAnswer, 1),
   ]);
-  const numbers = found
-    .flat()
+  return highestIn(found.flat());
+}
+
+const highestIn = (found: readonly { attributes: { version?: string | null; cfBundleVersion?: string | null } }[]) =>
+  found
     .map(({ attributes }) => attributes.version ?? attributes.cfBundleVersion ?? '')
     .filter((number) => /^\d+$/.test(number))
     .map(Number)
-    .filter(Number.isSafeInteger);
-  return Math.max(0, ...numbers);
-}
+    .filter(Number.isSafeInteger)
+    .reduce((highest, number) => Math.max(highest, number), 0);

@@ -8,7 +8,6 @@
 import { z } from 'zod';
 import type { AppStoreSubmit } from '#contract';
 import type { StepContext, StepResult } from '../step.ts';
-import { StoreUnreachable } from '../store-request.ts';
 import {
   type Build,
   BuildAnswer,
@@ -21,7 +20,7 @@ import {
 } from './answers.ts';
 import { isOurs, next, numberedOf, type Plain, textOf } from './data.ts';
 import { buildOf } from './looks.ts';
-import { AppStoreBusy, AppStoreRefused, failed, meaningOf, reasonOf, wordsOf } from './refusals.ts';
+import { AppStoreRefused, failed, meaningOf, reasonOf, wordsOf } from './refusals.ts';
 import { change, read, readAll } from './requests.ts';
 
 type Context = StepContext<AppStoreSubmit>;
@@ -136,21 +135,18 @@ const COMPLIANCE =
 
 /** Says whether export compliance is missing, and sets what to test. */
 export async function finish(context: Context, plain: Plain): Promise<StepResult> {
-  return asPossible(
-    plain,
-    context.options.whatToTest
-      ? 'What to test was not set'
-      : 'It is not known whether TestFlight waits for an answer about encryption',
+  const { whatToTest } = context.options;
+  const buildId = textOf(plain, 'buildId');
+  const warnings = await unlessRefused(
+    'It is not known whether TestFlight waits for an answer about encryption',
     async () => {
-      const build = await readBuild(context, textOf(plain, 'buildId'));
+      const build = await readBuild(context, buildId);
       const known = build.attributes.usesNonExemptEncryption ?? context.artifact.app.usesNonExemptEncryption;
-      const warnings = known === null ? [COMPLIANCE] : [];
-      const { whatToTest } = context.options;
-      if (whatToTest) warnings.push(...(await setWhatToTest(context, build.id, whatToTest)));
-      return warnings;
+      return known === null ? [COMPLIANCE] : [];
     },
-    (warnings) => next('groups', withoutTries(plain), { warnings }),
   );
+  if (whatToTest) warnings.push(...(await setWhatToTest(context, buildId, whatToTest)));
+  return next('groups', plain, { warnings });
 }
 
 function setWhatToTest(context: Context, buildId: string, whatsNew: string): Promise<string[]> {
@@ -186,11 +182,9 @@ export async function groups(context: Context, plain: Plain): Promise<StepResult
   if (names.length === 0) return { kind: 'done', says };
   const some = names.slice(0, GROUPS_AT_ONCE);
   const give = () => giveTo(context, appleId, textOf(plain, 'buildId'), some);
-  return asPossible(plain, 'The build was given to no group', give, (warnings) =>
-    names.length === some.length
-      ? { kind: 'done', says, warnings }
-      : next('groups', { ...withoutTries(plain), given: given + some.length }, { warnings }),
-  );
+  const warnings = await unlessRefused('The build was given to no group', give);
+  if (names.length === some.length) return { kind: 'done', says, warnings };
+  return next('groups', { ...plain, given: given + some.length }, { warnings });
 }
 
 async function giveTo(context: Context, appleId: string, buildId: string, names: string[]): Promise<string[]> {
@@ -212,32 +206,6 @@ async function add(context: Context, buildId: string, groupId: string): Promise<
   const path = `/v1/builds/${buildId}/relationships/betaGroups`;
   await change(context, 'POST', path, [{ type: 'betaGroups', id: groupId }], z.unknown());
   return [];
-}
-
-/**
- * How often something is tried that is done with a build which the store has. It takes half an hour, or as
- * long as the store says, up to 90 minutes.
- */
-const TRIES_MAX = 9;
-
-const withoutTries = ({ tries: _, ...plain }: Plain): Plain => plain;
-
-/** Does something with the build. A refusal, and a store that stays out of reach, are warnings. */
-async function asPossible(
-  plain: Plain,
-  what: string,
-  act: () => Promise<string[]>,
-  then: (warnings: string[]) => StepResult,
-): Promise<StepResult> {
-  const tries = Number(plain.tries ?? 0);
-  try {
-    return then(await unlessRefused(what, act));
-  } catch (error) {
-    if (!(error instanceof StoreUnreachable || error instanceof AppStoreBusy)) throw error;
-    if (tries >= TRIES_MAX) return then([`${what}. ${error.message}`]);
-    const afterMs = error instanceof AppStoreBusy && error.afterMs !== undefined ? error.afterMs : pauseMs(tries);
-    return { kind: 'wait', afterMs, data: { plain: { ...plain, tries: tries + 1 }, secret: {} } };
-  }
 }
 
 /** A refusal of what is done with the build, as a warning. */

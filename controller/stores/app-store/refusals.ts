@@ -6,7 +6,7 @@
  */
 import type { SubmissionReason } from '#contract';
 import type { StepResult } from '../step.ts';
-import { type StoreAnswer, StoreUnreachable, words } from '../store-request.ts';
+import { ForeignAddress, type StoreAnswer, StoreUnreachable, words } from '../store-request.ts';
 import type { StoreError } from './answers.ts';
 
 /** App Store Connect has answered no. Its message has no token in it. */
@@ -75,6 +75,7 @@ export const failed = (reason: SubmissionReason, storeWords: string | null): Ste
 export function resultOf(error: unknown): StepResult | null {
   if (error instanceof StoreUnreachable) return { kind: 'retry', why: error.message };
   if (error instanceof AppStoreBusy) return { kind: 'retry', why: error.message, afterMs: error.afterMs };
+  if (error instanceof ForeignAddress) return failed('upload_not_allowed', error.message);
   if (error instanceof AppStoreRefused) return failed(reasonOf(error), error.message);
   return null;
 }

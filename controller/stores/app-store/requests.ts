@@ -82,7 +82,8 @@ function rememberUnlimited(caller: AppStoreCaller): void {
 }
 
 /**
- * Reads a list page by page, `pagesMax` of them at most.
+ * Reads a list page by page, `pagesMax` of them at most, while `goesOn` says so of a page and of all before
+ * it.
  *
  * Throws as {@link read}.
  */
@@ -92,15 +93,17 @@ export async function readAll<T>(
   query: Query,
   answer: z.ZodType<{ data: T[]; links?: { next?: string | null } | null }>,
   pagesMax: number,
+  goesOn: (page: readonly T[], before: readonly T[]) => boolean = () => true,
 ): Promise<T[]> {
   const all: T[] = [];
   let page: Query = { ...query, limit: PAGE };
   for (let pages = 0; pages < pagesMax; pages++) {
     const { data, links } = await read(caller, path, page, answer);
+    const isEnough = !goesOn(data, all);
     all.push(...data);
     const next = links?.next;
     const cursor = next && URL.canParse(next) ? new URL(next).searchParams.get('cursor') : null;
-    if (!cursor) break;
+    if (!cursor || isEnough) break;
     page = { ...page, cursor };
   }
   return all;
@@ -131,6 +134,8 @@ export async function change<T>(
 const addressOf = ({ addresses }: AppStoreCaller, path: string, query: Query): URL => {
   const url = new URL(path, addresses.appStoreConnect);
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, String(value));
+  // A `+` is a blank in a form alone. The limit of a token has the blank itself.
+  url.search = url.search.replaceAll('+', '%20');
   return url;
 };
 

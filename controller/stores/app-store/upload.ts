@@ -120,8 +120,10 @@ export async function reserve(context: Context, plain: Plain): Promise<StepResul
     .toSorted((a, b) => a.offset - b.offset);
   if (!covers(operations, sent, artifact.size))
     return beginAnew(context, plain, 'named no addresses for all bytes of the file');
-  const foreign = operations.find(({ method, url }) => method !== 'PUT' || !ourAddress(url, addresses));
-  if (foreign) return failed('store_unavailable', 'App Store Connect named an upload address that is not of Apple.');
+  for (const { method, url } of operations) {
+    ourAddress(url, addresses);
+    if (method !== 'PUT') return failed('upload_not_allowed', words(`App Store Connect asks for ${method}.`));
+  }
   return next('chunks', { ...plain, fileId: file.id }, { secret: { operations: storedOf(operations) } });
 }
 
@@ -232,7 +234,6 @@ const chunkLimitMs = (length: number): number => 60_000 + length / 256;
 
 async function send({ addresses, signal, bytes }: Context, { url, offset, length, headers }: Stored[number]) {
   const address = ourAddress(url, addresses);
-  if (!address) throw new ChunkRefused(0, 'It is not of Apple.');
   const body = { stream: await bytes(offset, length), length };
   const limitMs = chunkLimitMs(length);
   const { status, text } = await askStore({ method: 'PUT', url: address, signal, limitMs, headers, body });
@@ -309,9 +310,20 @@ async function deleteUpload(context: Context, uploadId: string): Promise<void> {
   }
 }
 
-/** Deletes the upload of a submission that has ended before its commit. */
+/** Deletes the upload of a submission that has ended before Apple had its commit. */
 export async function cleanUp(context: Context, { plain }: StepData): Promise<void> {
-  if (plain.committing === true || plain.appleId === undefined) return;
+  if (plain.appleId === undefined) return;
   const uploadId = plain.uploadId ?? (await madeBefore(context, plain));
-  if (typeof uploadId === 'string') await deleteUpload(context, uploadId);
+  if (typeof uploadId !== 'string') return;
+  if (plain.committing === true && !(await waitsForCommit(context, plain, uploadId))) return;
+  await deleteUpload(context, uploadId);
+}
+
+/** Whether Apple says that a commit, which may have been sent, has not come. */
+async function waitsForCommit(context: Context, plain: Plain, uploadId: string): Promise<boolean> {
+  const uploads = await uploadsOf(context, numberedOf(context, plain));
+  const upload = uploads.find(({ id }) => id === uploadId);
+  if (upload?.attributes.state.state !== 'AWAITING_UPLOAD' || typeof plain.fileId !== 'string') return false;
+  const file = await fileOf(context, `/v1/buildUploadFiles/${plain.fileId}`);
+  return file?.attributes.assetDeliveryState?.state === 'AWAITING_UPLOAD';
 }

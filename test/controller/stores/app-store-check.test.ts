@@ -75,6 +75,16 @@ test('before a build: app, version and build number', async () => {
   expect(Object.values(calls).reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(4);
 });
 
+test('a token that is limited to a request names a blank as it is', async () => {
+  const [app, asked] = [{ version: '1.2 beta+1', buildNumber: BUILD_NUMBER }, 2];
+  const world = await aWorld({ builds: [app] });
+  expect(await checkAppStore(world.key, { ...question(world), ...app }, addresses, signal)).toMatchObject({
+    refusals: [{ reason: 'build_number_used' }],
+  });
+  const { asked: calls } = await control.state(world.ascAppId);
+  expect((calls.builds ?? 0) + (calls.uploads ?? 0)).toBe(asked);
+});
+
 test('what one question does not answer leaves the others', async () => {
   const world = await aWorld({ builds: [{ version: VERSION, buildNumber: BUILD_NUMBER }] });
   await control.fault(world.key.keyId, { on: 'versions', act: { kind: 'refuse', refusal: 'role' }, times: 2 });
@@ -85,12 +95,20 @@ test('what one question does not answer leaves the others', async () => {
 });
 
 test('the highest build number, over all versions and pages, of whole numbers alone', async () => {
-  const builds = Array.from({ length: 450 }, (_, index) => ({ version: '1.0.0', buildNumber: String(index) }));
+  const of = (first: number, length: number) =>
+    Array.from({ length }, (_, index) => ({ version: '1.0.0', buildNumber: String(first + index) }));
+  const builds = [...of(1, 300), ...of(301, 200).toReversed()];
   const odd = ['1.2.900', '99999999999999999999', '8a'].map((buildNumber) => ({ version: '1.1.0', buildNumber }));
   const world = await aWorld({ builds: [...builds, ...odd] });
   const ask = () =>
     highestBuildNumber(world.key, { appId: world.bundleId, ascAppId: world.ascAppId }, addresses, signal);
-  expect(await ask()).toEqual({ ...NOTHING, highest: 449 });
+  const pages = async () => (await control.state(world.ascAppId)).asked.builds;
+  // The second page goes up to the highest number, and the third one is below it.
+  expect([await ask(), await pages()]).toEqual([{ ...NOTHING, highest: 500 }, 3]);
+  for (const buildNumber of ['501', '502'])
+    for (let page = 0; page < 100; page++)
+      await control.addBuild(world.ascAppId, { version: `1.1.${page}`, buildNumber });
+  expect([await ask(), await pages()]).toEqual([{ ...NOTHING, highest: 502 }, 3 + 2]);
   await control.fault(world.key.keyId, { on: 'uploads', act: { kind: 'status', status: 500 } });
   expect(await ask()).toMatchObject({ highest: null, refusals: [], warnings: [expect.anything()] });
   const empty = await aWorld();

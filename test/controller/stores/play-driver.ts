@@ -1,19 +1,13 @@
-/** Runs the steps of Google Play as the Durable Object of a submission does, with a clock of its own. */
+/** Submits a file to the stand-in of Google Play by its steps alone. */
 import { inject } from 'vitest';
 import type { PlaySubmit } from '#contract';
 import { play } from '../../../controller/stores/play.ts';
 import { parseServiceAccount } from '../../../controller/stores/play-check.ts';
-import {
-  type OpenedStoreKey,
-  type StepContext,
-  type StepData,
-  type StepResult,
-  type StoreAddresses,
-  whyLate,
-} from '../../../controller/stores/step.ts';
+import type { OpenedStoreKey, StoreAddresses } from '../../../controller/stores/step.ts';
 import type { PlayAppOptions, PlayControl } from '../../set-up/stores/play/control.ts';
 import { unique } from '../factories/rows.ts';
 import { controlOf } from './control-of.ts';
+import { type Ended, type Manner, runSteps } from './run-steps.ts';
 
 const { url, tokenUrl, strangerUrl } = inject('play');
 
@@ -83,25 +77,8 @@ export async function aWorld(app: PlayAppOptions = {}, size = 300_000, kind: Wor
   return { app: name, email, key: parsed.key, keyFile, versionCode: 7, sha256, size, kind };
 }
 
-export interface Ended {
-  result: Extract<StepResult, { kind: 'done' | 'failed' }>;
-  warnings: string[];
-  /** The steps in their order, one for each invocation. */
-  steps: string[];
-  sentBytes: number;
-  /** How often a part was read, by invocation. */
-  parts: number[];
-  /** How long it took by its own clock. */
-  tookMs: number;
-  /** All that was stored or shown, but for what is sealed. */
-  seen: string;
-  data: StepData;
-}
-
-export interface Manner {
+export interface Asked extends Manner {
   options?: Partial<PlaySubmit>;
-  /** Whether the process dies after this invocation, before its result is stored. */
-  crash?: (invocation: number) => boolean;
   /** Shares one clock with other submissions. */
   turns?: Turns;
 }
@@ -132,88 +109,27 @@ export class Turns {
   }
 }
 
-const INVOCATIONS_MAX = 400;
-
 /** What an invocation takes by the clock of the submission. */
 const INVOCATION_MS = 500;
 
-export function contextOf(world: World, options: Partial<PlaySubmit> = {}): Omit<StepContext<PlaySubmit>, 'bytes'> {
+function submittedOf(world: World, options: Partial<PlaySubmit> = {}) {
   const { app, key, versionCode, sha256, size, kind } = world;
-  const artifact = {
-    name: `app.${kind}`,
-    kind,
-    size,
-    sha256,
-    app: { id: app, version: '1.0.0', buildNumber: String(versionCode), usesNonExemptEncryption: null },
-  };
-  const signal = AbortSignal.timeout(60_000);
   return {
-    artifact,
+    artifact: {
+      ...{ name: `app.${kind}`, kind, size, sha256 },
+      app: { id: app, version: '1.0.0', buildNumber: String(versionCode), usesNonExemptEncryption: null },
+    },
     options: { ...OPTIONS, ...options },
-    key,
-    addresses,
-    now: Date.now(),
-    uploadBeganAt: null,
-    signal,
+    ...{ key, addresses },
+    bytes: async (offset: number, length: number) => bytesAt(offset, length),
   };
 }
 
-export async function submit(world: World, manner: Manner = {}): Promise<Ended> {
+export async function submit(world: World, { options, turns, ...manner }: Asked = {}): Promise<Ended> {
+  const before = async (_: string, now: number) => void (await turns?.turn(world, now));
   try {
-    return await run(world, manner);
+    return await runSteps(play, submittedOf(world, options), { before, invocationMs: INVOCATION_MS, ...manner });
   } finally {
-    manner.turns?.leave(world);
+    turns?.leave(world);
   }
-}
-
-async function run(world: World, manner: Manner): Promise<Ended> {
-  const base = contextOf(world, manner.options);
-  const ended: Ended = {
-    result: { kind: 'failed', reason: 'internal', storeWords: 'it never ended' },
-    warnings: [],
-    steps: [],
-    sentBytes: 0,
-    parts: [],
-    tookMs: 0,
-    seen: '',
-    data: { plain: {}, secret: {} },
-  };
-  let [name, now, tries, uploadBeganAt] = [play.first, base.now, 0, null as number | null];
-  let since = now;
-  for (let invocation = 0; invocation < INVOCATIONS_MAX; invocation++) {
-    const step = play.steps[name]!;
-    if (now - since > step.limitMs) {
-      const reason = whyLate(step);
-      return { ...ended, tookMs: now - base.now, result: { kind: 'failed', reason, storeWords: 'late' } };
-    }
-    if (step.state === 'uploading') uploadBeganAt ??= now;
-    now += INVOCATION_MS;
-    await manner.turns?.turn(world, now);
-    ended.steps.push(name);
-    let parts = 0;
-    const bytes = async (offset: number, length: number) => {
-      parts += 1;
-      return bytesAt(offset, length);
-    };
-    const result = await step.run({ ...base, now, uploadBeganAt, bytes }, structuredClone(ended.data));
-    ended.parts.push(parts);
-    if (manner.crash?.(invocation)) continue;
-    const { data, ...shown } = { data: null, ...result };
-    ended.seen += JSON.stringify([shown, (data as StepData | null)?.plain]);
-    if (result.kind === 'done' || result.kind === 'failed') {
-      if (result.kind === 'done') ended.warnings.push(...(result.warnings ?? []));
-      return { ...ended, tookMs: now - base.now, result };
-    }
-    if (result.kind === 'next') {
-      if (result.step !== name || (result.sentBytes ?? 0) > ended.sentBytes) since = now;
-      if (result.step !== name) tries = 0;
-      name = result.step;
-      ended.warnings.push(...(result.warnings ?? []));
-      ended.sentBytes = result.sentBytes ?? ended.sentBytes;
-    }
-    if (result.kind !== 'retry') ended.data = JSON.parse(JSON.stringify(result.data));
-    if (result.kind === 'wait') now += result.afterMs;
-    if (result.kind === 'retry') now += result.afterMs ?? Math.min(60_000, 1_000 * 2 ** tries++);
-  }
-  return ended;
 }

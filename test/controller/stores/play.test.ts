@@ -5,17 +5,8 @@ import { play } from '../../../controller/stores/play.ts';
 import { parseServiceAccount } from '../../../controller/stores/play-check.ts';
 import { CHUNKS_AT_ONCE } from '../../../controller/stores/step.ts';
 import type { PlayAct, PlayAppOptions, PlayOperation } from '../../set-up/stores/play/control.ts';
-import {
-  addresses,
-  aWorld,
-  contextOf,
-  control,
-  type Ended,
-  strangerUrl,
-  submit,
-  Turns,
-  type World,
-} from './play-driver.ts';
+import { addresses, aWorld, control, strangerUrl, submit, Turns, type World } from './play-driver.ts';
+import { Cancelled, type Ended } from './run-steps.ts';
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -125,7 +116,7 @@ test('a key that is refused after a commit which may have happened is asked with
     await control.fault(world.app, { on: 'commit', times, act: refuse });
     const ended = await submit(world);
     if (kind === 'done') await expectThere(world, ended);
-    else await expectFailed(ended, 'processing_too_long', 'late');
+    else await expectFailed(ended, 'processing_too_long', 'invalid authentication');
     expect((await control.state(world.app)).commits).toEqual({ 7: 1 });
   }
 });
@@ -298,6 +289,22 @@ test('a file of another version code than the artifact says is refused', async (
   expect((await control.state(world.app)).commits).toEqual({});
 });
 
+test('after the last edit Google Play is looked into once more, for a commit whose answer was lost', async () => {
+  const lastEdit = async (act: PlayAct) => {
+    const world = await aWorld();
+    await control.fault(world.app, { on: 'put-track', times: 11, act: refusing('edit_deleted') });
+    await control.fault(world.app, { on: 'commit', act });
+    const ended = await submit(world);
+    expect([ended.steps.at(-1), (await control.state(world.app)).asked.insert]).toEqual(['look-again', 13]);
+    return { world, ended };
+  };
+  const lost = await lastEdit({ kind: 'lose' });
+  await expectThere(lost.world, lost.ended);
+  const { ended, world } = await lastEdit(refusing('edit_deleted'));
+  await expectFailed(ended, 'processing_too_long', 'Google Play ended 12 edits');
+  expect(await control.state(world.app)).toMatchObject({ commits: {}, openEdits: 0 });
+});
+
 test('what never passes ends: edits, servers, tokens', async () => {
   const edits = await aWorld();
   await control.fault(edits.app, { on: 'put-track', times: 99, act: { kind: 'refuse', refusal: 'edit_deleted' } });
@@ -316,14 +323,9 @@ test('what never passes ends: edits, servers, tokens', async () => {
 
 test('a cancelled submission leaves no edit', async () => {
   const world = await aWorld();
-  const base = contextOf(world);
-  const looked = await play.steps.look!.run(
-    { ...base, bytes: async () => new ReadableStream() },
-    { plain: {}, secret: {} },
-  );
-  expect((await control.state(world.app)).openEdits).toBe(1);
-  if (looked.kind !== 'next') throw new Error(looked.kind);
-  await play.cleanUp({ ...base, bytes: async () => new ReadableStream() }, looked.data);
+  const before = async (step: string) => (step === 'open' ? 'cancel' : undefined);
+  await expect(submit(world, { before })).rejects.toThrow(Cancelled);
+  expect(await control.state(world.app)).toMatchObject({ asked: { insert: 1, 'list-apks': 1 } });
   expect((await control.state(world.app)).openEdits).toBe(0);
 });
 
@@ -353,7 +355,9 @@ test.for([
   const world = await aWorld();
   const address = addressOf().replace(/^http:\/\/127\.0\.0\.1:/, 'http://127.0.0.2:');
   await control.fault(world.app, { on: 'open', act: { kind: 'location', address } });
-  await expectFailed(await submit(world), 'store_unavailable', 'at no host of Google');
+  const ended = await submit(world);
+  await expectFailed(ended, 'upload_not_allowed', 'They go to 127.0.0.1 alone');
+  expect(ended.tookMs).toBeLessThan(2_000);
   expect((await control.state(world.app)).asked.chunk).toBeUndefined();
 });
 

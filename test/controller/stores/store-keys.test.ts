@@ -54,6 +54,7 @@ test('a key is set, replaced by the next version, listed and removed; a store th
   const view = {
     ...{ name: 'apple', store: 'app-store-connect', identity: 'AB32CZE81F', version: 1, pools: [team.pool] },
     ...{ apps: ['com.example.admin', 'com.example.shop'], setBy: { keyId: team.keyId, name: 'of the team' } },
+    hasIssuerId: true,
   };
   expect(first).toMatchObject({ status: 201, body: { storeKey: view } });
   expect(first.body.warnings).toEqual([
@@ -63,7 +64,12 @@ test('a key is set, replaced by the next version, listed and removed; a store th
   const second = await put(team, 'apple', { keyId: 'ZZ32CZE81F', privateKey: pem, issuerId: undefined });
   expect(second).toMatchObject({
     status: 200,
-    body: { storeKey: { id: first.body.storeKey.id, identity: 'ZZ32CZE81F', version: 2, apps: ['com.example.shop'] } },
+    body: {
+      storeKey: {
+        ...{ id: first.body.storeKey.id, identity: 'ZZ32CZE81F', version: 2, apps: ['com.example.shop'] },
+        hasIssuerId: false,
+      },
+    },
   });
   expect(await openStoreKey(env, await rowOf(team))).toEqual({
     ok: true,
@@ -109,7 +115,7 @@ test('a private part that cannot be used is refused with field and fix, and noth
   const set = await put(team, 'play', { ...play, serviceAccount: serviceAccount(rsa) });
   expect(set).toMatchObject({
     status: 201,
-    body: { storeKey: { store: 'google-play', identity: 'robot@shop.iam.gserviceaccount.com' } },
+    body: { storeKey: { store: 'google-play', identity: 'robot@shop.iam.gserviceaccount.com', hasIssuerId: null } },
   });
   // The addresses in the file are not even kept.
   const opened = await openStoreKey(env, await rowOf(team));

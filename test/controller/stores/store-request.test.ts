@@ -1,6 +1,12 @@
 import { expect, inject, test } from 'vitest';
 import { STORE_WORDS_MAX } from '#contract';
-import { askStore, StoreUnreachable, uploadAddress, words } from '../../../controller/stores/store-request.ts';
+import {
+  askStore,
+  ForeignAddress,
+  StoreUnreachable,
+  uploadAddress,
+  words,
+} from '../../../controller/stores/store-request.ts';
 import { countingSubrequests, TooManySubrequests } from '../../../controller/subrequests.ts';
 
 const odd = inject('oddServer');
@@ -103,15 +109,20 @@ test.for([
   ['//apple.com/x', false],
   ['file://apple.com/x', false],
   ['', false],
-  [7, false],
 ] as const)('%s as an address for bytes of Apple: %s', ([url, taken]) => {
-  expect(uploadAddress(url, ['apple.com'], false) !== null).toBe(taken);
+  const isTaken = () => uploadAddress(url, ['apple.com'], false) instanceof URL;
+  if (taken) expect(isTaken()).toBe(true);
+  else expect(isTaken).toThrow(ForeignAddress);
 });
 
 test('a test may use http and ports, at the hosts that it names', () => {
-  expect(uploadAddress('http://127.0.0.1:8080/x', ['127.0.0.1'], true)?.port).toBe('8080');
-  expect(uploadAddress('http://localhost:8080/x', ['127.0.0.1'], true)).toBeNull();
-  expect(uploadAddress('ftp://127.0.0.1/x', ['127.0.0.1'], true)).toBeNull();
+  expect(uploadAddress('http://127.0.0.1:8080/x', ['127.0.0.1'], true).port).toBe('8080');
+  for (const url of ['http://localhost:8080/x', 'ftp://127.0.0.1/x'])
+    expect(() => uploadAddress(url, ['127.0.0.1'], true)).toThrow(ForeignAddress);
+  const secret = 'https://user:word@evil.example/x?Signature=abc';
+  expect(() => uploadAddress(secret, ['apple.com'], false)).toThrow(
+    /^The store names https:\/\/evil\.example for the bytes\. They go to apple\.com alone, over https\.$/,
+  );
 });
 
 test.for([

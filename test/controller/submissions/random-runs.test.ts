@@ -315,7 +315,9 @@ class Run {
 
   /** More than a year goes by for retention, which must keep what the submission needs. */
   async #retain(): Promise<void> {
-    const { blob } = await rowOf(this.id);
+    const { blob, endedAt } = await rowOf(this.id);
+    // With its file its row may go then.
+    if (endedAt !== null) return;
     const late = Date.now() + 400 * DAY_MS;
     await retainNow(env, late);
     await drainOutbox(env, late, { limit: 500 });

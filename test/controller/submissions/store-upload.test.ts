@@ -352,7 +352,7 @@ test('once the store has the build, what ends a step is a warning of a submissio
           : { kind: 'wait', afterMs: 15_000, data },
     });
     const { watch } = stepsOfTests.use!.steps;
-    Object.assign(watch!, { isThere: true, limitMs: 30 * HOUR_MS });
+    Object.assign(watch!, { isThere: { what: 'groups', next: null }, limitMs: 30 * HOUR_MS });
     const id = await aSubmission(release);
     await uploadOf(id).begin();
     await until('it is watched', async () => store.steps().includes('watch') || (await fire(id)));

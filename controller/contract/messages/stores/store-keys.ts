@@ -54,6 +54,11 @@ export const StoreKeyView = z.object({
   store: z.enum(STORES),
   /** The key id of App Store Connect, or the e-mail address of the service account. */
   identity: z.string(),
+  /**
+   * Whether a key of App Store Connect was set with its issuer id. A key of a team needs it, an individual
+   * one must not have it. Null for other stores, and if INPUTS_KEY lacks the key that opens it.
+   */
+  hasIssuerId: z.boolean().nullable().default(null),
   apps: z.array(z.string()),
   pools: z.array(z.string()),
   /** Grows with each new value. */

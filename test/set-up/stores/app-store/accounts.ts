@@ -47,7 +47,7 @@ export class Accounts {
     const faults = this.#faultsOf(
       account,
       { alg, typ, ...parsed(claims) },
-      `${method} ${url.pathname}${decodeURIComponent(url.search)}`,
+      `${method} ${url.pathname}${decodeURIComponent(url.search.replaceAll('+', ' '))}`,
     );
     if (faults.length > 0) this.#violations.push(`a token has a wrong ${faults.join(', ')}`);
     if (faults.length > 0 || account.revoked) throw new Refused('unauthenticated');

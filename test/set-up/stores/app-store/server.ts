@@ -247,8 +247,9 @@ class AppleServer implements AppleControl {
     const builds = [...app.builds.values()].filter(
       (build) => (version ?? build.buildNumber) === build.buildNumber && (train ?? build.version) === build.version,
     );
+    const sorted = query.get('sort') === '-uploadedDate' ? builds.toReversed() : builds;
     return paged(
-      builds.map((build) => buildJson(app, build)),
+      sorted.map((build) => buildJson(app, build)),
       query,
     );
   }

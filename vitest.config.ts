@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 import { LongFilesFirst } from './test/set-up/long-files-first.ts';
 
 /** Tests that start a whole farm: a controller, Macs with agents, VMs. `npm run test:farm` runs them. */
-const FARMS = ['test/faults/**/*.test.ts', 'test/local/demo/demo.test.ts'];
+const FARMS = ['test/faults/**/*.test.ts', 'test/local/demo/demo.test.ts', 'test/cli/farm/**/*.test.ts'];
 
 const LOCAL_DATABASE = 'test/set-up/local-database.ts';
 

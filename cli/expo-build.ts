@@ -15,6 +15,7 @@ import { listCommand } from './commands/builds/list.ts';
 import { logsCommand } from './commands/builds/logs.ts';
 import { retryCommand } from './commands/builds/retry.ts';
 import { statusCommand } from './commands/builds/status.ts';
+import { uploadCommand } from './commands/builds/upload.ts';
 import { watchCommand } from './commands/builds/watch.ts';
 import { loginCommand } from './commands/farm/login.ts';
 import { secretsCommand } from './commands/farm/secrets.ts';
@@ -22,6 +23,7 @@ import { versionCommand } from './commands/farm/version.ts';
 import { workersCommand } from './commands/farm/workers.ts';
 import { explainCommand } from './commands/project/explain.ts';
 import { packCommand } from './commands/project/pack.ts';
+import { submitCommand } from './commands/project/submit.ts';
 import { EXIT, EXIT_WORDS } from './exit-codes.ts';
 import { guardOutput } from './github-actions/guard-output.ts';
 import { Interrupts } from './interrupts.ts';
@@ -52,14 +54,16 @@ const program = new Command('expo-build')
   .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
 
 const COMMANDS = {
-  'In the folder of an app:': [explainCommand(interrupts), packCommand(interrupts)],
+  'In the folder of an app:': [submitCommand(interrupts), explainCommand(interrupts), packCommand(interrupts)],
   'Builds:': [
     statusCommand(),
     listCommand(),
     watchCommand(interrupts),
+    logsCommand(interrupts),
     downloadCommand(interrupts),
     cancelCommand(interrupts),
     retryCommand(interrupts),
+    uploadCommand(interrupts),
   ],
   'The controller, a project, the farm:': [
     loginCommand(interrupts),
@@ -70,19 +74,6 @@ const COMMANDS = {
 };
 for (const [group, commands] of Object.entries(COMMANDS))
   for (const command of commands) program.addCommand(withSettingsOf(program, command).helpGroup(group));
-for (const command of [
-  loginCommand(interrupts),
-  packCommand(interrupts),
-  listCommand(),
-  cancelCommand(interrupts),
-  versionCommand(),
-  secretsCommand(interrupts),
-  workersCommand(),
-  downloadCommand(interrupts),
-  logsCommand(interrupts),
-  watchCommand(interrupts),
-])
-  program.addCommand(withSettingsOf(program, command));
 
 // The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

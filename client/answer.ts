@@ -61,7 +61,10 @@ export async function failureOf(response: Response): Promise<Refused | Unreachab
   const named =
     code !== undefined && code in PLATFORM_ERRORS ? PLATFORM_ERRORS[code as keyof typeof PLATFORM_ERRORS] : null;
   const message = body.success ? body.data.error.message : (named ?? 'the answer is not an error of the controller');
-  if (status === 429) return { ok: false, kind: 'unreachable', message, retryAfterMs: retryAfterMs(response) };
+  // A limit that a person has set is still there in a second.
+  const isLimit = body.success && body.data.error.code === 'too_many';
+  if (status === 429 && !isLimit)
+    return { ok: false, kind: 'unreachable', message, retryAfterMs: retryAfterMs(response) };
   if (status < 400 || status >= 500 || !body.success)
     return { ok: false, kind: 'unreachable', message: `HTTP ${status}: ${message}` };
   const { error, expectedOffset, action, outcome } = body.data;

@@ -53,8 +53,9 @@ export const putBlob = (
   file: LocalFile,
   signal?: AbortSignal,
   place = PLACE_OF_KEY,
+  onProgress?: (sentBytes: number) => void,
 ): Promise<Answer<BlobStored>> =>
-  putBytes(connection, blobPath(place, file.sha256), { ...file, offset: 0 }, {}, BlobStored, signal);
+  putBytes(connection, blobPath(place, file.sha256), { ...file, offset: 0 }, {}, BlobStored, signal, onProgress);
 
 /** Uploads one part of a file: `sizeBytes` of it from `offset`. `sha256` is the hash of the part. */
 export const putPart = (
@@ -79,11 +80,17 @@ async function putBytes<T>(
   headers: Record<string, string>,
   answer: z.ZodType<T>,
   signal?: AbortSignal,
+  onProgress?: (sentBytes: number) => void,
 ): Promise<Answer<T>> {
   using stall = stallTimer(connection.transferStallMs, signal);
   const end = offset + sizeBytes - 1;
   const body = sizeBytes === 0 ? Readable.from([]) : createReadStream(path, { start: offset, end });
-  body.on('data', stall.touch).on('error', () => {});
+  let sentBytes = 0;
+  body.on('data', (chunk: Buffer) => {
+    stall.touch();
+    onProgress?.((sentBytes += chunk.length));
+  });
+  body.on('error', () => {});
   try {
     const response = await connection.open('PUT', urlPath, stall.signal, {
       // The exact length, because R2 does not accept a body of unknown length.

@@ -6,6 +6,7 @@
  */
 import { lstat, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { z } from 'zod';
 import {
   type Artifact,
   type BlobStored,
@@ -14,9 +15,10 @@ import {
   BuildList,
   type BuildRequestInput,
   SubmissionDetail,
+  type SubmissionRequest,
 } from '#contract';
 import { type Answer, ApiError, failureOf, unreachable, valueOrThrow } from './answer.ts';
-import { downloadFile, type LocalFile, stallTimer } from './blob-requests.ts';
+import { downloadFile, findBlob, type LocalFile, stallTimer } from './blob-requests.ts';
 import { type FollowLogOptions, followLog, type LogText } from './follow-log.ts';
 import type { Connection } from './request.ts';
 import { untilAnswered } from './retry.ts';
@@ -33,6 +35,10 @@ const pathOf = (buildId: string) => `/api/builds/${encodeURIComponent(buildId)}`
 const artifactPath = (buildId: string, name: string) =>
   `${pathOf(buildId)}/artifacts/${name.split('/').map(encodeURIComponent).join('/')}`;
 
+interface Named {
+  idempotencyKey: string;
+}
+
 export class BuildsClient {
   readonly connection: Connection;
 
@@ -46,8 +52,43 @@ export class BuildsClient {
     return valueOrThrow(answer, `the upload of ${file.path}`);
   }
 
+  /** As {@link upload}, but asks first. `existed`: the controller had the file, so nothing was sent. */
+  async uploadOnce(
+    file: LocalFile,
+    { signal, onProgress }: { signal: AbortSignal; onProgress?: (sentBytes: number) => void },
+  ): Promise<BlobStored> {
+    const what = 'the upload of the source';
+    const patience = { signal, giveUpAfterMs: GIVE_UP_AFTER_MS };
+    const there = await untilAnswered(() => findBlob(this.connection, file.sha256, signal), patience);
+    if (there.ok || there.kind !== 'refused' || there.code !== 'not_found') return valueOrThrow(there, what);
+    const sent = await uploadBlob(this.connection, file, { ...patience, ...(onProgress && { onProgress }) });
+    return { ...valueOrThrow(sent, what), existed: false };
+  }
+
   submit(request: BuildRequestInput): Promise<Build> {
     return this.connection.ask({ method: 'POST', path: '/api/builds', answer: Build, json: request });
+  }
+
+  /**
+   * Makes a build, also if the controller is away for a while. The name in the request lets the controller
+   * know one whose answer got lost. `signal` ends the waiting, and not a request that is under way.
+   */
+  async submitNamed(request: BuildRequestInput & Named, signal: AbortSignal): Promise<Build> {
+    const ask = () => this.connection.call({ method: 'POST', path: '/api/builds', answer: Build, json: request });
+    const answer = await untilAnswered(ask, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
+    return valueOrThrow(answer, 'the request for the build');
+  }
+
+  /** As {@link submitNamed}, for a submission of a build to a store. */
+  async submitToStore(
+    buildId: string,
+    json: z.input<typeof SubmissionRequest> & Named,
+    signal: AbortSignal,
+  ): Promise<SubmissionDetail> {
+    const path = `${pathOf(buildId)}/submissions`;
+    const ask = () => this.connection.call({ method: 'POST', path, answer: SubmissionDetail, json });
+    const answer = await untilAnswered(ask, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
+    return valueOrThrow(answer, 'the request for the submission');
   }
 
   build(buildId: string, signal?: AbortSignal): Promise<BuildDetail> {

@@ -65,7 +65,7 @@ const isWorthAnother = (answer: Answer<unknown>): boolean =>
   !answer.ok && answer.kind === 'refused' && ['hash_mismatch', 'not_found', 'upload_incomplete'].includes(answer.code);
 
 const inOneRequest = (connection: Connection, blob: LocalFile, options: BlobUploadOptions) =>
-  untilAnswered(() => putBlob(connection, blob, options.signal, options.place), options);
+  untilAnswered(() => putBlob(connection, blob, options.signal, options.place, options.onProgress), options);
 
 async function inParts(
   connection: Connection,

@@ -11,6 +11,7 @@ import { FOLLOW_LINES } from './follow-lines.ts';
 import { LOGIN_LINES } from './login-lines.ts';
 import { PACK_LINES } from './pack-lines.ts';
 import { STATUS_LINES } from './status-lines.ts';
+import { SUBMIT_LINES } from './submit-lines.ts';
 
 export const JsonLine = z.discriminatedUnion('type', [
   ...BUILD_LINES,
@@ -20,6 +21,7 @@ export const JsonLine = z.discriminatedUnion('type', [
   ...LOGIN_LINES,
   ...PACK_LINES,
   ...STATUS_LINES,
+  ...SUBMIT_LINES,
   z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),
 ]);
 

@@ -1,11 +1,12 @@
 /** Reads the folder of an app: what goes along, what is sent sealed, and what expo-build.json says. */
-import { resolve } from 'node:path';
+import { join, relative, resolve, sep } from 'node:path';
 import { fileBeside, filesOfSource } from '../../client/packing/files-of-source.ts';
 import { findRoot, listSource, type Source } from '../../client/packing/list-source.ts';
 import { findSecretFiles, type SecretFiles } from '../../client/packing/secret-files.ts';
 import { type Warning, warningsOf } from '../../client/packing/warnings.ts';
 import { EXPO_BUILD_JSON, type ExpoBuildJson, readExpoBuildJson } from '../../client/project/expo-build-json.ts';
 import type { ProjectFiles } from '../../client/project/project-files.ts';
+import { realPathOf } from '../../client/safe-files.ts';
 import { CommandError } from '../command-error.ts';
 
 export interface ProjectFlags {
@@ -37,8 +38,21 @@ export async function readProject(
   return {
     ...{ source, secrets, json },
     files: filesOfSource(source),
-    warnings: [...warningsOf(source, sealed), ...secrets.warnings],
+    warnings: [...warningsOf(source, sealed), ...secrets.warnings, ...secrets.missing.map(isMissing)],
   };
+}
+
+const isMissing = ({ path, namedBy }: SecretFiles['missing'][number]): Warning => ({
+  code: 'secret_file_missing',
+  path,
+  message: `${namedBy} names this file, but it is not on this disk.`,
+});
+
+/** What sends an ignored file. It counts from the current folder, so what is printed can be copied. */
+export function flagFor({ root }: Source, inSource: string): string {
+  const here = realPathOf('.') ?? resolve('.');
+  const path = relative(here, join(root, inSource)).split(sep).join('/');
+  return `--secret-file ${/^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`}`;
 }
 
 /** It counts whether it goes along or not. */

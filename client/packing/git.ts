@@ -36,16 +36,38 @@ export interface GitView {
   rulesOn(paths: readonly string[]): Promise<Map<string, { rule: string; where: string }>>;
 }
 
-/** Calls `use` with git's view of the repository `root`. Null stands for a machine without git. */
-export async function withGitView<T>(
+/** A folder of our own in place of `.git`, and what runs git with it. */
+export interface OwnGitFolder {
+  folder: string;
+  /** The folder of the repository's index, and that of its config and objects. They differ in a worktree. */
+  own: string;
+  common: string;
+  /** Null stands for a machine without git. Throws SourceError if git refuses. */
+  git(args: string[], input?: string): Promise<Buffer | null>;
+}
+
+/** Calls `use` with such a folder, which is deleted afterwards. */
+export async function withOwnGitFolder<T>(
   root: string,
   signal: AbortSignal,
-  use: (view: GitView | null) => Promise<T>,
+  use: (git: OwnGitFolder) => Promise<T>,
 ): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'expo-build-git-'));
   try {
-    await fillGitFolder(folder, root);
-    const git = (args: string[], input = '') => runGit(root, folder, args, input, signal);
+    const places = await fillGitFolder(folder, root);
+    return await use({ folder, ...places, git: (args, input = '') => runGit(root, folder, args, input, signal) });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Calls `use` with git's view of the repository `root`. Null stands for a machine without git. */
+export const withGitView = <T>(
+  root: string,
+  signal: AbortSignal,
+  use: (view: GitView | null) => Promise<T>,
+): Promise<T> =>
+  withOwnGitFolder(root, signal, async ({ folder, git }) => {
     // Both read the whole tree, and wait for the disk in turn.
     const [seen, ignored] = await Promise.all([
       git(['ls-files', '-z', '-t', '--stage', '--cached', '--others', '--exclude-standard']),
@@ -67,10 +89,7 @@ export async function withGitView<T>(
         return rules;
       },
     });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
+  });
 
 /** Null if there is no git. */
 async function runGit(
@@ -114,8 +133,9 @@ const ownEnvironment = () =>
   );
 
 /** Makes `folder` what git takes for the repository of `root`. */
-async function fillGitFolder(folder: string, root: string): Promise<void> {
-  const { own, common } = gitFoldersOf(root);
+async function fillGitFolder(folder: string, root: string): Promise<{ own: string; common: string }> {
+  const places = gitFoldersOf(root);
+  const { own, common } = places;
   const format = textAt(join(common, 'config')) ?? '';
   const isSha256 = /^\s*objectformat\s*=\s*"?sha256/im.test(format);
   const onMac = process.platform === 'darwin';
@@ -135,13 +155,14 @@ async function fillGitFolder(folder: string, root: string): Promise<void> {
   const exclude = bytesAt(join(common, 'info/exclude'));
   if (exclude !== null) await put('info/exclude', exclude);
   const index = bytesAt(join(own, 'index'));
-  if (index === null) return; // nothing was ever added
+  if (index === null) return places; // nothing was ever added
   await put('index', index);
   // A split index has the rest of its entries in another file.
   for (const name of await readdir(own))
     if (/^sharedindex\.[0-9a-f]+$/.test(name)) await put(name, bytesAt(join(own, name)) ?? '');
   // A sparse index names folders, which git looks up among the objects.
   if (index.includes('sdir')) await put('objects/info/alternates', `${join(common, 'objects')}\n`);
+  return places;
 }
 
 /** Where git itself keeps the folders of worktrees and of submodules. No other folder is looked into. */

@@ -10,6 +10,7 @@ export interface Warning {
     | 'signing_file_tracked'
     | 'secret_in_archive'
     | 'secret_file_over_another'
+    | 'secret_file_missing'
     | 'no_app'
     | 'git_not_found'
     | 'link_to_nothing'

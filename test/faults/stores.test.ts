@@ -1,6 +1,6 @@
 /**
- * Takes an app from a project with an eas.json to both stores, in one request for each, with everything real
- * but the Macs' VMs and the stores. Then looks for what only the stores and the controller may know.
+ * Takes an app from a project with an eas.json to both stores, one with its build and one by `upload`. All is
+ * real but the Macs' VMs and the stores. Then looks for what only the stores and the controller may know.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -14,6 +14,7 @@ import {
   type SubmissionDetail,
   type SubmissionList,
   SubmissionList as Submissions,
+  type SubmitOptions,
 } from '#contract';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { packSource } from '../../client/packing/pack-source.ts';
@@ -23,6 +24,7 @@ import { readSubmitProfile, type SubmitPlan } from '../../client/project/submit/
 import { Connection } from '../../client/request.ts';
 import type { StoreAddresses } from '../../controller/stores/step.ts';
 import { startFarm } from '../../local/farm/farm.ts';
+import { expoBuild, jsonLinesOf } from '../cli/expo-build-process.ts';
 import { makeIdentity, makeProfile, signList } from '../client/signing/material.ts';
 import { startAppStore } from '../set-up/stores/app-store/server.ts';
 import { startPlay } from '../set-up/stores/play/server.ts';
@@ -98,22 +100,36 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   await builds.upload(archive);
   const request = (platform: Platform, command: string) =>
     ({ source: { sha256: archive.sha256 }, project: 'shop', pool: POOLS[platform], platform, command }) as const;
-  const release = (platform: Platform, artifact: string): Promise<Build> =>
+  const release = (platform: Platform, artifact: string, submit?: SubmitOptions): Promise<Build> =>
     builds.submit({
       ...request(platform, `mkdir out && cp prebuilt/${artifact} out/`),
       ...{ artifacts: [`out/${artifact}`], app: { id: APP, version: VERSION } },
-      submit: plans[platform].options,
+      ...(submit && { submit }),
     });
   const released = {
-    ios: await release('ios', 'Shop.ipa'),
+    ios: await release('ios', 'Shop.ipa', plans.ios.options),
     android: await release('android', 'shop.aab'),
   };
   const untilEnded = (id: string) => farm.waitFor(id, ({ endedAt }) => endedAt !== null, { withinMs: PATIENCE_MS });
   const [ios, android] = await Promise.all([untilEnded(released.ios.id), untilEnded(released.android.id)]);
   for (const { status, submit, attempts, buildNumber } of [ios, android])
-    expect({ status, failure: submit?.failure, attempts, buildNumber }).toMatchObject({
+    expect({ status, failure: submit?.failure ?? null, attempts, buildNumber }).toMatchObject({
       ...{ status: 'succeeded', failure: null, buildNumber: NUMBER },
     });
+  // A person uploads the one that is stored. It reads the submit profile of the eas.json here.
+  const upload = (...args: string[]) =>
+    expoBuild(['upload', android.id, ...args], {
+      cwd: project,
+      env: { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: ci },
+    });
+  const refused = await upload('--track', 'nowhere', '--json');
+  expect(refused.code, refused.stderr).toBe(7);
+  expect(jsonLinesOf(refused).at(-1)).toMatchObject({
+    ...{ type: 'submission', submission: { state: 'failed', options: { track: 'nowhere' } } },
+  });
+  const uploaded = await upload();
+  expect(uploaded, uploaded.stderr).toMatchObject({ code: 0, stderr: '' });
+  answers.push(uploaded.stdout);
   const { entries } = AuditList.parse(await ask('GET', '/api/audit?limit=100', secrets.ADMIN_KEY));
   expect(entries.filter(({ action }) => action === 'number.seed')).toMatchObject(
     [ios, android].map(() => ({ keyName: 'ci of shop', detail: { value: NUMBER - 1 } })),
@@ -170,9 +186,11 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   expect(inPlay).toMatchObject({
     commits: { [NUMBER]: 1 },
     tracks: { internal: [{ versionCodes: [String(NUMBER)], status: 'completed' }] },
-    asked: { open: 1, commit: 1 },
+    // The first one was for a track that is not there.
+    asked: { open: 2, commit: 1 },
   });
   expect([await apple.violations(), await play.violations()]).toEqual([[], []]);
+  expect(await upload()).toMatchObject({ code: 2, stderr: expect.stringContaining('submission_exists') });
 
   expect(await untilEnded(evil.id)).toMatchObject({ status: 'succeeded' });
   for (const { id } of [ios, android, evil])

@@ -1,25 +1,19 @@
 /** `expo-build pack --list`: shows which files of a project would go to a build. */
-import { join, relative, resolve, sep } from 'node:path';
 import { Command } from 'commander';
-import { type Difference, listSource, type Source } from '../../../client/packing/list-source.ts';
-import { findSecretFiles, type SecretFile, type SecretFiles } from '../../../client/packing/secret-files.ts';
-import { largeFoldersOf, type Warning, warningsOf } from '../../../client/packing/warnings.ts';
+import type { Difference, Source } from '../../../client/packing/list-source.ts';
+import type { SecretFile } from '../../../client/packing/secret-files.ts';
+import { largeFoldersOf } from '../../../client/packing/warnings.ts';
 import { printable } from '../../../client/printable.ts';
-import { realPathOf } from '../../../client/safe-files.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
+import { several } from '../../submit/flag-values.ts';
+import { flagFor, type Project, type ProjectFlags, readProject } from '../../submit/read-project.ts';
 import { size } from '../../words.ts';
 
-interface PackOptions {
+interface PackOptions extends ProjectFlags {
   list?: true;
   json: boolean;
-  root?: string;
-  include: string[];
-  secretFile: string[];
-  easignoreAdds: boolean;
 }
-
-const several = (value: string, before: string[]) => [...before, value];
 
 export function packCommand(interrupts: Interrupts): Command {
   return new Command('pack')
@@ -33,13 +27,8 @@ export function packCommand(interrupts: Interrupts): Command {
     .option('--easignore-adds', '.easignore takes more away from what git sees, and does not replace it', false)
     .addHelpText('after', HELP)
     .action(async (folder: string, options: PackOptions, command: Command) => {
-      if (!options.list) command.error('error: give --list: `pack` sends nothing yet, and shows what would go');
-      const { root, include, easignoreAdds } = options;
-      const listed = { appDir: folder, root, include, easignoreAdds, explain: true, signal: interrupts.signal };
-      const source = await listSource(listed);
-      const secrets = await findSecretFiles(source, options.secretFile, resolve('.'));
-      const sealed = secrets.sent.map(({ path }) => path);
-      const shown = { source, secrets, warnings: [...warningsOf(source, sealed), ...secrets.warnings] };
+      if (!options.list) command.error('error: give --list: `pack` sends nothing, and shows what `submit` would send');
+      const shown = await readProject(folder, options, { explain: true, signal: interrupts.signal });
       if (options.json) printLines(shown);
       else process.stdout.write(textOf(shown));
     });
@@ -53,36 +42,21 @@ Examples:
 Git decides: tracked files, and new ones that no ignore rule names. An .easignore at the root or beside
 eas.json replaces the rules of git. Marks: + git would not bring it, ~ git brings it against its own rule.`;
 
-interface Shown {
-  source: Source;
-  secrets: SecretFiles;
-  warnings: Warning[];
-}
-
 const bySize = (a: { path: string; sizeBytes: number }, b: { path: string; sizeBytes: number }) =>
   b.sizeBytes - a.sizeBytes || (a.path < b.path ? -1 : 1);
 
 const totalOf = ({ files }: Source) => files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 
-/** The flag counts from the current folder, so what is printed can be copied. */
-function flagFor(root: string, inSource: string): string {
-  const here = realPathOf('.') ?? resolve('.');
-  const path = relative(here, join(root, inSource)).split(sep).join('/');
-  return `--secret-file ${/^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`}`;
-}
-
-function printLines({ source, secrets, warnings }: Shown): void {
+function printLines({ source, secrets, warnings }: Project): void {
   const { root, appRoot, decidedBy, files, leftOut } = source;
   printJson({ type: 'source', root, appRoot, decidedBy, files: files.length, sizeBytes: totalOf(source) });
   for (const { path, kind, sizeBytes, difference = null, rule = null } of files.toSorted(bySize))
     printJson({ type: 'file', path, kind, sizeBytes, difference, rule });
   for (const { path, why } of leftOut) printJson({ type: 'left_out', path, why });
   for (const { path, sizeBytes, namedBy } of secrets.sent) printJson({ type: 'secret_file', path, sizeBytes, namedBy });
-  for (const path of secrets.notSent) printJson({ type: 'not_sent', path, flag: flagFor(root, path) });
+  for (const path of secrets.notSent) printJson({ type: 'not_sent', path, flag: flagFor(source, path) });
   for (const folder of largeFoldersOf(source)) printJson({ type: 'large_folder', ...folder });
   for (const one of warnings) printJson({ type: 'warning', ...one });
-  for (const { path, namedBy } of secrets.missing)
-    printJson({ type: 'warning', code: 'secret_file_missing', path, message: missingSays(namedBy) });
 }
 
 const DIFFERENCES: Record<Difference, [mark: string, words: string]> = {
@@ -117,7 +91,7 @@ const LEFT_OUT_WORDS: Record<Source['leftOut'][number]['why'], string> = {
   no_file: 'neither a file nor a link',
 };
 
-function textOf({ source, secrets, warnings }: Shown): string {
+function textOf({ source, secrets, warnings }: Project): string {
   const { root, appRoot, files, leftOut } = source;
   const line = (mark: string, sizeBytes: number | null, path: string, words = '') =>
     `${mark} ${(sizeBytes === null ? '' : size(sizeBytes)).padStart(9)}  ${printable(path)}${words && `  (${printable(words)})`}`;
@@ -143,12 +117,12 @@ function textOf({ source, secrets, warnings }: Shown): string {
     ),
     ...section(
       'Not sent. If the build needs one of these, name it',
-      secrets.notSent.map((path) => `  ${printable(flagFor(root, path))}`),
+      secrets.notSent.map((path) => `  ${printable(flagFor(source, path))}`),
     ),
-    ...section('Look at these', [
-      ...warnings.map(({ path, message }) => `! ${printable(`${path}: ${message}`)}`),
-      ...secrets.missing.map(({ path, namedBy }) => `! ${printable(`${path}: ${missingSays(namedBy)}`)}`),
-    ]),
+    ...section(
+      'Look at these',
+      warnings.map(({ path, message }) => `! ${printable(`${path}: ${message}`)}`),
+    ),
     '',
     `${files.length} ${word(files.length)}, ${size(totalOf(source))} before compression, from ${printable(root)}${appRoot === '.' ? '' : ` (the app is in ${printable(appRoot)})`}.`,
     `Decided by ${decided(source)}.`,
@@ -160,5 +134,3 @@ const NAMED_BY: Record<SecretFile['namedBy'], string> = {
   'expo-build.json': 'named in expo-build.json',
   'credentials.json': 'signs the app: credentials.json',
 };
-
-const missingSays = (namedBy: string) => `${namedBy} names this file, but it is not on this disk.`;

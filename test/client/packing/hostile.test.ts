@@ -70,6 +70,25 @@ const REPOSITORIES: Record<string, Make> = {
     // The checksum at its end may be left out since git 2.40, and git does not check it here.
     writeFileSync(join(tree.path, '.git/index'), index.toString('latin1').replace('xx/secret', '../secret'), 'latin1');
   },
+  'a config with a program for signatures, for a transport and for differences': (tree, _, ran) => {
+    executable(tree, 'run', ran).write({ 'a.js': '', '.gitattributes': '* diff=x\n' }).committed();
+    const { path } = tree;
+    tree.write({
+      'a.js': 'changed',
+      '.git/config': `[log]\nshowSignature = true\n[gpg]\nprogram = ${path}/run\n[diff]\nexternal = ${path}/run\n[diff "x"]\ntextconv = ${path}/run\n[core]\nsshCommand = ${path}/run\nrepositoryFormatVersion = 1\n[extensions]\npartialClone = origin\n[remote "origin"]\nurl = ext::${path}/run\npromisor = true\n[core]\nalternateRefsCommand = ${path}/run\n`,
+    });
+  },
+  'objects of another repository': (tree, outside) =>
+    tree
+      .write({ 'a.js': '' })
+      .committed()
+      .write({ '.git/objects/info/alternates': `${outside}\n` }),
+  'refs, tags and packs that are links': (tree, outside) => {
+    tree.write({ 'a.js': '' }).committed().remove('.git/refs/tags').link('.git/refs/tags', outside);
+    tree.remove('.git/HEAD').write({ '.git/HEAD': 'ref: refs/heads/link/secret\n' });
+    tree.link('.git/refs/heads/link', outside).link('.git/packed-refs', `${outside}/secret`);
+    tree.link('.git/objects/pack/pack-x.idx', `${outside}/index`);
+  },
   'configuration files that are links': (tree, outside) => {
     tree.write({ 'a.js': '' });
     for (const path of ['expo-build.json', 'credentials.json', 'eas.json']) tree.link(path, `${outside}/secret`);
@@ -80,13 +99,15 @@ const LIST_ALL = `
 const { listSource } = await import(process.env.PACKING + '/list-source.ts');
 const { findSecretFiles } = await import(process.env.PACKING + '/secret-files.ts');
 const { writeArchive } = await import(process.env.PACKING + '/archive.ts');
+const { gitOrigin } = await import(process.env.PACKING + '/../../cli/submit/git-origin.ts');
 const { signal } = new AbortController();
 for (const appDir of process.argv.slice(1)) {
   try {
     const source = await listSource({ appDir, explain: true, signal });
     const { sent } = await findSecretFiles(source, [], appDir);
     await writeArchive(source.root, source.files, process.env.ARCHIVE, { signal });
-    console.log(JSON.stringify({ files: source.files.map(({ path }) => path), sent }));
+    const origin = await gitOrigin(source, signal);
+    console.log(JSON.stringify({ files: source.files.map(({ path }) => path), sent, origin }));
   } catch (error) {
     console.log(JSON.stringify({ name: error.name, message: error.message }));
   }
@@ -141,7 +162,9 @@ test.skipIf(!hasStrace)('no repository makes git run a program or open a file ou
   const answerOf = (name: string) => JSON.parse(answers[names.indexOf(name)]!);
   for (const name of names.filter((one) => one.startsWith('a config') || one === 'hooks')) {
     expect(answerOf(name).files, name).toContain('a.js');
+    expect(answerOf(name).origin?.commit, name).toMatch(/^[0-9a-f]{40}$/);
   }
+  expect(answerOf('objects of another repository').origin).toEqual({ branch: 'main', commit: expect.any(String) });
   expect(answerOf('a .git that names another folder').message).toContain('does not name');
   expect(answerOf('a submodule that names another folder').message).toContain('does not name');
   expect(answerOf('an index with a path out of the project').name).toBe('SourceError');

@@ -1,0 +1,100 @@
+/** Decides what is built for a platform: a profile of eas.json, or a command. */
+import { type App, ArtifactGlob } from '#contract';
+import { readAppConfig } from '../../client/project/app-config.ts';
+import { checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
+import { readEasJson } from '../../client/project/eas-json.ts';
+import { type CommandBuild, commandBuildOf } from '../../client/project/expo-build-json.ts';
+import type { Found } from '../../client/project/found.ts';
+import { pathIn } from '../../client/project/project-files.ts';
+import { workflowOf } from '../../client/project/workflow.ts';
+import { CommandError } from '../command-error.ts';
+import type { Project } from './read-project.ts';
+
+export type Platform = 'ios' | 'android';
+
+/** As EAS has it. */
+const USUAL_PROFILE = 'production';
+
+export interface BuildFlags {
+  profile?: string;
+  command?: string;
+  artifact: string[];
+}
+
+export interface BuildChoice {
+  platform: Platform;
+  /** Exactly one of both. */
+  profile: string | null;
+  command: string | null;
+  artifacts: ArtifactGlob[];
+  /** Says what is built, and why that. */
+  words: string;
+}
+
+/** Throws CommandError with what to correct in eas.json, in expo-build.json or in the flags. */
+export async function chooseBuild(project: Project, platform: Platform, flags: BuildFlags): Promise<BuildChoice> {
+  if (flags.profile !== undefined && flags.command !== undefined)
+    throw new CommandError('--profile and --command are two ways to say what is built. Give one of them.');
+  const { json, source, files } = project;
+  const byCommand = flags.profile === undefined ? value(commandOf(project, platform, flags)) : null;
+  if (byCommand !== null)
+    return {
+      ...{ platform, profile: null, ...byCommand },
+      words: `the command ${flags.command === undefined ? 'of expo-build.json' : 'that you gave'}`,
+    };
+  const { appRoot } = source;
+  const easJsonPath = pathIn(appRoot, 'eas.json')!;
+  if (!files.paths.has(easJsonPath) && flags.profile === undefined)
+    throw new CommandError(
+      `Nothing says what to build: ${easJsonPath} is not in the source${json.ios || json.android ? `, and expo-build.json has no command for ${platform}` : ''}. Make profiles with \`eas build:configure\`, or give \`--command COMMAND --artifact GLOB\` (or both as \`command\` and \`artifacts\` in expo-build.json).`,
+    );
+  const name = flags.profile ?? USUAL_PROFILE;
+  const easJson = value(await readEasJson(files, appRoot));
+  const profile = value(resolveProfile(easJson, platform, name, { imageNames: null }));
+  value(checkCustomBuild(files, appRoot, profile));
+  const which = flags.profile === undefined ? ', because no --profile is given' : '';
+  return {
+    ...{ platform, profile: name, command: null, artifacts: globsOf(flags.artifact, appRoot) },
+    words: `profile ${name} of ${easJsonPath}${which}`,
+  };
+}
+
+/** Null: neither the flags nor expo-build.json have a command. */
+function commandOf(
+  { json, source }: Project,
+  platform: Platform,
+  { command, artifact }: BuildFlags,
+): Found<CommandBuild | null> {
+  const given = artifact.length > 0 ? { artifacts: artifact.map((glob) => ArtifactGlob.parse({ glob })) } : {};
+  const own = json[platform];
+  const merged = { ...json, ...own, ...given, ...(command !== undefined && { command }) };
+  return commandBuildOf({ ...merged, ios: undefined, android: undefined }, source.appRoot, platform);
+}
+
+/** They count from the folder of the app, as in expo-build.json. */
+const globsOf = (globs: readonly string[], appRoot: string): ArtifactGlob[] =>
+  globs.map((one) => {
+    const glob = pathIn(appRoot, one);
+    if (glob === null || glob === '.')
+      throw new CommandError(`--artifact ${one} leads out of the source, or is the whole of it. Name files in it.`);
+    return ArtifactGlob.parse({ glob });
+  });
+
+/** The app as its project has it, for what a store is asked before the build. Undefined: nobody can tell. */
+export async function appOf({ files, source }: Project, { platform, profile }: BuildChoice): Promise<App | undefined> {
+  if (profile === null) return undefined;
+  const easJson = value(await readEasJson(files, source.appRoot));
+  const resolved = value(resolveProfile(easJson, platform, profile, { imageNames: null }));
+  const workflow = await workflowOf(files, source.appRoot, platform);
+  const { appId, version, buildNumber } = value(
+    await readAppConfig(files, source.appRoot, platform, workflow, resolved),
+  );
+  if (appId === null) return undefined;
+  return { id: appId, ...(version !== null && { version }), ...(buildNumber !== null && { buildNumber }) };
+}
+
+/** The agent says the notes in the log of the build. */
+function value<T>(found: Found<T>): T {
+  if (!found.ok) throw new CommandError(found.problem);
+  return found.value;
+}

@@ -1,0 +1,24 @@
+/** Follows a submission that `upload` has made, until it has ended. Whoever leaves does not stop it. */
+import type { SubmissionDetail } from '#contract';
+import type { BuildsClient } from '../../client/builds-client.ts';
+import type { ExitCode } from '../exit-codes.ts';
+import { Contact } from '../follow/contact.ts';
+import { followSubmission } from '../follow/follow-submissions.ts';
+import { viewFor } from '../follow/views/view-for.ts';
+import type { Interrupts } from '../interrupts.ts';
+
+const TIMES = { pollMs: 2_000, lastBytesMs: 0, giveUpAfterMs: 10 * 60_000 };
+const AWAY_AFTER_MS = 5_000;
+
+export async function followUpload(
+  client: BuildsClient,
+  { id, buildId }: SubmissionDetail,
+  { interrupts, json }: { interrupts: Interrupts; json: boolean },
+): Promise<ExitCode> {
+  using view = viewFor([buildId], { json, now: () => client.connection.now() });
+  const contact = new Contact({
+    awayAfterMs: AWAY_AFTER_MS,
+    say: (reached, message) => view.show({ type: 'connection', reached, message }),
+  });
+  return await followSubmission(id, { client, view, contact, times: TIMES, signal: interrupts.signal });
+}

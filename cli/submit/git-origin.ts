@@ -1,0 +1,205 @@
+/**
+ * Asks git where a source comes from: its repository, branch, commit and tag, and whether files differ from
+ * the commit.
+ *
+ * Invariant: nothing that a stranger put into `.git` is run or obeyed, as in client/packing/git.ts: git works
+ * with a folder of our own, which gets the commit and the tags. Nothing of the origin has a credential in it.
+ */
+import { existsSync } from 'node:fs';
+import { readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { asLine, Commit, Origin, Repository } from '#contract';
+import { type OwnGitFolder, withOwnGitFolder } from '../../client/packing/git.ts';
+import type { Source } from '../../client/packing/list-source.ts';
+import { SourceError } from '../../client/packing/source-error.ts';
+import { bytesBelow, bytesOf, realPathOf } from '../../client/safe-files.ts';
+
+const REFS_MAX_BYTES = 64 * 1024 * 1024;
+const CONFIG_MAX_BYTES = 1024 * 1024;
+const TAGS_MAX = 10_000;
+const NAME_MAX = 256;
+const MESSAGE_MAX = 1_000;
+/** Names that git takes in its file of packed refs. */
+const TAG_NAME = /^(?!.*(\.\.|@\{|\/\/|\.lock(\/|$)))[^\s~^:?*[\\\p{Cc}/.][^\s~^:?*[\\\p{Cc}]*(?<![./])$/u;
+
+/** Null if the source is no repository, or this machine has no git. What git cannot tell is left out. */
+export async function gitOrigin(source: Source, signal: AbortSignal): Promise<Origin | null> {
+  const { root } = source;
+  if (source.gitIsMissing || realPathOf(join(root, '.git')) === null) return null;
+  try {
+    return await withOwnGitFolder(root, signal, (git) => new Reading(git, source).origin());
+  } catch (error) {
+    // A repository that git does not read has no origin. `pack` says what is wrong where that matters.
+    if (error instanceof SourceError) return null;
+    throw error;
+  }
+}
+
+class Reading {
+  readonly #git: OwnGitFolder;
+  readonly #source: Source;
+
+  constructor(git: OwnGitFolder, source: Source) {
+    this.#git = git;
+    this.#source = source;
+  }
+
+  async origin(): Promise<Origin | null> {
+    const head = this.#text(join(this.#git.own, 'HEAD')).trim();
+    const ref = /^ref: (refs\/heads\/\S+)$/.exec(head)?.[1];
+    const branch = ref?.slice('refs/heads/'.length);
+    const packed = this.#packedRefs();
+    const commit = ref === undefined ? head : this.#loose(ref) || packed.get(ref);
+    const repository = await this.#repository(branch);
+    const known = { ...(repository && { repository }), ...(branch && named('branch', branch)) };
+    if (!Commit.safeParse(commit).success) return Object.keys(known).length > 0 ? known : null;
+    if (await this.#leadsOut()) return { ...known, commit };
+    const isShallow = await this.#point(commit!, packed);
+    const [said, tag, count, dirty] = await Promise.all([
+      this.#ask('cat-file', 'commit', commit!),
+      this.#ask('tag', '--points-at', commit!, '--sort=-version:refname'),
+      // A shallow clone counts what it has.
+      isShallow ? null : this.#ask('rev-list', '--count', commit!),
+      this.#isDirty(),
+    ]);
+    const { author, message } = ofCommit(said ?? '');
+    return Origin.parse({
+      ...known,
+      commit,
+      ...named('tag', tag?.split('\n')[0] ?? ''),
+      ...named('author', author),
+      ...(message !== '' && { message }),
+      ...(count !== null && { commitCount: Number(count) }),
+      ...(dirty !== null && { dirty }),
+    });
+  }
+
+  /** Null if git does not know it. */
+  async #ask(...args: string[]): Promise<string | null> {
+    try {
+      return (await this.#git.git(args))?.toString('utf8') ?? null;
+    } catch (error) {
+      if (error instanceof SourceError) return null;
+      throw error;
+    }
+  }
+
+  #text(path: string): string {
+    return bytesOf(path, REFS_MAX_BYTES)?.toString('utf8') ?? '';
+  }
+
+  /** `ref` comes from a file of the repository. */
+  #loose(ref: string): string {
+    if (ref.split('/').includes('..')) return '';
+    return bytesBelow(this.#git.common, ref, NAME_MAX)?.toString('utf8').trim() ?? '';
+  }
+
+  #packedRefs(): Map<string, string> {
+    const lines = this.#text(join(this.#git.common, 'packed-refs')).matchAll(/^([0-9a-f]{40,64}) (refs\/\S+)$/gm);
+    return new Map([...lines].map(([, sha, ref]) => [ref!, sha!]));
+  }
+
+  /** Whether git would look for objects elsewhere: through a link, or in another repository. */
+  async #leadsOut(): Promise<boolean> {
+    const { common } = this.#git;
+    const real = realPathOf(common);
+    for (const folder of ['objects', 'objects/pack', 'objects/info', 'refs', 'refs/tags']) {
+      const place = realPathOf(join(common, folder));
+      if (place === null) continue;
+      if (real === null || place !== join(real, folder)) return true;
+      const entries = await readdir(place, { withFileTypes: true });
+      if (entries.some((entry) => entry.isSymbolicLink())) return true;
+    }
+    return existsSync(join(common, 'objects/info/alternates'));
+  }
+
+  /** Gives our folder the commit, the tags and the objects. Returns whether the repository is shallow. */
+  async #point(commit: string, packed: ReadonlyMap<string, string>): Promise<boolean> {
+    const { folder, common } = this.#git;
+    const tags = new Map([...packed].filter(([ref]) => ref.startsWith('refs/tags/')).slice(0, TAGS_MAX));
+    const loose = await readdir(join(common, 'refs/tags'), { recursive: true }).catch(() => []);
+    for (const name of loose.slice(0, TAGS_MAX)) {
+      const ref = `refs/tags/${name.replaceAll('\\', '/')}`;
+      const sha = this.#loose(ref);
+      if (Commit.safeParse(sha).success) tags.set(ref, sha);
+    }
+    const lines = [...tags]
+      .filter(([ref]) => TAG_NAME.test(ref.slice('refs/tags/'.length)))
+      .map(([ref, sha]) => `${sha} ${ref}\n`);
+    await writeFile(join(folder, 'packed-refs'), lines.sort().join(''));
+    await writeFile(join(folder, 'objects/info/alternates'), `${join(common, 'objects')}\n`);
+    await writeFile(join(folder, 'HEAD'), `${commit}\n`);
+    const shallow = this.#text(join(common, 'shallow'));
+    if (shallow !== '') await writeFile(join(folder, 'shallow'), shallow);
+    return shallow !== '';
+  }
+
+  /** Whether what goes along has changes that the commit does not have. */
+  async #isDirty(): Promise<boolean | null> {
+    const { files } = this.#source;
+    if (files.some(({ isTracked, difference }) => !isTracked && difference === undefined)) return true;
+    const args = ['status', '--porcelain', '--untracked-files=no', '--ignore-submodules=all', '--no-renames'];
+    // Windows has neither the bit of executables nor, mostly, links.
+    const asHere = process.platform === 'win32' ? ['-c', 'core.fileMode=false', '-c', 'core.symlinks=false'] : [];
+    const changed = await this.#ask(...asHere, ...args);
+    return changed === null ? null : changed !== '';
+  }
+
+  async #repository(branch: string | undefined): Promise<string | null> {
+    const config = bytesOf(join(this.#git.common, 'config'), CONFIG_MAX_BYTES);
+    if (config === null) return null;
+    // A copy, because git would follow a link.
+    const copy = join(this.#git.folder, 'config-of-repository');
+    await writeFile(copy, config);
+    const said = await this.#ask('config', '--file', copy, '--no-includes', '-z', '--get-regexp', REMOTES);
+    const values = new Map(
+      (said ?? '').split('\0').flatMap((one): [string, string][] => {
+        const end = one.indexOf('\n');
+        return end === -1 ? [] : [[one.slice(0, end), one.slice(end + 1)]];
+      }),
+    );
+    const urls = [...values.keys()].filter((key) => key.startsWith('remote.'));
+    const remote = values.get(`branch.${branch}.remote`) ?? 'origin';
+    const url = values.get(`remote.${remote}.url`) ?? (urls.length === 1 ? values.get(urls[0]!) : undefined);
+    return url === undefined ? null : repositoryOf(url);
+  }
+}
+
+const REMOTES = '^(remote\\..*\\.url|branch\\..*\\.remote)$';
+
+/** Host and path of a remote's address, without user, password and `.git`. Null if it is on this disk. */
+export function repositoryOf(remote: string): string | null {
+  const url = URL.parse(remote);
+  const scp = /^(?:[^@/\s]+@)?([^@:/\s]+):(?!\/\/)(.+)$/.exec(remote);
+  const isWeb = url?.protocol === 'https:' || url?.protocol === 'http:';
+  const named =
+    url?.hostname && (isWeb || url.protocol === 'ssh:' || url.protocol === 'git:')
+      ? `${isWeb ? url.host : url.hostname}${url.pathname}`
+      : scp
+        ? `${scp[1]}/${scp[2]}`
+        : '';
+  const plain = named.replaceAll(/\/+/g, '/').replace(/(\.git)?\/?$/, '');
+  return Repository.safeParse(plain).success ? plain : null;
+}
+
+/** Nothing if the text has no line that an origin may have. */
+function named<Field extends string>(field: Field, text: string): { [field in Field]?: string } {
+  const line = asLine(text, NAME_MAX);
+  return (line === null ? {} : { [field]: line }) as { [field in Field]?: string };
+}
+
+/** A commit as git stores it: headers, an empty line, and the message. */
+function ofCommit(text: string): { author: string; message: string } {
+  const end = text.indexOf('\n\n');
+  const author = /^author (.*?) ?<[^\n]*$/m.exec(text.slice(0, end))?.[1] ?? '';
+  const lines = end === -1 ? [] : text.slice(end + 2).split('\n');
+  const clean = lines.map((one) => asLine(one, MESSAGE_MAX) ?? '').join('\n');
+  // The cut may leave half of a pair.
+  return {
+    author,
+    message: clean
+      .trim()
+      .slice(0, MESSAGE_MAX)
+      .replace(/\p{Cs}$/u, ''),
+  };
+}

@@ -1,0 +1,176 @@
+/**
+ * Takes the folder of an app to the controller: packs it, uploads it, and submits a build for each platform.
+ *
+ * Invariants: the archive lies in a folder that this account alone can read, and is deleted as soon as it is
+ * sent, whatever happens. Either all the builds are there in the end, or none.
+ */
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Build, Origin } from '#contract';
+import type { LocalFile } from '../../client/blob-requests.ts';
+import type { BuildsClient } from '../../client/builds-client.ts';
+import { writeArchive } from '../../client/packing/archive.ts';
+import { largeFoldersOf } from '../../client/packing/warnings.ts';
+import { size } from '../words.ts';
+import { type Request, type RequestFlags, requestOf } from './build-request.ts';
+import { appOf, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
+import { isOfFork } from './github-event.ts';
+import { originOf } from './origin.ts';
+import { flagFor, type Project, type ProjectFlags, readProject } from './read-project.ts';
+import type { Report } from './report.ts';
+import { type StoreFlags, storeOptions } from './store-options.ts';
+
+const WARNINGS_SHOWN = 5;
+/** The hash is known only once the source is packed. All else is checked before. */
+const NO_SHA256 = '0'.repeat(64);
+
+export interface SubmitFlags extends ProjectFlags, BuildFlags, RequestFlags, Omit<StoreFlags, 'artifact'> {
+  platform: Platform | 'all';
+  idempotencyKey?: string;
+  upload?: true;
+}
+
+export interface Means {
+  client: BuildsClient;
+  report: Report;
+  signal: AbortSignal;
+}
+
+export async function submitBuilds(folder: string, flags: SubmitFlags, means: Means): Promise<Build[]> {
+  const { report, signal } = means;
+  const project = await readProject(folder, flags, { explain: false, signal });
+  const origin = await originOf(project.source, signal);
+  const platforms: Platform[] = flags.platform === 'all' ? ['ios', 'android'] : [flags.platform];
+  const choices: BuildChoice[] = [];
+  for (const platform of platforms) choices.push(await chooseBuild(project, platform, flags));
+  const requests: Request[] = [];
+  for (const choice of choices) requests.push(await requestFor(project, choice, origin, flags, report));
+  sayWhatGoes(project, report);
+  const archive = await packAndUpload(project, means);
+  signal.throwIfAborted();
+  const words = choices.map((choice) => `${choice.words} for ${choice.platform}`);
+  return await submitAll(requests, words, archive, means);
+}
+
+async function requestFor(
+  project: Project,
+  choice: BuildChoice,
+  origin: Origin | null,
+  flags: SubmitFlags,
+  report: Report,
+): Promise<Request> {
+  const { platform } = choice;
+  // Two builds of one group would supersede each other, and two of one name would be one.
+  const own = (name: string) => (flags.platform === 'all' ? `${name}-${platform}` : name);
+  const { group } = flags;
+  const idempotencyKey = own(flags.idempotencyKey ?? randomUUID());
+  let submit = null;
+  if (flags.upload) {
+    const { files, source } = project;
+    const storeProject = { files, appRoot: source.appRoot };
+    const { options, notes } = await storeOptions(storeProject, platform, storeFlagsFor(platform, flags));
+    for (const note of notes) report.say(note);
+    submit = { options, app: await appOf(project, choice) };
+  }
+  const requestFlags: RequestFlags = {
+    ...flags,
+    ...(group !== undefined && { group: own(group) }),
+    // A trusted key does not make a stranger's source trusted.
+    ...(isOfFork(process.env, (path) => readFileSync(path, 'utf8')) && { untrusted: true }),
+  };
+  return requestOf({ project, choice, flags: requestFlags, origin, submit, idempotencyKey, sha256: NO_SHA256 });
+}
+
+/** Of two builds, only the one for iOS has testers to tell something. */
+function storeFlagsFor(platform: Platform, flags: SubmitFlags): StoreFlags {
+  const { submitProfile, storeKey, whatToTest } = flags;
+  return {
+    ...(submitProfile !== undefined && { submitProfile }),
+    ...(storeKey !== undefined && { storeKey }),
+    ...(whatToTest !== undefined && !(flags.platform === 'all' && platform === 'android') && { whatToTest }),
+  };
+}
+
+/** What a person should know before the source is sent. `pack --list` says all of it. */
+function sayWhatGoes({ source, secrets, warnings }: Project, report: Report): void {
+  for (const { path, sizeBytes, namedBy } of secrets.sent)
+    report.line({ type: 'secret_file', path, sizeBytes, namedBy });
+  for (const folder of largeFoldersOf(source)) report.line({ type: 'large_folder', ...folder });
+  for (const path of secrets.notSent) report.line({ type: 'not_sent', path, flag: flagFor(source, path) });
+  for (const warning of warnings) report.line({ type: 'warning', ...warning });
+  const said = [
+    ...warnings.map(({ path, message }) => `! ${path}: ${message}`),
+    ...secrets.notSent.map(
+      (path) => `! ${path}: is ignored, so the build does not get it. Or give ${flagFor(source, path)}`,
+    ),
+  ];
+  for (const one of said.slice(0, WARNINGS_SHOWN)) report.say(one);
+  if (said.length > WARNINGS_SHOWN)
+    report.say(`! There are ${said.length - WARNINGS_SHOWN} more of these: \`expo-build pack --list\` shows all.`);
+  if (secrets.sent.length > 0) report.say(`Sealed: ${secrets.sent.map(({ path }) => path).join(', ')}`);
+  const large = largeFoldersOf(source).map(({ path, sizeBytes }) => `${path} (${size(sizeBytes)})`);
+  if (large.length > 0) report.say(`The source is large. Its largest folders: ${large.join(', ')}`);
+}
+
+async function packAndUpload({ source }: Project, { client, report, signal }: Means): Promise<LocalFile> {
+  const folder = await mkdtemp(join(tmpdir(), 'expo-build-source-'));
+  try {
+    const count = source.files.length;
+    const onPacked = (packed: number) => report.progress(`Packing: ${packed} of ${count} files`);
+    const archive = await writeArchive(source.root, source.files, join(folder, 'source.tar.gz'), {
+      signal,
+      onProgress: onPacked,
+    });
+    const sizeBytes = source.files.reduce((sum, file) => sum + file.sizeBytes, 0);
+    const { sha256, sizeBytes: archiveBytes } = archive;
+    report.line({ type: 'packed', files: count, sizeBytes, archiveBytes, sha256 });
+    const onSent = (sentBytes: number) => report.progress(`Uploading: ${size(sentBytes)} of ${size(archiveBytes)}`);
+    const { existed } = await client.uploadOnce(archive, { signal, onProgress: onSent });
+    const packed = `Packed ${count} ${count === 1 ? 'file' : 'files'}, ${size(archiveBytes)} compressed`;
+    report.say(
+      `${packed}. ${existed ? 'Unchanged since the last upload: 0 bytes sent' : `${size(archiveBytes)} sent`}.`,
+    );
+    report.line({ type: 'uploaded', sha256, sentBytes: existed ? 0 : archiveBytes });
+    return archive;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function submitAll(
+  requests: readonly Request[],
+  words: readonly string[],
+  { sha256 }: LocalFile,
+  { client, report, signal }: Means,
+): Promise<Build[]> {
+  const builds: Build[] = [];
+  try {
+    for (const [index, request] of requests.entries()) {
+      const build = await client.submitNamed({ ...request, source: { sha256 } }, signal);
+      builds.push(build);
+      const address = addressOf(client, build);
+      report.line({ type: 'submitted', build, address });
+      report.say(`${build.id}: ${words[index]}. ${address}`);
+    }
+    signal.throwIfAborted();
+    return builds;
+  } catch (error) {
+    for (const { id } of builds) await withdraw(client, id, report);
+    throw error;
+  }
+}
+
+export const addressOf = ({ connection }: BuildsClient, { id }: Build): string => `${connection.url}/api/builds/${id}`;
+
+/** A build that was submitted a moment ago, and that nobody wants alone. */
+async function withdraw(client: BuildsClient, buildId: string, report: Report): Promise<void> {
+  try {
+    await client.cancel(buildId);
+    report.say(`${buildId} was cancelled again.`);
+  } catch (error) {
+    report.say(`${buildId} could not be cancelled: ${(error as Error).message}. Run \`expo-build cancel ${buildId}\`.`);
+  }
+}

@@ -1,0 +1,63 @@
+/** Takes a folder to its artifacts with one command, on a whole farm. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { JsonLine } from '../../../cli/json-lines/json-lines.ts';
+import { startFarm } from '../../../local/farm/farm.ts';
+import { project } from '../../client/packing/trees.ts';
+import { expoBuild, jsonLinesOf } from '../expo-build-process.ts';
+
+const hasScript = existsSync('/usr/bin/script');
+
+test('login and submit bring the artifact to the disk, again without an upload, for both platforms, and on a terminal', async () => {
+  using it = project();
+  await using farm = await startFarm({ config: { platforms: ['ios', 'android'] } });
+  const { url, secrets } = farm.controller;
+  const settings = join(it.dir, 'config');
+  const env = { XDG_CONFIG_HOME: settings, TMPDIR: it.dir };
+  const { path: cwd } = it;
+  const run = (args: string[], input = '') => expoBuild(args, { cwd, env, input });
+  it.tree.write({
+    'build.sh': 'mkdir -p dist && cp name.txt dist/app.txt && wc -c <key && echo "made with $COLOUR and $TOKEN"',
+    'name.txt': 'Shop',
+    '.gitignore': 'key\nexpo-build-*\n',
+    key: '0123456789',
+    'expo-build.json': '{ "command": "bash build.sh", "artifacts": ["dist/*.txt"], "secretFiles": ["key"] }',
+    'package.json': '{}',
+  });
+  it.tree.committed();
+
+  const login = await run(['login', '--url', url, '--key-stdin'], secrets.ADMIN_KEY);
+  expect(login.code, login.stderr).toBe(0);
+  process.env.TOKEN = 'secret-token-of-this-test';
+  const first = await run(['submit', '--env', 'COLOUR=red', '--secret-env', 'TOKEN']);
+  delete process.env.TOKEN;
+  expect(first.code, first.stdout + first.stderr).toBe(0);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: there must be none without a terminal
+  expect(first.stdout + first.stderr).not.toMatch(/[\x00-\x09\x0b-\x1f]/);
+  expect(first.stdout).toContain('\n10\nmade with red and ***\n');
+  expect(first.stdout).not.toContain('secret-token');
+  const [id] = /b_[a-z0-9]+/.exec(first.stderr)!;
+  expect(readFileSync(join(cwd, `expo-build-${id}/app.txt`), 'utf8')).toBe('Shop');
+
+  const both = await run(['submit', '--json', '--platform', 'all', '--to', join(it.dir, 'out')]);
+  expect(both.code, both.stderr).toBe(0);
+  const ofType = <Type extends JsonLine['type']>(type: Type) =>
+    jsonLinesOf(both).filter((line): line is Extract<JsonLine, { type: Type }> => line.type === type);
+  expect(ofType('uploaded')).toMatchObject([{ sentBytes: 0 }]);
+  const builds = ofType('submitted').map(({ build }) => build);
+  expect(builds.map(({ platform }) => platform)).toEqual(['ios', 'android']);
+  for (const { path } of ofType('artifact')) expect(readFileSync(path!, 'utf8')).toBe('Shop');
+  expect(ofType('artifact')).toHaveLength(2);
+
+  if (hasScript) {
+    const command = `'${process.execPath}' '${join(import.meta.dirname, '../../../cli/expo-build.ts')}' submit --to seen`;
+    const environment = { ...process.env, ...env };
+    const seen = execFileSync('script', ['-qec', command, '/dev/null'], { cwd, env: environment, encoding: 'utf8' });
+    expect(seen).toContain('Unchanged since the last upload: 0 bytes sent.');
+    expect(readFileSync(join(cwd, 'seen/app.txt'), 'utf8')).toBe('Shop');
+  }
+
+  expect(readdirSync(it.dir).filter((name) => name.startsWith('expo-build-'))).toEqual([]);
+});

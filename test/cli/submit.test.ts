@@ -1,0 +1,298 @@
+/** Tests what `submit` sends, against a real controller without a Mac. farm/submit.test.ts builds it. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync, readdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { CommanderError } from 'commander';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CommandError } from '../../cli/command-error.ts';
+import { submitCommand } from '../../cli/commands/project/submit.ts';
+import { EXIT } from '../../cli/exit-codes.ts';
+import type { Interrupts } from '../../cli/interrupts.ts';
+import type { JsonLine } from '../../cli/json-lines/json-lines.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
+import { SourceError } from '../../client/packing/source-error.ts';
+import { Connection } from '../../client/request.ts';
+import { type LocalController, startController } from '../../local/farm/controller.ts';
+import { project, type Tree } from '../client/packing/trees.ts';
+import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
+import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { until } from '../worker-agent/factories/until.ts';
+import { cleanEnv, type Ended, EXPO_BUILD, expoBuild, jsonLinesOf } from './expo-build-process.ts';
+
+const state = temporaryDir();
+let controller: LocalController;
+let api: BuildsClient;
+beforeAll(async () => {
+  controller = await startController({ stateDir: state.path });
+  api = new BuildsClient(new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY }));
+});
+afterAll(async () => {
+  await controller?.stop();
+  state[Symbol.dispose]();
+});
+
+const EAS_JSON = JSON.stringify({ build: { production: {}, sim: { ios: { simulator: true } } } });
+
+/** An app in a repository, an account of its own, and a folder for what is temporary. */
+function app(change: (tree: Tree) => unknown = () => {}) {
+  const it = project();
+  it.tree.write({ 'package.json': '{"name":"shop"}', 'eas.json': EAS_JSON, 'app.json': '{"expo":{"name":"Shop"}}' });
+  change(it.tree);
+  it.tree.committed();
+  const tmp = temporaryDir();
+  const env = (url = controller.url, key = controller.secrets.ADMIN_KEY) => ({
+    ...{ EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key, TMPDIR: tmp.path },
+  });
+  return {
+    ...it,
+    tmp: tmp.path,
+    env,
+    run: (args: string[], variables: NodeJS.ProcessEnv = env()) =>
+      expoBuild(['submit', ...args], { cwd: it.path, env: { ...env(), ...variables } }),
+    [Symbol.dispose]() {
+      it[Symbol.dispose]();
+      tmp[Symbol.dispose]();
+    },
+  };
+}
+
+const ofType = <Type extends JsonLine['type']>(ended: Ended, type: Type) =>
+  jsonLinesOf(ended).filter((line): line is Extract<JsonLine, { type: Type }> => line.type === type);
+const idsIn = ({ stdout }: Ended) =>
+  stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' ')[0]!);
+const call = async (method: string, path: string, body?: unknown) => {
+  const headers = { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' };
+  const answer = await fetch(`${controller.url}${path}`, { method, headers, body: body ? JSON.stringify(body) : null });
+  return (await answer.json()) as Record<string, unknown> & { secret: string; key: { id: string } };
+};
+
+test('a profile is sent as the flags, eas.json, expo-build.json and git say, and an unchanged tree not at all', async () => {
+  using it = app((tree) =>
+    tree.write({
+      '.gitignore': '.env.local\n*.p12\n',
+      '.env.local': 'A=1',
+      'expo-build.json': '{ "project": "shop", "secretFiles": [".env.local"] } // by init',
+    }),
+  );
+  it.tree.git('remote', 'add', 'origin', 'git@github.com:acme/shop.git');
+  const first = await it.run(
+    [
+      ...['--no-wait', '--profile', 'sim', '--env', 'API=https://a.example/?b=c', '--secret-env', 'TOKEN'],
+      ...['--priority', '7', '--label', 'a=b', '--group', 'pr-1', '--cancel-superseded', '--after-failure', 'keep=30m'],
+      ...['--timeout', 'build=90m', '--max-attempts', '2', '--artifact', '*.log', '--image', 'xcode-26'],
+    ].concat('--json'),
+    { TOKEN: 'secret-of-the-build' },
+  );
+  expect(first.code, first.stderr).toBe(0);
+  expect(first.stderr).toMatch(
+    /^Sealed: \.env\.local\nPacked 5 files, \d+ B compressed\. \d+ B sent\.\nb_\w+: profile sim of eas\.json for ios\. http:/,
+  );
+  const [{ build } = { build: null }] = ofType(first, 'submitted');
+  expect(await api.build(build!.id)).toMatchObject({
+    ...{ project: 'shop', platform: 'ios', profile: 'sim', command: null, priority: 7, labels: { a: 'b' } },
+    ...{ group: 'pr-1', maxAttempts: 2, image: 'xcode-26', timeouts: { buildTimeoutMs: 5_400_000 } },
+    artifactGlobs: [{ glob: '*.log', required: true }],
+    origin: { repository: 'github.com/acme/shop', branch: 'main', dirty: false, message: 'first' },
+  });
+  expect(ofType(first, 'uploaded')[0]!.sentBytes).toBeGreaterThan(0);
+  expect(ofType(first, 'secret_file')).toMatchObject([{ path: '.env.local', namedBy: 'expo-build.json' }]);
+  expect(first.stdout + first.stderr).not.toContain('secret-of-the-build');
+
+  const again = await it.run(['--no-wait']);
+  expect(again.stderr).toContain('Unchanged since the last upload: 0 bytes sent.');
+  expect(again.stderr).toContain('profile production of eas.json, because no --profile is given for ios');
+  expect(again.stdout).toMatch(/^b_\w+ http:\/\/127\.0\.0\.1:\d+\/api\/builds\/b_\w+\n$/);
+  expect((await api.build(idsIn(again)[0]!)).source.sha256).toBe(build!.source.sha256);
+  expect(readdirSync(it.tmp)).toEqual([]);
+});
+
+test('a command runs in the folder of the app, and `all` makes two builds of one upload, or none', async () => {
+  using it = app((tree) => tree.write({ 'apps/shop/expo-build.json': '{"command":"make","artifacts":["dist"]}' }));
+  const all = await it.run([
+    'apps/shop',
+    '--no-wait',
+    '--json',
+    '--platform',
+    'all',
+    '--group',
+    'g',
+    '--cancel-superseded',
+  ]);
+  expect(all.code, all.stderr).toBe(0);
+  expect(ofType(all, 'uploaded')).toHaveLength(1);
+  const builds = ofType(all, 'submitted').map(({ build }) => build);
+  expect(builds).toMatchObject(
+    ['ios', 'android'].map((platform) => ({
+      ...{ platform, profile: null, command: "cd 'apps/shop' || exit\nmake", group: `g-${platform}`, status: 'queued' },
+      artifactGlobs: [{ glob: 'apps/shop/dist' }],
+    })),
+  );
+  const given = await it.run(['apps/shop', '--no-wait', '--command', 'ls', '--artifact', 'a', '--artifact', 'b']);
+  expect(await api.build(idsIn(given)[0]!)).toMatchObject({
+    command: "cd 'apps/shop' || exit\nls",
+    artifactGlobs: [{ glob: 'apps/shop/a' }, { glob: 'apps/shop/b' }],
+  });
+
+  await call('POST', '/api/projects', { name: 'narrow' });
+  await call('PATCH', '/api/projects/narrow', { maxQueuedUntrusted: 1 });
+  const one = await it.run(['--no-wait', '--platform', 'all', '--project', 'narrow', '--untrusted']);
+  expect(one.code).toBe(2);
+  expect(one.stdout).toBe('');
+  const [, first] = /^(b_\w+): .* for ios/m.exec(one.stderr)!;
+  expect(one.stderr).toMatch(new RegExp(`^${first} was cancelled again\\.\nexpo-build: .*too_many`, 'm'));
+  expect(await api.build(first!)).toMatchObject({ status: 'cancelled', trusted: false });
+});
+
+test('answers that get lost and a controller that is away make one upload and one build', async () => {
+  using it = app();
+  await using proxy = await faultyProxy(controller.url);
+  proxy.fault = ({ count }) => (count === 1 ? 'refuse' : count === 2 ? 'lose answer' : undefined);
+  const ended = await it.run(['--no-wait', '--json', '--label', 'test=lost'], it.env(proxy.url));
+  expect(ended.code, ended.stderr).toBe(0);
+  expect(proxy.requests.filter((one) => one === 'POST /api/builds')).toHaveLength(3);
+  const { builds } = await api.list({ limit: '100' });
+  expect(builds.filter(({ labels }) => labels.test === 'lost').map(({ id }) => id)).toEqual(
+    ofType(ended, 'submitted').map(({ build }) => build.id),
+  );
+});
+
+test('a key that is revoked after the upload ends with a sentence, and leaves no build', async () => {
+  using it = app();
+  const rights = { projects: ['late'], pools: ['default'], trusted: true, may: [] };
+  await call('POST', '/api/projects', { name: 'late' });
+  const { secret, key } = await call('POST', '/api/keys', { name: 'late', scope: 'submit', ...rights });
+  await using proxy = await faultyProxy(controller.url);
+  const revoked = Promise.withResolvers<unknown>();
+  proxy.fault = ({ method, count }) => {
+    if (method !== 'POST') return undefined;
+    if (count === 1) revoked.resolve(call('DELETE', `/api/keys/${key.id}`));
+    return count === 1 ? 'refuse' : undefined;
+  };
+  const ended = await it.run(['--no-wait', '--project', 'late'], it.env(proxy.url, secret));
+  await revoked.promise;
+  expect(ended.code).toBe(2);
+  expect(ended.stderr).toMatch(/the request for the build: the controller answered 401 .* Run `expo-build login`/);
+  expect((await api.list({ project: 'late' })).builds).toEqual([]);
+});
+
+test('Ctrl-C while it packs, uploads or asks ends it with 130 and leaves nothing', async () => {
+  using it = app((tree) => tree.write({ 'large.bin': 'x'.repeat(3_000_000) }));
+  for (const stuckAt of ['GET', 'PUT']) {
+    let stuck = false;
+    const server = createServer((request, response) => {
+      if (request.method === stuckAt) stuck = true;
+      else
+        response
+          .writeHead(404, { 'content-type': 'application/json' })
+          .end('{"error":{"code":"not_found","message":"no"}}');
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    const env = { ...cleanEnv(), ...it.env(`http://127.0.0.1:${port}`) };
+    const child = spawn(process.execPath, [EXPO_BUILD, 'submit'], { cwd: it.path, env });
+    let said = '';
+    child.stderr.on('data', (chunk) => (said += chunk));
+    await until(() => stuck, `${stuckAt} arrives`);
+    expect(readdirSync(it.tmp).filter((name) => name.startsWith('expo-build-source-'))).toHaveLength(1);
+    child.kill('SIGINT');
+    expect([(await once(child, 'exit'))[0], said]).toEqual([130, 'expo-build: stopped\n']);
+    expect(readdirSync(it.tmp)).toEqual([]);
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test('what cannot be sent is said before anything is, with the file or the flag and the fix', async () => {
+  // Nobody listens at this address.
+  const nowhere = { EXPO_BUILD_URL: 'http://127.0.0.1:1', EXPO_BUILD_KEY: 'tb_submit_x' };
+  const cases: [change: (tree: Tree) => unknown, args: string[], says: RegExp][] = [
+    [NOTHING, ['--profile', 'prod'], /eas\.json has no build profile `prod`. It has `production`, `sim`/],
+    [(tree) => tree.write({ 'eas.json': '{' }), [], /eas\.json is not valid JSON at line 1/],
+    [(tree) => tree.remove('eas.json'), [], /eas build:configure`, or give `--command COMMAND --artifact GLOB`/],
+    [NOTHING, ['--profile', 'sim', '--command', 'ls'], /two ways to say what is built/],
+    [NOTHING, ['--priority', '101'], /^--priority: .*100/],
+    [NOTHING, ['--priority', 'high'], /--priority: high is no whole number/],
+    [NOTHING, ['--env', 'A'], /--env A: write a name, = and a value/],
+    [NOTHING, ['--env', '9A=1'], /--env 9A: must be a shell variable name/],
+    [NOTHING, ['--secret-env', 'A=1'], /--secret-env takes a name alone. Set the variable A/],
+    [NOTHING, ['--secret-env', 'NOT_THERE'], /--secret-env NOT_THERE: there is no such variable here/],
+    [NOTHING, ['--after-failure', '30m'], /Give keep=TIME, such as keep=30m/],
+    [NOTHING, ['--after-failure', 'keep=5s'], /--after-failure keep: .*60000/],
+    [NOTHING, ['--timeout', 'boot=1s'], /--timeout boot: must be at least 20000 ms/],
+    [NOTHING, ['--timeout', 'biuld=1h'], /--timeout biuld: is not known. There are heartbeat/],
+    [NOTHING, ['--cancel-superseded'], /--cancel-superseded: needs a group/],
+    [NOTHING, ['--artifact', '../../a'], /--artifact \.\.\/\.\.\/a leads out of the source/],
+    [NOTHING, ['--upload', '--submit-profile', 'x'], /no submit profile `x`/],
+    [NOTHING, ['--plaform', 'ios'], /unknown option '--plaform'/],
+    [(tree) => tree.write({ 'expo-build.json': '{"url":"https://evil.example"}' }), [], /never come from a project/],
+    [(tree) => tree.link('hosts', '/etc/hosts'), [], /"hosts → \/etc\/hosts" is a link that leads out of/],
+    [
+      (tree) => tree.write({ 'a\nb': '' }).write({ [`${'x'.repeat(120)}\n`]: '' }),
+      [],
+      /has a line break in it. Rename/,
+    ],
+    [
+      (tree) => tree.write({ '.gitattributes': '*.bin filter=lfs\n', 'a.bin': LFS_POINTER }),
+      [],
+      /pointer of Git LFS .* `git lfs install && git lfs pull`/,
+    ],
+  ];
+  using plain = app();
+  for (const [change, args, says] of cases) {
+    using changed = String(change) === String(NOTHING) ? null : app(change);
+    const it = changed ?? plain;
+    // In this process, because two dozen processes take long.
+    const refusal = await withVariables({ ...it.env(), ...nowhere }, () =>
+      submitCommand(NOBODY_INTERRUPTS)
+        .exitOverride()
+        .configureOutput({ writeErr: () => {} })
+        .parseAsync([it.path, ...args], { from: 'user' })
+        .catch((error: Error) => error),
+    );
+    expect(refusal, args.join(' ')).toSatisfy(isOfUsage);
+    expect((refusal as Error).message, args.join(' ')).toMatch(says);
+    expect(readdirSync(it.tmp)).toEqual([]);
+  }
+  const { code, stdout, stderr } = await plain.run(['--profile', 'prod', '--json'], nowhere);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^expo-build: eas\.json has no build profile `prod`/);
+  expect(jsonLinesOf({ code, stdout, stderr })).toMatchObject([{ type: 'error', exitCode: 2 }]);
+});
+
+const NOTHING = (tree: Tree) => tree;
+const isOfUsage = (error: unknown) =>
+  error instanceof SourceError ||
+  error instanceof CommanderError ||
+  (error instanceof CommandError && error.exitCode === EXIT.usage);
+const NOBODY_INTERRUPTS = { signal: new AbortController().signal } as Interrupts;
+
+async function withVariables<T>(variables: NodeJS.ProcessEnv, work: () => Promise<T>): Promise<T> {
+  const before = { ...process.env };
+  Object.assign(process.env, variables);
+  try {
+    return await work();
+  } finally {
+    for (const name of Object.keys(variables))
+      if (before[name] === undefined) delete process.env[name];
+      else process.env[name] = before[name];
+  }
+}
+
+const LFS_POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'a'.repeat(64)}\nsize 1\n`;
+
+test('a file that is written while it is packed is named, and nobody is sent half of it', async () => {
+  using it = app((tree) => tree.write({ 'growing.log': 'x'.repeat(30_000_000) }));
+  const writing = setInterval(() => appendFileSync(join(it.path, 'growing.log'), 'x'), 1);
+  try {
+    const { code, stderr } = await it.run([]);
+    expect(stderr).toMatch(/^expo-build: "growing\.log" changed while it was packed, so nothing was sent/m);
+    expect({ code, left: readdirSync(it.tmp) }).toEqual({ code: 2, left: [] });
+  } finally {
+    clearInterval(writing);
+  }
+});

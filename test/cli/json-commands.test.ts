@@ -12,6 +12,7 @@ import { type LocalController, startController } from '../../local/farm/controll
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { expoBuild, jsonLinesOf, type Run } from './expo-build-process.ts';
 import { HOSTILE, hostileAnswers } from './hostile-answers.ts';
+import { startOnTerminal } from './started.ts';
 
 const state = temporaryDir();
 let controller: LocalController;
@@ -292,4 +293,32 @@ test('explain counts the stored secrets of the project, although nobody sees the
       { name: 'P12_PASSWORD', is: 'missing' },
     ],
   });
+});
+
+test('on a terminal the key and the value of a secret are asked for and not shown', async () => {
+  using it = account();
+  const { secret } = await keyOfShop(['secrets.set']);
+  const env = { XDG_CONFIG_HOME: it.folder };
+  {
+    using terminal = startOnTerminal(['login'], { env });
+    await terminal.shows('Address of the controller');
+    terminal.type(`${controller.url}\r`);
+    await terminal.shows('masked');
+    terminal.type(`${secret}\r`);
+    await terminal.shows('Kept in');
+    expect([await terminal.ended, terminal.stdout().includes(secret)]).toEqual([0, false]);
+  }
+  {
+    using terminal = startOnTerminal(['secrets', 'set', 'TOKEN', '--project', 'shop'], { env });
+    await terminal.shows('Value of TOKEN');
+    terminal.type('not-to-be-shown\r');
+    await terminal.shows('pool default');
+    expect([await terminal.ended, terminal.stdout().includes('not-to-be-shown')]).toEqual([0, false]);
+  }
+  {
+    using terminal = startOnTerminal(['login'], { env });
+    await terminal.shows('Address of the controller');
+    terminal.type('\u0003');
+    expect(await terminal.ended).toBe(130);
+  }
 });

@@ -56,8 +56,8 @@ const program = new Command('expo-build')
 const COMMANDS = {
   'In the folder of an app:': [submitCommand(interrupts), explainCommand(interrupts), packCommand(interrupts)],
   'Builds:': [
-    statusCommand(),
-    listCommand(),
+    statusCommand(interrupts),
+    listCommand(interrupts),
     watchCommand(interrupts),
     logsCommand(interrupts),
     downloadCommand(interrupts),
@@ -67,9 +67,9 @@ const COMMANDS = {
   ],
   'The controller, a project, the farm:': [
     loginCommand(interrupts),
-    versionCommand(),
+    versionCommand(interrupts),
     secretsCommand(interrupts),
-    workersCommand(),
+    workersCommand(interrupts),
   ],
 };
 for (const [group, commands] of Object.entries(COMMANDS))

@@ -15,23 +15,27 @@ import { CommandError } from './command-error.ts';
 const Settings = z.strictObject({ url: z.string(), key: z.string() });
 export type Settings = z.infer<typeof Settings>;
 
-/** The controller that this person or this CI job uses. */
-export async function connect(): Promise<Connection> {
+/** The controller that this person or this CI job uses. `signal` ends every call. */
+export async function connect(signal?: AbortSignal): Promise<Connection> {
+  return new Connection({ ...(await settings()), signal });
+}
+
+async function settings(): Promise<Settings> {
   const { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key } = process.env;
   if (key && !url)
     throw new CommandError(
       'EXPO_BUILD_KEY is set, and EXPO_BUILD_URL is not. Set both, because a key is sent only to its own controller.',
     );
-  if (url && key) return new Connection({ url: addressOf(url, 'EXPO_BUILD_URL'), key: keyOf(key, 'EXPO_BUILD_KEY') });
+  if (url && key) return { url: addressOf(url, 'EXPO_BUILD_URL'), key: keyOf(key, 'EXPO_BUILD_KEY') };
   const stored = await storedSettings();
   if (!url) {
-    if (stored) return new Connection(stored);
+    if (stored) return stored;
     throw new CommandError(
       'No controller is known here. Run `expo-build login`. In CI set EXPO_BUILD_URL and EXPO_BUILD_KEY.',
     );
   }
   const address = addressOf(url, 'EXPO_BUILD_URL');
-  if (stored?.url === address) return new Connection(stored);
+  if (stored?.url === address) return stored;
   const there = stored ? `the stored key is for ${stored.url}` : 'no key is stored';
   throw new CommandError(
     `EXPO_BUILD_URL is ${address}, but EXPO_BUILD_KEY is not set or empty, and ${there}. Set EXPO_BUILD_KEY.`,

@@ -20,6 +20,8 @@ export interface ConnectionOptions {
   requestMs?: number;
   /** How long a transfer may make no progress. A transfer as a whole has no limit. */
   transferStallMs?: number;
+  /** Ends each call that {@link Connection.call} makes. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface Call<T> {
@@ -38,19 +40,22 @@ export class Connection {
   readonly url: string;
   readonly requestMs: number;
   readonly transferStallMs: number;
+  readonly #signal: AbortSignal | undefined;
   #key: string;
   #aheadMs = 0;
 
-  constructor({ url, key, requestMs = REQUEST_MS, transferStallMs = TRANSFER_STALL_MS }: ConnectionOptions) {
+  constructor({ url, key, requestMs = REQUEST_MS, transferStallMs = TRANSFER_STALL_MS, signal }: ConnectionOptions) {
     this.url = url.replace(/\/+$/, '');
     this.#key = key;
     this.requestMs = requestMs;
     this.transferStallMs = transferStallMs;
+    this.#signal = signal;
   }
 
   /** The same controller with another key, for example an attempt's token. */
   withKey(key: string): Connection {
-    return new Connection({ url: this.url, key, requestMs: this.requestMs, transferStallMs: this.transferStallMs });
+    const { url, requestMs, transferStallMs } = this;
+    return new Connection({ url, key, requestMs, transferStallMs, signal: this.#signal });
   }
 
   /** Uses a renewed key from the next request on. Connections made by `withKey` keep their own. */
@@ -67,14 +72,15 @@ export class Connection {
     timeoutMs = this.requestMs,
     signal,
   }: Call<T>): Promise<Answer<T>> {
-    const limited = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
+    const ended = AbortSignal.any([this.#signal, signal].filter((one) => one !== undefined));
+    const limited = AbortSignal.any([AbortSignal.timeout(timeoutMs), ended]);
     const body = bytes ?? (json === undefined ? null : JSON.stringify(json));
     const type = bytes ? 'application/octet-stream' : 'application/json';
     try {
       const response = await this.open(method, path, limited, { body, headers: { 'content-type': type } });
       return await answerOf(response, answer);
     } catch (error) {
-      return unreachable(error, signal);
+      return unreachable(error, ended);
     }
   }
 

@@ -1,6 +1,7 @@
 /** Runs every command about builds, projects and the farm against a real controller. */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AdminClient } from '../../client/admin-client.ts';
@@ -10,9 +11,13 @@ import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { until } from '../worker-agent/factories/until.ts';
 import { expoBuild, jsonLinesOf, type Run } from './expo-build-process.ts';
 import { HOSTILE, hostileAnswers } from './hostile-answers.ts';
-import { startOnTerminal } from './started.ts';
+import { start, startOnTerminal } from './started.ts';
+
+/** Dozens of processes after each other, on a machine that runs other tests too. */
+const MANY_PROCESSES_MS = 180_000;
 
 const state = temporaryDir();
 let controller: LocalController;
@@ -92,7 +97,9 @@ const keyOfShop = async (may: string[] = []) =>
     may,
   });
 
-test('every command prints lines of the one schema, and nothing else, on standard output', async () => {
+test('every command prints lines of the one schema, and nothing else, on standard output', {
+  timeout: MANY_PROCESSES_MS,
+}, async () => {
   const { secret } = await keyOfShop(['secrets.set', 'numbers']);
   const runs: [args: string[], lines: object[], input?: string][] = [
     [
@@ -128,7 +135,9 @@ test('every command prints lines of the one schema, and nothing else, on standar
   ]);
 });
 
-test('bad input ends with a line that says why, and with the exit code of its kind', async () => {
+test('bad input ends with a line that says why, and with the exit code of its kind', {
+  timeout: MANY_PROCESSES_MS,
+}, async () => {
   const { secret } = await keyOfShop();
   const revoked = await keyOfShop();
   await call('DELETE', `/api/keys/${revoked.key.id}`);
@@ -163,7 +172,9 @@ test('bad input ends with a line that says why, and with the exit code of its ki
   }
 });
 
-test('what a hostile controller says moves no cursor, sets no title and begins no line', async () => {
+test('what a hostile controller says moves no cursor, sets no title and begins no line', {
+  timeout: MANY_PROCESSES_MS,
+}, async () => {
   await using hostile = await hostileAnswers(controller.url);
   const run = as(controller.secrets.ADMIN_KEY, hostile.url);
   await asAdmin(['version', 'set', 'ios', 'com.example.shop', '41', '--project', 'shop']);
@@ -321,4 +332,18 @@ test('on a terminal the key and the value of a secret are asked for and not show
     terminal.type('\u0003');
     expect(await terminal.ended).toBe(130);
   }
+});
+
+test('Ctrl-C ends a command that waits for an answer', async () => {
+  const requests: string[] = [];
+  const silent = createServer((request) => void requests.push(request.url ?? ''));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(silent.address() as { port: number }).port}`;
+  using command = start(['list', '--json'], { env: { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: 'tb_submit_x' } });
+  await until(() => requests.length > 0, 'the request');
+  command.signal('SIGINT');
+  expect(await command.ended).toBe(130);
+  expect(command.stderr()).toBe('expo-build: stopped\n');
+  silent.closeAllConnections();
+  await new Promise((resolve) => silent.close(resolve));
 });

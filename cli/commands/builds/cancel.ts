@@ -15,10 +15,9 @@ export function cancelCommand(interrupts: Interrupts): Command {
     .option('--json', 'print one JSON object on each line', false)
     .addHelpText('after', '\nExample:\n  expo-build cancel b_01j5m2c4k8q2f7x0ab9')
     .action(async (buildIds: string[], { json }: { json: boolean }) => {
-      const client = new BuildsClient(await connect());
+      const client = new BuildsClient(await connect(interrupts.signal));
       const refusals: string[] = [];
       for (const buildId of buildIds) {
-        interrupts.signal.throwIfAborted();
         try {
           const build = await client.cancel(buildId);
           if (json) printJson({ type: 'build', build });

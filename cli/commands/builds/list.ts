@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { BUILD_STATUSES, type BuildList, PLATFORMS } from '#contract';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
+import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
 import { age, columnsOf, table, withoutEmptyColumns } from '../../words.ts';
@@ -26,7 +27,7 @@ const LIVE_PAGE = 20;
 /** `--profile` and `--platform` look through so many builds at most. */
 const LOOKED_AT_MAX = 1_000;
 
-export function listCommand(): Command {
+export function listCommand(interrupts: Interrupts): Command {
   return new Command('list')
     .description('list builds, newest first')
     .option(...PROJECT_OPTION)
@@ -38,7 +39,7 @@ export function listCommand(): Command {
     .option('--json', 'print one JSON object on each line', false)
     .addHelpText('after', HELP)
     .action(async (options: ListOptions) => {
-      const { builds, wasCutOff } = await found(options);
+      const { builds, wasCutOff } = await found(options, interrupts.signal);
       if (options.json) for (const build of builds) printJson({ type: 'build', build });
       else process.stdout.write(textOf(builds));
       if (wasCutOff)
@@ -60,8 +61,8 @@ function limitOf(text: string): number {
 
 type Listed = BuildList['builds'][number];
 
-async function found(options: ListOptions): Promise<{ builds: Listed[]; wasCutOff: boolean }> {
-  const connection = await connect();
+async function found(options: ListOptions, signal: AbortSignal): Promise<{ builds: Listed[]; wasCutOff: boolean }> {
+  const connection = await connect(signal);
   const client = new BuildsClient(connection);
   const { status, branch, profile, platform, limit } = options;
   // The controller finds a branch only within a project.

@@ -16,7 +16,7 @@ export function retryCommand(interrupts: Interrupts): Command {
     .option('--json', 'print one JSON object on each line', false)
     .addHelpText('after', '\nExample:\n  expo-build retry b_01j5m2c4k8q2f7x0ab9 --watch')
     .action(async (buildId: string, { watch, json }: { watch: boolean; json: boolean }) => {
-      const client = new BuildsClient(await connect());
+      const client = new BuildsClient(await connect(interrupts.signal));
       const build = await client.retry(buildId);
       // The follower shows the new build by itself.
       if (json && !watch) printJson({ type: 'build', build });

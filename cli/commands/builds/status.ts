@@ -4,19 +4,20 @@ import type { Artifact, AttemptView, BuildDetail, Live, Submission } from '#cont
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { printable } from '../../../client/printable.ts';
 import { verdictLines } from '../../follow/views/verdict-lines.ts';
+import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
 import { ago, duration, moment, size, table } from '../../words.ts';
 import { commitOf, placeOf, statusOf, timeOf, titleOf, versionOf } from './build-words.ts';
 
-export function statusCommand(): Command {
+export function statusCommand(interrupts: Interrupts): Command {
   return new Command('status')
     .description('show how far a build is, what it waits for, or how it ended')
     .argument('<build>', 'the id of a build')
     .option('--json', 'print one JSON object on each line', false)
     .addHelpText('after', HELP)
     .action(async (buildId: string, { json }: { json: boolean }) => {
-      const build = await new BuildsClient(await connect()).build(buildId);
+      const build = await new BuildsClient(await connect(interrupts.signal)).build(buildId);
       if (json) printJson({ type: 'build_detail', build });
       else process.stdout.write(textOf(build, Date.now()));
     });

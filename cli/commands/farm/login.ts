@@ -31,7 +31,7 @@ export function loginCommand(interrupts: Interrupts): Command {
       const { signal } = interrupts;
       const url = await addressFor(options, signal);
       const key = await keyFor(options, signal);
-      const projectClient = new ProjectClient(new Connection({ url, key }));
+      const projectClient = new ProjectClient(new Connection({ url, key, signal }));
       const me = await projectClient.me().catch(sayWhichKey);
       if (me.scope === 'worker')
         throw new CommandError(

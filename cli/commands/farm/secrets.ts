@@ -21,6 +21,7 @@ interface SecretsOptions {
   json: boolean;
 }
 
+type ListOptions = SecretsOptions & { pool?: string };
 type SetOptions = SecretsOptions & { file?: string; path?: string; pool: string[] };
 
 const several = (value: string, before: string[]) => [...before, value];
@@ -48,7 +49,7 @@ export function secretsCommand(interrupts: Interrupts): Command {
         .option(...PROJECT_OPTION)
         .option('--json', 'print one JSON object on each line', false)
         .addHelpText('after', '\nExample:\n  expo-build secrets list --project shop')
-        .action(listSecrets),
+        .action((options: ListOptions) => listSecrets(options, interrupts.signal)),
     )
     .addCommand(
       new Command('rm')
@@ -58,7 +59,7 @@ export function secretsCommand(interrupts: Interrupts): Command {
         .option(...PROJECT_OPTION)
         .option('--json', 'print one JSON object on each line', false)
         .addHelpText('after', '\nExample:\n  expo-build secrets rm SENTRY_AUTH_TOKEN --pool release')
-        .action(removeSecret),
+        .action((name: string, options: ListOptions) => removeSecret(name, options, interrupts.signal)),
     );
 }
 
@@ -82,7 +83,7 @@ async function setSecret(name: string, options: SetOptions, signal: AbortSignal)
     throw new CommandError(
       '--file and --path go together: the file of this disk, and where the build finds it from the root of its source.',
     );
-  const client = new ProjectClient(await connect());
+  const client = new ProjectClient(await connect(signal));
   const project = await projectOf(client, options.project);
   const content: SecretRequest =
     file === undefined ? { value: await readValue(name, signal) } : { file: await readBase64(file), path };
@@ -120,8 +121,8 @@ async function readBase64(path: string): Promise<string> {
   }
 }
 
-async function listSecrets({ project: named, pool, json }: SecretsOptions & { pool?: string }): Promise<void> {
-  const client = new ProjectClient(await connect());
+async function listSecrets({ project: named, pool, json }: ListOptions, signal: AbortSignal): Promise<void> {
+  const client = new ProjectClient(await connect(signal));
   const project = await projectOf(client, named);
   const secrets = await client.secrets(project, pool);
   if (json) {
@@ -138,8 +139,8 @@ async function listSecrets({ project: named, pool, json }: SecretsOptions & { po
   process.stdout.write(table([head, ...rows], columnsOf(process.stdout)));
 }
 
-async function removeSecret(name: string, options: SecretsOptions & { pool?: string }): Promise<void> {
-  const client = new ProjectClient(await connect());
+async function removeSecret(name: string, options: ListOptions, signal: AbortSignal): Promise<void> {
+  const client = new ProjectClient(await connect(signal));
   const project = await projectOf(client, options.project);
   const removed = await client.removeSecret(project, name, options.pool);
   if (options.json) {

@@ -3,6 +3,7 @@ import { Argument, Command } from 'commander';
 import { type Build, buildNumberMax } from '#contract';
 import { ProjectClient } from '../../../client/project-client.ts';
 import { CommandError } from '../../command-error.ts';
+import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
 import { ago, columnsOf, table } from '../../words.ts';
@@ -15,7 +16,7 @@ interface VersionOptions {
 
 type Platform = Build['platform'];
 
-export function versionCommand(): Command {
+export function versionCommand(interrupts: Interrupts): Command {
   return new Command('version')
     .description('show and set the counters of build numbers')
     .addHelpText('after', HELP)
@@ -26,7 +27,7 @@ export function versionCommand(): Command {
         .option(...PROJECT_OPTION)
         .option('--json', 'print one JSON object on each line', false)
         .addHelpText('after', '\nExample:\n  expo-build version get --project shop')
-        .action(getVersion),
+        .action((appId: string | undefined, options: VersionOptions) => getVersion(appId, options, interrupts.signal)),
     )
     .addCommand(
       new Command('set')
@@ -37,7 +38,9 @@ export function versionCommand(): Command {
         .option(...PROJECT_OPTION)
         .option('--json', 'print one JSON object on each line', false)
         .addHelpText('after', '\nExample:\n  expo-build version set ios com.example.shop 41')
-        .action(setVersion),
+        .action((platform: Platform, appId: string, number: string, options: VersionOptions) =>
+          setVersion({ platform, appId, number }, options, interrupts.signal),
+        ),
     );
 }
 
@@ -48,8 +51,12 @@ Examples:
 
 Set a counter once, before the first build of an app that its store already has. The key needs the right numbers.`;
 
-async function getVersion(appId: string | undefined, { project: named, json }: VersionOptions): Promise<void> {
-  const client = new ProjectClient(await connect());
+async function getVersion(
+  appId: string | undefined,
+  { project: named, json }: VersionOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const client = new ProjectClient(await connect(signal));
   const project = await projectOf(client, named);
   const counters = (await client.counters(project)).filter((one) => appId === undefined || one.appId === appId);
   if (json) {
@@ -68,11 +75,15 @@ async function getVersion(appId: string | undefined, { project: named, json }: V
   process.stdout.write(table([['PLATFORM', 'APP', 'COUNTER', 'CHANGED', ''], ...rows], columnsOf(process.stdout)));
 }
 
-async function setVersion(platform: Platform, appId: string, number: string, options: VersionOptions): Promise<void> {
+async function setVersion(
+  { platform, appId, number }: { platform: Platform; appId: string; number: string },
+  options: VersionOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const value = /^\d{1,15}$/.test(number) ? Number(number) : 0;
   const max = buildNumberMax(platform);
   if (value < 1 || value > max) throw new CommandError(`The number must be a whole number from 1 to ${max}.`);
-  const client = new ProjectClient(await connect());
+  const client = new ProjectClient(await connect(signal));
   const project = await projectOf(client, options.project);
   const counter = await client.setCounter(project, platform, appId, value);
   if (options.json) return printJson({ type: 'counter_set', project, counter });

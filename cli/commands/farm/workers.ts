@@ -4,17 +4,18 @@ import type { Worker } from '#contract';
 import { AdminClient } from '../../../client/admin-client.ts';
 import { ApiError } from '../../../client/answer.ts';
 import { CommandError } from '../../command-error.ts';
+import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
 import { ago, columnsOf, table } from '../../words.ts';
 
-export function workersCommand(): Command {
+export function workersCommand(interrupts: Interrupts): Command {
   return new Command('workers')
     .description('list the Macs of the farm, for a key of scope admin')
     .option('--json', 'print one JSON object on each line', false)
     .addHelpText('after', '\nExample:\n  expo-build workers')
     .action(async ({ json }: { json: boolean }) => {
-      const workers = await new AdminClient(await connect()).workers().catch(sayWhichKey);
+      const workers = await new AdminClient(await connect(interrupts.signal)).workers().catch(sayWhichKey);
       if (json) for (const worker of workers) printJson({ type: 'worker', worker });
       else process.stdout.write(textOf(workers));
     });

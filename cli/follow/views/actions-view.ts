@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { factsOf } from '../../../log-reader/phases.ts';
 import { createReading, type Reading } from '../../../log-reader/progress/reading.ts';
+import { writeCommands } from '../../github-actions/guard-output.ts';
 import { workflowCommand } from '../../github-actions/workflow-commands.ts';
 import type { FollowEvent } from './events.ts';
 import type { LogLine } from './log-lines.ts';
@@ -44,7 +45,7 @@ export class ActionsView extends PlainView {
   override [Symbol.dispose](): void {
     super[Symbol.dispose]();
     this.#openGroup(null);
-    if (this.#word !== null) this.output.write(`${workflowCommand(this.#word, '')}\n`);
+    if (this.#word !== null) writeCommands(this.output, [workflowCommand(this.#word, '')]);
   }
 
   protected override lines(lines: LogLine[]): void {
@@ -75,7 +76,7 @@ export class ActionsView extends PlainView {
     ];
     this.#group = label;
     this.#word = null;
-    this.output.write(commands.map((line) => `${line}\n`).join(''));
+    writeCommands(this.output, commands);
     if (label !== null) this.#stop();
   }
 
@@ -83,6 +84,6 @@ export class ActionsView extends PlainView {
   #stop(): void {
     if (this.#word !== null) return;
     this.#word = randomUUID();
-    this.output.write(`${workflowCommand('stop-commands', this.#word)}\n`);
+    writeCommands(this.output, [workflowCommand('stop-commands', this.#word)]);
   }
 }

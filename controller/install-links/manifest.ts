@@ -1,5 +1,5 @@
 /** Writes the manifest from which iOS installs an app: a property list in XML. Pure. */
-import { fileOf, type OpenedLink } from './open-link.ts';
+import { fileOf, type OpenedLink } from './opened-link.ts';
 
 export function manifestOf(link: OpenedLink): string {
   const { app, url } = link;

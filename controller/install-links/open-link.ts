@@ -5,31 +5,16 @@
  * ended, and one whose artifact, build, project or key is gone, are the same: null.
  */
 import { and, eq, gt, isNull } from 'drizzle-orm';
-import type { ArtifactApp } from '#contract';
 import { isOfLiveProject } from '../access/readable-builds.ts';
 import { whyNoMore } from '../access/still-may.ts';
 import { sha256Hex } from '../bytes.ts';
 import { openDatabase } from '../database.ts';
 import { viewArtifact } from '../files/artifacts.ts';
 import { artifacts, builds, links } from '../schema/index.ts';
-import { type Way, wayOf } from './installable.ts';
+import { wayOf } from './installable.ts';
 import { isItsArtifact } from './links.ts';
+import type { OpenedLink } from './opened-link.ts';
 import { publicUrl } from './public-url.ts';
-
-export interface OpenedLink {
-  token: string;
-  /** The address of the page. What belongs to it lies below. */
-  url: string;
-  expiresAt: number;
-  way: Way;
-  app: ArtifactApp;
-  /** The name of the artifact without its folders. */
-  fileName: string;
-  sha256: string;
-  size: number;
-  commit: string | null;
-  branch: string | null;
-}
 
 const TOKEN = /^[A-Za-z0-9_-]{43}$/;
 
@@ -67,6 +52,3 @@ export async function openLink(env: Env, token: string, now: number): Promise<Op
   const url = `${address.origin}/i/${token}`;
   return { token, url, expiresAt: link.expiresAt, way: decided.way, app, fileName, sha256, size, commit, branch };
 }
-
-/** The path of what belongs to the page, below the controller's own address. */
-export const fileOf = ({ fileName }: Pick<OpenedLink, 'fileName'>): string => `file/${encodeURIComponent(fileName)}`;

@@ -8,7 +8,7 @@ import type { HtmlEscapedString } from 'hono/utils/html';
 import { renderSVG } from 'uqr';
 import type { AppSigning } from '#contract';
 import { iso } from '../times.ts';
-import { fileOf, type OpenedLink } from './open-link.ts';
+import { fileOf, type OpenedLink } from './opened-link.ts';
 import { STYLE } from './style.ts';
 
 type Html = HtmlEscapedString | Promise<HtmlEscapedString>;

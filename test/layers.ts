@@ -57,6 +57,7 @@ export const LAYERS = {
   ],
   client: [
     ['plan'],
+    ['git-history'],
     ['signing', 'packing'],
     ['project'],
     ['builds-client', 'admin-client', 'project-client'],

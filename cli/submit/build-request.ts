@@ -25,6 +25,8 @@ export interface RequestFlags {
   pool?: string;
   priority?: string;
   group?: string;
+  /** False: none goes along, and none is computed. */
+  fingerprint?: string | false;
   cancelSuperseded?: true;
   afterFailure?: string;
   maxAttempts?: string;
@@ -43,12 +45,14 @@ interface Parts {
   flags: RequestFlags;
   origin: Origin | null;
   submit: { options: SubmitOptions; app: BuildRequestInput['app'] } | null;
+  fingerprint: string | null;
   idempotencyKey: string;
   sha256: string;
 }
 
 /** Throws CommandError with the flag that the controller would refuse. */
-export function requestOf({ project, choice, flags, origin, submit, idempotencyKey, sha256 }: Parts): Request {
+export function requestOf({ project, choice, flags, origin, submit, fingerprint, ...rest }: Parts): Request {
+  const { idempotencyKey, sha256 } = rest;
   const { source, json, secrets } = project;
   const { profile, command, platform, artifacts } = choice;
   const keptMs = keepMs(flags.afterFailure);
@@ -73,6 +77,7 @@ export function requestOf({ project, choice, flags, origin, submit, idempotencyK
     ...(keptMs !== null && { keepVm: { onFailureMs: keptMs } }),
     ...(flags.untrusted && { trusted: false }),
     ...(origin !== null && { origin }),
+    ...(fingerprint !== null && { fingerprint }),
     ...(submit !== null && { submit: submit.options, ...(submit.app && { app: submit.app }) }),
   };
   check(request, secrets.sent);
@@ -115,6 +120,7 @@ const FLAGS: Record<string, string> = {
   labels: '--label',
   timeouts: '--timeout',
   group: '--group',
+  fingerprint: '--fingerprint',
   cancelSuperseded: '--cancel-superseded',
   keepVm: '--after-failure keep',
   idempotencyKey: '--idempotency-key',

@@ -5,22 +5,18 @@
  * Invariant: nothing that a stranger put into `.git` is run or obeyed, as in client/packing/git.ts: git works
  * with a folder of our own, which gets the commit and the tags. Nothing of the origin has a credential in it.
  */
-import { existsSync } from 'node:fs';
-import { readdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLine, Commit, Origin, Repository } from '#contract';
+import { asLine, Origin, Repository } from '#contract';
+import { headOf, leadsOut, lendHistory } from '../../client/git-history/history.ts';
 import { type OwnGitFolder, withOwnGitFolder } from '../../client/packing/git.ts';
 import type { Source } from '../../client/packing/list-source.ts';
 import { SourceError } from '../../client/packing/source-error.ts';
-import { bytesBelow, bytesOf, realPathOf } from '../../client/safe-files.ts';
+import { bytesOf, realPathOf } from '../../client/safe-files.ts';
 
-const REFS_MAX_BYTES = 64 * 1024 * 1024;
 const CONFIG_MAX_BYTES = 1024 * 1024;
-const TAGS_MAX = 10_000;
 const NAME_MAX = 256;
 const MESSAGE_MAX = 1_000;
-/** Names that git takes in its file of packed refs. */
-const TAG_NAME = /^(?!.*(\.\.|@\{|\/\/|\.lock(\/|$)))[^\s~^:?*[\\\p{Cc}/.][^\s~^:?*[\\\p{Cc}]*(?<![./])$/u;
 
 /** Null if the source is no repository, or this machine has no git. What git cannot tell is left out. */
 export async function gitOrigin(source: Source, signal: AbortSignal): Promise<Origin | null> {
@@ -45,21 +41,17 @@ class Reading {
   }
 
   async origin(): Promise<Origin | null> {
-    const head = this.#text(join(this.#git.own, 'HEAD')).trim();
-    const ref = /^ref: (refs\/heads\/\S+)$/.exec(head)?.[1];
-    const branch = ref?.slice('refs/heads/'.length);
-    const packed = this.#packedRefs();
-    const commit = ref === undefined ? head : this.#loose(ref) || packed.get(ref);
+    const { commit, branch } = headOf(this.#git);
     const repository = await this.#repository(branch);
     const known = { ...(repository && { repository }), ...(branch && named('branch', branch)) };
-    if (!Commit.safeParse(commit).success) return Object.keys(known).length > 0 ? known : null;
-    if (await this.#leadsOut()) return { ...known, commit };
-    const isShallow = await this.#point(commit!, packed);
+    if (commit === undefined) return Object.keys(known).length > 0 ? known : null;
+    if (await leadsOut(this.#git)) return { ...known, commit };
+    const isShallow = await lendHistory(this.#git, commit);
     const [said, tag, count, dirty] = await Promise.all([
-      this.#ask('cat-file', 'commit', commit!),
-      this.#ask('tag', '--points-at', commit!, '--sort=-version:refname'),
+      this.#ask('cat-file', 'commit', commit),
+      this.#ask('tag', '--points-at', commit, '--sort=-version:refname'),
       // A shallow clone counts what it has.
-      isShallow ? null : this.#ask('rev-list', '--count', commit!),
+      isShallow ? null : this.#ask('rev-list', '--count', commit),
       this.#isDirty(),
     ]);
     const { author, message } = ofCommit(said ?? '');
@@ -82,56 +74,6 @@ class Reading {
       if (error instanceof SourceError) return null;
       throw error;
     }
-  }
-
-  #text(path: string): string {
-    return bytesOf(path, REFS_MAX_BYTES)?.toString('utf8') ?? '';
-  }
-
-  /** `ref` comes from a file of the repository. */
-  #loose(ref: string): string {
-    if (ref.split('/').includes('..')) return '';
-    return bytesBelow(this.#git.common, ref, NAME_MAX)?.toString('utf8').trim() ?? '';
-  }
-
-  #packedRefs(): Map<string, string> {
-    const lines = this.#text(join(this.#git.common, 'packed-refs')).matchAll(/^([0-9a-f]{40,64}) (refs\/\S+)$/gm);
-    return new Map([...lines].map(([, sha, ref]) => [ref!, sha!]));
-  }
-
-  /** Whether git would look for objects elsewhere: through a link, or in another repository. */
-  async #leadsOut(): Promise<boolean> {
-    const { common } = this.#git;
-    const real = realPathOf(common);
-    for (const folder of ['objects', 'objects/pack', 'objects/info', 'refs', 'refs/tags']) {
-      const place = realPathOf(join(common, folder));
-      if (place === null) continue;
-      if (real === null || place !== join(real, folder)) return true;
-      const entries = await readdir(place, { withFileTypes: true });
-      if (entries.some((entry) => entry.isSymbolicLink())) return true;
-    }
-    return existsSync(join(common, 'objects/info/alternates'));
-  }
-
-  /** Gives our folder the commit, the tags and the objects. Returns whether the repository is shallow. */
-  async #point(commit: string, packed: ReadonlyMap<string, string>): Promise<boolean> {
-    const { folder, common } = this.#git;
-    const tags = new Map([...packed].filter(([ref]) => ref.startsWith('refs/tags/')).slice(0, TAGS_MAX));
-    const loose = await readdir(join(common, 'refs/tags'), { recursive: true }).catch(() => []);
-    for (const name of loose.slice(0, TAGS_MAX)) {
-      const ref = `refs/tags/${name.replaceAll('\\', '/')}`;
-      const sha = this.#loose(ref);
-      if (Commit.safeParse(sha).success) tags.set(ref, sha);
-    }
-    const lines = [...tags]
-      .filter(([ref]) => TAG_NAME.test(ref.slice('refs/tags/'.length)))
-      .map(([ref, sha]) => `${sha} ${ref}\n`);
-    await writeFile(join(folder, 'packed-refs'), lines.sort().join(''));
-    await writeFile(join(folder, 'objects/info/alternates'), `${join(common, 'objects')}\n`);
-    await writeFile(join(folder, 'HEAD'), `${commit}\n`);
-    const shallow = this.#text(join(common, 'shallow'));
-    if (shallow !== '') await writeFile(join(folder, 'shallow'), shallow);
-    return shallow !== '';
   }
 
   /** Whether what goes along has changes that the commit does not have. */

@@ -12,9 +12,13 @@ import { join } from 'node:path';
 import type { Build, Origin } from '#contract';
 import type { LocalFile } from '../../client/blob-requests.ts';
 import type { BuildsClient } from '../../client/builds-client.ts';
+import { GIT_DEPTH_MAX, withShallowGit } from '../../client/git-history/shallow-git.ts';
 import { writeArchive } from '../../client/packing/archive.ts';
+import type { SourceFile } from '../../client/packing/list-source.ts';
 import { largeFoldersOf } from '../../client/packing/warnings.ts';
+import { CommandError } from '../command-error.ts';
 import { size } from '../words.ts';
+import { fingerprintFor } from './build-fingerprint.ts';
 import { type Request, type RequestFlags, requestOf } from './build-request.ts';
 import { appOf, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
 import { isOfFork } from './github-event.ts';
@@ -31,6 +35,8 @@ export interface SubmitFlags extends ProjectFlags, BuildFlags, RequestFlags, Omi
   platform: Platform | 'all';
   idempotencyKey?: string;
   upload?: true;
+  /** How many commits go along in a `.git`; one without a number. */
+  withGit?: true | string;
 }
 
 export interface Means {
@@ -44,12 +50,13 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   const project = await readProject(folder, flags, { explain: false, signal });
   const origin = await originOf(project.source, signal);
   const platforms: Platform[] = flags.platform === 'all' ? ['ios', 'android'] : [flags.platform];
+  const depth = flags.withGit === undefined ? null : depthOf(flags.withGit);
   const choices: BuildChoice[] = [];
   for (const platform of platforms) choices.push(await chooseBuild(project, platform, flags));
   const requests: Request[] = [];
-  for (const choice of choices) requests.push(await requestFor(project, choice, origin, flags, report));
+  for (const choice of choices) requests.push(await requestFor(project, choice, origin, flags, means));
   sayWhatGoes(project, report);
-  const archive = await packAndUpload(project, means);
+  const archive = await packAndUpload(project, depth, means);
   signal.throwIfAborted();
   const words = choices.map((choice) => `${choice.words} for ${choice.platform}`);
   return await submitAll(requests, words, archive, means);
@@ -60,7 +67,7 @@ async function requestFor(
   choice: BuildChoice,
   origin: Origin | null,
   flags: SubmitFlags,
-  report: Report,
+  { report, signal }: Means,
 ): Promise<Request> {
   const { platform } = choice;
   // Two builds of one group would supersede each other, and two of one name would be one.
@@ -75,13 +82,16 @@ async function requestFor(
     for (const note of notes) report.say(note);
     submit = { options, app: await appOf(project, choice) };
   }
+  // A trusted key does not make a stranger's source trusted.
+  const isUntrusted = flags.untrusted || isOfFork(process.env, (path) => readFileSync(path, 'utf8'));
   const requestFlags: RequestFlags = {
     ...flags,
     ...(group !== undefined && { group: own(group) }),
-    // A trusted key does not make a stranger's source trusted.
-    ...(isOfFork(process.env, (path) => readFileSync(path, 'utf8')) && { untrusted: true }),
+    ...(isUntrusted && { untrusted: true }),
   };
-  return requestOf({ project, choice, flags: requestFlags, origin, submit, idempotencyKey, sha256: NO_SHA256 });
+  const fingerprint = await fingerprintFor(project, choice, requestFlags, { report, signal });
+  const made = { origin, submit, fingerprint, idempotencyKey, sha256: NO_SHA256 };
+  return requestOf({ project, choice, flags: requestFlags, ...made });
 }
 
 /** Of two builds, only the one for iOS has testers to tell something. */
@@ -115,16 +125,39 @@ function sayWhatGoes({ source, secrets, warnings }: Project, report: Report): vo
   if (large.length > 0) report.say(`The source is large. Its largest folders: ${large.join(', ')}`);
 }
 
-async function packAndUpload({ source }: Project, { client, report, signal }: Means): Promise<LocalFile> {
+function depthOf(withGit: true | string): number {
+  const depth = withGit === true ? 1 : Number(withGit);
+  if (Number.isInteger(depth) && depth >= 1 && depth <= GIT_DEPTH_MAX) return depth;
+  throw new CommandError(`--with-git ${withGit}: give the number of commits with =, such as --with-git=50.`);
+}
+
+/** @param depth how many commits go along in a `.git`; null for none of them */
+async function packAndUpload({ source }: Project, depth: number | null, means: Means): Promise<LocalFile> {
+  const { root, files } = source;
+  if (depth === null) return await packFiles(root, files, means);
+  return await withShallowGit(root, depth, means.signal, async (git) => {
+    const sizeBytes = git.reduce((sum, file) => sum + file.sizeBytes, 0);
+    means.report.say(
+      `With ${depth === 1 ? 'the last commit' : `at most ${depth} commits`} in .git: ${size(sizeBytes)}.`,
+    );
+    return await packFiles(root, [...files, ...git], means);
+  });
+}
+
+async function packFiles(
+  root: string,
+  files: readonly SourceFile[],
+  { client, report, signal }: Means,
+): Promise<LocalFile> {
   const folder = await mkdtemp(join(tmpdir(), 'expo-build-source-'));
   try {
-    const count = source.files.length;
+    const count = files.length;
     const onPacked = (packed: number) => report.progress(`Packing: ${packed} of ${count} files`);
-    const archive = await writeArchive(source.root, source.files, join(folder, 'source.tar.gz'), {
+    const archive = await writeArchive(root, files, join(folder, 'source.tar.gz'), {
       signal,
       onProgress: onPacked,
     });
-    const sizeBytes = source.files.reduce((sum, file) => sum + file.sizeBytes, 0);
+    const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
     const { sha256, sizeBytes: archiveBytes } = archive;
     report.line({ type: 'packed', files: count, sizeBytes, archiveBytes, sha256 });
     const onSent = (sentBytes: number) => report.progress(`Uploading: ${size(sentBytes)} of ${size(archiveBytes)}`);

@@ -110,7 +110,7 @@ async function packAll(
 }
 
 async function packFile(root: string, file: SourceFile, tar: Tar, space: Buffer): Promise<void> {
-  const path = join(root, file.path);
+  const path = file.liesAt ?? join(root, file.path);
   const fd = opened(path, file);
   try {
     const stats = fstatSync(fd);

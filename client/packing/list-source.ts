@@ -38,6 +38,8 @@ export type Difference =
 export interface SourceFile {
   /** Relative to the root, with `/` between its parts. */
   path: string;
+  /** Its absolute path, if it does not lie in the source. */
+  liesAt?: string;
   kind: 'file' | 'link';
   sizeBytes: number;
   isExecutable: boolean;

@@ -1,7 +1,7 @@
 /** Tests what `submit` sends, against a real controller without a Mac. farm/submit.test.ts builds it. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, readdirSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { CommanderError } from 'commander';
@@ -11,9 +11,13 @@ import { submitCommand } from '../../cli/commands/project/submit.ts';
 import { EXIT } from '../../cli/exit-codes.ts';
 import type { Interrupts } from '../../cli/interrupts.ts';
 import type { JsonLine } from '../../cli/json-lines/json-lines.ts';
+import { AdminClient } from '../../client/admin-client.ts';
+import { valueOrThrow } from '../../client/answer.ts';
+import { AttemptClient } from '../../client/attempt-client.ts';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { SourceError } from '../../client/packing/source-error.ts';
 import { Connection } from '../../client/request.ts';
+import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { project, type Tree } from '../client/packing/trees.ts';
 import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
@@ -148,6 +152,58 @@ test('a command runs in the folder of the app, and `all` makes two builds of one
   expect(await api.build(first!)).toMatchObject({ status: 'cancelled', trusted: false });
 });
 
+test('--with-git brings a .git in which the build sees its commit, and an unchanged source is not sent again', async () => {
+  using it = app((tree) => tree.write({ 'a.js': 'a' }));
+  it.tree.git('remote', 'add', 'origin', 'https://somebody:ghp_password@github.com/acme/shop.git');
+  const { worker, key } = await new AdminClient(api.connection).registerWorker({ name: 'mac', pool: 'git' });
+  const args = ['--no-wait', '--json', '--command', 'git describe', '--pool', 'git', '--with-git=3'];
+  const first = await it.run(args);
+  expect(first.code, first.stderr).toBe(0);
+  expect(first.stderr).toContain('With at most 3 commits in .git: ');
+  const again = await it.run(args);
+  expect(ofType(again, 'uploaded')).toMatchObject([{ sentBytes: 0 }]);
+  const mac = new WorkerClient(api.connection.withKey(key!));
+  const { assignment } = valueOrThrow(await mac.claim(worker.id, { instanceId: 'mac', claimId: 'git' }), 'claim');
+  const { buildId, tokens, source } = assignment!;
+  const target = { path: join(it.tmp, 'source'), sha256: source.sha256, sizeBytes: source.size };
+  const attempt = new AttemptClient(api.connection.withKey(tokens.run));
+  valueOrThrow(await attempt.downloadSource(buildId, target), 'download');
+  const vm = join(it.dir, 'vm');
+  mkdirSync(vm);
+  execFileSync('tar', ['-xf', target.path, '-C', vm]);
+  const git = (cwd: string, ...words: string[]) => execFileSync('git', words, { cwd, encoding: 'utf8' });
+  expect(git(vm, 'rev-parse', 'HEAD')).toBe(git(it.path, 'rev-parse', 'HEAD'));
+  expect(git(vm, 'status', '--porcelain')).toBe('');
+  expect(git(vm, 'remote')).toBe('');
+});
+
+test("a build for development has its project's fingerprint, and code of a stranger's source does not run", async () => {
+  const hash = 'a1'.repeat(20);
+  const eas = { build: { dev: { developmentClient: true, ios: { simulator: true } }, production: {} } };
+  using it = app((tree) => tree.write({ 'eas.json': JSON.stringify(eas), '.gitignore': 'node_modules\nran\n' }));
+  const own = 'node_modules/@expo/fingerprint';
+  it.tree.write({
+    [`${own}/package.json`]: '{"name":"@expo/fingerprint","version":"0.0.0","main":"index.js"}',
+    [`${own}/index.js`]: `exports.createFingerprintAsync = async (root) => {
+      require('fs').writeFileSync(root + '/ran', '');
+      return { hash: '${hash}' };
+    };`,
+  });
+  const fingerprintWith = async (...args: string[]) => {
+    const ended = await it.run(['--no-wait', ...args]);
+    expect(ended.code, ended.stderr).toBe(0);
+    const { fingerprint } = await api.build(idsIn(ended)[0]!);
+    return [fingerprint, existsSync(join(it.path, 'ran')) ? 'ran' : 'not run'];
+  };
+  expect(await fingerprintWith('--profile', 'dev', '--untrusted')).toEqual([null, 'not run']);
+  expect(await fingerprintWith('--profile', 'dev', '--no-fingerprint')).toEqual([null, 'not run']);
+  expect(await fingerprintWith('--fingerprint', 'b2'.repeat(20))).toEqual(['b2'.repeat(20), 'not run']);
+  expect(await fingerprintWith('--profile', 'dev')).toEqual([hash, 'ran']);
+  it.tree.remove(own);
+  const without = await it.run(['--no-wait', '--profile', 'dev']);
+  expect(without.stderr).toContain("Expo's build cache will not have this build: @expo/fingerprint is not installed");
+});
+
 test('answers that get lost and a controller that is away make one upload and one build', async () => {
   using it = app();
   await using proxy = await faultyProxy(controller.url);
@@ -228,6 +284,8 @@ test('what cannot be sent is said before anything is, with the file or the flag 
     [NOTHING, ['--cancel-superseded'], /--cancel-superseded: needs a group/],
     [NOTHING, ['--artifact', '../../a'], /--artifact \.\.\/\.\.\/a leads out of the source/],
     [NOTHING, ['--upload', '--submit-profile', 'x'], /no submit profile `x`/],
+    [NOTHING, ['--with-git=0'], /--with-git 0: give the number of commits with =, such as --with-git=50/],
+    [NOTHING, ['--fingerprint', 'main'], /^--fingerprint: must be a hash of @expo\/fingerprint/],
     [NOTHING, ['--plaform', 'ios'], /unknown option '--plaform'/],
     [(tree) => tree.write({ 'expo-build.json': '{"url":"https://evil.example"}' }), [], /never come from a project/],
     [(tree) => tree.link('hosts', '/etc/hosts'), [], /"hosts → \/etc\/hosts" is a link that leads out of/],

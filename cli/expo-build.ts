@@ -22,6 +22,7 @@ import { secretsCommand } from './commands/farm/secrets.ts';
 import { versionCommand } from './commands/farm/version.ts';
 import { workersCommand } from './commands/farm/workers.ts';
 import { explainCommand } from './commands/project/explain.ts';
+import { githubActionCommand } from './commands/project/github-action.ts';
 import { packCommand } from './commands/project/pack.ts';
 import { submitCommand } from './commands/project/submit.ts';
 import { EXIT, EXIT_WORDS } from './exit-codes.ts';
@@ -74,6 +75,7 @@ const COMMANDS = {
 };
 for (const [group, commands] of Object.entries(COMMANDS))
   for (const command of commands) program.addCommand(withSettingsOf(program, command).helpGroup(group));
+program.addCommand(withSettingsOf(program, githubActionCommand(interrupts)), { hidden: true });
 
 // The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -65,20 +65,14 @@ export async function startFeeding({ entry, port }: { entry?: string; port?: num
       };
     },
 
-    async queuedBuild(request: Partial<BuildRequestInput> = {}) {
+    /** A worker of a pool of its own, whose claims the test makes. */
+    async newWorker() {
       const pool = `pool-${randomUUID()}`;
       const { worker, key } = await new AdminClient(admin).registerWorker({
         ...{ name: pool, pool },
         ...{ platforms: ['ios', 'android'] },
       });
-      const source = file('source', `source ${pool}`);
-      await api.upload(source);
-      const { id } = await api.submit({
-        ...{ platform: 'ios', command: './build.sh', artifacts: ['dist/*'], pool },
-        ...request,
-        source: { sha256: source.sha256 },
-      } as BuildRequestInput);
-      const claims = async () => {
+      const claims = async (id: string) => {
         const client = new WorkerClient(new Connection({ url, key }));
         const claimed = await client.claim(worker.id, { instanceId: 'instance', claimId: randomUUID() });
         if (!claimed.ok || !claimed.value.assignment)
@@ -86,7 +80,19 @@ export async function startFeeding({ entry, port }: { entry?: string; port?: num
         const { attempt, tokens } = claimed.value.assignment;
         return fed(id, worker.id, attempt, admin.withKey(tokens.run));
       };
-      return { id, claims };
+      return { pool, claims };
+    },
+
+    async queuedBuild(request: Partial<BuildRequestInput> = {}) {
+      const { pool, claims } = await this.newWorker();
+      const source = file('source', `source ${pool}`);
+      await api.upload(source);
+      const { id } = await api.submit({
+        ...{ platform: 'ios', command: './build.sh', artifacts: ['dist/*'], pool },
+        ...request,
+        source: { sha256: source.sha256 },
+      } as BuildRequestInput);
+      return { id, claims: () => claims(id) };
     },
 
     async [Symbol.asyncDispose]() {

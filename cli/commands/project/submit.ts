@@ -1,5 +1,6 @@
 /** `expo-build submit`: from the folder of an app to a build, its log and its artifacts. */
 import { Command, Option } from 'commander';
+import type { Build } from '#contract';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { endWith } from '../../command-error.ts';
 import { followBuilds } from '../../follow/follow-builds.ts';
@@ -18,7 +19,13 @@ interface SubmitOptions extends SubmitFlags {
   json: boolean;
 }
 
-export function submitCommand(interrupts: Interrupts): Command {
+export interface Submitted {
+  client: BuildsClient;
+  builds: readonly { build: Build; address: string }[];
+}
+
+/** `onSubmitted` is called as soon as the controller has the builds. */
+export function submitCommand(interrupts: Interrupts, onSubmitted: (submitted: Submitted) => void = () => {}): Command {
   return new Command('submit')
     .description('pack the folder of an app, build it, follow the build, and download what it made')
     .argument('[folder]', 'the folder of the app, in which eas.json lies', '.')
@@ -67,6 +74,7 @@ export function submitCommand(interrupts: Interrupts): Command {
       const { json, failFast, detach, wait } = options;
       const means = { client, report: new Report(json), signal: interrupts.signal };
       const builds = await submitBuilds(folder, options, means);
+      onSubmitted({ client, builds: builds.map((build) => ({ build, address: addressOf(client, build) })) });
       if (!wait) {
         if (!json) for (const one of builds) process.stdout.write(`${one.id} ${addressOf(client, one)}\n`);
         return;

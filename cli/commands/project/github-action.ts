@@ -1,0 +1,121 @@
+/**
+ * `expo-build github-action`: what action.yml runs in a job of GitHub Actions. It is `submit` with the inputs
+ * of the action, and tells the job what came of the builds.
+ */
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { CommandEnd, CommandError } from '../../command-error.ts';
+import { writeCommands } from '../../github-actions/guard-output.ts';
+import { reportEnded, reportFault, reportSkipped, reportSubmitted } from '../../github-actions/job-report.ts';
+import { workflowCommand } from '../../github-actions/workflow-commands.ts';
+import type { Interrupts } from '../../interrupts.ts';
+import { isOfFork } from '../../submit/github-event.ts';
+import { type Submitted, submitCommand } from './submit.ts';
+
+export function githubActionCommand(interrupts: Interrupts): Command {
+  return new Command('github-action')
+    .description('what the action of GitHub Actions runs')
+    .action(async (_: object, command: Command) => {
+      try {
+        await runAction(interrupts, command);
+      } catch (error) {
+        if (!(error instanceof CommandEnd))
+          reportFault(interrupts.signal.aborted ? 'stopped' : (error as Error).message);
+        throw error;
+      }
+    });
+}
+
+async function runAction(interrupts: Interrupts, command: Command): Promise<void> {
+  const { env } = process;
+  if (env.GITHUB_ACTIONS !== 'true')
+    throw new CommandError('This command is for jobs of GitHub Actions. Elsewhere run `expo-build submit`.');
+  const ofFork = isOfFork(env, (path) => readFileSync(path, 'utf8'));
+  if (!env.EXPO_BUILD_KEY) {
+    const why = whyWithoutKey(ofFork, env.GITHUB_ACTOR);
+    if (why === null) throw new CommandError('The input key is empty. Give it a secret that this repository has.');
+    return reportSkipped(why);
+  }
+  writeCommands(process.stdout, [workflowCommand('add-mask', env.EXPO_BUILD_KEY)]);
+  // Their own folder, so that no file of the checkout counts as one that a build has made.
+  const folder = join(mkdtempSync(join(env.RUNNER_TEMP ?? tmpdir(), 'expo-build-')), 'artifacts');
+  let submitted: Submitted | null = null;
+  const submit = submitCommand(interrupts, (builds) => {
+    submitted = builds;
+    reportSubmitted(builds.builds);
+  }).copyInheritedSettings(command);
+  try {
+    await submit.parseAsync([...argumentsOf(env, folder), ...(ofFork ? ['--untrusted'] : [])], { from: 'user' });
+  } finally {
+    if (submitted) await report(submitted, filesBelow(submit.opts().to));
+  }
+}
+
+/** GitHub gives no secrets to jobs that strangers start. Null: this is no such job. */
+function whyWithoutKey(ofFork: boolean, actor: string | undefined): string | null {
+  const which = ofFork ? 'a pull request from a fork' : actor === 'dependabot[bot]' ? 'Dependabot' : null;
+  return (
+    which && `Nothing is built: this job is of ${which}, so GitHub gives it no key. docs/github-actions.md says more.`
+  );
+}
+
+const NO_VALUE = ['upload', 'wait'] as const;
+
+/** Of `expo-build submit`. */
+function argumentsOf(env: NodeJS.ProcessEnv, folder: string): string[] {
+  const input = (name: string) => env[`INPUT_${name.toUpperCase().replaceAll('-', '_')}`]?.trim() ?? '';
+  const [upload, wait] = NO_VALUE.map((name) => {
+    const value = input(name);
+    if (value !== '' && value !== 'true' && value !== 'false')
+      throw new CommandError(`The input ${name} is ${value}. Give true or false.`);
+    return value;
+  });
+  const named = ['platform', 'project', 'profile'].filter((name) => input(name) !== '');
+  return [
+    `--to=${folder}`,
+    ...named.map((name) => `--${name}=${input(name)}`),
+    ...linesOf(input('artifacts')).map((glob) => `--artifact=${glob}`),
+    ...(upload === 'true' ? ['--upload'] : []),
+    ...(wait === 'false' ? ['--no-wait'] : []),
+    ...linesOf(input('args')).map(optionOf),
+  ];
+}
+
+const linesOf = (text: string): string[] =>
+  text
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter(Boolean);
+
+/** One line of `args`: an option, and after the first space its value, which may have spaces. */
+function optionOf(line: string): string {
+  const [, name, value] = /^(--[a-z][a-z-]*)(?:[ =]\s*(.*))?$/.exec(line) ?? [];
+  if (name === undefined || name === '--json')
+    throw new CommandError(
+      `The input args has the line ${line}. Write one option of \`expo-build submit\` a line, such as --group release. --json is not for the action.`,
+    );
+  return value === undefined ? name : `${name}=${value}`;
+}
+
+/** What cannot be asked now must not hide how the builds ended. */
+async function report({ client, builds }: Submitted, files: string[]): Promise<void> {
+  try {
+    const ended = await Promise.all(
+      builds.map(async ({ build, address }) => ({ build: await client.build(build.id), address, install: null })),
+    );
+    reportEnded(ended, files);
+  } catch (error) {
+    reportFault(`The summary is missing: ${(error as Error).message}`);
+  }
+}
+
+function filesBelow(folder: string): string[] {
+  try {
+    const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
+  } catch {
+    return [];
+  }
+}

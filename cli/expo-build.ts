@@ -23,6 +23,7 @@ import { versionCommand } from './commands/farm/version.ts';
 import { workersCommand } from './commands/farm/workers.ts';
 import { explainCommand } from './commands/project/explain.ts';
 import { githubActionCommand } from './commands/project/github-action.ts';
+import { initCommand } from './commands/project/init.ts';
 import { packCommand } from './commands/project/pack.ts';
 import { submitCommand } from './commands/project/submit.ts';
 import { EXIT, EXIT_WORDS } from './exit-codes.ts';
@@ -55,7 +56,12 @@ const program = new Command('expo-build')
   .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
 
 const COMMANDS = {
-  'In the folder of an app:': [submitCommand(interrupts), explainCommand(interrupts), packCommand(interrupts)],
+  'In the folder of an app:': [
+    initCommand(interrupts),
+    submitCommand(interrupts),
+    explainCommand(interrupts),
+    packCommand(interrupts),
+  ],
   'Builds:': [
     statusCommand(interrupts),
     listCommand(interrupts),

@@ -8,6 +8,7 @@ import { BUILD_LINES } from './build-lines.ts';
 import { EXPLAIN_LINES } from './explain-lines.ts';
 import { FARM_LINES } from './farm-lines.ts';
 import { FOLLOW_LINES } from './follow-lines.ts';
+import { INIT_LINES } from './init-lines.ts';
 import { LOGIN_LINES } from './login-lines.ts';
 import { PACK_LINES } from './pack-lines.ts';
 import { STATUS_LINES } from './status-lines.ts';
@@ -18,6 +19,7 @@ export const JsonLine = z.discriminatedUnion('type', [
   ...EXPLAIN_LINES,
   ...FARM_LINES,
   ...FOLLOW_LINES,
+  ...INIT_LINES,
   ...LOGIN_LINES,
   ...PACK_LINES,
   ...STATUS_LINES,

@@ -11,7 +11,14 @@ const init = (it: { dir: string; path: string }, ...args: string[]) =>
 
 test('a native project gets an expo-build.json once, and only if the person says so', async () => {
   using it = project();
-  it.tree.write({ ...bareProject(), 'package-lock.json': '{}', 'android/gradlew': '', 'cli.sh': '' }).committed();
+  it.tree
+    .write({
+      ...bareProject(),
+      'package-lock.json': '{}',
+      'android/gradlew': '',
+      'ios/fastlane/Fastfile': 'last_git_commit',
+    })
+    .committed();
   const path = join(it.path, 'expo-build.json');
   const asked = await init(it);
   expect(asked).toMatchObject({ code: 0, stderr: '' });
@@ -20,6 +27,7 @@ test('a native project gets an expo-build.json once, and only if the person says
     'npm, by package-lock.json',
     'iOS: a native project',
     'Run `expo-build login`',
+    'ios/fastlane/Fastfile calls `last_git_commit`',
     '`--yes` writes',
   ])
     expect(asked.stdout).toContain(part);

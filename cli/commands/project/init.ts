@@ -11,6 +11,7 @@ import { explainBuild } from '../../../client/plan/explain-build.ts';
 import { printable } from '../../../client/printable.ts';
 import { commandBuildOf, EXPO_BUILD_JSON } from '../../../client/project/expo-build-json.ts';
 import { appFoldersIn } from '../../../client/project/first-build/app-folders.ts';
+import { gitCallsIn } from '../../../client/project/first-build/git-calls.ts';
 import { MINIMAL_EAS_JSON, proposedExpoBuildJson } from '../../../client/project/first-build/proposed-files.ts';
 import { type NativeFolder, type Survey, surveyProject } from '../../../client/project/first-build/survey-project.ts';
 import { pathIn } from '../../../client/project/project-files.ts';
@@ -140,6 +141,10 @@ async function lookAt(project: Project, { easJson, offline }: InitFlags): Promis
         .join(', ')} sends them.`,
     );
   for (const { path, namedBy } of secrets.missing) needed.push(`${namedBy} names ${path}, which is not on this disk.`);
+  for (const { file, call } of await gitCallsIn(files, appRoot))
+    needed.push(
+      `${file} calls \`${call}\`, and no .git goes to a build by itself. If the build needs it: \`expo-build submit --with-git\`, which brings the last commit, or \`--with-git=50\`.`,
+    );
   needed.push(...(await atController(project, offline)));
   return { project, survey, checked, needed, proposed };
 }

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 import { commandBuildOf, readExpoBuildJson } from '../../../../client/project/expo-build-json.ts';
 import { appFoldersIn } from '../../../../client/project/first-build/app-folders.ts';
+import { gitCallsIn } from '../../../../client/project/first-build/git-calls.ts';
 import { proposedExpoBuildJson } from '../../../../client/project/first-build/proposed-files.ts';
 import { surveyProject } from '../../../../client/project/first-build/survey-project.ts';
 import { bareProject, managedProject } from '../factories/example-projects.ts';
@@ -66,7 +67,7 @@ test('a project without Node is built too, and one without native folders gets n
   expect(await proposed(managedProject(), '.', 'ios')).toBeNull();
 });
 
-test('the apps of a repository are found', () => {
+test('the apps of a repository are found, and calls of git in what builds them', async () => {
   const files = filesOf({
     'package.json': '{}',
     'apps/a/package.json': { scripts: { sha: 'echo $(git rev-parse HEAD)', prepare: 'git config x' } },
@@ -80,4 +81,12 @@ test('the apps of a repository are found', () => {
     'apps/a/android/app/build.gradle': 'def sha = ["git", "describe", "--tags"].execute()\n// git branch\n',
   });
   expect(appFoldersIn(files)).toEqual(['apps/a', 'apps/b']);
+  expect(await gitCallsIn(files, 'apps/a')).toEqual([
+    { file: 'apps/a/package.json', call: 'git rev-parse' },
+    { file: 'apps/a/ios/A.xcodeproj/project.pbxproj', call: 'git rev-list' },
+    { file: 'apps/a/ios/fastlane/Fastfile', call: 'number_of_commits' },
+    { file: 'apps/a/android/app/build.gradle', call: 'git describe' },
+  ]);
+  const long = filesOf({ 'package.json': { scripts: { a: `git${' '.repeat(1_000_000)}log` } } });
+  expect(await gitCallsIn(long, '.')).toEqual([]);
 });

@@ -10,6 +10,7 @@ export default defineConfig({
     // These take half an hour. profile-farm.test.ts and toolchain.test.ts show a sample in each run.
     exclude: [
       ...(process.env.EXPO_ENGINE ? [] : ['test/expo/real-projects.test.ts']),
+      ...(process.env.EXPO_ENGINE || process.env.RECORD ? [] : ['test/expo/submit.test.ts']),
       ...(process.env.EXPO_MANAGERS === 'all' ? [] : ['test/expo/engine-managers.test.ts']),
     ],
     testTimeout: 600_000,

@@ -52,7 +52,7 @@ export async function chooseBuild(project: Project, platform: Platform, flags: B
   const easJson = value(await readEasJson(files, appRoot));
   const profile = value(resolveProfile(easJson, platform, name, { imageNames: null }));
   value(checkCustomBuild(files, appRoot, profile));
-  const which = flags.profile === undefined ? ', because no --profile is given' : '';
+  const which = flags.profile === undefined ? ' (no --profile was given)' : '';
   return {
     ...{ platform, profile: name, command: null, artifacts: globsOf(flags.artifact, appRoot) },
     words: `profile ${name} of ${easJsonPath}${which}`,

@@ -58,7 +58,7 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   sayWhatGoes(project, report);
   const archive = await packAndUpload(project, depth, means);
   signal.throwIfAborted();
-  const words = choices.map((choice) => `${choice.words} for ${choice.platform}`);
+  const words = choices.map((choice) => `${choice.platform}, ${choice.words}`);
   return await submitAll(requests, words, archive, means);
 }
 

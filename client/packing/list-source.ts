@@ -24,6 +24,8 @@ const IGNORE_FILE_MAX_BYTES = 1024 * 1024;
 /** A pointer of Git LFS is shorter, as its specification has it. */
 const POINTER_MAX_BYTES = 1024;
 const POINTER_BEGIN = 'version https://git-lfs.github.com/spec/v1\n';
+/** Where `submit` and `download` put what a build has made. It would be another source then. */
+const DOWNLOADED = /(^|\/)expo-build-b_[0-9a-z]+\//;
 /** How many paths one sentence names. */
 const NAMED_MAX = 5;
 
@@ -296,6 +298,10 @@ class Listing {
     const files: SourceFile[] = [];
     for (const path of [...this.#seen.keys()].sort()) {
       const seen = this.#seen.get(path)!;
+      if (!seen.isTracked && DOWNLOADED.test(path)) {
+        this.#leftOut.push({ path, why: 'always' });
+        continue;
+      }
       if (path.split('/').some((part) => (LEFT_OUT as readonly string[]).includes(part))) {
         this.#leaveOut(path, 'always');
         continue;

@@ -94,7 +94,7 @@ test('a profile is sent as the flags, eas.json, expo-build.json and git say, and
   );
   expect(first.code, first.stderr).toBe(0);
   expect(first.stderr).toMatch(
-    /^Sealed: \.env\.local\nPacked 5 files, \d+ B compressed\. \d+ B sent\.\nb_\w+: profile sim of eas\.json for ios\. http:/,
+    /^Sealed: \.env\.local\nPacked 5 files, \d+ B compressed\. \d+ B sent\.\nb_\w+: ios, profile sim of eas\.json\. http:/,
   );
   const [{ build } = { build: null }] = ofType(first, 'submitted');
   expect(await api.build(build!.id)).toMatchObject({
@@ -109,7 +109,7 @@ test('a profile is sent as the flags, eas.json, expo-build.json and git say, and
 
   const again = await it.run(['--no-wait']);
   expect(again.stderr).toContain('Unchanged since the last upload: 0 bytes sent.');
-  expect(again.stderr).toContain('profile production of eas.json, because no --profile is given for ios');
+  expect(again.stderr).toContain('ios, profile production of eas.json (no --profile was given)');
   expect(again.stdout).toMatch(/^b_\w+ http:\/\/127\.0\.0\.1:\d+\/api\/builds\/b_\w+\n$/);
   expect((await api.build(idsIn(again)[0]!)).source.sha256).toBe(build!.source.sha256);
   expect(readdirSync(it.tmp)).toEqual([]);
@@ -147,7 +147,7 @@ test('a command runs in the folder of the app, and `all` makes two builds of one
   const one = await it.run(['--no-wait', '--platform', 'all', '--project', 'narrow', '--untrusted']);
   expect(one.code).toBe(2);
   expect(one.stdout).toBe('');
-  const [, first] = /^(b_\w+): .* for ios/m.exec(one.stderr)!;
+  const [, first] = /^(b_\w+): ios, /m.exec(one.stderr)!;
   expect(one.stderr).toMatch(new RegExp(`^${first} was cancelled again\\.\nexpo-build: .*too_many`, 'm'));
   expect(await api.build(first!)).toMatchObject({ status: 'cancelled', trusted: false });
 });

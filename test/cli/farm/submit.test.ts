@@ -21,7 +21,7 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   it.tree.write({
     'build.sh': 'mkdir -p dist && cp name.txt dist/app.txt && wc -c <key && echo "made with $COLOUR and $TOKEN"',
     'name.txt': 'Shop',
-    '.gitignore': 'key\nexpo-build-*\n',
+    '.gitignore': 'key\n',
     key: '0123456789',
     'expo-build.json': '{ "command": "bash build.sh", "artifacts": ["dist/*.txt"], "secretFiles": ["key"] }',
     'package.json': '{}',
@@ -52,11 +52,11 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   expect(ofType('artifact')).toHaveLength(2);
 
   if (hasScript) {
-    const command = `'${process.execPath}' '${join(import.meta.dirname, '../../../cli/expo-build.ts')}' submit --to seen`;
+    const command = `'${process.execPath}' '${join(import.meta.dirname, '../../../cli/expo-build.ts')}' submit --to expo-build-b_0`;
     const environment = { ...process.env, ...env };
     const seen = execFileSync('script', ['-qec', command, '/dev/null'], { cwd, env: environment, encoding: 'utf8' });
     expect(seen).toContain('Unchanged since the last upload: 0 bytes sent.');
-    expect(readFileSync(join(cwd, 'seen/app.txt'), 'utf8')).toBe('Shop');
+    expect(readFileSync(join(cwd, 'expo-build-b_0/app.txt'), 'utf8')).toBe('Shop');
   }
 
   expect(readdirSync(it.dir).filter((name) => name.startsWith('expo-build-'))).toEqual([]);

@@ -13,10 +13,12 @@ import { cancelCommand } from './commands/builds/cancel.ts';
 import { downloadCommand } from './commands/builds/download.ts';
 import { listCommand } from './commands/builds/list.ts';
 import { logsCommand } from './commands/builds/logs.ts';
+import { openCommand } from './commands/builds/open.ts';
 import { retryCommand } from './commands/builds/retry.ts';
 import { statusCommand } from './commands/builds/status.ts';
 import { uploadCommand } from './commands/builds/upload.ts';
 import { watchCommand } from './commands/builds/watch.ts';
+import { linksCommand } from './commands/farm/links.ts';
 import { loginCommand } from './commands/farm/login.ts';
 import { secretsCommand } from './commands/farm/secrets.ts';
 import { versionCommand } from './commands/farm/version.ts';
@@ -70,12 +72,14 @@ const COMMANDS = {
     downloadCommand(interrupts),
     cancelCommand(interrupts),
     retryCommand(interrupts),
+    openCommand(interrupts),
     uploadCommand(interrupts),
   ],
   'The controller, a project, the farm:': [
     loginCommand(interrupts),
     versionCommand(interrupts),
     secretsCommand(interrupts),
+    linksCommand(interrupts),
     workersCommand(interrupts),
   ],
 };

@@ -1,6 +1,6 @@
 /**
- * Sends requests about a key and its projects to a controller: counters of build numbers, stored secrets, and
- * builds that are run again.
+ * Sends requests about a key and its projects to a controller: counters of build numbers, stored secrets,
+ * links to install pages, and builds that are run again.
  */
 import { z } from 'zod';
 import {
@@ -10,6 +10,10 @@ import {
   CounterList,
   CounterSet,
   type CounterView,
+  Link,
+  LinkCreated,
+  LinkList,
+  type LinkRequest,
   Me,
   Project,
   SecretList,
@@ -82,6 +86,29 @@ export class ProjectClient {
     const path = `${pathOf(project)}/secrets/${encodeURIComponent(name)}${poolQuery(pool)}`;
     return (await this.connection.ask({ method: 'DELETE', path, answer: SecretsRemoved })).removed;
   }
+
+  /** Makes a link to the install page of a build. Only this answer has its address. */
+  createLink(buildId: string, json: LinkRequest): Promise<LinkCreated> {
+    return this.connection.ask({ method: 'POST', path: linksOf(buildId), answer: LinkCreated, json });
+  }
+
+  async linksOfBuild(buildId: string): Promise<Link[]> {
+    return (await this.connection.ask({ method: 'GET', path: linksOf(buildId), answer: LinkList })).links;
+  }
+
+  /** A page of the links of a project, newest first. */
+  linksOfProject(project: string, query: { limit: string; cursor?: string }): Promise<LinkList> {
+    const path = `${pathOf(project)}/links?${new URLSearchParams(query)}`;
+    return this.connection.ask({ method: 'GET', path, answer: LinkList });
+  }
+
+  /** Ends a link at once. */
+  revokeLink(linkId: string): Promise<Link> {
+    const path = `/api/links/${encodeURIComponent(linkId)}`;
+    return this.connection.ask({ method: 'DELETE', path, answer: Link });
+  }
 }
+
+const linksOf = (buildId: string) => `/api/builds/${encodeURIComponent(buildId)}/links`;
 
 const poolQuery = (pool?: string) => (pool === undefined ? '' : `?pool=${encodeURIComponent(pool)}`);

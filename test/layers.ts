@@ -13,7 +13,7 @@ export const LAYERS = {
     ['github-actions', 'artifacts', 'build-cache'],
     ['settings', 'input'],
     ['command-error'],
-    ['exit-codes', 'interrupts', 'json-lines', 'version', 'words'],
+    ['browser', 'exit-codes', 'interrupts', 'json-lines', 'version', 'words'],
   ],
   controller: [
     ['index'],

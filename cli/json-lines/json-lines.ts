@@ -9,6 +9,7 @@ import { EXPLAIN_LINES } from './explain-lines.ts';
 import { FARM_LINES } from './farm-lines.ts';
 import { FOLLOW_LINES } from './follow-lines.ts';
 import { INIT_LINES } from './init-lines.ts';
+import { LINK_LINES } from './link-lines.ts';
 import { LOGIN_LINES } from './login-lines.ts';
 import { PACK_LINES } from './pack-lines.ts';
 import { STATUS_LINES } from './status-lines.ts';
@@ -20,6 +21,7 @@ export const JsonLine = z.discriminatedUnion('type', [
   ...FARM_LINES,
   ...FOLLOW_LINES,
   ...INIT_LINES,
+  ...LINK_LINES,
   ...LOGIN_LINES,
   ...PACK_LINES,
   ...STATUS_LINES,

@@ -26,7 +26,11 @@ const leavesOf = (command: Command, before = ''): [name: string, Command][] => {
     : command.commands.flatMap((child) => leavesOf(child, `${name} `));
 };
 
-const leaves = made.flat().flatMap((command) => leavesOf(command));
+// Nobody types `github-action`: action.yml runs it.
+const leaves = made
+  .flat()
+  .flatMap((command) => leavesOf(command))
+  .filter(([name]) => name !== 'github-action');
 
 const helpOf = (command: Command): string => {
   let help = '';

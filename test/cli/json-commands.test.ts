@@ -4,10 +4,13 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openInBrowser } from '../../cli/browser.ts';
 import { AdminClient } from '../../client/admin-client.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
+import { placeOfAttempt } from '../../client/blob-requests.ts';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { Connection } from '../../client/request.ts';
+import { uploadBlob } from '../../client/upload.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
@@ -22,6 +25,13 @@ const MANY_PROCESSES_MS = 180_000;
 const state = temporaryDir();
 let controller: LocalController;
 let admin: Connection;
+/** What the agent reads of an app for devices that its profile names. */
+const SHOP = {
+  ...{ platform: 'ios' as const, kind: 'ipa' as const, id: 'com.example.shop', name: 'Shop', version: '1.4.0' },
+  ...{ buildNumber: '42', minimumSystem: '16.0', signing: 'ad-hoc' as const, devices: 2 },
+  ...{ profileExpiresAt: '2030-01-01T00:00:00.000Z', usesNonExemptEncryption: false, debuggable: null, icon: null },
+};
+
 /** Of a build that failed, of one that succeeded with an artifact, and of one that waits. */
 const ids = { failed: '', succeeded: '', queued: '' };
 
@@ -72,9 +82,12 @@ beforeAll(async () => {
   ids.failed = await run('production', (attempt, id) =>
     attempt.report(id, { type: 'fail', attempt: 1, verdict: 'build_failed', message: 'xcodebuild', exitCode: 65 }),
   );
-  ids.succeeded = await run('preview', (attempt, id) =>
-    attempt.report(id, { type: 'succeed', attempt: 1, artifacts: [] }),
-  );
+  ids.succeeded = await run('preview', async (attempt, id) => {
+    const limits = { signal: AbortSignal.timeout(30_000), giveUpAfterMs: 10_000 };
+    await uploadBlob(attempt.connection, file, { ...limits, place: placeOfAttempt(id) });
+    const artifact = { name: 'Shop.ipa', sha256, size: 8, app: SHOP };
+    return await attempt.report(id, { type: 'succeed', attempt: 1, artifacts: [artifact] });
+  });
   ids.queued = (await client.submit({ ...request, platform: 'android', profile: 'production' })).id;
 });
 afterAll(async () => {
@@ -130,6 +143,19 @@ test('every command prints lines of the one schema, and nothing else, on standar
     expect({ args, lines: jsonLinesOf(ended) }).toMatchObject({ args, lines });
     expect(ended.stdout).not.toContain('s3cret');
   }
+  const opened = jsonLinesOf(await asAdmin(['open', ids.succeeded, '--expires-in', '2h', '--json']));
+  expect(opened).toMatchObject([
+    { type: 'link_created', link: { url: expect.stringContaining(`${controller.url}/i/`) } },
+  ]);
+  const { link } = opened[0] as unknown as { link: { id: string } };
+  for (const args of [
+    ['list', ids.succeeded],
+    ['list', '--project', 'shop'],
+    ['revoke', link.id],
+  ])
+    expect(jsonLinesOf(await asAdmin(['links', ...args, '--json']))).toMatchObject([
+      { type: 'link', link: { id: link.id } },
+    ]);
   expect(jsonLinesOf(await asAdmin(['workers', '--json']))).toMatchObject([
     { type: 'worker', worker: { name: 'mac' } },
   ]);
@@ -157,6 +183,8 @@ test('bad input ends with a line that says why, and with the exit code of its ki
     [['version', 'set', 'ios', 'com.example.shop', '7'], as(secret), 2, 'numbers'],
     [['secrets', 'set', 'PATH'], as(secret), 2, 'choose another name'],
     [['secrets', 'set', 'TOKEN', '--file', 'source'], as(secret), 2, '--file and --path go together'],
+    [['open', ids.failed], as(controller.secrets.ADMIN_KEY), 2, 'only a build that has succeeded'],
+    [['open', ids.succeeded], as(secret), 2, 'links'],
     [['statsu', 'b_1'], as(secret), 2, 'Did you mean status?'],
     [['list'], { cwd: state.path, env: { EXPO_BUILD_KEY: secret } }, 2, 'EXPO_BUILD_URL is not'],
     [['list'], { cwd: state.path, env: { XDG_CONFIG_HOME: state.path } }, 2, '`expo-build login`'],
@@ -187,6 +215,8 @@ test('what a hostile controller says moves no cursor, sets no title and begins n
     ['cancel', ids.queued],
     ['cancel', 'b_unknown'],
     ['workers'],
+    ['open', ids.succeeded],
+    ['links', 'list', ids.succeeded],
     ['version', 'get', '--project', 'shop'],
     ['version', 'get'],
     ['secrets', 'list', '--project', 'shop'],
@@ -332,6 +362,35 @@ test('on a terminal the key and the value of a secret are asked for and not show
     terminal.type('\u0003');
     expect(await terminal.ended).toBe(130);
   }
+});
+
+test('on a terminal `open` shows a QR code and opens the page in the browser', async () => {
+  const { secret } = await keyOfShop(['links']);
+  using dir = temporaryDir();
+  // Each system has its own program for it.
+  for (const name of ['xdg-open', 'open'])
+    writeFileSync(join(dir.path, name), `#!/bin/sh\nprintf '%s' "$*" > ${dir.path}/opened\n`, { mode: 0o755 });
+  const env = { ...as(secret).env, PATH: `${dir.path}:${process.env.PATH}` };
+  using terminal = startOnTerminal(['open', ids.succeeded], { env, columns: 100, rows: 50 });
+  await terminal.shows('ends it');
+  const url = /http\S+/.exec(terminal.stdout())![0];
+  await until(() => existsSync(join(dir.path, 'opened')), 'the browser');
+  expect(readFileSync(join(dir.path, 'opened'), 'utf8')).toBe(url);
+  expect(terminal.stdout()).toMatch(/█ █ {3}█ █/);
+  expect((await fetch(url)).status).toBe(200);
+  const plain = await expoBuild(['open', ids.succeeded], { ...as(secret), env });
+  expect(plain.stdout).toMatch(/^http\S+\n$/);
+});
+
+test.each([
+  'https://x.example.com/i/a&calc',
+  'https://x.example.com/%PATH%',
+  '-a',
+  'file:///etc/passwd',
+  'https://x.example.com/i/a"b',
+  'https://x.example.com/?a=^',
+])('no browser is started with %s', async (url) => {
+  expect(await openInBrowser(url)).toBe(false);
 });
 
 test('Ctrl-C ends a command that waits for an answer', async () => {

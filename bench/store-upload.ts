@@ -10,7 +10,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { cpus, loadavg, tmpdir } from 'node:os';
@@ -66,6 +66,18 @@ const sink = await listening(
     response.end();
   }),
 );
+/** Plays R2 for what is read of the app. */
+const files = await listening(
+  createServer(async (request, response) => {
+    const [start, end] = /^bytes=(\d+)-(\d+)$/
+      .exec(request.headers.range ?? '')
+      ?.slice(1)
+      .map(Number) ?? [0];
+    const length = (end ?? sizeMib * MIB - 1) - start! + 1;
+    response.writeHead(end === undefined ? 200 : 206, { 'Content-Length': length });
+    await pipeline(createReadStream(join(dir, 'app'), { start, end: start! + length - 1 }), response).catch(() => {});
+  }),
+);
 const [apple, play] = [await startAppStore(), await startPlay()];
 try {
   const stores: StoreAddresses = {
@@ -75,7 +87,7 @@ try {
   const secrets = randomSecrets();
   const options: ControllerOptions = {
     ...{ stateDir: join(dir, 'controller'), entry: 'bench/store-upload/worker.ts', env: { [FOLDER_MARK]: dir } },
-    ...{ secrets, vars: { STAND_INS: JSON.stringify(stores) } },
+    ...{ secrets, vars: { STAND_INS: JSON.stringify(stores), FILES: files.url } },
   };
   let worker = await startController(options);
   await using _stopped = { [Symbol.asyncDispose]: () => worker.stop() };
@@ -163,6 +175,6 @@ try {
   console.log(`load at the end: ${loadavg()[0]!.toFixed(1)}`);
   process.exitCode = isEqual && subrequestsMax <= SUBREQUESTS_MAX ? 0 : 1;
 } finally {
-  await Promise.all([apple.stop(), play.stop(), sink.stop()]);
+  await Promise.all([apple.stop(), play.stop(), sink.stop(), files.stop()]);
   await rm(dir, { recursive: true, force: true, maxRetries: 5 });
 }

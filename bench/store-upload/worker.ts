@@ -1,7 +1,9 @@
 /**
  * Serves bench/store-upload.ts: the deployed controller, but that the stores are the stand-ins whose
- * addresses the variable STAND_INS has. It counts what each invocation of a submission asks of others,
- * without help of the controller's own count, and streams a stored file to an address without steps.
+ * addresses the variable STAND_INS has. What an upload reads of R2 comes from the address in FILES. So the
+ * memory of this process is that of the Worker, and not also that of a local R2. It counts what each invocation
+ * of a submission asks of others, without help of the controller's own count, and streams a stored file to an
+ * address without steps.
  */
 import { env as bindings } from 'cloudflare:workers';
 import { createController, StoreUpload as RealStoreUpload } from '../../controller/index.ts';
@@ -12,7 +14,8 @@ import type { Figures } from './figures.ts';
 
 export { BlobUpload, BuildDeadline, BuildLog } from '../../controller/index.ts';
 
-const stores = JSON.parse((bindings as unknown as { STAND_INS: string }).STAND_INS) as StoreAddresses;
+const { STAND_INS, FILES } = bindings as unknown as Record<'STAND_INS' | 'FILES', string>;
+const stores = JSON.parse(STAND_INS) as StoreAddresses;
 const controller = createController({ ...SETTINGS, stores });
 
 const figures: Figures = { invocations: 0, subrequestsMax: 0, sendingMs: 0 };
@@ -30,13 +33,22 @@ globalThis.fetch = async (...given) => {
   return answer;
 };
 
+/** As much of R2 as an upload asks for: bytes of an object, as a stream. */
+const outside = {
+  async get(key: string, { range }: { range?: { offset: number; length: number } } = {}) {
+    const headers = range && { Range: `bytes=${range.offset}-${range.offset + range.length - 1}` };
+    const { body } = await real(`${FILES}/${key}`, headers ? { headers } : {});
+    return { body };
+  },
+} as R2Bucket;
+
 export class StoreUpload extends RealStoreUpload {
   protected override addresses = stores;
   readonly #usage: Usage;
 
   constructor(state: DurableObjectState, env: Env) {
     const usage = begin('StoreUpload');
-    super(state, withPlatformLimits(env, usage, Number.POSITIVE_INFINITY));
+    super(state, withPlatformLimits({ ...env, BLOBS: outside }, usage, Number.POSITIVE_INFINITY));
     this.#usage = usage;
   }
 
@@ -58,7 +70,7 @@ export default {
     if (pathname === '/bench/figures') return Response.json(figures);
     if (pathname !== '/bench/plain') return controller.fetch!(request, env, context);
     const find = env.DB.prepare('SELECT r2_key FROM blobs WHERE sha256 = ?').bind(searchParams.get('sha256'));
-    const object = await env.BLOBS.get((await find.first<string>('r2_key'))!);
+    const object = await outside.get((await find.first<string>('r2_key'))!);
     return real(searchParams.get('to')!, { method: 'PUT', body: object!.body });
   },
 } satisfies ExportedHandler<Env>;

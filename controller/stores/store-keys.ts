@@ -246,7 +246,7 @@ export async function findStoreKeyFor(env: Env, use: KeyUse): Promise<{ ok: true
     return refused('key_not_for_app', `pool ${pool} is not trusted, so no store key is for its builds`);
   if (name !== undefined) {
     const named = rows.find((row) => row.name === name);
-    if (!named) return refused('key_gone', `storeKey: the project has no store key ${name}. ${listed(ofStore, store)}`);
+    if (!named) return refused('key_gone', `storeKey: the project has no store key ${name}. ${listed(ofStore, use)}`);
     const why = whyNotFor(named, use);
     return why === null ? { ok: true, row: named } : refused('key_not_for_app', `storeKey: ${why}`);
   }
@@ -258,10 +258,10 @@ export async function findStoreKeyFor(env: Env, use: KeyUse): Promise<{ ok: true
     return { ...refused('key_not_for_app', `storeKey: ${names} are all for ${what}; name one of them`), choice: true };
   }
   const only = ofStore.length === 1 ? whyNotFor(ofStore[0]!, use) : null;
-  if (only !== null) return refused('key_not_for_app', only);
+  if (only !== null) return refused('key_not_for_app', `storeKey: ${only}`);
   return refused(
     ofStore.length === 0 ? 'key_gone' : 'key_not_for_app',
-    `the project has no store key for ${what}. ${listed(ofStore, store)}`,
+    `storeKey: the project has no store key for ${what}. ${listed(ofStore, use)}`,
   );
 }
 
@@ -288,9 +288,9 @@ export function whyOtherKey(options: SubmitOptions, { name, identity }: Pick<Sto
   );
 }
 
-const listed = (rows: StoreKeyRow[], store: Store): string =>
+const listed = (rows: StoreKeyRow[], { store, projectId }: KeyUse): string =>
   rows.length === 0
-    ? `It has none for ${store}: an admin sets one with \`PUT /api/projects/ID/store-keys/NAME\``
+    ? `It has none for ${store}: an admin sets one with \`PUT /api/projects/${projectId}/store-keys/NAME\``
     : `For ${store} it has ${rows.map(({ name, apps }) => `${name} (${apps.join(', ')})`).join('; ')}`;
 
 const refused = (reason: SubmissionReason, message: string): StoreRefusal => ({

@@ -104,7 +104,9 @@ async function check(env: Env, requested: ToSubmit, asking: Asking): Promise<Che
   const use = { projectId, pool, store: options.store, appId: app?.id, name: options.storeKey };
   const found = await findStoreKeyFor(env, use);
   // Which of several keys is meant shows once the app is known.
-  if (!found.ok) return found.choice && !app ? { ok: true, warnings: [NO_APP, `${found.message}. ${OR_LATE}`] } : found;
+  if (!found.ok && found.choice && !app)
+    return { ok: true, warnings: [NO_APP, `${inSubmit(found.message)}. ${OR_LATE}`] };
+  if (!found.ok) return { ...found, message: inSubmit(found.message) };
   const otherKey = whyOtherKey(options, found.row);
   if (otherKey !== null)
     return { ...refusal('store_refused', `submit.${otherKey}`), reason: 'key_not_for_app' } satisfies StoreRefusal;
@@ -134,6 +136,9 @@ async function check(env: Env, requested: ToSubmit, asking: Asking): Promise<Che
   );
   return { ok: true, warnings: [...warnings, ...maybe].slice(0, SUBMISSION_WARNINGS_MAX) };
 }
+
+/** A message about a field of `submit`. */
+const inSubmit = (message: string): string => message.replace(/^storeKey: /, 'submit.storeKey: ');
 
 /** Whether a submission of this number that has not failed is here, of whatever project. */
 async function isSubmittedHere(

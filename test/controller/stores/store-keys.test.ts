@@ -202,7 +202,7 @@ test('one key is found for app and pool, or the refusal names what there is to c
   expect(await found({ name: 'one' })).toBe('one');
   expect(await found({ appId: 'com.example' })).toEqual([
     'key_not_for_app',
-    'the store key one is for com.example.shop, and not for com.example. An admin can set it anew with that app',
+    'storeKey: the store key one is for com.example.shop, and not for com.example. An admin can set it anew with that app',
   ]);
   const other = await aPool();
   expect(await found({ pool: other })).toEqual(['key_not_for_app', expect.stringContaining(`and not of ${other}`)]);

@@ -127,7 +127,7 @@ test('App Store Connect: what could be submitted passes, and each thing that cou
     [{}, { ascAppId: '999' } as never, /^The store does not know the app/],
     [{}, { ascApiKeyId: 'ZZ00ZZ00ZZ' } as never, /^submit\.ascApiKeyId: ZZ00ZZ00ZZ is asked for, and the store key/],
     [{ id: 'com.example.foreign', buildNumber: 3 }, {}, /and not for com\.example\.foreign\. An admin can set it anew/],
-    [{}, { storeKey: 'none' }, /^storeKey: the project has no store key none/],
+    [{}, { storeKey: 'none' }, /^submit\.storeKey: the project has no store key none/],
   ];
   for (const [app, options, says] of refusals)
     expect(await checked(team, app, { ...APPLE, ...options } as SubmitOptions)).toEqual([
@@ -238,7 +238,7 @@ test('what a store does not answer is a warning, and so is a request that names 
   await ofApple({}, team);
   expect(await checked(team, null, APPLE)).toEqual([
     expect.stringMatching(noApp),
-    expect.stringMatching(/^storeKey: .* are all for pool .*; name one of them\. /),
+    expect.stringMatching(/^submit\.storeKey: .* are all for pool .*; name one of them\. /),
   ]);
   expect(await checked(await aTeam(), null, APPLE)).toEqual([
     'store_refused',

@@ -47,7 +47,10 @@ export async function releasesBy(url: string, adminKey: string, source: LocalFil
       const [attempt, signal] = [new AttemptClient(run), AbortSignal.timeout(WAIT_MS)];
       valueOrThrow(await attempt.report(id, { type: 'start', attempt: 1 }), 'the start');
       const place = placeOfAttempt(id);
-      valueOrThrow(await uploadBlob(run, file, { place, signal, giveUpAfterMs: WAIT_MS }), 'the upload of the artifact');
+      valueOrThrow(
+        await uploadBlob(run, file, { place, signal, giveUpAfterMs: WAIT_MS }),
+        'the upload of the artifact',
+      );
       const artifacts = numbers.map((number) => ({
         ...{ name: artifactName(platform, number), sha256: file.sha256, size: file.sizeBytes },
         app: appOf(platform, number),

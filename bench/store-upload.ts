@@ -33,6 +33,8 @@ import { peakMib, workerdBelow } from './usage.ts';
 const MIB = 1024 * 1024;
 const SUBMISSION_MAX_MS = 30 * 60_000;
 const LOOK_MS = 250;
+/** Each look at a submission uses memory of the Worker too, so they are few. */
+const SUBMISSION_LOOK_MS = 5_000;
 const WAYS = ['plain stream', 'app-store-connect', 'google-play'] as const;
 type Way = (typeof WAYS)[number];
 
@@ -123,7 +125,11 @@ try {
     const artifact = artifactName(store === 'google-play' ? 'android' : 'ios', number);
     const made = await ask('POST', `/api/builds/${builds[store]}/submissions`, { store, artifact });
     const { id } = Submission.parse(made);
-    for (const giveUpAt = performance.now() + SUBMISSION_MAX_MS; performance.now() < giveUpAt; await sleep(LOOK_MS)) {
+    for (
+      const giveUpAt = performance.now() + SUBMISSION_MAX_MS;
+      performance.now() < giveUpAt;
+      await sleep(SUBMISSION_LOOK_MS)
+    ) {
       const { state, failure, timeline } = SubmissionDetail.parse(await ask('GET', `/api/submissions/${id}`));
       if (state === 'done') return;
       if (failure) throw new Error(`${store}: ${failure.code}: ${JSON.stringify(timeline)}`);

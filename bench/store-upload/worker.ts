@@ -1,9 +1,9 @@
 /**
  * Serves bench/store-upload.ts: the deployed controller, but that the stores are the stand-ins whose
  * addresses the variable STAND_INS has. What an upload reads of R2 comes from the address in FILES. So the
- * memory of this process is that of the Worker, and not also that of a local R2. It counts what each invocation
- * of a submission asks of others, without help of the controller's own count, and streams a stored file to an
- * address without steps.
+ * memory of this process is that of the Worker, and not also that of a local R2. It counts what each
+ * invocation of a submission asks of others, without help of the controller's own count, and streams a stored
+ * file to an address without steps.
  */
 import { env as bindings } from 'cloudflare:workers';
 import { createController, StoreUpload as RealStoreUpload } from '../../controller/index.ts';

@@ -19,7 +19,8 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   const { path: cwd } = it;
   const run = (args: string[], input = '') => expoBuild(args, { cwd, env, input });
   it.tree.write({
-    'build.sh': 'mkdir -p dist && cp name.txt dist/app.txt && wc -c <key && echo "made with $COLOUR and $TOKEN"',
+    'build.sh':
+      'git status --porcelain --branch && git log --format=%s && mkdir -p dist && cp name.txt dist/app.txt && wc -c <key && echo "made with $COLOUR and $TOKEN"',
     'name.txt': 'Shop',
     '.gitignore': 'key\n',
     key: '0123456789',
@@ -31,17 +32,17 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   const login = await run(['login', '--url', url, '--key-stdin'], secrets.ADMIN_KEY);
   expect(login.code, login.stderr).toBe(0);
   process.env.TOKEN = 'secret-token-of-this-test';
-  const first = await run(['submit', '--env', 'COLOUR=red', '--secret-env', 'TOKEN']);
+  const first = await run(['submit', '--with-git', '--env', 'COLOUR=red', '--secret-env', 'TOKEN']);
   delete process.env.TOKEN;
   expect(first.code, first.stdout + first.stderr).toBe(0);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: there must be none without a terminal
   expect(first.stdout + first.stderr).not.toMatch(/[\x00-\x09\x0b-\x1f]/);
-  expect(first.stdout).toContain('\n10\nmade with red and ***\n');
+  expect(first.stdout).toContain('## main\nfirst\n10\nmade with red and ***\n');
   expect(first.stdout).not.toContain('secret-token');
   const [id] = /b_[a-z0-9]+/.exec(first.stderr)!;
   expect(readFileSync(join(cwd, `expo-build-${id}/app.txt`), 'utf8')).toBe('Shop');
 
-  const both = await run(['submit', '--json', '--platform', 'all', '--to', join(it.dir, 'out')]);
+  const both = await run(['submit', '--with-git', '--json', '--platform', 'all', '--to', join(it.dir, 'out')]);
   expect(both.code, both.stderr).toBe(0);
   const ofType = <Type extends JsonLine['type']>(type: Type) =>
     jsonLinesOf(both).filter((line): line is Extract<JsonLine, { type: Type }> => line.type === type);
@@ -52,7 +53,7 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   expect(ofType('artifact')).toHaveLength(2);
 
   if (hasScript) {
-    const command = `'${process.execPath}' '${join(import.meta.dirname, '../../../cli/expo-build.ts')}' submit --to expo-build-b_0`;
+    const command = `'${process.execPath}' '${join(import.meta.dirname, '../../../cli/expo-build.ts')}' submit --with-git --to expo-build-b_0`;
     const environment = { ...process.env, ...env };
     const seen = execFileSync('script', ['-qec', command, '/dev/null'], { cwd, env: environment, encoding: 'utf8' });
     expect(seen).toContain('Unchanged since the last upload: 0 bytes sent.');

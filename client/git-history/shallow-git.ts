@@ -30,6 +30,7 @@ const GOES_ALONG = /^(HEAD|config|index|packed-refs|shallow|refs\/.+|objects\/pa
 const SETTINGS = [
   ...['protocol.file.allow=always', 'pack.threads=1', 'pack.writeReverseIndex=false', 'repack.writeBitmaps=false'],
   ...['pack.compression=6', 'core.splitIndex=false', 'index.sparse=false', 'index.version=2', 'gc.auto=0'],
+  ...['index.skipHash=false', 'init.defaultRefFormat=files', 'clone.rejectShallow=false', 'pack.depth=50'],
 ].flatMap((setting) => ['-c', setting]);
 
 /**

@@ -100,6 +100,7 @@ const { listSource } = await import(process.env.PACKING + '/list-source.ts');
 const { findSecretFiles } = await import(process.env.PACKING + '/secret-files.ts');
 const { writeArchive } = await import(process.env.PACKING + '/archive.ts');
 const { gitOrigin } = await import(process.env.PACKING + '/../../cli/submit/git-origin.ts');
+const { withShallowGit } = await import(process.env.PACKING + '/../git-history/shallow-git.ts');
 const { signal } = new AbortController();
 for (const appDir of process.argv.slice(1)) {
   try {
@@ -107,7 +108,8 @@ for (const appDir of process.argv.slice(1)) {
     const { sent } = await findSecretFiles(source, [], appDir);
     await writeArchive(source.root, source.files, process.env.ARCHIVE, { signal });
     const origin = await gitOrigin(source, signal);
-    console.log(JSON.stringify({ files: source.files.map(({ path }) => path), sent, origin }));
+    const git = await withShallowGit(source.root, 2, signal, async (files) => files.length).catch(({ name }) => name);
+    console.log(JSON.stringify({ files: source.files.map(({ path }) => path), sent, origin, git }));
   } catch (error) {
     console.log(JSON.stringify({ name: error.name, message: error.message }));
   }
@@ -163,8 +165,11 @@ test.skipIf(!hasStrace)('no repository makes git run a program or open a file ou
   for (const name of names.filter((one) => one.startsWith('a config') || one === 'hooks')) {
     expect(answerOf(name).files, name).toContain('a.js');
     expect(answerOf(name).origin?.commit, name).toMatch(/^[0-9a-f]{40}$/);
+    expect(answerOf(name).git, name).toBeGreaterThan(0);
   }
   expect(answerOf('objects of another repository').origin).toEqual({ branch: 'main', commit: expect.any(String) });
+  for (const name of ['objects of another repository', 'refs, tags and packs that are links'])
+    expect(answerOf(name).git, name).toBe('SourceError');
   expect(answerOf('a .git that names another folder').message).toContain('does not name');
   expect(answerOf('a submodule that names another folder').message).toContain('does not name');
   expect(answerOf('an index with a path out of the project').name).toBe('SourceError');

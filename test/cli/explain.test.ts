@@ -390,6 +390,21 @@ const valueAt = ({ profiles }: { profiles: ReadonlyMap<string, object> }, path: 
   return keys.reduce((at: any, key) => at?.[key], profiles.get(name));
 };
 
+test('a link inside the source stands for what it leads to, as in the archive', async () => {
+  using it = project();
+  const build = JSON.stringify({ build: { it: { ios: { simulator: true }, node: '22.13.0' } } });
+  it.tree.write({ 'shared/eas.json': build, 'shared/yarn.lock': '# yarn lockfile v1\n', '.gitignore': '' });
+  const own = Object.entries(managedProject()).map(([path, text]) => [`apps/one/${path}`, text]);
+  it.tree.write(Object.fromEntries(own)).link('apps/one/eas.json', '../../shared/eas.json');
+  it.tree.link('apps/one/yarn.lock', '../../shared/yarn.lock');
+  const one = { ...managed({}), appRoot: 'apps/one', platform: 'ios' as const, profile: 'it' };
+  const { build: said } = await explain(join(it.path, 'apps/one'), { ...FLAGS, ...one, root: it.path }, signal);
+  const agent = await agentOf(it.dir, one, { env: {}, secretNames: [] });
+  const made = await agent.plan();
+  expect(made).toMatchObject({ ok: true, value: { tools: [{ version: '22.13.0' }, { name: 'yarn' }] } });
+  expect(said?.plan).toEqual(made.ok ? made.value : null);
+});
+
 test('the command prints it, hides what looks secret, and exits with 0 or 2', async () => {
   using it = project();
   const build = {

@@ -88,7 +88,7 @@ export async function filesInArchive(
       if (search.found) survey.keep(wanted, search.found);
       return search.found;
     },
-    isAtHand: (wanted) => survey.kept.has(wanted),
+    isAtHand: (wanted) => survey.kept.has(byLink.get(wanted) ?? wanted),
   };
 }
 

@@ -5,6 +5,7 @@ import { explainBuild } from '../../../client/plan/explain-build.ts';
 import { explainSubmit } from '../../../client/plan/explain-submit.ts';
 import type { UnseenSecrets } from '../../../client/plan/plan.ts';
 import { type CommandBuild, commandBuildOf } from '../../../client/project/expo-build-json.ts';
+import { pathIn } from '../../../client/project/project-files.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
 import { bytesOf } from '../../../client/safe-files.ts';
 import { CommandError } from '../../command-error.ts';
@@ -77,7 +78,15 @@ export async function explain(folder: string, flags: ExplainFlags, signal: Abort
   const { root, appRoot } = source;
   const place = { platform, root, appRoot };
   const command = profileName === undefined ? commandOf(project, platform) : null;
-  if (command !== null) return { ...place, command, profile: null, build: null, submission: null, notes: [] };
+
+  const { submit } = flags;
+  const submitProfile = submit === true ? undefined : submit;
+  const submitted =
+    submit === undefined || (command !== null && !files.paths.has(pathIn(appRoot, 'eas.json')!))
+      ? null
+      : await explainSubmit(files, appRoot, platform, submitProfile, process.env);
+  const submission = submitted && { ...submitted, profile: submitProfile ?? USUAL_PROFILE };
+  if (command !== null) return { ...place, command, profile: null, build: null, submission, notes: [] };
 
   const { unseen, notes } = await storedSecrets(project, flags);
   const profile = profileName ?? USUAL_PROFILE;
@@ -91,14 +100,7 @@ export async function explain(folder: string, flags: ExplainFlags, signal: Abort
       secretFiles: secretFilesOf(project),
     },
   });
-  const { submit } = flags;
-  const submitProfile = submit === true ? undefined : submit;
-  const submission =
-    submit === undefined ? null : await explainSubmit(files, appRoot, platform, submitProfile, process.env);
-  return {
-    ...{ ...place, profile, command: null, build, notes },
-    submission: submission && { ...submission, profile: submitProfile ?? USUAL_PROFILE },
-  };
+  return { ...place, profile, command: null, build, submission, notes };
 }
 
 function commandOf({ json, source }: Project, platform: 'ios' | 'android'): CommandBuild | null {

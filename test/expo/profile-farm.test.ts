@@ -8,6 +8,8 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { explainBuild } from '../../client/plan/explain-build.ts';
+import { filesInFolder } from '../../client/project/project-files.ts';
 import { type Farm, startFarm } from '../../local/farm/farm.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { prepareImage } from './engine-image.ts';
@@ -59,11 +61,18 @@ test('a signed build that fails shows no secret, and one that is cancelled leave
     },
   };
   const ended = (id: string) => endOf(farm, id);
+  const said = await explainBuild({
+    ...{ platform: 'ios', profile: 'production', appRoot: '.', originVariables: {}, imageNames: null },
+    ...{ files: await filesInFolder(project), now: new Date() },
+    inputs: { env: { ...env, SOME_TOKEN: TOKEN }, secretNames: ['SOME_TOKEN'], secretFiles: request.secretFiles },
+  });
+  expect(said).toMatchObject({ refusal: null, project: { engine: { engine: 'plugin' } } });
 
   writeFileSync(join(folder, 'fail/import-certificate'), '');
   const bad = await ended((await farm.submit(request, project)).id);
   expect([bad.build.status, bad.build.verdict?.code]).toEqual(['failed', 'build_failed']);
   expect(bad.log).toContain('fastlane run import_certificate');
+  for (const note of said.notes) expect(bad.log).toContain(`[tartbeat] ${note}\n`);
   for (const [name, secret] of Object.entries({ ...signing.secrets, token: Buffer.from(TOKEN) }))
     expect(bad.log.includes(secret.toString('latin1')), name).toBe(false);
   rmSync(join(folder, 'fail/import-certificate'));

@@ -22,6 +22,7 @@ import { fingerprintFor } from './build-fingerprint.ts';
 import { type Request, type RequestFlags, requestOf } from './build-request.ts';
 import { appOf, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
 import { isOfFork } from './github-event.ts';
+import { onlyProject } from './only-project.ts';
 import { originOf } from './origin.ts';
 import { flagFor, type Project, type ProjectFlags, readProject } from './read-project.ts';
 import type { Report } from './report.ts';
@@ -55,6 +56,8 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   for (const platform of platforms) choices.push(await chooseBuild(project, platform, flags));
   const requests: Request[] = [];
   for (const choice of choices) requests.push(await requestFor(project, choice, origin, flags, means));
+  const named = flags.project ?? project.json.project ?? (await onlyProject(means.client.connection, signal));
+  if (named !== undefined) for (const request of requests) request.project = named;
   sayWhatGoes(project, report);
   const archive = await packAndUpload(project, depth, means);
   signal.throwIfAborted();

@@ -224,16 +224,23 @@ test('a key that is revoked after the upload ends with a sentence, and leaves no
   const { secret, key } = await call('POST', '/api/keys', { name: 'late', scope: 'submit', ...rights });
   await using proxy = await faultyProxy(controller.url);
   const revoked = Promise.withResolvers<unknown>();
+  let dropsTheRequest = false;
   proxy.fault = ({ method, count }) => {
-    if (method !== 'POST') return undefined;
-    if (count === 1) revoked.resolve(call('DELETE', `/api/keys/${key.id}`));
-    return count === 1 ? 'refuse' : undefined;
+    if (method !== 'POST' || !dropsTheRequest) return undefined;
+    if (count === 2) revoked.resolve(call('DELETE', `/api/keys/${key.id}`));
+    return count === 2 ? 'refuse' : undefined;
   };
-  const ended = await it.run(['--no-wait', '--project', 'late'], it.env(proxy.url, secret));
+  // The only project that the key reaches needs no name.
+  const early = await it.run(['--no-wait'], it.env(proxy.url, secret));
+  expect(await api.build(idsIn(early)[0]!)).toMatchObject({ project: 'late' });
+  await api.cancel(idsIn(early)[0]!);
+  it.tree.write({ 'new.js': '' });
+  dropsTheRequest = true;
+  const ended = await it.run(['--no-wait'], it.env(proxy.url, secret));
   await revoked.promise;
   expect(ended.code).toBe(2);
   expect(ended.stderr).toMatch(/the request for the build: the controller answered 401 .* Run `expo-build login`/);
-  expect((await api.list({ project: 'late' })).builds).toEqual([]);
+  expect((await api.list({ project: 'late' })).builds).toHaveLength(1);
 });
 
 test('Ctrl-C while it packs, uploads or asks ends it with 130 and leaves nothing', async () => {
@@ -250,7 +257,7 @@ test('Ctrl-C while it packs, uploads or asks ends it with 130 and leaves nothing
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
     const env = { ...cleanEnv(), ...it.env(`http://127.0.0.1:${port}`) };
-    const child = spawn(process.execPath, [EXPO_BUILD, 'submit'], { cwd: it.path, env });
+    const child = spawn(process.execPath, [EXPO_BUILD, 'submit', '--project', 'shop'], { cwd: it.path, env });
     let said = '';
     child.stderr.on('data', (chunk) => (said += chunk));
     await until(() => stuck, `${stuckAt} arrives`);
@@ -309,7 +316,7 @@ test('what cannot be sent is said before anything is, with the file or the flag 
       submitCommand(NOBODY_INTERRUPTS)
         .exitOverride()
         .configureOutput({ writeErr: () => {} })
-        .parseAsync([it.path, ...args], { from: 'user' })
+        .parseAsync([it.path, '--project', 'shop', ...args], { from: 'user' })
         .catch((error: Error) => error),
     );
     expect(refusal, args.join(' ')).toSatisfy(isOfUsage);

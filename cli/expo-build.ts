@@ -9,25 +9,6 @@ import { ApiError } from '../client/answer.ts';
 import { SourceError } from '../client/packing/source-error.ts';
 import { printable, printableLines } from '../client/printable.ts';
 import { CommandEnd, CommandError } from './command-error.ts';
-import { cancelCommand } from './commands/builds/cancel.ts';
-import { downloadCommand } from './commands/builds/download.ts';
-import { listCommand } from './commands/builds/list.ts';
-import { logsCommand } from './commands/builds/logs.ts';
-import { openCommand } from './commands/builds/open.ts';
-import { retryCommand } from './commands/builds/retry.ts';
-import { statusCommand } from './commands/builds/status.ts';
-import { uploadCommand } from './commands/builds/upload.ts';
-import { watchCommand } from './commands/builds/watch.ts';
-import { linksCommand } from './commands/farm/links.ts';
-import { loginCommand } from './commands/farm/login.ts';
-import { secretsCommand } from './commands/farm/secrets.ts';
-import { versionCommand } from './commands/farm/version.ts';
-import { workersCommand } from './commands/farm/workers.ts';
-import { explainCommand } from './commands/project/explain.ts';
-import { githubActionCommand } from './commands/project/github-action.ts';
-import { initCommand } from './commands/project/init.ts';
-import { packCommand } from './commands/project/pack.ts';
-import { submitCommand } from './commands/project/submit.ts';
 import { EXIT, EXIT_WORDS } from './exit-codes.ts';
 import { guardOutput } from './github-actions/guard-output.ts';
 import { Interrupts } from './interrupts.ts';
@@ -57,35 +38,51 @@ const program = new Command('expo-build')
   .exitOverride()
   .showHelpAfterError('`expo-build --help` lists all commands, and `expo-build COMMAND --help` the options of one.');
 
-const COMMANDS = {
-  'In the folder of an app:': [
-    initCommand(interrupts),
-    submitCommand(interrupts),
-    explainCommand(interrupts),
-    packCommand(interrupts),
-  ],
-  'Builds:': [
-    statusCommand(interrupts),
-    listCommand(interrupts),
-    watchCommand(interrupts),
-    logsCommand(interrupts),
-    downloadCommand(interrupts),
-    cancelCommand(interrupts),
-    retryCommand(interrupts),
-    openCommand(interrupts),
-    uploadCommand(interrupts),
-  ],
-  'The controller, a project, the farm:': [
-    loginCommand(interrupts),
-    versionCommand(interrupts),
-    secretsCommand(interrupts),
-    linksCommand(interrupts),
-    workersCommand(interrupts),
-  ],
+type Make = (interrupts: Interrupts) => Command;
+
+/** Only the command that is named is loaded, because others would take longer to load than it to run. */
+const COMMANDS: Record<string, Record<string, () => Promise<Make>>> = {
+  'In the folder of an app:': {
+    init: async () => (await import('./commands/project/init.ts')).initCommand,
+    submit: async () => (await import('./commands/project/submit.ts')).submitCommand,
+    explain: async () => (await import('./commands/project/explain.ts')).explainCommand,
+    pack: async () => (await import('./commands/project/pack.ts')).packCommand,
+  },
+  'Builds:': {
+    status: async () => (await import('./commands/builds/status.ts')).statusCommand,
+    list: async () => (await import('./commands/builds/list.ts')).listCommand,
+    watch: async () => (await import('./commands/builds/watch.ts')).watchCommand,
+    logs: async () => (await import('./commands/builds/logs.ts')).logsCommand,
+    download: async () => (await import('./commands/builds/download.ts')).downloadCommand,
+    cancel: async () => (await import('./commands/builds/cancel.ts')).cancelCommand,
+    retry: async () => (await import('./commands/builds/retry.ts')).retryCommand,
+    open: async () => (await import('./commands/builds/open.ts')).openCommand,
+    upload: async () => (await import('./commands/builds/upload.ts')).uploadCommand,
+  },
+  'The controller, a project, the farm:': {
+    login: async () => (await import('./commands/farm/login.ts')).loginCommand,
+    version: async () => (await import('./commands/farm/version.ts')).versionCommand,
+    secrets: async () => (await import('./commands/farm/secrets.ts')).secretsCommand,
+    links: async () => (await import('./commands/farm/links.ts')).linksCommand,
+    workers: async () => (await import('./commands/farm/workers.ts')).workersCommand,
+  },
 };
-for (const [group, commands] of Object.entries(COMMANDS))
-  for (const command of commands) program.addCommand(withSettingsOf(program, command).helpGroup(group));
-program.addCommand(withSettingsOf(program, githubActionCommand(interrupts)), { hidden: true });
+/** Nobody types these. */
+const HIDDEN: Record<string, () => Promise<Make>> = {
+  'github-action': async () => (await import('./commands/project/github-action.ts')).githubActionCommand,
+};
+
+const [, , named = ''] = process.argv;
+const groups = [...Object.entries(COMMANDS), [null, HIDDEN] as const];
+// Help and the nearest command need all of them.
+const isKnown = groups.some(([, commands]) => Object.hasOwn(commands, named));
+for (const [group, commands] of groups)
+  for (const [name, load] of Object.entries(commands)) {
+    if (isKnown && name !== named) continue;
+    const command = withSettingsOf(program, (await load())(interrupts));
+    if (group === null) program.addCommand(command, { hidden: true });
+    else program.addCommand(command.helpGroup(group));
+  }
 
 // The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -37,7 +37,7 @@ const signal = interruptSignal({
   onError: ({ message }) => console.error(message),
 });
 await using farm = await startFarm({
-  entry: 'bench/follow-controller.ts',
+  entry: 'bench/follow/controller.ts',
   signal,
   onBegin: (parts) => {
     begun = parts;

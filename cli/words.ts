@@ -51,7 +51,11 @@ export function cut(text: string, columns: number): string {
   if (columns <= 0) return '';
   const options: TruncationOptions = { limit: columns, ellipsis: '…', ellipsisWidth: 1 };
   const { index, ellipsed } = stringWidth(text, options);
-  return `${text.slice(0, index)}${ellipsed ? '…' : ''}`;
+  if (!ellipsed) return text.slice(0, index);
+  // Behind a letter such as `Ā` the library takes one character too many.
+  let end = index;
+  while (end > 0 && widthOf(text.slice(0, end)) >= columns) end--;
+  return `${text.slice(0, end).replace(/\p{Cs}$/u, '')}…`;
 }
 
 /** The width of the terminal that standard output is. Without one nothing is cut off. */

@@ -18,6 +18,7 @@ import { howToCancel, howToComeBack, Interruptions, leave } from './interruption
 import { KnownErrorWatch } from './known-error-watch.ts';
 import { exitCodeOf, worstOf } from './outcome.ts';
 import { ownFolderOf, showArtifacts } from './show-artifacts.ts';
+import type { View } from './views/events.ts';
 import { viewFor } from './views/view-for.ts';
 import { hasPerson } from './views/who-looks.ts';
 
@@ -144,11 +145,28 @@ class Following {
     if (build.verdict && build.supersededBy === null)
       view.show({ type: 'verdict', buildId, verdict: build.verdict, cause: build.cause });
     let exitCode = exitCodeOf(build);
-    const folder = exitCode === EXIT.ok ? this.#folderOf(build) : null;
-    await showArtifacts(this.#client, build, { view, folder, names: null, signal: this.#stop.signal });
-    if (exitCode === EXIT.ok && withStore && build.submit) exitCode = await followSubmissionsOf(build, options);
+    const succeeded = exitCode === EXIT.ok;
+    const areHere = await this.#showArtifacts(build, view);
+    if (succeeded && withStore && build.submit) exitCode = await followSubmissionsOf(build, options);
+    if (!areHere) exitCode = worstOf([exitCode, EXIT.failed]);
     this.#codes.set(buildId, exitCode);
     return exitCode;
+  }
+
+  /** Downloads those of a build that succeeded, if that is wanted. False if one could not be downloaded. */
+  async #showArtifacts(build: BuildDetail, view: View): Promise<boolean> {
+    const { signal } = this.#stop;
+    const folder = build.status === 'succeeded' ? this.#folderOf(build) : null;
+    try {
+      await showArtifacts(this.#client, build, { view, folder, names: null, signal });
+      return true;
+    } catch (error) {
+      signal.throwIfAborted();
+      const why = (error as Error).message;
+      const message = `Not all artifacts are here. ${why} \`expo-build download ${build.id} --to FOLDER\` fetches them.`;
+      view.show({ type: 'note', buildId: build.id, message });
+      return false;
+    }
   }
 
   #folderOf({ id, platform }: BuildDetail): string | null {

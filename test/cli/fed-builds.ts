@@ -17,12 +17,20 @@ import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 const NEVER = AbortSignal.timeout(2_000_000_000);
 const sha256 = (bytes: string | Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
-export async function startFeeding({ entry, port }: { entry?: string; port?: number } = {}) {
+interface Options {
+  /** The Worker, as a path in the repository. */
+  entry: string;
+  port: number;
+  vars: Record<string, string>;
+}
+
+export async function startFeeding({ entry, port, vars = {} }: Partial<Options> = {}) {
   const folder = temporaryDir();
   const start = (atPort?: number, secrets?: Awaited<ReturnType<typeof startController>>['secrets']) =>
     startController({
       stateDir: join(folder.path, 'controller'),
       ...(entry && { entry: join(PROJECT_ROOT, entry) }),
+      vars,
       ...(atPort && { port: atPort }),
       ...(secrets && { secrets, migrated: true }),
     });
@@ -43,6 +51,13 @@ export async function startFeeding({ entry, port }: { entry?: string; port?: num
     api,
     /** What `expo-build` finds in its environment. */
     env: (key = secrets.ADMIN_KEY) => ({ EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key }),
+
+    /** Asks as an admin. Rejects unless it succeeds. */
+    async ask(method: string, path: string, json: object): Promise<void> {
+      const headers = { authorization: `Bearer ${secrets.ADMIN_KEY}`, 'content-type': 'application/json' };
+      const answer = await fetch(`${url}${path}`, { method, headers, body: JSON.stringify(json) });
+      if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    },
 
     async newKey() {
       const json = { name: `key-${randomUUID()}`, scope: 'submit' };
@@ -65,11 +80,10 @@ export async function startFeeding({ entry, port }: { entry?: string; port?: num
       };
     },
 
-    /** A worker of a pool of its own, whose claims the test makes. */
-    async newWorker() {
-      const pool = `pool-${randomUUID()}`;
+    /** A worker, whose claims the test makes. */
+    async newWorker(pool = `pool-${randomUUID()}`) {
       const { worker, key } = await new AdminClient(admin).registerWorker({
-        ...{ name: pool, pool },
+        ...{ name: `mac-${randomUUID()}`, pool },
         ...{ platforms: ['ios', 'android'] },
       });
       const claims = async (id: string) => {
@@ -84,7 +98,7 @@ export async function startFeeding({ entry, port }: { entry?: string; port?: num
     },
 
     async queuedBuild(request: Partial<BuildRequestInput> = {}) {
-      const { pool, claims } = await this.newWorker();
+      const { pool, claims } = await this.newWorker(request.pool);
       const source = file('source', `source ${pool}`);
       await api.upload(source);
       const { id } = await api.submit({

@@ -55,7 +55,7 @@ export class Screen {
   #put(character: string): void {
     const cells = this.#lines[this.#line]!;
     const width = Math.max(1, widthOf(character));
-    if (width === 2 && this.#at % this.#columns === this.#columns - 1) cells[this.#at++] = ' ';
+    if (width === 2 && this.#at % this.#columns === this.#columns - 1) cells[this.#at++] = WIDE_REST;
     cells[this.#at++] = character;
     if (width === 2) cells[this.#at++] = WIDE_REST;
   }

@@ -11,7 +11,7 @@ export const PROGRAMS: Record<Program, { packages: { debian: string; macos: stri
   dash: { packages: { debian: 'dash', macos: 'dash' }, neededBy: 'the scripts that run in a VM' },
   openssl: { packages: { debian: 'openssl', macos: 'openssl' }, neededBy: 'certificates and provisioning profiles' },
   ruby: { packages: { debian: 'ruby', macos: 'ruby' }, neededBy: 'the lanes in Fastfile' },
-  script: { packages: { debian: 'bsdutils', macos: 'script' }, neededBy: 'terminals of `tart exec`' },
+  script: { packages: { debian: 'bsdutils', macos: 'script' }, neededBy: 'terminals' },
   sshd: { packages: { debian: 'openssh-server', macos: 'openssh' }, neededBy: 'SSH, against a real server' },
 };
 

@@ -1,4 +1,5 @@
 /** Says in sentences for people what happens to builds. Remembers what it has said of each. Pure. */
+import { dirname, join } from 'node:path';
 import type { Build } from '#contract';
 import { printable } from '../../../client/printable.ts';
 import { duration } from '../../words.ts';
@@ -29,7 +30,7 @@ export class Narrator {
       case 'verdict':
         return verdictLines(event);
       case 'artifact':
-        return [printable(event.path === null ? `Artifact ${event.artifact.name}` : `Downloaded ${event.path}`)];
+        return artifactLines(event);
       case 'submission':
         return this.#submission(event.submission);
       case 'not_submitted':
@@ -85,5 +86,16 @@ export class Narrator {
     ];
   }
 }
+
+function artifactLines({ artifact, path }: Extract<FollowEvent, { type: 'artifact' }>): string[] {
+  if (path === null) return [printable(`Artifact ${artifact.name}`)];
+  const app = /([^/]+\.app)\.tar\.gz$/.exec(artifact.name)?.[1];
+  const folder = dirname(path);
+  const install = `tar -xzf ${shellWord(path)} -C ${shellWord(folder)} && xcrun simctl install booted ${shellWord(join(folder, app ?? ''))}`;
+  const hint = app && artifact.app?.signing === 'simulator' ? [`  Install it in the simulator: ${install}`] : [];
+  return [`Downloaded ${path}`, ...hint].map((line) => printable(line).trimEnd());
+}
+
+const shellWord = (text: string): string => (/^[\w./@+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 export const STORE_NAMES = { 'app-store-connect': 'App Store Connect', 'google-play': 'Google Play' } as const;

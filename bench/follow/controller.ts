@@ -1,9 +1,9 @@
 /**
  * Serves the controller for bench/follow.ts, and prints a line each time that the object of a log is made.
  */
-import { BuildLog as DeployedLog } from '../controller/index.ts';
+import { BuildLog as DeployedLog } from '../../controller/index.ts';
 
-export { BlobUpload, BuildDeadline, default, StoreUpload } from '../controller/index.ts';
+export { BlobUpload, BuildDeadline, default, StoreUpload } from '../../controller/index.ts';
 
 export class BuildLog extends DeployedLog {
   constructor(context: DurableObjectState, env: Env) {

@@ -311,12 +311,20 @@ test('explain counts the stored secrets of the project, although nobody sees the
   write('app.json', {
     expo: { name: 'Shop', extra: { eas: { projectId: 'p' } }, ios: { bundleIdentifier: 'com.example.shop' } },
   });
-  write('eas.json', { build: { expo: { environment: 'production' }, own: {} } });
+  write('eas.json', {
+    cli: { appVersionSource: 'remote' },
+    build: { expo: { environment: 'production' }, own: { autoIncrement: true } },
+  });
   const { secret } = await keyOfShop(['secrets.set', 'secrets.use']);
   const explained = async (...args: string[]) => {
     const ended = await expoBuild(['explain', dir.path, '--json', ...args], as(secret));
     const lines = jsonLinesOf(ended);
-    return { code: ended.code, whole: lines[0], secrets: lines.filter(({ type }) => type === 'explained_secret') };
+    return {
+      stdout: ended.stdout,
+      code: ended.code,
+      whole: lines[0],
+      secrets: lines.filter(({ type }) => type === 'explained_secret'),
+    };
   };
   const set = (args: string[], input = '') => expoBuild(['secrets', 'set', ...args], { ...as(secret), input });
   const offline = await explained('--profile', 'expo', '--offline');
@@ -327,8 +335,10 @@ test('explain counts the stored secrets of the project, although nobody sees the
     secrets: [{ name: 'EXPO_TOKEN', is: 'stored' }],
   });
   await set(['DIST', '--file', join(state.path, 'source'), '--path', 'dist.p12']);
+  await asAdmin(['version', 'set', 'ios', 'com.example.shop', '41', '--project', 'shop']);
   expect(await explained('--profile', 'own')).toMatchObject({
     ...{ code: 0, whole: { engine: 'plugin', refusal: null } },
+    stdout: expect.stringContaining('The counter of com.example.shop has 41. A build that begins now gets 42.'),
     secrets: [
       { name: 'dist.p12', is: 'stored' },
       { name: 'P12_PASSWORD', is: 'missing' },

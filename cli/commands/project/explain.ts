@@ -1,6 +1,6 @@
 /** `expo-build explain`: says what becomes of each field of a profile before anything is sent. */
 import { Command, Option } from 'commander';
-import { SECRET_FILE_MAX_BYTES } from '#contract';
+import { type BuildNumberRequest, type CounterView, SECRET_FILE_MAX_BYTES } from '#contract';
 import { explainBuild } from '../../../client/plan/explain-build.ts';
 import { explainSubmit } from '../../../client/plan/explain-submit.ts';
 import type { UnseenSecrets } from '../../../client/plan/plan.ts';
@@ -88,7 +88,7 @@ export async function explain(folder: string, flags: ExplainFlags, signal: Abort
   const submission = submitted && { ...submitted, profile: submitProfile ?? USUAL_PROFILE };
   if (command !== null) return { ...place, command, profile: null, build: null, submission, notes: [] };
 
-  const { unseen, notes } = await storedSecrets(project, flags);
+  const { unseen, counters, notes } = await atController(project, flags);
   const profile = profileName ?? USUAL_PROFILE;
   const secretEnv = secretVariables(flags.secretEnv, process.env);
   const build = await explainBuild({
@@ -100,7 +100,22 @@ export async function explain(folder: string, flags: ExplainFlags, signal: Abort
       secretFiles: secretFilesOf(project),
     },
   });
+  const number = build.plan?.number;
+  if (counters !== null && number?.asked === 'before the boot')
+    notes.push(counterWords(counters, platform, number.request));
   return { ...place, profile, command: null, build, submission, notes };
+}
+
+/** What the counter gives a build now. Another build may come before it. */
+function counterWords(
+  counters: readonly CounterView[],
+  platform: 'ios' | 'android',
+  { app: { id, buildNumber: own = 0 }, increment }: BuildNumberRequest,
+): string {
+  const counter = counters.find((one) => one.platform === platform && one.appId === id);
+  if (!counter) return `There is no counter of ${id} yet.`;
+  const next = Math.max(counter.value + (increment ? 1 : 0), own);
+  return `The counter of ${id} has ${counter.value}. A build that begins now gets ${next}.`;
 }
 
 function commandOf({ json, source }: Project, platform: 'ios' | 'android'): CommandBuild | null {
@@ -117,26 +132,35 @@ const secretFilesOf = ({ secrets }: Project): Record<string, string> =>
     ]),
   );
 
-/** The names of what is stored for the project. Who is not logged in gets none, and a note that says so. */
-async function storedSecrets(
-  { json }: Project,
-  { offline, project, pool }: ExplainFlags,
-): Promise<{ unseen: UnseenSecrets; notes: string[] }> {
-  const none = { variables: [], files: [] };
+interface AtController {
+  unseen: UnseenSecrets;
+  /** Null: they are not known. */
+  counters: CounterView[] | null;
+  /** On what is not known, and why. */
+  notes: string[];
+}
+
+/** What the project has there: the names of its secrets, and its counters. It may not be known. */
+async function atController({ json }: Project, { offline, project, pool }: ExplainFlags): Promise<AtController> {
+  let counters: CounterView[] | null = null;
   const notAsked = (why: string) => ({
-    unseen: none,
+    unseen: { variables: [], files: [] },
+    counters,
     notes: [`Stored secrets are not looked at: ${why}`],
   });
   if (offline) return notAsked('--offline is given.');
   try {
     const client = new ProjectClient(await connect());
+    const name = await projectOf(client, project ?? json.project);
+    counters = await client.counters(name);
     const { rights } = await client.me();
     if (!rights?.may.includes('secrets.use'))
       return notAsked('builds of this key get none, because it does not have the right `secrets.use`.');
-    const stored = await client.secrets(await projectOf(client, project ?? json.project), pool);
+    const stored = await client.secrets(name, pool);
     const files = stored.flatMap(({ path }) => path ?? []);
     return {
       unseen: { variables: stored.filter(({ path }) => path === null).map((one) => one.name), files },
+      counters,
       notes: [],
     };
   } catch (error) {

@@ -17,7 +17,9 @@ const HARMLESS = /^https?:\/\/[A-Za-z0-9.:[\]-]+(\/[A-Za-z0-9._~-]*)*$/;
 export async function openInBrowser(url: string): Promise<boolean> {
   if (!HARMLESS.test(url)) return false;
   const [program, ...args] = OPENERS[process.platform] ?? ['xdg-open'];
+  const { EXPO_BUILD_KEY: _, ...env } = process.env;
   const child = spawn(program, [...args, url], {
+    env,
     stdio: 'ignore',
     detached: true,
     windowsVerbatimArguments: true,

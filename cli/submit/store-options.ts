@@ -2,7 +2,7 @@
 import { STORE_OF_PLATFORM, SubmitOptions } from '#contract';
 import type { ProjectFiles } from '../../client/project/project-files.ts';
 import { pathIn } from '../../client/project/project-files.ts';
-import { readSubmitProfile } from '../../client/project/submit/read-submit-profile.ts';
+import { readSubmitOptions } from '../../client/project/submit/read-submit-profile.ts';
 import { CommandError } from '../command-error.ts';
 import type { Platform } from './choose-build.ts';
 
@@ -53,9 +53,9 @@ async function profileOf(project: StoreProject | null, platform: Platform, name:
     if (name === undefined) return null;
     throw new CommandError(`--submit-profile ${name}: here is no eas.json. Name the folder of the app.`);
   }
-  const read = await readSubmitProfile(project.files, project.appRoot, platform, name, process.env);
+  const read = await readSubmitOptions(project.files, project.appRoot, platform, name, process.env);
   if (!read.ok) throw new CommandError(read.problem);
-  return { options: read.value.options, notes: read.notes };
+  return { options: read.value, notes: read.notes };
 }
 
 const dashed = (field: string) => field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -1,13 +1,13 @@
 /**
  * Says what a submission makes of each field of a submit profile of eas.json.
  *
- * Invariant: it accepts and refuses what readSubmitProfile does, whose sentences these are.
+ * Invariant: it accepts and refuses what readSubmitOptions does, whose sentences these are.
  */
 import type { SubmitOptions } from '#contract';
 import { readEasJsonValue } from '../project/eas-json.ts';
 import { type FieldFate, SUBMIT_ANDROID_FIELDS, SUBMIT_IOS_FIELDS } from '../project/profile-fields.ts';
 import type { ProjectFiles } from '../project/project-files.ts';
-import { isLocale, readSubmitProfile } from '../project/submit/read-submit-profile.ts';
+import { isLocale, readSubmitOptions } from '../project/submit/read-submit-profile.ts';
 import type { ExplainedField } from './explain-build.ts';
 import { general } from './field-fates.ts';
 
@@ -27,7 +27,7 @@ const FIELDS: Record<'ios' | 'android', Readonly<Record<string, FieldFate>>> = {
   android: SUBMIT_ANDROID_FIELDS,
 };
 
-/** As readSubmitProfile. */
+/** As readSubmitOptions. */
 export async function explainSubmit(
   files: ProjectFiles,
   appRoot: string,
@@ -35,7 +35,7 @@ export async function explainSubmit(
   profileName: string | undefined,
   variables: Readonly<Record<string, string | undefined>>,
 ): Promise<SubmitExplanation> {
-  const read = await readSubmitProfile(files, appRoot, platform, profileName, variables);
+  const read = await readSubmitOptions(files, appRoot, platform, profileName, variables);
   if (!read.ok) return { refusal: read.problem, fields: [], options: null, notes: [] };
   const file = await readEasJsonValue(files, appRoot);
   const whole = file.ok ? (file.value.value as { submit?: Profiles }) : {};
@@ -50,7 +50,7 @@ export async function explainSubmit(
           path: `submit.${next}.${platform}.${field}`,
           ...fateOf(platform, field, value),
         });
-  return { refusal: null, fields: [...fields.values()], options: read.value.options, notes: read.notes };
+  return { refusal: null, fields: [...fields.values()], options: read.value, notes: read.notes };
 }
 
 function fateOf(platform: 'ios' | 'android', field: string, value: unknown) {

@@ -134,7 +134,10 @@ const keyPath = mapped(
 
 export const SUBMIT_IOS_FIELDS = {
   ascApiKeyPath: keyPath,
-  ascApiKeyId: used(`It must be the key id of the stored key. ${VARIABLE}`),
+  ascApiKeyId: used(
+    `It must be the key id of the stored key. ${VARIABLE}`,
+    'Then its value must have 10 letters and digits. Otherwise a project could send any secret of who submits it.',
+  ),
   ascApiKeyIssuerId: mapped(`It is a part of the stored key. ${VARIABLE}`),
   appleId: ignored('Nobody signs in with an Apple Account: the stored key does.'),
   ascAppId: used('The app in App Store Connect. Without it, the app is looked up by its bundle id.'),

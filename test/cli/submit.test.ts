@@ -291,6 +291,11 @@ test('what cannot be sent is said before anything is, with the file or the flag 
     [NOTHING, ['--cancel-superseded'], /--cancel-superseded: needs a group/],
     [NOTHING, ['--artifact', '../../a'], /--artifact \.\.\/\.\.\/a leads out of the source/],
     [NOTHING, ['--upload', '--submit-profile', 'x'], /no submit profile `x`/],
+    [
+      (tree) => tree.write({ 'eas.json': namesKey('ascApiKeyId') }),
+      ['--upload'],
+      /^`submit\.production\.ios\.ascApiKeyId` in eas\.json must not be empty, but the value of "\$EXPO_BUILD_KEY" here/,
+    ],
     [NOTHING, ['--with-git=0'], /--with-git 0: give the number of commits with =, such as --with-git=50/],
     [NOTHING, ['--fingerprint', 'main'], /^--fingerprint: must be a hash of @expo\/fingerprint/],
     [NOTHING, ['--plaform', 'ios'], /unknown option '--plaform'/],
@@ -330,6 +335,8 @@ test('what cannot be sent is said before anything is, with the file or the flag 
 });
 
 const NOTHING = (tree: Tree) => tree;
+const namesKey = (field: string) =>
+  JSON.stringify({ build: { production: {} }, submit: { production: { ios: { [field]: '$EXPO_BUILD_KEY' } } } });
 const isOfUsage = (error: unknown) =>
   error instanceof SourceError ||
   error instanceof CommanderError ||

@@ -3,6 +3,9 @@
  *
  * Invariant: nothing of a private key is read here. The paths of keys are answered as they are, for whoever
  * sets the store key (key-file.ts).
+ *
+ * Invariant: readSubmitOptions answers and says nothing of a variable but a key id of Apple's form. eas.json
+ * may come from a stranger, so it could name the variable of any secret.
  */
 import { SubmitOptions } from '#contract';
 import { readEasJsonValue } from '../eas-json.ts';
@@ -15,6 +18,7 @@ import {
   type IosSubmitProfile,
   type Platform,
   resolveSubmitProfile,
+  type Variables,
 } from './submit-profile.ts';
 
 export interface SubmitPlan {
@@ -29,7 +33,7 @@ export interface SubmitPlan {
 }
 
 /**
- * The notes are whole lines on what of the profile is ignored.
+ * For whoever sets a store key. The notes are whole lines on what of the profile is ignored.
  *
  * @param profileName left out: `production` if there is one, else the defaults
  * @param variables where `$NAME` in one of four fields finds its value
@@ -39,13 +43,45 @@ export async function readSubmitProfile(
   appRoot: string,
   platform: Platform,
   profileName: string | undefined,
-  variables: Readonly<Record<string, string | undefined>>,
+  variables: Variables,
+): Promise<Found<SubmitPlan>> {
+  return await readPlan(files, appRoot, platform, profileName, variables, []);
+}
+
+/** As App Store Connect makes the id of a key. Secrets are longer. */
+const KEY_ID = /^[0-9A-Z]{10}$/;
+/** Only whoever sets a store key looks up the variables of these. */
+const OF_STORE_KEY = ['ascApiKeyPath', 'ascApiKeyIssuerId', 'serviceAccountKeyPath'];
+
+/** As {@link readSubmitProfile}, for a command that asks a store for something, and sets no key. */
+export async function readSubmitOptions(
+  files: ProjectFiles,
+  appRoot: string,
+  platform: Platform,
+  profileName: string | undefined,
+  environment: Variables,
+): Promise<Found<SubmitOptions>> {
+  const variables = Object.fromEntries(
+    // Windows does not tell the case of a name.
+    Object.entries(environment).filter(([name, value = '']) => KEY_ID.test(value) && !/^EXPO_BUILD_/i.test(name)),
+  );
+  const read = await readPlan(files, appRoot, platform, profileName, variables, OF_STORE_KEY);
+  return read.ok ? found(read.value.options, read.notes) : read;
+}
+
+async function readPlan(
+  files: ProjectFiles,
+  appRoot: string,
+  platform: Platform,
+  profileName: string | undefined,
+  variables: Variables,
+  unread: readonly string[],
 ): Promise<Found<SubmitPlan>> {
   const read = await readEasJsonValue(files, appRoot);
   if (!read.ok) return read;
   const { file, value } = read.value;
   const submit = (value as { submit?: unknown } | null)?.submit;
-  const resolved = resolveSubmitProfile(file, submit, platform, profileName, variables);
+  const resolved = resolveSubmitProfile(file, submit, platform, profileName, variables, unread);
   if (!resolved.ok) return resolved;
   const plan =
     platform === 'ios' ? ofIos(resolved.value as IosSubmitProfile) : ofAndroid(resolved.value as AndroidSubmitProfile);

@@ -5,6 +5,9 @@
  * Invariant: the result is the one of `@expo/eas-json`, and so is the choice between a result and a refusal.
  * Both are given the same random files in a test. Three things differ on purpose: a field that nobody knows
  * is a note, an Apple ID is looked at only roughly, because nothing uses it, and an issuer id has dashes.
+ *
+ * Invariant: no sentence shows the value of a variable. eas.json may come from a stranger, so it could name
+ * the variable of any secret.
  */
 import { z } from 'zod';
 import { listed, named, shown } from '../formats/text.ts';
@@ -113,18 +116,21 @@ const USUAL = 'production';
 const EXTENDS_MAX = 5;
 
 type Fields = Record<string, unknown>;
+export type Variables = Readonly<Record<string, string | undefined>>;
 type FileProfiles = ReadonlyMap<string, z.infer<typeof Profiles>[string]>;
 
 /**
  * @param submit the part of eas.json
  * @param variables where `$NAME` in a field finds its value
+ * @param unread fields that the caller does not use: one of them that names a variable counts as not there
  */
 export function resolveSubmitProfile<P extends Platform>(
   file: string,
   submit: unknown,
   platform: P,
   name: string | undefined,
-  variables: Readonly<Record<string, string | undefined>>,
+  variables: Variables,
+  unread: readonly string[] = [],
 ): Found<SubmitProfiles[P]> {
   const parsed = Profiles.optional().safeParse(submit);
   if (!parsed.success) return problem(sentenceOf(file, 'submit', submit, parsed.error.issues[0]!));
@@ -132,10 +138,11 @@ export function resolveSubmitProfile<P extends Platform>(
   if (name === undefined && !profiles.has(USUAL)) return found(DEFAULTS[platform]);
   const merged = mergedSection(file, profiles, platform, name ?? USUAL);
   if (!merged.ok) return merged;
-  const whole = withVariables({ ...DEFAULTS[platform], ...merged.value }, MAY_NAME_VARIABLES[platform], variables);
-  const checked = WHOLE[platform].safeParse(whole);
+  const written: Fields = { ...DEFAULTS[platform], ...merged.value };
+  for (const field of unread) if (namesVariable(written[field])) delete written[field];
+  const checked = WHOLE[platform].safeParse(withVariables(written, MAY_NAME_VARIABLES[platform], variables));
   if (!checked.success)
-    return problem(sentenceOf(file, `submit.${name ?? USUAL}.${platform}`, whole, checked.error.issues[0]!));
+    return problem(sentenceOf(file, `submit.${name ?? USUAL}.${platform}`, written, checked.error.issues[0]!));
   return found(checked.data as SubmitProfiles[P]);
 }
 
@@ -163,19 +170,17 @@ function mergedSection(file: string, profiles: FileProfiles, platform: Platform,
   return found(merged);
 }
 
-function withVariables(
-  fields: Fields,
-  names: readonly string[],
-  variables: Readonly<Record<string, string | undefined>>,
-): Fields {
+function withVariables(fields: Fields, names: readonly string[], variables: Variables): Fields {
   const evaluated = names.flatMap((name) =>
     typeof fields[name] === 'string' ? [[name, substituted(fields[name], variables)] as const] : [],
   );
   return { ...fields, ...Object.fromEntries(evaluated) };
 }
 
+const namesVariable = (value: unknown): boolean => typeof value === 'string' && value.includes('$');
+
 /** `$NAME`, `${NAME}` and `${NAME:-default}`. A backslash before the `$` keeps it. */
-function substituted(value: string, variables: Readonly<Record<string, string | undefined>>): string {
+function substituted(value: string, variables: Variables): string {
   return value.replace(
     /(\\*)\$(\{)?([a-z0-9_]+)(:-[^}]+)?(\})?/gi,
     (whole: string, escapes: string, start?: string, name = '', usual?: string, end?: string) => {
@@ -186,10 +191,15 @@ function substituted(value: string, variables: Readonly<Record<string, string | 
   );
 }
 
+/** @param whole as eas.json has it */
 function sentenceOf(file: string, at: string, whole: unknown, issue: z.core.$ZodIssue): string {
   let value = whole;
   for (const key of issue.path) value = (value as Record<PropertyKey, unknown> | null)?.[key];
   const where = named([at, ...issue.path].join('.'));
+  const fields: readonly string[] = [...MAY_NAME_VARIABLES.ios, ...MAY_NAME_VARIABLES.android];
+  const mayName = fields.includes(String(issue.path.at(-1)));
+  if (mayName && namesVariable(value))
+    return `${where} in ${file} ${issue.message}, but the value of ${shown(value)} here does not fit. Set the variable, or correct the field.`;
   const is = issue.message.startsWith('must') ? `, but is ${shown(value)}` : '';
   return `${where} in ${file} ${issue.message}${is}. Correct it there.`;
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readSubmitProfile } from '../../../../client/project/submit/read-submit-profile.ts';
+import { readSubmitOptions, readSubmitProfile } from '../../../../client/project/submit/read-submit-profile.ts';
 import type { Platform } from '../../../../client/project/submit/submit-profile.ts';
 import { filesOf } from '../factories/files-of.ts';
 
@@ -83,7 +83,7 @@ test.each<[what: string, submit: unknown, platform: Platform, name: string | und
   ],
   [
     ...(['an unset variable', { production: { ios: { ascApiKeyId: '$UNSET' } } }, 'ios', undefined] as const),
-    '`submit.production.ios.ascApiKeyId` in app/eas.json must not be empty, but is "". Correct it there.',
+    '`submit.production.ios.ascApiKeyId` in app/eas.json must not be empty, but the value of "$UNSET" here does not fit. Set the variable, or correct the field.',
   ],
   [
     ...(['a variable elsewhere', { production: { ios: { ascAppId: '$APP' } } }, 'ios', undefined] as const),
@@ -103,4 +103,36 @@ test.each<[what: string, submit: unknown, platform: Platform, name: string | und
   ],
 ])('%s is refused with file, field and fix', async (_, submit, platform, name, sentence) => {
   expect(await read(submit, platform, name)).toEqual({ ok: false, problem: sentence });
+});
+
+test('a project that names variables of other secrets learns, shows and sends none', async () => {
+  const environment = {
+    ...{ EXPO_BUILD_KEY: 'tb_submit_SECRETSECRETSECRET', expo_build_url: 'SECRET1234', AWS: 'AKIASECRETSECRETSECR' },
+    ...{ UUID: '57246542-96fe-1a63-e053-0824d011072a', KEY_ID: 'AB32CZE81F' },
+  };
+  const FIELDS = ['ascApiKeyPath', 'ascApiKeyId', 'ascApiKeyIssuerId', 'serviceAccountKeyPath', 'ascAppId', 'track'];
+  for (const field of FIELDS)
+    for (const name of [...Object.keys(environment), 'Expo_Build_Key'])
+      for (const value of [`$${name}`, `\${${name}}`, `\${UNSET:-$${name}}`, `A$${name}`]) {
+        const submit = { production: { ios: { [field]: value }, android: { [field]: value } } };
+        const files = filesOf({ 'eas.json': JSON.stringify({ submit }) });
+        for (const platform of ['ios', 'android'] as const) {
+          const answer = JSON.stringify(await readSubmitOptions(files, '.', platform, undefined, environment));
+          expect(answer).not.toMatch(/SECRET|57246542/);
+        }
+        // Whoever sets a store key reads all of them, and shows none either.
+        const whole = await readSubmitProfile(files, '.', 'ios', undefined, { ...environment, [name]: 'tb_SECRET' });
+        if (!whole.ok) expect(whole.problem).not.toMatch(/SECRET/);
+      }
+  const named = (ascApiKeyId: string) => ({
+    production: { ios: { ascApiKeyId, ascApiKeyPath: '$AWS', ascApiKeyIssuerId: '$AWS' } },
+  });
+  const options = (submit: unknown) =>
+    readSubmitOptions(filesOf({ 'eas.json': JSON.stringify({ submit }) }), '.', 'ios', undefined, environment);
+  expect(await options(named('$KEY_ID'))).toMatchObject({ ok: true, value: { ascApiKeyId: 'AB32CZE81F' } });
+  expect(await options(named('$AWS'))).toMatchObject({
+    problem: expect.stringMatching(
+      /ascApiKeyId` in eas.json must not be empty, but the value of "\$AWS" here does not/,
+    ),
+  });
 });

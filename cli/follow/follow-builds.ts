@@ -61,6 +61,12 @@ async function interrupted(
   { detach }: FollowOptions,
   interruptions: Interruptions,
 ): Promise<ExitCode> {
+  if (unfinished.length === 0) {
+    process.stderr.write(
+      '\nThe build has ended. What followed it here is stopped, and the same command takes it up.\n',
+    );
+    return hasPerson() ? EXIT.detached : EXIT.cancelled;
+  }
   const cancels = hasPerson() ? await leave(unfinished, interruptions) : !detach;
   if (cancels) return await cancelBuilds(client, unfinished);
   if (!hasPerson()) process.stderr.write(`${howToComeBack(unfinished)}\n`);

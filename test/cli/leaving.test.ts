@@ -1,6 +1,9 @@
 /** Stopping `expo-build watch`, and losing the controller or the key while it runs. */
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { jsonLinesOf } from './expo-build-process.ts';
+import { until } from '../worker-agent/factories/until.ts';
+import { cleanEnv, EXPO_BUILD, jsonLinesOf } from './expo-build-process.ts';
 import { type Feeding, startFeeding } from './fed-builds.ts';
 import { start } from './started.ts';
 
@@ -40,6 +43,22 @@ test('with --detach the build goes on', async () => {
   expect(await watch.ended).toBe(130);
   expect(watch.stderr()).toContain(`expo-build watch ${id}`);
   expect(await farm.api.build(id)).toMatchObject({ status: 'building' });
+});
+
+test('when the reader of the output ends, the command ends too and the build goes on', async () => {
+  const build = await runningBuild();
+  const text = `'${process.execPath}' '${EXPO_BUILD}' watch ${build.id} | head -n 1; echo "code \${PIPESTATUS[0]}"`;
+  const shell = execFile('bash', ['-c', text], { env: { ...cleanEnv(), ...farm.env() } });
+  let shown = '';
+  shell.stdout?.on('data', (part) => (shown += part));
+  const ended = once(shell, 'close');
+  await until(() => shown.includes('Build b_'), 'it prints a line', 30_000);
+  // It notices when it writes.
+  const printsMore = () => build.prints('more\n').then(() => shell.exitCode !== null);
+  await until(printsMore, 'it ends', 30_000, 500);
+  await ended;
+  expect(shown).toContain('code 130');
+  expect(await farm.api.build(build.id)).toMatchObject({ status: 'building' });
 });
 
 test('a controller that goes away is said once, and the log goes on without a gap', async () => {

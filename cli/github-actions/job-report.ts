@@ -52,6 +52,7 @@ export function reportEnded(ended: readonly EndedBuild[], files: readonly string
     status: ended.map(({ build }) => statusOf(build)),
     verdict: ended.map(({ build }) => build.verdict?.code ?? ''),
     'artifact-path': files,
+    'install-url': ended.flatMap(({ install }) => install?.url ?? []),
   });
 }
 

@@ -6,9 +6,18 @@ import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { renderUnicodeCompact } from 'uqr';
+import type { BuildsClient } from '../../../client/builds-client.ts';
+import { ProjectClient } from '../../../client/project-client.ts';
 import { CommandEnd, CommandError } from '../../command-error.ts';
 import { writeCommands } from '../../github-actions/guard-output.ts';
-import { reportEnded, reportFault, reportSkipped, reportSubmitted } from '../../github-actions/job-report.ts';
+import {
+  type EndedBuild,
+  reportEnded,
+  reportFault,
+  reportSkipped,
+  reportSubmitted,
+} from '../../github-actions/job-report.ts';
 import { workflowCommand } from '../../github-actions/workflow-commands.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { isOfFork } from '../../submit/github-event.ts';
@@ -41,15 +50,16 @@ async function runAction(interrupts: Interrupts, command: Command): Promise<void
   writeCommands(process.stdout, [workflowCommand('add-mask', env.EXPO_BUILD_KEY)]);
   // Their own folder, so that no file of the checkout counts as one that a build has made.
   const folder = join(mkdtempSync(join(env.RUNNER_TEMP ?? tmpdir(), 'expo-build-')), 'artifacts');
+  const inputs = inputsIn(env);
   let submitted: Submitted | null = null;
   const submit = submitCommand(interrupts, (builds) => {
     submitted = builds;
     reportSubmitted(builds.builds);
   }).copyInheritedSettings(command);
   try {
-    await submit.parseAsync([...argumentsOf(env, folder), ...(ofFork ? ['--untrusted'] : [])], { from: 'user' });
+    await submit.parseAsync([`--to=${folder}`, ...inputs.flags, ...(ofFork ? ['--untrusted'] : [])], { from: 'user' });
   } finally {
-    if (submitted) await report(submitted, filesBelow(submit.opts().to));
+    if (submitted) await report(submitted, filesBelow(submit.opts().to), inputs.installLink);
   }
 }
 
@@ -61,26 +71,29 @@ function whyWithoutKey(ofFork: boolean, actor: string | undefined): string | nul
   );
 }
 
-const NO_VALUE = ['upload', 'wait'] as const;
+interface Inputs {
+  /** Flags of `expo-build submit` and their values. */
+  flags: string[];
+  installLink: boolean;
+}
 
-/** Of `expo-build submit`. */
-function argumentsOf(env: NodeJS.ProcessEnv, folder: string): string[] {
+function inputsIn(env: NodeJS.ProcessEnv): Inputs {
   const input = (name: string) => env[`INPUT_${name.toUpperCase().replaceAll('-', '_')}`]?.trim() ?? '';
-  const [upload, wait] = NO_VALUE.map((name) => {
+  const isOn = (name: string, otherwise: boolean) => {
     const value = input(name);
     if (value !== '' && value !== 'true' && value !== 'false')
       throw new CommandError(`The input ${name} is ${value}. Give true or false.`);
-    return value;
-  });
+    return value === '' ? otherwise : value === 'true';
+  };
   const named = ['platform', 'project', 'profile'].filter((name) => input(name) !== '');
-  return [
-    `--to=${folder}`,
+  const flags = [
     ...named.map((name) => `--${name}=${input(name)}`),
     ...linesOf(input('artifacts')).map((glob) => `--artifact=${glob}`),
-    ...(upload === 'true' ? ['--upload'] : []),
-    ...(wait === 'false' ? ['--no-wait'] : []),
+    ...(isOn('upload', false) ? ['--upload'] : []),
+    ...(isOn('wait', true) ? [] : ['--no-wait']),
     ...linesOf(input('args')).map(optionOf),
   ];
+  return { flags, installLink: isOn('install-link', false) };
 }
 
 const linesOf = (text: string): string[] =>
@@ -100,14 +113,28 @@ function optionOf(line: string): string {
 }
 
 /** What cannot be asked now must not hide how the builds ended. */
-async function report({ client, builds }: Submitted, files: string[]): Promise<void> {
+async function report({ client, builds }: Submitted, files: string[], installLink: boolean): Promise<void> {
   try {
     const ended = await Promise.all(
-      builds.map(async ({ build, address }) => ({ build: await client.build(build.id), address, install: null })),
+      builds.map(async ({ build: { id }, address }) => {
+        const build = await client.build(id);
+        const install = installLink && build.status === 'succeeded' ? await installPage(client, id) : null;
+        return { build, address, install };
+      }),
     );
     reportEnded(ended, files);
   } catch (error) {
     reportFault(`The summary is missing: ${(error as Error).message}`);
+  }
+}
+
+async function installPage({ connection }: BuildsClient, buildId: string): Promise<EndedBuild['install']> {
+  try {
+    const { url } = await new ProjectClient(connection).createLink(buildId, {});
+    return { url, qrLines: renderUnicodeCompact(url, { border: 2 }).split('\n') };
+  } catch (error) {
+    reportFault(`Build ${buildId} has no install page: ${(error as Error).message}`);
+    return null;
   }
 }
 

@@ -60,7 +60,7 @@ test('every kind of event sends a build with its origin, and the job gets id and
   }
 });
 
-const NONE = { verdict: '', 'artifact-path': '' };
+const NONE = { verdict: '', 'artifact-path': '', 'install-url': '' };
 
 test('the job of a stranger without a key ends well with a sentence; any other one without a key fails', async () => {
   const before = (await builds()).length;
@@ -164,19 +164,28 @@ test('a failed build is explained at its line; nothing that it says is obeyed, b
   expect(summary).toContain('❌ iOS, production: The build command failed');
 });
 
-test('a build that succeeds leaves its files on the runner, and their paths in an output', async () => {
+const APP = {
+  ...{ platform: 'ios' as const, kind: 'ipa' as const, id: 'com.example.shop', name: 'Shop', version: '1.4.0' },
+  ...{ buildNumber: '42', minimumSystem: '16.0', signing: 'ad-hoc' as const, devices: 2 },
+  ...{ profileExpiresAt: '2030-01-01T00:00:00.000Z', usesNonExemptEncryption: false, debuggable: null, icon: null },
+};
+
+test('a build that succeeds leaves its app on the runner, and its install page in an output and in the summary', async () => {
   using it = aJob('push');
   const worker = await farm.newWorker();
-  const job = it.run({ args: `--pool ${worker.pool}`, artifacts: 'a.txt\nout/*' });
+  const job = it.run({ args: `--pool ${worker.pool}`, artifacts: 'out/*', 'install-link': 'true' });
   const { attempt } = await begun(worker);
   await attempt.prints('done\n');
-  await attempt.succeeds({ 'a.txt': 'A', 'out/b.txt': 'B' });
-  const { outcome, outputs, commands } = await job;
+  await attempt.succeeds({ 'out/Shop.ipa': 'ipa' }, APP);
+  const { outcome, outputs, commands, summary } = await job;
   expect({ outcome, status: outputs.status, verdict: outputs.verdict }).toEqual({
     ...{ outcome: 'success', status: 'succeeded', verdict: '' },
   });
-  const paths = outputs['artifact-path']!.split('\n');
-  expect(paths.map((path) => readFileSync(path, 'utf8')).toSorted()).toEqual(['A', 'B']);
+  expect(readFileSync(outputs['artifact-path']!, 'utf8')).toBe('ipa');
+  expect(outputs['install-url']).toMatch(/\/i\/[\w-]{43}$/);
+  expect(await (await fetch(outputs['install-url']!)).text()).toContain('Shop');
+  expect(summary).toContain(`<a href="${outputs['install-url']}">`);
+  expect(summary).toMatch(/<pre>.*▀.*<\/pre>/);
   expect(commands.filter(({ name }) => name === 'error')).toEqual([]);
 });
 

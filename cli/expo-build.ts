@@ -63,6 +63,7 @@ const COMMANDS: Record<string, Record<string, () => Promise<Make>>> = {
     login: async () => (await import('./commands/farm/login.ts')).loginCommand,
     version: async () => (await import('./commands/farm/version.ts')).versionCommand,
     secrets: async () => (await import('./commands/farm/secrets.ts')).secretsCommand,
+    'store-keys': async () => (await import('./commands/farm/store-keys.ts')).storeKeysCommand,
     links: async () => (await import('./commands/farm/links.ts')).linksCommand,
     workers: async () => (await import('./commands/farm/workers.ts')).workersCommand,
   },

@@ -1,6 +1,6 @@
 /**
  * Sends requests about a key and its projects to a controller: counters of build numbers, stored secrets,
- * links to install pages, and builds that are run again.
+ * store keys, links to install pages, and builds that are run again.
  */
 import { z } from 'zod';
 import {
@@ -20,6 +20,11 @@ import {
   type SecretRequest,
   SecretsRemoved,
   type SecretView,
+  StoreKeyList,
+  StoreKeyRemoved,
+  type StoreKeyRequest,
+  StoreKeySet,
+  type StoreKeyView,
 } from '#contract';
 import type { Connection } from './request.ts';
 
@@ -27,6 +32,8 @@ const ProjectList = z.object({ projects: z.array(Project) });
 
 /** A project is named by its id or its name. */
 const pathOf = (project: string) => `/api/projects/${encodeURIComponent(project)}`;
+
+const STORE_KEY_MS = 30_000;
 
 export class ProjectClient {
   readonly connection: Connection;
@@ -85,6 +92,22 @@ export class ProjectClient {
   async removeSecret(project: string, name: string, pool?: string): Promise<SecretsRemoved['removed']> {
     const path = `${pathOf(project)}/secrets/${encodeURIComponent(name)}${poolQuery(pool)}`;
     return (await this.connection.ask({ method: 'DELETE', path, answer: SecretsRemoved })).removed;
+  }
+
+  async storeKeys(project: string): Promise<StoreKeyView[]> {
+    const path = `${pathOf(project)}/store-keys`;
+    return (await this.connection.ask({ method: 'GET', path, answer: StoreKeyList })).storeKeys;
+  }
+
+  /** The store is asked for up to 10 s whether it takes the key. */
+  setStoreKey(project: string, name: string, json: StoreKeyRequest): Promise<StoreKeySet> {
+    const path = `${pathOf(project)}/store-keys/${encodeURIComponent(name)}`;
+    return this.connection.ask({ method: 'PUT', path, answer: StoreKeySet, json, timeoutMs: STORE_KEY_MS });
+  }
+
+  async removeStoreKey(project: string, name: string): Promise<StoreKeyView> {
+    const path = `${pathOf(project)}/store-keys/${encodeURIComponent(name)}`;
+    return (await this.connection.ask({ method: 'DELETE', path, answer: StoreKeyRemoved })).removed;
   }
 
   /** Makes a link to the install page of a build. Only this answer has its address. */

@@ -13,6 +13,7 @@ import { LINK_LINES } from './link-lines.ts';
 import { LOGIN_LINES } from './login-lines.ts';
 import { PACK_LINES } from './pack-lines.ts';
 import { STATUS_LINES } from './status-lines.ts';
+import { STORE_KEY_LINES } from './store-key-lines.ts';
 import { SUBMIT_LINES } from './submit-lines.ts';
 
 export const JsonLine = z.discriminatedUnion('type', [
@@ -25,6 +26,7 @@ export const JsonLine = z.discriminatedUnion('type', [
   ...LOGIN_LINES,
   ...PACK_LINES,
   ...STATUS_LINES,
+  ...STORE_KEY_LINES,
   ...SUBMIT_LINES,
   z.strictObject({ type: z.literal('error'), message: z.string(), exitCode: z.number().int() }),
 ]);

@@ -5,7 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type IgnoreRules, ruleOn } from '../project/formats/gitignore.ts';
-import { isAppleDouble, LEFT_OUT } from '../project/project-files.ts';
+import { isAppleDouble, isLeftOut } from '../project/project-files.ts';
 import { SourceError } from './source-error.ts';
 
 /** Why something that is on the disk, or in git's index, is not in the archive. */
@@ -55,7 +55,7 @@ export function walk(
         throw new SourceError(
           `The name of ${JSON.stringify(path)} is not valid UTF-8, so no Mac can store it. Rename it.`,
         );
-      if ((LEFT_OUT as readonly string[]).includes(entry.name)) leave('always');
+      if (isLeftOut(entry.name)) leave('always');
       else if (isAppleDouble(path)) leave('apple_double');
       else if (isIgnoredBy(rules, path, isFolder)) leave(why);
       else if (isFolder) look(`${path}/`, rules);

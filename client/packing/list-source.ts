@@ -13,7 +13,7 @@ import { dirname, join, relative, resolve, sep } from 'node:path';
 import picomatch from 'picomatch';
 import { SOURCE_BYTES_MAX, SOURCE_ENTRIES_MAX } from '#contract';
 import { type IgnoreRules, ignoreRules } from '../project/formats/gitignore.ts';
-import { isAppleDouble, LEFT_OUT, pathIn } from '../project/project-files.ts';
+import { isAppleDouble, isLeftOut, LEFT_OUT, pathIn } from '../project/project-files.ts';
 import { bytesBelow, bytesOf, isBelow, realPathOf } from '../safe-files.ts';
 import { type GitView, withGitView } from './git.ts';
 import { type LeftOut, type RulesOfFolder, walk } from './ignore-walk.ts';
@@ -289,8 +289,7 @@ class Listing {
   }
 
   #leaveOut(path: string, why: LeftOut['why']): void {
-    const always = path.split('/').some((part) => (LEFT_OUT as readonly string[]).includes(part));
-    this.#leftOut.push({ path, why: always ? 'always' : why });
+    this.#leftOut.push({ path, why: isLeftOut(path) ? 'always' : why });
   }
 
   /** Looks at each path on the disk. */
@@ -302,7 +301,7 @@ class Listing {
         this.#leftOut.push({ path, why: 'always' });
         continue;
       }
-      if (path.split('/').some((part) => (LEFT_OUT as readonly string[]).includes(part))) {
+      if (isLeftOut(path)) {
         this.#leaveOut(path, 'always');
         continue;
       }

@@ -3,7 +3,8 @@
  * credentials.json names. Each keeps its path in the source.
  *
  * Invariant: a path that stands in a file of the project names nothing outside the source, also not through a
- * link. Only a path that a person types may do so, because the author of the project may be a stranger.
+ * link, and nothing in `.git` or `node_modules`. Only a path that a person types may do so, because the
+ * author of the project may be a stranger, and `.git/config` may have the token of who cloned it.
  */
 import { lstatSync, readdirSync } from 'node:fs';
 import { basename, join, relative, resolve, sep } from 'node:path';
@@ -11,7 +12,7 @@ import { SECRET_FILE_MAX_BYTES, SECRET_FILES_MAX } from '#contract';
 import { EXPO_BUILD_JSON, readExpoBuildJson } from '../project/expo-build-json.ts';
 import { readJson } from '../project/formats/json.ts';
 import { named } from '../project/formats/text.ts';
-import { pathIn } from '../project/project-files.ts';
+import { isLeftOut, LEFT_OUT, pathIn } from '../project/project-files.ts';
 import { isBelow, realPathOf } from '../safe-files.ts';
 import { fileBeside } from './files-of-source.ts';
 import type { Source } from './list-source.ts';
@@ -106,6 +107,11 @@ class Found {
     );
     if (place === null || place === '.') throw outside;
     const real = realPathOf(join(root, place));
+    const leadsTo = real !== null && isBelow(root, real) ? relative(root, real) : '';
+    if (isLeftOut(place) || isLeftOut(leadsTo))
+      throw new SourceError(
+        `${namedBy} names ${named(path)}, which lies in ${LEFT_OUT.join(' or ')}. Only \`--secret-file\`, typed by a person, may name such a file.`,
+      );
     if (real === null) return void this.#missing.push({ path: place, namedBy });
     if (!isBelow(root, real)) throw outside;
     if (!this.#inArchive.has(place)) this.#add(place, real, namedBy, `${namedBy} names ${named(path)}:`);

@@ -12,6 +12,13 @@ import { join } from 'node:path';
 /** Left out of every source, at any depth: the build makes it again, or does not need it. */
 export const LEFT_OUT = ['node_modules', '.git'] as const;
 
+/**
+ * Whether a part of the path is left out of every source. The disk of a Mac does not tell the case of a name,
+ * so `.GIT` is a repository too. It has tokens in its configuration.
+ */
+export const isLeftOut = (path: string): boolean =>
+  path.split(/[/\\]/).some((part) => (LEFT_OUT as readonly string[]).includes(part.toLowerCase()));
+
 /** A larger file is no configuration. Lock files of large workspaces have some MB. */
 export const PROJECT_FILE_MAX_BYTES = 16 * 1024 * 1024;
 

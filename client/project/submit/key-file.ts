@@ -2,13 +2,15 @@
  * Reads the file of a store key that eas.json names. Only whoever sets the store key calls it, once.
  *
  * Invariant: eas.json comes from the repository, so the file is read only if it lies inside the project, with
- * all links followed. A variable in the path changes nothing of that, because the repository chooses it.
+ * all links followed, and in neither `.git` nor `node_modules`. A variable in the path changes nothing of
+ * that, because the repository chooses it.
  */
-import { resolve } from 'node:path';
+import { relative, resolve } from 'node:path';
 import { STORE_KEY_TEXT_MAX } from '#contract';
 import { bytesOf, isBelow, realPathOf } from '../../safe-files.ts';
 import { named, textOf } from '../formats/text.ts';
 import { type Found, found, problem } from '../found.ts';
+import { isLeftOut, LEFT_OUT } from '../project-files.ts';
 
 /**
  * @param root the folder of the project on this disk
@@ -24,6 +26,10 @@ export function readKeyFile(root: string, appRoot: string, path: string): Found<
   const real = realPathOf(asked);
   // Whether a file exists outside of the project is told to nobody.
   if (!isBelow(base, real ?? asked)) return outside;
+  if ([asked, real ?? asked].some((one) => isBelow(base, one) && isLeftOut(relative(base, one))))
+    return problem(
+      `The store key ${named(path)} that eas.json names lies in ${LEFT_OUT.join(' or ')}, so it is not read. Correct the path.`,
+    );
   if (real === null)
     return problem(
       `The store key ${named(path)} that eas.json names does not exist. Correct the path, or add the file.`,

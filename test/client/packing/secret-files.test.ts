@@ -86,3 +86,41 @@ test('what cannot be a secret file is refused with a sentence', async () => {
   it.tree.write({ 'expo-build.json': '{' });
   await expect(typed('a.js')).rejects.toThrow('expo-build.json is not valid JSON');
 });
+
+test('a project names no file of a repository or a package, also not by a link or in other case', async () => {
+  using it = project();
+  it.tree
+    .write({ 'a.js': '', '.gitignore': 'node_modules\n.GIT\n', 'node_modules/a/key.p8': 'x', '.GIT/config': 'x' })
+    .write({ 'app/b.js': '', 'lib/c.js': '' })
+    .link('d', '.git')
+    .link('e', '.git/config')
+    .link('f', 'node_modules/a/key.p8')
+    .committed();
+  const source = await listSource({ appDir: join(it.path, 'app'), root: it.path, signal });
+  const names = ['.git/config', '.GIT/config', '.Git/not-there', 'lib/../.git/HEAD', 'd/config', 'e', 'f', '.git'];
+  for (const name of [...names, 'node_modules/a/key.p8', 'Node_Modules/gone']) {
+    const path = `../${name}`;
+    const android = { keystore: { keystorePath: path } };
+    const App = { provisioningProfilePath: 'b.js', distributionCertificate: { path } };
+    for (const files of [
+      { 'app/expo-build.json': JSON.stringify({ secretFiles: [path] }), 'app/credentials.json': '{}' },
+      { 'app/expo-build.json': '{}', 'app/credentials.json': JSON.stringify({ android }) },
+      { 'app/expo-build.json': '{}', 'app/credentials.json': JSON.stringify({ ios: { App } }) },
+    ]) {
+      it.tree.write(files);
+      await expect(findSecretFiles(source, [], it.path)).rejects.toThrow(
+        /names `\.\.\/.*`, which lies in node_modules or \.git\. Only `--secret-file`, typed/,
+      );
+    }
+  }
+  it.tree.remove('app/credentials.json').link('app/credentials.json', '../d/config');
+  it.tree.write({ '.git/config': '{}' });
+  await expect(findSecretFiles(source, [], it.path)).rejects.toThrow('which lies in node_modules or .git');
+  it.tree.remove('app/credentials.json');
+  const typed = await findSecretFiles(source, ['node_modules/a/key.p8'], it.path);
+  expect(namesOf(typed.sent)).toEqual({ 'node_modules/a/key.p8': 'flag' });
+  const all = await listSource({ appDir: it.path, include: ['.G*/**', '.g*/**'], signal }).catch(
+    (error: Error) => error,
+  );
+  expect(all).toMatchObject({ message: expect.stringContaining('never go along') });
+});

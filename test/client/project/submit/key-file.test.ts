@@ -56,6 +56,16 @@ test('no path and no link leads out of the project, and nobody learns what is th
   }
 });
 
+test('the repository and its packages are not read, also by a link or in other case', () => {
+  mkdirSync(join(root(), '.git'));
+  writeFileSync(join(root(), '.git/config'), 'a token');
+  symlinkSync('../.git', join(root(), 'app/repository'));
+  for (const path of ['../.git/config', 'repository/config', '../.GIT/config', '../node_modules/a/key.p8'])
+    expect(readKeyFile(root(), 'app', path)).toMatchObject({
+      problem: expect.stringMatching(/in node_modules or \.git/),
+    });
+});
+
 test('what is no key is refused by name, and a pipe keeps nobody waiting', async () => {
   for (const [path, why] of [
     ['keys/none.p8', 'does not exist'],

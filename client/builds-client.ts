@@ -39,6 +39,12 @@ interface Named {
   idempotencyKey: string;
 }
 
+interface Patience {
+  signal: AbortSignal;
+  /** Called with why, while the controller is away. */
+  onUnreachable?: (why: string) => void;
+}
+
 export class BuildsClient {
   readonly connection: Connection;
 
@@ -55,10 +61,11 @@ export class BuildsClient {
   /** As {@link upload}, but asks first. `existed`: the controller had the file, so nothing was sent. */
   async uploadOnce(
     file: LocalFile,
-    { signal, onProgress }: { signal: AbortSignal; onProgress?: (sentBytes: number) => void },
+    { onProgress, ...options }: Patience & { onProgress?: (sentBytes: number) => void },
   ): Promise<BlobStored> {
     const what = 'the upload of the source';
-    const patience = { signal, giveUpAfterMs: GIVE_UP_AFTER_MS };
+    const { signal } = options;
+    const patience = { ...options, giveUpAfterMs: GIVE_UP_AFTER_MS };
     const there = await untilAnswered(() => findBlob(this.connection, file.sha256, signal), patience);
     if (there.ok || there.kind !== 'refused' || there.code !== 'not_found') return valueOrThrow(there, what);
     const sent = await uploadBlob(this.connection, file, { ...patience, ...(onProgress && { onProgress }) });
@@ -73,9 +80,9 @@ export class BuildsClient {
    * Makes a build, also if the controller is away for a while. The name in the request lets the controller
    * know one whose answer got lost. `signal` ends the waiting, and not a request that is under way.
    */
-  async submitNamed(request: BuildRequestInput & Named, signal: AbortSignal): Promise<Build> {
+  async submitNamed(request: BuildRequestInput & Named, patience: Patience): Promise<Build> {
     const ask = () => this.connection.call({ method: 'POST', path: '/api/builds', answer: Build, json: request });
-    const answer = await untilAnswered(ask, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
+    const answer = await untilAnswered(ask, { ...patience, giveUpAfterMs: GIVE_UP_AFTER_MS });
     return valueOrThrow(answer, 'the request for the build');
   }
 
@@ -83,11 +90,11 @@ export class BuildsClient {
   async submitToStore(
     buildId: string,
     json: z.input<typeof SubmissionRequest> & Named,
-    signal: AbortSignal,
+    patience: Patience,
   ): Promise<SubmissionDetail> {
     const path = `${pathOf(buildId)}/submissions`;
     const ask = () => this.connection.call({ method: 'POST', path, answer: SubmissionDetail, json });
-    const answer = await untilAnswered(ask, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
+    const answer = await untilAnswered(ask, { ...patience, giveUpAfterMs: GIVE_UP_AFTER_MS });
     return valueOrThrow(answer, 'the request for the submission');
   }
 

@@ -42,16 +42,19 @@ export interface RetryOptions {
   giveUpAfterMs: number;
   firstDelayMs?: number;
   maxDelayMs?: number;
+  /** Called with why, each time before it waits. */
+  onUnreachable?: (why: string) => void;
 }
 
 /** Asks until the answer is not `unreachable`. Rejects only with the signal's reason. */
 export async function untilAnswered<T>(ask: () => Promise<Answer<T>>, options: RetryOptions): Promise<Answer<T>> {
-  const { signal, giveUpAfterMs, firstDelayMs = 500, maxDelayMs = 10_000 } = options;
+  const { signal, giveUpAfterMs, firstDelayMs = 500, maxDelayMs = 10_000, onUnreachable } = options;
   const startedAt = performance.now();
   for (let delayMs = firstDelayMs; ; delayMs = Math.min(delayMs * 2, maxDelayMs)) {
     const answer = await ask();
     if (answer.ok || answer.kind === 'refused') return answer;
     if (performance.now() - startedAt >= giveUpAfterMs) return answer;
+    onUnreachable?.(answer.message);
     await pause(jittered(Math.max(delayMs, answer.retryAfterMs ?? 0)), signal);
   }
 }

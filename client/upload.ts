@@ -32,6 +32,8 @@ export interface BlobUploadOptions {
   uploadId?: string | undefined;
   onBegun?: (uploadId: string) => Promise<void>;
   onProgress?: (sentBytes: number) => void;
+  /** Called with why, while the controller is away. */
+  onUnreachable?: (why: string) => void;
   /** Larger files are sent in parts. */
   partsAboveBytes?: number;
   /** Doubled for each try, it is the pause before a damaged part is sent again. Left out: 0.5 s. */

@@ -8,9 +8,25 @@ export class Report {
   readonly #json: boolean;
   #isOpen = false;
   #drawnAt = 0;
+  #isAway = false;
 
   constructor(json: boolean) {
     this.#json = json;
+  }
+
+  /** The controller is away: said once, until it is back. */
+  readonly away = (why: string): void => {
+    if (this.#isAway) return;
+    const message = `The controller is not reached (${why}). Waiting for it.`;
+    this.say(message);
+    this.line({ type: 'connection', reached: false, message });
+    this.#isAway = true;
+  };
+
+  /** The controller has answered. */
+  reached(): void {
+    if (this.#isAway) this.line({ type: 'connection', reached: true, message: 'The controller is reached again.' });
+    this.#isAway = false;
   }
 
   say(text: string): void {

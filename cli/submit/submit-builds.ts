@@ -56,7 +56,10 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   for (const platform of platforms) choices.push(await chooseBuild(project, platform, flags));
   const requests: Request[] = [];
   for (const choice of choices) requests.push(await requestFor(project, choice, origin, flags, means));
-  const named = flags.project ?? project.json.project ?? (await onlyProject(means.client.connection, signal));
+  const named =
+    flags.project ??
+    project.json.project ??
+    (await onlyProject(means.client.connection, { signal, onUnreachable: report.away }));
   if (named !== undefined) for (const request of requests) request.project = named;
   sayWhatGoes(project, report);
   const archive = await packAndUpload(project, depth, means);
@@ -164,7 +167,9 @@ async function packFiles(
     const { sha256, sizeBytes: archiveBytes } = archive;
     report.line({ type: 'packed', files: count, sizeBytes, archiveBytes, sha256 });
     const onSent = (sentBytes: number) => report.progress(`Uploading: ${size(sentBytes)} of ${size(archiveBytes)}`);
-    const { existed } = await client.uploadOnce(archive, { signal, onProgress: onSent });
+    const patience = { signal, onUnreachable: report.away };
+    const { existed } = await client.uploadOnce(archive, { ...patience, onProgress: onSent });
+    report.reached();
     const packed = `Packed ${count} ${count === 1 ? 'file' : 'files'}, ${size(archiveBytes)} compressed`;
     report.say(
       `${packed}. ${existed ? 'Unchanged since the last upload: 0 bytes sent' : `${size(archiveBytes)} sent`}.`,
@@ -185,8 +190,10 @@ async function submitAll(
   const builds: Build[] = [];
   try {
     for (const [index, request] of requests.entries()) {
-      const build = await client.submitNamed({ ...request, source: { sha256 } }, signal);
+      const patience = { signal, onUnreachable: report.away };
+      const build = await client.submitNamed({ ...request, source: { sha256 } }, patience);
       builds.push(build);
+      report.reached();
       const address = addressOf(client, build);
       report.line({ type: 'submitted', build, address });
       report.say(`${build.id}: ${words[index]}. ${address}`);

@@ -211,6 +211,10 @@ test('answers that get lost and a controller that is away make one upload and on
   const ended = await it.run(['--no-wait', '--json', '--label', 'test=lost'], it.env(proxy.url));
   expect(ended.code, ended.stderr).toBe(0);
   expect(proxy.requests.filter((one) => one === 'POST /api/builds')).toHaveLength(3);
+  expect(ended.stderr).toMatch(/^The controller is not reached \(.+\)\. Waiting for it\.$/m);
+  const reached = ofType(ended, 'connection').map((one) => one.reached);
+  expect(reached.slice(0, 2)).toEqual([false, true]);
+  expect(reached.at(-1)).toBe(true);
   const { builds } = await api.list({ limit: '100' });
   expect(builds.filter(({ labels }) => labels.test === 'lost').map(({ id }) => id)).toEqual(
     ofType(ended, 'submitted').map(({ build }) => build.id),

@@ -53,7 +53,9 @@ export function uploadCommand(interrupts: Interrupts): Command {
       const { options, notes } = await storeOptions(project, platform, flags);
       for (const note of notes) report.say(note);
       const request = { ...options, idempotencyKey };
-      const submission = await client.submitToStore(buildId, request, signal).catch(sayWhoRefuses);
+      const submission = await client
+        .submitToStore(buildId, request, { signal, onUnreachable: report.away })
+        .catch(sayWhoRefuses);
       if (wait) endWith(await followUpload(client, submission, { interrupts, json }));
       else if (json) report.line({ type: 'submission', submission });
       else process.stdout.write(`${submission.id}\n`);

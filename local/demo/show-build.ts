@@ -2,6 +2,7 @@
  * Shows one build of the demo as it happens: the events of its agent, the VM's heartbeats as the controller
  * counts them, and the log as the build prints it.
  */
+import { rm } from 'node:fs/promises';
 import { join, relative, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ArtifactName, type BuildDetail, type BuildRequestInput, type Live } from '#contract';
@@ -121,7 +122,10 @@ export async function fetchArtifacts(
 ): Promise<(LocalFile & { name: string })[]> {
   const files: (LocalFile & { name: string })[] = [];
   for (const { name, sha256, size } of artifacts) {
-    const file = await api.download(id, name, pathBelow(dir, name), signal);
+    const path = pathBelow(dir, name);
+    // The file of an earlier demo. A download replaces nothing.
+    await rm(path, { force: true });
+    const file = await api.download(id, name, path, signal);
     if (file.sha256 !== sha256 || file.sizeBytes !== size)
       throw new Error(
         `${name}: ${file.sizeBytes} bytes with SHA-256 ${file.sha256} arrived, expected are ${size} with ${sha256}`,

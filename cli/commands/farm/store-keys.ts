@@ -40,7 +40,6 @@ const collect = (value: string, before: string[] = []): string[] => several(valu
 const JSON_OPTION = ['--json', 'print one JSON object on each line', false] as const;
 
 export function storeKeysCommand(interrupts: Interrupts): Command {
-  const { signal } = interrupts;
   return new Command('store-keys')
     .description('set, list and remove the keys of App Store Connect and Google Play')
     .addHelpText('after', HELP)
@@ -62,7 +61,7 @@ export function storeKeysCommand(interrupts: Interrupts): Command {
         .option(...PROJECT_OPTION)
         .option(...JSON_OPTION)
         .addHelpText('after', EXAMPLES)
-        .action((name: string, options: SetOptions) => setStoreKey(name, options, signal)),
+        .action((name: string, options: SetOptions) => setStoreKey(name, options, interrupts.signal)),
     )
     .addCommand(
       new Command('list')
@@ -70,7 +69,7 @@ export function storeKeysCommand(interrupts: Interrupts): Command {
         .option(...PROJECT_OPTION)
         .option(...JSON_OPTION)
         .addHelpText('after', '\nExample:\n  expo-build store-keys list --project shop')
-        .action((options: StoreKeysOptions) => listStoreKeys(options, signal)),
+        .action((options: StoreKeysOptions) => listStoreKeys(options, interrupts.signal)),
     )
     .addCommand(
       new Command('rm')
@@ -79,7 +78,7 @@ export function storeKeysCommand(interrupts: Interrupts): Command {
         .option(...PROJECT_OPTION)
         .option(...JSON_OPTION)
         .addHelpText('after', '\nExample:\n  expo-build store-keys rm apple')
-        .action((name: string, options: StoreKeysOptions) => removeStoreKey(name, options, signal)),
+        .action((name: string, options: StoreKeysOptions) => removeStoreKey(name, options, interrupts.signal)),
     );
 }
 

@@ -12,6 +12,7 @@ import { PassThrough } from 'node:stream';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { PROJECT_ROOT } from '../../../local/farm/project-root.ts';
+import { cleanEnv } from '../expo-build-process.ts';
 import { type GithubCommand, GithubCommands, valuesIn } from './github-commands.ts';
 import { type GithubJob, githubEnv } from './github-events.ts';
 
@@ -80,8 +81,8 @@ export async function runAction({ job, inputs, workspace, temp, ...options }: Jo
   const context: Context = { inputs: given, github: { action_path: actionPath }, runner: { temp }, steps: {} };
   const eventPath = join(temp, 'event.json');
   writeFileSync(eventPath, JSON.stringify(job.payload));
-  const jobEnv = {
-    ...{ PATH: process.env.PATH!, HOME: process.env.HOME!, RUNNER_TEMP: temp, GITHUB_ACTION_PATH: actionPath },
+  const jobEnv: NodeJS.ProcessEnv = {
+    ...{ ...cleanEnv(), RUNNER_TEMP: temp, GITHUB_ACTION_PATH: actionPath },
     ...{ GITHUB_WORKSPACE: workspace, GITHUB_EVENT_PATH: eventPath, ...githubEnv(job), ...env },
   };
   const ended: JobEnded = {
@@ -122,7 +123,7 @@ interface Step {
   cwd: string;
   /** For its files. */
   folder: string;
-  env: Record<string, string>;
+  env: NodeJS.ProcessEnv;
   cancelled: Promise<unknown> | undefined;
 }
 

@@ -1,16 +1,19 @@
 /** Takes a folder to its artifacts with one command, on a whole farm. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { JsonLine } from '../../../cli/json-lines/json-lines.ts';
 import { startFarm } from '../../../local/farm/farm.ts';
 import { project } from '../../client/packing/trees.ts';
+import { GITHUB_JOBS } from '../actions/github-events.ts';
+import { runAction } from '../actions/github-runner.ts';
 import { expoBuild, jsonLinesOf } from '../expo-build-process.ts';
+import { HOSTILE_LOG } from '../hostile-log.ts';
 
 const hasScript = existsSync('/usr/bin/script');
 
-test('login and submit bring the artifact to the disk, again without an upload, for both platforms, and on a terminal', async () => {
+test('login and submit bring the artifact to the disk, again without an upload, for both platforms, on a terminal, and in a job of GitHub Actions', async () => {
   using it = project();
   await using farm = await startFarm({ config: { platforms: ['ios', 'android'] } });
   const { url, secrets } = farm.controller;
@@ -20,7 +23,8 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   const run = (args: string[], input = '') => expoBuild(args, { cwd, env, input });
   it.tree.write({
     'build.sh':
-      'git status --porcelain --branch && git log --format=%s && mkdir -p dist && cp name.txt dist/app.txt && wc -c <key && echo "made with $COLOUR and $TOKEN"',
+      'git status --porcelain --branch && git log --format=%s && mkdir -p dist && cp name.txt dist/app.txt && wc -c <key && echo "made with $COLOUR and $TOKEN" && cat /dev/null $SAYS',
+    'hostile.log': HOSTILE_LOG,
     'name.txt': 'Shop',
     '.gitignore': 'key\n',
     key: '0123456789',
@@ -59,6 +63,18 @@ test('login and submit bring the artifact to the disk, again without an upload, 
     expect(seen).toContain('Unchanged since the last upload: 0 bytes sent.');
     expect(readFileSync(join(cwd, 'expo-build-b_0/app.txt'), 'utf8')).toBe('Shop');
   }
+
+  const temp = join(it.dir, 'temp');
+  mkdirSync(temp);
+  const inputs = { url, key: secrets.ADMIN_KEY, args: '--with-git\n--env SAYS=hostile.log' };
+  const job = await runAction({ job: GITHUB_JOBS.push, inputs, workspace: cwd, temp });
+  expect(job, job.log).toMatchObject({ outcome: 'success', outputs: { status: 'succeeded' } });
+  expect(readFileSync(job.outputs['artifact-path']!, 'utf8')).toBe('Shop');
+  expect(job.log).toContain('the end\n');
+  const ours = /^(add-mask|stop-commands|group|endgroup)$/;
+  expect(job.commands.filter(({ name }) => !ours.test(name))).toEqual([]);
+  const { GITHUB_SHA: commit } = GITHUB_JOBS.push.env;
+  expect(await farm.api.build(job.outputs.id!)).toMatchObject({ origin: { branch: 'main', commit } });
 
   expect(readdirSync(it.dir).filter((name) => name.startsWith('expo-build-'))).toEqual([]);
 });

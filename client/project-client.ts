@@ -43,8 +43,8 @@ export class ProjectClient {
   }
 
   /** The key of the connection, and what it may do. */
-  me(): Promise<Me> {
-    return this.connection.ask({ method: 'GET', path: '/api/me', answer: Me });
+  me(signal?: AbortSignal): Promise<Me> {
+    return this.connection.ask({ method: 'GET', path: '/api/me', answer: Me, signal });
   }
 
   /** The projects that the key reaches. */

@@ -1,9 +1,10 @@
 /**
  * Computes the fingerprint of a project: the hash of all that the native part of its app depends on.
  *
- * It runs code of the project: its own @expo/fingerprint, which runs app.config.js. So it is for the project
- * of the person alone, and never for a source that somebody has sent. The code gets neither the address of
- * the controller nor the key, and a time.
+ * It runs code of the project: its own @expo/fingerprint, which runs app.config.js. This code may do what the
+ * account may, and that is to read the key of expo-build too. So it is for a project that the person trusts.
+ * Its environment has neither the key nor the address of the controller, so that they do not get into a
+ * report of an error by accident. It has a limited time.
  */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';

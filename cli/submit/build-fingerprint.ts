@@ -1,33 +1,72 @@
 /**
  * Decides which fingerprint a build carries, by which Expo's build cache finds it.
  *
- * Invariant: code of the project runs only if the source is the person's own: not for a fork's pull request,
- * nor with `--untrusted`. The controller would offer such a build to nobody.
+ * Invariant: code of the project runs only where a person sits at a terminal, or with `--fingerprint auto`.
+ * And it runs only for a build that the controller would offer: of no stranger's source, and with a trusted
+ * key that may write caches. This code can read what the account can, the key too.
  */
 import { join } from 'node:path';
 import { resolveProfile } from '../../client/project/build-profile.ts';
 import { readEasJson } from '../../client/project/eas-json.ts';
+import { ProjectClient } from '../../client/project-client.ts';
+import type { Connection } from '../../client/request.ts';
 import { fingerprintOf, isForDevelopment } from '../build-cache/fingerprint.ts';
+import { hasPerson } from '../follow/views/who-looks.ts';
 import type { RequestFlags } from './build-request.ts';
 import type { BuildChoice } from './choose-build.ts';
 import type { Project } from './read-project.ts';
 import type { Report } from './report.ts';
 
-/** Null: the build carries none. The report says why if one was to be computed. */
+interface Means {
+  connection: Connection;
+  report: Report;
+  signal: AbortSignal;
+}
+
+/** Null: the build carries none. The report says why if one was asked for, or if it cannot be computed. */
 export async function fingerprintFor(
+  project: Project,
+  choice: BuildChoice,
+  flags: Pick<RequestFlags, 'fingerprint' | 'untrusted'>,
+  means: Means,
+): Promise<string | null> {
+  const { fingerprint } = flags;
+  const isAsked = fingerprint === 'auto';
+  if (typeof fingerprint === 'string' && !isAsked) return fingerprint;
+  if (fingerprint === false || !(isAsked || hasPerson())) return null;
+  const sayWhy = (why: string) => means.report.say(`Expo's build cache will not have this build: ${why}`);
+  const use = await useOfIt(project, choice, flags.untrusted === true, means);
+  if ('why' in use) {
+    if (isAsked) sayWhy(use.why);
+    return null;
+  }
+  const { root, appRoot } = project.source;
+  const options = { env: use.env, signal: means.signal };
+  const made = await fingerprintOf(join(root, appRoot), choice.platform, options);
+  if ('hash' in made) return made.hash;
+  sayWhy(made.why);
+  return null;
+}
+
+/** The variables of the profile, if the cache would offer the build. Else why not, in a sentence. */
+async function useOfIt(
   { source, files }: Project,
   { platform, profile: name }: BuildChoice,
-  { fingerprint, untrusted }: Pick<RequestFlags, 'fingerprint' | 'untrusted'>,
-  { report, signal }: { report: Report; signal: AbortSignal },
-): Promise<string | null> {
-  if (typeof fingerprint === 'string') return fingerprint;
-  if (fingerprint === false || untrusted || name === null) return null;
+  isUntrusted: boolean,
+  { connection, signal }: Means,
+): Promise<{ env: Readonly<Record<string, string>> } | { why: string }> {
+  if (isUntrusted) return { why: 'its source is not trusted.' };
   const easJson = await readEasJson(files, source.appRoot);
-  const profile = easJson.ok ? resolveProfile(easJson.value, platform, name, { imageNames: null }) : easJson;
-  if (!profile.ok || !isForDevelopment(profile.value)) return null;
-  const { env = {} } = profile.value;
-  const made = await fingerprintOf(join(source.root, source.appRoot), platform, { env, signal });
-  if ('hash' in made) return made.hash;
-  report.say(`Expo's build cache will not have this build: ${made.why}`);
-  return null;
+  const profile =
+    easJson.ok && name !== null ? resolveProfile(easJson.value, platform, name, { imageNames: null }) : null;
+  if (!profile?.ok || !isForDevelopment(profile.value)) return { why: 'it is not of a profile for development.' };
+  try {
+    const { rights } = await new ProjectClient(connection).me(signal);
+    return rights?.trusted && rights.may.includes('caches.write')
+      ? { env: profile.value.env ?? {} }
+      : { why: 'your key is not trusted, or does not have the right caches.write.' };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { why: (error as Error).message };
+  }
 }

@@ -25,7 +25,7 @@ export interface RequestFlags {
   pool?: string;
   priority?: string;
   group?: string;
-  /** False: none goes along, and none is computed. */
+  /** `auto`: it is computed, also where nobody sits at a terminal. False: there is none. */
   fingerprint?: string | false;
   cancelSuperseded?: true;
   afterFailure?: string;

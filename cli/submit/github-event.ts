@@ -40,6 +40,22 @@ export function githubEvent(env: Environment, readFile: ReadFile): GithubEvent |
   }
 }
 
+/** A person who may write to the repository, or a rule of its own, has started a job of these. */
+const STARTED_BY_OWNERS: ReadonlySet<string> = new Set([
+  ...['push', 'merge_group', 'schedule', 'create', 'release', 'deployment'],
+  ...['workflow_dispatch', 'repository_dispatch'],
+]);
+
+/**
+ * Whether a stranger may have written the source of the job: a fork's author, or somebody who has started the
+ * job by a comment or an issue. Those jobs say nothing of the source that they check out.
+ */
+export function isFromStranger(env: Environment, readFile: ReadFile): boolean {
+  if (env.GITHUB_ACTIONS !== 'true') return false;
+  const name = env.GITHUB_EVENT_NAME ?? '';
+  return isAboutSource(name) ? isOfFork(env, readFile) : !STARTED_BY_OWNERS.has(name);
+}
+
 /**
  * Whether the event is about the source of another repository, which GitHub calls a fork. Its author is a
  * stranger. If the event cannot be read, or if the fork was deleted, the answer is yes.
@@ -48,8 +64,11 @@ export function isOfFork(env: Environment, readFile: ReadFile): boolean {
   const event = githubEvent(env, readFile);
   if (!event) return false;
   const name = env.GITHUB_EVENT_NAME ?? '';
+  if (!isAboutSource(name)) return false;
   const isHere = (from: { full_name?: string | undefined } | undefined) =>
     from?.full_name !== undefined && from.full_name.toLowerCase() === env.GITHUB_REPOSITORY?.toLowerCase();
-  if (name.startsWith('pull_request')) return !isHere(event.pull_request?.head?.repo);
-  return name === 'workflow_run' && !isHere(event.workflow_run?.head_repository);
+  return !isHere(name === 'workflow_run' ? event.workflow_run?.head_repository : event.pull_request?.head?.repo);
 }
+
+/** Its payload names the repository that the source comes from. */
+const isAboutSource = (name: string) => name.startsWith('pull_request') || name === 'workflow_run';

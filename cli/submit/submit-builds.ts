@@ -21,7 +21,7 @@ import { size } from '../words.ts';
 import { fingerprintFor } from './build-fingerprint.ts';
 import { type Request, type RequestFlags, requestOf } from './build-request.ts';
 import { appOf, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
-import { isOfFork } from './github-event.ts';
+import { isFromStranger } from './github-event.ts';
 import { onlyProject } from './only-project.ts';
 import { originOf } from './origin.ts';
 import { flagFor, type Project, type ProjectFlags, readProject } from './read-project.ts';
@@ -73,7 +73,7 @@ async function requestFor(
   choice: BuildChoice,
   origin: Origin | null,
   flags: SubmitFlags,
-  { report, signal }: Means,
+  { client, report, signal }: Means,
 ): Promise<Request> {
   const { platform } = choice;
   // Two builds of one group would supersede each other, and two of one name would be one.
@@ -89,13 +89,14 @@ async function requestFor(
     submit = { options, app: await appOf(project, choice) };
   }
   // A trusted key does not make a stranger's source trusted.
-  const isUntrusted = flags.untrusted || isOfFork(process.env, (path) => readFileSync(path, 'utf8'));
+  const isUntrusted = flags.untrusted || isFromStranger(process.env, (path) => readFileSync(path, 'utf8'));
   const requestFlags: RequestFlags = {
     ...flags,
     ...(group !== undefined && { group: own(group) }),
     ...(isUntrusted && { untrusted: true }),
   };
-  const fingerprint = await fingerprintFor(project, choice, requestFlags, { report, signal });
+  const means = { connection: client.connection, report, signal };
+  const fingerprint = await fingerprintFor(project, choice, requestFlags, means);
   const made = { origin, submit, fingerprint, idempotencyKey, sha256: NO_SHA256 };
   return requestOf({ project, choice, flags: requestFlags, ...made });
 }

@@ -24,6 +24,7 @@ import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
 import { cleanEnv, type Ended, EXPO_BUILD, expoBuild, jsonLinesOf } from './expo-build-process.ts';
+import { startOnTerminal } from './started.ts';
 
 const state = temporaryDir();
 let controller: LocalController;
@@ -177,7 +178,7 @@ test('--with-git brings a .git in which the build sees its commit, and an unchan
   expect(git(vm, 'remote')).toBe('');
 });
 
-test("a build for development has its project's fingerprint, and code of a stranger's source does not run", async () => {
+test('code of the project runs for a fingerprint only at a terminal or if asked, and only if the cache takes it', async () => {
   const hash = 'a1'.repeat(20);
   const eas = { build: { dev: { developmentClient: true, ios: { simulator: true } }, production: {} } };
   using it = app((tree) => tree.write({ 'eas.json': JSON.stringify(eas), '.gitignore': 'node_modules\nran\n' }));
@@ -189,19 +190,43 @@ test("a build for development has its project's fingerprint, and code of a stran
       return { hash: '${hash}' };
     };`,
   });
-  const fingerprintWith = async (...args: string[]) => {
-    const ended = await it.run(['--no-wait', ...args]);
-    expect(ended.code, ended.stderr).toBe(0);
-    const { fingerprint } = await api.build(idsIn(ended)[0]!);
-    return [fingerprint, existsSync(join(it.path, 'ran')) ? 'ran' : 'not run'];
+  await call('POST', '/api/projects', { name: 'cached' });
+  const keyOf = async (rights: object) =>
+    (await call('POST', '/api/keys', { name: 'one', scope: 'submit', projects: ['cached'], ...rights })).secret;
+  const writer = await keyOf({ trusted: true, may: ['caches.write'] });
+  const others = [await keyOf({ trusted: true, may: [] }), await keyOf({ trusted: false, may: [] })];
+  const env = (key: string) => it.env(controller.url, key);
+  const DEV = ['--no-wait', '--project', 'cached', '--profile', 'dev'];
+  const outcome = async (id: string) => {
+    const { fingerprint } = await api.build(id);
+    const ran = existsSync(join(it.path, 'ran'));
+    if (ran) it.tree.remove('ran');
+    return [fingerprint, ran ? 'ran' : 'not run'];
   };
-  expect(await fingerprintWith('--profile', 'dev', '--untrusted')).toEqual([null, 'not run']);
-  expect(await fingerprintWith('--profile', 'dev', '--no-fingerprint')).toEqual([null, 'not run']);
-  expect(await fingerprintWith('--fingerprint', 'b2'.repeat(20))).toEqual(['b2'.repeat(20), 'not run']);
-  expect(await fingerprintWith('--profile', 'dev')).toEqual([hash, 'ran']);
+  const submitted = async (key: string, args: string[], variables: NodeJS.ProcessEnv = {}) => {
+    const ended = await it.run([...DEV, ...args], { ...env(key), ...variables });
+    expect(ended.code, ended.stderr).toBe(0);
+    return [...(await outcome(idsIn(ended)[0]!)), ended.stderr];
+  };
+  const atTerminal = async (key: string, variables: NodeJS.ProcessEnv = {}) => {
+    using run = startOnTerminal(['submit', ...DEV], { cwd: it.path, env: { ...env(key), ...variables } });
+    expect(await run.ended, run.stdout()).toBe(0);
+    return await outcome(/\b(b_\w+): ios/.exec(run.stdout())![1]!);
+  };
+  const none = [null, 'not run'];
+  const unsaid = [...none, expect.not.stringContaining('build cache')];
+  expect(await submitted(writer, [])).toEqual(unsaid);
+  expect(await submitted(writer, ['--fingerprint', 'b2'.repeat(20)])).toEqual(['b2'.repeat(20), ...unsaid.slice(1)]);
+  expect(await submitted(writer, ['--fingerprint', 'auto'])).toEqual([hash, 'ran', unsaid[2]]);
+  const why = (words: string) => [...none, expect.stringContaining(`build cache will not have this build: ${words}`)];
+  for (const key of others) expect(await submitted(key, ['--fingerprint', 'auto'])).toEqual(why('your key is not'));
+  const comment = { GITHUB_ACTIONS: 'true', GITHUB_EVENT_NAME: 'issue_comment' };
+  expect(await submitted(writer, ['--fingerprint', 'auto'], comment)).toEqual(why('its source is not trusted'));
+  expect(await atTerminal(writer)).toEqual([hash, 'ran']);
+  expect(await atTerminal(writer, { CI: 'true' })).toEqual(none);
+  expect(await atTerminal(others[1]!)).toEqual(none);
   it.tree.remove(own);
-  const without = await it.run(['--no-wait', '--profile', 'dev']);
-  expect(without.stderr).toContain("Expo's build cache will not have this build: @expo/fingerprint is not installed");
+  expect(await submitted(writer, ['--fingerprint', 'auto'])).toEqual(why('@expo/fingerprint is not installed'));
 });
 
 test('answers that get lost and a controller that is away make one upload and one build', async () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Origin } from '#contract';
-import { isOfFork } from '../../../cli/submit/github-event.ts';
+import { isFromStranger, isOfFork } from '../../../cli/submit/github-event.ts';
 import { githubOrigin } from '../../../cli/submit/github-origin.ts';
 import { GITHUB_JOBS, type GithubJob, githubEnv } from './github-events.ts';
 
@@ -36,7 +36,12 @@ test('an event says where the source comes from, and whether a stranger wrote it
     expect(originOf(job), name).toEqual(origin);
     const asked = isOfFork(githubEnv(job), () => JSON.stringify(job.payload));
     expect({ name, ofFork: asked }).toEqual({ name, ofFork });
+    const fromStranger = isFromStranger(githubEnv(job), () => JSON.stringify(job.payload));
+    expect({ name, fromStranger }).toEqual({ name, fromStranger: ofFork });
   }
+  // Anybody may start them, and what they check out is not in the event.
+  for (const event of ['issue_comment', 'issues', 'discussion_comment', 'watch', 'check_run', 'a new one', ''])
+    expect(isFromStranger(githubEnv({ ...GITHUB_JOBS.dispatch, event }), () => '{}')).toBe(true);
   expect(githubOrigin({ ...githubEnv(GITHUB_JOBS.push), GITHUB_ACTIONS: undefined }, () => '{}')).toBeNull();
 });
 

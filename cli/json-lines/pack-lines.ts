@@ -35,7 +35,7 @@ export const PACK_LINES = [
   z.strictObject({
     type: z.literal('left_out'),
     path,
-    why: z.enum(['ignored', 'easignore', 'always', 'apple_double', 'deleted', 'not_checked_out', 'no_file']),
+    why: z.enum(['ignored', 'easignore', 'secret', 'always', 'apple_double', 'deleted', 'not_checked_out', 'no_file']),
   }),
   z.strictObject({
     type: z.literal('secret_file'),

@@ -31,7 +31,8 @@ export async function readProject(
   { explain, signal }: { explain: boolean; signal: AbortSignal },
 ): Promise<Project> {
   const json = await readRemembered(folder, root);
-  const listed = { appDir: folder, root, include: [...include, ...json.include], easignoreAdds, explain, signal };
+  const globs = { include, includeOfProject: json.include };
+  const listed = { appDir: folder, root, ...globs, easignoreAdds, explain, signal };
   const source = await listSource(listed);
   const secrets = await findSecretFiles(source, secretFile, resolve('.'));
   const sealed = secrets.sent.map(({ path }) => path);

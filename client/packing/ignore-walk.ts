@@ -12,6 +12,8 @@ import { SourceError } from './source-error.ts';
 export type WhyLeftOut =
   | 'ignored'
   | 'easignore'
+  /** Git ignores it, and only a file of the project would bring it. */
+  | 'secret'
   | 'always'
   | 'apple_double'
   | 'deleted'

@@ -4,6 +4,9 @@
  * Git's own view decides. An .easignore at the root or beside eas.json replaces it, each for its own folder.
  * Without git, the .gitignore files decide.
  *
+ * Invariant: an ignored file that looks like a secret is listed only if a person has typed a glob for it. An
+ * .easignore and expo-build.json come from the project, so they bring none.
+ *
  * Invariant: each listed path lies below the root, and no folder on the way to it is a link. A listed link
  * does not lead out of the root.
  */
@@ -18,6 +21,7 @@ import { bytesBelow, bytesOf, isBelow, realPathOf } from '../safe-files.ts';
 import { type GitView, withGitView } from './git.ts';
 import { type LeftOut, type RulesOfFolder, walk } from './ignore-walk.ts';
 import { linksThatLeadOut } from './link-escapes.ts';
+import { looksSecret } from './secret-looking.ts';
 import { OR_LEAVE_IT_OUT, SourceError } from './source-error.ts';
 
 const IGNORE_FILE_MAX_BYTES = 1024 * 1024;
@@ -72,6 +76,8 @@ export interface ListOptions {
   root?: string | undefined;
   /** Ignored files that go along too, as globs that count from `appDir`. */
   include?: readonly string[];
+  /** The same, from expo-build.json. They bring no file that looks like a secret. */
+  includeOfProject?: readonly string[];
   /** Git's view counts, and .easignore takes more away. */
   easignoreAdds?: boolean;
   /** A folder without any file is no mistake. */
@@ -150,14 +156,18 @@ class Listing {
     const hasGit = await this.#addGitView('', this.#root);
     if (!hasGit) this.#addWalk('', (folder) => this.#rulesAt(`${folder}.gitignore`), 'ignored');
     if (easignore.size > 0) this.#applyEasignore(easignore, hasGit);
-    for (const glob of this.#options.include ?? []) this.#include(glob);
+    for (const glob of this.#options.includeOfProject ?? []) this.#include(glob, false);
+    for (const glob of this.#options.include ?? []) this.#include(glob, true);
     const files = this.#files();
     this.#refuse(files);
     const replaces = easignore.size > 0 && !this.#options.easignoreAdds;
     const decidedBy = replaces ? 'easignore' : hasGit ? 'git' : 'gitignore_files';
     const byPath = (a: { path: string }, b: { path: string }) => (a.path < b.path ? -1 : 1);
     const going = new Set(files.map(({ path }) => path));
-    const leftOut = this.#leftOut.filter(({ path }) => !going.has(path)).sort(byPath);
+    const secret = new Set(this.#leftOut.flatMap(({ path, why }) => (why === 'secret' ? [path] : [])));
+    const leftOut = this.#leftOut
+      .filter(({ path, why }) => !going.has(path) && (why === 'secret' || !secret.has(path)))
+      .sort(byPath);
     const found = { root: this.#root, appRoot: this.#appRoot, gitIsMissing: this.#gitIsMissing };
     return { ...found, decidedBy, files, leftOut };
   }
@@ -254,16 +264,19 @@ class Listing {
     const outside = this.#leftOut.filter(({ path }) => !path.startsWith(start));
     const deleted = this.#leftOut.filter(({ path, why }) => path.startsWith(start) && why === 'deleted');
     this.#leftOut.splice(0, Infinity, ...outside, ...deleted, ...leftOut);
-    for (const path of wanted)
-      if (!this.#seen.has(path))
+    for (const path of wanted) {
+      if (this.#seen.has(path)) continue;
+      if (looksSecret(path)) this.#leaveOut(path, 'secret');
+      else
         this.#seen.set(path, {
           isTracked: false,
           isExecutable: false,
           ...(hasGit && { difference: 'brought_by_easignore' }),
         });
+    }
   }
 
-  #include(glob: string): void {
+  #include(glob: string, isTyped: boolean): void {
     const app = join(this.#root, this.#appRoot);
     const pattern = pathIn(this.#appRoot, glob);
     if (pattern === null)
@@ -279,8 +292,9 @@ class Listing {
     for (const path of walk(this.#root, '', [], () => null, 'ignored').paths) {
       if (!matches(path)) continue;
       count++;
-      if (!this.#seen.has(path))
-        this.#seen.set(path, { isTracked: false, isExecutable: false, difference: 'brought_by_include' });
+      if (this.#seen.has(path)) continue;
+      if (!isTyped && looksSecret(path)) this.#leaveOut(path, 'secret');
+      else this.#seen.set(path, { isTracked: false, isExecutable: false, difference: 'brought_by_include' });
     }
     if (count === 0)
       throw new SourceError(

@@ -161,7 +161,7 @@ function neededOnes({ root, leftOut }: Source): string[] {
     }
   };
   for (const { path, why } of leftOut) {
-    if (why !== 'ignored' && why !== 'easignore') continue;
+    if (why !== 'ignored' && why !== 'easignore' && why !== 'secret') continue;
     if (path.endsWith('/')) look(path.slice(0, -1), 0);
     else if (looksNeeded(path)) needed.add(path);
   }

@@ -106,8 +106,6 @@ function deadLinks(files: readonly SourceFile[], sealed: Iterable<string>): Warn
 /** Why a file goes along that git does not track, and what to do so that it does not. */
 function whyInArchive({ difference }: SourceFile, { decidedBy }: Source): string {
   if (difference === 'brought_by_include') return '`--include` brings it. Take it out of there';
-  if (difference === 'brought_by_easignore')
-    return '.easignore replaces the rules of git, which ignore it. Name it in .easignore, or give `--easignore-adds`';
   return `no rule ignores it. Name it in ${decidedBy === 'easignore' ? '.easignore' : '.gitignore'}`;
 }
 

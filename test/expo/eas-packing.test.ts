@@ -36,10 +36,14 @@ async function pathsIn(archive: string): Promise<Set<string>> {
   return paths;
 }
 
-/** Where git sees something else than eas-cli does. `pack --list` names each of these paths. */
+/**
+ * Where git sees something else than eas-cli does, and where no secret goes along. `pack --list` names each
+ * of these paths.
+ */
 const DIFFERENT: Record<string, { onlyEas?: string[]; onlyOurs?: string[] }> = {
   'a nested rule that keeps what the outer one ignores': { onlyOurs: ['a/keep.log'] },
   'a tracked file that a rule ignores': { onlyOurs: ['ios/Podfile'] },
+  'an .easignore that brings secrets': { onlyEas: ['.env.local', 'keys/a.p8'] },
   'info/exclude and the global rules': { onlyEas: ['mine.txt', 'x.globally-ignored'] },
 };
 

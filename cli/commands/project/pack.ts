@@ -84,6 +84,7 @@ function decided({ decidedBy, gitIsMissing, leftOut }: Source): string {
 const LEFT_OUT_WORDS: Record<Source['leftOut'][number]['why'], string> = {
   ignored: 'ignored',
   easignore: 'named in .easignore',
+  secret: 'looks like a secret, and git ignores it; EAS sends it',
   always: 'never goes along',
   apple_double: 'attributes of macOS',
   deleted: 'tracked, but not on the disk',

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type ListOptions, listSource, type Source } from '../../../client/packing/list-source.ts';
+import { findSecretFiles } from '../../../client/packing/secret-files.ts';
 import { largeFoldersOf, warningsOf } from '../../../client/packing/warnings.ts';
 import { project, type Tree } from './trees.ts';
 
@@ -207,13 +208,38 @@ test('what looks like a secret and goes along without git is shown, with what to
   it.tree.link('out', '/etc/hosts');
   await expect(listed(it.tree)).rejects.toThrow('or name it in .easignore and give `--easignore-adds`');
   it.tree.write({ '.easignore': 'out\ncredentials.json\n.env.local\n' });
-  const replaced = 'Name it in .easignore, or give `--easignore-adds`';
-  expect(await shown()).toEqual(
-    ['.env', 'a.p8'].map(
-      (path) => `secret_in_archive: ${path}: .easignore replaces the rules of git, which ignore it. ${replaced}`,
-    ),
-  );
+  expect(await shown()).toEqual([]);
   expect(await shown({ easignoreAdds: true })).toEqual([]);
+});
+
+test.each([true, false])('no file of the project brings a secret that is ignored (git: %s)', async (hasGit) => {
+  using it = project();
+  const secrets = ['.env', 'a.p8', 'keys/b.p12', 'credentials.json'];
+  it.tree.write({
+    ...{ 'package.json': '', '.gitignore': '.env*\n*.p8\nkeys/\ncredentials.json\ngoogle-services.json\n' },
+    ...{ 'google-services.json': '{}', 'keys/names.txt': '', '.env.example': '' },
+    ...Object.fromEntries(secrets.map((path) => [path, '{}'])),
+  });
+  if (hasGit) it.tree.committed();
+  const brought = ['.env.example', 'google-services.json', 'keys/names.txt'];
+  const notSent = secrets.toSorted();
+  const includeOfProject = ['.env*', '*.p8', 'keys', '*.json'];
+  const check = async (options: Partial<ListOptions>, sealed: string[]) => {
+    const source = await listed(it.tree, options);
+    expect(pathsOf(source)).toEqual(expect.arrayContaining(brought));
+    expect(pathsOf(source).filter((path) => secrets.includes(path))).toEqual([]);
+    expect(leftOutOf(source)).toMatchObject(Object.fromEntries(secrets.map((path) => [path, 'secret'])));
+    const found = await findSecretFiles(source, [], it.path);
+    expect(found.sent.map(({ path }) => path)).toEqual(sealed);
+    expect(found.notSent).toEqual(notSent.filter((path) => !sealed.includes(path)));
+  };
+  await check({ includeOfProject }, ['credentials.json']);
+  it.tree.write({ '.easignore': '' });
+  await check({}, ['credentials.json']);
+  await check({ includeOfProject }, ['credentials.json']);
+  const typed = await listed(it.tree, { includeOfProject, include: includeOfProject });
+  expect(pathsOf(typed)).toEqual(expect.arrayContaining(secrets));
+  expect(Object.values(leftOutOf(typed))).not.toContain('secret');
 });
 
 test('a folder of no app and links to what does not go along are shown', async () => {

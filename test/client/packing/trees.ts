@@ -114,6 +114,11 @@ export const TREES: Record<string, (tree: Tree) => Tree> = {
     tree
       .write({ ...APP, '.gitignore': 'secret.json\n', 'secret.json': '{}', 'docs/a.md': '', '.easignore': 'docs/\n' })
       .committed(),
+  'an .easignore that brings secrets': (tree) =>
+    tree
+      .write({ ...APP, '.gitignore': '.env*\n*.p8\ngen/\n', '.env.local': 'A=1', 'keys/a.p8': '', 'gen/a.js': '' })
+      .write({ '.easignore': 'docs/\n' })
+      .committed(),
   'an .easignore that keeps one of many': (tree) =>
     tree
       .write({

@@ -45,6 +45,12 @@ interface Patience {
   onUnreachable?: (why: string) => void;
 }
 
+export interface Submitted {
+  build: Build;
+  /** False if the name was used before: the build is then an earlier one. */
+  isNew: boolean;
+}
+
 export class BuildsClient {
   readonly connection: Connection;
 
@@ -80,10 +86,23 @@ export class BuildsClient {
    * Makes a build, also if the controller is away for a while. The name in the request lets the controller
    * know one whose answer got lost. `signal` ends the waiting, and not a request that is under way.
    */
-  async submitNamed(request: BuildRequestInput & Named, patience: Patience): Promise<Build> {
-    const ask = () => this.connection.call({ method: 'POST', path: '/api/builds', answer: Build, json: request });
-    const answer = await untilAnswered(ask, { ...patience, giveUpAfterMs: GIVE_UP_AFTER_MS });
-    return valueOrThrow(answer, 'the request for the build');
+  async submitNamed(request: BuildRequestInput & Named, patience: Patience): Promise<Submitted> {
+    const since = this.connection.now();
+    let status = 0;
+    let isLost = false;
+    const call = {
+      ...({ method: 'POST', path: '/api/builds', answer: Build, json: request } as const),
+      onStatus: (answered: number) => void (status = answered),
+    };
+    const onUnreachable = (why: string) => {
+      isLost = true;
+      patience.onUnreachable?.(why);
+    };
+    const options = { ...patience, onUnreachable, giveUpAfterMs: GIVE_UP_AFTER_MS };
+    const answer = await untilAnswered(() => this.connection.call(call), options);
+    const build = valueOrThrow(answer, 'the request for the build');
+    // The answer that got lost may have been the one with 201.
+    return { build, isNew: status === 201 || (isLost && Date.parse(build.createdAt) >= since) };
   }
 
   /** As {@link submitNamed}, for a submission of a build to a store. */

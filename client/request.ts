@@ -33,6 +33,8 @@ export interface Call<T> {
   bytes?: Uint8Array<ArrayBuffer>;
   timeoutMs?: number;
   signal?: AbortSignal | undefined;
+  /** Called with the status of an answer, such as 201 for something that is new. */
+  onStatus?: (status: number) => void;
 }
 
 /** One controller, and the key for it. */
@@ -71,6 +73,7 @@ export class Connection {
     bytes,
     timeoutMs = this.requestMs,
     signal,
+    onStatus,
   }: Call<T>): Promise<Answer<T>> {
     const ended = AbortSignal.any([this.#signal, signal].filter((one) => one !== undefined));
     const limited = AbortSignal.any([AbortSignal.timeout(timeoutMs), ended]);
@@ -78,6 +81,7 @@ export class Connection {
     const type = bytes ? 'application/octet-stream' : 'application/json';
     try {
       const response = await this.open(method, path, limited, { body, headers: { 'content-type': type } });
+      onStatus?.(response.status);
       return await answerOf(response, answer);
     } catch (error) {
       return unreachable(error, ended);

@@ -2,7 +2,7 @@
  * Takes the folder of an app to the controller: packs it, uploads it, and submits a build for each platform.
  *
  * Invariants: the archive lies in a folder that this account alone can read, and is deleted as soon as it is
- * sent, whatever happens. Either all the builds are there in the end, or none.
+ * sent, whatever happens. Either all the builds are there in the end, or none that this call has made.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -65,7 +65,7 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   const archive = await packAndUpload(project, depth, means);
   signal.throwIfAborted();
   const words = choices.map((choice) => `${choice.platform}, ${choice.words}`);
-  return await submitAll(requests, words, archive, means);
+  return await submitAll(requests, words, archive, flags.idempotencyKey, means);
 }
 
 async function requestFor(
@@ -186,30 +186,36 @@ async function submitAll(
   requests: readonly Request[],
   words: readonly string[],
   { sha256 }: LocalFile,
+  name: string | undefined,
   { client, report, signal }: Means,
 ): Promise<Build[]> {
   const builds: Build[] = [];
+  const made: Build[] = [];
   try {
     for (const [index, request] of requests.entries()) {
       const patience = { signal, onUnreachable: report.away };
-      const build = await client.submitNamed({ ...request, source: { sha256 } }, patience);
+      const { build, isNew } = await client.submitNamed({ ...request, source: { sha256 } }, patience);
       builds.push(build);
+      if (isNew) made.push(build);
       report.reached();
       const address = addressOf(client, build);
       report.line({ type: 'submitted', build, address });
-      report.say(`${build.id}: ${words[index]}. ${address}`);
+      const before = isNew ? '' : ` It was there before, under the name ${name}.`;
+      report.say(`${build.id}: ${words[index]}. ${address}${before}`);
     }
     signal.throwIfAborted();
     return builds;
   } catch (error) {
-    for (const { id } of builds) await withdraw(client, id, report);
+    for (const { id } of made) await withdraw(client, id, report);
+    if (name !== undefined && made.length > 0)
+      report.say(`The name ${name} stands for what was cancelled. Give another \`--idempotency-key\` next time.`);
     throw error;
   }
 }
 
 export const addressOf = ({ connection }: BuildsClient, { id }: Build): string => `${connection.url}/api/builds/${id}`;
 
-/** A build that was submitted a moment ago, and that nobody wants alone. */
+/** A build that was made a moment ago, and that nobody wants alone. */
 async function withdraw(client: BuildsClient, buildId: string, report: Report): Promise<void> {
   try {
     await client.cancel(buildId);

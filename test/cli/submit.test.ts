@@ -151,6 +151,16 @@ test('a command runs in the folder of the app, and `all` makes two builds of one
   const [, first] = /^(b_\w+): ios, /m.exec(one.stderr)!;
   expect(one.stderr).toMatch(new RegExp(`^${first} was cancelled again\\.\nexpo-build: .*too_many`, 'm'));
   expect(await api.build(first!)).toMatchObject({ status: 'cancelled', trusted: false });
+  const narrow = ['--no-wait', '--project', 'narrow', '--untrusted', '--idempotency-key'];
+  const earlier = idsIn(await it.run([...narrow, 'run-1-ios']))[0]!;
+  const second = await it.run([...narrow, 'run-1', '--platform', 'all']);
+  expect(second.stderr).toMatch(
+    new RegExp(`^${earlier}: .* It was there before, under the name run-1\\.\nexpo-build: `, 'm'),
+  );
+  expect([second.code, (await api.build(earlier)).status]).toEqual([2, 'queued']);
+  await api.cancel(earlier);
+  const third = await it.run([...narrow, 'run-2', '--platform', 'all']);
+  expect(third.stderr).toMatch(/was cancelled again\.\nThe name run-2 stands for what was cancelled\. Give another/);
 });
 
 test('--with-git brings a .git in which the build sees its commit, and an unchanged source is not sent again', async () => {

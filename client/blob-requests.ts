@@ -13,6 +13,7 @@ import type { z } from 'zod';
 import { BlobStored, PART_SHA256_HEADER, UploadPart } from '#contract';
 import { type Answer, answerOf, failureOf, unreachable } from './answer.ts';
 import type { Connection } from './request.ts';
+import { awakeMs } from './running-clock.ts';
 
 /** A file on this disk, with its size and hash. */
 export interface LocalFile {
@@ -161,16 +162,31 @@ export async function downloadFile(
   }
 }
 
-/** Aborts when `touch` has not been called for `stallMs`. */
-export function stallTimer(
-  stallMs: number,
-  outer?: AbortSignal,
-): { signal: AbortSignal; touch: () => void } & Disposable {
+/** Ends a transfer that makes no progress. Its signal aborts when nothing has touched it for so long. */
+export interface StallTimer extends Disposable {
+  readonly signal: AbortSignal;
+  touch: () => void;
+  /** True while our own reader takes its time, as `less` does: the other end does not stall. */
+  isHeld: boolean;
+}
+
+export function stallTimer(stallMs: number, outer?: AbortSignal): StallTimer {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new DOMException('stalled', 'TimeoutError')), stallMs);
-  return {
+  let touchedAtMs = awakeMs();
+  let timer = setTimeout(look, stallMs);
+  function look() {
+    if (stall.isHeld) stall.touch();
+    const leftMs = touchedAtMs + stallMs - awakeMs();
+    if (leftMs > 0) timer = setTimeout(look, leftMs);
+    else controller.abort(new DOMException('stalled', 'TimeoutError'));
+  }
+  const stall: StallTimer = {
     signal: outer ? AbortSignal.any([outer, controller.signal]) : controller.signal,
-    touch: () => void timer.refresh(),
+    touch: () => {
+      touchedAtMs = awakeMs();
+    },
+    isHeld: false,
     [Symbol.dispose]: () => clearTimeout(timer),
   };
+  return stall;
 }

@@ -219,8 +219,10 @@ export class BuildsClient {
       const response = await this.connection.open('GET', path, stall.signal, { headers: { accept: 'text/plain' } });
       if (!response.ok) valueOrThrow(await failureOf(response), `GET ${path}`);
       for await (const bytes of response.body ?? []) {
-        stall.touch();
+        stall.isHeld = true;
         yield bytes;
+        stall.isHeld = false;
+        stall.touch();
       }
     } catch (error) {
       if (error instanceof ApiError) throw error;

@@ -2,14 +2,16 @@
  * Follows the log of a build, from its newest attempt on, until the build has ended.
  *
  * Invariant: it yields each byte once. If a stream breaks, falls silent, or asks to reconnect, it resumes
- * after the last event that arrived. It rejects when the controller refuses, or when nothing has arrived for
- * `giveUpAfterMs`.
+ * after the last event that arrived. It rejects when the controller refuses, or when it has listened for
+ * `giveUpAfterMs` and nothing has arrived. While this process stands still or the reader takes its time, it
+ * does not listen.
  */
 import { ApiError, failureOf, valueOrThrow } from './answer.ts';
 import { stallTimer } from './blob-requests.ts';
 import { readEvents } from './event-stream.ts';
 import type { Connection } from './request.ts';
 import { pause } from './retry.ts';
+import { awakeMs } from './running-clock.ts';
 
 const RECONNECT_PAUSE_MS = 500;
 
@@ -20,8 +22,8 @@ export interface FollowLogOptions {
   silentMaxMs?: number;
   /** Follows this attempt to its end. Otherwise the newest one, and those after it. */
   attempt?: number | undefined;
-  /** Called each time that a stream cannot be had, with the reason. */
-  onLost?: (message: string) => void;
+  /** Called each time that a stream cannot be had, with the reason and since when it has heard nothing. */
+  onLost?: (message: string, sinceMs: number) => void;
   /** Called whenever the controller is heard. */
   onHeard?: () => void;
 }
@@ -39,13 +41,13 @@ export async function* followLog(
 ): AsyncGenerator<LogText> {
   const path = `/api/builds/${encodeURIComponent(buildId)}/logs${attempt === undefined ? '' : `?attempt=${attempt}`}`;
   let lastEventId = '';
-  let heardAt = performance.now();
+  let heardAtMs = awakeMs();
   while (!signal.aborted) {
     const headers = { accept: 'text/event-stream', ...(lastEventId && { 'last-event-id': lastEventId }) };
     using silence = stallTimer(silentMaxMs, signal);
     const heard = new TransformStream<Uint8Array, Uint8Array>({
       transform(part, controller) {
-        heardAt = performance.now();
+        heardAtMs = awakeMs();
         onHeard?.();
         silence.touch();
         controller.enqueue(part);
@@ -59,12 +61,17 @@ export async function* followLog(
         if (event === 'reconnect') break;
         if (id) lastEventId = id;
         // A newer controller may send events that this client does not know.
-        if (event === 'message') yield JSON.parse(data) as LogText;
+        if (event !== 'message') continue;
+        silence.isHeld = true;
+        yield JSON.parse(data) as LogText;
+        silence.isHeld = false;
+        silence.touch();
+        heardAtMs = awakeMs();
       }
     } catch (error) {
       const isOutage = !(error instanceof ApiError) || error.status >= 500;
-      if (signal.aborted || !isOutage || performance.now() - heardAt > giveUpAfterMs) throw error;
-      onLost?.((error as Error).message);
+      if (signal.aborted || !isOutage || awakeMs() - heardAtMs > giveUpAfterMs) throw error;
+      onLost?.((error as Error).message, heardAtMs);
     }
     await pause(RECONNECT_PAUSE_MS, signal);
   }

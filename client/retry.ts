@@ -2,10 +2,12 @@
  * Waits and retries. The agent has no other code for this.
  *
  * Invariant: it retries only when the controller could not be reached. A refusal is an answer, so it does not
- * ask again. Each wait ends at its time limit or with its signal.
+ * ask again. Each wait ends at its time limit or with its signal. Time in which this process stood still
+ * counts against no limit.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Answer } from './answer.ts';
+import { awakeMs, awakeTimer } from './running-clock.ts';
 
 /** Waits. Rejects only with the signal's reason. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
@@ -21,12 +23,16 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
  * nobody awaits any more would keep the process alive. Rejects as `work` does, or with the signal's reason.
  */
 export async function within<T>(work: Promise<T>, ms: number, signal?: AbortSignal): Promise<T | undefined> {
-  const ended = new AbortController();
-  const either = signal ? AbortSignal.any([signal, ended.signal]) : ended.signal;
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  const clear = awakeTimer(ms, () => resolve(undefined));
+  const onAbort = () => reject(signal?.reason);
+  signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    return await Promise.race([work, pause(ms, either).then(() => undefined)]);
+    signal?.throwIfAborted();
+    return await Promise.race([work, promise]);
   } finally {
-    ended.abort();
+    clear();
+    signal?.removeEventListener('abort', onAbort);
   }
 }
 
@@ -36,9 +42,12 @@ export async function within<T>(work: Promise<T>, ms: number, signal?: AbortSign
  */
 export const jittered = (ms: number): number => ms * (0.75 + Math.random() / 4);
 
+/** A longer try has made progress, as a large upload does, so the rest of its time does not count. */
+const TRY_COUNTS_MAX_MS = 60_000;
+
 export interface RetryOptions {
   signal: AbortSignal;
-  /** After this time the last answer is returned, also if it is `unreachable`. */
+  /** After so much time of failed tries the last answer is returned, also if it is `unreachable`. */
   giveUpAfterMs: number;
   firstDelayMs?: number;
   maxDelayMs?: number;
@@ -49,13 +58,17 @@ export interface RetryOptions {
 /** Asks until the answer is not `unreachable`. Rejects only with the signal's reason. */
 export async function untilAnswered<T>(ask: () => Promise<Answer<T>>, options: RetryOptions): Promise<Answer<T>> {
   const { signal, giveUpAfterMs, firstDelayMs = 500, maxDelayMs = 10_000, onUnreachable } = options;
-  const startedAt = performance.now();
+  let failedMs = 0;
   for (let delayMs = firstDelayMs; ; delayMs = Math.min(delayMs * 2, maxDelayMs)) {
+    const askedAtMs = awakeMs();
     const answer = await ask();
     if (answer.ok || answer.kind === 'refused') return answer;
-    if (performance.now() - startedAt >= giveUpAfterMs) return answer;
+    failedMs += Math.min(awakeMs() - askedAtMs, TRY_COUNTS_MAX_MS);
+    if (failedMs >= giveUpAfterMs) return answer;
     onUnreachable?.(answer.message);
-    await pause(jittered(Math.max(delayMs, answer.retryAfterMs ?? 0)), signal);
+    const waitMs = jittered(Math.max(delayMs, answer.retryAfterMs ?? 0));
+    failedMs += waitMs;
+    await pause(waitMs, signal);
   }
 }
 
@@ -73,12 +86,12 @@ export async function persistently<T>(
   { signal, giveUpAfterMs, pauseMs }: PersistentlyOptions,
   ask: () => Promise<T>,
 ): Promise<T> {
-  for (const giveUpAt = Date.now() + giveUpAfterMs; ; ) {
+  for (const giveUpAtMs = awakeMs() + giveUpAfterMs; ; ) {
     try {
       return await ask();
     } catch (error) {
       signal.throwIfAborted();
-      if (Date.now() > giveUpAt) throw error;
+      if (awakeMs() > giveUpAtMs) throw error;
       await pause(pauseMs, signal);
     }
   }

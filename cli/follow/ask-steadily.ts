@@ -5,6 +5,7 @@
  */
 import type { Answer, Refused } from '../../client/answer.ts';
 import { jittered, pause } from '../../client/retry.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import { CommandError } from '../command-error.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Contact } from './contact.ts';
@@ -24,9 +25,10 @@ export interface SteadyOptions {
 export async function askSteadily<T>(ask: () => Promise<Answer<T>>, options: SteadyOptions): Promise<T> {
   const { contact, pollMs, giveUpAfterMs, signal } = options;
   for (;;) {
+    const askedAtMs = awakeMs();
     const answer = await ask();
     if (answer.ok || answer.kind === 'refused' || answer.retryAfterMs !== undefined) contact.heard();
-    else contact.lost(answer.message);
+    else contact.lost(answer.message, askedAtMs);
     if (answer.ok) return answer.value;
     if (answer.kind === 'refused') throw refused(answer, options);
     if (contact.silentMs > giveUpAfterMs) throw away(answer.message, contact.silentMs, options);

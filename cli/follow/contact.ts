@@ -2,8 +2,11 @@
  * Knows whether the controller is reached while builds are followed.
  *
  * Invariant: it says once that the controller is away and once that it is back, however often it is asked in
- * between. A short gap, such as a stream that is taken up again, is not said.
+ * between. A short gap, such as a stream that is taken up again, is not said. Time counts only while this
+ * process asks: after it has stood still, nobody can tell whether the controller was away.
  */
+import { awakeMs } from '../../client/running-clock.ts';
+
 export interface ContactOptions {
   /** A gap of less than this is not said. */
   awayAfterMs: number;
@@ -12,7 +15,9 @@ export interface ContactOptions {
 
 export class Contact {
   readonly #options: ContactOptions;
-  #heardAt = performance.now();
+  #heardAtMs = awakeMs();
+  /** Null: the last try has succeeded. */
+  #lostAtMs: number | null = null;
   #isAway = false;
 
   constructor(options: ContactOptions) {
@@ -20,19 +25,23 @@ export class Contact {
   }
 
   heard(): void {
-    this.#heardAt = performance.now();
+    this.#heardAtMs = awakeMs();
+    this.#lostAtMs = null;
     if (!this.#isAway) return;
     this.#isAway = false;
     this.#options.say(true, 'The controller answers again.');
   }
 
-  lost(why: string): void {
+  /** A try has failed that listens since `sinceMs`, by awakeMs. */
+  lost(why: string, sinceMs: number): void {
+    this.#lostAtMs ??= Math.max(sinceMs, this.#heardAtMs);
     if (this.#isAway || this.silentMs < this.#options.awayAfterMs) return;
     this.#isAway = true;
     this.#options.say(false, `The controller is not reached (${why}). The build goes on, and so does this command.`);
   }
 
+  /** How long tries have failed. */
   get silentMs(): number {
-    return performance.now() - this.#heardAt;
+    return this.#lostAtMs === null ? 0 : awakeMs() - this.#lostAtMs;
   }
 }

@@ -97,7 +97,7 @@ class Log {
       const parts = client.followLogParts(buildId, {
         ...{ signal, giveUpAfterMs: times.giveUpAfterMs },
         onHeard: () => contact.heard(),
-        onLost: (why) => contact.lost(why),
+        onLost: (why, sinceMs) => contact.lost(why, sinceMs),
       });
       for await (const { attempt, text } of parts) {
         view.show({ type: 'log', buildId, attempt, text });

@@ -2,6 +2,7 @@
 import type { BuildDetail, SubmissionDetail } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import { jittered, pause } from '../../client/retry.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { askSteadily } from './ask-steadily.ts';
 import type { FollowBuildOptions } from './follow-build.ts';
@@ -17,13 +18,13 @@ export async function followSubmissionsOf(build: BuildDetail, options: Options):
   const { id: buildId } = build;
   const { client, view, times, signal } = options;
   let seen = build;
-  for (const until = performance.now() + MADE_WITHIN_MS; seen.submissions.length === 0; ) {
+  for (const untilMs = awakeMs() + MADE_WITHIN_MS; seen.submissions.length === 0; ) {
     const failure = seen.submit?.failure;
     if (failure) {
       view.show({ type: 'not_submitted', buildId, failure });
       return EXIT.refusedByStore;
     }
-    if (performance.now() > until) {
+    if (awakeMs() > untilMs) {
       const message = `The controller has not begun to submit it. Look again with \`expo-build status ${buildId}\`.`;
       view.show({ type: 'note', buildId, message });
       return EXIT.infrastructure;

@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { BuildsClient } from '../../client/builds-client.ts';
 import { followLog } from '../../client/follow-log.ts';
 import { Connection } from '../../client/request.ts';
 
@@ -19,6 +21,7 @@ async function controllerThat(...answers: Answer[]) {
   const connection = new Connection({ url, key: 'tb_submit_test' });
   return {
     resumed,
+    connection,
     follow: (options: { giveUpAfterMs?: number; silentMaxMs?: number } = {}) =>
       Array.fromAsync(
         followLog(connection, 'bld_1', { signal: AbortSignal.timeout(20_000), giveUpAfterMs: 10_000, ...options }),
@@ -71,4 +74,35 @@ test('a refusal ends the following with its reason, and an outage when it lasts 
   await expect(revoked.follow()).rejects.toThrow('401 unauthorized: the key is revoked');
   await using away = await controllerThat();
   await expect(away.follow({ giveUpAfterMs: 1_000 })).rejects.toMatchObject({ status: 503 });
+});
+
+const HELD_MS = 1_500;
+
+test('a reader that takes its time uses up no limit, and what comes after its pause is not lost', async () => {
+  await using controller = await controllerThat(
+    (response) => response.write(line('1:4', 'one\n'), () => setTimeout(() => response.destroy(), HELD_MS / 2)),
+    (response) => void response.writeHead(500).end(),
+    sends(`${line('1:8', 'two\n')}${END}`),
+  );
+  const lost: string[] = [];
+  const options = { signal: AbortSignal.timeout(20_000), giveUpAfterMs: 1_200, silentMaxMs: 300 };
+  const onLost = (message: string) => lost.push(message);
+  const texts: string[] = [];
+  for await (const { text } of followLog(controller.connection, 'bld_1', { ...options, onLost })) {
+    texts.push(text);
+    if (texts.length === 1) await sleep(HELD_MS); // it is the reader that is slow
+  }
+  expect(texts).toEqual(['one\n', 'two\n']);
+  expect(lost).not.toContain('stalled');
+
+  await using stored = await controllerThat((response) =>
+    response.write('one\n', () => setTimeout(() => response.end('two\n'), HELD_MS / 2)),
+  );
+  const connection = new Connection({ url: stored.connection.url, key: 'tb_submit_test', transferStallMs: 300 });
+  let bytes = '';
+  for await (const part of new BuildsClient(connection).log('bld_1', 1, options.signal)) {
+    bytes += Buffer.from(part);
+    if (bytes === 'one\n') await sleep(HELD_MS);
+  }
+  expect(bytes).toBe('one\ntwo\n');
 });

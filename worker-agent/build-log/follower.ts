@@ -5,10 +5,11 @@
  * restarted agent goes on where the spool stands. The command has ended when its exit code has been seen and
  * everything has been read up to the size that the log had after that.
  */
+
+import { awakeMs } from '../../client/running-clock.ts';
 import { type BuildStatus, isEndedBySystem } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import type { Guest } from '../guest/session.ts';
-import { awakeMs } from '../mac/running-clock.ts';
 import { GUEST_COMMAND_MS } from '../time-limits.ts';
 import { askStatus, type Looks, logBytesOf, READ_MAX_BYTES, readPart } from './look.ts';
 import {

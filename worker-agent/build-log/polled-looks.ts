@@ -5,10 +5,10 @@
  * bytes, none of which can be read, ends the attempt.
  */
 import { pause } from '../../client/retry.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import { failed } from '../ending.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
 import type { Guest } from '../guest/session.ts';
-import { awakeMs } from '../mac/running-clock.ts';
 import { askStatus, type Look, type Looks, logBytesOf, readPart, STEP } from './look.ts';
 import type { LogSpool } from './spool.ts';
 

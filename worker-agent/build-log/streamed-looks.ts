@@ -8,6 +8,7 @@
  * silent begins anew only after progress: bytes of the log, or a status that leaves nothing to read.
  */
 import { pause } from '../../client/retry.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import { failed } from '../ending.ts';
 import { parseBuildStatus } from '../guest/answers.ts';
 import type { AttemptKey } from '../guest/arguments.ts';
@@ -17,7 +18,6 @@ import { expectAnswer, type Guest, howEnded } from '../guest/session.ts';
 import type { Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import type { SshStream } from '../guest/ssh-stream.ts';
-import { awakeMs } from '../mac/running-clock.ts';
 import { type Look, type Looks, logBytesOf, STEP } from './look.ts';
 import { PolledLooks } from './polled-looks.ts';
 import type { LogSpool } from './spool.ts';

@@ -10,8 +10,8 @@
  * again, as long as SSH may fail: one slow answer ends nothing.
  */
 import { pause } from '../../client/retry.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import { failed } from '../ending.ts';
-import { awakeMs } from '../mac/running-clock.ts';
 import { RECONNECT_MS } from '../time-limits.ts';
 import { isEndedBySystem } from './answers.ts';
 import { echoAlive, type GuestCommand } from './commands.ts';

@@ -6,7 +6,7 @@
  */
 import { PassThrough, type Readable, type Writable } from 'node:stream';
 import type { Client, ClientChannel } from 'ssh2';
-import { awakeTimer } from '../mac/running-clock.ts';
+import { awakeTimer } from '../../client/running-clock.ts';
 import type { GuestCommand } from './commands.ts';
 import type { VmScripts } from './scripts.ts';
 import { SshError } from './ssh-error.ts';

@@ -5,7 +5,7 @@
  * exit status after them. The time counts only while somebody waits, because a reader that is slow says
  * nothing of the command. What nobody has asked for stays in the guest, but for SSH's own buffers of some MB.
  */
-import { awakeTimer } from '../mac/running-clock.ts';
+import { awakeTimer } from '../../client/running-clock.ts';
 import type { GuestCommand } from './commands.ts';
 import type { Exited, SshChannels } from './ssh-channel.ts';
 import { SshError } from './ssh-error.ts';

@@ -4,8 +4,9 @@
  * Invariant: runChecks answers with one result for each check, in the order of the list. A check that throws
  * or hangs becomes a failed result of its own.
  */
+
+import { awakeMs, awakeTimer } from '../../client/running-clock.ts';
 import { SshError } from '../guest/ssh-error.ts';
-import { awakeMs, awakeTimer } from '../mac/running-clock.ts';
 
 export type CheckStatus = 'pass' | 'warn' | 'fail' | 'skipped';
 

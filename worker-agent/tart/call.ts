@@ -12,8 +12,8 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { execa } from 'execa';
+import { awakeTimer } from '../../client/running-clock.ts';
 import { asTartUser, type TartUser, tartUserOf, wrappersOf } from '../mac/run-as.ts';
-import { awakeTimer } from '../mac/running-clock.ts';
 import { failure, failureOf, type TartFailure, type TartResult, type TartStep } from './answers.ts';
 
 /**

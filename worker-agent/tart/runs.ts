@@ -7,8 +7,8 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jittered, pause } from '../../client/retry.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import { type ProcessIdentity, processBelow, processStartTime, watchProcess } from '../mac/process-identity.ts';
-import { awakeMs } from '../mac/running-clock.ts';
 import { runFailureOf, type TartFailure, type TartResult } from './answers.ts';
 import { KILL_DELAY_MS, type TartCall } from './call.ts';
 

@@ -4,7 +4,7 @@
  * Invariant: the wait ends within its limit, or at once when the signal aborts, and its outcome is a value.
  */
 import { jittered, pause } from '../../client/retry.ts';
-import { awakeMs } from '../mac/running-clock.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import { failure, type TartResult } from '../tart/answers.ts';
 import type { Tart } from '../tart/tart.ts';
 

@@ -4,8 +4,9 @@
  *
  * Invariant: a boot destroys nothing. The caller destroys the VM, also after a boot that failed.
  */
+
+import { awakeTimer } from '../../client/running-clock.ts';
 import { baseImageName, vmControllerUrl } from '../config.ts';
-import { awakeTimer } from '../mac/running-clock.ts';
 import { failure, type TartFailure, type TartResult } from '../tart/answers.ts';
 import { networkArgsFor } from '../tart/isolation.ts';
 import type { TartRun } from '../tart/runs.ts';

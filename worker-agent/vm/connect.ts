@@ -5,11 +5,11 @@
  */
 import { readFile } from 'node:fs/promises';
 import { jittered, pause } from '../../client/retry.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import type { AgentConfig } from '../config.ts';
 import type { VmScripts } from '../guest/scripts.ts';
 import { connectSsh, type Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
-import { awakeMs } from '../mac/running-clock.ts';
 import type { Tart } from '../tart/tart.ts';
 
 const TRY_PAUSE_MS = 500;

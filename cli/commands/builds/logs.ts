@@ -82,7 +82,7 @@ async function* followed(
   const parts = client.followLogParts(buildId, {
     ...{ attempt, signal, giveUpAfterMs: GIVE_UP_AFTER_MS },
     onHeard: () => contact.heard(),
-    onLost: (why) => contact.lost(why),
+    onLost: (why, sinceMs) => contact.lost(why, sinceMs),
   });
   for await (const { attempt: of, text } of parts) yield { attempt: of, bytes: Buffer.from(text) };
 }

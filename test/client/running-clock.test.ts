@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { awakeTimer } from '../../../worker-agent/mac/running-clock.ts';
-import { until } from '../factories/until.ts';
+import { awakeTimer } from '../../client/running-clock.ts';
+import { until } from '../worker-agent/factories/until.ts';
 
-const CLOCK = new URL('../../../worker-agent/mac/running-clock.ts', import.meta.url).href;
+const CLOCK = new URL('../../client/running-clock.ts', import.meta.url).href;
 const LIMIT_MS = 4_000;
 const STILL_MS = 6_000;
 

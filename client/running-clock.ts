@@ -1,7 +1,7 @@
 /**
- * Counts the time in which this process ran. The clock stops while the Mac sleeps or the process is stopped,
- * so that time asleep does not count against a limit on tart or on a VM. The controller's deadlines go by the
- * clock on the wall.
+ * Counts the time in which this process ran. The clock stops while the machine sleeps or the process is
+ * stopped, so that time asleep does not count against a limit on tart, on a VM or on an answer of the
+ * controller. The controller's own deadlines go by the clock on the wall.
  *
  * Invariant: however long the process was stopped, this clock advances by at most GAP_MAX_MS.
  */

@@ -1,5 +1,5 @@
 /**
- * Takes an app from a project with an eas.json to both stores, one with its build and one by `upload`. All is
+ * Takes an app from a project with an eas.json to both stores, one by `submit --upload` and one by `upload`. All is
  * real but the Macs' VMs and the stores. Then looks for what only the stores and the controller may know.
  */
 import { randomBytes } from 'node:crypto';
@@ -8,16 +8,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import {
-  AuditList,
-  type Build,
-  type SubmissionDetail,
-  type SubmissionList,
-  SubmissionList as Submissions,
-  type SubmitOptions,
-} from '#contract';
+import { AuditList, type SubmissionDetail, type SubmissionList, SubmissionList as Submissions } from '#contract';
 import { BuildsClient } from '../../client/builds-client.ts';
-import { packSource } from '../../client/packing/pack-source.ts';
 import { filesInFolder } from '../../client/project/project-files.ts';
 import { readKeyFile } from '../../client/project/submit/key-file.ts';
 import { readSubmitProfile, type SubmitPlan } from '../../client/project/submit/read-submit-profile.ts';
@@ -25,6 +17,7 @@ import { Connection } from '../../client/request.ts';
 import type { StoreAddresses } from '../../controller/stores/step.ts';
 import { startFarm } from '../../local/farm/farm.ts';
 import { expoBuild, jsonLinesOf } from '../cli/expo-build-process.ts';
+import { start } from '../cli/started.ts';
 import { makeIdentity, makeProfile, signList } from '../client/signing/material.ts';
 import { startAppStore } from '../set-up/stores/app-store/server.ts';
 import { startPlay } from '../set-up/stores/play/server.ts';
@@ -94,34 +87,34 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
       await ask('PUT', `/api/projects/shop/store-keys/of-${platform}`, secrets.ADMIN_KEY, keys[platform]),
     ).toMatchObject({ storeKey: { apps: [APP], version: 1 }, warnings: [] });
 
-  // One request for each store.
+  // A person submits the one for iOS and waits for the store. The other is asked for from the same source.
   const builds = new BuildsClient(new Connection({ url, key: ci }));
-  const archive = await packSource(project, join(farm.dir, 'project.tar.gz'));
-  await builds.upload(archive);
-  const request = (platform: Platform, command: string) =>
-    ({ source: { sha256: archive.sha256 }, project: 'shop', pool: POOLS[platform], platform, command }) as const;
-  const release = (platform: Platform, artifact: string, submit?: SubmitOptions): Promise<Build> =>
-    builds.submit({
-      ...request(platform, `mkdir out && cp prebuilt/${artifact} out/`),
-      ...{ artifacts: [`out/${artifact}`], app: { id: APP, version: VERSION } },
-      ...(submit && { submit }),
-    });
-  const released = {
-    ios: await release('ios', 'Shop.ipa', plans.ios.options),
-    android: await release('android', 'shop.aab'),
-  };
-  const untilEnded = (id: string) => farm.waitFor(id, ({ endedAt }) => endedAt !== null, { withinMs: PATIENCE_MS });
-  const [ios, android] = await Promise.all([untilEnded(released.ios.id), untilEnded(released.android.id)]);
-  for (const { status, submit, attempts, buildNumber } of [ios, android])
-    expect({ status, failure: submit?.failure ?? null, attempts, buildNumber }).toMatchObject({
-      ...{ status: 'succeeded', failure: null, buildNumber: NUMBER },
-    });
-  // A person uploads the one that is stored. It reads the submit profile of the eas.json here.
-  const upload = (...args: string[]) =>
-    expoBuild(['upload', android.id, ...args], {
+  const account = { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: ci };
+  const making = (artifact: string) => `mkdir out && cp prebuilt/${artifact} out/`;
+  const wholeWay = stack.use(
+    start(['submit', '--upload', '--pool', POOLS.ios, '--command', making('Shop.ipa'), '--artifact', 'out/Shop.ipa'], {
       cwd: project,
-      env: { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: ci },
+      env: { ...account, ASC_KEY_ID: appleKey.keyId, ASC_ISSUER: appleKey.issuerId ?? '' },
+    }),
+  );
+  await wholeWay.shows(/^b_\w+: ios, /m);
+  const { id: iosId, source } = await builds.build(/^b_\w+/m.exec(wholeWay.stderr())![0]);
+  const request = (platform: Platform, command: string) =>
+    ({ source: { sha256: source.sha256 }, project: 'shop', pool: POOLS[platform], platform, command }) as const;
+  const { id: androidId } = await builds.submit({
+    ...request('android', making('shop.aab')),
+    ...{ artifacts: ['out/shop.aab'], app: { id: APP, version: VERSION } },
+  });
+  const untilEnded = (id: string) => farm.waitFor(id, ({ endedAt }) => endedAt !== null, { withinMs: PATIENCE_MS });
+  const [ios, android] = await Promise.all([untilEnded(iosId), untilEnded(androidId)]);
+  for (const { status, submit, attempts } of [ios, android])
+    expect({ status, failure: submit?.failure ?? null, attempts }).toMatchObject({
+      ...{ status: 'succeeded', failure: null },
     });
+  // What a command makes is known only once it is built, so nobody numbers it before.
+  expect([ios.buildNumber, android.buildNumber]).toEqual([null, NUMBER]);
+  // A person uploads the one that is stored. It reads the submit profile of the eas.json here.
+  const upload = (...args: string[]) => expoBuild(['upload', android.id, ...args], { cwd: project, env: account });
   const refused = await upload('--track', 'nowhere', '--json');
   expect(refused.code, refused.stderr).toBe(7);
   expect(jsonLinesOf(refused).at(-1)).toMatchObject({
@@ -131,9 +124,9 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   expect(uploaded, uploaded.stderr).toMatchObject({ code: 0, stderr: '' });
   answers.push(uploaded.stdout);
   const { entries } = AuditList.parse(await ask('GET', '/api/audit?limit=100', secrets.ADMIN_KEY));
-  expect(entries.filter(({ action }) => action === 'number.seed')).toMatchObject(
-    [ios, android].map(() => ({ keyName: 'ci of shop', detail: { value: NUMBER - 1 } })),
-  );
+  expect(entries.filter(({ action }) => action === 'number.seed')).toMatchObject([
+    { keyName: 'ci of shop', detail: { value: NUMBER - 1 } },
+  ]);
 
   // While the controller speaks to the stores, another build of the same project and Mac looks for the keys.
   const pem = {
@@ -175,6 +168,12 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
       expect.arrayContaining(['waiting', 'uploading', 'done']),
     );
   }
+
+  expect(await wholeWay.ended, wholeWay.stdout() + wholeWay.stderr()).toBe(0);
+  answers.push(wholeWay.stdout());
+  expect(wholeWay.stdout()).toMatch(
+    /^expo-build: Downloaded \S+Shop\.ipa$.*^expo-build: Submission \w+ to App Store Connect\.\n(expo-build: {3}.+\n){3,}$/ms,
+  );
 
   // The stores have the bytes of the artifacts, once.
   const inTestFlight = await apple.state(ascAppId);

@@ -18,8 +18,14 @@ const CONFIG_MAX_BYTES = 1024 * 1024;
 const NAME_MAX = 256;
 const MESSAGE_MAX = 1_000;
 
+export interface GitOrigin {
+  origin: Origin;
+  /** Of the commit. Empty if git does not know them. */
+  parents: readonly string[];
+}
+
 /** Null if the source is no repository, or this machine has no git. What git cannot tell is left out. */
-export async function gitOrigin(source: Source, signal: AbortSignal): Promise<Origin | null> {
+export async function gitOrigin(source: Source, signal: AbortSignal): Promise<GitOrigin | null> {
   const { root } = source;
   if (source.gitIsMissing || realPathOf(join(root, '.git')) === null) return null;
   try {
@@ -40,12 +46,12 @@ class Reading {
     this.#source = source;
   }
 
-  async origin(): Promise<Origin | null> {
+  async origin(): Promise<GitOrigin | null> {
     const { commit, branch } = headOf(this.#git);
     const repository = await this.#repository(branch);
     const known = { ...(repository && { repository }), ...(branch && named('branch', branch)) };
-    if (commit === undefined) return Object.keys(known).length > 0 ? known : null;
-    if (await leadsOut(this.#git)) return { ...known, commit };
+    if (commit === undefined) return Object.keys(known).length > 0 ? { origin: known, parents: [] } : null;
+    if (await leadsOut(this.#git)) return { origin: { ...known, commit }, parents: [] };
     const isShallow = await lendHistory(this.#git, commit);
     const [said, tag, count, dirty] = await Promise.all([
       this.#ask('cat-file', 'commit', commit),
@@ -54,8 +60,8 @@ class Reading {
       isShallow ? null : this.#ask('rev-list', '--count', commit),
       this.#isDirty(),
     ]);
-    const { author, message } = ofCommit(said ?? '');
-    return Origin.parse({
+    const { author, message, parents } = ofCommit(said ?? '');
+    const origin = Origin.parse({
       ...known,
       commit,
       ...named('tag', tag?.split('\n')[0] ?? ''),
@@ -64,6 +70,7 @@ class Reading {
       ...(count !== null && { commitCount: Number(count) }),
       ...(dirty !== null && { dirty }),
     });
+    return { origin, parents };
   }
 
   /** Null if git does not know it. */
@@ -131,14 +138,16 @@ function named<Field extends string>(field: Field, text: string): { [field in Fi
 }
 
 /** A commit as git stores it: headers, an empty line, and the message. */
-function ofCommit(text: string): { author: string; message: string } {
+function ofCommit(text: string): { author: string; message: string; parents: string[] } {
   const end = text.indexOf('\n\n');
-  const author = /^author (.*?) ?<[^\n]*$/m.exec(text.slice(0, end))?.[1] ?? '';
+  const headers = text.slice(0, end);
+  const author = /^author (.*?) ?<[^\n]*$/m.exec(headers)?.[1] ?? '';
+  const parents = [...headers.matchAll(/^parent ([0-9a-f]+)$/gm)].map(([, parent]) => parent!);
   const lines = end === -1 ? [] : text.slice(end + 2).split('\n');
   const clean = lines.map((one) => asLine(one, MESSAGE_MAX) ?? '').join('\n');
   // The cut may leave half of a pair.
   return {
-    author,
+    ...{ author, parents },
     message: clean
       .trim()
       .slice(0, MESSAGE_MAX)

@@ -1,14 +1,23 @@
-/** Says where a source comes from: by the event of GitHub Actions, else by git. */
+/** Says where a source comes from: by git, and by the event of GitHub Actions if that is about it. */
 import { readFileSync } from 'node:fs';
 import type { Origin } from '#contract';
 import type { Source } from '../../client/packing/list-source.ts';
 import { gitOrigin } from './git-origin.ts';
 import { githubOrigin } from './github-origin.ts';
 
-/** The checkout of a pull request is a commit of GitHub's own, so git counts only for the same commit. */
+/**
+ * A job may check out another commit than that of its event. Then the event tells nothing of the source but
+ * the address of the run. Without git, nobody can know it.
+ */
 export async function originOf(source: Source, signal: AbortSignal): Promise<Origin | null> {
   const byGit = await gitOrigin(source, signal);
   const byEvent = githubOrigin(process.env, (path) => readFileSync(path, 'utf8'));
-  if (byEvent === null) return byGit;
-  return byGit?.commit !== undefined && byGit.commit === byEvent.commit ? { ...byGit, ...byEvent } : byEvent;
+  if (byEvent === null || byGit === null) return byEvent ?? byGit?.origin ?? null;
+  const { origin, parents } = byGit;
+  const { commit, pullRequest, url } = byEvent;
+  if (origin.commit === undefined) return byEvent;
+  if (origin.commit === commit) return { ...origin, ...byEvent };
+  // GitHub makes a merge of each pull request, and a job checks that out.
+  const isItsMerge = pullRequest !== undefined && parents.length > 1 && parents.includes(commit!);
+  return isItsMerge ? byEvent : { ...origin, ...(url !== undefined && { url }) };
 }

@@ -1,12 +1,16 @@
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { gitOrigin, repositoryOf } from '../../cli/submit/git-origin.ts';
+import { originOf as originInJob } from '../../cli/submit/origin.ts';
 import { listSource } from '../../client/packing/list-source.ts';
 import { project, Tree } from '../client/packing/trees.ts';
+import { GITHUB_JOBS, type GithubJob, githubEnv } from './actions/github-events.ts';
 
 const { signal } = new AbortController();
-const originOf = async (appDir: string) => gitOrigin(await listSource({ appDir, signal }), signal);
+const sourceIn = (appDir: string) => listSource({ appDir, signal });
+const originOf = async (appDir: string) => (await gitOrigin(await sourceIn(appDir), signal))?.origin ?? null;
 const git = (cwd: string, ...args: string[]) => execFileSync('git', args, { cwd, encoding: 'utf8' }).trim();
 
 test('an origin has the commit, and says of the files whether they differ from it', async () => {
@@ -67,6 +71,52 @@ test('a worktree, a shallow clone, no branch, no commit and no repository have w
   tree.git('checkout', '-q', '--detach');
   expect(await originOf(path)).not.toHaveProperty('branch');
 });
+
+test('in a job the event counts only for the commit that is checked out, or that its merge is made of', async () => {
+  using it = project();
+  const { tree, path, dir } = it;
+  tree.write({ 'a.js': 'a' }).committed();
+  const head = () => git(path, 'rev-parse', 'HEAD');
+  const base = head();
+  tree.git('checkout', '-qb', 'total').write({ 'b.js': 'b' }).git('add', '.').git('commit', '-qm', 'pull');
+  const pull = head();
+  tree.git('checkout', '-q', 'main').git('commit', '-qm', 'other', '--allow-empty');
+  const main = head();
+  tree.git('checkout', '-q', '--detach').git('merge', '-q', '--no-ff', '-m', 'Merge', pull);
+  const merge = head();
+  const event = join(dir, 'event.json');
+  const inJob = async (job: GithubJob, sha: string, checkedOut: string) => {
+    writeFileSync(event, JSON.stringify(job.payload).replaceAll(HEAD, pull).replaceAll(MERGE, merge));
+    tree.git('checkout', '-q', '--detach', checkedOut);
+    const variables = { ...githubEnv(job), GITHUB_SHA: sha, GITHUB_EVENT_PATH: event };
+    for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
+    const { commit, branch, pullRequest, message, url } = (await originInJob(await sourceIn(path), signal))!;
+    expect(url).toBe('https://github.com/acme/shop/actions/runs/30433643');
+    return [commit, branch, pullRequest, message?.split('\n')[0]];
+  };
+  const { push, pullRequest, forkWithSecrets, dispatch, workflowRun } = GITHUB_JOBS;
+  const comment = { ...dispatch, event: 'issue_comment' };
+  const byEvent = [pull, 'total', 12, 'Show the total'];
+  try {
+    expect(await inJob(pullRequest, merge, merge)).toEqual(byEvent);
+    expect(await inJob(pullRequest, merge, pull)).toEqual(byEvent);
+    expect(await inJob(pullRequest, merge, base)).toEqual([base, undefined, undefined, 'first']);
+    expect(await inJob(forkWithSecrets, main, main)).toEqual([main, undefined, undefined, 'other']);
+    expect(await inJob(forkWithSecrets, main, merge)).toEqual(byEvent);
+    expect(await inJob(workflowRun, main, main)).toEqual([main, undefined, undefined, 'other']);
+    expect(await inJob(workflowRun, main, pull)).toEqual([pull, 'total', undefined, 'Checkout: show the total']);
+    for (const job of [push, dispatch, comment]) {
+      expect(await inJob(job, main, pull)).toEqual([pull, undefined, undefined, 'pull']);
+      expect(await inJob(job, main, merge)).toEqual([merge, undefined, undefined, 'Merge']);
+    }
+    expect(await inJob(dispatch, main, main)).toEqual([main, 'main', undefined, 'other']);
+  } finally {
+    vi.unstubAllEnvs();
+  }
+});
+
+const HEAD = '4a1f0c7b9d2e3f5061728394a5b6c7d8e9f00112';
+const MERGE = 'f'.repeat(40);
 
 test.for([
   ['git@github.com:acme/shop.git', 'github.com/acme/shop'],

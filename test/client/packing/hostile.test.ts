@@ -107,7 +107,7 @@ for (const appDir of process.argv.slice(1)) {
     const source = await listSource({ appDir, explain: true, signal });
     const { sent } = await findSecretFiles(source, [], appDir);
     await writeArchive(source.root, source.files, process.env.ARCHIVE, { signal });
-    const origin = await gitOrigin(source, signal);
+    const origin = (await gitOrigin(source, signal))?.origin ?? null;
     const git = await withShallowGit(source.root, 2, signal, async (files) => files.length).catch(({ name }) => name);
     console.log(JSON.stringify({ files: source.files.map(({ path }) => path), sent, origin, git }));
   } catch (error) {

@@ -165,25 +165,43 @@ export async function revokeLink(env: Env, id: string, now: number): Promise<Lin
   return (await shownLinks(env, eq(links.id, id), 1))[0] ?? null;
 }
 
-const isOfKeys = (keyIds: readonly string[]): SQL =>
-  sql`${links.createdByKey} IN (SELECT value FROM json_each(${JSON.stringify(keyIds)}))`;
+/**
+ * The links of keys that have just been revoked: those that they made, and those of earlier keys of their
+ * lineages, if no key is left that speaks for them (access/still-may.ts).
+ */
+const isOfRevoked = (keyIds: readonly string[], now: number): SQL => {
+  const revoked = sql`(SELECT value FROM json_each(${JSON.stringify(keyIds)}))`;
+  const roots = sql`(SELECT coalesce(root_id, id) FROM keys WHERE id IN ${revoked})`;
+  return sql`(${links.createdByKey} IN ${revoked} OR (
+    ${links.createdByKey} IN (SELECT id FROM keys WHERE root_id IN ${roots} OR id IN ${roots})
+    AND NOT ${links.kept}
+    AND NOT EXISTS (
+      SELECT 1 FROM keys AS speaks
+      WHERE (speaks.root_id = ${links.createdByRoot} OR speaks.id = ${links.createdByKey})
+        AND speaks.revoked_at IS NULL AND (speaks.expires_at IS NULL OR speaks.expires_at > ${now})
+        AND (speaks.overlap_ends_at IS NULL OR speaks.overlap_ends_at > ${now} OR NOT EXISTS (
+          SELECT 1 FROM keys AS newer WHERE newer.rotated_from = speaks.id AND newer.last_used_at IS NOT NULL)))))`;
+};
 
-/** Revokes the links that these keys have made. Answers the ids of those that had not ended. */
+/**
+ * Revokes the links of keys that were revoked, also of those that they replace. Answers the ids of those that
+ * had not ended.
+ */
 export async function revokeLinksOf(env: Env, keyIds: readonly string[], now: number): Promise<string[]> {
   const revoked = await openDatabase(env)
     .update(links)
     .set({ revokedAt: now })
-    .where(and(isOfKeys(keyIds), isNull(links.revokedAt), sql`${links.expiresAt} > ${now}`))
+    .where(and(isOfRevoked(keyIds, now), isNull(links.revokedAt), sql`${links.expiresAt} > ${now}`))
     .returning({ id: links.id });
   return revoked.map(({ id }) => id);
 }
 
 /** Lets the links of these keys go on although the keys were revoked. */
-export async function keepLinksOf(env: Env, keyIds: readonly string[]): Promise<void> {
+export async function keepLinksOf(env: Env, keyIds: readonly string[], now: number): Promise<void> {
   await openDatabase(env)
     .update(links)
     .set({ kept: true })
-    .where(and(isOfKeys(keyIds), isNull(links.revokedAt)));
+    .where(and(isOfRevoked(keyIds, now), isNull(links.revokedAt)));
 }
 
 /** The statement that removes the links of a project, in the batch of another owner, if `condition` holds. */

@@ -74,7 +74,7 @@ export function keyRoutes(on: On): void {
     const builds = keeps ? [] : await cancelBuildsOf(c.env, ids, now);
     const submissions = keeps ? [] : await cancelSubmissionsOf(c.env, ids, now);
     const links = keeps ? [] : await revokeLinksOf(c.env, ids, now);
-    if (keeps) await keepLinksOf(c.env, ids);
+    if (keeps) await keepLinksOf(c.env, ids, now);
     await endFollowersOf(c.env, ids);
     drainSoon(c.env);
     const ended = {

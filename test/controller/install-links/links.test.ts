@@ -184,3 +184,28 @@ test('the revocation of a key revokes its links and lists them, unless the reque
   expect(kept.ended.links).toEqual([]);
   expect(await rowOf(theirs.id)).toMatchObject({ revokedAt: null, kept: true });
 });
+
+test('links of a key that was replaced end with the last key of its lineage, are listed, and are kept by keep=1', async () => {
+  const replaced = async (keyId: string) => {
+    const made = await api('POST', `/api/keys/${keyId}/rotate?overlapMs=0`);
+    return (made.body as { key: { id: string } }).key.id;
+  };
+  const revoke = async (id: string, query = '') =>
+    KeyRevoked.parse((await api('DELETE', `/api/keys/${id}${query}`)).body).ended.links;
+  const preview = await aPreview();
+  const [first, second] = [await aLink(preview), await aLink(preview)];
+  await db.update(links).set({ kept: true }).where(eq(links.id, second.id));
+  const unrelated = await aPreview();
+  const theirs = await aLink(unrelated);
+  const b = await replaced(preview.key.id);
+  const c = await replaced(b);
+  // The key c still speaks for them.
+  expect(await revoke(b)).toEqual([]);
+  expect(await rowOf(first.id)).toMatchObject({ revokedAt: null, kept: false });
+  expect(await revoke(c)).toEqual([first.id]);
+  expect(await rowOf(second.id)).toMatchObject({ revokedAt: null, kept: true });
+  const last = await replaced(unrelated.key.id);
+  expect(await revoke(last, '?keep=1')).toEqual([]);
+  expect(await rowOf(theirs.id)).toMatchObject({ revokedAt: null, kept: true });
+  expect(await revoke(last)).toEqual([]);
+});

@@ -252,6 +252,19 @@ const ENDS: Record<string, [works: boolean, act: (made: Made) => Promise<unknown
     false,
     async (made) => revokeKey((await rotated(made, 'admin')).key.id),
   ],
+  'its key was rotated, and the new one revoked with keep=1': [
+    true,
+    async (made) => revokeKey((await rotated(made, 'admin')).key.id, '?keep=1'),
+  ],
+  'its key was rotated twice, and one of the two new ones revoked with keep=1': [
+    false,
+    async (made) => {
+      const second = await rotated(made, 'admin');
+      const third = await rotated({ ...made, key: { ...made.key, id: second.key.id } }, 'admin');
+      await revokeKey(second.key.id, '?keep=1');
+      await revokeKey(third.key.id);
+    },
+  ],
   'its key has lost the right': [false, ({ key }) => setRights(key.id, '$.may', [])],
   'its key does not reach the project any more': [false, ({ key }) => setRights(key.id, '$.projects', ['prj_x'])],
   'its key has expired': [

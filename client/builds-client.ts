@@ -4,6 +4,7 @@
  * Invariant: each call ends with an answer or at its time limit. Every answer without success is one ApiError
  * that says why.
  */
+import { randomUUID } from 'node:crypto';
 import { lstat, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { z } from 'zod';
@@ -142,9 +143,13 @@ export class BuildsClient {
     return this.connection.ask({ method: 'POST', path: `${pathOf(buildId)}/cancel`, answer: Build, signal });
   }
 
-  /** Makes a new build as the retry of one that has ended. */
-  retry(buildId: string): Promise<Build> {
-    return this.connection.ask({ method: 'POST', path: `${pathOf(buildId)}/retry`, answer: Build });
+  /** Makes a new build as the retry of one that has ended. An answer that gets lost makes no second one. */
+  async retry(buildId: string, patience: Patience): Promise<Build> {
+    const path = `${pathOf(buildId)}/retry`;
+    const json = { idempotencyKey: randomUUID() };
+    const ask = () => this.connection.call({ method: 'POST', path, answer: Build, json });
+    const answer = await untilAnswered(ask, { ...patience, giveUpAfterMs: GIVE_UP_AFTER_MS });
+    return valueOrThrow(answer, `the retry of ${buildId}`);
   }
 
   /** A page of builds, newest first. `query` has filters of `GET /api/builds`. */

@@ -13,6 +13,7 @@ import { Connection } from '../../client/request.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
+import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
 import { expoBuild, jsonLinesOf, type Run } from './expo-build-process.ts';
@@ -159,6 +160,21 @@ test('every command prints lines of the one schema, and nothing else, on standar
   expect(jsonLinesOf(await asAdmin(['workers', '--json']))).toMatchObject([
     { type: 'worker', worker: { name: 'mac' } },
   ]);
+});
+
+test('a retry whose answer gets lost makes one build', async () => {
+  const client = new BuildsClient(admin);
+  await using proxy = await faultyProxy(controller.url);
+  proxy.fault = ({ method, count }) => (method === 'POST' && count === 1 ? 'lose answer' : undefined);
+  const before = await client.list({ limit: '100' });
+  const ended = await expoBuild(['retry', ids.failed, '--json'], as(controller.secrets.ADMIN_KEY, proxy.url));
+  expect(ended.code, ended.stderr).toBe(0);
+  expect(proxy.requests.filter((one) => one.startsWith('POST'))).toHaveLength(2);
+  const [away, reached, made] = jsonLinesOf(ended);
+  expect([away, reached]).toMatchObject([{ type: 'connection', reached: false }, { reached: true }]);
+  const after = await client.list({ limit: '100' });
+  expect(after.builds.length - before.builds.length).toBe(1);
+  expect(made).toMatchObject({ type: 'build', build: { id: after.builds[0]!.id, retryOf: ids.failed } });
 });
 
 test('bad input ends with a line that says why, and with the exit code of its kind', {

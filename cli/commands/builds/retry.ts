@@ -7,6 +7,7 @@ import { followBuilds } from '../../follow/follow-builds.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
+import { Report } from '../../submit/report.ts';
 
 export function retryCommand(interrupts: Interrupts): Command {
   return new Command('retry')
@@ -16,8 +17,11 @@ export function retryCommand(interrupts: Interrupts): Command {
     .option('--json', 'print one JSON object on each line', false)
     .addHelpText('after', '\nExample:\n  expo-build retry b_01j5m2c4k8q2f7x0ab9 --watch')
     .action(async (buildId: string, { watch, json }: { watch: boolean; json: boolean }) => {
-      const client = new BuildsClient(await connect(interrupts.signal));
-      const build = await client.retry(buildId);
+      const { signal } = interrupts;
+      const client = new BuildsClient(await connect(signal));
+      const report = new Report(json);
+      const build = await client.retry(buildId, { signal, onUnreachable: report.away });
+      report.reached();
       // The follower shows the new build by itself.
       if (json && !watch) printJson({ type: 'build', build });
       if (!json) process.stdout.write(`${printable(build.id)} is queued. It retries ${printable(buildId)}.\n`);

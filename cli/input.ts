@@ -3,6 +3,7 @@
  *
  * Invariant: nothing that is asked goes to standard output, and no secret is echoed.
  */
+import { isUtf8 } from 'node:buffer';
 import { addAbortSignal } from 'node:stream';
 import { CommandError } from './command-error.ts';
 import { EXIT } from './exit-codes.ts';
@@ -74,7 +75,9 @@ export async function readPipe({ flag, maxBytes, signal }: PipeOptions): Promise
   return Buffer.concat(chunks);
 }
 
-/** The text of a pipe without the line break that `echo` adds. */
-export async function readPipedLine(options: PipeOptions): Promise<string> {
-  return (await readPipe(options)).toString('utf8').replace(/\r?\n$/, '');
+/** The text of a pipe without the line break that `echo` adds. `otherwise`: what to do with what is no text. */
+export async function readPipedLine({ otherwise, ...options }: PipeOptions & { otherwise: string }): Promise<string> {
+  const bytes = await readPipe(options);
+  if (!isUtf8(bytes)) throw new CommandError(`${options.flag}: standard input is not text in UTF-8. ${otherwise}`);
+  return bytes.toString('utf8').replace(/\r?\n$/, '');
 }

@@ -197,6 +197,17 @@ test('bad input ends with a line that says why, and with the exit code of its ki
     [['workers'], as(secret), 2, 'only a key of scope admin'],
     [['version', 'set', 'ios', 'com.example.shop', '0'], as(secret), 2, 'from 1 to'],
     [['version', 'set', 'ios', 'com.example.shop', '7'], as(secret), 2, 'numbers'],
+    [
+      ['secrets', 'set', 'TOKEN'],
+      { ...as(secret), input: Buffer.from([0x61, 0xff, 0x0a]) },
+      ...([2, 'secrets set: standard input is not text in UTF-8. Give `--file` and `--path`'] as const),
+    ],
+    [
+      ['login', '--url', controller.url, '--key-stdin'],
+      { ...as(secret), input: Buffer.from([0xff]) },
+      2,
+      'not text in UTF-8',
+    ],
     [['secrets', 'set', 'PATH'], as(secret), 2, 'choose another name'],
     [['secrets', 'set', 'TOKEN', '--file', 'source'], as(secret), 2, '--file and --path go together'],
     [['open', ids.failed], as(controller.secrets.ADMIN_KEY), 2, 'only a build that has succeeded'],

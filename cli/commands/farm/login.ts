@@ -72,7 +72,10 @@ async function addressFor(options: LoginOptions, signal: AbortSignal): Promise<s
 }
 
 async function keyFor({ keyStdin }: LoginOptions, signal: AbortSignal): Promise<string> {
-  if (keyStdin) return keyOf(await readPipedLine({ flag: '--key-stdin', maxBytes: 4_096, signal }), 'Standard input');
+  if (keyStdin) {
+    const pipe = { flag: '--key-stdin', otherwise: 'Send the key as it was shown.', maxBytes: 4_096, signal };
+    return keyOf(await readPipedLine(pipe), 'Standard input');
+  }
   return keyOf(await askSecret({ message: 'Key', otherwise: 'Give --key-stdin.', signal }), 'The key');
 }
 

@@ -98,11 +98,12 @@ async function setSecret(name: string, options: SetOptions, signal: AbortSignal)
 
 /** Of a variable at most 32,768 characters, each of at most 4 bytes. */
 const VALUE_MAX_BYTES = 4 * 32_768;
+const SEND_AS_FILE = 'Give `--file` and `--path`, which bring bytes as they are.';
 
 async function readValue(name: string, signal: AbortSignal): Promise<string> {
   const value = process.stdin.isTTY
     ? await askSecret({ message: `Value of ${name}`, otherwise: '', signal })
-    : await readPipedLine({ flag: 'secrets set', maxBytes: VALUE_MAX_BYTES, signal });
+    : await readPipedLine({ flag: 'secrets set', otherwise: SEND_AS_FILE, maxBytes: VALUE_MAX_BYTES, signal });
   if (value === '') throw new CommandError(`${name}: no value came. Nothing was set.`);
   return value;
 }

@@ -9,7 +9,7 @@
 import type { ReadEntry } from 'tar';
 import { SOURCE_BYTES_MAX, SOURCE_ENTRIES_MAX } from '#contract';
 import { type ArchiveReader, readArchive } from './archive-entries.ts';
-import { linksThatLeadOut, partsOf } from './link-escapes.ts';
+import { linksThatLeadOut, onMac, partsOf } from './link-escapes.ts';
 
 export const SOURCE_LIMITS = { entriesMax: SOURCE_ENTRIES_MAX, totalBytesMax: SOURCE_BYTES_MAX } as const;
 type SourceLimits = { [name in keyof typeof SOURCE_LIMITS]: number };
@@ -35,6 +35,8 @@ class Review implements ArchiveReader {
   readonly #limits: SourceLimits;
   /** The targets of the symbolic links, by path. */
   readonly #links = new Map<string, string>();
+  /** The same, by a path as a Mac compares it. */
+  readonly #linksOnMac = new Map<string, string>();
   #entries = 0;
   #totalBytes = 0;
 
@@ -50,7 +52,7 @@ class Review implements ArchiveReader {
     const { entriesMax } = this.#limits;
     const shown = JSON.stringify(entry.path);
     this.#entries++;
-    this.problem ??= problemOfEntry(entry, this.#links);
+    this.problem ??= problemOfEntry(entry) ?? this.#problemOfLink(entry);
     if (this.#entries > entriesMax) this.problem ??= `more than ${entriesMax} entries, from ${shown} on`;
     this.#count(entry.size ?? 0, shown);
   }
@@ -71,6 +73,16 @@ class Review implements ArchiveReader {
     return this.#entries === 0 ? 'the archive is empty' : problemOfLinks(this.#links);
   }
 
+  #problemOfLink({ type, path, linkpath: target = '' }: ReadEntry): string | null {
+    if (type !== 'SymbolicLink') return null;
+    const name = partsOf(path).join('/');
+    const there = this.#linksOnMac.get(onMac(name));
+    if (there !== undefined && there !== target) return `${JSON.stringify(path)} is there twice, as different links`;
+    this.#links.set(name, target);
+    this.#linksOnMac.set(onMac(name), target);
+    return null;
+  }
+
   #count(bytes: number, shown: string): void {
     const { totalBytesMax } = this.#limits;
     this.#totalBytes += bytes;
@@ -79,21 +91,16 @@ class Review implements ArchiveReader {
   }
 }
 
-function problemOfEntry(entry: ReadEntry, links: Map<string, string>): string | null {
+function problemOfEntry(entry: ReadEntry): string | null {
   const shown = JSON.stringify(entry.path);
   if (!TYPES.has(entry.type)) return problemOfType(entry);
   const problem = problemOfPath(entry.path);
   if (problem) return problem;
-  const parts = partsOf(entry.path);
   if (entry.type !== 'SymbolicLink' && entry.type !== 'Link') return null;
   const target = entry.linkpath ?? '';
   if (target.startsWith('/')) return `${shown} is a link to the absolute path ${JSON.stringify(target)}`;
   // The target of a hard link counts from the root, that of a symbolic link from the folder of the link.
-  if (entry.type === 'Link') return partsOf(target).includes('..') ? `${shown} is a link out of the source` : null;
-  const name = parts.join('/');
-  if (links.has(name) && links.get(name) !== target) return `${shown} is there twice, as different links`;
-  links.set(name, target);
-  return null;
+  return entry.type === 'Link' && partsOf(target).includes('..') ? `${shown} is a link out of the source` : null;
 }
 
 const problemOfType = ({ path, type }: ReadEntry) =>

@@ -27,6 +27,7 @@ const FINE: [string, Entry[]][] = [
   ],
   ['a link inside', [{ path: 'bin/x', body: 'x' }, link('node_modules/.bin/x', '../../bin/x')]],
   ['a link to the root itself', [link('a/self', '..')]],
+  ['a link through another, in another case', [link('Current', 'a'), link('x', 'current/../b')]],
   ['links in a circle', [link('a', 'b'), link('b', 'a')]],
   [
     'a hard link',
@@ -50,6 +51,10 @@ const BAD: [string, Entry[], RegExp][] = [
   ['a link out', [link('a/b', '../../x')], /"a\/b" is a link out of the source/],
   ['a link out by way of another', [link('d/up', '..'), link('d/out', 'up/../x')], /"d\/out" is a link out/],
   ['a link out by way of a later one', [link('d/out', 'up/../x'), link('d/up', '..')], /"d\/out" is a link out/],
+  ['a link out by way of another, in another case', [link('d', '.'), link('x', 'D/..')], /"x" is a link out/],
+  ['a link out by way of another form of an accent', [link('é', '.'), link('x', 'e\u0301/..')], /"x" is a link out/],
+  ['a link out on a disk that tells case', [link('d', 'a/b/c'), link('x', 'D/../../y')], /"x" is a link out/],
+  ['two links of one name on a Mac', [link('straße', 'a/b'), link('STRASSE', '.')], /"STRASSE" is there twice/],
   ['a hard link out', [{ path: 'a', type: 'Link', linkpath: '../x' }], /"a" is a link out/],
   ['two links of one name', [link('a', 'b'), link('a', 'c')], /"a" is there twice/],
   ['a device', [{ path: 'dev', type: 'CharacterDevice' }], /"dev" is a CharacterDevice/],

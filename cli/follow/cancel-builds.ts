@@ -32,11 +32,14 @@ export async function cancelBuilds(client: BuildsClient, buildIds: readonly stri
 async function cancel(client: BuildsClient, buildId: string, over: AbortSignal): Promise<Build | string> {
   for (let why = 'no answer in time'; ; ) {
     try {
-      return await client.cancel(buildId, over);
+      return await client.cancel(buildId, over).catch((error) => {
+        // It has ended. How, another question tells, whose answer may get lost too.
+        if (error instanceof ApiError && error.status === 409) return client.build(buildId, over);
+        throw error;
+      });
     } catch (error) {
       if (over.aborted) return why;
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 409) return await client.build(buildId, over);
       why = error.message;
       if (error.status < 500) return why;
     }

@@ -2,6 +2,10 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { cancelBuilds } from '../../cli/follow/cancel-builds.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
+import { Connection } from '../../client/request.ts';
+import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { until } from '../worker-agent/factories/until.ts';
 import { cleanEnv, EXPO_BUILD, jsonLinesOf } from './expo-build-process.ts';
 import { type Feeding, startFeeding } from './fed-builds.ts';
@@ -33,6 +37,18 @@ test.each(['SIGINT', 'SIGTERM'] as const)('%s without a terminal cancels the bui
     exitCode: 3,
   });
   expect(await farm.api.build(id)).toMatchObject({ status: 'cancelled' });
+});
+
+test('of several builds one that has just ended and whose answer gets lost does not keep the others going', async () => {
+  const [ended, runs] = [await runningBuild(), await runningBuild()];
+  await ended.succeeds();
+  const { EXPO_BUILD_URL, EXPO_BUILD_KEY: key } = farm.env();
+  await using proxy = await faultyProxy(EXPO_BUILD_URL);
+  proxy.fault = ({ method, count }) => (method === 'GET' && count === 1 ? 'lose answer' : undefined);
+  const client = new BuildsClient(new Connection({ url: proxy.url, key }));
+  expect(await cancelBuilds(client, [ended.id, runs.id])).toBe(3);
+  expect(proxy.requests.filter((one) => one === `GET /api/builds/${ended.id}`)).toHaveLength(2);
+  expect(await farm.api.build(runs.id)).toMatchObject({ status: 'cancelled' });
 });
 
 test('with --detach the build goes on', async () => {

@@ -85,10 +85,11 @@ for (const [group, commands] of groups)
     else program.addCommand(command.helpGroup(group));
   }
 
-// The program that reads our output may end before us, as `head` does.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
+// The program that reads our output may end before us, as `head` does, or the window may be closed.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE' && !(stream.isTTY && error.code === 'EIO')) throw error;
+  });
 
 try {
   await program.parseAsync();

@@ -1,15 +1,17 @@
 /**
- * Ctrl-C and SIGTERM. By default the first one aborts the command. A command that means something else by it,
- * such as to leave a build that goes on, takes them.
+ * Ctrl-C, SIGTERM, and the SIGHUP of a terminal whose window is closed. By default the first one aborts the
+ * command. A command that means something else by it, such as to leave a build that goes on, takes them.
  */
-export type Interrupt = 'SIGINT' | 'SIGTERM';
+export type Interrupt = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 export class Interrupts {
   readonly #abort = new AbortController();
   #taken: ((name: Interrupt) => void) | null = null;
 
   constructor() {
-    for (const name of ['SIGINT', 'SIGTERM'] as const)
+    const hasTerminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
+    // Below nohup, which leaves no stream at the terminal, a SIGHUP is to be ignored.
+    for (const name of ['SIGINT', 'SIGTERM', ...(hasTerminal ? (['SIGHUP'] as const) : [])] as const)
       process.on(name, () => (this.#taken ? this.#taken(name) : this.#abort.abort()));
   }
 

@@ -309,6 +309,27 @@ test('Ctrl-C while it packs, uploads or asks ends it with 130 and leaves nothing
   }
 });
 
+test('a terminal that is closed while it uploads leaves no archive on the disk', async () => {
+  using it = app();
+  let stuck = false;
+  const server = createServer((request, response) => {
+    if (request.method === 'PUT') stuck = true;
+    else response.writeHead(404).end('{"error":{"code":"not_found","message":"no"}}');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  using submit = startOnTerminal(['submit', '--project', 'shop'], {
+    ...{ cwd: it.path, env: it.env(`http://127.0.0.1:${port}`) },
+  });
+  await until(() => stuck, 'the upload begins');
+  const archives = () => readdirSync(it.tmp).filter((name) => name.startsWith('expo-build-source-'));
+  expect(archives()).toHaveLength(1);
+  submit.signal('SIGKILL');
+  await until(() => archives().length === 0, 'the archive is deleted');
+  server.closeAllConnections();
+  server.close();
+});
+
 test('what cannot be sent is said before anything is, with the file or the flag and the fix', async () => {
   // Nobody listens at this address.
   const nowhere = { EXPO_BUILD_URL: 'http://127.0.0.1:1', EXPO_BUILD_KEY: 'tb_submit_x' };

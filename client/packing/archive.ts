@@ -155,7 +155,10 @@ const isSame = (a: Stats, b: Stats) => a.size === b.size && a.mtimeMs === b.mtim
 
 async function packLargeFile(fd: number, stats: Stats, file: SourceFile, tar: Tar): Promise<void> {
   const first = createHash('sha256');
-  await eachChunk(fd, stats.size, file, async (chunk) => void first.update(chunk));
+  await eachChunk(fd, stats.size, file, async (chunk) => {
+    tar.signal.throwIfAborted();
+    first.update(chunk);
+  });
   const sum = first.digest();
   const second = createHash('sha256');
   await tar.file(file, stats.size, timeOf(sum));
@@ -202,13 +205,13 @@ const timeOf = (sum: Buffer): Date =>
 /** The tar format, in chunks of one size, because the compression may depend on where they end. */
 class Tar {
   readonly #gzip: Gzip;
-  readonly #signal: AbortSignal;
+  readonly signal: AbortSignal;
   #chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   #used = 0;
 
   constructor(gzip: Gzip, signal: AbortSignal) {
     this.#gzip = gzip;
-    this.#signal = signal;
+    this.signal = signal;
   }
 
   file({ path, isExecutable }: SourceFile, size: number, mtime: Date): Promise<void> {
@@ -270,11 +273,11 @@ class Tar {
   }
 
   async #flush(): Promise<void> {
-    this.#signal.throwIfAborted();
+    this.signal.throwIfAborted();
     const hasRoom = this.#gzip.write(this.#chunk);
     this.#chunk = Buffer.allocUnsafe(CHUNK_BYTES);
     this.#used = 0;
     if (hasRoom) await nextTurn();
-    else await once(this.#gzip, 'drain', { signal: this.#signal });
+    else await once(this.#gzip, 'drain', { signal: this.signal });
   }
 }

@@ -165,6 +165,10 @@ test('a stop and a full disk end it', async () => {
   const packing = writeArchive(root, files, join(it.dir, 'a.tar.gz'), { signal: stop.signal });
   stop.abort(new Error('stopped'));
   await expect(packing).rejects.toThrow('stopped');
+  // To read all of it would take longer than any test may.
+  truncateSync(join(it.path, 'a.js'), 2 ** 42);
+  const large = writeArchive(root, files, join(it.dir, 'a.tar.gz'), { signal: AbortSignal.timeout(50) });
+  await expect(large).rejects.toThrow('timeout');
   if (existsSync('/dev/full'))
     await expect(writeArchive(root, files, join(it.dir, 'nowhere/a.tar.gz'), { signal })).rejects.toThrow('ENOENT');
 });

@@ -75,7 +75,7 @@ export async function readPipe({ flag, maxBytes, signal }: PipeOptions): Promise
   return Buffer.concat(chunks);
 }
 
-/** The text of a pipe without the line break that `echo` adds. `otherwise`: what to do with what is no text. */
+/** The text of a pipe without the line break that `echo` adds. `otherwise`: what to do with other bytes. */
 export async function readPipedLine({ otherwise, ...options }: PipeOptions & { otherwise: string }): Promise<string> {
   const bytes = await readPipe(options);
   if (!isUtf8(bytes)) throw new CommandError(`${options.flag}: standard input is not text in UTF-8. ${otherwise}`);

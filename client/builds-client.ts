@@ -85,7 +85,8 @@ export class BuildsClient {
 
   /**
    * Makes a build, also if the controller is away for a while. The name in the request lets the controller
-   * know one whose answer got lost. `signal` ends the waiting, and not a request that is under way.
+   * know one whose answer got lost. `signal` ends the waiting, and not a request that is under way. Then it
+   * is asked once more, so that the caller learns of such a build.
    */
   async submitNamed(request: BuildRequestInput & Named, patience: Patience): Promise<Submitted> {
     const since = this.connection.now();
@@ -100,7 +101,11 @@ export class BuildsClient {
       patience.onUnreachable?.(why);
     };
     const options = { ...patience, onUnreachable, giveUpAfterMs: GIVE_UP_AFTER_MS };
-    const answer = await untilAnswered(() => this.connection.call(call), options);
+    const answer = await untilAnswered(() => this.connection.call(call), options).catch(async (stopped: unknown) => {
+      const last = await this.connection.call({ ...call, timeoutMs: LOOK_MS });
+      if (!last.ok) throw stopped;
+      return last;
+    });
     const build = valueOrThrow(answer, 'the request for the build');
     // The answer that got lost may have been the one with 201.
     return { build, isNew: status === 201 || (isLost && Date.parse(build.createdAt) >= since) };

@@ -191,10 +191,14 @@ async function submitAll(
 ): Promise<Build[]> {
   const builds: Build[] = [];
   const made: Build[] = [];
+  let isAsked = false;
   try {
     for (const [index, request] of requests.entries()) {
+      signal.throwIfAborted();
       const patience = { signal, onUnreachable: report.away };
+      isAsked = true;
       const { build, isNew } = await client.submitNamed({ ...request, source: { sha256 } }, patience);
+      isAsked = false;
       builds.push(build);
       if (isNew) made.push(build);
       report.reached();
@@ -206,6 +210,8 @@ async function submitAll(
     signal.throwIfAborted();
     return builds;
   } catch (error) {
+    if (isAsked && signal.aborted)
+      report.say('The controller did not answer. `expo-build list` shows whether it has made a build all the same.');
     for (const { id } of made) await withdraw(client, id, report);
     if (name !== undefined && made.length > 0)
       report.say(`The name ${name} stands for what was cancelled. Give another \`--idempotency-key\` next time.`);

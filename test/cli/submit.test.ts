@@ -256,6 +256,31 @@ test('answers that get lost and a controller that is away make one upload and on
   );
 });
 
+test('Ctrl-C after an answer got lost cancels the build of that answer', async () => {
+  using it = app();
+  await using proxy = await faultyProxy(controller.url);
+  let asked = 0;
+  let isStopped = false;
+  proxy.fault = ({ method, path }) => {
+    if (method !== 'POST' || path !== '/api/builds') return undefined;
+    asked++;
+    return asked === 1 ? 'lose answer' : isStopped ? undefined : 'refuse';
+  };
+  const env = { ...cleanEnv(), ...it.env(proxy.url) };
+  const args = [EXPO_BUILD, 'submit', '--project', 'shop', '--label', 'test=stopped'];
+  const child = spawn(process.execPath, args, { cwd: it.path, env });
+  let said = '';
+  child.stderr.on('data', (chunk) => (said += chunk));
+  await until(() => said.includes('Waiting for it.'), 'the answer is lost');
+  isStopped = true;
+  child.kill('SIGINT');
+  expect((await once(child, 'exit'))[0]).toBe(130);
+  const { builds } = await api.list({ limit: '100' });
+  const made = builds.filter(({ labels }) => labels.test === 'stopped');
+  expect(made.map(({ status }) => status)).toEqual(['cancelled']);
+  expect(said).toMatch(new RegExp(`${made[0]!.id} was cancelled again\\.\nexpo-build: stopped\n$`));
+});
+
 test('a key that is revoked after the upload ends with a sentence, and leaves no build', async () => {
   using it = app();
   const rights = { projects: ['late'], pools: ['default'], trusted: true, may: [] };

@@ -25,7 +25,10 @@ const OWN = /^(EXPO_BUILD_|GITHUB_|XDG_CONFIG_HOME$|CI$)/;
 export const cleanEnv = (): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => !OWN.test(name)));
 
-/** Runs `expo-build` without a terminal until it ends. */
+/**
+ * Runs `expo-build` without a terminal until it ends. Under `--json`, rejects if standard output has anything
+ * that is not of the schema.
+ */
 export const expoBuild = (args: readonly string[], { cwd, env, input = '' }: Run = {}) =>
   new Promise<Ended>((resolve) => {
     const child = execFile(
@@ -36,10 +39,13 @@ export const expoBuild = (args: readonly string[], { cwd, env, input = '' }: Run
     );
     child.stdin?.on('error', () => {}); // it may end before it has read anything
     child.stdin?.end(input);
+  }).then((ended) => {
+    if (args.includes('--json')) jsonLinesOf(ended);
+    return ended;
   });
 
 /** Each line of standard output. Fails if one is not of the schema, or if there is anything else. */
-export const jsonLinesOf = ({ stdout }: Ended): JsonLine[] => {
+export const jsonLinesOf = ({ stdout }: Pick<Ended, 'stdout'> & Partial<Ended>): JsonLine[] => {
   const lines = stdout.split('\n');
   if (lines.pop() !== '') throw new Error(`standard output does not end with a line break: ${stdout}`);
   return lines.map((line) => JsonLine.parse(JSON.parse(line)));

@@ -16,6 +16,7 @@ import { type LocalController, startController } from '../../local/farm/controll
 import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
+import { commandLeaves } from './command-leaves.ts';
 import { expoBuild, jsonLinesOf, type Run } from './expo-build-process.ts';
 import { HOSTILE, hostileAnswers } from './hostile-answers.ts';
 import { start, startOnTerminal } from './started.ts';
@@ -33,8 +34,8 @@ const SHOP = {
   ...{ profileExpiresAt: '2030-01-01T00:00:00.000Z', usesNonExemptEncryption: false, debuggable: null, icon: null },
 };
 
-/** Of a build that failed, of one that succeeded with an artifact, and of one that waits. */
-const ids = { failed: '', succeeded: '', queued: '' };
+/** Of a build that failed, of one that succeeded with an artifact, and of two that wait. */
+const ids = { failed: '', succeeded: '', queued: '', spare: '' };
 
 const call = async <T>(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<T> => {
   const headers = { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' };
@@ -89,6 +90,7 @@ beforeAll(async () => {
     const artifact = { name: 'Shop.ipa', sha256, size: 8, app: SHOP };
     return await attempt.report(id, { type: 'succeed', attempt: 1, artifacts: [artifact] });
   });
+  ids.spare = (await client.submit({ ...request, platform: 'android', profile: 'spare' })).id;
   ids.queued = (await client.submit({ ...request, platform: 'android', profile: 'production' })).id;
 });
 afterAll(async () => {
@@ -117,14 +119,15 @@ test('every command prints lines of the one schema, and nothing else, on standar
   const { secret } = await keyOfShop(['secrets.set', 'numbers']);
   const runs: [args: string[], lines: object[], input?: string][] = [
     [
-      ['list', '--limit', '2'],
-      [{ type: 'build', build: { id: ids.queued } }, { build: { id: ids.succeeded } }],
+      ['list', '--limit', '3'],
+      [{ type: 'build', build: { id: ids.queued } }, { build: { id: ids.spare } }, { build: { id: ids.succeeded } }],
     ],
     [['list', '--status', 'failed'], [{ type: 'build', build: { id: ids.failed, verdict: { code: 'build_failed' } } }]],
     [['list', '--branch', 'main', '--profile', 'production', '--platform', 'ios'], [{ build: { id: ids.failed } }]],
     [['list', '--branch', 'other'], []],
     [['status', ids.failed], [{ type: 'build_detail', build: { id: ids.failed, attempts: [{ exitCode: 65 }] } }]],
     [['retry', ids.failed], [{ type: 'build', build: { status: 'queued', retryOf: ids.failed } }]],
+    [['cancel', ids.spare], [{ type: 'build', build: { id: ids.spare, status: 'cancelled' } }]],
     [['version', 'set', 'ios', 'com.example.shop', '41'], [{ type: 'counter_set', counter: { value: 41, was: null } }]],
     [['version', 'get'], [{ type: 'counter', project: 'shop', counter: { appId: 'com.example.shop', value: 41 } }]],
     [['secrets', 'set', 'TOKEN'], [{ type: 'secret', secret: { name: 'TOKEN', path: null, version: 1 } }], 's3cret\n'],
@@ -177,7 +180,7 @@ test('a retry whose answer gets lost makes one build', async () => {
   expect(made).toMatchObject({ type: 'build', build: { id: after.builds[0]!.id, retryOf: ids.failed } });
 });
 
-test('bad input ends with a line that says why, and with the exit code of its kind', {
+test('bad input to each command ends with a line that says why, and with the exit code of its kind', {
   timeout: MANY_PROCESSES_MS,
 }, async () => {
   const { secret } = await keyOfShop();
@@ -185,6 +188,7 @@ test('bad input ends with a line that says why, and with the exit code of its ki
   await call('DELETE', `/api/keys/${revoked.key.id}`);
   const elsewhere = as(secret, 'http://127.0.0.1:9');
   const stranger = as('tb_submit_unknown');
+  const asOwner = as(controller.secrets.ADMIN_KEY);
   const rows: [args: string[], run: Run, code: number, says: string][] = [
     [['status', 'b_unknown'], as(secret), 2, 'there is no build b_unknown'],
     [['retry', ids.queued], as(secret), 2, 'only a build that has ended can be retried'],
@@ -210,12 +214,31 @@ test('bad input ends with a line that says why, and with the exit code of its ki
     ],
     [['secrets', 'set', 'PATH'], as(secret), 2, 'choose another name'],
     [['secrets', 'set', 'TOKEN', '--file', 'source'], as(secret), 2, '--file and --path go together'],
-    [['open', ids.failed], as(controller.secrets.ADMIN_KEY), 2, 'only a build that has succeeded'],
+    [['open', ids.failed], asOwner, 2, 'only a build that has succeeded'],
     [['open', ids.succeeded], as(secret), 2, 'links'],
     [['statsu', 'b_1'], as(secret), 2, 'Did you mean status?'],
     [['list'], { cwd: state.path, env: { EXPO_BUILD_KEY: secret } }, 2, 'EXPO_BUILD_URL is not'],
     [['list'], { cwd: state.path, env: { XDG_CONFIG_HOME: state.path } }, 2, '`expo-build login`'],
+    [['watch', 'b_unknown'], as(secret), 2, 'there is no build b_unknown'],
+    [['logs', 'b_unknown'], as(secret), 2, 'there is no build b_unknown'],
+    [['download', 'b_unknown'], as(secret), 2, 'there is no build b_unknown'],
+    [['upload', 'b_unknown'], as(secret), 2, 'there is no build b_unknown'],
+    [['submit', 'nowhere'], as(secret), 2, 'nowhere is not a folder'],
+    [['pack', '--list', 'nowhere'], as(secret), 2, 'nowhere is not a folder'],
+    [['explain', 'nowhere'], as(secret), 2, 'nowhere is not a folder'],
+    [['init', 'nowhere'], as(secret), 2, 'nowhere is not a folder'],
+    [['links', 'list', 'b_unknown'], asOwner, 2, 'there is no build b_unknown'],
+    [['links', 'revoke', 'l_unknown'], asOwner, 2, 'l_unknown'],
+    [['secrets', 'list', '--project', 'other'], asOwner, 2, 'there is no project other'],
+    [['secrets', 'rm', 'NONE', '--project', 'shop'], asOwner, 2, 'NONE'],
+    [['version', 'get', '--project', 'other'], asOwner, 2, 'there is no project other'],
+    [['store-keys', 'list', '--project', 'other'], asOwner, 2, 'there is no project other'],
+    [['store-keys', 'set', 'play', '--platform', 'android'], asOwner, 2, '--app'],
+    [['store-keys', 'rm', 'none', '--project', 'shop'], asOwner, 2, 'none'],
   ];
+  const named = ([first = '', second = '']: string[]) => [first, `${first} ${second}`];
+  const shown = new Set(rows.flatMap(([args]) => named(args)));
+  expect((await commandLeaves()).map(([name]) => name).filter((name) => !shown.has(name))).toEqual([]);
   for (const [args, run, code, says] of rows) {
     const ended = await expoBuild([...args, '--json'], run);
     expect({ args, code: ended.code }).toEqual({ args, code });

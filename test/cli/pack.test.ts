@@ -1,28 +1,12 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { JsonLine } from '../../cli/json-lines/json-lines.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { project } from '../client/packing/trees.ts';
-
-interface Ended {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
+import { jsonLinesOf, expoBuild as runExpoBuild } from './expo-build-process.ts';
 
 const expoBuild = (cwd: string, ...args: string[]) => expoBuildWith({}, cwd, ...args);
 
-const expoBuildWith = (variables: NodeJS.ProcessEnv, cwd: string, ...args: string[]) =>
-  new Promise<Ended>((resolve) => {
-    const program = join(PROJECT_ROOT, 'cli/expo-build.ts');
-    const child = execFile(
-      process.execPath,
-      [program, ...args],
-      { cwd, env: { ...process.env, ...variables } },
-      (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
-    );
-  });
+const expoBuildWith = (env: NodeJS.ProcessEnv, cwd: string, ...args: string[]) => runExpoBuild(args, { cwd, env });
 
 test('`pack --list` shows what goes along by size, what differs from git, and what is not sent', async () => {
   using it = project();
@@ -89,17 +73,14 @@ Decided by git, and .easignore takes more away.`);
 test('under --json each line of standard output parses, also that of an error', async () => {
   using it = project();
   it.tree.write({ 'app.js': 'x', '.env': '', 'dist.p12': '', '.gitignore': '.env\n', 'od\nd.js': '' }).committed();
-  const { stdout, stderr } = await expoBuild(it.path, 'pack', '--list', '--json', '--secret-file', '.env');
-  expect(stderr).toBe('');
-  const types = stdout
-    .trim()
-    .split('\n')
-    .map((line) => JsonLine.parse(JSON.parse(line)).type);
+  const listed = await expoBuild(it.path, 'pack', '--list', '--json', '--secret-file', '.env');
+  expect(listed.stderr).toBe('');
+  const types = jsonLinesOf(listed).map(({ type }) => type);
   expect([...new Set(types)]).toEqual(['source', 'file', 'left_out', 'secret_file', 'warning']);
   it.tree.link('out', '/etc/hosts');
   const refused = await expoBuild(it.path, 'pack', '--list', '--json');
   expect(refused.code).toBe(2);
-  expect(JsonLine.parse(JSON.parse(refused.stdout))).toMatchObject({ type: 'error', exitCode: 2 });
+  expect(jsonLinesOf(refused)).toMatchObject([{ type: 'error', exitCode: 2 }]);
   expect(refused.stderr).toMatch(/^expo-build: "out → \/etc\/hosts" is a link that leads out of /);
 });
 

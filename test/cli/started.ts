@@ -2,17 +2,23 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { until } from '../worker-agent/factories/until.ts';
-import { cleanEnv, EXPO_BUILD } from './expo-build-process.ts';
+import { cleanEnv, EXPO_BUILD, jsonLinesOf } from './expo-build-process.ts';
 
 const PATIENCE_MS = 40_000;
 
-/** Without a terminal. */
+/** Without a terminal. Under `--json`, `ended` rejects if a line of standard output is not of the schema. */
 export function start(args: readonly string[], { cwd, env }: { cwd?: string; env: NodeJS.ProcessEnv }) {
   const child = spawn(process.execPath, [EXPO_BUILD, ...args], {
     ...{ cwd, env: { ...cleanEnv(), ...env } },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  return watched(child, PATIENCE_MS);
+  const it = watched(child, PATIENCE_MS);
+  const ended = it.ended.then((code) => {
+    // Whom the test has killed may have stopped within a line.
+    if (args.includes('--json') && code !== null) jsonLinesOf({ stdout: it.stdout() });
+    return code;
+  });
+  return { ...it, ended };
 }
 
 /** On a terminal of this size, which script(1) makes. */

@@ -80,7 +80,8 @@ test('the key is read where eas.json or a person names it, stored, listed and re
     ['apple', 'mine', 'play'].map((name) => ({ type: 'store_key', storeKey: { name } })),
   );
   expect((await run('rm', 'mine')).stdout).toMatch(/^removed +mine +app-store-connect/);
-  expect((await run('list')).stdout).toMatch(/^NAME .*\napple .*\nplay .*\n$/);
+  expect(jsonLinesOf(await run('rm', 'play', '--json'))).toMatchObject([{ type: 'store_key_removed' }]);
+  expect((await run('list')).stdout).toMatch(/^NAME .*\napple .*\n$/);
   for (const { stdout, stderr } of [apple, play, own, listed])
     expect(stdout + stderr).not.toMatch(/PRIVATE KEY|[A-Za-z0-9+/]{60}/);
 });

@@ -121,10 +121,7 @@ test('`logs` prints plain text into a pipe, each byte with --raw, and lines with
   for (const args of [[], ['-f'], ['--attempt', '1']])
     expect(await expoBuild(['logs', id, '--raw', ...args], { env })).toMatchObject({ code: 0, stdout: HOSTILE_LOG });
   const json = await expoBuild(['logs', id, '--json'], { env });
-  const texts = json.stdout
-    .trimEnd()
-    .split('\n')
-    .map((line) => (JSON.parse(line) as { text: string }).text);
+  const texts = jsonLinesOf(json).map((line) => (line.type === 'log' ? line.text : line));
   expect(`${texts.join('\n')}\n`).toBe(HOSTILE_LOG);
   expect(await expoBuild(['logs', id, '--attempt', '7'], { env })).toMatchObject({ code: 2 });
 });

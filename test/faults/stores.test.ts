@@ -1,6 +1,7 @@
 /**
- * Takes an app from a project with an eas.json to both stores, one by `submit --upload` and one by `upload`. All is
- * real but the Macs' VMs and the stores. Then looks for what only the stores and the controller may know.
+ * Takes an app from a project with an eas.json to both stores, one by `submit --upload` and one by `upload`.
+ * All is real but the Macs' VMs and the stores. Then looks for what only the stores and the controller may
+ * know.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -120,8 +121,9 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   expect(jsonLinesOf(refused).at(-1)).toMatchObject({
     ...{ type: 'submission', submission: { state: 'failed', options: { track: 'nowhere' } } },
   });
-  const uploaded = await upload();
+  const uploaded = await upload('--json');
   expect(uploaded, uploaded.stderr).toMatchObject({ code: 0, stderr: '' });
+  expect(jsonLinesOf(uploaded).at(-1)).toMatchObject({ type: 'submission', submission: { state: 'done' } });
   answers.push(uploaded.stdout);
   const { entries } = AuditList.parse(await ask('GET', '/api/audit?limit=100', secrets.ADMIN_KEY));
   expect(entries.filter(({ action }) => action === 'number.seed')).toMatchObject([

@@ -143,16 +143,25 @@ class States {
   /** Shows what has changed. The end is shown in any case. */
   show(build: BuildDetail): void {
     const { view, buildId } = this.#options;
-    const { status, attempt, endedAt, live, waitingFor } = build;
+    const { status, attempt, endedAt, live, waitingFor, queue } = build;
     const state = `${status} ${attempt}`;
     if (state !== this.#shown || endedAt !== null) view.show({ type: 'build', build: withoutDetail(build) });
     this.#shown = state;
-    const progress = JSON.stringify([live, waitingFor]);
-    if (progress !== this.#shownProgress) view.show({ type: 'progress', buildId, live, waitingFor });
+    const progress = JSON.stringify([live, waitingFor, queue]);
+    if (progress !== this.#shownProgress) view.show({ type: 'progress', buildId, live, waitingFor, queue });
     this.#shownProgress = progress;
   }
 }
 
-function withoutDetail({ attempts, events, artifacts, submissions, live, waitingFor, ...build }: BuildDetail): Build {
+function withoutDetail({
+  attempts,
+  events,
+  artifacts,
+  submissions,
+  live,
+  waitingFor,
+  queue,
+  ...build
+}: BuildDetail): Build {
   return build;
 }

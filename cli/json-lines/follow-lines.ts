@@ -5,6 +5,7 @@ import {
   Explained,
   FailureExplanation,
   Live,
+  QueuePlace,
   SubmissionDetail,
   SubmissionFailure,
   VerdictView,
@@ -16,7 +17,10 @@ export const FOLLOW_LINES = [
   /** A line of the log. `text` has no line break. */
   z.strictObject({ type: z.literal('log'), buildId, attempt: z.number().int(), text: z.string() }),
   /** What the controller knows of the running attempt, or why the build waits, whenever it has changed. */
-  z.strictObject({ type: z.literal('progress'), buildId, live: Live.nullable(), waitingFor: z.string().nullable() }),
+  z.strictObject({
+    type: z.literal('progress'),
+    ...{ buildId, live: Live.nullable(), waitingFor: z.string().nullable(), queue: QueuePlace.nullable() },
+  }),
   /** The controller is out of reach, or is reached again. */
   z.strictObject({ type: z.literal('connection'), reached: z.boolean(), message: z.string() }),
   z.strictObject({ type: z.literal('note'), buildId: buildId.nullable(), message: z.string() }),

@@ -169,13 +169,13 @@ export const readLive = (env: Env, row: BuildRow): Promise<Live | null> =>
 /**
  * Reads the build anew in the batch, so that build, attempts and timeline are of the same moment.
  *
- * @param waitingFor says what the build waits for (queue/waiting.ts)
+ * @param readWaiting says what the build waits for (queue/waiting.ts)
  */
 export async function viewBuildDetail(
   env: Env,
   build: BuildRow,
   reader: Reader,
-  waitingFor: (row: BuildRow, live: Live | null) => Promise<string | null>,
+  readWaiting: (row: BuildRow, live: Live | null) => Promise<Pick<BuildDetail, 'waitingFor' | 'queue'>>,
   now: number,
 ): Promise<Omit<BuildDetail, 'submissions'>> {
   const db = openDatabase(env);
@@ -207,6 +207,6 @@ export async function viewBuildDetail(
     }),
     artifacts: files.map(viewArtifact),
     live,
-    waitingFor: await waitingFor(row, live),
+    ...(await readWaiting(row, live)),
   };
 }

@@ -6,7 +6,7 @@
  *
  * Owns the table `histories`.
  */
-import { and, eq, lt, type SQL } from 'drizzle-orm';
+import { and, eq, lt, type SQL, sql } from 'drizzle-orm';
 import { DAY_MS, type ProgressHistory } from '#contract';
 import type { BuildRow } from '../builds/rows.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
@@ -25,6 +25,12 @@ export async function readHistory(env: Env, build: BuildRow): Promise<ProgressHi
   const [row] = await openDatabase(env).select({ history: histories.history }).from(histories).where(is(here));
   return row?.history ?? null;
 }
+
+/** In SQL, how long the command of a row of `builds` is expected to run. Null if nothing is known. */
+export const EXPECTED_MS: SQL<number | null> = sql`(
+  SELECT sum(phase.value ->> 'durationMs') FROM histories, json_each(histories.history, '$.phases') AS phase
+  WHERE histories.project = builds.project_id AND histories.platform = builds.platform
+    AND histories.profile = coalesce(builds.profile, '') AND builds.project_id NOT IN ('', ${DEFAULT_PROJECT_ID}))`;
 
 /** Never throws, because the result of the build has been accepted already. */
 export async function addToHistory(env: Env, build: BuildRow, newest: ProgressHistory, now: number): Promise<void> {

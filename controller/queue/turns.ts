@@ -20,17 +20,14 @@ export interface Part {
 }
 
 /** The build: its part's active builds, how many of the part are ahead of it, and when it was queued. */
-export interface Place {
+export interface Turn {
   active: number;
   ahead: number;
   queuedAt: number;
 }
 
-/** How many builds of `others` come before the build. */
-export const othersAhead = (place: Place, others: readonly Part[]): number =>
-  others.reduce((sum, part) => sum + aheadOf(place, part), 0);
-
-function aheadOf({ active, ahead, queuedAt }: Place, part: Part): number {
+/** How many builds of another part come before the build: its first ones. */
+export function aheadOf({ active, ahead, queuedAt }: Turn, part: Part): number {
   // At its turn the project of the build is this busy. Another one goes first while it is less busy.
   const busy = active + ahead;
   const turns = busy - (part.active + part.before) + (part.oldestAt < queuedAt ? 1 : 0);

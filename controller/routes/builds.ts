@@ -25,7 +25,7 @@ import type { BuildRow } from '../builds/rows.ts';
 import { type AskStore, submitBuild } from '../builds/submit.ts';
 import { viewBuildDetail, viewStored } from '../builds/views.ts';
 import { findProject, noProject } from '../projects/find-project.ts';
-import { waitingFor } from '../queue/waiting.ts';
+import { readWaiting } from '../queue/waiting.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
 import { beforeBuild } from '../submissions/before-build.ts';
@@ -103,7 +103,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs, stores }: 
 
   on('GET /api/builds/:id')(async (c) => {
     const now = Date.now();
-    const why = (row: BuildRow, live: Live | null) => waitingFor(c.env, row, live, workerTimeoutMs, now);
+    const why = (row: BuildRow, live: Live | null) => readWaiting(c.env, row, live, workerTimeoutMs, now);
     const detail = await viewBuildDetail(c.env, c.var.build, c.var.key, why, now);
     const submissions = await listSubmissionsOf(c.env, c.var.build.id);
     return c.json({ ...detail, submissions } satisfies BuildDetail);

@@ -34,6 +34,13 @@ test('the line of a build leaves out its last parts where it is narrow, and is n
   expect(line(80, { isAway: true })).toMatch(/^controller not reached · Installing pods/);
   const queued = { build: { status: 'queued', queuedAt: at(-130_000) }, waitingFor: 'a free worker of pool x' };
   expect(line(80, queued)).toBe('Queued for 2 min 10 s, waits for a free worker of pool x');
+  const placed = (ahead: number, startExpectedAt: string | null) =>
+    line(80, { ...queued, queue: { ahead, startExpectedAt } });
+  expect(placed(1, at(180_000))).toBe(
+    'Queued for 2 min 10 s, 2nd in the queue, starts in ~3 min, waits for a free wor…',
+  );
+  expect(placed(0, at(-1_000))).toMatch(/^Queued for 2 min 10 s, 1st in the queue, waits for/);
+  expect(placed(11, null)).toMatch(/, 12th in the queue, waits for/);
   expect(line(80, { live: { ...LIVE, stage: 'booting', vmBeatAt: null } })).toMatch(/^The VM starts · .*beat 1 s ago/);
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.integer({ min: 5, max: 100 }), (phase, columns) => {
@@ -67,7 +74,7 @@ test('whatever is printed, in whatever pieces, stands whole and in order above t
       const texts = pieces.map((parts) => parts.join(''));
       const events = texts.flatMap((one, index): FollowEvent[] => [
         log(one),
-        { type: 'progress', buildId: 'b_1', live: { ...LIVE, phase: `p${index}` }, waitingFor: null },
+        { type: 'progress', buildId: 'b_1', live: { ...LIVE, phase: `p${index}` }, waitingFor: null, queue: null },
       ]);
       const screen = new Screen(columns);
       const build = { id: 'b_1', ...building } as Build;

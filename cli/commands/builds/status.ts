@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import type { Artifact, AttemptView, BuildDetail, Live, Submission } from '#contract';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { printable } from '../../../client/printable.ts';
+import { queueWords } from '../../follow/views/status-line.ts';
 import { verdictLines } from '../../follow/views/verdict-lines.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
@@ -37,6 +38,7 @@ function textOf(build: BuildDetail, now: number): string {
   const rows: Row[] = [
     ['build', build.id],
     ['status', statusOf(build, live)],
+    ['place', build.queue && queueWords(build.queue, now).join(', ')],
     ['waits for', build.waitingFor],
     ['superseded by', build.supersededBy],
     ['project', build.project],

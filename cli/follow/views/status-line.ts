@@ -1,5 +1,5 @@
 /** Says in one line of a terminal how far a build is. Pure. */
-import type { Build, Live, Stage, Submission } from '#contract';
+import type { Build, Live, QueuePlace, Stage, Submission } from '#contract';
 import { printable } from '../../../client/printable.ts';
 import { cut, duration, widthOf } from '../../words.ts';
 import { STORE_NAMES } from './narrator.ts';
@@ -9,6 +9,7 @@ export interface Standing {
   build: Pick<Build, 'status' | 'queuedAt'> | null;
   live: Live | null;
   waitingFor: string | null;
+  queue: QueuePlace | null;
   transfer: { name: string; doneBytes: number; sizeBytes: number } | null;
   submission: Pick<Submission, 'store' | 'state' | 'sentBytes' | 'artifact'> | null;
   isAway: boolean;
@@ -18,6 +19,7 @@ export const NOTHING_KNOWN: Standing = {
   build: null,
   live: null,
   waitingFor: null,
+  queue: null,
   transfer: null,
   submission: null,
   isAway: false,
@@ -46,14 +48,26 @@ function partsOf(standing: Standing, nowMs: number): string[] {
   if (submission) return [...away, submissionWords(submission)];
   if (!build) return away;
   if (build.status === 'queued') {
-    const { waitingFor } = standing;
+    const { waitingFor, queue } = standing;
     const since = duration(nowMs - Date.parse(build.queuedAt));
+    const place = queue ? queueWords(queue, nowMs) : [];
+    const waits = waitingFor ? [`waits for ${waitingFor}`] : [];
     // The words are long, and their beginning says most. So they may be cut.
-    return [...away, `Queued for ${since}${waitingFor ? `, waits for ${waitingFor}` : ''}`];
+    return [...away, [`Queued for ${since}`, ...place, ...waits].join(', ')];
   }
   if (build.status !== 'assigned' && build.status !== 'building') return away;
   return [...away, ...runningParts(standing.live, nowMs)];
 }
+
+/** Such as `3rd in the queue` and `starts in ~4 min`. */
+export function queueWords({ ahead, startExpectedAt }: QueuePlace, nowMs: number): string[] {
+  const startMs = startExpectedAt === null ? 0 : Date.parse(startExpectedAt) - nowMs;
+  return [`${ordinal(ahead + 1)} in the queue`, ...(startMs > 0 ? [`starts in ~${roughly(startMs)}`] : [])];
+}
+
+const ORDINALS = new Intl.PluralRules('en', { type: 'ordinal' });
+const ENDINGS: Record<string, string> = { one: 'st', two: 'nd', few: 'rd' };
+const ordinal = (place: number): string => `${place}${ENDINGS[ORDINALS.select(place)] ?? 'th'}`;
 
 const STAGE_WORDS: Record<Stage, string> = {
   booting: 'The VM starts',

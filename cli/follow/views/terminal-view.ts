@@ -117,8 +117,10 @@ export class TerminalView implements View {
         this.#standings.set(id, { ...(this.#standings.get(id) ?? NOTHING_KNOWN), ...news });
     };
     if (event.type === 'build') learn({ build: event.build });
-    else if (event.type === 'progress') learn({ live: event.live, waitingFor: event.waitingFor });
-    else if (event.type === 'connection') learn({ isAway: !event.reached });
+    else if (event.type === 'progress') {
+      const { live, waitingFor, queue } = event;
+      learn({ live, waitingFor, queue });
+    } else if (event.type === 'connection') learn({ isAway: !event.reached });
     else if (event.type === 'transfer') learn({ transfer: event });
     else if (event.type === 'artifact') learn({ transfer: null });
     else if (event.type === 'submission')

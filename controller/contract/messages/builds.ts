@@ -204,6 +204,15 @@ export const TimelineEvent = z.object({
 });
 export type TimelineEvent = z.infer<typeof TimelineEvent>;
 
+/** Where a queued build stands. Builds of other projects are only counted. */
+export const QueuePlace = z.object({
+  /** How many builds are taken before it, if none of the active builds ends meanwhile. */
+  ahead: count,
+  /** By how long earlier builds took. Null as soon as anything that matters is unknown. */
+  startExpectedAt: time.nullable(),
+});
+export type QueuePlace = z.infer<typeof QueuePlace>;
+
 export const BuildDetail = Build.extend({
   attempts: z.array(AttemptView),
   events: z.array(TimelineEvent),
@@ -213,6 +222,8 @@ export const BuildDetail = Build.extend({
   live: Live.nullable(),
   /** Why a queued build does not run yet, or a running one does not build yet. */
   waitingFor: z.string().nullable(),
+  /** Null unless it is queued. */
+  queue: QueuePlace.nullable().default(null),
 });
 export type BuildDetail = z.infer<typeof BuildDetail>;
 

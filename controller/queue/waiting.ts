@@ -15,7 +15,7 @@ import { isMetBy, metBy, wordsForImage } from './requirements.ts';
 
 const NAMED_MAX = 5;
 
-/** What a build waits for, in words, and its place in the queue. Both are null once it builds or has ended. */
+/** What a build waits for, in words, and its place in the queue. Null once it builds or has ended. */
 export type Waiting = Pick<BuildDetail, 'waitingFor' | 'queue'>;
 
 export async function readWaiting(

@@ -20,7 +20,7 @@ import {
 } from '#contract';
 import { type Answer, ApiError, failureOf, unreachable, valueOrThrow } from './answer.ts';
 import { downloadFile, findBlob, type LocalFile, stallTimer } from './blob-requests.ts';
-import { type FollowLogOptions, followLog, type LogText } from './follow-log.ts';
+import { type FollowLogOptions, followLog, type LogText } from './follow-log/follow-log.ts';
 import type { Connection } from './request.ts';
 import { untilAnswered } from './retry.ts';
 import { giveName } from './safe-files.ts';

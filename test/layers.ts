@@ -66,7 +66,7 @@ export const LAYERS = {
     ['blob-requests'],
     ['retry'],
     ['request'],
-    ['answer', 'event-stream', 'printable', 'running-clock', 'safe-files', 'terminal-filter'],
+    ['answer', 'printable', 'running-clock', 'safe-files', 'terminal-filter'],
   ],
   'log-reader': [['progress'], ['recognisers', 'errors'], ['gradle'], ['phases', 'lines', 'prefixes']],
   local: [

@@ -13,7 +13,7 @@ const moduleAt = (path: string) => JSON.stringify(new URL(`../../${path}`, impor
 /** Asks in each way that gives up after a time, and prints how each has ended. */
 const program = (url: string) => `
 const { Connection } = await import(${moduleAt('client/request.ts')});
-const { followLog } = await import(${moduleAt('client/follow-log.ts')});
+const { followLog } = await import(${moduleAt('client/follow-log/follow-log.ts')});
 const { persistently, untilAnswered, within } = await import(${moduleAt('client/retry.ts')});
 const { BuildsClient } = await import(${moduleAt('client/builds-client.ts')});
 const { askSteadily } = await import(${moduleAt('cli/follow/ask-steadily.ts')});

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readEvents } from '../../client/event-stream.ts';
+import { readEvents } from '../../client/follow-log/event-stream.ts';
 
 async function eventsOf(...parts: string[]) {
   const body = new ReadableStream<Uint8Array>({

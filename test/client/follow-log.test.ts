@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { BuildsClient } from '../../client/builds-client.ts';
-import { followLog } from '../../client/follow-log.ts';
+import { followLog } from '../../client/follow-log/follow-log.ts';
 import { Connection } from '../../client/request.ts';
 
 type Answer = (response: ServerResponse) => void;

@@ -6,12 +6,12 @@
  * `giveUpAfterMs` and nothing has arrived. While this process stands still or the reader takes its time, it
  * does not listen.
  */
-import { ApiError, failureOf, valueOrThrow } from './answer.ts';
-import { stallTimer } from './blob-requests.ts';
+import { ApiError, failureOf, valueOrThrow } from '../answer.ts';
+import { stallTimer } from '../blob-requests.ts';
+import type { Connection } from '../request.ts';
+import { pause } from '../retry.ts';
+import { awakeMs } from '../running-clock.ts';
 import { readEvents } from './event-stream.ts';
-import type { Connection } from './request.ts';
-import { pause } from './retry.ts';
-import { awakeMs } from './running-clock.ts';
 
 const RECONNECT_PAUSE_MS = 500;
 

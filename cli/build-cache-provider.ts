@@ -8,8 +8,8 @@
 import type { CachedBuild } from '#contract';
 import type { ProjectClient } from '../client/project-client.ts';
 
-/** A developer waits for the answer. */
-const REQUEST_MS = 10_000;
+/** A developer waits for the answer to all questions together. */
+const ANSWER_MS = 10_000;
 /** From the offer to the app on this disk. If it takes longer, the app is compiled. */
 const FETCH_MS = 5 * 60_000;
 
@@ -17,7 +17,7 @@ const FETCH_MS = 5 * 60_000;
 interface Asked {
   projectRoot: string;
   platform: 'ios' | 'android';
-  runOptions: { configuration?: string; variant?: string; buildCache?: boolean };
+  runOptions: { configuration?: string; variant?: string; scheme?: string | boolean; buildCache?: boolean };
 }
 
 /** Beside `plugin` in app.json. */
@@ -29,10 +29,12 @@ interface Options {
 const provider = {
   calculateFingerprintHash: ({ projectRoot, platform, runOptions }: Asked): Promise<string | null> =>
     orNull(async () => {
-      const { configuration = 'Debug', variant = 'debug', buildCache } = runOptions;
+      const { configuration = 'Debug', variant = 'debug', scheme, buildCache } = runOptions;
       if (buildCache === false) return null;
+      // All flavours of an app have one fingerprint, so the cache has those without a flavour alone.
       const kind = platform === 'ios' ? configuration : variant;
-      if (!/debug/i.test(kind)) return said(`it has no builds of ${kind}, only those for debugging`);
+      if (kind !== (platform === 'ios' ? 'Debug' : 'debug')) return said(`it has no builds of ${kind}, only of debug`);
+      if (platform === 'ios' && scheme) return said('it does not know the scheme that a build was made of');
       const { fingerprintOf } = await import('./build-cache/fingerprint.ts');
       const made = await fingerprintOf(projectRoot, platform);
       return 'hash' in made ? made.hash : said(made.why);
@@ -50,9 +52,11 @@ const provider = {
         import('./build-cache/cached-app.ts'),
       ]);
       const connection = await connect();
+      const endsAt = performance.now() + ANSWER_MS;
+      const leftMs = () => Math.max(1, Math.ceil(endsAt - performance.now()));
       const client = new ProjectClient(connection);
-      const project = options.project ?? (await projectIn(projectRoot)) ?? (await onlyProject(client));
-      const cached = await client.cachedBuild(project, platform, fingerprintHash, REQUEST_MS);
+      const project = options.project ?? (await projectIn(projectRoot)) ?? (await onlyProject(client, leftMs()));
+      const cached = await client.cachedBuild(project, platform, fingerprintHash, leftMs());
       if (cached === null) return said(`no build of ${project} has the fingerprint ${fingerprintHash}`);
       await say(wordsFor(cached));
       const signal = AbortSignal.timeout(FETCH_MS);
@@ -100,8 +104,8 @@ async function projectIn(projectRoot: string): Promise<string | undefined> {
   return json.value.project;
 }
 
-async function onlyProject(client: ProjectClient): Promise<string> {
-  const [only, ...others] = await client.projects();
+async function onlyProject(client: ProjectClient, timeoutMs: number): Promise<string> {
+  const [only, ...others] = await client.projects(timeoutMs);
   if (only && others.length === 0) return only.name;
   throw new Error(
     'which project is this? Write its name as `project` into expo-build.json. Your key reaches ' +

@@ -48,8 +48,14 @@ export class ProjectClient {
   }
 
   /** The projects that the key reaches. */
-  async projects(): Promise<Project[]> {
-    return (await this.connection.ask({ method: 'GET', path: '/api/projects', answer: ProjectList })).projects;
+  async projects(timeoutMs?: number): Promise<Project[]> {
+    const call = {
+      method: 'GET',
+      path: '/api/projects',
+      answer: ProjectList,
+      ...(timeoutMs && { timeoutMs }),
+    } as const;
+    return (await this.connection.ask(call)).projects;
   }
 
   /** The build that a machine may run instead of compiling one of this fingerprint. Null if there is none. */

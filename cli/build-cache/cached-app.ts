@@ -1,10 +1,11 @@
 /**
- * Brings an app that the farm has built to this disk, and keeps the last ones in a folder of its own.
+ * Brings an app that the farm has built to this disk, and keeps the last ones in a folder of its own. A
+ * download that was broken off is continued by the next call.
  *
  * Invariant: what lies there under a hash was unpacked from the file of this hash, as a whole. Before that
  * the archive was looked through, so nothing of it lands elsewhere and no link in it leads out.
  */
-import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { extract } from 'tar';
@@ -15,8 +16,11 @@ import { findSourceProblem } from '../../client/packing/archive-check.ts';
 /** An app of the simulator has some 100 MB and some thousand files. */
 const APP_LIMITS = { entriesMax: 100_000, totalBytesMax: 4 * 1024 ** 3 };
 const KEPT_APPS = 5;
-/** A download that was cut off leaves its folder behind. No download takes so long. */
-const LEFT_BEHIND_MS = 3_600_000;
+/** How long half of a download is kept. */
+const UNFINISHED_KEPT_MS = 24 * 3_600_000;
+/** A folder below that of the cache: an app, by its hash, or what is on the way to one. */
+const APP_PLACE = /^[0-9a-f]{64}$/;
+const UNFINISHED = 'new-';
 
 const APP_FILE: Record<CachedBuild['build']['platform'], RegExp> = { ios: /\.app$/, android: /^app\.apk$/ };
 
@@ -27,9 +31,10 @@ export class AppError extends Error {
 /** Returns where the `.app` or the `.apk` is. Throws AppError, ApiError, or the reason of `signal`. */
 export async function fetchApp(
   client: BuildsClient,
-  { build: { id, platform }, artifact: { name, sha256 } }: CachedBuild,
+  { build: { id, platform }, artifact }: CachedBuild,
   signal: AbortSignal,
 ): Promise<{ path: string; wasHere: boolean }> {
+  const { name, sha256 } = artifact;
   const folder = cacheFolder();
   const place = join(folder, sha256);
   const there = await appIn(place, platform);
@@ -40,19 +45,25 @@ export async function fetchApp(
   }
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await removeOld(folder);
-  const unfinished = await mkdtemp(join(folder, 'new-'));
+  const unfinished = await takeWorkplace(folder, sha256);
+  const [file, made] = [join(unfinished, 'download'), join(unfinished, 'app')];
   try {
-    const file = join(unfinished, 'download');
-    const got = await client.download(id, name, file, signal);
-    if (got.sha256 !== sha256)
-      throw new AppError(`the controller sent ${name} with the SHA-256 ${got.sha256} instead of ${sha256}`);
-    const made = join(unfinished, 'app');
+    await client.downloadArtifact(id, artifact, file, { signal });
+  } catch (error) {
+    await rename(unfinished, workplace(folder, sha256, 'left')).catch(() => rm(unfinished, { recursive: true }));
+    throw error;
+  }
+  try {
     await mkdir(made);
     if (platform === 'android') await rename(file, join(made, 'app.apk'));
     else await unpack(file, made, name, signal);
     if ((await appIn(made, platform)) === null) throw new AppError(`${name} is not one .app folder`);
-    // Another run may have been faster.
-    await rename(made, place).catch(() => {});
+    await rename(made, place).catch(async () => {
+      // Another run may have been faster. Otherwise the folder has lost its app.
+      if ((await appIn(place, platform)) !== null) return;
+      await rm(place, { recursive: true, force: true });
+      await rename(made, place);
+    });
   } finally {
     await rm(unfinished, { recursive: true, force: true });
   }
@@ -61,15 +72,45 @@ export async function fetchApp(
   return { path, wasHere: false };
 }
 
+/** Where the process with this id brings an app here, or where one has left what it got. */
+const workplace = (folder: string, sha256: string, owner: number | 'left') =>
+  join(folder, `${UNFINISHED}${sha256}-${owner}`);
+
+/** A folder for this process alone, with what an earlier one has got of the download. */
+async function takeWorkplace(folder: string, sha256: string): Promise<string> {
+  const own = workplace(folder, sha256, process.pid);
+  const prefix = `${UNFINISHED}${sha256}-`;
+  for (const name of await readdir(folder))
+    if (name.startsWith(prefix) && !isRunning(name.slice(prefix.length)))
+      await rename(join(folder, name), own).catch(() => {}); // another process may have taken it
+  await mkdir(own, { recursive: true });
+  // The partial file is kept, and what was made of a whole one is not.
+  for (const name of ['download', 'app']) await rm(join(own, name), { recursive: true, force: true });
+  return own;
+}
+
+/** Also a process of another account runs. */
+function isRunning(owner: string): boolean {
+  const id = Number(owner);
+  if (!(Number.isSafeInteger(id) && id > 0) || id === process.pid) return false;
+  try {
+    process.kill(id, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
 async function unpack(file: string, into: string, name: string, signal: AbortSignal): Promise<void> {
   const problem = await findSourceProblem(file, signal, APP_LIMITS);
   if (problem !== null) throw new AppError(`${name} is not unpacked: ${problem}`);
   await extract({ file, cwd: into, strict: true });
 }
 
-/** The app in a place of the cache. Null if there is none, or more than that. */
+/** The app in a place of the cache. Null if there is none, or more than that. Finder adds hidden files. */
 async function appIn(place: string, platform: CachedBuild['build']['platform']): Promise<string | null> {
-  const [only, ...others] = await readdir(place).catch(() => []);
+  const names = await readdir(place).catch(() => []);
+  const [only, ...others] = names.filter((name) => !name.startsWith('.'));
   return only !== undefined && others.length === 0 && APP_FILE[platform].test(only) ? join(place, only) : null;
 }
 
@@ -79,11 +120,11 @@ async function removeOld(folder: string): Promise<void> {
   const places = await Promise.all(
     names.map(async (name) => ({ name, usedAt: (await stat(join(folder, name)).catch(() => null))?.mtimeMs ?? 0 })),
   );
-  const apps = places.filter(({ name }) => !name.startsWith('new-')).sort((a, b) => b.usedAt - a.usedAt);
-  const leftBehind = places.filter(
-    ({ name, usedAt }) => name.startsWith('new-') && usedAt < Date.now() - LEFT_BEHIND_MS,
+  const apps = places.filter(({ name }) => APP_PLACE.test(name)).sort((a, b) => b.usedAt - a.usedAt);
+  const unfinished = places.filter(
+    ({ name, usedAt }) => name.startsWith(UNFINISHED) && usedAt < Date.now() - UNFINISHED_KEPT_MS,
   );
-  for (const { name } of [...apps.slice(KEPT_APPS - 1), ...leftBehind])
+  for (const { name } of [...apps.slice(KEPT_APPS - 1), ...unfinished])
     await rm(join(folder, name), { recursive: true, force: true });
 }
 

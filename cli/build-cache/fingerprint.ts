@@ -74,19 +74,22 @@ function isInstalled(projectRoot: string): boolean {
 }
 
 /**
- * Whether `expo run` could run what this profile builds: an app for development, and of iOS one for the
- * simulator. Another build gets no fingerprint by itself, because an app of the store under the same one
- * would start without the developer's own JavaScript.
+ * Whether `expo run` could run what this profile builds: an app for development, without a flavour, and of iOS
+ * one for the simulator. Another build gets no fingerprint by itself, because flavours and an app of the store
+ * have the same one. An app of the store would start without the developer's own JavaScript.
  */
 export const isForDevelopment = ({
   platform,
   simulator,
   developmentClient,
   buildConfiguration,
+  scheme,
   gradleCommand,
 }: BuildProfile): boolean =>
   platform === 'ios'
-    ? simulator === true && (buildConfiguration?.includes('Debug') ?? developmentClient === true)
+    ? simulator === true &&
+      scheme === undefined &&
+      (buildConfiguration === undefined ? developmentClient === true : buildConfiguration === 'Debug')
     : gradleCommand === undefined
       ? developmentClient === true
-      : /Debug\b/.test(gradleCommand);
+      : /^(:?app:)?assembleDebug$/.test(gradleCommand.trim());

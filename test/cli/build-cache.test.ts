@@ -2,14 +2,18 @@
  * Tests the provider of Expo's build cache against a real controller, called as Expo's command calls it. What
  * lies in node_modules of the project stands in for @expo/fingerprint; test/expo has the real one.
  */
-import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import type { ArtifactApp } from '#contract';
+import { fetchApp } from '../../cli/build-cache/cached-app.ts';
 import { fingerprintOf, isForDevelopment } from '../../cli/build-cache/fingerprint.ts';
+import provider from '../../cli/build-cache-provider.ts';
 import { AdminClient } from '../../client/admin-client.ts';
 import { valueOrThrow } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
@@ -17,10 +21,12 @@ import { placeOfAttempt, putBlob } from '../../client/blob-requests.ts';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { resolveProfile } from '../../client/project/build-profile.ts';
 import { readEasJson } from '../../client/project/eas-json.ts';
+import { ProjectClient } from '../../client/project-client.ts';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
+import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { archiveOf, type Entry, link } from '../worker-agent/factories/raw-archive.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { cleanEnv } from './expo-build-process.ts';
@@ -165,6 +171,88 @@ test('the simulator build of the same fingerprint is downloaded once, and build,
   expect(readdirSync(project.cache)).toEqual([sha256]);
 });
 
+/** Records from which byte on an artifact was asked for. */
+class Recording extends Connection {
+  readonly ranges: (string | undefined)[] = [];
+  override open(...asked: Parameters<Connection['open']>) {
+    if (asked[1].includes('/artifacts/')) this.ranges.push(asked[3]?.headers?.range);
+    return super.open(...asked);
+  }
+}
+
+test('a download that was broken off goes on, stray files do not count, and an app that was deleted comes back', async () => {
+  using project = aProject();
+  vi.stubEnv('XDG_CACHE_HOME', join(project.path, 'cache'));
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const fingerprint = 'c3'.repeat(20);
+  const { sha256 } = await built(fingerprint, [...APP, { path: 'Shop.app/large', body: randomBytes(4_000_000) }]);
+  await using proxy = await faultyProxy(controller.url);
+  const connection = new Recording({ url: proxy.url, key: reader });
+  const cached = (await new ProjectClient(connection).cachedBuild('shop', 'ios', fingerprint))!;
+  const stop = new AbortController();
+  const fetchIt = (signal = new AbortController().signal) => fetchApp(new BuildsClient(connection), cached, signal);
+  const place = (name: string) => join(project.cache, name);
+
+  proxy.fault = ({ path, count }) => {
+    if (!path.includes('/artifacts/') || count > 2) return undefined;
+    if (count === 2) stop.abort();
+    return count === 2 ? 'refuse' : 'cut answer';
+  };
+  await expect(fetchIt(stop.signal)).rejects.toThrow(/abort/i);
+  // As if the process had ended without a word. What another one is at work on stays.
+  renameSync(place(`new-${sha256}-left`), place(`new-${sha256}-${spawnSync('true').pid}`));
+  mkdirSync(place(`new-${sha256}-${process.ppid}`));
+  connection.ranges.length = 0;
+  expect(await fetchIt()).toEqual({ path: place(`${sha256}/Shop.app`), wasHere: false });
+  expect(connection.ranges).toEqual([expect.stringMatching(/^bytes=[1-9]\d*-$/)]);
+  expect(readdirSync(project.cache).toSorted()).toEqual([sha256, `new-${sha256}-${process.ppid}`]);
+
+  for (const stray of ['.DS_Store', `${sha256}/.DS_Store`]) writeFileSync(place(stray), '');
+  expect(await fetchIt()).toMatchObject({ wasHere: true });
+  rmSync(place(`${sha256}/Shop.app`), { recursive: true });
+  expect(await fetchIt()).toMatchObject({ wasHere: false });
+  expect(readFileSync(place(`${sha256}/Shop.app/Current`), 'utf8')).toBe('framework');
+});
+
+test('all questions together wait for 10 s, and no flavour or scheme gets the app of another', async () => {
+  using project = aProject();
+  const projects = await new ProjectClient(farm.withKey(reader)).projects();
+  const limits: number[] = [];
+  const timeout = AbortSignal.timeout.bind(AbortSignal);
+  vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => {
+    limits.push(ms);
+    return timeout(Math.min(ms, 300));
+  });
+  const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  const away = createServer((request, response) => {
+    if (request.url === '/api/projects') setTimeout(() => response.end(JSON.stringify({ projects })), 5);
+  }).listen(0, '127.0.0.1');
+  await once(away, 'listening');
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+    vi.restoreAllMocks();
+    away.closeAllConnections();
+    away.close();
+  });
+  vi.stubEnv('EXPO_BUILD_URL', `http://127.0.0.1:${(away.address() as { port: number }).port}`);
+  vi.stubEnv('EXPO_BUILD_KEY', reader);
+  const said = () => write.mock.calls.map(([text]) => String(text)).join('');
+  const asked = { projectRoot: project.path, platform: 'ios' as const, runOptions: {} };
+  expect(await provider.resolveBuildCache({ ...asked, fingerprintHash: HASH })).toBeNull();
+  expect(limits, said()).toHaveLength(2);
+  expect(limits[0]).toBeLessThanOrEqual(10_000);
+  expect(limits[1]).toBeLessThan(limits[0]!);
+
+  const hashFor = (platform: 'ios' | 'android', runOptions: object) =>
+    provider.calculateFingerprintHash({ ...asked, platform, runOptions });
+  for (const variant of ['stagingDebug', 'DebugOptimized', 'release'])
+    expect(await hashFor('android', { variant }), variant).toBeNull();
+  for (const options of [{ configuration: 'Debug Staging' }, { configuration: 'Release' }, { scheme: 'Staging' }])
+    expect(await hashFor('ios', options), JSON.stringify(options)).toBeNull();
+  expect(await hashFor('android', { variant: 'debug' })).toBe(HASH);
+  expect(await hashFor('ios', { configuration: 'Debug' })).toBe(HASH);
+});
+
 test('an archive that leads out of its folder, or is no single app, is not unpacked', async () => {
   const fingerprint = 'b2'.repeat(20);
   using project = aProject(`async () => ({ hash: '${fingerprint}' })`);
@@ -245,6 +333,12 @@ test('a profile gets a fingerprint by itself only if it builds an app for develo
     development: { developmentClient: true, ios: { simulator: true } },
     device: { developmentClient: true },
     debug: { ios: { simulator: true, buildConfiguration: 'Debug' }, android: { gradleCommand: ':app:assembleDebug' } },
+    flavour: {
+      developmentClient: true,
+      ios: { simulator: true, scheme: 'Staging' },
+      android: { gradleCommand: ':app:assembleStagingDebug' },
+    },
+    configuration: { ios: { simulator: true, buildConfiguration: 'DebugStaging' } },
     mixed: {
       developmentClient: true,
       ios: { simulator: true, buildConfiguration: 'Release' },

@@ -163,6 +163,7 @@ test('every command prints lines of the one schema, and nothing else, on standar
   expect(jsonLinesOf(await asAdmin(['workers', '--json']))).toMatchObject([
     { type: 'worker', worker: { name: 'mac' } },
   ]);
+  expect((await asAdmin(['status', ids.queued])).stdout).toMatch(/^place +1st in the queue$/m);
 });
 
 test('a retry whose answer gets lost makes one build', async () => {

@@ -74,9 +74,9 @@ function isInstalled(projectRoot: string): boolean {
 }
 
 /**
- * Whether `expo run` could run what this profile builds: an app for development, without a flavour, and of iOS
- * one for the simulator. Another build gets no fingerprint by itself, because flavours and an app of the store
- * have the same one. An app of the store would start without the developer's own JavaScript.
+ * Whether `expo run` could run what this profile builds: an app for development, without a flavour, and of
+ * iOS one for the simulator. Another build gets no fingerprint by itself, because flavours and an app of the
+ * store have the same one. An app of the store would start without the developer's own JavaScript.
  */
 export const isForDevelopment = ({
   platform,

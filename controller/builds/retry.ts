@@ -5,7 +5,7 @@
  * It has a build number of its own.
  *
  * Invariant: a retry is a submission by whoever asks. It has no more rights than its key has now, and no more
- * than the old build had. What the old build asks a store for is asked again. The retry says if it is not.
+ * than the old build had. It repeats no fingerprint that another key has claimed. What the old build asks a store for is asked again. The retry says if it is not.
  */
 import { type App, CACHE_MODES, type CacheMode, type RetryRequest, type SubmitOptions } from '#contract';
 import { may, priorityMax, type Thing } from '../access/rights.ts';
@@ -49,7 +49,9 @@ export async function retryBuild(
   if (given.inputs && !mayPassOn(submitter, build)) return foreignInputs;
   const { platform, command, profile, sourceSha256, artifactGlobs, timeouts, pool, labels } = build;
   const { image, projectRoot, appId, appVersion, appBuildNumber } = build;
-  const { maxAttempts, groupName, fingerprint, repository, branch, commitSha, pullRequest } = build;
+  const { maxAttempts, groupName, repository, branch, commitSha, pullRequest } = build;
+  // By a retry with another key, the build cache would offer the claim of a key that is revoked later.
+  const fingerprint = build.createdByKey === submitter.id ? build.fingerprint : null;
   const lower = lowerOf(submitter, build, thing);
   const priority = Math.min(build.priority, priorityMax({ ...submitter.rights, trusted: lower.trusted }));
   const options = await findSubmit(env, build.id);

@@ -127,6 +127,11 @@ test('a build of a key that was revoked since is not offered', async () => {
   const leaked = await aKey(team.projectId, ['caches.write']);
   const id = await built(leaked.key, { fingerprint });
   expect(await idOffered(reader, fingerprint)).toBe(id);
+  // Nor is its claim repeated by whoever runs the build again.
+  const retry = (await api<Build>('POST', `/api/builds/${id}/retry`, undefined, writer)).body;
+  expect(retry).toMatchObject({ retryOf: id, fingerprint: null });
+  expect(await succeed('simulator')).toBe(retry.id);
+  expect(await idOffered(reader, fingerprint)).toBe(id);
   expect((await api('DELETE', `/api/keys/${leaked.keyId}`)).status).toBe(200);
   expect(await offered(reader, fingerprint)).toBeNull();
 });

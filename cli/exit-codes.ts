@@ -17,7 +17,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 /** For `--help` and docs/expo-build.md. */
 export const EXIT_WORDS: Record<keyof typeof EXIT, string> = {
   ok: 'The command did what it was asked for, and each followed build succeeded.',
-  failed: 'The build failed, or something went wrong here that nobody has foreseen.',
+  failed: 'The build failed, an artifact was not downloaded, or something unforeseen went wrong here.',
   usage: 'The command line, the project or the key is wrong. The message says what to change.',
   cancelled: 'The build or its submission was cancelled.',
   infrastructure: 'The build ended for a fault of the farm. Another try may succeed.',

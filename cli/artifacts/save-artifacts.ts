@@ -7,11 +7,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
-import { join, relative, resolve, sep } from 'node:path';
+import { join } from 'node:path';
 import type { Artifact, BuildDetail } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
-import { isBelow } from '../../client/safe-files.ts';
 import { CommandError } from '../command-error.ts';
+import { refuseLinks } from './folder.ts';
 import { localNames } from './local-names.ts';
 
 export interface SaveOptions {
@@ -62,21 +62,6 @@ function named(artifacts: readonly Artifact[], name: string, buildId: string): A
       ? `Build ${buildId} has several artifacts of the name ${name}: ${list}. Give the whole name.`
       : `Build ${buildId} has no artifact ${name}. It has: ${list}.`,
   );
-}
-
-/** A folder of a stranger's project may be a link to anywhere. Links above the current folder are our own. */
-async function refuseLinks(folder: string): Promise<void> {
-  const here = resolve('.');
-  const whole = resolve(folder);
-  const parts = isBelow(here, whole) ? relative(here, whole).split(sep) : [];
-  const looked = parts.length > 0 ? parts.map((_, index) => join(here, ...parts.slice(0, index + 1))) : [whole];
-  for (const path of looked) {
-    const stats = await lstat(path).catch(() => null);
-    if (stats && !stats.isDirectory())
-      throw new CommandError(
-        `${path} is ${stats.isSymbolicLink() ? 'a link' : 'no folder'}, so nothing is downloaded there. Give another folder with --to.`,
-      );
-  }
 }
 
 /** True if this very file lies there. */

@@ -16,6 +16,7 @@ import { GIT_DEPTH_MAX, withShallowGit } from '../../client/git-history/shallow-
 import { writeArchive } from '../../client/packing/archive.ts';
 import type { SourceFile } from '../../client/packing/list-source.ts';
 import { largeFoldersOf } from '../../client/packing/warnings.ts';
+import { refuseLinks, refuseTaken } from '../artifacts/folder.ts';
 import { CommandError } from '../command-error.ts';
 import { size } from '../words.ts';
 import { fingerprintFor } from './build-fingerprint.ts';
@@ -38,6 +39,8 @@ export interface SubmitFlags extends ProjectFlags, BuildFlags, RequestFlags, Omi
   upload?: true;
   /** How many commits go along in a `.git`; one without a number. */
   withGit?: true | string;
+  /** Where the artifacts will be written. */
+  to?: string;
 }
 
 export interface Means {
@@ -54,6 +57,7 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   const depth = flags.withGit === undefined ? null : depthOf(flags.withGit);
   const choices: BuildChoice[] = [];
   for (const platform of platforms) choices.push(await chooseBuild(project, platform, flags));
+  for (const choice of choices) await lookAtFolder(choice, flags);
   const requests: Request[] = [];
   for (const choice of choices) requests.push(await requestFor(project, choice, origin, flags, means));
   const named =
@@ -99,6 +103,18 @@ async function requestFor(
   const fingerprint = await fingerprintFor(project, choice, requestFlags, means);
   const made = { origin, submit, fingerprint, idempotencyKey, sha256: NO_SHA256 };
   return requestOf({ project, choice, flags: requestFlags, ...made });
+}
+
+/** With a name, what lies there may come from the first call of this name. */
+async function lookAtFolder({ platform, artifacts }: BuildChoice, flags: SubmitFlags): Promise<void> {
+  if (flags.to === undefined) return;
+  const folder = flags.platform === 'all' ? join(flags.to, platform) : flags.to;
+  if (flags.idempotencyKey !== undefined) return await refuseLinks(folder);
+  await refuseTaken(
+    folder,
+    platform,
+    artifacts.map(({ glob }) => glob),
+  );
 }
 
 /** Of two builds, only the one for iOS has testers to tell something. */

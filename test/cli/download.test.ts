@@ -7,6 +7,7 @@ import { localNames } from '../../cli/artifacts/local-names.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { expoBuild, jsonLinesOf } from './expo-build-process.ts';
 import { type Feeding, startFeeding } from './fed-builds.ts';
+import { start } from './started.ts';
 
 let farm: Feeding;
 beforeAll(async () => {
@@ -56,6 +57,38 @@ test('artifacts go into a folder of their own under safe names, and what is ther
     stderr: expect.stringContaining('has no artifact nothing'),
   });
   expect(there()).toEqual({ ...expected, 'app.ipa': 'mine' });
+});
+
+test('an artifact of one build that cannot be written ends neither the other build nor hides that it succeeded', async () => {
+  const { pool, claims } = await farm.newWorker();
+  using dir = temporaryDir();
+  writeFileSync(join(dir.path, 'a.js'), '');
+  const args = ['submit', '--platform', 'all', '--command', 'make', '--artifact', 'dist', '--pool', pool, '--to', 'to'];
+  using submit = start([...args, '--project', 'default', '--json'], { cwd: dir.path, env: farm.env() });
+  await submit.shows(/"type":"submitted"[\s\S]*"type":"submitted"/);
+  const [ios, android] = submit
+    .stdout()
+    .split('\n')
+    .flatMap((line) =>
+      line.includes('"submitted"') ? [(JSON.parse(line) as { build: { id: string } }).build.id] : [],
+    );
+  const attempt = await claims(ios!);
+  await attempt.starts();
+  // It was not there when the builds were submitted.
+  mkdirSync(join(dir.path, 'to/ios/dist.txt'), { recursive: true });
+  await attempt.succeeds({ 'dist.txt': 'ios' });
+  await submit.shows('Not all artifacts are here');
+  const other = await claims(android!);
+  await other.starts();
+  await other.succeeds({ 'dist.txt': 'android' });
+  expect(await submit.ended).toBe(1);
+  expect(readFileSync(join(dir.path, 'to/android/dist.txt'), 'utf8')).toBe('android');
+  expect(jsonLinesOf({ code: 1, stdout: submit.stdout(), stderr: '' }).at(-1)).toMatchObject({
+    builds: [
+      { buildId: ios, status: 'succeeded', exitCode: 1 },
+      { buildId: android, status: 'succeeded', exitCode: 0 },
+    ],
+  });
 });
 
 test('nothing is written through a link, neither of the folder nor of a file', async () => {

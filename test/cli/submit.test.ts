@@ -1,9 +1,9 @@
 /** Tests what `submit` sends, against a real controller without a Mac. farm/submit.test.ts builds it. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CommanderError } from 'commander';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CommandError } from '../../cli/command-error.ts';
@@ -358,6 +358,11 @@ test('a terminal that is closed while it uploads leaves no archive on the disk',
 test('what cannot be sent is said before anything is, with the file or the flag and the fix', async () => {
   // Nobody listens at this address.
   const nowhere = { EXPO_BUILD_URL: 'http://127.0.0.1:1', EXPO_BUILD_KEY: 'tb_submit_x' };
+  using full = temporaryDir();
+  for (const path of ['App.ipa', 'a/log.txt', 'all/android/app-release.aab']) {
+    mkdirSync(dirname(join(full.path, path)), { recursive: true });
+    writeFileSync(join(full.path, path), '');
+  }
   const cases: [change: (tree: Tree) => unknown, args: string[], says: RegExp][] = [
     [NOTHING, ['--profile', 'prod'], /eas\.json has no build profile `prod`. It has `production`, `sim`/],
     [(tree) => tree.write({ 'eas.json': '{' }), [], /eas\.json is not valid JSON at line 1/],
@@ -375,6 +380,10 @@ test('what cannot be sent is said before anything is, with the file or the flag 
     [NOTHING, ['--timeout', 'biuld=1h'], /--timeout biuld: is not known. There are heartbeat/],
     [NOTHING, ['--cancel-superseded'], /--cancel-superseded: needs a group/],
     [NOTHING, ['--artifact', '../../a'], /--artifact \.\.\/\.\.\/a leads out of the source/],
+    [NOTHING, ['--to', full.path], /App\.ipa is there already, and a download replaces no file\. Remove it, or/],
+    [NOTHING, ['--platform', 'all', '--to', join(full.path, 'all')], /all\/android\/app-release\.aab is there already/],
+    [NOTHING, ['--to', join(full.path, 'a'), '--artifact', 'dist/log.txt'], /a\/log\.txt is there already/],
+    [NOTHING, ['--to', join(full.path, 'a/log.txt')], /log\.txt is no folder/],
     [NOTHING, ['--upload', '--submit-profile', 'x'], /no submit profile `x`/],
     [
       (tree) => tree.write({ 'eas.json': namesKey('ascApiKeyId') }),

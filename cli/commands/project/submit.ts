@@ -71,16 +71,17 @@ export function submitCommand(interrupts: Interrupts, onSubmitted: (submitted: S
     .addHelpText('after', HELP)
     .action(async (folder: string, options: SubmitOptions) => {
       const client = new BuildsClient(await connect());
-      const { json, failFast, detach, wait } = options;
+      const { json, failFast, detach, wait, download } = options;
+      const { to, ...others } = options;
       const means = { client, report: new Report(json), signal: interrupts.signal };
-      const builds = await submitBuilds(folder, options, means);
+      const builds = await submitBuilds(folder, wait && download ? options : others, means);
       onSubmitted({ client, builds: builds.map((build) => ({ build, address: addressOf(client, build) })) });
       if (!wait) {
         if (!json) for (const one of builds) process.stdout.write(`${one.id} ${addressOf(client, one)}\n`);
         return;
       }
       const buildIds = builds.map(({ id }) => id);
-      const downloadTo = options.download ? (options.to ?? (true as const)) : null;
+      const downloadTo = download ? (to ?? (true as const)) : null;
       const withStore = options.upload === true;
       const following = { interrupts, json, failFast, detach, downloadTo, withStore };
       endWith(await followBuilds(client, buildIds, following));

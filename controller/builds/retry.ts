@@ -5,7 +5,8 @@
  * It has a build number of its own.
  *
  * Invariant: a retry is a submission by whoever asks. It has no more rights than its key has now, and no more
- * than the old build had. It repeats no fingerprint that another key has claimed. What the old build asks a store for is asked again. The retry says if it is not.
+ * than the old build had. It repeats no fingerprint that another key has claimed. What the old build asks a
+ * store for is asked again. The retry says if it is not.
  */
 import { type App, CACHE_MODES, type CacheMode, type RetryRequest, type SubmitOptions } from '#contract';
 import { may, priorityMax, type Thing } from '../access/rights.ts';

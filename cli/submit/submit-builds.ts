@@ -240,7 +240,7 @@ export const addressOf = ({ connection }: BuildsClient, { id }: Build): string =
 /** A build that was made a moment ago, and that nobody wants alone. */
 async function withdraw(client: BuildsClient, buildId: string, report: Report): Promise<void> {
   try {
-    await client.cancel(buildId);
+    report.line({ type: 'build', build: await client.cancel(buildId) });
     report.say(`${buildId} was cancelled again.`);
   } catch (error) {
     report.say(`${buildId} could not be cancelled: ${(error as Error).message}. Run \`expo-build cancel ${buildId}\`.`);

@@ -145,9 +145,13 @@ test('a command runs in the folder of the app, and `all` makes two builds of one
 
   await call('POST', '/api/projects', { name: 'narrow' });
   await call('PATCH', '/api/projects/narrow', { maxQueuedUntrusted: 1 });
-  const one = await it.run(['--no-wait', '--platform', 'all', '--project', 'narrow', '--untrusted']);
+  const one = await it.run(['--no-wait', '--json', '--platform', 'all', '--project', 'narrow', '--untrusted']);
   expect(one.code).toBe(2);
-  expect(one.stdout).toBe('');
+  expect(jsonLinesOf(one).slice(-3)).toMatchObject([
+    { type: 'submitted', build: { platform: 'ios', status: 'queued' } },
+    { type: 'build', build: { platform: 'ios', status: 'cancelled' } },
+    { type: 'error', exitCode: 2 },
+  ]);
   const [, first] = /^(b_\w+): ios, /m.exec(one.stderr)!;
   expect(one.stderr).toMatch(new RegExp(`^${first} was cancelled again\\.\nexpo-build: .*too_many`, 'm'));
   expect(await api.build(first!)).toMatchObject({ status: 'cancelled', trusted: false });

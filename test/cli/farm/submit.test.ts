@@ -54,7 +54,11 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   const builds = ofType('submitted').map(({ build }) => build);
   expect(builds.map(({ platform }) => platform)).toEqual(['ios', 'android']);
   for (const { path } of ofType('artifact')) expect(readFileSync(path!, 'utf8')).toBe('Shop');
+  // Each line of a build says of which.
+  for (const lines of [ofType('artifact'), ofType('log'), ofType('progress')])
+    expect(new Set(lines.map(({ buildId }) => buildId))).toEqual(new Set(builds.map(({ id }) => id)));
   expect(ofType('artifact')).toHaveLength(2);
+  expect(ofType('end')).toMatchObject([{ builds: builds.map(({ id }) => ({ buildId: id, exitCode: 0 })) }]);
 
   if (hasScript) {
     const command = `'${process.execPath}' '${join(import.meta.dirname, '../../../cli/expo-build.ts')}' submit --with-git --to expo-build-b_0`;
@@ -67,14 +71,16 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   const temp = join(it.dir, 'temp');
   mkdirSync(temp);
   const inputs = { url, key: secrets.ADMIN_KEY, args: '--with-git\n--env SAYS=hostile.log' };
-  const job = await runAction({ job: GITHUB_JOBS.push, inputs, workspace: cwd, temp });
+  const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd, encoding: 'utf8' }).trim();
+  const push = { ...GITHUB_JOBS.push, env: { ...GITHUB_JOBS.push.env, GITHUB_SHA: commit } };
+  const job = await runAction({ job: push, inputs, workspace: cwd, temp });
   expect(job, job.log).toMatchObject({ outcome: 'success', outputs: { status: 'succeeded' } });
   expect(readFileSync(job.outputs['artifact-path']!, 'utf8')).toBe('Shop');
   expect(job.log).toContain('the end\n');
   const ours = /^(add-mask|stop-commands|group|endgroup)$/;
   expect(job.commands.filter(({ name }) => !ours.test(name))).toEqual([]);
-  const { GITHUB_SHA: commit } = GITHUB_JOBS.push.env;
-  expect(await farm.api.build(job.outputs.id!)).toMatchObject({ origin: { branch: 'main', commit } });
+  const ofEvent = { branch: 'main', url: expect.stringContaining('/actions/runs/') };
+  expect(await farm.api.build(job.outputs.id!)).toMatchObject({ origin: { ...ofEvent, commit } });
 
   expect(readdirSync(it.dir).filter((name) => name.startsWith('expo-build-'))).toEqual([]);
 });

@@ -41,11 +41,15 @@ export async function leave(buildIds: readonly string[], interruptions: Interrup
   if (!process.stdin.isTTY || !hasPerson()) return false;
   say(`Press Ctrl-C again now to cancel ${itOrThem(buildIds)}.\n`);
   if (!(await within(interruptions.next(), SECOND_MS))) return false;
-  return await saysYes(`Cancel ${buildIds.join(' and ')}? (y/N) `, interruptions);
+  const isSure = await saysYes(`Cancel ${buildIds.join(' and ')}? (y/N) `, interruptions);
+  if (!isSure) say(`\n${goesOn(buildIds)}.\n`);
+  return isSure;
 }
 
+const goesOn = ({ length }: readonly string[]) => (length > 1 ? 'The builds go on' : 'The build goes on');
+
 export const howToComeBack = (buildIds: readonly string[]): string =>
-  `${buildIds.length > 1 ? 'The builds go' : 'The build goes'} on. Come back with \`expo-build watch ${buildIds.join(' ')}\`.`;
+  `${goesOn(buildIds)}. Come back with \`expo-build watch ${buildIds.join(' ')}\`.`;
 
 export const howToCancel = (buildIds: readonly string[]): string =>
   `\`expo-build cancel ${buildIds.join(' ')}\` ends ${itOrThem(buildIds)}.`;

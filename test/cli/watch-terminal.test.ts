@@ -82,7 +82,7 @@ onTerminal(
     for (const [keys, words] of [
       ['\x03', 'Press Ctrl-C again'],
       ['\x03', '(y/N)'],
-      ['n\n', ''],
+      ['\x03', /\(y\/N\)[^(]*The build goes on/],
     ] as const) {
       second.type(keys);
       await second.shows(words);

@@ -127,7 +127,7 @@ function exitCodeOf(error: Error): number {
 function sentenceOf(error: Error): string {
   if (!(error instanceof ApiError)) return error.message;
   // In one line: a controller begins no line of ours.
-  const message = printable(error.message);
+  const message = printable(error.reason);
   if (error.status === 401) return `${message}. Run \`expo-build login\``;
   return error.code === 'unavailable' ? `The controller was not reached: ${message}` : message;
 }

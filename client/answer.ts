@@ -125,10 +125,13 @@ export class ApiError extends Error {
   readonly status: number;
   /** A code of the contract's closed list. It is `unavailable` if the controller could not be reached. */
   readonly code: string;
-  constructor(status: number, code: string, message: string) {
+  /** What the controller says, without what was asked. For people who have just typed that. */
+  readonly reason: string;
+  constructor(status: number, code: string, message: string, reason: string = message) {
     super(message);
     this.status = status;
     this.code = code;
+    this.reason = reason;
   }
 }
 
@@ -137,5 +140,8 @@ export function valueOrThrow<T>(answer: Answer<T>, what: string): T {
   if (answer.ok) return answer.value;
   if (answer.kind === 'unreachable') throw new ApiError(503, 'unavailable', `${what}: ${answer.message}`);
   const { status, code, message } = answer;
-  throw new ApiError(status, code, `${what}: the controller answered ${status} ${code}: ${message}`);
+  throw new ApiError(status, code, `${what}: the controller answered ${status} ${code}: ${message}`, message);
 }
+
+/** What people are told of a command that ends so. */
+export const reasonOf = (error: Error): string => (error instanceof ApiError ? error.reason : error.message);

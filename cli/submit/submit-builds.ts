@@ -10,6 +10,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Build, Origin } from '#contract';
+import { reasonOf } from '../../client/answer.ts';
 import type { LocalFile } from '../../client/blob-requests.ts';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import { GIT_DEPTH_MAX, withShallowGit } from '../../client/git-history/shallow-git.ts';
@@ -243,6 +244,6 @@ async function withdraw(client: BuildsClient, buildId: string, report: Report): 
     report.line({ type: 'build', build: await client.cancel(buildId) });
     report.say(`${buildId} was cancelled again.`);
   } catch (error) {
-    report.say(`${buildId} could not be cancelled: ${(error as Error).message}. Run \`expo-build cancel ${buildId}\`.`);
+    report.say(`${buildId} could not be cancelled: ${reasonOf(error as Error)}. Run \`expo-build cancel ${buildId}\`.`);
   }
 }

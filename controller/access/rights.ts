@@ -112,7 +112,8 @@ export function needed(right: Right): string {
 const isOwnWorker = ({ workerId }: Holder, thing: Thing): boolean =>
   thing.workerId === undefined || thing.workerId === workerId;
 
-const takes = ({ projectId }: Thing, right: Right): boolean =>
+/** Whether the project of the thing takes such a right at all, from whatever key. */
+export const takes = ({ projectId }: Thing, right: Right): boolean =>
   projectId !== DEFAULT_PROJECT_ID || !(NOT_OF_DEFAULT as readonly Right[]).includes(right);
 
 const reaches = ({ projects, pools, trusted }: Rights, thing: Thing): boolean =>

@@ -1,6 +1,6 @@
 /** Makes a new build from a request. */
 import type { BuildRequest, Inputs, Origin, OriginDetail, SubmitOptions } from '#contract';
-import { may, needed, priorityMax } from '../access/rights.ts';
+import { may, needed, priorityMax, takes } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import type { ProjectRow } from '../projects/find-project.ts';
@@ -67,8 +67,10 @@ export async function submitBuild(
     return refusal('forbidden', `keepVm: this needs ${needed('keep')}; leave the field out, or ask an admin for one`);
   if (submit && !trusted)
     return refusal('forbidden', 'submit: a build that is not trusted is never submitted to a store');
+  if (submit && !takes(thing, 'stores'))
+    return refusal('forbidden', 'submit: builds of the project default go to no store; name another project');
   if (submit && !may(submitter, 'stores', thing))
-    return refusal('forbidden', `submit: this needs ${needed('stores')}, for a project other than the default one`);
+    return refusal('forbidden', `submit: this needs ${needed('stores')}`);
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },

@@ -60,7 +60,7 @@ async function findWorkers(
     return {
       obstacle: (await isServed(env, row.pool))
         ? `a worker of pool ${row.pool} that builds for ${row.platform}: none is online`
-        : `a worker of pool ${row.pool}: no worker serves this pool. Is its name right?`,
+        : `a worker of pool ${row.pool}: no worker serves this pool, so its name may be wrong`,
     };
   const able = ofPlatform.filter((worker) => isMetBy(metBy(worker), row));
   if (able.length === 0)

@@ -10,7 +10,7 @@ import { createMiddleware } from 'hono/factory';
 import { type AttemptCaller, findAttemptCaller, findCallersKey } from '../access/auth.ts';
 import { ADMIN_KEY_ID, type AuthenticatedKey, findManagedKey, type KeyRow as KeyRowOfTable } from '../access/keys.ts';
 import { refuseHurryingStranger } from '../access/rate-limits.ts';
-import { hasRight, may, needed, type Right, type Thing } from '../access/rights.ts';
+import { hasRight, may, needed, type Right, type Thing, takes } from '../access/rights.ts';
 import { type BuildRow, findLiveBuild } from '../builds/rows.ts';
 import { findLink, type LinkRow } from '../install-links/links.ts';
 import { findProject, noProject, type ProjectRow } from '../projects/find-project.ts';
@@ -69,13 +69,27 @@ async function refuseKey(c: FoundContext, row: KeyRow, id: string): Promise<Refu
   if (error) return invalidRequest(error);
   const { find, missing } = FIND[finds];
   const reached = await find(c, id, right);
-  if (reached) return null;
+  if (reached === true) return null;
+  if (reached) return reached;
   return row.others === 403 ? forbidden : missing(id);
 }
 
+/**
+ * Whether the key may use the right for the thing. A key that sees the thing is told why it may not: its
+ * project, default, takes such a right from no key.
+ */
+function reaches(key: AuthenticatedKey, right: Right, what: string, thing: Thing): boolean | Refusal {
+  if (may(key, right, thing)) return true;
+  if (!may(key, 'builds.read', thing) || takes(thing, right)) return false;
+  return refusal('forbidden', `${what} is of the project default, where no key has the right ${right}; build it in another project`);
+}
+
 interface Finder {
-  /** Reads what `:id` names, and sets it. False if it does not exist, or the key does not reach it. */
-  find(c: FoundContext, id: string, right: Right): Promise<boolean>;
+  /**
+   * Reads what `:id` names, and sets it. False if it does not exist, or the key does not reach it. A refusal
+   * if the key sees it, and may not use the right for it.
+   */
+  find(c: FoundContext, id: string, right: Right): Promise<boolean | Refusal>;
   missing(id: string): Refusal;
 }
 
@@ -83,9 +97,10 @@ const FIND: Record<Kind, Finder> = {
   build: {
     find: async (c, id, right) => {
       const build = await findLiveBuild(c.env, id);
-      if (!build || !may(c.var.key, right, thingOf(build))) return false;
-      c.set('build', build);
-      return true;
+      if (!build) return false;
+      const reached = reaches(c.var.key, right, `build ${id}`, thingOf(build));
+      if (reached === true) c.set('build', build);
+      return reached;
     },
     missing: (id) => refusal('not_found', `there is no build ${id}`),
   },

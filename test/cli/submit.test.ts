@@ -307,7 +307,7 @@ test('a key that is revoked after the upload ends with a sentence, and leaves no
   const ended = await it.run(['--no-wait'], it.env(proxy.url, secret));
   await revoked.promise;
   expect(ended.code).toBe(2);
-  expect(ended.stderr).toMatch(/the request for the build: the controller answered 401 .* Run `expo-build login`/);
+  expect(ended.stderr).toMatch(/^expo-build: the key .* Run `expo-build login`/);
   expect((await api.list({ project: 'late' })).builds).toHaveLength(1);
 });
 

@@ -17,7 +17,7 @@ export function cancelCommand(interrupts: Interrupts): Command {
     .action(async (buildIds: string[], { json }: { json: boolean }) => {
       const client = new BuildsClient(await connect(interrupts.signal));
       const refusals: string[] = [];
-      for (const buildId of buildIds) {
+      for (const buildId of new Set(buildIds)) {
         try {
           const build = await client.cancel(buildId);
           if (json) printJson({ type: 'build', build });
@@ -25,7 +25,8 @@ export function cancelCommand(interrupts: Interrupts): Command {
         } catch (error) {
           // A build that is refused does not keep the others running.
           if (!(error instanceof ApiError) || error.status >= 500 || error.status === 401) throw error;
-          refusals.push(printable(error.message));
+          const { reason } = error;
+          refusals.push(printable(reason.includes(buildId) ? reason : `${buildId}: ${reason}`));
         }
       }
       if (refusals.length > 0) throw new CommandError(refusals.join('\n'));

@@ -65,7 +65,7 @@ export function uploadCommand(interrupts: Interrupts): Command {
 /** The store is asked before its upload begins. */
 function sayWhoRefuses(error: Error): never {
   if (error instanceof ApiError && error.code === 'store_refused')
-    throw new CommandError(error.message, EXIT.refusedByStore);
+    throw new CommandError(error.reason, EXIT.refusedByStore);
   throw error;
 }
 

@@ -1,6 +1,7 @@
 /** `expo-build explain`: says what becomes of each field of a profile before anything is sent. */
 import { Command, Option } from 'commander';
 import { type BuildNumberRequest, type CounterView, SECRET_FILE_MAX_BYTES } from '#contract';
+import { reasonOf } from '../../../client/answer.ts';
 import { explainBuild } from '../../../client/plan/explain-build.ts';
 import { explainSubmit } from '../../../client/plan/explain-submit.ts';
 import type { UnseenSecrets } from '../../../client/plan/plan.ts';
@@ -164,6 +165,6 @@ async function atController({ json }: Project, { offline, project, pool }: Expla
       notes: [],
     };
   } catch (error) {
-    return notAsked((error as Error).message);
+    return notAsked(`${reasonOf(error as Error)}.`);
   }
 }

@@ -21,13 +21,13 @@ export const TARTBEAT: readonly KnownError[] = [
         until: /^\[tartbeat\] Installing /,
       },
     ],
-    sentence: 'The project names $1 $2, and this version could not be installed[: $<reason>].',
+    sentence: '$1 $2 could not be installed[: $<reason>].',
     advice: 'Check that the version exists, and that the VM reaches the address in the log. An image can have it too.',
   },
   {
     id: 'tool_version_wrong',
     pattern: /^\[tartbeat\] (\S+) (\S+) was installed, but `[^`]+` says (.{1,80}?)\.$/,
-    sentence: 'The project names $1 $2. It was installed, but the program says that it is $3.',
+    sentence: '$1 $2 was installed, but the program says that it is $3.',
     advice:
       'Another program of this name comes first on the PATH, or the version is not complete. Name it with all its parts.',
   },

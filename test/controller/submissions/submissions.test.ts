@@ -280,6 +280,15 @@ test('a build asks for a submission only with a key that may, for a trusted buil
   expect(await ask(env.ADMIN_KEY, { project: 'default', pool: 'default', source: { sha256: await aBlob() } })).toBe(
     'forbidden',
   );
+  // Whoever sees the build is told why. Nobody else learns that there is one.
+  const path = `/api/builds/${await insertBuild({ status: 'succeeded', endedAt: Date.now() })}/submissions`;
+  const submission = { store: 'google-play' };
+  const seen = await api<Refused>('POST', path, submission, env.ADMIN_KEY);
+  expect([seen.status, seen.body.error]).toEqual([
+    403,
+    { code: 'forbidden', message: expect.stringContaining('is of the project default, where no key has the right') },
+  ]);
+  expect((await api('POST', path, submission, release.key.secret)).status).toBe(404);
 });
 
 test('a retry asks for the submission too, and says so if whoever retries may not', async () => {

@@ -158,7 +158,7 @@ test('whoever waits is told what keeps each worker from the build', async () => 
   const pool = unique('pool');
   const buildId = await aBuild({ pool });
   const waitingFor = async () => (await show(buildId)).waitingFor;
-  expect(await waitingFor()).toBe(`a worker of pool ${pool}: no worker serves this pool. Is its name right?`);
+  expect(await waitingFor()).toBe(`a worker of pool ${pool}: no worker serves this pool, so its name may be wrong`);
   await aWorker({ pool });
   expect(await waitingFor()).toBe(`a worker of pool ${pool} that builds for ios: none is online`);
   const worker = await anIdleWorker({ pool });

@@ -1102,7 +1102,7 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
         "npm error notarget a package version that doesn't exist.",
         '[tartbeat] pnpm 99.0.0 could not be installed. The lines above say why. Check that this version exists and that the VM reaches the address.',
       ],
-      says: 'pnpm 99.0.0, and this version could not be installed: No matching version found for pnpm@99.0.0',
+      says: 'pnpm 99.0.0 could not be installed: No matching version found for pnpm@99.0.0',
     },
     {
       lines: [
@@ -1116,7 +1116,7 @@ export const EXCERPTS: Record<string, Excerpt[]> = {
   tool_version_wrong: [
     {
       lines: ['[tartbeat] node 22.99 was installed, but `node --version` says 22.13.0.'],
-      says: 'node 22.99. It was installed, but the program says that it is 22.13.0.',
+      says: 'node 22.99 was installed, but the program says that it is 22.13.0.',
     },
   ],
   package_manager_checksum: [

@@ -73,6 +73,17 @@ const HIDDEN: Record<string, () => Promise<Make>> = {
   'github-action': async () => (await import('./commands/project/github-action.ts')).githubActionCommand,
 };
 
+/** What people type who come from eas-cli, or from another command of ours. */
+const OTHER_NAMES: Record<string, string> = {
+  build: 'submit',
+  'build:list': 'list',
+  'build:view': 'status',
+  'build:cancel': 'cancel',
+  env: 'secrets',
+  logout: 'login --forget',
+  doctor: 'init',
+};
+
 const [, , named = ''] = process.argv;
 const groups = [...Object.entries(COMMANDS), [null, HIDDEN] as const];
 // Help and the nearest command need all of them.
@@ -92,6 +103,8 @@ for (const stream of [process.stdout, process.stderr])
   });
 
 try {
+  if (Object.hasOwn(OTHER_NAMES, named))
+    throw new CommandError(`There is no command ${named}. Run \`expo-build ${OTHER_NAMES[named]}\`.`);
   await program.parseAsync();
 } catch (error) {
   process.exitCode = exitCodeOf(error as Error);
@@ -125,11 +138,15 @@ function exitCodeOf(error: Error): number {
 }
 
 function sentenceOf(error: Error): string {
+  // Commander's own message is for a terminal.
+  if (error instanceof CommanderError) return error.message.replace(/^error: /, '').replaceAll('\n', ' ');
   if (!(error instanceof ApiError)) return error.message;
   // In one line: a controller begins no line of ours.
   const message = printable(error.reason);
   if (error.status === 401) return `${message}. Run \`expo-build login\``;
-  return error.code === 'unavailable' ? `The controller was not reached: ${message}` : message;
+  if (error.code !== 'unavailable') return message;
+  const http = message.includes('ERR_SSL_WRONG_VERSION_NUMBER') ? '. It speaks no https there' : '';
+  return `The controller was not reached: ${message}${http}`;
 }
 
 /** Null: nobody has foreseen this error. */

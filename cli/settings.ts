@@ -100,14 +100,17 @@ export function settingsPath(): string {
 export function addressOf(text: string, from: string): string {
   const refuse = (why: string) => new CommandError(`${from}: ${why}`);
   const given = text.trim();
-  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(given) ? given : `https://${given}`;
-  const url = URL.parse(withScheme);
+  const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(given);
+  const secure = URL.parse(hasScheme ? given : `https://${given}`);
+  // A controller on this machine has no certificate.
+  const url = secure && !hasScheme && isThisMachine(secure.hostname) ? URL.parse(`http://${given}`) : secure;
   if (!url?.hostname) throw refuse('is no address. Give one such as https://builds.example.com.');
   if (url.username || url.password) throw refuse('the address must not have a name or a password in it.');
   if (url.search || url.hash) throw refuse('the address must not have a `?` or a `#` in it.');
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && isThisMachine(url.hostname)))
     throw refuse(`must begin with https://. Only a controller on this machine may use http://.`);
-  return `${url.origin}${url.pathname}`.replace(/\/+$/, '');
+  // Examples with curl have the address with /api.
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, '').replace(/\/api$/, '');
 }
 
 const isThisMachine = (hostname: string) =>

@@ -11,5 +11,14 @@ const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u
 
 export const printable = (text: string): string => stripVTControlCharacters(text).replace(UNPRINTABLE, ' ');
 
+/** For the name of a file that a person should find again: what is unprintable is shown, such as `\\x1b`. */
+export const escaped = (name: string): string =>
+  name.replace(UNPRINTABLE, (text) =>
+    Array.from(text, (one) => {
+      const code = one.codePointAt(0)!;
+      return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+    }).join(''),
+  );
+
 /** Keeps the line breaks. For text whose lines we made ourselves. */
 export const printableLines = (text: string): string => text.split('\n').map(printable).join('\n');

@@ -1,4 +1,5 @@
 /** Makes the request for a build, and checks it as the controller will. */
+import type { z } from 'zod';
 import {
   BuildRequest,
   type BuildRequestInput,
@@ -89,7 +90,7 @@ function check(request: Request, files: readonly SecretFile[]): void {
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
     const { path } = issue;
-    const { message } = issue.code === 'invalid_key' ? issue.issues[0]! : issue;
+    const message = wordsOf(issue.code === 'invalid_key' ? issue.issues[0]! : issue);
     const [field, ...deeper] = path;
     const which = field === 'timeouts' || field === 'labels' || field === 'env' || field === 'secretEnv';
     const name = which && deeper.length > 0 ? ` ${deeper.join('.').replace(/TimeoutMs$/, '')}` : '';
@@ -103,6 +104,16 @@ function check(request: Request, files: readonly SecretFile[]): void {
     `The request for the build has ${sizeBytes} bytes, secret files and variables included, but at most ${REQUEST_MAX_BYTES} are taken.${because}`,
   );
 }
+
+/** The schema has its own words for everything but some limits. */
+function wordsOf(issue: z.core.$ZodIssue): string {
+  if (!issue.message.startsWith('Too ')) return issue.message;
+  if (issue.code === 'too_big') return `give at most ${issue.maximum}${unitOf(issue.origin)}`;
+  if (issue.code === 'too_small') return `give at least ${issue.minimum}${unitOf(issue.origin)}`;
+  return issue.message;
+}
+
+const unitOf = (origin: string): string => (origin === 'string' ? ' characters' : '');
 
 /** By the field of the request. */
 const FLAGS: Record<string, string> = {

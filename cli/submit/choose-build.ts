@@ -1,9 +1,11 @@
 /** Decides what is built for a platform: a profile of eas.json, or a command. */
+import { join, relative } from 'node:path';
 import { type App, ArtifactGlob } from '#contract';
 import { readAppConfig } from '../../client/project/app-config.ts';
 import { checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
 import { readEasJson } from '../../client/project/eas-json.ts';
 import { type CommandBuild, commandBuildOf } from '../../client/project/expo-build-json.ts';
+import { appFoldersIn } from '../../client/project/first-build/app-folders.ts';
 import type { Found } from '../../client/project/found.ts';
 import { pathIn } from '../../client/project/project-files.ts';
 import { workflowOf } from '../../client/project/workflow.ts';
@@ -44,9 +46,16 @@ export async function chooseBuild(project: Project, platform: Platform, flags: B
     };
   const { appRoot } = source;
   const easJsonPath = pathIn(appRoot, 'eas.json')!;
+  if (!files.paths.has(easJsonPath)) {
+    const apps = appFoldersIn(files, appRoot);
+    if (apps.length > 0 && !apps.includes(appRoot))
+      throw new CommandError(
+        `There is no ${easJsonPath}. Name the folder of an app:\n${apps.map((path) => `  expo-build submit ${relative('.', join(source.root, path))}`).join('\n')}`,
+      );
+  }
   if (!files.paths.has(easJsonPath) && flags.profile === undefined)
     throw new CommandError(
-      `Nothing says what to build: ${easJsonPath} is not in the source${json.ios || json.android ? `, and expo-build.json has no command for ${platform}` : ''}. Make profiles with \`eas build:configure\`, or give \`--command COMMAND --artifact GLOB\` (or both as \`command\` and \`artifacts\` in expo-build.json).`,
+      `Nothing says what to build: there is no ${easJsonPath}${json.ios || json.android ? `, and expo-build.json has no command for ${platform}` : ''}. Make profiles with \`expo-build init --eas-json\` or \`eas build:configure\`, or give \`--command COMMAND --artifact GLOB\` (or both as \`command\` and \`artifacts\` in expo-build.json).`,
     );
   const name = flags.profile ?? USUAL_PROFILE;
   const easJson = value(await readEasJson(files, appRoot));

@@ -1,9 +1,12 @@
-/** Finds the project of a build that names none. */
+/** Finds the project of a build that names none, and whether the one that it names is there. */
+import { z } from 'zod';
 import { Me } from '#contract';
 import { valueOrThrow } from '../../client/answer.ts';
 import type { Connection } from '../../client/request.ts';
 import { type RetryOptions, untilAnswered } from '../../client/retry.ts';
 import { CommandError } from '../command-error.ts';
+
+const Projects = z.object({ projects: z.array(z.object({ name: z.string(), id: z.string() })) });
 
 const GIVE_UP_AFTER_MS = 120_000;
 
@@ -22,4 +25,17 @@ export async function onlyProject(
       'This key reaches several projects. Name one with `--project`, or as `project` in expo-build.json.',
     );
   return only;
+}
+
+/** A key of all projects makes a project at its first build, also one whose name is misspelt. */
+export async function isThere(
+  connection: Connection,
+  project: string,
+  patience: Pick<RetryOptions, 'signal' | 'onUnreachable'>,
+): Promise<boolean> {
+  const ask = () =>
+    connection.call({ method: 'GET', path: '/api/projects', answer: Projects, signal: patience.signal });
+  const all = await untilAnswered(ask, { ...patience, giveUpAfterMs: GIVE_UP_AFTER_MS });
+  // A refusal here is no reason against the build: the request for it is answered, too.
+  return !all.ok || all.value.projects.some(({ name, id }) => name === project || id === project);
 }

@@ -24,7 +24,7 @@ import { fingerprintFor } from './build-fingerprint.ts';
 import { type Request, type RequestFlags, requestOf } from './build-request.ts';
 import { appOf, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
 import { isFromStranger } from './github-event.ts';
-import { onlyProject } from './only-project.ts';
+import { isThere, onlyProject } from './only-project.ts';
 import { originOf } from './origin.ts';
 import { flagFor, type Project, type ProjectFlags, readProject } from './read-project.ts';
 import type { Report } from './report.ts';
@@ -61,13 +61,15 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   for (const choice of choices) await lookAtFolder(choice, flags);
   const requests: Request[] = [];
   for (const choice of choices) requests.push(await requestFor(project, choice, origin, flags, means));
-  const named =
-    flags.project ??
-    project.json.project ??
-    (await onlyProject(means.client.connection, { signal, onUnreachable: report.away }));
+  const patience = { signal, onUnreachable: report.away };
+  const { connection } = means.client;
+  const given = flags.project ?? project.json.project;
+  const named = given ?? (await onlyProject(connection, patience));
   if (named !== undefined) for (const request of requests) request.project = named;
   sayWhatGoes(project, report);
   const archive = await packAndUpload(project, depth, means);
+  if (given !== undefined && !(await isThere(connection, given, patience)))
+    report.say(`! There is no project ${given}. If this key may make it, this build does. Is that its name?`);
   signal.throwIfAborted();
   const words = choices.map((choice) => `${choice.platform}, ${choice.words}`);
   return await submitAll(requests, words, archive, flags.idempotencyKey, means);
@@ -138,7 +140,7 @@ function sayWhatGoes({ source, secrets, warnings }: Project, report: Report): vo
   const said = [
     ...warnings.map(({ path, message }) => `! ${path}: ${message}`),
     ...secrets.notSent.map(
-      (path) => `! ${path}: is ignored, so the build does not get it. Or give ${flagFor(source, path)}`,
+      (path) => `! ${path}: is ignored, so the build does not get it. If it needs it, give ${flagFor(source, path)}`,
     ),
   ];
   for (const one of said.slice(0, WARNINGS_SHOWN)) report.say(one);
@@ -152,7 +154,9 @@ function sayWhatGoes({ source, secrets, warnings }: Project, report: Report): vo
 function depthOf(withGit: true | string): number {
   const depth = withGit === true ? 1 : Number(withGit);
   if (Number.isInteger(depth) && depth >= 1 && depth <= GIT_DEPTH_MAX) return depth;
-  throw new CommandError(`--with-git ${withGit}: give the number of commits with =, such as --with-git=50.`);
+  throw new CommandError(
+    `--with-git ${withGit}: give the number of commits with =, such as --with-git=50, and a folder before the flag.`,
+  );
 }
 
 /** @param depth how many commits go along in a `.git`; null for none of them */

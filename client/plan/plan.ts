@@ -200,7 +200,7 @@ class Planning {
   #checkExpo(app: AppConfig, profile: BuildProfile, workflow: Workflow): void {
     if (!this.#given.reserved.EXPO_TOKEN && !this.#unseen.variables.includes('EXPO_TOKEN'))
       throw new Wrong(
-        `The profile ${JSON.stringify(this.#request.profile)} needs Expo's servers, and the build has no EXPO_TOKEN: set it as a secret variable (make a token at expo.dev under Access tokens), or let the profile use local credentials and no \`environment\`.`,
+        `The profile ${JSON.stringify(this.#request.profile)} needs Expo's servers, and the build has no EXPO_TOKEN: set it as a secret variable, with \`expo-build secrets set EXPO_TOKEN\` or \`--secret-env EXPO_TOKEN\` (make a token at expo.dev under Access tokens), or let the profile use local credentials and no \`environment\`.`,
       );
     if (app.kind === 'static' && !app.projectId)
       throw new Wrong(

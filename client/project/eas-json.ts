@@ -218,7 +218,9 @@ export async function readEasJsonValue(
   if (file === null) return problem(`The app's folder ${named(appRoot)} lies outside of the source.`);
   const json = await readJson(files, file, LIMITS);
   if (json === null)
-    return problem(`${file} is not in the source, so there is no profile. Create it with \`eas build:configure\`.`);
+    return problem(
+      `${file} is not in the source, so there is no profile. Create it with \`expo-build init --eas-json\` or \`eas build:configure\`.`,
+    );
   return json.ok ? found({ file, value: json.value }) : json;
 }
 

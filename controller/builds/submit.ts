@@ -69,8 +69,7 @@ export async function submitBuild(
     return refusal('forbidden', 'submit: a build that is not trusted is never submitted to a store');
   if (submit && !takes(thing, 'stores'))
     return refusal('forbidden', 'submit: builds of the project default go to no store; name another project');
-  if (submit && !may(submitter, 'stores', thing))
-    return refusal('forbidden', `submit: this needs ${needed('stores')}`);
+  if (submit && !may(submitter, 'stores', thing)) return refusal('forbidden', `submit: this needs ${needed('stores')}`);
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },

@@ -81,7 +81,10 @@ async function refuseKey(c: FoundContext, row: KeyRow, id: string): Promise<Refu
 function reaches(key: AuthenticatedKey, right: Right, what: string, thing: Thing): boolean | Refusal {
   if (may(key, right, thing)) return true;
   if (!may(key, 'builds.read', thing) || takes(thing, right)) return false;
-  return refusal('forbidden', `${what} is of the project default, where no key has the right ${right}; build it in another project`);
+  return refusal(
+    'forbidden',
+    `${what} is of the project default, where no key has the right ${right}; build it in another project`,
+  );
 }
 
 interface Finder {

@@ -50,11 +50,13 @@ Decided by git.
 test('the flag of a file that is not sent counts from the current folder', async () => {
   using it = project();
   it.tree.write({ '.gitignore': '.env\n', '.env': '', 'apps/one/.env': '', 'apps/one/package.json': '{}' }).committed();
+  it.tree.write({ 'od\u001bd\n.js': '' });
   const here = join(it.path, 'apps/one');
   const { stdout } = await expoBuild(here, 'pack', '--list');
   const flags = stdout.match(/--secret-file \S+/g)!.flatMap((flag) => flag.split(' '));
   expect(flags).toEqual(['--secret-file', '../../.env', '--secret-file', '.env']);
   expect(await expoBuild(here, 'pack', '--list', ...flags)).toMatchObject({ code: 0 });
+  expect(stdout).toContain('od\\x1bd\\x0a.js'); // not another name
 });
 
 test('npm run takes the folder in which the person is, and a machine without git is told so', async () => {
@@ -90,6 +92,8 @@ test('a wrong command line ends with 2 and names what is wrong, and help ends wi
     [['pakc'], 2, 'Did you mean pack?'],
     [['pack', '--json'], 2, 'give --list'],
     [['pack', '--lits'], 2, "unknown option '--lits'"],
+    [['build', '--profile', 'preview'], 2, 'Run `expo-build submit`.'],
+    [['submit', '--no-wait', '--detach'], 2, '--no-wait follows no build, so --detach does nothing.'],
     [['pack', '--list', 'nowhere'], 2, 'nowhere is not a folder'],
     [['pack', '--help'], 0, ''],
     [['--version'], 0, ''],

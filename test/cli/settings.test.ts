@@ -106,6 +106,8 @@ test.each([
   ['builds.example.com', 'https://builds.example.com'],
   [' https://BUILDS.example.com/tartbeat/ ', 'https://builds.example.com/tartbeat'],
   ['http://localhost:3000', 'http://localhost:3000'],
+  ['localhost:3000', 'http://localhost:3000'],
+  ['http://localhost:3000/api/', 'http://localhost:3000'],
   ['http://127.0.0.1:3000/', 'http://127.0.0.1:3000'],
   ['http://[::1]:3000', 'http://[::1]:3000'],
   ['http://builds.example.com', null],

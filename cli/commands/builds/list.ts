@@ -87,7 +87,7 @@ async function found(options: ListOptions, signal: AbortSignal): Promise<{ build
 }
 
 function textOf(builds: readonly Listed[]): string {
-  if (builds.length === 0) return 'There are none.\n';
+  if (builds.length === 0) return 'There are no such builds.\n';
   const now = Date.now();
   const rows = builds.map((build) => {
     const origin = build.origin ?? {};

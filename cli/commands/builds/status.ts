@@ -49,7 +49,7 @@ function textOf(build: BuildDetail, now: number): string {
     ['stranger’s', build.trusted ? null : 'yes: it gets no stored secrets and is submitted to no store'],
     ['retries', build.retryOf],
     ['asked for', `${ago(build.createdAt, now)} (${moment(build.createdAt)})`],
-    ['took', timeOf(build, now)],
+    [build.endedAt === null ? 'runs for' : 'took', timeOf(build, now)],
     ...(live ? liveRows(live, now) : []),
     ...told(attempts).map((one): Row => [`attempt ${one.attempt}`, attemptOf(one, now)]),
     ...artifacts.map((one): Row => ['artifact', artifactOf(one)]),

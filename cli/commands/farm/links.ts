@@ -71,7 +71,7 @@ async function listLinks(
 }
 
 function textOf(links: readonly Link[]): string {
-  if (links.length === 0) return 'There are none.\n';
+  if (links.length === 0) return 'There are no links.\n';
   const now = Date.now();
   const rows = links.map(({ id, buildId, artifact, app, createdBy, createdAt, expiresAt, revokedAt }) => [
     ...[id, buildId, [app?.name, app?.version].filter(Boolean).join(' ') || artifact.name],

@@ -86,7 +86,7 @@ function sayWhichKey(error: unknown): never {
 }
 
 const SCOPES: Record<Me['scope'], string> = {
-  admin: 'do everything on the farm',
+  admin: 'run the farm, and request builds; but its builds get no stored secrets, and it sets none',
   submit: 'request, cancel and retry builds, and read their logs and artifacts',
   read: 'list and show builds, without logs and artifacts',
   worker: 'work on builds',

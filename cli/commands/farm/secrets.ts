@@ -7,6 +7,7 @@
 import { open } from 'node:fs/promises';
 import { Command } from 'commander';
 import { SECRET_FILE_MAX_BYTES, SecretName, type SecretRequest } from '#contract';
+import { printable } from '../../../client/printable.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
 import { CommandError } from '../../command-error.ts';
 import { askSecret, readPipedLine } from '../../input.ts';
@@ -118,6 +119,7 @@ async function readBase64(path: string): Promise<string> {
       throw new CommandError(`${path} has ${size} bytes. A secret file has at most ${SECRET_FILE_MAX_BYTES}.`);
     return (await file.readFile()).toString('base64');
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new CommandError(`--file: there is no file ${path}.`);
     throw error instanceof CommandError ? error : new CommandError(`--file: ${(error as Error).message}`);
   }
 }
@@ -130,7 +132,7 @@ async function listSecrets({ project: named, pool, json }: ListOptions, signal: 
     for (const secret of secrets) printJson({ type: 'secret', project, secret });
     return;
   }
-  if (secrets.length === 0) return void process.stdout.write('There are none.\n');
+  if (secrets.length === 0) return void process.stdout.write(`Project ${printable(project)} has no stored secrets.\n`);
   const now = Date.now();
   const rows = secrets.map(({ name, path, pool, version, setBy, setAt, usedAt }) => [
     ...[name, path ?? 'variable', pool, String(version)],

@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { STORE_KEY_TEXT_MAX, StoreKeyRequest } from '#contract';
 import { fileBeside } from '../../../client/packing/files-of-source.ts';
+import { printable } from '../../../client/printable.ts';
 import { readKeyFile } from '../../../client/project/submit/key-file.ts';
 import { readSubmitProfile } from '../../../client/project/submit/read-submit-profile.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
@@ -163,7 +164,7 @@ async function listStoreKeys({ project: named, json }: StoreKeysOptions, signal:
     for (const storeKey of keys) printJson({ type: 'store_key', project, storeKey });
     return;
   }
-  if (keys.length === 0) return void process.stdout.write('There are none.\n');
+  if (keys.length === 0) return void process.stdout.write(`Project ${printable(project)} has no store keys.\n`);
   const now = Date.now();
   const rows = keys.map(({ name, store, identity, apps, pools, version, setAt, setBy }) => [
     ...[name, store, identity, apps.join(', '), pools.join(', '), String(version)],

@@ -156,7 +156,9 @@ async function atController({ json }: Project, { offline, project, pool }: Expla
     counters = await client.counters(name);
     const { rights } = await client.me();
     if (!rights?.may.includes('secrets.use'))
-      return notAsked('builds of this key get none, because it does not have the right `secrets.use`.');
+      return notAsked(
+        `builds of this key get none. An admin makes a key of the project ${name} with the right \`secrets.use\`.`,
+      );
     const stored = await client.secrets(name, pool);
     const files = stored.flatMap(({ path }) => path ?? []);
     return {

@@ -68,15 +68,15 @@ async function findProject(folder: string, signal: AbortSignal): Promise<Project
   const { folders, easJson } = await surveyProject(files, source.appRoot);
   const isApp = easJson !== null || PLATFORMS.some((platform) => folders[platform] !== 'none');
   if (isApp || PLATFORMS.some((platform) => commandIn(project, platform))) return project;
-  const apps = appFoldersIn(files).filter((path) => source.appRoot === '.' || path.startsWith(`${source.appRoot}/`));
+  const apps = appFoldersIn(files, source.appRoot);
   if (apps.length === 1 && apps[0] !== source.appRoot)
     return await readProject(join(source.root, apps[0]!), { ...flags, root: source.root }, { explain: false, signal });
   if (apps.length > 1)
     throw new CommandError(
-      `There are several apps in ${folder}. Name one:\n${apps.map((path) => `  expo-build init ${pathFromHere(source.root, path)}`).join('\n')}`,
+      `There are several apps in ${folder === '.' ? 'this folder' : folder}. Name one:\n${apps.map((path) => `  expo-build init ${pathFromHere(source.root, path)}`).join('\n')}`,
     );
   throw new CommandError(
-    `There is no app in ${folder}: no eas.json, no package.json with \`expo\`, no Xcode or Gradle project. Name the folder of the app.`,
+    `There is no app in ${folder === '.' ? 'this folder' : folder}: no eas.json, no package.json with \`expo\`, no Xcode or Gradle project. Name the folder of the app.`,
   );
 }
 

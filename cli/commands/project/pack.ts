@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import type { Difference, Source } from '../../../client/packing/list-source.ts';
 import type { SecretFile } from '../../../client/packing/secret-files.ts';
 import { largeFoldersOf } from '../../../client/packing/warnings.ts';
-import { printable } from '../../../client/printable.ts';
+import { escaped, printable } from '../../../client/printable.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { several } from '../../submit/flag-values.ts';
@@ -95,7 +95,7 @@ const LEFT_OUT_WORDS: Record<Source['leftOut'][number]['why'], string> = {
 function textOf({ source, secrets, warnings }: Project): string {
   const { root, appRoot, files, leftOut } = source;
   const line = (mark: string, sizeBytes: number | null, path: string, words = '') =>
-    `${mark} ${(sizeBytes === null ? '' : size(sizeBytes)).padStart(9)}  ${printable(path)}${words && `  (${printable(words)})`}`;
+    `${mark} ${(sizeBytes === null ? '' : size(sizeBytes)).padStart(9)}  ${escaped(path)}${words && `  (${printable(words)})`}`;
   const section = (title: string, lines: string[]) => (lines.length === 0 ? [] : ['', `${title}:`, ...lines]);
   const word = (count: number) => (count === 1 ? 'file' : 'files');
   return `${[
@@ -122,7 +122,7 @@ function textOf({ source, secrets, warnings }: Project): string {
     ),
     ...section(
       'Look at these',
-      warnings.map(({ path, message }) => `! ${printable(`${path}: ${message}`)}`),
+      warnings.map(({ path, message }) => `! ${escaped(path)}: ${printable(message)}`),
     ),
     '',
     `${files.length} ${word(files.length)}, ${size(totalOf(source))} before compression, from ${printable(root)}${appRoot === '.' ? '' : ` (the app is in ${printable(appRoot)})`}.`,

@@ -2,7 +2,7 @@
 import { Command, Option } from 'commander';
 import type { Build } from '#contract';
 import { BuildsClient } from '../../../client/builds-client.ts';
-import { endWith } from '../../command-error.ts';
+import { CommandError, endWith } from '../../command-error.ts';
 import { followBuilds } from '../../follow/follow-builds.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { connect } from '../../settings.ts';
@@ -70,14 +70,19 @@ export function submitCommand(interrupts: Interrupts, onSubmitted: (submitted: S
     .option('--json', 'print one JSON object on each line', false)
     .addHelpText('after', HELP)
     .action(async (folder: string, options: SubmitOptions) => {
+      const { json, failFast, detach, wait, download, to } = options;
+      const idle = [detach && '--detach', failFast && '--fail-fast', to !== undefined && '--to'].find(Boolean);
+      if (!wait && idle) throw new CommandError(`--no-wait follows no build, so ${idle} does nothing. Leave one out.`);
+      if (!download && to !== undefined)
+        throw new CommandError('--no-download downloads nothing, so --to does nothing. Leave one out.');
       const client = new BuildsClient(await connect());
-      const { json, failFast, detach, wait, download } = options;
-      const { to, ...others } = options;
       const means = { client, report: new Report(json), signal: interrupts.signal };
-      const builds = await submitBuilds(folder, wait && download ? options : others, means);
+      const builds = await submitBuilds(folder, options, means);
       onSubmitted({ client, builds: builds.map((build) => ({ build, address: addressOf(client, build) })) });
       if (!wait) {
-        if (!json) for (const one of builds) process.stdout.write(`${one.id} ${addressOf(client, one)}\n`);
+        // A person has read both already.
+        const isSaid = process.stdout.isTTY && process.stderr.isTTY;
+        if (!json && !isSaid) for (const one of builds) process.stdout.write(`${one.id} ${addressOf(client, one)}\n`);
         return;
       }
       const buildIds = builds.map(({ id }) => id);

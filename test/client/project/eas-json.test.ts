@@ -34,7 +34,8 @@ test('in a monorepo, messages name the file with its folder', async () => {
     problem: 'apps/mobile/eas.json is not valid JSON at line 1, column 2. Correct it there.',
   });
   expect(await readEasJson(filesOf({}), 'apps/mobile')).toMatchObject({
-    problem: 'apps/mobile/eas.json is not in the source, so there is no profile. Create it with `eas build:configure`.',
+    problem:
+      'apps/mobile/eas.json is not in the source, so there is no profile. Create it with `expo-build init --eas-json` or `eas build:configure`.',
   });
 });
 

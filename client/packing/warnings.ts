@@ -15,7 +15,8 @@ export interface Warning {
     | 'git_not_found'
     | 'link_to_nothing'
     | 'names_differ_in_case'
-    | 'submodule_not_checked_out';
+    | 'submodule_not_checked_out'
+    | 'unknown_field';
   path: string;
   /** A whole sentence. */
   message: string;

@@ -7,7 +7,7 @@
  */
 import { looksSecret } from '#contract';
 import { type BuildProfile, chainOf, checkCustomBuild } from '../project/build-profile.ts';
-import type { EasJson } from '../project/eas-json.ts';
+import { type EasJson, onUnknownFields, readEasJson } from '../project/eas-json.ts';
 import { isSigned } from '../project/engine.ts';
 import { numberPolicy } from '../project/number-policy.ts';
 import { PRIVATE_ACCESS } from '../project/private-access.ts';
@@ -47,7 +47,7 @@ export interface Explanation {
   /** Null if the build is refused before that is decided. */
   number: string | null;
   secrets: NeededSecret[];
-  /** The lines that the log of the build will have. */
+  /** The lines that the log of the build will have. Of one that is refused: on fields that nobody knows. */
   notes: string[];
   /** What `eas build` would do otherwise. */
   differences: string[];
@@ -70,9 +70,16 @@ export async function explainBuild(request: PlanRequest): Promise<Explanation> {
     plan,
     number: numberWords(said),
     secrets: secretsOf(said),
-    notes: plan?.notes ?? [],
+    notes: plan?.notes ?? (await unknownFieldsIn(request)),
     differences: differencesOf(said),
   };
+}
+
+/** They may be why it is refused. */
+async function unknownFieldsIn({ files, appRoot }: PlanRequest): Promise<string[]> {
+  const read = await readEasJson(files, appRoot);
+  const said = read.ok ? onUnknownFields(read.value, read.notes) : null;
+  return read.ok && said !== null ? [`${read.value.file} ${said}`] : [];
 }
 
 interface Said {

@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { readJson } from './formats/json.ts';
+import { nearestTo } from './formats/nearest.ts';
 import { listed, named, shown } from './formats/text.ts';
 import { type Found, found, problem } from './found.ts';
 import {
@@ -235,8 +236,15 @@ function sentenceOf(file: string, whole: unknown, issue: z.core.$ZodIssue): stri
 /** One line for what the file has and no build looks at. */
 function notesOf(file: string, value: unknown): string[] {
   const unknown: string[] = [];
-  const look = (at: string, within: unknown, known: Record<string, FieldFate>) => {
-    for (const key of keysOf(within)) if (!Object.hasOwn(known, key)) unknown.push(at === '' ? key : `${at}.${key}`);
+  const meant: string[] = [];
+  const look = (at: string, within: unknown, known: Record<string, FieldFate>, elsewhere: Elsewhere = {}) => {
+    for (const key of keysOf(within)) {
+      if (Object.hasOwn(known, key)) continue;
+      unknown.push(at === '' ? key : `${at}.${key}`);
+      if (unknown.length > MEANT_MAX) continue;
+      const nearest = nearestTo(key, [...Object.keys(known), ...Object.keys(elsewhere)]);
+      if (nearest !== null) meant.push(`${named(elsewhere[nearest] ?? nearest)} may be meant by ${named(key)}.`);
+    }
   };
   look('', value, TOP_FIELDS);
   const { cli, build, submit } = value as {
@@ -247,7 +255,7 @@ function notesOf(file: string, value: unknown): string[] {
   look('cli', cli, CLI_FIELDS);
   for (const [name, one] of Object.entries(build ?? {})) {
     const at = `build.${name}`;
-    look(at, one, { ...PROFILE_FIELDS, ...COMMON_FIELDS });
+    look(at, one, { ...PROFILE_FIELDS, ...COMMON_FIELDS }, OF_PLATFORM);
     look(`${at}.cache`, one.cache, CACHE_FIELDS);
     for (const [section, fields] of [
       ['ios', IOS_FIELDS],
@@ -268,8 +276,25 @@ function notesOf(file: string, value: unknown): string[] {
     const fate: FieldFate | undefined = Object.hasOwn(CLI_FIELDS, key) ? CLI_FIELDS[key as 'version'] : undefined;
     return fate?.fate === 'ignored' ? [`\`cli.${key}\` in ${file} is ignored. ${fate.says}`] : [];
   });
-  if (unknown.length > 0) notes.push(`${file} has fields that are not known and change nothing: ${listed(unknown)}.`);
+  if (unknown.length > 0) notes.push([`${file} ${UNKNOWN}: ${listed(unknown)}.`, ...meant].join(' '));
   return notes;
+}
+
+const UNKNOWN = 'has fields that are not known and change nothing';
+/** Of how many fields it is said which one may be meant. */
+const MEANT_MAX = 5;
+
+/** Fields by the name, and where they belong. */
+type Elsewhere = Record<string, string>;
+const OF_PLATFORM: Elsewhere = Object.fromEntries([
+  ...Object.keys(ANDROID_FIELDS).map((field) => [field, `android.${field}`]),
+  ...Object.keys(IOS_FIELDS).map((field) => [field, `ios.${field}`]),
+]);
+
+/** What the log says of fields that no build looks at, without the name of the file. Null: there are none. */
+export function onUnknownFields({ file }: EasJson, notes: readonly string[]): string | null {
+  const note = notes.find((one) => one.startsWith(`${file} ${UNKNOWN}`));
+  return note === undefined ? null : note.slice(file.length + 1);
 }
 
 const keysOf = (value: unknown): string[] =>

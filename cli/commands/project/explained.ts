@@ -110,7 +110,7 @@ function linesOfBuild(build: Explanation, title: string, platform: 'ios' | 'andr
     ]),
     ...section('Fields', fields.flatMap(linesOfField)),
     ...section('What it needs beside the source', secrets.map(secretWords)),
-    ...section('The log will say', notes),
+    ...section(plan ? 'The log will say' : 'Look at these', notes),
     ...section('Other than EAS', differences),
   ];
 }

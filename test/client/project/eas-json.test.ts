@@ -82,14 +82,14 @@ test('what no build looks at is a note, and the values of submit are not looked 
   const found = await read(
     JSON.stringify({
       cli: { version: '>= 16.0.0', appVersionSource: 'remote' },
-      build: { a: { newField: 1, ios: { other: true } } },
+      build: { a: { newField: 1, simulator: true, ios: { other: true, simulater: true } } },
       submit: { production: { ios: 'anything', web: {} }, preview: { android: { track: 1, lane: 2 } } },
       extra: {},
     }),
   );
   expect(found.ok && found.notes).toEqual([
     "`cli.version` in eas.json is ignored. It concerns eas-cli. Only the engine `eas` starts it, and then it is the image's one, whatever its version.",
-    'eas.json has fields that are not known and change nothing: `extra`, `build.a.newField`, `build.a.ios.other`, `submit.production.web`, `submit.preview.android.lane`.',
+    'eas.json has fields that are not known and change nothing: `extra`, `build.a.newField`, `build.a.simulator`, `build.a.ios.other`, `build.a.ios.simulater`, `submit.production.web`, `submit.preview.android.lane`. `ios.simulator` may be meant by `simulator`. `simulator` may be meant by `simulater`.',
   ]);
 });
 

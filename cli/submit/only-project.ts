@@ -8,6 +8,9 @@ import { CommandError } from '../command-error.ts';
 
 const Projects = z.object({ projects: z.array(z.object({ name: z.string(), id: z.string() })) });
 
+/** As the controller has it for a request that names none. */
+export const USUAL_PROJECT = 'default';
+
 const GIVE_UP_AFTER_MS = 120_000;
 
 /** The only one that the key reaches. Undefined: it reaches all, and the controller's default counts. */
@@ -17,7 +20,12 @@ export async function onlyProject(
 ): Promise<string | undefined> {
   const ask = () => connection.call({ method: 'GET', path: '/api/me', answer: Me, signal: patience.signal });
   const me = valueOrThrow(await untilAnswered(ask, { ...patience, giveUpAfterMs: GIVE_UP_AFTER_MS }), 'GET /api/me');
-  const projects = me.rights?.projects ?? '*';
+  return onlyProjectOf(me);
+}
+
+/** The same, of an answer. */
+export function onlyProjectOf({ rights }: Me): string | undefined {
+  const projects = rights?.projects ?? '*';
   if (projects === '*') return undefined;
   const [only, ...others] = projects;
   if (others.length > 0)

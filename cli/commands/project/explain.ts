@@ -15,8 +15,9 @@ import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
 import { pairs, secretVariables, several } from '../../submit/flag-values.ts';
+import { onlyProjectOf, USUAL_PROJECT } from '../../submit/only-project.ts';
 import { type Project, type ProjectFlags, readProject } from '../../submit/read-project.ts';
-import { projectOf } from '../project-option.ts';
+import { NO_SECRETS, storedSecrets } from '../../submit/stored-secrets.ts';
 import { type Explained, linesOf, textOf } from './explained.ts';
 
 export interface ExplainFlags extends ProjectFlags {
@@ -89,7 +90,7 @@ export async function explain(folder: string, flags: ExplainFlags, signal: Abort
   const submission = submitted && { ...submitted, profile: submitProfile ?? USUAL_PROFILE };
   if (command !== null) return { ...place, command, profile: null, build: null, submission, notes: [] };
 
-  const { unseen, counters, notes } = await atController(project, flags);
+  const { unseen, counters, notes } = await atController(project, flags, signal);
   const profile = profileName ?? USUAL_PROFILE;
   const secretEnv = secretVariables(flags.secretEnv, process.env);
   const build = await explainBuild({
@@ -142,30 +143,27 @@ interface AtController {
 }
 
 /** What the project has there: the names of its secrets, and its counters. It may not be known. */
-async function atController({ json }: Project, { offline, project, pool }: ExplainFlags): Promise<AtController> {
+async function atController(
+  { json }: Project,
+  { offline, project, pool }: ExplainFlags,
+  signal: AbortSignal,
+): Promise<AtController> {
   let counters: CounterView[] | null = null;
   const notAsked = (why: string) => ({
-    unseen: { variables: [], files: [] },
+    unseen: NO_SECRETS,
     counters,
     notes: [`Stored secrets are not looked at: ${why}`],
   });
   if (offline) return notAsked('--offline is given.');
   try {
     const client = new ProjectClient(await connect());
-    const name = await projectOf(client, project ?? json.project);
+    const name = project ?? json.project ?? onlyProjectOf(await client.me(signal)) ?? USUAL_PROJECT;
     counters = await client.counters(name);
-    const { rights } = await client.me();
-    if (!rights?.may.includes('secrets.use'))
-      return notAsked(
-        `builds of this key get none. An admin makes a key of the project ${name} with the right \`secrets.use\`.`,
-      );
-    const stored = await client.secrets(name, pool);
-    const files = stored.flatMap(({ path }) => path ?? []);
-    return {
-      unseen: { variables: stored.filter(({ path }) => path === null).map((one) => one.name), files },
-      counters,
-      notes: [],
-    };
+    const unseen = await storedSecrets(client, name, pool);
+    if (unseen !== null) return { unseen, counters, notes: [] };
+    return notAsked(
+      `builds of this key get none. An admin makes a key of the project ${name} with the right \`secrets.use\`.`,
+    );
   } catch (error) {
     return notAsked(`${reasonOf(error as Error)}.`);
   }

@@ -21,6 +21,7 @@ import { askYes } from '../../input.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { type JsonLine, printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
+import { onlyProjectOf } from '../../submit/only-project.ts';
 import { flagFor, type Project, readProject } from '../../submit/read-project.ts';
 
 interface InitFlags {
@@ -167,13 +168,13 @@ const commandIn = ({ json }: Project, platform: Platform): boolean =>
 async function atController({ json }: Project, offline: boolean): Promise<string[]> {
   if (offline) return [];
   try {
-    const projects = (await new ProjectClient(await connect()).projects()).map(({ name }) => name);
+    const client = new ProjectClient(await connect());
+    const projects = (await client.projects()).map(({ name }) => name);
     const { project } = json;
     if (project !== undefined && !projects.includes(project))
       return [`expo-build.json names the project ${project}, which the key does not reach.`];
     if (projects.length === 0) return ['The key reaches no project. An admin makes one, and a key for it.'];
-    if (projects.length > 1 && project === undefined)
-      return [`The key reaches several projects. Give \`--project\` or \`project\` in ${EXPO_BUILD_JSON}.`];
+    if (project === undefined) onlyProjectOf(await client.me());
     return [];
   } catch (error) {
     if (!(error instanceof CommandError)) return [`The controller does not answer: ${(error as Error).message}`];

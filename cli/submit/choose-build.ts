@@ -1,9 +1,10 @@
 /** Decides what is built for a platform: a profile of eas.json, or a command. */
 import { join, relative } from 'node:path';
 import { type App, ArtifactGlob } from '#contract';
+import type { Warning } from '../../client/packing/warnings.ts';
 import { readAppConfig } from '../../client/project/app-config.ts';
 import { checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
-import { readEasJson } from '../../client/project/eas-json.ts';
+import { onUnknownFields, readEasJson } from '../../client/project/eas-json.ts';
 import { type CommandBuild, commandBuildOf } from '../../client/project/expo-build-json.ts';
 import { appFoldersIn } from '../../client/project/first-build/app-folders.ts';
 import type { Found } from '../../client/project/found.ts';
@@ -29,6 +30,7 @@ export interface BuildChoice {
   profile: string | null;
   command: string | null;
   artifacts: ArtifactGlob[];
+  warnings: Warning[];
   /** Says what is built, and why that. */
   words: string;
 }
@@ -41,7 +43,7 @@ export async function chooseBuild(project: Project, platform: Platform, flags: B
   const byCommand = flags.profile === undefined ? value(commandOf(project, platform, flags)) : null;
   if (byCommand !== null)
     return {
-      ...{ platform, profile: null, ...byCommand },
+      ...{ platform, profile: null, ...byCommand, warnings: [] },
       words: `the command ${flags.command === undefined ? 'of expo-build.json' : 'that you gave'}`,
     };
   const { appRoot } = source;
@@ -58,12 +60,15 @@ export async function chooseBuild(project: Project, platform: Platform, flags: B
       `Nothing says what to build: there is no ${easJsonPath}${json.ios || json.android ? `, and expo-build.json has no command for ${platform}` : ''}. Make profiles with \`expo-build init --eas-json\` or \`eas build:configure\`, or give \`--command COMMAND --artifact GLOB\` (or both as \`command\` and \`artifacts\` in expo-build.json).`,
     );
   const name = flags.profile ?? USUAL_PROFILE;
-  const easJson = value(await readEasJson(files, appRoot));
+  const read = await readEasJson(files, appRoot);
+  const easJson = value(read);
+  const unknownFields = read.ok ? onUnknownFields(easJson, read.notes) : null;
   const profile = value(resolveProfile(easJson, platform, name, { imageNames: null }));
   value(checkCustomBuild(files, appRoot, profile));
   const which = flags.profile === undefined ? ' (no --profile was given)' : '';
   return {
     ...{ platform, profile: name, command: null, artifacts: globsOf(flags.artifact, appRoot) },
+    warnings: unknownFields === null ? [] : [{ code: 'unknown_field', path: easJsonPath, message: unknownFields }],
     words: `profile ${name} of ${easJsonPath}${which}`,
   };
 }

@@ -17,20 +17,26 @@ import { GIT_DEPTH_MAX, withShallowGit } from '../../client/git-history/shallow-
 import { writeArchive } from '../../client/packing/archive.ts';
 import type { SourceFile } from '../../client/packing/list-source.ts';
 import { largeFoldersOf } from '../../client/packing/warnings.ts';
+import type { UnseenSecrets } from '../../client/plan/plan.ts';
+import { ProjectClient } from '../../client/project-client.ts';
 import { refuseLinks, refuseTaken } from '../artifacts/folder.ts';
 import { CommandError } from '../command-error.ts';
 import { size } from '../words.ts';
 import { fingerprintFor } from './build-fingerprint.ts';
 import { type Request, type RequestFlags, requestOf } from './build-request.ts';
+import { refusalOf } from './check-plan.ts';
 import { appOf, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
 import { isFromStranger } from './github-event.ts';
-import { isThere, onlyProject } from './only-project.ts';
+import { isThere, onlyProject, USUAL_PROJECT } from './only-project.ts';
 import { originOf } from './origin.ts';
 import { flagFor, type Project, type ProjectFlags, readProject } from './read-project.ts';
 import type { Report } from './report.ts';
 import { type StoreFlags, storeOptions } from './store-options.ts';
+import { NO_SECRETS, storedSecrets } from './stored-secrets.ts';
 
 const WARNINGS_SHOWN = 5;
+/** As the controller has it for a request that names none. */
+const USUAL_POOL = 'default';
 /** The hash is known only once the source is packed. All else is checked before. */
 const NO_SHA256 = '0'.repeat(64);
 
@@ -66,13 +72,33 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   const given = flags.project ?? project.json.project;
   const named = given ?? (await onlyProject(connection, patience));
   if (named !== undefined) for (const request of requests) request.project = named;
-  sayWhatGoes(project, report);
+  // Those of two platforms are the same.
+  sayWhatGoes({ ...project, warnings: [...choices[0]!.warnings, ...project.warnings] }, report);
+  const stored = () => storedFor(named, flags.pool, means);
+  for (const [index, choice] of choices.entries()) {
+    const refusal = await refusalOf(project, choice, requests[index]!, stored);
+    if (refusal !== null) throw new CommandError(refusal);
+  }
   const archive = await packAndUpload(project, depth, means);
   if (given !== undefined && !(await isThere(connection, given, patience)))
     report.say(`! There is no project ${given}. If this key may make it, this build does. Is that its name?`);
   signal.throwIfAborted();
   const words = choices.map((choice) => `${choice.platform}, ${choice.words}`);
   return await submitAll(requests, words, archive, flags.idempotencyKey, means);
+}
+
+/** Null: the controller does not say. The build itself will show it then. */
+async function storedFor(
+  project = USUAL_PROJECT,
+  pool = USUAL_POOL,
+  { client, signal }: Means,
+): Promise<UnseenSecrets | null> {
+  try {
+    return (await storedSecrets(new ProjectClient(client.connection), project, pool)) ?? NO_SECRETS;
+  } catch {
+    signal.throwIfAborted();
+    return null;
+  }
 }
 
 async function requestFor(

@@ -38,7 +38,9 @@ afterAll(async () => {
   state[Symbol.dispose]();
 });
 
-const EAS_JSON = JSON.stringify({ build: { production: {}, sim: { ios: { simulator: true } } } });
+const EAS_JSON = JSON.stringify({
+  build: { production: { withoutCredentials: true, ios: { simulator: true } }, sim: { ios: { simulator: true } } },
+});
 
 /** An app in a repository, an account of its own, and a folder for what is temporary. */
 function app(change: (tree: Tree) => unknown = () => {}) {
@@ -357,6 +359,48 @@ test('a terminal that is closed while it uploads leaves no archive on the disk',
   await until(() => archives().length === 0, 'the archive is deleted');
   server.closeAllConnections();
   server.close();
+});
+
+test('what would be refused on the Mac is not sent, unless stored secrets may mend it', async () => {
+  const expo = { name: 'Shop', ios: { bundleIdentifier: 'com.example.shop' }, extra: { eas: { projectId: 'p' } } };
+  const eas = { build: { production: { ios: { simulater: true } }, sim: { ios: { simulator: true } } } };
+  using it = app((tree) => tree.write({ 'app.json': JSON.stringify({ expo }), 'eas.json': JSON.stringify(eas) }));
+  const project = 'refused';
+  const may = ['secrets.set', 'secrets.use'];
+  await call('POST', '/api/projects', { name: project });
+  const { secret } = await call('POST', '/api/keys', { name: 'ci', scope: 'submit', projects: [project], may });
+  const env = it.env(controller.url, secret);
+  const refused = await it.run(['--no-wait', '--json', '--env', 'A=b'], env);
+  expect(refused.code, refused.stderr).toBe(2);
+  expect(jsonLinesOf(refused)).toMatchObject([
+    { type: 'warning', code: 'unknown_field', path: 'eas.json', message: expect.stringContaining('`simulator` may') },
+    { type: 'error', exitCode: 2, message: expect.stringMatching(/^The profile "production" needs Expo's servers/) },
+  ]);
+  expect(refused.stderr).toContain('! eas.json: has fields that are not known');
+  // It says what `explain` says.
+  const explained = await expoBuild(['explain'], { cwd: it.path, env });
+  expect(explained.stdout).toContain('The profile "production" needs Expo\'s servers');
+  expect(explained.stdout).toMatch(/Look at these:\n {2}eas\.json has fields that are not known/);
+
+  // A key of all projects builds in `default`, so nobody asks which one.
+  for (const command of ['explain', 'init']) {
+    const said = await expoBuild([command], { cwd: it.path, env: it.env() });
+    expect(said.stdout).not.toMatch(/--project|several projects/);
+  }
+
+  expect((await it.run(['--no-wait', '--secret-env', 'EXPO_TOKEN'], { ...env, EXPO_TOKEN: 't' })).code).toBe(0);
+  // Secrets are stored only for a pool with a trusted Mac.
+  await new AdminClient(api.connection).registerWorker({ name: 'mac-of-secrets' });
+  const set = await expoBuild(['secrets', 'set', 'EXPO_TOKEN'], { cwd: it.path, env, input: 'a token' });
+  expect(set.code, set.stderr).toBe(0);
+  const sent = await it.run(['--no-wait'], env);
+  expect(sent.code, sent.stderr).toBe(0);
+  expect((await it.run(['--no-wait', '--untrusted'], env)).stderr).toContain('has no EXPO_TOKEN');
+  it.tree.write({ 'package.json': '{' });
+  const broken = await it.run(['--no-wait', '--profile', 'sim'], env);
+  expect([broken.code, broken.stdout]).toEqual([2, '']);
+  expect(broken.stderr).toContain('package.json is not valid JSON');
+  expect(readdirSync(it.tmp)).toEqual([]);
 });
 
 test('what cannot be sent is said before anything is, with the file or the flag and the fix', async () => {

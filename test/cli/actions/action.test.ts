@@ -21,7 +21,11 @@ afterAll(() => farm?.[Symbol.asyncDispose]());
 /** A job with the checkout of an app, and the inputs that each needs. */
 function aJob(name: keyof typeof GITHUB_JOBS) {
   const it = project();
-  it.tree.write({ 'package.json': '{"name":"shop"}', 'eas.json': '{"build":{"production":{}}}', 'src/App.ts': '' });
+  it.tree.write({
+    'package.json': '{"name":"shop"}',
+    'eas.json': '{"build":{"production":{"withoutCredentials":true,"ios":{"simulator":true}}}}',
+    'src/App.ts': '',
+  });
   it.tree.committed();
   const commit = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: it.path, encoding: 'utf8' }).trim();
   const { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key } = farm.env();

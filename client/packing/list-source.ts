@@ -10,7 +10,7 @@
  * Invariant: each listed path lies below the root, and no folder on the way to it is a link. A listed link
  * does not lead out of the root.
  */
-import { lstatSync, readlinkSync, type Stats } from 'node:fs';
+import { type Dirent, lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import picomatch from 'picomatch';
@@ -128,6 +128,15 @@ function statsOf(path: string): Stats | null {
   }
 }
 
+/** None of a folder that cannot be read, because nothing in there goes along. */
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch {
+    return [];
+  }
+}
+
 interface Seen {
   isTracked: boolean;
   isExecutable: boolean;
@@ -160,6 +169,7 @@ class Listing {
     for (const glob of this.#options.include ?? []) this.#include(glob, true);
     const files = this.#files();
     this.#refuse(files);
+    if (hasGit && this.#options.explain) this.#addPipes();
     const replaces = easignore.size > 0 && !this.#options.easignoreAdds;
     const decidedBy = replaces ? 'easignore' : hasGit ? 'git' : 'gitignore_files';
     const byPath = (a: { path: string }, b: { path: string }) => (a.path < b.path ? -1 : 1);
@@ -333,6 +343,20 @@ class Listing {
       } else this.#leaveOut(path, stats === null || stats.isDirectory() ? 'deleted' : 'no_file');
     }
     return files;
+  }
+
+  /** Git says nothing of pipes and sockets. */
+  #addPipes(): void {
+    const known = new Set(this.#leftOut.map(({ path }) => path));
+    const look = (folder: string) => {
+      for (const entry of entriesOf(join(this.#root, folder))) {
+        const path = `${folder}${entry.name}`;
+        if (isLeftOut(entry.name) || known.has(path) || known.has(`${path}/`)) continue;
+        if (entry.isDirectory()) look(`${path}/`);
+        else if (!entry.isFile() && !entry.isSymbolicLink()) this.#leaveOut(path, 'no_file');
+      }
+    };
+    look('');
   }
 
   /** A folder that a link replaces is none: git says that the files in it are deleted. */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type ListOptions, listSource, type Source } from '../../../client/packing/list-source.ts';
@@ -29,6 +30,7 @@ test("git's view: tracked and new files, without what is ignored, deleted, or al
     .remove('gone.js')
     .write({ 'a/keep.log': '', 'b.log': '', 'new.js': '', '._new.js': '', 'forced.log': '' })
     .git('add', '-f', 'forced.log');
+  execFileSync('mkfifo', [join(it.path, 'a/pipe'), join(it.path, 'node_modules/pipe')]);
   const source = await listed(it.tree);
   expect(source).toMatchObject({ root: it.path, appRoot: '.', decidedBy: 'git' });
   expect(pathsOf(source)).toEqual(['.gitignore', 'a/.gitignore', 'a/keep.log', 'b.js', 'forced.log', 'new.js']);
@@ -38,6 +40,7 @@ test("git's view: tracked and new files, without what is ignored, deleted, or al
   });
   expect(leftOutOf(source)).toEqual({
     '._new.js': 'apple_double',
+    'a/pipe': 'no_file',
     'b.log': 'ignored',
     'gone.js': 'deleted',
     'node_modules/x': 'always',

@@ -36,12 +36,12 @@ export async function askSteadily<T>(ask: () => Promise<Answer<T>>, options: Ste
   }
 }
 
-function refused({ status, code, message }: Refused, { what, comeBack }: SteadyOptions): CommandError {
+function refused({ status, message }: Refused, { what, comeBack }: SteadyOptions): CommandError {
   if (status === 401)
     return new CommandError(
       `${what} cannot be followed any more, because the controller does not accept the key: ${message}. If it was revoked, its unfinished builds are being cancelled. Run \`expo-build login\` with another key, then \`${comeBack}\`.`,
     );
-  return new CommandError(`${what} cannot be followed: the controller answered ${status} ${code}: ${message}.`);
+  return new CommandError(`${what} cannot be followed: ${message}.`);
 }
 
 const away = (message: string, silentMs: number, { what, comeBack }: SteadyOptions): CommandError =>

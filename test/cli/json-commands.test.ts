@@ -231,11 +231,11 @@ test('bad input to each command ends with a line that says why, and with the exi
     [['links', 'list', 'b_unknown'], asOwner, 2, 'there is no build b_unknown'],
     [['links', 'revoke', 'l_unknown'], asOwner, 2, 'l_unknown'],
     [['secrets', 'list', '--project', 'other'], asOwner, 2, 'there is no project other'],
-    [['secrets', 'rm', 'NONE', '--project', 'shop'], asOwner, 2, 'NONE'],
+    [['secrets', 'rm', 'NONE', '--project', 'shop'], asOwner, 2, 'the right secrets.set'],
     [['version', 'get', '--project', 'other'], asOwner, 2, 'there is no project other'],
     [['store-keys', 'list', '--project', 'other'], asOwner, 2, 'there is no project other'],
     [['store-keys', 'set', 'play', '--platform', 'android'], asOwner, 2, '--app'],
-    [['store-keys', 'rm', 'none', '--project', 'shop'], asOwner, 2, 'none'],
+    [['store-keys', 'rm', 'none', '--project', 'shop'], asOwner, 2, 'no store key'],
   ];
   const named = ([first = '', second = '']: string[]) => [first, `${first} ${second}`];
   const shown = new Set(rows.flatMap(([args]) => named(args)));

@@ -70,14 +70,13 @@ export function submitCommand(interrupts: Interrupts, onSubmitted: (submitted: S
     .option('--json', 'print one JSON object on each line', false)
     .addHelpText('after', HELP)
     .action(async (folder: string, options: SubmitOptions) => {
-      const { json, failFast, detach, wait, download, to } = options;
-      const idle = [detach && '--detach', failFast && '--fail-fast', to !== undefined && '--to'].find(Boolean);
+      const { json, failFast, detach, wait, download } = options;
+      const { to, ...others } = options;
+      const idle = [detach && '--detach', failFast && '--fail-fast'].find(Boolean);
       if (!wait && idle) throw new CommandError(`--no-wait follows no build, so ${idle} does nothing. Leave one out.`);
-      if (!download && to !== undefined)
-        throw new CommandError('--no-download downloads nothing, so --to does nothing. Leave one out.');
       const client = new BuildsClient(await connect());
       const means = { client, report: new Report(json), signal: interrupts.signal };
-      const builds = await submitBuilds(folder, options, means);
+      const builds = await submitBuilds(folder, wait && download ? options : others, means);
       onSubmitted({ client, builds: builds.map((build) => ({ build, address: addressOf(client, build) })) });
       if (!wait) {
         // A person has read both already.

@@ -25,6 +25,11 @@ test('a pipe gets the log as plain text, what happens in sentences, and the exit
   await attempt.prints('\x1b[31mred\x1b[0m\r\n10 %\r20 %\nhalf of a ');
   await attempt.prints('line\n\x1b]0;title\x07no end');
   await watch.shows('half of a line');
+  await attempt.beats({ phase: 'install-pods' });
+  const { stdout: status } = await expoBuild(['status', id], { env: farm.env() });
+  expect(status).toMatch(/^last beats +VM .* ago, Mac .* ago$/m);
+  expect(status).toMatch(/^next deadline +\w+ in .+$/m);
+  expect(status).toMatch(/^attempt 1 +on w_\w+$/m);
   await attempt.succeeds({ 'dist/app.ipa': 'ipa' });
   expect(await watch.ended).toBe(0);
   expect(watch.stderr()).toBe('');

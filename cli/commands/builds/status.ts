@@ -51,7 +51,7 @@ function textOf(build: BuildDetail, now: number): string {
     ['asked for', `${ago(build.createdAt, now)} (${moment(build.createdAt)})`],
     [build.endedAt === null ? 'runs for' : 'took', timeOf(build, now)],
     ...(live ? liveRows(live, now) : []),
-    ...told(attempts).map((one): Row => [`attempt ${one.attempt}`, attemptOf(one, now)]),
+    ...told(attempts, live).map((one): Row => [`attempt ${one.attempt}`, attemptOf(one, now)]),
     ...artifacts.map((one): Row => ['artifact', artifactOf(one)]),
     ...submissions.map((one): Row => ['submission', submissionOf(one)]),
   ];
@@ -71,9 +71,9 @@ function liveRows({ endExpectedAt, vmBeatAt, agentBeatAt, deadlines }: Live, now
   ];
 }
 
-/** The verdict of the last one is that of the build. */
-const told = (attempts: readonly AttemptView[]) =>
-  attempts.filter(({ keptUntil }) => attempts.length > 1 || keptUntil !== null);
+/** Of a build that runs, its Mac is of interest. The verdict of the last one is that of the build. */
+const told = (attempts: readonly AttemptView[], live: Live | null) =>
+  attempts.filter(({ keptUntil }) => attempts.length > 1 || keptUntil !== null || live !== null);
 
 function attemptOf({ workerId, verdict, handedBack, exitCode, keptUntil }: AttemptView, now: number): string {
   const how = handedBack ? 'handed back, because the Mac could have no VM' : verdict?.title;

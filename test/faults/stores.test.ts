@@ -191,7 +191,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
     asked: { open: 2, commit: 1 },
   });
   expect([await apple.violations(), await play.violations()]).toEqual([[], []]);
-  expect(await upload()).toMatchObject({ code: 2, stderr: expect.stringContaining('submission_exists') });
+  expect(await upload()).toMatchObject({ code: 2, stderr: expect.stringContaining('A store takes each number once') });
 
   expect(await untilEnded(evil.id)).toMatchObject({ status: 'succeeded' });
   for (const { id } of [ios, android, evil])

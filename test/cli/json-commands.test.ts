@@ -19,6 +19,7 @@ import { until } from '../worker-agent/factories/until.ts';
 import { commandLeaves } from './command-leaves.ts';
 import { expoBuild, jsonLinesOf, type Run } from './expo-build-process.ts';
 import { HOSTILE, hostileAnswers } from './hostile-answers.ts';
+import { SILENT_STORES, serviceAccount } from './silent-stores.ts';
 import { start, startOnTerminal } from './started.ts';
 
 /** Dozens of processes after each other, on a machine that runs other tests too. */
@@ -49,7 +50,7 @@ const call = async <T>(method: 'POST' | 'DELETE', path: string, body?: unknown):
 };
 
 beforeAll(async () => {
-  controller = await startController({ stateDir: join(state.path, 'state') });
+  controller = await startController({ stateDir: join(state.path, 'state'), ...SILENT_STORES });
   const { url, secrets } = controller;
   admin = new Connection({ url, key: secrets.ADMIN_KEY });
   await call('POST', '/api/projects', { name: 'shop' });
@@ -260,6 +261,8 @@ test('what a hostile controller says moves no cursor, sets no title and begins n
   const run = as(controller.secrets.ADMIN_KEY, hostile.url);
   await asAdmin(['version', 'set', 'ios', 'com.example.shop', '41', '--project', 'shop']);
   await asAdmin(['secrets', 'set', 'TOKEN', '--project', 'shop'], { input: 'x' });
+  writeFileSync(join(state.path, 'account.json'), serviceAccount());
+  const playKey = ['play', '--platform', 'android', '--app', 'com.example.shop', '--file', 'account.json'];
   const commands = [
     ['list'],
     ['status', ids.failed],
@@ -274,6 +277,10 @@ test('what a hostile controller says moves no cursor, sets no title and begins n
     ['version', 'get'],
     ['secrets', 'list', '--project', 'shop'],
     ['secrets', 'rm', 'TOKEN', '--project', 'shop'],
+    // The stores do not answer, of which it warns.
+    ['store-keys', 'set', ...playKey, '--project', 'shop'],
+    ['store-keys', 'list', '--project', 'shop'],
+    ['store-keys', 'rm', 'play', '--project', 'shop'],
     ['login', '--url', hostile.url, '--key-stdin'],
   ];
   for (const args of commands) {
@@ -459,12 +466,12 @@ test.each([
   expect(await openInBrowser(url)).toBe(false);
 });
 
-test('Ctrl-C ends a command that waits for an answer', async () => {
+test.each([[['list']], [['upload', 'b_1']]])('Ctrl-C ends %j, which waits for an answer', async (args) => {
   const requests: string[] = [];
   const silent = createServer((request) => void requests.push(request.url ?? ''));
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(silent.address() as { port: number }).port}`;
-  using command = start(['list', '--json'], { env: { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: 'tb_submit_x' } });
+  using command = start([...args, '--json'], { env: { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: 'tb_submit_x' } });
   await until(() => requests.length > 0, 'the request');
   command.signal('SIGINT');
   expect(await command.ended).toBe(130);

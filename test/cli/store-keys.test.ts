@@ -3,34 +3,20 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { StoreAddresses } from '../../controller/stores/step.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { expoBuild, jsonLinesOf } from './expo-build-process.ts';
+import { pem, SILENT_STORES, serviceAccount } from './silent-stores.ts';
 
 const state = temporaryDir();
 const app = join(state.path, 'app');
 let controller: LocalController;
 
-const NOWHERE = 'http://127.0.0.1:9';
-const stores: StoreAddresses = {
-  ...{ appStoreConnect: NOWHERE, googleToken: NOWHERE, googlePlay: NOWHERE, insecure: true },
-  uploadHosts: { apple: [], google: [] },
-};
-const pem = (pair: { privateKey: { export(options: object): unknown } }) =>
-  String(pair.privateKey.export({ type: 'pkcs8', format: 'pem' }));
 const P8 = pem(generateKeyPairSync('ec', { namedCurve: 'P-256' }));
-const ACCOUNT = JSON.stringify({
-  ...{ type: 'service_account', client_email: 'robot@shop.iam.gserviceaccount.com', private_key_id: 'f00d' },
-  private_key: pem(generateKeyPairSync('rsa', { modulusLength: 2048 })),
-});
 const [KEY_ID, ISSUER_ID] = ['2X9R4HXF34', '57246542-96fe-1a63-e053-0824d011072a'];
 
 beforeAll(async () => {
-  controller = await startController({
-    ...{ stateDir: join(state.path, 'state'), entry: 'test/faults/controller.ts' },
-    vars: { STAND_INS: JSON.stringify(stores) },
-  });
+  controller = await startController({ stateDir: join(state.path, 'state'), ...SILENT_STORES });
   const headers = { 'X-API-Key': controller.secrets.ADMIN_KEY, 'content-type': 'application/json' };
   const post = (path: string, body: object) =>
     fetch(`${controller.url}/api/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
@@ -39,7 +25,7 @@ beforeAll(async () => {
     expect((await post(path, body)).status).toBe(201);
   mkdirSync(join(app, 'keys'), { recursive: true });
   writeFileSync(join(app, 'keys/AuthKey.p8'), P8);
-  writeFileSync(join(state.path, 'account.json'), ACCOUNT);
+  writeFileSync(join(state.path, 'account.json'), serviceAccount());
   symlinkSync(join(state.path, 'account.json'), join(app, 'keys/link.json'));
   const ios = { ascApiKeyPath: './keys/AuthKey.p8', ascApiKeyId: '$KEY_ID', ascApiKeyIssuerId: ISSUER_ID };
   const submit = {

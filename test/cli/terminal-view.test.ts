@@ -7,10 +7,12 @@ import { expect, test } from 'vitest';
 import type { Build, Live } from '#contract';
 import { KnownErrorWatch } from '../../cli/follow/known-error-watch.ts';
 import type { FollowEvent, View } from '../../cli/follow/views/events.ts';
+import { Narrator } from '../../cli/follow/views/narrator.ts';
 import { PlainView } from '../../cli/follow/views/plain-view.ts';
 import { NOTHING_KNOWN, statusLine } from '../../cli/follow/views/status-line.ts';
 import { TerminalView } from '../../cli/follow/views/terminal-view.ts';
 import { widthOf } from '../../cli/words.ts';
+import { HOSTILE } from './hostile-answers.ts';
 import { Screen } from './screen.ts';
 
 const NOW = Date.parse('2026-11-29T12:00:00Z');
@@ -108,6 +110,22 @@ test('lines of several builds begin with the platform, whole and each of its own
   ]);
   expect(plain).toContain('expo-build (ios): Build b_1: project shop, ios, x.\n');
   expect(written(onTerminal(['b_1', 'b_2']), events)).toContain('ios │ one more\n');
+});
+
+test('what a hostile controller says of a build or a submission stays within our sentence', () => {
+  const build = { id: 'b_1', status: 'cancelled', endedAt: null, supersededBy: `b_2${HOSTILE}` };
+  const submission = { id: `s_1${HOSTILE}`, store: 'google-play', state: 'done', failure: null };
+  const more = { timeline: [{ says: `up${HOSTILE}` }], warnings: [`late${HOSTILE}`] };
+  const events = [
+    { type: 'build', build },
+    { type: 'submission', submission: { ...submission, ...more } },
+    { type: 'progress', buildId: 'b_1', live: null, waitingFor: HOSTILE },
+    { type: 'note', buildId: 'b_1', message: HOSTILE },
+  ] as FollowEvent[];
+  const narrator = new Narrator();
+  const said = events.flatMap((event) => (event.type === 'log' ? [] : narrator.lines(event)));
+  expect(said.filter((line) => /^(Build b_2|Submission s_1| {2}up| {2}late)/.test(line))).toHaveLength(4);
+  for (const line of said) expect(line).not.toMatch(/[\p{Cc}\u202a-\u202e\u2028\u2029]/u);
 });
 
 test('an app for the simulator says how it is installed', () => {

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ArtifactApp, SubmitOptions } from '#contract';
 import type { StoreAddresses } from '../../controller/stores/step.ts';
 import { startPlay } from '../set-up/stores/play/server.ts';
-import { jsonLinesOf } from './expo-build-process.ts';
+import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
+import { expoBuild, jsonLinesOf } from './expo-build-process.ts';
 import { type Feeding, startFeeding } from './fed-builds.ts';
 import { start } from './started.ts';
 
@@ -65,4 +66,22 @@ test('the steps of the store are shown to their end, and a refusal has its words
   const states = done.lines.flatMap((line) => (line.type === 'submission' ? [line.submission.state] : []));
   expect(states.at(-1)).toBe('done');
   expect(done.lines.at(-1)).toMatchObject({ type: 'end', builds: [{ status: 'succeeded', exitCode: 0 }], exitCode: 0 });
+});
+
+test('`upload` whose first answer gets lost makes one submission, and says that the controller is reached again', async () => {
+  const { id, claims } = await farm.queuedBuild({ platform: 'android', project: 'shop', pool: POOL });
+  const attempt = await claims();
+  await attempt.starts();
+  await attempt.succeeds({ 'out/other.aab': 'another app' }, { ...AAB, buildNumber: String(NUMBER + 1) });
+  const env = farm.env();
+  await using proxy = await faultyProxy(env.EXPO_BUILD_URL);
+  proxy.fault = ({ method, count }) => (method === 'POST' && count === 1 ? 'lose answer' : undefined);
+  const ended = await expoBuild(['upload', id, '--no-wait', '--json'], {
+    ...{ cwd: farm.folder, env: { ...env, EXPO_BUILD_URL: proxy.url } },
+  });
+  expect(ended.code, ended.stderr).toBe(0);
+  expect(jsonLinesOf(ended)).toMatchObject([
+    ...[{ type: 'connection', reached: false }, { type: 'connection', reached: true }, { type: 'submission' }],
+  ]);
+  expect((await farm.api.build(id)).submissions).toHaveLength(1);
 });

@@ -1,6 +1,7 @@
 /** `expo-build logs`: prints the log of a build, and follows it if that is wanted. */
 import { Command, InvalidArgumentError } from 'commander';
 import { BuildsClient } from '../../../client/builds-client.ts';
+import { printable } from '../../../client/printable.ts';
 import { Contact } from '../../follow/contact.ts';
 import type { View } from '../../follow/views/events.ts';
 import { whenWritable } from '../../follow/views/output.ts';
@@ -77,7 +78,7 @@ async function* followed(
 ): AsyncGenerator<Part> {
   const contact = new Contact({
     awayAfterMs: AWAY_AFTER_MS,
-    say: (_, message) => void process.stderr.write(`expo-build: ${message}\n`),
+    say: (_, message) => void process.stderr.write(`expo-build: ${printable(message)}\n`),
   });
   const parts = client.followLogParts(buildId, {
     ...{ attempt, signal, giveUpAfterMs: GIVE_UP_AFTER_MS },

@@ -6,6 +6,7 @@ import { RELEASE_STATUSES } from '#contract';
 import { ApiError } from '../../../client/answer.ts';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { fileBeside } from '../../../client/packing/files-of-source.ts';
+import { printable } from '../../../client/printable.ts';
 import { CommandError, endWith } from '../../command-error.ts';
 import { EXIT } from '../../exit-codes.ts';
 import type { Interrupts } from '../../interrupts.ts';
@@ -47,7 +48,7 @@ export function uploadCommand(interrupts: Interrupts): Command {
       const { signal } = interrupts;
       const client = new BuildsClient(await connect());
       const report = new Report(json);
-      const { platform } = await client.build(buildId);
+      const { platform } = await client.build(buildId, signal);
       const here = { root: resolve('.'), appRoot: '.' };
       const project = { files: fileBeside(here, 'eas.json'), appRoot: '.' };
       const { options, notes } = await storeOptions(project, platform, flags);
@@ -56,9 +57,10 @@ export function uploadCommand(interrupts: Interrupts): Command {
       const submission = await client
         .submitToStore(buildId, request, { signal, onUnreachable: report.away })
         .catch(sayWhoRefuses);
+      report.reached();
       if (wait) endWith(await followUpload(client, submission, { interrupts, json }));
       else if (json) report.line({ type: 'submission', submission });
-      else process.stdout.write(`${submission.id}\n`);
+      else process.stdout.write(`${printable(submission.id)}\n`);
     });
 }
 

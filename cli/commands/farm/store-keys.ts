@@ -103,7 +103,7 @@ async function setStoreKey(name: string, options: SetOptions, signal: AbortSigna
   const project = await projectOf(client, options.project);
   const { storeKey, warnings } = await client.setStoreKey(project, name, request.data);
   if (options.json) return printJson({ type: 'store_key_set', project, storeKey, warnings });
-  for (const warning of warnings) process.stderr.write(`${warning}\n`);
+  for (const warning of warnings) process.stderr.write(`${printable(warning)}\n`);
   const { identity, version, apps } = storeKey;
   const row = [storeKey.name, `version ${version}`, identity, `for ${apps.join(', ')}`];
   process.stdout.write(table([row], columnsOf(process.stdout)));

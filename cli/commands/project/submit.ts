@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import type { Build } from '#contract';
 import { BuildsClient } from '../../../client/builds-client.ts';
+import { printable } from '../../../client/printable.ts';
 import { CommandError, endWith } from '../../command-error.ts';
 import { followBuilds } from '../../follow/follow-builds.ts';
 import type { Interrupts } from '../../interrupts.ts';
@@ -81,7 +82,8 @@ export function submitCommand(interrupts: Interrupts, onSubmitted: (submitted: S
       if (!wait) {
         // A person has read both already.
         const isSaid = process.stdout.isTTY && process.stderr.isTTY;
-        if (!json && !isSaid) for (const one of builds) process.stdout.write(`${one.id} ${addressOf(client, one)}\n`);
+        if (json || isSaid) return;
+        for (const one of builds) process.stdout.write(`${printable(`${one.id} ${addressOf(client, one)}`)}\n`);
         return;
       }
       const buildIds = builds.map(({ id }) => id);

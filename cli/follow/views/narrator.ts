@@ -11,8 +11,12 @@ export class Narrator {
   readonly #waits = new Map<string, string>();
   readonly #submissions = new Map<string, { saidUntil: number; state: string }>();
 
-  /** The lines for an event. None if it says nothing new to a person. */
+  /** The lines for an event, each safe in a terminal. None if it says nothing new to a person. */
   lines(event: Exclude<FollowEvent, LogEvent>): string[] {
+    return this.#linesOf(event).map((line) => printable(line).trimEnd());
+  }
+
+  #linesOf(event: Exclude<FollowEvent, LogEvent>): string[] {
     switch (event.type) {
       case 'build':
         return this.#build(event.build);
@@ -20,11 +24,11 @@ export class Narrator {
         const { buildId, live, waitingFor } = event;
         if (waitingFor === null || live !== null || this.#waits.get(buildId) === waitingFor) return [];
         this.#waits.set(buildId, waitingFor);
-        return [`It waits for ${printable(waitingFor)}.`];
+        return [`It waits for ${waitingFor}.`];
       }
       case 'connection':
       case 'note':
-        return [printable(event.message)];
+        return [event.message];
       case 'known_error':
         return ['An error that is known stands in the log:', ...explainedLines(event.explained)];
       case 'verdict':
@@ -45,7 +49,7 @@ export class Narrator {
     const isFirst = !this.#known.has(build.id);
     this.#known.add(build.id);
     const about = [build.project && `project ${build.project}`, build.platform, build.profile ?? build.command];
-    const first = isFirst ? [printable(`Build ${build.id}: ${about.filter(Boolean).join(', ')}.`)] : [];
+    const first = isFirst ? [`Build ${build.id}: ${about.filter(Boolean).join(', ')}.`] : [];
     // What is followed only now has its log first, and then its end.
     return isFirst && build.endedAt !== null ? first : [...first, ...this.#state(build, isFirst)];
   }
@@ -80,20 +84,20 @@ export class Narrator {
     this.#submissions.set(id, { saidUntil: timeline.length, state });
     return [
       ...(before ? [] : [`Submission ${id} to ${STORE_NAMES[store]}.`]),
-      ...timeline.slice(before?.saidUntil ?? 0).map(({ says }) => printable(`  ${says}`)),
+      ...timeline.slice(before?.saidUntil ?? 0).map(({ says }) => `  ${says}`),
       ...(before?.state !== state && failure ? storeFailureLines(failure) : []),
-      ...(before?.state !== state && state === 'done' ? warnings.map((text) => printable(`  ${text}`)) : []),
+      ...(before?.state !== state && state === 'done' ? warnings.map((text) => `  ${text}`) : []),
     ];
   }
 }
 
 function artifactLines({ artifact, path }: Extract<FollowEvent, { type: 'artifact' }>): string[] {
-  if (path === null) return [printable(`Artifact ${artifact.name}`)];
+  if (path === null) return [`Artifact ${artifact.name}`];
   const app = /([^/]+\.app)\.tar\.gz$/.exec(artifact.name)?.[1];
   const folder = dirname(path);
   const install = `tar -xzf ${shellWord(path)} -C ${shellWord(folder)} && xcrun simctl install booted ${shellWord(join(folder, app ?? ''))}`;
   const hint = app && artifact.app?.signing === 'simulator' ? [`  Install it in the simulator: ${install}`] : [];
-  return [`Downloaded ${path}`, ...hint].map((line) => printable(line).trimEnd());
+  return [`Downloaded ${path}`, ...hint];
 }
 
 const shellWord = (text: string): string => (/^[\w./@+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

@@ -92,14 +92,11 @@ async function said(words: string): Promise<null> {
 
 /** As expo-build.json has it, which `expo-build submit` reads too. */
 async function projectIn(projectRoot: string): Promise<string | undefined> {
-  const [{ EXPO_BUILD_JSON, readExpoBuildJson }, { bytesBelow }, { PROJECT_FILE_MAX_BYTES }] = await Promise.all([
+  const [{ EXPO_BUILD_JSON, readExpoBuildJson }, { fileBeside }] = await Promise.all([
     import('../client/project/expo-build-json.ts'),
-    import('../client/safe-files.ts'),
-    import('../client/project/project-files.ts'),
+    import('../client/packing/files-of-source.ts'),
   ]);
-  const bytes = bytesBelow(projectRoot, EXPO_BUILD_JSON, PROJECT_FILE_MAX_BYTES);
-  if (bytes === null) return undefined;
-  const json = await readExpoBuildJson({ paths: new Set([EXPO_BUILD_JSON]), read: async () => bytes }, '.');
+  const json = await readExpoBuildJson(fileBeside({ root: projectRoot, appRoot: '.' }, EXPO_BUILD_JSON), '.');
   if (!json.ok) throw new Error(json.problem);
   return json.value.project;
 }

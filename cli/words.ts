@@ -2,6 +2,8 @@
 import stringWidth, { type TruncationOptions } from 'fast-string-truncated-width';
 import { printable } from '../client/printable.ts';
 
+export const PLATFORM_NAMES = { ios: 'iOS', android: 'Android' } as const;
+
 /** Such as `4.2 kB`. */
 export function size(sizeBytes: number): string {
   let value = sizeBytes;

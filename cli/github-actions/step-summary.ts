@@ -10,7 +10,7 @@
  */
 import type { BuildDetail, SubmissionFailure } from '#contract';
 import { printable } from '../../client/printable.ts';
-import { duration, size } from '../words.ts';
+import { duration, PLATFORM_NAMES, size } from '../words.ts';
 import { storeFailures } from './annotations.ts';
 
 /** GitHub takes 1 MiB from a step, and shows nothing of a longer one. */
@@ -59,8 +59,6 @@ function headline({ platform, profile, status, verdict, supersededBy }: BuildDet
   const ended = supersededBy !== null ? 'superseded' : status === 'failed' ? (verdict?.title ?? status) : status;
   return `${mark} ${PLATFORM_NAMES[platform]}${profile === null ? '' : `, ${profile}`}: ${ended}`;
 }
-
-const PLATFORM_NAMES = { ios: 'iOS', android: 'Android' } as const;
 
 function aboutBuild(build: BuildDetail, address: string): string {
   const { id, project, origin, app, buildNumber, startedAt, endedAt, trusted } = build;

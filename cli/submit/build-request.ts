@@ -66,7 +66,7 @@ export function requestOf({ project, choice, flags, origin, submit, fingerprint,
     ...(named !== undefined && { project: named }),
     env: pairs(flags.env, '--env'),
     secretEnv: secretVariables(flags.secretEnv, process.env),
-    secretFiles: Object.fromEntries(secrets.sent.map((file) => [file.path, base64Of(file)])),
+    secretFiles: secretFilesOf(project),
     timeouts: timeouts(flags.timeout),
     labels: pairs(flags.label, '--label'),
     ...(flags.image !== undefined && { image: flags.image }),
@@ -139,6 +139,10 @@ const FLAGS: Record<string, string> = {
 };
 
 /** What was found a moment ago is not taken if something else lies there now. */
+/** The secret files that go along, by their place in the source, in base64. */
+export const secretFilesOf = ({ secrets }: Pick<Project, 'secrets'>): Record<string, string> =>
+  Object.fromEntries(secrets.sent.map((file) => [file.path, base64Of(file)]));
+
 function base64Of({ path, file, sizeBytes }: SecretFile): string {
   const bytes = bytesOf(file, SECRET_FILE_MAX_BYTES + 1);
   if (bytes?.length === sizeBytes) return bytes.toString('base64');

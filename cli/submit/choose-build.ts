@@ -2,6 +2,7 @@
 import { join, relative } from 'node:path';
 import { type App, ArtifactGlob } from '#contract';
 import type { Warning } from '../../client/packing/warnings.ts';
+import { appOf } from '../../client/plan/plan.ts';
 import { readAppConfig } from '../../client/project/app-config.ts';
 import { checkCustomBuild, resolveProfile } from '../../client/project/build-profile.ts';
 import { onUnknownFields, readEasJson } from '../../client/project/eas-json.ts';
@@ -16,7 +17,7 @@ import type { Project } from './read-project.ts';
 export type Platform = 'ios' | 'android';
 
 /** As EAS has it. */
-const USUAL_PROFILE = 'production';
+export const USUAL_PROFILE = 'production';
 
 export interface BuildFlags {
   profile?: string;
@@ -95,7 +96,10 @@ const globsOf = (globs: readonly string[], appRoot: string): ArtifactGlob[] =>
   });
 
 /** The app as its project has it, for what a store is asked before the build. Undefined: nobody can tell. */
-export async function appOf({ files, source }: Project, { platform, profile }: BuildChoice): Promise<App | undefined> {
+export async function appForStore(
+  { files, source }: Project,
+  { platform, profile }: BuildChoice,
+): Promise<App | undefined> {
   if (profile === null) return undefined;
   const easJson = value(await readEasJson(files, source.appRoot));
   const resolved = value(resolveProfile(easJson, platform, profile, { imageNames: null }));
@@ -103,8 +107,7 @@ export async function appOf({ files, source }: Project, { platform, profile }: B
   const { appId, version, buildNumber } = value(
     await readAppConfig(files, source.appRoot, platform, workflow, resolved),
   );
-  if (appId === null) return undefined;
-  return { id: appId, ...(version !== null && { version }), ...(buildNumber !== null && { buildNumber }) };
+  return appId === null ? undefined : appOf(appId, { version, buildNumber });
 }
 
 /** The agent says the notes in the log of the build. */

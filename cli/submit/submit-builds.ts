@@ -21,11 +21,11 @@ import type { UnseenSecrets } from '../../client/plan/plan.ts';
 import { ProjectClient } from '../../client/project-client.ts';
 import { refuseLinks, refuseTaken } from '../artifacts/folder.ts';
 import { CommandError } from '../command-error.ts';
-import { size } from '../words.ts';
+import { counted, size } from '../words.ts';
 import { fingerprintFor } from './build-fingerprint.ts';
 import { type Request, type RequestFlags, requestOf } from './build-request.ts';
 import { refusalOf } from './check-plan.ts';
-import { appOf, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
+import { appForStore, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
 import { isFromStranger } from './github-event.ts';
 import { isThere, onlyProject, USUAL_PROJECT } from './only-project.ts';
 import { originOf } from './origin.ts';
@@ -74,7 +74,8 @@ export async function submitBuilds(folder: string, flags: SubmitFlags, means: Me
   if (named !== undefined) for (const request of requests) request.project = named;
   // Those of two platforms are the same.
   sayWhatGoes({ ...project, warnings: [...choices[0]!.warnings, ...project.warnings] }, report);
-  const stored = () => storedFor(named, flags.pool, means);
+  let asked: ReturnType<typeof storedFor> | undefined;
+  const stored = () => (asked ??= storedFor(named, flags.pool, means));
   for (const [index, choice] of choices.entries()) {
     const refusal = await refusalOf(project, choice, requests[index]!, stored);
     if (refusal !== null) throw new CommandError(refusal);
@@ -94,7 +95,8 @@ async function storedFor(
   { client, signal }: Means,
 ): Promise<UnseenSecrets | null> {
   try {
-    return (await storedSecrets(new ProjectClient(client.connection), project, pool)) ?? NO_SECRETS;
+    const projectClient = new ProjectClient(client.connection);
+    return (await storedSecrets(projectClient, await projectClient.me(signal), project, pool)) ?? NO_SECRETS;
   } catch {
     signal.throwIfAborted();
     return null;
@@ -119,7 +121,7 @@ async function requestFor(
     const storeProject = { files, appRoot: source.appRoot };
     const { options, notes } = await storeOptions(storeProject, platform, storeFlagsFor(platform, flags));
     for (const note of notes) report.say(note);
-    submit = { options, app: await appOf(project, choice) };
+    submit = { options, app: await appForStore(project, choice) };
   }
   // A trusted key does not make a stranger's source trusted.
   const isUntrusted = flags.untrusted || isFromStranger(process.env, (path) => readFileSync(path, 'utf8'));
@@ -218,7 +220,7 @@ async function packFiles(
     const patience = { signal, onUnreachable: report.away };
     const { existed } = await client.uploadOnce(archive, { ...patience, onProgress: onSent });
     report.reached();
-    const packed = `Packed ${count} ${count === 1 ? 'file' : 'files'}, ${size(archiveBytes)} compressed`;
+    const packed = `Packed ${counted(count, 'file')}, ${size(archiveBytes)} compressed`;
     report.say(
       `${packed}. ${existed ? 'Unchanged since the last upload: 0 bytes sent' : `${size(archiveBytes)} sent`}.`,
     );

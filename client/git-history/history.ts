@@ -41,9 +41,11 @@ export function headOf(own: OwnGitFolder): Head {
   const head = textAt(join(own.own, 'HEAD')).trim();
   const ref = /^ref: (refs\/heads\/\S+)$/.exec(head)?.[1];
   const commit = ref === undefined ? head : loose(own, ref) || packedRefs(own).get(ref);
+  const branch = ref?.slice('refs/heads/'.length);
   return {
     commit: Commit.safeParse(commit).success ? commit : undefined,
-    branch: ref?.slice('refs/heads/'.length),
+    // A repository with reftables has a name here that no branch can have.
+    branch: branch !== undefined && REF_NAME.test(branch) ? branch : undefined,
   };
 }
 

@@ -4,10 +4,8 @@
  * Invariant: a link leads to a file of the source or nowhere, also by way of other links. What is followed is
  * bounded, whatever the archive holds. A link beyond that counts as a file that is not there.
  */
-import { partsOf } from './link-escapes.ts';
+import { endOfLink } from './link-escapes.ts';
 
-/** No kernel follows more in a row. */
-const HOPS_MAX = 40;
 /** How many names below links to folders are looked at, of any source. */
 export const LINKED_NAMES_MAX = 100_000;
 
@@ -50,22 +48,8 @@ export function filesByLink(
 
 /** Null if it leads out of the source, or in a circle. The root is an empty text. */
 function realPath(path: string, links: ReadonlyMap<string, string>): string | null {
-  const here: string[] = [];
-  const todo = partsOf(path).reverse();
-  for (let hops = 0; todo.length > 0; ) {
-    const part = todo.pop()!;
-    if (part === '..') {
-      if (here.pop() === undefined) return null;
-      continue;
-    }
-    here.push(part);
-    const target = links.get(here.join('/'));
-    if (target === undefined) continue;
-    if (target.startsWith('/') || ++hops > HOPS_MAX) return null;
-    here.pop();
-    todo.push(...partsOf(target).reverse());
-  }
-  return here.join('/');
+  const end = endOfLink('', path, links);
+  return typeof end === 'string' ? null : end.join('/');
 }
 
 const isAbove = (folder: string, paths: readonly string[]): boolean =>

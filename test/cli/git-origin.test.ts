@@ -70,6 +70,9 @@ test('a worktree, a shallow clone, no branch, no commit and no repository have w
   expect(shallow).not.toHaveProperty('repository');
   tree.git('checkout', '-q', '--detach');
   expect(await originOf(path)).not.toHaveProperty('branch');
+  // As git leaves it where the branches are kept in reftables.
+  writeFileSync(join(path, '.git/HEAD'), 'ref: refs/heads/.invalid\n');
+  expect(await originOf(path)).toBeNull();
 });
 
 test('in a job the event counts only for the commit that is checked out, or that its merge is made of', async () => {

@@ -85,6 +85,16 @@ test('in a repository the only app is found; an eas.json is written only when as
   expect(second.stdout).toContain('expo-build submit apps/one --platform android --profile preview\n');
   expect(second.stdout).toMatch(/production for iOS: The build must be signed/);
   expect(second.stdout).not.toContain('Proposed');
+  // `submit` sends what credentials.json names, so it counts here too.
+  it.tree.write({
+    '.gitignore': 'credentials.json\n*.p12\n*.mobileprovision\n',
+    'apps/one/credentials.json': JSON.stringify({
+      ios: { provisioningProfilePath: 'a.mobileprovision', distributionCertificate: { path: 'a.p12', password: 'x' } },
+    }),
+    ...{ 'apps/one/a.p12': 'no certificate', 'apps/one/a.mobileprovision': 'no profile' },
+  });
+  const third = await init(it, '--yes', '--offline');
+  expect(third.stdout).toMatch(/production for iOS: .*a\.mobileprovision/);
 });
 
 test('a hostile project: no link is written through, and what leads out is refused', async () => {

@@ -1,6 +1,6 @@
 /** `expo-build explain`: says what becomes of each field of a profile before anything is sent. */
 import { Command, Option } from 'commander';
-import { type BuildNumberRequest, type CounterView, SECRET_FILE_MAX_BYTES } from '#contract';
+import type { BuildNumberRequest, CounterView } from '#contract';
 import { reasonOf } from '../../../client/answer.ts';
 import { explainBuild } from '../../../client/plan/explain-build.ts';
 import { explainSubmit } from '../../../client/plan/explain-submit.ts';
@@ -8,12 +8,13 @@ import type { UnseenSecrets } from '../../../client/plan/plan.ts';
 import { type CommandBuild, commandBuildOf } from '../../../client/project/expo-build-json.ts';
 import { pathIn } from '../../../client/project/project-files.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
-import { bytesOf } from '../../../client/safe-files.ts';
 import { CommandError } from '../../command-error.ts';
 import { EXIT } from '../../exit-codes.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
+import { secretFilesOf } from '../../submit/build-request.ts';
+import { USUAL_PROFILE } from '../../submit/choose-build.ts';
 import { pairs, secretVariables, several } from '../../submit/flag-values.ts';
 import { onlyProjectOf, USUAL_PROJECT } from '../../submit/only-project.ts';
 import { type Project, type ProjectFlags, readProject } from '../../submit/read-project.ts';
@@ -31,9 +32,6 @@ export interface ExplainFlags extends ProjectFlags {
   pool: string;
   offline: boolean;
 }
-
-/** As EAS has it. */
-const USUAL_PROFILE = 'production';
 
 export function explainCommand(interrupts: Interrupts): Command {
   return new Command('explain')
@@ -126,14 +124,6 @@ function commandOf({ json, source }: Project, platform: 'ios' | 'android'): Comm
   return command.value;
 }
 
-const secretFilesOf = ({ secrets }: Project): Record<string, string> =>
-  Object.fromEntries(
-    secrets.sent.map(({ path, file }) => [
-      path,
-      (bytesOf(file, SECRET_FILE_MAX_BYTES) ?? Buffer.alloc(0)).toString('base64'),
-    ]),
-  );
-
 interface AtController {
   unseen: UnseenSecrets;
   /** Null: they are not known. */
@@ -157,9 +147,10 @@ async function atController(
   if (offline) return notAsked('--offline is given.');
   try {
     const client = new ProjectClient(await connect());
-    const name = project ?? json.project ?? onlyProjectOf(await client.me(signal)) ?? USUAL_PROJECT;
+    const me = await client.me(signal);
+    const name = project ?? json.project ?? onlyProjectOf(me) ?? USUAL_PROJECT;
     counters = await client.counters(name);
-    const unseen = await storedSecrets(client, name, pool);
+    const unseen = await storedSecrets(client, me, name, pool);
     if (unseen !== null) return { unseen, counters, notes: [] };
     return notAsked(
       `builds of this key get none. An admin makes a key of the project ${name} with the right \`secrets.use\`.`,

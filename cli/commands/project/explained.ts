@@ -4,6 +4,7 @@ import type { SubmitExplanation } from '../../../client/plan/explain-submit.ts';
 import { printable } from '../../../client/printable.ts';
 import type { CommandBuild } from '../../../client/project/expo-build-json.ts';
 import type { JsonLine } from '../../json-lines/json-lines.ts';
+import { PLATFORM_NAMES } from '../../words.ts';
 
 export interface Explained {
   platform: 'ios' | 'android';
@@ -64,15 +65,13 @@ export function linesOf({ command, build, submission, notes, ...place }: Explain
 
 const jsonOf = (value: unknown) => JSON.parse(JSON.stringify(value ?? null));
 
-const PLATFORM_WORDS = { ios: 'iOS', android: 'Android' };
-
 export function textOf(explained: Explained): string {
   const { platform, appRoot, profile, command, build, submission, notes } = explained;
   const where = appRoot === '.' ? '' : ` of ${appRoot}`;
   const lines: string[] = [];
   if (command !== null)
     lines.push(
-      `The command in expo-build.json${where} builds for ${PLATFORM_WORDS[platform]}:`,
+      `The command in expo-build.json${where} builds for ${PLATFORM_NAMES[platform]}:`,
       ...command.command.split('\n').map((line) => `  ${line}`),
       ...section(
         'What it brings back',
@@ -92,7 +91,7 @@ function linesOfBuild(build: Explanation, title: string, platform: 'ios' | 'andr
   const { engine, workflow, app, manager } = project;
   const extending = chain.length > 1 ? `, which extends ${chain.slice(1).join(', ')}` : '';
   return [
-    `${title}, for ${PLATFORM_WORDS[platform]}${extending}: ${refusal === null ? 'would be built.' : 'would be REFUSED.'}`,
+    `${title}, for ${PLATFORM_NAMES[platform]}${extending}: ${refusal === null ? 'would be built.' : 'would be REFUSED.'}`,
     ...(refusal === null ? [] : [`  ${refusal}`]),
     ...section('How it is built', [
       ...(engine ? [engine.because] : []),

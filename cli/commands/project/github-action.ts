@@ -41,8 +41,8 @@ async function runAction(interrupts: Interrupts, command: Command): Promise<void
   const { env } = process;
   if (env.GITHUB_ACTIONS !== 'true')
     throw new CommandError('This command is for jobs of GitHub Actions. Elsewhere run `expo-build submit`.');
-  const ofFork = isOfFork(env, (path) => readFileSync(path, 'utf8'));
   if (!env.EXPO_BUILD_KEY) {
+    const ofFork = isOfFork(env, (path) => readFileSync(path, 'utf8'));
     const why = whyWithoutKey(ofFork, env.GITHUB_ACTOR);
     if (why === null) throw new CommandError('The input key is empty. Give it a secret that this repository has.');
     return reportSkipped(why);
@@ -57,7 +57,7 @@ async function runAction(interrupts: Interrupts, command: Command): Promise<void
     reportSubmitted(builds.builds);
   }).copyInheritedSettings(command);
   try {
-    await submit.parseAsync([`--to=${folder}`, ...inputs.flags, ...(ofFork ? ['--untrusted'] : [])], { from: 'user' });
+    await submit.parseAsync([`--to=${folder}`, ...inputs.flags], { from: 'user' });
   } finally {
     if (submitted) await report(submitted, filesBelow(submit.opts().to), inputs.installLink);
   }

@@ -21,8 +21,10 @@ import { askYes } from '../../input.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { type JsonLine, printJson } from '../../json-lines/json-lines.ts';
 import { connect } from '../../settings.ts';
+import { secretFilesOf } from '../../submit/build-request.ts';
 import { onlyProjectOf } from '../../submit/only-project.ts';
 import { flagFor, type Project, readProject } from '../../submit/read-project.ts';
+import { PLATFORM_NAMES } from '../../words.ts';
 
 interface InitFlags {
   easJson: boolean;
@@ -150,12 +152,14 @@ async function lookAt(project: Project, { easJson, offline }: InitFlags): Promis
   return { project, survey, checked, needed, proposed };
 }
 
-async function checkProfiles({ files, source }: Project, profiles: readonly string[]): Promise<Found['checked']> {
+async function checkProfiles(project: Project, profiles: readonly string[]): Promise<Found['checked']> {
+  const { files, source } = project;
+  const inputs = { env: {}, secretNames: [], secretFiles: secretFilesOf(project) };
   const checked: Found['checked'] = [];
   for (const profile of profiles.slice(0, PROFILES_MAX))
     for (const platform of PLATFORMS) {
       const request = { platform, profile, appRoot: source.appRoot, files, imageNames: null, originVariables: {} };
-      const { refusal } = await explainBuild({ ...request, inputs: { env: {}, secretNames: [] }, now: new Date() });
+      const { refusal } = await explainBuild({ ...request, inputs, now: new Date() });
       checked.push({ profile, platform, refusal });
     }
   return checked;
@@ -226,7 +230,6 @@ function linesOf({ project, survey, checked, needed, proposed }: Found): JsonLin
   ];
 }
 
-const WORDS = { ios: 'iOS', android: 'Android' };
 const FOLDER_WORDS: Record<NativeFolder, string> = {
   own: 'a native project in the source',
   made_by_prebuild: 'no native project in the source; `expo prebuild` makes it in the VM',
@@ -249,10 +252,10 @@ function textOf({ project, survey, checked, needed, proposed }: Found): string {
       ? []
       : [`  ${manager.manager}, ${manager.lockFile === null ? 'without a lock file' : `by ${manager.lockFile}`}`]),
     `  ${easJson === null ? 'no eas.json' : easJson.profiles === null ? 'an eas.json that cannot be read' : `eas.json with ${easJson.profiles.length === 0 ? 'no profile' : easJson.profiles.join(', ')}`}`,
-    ...PLATFORMS.map((platform) => `  ${WORDS[platform]}: ${FOLDER_WORDS[folders[platform]]}`),
+    ...PLATFORMS.map((platform) => `  ${PLATFORM_NAMES[platform]}: ${FOLDER_WORDS[folders[platform]]}`),
     ...(commands.length === 0
       ? []
-      : [`  expo-build.json with a command for ${commands.map((one) => WORDS[one]).join(' and ')}`]),
+      : [`  expo-build.json with a command for ${commands.map((one) => PLATFORM_NAMES[one]).join(' and ')}`]),
     ...section('Look at these', notes),
     ...section('A first build needs', needed),
     ...section('Would be built', [
@@ -261,7 +264,7 @@ function textOf({ project, survey, checked, needed, proposed }: Found): string {
     ]),
     ...section(
       'Would be refused',
-      bad.map(({ profile, platform, refusal }) => `${profile} for ${WORDS[platform]}: ${refusal}`),
+      bad.map(({ profile, platform, refusal }) => `${profile} for ${PLATFORM_NAMES[platform]}: ${refusal}`),
     ),
     ...proposed.flatMap(({ name, content }) => [
       '',

@@ -1,5 +1,5 @@
 /** Tests what `submit` sends, against a real controller without a Mac. farm/submit.test.ts builds it. */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -23,8 +23,8 @@ import { project, type Tree } from '../client/packing/trees.ts';
 import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
-import { cleanEnv, type Ended, EXPO_BUILD, expoBuild, jsonLinesOf } from './expo-build-process.ts';
-import { startOnTerminal } from './started.ts';
+import { type Ended, expoBuild, jsonLinesOf } from './expo-build-process.ts';
+import { start, startOnTerminal } from './started.ts';
 
 const state = temporaryDir();
 let controller: LocalController;
@@ -272,19 +272,17 @@ test('Ctrl-C after an answer got lost cancels the build of that answer', async (
     asked++;
     return asked === 1 ? 'lose answer' : isStopped ? undefined : 'refuse';
   };
-  const env = { ...cleanEnv(), ...it.env(proxy.url) };
-  const args = [EXPO_BUILD, 'submit', '--project', 'shop', '--label', 'test=stopped'];
-  const child = spawn(process.execPath, args, { cwd: it.path, env });
-  let said = '';
-  child.stderr.on('data', (chunk) => (said += chunk));
-  await until(() => said.includes('Waiting for it.'), 'the answer is lost');
+  using submit = start(['submit', '--project', 'shop', '--label', 'test=stopped'], {
+    ...{ cwd: it.path, env: it.env(proxy.url) },
+  });
+  await submit.shows('Waiting for it.');
   isStopped = true;
-  child.kill('SIGINT');
-  expect((await once(child, 'exit'))[0]).toBe(130);
+  submit.signal('SIGINT');
+  expect(await submit.ended).toBe(130);
   const { builds } = await api.list({ limit: '100' });
   const made = builds.filter(({ labels }) => labels.test === 'stopped');
   expect(made.map(({ status }) => status)).toEqual(['cancelled']);
-  expect(said).toMatch(new RegExp(`${made[0]!.id} was cancelled again\\.\nexpo-build: stopped\n$`));
+  expect(submit.stderr()).toMatch(new RegExp(`${made[0]!.id} was cancelled again\\.\nexpo-build: stopped\n$`));
 });
 
 test('a key that is revoked after the upload ends with a sentence, and leaves no build', async () => {
@@ -326,14 +324,13 @@ test('Ctrl-C while it packs, uploads or asks ends it with 130 and leaves nothing
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
-    const env = { ...cleanEnv(), ...it.env(`http://127.0.0.1:${port}`) };
-    const child = spawn(process.execPath, [EXPO_BUILD, 'submit', '--project', 'shop'], { cwd: it.path, env });
-    let said = '';
-    child.stderr.on('data', (chunk) => (said += chunk));
+    using submit = start(['submit', '--project', 'shop'], {
+      ...{ cwd: it.path, env: it.env(`http://127.0.0.1:${port}`) },
+    });
     await until(() => stuck, `${stuckAt} arrives`);
     expect(readdirSync(it.tmp).filter((name) => name.startsWith('expo-build-source-'))).toHaveLength(1);
-    child.kill('SIGINT');
-    expect([(await once(child, 'exit'))[0], said]).toEqual([130, 'expo-build: stopped\n']);
+    submit.signal('SIGINT');
+    expect([await submit.ended, submit.stderr()]).toEqual([130, 'expo-build: stopped\n']);
     expect(readdirSync(it.tmp)).toEqual([]);
     server.closeAllConnections();
     server.close();

@@ -1,6 +1,6 @@
 /** `expo-build watch` and `logs` without a terminal, against a real controller that the test feeds. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { runner } from './actions-runner.ts';
+import { type GithubCommands, heard } from './actions/github-commands.ts';
 import { expoBuild, jsonLinesOf } from './expo-build-process.ts';
 import { type Feeding, startFeeding } from './fed-builds.ts';
 import { HOSTILE_LOG, HOSTILE_LOG_SHOWN } from './hostile-log.ts';
@@ -82,6 +82,8 @@ async function endedBuild(log: string) {
   });
   return id;
 }
+/** What the runner has obeyed beside our own `stop-commands`. */
+const obeyedBy = ({ obeyed }: GithubCommands) => obeyed.filter(({ name }) => name !== 'stop-commands');
 const GITHUB = { GITHUB_ACTIONS: 'true', CI: 'true' };
 
 test('the log stands in groups by phase, and nothing that a build or its verdict says is obeyed', async () => {
@@ -89,16 +91,16 @@ test('the log stands in groups by phase, and nothing that a build or its verdict
   const { code, stdout } = await expoBuild(['watch', id], { env: { ...farm.env(), ...GITHUB } });
   expect(code).toBe(1);
   expect(stdout).not.toMatch(CONTROLS);
-  const { obeyed, shown, isStopped } = runner(stdout);
-  expect(isStopped).toBe(false);
-  expect(obeyed).toEqual([
-    { name: 'group', data: 'Installing dependencies' },
-    { name: 'endgroup', data: '' },
-    { name: 'group', data: 'Installing pods' },
-    { name: 'endgroup', data: '' },
+  const job = heard(stdout);
+  expect(job.isStopped).toBe(false);
+  expect(obeyedBy(job)).toEqual([
+    { name: 'group', properties: {}, data: 'Installing dependencies' },
+    { name: 'endgroup', properties: {}, data: '' },
+    { name: 'group', properties: {}, data: 'Installing pods' },
+    { name: 'endgroup', properties: {}, data: '' },
   ]);
-  for (const line of HOSTILE_LOG_SHOWN) expect(shown).toContain(line);
-  expect(shown.join('\n')).toContain('The log says: ::error::of the log');
+  for (const line of HOSTILE_LOG_SHOWN) expect(job.log).toContain(line);
+  expect(job.log.join('\n')).toContain('The log says: ::error::of the log');
 });
 
 test('`logs`, and several builds whose lines are mixed, are kept from being obeyed too', async () => {
@@ -109,11 +111,9 @@ test('`logs`, and several builds whose lines are mixed, are kept from being obey
     ['logs', '-f', id],
     ['watch', id, await endedBuild(HOSTILE_LOG)],
   ]) {
-    const { obeyed, isStopped } = runner((await expoBuild(args, { env })).stdout);
-    expect({ obeyed: obeyed.filter(({ name }) => !/^(end)?group$/.test(name)), isStopped }).toEqual({
-      obeyed: [],
-      isStopped: false,
-    });
+    const job = heard((await expoBuild(args, { env })).stdout);
+    const obeyed = obeyedBy(job).filter(({ name }) => !/^(end)?group$/.test(name));
+    expect({ obeyed, isStopped: job.isStopped }).toEqual({ obeyed: [], isStopped: false });
   }
 });
 

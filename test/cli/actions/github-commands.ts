@@ -16,6 +16,7 @@ const KNOWN = [
   'endgroup',
   'error',
   'group',
+  'internal-set-repo-path',
   'notice',
   'remove-matcher',
   'save-state',
@@ -68,6 +69,11 @@ export class GithubCommands {
   readonly log: string[] = [];
   readonly #masks: string[] = [];
   #stopToken: string | null = null;
+
+  /** True between `stop-commands` and the word that it named. */
+  get isStopped(): boolean {
+    return this.#stopToken !== null;
+  }
 
   line(line: string): void {
     const known = new Set<string>([...KNOWN, ...(this.#stopToken === null ? [] : [this.#stopToken.toLowerCase()])]);

@@ -1,17 +1,19 @@
 /** Takes a folder to its artifacts with one command, on a whole farm. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import type { JsonLine } from '../../../cli/json-lines/json-lines.ts';
 import { startFarm } from '../../../local/farm/farm.ts';
 import { project } from '../../client/packing/trees.ts';
+import { testWith } from '../../set-up/test-with.ts';
 import { GITHUB_JOBS } from '../actions/github-events.ts';
 import { runAction } from '../actions/github-runner.ts';
 import { expoBuild, jsonLinesOf } from '../expo-build-process.ts';
 import { HOSTILE_LOG } from '../hostile-log.ts';
+import { startOnTerminal } from '../started.ts';
 
-const hasScript = existsSync('/usr/bin/script');
+const test = testWith('script');
 
 test('login and submit bring the artifact to the disk, again without an upload, for both platforms, on a terminal, and in a job of GitHub Actions', async () => {
   using it = project();
@@ -60,13 +62,10 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   expect(ofType('artifact')).toHaveLength(2);
   expect(ofType('end')).toMatchObject([{ builds: builds.map(({ id }) => ({ buildId: id, exitCode: 0 })) }]);
 
-  if (hasScript) {
-    const command = `'${process.execPath}' '${join(import.meta.dirname, '../../../cli/expo-build.ts')}' submit --with-git --to expo-build-b_0`;
-    const environment = { ...process.env, ...env };
-    const seen = execFileSync('script', ['-qec', command, '/dev/null'], { cwd, env: environment, encoding: 'utf8' });
-    expect(seen).toContain('Unchanged since the last upload: 0 bytes sent.');
-    expect(readFileSync(join(cwd, 'expo-build-b_0/app.txt'), 'utf8')).toBe('Shop');
-  }
+  using submit = startOnTerminal(['submit', '--with-git', '--to', 'expo-build-b_0'], { cwd, env });
+  expect(await submit.ended, submit.stdout()).toBe(0);
+  expect(submit.screen()).toContain('Unchanged since the last upload: 0 bytes sent.');
+  expect(readFileSync(join(cwd, 'expo-build-b_0/app.txt'), 'utf8')).toBe('Shop');
 
   const temp = join(it.dir, 'temp');
   mkdirSync(temp);

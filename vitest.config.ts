@@ -3,8 +3,13 @@ import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 import { LongFilesFirst } from './test/set-up/long-files-first.ts';
 
-/** Tests that start a whole farm: a controller, Macs with agents, VMs. `npm run test:farm` runs them. */
-const FARMS = ['test/faults/**/*.test.ts', 'test/local/demo/demo.test.ts', 'test/cli/farm/**/*.test.ts'];
+/** Tests that start whole Macs: an agent as a process, with VMs. `npm run test:farm` runs them. */
+const FARMS = [
+  'test/**/*.farm.test.ts',
+  'test/faults/**/*.test.ts',
+  'test/local/demo/demo.test.ts',
+  'test/cli/farm/**/*.test.ts',
+];
 
 const LOCAL_DATABASE = 'test/set-up/local-database.ts';
 

@@ -33,7 +33,7 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => inte
 const startedAt = Date.now();
 const seconds = () => ((Date.now() - startedAt) / 1_000).toFixed(0).padStart(5);
 const outcomes = await runKills({
-  ...{ seed, runs, from, workers, signal: interrupt.signal, entry: 'test/faults/controller.ts' },
+  ...{ seed, runs, from, workers, signal: interrupt.signal, entry: 'test/faults/factories/controller.ts' },
   onOutcome: ({ plan, struck, retried, complaints }, count) => {
     const { number, target, moment, delayMs, fileBlocks } = plan;
     const what = `${target} killed ${delayMs} ms after ${moment}, files of ${fileBlocks.join(', ')} MiB`;

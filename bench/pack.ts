@@ -15,8 +15,8 @@ import { parseArgs } from 'node:util';
 import { writeArchive } from '../client/packing/archive.ts';
 import { listSource } from '../client/packing/list-source.ts';
 import { PROJECT_ROOT } from '../local/farm/project-root.ts';
-import { packWithEasCli } from '../test/expo/eas-cli-packs.ts';
-import { EAS_CLI, ENGINE, installed } from '../test/expo/engine-packages.ts';
+import { packWithEasCli } from '../test/expo/factories/eas-cli-packs.ts';
+import { EAS_CLI, ENGINE, installed } from '../test/expo/factories/engine-packages.ts';
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '5' }, files: { type: 'string', default: '30000' } },

@@ -17,7 +17,7 @@ import { abandonFarm, type Farm, type FarmOptions, startFarm } from '../local/fa
 import { keepTrusted } from '../local/farm/quarantine.ts';
 import { SAMPLE_DIR, sampleRequest } from '../local/farm/sample.ts';
 
-const TEST_ENTRY = fileURLToPath(new URL('../test/faults/controller.ts', import.meta.url));
+const TEST_ENTRY = fileURLToPath(new URL('../test/faults/factories/controller.ts', import.meta.url));
 /** Long enough that a VM on a busy machine is not taken for a frozen one. */
 const HEARTBEAT_TIMEOUT_MS = 10_000;
 /** Long, because a busy machine boots a VM for a minute. */

@@ -65,6 +65,14 @@ test('the linter refuses what these tables refuse: `npx vitest run test/imports.
   await expect(file).toMatchFileSnapshot('../biome.layers.json');
 });
 
+test('who starts whole Macs is among the farms, so that `npm test` stays quick', () => {
+  const starters = globSync('test/**/*.test.ts', { cwd: ROOT }).filter((file) =>
+    readFileSync(join(ROOT, file), 'utf8').includes('/factories/agent-host.ts'),
+  );
+  expect(starters.length).toBeGreaterThan(10);
+  expect(starters.filter((file) => !/\.farm\.test\.ts$|^test\/(faults|expo|cli\/farm)\//.test(file))).toEqual([]);
+});
+
 /** The scripts of `local/` are what npm calls; they start a room of the same name. */
 function isEntry(file: string) {
   return /^local\/(demo|chaos|dev)\.ts$/.test(file);

@@ -26,10 +26,10 @@ import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
-import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { archiveOf, type Entry, link } from '../worker-agent/factories/raw-archive.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { cleanEnv } from './expo-build-process.ts';
+import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
+import { cleanEnv } from './factories/expo-build-process.ts';
 
 const HASH = 'a1'.repeat(20);
 const COMMIT = 'c0ffee00'.repeat(5);

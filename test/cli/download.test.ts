@@ -5,9 +5,9 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { localNames } from '../../cli/artifacts/local-names.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { expoBuild, jsonLinesOf } from './expo-build-process.ts';
-import { type Feeding, startFeeding } from './fed-builds.ts';
-import { start } from './started.ts';
+import { expoBuild, jsonLinesOf } from './factories/expo-build-process.ts';
+import { type Feeding, startFeeding } from './factories/fed-builds.ts';
+import { start } from './factories/started.ts';
 
 let farm: Feeding;
 beforeAll(async () => {

@@ -27,8 +27,8 @@ import { managedProject } from '../client/project/factories/example-projects.ts'
 import { filesOf } from '../client/project/factories/files-of.ts';
 import { PKCS12 } from '../client/signing/keystores.ts';
 import { makeIdentity, makeP12, makeProfile, PASSWORD } from '../client/signing/material.ts';
-import { randomEasJson } from '../expo/random-eas-json.ts';
-import { expoBuild, jsonLinesOf } from './expo-build-process.ts';
+import { randomEasJson } from '../expo/projects/random-eas-json.ts';
+import { expoBuild, jsonLinesOf } from './factories/expo-build-process.ts';
 
 const { signal } = new AbortController();
 type Platform = 'ios' | 'android';

@@ -1,7 +1,7 @@
 /** Holds every command to what people and scripts expect of each: an example, and `--json`. */
 import type { Command } from 'commander';
 import { expect, test } from 'vitest';
-import { commandLeaves } from './command-leaves.ts';
+import { commandLeaves } from './factories/command-leaves.ts';
 
 const leaves = await commandLeaves();
 

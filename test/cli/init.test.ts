@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { project } from '../client/packing/trees.ts';
 import { bareProject, managedProject } from '../client/project/factories/example-projects.ts';
-import { expoBuild, jsonLinesOf } from './expo-build-process.ts';
-import { startOnTerminal } from './started.ts';
+import { expoBuild, jsonLinesOf } from './factories/expo-build-process.ts';
+import { startOnTerminal } from './factories/started.ts';
 
 const init = (it: { dir: string; path: string }, ...args: string[]) =>
   expoBuild(['init', ...args], { cwd: it.path, env: { XDG_CONFIG_HOME: it.dir } });

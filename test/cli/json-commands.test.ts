@@ -13,14 +13,14 @@ import { Connection } from '../../client/request.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
-import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
-import { commandLeaves } from './command-leaves.ts';
-import { expoBuild, jsonLinesOf, type Run } from './expo-build-process.ts';
-import { HOSTILE, hostileAnswers } from './hostile-answers.ts';
-import { SILENT_STORES, serviceAccount } from './silent-stores.ts';
-import { start, startOnTerminal } from './started.ts';
+import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
+import { commandLeaves } from './factories/command-leaves.ts';
+import { expoBuild, jsonLinesOf, type Run } from './factories/expo-build-process.ts';
+import { HOSTILE, hostileAnswers } from './factories/hostile-answers.ts';
+import { SILENT_STORES, serviceAccount } from './factories/silent-stores.ts';
+import { start, startOnTerminal } from './factories/started.ts';
 
 /** Dozens of processes after each other, on a machine that runs other tests too. */
 const MANY_PROCESSES_MS = 180_000;

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { project } from '../client/packing/trees.ts';
-import { jsonLinesOf, expoBuild as runExpoBuild } from './expo-build-process.ts';
+import { jsonLinesOf, expoBuild as runExpoBuild } from './factories/expo-build-process.ts';
 
 const expoBuild = (cwd: string, ...args: string[]) => expoBuildWith({}, cwd, ...args);
 

@@ -20,11 +20,11 @@ import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { project, type Tree } from '../client/packing/trees.ts';
-import { faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
-import { type Ended, expoBuild, jsonLinesOf } from './expo-build-process.ts';
-import { start, startOnTerminal } from './started.ts';
+import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
+import { type Ended, expoBuild, jsonLinesOf } from './factories/expo-build-process.ts';
+import { start, startOnTerminal } from './factories/started.ts';
 
 const state = temporaryDir();
 let controller: LocalController;

@@ -12,8 +12,8 @@ import { Connection } from '../../client/request.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
-import { type Fault, faultyProxy } from '../worker-agent/factories/faulty-proxy.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { type Fault, faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
 
 const state = temporaryDir();
 let controller: LocalController;

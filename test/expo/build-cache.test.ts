@@ -10,7 +10,7 @@ import { Fingerprint } from '#contract';
 import { fingerprintOf } from '../../cli/build-cache/fingerprint.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { installed } from './engine-packages.ts';
+import { installed } from './factories/engine-packages.ts';
 
 /** It brings its own @expo/fingerprint. */
 const EXPO_CLI = '@expo/cli@56.1.26';

@@ -7,12 +7,12 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { type BuildOptions, type GuestBuild, makeGuest, makeSigning } from './eas-guest.ts';
-import { BUNDLE_ID, type EasProject, writeEasProject } from './eas-project.ts';
-import { EAS_CLI, ENGINE, installed } from './engine-packages.ts';
-import { type ExpoAccount, PROJECT_ID, startExpoApi, TOKEN } from './expo-api.ts';
-import { watchNetwork } from './network.ts';
-import { unpackTemplate } from './template.ts';
+import { type BuildOptions, type GuestBuild, makeGuest, makeSigning } from './factories/eas-guest.ts';
+import { EAS_CLI, ENGINE, installed } from './factories/engine-packages.ts';
+import { type ExpoAccount, PROJECT_ID, startExpoApi, TOKEN } from './factories/expo-api.ts';
+import { watchNetwork } from './factories/network.ts';
+import { BUNDLE_ID, type EasProject, writeEasProject } from './projects/eas-project.ts';
+import { unpackTemplate } from './projects/template.ts';
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 const KEYSTORE = {

@@ -22,9 +22,9 @@ import { workflowOf } from '../../client/project/workflow.ts';
 import { PROFILES, SHAPES } from '../client/project/factories/example-profiles.ts';
 import { APP_ID, managedProject } from '../client/project/factories/example-projects.ts';
 import { filesOf } from '../client/project/factories/files-of.ts';
-import { installed } from './engine-packages.ts';
-import { type Asked, jobOfExpo, LAST_NUMBER, profileOfExpo } from './expo-cli.ts';
-import { randomEasJson } from './random-eas-json.ts';
+import { installed } from './factories/engine-packages.ts';
+import { type Asked, jobOfExpo, LAST_NUMBER, profileOfExpo } from './factories/expo-cli.ts';
+import { randomEasJson } from './projects/random-eas-json.ts';
 
 const PACKAGES = ['eas-cli@24.8.0', 'expo-modules-autolinking@58.1.0'];
 /** With EXPO_JOBS=all all forty are asked. A run of eas-cli takes about 3 s. */

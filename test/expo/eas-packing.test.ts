@@ -6,8 +6,8 @@ import { beforeAll, expect, test, vi } from 'vitest';
 import { listSource, type Source } from '../../client/packing/list-source.ts';
 import { TREES, Tree } from '../client/packing/trees.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { packWithEasCli } from './eas-cli-packs.ts';
-import { EAS_CLI, ENGINE, installed } from './engine-packages.ts';
+import { packWithEasCli } from './factories/eas-cli-packs.ts';
+import { EAS_CLI, ENGINE, installed } from './factories/engine-packages.ts';
 
 const names = Object.keys(TREES);
 const treeOf = new Map<string, Tree>();

@@ -10,9 +10,9 @@ import { readEasJson } from '../../client/project/eas-json.ts';
 import { FIELD_LISTS } from '../../client/project/profile-fields.ts';
 import { resolveSubmitProfile } from '../../client/project/submit/submit-profile.ts';
 import { filesOf } from '../client/project/factories/files-of.ts';
-import { installed } from './engine-packages.ts';
-import { type RandomEasJson, randomEasJson } from './random-eas-json.ts';
-import { randomSubmit, VARIABLES } from './random-submit.ts';
+import { installed } from './factories/engine-packages.ts';
+import { type RandomEasJson, randomEasJson } from './projects/random-eas-json.ts';
+import { randomSubmit, VARIABLES } from './projects/random-submit.ts';
 
 /** The version that the table of fates is made for. */
 const EAS_JSON = '@expo/eas-json@24.8.0';

@@ -10,11 +10,11 @@ import { packageManagerOf } from '../../client/project/package-manager.ts';
 import { filesInFolder } from '../../client/project/project-files.ts';
 import { toolVersions } from '../../client/project/tool-versions.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { installed } from './engine-packages.ts';
-import { engineVm } from './engine-vm.ts';
-import { MISE } from './image-tools.ts';
-import { startNodeMirror } from './node-mirror.ts';
-import { writeTinyProject } from './tiny-project.ts';
+import { installed } from './factories/engine-packages.ts';
+import { engineVm } from './factories/engine-vm.ts';
+import { MISE } from './factories/image-tools.ts';
+import { startNodeMirror } from './factories/node-mirror.ts';
+import { writeTinyProject } from './projects/tiny-project.ts';
 
 const NODE = '22.23.5';
 const NPM = '10.9.4';

@@ -5,10 +5,10 @@
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { ENGINE } from './engine-packages.ts';
-import { type EngineBuild, type EngineVm, engineVm, type RunningBuild, textInArchive } from './engine-vm.ts';
-import { makeSigningMaterial, PASSWORD, type SigningMaterial } from './signing-material.ts';
-import { addExpo, writeTinyProject } from './tiny-project.ts';
+import { ENGINE } from './factories/engine-packages.ts';
+import { type EngineBuild, type EngineVm, engineVm, type RunningBuild, textInArchive } from './factories/engine-vm.ts';
+import { makeSigningMaterial, PASSWORD, type SigningMaterial } from './factories/signing-material.ts';
+import { addExpo, writeTinyProject } from './projects/tiny-project.ts';
 
 const isWhole = process.env.EXPO_ENGINE === 'all';
 const TOKEN = 'token-of-the-build-0123456789';

@@ -7,7 +7,7 @@ import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startFarm } from '../../local/farm/farm.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { unpackTemplate } from './template.ts';
+import { unpackTemplate } from './projects/template.ts';
 
 const BUILD_WITHIN_MS = 8 * 60_000;
 const HERMES_MAGIC = Buffer.from('c61fbc03c103191f', 'hex');

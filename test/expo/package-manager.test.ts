@@ -12,7 +12,7 @@ import { findWorkspaceRoot } from '../../client/project/dependencies/workspace-r
 import { packageManagerOf } from '../../client/project/package-manager.ts';
 import { filesInFolder } from '../../client/project/project-files.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { ENGINE, installed } from './engine-packages.ts';
+import { ENGINE, installed } from './factories/engine-packages.ts';
 
 const RUNS = Number(process.env.EXPO_WORKSPACES ?? 300);
 const FOLDERS = ['.', 'apps', 'apps/mobile', 'packages/one', 'apps/team/mobile'];

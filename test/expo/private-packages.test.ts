@@ -10,8 +10,8 @@ import { findMissingAccess } from '../../client/project/private-access.ts';
 import { filesInFolder } from '../../client/project/project-files.ts';
 import { testWith } from '../set-up/test-with.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { GUEST_SCRIPTS, imageTools } from './image-tools.ts';
-import { startGitServer, startRegistry } from './private-servers.ts';
+import { GUEST_SCRIPTS, imageTools } from './factories/image-tools.ts';
+import { startGitServer, startRegistry } from './factories/private-servers.ts';
 
 const SAMPLE = ['npm', 'pnpm 10.34.8'];
 const ALL = [

@@ -12,12 +12,12 @@ import { explainBuild } from '../../client/plan/explain-build.ts';
 import { filesInFolder } from '../../client/project/project-files.ts';
 import { type Farm, startFarm } from '../../local/farm/farm.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { prepareImage } from './engine-image.ts';
-import { processesWith } from './engine-vm.ts';
-import { watchNetwork } from './network.ts';
-import { BUNDLE_ID, GREETINGS, makeRealProject, TARGET } from './real-projects.ts';
-import { makeSigningMaterial, PASSWORD } from './signing-material.ts';
-import { writeTinyProject } from './tiny-project.ts';
+import { prepareImage } from './factories/engine-image.ts';
+import { processesWith } from './factories/engine-vm.ts';
+import { watchNetwork } from './factories/network.ts';
+import { makeSigningMaterial, PASSWORD } from './factories/signing-material.ts';
+import { BUNDLE_ID, GREETINGS, makeRealProject, TARGET } from './projects/real-projects.ts';
+import { writeTinyProject } from './projects/tiny-project.ts';
 
 const WITHIN_MS = 420_000;
 const TOKEN = 'token-of-the-build-0123456789';

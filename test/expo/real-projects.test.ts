@@ -6,10 +6,18 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { type EngineBuild, engineVm } from './engine-vm.ts';
-import { watchNetwork } from './network.ts';
-import { BUNDLE_ID, GREETINGS, makeRealProject, pnpmFolder, SDK_VERSION, type Shape, TARGET } from './real-projects.ts';
-import { makeSigningMaterial, type SigningMaterial } from './signing-material.ts';
+import { type EngineBuild, engineVm } from './factories/engine-vm.ts';
+import { watchNetwork } from './factories/network.ts';
+import { makeSigningMaterial, type SigningMaterial } from './factories/signing-material.ts';
+import {
+  BUNDLE_ID,
+  GREETINGS,
+  makeRealProject,
+  pnpmFolder,
+  SDK_VERSION,
+  type Shape,
+  TARGET,
+} from './projects/real-projects.ts';
 
 const BUILD_WITHIN_MS = 420_000;
 const TEST_MS = 900_000;

@@ -12,8 +12,8 @@ import { expect, test } from 'vitest';
 import { startFarm } from '../../local/farm/farm.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { prepareImage } from './engine-image.ts';
-import { unpackTemplate } from './template.ts';
+import { prepareImage } from './factories/engine-image.ts';
+import { unpackTemplate } from './projects/template.ts';
 
 const PAGE = join(PROJECT_ROOT, 'docs/expo-build.md');
 const PART = /(?<=<!-- recording -->\n)[\s\S]*(?=<!-- \/recording -->)/;

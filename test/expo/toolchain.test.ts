@@ -9,8 +9,8 @@ import { packageManagerOf } from '../../client/project/package-manager.ts';
 import { filesInFolder } from '../../client/project/project-files.ts';
 import { toolVersions } from '../../client/project/tool-versions.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { GUEST_SCRIPTS, imageTools } from './image-tools.ts';
-import { startNodeMirror } from './node-mirror.ts';
+import { GUEST_SCRIPTS, imageTools } from './factories/image-tools.ts';
+import { startNodeMirror } from './factories/node-mirror.ts';
 
 const NODE = '22.23.5';
 const NPM = '10.9.4';

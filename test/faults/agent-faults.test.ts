@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess, type TimedAgentEvent } from '../../local/farm/agent-process.ts';
 import { FOLDER_MARK } from '../../local/farm/leftovers.ts';
 import { rotateKeyCommand } from '../../worker-agent/commands/rotate-key.ts';
-import { FaultFarm } from './fault-farm.ts';
+import { FaultFarm } from './factories/fault-farm.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 /** Tests faults of tart and of the VM before the build command runs. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Cause } from '#contract';
-import { FaultFarm } from './fault-farm.ts';
-import type { Outcome } from './faulty-build.ts';
+import { FaultFarm } from './factories/fault-farm.ts';
+import type { Outcome } from './factories/faulty-build.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { HOST_SEEN_FROM_VM } from '../../worker-agent/tart-simulator/guest/gateway.ts';
 import { simulatorProcesses } from '../../worker-agent/tart-simulator/simulator.ts';
-import { FaultFarm } from './fault-farm.ts';
+import { FaultFarm } from './factories/fault-farm.ts';
 
 /** A server that takes what it is sent. */
 async function uploadSink() {

@@ -1,7 +1,7 @@
 /** Tests broken answers of the controller, and damaged requests to it, while the controller itself works. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { FaultFarm, type FaultyMac } from './fault-farm.ts';
-import type { SeenRequest, Treatment } from './proxy.ts';
+import { FaultFarm, type FaultyMac } from './factories/fault-farm.ts';
+import type { SeenRequest, Treatment } from './factories/proxy.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {

@@ -5,8 +5,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BuildDetail } from '#contract';
 import type { TimedAgentEvent } from '../../local/farm/agent-process.ts';
-import { FaultFarm, type FaultyMac } from './fault-farm.ts';
-import type { FaultyBuild } from './faulty-build.ts';
+import { FaultFarm, type FaultyMac } from './factories/fault-farm.ts';
+import type { FaultyBuild } from './factories/faulty-build.ts';
 
 const MACS = 3;
 let macs: FaultFarm;

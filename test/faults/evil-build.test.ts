@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
 import { iosFiles, ipa, zip } from '../worker-agent/app-metadata/app-files.ts';
-import { FaultFarm } from './fault-farm.ts';
+import { FaultFarm } from './factories/fault-farm.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {

@@ -10,9 +10,9 @@ import { makeBaseImage } from '../../worker-agent/images/base-image.ts';
 import { Images } from '../../worker-agent/images/images.ts';
 import { readPublicImages } from '../../worker-agent/images/public-images.ts';
 import { publishImage } from '../../worker-agent/images/publish.ts';
-import { imageRegistry } from '../worker-agent/factories/image-registry.ts';
 import { PROVISIONED, quickVmImage } from '../worker-agent/factories/quick-vm-image.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { imageRegistry } from '../worker-agent/servers/image-registry.ts';
 
 /** One of them publishes, so that at least one of the others waits for its turn. */
 const MACS = Number(process.env.FLEET_MACS ?? 4);

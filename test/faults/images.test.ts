@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type AgentConfigInput, loadConfig, saveConfig } from '../../worker-agent/config.ts';
 import { Images } from '../../worker-agent/images/images.ts';
-import { FaultFarm, type FaultyMac } from './fault-farm.ts';
+import { FaultFarm, type FaultyMac } from './factories/fault-farm.ts';
 
 const EXPO_WORKER = new URL('../../worker-agent/expo-worker.ts', import.meta.url).pathname;
 const MONITOR = 'usr/local/bin/vm-monitor.sh';

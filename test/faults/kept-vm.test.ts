@@ -9,8 +9,8 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BuildDetail, Evidence } from '#contract';
 import { changeConfig } from '../../worker-agent/config.ts';
-import { FaultFarm, type FaultyBuildRequest, FaultyMac } from './fault-farm.ts';
-import type { FaultyBuild } from './faulty-build.ts';
+import { FaultFarm, type FaultyBuildRequest, FaultyMac } from './factories/fault-farm.ts';
+import type { FaultyBuild } from './factories/faulty-build.ts';
 
 const SECRET = 'geheim-und-lang-genug';
 const FILE_SECRET = 'the-content-of-a-secret-file';

@@ -3,13 +3,13 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { type Moment, planKill } from '../../bench/kills-plan.ts';
 import { runKills } from '../../bench/kills-run.ts';
-import { FaultFarm } from './fault-farm.ts';
+import { FaultFarm } from './factories/fault-farm.ts';
 
 const SEED = Number(process.env.SEED ?? 3);
 const RUNS = Number(process.env.KILLS ?? 3);
 
 test('all is identical though agent and controller are killed in mid-transfer', { timeout: 600_000 }, async () => {
-  const entry = fileURLToPath(new URL('controller.ts', import.meta.url));
+  const entry = fileURLToPath(new URL('factories/controller.ts', import.meta.url));
   const outcomes = await runKills({ seed: SEED, runs: RUNS, workers: 2, entry });
   expect(outcomes.filter(({ struck }) => struck).length).toBeGreaterThanOrEqual(RUNS);
   for (const { plan, complaints } of outcomes) expect({ plan, complaints }).toEqual({ plan, complaints: [] });

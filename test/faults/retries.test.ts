@@ -3,8 +3,8 @@
  * waiting builds. A Mac that loses everything gets no more builds.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { FaultFarm, type FaultyMac } from './fault-farm.ts';
-import type { FaultyBuild } from './faulty-build.ts';
+import { FaultFarm, type FaultyMac } from './factories/fault-farm.ts';
+import type { FaultyBuild } from './factories/faulty-build.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {

@@ -17,8 +17,8 @@ import { readSubmitProfile, type SubmitPlan } from '../../client/project/submit/
 import { Connection } from '../../client/request.ts';
 import type { StoreAddresses } from '../../controller/stores/step.ts';
 import { startFarm } from '../../local/farm/farm.ts';
-import { expoBuild, jsonLinesOf } from '../cli/expo-build-process.ts';
-import { start } from '../cli/started.ts';
+import { expoBuild, jsonLinesOf } from '../cli/factories/expo-build-process.ts';
+import { start } from '../cli/factories/started.ts';
 import { makeIdentity, makeProfile, signList } from '../client/signing/material.ts';
 import { startAppStore } from '../set-up/stores/app-store/server.ts';
 import { startPlay } from '../set-up/stores/play/server.ts';
@@ -47,7 +47,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   const printed: string[] = [];
   const farm = stack.use(
     await startFarm({
-      ...{ workers: 2, ownPools: true, entry: fileURLToPath(new URL('controller.ts', import.meta.url)) },
+      ...{ workers: 2, ownPools: true, entry: fileURLToPath(new URL('factories/controller.ts', import.meta.url)) },
       vars: { STAND_INS: JSON.stringify(addresses) },
       onControllerLine: (line) => void printed.push(line),
     }),

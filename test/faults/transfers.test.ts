@@ -11,8 +11,8 @@ import { LOG_COMPLETE_HEADER } from '#contract';
 import { isPng } from '../../worker-agent/app-metadata/png.ts';
 import { LOG_LIVE_BYTES, LOG_TAIL_BYTES, missingNote } from '../../worker-agent/build-log/spool.ts';
 import { binaryPlist, INFO, iosFiles, ipa } from '../worker-agent/app-metadata/app-files.ts';
-import { FaultFarm } from './fault-farm.ts';
-import type { FaultyBuild } from './faulty-build.ts';
+import { FaultFarm } from './factories/fault-farm.ts';
+import type { FaultyBuild } from './factories/faulty-build.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {

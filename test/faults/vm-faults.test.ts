@@ -1,6 +1,6 @@
 /** Tests faults of a VM while a build runs in it. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { FaultFarm } from './fault-farm.ts';
+import { FaultFarm } from './factories/fault-farm.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {

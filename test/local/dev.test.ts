@@ -12,7 +12,7 @@ import { freePort } from '../../local/farm/controller.ts';
 import { processesBelow } from '../../local/farm/leftovers.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { wrangler } from '../../local/farm/wrangler.ts';
-import { MONITOR, start } from '../vm-image/guest-script.ts';
+import { MONITOR, start } from '../vm-image/factories/guest-script.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
 

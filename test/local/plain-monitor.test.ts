@@ -11,7 +11,7 @@ import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { SAMPLE_DIR, sampleRequest } from '../../local/farm/sample.ts';
-import { PLAIN_MONITOR, start } from '../vm-image/guest-script.ts';
+import { PLAIN_MONITOR, start } from '../vm-image/factories/guest-script.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
 
@@ -23,7 +23,7 @@ const POLL_MS = 250;
 const folder = temporaryDir();
 let controller: LocalController;
 beforeAll(async () => {
-  const entry = join(PROJECT_ROOT, 'test/faults/controller.ts');
+  const entry = join(PROJECT_ROOT, 'test/faults/factories/controller.ts');
   controller = await startController({ stateDir: join(folder.path, 'controller'), entry });
 });
 afterAll(async () => {

@@ -2,8 +2,9 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { testWith } from '../set-up/test-with.ts';
-import { isTestedInDetail, SHELLS, type Shell } from './guest-script.ts';
-import { outcomesOf, PUBLIC_KEY, publicImages, type StandInMac, standInMac } from './stand-in-mac.ts';
+import { isTestedInDetail, SHELLS, type Shell } from './factories/guest-script.ts';
+import { outcomesOf, PUBLIC_KEY, publicImages, STEPS, type StandInMac, standInMac } from './factories/stand-in-mac.ts';
+import { nameOf } from './provision/provisioning.ts';
 
 const { reference: IMAGE, digest: DIGEST } = publicImages()[0]!;
 
@@ -24,10 +25,13 @@ function macWithKey(shell: Shell, vms: string[] = []) {
   });
 }
 
-/** Without these steps a run takes half the time. */
-const BRIEFLY = ['homebrew', 'build-shell', 'node', 'mise', 'eas-cli', 'expo-engine', 'ruby', 'fastlane', 'cocoapods']
-  .concat('apple-certificates')
-  .flatMap((step) => ['--skip', step]);
+/** The flags that leave out all steps but these: each step takes its time, and steps.test.ts tests them all. */
+const onlySteps = (...needed: string[]) =>
+  STEPS.map(nameOf)
+    .filter((name) => ![...EACH_IMAGE, ...needed].includes(name))
+    .flatMap((name) => ['--skip', name]);
+const EACH_IMAGE = ['sudo-rule', 'authorised-key', 'monitor', 'image'];
+const BRIEFLY = onlySteps();
 
 const tartCalls = (mac: StandInMac) => mac.calls().filter((call) => /^(tart|shutdown) /.test(call));
 
@@ -41,10 +45,9 @@ for (const shell of SHELLS) {
     'pulls, boots, provisions, verifies, shuts down and snapshots; goes on after Ctrl-C; replaces nothing unasked',
     async () => {
       using mac = macWithKey(shell);
-      const steps = isTestedInDetail(shell) ? [] : BRIEFLY;
       // Interrupts in the middle of provisioning, after the first step has changed something.
       const interruption = new AbortController();
-      const interrupted = mac.create(steps, { signal: interruption.signal });
+      const interrupted = mac.create(BRIEFLY, { signal: interruption.signal });
       const begun = vi.waitFor(() => expect(existsSync(join(mac.root, 'etc/sudoers.d/tartbeat'))).toBe(true), {
         timeout: 120_000,
         interval: 20,
@@ -65,7 +68,7 @@ for (const shell of SHELLS) {
       ]);
       expect(before.join()).not.toContain('expo-build-vm-base-snapshot');
 
-      const second = await mac.create(['--cpus', '4', '--memory-gb', '8', '--disk-gb', '140', ...steps]);
+      const second = await mac.create(['--cpus', '4', '--memory-gb', '8', '--disk-gb', '140', ...BRIEFLY]);
       expect(second.status, second.stdout + second.stderr).toBe(0);
       expect(second.stdout).toContain('expo-build-vm exists already; using it');
       expect(second.stdout).toMatch(/^ok +sudo-rule /m);
@@ -94,7 +97,7 @@ for (const shell of SHELLS) {
       expect(third.stderr).toContain('expo-build-vm-base-snapshot exists already and was not replaced');
       expect(mac.calls()).toEqual([]);
 
-      const fourth = await mac.create(['--force', ...steps]);
+      const fourth = await mac.create(['--force', ...BRIEFLY]);
       expect(fourth.status, fourth.stdout + fourth.stderr).toBe(0);
       expect(fourth.stdout).toMatch(/^0 step\(s\) changed$/m);
       // The old snapshot keeps its name until the new one is whole.
@@ -117,8 +120,8 @@ for (const shell of SHELLS) {
       for (const force of [[], ['--force']]) {
         // What a build might have written there is not taken for a result.
         if (force.length > 0) writeFileSync(image, 'snapshot=other\nfrom=other\n\u001b[2J\n', { flag: 'a' });
-        const args = ['--restrict-key', '--packet-filter', '192.0.2.7', '--result', result, ...BRIEFLY, ...force];
-        const outcome = await mac.create(args);
+        const args = ['--restrict-key', '--packet-filter', '192.0.2.7', '--result', result, ...force];
+        const outcome = await mac.create([...args, ...onlySteps('restrict-key', 'private-networks')]);
         expect(outcome.status, outcome.stdout + outcome.stderr).toBe(0);
         expect(readFileSync(result, 'utf8')).toMatch(
           /^snapshot=expo-build-vm-base-snapshot\ndigest=\nprovisioned=[0-9a-f]{64}\nfrom=\n$/,
@@ -147,7 +150,7 @@ for (const shell of SHELLS) {
         mac.remember('list-fails', '2');
         const result = mac.file('result');
         const args = ['--from', tag, '--snapshot', 'vm-base-0123', '--result', result, '--drop-pulled'];
-        const outcome = await mac.create([...args, ...BRIEFLY, '--packet-filter', addresses]);
+        const outcome = await mac.create([...args, ...onlySteps('private-networks'), '--packet-filter', addresses]);
         expect(outcome.status, outcome.stdout + outcome.stderr).toBe(0);
         expect(mac.vms()).toEqual(['expo-build-vm', 'vm-base-0123']);
         const image = readFileSync(join(mac.root, 'usr/local/share/tartbeat/image'), 'utf8');
@@ -178,7 +181,16 @@ for (const shell of SHELLS) {
       const result = publisher.file('result');
       const refused = await publisher.create(['--for-publication']);
       expect([refused.status, refused.stderr]).toEqual([64, expect.stringContaining('needs --snapshot NAME')]);
-      const args = ['--for-publication', '--snapshot', 'vm-publish', '--result', result, '--ca', ca, ...BRIEFLY];
+      const args = [
+        '--for-publication',
+        '--snapshot',
+        'vm-publish',
+        '--result',
+        result,
+        '--ca',
+        ca,
+        ...onlySteps('authorities', 'restrict-key'),
+      ];
       // Where nobody can log in with a password, nobody could enter the image.
       mkdirSync(join(publisher.home, '.ssh'), { mode: 0o700 });
       writeFileSync(join(publisher.home, '.ssh/authorized_keys'), `${PUBLIC_KEY}\n`, { mode: 0o600 });
@@ -228,7 +240,7 @@ for (const shell of SHELLS) {
       mac.remember('container-kb', '48828125');
       mac.remember('free-kb', '1000000');
       const xip = mac.file('Xcode_27.xip', 'xar!27.0');
-      const small = await mac.create(['--xcode', xip, ...BRIEFLY]);
+      const small = await mac.create(['--xcode', xip, ...onlySteps('disk', 'xcode-download', 'xcode')]);
       expect([small.status, small.stderr]).toEqual([
         1,
         expect.stringContaining('the VM has 1 GB free, and to unpack Xcode takes 15 GB'),
@@ -248,14 +260,14 @@ for (const shell of SHELLS) {
         'diskutil repairDisk disk0',
       ]);
       mac.forget('free-kb');
-      const made = await mac.create(['--xcode', xip, ...BRIEFLY]);
+      const made = await mac.create(['--xcode', xip, ...onlySteps('disk', 'xcode-download', 'xcode')]);
       expect(made.status, made.stdout + made.stderr).toBe(0);
       expect(made.stdout).toContain('Copying Xcode_27.xip into the VM');
       expect(made.stdout).toContain('sudo xcodebuild -downloadPlatform iOS');
       expect(existsSync(join(mac.root, 'Applications/Xcode_27.0.app'))).toBe(true);
       expect(existsSync(join(mac.home, '.tartbeat-image'))).toBe(false);
       mac.calls();
-      const again = await mac.create(['--xcode', xip, '--force', ...BRIEFLY]);
+      const again = await mac.create(['--xcode', xip, '--force', ...onlySteps('disk', 'xcode-download', 'xcode')]);
       expect(again.status, again.stdout + again.stderr).toBe(0);
       expect(again.stdout).toContain('Xcode_27.0.app is in the VM already');
       expect(mac.calls().filter((call) => call.startsWith('xip'))).toEqual([]);

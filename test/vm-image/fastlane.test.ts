@@ -6,8 +6,8 @@ import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { testWith } from '../set-up/test-with.ts';
-import { SHELLS, type Shell } from './guest-script.ts';
-import { standInMac, VM_IMAGE } from './stand-in-mac.ts';
+import { SHELLS, type Shell } from './factories/guest-script.ts';
+import { standInMac, VM_IMAGE } from './factories/stand-in-mac.ts';
 
 const FASTLANE = join(import.meta.dirname, 'stand-ins/fastlane.rb');
 

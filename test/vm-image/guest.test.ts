@@ -24,7 +24,7 @@ import { ownScripts } from '../../worker-agent/guest/scripts.ts';
 import { testWith } from '../set-up/test-with.ts';
 import { digestOfScripts } from '../worker-agent/factories/other-release.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { SHELLS, type Shell } from './guest-script.ts';
+import { SHELLS, type Shell } from './factories/guest-script.ts';
 
 const { version, folder, table } = ownScripts();
 const read = (name: string) => readFileSync(join(folder, name), 'utf8');

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { argumentsOf, DISTRIBUTION, LOGIN, P12_PASSWORD, RELEASES, signingMac } from './signing-mac.ts';
+import { argumentsOf, DISTRIBUTION, LOGIN, P12_PASSWORD, RELEASES, signingMac } from './factories/signing-mac.ts';
 
 const KEYCHAIN = resolve(import.meta.dirname, '../../vm-image/keychain');
 const SHELLS = ['bash', 'dash'].filter((shell) => spawnSync(shell, ['-c', 'true']).status === 0);

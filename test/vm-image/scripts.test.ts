@@ -2,7 +2,7 @@ import { globSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import hcl from 'hcl2-parser';
 import { expect, test } from 'vitest';
-import { publicImages, STEPS, VM_IMAGE } from './stand-in-mac.ts';
+import { publicImages, STEPS, VM_IMAGE } from './factories/stand-in-mac.ts';
 
 const repository = join(VM_IMAGE, '..');
 const inImage = ['*.sh', 'guest/*.sh', 'provision/*.sh', 'send_heartbeat', 'tartbeat-verify'];

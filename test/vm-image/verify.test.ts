@@ -3,8 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { expect } from 'vitest';
 import { z } from 'zod';
 import { testWith } from '../set-up/test-with.ts';
-import { SHELLS } from './guest-script.ts';
-import { STEPS, type StandInMac, standInMac } from './stand-in-mac.ts';
+import { SHELLS } from './factories/guest-script.ts';
+import { STEPS, type StandInMac, standInMac } from './factories/stand-in-mac.ts';
 
 const Report = z.strictObject({
   macos: z.string(),

@@ -2,7 +2,17 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { testWith } from '../set-up/test-with.ts';
-import { type Answer, accept, answeringServer, half, html, inTurn, json, nothing, refuse } from './answering-server.ts';
+import {
+  type Answer,
+  accept,
+  answeringServer,
+  half,
+  html,
+  inTurn,
+  json,
+  nothing,
+  refuse,
+} from './factories/answering-server.ts';
 import {
   MONITOR,
   PLAIN_MONITOR,
@@ -13,7 +23,7 @@ import {
   type Shell,
   start,
   stateFolder,
-} from './guest-script.ts';
+} from './factories/guest-script.ts';
 
 /** This key is only given on standard input, so no process may show it. */
 const KEY = 'tb_vm_secret-of-this-test';

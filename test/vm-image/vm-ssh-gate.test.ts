@@ -11,7 +11,7 @@ import { isMissingIn, numberOf, ownScripts } from '../../worker-agent/guest/scri
 import { installGuestScripts } from '../../worker-agent/tart-simulator/home/base-image.ts';
 import { testWith } from '../set-up/test-with.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { SHELLS, type Shell } from './guest-script.ts';
+import { SHELLS, type Shell } from './factories/guest-script.ts';
 
 const GATE = join(import.meta.dirname, '../../vm-image/vm-ssh-gate');
 const REFUSED = 126;

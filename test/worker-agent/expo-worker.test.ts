@@ -2,8 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
-import { standInController, WORKER_KEY } from './factories/stand-in-controller.ts';
 import { temporaryDir } from './factories/temporary-dir.ts';
+import { standInController, WORKER_KEY } from './servers/stand-in-controller.ts';
 
 const EXPO_WORKER = new URL('../../worker-agent/expo-worker.ts', import.meta.url).pathname;
 const expoWorker = (...args: string[]) => execa(process.execPath, [EXPO_WORKER, ...args], { reject: false });

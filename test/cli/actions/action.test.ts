@@ -7,8 +7,8 @@ import type { BuildDetail } from '#contract';
 import { BuildList } from '#contract';
 import { project } from '../../client/packing/trees.ts';
 import { until } from '../../worker-agent/factories/until.ts';
-import { type Feeding, startFeeding } from '../fed-builds.ts';
-import { HOSTILE_LOG } from '../hostile-log.ts';
+import { type Feeding, startFeeding } from '../factories/fed-builds.ts';
+import { HOSTILE_LOG } from '../factories/hostile-log.ts';
 import { GITHUB_JOBS, type GithubJob } from './github-events.ts';
 import { type Job, readAction, runAction } from './github-runner.ts';
 

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { outcomesOf, type StandInMac, standInMac } from '../stand-in-mac.ts';
+import { outcomesOf, type StandInMac, standInMac } from '../factories/stand-in-mac.ts';
 import { inShells, mode, step } from './provisioning.ts';
 
 /** Certificates of an office: a root, one that it issued, that of a host, and a root that has expired. */

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { outcomesOf, type StandInMac, standInMac } from '../stand-in-mac.ts';
+import { outcomesOf, type StandInMac, standInMac } from '../factories/stand-in-mac.ts';
 import { authorizedKeys, guestScripts, inShells, KEY_BODY, keyFile, NAMES, step, version } from './provisioning.ts';
 
 inShells(({ shell, inDetail }) => {

@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { outcomesOf, PUBLIC_KEY, standInMac } from '../stand-in-mac.ts';
+import { outcomesOf, PUBLIC_KEY, standInMac } from '../factories/stand-in-mac.ts';
 import { authorizedKeys, inShells, KEY_BODY, keyFile, mode, step } from './provisioning.ts';
 
 inShells(({ shell, inDetail }) => {

@@ -3,8 +3,8 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import { testWith } from '../../set-up/test-with.ts';
-import { isTestedInDetail, SHELLS, type Shell } from '../guest-script.ts';
-import { PUBLIC_KEY, STEPS, type StandInMac } from '../stand-in-mac.ts';
+import { isTestedInDetail, SHELLS, type Shell } from '../factories/guest-script.ts';
+import { PUBLIC_KEY, STEPS, type StandInMac } from '../factories/stand-in-mac.ts';
 
 type Declare = (sentence: string, check: () => Promise<void>, timeout?: number) => void;
 

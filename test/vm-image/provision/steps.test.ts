@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { outcomesOf, standInMac, VM_IMAGE } from '../stand-in-mac.ts';
+import { outcomesOf, standInMac, VM_IMAGE } from '../factories/stand-in-mac.ts';
 import {
   authorizedKeys,
   guestScripts,

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { outcomesOf, standInMac, VM_IMAGE } from '../stand-in-mac.ts';
+import { outcomesOf, standInMac, VM_IMAGE } from '../factories/stand-in-mac.ts';
 import { guestScripts, inShells, step, version } from './provisioning.ts';
 
 inShells(({ shell, inDetail }) => {

@@ -6,9 +6,9 @@ import { LOG_APPEND_MAX_BYTES } from '#contract';
 import { AttemptClient } from '../../../client/attempt-client.ts';
 import { Connection } from '../../../client/request.ts';
 import { LogShipper, logTotal } from '../../../worker-agent/build-log/shipper.ts';
-import { standInController } from '../factories/stand-in-controller.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
+import { standInController } from '../servers/stand-in-controller.ts';
 
 async function shipping({ cadenceMs, followers = 1 }: { cadenceMs?: number; followers?: number } = {}) {
   const dir = temporaryDir();

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { createBaseImage } from '../../../worker-agent/tart-simulator/home/base-image.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
+import { freePort } from '../servers/openssh-server.ts';
+import { WORKER_KEY } from '../servers/stand-in-controller.ts';
 import { startAgent } from './agent-process.ts';
-import { freePort } from './openssh-server.ts';
-import { WORKER_KEY } from './stand-in-controller.ts';
 import { temporaryDir } from './temporary-dir.ts';
 
 const BASE = 'base-base-snapshot';

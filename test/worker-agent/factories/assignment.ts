@@ -1,5 +1,5 @@
 import type { Assignment } from '#contract';
-import { SHORT_TIMEOUTS, WORKER_ID } from './stand-in-controller.ts';
+import { SHORT_TIMEOUTS, WORKER_ID } from '../servers/stand-in-controller.ts';
 
 export const anAssignment = (change: Partial<Assignment> = {}): Assignment => ({
   buildId: 'b1',

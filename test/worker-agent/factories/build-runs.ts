@@ -1,6 +1,7 @@
 /** Waits until a build of the stand-in controller prints. */
+
+import type { StandInBuild } from '../servers/stand-in-controller.ts';
 import type { startAgent } from './agent-process.ts';
-import type { StandInBuild } from './stand-in-controller.ts';
 import { until } from './until.ts';
 
 /** Generous: these are whole VMs on a machine that may be busy with others. */

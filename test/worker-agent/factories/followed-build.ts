@@ -11,7 +11,7 @@ import { prepareBuild, startBuild } from '../../../worker-agent/guest/commands.t
 import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import { Guest, type GuestOptions } from '../../../worker-agent/guest/session.ts';
 import { connectSsh, type Ssh } from '../../../worker-agent/guest/ssh.ts';
-import { startOpenSsh } from './openssh-server.ts';
+import { startOpenSsh } from '../servers/openssh-server.ts';
 import { temporaryDir } from './temporary-dir.ts';
 
 export const KEY = { buildId: 'b', attempt: 1 };

@@ -6,7 +6,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type AgentConfig, parseConfig } from '../../../worker-agent/config.ts';
-import { startOpenSsh } from './openssh-server.ts';
+import { startOpenSsh } from '../servers/openssh-server.ts';
 import { scriptedTart } from './scripted-tart.ts';
 
 export const GUEST_MAC = '7e:01:02:03:04:05';

@@ -5,8 +5,8 @@ import { expect, test } from 'vitest';
 import { AttemptClient } from '../../../client/attempt-client.ts';
 import { Connection } from '../../../client/request.ts';
 import { ArtifactStore } from '../../../worker-agent/files/artifact-store.ts';
-import { standInController, WORKER_KEY } from '../factories/stand-in-controller.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
+import { standInController, WORKER_KEY } from '../servers/stand-in-controller.ts';
 
 const RUN_TOKEN = 'tb_run_of-the-attempt';
 

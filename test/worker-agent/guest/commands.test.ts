@@ -12,9 +12,9 @@ import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import { connectSsh, type ExecOptions, type Ssh } from '../../../worker-agent/guest/ssh.ts';
 import type { SshTarget } from '../../../worker-agent/guest/ssh-handshake.ts';
 import { testWith } from '../../set-up/test-with.ts';
-import { SSHD, startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
+import { SSHD, startOpenSsh } from '../servers/openssh-server.ts';
 
 /** One real SSH server for the file: a guest whose home and root are a folder that we can look into. */
 let server: Awaited<ReturnType<typeof startOpenSsh>>;

@@ -17,8 +17,8 @@ import {
 } from '../../../worker-agent/guest/scripts.ts';
 import { connectSsh } from '../../../worker-agent/guest/ssh.ts';
 import { testWith } from '../../set-up/test-with.ts';
-import { startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
+import { startOpenSsh } from '../servers/openssh-server.ts';
 
 const onGuest = testWith('sshd');
 const signal = new AbortController().signal;

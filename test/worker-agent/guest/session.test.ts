@@ -5,7 +5,7 @@ import type { GuestCommand } from '../../../worker-agent/guest/commands.ts';
 import { Guest, type GuestOptions } from '../../../worker-agent/guest/session.ts';
 import { connectSsh } from '../../../worker-agent/guest/ssh.ts';
 import { testWith } from '../../set-up/test-with.ts';
-import { startOpenSsh } from '../factories/openssh-server.ts';
+import { startOpenSsh } from '../servers/openssh-server.ts';
 
 const onServer = testWith('sshd');
 

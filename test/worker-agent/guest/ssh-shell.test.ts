@@ -3,8 +3,8 @@ import { expect } from 'vitest';
 import { openShell } from '../../../worker-agent/guest/commands.ts';
 import { connectSsh } from '../../../worker-agent/guest/ssh.ts';
 import { testWith } from '../../set-up/test-with.ts';
-import { startOpenSsh } from '../factories/openssh-server.ts';
 import { until } from '../factories/until.ts';
+import { startOpenSsh } from '../servers/openssh-server.ts';
 
 testWith('sshd')(
   'a shell has the window of the person, follows its size, and gets no SSH agent',

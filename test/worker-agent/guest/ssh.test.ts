@@ -11,9 +11,9 @@ import { connectSsh } from '../../../worker-agent/guest/ssh.ts';
 import { SshError } from '../../../worker-agent/guest/ssh-error.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { testWith } from '../../set-up/test-with.ts';
-import { freePort, startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
+import { freePort, startOpenSsh } from '../servers/openssh-server.ts';
 
 const LONG = { timeoutMs: 30_000 };
 /** A command that is not in the agent's closed list, which these tests may run. */

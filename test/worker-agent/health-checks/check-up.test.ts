@@ -21,10 +21,10 @@ import {
   TART_SIMULATOR_PATH,
 } from '../../../worker-agent/tart-simulator/simulator.ts';
 import { testWith } from '../../set-up/test-with.ts';
-import { freePort } from '../factories/openssh-server.ts';
 import { GUEST_MAC, type ScriptedVms, scriptedVms } from '../factories/scripted-vm.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
+import { freePort } from '../servers/openssh-server.ts';
 
 const onGuest = testWith('sshd');
 const KEY = 'tb_worker_abcdefgh';

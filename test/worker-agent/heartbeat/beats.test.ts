@@ -3,8 +3,8 @@ import { AttemptClient } from '../../../client/attempt-client.ts';
 import { Connection } from '../../../client/request.ts';
 import type { AttemptEvent } from '../../../worker-agent/events.ts';
 import { Beats } from '../../../worker-agent/heartbeat/beats.ts';
-import { standInController, WORKER_ID } from '../factories/stand-in-controller.ts';
 import { until } from '../factories/until.ts';
+import { standInController, WORKER_ID } from '../servers/stand-in-controller.ts';
 
 const SOURCE = { id: 'b1', command: 'true', source: Buffer.from('x') };
 

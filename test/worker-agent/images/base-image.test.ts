@@ -13,9 +13,9 @@ import { writeSettings } from '../../../worker-agent/tart-simulator/home/setting
 import { freeBytes, lowestFreeBytes, writeDisk } from '../../../worker-agent/tart-simulator/home/simulated-disk.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
-import { freePort } from '../factories/openssh-server.ts';
 import { PROVISIONED, quickVmImage } from '../factories/quick-vm-image.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
+import { freePort } from '../servers/openssh-server.ts';
 
 const GB = 1e9;
 /** macOS, and what people have on such a Mac. */

@@ -6,9 +6,9 @@ import { expect } from 'vitest';
 import { SshServer } from '../../../worker-agent/tart-simulator/guest/ssh-server.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { testWith } from '../../set-up/test-with.ts';
-import { startOpenSsh } from '../factories/openssh-server.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
+import { startOpenSsh } from '../servers/openssh-server.ts';
 import { connectSsh, type SshClient } from './simulated-mac.ts';
 
 /** One table for two servers: the simulator's behaves like OpenSSH's in all that the agent relies on. */

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
-import { imageRegistry } from '../factories/image-registry.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
 import { until } from '../factories/until.ts';
+import { imageRegistry } from '../servers/image-registry.ts';
 import { BASE, simulatedMac } from '../tart-simulator/simulated-mac.ts';
 
 /** The agent's Tart over a simulated Mac, and a registry. */

@@ -25,7 +25,7 @@ function macWithKey(shell: Shell, vms: string[] = []) {
   });
 }
 
-/** The flags that leave out all steps but these: each step takes its time, and steps.test.ts tests them all. */
+/** Leaves out all steps but these, because each takes its time. provision/steps.test.ts tests them all. */
 const onlySteps = (...needed: string[]) =>
   STEPS.map(nameOf)
     .filter((name) => ![...EACH_IMAGE, ...needed].includes(name))

@@ -2,7 +2,7 @@
  * Follows one build to its end: its log as it is printed, and its state by asking every few seconds.
  *
  * Invariant: the log never waits for a question about the state, and no lost connection ends the following
- * before `giveUpAfterMs`.
+ * before `giveUpAfterMs`. Once bytes of an attempt are shown, its state is asked for at once.
  */
 import type { Build, BuildDetail } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
@@ -52,10 +52,13 @@ export async function followBuild(options: FollowBuildOptions): Promise<BuildDet
 
 async function untilEnded(first: BuildDetail, states: States, log: Log, { times, signal }: FollowBuildOptions) {
   let build = first;
+  let begins = log.nextAttempt;
   while (build.endedAt === null) {
     // The end of the log most often is the end of the build.
-    await pauseUnless(log.hasEnded, jittered(times.pollMs), signal);
+    await pauseUnless(AbortSignal.any([log.hasEnded, begins]), jittered(times.pollMs), signal);
     const hadEnded = log.hasEnded.aborted;
+    // An attempt that begins during the question is asked for again.
+    begins = log.nextAttempt;
     build = await states.next();
     if (build.endedAt !== null) break;
     states.show(build);
@@ -71,6 +74,8 @@ class Log {
   /** Resolves at its end, also if it cannot be followed. */
   readonly over: Promise<void>;
   readonly #end = new AbortController();
+  #begins = new AbortController();
+  #attempt = 0;
   readonly #options: FollowBuildOptions;
   #fault: string | null = 'its last lines did not come in time';
 
@@ -81,6 +86,11 @@ class Log {
 
   get hasEnded(): AbortSignal {
     return this.#end.signal;
+  }
+
+  /** Aborts at the first bytes of the next attempt that prints. */
+  get nextAttempt(): AbortSignal {
+    return this.#begins.signal;
   }
 
   /** Says once what of the log is not shown, and why. */
@@ -102,6 +112,7 @@ class Log {
       for await (const { attempt, text } of parts) {
         view.show({ type: 'log', buildId, attempt, text });
         onLog(text, attempt);
+        if (attempt !== this.#attempt) this.#begin(attempt);
         await view.ready();
       }
       this.#fault = null;
@@ -111,12 +122,19 @@ class Log {
       this.#end.abort();
     }
   }
+
+  #begin(attempt: number): void {
+    this.#attempt = attempt;
+    const begins = this.#begins;
+    this.#begins = new AbortController();
+    begins.abort();
+  }
 }
 
 /** Waits, but not if `early` has aborted or aborts. */
-async function pauseUnless(early: AbortSignal | null, ms: number, signal: AbortSignal): Promise<void> {
-  if (early?.aborted) return;
-  await pause(ms, early ? AbortSignal.any([signal, early]) : signal).catch(() => signal.throwIfAborted());
+async function pauseUnless(early: AbortSignal, ms: number, signal: AbortSignal): Promise<void> {
+  if (early.aborted) return;
+  await pause(ms, AbortSignal.any([signal, early])).catch(() => signal.throwIfAborted());
 }
 
 /** Asks for the state of the build, and shows what is known of the running attempt. */

@@ -5,13 +5,13 @@
  *
  * Owns the table `keys` together with keys.ts.
  */
-import { and, eq, gt, gte, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { and, eq, gte, type SQL, sql } from 'drizzle-orm';
 import type { KeyView } from '#contract';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { keys } from '../schema/index.ts';
 import { markEnded } from './ended-keys.ts';
-import { ADMIN_KEY_ID, adminKeyRefusal, type KeyRow, viewKey } from './keys.ts';
+import { ADMIN_KEY_ID, adminKeyRefusal, isUsableRow, type KeyRow, viewKey } from './keys.ts';
 
 /** Ends the attempts of a worker. Called when a key of that worker was revoked. */
 export type OnWorkerKeyRevoked = (env: Env, workerId: string, now: number) => Promise<void>;
@@ -68,19 +68,10 @@ const becameOf = (id: string): SQL => sql`(
 
 /** Whether the worker has a key that is at least as new as this one, and opens something. */
 async function hasNewerKey(env: Env, { workerId, createdAt }: KeyRow, now: number): Promise<boolean> {
-  const replacement = sql`SELECT 1 FROM keys AS newer WHERE newer.rotated_from = keys.id AND newer.last_used_at IS NOT NULL`;
   const found = await openDatabase(env)
     .select({ id: keys.id })
     .from(keys)
-    .where(
-      and(
-        eq(keys.workerId, workerId ?? ''),
-        gte(keys.createdAt, createdAt),
-        isNull(keys.revokedAt),
-        or(isNull(keys.expiresAt), gt(keys.expiresAt, now)),
-        or(isNull(keys.overlapEndsAt), gt(keys.overlapEndsAt, now), sql`NOT EXISTS (${replacement})`),
-      ),
-    )
+    .where(and(eq(keys.workerId, workerId ?? ''), gte(keys.createdAt, createdAt), isUsableRow('keys', now)))
     .get();
   return found !== undefined;
 }

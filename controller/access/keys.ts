@@ -237,6 +237,14 @@ async function isAdminKey(env: Env, secret: string): Promise<boolean> {
 export const isUsable = async (env: Env, row: KeyRow, now: number): Promise<boolean> =>
   isLive(row, now) && !(await isReplaced(env, row, now));
 
+/** The same as a condition. `alias`: what the statement calls the row of `keys`. */
+export function isUsableRow(alias: string, now: number): SQL {
+  const row = sql.identifier(alias);
+  return sql`(${row}.revoked_at IS NULL AND (${row}.expires_at IS NULL OR ${row}.expires_at > ${now})
+    AND (${row}.overlap_ends_at IS NULL OR ${row}.overlap_ends_at > ${now} OR NOT EXISTS (
+      SELECT 1 FROM keys AS newer WHERE newer.rotated_from = ${row}.id AND newer.last_used_at IS NOT NULL)))`;
+}
+
 const isLive = (row: KeyRow, now: number) => row.revokedAt === null && (row.expiresAt === null || now < row.expiresAt);
 
 async function isReplaced(env: Env, { id, overlapEndsAt }: KeyRow, now: number): Promise<boolean> {

@@ -1,5 +1,6 @@
 /** Decides which artifacts can be installed from a page, and how. Pure. */
 import type { Artifact, ArtifactApp } from '#contract';
+import { listed, NO_ARTIFACTS, namesOf } from '../files/artifact-words.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 
 /** What the page offers: the button of iOS, a download for Android, or a download for `xcrun simctl`. */
@@ -39,8 +40,6 @@ function wayOfIpa({ signing, id }: ArtifactApp): Decided {
 
 const not = (why: string): Decided => ({ ok: false, why });
 
-const NAMED_MAX = 10;
-
 /**
  * The artifact of this name, or the only one that can be installed. Refused: `not_installable`, with what is
  * wrong with each.
@@ -51,30 +50,23 @@ export function installable(
   asked: string | undefined,
 ): { ok: true; artifact: Artifact } | Refusal {
   const ofAttempt = all.filter((one) => one.attempt === attempt);
-  if (ofAttempt.length === 0) return unfit('the build has no artifacts, or they are not kept any more; build anew');
+  if (ofAttempt.length === 0) return unfit(NO_ARTIFACTS);
   if (asked !== undefined) {
     const artifact = ofAttempt.find(({ name }) => name === asked);
-    if (!artifact) return unfit(`artifact: the build has no ${asked}; it has ${listed(ofAttempt.map(nameOf))}`);
+    if (!artifact) return unfit(`artifact: the build has no ${asked}; it has ${namesOf(ofAttempt)}`);
     const decided = wayOf(artifact.app);
     return decided.ok ? { ok: true, artifact } : unfit(`artifact: ${asked} ${decided.why}`);
   }
   const fit = ofAttempt.filter(({ app }) => wayOf(app).ok);
   const [first, second] = fit;
-  if (second) return unfit(`artifact: ${listed(fit.map(nameOf))} can all be installed; name one`);
+  if (second) return unfit(`artifact: ${namesOf(fit)} can all be installed; name one`);
   if (first) return { ok: true, artifact: first };
   const reasons = ofAttempt.flatMap(({ name, app }) => {
     const decided = app ? wayOf(app) : null;
     return decided?.ok === false ? [`${name} ${decided.why}`] : [];
   });
   if (reasons.length > 0) return unfit(`no artifact can be installed: ${listed(reasons)}`);
-  return unfit(`no artifact can be installed: ${listed(ofAttempt.map(nameOf))} are no apps that the agent could read`);
-}
-
-const nameOf = ({ name }: Artifact): string => name;
-
-function listed(all: readonly string[]): string {
-  const more = all.length > NAMED_MAX ? `, and ${all.length - NAMED_MAX} more` : '';
-  return `${all.slice(0, NAMED_MAX).join(', ')}${more}`;
+  return unfit(`no artifact can be installed: ${namesOf(ofAttempt)} are no apps that the agent could read`);
 }
 
 const unfit = (message: string): Refusal => refusal('not_installable', message);

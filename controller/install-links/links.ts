@@ -15,7 +15,7 @@ import {
   type LinkCreated,
   type LinkRequest,
 } from '#contract';
-import type { AuthenticatedKey } from '../access/keys.ts';
+import { type AuthenticatedKey, isUsableRow } from '../access/keys.ts';
 import { isOfLiveProject, readableBy } from '../access/readable-builds.ts';
 import type { Holder, Thing } from '../access/rights.ts';
 import { type Cursor, nextCursor } from '../builds/list.ts';
@@ -25,8 +25,7 @@ import { type Database, insertIf, openDatabase } from '../database.ts';
 import { listArtifacts, viewArtifact } from '../files/artifacts.ts';
 import { retentionDays } from '../files/retention-days.ts';
 import { newId } from '../ids.ts';
-import { type Admission, allOf, whyNotAdmitted } from '../projects/admission.ts';
-import { isLiveProject, isNotRevoked } from '../projects/conditions.ts';
+import { type Admission, admissionsOfArtifact, allOf, whyNotAdmitted } from '../projects/admission.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { artifacts, builds, keys, links } from '../schema/index.ts';
 import { iso, isoOrNull } from '../times.ts';
@@ -91,28 +90,14 @@ async function endOfKey(env: Env, id: string): Promise<number | null> {
 const artifactGone = (name: string) => refusal('not_installable', `artifact: ${name} is not kept any more; build anew`);
 
 function admissionsOf(row: typeof links.$inferInsert, build: BuildRow): Admission[] {
-  const { projectId, createdByKey, buildId, attempt, artifact, sha256 } = row;
+  const { projectId, buildId } = row;
   const most = (what: string, max: number) =>
     refusal(
       'too_many',
       `a ${what} has at most ${max} links, with those that ended within the last day; use one that it has`,
     );
   return [
-    { holds: isLiveProject(projectId), otherwise: refusal('project_deleted', `project ${build.project} was deleted`) },
-    {
-      // A revocation ends the links of the key. None may slip in behind it.
-      holds: isNotRevoked(createdByKey),
-      otherwise: refusal('unauthorized', 'the key was revoked; ask an admin for a new one'),
-    },
-    {
-      holds: sql`EXISTS (SELECT 1 FROM builds WHERE id = ${buildId} AND status = 'succeeded' AND trusted)`,
-      otherwise: refusal('not_found', `there is no build ${buildId}`),
-    },
-    {
-      holds: sql`EXISTS (SELECT 1 FROM artifacts WHERE build_id = ${buildId} AND attempt = ${attempt}
-        AND name = ${artifact} AND sha256 = ${sha256})`,
-      otherwise: artifactGone(artifact),
-    },
+    ...admissionsOfArtifact(row, build.project, artifactGone(row.artifact)),
     {
       holds: sql`(SELECT count(*) FROM links WHERE build_id = ${buildId}) < ${LINKS_OF_BUILD_MAX}`,
       otherwise: most('build', LINKS_OF_BUILD_MAX),
@@ -178,9 +163,7 @@ const isOfRevoked = (keyIds: readonly string[], now: number): SQL => {
     AND NOT EXISTS (
       SELECT 1 FROM keys AS speaks
       WHERE (speaks.root_id = ${links.createdByRoot} OR speaks.id = ${links.createdByKey})
-        AND speaks.revoked_at IS NULL AND (speaks.expires_at IS NULL OR speaks.expires_at > ${now})
-        AND (speaks.overlap_ends_at IS NULL OR speaks.overlap_ends_at > ${now} OR NOT EXISTS (
-          SELECT 1 FROM keys AS newer WHERE newer.rotated_from = speaks.id AND newer.last_used_at IS NOT NULL)))))`;
+        AND ${isUsableRow('speaks', now)})))`;
 };
 
 /**

@@ -17,7 +17,7 @@ type Html = HtmlEscapedString | Promise<HtmlEscapedString>;
 export function installPage(link: OpenedLink, now: number, nonce: string): Html {
   const { app, token, way } = link;
   const name = app.name ?? app.id ?? link.fileName;
-  const hasExpired = app.profileExpiresAt !== null && Date.parse(app.profileExpiresAt) <= now;
+  const { profileExpiresAt: endsAt } = app;
   return page(
     nonce,
     `${name} ${app.version ?? ''}`.trim(),
@@ -26,7 +26,7 @@ ${app.icon === null ? '' : html`<img src="/i/${token}/icon" alt="" width="96" he
 <h1><bdi>${name}</bdi></h1>
 <p>${versionOf(link)}</p>
 </header>
-${hasExpired ? expired(app.profileExpiresAt) : ''}
+${endsAt !== null && Date.parse(endsAt) <= now ? expired(endsAt) : ''}
 ${WAYS[way](link)}
 <h2>About this build</h2>
 <dl>${factsOf(link).map(([term, fact]) => html`<div><dt>${term}</dt><dd>${fact}</dd></div>`)}</dl>
@@ -60,7 +60,7 @@ ${body}
 </html>
 `;
 
-const expired = (at: string | null): Html => html`<p class="warning"><strong>Its provisioning profile has expired
+const expired = (at: string): Html => html`<p class="warning"><strong>Its provisioning profile has expired
 (${day(at)}).</strong> iOS neither installs the app nor opens it. Ask for a new build.</p>`;
 
 function versionOf({ app: { version, buildNumber } }: OpenedLink): Html {
@@ -164,8 +164,7 @@ const MEGABYTE = 1_000_000;
 const sizeOf = (bytes: number): string =>
   bytes < MEGABYTE ? `${Math.ceil(bytes / 1_000)} kB` : `${(bytes / MEGABYTE).toFixed(1)} MB`;
 
-const day = (at: string | null): Html =>
-  at === null ? html`` : html`<time datetime="${at}">${at.slice(0, 10)}</time>`;
+const day = (at: string): Html => html`<time datetime="${at}">${at.slice(0, 10)}</time>`;
 
 const moment = (at: number): Html =>
   html`<time datetime="${iso(at)}">${iso(at).slice(0, 16).replace('T', ' ')} UTC</time>`;

@@ -1,6 +1,6 @@
 /**
- * Says what must hold when a build is added, each as a condition of the insertion itself, so that nothing can
- * change in between. Reads only.
+ * Says what must hold when a build is added, or something that is made of its artifact, each as a condition of
+ * the insertion itself, so that nothing can change in between. Reads only.
  */
 import { type SQL, sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
@@ -13,6 +13,38 @@ export interface Admission {
   holds: SQL;
   otherwise: Refusal;
 }
+
+interface AskedOfArtifact {
+  projectId: string;
+  createdByKey: string;
+  buildId: string;
+  attempt: number;
+  /** Its name and its bytes. */
+  artifact: string;
+  sha256: string;
+}
+
+/** What must hold when something is made of an artifact. `gone`: the refusal if it is not kept any more. */
+export const admissionsOfArtifact = (
+  { projectId, createdByKey, buildId, attempt, artifact, sha256 }: AskedOfArtifact,
+  project: string,
+  gone: Refusal,
+): Admission[] => [
+  { holds: isLiveProject(projectId), otherwise: refusal('project_deleted', `project ${project} was deleted`) },
+  // A revocation ends what the key has made. Nothing may slip in behind it.
+  { holds: isNotRevoked(createdByKey), otherwise: KEY_REVOKED },
+  {
+    holds: sql`EXISTS (SELECT 1 FROM builds WHERE id = ${buildId} AND status = 'succeeded' AND trusted)`,
+    otherwise: refusal('not_found', `there is no build ${buildId}`),
+  },
+  {
+    holds: sql`EXISTS (SELECT 1 FROM artifacts WHERE build_id = ${buildId} AND attempt = ${attempt}
+      AND name = ${artifact} AND sha256 = ${sha256})`,
+    otherwise: gone,
+  },
+];
+
+const KEY_REVOKED = refusal('unauthorized', 'the key was revoked; ask an admin for a new one');
 
 interface Asked {
   projectId: string;
@@ -31,11 +63,8 @@ export const admissionsOf = ({ projectId, project, trusted, keyId, ...asked }: A
     holds: isLiveProject(projectId),
     otherwise: refusal('project_deleted', `project: ${project} was deleted; name another project`),
   },
-  {
-    // A revocation cancels the builds of the key. None may slip in behind it.
-    holds: isNotRevoked(keyId),
-    otherwise: refusal('unauthorized', 'the key was revoked; ask an admin for a new one'),
-  },
+  // A revocation cancels the builds of the key. None may slip in behind it.
+  { holds: isNotRevoked(keyId), otherwise: KEY_REVOKED },
   ...(trusted ? [] : [untrustedHaveRoom(projectId, project)]),
   ...hasNumber(projectId, project, asked),
 ];

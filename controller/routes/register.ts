@@ -20,7 +20,7 @@ type CallerOf<Row> = Row extends { right: Right }
     : object;
 type FoundOf<Row> = Row extends { finds: 'key' }
   ? Pick<Found, 'namedKey'>
-  : Row extends { finds: infer Kind extends 'build' | 'worker' | 'project' | 'submission' | 'link' }
+  : Row extends { finds: infer Kind extends keyof Found }
     ? Pick<Found, Kind>
     : object;
 type EnvOf<Key extends RouteKey> = { Bindings: Env; Variables: CallerOf<Routes[Key]> & FoundOf<Routes[Key]> };

@@ -18,10 +18,10 @@ import {
 import type { Thing } from '../access/rights.ts';
 import { type BuildRow, findBuild } from '../builds/rows.ts';
 import { insertIf, openDatabase } from '../database.ts';
+import { NO_ARTIFACTS, namesOf } from '../files/artifact-words.ts';
 import { listArtifacts } from '../files/artifacts.ts';
 import { newId } from '../ids.ts';
-import { type Admission, allOf, whyNotAdmitted } from '../projects/admission.ts';
-import { isLiveProject, isNotRevoked } from '../projects/conditions.ts';
+import { type Admission, admissionsOfArtifact, allOf, whyNotAdmitted } from '../projects/admission.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { buildSubmits, builds, submissions } from '../schema/index.ts';
 import { canonical } from '../secrets/request-mac.ts';
@@ -165,7 +165,7 @@ export function suitable(
     if (!artifact)
       return ofAttempt.length === 0
         ? noArtifacts
-        : unfit('artifact_unsuitable', `artifact: the build has no ${asked}; it has ${listed(ofAttempt)}`);
+        : unfit('artifact_unsuitable', `artifact: the build has no ${asked}; it has ${namesOf(ofAttempt)}`);
     return suitableApp(artifact, store);
   }
   const ofKind = ofAttempt.filter(({ app }) => app && (kinds as readonly string[]).includes(app.kind));
@@ -182,7 +182,7 @@ export function suitable(
       `none of the artifacts is known to be an app that ${store} takes: ${words}. An agent that is older than this release reads none`,
     );
   if (second)
-    return unfit('artifact_unsuitable', `artifact: ${listed(best)} are several of one kind; name the one to submit`);
+    return unfit('artifact_unsuitable', `artifact: ${namesOf(best)} are several of one kind; name the one to submit`);
   return suitableApp(first, store);
 }
 
@@ -207,17 +207,9 @@ function suitableApp(
 }
 
 const noArtifacts: NotCreated = {
-  ...refusal('store_refused', 'the build has no artifacts, or they are not kept any more; build anew'),
+  ...refusal('store_refused', NO_ARTIFACTS),
   reason: 'artifact_gone',
 };
-
-const NAMED_MAX = 10;
-
-function listed(all: readonly Artifact[]): string {
-  const names = all.slice(0, NAMED_MAX).map(({ name }) => name);
-  const more = all.length > NAMED_MAX ? `, and ${all.length - NAMED_MAX} more` : '';
-  return `${names.join(', ')}${more}`;
-}
 
 const unfit = (reason: SubmissionReason, message: string): StoreRefusal => ({
   ...refusal('store_refused', message),
@@ -229,22 +221,10 @@ const unfit = (reason: SubmissionReason, message: string): StoreRefusal => ({
 type NewRow = typeof submissions.$inferInsert;
 
 function admissionsOf(row: NewRow, build: BuildRow): Admission[] {
-  const { projectId, createdByKey, buildId, attempt, artifact, sha256, storeKeyId, storeKeyVersion } = row;
+  const { buildId, storeKeyId, storeKeyVersion } = row;
+  const gone = unfit('artifact_gone', `artifact: ${row.artifact} is not kept any more`);
   return [
-    { holds: isLiveProject(projectId), otherwise: refusal('project_deleted', `project ${build.project} was deleted`) },
-    {
-      holds: isNotRevoked(createdByKey),
-      otherwise: refusal('unauthorized', 'the key was revoked; ask an admin for a new one'),
-    },
-    {
-      holds: sql`EXISTS (SELECT 1 FROM builds WHERE id = ${buildId} AND status = 'succeeded' AND trusted)`,
-      otherwise: refusal('not_found', `there is no build ${buildId}`),
-    },
-    {
-      holds: sql`EXISTS (SELECT 1 FROM artifacts WHERE build_id = ${buildId} AND attempt = ${attempt}
-        AND name = ${artifact} AND sha256 = ${sha256})`,
-      otherwise: unfit('artifact_gone', `artifact: ${artifact} is not kept any more`),
-    },
+    ...admissionsOfArtifact(row, build.project, gone),
     {
       holds: sql`EXISTS (SELECT 1 FROM store_keys WHERE id = ${storeKeyId} AND version = ${storeKeyVersion})`,
       otherwise: unfit('key_gone', 'the store key was changed during the request; send it again'),

@@ -93,10 +93,9 @@ export const later = (one: SubmissionState, other: SubmissionState): SubmissionS
   UNFINISHED_STATES.indexOf(one) > UNFINISHED_STATES.indexOf(other) ? one : other;
 
 export const begunState = (first: string, now: number): UploadState => ({
-  ...{ step: first, stepBeganAt: now, tries: 0, faults: 0, begun: 0, halts: 0 },
-  ...{ plain: {}, secret: null },
-  ...{ uploadBeganAt: null, processingBeganAt: null, lastWhy: null, lastSaid: null, warnings: [], sentBytes: 0 },
-  ...{ isGiven: false, pending: null, ended: null, alarmAt: now },
+  ...begunStep(first, now),
+  ...{ plain: {}, secret: null, uploadBeganAt: null, processingBeganAt: null, lastSaid: null, warnings: [] },
+  ...{ sentBytes: 0, isGiven: false, pending: null, ended: null },
 });
 
 /** Also before a step that gives the app to the store, as long as it was never begun. */

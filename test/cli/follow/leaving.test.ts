@@ -3,6 +3,9 @@ import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cancelBuilds } from '../../../cli/follow/cancel-builds.ts';
+import { Contact } from '../../../cli/follow/contact.ts';
+import { followBuild } from '../../../cli/follow/follow-build.ts';
+import type { View } from '../../../cli/follow/views/events.ts';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { Connection } from '../../../client/request.ts';
 import { until } from '../../worker-agent/factories/until.ts';
@@ -24,6 +27,29 @@ async function runningBuild() {
   await attempt.prints('begun\n');
   return { id, ...attempt };
 }
+
+test('the state is asked for as soon as the log begins, however seldom it is asked for otherwise', async () => {
+  const { id, claims } = await farm.queuedBuild();
+  const shown: string[] = [];
+  const view: View = {
+    show: (event) => shown.push(event.type === 'build' ? event.build.status : event.type),
+    ready: async () => {},
+    [Symbol.dispose]: () => {},
+  };
+  const following = followBuild({
+    ...{ client: farm.api, buildId: id, view, signal: AbortSignal.timeout(60_000) },
+    contact: new Contact({ awayAfterMs: 60_000, say: () => {} }),
+    times: { pollMs: 3_600_000, lastBytesMs: 10_000, giveUpAfterMs: 60_000 },
+    ...{ onLog: () => {}, onSeen: () => {} },
+  });
+  await until(() => shown.includes('queued'), 'the first state', 30_000);
+  const attempt = await claims();
+  await attempt.starts();
+  await attempt.prints('begun\n');
+  await until(() => shown.includes('building'), 'the state of the attempt that prints', 30_000);
+  await attempt.succeeds();
+  expect(await following).toMatchObject({ status: 'succeeded' });
+});
 
 test.each(['SIGINT', 'SIGTERM'] as const)('%s without a terminal cancels the build', async (name) => {
   const { id } = await runningBuild();

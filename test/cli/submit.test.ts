@@ -118,7 +118,7 @@ test('a profile is sent as the flags, eas.json, expo-build.json and git say, and
   expect(readdirSync(it.tmp)).toEqual([]);
 });
 
-test('a command runs in the folder of the app, and `all` makes two builds of one upload, or none', async () => {
+test('a command runs in the folder of the app, and `all` makes two builds of one upload', async () => {
   using it = app((tree) => tree.write({ 'apps/shop/expo-build.json': '{"command":"make","artifacts":["dist"]}' }));
   const all = await it.run([
     'apps/shop',
@@ -144,7 +144,10 @@ test('a command runs in the folder of the app, and `all` makes two builds of one
     command: "cd 'apps/shop' || exit\nls",
     artifactGlobs: [{ glob: 'apps/shop/a' }, { glob: 'apps/shop/b' }],
   });
+});
 
+test('`all` makes both builds or none', async () => {
+  using it = app((tree) => tree.write({ 'a.js': 'a' }));
   await call('POST', '/api/projects', { name: 'narrow' });
   await call('PATCH', '/api/projects/narrow', { maxQueuedUntrusted: 1 });
   const one = await it.run(['--no-wait', '--json', '--platform', 'all', '--project', 'narrow', '--untrusted']);

@@ -1,5 +1,5 @@
 /**
- * Says what must hold when a build is added, or something that is made of its artifact. Each is a condition of
+ * Says what must hold when a build is added, or what is made of its artifact. Each is a condition of
  * the insertion itself, so that nothing can change in between. Reads only.
  */
 import { type SQL, sql } from 'drizzle-orm';

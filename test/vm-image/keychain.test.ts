@@ -1,12 +1,13 @@
 /** Tests the guest's keychain helper against a stand-in of macOS's `security` and `codesign`. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { testWith } from '../set-up/test-with.ts';
+import { isTestedInDetail, SHELLS } from './factories/guest-script.ts';
 import { argumentsOf, DISTRIBUTION, LOGIN, P12_PASSWORD, RELEASES, signingMac } from './factories/signing-mac.ts';
 
 const KEYCHAIN = resolve(import.meta.dirname, '../../vm-image/keychain');
-const SHELLS = ['bash', 'dash'].filter((shell) => spawnSync(shell, ['-c', 'true']).status === 0);
 const WWDR = 'Apple Worldwide Developer Relations G3';
 type Mac = ReturnType<typeof signingMac>;
 
@@ -16,10 +17,12 @@ const installed = (mac: Mac) => {
 };
 
 for (const shell of SHELLS) {
+  const holds = testWith(shell);
+  const inDetail = isTestedInDetail(shell) ? holds : () => {};
   const create = (mac: Mac, change: Record<string, string> = {}) => mac.run(shell, KEYCHAIN, ['create'], change);
 
   for (const release of RELEASES)
-    test(`${shell}, macOS ${release}: a keychain is made in the order that holds, and proved by codesign`, () => {
+    holds(`${shell}, macOS ${release}: a keychain is made in the order that holds, and proved by codesign`, () => {
       using mac = signingMac(release);
       mac.give('ios/certs/dist.p12', DISTRIBUTION);
       mac.give('ios/wwdr.cer', WWDR);
@@ -56,7 +59,7 @@ for (const shell of SHELLS) {
       expect(mac.search()).toEqual([keychain, LOGIN, '/Library/a b.keychain']);
     });
 
-  test(`${shell}: intermediates of the image complete the chain, and one twice ends nothing`, () => {
+  inDetail(`${shell}: intermediates of the image complete the chain, and one twice ends nothing`, () => {
     using mac = signingMac('26.1');
     mac.give('dist.p12', { ...DISTRIBUTION, needs: WWDR });
     const without = create(mac);
@@ -75,7 +78,7 @@ for (const shell of SHELLS) {
     expect([made.status, made.stderr]).toEqual([0, expect.stringContaining('warning: same.cer was not imported')]);
   });
 
-  test(`${shell}: it is deleted with its profiles, and a second time without harm`, () => {
+  holds(`${shell}: it is deleted with its profiles, and a second time without harm`, () => {
     using mac = signingMac();
     mac.give('dist.p12', DISTRIBUTION);
     mac.give('deep/er/app.mobileprovision', 'UUID-1');
@@ -95,7 +98,7 @@ for (const shell of SHELLS) {
     'codesign --force',
     'codesign -v',
   ])
-    test(`${shell}: when ${fails} fails it says so in one line, and leaves no half keychain`, () => {
+    inDetail(`${shell}: when ${fails} fails it says so in one line, and leaves no half keychain`, () => {
       using mac = signingMac('15.7.1', { fails });
       mac.give('dist.p12', DISTRIBUTION);
       const made = create(mac);
@@ -103,7 +106,7 @@ for (const shell of SHELLS) {
       expect(readdirSync(mac.at('state'))).toEqual([]);
     });
 
-  test(`${shell}: a codesign that waits for a click is killed, and the reason is told`, () => {
+  inDetail(`${shell}: a codesign that waits for a click is killed, and the reason is told`, () => {
     using mac = signingMac('26.1', { hangs: 'codesign --force' });
     mac.give('dist.p12', DISTRIBUTION);
     const made = create(mac);
@@ -117,7 +120,7 @@ for (const shell of SHELLS) {
     expect(execFileSync('ps', ['-axo', 'args=,stat='], { encoding: 'utf8' })).not.toContain(mac.keychain);
   });
 
-  test(`${shell}: a wrong password and a modern file are told with both causes and the way out`, () => {
+  inDetail(`${shell}: a wrong password and a modern file are told with both causes and the way out`, () => {
     for (const change of [{ password: 'other' }, { isModern: true }]) {
       using mac = signingMac('26.1');
       mac.give('a/dist.p12', { ...DISTRIBUTION, ...change });
@@ -127,16 +130,19 @@ for (const shell of SHELLS) {
     }
   });
 
-  test(`${shell}: import and partition list end with 0 without a key, and the missing key is told all the same`, () => {
-    using mac = signingMac('26.1');
-    mac.give('dist.p12', { ...DISTRIBUTION, hasKey: false });
-    expect(create(mac).stderr).toContain('no identity to sign with was imported: export the *.p12 together');
-    mac.give('second.P12', { ...DISTRIBUTION, sha1: 'F'.repeat(40) });
-    const made = create(mac);
-    expect([made.status, made.stderr]).toEqual([0, expect.stringContaining('2 *.p12 gave 1 identities')]);
-  });
+  inDetail(
+    `${shell}: import and partition list end with 0 without a key, and the missing key is told all the same`,
+    () => {
+      using mac = signingMac('26.1');
+      mac.give('dist.p12', { ...DISTRIBUTION, hasKey: false });
+      expect(create(mac).stderr).toContain('no identity to sign with was imported: export the *.p12 together');
+      mac.give('second.P12', { ...DISTRIBUTION, sha1: 'F'.repeat(40) });
+      const made = create(mac);
+      expect([made.status, made.stderr]).toEqual([0, expect.stringContaining('2 *.p12 gave 1 identities')]);
+    },
+  );
 
-  test(`${shell}: one identity that signs is enough, and the others are named`, () => {
+  inDetail(`${shell}: one identity that signs is enough, and the others are named`, () => {
     using mac = signingMac();
     mac.give('dist.p12', DISTRIBUTION);
     mac.give('more.p12', { ...DISTRIBUTION, sha1: 'F'.repeat(40), needs: 'another root' });
@@ -147,7 +153,7 @@ for (const shell of SHELLS) {
     ]);
   });
 
-  test(`${shell}: a build without the files or the profile it needs is told which`, () => {
+  inDetail(`${shell}: a build without the files or the profile it needs is told which`, () => {
     using mac = signingMac();
     mac.give('dist.p12.txt', 'x');
     expect(create(mac).stderr).toContain('no *.p12');
@@ -161,7 +167,6 @@ for (const shell of SHELLS) {
   });
 }
 
-test('there is a shell to test with, and the script has no mistake in its grammar', () => {
-  expect(SHELLS.length).toBeGreaterThan(0);
+test('the script has no mistake in its grammar', () => {
   execFileSync('sh', ['-n', KEYCHAIN]);
 });

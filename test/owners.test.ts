@@ -200,6 +200,7 @@ const READ_WITHOUT_RIGHTS: Record<string, string> = {
   'builds/superseding': 'of the group of a build that the key has made, within its pools and trust',
   'builds/views': 'of a build that authorisation has found',
   'install-links/open-link': 'of the build of a link; whoever has its token may open it',
+  'projects/admission': 'of a build that authorisation has found, as a condition of an insertion',
   'queue/expected-start': 'answers a minute alone',
   'queue/load': 'counts alone',
   'queue/pick': 'for a worker, of its own pools',

@@ -11,7 +11,7 @@ import { isMissingIn, numberOf, ownScripts } from '../../worker-agent/guest/scri
 import { installGuestScripts } from '../../worker-agent/tart-simulator/home/base-image.ts';
 import { testWith } from '../set-up/test-with.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { isTestedInDetail, SHELLS, type Shell } from './factories/guest-script.ts';
+import { SHELLS, type Shell } from './factories/guest-script.ts';
 
 const GATE = join(import.meta.dirname, '../../vm-image/vm-ssh-gate');
 const REFUSED = 126;
@@ -100,7 +100,6 @@ const asked = (file: string, words: readonly string[]) =>
 for (const shell of SHELLS) {
   const declare = testWith(shell);
   const holds = (sentence: string, check: () => void) => declare(`${shell}: ${sentence}`, { timeout: 240_000 }, check);
-  const inDetail = isTestedInDetail(shell) ? holds : () => {};
 
   holds('every command of the agent passes as it is, and runs the file of the image', () => {
     using gate = gateThatTells(shell);
@@ -113,7 +112,7 @@ for (const shell of SHELLS) {
     }
   });
 
-  inDetail('an argument passes exactly if the agent could have sent it', () => {
+  holds('an argument passes exactly if the agent could have sent it', () => {
     using gate = gateThatTells(shell);
     const texts: Record<ArgumentKind, string[]> = {
       id: ['a', 'a.b-c_D9', '-a', '.', '..', 'a/b', 'a b', 'x'.repeat(64), 'x'.repeat(65), 'é'],
@@ -321,7 +320,7 @@ for (const shell of SHELLS) {
     }
   });
 
-  inDetail('a command that was changed anywhere is refused, or is another one that the agent could have sent', () => {
+  holds('a command that was changed anywhere is refused, or is another one that the agent could have sent', () => {
     using gate = gateThatTells(shell);
     const edits = fc.tuple(
       fc.constantFrom(...COMMANDS.map(textOf)),

@@ -109,6 +109,15 @@ export async function startFeeding({ entry, port, vars = {} }: Partial<Options> 
       return { id, claims: () => claims(id) };
     },
 
+    /** A build whose attempt has started, and has printed `text` if there is any. */
+    async runningBuild(text = '') {
+      const { id, claims } = await this.queuedBuild();
+      const attempt = await claims();
+      await attempt.starts();
+      if (text !== '') await attempt.prints(text);
+      return { id, ...attempt };
+    },
+
     async [Symbol.asyncDispose]() {
       await controller.stop();
       folder[Symbol.dispose]();

@@ -20,13 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => farm?.[Symbol.asyncDispose]());
 
-async function runningBuild() {
-  const { id, claims } = await farm.queuedBuild();
-  const attempt = await claims();
-  await attempt.starts();
-  await attempt.prints('begun\n');
-  return { id, ...attempt };
-}
+const runningBuild = () => farm.runningBuild('begun\n');
 
 test('the state is asked for as soon as the log begins, however seldom it is asked for otherwise', async () => {
   const { id, claims } = await farm.queuedBuild();

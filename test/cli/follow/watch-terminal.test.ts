@@ -14,12 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => farm?.[Symbol.asyncDispose]());
 
-async function runningBuild() {
-  const { id, claims } = await farm.queuedBuild();
-  const attempt = await claims();
-  await attempt.starts();
-  return { id, ...attempt };
-}
+const runningBuild = () => farm.runningBuild();
 
 onTerminal(
   'the log scrolls above one line that says how far the build is, in any width, and that is gone at the end',

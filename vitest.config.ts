@@ -73,7 +73,7 @@ export default defineConfig({
           exclude: ['test/controller/**', 'test/expo/**', ...FARMS],
           // For what hangs. Where processes start slowly, the longest that ends well takes a minute.
           testTimeout: 180_000,
-          hookTimeout: 60_000,
+          hookTimeout: 180_000,
         },
       },
       {

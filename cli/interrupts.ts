@@ -4,15 +4,22 @@
  */
 export type Interrupt = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
-export class Interrupts {
+/** Has them from its making on. The program keeps it to its end; a test that goes on disposes of it. */
+export class Interrupts implements Disposable {
   readonly #abort = new AbortController();
+  readonly #names: readonly Interrupt[];
+  readonly #heard = (name: Interrupt) => (this.#taken ? this.#taken(name) : this.#abort.abort());
   #taken: ((name: Interrupt) => void) | null = null;
 
   constructor() {
     const hasTerminal = [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);
     // Below nohup, which leaves no stream at the terminal, a SIGHUP is to be ignored.
-    for (const name of ['SIGINT', 'SIGTERM', ...(hasTerminal ? (['SIGHUP'] as const) : [])] as const)
-      process.on(name, () => (this.#taken ? this.#taken(name) : this.#abort.abort()));
+    this.#names = ['SIGINT', 'SIGTERM', ...(hasTerminal ? (['SIGHUP'] as const) : [])];
+    for (const name of this.#names) process.on(name, this.#heard);
+  }
+
+  [Symbol.dispose](): void {
+    for (const name of this.#names) process.off(name, this.#heard);
   }
 
   /** Aborts when the command has to end. */

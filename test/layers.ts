@@ -7,6 +7,7 @@
 export const LAYERS = {
   cli: [
     ['expo-build', 'build-cache-provider'],
+    ['run-command'],
     ['commands'],
     ['submit'],
     ['follow'],

@@ -29,7 +29,7 @@ import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { archiveOf, type Entry, link } from '../worker-agent/factories/raw-archive.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
-import { cleanEnv } from './factories/expo-build-process.ts';
+import { cleanEnv } from './factories/expo-build.ts';
 
 const HASH = 'a1'.repeat(20);
 const COMMIT = 'c0ffee00'.repeat(5);

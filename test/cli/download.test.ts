@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { localNames } from '../../cli/artifacts/local-names.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { expoBuild, jsonLinesOf } from './factories/expo-build-process.ts';
+import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
 import { type Feeding, startFeeding } from './factories/fed-builds.ts';
 import { start } from './factories/started.ts';
 

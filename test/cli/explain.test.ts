@@ -28,7 +28,7 @@ import { filesOf } from '../client/project/factories/files-of.ts';
 import { PKCS12 } from '../client/signing/keystores.ts';
 import { makeIdentity, makeP12, makeProfile, PASSWORD } from '../client/signing/material.ts';
 import { randomEasJson } from '../expo/projects/random-eas-json.ts';
-import { expoBuild, jsonLinesOf } from './factories/expo-build-process.ts';
+import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
 
 const { signal } = new AbortController();
 type Platform = 'ios' | 'android';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { project } from '../client/packing/trees.ts';
 import { bareProject, managedProject } from '../client/project/factories/example-projects.ts';
-import { expoBuild, jsonLinesOf } from './factories/expo-build-process.ts';
+import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
 import { startOnTerminal } from './factories/started.ts';
 
 const init = (it: { dir: string; path: string }, ...args: string[]) =>

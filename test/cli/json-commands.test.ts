@@ -17,13 +17,10 @@ import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
 import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
 import { commandLeaves } from './factories/command-leaves.ts';
-import { expoBuild, jsonLinesOf, type Run } from './factories/expo-build-process.ts';
+import { expoBuild, expoBuildProcess, jsonLinesOf, type Run } from './factories/expo-build.ts';
 import { HOSTILE, hostileAnswers } from './factories/hostile-answers.ts';
 import { SILENT_STORES, serviceAccount } from './factories/silent-stores.ts';
 import { start, startOnTerminal } from './factories/started.ts';
-
-/** Dozens of processes after each other, on a machine that runs other tests too. */
-const MANY_PROCESSES_MS = 180_000;
 
 const state = temporaryDir();
 let controller: LocalController;
@@ -114,9 +111,7 @@ const keyOfShop = async (may: string[] = []) =>
     may,
   });
 
-test('every command prints lines of the one schema, and nothing else, on standard output', {
-  timeout: MANY_PROCESSES_MS,
-}, async () => {
+test('every command prints lines of the one schema, and nothing else, on standard output', async () => {
   const { secret } = await keyOfShop(['secrets.set', 'numbers']);
   const runs: [args: string[], lines: object[], input?: string][] = [
     [
@@ -182,9 +177,7 @@ test('a retry whose answer gets lost makes one build', async () => {
   expect(made).toMatchObject({ type: 'build', build: { id: after.builds[0]!.id, retryOf: ids.failed } });
 });
 
-test('bad input to each command ends with a line that says why, and with the exit code of its kind', {
-  timeout: MANY_PROCESSES_MS,
-}, async () => {
+test('bad input to each command ends with a line that says why, and with the exit code of its kind', async () => {
   const { secret } = await keyOfShop();
   const revoked = await keyOfShop();
   await call('DELETE', `/api/keys/${revoked.key.id}`);
@@ -254,9 +247,7 @@ test('bad input to each command ends with a line that says why, and with the exi
   }
 });
 
-test('what a hostile controller says moves no cursor, sets no title and begins no line', {
-  timeout: MANY_PROCESSES_MS,
-}, async () => {
+test('what a hostile controller says moves no cursor, sets no title and begins no line', async () => {
   await using hostile = await hostileAnswers(controller.url);
   const run = as(controller.secrets.ADMIN_KEY, hostile.url);
   await asAdmin(['version', 'set', 'ios', 'com.example.shop', '41', '--project', 'shop']);
@@ -317,8 +308,9 @@ test('login checks the key, says what it may do, and keeps it where this account
     scope: 'submit',
     ...rights,
   });
-  const { code, stdout, stderr } = await it.run(['login', '--url', `${controller.url}/`, '--key-stdin'], {
-    input: `${secret}\n`,
+  // The program itself, which gets the key by a pipe.
+  const { code, stdout, stderr } = await expoBuildProcess(['login', '--url', `${controller.url}/`, '--key-stdin'], {
+    ...{ cwd: it.folder, env: { XDG_CONFIG_HOME: it.folder }, input: `${secret}\n` },
   });
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toBe(`controller  ${controller.url}

@@ -2,11 +2,9 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { project } from '../client/packing/trees.ts';
-import { jsonLinesOf, expoBuild as runExpoBuild } from './factories/expo-build-process.ts';
+import { expoBuildProcess, jsonLinesOf, expoBuild as runExpoBuild } from './factories/expo-build.ts';
 
-const expoBuild = (cwd: string, ...args: string[]) => expoBuildWith({}, cwd, ...args);
-
-const expoBuildWith = (env: NodeJS.ProcessEnv, cwd: string, ...args: string[]) => runExpoBuild(args, { cwd, env });
+const expoBuild = (cwd: string, ...args: string[]) => runExpoBuild(args, { cwd });
 
 test('`pack --list` shows what goes along by size, what differs from git, and what is not sent', async () => {
   using it = project();
@@ -63,11 +61,11 @@ test('npm run takes the folder in which the person is, and a machine without git
   using it = project();
   it.tree.write({ 'package.json': '{}', '.gitignore': 'x\n', x: '', '.easignore': 'y\n', y: '' }).committed();
   const npm = { npm_lifecycle_event: 'expo-build', INIT_CWD: it.path };
-  const adds = await expoBuildWith(npm, PROJECT_ROOT, 'pack', '--list', '--easignore-adds');
+  const adds = await expoBuildProcess(['pack', '--list', '--easignore-adds'], { cwd: PROJECT_ROOT, env: npm });
   expect(adds.stdout).toContain(`3 files, 6 B before compression, from ${it.path}.
 Decided by git, and .easignore takes more away.`);
   it.tree.remove('.easignore');
-  const { stdout } = await expoBuildWith({ PATH: it.dir }, it.path, 'pack', '--list');
+  const { stdout } = await runExpoBuild(['pack', '--list'], { cwd: it.path, env: { PATH: it.dir } });
   expect(stdout).toContain('! .git: Here is a repository, but the program `git` was not found');
   expect(stdout).toContain('Decided by the .gitignore files, because the program `git` was not found.');
 });
@@ -96,9 +94,18 @@ test('a wrong command line ends with 2 and names what is wrong, and help ends wi
     [['pack', '--help'], 0, ''],
     [['--version'], 0, ''],
   ];
-  const ended = await Promise.all(lines.map(([args]) => expoBuild(it.path, ...args)));
-  for (const [index, [args, code, says]] of lines.entries()) {
-    expect(ended[index]!.code, args.join(' ')).toBe(code);
-    expect(ended[index]!.stderr).toContain(says);
+  for (const [args, code, says] of lines) {
+    const ended = await expoBuild(it.path, ...args);
+    expect(ended.code, args.join(' ')).toBe(code);
+    expect(ended.stderr).toContain(says);
+  }
+  // The program itself, whose exit code is that of the command.
+  for (const [args, code] of [
+    [['pack', '--lits'], 2],
+    [['--version'], 0],
+  ] as const) {
+    const here = await expoBuild(it.path, ...args);
+    expect(here.code).toBe(code);
+    expect(await expoBuildProcess(args, { cwd: it.path })).toEqual(here);
   }
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { expoBuild, jsonLinesOf } from './factories/expo-build-process.ts';
+import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
 import { pem, SILENT_STORES, serviceAccount } from './factories/silent-stores.ts';
 
 const state = temporaryDir();

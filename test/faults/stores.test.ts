@@ -17,7 +17,7 @@ import { readSubmitProfile, type SubmitPlan } from '../../client/project/submit/
 import { Connection } from '../../client/request.ts';
 import type { StoreAddresses } from '../../controller/stores/step.ts';
 import { startFarm } from '../../local/farm/farm.ts';
-import { expoBuild, jsonLinesOf } from '../cli/factories/expo-build-process.ts';
+import { expoBuildProcess, jsonLinesOf } from '../cli/factories/expo-build.ts';
 import { start } from '../cli/factories/started.ts';
 import { makeIdentity, makeProfile, signList } from '../client/signing/material.ts';
 import { startAppStore } from '../set-up/stores/app-store/server.ts';
@@ -115,7 +115,7 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   // What a command makes is known only once it is built, so nobody numbers it before.
   expect([ios.buildNumber, android.buildNumber]).toEqual([null, NUMBER]);
   // A person uploads the one that is stored. It reads the submit profile of the eas.json here.
-  const upload = (...args: string[]) => expoBuild(['upload', android.id, ...args], { cwd: project, env: account });
+  const upload = (...args: string[]) => expoBuildProcess(['upload', android.id, ...args], { cwd: project, env: account });
   const refused = await upload('--track', 'nowhere', '--json');
   expect(refused.code, refused.stderr).toBe(7);
   expect(jsonLinesOf(refused).at(-1)).toMatchObject({

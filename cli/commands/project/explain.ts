@@ -8,7 +8,7 @@ import type { UnseenSecrets } from '../../../client/plan/plan.ts';
 import { type CommandBuild, commandBuildOf } from '../../../client/project/expo-build-json.ts';
 import { pathIn } from '../../../client/project/project-files.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
-import { CommandError } from '../../command-error.ts';
+import { CommandError, endWith } from '../../command-error.ts';
 import { EXIT } from '../../exit-codes.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { printJson } from '../../json-lines/json-lines.ts';
@@ -59,7 +59,7 @@ export function explainCommand(interrupts: Interrupts): Command {
       if (json) for (const line of linesOf(explained)) printJson(line);
       else process.stdout.write(textOf(explained));
       const isRefused = explained.build?.refusal || explained.submission?.refusal;
-      process.exitCode = isRefused ? EXIT.usage : EXIT.ok;
+      endWith(isRefused ? EXIT.usage : EXIT.ok);
     });
 }
 

@@ -12,7 +12,7 @@ import { PassThrough } from 'node:stream';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { PROJECT_ROOT } from '../../../local/farm/project-root.ts';
-import { cleanEnv } from '../factories/expo-build-process.ts';
+import { cleanEnv } from '../factories/expo-build.ts';
 import { type GithubCommand, GithubCommands, valuesIn } from './github-commands.ts';
 import { type GithubJob, githubEnv } from './github-events.ts';
 

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { Disarm, guard, writeCommands } from '../../../cli/github-actions/guard-output.ts';
 import { workflowCommand } from '../../../cli/github-actions/workflow-commands.ts';
 import { project } from '../../client/packing/trees.ts';
-import { expoBuild, jsonLinesOf } from '../factories/expo-build-process.ts';
+import { expoBuild, jsonLinesOf } from '../factories/expo-build.ts';
 import { heard } from './github-commands.ts';
 import { hostileCommands as hostile } from './hostile-commands.ts';
 

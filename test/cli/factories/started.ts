@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { until } from '../../worker-agent/factories/until.ts';
-import { cleanEnv, EXPO_BUILD, jsonLinesOf } from './expo-build-process.ts';
+import { cleanEnv, EXPO_BUILD, jsonLinesOf } from './expo-build.ts';
 
 const PATIENCE_MS = 40_000;
 

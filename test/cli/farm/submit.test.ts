@@ -9,7 +9,7 @@ import { project } from '../../client/packing/trees.ts';
 import { testWith } from '../../set-up/test-with.ts';
 import { GITHUB_JOBS } from '../actions/github-events.ts';
 import { runAction } from '../actions/github-runner.ts';
-import { expoBuild, jsonLinesOf } from '../factories/expo-build-process.ts';
+import { expoBuildProcess, jsonLinesOf } from '../factories/expo-build.ts';
 import { HOSTILE_LOG } from '../factories/hostile-log.ts';
 import { startOnTerminal } from '../factories/started.ts';
 
@@ -22,7 +22,7 @@ test('login and submit bring the artifact to the disk, again without an upload, 
   const settings = join(it.dir, 'config');
   const env = { XDG_CONFIG_HOME: settings, TMPDIR: it.dir };
   const { path: cwd } = it;
-  const run = (args: string[], input = '') => expoBuild(args, { cwd, env, input });
+  const run = (args: string[], input = '') => expoBuildProcess(args, { cwd, env, input });
   it.tree.write({
     'build.sh':
       'git status --porcelain --branch && git log --format=%s && mkdir -p dist && cp name.txt dist/app.txt && wc -c <key && echo "made with $COLOUR and $TOKEN" && cat /dev/null $SAYS',

@@ -10,7 +10,7 @@ import { BuildsClient } from '../../../client/builds-client.ts';
 import { Connection } from '../../../client/request.ts';
 import { until } from '../../worker-agent/factories/until.ts';
 import { faultyProxy } from '../../worker-agent/servers/faulty-proxy.ts';
-import { cleanEnv, EXPO_BUILD, jsonLinesOf } from '../factories/expo-build-process.ts';
+import { cleanEnv, EXPO_BUILD, jsonLinesOf } from '../factories/expo-build.ts';
 import { type Feeding, startFeeding } from '../factories/fed-builds.ts';
 import { start } from '../factories/started.ts';
 

@@ -4,7 +4,7 @@ import type { ArtifactApp, SubmitOptions } from '#contract';
 import type { StoreAddresses } from '../../../controller/stores/step.ts';
 import { startPlay } from '../../set-up/stores/play/server.ts';
 import { faultyProxy } from '../../worker-agent/servers/faulty-proxy.ts';
-import { expoBuild, jsonLinesOf } from '../factories/expo-build-process.ts';
+import { expoBuild, jsonLinesOf } from '../factories/expo-build.ts';
 import { type Feeding, startFeeding } from '../factories/fed-builds.ts';
 import { start } from '../factories/started.ts';
 

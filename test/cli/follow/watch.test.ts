@@ -1,7 +1,7 @@
 /** `expo-build watch` and `logs` without a terminal, against a real controller that the test feeds. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type GithubCommands, heard } from '../actions/github-commands.ts';
-import { expoBuild, jsonLinesOf } from '../factories/expo-build-process.ts';
+import { expoBuild, jsonLinesOf } from '../factories/expo-build.ts';
 import { type Feeding, startFeeding } from '../factories/fed-builds.ts';
 import { HOSTILE_LOG, HOSTILE_LOG_SHOWN } from '../factories/hostile-log.ts';
 import { start } from '../factories/started.ts';

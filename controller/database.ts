@@ -1,12 +1,15 @@
-/** Opens D1 with the tables of schema/, and inserts a row under a condition. */
+/** Opens D1, and inserts a row under a condition. */
 import { getTableColumns, is, SQL, sql } from 'drizzle-orm';
 import { type DrizzleD1Database, drizzle } from 'drizzle-orm/d1';
 import type { SQLiteTable } from 'drizzle-orm/sqlite-core';
-import * as schema from './schema/index.ts';
 
-export type Database = DrizzleD1Database<typeof schema>;
+export type Database = DrizzleD1Database;
 
-export const openDatabase = (env: Pick<Env, 'DB'>): Database => drizzle(env.DB, { schema });
+/**
+ * Each function opens it for itself, several times in a request. It is not told the tables of schema/, because
+ * Drizzle would read them all each time, and each query names its own.
+ */
+export const openDatabase = (env: Pick<Env, 'DB'>): Database => drizzle(env.DB);
 
 /**
  * `INSERT … SELECT … WHERE condition`. Every column of the table gets its value from `row`, in the encoding

@@ -115,7 +115,8 @@ withOpenssl('a project with an eas.json goes to both stores, and nothing shows h
   // What a command makes is known only once it is built, so nobody numbers it before.
   expect([ios.buildNumber, android.buildNumber]).toEqual([null, NUMBER]);
   // A person uploads the one that is stored. It reads the submit profile of the eas.json here.
-  const upload = (...args: string[]) => expoBuildProcess(['upload', android.id, ...args], { cwd: project, env: account });
+  const upload = (...args: string[]) =>
+    expoBuildProcess(['upload', android.id, ...args], { cwd: project, env: account });
   const refused = await upload('--track', 'nowhere', '--json');
   expect(refused.code, refused.stderr).toBe(7);
   expect(jsonLinesOf(refused).at(-1)).toMatchObject({

@@ -6,8 +6,8 @@ import type { SQLiteTable } from 'drizzle-orm/sqlite-core';
 export type Database = DrizzleD1Database;
 
 /**
- * Each function opens it for itself, several times in a request. It is not told the tables of schema/, because
- * Drizzle would read them all each time, and each query names its own.
+ * Each function opens it for itself, several times in a request. It is not told the tables of schema/,
+ * because Drizzle would read them all each time, and each query names its own.
  */
 export const openDatabase = (env: Pick<Env, 'DB'>): Database => drizzle(env.DB);
 

@@ -6,6 +6,7 @@
 import { applyD1Migrations, type D1Migration, reset } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
+import { emptyStorage } from './factories/empty-storage.ts';
 
 interface Column {
   name: string;
@@ -203,4 +204,20 @@ test('rows that cascade stay if they are put aside as well', async () => {
   );
   expect(losses).toEqual([]);
   expect(await all('PRAGMA foreign_key_check')).toEqual([]);
+});
+
+test('the copy with which a test file begins is what the migrations make, to the last row', async () => {
+  await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
+  const seen = async () => ({
+    schema: await all(`SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name`),
+    rows: await rowCounts(),
+    projects: await all('SELECT id, name, max_queued_untrusted FROM projects'),
+    migrations: await all('SELECT id, name FROM d1_migrations'),
+  });
+  const migrated = await seen();
+  // The first one may be made by the migrations themselves.
+  for (let made = 0; made < 2; made++) {
+    await emptyStorage();
+    expect(await seen()).toEqual(migrated);
+  }
 });

@@ -1,8 +1,9 @@
 /** Makes rows, keys, tokens and stored files for a test, and calls the controller as a client does. */
 import { env, exports } from 'cloudflare:workers';
+import type { BatchItem } from 'drizzle-orm/batch';
 import { drizzle } from 'drizzle-orm/d1';
 import { type ArtifactApp, DEFAULT_TIMEOUTS } from '#contract';
-import { createKey } from '../../../controller/access/keys.ts';
+import { createKey, newKey } from '../../../controller/access/keys.ts';
 import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
 import { storeBlob } from '../../../controller/files/blobs.ts';
 import type { Holder } from '../../../controller/files/holds.ts';
@@ -11,6 +12,16 @@ import * as schema from '../../../controller/schema/index.ts';
 
 export const db = drizzle(env.DB, { schema });
 export const HOUR_MS = 3_600_000;
+
+/** Insertions that go to D1 in one call, which takes a fraction of the time of a call for each. */
+export type Batch = BatchItem<'sqlite'>[];
+const put = async (insertion: BatchItem<'sqlite'>, batch?: Batch): Promise<void> => {
+  if (batch) batch.push(insertion);
+  else await insertion;
+};
+export const send = async ([first, ...rest]: Batch): Promise<void> => {
+  if (first) await db.batch([first, ...rest]);
+};
 
 /** Unique among all tests, so that none sees the rows of another. A test may make 10,000 of them. */
 export const unique = (prefix: string): string => `${prefix}_${crypto.randomUUID().replaceAll('-', '').slice(0, 12)}`;
@@ -38,17 +49,28 @@ export const submitKey = async (): Promise<string> =>
 
 export async function insertWorker(id: string = unique('wrk')): Promise<{ workerId: string; key: string }> {
   const now = Date.now();
-  await db
-    .insert(schema.workers)
-    .values({ id, name: id, pool: 'default', platforms: ['ios'], slots: 1, trustedSince: now, createdAt: now });
-  await db.insert(schema.workerPools).values({ workerId: id, pool: 'default', rank: 0 });
-  const { secret } = await createKey(env, { name: id, scope: 'worker', workerId: id }, now);
+  const { row, secret } = await newKey({ name: id, scope: 'worker', workerId: id }, now);
+  await db.batch([...workerInsertions(id), db.insert(schema.keys).values(row)]);
   return { workerId: id, key: secret };
 }
 
-export async function insertProject(name: string = unique('project')): Promise<string> {
+/** A worker without a key. */
+export function workerInsertions(id: string) {
+  const now = Date.now();
+  const of = { pool: 'default', platforms: ['ios' as const], slots: 1, trustedSince: now, createdAt: now };
+  return [
+    db.insert(schema.workers).values({ id, name: id, ...of }),
+    db.insert(schema.workerPools).values({ workerId: id, pool: 'default', rank: 0 }),
+  ] as const;
+}
+
+export async function insertProject(
+  name: string = unique('project'),
+  overrides: Partial<typeof schema.projects.$inferInsert> = {},
+  batch?: Batch,
+): Promise<string> {
   const id = unique('prj');
-  await db.insert(schema.projects).values({ id, name, createdAt: Date.now() });
+  await put(db.insert(schema.projects).values({ id, name, createdAt: Date.now(), ...overrides }), batch);
   return id;
 }
 
@@ -71,21 +93,24 @@ export const anApp = (icon: string) =>
   }) satisfies ArtifactApp;
 
 /** Notes that somebody holds a stored file. */
-export async function insertHold(holder: Holder, sha256: string): Promise<void> {
-  await db.insert(schema.blobHolds).values({ holder, sha256, touchedAt: Date.now() }).onConflictDoNothing();
+export async function insertHold(holder: Holder, sha256: string, batch?: Batch): Promise<void> {
+  await put(db.insert(schema.blobHolds).values({ holder, sha256, touchedAt: Date.now() }).onConflictDoNothing(), batch);
 }
 
-export async function insertBuild(overrides: Partial<typeof schema.builds.$inferInsert> = {}): Promise<string> {
+export async function insertBuild(
+  overrides: Partial<typeof schema.builds.$inferInsert> = {},
+  batch?: Batch,
+): Promise<string> {
   const now = Date.now();
   const id = overrides.id ?? unique('bld');
   const sourceSha256 = overrides.sourceSha256 ?? (await insertBlob(bytesOf('a source')));
-  await db.insert(schema.builds).values({
+  const row = {
     id,
-    status: 'building',
+    status: 'building' as const,
     attempt: 1,
     transitionId: 't',
     maxAttempts: 1,
-    platform: 'ios',
+    platform: 'ios' as const,
     command: 'true',
     sourceSha256,
     sourceBlob: sourceSha256,
@@ -99,7 +124,8 @@ export async function insertBuild(overrides: Partial<typeof schema.builds.$infer
     queuedAt: now,
     createdAt: now,
     ...overrides,
-  });
+  };
+  await put(db.insert(schema.builds).values(row), batch);
   return id;
 }
 
@@ -107,16 +133,17 @@ export async function insertAttempt(
   buildId: string,
   attempt: number,
   overrides: Partial<typeof schema.attempts.$inferInsert> = {},
+  batch?: Batch,
 ): Promise<void> {
-  await db.insert(schema.attempts).values({
+  const row = {
     buildId,
     attempt,
     workerId: 'wrk_1',
     instanceId: 'mac',
     claimId: unique('claim'),
     claimedAt: Date.now(),
-    ...overrides,
-  });
+  };
+  await put(db.insert(schema.attempts).values({ ...row, ...overrides }), batch);
 }
 
 /** A build whose first attempt runs, with the token of that attempt. */

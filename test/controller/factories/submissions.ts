@@ -78,11 +78,22 @@ export const appOf = (app: object) =>
     ...app,
   }) as unknown as NonNullable<(typeof schema.artifacts.$inferInsert)['app']>;
 
+type SomeStoreKey = Pick<typeof schema.storeKeys.$inferInsert, 'projectId' | 'store' | 'apps' | 'pools' | 'setBy'> &
+  Partial<typeof schema.storeKeys.$inferInsert>;
+
 export async function insertStoreKey(
-  row: Pick<typeof schema.storeKeys.$inferInsert, 'projectId' | 'store' | 'apps' | 'pools' | 'setBy'> &
-    Partial<typeof schema.storeKeys.$inferInsert>,
+  row: SomeStoreKey,
   privateKey = PRIVATE_KEY,
 ): Promise<typeof schema.storeKeys.$inferSelect> {
+  const [stored] = await db
+    .insert(schema.storeKeys)
+    .values(await storeKeyRow(row, privateKey))
+    .returning();
+  return stored!;
+}
+
+/** The row of a store key that is not inserted yet. */
+export async function storeKeyRow(row: SomeStoreKey, privateKey = PRIVATE_KEY) {
   const whole = {
     id: unique('stk'),
     name: unique('key'),
@@ -95,12 +106,7 @@ export async function insertStoreKey(
     row.store === 'google-play'
       ? { store: row.store, clientEmail: 'x@example.com', privateKeyId: 'k', privateKey }
       : { store: row.store, keyId: 'ABCDE12345', issuerId: null, privateKey };
-  const sealed = await seal(env, placeOfStoreKey(whole), JSON.stringify(key));
-  const [stored] = await db
-    .insert(schema.storeKeys)
-    .values({ ...whole, ...sealed })
-    .returning();
-  return stored!;
+  return { ...whole, ...(await seal(env, placeOfStoreKey(whole), JSON.stringify(key))) };
 }
 
 export const optionsOf = (store: Store, more: object = {}): SubmitOptions =>

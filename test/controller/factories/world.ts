@@ -6,7 +6,7 @@ import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
 import { GRANTS } from '#contract';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';
-import { createKey } from '../../../controller/access/keys.ts';
+import { type KeyRow, type KeySpec, newKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { signToken, type TokenKind } from '../../../controller/access/tokens.ts';
 import { randomText, sha256Hex } from '../../../controller/bytes.ts';
@@ -14,8 +14,8 @@ import * as schema from '../../../controller/schema/index.ts';
 import { createEnrolment } from '../../../controller/workers/enrolments.ts';
 import {
   anApp,
+  type Batch,
   bytesOf,
-  call,
   db,
   HOUR_MS,
   insertAttempt,
@@ -23,11 +23,12 @@ import {
   insertBuild,
   insertHold,
   insertProject,
-  insertWorker,
+  send,
   tokenFor,
   unique,
+  workerInsertions,
 } from './rows.ts';
-import { appOf, insertStoreKey, optionsOf } from './submissions.ts';
+import { appOf, optionsOf, storeKeyRow } from './submissions.ts';
 
 /**
  * A credential asks about the running build; those that end in `Ended` ask about the build that has ended.
@@ -90,51 +91,53 @@ export interface World {
   as: (column: Column) => Credential;
 }
 
+/** Nearly all of its rows go to D1 in one call, because a test makes dozens of worlds. */
 export async function makeWorld(): Promise<World> {
   const now = Date.now();
   const pool = unique('pool');
-  const [project, foreignProject, deleted] = await Promise.all([insertProject(), insertProject(), insertProject()]);
-  await db.insert(schema.pools).values({ name: pool, createdAt: now });
   const blob = await insertBlob(bytesOf('a source'));
-  const own = await insertWorker();
-  const foreign = await insertWorker();
-  const running = await insertBuild({ pool, projectId: project, attempt: 2, sourceSha256: blob });
-  const other = await insertBuild({ pool, projectId: project, sourceSha256: blob });
-  const over = { pool, status: 'succeeded', endedAt: now, sourceSha256: blob } as const;
-  const ended = await insertBuild({ ...over, projectId: project });
-  const untrusted = await insertBuild({ ...over, projectId: project, trusted: false });
-  const ofForeign = await insertBuild({ ...over, projectId: foreignProject });
-  const ofDeleted = await insertBuild({ ...over, projectId: deleted });
-  for (const holder of [project, foreignProject]) await insertHold(holder, blob);
-  const ofOwn = { workerId: own.workerId };
-  await insertAttempt(running, 1, { ...ofOwn, endedAt: now, verdict: 'vm_silent' });
-  await insertAttempt(running, 2, ofOwn);
-  await insertAttempt(other, 1, { workerId: foreign.workerId });
-  for (const build of [ended, untrusted, ofForeign, ofDeleted])
-    await insertAttempt(build, 1, { ...ofOwn, endedAt: now });
+  const batch: Batch = [];
+  const project = await insertProject(undefined, {}, batch);
+  const foreignProject = await insertProject(undefined, {}, batch);
+  const deleted = await insertProject(undefined, { deletedAt: now }, batch);
+  batch.push(db.insert(schema.pools).values({ name: pool, createdAt: now }));
+  const [own, foreign] = [unique('wrk'), unique('wrk')];
+  batch.push(...workerInsertions(own), ...workerInsertions(foreign));
+  const build = (overrides: Parameters<typeof insertBuild>[0]) =>
+    insertBuild({ pool, projectId: project, sourceSha256: blob, ...overrides }, batch);
+  const running = await build({ attempt: 2 });
+  const other = await build({});
+  const over = { status: 'succeeded', endedAt: now } as const;
+  const ended = await build(over);
+  const untrusted = await build({ ...over, trusted: false });
+  const ofForeign = await build({ ...over, projectId: foreignProject });
+  const ofDeleted = await build({ ...over, projectId: deleted });
+  for (const holder of [project, foreignProject]) await insertHold(holder, blob, batch);
+  const ofOwn = { workerId: own };
+  await insertAttempt(running, 1, { ...ofOwn, endedAt: now, verdict: 'vm_silent' }, batch);
+  await insertAttempt(running, 2, ofOwn, batch);
+  await insertAttempt(other, 1, { workerId: foreign }, batch);
+  for (const buildId of [ended, untrusted, ofForeign, ofDeleted])
+    await insertAttempt(buildId, 1, { ...ofOwn, endedAt: now }, batch);
   const file = { buildId: running, attempt: 1, name: 'out/app.ipa', sha256: blob, size: 8, createdAt: now };
   const { icon, ...app } = anApp(blob);
-  await db.insert(schema.artifacts).values({ ...file, app, icon });
+  batch.push(db.insert(schema.artifacts).values({ ...file, app, icon }));
 
   const appId = `com.example.${unique('app')}`;
   const shop = appOf({ platform: 'ios', kind: 'ipa', signing: 'app-store', id: appId, buildNumber: '8' });
-  await db.insert(schema.artifacts).values({ ...file, buildId: ended, name: 'Shop.ipa', app: shop });
+  batch.push(db.insert(schema.artifacts).values({ ...file, buildId: ended, name: 'Shop.ipa', app: shop }));
   const submit = async (projectId: string, buildId: string) => {
     const of = { projectId, store: 'app-store-connect' as const, apps: [appId], pools: [pool], setBy: 'admin' };
-    const { id: storeKeyId } = await insertStoreKey(of);
+    const storeKey = await storeKeyRow(of);
     const id = unique('sub');
-    await db.insert(schema.submissions).values({
-      ...{ id, projectId, buildId, store: of.store, state: 'waiting', transitionId: id, attempt: 1, blob },
+    const submission = {
+      ...{ id, projectId, buildId, store: of.store, state: 'waiting' as const, transitionId: id, attempt: 1, blob },
       ...{ artifact: 'Shop.ipa', sha256: blob, size: 8, appId: id, version: '1.0', buildNumber: '7', train: '1.0' },
-      ...{
-        options: optionsOf(of.store),
-        storeKeyId,
-        storeKeyVersion: 1,
-        createdByKey: 'admin',
-        createdByRoot: 'admin',
-      },
+      ...{ options: optionsOf(of.store), storeKeyId: storeKey.id, storeKeyVersion: 1 },
+      ...{ createdByKey: 'admin', createdByRoot: 'admin' },
       ...{ createdAt: now, updatedAt: now, endsBy: now + HOUR_MS },
-    });
+    };
+    batch.push(db.insert(schema.storeKeys).values(storeKey), db.insert(schema.submissions).values(submission));
     return id;
   };
   const submissions = {
@@ -145,12 +148,15 @@ export async function makeWorld(): Promise<World> {
 
   const link = async (projectId: string, buildId: string, token: string) => {
     const adHoc = appOf({ platform: 'ios', kind: 'ipa', signing: 'ad-hoc', id: appId });
-    await db.insert(schema.artifacts).values({ ...file, buildId, name: 'Preview.ipa', app: adHoc, icon });
     const id = unique('lnk');
-    await db.insert(schema.links).values({
+    const row = {
       ...{ id, hash: await sha256Hex(token), projectId, buildId, attempt: 1, artifact: 'Preview.ipa', sha256: blob },
       ...{ createdByKey: 'admin', createdByRoot: 'admin', createdAt: now, expiresAt: now + HOUR_MS },
-    });
+    };
+    batch.push(
+      db.insert(schema.artifacts).values({ ...file, buildId, name: 'Preview.ipa', app: adHoc, icon }),
+      db.insert(schema.links).values(row),
+    );
     return id;
   };
   const token = randomText(32);
@@ -161,13 +167,16 @@ export async function makeWorld(): Promise<World> {
     token,
   };
 
-  for (const platform of ['ios', 'android'] as const)
-    await db
-      .insert(schema.buildNumbers)
-      .values({ projectId: project, platform, appId: 'com.example.app', value: 41, updatedAt: now });
+  for (const platform of ['ios', 'android'] as const) {
+    const counter = { projectId: project, platform, appId: 'com.example.app', value: 41, updatedAt: now };
+    batch.push(db.insert(schema.buildNumbers).values(counter));
+  }
 
-  const make = async (spec: Partial<Parameters<typeof createKey>[1]>) =>
-    await createKey(env, { name: 'x', scope: 'submit', ...spec }, now);
+  const make = async (spec: Partial<KeySpec>, overrides: Partial<KeyRow> = {}) => {
+    const { row, secret } = await newKey({ name: 'x', scope: 'submit', ...spec }, now);
+    batch.push(db.insert(schema.keys).values({ ...row, lastUsedAt: now, ...overrides }));
+    return { id: row.id, secret };
+  };
   const ofProject = { ...RIGHTS_TO_ALL, projects: [project], maxPriority: 0 };
   const ofAdmin = { ...RIGHTS_TO_ALL, may: [...GRANTS] };
   const made = {
@@ -179,25 +188,24 @@ export async function makeWorld(): Promise<World> {
     projectAdminElsewhere: await make({ rights: { ...ofAdmin, projects: [foreignProject] } }),
     untrusted: await make({ rights: { ...ofProject, trusted: false } }),
     read: await make({ scope: 'read', rights: ofProject }),
-    worker: await make({ scope: 'worker', workerId: own.workerId }),
-    workerForeign: await make({ scope: 'worker', workerId: foreign.workerId }),
-    revoked: await make({ scope: 'admin' }),
+    worker: await make({ scope: 'worker', workerId: own }),
+    workerForeign: await make({ scope: 'worker', workerId: foreign }),
+    revoked: await make({ scope: 'admin' }, { revokedAt: now }),
     expired: await make({ scope: 'admin', expiresAt: now - 1 }),
     replaced: await make({ scope: 'admin' }),
   };
-  await insertHold(made.untrusted.key.id, blob);
+  await insertHold(made.untrusted.id, blob, batch);
   const ofForeignKey = await make({ rights: { ...ofProject, projects: [foreignProject] } });
-  await db.update(schema.projects).set({ deletedAt: now }).where(eq(schema.projects.id, deleted));
-  const rotated = await rotateKey(env, made.replaced.key.id, 'admin', now - HOUR_MS, HOUR_MS / 2);
+  await send(batch);
+  const rotated = await rotateKey(env, made.replaced.id, 'admin', now - HOUR_MS, HOUR_MS / 2);
   if (!rotated.ok) throw new Error(rotated.message);
-  await db.update(schema.keys).set({ lastUsedAt: now });
-  await call(`/api/keys/${made.revoked.key.id}`, env.ADMIN_KEY, { method: 'DELETE' });
-  const run = await tokenFor(running, 2, 'run', own.workerId);
-  const tokenOf = (buildId: string, attempt: number, kind: TokenKind) => tokenFor(buildId, attempt, kind, own.workerId);
+  await db.update(schema.keys).set({ lastUsedAt: now }).where(eq(schema.keys.id, rotated.key.id));
+  const run = await tokenFor(running, 2, 'run', own);
+  const tokenOf = (buildId: string, attempt: number, kind: TokenKind) => tokenFor(buildId, attempt, kind, own);
   const past = {
     buildId: running,
     attempt: 2,
-    workerId: own.workerId,
+    workerId: own,
     expiresAt: now - HOUR_MS,
   } as const;
   const secrets: Record<Column, string | null> = {
@@ -230,12 +238,12 @@ export async function makeWorld(): Promise<World> {
   };
   return {
     ...{ pool, blob, running, ended, untrusted, project },
-    foreign: { project: foreignProject, build: ofForeign, key: ofForeignKey.key.id },
+    foreign: { project: foreignProject, build: ofForeign, key: ofForeignKey.id },
     deleted: { project: deleted, build: ofDeleted },
     ...{ submissions, links },
-    worker: own.workerId,
-    code: (await createEnrolment(env, own.workerId, 60, now)).code,
-    ids: Object.fromEntries(Object.entries(made).map(([column, { key }]) => [column, key.id])),
+    worker: own,
+    code: (await createEnrolment(env, own, 60, now)).code,
+    ids: Object.fromEntries(Object.entries(made).map(([column, { id }]) => [column, id])),
     as: (column) => ({
       column,
       secret: secrets[column],

@@ -139,10 +139,12 @@ const QUESTIONS: Record<string, Question> = {
   },
   // An ended attempt may still send the end of its own log.
   'PUT /api/builds/:id/logs': {
+    again: true,
     ask: (_, who) => [at(who, `/logs?attempt=${who.attempt}&offset=0`), bytesOf('a line\n')],
   },
   "PUT /api/builds/:id/logs (another attempt's)": {
     but: { ...NO_ATTEMPT, worker: 200 },
+    again: true,
     ask: (_, who) => [at(who, `/logs?attempt=${3 - who.attempt}&offset=0`), bytesOf('a line\n')],
   },
   'GET /api/builds/:id/source': { but: runIsOver, ask: (_, who) => [at(who, '/source')] },
@@ -150,10 +152,12 @@ const QUESTIONS: Record<string, Question> = {
 
   // A VM is kept also of an attempt that has ended, or that another one follows.
   'POST /api/builds/:id/kept': {
+    again: true,
     ask: (_, who) => [at(who, '/kept'), { attempt: who.attempt, until: null }],
   },
   "POST /api/builds/:id/kept (another attempt's)": {
     but: { ...NO_ATTEMPT, worker: 200 },
+    again: true,
     ask: (_, who) => [at(who, '/kept'), { attempt: 3 - who.attempt, until: null }],
   },
   'POST /api/builds/:id/number': {
@@ -178,7 +182,7 @@ const QUESTIONS: Record<string, Question> = {
   'GET /api/builds': { ask: () => ['/api/builds'] },
   'GET /api/builds/:id': { ask: (_, who) => [at(who, '')] },
   'POST /api/builds/:id/cancel': { ask: (_, who) => [at(who, '/cancel')] },
-  'POST /api/builds/:id/retry': { status: 201, ask: ({ ended }) => [`/api/builds/${ended}/retry`] },
+  'POST /api/builds/:id/retry': { status: 201, again: true, ask: ({ ended }) => [`/api/builds/${ended}/retry`] },
   'GET /api/builds/:id/logs': { ask: (_, who) => [at(who, '/logs')] },
   'GET /api/builds/:id/artifacts': { ask: (_, who) => [at(who, '/artifacts')] },
   'GET /api/builds/:id/artifacts/:name{.+}': { ask: (_, who) => [at(who, '/artifacts/out/app.ipa')] },
@@ -203,6 +207,7 @@ const QUESTIONS: Record<string, Question> = {
   'GET /api/projects/:id/store-keys': { ask: ({ project }) => [`/api/projects/${project}/store-keys`] },
   'PUT /api/projects/:id/store-keys/:name': {
     status: 201,
+    again: true,
     ask: ({ project, pool }) => [`/api/projects/${project}/store-keys/${unique('key')}`, { ...P8, pools: [pool] }],
   },
   'DELETE /api/projects/:id/store-keys/:name': {
@@ -320,6 +325,7 @@ const QUESTIONS: Record<string, Question> = {
     ask: ({ worker }) => [`/api/workers/${worker}/findings`, { instanceId: 'mac', findings: [] }],
   },
   'POST /api/workers/:id/status': {
+    again: true,
     ask: ({ worker }) => [
       `/api/workers/${worker}/status`,
       { instanceId: 'mac', slots: 1, slotsInUse: 0, vms: [], agentVersion: '1' },
@@ -358,12 +364,14 @@ const QUESTIONS: Record<string, Question> = {
   'POST /api/keys/:id/rotate (of the project)': {
     status: 201,
     but: { projectAdmin: 201, submit: 403, read: 201 },
+    again: true,
     ask: ({ ids }) => [`/api/keys/${ids.read}/rotate`],
   },
-  'POST /api/keys/:id/rotate': { status: 201, ask: ({ ids }) => [`/api/keys/${ids.submit}/rotate`] },
+  'POST /api/keys/:id/rotate': { status: 201, again: true, ask: ({ ids }) => [`/api/keys/${ids.submit}/rotate`] },
   'POST /api/keys/:id/rotate (its own)': {
     status: 201,
     but: allKeys(201),
+    again: true,
     ask: ({ ids }, { column }) => [`/api/keys/${ids[column] ?? ids.submit}/rotate`],
   },
 };

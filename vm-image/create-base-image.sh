@@ -45,9 +45,8 @@
 #
 # Invariant: every wait has a limit. The script replaces a snapshot only with --force. It clones the snapshot
 # only from a VM that has passed verify.sh and then shut down by itself.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/provision/lib.sh"
+. "${0%"${0##*/}"}./provision/lib.sh"
 
 # Limits of the steps. To pull 60 GB over a slow line takes up to four hours.
 readonly PULL_LIMIT_S=14400 CLONE_LIMIT_S=900 TART_LIMIT_S=60

@@ -25,9 +25,8 @@
 # arguments, 77 without root.
 #
 # Invariant: a second run changes nothing. It can be run again at any time and after any failure.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/provision/lib.sh"
+. "${0%"${0##*/}"}./provision/lib.sh"
 
 readonly CHECK_LIMIT_S=120
 # Long enough to download the command line tools over a slow line.
@@ -107,6 +106,8 @@ if [ -z "$check_only" ] && ! is_root; then
   exit 77
 fi
 
+find_caller
+export TARTBEAT_CALLER="$caller"
 answers=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || exit 1
 trap '! in_script || rm -rf "$answers"' EXIT
 trap 'end_within; exit 130' INT
@@ -129,13 +130,14 @@ run_step() { # FILE LIMIT [--check]
 }
 
 changed=0 failed=0
+if [ -n "$skip_given" ]; then why_skipped='as asked'; else why_skipped='as this image says'; fi
 # The steps print the output of brew, npm and other tools to standard error.
 for file in "$here"/provision/[0-9]*.sh; do
   name_step "$file"
   case $only in *" $name "* | '') ;; *) continue ;; esac
   case $skip in
     *" $name "*)
-      printf '%-8s %-19s %s\n' skipped "$name" "$([ -n "$skip_given" ] && echo 'as asked' || echo 'as this image says')"
+      printf '%-8s %-19s %s\n' skipped "$name" "$why_skipped"
       continue
       ;;
   esac

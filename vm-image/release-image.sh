@@ -12,9 +12,8 @@
 #
 # Invariant: after 0, no key can log in, and sshd makes host keys of its own at the next start. Another Mac
 # enters with the password of the account, and create-base-image.sh then adds that Mac's own key.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/provision/lib.sh"
+. "${0%"${0##*/}"}./provision/lib.sh"
 
 say() { printf 'release-image.sh: %s\n' "$1" >&2; }
 
@@ -24,7 +23,7 @@ if [ "${1:-}" != --user ] || [ -z "${2:-}" ] || [ $# -ne 2 ]; then
 fi
 TARTBEAT_USER=$2
 is_root || { say 'this changes the system and needs root' && exit 77; }
-home=$(user_home)
+find_home
 [ -n "$home" ] || { say "there is no account '$TARTBEAT_USER'" && exit 1; }
 
 # --- credentials of a person ----------------------------------------------------------------------

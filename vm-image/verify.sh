@@ -19,9 +19,8 @@
 # that need root. It runs the checks of provision/ in order, then the ones at the end of this file.
 #
 # Invariant: it reports one result for each check, whatever the check does. A check that hangs has failed.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/provision/lib.sh"
+. "${0%"${0##*/}"}./provision/lib.sh"
 
 readonly CHECK_LIMIT_S=120
 readonly FREE_DISK_GB=15
@@ -83,6 +82,10 @@ if [ -n "$worker" ] && { [ -z "$controller" ] || [ -z "$key" ]; }; then
   usage '--worker needs --controller, and --key - with the key on standard input'
 fi
 
+if [ -n "$skip_given" ]; then why_skipped='as asked'; else why_skipped='this image leaves it out'; fi
+
+find_caller
+export TARTBEAT_CALLER="$caller"
 answers=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || exit 1
 trap '! in_script || rm -rf "$answers"' EXIT
 trap 'end_within; exit 130' INT
@@ -93,10 +96,13 @@ trap 'end_within; exit 143' TERM HUP
 failures=0
 results=0
 
-# Prints the text in plain ASCII, because half of a UTF-8 character would break the JSON.
-json_text() {
-  case $* in *[!A-Za-z0-9\ .,:\;=/_+\(\)@~-]*) ;; *) printf '%s' "$*" && return ;; esac
-  printf '%s' "$*" | tr '\000-\037\177' ' ' | tr '\200-\377' '?' | sed 's/\\/\\\\/g; s/"/\\"/g'
+# Prints a field. Its text is in plain ASCII, because half of a UTF-8 character would break the JSON.
+print_field() { # NAME TEXT
+  text=$2
+  case $text in
+    *[!A-Za-z0-9\ .,:\;=/_+\(\)@~\'-]*) text=$(printf '%s' "$text" | tr '\000-\037\177' ' ' | tr '\200-\377' '?' | sed 's/\\/\\\\/g; s/"/\\"/g') ;;
+  esac
+  printf '"%s":"%s",' "$1" "$text"
 }
 
 report() { # ID TITLE STATUS DETAIL FIX
@@ -104,9 +110,11 @@ report() { # ID TITLE STATUS DETAIL FIX
   [ "$3" != fail ] || failures=$((failures + 1))
   if [ -n "$json" ]; then
     [ "$results" -eq 1 ] || printf ','
-    printf '{"id":"%s","title":"%s","status":"%s","detail":"%s","fix":' \
-      "$1" "$(json_text "$2")" "$3" "$(json_text "$4")"
-    if [ "$3" = fail ]; then printf '"%s"}' "$(json_text "$5")"; else printf 'null}'; fi
+    printf '{'
+    print_field title "$2"
+    print_field detail "$4"
+    if [ "$3" = fail ]; then print_field fix "$5"; else printf '"fix":null,'; fi
+    printf '"id":"%s","status":"%s"}' "$1" "$3"
   else
     printf '%-8s %-19s %s\n' "$3" "$1" "$4"
     [ "$3" != fail ] || printf '%-28s %s\n' '' "$5"
@@ -116,7 +124,7 @@ report() { # ID TITLE STATUS DETAIL FIX
 # Succeeds if the check is not to run. Reports it as skipped if --skip names it.
 is_left_out() { # ID
   case $only in *" $1 "* | '') ;; *) return 0 ;; esac
-  case $skip in *" $1 "*) report "$1" "$1" skipped "$([ -n "$skip_given" ] && echo 'as asked' || echo 'this image leaves it out')" '' && return 0 ;; esac
+  case $skip in *" $1 "*) report "$1" "$1" skipped "$why_skipped" '' && return 0 ;; esac
   return 1
 }
 
@@ -176,7 +184,10 @@ check_packet_filter() {
 }
 
 check_disk_space() {
-  free_kb=$(df -P -k / 2>/dev/null | awk 'NR == 2 { print $4 }')
+  # The header has seven words, and the room of the first row is the fourth word after it.
+  # shellcheck disable=SC2046
+  set -- $(df -P -k / 2>/dev/null)
+  free_kb=${11:-}
   case $free_kb in '' | *[!0-9]*) missing 'df printed no figures' && return ;; esac
   free_gb=$((free_kb * 1024 / 1000000000))
   if [ "$free_gb" -ge "$FREE_DISK_GB" ]; then found "$free_gb GB free"; else missing "$free_gb GB free, $FREE_DISK_GB GB needed"; fi
@@ -239,7 +250,7 @@ check_monitor_running() {
 # --- run ------------------------------------------------------------------------------------------
 
 macos=$(sw_vers -productVersion 2>/dev/null)
-if [ -n "$json" ]; then printf '{"macos":"%s","checks":[' "$(json_text "${macos:-unknown}")"; else printf 'macOS %s\n' "${macos:-unknown}"; fi
+if [ -n "$json" ]; then printf '{' && print_field macos "${macos:-unknown}" && printf '"checks":['; else printf 'macOS %s\n' "${macos:-unknown}"; fi
 for file in "$here"/provision/[0-9]*.sh; do verify_step "$file"; done
 verify_here packet_filter 'The packet filter lets SSH in' 'remove the rule from /etc/pf.conf, then: sudo pfctl -f /etc/pf.conf'
 verify_here disk_space 'There is room for a build' 'free space, or enlarge the disk on the Mac: expo-worker base-image --disk-gb GB --force'

@@ -2,9 +2,8 @@
 # Allows three commands of sudo without a password. The agent uses them to set the clock of a VM that has
 # slept, to shut a VM down, and to cut the network of a VM that is kept after a failure. The last one loads
 # one file of the image alone, so a build can do no more with it than cut itself off.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='sudo sets the clock, shuts down and cuts the network without a password'
 rule_file=$root/etc/sudoers.d/tartbeat
@@ -12,12 +11,15 @@ cut_network='/sbin/pfctl -F all -E -f /usr/local/share/tartbeat/guest/kept.conf'
 
 check() {
   if is_root; then allowed=$(sudo -n -l -U "$TARTBEAT_USER" 2>/dev/null); else allowed=$(sudo -n -l 2>/dev/null); fi
-  if printf '%s\n' "$allowed" | awk -v cut="$cut_network" '
+  if awk -v cut="$cut_network" '
     sub(/.*NOPASSWD: */, "") {
       count = split($0, commands, / *, */)
       for (i = 1; i <= count; i++) may[commands[i]] = 1
     }
-    END { exit !(("ALL" in may) || (("/bin/date" in may) && ("/sbin/shutdown" in may) && (cut in may))) }'; then
+    END { exit !(("ALL" in may) || (("/bin/date" in may) && ("/sbin/shutdown" in may) && (cut in may))) }' <<END
+$allowed
+END
+  then
     found "$TARTBEAT_USER may run date and shutdown, and cut the network"
   else
     missing "sudo asks $TARTBEAT_USER for a password for date, for shutdown or to cut the network"

@@ -4,9 +4,8 @@
 # behind the container.
 #
 #   TARTBEAT_DISK_GB   size that was asked for, in GB of 10^9 bytes; empty: the size that the disk has
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='macOS has the whole disk of the VM'
 wanted=${TARTBEAT_DISK_GB:-}
@@ -16,11 +15,17 @@ readonly OTHER_PARTITIONS_GB=8
 
 # Sets container_gb from df, because df says what a build can use, and store, disk and disk_gb from diskutil.
 measure() {
-  total_kb=$(df -P -k / 2>/dev/null | awk 'NR == 2 { print $2 }')
+  # The header has seven words, and the size of the first row is the second word after it.
+  # shellcheck disable=SC2046
+  set -- $(df -P -k / 2>/dev/null)
+  total_kb=${9:-}
   case $total_kb in '' | *[!0-9]*) container_gb='' ;; *) container_gb=$((total_kb * 1024 / 1000000000)) ;; esac
-  store=$(diskutil info / 2>/dev/null | sed -n 's/^ *APFS Physical Store: *//p')
+  value_after 'APFS Physical Store:' "$(diskutil info / 2>/dev/null)"
+  store=$value
   disk=${store%s[0-9]*}
-  bytes=$([ -z "$disk" ] || diskutil info "$disk" 2>/dev/null | sed -n 's/^ *Disk Size: .*(\([0-9]*\) Bytes).*/\1/p')
+  [ -z "$disk" ] || value_after 'Disk Size:' "$(diskutil info "$disk" 2>/dev/null)"
+  bytes=${value%% Bytes*}
+  bytes=${bytes##*[!0-9]}
   disk_gb=$((${bytes:-0} / 1000000000))
 }
 

@@ -2,13 +2,12 @@
 # Lets the agent's key log in, and gives the files of the key the owner and modes that sshd wants.
 # The line of the key must have no `command=`, except vm-ssh-gate, which runs the agent's commands. The step
 # restrict-key sets it.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='The key of the agent may log in'
 fix="run: sudo sh ${here%/*}/provision.sh --only authorised-key --key-file KEY.pub"
-home=$(user_home)
+find_home
 keys=$home/.ssh/authorized_keys
 key_file=${TARTBEAT_KEY_FILE:-}
 
@@ -27,13 +26,16 @@ read_key() {
   case $key_type$key_body in *[!A-Za-z0-9+/=@.-]*) problem="$key_file contains characters that keys never have" && return 1 ;; esac
 }
 
-# Prints the lines of the wanted key that let it run the agent's commands. Without a wanted key it prints such
-# lines of every key.
-usable_lines() {
-  awk -v body="${key_body:-}" '
-    /^[^#]*(ssh-|ecdsa-|sk-)/ && (!/command=/ || /command="[^"]*\/usr\/local\/bin\/vm-ssh-gate"/) && (body == "" || index($0, body))' \
+# Prints how many lines of a key let it run the agent's commands. Without a key it counts such lines of all.
+count_usable() { # [BODY]
+  awk -v body="${1:-}" '
+    /^[^#]*(ssh-|ecdsa-|sk-)/ && (!/command=/ || /command="[^"]*\/usr\/local\/bin\/vm-ssh-gate"/) && (body == "" || index($0, body)) { count++ }
+    END { print count + 0 }' \
     "$keys" 2>/dev/null
 }
+
+# Succeeds if its group or others may write to a folder.
+is_open_to_others() { has_mode -020 "$1" || has_mode -002 "$1"; } # FOLDER
 
 # Prints the lines of keys of other agents. An image that another Mac has made may have them, and an earlier
 # key of this Mac would stay.
@@ -48,10 +50,10 @@ check() {
     missing "$problem"
     return
   fi
-  lines=$(usable_lines | wc -l)
+  lines=$(count_usable "${key_body:-}")
   if [ ! -f "$keys" ]; then
     missing "there is no $keys"
-  elif has_mode -020 "$home" || has_mode -002 "$home"; then
+  elif is_open_to_others "$home"; then
     missing "others may write to $home, so sshd ignores its keys"
   elif ! has_mode 700 "$home/.ssh"; then
     missing "the mode of $home/.ssh is not 700"
@@ -59,25 +61,26 @@ check() {
     missing "the mode of $keys is not 600"
   elif ! owned_by "$TARTBEAT_USER" "$keys" || ! owned_by "$TARTBEAT_USER" "$home/.ssh"; then
     missing "$keys does not belong to $TARTBEAT_USER"
-  elif [ "$lines" -eq 0 ]; then
+  elif [ "${lines:-0}" -eq 0 ]; then
     missing "$keys does not hold ${key_file:+the key of }${key_file:-a key}, or ties it to another command than vm-ssh-gate"
   elif [ -n "$key_file" ] && [ -n "$(other_lines)" ]; then
     missing "$keys also holds the key of another agent"
   elif [ -n "$key_file" ]; then
     found "$keys holds the key; mode 600, folder 700"
   else
-    found "$keys holds $((lines)) key(s); mode 600, folder 700"
+    found "$keys holds $lines key(s); mode 600, folder 700"
   fi
 }
 
 apply() {
   [ -n "$home" ] || return
   if [ -n "$key_file" ]; then read_key || return; fi
-  if [ -z "$key_file" ] && [ -z "$(key_body='' usable_lines)" ]; then
+  lines=$(count_usable)
+  if [ -z "$key_file" ] && [ "${lines:-0}" -eq 0 ]; then
     problem='there is no key to add: give --key-file KEY.pub'
     return 1
   fi
-  if has_mode -020 "$home" || has_mode -002 "$home"; then attempt chmod go-w "$home" || return; fi
+  if is_open_to_others "$home"; then attempt chmod go-w "$home" || return; fi
   if [ -d "$home/.ssh" ]; then attempt chown -R "$TARTBEAT_USER" "$home/.ssh" || return; fi
   attempt as_user mkdir -p "$home/.ssh" && attempt as_user chmod 700 "$home/.ssh" &&
     attempt as_user touch "$keys" && attempt as_user chmod 600 "$keys" || return

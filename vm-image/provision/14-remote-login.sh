@@ -1,8 +1,7 @@
 #!/bin/sh
 # Turns Remote Login on: sshd listens now and after each start, and lets the account in.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='Remote Login is on'
 service=com.openssh.sshd
@@ -14,10 +13,17 @@ is_let_in() {
     dseditgroup -o checkmember -m "$TARTBEAT_USER" "$group" >/dev/null 2>&1
 }
 
+is_disabled() {
+  case $(launchctl print-disabled system 2>/dev/null) in
+    *"\"$service\" => disabled"* | *"\"$service\" => true"*) return 0 ;;
+  esac
+  return 1
+}
+
 check() {
   if ! launchctl print "system/$service" >/dev/null 2>&1; then
     missing 'sshd is not loaded'
-  elif launchctl print-disabled system 2>/dev/null | grep -Eq "\"$service\" => (disabled|true)"; then
+  elif is_disabled; then
     missing 'sshd is loaded, but disabled from the next start on'
   elif ! is_let_in; then
     missing "sshd is loaded, but $TARTBEAT_USER is not in the group $group that may log in"

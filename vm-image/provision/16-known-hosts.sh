@@ -2,13 +2,13 @@
 # Writes the host keys of the large forges into the account's ~/.ssh/known_hosts, because nobody can confirm
 # them in a build. It writes the lines of guest/known-hosts as they are, unhashed, because Xcode does not read
 # hashed lines.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='A build knows the host keys of the large forges'
 wanted=${here%/*}/guest/known-hosts
-file=$(user_home)/.ssh/known_hosts
+find_home
+file=$home/.ssh/known_hosts
 
 # Prints the wanted lines that the file lacks. BSD and GNU grep differ on an empty list of patterns.
 # shellcheck disable=SC2016 # for awk
@@ -17,11 +17,11 @@ lacking='
   !/^#/ && !($0 in seen)'
 
 check() {
-  absent=$(awk -v have="$file" "$lacking" "$wanted" | wc -l)
+  absent=$(awk -v have="$file" "$lacking { count++ } END { print count + 0 }" "$wanted")
   if [ ! -f "$file" ]; then
     missing "there is no $file"
   elif [ "$absent" -ne 0 ]; then
-    missing "$file lacks $((absent)) line(s) of $wanted"
+    missing "$file lacks $absent line(s) of $wanted"
   elif ! owned_by "$TARTBEAT_USER" "$file"; then
     missing "$file does not belong to $TARTBEAT_USER"
   else
@@ -35,7 +35,7 @@ apply() {
   # shellcheck disable=SC2016 # for the inner shell
   attempt as_user sh -c '
     umask 077
-    mkdir -p "$(dirname "$1")" && touch "$1" || exit
+    mkdir -p "${1%/*}" && touch "$1" || exit
     [ -z "$(tail -c 1 "$1")" ] || echo >>"$1"
     lines=$(awk -v have="$1" "$3" "$2") && [ -z "$lines" ] || printf "%s\n" "$lines" >>"$1"' \
     sh "$file" "$wanted" "$lacking"

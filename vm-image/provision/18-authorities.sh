@@ -5,9 +5,8 @@
 # the public authorities, for Ruby, git and Homebrew's curl. Each JDK gets them in its own list.
 #
 #   TARTBEAT_AUTHORITIES   folder of the authorities to add, as split_authorities makes it; empty: only check
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='The authorities of one'"'"'s own are trusted'
 wanted=${TARTBEAT_AUTHORITIES:-}

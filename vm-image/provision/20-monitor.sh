@@ -2,16 +2,16 @@
 # Installs the monitor and its helpers in /usr/local/bin, and all scripts in /usr/local/share/tartbeat, for
 # `tartbeat-verify`. The guest scripts are in /usr/local/share/tartbeat/guest. A link in the home of the
 # account leads to them. The agent finds the version of the image there, and calls the scripts there.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='The monitor, its helpers and the guest scripts are installed'
-source=$(cd "$here/.." && pwd)
+source=${here%/*}
 bin=$root/usr/local/bin
 programs='vm-monitor.sh send_heartbeat keychain vm-ssh-gate tartbeat-verify'
 version=$(cat "$source/guest/version" 2>/dev/null)
-links=$(user_home)/.tartbeat/guest
+find_home
+links=$home/.tartbeat/guest
 
 # What other steps keep in the same folder.
 kept='image provisioned certificates authorities xcode-download'
@@ -43,15 +43,20 @@ check() {
 
 apply() {
   # A Mac with Apple silicon comes without /usr/local/bin.
-  attempt mkdir -p "$bin" "$(dirname "$share")" || return
+  attempt mkdir -p "$bin" "${share%/*}" || return
   # Removes the links first, so that no link ever leads to scripts of another version than its name says.
   attempt as_user rm -rf "$links" || return
   if [ "$source" != "$share" ]; then
     # Copies into a new folder and then renames it, so that the installed scripts are never half copied.
+    files=$(cd "$source" && shared_files)
     attempt rm -rf "$share.new" &&
       attempt mkdir -p "$share.new/guest" "$share.new/provision" "$share.new/fastlane/actions" || return
-    for file in $(cd "$source" && shared_files); do
-      attempt cp "$source/$file" "$share.new/$file" || return
+    for folder in . guest provision fastlane fastlane/actions; do
+      set --
+      for file in $files; do
+        case ${file%/*} in "$folder" | "./$folder") set -- "$@" "$source/$file" ;; esac
+      done
+      attempt cp "$@" "$share.new/$folder/" || return
     done
     for other in $kept; do
       [ ! -e "$share/$other" ] || attempt cp -Rp "$share/$other" "$share.new/$other" || return

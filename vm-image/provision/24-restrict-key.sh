@@ -3,14 +3,13 @@
 # that it runs any command.
 #
 #   TARTBEAT_KEY_USE   tied: tie the key to the gate   free: untie it   empty: only check and change nothing
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='What the key of the agent may run'
 wanted=${TARTBEAT_KEY_USE:-}
 fix="run: sudo sh ${here%/*}/provision.sh --only monitor --only restrict-key --restrict-key"
-home=$(user_home)
+find_home
 keys=$home/.ssh/authorized_keys
 gate=$root/usr/local/bin/vm-ssh-gate
 tied_options="restrict,command=\"$gate\""

@@ -4,14 +4,13 @@
 #
 #   TARTBEAT_PACKET_FILTER   addresses of the controller, with commas: turn it on   off: turn it off
 #                            empty: only check
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='What the packet filter keeps builds from'
 fix="run: sudo sh ${here%/*}/provision.sh --only private-networks --packet-filter ADDRESS[,ADDRESS]"
 wanted=${TARTBEAT_PACKET_FILTER:-}
-template=$(cd "$here/.." && pwd)/packet-filter.conf
+template=${here%/*}/packet-filter.conf
 rules=$root/etc/tartbeat-packet-filter.conf
 job=$root/Library/LaunchDaemons/dev.tartbeat.packet-filter.plist
 
@@ -72,7 +71,7 @@ apply() {
     return
   fi
   is_addresses "$wanted" || return
-  attempt mkdir -p "$root/etc" "$(dirname "$job")" || return
+  attempt mkdir -p "$root/etc" "${job%/*}" || return
   wanted_rules >"$rules.new" && wanted_job >"$job.new" || return
   attempt pfctl -n -f "$rules.new" &&
     attempt chown root:wheel "$rules.new" "$job.new" && attempt chmod 644 "$rules.new" "$job.new" &&

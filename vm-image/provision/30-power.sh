@@ -1,17 +1,20 @@
 #!/bin/sh
 # Turns sleep and display sleep off, because a VM that sleeps sends no heartbeat and loses its build.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='Sleep and display sleep are off'
 
-setting() { printf '%s\n' "$settings" | awk -v name="$1" '$1 == name { print $2; exit }'; }
-
 check() {
-  settings=$(pmset -g 2>/dev/null)
-  sleep=$(setting sleep)
-  display=$(setting displaysleep)
+  sleep='' display=''
+  while read -r setting minutes _; do
+    case $setting in
+      sleep) sleep=${sleep:-$minutes} ;;
+      displaysleep) display=${display:-$minutes} ;;
+    esac
+  done <<END
+$(pmset -g 2>/dev/null)
+END
   if [ -z "$sleep" ]; then
     missing 'pmset -g shows no sleep setting'
   elif [ "$sleep" != 0 ] || [ "${display:-0}" != 0 ]; then

@@ -3,9 +3,8 @@
 #
 # A clone has another serial number than this VM, and macOS finds no setting of `-currentHost` under the new
 # one. So the setting is also written where it does not depend on the machine.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='The screen saver is off'
 system=/Library/Preferences/com.apple.screensaver

@@ -1,8 +1,7 @@
 #!/bin/sh
 # Turns software updates off, because an update during a build uses its disk and CPU or restarts the VM.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='Software updates are off'
 domain=/Library/Preferences/com.apple.SoftwareUpdate

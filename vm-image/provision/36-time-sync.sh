@@ -1,9 +1,8 @@
 #!/bin/sh
 # Turns network time on, because with a wrong clock no certificate is valid. The agent sets the clock before a
 # build, and network time keeps it right during the build.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='The clock follows network time'
 

@@ -1,9 +1,8 @@
 #!/bin/sh
 # Installs the command line tools of Xcode, because Homebrew needs their compilers and git. It uses
 # softwareupdate, because `xcode-select --install` would open a window.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='The command line tools of Xcode are installed'
 # While this file is there, softwareupdate lists the tools.

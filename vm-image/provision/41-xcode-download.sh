@@ -3,9 +3,8 @@
 # `xip` checks Apple's signature while it unpacks.
 #
 #   TARTBEAT_XCODE_FILE   the Xcode*.xip; empty: nothing to install
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='Xcode is installed from the download'
 file=${TARTBEAT_XCODE_FILE:-}

@@ -1,28 +1,28 @@
 #!/bin/sh
 # Selects Xcode, accepts its licence, and runs its first launch. Xcode must already be in the image, because a
 # download needs an Apple account.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='Xcode is ready'
 fix='put Xcode into /Applications, or begin with an image that has it; if you only build for Android, use --skip xcode'
 
-# Prints the Xcode with the last name: Xcode_26.6.app comes after Xcode_26.5.app and Xcode.app.
-newest_xcode() {
-  newest=
-  for app in "$root"/Applications/Xcode*.app; do
-    [ ! -d "$app/Contents/Developer" ] || newest=$app
+# Sets `app` to the Xcode with the last name: Xcode_26.6.app comes after Xcode_26.5.app and Xcode.app.
+find_newest_xcode() {
+  app=''
+  for candidate in "$root"/Applications/Xcode*.app; do
+    [ ! -d "$candidate/Contents/Developer" ] || app=$candidate
   done
-  printf '%s' "$newest"
 }
 
 check() {
   selected=$(xcode-select -p 2>/dev/null)
-  app=$(newest_xcode)
+  find_newest_xcode
   case $selected in
     *.app/Contents/Developer)
-      version=$(xcodebuild -version 2>/dev/null | head -n 1)
+      version=$(xcodebuild -version 2>/dev/null)
+      version=${version%%
+*}
       if ! xcodebuild -license check >/dev/null 2>&1; then
         missing 'the licence of Xcode is not accepted'
       elif ! xcodebuild -checkFirstLaunchStatus >/dev/null 2>&1; then
@@ -38,7 +38,7 @@ check() {
 }
 
 apply() {
-  app=$(newest_xcode)
+  find_newest_xcode
   case $(xcode-select -p 2>/dev/null) in
     *.app/Contents/Developer) ;;
     *)

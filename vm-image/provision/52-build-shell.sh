@@ -1,12 +1,12 @@
 #!/bin/sh
 # Sets up the login bash of builds: it finds Homebrew's tools before macOS's, and has a UTF-8 locale, which
 # CocoaPods needs.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='A build finds its tools'
-profile=$(user_home)/.bash_profile
+find_home
+profile=$home/.bash_profile
 line=". $share/build-environment.sh"
 
 check() {
@@ -43,7 +43,7 @@ apply() {
   # shellcheck disable=SC2016 # for the inner shell
   attempt as_user sh -c '
     umask 022
-    [ -e "$1" ] || [ ! -e "$(dirname "$1")/.profile" ] || printf "%s\n" ". ~/.profile" >"$1"
+    [ -e "$1" ] || [ ! -e "${1%/*}/.profile" ] || printf "%s\n" ". ~/.profile" >"$1"
     grep -qxF -- "$2" "$1" 2>/dev/null || printf "%s\n" "$2" >>"$1"' sh "$profile" "$line"
 }
 

@@ -1,9 +1,8 @@
 #!/bin/sh
 # Installs Expo's local build engine, which builds profiles of eas.json. It is installed from npm and never
 # copied into Tartbeat, because its licence is not Tartbeat's.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 # shellcheck source=vm-image/provision/versions.sh
 . "$here/versions.sh"
 
@@ -12,7 +11,9 @@ engine=eas-cli-local-build-plugin
 
 # A build starts the engine with the Node of the image, whatever Node its project names.
 check() {
-  node=$(as_build "'$brew_prefix/bin/node' --version" 2>/dev/null | tail -n 1)
+  node=$(as_build "'$brew_prefix/bin/node' --version" 2>/dev/null)
+  node=${node##*
+}
   case $node in
     "v${NODE_FORMULA#node@}".*) ;;
     *)
@@ -20,7 +21,9 @@ check() {
       return
       ;;
   esac
-  version=$(as_build "PATH='$brew_prefix/bin':\$PATH '$brew_prefix/bin/$engine' --version" 2>/dev/null | tail -n 1)
+  version=$(as_build "PATH='$brew_prefix/bin':\$PATH '$brew_prefix/bin/$engine' --version" 2>/dev/null)
+  version=${version##*
+}
   case $version in
     "$EXPO_ENGINE_VERSION") found "$engine $version with node $node" ;;
     '') missing "$brew_prefix/bin/$engine does not exist or does not start with node $node" ;;

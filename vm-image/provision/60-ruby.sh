@@ -1,15 +1,14 @@
 #!/bin/sh
 # Installs Ruby of one release line, for fastlane, for CocoaPods and for the Gemfiles of projects.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 # shellcheck source=vm-image/provision/versions.sh
 . "$here/versions.sh"
 
 title="Ruby ${RUBY_FORMULA#ruby@} is what a build finds"
 
 check() {
-  version=$(as_build 'ruby --version' 2>/dev/null | sed -n 's/^ruby \([0-9.]*\).*/\1/p')
+  version_after 'ruby ' "$(as_build 'ruby --version' 2>/dev/null)"
   case $version in
     "${RUBY_FORMULA#ruby@}".*) found "ruby $version" ;;
     '') missing 'a build finds no ruby' ;;

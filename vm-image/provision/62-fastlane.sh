@@ -1,16 +1,14 @@
 #!/bin/sh
 # Installs fastlane as a gem, because Homebrew cannot pin a formula to a release.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 # shellcheck source=vm-image/provision/versions.sh
 . "$here/versions.sh"
 
 title="fastlane $FASTLANE_VERSION is what a build finds"
 
 check() {
-  version=$(as_build 'FASTLANE_SKIP_UPDATE_CHECK=1 FASTLANE_OPT_OUT_USAGE=1 fastlane --version' 2>/dev/null |
-    sed -n 's/^fastlane \([0-9][0-9.]*\)$/\1/p' | tail -n 1)
+  version_after 'fastlane ' "$(as_build 'FASTLANE_SKIP_UPDATE_CHECK=1 FASTLANE_OPT_OUT_USAGE=1 fastlane --version' 2>/dev/null)"
   case $version in
     "$FASTLANE_VERSION") found "fastlane $version" ;;
     '') missing 'a build finds no fastlane' ;;

@@ -1,15 +1,14 @@
 #!/bin/sh
 # Installs CocoaPods as a gem, because Homebrew cannot pin a formula to a release.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 # shellcheck source=vm-image/provision/versions.sh
 . "$here/versions.sh"
 
 title="CocoaPods $COCOAPODS_VERSION is what a build finds"
 
 check() {
-  version=$(as_build 'pod --version' 2>/dev/null | sed -n 's/^\([0-9][0-9.]*\)$/\1/p' | tail -n 1)
+  version_after '' "$(as_build 'pod --version' 2>/dev/null)"
   case $version in
     "$COCOAPODS_VERSION") found "CocoaPods $version" ;;
     '') missing 'a build finds no pod' ;;

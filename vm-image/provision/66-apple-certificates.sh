@@ -1,9 +1,8 @@
 #!/bin/sh
 # Installs Apple's intermediate certificates, without which codesign finds no way from the certificate of a
 # build to Apple's root. They are kept as files too, for `keychain create`.
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 # shellcheck source=vm-image/provision/versions.sh
 . "$here/versions.sh"
 
@@ -21,18 +20,24 @@ has_sum() { # FILE SHA256
   [ -f "$1" ] && [ "$(shasum -a 256 "$1" 2>/dev/null | awk '{ print $1 }')" = "$2" ]
 }
 
-is_in_keychain() { # SHA256
-  security find-certificate -a -Z "$keychain" 2>/dev/null | grep -qi "^SHA-256 hash: $1\$"
+# Sets `hashes` to those of the certificates in the keychain, with small letters.
+read_keychain() { hashes=$(security find-certificate -a -Z "$keychain" 2>/dev/null | tr '[:upper:]' '[:lower:]'); }
+
+is_in_keychain() { # SHA256; after read_keychain
+  case $hashes in *"sha-256 hash: $1"*) return 0 ;; esac
+  return 1
 }
 
 check() {
+  sums=$(cd "$folder" 2>/dev/null && shasum -a 256 AppleWWDRCAG*.cer 2>/dev/null)
+  read_keychain
   for certificate in $certificates; do
     name=${certificate%%:*}
     sum=${certificate#*:}
-    if ! has_sum "$folder/$name" "$sum"; then
-      missing "$folder/$name does not exist, or is another one"
-      return
-    fi
+    case $sums in
+      *"$sum  $name"*) ;;
+      *) missing "$folder/$name does not exist, or is another one" && return ;;
+    esac
     if ! is_in_keychain "$sum"; then
       missing "$name is not in $keychain"
       return
@@ -56,6 +61,7 @@ download() { # NAME SHA256
 
 apply() {
   attempt mkdir -p "$folder" || return
+  read_keychain
   for certificate in $certificates; do
     name=${certificate%%:*}
     sum=${certificate#*:}

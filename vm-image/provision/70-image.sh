@@ -11,14 +11,13 @@
 #   TARTBEAT_BASE_DIGEST   the digest of the image that this VM was cloned from. If that image was made by
 #                          these scripts on another Mac, it has a digest already, which stays
 #   TARTBEAT_SKIPPED       the steps that were left out; unset: keep those that are there
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=vm-image/provision/lib.sh
-. "$here/lib.sh"
+. "${0%"${0##*/}"}./lib.sh"
 
 title='The image says what it was made of'
 file=$share/image
 list=$share/provisioned
-source=$(cd "$here/.." && pwd)
+source=${here%/*}
 
 recorded() { sed -n "s/^$1=//p" "$file" 2>/dev/null; } # digest | provisioned
 
@@ -29,14 +28,23 @@ versions() {
   # shellcheck disable=SC2016 # for the build's shell
   as_build '
     export EAS_NO_UPDATE_NOTIFIER=1 FASTLANE_SKIP_UPDATE_CHECK=1 FASTLANE_OPT_OUT_USAGE=1
-    tell() { printf "tartbeat: %s %s\n" "$1" "${2:-none}"; }
-    tell node "$(node --version 2>/dev/null | tail -n 1)"
-    tell mise "$(mise --version 2>/dev/null | sed -n "s/^\([0-9][0-9.]*\).*/\1/p" | tail -n 1)"
-    tell eas-cli "$(eas --version 2>/dev/null | sed -n "s|^eas-cli/\([^ ]*\).*|\1|p")"
-    tell expo-engine "$(eas-cli-local-build-plugin --version 2>/dev/null | tail -n 1)"
-    tell ruby "$(ruby --version 2>/dev/null | sed -n "s/^ruby \([^ ]*\).*/\1/p")"
-    tell fastlane "$(fastlane --version 2>/dev/null | sed -n "s/^fastlane \([0-9][0-9.]*\)$/\1/p" | tail -n 1)"
-    tell cocoapods "$(pod --version 2>/dev/null | sed -n "s/^\([0-9][0-9.]*\)$/\1/p" | tail -n 1)"' 2>/dev/null |
+    tell() { # NAME PREFIX TEXT: the word that follows the prefix, on the last line that begins with both
+      version=none
+      while IFS= read -r line; do
+        case $line in "$2"[0-9]*) line=${line#"$2"} version=${line%% *} ;; esac
+      done <<END
+$3
+END
+      case $1:$version in node:[0-9]*) version=v$version ;; esac
+      printf "tartbeat: %s %s\n" "$1" "$version"
+    }
+    tell node v "$(node --version 2>/dev/null)"
+    tell mise "" "$(mise --version 2>/dev/null)"
+    tell eas-cli eas-cli/ "$(eas --version 2>/dev/null)"
+    tell expo-engine "" "$(eas-cli-local-build-plugin --version 2>/dev/null)"
+    tell ruby "ruby " "$(ruby --version 2>/dev/null)"
+    tell fastlane "fastlane " "$(fastlane --version 2>/dev/null)"
+    tell cocoapods "" "$(pod --version 2>/dev/null)"' 2>/dev/null |
     sed -n 's/^tartbeat: //p'
 }
 
@@ -56,13 +64,13 @@ inputs() {
   printf 'skipped %s\n' "$(skipped)"
   printf 'packet-filter %s\n' "$([ -e "$root/etc/tartbeat-packet-filter.conf" ] && echo on || echo off)"
   for authority in "$share"/authorities/????????????????????????????????????????????????????????????????.pem; do
-    [ ! -e "$authority" ] || printf 'authority %s\n' "$(basename "$authority" .pem)"
+    [ ! -e "$authority" ] || { authority=${authority##*/} && printf 'authority %s\n' "${authority%.pem}"; }
   done
   printf 'macos %s\n' "$(sw_vers -productVersion 2>/dev/null)"
   xcode=$(xcodebuild -version 2>/dev/null)
   printf 'xcode %s\n' "$(one_line "${xcode:-none}")"
-  brew=$(as_brew --version 2>/dev/null | sed -n '1s/^Homebrew //p')
-  printf 'homebrew %s\n' "${brew:-none}"
+  value_after 'Homebrew ' "$(as_brew --version 2>/dev/null)"
+  printf 'homebrew %s\n' "${value:-none}"
   versions
 }
 

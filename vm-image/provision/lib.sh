@@ -1,6 +1,9 @@
 # shellcheck shell=sh
-# Has the functions that the steps and the scripts in the folder above share. They set $here to their own
-# folder and then source this file; it does nothing by itself.
+# Has the functions that the steps and the scripts in the folder above share. They source this file, which
+# sets $here to their own folder and does nothing else by itself.
+#
+# A virtual machine starts a process slowly, and a check is run often. So what is asked more than once is kept
+# in a variable, and the shell itself reads what it can.
 #
 # A step is one file: it sets title, defines check and apply, and ends with `step "$@"`.
 #   check   changes nothing; calls found or missing, or unknown if it needs root and does not have it
@@ -18,6 +21,7 @@
 #   TARTBEAT_USER      the account that builds run as; default: the user who called sudo, or who runs this
 #   TARTBEAT_KEY_FILE  public key that may log in
 #   TARTBEAT_KEY_USE, TARTBEAT_PACKET_FILTER   for restrict-key and private-networks
+#   TARTBEAT_CALLER    name of the account that runs this, which provision.sh and verify.sh tell their steps
 #   TARTBEAT_ROOT      put before every path of the VM; empty in real images, set by tests and the simulator
 #
 # Runs on macOS's sh and bash 3.2 with BSD tools, and on any POSIX shell.
@@ -27,7 +31,16 @@ export LC_ALL
 umask 022
 PATH=${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin
 
+here=${0%"${0##*/}"}
+case $here in
+  /*) ;;
+  *) here=./$here ;;
+esac
+case $here in *./*) here=$(cd "$here" && pwd) ;; esac
+here=${here%/}
+
 root=${TARTBEAT_ROOT:-}
+caller=${TARTBEAT_CALLER:-}
 TARTBEAT_USER=${TARTBEAT_USER:-${SUDO_USER:-$(id -un)}}
 export TARTBEAT_USER PATH
 # shellcheck disable=SC2034 # read by the steps
@@ -48,7 +61,40 @@ one_line() {
   esac
 }
 
-is_root() { [ "$(id -u)" = 0 ]; }
+# Sets `caller` to the name of the account that runs this.
+find_caller() { [ -n "$caller" ] || caller=$(id -un); }
+
+is_root() { find_caller && [ "$caller" = root ]; }
+
+# --- what programs print --------------------------------------------------------------------------
+
+# Sets `value` to what follows LABEL on its line of TEXT; empty if no line has it.
+value_after() { # LABEL TEXT
+  value=''
+  case $2 in *"$1"*) ;; *) return 0 ;; esac
+  value=${2#*"$1"}
+  value=${value%%
+*}
+  value=${value#"${value%%[! ]*}"}
+}
+
+# Sets `version` to the word with which TEXT goes on after PREFIX, if that begins with a digit; empty if no
+# line begins so. The last such line counts, because a profile may print lines of its own.
+# shellcheck disable=SC2034
+version_after() { # PREFIX TEXT
+  version=''
+  while IFS= read -r line; do
+    case $line in "$1"[0-9]*) line=${line#"$1"} version=${line%% *} ;; esac
+  done <<END
+$2
+END
+}
+
+# Compares the first two numbers of VERSION with those of MINIMUM.
+is_at_least() { # VERSION MINIMUM
+  set -- "${1%%.*}" "${1#*.}" "${2%%.*}" "${2#*.}"
+  [ "$1" -gt "$3" ] || { [ "$1" -eq "$3" ] && [ "${2%%.*}" -ge "${4%%.*}" ]; }
+} 2>/dev/null
 
 # Sets `name` to the name of a step, which --only and --skip take: the file name without number and ending.
 name_step() { # PATH
@@ -72,7 +118,7 @@ read_step() { # FILE
 look() {
   missing 'the check gave no result'
   check
-  detail=$(one_line "$detail")
+  case $detail in *[![:print:]]*) detail=$(one_line "$detail") ;; esac
 }
 
 step() {
@@ -109,6 +155,8 @@ step() {
   case $outcome in
     ok | changed) exit 0 ;;
   esac
+  # A step may have used the variable for something else.
+  name_step "$0"
   printf 'fix: %s\n' "${fix:-run: sudo sh ${here%/*}/provision.sh --only $name}"
   case $outcome in
     unknown) exit 3 ;;
@@ -135,7 +183,8 @@ attempt() {
 # Runs a command with the account that builds run as. Homebrew refuses root, and the files in the home of the
 # account must belong to it.
 as_user() {
-  if [ "$(id -un)" = "$TARTBEAT_USER" ]; then "$@"; else sudo -H -u "$TARTBEAT_USER" "$@"; fi
+  find_caller
+  if [ "$caller" = "$TARTBEAT_USER" ]; then "$@"; else sudo -H -u "$TARTBEAT_USER" "$@"; fi
 }
 
 # Runs a command in a login bash, as the agent runs the command of a build, so that the PATH is the same.
@@ -148,13 +197,20 @@ as_brew() {
     "$brew_prefix/bin/brew" "$@" </dev/null
 }
 
-user_home() {
-  dscl . -read "/Users/$TARTBEAT_USER" NFSHomeDirectory 2>/dev/null | sed -n 's/^NFSHomeDirectory: *//p'
+# Sets `home` to the home of the account; empty if there is no such account.
+find_home() {
+  value_after 'NFSHomeDirectory:' "$(dscl . -read "/Users/$TARTBEAT_USER" NFSHomeDirectory 2>/dev/null)"
+  # shellcheck disable=SC2034 # read by the steps
+  home=$value
 }
 
 # The steps that this image leaves out, as it says itself, a line each.
 skipped_in_image() {
-  sed -n 's/^skipped //p' "$share/provisioned" 2>/dev/null | tr ' ' '\n' | grep -x '[a-z-]*' | grep -vx none
+  [ -r "$share/provisioned" ] || return 0
+  while read -r key names; do
+    [ "$key" = skipped ] || continue
+    printf '%s\n' "$names" | tr ' ' '\n' | grep -x '[a-z-]*' | grep -vx none
+  done <"$share/provisioned"
 }
 
 # The files of this folder that go into the image; the others are for the Mac. Prints them for the folder
@@ -221,8 +277,10 @@ split_authorities() { # FOLDER FILES
 # --- files ----------------------------------------------------------------------------------------
 
 owned_by() { # NAME PATH
-  # shellcheck disable=SC2012 # the only way to see an owner that BSD and GNU share
-  [ "$(ls -ldn "$2" 2>/dev/null | awk '{ print $3 }')" = "$(id -u "$1" 2>/dev/null)" ]
+  owner=$(id -u "$1" 2>/dev/null)
+  # shellcheck disable=SC2012,SC2046 # the only way to see an owner that BSD and GNU share; the third word
+  set -- $(ls -ldn "$2" 2>/dev/null)
+  [ "${3:-}" = "$owner" ]
 }
 
 has_mode() { # MODE PATH, as find reads it

@@ -12,12 +12,28 @@
 set -u
 command=${0##*/}
 
-# Has no `cat`, because a test calls stand-ins some thousand times.
+# Tests call stand-ins some thousand times. So they start as few processes as they can, also no `cat` and no
+# `$(get KEY)`.
+
+# shellcheck disable=SC2034 # read by the stand-ins
+# Sets `value` to a setting of one line, or to what a fresh macOS has.
+setting() { # KEY [DEFAULT]
+  value=${2:-}
+  [ ! -e "$STAND_INS/state/$1" ] || IFS= read -r value <"$STAND_INS/state/$1" || :
+}
 get() { # KEY
   has "$1" && while IFS= read -r got; do printf '%s\n' "$got"; done <"$STAND_INS/state/$1"
 }
 put() { printf '%s\n' "$2" >"$STAND_INS/state/$1"; }  # KEY VALUE
 has() { [ -e "$STAND_INS/state/$1" ]; }               # KEY
+
+# Wakes the `tart run` that waits at a pipe. It does not wait itself if nothing does.
+wake() { # PIPE
+  [ -p "$1" ] || return 0
+  exec 3<>"$1"
+  echo >&3
+  exec 3>&-
+}
 
 unexpected() {
   printf 'stand-in: unexpected: %s %s\n' "$command" "$*" >&2
@@ -29,7 +45,8 @@ unexpected() {
 changes() {
   printf '%s\n' "$command $*" >>"$STAND_INS/calls"
   [ -e "$STAND_INS/fail/$command" ] || return 0
-  only=$(cat "$STAND_INS/fail/$command")
+  only=''
+  IFS= read -r only <"$STAND_INS/fail/$command" || :
   case " $* " in *"$only"*) ;; *) return 0 ;; esac
   printf '%s: pretended failure\n' "$command" >&2
   exit 7

@@ -1,6 +1,6 @@
 /** A Mac with a stand-in of `security`, `codesign` and `sw_vers`, whose calls and keychains tests look at. */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
 
@@ -43,10 +43,9 @@ export function signingMac(macos: string = RELEASES[0], change: Partial<SigningS
   const at = (name: string) => join(dir.path, name);
   for (const name of ['bin', 'state', 'secrets', 'home', 'root/usr/bin', 'tmp', 'keychains'])
     mkdirSync(at(name), { recursive: true });
-  for (const program of ['security', 'codesign', 'sw_vers'])
-    writeFileSync(at(`bin/${program}`), `#!/bin/sh\nexec bash "${STAND_IN}" ${program} "$@"\n`, { mode: 0o755 });
+  for (const program of ['security', 'codesign', 'sw_vers']) symlinkSync(STAND_IN, at(`bin/${program}`));
   if (hangs) writeFileSync(at('bin/sleep'), '#!/bin/sh\n', { mode: 0o755 });
-  copyFileSync(at('bin/security'), at('root/usr/bin/security'));
+  symlinkSync(STAND_IN, at('root/usr/bin/security'));
   writeFileSync(at('root/usr/bin/true'), 'a small program\n', { mode: 0o755 });
   const write = (name: string, lines: string[]) => writeFileSync(at(name), lines.map((line) => `${line}\n`).join(''));
   const lines = { macos: [macos], fails: [fails], hangs: [hangs], system: [], search };

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Stands in for `security`, `codesign` and `sw_vers` of macOS 15, 26 and 27.
 #
-#   signing.sh PROGRAM ARGUMENT…
+# It has the name of the program that it stands in for. It starts as few processes as it can, because a test
+# calls it dozens of times.
 #
 # It behaves as is known of the real programs. `find-identity -v` shows no identity from macOS 26 on. `import`
 # ends with 0 for a certificate without a key, and `set-key-partition-list` with 0 although no key matched.
@@ -16,8 +17,6 @@
 #                        whose lines are SHA1|NAME|CERTIFICATE-THAT-ITS-CHAIN-NEEDS|opened to codesign
 # A *.p12 is PASSWORD|SHA1|NAME|key or not|modern or not|NEEDS; a *.cer is the name of a certificate; a
 # *.mobileprovision is its UUID.
-program=$1
-shift
 cd "$SIGNING_STATE" || exit 1
 
 fail() {
@@ -27,10 +26,10 @@ fail() {
 
 record() {
   printf '%s\n' "$1" >>calls
-  fails=$(cat fails)
-  [ -z "$fails" ] || case $1 in *"$fails"*) fail '' ;; esac
-  hangs=$(cat hangs)
-  [ -z "$hangs" ] || case $1 in *"$hangs"*) exec tail -f /dev/null ;; esac
+  IFS= read -r part <fails
+  [ -z "$part" ] || case $1 in *"$part"*) fail '' ;; esac
+  IFS= read -r part <hangs
+  [ -z "$part" ] || case $1 in *"$part"*) exec tail -f /dev/null ;; esac
 }
 
 # Sets `keychain` to the folder of a keychain.
@@ -40,17 +39,31 @@ open_keychain() { # PATH
   [ -d "$keychain" ] || fail "security: $1: The specified keychain could not be found."
 }
 
-# Prints the word after an option.
+# Sets `value` to the word after an option.
 value_of() { # OPTION WORD…
-  option=$1
+  option=$1 value=
   while [ "$#" -gt 2 ]; do
     shift
-    [ "$1" != "$option" ] || { printf '%s' "$2" && return; }
+    [ "$1" != "$option" ] || { value=$2 && return; }
   done
 }
 
+has_line() { # TEXT FILE…
+  wanted=$1
+  shift
+  for file; do
+    while IFS= read -r line; do [ "$line" != "$wanted" ] || return 0; done <"$file"
+  done
+  return 1
+}
+
 is_trusted() { # NEEDED-CERTIFICATE
-  [ -z "$1" ] || grep -qxF -- "$1" "$keychain/others" system
+  [ -z "$1" ] || has_line "$1" "$keychain/others" system
+}
+
+is_password_of_keychain() { # TEXT
+  IFS= read -r password <"$keychain/password"
+  [ "$1" = "$password" ]
 }
 
 # Prints the identities as lines: all, or only those that count as valid.
@@ -94,19 +107,23 @@ security() {
       keychain=keychains/${last//\//_}
       mkdir -p "$keychain"
       for file in locked locks-itself others identities; do : >"$keychain/$file"; done
-      value_of -p "$@" >"$keychain/password"
+      value_of -p "$@"
+      printf '%s\n' "$value" >"$keychain/password"
       ;;
     set-keychain-settings) open_keychain "$last" && { [ "$#" -gt 1 ] || rm -f "$keychain/locks-itself"; } ;;
     unlock-keychain)
       open_keychain "$last"
-      [ "$(value_of -p "$@")" = "$(cat "$keychain/password")" ] || fail 'security: The user name or passphrase is wrong.'
+      value_of -p "$@"
+      is_password_of_keychain "$value" || fail 'security: The user name or passphrase is wrong.'
       rm -f "$keychain/locked"
       ;;
     import) import "$@" ;;
     set-key-partition-list)
       open_keychain "$last"
-      [ "$(value_of -k "$@")" = "$(cat "$keychain/password")" ] || fail 'security: SecKeychainItemSetAccess: wrong'
-      case ,$(value_of -S "$@"), in *,codesign:,*) sed -i.old 's/|$/|open/' "$keychain/identities" ;; esac
+      value_of -k "$@"
+      is_password_of_keychain "$value" || fail 'security: SecKeychainItemSetAccess: wrong'
+      value_of -S "$@"
+      case ,$value, in *,codesign:,*) sed -i.old 's/|$/|open/' "$keychain/identities" ;; esac
       echo 'keychain: many lines'
       ;;
     list-keychains)
@@ -114,17 +131,26 @@ security() {
         shift 3
         printf '%s\n' "$@" >search
       else
-        sed 's/.*/    "&"/' search
+        while IFS= read -r line; do printf '    "%s"\n' "$line"; done <search
       fi
       ;;
     find-identity)
       open_keychain "$last"
       case " $* " in
         *' -v '*) list_identities valid ;;
-        *) printf 'Policy: Code Signing\n  Matching identities\n%s\n\n  Valid identities only\n%s\n' "$(list_identities all)" "$(list_identities valid)" ;;
+        *)
+          printf 'Policy: Code Signing\n  Matching identities\n'
+          list_identities all
+          printf '\n  Valid identities only\n'
+          list_identities valid
+          ;;
       esac
       ;;
-    cms) printf '<plist><dict>\n<key>UUID</key>\n\t<string>%s</string></dict></plist>\n' "$(cat "$(value_of -i "$@")")" ;;
+    cms)
+      value_of -i "$@"
+      IFS= read -r uuid <"$value"
+      printf '<plist><dict>\n<key>UUID</key>\n\t<string>%s</string></dict></plist>\n' "$uuid"
+      ;;
     delete-keychain) rm -rf "$1" "keychains/${1//\//_}" ;;
     echo-input) cat && printf '<%s>\n' "$@" ;;
     *) fail "security: unknown command \"$command\"" ;;
@@ -132,16 +158,18 @@ security() {
 }
 
 import() { # FILE …
-  open_keychain "$(value_of -k "$@")"
+  value_of -k "$@"
+  open_keychain "$value"
   case $1 in
     *.cer)
-      ! grep -qxF -- "$(cat "$1")" "$keychain/others" || fail 'security: SecKeychainItemImport: already exists'
-      cat "$1" >>"$keychain/others"
-      echo >>"$keychain/others"
+      IFS= read -r certificate <"$1"
+      ! has_line "$certificate" "$keychain/others" || fail 'security: SecKeychainItemImport: already exists'
+      printf '%s\n' "$certificate" >>"$keychain/others"
       ;;
     *)
       IFS='|' read -r password sha1 name key modern needs <"$1"
-      [ "$password|" = "$(value_of -P "$@")|$modern" ] ||
+      value_of -P "$@"
+      [ "$password|" = "$value|$modern" ] ||
         fail 'security: SecKeychainItemImport: MAC verification failed during PKCS12 import (wrong password?)'
       [ -z "$key" ] || printf '%s|%s|%s|\n' "$sha1" "$name" "$needs" >>"$keychain/identities"
       ;;
@@ -153,16 +181,19 @@ codesign() {
   target=${!#}
   [ -e "$target" ] || fail "$target: No such file or directory"
   if [ "$1" = -v ]; then
-    grep -q 'signed by the stand-in' "$target" || fail "$target: not signed"
+    has_line 'signed by the stand-in' "$target" || fail "$target: not signed"
     return
   fi
-  path=$(value_of --keychain "$@")
+  value_of --keychain "$@"
+  path=$value
   open_keychain "$path"
-  identity=$(grep "^$(value_of --sign "$@")|" "$keychain/identities")
-  if [ -z "$identity" ] || ! grep -qxF -- "$path" search; then
+  value_of --sign "$@"
+  while IFS='|' read -r sha1 name needs opened; do
+    [ "$sha1" != "$value" ] || break
+  done <"$keychain/identities"
+  if [ -z "$sha1" ] || ! has_line "$path" search; then
     fail 'error: The specified item could not be found in the keychain.'
   fi
-  IFS='|' read -r _ name needs opened <<<"$identity"
   is_trusted "$needs" ||
     fail "Warning: unable to build chain to self-signed root for signer \"$name\"
 $target: errSecInternalComponent"
@@ -172,9 +203,10 @@ $target: errSecInternalComponent"
   echo 'signed by the stand-in' >>"$target"
 }
 
-macos=$(cat macos)
-major=${macos%%.*}
+IFS= read -r release <macos
+major=${release%%.*}
+program=${0##*/}
 case $program in
-  sw_vers) printf '%s\n' "$macos" ;;
+  sw_vers) printf '%s\n' "$release" ;;
   *) "$program" "$@" ;;
 esac

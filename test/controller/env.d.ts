@@ -19,7 +19,7 @@ declare namespace Cloudflare {
     UNTRUSTED_SUBMISSIONS: string;
     /** How many submissions with faults at random go to the stores. */
     SUBMISSION_RUNS: string;
-    /** `all`: each call of D1 fails in both ways. Else each fails in one of them. */
+    /** `all`: each call of D1 in the life of a build fails in both ways. Else a sample of them fails. */
     DATABASE_FAULTS: string;
     TEST_MIGRATIONS: import('cloudflare:test').D1Migration[];
   }

@@ -2,8 +2,9 @@
  * Lets D1 fail at each statement and at each writing call in turn, before or after it has done its work. A
  * client that asks again succeeds, and the build ends as it would have ended.
  *
- * Each call fails in one of the two ways, and a trigger refuses from the first step on that no other story
- * has. `npm run test:database` does all of it.
+ * `npm test` tries a sample. Calls of the same SQL are tried once in all stories together, by turns in one of
+ * the two ways, and a trigger refuses each SQL text at the first step that sends it. `npm run test:database`
+ * tries each call of each story in both ways, and refuses at each step.
  */
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
@@ -44,45 +45,71 @@ async function endedAsTold({ buildId }: Life, story: LifeStory): Promise<void> {
   expect([record, alarm]).toEqual([{ state: 'ended', attempt: build!.attempt }, null]);
 }
 
-/** Runs the story while the writing call of that number fails. Returns how many writing calls there were. */
-async function live(story: LifeStory, failing: { call: number; how: DatabaseFault }): Promise<number> {
+type Call = readonly string[];
+// A failed read is like a request that is repeated, or like a write whose answer is lost.
+const isWriting = (statements: Call): boolean => !statements.every((sql) => sql.startsWith('select'));
+
+/** Calls `seen` with each call of D1 of the story, which decides whether it fails. */
+async function live(
+  story: LifeStory,
+  seen: (statements: Call, step: number) => DatabaseFault | undefined,
+): Promise<void> {
   const life = await aLife();
-  let calls = 0;
-  let counting = story.from === undefined;
-  databaseFaults.decide = (statements) => {
-    if (!counting) return undefined;
-    // A failed read is like a request that is repeated, or like a write whose answer is lost.
-    if (statements.every((sql) => sql.startsWith('select'))) return undefined;
-    return ++calls === failing.call ? failing.how : undefined;
-  };
   try {
-    for (const step of story.steps) {
-      counting ||= step === story.from;
+    for (const [index, step] of story.steps.entries()) {
+      databaseFaults.decide = (statements) => seen(statements, index);
       await tell(step, life);
     }
   } finally {
     databaseFaults.decide = null;
   }
   await endedAsTold(life, story);
-  return calls;
 }
 
+const firstStepOf = ({ steps, from }: LifeStory): number => (from ? steps.indexOf(from) : 0);
+
+/** What each step of each story sends if nothing fails. */
+const sent = new Map<LifeStory, Call[][]>();
+/** The writing calls of each story from its first own step on, and which of them the sample has. */
+const writingCalls = new Map<LifeStory, { inSample: DatabaseFault | null }[]>();
+beforeAll(async () => {
+  const known = new Set<string>();
+  for (const story of LIVES) {
+    const calls: Call[][] = story.steps.map(() => []);
+    await live(story, (statements, step) => void calls[step]!.push(statements));
+    sent.set(story, calls);
+    const writing = calls.slice(firstStepOf(story)).flat().filter(isWriting);
+    writingCalls.set(
+      story,
+      writing.map((statements) => {
+        const text = statements.join('; ');
+        if (known.has(text)) return { inSample: null };
+        known.add(text);
+        return { inSample: FAULTS[known.size % FAULTS.length]! };
+      }),
+    );
+  }
+}, 120_000);
+
 const FAULTS: readonly DatabaseFault[] = ['refused', 'answer lost'];
-const isTried = (call: number, how: DatabaseFault): boolean =>
-  env.DATABASE_FAULTS === 'all' || call % FAULTS.length === FAULTS.indexOf(how);
 
 for (const story of LIVES)
   for (const how of FAULTS)
     test(`a build that ${story.name} does so with each writing call of D1 in turn ${how}`, {
       timeout: 300_000,
     }, async () => {
-      const calls = await live(story, { call: 0, how });
-      expect(calls).toBeGreaterThan(0);
-      for (let call = 1; call <= calls; call++)
-        if (isTried(call, how))
-          await live(story, { call, how }).catch((error: Error) => {
-            throw new Error(`call ${call} of ${calls}: ${error.message}`, { cause: error });
-          });
+      const calls = writingCalls.get(story)!;
+      expect(calls.length).toBeGreaterThan(0);
+      for (const [index, { inSample }] of calls.entries()) {
+        if (env.DATABASE_FAULTS !== 'all' && inSample !== how) continue;
+        let before = -1;
+        await live(story, (statements, step) => {
+          if (step < firstStepOf(story) || !isWriting(statements)) return undefined;
+          return ++before === index ? how : undefined;
+        }).catch((error: Error) => {
+          throw new Error(`call ${index + 1} of ${calls.length}: ${error.message}`, { cause: error });
+        });
+      }
     });
 
 /** Every table that the life of a build writes. */
@@ -103,37 +130,19 @@ const STATEMENTS: [operation: 'INSERT' | 'UPDATE' | 'DELETE', table: string][] =
   ['UPDATE', 'workers'],
 ];
 
-/** The statements that each step of each story sends. A trigger on something else refuses nothing there. */
-const sent = new Map<LifeStory, string[][]>();
-beforeAll(async () => {
-  for (const story of LIVES) {
-    const life = await aLife();
-    const steps: string[][] = [];
-    for (const step of story.steps) {
-      const seen: string[] = [];
-      databaseFaults.decide = (statements) => void seen.push(...statements);
-      try {
-        await tell(step, life);
-      } finally {
-        databaseFaults.decide = null;
-      }
-      steps.push(seen);
-    }
-    sent.set(story, steps);
-  }
-}, 120_000);
-
 /** An insert of a row that is there may become an update. */
 const writes = (sql: string, operation: string, table: string): boolean =>
   new RegExp(`\\b${operation}( or \\w+)?( into| from)? "?${table}\\b`, 'i').test(sql) ||
   (operation === 'UPDATE' && / on conflict .* do update /i.test(sql) && writes(sql, 'INSERT', table));
 
-/** The steps at which the trigger is there: those that send such a statement, each in one story. */
-function stepsToRefuse(story: LifeStory, operation: string, table: string): boolean[] {
-  const first = env.DATABASE_FAULTS === 'all' ? 0 : story.steps.indexOf(story.from ?? story.steps[0]!);
-  return sent
-    .get(story)!
-    .map((statements, step) => step >= first && statements.some((sql) => writes(sql, operation, table)));
+/** The steps at which the trigger is there: those that send such a statement. */
+function stepsToRefuse(story: LifeStory, operation: string, table: string, known: Set<string>): boolean[] {
+  return sent.get(story)!.map((calls) => {
+    const refused = calls.flat().filter((sql) => writes(sql, operation, table));
+    const isNew = refused.some((sql) => !known.has(sql));
+    for (const sql of refused) known.add(sql);
+    return env.DATABASE_FAULTS === 'all' ? refused.length > 0 : isNew;
+  });
 }
 
 for (const [operation, table] of STATEMENTS)
@@ -141,13 +150,14 @@ for (const [operation, table] of STATEMENTS)
     timeout: 120_000,
   }, async () => {
     let refusals = 0;
+    const known = new Set<string>();
     const refuse = () =>
       env.DB.prepare(
         `CREATE TRIGGER IF NOT EXISTS refuse BEFORE ${operation} ON ${table} BEGIN SELECT RAISE(ABORT, 'refused by a test'); END`,
       ).run();
     const allow = () => env.DB.prepare('DROP TRIGGER IF EXISTS refuse').run();
     for (const story of LIVES) {
-      const refusing = stepsToRefuse(story, operation, table);
+      const refusing = stepsToRefuse(story, operation, table, known);
       if (!refusing.includes(true)) continue;
       const life = await aLife();
       for (const [index, step] of story.steps.entries()) {

@@ -55,12 +55,12 @@ export async function insertWorker(id: string = unique('wrk')): Promise<{ worker
 }
 
 /** A worker without a key. */
-export function workerInsertions(id: string) {
+export function workerInsertions(id: string, pool = 'default') {
   const now = Date.now();
-  const of = { pool: 'default', platforms: ['ios' as const], slots: 1, trustedSince: now, createdAt: now };
+  const of = { pool, platforms: ['ios' as const], slots: 1, trustedSince: now, createdAt: now };
   return [
     db.insert(schema.workers).values({ id, name: id, ...of }),
-    db.insert(schema.workerPools).values({ workerId: id, pool: 'default', rank: 0 }),
+    db.insert(schema.workerPools).values({ workerId: id, pool, rank: 0 }),
   ] as const;
 }
 

@@ -38,12 +38,13 @@ import { ADMIN_KEY_ID, createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { sha256Hex } from '../../../controller/bytes.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
-import { buildNumbers, storeKeys } from '../../../controller/schema/index.ts';
+import { buildNumbers, outbox, storeKeys } from '../../../controller/schema/index.ts';
 import { seal } from '../../../controller/secrets/sealing.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
   anApp,
+  type Batch,
   bytesOf,
   call,
   db,
@@ -55,6 +56,7 @@ import {
   insertProject,
   insertWorker,
   runningBuild,
+  send,
   sha256Of,
   tokenFor,
   unique,
@@ -276,11 +278,12 @@ async function aTeamWithStoreKeys() {
   const projectId = await insertProject();
   const { key, keyId } = await aKey(projectId, ['admin']);
   const apps = many(APPS_OF_STORE_KEY_MAX, appId);
-  for (let i = 1; i < STORE_KEYS_MAX; i++)
-    await db.insert(storeKeys).values({
-      ...{ id: unique('stk'), projectId, name: `NAME_${i}`, store: 'app-store-connect', identity: 'AB32CZE81F' },
-      ...{ apps, pools, version: 1, keyId: 'k', sealed: 'x'.repeat(500), setBy: keyId, setAt: 0 },
-    });
+  const store = 'app-store-connect' as const;
+  const rows = many(STORE_KEYS_MAX - 1, (i) => ({
+    ...{ id: unique('stk'), projectId, name: `NAME_${i}`, store, identity: 'AB32CZE81F' },
+    ...{ apps, pools, version: 1, keyId: 'k', sealed: 'x'.repeat(500), setBy: keyId, setAt: 0 },
+  }));
+  await send(rows.map((row) => db.insert(storeKeys).values(row)));
   return { projectId, key, request: await appStoreKey(pools, { apps }) };
 }
 
@@ -778,19 +781,23 @@ test('the sweep with 500 expired builds, a full outbox and many running builds s
   timeout: 120_000,
 }, async () => {
   await insertQueued(500);
+  const batch: Batch = [];
+  const work = (kind: 'close_deadline' | 'seal_log' | 'cancel_build', buildId: string, dueAt: number) =>
+    batch.push(db.insert(outbox).values({ kind, buildId, attempt: 1, dueAt }));
   for (let i = 0; i < 60; i++) {
-    const buildId = await insertBuild({ status: 'building' });
-    await insertAttempt(buildId, 1, { endedAt: 1 });
-    for (const kind of ['close_deadline', 'seal_log'])
-      await sql('INSERT INTO outbox (kind, build_id, attempt, due_at) VALUES (?1, ?2, 1, 1)', kind, buildId);
+    const buildId = await insertBuild({ status: 'building', sourceSha256: blob }, batch);
+    await insertAttempt(buildId, 1, { endedAt: 1 }, batch);
+    for (const kind of ['close_deadline', 'seal_log'] as const) work(kind, buildId, 1);
   }
   // The former release has added builds.
-  for (let i = 0; i < 20; i++)
-    await insertBuild({ projectId: '', project: unique('project'), status: 'failed', endedAt: 1 });
+  const former = { projectId: '', status: 'failed', endedAt: 1, sourceSha256: blob } as const;
+  for (let i = 0; i < 20; i++) await insertBuild({ ...former, project: unique('project') }, batch);
   for (let i = 0; i < 150; i++) {
-    const { buildId } = await runningBuild();
-    await sql(`INSERT INTO outbox (kind, build_id, attempt, due_at) VALUES ('cancel_build', ?1, 1, 0)`, buildId);
+    const buildId = await insertBuild({ sourceSha256: blob }, batch);
+    await insertAttempt(buildId, 1, {}, batch);
+    work('cancel_build', buildId, 0);
   }
+  await send(batch);
   await sweepOnce('sweep and recount', MINUTE_OF_RECOUNT);
   expect(await countOf("builds WHERE project_id = ''")).toBe(0);
   expect(await countOf("outbox WHERE kind = 'cancel_build'")).toBe(0);
@@ -807,8 +814,10 @@ test('the sweep with 500 expired builds, a full outbox and many running builds s
 test('expired builds whose verdicts are longer than D1 takes at once all end, some in a later portion', async () => {
   const lost = { verdict: 'vm_exited', verdictMessage: 'あ'.repeat(4_000), endedAt: 1 } as const;
   const pool = unique('pool');
-  for (let i = 0; i < 200; i++)
-    await insertAttempt(await insertBuild({ status: 'queued', queuedAt: 0, timeouts: EXPIRES_AT_ONCE, pool }), 1, lost);
+  const batch: Batch = [];
+  const queued = { status: 'queued', queuedAt: 0, timeouts: EXPIRES_AT_ONCE, pool, sourceSha256: blob } as const;
+  for (let i = 0; i < 200; i++) await insertAttempt(await insertBuild(queued, batch), 1, lost, batch);
+  await send(batch);
   await sweepOnce('sweep', HOUR_MS);
   expect(await countOf(`builds WHERE pool = '${pool}' AND status = 'failed' AND verdict = 'vm_exited'`)).toBe(200);
 });

@@ -6,6 +6,7 @@ import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { imageFolder } from '../../../worker-agent/tart-simulator/home/image-names.ts';
 import { freeBytes, writeDisk } from '../../../worker-agent/tart-simulator/home/simulated-disk.ts';
+import { pullImage } from '../../../worker-agent/tart-simulator/registry/pull.ts';
 import { TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
 import { BASE, simulatedMac } from '../tart-simulator/simulated-mac.ts';
 
@@ -18,17 +19,21 @@ const [OLD, OLDER, CURRENT, PREVIOUS] = [image('a', '1'), image('b', '2'), image
 async function macWithPulledImages() {
   const mac = await simulatedMac();
   const sizes = { compressedBytes: 15 * GB, allocatedBytes: 20 * GB, diskBytes: 50 * GB };
-  writeDisk(mac.home, { totalBytes: 200 * GB, otherBytes: 100 * GB, image: sizes });
+  const disk = { totalBytes: 200 * GB, otherBytes: 100 * GB, image: sizes };
+  // Tart makes room before it pulls, so the disk is large at first.
+  writeDisk(mac.home, { ...disk, totalBytes: 400 * GB });
   for (const [name, days] of [
     [OLD, 2],
     [OLDER, 3],
     [CURRENT, 8],
     [PREVIOUS, 9],
   ] as const) {
-    await mac.tartWith({ TART_NO_AUTO_PRUNE: '1' }, 'pull', name);
+    // What `tart pull` does, without a process for each image.
+    await pullImage(mac.home, name, { insecure: false });
     const usedAt = new Date(Date.now() - days * DAY_MS);
     utimesSync(imageFolder(mac.home, name), usedAt, usedAt);
   }
+  writeDisk(mac.home, disk);
   const first = firstState('mac-base-snapshot');
   const state = {
     current: { ...first.current, reference: CURRENT },

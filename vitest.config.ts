@@ -12,6 +12,7 @@ const FARMS = [
 ];
 
 const LOCAL_DATABASE = 'test/set-up/local-database.ts';
+const SHARED_CONTROLLER = 'test/set-up/controller/global.ts';
 
 // Tests start hundreds of Node processes with the same few programs. Each uses what others have compiled.
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cache/node-compile');
@@ -66,7 +67,7 @@ export default defineConfig({
       {
         test: {
           name: 'node',
-          globalSetup: [LOCAL_DATABASE],
+          globalSetup: [LOCAL_DATABASE, SHARED_CONTROLLER],
           // A process for each of some 150 small files would cost more than their tests.
           isolate: false,
           include: ['test/**/*.test.ts'],

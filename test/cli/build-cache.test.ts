@@ -24,13 +24,15 @@ import { readEasJson } from '../../client/project/eas-json.ts';
 import { ProjectClient } from '../../client/project-client.ts';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
-import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
+import { sharedController } from '../set-up/controller/shared.ts';
 import { archiveOf, type Entry, link } from '../worker-agent/factories/raw-archive.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
 import { cleanEnv } from './factories/expo-build.ts';
 
+const PROJECT = 'cached-shop';
+const POOL = 'of-build-cache';
 const HASH = 'a1'.repeat(20);
 const COMMIT = 'c0ffee00'.repeat(5);
 const SIMULATOR: ArtifactApp = {
@@ -47,7 +49,7 @@ const APP: Entry[] = [
 ];
 
 const state = temporaryDir();
-let controller: LocalController;
+let controller: Awaited<ReturnType<typeof sharedController>>;
 let farm: Connection;
 let writer: string;
 let reader: string;
@@ -56,28 +58,25 @@ let workerKey: string;
 
 const keyOf = async (name: string, rights: object): Promise<string> => {
   const headers = { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' };
-  const body = JSON.stringify({ name, scope: 'submit', projects: ['shop'], ...rights });
+  const body = JSON.stringify({ name, scope: 'submit', projects: [PROJECT], ...rights });
   const answer = await fetch(`${controller.url}/api/keys`, { method: 'POST', headers, body });
   return ((await answer.json()) as { secret: string }).secret;
 };
 
 beforeAll(async () => {
-  controller = await startController({ stateDir: state.path });
+  controller = await sharedController();
   farm = new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY });
   await fetch(`${controller.url}/api/projects`, {
     method: 'POST',
     headers: { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' },
-    body: '{"name":"shop"}',
+    body: JSON.stringify({ name: PROJECT }),
   });
   writer = await keyOf('CI of \u001b[31mshop', { may: ['caches.write'] });
   reader = await keyOf('Ann', {});
-  const { worker, key } = await new AdminClient(farm).registerWorker({ name: 'mac' });
+  const { worker, key } = await new AdminClient(farm).registerWorker({ name: POOL, pool: POOL });
   [workerId, workerKey] = [worker.id, key!];
 });
-afterAll(async () => {
-  await controller?.stop();
-  state[Symbol.dispose]();
-});
+afterAll(() => state[Symbol.dispose]());
 
 let made = 0;
 function fileOf(bytes: Buffer) {
@@ -92,7 +91,14 @@ async function built(fingerprint: string, entries: Entry[]): Promise<{ id: strin
   const source = fileOf(Buffer.from('a source'));
   await builds.upload(source);
   const { id } = await builds.submit({
-    ...{ source: { sha256: source.sha256 }, platform: 'ios', profile: 'development', project: 'shop', fingerprint },
+    ...{
+      source: { sha256: source.sha256 },
+      platform: 'ios',
+      profile: 'development',
+      project: PROJECT,
+      pool: POOL,
+      fingerprint,
+    },
     origin: { commit: COMMIT, branch: 'main', author: 'Ann' },
   });
   const claim = { instanceId: 'mac', claimId: `claim-${made}`, platforms: ['ios' as const] };
@@ -154,7 +160,9 @@ test('the simulator build of the same fingerprint is downloaded once, and build,
   using project = aProject();
   expect(await expoRun(project.path)).toMatchObject({
     path: null,
-    said: expect.stringMatching(/^› Tartbeat: no build of shop has the fingerprint a1a1.*\n› Tartbeat: .*not uploaded/),
+    said: expect.stringMatching(
+      /^› Tartbeat: no build of cached-shop has the fingerprint a1a1.*\n› Tartbeat: .*not uploaded/,
+    ),
   });
   const { id, sha256 } = await built(HASH, APP);
   const first = await expoRun(project.path);
@@ -188,7 +196,7 @@ test('a download that was broken off goes on, stray files do not count, and an a
   const { sha256 } = await built(fingerprint, [...APP, { path: 'Shop.app/large', body: randomBytes(4_000_000) }]);
   await using proxy = await faultyProxy(controller.url);
   const connection = new Recording({ url: proxy.url, key: reader });
-  const cached = (await new ProjectClient(connection).cachedBuild('shop', 'ios', fingerprint))!;
+  const cached = (await new ProjectClient(connection).cachedBuild(PROJECT, 'ios', fingerprint))!;
   const stop = new AbortController();
   const fetchIt = (signal = new AbortController().signal) => fetchApp(new BuildsClient(connection), cached, signal);
   const place = (name: string) => join(project.cache, name);
@@ -276,7 +284,7 @@ test('whatever is missing or fails is one line, and Expo goes on without an app'
   using without = temporaryDir();
   using failing = aProject("async () => { throw new Error('no app.json') }");
   for (const [asked, folder, why] of [
-    [{ key: untrusted }, project.path, 'no build of shop'],
+    [{ key: untrusted }, project.path, `no build of ${PROJECT}`],
     [{ key: 'tb_submit_unknown' }, project.path, '401'],
     [{ url: 'http://127.0.0.1:4' }, project.path, 'ECONNREFUSED'],
     [{ options: { project: 'other' } }, project.path, 'there is no project other'],
@@ -292,7 +300,7 @@ test('whatever is missing or fails is one line, and Expo goes on without an app'
   }
   expect(await expoRun(project.path, { runOptions: { buildCache: false } })).toMatchObject({ path: null });
   // The name may stand in expo-build.json, and an address may not.
-  writeFileSync(join(project.path, 'expo-build.json'), '{"project":"shop"}');
+  writeFileSync(join(project.path, 'expo-build.json'), JSON.stringify({ project: PROJECT }));
   const named = await expoRun(project.path, { key: controller.secrets.ADMIN_KEY });
   expect(named.path).not.toBeNull();
   writeFileSync(join(project.path, 'expo-build.json'), '{"url":"http://127.0.0.1:9"}');

@@ -6,14 +6,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { localNames } from '../../cli/artifacts/local-names.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
-import { type Feeding, startFeeding } from './factories/fed-builds.ts';
+import { type SharedFeeding, sharedFeeding } from './factories/fed-builds.ts';
 import { start } from './factories/started.ts';
 
-let farm: Feeding;
+let farm: SharedFeeding;
 beforeAll(async () => {
-  farm = await startFeeding();
+  farm = await sharedFeeding();
 });
-afterAll(() => farm?.[Symbol.asyncDispose]());
+afterAll(() => farm?.[Symbol.dispose]());
 
 async function builtWith(artifacts: Record<string, string | Uint8Array>): Promise<string> {
   const { id, claims } = await farm.queuedBuild();
@@ -119,13 +119,15 @@ test('a download goes on after a broken connection, with no byte twice', async (
     const onward = request(`${EXPO_BUILD_URL}${asked.url}`, { method, headers }, (response) => {
       answer.writeHead(response.statusCode!, response.headers);
       let sent = 0;
+      let isCut = false;
       response.on('data', (part: Buffer) => {
-        if (answer.destroyed) return;
-        answer.write(part);
+        if (isCut) return;
         sent += part.length;
-        if (isFirst && sent > 1_000_000) setImmediate(() => answer.destroy());
+        const isLast = isFirst && sent > 1_000_000;
+        isCut = isLast;
+        answer.write(part, () => void (isLast && answer.destroy()));
       });
-      response.on('end', () => answer.end());
+      response.on('end', () => isCut || answer.end());
     });
     asked.pipe(onward);
   });

@@ -13,14 +13,15 @@ import { Connection } from '../../client/request.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
+import { SILENT_STORES } from '../set-up/controller/silent-stores.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
 import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
 import { commandLeaves } from './factories/command-leaves.ts';
 import { expoBuild, expoBuildProcess, jsonLinesOf, type Run } from './factories/expo-build.ts';
 import { HOSTILE, hostileAnswers } from './factories/hostile-answers.ts';
-import { SILENT_STORES, serviceAccount } from './factories/silent-stores.ts';
 import { start, startOnTerminal } from './factories/started.ts';
+import { serviceAccount } from './factories/store-key-files.ts';
 
 const state = temporaryDir();
 let controller: LocalController;

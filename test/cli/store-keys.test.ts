@@ -4,9 +4,10 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type LocalController, startController } from '../../local/farm/controller.ts';
+import { SILENT_STORES } from '../set-up/controller/silent-stores.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
-import { pem, SILENT_STORES, serviceAccount } from './factories/silent-stores.ts';
+import { pem, serviceAccount } from './factories/store-key-files.ts';
 
 const state = temporaryDir();
 const app = join(state.path, 'app');

@@ -5,7 +5,7 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } fro
 import { createServer } from 'node:http';
 import { dirname, join } from 'node:path';
 import { CommanderError } from 'commander';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { CommandError } from '../../cli/command-error.ts';
 import { submitCommand } from '../../cli/commands/project/submit.ts';
 import { EXIT } from '../../cli/exit-codes.ts';
@@ -18,24 +18,19 @@ import { BuildsClient } from '../../client/builds-client.ts';
 import { SourceError } from '../../client/packing/source-error.ts';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
-import { type LocalController, startController } from '../../local/farm/controller.ts';
 import { project, type Tree } from '../client/packing/trees.ts';
+import { sharedController } from '../set-up/controller/shared.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
 import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
 import { type Ended, expoBuild, expoBuildProcess, jsonLinesOf } from './factories/expo-build.ts';
 import { start, startOnTerminal } from './factories/started.ts';
 
-const state = temporaryDir();
-let controller: LocalController;
+let controller: Awaited<ReturnType<typeof sharedController>>;
 let api: BuildsClient;
 beforeAll(async () => {
-  controller = await startController({ stateDir: state.path });
+  controller = await sharedController();
   api = new BuildsClient(new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY }));
-});
-afterAll(async () => {
-  await controller?.stop();
-  state[Symbol.dispose]();
 });
 
 const EAS_JSON = JSON.stringify({
@@ -179,7 +174,7 @@ test('`all` makes both builds or none', async () => {
 test('--with-git brings a .git in which the build sees its commit, and an unchanged source is not sent again', async () => {
   using it = app((tree) => tree.write({ 'a.js': 'a' }));
   it.tree.git('remote', 'add', 'origin', 'https://somebody:ghp_password@github.com/acme/shop.git');
-  const { worker, key } = await new AdminClient(api.connection).registerWorker({ name: 'mac', pool: 'git' });
+  const { worker, key } = await new AdminClient(api.connection).registerWorker({ name: 'mac-of-git', pool: 'git' });
   const args = ['--no-wait', '--json', '--command', 'git describe', '--pool', 'git', '--with-git=3'];
   const first = await it.run(args);
   expect(first.code, first.stderr).toBe(0);

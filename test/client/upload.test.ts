@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { UPLOAD_PART_BYTES, Upload } from '#contract';
 import { AdminClient } from '../../client/admin-client.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
@@ -11,18 +11,13 @@ import { BuildsClient } from '../../client/builds-client.ts';
 import { Connection } from '../../client/request.ts';
 import { uploadBlob } from '../../client/upload.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
-import { type LocalController, startController } from '../../local/farm/controller.ts';
+import { sharedController } from '../set-up/controller/shared.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { type Fault, faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
 
-const state = temporaryDir();
-let controller: LocalController;
+let controller: Awaited<ReturnType<typeof sharedController>>;
 beforeAll(async () => {
-  controller = await startController({ stateDir: state.path });
-});
-afterAll(async () => {
-  await controller?.stop();
-  state[Symbol.dispose]();
+  controller = await sharedController();
 });
 
 const SIZE = UPLOAD_PART_BYTES + 1_025;
@@ -146,12 +141,12 @@ test('a download that breaks off goes on where it ended, and is what it should b
   await using one = await sending(5_000_001);
   await one.upload({ partsAboveBytes: 95 * 1024 * 1024 });
   const admin = new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY });
-  const { worker, key } = await new AdminClient(admin).registerWorker({ name: 'mac', pool: 'downloads' });
+  const { worker, key } = await new AdminClient(admin).registerWorker({ name: 'of-upload', pool: 'of-upload' });
   const build = await new BuildsClient(admin).submit({
     source: { sha256: one.sha256 },
     command: 'true',
     platform: 'ios',
-    pool: 'downloads',
+    pool: 'of-upload',
   });
   const claimed = await new WorkerClient(one.client.withKey(key)).claim(worker.id, { instanceId: 'i', claimId: 'c' });
   if (!claimed.ok) throw new Error(claimed.message);

@@ -1,4 +1,4 @@
-/** A real controller, with builds whose attempts a test feeds in place of an agent. */
+/** Builds of a real controller, whose attempts a test feeds in place of an agent. */
 import { createHash, randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,8 +10,9 @@ import { BuildsClient } from '../../../client/builds-client.ts';
 import { Connection } from '../../../client/request.ts';
 import { uploadBlob } from '../../../client/upload.ts';
 import { WorkerClient } from '../../../client/worker-client.ts';
-import { startController } from '../../../local/farm/controller.ts';
+import { type Secrets, startController } from '../../../local/farm/controller.ts';
 import { PROJECT_ROOT } from '../../../local/farm/project-root.ts';
+import { sharedController } from '../../set-up/controller/shared.ts';
 import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
 
 const NEVER = AbortSignal.timeout(2_000_000_000);
@@ -24,6 +25,7 @@ interface Options {
   vars: Record<string, string>;
 }
 
+/** At a controller of its own. */
 export async function startFeeding({ entry, port, vars = {} }: Partial<Options> = {}) {
   const folder = temporaryDir();
   const start = (atPort?: number, secrets?: Awaited<ReturnType<typeof startController>>['secrets']) =>
@@ -36,17 +38,45 @@ export async function startFeeding({ entry, port, vars = {} }: Partial<Options> 
     });
   let controller = await start(port);
   const { url, secrets } = controller;
+  return {
+    ...feeding({ url, secrets, folder: folder.path }),
+
+    /** The controller goes away, and comes back at the same address with all that it had. */
+    async stopController() {
+      await controller.stop();
+      return {
+        comesBack: async () => {
+          controller = await start(Number(new URL(url).port), secrets);
+        },
+      };
+    },
+
+    async [Symbol.asyncDispose]() {
+      await controller.stop();
+      folder[Symbol.dispose]();
+    },
+  };
+}
+
+/** At the controller that test files share. */
+export async function sharedFeeding() {
+  const { url, secrets } = await sharedController();
+  const folder = temporaryDir();
+  return { ...feeding({ url, secrets, folder: folder.path }), [Symbol.dispose]: folder[Symbol.dispose] };
+}
+
+function feeding({ url, secrets, folder }: { url: string; secrets: Secrets; folder: string }) {
   const admin = new Connection({ url, key: secrets.ADMIN_KEY });
   const api = new BuildsClient(admin);
 
   const file = (name: string, bytes: string | Uint8Array) => {
-    const path = join(folder.path, `${name}-${randomUUID()}`);
+    const path = join(folder, `${name}-${randomUUID()}`);
     writeFileSync(path, bytes);
     return { path, sizeBytes: Buffer.byteLength(bytes), sha256: sha256(bytes) };
   };
 
   return {
-    folder: folder.path,
+    folder,
     admin,
     api,
     /** What `expo-build` finds in its environment. */
@@ -68,16 +98,6 @@ export async function startFeeding({ entry, port, vars = {} }: Partial<Options> 
           headers: { authorization: `Bearer ${secrets.ADMIN_KEY}` },
         });
       return { secret: made.secret, revoke };
-    },
-
-    /** The controller goes away, and comes back at the same address with all that it had. */
-    async stopController() {
-      await controller.stop();
-      return {
-        comesBack: async () => {
-          controller = await start(Number(new URL(url).port), secrets);
-        },
-      };
     },
 
     /** A worker, whose claims the test makes. */
@@ -116,11 +136,6 @@ export async function startFeeding({ entry, port, vars = {} }: Partial<Options> 
       await attempt.starts();
       if (text !== '') await attempt.prints(text);
       return { id, ...attempt };
-    },
-
-    async [Symbol.asyncDispose]() {
-      await controller.stop();
-      folder[Symbol.dispose]();
     },
   };
 
@@ -168,3 +183,4 @@ export async function startFeeding({ entry, port, vars = {} }: Partial<Options> 
 }
 
 export type Feeding = Awaited<ReturnType<typeof startFeeding>>;
+export type SharedFeeding = Awaited<ReturnType<typeof sharedFeeding>>;

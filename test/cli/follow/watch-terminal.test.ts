@@ -2,17 +2,17 @@
 import { afterAll, beforeAll, expect } from 'vitest';
 import { testWith } from '../../set-up/test-with.ts';
 import { until } from '../../worker-agent/factories/until.ts';
-import { type Feeding, startFeeding } from '../factories/fed-builds.ts';
+import { type SharedFeeding, sharedFeeding } from '../factories/fed-builds.ts';
 import { HOSTILE_LOG, HOSTILE_LOG_SHOWN } from '../factories/hostile-log.ts';
 import { Screen } from '../factories/screen.ts';
 import { startOnTerminal } from '../factories/started.ts';
 
 const onTerminal = testWith('script');
-let farm: Feeding;
+let farm: SharedFeeding;
 beforeAll(async () => {
-  farm = await startFeeding();
+  farm = await sharedFeeding();
 });
-afterAll(() => farm?.[Symbol.asyncDispose]());
+afterAll(() => farm?.[Symbol.dispose]());
 
 const runningBuild = () => farm.runningBuild();
 

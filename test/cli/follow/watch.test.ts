@@ -2,15 +2,15 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type GithubCommands, heard } from '../actions/github-commands.ts';
 import { expoBuild, jsonLinesOf } from '../factories/expo-build.ts';
-import { type Feeding, startFeeding } from '../factories/fed-builds.ts';
+import { type SharedFeeding, sharedFeeding } from '../factories/fed-builds.ts';
 import { HOSTILE_LOG, HOSTILE_LOG_SHOWN } from '../factories/hostile-log.ts';
 import { start } from '../factories/started.ts';
 
-let farm: Feeding;
+let farm: SharedFeeding;
 beforeAll(async () => {
-  farm = await startFeeding();
+  farm = await sharedFeeding();
 });
-afterAll(() => farm?.[Symbol.asyncDispose]());
+afterAll(() => farm?.[Symbol.dispose]());
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/;

@@ -17,6 +17,8 @@ declare namespace Cloudflare {
     FOREIGN_REQUESTS: string;
     /** How many untrusted builds are submitted to one project. */
     UNTRUSTED_SUBMISSIONS: string;
+    /** How many claims compete for the builds of a project with a limit. */
+    CLAIMS_AT_ONCE: string;
     /** How many submissions with faults at random go to the stores. */
     SUBMISSION_RUNS: string;
     /** `all`: each call of D1 in the life of a build fails in both ways. Else a sample of them fails. */

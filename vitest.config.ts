@@ -64,11 +64,15 @@ export default defineConfig({
           isolate: false,
           setupFiles: ['./test/controller/migrated.ts'],
           testTimeout: 30_000,
+          // They compute, and hardly wait. Each worker more would be one more start of workerd.
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
         },
       },
       {
         test: {
           name: 'node',
+          sequence: { groupOrder: 1 },
           globalSetup: [LOCAL_DATABASE, SHARED_CONTROLLER],
           // A process for each of some 150 small files would cost more than their tests.
           isolate: false,
@@ -82,6 +86,7 @@ export default defineConfig({
       {
         test: {
           name: 'farm',
+          sequence: { groupOrder: 2 },
           globalSetup: [LOCAL_DATABASE],
           include: FARMS,
           // Whole Macs, which mostly wait: as many rows at a time as a farm has.

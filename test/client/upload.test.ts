@@ -22,6 +22,9 @@ beforeAll(async () => {
 
 const SIZE = UPLOAD_PART_BYTES + 1_025;
 
+/** For what is asked of a whole upload: each 16 MiB that are sent cost seconds of CPU time. */
+const ONE_SMALL_PART = 2_000;
+
 /** A file of two parts that nobody has sent before, and a sender behind a proxy. */
 async function sending(sizeBytes = SIZE) {
   const dir = temporaryDir();
@@ -72,22 +75,22 @@ test('a file goes up in parts, and the next time not at all', async () => {
 });
 
 test('a file that one request takes goes up in one', async () => {
-  await using one = await sending(2_000);
-  expect(await one.upload({ partsAboveBytes: 2_000 })).toMatchObject({ ok: true, value: { existed: false } });
+  await using one = await sending(ONE_SMALL_PART);
+  expect(await one.upload({ partsAboveBytes: ONE_SMALL_PART })).toMatchObject({ ok: true, value: { existed: false } });
   expect(one.proxy.requests).toEqual([`PUT /api/blobs/${one.sha256}`]);
 });
 
-const FAULTS: Fault[] = ['refuse', 'cut', 'damage', 'lose answer'];
-for (const fault of FAULTS)
-  test(`a part that meets "${fault}" is sent again, and it alone`, async () => {
-    await using one = await sending();
-    one.proxy.fault = ({ path, count }) => (path.endsWith('/parts/1') && count === 1 ? fault : undefined);
-    expect(await one.upload()).toMatchObject({ ok: true });
-    expect([one.puts(), one.begun.length]).toEqual([3, 1]);
-  });
+test('a part that meets a fault is sent again, and it alone', async () => {
+  await using one = await sending();
+  const faults: Record<string, Fault[]> = { 1: ['cut'], 2: ['refuse', 'damage', 'lose answer'] };
+  one.proxy.fault = ({ path, count }) => faults[/\/parts\/(\d)$/.exec(path)?.[1] ?? '']?.[count - 1];
+  expect(await one.upload()).toMatchObject({ ok: true });
+  const puts = (part: number) => one.proxy.requests.filter((request) => request.endsWith(`/parts/${part}`)).length;
+  expect([puts(1), puts(2), one.begun.length]).toEqual([2, 4, 1]);
+});
 
 test('the answers to begin, complete and show may be lost', async () => {
-  await using one = await sending();
+  await using one = await sending(ONE_SMALL_PART);
   one.proxy.fault = ({ method, count }) => (method !== 'PUT' && count === 1 ? 'lose answer' : undefined);
   expect(await one.upload()).toMatchObject({ ok: true });
 });
@@ -112,18 +115,19 @@ test('a sender that ends in the middle goes on where it was', async () => {
 });
 
 test('an upload that the controller has forgotten is begun anew', async () => {
-  await using one = await sending();
+  await using one = await sending(ONE_SMALL_PART);
   expect(await one.upload({ uploadId: 'u_forgotten' })).toMatchObject({ ok: true });
 });
 
 test('a part that is always damaged ends the upload in bounded time', async () => {
-  await using one = await sending();
+  await using one = await sending(ONE_SMALL_PART);
   one.proxy.fault = ({ path }) => (path.endsWith('/parts/1') ? 'damage' : undefined);
   expect(await one.upload()).toMatchObject({ ok: false, kind: 'refused', code: 'hash_mismatch' });
+  expect(one.puts()).toBe(9);
 });
 
 test('a file that is not what its name says is refused, and leaves nothing', async () => {
-  await using one = await sending();
+  await using one = await sending(ONE_SMALL_PART);
   const bytes = readFileSync(one.path);
   bytes[7]! ^= 1;
   writeFileSync(one.path, bytes);
@@ -132,7 +136,7 @@ test('a file that is not what its name says is refused, and leaves nothing', asy
 });
 
 test('a controller that does not come back ends it', async () => {
-  await using one = await sending();
+  await using one = await sending(ONE_SMALL_PART);
   one.proxy.fault = () => 'refuse';
   expect(await one.upload({ giveUpAfterMs: 300 })).toMatchObject({ ok: false, kind: 'unreachable' });
 });

@@ -30,8 +30,10 @@ const onlySteps = (...needed: string[]) =>
   STEPS.map(nameOf)
     .filter((name) => ![...EACH_IMAGE, ...needed].includes(name))
     .flatMap((name) => ['--skip', name]);
-const EACH_IMAGE = ['sudo-rule', 'authorised-key', 'monitor', 'image'];
-const BRIEFLY = onlySteps();
+const EACH_IMAGE = ['authorised-key', 'monitor', 'image'];
+const BRIEFLY = onlySteps('sudo-rule');
+/** As in Tart's images. The step sudo-rule is not needed then. */
+const letSudoAskNobody = (mac: StandInMac) => mac.remember('sudo-without-password');
 
 const tartCalls = (mac: StandInMac) => mac.calls().filter((call) => /^(tart|shutdown) /.test(call));
 
@@ -115,6 +117,7 @@ for (const shell of SHELLS) {
     'with --restrict-key the snapshot has the key tied to vm-ssh-gate; made anew, it is provisioned with the password',
     async () => {
       using mac = macWithKey(shell, ['expo-build-vm']);
+      letSudoAskNobody(mac);
       const image = join(mac.root, 'usr/local/share/tartbeat/image');
       const result = mac.file('result');
       for (const force of [[], ['--force']]) {
@@ -146,6 +149,7 @@ for (const shell of SHELLS) {
       const made: Record<string, string>[] = [];
       for (const addresses of ['192.0.2.7', '192.0.2.8']) {
         using mac = macWithKey(shell);
+        letSudoAskNobody(mac);
         mac.file('tart_vm_key.pub', `ssh-ed25519 AAAAKeyOf${made.length}OnThisMac agent@host\n`);
         mac.remember('list-fails', '2');
         const result = mac.file('result');
@@ -181,26 +185,18 @@ for (const shell of SHELLS) {
       const result = publisher.file('result');
       const refused = await publisher.create(['--for-publication']);
       expect([refused.status, refused.stderr]).toEqual([64, expect.stringContaining('needs --snapshot NAME')]);
-      const args = [
-        '--for-publication',
-        '--snapshot',
-        'vm-publish',
-        '--result',
-        result,
-        '--ca',
-        ca,
-        ...onlySteps('authorities', 'restrict-key'),
-      ];
+      const args = ['--for-publication', '--snapshot', 'vm-publish', '--result', result];
       // Where nobody can log in with a password, nobody could enter the image.
       mkdirSync(join(publisher.home, '.ssh'), { mode: 0o700 });
       writeFileSync(join(publisher.home, '.ssh/authorized_keys'), `${PUBLIC_KEY}\n`, { mode: 0o600 });
       publisher.remember('no-passwords');
-      const locked = await publisher.create(args);
+      const locked = await publisher.create([...args, ...BRIEFLY]);
       expect([locked.status, locked.stderr]).toEqual([1, expect.stringContaining('cannot log in with the password')]);
       expect(publisher.vms()).toEqual(['expo-build-vm']);
       publisher.forget('no-passwords');
 
-      const made = await publisher.create(args);
+      const steps = onlySteps('sudo-rule', 'authorities', 'restrict-key');
+      const made = await publisher.create([...args, '--ca', ca, ...steps]);
       expect(made.status, made.stdout + made.stderr).toBe(0);
       expect(made.stdout).toContain('nothing of this Mac is left in the image');
       expect(publisher.vms()).toEqual(['expo-build-vm', 'vm-publish']);
@@ -235,6 +231,7 @@ for (const shell of SHELLS) {
     'Xcode comes from a file of one’s own, onto an image without Xcode, and is copied once',
     async () => {
       using mac = macWithKey(shell);
+      letSudoAskNobody(mac);
       rmSync(join(mac.root, 'Applications'), { recursive: true });
       mkdirSync(join(mac.root, 'Applications'));
       mac.remember('container-kb', '48828125');

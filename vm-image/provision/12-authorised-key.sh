@@ -35,7 +35,7 @@ count_usable() { # [BODY]
 }
 
 # Succeeds if its group or others may write to a folder.
-is_open_to_others() { has_mode -020 "$1" || has_mode -002 "$1"; } # FOLDER
+is_open_to_others() { [ -n "$(find "$1" -prune \( -perm -020 -o -perm -002 \) -print 2>/dev/null)" ]; } # FOLDER
 
 # Prints the lines of keys of other agents. An image that another Mac has made may have them, and an earlier
 # key of this Mac would stay.

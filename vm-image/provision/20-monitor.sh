@@ -29,7 +29,7 @@ check() {
       return
     fi
   done
-  if [ "$(checksum "$source")" != "$(checksum "$share")" ]; then
+  if [ "$source" != "$share" ] && [ "$(checksum "$source")" != "$(checksum "$share")" ]; then
     missing "$share is absent or another version"
     return
   fi

@@ -19,9 +19,23 @@ file=$share/image
 list=$share/provisioned
 source=${here%/*}
 
-recorded() { sed -n "s/^$1=//p" "$file" 2>/dev/null; } # digest | provisioned
+# Sets `digest` and `provisioned` to what the file says. Two lines of a kind are joined, and match nothing.
+read_image() {
+  digest='' provisioned=''
+  [ -r "$file" ] || return 0
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+      digest=*) digest="$digest${digest:+ }${line#*=}" ;;
+      provisioned=*) provisioned="$provisioned${provisioned:+ }${line#*=}" ;;
+    esac
+  done <"$file"
+}
 
-sum_of() { shasum -a 256 2>/dev/null | awk '{ print $1 }'; }
+# Prints the SHA-256 of standard input.
+sum_of() {
+  sum=$(shasum -a 256 2>/dev/null)
+  printf '%s\n' "${sum%% *}"
+}
 
 # What a build finds, each with a prefix, because a profile may print lines of its own.
 versions() {
@@ -74,11 +88,6 @@ inputs() {
   versions
 }
 
-digest_wanted() {
-  before=$(recorded digest)
-  printf '%s' "${before:-${TARTBEAT_BASE_DIGEST:-}}"
-}
-
 check() {
   case ${TARTBEAT_BASE_DIGEST:-} in
     '') ;;
@@ -87,23 +96,24 @@ check() {
     *) missing "--base-digest must be sha256: and 64 digits, not '$TARTBEAT_BASE_DIGEST'" && return ;;
   esac
   now=$(inputs)
+  read_image
   if [ ! -f "$file" ] || [ ! -f "$list" ]; then
     missing "there is no $file"
   elif [ "$now" != "$(cat "$list")" ]; then
     missing "something was changed since $list was written: now $(printf '%s\n' "$now" | grep -vxF -f "$list" | head -n 1)"
-  elif [ "$(recorded provisioned)" != "$(sum_of <"$list")" ] || [ "$(recorded digest)" != "$(digest_wanted)" ]; then
+  elif [ "$provisioned" != "$(sum_of <"$list")" ] || [ "$digest" != "${digest:-${TARTBEAT_BASE_DIGEST:-}}" ]; then
     missing "$file does not match $list, or the digest"
   else
-    digest=$(recorded digest)
-    found "digest ${digest:-unknown}, provisioned $(recorded provisioned)"
+    found "digest ${digest:-unknown}, provisioned $provisioned"
   fi
 }
 
 apply() {
   case $detail in --base-digest*) problem=$detail && return 1 ;; esac
   attempt mkdir -p "$share" || return
-  inputs >"$list.new" || return
-  printf 'digest=%s\nprovisioned=%s\n' "$(digest_wanted)" "$(sum_of <"$list.new")" >"$file.new" || return
+  # What the check has just found. The next check looks again.
+  printf '%s\n' "$now" >"$list.new" || return
+  printf 'digest=%s\nprovisioned=%s\n' "${digest:-${TARTBEAT_BASE_DIGEST:-}}" "$(sum_of <"$list.new")" >"$file.new" || return
   attempt chown root:wheel "$list.new" "$file.new" && attempt chmod 644 "$list.new" "$file.new" &&
     attempt mv -f "$list.new" "$list" && attempt mv -f "$file.new" "$file"
 }

@@ -315,7 +315,8 @@ kill_family() { # PID
 #
 # A watchdog kills the command at the limit. If the command ends in time, USR2 kills the watchdog. While it
 # waits it has no trap for USR2, because bash runs a trap too late if the signal comes just before a `wait`.
-# The watchdog sleeps one second at a time, because its last sleep keeps running after it.
+# The last sleep of the watchdog keeps running after it. So each is as long as the command has taken by then,
+# and ten seconds at most.
 within_pid=
 within_watchdog=
 within() { # SECONDS COMMAND…
@@ -326,10 +327,12 @@ within() { # SECONDS COMMAND…
   within_pid=$!
   exec 9<&-
   (
-    within_waited=0
+    within_waited=0 within_sleep=1
     while [ "$within_waited" -lt "$within_limit" ]; do
-      sleep 1
-      within_waited=$((within_waited + 1))
+      [ "$within_sleep" -le $((within_limit - within_waited)) ] || within_sleep=$((within_limit - within_waited))
+      sleep "$within_sleep"
+      within_waited=$((within_waited + within_sleep))
+      if [ "$within_waited" -lt 10 ]; then within_sleep=$within_waited; else within_sleep=10; fi
     done
     trap '' USR2
     family=$(family_of "$within_pid")

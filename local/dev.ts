@@ -67,6 +67,7 @@ async function main(words: string[]): Promise<number> {
     await using controller = await startController({
       ...{ stateDir, port, host, secrets },
       entry: 'local/dev/worker.ts',
+      reloads: true,
       onLine: show,
       signal: stopping.signal,
     });

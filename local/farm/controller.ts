@@ -1,9 +1,9 @@
 /**
- * Runs a controller on this machine with `wrangler dev`: real workerd, D1, R2 and Durable Objects, with all
- * its state in one folder. `npm run dev`, `npm run demo` and the end-to-end tests use it.
+ * Runs a controller on this machine: real workerd, D1, R2 and Durable Objects, with all its state in one
+ * folder. `npm run dev`, `npm run demo` and the end-to-end tests use it.
  *
- * Invariant: wrangler and workerd form one process group. The code that starts a controller ends the whole
- * group, because an orphaned workerd would keep firing alarms on the same files.
+ * Invariant: workerd and the program that starts it form one process group. The code that starts a controller
+ * ends the whole group, because an orphaned workerd would keep firing alarms on the same files.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -14,9 +14,13 @@ import { execa } from 'execa';
 import { Health } from '#contract';
 import { migrate } from './database.ts';
 import { PROJECT_ROOT } from './project-root.ts';
+import type { ServeOptions } from './worker/serve.ts';
 import { QUIET, WRANGLER } from './wrangler.ts';
 
 const START_TIMEOUT_MS = 60_000;
+/** What wrangler.toml names as `main`. */
+const DEPLOYED = 'controller/index.ts';
+const SERVE = path.join(import.meta.dirname, 'worker/serve.ts');
 
 export interface ControllerOptions {
   /** The folder of everything that the controller stores. A second start on it continues from the first. */
@@ -34,7 +38,9 @@ export interface ControllerOptions {
   migrated?: boolean;
   /** Called with each line that the controller prints. */
   onLine?: ((line: string) => void) | undefined;
-  /** Added to the environment of wrangler and workerd. */
+  /** True to use `wrangler dev`, which starts the Worker anew when a file of it changes, and takes longer. */
+  reloads?: boolean;
+  /** Added to the environment of workerd and of the program that starts it. */
   env?: Record<string, string>;
   /** Aborts the start. */
   signal?: AbortSignal | undefined;
@@ -73,14 +79,14 @@ export class LocalController implements AsyncDisposable {
 
   /** Runs the cron once, because it does not run by itself on a developer's machine. */
   async sweep(): Promise<void> {
-    const response = await fetch(`${this.url}/cdn-cgi/handler/scheduled?cron=*+*+*+*+*`, {
+    const response = await fetch(`${this.url}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`, {
       signal: AbortSignal.timeout(30_000),
     });
     await response.arrayBuffer();
     if (!response.ok) throw new Error(`the sweep answered ${response.status}`);
   }
 
-  /** Sends `signal` to both wrangler and workerd. */
+  /** Sends `signal` to both workerd and the program that has started it. */
   signal(signal: NodeJS.Signals): void {
     try {
       process.kill(-this.#pid, signal);
@@ -106,33 +112,26 @@ export async function startController(options: ControllerOptions): Promise<Local
   const { stateDir, host = '127.0.0.1', entry, secrets = randomSecrets(), vars = {}, onLine, env, signal } = options;
   const port = options.port ?? (await freePort());
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  const envFile = path.join(stateDir, 'secrets.env');
-  await writeFile(envFile, asEnvFile(secrets), { mode: 0o600 });
   if (!options.migrated) await migrate(stateDir, { env, signal });
   signal?.throwIfAborted();
 
-  const args = [
-    'dev',
-    ...(entry ? [entry] : []),
-    '-c',
-    'wrangler.toml',
-    '--persist-to',
-    stateDir,
-    '--env-file',
-    envFile,
-  ];
-  args.push('--ip', host, '--port', String(port), '--inspector-port', '0', '--show-interactive-dev-session=false');
   const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   const url = `http://${reachable}:${port}`;
-  for (const [name, value] of Object.entries({ PUBLIC_URL: url, ...vars })) args.push('--var', `${name}:${value}`);
-  const child = execa(WRANGLER, args, {
+  const serve: ServeOptions = {
+    ...{ entry: entry ?? DEPLOYED, host, port, stateDir: path.resolve(stateDir) },
+    bindings: { PUBLIC_URL: url, ...vars, ...secrets },
+  };
+  const [program, args, input] = options.reloads
+    ? await wranglerDev(serve, secrets)
+    : [process.execPath, [SERVE], JSON.stringify(serve)];
+  const child = execa(program, args, {
     cwd: PROJECT_ROOT,
     env: { ...QUIET, ...env },
     // The controller has a process group of its own. So Ctrl-C reaches only the program that started it,
     // which then stops the controller in order.
     detached: true,
     cleanup: false,
-    stdin: 'ignore',
+    input,
     all: true,
     buffer: false,
     reject: false,
@@ -146,7 +145,7 @@ export async function startController(options: ControllerOptions): Promise<Local
     }
   })().catch(() => {});
   const ended = child.then(async () => void (await reading));
-  if (child.pid === undefined) throw new Error('wrangler could not be started. Run `npm ci` first.');
+  if (child.pid === undefined) throw new Error('the controller could not be started. Run `npm ci` first.');
   const controller = new LocalController(url, secrets, child.pid, ended);
   try {
     await untilHealthy(controller, signal);
@@ -158,6 +157,25 @@ export async function startController(options: ControllerOptions): Promise<Local
   return controller;
 }
 
+/** The arguments of `wrangler dev`, which is given the secrets in a file. */
+async function wranglerDev(
+  { entry, host, port, stateDir, bindings }: ServeOptions,
+  secrets: Secrets,
+): Promise<[program: string, args: string[], input: string]> {
+  const envFile = path.join(stateDir, 'secrets.env');
+  await writeFile(envFile, asEnvFile(secrets), { mode: 0o600 });
+  const vars = Object.entries(bindings).filter(([name]) => !Object.hasOwn(secrets, name));
+  return [
+    WRANGLER,
+    [
+      ...['dev', entry, '-c', 'wrangler.toml', '--persist-to', stateDir, '--env-file', envFile],
+      ...['--ip', host, '--port', String(port), '--inspector-port', '0', '--show-interactive-dev-session=false'],
+      ...vars.flatMap(([name, value]) => ['--var', `${name}:${value}`]),
+    ],
+    '',
+  ];
+}
+
 async function untilHealthy(controller: LocalController, signal?: AbortSignal): Promise<void> {
   const end = Date.now() + START_TIMEOUT_MS;
   let gone = false;
@@ -166,7 +184,7 @@ async function untilHealthy(controller: LocalController, signal?: AbortSignal): 
   });
   while (Date.now() < end) {
     signal?.throwIfAborted();
-    if (gone) throw new Error('wrangler ended at once');
+    if (gone) throw new Error('its process ended at once');
     const healthy = await fetch(`${controller.url}/health`, { signal: AbortSignal.timeout(2_000) })
       .then(async (response) => Health.safeParse(await response.json()).success)
       .catch(() => false);

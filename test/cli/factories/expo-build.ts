@@ -2,6 +2,7 @@
  * Runs `expo-build` without a terminal until it ends: in the process of the test, which takes a tenth of the
  * time, or as a program of its own.
  */
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
@@ -72,7 +73,8 @@ export async function expoBuildProcess(args: readonly string[], { cwd, env, inpu
 }
 
 async function runHere(args: readonly string[], { cwd, env, input = '' }: Run): Promise<Ended> {
-  const before = heldBy();
+  const before = listening();
+  using begun = new Begun();
   const exitCode = process.exitCode;
   const [stdin, stdout, stderr] = [new PassThrough(), new Collected(), new Collected()];
   stdin.end(input);
@@ -91,21 +93,46 @@ async function runHere(args: readonly string[], { cwd, env, input = '' }: Run): 
     const interrupts = stack.use(new Interrupts());
     const limit = setTimeout(() => interrupts.abort(), LIMIT_MS);
     stack.defer(() => clearTimeout(limit));
-    code = await runCommand(interrupts);
+    code = await begun.by(() => runCommand(interrupts));
   }
-  const left = () => heldBy().filter((one) => !before.includes(one));
+  const left = () => [...listening().filter((one) => !before.includes(one)), ...begun.left()];
   await until(() => left().length === 0, 'the end of all that the run has begun', LEFT_MS).catch(() => {});
   const rests = [...left(), ...warnings.map(String), ...(process.exitCode === exitCode ? [] : ['an exit code'])];
   if (rests.length > 0) throw new Error(`\`expo-build ${args.join(' ')}\` leaves in its process: ${rests.join(', ')}`);
   return { code, stdout: stdout.text(), stderr: stderr.text() };
 }
 
-/** What listens to this process or keeps it alive, each numbered, such as `SIGINT 1` and `Timeout 2`. */
-function heldBy(): string[] {
-  const listening = process.eventNames().flatMap((name) => process.listeners(name as 'exit').map(() => String(name)));
-  const resources = process.getActiveResourcesInfo().filter((one) => one === 'Timeout' || one === 'ProcessWrap');
+/** What listens to this process, each numbered, such as `SIGINT 1`. */
+function listening(): string[] {
+  const names = process.eventNames().flatMap((name) => process.listeners(name as 'exit').map(() => String(name)));
   const counts: Record<string, number> = {};
-  return [...listening, ...resources].map((name) => `${name} ${(counts[name] = (counts[name] ?? 0) + 1)}`);
+  return names.map((name) => `${name} ${(counts[name] = (counts[name] ?? 0) + 1)}`);
+}
+
+/** The timers and processes that one run begins, and not those which the test begins meanwhile. */
+export class Begun implements Disposable {
+  readonly #run = new AsyncLocalStorage<Begun>();
+  readonly #resources = new Map<number, [type: string, resource: { hasRef?: () => boolean }]>();
+  readonly #hook = createHook({
+    init: (id, type, _, resource) => {
+      if ((type === 'Timeout' || type === 'PROCESSWRAP') && this.#run.getStore() === this)
+        this.#resources.set(id, [type, resource]);
+    },
+    destroy: (id) => void this.#resources.delete(id),
+  }).enable();
+
+  by<T>(run: () => Promise<T>): Promise<T> {
+    return this.#run.run(this, run);
+  }
+
+  /** What would keep a process of its own alive. */
+  left(): string[] {
+    return [...this.#resources.values()].filter(([, one]) => one.hasRef?.() !== false).map(([type]) => type);
+  }
+
+  [Symbol.dispose](): void {
+    this.#hook.disable();
+  }
 }
 
 /** Takes what is written, as a pipe without a terminal does. */

@@ -109,7 +109,7 @@ test('the hand test of the monitor works as printed, and the fixture is set back
   await says(good, /no answer from http:\/\/localhost/);
 });
 
-test('what cannot work is said before anything is touched', { timeout: 120_000 }, async () => {
+test('what cannot work is said before anything is touched', async () => {
   using dir = temporaryDir();
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -133,7 +133,7 @@ test('what cannot work is said before anything is touched', { timeout: 120_000 }
   }
 });
 
-test('the deployed Worker has neither the fixture nor the limits of tests', { timeout: 120_000 }, async () => {
+test('the deployed Worker has neither the fixture nor the limits of tests', async () => {
   using dir = temporaryDir();
   await wrangler(['deploy', '--dry-run', '--outdir', dir.path]);
   const bundle = globSync('*.js', { cwd: dir.path })

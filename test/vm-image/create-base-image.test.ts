@@ -39,7 +39,7 @@ const tartCalls = (mac: StandInMac) => mac.calls().filter((call) => /^(tart|shut
 
 for (const shell of SHELLS) {
   const declare = testWith(shell);
-  const holds = (sentence: string, check: () => Promise<void>, timeout = 120_000) =>
+  const holds = (sentence: string, check: () => Promise<void>, timeout?: number) =>
     declare(`${shell}: ${sentence}`, { timeout, concurrent: true }, check);
   const inDetail = isTestedInDetail(shell) ? holds : () => {};
 

@@ -86,8 +86,7 @@ const whole = Object.fromEntries(FILES.map((name) => [name, read(name)]));
 
 for (const shell of SHELLS) {
   const declare = testWith(shell);
-  const holds = (sentence: string, check: () => void | Promise<void>) =>
-    declare(`${shell}: ${sentence}`, { timeout: 120_000 }, check);
+  const holds = (sentence: string, check: () => void | Promise<void>) => declare(`${shell}: ${sentence}`, check);
 
   holds('scripts are installed whole, once, and may be installed again', () => {
     using guest = home(shell);

@@ -1,6 +1,6 @@
 /**
- * Reads wrangler.toml as `wrangler dev` does, and keeps what it says for the next start: wrangler alone takes
- * two seconds of CPU time to be loaded.
+ * Reads wrangler.toml as `wrangler dev` does, and keeps what it says for the next start, because wrangler is
+ * large and takes long to be loaded.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';

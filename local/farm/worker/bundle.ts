@@ -1,6 +1,5 @@
 /**
- * Makes one file of a Worker of this repository, as `wrangler dev` makes it, and keeps it for the next start:
- * esbuild takes two seconds of CPU time, and the tests start dozens of controllers.
+ * Makes one file of a Worker of this repository, as `wrangler dev` makes it, and keeps it for the next start.
  *
  * Invariant: a kept bundle is used only while each file that it was made of has the same content.
  */

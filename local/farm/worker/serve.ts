@@ -2,8 +2,8 @@
  * A program: serves one Worker of this repository with workerd, D1, R2 and Durable Objects, until it gets
  * SIGTERM. controller.ts starts it and gives it its {@link ServeOptions} as standard input.
  *
- * It is what `wrangler dev` does, without what that needs for somebody who edits: no watching, no proxy for
- * reloads, no inspector. A start takes a third of the CPU time.
+ * It does what `wrangler dev` does, without what that needs for somebody who edits: no watching, no proxy for
+ * reloads, no inspector. The demo and the tests start dozens of controllers, and start them faster so.
  */
 import { createRequire, enableCompileCache } from 'node:module';
 import path from 'node:path';

@@ -101,7 +101,7 @@ test('entries and bytes are counted before anything is unpacked', async () => {
   );
 });
 
-test('a million files are refused at the first one too many', { timeout: 120_000 }, async () => {
+test('a million files are refused at the first one too many', async () => {
   using dir = temporaryDir();
   const path = join(dir.path, 'source.tar.gz');
   const entry = archiveOf([{ path: 'x' }]).subarray(0, 512);
@@ -109,9 +109,7 @@ test('a million files are refused at the first one too many', { timeout: 120_000
   expect(await findSourceProblem(path, new AbortController().signal)).toBe('more than 500000 entries, from "x" on');
 });
 
-test('what stands behind its end is not read: no amount of compressed zeros fills the memory', {
-  timeout: 120_000,
-}, async () => {
+test('what stands behind its end is not read: no amount of compressed zeros fills the memory', async () => {
   const zeros = Buffer.alloc(64 * 1024 * 1024);
   const archive = Buffer.concat([archiveOf([{ path: 'a', body: 'x' }]), zeros, zeros]);
   const before = process.memoryUsage().arrayBuffers;
@@ -120,7 +118,7 @@ test('what stands behind its end is not read: no amount of compressed zeros fill
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(archive.length + zeros.length);
 });
 
-test('more than a thousandfold when unpacked is no source', { timeout: 120_000 }, async () => {
+test('more than a thousandfold when unpacked is no source', async () => {
   const bomb = gzipSync(archiveOf([{ path: 'zeros', body: '\0'.repeat(100 * 1024 * 1024) }]), { level: 9 });
   expect(await problemOf(bomb, { entriesMax: 9, totalBytesMax: 1e12 })).toMatch(/decompression ratio/);
 });

@@ -77,7 +77,7 @@ function vm(shell: Shell) {
 
 for (const shell of SHELLS) {
   const declare = testWith(shell);
-  const holds = (sentence: string, check: () => void) => declare(`${shell}: ${sentence}`, { timeout: 60_000 }, check);
+  const holds = (sentence: string, check: () => void) => declare(`${shell}: ${sentence}`, check);
 
   holds('the CPU time of the account is added up, also of processes that have ended', () => {
     using mac = vm(shell);

@@ -67,8 +67,7 @@ function failedVm(shell: Shell) {
 
 for (const shell of SHELLS) {
   const declare = testWith(shell);
-  const holds = (sentence: string, check: () => void | Promise<void>) =>
-    declare(`${shell}: ${sentence}`, { timeout: 120_000 }, check);
+  const holds = (sentence: string, check: () => void | Promise<void>) => declare(`${shell}: ${sentence}`, check);
 
   holds(
     'files of secrets, the raw log and all changed files with a secret go; no link out of the home is followed',
@@ -159,7 +158,7 @@ for (const shell of SHELLS) {
 
 testWith('bash')(
   'the monitor, the group of the build and what has left the group are ended',
-  { timeout: 120_000 },
+
   async () => {
     using vm = failedVm('bash');
     const env = { ...vm.env, TARTBEAT_STATE: vm.state };

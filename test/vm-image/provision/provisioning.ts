@@ -12,7 +12,7 @@ type Declare = (sentence: string, check: () => Promise<void>, timeout?: number) 
 export function inShells(declareAll: (given: { shell: Shell; holds: Declare; inDetail: Declare }) => void): void {
   for (const shell of SHELLS) {
     const declare = testWith(shell);
-    const holds: Declare = (sentence, check, timeout = 120_000) => declare(`${shell}: ${sentence}`, { timeout }, check);
+    const holds: Declare = (sentence, check, timeout) => declare(`${shell}: ${sentence}`, { timeout }, check);
     declareAll({ shell, holds, inDetail: isTestedInDetail(shell) ? holds : () => {} });
   }
 }

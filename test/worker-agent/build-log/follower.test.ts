@@ -37,7 +37,7 @@ onServer('a burst larger than one frame arrives whole', async () => {
   expect(build.commands).toEqual(['log follow']);
 });
 
-onServer('connections that break at any byte lose nothing and repeat nothing', { timeout: 120_000 }, async () => {
+onServer('connections that break at any byte lose nothing and repeat nothing', async () => {
   await using build = await followedBuild(
     `${WAIT_FOR_GO}; for part in 1 2 3 4 5 6 7 8 9 10 11 12; do ${ODD}; sleep 0.2; done`,
   );

@@ -8,7 +8,7 @@ import { startOpenSsh } from '../servers/openssh-server.ts';
 
 testWith('sshd')(
   'a shell has the window of the person, follows its size, and gets no SSH agent',
-  { timeout: 60_000 },
+
   async () => {
     await using server = await startOpenSsh();
     await using ssh = await connectSsh(server.target);

@@ -142,9 +142,7 @@ test('install writes the file, loads it, and finds nothing to do the second time
   expect((await readJobs(mac.mac, mac.account))[0]).toMatchObject({ kind: 'daemon', loaded: true, pid: 77 });
 });
 
-test('a changed job waits until the agent has finished its build, then is loaded anew', {
-  timeout: 120_000,
-}, async () => {
+test('a changed job waits until the agent has finished its build, then is loaded anew', async () => {
   using mac = await installable(0);
   await mac.install('daemon');
   writeFileSync(join(mac.dir, 'busy'), '5');
@@ -296,7 +294,7 @@ test('logs shows the end and follows over a rotation', async () => {
   await following;
 });
 
-test('run --log-file writes there, with dates, and prints nothing', { timeout: 60_000 }, async () => {
+test('run --log-file writes there, with dates, and prints nothing', async () => {
   using dir = temporaryDir();
   const config = join(dir.path, 'config.json');
   const settings = {

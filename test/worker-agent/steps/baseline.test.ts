@@ -27,7 +27,7 @@ onServer('two looks make a baseline', async () => {
   expect(build.commands).toEqual(['build usage', 'build usage']);
 });
 
-onServer('a look at a guest that does not answer is tried once, and left out', { timeout: 60_000 }, async () => {
+onServer('a look at a guest that does not answer is tried once, and left out', async () => {
   const { build, noted, looks } = await measuredGuest();
   await using _build = build;
   build.program('ps', 'exec sleep 50');

@@ -5,7 +5,8 @@
  * of `.git`, with copies of the index and of info/exclude. So the repository's own config and hooks have no
  * effect, and neither have variables that name another repository. The person's own config counts.
  */
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { lstatSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve, sep } from 'node:path';
 import { execa } from 'execa';
@@ -154,9 +155,13 @@ async function fillGitFolder(folder: string, root: string): Promise<{ own: strin
   await put('config', `${config.join('\n')}\n`);
   const exclude = bytesAt(join(common, 'info/exclude'));
   if (exclude !== null) await put('info/exclude', exclude);
+  const written = lstatSync(join(own, 'index'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   const index = bytesAt(join(own, 'index'));
   if (index === null) return places; // nothing was ever added
   await put('index', index);
+  // Git takes the content of a file for unchanged only if it changed before the index was written.
+  const seconds = Math.floor(written / 1_000);
+  await utimes(join(folder, 'index'), seconds, seconds);
   // A split index has the rest of its entries in another file.
   for (const name of await readdir(own))
     if (/^sharedindex\.[0-9a-f]+$/.test(name)) await put(name, bytesAt(join(own, name)) ?? '');

@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { gitOrigin, repositoryOf } from '../../cli/submit/git-origin.ts';
 import { originOf as originInJob } from '../../cli/submit/origin.ts';
 import { listSource } from '../../client/packing/list-source.ts';
 import { project, Tree } from '../client/packing/trees.ts';
+import { until } from '../worker-agent/factories/until.ts';
 import { GITHUB_JOBS, type GithubJob, githubEnv } from './actions/github-events.ts';
 
 const { signal } = new AbortController();
@@ -45,6 +46,24 @@ test('an origin has the commit, and says of the files whether they differ from i
     change(copy);
     expect(await originOf(copy.path), String(change)).toMatchObject({ commit, dirty: true });
   }
+});
+
+test('a file of the same size is seen as changed if it was changed in the second in which git had written it', async () => {
+  using it = project();
+  it.tree.write({ 'a.js': 'a' }).committed();
+  const changedInOneSecond = () => {
+    for (let index = 0; ; index++) {
+      git(it.dir, 'clone', '-q', it.path, `copy-${index}`);
+      const copy = new Tree(join(it.dir, `copy-${index}`));
+      const second = () => Math.floor(statSync(join(copy.path, 'a.js')).mtimeMs / 1_000);
+      const written = second();
+      copy.write({ 'a.js': 'b' });
+      if (second() === written) return { copy, nextSecond: written + 1 };
+    }
+  };
+  const { copy, nextSecond } = changedInOneSecond();
+  await until(() => Date.now() / 1_000 > nextSecond, 'the next second');
+  expect(await originOf(copy.path)).toMatchObject({ dirty: true });
 });
 
 test('a worktree, a shallow clone, no branch, no commit and no repository have what there is to know', async () => {

@@ -47,21 +47,18 @@ export class BottomLines implements Disposable {
   }
 
   #erase(): string {
+    const { terminal, widthOf } = this.#options;
+    if (this.#drawn.length === 0) return '';
+    // Most terminals have wrapped a line that became too long, and some have cut it. So nobody knows where
+    // the lines begin, and they stay where they are.
+    const columns = terminal.columns || COLUMNS_UNKNOWN;
+    if (this.#drawn.some((line) => widthOf(line) > columns)) return '\n';
     const up = this.#drawn.length - 1;
-    return this.#drawn.length === 0 ? '' : `\r${up > 0 ? `\x1b[${up}A` : ''}\x1b[J`;
+    return `\r${up > 0 ? `\x1b[${up}A` : ''}\x1b[J`;
   }
 
   readonly #onResize = (): void => {
     if (this.#resized) clearTimeout(this.#resized);
-    this.#resized = setTimeout(() => {
-      const { terminal, widthOf } = this.#options;
-      // Most terminals have wrapped such a line, and some have cut it. So nobody knows where the lines begin,
-      // and they stay where they are.
-      if (this.#drawn.some((line) => widthOf(line) > terminal.columns!)) {
-        terminal.write('\n');
-        this.#drawn = [];
-      }
-      this.print();
-    }, RESIZED_MS);
+    this.#resized = setTimeout(() => this.print(), RESIZED_MS);
   };
 }

@@ -68,6 +68,23 @@ const onTerminal =
   (terminal: PassThrough) =>
     new TerminalView({ terminal, buildIds, now: () => NOW, withStatus: true });
 
+test('what is printed just after the terminal became narrower begins below the line that it has wrapped', () => {
+  const output = Object.assign(new PassThrough({ highWaterMark: 1e9 }), { columns: 70, rows: 10 });
+  using view = onTerminal()(output);
+  const screen = new Screen(70);
+  view.show({ type: 'build', build: { id: 'b_1', ...building } as Build });
+  view.show({ type: 'progress', buildId: 'b_1', live: LIVE, waitingFor: null, queue: null });
+  view.show(log('first\n'));
+  screen.write(String(output.read()));
+  const line = 'Installing pods 41 % · 6 min left · beat 12 s ago · deadline in 1:48';
+  expect(screen.lines().slice(-2)).toEqual(['first', line]);
+  screen.resize(30);
+  output.columns = 30;
+  view.show(log('second\n'));
+  screen.write(String(output.read()));
+  expect(screen.lines().slice(-4)).toEqual(['first', line, 'second', 'Installing pods 41 %']);
+});
+
 test('whatever is printed, in whatever pieces, stands whole and in order above the line of the build', () => {
   const text = fc.stringMatching(/^[a-z 日本🙂é]{0,90}$/u);
   const piece = fc.array(fc.oneof(text, fc.constant('\n'), fc.constant('\x1b[31m'), fc.constant('\x1b[0m')));

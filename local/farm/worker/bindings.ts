@@ -3,9 +3,10 @@
  * large and takes long to be loaded.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { PROJECT_ROOT } from '../project-root.ts';
 import { KEPT } from './kept.ts';
@@ -19,29 +20,35 @@ const ONLY_CONFIGURATION: object = { envFiles: [] };
 const WorkerOptions = z.looseObject({ bindings: z.record(z.string(), z.unknown()) });
 export type WorkerOptions = z.infer<typeof WorkerOptions>;
 
+const FILE = path.join(KEPT, 'bindings.json');
+const Kept = z.object({ fingerprint: z.string(), options: WorkerOptions });
+
 /** All but the bindings that `others` names: wrangler would take secrets from this process's environment. */
 export async function bindingsOfConfiguration(others: string[]): Promise<WorkerOptions> {
-  const file = path.join(KEPT, `bindings-${await fingerprint()}.json`);
-  const kept = await readFile(file, 'utf8').catch(() => null);
-  if (kept !== null) return WorkerOptions.parse(JSON.parse(kept));
+  const now = await fingerprint(others);
+  const kept = await readFile(FILE, 'utf8').then(
+    (text) => Kept.parse(JSON.parse(text)),
+    () => null,
+  );
+  if (kept?.fingerprint === now) return kept.options;
   const wrangler = createRequire(import.meta.url)('wrangler') as typeof import('wrangler');
   const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(CONFIGURATION, undefined, ONLY_CONFIGURATION);
-  const { modulesRules: _, ...options } = workerOptions;
-  const bindings = Object.entries(options.bindings ?? {}).filter(([name]) => !others.includes(name));
-  const text = JSON.stringify({ ...options, bindings: Object.fromEntries(bindings) });
+  const { modulesRules: _, ...all } = workerOptions;
+  const bindings = Object.entries(all.bindings ?? {}).filter(([name]) => !others.includes(name));
+  const options = { ...all, bindings: Object.fromEntries(bindings) };
+  const text = JSON.stringify({ fingerprint: now, options });
   await mkdir(KEPT, { recursive: true });
-  await writeFile(`${file}.${process.pid}`, text);
-  await rename(`${file}.${process.pid}`, file);
-  return WorkerOptions.parse(JSON.parse(text));
+  await writeFileAtomic(FILE, text);
+  return Kept.parse(JSON.parse(text)).options;
 }
 
-async function fingerprint(): Promise<string> {
-  const hash = createHash('sha256');
+async function fingerprint(others: string[]): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify(others));
   for (const file of [
     CONFIGURATION,
     path.join(PROJECT_ROOT, 'node_modules/wrangler/package.json'),
     import.meta.filename,
   ])
     hash.update(await readFile(file));
-  return hash.digest('hex').slice(0, 16);
+  return hash.digest('hex');
 }

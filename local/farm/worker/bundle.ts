@@ -4,8 +4,9 @@
  * Invariant: a kept bundle is used only while each file that it was made of has the same content.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { PROJECT_ROOT } from '../project-root.ts';
 import { KEPT } from './kept.ts';
@@ -33,13 +34,7 @@ export async function bundleOf(entry: string): Promise<string> {
   if (kept && (await isUpToDate(kept))) return kept.code;
   const made = await make(relative);
   await mkdir(KEPT, { recursive: true });
-  const unfinished = `${file}.${process.pid}`;
-  try {
-    await writeFile(unfinished, JSON.stringify(made));
-    await rename(unfinished, file);
-  } finally {
-    await rm(unfinished, { force: true });
-  }
+  await writeFileAtomic(file, JSON.stringify(made));
   return made.code;
 }
 

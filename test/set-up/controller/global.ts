@@ -1,6 +1,6 @@
 /**
  * Global set-up: starts one controller for all test files that need none of their own, as soon as the first
- * of them asks for it. A start takes four seconds of CPU time.
+ * of them asks for it.
  *
  * Invariant: the controller and its folder are gone when the run of the tests ends, also if Ctrl-C ends it.
  */

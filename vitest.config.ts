@@ -3,7 +3,18 @@ import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
 import { LongFilesFirst } from './test/set-up/long-files-first.ts';
 
-/** Tests that start whole Macs, or VM after VM. `npm run test:farm` runs them. */
+/**
+ * Tests that start our programs and scripts as processes of their own, as Macs, VMs and users do. Each of
+ * their cases starts tens of processes. `npm run test:programs` runs them.
+ */
+const PROGRAMS = [
+  'test/**/*.programs.test.ts',
+  'test/vm-image/**/*.test.ts',
+  'test/worker-agent/tart-simulator/**/*.test.ts',
+  'test/former-release/**/*.test.ts',
+];
+
+/** Tests that start whole Macs, or build after build. `npm run test:farm` runs them. */
 const FARMS = [
   'test/**/*.farm.test.ts',
   'test/faults/**/*.test.ts',
@@ -17,7 +28,7 @@ const SHARED_CONTROLLER = 'test/set-up/controller/global.ts';
 // Tests start hundreds of Node processes with the same few programs. Each uses what others have compiled.
 process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, 'node_modules/.cache/node-compile');
 
-/** Two runtimes: the controller's tests run inside workerd, all others in Node against real processes. */
+/** Two runtimes: the controller's tests run inside workerd, all others in Node against real edges. */
 export default defineConfig({
   test: {
     // The controller prints a line for each heartbeat. Only the lines of a failing test tell something.
@@ -77,7 +88,7 @@ export default defineConfig({
           // A process for each of some 150 small files would cost more than their tests.
           isolate: false,
           include: ['test/**/*.test.ts'],
-          exclude: ['test/controller/**', 'test/expo/**', ...FARMS],
+          exclude: ['test/controller/**', 'test/expo/**', ...PROGRAMS, ...FARMS],
           // For what hangs. Where processes start slowly, the longest that ends well takes a minute.
           testTimeout: 180_000,
           hookTimeout: 180_000,
@@ -85,8 +96,20 @@ export default defineConfig({
       },
       {
         test: {
-          name: 'farm',
+          name: 'programs',
           sequence: { groupOrder: 2 },
+          globalSetup: [LOCAL_DATABASE, SHARED_CONTROLLER],
+          isolate: false,
+          include: PROGRAMS,
+          exclude: FARMS,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+        },
+      },
+      {
+        test: {
+          name: 'farm',
+          sequence: { groupOrder: 3 },
           globalSetup: [LOCAL_DATABASE],
           include: FARMS,
           // Whole Macs, which mostly wait: as many rows at a time as a farm has.

@@ -48,13 +48,12 @@ async function main(words: string[]): Promise<number> {
 }
 
 async function runAgainAndAgain(
-  { runs, farm, files }: SteadyOptions,
+  { runs, projects, files }: SteadyOptions,
   folder: string,
   tally: Tally,
   signal: AbortSignal,
 ): Promise<void> {
-  const suites = farm ? ['--project', 'farm'] : ['--project', 'controller', '--project', 'node'];
-  const args = files.length > 0 ? files : suites;
+  const args = files.length > 0 ? files : projects.flatMap((project) => ['--project', project]);
   for (let run = 1; run <= runs && !signal.aborted; run++) {
     const result = await runSuite({ args, folder: join(folder, String(run)), signal });
     if (signal.aborted) {

@@ -11,19 +11,19 @@ const FOLDERS = Object.keys(TOP_LEVEL);
 const folderOf = (file: string) =>
   FOLDERS.filter((folder) => file.startsWith(`${folder}/`)).reduce((a, b) => (a.length > b.length ? a : b), '');
 
-const imports = new Map<string, string[]>();
-for (const folder of new Set(FOLDERS.map((name) => name.split('/')[0])))
-  for (const file of globSync(`${folder}/**/*.ts`, { cwd: ROOT, exclude: ['**/*.d.ts'] })) {
-    const text = readFileSync(join(ROOT, file), 'utf8');
-    const specifiers = [...text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)'|\bimport\('([^']+)'\)/gm)];
-    const paths = specifiers.map(([, named, dynamic]) => (named ?? dynamic) as string);
-    imports.set(
-      file,
-      paths.flatMap((path) =>
-        path === '#contract' ? CONTRACT : path.startsWith('.') ? normalize(join(dirname(file), path)) : [],
-      ),
-    );
-  }
+const filesIn = (folder: string) => globSync(`${folder}/**/*.ts`, { cwd: ROOT, exclude: ['**/*.d.ts'] });
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(ROOT, file), 'utf8');
+  const specifiers = [...text.matchAll(/^(?:import|export)\b[^;]*?from '([^']+)'|\bimport\('([^']+)'\)/gm)];
+  const paths = specifiers.map(([, named, dynamic]) => (named ?? dynamic) as string);
+  return paths.flatMap((path) =>
+    path === '#contract' ? CONTRACT : path.startsWith('.') ? normalize(join(dirname(file), path)) : [],
+  );
+}
+
+const topLevel = [...new Set(FOLDERS.map((name) => name.split('/')[0]!))];
+const imports = new Map(topLevel.flatMap(filesIn).map((file) => [file, importsOf(file)]));
 const arrow = ({ from, to }: { from: string; to: string }) => `${from} → ${to}`;
 const all = [...imports].flatMap(([from, targets]) => targets.map((to) => ({ from, to })));
 
@@ -65,12 +65,30 @@ test('the linter refuses what these tables refuse: `npx vitest run test/imports.
   await expect(file).toMatchFileSnapshot('../biome.layers.json');
 });
 
-test('who starts whole Macs is among the farms, so that `npm test` stays quick', () => {
+test('who starts whole Macs is among the farms', () => {
   const starters = globSync('test/**/*.test.ts', { cwd: ROOT }).filter((file) =>
     / from '.*\/factories\/agent-host\.ts'/.test(readFileSync(join(ROOT, file), 'utf8')),
   );
   expect(starters.length).toBeGreaterThan(10);
   expect(starters.filter((file) => !/\.farm\.test\.ts$|^test\/(faults|expo|cli\/farm)\//.test(file))).toEqual([]);
+});
+
+/** They start `expo-build`, an SSH server for scripts of the guest, and the simulated Tart. */
+const STARTERS = [
+  'test/cli/factories/started.ts',
+  'test/vm-image/factories/guest-script.ts',
+  'test/worker-agent/servers/openssh-server.ts',
+  'test/worker-agent/tart-simulator/simulated-mac.ts',
+];
+
+test('who starts programs of ours is among the programs or the farms, so that `npm test` stays quick', () => {
+  const ofTests = new Map(filesIn('test').map((file) => [file, importsOf(file)]));
+  const reaches = (file: string): boolean =>
+    STARTERS.includes(file) || (ofTests.get(file) ?? []).some((next) => next.startsWith('test/') && reaches(next));
+  const starters = [...ofTests.keys()].filter((file) => file.endsWith('.test.ts') && reaches(file));
+  expect(starters.length).toBeGreaterThan(50);
+  const apart = /\.(programs|farm)\.test\.ts$|^test\/(vm-image|worker-agent\/tart-simulator|faults|expo|cli\/farm)\//;
+  expect(starters.filter((file) => !apart.test(file))).toEqual([]);
 });
 
 /** The scripts of `local/` are what npm calls; they start a room of the same name. */

@@ -8,8 +8,9 @@ export interface SteadyOptions {
   help: boolean;
   runs: number;
   load: boolean;
-  farm: boolean;
-  /** As vitest takes them: a part of the path is enough. Empty means the suites. */
+  /** Of vitest.config.ts. */
+  projects: string[];
+  /** As vitest takes them: a part of the path is enough. Empty means all of the projects. */
   files: string[];
 }
 
@@ -20,13 +21,14 @@ export class UsageError extends Error {
 const RUNS_DEFAULT = 5;
 const RUNS_MAX = 10_000;
 
-export const HELP = `npm run test:steady -- --runs N [--load] [--farm] [files...]
+export const HELP = `npm run test:steady -- --runs N [--load] [--programs] [--farm] [files...]
 
 Runs the tests of \`npm test\` again and again, and prints each test that ever failed, with how often. A test that fails
 once in fifty runs is a defect, of the product or of the test.
 
   --runs N     how many runs (default ${RUNS_DEFAULT})
   --load       keep all processors busy meanwhile, with as many busy loops as there are processors
+  --programs   run the tests of \`npm run test:programs\` instead
   --farm       run the tests of \`npm run test:farm\` instead
   files...     run these files instead; a part of the path is enough
   --help       show this text
@@ -41,13 +43,14 @@ export function parseSteadyOptions(words: string[]): SteadyOptions {
   const runs = values.runs ?? String(RUNS_DEFAULT);
   if (!/^\d{1,5}$/.test(runs) || Number(runs) < 1 || Number(runs) > RUNS_MAX)
     throw new UsageError(`--runs: give a whole number from 1 to ${RUNS_MAX}`);
-  if (values.farm && positionals.length > 0)
-    throw new UsageError('--farm: name files, or run all tests of farms; not both');
+  const named = (['programs', 'farm'] as const).filter((name) => values[name]);
+  if (named.length > 0 && positionals.length > 0)
+    throw new UsageError(`--${named[0]}: name files, or run all tests of \`npm run test:${named[0]}\`; not both`);
   return {
     help: values.help === true,
     runs: Number(runs),
     load: values.load === true,
-    farm: values.farm === true,
+    projects: named.length > 0 ? named : ['controller', 'node'],
     files: positionals,
   };
 }
@@ -61,6 +64,7 @@ function parse(args: string[]) {
         help: { type: 'boolean', short: 'h' },
         runs: { type: 'string' },
         load: { type: 'boolean' },
+        programs: { type: 'boolean' },
         farm: { type: 'boolean' },
       },
     });

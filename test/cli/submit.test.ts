@@ -1,8 +1,6 @@
 /** Tests what `submit` sends, against a real controller without a Mac. farm/submit.test.ts builds it. */
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
-import { appendFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CommanderError } from 'commander';
 import { beforeAll, expect, test } from 'vitest';
@@ -10,7 +8,6 @@ import { CommandError } from '../../cli/command-error.ts';
 import { submitCommand } from '../../cli/commands/project/submit.ts';
 import { EXIT } from '../../cli/exit-codes.ts';
 import type { Interrupts } from '../../cli/interrupts.ts';
-import type { JsonLine } from '../../cli/json-lines/json-lines.ts';
 import { AdminClient } from '../../client/admin-client.ts';
 import { valueOrThrow } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
@@ -18,64 +15,22 @@ import { BuildsClient } from '../../client/builds-client.ts';
 import { SourceError } from '../../client/packing/source-error.ts';
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
-import { project, type Tree } from '../client/packing/trees.ts';
-import { sharedController } from '../set-up/controller/shared.ts';
+import type { Tree } from '../client/packing/trees.ts';
+import { type SharedController, sharedController } from '../set-up/controller/shared.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
-import { until } from '../worker-agent/factories/until.ts';
 import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
-import { type Ended, expoBuild, expoBuildProcess, jsonLinesOf } from './factories/expo-build.ts';
-import { start, startOnTerminal } from './factories/started.ts';
+import { appToSubmit, callerOf, idsIn, ofType } from './factories/app-to-submit.ts';
+import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
 
-let controller: Awaited<ReturnType<typeof sharedController>>;
+let controller: SharedController;
 let api: BuildsClient;
+let call: ReturnType<typeof callerOf>;
 beforeAll(async () => {
   controller = await sharedController();
+  call = callerOf(controller);
   api = new BuildsClient(new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY }));
 });
-
-const EAS_JSON = JSON.stringify({
-  build: { production: { withoutCredentials: true, ios: { simulator: true } }, sim: { ios: { simulator: true } } },
-});
-
-/** An app in a repository, an account of its own, and a folder for what is temporary. */
-function app(change: (tree: Tree) => unknown = () => {}) {
-  const it = project();
-  it.tree.write({ 'package.json': '{"name":"shop"}', 'eas.json': EAS_JSON, 'app.json': '{"expo":{"name":"Shop"}}' });
-  change(it.tree);
-  it.tree.committed();
-  const tmp = temporaryDir();
-  const env = (url = controller.url, key = controller.secrets.ADMIN_KEY) => ({
-    ...{ EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key, TMPDIR: tmp.path },
-  });
-  const submit =
-    (run: typeof expoBuild) =>
-    (args: string[], variables: NodeJS.ProcessEnv = env()) =>
-      run(['submit', ...args], { cwd: it.path, env: { ...env(), ...variables } });
-  return {
-    ...it,
-    tmp: tmp.path,
-    env,
-    run: submit(expoBuild),
-    runProcess: submit(expoBuildProcess),
-    [Symbol.dispose]() {
-      it[Symbol.dispose]();
-      tmp[Symbol.dispose]();
-    },
-  };
-}
-
-const ofType = <Type extends JsonLine['type']>(ended: Ended, type: Type) =>
-  jsonLinesOf(ended).filter((line): line is Extract<JsonLine, { type: Type }> => line.type === type);
-const idsIn = ({ stdout }: Ended) =>
-  stdout
-    .trim()
-    .split('\n')
-    .map((line) => line.split(' ')[0]!);
-const call = async (method: string, path: string, body?: unknown) => {
-  const headers = { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' };
-  const answer = await fetch(`${controller.url}${path}`, { method, headers, body: body ? JSON.stringify(body) : null });
-  return (await answer.json()) as Record<string, unknown> & { secret: string; key: { id: string } };
-};
+const app = (change?: (tree: Tree) => unknown) => appToSubmit(controller, change);
 
 test('a profile is sent as the flags, eas.json, expo-build.json and git say, and an unchanged tree not at all', async () => {
   using it = app((tree) =>
@@ -196,59 +151,6 @@ test('--with-git brings a .git in which the build sees its commit, and an unchan
   expect(git(vm, 'remote')).toBe('');
 });
 
-test('code of the project runs for a fingerprint only at a terminal or if asked, and only if the cache takes it', async () => {
-  const hash = 'a1'.repeat(20);
-  const eas = { build: { dev: { developmentClient: true, ios: { simulator: true } }, production: {} } };
-  using it = app((tree) => tree.write({ 'eas.json': JSON.stringify(eas), '.gitignore': 'node_modules\nran\n' }));
-  const own = 'node_modules/@expo/fingerprint';
-  it.tree.write({
-    [`${own}/package.json`]: '{"name":"@expo/fingerprint","version":"0.0.0","main":"index.js"}',
-    [`${own}/index.js`]: `exports.createFingerprintAsync = async (root) => {
-      require('fs').writeFileSync(root + '/ran', '');
-      return { hash: '${hash}' };
-    };`,
-  });
-  await call('POST', '/api/projects', { name: 'cached' });
-  const keyOf = async (rights: object) =>
-    (await call('POST', '/api/keys', { name: 'one', scope: 'submit', projects: ['cached'], ...rights })).secret;
-  const writer = await keyOf({ trusted: true, may: ['caches.write'] });
-  const others = [await keyOf({ trusted: true, may: [] }), await keyOf({ trusted: false, may: [] })];
-  const env = (key: string) => it.env(controller.url, key);
-  const DEV = ['--no-wait', '--project', 'cached', '--profile', 'dev'];
-  const outcome = async (id: string) => {
-    const { fingerprint } = await api.build(id);
-    const ran = existsSync(join(it.path, 'ran'));
-    if (ran) it.tree.remove('ran');
-    return [fingerprint, ran ? 'ran' : 'not run'];
-  };
-  const submitted = async (key: string, args: string[], variables: NodeJS.ProcessEnv = {}, run = it.run) => {
-    const ended = await run([...DEV, ...args], { ...env(key), ...variables });
-    expect(ended.code, ended.stderr).toBe(0);
-    return [...(await outcome(idsIn(ended)[0]!)), ended.stderr];
-  };
-  const atTerminal = async (key: string, variables: NodeJS.ProcessEnv = {}) => {
-    using run = startOnTerminal(['submit', ...DEV], { cwd: it.path, env: { ...env(key), ...variables } });
-    expect(await run.ended, run.stdout()).toBe(0);
-    return await outcome(/\b(b_\w+): ios/.exec(run.stdout())![1]!);
-  };
-  const none = [null, 'not run'];
-  const unsaid = [...none, expect.not.stringContaining('build cache')];
-  expect(await submitted(writer, [])).toEqual(unsaid);
-  expect(await submitted(writer, ['--fingerprint', 'b2'.repeat(20)])).toEqual(['b2'.repeat(20), ...unsaid.slice(1)]);
-  expect(await submitted(writer, ['--fingerprint', 'auto'])).toEqual([hash, 'ran', unsaid[2]]);
-  const why = (words: string) => [...none, expect.stringContaining(`build cache will not have this build: ${words}`)];
-  for (const key of others) expect(await submitted(key, ['--fingerprint', 'auto'])).toEqual(why('your key is not'));
-  const comment = { GITHUB_ACTIONS: 'true', GITHUB_EVENT_NAME: 'issue_comment' };
-  expect(await submitted(writer, ['--fingerprint', 'auto'], comment)).toEqual(why('its source is not trusted'));
-  expect(await atTerminal(writer)).toEqual([hash, 'ran']);
-  expect(await atTerminal(writer, { CI: 'true' })).toEqual(none);
-  expect(await atTerminal(others[1]!)).toEqual(none);
-  it.tree.remove(own);
-  // In this process Node remembers where it has found the module.
-  const without = await submitted(writer, ['--fingerprint', 'auto'], {}, it.runProcess);
-  expect(without).toEqual(why('@expo/fingerprint is not installed'));
-});
-
 test('answers that get lost and a controller that is away make one upload and one build', async () => {
   using it = app();
   await using proxy = await faultyProxy(controller.url);
@@ -264,29 +166,6 @@ test('answers that get lost and a controller that is away make one upload and on
   expect(builds.filter(({ labels }) => labels.test === 'lost').map(({ id }) => id)).toEqual(
     ofType(ended, 'submitted').map(({ build }) => build.id),
   );
-});
-
-test('Ctrl-C after an answer got lost cancels the build of that answer', async () => {
-  using it = app();
-  await using proxy = await faultyProxy(controller.url);
-  let asked = 0;
-  let isStopped = false;
-  proxy.fault = ({ method, path }) => {
-    if (method !== 'POST' || path !== '/api/builds') return undefined;
-    asked++;
-    return asked === 1 ? 'lose answer' : isStopped ? undefined : 'refuse';
-  };
-  using submit = start(['submit', '--project', 'shop', '--label', 'test=stopped'], {
-    ...{ cwd: it.path, env: it.env(proxy.url) },
-  });
-  await submit.shows('Waiting for it.');
-  isStopped = true;
-  submit.signal('SIGINT');
-  expect(await submit.ended).toBe(130);
-  const { builds } = await api.list({ limit: '100' });
-  const made = builds.filter(({ labels }) => labels.test === 'stopped');
-  expect(made.map(({ status }) => status)).toEqual(['cancelled']);
-  expect(submit.stderr()).toMatch(new RegExp(`${made[0]!.id} was cancelled again\\.\nexpo-build: stopped\n$`));
 });
 
 test('a key that is revoked after the upload ends with a sentence, and leaves no build', async () => {
@@ -313,53 +192,6 @@ test('a key that is revoked after the upload ends with a sentence, and leaves no
   expect(ended.code).toBe(2);
   expect(ended.stderr).toMatch(/^expo-build: the key .* Run `expo-build login`/m);
   expect((await api.list({ project: 'late' })).builds).toHaveLength(1);
-});
-
-test('Ctrl-C while it packs, uploads or asks ends it with 130 and leaves nothing', async () => {
-  using it = app((tree) => tree.write({ 'large.bin': 'x'.repeat(3_000_000) }));
-  for (const stuckAt of ['GET', 'PUT']) {
-    let stuck = false;
-    const server = createServer((request, response) => {
-      if (request.method === stuckAt) stuck = true;
-      else
-        response
-          .writeHead(404, { 'content-type': 'application/json' })
-          .end('{"error":{"code":"not_found","message":"no"}}');
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as { port: number };
-    using submit = start(['submit', '--project', 'shop'], {
-      ...{ cwd: it.path, env: it.env(`http://127.0.0.1:${port}`) },
-    });
-    await until(() => stuck, `${stuckAt} arrives`);
-    expect(readdirSync(it.tmp).filter((name) => name.startsWith('expo-build-source-'))).toHaveLength(1);
-    submit.signal('SIGINT');
-    expect([await submit.ended, submit.stderr()]).toEqual([130, 'expo-build: stopped\n']);
-    expect(readdirSync(it.tmp)).toEqual([]);
-    server.closeAllConnections();
-    server.close();
-  }
-});
-
-test('a terminal that is closed while it uploads leaves no archive on the disk', async () => {
-  using it = app();
-  let stuck = false;
-  const server = createServer((request, response) => {
-    if (request.method === 'PUT') stuck = true;
-    else response.writeHead(404).end('{"error":{"code":"not_found","message":"no"}}');
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  using submit = startOnTerminal(['submit', '--project', 'shop'], {
-    ...{ cwd: it.path, env: it.env(`http://127.0.0.1:${port}`) },
-  });
-  await until(() => stuck, 'the upload begins');
-  const archives = () => readdirSync(it.tmp).filter((name) => name.startsWith('expo-build-source-'));
-  expect(archives()).toHaveLength(1);
-  submit.signal('SIGKILL');
-  await until(() => archives().length === 0, 'the archive is deleted');
-  server.closeAllConnections();
-  server.close();
 });
 
 test('what would be refused on the Mac is not sent, unless stored secrets may mend it', async () => {

@@ -17,8 +17,8 @@ import { readSubmitProfile, type SubmitPlan } from '../../client/project/submit/
 import { Connection } from '../../client/request.ts';
 import type { StoreAddresses } from '../../controller/stores/step.ts';
 import { startFarm } from '../../local/farm/farm.ts';
-import { expoBuildProcess, jsonLinesOf } from '../cli/factories/expo-build.ts';
-import { start } from '../cli/factories/started.ts';
+import { jsonLinesOf } from '../cli/factories/expo-build.ts';
+import { expoBuildProcess, start } from '../cli/factories/started.ts';
 import { makeIdentity, makeProfile, signList } from '../client/signing/material.ts';
 import { startAppStore } from '../set-up/stores/app-store/server.ts';
 import { startPlay } from '../set-up/stores/play/server.ts';

@@ -31,7 +31,7 @@ const read = (name: string) => readFileSync(join(folder, name), 'utf8');
 const FILES = readdirSync(folder).sort();
 const DAMAGED = 3;
 
-test('version has the hash of the files (`npx vitest run --project node test/vm-image/guest.test.ts -u` writes it)', async () => {
+test('version has the hash of the files (`npx vitest run --project programs test/vm-image/guest.test.ts -u` writes it)', async () => {
   await expect(`${version.split('-')[0]}-${digestOfScripts(folder)}\n`).toMatchFileSnapshot(join(folder, 'version'));
 });
 

@@ -1,9 +1,8 @@
 /**
- * Runs `expo-build` without a terminal until it ends: in the process of the test, which takes a tenth of the
- * time, or as a program of its own.
+ * Runs `expo-build` without a terminal until it ends, in the process of the test. That takes a tenth of the
+ * time of a program of its own, which started.ts starts.
  */
 import { AsyncLocalStorage, createHook } from 'node:async_hooks';
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { Interrupts } from '../../../cli/interrupts.ts';
@@ -53,24 +52,6 @@ export async function expoBuild(args: readonly string[], run: Run = {}): Promise
 }
 
 let lastRun: Promise<unknown> = Promise.resolve();
-
-/**
- * Runs the program, whose entry is cli/expo-build.ts. Under `--json`, rejects if standard output has anything
- * that is not of the schema.
- */
-export async function expoBuildProcess(args: readonly string[], { cwd, env, input = '' }: Run = {}): Promise<Ended> {
-  const ended = await new Promise<Ended>((resolve) => {
-    const child = execFile(
-      process.execPath,
-      [EXPO_BUILD, ...args],
-      { cwd, env: { ...cleanEnv(), ...env } },
-      (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
-    );
-    child.stdin?.on('error', () => {}); // it may end before it has read anything
-    child.stdin?.end(input);
-  });
-  return withCheckedLines(args, ended);
-}
 
 async function runHere(args: readonly string[], { cwd, env, input = '' }: Run): Promise<Ended> {
   const before = listening();
@@ -173,7 +154,7 @@ function inEnvironment(variables: NodeJS.ProcessEnv): Disposable {
   return { [Symbol.dispose]: () => become(before) };
 }
 
-function withCheckedLines(args: readonly string[], ended: Ended): Ended {
+export function withCheckedLines(args: readonly string[], ended: Ended): Ended {
   if (args.includes('--json')) jsonLinesOf(ended);
   return ended;
 }

@@ -1,10 +1,28 @@
-/** `expo-build` as a process that runs while the test goes on. */
-import { execFileSync, spawn } from 'node:child_process';
+/** `expo-build` as a program: until it ends, or as a process that runs while the test goes on. */
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { until } from '../../worker-agent/factories/until.ts';
-import { cleanEnv, EXPO_BUILD, jsonLinesOf } from './expo-build.ts';
+import { cleanEnv, type Ended, EXPO_BUILD, jsonLinesOf, type Run, withCheckedLines } from './expo-build.ts';
 
 const PATIENCE_MS = 40_000;
+
+/**
+ * Runs the program, whose entry is cli/expo-build.ts. Under `--json`, rejects if standard output has anything
+ * that is not of the schema.
+ */
+export async function expoBuildProcess(args: readonly string[], { cwd, env, input = '' }: Run = {}): Promise<Ended> {
+  const ended = await new Promise<Ended>((resolve) => {
+    const child = execFile(
+      process.execPath,
+      [EXPO_BUILD, ...args],
+      { cwd, env: { ...cleanEnv(), ...env } },
+      (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+    child.stdin?.on('error', () => {}); // it may end before it has read anything
+    child.stdin?.end(input);
+  });
+  return withCheckedLines(args, ended);
+}
 
 /** Without a terminal. Under `--json`, `ended` rejects if a line of standard output is not of the schema. */
 export function start(args: readonly string[], { cwd, env }: { cwd?: string; env: NodeJS.ProcessEnv }) {

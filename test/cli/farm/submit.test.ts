@@ -9,9 +9,9 @@ import { project } from '../../client/packing/trees.ts';
 import { testWith } from '../../set-up/test-with.ts';
 import { GITHUB_JOBS } from '../actions/github-events.ts';
 import { runAction } from '../actions/github-runner.ts';
-import { expoBuildProcess, jsonLinesOf } from '../factories/expo-build.ts';
+import { jsonLinesOf } from '../factories/expo-build.ts';
 import { HOSTILE_LOG } from '../factories/hostile-log.ts';
-import { startOnTerminal } from '../factories/started.ts';
+import { expoBuildProcess, startOnTerminal } from '../factories/started.ts';
 
 const test = testWith('script');
 

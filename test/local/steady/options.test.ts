@@ -6,13 +6,14 @@ test('files are taken as they are, and five runs are made unless told', () => {
     help: false,
     runs: 5,
     load: true,
-    farm: false,
+    projects: ['controller', 'node'],
     files: ['attempt', 'test/local'],
   });
-  expect(parseSteadyOptions(['--runs', '50', '--farm'])).toMatchObject({ runs: 50, farm: true, files: [] });
+  expect(parseSteadyOptions(['--runs', '50', '--farm'])).toMatchObject({ runs: 50, projects: ['farm'], files: [] });
+  expect(parseSteadyOptions(['--farm', '--programs'])).toMatchObject({ projects: ['programs', 'farm'] });
 });
 
-test.each(['--runs', '--load', '--farm', '--help'])('help tells of %s', (name) => {
+test.each(['--runs', '--load', '--programs', '--farm', '--help'])('help tells of %s', (name) => {
   expect(HELP).toContain(`  ${name} `);
 });
 
@@ -21,7 +22,7 @@ test.each([
   [['--runs', '0'], '--runs: give a whole number from 1 to 10000'],
   [['--runs', 'x'], '--runs: give a whole number'],
   [['--runs', '1.5'], '--runs: give a whole number'],
-  [['--farm', 'kills'], '--farm: name files, or run all tests of farms'],
+  [['--farm', 'kills'], '--farm: name files, or run all tests of `npm run test:farm`'],
 ])('%j is refused with a word about it', (words, message) => {
   expect(() => parseSteadyOptions(words)).toThrow(UsageError);
   expect(() => parseSteadyOptions(words)).toThrow(message);

@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { project } from '../client/packing/trees.ts';
-import { expoBuildProcess, jsonLinesOf, expoBuild as runExpoBuild } from './factories/expo-build.ts';
+import { jsonLinesOf, expoBuild as runExpoBuild } from './factories/expo-build.ts';
+import { expoBuildProcess } from './factories/started.ts';
 
 const expoBuild = (cwd: string, ...args: string[]) => runExpoBuild(args, { cwd });
 

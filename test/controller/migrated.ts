@@ -9,12 +9,10 @@ import { emptyStorage } from './factories/empty-storage.ts';
 import { databaseFaults } from './factories/faulty-database.ts';
 import { requests, uploads } from './factories/platform-limits.ts';
 import { stepsOfTests } from './factories/steps-of-tests.ts';
-import { forgetContents } from './factories/tables.ts';
 
 databaseFaults.decide = null;
 stepsOfTests.use = null;
 stepsOfTests.addresses = null;
 requests.length = 0;
 uploads.length = 0;
-forgetContents();
 await emptyStorage();

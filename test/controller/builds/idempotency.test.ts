@@ -5,10 +5,9 @@ import { expect, test } from 'vitest';
 import type { BuildRequestInput, KeyView } from '#contract';
 import { BuildRequest } from '#contract';
 import { rootOf } from '../../../controller/access/keys.ts';
-import { createApp } from '../../../controller/app.ts';
 import { builds, idempotency, keys } from '../../../controller/schema/index.ts';
 import { canonical } from '../../../controller/secrets/request-mac.ts';
-import { SETTINGS } from '../../../controller/settings.ts';
+import { appWith } from '../factories/app-with.ts';
 import { bytesOf, db, sha256Of, submitKey, unique } from '../factories/rows.ts';
 import { aBlob, api } from '../factories/scenarios.ts';
 import { contentsOfTables } from '../factories/tables.ts';
@@ -115,7 +114,7 @@ test('a name survives the rotation of TOKEN_KEYS while both secrets are there, a
   const key = await submitKey();
   const request = await aRequest();
   const ask = async (TOKEN_KEYS: string) => {
-    const answer = await createApp(SETTINGS).request(
+    const answer = await appWith().request(
       '/api/builds',
       {
         method: 'POST',

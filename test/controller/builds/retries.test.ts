@@ -6,12 +6,11 @@ import { env } from 'cloudflare:workers';
 import { eq, inArray } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { DAY_MS } from '#contract';
-import { createApp } from '../../../controller/app.ts';
 import type { RetentionDays } from '../../../controller/files/retention-days.ts';
 import { blobHolds, blobs, buildInputs, builds } from '../../../controller/schema/index.ts';
 import { sealInputs } from '../../../controller/secrets/inputs.ts';
-import { SETTINGS } from '../../../controller/settings.ts';
 import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { appWith } from '../factories/app-with.ts';
 import { asFormerRelease, releasedByFormerRelease } from '../factories/former-release.ts';
 import { call, db, unique } from '../factories/rows.ts';
 import { aBlob, aBuild, api, aWorker, claim, report, sayStatus, show, stateOf } from '../factories/scenarios.ts';
@@ -84,7 +83,7 @@ async function lose(buildId: string, sha256: string, { retained, held }: Loss): 
 
 /** Asks with the key of the deployment, or with the one that it has now. */
 async function retry(buildId: string, body: object | null, { otherKey }: Loss) {
-  const answer = await createApp(SETTINGS).request(
+  const answer = await appWith().request(
     `/api/builds/${buildId}/retry`,
     {
       method: 'POST',

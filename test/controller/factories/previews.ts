@@ -3,9 +3,8 @@ import { env } from 'cloudflare:workers';
 import type { ArtifactApp, LinkCreated, LinkRequest, Rights } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
-import { createApp } from '../../../controller/app.ts';
 import * as schema from '../../../controller/schema/index.ts';
-import { SETTINGS } from '../../../controller/settings.ts';
+import { appWith } from './app-with.ts';
 import { anApp, bytesOf, db, insertAttempt, insertBlob, insertBuild, insertProject, unique } from './rows.ts';
 import { type Answer, api } from './scenarios.ts';
 
@@ -83,6 +82,6 @@ export const open = (
 ): Promise<Response> => {
   const unlimited: RateLimit = { limit: async () => ({ success: true }) };
   return Promise.resolve(
-    createApp(SETTINGS).request(path, init, { ...env, CALLERS: unlimited, STRANGERS: unlimited, ...variables }),
+    appWith().request(path, init, { ...env, CALLERS: unlimited, STRANGERS: unlimited, ...variables }),
   );
 };

@@ -19,8 +19,18 @@ const ALGORITHMS = {
   },
 } as const;
 
-/** A new private key as stores hand it out, and its public half. */
-export async function aPrivateKey(algorithm: keyof typeof ALGORITHMS = 'ES256') {
+interface Pair {
+  pem: string;
+  publicPem: string;
+}
+/** Of RSA all tests have the same one, because it takes long to find. */
+let rsa: Promise<Pair> | undefined;
+
+/** A private key as stores hand it out, and its public half. */
+export const aPrivateKey = (algorithm: keyof typeof ALGORITHMS = 'ES256'): Promise<Pair> =>
+  algorithm === 'RS256' ? (rsa ??= newPair(algorithm)) : newPair(algorithm);
+
+async function newPair(algorithm: keyof typeof ALGORITHMS): Promise<Pair> {
   const pair = (await crypto.subtle.generateKey(ALGORITHMS[algorithm], true, ['sign', 'verify'])) as CryptoKeyPair;
   const pem = async (kind: 'pkcs8' | 'spki', label: string, key: CryptoKey) => {
     const base64 = new Uint8Array((await crypto.subtle.exportKey(kind, key)) as ArrayBuffer).toBase64();

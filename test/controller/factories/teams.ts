@@ -3,10 +3,9 @@ import { env } from 'cloudflare:workers';
 import type { Grant, Inputs, Rights } from '#contract';
 import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
-import { createApp } from '../../../controller/app.ts';
 import { pools } from '../../../controller/schema/index.ts';
-import { SETTINGS } from '../../../controller/settings.ts';
 import type { StoreAddresses } from '../../../controller/stores/step.ts';
+import { appWith } from './app-with.ts';
 import { db, insertAttempt, insertProject, tokenFor, unique } from './rows.ts';
 import { type Answer, aBlob } from './scenarios.ts';
 import { NO_STORES } from './store-keys.ts';
@@ -55,7 +54,7 @@ export async function askWith<T = unknown>(
   const init = { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
   const unlimited: RateLimit = { limit: async () => ({ success: true }) };
   const bindings = { ...env, INPUTS_KEY, CALLERS: unlimited, STRANGERS: unlimited };
-  const response = await createApp({ ...SETTINGS, stores }).request(path, init, bindings);
+  const response = await appWith(stores).request(path, init, bindings);
   return { status: response.status, body: await response.json<T>() };
 }
 

@@ -9,14 +9,13 @@ import { expect, test } from 'vitest';
 import { BuildRequest, PART_SHA256_HEADER, type Upload } from '#contract';
 import { createKey, findKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
-import { createApp } from '../../../controller/app.ts';
 import { submitBuild } from '../../../controller/builds/submit.ts';
 import { openBlob } from '../../../controller/files/blobs.ts';
 import { findProject } from '../../../controller/projects/find-project.ts';
 import { blobHolds, blobs, outbox } from '../../../controller/schema/index.ts';
-import { SETTINGS } from '../../../controller/settings.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { appWith } from '../factories/app-with.ts';
 import { begin, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
   anApp,
@@ -70,7 +69,7 @@ async function asked(path: string, key: string, init: RequestInit = {}) {
       };
     },
   });
-  const answer = await createApp(SETTINGS).request(
+  const answer = await appWith().request(
     path,
     { ...init, headers: { ...init.headers, Authorization: `Bearer ${key}` } },
     { ...counted, BLOBS },

@@ -38,8 +38,9 @@ import { ADMIN_KEY_ID, createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { sha256Hex } from '../../../controller/bytes.ts';
 import { ROUTES, type RouteKey } from '../../../controller/routes/route-table.ts';
-import { buildNumbers, outbox, storeKeys } from '../../../controller/schema/index.ts';
+import { buildNumbers, outbox, pools as poolsTable, secrets, storeKeys } from '../../../controller/schema/index.ts';
 import { seal } from '../../../controller/secrets/sealing.ts';
+import { placeOfSecret } from '../../../controller/secrets/stored-secrets.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
@@ -65,7 +66,7 @@ import { aBlob, until } from '../factories/scenarios.ts';
 import { tinyStore } from '../factories/steps-of-tests.ts';
 import { appStoreKey } from '../factories/store-keys.ts';
 import { aRelease, aSubmission, type Release } from '../factories/submissions.ts';
-import { aKey, aPool, aTeam, begin as beginAttempt, setSecret, submit } from '../factories/teams.ts';
+import { aKey, aTeam, begin as beginAttempt, submit, type Team } from '../factories/teams.ts';
 import { wrongLoads } from '../queue/wrong-loads.ts';
 
 const WORKERS = 200;
@@ -223,8 +224,10 @@ const admin = (method: string, path: string, body?: unknown) => ask(method, path
 async function aBusyWorker() {
   const { workerId, key } = await insertWorker();
   await sql('UPDATE workers SET slots = 2, platforms = ?2 WHERE id = ?1', workerId, '["ios","android"]');
-  const held = [];
-  for (let i = 0; i < 2; i++) held.push((await runningBuild({ maxAttempts: 2 }, { workerId })).buildId);
+  const batch: Batch = [];
+  const held = await Promise.all([1, 2].map(() => insertBuild({ maxAttempts: 2, sourceSha256: blob }, batch)));
+  for (const buildId of held) await insertAttempt(buildId, 1, { workerId }, batch);
+  await send(batch);
   return { workerId, key, held };
 }
 /** Names as many images for the pool as it may have. */
@@ -259,22 +262,37 @@ const upload = async (rest = '') => {
 const LARGEST_SECRET = { file: btoa('x'.repeat(SECRET_FILE_MAX_BYTES)), path: 'p'.repeat(128) };
 /** A project with nearly all the secrets that it may have, in as many pools as one request may name. */
 async function aTeamWithSecrets() {
-  const pools = await Promise.all(many(POOLS_OF_SECRET_MAX, () => aPool()));
+  const pools = await somePools();
   const team = { ...(await aTeam()), pool: pools[0]! };
   const { key, keyId } = await aKey(team.projectId, ['secrets.set', 'secrets.use']);
   const { sealed } = await seal(env, ['stored_secret'], 'x'.repeat(1_000));
-  for (const pool of pools)
-    await sql(
-      `INSERT INTO secrets (id, project_id, pool, name, version, key_id, sealed, set_by, set_at) ${NUMBERS(STORED_SECRETS_MAX - 1)}
-       SELECT ?1 || '-' || i, ?2, ?3, 'NAME_' || i, 1, 'k', ?4, ?5, 0 FROM n`,
-      ...[unique('sec'), team.projectId, pool, sealed, keyId],
-    );
+  await sql(
+    `INSERT INTO secrets (id, project_id, pool, name, version, key_id, sealed, set_by, set_at) ${NUMBERS(STORED_SECRETS_MAX - 1)}
+     SELECT ?1 || value || '-' || i, ?2, value, 'NAME_' || i, 1, 'k', ?4, ?5, 0 FROM n, json_each(?3)`,
+    ...[unique('sec'), team.projectId, JSON.stringify(pools), sealed, keyId],
+  );
   return { team: { ...team, key, keyId }, pools };
+}
+async function somePools(): Promise<string[]> {
+  const pools = many(POOLS_OF_SECRET_MAX, () => unique('pool'));
+  await send(pools.map((name) => db.insert(poolsTable).values({ name, trusted: true, createdAt: 1 })));
+  return pools;
+}
+
+/** Stores as many secrets of the team as a pool may have, each of which opens. */
+async function fillPool({ projectId, pool, keyId: setBy }: Team) {
+  const batch: Batch = [];
+  for (let i = 0; i < STORED_SECRETS_MAX; i++) {
+    const place = { projectId, pool, name: `NAME_${i}`, path: null, id: unique('sec'), version: 1 };
+    const sealed = await seal(env, placeOfSecret(place), JSON.stringify('v'.repeat(5_000)));
+    batch.push(db.insert(secrets).values({ ...place, ...sealed, setBy, setAt: 0 }));
+  }
+  await send(batch);
 }
 
 /** A project with nearly all the store keys that it may have, each of the largest size. */
 async function aTeamWithStoreKeys() {
-  const pools = await Promise.all(many(POOLS_OF_SECRET_MAX, () => aPool()));
+  const pools = await somePools();
   const projectId = await insertProject();
   const { key, keyId } = await aKey(projectId, ['admin']);
   const apps = many(APPS_OF_STORE_KEY_MAX, appId);
@@ -328,6 +346,33 @@ async function aSubmissionThatFailed(release: Release): Promise<string> {
   );
   return id;
 }
+
+/** As many of them, of one build. All but the first are copies of its rows. */
+async function submissionsThatFailed(release: Release, count: number): Promise<void> {
+  const first = await aSubmissionThatFailed(release);
+  for (const [table, key] of [
+    ['submissions', 'id'],
+    ['submission_events', 'submission_id'],
+  ] as const) {
+    const rest = (await columnsOf(table)).filter((name) => name !== key);
+    await sql(
+      `INSERT INTO ${table} (${key}, ${rest}) ${NUMBERS(count - 1)}
+       SELECT ?1 || '-' || i, ${rest} FROM ${table}, n WHERE ${key} = ?1`,
+      first,
+    );
+  }
+}
+
+/** What questions that change none of it have in common. */
+const once = <T>(make: () => Promise<T>): (() => Promise<T>) => {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make());
+};
+
+const sharedLinks = once(linksAtTheirMost);
+const sharedSecrets = once(aTeamWithSecrets);
+const sharedStoreKeys = once(aTeamWithStoreKeys);
+const sharedCounters = once(aTeamWithCounters);
 
 /** A build, and its project, with one link less than they may have. */
 async function linksAtTheirMost() {
@@ -402,19 +447,19 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   'POST /api/builds/:id/retry': () => admin('POST', `/api/builds/${large.buildId}/retry`),
   'POST /api/builds/:id/submissions': async () => {
     const release = await aRelease();
-    for (let made = 1; made < SUBMISSIONS_OF_BUILD_MAX; made++) await aSubmissionThatFailed(release);
+    await submissionsThatFailed(release, SUBMISSIONS_OF_BUILD_MAX - 1);
     return ask('POST', `/api/builds/${release.buildId}/submissions`, release.key.secret, {
       ...{ store: 'google-play', idempotencyKey: 'i'.repeat(128), track: 't'.repeat(100) },
     });
   },
   'GET /api/builds/:id/submissions': async () => {
     const release = await aRelease();
-    for (let made = 0; made < SUBMISSIONS_OF_BUILD_MAX; made++) await aSubmissionThatFailed(release);
+    await submissionsThatFailed(release, SUBMISSIONS_OF_BUILD_MAX);
     return admin('GET', `/api/builds/${release.buildId}/submissions`);
   },
   'GET /api/projects/:id/submissions': async () => {
     const release = await aRelease();
-    for (let made = 0; made < SUBMISSIONS_OF_BUILD_MAX; made++) await aSubmissionThatFailed(release);
+    await submissionsThatFailed(release, SUBMISSIONS_OF_BUILD_MAX);
     return admin('GET', `/api/projects/${release.project}/submissions?limit=100`);
   },
   'GET /api/submissions/:id': async () =>
@@ -425,14 +470,14 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     const { buildId, secret } = await linksAtTheirMost();
     return ask('POST', `/api/builds/${buildId}/links`, secret, { artifact: 'Shop.ipa', expiresInMs: HOUR_MS });
   },
-  'GET /api/builds/:id/links': async () => admin('GET', `/api/builds/${(await linksAtTheirMost()).buildId}/links`),
+  'GET /api/builds/:id/links': async () => admin('GET', `/api/builds/${(await sharedLinks()).buildId}/links`),
   'GET /api/projects/:id/links': async () =>
-    admin('GET', `/api/projects/${(await linksAtTheirMost()).projectId}/links?limit=100`),
+    admin('GET', `/api/projects/${(await sharedLinks()).projectId}/links?limit=100`),
   'DELETE /api/links/:id': async () => admin('DELETE', `/api/links/${(await linksAtTheirMost()).linkId}`),
-  'GET /i/:token': async () => ask('GET', `/i/${(await linksAtTheirMost()).token}`, null),
-  'GET /i/:token/manifest.plist': async () => ask('GET', `/i/${(await linksAtTheirMost()).token}/manifest.plist`, null),
-  'GET /i/:token/icon': async () => ask('GET', `/i/${(await linksAtTheirMost()).token}/icon`, null),
-  'GET /i/:token/file/:name': async () => ask('GET', `/i/${(await linksAtTheirMost()).token}/file/Shop.ipa`, null),
+  'GET /i/:token': async () => ask('GET', `/i/${(await sharedLinks()).token}`, null),
+  'GET /i/:token/manifest.plist': async () => ask('GET', `/i/${(await sharedLinks()).token}/manifest.plist`, null),
+  'GET /i/:token/icon': async () => ask('GET', `/i/${(await sharedLinks()).token}/icon`, null),
+  'GET /i/:token/file/:name': async () => ask('GET', `/i/${(await sharedLinks()).token}/file/Shop.ipa`, null),
   'GET /api/builds/:id/logs': () => admin('GET', `/api/builds/${large.buildId}/logs`),
   'GET /api/builds/:id/artifacts': () => admin('GET', `/api/builds/${large.buildId}/artifacts`),
   'GET /api/builds/:id/artifacts/:name{.+}': () =>
@@ -515,63 +560,60 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     // With as many stored secrets as a pool may have.
     async () => {
       const team = await aTeam();
-      for (let i = 0; i < STORED_SECRETS_MAX; i++) await setSecret(team, `NAME_${i}`, 'v'.repeat(5_000));
+      await fillPool(team);
       const id = await submit(team);
       await beginAttempt(id);
-      return ask('GET', `/api/builds/${id}/inputs`, await tokenFor(id));
+      const answer = await ask('GET', `/api/builds/${id}/inputs`, await tokenFor(id));
+      const { env: variables } = await answer.clone().json<{ env: object }>();
+      expect(Object.keys(variables)).toHaveLength(STORED_SECRETS_MAX);
+      return answer;
     },
   ],
 
   'GET /api/projects/:id/secrets': async () => {
-    const { team } = await aTeamWithSecrets();
+    const { team } = await sharedSecrets();
     return ask('GET', `/api/projects/${team.projectId}/secrets`, team.key);
   },
   'PUT /api/projects/:id/secrets/:name': [
     // Anew in each pool, then a new value of each.
-    async () => {
-      const { team, pools } = await aTeamWithSecrets();
-      return ask('PUT', `/api/projects/${team.projectId}/secrets/LARGEST`, team.key, { ...LARGEST_SECRET, pools });
-    },
-    async () => {
-      const { team, pools } = await aTeamWithSecrets();
+    ...[201, 200].map((status) => async () => {
+      const { team, pools } = await sharedSecrets();
       const path = `/api/projects/${team.projectId}/secrets/LARGEST`;
-      await ask('PUT', path, team.key, { ...LARGEST_SECRET, pools });
-      return ask('PUT', path, team.key, { ...LARGEST_SECRET, pools });
-    },
+      const answer = await ask('PUT', path, team.key, { ...LARGEST_SECRET, pools });
+      expect(answer.status).toBe(status);
+      return answer;
+    }),
   ],
   'DELETE /api/projects/:id/secrets/:name': async () => {
-    const { team } = await aTeamWithSecrets();
+    const { team } = await sharedSecrets();
     return ask('DELETE', `/api/projects/${team.projectId}/secrets/NAME_1`, team.key);
   },
 
   'GET /api/projects/:id/store-keys': async () => {
-    const team = await aTeamWithStoreKeys();
+    const team = await sharedStoreKeys();
     return ask('GET', `/api/projects/${team.projectId}/store-keys`, team.key);
   },
   'PUT /api/projects/:id/store-keys/:name': [
     // Anew, then a new value.
-    async () => {
-      const { projectId, key, request } = await aTeamWithStoreKeys();
-      return ask('PUT', `/api/projects/${projectId}/store-keys/another`, key, request);
-    },
-    async () => {
-      const { projectId, key, request } = await aTeamWithStoreKeys();
-      await ask('PUT', `/api/projects/${projectId}/store-keys/another`, key, request);
-      return ask('PUT', `/api/projects/${projectId}/store-keys/another`, key, request);
-    },
+    ...[201, 200].map((status) => async () => {
+      const { projectId, key, request } = await sharedStoreKeys();
+      const answer = await ask('PUT', `/api/projects/${projectId}/store-keys/another`, key, request);
+      expect(answer.status).toBe(status);
+      return answer;
+    }),
   ],
   'DELETE /api/projects/:id/store-keys/:name': async () => {
-    const { projectId, key } = await aTeamWithStoreKeys();
+    const { projectId, key } = await sharedStoreKeys();
     return ask('DELETE', `/api/projects/${projectId}/store-keys/NAME_1`, key);
   },
 
   'GET /api/projects/:id/build-cache': async () => {
-    const { team } = await aTeamWithCounters();
+    const { team } = await sharedCounters();
     const query = `platform=android&fingerprint=${'0'.repeat(128)}`;
     return ask('GET', `/api/projects/${team.projectId}/build-cache?${query}`, team.key);
   },
   'GET /api/projects/:id/numbers': async () => {
-    const { team } = await aTeamWithCounters();
+    const { team } = await sharedCounters();
     return ask('GET', `/api/projects/${team.projectId}/numbers`, team.key);
   },
   'PUT /api/projects/:id/numbers/:platform/:appId': [1, APPS_OF_PROJECT_MAX].map((i) => async () => {
@@ -679,14 +721,10 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
     // Builds that avoid this worker, which has no alternative: the others have no free slot.
     await sql('UPDATE workers SET slots = 0 WHERE id LIKE ?1', 'w%');
     await sql('UPDATE workers SET slots = 2 WHERE id = ?1', workerId);
-    for (let i = 0; i < 10; i++)
-      await insertBuild({
-        status: 'queued',
-        attempt: 0,
-        pool,
-        avoidWorkerId: workerId,
-        avoidUntil: Date.now() + 60_000,
-      });
+    const avoids = { avoidWorkerId: workerId, avoidUntil: Date.now() + 60_000, sourceSha256: blob };
+    const batch: Batch = [];
+    for (let i = 0; i < 10; i++) await insertBuild({ status: 'queued', attempt: 0, pool, ...avoids }, batch);
+    await send(batch);
     // By the clock of D1 each arm is too old, so each of the candidates is lost.
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 45_000 });
     const offer = { slots: 2, platforms: ['ios', 'android'], images: OFFERS };
@@ -699,10 +737,12 @@ const QUESTIONS: Record<RouteKey, Question | Question[]> = {
   },
   'GET /api/workers/:id/durations': async () => {
     const { workerId, key } = await aBusyWorker();
+    const batch: Batch = [];
     for (let i = 0; i < 25; i++) {
-      const buildId = await insertBuild({ status: 'succeeded', endedAt: i });
-      await insertAttempt(buildId, 1, { workerId, endedAt: i });
+      const buildId = await insertBuild({ status: 'succeeded', endedAt: i, sourceSha256: blob }, batch);
+      await insertAttempt(buildId, 1, { workerId, endedAt: i }, batch);
     }
+    await send(batch);
     return ask('GET', `/api/workers/${workerId}/durations`, key);
   },
   'POST /api/workers/:id/findings': async () => {

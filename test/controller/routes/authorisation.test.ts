@@ -10,6 +10,7 @@ import type { Right } from '../../../controller/access/rights.ts';
 import { createApp } from '../../../controller/app.ts';
 import { type Kind, ROUTES, type RouteKey, type Row as TableRow } from '../../../controller/routes/route-table.ts';
 import { SETTINGS } from '../../../controller/settings.ts';
+import { createEnrolment } from '../../../controller/workers/enrolments.ts';
 import { requests } from '../factories/platform-limits.ts';
 import { bytesOf, call, sha256Of, unique } from '../factories/rows.ts';
 import { tinyStore } from '../factories/steps-of-tests.ts';
@@ -96,9 +97,13 @@ interface Question {
   status?: number;
   /** Where the answer depends on more than the row: on the state of the attempt, or on the body. */
   but?: Partial<Row>;
-  /** It may be asked of one world again and again, and is answered the same. */
+  /**
+   * It may be asked of the world of all questions, again and again, and is answered the same. The others may
+   * change anything, so each has a world of its own, and `once` one for each credential.
+   */
   again?: true;
-  ask: (world: World, who: Credential) => Ask;
+  once?: true;
+  ask: (world: World, who: Credential) => Ask | Promise<Ask>;
 }
 /** A key of one project uploads for it; the projects of the world hold its file. */
 const ofOneProject = (status: number) => ({ projectAdminElsewhere: status, untrusted: status });
@@ -217,6 +222,7 @@ const QUESTIONS: Record<string, Question> = {
   },
   'POST /api/builds/:id/submissions': {
     status: 201,
+    once: true,
     ask: ({ ended }) => [`/api/builds/${ended}/submissions`, { store: 'app-store-connect' }],
   },
   'GET /api/builds/:id/submissions': { ask: (_, who) => [at(who, '/submissions')] },
@@ -314,7 +320,14 @@ const QUESTIONS: Record<string, Question> = {
   },
   'DELETE /api/pools/:pool/images/:name': { status: 404, ask: ({ pool }) => [`/api/pools/${pool}/images/none`] },
 
-  'POST /api/workers/enrol': { status: 201, ask: ({ code }) => ['/api/workers/enrol', { code }] },
+  'POST /api/workers/enrol': {
+    status: 201,
+    again: true,
+    ask: async ({ worker }) => [
+      '/api/workers/enrol',
+      { code: (await createEnrolment(env, worker, 60, Date.now())).code },
+    ],
+  },
   'POST /api/workers/:id/claim': {
     ask: ({ worker }) => [`/api/workers/${worker}/claim`, { instanceId: 'mac', claimId: unique('claim') }],
   },
@@ -380,7 +393,7 @@ const routeOf = (question: string) => question.replace(/ \(.*/, '') as RouteKey;
 
 async function ask(question: string, world: World, column: Column) {
   const who = world.as(column);
-  const [path, body] = QUESTIONS[question]!.ask(world, who);
+  const [path, body] = await QUESTIONS[question]!.ask(world, who);
   return send(question, path, body, who.secret);
 }
 
@@ -492,7 +505,7 @@ test.for(routes.filter((route) => 'finds' in ROUTES[route]))(
       const seen = [];
       for (const id of UNREACHED[row.finds!](shared)) {
         const who = shared.as(column);
-        const [path, body] = question.ask(shared, who);
+        const [path, body] = await question.ask(shared, who);
         const parts = path.split('/');
         parts[3] = id + (parts[3]!.includes('?') ? parts[3]!.slice(parts[3]!.indexOf('?')) : '');
         const at = requests.length;
@@ -526,7 +539,7 @@ test('an untrusted key reads and retries untrusted builds of its project, and ma
     expect((await call(`/api/builds/${world.untrusted}/${path}`, secret, { method: 'POST' })).status).toBe(status);
 });
 
-for (const [question, { status = 200, but, again }] of Object.entries(QUESTIONS))
+for (const [question, { status = 200, but, again, once }] of Object.entries(QUESTIONS))
   test(`${question}: all ${columns.length} credentials are answered as the table says, and refusals change nothing`, async () => {
     const row: Row = { ...expected(ROUTES[routeOf(question)], status), ...but };
     const refused = columns.filter((column) => row[column] >= 400);
@@ -544,9 +557,11 @@ for (const [question, { status = 200, but, again }] of Object.entries(QUESTIONS)
       if (status === 403) expect(code).toBe('forbidden');
     }
     expect(await contents()).toEqual(before);
-    // An allowed request may change anything, so each has a world of its own. Reading changes nothing.
-    const needsNoWorld = again || question.startsWith('GET ');
-    for (const column of columns.filter((column) => row[column] < 400))
-      seen[column] = (await ask(question, needsNoWorld ? shared : await makeWorld(), column)).status;
+    // Reading changes nothing.
+    let world = again || question.startsWith('GET ') ? shared : null;
+    for (const column of columns.filter((column) => row[column] < 400)) {
+      if (once || !world) world = await makeWorld();
+      seen[column] = (await ask(question, world, column)).status;
+    }
     expect(seen).toEqual(row);
   });

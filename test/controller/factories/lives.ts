@@ -13,7 +13,7 @@ import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { withFaultyDatabase } from './faulty-database.ts';
 import { bytesOf, call, db, HOUR_MS, sha256Of, unique } from './rows.ts';
-import { api, aWorker, beat, claim, report, type TestWorker } from './scenarios.ts';
+import { api, beat, claim, report, type TestWorker, workersIn } from './scenarios.ts';
 
 export interface Told {
   status: number;
@@ -51,7 +51,7 @@ export async function aLife(): Promise<Life> {
   const pool = unique('pool');
   return {
     pool,
-    workers: [await aWorker({ pool }), await aWorker({ pool })],
+    workers: await workersIn(pool, 2),
     ids: { submission: unique('submission'), claims: [unique('claim'), unique('claim')] },
     content: unique('content'),
     buildId: '',

@@ -13,8 +13,10 @@ import type {
   ReportInput,
   Worker,
 } from '#contract';
+import { newKey } from '../../../controller/access/keys.ts';
 import { DEFAULT_PROJECT_ID } from '../../../controller/projects/find-project.ts';
-import { bytesOf, insertHold, sha256Of, unique } from './rows.ts';
+import { keys, pools } from '../../../controller/schema/index.ts';
+import { bytesOf, db, insertHold, send, sha256Of, unique, workerInsertions } from './rows.ts';
 
 export interface Answer<T = unknown> {
   status: number;
@@ -50,6 +52,22 @@ export async function aWorker(request: Record<string, unknown> = {}): Promise<Te
   });
   if (status !== 201) throw new Error(JSON.stringify(body));
   return { id: body.worker.id, key: body.key, instanceId: unique('instance') };
+}
+
+/** As many workers of a pool as rows alone, for tests that make dozens. */
+export async function workersIn(pool: string, count: number): Promise<TestWorker[]> {
+  const now = Date.now();
+  const made = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const id = unique('wrk');
+      return { id, ...(await newKey({ name: id, scope: 'worker', workerId: id }, now)) };
+    }),
+  );
+  await send([
+    db.insert(pools).values({ name: pool, createdAt: now }),
+    ...made.flatMap(({ id, row }) => [...workerInsertions(id, pool), db.insert(keys).values(row)]),
+  ]);
+  return made.map(({ id, secret }) => ({ id, key: secret, instanceId: unique('instance') }));
 }
 
 /**
@@ -165,6 +183,9 @@ export async function until<T>(
 
 export const untilEnded = (buildId: string): Promise<BuildDetail> =>
   until(`build ${buildId} has ended`, async () => {
-    const build = await show(buildId);
-    return build.endedAt !== null && build;
+    // The route asks a dozen times as much of D1, and many tests wait here.
+    const row = await env.DB.prepare('SELECT ended_at AS at FROM builds WHERE id = ?1')
+      .bind(buildId)
+      .first<number>('at');
+    return row !== null && show(buildId);
   });

@@ -55,13 +55,16 @@ async function withD1(buildId: string, around: (real: () => Promise<unknown>) =>
   };
 }
 
+/** Between two beats. */
+const aMoment = () => new Promise((resolve) => setTimeout(resolve, 80));
+
 /** Sends the agent's beats for as long as it is in use. */
 function agentBeats(assignment: Parameters<typeof beat>[0], stage: 'building' | 'booting' = 'building') {
   let on = true;
   const loop = (async () => {
     while (on) {
       await beat(assignment, 'agent', { stage, outputAgeMs: 0 });
-      await new Promise((resolve) => setTimeout(resolve, 40));
+      await aMoment();
     }
   })();
   return {
@@ -104,7 +107,10 @@ test('beats keep an attempt alive past its timeout, at one alarm a timeout', asy
   const { assignment } = await anAssignment({ timeouts: { heartbeatTimeoutMs: 1_000 } });
   await using _agent = agentBeats(assignment);
   const started = Date.now();
-  while (Date.now() - started < 2_500) expect((await beat(assignment, 'vm')).status).toBe(200);
+  while (Date.now() - started < 2_500) {
+    expect((await beat(assignment, 'vm')).status).toBe(200);
+    await aMoment();
+  }
   expect(await show(assignment.buildId)).toMatchObject({ status: 'assigned', live: { stage: 'building' } });
 });
 

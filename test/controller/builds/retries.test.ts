@@ -13,7 +13,18 @@ import { retainNow } from '../../../controller/upkeep/retention.ts';
 import { appWith } from '../factories/app-with.ts';
 import { asFormerRelease, releasedByFormerRelease } from '../factories/former-release.ts';
 import { call, db, unique } from '../factories/rows.ts';
-import { aBlob, aBuild, api, aWorker, claim, report, sayStatus, show, stateOf } from '../factories/scenarios.ts';
+import {
+  aBlob,
+  aBuild,
+  api,
+  aWorker,
+  claim,
+  report,
+  sayStatus,
+  show,
+  stateOf,
+  workersIn,
+} from '../factories/scenarios.ts';
 
 const KEPT: RetentionDays = { logs: 30, artifacts: 14, sources: 3, builds: 180 };
 const SECRET = { env: { TOKEN: 'secret' }, secretFiles: { 'key.p8': btoa('a key') } };
@@ -119,7 +130,8 @@ for (const given of Object.keys(GIVEN) as Given[])
         expect(`${status} ${what}`).toBe(expected(given, loss, name));
         if (status !== 201) return;
         // A new build has all that the old one was given.
-        const { assignment } = (await claim(await aWorker({ pool }))).body;
+        const [worker] = await workersIn(pool, 1);
+        const { assignment } = (await claim(worker!)).body;
         expect(assignment).toMatchObject({ buildId: body.id, source: { sha256 } });
         const inputs = await api('GET', `/api/builds/${body.id}/inputs`, undefined, assignment!.tokens.run);
         expect(inputs).toEqual({ status: 200, body: GIVEN[given].inputs ?? { env: {} } });

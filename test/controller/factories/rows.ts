@@ -97,13 +97,46 @@ export async function insertHold(holder: Holder, sha256: string, batch?: Batch):
   await put(db.insert(schema.blobHolds).values({ holder, sha256, touchedAt: Date.now() }).onConflictDoNothing(), batch);
 }
 
+const SOURCE = bytesOf('a source');
+const SOURCE_SHA256 = await sha256Of(SOURCE);
+
+/** Sends insertions of rows that name {@link SOURCE}. It is stored if it is not there yet. */
+async function withSource(insertions: Batch): Promise<void> {
+  const held = db
+    .insert(schema.blobHolds)
+    .values({ holder: DEFAULT_PROJECT_ID, sha256: SOURCE_SHA256, touchedAt: Date.now() })
+    .onConflictDoUpdate({
+      target: [schema.blobHolds.holder, schema.blobHolds.sha256],
+      set: { touchedAt: Date.now() },
+    });
+  try {
+    await db.batch([held, ...insertions]);
+  } catch (error) {
+    if (!/FOREIGN KEY/.test(`${error} ${(error as Error).cause}`)) throw error;
+    await insertBlob(SOURCE);
+    await send(insertions);
+  }
+}
+
 export async function insertBuild(
   overrides: Partial<typeof schema.builds.$inferInsert> = {},
   batch?: Batch,
 ): Promise<string> {
+  const { row, hasSource } = buildRow(overrides);
+  const insertion = db.insert(schema.builds).values(row);
+  if (hasSource) await put(insertion, batch);
+  else if (!batch) await withSource([insertion]);
+  else {
+    await insertBlob(SOURCE);
+    batch.push(insertion);
+  }
+  return row.id;
+}
+
+function buildRow(overrides: Partial<typeof schema.builds.$inferInsert>) {
   const now = Date.now();
   const id = overrides.id ?? unique('bld');
-  const sourceSha256 = overrides.sourceSha256 ?? (await insertBlob(bytesOf('a source')));
+  const sourceSha256 = overrides.sourceSha256 ?? SOURCE_SHA256;
   const row = {
     id,
     status: 'building' as const,
@@ -125,8 +158,7 @@ export async function insertBuild(
     createdAt: now,
     ...overrides,
   };
-  await put(db.insert(schema.builds).values(row), batch);
-  return id;
+  return { row, hasSource: overrides.sourceSha256 !== undefined };
 }
 
 export async function insertAttempt(
@@ -151,9 +183,11 @@ export async function runningBuild(
   build: Partial<typeof schema.builds.$inferInsert> = {},
   attempt: Partial<typeof schema.attempts.$inferInsert> = {},
 ): Promise<{ buildId: string; token: string }> {
-  const buildId = await insertBuild(build);
-  await insertAttempt(buildId, 1, attempt);
-  return { buildId, token: await tokenFor(buildId) };
+  const { row, hasSource } = buildRow(build);
+  const batch: Batch = [db.insert(schema.builds).values(row)];
+  await insertAttempt(row.id, 1, attempt, batch);
+  await (hasSource ? send(batch) : withSource(batch));
+  return { buildId: row.id, token: await tokenFor(row.id) };
 }
 
 export const tokenFor = (buildId: string, attempt = 1, kind: TokenKind = 'run', workerId = 'wrk_1'): Promise<string> =>

@@ -64,7 +64,7 @@ export async function workersIn(pool: string, count: number): Promise<TestWorker
     }),
   );
   await send([
-    db.insert(pools).values({ name: pool, createdAt: now }),
+    db.insert(pools).values({ name: pool, createdAt: now }).onConflictDoNothing(),
     ...made.flatMap(({ id, row }) => [...workerInsertions(id, pool), db.insert(keys).values(row)]),
   ]);
   return made.map(({ id, secret }) => ({ id, key: secret, instanceId: unique('instance') }));
@@ -139,7 +139,7 @@ export async function anAssignment(
   request: Partial<BuildRequestInput> = {},
 ): Promise<{ worker: TestWorker; assignment: Assignment }> {
   const pool = request.pool ?? unique('pool');
-  const worker = await aWorker({ pool });
+  const [worker] = (await workersIn(pool, 1)) as [TestWorker];
   await aBuild({ ...request, pool });
   const { body } = await claim(worker);
   if (!body.assignment) throw new Error(JSON.stringify(body));

@@ -29,17 +29,7 @@ import { isJump, mayHaveNumber, nextNumber, nextNumberNow } from '../../../contr
 import { buildNumbers, builds, projects } from '../../../controller/schema/index.ts';
 import { deleteProject } from '../../../controller/upkeep/project-deletion.ts';
 import { databaseFaults } from '../factories/faulty-database.ts';
-import {
-  bytesOf,
-  call,
-  db,
-  insertAttempt,
-  insertBlob,
-  insertBuild,
-  insertProject,
-  tokenFor,
-  unique,
-} from '../factories/rows.ts';
+import { call, db, insertProject, runningBuild, tokenFor, unique } from '../factories/rows.ts';
 import { aBlob, aBuild, api, aWorker, claim } from '../factories/scenarios.ts';
 import { aKey, ask, begin } from '../factories/teams.ts';
 
@@ -85,11 +75,10 @@ interface Kind {
 }
 /** A build of the team whose first attempt runs. */
 async function running(team: Team, { platform = 'ios', trusted = true, by = team.mayNot, app }: Kind = {}) {
-  const buildId = await insertBuild({
+  const { buildId } = await runningBuild({
     ...{ projectId: team.projectId, platform, trusted, createdByKey: by.keyId, createdByRoot: by.keyId },
-    ...{ appId: app?.id, appBuildNumber: app?.buildNumber, sourceSha256: await insertBlob(bytesOf('a source')) },
+    ...{ appId: app?.id, appBuildNumber: app?.buildNumber },
   });
-  await insertAttempt(buildId, 1);
   return buildId;
 }
 const number = async (buildId: string, request: Partial<BuildNumberRequest> = {}, attempt = 1) =>

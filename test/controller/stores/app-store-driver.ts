@@ -23,8 +23,16 @@ export const control = controlOf<AppleControl>(url);
 export const VERSION = '1.2.0';
 export const BUILD_NUMBER = '7';
 
+const files = new Map<number, { file: Uint8Array<ArrayBuffer>; sha256: string }>();
 /** Bytes that only depend on where they stand. */
-const fileOf = (size: number): Uint8Array<ArrayBuffer> => new Uint8Array(size).map((_, index) => (index * 7) % 251);
+async function fileOf(size: number) {
+  const known = files.get(size);
+  if (known) return known;
+  const file = new Uint8Array(size).map((_, index) => (index * 7) % 251);
+  const made = { file, sha256: new Uint8Array(await crypto.subtle.digest('SHA-256', file)).toHex() };
+  files.set(size, made);
+  return made;
+}
 
 export interface World {
   bundleId: string;
@@ -43,9 +51,7 @@ export async function aWorld(
   const bundleId = `com.example.${unique('app').replaceAll(/\W/g, '')}`;
   const key = await control.account(account);
   const ascAppId = await control.app(key.keyId, { bundleId, ...app });
-  const file = fileOf(size);
-  const sha256 = new Uint8Array(await crypto.subtle.digest('SHA-256', file)).toHex();
-  return { bundleId, ascAppId, key: { store: 'app-store-connect', ...key }, file, sha256 };
+  return { bundleId, ascAppId, key: { store: 'app-store-connect', ...key }, ...(await fileOf(size)) };
 }
 
 export interface Asked extends Manner {

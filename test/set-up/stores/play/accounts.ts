@@ -22,7 +22,10 @@ export class PlayAccounts {
   readonly #accounts = new Map<string, Account>();
   readonly #tokens = new Map<string, string>();
   readonly #violations: string[];
-  /** Making an RSA key takes long, so all accounts have the same, each under an id of its own. */
+  /**
+   * Making an RSA key takes long, so all accounts have the same, each under an id of its own. It is half as
+   * long as Google's, because each signature then takes a fraction of the time.
+   */
   #pair: { publicKey: string; privateKey: string } | null = null;
 
   constructor(violations: string[]) {
@@ -32,7 +35,7 @@ export class PlayAccounts {
   /** The text of the key file. An account that is there gets a further key. */
   add(email: string, { apps, tokenUri = 'https://oauth2.googleapis.com/token' }: PlayAccountOptions): string {
     this.#pair ??= generateKeyPairSync('rsa', {
-      modulusLength: 2048,
+      modulusLength: 1024,
       publicKeyEncoding: { type: 'spki', format: 'pem' },
       privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
     });

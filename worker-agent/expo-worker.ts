@@ -6,11 +6,6 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { printableLines } from '../client/printable.ts';
-import { baseImageCommand } from './commands/base-image.ts';
-import { doctorCommand } from './commands/doctor.ts';
-import { imagesCommand } from './commands/images.ts';
-import { initCommand } from './commands/init.ts';
-import { installCommand, uninstallCommand } from './commands/install.ts';
 import { defaultConfigPath, expandHome } from './config.ts';
 import { ConfigError } from './config-findings.ts';
 import { CommandError, EXIT } from './exit-codes.ts';
@@ -22,6 +17,84 @@ const configOption = () =>
     .argParser(expandHome);
 const jsonOption = (what: string) => new Option('--json', what).default(false);
 
+const exitWith = (exitCode: number) => {
+  process.exitCode = exitCode;
+};
+
+/** Only the command that is named is loaded, because others would take longer to load than it to run. */
+const COMMANDS: Record<string, () => Command | Promise<Command>> = {
+  init: async () => (await import('./commands/init.ts')).initCommand(exitWith),
+  'base-image': async () => (await import('./commands/base-image.ts')).baseImageCommand(exitWith),
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand(exitWith),
+  images: async () => (await import('./commands/images.ts')).imagesCommand(),
+  install: async () => (await import('./commands/install.ts')).installCommand(),
+  uninstall: async () => (await import('./commands/install.ts')).uninstallCommand(),
+  run: () =>
+    new Command('run')
+      .description(
+        'take builds until stopped; the first SIGTERM or Ctrl-C finishes what runs, a second one stops at once',
+      )
+      .addOption(configOption())
+      .addOption(jsonOption('print each event as one JSON object on one line'))
+      .option('--once', 'leave after one build', false)
+      .option('--verbose', 'print each beat and each step', false)
+      .option('--log-file <path>', 'write there instead, in files of at most 10 MB', expandHome)
+      .action(async (options) => (await import('./commands/run.ts')).runCommand(options)),
+  status: () =>
+    new Command('status')
+      .description('show what the agent on this Mac is doing; fails if it is not running')
+      .addOption(configOption())
+      .addOption(jsonOption('print it as JSON'))
+      .option('-w, --watch', 'show it anew every two seconds', false)
+      .option('--timeouts', "propose timeouts from this worker's last 20 successful builds", false)
+      .action(async ({ timeouts, ...options }) => {
+        if (timeouts) return (await import('./commands/timeouts.ts')).timeoutsCommand(options);
+        exitWith(await (await import('./commands/status.ts')).statusCommand(options));
+      }),
+  logs: () =>
+    new Command('logs')
+      .description('show the log of the agent that launchd runs')
+      .addOption(configOption())
+      .option('-f, --follow', 'go on with what is added', false)
+      .option('-n, --lines <number>', 'how many lines of the end', wholeNumber, 200)
+      .action(async (options) => {
+        const stop = new AbortController();
+        for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+        const write = (text: string) => void process.stdout.write(text);
+        await (await import('./commands/logs.ts')).logsCommand({ ...options, signal: stop.signal, write });
+      }),
+  shell: () =>
+    new Command('shell')
+      .description('open a shell in the VM of a failed build that is kept')
+      .argument('<build>', 'the id of the build, or BUILD#ATTEMPT, as `expo-worker status` shows it')
+      .argument('[attempt]', 'if VMs of several attempts are kept', wholeNumber)
+      .addOption(configOption())
+      .addHelpText('after', '\nThe terminal shows text and colours alone. Ends with the exit code of the shell.')
+      .action(async (build, attempt, options) =>
+        exitWith(await (await import('./commands/shell.ts')).shellCommand({ build, attempt, ...options })),
+      ),
+  release: () =>
+    new Command('release')
+      .description('end the VM of a failed build that is kept, and free its slot')
+      .argument('<build>', 'the id of the build, or BUILD#ATTEMPT, as `expo-worker status` shows it')
+      .argument('[attempt]', 'if VMs of several attempts are kept', wholeNumber)
+      .addOption(configOption())
+      .action(async (build, attempt, options) =>
+        (await import('./commands/release.ts')).releaseCommand({ build, attempt, ...options }),
+      ),
+  'rotate-key': () =>
+    new Command('rotate-key')
+      .description("renew this worker's key in place; builds go on")
+      .addOption(configOption())
+      .action(async (options) => (await import('./commands/rotate-key.ts')).rotateKeyCommand(options)),
+};
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (Number.isSafeInteger(number) && number >= 0 && number <= 100_000) return number;
+  throw new InvalidArgumentError('Give a whole number from 0 to 100000.');
+}
+
 const program = new Command('expo-worker')
   .description('Runs iOS and Expo builds on this Mac, each in a fresh Tart VM, for a Tartbeat controller.')
   .version(AGENT_VERSION)
@@ -29,80 +102,9 @@ const program = new Command('expo-worker')
   .showHelpAfterError('`expo-worker --help` lists all commands, and `expo-worker COMMAND --help` the options of one.')
   .configureHelp({ showGlobalOptions: true });
 
-const exitWith = (exitCode: number) => {
-  process.exitCode = exitCode;
-};
-const own = [initCommand(exitWith), baseImageCommand(exitWith), doctorCommand(exitWith)];
-for (const command of [...own, imagesCommand(), installCommand(), uninstallCommand()])
-  program.addCommand(command.copyInheritedSettings(program));
-
-program
-  .command('run')
-  .description('take builds until stopped; the first SIGTERM or Ctrl-C finishes what runs, a second one stops at once')
-  .addOption(configOption())
-  .addOption(jsonOption('print each event as one JSON object on one line'))
-  .option('--once', 'leave after one build', false)
-  .option('--verbose', 'print each beat and each step', false)
-  .option('--log-file <path>', 'write there instead, in files of at most 10 MB', expandHome)
-  .action(async (options) => (await import('./commands/run.ts')).runCommand(options));
-
-program
-  .command('status')
-  .description('show what the agent on this Mac is doing; fails if it is not running')
-  .addOption(configOption())
-  .addOption(jsonOption('print it as JSON'))
-  .option('-w, --watch', 'show it anew every two seconds', false)
-  .option('--timeouts', "propose timeouts from this worker's last 20 successful builds", false)
-  .action(async ({ timeouts, ...options }) => {
-    if (timeouts) return (await import('./commands/timeouts.ts')).timeoutsCommand(options);
-    exitWith(await (await import('./commands/status.ts')).statusCommand(options));
-  });
-
-program
-  .command('logs')
-  .description('show the log of the agent that launchd runs')
-  .addOption(configOption())
-  .option('-f, --follow', 'go on with what is added', false)
-  .option('-n, --lines <number>', 'how many lines of the end', wholeNumber, 200)
-  .action(async (options) => {
-    const stop = new AbortController();
-    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
-    const write = (text: string) => void process.stdout.write(text);
-    await (await import('./commands/logs.ts')).logsCommand({ ...options, signal: stop.signal, write });
-  });
-
-program
-  .command('shell')
-  .description('open a shell in the VM of a failed build that is kept')
-  .argument('<build>', 'the id of the build, or BUILD#ATTEMPT, as `expo-worker status` shows it')
-  .argument('[attempt]', 'if VMs of several attempts are kept', wholeNumber)
-  .addOption(configOption())
-  .addHelpText('after', '\nThe terminal shows text and colours alone. Ends with the exit code of the shell.')
-  .action(async (build, attempt, options) =>
-    exitWith(await (await import('./commands/shell.ts')).shellCommand({ build, attempt, ...options })),
-  );
-
-program
-  .command('release')
-  .description('end the VM of a failed build that is kept, and free its slot')
-  .argument('<build>', 'the id of the build, or BUILD#ATTEMPT, as `expo-worker status` shows it')
-  .argument('[attempt]', 'if VMs of several attempts are kept', wholeNumber)
-  .addOption(configOption())
-  .action(async (build, attempt, options) =>
-    (await import('./commands/release.ts')).releaseCommand({ build, attempt, ...options }),
-  );
-
-program
-  .command('rotate-key')
-  .description("renew this worker's key in place; builds go on")
-  .addOption(configOption())
-  .action(async (options) => (await import('./commands/rotate-key.ts')).rotateKeyCommand(options));
-
-function wholeNumber(text: string): number {
-  const number = Number(text);
-  if (Number.isSafeInteger(number) && number >= 0 && number <= 100_000) return number;
-  throw new InvalidArgumentError('Give a whole number from 0 to 100000.');
-}
+const [, , named = ''] = process.argv;
+const makers = Object.entries(COMMANDS).filter(([name]) => name === named || !Object.hasOwn(COMMANDS, named));
+for (const [, make] of makers) program.addCommand((await make()).copyInheritedSettings(program));
 
 // The program that reads our output may end before us, as `head` does.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

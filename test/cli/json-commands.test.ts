@@ -1,3 +1,4 @@
+/** Runs every command about builds, projects and the farm against a real controller. */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';

@@ -3,25 +3,13 @@ import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { beforeAll, expect, test } from 'vitest';
-import { BuildsClient } from '../../client/builds-client.ts';
-import { Connection } from '../../client/request.ts';
-import type { Tree } from '../client/packing/trees.ts';
-import { type SharedController, sharedController } from '../set-up/controller/shared.ts';
+import { expect, test } from 'vitest';
 import { until } from '../worker-agent/factories/until.ts';
 import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
-import { appToSubmit, callerOf, idsIn } from './factories/app-to-submit.ts';
+import { idsIn, submitting } from './factories/app-to-submit.ts';
 import { expoBuildProcess, start, startOnTerminal } from './factories/started.ts';
 
-let controller: SharedController;
-let api: BuildsClient;
-let call: ReturnType<typeof callerOf>;
-beforeAll(async () => {
-  controller = await sharedController();
-  call = callerOf(controller);
-  api = new BuildsClient(new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY }));
-});
-const app = (change?: (tree: Tree) => unknown) => appToSubmit(controller, change);
+const { controller, api, call, app } = await submitting();
 
 test('code of the project runs for a fingerprint only at a terminal or if asked, and only if the cache takes it', async () => {
   const hash = 'a1'.repeat(20);

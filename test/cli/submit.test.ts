@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CommanderError } from 'commander';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { CommandError } from '../../cli/command-error.ts';
 import { submitCommand } from '../../cli/commands/project/submit.ts';
 import { EXIT } from '../../cli/exit-codes.ts';
@@ -11,26 +11,15 @@ import type { Interrupts } from '../../cli/interrupts.ts';
 import { AdminClient } from '../../client/admin-client.ts';
 import { valueOrThrow } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
-import { BuildsClient } from '../../client/builds-client.ts';
 import { SourceError } from '../../client/packing/source-error.ts';
-import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import type { Tree } from '../client/packing/trees.ts';
-import { type SharedController, sharedController } from '../set-up/controller/shared.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { faultyProxy } from '../worker-agent/servers/faulty-proxy.ts';
-import { appToSubmit, callerOf, idsIn, ofType } from './factories/app-to-submit.ts';
+import { idsIn, ofType, submitting } from './factories/app-to-submit.ts';
 import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
 
-let controller: SharedController;
-let api: BuildsClient;
-let call: ReturnType<typeof callerOf>;
-beforeAll(async () => {
-  controller = await sharedController();
-  call = callerOf(controller);
-  api = new BuildsClient(new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY }));
-});
-const app = (change?: (tree: Tree) => unknown) => appToSubmit(controller, change);
+const { controller, api, call, app } = await submitting();
 
 test('a profile is sent as the flags, eas.json, expo-build.json and git say, and an unchanged tree not at all', async () => {
   using it = app((tree) =>

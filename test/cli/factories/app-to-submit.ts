@@ -1,7 +1,9 @@
 /** An app that tests submit, and what they read of the answers. */
 import type { JsonLine } from '../../../cli/json-lines/json-lines.ts';
+import { BuildsClient } from '../../../client/builds-client.ts';
+import { Connection } from '../../../client/request.ts';
 import { project, type Tree } from '../../client/packing/trees.ts';
-import type { SharedController } from '../../set-up/controller/shared.ts';
+import { type SharedController, sharedController } from '../../set-up/controller/shared.ts';
 import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
 import { type Ended, expoBuild, jsonLinesOf } from './expo-build.ts';
 
@@ -10,7 +12,7 @@ const EAS_JSON = JSON.stringify({
 });
 
 /** An app in a repository, an account of its own, and a folder for what is temporary. */
-export function appToSubmit(controller: SharedController, change: (tree: Tree) => unknown = () => {}) {
+function appToSubmit(controller: SharedController, change: (tree: Tree) => unknown = () => {}) {
   const it = project();
   it.tree.write({ 'package.json': '{"name":"shop"}', 'eas.json': EAS_JSON, 'app.json': '{"expo":{"name":"Shop"}}' });
   change(it.tree);
@@ -41,8 +43,19 @@ export const idsIn = ({ stdout }: Ended) =>
     .split('\n')
     .map((line) => line.split(' ')[0]!);
 /** Asks the controller as an administrator does. */
-export const callerOf = (controller: SharedController) => async (method: string, path: string, body?: unknown) => {
+const callerOf = (controller: SharedController) => async (method: string, path: string, body?: unknown) => {
   const headers = { authorization: `Bearer ${controller.secrets.ADMIN_KEY}`, 'content-type': 'application/json' };
   const answer = await fetch(`${controller.url}${path}`, { method, headers, body: body ? JSON.stringify(body) : null });
   return (await answer.json()) as Record<string, unknown> & { secret: string; key: { id: string } };
 };
+
+/** The shared controller, two ways to ask it as an administrator, and what makes apps to submit to it. */
+export async function submitting() {
+  const controller = await sharedController();
+  return {
+    controller,
+    api: new BuildsClient(new Connection({ url: controller.url, key: controller.secrets.ADMIN_KEY })),
+    call: callerOf(controller),
+    app: (change?: (tree: Tree) => unknown) => appToSubmit(controller, change),
+  };
+}

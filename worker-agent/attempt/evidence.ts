@@ -33,8 +33,9 @@ const TAIL_LINES = 200;
 const TAIL_MAX_BYTES = 48 * 1024;
 /** How much is kept of the output of `tart run`, and of the monitor's own log. */
 const OUTPUT_MAX_BYTES = 4_096;
-/** How much of the limit the second way into the VM may take, which is asked after a third of it. */
-const SECOND_WAY_PART = 0.6;
+/** How much of the limit SSH has alone. Then the VM is asked by the second way too, for this much of it. */
+const SECOND_WAY_AFTER = 0.1;
+const SECOND_WAY_PART = 0.8;
 /** Shorter silences of the controller are usual. */
 const UNREACHABLE_MIN_MS = 5_000;
 
@@ -110,11 +111,14 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
   const answerMs = Math.round(limitMs / 3);
   let ssh: Ssh;
   let secondLook: Promise<void> | undefined;
+  const sshAnswers = new AbortController();
   const lookAgain = () => {
-    secondLook = probeWithoutNetwork(options, found, limit);
+    secondLook ??= probeWithoutNetwork(options, found, AbortSignal.any([limit, sshAnswers.signal]));
   };
+  const silent = setTimeout(lookAgain, SECOND_WAY_AFTER * limitMs);
   try {
     ssh = await answeringSsh(vm, answerMs, limit, lookAgain);
+    sshAnswers.abort();
     found.ssh = { answers: true, ms: Math.round(performance.now() - startedAt) };
   } catch (error) {
     found.ssh = {
@@ -123,6 +127,8 @@ async function probeGuest(vm: Vm, options: EvidenceOptions, found: Evidence, lim
       kind: error instanceof SshError ? error.kind : undefined,
     };
     return secondLook;
+  } finally {
+    clearTimeout(silent);
   }
   // Without scripts most probes fail, each for itself. The check that chooses them may not have come to its
   // end.
@@ -156,12 +162,14 @@ async function probeUnreached(
 
 async function probeWithoutNetwork(options: EvidenceOptions, found: Evidence, signal: AbortSignal): Promise<void> {
   const { tart, vmName: name, controllerUrl, limitMs } = options;
-  const seen = await lookWithoutNetwork({ tart, name, controllerUrl, limitMs: SECOND_WAY_PART * limitMs, signal });
+  const onAlive = (ms: number) => {
+    if (!found.ssh?.answers) found.secondWay = { answers: true, ms };
+  };
+  const ownLimitMs = SECOND_WAY_PART * limitMs;
+  const seen = await lookWithoutNetwork({ tart, name, controllerUrl, limitMs: ownLimitMs, signal, onAlive });
   if (!seen || found.ssh?.answers) return;
-  if (seen.answers) {
-    found.secondWay = { answers: true, ms: seen.ms };
-    found.controllerFromVm = seen.controller;
-  } else found.secondWay = { answers: false, error: seen.error.slice(0, EVIDENCE_ERROR_MAX) };
+  if (seen.answers) found.controllerFromVm = seen.controller ?? undefined;
+  else found.secondWay = { answers: false, error: seen.error.slice(0, EVIDENCE_ERROR_MAX) };
 }
 
 type Ask = (command: GuestCommand, timeoutMs?: number) => Promise<ExecResult>;
@@ -211,15 +219,15 @@ async function probeMemory(ask: Ask, found: Evidence): Promise<void> {
 }
 
 /**
- * The present connection, or a new one: the present one may be dead although the VM lives. `onSilent` is
+ * The present connection, or a new one: the present one may be dead although the VM lives. `onFailed` is
  * called in between, because there is no time for one way after the other.
  */
-async function answeringSsh(vm: Vm, timeoutMs: number, signal: AbortSignal, onSilent: () => void): Promise<Ssh> {
+async function answeringSsh(vm: Vm, timeoutMs: number, signal: AbortSignal, onFailed: () => void): Promise<Ssh> {
   try {
     await vm.ssh.exec(echoAlive(), { timeoutMs, signal });
     return vm.ssh;
   } catch {
-    onSilent();
+    onFailed();
     const ssh = await vm.reconnect({ timeoutMs, signal });
     await ssh.exec(echoAlive(), { timeoutMs, signal });
     return ssh;

@@ -127,6 +127,7 @@ async function sayWithoutNetwork(context: CloneContext, name: string, signal: Ab
   if (!seen) return '';
   if (!seen.answers) return '; nor does Tart’s guest agent answer, if the image has it: the VM may be frozen';
   const lives = '; the VM lives, because Tart’s guest agent answers there';
+  if (!seen.controller) return lives;
   return seen.controller.reachable
     ? `${lives}; its network works, so look at its SSH server and at the way from this Mac to it`
     : `${lives}; but it does not reach the controller (${seen.controller.detail}), so its network may be gone`;

@@ -12,12 +12,12 @@ export interface TartExec {
   /**
    * Answers with the exit code of the command, whatever it is. If nobody answers the kind is
    * `no_guest_agent`, after some 10 s, or `timeout`; if the VM does not run it is `not_running` or
-   * `not_found`.
+   * `not_found`. `onLine` is called as in TartCall: the limit begins anew with each line.
    */
   exec(
     name: string,
     words: readonly [string, ...string[]],
-    options: { limitMs: number; signal?: AbortSignal | undefined },
+    options: { limitMs: number; signal?: AbortSignal | undefined; onLine?: (line: string) => void },
   ): Promise<TartResult<{ exitCode: number; stdout: string }>>;
   /**
    * The same on the terminal of this process, until the command ends. Without `terminal` the command gets the
@@ -35,8 +35,8 @@ const OF_TART: readonly TartFailureKind[] = ['no_guest_agent', 'not_running', 'n
 const TART_EXIT_CODES: readonly number[] = [1, 2];
 
 export const createTartExec = ({ end, onTerminal }: TartCall): TartExec => ({
-  async exec(name, words, { limitMs, signal }) {
-    const ended = await end('exec', ['exec', name, ...words], { limitMs, signal });
+  async exec(name, words, options) {
+    const ended = await end('exec', ['exec', name, ...words], options);
     if (!ended.ok) return ended;
     const { exitCode, stdout, stderr } = ended;
     const failed = failureOf('exec', exitCode, stderr);

@@ -10,33 +10,58 @@ import { withoutSlash } from '../guest/arguments.ts';
 import type { Tart } from '../tart/tart.ts';
 
 export type SecondLook =
-  | { answers: true; ms: number; controller: { reachable: boolean; detail: string } }
+  | {
+      answers: true;
+      /** Until the VM answered. */
+      ms: number;
+      /** Null if the VM did not come to the end of its request to the controller. */
+      controller: { reachable: boolean; detail: string } | null;
+    }
   | { answers: false; error: string };
 
 /** For curl in the VM, whose network may be slow to fail. */
 const CURL_SECONDS = 3;
+/** The VM prints this before it asks the controller, so that a look that is cut off has still seen it alive. */
+const ALIVE = 'alive';
 
-/** Null if there is no VM that runs, so that nothing is learned. */
+/**
+ * Null if there is no VM that runs, so that nothing is learned. `onAlive` is called as soon as the VM answers,
+ * with the milliseconds until then. The limit is for that, and once more for what follows.
+ */
 export async function lookWithoutNetwork(options: {
   tart: Pick<Tart, 'exec'>;
   name: string;
   controllerUrl: string;
   limitMs: number;
   signal?: AbortSignal | undefined;
+  onAlive?: (ms: number) => void;
 }): Promise<SecondLook | null> {
-  const { tart, name, controllerUrl, limitMs, signal } = options;
+  const { tart, name, controllerUrl, limitMs, signal, onAlive } = options;
   const startedAt = performance.now();
+  let aliveMs: number | undefined;
+  const onLine = (line: string) => {
+    if (aliveMs !== undefined || line.trim() !== ALIVE) return;
+    aliveMs = Math.round(performance.now() - startedAt);
+    onAlive?.(aliveMs);
+  };
   const url = `${withoutSlash(controllerUrl)}/health`;
-  const words = ['curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', '--max-time', String(CURL_SECONDS), url];
-  const asked = await tart.exec(name, words as [string, ...string[]], { limitMs, signal });
-  if (!asked.ok) return NO_VM.includes(asked.kind) ? null : { answers: false, error: asked.message };
-  const { exitCode, stdout } = asked;
-  const status = stdout.trim();
-  // Whatever happens to its request, curl prints a status.
-  if (!/^\d{3}$/.test(status)) return { answers: false, error: `tart exec: curl ended with exit code ${exitCode}` };
+  const curl = ['curl', '-s', '-o', '/dev/null', '-w', '%{http_code}', '--max-time', String(CURL_SECONDS), url];
+  const words = ['sh', '-c', `echo ${ALIVE}; exec "$@"`, 'sh', ...curl] as const;
+  const asked = await tart.exec(name, words, { limitMs, signal, onLine });
+  if (aliveMs === undefined) {
+    if (asked.ok) return { answers: false, error: `tart exec: sh printed nothing, exit code ${asked.exitCode}` };
+    return NO_VM.includes(asked.kind) ? null : { answers: false, error: asked.message };
+  }
+  return { answers: true, ms: aliveMs, controller: asked.ok ? controllerSeen(asked) : null };
+}
+
+function controllerSeen({ exitCode, stdout }: { exitCode: number; stdout: string }) {
+  const status = stdout.trim().split('\n').at(-1) ?? '';
+  // Whatever happens to its request, curl prints a status. Without one it has not run.
+  if (!/^\d{3}$/.test(status)) return null;
   const reachable = exitCode === 0 && status === '200';
   const detail = exitCode === 0 ? `HTTP ${status}` : `curl: exit code ${exitCode}, HTTP ${status}`;
-  return { answers: true, ms: Math.round(performance.now() - startedAt), controller: { reachable, detail } };
+  return { reachable, detail };
 }
 
 const NO_VM: readonly string[] = ['not_found', 'not_running', 'no_tart'];

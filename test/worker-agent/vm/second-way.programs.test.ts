@@ -35,13 +35,13 @@ test('a VM that lives, one without a network, a frozen one and one that does not
   setFault(mac.home, 'vm', 'net-gone');
   await until(async () => {
     const seen = await look('vm');
-    return seen?.answers && !seen.controller.reachable && seen.controller.detail === 'curl: exit code 28, HTTP 000';
+    return seen?.answers && seen.controller?.detail === 'curl: exit code 28, HTTP 000';
   }, 'the VM answers, and its network is gone');
   setFault(mac.home, 'vm', 'freeze');
   await until(async () => (await look('vm', 2_000))?.answers === false, 'the VM is frozen');
 });
 
-test('what is no answer of curl proves nothing', async () => {
+test('what was not printed in the VM proves nothing', async () => {
   const controllerUrl = 'http://127.0.0.1:1';
   for (const exec of [
     'echo "Error: unavailable (14): Transport became inactive" >&2; exit 1',
@@ -51,5 +51,21 @@ test('what is no answer of curl proves nothing', async () => {
     using scripted = scriptedTart({ exec });
     const seen = await lookWithoutNetwork({ tart: scripted.tart, name: 'vm', controllerUrl, limitMs: 2_000 });
     expect(seen).toMatchObject({ answers: false });
+  }
+});
+
+test('a VM that has answered lives, although the look is cut off before curl has ended', async () => {
+  const controllerUrl = 'http://127.0.0.1:1';
+  for (const exec of [
+    'echo alive; exec sleep 60',
+    'echo alive; echo "curl: not found" >&2; exit 127',
+    'echo alive; echo "Error: unavailable (14): Transport became inactive" >&2; exit 1',
+  ]) {
+    using scripted = scriptedTart({ exec });
+    const seenAt: number[] = [];
+    const onAlive = (ms: number) => void seenAt.push(ms);
+    const seen = await lookWithoutNetwork({ tart: scripted.tart, name: 'vm', controllerUrl, limitMs: 2_000, onAlive });
+    expect(seen).toEqual({ answers: true, ms: seenAt[0], controller: null });
+    expect(seenAt).toHaveLength(1);
   }
 });

@@ -21,12 +21,12 @@ export type SecondLook =
 
 /** For curl in the VM, whose network may be slow to fail. */
 const CURL_SECONDS = 3;
-/** The VM prints this before it asks the controller, so that a look that is cut off has still seen it alive. */
+/** Is printed in the VM before curl runs there, so that a look that is cut off has still seen the VM alive. */
 const ALIVE = 'alive';
 
 /**
- * Null if there is no VM that runs, so that nothing is learned. `onAlive` is called as soon as the VM answers,
- * with the milliseconds until then. The limit is for that, and once more for what follows.
+ * Null if there is no VM that runs, so that nothing is learned. `onAlive` is called with the milliseconds as
+ * soon as the VM answers. The limit is for that, and once more for what follows.
  */
 export async function lookWithoutNetwork(options: {
   tart: Pick<Tart, 'exec'>;

@@ -68,7 +68,7 @@ export const Evidence = z.object({
       kind: text(32).optional(),
     })
     .optional(),
-  /** Whether Tart's guest agent answered, which needs no network. It is asked if SSH does not answer at once. */
+  /** Whether Tart's guest agent answered, without a network. It is asked if SSH does not answer at once. */
   secondWay: z
     .object({ answers: z.boolean(), ms: z.number().optional(), error: text(EVIDENCE_ERROR_MAX).optional() })
     .optional(),

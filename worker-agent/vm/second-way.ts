@@ -21,7 +21,7 @@ export type SecondLook =
 
 /** For curl in the VM, whose network may be slow to fail. */
 const CURL_SECONDS = 3;
-/** Is printed in the VM before curl runs there, so that a look that is cut off has still seen the VM alive. */
+/** Is printed in the VM before curl runs there, so that a look that is cut off has still seen it alive. */
 const ALIVE = 'alive';
 
 /**

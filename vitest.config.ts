@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { cloudflareTest, readD1Migrations } from '@cloudflare/vitest-plugin';
 import { defineConfig } from 'vitest/config';
@@ -113,8 +114,10 @@ export default defineConfig({
           sequence: { groupOrder: 3 },
           globalSetup: [LOCAL_DATABASE],
           include: FARMS,
-          // Whole Macs, which mostly wait: as many rows at a time as a farm has.
-          maxConcurrency: 3,
+          // Whole Macs. With more of them at a time than this, they take the processors from one another: the
+          // suite takes longer then, and what waits with a limit reaches it.
+          maxWorkers: availableParallelism(),
+          maxConcurrency: 2,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

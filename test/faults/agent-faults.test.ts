@@ -10,7 +10,7 @@ import { FaultFarm } from './factories/fault-farm.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {
-  macs = await FaultFarm.start({ macs: 3 });
+  macs = await FaultFarm.start({ macs: 2 });
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 

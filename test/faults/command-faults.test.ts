@@ -30,7 +30,7 @@ async function uploadSink() {
 
 let macs: FaultFarm;
 beforeAll(async () => {
-  macs = await FaultFarm.start({ macs: 3 });
+  macs = await FaultFarm.start({ macs: 2 });
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 

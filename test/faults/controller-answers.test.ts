@@ -5,7 +5,7 @@ import type { SeenRequest, Treatment } from './factories/proxy.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {
-  macs = await FaultFarm.start({ macs: 3, diverted: true });
+  macs = await FaultFarm.start({ macs: 2, diverted: true });
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 

@@ -112,7 +112,7 @@ export async function startController(options: ControllerOptions): Promise<Local
   const { stateDir, host = '127.0.0.1', entry, secrets = randomSecrets(), vars = {}, onLine, env, signal } = options;
   const port = options.port ?? (await freePort());
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  if (!options.migrated) await migrate(stateDir, { env, signal });
+  if (!options.migrated) await migrate(stateDir, signal);
   signal?.throwIfAborted();
 
   const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;

@@ -1,46 +1,107 @@
 /**
  * Brings the local database of a controller up to date.
  *
- * A new one is a copy of a database that was made once, because wrangler takes seconds of CPU time for the
- * migrations, and the tests start dozens of controllers at once.
+ * It does what `wrangler d1 migrations apply --local` does, which starts workerd anew for each migration. A
+ * new database is a copy of one that was made once, because the tests start dozens of controllers.
  *
- * Invariant: a template is whole from the moment that its folder exists, and its name says which migrations,
- * configuration and release of wrangler it was made with.
+ * Invariant: a template is whole from the moment that its folder exists, and its name says what it was made
+ * with: migrations, configuration, release of wrangler and this file.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { PROJECT_ROOT } from './project-root.ts';
-import { type WranglerOptions, wrangler } from './wrangler.ts';
 
 const TEMPLATES = path.join(PROJECT_ROOT, 'node_modules/.cache/local-database');
-/** Where wrangler keeps the databases of a folder. */
+const MIGRATIONS = path.join(PROJECT_ROOT, 'migrations');
+const CONFIGURATION = path.join(PROJECT_ROOT, 'wrangler.toml');
+/** Where wrangler keeps what is bound to a Worker, and among that its databases. */
+const STATE = 'v3';
 const DATABASES = 'v3/d1';
+/** For what hangs. On a busy machine the start of workerd takes a minute. */
+const LIMIT_MS = 600_000;
 
-/** Throws with the output of wrangler if a migration fails. */
-export async function migrate(stateDir: string, options?: WranglerOptions): Promise<void> {
-  if (existsSync(path.join(stateDir, DATABASES))) return apply(stateDir, options);
-  await cp(await databaseTemplate(options), stateDir, { recursive: true });
+/** The table that wrangler keeps. It applies the same migrations to a database of Cloudflare. */
+const APPLIED = `CREATE TABLE IF NOT EXISTS d1_migrations(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT UNIQUE,
+  applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
+)`;
+
+type Database = Awaited<ReturnType<import('miniflare').Miniflare['getD1Database']>>;
+interface D1Binding {
+  binding: string;
+  database_id: string;
+}
+
+/** Throws, with the name of the migration, if one fails. */
+export async function migrate(stateDir: string, signal?: AbortSignal): Promise<void> {
+  if (existsSync(path.join(stateDir, DATABASES))) return apply(stateDir, signal);
+  await cp(await databaseTemplate(signal), stateDir, { recursive: true });
 }
 
 /** Makes the template unless it is there, and returns its folder. */
-export async function databaseTemplate(options?: WranglerOptions): Promise<string> {
+export async function databaseTemplate(signal?: AbortSignal): Promise<string> {
   const template = path.join(TEMPLATES, await fingerprint());
-  if (!existsSync(template)) await makeTemplate(template, options);
+  if (!existsSync(template)) await makeTemplate(template, signal);
   return template;
 }
 
-async function apply(stateDir: string, options?: WranglerOptions): Promise<void> {
-  await wrangler(['d1', 'migrations', 'apply', 'DB', '--local', '--persist-to', stateDir], options);
+async function apply(stateDir: string, signal?: AbortSignal): Promise<void> {
+  // Only here, because they take seconds of CPU time to load.
+  const require = createRequire(import.meta.url);
+  const { Miniflare, convertV4MiniflareOptions } = require('miniflare') as typeof import('miniflare');
+  const { unstable_readConfig, unstable_splitSqlQuery } = require('wrangler') as typeof import('wrangler');
+  const { d1_databases } = unstable_readConfig({ config: CONFIGURATION });
+  const d1Databases = Object.fromEntries(
+    d1_databases.map((database: D1Binding) => [database.binding, database.database_id]),
+  );
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      ...{ modules: true, script: 'export default {}', d1Databases },
+      resourcePersistencePath: path.resolve(stateDir, STATE),
+      ...{ cf: false, telemetry: { enabled: false }, unsafeLocalExplorer: false, unsafeObservability: false },
+    }),
+  );
+  const limit = AbortSignal.any([AbortSignal.timeout(LIMIT_MS), ...(signal ? [signal] : [])]);
+  const stopped = new Promise<never>((_, reject) => {
+    limit.addEventListener('abort', () => reject(limit.reason), { once: true });
+  });
+  const applied = async () => applyTo(await miniflare.getD1Database('DB'), unstable_splitSqlQuery);
+  try {
+    limit.throwIfAborted();
+    await Promise.race([stopped, applied()]);
+  } finally {
+    await miniflare.dispose();
+  }
 }
 
-async function makeTemplate(template: string, options?: WranglerOptions): Promise<void> {
+async function applyTo(database: Database, split: (sql: string) => string[]): Promise<void> {
+  await database.prepare(APPLIED).run();
+  const { results } = await database.prepare('SELECT name FROM d1_migrations').all<{ name: string }>();
+  const applied = new Set(results.map(({ name }) => name));
+  for (const name of await migrationNames()) {
+    if (applied.has(name)) continue;
+    const statements = split(await readFile(path.join(MIGRATIONS, name), 'utf8'));
+    // All of it or nothing, with the note that it was applied.
+    const noted = database.prepare('INSERT INTO d1_migrations (name) VALUES (?)').bind(name);
+    await database.batch([...statements.map((sql) => database.prepare(sql)), noted]).catch((error: Error) => {
+      throw new Error(`the migration ${name} cannot be applied to the local database: ${error.message}`);
+    });
+  }
+}
+
+const migrationNames = async (): Promise<string[]> =>
+  (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort();
+
+async function makeTemplate(template: string, signal?: AbortSignal): Promise<void> {
   await mkdir(TEMPLATES, { recursive: true });
   const earlier = await readdir(TEMPLATES);
   const made = await mkdtemp(path.join(TEMPLATES, 'new-'));
   try {
-    await apply(made, options);
+    await apply(made, signal);
     // Another process may have been faster; its template is as good.
     await rename(made, template).catch((error: unknown) => {
       if (!existsSync(template)) throw error;
@@ -53,12 +114,11 @@ async function makeTemplate(template: string, options?: WranglerOptions): Promis
 }
 
 async function fingerprint(): Promise<string> {
-  const folder = path.join(PROJECT_ROOT, 'migrations');
-  const migrations = (await readdir(folder)).filter((name) => name.endsWith('.sql')).sort();
   const files = [
-    ...migrations.map((name) => path.join(folder, name)),
-    path.join(PROJECT_ROOT, 'wrangler.toml'),
+    ...(await migrationNames()).map((name) => path.join(MIGRATIONS, name)),
+    CONFIGURATION,
     path.join(PROJECT_ROOT, 'node_modules/wrangler/package.json'),
+    import.meta.filename,
   ];
   const hash = createHash('sha256');
   for (const file of files) hash.update(`${path.basename(file)}\n`).update(await readFile(file));

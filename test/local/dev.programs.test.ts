@@ -4,6 +4,7 @@ import { globSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
+import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { Connection } from '../../client/request.ts';
@@ -11,7 +12,7 @@ import { FIXTURE } from '../../local/dev/fixture.ts';
 import { freePort } from '../../local/farm/controller.ts';
 import { processesBelow } from '../../local/farm/leftovers.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
-import { wrangler } from '../../local/farm/wrangler.ts';
+import { QUIET, WRANGLER } from '../../local/farm/wrangler.ts';
 import { MONITOR, start } from '../vm-image/factories/guest-script.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { until } from '../worker-agent/factories/until.ts';
@@ -135,7 +136,10 @@ test('what cannot work is said before anything is touched', async () => {
 
 test('the deployed Worker has neither the fixture nor the limits of tests', async () => {
   using dir = temporaryDir();
-  await wrangler(['deploy', '--dry-run', '--outdir', dir.path]);
+  await execa(WRANGLER, ['deploy', '--dry-run', '--outdir', dir.path, '-c', 'wrangler.toml'], {
+    cwd: PROJECT_ROOT,
+    env: QUIET,
+  });
   const bundle = globSync('*.js', { cwd: dir.path })
     .map((name) => readFileSync(join(dir.path, name), 'utf8'))
     .join('\n');

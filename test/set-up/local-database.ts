@@ -4,8 +4,6 @@
  */
 import { databaseTemplate } from '../../local/farm/database.ts';
 
-const LIMIT_MS = 600_000;
-
 export async function setup(): Promise<void> {
-  await databaseTemplate({ timeoutMs: LIMIT_MS });
+  await databaseTemplate();
 }

@@ -6,7 +6,7 @@ import type { Outcome } from './factories/faulty-build.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {
-  macs = await FaultFarm.start({ macs: 2 });
+  macs = await FaultFarm.start({ macs: 3 });
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 

@@ -14,7 +14,7 @@ const TELL = 'cat "$TARTBEAT_ROOT/made-as"';
 
 let macs: FaultFarm;
 beforeAll(async () => {
-  macs = await FaultFarm.start({ macs: 2, startAgents: false });
+  macs = await FaultFarm.start({ macs: 3, startAgents: false });
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 

@@ -12,14 +12,14 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { within } from '../../client/retry.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 
 const TEMPLATES = path.join(PROJECT_ROOT, 'node_modules/.cache/local-database');
 const MIGRATIONS = path.join(PROJECT_ROOT, 'migrations');
 const CONFIGURATION = path.join(PROJECT_ROOT, 'wrangler.toml');
-/** Where wrangler keeps what is bound to a Worker, and among that its databases. */
+/** Where wrangler keeps what is bound to a Worker, in a folder for each kind. */
 const STATE = 'v3';
-const DATABASES = 'v3/d1';
 /** For what hangs. On a busy machine the start of workerd takes a minute. */
 const LIMIT_MS = 600_000;
 
@@ -38,7 +38,7 @@ interface D1Binding {
 
 /** Throws, with the name of the migration, if one fails. */
 export async function migrate(stateDir: string, signal?: AbortSignal): Promise<void> {
-  if (existsSync(path.join(stateDir, DATABASES))) return apply(stateDir, signal);
+  if (existsSync(path.join(stateDir, STATE, 'd1'))) return apply(stateDir, signal);
   await cp(await databaseTemplate(signal), stateDir, { recursive: true });
 }
 
@@ -65,14 +65,13 @@ async function apply(stateDir: string, signal?: AbortSignal): Promise<void> {
       ...{ cf: false, telemetry: { enabled: false }, unsafeLocalExplorer: false, unsafeObservability: false },
     }),
   );
-  const limit = AbortSignal.any([AbortSignal.timeout(LIMIT_MS), ...(signal ? [signal] : [])]);
-  const stopped = new Promise<never>((_, reject) => {
-    limit.addEventListener('abort', () => reject(limit.reason), { once: true });
-  });
-  const applied = async () => applyTo(await miniflare.getD1Database('DB'), unstable_splitSqlQuery);
+  const applied = async () => {
+    await applyTo(await miniflare.getD1Database('DB'), unstable_splitSqlQuery);
+    return true;
+  };
   try {
-    limit.throwIfAborted();
-    await Promise.race([stopped, applied()]);
+    if (!(await within(applied(), LIMIT_MS, signal)))
+      throw new Error(`the migrations were not applied to the local database within ${LIMIT_MS / 1_000} s`);
   } finally {
     await miniflare.dispose();
   }

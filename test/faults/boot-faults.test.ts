@@ -3,15 +3,17 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Cause } from '#contract';
 import { FaultFarm } from './factories/fault-farm.ts';
 import type { Outcome } from './factories/faulty-build.ts';
+import type { SeenRequest } from './factories/proxy.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {
-  macs = await FaultFarm.start({ macs: 3 });
+  macs = await FaultFarm.start({ macs: 2, diverted: true });
 });
 afterAll(() => macs?.[Symbol.asyncDispose]());
 
 /** Each step may take a share of it: a clone 30 s, an address 18 s, set and SSH 12 s. */
 const timeouts = { bootTimeoutMs: 60_000 };
+const isClaim = ({ path }: SeenRequest) => path.endsWith('/claim');
 const startFailed = (step: string, cause: Cause = 'unknown'): Outcome => ({ verdict: 'vm_start_failed', step, cause });
 const checkFailed = (step: string, cause: Cause = 'unknown'): Outcome => ({
   ...{ verdict: 'health_check_failed', step, cause },
@@ -76,9 +78,18 @@ test.concurrent('a Mac that never has a VM hands a build back three times; then 
 for (const fault of ['list-garbage', 'list-hang'])
   test.concurrent(`with ${fault} no VM can be made safely: vm_start_failed: clone`, async () => {
     await using mac = await macs.take();
-    mac.mac.setFault(mac.baseImage, fault);
+    const { agent } = mac.ways;
+    const before = agent.seen.length;
+    agent.treat((request) => (isClaim(request) ? 'answer 500' : 'pass'));
+    await mac.until(() => agent.seen.slice(before).some(isClaim), 'no earlier claim is on its way');
     const build = await mac.build({ command: 'echo never', timeouts });
+    // The agent claims only while tart lists its VMs. So the fault begins with the claim that gets the build.
+    agent.treat((request) => {
+      if (isClaim(request)) mac.mac.setFault(mac.baseImage, fault);
+      return 'pass';
+    });
     await build.fails(startFailed('clone'));
+    mac.treat('pass');
     mac.clearFaultOf(mac.baseImage, fault);
     await mac.recovers();
   });

@@ -135,9 +135,9 @@ test.concurrent('a person goes back and promotes, and the agent that runs takes 
   own.break('x26-base-new');
   for (let builds = 0; builds < 2; builds++) await (await mac.build({ ...ONCE, command: 'true' })).fails(BROKEN);
   // The agent notes how a build has ended once the controller has answered its report.
-  const hasBoth = async () => (await own.open()).list()[0]!.strikes.length === 2;
-  await mac.until(hasBoth, 'both builds are noted');
-  expect((await own.open()).list()[0]).toMatchObject({ current: { vm: 'x26-base-new' } });
+  const isNoted = async () => (await own.open()).list()[0]!.strikes.length === 2;
+  await mac.until(isNoted, 'both builds are noted');
+  expect((await own.open()).list()[0]).toMatchObject({ current: { vm: 'x26-base-new' }, strikes: [{}, {}] });
   expect(await own.command('back', 'xcode-26')).toMatchObject({ exitCode: 0 });
   await (await mac.build({ command: TELL })).succeeds('x26-base-snapshot\n');
   expect(await own.command('back', 'xcode-26')).toMatchObject({

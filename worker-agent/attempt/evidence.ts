@@ -162,11 +162,12 @@ async function probeUnreached(
 
 async function probeWithoutNetwork(options: EvidenceOptions, found: Evidence, signal: AbortSignal): Promise<void> {
   const { tart, vmName: name, controllerUrl, limitMs } = options;
-  const onAlive = (ms: number) => {
-    if (!found.ssh?.answers) found.secondWay = { answers: true, ms };
-  };
-  const ownLimitMs = SECOND_WAY_PART * limitMs;
-  const seen = await lookWithoutNetwork({ tart, name, controllerUrl, limitMs: ownLimitMs, signal, onAlive });
+  const seen = await lookWithoutNetwork({
+    ...{ tart, name, controllerUrl, limitMs: SECOND_WAY_PART * limitMs, signal },
+    onAlive: (ms) => {
+      found.secondWay = { answers: true, ms };
+    },
+  });
   if (!seen || found.ssh?.answers) return;
   if (seen.answers) found.controllerFromVm = seen.controller ?? undefined;
   else found.secondWay = { answers: false, error: seen.error.slice(0, EVIDENCE_ERROR_MAX) };

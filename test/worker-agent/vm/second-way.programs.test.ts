@@ -10,6 +10,12 @@ import { until } from '../factories/until.ts';
 import { BASE, simulatedMac } from '../tart-simulator/simulated-mac.ts';
 
 const LONG_MS = 60_000;
+/** How a `tart exec` may end before curl has printed anything. */
+const CUT_OFF = [
+  'echo "Error: unavailable (14): Transport became inactive" >&2; exit 1',
+  'echo "curl: not found" >&2; exit 127',
+  'exec sleep 60',
+];
 
 async function health() {
   const server = createServer((request, response) => response.writeHead(request.url === '/health' ? 200 : 404).end());
@@ -41,31 +47,26 @@ test('a VM that lives, one without a network, a frozen one and one that does not
   await until(async () => (await look('vm', 2_000))?.answers === false, 'the VM is frozen');
 });
 
-test('what was not printed in the VM proves nothing', async () => {
-  const controllerUrl = 'http://127.0.0.1:1';
-  for (const exec of [
-    'echo "Error: unavailable (14): Transport became inactive" >&2; exit 1',
-    'echo "curl: not found" >&2; exit 127',
-    'exec sleep 60',
-  ]) {
-    using scripted = scriptedTart({ exec });
-    const seen = await lookWithoutNetwork({ tart: scripted.tart, name: 'vm', controllerUrl, limitMs: 2_000 });
-    expect(seen).toMatchObject({ answers: false });
-  }
+/** What is seen through a `tart exec` that does this, and when `onAlive` was called. */
+async function lookThrough(exec: string) {
+  using scripted = scriptedTart({ exec });
+  const aliveMs: number[] = [];
+  const seen = await lookWithoutNetwork({
+    ...{ tart: scripted.tart, name: 'vm', controllerUrl: 'http://127.0.0.1:1', limitMs: 2_000 },
+    onAlive: (ms) => void aliveMs.push(ms),
+  });
+  return { seen, aliveMs };
+}
+
+test.each(CUT_OFF)('what was not printed in the VM proves nothing: %s', async (exec) => {
+  expect(await lookThrough(exec)).toMatchObject({ seen: { answers: false }, aliveMs: [] });
 });
 
-test('a VM that has answered lives, although the look is cut off before curl has ended', async () => {
-  const controllerUrl = 'http://127.0.0.1:1';
-  for (const exec of [
-    'echo alive; exec sleep 60',
-    'echo alive; echo "curl: not found" >&2; exit 127',
-    'echo alive; echo "Error: unavailable (14): Transport became inactive" >&2; exit 1',
-  ]) {
-    using scripted = scriptedTart({ exec });
-    const seenAt: number[] = [];
-    const onAlive = (ms: number) => void seenAt.push(ms);
-    const seen = await lookWithoutNetwork({ tart: scripted.tart, name: 'vm', controllerUrl, limitMs: 2_000, onAlive });
-    expect(seen).toEqual({ answers: true, ms: seenAt[0], controller: null });
-    expect(seenAt).toHaveLength(1);
-  }
-});
+test.each(CUT_OFF)(
+  'a VM that has answered lives, although the look is cut off before curl has ended: %s',
+  async (exec) => {
+    const { seen, aliveMs } = await lookThrough(`echo alive; ${exec}`);
+    expect(aliveMs).toHaveLength(1);
+    expect(seen).toEqual({ answers: true, ms: aliveMs[0], controller: null });
+  },
+);

@@ -20,8 +20,8 @@ export interface TartRuns {
   startRun(name: string, options: { logFile: string; args?: string[] }): Promise<TartResult<{ run: TartRun }>>;
   isRunAlive(run: TartRun): Promise<boolean>;
   /**
-   * Resolves when the process has ended, with its exit code if this agent had started it. Rejects only with
-   * the signal's reason.
+   * Resolves when the process has ended, with its exit code if this is the run that startRun of this agent
+   * has answered, and not one that was read from a journal. Rejects only with the signal's reason.
    */
   waitForRunExit(run: TartRun, signal?: AbortSignal): Promise<{ exitCode: number | null }>;
   /** Says why `tart run` ended, from the end of its log. */
@@ -39,8 +39,11 @@ const WRAPPED_POLL_MAX_MS = 1_000;
 const LOG_TAIL_BYTES = 8_192;
 
 export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { killRun(run: TartRun): Promise<void> } {
-  /** Processes that this agent started: the system tells us when they exit, and with which code. */
-  const children = new Map<number, Promise<number | null>>();
+  /**
+   * How the runs end that this agent started: the system tells us when, and with which exit code. An end is
+   * kept for as long as somebody holds the run, so it is also known to who asks for it later.
+   */
+  const exits = new WeakMap<TartRun, Promise<number | null>>();
   const isRunAlive = async ({ pid, startTime }: TartRun) => (await processStartTime(pid)) === startTime;
   const explainRunExit = async (logFile: string, exitCode: number | null) =>
     runFailureOf(exitCode, await readTail(logFile));
@@ -71,18 +74,18 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
       if (!started.ok) return started;
       const { exit } = started;
       const pid = await tartPid(started.pid, exit);
-      // A wrapper ends with tart, and with tart's exit code.
-      children.set(pid, exit);
-      exit.finally(() => children.delete(pid));
       const startTime = await processStartTime(pid);
       if (startTime === null) return explainRunExit(logFile, await exit);
-      return { ok: true, run: { pid, startTime } };
+      const run = { pid, startTime };
+      // A wrapper ends with tart, and with tart's exit code.
+      exits.set(run, exit);
+      return { ok: true, run };
     },
 
     async waitForRunExit(run, signal) {
       signal?.throwIfAborted();
-      const own = children.get(run.pid);
-      if (own) return { exitCode: await abortable(own, signal) };
+      const exit = exits.get(run);
+      if (exit) return { exitCode: await abortable(exit, signal) };
       // An earlier agent started it, so the system tells us nothing. We look again and again.
       const watched = watchProcess(run);
       while (await watched.lives()) await pause(jittered(RUN_POLL_MS), signal);

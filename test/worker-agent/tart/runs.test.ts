@@ -27,6 +27,25 @@ test('a run is detached, writes to its file, and its end is noticed with its exi
   expect(why.message).toContain('it broke');
 });
 
+test('the exit code of a run that ended before anybody waited for it is known', async () => {
+  using scripted = scriptedTart({ run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done; exit 3' });
+  const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
+  if (!started.ok) throw new Error(started.message);
+  writeFileSync(join(scripted.dir, 'end'), '');
+  await until(() => !isKnown(started.run.pid), 'the end of the run');
+  expect(await scripted.tart.waitForRunExit(started.run)).toEqual({ exitCode: 3 });
+  expect(await scripted.tart.waitForRunExit({ ...started.run })).toEqual({ exitCode: null });
+});
+
+/** Also true for a process that has ended and that nobody has asked for its exit code. */
+function isKnown(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 test("neither the agent's death nor Ctrl-C in its terminal takes the VM with it", async () => {
   using scripted = scriptedTart({ run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
   const module = new URL('../../../worker-agent/tart/tart.ts', import.meta.url).href;

@@ -28,7 +28,9 @@ test('a run is detached, writes to its file, and its end is noticed with its exi
 });
 
 test('the exit code of a run that ended before anybody waited for it is known', async () => {
-  using scripted = scriptedTart({ run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done; exit 3' });
+  using scripted = scriptedTart({
+    run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done; exit 3',
+  });
   const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
   if (!started.ok) throw new Error(started.message);
   writeFileSync(join(scripted.dir, 'end'), '');

@@ -136,6 +136,7 @@ function openChannel(client: Client, text: string, command: GuestCommand, limit:
   const { signal } = limit;
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason);
+    if (signal.aborted) return onAbort(); // between its turn and now
     signal.addEventListener('abort', onAbort, { once: true });
     const refuse = (cause: Error) =>
       reject(new SshError('refused', `the guest refused to run ${command.name}: ${cause.message}`, { cause }));

@@ -23,13 +23,28 @@ export interface SshShell {
 }
 
 /** `terminal` is null where nobody sits. Rejects with SshError. */
-export async function openShellOver(
+export function openShellOver(
   client: Client,
   dead: AbortSignal,
   command: GuestCommand,
   terminal: WindowSize | null,
 ): Promise<SshShell> {
-  const channel = await openChannel(client, dead, command, terminal);
+  const pty = terminal && { term: 'dumb', cols: terminal.columns, rows: terminal.rows };
+  return new Promise((resolve, reject) => {
+    const onDead = () => reject(dead.reason);
+    if (dead.aborted) return onDead();
+    dead.addEventListener('abort', onDead, { once: true });
+    client.exec(command.text(null), pty ? { pty } : {}, (cause, channel) => {
+      dead.removeEventListener('abort', onDead);
+      if (cause) reject(new SshError('refused', `no shell was opened: ${cause.message}`, { cause }));
+      // At once: the shell may have ended, and ssh2 tells its exit status only to present listeners.
+      else resolve(follow(channel, dead));
+    });
+  });
+}
+
+function follow(channel: ClientChannel, dead: AbortSignal): SshShell {
+  channel.on('error', () => {}); // what is written after its end
   const done = new Promise<number | null>((resolve, reject) => {
     let status: number | null | undefined;
     channel.on('exit', (code: number | null) => {
@@ -50,24 +65,4 @@ export async function openShellOver(
     resize: ({ columns, rows }) => void channel.setWindow(rows, columns, 0, 0),
     done,
   };
-}
-
-function openChannel(
-  client: Client,
-  dead: AbortSignal,
-  command: GuestCommand,
-  terminal: WindowSize | null,
-): Promise<ClientChannel> {
-  const pty = terminal && { term: 'dumb', cols: terminal.columns, rows: terminal.rows };
-  return new Promise((resolve, reject) => {
-    const onDead = () => reject(dead.reason);
-    if (dead.aborted) return onDead();
-    dead.addEventListener('abort', onDead, { once: true });
-    client.exec(command.text(null), pty ? { pty } : {}, (cause, channel) => {
-      dead.removeEventListener('abort', onDead);
-      if (cause) return reject(new SshError('refused', `no shell was opened: ${cause.message}`, { cause }));
-      channel.on('error', () => {}); // what is written after its end
-      resolve(channel);
-    });
-  });
 }

@@ -114,6 +114,9 @@ test('an exit status that comes in one piece with everything else is heard', asy
     for (let time = 0; time < 50; time++) {
       const { exitCode, stdout } = await ssh.exec(command('true'), LONG);
       expect([exitCode, stdout.toString()]).toEqual([0, 'done']);
+      const shell = await ssh.shell(command('true'), null);
+      shell.stdout.resume();
+      expect(await shell.done).toBe(0);
     }
   } finally {
     for (const client of clients) client.end();

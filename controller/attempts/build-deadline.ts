@@ -30,7 +30,7 @@ export const ARM_TTL_MS = 30_000;
  */
 const ORPHAN_AFTER_MS = ARM_TTL_MS + 5_000;
 /**
- * The pause before the next try when D1 failed. The first one is short, because a verdict falls within 1 s of
+ * The pause before the next try when D1 failed, or did not know the attempt yet. The first one is short, because a verdict falls within 1 s of
  * its deadline. Each later one is twice as long, so that a thousand builds do not hurry a D1 that is down.
  */
 const RETRY_MIN_MS = 500;
@@ -173,10 +173,10 @@ export class BuildDeadline extends DurableObject<Env> {
     record = this.#load();
     if (record?.state !== 'armed' || record.attempt !== attempt || !record.judging) return;
     if (!active || active.attempt < attempt) {
-      // This is an arm without a claim. Wait while its claim may still commit, then forget it without ending
-      // the attempt.
-      if (now < record.claimedAt + ORPHAN_AFTER_MS)
-        return this.#save({ ...record, judging: null }, record.claimedAt + ORPHAN_AFTER_MS);
+      // This is an arm without a claim. Ask again while its claim may still commit, then forget it without
+      // ending the attempt.
+      const orphanedAt = record.claimedAt + ORPHAN_AFTER_MS;
+      if (now < orphanedAt) return this.#save(record, Math.min(orphanedAt, now + retryPauseMs(tries)));
       return this.#end(attempt - 1);
     }
     if (!active.running || active.attempt > attempt) return this.#end(attempt);

@@ -77,7 +77,13 @@ interface Limits {
   seals?: number;
 }
 
-/** Does the work that is due, at most `limit` rows, of one build or of all. */
+/** What is due before the next sweep. */
+const SOON_MS = 60_000;
+
+/**
+ * Does the work that is due, at most `limit` rows, of one build or of all. Of one build also what is due soon:
+ * what was tried in vain a moment ago may be possible by now, because something of that build has changed.
+ */
 export async function drainOutbox(
   env: Env,
   now: number,
@@ -87,7 +93,7 @@ export async function drainOutbox(
     openDatabase(env)
       .select()
       .from(outbox)
-      .where(and(lte(outbox.dueAt, now), these))
+      .where(and(lte(outbox.dueAt, buildId ? now + SOON_MS : now), these))
       .orderBy(asc(outbox.dueAt))
       .limit(Math.max(limit, CANCELS_MAX));
   let due = await read(buildId ? or(eq(outbox.buildId, buildId), eq(outbox.supersededBy, buildId)) : undefined);

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
 import { iosFiles, ipa, zip } from '../worker-agent/app-metadata/app-files.ts';
 import { FaultFarm } from './factories/fault-farm.ts';
+import { contentOf, filesBelow } from './factories/files-below.ts';
 
 let macs: FaultFarm;
 beforeAll(async () => {
@@ -45,7 +46,7 @@ echo looked`,
   // No file on the guest's disk has one of the tokens either.
   const guest = join(mac.mac.tartHome, 'vms', await mac.vmName(), 'guest');
   const holding = filesBelow(guest).filter((path) =>
-    [tokens.vm, tokens.run].some((token) => readFileSync(path).includes(token)),
+    [tokens.vm, tokens.run].some((token) => contentOf(path).includes(token)),
   );
   expect(holding).toEqual([]);
   await mac.inSource(build.id, 'go');
@@ -260,10 +261,4 @@ function readProc(pid: string, name: 'cmdline' | 'environ'): string {
   } catch {
     return '';
   }
-}
-
-function filesBelow(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name));
 }

@@ -4,7 +4,7 @@
  * know.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +25,7 @@ import { startPlay } from '../set-up/stores/play/server.ts';
 import { testWith } from '../set-up/test-with.ts';
 import { aab, INFO, iosFiles, ipa } from '../worker-agent/app-metadata/app-files.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { contentOf, filesBelow } from './factories/files-below.ts';
 
 const withOpenssl = testWith('openssl');
 const APP = INFO.CFBundleIdentifier;
@@ -323,19 +324,3 @@ function asker(url: string, answers: string[]) {
     return (response.headers.get('content-type')?.includes('json') ? JSON.parse(text) : text) as T;
   };
 }
-
-/** Empty if the file was just removed, and for the disk of a VM, which is hollow. */
-function contentOf(path: string): Buffer {
-  try {
-    if (statSync(path).blocks === 0) return Buffer.alloc(0);
-    return readFileSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return Buffer.alloc(0);
-  }
-}
-
-const filesBelow = (folder: string): string[] =>
-  readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name));

@@ -1,6 +1,6 @@
 import { env } from 'cloudflare:workers';
 import { eq } from 'drizzle-orm';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { CONTRACT_HEADER, KeyRevoked, type KeyView } from '#contract';
 import { revokeKey } from '../../../controller/access/key-revocation.ts';
 import { ROTATION_OVERLAP_MS, rotateKey } from '../../../controller/access/key-rotation.ts';
@@ -8,7 +8,7 @@ import { createKey, findKey } from '../../../controller/access/keys.ts';
 import { keys } from '../../../controller/schema/index.ts';
 import { databaseFaults } from '../factories/faulty-database.ts';
 import { call, db, errorOf, HOUR_MS, insertWorker, submitKey } from '../factories/rows.ts';
-import { anAssignment, show } from '../factories/scenarios.ts';
+import { anAssignment, show, until } from '../factories/scenarios.ts';
 
 const json = (body: unknown): RequestInit => ({
   method: 'POST',
@@ -64,10 +64,10 @@ test('the use of a key is noted at most once an hour', async () => {
   const { key, secret } = await createKey(env, { name: 'x', scope: 'submit' }, start);
   const lastUsed = async () => (await db.select().from(keys).where(eq(keys.id, key.id)).get())!.lastUsedAt;
   await findKey(env, secret, start);
-  await vi.waitFor(async () => expect(await lastUsed()).toBe(start));
+  await until('the first use is noted', async () => (await lastUsed()) === start);
   await findKey(env, secret, start + HOUR_MS - 1);
   await findKey(env, secret, start + HOUR_MS);
-  await vi.waitFor(async () => expect(await lastUsed()).toBe(start + HOUR_MS));
+  await until('the next use is noted', async () => (await lastUsed()) === start + HOUR_MS);
 });
 
 test('a revoked key opens nothing at once, and revoking it again answers the same', async () => {

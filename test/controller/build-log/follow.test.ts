@@ -1,7 +1,7 @@
 import { evictDurableObject, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { and, eq } from 'drizzle-orm';
-import { expect, test, vi } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { createKey } from '../../../controller/access/keys.ts';
 import { followLog } from '../../../controller/build-log/follow.ts';
 import { asBytes, asEvents, type FollowFormat, wholeCharacters } from '../../../controller/build-log/follow-formats.ts';
@@ -25,9 +25,15 @@ import {
   tokenFor,
   unique,
 } from '../factories/rows.ts';
+import { until } from '../factories/scenarios.ts';
+
+afterEach(() => void vi.useRealTimers());
 
 const followers = async (buildId: string, token: string, length: number): Promise<number> =>
   ((await (await putLog(buildId, token, length, '')).json()) as { followers: number }).followers;
+
+const untilFollowers = (buildId: string, token: string, length: number, count: number) =>
+  until(`${count} follow`, async () => (await followers(buildId, token, length)) === count);
 
 const get = async (buildId: string, query: string, headers: Record<string, string> = {}, key?: string) =>
   call(`/api/builds/${buildId}/logs${query}`, key ?? (await submitKey()), { headers });
@@ -167,11 +173,11 @@ test('a follower waits in the queue for the next attempt of a build whose worker
   await putLog(buildId, token, 0, 'half of it\n');
   const response = await follow(buildId, { times: { lastBytesMs: 50, queuePauseMaxMs: 20 } });
   const events = eventsOf(response);
-  await vi.waitFor(async () => expect(await followers(buildId, token, 11)).toBe(1));
+  await untilFollowers(buildId, token, 11, 1);
   await changeAttempt(buildId, { endedAt: Date.now(), verdict: 'worker_lost' });
   await changeBuild(buildId, { status: 'queued', endedAt: null });
   expect(await sealLog(env, buildId, 1, Date.now())).toBe('later');
-  await vi.waitFor(async () => expect(await followers(buildId, token, 11)).toBe(0));
+  await untilFollowers(buildId, token, 11, 0);
   await insertAttempt(buildId, 2);
   await changeBuild(buildId, { status: 'building', attempt: 2 });
   await putLog(buildId, await tokenFor(buildId, 2), 0, 'all of it\n', 2);
@@ -237,7 +243,12 @@ test('no event cuts a character in two, and what is not UTF-8 does not hold up t
   const { buildId, token } = await runningBuild();
   await putLog(buildId, token, 0, new Uint8Array([0x61, 0xe2, 0x82]));
   const response = await get(buildId, '?follow=1');
-  const events = eventsOf(response, (seen) => seen.length === 2);
+  const first = Promise.withResolvers<void>();
+  const events = eventsOf(response, (seen) => {
+    first.resolve();
+    return seen.length === 2;
+  });
+  await first.promise;
   await putLog(buildId, token, 3, new Uint8Array([0xac, 0x62]));
   expect((await events).map(({ data }) => data.text).join('')).toBe('a€b');
 });
@@ -257,7 +268,11 @@ test('a stream lasts 15 minutes at the most, and the pauses in the queue 15 s', 
 test('a quiet build is followed until the longest time of a stream, which then asks to reconnect', async () => {
   const { buildId, token } = await runningBuild();
   await putLog(buildId, token, 0, 'one €');
-  const events = await eventsOf(await follow(buildId, { times: { streamMaxMs: 300, keepAliveMs: 1 } }));
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  const events = await eventsOf(await follow(buildId, { times: { keepAliveMs: 1 } }), (seen) => {
+    if (seen.length === 1) vi.advanceTimersByTime(SETTINGS.follow.streamMaxMs);
+    return false;
+  });
   expect(events).toEqual([
     { event: 'message', id: '1:7', data: { attempt: 1, offset: 0, bytes: 7, text: 'one €' } },
     { event: 'reconnect', id: null, data: { attempt: 1, offset: 7 } },
@@ -267,8 +282,10 @@ test('a quiet build is followed until the longest time of a stream, which then a
 test('bare bytes break off where events ask to reconnect', async () => {
   const { buildId, token } = await runningBuild();
   await putLog(buildId, token, 0, 'one\n');
-  const reader = (await follow(buildId, { format: asBytes(), times: { streamMaxMs: 200 } })).body!.getReader();
+  vi.useFakeTimers({ toFake: ['setTimeout'] });
+  const reader = (await follow(buildId, { format: asBytes() })).body!.getReader();
   expect(new TextDecoder().decode((await reader.read()).value)).toBe('one\n');
+  vi.advanceTimersByTime(SETTINGS.follow.streamMaxMs);
   await expect(reader.read()).rejects.toThrow('before the end of the log');
 });
 
@@ -343,9 +360,12 @@ test('a sealed log wakes no object, and each segment is unpacked once', async ()
 
 test('a stream ends when its key expires', async () => {
   const { buildId } = await runningBuild();
-  const { secret } = await createKey(env, { name: 'short', scope: 'submit', expiresAt: Date.now() + 700 }, Date.now());
+  const now = Date.now();
+  vi.useFakeTimers({ toFake: ['Date'], now });
+  const { secret } = await createKey(env, { name: 'short', scope: 'submit', expiresAt: now + 100 }, now);
   const events = await eventsOf(await get(buildId, '?follow=1', {}, secret));
   expect(events.map(({ event }) => event)).toEqual(['reconnect']);
+  vi.setSystemTime(now + 100);
   expect(await errorOf(await get(buildId, '?follow=1', {}, secret))).toEqual([401, 'unauthorized']);
 });
 
@@ -360,7 +380,7 @@ test('revoking a key ends what it follows at once, hibernating or not, and nothi
   const bare = (await get(buildId, '?follow=1', { Accept: 'text/plain' }, mine!.secret)).text();
   bare.catch(() => {});
   const goesOn = eventsOf(await get(buildId, '?follow=1', {}, other!.secret));
-  await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(3));
+  await untilFollowers(buildId, token, 0, 3);
   await evictDurableObject(env.LOGS.getByName(`${buildId}/1`));
   expect((await revoke(mine!.key.id)).status).toBe(200);
   // The sockets have ended by now: the streams' own look at the key comes seconds later.
@@ -376,16 +396,31 @@ test('revoking a key also ends a stream whose log wakes no object, also if nobod
   const { secret, key } = await createKey(env, { name: 'revoked', scope: 'submit' }, Date.now());
   const queued = await insertBuild({ status: 'queued', attempt: 0 });
   const sealed = await sealedBuild(new Uint8Array(2_000_000).fill(0x61));
-  const opened = await Promise.all([queued, sealed].map((id) => get(id, '?follow=1', {}, secret)));
-  const waits = eventsOf(opened[0]!);
-  const slow = opened[1]!.body!.getReader();
+  const waits = eventsOf(await get(queued, '?follow=1', {}, secret));
+  // Nobody can see the other stream end without reading it, and whoever reads early gets the whole log. So
+  // the test reads on when the stream has found the mark of its key.
+  const found = Promise.withResolvers<void>();
+  const watched: Env = {
+    ...env,
+    BLOBS: new Proxy(env.BLOBS, {
+      get(target, name) {
+        const value = Reflect.get(target, name);
+        if (name !== 'head') return typeof value === 'function' ? value.bind(target) : value;
+        return async (path: string) => {
+          const mark = await target.head(path);
+          if (mark) found.resolve();
+          return mark;
+        };
+      },
+    }),
+  };
+  const times = { keyCheckMs: 50 };
+  const slow = (await follow(sealed, { env: watched, key: { id: key.id, expiresAt: null }, times })).body!.getReader();
   await slow.read();
-  const startedAt = performance.now();
   expect((await revoke(key.id)).status).toBe(200);
   expect((await waits).map(({ event }) => event)).toEqual(['reconnect']);
-  // Nobody can see the other stream end without reading it, and whoever reads early gets the whole log. So
-  // the test reads on when the 5 s of the promise have passed.
-  await scheduler.wait(Math.max(0, startedAt + 5_000 - performance.now()));
+  await found.promise;
+  await scheduler.wait(0); // it acts on the mark
   let text = '';
   for (let part = await slow.read(); !part.done; part = await slow.read()) text += new TextDecoder().decode(part.value);
   expect(text.slice(-200)).toContain('event: reconnect');
@@ -400,7 +435,7 @@ test('a revocation asks 30 live logs at most, those claimed first, and the strea
   const ends: Promise<Event[]>[] = [];
   for (const { buildId, token } of [first, last]) {
     ends.push(eventsOf(await get(buildId, '?follow=1', {}, secret)));
-    await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(1));
+    await untilFollowers(buildId, token, 0, 1);
   }
 
   const asked: string[] = [];
@@ -432,7 +467,7 @@ test('a key that is replaced without an overlap ends what it follows', async () 
   const { buildId, token } = await runningBuild();
   const { secret, key } = await createKey(env, { name: 'replaced', scope: 'submit' }, Date.now());
   const ended = eventsOf(await get(buildId, '?follow=1', {}, secret));
-  await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(1));
+  await untilFollowers(buildId, token, 0, 1);
   await call(`/api/keys/${key.id}/rotate?overlapMs=0`, env.ADMIN_KEY, { method: 'POST' });
   expect((await ended).map(({ event }) => event)).toEqual(['reconnect']);
 });
@@ -452,20 +487,20 @@ test('who follows is counted while he follows, also by an object that hibernated
     await reader.cancel();
     await reads;
   });
-  await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(2));
+  await untilFollowers(buildId, token, 0, 2);
   await evictDurableObject(env.LOGS.getByName(`${buildId}/1`));
   expect(await followers(buildId, token, 0)).toBe(2);
   leaves[0]!.resolve();
-  await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(1));
+  await untilFollowers(buildId, token, 0, 1);
   leaves[1]!.resolve();
-  await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(0));
+  await untilFollowers(buildId, token, 0, 0);
   await Promise.all(left);
 });
 
 test('a quiet log hibernates under its followers, and they get what is printed later', async () => {
   const { buildId, token } = await runningBuild();
   const events = eventsOf(await get(buildId, '?follow=1'));
-  await vi.waitFor(async () => expect(await followers(buildId, token, 0)).toBe(1));
+  await untilFollowers(buildId, token, 0, 1);
   const log = env.LOGS.getByName(`${buildId}/1`);
   const before = await runInDurableObject(log, (object) => object);
   await evictDurableObject(log);
@@ -480,7 +515,7 @@ test('a deployment that closes the sockets costs a follower no byte', async () =
   const { buildId, token } = await runningBuild();
   const events = eventsOf(await follow(buildId, { times: { queuePauseMaxMs: 20 } }));
   await putLog(buildId, token, 0, 'one\n');
-  await vi.waitFor(async () => expect(await followers(buildId, token, 4)).toBe(1));
+  await untilFollowers(buildId, token, 4, 1);
   await evictDurableObject(env.LOGS.getByName(`${buildId}/1`), { webSockets: 'close' });
   await putLog(buildId, token, 4, 'two\n');
   await endWith(buildId, bytesOf('one\ntwo\n'));
@@ -498,6 +533,6 @@ test('a slow reader of a long log is sent no more than it takes', async () => {
     runInDurableObject(env.LOGS.getByName(`${buildId}/1`), (_, state) =>
       state.getWebSockets().map((socket) => (socket.deserializeAttachment() as { offset: number }).offset),
     );
-  await vi.waitFor(async () => expect(await sent()).toEqual([512 * 1024]));
+  await until('the first bytes are sent', async () => (await sent())[0] === 512 * 1024);
   await reader.cancel();
 });

@@ -5,7 +5,8 @@ import { AFTERMATH_MS, LOG_APPEND_MAX_BYTES } from '#contract';
 import { openLog, readLog } from '../../../controller/build-log/read.ts';
 import { sealLog } from '../../../controller/build-log/seal.ts';
 import { SEGMENT_BYTES } from '../../../controller/build-log/segments.ts';
-import { attempts, builds } from '../../../controller/schema/index.ts';
+import { attempts, builds, outbox } from '../../../controller/schema/index.ts';
+import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import {
   bytesOf,
   call,
@@ -203,6 +204,20 @@ test('a log is sealed when it is what the agent said, and reads as before', asyn
   expect(await read(buildId, '?tail=2')).toBe('two\nthree\n');
   expect((await get(buildId)).headers.get('X-Log-Complete')).toBe('true');
   expect(await errorOf(await putLog(buildId, token, 14, 'late'))).toEqual([410, 'log_sealed']);
+});
+
+test('a log whose end comes a moment after the first try to seal it is sealed then', async () => {
+  const { buildId, token } = await runningBuild();
+  const whole = bytesOf('one\ntwo\n');
+  await putLog(buildId, token, 0, whole.slice(0, 4));
+  await endWith(buildId, whole);
+  const now = Date.now();
+  await db.insert(outbox).values({ kind: 'seal_log', buildId, attempt: 1, dueAt: now });
+  await drainOutbox(env, now, { buildId });
+  expect(await attemptRow(buildId)).toMatchObject({ logSealedLength: null });
+  await putLog(buildId, token, 4, whole.slice(4));
+  await drainOutbox(env, now, { buildId });
+  expect(await attemptRow(buildId)).toMatchObject({ logSealedLength: 8, logComplete: true });
 });
 
 test('a log of which the end never came is sealed as incomplete when the aftermath is over', async () => {

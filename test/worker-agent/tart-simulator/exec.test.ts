@@ -76,6 +76,7 @@ test('exec of a VM that does not run, has no guest agent or is frozen fails like
   await mac.boot('frozen');
   expect(await mac.tart('exec', 'frozen', 'true')).toMatchObject({ exitCode: 0 });
   setFault(mac.home, 'frozen', 'freeze');
+  await until(() => mac.isFrozen('frozen'), 'it is frozen');
   const unreachable = { exitCode: 1, stdout: '', stderr: UNREACHABLE };
   expect(await Promise.all(['bare', 'frozen'].map((name) => mac.tart('exec', name, 'true')))).toEqual([
     unreachable,

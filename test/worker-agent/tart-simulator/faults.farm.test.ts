@@ -5,7 +5,6 @@ import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { clearFault, FAULT_NAMES, faultNextClone, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
-import { environmentOf } from '../../../worker-agent/tart-simulator/processes/process-table.ts';
 import { until } from '../factories/until.ts';
 import { BASE, type SshClient, simulatedMac } from './simulated-mac.ts';
 
@@ -40,17 +39,16 @@ test('freeze: all of the VM stops, its grandchildren too, and nothing answers un
     const pids = stdout.split('\n').filter(Boolean).map(Number);
     return code === 0 && pids.length === 2 ? pids : null;
   }, 'both loops run');
-  const members = () => membersOf(mac);
   setFault(mac.home, 'vm', 'freeze');
-  await until(() => members().every(({ pid }) => isStopped(pid)), 'everything is stopped');
-  expect(members().map(({ pid }) => pid)).toEqual(expect.arrayContaining(loops));
+  await until(() => mac.isFrozen('vm'), 'everything is stopped');
+  expect(mac.members('vm').map(({ pid }) => pid)).toEqual(expect.arrayContaining(loops));
   const answer = ssh.exec('echo alive');
   expect(await settles(answer, 1_000)).toBe(false);
   expect((await mac.tart('list')).stdout).toMatch(/vm .* running$/m);
   clearFault(mac.home, 'vm', 'freeze');
   expect((await answer).stdout).toBe('alive\n');
   setFault(mac.home, 'vm', 'freeze');
-  await until(() => members().every(({ pid }) => isStopped(pid)), 'everything is stopped again');
+  await until(() => mac.isFrozen('vm'), 'everything is stopped again');
   await mac.tart('stop', 'vm');
   await mac.nothingLives();
 });
@@ -279,7 +277,7 @@ test('short-freeze: everything stops for a moment, and goes on by itself', async
   await using mac = await simulatedMac();
   const { ssh } = await mac.boot('vm');
   setFault(mac.home, 'vm', 'short-freeze:600000');
-  await until(() => membersOf(mac).every(({ pid }) => isStopped(pid)), 'everything is stopped');
+  await until(() => mac.isFrozen('vm'), 'everything is stopped');
   const answer = ssh.exec('echo alive');
   expect(await settles(answer, 300)).toBe(false);
   // Its time is over as soon as it lasts less long.
@@ -350,9 +348,6 @@ test('stale-ip: another VM answers, by its MAC address', async () => {
 const connectAgain = (mac: Awaited<ReturnType<typeof simulatedMac>>) =>
   until(async () => await mac.connect('vm').catch(() => null), 'SSH is back');
 
-const membersOf = (mac: Awaited<ReturnType<typeof simulatedMac>>) =>
-  mac.processes().filter(({ pid }) => environmentOf(pid).some((entry) => entry.startsWith('TART_SIM_VM=')));
-
 /** Null if nobody takes the connection. */
 function connected(host: string): Promise<Socket | null> {
   const socket = createConnection({ host, port: 22_022 });
@@ -371,19 +366,6 @@ async function guestOf(mac: Awaited<ReturnType<typeof simulatedMac>>, ssh: SshCl
     session: await line('sysctl -n kern.bootsessionuuid'),
     bootedAt: /^kern\.boottime: \{ sec = (\d+), usec = \d+ \}$/.exec(await line('sysctl kern.boottime'))?.[1],
   };
-}
-
-/**
- * A process whose child was stopped between vfork and exec waits in the kernel, in state D, and cannot be
- * stopped itself.
- */
-function isStopped(pid: number): boolean {
-  try {
-    const stat = process.getBuiltinModule('node:fs').readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return 'TD'.includes(stat[stat.lastIndexOf(')') + 2]!);
-  } catch {
-    return true; // it has ended
-  }
 }
 
 async function echoServer() {

@@ -5,6 +5,8 @@ import { execa } from 'execa';
 import ssh2, { type Client, type ConnectConfig } from 'ssh2';
 import { createBaseImage } from '../../../worker-agent/tart-simulator/home/base-image.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
+import { VM_MARK } from '../../../worker-agent/tart-simulator/processes/members.ts';
+import { environmentOf } from '../../../worker-agent/tart-simulator/processes/process-table.ts';
 import {
   simulatorProcesses,
   sweepSimulator,
@@ -54,6 +56,11 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
     return { pid: child.pid!, said, ended };
   }
 
+  function members(name: string) {
+    const { runId } = JSON.parse(readFileSync(join(home, 'vms', name, 'running.json'), 'utf8'));
+    return simulatorProcesses(home).filter(({ pid }) => environmentOf(pid).includes(`${VM_MARK}=${runId}`));
+  }
+
   const run = (name: string, ...options: string[]) => start('run', name, '--no-graphics', ...options);
 
   async function address(name: string): Promise<string> {
@@ -88,12 +95,28 @@ export async function simulatedMac({ bootMs = 0 }: { bootMs?: number } = {}) {
     config: (name: string) => JSON.parse(readFileSync(join(home, 'vms', name, 'config.json'), 'utf8')),
     names: async () => (await tart('list', '-q')).stdout.split('\n').filter(Boolean),
     processes: () => simulatorProcesses(home),
+    /** The processes of a VM that runs. */
+    members,
+    isFrozen: (name: string) => members(name).every(({ pid }) => isStopped(pid)),
     nothingLives: () => until(() => simulatorProcesses(home).length === 0, 'nothing of the simulator lives'),
     async [Symbol.asyncDispose]() {
       await sweepSimulator(home);
       directory[Symbol.dispose]();
     },
   };
+}
+
+/**
+ * Also true if it has ended. A process whose child was stopped between vfork and exec waits in the kernel, in
+ * state D, and cannot be stopped itself.
+ */
+function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return 'TD'.includes(stat[stat.lastIndexOf(')') + 2]!);
+  } catch {
+    return true;
+  }
 }
 
 export interface CommandResult {

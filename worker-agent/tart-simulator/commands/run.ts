@@ -3,7 +3,7 @@
  * asks it to stop. SIGTERM kills this process, as it kills Tart. The exit code is 0 also for a guest that
  * crashed.
  */
-import { rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Arguments } from '../arguments.ts';
@@ -125,7 +125,10 @@ function take(name: string, tartHome: string): { vm: Vm; mark: RunningMark } {
     writeConfig(vm, { ...config, macAddress: randomMac() });
   }
   const mark = { ...processId(process.pid)!, runId: newRunId(tartHome) };
-  writeFileSync(join(vm.folder, 'running.json'), JSON.stringify(mark));
+  // In one step, because a reader takes a VM with half a mark for stopped.
+  const draft = join(vm.folder, `.running-${process.pid}`);
+  writeFileSync(draft, JSON.stringify(mark));
+  renameSync(draft, join(vm.folder, 'running.json'));
   touch(vm);
   return { vm, mark };
 }

@@ -44,6 +44,7 @@ export class FollowerSocket {
       this.#note({ type: 'gone' });
     });
     socket.accept();
+    if (signal.aborted) this.close(); // while it was being opened
   }
 
   /** Rejects if the log cannot be reached. */

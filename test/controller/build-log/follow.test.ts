@@ -523,6 +523,29 @@ test('a deployment that closes the sockets costs a follower no byte', async () =
   expect(textOf(await events)).toBe('one\ntwo\n');
 });
 
+test('a follower that leaves while its socket is being opened leaves none', async () => {
+  const { buildId, token } = await runningBuild();
+  const [opened, left] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const log = env.LOGS.getByName(`${buildId}/1`);
+  const slowly = {
+    fetch: async (...asked: Parameters<typeof log.fetch>) => {
+      const answer = await log.fetch(...asked);
+      opened.resolve();
+      await left.promise;
+      return answer;
+    },
+  };
+  const LOGS = { getByName: () => slowly } as unknown as Env['LOGS'];
+  const reader = (await follow(buildId, { env: { ...env, LOGS } })).body!.getReader();
+  await reader.read(); // the greeting
+  void reader.read();
+  await opened.promise;
+  expect(await followers(buildId, token, 0)).toBe(1);
+  await reader.cancel();
+  left.resolve();
+  await untilFollowers(buildId, token, 0, 0);
+});
+
 test('a slow reader of a long log is sent no more than it takes', async () => {
   const { buildId, token } = await runningBuild();
   const part = new Uint8Array(1024 * 1024).fill(0x61);

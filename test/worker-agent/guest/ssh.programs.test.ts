@@ -55,8 +55,8 @@ const nowhere = async (port: number) => ({
 const onServer = testWith('sshd');
 
 test('a port where nothing listens is refused', async () => {
-  const error = await sshErrorOf(connectSsh(await nowhere(await freePort())));
-  expect(error.kind).toBe('refused');
+  const target = { ...(await nowhere(await freePort())), connectTimeoutMs: 60_000 };
+  expect((await sshErrorOf(connectSsh(target))).kind).toBe('refused');
 });
 
 test('a server that accepts and says nothing is silent, and our socket is gone', async () => {
@@ -64,6 +64,20 @@ test('a server that accepts and says nothing is silent, and our socket is gone',
   const error = await sshErrorOf(connectSsh(await nowhere(server.port)));
   expect(error.kind).toBe('silent');
   await until(() => [...server.sockets].every((socket) => socket.readableEnded || socket.closed), 'closed');
+});
+
+test('after a stall of the agent, what the server has answered meanwhile counts', async () => {
+  await using server = await silentServer();
+  for (const [port, kind] of [
+    [server.port, 'silent'],
+    [await freePort(), 'refused'],
+  ] as const) {
+    const target = await nowhere(port);
+    const connecting = sshErrorOf(connectSsh(target));
+    // Node connects in the tick before, and hears of it in a turn of its loop after the stall.
+    process.nextTick(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2 * target.connectTimeoutMs));
+    expect((await connecting).kind).toBe(kind);
+  }
 });
 
 test('an aborted signal ends the attempt to connect', async () => {

@@ -52,8 +52,8 @@ export const LAYERS = {
     ['files', 'build-log', 'vm'],
     ['guest', 'tart'],
     ['mac'],
-    ['heartbeat', 'state'],
     ['config'],
+    ['heartbeat', 'state'],
     ['config-findings', 'time-limits', 'events', 'ending', 'exit-codes', 'version', 'vm-image'],
   ],
   client: [

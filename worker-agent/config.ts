@@ -4,7 +4,8 @@
  * Invariant: an AgentConfig has been checked, every default is filled in, and `~` is expanded. All that is
  * wrong with a file is one ConfigError.
  */
-import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
@@ -20,6 +21,7 @@ import {
   openToOthers,
   repeatedIn,
 } from './config-findings.ts';
+import { withFileLock } from './state/file-lock.ts';
 
 /** The address at which a VM on Tart's NAT sees its host. */
 export const TART_HOST_ADDRESS = '192.168.64.1';
@@ -195,16 +197,25 @@ function withImages(given: z.output<typeof AgentConfigSchema>, path: string): Ag
 
 /** Checks, then writes in one step with mode 0600. Makes the folder with mode 0700. Throws ConfigError. */
 export async function saveConfig(path: string, input: AgentConfigInput): Promise<AgentConfig> {
-  const text = `${JSON.stringify(input, null, 2)}\n`;
-  const config = parseConfig(text, path);
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await writeFileAtomic(path, text, { mode: 0o600 });
-  await chmod(path, 0o600); // otherwise an existing file would keep its mode
-  return config;
+  return write(path, input);
 }
 
 /** Changes single settings and leaves the rest of the file as it is. Throws ConfigError. */
 export async function changeConfig(path: string, change: Partial<AgentConfigInput>): Promise<AgentConfig> {
   await loadConfig(path);
-  return saveConfig(path, { ...JSON.parse(await readFile(path, 'utf8')), ...change });
+  const stateDir = join(dirname(path), 'state');
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  // Otherwise two commands that change it at once could undo what the other one has written.
+  return withFileLock(join(stateDir, 'config.lock'), () =>
+    write(path, { ...JSON.parse(readFileSync(path, 'utf8')), ...change }),
+  );
+}
+
+function write(path: string, input: AgentConfigInput): AgentConfig {
+  const text = `${JSON.stringify(input, null, 2)}\n`;
+  const config = parseConfig(text, path);
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  writeFileAtomic.sync(path, text, { mode: 0o600 });
+  chmodSync(path, 0o600); // otherwise an existing file would keep its mode
+  return config;
 }

@@ -2,7 +2,7 @@ import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadConfig, parseConfig, saveConfig, vmControllerUrl } from '../../worker-agent/config.ts';
+import { changeConfig, loadConfig, parseConfig, saveConfig, vmControllerUrl } from '../../worker-agent/config.ts';
 import { ConfigError } from '../../worker-agent/config-findings.ts';
 import { temporaryDir } from './factories/temporary-dir.ts';
 
@@ -140,6 +140,14 @@ test('saving keeps what was written, makes the folder, and lets nobody else read
   expect(statSync(path).mode & 0o777).toBe(0o600);
   await expect(saveConfig(path, { ...guideConfig, vmName: '/' })).rejects.toThrow(ConfigError);
   expect(JSON.parse(readFileSync(path, 'utf8')).vmName).toBe('expo-build-vm');
+});
+
+test('two who change a config at once both have what they wrote', async () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, 'config.json');
+  await saveConfig(path, guideConfig);
+  await Promise.all([changeConfig(path, { vmSshPort: 2222 }), changeConfig(path, { minFreeDiskGb: 30 })]);
+  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ ...guideConfig, vmSshPort: 2222, minFreeDiskGb: 30 });
 });
 
 test('the VM sees a controller on its host at the address of the host', () => {

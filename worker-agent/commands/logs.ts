@@ -1,7 +1,8 @@
 /** `expo-worker logs`: prints the end of the agent's log, and with `-f` what is added, over rotations too. */
-import { open, stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { StringDecoder } from 'node:string_decoder';
 import { pause } from '../../client/retry.ts';
-import { tailOf } from '../build-log/tail.ts';
+import { tailBefore } from '../build-log/tail.ts';
 import { CommandError } from '../exit-codes.ts';
 import { logPathOf } from '../mac/launchd-plist.ts';
 
@@ -18,32 +19,44 @@ export interface LogsOptions {
 
 export async function logsCommand({ config, follow, lines, signal, write }: LogsOptions): Promise<void> {
   const path = logPathOf(config);
-  const begun = await stat(path).catch((error: NodeJS.ErrnoException) => {
+  // A part of the file may end in the middle of a character.
+  const decoder = new StringDecoder('utf8');
+  const show = (bytes: Buffer) => write(decoder.write(bytes));
+  let file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     throw new CommandError(
       error.code === 'ENOENT'
         ? `There is no ${path}. The agent writes this file when launchd runs it; \`expo-worker install\` sets that up`
         : `${path} cannot be read (${error.code})`,
     );
   });
-  write((await tailOf(path, { lines: lines + 1, maxBytes: Math.min(TAIL_MAX_BYTES, begun.size) })).join('\n'));
-  let offset = begun.size;
-  let inode = begun.ino;
-  while (follow && !signal.aborted) {
-    await pause(POLL_MS, signal).catch(() => {});
-    const now = await stat(path).catch(() => null);
-    if (!now) continue; // the agent is between two files
-    if (now.ino !== inode || now.size < offset) offset = 0;
-    inode = now.ino;
-    if (now.size > offset) offset += await copy(path, offset, now.size - offset, write);
+  try {
+    let { size: offset, ino } = await file.stat();
+    write((await tailBefore(file, offset, { lines: lines + 1, maxBytes: TAIL_MAX_BYTES })).join('\n'));
+    while (follow && !signal.aborted) {
+      await pause(POLL_MS, signal).catch(() => {});
+      // Before the copy: the agent writes nothing more to a file that has lost this name.
+      const named = await stat(path).catch(() => null);
+      offset = await copy(file, offset, show);
+      if (!named || named.ino === ino) continue;
+      const next = await open(path, 'r').catch(() => null);
+      if (!next) continue; // the agent is between two files
+      await file.close();
+      file = next;
+      offset = 0;
+      ({ ino } = await file.stat());
+    }
+  } finally {
+    await file.close();
   }
 }
 
-async function copy(path: string, offset: number, lengthBytes: number, write: (text: string) => void): Promise<number> {
-  await using file = await open(path, 'r');
-  const wanted = Math.min(lengthBytes, TAIL_MAX_BYTES);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(wanted), 0, wanted, offset);
-  // Only whole lines, because the file may end in the middle of a character.
-  const end = buffer.subarray(0, bytesRead).lastIndexOf(0x0a) + 1 || bytesRead;
-  write(buffer.toString('utf8', 0, end));
-  return end;
+/** Shows what the file has from this offset on, or all of it if it was emptied. Returns where it ends. */
+async function copy(file: FileHandle, from: number, show: (bytes: Buffer) => void): Promise<number> {
+  let offset = (await file.stat()).size < from ? 0 : from;
+  for (;;) {
+    const { buffer, bytesRead } = await file.read({ position: offset });
+    if (bytesRead === 0) return offset;
+    show(buffer.subarray(0, bytesRead));
+    offset += bytesRead;
+  }
 }

@@ -52,6 +52,8 @@ async function inThread<T>(task: Task, signal: AbortSignal, { ms, memoryMb }: Li
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: memoryMb },
   });
+  // `once` no longer listens when the time is up, and an error to which nobody listens ends the agent.
+  thread.on('error', () => {});
   try {
     const [answer] = (await once(thread, 'message', { signal: AbortSignal.any([signal, limit]) })) as [Answer];
     if ('unreadable' in answer) throw new UnreadableArchive(answer.unreadable);

@@ -33,6 +33,8 @@ export async function matchInTime(
 ): Promise<Matched | null> {
   const limit = AbortSignal.timeout(limitMs);
   const thread = new Worker(new URL(import.meta.url), { workerData: { task: TASK, files, globs } });
+  // `once` no longer listens when the time is up, and an error to which nobody listens ends the agent.
+  thread.on('error', () => {});
   try {
     const [matched] = await once(thread, 'message', { signal: AbortSignal.any([signal, limit]) });
     return matched as Matched;

@@ -136,11 +136,16 @@ function whenReady(
     );
   };
   return new Promise<void>((resolve, reject) => {
-    const deadline = setTimeout(late, connectTimeoutMs);
+    let decision: NodeJS.Immediate | undefined;
+    // After a stall Node fires this timer before it takes what has come in meanwhile. So that is heard first.
+    const deadline = setTimeout(() => {
+      decision = setImmediate(late);
+    }, connectTimeoutMs);
     const onAbort = () => life.end(givenUp(where));
     signal?.addEventListener('abort', onAbort, { once: true });
     const settle = () => {
       clearTimeout(deadline);
+      clearImmediate(decision);
       signal?.removeEventListener('abort', onAbort);
       life.dead.removeEventListener('abort', onDead);
     };

@@ -16,8 +16,11 @@ const PS_TIMEOUT_MS = 10_000;
  */
 const IDENTITY_MS = 30_000;
 
-/** Null if no such process lives. A zombie, which has died and was not yet reaped, does not live. */
-export async function processStartTime(pid: number): Promise<string | null> {
+/**
+ * Null if no such process lives. A zombie, which has died and was not yet reaped, does not live. Undefined if
+ * the system gave no answer.
+ */
+export async function processStartTime(pid: number): Promise<string | null | undefined> {
   return process.platform === 'linux' ? startTicks(pid) : startDate(pid);
 }
 
@@ -26,7 +29,10 @@ export interface ProcessIdentity {
   startTime: string;
 }
 
-/** Says again and again whether the process lives. Signal 0 starts no program and reaches no one. */
+/**
+ * Says again and again whether the process lives. Signal 0 starts no program and reaches no one. Its word
+ * alone counts while the system does not tell the start time.
+ */
 export function watchProcess({ pid, startTime }: ProcessIdentity): { lives(): Promise<boolean> } {
   let identifiedAtMs: number | null = null;
   return {
@@ -37,7 +43,8 @@ export function watchProcess({ pid, startTime }: ProcessIdentity): { lives(): Pr
       // On Linux the start time costs no program, and a process that nobody reaps is seen to have died.
       if (known && process.platform !== 'linux') return true;
       identifiedAtMs = Date.now();
-      return (await processStartTime(pid)) === startTime;
+      const found = await processStartTime(pid);
+      return found === undefined ? hasProcess(pid) : found === startTime;
     },
   };
 }
@@ -51,39 +58,43 @@ function hasProcess(pid: number): boolean {
   }
 }
 
-async function startTicks(pid: number): Promise<string | null> {
+async function startTicks(pid: number): Promise<string | null | undefined> {
   let stat: string;
   try {
     stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  } catch {
-    return null;
+  } catch (error) {
+    return ['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code!) ? null : undefined;
   }
   // The second field is the command in parentheses, which may contain anything. So count from its end.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields[0] === 'Z' || fields[0] === 'X' ? null : fields[19]!;
 }
 
-async function startDate(pid: number): Promise<string | null> {
-  const { stdout, exitCode } = await execa('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], {
+async function startDate(pid: number): Promise<string | null | undefined> {
+  const stdout = await ps('-o', 'stat=,lstart=', '-p', String(pid));
+  if (stdout === undefined) return undefined;
+  const [, state, date] = /^\s*(\S+)\s+(.+?)\s*$/.exec(stdout) ?? [];
+  return !date || state!.startsWith('Z') ? null : date;
+}
+
+/** What `ps` prints. Undefined if it could not be started or did not end by itself: then nothing is known. */
+async function ps(...words: string[]): Promise<string | undefined> {
+  const { stdout, exitCode } = await execa('ps', words, {
     reject: false,
     timeout: PS_TIMEOUT_MS,
     env: { LC_ALL: 'C', TZ: 'UTC' },
   });
-  const [, state, date] = /^\s*(\S+)\s+(.+?)\s*$/.exec(stdout ?? '') ?? [];
-  return exitCode !== 0 || !date || state!.startsWith('Z') ? null : date;
+  return exitCode === undefined ? undefined : stdout;
 }
 
 /**
  * The process itself, or the first below it that is none of the wrappers. Null if there are only wrappers
- * yet, or no such process.
+ * yet, or no such process. Undefined if the system gave no answer.
  */
-export async function processBelow(pid: number, wrappers: readonly string[]): Promise<number | null> {
-  const { stdout } = await execa('ps', ['-A', '-o', 'pid=,ppid=,stat=,comm='], {
-    reject: false,
-    timeout: PS_TIMEOUT_MS,
-    env: { LC_ALL: 'C' },
-  });
-  const lines = (stdout ?? '').split('\n').map((line) => /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.+?)\s*$/.exec(line));
+export async function processBelow(pid: number, wrappers: readonly string[]): Promise<number | null | undefined> {
+  const stdout = await ps('-A', '-o', 'pid=,ppid=,stat=,comm=');
+  if (stdout === undefined) return undefined;
+  const lines = stdout.split('\n').map((line) => /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(.+?)\s*$/.exec(line));
   const processes = lines.flatMap((match) =>
     match && !match[3]!.startsWith('Z')
       ? [{ pid: Number(match[1]), parent: Number(match[2]), name: basename(match[4]!) }]

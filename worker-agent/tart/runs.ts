@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jittered, pause } from '../../client/retry.ts';
 import { awakeMs } from '../../client/running-clock.ts';
 import { type ProcessIdentity, processBelow, processStartTime, watchProcess } from '../mac/process-identity.ts';
-import { runFailureOf, type TartFailure, type TartResult } from './answers.ts';
+import { failure, runFailureOf, type TartFailure, type TartResult } from './answers.ts';
 import { KILL_DELAY_MS, type TartCall } from './call.ts';
 
 /** A `tart run` process. The agent keeps it in its journal, so that it finds the VM again after a restart. */
@@ -18,6 +18,7 @@ export type TartRun = ProcessIdentity;
 export interface TartRuns {
   /** Starts the VM detached; its output is appended to logFile. Does not tell whether the VM boots. */
   startRun(name: string, options: { logFile: string; args?: string[] }): Promise<TartResult<{ run: TartRun }>>;
+  /** False also if the system gave no answer. */
   isRunAlive(run: TartRun): Promise<boolean>;
   /**
    * Resolves when the process has ended, with its exit code if this is the run that startRun of this agent
@@ -49,15 +50,13 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
     runFailureOf(exitCode, await readTail(logFile));
 
   /** A wrapper that is killed leaves its `tart run` behind, so the run is tart's own process. */
-  const tartPid = async (startedPid: number, exit: Promise<unknown>): Promise<number> => {
+  const tartPid = async (startedPid: number, ended: AbortSignal): Promise<number> => {
     if (wrappers.length === 0) return startedPid;
-    const ended = new AbortController();
-    exit.finally(() => ended.abort());
     const untilMs = awakeMs() + WRAPPED_MS;
-    for (let pauseMs = WRAPPED_POLL_MS; awakeMs() < untilMs && !ended.signal.aborted; ) {
+    for (let pauseMs = WRAPPED_POLL_MS; awakeMs() < untilMs && !ended.aborted; ) {
       const pid = await processBelow(startedPid, wrappers);
-      if (pid !== null) return pid;
-      await pause(pauseMs, ended.signal).catch(() => {});
+      if (pid) return pid;
+      await pause(pauseMs, ended).catch(() => {});
       pauseMs = Math.min(1.5 * pauseMs, WRAPPED_POLL_MAX_MS);
     }
     return startedPid;
@@ -73,9 +72,17 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
       const started = await detach(['run', name, ...options], logFile);
       if (!started.ok) return started;
       const { exit } = started;
-      const pid = await tartPid(started.pid, exit);
+      const ended = new AbortController();
+      exit.finally(() => ended.abort());
+      const pid = await tartPid(started.pid, ended.signal);
       const startTime = await processStartTime(pid);
-      if (startTime === null) return explainRunExit(logFile, await exit);
+      if (startTime === undefined && !ended.signal.aborted) {
+        // No later agent could tell this run from another process. sudo hands SIGTERM on to tart.
+        process.kill(started.pid, 'SIGTERM');
+        const why = 'the Mac did not tell when the process of tart run had started, so the agent ended it';
+        return failure('run', 'failed', null, why);
+      }
+      if (!startTime) return explainRunExit(logFile, await exit);
       const run = { pid, startTime };
       // A wrapper ends with tart, and with tart's exit code.
       exits.set(run, exit);
@@ -100,9 +107,10 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
         if (Date.now() > deadline) {
           if (!(await isRunAlive(run))) return;
           // An older agent has journalled the wrapper.
-          const pid = wrappers.length === 0 ? run.pid : ((await processBelow(run.pid, wrappers)) ?? run.pid);
+          const pid = wrappers.length === 0 ? run.pid : await processBelow(run.pid, wrappers);
+          if (pid === undefined) return; // if only the wrapper were killed, nobody would find tart any more
           try {
-            process.kill(pid, 'SIGKILL');
+            process.kill(pid ?? run.pid, 'SIGKILL');
           } catch {}
           return;
         }

@@ -5,7 +5,6 @@ import type { HostEvent } from '../../../worker-agent/events.ts';
 import { Images } from '../../../worker-agent/images/images.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { agentHost } from '../factories/agent-host.ts';
-import { until } from '../factories/until.ts';
 import { standInController } from '../servers/stand-in-controller.ts';
 
 const { signal } = new AbortController();
@@ -25,14 +24,10 @@ test('while both VM slots of the Mac are in use nothing is sent; a minute later 
   };
   await using host = await agentHost(controller.url);
   const others = ['other-1', 'other-2'];
-  for (const name of others) host.runVm(name);
+  for (const name of others) await host.runVm(name);
   const { configPath } = host;
   const config = await loadConfig(configPath);
   const tart = createTart(config);
-  await until(async () => {
-    const listed = await tart.list();
-    return listed.ok && listed.vms.filter(({ state }) => state === 'running').length === 2;
-  }, 'both run');
   const events: HostEvent[] = [];
   const emit = (event: unknown) => void events.push(event as HostEvent);
   const selfCheck = new SelfCheck({ configPath, images: Images.open({ configPath, config, tart, emit }), emit });

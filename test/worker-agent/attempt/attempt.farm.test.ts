@@ -7,6 +7,7 @@ import { ArtifactGlob } from '#contract';
 import { isPng } from '../../../worker-agent/app-metadata/png.ts';
 import { clearFault, setFault } from '../../../worker-agent/tart-simulator/home/faults.ts';
 import { iosFiles, ipa } from '../app-metadata/app-files.ts';
+import { agentHere, NO_HURRY } from '../factories/agent-here.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { buildRuns, PATIENCE_MS } from '../factories/build-runs.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
@@ -79,19 +80,19 @@ test('artifacts that are gone when the result is told are sent again: success is
 });
 
 test('a failing command is build_failed with its exit code, its onFailure artifacts and evidence', {
-  timeout: 180_000,
+  timeout: 400_000,
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  await using agent = host.startAgent();
+  await using agent = await agentHere(host, NO_HURRY);
   const build = controller.submit({
     id: 'b1',
     command: 'echo oops; echo 1 > result.log; exit 7',
     source: await sourceArchive({ a: '' }),
     artifactGlobs: [glob({ glob: 'app.ipa' }), glob({ glob: '*.log', onFailure: true })],
   });
-  await agent.until({ type: 'slot_free' });
-  expect(build.reports.at(-1), agent.said()).toMatchObject({
+  await until(() => build.status === 'failed', 'the report', PATIENCE_MS);
+  expect(build.reports.at(-1), JSON.stringify(agent.events)).toMatchObject({
     type: 'fail',
     verdict: 'build_failed',
     exitCode: 7,
@@ -312,23 +313,23 @@ test('a build whose key of INPUTS_KEY is missing waits for it, and is built once
 test('a look at the monitor that fails ends neither the attempt nor the watch', { timeout: 400_000 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  using dir = temporaryDir();
-  const goOn = join(dir.path, 'go-on');
+  const [looked, over] = [host.gate(), host.gate()];
   const build = controller.submit({
     id: 'b1',
     // More output than the agent takes for an answer, instead of the look; then the monitor dies.
     command: `s=$(find "$TARTBEAT_ROOT/" -name monitor-control.sh | head -1); mv "$s" "$s.kept"
       printf '#!/bin/sh\nhead -c 3000000 /dev/zero\n' >"$s"; chmod 755 "$s"; echo begun
-      while ! [ -e '${goOn}' ]; do sleep 0.2; done; mv "$s.kept" "$s"
-      kill -9 -- -"$(cat "$TARTBEAT_STATE/monitor.pgid")"; sleep 6`,
+      ${looked.wait}; mv "$s.kept" "$s"
+      kill -9 -- -"$(cat "$TARTBEAT_STATE/monitor.pgid")"; ${over.wait}`,
     source: await sourceArchive({ a: '' }),
   });
   await using agent = host.startAgent();
   await until(() => agent.said().includes('the monitor could not be looked at'), 'a look fails', PATIENCE_MS);
-  writeFileSync(goOn, '');
+  looked.open();
+  await agent.until({ type: 'warning', message: 'the monitor had died and was started again (1 of 3)' });
+  over.open();
   await agent.until({ type: 'slot_free' });
   expect(build.status).toBe('succeeded');
-  expect(agent.said()).toContain('the monitor had died and was started again (1 of 3)');
 });
 
 test('an agent whose Mac runs two other VMs claims nothing, says why, and claims once one is gone', {
@@ -336,8 +337,7 @@ test('an agent whose Mac runs two other VMs claims nothing, says why, and claims
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
-  for (const name of ['theirs', 'more']) host.runVm(name);
-  await until(() => host.vms().length === 2, 'two VMs', PATIENCE_MS);
+  for (const name of ['theirs', 'more']) await host.runVm(name);
   await using agent = host.startAgent();
   const build = controller.submit({ id: 'b1', command: 'true', source: await sourceArchive({ a: '' }) });
   await agent.until({ type: 'idle', state: 'not_ready' });

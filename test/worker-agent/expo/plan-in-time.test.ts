@@ -1,6 +1,7 @@
 /** Plans of real archives, made in a thread that is ended when its time or its memory is used up. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import {
   type PlanTask,
@@ -52,6 +53,15 @@ test('a project that takes too long or fills the memory ends with a sentence, an
   clearInterval(beat);
   expect(large).toMatchObject({ ok: false, problem: expect.stringContaining('needs more than 10 MB of memory') });
   expect(turns).toBeGreaterThan(10);
+});
+
+test('a thread whose memory is used up while its time ends does not end the agent', async () => {
+  using source = sourceOf(PROJECT);
+  await nextTurn();
+  const both = planInTime(source.task, PATIENT, { ms: 1, memoryMb: 10 });
+  // Meanwhile the thread fills its memory. In this turn Node fires its timers before it hears of that.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000);
+  expect(await both).toMatchObject({ ok: false, problem: expect.stringContaining('takes longer than') });
 });
 
 test('a damaged archive is the fault of the source, and an ended attempt ends the thread', async () => {

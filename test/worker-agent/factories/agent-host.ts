@@ -9,6 +9,7 @@ import { freePort } from '../servers/openssh-server.ts';
 import { WORKER_KEY } from '../servers/stand-in-controller.ts';
 import { startAgent } from './agent-process.ts';
 import { temporaryDir } from './temporary-dir.ts';
+import { until } from './until.ts';
 
 const BASE = 'base-base-snapshot';
 
@@ -57,12 +58,14 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
         .filter((name) => name !== '' && name !== BASE),
     addressOf: (name: string) => tart('ip', name).trim(),
     addVm: (name: string) => tart('clone', BASE, name),
-    /** Adds a VM of somebody else, and runs it. */
-    runVm(name: string) {
+    /** Adds a VM of somebody else, and resolves when it runs. */
+    async runVm(name: string) {
       tart('clone', BASE, name);
       tart('set', name, '--random-mac');
       const options = { env: { ...process.env, ...env }, stdio: 'ignore', detached: true } as const;
       spawn(TART_SIMULATOR_PATH, ['run', name, '--no-graphics'], options).unref();
+      const list = () => JSON.parse(tart('list', '--format', 'json')) as { Name: string; State: string }[];
+      await until(() => list().some((vm) => vm.Name === name && vm.State === 'running'), `${name} runs`, 60_000);
     },
     stopVm: (name: string) => tart('stop', name),
     journal: (name: string) => JSON.parse(readFileSync(join(stateDir, name, 'journal.json'), 'utf8')),

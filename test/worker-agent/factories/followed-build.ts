@@ -100,15 +100,19 @@ export async function followedBuild(command: string, options: { guest?: Partial<
     printed: () => readFileSync(log),
     kept: () => readFileSync(path),
     /** A file in the home of the build, for which its command may wait. */
-    letGo: (name = 'go') => writeFileSync(join(server.home, name), ''),
+    letGo(name = 'go') {
+      const path = join(server.home, name);
+      writeFileSync(path, '');
+      return path;
+    },
     /** Adds a program that the guest finds before the system's. */
     program(name: string, script: string) {
       mkdirSync(join(server.home, 'bin'), { recursive: true });
       writeFileSync(join(server.home, 'bin', name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     },
-    /** Processes of the guest whose command line has this text. */
-    async processes(text: string) {
-      const { stdout } = await execa('ps', ['-A', '-ww', '-o', 'pid=,args=']);
+    /** Processes of the guest whose command line has this text, or the process groups that they are in. */
+    async processes(text: string, id: 'pid' | 'pgid' = 'pid') {
+      const { stdout } = await execa('ps', ['-A', '-ww', '-o', `${id}=,args=`]);
       const lines = stdout.split('\n').filter((line) => line.includes(server.home) && line.includes(text));
       return lines.map((line) => Number.parseInt(line, 10));
     },

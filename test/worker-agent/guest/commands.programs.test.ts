@@ -346,14 +346,18 @@ onGuest('the monitor runs detached, reads its token from standard input, and sto
 
   await run(guest.startMonitor(options));
   await run(guest.startMonitor(options));
-  const { stdout } = await execa('ps', ['-axo', 'pid=,ppid=,args=']);
-  const shown = stdout
-    .split('\n')
-    .filter((line) => line.includes(`${monitor} `) && line.includes(` ${key.buildId} w-1`));
-  const monitors = shown.map((line) => line.trim().split(/ +/, 2));
-  const pids = monitors.map(([pid]) => pid);
-  // A child of the monitor looks like the monitor until it becomes `sleep`.
-  expect(monitors.filter(([, parent]) => !pids.includes(parent))).toHaveLength(1);
+  const groups = async () => {
+    const { stdout } = await execa('ps', ['-axo', 'pid=,ppid=,pgid=,args=']);
+    const shown = stdout
+      .split('\n')
+      .filter((line) => line.includes(`${monitor} `) && line.includes(` ${key.buildId} w-1`));
+    const monitors = shown.map((line) => line.trim().split(/ +/, 3));
+    const pids = monitors.map(([pid]) => pid);
+    // A child of the monitor looks like the monitor until it becomes `sleep`.
+    return monitors.filter(([, parent]) => !pids.includes(parent!)).map(([, , group]) => group);
+  };
+  const latest = readFileSync(join(stateOf(key), 'monitor.pgid'), 'utf8').trim();
+  await until(async () => `${await groups()}` === latest, 'only the monitor that was started last runs');
   await run(guest.stopMonitor(key));
 });
 

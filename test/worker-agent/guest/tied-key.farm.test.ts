@@ -7,6 +7,7 @@ import { expect, test } from 'vitest';
 import { ArtifactGlob } from '#contract';
 import { runDoctor } from '../../../worker-agent/health-checks/check-up.ts';
 import { examinedIn } from '../../../worker-agent/images/images.ts';
+import { agentHere, NO_HURRY } from '../factories/agent-here.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
 import { until } from '../factories/until.ts';
@@ -65,7 +66,7 @@ test('tied key: a failed build has its onFailure artifacts and its evidence, a d
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
-  await using agent = host.startAgent();
+  await using agent = await agentHere(host, NO_HURRY);
   const build = controller.submit({
     id: 'b1',
     command: `old=$(cat "$TARTBEAT_STATE/monitor.pgid"); kill -9 -- "-$old"
@@ -74,8 +75,8 @@ echo oops; echo 1 > result.log; exit 7`,
     source: await sourceArchive({ a: '' }),
     artifactGlobs: [glob({ glob: 'app.ipa' }), glob({ glob: '*.log', onFailure: true })],
   });
-  await agent.until({ type: 'slot_free' });
-  expect(build.reports.at(-1), agent.said()).toMatchObject({
+  await until(() => build.status === 'failed', 'the report', PATIENCE_MS);
+  expect(build.reports.at(-1), JSON.stringify(agent.events)).toMatchObject({
     type: 'fail',
     verdict: 'build_failed',
     exitCode: 7,

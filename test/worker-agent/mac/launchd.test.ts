@@ -1,7 +1,7 @@
 /** Tests the agent under launchd: reads property lists, and records the calls of a stand-in for launchctl. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { parse } from 'plist';
 import { expect, test } from 'vitest';
@@ -288,8 +288,35 @@ test('logs shows the end and follows over a rotation', async () => {
   await until(() => shown === 'two\nthree\n', 'the end');
   file.write('four\n');
   await until(() => shown.endsWith('four\n'), 'what was added');
+  file.write('five\n');
   file.write(`${'x'.repeat(39)}\n`);
   await until(() => shown.endsWith('x\n'), 'what is in the next file');
+  expect(shown).toBe(`two\nthree\nfour\nfive\n${'x'.repeat(39)}\n`);
+  stop.abort();
+  await following;
+});
+
+test('logs shows each line once, also one that is written while it looks for the end', async () => {
+  using dir = temporaryDir();
+  const stop = new AbortController();
+  using file = new LogFile(join(dir.path, 'agent.log'));
+  let written = '';
+  let shown = '';
+  const log = (line: string) => {
+    file.write(line);
+    written += line;
+  };
+  const write = (text: string) => void (shown += text);
+  const config = join(dir.path, 'config.json');
+  log('line 0\n');
+  const following = logsCommand({ config, follow: true, lines: 1_000_000, signal: stop.signal, write });
+  for (let number = 1; shown === ''; number++) {
+    await nextTurn();
+    log(`line ${number}\n`);
+  }
+  log('the end\n');
+  await until(() => shown.endsWith('the end\n'), 'the last line');
+  expect(shown === written).toBe(true);
   stop.abort();
   await following;
 });

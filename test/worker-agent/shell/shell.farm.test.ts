@@ -15,7 +15,7 @@ const ended = null;
 async function macWithKeptVm(options: { tiedKey: boolean }) {
   const host = await agentHost('http://127.0.0.1:9', {}, options);
   const vmName = 'tartbeat-worker-1-b1-1';
-  host.runVm(vmName);
+  await host.runVm(vmName);
   await until(() => isUp(host, vmName), 'the VM has an address', PATIENCE_MS);
   const dir = join(host.stateDir, 'b1-1');
   execFileSync('mkdir', ['-p', dir]);
@@ -66,12 +66,16 @@ for (const tiedKey of [false, true])
       await terminal.shows('It is kept for');
       terminal.type('stty size; echo "term $TERM"\n');
       await terminal.shows(/30 90\r+\nterm dumb\r+\n/);
-      terminal.type('sleep 300; echo not-"here"\n');
-      await terminal.shows('sleep 300');
+      // What prints this has the terminal, and so Ctrl-C reaches it.
+      terminal.type(`bash -c 'echo r""uns; exec sleep 300'; echo not-"here"\n`);
+      await terminal.shows('runs');
       terminal.type('\x03');
       terminal.type('printf "\\033]0;title\\007\\033[2Jaf""ter\\n"\n');
       await terminal.shows(/\nafter\r+\n/);
-      terminal.type('(exit 3)\n\x04');
+      // Before its prompt, bash might not yet read Ctrl-D as the end.
+      terminal.type(`PS1='rea''dy> '; (exit 3)\n`);
+      await terminal.shows('ready> ');
+      terminal.type('\x04');
       await terminal.shows(RESTORED);
       await terminal.shows('code=3');
     }

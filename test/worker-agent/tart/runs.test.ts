@@ -84,12 +84,20 @@ test("another agent's run is watched by looking, and the wait can be given up", 
   expect(await ended).toEqual({ exitCode: null });
 });
 
-/** A `ps` before the system's that notes its calls, in a process that takes itself for one on a Mac. */
+/**
+ * A `ps` before the system's that notes its calls, in a process that takes itself for one on a Mac. It first
+ * runs the script `ps-first`, if the test has written one.
+ */
 function onMacWithCountedPs(dir: string) {
   const calls = join(dir, 'ps-calls');
+  const first = join(dir, 'ps-first');
   const { PATH } = process.env;
   mkdirSync(join(dir, 'bin'));
-  const script = `#!/bin/sh\necho "$*" >>'${calls}'\nPATH='${PATH}' exec ps "$@"\n`;
+  const script = `#!/bin/sh
+echo "$*" >>'${calls}'
+[ ! -e '${first}' ] || . '${first}'
+PATH='${PATH}' exec ps "$@"
+`;
   writeFileSync(join(dir, 'bin/ps'), script, { mode: 0o755 });
   process.env.PATH = `${join(dir, 'bin')}:${PATH}`;
   const platform = Object.getOwnPropertyDescriptor(process, 'platform')!;
@@ -112,6 +120,33 @@ test("another agent's run is watched for seconds with one ps, and its end is not
   const stranger = createTart({ tartPath: scripted.tartPath });
   expect(await stranger.waitForRunExit(started.run)).toEqual({ exitCode: null });
   expect(ps.calls().slice(before)).toEqual([`-o stat=,lstart= -p ${started.run.pid}`]);
+});
+
+test("another agent's run is not taken for ended because ps gave no answer", async () => {
+  using scripted = scriptedTart({ run: 'while [ -d "$HOME_DIR" ] && [ ! -e "$HOME_DIR/end" ]; do sleep 0.05; done' });
+  using ps = onMacWithCountedPs(scripted.dir);
+  const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
+  if (!started.ok) throw new Error(started.message);
+  const { run } = started;
+  writeFileSync(join(scripted.dir, 'ps-first'), 'kill -KILL $$');
+  const before = ps.calls().length;
+  const stranger = createTart({ tartPath: scripted.tartPath });
+  const livedAtEnd = stranger.waitForRunExit(run).then(() => isKnown(run.pid));
+  await until(() => ps.calls().length > before, 'ps is asked');
+  // Only a process that is known to be the run is ever killed.
+  expect(await scripted.tart.isRunAlive(run)).toBe(false);
+  writeFileSync(join(scripted.dir, 'end'), '');
+  expect(await livedAtEnd).toBe(false);
+});
+
+test('a run whose start time ps does not tell is ended, and the start fails', async () => {
+  using scripted = scriptedTart({ run: 'echo $$ >"$HOME_DIR/pid"; while [ -d "$HOME_DIR" ]; do sleep 0.05; done' });
+  const { dir } = scripted;
+  using _ps = onMacWithCountedPs(dir);
+  writeFileSync(join(dir, 'ps-first'), `until [ -s '${dir}/pid' ]; do sleep 0.05; done; kill -KILL $$`);
+  const started = await scripted.tart.startRun('x', { logFile: join(dir, 'log') });
+  expect(started).toMatchObject({ ok: false, step: 'run', message: expect.stringContaining('did not tell when') });
+  await until(() => !isKnown(Number(readFileSync(join(dir, 'pid'), 'utf8'))), 'the end of the run');
 });
 
 test('a run that does not stop is killed with a handful of ps, and a later process of its pid is not', async () => {

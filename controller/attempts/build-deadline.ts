@@ -30,8 +30,9 @@ export const ARM_TTL_MS = 30_000;
  */
 const ORPHAN_AFTER_MS = ARM_TTL_MS + 5_000;
 /**
- * The pause before the next try when D1 failed, or did not know the attempt yet. The first one is short, because a verdict falls within 1 s of
- * its deadline. Each later one is twice as long, so that a thousand builds do not hurry a D1 that is down.
+ * The pause before the next try when D1 failed, or did not know the attempt yet. The first one is short,
+ * because a verdict falls within 1 s of its deadline. Each later one is twice as long, so that a thousand
+ * builds do not hurry a D1 that is down.
  */
 const RETRY_MIN_MS = 500;
 export const RETRY_MAX_MS = 30_000;

@@ -78,7 +78,9 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
       const startTime = await processStartTime(pid);
       if (startTime === undefined && !ended.signal.aborted) {
         // No later agent could tell this run from another process. sudo hands SIGTERM on to tart.
-        process.kill(started.pid, 'SIGTERM');
+        try {
+          process.kill(started.pid, 'SIGTERM');
+        } catch {} // it has just ended
         const why = 'the Mac did not tell when the process of tart run had started, so the agent ended it';
         return failure('run', 'failed', null, why);
       }

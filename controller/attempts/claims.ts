@@ -12,6 +12,7 @@ import { apply } from '../builds/apply.ts';
 import { ATTEMPT_COLUMNS, BUILD_COLUMNS } from '../builds/rows.ts';
 import { isActive } from '../builds/transitions.ts';
 import { openDatabase } from '../database.ts';
+import { isNotRevoked } from '../projects/conditions.ts';
 import { readStandings } from '../queue/able-workers.ts';
 import { PROJECT_HAS_ROOM } from '../queue/limits.ts';
 import { picker, whyNone } from '../queue/pick.ts';
@@ -33,17 +34,17 @@ const TRIES_MAX = 4;
 
 export type Claimed = { ok: true; assignment: Assignment | null; reason: string | null } | Refusal;
 
-/** Gives the worker that is `asking` the next build that it may take. Refused: `worker_in_use`. */
+/** Gives the worker that is `asking`, by one of its keys, the next build. Refused: `worker_in_use`. */
 export async function claimNext(
   env: Env,
-  asking: WorkerRow,
+  asking: { worker: WorkerRow; keyId: string },
   request: ClaimRequest,
   workerTimeoutMs: number,
   now: number,
 ): Promise<Claimed> {
   // An agent that offers no images now is older than the one that offered some before.
   const said = { ...request, images: request.images ?? [] };
-  const heard = await hearFrom(env, asking, said, workerTimeoutMs, now);
+  const heard = await hearFrom(env, asking.worker, said, workerTimeoutMs, now);
   if (!heard.ok) return heard;
   const { row: worker } = heard;
   const repeated = await findClaim(env, worker, request.claimId);
@@ -73,7 +74,7 @@ export async function claimNext(
     const image = offerFor(worker.images, build);
     const event = { type: 'claim' as const, attempt, workerId: worker.id, instanceId, claimId, claimedAt, image };
     try {
-      const applied = await apply(env, build.id, event, now, mayBegin(worker, claimedAt));
+      const applied = await apply(env, build.id, event, now, mayBegin(worker, asking.keyId, claimedAt));
       if (applied.ok) return handedOut(await assignmentOf(env, applied.build, event));
     } catch (error) {
       // D1's answer may be lost although the claim was made, so look before giving up.
@@ -86,12 +87,14 @@ export async function claimNext(
 }
 
 /**
- * A condition for the compare-and-set of a claim: the worker has a free slot, the project of the build has
- * room, and the arm is fresh. D1's own clock judges the arm, because BuildDeadline may forget an arm that is
- * older.
+ * A condition for the compare-and-set of a claim: the worker is still there, its key still opens, it has a
+ * free slot, the project of the build has room, and the arm is fresh. D1's own clock judges the arm, because
+ * BuildDeadline may forget an arm that is older.
  */
-const mayBegin = (worker: WorkerRow, armedAt: number): SQL =>
+const mayBegin = (worker: WorkerRow, keyId: string, armedAt: number): SQL =>
   and(
+    sql`EXISTS (SELECT 1 FROM workers WHERE workers.id = ${worker.id} AND workers.removed_at IS NULL)`,
+    isNotRevoked(keyId),
     sql`(SELECT count(*) FROM attempts WHERE worker_id = ${worker.id} AND ended_at IS NULL) < ${worker.slots}`,
     PROJECT_HAS_ROOM,
     sql`unixepoch('subsec') * 1000 < ${armedAt + ARM_TTL_MS}`,

@@ -81,8 +81,8 @@ interface Limits {
 const SOON_MS = 60_000;
 
 /**
- * Does the work that is due, at most `limit` rows, of one build or of all. Of one build also what is due soon:
- * what was tried in vain a moment ago may be possible by now, because something of that build has changed.
+ * Does the work that is due, at most `limit` rows, of one build or of all. Of one build also what is due
+ * soon: what was tried in vain a moment ago may be possible by now, because something of it has changed.
  */
 export async function drainOutbox(
   env: Env,

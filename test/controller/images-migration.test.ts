@@ -2,12 +2,13 @@
  * Takes a database of the release before images through migration 0007, while builds wait and run. All goes
  * on, and the former release, which may come back, hands no build that asks for an image to any Mac.
  */
-import { applyD1Migrations, reset } from 'cloudflare:test';
+import { applyD1Migrations } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import { type Assignment, type BuildDetail, DEFAULT_TIMEOUTS, type Project, type Worker } from '#contract';
 import { sha256Hex } from '../../controller/bytes.ts';
 import { storeBlob } from '../../controller/files/blobs.ts';
+import { removeAll } from './factories/empty-storage.ts';
 import { bytesOf, sha256Of, tokenFor } from './factories/rows.ts';
 import { api } from './factories/scenarios.ts';
 
@@ -50,7 +51,7 @@ const claim = async (said: object = {}) => {
 
 // Fresh, because this file migrates by itself.
 beforeEach(async () => {
-  await reset();
+  await removeAll();
   await applyD1Migrations(env.DB, FORMER);
   await insert('workers', {
     ...{ id: 'wrk_mac', name: 'mac', pool: 'default', platforms: '["ios"]', slots: 2, trusted_since: 0 },

@@ -3,10 +3,10 @@
  * drizzle-kit writes it takes the rows with it that refer to it by ON DELETE CASCADE, and fails for other
  * rows.
  */
-import { applyD1Migrations, type D1Migration, reset } from 'cloudflare:test';
+import { applyD1Migrations, type D1Migration } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
-import { emptyStorage } from './factories/empty-storage.ts';
+import { emptyStorage, removeAll } from './factories/empty-storage.ts';
 
 interface Column {
   name: string;
@@ -76,7 +76,7 @@ async function lossesOf(migration: D1Migration): Promise<string[]> {
 }
 
 // Fresh, because this file migrates by itself.
-beforeEach(() => reset());
+beforeEach(() => removeAll());
 
 const MIGRATIONS = env.TEST_MIGRATIONS;
 
@@ -174,7 +174,7 @@ test('drizzle-kit’s way fails, or deletes the rows that cascade', async () => 
     'PRAGMA foreign_keys=ON',
   ];
   expect(await rebuild(...drizzles)).toEqual([expect.stringContaining('FOREIGN KEY constraint failed')]);
-  await reset();
+  await removeAll();
   expect(await rebuild('DROP TABLE kept', ...drizzles)).toEqual(['cascading: 2 rows before, 0 after']);
 });
 

@@ -2,13 +2,14 @@
  * Takes a database of the release before projects through migration 0005, while builds wait and run. All goes
  * on with the present controller, and nobody reaches more than before.
  */
-import { applyD1Migrations, reset } from 'cloudflare:test';
+import { applyD1Migrations } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { beforeEach, expect, test } from 'vitest';
 import { type BuildDetail, DEFAULT_TIMEOUTS, type KeyView, type ProgressHistory } from '#contract';
 import { sha256Hex, toBase64Url } from '../../controller/bytes.ts';
 import { macOfRequest } from '../../controller/secrets/request-mac.ts';
 import { sweep } from '../../controller/upkeep/sweep.ts';
+import { removeAll } from './factories/empty-storage.ts';
 import { bytesOf, call, sha256Of, tokenFor } from './factories/rows.ts';
 import { api } from './factories/scenarios.ts';
 
@@ -117,7 +118,7 @@ const claim = async (claimId: string) => {
 
 // Fresh, because this file migrates by itself.
 beforeEach(async () => {
-  await reset();
+  await removeAll();
   await aFormerDatabase();
   await applyD1Migrations(env.DB, OURS);
 });

@@ -41,7 +41,8 @@ export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void
   });
 
   on('POST /api/workers/:id/claim')(valid('json', ClaimRequest), async (c) => {
-    const claimed = await claimNext(c.env, c.var.worker, c.req.valid('json'), workerTimeoutMs, Date.now());
+    const asking = { worker: c.var.worker, keyId: c.var.key.id };
+    const claimed = await claimNext(c.env, asking, c.req.valid('json'), workerTimeoutMs, Date.now());
     if (!claimed.ok) return answerRefusal(c, claimed);
     return c.json({ assignment: claimed.assignment, nextMs: pollMs, reason: claimed.reason });
   });

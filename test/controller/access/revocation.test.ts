@@ -4,11 +4,13 @@ import { eq, inArray } from 'drizzle-orm';
 import { expect, test } from 'vitest';
 import { DEFAULT_TIMEOUTS, KeyRevoked } from '#contract';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';
-import { createKey } from '../../../controller/access/keys.ts';
+import { createKey, findKey } from '../../../controller/access/keys.ts';
+import { claimNext } from '../../../controller/attempts/claims.ts';
 import { builds, events, outbox } from '../../../controller/schema/index.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
+import { findWorker } from '../../../controller/workers/registry.ts';
 import { bytesOf, db, insertBlob, unique } from '../factories/rows.ts';
-import { aBlob, api, aWorker, claim, until } from '../factories/scenarios.ts';
+import { aBlob, aBuild, api, aWorker, claim, until } from '../factories/scenarios.ts';
 
 const aKey = () => createKey(env, { name: 'x', scope: 'submit' }, Date.now());
 const revoke = async (id: string, query = '') => {
@@ -16,6 +18,27 @@ const revoke = async (id: string, query = '') => {
   expect(status).toBe(200);
   return KeyRevoked.parse(body);
 };
+
+test('a worker that is removed, or whose key is revoked, while it claims gets no build', async () => {
+  for (const how of ['removed', 'revoked'] as const) {
+    const pool = unique('pool');
+    const buildId = await aBuild({ pool });
+    const { id, key, instanceId } = await aWorker({ pool });
+    const keyId = (await findKey(env, key, Date.now()))!.id;
+    const real = env.DEADLINES.getByName(buildId);
+    const arm = async (...given: Parameters<typeof real.arm>) => {
+      if (how === 'removed') expect((await api('DELETE', `/api/workers/${id}`)).status).toBe(204);
+      else await revoke(keyId);
+      return real.arm(...given);
+    };
+    const DEADLINES = { getByName: () => ({ arm }) } as unknown as Env['DEADLINES'];
+    const asking = { worker: (await findWorker(env, id))!, keyId };
+    const request = { instanceId, claimId: unique('claim') };
+    const claimed = await claimNext({ ...env, DEADLINES }, asking, request, 60_000, Date.now());
+    expect([how, claimed]).toEqual([how, expect.objectContaining({ ok: true, assignment: null })]);
+    expect([how, ...(await statusesOf([buildId]))]).toEqual([how, 'queued']);
+  }
+});
 
 /** A build that runs, and one that waits, of the same key. */
 async function twoBuilds(secret: string) {

@@ -23,7 +23,7 @@ export async function emptyStorage(): Promise<void> {
 /**
  * One `reset` in five leaves the database as it was. The next one has emptied it each time that we looked.
  */
-async function removeAll(): Promise<void> {
+export async function removeAll(): Promise<void> {
   for (let resets = 0; resets < 10; resets++) {
     await reset();
     const left = await env.DB.prepare(`SELECT count(*) AS count FROM sqlite_master WHERE ${OURS}`).first<number>(

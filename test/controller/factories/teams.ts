@@ -6,6 +6,7 @@ import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { pools } from '../../../controller/schema/index.ts';
 import type { StoreAddresses } from '../../../controller/stores/step.ts';
 import { appWith } from './app-with.ts';
+import { withFaultyDatabase } from './faulty-database.ts';
 import { db, insertAttempt, insertProject, tokenFor, unique } from './rows.ts';
 import { type Answer, aBlob } from './scenarios.ts';
 import { NO_STORES } from './store-keys.ts';
@@ -53,7 +54,7 @@ export async function askWith<T = unknown>(
   const headers = { Authorization: `Bearer ${key}`, ...(body !== undefined && { 'Content-Type': 'application/json' }) };
   const init = { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
   const unlimited: RateLimit = { limit: async () => ({ success: true }) };
-  const bindings = { ...env, INPUTS_KEY, CALLERS: unlimited, STRANGERS: unlimited };
+  const bindings = { ...withFaultyDatabase(env), INPUTS_KEY, CALLERS: unlimited, STRANGERS: unlimited };
   const response = await appWith(stores).request(path, init, bindings);
   return { status: response.status, body: await response.json<T>() };
 }

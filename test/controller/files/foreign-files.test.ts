@@ -245,7 +245,8 @@ test('a hold that nobody uses for a month goes, though a build keeps the file', 
   const file = await aStoredFile(one);
   await put(file, file.bytes, other.key);
   await insertBuild({ sourceSha256: file.sha256, projectId: one.project });
-  const later = (days: number) => Date.now() + days * 24 * HOUR_MS;
+  const now = Date.now();
+  const later = (days: number) => now + days * 24 * HOUR_MS;
   await db
     .update(blobHolds)
     .set({ touchedAt: later(20) })

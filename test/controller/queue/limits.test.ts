@@ -107,8 +107,8 @@ test('a project never has more active builds than its limit, with many claims at
   await send(ids.flatMap((id) => [...workerInsertions(id, pool)]));
   const answers = await Promise.all(
     ids.map(async (id) => {
-      const worker = await findWorker(env, id);
-      return claimNext(env, worker!, { instanceId: 'mac', claimId: unique('claim') }, 60_000, Date.now());
+      const asking = { worker: (await findWorker(env, id))!, keyId: 'admin' };
+      return claimNext(env, asking, { instanceId: 'mac', claimId: unique('claim') }, 60_000, Date.now());
     }),
   );
   const given = answers.filter((answer) => answer.ok && answer.assignment !== null);
@@ -210,7 +210,7 @@ test('a build whose inputs cannot be opened waits, is told so, and lets the next
   const ask = async (bindings: Env) =>
     claimNext(
       bindings,
-      (await findWorker(env, id))!,
+      { worker: (await findWorker(env, id))!, keyId: 'admin' },
       { instanceId, claimId: unique('claim'), slots: 2 },
       60_000,
       Date.now(),

@@ -198,9 +198,11 @@ test('an alarm that was lost, and a record that was lost, are found by the sweep
 
 // ── Failures, pauses, deadlines ────────────────────────────────────────────────────────────────────────────
 
-/** Lets time pass for the object, without waiting. */
+/**
+ * Lets time pass for the object, without waiting. The time is a day ahead, so no alarm runs by itself.
+ */
 function clock() {
-  const start = Date.now();
+  const start = Date.now() + 24 * HOUR_MS;
   vi.useFakeTimers({ toFake: ['Date'], now: start });
   return { start, at: (ms: number) => vi.setSystemTime(start + ms) };
 }
@@ -427,14 +429,16 @@ test('a submission is cancelled at each step before the store has the app, and n
     ['commit', 'cancelled'],
     ['watch', 'too_late'],
   ] as const) {
+    clock();
     const store = tinyStore({
       watch: (_, data) => ({ kind: 'wait', afterMs: 60_000, data }),
     });
     const id = await aSubmission(await aRelease(CONTENT));
     await uploadOf(id).begin();
-    // D1 is down once the step is the next one, so that nothing goes on by itself.
+    // D1 is down once the step is the next one.
     databaseFaults.decide = () => (store.next() === step ? 'refused' : undefined);
     await until(`${step} is next`, async () => {
+      await fire(id);
       const state = await stateOf(id);
       return state?.step === step && state.halts > 0;
     });
@@ -451,6 +455,7 @@ test('a submission is cancelled at each step before the store has the app, and n
       expect(store.steps().filter((one) => one === step).length).toBeLessThanOrEqual(before + 1);
     expect(store.cleaned.length).toBe(step === 'look' ? 0 : 1);
     expect(await uploadOf(id).cancel('Again.')).toBe('ended');
+    vi.useRealTimers();
   }
 });
 

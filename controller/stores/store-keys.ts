@@ -18,7 +18,7 @@ import {
   type SubmissionReason,
   type SubmitOptions,
 } from '#contract';
-import type { AuthenticatedKey } from '../access/keys.ts';
+import { ADMIN_KEY_ID, type AuthenticatedKey } from '../access/keys.ts';
 import { may } from '../access/rights.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
@@ -87,8 +87,9 @@ export async function setStoreKey(
   const row: StoreKeyRow = { ...place, ...sealed, setBy: by.id, setAt: now };
   const { meta } = await writing(openDatabase(env), row);
   if (meta.changes > 0) {
-    const [storeKey] = await listStoreKeys(env, projectId, name);
-    if (storeKey) return { ok: true, storeKey, warnings: checked.warnings.map((why) => `${why} ${UNCHECKED}`) };
+    // Of the row that was written: others may have written a later version by now.
+    const storeKey = await viewOf(env, row, by.id === ADMIN_KEY_ID ? null : by.name);
+    return { ok: true, storeKey, warnings: checked.warnings.map((why) => `${why} ${UNCHECKED}`) };
   }
   const count = await countOf(env, projectId);
   if (!old && count >= STORE_KEYS_MAX)
@@ -184,16 +185,17 @@ export async function listStoreKeys(env: Env, projectId: string, name?: string):
     .where(and(eq(storeKeys.projectId, projectId), name === undefined ? undefined : eq(storeKeys.name, name)))
     .orderBy(asc(storeKeys.name))
     .limit(STORE_KEYS_MAX);
-  return Promise.all(
-    rows.map(async ({ row, keyName }) => {
-      const { id, name: itsName, store, identity, apps, pools: its, version, setBy, setAt } = row;
-      const hasIssuerId = await isOfTeam(env, row);
-      return {
-        ...{ id, name: itsName, store, identity, hasIssuerId, apps, pools: its, version },
-        ...{ setBy: { keyId: setBy, name: keyName }, setAt: iso(setAt) },
-      };
-    }),
-  );
+  return Promise.all(rows.map(({ row, keyName }) => viewOf(env, row, keyName)));
+}
+
+/** `keyName` is that of the key which has set it: null for ADMIN_KEY. */
+async function viewOf(env: Env, row: StoreKeyRow, keyName: string | null): Promise<StoreKeyView> {
+  const { id, name, store, identity, apps, pools, version, setBy, setAt } = row;
+  const hasIssuerId = await isOfTeam(env, row);
+  return {
+    ...{ id, name, store, identity, hasIssuerId, apps, pools, version },
+    ...{ setBy: { keyId: setBy, name: keyName }, setAt: iso(setAt) },
+  };
 }
 
 async function isOfTeam(env: Env, row: StoreKeyRow): Promise<boolean | null> {

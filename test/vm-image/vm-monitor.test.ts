@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
+import { freePort } from '../../local/farm/free-port.ts';
 import { testWith } from '../set-up/test-with.ts';
 import {
   type Answer,
@@ -190,12 +191,11 @@ for (const shell of SHELLS) {
 
   holds('says that there is no server, and beats as soon as there is one', async () => {
     using state = stateFolder();
-    const before = await answeringServer(accept);
-    await before[Symbol.asyncDispose]();
-    const args = [before.url, 'b-1', 'w-1', ARGUMENT_KEY, '0.2'];
+    const port = await freePort();
+    const args = [`http://127.0.0.1:${port}`, 'b-1', 'w-1', ARGUMENT_KEY, '0.2'];
     await using monitor = start(shell, MONITOR, args, { TARTBEAT_STATE: state.path, ...PATIENT });
     await until(() => monitor.lines().some((line) => /Heartbeat failed \(no answer from .*onnect/.test(line)));
-    await using server = await answeringServer(accept, before.port);
+    await using server = await answeringServer(accept, port);
     await until(() => server.beats.length >= 2);
   });
 

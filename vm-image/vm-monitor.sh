@@ -251,8 +251,8 @@ without_blanks() { # TEXT
 }
 
 # Reads the output of curl, prints one line about the beat, and exits with one of the codes above. The output
-# ends when curl alone has had the writing end of the FIFO. So the judge closes its own for good with `exec`: a
-# shell keeps a copy of what it closes for one function or group.
+# ends only if no process but curl has the writing end of the FIFO. So the judge closes its own with `exec`,
+# because a shell keeps a copy of what it closes for one function.
 judge_answer() {
   exec <&4 3>&- 4<&- 5>&-
   answer=$(tail -c 8192 | tr '\000-\037\177' ' ')
@@ -312,9 +312,9 @@ judge_answer() {
 
 # Sends one beat and returns its outcome. It starts both timers first, so that a slow request does not delay
 # the next beat. It opens both ends of the FIFO itself, because a child that opened one would wait forever if
-# the build deleted the FIFO before the other child had opened the other. Descriptor 3 is both ends, so no open
-# waits. curl gets the key through a pipe from the builtin printf, so that the key is on no command line. A
-# here-document would not do, because bash writes it to a file.
+# the build deleted the FIFO before the other child had opened the other. Descriptor 3 is both ends, so that
+# no open waits. curl gets the key through a pipe from the builtin printf, so that the key is on no command
+# line. A here-document would not do, because bash writes it to a file.
 send_beat() {
   poked=
   launching=yes

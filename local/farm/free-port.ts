@@ -6,7 +6,7 @@
  */
 import { createServer, type Server } from 'node:net';
 
-/** Linux begins above LAST to give ports by itself, macOS far above it. fetch refuses some ports below FIRST. */
+/** Linux gives ports above LAST by itself, macOS far above it. fetch refuses some ports below FIRST. */
 const FIRST = 11_000;
 const LAST = 32_767;
 const SLICE = 100;

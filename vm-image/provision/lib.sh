@@ -368,8 +368,8 @@ in_script() {
   [ "$(exec sh -c 'echo "$PPID"')" = $$ ]
 }
 
-# Ends the script on a signal, and the command of `within` before it. While the script starts a child and saves
-# its id, the signal is only noted, because nobody could end that child. Scripts call it in their traps.
+# Ends the script on a signal, and the command of `within` before it. While the script starts a child and
+# saves its id, the signal is only noted, because nobody could end that child. Scripts call it in their traps.
 launching=
 signalled=
 on_signal() { # CODE

@@ -23,7 +23,7 @@ import { downloadFile, findBlob, type LocalFile, stallTimer } from './blob-reque
 import { type FollowLogOptions, followLog, type LogText } from './follow-log/follow-log.ts';
 import type { Connection } from './request.ts';
 import { untilAnswered } from './retry.ts';
-import { giveName } from './safe-files.ts';
+import { giveName, leaveUnfinished, takeUnfinished } from './safe-files.ts';
 import { uploadBlob } from './upload.ts';
 
 /** How long a command waits for a controller that goes away during a transfer. */
@@ -190,14 +190,19 @@ export class BuildsClient {
     await mkdir(dirname(path), { recursive: true });
     // A later call finds it and continues. No build knows the name before its artifact exists.
     const partial = join(dirname(path), `.${sha256.slice(0, 32)}.partial`);
-    const before = await lstat(partial).catch(() => null);
-    if (before && !(before.isFile() && before.nlink === 1)) throw new Error(`${partial} is in the way. Remove it.`);
-    const target = { path: partial, sha256, sizeBytes: size };
-    const fetchIt = () => downloadFile(this.connection, artifactPath(buildId, name), target, signal, onBytes);
-    const answer = await untilAnswered(fetchIt, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
-    valueOrThrow(answer, `the download of ${name}`);
-    await giveName(partial, path);
-    return { ...target, path };
+    const own = await takeUnfinished(partial);
+    try {
+      const before = await lstat(own).catch(() => null);
+      if (before && !(before.isFile() && before.nlink === 1)) throw new Error(`${partial} is in the way. Remove it.`);
+      const target = { path: own, sha256, sizeBytes: size };
+      const fetchIt = () => downloadFile(this.connection, artifactPath(buildId, name), target, signal, onBytes);
+      const answer = await untilAnswered(fetchIt, { signal, giveUpAfterMs: GIVE_UP_AFTER_MS });
+      valueOrThrow(answer, `the download of ${name}`);
+      await giveName(own, path);
+      return { ...target, path };
+    } finally {
+      await leaveUnfinished(own, partial);
+    }
   }
 
   async #factsOf(urlPath: string, signal: AbortSignal): Promise<Answer<{ sha256: string; size: number }>> {

@@ -1,11 +1,12 @@
 /**
  * Reads files of a project whose author may be a stranger, and makes new ones beside them.
  *
- * Invariant: no file outside the given folder is opened, also not through a link. No file is replaced.
+ * Invariant: no file outside the given folder is opened, also not through a link. No file is replaced. No two
+ * calls write to one unfinished file.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, realpathSync } from 'node:fs';
-import { copyFile, link, rm } from 'node:fs/promises';
-import { isAbsolute, join, relative, sep } from 'node:path';
+import { copyFile, link, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 
 const READ_WITHOUT_LINK = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
@@ -55,6 +56,43 @@ export function isBelow(folder: string, path: string): boolean {
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
+/** The unfinished files that calls of this process write to now. */
+const ours = new Set<string>();
+let taken = 0;
+
+/**
+ * Takes what an earlier call has left of an unfinished file, under a name that only this call writes to. What
+ * another call is at work on stays. The call gives it back with {@link leaveUnfinished}.
+ */
+export async function takeUnfinished(unfinished: string): Promise<string> {
+  const own = `${unfinished}-${process.pid}.${++taken}`;
+  ours.add(own);
+  const [folder, start] = [dirname(unfinished), basename(unfinished)];
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(start) || ours.has(join(folder, name)) || isRunning(name.slice(start.length + 1))) continue;
+    await rename(join(folder, name), own).catch(() => {}); // another process may have taken it
+  }
+  return own;
+}
+
+/** Leaves to a later call what there is of the file, if it has got no name. */
+export async function leaveUnfinished(own: string, unfinished: string): Promise<void> {
+  await rename(own, unfinished).catch(() => {});
+  ours.delete(own);
+}
+
+/** Whether the owner of an unfinished file is another process that runs, also of another account. */
+function isRunning(owner: string): boolean {
+  const id = Number.parseInt(owner, 10);
+  if (!(id > 0) || id === process.pid) return false;
+  try {
+    process.kill(id, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}
+
 /** Gives a finished file its name. Rejects with EEXIST if anything has this name already. */
 export async function giveName(unnamed: string, path: string): Promise<void> {
   try {
@@ -63,6 +101,7 @@ export async function giveName(unnamed: string, path: string): Promise<void> {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
     // A file system without hard links, such as exFAT.
     await copyFile(unnamed, path, constants.COPYFILE_EXCL);
+  } finally {
+    await rm(unnamed, { force: true });
   }
-  await rm(unnamed, { force: true });
 }

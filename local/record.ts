@@ -13,8 +13,8 @@ import { WorkerInvited } from '#contract';
 import { changeConfig } from '../worker-agent/config.ts';
 import { createBaseImage } from '../worker-agent/tart-simulator/home/base-image.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../worker-agent/tart-simulator/simulator.ts';
-import { freePort } from './farm/controller.ts';
 import { startFarm } from './farm/farm.ts';
+import { freePort } from './farm/free-port.ts';
 import { PROJECT_ROOT } from './farm/project-root.ts';
 import { SAMPLE_DIR, sampleRequest } from './farm/sample.ts';
 

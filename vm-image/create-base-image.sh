@@ -279,8 +279,8 @@ clean_up() {
   exit "$code"
 }
 trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'on_signal 130' INT
+trap 'on_signal 143' TERM HUP
 
 # --- checks before the first change ---------------------------------------------------------------
 
@@ -392,11 +392,13 @@ else
   [ -z "$disk_gb" ] || set -- "$@" --disk-size "$disk_gb"
   [ $# -eq 0 ] || within "$TART_LIMIT_S" "$tart" set "$vm" "$@" || fail "tart set $vm $* failed"
   say "Starting $vm"
+  launching=yes
   # nohup keeps the VM running when the terminal closes, so that clean_up can shut it down in order.
   nohup "$tart" run "$vm" --no-graphics --no-audio --no-clipboard >"$work/run.log" 2>&1 </dev/null &
   run_pid=$!
 fi
 ours=yes
+launched
 
 # Fails at once if `tart run` has ended, and prints the reason from its log.
 still_runs() {

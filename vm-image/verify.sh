@@ -88,8 +88,8 @@ find_caller
 export TARTBEAT_CALLER="$caller"
 answers=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || exit 1
 trap '! in_script || rm -rf "$answers"' EXIT
-trap 'end_within; exit 130' INT
-trap 'end_within; exit 143' TERM HUP
+trap 'on_signal 130' INT
+trap 'on_signal 143' TERM HUP
 
 # --- results --------------------------------------------------------------------------------------
 

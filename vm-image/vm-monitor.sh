@@ -250,8 +250,11 @@ without_blanks() { # TEXT
   set +f
 }
 
-# Reads the output of curl, prints one line about the beat, and exits with one of the codes above.
+# Reads the output of curl, prints one line about the beat, and exits with one of the codes above. The output
+# ends only if no process but curl has the writing end of the FIFO. So the judge closes its own with `exec`,
+# because a shell keeps a copy of what it closes for one function.
 judge_answer() {
+  exec <&4 3>&- 4<&- 5>&-
   answer=$(tail -c 8192 | tr '\000-\037\177' ' ')
   outcome=${answer##*"$END_MARK"}
   # Without the mark, curl was killed or could not start. send_beat prints its exit code.
@@ -308,7 +311,9 @@ judge_answer() {
 }
 
 # Sends one beat and returns its outcome. It starts both timers first, so that a slow request does not delay
-# the next beat. curl gets the key through a pipe from the builtin printf, so that the key is on no command
+# the next beat. It opens both ends of the FIFO itself, because a child that opened one would wait forever if
+# the build deleted the FIFO before the other child had opened the other. Descriptor 3 is both ends, so that
+# no open waits. curl gets the key through a pipe from the builtin printf, so that the key is on no command
 # line. A here-document would not do, because bash writes it to a file.
 send_beat() {
   poked=
@@ -321,15 +326,23 @@ send_beat() {
   prepare_state
   look_at_progress
   write_body
-  printf 'header = "X-API-Key: %s"\n' "$key" |
-    curl -q --config - --silent --globoff --proto '=http,https' --connect-timeout "$limit_s" --max-time "$limit_s" \
-      --max-filesize 65536 --header 'Content-Type: application/json' --data-raw "$body" \
-      --write-out "\\n$END_MARK%{http_code} %{exitcode} %{errormsg}" "$url" >"$pipe" 2>/dev/null &
-  request=$!
-  judge_answer <"$pipe" &
-  judge=$!
+  # shellcheck disable=SC2094 # a FIFO is read and written at once
+  {
+    printf 'header = "X-API-Key: %s"\n' "$key" |
+      curl -q --config - --silent --globoff --proto '=http,https' --connect-timeout "$limit_s" --max-time "$limit_s" \
+        --max-filesize 65536 --header 'Content-Type: application/json' --data-raw "$body" \
+        --write-out "\\n$END_MARK%{http_code} %{exitcode} %{errormsg}" "$url" >&5 2>/dev/null 3>&- 4<&- 5>&- &
+    request=$!
+    judge_answer &
+    judge=$!
+  } 3<>"$pipe" 4<"$pipe" 5>"$pipe"
+  opened=$?
   launching=
   [ -z "$stopping" ] || leave
+  [ "$opened" -eq 0 ] || {
+    say "Heartbeat failed: $pipe cannot be opened"
+    return "$FAILED"
+  }
 
   await "$judge"
   outcome=$?

@@ -38,8 +38,13 @@ export async function saveArtifacts(
   for (const place of places) if (!(await isThere(place.artifact, place.path))) missing.push(place);
   await mkdir(folder, { recursive: true });
   for (const { artifact, path } of places) {
-    if (missing.some((one) => one.artifact === artifact))
-      await client.downloadArtifact(id, artifact, path, { signal, onBytes: (size) => onBytes?.(artifact, size) });
+    if (missing.some((one) => one.artifact === artifact)) {
+      const options = { signal, onBytes: (size: number) => onBytes?.(artifact, size) };
+      await client.downloadArtifact(id, artifact, path, options).catch(async (error) => {
+        // Another process may have been faster.
+        if (error.code !== 'EEXIST' || !(await isThere(artifact, path))) throw error;
+      });
+    }
     onSaved(artifact, path);
   }
 }

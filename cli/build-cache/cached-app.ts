@@ -5,7 +5,7 @@
  * Invariant: what lies there under a hash was unpacked from the file of this hash, as a whole. Before that
  * the archive was looked through, so nothing of it lands elsewhere and no link in it leads out.
  */
-import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { extract } from 'tar';
@@ -18,9 +18,10 @@ const APP_LIMITS = { entriesMax: 100_000, totalBytesMax: 4 * 1024 ** 3 };
 const KEPT_APPS = 5;
 /** How long half of a download is kept. */
 const UNFINISHED_KEPT_MS = 24 * 3_600_000;
-/** A folder below that of the cache: an app, by its hash, or what is on the way to one. */
+/** What lies in the folder of the cache: an app, by its hash, or what is on the way to one. */
 const APP_PLACE = /^[0-9a-f]{64}$/;
 const UNFINISHED = 'new-';
+const ON_THE_WAY = /^new-|^\.[0-9a-f]{32}\.partial/;
 
 const APP_FILE: Record<CachedBuild['build']['platform'], RegExp> = { ios: /\.app$/, android: /^app\.apk$/ };
 
@@ -45,16 +46,11 @@ export async function fetchApp(
   }
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await removeOld(folder);
-  const unfinished = await takeWorkplace(folder, sha256);
-  const [file, made] = [join(unfinished, 'download'), join(unfinished, 'app')];
+  // For this call alone. The download is in the folder of the cache, where a later call finds half of it.
+  const made = await mkdtemp(join(folder, UNFINISHED));
+  const file = `${made}.download`;
   try {
     await client.downloadArtifact(id, artifact, file, { signal });
-  } catch (error) {
-    await rename(unfinished, workplace(folder, sha256, 'left')).catch(() => rm(unfinished, { recursive: true }));
-    throw error;
-  }
-  try {
-    await mkdir(made);
     if (platform === 'android') await rename(file, join(made, 'app.apk'));
     else await unpack(file, made, name, signal);
     if ((await appIn(made, platform)) === null) throw new AppError(`${name} is not one .app folder`);
@@ -65,40 +61,11 @@ export async function fetchApp(
       await rename(made, place);
     });
   } finally {
-    await rm(unfinished, { recursive: true, force: true });
+    for (const one of [file, made]) await rm(one, { recursive: true, force: true });
   }
   const path = await appIn(place, platform);
   if (path === null) throw new AppError(`${place} cannot be written`);
   return { path, wasHere: false };
-}
-
-/** Where the process with this id brings an app here, or where one has left what it got. */
-const workplace = (folder: string, sha256: string, owner: number | 'left') =>
-  join(folder, `${UNFINISHED}${sha256}-${owner}`);
-
-/** A folder for this process alone, with what an earlier one has got of the download. */
-async function takeWorkplace(folder: string, sha256: string): Promise<string> {
-  const own = workplace(folder, sha256, process.pid);
-  const prefix = `${UNFINISHED}${sha256}-`;
-  for (const name of await readdir(folder))
-    if (name.startsWith(prefix) && !isRunning(name.slice(prefix.length)))
-      await rename(join(folder, name), own).catch(() => {}); // another process may have taken it
-  await mkdir(own, { recursive: true });
-  // The partial file is kept, and what was made of a whole one is not.
-  for (const name of ['download', 'app']) await rm(join(own, name), { recursive: true, force: true });
-  return own;
-}
-
-/** Also a process of another account runs. */
-function isRunning(owner: string): boolean {
-  const id = Number(owner);
-  if (!(Number.isSafeInteger(id) && id > 0) || id === process.pid) return false;
-  try {
-    process.kill(id, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
 }
 
 async function unpack(file: string, into: string, name: string, signal: AbortSignal): Promise<void> {
@@ -122,7 +89,7 @@ async function removeOld(folder: string): Promise<void> {
   );
   const apps = places.filter(({ name }) => APP_PLACE.test(name)).sort((a, b) => b.usedAt - a.usedAt);
   const unfinished = places.filter(
-    ({ name, usedAt }) => name.startsWith(UNFINISHED) && usedAt < Date.now() - UNFINISHED_KEPT_MS,
+    ({ name, usedAt }) => ON_THE_WAY.test(name) && usedAt < Date.now() - UNFINISHED_KEPT_MS,
   );
   for (const { name } of [...apps.slice(KEPT_APPS - 1), ...unfinished])
     await rm(join(folder, name), { recursive: true, force: true });

@@ -34,7 +34,10 @@ export class AgentProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #errors: string[] = [];
   readonly #started = Promise.withResolvers<void>();
-  /** Resolves with the exit code, or with null if a signal ended the agent. */
+  /**
+   * Resolves with the exit code, or with null if a signal ended the agent. All that it has printed is read by
+   * then: nothing that it starts has its output.
+   */
   readonly exited: Promise<number | null>;
 
   constructor({ configPath, nodePath = process.execPath, script = EXPO_WORKER, env, onEvent }: AgentProcessOptions) {
@@ -44,7 +47,7 @@ export class AgentProcess implements AsyncDisposable {
       env: { ...process.env, ...env },
     });
     this.exited = new Promise((resolve) => {
-      this.#child.once('exit', resolve);
+      this.#child.once('close', resolve);
       this.#child.once('error', () => resolve(null));
     });
     createInterface({ input: this.#child.stdout! }).on('line', (line) => {

@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { Health } from '#contract';
 import { migrate } from './database.ts';
+import { freePort } from './free-port.ts';
 import { PROJECT_ROOT } from './project-root.ts';
 import type { ServeOptions } from './worker/serve.ts';
 import { QUIET, WRANGLER } from './wrangler.ts';
@@ -210,13 +211,4 @@ export async function whyNoPort(port: number, host: string): Promise<string | nu
   } finally {
     await new Promise((resolve) => server.close(resolve));
   }
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -14,7 +14,7 @@ import { faultNextClone, setFault } from '../../worker-agent/tart-simulator/home
 import { generateKeyPair } from '../../worker-agent/tart-simulator/key-pair.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../worker-agent/tart-simulator/simulator.ts';
 import { AgentProcess, type TimedAgentEvent } from './agent-process.ts';
-import { freePort } from './controller.ts';
+import { freePort } from './free-port.ts';
 
 const VM_NAME = 'expo-build-vm';
 const VM_USER = 'admin';

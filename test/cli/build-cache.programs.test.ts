@@ -208,12 +208,14 @@ test('a download that was broken off goes on, stray files do not count, and an a
   };
   await expect(fetchIt(stop.signal)).rejects.toThrow(/abort/i);
   // As if the process had ended without a word. What another one is at work on stays.
-  renameSync(place(`new-${sha256}-left`), place(`new-${sha256}-${spawnSync('true').pid}`));
-  mkdirSync(place(`new-${sha256}-${process.ppid}`));
+  const partial = `.${sha256.slice(0, 32)}.partial`;
+  renameSync(place(partial), place(`${partial}-${spawnSync('true').pid}.1`));
+  writeFileSync(place(`${partial}-${process.ppid}.1`), 'of another');
   connection.ranges.length = 0;
   expect(await fetchIt()).toEqual({ path: place(`${sha256}/Shop.app`), wasHere: false });
   expect(connection.ranges).toEqual([expect.stringMatching(/^bytes=[1-9]\d*-$/)]);
-  expect(readdirSync(project.cache).toSorted()).toEqual([sha256, `new-${sha256}-${process.ppid}`]);
+  expect(readdirSync(project.cache).toSorted()).toEqual([`${partial}-${process.ppid}.1`, sha256]);
+  expect(readFileSync(place(`${partial}-${process.ppid}.1`), 'utf8')).toBe('of another');
 
   for (const stray of ['.DS_Store', `${sha256}/.DS_Store`]) writeFileSync(place(stray), '');
   expect(await fetchIt()).toMatchObject({ wasHere: true });
@@ -229,7 +231,8 @@ test('all questions together wait for 10 s, and no flavour or scheme gets the ap
   const timeout = AbortSignal.timeout.bind(AbortSignal);
   vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => {
     limits.push(ms);
-    return timeout(Math.min(ms, 300));
+    // The first question is answered, and the second is not.
+    return timeout(limits.length === 1 ? ms : 300);
   });
   const write = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
   const away = createServer((request, response) => {

@@ -1,13 +1,18 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { localNames } from '../../cli/artifacts/local-names.ts';
+import { saveArtifacts } from '../../cli/artifacts/save-artifacts.ts';
+import { BuildsClient } from '../../client/builds-client.ts';
+import { Connection } from '../../client/request.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
+import { until } from '../worker-agent/factories/until.ts';
 import { expoBuild, jsonLinesOf } from './factories/expo-build.ts';
 import { type SharedFeeding, sharedFeeding } from './factories/fed-builds.ts';
-import { start } from './factories/started.ts';
+import { expoBuildProcess, start } from './factories/started.ts';
 
 let farm: SharedFeeding;
 beforeAll(async () => {
@@ -145,6 +150,49 @@ test('a download goes on after a broken connection, with no byte twice', async (
   expect(readdirSync(join(dir.path, 'dist'))).toEqual(['app.ipa']);
   expect(readFileSync(join(dir.path, 'dist/app.ipa')).equals(bytes)).toBe(true);
   expect(existsSync(join(dir.path, 'app.ipa'))).toBe(false);
+});
+
+/** Holds the first answer with an artifact after its first bytes. */
+class Holding extends Connection {
+  readonly isHeld = Promise.withResolvers<void>();
+  readonly goesOn = Promise.withResolvers<void>();
+  #isFirst = true;
+  override async open(...asked: Parameters<Connection['open']>) {
+    const answer = await super.open(...asked);
+    if (!this.#isFirst || !answer.body) return answer;
+    this.#isFirst = false;
+    const held = new TransformStream<Uint8Array, Uint8Array>({
+      transform: async (part, to) => {
+        to.enqueue(part);
+        this.isHeld.resolve();
+        await this.goesOn.promise;
+      },
+    });
+    return new Response(answer.body.pipeThrough(held), answer);
+  }
+}
+
+test('downloads of one artifact into one folder at the same time do not write to one file', async () => {
+  const bytes = randomBytes(3_000_000);
+  const id = await builtWith({ 'app.ipa': bytes });
+  const build = await farm.api.build(id);
+  const { EXPO_BUILD_URL: url, EXPO_BUILD_KEY: key } = farm.env();
+  const connection = new Holding({ url, key });
+  const client = new BuildsClient(connection);
+  const { signal } = new AbortController();
+  using dir = temporaryDir();
+  const folder = join(dir.path, 'dist');
+  const first = saveArtifacts(client, build, { folder, names: null, signal, onSaved: () => {} });
+  first.catch(() => {});
+  await connection.isHeld.promise;
+  await until(() => readdirSync(folder).some((name) => statSync(join(folder, name)).size > 0), 'a part is there');
+  const second = await expoBuildProcess(['download', id, '--to', 'dist'], { cwd: dir.path, env: farm.env() });
+  expect(second).toMatchObject({ code: 0, stderr: '' });
+  await client.downloadArtifact(id, build.artifacts[0]!, join(folder, 'third.ipa'), { signal });
+  connection.goesOn.resolve();
+  await first;
+  expect(readdirSync(folder).toSorted()).toEqual(['app.ipa', 'third.ipa']);
+  for (const name of readdirSync(folder)) expect(readFileSync(join(folder, name)).equals(bytes), name).toBe(true);
 });
 
 test('whatever artifacts are named, each becomes one safe name of its own', () => {

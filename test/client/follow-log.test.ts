@@ -1,11 +1,17 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { followLog } from '../../client/follow-log/follow-log.ts';
 import { Connection } from '../../client/request.ts';
 
 type Answer = (response: ServerResponse) => void;
+type Limits = { giveUpAfterMs?: number; silentMaxMs?: number };
+
+/** Stops the clock of the limits, so that none ends while an answer comes. A test then moves it. */
+function stopClock() {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+}
 
 /** A controller that gives one answer to each request in turn, and notes where each wants to resume. */
 async function controllerThat(...answers: Answer[]) {
@@ -22,10 +28,13 @@ async function controllerThat(...answers: Answer[]) {
   return {
     resumed,
     connection,
-    follow: (options: { giveUpAfterMs?: number; silentMaxMs?: number } = {}) =>
+    follow: ({ onText, ...options }: Limits & { onText?: (text: string) => void } = {}) =>
       Array.fromAsync(
         followLog(connection, 'bld_1', { signal: AbortSignal.timeout(20_000), giveUpAfterMs: 10_000, ...options }),
-        ({ text }) => text,
+        ({ text }) => {
+          onText?.(text);
+          return text;
+        },
       ),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
@@ -57,7 +66,10 @@ test('a stream that breaks, that ends without a word, or that falls silent is ta
     (response) => response.write(line('1:12', 'six\n')),
     sends(END),
   );
-  expect(await controller.follow({ silentMaxMs: 1_000 })).toEqual(['one\n', 'two\n', 'six\n']);
+  stopClock();
+  // Only after the reader has taken it.
+  const onText = (text: string) => text === 'six\n' && setImmediate(() => vi.advanceTimersByTime(1_000));
+  expect(await controller.follow({ silentMaxMs: 1_000, onText })).toEqual(['one\n', 'two\n', 'six\n']);
   expect(controller.resumed).toEqual([undefined, '1:4', '1:8', '1:12']);
 });
 
@@ -76,11 +88,18 @@ test('a refusal ends the following with its reason, and an outage when it lasts 
   await expect(away.follow({ giveUpAfterMs: 1_000 })).rejects.toMatchObject({ status: 503 });
 });
 
+/** Longer than each limit of the cases below. */
 const HELD_MS = 1_500;
 
 test('a reader that takes its time uses up no limit, and what comes after its pause is not lost', async () => {
+  stopClock();
+  const begun: ServerResponse[] = [];
+  const begins = (text: string) => (response: ServerResponse) => {
+    begun.push(response);
+    response.write(text);
+  };
   await using controller = await controllerThat(
-    (response) => response.write(line('1:4', 'one\n'), () => setTimeout(() => response.destroy(), HELD_MS / 2)),
+    begins(line('1:4', 'one\n')),
     (response) => void response.writeHead(500).end(),
     sends(`${line('1:8', 'two\n')}${END}`),
   );
@@ -90,19 +109,21 @@ test('a reader that takes its time uses up no limit, and what comes after its pa
   const texts: string[] = [];
   for await (const { text } of followLog(controller.connection, 'bld_1', { ...options, onLost })) {
     texts.push(text);
-    if (texts.length === 1) await sleep(HELD_MS); // it is the reader that is slow
+    if (texts.length > 1) continue;
+    vi.advanceTimersByTime(HELD_MS);
+    begun[0]!.destroy();
   }
   expect(texts).toEqual(['one\n', 'two\n']);
   expect(lost).not.toContain('stalled');
 
-  await using stored = await controllerThat((response) =>
-    response.write('one\n', () => setTimeout(() => response.end('two\n'), HELD_MS / 2)),
-  );
+  await using stored = await controllerThat(begins('one\n'));
   const connection = new Connection({ url: stored.connection.url, key: 'tb_submit_test', transferStallMs: 300 });
   let bytes = '';
   for await (const part of new BuildsClient(connection).log('bld_1', 1, options.signal)) {
     bytes += Buffer.from(part);
-    if (bytes === 'one\n') await sleep(HELD_MS);
+    if (bytes !== 'one\n') continue;
+    vi.advanceTimersByTime(HELD_MS);
+    begun[1]!.end('two\n');
   }
   expect(bytes).toBe('one\ntwo\n');
 });

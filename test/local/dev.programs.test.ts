@@ -9,7 +9,7 @@ import { expect, test } from 'vitest';
 import { BuildsClient } from '../../client/builds-client.ts';
 import { Connection } from '../../client/request.ts';
 import { FIXTURE } from '../../local/dev/fixture.ts';
-import { freePort } from '../../local/farm/controller.ts';
+import { freePort } from '../../local/farm/free-port.ts';
 import { processesBelow } from '../../local/farm/leftovers.ts';
 import { PROJECT_ROOT } from '../../local/farm/project-root.ts';
 import { QUIET, WRANGLER } from '../../local/farm/wrangler.ts';

@@ -332,6 +332,24 @@ for (const shell of SHELLS) {
     }
   });
 
+  // Only bash runs a trap between two commands.
+  if (shell === 'bash')
+    holds('a VM that Ctrl-C meets while it is started does not run on', async () => {
+      using mac = macWithKey(shell, ['expo-build-vm']);
+      const early = `
+        interrupts() {
+          until [ -e "$STAND_INS/vms/expo-build-vm.running" ]; do sleep 0.1; done
+          kill -INT $$
+        }
+        set -T
+        trap '[ "$BASH_COMMAND" != "run_pid=\\$!" ] || interrupts' DEBUG
+        `;
+      const { status } = await mac.create(BRIEFLY, { env: { BASH_ENV: mac.file('early.sh', early) } });
+      expect(status).toBe(130);
+      await vi.waitFor(() => expect(mac.vms()).toEqual(['expo-build-vm']), { timeout: 20_000 });
+      expect(mac.leftovers()).toEqual([]);
+    });
+
   inDetail('a wrong password is said, and never shown', async () => {
     using mac = macWithKey(shell, ['expo-build-vm']);
     const { status, stdout, stderr } = await mac.create(['--wait', '1'], {

@@ -69,7 +69,7 @@ function home(shell: Shell) {
     cpSync(folder, unpacked, { recursive: true });
     return unpacked;
   };
-  const env = { PATH: process.env.PATH, HOME: dir.path };
+  const env: NodeJS.Dict<string> = { PATH: process.env.PATH, HOME: dir.path };
   return {
     ...dir,
     place,
@@ -123,6 +123,22 @@ for (const shell of SHELLS) {
     expect(codes).toEqual([0, 0]);
     expect(guest.contents()).toEqual(whole);
   });
+
+  // Only bash runs a trap between two commands.
+  if (shell === 'bash')
+    holds('what another installation has put there meanwhile stays', () => {
+      using guest = home(shell);
+      const meanwhile = join(guest.path, 'meanwhile.sh');
+      writeFileSync(
+        meanwhile,
+        `trap 'case $BASH_COMMAND in "rm -"*)
+           [ -d "$place" ] || { cp -R "$PWD" "$place"; echo other >"$place/owner"; } ;;
+         esac' DEBUG\n`,
+      );
+      guest.env.BASH_ENV = meanwhile;
+      expect(guest.install(guest.unpack('new')).status).toBe(0);
+      expect(guest.contents()).toEqual({ ...whole, owner: 'other\n' });
+    });
 
   holds('a link to scripts that the image has no more is replaced', () => {
     using guest = home(shell);

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
+import { freePort } from '../../local/farm/free-port.ts';
 import { testWith } from '../set-up/test-with.ts';
 import {
   type Answer,
@@ -190,12 +191,11 @@ for (const shell of SHELLS) {
 
   holds('says that there is no server, and beats as soon as there is one', async () => {
     using state = stateFolder();
-    const before = await answeringServer(accept);
-    await before[Symbol.asyncDispose]();
-    const args = [before.url, 'b-1', 'w-1', ARGUMENT_KEY, '0.2'];
+    const port = await freePort();
+    const args = [`http://127.0.0.1:${port}`, 'b-1', 'w-1', ARGUMENT_KEY, '0.2'];
     await using monitor = start(shell, MONITOR, args, { TARTBEAT_STATE: state.path, ...PATIENT });
     await until(() => monitor.lines().some((line) => /Heartbeat failed \(no answer from .*onnect/.test(line)));
-    await using server = await answeringServer(accept, before.port);
+    await using server = await answeringServer(accept, port);
     await until(() => server.beats.length >= 2);
   });
 
@@ -260,12 +260,30 @@ for (const shell of SHELLS) {
   });
 
   holds('goes on when the build deletes its folder', async () => {
+    using away = stateFolder();
     await using it = await monitoring(shell, accept);
     await until(() => it.server.beats.length >= 1);
-    rmSync(it.state, { recursive: true, force: true });
+    // The monitor may be making files in it. It makes none under another name.
+    renameSync(it.state, join(away.path, 'state'));
+    rmSync(join(away.path, 'state'), { recursive: true });
     const before = it.server.beats.length;
     await until(() => it.server.beats.length >= before + 4);
   });
+
+  // Only bash runs a trap between two commands.
+  if (shell === 'bash')
+    holds('sends its beat also when the build deletes the folder while curl and the judge start', async () => {
+      using away = stateFolder();
+      const [file, moved] = [join(away.path, 'env.sh'), join(away.path, 'state')];
+      // In the pause a child that opens the FIFO by itself begins to wait for the other child.
+      const deletion =
+        '[ "$BASH_COMMAND" != "request=\\$!" ] || [ -e "$MOVED" ] || { sleep 1; mv "$TARTBEAT_STATE" "$MOVED"; }';
+      writeFileSync(file, `set -T; trap '${deletion}' DEBUG\n`);
+      await using it = await monitoring(shell, accept, '0.2', { BASH_ENV: file, MOVED: moved });
+      await until(() => it.server.beats.length >= 4);
+      expect(existsSync(moved)).toBe(true);
+      for (const line of it.monitor.lines().slice(2)) expect(line).toMatch(/Heartbeat sent/);
+    });
 
   holds('sends what send_heartbeat tells it, never less than before, and 99 at most', async () => {
     await using it = await monitoring(shell, accept);

@@ -32,6 +32,8 @@ if [ "$1" != "${1%%-*}-$(printf %.16s "$digest")" ] || [ "$(cat version)" != "$1
   exit 3
 fi
 chmod 755 ./*.sh && mkdir -p "${place%/*}" || exit 1
-[ -d "$place" ] || { rm -rf "$place" && mv "$PWD" "$place"; } || exit 1
-# If two agents ran this at the same time, the second `mv` put its folder inside the folder of the first.
+# A link to scripts that the image no longer has is removed, and never a folder: another installation may have
+# put it there just now. If two agents run this at the same time, the second `mv` fails, or puts its folder
+# inside the folder of the first.
+[ -d "$place" ] || { rm -f "$place" && mv "$PWD" "$place"; } || [ -d "$place" ] || exit 1
 rm -rf "${place:?}/${PWD##*/}"

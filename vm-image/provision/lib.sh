@@ -322,6 +322,7 @@ within_watchdog=
 within() { # SECONDS COMMAND…
   within_limit=$1
   shift
+  launching=yes
   exec 9<&0
   "$@" <&9 9<&- &
   within_pid=$!
@@ -348,6 +349,7 @@ within() { # SECONDS COMMAND…
     exit 124
   ) </dev/null >/dev/null 2>&1 &
   within_watchdog=$!
+  launched
   wait "$within_pid" 2>/dev/null
   within_code=$?
   {
@@ -366,7 +368,27 @@ in_script() {
   [ "$(exec sh -c 'echo "$PPID"')" = $$ ]
 }
 
-# Kills the command and the watchdog of `within`. Scripts call it in their traps for signals.
+# Ends the script on a signal, and the command of `within` before it. While the script starts a child and
+# saves its id, the signal is only noted, because nobody could end that child. Scripts call it in their traps.
+launching=
+signalled=
+on_signal() { # CODE
+  in_script || exit "$1"
+  signalled=$1
+  [ -n "$launching" ] || launched
+}
+
+# The id is saved. A signal that came meanwhile ends the script now. The trap on EXIT may use `within` again.
+launched() {
+  launching=
+  [ -n "$signalled" ] || return 0
+  set -- "$signalled"
+  signalled=
+  end_within
+  exit "$1"
+}
+
+# Kills the command and the watchdog of `within`.
 end_within() {
   [ -z "$within_watchdog" ] || kill -USR2 "$within_watchdog" 2>/dev/null
   [ -z "$within_pid" ] || kill_family "$within_pid"

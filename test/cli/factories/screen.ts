@@ -8,6 +8,8 @@ import { widthOf } from '../../../cli/words.ts';
 
 const ESC = '\x1b';
 const TOKENS = new RegExp(String.raw`${ESC}\[[0-?]*[ -/]*[@-~]|${ESC}.?|\P{Cc}|\p{Cc}`, 'gsu');
+/** An order whose end has not come yet. */
+const BEGUN = new RegExp(String.raw`${ESC}(\[[0-?]*[ -/]*)?$`);
 const UP = new RegExp(String.raw`^${ESC}\[(\d*)A$`);
 const COLOUR = new RegExp(String.raw`^${ESC}\[[0-9;:]*m$`);
 const WIDE_REST = '';
@@ -18,6 +20,7 @@ export class Screen {
   #lines: string[][] = [[]];
   #line = 0;
   #at = 0;
+  #begun = '';
   readonly orders: string[] = [];
 
   constructor(columns: number) {
@@ -34,7 +37,9 @@ export class Screen {
   }
 
   write(text: string): void {
-    for (const [token] of text.matchAll(TOKENS)) this.#take(token);
+    const all = this.#begun + text;
+    this.#begun = BEGUN.exec(all)?.[0] ?? '';
+    for (const [token] of all.slice(0, all.length - this.#begun.length).matchAll(TOKENS)) this.#take(token);
   }
 
   #take(token: string): void {

@@ -22,7 +22,11 @@ test('a pipe gets the log as plain text, what happens in sentences, and the exit
   await watch.shows('expo-build: It waits for a worker of pool');
   const attempt = await claims();
   await attempt.starts();
-  await attempt.prints('\x1b[31mred\x1b[0m\r\n10 %\r20 %\nhalf of a ');
+  await attempt.prints('\x1b[31mred\x1b[0m\r\n10 %\r20 %\n');
+  // A sentence of ours ends an unfinished line.
+  await watch.shows('20 %');
+  await watch.shows('It builds.');
+  await attempt.prints('half of a ');
   await attempt.prints('line\n\x1b]0;title\x07no end');
   await watch.shows('half of a line');
   await attempt.beats({ phase: 'install-pods' });
@@ -34,7 +38,8 @@ test('a pipe gets the log as plain text, what happens in sentences, and the exit
   expect(await watch.ended).toBe(0);
   expect(watch.stderr()).toBe('');
   expect(watch.stdout()).not.toMatch(CONTROLS);
-  expect(watch.stdout()).toContain('\nred\n10 %\n20 %\nhalf of a line\nno end\n');
+  expect(watch.stdout()).toContain('\nred\n10 %\n20 %\n');
+  expect(watch.stdout()).toContain('\nhalf of a line\nno end\n');
   expect(watch.stdout()).toContain('Artifact dist/app.ipa\n');
 });
 

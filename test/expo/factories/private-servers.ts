@@ -1,16 +1,17 @@
 /** A git server over sshd and an npm registry that wants a token, both on loopback and both real. */
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect, createServer as createTcpServer } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { create } from 'tar';
+import { freePort } from '../../../local/farm/free-port.ts';
 
 const SSHD = '/usr/sbin/sshd';
 const LISTENING_MS = 10_000;
@@ -54,7 +55,7 @@ export async function startGitServer(dir: string): Promise<GitServer> {
   if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true });
   const sshd = spawn(SSHD, ['-D', '-e', '-f', join(folder, 'config')], { stdio: 'ignore' });
   const ended = once(sshd, 'exit');
-  await listening(port);
+  await listening(port, sshd);
   const hostKey = readFileSync(join(folder, 'host.pub'), 'utf8').split(' ').slice(0, 2).join(' ');
   return {
     url: `ssh://${userInfo().username}@127.0.0.1:${port}${join(folder, 'from-git.git')}`,
@@ -111,15 +112,7 @@ export async function startRegistry(dir: string): Promise<Registry> {
   };
 }
 
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function listening(port: number): Promise<void> {
+async function listening(port: number, sshd: ChildProcess): Promise<void> {
   const giveUpAt = performance.now() + LISTENING_MS;
   for (;;) {
     const socket = connect(port, '127.0.0.1');
@@ -128,6 +121,7 @@ async function listening(port: number): Promise<void> {
     });
     socket.destroy();
     if (open) return;
+    if (sshd.exitCode !== null) throw new Error(`sshd ended with code ${sshd.exitCode}`);
     if (performance.now() > giveUpAt) throw new Error(`sshd does not listen on port ${port}`);
     await sleep(50);
   }

@@ -1,7 +1,8 @@
 /** Tests what a run of provision.sh and each of its steps do, and how they end. */
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import { outcomesOf, standInMac, VM_IMAGE } from '../factories/stand-in-mac.ts';
 import {
   authorizedKeys,
@@ -224,6 +225,25 @@ inShells(({ shell, holds, inDetail }) => {
     const { stdout } = await mac.guest(script);
     expect(stdout.trim().split('\n')).toEqual(['code 5', 'from-above', 'code 0', 'code 124', '0']);
   });
+
+  // Only bash runs a trap between two commands.
+  if (shell === 'bash')
+    holds('a signal that comes before the id of a child is saved ends the child too', async () => {
+      using mac = standInMac(shell);
+      const seconds = `62.${process.pid}`;
+      const script = mac.file(
+        'early.sh',
+        `. '${VM_IMAGE}/provision/lib.sh'
+         trap 'on_signal 130' INT
+         set -T
+         trap '[ "$BASH_COMMAND" != "within_pid=\\$!" ] || kill -INT $$' DEBUG
+         within 60 sleep ${seconds} >/dev/null 2>&1
+         echo goes on`,
+      );
+      expect(await mac.guest(script)).toMatchObject({ status: 130, stdout: '' });
+      const processes = () => execFileSync('ps', ['-A', '-o', 'args='], { encoding: 'utf8' });
+      await vi.waitFor(() => expect(processes()).not.toContain(`sleep ${seconds}`), { timeout: 20_000 });
+    });
 
   holds('a child that is ended as it begins does not clean up for the whole script', async () => {
     using mac = standInMac(shell);

@@ -27,12 +27,18 @@ get() { # KEY
 put() { printf '%s\n' "$2" >"$STAND_INS/state/$1"; }  # KEY VALUE
 has() { [ -e "$STAND_INS/state/$1" ]; }               # KEY
 
-# Wakes the `tart run` that waits at a pipe. It does not wait itself if nothing does.
-wake() { # PIPE
+# Wakes the `tart run` that waits at a pipe. It does not wait itself if nothing does. COMMAND runs while the
+# pipe is open, so nobody opens it between the command and the waking.
+wake() { # PIPE [COMMAND…]
   [ -p "$1" ] || return 0
   exec 3<>"$1"
+  pipe=$1
+  shift
+  "$@"
   echo >&3
   exec 3>&-
+  # If `tart run` has ended just now, the file is ours.
+  [ -p "$pipe" ] || rm -f "$pipe"
 }
 
 unexpected() {

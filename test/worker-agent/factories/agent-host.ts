@@ -2,10 +2,10 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '../../../local/farm/free-port.ts';
 import { createBaseImage } from '../../../worker-agent/tart-simulator/home/base-image.ts';
 import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
-import { freePort } from '../servers/openssh-server.ts';
 import { WORKER_KEY } from '../servers/stand-in-controller.ts';
 import { startAgent } from './agent-process.ts';
 import { temporaryDir } from './temporary-dir.ts';

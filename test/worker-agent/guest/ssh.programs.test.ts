@@ -5,6 +5,7 @@ import { buffer } from 'node:stream/consumers';
 import { execa } from 'execa';
 import ssh2 from 'ssh2';
 import { expect, test } from 'vitest';
+import { freePort } from '../../../local/farm/free-port.ts';
 import type { GuestCommand } from '../../../worker-agent/guest/commands.ts';
 import * as guest from '../../../worker-agent/guest/commands.ts';
 import { connectSsh } from '../../../worker-agent/guest/ssh.ts';
@@ -13,7 +14,7 @@ import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.t
 import { testWith } from '../../set-up/test-with.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
-import { freePort, startOpenSsh } from '../servers/openssh-server.ts';
+import { startOpenSsh } from '../servers/openssh-server.ts';
 
 const LONG = { timeoutMs: 30_000 };
 /** A command that is not in the agent's closed list, which these tests may run. */

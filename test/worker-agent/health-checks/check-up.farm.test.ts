@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
+import { freePort } from '../../../local/farm/free-port.ts';
 import { type AgentConfigInput, saveConfig } from '../../../worker-agent/config.ts';
 import {
   type DoctorOptions,
@@ -24,7 +25,6 @@ import { testWith } from '../../set-up/test-with.ts';
 import { GUEST_MAC, type ScriptedVms, scriptedVms } from '../factories/scripted-vm.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
-import { freePort } from '../servers/openssh-server.ts';
 
 const onGuest = testWith('sshd');
 const KEY = 'tb_worker_abcdefgh';

@@ -1,6 +1,7 @@
 import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { freePort } from '../../../local/farm/free-port.ts';
 import { loadConfig, saveConfig } from '../../../worker-agent/config.ts';
 import { type BaseImageOptions, makeBaseImage } from '../../../worker-agent/images/base-image.ts';
 import { Images } from '../../../worker-agent/images/images.ts';
@@ -15,7 +16,6 @@ import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.t
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
 import { PROVISIONED, quickVmImage } from '../factories/quick-vm-image.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
-import { freePort } from '../servers/openssh-server.ts';
 
 const GB = 1e9;
 /** macOS, and what people have on such a Mac. */

@@ -2,11 +2,13 @@
  * A real OpenSSH server on loopback, run by this user, with a home of its own.
  */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { freePort } from '../../../local/farm/free-port.ts';
 import { ownScripts } from '../../../worker-agent/guest/scripts.ts';
 import type { SshTarget } from '../../../worker-agent/guest/ssh-handshake.ts';
 import { installGuestScripts } from '../../../worker-agent/tart-simulator/home/base-image.ts';
@@ -52,8 +54,13 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE, scripts = true } = {}
   if (userInfo().uid === 0) mkdirSync('/run/sshd', { recursive: true, mode: 0o755 });
 
   const port = await freePort();
-  const child = spawn(SSHD!, ['-D', '-e', '-f', file('sshd_config'), '-p', String(port)], { stdio: 'ignore' });
-  await until(() => accepts(port), 'sshd accepts connections');
+  const args = ['-D', '-E', file('log'), '-f', file('sshd_config'), '-p', String(port)];
+  const child = spawn(SSHD!, args, { stdio: 'ignore' });
+  const exited = once(child, 'exit');
+  await until(() => {
+    if (child.exitCode !== null) throw new Error(`sshd ended: ${readFileSync(file('log'), 'utf8')}`);
+    return accepts(port);
+  }, 'sshd accepts connections');
   const fingerprint = await execa('ssh-keygen', ['-l', '-f', file('host_key.pub')]);
 
   const target: SshTarget = {
@@ -72,9 +79,8 @@ export async function startOpenSsh({ tiedTo = VM_SSH_GATE, scripts = true } = {}
     keyPath: file('client_key'),
     hostFingerprint: /SHA256:(\S+)/.exec(fingerprint.stdout)![1]!,
     async [Symbol.asyncDispose]() {
-      const gone = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');
-      await gone;
+      await exited;
       killThoseAtHome(home);
       dir[Symbol.dispose]();
     },
@@ -90,14 +96,6 @@ function killThoseAtHome(home: string): void {
       if (readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`HOME=${home}`))
         process.kill(Number(pid), 'SIGKILL');
     } catch {}
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function accepts(port: number): Promise<boolean> {

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { freePort } from '../../../local/farm/free-port.ts';
 import { until } from '../factories/until.ts';
 import { imageRegistry } from '../servers/image-registry.ts';
-import { freePort } from '../servers/openssh-server.ts';
 import { BASE, simulatedMac } from './simulated-mac.ts';
 
 const TAGGED = 'fleet/mac';

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
+import { freePort } from '../../../local/farm/free-port.ts';
 import { controllerAddresses, networkArgs, networkArgsFor } from '../../../worker-agent/tart/isolation.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { createBaseImage } from '../../../worker-agent/tart-simulator/home/base-image.ts';
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
 import { until } from '../factories/until.ts';
-import { freePort } from '../servers/openssh-server.ts';
 
 test('each isolation is so many options of tart run', () => {
   expect(networkArgs('nat', ['192.0.2.1'])).toEqual([]);

@@ -13,9 +13,16 @@ const SLICE = 100;
 const SLICES = Math.floor((LAST - FIRST) / SLICE);
 
 let next = 0;
+let drawn: Promise<unknown> = Promise.resolve();
 
-/** A port at which nobody listens. */
-export async function freePort(): Promise<number> {
+/** A port at which nobody listens. One call waits for the other, so that they do not take a slice each. */
+export function freePort(): Promise<number> {
+  const port = drawn.then(draw);
+  drawn = port.catch(() => {});
+  return port;
+}
+
+async function draw(): Promise<number> {
   for (;;) {
     if (next % SLICE === 0) next = (await ownSlice()) + 1;
     const port = next++;

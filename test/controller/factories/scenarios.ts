@@ -166,17 +166,16 @@ export const report = ({ buildId, attempt, tokens }: Assignment, said: Said<Repo
 export const show = async (buildId: string): Promise<BuildDetail> =>
   (await api<BuildDetail>('GET', `/api/builds/${buildId}`)).body;
 
+/** A test of the controller that hangs is ended after a minute. Before that this says what it waited for. */
+const UNTIL_MS = 50_000;
+
 /** Waits until a condition holds. */
-export async function until<T>(
-  what: string,
-  probe: () => Promise<T | false | null | undefined>,
-  timeoutMs = 15_000,
-): Promise<T> {
-  const end = Date.now() + timeoutMs;
+export async function until<T>(what: string, probe: () => Promise<T | false | null | undefined>): Promise<T> {
+  const end = Date.now() + UNTIL_MS;
   for (;;) {
     const found = await probe();
     if (found) return found;
-    if (Date.now() > end) throw new Error(`waited ${timeoutMs} ms in vain until ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${UNTIL_MS} ms in vain until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -170,12 +170,16 @@ export const show = async (buildId: string): Promise<BuildDetail> =>
 const UNTIL_MS = 50_000;
 
 /** Waits until a condition holds. */
-export async function until<T>(what: string, probe: () => Promise<T | false | null | undefined>): Promise<T> {
-  const end = Date.now() + UNTIL_MS;
+export async function until<T>(
+  what: string,
+  probe: () => Promise<T | false | null | undefined>,
+  withinMs = UNTIL_MS,
+): Promise<T> {
+  const end = Date.now() + withinMs;
   for (;;) {
     const found = await probe();
     if (found) return found;
-    if (Date.now() > end) throw new Error(`waited ${UNTIL_MS} ms in vain until ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${withinMs} ms in vain until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -32,7 +32,9 @@ import { ARM_TTL_MS } from './build-deadline.ts';
  */
 const TRIES_MAX = 4;
 
-export type Claimed = { ok: true; assignment: Assignment | null; reason: string | null } | Refusal;
+export type Claimed =
+  | { ok: true; assignment: Assignment | null; reason: string | null; claimIsOver?: boolean }
+  | Refusal;
 
 /** Gives the worker that is `asking`, by one of its keys, the next build. Refused: `worker_in_use`. */
 export async function claimNext(
@@ -116,5 +118,5 @@ async function findClaim(env: Env, worker: WorkerRow, claimId: string): Promise<
   const current = row.build.attempt === row.attempt.attempt && isActive(row.build.status);
   return current
     ? handedOut(await assignmentOf(env, row.build, row.attempt))
-    : nothing('the attempt that this claim was given has ended');
+    : { ok: true, assignment: null, reason: 'the attempt that this claim was given has ended', claimIsOver: true };
 }

@@ -1,8 +1,8 @@
 /**
  * Claims builds while a slot is free and nothing on this Mac is in the way of a VM.
  *
- * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, so that an
- * answer that is lost costs no build. No error ends the loop.
+ * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, or that attempt
+ * has ended, so that an answer that is lost costs no build. No error ends the loop.
  */
 import type { Assignment } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
@@ -50,13 +50,13 @@ export class Claiming {
     const { slots, readiness, images } = this.#options;
     for (let claimed = false; !signal.aborted && !(once && claimed); ) {
       const changed = AbortSignal.any([slots.changed, readiness.changed, images.changed]);
-      const next = await this.#claimIfFree(signal);
+      const next = await this.#claimIfFree();
       claimed ||= next.claimed;
       if (!next.claimed) await pause(jittered(next.waitMs), AbortSignal.any([signal, changed])).catch(() => {});
     }
   }
 
-  async #claimIfFree(signal: AbortSignal): Promise<Claimed> {
+  async #claimIfFree(): Promise<Claimed> {
     const { slots, readiness, emit } = this.#options;
     if (!slots.isOneFree) return { claimed: false, waitMs: STATUS_INTERVAL_MS };
     if (!readiness.isReady) {
@@ -64,27 +64,33 @@ export class Claiming {
       return { claimed: false, waitMs: READY_FOR_MS };
     }
     try {
-      return await this.#claim(signal);
+      return await this.#claim();
     } catch (error) {
-      // Our own signal, or a disk that cannot be written.
-      if (!signal.aborted) emit({ type: 'warning', message: `claiming failed: ${(error as Error).message}` });
+      // A disk that cannot be written.
+      emit({ type: 'warning', message: `claiming failed: ${(error as Error).message}` });
       return { claimed: false, waitMs: REFUSED_PAUSE_MS };
     }
   }
 
-  async #claim(signal: AbortSignal): Promise<Claimed> {
+  /** No signal ends a request that is under way: the build that it brings would have no agent. */
+  async #claim(): Promise<Claimed> {
     const { client, slots, state, reachability, vmSlots, images, workerId, instanceId } = this.#options;
     using _claim = slots.beginClaim();
     const claimId = await state.pendingClaimId();
     const offer = { slots: vmSlots, ...offerOf(images.offers()) };
-    const answer = reachability.heard(await client.claim(workerId, { instanceId, claimId, ...offer }, signal));
+    const answer = reachability.heard(await client.claim(workerId, { instanceId, claimId, ...offer }));
     if (!answer.ok && answer.kind === 'unreachable')
       return { claimed: false, waitMs: Math.max(FAILED_PAUSE_MS, answer.retryAfterMs ?? 0) };
     if (!answer.ok) {
       this.#sayIdle('refused', `${answer.code}: ${answer.message}`);
       return { claimed: false, waitMs: REFUSED_PAUSE_MS };
     }
-    const { assignment, nextMs, reason } = answer.value;
+    const { assignment, nextMs, reason, claimIsOver } = answer.value;
+    if (claimIsOver) {
+      // Its answer was lost, and so was the attempt. With this id no build would ever come.
+      await state.forgetClaim();
+      return { claimed: false, waitMs: 0 };
+    }
     if (!assignment) {
       this.#sayIdle('idle', reason);
       return { claimed: false, waitMs: nextMs };

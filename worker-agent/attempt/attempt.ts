@@ -6,9 +6,11 @@
  *
  * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac.
  */
+import { jittered, pause } from '../../client/retry.ts';
 import { type Ending, failed } from '../ending.ts';
 import { type AttemptContext, type AttemptOptions, createContext } from '../steps/context.ts';
-import { contactLimitMs, OUTAGE_FRESH_MS } from '../time-limits.ts';
+import { CLOSE_PAUSE_MS, contactLimitMs, OUTAGE_FRESH_MS } from '../time-limits.ts';
+import { destroyVm } from '../vm/vm.ts';
 import { closeAttempt } from './close.ts';
 import type { AttemptAction } from './reconcile.ts';
 import { type Reached, work } from './work.ts';
@@ -19,7 +21,30 @@ export async function runAttempt(options: AttemptOptions, action: AttemptAction)
   const { journal, emit, resumed } = context;
   emit({ type: 'claimed', vmName: journal.state.vmName, adopted: resumed });
   const { ending, reached } = await LIVES[action](context);
-  await closeAttempt(context, ending, reached);
+  await close(context, ending, reached);
+}
+
+/**
+ * Whatever keeps the attempt from being closed must not keep its VM: a full disk is full of it, perhaps. So
+ * the VM goes, and the rest is tried again until it is done or the agent leaves.
+ */
+async function close(context: AttemptContext, ending: Ending | null, reached: Reached | null): Promise<void> {
+  const { journal, tart, emit, leave } = context;
+  for (let look = reached; ; look &&= { vm: null, log: null }) {
+    try {
+      return await closeAttempt(context, journal.state.result ? null : ending, look);
+    } catch (error) {
+      if (leave.aborted) throw error;
+      const why = (error as Error).message;
+      emit({
+        type: 'warning',
+        message: `the attempt cannot be closed (${why}); its VM goes, and the agent tries again`,
+      });
+      const { vmName: name, run } = journal.state;
+      await destroyVm({ tart, name, run: run ?? undefined, signal: leave });
+      await pause(jittered(CLOSE_PAUSE_MS), leave).catch(() => {});
+    }
+  }
 }
 
 /** How an attempt comes to its end. `ending` is null if its result is in the journal already. */

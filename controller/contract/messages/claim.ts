@@ -77,6 +77,8 @@ export const ClaimAnswer = z.object({
   nextMs: z.number().int().min(1),
   /** Why this worker gets nothing, if the reason is not an empty queue. */
   reason: z.string().nullable(),
+  /** Nothing comes of this claim id any more: its attempt has ended. An older controller does not say it. */
+  claimIsOver: z.boolean().optional(),
 });
 export type ClaimAnswer = z.infer<typeof ClaimAnswer>;
 

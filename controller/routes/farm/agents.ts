@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import {
   AGENT_INTERVAL_MS,
+  type ClaimAnswer,
   ClaimRequest,
   type Enrolled,
   EnrolRequest,
@@ -44,7 +45,8 @@ export function agentRoutes(on: On, { workerTimeoutMs, pollMs }: Settings): void
     const asking = { worker: c.var.worker, keyId: c.var.key.id };
     const claimed = await claimNext(c.env, asking, c.req.valid('json'), workerTimeoutMs, Date.now());
     if (!claimed.ok) return answerRefusal(c, claimed);
-    return c.json({ assignment: claimed.assignment, nextMs: pollMs, reason: claimed.reason });
+    const { assignment, reason, claimIsOver } = claimed;
+    return c.json({ assignment, nextMs: pollMs, reason, claimIsOver } satisfies ClaimAnswer);
   });
 
   on('GET /api/workers/:id/attempts')(valid('query', InstanceQuery), async (c) => {

@@ -212,11 +212,16 @@ test('the same claim id answers the same assignment, and a worker gets no more b
   const pool = unique('pool');
   const worker = await aWorker({ pool });
   await aBuild({ pool });
-  await aBuild({ pool });
+  const other = await aBuild({ pool });
   const claimId = unique('claim');
   const first = (await claim(worker, claimId)).body.assignment;
   expect((await claim(worker, claimId)).body.assignment).toEqual(first);
-  expect((await claim(worker)).body.assignment).toBeNull();
+  expect((await claim(worker)).body).toMatchObject({ assignment: null });
+  await report(first!, { type: 'fail', verdict: 'build_failed' });
+  // It may be that the agent has never had the answer. With this id it would get no build any more.
+  expect((await claim(worker, claimId)).body).toMatchObject({ assignment: null, claimIsOver: true });
+  const { assignment, claimIsOver } = (await claim(worker)).body;
+  expect([assignment?.buildId, claimIsOver]).toEqual([other, undefined]);
 });
 
 test('two workers that claim at the same moment never get the same build', async () => {

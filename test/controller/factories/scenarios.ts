@@ -116,7 +116,7 @@ export async function aBuild(request: Partial<BuildRequestInput> = {}): Promise<
 
 /** @param offer what an agent says of its Mac, as far as it says it */
 export const claim = (worker: TestWorker, claimId = unique('claim'), offer: Partial<ClaimRequest> = {}) =>
-  api<{ assignment: Assignment | null; reason: string | null; error?: { code: string } }>(
+  api<{ assignment: Assignment | null; reason: string | null; claimIsOver?: boolean; error?: { code: string } }>(
     'POST',
     `/api/workers/${worker.id}/claim`,
     { instanceId: worker.instanceId, claimId, ...offer },

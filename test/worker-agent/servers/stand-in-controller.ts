@@ -185,6 +185,8 @@ export async function standInController(port = 0) {
     }
     const { claimId } = ClaimRequest.parse(json());
     const known = [...builds.values()].find((build) => build.claimId === claimId);
+    if (known && !active.includes(known))
+      return [200, { assignment: null, nextMs: NEXT_MS, reason: 'it has ended', claimIsOver: true }];
     const build = known ?? [...builds.values()].find(({ status }) => status === 'queued');
     if (!build) return [200, { assignment: null, nextMs: NEXT_MS, reason: null }];
     if (!known) Object.assign(build, { status: 'assigned', attempt: build.attempt + 1, claimId });

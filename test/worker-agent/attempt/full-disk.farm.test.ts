@@ -1,0 +1,30 @@
+/** Lets the journal of an attempt be written no more, as on a full disk, while its build ends. */
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { agentHost } from '../factories/agent-host.ts';
+import { sourceArchive } from '../factories/source-archive.ts';
+import { until } from '../factories/until.ts';
+import { standInController } from '../servers/stand-in-controller.ts';
+
+test('an attempt whose end cannot be written keeps no VM, and is told once it can be', {
+  timeout: 180_000,
+}, async () => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  const gate = host.gate();
+  const build = controller.submit({ id: 'b1', command: `echo up; ${gate.wait}`, source: await sourceArchive({}) });
+  await using agent = host.startAgent();
+  await until(() => build.log.includes('up'), 'the command runs', 120_000);
+  const journal = join(host.stateDir, 'b1-1', 'journal.json');
+  renameSync(journal, `${journal}.before`);
+  mkdirSync(join(journal, 'in the way'), { recursive: true });
+  gate.open();
+  await until(() => host.vms().length === 0, 'the VM is gone', 120_000);
+  expect(build.reports.map(({ type }) => type)).toEqual(['start']);
+  expect(agent.has({ type: 'slot_free' })).toBe(false);
+  rmSync(journal, { recursive: true });
+  await agent.until({ type: 'slot_free' });
+  await agent.until({ type: 'reported' });
+  expect(build.reports.at(-1)!.type).toBe('fail');
+});

@@ -1,8 +1,8 @@
 /**
  * Claims builds while a slot is free and nothing on this Mac is in the way of a VM.
  *
- * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, or that attempt
- * has ended, so that an answer that is lost costs no build. No error ends the loop.
+ * Invariant: a claim keeps its id until the journal of the attempt that it brought is on disk, or that
+ * attempt has ended, so that an answer that is lost costs no build. No error ends the loop.
  */
 import type { Assignment } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';

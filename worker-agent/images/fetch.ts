@@ -136,13 +136,22 @@ export class Fetching {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { changed } = this;
-      if (!this.#isSwept) await this.#sweep(signal);
-      const next = this.#wanted.find(
-        ({ name, reference, mayFetch }) => mayFetch && this.#stateOf(name, reference).state === 'waiting',
-      );
-      if (next) await this.#bring(next, signal);
-      else await pause(LOOK_MS, AbortSignal.any([signal, changed])).catch(() => {});
+      const hasBrought = await this.#bringNext(signal).catch((error: Error) => {
+        this.#warn(`the agent could not look for an image to fetch: ${error.message}. It tries again`);
+        return false;
+      });
+      if (!hasBrought) await pause(LOOK_MS, AbortSignal.any([signal, changed])).catch(() => {});
     }
+  }
+
+  /** False if there is nothing to fetch. Rejects if the file with the images cannot be read. */
+  async #bringNext(signal: AbortSignal): Promise<boolean> {
+    if (!this.#isSwept) await this.#sweep(signal);
+    const next = this.#wanted.find(
+      ({ name, reference, mayFetch }) => mayFetch && this.#stateOf(name, reference).state === 'waiting',
+    );
+    if (next) await this.#bring(next, signal);
+    return next !== undefined;
   }
 
   #stateOf(name: string, reference: string): State {
@@ -273,7 +282,13 @@ export class Fetching {
       isKept = leave.aborted || (error instanceof NotFetched && error.retryMs !== null);
       throw error;
     } finally {
-      if (!isKept) this.#isSwept = (await this.#removeRest(snapshot)).ok && this.#isSwept;
+      const removed =
+        isKept ||
+        (await this.#removeRest(snapshot).then(
+          ({ ok }) => ok,
+          () => false,
+        ));
+      this.#isSwept &&= removed;
       slot.release();
     }
     await tart.removePulled(reference);

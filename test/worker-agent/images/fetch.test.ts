@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { WantedImage } from '#contract';
@@ -356,4 +356,29 @@ test('what fails in a slot waits twice as long each time, up to a day', async ()
     nowMs += 1;
     expect(mac.fetching.fetches[0]!.state, `after ${hour} h`).toBe('waiting');
   }
+});
+
+test('a file of images that cannot be read ends no fetching: it goes on once the file can be read', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  stubScript(mac, 'make');
+  const unreadable = join(mac.stateDir, 'images.json');
+  mkdirSync(unreadable, { recursive: true });
+  mac.fetching.want([wanted()]);
+  const hasSaid = (event: HostEvent) =>
+    event.type === 'warning' && event.message.startsWith('the agent could not look');
+  await until(() => mac.events.some(hasSaid), 'it is said');
+  rmSync(unreadable, { recursive: true });
+  mac.fetching.want([]);
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
+});
+
+test('a slot is given back though nobody can read which VMs of the fetch are to be removed', async () => {
+  const released = Promise.withResolvers<void>();
+  await using mac = aMac(KEEPS_VMS, { holdSlot: async () => ({ vmGone() {}, release: released.resolve }) });
+  stubScript(mac, `mkdir -p '${mac.stateDir}/images.json'; echo "create-base-image.sh: no" >&2; exit 1`);
+  mac.fetching.want([wanted()]);
+  await released.promise;
+  const hasFailed = (event: HostEvent) => event.type === 'image_fetch' && event.message.includes('ended with 1');
+  await until(() => mac.events.some(hasFailed), 'why it has failed is said');
 });

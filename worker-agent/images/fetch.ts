@@ -6,6 +6,7 @@
  * the turn that the controller gives, from a registry that the config does not name, or onto a disk without
  * room for it. What no pool names any more is not rolled out, and nothing of it is left.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { ImageFetch, WantedImage } from '#contract';
 import { IMAGE_MESSAGE_MAX } from '#contract';
 import { pause } from '../../client/retry.ts';
@@ -313,7 +314,12 @@ export class Fetching {
   /** The clone is made here, because the image itself says from which public image it comes. */
   async #make({ image, vm, snapshot, reference, signal }: Task): Promise<NewGeneration> {
     const { config, tart, stateDir, images } = this.#options;
-    const madeWith = readMadeWith(stateDir, image.current.vm);
+    // Read now and again, because a person may make a new image during the pull, and during the script.
+    const madeWithNow = () => {
+      const now = images.list().find(({ name }) => name === image.name) ?? image;
+      return readMadeWith(stateDir, now.current.vm);
+    };
+    const madeWith = madeWithNow();
     const cloned = await tart.clone(reference, vm, signal);
     if (!cloned.ok && cloned.kind !== 'already_exists') throw new NotFetched(cloned.message);
     const last: string[] = [];
@@ -332,6 +338,8 @@ export class Fetching {
     if (words.includes('is already making'))
       throw new NotFetched(`a former agent of this Mac still makes it: ${words}`, { retryMs: BUSY_MS });
     if (!result) throw new NotFetched(`create-base-image.sh ended with ${exitCode}: ${words}`);
+    if (!isDeepStrictEqual(madeWithNow(), madeWith))
+      throw new NotFetched('the present image has got other options meanwhile', { retryMs: BUSY_MS });
     writeMadeWith(stateDir, snapshot, madeWith, images.list());
     return { vm: snapshot, digest: result.digest, provisioned: result.provisioned };
   }

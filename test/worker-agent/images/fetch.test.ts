@@ -5,9 +5,10 @@ import type { WantedImage } from '#contract';
 import { pause } from '../../../client/retry.ts';
 import { parseConfig } from '../../../worker-agent/config.ts';
 import type { HostEvent } from '../../../worker-agent/events.ts';
-import { Fetching, type FetchingOptions } from '../../../worker-agent/images/fetch.ts';
+import { Fetching, type FetchingOptions, type HeldSlot } from '../../../worker-agent/images/fetch.ts';
 import { type AddOptions, Images, type NewGeneration } from '../../../worker-agent/images/images.ts';
 import { ImagesFile } from '../../../worker-agent/images/images-file.ts';
+import { writeMadeWith } from '../../../worker-agent/images/made-with.ts';
 import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
@@ -356,6 +357,38 @@ test('what fails in a slot waits twice as long each time, up to a day', async ()
     nowMs += 1;
     expect(mac.fetching.fetches[0]!.state, `after ${hour} h`).toBe('waiting');
   }
+});
+
+/** A person makes an image with --restrict-key, and builds get it at once. */
+function makeByHand({ stateDir, images }: { stateDir: string; images: Images }) {
+  const vm = 'mac-base-mine';
+  new ImagesFile(stateDir).change(() => ({ default: firstState(vm) }));
+  writeMadeWith(stateDir, vm, { restrictKey: true, packetFilter: null, authorities: '' }, images.list());
+}
+
+test('an image has the options of the one that was made by hand while its fetch waited for a slot', async () => {
+  const slot = Promise.withResolvers<HeldSlot>();
+  await using mac = aMac(KEEPS_VMS, { holdSlot: () => slot.promise });
+  stubScript(mac, 'make');
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'provisioning', 'it waits for a slot');
+  makeByHand(mac);
+  slot.resolve(await anySlot());
+  await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
+  expect(mac.scripted.calls().find((call) => call.startsWith('script'))).toContain('--restrict-key');
+});
+
+test('an image that was provisioned while a person made one with other options does not stand in its place', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  const path = (name: string) => join(mac.scripted.dir, name);
+  stubScript(mac, `touch '${path('began')}'; until [ -e '${path('go')}' ]; do sleep 0.02; done; make`);
+  mac.fetching.want([wanted()]);
+  await until(() => existsSync(path('began')), 'the script runs');
+  makeByHand(mac);
+  writeFileSync(path('go'), '');
+  await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
+  expect(mac.fetching.fetches[0]!.message).toBe('the present image has got other options meanwhile');
+  expect(mac.images.added).toEqual([]);
 });
 
 test('a file of images that cannot be read ends no fetching: it goes on once the file can be read', async () => {

@@ -279,6 +279,8 @@ export class Fetching {
       const { keepPrevious } = readKeptByPlan(stateDir);
       const added = await images.addCandidate(image.name, generation, { signal, keepPrevious });
       if (added !== 'switched') throw new NotFetched(`doctor did not pass in a clone of it: ${added.failed}`);
+      // Before the VM that it was made in, by which a sweep knows what an agent that died has left.
+      await tart.removePulled(reference);
     } catch (error) {
       isKept = leave.aborted || (error instanceof NotFetched && error.retryMs !== null);
       throw error;
@@ -292,7 +294,6 @@ export class Fetching {
       this.#isSwept &&= removed;
       slot.release();
     }
-    await tart.removePulled(reference);
     await removeWorkshop(tart, image.vmName);
   }
 
@@ -371,12 +372,12 @@ export class Fetching {
     }
   }
 
-  /** A former agent may have been fetching what no pool names any more. */
+  /** A former agent may have been fetching what no pool names any more, or have died right after a switch. */
   async #sweep(signal: AbortSignal): Promise<void> {
-    const { images } = this.#options;
+    const { images, tart } = this.#options;
     const wanted = this.#wanted;
     try {
-      const { local } = await this.#vms(signal);
+      const { local, pulled } = await this.#vms(signal);
       const kept = images
         .list()
         .flatMap((image) =>
@@ -389,6 +390,8 @@ export class Fetching {
       for (const name of local.filter((vm) => vm.endsWith('-making'))) {
         const snapshot = name.slice(0, -'-making'.length);
         if (!isOurs(snapshot) || kept.includes(snapshot)) continue;
+        for (const copy of pulled.filter((reference) => reference.slice(-64, -52) === snapshot.slice(-12)))
+          await tart.removePulled(copy);
         const removed = await this.#removeRest(snapshot, signal);
         if (!removed.ok) throw new Error(removed.message);
       }

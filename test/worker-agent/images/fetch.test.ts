@@ -220,7 +220,9 @@ test('a fetch that was stopped goes on, and needs no room for what is on the dis
   mac.fetching.want([wanted()]);
   await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
   expect(mac.images.added).toEqual([FETCHED]);
-  expect(mac.transfers().filter((call) => call.startsWith('pull'))).toEqual([]);
+  const transfers = mac.transfers();
+  expect(transfers.filter((call) => call.startsWith('pull'))).toEqual([]);
+  expect(transfers.indexOf(`delete ${NAME}`)).toBeLessThan(transfers.indexOf(`delete ${SNAPSHOT}-making`));
   expect(mac.vms()).toEqual([SNAPSHOT]);
 });
 
@@ -277,6 +279,18 @@ test('what former agents have left of an image that no pool names goes, and noth
   mac.fetching.want([wanted({ mayFetch: false, reference: NAME.replaceAll('a'.repeat(64), 'f'.repeat(64)) })]);
   await until(() => !mac.vms().includes(`${SNAPSHOT}-making`), 'it is gone');
   expect(mac.vms()).toEqual([...others, wantedOne].sort());
+});
+
+test('an agent that died right after the switch leaves no copy of the image that was pulled', async () => {
+  await using mac = aMac(KEEPS_VMS);
+  const state = firstState(SNAPSHOT);
+  new ImagesFile(mac.stateDir).change(() => ({
+    default: { ...state, current: { ...state.current, reference: NAME } },
+  }));
+  mac.has(SNAPSHOT, `${SNAPSHOT}-making`, 'pulled-1');
+  mac.fetching.want([wanted()]);
+  await until(() => !mac.vms().includes(`${SNAPSHOT}-making`), 'it has looked');
+  expect(mac.vms()).toEqual([SNAPSHOT]);
 });
 
 test.each(['previous', 'candidate'] as const)(

@@ -37,7 +37,10 @@ export async function work(context: AttemptContext): Promise<{ ending: Ending; r
   try {
     return { ending: await doSteps(context, reached), reached };
   } catch (error) {
-    return { ending: endingOfError(context, error), reached };
+    const ending = endingOfError(context, error);
+    // What still runs beside the step that failed ends too, as the download of the source.
+    context.end(new AttemptOver(ending));
+    return { ending, reached };
   }
 }
 

@@ -6,6 +6,7 @@
  * the turn that the controller gives, from a registry that the config does not name, or onto a disk without
  * room for it. What no pool names any more is not rolled out, and nothing of it is left.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { ImageFetch, WantedImage } from '#contract';
 import { IMAGE_MESSAGE_MAX } from '#contract';
 import { pause } from '../../client/retry.ts';
@@ -136,13 +137,22 @@ export class Fetching {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { changed } = this;
-      if (!this.#isSwept) await this.#sweep(signal);
-      const next = this.#wanted.find(
-        ({ name, reference, mayFetch }) => mayFetch && this.#stateOf(name, reference).state === 'waiting',
-      );
-      if (next) await this.#bring(next, signal);
-      else await pause(LOOK_MS, AbortSignal.any([signal, changed])).catch(() => {});
+      const hasBrought = await this.#bringNext(signal).catch((error: Error) => {
+        this.#warn(`the agent could not look for an image to fetch: ${error.message}. It tries again`);
+        return false;
+      });
+      if (!hasBrought) await pause(LOOK_MS, AbortSignal.any([signal, changed])).catch(() => {});
     }
+  }
+
+  /** False if there is nothing to fetch. Rejects if the file with the images cannot be read. */
+  async #bringNext(signal: AbortSignal): Promise<boolean> {
+    if (!this.#isSwept) await this.#sweep(signal);
+    const next = this.#wanted.find(
+      ({ name, reference, mayFetch }) => mayFetch && this.#stateOf(name, reference).state === 'waiting',
+    );
+    if (next) await this.#bring(next, signal);
+    return next !== undefined;
   }
 
   #stateOf(name: string, reference: string): State {
@@ -269,14 +279,21 @@ export class Fetching {
       const { keepPrevious } = readKeptByPlan(stateDir);
       const added = await images.addCandidate(image.name, generation, { signal, keepPrevious });
       if (added !== 'switched') throw new NotFetched(`doctor did not pass in a clone of it: ${added.failed}`);
+      // Before the VM that it was made in, by which a sweep knows what an agent that died has left.
+      await tart.removePulled(reference);
     } catch (error) {
       isKept = leave.aborted || (error instanceof NotFetched && error.retryMs !== null);
       throw error;
     } finally {
-      if (!isKept) this.#isSwept = (await this.#removeRest(snapshot)).ok && this.#isSwept;
+      const removed =
+        isKept ||
+        (await this.#removeRest(snapshot).then(
+          ({ ok }) => ok,
+          () => false,
+        ));
+      this.#isSwept &&= removed;
       slot.release();
     }
-    await tart.removePulled(reference);
     await removeWorkshop(tart, image.vmName);
   }
 
@@ -298,7 +315,12 @@ export class Fetching {
   /** The clone is made here, because the image itself says from which public image it comes. */
   async #make({ image, vm, snapshot, reference, signal }: Task): Promise<NewGeneration> {
     const { config, tart, stateDir, images } = this.#options;
-    const madeWith = readMadeWith(stateDir, image.current.vm);
+    // Read now and again, because a person may make a new image during the pull, and during the script.
+    const madeWithNow = () => {
+      const now = images.list().find(({ name }) => name === image.name) ?? image;
+      return readMadeWith(stateDir, now.current.vm);
+    };
+    const madeWith = madeWithNow();
     const cloned = await tart.clone(reference, vm, signal);
     if (!cloned.ok && cloned.kind !== 'already_exists') throw new NotFetched(cloned.message);
     const last: string[] = [];
@@ -317,6 +339,8 @@ export class Fetching {
     if (words.includes('is already making'))
       throw new NotFetched(`a former agent of this Mac still makes it: ${words}`, { retryMs: BUSY_MS });
     if (!result) throw new NotFetched(`create-base-image.sh ended with ${exitCode}: ${words}`);
+    if (!isDeepStrictEqual(madeWithNow(), madeWith))
+      throw new NotFetched('the present image has got other options meanwhile', { retryMs: BUSY_MS });
     writeMadeWith(stateDir, snapshot, madeWith, images.list());
     return { vm: snapshot, digest: result.digest, provisioned: result.provisioned };
   }
@@ -348,12 +372,12 @@ export class Fetching {
     }
   }
 
-  /** A former agent may have been fetching what no pool names any more. */
+  /** A former agent may have been fetching what no pool names any more, or have died right after a switch. */
   async #sweep(signal: AbortSignal): Promise<void> {
-    const { images } = this.#options;
+    const { images, tart } = this.#options;
     const wanted = this.#wanted;
     try {
-      const { local } = await this.#vms(signal);
+      const { local, pulled } = await this.#vms(signal);
       const kept = images
         .list()
         .flatMap((image) =>
@@ -366,6 +390,8 @@ export class Fetching {
       for (const name of local.filter((vm) => vm.endsWith('-making'))) {
         const snapshot = name.slice(0, -'-making'.length);
         if (!isOurs(snapshot) || kept.includes(snapshot)) continue;
+        for (const copy of pulled.filter((reference) => reference.slice(-64, -52) === snapshot.slice(-12)))
+          await tart.removePulled(copy);
         const removed = await this.#removeRest(snapshot, signal);
         if (!removed.ok) throw new Error(removed.message);
       }

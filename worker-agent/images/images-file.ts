@@ -84,8 +84,14 @@ export class ImagesFile {
     });
   }
 
+  /** A file that cannot be read stays. Whoever needs it is told why, and an agent goes on with its attempts. */
   setAsideIfDamaged(): void {
-    if (this.#parse() === 'damaged') this.change((states) => states);
+    try {
+      if (this.#parse() !== 'damaged') return;
+    } catch {
+      return;
+    }
+    this.change((states) => states);
   }
 
   #readable(): ImageStates {

@@ -34,12 +34,21 @@ export interface JobState {
   lastExitCode: number | null;
 }
 
-/** Reads the jobs of both kinds, the daemon first, also where there is no job. */
+/**
+ * Reads the jobs of both kinds, the daemon first, also where there is no job. Rejects with CommandError if
+ * launchd gives no answer, which must not be taken for a job that is not loaded.
+ */
 export async function readJobs(mac: Mac, account: Account, signal?: AbortSignal): Promise<JobState[]> {
   return await Promise.all(
     JOB_KINDS.map(async (kind) => {
       const plistPath = mac.file(plistPathOf(kind, account));
       const answer = await mac.run('launchctl', ['print', `${domainOf(kind, account)}/${LABEL}`], signal);
+      if (answer.exitCode === null) {
+        signal?.throwIfAborted();
+        throw new CommandError(
+          `launchctl did not answer whether the agent is loaded as a ${NAMES[kind]}, so nothing was changed. Run the same command again, and restart the Mac if launchctl never answers.`,
+        );
+      }
       const figure = (name: string) => {
         const found = new RegExp(`^\\s*${name} = (-?\\d+)`, 'm').exec(answer.stdout)?.[1];
         return found === undefined ? null : Number(found);

@@ -152,6 +152,12 @@ export function createTartCall({ tartPath, tartHome, env = {}, limitsMs, user = 
           onLine(line);
         });
       const result = await Promise.race([child, abandoned]);
+      if (result === null) {
+        // Neither the pipes nor the process keep an agent that leaves.
+        child.stdout.destroy();
+        child.stderr.destroy();
+        child.unref();
+      }
       for (const clear of timers) clear();
       signal?.removeEventListener('abort', onAbort);
       if (late.signal.aborted && (result === null || result.isCanceled)) {

@@ -103,10 +103,10 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
 
     /** Waits a moment for a run that was told to stop, then kills it. */
     async killRun(run) {
-      const deadline = Date.now() + KILL_DELAY_MS;
+      const untilMs = awakeMs() + KILL_DELAY_MS;
       const watched = watchProcess(run);
       while (await watched.lives()) {
-        if (Date.now() > deadline) {
+        if (awakeMs() > untilMs) {
           if (!(await isRunAlive(run))) return;
           // An older agent has journalled the wrapper.
           const pid = wrappers.length === 0 ? run.pid : await processBelow(run.pid, wrappers);

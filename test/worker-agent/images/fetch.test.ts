@@ -1,13 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { WantedImage } from '#contract';
 import { pause } from '../../../client/retry.ts';
 import { parseConfig } from '../../../worker-agent/config.ts';
 import type { HostEvent } from '../../../worker-agent/events.ts';
-import { Fetching, type FetchingOptions } from '../../../worker-agent/images/fetch.ts';
+import { Fetching, type FetchingOptions, type HeldSlot } from '../../../worker-agent/images/fetch.ts';
 import { type AddOptions, Images, type NewGeneration } from '../../../worker-agent/images/images.ts';
 import { ImagesFile } from '../../../worker-agent/images/images-file.ts';
+import { writeMadeWith } from '../../../worker-agent/images/made-with.ts';
 import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
@@ -219,7 +220,9 @@ test('a fetch that was stopped goes on, and needs no room for what is on the dis
   mac.fetching.want([wanted()]);
   await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
   expect(mac.images.added).toEqual([FETCHED]);
-  expect(mac.transfers().filter((call) => call.startsWith('pull'))).toEqual([]);
+  const transfers = mac.transfers();
+  expect(transfers.filter((call) => call.startsWith('pull'))).toEqual([]);
+  expect(transfers.indexOf(`delete ${NAME}`)).toBeLessThan(transfers.indexOf(`delete ${SNAPSHOT}-making`));
   expect(mac.vms()).toEqual([SNAPSHOT]);
 });
 
@@ -276,6 +279,18 @@ test('what former agents have left of an image that no pool names goes, and noth
   mac.fetching.want([wanted({ mayFetch: false, reference: NAME.replaceAll('a'.repeat(64), 'f'.repeat(64)) })]);
   await until(() => !mac.vms().includes(`${SNAPSHOT}-making`), 'it is gone');
   expect(mac.vms()).toEqual([...others, wantedOne].sort());
+});
+
+test('an agent that died right after the switch leaves no copy of the image that was pulled', async () => {
+  await using mac = aMac(KEEPS_VMS);
+  const state = firstState(SNAPSHOT);
+  new ImagesFile(mac.stateDir).change(() => ({
+    default: { ...state, current: { ...state.current, reference: NAME } },
+  }));
+  mac.has(SNAPSHOT, `${SNAPSHOT}-making`, 'pulled-1');
+  mac.fetching.want([wanted()]);
+  await until(() => !mac.vms().includes(`${SNAPSHOT}-making`), 'it has looked');
+  expect(mac.vms()).toEqual([SNAPSHOT]);
 });
 
 test.each(['previous', 'candidate'] as const)(
@@ -356,4 +371,61 @@ test('what fails in a slot waits twice as long each time, up to a day', async ()
     nowMs += 1;
     expect(mac.fetching.fetches[0]!.state, `after ${hour} h`).toBe('waiting');
   }
+});
+
+/** A person makes an image with --restrict-key, and builds get it at once. */
+function makeByHand({ stateDir, images }: { stateDir: string; images: Images }) {
+  const vm = 'mac-base-mine';
+  new ImagesFile(stateDir).change(() => ({ default: firstState(vm) }));
+  writeMadeWith(stateDir, vm, { restrictKey: true, packetFilter: null, authorities: '' }, images.list());
+}
+
+test('an image has the options of the one that was made by hand while its fetch waited for a slot', async () => {
+  const slot = Promise.withResolvers<HeldSlot>();
+  await using mac = aMac(KEEPS_VMS, { holdSlot: () => slot.promise });
+  stubScript(mac, 'make');
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'provisioning', 'it waits for a slot');
+  makeByHand(mac);
+  slot.resolve(await anySlot());
+  await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
+  expect(mac.scripted.calls().find((call) => call.startsWith('script'))).toContain('--restrict-key');
+});
+
+test('an image that was provisioned while a person made one with other options does not stand in its place', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  const path = (name: string) => join(mac.scripted.dir, name);
+  stubScript(mac, `touch '${path('began')}'; until [ -e '${path('go')}' ]; do sleep 0.02; done; make`);
+  mac.fetching.want([wanted()]);
+  await until(() => existsSync(path('began')), 'the script runs');
+  makeByHand(mac);
+  writeFileSync(path('go'), '');
+  await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
+  expect(mac.fetching.fetches[0]!.message).toBe('the present image has got other options meanwhile');
+  expect(mac.images.added).toEqual([]);
+});
+
+test('a file of images that cannot be read ends no fetching: it goes on once the file can be read', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  stubScript(mac, 'make');
+  const unreadable = join(mac.stateDir, 'images.json');
+  mkdirSync(unreadable, { recursive: true });
+  mac.fetching.want([wanted()]);
+  const hasSaid = (event: HostEvent) =>
+    event.type === 'warning' && event.message.startsWith('the agent could not look');
+  await until(() => mac.events.some(hasSaid), 'it is said');
+  rmSync(unreadable, { recursive: true });
+  mac.fetching.want([]);
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is done');
+});
+
+test('a slot is given back though nobody can read which VMs of the fetch are to be removed', async () => {
+  const released = Promise.withResolvers<void>();
+  await using mac = aMac(KEEPS_VMS, { holdSlot: async () => ({ vmGone() {}, release: released.resolve }) });
+  stubScript(mac, `mkdir -p '${mac.stateDir}/images.json'; echo "create-base-image.sh: no" >&2; exit 1`);
+  mac.fetching.want([wanted()]);
+  await released.promise;
+  const hasFailed = (event: HostEvent) => event.type === 'image_fetch' && event.message.includes('ended with 1');
+  await until(() => mac.events.some(hasFailed), 'why it has failed is said');
 });

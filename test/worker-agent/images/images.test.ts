@@ -52,6 +52,13 @@ test('a Mac offers each pair of image and platform, and the first image with a p
   ]);
 });
 
+test('an agent can begin though the file cannot be read, and whoever asks for an image is told why', () => {
+  using mac = aMac();
+  mkdirSync(join(mac.stateDir, 'images.json'), { recursive: true });
+  const images = mac.open();
+  expect(() => images.list()).toThrow('EISDIR');
+});
+
 test('a build is cloned from the image that it names, or from the default of its platform', () => {
   using mac = aMac();
   const images = mac.open();

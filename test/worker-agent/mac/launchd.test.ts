@@ -196,6 +196,17 @@ test('uninstall unloads and removes, and the second time there is nothing', asyn
   expect(await mac.uninstall()).toEqual([]);
 });
 
+test('nothing is installed or removed while launchctl does not say what is loaded', async () => {
+  using mac = await installable(0);
+  const { plistPath } = await mac.install('daemon');
+  const before = changing(mac.calls());
+  mac.command('launchctl', 'kill -KILL $$');
+  await expect(mac.uninstall()).rejects.toThrow('launchctl did not answer whether the agent is loaded');
+  await expect(mac.install('daemon', { exitTimeoutSeconds: 12_345 })).rejects.toThrow('launchctl did not answer');
+  expect(changing(mac.calls())).toEqual(before);
+  expect((parse(readFileSync(plistPath, 'utf8')) as { ExitTimeOut: number }).ExitTimeOut).toBe(9_000);
+});
+
 test('the account is looked up, and is never root', async () => {
   using stand = standInMac({ user: 'root' });
   stand.command('id', '[ "$2" = build ] && echo 502');

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
@@ -30,6 +31,18 @@ test('a tart that hangs is killed at its limit, even if a child of it holds on t
     kind: 'timeout',
     message: expect.stringContaining('0.2 s'),
   });
+});
+
+test('a process that has given up a tart ends, though a child of that tart holds on to its output', async () => {
+  using scripted = scriptedTart({
+    list: '(while [ -d "$HOME_DIR" ]; do sleep 0.1; done) & exec sleep 300',
+  });
+  const module = new URL('../../../worker-agent/tart/tart.ts', import.meta.url).href;
+  const script = `import { createTart } from '${module}';
+    const tart = createTart({ tartPath: ${JSON.stringify(scripted.tartPath)}, limitsMs: { list: 200 } });
+    console.log((await tart.list()).kind);`;
+  const { stdout } = await execa(process.execPath, ['--input-type=module', '-e', script], { timeout: 60_000 });
+  expect(stdout).toBe('timeout');
 });
 
 test('a tart that never stops printing is garbage, and is not asked again', async () => {

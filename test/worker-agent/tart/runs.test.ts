@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { processStartTime } from '../../../worker-agent/mac/process-identity.ts';
 import { createTart } from '../../../worker-agent/tart/tart.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
@@ -164,6 +164,24 @@ test('a run that does not stop is killed with a handful of ps, and a later proce
   expect(await scripted.tart.remove('x', { run })).toEqual({ ok: true });
   await scripted.tart.waitForRunExit(run);
   expect(ps.calls().length - before).toBeLessThanOrEqual(4);
+});
+
+test('a run that does not stop is killed as soon though the clock of the Mac is set back', async () => {
+  using scripted = scriptedTart({
+    run: `trap '' INT TERM; while [ -d "$HOME_DIR" ]; do sleep 0.05; done`,
+    list: 'echo "[]"',
+  });
+  const started = await scripted.tart.startRun('x', { logFile: join(scripted.dir, 'log') });
+  if (!started.ok) throw new Error(started.message);
+  const { run } = started;
+  const atMs = Date.now();
+  const clock = vi
+    .spyOn(Date, 'now')
+    .mockImplementation(() => atMs - 3_600_000)
+    .mockReturnValueOnce(atMs);
+  onTestFinished(() => clock.mockRestore());
+  expect(await scripted.tart.remove('x', { run })).toEqual({ ok: true });
+  await scripted.tart.waitForRunExit(run);
 });
 
 /** As sudo does it: waits beside the command, and does not take it along when it is killed. */

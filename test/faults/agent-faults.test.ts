@@ -1,5 +1,5 @@
 /** Tests faults of the agent: it is killed at any moment, stopped, or started twice. */
-import { cpSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -146,10 +146,10 @@ for (const state of ['and has a state of its own', 'and was copied with its stat
     await build.prints('begun');
     const folder = dirname(mac.mac.configPath);
     const copy = join(folder, '..', `copy-${Date.now()}`);
-    cpSync(folder, copy, { recursive: true });
-    for (const name of readdirSync(copy))
-      if (name !== 'config.json' && !(state.includes('copied') && name === 'state'))
-        rmSync(join(copy, name), { recursive: true });
+    mkdirSync(copy);
+    cpSync(mac.mac.configPath, join(copy, 'config.json'));
+    if (state.includes('copied'))
+      await mac.whileAgentStands(() => cpSync(join(folder, 'state'), join(copy, 'state'), { recursive: true }));
     const events: TimedAgentEvent[] = [];
     await using second = new AgentProcess({
       configPath: join(copy, 'config.json'),

@@ -71,6 +71,8 @@ test('a Mac that has lost three builds in a row is quarantined, says why, and bu
   for (let losses = 0; losses < 3; losses++) {
     const build = await mac.build({ command: 'echo begun; sleep 600', pool });
     await build.prints('begun');
+    // The self-check that ends the quarantine needs a VM. It does not get one before all is seen.
+    if (losses === 2) mac.mac.faultNextClone('slow-boot:600000');
     await mac.fault('crash');
     await build.fails({ verdict: 'vm_exited' });
   }
@@ -78,6 +80,8 @@ test('a Mac that has lost three builds in a row is quarantined, says why, and bu
   await mac.says('idle', { reason: 'this worker is in quarantine: run `expo-worker doctor`' });
   const { state, stateReason } = await macs.farm.admin.worker(mac.mac.workerId);
   expect([state, stateReason]).toEqual(['quarantined', expect.stringContaining('doctor')]);
+  await mac.until(() => mac.hasFault('slow-boot'), 'the VM of the self-check is there');
+  await mac.clearFault('slow-boot');
   expect((await mac.says('self_check')).message).toBe('every blocking check passed');
   await waiting.succeeds('trusted\n');
   await mac.settles();

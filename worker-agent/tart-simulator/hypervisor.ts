@@ -21,7 +21,7 @@ import { readSettings } from './home/settings.ts';
 import { readConfig } from './home/vm-config.ts';
 import type { Vm } from './home/vms.ts';
 import { Members, VM_MARK } from './processes/members.ts';
-import { processId } from './processes/process-table.ts';
+import { isAlive, type ProcessId, processId } from './processes/process-table.ts';
 import { removeRun, writeRun } from './processes/runs.ts';
 
 /** The way in which a run ended. */
@@ -30,7 +30,9 @@ export type RunEnd = 'stopped' | 'suspended' | 'guest_stopped' | 'guest_crashed'
 const FAULT_POLL_MS = 50;
 const MEMBER_SCAN_EVERY_POLLS = 4;
 /** macOS asks every process to end before it restarts. SSH still answers in this time. */
-const SHUTDOWN_MS = 500;
+const SHUTDOWN_MIN_MS = 500;
+/** A process that does not end is killed. The agent takes a guest that goes down for longer for one that lives. */
+const SHUTDOWN_MAX_MS = 3_000;
 const RESTART_BOOT_MS = 1_000;
 const SHORT_FREEZE_MS = 4_000;
 /** The guest makes this file to shut itself down. */
@@ -51,8 +53,8 @@ export class Hypervisor {
   #reaper: ChildProcess | undefined;
   #bootAt = performance.now();
   #booted = false;
-  /** When the processes of a guest that restarts end; null while it does not. */
-  #downAt: number | null = null;
+  /** Since when a guest that restarts goes down, and the processes that were asked to end; null while it lives. */
+  #goesDown: { sinceMs: number; asked: ProcessId[] } | null = null;
   /** When a short freeze began; null while there is none. */
   #frozenAt: number | null = null;
   #told = '';
@@ -80,8 +82,8 @@ export class Hypervisor {
     const end = await this.#end.promise;
     clearInterval(timer);
     this.#ended = true;
-    this.#members.kill();
-    removeRun(this.#tartHome, this.#runId);
+    // What could not be ended stays on the list of the run, and the next command tries again.
+    if (this.#members.kill()) removeRun(this.#tartHome, this.#runId);
     this.#reaper?.kill('SIGKILL');
     return end;
   }
@@ -114,12 +116,13 @@ export class Hypervisor {
   #restart(faults: Faults): void {
     const kind = (['guest-reboot', 'guest-panic', 'dead-restart'] as const).find((name) => faults.has(name));
     if (!kind || !this.#guest || !this.#booted) return;
-    if (this.#downAt === null) {
-      if (kind !== 'guest-panic') this.#members.terminate(this.#guest.pid);
-      this.#downAt = performance.now() + (kind === 'guest-panic' ? 0 : SHUTDOWN_MS);
+    if (kind !== 'guest-panic') {
+      this.#goesDown ??= { sinceMs: performance.now(), asked: this.#members.terminate(this.#guest.pid) };
+      const { sinceMs, asked } = this.#goesDown;
+      const downMs = performance.now() - sinceMs;
+      if (downMs < SHUTDOWN_MIN_MS || (downMs < SHUTDOWN_MAX_MS && asked.some(isAlive))) return;
     }
-    if (performance.now() < this.#downAt) return;
-    this.#downAt = null;
+    this.#goesDown = null;
     this.#guest.removeAllListeners('exit');
     this.#members.kill();
     if (kind === 'guest-panic') writePanicReport(this.#vm.folder);
@@ -191,8 +194,9 @@ export class Hypervisor {
     if (faults.has('disk-full') && this.#booted) this.#limitFiles('0');
     else if (this.#limited.size > 0) this.#limitFiles('unlimited');
     if (faults.has('monitor-kill')) {
-      const killed = this.#members.killWhere((commandLine) => commandLine.includes('vm-monitor.sh'));
-      if (killed > 0 && faults.get('monitor-kill') === 'once') forgetFault(this.#vm.folder, 'monitor-kill');
+      const monitors = this.#members.where((commandLine) => commandLine.includes('vm-monitor.sh'));
+      this.#members.killThese(monitors);
+      if (monitors.length > 0 && faults.get('monitor-kill') === 'once') forgetFault(this.#vm.folder, 'monitor-kill');
     }
     const victim = faults.get('out-of-memory');
     if (victim !== undefined) this.#exhaustMemory(victim);
@@ -213,9 +217,11 @@ export class Hypervisor {
   }
 
   #exhaustMemory(victim: string): void {
-    const killed = this.#members.killWhere((commandLine) => commandLine.startsWith(victim));
-    if (killed === 0) return;
-    writeMemoryReport(this.#vm.folder, victim, killed);
+    const victims = this.#members.where((commandLine) => commandLine.startsWith(victim));
+    if (victims.length === 0) return;
+    // First, because whoever sees that a process was killed may look for the report at once.
+    writeMemoryReport(this.#vm.folder, victim, victims.length);
+    this.#members.killThese(victims);
     forgetFault(this.#vm.folder, 'out-of-memory');
   }
 

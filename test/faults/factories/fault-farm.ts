@@ -4,6 +4,7 @@
  *
  * Invariant: when a test takes a Mac, no VM runs on it and no fault is set, with any earlier test.
  */
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -255,6 +256,26 @@ export class FaultyMac implements AsyncDisposable {
   async inSource(buildId: string, name: string, attempt = 1): Promise<void> {
     const home = join(this.mac.tartHome, 'vms', await this.vmName(), 'guest', 'Users', 'admin');
     writeFileSync(join(home, '.tartbeat', `${buildId}-${attempt}`, 'source', name), '');
+  }
+
+  /** Stops the agent meanwhile. It writes a file as another one that it renames, so a file may go away. */
+  async whileAgentStands(work: () => void): Promise<void> {
+    const { agent } = this.mac;
+    const threads = process.platform === 'linux' ? ['-L'] : [];
+    const stands = () => {
+      const states = execFileSync('ps', [...threads, '-o', 'stat=', '-p', String(agent?.pid)], { encoding: 'utf8' });
+      return states
+        .trim()
+        .split('\n')
+        .every((state) => state.startsWith('T'));
+    };
+    agent?.signal('SIGSTOP');
+    try {
+      await this.until(stands, 'the agent stands');
+      work();
+    } finally {
+      agent?.signal('SIGCONT');
+    }
   }
 
   warnings(words: string): TimedAgentEvent[] {

@@ -36,7 +36,7 @@ for (const [phase, holds] of Object.entries(HELD))
     await using second = host.startAgent();
     await second.until({ type: 'reconciled', action: 'adopt' });
     gate.open();
-    await second.until({ type: 'slot_free' });
+    await host.attemptEnds(second);
     expect(build.status).toBe('succeeded');
     expect(build.log.toString()).toBe('1\n2\n3\n4\n');
     expect(build.reports.at(-1)).toMatchObject({ type: 'succeed', artifacts: [{ name: 'out.txt', size: 5 }] });
@@ -58,8 +58,7 @@ test('an agent that comes back to a vanished VM says worker_restarted', { timeou
   await first.exited;
   process.kill(pid, 'SIGKILL');
   await using second = host.startAgent();
-  await second.until({ type: 'slot_free' });
-  await until(() => build.status === 'failed', 'the report', PATIENCE_MS);
+  await host.attemptEnds(second);
   expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_restarted' });
 });
 

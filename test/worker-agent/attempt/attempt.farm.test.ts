@@ -29,7 +29,7 @@ test('a build goes from claim to artifact, and leaves nothing behind', { timeout
     source: await sourceArchive({ 'a.txt': 'A\n' }),
     artifactGlobs: [glob({ glob: 'dist/**' }), glob({ glob: '*.log', required: false })],
   });
-  await agent.until({ type: 'slot_free', vmName: VM });
+  await host.attemptEnds(agent);
   expect(build.status).toBe('succeeded');
   expect(build.log.toString()).toBe("hello it's\nA\n");
   const report = build.reports.at(-1)!;
@@ -45,7 +45,7 @@ test('a build goes from claim to artifact, and leaves nothing behind', { timeout
     expect.arrayContaining(['booting', 'checking', 'collecting']),
   );
   expect(host.vms()).toEqual([]);
-  await until(() => !host.hasJournal('b1-1'), 'the folder is gone', PATIENCE_MS);
+  await until(() => host.attemptDirs().length === 0, 'the folder is gone', PATIENCE_MS);
   await until(() => controller.statuses.at(-1)?.slotsInUse === 0, 'the slot is said to be free', PATIENCE_MS);
   expect(JSON.stringify(agent.events)).not.toContain('tb_');
   agent.signal('SIGTERM');
@@ -68,8 +68,8 @@ test('artifacts that are gone when the result is told are sent again: success is
     if (path.endsWith('/reports') && count === 2) controller.blobs.clear();
     return false;
   };
-  await agent.until({ type: 'slot_free' });
-  await until(() => build.status === 'succeeded', 'the result is accepted', PATIENCE_MS);
+  await host.attemptEnds(agent);
+  expect(build.status, agent.said()).toBe('succeeded');
   const report = build.reports.at(-1)!;
   const artifacts = report.type === 'succeed' ? report.artifacts : [];
   expect(artifacts.map(({ name, app }) => [name, app?.id])).toEqual([
@@ -117,7 +117,7 @@ test('a required artifact that is not there is artifact_missing, naming the glob
     source: await sourceArchive({ a: '' }),
     artifactGlobs: [glob({ glob: '*.ipa' })],
   });
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports.at(-1)).toMatchObject({ verdict: 'artifact_missing', message: 'no file matches *.ipa' });
 });
 
@@ -130,7 +130,7 @@ test('an archive that leads out is source_invalid and never reaches the VM', { t
   mkdirSync(join(dir.path, 'source'));
   const { stdout } = await execa('tar', ['-cPf', '-', '-C', join(dir.path, 'source'), '../x'], { encoding: 'buffer' });
   const build = controller.submit({ id: 'b1', command: 'true', source: Buffer.from(stdout) });
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports.at(-1)).toMatchObject({
     type: 'fail',
     verdict: 'source_invalid',
@@ -154,7 +154,7 @@ test('SSH that drops during the health checks is replaced, and the checks are ma
   const build = controller.submit({ id: 'b1', command: 'echo built', source: await sourceArchive({ a: '' }) });
   await agent.until({ type: 'check', id: 'controller', status: 'fail' });
   clearFault(host.tartHome, VM, 'no-ssh');
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.status, agent.said()).toBe('succeeded');
   expect(build.log.toString()).toBe('built\n');
   expect(agent.has({ type: 'warning', message: 'SSH was replaced: the checks are made again' })).toBe(true);
@@ -172,8 +172,8 @@ test('cancelling ends the VM within seconds, with evidence, and the next build r
   build.status = 'cancelled';
   const next = controller.submit({ id: 'b2', command: 'true', source });
   await agent.until({ type: 'result', outcome: 'stopped' });
-  await agent.until({ type: 'slot_free', vmName: VM });
-  await until(() => build.reports.some(({ type }) => type === 'evidence'), 'evidence', PATIENCE_MS);
+  await host.attemptEnds(agent);
+  expect(build.reports.map(({ type }) => type)).toContain('evidence');
   await until(() => next.status === 'succeeded', 'the next build', PATIENCE_MS);
 });
 
@@ -188,7 +188,7 @@ test('a VM that goes away is vm_exited at once', { timeout: 400_000 }, async () 
   });
   await buildRuns(build, agent);
   process.kill(host.journal('b1-1').run.pid, 'SIGKILL');
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports.at(-1)).toMatchObject({
     type: 'fail',
     verdict: 'vm_exited',
@@ -231,7 +231,7 @@ test('a monitor that dies is started again', { timeout: 400_000 }, async () => {
   await using agent = host.startAgent();
   await agent.until({ type: 'warning', message: 'the monitor had died and was started again (1 of 3)' });
   gate.open();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.status).toBe('succeeded');
 });
 
@@ -253,7 +253,7 @@ test('an artifact that the controller refuses for its size is artifact_refused, 
     source: await sourceArchive({ a: '' }),
     artifactGlobs: [glob({ glob: 'app.ipa' })],
   });
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports.at(-1)).toMatchObject({
     type: 'fail',
     verdict: 'artifact_refused',
@@ -281,7 +281,7 @@ test.each([
       return true;
     };
     const build = controller.submit({ id: 'b1', command: 'true', source: await sourceArchive({ a: '' }) });
-    await agent.until({ type: 'slot_free' });
+    await host.attemptEnds(agent);
     const last = build.reports.at(-1)!;
     expect(last).toMatchObject({ type: 'fail', verdict: 'inputs_gone', step, message: 'it is gone' });
     expect('evidence' in last, 'nobody looks at the VM').toBe(false);
@@ -305,7 +305,7 @@ test('a build whose key of INPUTS_KEY is missing waits for it, and is built once
   const build = controller.submit({
     ...{ id: 'b1', command: 'echo "$TOKEN"', env: { TOKEN: 'shown' }, source: await sourceArchive({ a: '' }) },
   });
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect([refused, build.status, build.log.toString()]).toEqual([3, 'succeeded', 'shown\n']);
   expect(build.reports.map(({ type }) => type)).toEqual(['start', 'succeed']);
 });
@@ -328,7 +328,7 @@ test('a look at the monitor that fails ends neither the attempt nor the watch', 
   looked.open();
   await agent.until({ type: 'warning', message: 'the monitor had died and was started again (1 of 3)' });
   over.open();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.status).toBe('succeeded');
 });
 
@@ -345,6 +345,6 @@ test('an agent whose Mac runs two other VMs claims nothing, says why, and claims
   expect(controller.statuses.at(-1)!.notReady).toMatch(/allows 2 .*(theirs, more|more, theirs)/);
   expect(build.status).toBe('queued');
   host.stopVm('more');
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.status).toBe('succeeded');
 });

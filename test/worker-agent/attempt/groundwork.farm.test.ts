@@ -24,7 +24,7 @@ test('a profile that cannot be built is project_invalid before any VM is made, a
     source: await sourceArchive({ 'apps/mobile/eas.json': '{}' }),
   });
   await using agent = host.startAgent();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports).toEqual([
     expect.objectContaining({
       type: 'fail',
@@ -46,7 +46,7 @@ test("a number that is refused ends the build with the controller's sentence bef
   const source = await sourceArchive({ a: '' });
   const build = controller.submit({ id: 'b1', assigned: { app }, number: 'number_not_seeded', source });
   await using agent = host.startAgent();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports).toEqual([
     expect.objectContaining({
       ...{ type: 'fail', verdict: 'project_invalid', step: 'project', message: 'number_not_seeded by the stand-in' },
@@ -63,7 +63,7 @@ test('a number that rights or limits refuse is not said to be a fault of the sou
   const source = await sourceArchive({ a: '' });
   const build = controller.submit({ id: 'b1', assigned: { app }, number: 'forbidden', source });
   await using agent = host.startAgent();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports).toEqual([
     expect.objectContaining({
       ...{ type: 'fail', verdict: 'project_invalid', step: 'project' },
@@ -91,7 +91,7 @@ cp apps/mobile/app.json out.json`,
     artifactGlobs: [ArtifactGlob.parse({ glob: '**' })],
   });
   await using agent = host.startAgent();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.status, agent.said()).toBe('succeeded');
   expect(build.numbersAsked).toEqual([{ app, increment: true }]);
   const line = 'KEY=A-SECRET-VALUE';
@@ -110,7 +110,7 @@ test('a secret file whose place is a folder of the source is project_invalid', {
     source: await sourceArchive({ 'apps/mobile/app.json': '{}' }),
   });
   await using agent = host.startAgent();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports).toEqual([
     expect.objectContaining({
       ...{ type: 'fail', verdict: 'project_invalid', step: 'project' },

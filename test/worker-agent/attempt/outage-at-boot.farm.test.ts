@@ -25,7 +25,7 @@ test('the checks wait for a controller that host and VM cannot reach, and the bu
   const build = controller.submit({ id: 'b1', command: 'echo built', source: await emptySource() });
   await agent.until({ type: 'check', id: 'controller', status: 'fail' });
   controller.intercept = () => false;
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.status).toBe('succeeded');
 });
 
@@ -35,6 +35,6 @@ test('a VM that alone cannot reach the controller fails that check', { timeout: 
   controller.intercept = ({ path }, response) => path === '/health' && !!response.writeHead(503).end();
   await using agent = host.startAgent();
   const build = controller.submit({ id: 'b1', command: 'echo built', source: await emptySource() });
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'health_check_failed', step: 'controller' });
 });

@@ -11,6 +11,8 @@ import { until } from '../factories/until.ts';
 import { SHORT_TIMEOUTS, standInController } from '../servers/stand-in-controller.ts';
 
 const USED_UP = 'error code: 1027';
+/** How the agent puts it. An answer that did not come in time is refused in other words. */
+const USED_UP_IN_WORDS = 'has used up its requests of the day';
 /** How long a build goes on without its controller if another Mac may run it. */
 const PARTITION_MS = contactLimitMs({ anotherAttemptPossible: true, timeouts: SHORT_TIMEOUTS }, AGENT_LIMITS);
 /** The platform's word is renewed with each beat, and counts for this long. */
@@ -44,7 +46,9 @@ async function lostWith(anotherAttemptPossible: boolean, { outageMs = AGENT_LIMI
   let aheadMs = 0;
   const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() + aheadMs);
   const hasEnded = () => events.some(({ type }) => type === 'result');
-  const refused = () => events.filter((event) => event.type === 'beat' && !event.accepted).length;
+  const words = says === USED_UP ? USED_UP_IN_WORDS : '';
+  const refused = () =>
+    events.filter((event) => event.type === 'beat' && !event.accepted && event.message?.includes(words)).length;
   /** Until one more beat was refused, no answer of before is under way, and the platform has spoken anew. */
   const beatIsRefused = async () => {
     const before = refused();
@@ -129,6 +133,6 @@ test('an outage with a name ends a build at the limit for outages, and the verdi
   await until(() => lost.build.reports.length > 1, 'the verdict is reported', 90_000);
   expect(lost.build.reports.at(-1)).toMatchObject({
     verdict: 'worker_lost',
-    message: expect.stringContaining('has used up its requests of the day'),
+    message: expect.stringContaining(USED_UP_IN_WORDS),
   });
 });

@@ -66,7 +66,7 @@ test('an agent that is killed between plan and start makes the plan again, and t
   expect(JSON.stringify(host.journal('b1-1'))).not.toContain('a-secret');
   controller.intercept = () => false;
   await using second = host.startAgent();
-  await second.until({ type: 'slot_free' });
+  await host.attemptEnds(second);
   expect(build.status, second.said()).toBe('succeeded');
   const request = { app: { id: 'com.example.shop', version: '1.4.0', buildNumber: 7 }, increment: true };
   expect(build.numbersAsked).toEqual([request, request]);
@@ -110,7 +110,7 @@ test('an agent that was started meanwhile gives the build its number, and masks 
   await first.exited;
   controller.intercept = () => false;
   await using second = host.startAgent();
-  await second.until({ type: 'slot_free' });
+  await host.attemptEnds(second);
   expect(build.status, second.said()).toBe('succeeded');
   const log = build.log.toString();
   expect(log).toContain('asking\nnumber 42\n{"android":{"keystore":{"keystorePath":"up.jks"');
@@ -133,7 +133,7 @@ test("a profile that does not count keeps the project's own number where the app
     source: await sourceArchive({ ...STATIC, ...UNCOUNTED }),
   });
   await using agent = host.startAgent();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(told.status, agent.said()).toBe('succeeded');
   expect(told.numbersAsked).toMatchObject([{ increment: false }]);
   const log = told.log.toString();
@@ -147,7 +147,7 @@ test("a profile that does not count keeps the project's own number where the app
     ...{ id: 'b2', assigned, number },
     source: await sourceArchive({ ...DYNAMIC, ...UNCOUNTED }),
   });
-  await until(() => asks.status !== 'building' && asks.reports.length > 1, 'the end of b2', PATIENCE_MS);
+  await host.attemptEnds(agent, 'b2');
   expect(asks.status, agent.said()).toBe('succeeded');
   expect(asks.log.toString()).toContain('asking\nnumber 7\n');
 });
@@ -183,7 +183,7 @@ test('a number that is refused in the VM ends the build as project_invalid, with
   const source = await sourceArchive(DYNAMIC);
   const build = controller.submit({ id: 'b1', assigned, number: 'number_not_seeded', source });
   await using agent = host.startAgent();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports.at(-1)).toMatchObject({
     ...{ type: 'fail', verdict: 'project_invalid', step: 'project', artifacts: [] },
     message: 'number_not_seeded by the stand-in',

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { expect } from 'vitest';
+import { awakeMs } from '../../../client/running-clock.ts';
 import { StreamedLooks } from '../../../worker-agent/build-log/streamed-looks.ts';
 import { echoAlive } from '../../../worker-agent/guest/commands.ts';
 import { testWith } from '../../set-up/test-with.ts';
@@ -159,10 +160,12 @@ onServer('a VM that tells nothing for good ends the attempt at the limit, and no
   build.letGo('for good');
   build.letGo('hang');
   const { looks } = looksAt(build, 500);
+  const startedMs = awakeMs();
   await expect(looks.next()).rejects.toMatchObject({
     ending: { verdict: 'transfer_failed', step: 'log', message: 'log follow has said nothing for 0.5 s' },
   });
-  expect(build.commands.filter((name) => name === 'log follow').length).toBeGreaterThan(1);
+  // A machine that is very slow reaches the limit with the first silence.
+  expect(awakeMs() - startedMs).toBeGreaterThanOrEqual(2_000);
 });
 
 onServer('a guest whose scripts print something else ends the attempt after some tries', async () => {

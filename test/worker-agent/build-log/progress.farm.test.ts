@@ -80,7 +80,7 @@ test('phase, origin and time left reach the heartbeat, over a restart of the age
   await using second = host.startAgent();
   await until(() => parsed().length > 0, 'a parsed figure after the restart', 180_000);
   writeFileSync(goOn, '');
-  await second.until({ type: 'slot_free' });
+  await host.attemptEnds(second);
   expect(build.reports.at(-1)).toMatchObject({
     verdict: 'build_failed',
     exitCode: 5,
@@ -102,7 +102,7 @@ test('where nothing is known of the error, the lines that may tell are reported,
     secretNames: ['KEEPER'],
   });
   await using agent = host.startAgent();
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports.at(-1)).toMatchObject({
     verdict: 'build_failed',
     tellingLines: ['wick: the production flame of *** is out'],

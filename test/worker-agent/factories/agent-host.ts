@@ -8,6 +8,7 @@ import { generateKeyPair } from '../../../worker-agent/tart-simulator/key-pair.t
 import { sweepSimulator, TART_SIMULATOR_PATH } from '../../../worker-agent/tart-simulator/simulator.ts';
 import { WORKER_KEY } from '../servers/stand-in-controller.ts';
 import { startAgent } from './agent-process.ts';
+import { PATIENCE_MS } from './build-runs.ts';
 import { temporaryDir } from './temporary-dir.ts';
 import { until } from './until.ts';
 
@@ -75,6 +76,18 @@ export async function agentHost(controllerUrl: string, config: Record<string, un
     imageRoot: join(tartHome, 'vms', BASE, 'guest'),
     guestRoot: (name: string) => join(tartHome, 'vms', name, 'guest'),
     startAgent: (release: { entry?: string } = {}) => startAgent({ configPath, env, ...release }),
+    /**
+     * Waits until an attempt is over: its VM is gone, and the controller has its last report and all of its
+     * log. The agent destroys the VM and reports at the same time, so `slot_free` alone tells nothing of the
+     * report. It deletes the journal when both are done.
+     */
+    async attemptEnds(agent: ReturnType<typeof startAgent>, buildId = 'b1', attempt = 1) {
+      await agent.until({ type: 'slot_free', buildId, attempt });
+      const journal = join(stateDir, `${buildId}-${attempt}`, 'journal.json');
+      await until(() => !existsSync(journal), `${buildId} is reported`, PATIENCE_MS).catch((error) => {
+        throw new Error(`${error.message}\n${agent.said()}`);
+      });
+    },
     /** Lets a build's command wait for the test, because a simulated guest sees the files of the host. */
     gate() {
       const path = join(dir.path, `gate-${++gates}`);

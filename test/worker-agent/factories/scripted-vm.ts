@@ -3,7 +3,7 @@
  * server. A file in `dir` changes what happens: `no-ip`, `run-fails` (its text goes to stderr), `crash`,
  * `no-guest-agent`, `version`.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type AgentConfig, parseConfig } from '../../../worker-agent/config.ts';
 import { startOpenSsh } from '../servers/openssh-server.ts';
@@ -67,6 +67,8 @@ export async function scriptedVms() {
       mkdirSync(dirname(path), { recursive: true });
       writeFileSync(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     },
+    /** Whether its `tart run` has started the VM. */
+    runs: (name: string) => readFileSync(join(scripted.dir, 'home', 'vms', name, 'state'), 'utf8') === 'running\n',
     async names() {
       const listed = await scripted.tart.list();
       return listed.ok ? listed.vms.map(({ name }) => name) : [listed.message];

@@ -83,7 +83,7 @@ test('an image without guest scripts gets those of the agent, and a newer agent 
   letGo(host);
   await second.until({ type: 'stage', stage: 'collecting' });
   expect(installed(host)).toEqual([version]);
-  await second.until({ type: 'slot_free' });
+  await host.attemptEnds(second);
   expectWhole(build);
 });
 
@@ -100,7 +100,7 @@ test('an image with guest scripts of another release gets those of the agent bes
   expect(ran(host.guestRoot(VM))).toEqual([newer.version]);
   expect(startsOf(host.guestRoot(VM), 'log.sh')).toBe(1);
   letGo(host);
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expectWhole(build);
 });
 
@@ -120,7 +120,7 @@ test('tied key: the scripts of the image serve an agent of the next number, and 
   await using second = host.startAgent();
   await second.until({ type: 'reconciled', action: 'adopt' });
   letGo(host);
-  await second.until({ type: 'slot_free' });
+  await host.attemptEnds(second);
   expectWhole(build);
 });
 
@@ -132,7 +132,7 @@ test('tied key: scripts older than the number before fail a check that names the
   using newer = otherRelease({ number: OWN + 2 });
   const build = await submitWaiting(controller);
   await using agent = host.startAgent(newer);
-  await agent.until({ type: 'slot_free' });
+  await host.attemptEnds(agent);
   expect(build.reports.at(-1)).toMatchObject({
     type: 'fail',
     verdict: 'health_check_failed',
@@ -209,6 +209,6 @@ test('an attempt from before there were guest scripts, and one whose scripts are
   expect(installed(host)).toEqual([version, newer.version].sort());
   expect(host.journal('b1-1').scripts).toBe(newer.version);
   letGo(host);
-  await third.until({ type: 'slot_free' });
+  await host.attemptEnds(third);
   expectWhole(build);
 });

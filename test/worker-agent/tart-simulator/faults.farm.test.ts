@@ -209,7 +209,9 @@ test('monitor-kill: once, or again and again', async () => {
   const { ssh } = await mac.boot('vm');
   const monitor = 'cp /bin/sleep vm-monitor.sh; ./vm-monitor.sh 100';
   const first = ssh.exec(monitor);
-  await until(async () => (await ssh.exec('ls vm-monitor.sh')).code === 0, 'there is a monitor');
+  // The file is there before all of it was copied.
+  const runs = () => mac.processes().some(({ commandLine }) => commandLine === './vm-monitor.sh 100');
+  await until(runs, 'the monitor runs');
   setFault(mac.home, 'vm', 'monitor-kill:once');
   expect(await first).toMatchObject({ signal: 'KILL' });
   const second = ssh.exec('./vm-monitor.sh 100');

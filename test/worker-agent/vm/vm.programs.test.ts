@@ -7,6 +7,7 @@ import { vmNameOf } from '../../../worker-agent/vm/name.ts';
 import { adoptVm, destroyVm, type Vm } from '../../../worker-agent/vm/vm.ts';
 import { testWith } from '../../set-up/test-with.ts';
 import { scriptedVms } from '../factories/scripted-vm.ts';
+import { until } from '../factories/until.ts';
 
 const onGuest = testWith('sshd');
 const name = vmNameOf({ workerId: 'mac-1', buildId: 'b1', attempt: 1 });
@@ -81,7 +82,9 @@ onGuest('the two-VM limit is vm_start_failed at run, noticed at once', async () 
 onGuest('no address in time is health_check_failed at vm_address, and the VM can be destroyed', async () => {
   await using vms = await scriptedVms();
   vms.on('no-ip');
-  const result = await bootVm({ ...vms.options, name, signal: never(), limits: { addressMs: 1_000 } });
+  // Before the time for the address begins: of a VM that does not run yet, the verdict is another one.
+  const onRun = () => until(() => vms.runs(name), 'the VM runs').then(() => {});
+  const result = await bootVm({ ...vms.options, name, signal: never(), onRun, limits: { addressMs: 1_000 } });
   expect(result).toMatchObject({
     ok: false,
     verdict: 'health_check_failed',

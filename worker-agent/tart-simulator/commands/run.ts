@@ -67,12 +67,14 @@ export const run: Command = {
   ],
   validate,
   async run(args, tartHome) {
+    // First, because whoever finds the mark of this process may send it a signal at once.
+    const asked = listen(args);
     const { vm, mark } = take(args.word(0), tartHome);
     const file = join(vm.folder, 'running.json');
     try {
       await refuseToStart(vm, tartHome);
       allocate(tartHome, vm.folder, readDisk(tartHome)?.writtenPerRunBytes ?? 0);
-      const end = await play(new Hypervisor(tartHome, vm, mark.runId, softnetOf(args)), vm, args);
+      const end = await play(new Hypervisor(tartHome, vm, mark.runId, softnetOf(args)), vm, asked);
       const words = LAST_WORDS[end];
       if (words) console.log(words);
       if (end === 'suspended') writeFileSync(join(vm.folder, 'state.vzvmsave'), '');
@@ -145,27 +147,34 @@ async function refuseToStart(vm: Vm, tartHome: string): Promise<void> {
 
 const runningVms = (tartHome: string) => listVms(tartHome).filter((vm) => vm.source === 'local' && runnerOf(vm));
 
-async function play(hypervisor: Hypervisor, vm: Vm, args: Arguments): Promise<RunEnd> {
+async function play(hypervisor: Hypervisor, vm: Vm, asked: Promise<RunEnd>): Promise<RunEnd> {
   if (isSuspended(vm)) {
     console.log('restoring VM state from a snapshot...');
     rmSync(join(vm.folder, 'state.vzvmsave'));
     console.log('resuming VM...');
   }
+  void asked.then((end) => hypervisor.stop(end));
+  return hypervisor.run();
+}
+
+/** Resolves when a signal asks for the end of the VM. */
+function listen(args: Arguments): Promise<RunEnd> {
+  const { promise, resolve } = Promise.withResolvers<RunEnd>();
   process.once('SIGINT', () => {
     console.log('Stopping VM...');
-    hypervisor.stop('stopped');
+    resolve('stopped');
   });
   process.on('SIGUSR1', () => {
     console.log('pausing VM to take a snapshot...');
     if (!args.has('--suspendable')) {
       console.log('Failed to suspend the VM: The VM was not started with --suspendable.');
       process.exitCode = 1;
-      return hypervisor.stop('stopped');
+      return resolve('stopped');
     }
     console.log('creating a snapshot...');
-    hypervisor.stop('suspended');
+    resolve('suspended');
   });
   // macOS would ask its user, and there is none.
   process.on('SIGUSR2', () => console.log('Requesting guest OS to stop...'));
-  return hypervisor.run();
+  return promise;
 }

@@ -20,7 +20,8 @@ export const VM_MARK = 'TART_SIM_VM';
 
 /** A process that does not belong never will. It is looked at again in case its pid has a new process. */
 const STRANGERS_EVERY_SCANS = 20;
-const KILL_TIMEOUT_MS = 2_000;
+/** Only for what the kernel holds: all others end as soon as they have a processor. */
+const KILL_TIMEOUT_MS = 10_000;
 const PASSES_MAX = 50;
 
 export class Members {
@@ -92,26 +93,35 @@ export class Members {
     for (const row of this.scan()) signal(row, 'SIGCONT');
   }
 
-  /** Kills everything and waits for the end. Stops it first, so that nothing can escape by a fork. */
-  kill(): void {
+  /**
+   * Kills everything and waits for the end. Stops it first, so that nothing can escape by a fork. False if
+   * something still lives.
+   */
+  kill(): boolean {
     this.stop();
     const giveUpAt = performance.now() + KILL_TIMEOUT_MS;
-    for (let members = this.scan(); members.length > 0 && performance.now() < giveUpAt; members = this.scan()) {
+    for (let members = this.scan(); members.length > 0; members = this.scan()) {
+      if (performance.now() > giveUpAt) return false;
       for (const row of members) signal(row, 'SIGKILL');
       pause(5);
     }
+    return true;
   }
 
-  /** Asks everything but one process to end, as macOS does before it restarts. */
-  terminate(except: number | undefined): void {
-    for (const row of this.scan()) if (row.pid !== except) signal(row, 'SIGTERM');
+  /** Asks everything but one process to end, as macOS does before it restarts. Returns whom it has asked. */
+  terminate(except: number | undefined): ProcessId[] {
+    const asked = this.scan().filter(({ pid }) => pid !== except);
+    for (const row of asked) signal(row, 'SIGTERM');
+    return asked;
   }
 
-  /** Kills the members whose command line matches, and says how many. */
-  killWhere(matches: (commandLine: string) => boolean): number {
-    const found = this.scan().filter((row) => matches(commandLineOf(row.pid).join(' ')));
-    for (const row of found) signal(row, 'SIGKILL');
-    return found.length;
+  /** The members whose command line matches. */
+  where(matches: (commandLine: string) => boolean): ProcessId[] {
+    return this.scan().filter((row) => matches(commandLineOf(row.pid).join(' ')));
+  }
+
+  killThese(members: readonly ProcessId[]): void {
+    for (const id of members) signal(id, 'SIGKILL');
   }
 
   #isMarked(row: ProcessRow): boolean {

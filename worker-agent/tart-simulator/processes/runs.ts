@@ -63,12 +63,11 @@ export function listRuns(tartHome: string): Run[] {
     });
 }
 
-/** Ends what is left of runs whose `tart run` has died. */
+/** Ends what is left of runs whose `tart run` has died. Of what cannot be ended, the next call tries again. */
 export function sweepRuns(tartHome: string): void {
   for (const run of listRuns(tartHome)) {
     if (isAlive(run.runner)) continue;
-    new Members(run.id, run.members).kill();
-    removeRun(tartHome, run.id);
+    if (new Members(run.id, run.members).kill()) removeRun(tartHome, run.id);
   }
 }
 

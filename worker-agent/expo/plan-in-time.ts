@@ -5,10 +5,10 @@
  * keep a reader busy for minutes or fill the memory. So the thread is ended when its time or its memory is
  * used up, and the agent goes on beating. What is secret is in the memory of the thread alone.
  */
-import { once } from 'node:events';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { type BuildPlan, makePlan, type PlanRequest } from '../../client/plan/plan.ts';
 import { type Found, problem } from '../../client/project/found.ts';
+import { answerOfThread } from '../files/answer-of-thread.ts';
 import { secretsInSource } from './secret-texts.ts';
 import { CostlySource, filesInArchive } from './source-files.ts';
 
@@ -45,27 +45,21 @@ type Answer = { found: Found<unknown> } | { unreadable: string };
 
 async function inThread<T>(task: Task, signal: AbortSignal, { ms, memoryMb }: Limits = LIMITS): Promise<Found<T>> {
   signal.throwIfAborted();
-  const limit = AbortSignal.timeout(ms);
   const thread = new Worker(new URL(import.meta.url), {
     workerData: { is: TASK, task },
     env: {},
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: memoryMb },
   });
-  // `once` no longer listens when the time is up, and an error to which nobody listens ends the agent.
-  thread.on('error', () => {});
   try {
-    const [answer] = (await once(thread, 'message', { signal: AbortSignal.any([signal, limit]) })) as [Answer];
+    const answer = await answerOfThread<Answer>(thread, ms, signal);
+    if (answer === null) return problem(tooCostly(`takes longer than ${ms / 1_000} s`));
     if ('unreadable' in answer) throw new UnreadableArchive(answer.unreadable);
     return answer.found as Found<T>;
   } catch (error) {
-    signal.throwIfAborted();
-    if (limit.aborted) return problem(tooCostly(`takes longer than ${ms / 1_000} s`));
     if ((error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY')
       return problem(tooCostly(`needs more than ${memoryMb} MB of memory`));
     throw error;
-  } finally {
-    await thread.terminate();
   }
 }
 

@@ -5,10 +5,10 @@
  * pairs of them would keep a pattern busy for years. So matching happens in a thread that is ended when its
  * time is up, and the agent goes on beating.
  */
-import { once } from 'node:events';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import picomatch from 'picomatch';
 import type { ArtifactGlob } from '#contract';
+import { answerOfThread } from './answer-of-thread.ts';
 
 /** On a busy machine 200,000 files and 50 ordinary globs took 35 s. */
 const MATCH_MS = 120_000;
@@ -31,20 +31,8 @@ export async function matchInTime(
   signal: AbortSignal,
   limitMs = MATCH_MS,
 ): Promise<Matched | null> {
-  const limit = AbortSignal.timeout(limitMs);
   const thread = new Worker(new URL(import.meta.url), { workerData: { task: TASK, files, globs } });
-  // `once` no longer listens when the time is up, and an error to which nobody listens ends the agent.
-  thread.on('error', () => {});
-  try {
-    const [matched] = await once(thread, 'message', { signal: AbortSignal.any([signal, limit]) });
-    return matched as Matched;
-  } catch (error) {
-    signal.throwIfAborted();
-    if (limit.aborted) return null;
-    throw error;
-  } finally {
-    await thread.terminate();
-  }
+  return await answerOfThread<Matched>(thread, limitMs, signal);
 }
 
 /**

@@ -84,7 +84,7 @@ export class ImagesFile {
     });
   }
 
-  /** A file that cannot be read stays. Whoever needs it is told why, and an agent goes on with its attempts. */
+  /** A file that cannot be read stays. Whoever needs it is told why; an agent goes on with its attempts. */
   setAsideIfDamaged(): void {
     try {
       if (this.#parse() !== 'damaged') return;

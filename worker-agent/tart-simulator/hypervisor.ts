@@ -31,7 +31,7 @@ const FAULT_POLL_MS = 50;
 const MEMBER_SCAN_EVERY_POLLS = 4;
 /** macOS asks every process to end before it restarts. SSH still answers in this time. */
 const SHUTDOWN_MIN_MS = 500;
-/** A process that does not end is killed. The agent takes a guest that goes down for longer for one that lives. */
+/** Then what has not ended is killed. The agent has 5 s of patience with a guest that goes down. */
 const SHUTDOWN_MAX_MS = 3_000;
 const RESTART_BOOT_MS = 1_000;
 const SHORT_FREEZE_MS = 4_000;
@@ -53,7 +53,7 @@ export class Hypervisor {
   #reaper: ChildProcess | undefined;
   #bootAt = performance.now();
   #booted = false;
-  /** Since when a guest that restarts goes down, and the processes that were asked to end; null while it lives. */
+  /** Since when a guest that restarts goes down, and who was asked to end; null while it does not. */
   #goesDown: { sinceMs: number; asked: ProcessId[] } | null = null;
   /** When a short freeze began; null while there is none. */
   #frozenAt: number | null = null;

@@ -48,8 +48,8 @@ test('a VM that lives, one without a network, a frozen one and one that does not
 });
 
 /**
- * What is seen through a `tart exec` that does this, and when `onAlive` was called. `cutOff` gives up the look
- * as soon as the VM has answered.
+ * What is seen through a `tart exec` that does this, and when `onAlive` was called. `cutOff` gives up the
+ * look as soon as the VM has answered.
  */
 async function lookThrough(exec: string, limitMs: number, { cutOff = false } = {}) {
   using scripted = scriptedTart({ exec });

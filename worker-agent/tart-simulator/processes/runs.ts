@@ -63,7 +63,7 @@ export function listRuns(tartHome: string): Run[] {
     });
 }
 
-/** Ends what is left of runs whose `tart run` has died. Of what cannot be ended, the next call tries again. */
+/** Ends what is left of runs whose `tart run` has died. The next call tries again where that failed. */
 export function sweepRuns(tartHome: string): void {
   for (const run of listRuns(tartHome)) {
     if (isAlive(run.runner)) continue;

@@ -179,15 +179,17 @@ leave() {
 trap on_stop TERM INT HUP
 # send_heartbeat sends USR1 to ask for a beat at once. The monitor ignores PIPE, so that it goes on if the
 # reader of its output ends.
-trap 'poked=yes' USR1
+trap 'poked=yes interrupted=yes' USR1
 trap '' PIPE
 
-# Waits for one child and returns its status. A signal interrupts `wait`, so it waits again.
+# Waits for one child and returns its status. USR1 interrupts `wait`, so it waits again. The status alone does
+# not show this, because it is above 128 also if a signal has ended the child.
 await() {
   while :; do
+    interrupted=
     wait "$1" 2>/dev/null
     awaited=$?
-    [ $awaited -gt 128 ] || return $awaited
+    [ $awaited -gt 128 ] && [ -n "$interrupted" ] || return $awaited
   done
 }
 

@@ -213,6 +213,14 @@ for (const shell of SHELLS) {
     await until(() => it.said(/Heartbeat sent/));
   });
 
+  holds('beats again when something kills the request that hangs and the timers', async () => {
+    await using it = await monitoring(shell, inTurn(nothing, accept), '300');
+    await until(() => it.server.beats.length === 1 && it.monitor.children('sleep').length === 2);
+    for (const pid of [...it.monitor.children('curl'), ...it.monitor.children('sleep')]) process.kill(pid, 'SIGTERM');
+    await until(() => it.said(/Heartbeat sent/));
+    expect(it.monitor.lines()[2]).toMatch(/Heartbeat failed .*: curl ended with code 143$/);
+  });
+
   holds('keeps its interval however long an answer takes, and estimates progress from time', async () => {
     const slowly: Answer = (response, index) => void setTimeout(() => accept(response, index), 1_200);
     await using quick = await monitoring(shell, accept, '2');

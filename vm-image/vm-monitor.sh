@@ -324,19 +324,22 @@ send_beat() {
   beat_timer=$!
   sleep "$retry_s" &
   retry_timer=$!
-  # The build may have deleted the FIFO while it cleaned its home.
-  prepare_state
   look_at_progress
   write_body
+  # The build may have deleted the FIFO while it cleaned its home. If it does so just now, an opening makes a
+  # file, from which the judge would read no answer. The next beat replaces the file.
+  prepare_state
   # shellcheck disable=SC2094 # a FIFO is read and written at once
   {
-    printf 'header = "X-API-Key: %s"\n' "$key" |
-      curl -q --config - --silent --globoff --proto '=http,https' --connect-timeout "$limit_s" --max-time "$limit_s" \
-        --max-filesize 65536 --header 'Content-Type: application/json' --data-raw "$body" \
-        --write-out "\\n$END_MARK%{http_code} %{exitcode} %{errormsg}" "$url" >&5 2>/dev/null 3>&- 4<&- 5>&- &
-    request=$!
-    judge_answer &
-    judge=$!
+    [ ! -f "$pipe" ] && {
+      printf 'header = "X-API-Key: %s"\n' "$key" |
+        curl -q --config - --silent --globoff --proto '=http,https' --connect-timeout "$limit_s" --max-time "$limit_s" \
+          --max-filesize 65536 --header 'Content-Type: application/json' --data-raw "$body" \
+          --write-out "\\n$END_MARK%{http_code} %{exitcode} %{errormsg}" "$url" >&5 2>/dev/null 3>&- 4<&- 5>&- &
+      request=$!
+      judge_answer &
+      judge=$!
+    }
   } 3<>"$pipe" 4<"$pipe" 5>"$pipe"
   opened=$?
   launching=

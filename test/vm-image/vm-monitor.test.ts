@@ -293,6 +293,31 @@ for (const shell of SHELLS) {
       for (const line of it.monitor.lines().slice(2)) expect(line).toMatch(/Heartbeat sent/);
     });
 
+  // Only bash runs a trap between two commands.
+  if (shell === 'bash')
+    holds('hears the answer also when the build deletes the pipe before a beat', async () => {
+      using folder = stateFolder();
+      const [file, twice] = [join(folder.path, 'env.sh'), join(folder.path, 'twice')];
+      // Before each beat, and the first time also just before it is opened.
+      const deletion = `
+        deletes() {
+          case $BASH_COMMAND in
+            look_at_progress) ;;
+            printf*' $$ > '*) [ "$(wc -l <'${twice}')" -lt 2 ] || return 0; echo >>'${twice}' ;;
+            *) return 0 ;;
+          esac
+          rm -f "$pipe"
+        }
+        : >'${twice}'; set -T; trap deletes DEBUG
+        `;
+      writeFileSync(file, deletion);
+      await using it = await monitoring(shell, refuse(410, 'attempt_ended'), '0.2', { BASH_ENV: file });
+      expect(await it.monitor.ended).toBe(4);
+      expect(it.server.beats).toHaveLength(1);
+      expect(it.said(/cannot be opened/)).toBe(true);
+      expect(readdirSync(it.state)).toEqual([]);
+    });
+
   holds('sends what send_heartbeat tells it, never less than before, and 99 at most', async () => {
     await using it = await monitoring(shell, accept);
     expect((await it.tell('30', 'Arch "iving" \\ 🚀')).status).toBe(0);

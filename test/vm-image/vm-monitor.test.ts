@@ -230,8 +230,8 @@ for (const shell of SHELLS) {
     };
     const begin = performance.now();
     await using it = await monitoring(shell, slowly, '4');
-    // A monitor that counts the interval from the answer is never so quick. A right one is, unless this machine
-    // holds up all of its beats.
+    // A monitor that counts the interval from the answer is never so quick. A right one is, unless this
+    // machine holds up all of its beats.
     const isQuick = (arrival: number, index: number) => arrival - arrivals[index - 1]! < intervalMs + answerMs;
     await until(() => arrivals.length >= 4 && arrivals.some(isQuick));
     expect(arrivals[3]! - begin).toBeGreaterThanOrEqual(3 * intervalMs);

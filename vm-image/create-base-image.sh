@@ -266,8 +266,7 @@ shut_down() { # LIMIT
 
 clean_up() {
   code=$?
-  in_script || exit "$code"
-  trap '' INT TERM HUP
+  begin_clean_up || exit "$code"
   end_within
   if [ -n "$ours" ] && is_running; then
     say "Shutting $vm down; its disk is kept, and a second run goes on from there"

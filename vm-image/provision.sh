@@ -109,7 +109,7 @@ fi
 find_caller
 export TARTBEAT_CALLER="$caller"
 answers=$(mktemp -d "${TMPDIR:-/tmp}/tartbeat.XXXXXX") || exit 1
-trap '! in_script || rm -rf "$answers"' EXIT
+trap '! begin_clean_up || rm -rf "$answers"' EXIT
 trap 'on_signal 130' INT
 trap 'on_signal 143' TERM HUP
 

@@ -179,15 +179,17 @@ leave() {
 trap on_stop TERM INT HUP
 # send_heartbeat sends USR1 to ask for a beat at once. The monitor ignores PIPE, so that it goes on if the
 # reader of its output ends.
-trap 'poked=yes' USR1
+trap 'poked=yes interrupted=yes' USR1
 trap '' PIPE
 
-# Waits for one child and returns its status. A signal interrupts `wait`, so it waits again.
+# Waits for one child and returns its status. USR1 interrupts `wait`, so it waits again. The status alone does
+# not show this, because it is above 128 also if a signal has ended the child.
 await() {
   while :; do
+    interrupted=
     wait "$1" 2>/dev/null
     awaited=$?
-    [ $awaited -gt 128 ] || return $awaited
+    [ $awaited -gt 128 ] && [ -n "$interrupted" ] || return $awaited
   done
 }
 
@@ -322,19 +324,22 @@ send_beat() {
   beat_timer=$!
   sleep "$retry_s" &
   retry_timer=$!
-  # The build may have deleted the FIFO while it cleaned its home.
-  prepare_state
   look_at_progress
   write_body
+  # The build may have deleted the FIFO while it cleaned its home. If it does so just now, an opening makes a
+  # file, from which the judge would read no answer. The next beat replaces the file.
+  prepare_state
   # shellcheck disable=SC2094 # a FIFO is read and written at once
   {
-    printf 'header = "X-API-Key: %s"\n' "$key" |
-      curl -q --config - --silent --globoff --proto '=http,https' --connect-timeout "$limit_s" --max-time "$limit_s" \
-        --max-filesize 65536 --header 'Content-Type: application/json' --data-raw "$body" \
-        --write-out "\\n$END_MARK%{http_code} %{exitcode} %{errormsg}" "$url" >&5 2>/dev/null 3>&- 4<&- 5>&- &
-    request=$!
-    judge_answer &
-    judge=$!
+    [ ! -f "$pipe" ] && {
+      printf 'header = "X-API-Key: %s"\n' "$key" |
+        curl -q --config - --silent --globoff --proto '=http,https' --connect-timeout "$limit_s" --max-time "$limit_s" \
+          --max-filesize 65536 --header 'Content-Type: application/json' --data-raw "$body" \
+          --write-out "\\n$END_MARK%{http_code} %{exitcode} %{errormsg}" "$url" >&5 2>/dev/null 3>&- 4<&- 5>&- &
+      request=$!
+      judge_answer &
+      judge=$!
+    }
   } 3<>"$pipe" 4<"$pipe" 5>"$pipe"
   opened=$?
   launching=

@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { testWith } from '../set-up/test-with.ts';
 import { isTestedInDetail, SHELLS, type Shell } from './factories/guest-script.ts';
-import { outcomesOf, PUBLIC_KEY, publicImages, STEPS, type StandInMac, standInMac } from './factories/stand-in-mac.ts';
+import {
+  outcomesOf,
+  PUBLIC_KEY,
+  publicImages,
+  SIGNAL_AT_THE_END,
+  STEPS,
+  type StandInMac,
+  standInMac,
+} from './factories/stand-in-mac.ts';
 import { nameOf } from './provision/provisioning.ts';
 
 const { reference: IMAGE, digest: DIGEST } = publicImages()[0]!;
@@ -346,6 +354,17 @@ for (const shell of SHELLS) {
         `;
       const { status } = await mac.create(BRIEFLY, { env: { BASH_ENV: mac.file('early.sh', early) } });
       expect(status).toBe(130);
+      await vi.waitFor(() => expect(mac.vms()).toEqual(['expo-build-vm']), { timeout: 20_000 });
+      expect(mac.leftovers()).toEqual([]);
+    });
+
+  // Only bash runs a trap between two commands.
+  if (shell === 'bash')
+    holds('Ctrl-C while it shuts the VM down does not keep it from that', async () => {
+      using mac = macWithKey(shell, ['expo-build-vm']);
+      mac.remember('no-ssh');
+      const env = { BASH_ENV: mac.file('late.sh', SIGNAL_AT_THE_END) };
+      expect((await mac.create(['--wait', '1'], { env })).status).toBe(1);
       await vi.waitFor(() => expect(mac.vms()).toEqual(['expo-build-vm']), { timeout: 20_000 });
       expect(mac.leftovers()).toEqual([]);
     });

@@ -269,12 +269,13 @@ for (const shell of SHELLS) {
   });
 
   /** `log.sh follow` of an attempt b-1 whose command runs, and whose log is the file `log`. */
-  function following(looks = 1, wc = 'exec /usr/bin/wc "$@"') {
+  function following(looks = 1, stubs: Record<string, string> = {}) {
     const guest = home(shell);
     const log = join(guest.path, 'tmp/build.log');
     for (const name of ['tmp', 'stubs', '.tartbeat/b-1/started'])
       mkdirSync(join(guest.path, name), { recursive: true });
-    writeFileSync(join(guest.path, 'stubs/wc'), `#!/bin/sh\n${wc}\n`, { mode: 0o755 });
+    for (const [name, script] of Object.entries(stubs))
+      writeFileSync(join(guest.path, 'stubs', name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     writeFileSync(log, '');
     const env = { ...guest.env, PATH: `${join(guest.path, 'stubs')}:${process.env.PATH}`, TARTBEAT_ROOT: guest.path };
     const started: ChildProcess[] = [];
@@ -343,6 +344,13 @@ for (const shell of SHELLS) {
     expect(await second.until('log')).toBe('on');
   });
 
+  holds('of two that begin to follow at the same time, one goes on at most', async () => {
+    // None of the two goes on before both have deleted what they found.
+    const together = '/bin/rm "$@"; : >"$0.$$"; set -- "$0".*; until [ $# -ge 2 ]; do sleep 0.05; set -- "$0".*; done';
+    using build = following(1, { rm: together });
+    expect(await Promise.race([build.from(1).ended, build.from(1).ended])).toBe(0);
+  });
+
   holds('a quiet log is followed no longer than it is read', async () => {
     using build = following();
     const follow = build.from(1);
@@ -352,7 +360,7 @@ for (const shell of SHELLS) {
   });
 
   holds('a log that is shortened while it is read cuts the last frame off', async () => {
-    using build = following(1_000, '/usr/bin/wc "$@" >/dev/null; echo 10');
+    using build = following(1_000, { wc: 'cat >/dev/null; echo 10' });
     writeFileSync(build.log, '12345');
     const follow = build.from(1);
     await follow.until('status');

@@ -42,15 +42,16 @@ print_bytes() { # BYTES
 }
 
 # The connection of an earlier `follow` may have broken without a word, and it would wait for the network. So
-# each `follow` goes on only while its own file exists, and deletes those of all others. If the file cannot be
-# made, because the disk is full or the folder is gone, it goes on without one.
+# each `follow` goes on only while its own file exists, and deletes those of all others. It makes its own
+# before that: two that begin together may both end, but never both go on. If the file cannot be made, because
+# the disk is full or the folder is gone, it goes on without one.
 follow() { # STATE BUILD ATTEMPT FIRST LOOKS
   on_attempt "$@"
   export LC_ALL=C
   exec 4>&1
-  rm -f "$state"/follow.*
   mine=$state/follow.$$
   { true >"$mine"; } 2>/dev/null || mine=/
+  for other in "$state"/follow.*; do [ "$other" = "$mine" ] || rm -f "$other"; done
   first=$4 looks=0 ended=
   while [ -e "$mine" ]; do
     if [ -z "$ended" ] && has_ended; then ended=yes looks=0; fi

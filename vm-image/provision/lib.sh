@@ -363,9 +363,16 @@ within() { # SECONDS COMMAND…
 }
 
 # False in a child of the script. If a signal ends a child just after its start, bash runs the trap on EXIT of
-# the script in the child. Each such trap asks this first, because it removes what the script still needs.
+# the script in the child. Each such trap asks this first, because it removes what the script still needs. A
+# second signal may meet the whole group, so the `sh` that answers ignores it.
 in_script() {
-  [ "$(exec sh -c 'echo "$PPID"')" = $$ ]
+  [ "$(trap '' INT TERM HUP; exec sh -c 'echo "$PPID"')" = $$ ]
+}
+
+# The same for a trap on EXIT. From then on no signal keeps the script from its cleaning.
+begin_clean_up() {
+  trap '' INT TERM HUP
+  in_script
 }
 
 # Ends the script on a signal, and the command of `within` before it. While the script starts a child and
@@ -382,6 +389,7 @@ on_signal() { # CODE
 launched() {
   launching=
   [ -n "$signalled" ] || return 0
+  trap '' INT TERM HUP
   set -- "$signalled"
   signalled=
   end_within

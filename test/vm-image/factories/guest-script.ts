@@ -48,6 +48,8 @@ export interface RunningScript extends AsyncDisposable {
   ended: Promise<number | NodeJS.Signals | null>;
   /** Command lines of the script and of the processes that it has started, as far as they still live. */
   family: () => string[];
+  /** Process ids of those that run this program. */
+  children: (program: string) => number[];
 }
 
 /** Starts a script as leader of its own process group, which is killed at the end of the test. */
@@ -69,10 +71,16 @@ export function start(
     child.on('close', (code, signal) => resolve(code ?? signal));
   });
   const exited = once(child, 'exit');
-  const family = () =>
-    execFileSync('ps', ['-A', '-ww', '-o', 'pgid=,stat=,args='], { encoding: 'utf8' })
+  const processes = (columns: string) =>
+    execFileSync('ps', ['-A', '-ww', '-o', `pgid=,stat=,${columns}`], { encoding: 'utf8' })
       .split('\n')
       .filter((line) => line.trimStart().startsWith(`${pid} `) && !/^\s*\d+ Z/.test(line));
+  const family = () => processes('args=');
+  const children = (program: string) =>
+    processes('pid=,comm=')
+      .map((line) => line.trim().split(/ +/))
+      .filter((words) => words[3] === program)
+      .map((words) => Number(words[2]));
   return {
     pid,
     lines: () => output.split('\n').filter(Boolean),
@@ -82,6 +90,7 @@ export function start(
     },
     ended,
     family,
+    children,
     async [Symbol.asyncDispose]() {
       try {
         process.kill(-pid, 'SIGKILL');

@@ -22,6 +22,12 @@ export const STEPS = readdirSync(join(VM_IMAGE, 'provision'))
   .filter((name) => /^\d\d-.*\.sh$/.test(name))
   .sort();
 
+/** As $BASH_ENV it interrupts a script when that has ended by itself and begins to clean up. */
+export const SIGNAL_AT_THE_END = `
+  set -T
+  trap '[ "\${FUNCNAME-}" != in_script ] || [ "\${FUNCNAME[1]}" = on_signal ] || kill -INT $$' DEBUG
+  `;
+
 export interface Outcome {
   status: number | null;
   stdout: string;

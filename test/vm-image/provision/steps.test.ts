@@ -1,9 +1,9 @@
 /** Tests what a run of provision.sh and each of its steps do, and how they end. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
-import { outcomesOf, standInMac, VM_IMAGE } from '../factories/stand-in-mac.ts';
+import { outcomesOf, SIGNAL_AT_THE_END, standInMac, VM_IMAGE } from '../factories/stand-in-mac.ts';
 import {
   authorizedKeys,
   guestScripts,
@@ -61,6 +61,8 @@ const FAILURES: Record<string, readonly (readonly [command: string, only?: strin
   ],
   image: [['chown']],
 };
+
+const processes = () => execFileSync('ps', ['-A', '-o', 'args='], { encoding: 'utf8' });
 
 inShells(({ shell, holds, inDetail }) => {
   holds(
@@ -241,9 +243,38 @@ inShells(({ shell, holds, inDetail }) => {
          echo goes on`,
       );
       expect(await mac.guest(script)).toMatchObject({ status: 130, stdout: '' });
-      const processes = () => execFileSync('ps', ['-A', '-o', 'args='], { encoding: 'utf8' });
       await vi.waitFor(() => expect(processes()).not.toContain(`sleep ${seconds}`), { timeout: 20_000 });
     });
+
+  holds('a second signal, to the whole group, saves no command from the first', async () => {
+    using mac = standInMac(shell);
+    const seconds = `63.${process.pid}`;
+    // It meets each `sh` that the script starts.
+    rmSync(mac.file('bin/sh'));
+    writeFileSync(mac.file('bin/sh'), `#!/bin/${shell}\nkill -INT $$; exec /bin/${shell} "$@"\n`, { mode: 0o755 });
+    const script = mac.file(
+      'twice.sh',
+      `. '${VM_IMAGE}/provision/lib.sh'
+       trap 'on_signal 130' INT
+       exec >/dev/null 2>&1
+       within 60 /bin/sh -c "kill -INT $$; exec sleep ${seconds}"
+       exit 1`,
+    );
+    expect((await mac.guest(script)).status).toBe(130);
+    await vi.waitFor(() => expect(processes()).not.toContain(`sleep ${seconds}`), { timeout: 20_000 });
+  });
+
+  // Only bash runs a trap between two commands.
+  if (shell === 'bash')
+    for (const name of ['provision.sh', 'verify.sh'])
+      holds(`${name}: a signal that meets it while it cleans up leaves nothing`, async () => {
+        using mac = standInMac(shell);
+        const late = mac.file('late.sh', SIGNAL_AT_THE_END);
+        const command = `BASH_ENV='${late}' exec bash '${VM_IMAGE}/${name}' --only power`;
+        const { stdout } = await mac.guest(mac.file('run.sh', command));
+        expect(stdout).toMatch(/ power /);
+        expect(readdirSync(mac.file('.')).filter((file) => file.startsWith('tartbeat'))).toEqual([]);
+      });
 
   holds('a child that is ended as it begins does not clean up for the whole script', async () => {
     using mac = standInMac(shell);

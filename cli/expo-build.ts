@@ -18,4 +18,6 @@ for (const stream of [process.stdout, process.stderr])
     if (error.code !== 'EPIPE' && !(stream.isTTY && error.code === 'EIO')) throw error;
   });
 
-process.exitCode = await runCommand(new Interrupts());
+// After the command only its reader is waited for, and the next Ctrl-C ends that.
+using interrupts = new Interrupts();
+process.exitCode = await runCommand(interrupts);

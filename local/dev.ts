@@ -75,6 +75,7 @@ async function main(words: string[]): Promise<number> {
     console.log(greeting(controller.url, options));
     await Promise.race([watchFixture(controller), sweepEachMinute(controller), controller.ended]);
     if (stopping.signal.aborted) return EXIT.ok;
+    stopping.abort(new Error('the controller has ended'));
     process.stderr.write('dev: The controller ended by itself. Run `npm run dev` again.\n');
   } catch (error) {
     if (stopping.signal.aborted) return EXIT.ok;
@@ -170,20 +171,24 @@ async function resetFixture({ url, secrets }: LocalController): Promise<void> {
 
 async function watchFixture(controller: LocalController): Promise<void> {
   while (!stopping.signal.aborted) {
-    const response = await fetch(`${controller.url}/api/builds/${FIXTURE.build}`, {
-      headers: { 'X-API-Key': controller.secrets.ADMIN_KEY },
-      signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(10_000)]),
-    }).catch(() => null);
-    if (response?.ok) {
-      const { endedAt, verdict } = BuildDetail.parse(await response.json());
-      if (endedAt !== null) {
-        const words = verdict ? `${verdict.title} (${verdict.code})` : 'succeeded';
-        console.log(`end   ${FIXTURE.build}: ${words}. Setting the build back.`);
-        await resetFixture(controller).catch((error: Error) => console.error(error.message));
-      }
+    // While wrangler loads changed code, no answer may come, or half of one.
+    const build = await fixtureOf(controller).catch(() => null);
+    if (build !== null && build.endedAt !== null) {
+      const { verdict } = build;
+      const words = verdict ? `${verdict.title} (${verdict.code})` : 'succeeded';
+      console.log(`end   ${FIXTURE.build}: ${words}. Setting the build back.`);
+      await resetFixture(controller).catch((error: Error) => console.error(error.message));
     }
     await sleep(WATCH_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => {});
   }
+}
+
+async function fixtureOf({ url, secrets }: LocalController): Promise<BuildDetail | null> {
+  const response = await fetch(`${url}/api/builds/${FIXTURE.build}`, {
+    headers: { 'X-API-Key': secrets.ADMIN_KEY },
+    signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(10_000)]),
+  });
+  return response.ok ? BuildDetail.parse(await response.json()) : null;
 }
 
 /** The cron does not run by itself on a developer's machine. */

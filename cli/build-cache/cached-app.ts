@@ -5,9 +5,10 @@
  * Invariant: what lies there under a hash was unpacked from the file of this hash, as a whole. Before that
  * the archive was looked through, so nothing of it lands elsewhere and no link in it leads out.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { extract } from 'tar';
 import type { CachedBuild } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
@@ -38,12 +39,11 @@ export async function fetchApp(
   const { name, sha256 } = artifact;
   const folder = cacheFolder();
   const place = join(folder, sha256);
+  // Other runs remove what nobody has used for long, so it is in use before it is looked at.
+  const now = new Date();
+  await utimes(place, now, now).catch(() => {});
   const there = await appIn(place, platform);
-  if (there !== null) {
-    const now = new Date();
-    await utimes(place, now, now);
-    return { path: there, wasHere: true };
-  }
+  if (there !== null) return { path: there, wasHere: true };
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await removeOld(folder);
   // For this call alone. The download is in the folder of the cache, where a later call finds half of it.
@@ -91,8 +91,16 @@ async function removeOld(folder: string): Promise<void> {
   const unfinished = places.filter(
     ({ name, usedAt }) => ON_THE_WAY.test(name) && usedAt < Date.now() - UNFINISHED_KEPT_MS,
   );
-  for (const { name } of [...apps.slice(KEPT_APPS - 1), ...unfinished])
-    await rm(join(folder, name), { recursive: true, force: true });
+  for (const { name, usedAt } of apps.slice(KEPT_APPS - 1)) await removeUnused(join(folder, name), usedAt);
+  for (const { name } of unfinished) await rm(join(folder, name), { recursive: true, force: true });
+}
+
+/** Takes the app away as a whole, unless another run has been given it since `usedAt`. */
+async function removeUnused(place: string, usedAt: number): Promise<void> {
+  if ((await stat(place).catch(() => null))?.mtimeMs !== usedAt) return;
+  const taken = join(dirname(place), `${UNFINISHED}${randomUUID()}`);
+  await rename(place, taken).catch(() => {}); // another run may have been faster
+  await rm(taken, { recursive: true, force: true });
 }
 
 /** Where this system keeps what can be made again. */

@@ -113,7 +113,7 @@ class Log {
         view.show({ type: 'log', buildId, attempt, text });
         onLog(text, attempt);
         if (attempt !== this.#attempt) this.#begin(attempt);
-        await view.ready();
+        await view.ready(signal);
       }
       this.#fault = null;
     } catch (error) {

@@ -4,6 +4,7 @@
  * Invariant: it ends with the exit code of the worst build. A build goes on when its follower ends, except
  * when a CI job is cancelled.
  */
+import { once } from 'node:events';
 import { join } from 'node:path';
 import type { BuildDetail, FailureExplanation } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
@@ -19,6 +20,7 @@ import { KnownErrorWatch } from './known-error-watch.ts';
 import { exitCodeOf, worstOf } from './outcome.ts';
 import { ownFolderOf, showArtifacts } from './show-artifacts.ts';
 import type { View } from './views/events.ts';
+import { outputGone } from './views/output.ts';
 import { viewFor } from './views/view-for.ts';
 import { hasPerson } from './views/who-looks.ts';
 
@@ -114,7 +116,7 @@ class Following {
       const first = await Promise.race([
         Promise.all(work),
         interruptions.next().then(() => 'interrupted' as const),
-        outputGone().then(() => EXIT.detached),
+        once(outputGone(), 'abort').then(() => EXIT.detached),
       ]);
       return Array.isArray(first) ? worstOf(first) : first;
     } catch (error) {
@@ -193,6 +195,3 @@ class KnownErrorFound extends Error {
     this.explained = explained;
   }
 }
-
-/** Resolves when the program that reads our output has ended, as `head` does. */
-const outputGone = (): Promise<unknown> => new Promise((resolve) => process.stdout.once('error', resolve));

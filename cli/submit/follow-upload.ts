@@ -4,6 +4,7 @@ import type { BuildsClient } from '../../client/builds-client.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import { Contact } from '../follow/contact.ts';
 import { followSubmission } from '../follow/follow-submissions.ts';
+import { outputGone } from '../follow/views/output.ts';
 import { viewFor } from '../follow/views/view-for.ts';
 import type { Interrupts } from '../interrupts.ts';
 
@@ -20,5 +21,6 @@ export async function followUpload(
     awayAfterMs: AWAY_AFTER_MS,
     say: (reached, message) => view.show({ type: 'connection', reached, message }),
   });
-  return await followSubmission(id, { client, view, contact, times: TIMES, signal: interrupts.signal });
+  const signal = AbortSignal.any([interrupts.signal, outputGone()]);
+  return await followSubmission(id, { client, view, contact, times: TIMES, signal });
 }

@@ -5,7 +5,7 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -222,6 +222,19 @@ test('a download that was broken off goes on, stray files do not count, and an a
   rmSync(place(`${sha256}/Shop.app`), { recursive: true });
   expect(await fetchIt()).toMatchObject({ wasHere: false });
   expect(readFileSync(place(`${sha256}/Shop.app/Current`), 'utf8')).toBe('framework');
+
+  const old = ['a', 'b', 'c', 'd', 'e'].map((letter) => letter.repeat(64));
+  for (const [index, name] of old.entries()) {
+    mkdirSync(place(name));
+    utimesSync(place(name), index, index);
+  }
+  rmSync(place(sha256), { recursive: true });
+  expect(await fetchIt()).toMatchObject({ wasHere: false });
+  expect(
+    readdirSync(project.cache)
+      .filter((name) => !name.startsWith('.'))
+      .toSorted(),
+  ).toEqual([sha256, ...old.slice(1)].toSorted());
 });
 
 test('all questions together wait for 10 s, and no flavour or scheme gets the app of another', async () => {

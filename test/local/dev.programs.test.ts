@@ -49,7 +49,8 @@ const says = (it: { said: () => string }, words: string | RegExp) =>
   );
 
 function monitor(url: string, buildId: string, workerId: string, apiKey: string, state: string) {
-  const script = start('bash', MONITOR, [url, buildId, workerId, apiKey, '10'], { TARTBEAT_STATE: state });
+  const env = { TARTBEAT_STATE: state, TARTBEAT_REQUEST_LIMIT: '20' };
+  const script = start('bash', MONITOR, [url, buildId, workerId, apiKey, '10'], env);
   return Object.assign(script, { said: () => script.lines().join('\n') });
 }
 
@@ -108,6 +109,17 @@ test('the hand test of the monitor works as printed, and the fixture is set back
   expect(await dev.ended).toBe(0);
   expect(processesBelow(dir.path)).toEqual([]);
   await says(good, /no answer from http:\/\/localhost/);
+});
+
+test('it ends with its controller, and says so', { timeout: 600_000 }, async () => {
+  using dir = temporaryDir();
+  await using dev = startDev('--port', String(await freePort()), '--dir', dir.path);
+  await says(dev, 'Ctrl-C stops it');
+  const { stdout } = await execa('pgrep', ['-P', String(dev.child.pid)]);
+  // Each of them leads a group of its own.
+  for (const pid of stdout.split('\n')) process.kill(-Number(pid), 'SIGKILL');
+  await says(dev, 'The controller ended by itself');
+  expect(await dev.ended).toBe(1);
 });
 
 test('what cannot work is said before anything is touched', async () => {

@@ -4,7 +4,7 @@ import { BuildsClient } from '../../../client/builds-client.ts';
 import { printable } from '../../../client/printable.ts';
 import { Contact } from '../../follow/contact.ts';
 import type { View } from '../../follow/views/events.ts';
-import { whenWritable } from '../../follow/views/output.ts';
+import { outputGone, whenWritable } from '../../follow/views/output.ts';
 import { viewFor } from '../../follow/views/view-for.ts';
 import type { Interrupts } from '../../interrupts.ts';
 import { connect } from '../../settings.ts';
@@ -31,13 +31,13 @@ export function logsCommand(interrupts: Interrupts): Command {
     .action(async (buildId: string, options: LogsOptions, command: Command) => {
       if (options.raw && options.json) command.error('error: give either --raw or --json');
       const client = new BuildsClient(await connect());
-      const { signal } = interrupts;
+      const signal = AbortSignal.any([interrupts.signal, outputGone()]);
       const parts = options.follow
         ? followed(client, buildId, options, signal)
         : stored(client, buildId, options, signal);
       if (options.raw) return await printRaw(parts, signal);
       using view = viewFor([buildId], { json: options.json, now: () => client.connection.now(), withStatus: false });
-      await print(parts, buildId, view);
+      await print(parts, buildId, view, signal);
     });
 }
 
@@ -88,21 +88,22 @@ async function* followed(
   for await (const { attempt: of, text } of parts) yield { attempt: of, bytes: Buffer.from(text) };
 }
 
-async function print(parts: AsyncIterable<Part>, buildId: string, view: View): Promise<void> {
+async function print(parts: AsyncIterable<Part>, buildId: string, view: View, signal: AbortSignal): Promise<void> {
   let decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   let before = 0;
   for await (const { attempt, bytes } of parts) {
     if (attempt !== before) decoder = new TextDecoder('utf-8', { ignoreBOM: true });
     before = attempt;
     view.show({ type: 'log', buildId, attempt, text: decoder.decode(bytes, { stream: true }) });
-    await view.ready();
+    await view.ready(signal);
   }
+  signal.throwIfAborted();
 }
 
 async function printRaw(parts: AsyncIterable<Part>, signal: AbortSignal): Promise<void> {
   for await (const { bytes } of parts) {
-    if (process.stdout.errored || signal.aborted) return;
     process.stdout.write(bytes);
-    await whenWritable(process.stdout);
+    await whenWritable(process.stdout, signal);
   }
+  signal.throwIfAborted();
 }

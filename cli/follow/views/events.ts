@@ -27,6 +27,6 @@ export type FollowEvent = LogEvent | TransferEvent | Exclude<FollowLine, { type:
 /** One way to show what happens. */
 export interface View extends Disposable {
   show(event: FollowEvent): void;
-  /** Resolves once the reader has taken so much that more may come. */
-  ready(): Promise<void>;
+  /** Resolves once the reader has taken so much that more may come. Rejects with the reason of `signal`. */
+  ready(signal: AbortSignal): Promise<void>;
 }

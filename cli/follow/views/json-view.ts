@@ -19,8 +19,8 @@ export class JsonView implements View {
     printJson(event);
   }
 
-  ready(): Promise<void> {
-    return whenWritable(process.stdout);
+  ready(signal: AbortSignal): Promise<void> {
+    return whenWritable(process.stdout, signal);
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,8 @@
 /** Where a view writes: standard output, or what a test gives. */
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
+import { CommandEnd } from '../../command-error.ts';
+import { EXIT } from '../../exit-codes.ts';
 
 export interface Output extends Writable {
   /** Set if it is a terminal. */
@@ -9,11 +11,22 @@ export interface Output extends Writable {
   rows?: number;
 }
 
-/** Resolves once the reader has taken what was written, or is gone. */
-export async function whenWritable(output: Output): Promise<void> {
+/** Resolves once the reader has taken what was written, or is gone. Rejects with the reason of `until`. */
+export async function whenWritable(output: Output, until: AbortSignal): Promise<void> {
   if (!output.writableNeedDrain) return;
   const over = new AbortController();
-  const { signal } = over;
+  const signal = AbortSignal.any([until, over.signal]);
   await Promise.race([once(output, 'drain', { signal }), once(output, 'close', { signal })]).catch(() => {});
   over.abort();
+  until.throwIfAborted();
+}
+
+/**
+ * Aborts when the program that reads our output has ended, as `head` does. Its reason ends the command. The
+ * stream forgets each such error, so nobody can ask for it later.
+ */
+export function outputGone(): AbortSignal {
+  const gone = new AbortController();
+  process.stdout.once('error', () => gone.abort(new CommandEnd(EXIT.detached)));
+  return gone.signal;
 }

@@ -37,8 +37,8 @@ export class PlainView implements View {
     this.write(said.map((line) => `expo-build${name ? ` (${name})` : ''}: ${line}`));
   }
 
-  ready(): Promise<void> {
-    return whenWritable(this.output);
+  ready(signal: AbortSignal): Promise<void> {
+    return whenWritable(this.output, signal);
   }
 
   [Symbol.dispose](): void {

@@ -67,8 +67,8 @@ export class TerminalView implements View {
     this.#bottom.print([...ended, ...own]);
   }
 
-  ready(): Promise<void> {
-    return whenWritable(this.#options.terminal);
+  ready(signal: AbortSignal): Promise<void> {
+    return whenWritable(this.#options.terminal, signal);
   }
 
   [Symbol.dispose](): void {

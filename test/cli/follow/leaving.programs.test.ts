@@ -1,11 +1,13 @@
 /** Stopping `expo-build watch`, and losing the controller or the key while it runs. */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { Writable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cancelBuilds } from '../../../cli/follow/cancel-builds.ts';
 import { Contact } from '../../../cli/follow/contact.ts';
 import { followBuild } from '../../../cli/follow/follow-build.ts';
 import type { View } from '../../../cli/follow/views/events.ts';
+import { whenWritable } from '../../../cli/follow/views/output.ts';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { Connection } from '../../../client/request.ts';
 import { until } from '../../worker-agent/factories/until.ts';
@@ -22,6 +24,14 @@ afterAll(() => farm?.[Symbol.asyncDispose]());
 
 const runningBuild = () => farm.runningBuild('begun\n');
 
+/** The state is asked for once, and then as the log says. */
+const followed = (buildId: string) => ({
+  ...{ client: farm.api, buildId },
+  contact: new Contact({ awayAfterMs: 60_000, say: () => {} }),
+  times: { pollMs: 3_600_000, lastBytesMs: 10_000, giveUpAfterMs: 60_000 },
+  ...{ onLog: () => {}, onSeen: () => {} },
+});
+
 test('the state is asked for as soon as the log begins, however seldom it is asked for otherwise', async () => {
   const { id, claims } = await farm.queuedBuild();
   const shown: string[] = [];
@@ -30,12 +40,7 @@ test('the state is asked for as soon as the log begins, however seldom it is ask
     ready: async () => {},
     [Symbol.dispose]: () => {},
   };
-  const following = followBuild({
-    ...{ client: farm.api, buildId: id, view, signal: AbortSignal.timeout(60_000) },
-    contact: new Contact({ awayAfterMs: 60_000, say: () => {} }),
-    times: { pollMs: 3_600_000, lastBytesMs: 10_000, giveUpAfterMs: 60_000 },
-    ...{ onLog: () => {}, onSeen: () => {} },
-  });
+  const following = followBuild({ ...followed(id), view, signal: AbortSignal.timeout(60_000) });
   await until(() => shown.includes('queued'), 'the first state', 30_000);
   const attempt = await claims();
   await attempt.starts();
@@ -81,20 +86,43 @@ test('with --detach the build goes on', async () => {
   expect(await farm.api.build(id)).toMatchObject({ status: 'building' });
 });
 
-test('when the reader of the output ends, the command ends too and the build goes on', async () => {
-  const build = await runningBuild();
-  const text = `'${process.execPath}' '${EXPO_BUILD}' watch ${build.id} | head -n 1; echo "code \${PIPESTATUS[0]}"`;
-  const shell = execFile('bash', ['-c', text], { env: { ...cleanEnv(), ...farm.env() } });
-  let shown = '';
-  shell.stdout?.on('data', (part) => (shown += part));
-  const ended = once(shell, 'close');
-  await until(() => shown.includes('Build b_'), 'it prints a line', 30_000);
-  // It notices when it writes.
-  const printsMore = () => build.prints('more\n').then(() => shell.exitCode !== null);
-  await until(printsMore, 'it ends', 30_000, 500);
-  await ended;
-  expect(shown).toContain('code 130');
-  expect(await farm.api.build(build.id)).toMatchObject({ status: 'building' });
+test.each(['watch', 'logs -f', 'logs -f --raw'])(
+  'when the reader of `%s` ends, the command ends too and the build goes on',
+  async (command) => {
+    const build = await runningBuild();
+    const program = `'${process.execPath}' '${EXPO_BUILD}' ${command} ${build.id}`;
+    const text = `${program} | head -n 1; echo "code \${PIPESTATUS[0]}"`;
+    const shell = execFile('bash', ['-c', text], { env: { ...cleanEnv(), ...farm.env() } });
+    let shown = '';
+    shell.stdout?.on('data', (part) => (shown += part));
+    const ended = once(shell, 'close');
+    await until(() => shown.includes('\n'), 'it prints a line', 30_000);
+    // It notices when it writes.
+    const printsMore = () => build.prints('more\n').then(() => shell.exitCode !== null);
+    await until(printsMore, 'it ends', 30_000, 500);
+    await ended;
+    expect(shown).toContain('code 130');
+    expect(await farm.api.build(build.id)).toMatchObject({ status: 'building' });
+  },
+);
+
+test('whoever stops it does not wait for a reader that stands still', async () => {
+  const { id } = await runningBuild();
+  const output = new Writable({ highWaterMark: 1, write: () => {} }); // nothing is ever taken from it
+  const stop = new AbortController();
+  const still = Promise.withResolvers<void>();
+  const view: View = {
+    show: (event) => void (event.type === 'log' && output.write(event.text)),
+    ready: (signal) => {
+      still.resolve();
+      return whenWritable(output, signal);
+    },
+    [Symbol.dispose]: () => {},
+  };
+  const following = followBuild({ ...followed(id), view, signal: stop.signal });
+  await still.promise;
+  stop.abort(new Error('stopped'));
+  await expect(following).rejects.toThrow('stopped');
 });
 
 test('a controller that goes away is said once, and the log goes on without a gap', async () => {

@@ -1,18 +1,20 @@
 import { execFile } from 'node:child_process';
-import { createServer } from 'node:net';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { freePort } from '../../../local/farm/free-port.ts';
 
 const PORTS = 150;
 const MODULE = new URL('../../../local/farm/free-port.ts', import.meta.url).href;
-const PROGRAM = `const { freePort } = await import('${MODULE}');
-console.log(JSON.stringify(await Promise.all(Array.from({ length: ${PORTS} }, freePort))));`;
 
-async function portsOfAnother(): Promise<number[]> {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', PROGRAM]);
-  return JSON.parse(stdout);
+/** What another process prints. */
+async function numbersOf(program: string): Promise<number[]> {
+  const imports = `import { createServer } from 'node:net'; import { freePort } from '${MODULE}';`;
+  const args = ['--input-type=module', '-e', `${imports}\n${program}`];
+  return JSON.parse((await promisify(execFile)(process.execPath, args)).stdout);
 }
+
+const portsOfAnother = () =>
+  numbersOf(`console.log(JSON.stringify(await Promise.all(Array.from({ length: ${PORTS} }, freePort))));`);
 
 test('no port is given twice, by this process or by another, and the system gives none of them', async () => {
   const own: number[] = [];
@@ -25,12 +27,11 @@ test('no port is given twice, by this process or by another, and the system give
 });
 
 test('a port at which somebody listens is not given', async () => {
-  const taken = (await freePort()) + 1;
-  const server = createServer().listen(taken, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  try {
-    expect(await freePort()).not.toBe(taken);
-  } finally {
-    server.close();
-  }
+  // In a process of its own, whose first port begins a slice. The one after the last of a slice is another's.
+  const [taken, given] = await numbersOf(`const taken = (await freePort()) + 1;
+const server = createServer().listen(taken, '127.0.0.1', async () => {
+  console.log(JSON.stringify([taken, await freePort()]));
+  server.close();
+});`);
+  expect(given).toBeGreaterThan(taken!);
 });

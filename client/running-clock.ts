@@ -21,14 +21,21 @@ export function awakeMs(): number {
 }
 setInterval(awakeMs, TICK_MS).unref();
 
-/** Calls `onTime` once, after so many milliseconds by this clock. The answer cancels the timer. */
+/**
+ * Calls `onTime` once, after so many milliseconds by this clock. The answer cancels the timer. After a stall
+ * Node fires timers before it takes what has come in meanwhile, so that is heard first.
+ */
 export function awakeTimer(ms: number, onTime: () => void): () => void {
   const endMs = awakeMs() + ms;
   let timer = setTimeout(look, ms);
+  let decision: NodeJS.Immediate | undefined;
   function look() {
     const leftMs = endMs - awakeMs();
     if (leftMs > 0) timer = setTimeout(look, leftMs);
-    else onTime();
+    else decision = setImmediate(onTime);
   }
-  return () => clearTimeout(timer);
+  return () => {
+    clearTimeout(timer);
+    clearImmediate(decision);
+  };
 }

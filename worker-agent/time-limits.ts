@@ -23,6 +23,8 @@ export const AGENT_LIMITS = {
   sshDeadMs: 120_000,
   /** All probes of a VM together, before it is destroyed. */
   evidenceMs: 15_000,
+  /** The same when another Mac may have this build in a moment: the VM must go first. */
+  partitionedEvidenceMs: 2_000,
   /** How long after its end the log of an attempt may still arrive. */
   aftermathMs: AFTERMATH_MS,
   /** How long the agent keeps a result that is neither accepted nor refused: long past its token's end. */

@@ -118,7 +118,10 @@ test.concurrent('a command that fails is build_failed, with what the VM looked l
   await using mac = await macs.take();
   const build = await mac.build({ command: 'echo oops; exit 7' });
   const { attempts } = await build.fails({ verdict: 'build_failed' });
-  expect(attempts.at(-1)).toMatchObject({ exitCode: 7, evidence: { vm: 'running', logTail: 'oops\n' } });
+  expect(attempts.at(-1)).toMatchObject({
+    exitCode: 7,
+    evidence: { vm: 'running', ssh: { answers: true }, controllerFromVm: { reachable: true }, logTail: 'oops\n' },
+  });
   await build.logged('oops\n');
   await mac.settles();
 });

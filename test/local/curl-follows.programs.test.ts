@@ -77,5 +77,5 @@ test('a reader that goes away is no longer counted as a follower', async () => {
   expect(await prints('two\n')).toBe(1);
   reader.kill();
   // The platform notices that a reader is gone when it writes to him.
-  await until(async () => (await prints('more\n')) === 0, 'nobody follows', undefined, 100);
+  await until(async () => (await prints('more\n')) === 0, 'nobody follows', 5_000, 100);
 });

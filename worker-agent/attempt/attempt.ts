@@ -25,24 +25,26 @@ export async function runAttempt(options: AttemptOptions, action: AttemptAction)
 }
 
 /**
- * Whatever keeps the attempt from being closed must not keep its VM: a full disk is full of it, perhaps. So
- * the VM goes, and the rest is tried again until it is done or the agent leaves.
+ * Whatever keeps the attempt from being closed must keep neither its VM nor its slot: a full disk is full of
+ * the VM, perhaps. So the VM goes, and the rest is tried again until it is done. An agent that is to leave
+ * leaves it to the next one.
  */
 async function close(context: AttemptContext, ending: Ending | null, reached: Reached | null): Promise<void> {
-  const { journal, tart, emit, leave } = context;
+  const { journal, tart, emit, drain, leave } = context;
   for (let look = reached; ; look &&= { vm: null, log: null }) {
     try {
       return await closeAttempt(context, journal.state.result ? null : ending, look);
     } catch (error) {
-      if (leave.aborted) throw error;
       const why = (error as Error).message;
       emit({
         type: 'warning',
         message: `the attempt cannot be closed (${why}); its VM goes, and the agent tries again`,
       });
-      const { vmName: name, run } = journal.state;
-      await destroyVm({ tart, name, run: run ?? undefined, signal: leave });
-      await pause(jittered(CLOSE_PAUSE_MS), leave).catch(() => {});
+      const { vmName, run } = journal.state;
+      const removed = await destroyVm({ tart, name: vmName, run: run ?? undefined, signal: leave });
+      if (removed.ok) emit({ type: 'slot_free', vmName });
+      if (drain.aborted || leave.aborted) throw error;
+      await pause(jittered(CLOSE_PAUSE_MS), AbortSignal.any([drain, leave])).catch(() => {});
     }
   }
 }

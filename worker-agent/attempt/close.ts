@@ -30,8 +30,6 @@ import type { Reached } from './work.ts';
 const CATCH_UP_MS = 5_000;
 /** For all other probes at least, whatever the time for evidence is. */
 const PROBES_MIN_MS = 1_000;
-/** All the time for evidence when another Mac may have this build in a moment: the VM must go first. */
-const PARTITIONED_MS = 2_000;
 const REMOVE_PAUSE_MS = 5_000;
 
 /** Without `ending` the result is journalled already. Without `reached` nobody asks for evidence any more. */
@@ -121,7 +119,7 @@ async function lookAtVm(context: AttemptContext, ending: Ending, { vm, log }: Re
     monitorStarted: journal.reached('monitor_started'),
     sleep: sleepWatch.longest(lastBeatsMs(journal.state.assignment.timeouts)),
     controllerUnreachableMs: contact.lostForMs(),
-    limitMs: partitioned ? PARTITIONED_MS : Math.max(PROBES_MIN_MS, limits.evidenceMs - CATCH_UP_MS),
+    limitMs: partitioned ? limits.partitionedEvidenceMs : Math.max(PROBES_MIN_MS, limits.evidenceMs - CATCH_UP_MS),
     maskCommand: log?.maskCommand ?? null,
   });
   const leftMs = limits.evidenceMs - (performance.now() - startedAt);

@@ -6,28 +6,17 @@
  */
 import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
-import { awakeTimer } from '../../client/running-clock.ts';
+import { within } from '../../client/retry.ts';
 
 /** Null if the time was up. Rejects with the reason of `signal`, or with the error of the thread. */
 export async function answerOfThread<T>(thread: Worker, limitMs: number, signal: AbortSignal): Promise<T | null> {
-  const late = new AbortController();
-  let decision: NodeJS.Immediate | undefined;
-  // After a stall Node fires this timer before it takes what the thread has sent. So that is heard first.
-  const clearTimer = awakeTimer(limitMs, () => {
-    decision = setImmediate(() => late.abort());
-  });
-  // `once` no longer listens when the time is up, and an error to which nobody listens ends the agent.
-  thread.on('error', () => {});
+  const answered = once(thread, 'message') as Promise<[T]>;
+  // It may fail when nobody waits any more, for example at the end of its memory.
+  answered.catch(() => {});
   try {
-    const [answer] = (await once(thread, 'message', { signal: AbortSignal.any([signal, late.signal]) })) as [T];
+    const [answer] = (await within(answered, limitMs, signal)) ?? [null];
     return answer;
-  } catch (error) {
-    signal.throwIfAborted();
-    if (late.signal.aborted) return null;
-    throw error;
   } finally {
-    clearTimer();
-    clearImmediate(decision);
     await thread.terminate();
   }
 }

@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';
 import ssh2 from 'ssh2';
+import { awakeTimer } from '../../client/running-clock.ts';
 import type { VmScripts } from './scripts.ts';
 import { SshError, sshErrorOf } from './ssh-error.ts';
 
@@ -136,16 +137,11 @@ function whenReady(
     );
   };
   return new Promise<void>((resolve, reject) => {
-    let decision: NodeJS.Immediate | undefined;
-    // After a stall Node fires this timer before it takes what has come in meanwhile. So that is heard first.
-    const deadline = setTimeout(() => {
-      decision = setImmediate(late);
-    }, connectTimeoutMs);
+    const clearTimer = awakeTimer(connectTimeoutMs, late);
     const onAbort = () => life.end(givenUp(where));
     signal?.addEventListener('abort', onAbort, { once: true });
     const settle = () => {
-      clearTimeout(deadline);
-      clearImmediate(decision);
+      clearTimer();
       signal?.removeEventListener('abort', onAbort);
       life.dead.removeEventListener('abort', onDead);
     };

@@ -26,7 +26,7 @@ onTerminal(
     const attempt = await claims();
     await attempt.starts();
     await attempt.beats({ progress: 41, phase: 'Installing pods', etaMs: 360_000 });
-    await watch.shows(/Installing pods 41 % · \d+ min left · beat \d+ s ago · deadline in \d:\d\d/);
+    await watch.shows(/Installing pods 41 % · [3-6] min left · beat \d+ s ago · deadline in [01]:\d\d/);
     await attempt.prints('short\nunfinished');
     await watch.shows('unfinished');
     await attempt.prints(` and done\n${'日本'.repeat(40)}\n\x1b[32mgreen\nstill green\x1b[0m\n`);
@@ -41,7 +41,7 @@ onTerminal(
     };
     const statusBelow = (text: string) => {
       const lines = feed();
-      return lines.includes(text) && /^Installing pods 41 % · \d+ min left · beat/.test(lines.at(-1)!);
+      return lines.includes(text) && /^Installing pods 41 % · [3-6] min left · beat/.test(lines.at(-1)!);
     };
     await until(() => statusBelow('still green'), 'the log, and the status line below it');
     watch.resize(30);
@@ -51,7 +51,7 @@ onTerminal(
     });
     watch.resize(120);
     screen.resize(120);
-    await until(() => /41 % · \d+ min left · beat/.test(feed().at(-1)!), 'a wide line');
+    await until(() => /41 % · [3-6] min left · beat/.test(feed().at(-1)!), 'a wide line');
     await attempt.prints('last\n');
     await attempt.succeeds({ 'dist/app.ipa': 'ipa' });
     expect(await watch.ended).toBe(0);

@@ -363,8 +363,10 @@ test('a stream ends when its key expires', async () => {
   const now = Date.now();
   vi.useFakeTimers({ toFake: ['Date'], now });
   const { secret } = await createKey(env, { name: 'short', scope: 'submit', expiresAt: now + 100 }, now);
-  const events = await eventsOf(await get(buildId, '?follow=1', {}, secret));
-  expect(events.map(({ event }) => event)).toEqual(['reconnect']);
+  const opened = await get(buildId, '?follow=1', {}, secret);
+  const bare = await get(buildId, '?follow=1', { Accept: 'text/plain' }, secret);
+  expect((await eventsOf(opened)).map(({ event }) => event)).toEqual(['reconnect']);
+  await expect(bare.text()).rejects.toThrow('before the end of the log');
   vi.setSystemTime(now + 100);
   expect(await errorOf(await get(buildId, '?follow=1', {}, secret))).toEqual([401, 'unauthorized']);
 });

@@ -166,14 +166,11 @@ export const report = ({ buildId, attempt, tokens }: Assignment, said: Said<Repo
 export const show = async (buildId: string): Promise<BuildDetail> =>
   (await api<BuildDetail>('GET', `/api/builds/${buildId}`)).body;
 
-/** A test of the controller that hangs is ended after a minute. Before that this says what it waited for. */
-const UNTIL_MS = 50_000;
-
 /** Waits until a condition holds. */
 export async function until<T>(
   what: string,
   probe: () => Promise<T | false | null | undefined>,
-  withinMs = UNTIL_MS,
+  withinMs = 15_000,
 ): Promise<T> {
   const end = Date.now() + withinMs;
   for (;;) {

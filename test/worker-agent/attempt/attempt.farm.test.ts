@@ -80,7 +80,7 @@ test('artifacts that are gone when the result is told are sent again: success is
 });
 
 test('a failing command is build_failed with its exit code, its onFailure artifacts and evidence', {
-  timeout: 400_000,
+  timeout: 180_000,
 }, async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);

@@ -5,7 +5,7 @@
 import { execa } from 'execa';
 import { expect, test, vi } from 'vitest';
 import { AGENT_LIMITS, contactLimitMs, OUTAGE_FRESH_MS } from '../../../worker-agent/time-limits.ts';
-import { agentHere } from '../factories/agent-here.ts';
+import { agentHere, NO_HURRY } from '../factories/agent-here.ts';
 import { agentHost } from '../factories/agent-host.ts';
 import { until } from '../factories/until.ts';
 import { SHORT_TIMEOUTS, standInController } from '../servers/stand-in-controller.ts';
@@ -35,7 +35,7 @@ async function lostWith(anotherAttemptPossible: boolean, { outageMs = AGENT_LIMI
     source: Buffer.from(stdout),
     anotherAttemptPossible,
   });
-  const agent = await agentHere(host, { outageMs });
+  const agent = await agentHere(host, { ...NO_HURRY, outageMs });
   const { events } = agent;
   await until(() => build.log.length > 0, 'the build runs', 90_000);
   controller.intercept = (_request, response) => {
@@ -90,7 +90,11 @@ test('if another Mac may run the build, a lost controller ends it here, and it i
   expect(lost.events).toContainEqual(expect.objectContaining({ type: 'result', verdict: 'worker_lost' }));
   expect(lost.host.vms()).toEqual([]);
   await until(() => lost.build.status === 'failed', 'the report', 60_000);
-  expect(lost.build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_lost', evidence: {} });
+  expect(lost.build.reports.at(-1)).toMatchObject({
+    type: 'fail',
+    verdict: 'worker_lost',
+    evidence: { vm: 'running' },
+  });
 });
 
 test('otherwise the build goes on, and its result and log arrive later', { timeout: 240_000 }, async () => {

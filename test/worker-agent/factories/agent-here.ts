@@ -5,7 +5,7 @@ import type { AgentEvent } from '../../../worker-agent/events.ts';
 import type { AgentLimits } from '../../../worker-agent/time-limits.ts';
 
 /** For a look at a VM that ends when all has been seen, however busy the machine is. */
-export const NO_HURRY = { evidenceMs: 600_000 };
+export const NO_HURRY = { evidenceMs: 600_000, partitionedEvidenceMs: 600_000 };
 
 export async function agentHere({ configPath }: { configPath: string }, limits: Partial<AgentLimits>) {
   const config = await loadConfig(configPath);

@@ -142,6 +142,7 @@ test('tied key: scripts older than the number before fail a check that names the
         `base image \\(${version}\\) are too old .*numbers ${OWN + 1} and ${OWN + 2}.*expo-worker base-image --force --restrict-key`,
       ),
     ),
+    evidence: { ssh: { answers: true } },
   });
 });
 

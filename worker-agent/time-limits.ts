@@ -61,8 +61,9 @@ export const NOT_READY_LOOK_MS = 10_000;
 /** The longest time for which the agent claims nothing after macOS has refused it a VM. */
 const VM_LIMIT_PAUSE_MS = 120_000;
 
-/** Before an attempt that could not be closed is closed again. */
+/** Before the end of an attempt that could not be written down is written again, and for how long in all. */
 export const CLOSE_PAUSE_MS = 10_000;
+export const CLOSE_MAX_MS = 120_000;
 /** Before the agent asks again after a refusal, which a person has to put right. */
 export const REFUSED_PAUSE_MS = 10_000;
 /** Before the agent asks again after a request that did not reach the controller. */

@@ -6,11 +6,9 @@
  *
  * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac.
  */
-import { jittered, pause } from '../../client/retry.ts';
 import { type Ending, failed } from '../ending.ts';
 import { type AttemptContext, type AttemptOptions, createContext } from '../steps/context.ts';
-import { CLOSE_PAUSE_MS, contactLimitMs, OUTAGE_FRESH_MS } from '../time-limits.ts';
-import { destroyVm } from '../vm/vm.ts';
+import { contactLimitMs, OUTAGE_FRESH_MS } from '../time-limits.ts';
 import { closeAttempt } from './close.ts';
 import type { AttemptAction } from './reconcile.ts';
 import { type Reached, work } from './work.ts';
@@ -21,32 +19,7 @@ export async function runAttempt(options: AttemptOptions, action: AttemptAction)
   const { journal, emit, resumed } = context;
   emit({ type: 'claimed', vmName: journal.state.vmName, adopted: resumed });
   const { ending, reached } = await LIVES[action](context);
-  await close(context, ending, reached);
-}
-
-/**
- * Whatever keeps the attempt from being closed must keep neither its VM nor its slot: a full disk is full of
- * the VM, perhaps. So the VM goes, and the rest is tried again until it is done. An agent that is to leave
- * leaves it to the next one.
- */
-async function close(context: AttemptContext, ending: Ending | null, reached: Reached | null): Promise<void> {
-  const { journal, tart, emit, drain, leave } = context;
-  for (let look = reached; ; look &&= { vm: null, log: null }) {
-    try {
-      return await closeAttempt(context, journal.state.result ? null : ending, look);
-    } catch (error) {
-      const why = (error as Error).message;
-      emit({
-        type: 'warning',
-        message: `the attempt cannot be closed (${why}); its VM goes, and the agent tries again`,
-      });
-      const { vmName, run } = journal.state;
-      const removed = await destroyVm({ tart, name: vmName, run: run ?? undefined, signal: leave });
-      if (removed.ok) emit({ type: 'slot_free', vmName });
-      if (drain.aborted || leave.aborted) throw error;
-      await pause(jittered(CLOSE_PAUSE_MS), AbortSignal.any([drain, leave])).catch(() => {});
-    }
-  }
+  await closeAttempt(context, ending, reached);
 }
 
 /** How an attempt comes to its end. `ending` is null if its result is in the journal already. */

@@ -2,13 +2,14 @@
  * Ends an attempt, in this order: look at the VM, write the result down, end the log, then tell the
  * controller and destroy the VM at the same time. A VM that is to be kept is cleaned and kept before.
  *
- * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says.
- * The folder of the attempt is deleted when both are done, and a later run of the agent may repeat each part.
+ * Invariant: the result is on disk before anybody is told. The VM is destroyed whatever the controller says,
+ * and whatever fails here. The folder of the attempt is deleted when both are done, and a later run of the
+ * agent may repeat each part.
  */
 import { join } from 'node:path';
-import type { Evidence } from '#contract';
-import { limitOrDefaultMs, type Timeouts } from '#contract';
+import { type Evidence, limitOrDefaultMs, type Report, type Timeouts } from '#contract';
 import { jittered, pause } from '../../client/retry.ts';
+import { awakeMs } from '../../client/running-clock.ts';
 import { LogShipping } from '../build-log/background-shipping.ts';
 import { type FromLog, TOLD_LINES, TOLD_MAX_BYTES, toldBy } from '../build-log/failure-text.ts';
 import { logTotal } from '../build-log/shipper.ts';
@@ -19,6 +20,7 @@ import { type Ending, needsEvidence } from '../ending.ts';
 import { Guest } from '../guest/session.ts';
 import type { AttemptContext } from '../steps/context.ts';
 import type { BuildLog } from '../steps/follow.ts';
+import { CLOSE_MAX_MS, CLOSE_PAUSE_MS } from '../time-limits.ts';
 import { destroyVm, type Vm } from '../vm/vm.ts';
 import { deliver, type Told } from './deliver.ts';
 import { gatherEvidence } from './evidence.ts';
@@ -38,30 +40,88 @@ export async function closeAttempt(
   ending: Ending | null,
   reached: Reached | null,
 ): Promise<void> {
-  const { journal } = context;
+  const removeVm = vmRemoval(context);
   try {
-    if (ending) await decideResult(context, ending, reached);
-    const shipping = await endLog(context, reached?.log ?? null);
-    const told = Promise.withResolvers<Told | null>();
-    const onTold = (answer: Told) => {
-      told.resolve(answer);
-      context.onOutcome?.(journal.state, answer);
-    };
-    const delivered = deliver(context, shipping, onTold).finally(() => told.resolve(null));
-    const kept = keepWhileWanted(context, ending, reached, told.promise).finally(() => reached?.vm?.release());
-    await Promise.all([kept.then(() => removeVm(context)), delivered]);
-    if (!journal.state.reported || !journal.state.vmGone) return;
-    await tellKeptEnd(context);
-    await journal.remove();
+    if (ending) {
+      // Once: a VM that has gone to make room would be evidence of something else.
+      const result = await decideResult(context, ending, reached);
+      // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log
+      // takes no more.
+      await untilWritten(context, removeVm, () => context.journal.update({ phase: 'result_ready', result }));
+      if (ending.kind === 'stopped') await context.beats[Symbol.asyncDispose]();
+    }
+    let log = reached?.log ?? null;
+    const shipping = await untilWritten(context, removeVm, () => {
+      const first = log;
+      log = null; // the next try completes what this one leaves on the disk
+      return endLog(context, first);
+    });
+    await untilWritten(context, removeVm, () => settle(context, { ending, reached, shipping, removeVm }));
+  } catch (error) {
+    await removeVm();
+    throw error;
   } finally {
     reached?.vm?.release();
+    reached?.log?.shipping.end();
     await reached?.log?.follower[Symbol.asyncDispose]();
   }
 }
 
-/** Finds out what there is to report and writes it into the journal. */
-async function decideResult(context: AttemptContext, ending: Ending, reached: Reached | null): Promise<void> {
-  const { journal, key, emit, stop, beats } = context;
+/**
+ * Does a part that writes to the disk of this Mac, and does it again if it fails. If the disk is full, it is
+ * full of the VM, perhaps: so the VM goes first. The next run of the agent does what this one gives up.
+ */
+async function untilWritten<T>(
+  { emit, leave }: AttemptContext,
+  removeVm: () => Promise<void>,
+  write: () => Promise<T>,
+): Promise<T> {
+  for (let endMs: number | null = null; ; ) {
+    try {
+      return await write();
+    } catch (error) {
+      if (endMs === null) {
+        const message = `the end of the attempt cannot be written down (${(error as Error).message})`;
+        emit({ type: 'warning', message: `${message}; its VM is destroyed, and the agent tries again` });
+      }
+      endMs ??= awakeMs() + CLOSE_MAX_MS;
+      await removeVm();
+      if (leave.aborted || awakeMs() >= endMs) throw error;
+      await pause(jittered(CLOSE_PAUSE_MS), leave).catch(() => {});
+    }
+  }
+}
+
+interface Closing {
+  ending: Ending | null;
+  reached: Reached | null;
+  shipping: LogShipping;
+  removeVm: () => Promise<void>;
+}
+
+/** Tells the controller, and destroys the VM once it is kept no longer. Safe to repeat. */
+async function settle(context: AttemptContext, { ending, reached, shipping, removeVm }: Closing): Promise<void> {
+  const { journal, leave } = context;
+  const told = Promise.withResolvers<Told | null>();
+  const onTold = (answer: Told) => {
+    told.resolve(answer);
+    context.onOutcome?.(journal.state, answer);
+  };
+  const delivered = deliver(context, shipping, onTold).finally(() => told.resolve(null));
+  const kept = keepWhileWanted(context, ending, reached, told.promise).finally(() => reached?.vm?.release());
+  const removed = kept.finally(removeVm).then(async () => {
+    if (!leave.aborted && !journal.state.vmGone) await journal.update({ vmGone: true });
+  });
+  // Neither goes on beside the next try of the other.
+  for (const part of await Promise.allSettled([removed, delivered])) if (part.status === 'rejected') throw part.reason;
+  if (!journal.state.reported || !journal.state.vmGone) return;
+  await tellKeptEnd(context);
+  await journal.remove();
+}
+
+/** Finds out what there is to report. */
+async function decideResult(context: AttemptContext, ending: Ending, reached: Reached | null): Promise<Report | null> {
+  const { key, emit, stop } = context;
   const fromLog = await readLog(context, ending);
   const mask = reached?.log?.mask ?? ((text: string) => text);
   const masked = ending.kind === 'succeeded' ? ending : { ...ending, message: mask(ending.message) };
@@ -72,11 +132,7 @@ async function decideResult(context: AttemptContext, ending: Ending, reached: Re
   const evidence = look ? maskEvidence(await lookAtVm(context, ending, reached), mask) : null;
   const log = reached?.log;
   const learned = { history: log?.progress.history(), quietMs: log?.follower.quietMs };
-  const result = reportOf(masked, { attempt: key.attempt, evidence, fromLog, learned });
-  // Before the log is ended: an agent that crashes in between must not go on with an attempt whose log takes
-  // no more.
-  await journal.update({ phase: 'result_ready', result });
-  if (ending.kind === 'stopped') await beats[Symbol.asyncDispose]();
+  return reportOf(masked, { attempt: key.attempt, evidence, fromLog, learned });
 }
 
 /**
@@ -165,22 +221,23 @@ async function endLog(
   return shipping;
 }
 
-/** Tries until tart no longer shows the VM, or until the agent leaves. The next run then goes on. */
-async function removeVm({ tart, journal, emit, leave }: AttemptContext): Promise<void> {
-  const { vmName, run, vmGone } = journal.state;
-  if (vmGone) return;
-  try {
+/**
+ * Returns what destroys the VM: once, however often it is called. It tries until tart no longer shows the VM,
+ * or until the agent leaves. The next run then goes on.
+ */
+function vmRemoval({ tart, journal, emit, leave }: AttemptContext): () => Promise<void> {
+  const { vmName: name, vmGone } = journal.state;
+  const remove = async () => {
+    if (vmGone) return;
     for (;;) {
-      const removed = await destroyVm({ tart, name: vmName, run: run ?? undefined, signal: leave });
-      if (removed.ok) break;
-      leave.throwIfAborted();
+      const removed = await destroyVm({ tart, name, run: journal.state.run ?? undefined, signal: leave });
+      if (removed.ok) return emit({ type: 'slot_free', vmName: name });
+      if (leave.aborted) return;
       const why = `${removed.step}: ${removed.message}`;
       emit({ type: 'warning', message: `the VM could not be destroyed (${why}); the agent tries again` });
-      await pause(jittered(REMOVE_PAUSE_MS), leave);
+      await pause(jittered(REMOVE_PAUSE_MS), leave).catch(() => {});
     }
-    await journal.update({ vmGone: true });
-    emit({ type: 'slot_free', vmName });
-  } catch (error) {
-    if (!leave.aborted) throw error;
-  }
+  };
+  let removal: Promise<void> | null = null;
+  return () => (removal ??= remove());
 }

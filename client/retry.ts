@@ -28,8 +28,8 @@ export async function within<T>(work: Promise<T>, ms: number, signal?: AbortSign
   const onAbort = () => reject(signal?.reason);
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    signal?.throwIfAborted();
-    return await Promise.race([work, promise]);
+    if (signal?.aborted) onAbort();
+    return await Promise.race([promise, work]);
   } finally {
     clear();
     signal?.removeEventListener('abort', onAbort);

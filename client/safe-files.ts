@@ -5,8 +5,10 @@
  * calls write to one unfinished file.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, realpathSync } from 'node:fs';
-import { copyFile, link, readdir, rename, rm } from 'node:fs/promises';
+import { copyFile, link, lstat, readdir, rename, rm } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { hasProcess } from './has-process.ts';
 
 const READ_WITHOUT_LINK = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
@@ -69,8 +71,9 @@ export async function takeUnfinished(unfinished: string): Promise<string> {
   ours.add(own);
   const [folder, start] = [dirname(unfinished), basename(unfinished)];
   for (const name of await readdir(folder)) {
-    if (!name.startsWith(start) || ours.has(join(folder, name)) || isRunning(name.slice(start.length + 1))) continue;
-    await rename(join(folder, name), own).catch(() => {}); // another process may have taken it
+    const path = join(folder, name);
+    if (!name.startsWith(start) || ours.has(path) || (await isAtWork(name.slice(start.length + 1), path))) continue;
+    await rename(path, own).catch(() => {}); // another process may have taken it
   }
   return own;
 }
@@ -81,16 +84,15 @@ export async function leaveUnfinished(own: string, unfinished: string): Promise<
   ours.delete(own);
 }
 
-/** Whether the owner of an unfinished file is another process that runs, also of another account. */
-function isRunning(owner: string): boolean {
+/**
+ * Whether another process that runs, also of another account, owns an unfinished file. After a restart of the
+ * system another process may have the id of the owner.
+ */
+async function isAtWork(owner: string, path: string): Promise<boolean> {
   const id = Number.parseInt(owner, 10);
-  if (!(id > 0) || id === process.pid) return false;
-  try {
-    process.kill(id, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
+  if (!(id > 0) || id === process.pid || !hasProcess(id)) return false;
+  const startedAtMs = Date.now() - uptime() * 1000;
+  return ((await lstat(path).catch(() => null))?.mtimeMs ?? 0) > startedAtMs;
 }
 
 /** Gives a finished file its name. Rejects with EEXIST if anything has this name already. */

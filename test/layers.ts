@@ -67,7 +67,7 @@ export const LAYERS = {
     ['blob-requests'],
     ['retry'],
     ['request'],
-    ['answer', 'printable', 'running-clock', 'safe-files', 'terminal-filter'],
+    ['answer', 'has-process', 'printable', 'running-clock', 'safe-files', 'terminal-filter'],
   ],
   'log-reader': [['progress'], ['recognisers', 'errors'], ['gradle'], ['phases', 'lines', 'prefixes']],
   local: [

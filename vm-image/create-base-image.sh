@@ -74,7 +74,7 @@ say() { printf '==> %s\n' "$*"; }
 fail() { # MESSAGE [ADVICE]
   printf 'create-base-image.sh: %s\n' "$1" >&2
   [ -z "${2:-}" ] || printf '    %s\n' "$2" >&2
-  exit 1
+  exit "${failed:-1}"
 }
 
 # Prints a command from the table of those that install something.
@@ -267,7 +267,6 @@ shut_down() { # LIMIT
 clean_up() {
   code=$?
   begin_clean_up || exit "$code"
-  end_within
   if [ -n "$ours" ] && is_running; then
     say "Shutting $vm down; its disk is kept, and a second run goes on from there"
     shut_down 30 || within "$TART_LIMIT_S" "$tart" stop "$vm" || printf 'create-base-image.sh: %s is still running: tart stop %s\n' "$vm" "$vm" >&2
@@ -295,6 +294,7 @@ if ! mkdir "$lock" 2>/dev/null; then
   owner=$(cat "$lock/pid" 2>/dev/null)
   if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
     lock=''
+    failed=75 # to the agent, which tries again
     fail "process $owner is already making $snapshot" 'Wait for it, or stop it with Ctrl-C.'
   fi
 fi

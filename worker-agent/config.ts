@@ -1,5 +1,6 @@
 /**
- * Reads and writes the agent's settings, `~/.expo-worker/config.json`. No other module touches that file.
+ * Reads and writes the agent's settings, `~/.expo-worker/config.json`. No other module touches that file, nor
+ * `config.lock` in the state folder.
  *
  * Invariant: an AgentConfig has been checked, every default is filled in, and `~` is expanded. All that is
  * wrong with a file is one ConfigError.
@@ -27,6 +28,8 @@ import { withFileLock } from './state/file-lock.ts';
 export const TART_HOST_ADDRESS = '192.168.64.1';
 /** Apple's licence and the kernel allow two macOS guests on one Mac. */
 export const VMS_PER_MAC_MAX = 2;
+/** What macOS and the agent need of the memory, beside the VMs. */
+export const MAC_MEMORY_GB = 4;
 export const IMAGES_MAX = 8;
 
 /** Which networks a VM may reach. tart/isolation.ts says what each value means. */
@@ -110,7 +113,11 @@ export const AgentConfigSchema = z.strictObject({
   tartPath: path.default('tart'),
   /** Where Tart keeps its VMs. Without it Tart decides: $TART_HOME or ~/.tart. */
   tartHome: path.optional(),
-  maxConcurrentBuilds: z.int().min(1).max(VMS_PER_MAC_MAX, 'a Mac runs at most 2 macOS VMs').default(1),
+  maxConcurrentBuilds: z
+    .int()
+    .min(1)
+    .max(VMS_PER_MAC_MAX, `a Mac runs at most ${VMS_PER_MAC_MAX} macOS VMs`)
+    .default(1),
   minFreeDiskGb: z.number().min(0).max(10_000).default(15),
   /** Of the only image. `images` have their own. */
   platforms: platforms.optional(),
@@ -138,11 +145,6 @@ export const defaultConfigPath = (): string => join(homedir(), '.expo-worker', '
 
 /** The VM that is the first snapshot of an image. */
 export const baseImageName = ({ vmName }: Pick<ImageConfig, 'vmName'>): string => `${vmName}-base-snapshot`;
-
-/** Every platform that an image of this Mac has. */
-export const platformsOf = ({ images }: Pick<AgentConfig, 'images'>) => [
-  ...new Set(images.flatMap(({ platforms }) => platforms)),
-];
 
 /** The controller's address for the VM. A controller on this Mac is not at the VM's own localhost. */
 export function vmControllerUrl(
@@ -195,11 +197,6 @@ function withImages(given: z.output<typeof AgentConfigSchema>, path: string): Ag
   return { ...rest, images: images ? (images as AgentConfig['images']) : [only] };
 }
 
-/** Checks, then writes in one step with mode 0600. Makes the folder with mode 0700. Throws ConfigError. */
-export async function saveConfig(path: string, input: AgentConfigInput): Promise<AgentConfig> {
-  return write(path, input);
-}
-
 /** Changes single settings and leaves the rest of the file as it is. Throws ConfigError. */
 export async function changeConfig(path: string, change: Partial<AgentConfigInput>): Promise<AgentConfig> {
   await loadConfig(path);
@@ -207,11 +204,12 @@ export async function changeConfig(path: string, change: Partial<AgentConfigInpu
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   // Otherwise two commands that change it at once could undo what the other one has written.
   return withFileLock(join(stateDir, 'config.lock'), () =>
-    write(path, { ...JSON.parse(readFileSync(path, 'utf8')), ...change }),
+    saveConfig(path, { ...JSON.parse(readFileSync(path, 'utf8')), ...change }),
   );
 }
 
-function write(path: string, input: AgentConfigInput): AgentConfig {
+/** Checks, then writes in one step with mode 0600. Makes the folder with mode 0700. Throws ConfigError. */
+export function saveConfig(path: string, input: AgentConfigInput): AgentConfig {
   const text = `${JSON.stringify(input, null, 2)}\n`;
   const config = parseConfig(text, path);
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });

@@ -78,6 +78,9 @@ export interface BootLimits {
 /** A clone may copy a whole disk, while `tart set` only changes a file. */
 export const BOOT_LIMITS: BootLimits = { cloneMs: 300_000, setMs: 60_000, addressMs: 180_000, sshMs: 120_000 };
 
+/** Of a short command by `tart exec`. The guest agent of a frozen VM does not answer: Tart waits 10 s for it. */
+export const TART_EXEC_MS = 20_000;
+
 /**
  * For so long the platform's own word counts that nobody reaches the controller. Several beats are tried
  * within this time.

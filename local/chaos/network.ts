@@ -23,7 +23,7 @@ export class MacNetwork implements AsyncDisposable {
     await new Promise<void>((resolve) => network.#server.listen(0, '127.0.0.1', resolve));
     const { port } = network.#server.address() as AddressInfo;
     const config = JSON.parse(await readFile(mac.configPath, 'utf8')) as AgentConfigInput;
-    await saveConfig(mac.configPath, {
+    saveConfig(mac.configPath, {
       ...config,
       controllerUrl: `http://127.0.0.1:${port}`,
       vmControllerUrl: `http://${HOST_SEEN_FROM_VM}:${port}`,

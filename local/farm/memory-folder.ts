@@ -11,6 +11,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { hasProcess } from '../../client/has-process.ts';
 
 const IN_MEMORY = '/dev/shm';
 /** A process has one folder, named after it. */
@@ -41,16 +42,7 @@ export function folderInMemory(): (Disposable & { path: string }) | null {
 function removeLeftFolders(): void {
   for (const name of readdirSync(IN_MEMORY)) {
     const pid = NAME.exec(name)?.[1];
-    if (pid && !isAlive(Number(pid))) rmSync(join(IN_MEMORY, name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    if (pid && !hasProcess(Number(pid))) rmSync(join(IN_MEMORY, name), { recursive: true, force: true });
   }
 }
 

@@ -65,7 +65,7 @@ export class SimulatedMac implements AsyncDisposable {
       ...{ tartHome: this.tartHome, name: baseImageName({ vmName: VM_NAME }), user: VM_USER },
       ...{ publicKey: key.public, sshPort, bootMs },
     });
-    await saveConfig(this.configPath, {
+    saveConfig(this.configPath, {
       vmName: VM_NAME,
       vmUser: VM_USER,
       vmSshKey: keyPath,

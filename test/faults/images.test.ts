@@ -35,7 +35,7 @@ async function withImages(mac: FaultyMac): Promise<MacWithImages> {
     { name: 'xcode-27', vmName: 'x27', platforms: ['ios'] },
   ];
   for (const { vmName } of images!) await make(`${vmName}-base-snapshot`);
-  await saveConfig(configPath, { ...config, images });
+  saveConfig(configPath, { ...config, images });
   const open = async () =>
     Images.open({ ...{ configPath, config: await loadConfig(configPath), tart }, emit: () => {} });
   await mac.mac.startAgent();

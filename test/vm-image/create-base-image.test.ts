@@ -1,6 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
+import { MAKE_BUSY_EXIT } from '../../worker-agent/images/make-image.ts';
 import { testWith } from '../set-up/test-with.ts';
 import { isTestedInDetail, SHELLS, type Shell } from './factories/guest-script.ts';
 import {
@@ -411,6 +412,7 @@ for (const shell of SHELLS) {
       mkdirSync(lock);
       writeFileSync(join(lock, 'pid'), `${process.pid}\n`);
       const second = await mac.create();
+      expect(second.status).toBe(MAKE_BUSY_EXIT);
       expect(second.stderr).toContain(`process ${process.pid} is already making expo-build-vm-base-snapshot`);
       expect(existsSync(lock)).toBe(true);
       // A run that died leaves its lock behind. The next run takes the lock over.

@@ -132,20 +132,20 @@ test('an absent file points to init', async () => {
 test('saving keeps what was written, makes the folder, and lets nobody else read it', async () => {
   using dir = temporaryDir();
   const path = join(dir.path, 'deep', 'config.json');
-  await saveConfig(path, guideConfig);
+  saveConfig(path, guideConfig);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(guideConfig);
   chmodSync(path, 0o644);
-  await saveConfig(path, { ...guideConfig, vmSshPort: 2222 });
+  saveConfig(path, { ...guideConfig, vmSshPort: 2222 });
   expect(statSync(path).mode & 0o777).toBe(0o600);
-  await expect(saveConfig(path, { ...guideConfig, vmName: '/' })).rejects.toThrow(ConfigError);
+  expect(() => saveConfig(path, { ...guideConfig, vmName: '/' })).toThrow(ConfigError);
   expect(JSON.parse(readFileSync(path, 'utf8')).vmName).toBe('expo-build-vm');
 });
 
 test('two who change a config at once both have what they wrote', async () => {
   using dir = temporaryDir();
   const path = join(dir.path, 'config.json');
-  await saveConfig(path, guideConfig);
+  saveConfig(path, guideConfig);
   await Promise.all([changeConfig(path, { vmSshPort: 2222 }), changeConfig(path, { minFreeDiskGb: 30 })]);
   expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ ...guideConfig, vmSshPort: 2222, minFreeDiskGb: 30 });
 });

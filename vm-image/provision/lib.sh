@@ -369,10 +369,11 @@ in_script() {
   [ "$(trap '' INT TERM HUP; exec sh -c 'echo "$PPID"')" = $$ ]
 }
 
-# The same for a trap on EXIT. From then on no signal keeps the script from its cleaning.
+# The same for a trap on EXIT. From then on no signal keeps the script from its cleaning, and no command of
+# `within` goes on.
 begin_clean_up() {
   trap '' INT TERM HUP
-  in_script
+  in_script && end_within
 }
 
 # Ends the script on a signal, and the command of `within` before it. While the script starts a child and

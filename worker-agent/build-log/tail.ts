@@ -12,7 +12,7 @@ interface Limits {
  */
 export async function tailOf(path: string, limits: Limits): Promise<string[]> {
   await using file = await open(path, 'r').catch(() => null);
-  return file ? tailBefore(file, (await file.stat()).size, limits) : [];
+  return file ? await tailBefore(file, (await file.stat()).size, limits) : [];
 }
 
 /** The last lines before `endByte`, as tailOf gives them. */

@@ -105,7 +105,7 @@ export async function initWorker(options: {
   if (!keyExists) await makeKey(keyPath);
   // Last, because a code works only once. Everything else that could be wrong has been checked by now.
   if (code !== undefined) config.apiKey = await tradeCode(config.controllerUrl, code);
-  const saved = await saveConfig(configPath, config);
+  const saved = saveConfig(configPath, config);
   return nextSteps(saved, { configPath, keyPath, keyExists });
 }
 

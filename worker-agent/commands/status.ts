@@ -4,6 +4,7 @@
  */
 import { dirname, join } from 'node:path';
 import type { WorkerAttempts } from '#contract';
+import { hasProcess } from '../../client/has-process.ts';
 import { printable } from '../../client/printable.ts';
 import { Connection } from '../../client/request.ts';
 import { pause } from '../../client/retry.ts';
@@ -71,7 +72,7 @@ export async function statusCommand({ config: configPath, json, watch }: StatusO
 async function look(configPath: string, config: AgentConfig, client: WorkerClient): Promise<Status> {
   const state = new StateFolder(join(dirname(configPath), 'state'));
   const agent = await state.readAgentReport(AgentReport);
-  const running = agent !== null && agent.state !== 'stopped' && isAlive(agent.pid);
+  const running = agent !== null && agent.state !== 'stopped' && hasProcess(agent.pid);
   const tart = createTart(config);
   const images = new Images({ configPath, config, tart, emit: () => {} }).list();
   // The journals of root's agent are closed to this account. While it runs, its report has the same.
@@ -96,15 +97,6 @@ async function askController(client: WorkerClient): Promise<Controller> {
   const answer = await client.attempts(workerId);
   if (!answer.ok) return { reachable: answer.kind === 'refused', message: answer.message, activeAttempts: [] };
   return { reachable: true, message: `worker ${workerId}`, activeAttempts: answer.value.attempts };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 /** Shows times as ages, and as what is left: both count from `nowMs`. */

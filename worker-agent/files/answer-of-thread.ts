@@ -10,11 +10,8 @@ import { within } from '../../client/retry.ts';
 
 /** Null if the time was up. Rejects with the reason of `signal`, or with the error of the thread. */
 export async function answerOfThread<T>(thread: Worker, limitMs: number, signal: AbortSignal): Promise<T | null> {
-  const answered = once(thread, 'message') as Promise<[T]>;
-  // It may fail when nobody waits any more, for example at the end of its memory.
-  answered.catch(() => {});
   try {
-    const [answer] = (await within(answered, limitMs, signal)) ?? [null];
+    const [answer] = (await within(once(thread, 'message') as Promise<[T]>, limitMs, signal)) ?? [null];
     return answer;
   } finally {
     await thread.terminate();

@@ -5,9 +5,10 @@
  */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { hasProcess } from '../../client/has-process.ts';
 import { VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
 import { inWords } from '../mac/installation.ts';
-import { BOOT_LIMITS, type BootLimits } from '../time-limits.ts';
+import { BOOT_LIMITS, type BootLimits, TART_EXEC_MS } from '../time-limits.ts';
 import { bootVm } from '../vm/boot.ts';
 import type { BootFailure } from '../vm/boot-failure.ts';
 import type { BootProgress } from '../vm/boot-progress.ts';
@@ -32,9 +33,8 @@ export interface CloneOptions {
 
 /** Stands in VM names where a worker's id stands otherwise. No worker has this id. */
 const DOCTOR = 'doctor';
-const CLONE_AND_START_MS = 400_000;
-/** Tart itself waits 10 s for the guest agent. */
-const EXEC_MS = 20_000;
+/** Of a VM that is cloned and set. */
+const START_MS = 40_000;
 /** The steps of a boot at which a VM runs that was not reached. */
 const UNREACHED_AT: readonly string[] = ['vm_address', 'ssh'];
 
@@ -49,14 +49,14 @@ export const cloneChecks = (options: CloneOptions): HealthCheck<CloneContext>[] 
 ];
 
 function vmStart({ vmName: name, pinHostKey, onStep, limits }: CloneOptions): HealthCheck<CloneContext> {
-  const { addressMs, sshMs } = { ...BOOT_LIMITS, ...limits };
+  const { cloneMs, setMs, addressMs, sshMs } = { ...BOOT_LIMITS, ...limits };
   return {
     id: 'vm_start',
     title: 'A clone of the base image starts',
     why: 'Every build begins with such a start.',
     blocking: true,
     dependsOn: ['config', 'ssh_key', 'base_image', 'vm_slots'],
-    timeoutMs: CLONE_AND_START_MS + addressMs + sshMs,
+    timeoutMs: cloneMs + setMs + START_MS + addressMs + sshMs,
     fix: 'Try each step by hand: `tart clone`, `tart run NAME --no-graphics`, `tart ip NAME`, `ssh`. VMs start only while a user is logged in on this Mac. If the base image was changed, run `expo-worker doctor --pin-host-key`.',
     async run(context, signal) {
       const tart = context.tart();
@@ -108,10 +108,10 @@ const SECOND_WAY: HealthCheck<CloneContext> = {
   why: 'When SSH is silent, the agent asks Tart’s guest agent in the VM by `tart exec`. So it tells a frozen VM from one whose network is gone or whose SSH server has died.',
   blocking: false,
   dependsOn: ['vm_start'],
-  timeoutMs: 2 * EXEC_MS + 5_000,
+  timeoutMs: 2 * TART_EXEC_MS + 5_000,
   fix: 'Make the base image from a public image, which has Tart’s guest agent, and let the account log in by itself there: the guest agent runs in its session. Without it a VM that has lost its network counts as frozen.',
   async run({ tart, vm }, signal) {
-    const ask = () => tart().exec(vm!.name, ['true'], { limitMs: EXEC_MS, signal });
+    const ask = () => tart().exec(vm!.name, ['true'], { limitMs: TART_EXEC_MS, signal });
     const first = await ask();
     // The guest agent starts with the session of the account, which may come after SSH.
     const asked = first.ok ? first : await ask();
@@ -123,7 +123,7 @@ const SECOND_WAY: HealthCheck<CloneContext> = {
 /** What the second way says of a VM that was not reached over SSH. */
 async function sayWithoutNetwork(context: CloneContext, name: string, signal: AbortSignal): Promise<string> {
   const controllerUrl = vmControllerUrl(configOf(context));
-  const seen = await lookWithoutNetwork({ tart: context.tart(), name, controllerUrl, limitMs: EXEC_MS, signal });
+  const seen = await lookWithoutNetwork({ tart: context.tart(), name, controllerUrl, limitMs: TART_EXEC_MS, signal });
   if (!seen) return '';
   if (!seen.answers) return '; nor does Tart’s guest agent answer, if the image has it: the VM may be frozen';
   const lives = '; the VM lives, because Tart’s guest agent answers there';
@@ -156,11 +156,5 @@ export const isOfRunningDoctor = (vmName: string): boolean =>
 /** True for the clone of a doctor whose process has ended. */
 function isAbandoned(vmName: string): boolean {
   const pid = Number(parseVmName(vmName, DOCTOR)?.buildId.split('-')[0]);
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
-  }
+  return Number.isSafeInteger(pid) && pid > 0 && !hasProcess(pid);
 }

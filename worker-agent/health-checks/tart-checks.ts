@@ -4,7 +4,7 @@
  */
 import { statfs } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
-import { VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
+import { MAC_MEMORY_GB, VMS_PER_MAC_MAX, vmControllerUrl } from '../config.ts';
 import { inWords } from '../mac/installation.ts';
 import { controllerAddresses, ISOLATION_MEANS } from '../tart/isolation.ts';
 import { GB_BYTES, inGb } from './figures.ts';
@@ -13,8 +13,6 @@ import { fail, type HealthCheck, pass, warn } from './run-checks.ts';
 
 /** macOS guests with fewer processors freeze now and then. */
 const VM_CPUS_MIN = 4;
-/** The Mac itself needs this much beside its VMs. */
-const HOST_MEMORY_BYTES = 4e9;
 
 export const TART_CHECKS: readonly HealthCheck<HostContext>[] = [
   {
@@ -131,7 +129,7 @@ export const SNAPSHOT_CHECKS: readonly HealthCheck<ImageContext>[] = [
       const each = config.vmMemoryMb ? config.vmMemoryMb * 1024 ** 2 : image.memoryBytes;
       if (each === null) return pass('the base image does not say how much');
       const detail = `${inGb(each * config.maxConcurrentBuilds)} for VMs, the Mac has ${inGb(totalmem())}`;
-      return each * config.maxConcurrentBuilds + HOST_MEMORY_BYTES <= totalmem() ? pass(detail) : warn(detail);
+      return each * config.maxConcurrentBuilds + MAC_MEMORY_GB * GB_BYTES <= totalmem() ? pass(detail) : warn(detail);
     },
   },
 ];

@@ -3,14 +3,14 @@
  *
  * Invariant: what cannot be made is refused here, before anything is reckoned, deleted or downloaded.
  */
+
 import { baseImageName } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
+import { GB_BYTES } from '../health-checks/figures.ts';
 import type { Tart } from '../tart/tart.ts';
 import type { Images, ImageView } from './images.ts';
 import type { Generation } from './images-file.ts';
 import { type ImageSource, readPublicImages, sourceOf } from './public-images.ts';
-
-const GB_BYTES = 1e9;
 
 /** What is made, and where. */
 export interface Task {

@@ -4,10 +4,12 @@
  *
  * Invariant: nothing is downloaded, deleted or changed before the plan fits the disk and was accepted.
  */
+
 import { dirname, join } from 'node:path';
 import { ImageReference } from '#contract';
 import { type AgentConfig, changeConfig, type ImageConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
+import { GB_BYTES } from '../health-checks/figures.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
 import { lastMadeIn, type Task, type TaskOptions, taskOf, type Vms, vmsOf } from './base-image-task.ts';
 import { type DiskPlan, type PlannedImage, planDisk, planInWords, roomForRollOut } from './disk-plan.ts';
@@ -18,8 +20,6 @@ import { readKeptByPlan, writeKeptByPlan } from './plan-file.ts';
 import { sizeOfLargest, sourceOf } from './public-images.ts';
 import { type Deletable, deletableFor } from './pulled-images.ts';
 import { removeWorkshop } from './workshop.ts';
-
-const GB_BYTES = 1e9;
 
 export interface BaseImageOptions extends TaskOptions {
   config: AgentConfig;

@@ -5,7 +5,7 @@
  * Invariant: a plan never needs more than the disk has free, also while the images are made. GB are 10^9
  * bytes everywhere.
  */
-import { VMS_PER_MAC_MAX } from '../config.ts';
+import { MAC_MEMORY_GB, VMS_PER_MAC_MAX } from '../config.ts';
 
 /** What one image takes. */
 export interface ImageSize {
@@ -140,12 +140,9 @@ export const roomForRollOut = ({ unpackedGb }: ImageSize, growthGb: number): num
 export const roomForClone = (growthGb: number, grownGb: readonly number[]): number =>
   grownGb.reduce((gb, grown) => gb + Math.max(0, growthGb - grown), growthGb);
 
-/** What macOS and the agent need of the memory. */
-const HOST_MEMORY_GB = 4;
-
 /** How many VMs of this size run at once on a Mac with this memory. */
 export const vmsFor = (memoryGb: number, vmMemoryGb: number): number =>
-  Math.max(0, Math.min(VMS_PER_MAC_MAX, Math.floor((memoryGb - HOST_MEMORY_GB) / vmMemoryGb)));
+  Math.max(0, Math.min(VMS_PER_MAC_MAX, Math.floor((memoryGb - MAC_MEMORY_GB) / vmMemoryGb)));
 
 const gb = (amount: number) => `${Math.ceil(amount)} GB`;
 

@@ -6,20 +6,22 @@
  * the turn that the controller gives, from a registry that the config does not name, or onto a disk without
  * room for it. What no pool names any more is not rolled out, and nothing of it is left.
  */
+
 import { isDeepStrictEqual } from 'node:util';
 import type { ImageFetch, WantedImage } from '#contract';
 import { IMAGE_MESSAGE_MAX } from '#contract';
 import { pause } from '../../client/retry.ts';
 import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';
+import { GB_BYTES } from '../health-checks/figures.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
 import type { TartResult } from '../tart/answers.ts';
 import type { Tart } from '../tart/tart.ts';
 import { roomForFetch } from './disk-plan.ts';
 import type { Images, ImageView, NewGeneration } from './images.ts';
 import type { Generation } from './images-file.ts';
-import { readMadeWith, wordsOf, writeMadeWith } from './made-with.ts';
-import { type MakeOptions, makeImage } from './make-image.ts';
+import { type MadeWith, readMadeWith, wordsOf, writeMadeWith } from './made-with.ts';
+import { MAKE_BUSY_EXIT, type MakeOptions, makeImage } from './make-image.ts';
 import { readKeptByPlan } from './plan-file.ts';
 import { makeRoom } from './pulled-images.ts';
 import { generationsOf } from './roll-out.ts';
@@ -27,7 +29,7 @@ import { removeWorkshop } from './workshop.ts';
 
 /** A reference that has failed is tried again after this time. */
 const RETRY_MS = 3_600_000;
-/** What fails in a slot keeps it from builds each time, so its pause doubles up to this. */
+/** A fetch that fails in a slot delays builds, so its pause doubles up to this. */
 const RETRY_MAX_MS = 24 * 3_600_000;
 /** A script that outlived its agent ends by itself. */
 const BUSY_MS = 60_000;
@@ -36,7 +38,6 @@ const SLOT_PATIENCE_MS = 3_600_000;
 const SLOT_RETRY_MS = 5 * 60_000;
 /** The time of a failed one may be over. */
 const LOOK_MS = 60_000;
-const GB_BYTES = 1e9;
 
 /** Keeps a slot from builds. */
 export interface HeldSlot {
@@ -167,7 +168,7 @@ export class Fetching {
     if (!config.registries.some((registry) => reference.startsWith(registry)))
       return {
         state: 'failed',
-        message: `"registries" in the config of this Mac does not name ${reference.slice(0, reference.lastIndexOf('/') + 1)}`,
+        message: `"registries" in the config of this Mac does not name ${reference.slice(0, reference.lastIndexOf('/') + 1)}. Add it there if this Mac may fetch from it, and restart the agent`,
       };
     const failed = this.#failed.get(key);
     return failed && performance.now() < failed.untilMs
@@ -221,13 +222,17 @@ export class Fetching {
 
   /**
    * A make of this image that is on this Mac already, though builds are not cloned from it. A candidate that
-   * this agent has seen fail is made anew.
+   * this agent has seen fail is made anew, and so is one with other options than the present image has.
    */
   async #formerMake({ image, reference, signal }: Task): Promise<Generation | null> {
     const { previous, candidate } = image;
+    const { stateDir } = this.#options;
     const hasFailed = this.#failed.has(keyOf(image.name, reference));
     const make = [previous, hasFailed ? null : candidate].find(
-      (generation) => generation && isOf(generation, reference),
+      (generation) =>
+        generation &&
+        isOf(generation, reference) &&
+        isDeepStrictEqual(readMadeWith(stateDir, generation.vm), this.#presentOptions(image)),
     );
     return make && (await this.#vms(signal)).local.includes(make.vm) ? { ...make, reference } : null;
   }
@@ -270,7 +275,7 @@ export class Fetching {
     const { tart, images, stateDir } = this.#options;
     const { image, reference, snapshot, tell, leave, signal } = task;
     const slot = await this.#holdSlot(task);
-    let isKept = false;
+    let isLeft = false;
     try {
       const generation = former ?? { ...(await this.#make(task)), reference };
       slot.vmGone();
@@ -279,19 +284,13 @@ export class Fetching {
       const { keepPrevious } = readKeptByPlan(stateDir);
       const added = await images.addCandidate(image.name, generation, { signal, keepPrevious });
       if (added !== 'switched') throw new NotFetched(`doctor did not pass in a clone of it: ${added.failed}`);
-      // Before the VM that it was made in, by which a sweep knows what an agent that died has left.
-      await tart.removePulled(reference);
+      // Before the VM that it was made in, by which a sweep finds the copy if it is still there.
+      if (!(await tart.removePulled(reference)).ok) [isLeft, this.#isSwept] = [true, false];
     } catch (error) {
-      isKept = leave.aborted || (error instanceof NotFetched && error.retryMs !== null);
+      isLeft = leave.aborted || (error instanceof NotFetched && error.retryMs !== null);
       throw error;
     } finally {
-      const removed =
-        isKept ||
-        (await this.#removeRest(snapshot).then(
-          ({ ok }) => ok,
-          () => false,
-        ));
-      this.#isSwept &&= removed;
+      if (!isLeft && !(await this.#removeRest(snapshot).catch(() => null))?.ok) this.#isSwept = false;
       slot.release();
     }
     await removeWorkshop(tart, image.vmName);
@@ -316,11 +315,7 @@ export class Fetching {
   async #make({ image, vm, snapshot, reference, signal }: Task): Promise<NewGeneration> {
     const { config, tart, stateDir, images } = this.#options;
     // Read now and again, because a person may make a new image during the pull, and during the script.
-    const madeWithNow = () => {
-      const now = images.list().find(({ name }) => name === image.name) ?? image;
-      return readMadeWith(stateDir, now.current.vm);
-    };
-    const madeWith = madeWithNow();
+    const madeWith = this.#presentOptions(image);
     const cloned = await tart.clone(reference, vm, signal);
     if (!cloned.ok && cloned.kind !== 'already_exists') throw new NotFetched(cloned.message);
     const last: string[] = [];
@@ -336,13 +331,19 @@ export class Fetching {
     const { exitCode, result } = await makeImage(make);
     signal.throwIfAborted();
     const words = last.join(' ').trim();
-    if (words.includes('is already making'))
+    if (exitCode === MAKE_BUSY_EXIT)
       throw new NotFetched(`a former agent of this Mac still makes it: ${words}`, { retryMs: BUSY_MS });
     if (!result) throw new NotFetched(`create-base-image.sh ended with ${exitCode}: ${words}`);
-    if (!isDeepStrictEqual(madeWithNow(), madeWith))
+    if (!isDeepStrictEqual(this.#presentOptions(image), madeWith))
       throw new NotFetched('the present image has got other options meanwhile', { retryMs: BUSY_MS });
     writeMadeWith(stateDir, snapshot, madeWith, images.list());
     return { vm: snapshot, digest: result.digest, provisioned: result.provisioned };
+  }
+
+  /** With which the image is made that builds are cloned from now. */
+  #presentOptions({ name }: Pick<ImageView, 'name'>): MadeWith {
+    const { images, stateDir } = this.#options;
+    return readMadeWith(stateDir, images.list().find((image) => image.name === name)!.current.vm);
   }
 
   /** What a fetch leaves beside a make that is entered. A make that no image has entered goes too. */
@@ -391,9 +392,8 @@ export class Fetching {
         const snapshot = name.slice(0, -'-making'.length);
         if (!isOurs(snapshot) || kept.includes(snapshot)) continue;
         for (const copy of pulled.filter((reference) => reference.slice(-64, -52) === snapshot.slice(-12)))
-          await tart.removePulled(copy);
-        const removed = await this.#removeRest(snapshot, signal);
-        if (!removed.ok) throw new Error(removed.message);
+          requireOk(await tart.removePulled(copy));
+        requireOk(await this.#removeRest(snapshot, signal));
       }
       this.#isSwept = wanted === this.#wanted;
     } catch (error) {
@@ -416,6 +416,10 @@ export class Fetching {
     this.#changed.abort();
     this.#changed = new AbortController();
   }
+}
+
+function requireOk(result: TartResult): void {
+  if (!result.ok) throw new Error(result.message);
 }
 
 const keyOf = (name: string, reference: string) => `${name} ${reference}`;

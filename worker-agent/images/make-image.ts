@@ -17,6 +17,9 @@ import { VM_IMAGE } from '../vm-image.ts';
 /** Beyond the limits of its own steps, of which the download is the longest. */
 const LIMIT_MS = 12 * 3_600_000;
 
+/** The script's exit code while another run of it makes the same VM. */
+export const MAKE_BUSY_EXIT = 75;
+
 /** Names another folder with the scripts, for tests. */
 const SCRIPTS_VARIABLE = 'TARTBEAT_VM_IMAGE';
 

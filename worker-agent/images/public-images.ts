@@ -19,8 +19,8 @@ export interface PublicImage {
 /** Xcode as unpacked from its archive, and the platform that is downloaded for it. */
 const OWN_XCODE_GB = 30;
 
-export function readPublicImages(folder: string = VM_IMAGE): PublicImage[] {
-  const rows = readFileSync(join(folder, 'public-images'), 'utf8').split('\n');
+export function readPublicImages(): PublicImage[] {
+  const rows = readFileSync(join(VM_IMAGE, 'public-images'), 'utf8').split('\n');
   return rows
     .filter((row) => /^[a-z]/.test(row))
     .map((row) => {

@@ -3,9 +3,11 @@
  *
  * Invariant: only a VM that the script has freed of the keys is pushed, and neither it nor the clone is left.
  */
+
 import { ImageReference } from '#contract';
 import type { AgentConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
+import { GB_BYTES } from '../health-checks/figures.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
 import type { TartResult } from '../tart/answers.ts';
 import type { Tart } from '../tart/tart.ts';
@@ -15,7 +17,6 @@ import { roomForClone } from './disk-plan.ts';
 import type { Images, ImageView } from './images.ts';
 import { makeImage } from './make-image.ts';
 
-const GB_BYTES = 1e9;
 const REPOSITORY = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?(\/[a-z0-9]+([._-]+[a-z0-9]+)*)+$/;
 /** Docker's rule for a tag. */
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;

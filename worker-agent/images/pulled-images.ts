@@ -6,15 +6,16 @@
  * Invariant: nothing is deleted that a current or previous generation of this Mac's images names, that was
  * used within the last hour, or for which there is no need. Nor is anything if all of it would not be enough.
  */
+
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { GB_BYTES } from '../health-checks/figures.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
 import type { Tart } from '../tart/tart.ts';
 import type { ImageView } from './images.ts';
 
 /** Somebody may be about to clone from it. */
 const IN_USE_MS = 3_600_000;
-const GB_BYTES = 1e9;
 const BLOCK_BYTES = 512;
 
 export interface RoomOptions {

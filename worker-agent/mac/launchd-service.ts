@@ -22,7 +22,10 @@ const WAITING_POLLS = 4;
 /** From then on, because a build may take hours and each poll starts a launchctl. */
 const WAITING_POLL_MS = 5_000;
 /** In the state folder, with what is in them at first. To SQLite an empty file is a new database. */
-const SHARED_FILES = { 'agent.json': '{}\n', 'images.json': '{}\n', 'images.lock': '' };
+const SHARED_FILES = {
+  ...{ 'agent.json': '{}\n', 'images.json': '{}\n', 'made-with.json': '{}\n' },
+  ...{ 'config.lock': '', 'images.lock': '', 'made-with.lock': '' },
+};
 
 export interface JobState {
   kind: JobKind;

@@ -7,6 +7,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { execa } from 'execa';
+import { hasProcess } from '../../client/has-process.ts';
 
 const PS_TIMEOUT_MS = 10_000;
 /**
@@ -47,15 +48,6 @@ export function watchProcess({ pid, startTime }: ProcessIdentity): { lives(): Pr
       return found === undefined ? hasProcess(pid) : found === startTime;
     },
   };
-}
-
-function hasProcess(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'; // it belongs to another account
-  }
 }
 
 async function startTicks(pid: number): Promise<string | null | undefined> {

@@ -13,12 +13,11 @@ import { askScripts } from '../guest/installation.ts';
 import type { Ssh } from '../guest/ssh.ts';
 import { SshError } from '../guest/ssh-error.ts';
 import type { Tart } from '../tart/tart.ts';
+import { TART_EXEC_MS } from '../time-limits.ts';
 import { waitForSsh } from '../vm/connect.ts';
 import type { OwnTerminal } from './own-terminal.ts';
 
 const SSH_MS = 15_000;
-/** The guest agent of a frozen VM does not answer, which Tart notices after some 10 s. */
-const EXEC_MS = 20_000;
 
 export interface KeptVm {
   config: AgentConfig;
@@ -35,7 +34,7 @@ export async function findWay(vm: KeptVm, signal: AbortSignal): Promise<Way> {
   const reached = await overSsh(vm, signal);
   if ('ssh' in reached) return { kind: 'ssh', ssh: reached.ssh };
   const { vmName, tart, key } = vm;
-  const answer = await tart.exec(vmName, ['true'], { limitMs: EXEC_MS, signal });
+  const answer = await tart.exec(vmName, ['true'], { limitMs: TART_EXEC_MS, signal });
   signal.throwIfAborted();
   if (answer.ok) return { kind: 'exec' };
   if (reached.tied)

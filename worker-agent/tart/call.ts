@@ -2,7 +2,8 @@
  * Spawns tart: a command that answers, or a `tart run` that stays. No other module spawns tart.
  *
  * Invariant: every call ends, because tart answers or because its time limit is reached, and its outcome is a
- * value. Only a `tart run` outlives its call. It has a session of its own and writes to a file, so that its
+ * value. A command on the terminal of a person has no limit: the person ends it. Only a `tart run` outlives
+ * its call. It has a session of its own and writes to a file, so that its
  * VM survives the agent's death and Ctrl-C in the agent's terminal.
  */
 import { spawn } from 'node:child_process';
@@ -14,10 +15,11 @@ import { createInterface } from 'node:readline';
 import { execa } from 'execa';
 import { awakeTimer } from '../../client/running-clock.ts';
 import { asTartUser, type TartUser, tartUserOf, wrappersOf } from '../mac/run-as.ts';
+import { BOOT_LIMITS } from '../time-limits.ts';
 import { failure, failureOf, type TartFailure, type TartResult, type TartStep } from './answers.ts';
 
 /**
- * How long each command may take. `clone` may copy a whole disk, `delete` removes one. Nobody knows how long
+ * How long each command may take. `delete` removes a whole disk. Nobody knows how long
  * 60 GB take over a line, so for `pull` and `push` this is the time without a new line of output. At 3
  * megabits a second one percent takes 28 minutes. The others change files.
  */
@@ -26,8 +28,8 @@ const LIMIT_MS = {
   list: 30_000,
   get: 30_000,
   ip: 30_000,
-  clone: 300_000,
-  set: 60_000,
+  clone: BOOT_LIMITS.cloneMs,
+  set: BOOT_LIMITS.setMs,
   run: 30_000,
   stop: 60_000,
   delete: 300_000,

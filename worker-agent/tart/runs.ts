@@ -18,8 +18,6 @@ export type TartRun = ProcessIdentity;
 export interface TartRuns {
   /** Starts the VM detached; its output is appended to logFile. Does not tell whether the VM boots. */
   startRun(name: string, options: { logFile: string; args?: string[] }): Promise<TartResult<{ run: TartRun }>>;
-  /** False also if the system gave no answer. */
-  isRunAlive(run: TartRun): Promise<boolean>;
   /**
    * Resolves when the process has ended, with its exit code if this is the run that startRun of this agent
    * has answered, and not one that was read from a journal. Rejects only with the signal's reason.
@@ -45,7 +43,6 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
    * kept for as long as somebody holds the run, so it is also known to who asks for it later.
    */
   const exits = new WeakMap<TartRun, Promise<number | null>>();
-  const isRunAlive = async ({ pid, startTime }: TartRun) => (await processStartTime(pid)) === startTime;
   const explainRunExit = async (logFile: string, exitCode: number | null) =>
     runFailureOf(exitCode, await readTail(logFile));
 
@@ -63,7 +60,6 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
   };
 
   return {
-    isRunAlive,
     explainRunExit,
 
     async startRun(name, { logFile, args = [] }) {
@@ -107,7 +103,7 @@ export function createTartRuns({ detach, wrappers }: TartCall): TartRuns & { kil
       const watched = watchProcess(run);
       while (await watched.lives()) {
         if (awakeMs() > untilMs) {
-          if (!(await isRunAlive(run))) return;
+          if ((await processStartTime(run.pid)) !== run.startTime) return;
           // An older agent has journalled the wrapper.
           const pid = wrappers.length === 0 ? run.pid : await processBelow(run.pid, wrappers);
           if (pid === undefined) return; // if only the wrapper were killed, nobody would find tart any more

@@ -91,7 +91,7 @@ async function divert(farm: Farm, mac: SimulatedMac): Promise<Ways> {
   const [agent, vm] = [await ChaosProxy.start(farm.controller.url), await ChaosProxy.start(farm.controller.url)];
   const config = JSON.parse(readFileSync(mac.configPath, 'utf8')) as AgentConfigInput;
   const vmControllerUrl = `http://${HOST_SEEN_FROM_VM}:${vm.port}`;
-  await saveConfig(mac.configPath, { ...config, controllerUrl: agent.url, vmControllerUrl });
+  saveConfig(mac.configPath, { ...config, controllerUrl: agent.url, vmControllerUrl });
   await mac.startAgent();
   return { agent, vm };
 }

@@ -17,7 +17,7 @@ async function aMac(images = XCODES) {
     list: `echo '[{"Name":"xcode-26-vm-base-snapshot","Source":"local","State":"stopped"}]'`,
   });
   const config = join(dir.path, 'config.json');
-  await saveConfig(config, { ...SETTINGS, images, tartPath: tart.tartPath });
+  saveConfig(config, { ...SETTINGS, images, tartPath: tart.tartPath });
   return {
     config,
     dir: dir.path,

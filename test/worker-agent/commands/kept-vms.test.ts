@@ -27,7 +27,7 @@ test.for([
       controllerUrl: 'http://c',
       apiKey: 'tb_worker_12345678',
     };
-    await saveConfig(config, { ...settings, keepVmMaxMs });
+    saveConfig(config, { ...settings, keepVmMaxMs });
     await expect(findKeptVm({ config, build, attempt })).rejects.toThrow(said);
   },
 );

@@ -34,7 +34,7 @@ async function neglectedMac({ job = `system/${LABEL}` }: { job?: string } = {}) 
   );
   stand.command('sudo', '[ ! -e "$dir/refuse" ] || { echo "sudo: a terminal is required" >&2; exit 1; }; exec "$@"');
   const configPath = join(stand.dir, 'worker/config.json');
-  await saveConfig(configPath, {
+  saveConfig(configPath, {
     vmName: 'v',
     vmUser: 'u',
     vmSshKey: '/k',

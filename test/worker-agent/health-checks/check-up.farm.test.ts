@@ -343,7 +343,7 @@ async function simulatedMac() {
     sshPort,
   });
   const configPath = join(dir.path, 'config.json');
-  await saveConfig(configPath, {
+  saveConfig(configPath, {
     vmName: 'expo-build-vm',
     vmUser: 'builder',
     vmSshKey: keyPath,
@@ -412,7 +412,7 @@ onGuest('each image is examined, and its findings bear its name; one without its
   await using mac = await healthyMac();
   const [{ vmName: _, ...settings }, image] = [mac.vms.settings, { platforms: ['ios' as const] }];
   const images = ['expo-build-vm', 'other'].map((vmName, index) => ({ ...image, name: `xcode-${index}`, vmName }));
-  await saveConfig(mac.configPath, { ...settings, controllerUrl: mac.controller.url, images });
+  saveConfig(mac.configPath, { ...settings, controllerUrl: mac.controller.url, images });
   const report = await mac.doctor();
   expect(report.ok).toBe(true);
   expect(report.of('vm_start@xcode-0')).toMatchObject({

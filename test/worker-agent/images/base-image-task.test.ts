@@ -20,7 +20,7 @@ async function macWith(vms: string[], { pulled = '-', images = ['xcode-26', 'xco
     mode: 0o755,
   });
   const configPath = join(dir.path, 'config.json');
-  const config = await saveConfig(configPath, {
+  const config = saveConfig(configPath, {
     ...{ vmUser: 'admin', vmSshKey: join(dir.path, 'key'), apiKey: 'tb_worker_x', tartPath },
     ...{ controllerUrl: 'http://localhost:3000', tartHome: join(dir.path, 'tart-home') },
     images: images.map((name) => ({ name, vmName: `${name}-vm`, platforms: ['ios'] })),

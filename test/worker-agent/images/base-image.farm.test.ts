@@ -39,7 +39,7 @@ async function macWithDisk(totalGb: number, { slots = 2 } = {}) {
     image: { compressedBytes: downloadGb * GB, allocatedBytes: unpackedGb * GB, diskBytes: 140 * GB },
   });
   const configPath = path('config.json');
-  const config = await saveConfig(configPath, {
+  const config = saveConfig(configPath, {
     ...{ vmName: 'mac', vmUser: 'admin', vmSshKey: path('key'), vmSshPort: sshPort, apiKey: 'tb_worker_x' },
     ...{ controllerUrl: 'http://localhost:3000', tartPath: TART_SIMULATOR_PATH, tartHome: home },
     maxConcurrentBuilds: slots,

@@ -8,7 +8,8 @@ import type { HostEvent } from '../../../worker-agent/events.ts';
 import { Fetching, type FetchingOptions, type HeldSlot } from '../../../worker-agent/images/fetch.ts';
 import { type AddOptions, Images, type NewGeneration } from '../../../worker-agent/images/images.ts';
 import { ImagesFile } from '../../../worker-agent/images/images-file.ts';
-import { writeMadeWith } from '../../../worker-agent/images/made-with.ts';
+import { madeWithOf, writeMadeWith } from '../../../worker-agent/images/made-with.ts';
+import { MAKE_BUSY_EXIT } from '../../../worker-agent/images/make-image.ts';
 import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { scriptedTart } from '../factories/scripted-tart.ts';
 import { temporaryDir } from '../factories/temporary-dir.ts';
@@ -121,7 +122,8 @@ test('nothing is fetched without the turn, from another registry, for an image t
     { name: 'default', reference: NAME, state: 'waiting', percent: null, message: '' },
     {
       ...{ name: 'default', reference: other, state: 'failed', percent: null },
-      message: '"registries" in the config of this Mac does not name ghcr.io/else/',
+      message:
+        '"registries" in the config of this Mac does not name ghcr.io/else/. Add it there if this Mac may fetch from it, and restart the agent',
     },
     {
       ...{ name: 'xcode-28', reference: NAME, state: 'failed', percent: null },
@@ -232,6 +234,27 @@ test('a fetch that has failed leaves no copy on a disk that is short of room', a
   mac.fetching.want([wanted()]);
   await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
   await until(() => mac.vms().length === 0, 'nothing is left');
+});
+
+test('what a former agent still makes stays, and is taken up again', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  stubScript(mac, `exit ${MAKE_BUSY_EXIT}`);
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it has failed');
+  expect(mac.fetching.fetches[0]!.message).toContain('a former agent of this Mac still makes it');
+  expect(mac.vms()).toEqual([`${SNAPSHOT}-making`, 'pulled-1']);
+});
+
+test('a candidate with other options than the present image has is made anew', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  stubScript(mac, 'make');
+  mac.has(SNAPSHOT);
+  const candidate = { ...FETCHED, hostKey: null, answersExec: false };
+  new ImagesFile(mac.stateDir).change(() => ({ default: { ...firstState('mac-base-snapshot'), candidate } }));
+  writeMadeWith(mac.stateDir, 'mac-base-snapshot', madeWithOf(['--restrict-key']), mac.images.list());
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'done', 'it is there');
+  expect(mac.transfers().find((call) => call.startsWith('script'))).toContain('--restrict-key');
 });
 
 test('an image that is withdrawn while it is pulled is not rolled out', async () => {

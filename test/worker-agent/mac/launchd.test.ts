@@ -7,8 +7,9 @@ import { parse } from 'plist';
 import { expect, test } from 'vitest';
 import { LogFile } from '../../../worker-agent/agent/log-file.ts';
 import { logsCommand } from '../../../worker-agent/commands/logs.ts';
-import { saveConfig } from '../../../worker-agent/config.ts';
+import { changeConfig, saveConfig } from '../../../worker-agent/config.ts';
 import { ImagesFile } from '../../../worker-agent/images/images-file.ts';
+import { madeWithOf, readMadeWith, writeMadeWith } from '../../../worker-agent/images/made-with.ts';
 import { firstState } from '../../../worker-agent/images/roll-out.ts';
 import { accountOf } from '../../../worker-agent/mac/account.ts';
 import { keepAwake } from '../../../worker-agent/mac/keep-awake.ts';
@@ -99,7 +100,7 @@ async function installable(uid: number) {
   stand.command('launchctl', LAUNCHCTL);
   const configPath = join(stand.dir, 'home/.expo-worker/config.json');
   const ssh = join(stand.dir, 'key');
-  await saveConfig(configPath, {
+  saveConfig(configPath, {
     vmName: 'v',
     vmUser: 'u',
     vmSshKey: ssh,
@@ -134,9 +135,13 @@ test('install writes the file, loads it, and finds nothing to do the second time
     `launchctl bootstrap system ${plistPath}`,
   ]);
   const stateDir = join(dirname(mac.configPath), 'state');
-  expect(readdirSync(stateDir).sort()).toEqual(['agent.json', 'images.json', 'images.lock']);
+  const shared = readdirSync(stateDir).sort();
   const file = new ImagesFile(stateDir, (message) => expect.unreachable(message));
   expect(file.change((states) => ({ ...states, first: firstState('vm') }))).toHaveProperty('first');
+  writeMadeWith(stateDir, 'vm', madeWithOf(['--restrict-key']), []);
+  expect(readMadeWith(stateDir, 'vm').restrictKey).toBe(true);
+  await changeConfig(mac.configPath, { logLevel: 'debug' });
+  expect(readdirSync(stateDir).sort(), 'commands of root make no file that the account needs').toEqual(shared);
   expect(await mac.install('daemon')).toEqual({ plistPath, changed: false });
   expect(changing(mac.calls()).length).toBe(2);
   expect((await readJobs(mac.mac, mac.account))[0]).toMatchObject({ kind: 'daemon', loaded: true, pid: 77 });

@@ -1,0 +1,9 @@
+/** Whether a process has this id, also one of another account. Sends it nothing. */
+export function hasProcess(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

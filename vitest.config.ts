@@ -118,7 +118,8 @@ export default defineConfig({
           // suite takes longer then, and what waits with a limit reaches it.
           maxWorkers: availableParallelism(),
           maxConcurrency: 2,
-          testTimeout: 300_000,
+          // For what hangs. Where processes start slowly, the longest that ends well takes half of it.
+          testTimeout: 600_000,
           hookTimeout: 120_000,
         },
       },

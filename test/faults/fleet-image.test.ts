@@ -61,9 +61,7 @@ async function until<T>(ask: () => Promise<T>, holds: (answer: T) => boolean): P
   }
 }
 
-test('Macs fetch the image that one has published, two at a time, beside builds and over a restart of an agent', {
-  timeout: 600_000,
-}, async () => {
+test('Macs fetch the image that one has published, two at a time, beside builds and over a restart of an agent', async () => {
   using dir = temporaryDir();
   for (const [name, value] of Object.entries(quickVmImage(dir.path).environment)) vi.stubEnv(name, value);
   await using registry = await imageRegistry();

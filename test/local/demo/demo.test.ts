@@ -36,9 +36,7 @@ function expectNothingLeft(farmDir: string | undefined): void {
   expect(existsSync(farmDir!)).toBe(false);
 }
 
-test('the demo shows a build from submission to artifact, and ends with 0 only for the right bytes', {
-  timeout: 600_000,
-}, async () => {
+test('the demo shows a build from submission to artifact, and ends with 0 only for the right bytes', async () => {
   await using demo = startDemo();
   expect(await demo.ended, demo.said()).toBe(0);
   const shown = demo.said();
@@ -58,7 +56,7 @@ test('the demo shows a build from submission to artifact, and ends with 0 only f
   expectNothingLeft(demo.farmDir());
 });
 
-test('Ctrl-C in mid-build leaves no process, no VM and no folder', { timeout: 600_000 }, async () => {
+test('Ctrl-C in mid-build leaves no process, no VM and no folder', async () => {
   using project = temporaryDir();
   await using demo = startDemo('--project', project.path, '--command', 'echo it builds; sleep 600', '--artifact', '*');
   await until(() => demo.said().includes('│ it builds') || demo.said().includes('verdict'), 'it builds', PATIENCE_MS);

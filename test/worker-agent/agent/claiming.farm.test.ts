@@ -5,9 +5,7 @@ import { agentHost } from '../factories/agent-host.ts';
 import { sourceArchive } from '../factories/source-archive.ts';
 import { standInController } from '../servers/stand-in-controller.ts';
 
-const MINUTES = { timeout: 180_000 };
-
-test('a claim whose answer was lost, and whose attempt has ended, keeps no build away', MINUTES, async () => {
+test('a claim whose answer was lost, and whose attempt has ended, keeps no build away', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const source = await sourceArchive({});
@@ -21,7 +19,7 @@ test('a claim whose answer was lost, and whose attempt has ended, keeps no build
   expect(next.status).toBe('succeeded');
 });
 
-test('an agent that is told to leave while it claims takes the build that it gets', MINUTES, async () => {
+test('an agent that is told to leave while it claims takes the build that it gets', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const build = controller.submit({ id: 'b1', command: 'true', source: await sourceArchive({}) });

@@ -45,7 +45,7 @@ test('a build that is handed back is not the last failure in the status', async 
   });
 });
 
-test('an agent that restarts before its hand-back is told pauses, too', { timeout: 180_000 }, async () => {
+test('an agent that restarts before its hand-back is told pauses, too', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const assignment = anAssignment({ timeouts: { ...SHORT_TIMEOUTS, bootTimeoutMs: 600_000 } });
@@ -58,9 +58,7 @@ test('an agent that restarts before its hand-back is told pauses, too', { timeou
   });
 });
 
-test('a build of an image that this Mac does not have, or no longer has, is handed back', {
-  timeout: 180_000,
-}, async () => {
+test('a build of an image that this Mac does not have, or no longer has, is handed back', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const source = await sourceArchive({ 'a.txt': 'A' });
@@ -88,9 +86,7 @@ test('a build of an image that this Mac does not have, or no longer has, is hand
   expect(host.vms()).toEqual([]);
 });
 
-test('after a restart an attempt boots the VM that it was claimed for, whatever is current by then', {
-  timeout: 180_000,
-}, async () => {
+test('after a restart an attempt boots the VM that it was claimed for, whatever is current by then', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   host.addVm('before');

@@ -11,9 +11,7 @@ const { signal } = new AbortController();
 
 afterEach(() => void vi.useRealTimers());
 
-test('while both VM slots of the Mac are in use nothing is sent; a minute later it tries again', {
-  timeout: 240_000,
-}, async () => {
+test('while both VM slots of the Mac are in use nothing is sent; a minute later it tries again', async () => {
   await using controller = await standInController();
   let findings = 0;
   controller.intercept = ({ path }, response) => {

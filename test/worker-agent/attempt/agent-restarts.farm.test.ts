@@ -15,9 +15,7 @@ const HELD: Record<string, (request: { path: string; key: string }) => boolean> 
 };
 
 for (const [phase, holds] of Object.entries(HELD))
-  test(`an agent that is killed after ${phase} goes on after its restart, and reports once`, {
-    timeout: 180_000,
-  }, async () => {
+  test(`an agent that is killed after ${phase} goes on after its restart, and reports once`, async () => {
     await using controller = await standInController();
     await using host = await agentHost(controller.url);
     const gate = host.gate();
@@ -43,7 +41,7 @@ for (const [phase, holds] of Object.entries(HELD))
     expect(host.vms()).toEqual([]);
   });
 
-test('an agent that comes back to a vanished VM says worker_restarted', { timeout: 400_000 }, async () => {
+test('an agent that comes back to a vanished VM says worker_restarted', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const build = controller.submit({
@@ -62,9 +60,7 @@ test('an agent that comes back to a vanished VM says worker_restarted', { timeou
   expect(build.reports.at(-1)).toMatchObject({ type: 'fail', verdict: 'worker_restarted' });
 });
 
-test('at start, VMs of ours that belong to nothing are destroyed and all others left alone', {
-  timeout: 180_000,
-}, async () => {
+test('at start, VMs of ours that belong to nothing are destroyed and all others left alone', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   for (const name of ['tartbeat-worker-1-old-3', 'tartbeat-worker-10-x-1', 'mine', 'tartbeat-worker-1-old'])
@@ -74,7 +70,7 @@ test('at start, VMs of ours that belong to nothing are destroyed and all others 
   expect(host.vms().sort()).toEqual(['mine', 'tartbeat-worker-1-old', 'tartbeat-worker-10-x-1']);
 });
 
-test('the first SIGTERM finishes the build, the second stops it as worker_stopped', { timeout: 400_000 }, async () => {
+test('the first SIGTERM finishes the build, the second stops it as worker_stopped', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const source = await sourceArchive({ a: '' });

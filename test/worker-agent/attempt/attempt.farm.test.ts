@@ -17,7 +17,7 @@ import { standInController } from '../servers/stand-in-controller.ts';
 
 const glob = (input: { glob: string; required?: boolean; onFailure?: boolean }) => ArtifactGlob.parse(input);
 const VM = 'tartbeat-worker-1-b1-1';
-test('a build goes from claim to artifact, and leaves nothing behind', { timeout: 400_000 }, async () => {
+test('a build goes from claim to artifact, and leaves nothing behind', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
@@ -52,9 +52,7 @@ test('a build goes from claim to artifact, and leaves nothing behind', { timeout
   expect(await agent.exited).toBe(0);
 });
 
-test('artifacts that are gone when the result is told are sent again: success is said of what is stored', {
-  timeout: 400_000,
-}, async () => {
+test('artifacts that are gone when the result is told are sent again: success is said of what is stored', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
@@ -79,9 +77,7 @@ test('artifacts that are gone when the result is told are sent again: success is
   expect(isPng(Buffer.from(controller.blobs.get(artifacts[0]!.app!.icon!)!))).toBe(true);
 });
 
-test('a failing command is build_failed with its exit code, its onFailure artifacts and evidence', {
-  timeout: 180_000,
-}, async () => {
+test('a failing command is build_failed with its exit code, its onFailure artifacts and evidence', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = await agentHere(host, NO_HURRY);
@@ -107,7 +103,7 @@ test('a failing command is build_failed with its exit code, its onFailure artifa
   });
 });
 
-test('a required artifact that is not there is artifact_missing, naming the glob', { timeout: 400_000 }, async () => {
+test('a required artifact that is not there is artifact_missing, naming the glob', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
@@ -121,7 +117,7 @@ test('a required artifact that is not there is artifact_missing, naming the glob
   expect(build.reports.at(-1)).toMatchObject({ verdict: 'artifact_missing', message: 'no file matches *.ipa' });
 });
 
-test('an archive that leads out is source_invalid and never reaches the VM', { timeout: 400_000 }, async () => {
+test('an archive that leads out is source_invalid and never reaches the VM', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
@@ -139,9 +135,7 @@ test('an archive that leads out is source_invalid and never reaches the VM', { t
   expect(agent.has({ type: 'step', step: 'command' })).toBe(false);
 });
 
-test('SSH that drops during the health checks is replaced, and the checks are made again', {
-  timeout: 180_000,
-}, async () => {
+test('SSH that drops during the health checks is replaced, and the checks are made again', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   // The VM asks in the last of its checks, and gets no answer the first time: SSH is gone before.
@@ -160,9 +154,7 @@ test('SSH that drops during the health checks is replaced, and the checks are ma
   expect(agent.has({ type: 'warning', message: 'SSH was replaced: the checks are made again' })).toBe(true);
 });
 
-test('cancelling ends the VM within seconds, with evidence, and the next build runs', {
-  timeout: 180_000,
-}, async () => {
+test('cancelling ends the VM within seconds, with evidence, and the next build runs', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
@@ -177,7 +169,7 @@ test('cancelling ends the VM within seconds, with evidence, and the next build r
   await until(() => next.status === 'succeeded', 'the next build', PATIENCE_MS);
 });
 
-test('a VM that goes away is vm_exited at once', { timeout: 400_000 }, async () => {
+test('a VM that goes away is vm_exited at once', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
@@ -197,7 +189,7 @@ test('a VM that goes away is vm_exited at once', { timeout: 400_000 }, async () 
   });
 });
 
-test('a result waits for the controller to come back', { timeout: 400_000 }, async () => {
+test('a result waits for the controller to come back', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const gate = host.gate();
@@ -217,7 +209,7 @@ test('a result waits for the controller to come back', { timeout: 400_000 }, asy
   await until(() => build.log.toString() === 'begun\nlast\n', 'the log arrives', PATIENCE_MS);
 });
 
-test('a monitor that dies is started again', { timeout: 400_000 }, async () => {
+test('a monitor that dies is started again', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const gate = host.gate();
@@ -235,9 +227,7 @@ test('a monitor that dies is started again', { timeout: 400_000 }, async () => {
   expect(build.status).toBe('succeeded');
 });
 
-test('an artifact that the controller refuses for its size is artifact_refused, with its name and size', {
-  timeout: 400_000,
-}, async () => {
+test('an artifact that the controller refuses for its size is artifact_refused, with its name and size', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
@@ -265,32 +255,24 @@ test('an artifact that the controller refuses for its size is artifact_refused, 
 test.each([
   ['source', 'source_download'],
   ['inputs', 'inputs'],
-] as const)(
-  'a build whose %s the controller can never hand out again is inputs_gone at %s',
-  {
-    timeout: 400_000,
-  },
-  async (what, step) => {
-    await using controller = await standInController();
-    await using host = await agentHost(controller.url);
-    await using agent = host.startAgent();
-    controller.intercept = ({ path }, response) => {
-      if (path !== `/api/builds/b1/${what}`) return false;
-      response.writeHead(422, { 'content-type': 'application/json' });
-      response.end(JSON.stringify({ error: { code: 'inputs_gone', message: 'it is gone' } }));
-      return true;
-    };
-    const build = controller.submit({ id: 'b1', command: 'true', source: await sourceArchive({ a: '' }) });
-    await host.attemptEnds(agent);
-    const last = build.reports.at(-1)!;
-    expect(last).toMatchObject({ type: 'fail', verdict: 'inputs_gone', step, message: 'it is gone' });
-    expect('evidence' in last, 'nobody looks at the VM').toBe(false);
-  },
-);
+] as const)('a build whose %s the controller can never hand out again is inputs_gone at %s', async (what, step) => {
+  await using controller = await standInController();
+  await using host = await agentHost(controller.url);
+  await using agent = host.startAgent();
+  controller.intercept = ({ path }, response) => {
+    if (path !== `/api/builds/b1/${what}`) return false;
+    response.writeHead(422, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ error: { code: 'inputs_gone', message: 'it is gone' } }));
+    return true;
+  };
+  const build = controller.submit({ id: 'b1', command: 'true', source: await sourceArchive({ a: '' }) });
+  await host.attemptEnds(agent);
+  const last = build.reports.at(-1)!;
+  expect(last).toMatchObject({ type: 'fail', verdict: 'inputs_gone', step, message: 'it is gone' });
+  expect('evidence' in last, 'nobody looks at the VM').toBe(false);
+});
 
-test('a build whose key of INPUTS_KEY is missing waits for it, and is built once the key is back', {
-  timeout: 400_000,
-}, async () => {
+test('a build whose key of INPUTS_KEY is missing waits for it, and is built once the key is back', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   await using agent = host.startAgent();
@@ -310,7 +292,7 @@ test('a build whose key of INPUTS_KEY is missing waits for it, and is built once
   expect(build.reports.map(({ type }) => type)).toEqual(['start', 'succeed']);
 });
 
-test('a look at the monitor that fails ends neither the attempt nor the watch', { timeout: 400_000 }, async () => {
+test('a look at the monitor that fails ends neither the attempt nor the watch', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const [looked, over] = [host.gate(), host.gate()];
@@ -332,9 +314,7 @@ test('a look at the monitor that fails ends neither the attempt nor the watch', 
   expect(build.status).toBe('succeeded');
 });
 
-test('an agent whose Mac runs two other VMs claims nothing, says why, and claims once one is gone', {
-  timeout: 400_000,
-}, async () => {
+test('an agent whose Mac runs two other VMs claims nothing, says why, and claims once one is gone', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   for (const name of ['theirs', 'more']) await host.runVm(name);

@@ -7,9 +7,7 @@ import { sourceArchive } from '../factories/source-archive.ts';
 import { until } from '../factories/until.ts';
 import { standInController } from '../servers/stand-in-controller.ts';
 
-test('an attempt whose end cannot be written keeps neither VM nor slot, and is told once it can be', {
-  timeout: 180_000,
-}, async () => {
+test('an attempt whose end cannot be written keeps neither VM nor slot, and is told once it can be', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const gate = host.gate();

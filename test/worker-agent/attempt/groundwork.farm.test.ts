@@ -11,9 +11,7 @@ import { standInController } from '../servers/stand-in-controller.ts';
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 const app = { id: 'com.example.app', version: '1.4.0' };
 
-test('a profile that cannot be built is project_invalid before any VM is made, and says nothing secret', {
-  timeout: 120_000,
-}, async () => {
+test('a profile that cannot be built is project_invalid before any VM is made, and says nothing secret', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const build = controller.submit({
@@ -38,9 +36,7 @@ test('a profile that cannot be built is project_invalid before any VM is made, a
   expect(agent.said()).not.toContain('secret-word');
 });
 
-test("a number that is refused ends the build with the controller's sentence before any VM is made", {
-  timeout: 120_000,
-}, async () => {
+test("a number that is refused ends the build with the controller's sentence before any VM is made", async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const source = await sourceArchive({ a: '' });
@@ -55,9 +51,7 @@ test("a number that is refused ends the build with the controller's sentence bef
   expect(agent.has({ type: 'step', step: 'clone' })).toBe(false);
 });
 
-test('a number that rights or limits refuse is not said to be a fault of the source', {
-  timeout: 120_000,
-}, async () => {
+test('a number that rights or limits refuse is not said to be a fault of the source', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const source = await sourceArchive({ a: '' });
@@ -72,9 +66,7 @@ test('a number that rights or limits refuse is not said to be a fault of the sou
   ]);
 });
 
-test('a command finds its number, where its source comes from, and its secret files at their places', {
-  timeout: 240_000,
-}, async () => {
+test('a command finds its number, where its source comes from, and its secret files at their places', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const build = controller.submit({
@@ -100,7 +92,7 @@ cp apps/mobile/app.json out.json`,
   expect(artifacts.map(({ name }) => name).sort()).toEqual(['apps/mobile/app.json', 'out.json']);
 });
 
-test('a secret file whose place is a folder of the source is project_invalid', { timeout: 240_000 }, async () => {
+test('a secret file whose place is a folder of the source is project_invalid', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const build = controller.submit({

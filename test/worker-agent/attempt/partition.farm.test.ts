@@ -81,9 +81,7 @@ async function lostWith(anotherAttemptPossible: boolean, { outageMs = AGENT_LIMI
   };
 }
 
-test('if another Mac may run the build, a lost controller ends it here, and it is told when it is back', {
-  timeout: 240_000,
-}, async () => {
+test('if another Mac may run the build, a lost controller ends it here, and it is told when it is back', async () => {
   await using lost = await lostWith(true);
   await lost.pass(PARTITION_MS);
   await lost.ends();
@@ -97,7 +95,7 @@ test('if another Mac may run the build, a lost controller ends it here, and it i
   });
 });
 
-test('otherwise the build goes on, and its result and log arrive later', { timeout: 240_000 }, async () => {
+test('otherwise the build goes on, and its result and log arrive later', async () => {
   await using lost = await lostWith(false);
   await lost.pass(2 * PARTITION_MS);
   lost.finish();
@@ -107,7 +105,7 @@ test('otherwise the build goes on, and its result and log arrive later', { timeo
   await until(() => lost.build.log.toString() === 'begun\nlast\n', 'the log', 60_000);
 });
 
-test('an outage that lasts for longer than is forgiven ends it all the same', { timeout: 240_000 }, async () => {
+test('an outage that lasts for longer than is forgiven ends it all the same', async () => {
   await using lost = await lostWith(false, { outageMs: OUTAGE_MS });
   await lost.pass(OUTAGE_MS);
   await lost.ends();
@@ -117,9 +115,7 @@ test('an outage that lasts for longer than is forgiven ends it all the same', { 
   expect(lost.host.vms()).toEqual([]);
 });
 
-test('while the platform says that its quota is used up, a build goes on although another attempt is possible', {
-  timeout: 240_000,
-}, async () => {
+test('while the platform says that its quota is used up, a build goes on although another attempt is possible', async () => {
   await using lost = await lostWith(true, { says: USED_UP });
   await lost.pass(2 * PARTITION_MS);
   lost.finish();
@@ -128,9 +124,7 @@ test('while the platform says that its quota is used up, a build goes on althoug
   await until(() => lost.build.log.toString() === 'begun\nlast\n', 'the log', 60_000);
 });
 
-test('an outage with a name ends a build at the limit for outages, and the verdict names it', {
-  timeout: 240_000,
-}, async () => {
+test('an outage with a name ends a build at the limit for outages, and the verdict names it', async () => {
   await using lost = await lostWith(true, { outageMs: OUTAGE_MS, says: USED_UP });
   await lost.pass(OUTAGE_MS);
   await lost.ends();

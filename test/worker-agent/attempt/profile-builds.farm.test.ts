@@ -41,9 +41,7 @@ async function hostWith(controllerUrl: string, expoScript: string) {
   return host;
 }
 
-test('an agent that is killed between plan and start makes the plan again, and the build gets its one number', {
-  timeout: 240_000,
-}, async () => {
+test('an agent that is killed between plan and start makes the plan again, and the build gets its one number', async () => {
   await using controller = await standInController();
   await using host = await hostWith(
     controller.url,
@@ -81,9 +79,7 @@ test('an agent that is killed between plan and start makes the plan again, and t
   for (const said of [first.said(), second.said(), log]) expect(said).not.toContain('a-secret');
 });
 
-test('an agent that was started meanwhile gives the build its number, and masks passwords that the source has', {
-  timeout: 240_000,
-}, async () => {
+test('an agent that was started meanwhile gives the build its number, and masks passwords that the source has', async () => {
   await using controller = await standInController();
   const print = `cat credentials.json\n`;
   await using host = await hostWith(controller.url, ASK + print + TELL);
@@ -122,9 +118,7 @@ test('an agent that was started meanwhile gives the build its number, and masks 
 
 const UNCOUNTED = { 'eas.json': EAS_JSON.replace('"autoIncrement":true,', '') };
 
-test("a profile that does not count keeps the project's own number where the app has no counter, and says so", {
-  timeout: 240_000,
-}, async () => {
+test("a profile that does not count keeps the project's own number where the app has no counter, and says so", async () => {
   await using controller = await standInController();
   await using host = await hostWith(controller.url, `[ -z "$ask_number" ] || { ${ASK} }\n${TELL}printf '%s' "$job"`);
   const number = 'number_not_seeded';
@@ -152,9 +146,7 @@ test("a profile that does not count keeps the project's own number where the app
   expect(asks.log.toString()).toContain('asking\nnumber 7\n');
 });
 
-test('what a build writes as its app is shortened in messages, and refused if it is far too long', {
-  timeout: 240_000,
-}, async () => {
+test('what a build writes as its app is shortened in messages, and refused if it is far too long', async () => {
   await using controller = await standInController();
   const write = 'printf \'{"id":"%*s"}\' "$LENGTH" \'$\' >"$TARTBEAT_STATE/app.json"; sleep 60';
   await using host = await hostWith(controller.url, write);
@@ -175,9 +167,7 @@ test('what a build writes as its app is shortened in messages, and refused if it
   }
 });
 
-test('a number that is refused in the VM ends the build as project_invalid, with its log and without artifacts', {
-  timeout: 240_000,
-}, async () => {
+test('a number that is refused in the VM ends the build as project_invalid, with its log and without artifacts', async () => {
   await using controller = await standInController();
   await using host = await hostWith(controller.url, ASK);
   const source = await sourceArchive(DYNAMIC);

@@ -50,9 +50,7 @@ async function emptySource(): Promise<Buffer> {
   return Buffer.from(stdout);
 }
 
-test('phase, origin and time left reach the heartbeat, over a restart of the agent too; a known error is explained', {
-  timeout: 400_000,
-}, async () => {
+test('phase, origin and time left reach the heartbeat, over a restart of the agent too; a known error is explained', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   using dir = temporaryDir();
@@ -88,9 +86,7 @@ test('phase, origin and time left reach the heartbeat, over a restart of the age
   });
 });
 
-test('where nothing is known of the error, the lines that may tell are reported, without secrets', {
-  timeout: 400_000,
-}, async () => {
+test('where nothing is known of the error, the lines that may tell are reported, without secrets', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   const secret = 'the-word-of-the-keeper';

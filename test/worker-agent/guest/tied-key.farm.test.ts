@@ -18,9 +18,7 @@ import { connectSsh } from '../tart-simulator/simulated-mac.ts';
 const PATIENCE_MS = 120_000;
 const glob = (input: { glob: string; required?: boolean; onFailure?: boolean }) => ArtifactGlob.parse(input);
 
-test('tied key: a build with environment, secret files and artifacts, through a restart of the agent', {
-  timeout: 400_000,
-}, async () => {
+test('tied key: a build with environment, secret files and artifacts, through a restart of the agent', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
   const build = controller.submit({
@@ -61,9 +59,7 @@ mkdir -p "dist/App.app/it's"; echo out > "dist/App.app/it's/o"; echo once >> out
   expect(host.vms()).toEqual([]);
 });
 
-test('tied key: a failed build has its onFailure artifacts and its evidence, a dead monitor is replaced', {
-  timeout: 400_000,
-}, async () => {
+test('tied key: a failed build has its onFailure artifacts and its evidence, a dead monitor is replaced', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
   await using agent = await agentHere(host, NO_HURRY);
@@ -89,7 +85,7 @@ for (const [tiedKey, words] of [
   [true, 'alive; the key is tied to vm-ssh-gate'],
   [false, 'alive; the key may run any command'],
 ] as const)
-  test(`doctor tells that ${words.slice(7)}`, { timeout: 240_000 }, async () => {
+  test(`doctor tells that ${words.slice(7)}`, async () => {
     await using controller = await standInController();
     await using host = await agentHost(controller.url, {}, { tiedKey });
     const { configPath } = host;

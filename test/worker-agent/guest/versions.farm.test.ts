@@ -55,9 +55,7 @@ function expectWhole(build: StandInBuild) {
   expect(build.reports.at(-1)).toMatchObject({ type: 'succeed', artifacts: [{ name: 'out.txt', size: 4 }] });
 }
 
-test('an image without guest scripts gets those of the agent, and a newer agent goes on with them', {
-  timeout: 400_000,
-}, async () => {
+test('an image without guest scripts gets those of the agent, and a newer agent goes on with them', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   using newer = otherRelease({ number: OWN + 1 });
@@ -87,9 +85,7 @@ test('an image without guest scripts gets those of the agent, and a newer agent 
   expectWhole(build);
 });
 
-test('an image with guest scripts of another release gets those of the agent beside them', {
-  timeout: 400_000,
-}, async () => {
+test('an image with guest scripts of another release gets those of the agent beside them', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   using newer = otherRelease({ number: OWN });
@@ -104,9 +100,7 @@ test('an image with guest scripts of another release gets those of the agent bes
   expectWhole(build);
 });
 
-test('tied key: the scripts of the image serve an agent of the next number, and the agent of before that adopts its build', {
-  timeout: 400_000,
-}, async () => {
+test('tied key: the scripts of the image serve an agent of the next number, and the agent of before that adopts its build', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
   using newer = otherRelease({ number: OWN + 1 });
@@ -124,9 +118,7 @@ test('tied key: the scripts of the image serve an agent of the next number, and 
   expectWhole(build);
 });
 
-test('tied key: scripts older than the number before fail a check that names the command', {
-  timeout: 400_000,
-}, async () => {
+test('tied key: scripts older than the number before fail a check that names the command', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url, {}, { tiedKey: true });
   using newer = otherRelease({ number: OWN + 2 });
@@ -146,9 +138,7 @@ test('tied key: scripts older than the number before fail a check that names the
   });
 });
 
-test('tied key: doctor tells of scripts that are too new, and of an image from before there were any', {
-  timeout: 400_000,
-}, async () => {
+test('tied key: doctor tells of scripts that are too new, and of an image from before there were any', async () => {
   await using host = await agentHost('http://127.0.0.1:9', {}, { tiedKey: true });
   using newer = otherRelease({ number: OWN + 1 });
   const ssh = async () => {
@@ -177,9 +167,7 @@ test('tied key: doctor tells of scripts that are too new, and of an image from b
   });
 });
 
-test('an attempt from before there were guest scripts, and one whose scripts are too old, go on with those of the agent', {
-  timeout: 400_000,
-}, async () => {
+test('an attempt from before there were guest scripts, and one whose scripts are too old, go on with those of the agent', async () => {
   await using controller = await standInController();
   await using host = await agentHost(controller.url);
   using newer = otherRelease({ number: OWN + 2 });

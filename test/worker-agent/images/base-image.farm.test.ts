@@ -77,26 +77,22 @@ test.each([
   [256, { keepPulled: false, keepPrevious: false }, 'no previous image is kept'],
   [512, { keepPulled: true, keepPrevious: true }, 'everything is kept'],
   [1000, { keepPulled: true, keepPrevious: true }, 'everything is kept'],
-])(
-  'on a disk of %i GB the plan is %o, and the disk is never full',
-  { timeout: 120_000 },
-  async (totalGb, kept, words) => {
-    await using mac = await macWithDisk(totalGb);
-    expect(await mac.make(), mac.lines.join('\n')).toBe(0);
-    expect(mac.said.join('\n')).toContain(words);
-    expect(readKeptByPlan(mac.stateDir)).toEqual(kept);
-    const snapshot = ['mac', 'mac-base-snapshot'];
-    expect(await mac.names()).toEqual(kept.keepPulled ? [PUBLIC!.reference, ...snapshot] : snapshot);
-    const [{ current }] = mac.images.list() as [ReturnType<Images['list']>[number]];
-    expect(current).toMatchObject({
-      vm: 'mac-base-snapshot',
-      digest: PUBLIC!.reference.split('@')[1],
-      provisioned: PROVISIONED,
-    });
-    // Two clones grow by all that they may, and what macOS needs is still free.
-    expect(mac.lowestFreeGb() - 2 * 15).toBeGreaterThanOrEqual(10);
-  },
-);
+])('on a disk of %i GB the plan is %o, and the disk is never full', async (totalGb, kept, words) => {
+  await using mac = await macWithDisk(totalGb);
+  expect(await mac.make(), mac.lines.join('\n')).toBe(0);
+  expect(mac.said.join('\n')).toContain(words);
+  expect(readKeptByPlan(mac.stateDir)).toEqual(kept);
+  const snapshot = ['mac', 'mac-base-snapshot'];
+  expect(await mac.names()).toEqual(kept.keepPulled ? [PUBLIC!.reference, ...snapshot] : snapshot);
+  const [{ current }] = mac.images.list() as [ReturnType<Images['list']>[number]];
+  expect(current).toMatchObject({
+    vm: 'mac-base-snapshot',
+    digest: PUBLIC!.reference.split('@')[1],
+    provisioned: PROVISIONED,
+  });
+  // Two clones grow by all that they may, and what macOS needs is still free.
+  expect(mac.lowestFreeGb() - 2 * 15).toBeGreaterThanOrEqual(10);
+});
 
 test('what does not fit is refused before anything is downloaded', async () => {
   await using mac = await macWithDisk(128);
@@ -112,16 +108,14 @@ test('a plan that gives something up needs a person, or --yes', async () => {
   expect(await mac.names()).toEqual([]);
 });
 
-test('a plan with fewer slots changes the config', { timeout: 120_000 }, async () => {
+test('a plan with fewer slots changes the config', async () => {
   await using mac = await macWithDisk(190);
   expect(await mac.make(), mac.lines.join('\n')).toBe(0);
   expect(mac.said.join('\n')).toContain('this Mac runs 1 build at a time instead of 2');
   expect((await loadConfig(mac.configPath)).maxConcurrentBuilds).toBe(1);
 });
 
-test('an image that is there is replaced only by one that --from names by its digest', {
-  timeout: 120_000,
-}, async () => {
+test('an image that is there is replaced only by one that --from names by its digest', async () => {
   await using mac = await macWithDisk(512);
   expect(await mac.make(), mac.lines.join('\n')).toBe(0);
   await expect(mac.make()).rejects.toThrow('the image default is there already, as mac-base-snapshot');
@@ -176,9 +170,7 @@ test('where only one image fits, the advice names every VM that holds its blocks
   );
 });
 
-test('what is deleted to make room stands in the plan, and goes only once that was accepted', {
-  timeout: 120_000,
-}, async () => {
+test('what is deleted to make room stands in the plan, and goes only once that was accepted', async () => {
   await using mac = await macWithDisk(250);
   const old = `ghcr.io/acme/builder@sha256:${'c'.repeat(64)}`;
   expect((await mac.tart.pull(old)).ok).toBe(true);

@@ -56,9 +56,7 @@ function onTerminal(configPath: string) {
 const RESTORED = /code=(\d+)\r+\nisig icanon echo end/;
 
 for (const tiedKey of [false, true])
-  test(`a terminal ${tiedKey ? 'by tart exec' : 'over SSH'}: its size, Ctrl-C, Ctrl-D, and it is as before afterwards`, {
-    timeout: 240_000,
-  }, async () => {
+  test(`a terminal ${tiedKey ? 'by tart exec' : 'over SSH'}: its size, Ctrl-C, Ctrl-D, and it is as before afterwards`, async () => {
     const { host, journal, kept } = await macWithKeptVm({ tiedKey });
     await using _host = host;
     {

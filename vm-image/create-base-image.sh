@@ -498,7 +498,7 @@ if [ -n "$xcode" ]; then
   fi
 fi
 
-say 'Provisioning (the first time this takes about 15 minutes)'
+say 'Provisioning (the first time this takes long)'
 within "$PROVISION_LIMIT_S" as_root "sh $folder/provision.sh $options$skips" ||
   fail 'provisioning stopped at the step above' 'Follow its advice and run this again. Finished steps are not repeated.'
 

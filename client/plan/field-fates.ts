@@ -62,14 +62,18 @@ const FIELDS: Record<'ios' | 'android', Readonly<Record<string, FieldFate>>> = {
   android: { ...COMMON_FIELDS, ...ANDROID_FIELDS },
 };
 
-function ofVariable(name: string, { plainNames, secretNames }: FateContext): Said {
-  if (secretNames.includes(name))
+function ofVariable(name: string, context: FateContext): Said {
+  const { plainNames, secretNames } = context;
+  // eas-cli puts `env` of the profile into its job, which wins over the variables that it was started with.
+  const isSecret = secretNames.includes(name);
+  if (isSecret && !usesExpo(context))
     return { fate: 'ignored', says: 'A secret variable of the build has the same name, and wins.' };
   return {
     fate: 'used',
-    says: plainNames.includes(name)
-      ? 'A variable of the build. It wins over the one of the same name that the request brings.'
-      : 'A variable of the build.',
+    says:
+      isSecret || plainNames.includes(name)
+        ? 'A variable of the build. It wins over the one of the same name that the request brings.'
+        : 'A variable of the build.',
   };
 }
 

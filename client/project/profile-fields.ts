@@ -34,7 +34,7 @@ const VARIABLE = 'It may name a variable, such as `$NAME`.';
 /** Fields that a profile, its `ios` and its `android` may all have. */
 export const COMMON_FIELDS = {
   resourceClass: ignored('A VM has the processors and the memory that its Mac gives it.'),
-  env: used('The variables of the build. A secret of the same name wins.'),
+  env: used('The variables of the build. With the engine `plugin`, a secret of the same name wins.'),
   node: installed('Node'),
   corepack: used('The manager that `packageManager` in package.json names is installed, with or without it.'),
   pnpm: installed('pnpm'),

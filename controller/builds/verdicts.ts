@@ -140,7 +140,8 @@ const VERDICT_WORDS: Record<Verdict, Words & { whose: 'user' | 'infrastructure' 
     whose: 'infrastructure',
     title: 'The worker was stopped',
     explanation: 'While the build ran, an operator stopped the agent at once, removed the worker or revoked its key.',
-    advice: 'Retry the build. To stop a worker without losing builds, drain it first.',
+    advice:
+      'Retry the build. To stop a worker without losing builds, run `sudo expo-worker uninstall` on its Mac, which waits for running builds.',
   },
   transfer_failed: {
     whose: 'infrastructure',

@@ -142,7 +142,7 @@ test.concurrent('a person goes back and promotes, and the agent that runs takes 
   await (await mac.build({ command: TELL })).succeeds('x26-base-snapshot\n');
   expect(await own.command('back', 'xcode-26')).toMatchObject({
     exitCode: 1,
-    text: expect.stringMatching(/no make before/),
+    text: expect.stringMatching(/no snapshot before/),
   });
   await mac.settles();
 });

@@ -64,10 +64,10 @@ const ms = (durationMs: number | undefined) => (durationMs === undefined ? '' : 
 const note = (text: string | undefined | null) => (text ? `: ${text}` : '');
 
 const IMAGE_WORDS: Record<ImageChange, string> = {
-  switched: 'switched to a new make',
+  switched: 'switched to a new snapshot',
   proven: 'has proved itself',
-  switched_back: 'switched back to the make before',
-  back: 'back at the make before',
+  switched_back: 'switched back to the previous snapshot',
+  back: 'back at the previous snapshot',
   promoted: 'promoted',
 };
 

@@ -1,6 +1,6 @@
 /**
  * `expo-worker images`: shows what each image of this Mac is cloned from, and lets a person go back to the
- * make before it or take its candidate. An agent that runs takes notice at its next claim.
+ * previous snapshot or take its candidate. An agent that runs takes notice at its next claim.
  */
 import { Command } from 'commander';
 import { printable } from '../../client/printable.ts';
@@ -23,7 +23,7 @@ interface Options {
 export function imagesCommand(): Command {
   const withConfig = (command: Command) => command.option('--config <path>', 'config file', defaultConfigPath());
   const images = withConfig(new Command('images'))
-    .description('show what builds are cloned from, go back to the make before, or take a candidate')
+    .description('show what builds are cloned from, go back to the previous snapshot, or take a candidate')
     .option('--json', 'print it as JSON')
     .action(async ({ config: path, json }: Options) => {
       const { config, list } = await openImages(path);
@@ -53,11 +53,11 @@ interface Decision {
 
 const DECISIONS: Record<string, { description: string; decide: Decision }> = {
   back: {
-    description: 'clone builds from the make before again; the present one becomes the candidate',
+    description: 'clone builds from the previous snapshot again; the present one becomes the candidate',
     decide: {
       next: ({ previous }) => previous,
       act: (images, name) => images.back(name),
-      none: 'has no make before its present one',
+      none: 'has no snapshot before its present one',
     },
   },
   promote: {

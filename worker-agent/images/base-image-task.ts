@@ -129,17 +129,17 @@ function whyThere({ name, current, previous, candidate }: ImageView, snapshot: s
   if (snapshot === current.vm)
     return `builds of ${name} are cloned from ${asked} already: ${snapshot}. --force without --from repairs it`;
   if (snapshot === previous?.vm)
-    return `${asked} is the make of ${name} before the present one: ${snapshot}. \`expo-worker images back ${name}\` returns to it`;
+    return `${asked} is the previous snapshot of ${name}: ${snapshot}. \`expo-worker images back ${name}\` returns to it`;
   return `${asked} is on this Mac, and not in use: ${snapshot}. Delete it with \`tart delete ${snapshot}\`, then run this again`;
 }
 
-/** The VM of a new make has its name from the digest. Tart knows the one of a tag once it is pulled. */
+/** The VM of a new snapshot has its name from the digest. Tart knows the one of a tag once it is pulled. */
 async function byDigest({ reference, size }: ImageSource, tart: Tart): Promise<string> {
   if (reference!.includes('@')) return reference!;
   const named = await tart.digestName(reference!);
   if (named.ok) return named.reference;
   throw new CommandError(
-    `nobody has written down the digest of ${reference}, and a new make beside the present one has its name from it. ` +
+    `nobody has written down the digest of ${reference}, and a new snapshot beside the present one has its name from it. ` +
       `Run \`tart pull ${reference}\` (about ${Math.ceil(size.downloadGb)} GB), then run this again. ` +
       `\`tart fqn ${reference}\` prints the digest, for your other Macs`,
     EXIT.usage,

@@ -194,7 +194,7 @@ export class Fetching {
     let isPulled = false;
     try {
       tell({ state: 'fetching', percent: 0 });
-      const former = await this.#formerMake(task);
+      const former = await this.#formerSnapshot(task);
       if (!former) await this.#pull(task);
       isPulled = true;
       await this.#inSlot(task, former);
@@ -221,20 +221,20 @@ export class Fetching {
   }
 
   /**
-   * A make of this image that is on this Mac already, though builds are not cloned from it. A candidate that
-   * this agent has seen fail is made anew, and so is one with other options than the present image has.
+   * A snapshot of this image that is on this Mac already, though builds are not cloned from it. A candidate
+   * that this agent has seen fail is made anew, and so is one with other options than the present image has.
    */
-  async #formerMake({ image, reference, signal }: Task): Promise<Generation | null> {
+  async #formerSnapshot({ image, reference, signal }: Task): Promise<Generation | null> {
     const { previous, candidate } = image;
     const { stateDir } = this.#options;
     const hasFailed = this.#failed.has(keyOf(image.name, reference));
-    const make = [previous, hasFailed ? null : candidate].find(
+    const former = [previous, hasFailed ? null : candidate].find(
       (generation) =>
         generation &&
         isOf(generation, reference) &&
         isDeepStrictEqual(readMadeWith(stateDir, generation.vm), this.#presentOptions(image)),
     );
-    return make && (await this.#vms(signal)).local.includes(make.vm) ? { ...make, reference } : null;
+    return former && (await this.#vms(signal)).local.includes(former.vm) ? { ...former, reference } : null;
   }
 
   async #pull({ image, reference, vm, snapshot, tell, signal }: Task): Promise<void> {
@@ -346,7 +346,7 @@ export class Fetching {
     return readMadeWith(stateDir, images.list().find((image) => image.name === name)!.current.vm);
   }
 
-  /** What a fetch leaves beside a make that is entered. A make that no image has entered goes too. */
+  /** What a fetch leaves beside a snapshot that is entered. One that no image has entered goes too. */
   async #removeRest(snapshot: string, signal?: AbortSignal): Promise<TartResult> {
     const { tart, images } = this.#options;
     const entered = images.list().flatMap((image) => [...generationsOf(image).map(({ vm }) => vm), ...image.unwanted]);

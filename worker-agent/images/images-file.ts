@@ -14,7 +14,7 @@ import { ImageDigest, ImageReference, Sha256 } from '#contract';
 import { withFileLock } from '../state/file-lock.ts';
 import { orForbidden } from '../state/forbidden.ts';
 
-/** One make of an image: a VM that is cloned for each build. */
+/** One snapshot of an image: a VM that is cloned for each build. */
 export const Generation = z.object({
   vm: z.string(),
   /** Of the public image that it was made from. Both are null if it was made by hand or by an older agent. */

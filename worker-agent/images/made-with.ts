@@ -52,7 +52,7 @@ function readAll(stateDir: string): z.infer<typeof MadeWithByVm> {
 /** Throws if the file cannot be read. */
 export const readMadeWith = (stateDir: string, vm: string): MadeWith => readAll(stateDir)[vm] ?? NOTHING;
 
-/** Forgets the VMs of other makes than those of `images`. */
+/** Forgets the VMs of other snapshots than those of `images`. */
 export function writeMadeWith(stateDir: string, vm: string, madeWith: MadeWith, images: readonly ImageState[]): void {
   const kept = images.flatMap((image) => generationsOf(image).map((generation) => generation.vm));
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });

@@ -54,7 +54,9 @@ test('a command names its image if there are several, and a wrong name is refuse
       stderr: 'expo-worker: the config of this Mac has no image xcode-28; it has xcode-26, xcode-27',
     });
   using single = await aMac(XCODES.slice(0, 1));
-  expect((await single.run('images', 'back')).stderr).toContain('The image xcode-26 has no make before its present');
+  expect((await single.run('images', 'back')).stderr).toContain(
+    'The image xcode-26 has no snapshot before its present',
+  );
 });
 
 test('doctor says why it has told the controller nothing', async () => {

@@ -330,7 +330,7 @@ test('docs/doctor.md has every check in the words of the code (`npx vitest run t
   const paragraphs = checks.map(({ id, title, why, fix, blocking, dependsOn }) =>
     [
       `### \`${id}\`: ${title}`,
-      `${why ? `${why} ` : ''}${blocking ? 'A Mac that fails this check is not fit for builds.' : 'Builds may go on if it fails.'}${
+      `${why ? `${why} ` : ''}${blocking ? 'Blocking.' : 'Not blocking.'}${
         dependsOn.length > 0 ? ` Skipped while ${dependsOn.map((other) => `\`${other}\``).join(' or ')} fails.` : ''
       }`,
       `**What to do.** ${fix}`,
@@ -340,11 +340,18 @@ test('docs/doctor.md has every check in the words of the code (`npx vitest run t
   );
   const page = `# What \`expo-worker doctor\` looks at
 
-Each line of its report ends with a code, and each code has a paragraph here. A code never changes its
-meaning. The checks run in this order; those of macOS are skipped on other systems. From \`vm_start\` on they
-look into a clone of the base image, which doctor deletes afterwards; with \`--no-vm\` it leaves these checks
-out. A report without a blocking failure ends the quarantine of the worker. A quarantined agent runs the same
-checks by itself: at once, after 5 minutes, and then less and less often, but at least each hour.
+Each check has a code and a paragraph here. In the report the code stands in brackets at the end of each line
+that begins with \`Fix:\`. \`--json\` has the code of every check in \`id\`. A code never changes its meaning. The
+checks run in this order; those of macOS are skipped on other systems. From \`vm_start\` on they look into a
+clone of the base image, which doctor deletes afterwards; with \`--no-vm\` it leaves these checks out.
+
+- **Blocking.** If such a check fails, the Mac is not fit for builds. Doctor ends with exit code 1, and a
+  quarantine of the worker goes on.
+- **Not blocking.** Doctor warns. It still ends with exit code 0, and a quarantine of the worker still ends.
+  The paragraph says what the finding means for builds.
+
+A quarantined agent runs the same checks by itself: at once, after 5 minutes, and then less and less often,
+but at least each hour.
 
 A Mac with several images has the checks from \`base_image\` on for each of them, as \`CHECK@IMAGE\`. Where a
 paragraph says \`expo-worker base-image\`, add \`--image IMAGE\` there; the report says it with the names of

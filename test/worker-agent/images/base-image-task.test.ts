@@ -70,7 +70,7 @@ test('a name that nobody knows is refused with those that there are', async () =
   );
 });
 
-test('a new make beside the present one has its name from a digest, also if a tag was given', async () => {
+test('a new snapshot beside the present one has its name from a digest, also if a tag was given', async () => {
   const row = readPublicImages().find(({ reference }) => !reference.includes('@'))!;
   using unknown = await macWith(['xcode-27-vm-base-snapshot']);
   await expect(unknown.task('xcode-27', row.name)).rejects.toThrow(`Run \`tart pull ${row.reference}\` (about 63 GB)`);

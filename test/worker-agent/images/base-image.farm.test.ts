@@ -142,7 +142,7 @@ test('an image that is there is replaced only by one that --from names by its di
   expect(mac.lines).toEqual([]);
   expect(mac.images.list()[0]).toMatchObject({ current: { vm: 'mac-base-snapshot' }, candidate: { vm: next } });
 
-  // Nor does --force overwrite a make: the next one has the next free name, and doctor examines it too.
+  // Nor does --force overwrite a snapshot: the next one has the next free name, and doctor examines it too.
   mac.images.promote('default');
   await expect(mac.make({ from })).rejects.toThrow(
     `builds of default are cloned from the image of this digest that --from names already: ${next}. --force`,

@@ -72,7 +72,7 @@ test('nothing goes if all that may go would not be enough', async () => {
   expect(await makeRoom({ ...room, neededBytes: 60 * GB })).toEqual([OLDER, OLD]);
 });
 
-test('the pulled copy that the present make was made of stays, whatever it was published as', async () => {
+test('the pulled copy that the present snapshot was made of stays, whatever it was published as', async () => {
   await using there = await macWithPulledImages();
   const { room } = there;
   const [state] = room.images;

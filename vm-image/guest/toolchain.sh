@@ -90,8 +90,8 @@ run_mise() {
 # Installs a tool and sets `installed` to its folder.
 install_with_mise() { # TOOL@VERSION
   if ! command -v mise >/dev/null 2>&1; then
-    printf '%s\n' 'This image has no mise, which installs such versions. Run `sudo sh provision.sh --only mise`' \
-      'in the image, or ask for the version that the image has.' >>"$tools_folder/output"
+    printf '%s\n' 'This image has no mise, which installs such versions. Run `expo-worker base-image --force`' \
+      'on the Mac, which adds it, or ask for the version that the image has.' >>"$tools_folder/output"
     return 1
   fi
   run_mise install "$1" >>"$tools_folder/output" 2>&1 &&

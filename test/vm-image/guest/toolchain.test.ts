@@ -165,7 +165,7 @@ test('a tool that says another version than the one that was installed is a fail
 test('an image without mise names the command that installs it', () => {
   using it = image({ mise: false });
   const { status, lines } = it.install('node 22.11.0');
-  expect([status, lines.join('\n')]).toEqual([9, expect.stringContaining('`sudo sh provision.sh --only mise`')]);
+  expect([status, lines.join('\n')]).toEqual([9, expect.stringContaining('`expo-worker base-image --force`')]);
 });
 
 test('the checksum of packageManager is that of the archive, and for Yarn 2 and newer that of its one file', () => {

@@ -45,7 +45,9 @@ export async function publishImage(options: PublishOptions): Promise<number> {
   const { freeBytes } = await roomOf(tart.home);
   const needGb = roomForClone(config.minFreeDiskGb, []);
   if (freeBytes < needGb * GB_BYTES)
-    throw new CommandError(`${needGb} GB must be free to publish, and ${Math.floor(freeBytes / GB_BYTES)} GB are`);
+    throw new CommandError(
+      `The disk of ${tart.home} has ${Math.floor(freeBytes / GB_BYTES)} GB free, and publishing needs ${needGb} GB. Free some of it: \`tart list\` shows the VMs, and \`tart delete NAME\` deletes one`,
+    );
 
   const vm = `${image.vmName}-publishing`;
   const free = `${image.vmName}-published`;

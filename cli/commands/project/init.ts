@@ -42,7 +42,7 @@ export function initCommand(interrupts: Interrupts): Command {
   return new Command('init')
     .description('find the project, and say what its first build needs')
     .argument('[folder]', 'the folder of the app, or of the repository that it is in', '.')
-    .option('--eas-json', 'also write an eas.json with two profiles, if there is none', false)
+    .option('--eas-json', 'propose an eas.json with two profiles, instead of an expo-build.json', false)
     .option('--yes', 'write what is proposed without a question', false)
     .option('--offline', 'do not ask the controller', false)
     .option('--json', 'print one JSON object on each line', false)

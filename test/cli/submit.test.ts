@@ -238,7 +238,7 @@ test('what cannot be sent is said before anything is, with the file or the flag 
     [(tree) => tree.write({ 'eas.json': '{' }), [], /eas\.json is not valid JSON at line 1/],
     [(tree) => tree.remove('eas.json'), [], /eas build:configure`, or give `--command COMMAND --artifact GLOB`/],
     [NOTHING, ['--profile', 'sim', '--command', 'ls'], /two ways to say what is built/],
-    [NOTHING, ['--priority', '101'], /^--priority: give at most 100\.$/],
+    [NOTHING, ['--priority', '101'], /^--priority: must be at most 100\.$/],
     [NOTHING, ['--priority', 'high'], /--priority: high is no whole number\. Give one such as 5/],
     [NOTHING, ['--env', 'A'], /--env A: write a name, = and a value/],
     [NOTHING, ['--env', '9A=1'], /--env 9A: must be a shell variable name/],

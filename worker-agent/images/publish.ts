@@ -111,7 +111,10 @@ function referenceOf(to: string, provisioned: string | null): string {
   const repository = hasTag ? to.slice(0, at) : to;
   const tag = hasTag ? to.slice(at + 1) : (provisioned?.slice(0, 12) ?? 'latest');
   if (REPOSITORY.test(repository) && TAG.test(tag)) return `${repository}:${tag}`;
-  throw new CommandError(`--publish: ${to} is not REGISTRY/NAME or REGISTRY/NAME:TAG`, EXIT.usage);
+  throw new CommandError(
+    `--publish: ${to} is not REGISTRY/NAME or REGISTRY/NAME:TAG, such as ghcr.io/acme/xcode:26`,
+    EXIT.usage,
+  );
 }
 
 function orThrow<T>(result: TartResult<T>): { ok: true } & T {

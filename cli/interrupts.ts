@@ -4,7 +4,7 @@
  */
 export type Interrupt = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
-/** Has them from its making on. The program keeps it to its end; a test that goes on disposes of it. */
+/** Has them from its making until it is disposed of. Then the process ends by the next one, as by default. */
 export class Interrupts implements Disposable {
   readonly #abort = new AbortController();
   readonly #names: readonly Interrupt[];

@@ -53,9 +53,10 @@ export async function storedSettings(): Promise<Settings | null> {
       throw new CommandError(`${path} has a key, and others can read it. Run \`chmod 600 ${path}\`.`);
     text = await file.readFile('utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return null;
     if (error instanceof CommandError) throw error;
-    throw new CommandError(`${path} cannot be read: ${(error as Error).message}`);
+    throw new CommandError(`${path} cannot be read (${code}). Let your account read it.`);
   }
   const parsed = Settings.safeParse(jsonOf(text));
   if (!parsed.success) throw new CommandError(`${path} is damaged. Run \`expo-build login\`, which writes it anew.`);

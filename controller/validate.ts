@@ -6,7 +6,7 @@ import { zValidator } from '@hono/zod-validator';
 import type { ValidationTargets } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { z } from 'zod';
-import { ATTEMPT_MAX, Id, Sha256 } from '#contract';
+import { ATTEMPT_MAX, Id, Sha256, wordsOf } from '#contract';
 import { answerRefusal, type Refusal, refusal } from './refusals.ts';
 
 const ISSUES_NAMED_MAX = 5;
@@ -108,50 +108,6 @@ export function invalidRequest(error: z.core.$ZodError): Refusal {
   });
   return refusal('invalid_request', lines.join('; '));
 }
-
-type Issue = z.core.$ZodIssue;
-
-/** The library's own messages begin so. Those of the contract say what to do already. */
-const OF_LIBRARY = /^(Invalid|Too|Unrecognized) /;
-
-const TYPES: Record<string, string> = {
-  array: 'a list',
-  boolean: 'true or false',
-  int: 'a whole number',
-  number: 'a number',
-  object: 'an object',
-  record: 'an object',
-  string: 'a text',
-};
-
-function wordsOf(issue: Issue): string {
-  if (!OF_LIBRARY.test(issue.message)) return issue.message;
-  switch (issue.code) {
-    case 'unrecognized_keys':
-      return 'there is no such field; is its name right?';
-    case 'invalid_type':
-      return issue.message.endsWith('undefined') ? 'is missing' : `must be ${TYPES[issue.expected] ?? issue.expected}`;
-    case 'invalid_value':
-      return `must be ${oneOf(issue.values)}`;
-    case 'too_small':
-      if (issue.origin === 'string' || issue.origin === 'array')
-        return issue.minimum === 1 ? 'must not be empty' : `must have at least ${issue.minimum}${UNITS[issue.origin]}`;
-      return `must be at least ${issue.minimum}`;
-    case 'too_big':
-      return `must be at most ${issue.maximum}${UNITS[issue.origin] ?? ''}`;
-    case 'invalid_key':
-      return issue.issues[0] ? `the name ${wordsOf(issue.issues[0])}` : issue.message;
-    case 'invalid_union':
-      if ('options' in issue && issue.options) return `must be ${oneOf(issue.options)}`;
-      return issue.errors.map(([first]) => (first ? wordsOf(first) : issue.message)).join(', or ');
-    default:
-      return issue.message;
-  }
-}
-
-const oneOf = (values: readonly unknown[]): string => values.map((value) => JSON.stringify(value)).join(' or ');
-
-const UNITS: Record<string, string> = { array: ' entries', string: ' characters', set: ' entries' };
 
 /** A whole number in a path or a query. */
 export const wholeNumber = (min: number, max: number) =>

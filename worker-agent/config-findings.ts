@@ -4,6 +4,8 @@
  * Invariant: each finding names one key, or the file, and contains advice that a person can follow.
  */
 import type { z } from 'zod';
+import { wordsOf } from '#contract';
+import { shown } from '../client/project/formats/text.ts';
 
 export interface ConfigFinding {
   /** The key in the file, or `file` for a problem of the whole file. */
@@ -20,6 +22,11 @@ export class ConfigError extends Error {
     this.findings = findings;
   }
 }
+
+/** For who has no key that works. */
+export const ENROL_ANEW = 'Ask an admin for a code, and run `expo-worker init --force --code CODE`';
+/** The key works, and belongs to a person or to CI. */
+export const NOT_OF_A_WORKER = `\`apiKey\` in the config is not the key of a worker. ${ENROL_ANEW}`;
 
 export const openToOthers = (path: string, mode: number): ConfigFinding => ({
   key: 'file mode',
@@ -44,11 +51,12 @@ export function findingsOf(issue: z.core.$ZodIssue, value: unknown, known: strin
   const key = issue.path.map(String).join('.') || 'file';
   const absent = issue.path.length === 1 && !Object.hasOwn(Object(value), issue.path[0]!);
   if (absent) return [{ key, problem: 'missing', fix: `Add "${key}", or run \`expo-worker init\`` }];
-  if (issue.code === 'invalid_type') {
-    const problem = `must be ${article(issue.expected)}, not ${describe(at(value, issue.path))}`;
-    return [{ key, problem, fix: 'Correct its value' }];
-  }
-  return [{ key, problem: 'not usable', fix: sentence(issue.message) }];
+  const given = at(value, issue.path);
+  if (given === undefined) return [{ key, problem: 'missing', fix: 'Add it' }];
+  const words = wordsOf(issue);
+  // The schema's own words are the fix already.
+  if (words === issue.message) return [{ key, problem: 'not usable', fix: sentence(words) }];
+  return [{ key, problem: `${words}, but is ${shown(given)}`, fix: 'Correct its value' }];
 }
 
 function unknownKey(key: string, known: string[]): ConfigFinding {
@@ -68,13 +76,7 @@ function positionOf(error: Error, text: string): string {
 }
 
 const at = (value: unknown, path: PropertyKey[]) => path.reduce<unknown>((inner, key) => Object(inner)[key], value);
-const article = (type: string) => (/^[aeio]/.test(type) ? `an ${type}` : `a ${type}`);
 const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
-
-function describe(value: unknown): string {
-  if (value === null) return 'null';
-  return article(Array.isArray(value) ? 'array' : typeof value);
-}
 
 /** Null if no known key is within a third of the key's length in edits: such advice would help nobody. */
 function nearest(key: string, known: string[]): string | null {

@@ -96,10 +96,11 @@ async function removeOld(folder: string): Promise<void> {
 }
 
 /** Takes the app away as a whole, unless another run has been given it since `usedAt`. */
-async function removeUnused(place: string, usedAt: number): Promise<void> {
-  if ((await stat(place).catch(() => null))?.mtimeMs !== usedAt) return;
+export async function removeUnused(place: string, usedAt: number): Promise<void> {
   const taken = join(dirname(place), `${UNFINISHED}${randomUUID()}`);
   await rename(place, taken).catch(() => {}); // another run may have been faster
+  // Only now, when nobody is given it any more. The rename has left the time of the folder as it was.
+  if ((await stat(taken).catch(() => null))?.mtimeMs !== usedAt) await rename(taken, place).catch(() => {});
   await rm(taken, { recursive: true, force: true });
 }
 

@@ -1,11 +1,11 @@
 /** Makes the request for a build, and checks it as the controller will. */
-import type { z } from 'zod';
 import {
   BuildRequest,
   type BuildRequestInput,
   type Origin,
   SECRET_FILE_MAX_BYTES,
   type SubmitOptions,
+  wordsOf,
 } from '#contract';
 import type { SecretFile } from '../../client/packing/secret-files.ts';
 import { bytesOf } from '../../client/safe-files.ts';
@@ -104,16 +104,6 @@ function check(request: Request, files: readonly SecretFile[]): void {
     `The request for the build has ${sizeBytes} bytes, secret files and variables included, but at most ${REQUEST_MAX_BYTES} are taken.${because}`,
   );
 }
-
-/** The schema has its own words for everything but some limits. */
-function wordsOf(issue: z.core.$ZodIssue): string {
-  if (!issue.message.startsWith('Too ')) return issue.message;
-  if (issue.code === 'too_big') return `give at most ${issue.maximum}${unitOf(issue.origin)}`;
-  if (issue.code === 'too_small') return `give at least ${issue.minimum}${unitOf(issue.origin)}`;
-  return issue.message;
-}
-
-const unitOf = (origin: string): string => (origin === 'string' ? ' characters' : '');
 
 /** By the field of the request. */
 const FLAGS: Record<string, string> = {

@@ -80,6 +80,7 @@ function commandOf(
   platform: Platform,
   { command, artifact }: BuildFlags,
 ): Found<CommandBuild | null> {
+  globsOf(artifact, source.appRoot); // what is wrong with a flag is said of the flag
   const given = artifact.length > 0 ? { artifacts: artifact.map((glob) => ArtifactGlob.parse({ glob })) } : {};
   const own = json[platform];
   const merged = { ...json, ...own, ...given, ...(command !== undefined && { command }) };
@@ -91,7 +92,9 @@ const globsOf = (globs: readonly string[], appRoot: string): ArtifactGlob[] =>
   globs.map((one) => {
     const glob = pathIn(appRoot, one);
     if (glob === null || glob === '.')
-      throw new CommandError(`--artifact ${one} leads out of the source, or is the whole of it. Name files in it.`);
+      throw new CommandError(
+        `--artifact ${one} leads out of the source, or is the whole of it. Name files in the folder of the app.`,
+      );
     return ArtifactGlob.parse({ glob });
   });
 

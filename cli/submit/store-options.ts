@@ -1,5 +1,5 @@
 /** Makes what is asked of a store: a submit profile of eas.json, and the flags over it. */
-import { STORE_OF_PLATFORM, SubmitOptions } from '#contract';
+import { STORE_OF_PLATFORM, SubmitOptions, wordsOf } from '#contract';
 import type { ProjectFiles } from '../../client/project/project-files.ts';
 import { pathIn } from '../../client/project/project-files.ts';
 import { readSubmitOptions } from '../../client/project/submit/read-submit-profile.ts';
@@ -42,9 +42,9 @@ export async function storeOptions(
   const profile = await profileOf(project, platform, submitProfile);
   const merged = SubmitOptions.safeParse({ store: STORE_OF_PLATFORM[platform], ...profile?.options, ...given });
   if (merged.success) return { options: merged.data, notes: profile?.notes ?? [] };
-  const { path, message, ...issue } = merged.error.issues[0]!;
-  const field = path[0] ?? ('keys' in issue ? issue.keys[0] : undefined);
-  throw new CommandError(`--${dashed(String(field))} ${message}.`);
+  const issue = merged.error.issues[0]!;
+  const field = issue.path[0] ?? ('keys' in issue ? issue.keys[0] : undefined);
+  throw new CommandError(`--${dashed(String(field))} ${wordsOf(issue)}.`);
 }
 
 async function profileOf(project: StoreProject | null, platform: Platform, name: string | undefined) {

@@ -206,7 +206,7 @@ async function packageOf(files: ProjectFiles, appRoot: string) {
   const json = file === null ? null : await readJson(files, file, LIMITS);
   if (json === null)
     return problem(
-      `${file ?? named(appRoot)} is not in the source. Name the app's folder (\`appRoot\`), or add the file.`,
+      `${file ?? named(appRoot)} is not in the source. Add it, or name the app's folder: as FOLDER of \`expo-build submit\`, or as \`projectRoot\` in a request.`,
     );
   if (!json.ok) return json;
   const dependencies = (json.value as { dependencies?: unknown } | null)?.dependencies;

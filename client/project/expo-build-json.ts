@@ -100,7 +100,7 @@ function unknownField(at: string, field: string): string {
     ? ['command', 'artifacts']
     : Object.keys(ExpoBuildJsonFile.shape);
   const where = at === '' ? EXPO_BUILD_JSON : `${named(at)} in ${EXPO_BUILD_JSON}`;
-  return `${where} has no field ${named(field)}. It has ${listed(known)}: correct or remove the other.`;
+  return `${where} has no field ${named(field)}. Correct its name, or remove it. The fields are ${listed(known)}.`;
 }
 
 export interface CommandBuild {

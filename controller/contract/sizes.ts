@@ -120,7 +120,8 @@ export const IMAGES_OF_POOL_MAX = 8;
 export const IMAGE_FETCHES_AT_ONCE_MAX = 100;
 export const IMAGE_MESSAGE_MAX = 500;
 
-/** The VM of a failed attempt is kept for so long at most. */
+/** The VM of a failed attempt is kept for at least and at most so long, if somebody asks for it. */
+export const KEEP_VM_MIN_MS = 60_000;
 export const KEEP_VM_MAX_MS = 24 * 60 * 60_000;
 
 /** Keys of stores that a project has, and apps that one of them is for. */

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import type { ArtifactApp } from '#contract';
-import { fetchApp } from '../../cli/build-cache/cached-app.ts';
+import { fetchApp, removeUnused } from '../../cli/build-cache/cached-app.ts';
 import { fingerprintOf, isForDevelopment } from '../../cli/build-cache/fingerprint.ts';
 import provider from '../../cli/build-cache-provider.ts';
 import { AdminClient } from '../../client/admin-client.ts';
@@ -235,6 +235,20 @@ test('a download that was broken off goes on, stray files do not count, and an a
       .filter((name) => !name.startsWith('.'))
       .toSorted(),
   ).toEqual([sha256, ...old.slice(1)].toSorted());
+});
+
+test('an app that another run has been given meanwhile stays, whole and in its place', async () => {
+  using project = aProject();
+  const place = join(project.cache, 'a'.repeat(64));
+  mkdirSync(join(place, 'Shop.app'), { recursive: true });
+  const usedAt = 1_000;
+  utimesSync(place, 2, 2);
+  await removeUnused(place, usedAt);
+  expect(readdirSync(project.cache)).toEqual(['a'.repeat(64)]);
+  expect(readdirSync(place)).toEqual(['Shop.app']);
+  utimesSync(place, usedAt / 1_000, usedAt / 1_000);
+  await removeUnused(place, usedAt);
+  expect(readdirSync(project.cache)).toEqual([]);
 });
 
 test('all questions together wait for 10 s, and no flavour or scheme gets the app of another', async () => {

@@ -44,13 +44,21 @@ test("the guide's config is accepted as it stands, with `~` expanded and default
 
 test('everything that is wrong is named at once, each with its fix', () => {
   const { apiKey: _, ...rest } = guideConfig;
-  const findings = findingsOf({ ...rest, vmSSHKey: 'x', maxConcurrentBuilds: 3, vmSshPort: '22', platforms: ['tvos'] });
+  const findings = findingsOf({
+    ...rest,
+    ...{ vmSSHKey: 'x', maxConcurrentBuilds: 3, vmSshPort: '22', platforms: ['tvos'] },
+    ...{ keepVmMaxMs: 86_400_001, vmCpus: 0, vmMemoryMb: 2048.5, isolation: 'none' },
+  });
   expect(Object.fromEntries(findings.map(({ key, problem, fix }) => [key, `${problem}. ${fix}`]))).toEqual({
     apiKey: 'missing. Add "apiKey", or run `expo-worker init`',
     vmSSHKey: 'no such setting. Did you mean vmSshKey?',
     maxConcurrentBuilds: 'not usable. A Mac runs at most 2 macOS VMs',
-    vmSshPort: 'must be a number, not a string. Correct its value',
-    'platforms.0': expect.stringContaining('"ios"'),
+    vmSshPort: 'must be a number, but is "22". Correct its value',
+    'platforms.0': 'must be "ios" or "android", but is "tvos". Correct its value',
+    keepVmMaxMs: 'must be at most 86400000, but is 86400001. Correct its value',
+    vmCpus: 'must be at least 1, but is 0. Correct its value',
+    vmMemoryMb: 'must be a whole number, but is 2048.5. Correct its value',
+    isolation: 'must be "nat" or "softnet" or "controller", but is "none". Correct its value',
   });
 });
 
@@ -67,6 +75,7 @@ test('a Mac has one image in the short form, or a list of images that differ in 
     'vmName: it stands beside images',
     'platforms: it stands beside images',
   ]);
+  expect(keysOf({ ...rest, images: [{ name: 'xcode-26', platforms: ['ios'] }] })).toEqual(['images.0.vmName: missing']);
   expect(keysOf({ ...rest, images: [images[0], images[0]] })).toEqual([
     'images.name: xcode-26 is there twice',
     'images.vmName: vm-26 is there twice',
@@ -108,8 +117,8 @@ test('broken JSON is told with its line and column', () => {
   expect(finding?.problem).toBe('not valid JSON at line 3, column 12');
   expect(findingsOf('{"vmName": "x"')[0]?.problem).toContain('line 1, column 15');
   expect(findingsOf('')[0]?.problem).toContain('line 1, column 1');
-  expect(findingsOf('[]')[0]?.problem).toBe('must be an object, not an array');
-  expect(findingsOf('null')[0]?.problem).toBe('must be an object, not null');
+  expect(findingsOf('[]')[0]?.problem).toBe('must be an object, but is a list');
+  expect(findingsOf('null')[0]?.problem).toBe('must be an object, but is null');
 });
 
 test('a file that others can read is refused with the command that repairs it', async () => {

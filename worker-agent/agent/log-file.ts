@@ -7,7 +7,7 @@
  *
  * Owns the file of `--log-file`, and beside it the older ones: `agent.log.1`, `agent.log.2`, …
  */
-import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fchmodSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 
 const FILE_MAX_BYTES = 10 * 1024 * 1024;
 const FILES_MAX = 5;
@@ -27,8 +27,7 @@ export class LogFile implements Disposable {
     try {
       const bytes = Buffer.from(text);
       if (this.#sizeBytes + bytes.length > this.#maxBytes && this.#sizeBytes > 0) this.#rotate();
-      this.#fd ??= this.#open();
-      writeSync(this.#fd, bytes);
+      writeSync(this.#fd ?? this.#open(), bytes);
       this.#sizeBytes += bytes.length;
     } catch {
       this[Symbol.dispose](); // the next line is tried again
@@ -41,8 +40,11 @@ export class LogFile implements Disposable {
   }
 
   #open(): number {
-    // The account may read it although root writes it. The folder keeps everybody else out.
-    const fd = openSync(this.#path, 'a', 0o644);
+    const fd = openSync(this.#path, 'a');
+    this.#fd = fd;
+    // The account may read it although root writes it. launchd starts us with umask 077, which would keep the
+    // account out. The folder keeps everybody else out.
+    fchmodSync(fd, 0o644);
     this.#sizeBytes = fstatSync(fd).size;
     return fd;
   }

@@ -11,6 +11,7 @@ import { pause, untilAnswered } from '../../client/retry.ts';
 import type { WorkerClient } from '../../client/worker-client.ts';
 import { type AttemptAction, type Decision, type Facts, reconcile } from '../attempt/reconcile.ts';
 import type { AgentConfig } from '../config.ts';
+import { ENROL_ANEW } from '../config-findings.ts';
 import type { Emit } from '../events.ts';
 import type { AttemptJournal } from '../state/journal.ts';
 import type { StateFolder } from '../state/state-folder.ts';
@@ -101,14 +102,12 @@ async function whoAmI(
   if (!answer.ok) {
     // A refusal may come from a bad deploy. A running build goes on, and the answers to its own beats decide.
     if (!canWait) return remembered!;
-    throw new AgentIdentityError(
-      `${config.controllerUrl} refused \`apiKey\`: ${answer.message}. Correct the key in the config, or register this Mac anew`,
-    );
+    throw new AgentIdentityError(`${config.controllerUrl} refused \`apiKey\`: ${answer.message}. ${ENROL_ANEW}`);
   }
   const { scope, workerId } = answer.value;
   if (scope !== 'worker' || workerId === null)
     throw new AgentIdentityError(
-      `\`apiKey\` is a key of scope ${scope}. An agent needs the worker key that was shown when this Mac was registered`,
+      `\`apiKey\` in the config is a key of scope ${scope}, and an agent needs the key of a worker. ${ENROL_ANEW}`,
     );
   await state.rememberWorker(workerId);
   return workerId;

@@ -69,7 +69,7 @@ export function initCommand(exitWith: (exitCode: number) => void): Command {
       try {
         const configPath = expandHome(options.config);
         refuseOverwrite(configPath, options.force);
-        const answers = await askFor(options, hasImages(await formerSettings(configPath)));
+        const answers = await askFor(options, await formerSettings(configPath));
         process.stdout.write(await initWorker({ configPath, answers, force: options.force }));
       } catch (error) {
         if ((error as Error).name === 'ExitPromptError') return exitWith(EXIT.interrupted);
@@ -179,12 +179,12 @@ async function tradeCode(url: string, code: string): Promise<string> {
   throw new InitError(`${url} did not take the code: ${enrolled.message}`);
 }
 
-async function askFor(given: Partial<InitAnswers>, withImages: boolean): Promise<InitAnswers> {
+async function askFor(given: Partial<InitAnswers>, former: Partial<AgentConfigInput>): Promise<InitAnswers> {
   const code = given.code === '-' ? (await text(process.stdin)).trim() : given.code;
   const apiKey =
     given.apiKey === '-' ? (await text(process.stdin)).trim() : (given.apiKey ?? process.env[API_KEY_VARIABLE]);
   const known = { ...given, apiKey };
-  const needless = [...(code === undefined ? [] : ['apiKey']), ...(withImages ? ['vmName'] : [])];
+  const needless = [...(code === undefined ? [] : ['apiKey']), ...(hasImages(former) ? ['vmName'] : [])];
   const open = QUESTIONS.filter(({ key }) => known[key] === undefined && !needless.includes(key));
   if (open.length > 0 && !process.stdin.isTTY)
     throw new InitError(
@@ -192,7 +192,7 @@ async function askFor(given: Partial<InitAnswers>, withImages: boolean): Promise
     );
   const answers: Partial<InitAnswers> = { ...known };
   const prompts = open.length > 0 ? await import('@inquirer/prompts') : null; // it takes long to load
-  for (const { key, ask } of open) answers[key] = await ask(prompts!);
+  for (const { key, ask, usual } of open) answers[key] = await ask(prompts!, proposalOf(former, key) ?? usual);
   const { vmName, vmUser, vmSshKey, controllerUrl } = answers as InitAnswers;
   const credential = code === undefined ? { apiKey: answers.apiKey! } : { code };
   return { ...(vmName !== undefined && { vmName }), vmUser, vmSshKey, controllerUrl, ...credential };
@@ -200,26 +200,43 @@ async function askFor(given: Partial<InitAnswers>, withImages: boolean): Promise
 
 type Prompts = typeof import('@inquirer/prompts');
 
-const QUESTIONS: readonly { key: keyof InitAnswers; flag: string; ask: (prompts: Prompts) => Promise<string> }[] = [
+interface Question {
+  key: keyof InitAnswers;
+  flag: string;
+  /** What is proposed on a Mac that has no config yet. */
+  usual?: string;
+  ask: (prompts: Prompts, proposed: string | undefined) => Promise<string>;
+}
+
+const QUESTIONS: readonly Question[] = [
   {
     key: 'vmName',
     flag: '--vm-name',
-    ask: ({ input }) => input({ message: 'Name of the VM you have set up', required: true }),
+    usual: 'expo-build-vm',
+    ask: asking('Name for the VM of the base image (`expo-worker base-image` makes it)'),
   },
-  { key: 'vmUser', flag: '--vm-user', ask: ({ input }) => input({ message: 'Account in the VM', default: 'admin' }) },
+  { key: 'vmUser', flag: '--vm-user', usual: 'admin', ask: asking('Account in the VM') },
   {
     key: 'vmSshKey',
     flag: '--vm-ssh-key',
-    ask: ({ input }) => input({ message: 'Private key for the VM (made if absent)', default: DEFAULT_KEY_PATH }),
+    usual: DEFAULT_KEY_PATH,
+    ask: asking('Private key for the VM (made if absent)'),
   },
-  {
-    key: 'controllerUrl',
-    flag: '--controller-url',
-    ask: ({ input }) => input({ message: 'Controller', required: true }),
-  },
+  { key: 'controllerUrl', flag: '--controller-url', ask: asking('Controller') },
   {
     key: 'apiKey',
     flag: `one of --code, --api-key and $${API_KEY_VARIABLE}`,
     ask: ({ password }) => password({ message: "This worker's key", mask: true }),
   },
 ];
+
+function asking(message: string): Question['ask'] {
+  return ({ input }, proposed) =>
+    input({ message, required: true, ...(proposed !== undefined && { default: proposed }) });
+}
+
+/** With --force, what the config has so far. */
+function proposalOf(former: Partial<AgentConfigInput>, key: keyof InitAnswers): string | undefined {
+  const value = key === 'code' ? undefined : former[key];
+  return typeof value === 'string' ? value : undefined;
+}

@@ -40,8 +40,8 @@ export async function findKeptVm({ config: configPath, ...named }: KeptVmOptions
   const kept = wanted.filter((journal) => journal.isKept);
   const of = attempt === undefined ? `build ${build}` : `attempt ${attempt} of build ${build}`;
   if (kept.length > 1) {
-    const attempts = kept.map(({ state: { assignment } }) => assignment.attempt).join(' and ');
-    throw new CommandError(`VMs of attempts ${attempts} of build ${build} are kept. Name one: ${build} ATTEMPT`);
+    const names = kept.map(({ state: { assignment } }) => `${build}#${assignment.attempt}`).join(' or ');
+    throw new CommandError(`VMs of several attempts of build ${build} are kept. Name one: ${names}`);
   }
   if (kept.length === 0) {
     const why = wanted.length > 0 ? 'it has not come to its end yet, or its VM is being deleted' : 'it is not kept';

@@ -19,14 +19,15 @@ export interface LogsOptions {
 
 export async function logsCommand({ config, follow, lines, signal, write }: LogsOptions): Promise<void> {
   const path = logPathOf(config);
-  // A part of the file may end in the middle of a character.
+  // A part that is read may end in the middle of a character. The end of the file never does, because the
+  // agent writes whole lines.
   const decoder = new StringDecoder('utf8');
   const show = (bytes: Buffer) => write(decoder.write(bytes));
   let file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     throw new CommandError(
       error.code === 'ENOENT'
-        ? `There is no ${path}. The agent writes this file when launchd runs it; \`expo-worker install\` sets that up`
-        : `${path} cannot be read (${error.code})`,
+        ? `There is no ${path}. The agent writes this file when launchd runs it. Run \`sudo expo-worker install\``
+        : `${path} cannot be read (${error.code}). If the agent runs as root, run the same command with \`sudo\``,
     );
   });
   try {

@@ -11,6 +11,7 @@ import { pause } from '../../client/retry.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { AgentReport, type LastFailure, type SlotReport } from '../agent/status-file.ts';
 import { type AgentConfig, loadConfig } from '../config.ts';
+import { NOT_OF_A_WORKER } from '../config-findings.ts';
 import { EXIT } from '../exit-codes.ts';
 import { Images } from '../images/images.ts';
 import type { AttemptJournal } from '../state/journal.ts';
@@ -93,7 +94,7 @@ async function askController(client: WorkerClient): Promise<Controller> {
   const me = await client.me();
   if (!me.ok) return { reachable: me.kind === 'refused', message: me.message, activeAttempts: [] };
   const { workerId } = me.value;
-  if (workerId === null) return { reachable: true, message: '`apiKey` is not the key of a worker', activeAttempts: [] };
+  if (workerId === null) return { reachable: true, message: NOT_OF_A_WORKER, activeAttempts: [] };
   const answer = await client.attempts(workerId);
   if (!answer.ok) return { reachable: answer.kind === 'refused', message: answer.message, activeAttempts: [] };
   return { reachable: true, message: `worker ${workerId}`, activeAttempts: answer.value.attempts };
@@ -105,7 +106,7 @@ export function describe({ running, agent, kept, controller, images }: Status, u
   const lines = [
     running
       ? `agent       ${agent!.state}, pid ${agent!.pid}, for ${span(nowMs - Date.parse(agent!.startedAt))}`
-      : 'agent       not running; start it with `expo-worker run` or `expo-worker install`',
+      : 'agent       not running; start it with `expo-worker run` or `sudo expo-worker install`',
     `controller  ${reachable ? 'reached' : 'NOT reached'}, ${url}${message && ` (${message})`}`,
   ];
   const slots = running ? agent!.builds : [];

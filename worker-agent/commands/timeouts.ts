@@ -2,6 +2,7 @@
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
+import { NOT_OF_A_WORKER } from '../config-findings.ts';
 import { CommandError } from '../exit-codes.ts';
 import { REQUEST_MS } from '../time-limits.ts';
 import { BUILDS_MIN, type Proposal, proposeTimeouts } from './timeout-proposals.ts';
@@ -12,7 +13,7 @@ export async function timeoutsCommand({ config: path, json }: { config: string; 
   const client = new WorkerClient(new Connection({ url, key, requestMs: REQUEST_MS }));
   const me = await client.me();
   if (!me.ok) throw new CommandError(`${url}: ${me.message}`);
-  if (me.value.workerId === null) throw new CommandError('`apiKey` is not the key of a worker');
+  if (me.value.workerId === null) throw new CommandError(NOT_OF_A_WORKER);
   const answer = await client.durations(me.value.workerId);
   if (!answer.ok) throw new CommandError(`${url}: ${answer.message}`);
   const proposals = proposeTimeouts(answer.value.attempts);

@@ -16,6 +16,7 @@ import {
 import { Connection } from '../../client/request.ts';
 import { WorkerClient } from '../../client/worker-client.ts';
 import { loadConfig } from '../config.ts';
+import { NOT_OF_A_WORKER } from '../config-findings.ts';
 import { StateFolder } from '../state/state-folder.ts';
 import { REQUEST_MS } from '../time-limits.ts';
 import { blockingFailure, type CheckResult } from './run-checks.ts';
@@ -53,7 +54,7 @@ export async function postFindings(
     const client = new WorkerClient(new Connection({ url, key, requestMs: REQUEST_MS, transferStallMs: REQUEST_MS }));
     const me = await client.me();
     if (!me.ok) return { message: me.message };
-    if (me.value.workerId === null) return { message: '`apiKey` is not the key of a worker' };
+    if (me.value.workerId === null) return { message: NOT_OF_A_WORKER };
     const { instanceId } = await new StateFolder(join(dirname(configPath), 'state')).instance();
     const answer = await client.findings(me.value.workerId, { instanceId, findings: findingsOf(checks) });
     return answer.ok ? { state: answer.value.state } : { message: answer.message };

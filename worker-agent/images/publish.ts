@@ -46,7 +46,9 @@ export async function publishImage(options: PublishOptions): Promise<number> {
   const { freeBytes } = await roomOf(tart.home);
   const needGb = roomForClone(config.minFreeDiskGb, []);
   if (freeBytes < needGb * GB_BYTES)
-    throw new CommandError(`${needGb} GB must be free to publish, and ${Math.floor(freeBytes / GB_BYTES)} GB are`);
+    throw new CommandError(
+      `The disk of ${tart.home} has ${Math.floor(freeBytes / GB_BYTES)} GB free, and publishing needs ${needGb} GB. Free some of it: \`tart list\` shows the VMs, and \`tart delete NAME\` deletes one`,
+    );
 
   const vm = `${image.vmName}-publishing`;
   const free = `${image.vmName}-published`;
@@ -110,7 +112,10 @@ function referenceOf(to: string, provisioned: string | null): string {
   const repository = hasTag ? to.slice(0, at) : to;
   const tag = hasTag ? to.slice(at + 1) : (provisioned?.slice(0, 12) ?? 'latest');
   if (REPOSITORY.test(repository) && TAG.test(tag)) return `${repository}:${tag}`;
-  throw new CommandError(`--publish: ${to} is not REGISTRY/NAME or REGISTRY/NAME:TAG`, EXIT.usage);
+  throw new CommandError(
+    `--publish: ${to} is not REGISTRY/NAME or REGISTRY/NAME:TAG, such as ghcr.io/acme/xcode:26`,
+    EXIT.usage,
+  );
 }
 
 function orThrow<T>(result: TartResult<T>): { ok: true } & T {

@@ -49,7 +49,7 @@ export async function readJobs(mac: Mac, account: Account, signal?: AbortSignal)
       if (answer.exitCode === null) {
         signal?.throwIfAborted();
         throw new CommandError(
-          `launchctl did not answer whether the agent is loaded as a ${NAMES[kind]}, so nothing was changed. Run the same command again, and restart the Mac if launchctl never answers.`,
+          `launchctl did not answer whether the agent is loaded as a ${NAMES[kind]}. Run the same command again, and restart the Mac if launchctl never answers.`,
         );
       }
       const figure = (name: string) => {

@@ -55,7 +55,7 @@ Examples:
 
 function limitOf(text: string): number {
   const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0;
-  if (limit < 1 || limit > LIMIT_MAX) throw new InvalidArgumentError(`Give a number from 1 to ${LIMIT_MAX}.`);
+  if (limit < 1 || limit > LIMIT_MAX) throw new InvalidArgumentError(`Give a whole number from 1 to ${LIMIT_MAX}.`);
   return limit;
 }
 

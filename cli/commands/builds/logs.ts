@@ -47,10 +47,11 @@ Examples:
   expo-build logs -f b_0123456789abcdef | grep -i warning
 
 Of what the build printed, a terminal gets text and colours. A pipe or a file gets plain text. The exit code
-says whether the log could be read; that of \`expo-build watch\` says how the build ended.`;
+says whether the log could be read; that of \`expo-build watch\` says how the build ended. A reader that leaves
+before the end, such as \`head\`, stops the command: 130.`;
 
 function attemptNumber(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('it is a number from 1.');
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('Give a whole number from 1 to 9999.');
   return Number(text);
 }
 

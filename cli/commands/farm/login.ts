@@ -81,7 +81,9 @@ async function keyFor({ keyStdin }: LoginOptions, signal: AbortSignal): Promise<
 
 function sayWhichKey(error: unknown): never {
   if (error instanceof ApiError && error.status === 401)
-    throw new CommandError(`The controller does not know this key, or it has ended. Nothing was stored.`);
+    throw new CommandError(
+      'The controller does not know this key, or the key was revoked or has expired. Nothing was stored. Ask an admin for a new key.',
+    );
   throw error;
 }
 

@@ -6,7 +6,7 @@
  */
 import { open } from 'node:fs/promises';
 import { Command } from 'commander';
-import { SECRET_FILE_MAX_BYTES, SecretName, type SecretRequest } from '#contract';
+import { SECRET_FILE_MAX_BYTES, SecretName, type SecretRequest, wordsOf } from '#contract';
 import { printable } from '../../../client/printable.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
 import { CommandError } from '../../command-error.ts';
@@ -79,7 +79,7 @@ To set and remove, the key needs the right secrets.set.`;
 async function setSecret(name: string, options: SetOptions, signal: AbortSignal): Promise<void> {
   const { file, path, pool, json } = options;
   const known = SecretName.safeParse(name);
-  if (!known.success) throw new CommandError(`${name}: ${known.error.issues[0]!.message}.`);
+  if (!known.success) throw new CommandError(`${name}: ${wordsOf(known.error.issues[0]!)}.`);
   if ((file === undefined) !== (path === undefined))
     throw new CommandError(
       '--file and --path go together: the file of this disk, and where the build finds it from the root of its source.',
@@ -105,7 +105,8 @@ async function readValue(name: string, signal: AbortSignal): Promise<string> {
   const value = process.stdin.isTTY
     ? await askSecret({ message: `Value of ${name}`, otherwise: '', signal })
     : await readPipedLine({ flag: 'secrets set', otherwise: SEND_AS_FILE, maxBytes: VALUE_MAX_BYTES, signal });
-  if (value === '') throw new CommandError(`${name}: no value came. Nothing was set.`);
+  if (value === '')
+    throw new CommandError(`${name}: no value came. Nothing was set. Send the value on standard input.`);
   return value;
 }
 
@@ -114,12 +115,15 @@ async function readBase64(path: string): Promise<string> {
     await using file = await open(path, 'r');
     const stats = await file.stat();
     const { size } = stats;
-    if (!stats.isFile()) throw new CommandError(`${path} is no file.`);
+    if (!stats.isFile()) throw new CommandError(`--file: ${path} is no file. Name a file.`);
     if (size > SECRET_FILE_MAX_BYTES)
-      throw new CommandError(`${path} has ${size} bytes. A secret file has at most ${SECRET_FILE_MAX_BYTES}.`);
+      throw new CommandError(
+        `--file: ${path} has ${size} bytes, but at most ${SECRET_FILE_MAX_BYTES} are taken. Give a smaller file.`,
+      );
     return (await file.readFile()).toString('base64');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new CommandError(`--file: there is no file ${path}.`);
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new CommandError(`--file: there is no file ${path}. Correct the path.`);
     throw error instanceof CommandError ? error : new CommandError(`--file: ${(error as Error).message}`);
   }
 }

@@ -6,7 +6,8 @@
  */
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { STORE_KEY_TEXT_MAX, StoreKeyRequest } from '#contract';
+import type { z } from 'zod';
+import { STORE_KEY_TEXT_MAX, StoreKeyRequest, wordsOf } from '#contract';
 import { fileBeside } from '../../../client/packing/files-of-source.ts';
 import { printable } from '../../../client/printable.ts';
 import { readKeyFile } from '../../../client/project/submit/key-file.ts';
@@ -114,8 +115,8 @@ const FLAGS: Readonly<Record<string, string>> = {
   ...{ privateKey: '--file', serviceAccount: '--file' },
 };
 
-const sentenceOf = ({ path, message }: { path: readonly PropertyKey[]; message: string }): string =>
-  `${FLAGS[String(path[0])] ?? String(path[0])} ${message}.`;
+const sentenceOf = (issue: z.core.$ZodIssue): string =>
+  `${FLAGS[String(issue.path[0])] ?? String(issue.path[0])} ${wordsOf(issue)}.`;
 
 async function requestOf({ platform, app, pool, submitProfile, ...flags }: SetOptions): Promise<object> {
   const use = { apps: app, ...(pool.length > 0 && { pools: pool }) };

@@ -42,7 +42,7 @@ export function initCommand(interrupts: Interrupts): Command {
   return new Command('init')
     .description('find the project, and say what its first build needs')
     .argument('[folder]', 'the folder of the app, or of the repository that it is in', '.')
-    .option('--eas-json', 'also write an eas.json with two profiles, if there is none', false)
+    .option('--eas-json', 'propose an eas.json with two profiles, instead of an expo-build.json', false)
     .option('--yes', 'write what is proposed without a question', false)
     .option('--offline', 'do not ask the controller', false)
     .option('--json', 'print one JSON object on each line', false)
@@ -113,7 +113,9 @@ async function lookAt(project: Project, { easJson, offline }: InitFlags): Promis
   if (survey.easJson?.problem) needed.push(survey.easJson.problem);
   if (survey.easJson === null && easJson) {
     if (survey.name === null && !survey.isExpo)
-      throw new CommandError('Profiles of eas.json need a project with a package.json, and there is none.');
+      throw new CommandError(
+        'Profiles of eas.json need a project with a package.json, and there is none. Name the folder that has it, or leave --eas-json out.',
+      );
     propose('eas.json', MINIMAL_EAS_JSON);
   }
   const hasCommand = PLATFORMS.some((platform) => commandIn(project, platform));
@@ -206,7 +208,7 @@ async function writeNew(path: string, name: string, content: string): Promise<vo
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST')
       throw new CommandError(
-        `${name} is there, but it does not go to a build: git ignores it, or it is a link. Nothing was written.`,
+        `${name} is there, but it does not go to a build: git ignores it, or it is a link. Nothing was written. Take it out of .gitignore, or put a file in place of the link.`,
       );
     throw new CommandError(`${path} cannot be written: ${(error as Error).message}`);
   }

@@ -14,7 +14,7 @@ import {
   variableName,
   variableValue,
 } from '../fields.ts';
-import { KEEP_VM_MAX_MS, SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
+import { KEEP_VM_MAX_MS, KEEP_VM_MIN_MS, SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
 import { App } from './build-numbers.ts';
 import { Origin } from './origin.ts';
@@ -128,7 +128,7 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
       /** The name of the image to build in. Without it: that of the project, else the default of the Mac. */
       image: Id.optional(),
       /** Keeps the VM of a failed attempt for a look, if the Mac's own setting allows it. */
-      keepVm: z.strictObject({ onFailureMs: durationMs.min(60_000).max(KEEP_VM_MAX_MS) }).optional(),
+      keepVm: z.strictObject({ onFailureMs: durationMs.min(KEEP_VM_MIN_MS).max(KEEP_VM_MAX_MS) }).optional(),
       /** False: build it as a stranger's source, although the key is trusted. A key cannot be loosened. */
       trusted: z.boolean().optional(),
       /** What goes to a store as soon as the build has succeeded. */

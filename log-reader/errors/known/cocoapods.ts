@@ -50,7 +50,8 @@ export const COCOAPODS: readonly KnownError[] = [
     id: 'pods_version',
     pattern: /^\[!\] `([^`]+)` requires CocoaPods version `([^`]+)`/,
     sentence: 'The pod $1 needs CocoaPods $2, and the VM has another version.',
-    advice: 'Update CocoaPods in the base image (provision.sh pins its version).',
+    advice:
+      'Name such a version as "cocoapods" in the profile of eas.json. Or set COCOAPODS_VERSION in vm-image/provision/versions.sh, and make the base image anew.',
   },
   {
     id: 'pods_encoding',

@@ -82,7 +82,7 @@ test('what cannot be a secret file is refused with a sentence', async () => {
   it.tree.write({ 'expo-build.json': '{"secretFiles":".env"}' });
   await expect(typed('a.js')).rejects.toThrow('`secretFiles` in expo-build.json must be a list of paths');
   it.tree.write({ 'expo-build.json': '{"secretFile":[".env"]}' });
-  await expect(typed('a.js')).rejects.toThrow('expo-build.json has no field `secretFile`. It has');
+  await expect(typed('a.js')).rejects.toThrow('expo-build.json has no field `secretFile`. Correct its name');
   it.tree.write({ 'expo-build.json': '{' });
   await expect(typed('a.js')).rejects.toThrow('expo-build.json is not valid JSON');
 });

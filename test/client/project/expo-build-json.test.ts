@@ -42,7 +42,10 @@ test.each([
   ['{"artifacts":[{"glob":1}]}', '`artifacts.0` in expo-build.json must be a glob, or an object'],
   ['{"artifacts":[""]}', '`artifacts` in expo-build.json is refused'],
   ['{"include":["a",""]}', 'must not have an empty text'],
-  ['{"ios":{"profile":"x"}}', '`ios` in expo-build.json has no field `profile`. It has `command`, `artifacts`'],
+  [
+    '{"ios":{"profile":"x"}}',
+    '`ios` in expo-build.json has no field `profile`. Correct its name, or remove it. The fields are `command`, `artifacts`',
+  ],
   ['[]', 'expo-build.json must be an object'],
   ['{', 'expo-build.json is not valid JSON'],
 ])('%s is refused', async (text, says) => {

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { parse } from 'plist';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { LogFile } from '../../../worker-agent/agent/log-file.ts';
 import { logsCommand } from '../../../worker-agent/commands/logs.ts';
 import { changeConfig, saveConfig } from '../../../worker-agent/config.ts';
@@ -277,6 +277,16 @@ test('the log is rotated, and no more than five files are kept', () => {
   expect(existsSync(`${path}.5`)).toBe(false);
 });
 
+test('the account may read the log that root writes under the umask of launchd, after a rotation too', () => {
+  using dir = temporaryDir();
+  const path = join(dir.path, 'agent.log');
+  const before = process.umask(0o077);
+  onTestFinished(() => void process.umask(before));
+  using file = new LogFile(path, 20);
+  for (let line = 0; line < 2; line++) file.write(`line number ${line}\n`);
+  for (const one of [path, `${path}.1`]) expect(statSync(one).mode & 0o777, one).toBe(0o644);
+});
+
 test('a log that cannot be written stops nothing, and goes on when it can', () => {
   using dir = temporaryDir();
   const path = join(dir.path, 'none/agent.log');
@@ -294,7 +304,7 @@ test('logs shows the end and follows over a rotation', async () => {
   const stop = new AbortController();
   let shown = '';
   const options = { config, lines: 2, signal: stop.signal, write: (text: string) => void (shown += text) };
-  await expect(logsCommand({ ...options, follow: false })).rejects.toThrow('expo-worker install');
+  await expect(logsCommand({ ...options, follow: false })).rejects.toThrow('Run `sudo expo-worker install`');
   using file = new LogFile(path, 40);
   for (const line of ['one', 'two', 'three']) file.write(`${line}\n`);
   await logsCommand({ ...options, follow: false });

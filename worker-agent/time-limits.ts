@@ -78,7 +78,7 @@ export interface BootLimits {
 /** A clone may copy a whole disk, while `tart set` only changes a file. */
 export const BOOT_LIMITS: BootLimits = { cloneMs: 300_000, setMs: 60_000, addressMs: 180_000, sshMs: 120_000 };
 
-/** Of a short command by `tart exec`. Tart itself waits 10 s for the guest agent, which a frozen VM has not. */
+/** Of a short command by `tart exec`. Tart waits 10 s for the guest agent, which a frozen VM does not run. */
 export const TART_EXEC_MS = 20_000;
 
 /**

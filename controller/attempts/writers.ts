@@ -4,9 +4,10 @@
  * Invariant: this is the one place that decides it. Heartbeats, reports, logs and files all ask here.
  */
 import { and, eq, sql } from 'drizzle-orm';
-import { AFTERMATH_MS } from '#contract';
+import { isInAftermath } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from '../builds/rows.ts';
+import { aftermathIsOver } from '../builds/transitions.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { attempts, builds } from '../schema/index.ts';
@@ -73,10 +74,8 @@ export async function writerOf<Asked extends Purpose>(
   if (!attempt) return refuse(unknownAttempt, `the build has no attempt ${named ?? build.attempt}`);
   if (caller.kind === 'worker' && attempt.workerId !== caller.workerId)
     return refuse('forbidden', `attempt ${attempt.attempt} belongs to another worker`);
-  if (until === 'end of the aftermath' && attempt.endedAt !== null && !isInAftermath(attempt.endedAt, now)) {
-    const minutes = AFTERMATH_MS / 60_000;
-    return refuse('attempt_ended', `attempt ${attempt.attempt} ended more than ${minutes} minutes ago`);
-  }
+  if (until === 'end of the aftermath' && attempt.endedAt !== null && !isInAftermath(attempt.endedAt, now))
+    return aftermathIsOver(attempt.attempt);
   if (until === 'end of the attempt') {
     if (attempt.attempt < build.attempt)
       return refuse('stale_attempt', `attempt ${attempt.attempt} is over; the build is at attempt ${build.attempt}`);
@@ -84,9 +83,6 @@ export async function writerOf<Asked extends Purpose>(
   }
   return { ok: true, attempt: attempt.attempt, build };
 }
-
-/** Whether an attempt that has ended may still write its own log and report its evidence. */
-export const isInAftermath = (endedAt: number, now: number): boolean => now < endedAt + AFTERMATH_MS;
 
 const refuse = (code: WriterRefusal['code'], message: string): WriterRefusal => ({ ...refusal(code, message), code });
 

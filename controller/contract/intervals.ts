@@ -5,6 +5,9 @@ import { DAY_MS } from './units.ts';
 /** For this long after its end an attempt may append to its own log and report its evidence once. */
 export const AFTERMATH_MS = 35 * 60_000;
 
+/** Whether an attempt that has ended may still write its own log and report its evidence. */
+export const isInAftermath = (endedAt: number, now: number): boolean => now < endedAt + AFTERMATH_MS;
+
 /** How often an agent beats, and asks for work. */
 export const AGENT_INTERVAL_MS = 4_000;
 

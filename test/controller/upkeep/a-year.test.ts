@@ -9,8 +9,8 @@ import { DEFAULT_TIMEOUTS } from '#contract';
 import type { RetentionDays } from '../../../controller/files/retention-days.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { wrongLoads } from '../../../local/chaos/wrong-loads.ts';
 import { begin, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
-import { wrongLoads } from '../queue/wrong-loads.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;

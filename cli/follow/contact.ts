@@ -7,7 +7,7 @@
  */
 import { awakeMs } from '../../client/running-clock.ts';
 
-export interface ContactOptions {
+interface ContactOptions {
   /** A gap of less than this is not said. */
   awayAfterMs: number;
   say: (reached: boolean, message: string) => void;

@@ -18,7 +18,7 @@ const CONFIG_MAX_BYTES = 1024 * 1024;
 const NAME_MAX = 256;
 const MESSAGE_MAX = 1_000;
 
-export interface GitOrigin {
+interface GitOrigin {
   origin: Origin;
   /** Of the commit. Empty if git does not know them. */
   parents: readonly string[];

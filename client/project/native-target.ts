@@ -70,7 +70,7 @@ export async function nativeTargetOf(
  * The name that `expo prebuild` gives scheme and target: letters and digits alone. Null if the name has none
  * of them: Expo then spells other alphabets out in Latin letters.
  */
-export function cleanedName(name: string): string | null {
+function cleanedName(name: string): string | null {
   const kept = (text: string) => text.replace(/[\W_]+/g, '');
   return kept(name) || kept(name.normalize('NFD')) || null;
 }

@@ -18,7 +18,7 @@ import { type Found, found, problem } from './found.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 
 /** In the order in which the engine looks for them. The first that exists decides. */
-export const LOCK_FILES = [
+const LOCK_FILES = [
   ['bun.lock', 'bun'],
   ['bun.lockb', 'bun'],
   ['yarn.lock', 'yarn'],

@@ -7,7 +7,7 @@
  * Invariant: it takes time in proportion to the text, and throws ListError for any other text.
  */
 
-export class ListError extends Error {
+class ListError extends Error {
   override name = 'ListError';
 }
 

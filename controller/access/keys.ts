@@ -51,7 +51,7 @@ export interface KeySpec {
 
 export type KeyRow = typeof keys.$inferSelect;
 
-export interface NewKey {
+interface NewKey {
   row: KeyRow;
   /** Shown once, in the answer to the request for the key. */
   secret: string;

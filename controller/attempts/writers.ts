@@ -42,10 +42,10 @@ const RULES: Record<Purpose, Rule> = {
 };
 
 /** `build` is null where a token sufficed and D1 was not asked. */
-export type Writer<Asked extends Purpose> = { ok: true; attempt: number; build: BuildOf<Asked> };
+type Writer<Asked extends Purpose> = { ok: true; attempt: number; build: BuildOf<Asked> };
 type BuildOf<Asked extends Purpose> = Asked extends 'take' | 'kept' ? BuildRow : BuildRow | null;
 
-export type WriterRefusal = Refusal & { code: 'not_found' | 'forbidden' | 'stale_attempt' | 'attempt_ended' };
+type WriterRefusal = Refusal & { code: 'not_found' | 'forbidden' | 'stale_attempt' | 'attempt_ended' };
 
 /**
  * Whether `caller` may do `purpose` with the attempt `named`. Null names the caller's own attempt: that of

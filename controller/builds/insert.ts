@@ -42,7 +42,7 @@ export interface RequestName {
 
 /** The columns that {@link insertBuild} sets itself. */
 type Own = 'status' | 'transitionId' | 'hasInputs' | 'inputs' | 'idempotencyKey' | 'requestHash';
-export type NewBuild = Omit<typeof builds.$inferInsert, Own> & { projectId: string };
+type NewBuild = Omit<typeof builds.$inferInsert, Own> & { projectId: string };
 
 /** What a new build may have beside its row. */
 export interface Beside {

@@ -42,7 +42,7 @@ export const ACTIVE_STATUSES: readonly BuildStatus[] = BUILD_STATUSES.filter(isA
 export const UNFINISHED_STATUSES: readonly BuildStatus[] = BUILD_STATUSES.filter((status) => !isFinal(status));
 
 /** The part of a build's row that a decision needs. */
-export interface BuildState {
+interface BuildState {
   status: BuildStatus;
   attempt: number;
 }

@@ -13,7 +13,7 @@ import { sha256, toBytes } from '../bytes.ts';
 
 export type SealingEnv = Pick<Env, 'INPUTS_KEY'>;
 
-export interface SealingKey {
+interface SealingKey {
   id: string;
   key: CryptoKey;
 }

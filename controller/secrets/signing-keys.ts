@@ -6,7 +6,7 @@
  */
 import { toBytes } from '../bytes.ts';
 
-export interface SigningKey {
+interface SigningKey {
   id: string;
   secret: string;
 }

@@ -161,7 +161,7 @@ const readSizes = (db: Database, projectId: string, poolNames: string[]): Promis
     .where(and(eq(secrets.projectId, projectId), inArray(secrets.pool, poolNames)));
 
 /** Whether one more secret is too much beside the `others` of its pool. Pure. */
-export function refuseTooMuch(
+function refuseTooMuch(
   others: readonly Pick<Size, 'name' | 'path' | 'sizeBytes'>[],
   { path, pool, sizeBytes }: Pick<Size, 'path' | 'pool' | 'sizeBytes'>,
 ): Refusal | null {

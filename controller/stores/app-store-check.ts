@@ -24,7 +24,7 @@ export async function checkAppStoreKey(
   });
 }
 
-export interface AppStoreQuestion {
+interface AppStoreQuestion {
   /** The bundle id. */
   appId: string;
   /** Null: the app is looked up by its bundle id. */
@@ -80,7 +80,7 @@ async function checkNumber(
 }
 
 /** `highest`: 0 if the app has no build with a whole number. Null: it is not known, and there is a reason. */
-export type AppStoreHighest = StoreCheck & { highest: number | null };
+type AppStoreHighest = StoreCheck & { highest: number | null };
 
 /** For the seed of a counter. Build numbers with dots are passed over. */
 export async function highestBuildNumber(

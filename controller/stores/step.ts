@@ -34,7 +34,7 @@ export type OpenedStoreKey =
   | { store: 'google-play'; clientEmail: string; privateKeyId: string; privateKey: string };
 
 /** What is uploaded. The agent has read `app` from the verified bytes. */
-export interface SubmittedArtifact {
+interface SubmittedArtifact {
   name: string;
   kind: 'ipa' | 'aab' | 'apk';
   size: number;
@@ -98,7 +98,7 @@ export interface Step<Options = SubmitOptions> {
  * What is done with a build that the store has. Whatever ends such a step early, but a cancellation, is a
  * warning. It fails no submission.
  */
-export interface WithBuild {
+interface WithBuild {
   /** What is left out then, as a part of a sentence. */
   what: string;
   /** The step that comes next all the same. Null: the submission is done. */

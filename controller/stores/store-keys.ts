@@ -205,7 +205,7 @@ async function isOfTeam(env: Env, row: StoreKeyRow): Promise<boolean | null> {
 }
 
 /** What a store key is needed for. */
-export interface KeyUse {
+interface KeyUse {
   projectId: string;
   /** The pool of the build. */
   pool: string;

@@ -15,9 +15,9 @@ import { explainReason } from '../stores/reasons.ts';
 import { type Step, type StepData, type StepResult, type StoreSteps, whyLate } from '../stores/step.ts';
 
 /** From the request to the end of the upload. */
-export const UPLOAD_MAX_MS = DAY_MS;
+const UPLOAD_MAX_MS = DAY_MS;
 /** From the end of the upload to the end. */
-export const PROCESSING_MAX_MS = DAY_MS;
+const PROCESSING_MAX_MS = DAY_MS;
 /** The last step is tried once more when its time is up, and the store is told of a failure. */
 const LAST_TRY_MS = 60 * 60_000;
 

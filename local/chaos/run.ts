@@ -45,7 +45,7 @@ const REQUEST_MS = 15_000;
  */
 const STREAMS_PER_MAC = 1.7;
 
-export interface ChaosRun {
+interface ChaosRun {
   plan: readonly PlannedBuild[];
   workers: number;
   /** After this time no further build is submitted. */

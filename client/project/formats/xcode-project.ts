@@ -9,7 +9,7 @@ const TARGETS_MAX = 100;
 const SETTINGS_MAX = 2_000;
 const CONFIGURATIONS_MAX = 200;
 
-export interface XcodeTarget {
+interface XcodeTarget {
   id: string;
   name: string;
   productType: string;

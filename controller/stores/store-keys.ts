@@ -216,15 +216,6 @@ interface KeyUse {
   name?: string | undefined;
 }
 
-/** The store key of a submission, still sealed. Undefined if it was deleted, or its project was. */
-export const readStoreKey = (env: Env, id: string): Promise<StoreKeyRow | undefined> =>
-  openDatabase(env)
-    .select(getTableColumns(storeKeys))
-    .from(storeKeys)
-    .innerJoin(projects, and(eq(projects.id, storeKeys.projectId), isNull(projects.deletedAt)))
-    .where(eq(storeKeys.id, id))
-    .get();
-
 /**
  * The one key of the project that may upload this app for builds of this pool. Refused: `store_refused` with
  * the reason `key_gone` or `key_not_for_app`. The message names what there is to choose from.

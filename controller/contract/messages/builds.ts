@@ -233,8 +233,6 @@ export const BuildList = z.object({
 });
 export type BuildList = z.infer<typeof BuildList>;
 
-export const ArtifactList = z.object({ artifacts: z.array(Artifact) });
-
 /** The build that a developer's machine runs instead of compiling one of the same fingerprint. */
 export const CachedBuild = z.object({
   build: Build,

@@ -2,10 +2,12 @@
  * Finds which scheme an iOS build builds, and which targets it signs, as eas-cli finds them. Expo's engine
  * wants a certificate and a profile for each of these targets by its name.
  */
+
 import type { BuildProfile } from './build-profile.ts';
 import { listed, named, textOf } from './formats/text.ts';
 import { readXcodeProject } from './formats/xcode-files.ts';
 import { expanded, XcodeProject } from './formats/xcode-project.ts';
+import { unescaped } from './formats/xml-text.ts';
 import { type Found, found, problem } from './found.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 import { type Workflow, xcodeProjectIn } from './workflow.ts';
@@ -175,7 +177,3 @@ function attributeIn(xml: string, name: string): string | null {
   }
   return null;
 }
-
-const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
-const unescaped = (text: string): string =>
-  text.replaceAll(/&(amp|lt|gt|quot|apos);/g, (_, name: string) => ENTITIES[name]!);

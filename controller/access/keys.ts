@@ -14,7 +14,7 @@
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, desc, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
-import type { KeyView, Rights, Scope } from '#contract';
+import { type KeyView, type Rights, SCOPES, type Scope } from '#contract';
 import { randomText, sha256, sha256Hex, toBytes } from '../bytes.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
@@ -74,7 +74,7 @@ const LISTED_MAX = 1_000;
 /** A shorter ADMIN_KEY is refused, because it could be guessed. */
 const ADMIN_KEY_MIN_CHARS = 16;
 /** The form of every key that {@link newKey} makes. Anything else is refused without asking D1. */
-const SECRET = /^tb_(admin|submit|read|worker)_[A-Za-z0-9_-]{43}$/;
+const SECRET = new RegExp(`^tb_(${SCOPES.join('|')})_[A-Za-z0-9_-]{43}$`);
 
 /** Makes a key that is not stored yet. Insert `row`, then hand out `secret`. */
 export async function newKey({ name, scope, workerId, expiresAt, ...spec }: KeySpec, now: number): Promise<NewKey> {

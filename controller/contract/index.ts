@@ -33,4 +33,5 @@ export * from './messages/workers.ts';
 export * from './sizes.ts';
 export * from './timeouts.ts';
 export * from './units.ts';
+export { UNPRINTABLE } from './unprintable.ts';
 export * from './version.ts';

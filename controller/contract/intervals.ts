@@ -1,4 +1,7 @@
-/** Says how often agent and monitor speak, and how long both sides wait for each other. In milliseconds. */
+/**
+ * Says how often agent and monitor speak, how long both sides wait for each other, and how long things are
+ * kept. In milliseconds.
+ */
 import { limitOrDefaultMs, type Timeouts } from './timeouts.ts';
 import { DAY_MS } from './units.ts';
 
@@ -36,3 +39,10 @@ export const agentIntervalMs = ({
     1,
     Math.min(AGENT_INTERVAL_MS, ...[heartbeatTimeoutMs, workerTimeoutMs].map((ms) => Math.round((ms ?? DAY_MS) / 8))),
   );
+
+/** The VM of a failed attempt is kept for so long at most. */
+export const KEEP_VM_MAX_MS = DAY_MS;
+
+/** What a request may ask for as the life of a link. */
+export const LINK_LIFE_MIN_MS = 60_000;
+export const LINK_LIFE_MAX_MS = 365 * DAY_MS;

@@ -7,6 +7,9 @@
  */
 import type { SubmissionReason, SubmitOptions } from '#contract';
 
+/** No pause of a submission is longer, also if its step asks for one. */
+export const PAUSE_MAX_MS = 10 * 60_000;
+
 /** The base addresses of the stores. Only the Worker of a test has others than {@link STORE_ADDRESSES}. */
 export interface StoreAddresses {
   /** App Store Connect. */

@@ -7,7 +7,7 @@ const ROOT = resolve(import.meta.dirname, '..');
 const CONTRACT = 'controller/contract/index.ts';
 const FOLDERS = [...Object.keys(TOP_LEVEL), 'test'];
 
-/** The innermost top-level folder of a file: its key in TOP_LEVEL, or `test`. Empty for a file of the root. */
+/** The innermost top-level folder of a file: a key of TOP_LEVEL, or `test`. Empty for a file of the root. */
 const folderOf = (file: string) =>
   FOLDERS.filter((folder) => file.startsWith(`${folder}/`)).reduce((a, b) => (a.length > b.length ? a : b), '');
 

@@ -1,6 +1,6 @@
 /**
- * Lists what is closed: statuses, stages, verdicts, causes, health checks, error codes, states of a worker. Also
- * names what counts if nothing is named.
+ * Lists what is closed: statuses, stages, verdicts, causes, health checks, error codes, states of a worker.
+ * It also has the pool and the project that count if none is named.
  *
  * Invariant: an entry is never renamed and never reused, because agents and stored rows know the old ones.
  */
@@ -8,7 +8,7 @@
 export const BUILD_STATUSES = ['queued', 'assigned', 'building', 'succeeded', 'failed', 'cancelled'] as const;
 export type BuildStatus = (typeof BUILD_STATUSES)[number];
 
-/** The pool and the project of a request that names none. */
+/** For a request that names none. */
 export const USUAL_POOL = 'default';
 export const USUAL_PROJECT = 'default';
 

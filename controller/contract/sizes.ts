@@ -43,7 +43,7 @@ export const LIVE_PAGE_MAX = 20;
 export const VARIABLES_MAX = 200;
 export const VARIABLE_VALUE_MAX = 32_768;
 
-/** Where a source comes from, in characters: names, such as that of a branch, and the message of the commit. */
+/** Where a source comes from, in characters: names, such as that of a branch, and a commit's message. */
 export const ORIGIN_NAME_MAX = 256;
 export const ORIGIN_MESSAGE_MAX = 1_000;
 

@@ -5,8 +5,8 @@
  * text is bound to project, row, pool, name, path and version, so an older value cannot take its place.
  *
  * Owns the table `secrets`. upkeep/reseal.ts changes its `key_id` and `sealed` after a rotation of
- * INPUTS_KEY. The deletion of a project takes {@link withoutSecrets} into its own batch. Who may ask is decided
- * before.
+ * INPUTS_KEY. The deletion of a project takes {@link withoutSecrets} into its own batch. Who may ask is
+ * decided before.
  */
 import { and, asc, eq, getTableColumns, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import {
@@ -284,7 +284,7 @@ export const namesOfSecrets = (db: Database, { projectId, pool }: { projectId: s
     .from(secrets)
     .where(and(eq(secrets.projectId, projectId), eq(secrets.pool, pool)));
 
-/** The statement that removes all secrets of a project in the batch of another owner, if `condition` holds. */
+/** The statement that removes the secrets of a project if `condition` holds, in another owner's batch. */
 export const withoutSecrets = (db: Database, projectId: string, condition: SQL) =>
   db.delete(secrets).where(and(eq(secrets.projectId, projectId), condition));
 

@@ -100,7 +100,7 @@ export async function highestBuildNumber(
   return { ...check, highest };
 }
 
-/** What the store did not answer is a warning, and what it refused a refusal. */
+/** A question that the store did not answer becomes a warning. One that it refused becomes a refusal. */
 async function settled(check: () => Promise<StoreCheck>): Promise<StoreCheck> {
   try {
     return await check();

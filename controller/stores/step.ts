@@ -98,8 +98,8 @@ export interface Step<Options = SubmitOptions> {
 }
 
 /**
- * What is done with a build that the store has. Whatever ends such a step early, but a cancellation, is a
- * warning. It fails no submission.
+ * Marks a step that does something with a build that the store has. A failure of such a step is a warning and
+ * fails no submission. Only a cancellation ends the submission there.
  */
 interface WithBuild {
   /** What is left out then, as a part of a sentence. */

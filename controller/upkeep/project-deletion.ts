@@ -1,7 +1,7 @@
 /**
  * Deletes a project: marks it first, and in the same batch takes it from every key and removes its secrets,
- * its store keys, its counters of build numbers, its phase histories and its links. Retention then removes its
- * builds, with all that hangs on them, in portions.
+ * its store keys, its counters of build numbers, its phase histories and its links. Retention then removes
+ * its builds, with all that hangs on them, in portions.
  *
  * Invariant: from the mark on, nothing is added to the project, because every insertion that names a project
  * looks for the mark in its own batch. So either a submission comes first, and the deletion is refused, or

@@ -86,7 +86,7 @@ export async function create(context: Context, plain: Plain): Promise<StepResult
 const TAKEN_MAX = 3;
 const TAKEN_PAUSE_MS = 10_000;
 
-/** What an earlier try has made may show in the store only later. So we look again before we believe it. */
+/** The upload of an earlier try may show in the store only later. So we look again before we believe it. */
 function numberTaken(plain: Plain, refused: AppStoreRefused): StepResult {
   const taken = Number(plain.taken ?? 0) + 1;
   if (taken > TAKEN_MAX) return failed('build_number_used', refused.message);
@@ -94,7 +94,7 @@ function numberTaken(plain: Plain, refused: AppStoreRefused): StepResult {
   return { kind: 'wait', afterMs: TAKEN_PAUSE_MS, data: { plain: { ...plain, taken }, secret: {} } };
 }
 
-/** What is stored of an operation. Whoever has its address may upload, so it is stored sealed. */
+/** The stored part of an operation. It is sealed, because anybody who has its address can upload. */
 const Stored = z.array(
   z.object({ url: z.string(), offset: z.number(), length: z.number(), headers: z.record(z.string(), z.string()) }),
 );

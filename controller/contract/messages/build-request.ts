@@ -16,10 +16,10 @@ import {
 } from '../fields.ts';
 import { KEEP_VM_MAX_MS } from '../intervals.ts';
 import { SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
+import { SubmitOptions } from '../store-messages/submissions.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
 import { App } from './build-numbers.ts';
 import { Origin } from './origin.ts';
-import { SubmitOptions } from './stores/submissions.ts';
 
 /**
  * Files to bring back, by a glob that starts at the root of the source. A glob that names a folder (`dist`,

@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { APP_KINDS, APP_SIGNINGS, BUILD_STATUSES, PLATFORMS, STAGES, VERDICTS } from '../closed-lists.ts';
 import { bytes, count, line, Sha256, text, time } from '../fields.ts';
 import { TELLING_LINE_MAX, TELLING_LINES_MAX } from '../sizes.ts';
+import { BuildSubmit, Submission } from '../store-messages/submissions.ts';
 import { Timeouts } from '../timeouts.ts';
 import { AppId } from './build-numbers.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { AttemptImage } from './images.ts';
 import { Origin } from './origin.ts';
-import { BuildSubmit, Submission } from './stores/submissions.ts';
 
 /** A code, and what it means in words for people. */
 export const Explained = z.object({

@@ -11,6 +11,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { parseArgs } from 'node:util';
+import type { BuildRequestInput } from '#contract';
 import { abandonFarm, startFarm } from '../local/farm/farm.ts';
 import { interruptSignal } from '../local/farm/interrupt.ts';
 import { SAMPLE_DIR } from '../local/farm/sample.ts';
@@ -47,7 +48,10 @@ await using farm = await startFarm({
     if (name) made.push(name);
   },
 });
-const timeouts = { outputTimeoutMs: (seconds + 600) * 1_000, queueTimeoutMs: (2 * seconds + 600) * 1_000 };
+const timeouts = {
+  noOutputTimeoutMs: (seconds + 600) * 1_000,
+  queueTimeoutMs: (2 * seconds + 600) * 1_000,
+} satisfies BuildRequestInput['timeouts'];
 const submit = (command: string) => farm.submit({ platform: 'ios', command, timeouts }, SAMPLE_DIR, signal);
 
 /** The bytes of a log in the events of a stream. */

@@ -49,7 +49,7 @@ export interface KillOutcome {
   complaints: string[];
 }
 
-export interface KillsOptions {
+interface KillsOptions {
   seed: number;
   /** How many kills must strike. */
   runs: number;

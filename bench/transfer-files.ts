@@ -24,7 +24,7 @@ const MIB = 1024 * 1024;
 
 type Measured = Took & { workerdMib: number };
 
-export interface FileRow {
+interface FileRow {
   sizeMib: number;
   way: 'up' | 'down';
   mibPerS: number;

@@ -23,7 +23,7 @@ while ($sent < $bytes) {
 }
 `;
 
-export interface LogRow {
+interface LogRow {
   mbPerS: number;
   /** The speed from the first to the last chunk, as the script printed them. */
   printedMbPerS: number;

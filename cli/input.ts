@@ -54,7 +54,7 @@ async function ask<T>(
   }
 }
 
-export interface PipeOptions {
+interface PipeOptions {
   /** The flag that reads from standard input, for the messages. */
   flag: string;
   maxBytes: number;
@@ -62,7 +62,7 @@ export interface PipeOptions {
 }
 
 /** All of standard input. Refuses a terminal, because it would echo what is typed. */
-export async function readPipe({ flag, maxBytes, signal }: PipeOptions): Promise<Buffer> {
+async function readPipe({ flag, maxBytes, signal }: PipeOptions): Promise<Buffer> {
   if (process.stdin.isTTY)
     throw new CommandError(`${flag} reads a pipe or a file, and standard input is a terminal. Leave ${flag} out.`);
   const chunks: Buffer[] = [];

@@ -163,7 +163,7 @@ export async function downloadFile(
 }
 
 /** Ends a transfer that makes no progress. Its signal aborts when nothing has touched it for so long. */
-export interface StallTimer extends Disposable {
+interface StallTimer extends Disposable {
   readonly signal: AbortSignal;
   touch: () => void;
   /** True while our own reader takes its time, as `less` does: the other end does not stall. */

@@ -26,8 +26,8 @@ import { untilAnswered } from './retry.ts';
 import { giveName, leaveUnfinished, takeUnfinished } from './safe-files.ts';
 import { uploadBlob } from './upload.ts';
 
-/** How long a command waits for a controller that goes away during a transfer. */
-const GIVE_UP_AFTER_MS = 120_000;
+/** How long a command waits for a controller that is away. */
+export const GIVE_UP_AFTER_MS = 120_000;
 /** A question that is asked again anyway waits no longer than this for its answer. */
 const LOOK_MS = 10_000;
 const never = () => new AbortController().signal;

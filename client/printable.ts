@@ -5,15 +5,15 @@
  * line.
  */
 import { stripVTControlCharacters } from 'node:util';
+import { UNPRINTABLE } from '#contract';
 
-/** Control characters, line and paragraph separators, and marks of direction. */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu;
+const UNPRINTABLES = new RegExp(`[${UNPRINTABLE}]+`, 'gu');
 
-export const printable = (text: string): string => stripVTControlCharacters(text).replace(UNPRINTABLE, ' ');
+export const printable = (text: string): string => stripVTControlCharacters(text).replace(UNPRINTABLES, ' ');
 
 /** For the name of a file that a person should find again: what is unprintable is shown, such as `\\x1b`. */
 export const escaped = (name: string): string =>
-  name.replace(UNPRINTABLE, (text) =>
+  name.replace(UNPRINTABLES, (text) =>
     Array.from(text, (one) => {
       const code = one.codePointAt(0)!;
       return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;

@@ -12,7 +12,7 @@ import { type Answer, answerOf, unreachable, valueOrThrow } from './answer.ts';
 const REQUEST_MS = 30_000;
 const TRANSFER_STALL_MS = 60_000;
 
-export interface ConnectionOptions {
+interface ConnectionOptions {
   url: string;
   /** A key, or the token of an attempt. */
   key: string;

@@ -72,7 +72,7 @@ export async function untilAnswered<T>(ask: () => Promise<Answer<T>>, options: R
   }
 }
 
-export interface PersistentlyOptions {
+interface PersistentlyOptions {
   signal: AbortSignal;
   giveUpAfterMs: number;
   pauseMs: number;

@@ -6,6 +6,7 @@
  * Invariant: what comes out depends on the bytes alone, not on how they were cut into pieces. Colours come
  * out whole or not at all.
  */
+import { UNPRINTABLE } from '#contract';
 
 /** What a terminal reads as the beginning of a longer order. The last is CSI as one character. */
 type State = 'text' | 'escape' | 'csi' | 'string' | 'string-escape' | 'charset';
@@ -15,8 +16,7 @@ const BEL = '\x07';
 /** CAN and SUB end any order. */
 const ABORTS = '\x18\x1a';
 const KEPT_CONTROLS = '\x07\b\t\n\r';
-/** Control characters, line and paragraph separators, and marks of direction. */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
+const IS_UNPRINTABLE = new RegExp(`[${UNPRINTABLE}]`, 'u');
 /** ESC and one of these begin a text for the terminal itself: DCS, SOS, OSC, PM and APC. */
 const STRING_BEGINS = 'PX]^_';
 /** The same begins, and CSI, as one character each. */
@@ -96,7 +96,7 @@ export class TerminalFilter {
   #text(character: string): string {
     if (character === CSI_C1) return this.#enter('csi');
     if (STRING_BEGINS_C1.includes(character)) return this.#enter('string');
-    return KEPT_CONTROLS.includes(character) || !UNPRINTABLE.test(character) ? character : '';
+    return KEPT_CONTROLS.includes(character) || !IS_UNPRINTABLE.test(character) ? character : '';
   }
 
   #afterEscape(character: string): string {

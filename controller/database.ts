@@ -13,9 +13,8 @@ export const openDatabase = (env: Pick<Env, 'DB'>): Database => drizzle(env.DB);
 
 /**
  * `INSERT … SELECT … WHERE condition`. Every column of the table gets its value from `row`, in the encoding
- * that the column declares, so that no column can be forgotten. A value may be an SQL expression. A column
- * that
- * `row` leaves out gets its default or NULL.
+ * that the column declares, so that no column can be forgotten. A value may be an SQL expression. If `row`
+ * leaves a column out, it gets its default or NULL.
  */
 export function insertIf<T extends SQLiteTable>(db: Database, table: T, row: RowOf<T>, condition: SQL) {
   const values = Object.entries(getTableColumns(table)).map(([name, column]) => {

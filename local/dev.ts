@@ -31,6 +31,7 @@ Exit code: 0 stopped with Ctrl-C, 1 the controller ended, 64 wrong usage, 69 the
 `;
 const EXIT = { ok: 0, failed: 1, usage: 64, unavailable: 69 } as const;
 const WATCH_EVERY_MS = 2_000;
+const REQUEST_MS = 10_000;
 const SWEEP_EVERY_MS = 60_000;
 
 interface DevOptions {
@@ -161,7 +162,7 @@ async function resetFixture({ url, secrets }: LocalController): Promise<void> {
   const response = await fetch(`${url}${FIXTURE_PATH}`, {
     method: 'POST',
     headers: { 'X-API-Key': secrets.ADMIN_KEY },
-    signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(10_000)]),
+    signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(REQUEST_MS)]),
   });
   if (!response.ok)
     throw new Error(
@@ -186,7 +187,7 @@ async function watchFixture(controller: LocalController): Promise<void> {
 async function fixtureOf({ url, secrets }: LocalController): Promise<BuildDetail | null> {
   const response = await fetch(`${url}/api/builds/${FIXTURE.build}`, {
     headers: { 'X-API-Key': secrets.ADMIN_KEY },
-    signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(10_000)]),
+    signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(REQUEST_MS)]),
   });
   return response.ok ? BuildDetail.parse(await response.json()) : null;
 }

@@ -1,7 +1,6 @@
 /**
- * Limits the length of lines of prose. `npm run check:prose` fails for a longer line in a document or
- * comment, and
- * `wrapped` makes shorter lines for documents that a script writes.
+ * Limits the length of lines of prose. `npm run check:prose` fails for a longer line in a document or a
+ * comment. `wrapped` breaks the lines of documents that a script writes.
  *
  * The check skips tables, code, addresses, the licence, recordings, and the files that other tools generate.
  */

@@ -88,6 +88,8 @@ test('ARCHITECTURE.md has one line for every folder of the code, and no folder i
     ([folder, files]) => files > 16 && !/provision$|vm-image\/guest$|facade$|migrations|^docs$/.test(folder),
   );
   expect(crowded).toEqual([]);
+  // A room in a room in a top-level folder.
+  expect([...folders.keys()].filter((folder) => folder.split('/').length > 3 && isCode(folder))).toEqual([]);
 });
 
 test('docs/verdicts.md has every verdict and cause in the words of the code (`npx vitest run test/documents.test.ts -u` writes it)', async () => {

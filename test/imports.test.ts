@@ -5,9 +5,9 @@ import { biomeOverrides, LAYERS, TOP_LEVEL } from './layers.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const CONTRACT = 'controller/contract/index.ts';
-const FOLDERS = Object.keys(TOP_LEVEL);
+const FOLDERS = [...Object.keys(TOP_LEVEL), 'test'];
 
-/** The innermost top-level folder of a file: its key in TOP_LEVEL. Empty for a file of the root. */
+/** The innermost top-level folder of a file: a key of TOP_LEVEL, or `test`. Empty for a file of the root. */
 const folderOf = (file: string) =>
   FOLDERS.filter((folder) => file.startsWith(`${folder}/`)).reduce((a, b) => (a.length > b.length ? a : b), '');
 
@@ -22,7 +22,7 @@ function importsOf(file: string): string[] {
   );
 }
 
-const topLevel = [...new Set(FOLDERS.map((name) => name.split('/')[0]!))];
+const topLevel = [...new Set(Object.keys(TOP_LEVEL).map((name) => name.split('/')[0]!))];
 const imports = new Map(topLevel.flatMap(filesIn).map((file) => [file, importsOf(file)]));
 const arrow = ({ from, to }: { from: string; to: string }) => `${from} → ${to}`;
 const all = [...imports].flatMap(([from, targets]) => targets.map((to) => ({ from, to })));
@@ -31,9 +31,14 @@ test('top-level folders import what TOP_LEVEL lists, and the contract only as #c
   const allowed = ({ from, to }: { from: string; to: string }) => {
     const [a, b] = [folderOf(from), folderOf(to)];
     const may: readonly string[] = TOP_LEVEL[a as keyof typeof TOP_LEVEL] ?? [];
-    return a === b || b === '' || may.includes(b) || (to === CONTRACT && may.includes('#contract'));
+    return a === b || to === 'package.json' || may.includes(b) || (to === CONTRACT && may.includes('#contract'));
   };
   expect(all.filter((edge) => !allowed(edge)).map(arrow)).toEqual([]);
+});
+
+test('only bench starts what belongs to the tests', () => {
+  const names = (file: string) => /['"`](\.\.\/)*test\//.test(readFileSync(join(ROOT, file), 'utf8'));
+  expect([...imports.keys()].filter((file) => !file.startsWith('bench/') && names(file))).toEqual([]);
 });
 
 test.for(Object.entries(LAYERS))('%s: each room imports only rooms below it', ([folder, layers]) => {

@@ -97,7 +97,8 @@ const TABLES: Record<string, Deeds> = {
     'upkeep/retention': ['insert'],
   },
   workers: { 'workers/presence': ['update'], 'workers/registry': ['insert', 'update'] },
-  // An enrolment and the removal of a worker take a statement of access/keys into their own batch.
+  // An enrolment, the removal of a worker and the deletion of a project take a statement of access/keys into
+  // their own batch.
   keys: { 'access/key-revocation': ['update'], 'access/key-rotation': ['update'], 'access/keys': ['insert', 'update'] },
   blobs: { 'files/blobs': ['insert', 'update'], 'upkeep/retention': ['delete'] },
   blob_holds: { 'files/holds': ['insert', 'update'], 'upkeep/retention': ['delete'] },
@@ -110,7 +111,6 @@ const TABLES: Record<string, Deeds> = {
   project_load: { 'queue/load': ['insert', 'update', 'delete'] },
   secrets: {
     'secrets/stored-secrets': ['insert', 'update', 'delete'],
-    'upkeep/project-deletion': ['delete'],
     'upkeep/reseal': ['update'],
   },
   // The insertion is an upsert.
@@ -168,6 +168,16 @@ test('every table of the schema has its owners here', () => {
 
 test.for(Object.entries(TABLES))('only its owners write to the table %s', ([table, owners]) => {
   expect(deedsIn(controller, (code) => writesTo(table, code))).toEqual(sorted(owners));
+});
+
+test('the header of a module names the tables that it writes to', () => {
+  const unnamed = Object.entries(TABLES).flatMap(([table, owners]) =>
+    Object.keys(owners).flatMap((name) => {
+      const [header = ''] = readFileSync(join(ROOT, `controller/${name}.ts`), 'utf8').split('*/');
+      return new RegExp(`\`${table}\\b`).test(header) ? [] : [`${name}: ${table}`];
+    }),
+  );
+  expect(unnamed).toEqual([]);
 });
 
 test('a statement names its table, so that a reader of the text sees it', () => {

@@ -1,6 +1,6 @@
 /** Holds the walks and the table of tasks in CONTRIBUTING.md against the code. */
 import { existsSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -33,18 +33,54 @@ test('there are the three walks', () => {
   expect(walks.map(({ title }) => title)).toEqual(['Heartbeat', 'Claim', 'Log byte']);
 });
 
-test.for(walks)('$title: each file has the function, and the file before it imports it', ({ stops }) => {
+/** Whether the code makes what has this name: a function, class or constant, a method or field, one of sh. */
+function defines(code: string, name: string): boolean {
+  const declared = `^(export )?(default )?(async )?(abstract )?(function\\*?|class|const|let) ${name}\\b`;
+  const member = `^  (static )?(override )?(async )?[#*]?${name}(\\(|<| = )`;
+  return new RegExp(`${declared}|${member}|^${name}\\(\\) \\{`, 'm').test(code);
+}
+
+test('a definition is seen in each of its forms, and a mention is none', () => {
+  const made = [
+    'export async function beat(',
+    'const beat = ',
+    'class beat {',
+    '  async #beat(',
+    '  beat = (',
+    'beat() {',
+  ];
+  expect(made.filter((code) => !defines(code, 'beat'))).toEqual([]);
+  const mentioned = [
+    ' * Then beat() is called.',
+    '// const beat = 1',
+    '    await beat(env);',
+    '  heartbeat() {',
+    'import { beat }',
+  ];
+  expect(mentioned.filter((code) => defines(code, 'beat'))).toEqual([]);
+});
+
+/** Whether `from` imports `to`. Both are paths from the root. */
+const imports = (from: string, to: string) => {
+  const specifiers = readFileSync(join(ROOT, from), 'utf8').matchAll(/ from '(\.[^']+)'/g);
+  return [...specifiers].some(([, path]) => join(dirname(from), path!) === to);
+};
+
+/** The controller's own files may lie in several processes, because its Durable Objects are some. */
+const isOneProcess = (before: string | undefined, file: string) =>
+  before?.split('/')[0] === file.split('/')[0] && !file.startsWith('controller/');
+
+test.for(walks)('$title: each file defines the name, and is imported by an earlier one or imports one', ({ stops }) => {
   expect(stops.length).toBeGreaterThan(4);
-  for (const [index, { file, name, crosses }] of stops.entries()) {
-    const code = readFileSync(join(ROOT, file), 'utf8');
-    expect(code, `${file} has ${name}`).toMatch(new RegExp(`\\b${name}\\b`));
-    const before = stops[index - 1];
-    if (!before || crosses || before.file === file) continue;
-    const imported = `/${file.split('/').at(-1)}'`;
-    const importers = stops.slice(0, index).map((stop) => readFileSync(join(ROOT, stop.file), 'utf8'));
-    expect(
-      importers.some((one) => one.includes(imported)),
-      `a file before ${file} imports it`,
-    ).toBe(true);
-  }
+  const wrong = stops.flatMap(({ file, name, crosses }, index) => {
+    const earlier = stops.slice(0, index).map((stop) => stop.file);
+    const isReached =
+      index === 0 || crosses || earlier.some((one) => one === file || imports(one, file) || imports(file, one));
+    return [
+      ...(defines(readFileSync(join(ROOT, file), 'utf8'), name) ? [] : [`${file} does not define ${name}`]),
+      ...(isReached ? [] : [`nothing joins ${file} to an earlier stop`]),
+      ...(crosses && isOneProcess(earlier.at(-1), file) ? [`no step out of a process leads to ${file}`] : []),
+    ];
+  });
+  expect(wrong).toEqual([]);
 });

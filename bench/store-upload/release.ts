@@ -1,5 +1,5 @@
 /** Makes a build that has succeeded with apps, by the API: as a submitter asks and as an agent reports. */
-import { type ArtifactApp, DAY_MS } from '#contract';
+import { type ArtifactApp, type BuildRequestInput, DAY_MS } from '#contract';
 import { AdminClient } from '../../client/admin-client.ts';
 import { valueOrThrow } from '../../client/answer.ts';
 import { AttemptClient } from '../../client/attempt-client.ts';
@@ -18,7 +18,11 @@ const WAIT_MS = 600_000;
 const PATIENT = { requestMs: WAIT_MS, transferStallMs: WAIT_MS };
 
 /** Of a build whose parts may take long to arrive. */
-const TIMEOUTS = { heartbeatTimeoutMs: DAY_MS, workerTimeoutMs: DAY_MS, bootTimeoutMs: DAY_MS };
+const TIMEOUTS = {
+  heartbeatTimeoutMs: DAY_MS,
+  workerTimeoutMs: DAY_MS,
+  bootTimeoutMs: DAY_MS,
+} satisfies BuildRequestInput['timeouts'];
 
 type Platform = ArtifactApp['platform'];
 

@@ -5,12 +5,13 @@
  * artifacts. No two are the same, also where letters of both cases are one.
  */
 import { basename, extname } from 'node:path/posix';
+import { UNPRINTABLE } from '#contract';
 
 const NAME_MAX_BYTES = 200;
 /** Devices on Windows, with any extension. */
 const DEVICES = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 /** What a file system, a shell or the eye would take for something else. */
-const ODD = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069<>:"/\\|?*]/gu;
+const ODD = new RegExp(`[${UNPRINTABLE}\\p{Cs}<>:"/\\\\|?*]`, 'gu');
 
 export function localNames(artifacts: readonly string[]): Map<string, string> {
   const taken = new Set<string>();

@@ -14,7 +14,7 @@ import { CommandError } from '../command-error.ts';
 import { refuseLinks } from './folder.ts';
 import { localNames } from './local-names.ts';
 
-export interface SaveOptions {
+interface SaveOptions {
   folder: string;
   /** Only these. Null: all. */
   names: readonly string[] | null;

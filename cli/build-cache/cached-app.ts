@@ -26,7 +26,7 @@ const ON_THE_WAY = /^new-|^\.[0-9a-f]{32}\.partial/;
 
 const APP_FILE: Record<CachedBuild['build']['platform'], RegExp> = { ios: /\.app$/, android: /^app\.apk$/ };
 
-export class AppError extends Error {
+class AppError extends Error {
   override name = 'AppError';
 }
 
@@ -105,7 +105,7 @@ export async function removeUnused(place: string, usedAt: number): Promise<void>
 }
 
 /** Where this system keeps what can be made again. */
-export function cacheFolder(): string {
+function cacheFolder(): string {
   const { LOCALAPPDATA, XDG_CACHE_HOME } = process.env;
   const usual = { darwin: 'Library/Caches', win32: 'AppData/Local' }[process.platform as string] ?? '.cache';
   const named = process.platform === 'win32' ? LOCALAPPDATA : XDG_CACHE_HOME;

@@ -25,7 +25,7 @@ createFingerprintAsync(root, { platforms: [platform], silent: true }).then(
   (error) => { console.error(error); process.exit(1); },
 );`;
 
-export interface FingerprintOptions {
+interface FingerprintOptions {
   /** Of the profile, because app.config.js may read it. */
   env?: Readonly<Record<string, string>>;
   signal?: AbortSignal;

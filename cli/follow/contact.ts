@@ -7,7 +7,12 @@
  */
 import { awakeMs } from '../../client/running-clock.ts';
 
-export interface ContactOptions {
+/** A gap of less than this is not said. */
+export const AWAY_AFTER_MS = 5_000;
+/** How long a command that follows something waits for a controller that is away. */
+export const FOLLOW_GIVE_UP_AFTER_MS = 10 * 60_000;
+
+interface ContactOptions {
   /** A gap of less than this is not said. */
   awayAfterMs: number;
   say: (reached: boolean, message: string) => void;

@@ -12,7 +12,7 @@ import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Interrupts } from '../interrupts.ts';
 import { printJson } from '../json-lines/json-lines.ts';
 import { cancelBuilds } from './cancel-builds.ts';
-import { Contact } from './contact.ts';
+import { AWAY_AFTER_MS, Contact, FOLLOW_GIVE_UP_AFTER_MS } from './contact.ts';
 import { type FollowBuildOptions, type FollowTimes, followBuild } from './follow-build.ts';
 import { followSubmissionsOf } from './follow-submissions.ts';
 import { howToCancel, howToComeBack, Interruptions, leave } from './interruption.ts';
@@ -41,7 +41,12 @@ export interface FollowOptions {
   times?: Partial<FollowTimes & { awayAfterMs: number }>;
 }
 
-const TIMES = { pollMs: 3_000, lastBytesMs: 30_000, giveUpAfterMs: 10 * 60_000, awayAfterMs: 5_000 };
+const TIMES = {
+  pollMs: 3_000,
+  lastBytesMs: 30_000,
+  giveUpAfterMs: FOLLOW_GIVE_UP_AFTER_MS,
+  awayAfterMs: AWAY_AFTER_MS,
+};
 
 export async function followBuilds(
   client: BuildsClient,

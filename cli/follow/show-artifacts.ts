@@ -6,7 +6,7 @@ import type { View } from './views/events.ts';
 
 export const ownFolderOf = (buildId: string): string => `expo-build-${buildId}`;
 
-export interface ShowArtifactsOptions {
+interface ShowArtifactsOptions {
   view: View;
   /** Null: they are only named. */
   folder: string | null;

@@ -22,7 +22,7 @@ export function reportFault(message: string): void {
   writeCommands(process.stdout, [workflowCommand('error', message, { title: 'expo-build' })]);
 }
 
-export interface SubmittedBuild {
+interface SubmittedBuild {
   build: Build;
   address: string;
 }

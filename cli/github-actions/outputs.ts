@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { appendFileSync } from 'node:fs';
 
-export interface Outputs {
+interface Outputs {
   /** Of several builds or files each has a line of its own. */
   [name: string]: readonly string[];
 }

@@ -1,5 +1,6 @@
 /** Makes the request for a build, and checks it as the controller will. */
 import {
+  BUILD_REQUEST_MAX_BYTES,
   BuildRequest,
   type BuildRequestInput,
   type Origin,
@@ -14,9 +15,6 @@ import { size } from '../words.ts';
 import type { BuildChoice } from './choose-build.ts';
 import { keepMs, pairs, secretVariables, timeouts, wholeNumber } from './flag-values.ts';
 import type { Project } from './read-project.ts';
-
-/** As the controller has it for the whole request. */
-const REQUEST_MAX_BYTES = 1024 * 1024;
 
 export interface RequestFlags {
   project?: string;
@@ -97,11 +95,11 @@ function check(request: Request, files: readonly SecretFile[]): void {
     throw new CommandError(`${FLAGS[String(field)] ?? path.join('.')}${name}: ${message}.`);
   }
   const sizeBytes = Buffer.byteLength(JSON.stringify(request));
-  if (sizeBytes <= REQUEST_MAX_BYTES) return;
+  if (sizeBytes <= BUILD_REQUEST_MAX_BYTES) return;
   const [largest] = files.toSorted((a, b) => b.sizeBytes - a.sizeBytes);
   const because = largest ? ` The largest secret file is ${largest.path}, with ${size(largest.sizeBytes)}.` : '';
   throw new CommandError(
-    `The request for the build has ${sizeBytes} bytes, secret files and variables included, but at most ${REQUEST_MAX_BYTES} are taken.${because}`,
+    `The request for the build has ${sizeBytes} bytes, secret files and variables included, but at most ${BUILD_REQUEST_MAX_BYTES} are taken.${because}`,
   );
 }
 

@@ -2,14 +2,13 @@
 import type { SubmissionDetail } from '#contract';
 import type { BuildsClient } from '../../client/builds-client.ts';
 import type { ExitCode } from '../exit-codes.ts';
-import { Contact } from '../follow/contact.ts';
+import { AWAY_AFTER_MS, Contact, FOLLOW_GIVE_UP_AFTER_MS } from '../follow/contact.ts';
 import { followSubmission } from '../follow/follow-submissions.ts';
 import { outputGone } from '../follow/views/output.ts';
 import { viewFor } from '../follow/views/view-for.ts';
 import type { Interrupts } from '../interrupts.ts';
 
-const TIMES = { pollMs: 2_000, lastBytesMs: 0, giveUpAfterMs: 10 * 60_000 };
-const AWAY_AFTER_MS = 5_000;
+const TIMES = { pollMs: 2_000, lastBytesMs: 0, giveUpAfterMs: FOLLOW_GIVE_UP_AFTER_MS };
 
 export async function followUpload(
   client: BuildsClient,

@@ -7,7 +7,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { asLine, Origin, Repository } from '#contract';
+import { asLine, ORIGIN_MESSAGE_MAX, ORIGIN_NAME_MAX, Origin, Repository } from '#contract';
 import { headOf, leadsOut, lendHistory } from '../../client/git-history/history.ts';
 import { type OwnGitFolder, withOwnGitFolder } from '../../client/packing/git.ts';
 import type { Source } from '../../client/packing/list-source.ts';
@@ -15,10 +15,8 @@ import { SourceError } from '../../client/packing/source-error.ts';
 import { bytesOf, realPathOf } from '../../client/safe-files.ts';
 
 const CONFIG_MAX_BYTES = 1024 * 1024;
-const NAME_MAX = 256;
-const MESSAGE_MAX = 1_000;
 
-export interface GitOrigin {
+interface GitOrigin {
   origin: Origin;
   /** Of the commit. Empty if git does not know them. */
   parents: readonly string[];
@@ -133,7 +131,7 @@ export function repositoryOf(remote: string): string | null {
 
 /** Nothing if the text has no line that an origin may have. */
 function named<Field extends string>(field: Field, text: string): { [field in Field]?: string } {
-  const line = asLine(text, NAME_MAX);
+  const line = asLine(text, ORIGIN_NAME_MAX);
   return (line === null ? {} : { [field]: line }) as { [field in Field]?: string };
 }
 
@@ -144,13 +142,13 @@ function ofCommit(text: string): { author: string; message: string; parents: str
   const author = /^author (.*?) ?<[^\n]*$/m.exec(headers)?.[1] ?? '';
   const parents = [...headers.matchAll(/^parent ([0-9a-f]+)$/gm)].map(([, parent]) => parent!);
   const lines = end === -1 ? [] : text.slice(end + 2).split('\n');
-  const clean = lines.map((one) => asLine(one, MESSAGE_MAX) ?? '').join('\n');
+  const clean = lines.map((one) => asLine(one, ORIGIN_MESSAGE_MAX) ?? '').join('\n');
   // The cut may leave half of a pair.
   return {
     ...{ author, parents },
     message: clean
       .trim()
-      .slice(0, MESSAGE_MAX)
+      .slice(0, ORIGIN_MESSAGE_MAX)
       .replace(/\p{Cs}$/u, ''),
   };
 }

@@ -5,11 +5,10 @@
  *
  * Invariant: each field is one that the controller takes. It leaves out what is not valid.
  */
-import { asLine, Origin } from '#contract';
+import { asLine, ORIGIN_MESSAGE_MAX, ORIGIN_NAME_MAX, Origin } from '#contract';
 import { type Environment, type GithubEvent, githubEvent, type ReadFile } from './github-event.ts';
 
 const MESSAGE_LINES_MAX = 10;
-const MESSAGE_MAX = 1_000;
 
 /** Null: this is no job of GitHub Actions. */
 export function githubOrigin(env: Environment, readFile: ReadFile): Origin | null {
@@ -22,7 +21,7 @@ export function githubOrigin(env: Environment, readFile: ReadFile): Origin | nul
     ref,
     repository: server && repository && `${hostOf(server)}/${repository}`,
     message: message === undefined ? undefined : firstLines(message),
-    author: author === undefined ? undefined : asLine(author, 256),
+    author: author === undefined ? undefined : asLine(author, ORIGIN_NAME_MAX),
     url: server && here && run && `${server}/${here}/actions/runs/${run}`,
   });
 }
@@ -72,7 +71,7 @@ const hostOf = (server: string): string => (URL.canParse(server) ? new URL(serve
 
 function firstLines(message: string): string {
   const kept: string[] = [];
-  let room = MESSAGE_MAX;
+  let room = ORIGIN_MESSAGE_MAX;
   for (const line of message.split(/\r?\n/).slice(0, MESSAGE_LINES_MAX)) {
     if (room <= 0) break;
     const clean = asLine(line, room) ?? '';

@@ -2,16 +2,12 @@
 import { z } from 'zod';
 import { Me } from '#contract';
 import { valueOrThrow } from '../../client/answer.ts';
+import { GIVE_UP_AFTER_MS } from '../../client/builds-client.ts';
 import type { Connection } from '../../client/request.ts';
 import { type RetryOptions, untilAnswered } from '../../client/retry.ts';
 import { CommandError } from '../command-error.ts';
 
 const Projects = z.object({ projects: z.array(z.object({ name: z.string(), id: z.string() })) });
-
-/** As the controller has it for a request that names none. */
-export const USUAL_PROJECT = 'default';
-
-const GIVE_UP_AFTER_MS = 120_000;
 
 /** The only one that the key reaches. Undefined: it reaches all, and the controller's default counts. */
 export async function onlyProject(

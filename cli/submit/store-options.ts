@@ -20,7 +20,7 @@ export interface StoreFlags {
   changesNotSentForReview?: true;
 }
 
-export interface StoreProject {
+interface StoreProject {
   files: ProjectFiles;
   appRoot: string;
 }

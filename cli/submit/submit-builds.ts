@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Build, Origin } from '#contract';
+import { type Build, type Origin, USUAL_POOL, USUAL_PROJECT } from '#contract';
 import { reasonOf } from '../../client/answer.ts';
 import type { LocalFile } from '../../client/blob-requests.ts';
 import type { BuildsClient } from '../../client/builds-client.ts';
@@ -27,7 +27,7 @@ import { type Request, type RequestFlags, requestOf } from './build-request.ts';
 import { refusalOf } from './check-plan.ts';
 import { appForStore, type BuildChoice, type BuildFlags, chooseBuild, type Platform } from './choose-build.ts';
 import { isFromStranger } from './github-event.ts';
-import { isThere, onlyProject, USUAL_PROJECT } from './only-project.ts';
+import { isThere, onlyProject } from './only-project.ts';
 import { originOf } from './origin.ts';
 import { flagFor, type Project, type ProjectFlags, readProject } from './read-project.ts';
 import type { Report } from './report.ts';
@@ -36,7 +36,6 @@ import { NO_SECRETS, storedSecrets } from './stored-secrets.ts';
 
 const WARNINGS_SHOWN = 5;
 /** As the controller has it for a request that names none. */
-const USUAL_POOL = 'default';
 /** The hash is known only once the source is packed. All else is checked before. */
 const NO_SHA256 = '0'.repeat(64);
 

@@ -1,6 +1,6 @@
 /** Reads server-sent events. Pure, except for the stream that it is given. */
 
-export interface ServerSentEvent {
+interface ServerSentEvent {
   id: string;
   /** `message`, if the sender gives no other name. */
   event: string;

@@ -18,7 +18,7 @@ const NAME_MAX = 256;
 /** Names that git takes in its file of packed refs. */
 const REF_NAME = /^(?!.*(\.\.|@\{|\/\/|\.lock(\/|$)))[^\s~^:?*[\\\p{Cc}/.][^\s~^:?*[\\\p{Cc}]*(?<![./])$/u;
 
-export interface Head {
+interface Head {
   /** Undefined before the first commit. */
   commit: string | undefined;
   branch: string | undefined;

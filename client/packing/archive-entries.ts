@@ -12,7 +12,7 @@ import { Parser, type ReadEntry } from 'tar';
 export interface ArchiveReader {
   /** True once nothing more is to be read. */
   readonly done: boolean;
-  /** Whoever wants the content listens for `data`. It flows right after this call. */
+  /** To get the content, listen for `data` at once: it flows right after this call. */
   entry(entry: ReadEntry): void;
   /** An entry that this parser passes over, although the VM's tar may unpack it. */
   ignoredEntry?(entry: ReadEntry): void;

@@ -40,7 +40,7 @@ const BLOCK_BYTES = 512;
 const FIRST_TIME_S = Date.UTC(1980, 0, 3) / 1000;
 const LAST_TIME_S = Date.UTC(2025, 11, 29) / 1000;
 
-export interface ArchiveOptions {
+interface ArchiveOptions {
   signal: AbortSignal;
   onProgress?: (packedFiles: number) => void;
 }

@@ -19,7 +19,7 @@ const OUTPUT_MAX_BYTES = 512 * 1024 * 1024;
 /** The index of a million files has 150 MB. */
 const GIT_FILE_MAX_BYTES = 512 * 1024 * 1024;
 
-export interface GitEntry {
+interface GitEntry {
   /** Relative to the root of the repository. That of a repository within this one ends with a slash. */
   path: string;
   isTracked: boolean;

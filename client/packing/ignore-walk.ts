@@ -9,7 +9,7 @@ import { isAppleDouble, isLeftOut } from '../project/project-files.ts';
 import { SourceError } from './source-error.ts';
 
 /** Why something that is on the disk, or in git's index, is not in the archive. */
-export type WhyLeftOut =
+type WhyLeftOut =
   | 'ignored'
   | 'easignore'
   /** Git ignores it, and only a file of the project would bring it. */
@@ -29,7 +29,7 @@ export interface LeftOut {
 /** Rules, and the folder that their paths count from: empty, or with a slash at its end. */
 export type RulesOfFolder = { folder: string; rules: IgnoreRules };
 
-export interface Walked {
+interface Walked {
   /** Files and links, relative to the root. */
   paths: string[];
   leftOut: LeftOut[];

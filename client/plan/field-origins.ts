@@ -22,7 +22,8 @@ export function originsOf(
   platform: 'ios' | 'android',
   chain: readonly string[],
 ): FieldOrigin[] {
-  // What is nearer wins, and the section of the platform wins over all that stands beside it.
+  // A section of the platform wins over all other fields. Among sections, and among fields, the nearer
+  // profile wins.
   const places: { fields: Readonly<Record<string, unknown>>; profile: string; path: string }[] = [
     ...chain.map((profile) => ({
       fields: { ...profiles.get(profile)?.[platform] },

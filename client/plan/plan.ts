@@ -57,7 +57,7 @@ export interface UnseenSecrets {
 }
 
 /** Whether the build needs a number, and who asks the controller for it. */
-export type NumberNeed =
+type NumberNeed =
   | { asked: 'never' }
   | { asked: 'before the boot'; request: BuildNumberRequest }
   /** The app config is a program, so only the VM can tell which app it is. */

@@ -12,7 +12,7 @@ import { type Inputs, looksSecret } from '#contract';
  * four give access to private packages.
  */
 export const RESERVED = ['P12_PASSWORD', 'EXPO_TOKEN', 'GIT_SSH_KEY', 'GIT_KNOWN_HOSTS', 'NETRC', 'NPMRC'] as const;
-export type Reserved = (typeof RESERVED)[number];
+type Reserved = (typeof RESERVED)[number];
 
 export interface GivenVariables {
   plain: Readonly<Record<string, string>>;

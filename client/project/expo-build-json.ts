@@ -6,7 +6,7 @@
  * never holds a key, and what it names stays inside the source.
  */
 import { z } from 'zod';
-import { ArtifactGlob, BuildRequest, PLATFORMS, SECRET_FILES_MAX } from '#contract';
+import { ArtifactGlob, BuildRequest, PLATFORMS, SCOPES, SECRET_FILES_MAX } from '#contract';
 import { readJson } from './formats/json.ts';
 import { listed, named, shown } from './formats/text.ts';
 import { type Found, found, problem } from './found.ts';
@@ -18,7 +18,7 @@ const LIMITS = { maxBytes: 256 * 1024, maxDepth: 20 };
 const INCLUDE_MAX = 100;
 const ARTIFACTS_MAX = 50;
 /** As the controller makes them. */
-const KEY = /\btb_(?:admin|submit|read|worker)_[A-Za-z0-9_-]{16,}/;
+const KEY = new RegExp(`\\btb_(?:${SCOPES.join('|')})_[A-Za-z0-9_-]{16,}`);
 /** Fields that people write for the two things that a project must not say. */
 const ADDRESS_OR_KEY =
   /^(?:url|address|host|server|endpoint|controller|controllerUrl|api|apiUrl|api_?key|key|token|EXPO_BUILD_URL|EXPO_BUILD_KEY)$/i;

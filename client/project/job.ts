@@ -13,7 +13,7 @@ import type { NativeTarget } from './native-target.ts';
 import type { Workflow } from './workflow.ts';
 
 /** The engine gets the job in this variable. */
-export const JOB_VARIABLE = 'EAS_LOCAL_BUILD_PLUGIN_INPUT';
+const JOB_VARIABLE = 'EAS_LOCAL_BUILD_PLUGIN_INPUT';
 /**
  * Of macOS, which takes 1 MiB for all arguments and variables of a process. Five targets with the profiles of
  * a store need more than 128 KiB, the limit of Linux for one variable. There the guest scripts refuse the
@@ -21,7 +21,7 @@ export const JOB_VARIABLE = 'EAS_LOCAL_BUILD_PLUGIN_INPUT';
  */
 export const JOB_MAX_BYTES = 700_000;
 /** The guest replaces these texts. They leave room for what comes in their place. */
-export const ARCHIVE_MARK = '@ARCHIVE@';
+const ARCHIVE_MARK = '@ARCHIVE@';
 export const NUMBER_MARK = '@NUMBER@';
 const ROOM_FOR_MARKS_BYTES = 1024;
 

@@ -2,10 +2,12 @@
  * Finds which scheme an iOS build builds, and which targets it signs, as eas-cli finds them. Expo's engine
  * wants a certificate and a profile for each of these targets by its name.
  */
+
 import type { BuildProfile } from './build-profile.ts';
 import { listed, named, textOf } from './formats/text.ts';
 import { readXcodeProject } from './formats/xcode-files.ts';
 import { expanded, XcodeProject } from './formats/xcode-project.ts';
+import { unescaped } from './formats/xml-text.ts';
 import { type Found, found, problem } from './found.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 import { type Workflow, xcodeProjectIn } from './workflow.ts';
@@ -70,7 +72,7 @@ export async function nativeTargetOf(
  * The name that `expo prebuild` gives scheme and target: letters and digits alone. Null if the name has none
  * of them: Expo then spells other alphabets out in Latin letters.
  */
-export function cleanedName(name: string): string | null {
+function cleanedName(name: string): string | null {
   const kept = (text: string) => text.replace(/[\W_]+/g, '');
   return kept(name) || kept(name.normalize('NFD')) || null;
 }
@@ -175,7 +177,3 @@ function attributeIn(xml: string, name: string): string | null {
   }
   return null;
 }
-
-const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
-const unescaped = (text: string): string =>
-  text.replaceAll(/&(amp|lt|gt|quot|apos);/g, (_, name: string) => ENTITIES[name]!);

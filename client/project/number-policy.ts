@@ -3,7 +3,7 @@ import type { BuildProfile } from './build-profile.ts';
 import type { EasJson } from './eas-json.ts';
 import { named } from './formats/text.ts';
 
-export interface NumberPolicy {
+interface NumberPolicy {
   /** none: the project's own number stays. read: what the counter has. increment: one more than that. */
   policy: 'none' | 'read' | 'increment';
   notes: string[];

@@ -2,9 +2,8 @@
  * Says which package manager Expo's engine takes for a project, and with which words it installs.
  *
  * The engine looks at the lock files in the workspace root, in a fixed order. Without one it looks at the
- * variable EAS_FALLBACK_PACKAGE_MANAGER, and at nothing else. This file
- * repeats that choice and adds what a person must know about it: a lock file that is not used, or none at
- * all.
+ * variable EAS_FALLBACK_PACKAGE_MANAGER, and at nothing else. This file repeats that choice. It adds what a
+ * person must know about it: that a lock file is not used, or that there is none.
  *
  * Invariant: the manager is the one that the engine takes, also where package.json asks for another: that is
  * said in a note. Only what the engine itself fails at is a problem.
@@ -18,7 +17,7 @@ import { type Found, found, problem } from './found.ts';
 import { type ProjectFiles, pathIn } from './project-files.ts';
 
 /** In the order in which the engine looks for them. The first that exists decides. */
-export const LOCK_FILES = [
+const LOCK_FILES = [
   ['bun.lock', 'bun'],
   ['bun.lockb', 'bun'],
   ['yarn.lock', 'yarn'],

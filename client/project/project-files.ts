@@ -1,13 +1,10 @@
 /**
- * Reads the files of a project, wherever they are: in a folder, in an archive, or in both with others laid
- * over them.
+ * Says what the files of a project are, wherever they come from, and lays others over them.
  *
  * Paths are relative to the root of the source, with `/` between their parts, such as `apps/mobile/eas.json`.
  *
  * Invariant: nothing outside the source is read. A link out of it counts as a file that is not there.
  */
-import { lstat, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 
 /** Left out of every source, at any depth: the build makes it again, or does not need it. */
 export const LEFT_OUT = ['node_modules', '.git'] as const;
@@ -36,28 +33,6 @@ export interface ProjectFiles {
  * (AppleDouble). Its tar puts such files into archives, and no project means them.
  */
 export const isAppleDouble = (path: string): boolean => path.startsWith('._', path.lastIndexOf('/') + 1);
-
-/** The files below a folder on this disk, without those that no archive gets. */
-export async function filesInFolder(folder: string): Promise<ProjectFiles> {
-  const paths = new Set<string>();
-  const look = async (below: string): Promise<void> => {
-    for (const entry of await readdir(join(folder, below), { withFileTypes: true })) {
-      if ((LEFT_OUT as readonly string[]).includes(entry.name) || isAppleDouble(entry.name)) continue;
-      const path = below === '' ? entry.name : `${below}/${entry.name}`;
-      if (entry.isDirectory()) await look(path);
-      else if (entry.isFile()) paths.add(path);
-    }
-  };
-  await look('');
-  return {
-    paths,
-    async read(path) {
-      if (!paths.has(path)) return null;
-      const { size } = await lstat(join(folder, path));
-      return size > PROJECT_FILE_MAX_BYTES ? null : await readFile(join(folder, path));
-    },
-  };
-}
 
 /** The secret files of a build lie over those of its source. */
 export function withFilesOver(files: ProjectFiles, over: ReadonlyMap<string, Buffer>): ProjectFiles {

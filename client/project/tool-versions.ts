@@ -28,7 +28,7 @@ export interface ToolFields {
   bundler?: string | undefined;
 }
 
-export interface ToolVersion {
+interface ToolVersion {
   name: 'node' | Manager | 'cocoapods' | 'fastlane' | 'bundler';
   /** For a manager perhaps with a checksum: `10.15.0+sha512.ab…`. */
   version: string;

@@ -15,13 +15,13 @@ export interface SigningTarget {
 }
 
 /** `secrets.buildCredentials` of the engine's job for iOS. */
-export type IosBuildCredentials = Record<
+type IosBuildCredentials = Record<
   string,
   { provisioningProfileBase64: string; distributionCertificate: { dataBase64: string; password: string } }
 >;
 
 /** `secrets.buildCredentials` of the engine's job for Android. */
-export interface AndroidBuildCredentials {
+interface AndroidBuildCredentials {
   keystore: { dataBase64: string; keystorePassword: string; keyAlias: string; keyPassword?: string };
 }
 

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { looksLikePkcs12, openPkcs12 } from './pkcs12.ts';
 
 /** A keystore has some KB. */
-export const KEYSTORE_MAX_BYTES = 1024 * 1024;
+const KEYSTORE_MAX_BYTES = 1024 * 1024;
 
 export type KeystoreFault = 'no_keystore' | 'wrong_password' | 'no_alias';
 

@@ -10,7 +10,7 @@ import { childrenOf, integerOf, isSequence, octetsOf, oidOf } from './der.ts';
 /**
  * For all keys of one file. OpenSSL takes 2,048 rounds a key and Java 10,000. So many take about a second.
  */
-export const ROUNDS_MAX = 500_000;
+const ROUNDS_MAX = 500_000;
 
 export class TooManyRounds extends Error {
   override name = 'TooManyRounds';

@@ -6,8 +6,9 @@
  *
  * Invariant: it takes time in proportion to the text, and throws ListError for any other text.
  */
+import { unescaped } from '../project/formats/xml-text.ts';
 
-export class ListError extends Error {
+class ListError extends Error {
   override name = 'ListError';
 }
 
@@ -32,13 +33,8 @@ const EMPTY: Readonly<Record<string, () => ListValue>> = {
   false: () => false,
 };
 
-const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
-
-const plain = (text: string): string =>
-  text.replace(/&(amp|lt|gt|quot|apos);/g, (_, name: string) => ENTITIES[name] ?? '');
-
 const TEXTS: Readonly<Record<string, (text: string) => ListValue>> = {
-  string: plain,
+  string: unescaped,
   data: (text) => Buffer.from(text, 'base64'),
   date: (text) => new Date(text),
   integer: Number,
@@ -65,7 +61,7 @@ export function parsePropertyList(text: string): Map<string, ListValue> {
       open.pop();
       open.at(-1)!.add(inner.value());
     } else if (empty !== undefined) inner.add(EMPTY[empty]!());
-    else if (name === 'key') inner.name(plain(content!));
+    else if (name === 'key') inner.name(unescaped(content!));
     else inner.add(TEXTS[name!]!(content!));
   }
   const [whole] = open[0]!.items;

@@ -17,7 +17,7 @@ export interface SigningProfile {
   enterpriseProvisioning?: 'adhoc' | 'universal' | undefined;
 }
 
-export interface SigningRequest extends SigningInputs {
+interface SigningRequest extends SigningInputs {
   files: ProjectFiles;
   appRoot: string;
   profile: SigningProfile;

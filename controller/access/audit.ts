@@ -121,7 +121,7 @@ interface Answered {
 }
 
 /** So many newest entries are kept. At 50 changes an hour these are about eight months. */
-export const AUDIT_MAX = 300_000;
+const AUDIT_MAX = 300_000;
 export const AUDIT_LIST_MAX = 200;
 /** So many refused attempts of a key are recorded within a minute, so that a flood of them hides no entry. */
 export const DENIED_A_MINUTE_MAX = 10;

@@ -14,7 +14,7 @@ import { markEnded } from './ended-keys.ts';
 import { ADMIN_KEY_ID, adminKeyRefusal, isUsableRow, type KeyRow, viewKey } from './keys.ts';
 
 /** Ends the attempts of a worker. Called when a key of that worker was revoked. */
-export type OnWorkerKeyRevoked = (env: Env, workerId: string, now: number) => Promise<void>;
+type OnWorkerKeyRevoked = (env: Env, workerId: string, now: number) => Promise<void>;
 
 /**
  * Revokes a key at once and for ever, and all keys that it became by renewing itself, because whoever has

@@ -8,13 +8,14 @@
  * The first admin key is the deployment's secret ADMIN_KEY (id `admin`). It has no row and is never listed.
  * `wrangler secret put ADMIN_KEY` changes it.
  *
- * Owns the table `keys` together with key-rotation.ts and key-revocation.ts. An enrolment and the removal of
- * a worker write to it too, with the statements {@link keyInsertion} and {@link revocationOfWorkersKeys} in
- * their own batch.
+ * Owns the table `keys` together with key-rotation.ts and key-revocation.ts. Three others
+ * write to it with a statement of this module in their own batch: an enrolment with {@link keyInsertion}, the
+ * removal of a worker with {@link revocationOfWorkersKeys}, and the deletion of a project with
+ * {@link withoutProject}.
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, desc, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
-import type { KeyView, Rights, Scope } from '#contract';
+import { type KeyView, type Rights, SCOPES, type Scope } from '#contract';
 import { randomText, sha256, sha256Hex, toBytes } from '../bytes.ts';
 import { type Database, insertIf, openDatabase } from '../database.ts';
 import { newId } from '../ids.ts';
@@ -51,7 +52,7 @@ export interface KeySpec {
 
 export type KeyRow = typeof keys.$inferSelect;
 
-export interface NewKey {
+interface NewKey {
   row: KeyRow;
   /** Shown once, in the answer to the request for the key. */
   secret: string;
@@ -74,7 +75,7 @@ const LISTED_MAX = 1_000;
 /** A shorter ADMIN_KEY is refused, because it could be guessed. */
 const ADMIN_KEY_MIN_CHARS = 16;
 /** The form of every key that {@link newKey} makes. Anything else is refused without asking D1. */
-const SECRET = /^tb_(admin|submit|read|worker)_[A-Za-z0-9_-]{43}$/;
+const SECRET = new RegExp(`^tb_(${SCOPES.join('|')})_[A-Za-z0-9_-]{43}$`);
 
 /** Makes a key that is not stored yet. Insert `row`, then hand out `secret`. */
 export async function newKey({ name, scope, workerId, expiresAt, ...spec }: KeySpec, now: number): Promise<NewKey> {

@@ -8,7 +8,7 @@ import { type Grant, type KeyRequest, Rights, type Scope } from '#contract';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
 
 /** What a scope may do by itself. */
-export type ScopeRight =
+type ScopeRight =
   /** Its own name and rights, and its own rotation. */
   | 'self'
   /** Workers, pools, keys of all kinds, the whole audit: what belongs to no project. */

@@ -15,7 +15,7 @@ import { fromBase64Url, toBase64Url, toBytes } from '../bytes.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { findSigningSecret, hmacKey, newestSigningKey } from '../secrets/signing-keys.ts';
 
-export const TOKEN_KINDS = ['vm', 'run'] as const;
+const TOKEN_KINDS = ['vm', 'run'] as const;
 /**
  * `vm` is for the monitor's beats and is stored in the VM. `run` is for all else and stays with the agent.
  */

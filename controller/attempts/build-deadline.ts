@@ -22,7 +22,7 @@ export type BeatResult =
   | { kind: 'stale_attempt' | 'attempt_ended' | 'not_found' }
   | { kind: 'unavailable' };
 
-/** A claim fails if its arm is older than this by D1's own clock (queue.ts). */
+/** A claim fails if its arm is older than this by D1's own clock (claims.ts). */
 export const ARM_TTL_MS = 30_000;
 /**
  * An arm without a claim is forgotten only after this time: ARM_TTL_MS and some seconds in which clocks may
@@ -44,7 +44,8 @@ const retryPauseMs = (tries: number) => Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 
 export class BuildDeadline extends DurableObject<Env> {
   /**
    * Starts the clocks of `attempt` at `now`, before its claim is committed. Called again for the same
-   * attempt, it only moves the claim time forward, and only while no beat is stored.
+   * attempt, it moves the claim time forward and drops a verdict on the claim that never came, but only while
+   * no beat is stored.
    *
    * @returns the claim time that now counts, or null if the attempt is over or already beats
    */
@@ -54,7 +55,7 @@ export class BuildDeadline extends DurableObject<Env> {
     if (record?.state === 'armed' && record.attempt === attempt) {
       if (record.vmBeatAt !== null || record.agentBeatAt !== null) return null;
       const claimedAt = Math.max(record.claimedAt, now);
-      await this.#save({ ...record, claimedAt });
+      await this.#save({ ...record, claimedAt, judging: null });
       return claimedAt;
     }
     await this.#save(armed(attempt, timeouts, now));

@@ -4,9 +4,10 @@
  * Invariant: this is the one place that decides it. Heartbeats, reports, logs and files all ask here.
  */
 import { and, eq, sql } from 'drizzle-orm';
-import { AFTERMATH_MS } from '#contract';
+import { isInAftermath } from '#contract';
 import type { AttemptCaller } from '../access/auth.ts';
 import { ATTEMPT_COLUMNS, type AttemptRow, BUILD_COLUMNS, type BuildRow } from '../builds/rows.ts';
+import { aftermathIsOver } from '../builds/transitions.ts';
 import { openDatabase } from '../database.ts';
 import { type Refusal, refusal } from '../refusals.ts';
 import { attempts, builds } from '../schema/index.ts';
@@ -41,10 +42,10 @@ const RULES: Record<Purpose, Rule> = {
 };
 
 /** `build` is null where a token sufficed and D1 was not asked. */
-export type Writer<Asked extends Purpose> = { ok: true; attempt: number; build: BuildOf<Asked> };
+type Writer<Asked extends Purpose> = { ok: true; attempt: number; build: BuildOf<Asked> };
 type BuildOf<Asked extends Purpose> = Asked extends 'take' | 'kept' ? BuildRow : BuildRow | null;
 
-export type WriterRefusal = Refusal & { code: 'not_found' | 'forbidden' | 'stale_attempt' | 'attempt_ended' };
+type WriterRefusal = Refusal & { code: 'not_found' | 'forbidden' | 'stale_attempt' | 'attempt_ended' };
 
 /**
  * Whether `caller` may do `purpose` with the attempt `named`. Null names the caller's own attempt: that of
@@ -73,10 +74,8 @@ export async function writerOf<Asked extends Purpose>(
   if (!attempt) return refuse(unknownAttempt, `the build has no attempt ${named ?? build.attempt}`);
   if (caller.kind === 'worker' && attempt.workerId !== caller.workerId)
     return refuse('forbidden', `attempt ${attempt.attempt} belongs to another worker`);
-  if (until === 'end of the aftermath' && attempt.endedAt !== null && !isInAftermath(attempt.endedAt, now)) {
-    const minutes = AFTERMATH_MS / 60_000;
-    return refuse('attempt_ended', `attempt ${attempt.attempt} ended more than ${minutes} minutes ago`);
-  }
+  if (until === 'end of the aftermath' && attempt.endedAt !== null && !isInAftermath(attempt.endedAt, now))
+    return aftermathIsOver(attempt.attempt);
   if (until === 'end of the attempt') {
     if (attempt.attempt < build.attempt)
       return refuse('stale_attempt', `attempt ${attempt.attempt} is over; the build is at attempt ${build.attempt}`);
@@ -84,9 +83,6 @@ export async function writerOf<Asked extends Purpose>(
   }
   return { ok: true, attempt: attempt.attempt, build };
 }
-
-/** Whether an attempt that has ended may still write its own log and report its evidence. */
-export const isInAftermath = (endedAt: number, now: number): boolean => now < endedAt + AFTERMATH_MS;
 
 const refuse = (code: WriterRefusal['code'], message: string): WriterRefusal => ({ ...refusal(code, message), code });
 

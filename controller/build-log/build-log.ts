@@ -29,7 +29,7 @@ const ROW_MAX_BYTES = 1024 * 1024;
  */
 export const LOG_MAX_BYTES = 256 * 1024 * 1024;
 
-export type AppendResult =
+type AppendResult =
   | { ok: true; length: number; followers: number }
   /** The bytes would leave a gap. */
   | { ok: false; reason: 'gap'; length: number }
@@ -37,7 +37,7 @@ export type AppendResult =
   /** The log would outgrow {@link LOG_MAX_BYTES}. */
   | { ok: false; reason: 'full'; length: number };
 
-export interface LogRead {
+interface LogRead {
   length: number;
   /** Null once the object is emptied: the bytes are then in R2. */
   bytes: Uint8Array<ArrayBuffer> | null;

@@ -10,7 +10,7 @@ export interface FollowerKey {
   expiresAt: number | null;
 }
 
-export interface FollowBounds {
+interface FollowBounds {
   /** Says to the log of which attempt the stream has a socket now; null if it has none. */
   onSocket(attempt: number | null): void;
   stop(): void;

@@ -8,7 +8,7 @@ import { type FollowerKey, watchBounds } from './follow-bounds.ts';
 import type { FollowFormat } from './follow-formats.ts';
 import { type FollowOptions, type FollowPart, followParts } from './follow-parts.ts';
 
-export interface Follower extends Pick<FollowOptions, 'log' | 'offset' | 'onlyThisAttempt' | 'times'> {
+interface Follower extends Pick<FollowOptions, 'log' | 'offset' | 'onlyThisAttempt' | 'times'> {
   key: FollowerKey;
   format: FollowFormat;
 }

@@ -7,9 +7,9 @@ import { logObject } from './build-log.ts';
 import { type LogSays, NEXT, parseSaid } from './follower-messages.ts';
 
 /** `gone`: the socket broke, for example at a deployment. `quiet`: nothing came within the time. */
-export type Heard = Uint8Array<ArrayBuffer> | LogSays | { type: 'gone' } | { type: 'quiet' };
+type Heard = Uint8Array<ArrayBuffer> | LogSays | { type: 'gone' } | { type: 'quiet' };
 
-export interface FollowerSocketOptions {
+interface FollowerSocketOptions {
   buildId: string;
   attempt: number;
   /** The first byte that is wanted. */

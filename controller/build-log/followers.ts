@@ -19,7 +19,7 @@ interface Place {
 }
 
 /** What the log can tell of itself. */
-export interface FollowedLog {
+interface FollowedLog {
   /** The stored bytes from `from` to before `to`; none once the log is emptied. */
   bytes(from: number, to: number): Uint8Array<ArrayBuffer>;
   closed(): ClosedLog | undefined;

@@ -81,7 +81,7 @@ export async function findLog(
   return { ...build, attempt: row.attempt.attempt, endedAt, totalLength: logLength, sealed };
 }
 
-export interface LogPart {
+interface LogPart {
   bytes: Uint8Array<ArrayBuffer>;
   /** Of the whole log, as it is now. */
   length: number;

@@ -4,8 +4,7 @@
  *
  * Owns the deletion of R2 objects below `logs/`. build-log.ts writes them.
  */
-import type { LogTotal } from '#contract';
-import { isInAftermath } from '../attempts/writers.ts';
+import { isInAftermath, type LogTotal } from '#contract';
 import { findAttempt } from '../builds/rows.ts';
 import { markLogSealed } from '../builds/writes-without-event.ts';
 import { logObject } from './build-log.ts';

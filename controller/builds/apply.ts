@@ -11,7 +11,7 @@
  */
 import { and, eq, isNotNull, isNull, type SQL, sql } from 'drizzle-orm';
 import type { BatchItem } from 'drizzle-orm/batch';
-import { AFTERMATH_MS, type Evidence, type LogTotal } from '#contract';
+import { type Evidence, isInAftermath, type LogTotal } from '#contract';
 import { type Database, insertIf, isForeignKeyError, openDatabase } from '../database.ts';
 import { areHeldBy, attemptHolder } from '../files/holds.ts';
 import { type Refusal, refusal } from '../refusals.ts';
@@ -20,7 +20,7 @@ import { causeOf } from './causes.ts';
 import { type BuildEvent, type Effects, effectsOf } from './effects.ts';
 import { findEvidence } from './evidence.ts';
 import { type AttemptRow, BUILD_COLUMNS, type BuildRow, findAttempt, findBuild } from './rows.ts';
-import { decide, failureType } from './transitions.ts';
+import { aftermathIsOver, decide, failureType } from './transitions.ts';
 
 export type Applied = { ok: true; build: BuildRow; changed: boolean } | Refusal;
 
@@ -157,7 +157,7 @@ export async function addEvidence(
       ? { ok: true, build, changed: false }
       : refusal('attempt_ended', 'the attempt already has other evidence');
   }
-  if (now > attempt.endedAt + AFTERMATH_MS) return refusal('attempt_ended', 'the attempt ended too long ago');
+  if (!isInAftermath(attempt.endedAt, now)) return aftermathIsOver(attemptNumber);
   const { verdict, verdictStep: step, verdictMessage: message } = attempt;
   const cause = verdict ? causeOf({ verdict, step, message }, evidence, build.timeouts) : null;
   const db = openDatabase(env);

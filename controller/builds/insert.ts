@@ -5,8 +5,7 @@
  * one makes a build. The others get that build, or are refused if they ask for something else.
  *
  * Owns `build_inputs`, `build_origins` and `idempotency`, and the insertion of rows of `builds` and
- * `build_submits`.
- * upkeep/retention.ts alone removes such rows.
+ * `build_submits`. Adds the first row of a build to `events`. upkeep/retention.ts alone removes such rows.
  */
 import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { Inputs, OriginDetail } from '#contract';
@@ -42,7 +41,7 @@ export interface RequestName {
 
 /** The columns that {@link insertBuild} sets itself. */
 type Own = 'status' | 'transitionId' | 'hasInputs' | 'inputs' | 'idempotencyKey' | 'requestHash';
-export type NewBuild = Omit<typeof builds.$inferInsert, Own> & { projectId: string };
+type NewBuild = Omit<typeof builds.$inferInsert, Own> & { projectId: string };
 
 /** What a new build may have beside its row. */
 export interface Beside {

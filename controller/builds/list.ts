@@ -15,7 +15,7 @@ import { attempts, builds } from '../schema/index.ts';
 import { ATTEMPT_COLUMNS } from './rows.ts';
 import { readLive, SHOWN_COLUMNS, viewBuild } from './views.ts';
 
-export interface BuildFilter {
+interface BuildFilter {
   status?: BuildStatus | undefined;
   pool?: string | undefined;
   trusted?: boolean | undefined;

@@ -1,12 +1,10 @@
 /**
  * Makes a new build as the retry of a build that has ended. A build that has ended never changes, so the
- * retry is a build of its own that names the old one.
- *
- * It has a build number of its own.
+ * retry is a build of its own that names the old one. It has a build number of its own.
  *
  * Invariant: a retry is a submission by whoever asks. It has no more rights than its key has now, and no more
- * than the old build had. It repeats no fingerprint that another key has claimed. What the old build asks a
- * store for is asked again. The retry says if it is not.
+ * than the old build had. It repeats no fingerprint that another key has claimed. It asks a store for
+ * the same as the old build. If it does not, its answer says so.
  */
 import { type App, CACHE_MODES, type CacheMode, type RetryRequest, type SubmitOptions } from '#contract';
 import { may, priorityMax, type Thing } from '../access/rights.ts';

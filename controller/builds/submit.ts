@@ -1,6 +1,6 @@
 /** Makes a new build from a request. */
 import type { BuildRequest, Inputs, Origin, OriginDetail, SubmitOptions } from '#contract';
-import { may, needed, priorityMax, takes } from '../access/rights.ts';
+import { may, needed, priorityMax, type Thing, takes } from '../access/rights.ts';
 import { sha256Hex } from '../bytes.ts';
 import { newId } from '../ids.ts';
 import type { ProjectRow } from '../projects/find-project.ts';
@@ -50,26 +50,9 @@ export async function submitBuild(
     ...others
   } = given;
   const trusted = submitter.rights.trusted && askedTrust !== false;
-  if (askedTrust === true && !trusted)
-    return refusal('forbidden', 'trusted: this key makes untrusted builds alone; leave the field out');
-  const highest = priorityMax(submitter.rights);
-  if (request.priority > highest)
-    return refusal(
-      'forbidden',
-      `priority: this key may give at most ${highest}; an admin can make one that may give more`,
-    );
-  if (request.priority > 0 && !trusted)
-    return refusal('forbidden', 'priority: a build that is not trusted has 0 at most');
   const thing = { projectId: project.id, pool: request.pool, trusted };
-  if (keepVm && !trusted)
-    return refusal('forbidden', 'keepVm: the VM of a build that is not trusted is never kept; leave the field out');
-  if (keepVm && !may(submitter, 'keep', thing))
-    return refusal('forbidden', `keepVm: this needs ${needed('keep')}; leave the field out, or ask an admin for one`);
-  if (submit && !trusted)
-    return refusal('forbidden', 'submit: a build that is not trusted is never submitted to a store');
-  if (submit && !takes(thing, 'stores'))
-    return refusal('forbidden', 'submit: builds of the project default go to no store; name another project');
-  if (submit && !may(submitter, 'stores', thing)) return refusal('forbidden', `submit: this needs ${needed('stores')}`);
+  const refused = whyForbidden(request, submitter, thing);
+  if (refused) return refused;
   const { env: variables, secretEnv, secretFiles, ...rest } = others;
   const inputs: Inputs = {
     env: { ...variables, ...secretEnv },
@@ -121,6 +104,31 @@ export async function submitBuild(
       submit: submit && { options: submit, warnings: asked?.warnings ?? [] },
     },
   );
+}
+
+/** Says why the key may not make this build, which would be `thing`. Null if it may. Pure. */
+function whyForbidden(
+  { trusted: askedTrust, priority, keepVm, submit }: BuildRequest,
+  submitter: Submitter,
+  thing: Thing & { trusted: boolean },
+): Refusal | null {
+  const { trusted } = thing;
+  const forbidden = (message: string) => refusal('forbidden', message);
+  if (askedTrust === true && !trusted)
+    return forbidden('trusted: this key makes untrusted builds alone; leave the field out');
+  const highest = priorityMax(submitter.rights);
+  if (priority > highest)
+    return forbidden(`priority: this key may give at most ${highest}; an admin can make one that may give more`);
+  if (priority > 0 && !trusted) return forbidden('priority: a build that is not trusted has 0 at most');
+  if (keepVm && !trusted)
+    return forbidden('keepVm: the VM of a build that is not trusted is never kept; leave the field out');
+  if (keepVm && !may(submitter, 'keep', thing))
+    return forbidden(`keepVm: this needs ${needed('keep')}; leave the field out, or ask an admin for one`);
+  if (submit && !trusted) return forbidden('submit: a build that is not trusted is never submitted to a store');
+  if (submit && !takes(thing, 'stores'))
+    return forbidden('submit: builds of the project default go to no store; name another project');
+  if (submit && !may(submitter, 'stores', thing)) return forbidden(`submit: this needs ${needed('stores')}`);
+  return null;
 }
 
 /** The part of the origin that filters ask for. */

@@ -14,7 +14,7 @@
  *
  * `hand_back` is a requeue that takes no attempt from the build.
  */
-import { BUILD_STATUSES, type BuildStatus, type HandBackReason, type Verdict } from '#contract';
+import { AFTERMATH_MS, BUILD_STATUSES, type BuildStatus, type HandBackReason, type Verdict } from '#contract';
 import { type Refusal, refusal } from '../refusals.ts';
 import { isInfrastructure } from './verdicts.ts';
 
@@ -42,7 +42,7 @@ export const ACTIVE_STATUSES: readonly BuildStatus[] = BUILD_STATUSES.filter(isA
 export const UNFINISHED_STATUSES: readonly BuildStatus[] = BUILD_STATUSES.filter((status) => !isFinal(status));
 
 /** The part of a build's row that a decision needs. */
-export interface BuildState {
+interface BuildState {
   status: BuildStatus;
   attempt: number;
 }
@@ -76,6 +76,12 @@ export function decide(state: BuildState, type: EventType, attempt: number | nul
   }
   return { ok: true, to, changes: to !== state.status };
 }
+
+/** Refuses what comes of an attempt after its aftermath. */
+export const aftermathIsOver = (attempt: number) => {
+  const message = `attempt ${attempt} ended more than ${AFTERMATH_MS / 60_000} minutes ago`;
+  return { ...refusal('attempt_ended', message), code: 'attempt_ended' as const };
+};
 
 /** So often a build is handed back. A pool of Macs that never have a VM must not hold it for ever. */
 export const HAND_BACKS_MAX = 3;

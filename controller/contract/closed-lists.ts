@@ -1,11 +1,16 @@
 /**
  * Lists what is closed: statuses, stages, verdicts, causes, health checks, error codes, states of a worker.
+ * It also has the pool and the project that count if none is named.
  *
  * Invariant: an entry is never renamed and never reused, because agents and stored rows know the old ones.
  */
 
 export const BUILD_STATUSES = ['queued', 'assigned', 'building', 'succeeded', 'failed', 'cancelled'] as const;
 export type BuildStatus = (typeof BUILD_STATUSES)[number];
+
+/** For a request that names none. */
+export const USUAL_POOL = 'default';
+export const USUAL_PROJECT = 'default';
 
 export const PLATFORMS = ['ios', 'android'] as const;
 

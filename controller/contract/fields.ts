@@ -1,8 +1,9 @@
 /** Defines the fields that several messages share: ids, hashes, paths, durations. */
 import { z } from 'zod';
 import { PLATFORMS } from './closed-lists.ts';
-import { ATTEMPT_MAX, SECRET_FILE_MAX_BYTES } from './sizes.ts';
+import { ATTEMPT_MAX, SECRET_FILE_MAX_BYTES, VARIABLE_VALUE_MAX } from './sizes.ts';
 import { DAY_MS } from './units.ts';
+import { UNPRINTABLE } from './unprintable.ts';
 
 export const time = z.iso.datetime('must be an ISO time in UTC, such as 2027-12-31T00:00:00Z');
 
@@ -19,23 +20,21 @@ export const attempt = z.number().int().min(1).max(ATTEMPT_MAX);
 
 export const text = (max: number) => z.string().max(max);
 
-/**
- * Control characters, halves of surrogate pairs, and characters that turn or break what stands beside them.
- */
-const UNPRINTABLE = /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/u;
+/** With halves of surrogate pairs. */
+const NOT_IN_A_LINE = new RegExp(`[${UNPRINTABLE}\\p{Cs}]`, 'u');
 
 /** One line that people read, such as the name of a branch. It looks as it is, also in a log or on a page. */
 export const line = (max: number) =>
   text(max)
     .min(1)
-    .refine((value) => !UNPRINTABLE.test(value), 'must be one line without control or direction characters');
+    .refine((value) => !NOT_IN_A_LINE.test(value), 'must be one line without control or direction characters');
 
 /**
  * Makes such a line of any text: cut off, and without the characters that it must not have. Null if none is
  * left.
  */
 export function asLine(value: string, max: number): string | null {
-  const clean = value.replace(new RegExp(UNPRINTABLE, 'gu'), '').trim().slice(0, max);
+  const clean = value.replace(new RegExp(NOT_IN_A_LINE, 'gu'), '').trim().slice(0, max);
   // The cut may have left half of a pair.
   return clean.replace(/\p{Cs}$/u, '') || null;
 }
@@ -43,7 +42,7 @@ export function asLine(value: string, max: number): string | null {
 /** Lines that people read. */
 export const lines = (max: number) =>
   text(max).refine(
-    (value) => !UNPRINTABLE.test(value.replaceAll('\n', '')),
+    (value) => !NOT_IN_A_LINE.test(value.replaceAll('\n', '')),
     'must not contain control or direction characters other than a newline',
   );
 
@@ -53,7 +52,7 @@ export const shellText = (max: number) =>
 
 export const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be a shell variable name');
 
-export const variableValue = shellText(32_768);
+export const variableValue = shellText(VARIABLE_VALUE_MAX);
 
 /** The content of a file. */
 export const secretFile = z

@@ -1,9 +1,15 @@
-/** Says how often agent and monitor speak, and how long both sides wait for each other. In milliseconds. */
+/**
+ * Says how often agent and monitor speak, how long both sides wait for each other, and how long things are
+ * kept. In milliseconds.
+ */
 import { limitOrDefaultMs, type Timeouts } from './timeouts.ts';
 import { DAY_MS } from './units.ts';
 
 /** For this long after its end an attempt may append to its own log and report its evidence once. */
 export const AFTERMATH_MS = 35 * 60_000;
+
+/** Whether an attempt that has ended may still write its own log and report its evidence. */
+export const isInAftermath = (endedAt: number, now: number): boolean => now < endedAt + AFTERMATH_MS;
 
 /** How often an agent beats, and asks for work. */
 export const AGENT_INTERVAL_MS = 4_000;
@@ -33,3 +39,11 @@ export const agentIntervalMs = ({
     1,
     Math.min(AGENT_INTERVAL_MS, ...[heartbeatTimeoutMs, workerTimeoutMs].map((ms) => Math.round((ms ?? DAY_MS) / 8))),
   );
+
+/** The VM of a failed attempt is kept for at least and at most so long, if somebody asks for it. */
+export const KEEP_VM_MIN_MS = 60_000;
+export const KEEP_VM_MAX_MS = DAY_MS;
+
+/** What a request may ask for as the life of a link. */
+export const LINK_LIFE_MIN_MS = 60_000;
+export const LINK_LIFE_MAX_MS = 365 * DAY_MS;

@@ -1,5 +1,4 @@
 /** Bounds messages, files and lists, in bytes, characters or entries. */
-import { DAY_MS } from './units.ts';
 
 /** One upload request. Cloudflare takes 100 MB a request, and the headers need some of it. */
 export const BLOB_MAX_BYTES = 95 * 1024 * 1024;
@@ -33,8 +32,20 @@ export const HISTORY_PHASES_MAX = 96;
 /** A history counts the builds that are mixed in it up to this number. */
 export const HISTORY_BUILDS_MAX = 1_000_000;
 
-/** Variables of a build, secret ones included. */
+/** A request for a build. There is room for an environment with certificates in it. */
+export const BUILD_REQUEST_MAX_BYTES = 1024 * 1024;
+
+/** Entries of one page of a list, and builds of a page with live figures. */
+export const PAGE_MAX = 100;
+export const LIVE_PAGE_MAX = 20;
+
+/** Variables of a build, secret ones included, and the characters of the value of one. */
 export const VARIABLES_MAX = 200;
+export const VARIABLE_VALUE_MAX = 32_768;
+
+/** Where a source comes from, in characters: names, such as that of a branch, and a commit's message. */
+export const ORIGIN_NAME_MAX = 256;
+export const ORIGIN_MESSAGE_MAX = 1_000;
 
 /** Variables and secret files are one sealed row. The limit of the request, 1 MiB, bounds them together. */
 export const SECRET_FILES_MAX = 100;
@@ -120,10 +131,6 @@ export const IMAGES_OF_POOL_MAX = 8;
 export const IMAGE_FETCHES_AT_ONCE_MAX = 100;
 export const IMAGE_MESSAGE_MAX = 500;
 
-/** The VM of a failed attempt is kept for at least and at most so long, if somebody asks for it. */
-export const KEEP_VM_MIN_MS = 60_000;
-export const KEEP_VM_MAX_MS = 24 * 60 * 60_000;
-
 /** Keys of stores that a project has, and apps that one of them is for. */
 export const STORE_KEYS_MAX = 20;
 export const APPS_OF_STORE_KEY_MAX = 50;
@@ -146,10 +153,6 @@ export const STORE_WORDS_MAX = 2_000;
 /** Links of one build and of one project, with those that have ended and are not deleted yet. */
 export const LINKS_OF_BUILD_MAX = 50;
 export const LINKS_OF_PROJECT_MAX = 2_000;
-
-/** What a request may ask for as the life of a link. */
-export const LINK_LIFE_MIN_MS = 60_000;
-export const LINK_LIFE_MAX_MS = 365 * DAY_MS;
 
 /** Submissions of one build. */
 export const SUBMISSIONS_OF_BUILD_MAX = 50;

@@ -66,7 +66,7 @@ export function parseRange(
 }
 
 /** Whether an `If-None-Match` names this validator. */
-export const matchesEtag = (header: string | null, etag: string): boolean =>
+const matchesEtag = (header: string | null, etag: string): boolean =>
   (header ?? '').split(',').some((tag) => [etag, '*'].includes(tag.trim().replace(/^W\//, '')));
 
 /** Always a download, never a page, because a file of a build must not run in the controller's origin. */

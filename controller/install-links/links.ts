@@ -110,7 +110,7 @@ function admissionsOf(row: typeof links.$inferInsert, build: BuildRow): Admissio
 }
 
 /** A link, and what of its build decides who reaches it. */
-export interface FoundLink {
+interface FoundLink {
   link: LinkRow;
   thing: Required<Pick<Thing, 'projectId' | 'pool' | 'trusted'>>;
 }

@@ -32,7 +32,7 @@ export interface Asked {
 }
 
 /** What is known of a counter. */
-export interface Counter {
+interface Counter {
   /** Null if the app has no counter yet. */
   value: number | null;
   /** How many counters the project has. */

@@ -1,7 +1,6 @@
 /**
  * Says in SQL what must still hold when something is added: to a project that is not deleted, by a key that
- * is not revoked. Whoever adds a row asks in the statement that adds it, so that nothing changes in between.
- * Pure.
+ * is not revoked. The statement that adds a row asks this itself, so that nothing changes in between. Pure.
  */
 import { type SQL, sql } from 'drizzle-orm';
 

@@ -19,7 +19,7 @@ import { builds } from '../schema/index.ts';
 import { inputsCanBeOpened } from '../secrets/openable-inputs.ts';
 import { iso } from '../times.ts';
 import { isAble, readOnlineStandings } from './able-workers.ts';
-import { ACTIVE_OF_PART, PROJECT_HAS_ROOM } from './limits.ts';
+import { ACTIVE_OF_PART, PROJECT_HAS_ROOM } from './project-room.ts';
 import { isMetBy, type Requirement, wordsForImage } from './requirements.ts';
 
 /** The worker that asks. */

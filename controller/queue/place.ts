@@ -3,7 +3,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { BuildRow } from '../builds/rows.ts';
 import { openDatabase } from '../database.ts';
 import { builds } from '../schema/index.ts';
-import { ACTIVE_OF_PART } from './limits.ts';
+import { ACTIVE_OF_PART } from './project-room.ts';
 import { aheadOf } from './turns.ts';
 
 /** Builds of one project are counted up to this number, so that a long queue costs no more. */

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import {
   Branch,
+  BUILD_REQUEST_MAX_BYTES,
   BUILD_STATUSES,
   type Build,
   type BuildDetail,
@@ -10,7 +11,9 @@ import {
   Fingerprint,
   Group,
   Id,
+  LIVE_PAGE_MAX,
   type Live,
+  PAGE_MAX,
   PULL_REQUEST_MAX,
   Repository,
   RetryRequest,
@@ -34,12 +37,6 @@ import { drainSoon } from '../upkeep/outbox.ts';
 import { valid, validIfAny, wholeNumber } from '../validate.ts';
 import type { On } from './register.ts';
 
-/** Room for an environment with certificates in it. */
-const BUILD_MAX_BYTES = 1024 * 1024;
-const LIST_MAX = 100;
-/** Live figures cost one call to a Durable Object for each running build. */
-const LIVE_LIST_MAX = 20;
-
 /** The filters whose indices begin with the project. */
 const OF_A_PROJECT = ['repository', 'branch', 'commit', 'pullRequest', 'group', 'fingerprint'] as const;
 
@@ -61,7 +58,7 @@ const ListQuery = z
     fingerprint: Fingerprint.optional(),
     cursor: CursorParam,
     live: z.enum(['0', '1']).default('0'),
-    limit: wholeNumber(1, LIST_MAX).default(20),
+    limit: wholeNumber(1, PAGE_MAX).default(20),
   })
   .refine((query) => query.project !== undefined || OF_A_PROJECT.every((filter) => query[filter] === undefined), {
     path: ['project'],
@@ -78,7 +75,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs, stores }: 
       return beforeBuild(env, build, key, stores, Date.now());
     };
 
-  on('POST /api/builds')(valid('json', buildRequest(timeoutMinima), BUILD_MAX_BYTES), async (c) => {
+  on('POST /api/builds')(valid('json', buildRequest(timeoutMinima), BUILD_REQUEST_MAX_BYTES), async (c) => {
     const request = c.req.valid('json');
     if (!may(c.var.key, 'builds.submit', { pool: request.pool }))
       return answerRefusal(c, foreignPool(c.var.key, request.pool));
@@ -97,7 +94,7 @@ export function buildRoutes(on: On, { timeoutMinima, workerTimeoutMs, stores }: 
     if (named !== undefined && !(project && may(c.var.key, 'builds.read', { projectId: project.id })))
       return answerRefusal(c, noProject(named));
     const withLive = live === '1';
-    const page = { projectId: project?.id, limit: withLive ? Math.min(limit, LIVE_LIST_MAX) : limit };
+    const page = { projectId: project?.id, limit: withLive ? Math.min(limit, LIVE_PAGE_MAX) : limit };
     return c.json(await viewBuildList(c.env, c.var.key, { ...filter, ...page }, withLive));
   });
 

@@ -1,17 +1,15 @@
 /** Answers about links to install pages: makes, lists and revokes them. */
 import { z } from 'zod';
-import { Id, type LinkList, LinkRequest } from '#contract';
+import { Id, type LinkList, LinkRequest, PAGE_MAX } from '#contract';
 import { CursorParam } from '../builds/list.ts';
 import { createLink, listLinks, listLinksOf, revokeLink } from '../install-links/links.ts';
 import { answerRefusal, refusal } from '../refusals.ts';
 import { valid, validIfAny, wholeNumber } from '../validate.ts';
 import type { On } from './register.ts';
 
-const LIST_MAX = 100;
-
 const ListQuery = z.strictObject({
   cursor: CursorParam,
-  limit: wholeNumber(1, LIST_MAX).default(20),
+  limit: wholeNumber(1, PAGE_MAX).default(20),
 });
 
 export function linkRoutes(on: On): void {

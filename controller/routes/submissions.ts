@@ -1,6 +1,6 @@
 /** Submits builds that have succeeded to stores: makes, lists, shows and cancels submissions. */
 import { z } from 'zod';
-import { Id, type SubmissionList, SubmissionRequest, type SubmitOptions } from '#contract';
+import { Id, PAGE_MAX, type SubmissionList, SubmissionRequest, type SubmitOptions } from '#contract';
 import type { AuthenticatedKey } from '../access/keys.ts';
 import { may, type Thing } from '../access/rights.ts';
 import { CursorParam } from '../builds/list.ts';
@@ -10,11 +10,9 @@ import { listSubmissions, listSubmissionsOf, viewSubmission } from '../submissio
 import { valid, wholeNumber } from '../validate.ts';
 import type { On } from './register.ts';
 
-const LIST_MAX = 100;
-
 const ListQuery = z.strictObject({
   cursor: CursorParam,
-  limit: wholeNumber(1, LIST_MAX).default(20),
+  limit: wholeNumber(1, PAGE_MAX).default(20),
 });
 
 export function submissionRoutes(on: On): void {

@@ -17,8 +17,8 @@ export const blobs = sqliteTable(
 );
 
 /**
- * Who holds a file: who has sent all its bytes to this controller. Nobody else may name it. The cascade lets
- * the former release, which does not know the table, remove files.
+ * Says who holds a file: a holder has sent all its bytes to this controller. Nobody else may name the file.
+ * The cascade lets the former release, which does not know the table, remove files.
  */
 export const blobHolds = sqliteTable(
   'blob_holds',

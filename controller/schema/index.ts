@@ -4,7 +4,7 @@
  * Invariant: a build costs a constant number of rows, however long it runs. Nothing here changes with each
  * beat.
  *
- * Each file names in its header the tables that it writes; test/owners.test.ts holds the list.
+ * A module that writes to a table names it in its header. test/owners.test.ts holds the list.
  */
 export * from './access.ts';
 export * from './builds.ts';

@@ -13,13 +13,13 @@ import { sha256, toBytes } from '../bytes.ts';
 
 export type SealingEnv = Pick<Env, 'INPUTS_KEY'>;
 
-export interface SealingKey {
+interface SealingKey {
   id: string;
   key: CryptoKey;
 }
 
 /** A shorter secret could be guessed. `openssl rand -hex 32` gives 64 characters. */
-const SECRET_MIN_CHARS = 32;
+export const SECRET_MIN_CHARS = 32;
 const FINGERPRINT_BYTES = 8;
 const ENTRY = /^[A-Za-z0-9_-]{1,32}:(.*)$/s;
 

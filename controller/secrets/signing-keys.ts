@@ -5,14 +5,12 @@
  * its last token has expired: buildTimeout + 65 minutes after the last claim.
  */
 import { toBytes } from '../bytes.ts';
+import { SECRET_MIN_CHARS } from './sealing-keys.ts';
 
-export interface SigningKey {
+interface SigningKey {
   id: string;
   secret: string;
 }
-
-/** A shorter secret could be guessed. `openssl rand -hex 32` gives 64 characters. */
-const SECRET_MIN_CHARS = 32;
 
 /** The key that signs now. */
 export const newestSigningKey = (env: Pick<Env, 'TOKEN_KEYS'>): SigningKey => signingKeys(env)[0]!;

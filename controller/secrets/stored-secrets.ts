@@ -5,7 +5,8 @@
  * text is bound to project, row, pool, name, path and version, so an older value cannot take its place.
  *
  * Owns the table `secrets`. upkeep/reseal.ts changes its `key_id` and `sealed` after a rotation of
- * INPUTS_KEY. Who may ask is decided before.
+ * INPUTS_KEY. The deletion of a project takes {@link withoutSecrets} into its own batch. Who may ask is
+ * decided before.
  */
 import { and, asc, eq, getTableColumns, inArray, isNull, type SQL, sql } from 'drizzle-orm';
 import {
@@ -161,7 +162,7 @@ const readSizes = (db: Database, projectId: string, poolNames: string[]): Promis
     .where(and(eq(secrets.projectId, projectId), inArray(secrets.pool, poolNames)));
 
 /** Whether one more secret is too much beside the `others` of its pool. Pure. */
-export function refuseTooMuch(
+function refuseTooMuch(
   others: readonly Pick<Size, 'name' | 'path' | 'sizeBytes'>[],
   { path, pool, sizeBytes }: Pick<Size, 'path' | 'pool' | 'sizeBytes'>,
 ): Refusal | null {
@@ -282,6 +283,10 @@ export const namesOfSecrets = (db: Database, { projectId, pool }: { projectId: s
     .select({ id: secrets.id, name: secrets.name })
     .from(secrets)
     .where(and(eq(secrets.projectId, projectId), eq(secrets.pool, pool)));
+
+/** The statement that removes the secrets of a project if `condition` holds, in another owner's batch. */
+export const withoutSecrets = (db: Database, projectId: string, condition: SQL) =>
+  db.delete(secrets).where(and(eq(secrets.projectId, projectId), condition));
 
 /** The content. Refused: `inputs_key_missing`; `inputs_gone` if the row was altered. */
 export async function openSecret(env: SealingEnv, row: SecretRow): Promise<{ ok: true; content: string } | Refusal> {

@@ -24,7 +24,7 @@ export async function checkAppStoreKey(
   });
 }
 
-export interface AppStoreQuestion {
+interface AppStoreQuestion {
   /** The bundle id. */
   appId: string;
   /** Null: the app is looked up by its bundle id. */
@@ -80,7 +80,7 @@ async function checkNumber(
 }
 
 /** `highest`: 0 if the app has no build with a whole number. Null: it is not known, and there is a reason. */
-export type AppStoreHighest = StoreCheck & { highest: number | null };
+type AppStoreHighest = StoreCheck & { highest: number | null };
 
 /** For the seed of a counter. Build numbers with dots are passed over. */
 export async function highestBuildNumber(
@@ -100,7 +100,7 @@ export async function highestBuildNumber(
   return { ...check, highest };
 }
 
-/** What the store did not answer is a warning, and what it refused a refusal. */
+/** A question that the store did not answer becomes a warning. One that it refused becomes a refusal. */
 async function settled(check: () => Promise<StoreCheck>): Promise<StoreCheck> {
   try {
     return await check();

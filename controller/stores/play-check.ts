@@ -61,7 +61,7 @@ export async function checkPlayKey(
   });
 }
 
-export interface PlayQuestion {
+interface PlayQuestion {
   /** Null if it is not known yet. */
   versionCode: number | null;
   track: string;
@@ -91,7 +91,7 @@ export async function lookAtPlay(
 export const judgePlay = ({ there, ...check }: PlayLook, question: PlayQuestion): StoreCheck =>
   there === null ? check : judged(question, there);
 
-export interface PlayThere {
+interface PlayThere {
   codes: ReadonlySet<number>;
   /** The highest version code of all files and releases, 0 if there is none. */
   highest: number;

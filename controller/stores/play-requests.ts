@@ -134,7 +134,7 @@ export class PlayApp {
   }
 
   /**
-   * Opens the session of an upload. Whoever has its address may upload.
+   * Opens the session of an upload. Anybody who has its address can upload.
    *
    * @throws {ForeignAddress}
    */

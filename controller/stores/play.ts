@@ -36,9 +36,9 @@ const MINUTE_MS = 60_000;
 const SENDING_MS = MINUTE_MS;
 
 /**
- * How often a submission begins with a new edit. Whoever else makes one with the same account, such as a
- * person's own script, ends the edit of this one. If the last commit may have happened, one more edit is made
- * to look.
+ * How often a submission begins with a new edit. Its edit ends when somebody else makes one with the same
+ * account, such as a person's own script. If the last commit may have happened, one more edit is made to
+ * look.
  */
 const EDITS_MAX = 12;
 const PAUSE_MIN_MS = 5_000;
@@ -157,7 +157,8 @@ async function look({ context, progress, app }: Work): Promise<StepResult> {
   const shown = (await app.releases(edit, options.track)).filter(({ versionCodes }) =>
     versionCodes.includes(String(versionCode)),
   );
-  // What came to the track since the commit was sent came by it, also if somebody has changed it afterwards.
+  // If the build came to the track since the commit was sent, the commit brought it there, also if somebody
+  // has changed its release afterwards.
   const isOfCommit = progress.committing && !progress.wasOnTrack && shown.length > 0;
   const isReleased = isOfCommit || shown.some((other) => isAsAsked(other, release));
   if (!isReleased && !isLast) {
@@ -273,7 +274,7 @@ function anew({ now }: Context, progress: Progress, why: string): StepResult {
   return next(step, begun, { says: `Begins anew with Google Play: ${why}` });
 }
 
-/** What a refusal without a meaning of its own means depends on what was asked. */
+/** If a refusal has no meaning of its own, the request decides what it means. */
 type Phase = 'look' | 'upload' | 'release';
 
 const REFUSED_IN = {

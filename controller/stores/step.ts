@@ -7,6 +7,9 @@
  */
 import type { SubmissionReason, SubmitOptions } from '#contract';
 
+/** No pause of a submission is longer, also if its step asks for one. */
+export const PAUSE_MAX_MS = 10 * 60_000;
+
 /** The base addresses of the stores. Only the Worker of a test has others than {@link STORE_ADDRESSES}. */
 export interface StoreAddresses {
   /** App Store Connect. */
@@ -34,7 +37,7 @@ export type OpenedStoreKey =
   | { store: 'google-play'; clientEmail: string; privateKeyId: string; privateKey: string };
 
 /** What is uploaded. The agent has read `app` from the verified bytes. */
-export interface SubmittedArtifact {
+interface SubmittedArtifact {
   name: string;
   kind: 'ipa' | 'aab' | 'apk';
   size: number;
@@ -95,10 +98,10 @@ export interface Step<Options = SubmitOptions> {
 }
 
 /**
- * What is done with a build that the store has. Whatever ends such a step early, but a cancellation, is a
- * warning. It fails no submission.
+ * Marks a step that does something with a build that the store has. A failure of such a step is a warning and
+ * fails no submission. Only a cancellation ends the submission there.
  */
-export interface WithBuild {
+interface WithBuild {
   /** What is left out then, as a part of a sentence. */
   what: string;
   /** The step that comes next all the same. Null: the submission is done. */

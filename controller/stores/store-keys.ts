@@ -205,7 +205,7 @@ async function isOfTeam(env: Env, row: StoreKeyRow): Promise<boolean | null> {
 }
 
 /** What a store key is needed for. */
-export interface KeyUse {
+interface KeyUse {
   projectId: string;
   /** The pool of the build. */
   pool: string;
@@ -215,15 +215,6 @@ export interface KeyUse {
   /** The name of the store key, where a request names one. */
   name?: string | undefined;
 }
-
-/** The store key of a submission, still sealed. Undefined if it was deleted, or its project was. */
-export const readStoreKey = (env: Env, id: string): Promise<StoreKeyRow | undefined> =>
-  openDatabase(env)
-    .select(getTableColumns(storeKeys))
-    .from(storeKeys)
-    .innerJoin(projects, and(eq(projects.id, storeKeys.projectId), isNull(projects.deletedAt)))
-    .where(eq(storeKeys.id, id))
-    .get();
 
 /**
  * The one key of the project that may upload this app for builds of this pool. Refused: `store_refused` with

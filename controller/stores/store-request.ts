@@ -71,7 +71,7 @@ async function send({ method, url, headers, body }: StoreRequest, signal: AbortS
   const { readable, writable } = new FixedLengthStream(body.length);
   const stopped = new AbortController();
   const piped = body.stream.pipeTo(writable, { signal: AbortSignal.any([signal, stopped.signal]) });
-  // A store may answer before it has read all bytes. What broke the pipe also breaks the request.
+  // A store may answer before it has read all bytes. The error that broke the pipe breaks the request, too.
   piped.catch(() => {});
   try {
     return await fetch(url, { ...init, body: readable });

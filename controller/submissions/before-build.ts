@@ -29,7 +29,7 @@ import { sameNumber, trainOf } from './create.ts';
 import { findFirst } from './turns.ts';
 
 /** What of a request for a build matters to a store. */
-export interface Requested {
+interface Requested {
   projectId: string;
   pool: string;
   platform: BuildRequest['platform'];
@@ -192,7 +192,7 @@ async function ask(
 }
 
 /** An app that has no counter, and who asks for its next number. */
-export interface Seeding {
+interface Seeding {
   app: AppKey;
   pool: string;
   /** What the build asks its store for, if it does. */

@@ -42,7 +42,7 @@ export interface Asker {
 export const AFTER_SUCCESS = '';
 
 /** A refusal, and the reason by which a build shows it that cannot be asked any more. */
-export type NotCreated = Refusal & { reason?: SubmissionReason };
+type NotCreated = Refusal & { reason?: SubmissionReason };
 export type Created = { ok: true; submission: SubmissionRow; made: boolean } | NotCreated;
 
 /**
@@ -105,7 +105,7 @@ export async function createSubmission(
 }
 
 /** The platform of the build must fit the store, and the build must be trusted. */
-export function refuseStore(
+function refuseStore(
   { platform, trusted }: Pick<BuildRow, 'platform' | 'trusted'>,
   { store }: Pick<SubmitOptions, 'store'>,
 ): NotCreated | null {

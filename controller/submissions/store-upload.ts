@@ -7,7 +7,8 @@
  * until D1 has it. An end that is decided stays.
  *
  * D1 says what a submission is; this object knows how far it has come. The key of the store is opened from D1
- * for each run, and is never stored here. What whoever has it could upload with is sealed.
+ * for each run, and is never stored here. Upload addresses and sessions are sealed, because anybody who has
+ * one can upload.
  *
  * Owns the KV keys `record`, an {@link UploadState}, and `cancel`, a {@link Wish}, and the alarm. Reads R2
  * below `blobs/`.
@@ -63,7 +64,7 @@ const UNHEEDED_MS = 5_000;
 const CLEAN_UP_MS = 60_000;
 /** The process may die during a run. Then the alarm of this time later goes on. */
 const GUARD_MS = 10_000;
-/** Whoever cancels waits so long for the run that is under way. */
+/** A cancellation waits so long for the run that is under way. */
 const CANCEL_WAIT_MS = 20_000;
 /** How often a submission asks whether it is its turn. */
 const TURN_PAUSE_MS = 30_000;
@@ -126,7 +127,7 @@ export class StoreUpload extends DurableObject<Env> {
     if (!always && !stops) return 'too_late';
     this.ctx.storage.kv.put('cancel', { says, always } satisfies Wish);
     await this.#save({ ...now, alarmAt: Date.now() });
-    // What may give the app to the store goes on to its end, so that it is known.
+    // A step that may give the app to the store goes on, so that we know whether the store has it.
     if (stops) this.#stop.abort();
     if (this.#running) await untilDone(CANCEL_WAIT_MS, this.#running);
     if (!this.#running && this.#wish()) await this.alarm();
@@ -398,7 +399,7 @@ export class StoreUpload extends DurableObject<Env> {
   #begun({ submission }: Submitted): UploadState {
     const now = Date.now();
     const state = begunState(this.#stepsOf({ submission }).first, now);
-    // The record of one that had begun was lost. What the store has may be of it.
+    // If the submission had begun, its record was lost, and the store may have something of it.
     const had = submission.state !== 'waiting';
     return { ...state, warnings: submission.warnings, ...(had && { uploadBeganAt: submission.createdAt }) };
   }

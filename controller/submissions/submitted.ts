@@ -56,7 +56,7 @@ export async function readSubmitted(env: Env, id: string): Promise<Submitted | n
   return row ? { ...row, isLive: row.isLive === 1 } : null;
 }
 
-export interface WhyNot {
+interface WhyNot {
   reason: SubmissionReason;
   storeWords: string | null;
 }

@@ -12,19 +12,18 @@ import {
   type SubmissionState,
 } from '#contract';
 import { explainReason } from '../stores/reasons.ts';
-import { type Step, type StepData, type StepResult, type StoreSteps, whyLate } from '../stores/step.ts';
+import { PAUSE_MAX_MS, type Step, type StepData, type StepResult, type StoreSteps, whyLate } from '../stores/step.ts';
 
 /** From the request to the end of the upload. */
-export const UPLOAD_MAX_MS = DAY_MS;
+const UPLOAD_MAX_MS = DAY_MS;
 /** From the end of the upload to the end. */
-export const PROCESSING_MAX_MS = DAY_MS;
+const PROCESSING_MAX_MS = DAY_MS;
 /** The last step is tried once more when its time is up, and the store is told of a failure. */
 const LAST_TRY_MS = 60 * 60_000;
 
 export const endsByOf = (createdAt: number): number => createdAt + UPLOAD_MAX_MS + PROCESSING_MAX_MS + LAST_TRY_MS;
 
 const PAUSE_MIN_MS = 2_000;
-export const PAUSE_MAX_MS = 10 * 60_000;
 /** A step that throws what no store has caused is tried so often. */
 const FAULTS_MAX = 8;
 /** A step that was begun so often, and neither ended nor failed, stops the process each time. */

@@ -11,7 +11,7 @@ import { iso, isoOrNull } from '../times.ts';
 import type { SubmissionRow } from './submitted.ts';
 
 /** A submission, and what of its build decides who reaches it. */
-export interface FoundSubmission {
+interface FoundSubmission {
   submission: SubmissionRow;
   thing: Required<Pick<Thing, 'projectId' | 'pool' | 'trusted'>>;
 }

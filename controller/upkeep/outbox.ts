@@ -8,20 +8,18 @@
  * Owns the end of rows of `outbox` together with builds/writes-without-event.ts. Deletes R2 objects below
  * `blobs/` whose row was removed.
  */
-
 import { waitUntil } from 'cloudflare:workers';
 import { and, asc, eq, lte, or, type SQL, sql } from 'drizzle-orm';
 import { logObject } from '../build-log/build-log.ts';
 import { deleteSealedLog, sealLog } from '../build-log/seal.ts';
 import { cancelAll } from '../builds/end-many.ts';
-
 import { openDatabase } from '../database.ts';
 import { outbox } from '../schema/index.ts';
 import { drainSubmissionWork } from './submission-work.ts';
+import { isOneOf, tryOf } from './tries.ts';
 
 type Work = typeof outbox.$inferSelect;
 
-const BACKOFF_MAX_MS = 5 * 60_000;
 /** What is done right after a transition, because the request has used statements of its own. */
 const WORKS_SOON = 30;
 const SEALS_SOON = 4;
@@ -126,15 +124,8 @@ async function cancelBuilds(env: Env, works: Work[], now: number): Promise<Set<s
   }
 }
 
-/**
- * The try is noted first. So a work that stops the process each time does not keep the others from theirs.
- */
 async function noteTry(env: Env, works: Work[], now: number): Promise<void> {
-  const pauseMs = sql`min(${BACKOFF_MAX_MS}, 1000 << min(${outbox.tries}, 20))`;
-  await openDatabase(env)
-    .update(outbox)
-    .set({ dueAt: sql`${now} + ${pauseMs}`, tries: sql`${outbox.tries} + 1` })
-    .where(among(works));
+  await openDatabase(env).update(outbox).set(tryOf(outbox.tries, now)).where(among(works));
 }
 
 async function doSome(env: Env, works: Work[], now: number): Promise<void> {
@@ -160,5 +151,8 @@ async function doOne(env: Env, work: Work, now: number): Promise<boolean> {
 const isOf = (buildIds: string[]) =>
   sql`${outbox.buildId} IN (SELECT value FROM json_each(${JSON.stringify(buildIds)}))`;
 
-const among = (works: Work[]) =>
-  sql`${outbox.id} IN (SELECT value FROM json_each(${JSON.stringify(works.map(({ id }) => id))}))`;
+const among = (works: Work[]): SQL =>
+  isOneOf(
+    outbox.id,
+    works.map(({ id }) => id),
+  );

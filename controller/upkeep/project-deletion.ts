@@ -1,7 +1,7 @@
 /**
  * Deletes a project: marks it first, and in the same batch takes it from every key and removes its secrets,
- * its store keys, its counters of build numbers and its links.
- * Retention then removes its builds, with all that hangs on them, in portions.
+ * its store keys, its counters of build numbers, its phase histories and its links. Retention then removes
+ * its builds, with all that hangs on them, in portions.
  *
  * Invariant: from the mark on, nothing is added to the project, because every insertion that names a project
  * looks for the mark in its own batch. So either a submission comes first, and the deletion is refused, or
@@ -19,7 +19,8 @@ import { withoutCounters } from '../projects/build-numbers.ts';
 import { isDeletedProject } from '../projects/conditions.ts';
 import { DEFAULT_PROJECT_ID, noProject, type ProjectRow } from '../projects/find-project.ts';
 import { type Refusal, refusal } from '../refusals.ts';
-import { builds, projects, secrets } from '../schema/index.ts';
+import { builds, projects } from '../schema/index.ts';
+import { withoutSecrets } from '../secrets/stored-secrets.ts';
 import { withoutStoreKeys } from '../stores/store-keys.ts';
 import { countUnfinishedSubmissions, hasUnfinishedSubmissions } from '../submissions/many.ts';
 
@@ -38,7 +39,7 @@ export async function deleteProject(env: Env, project: ProjectRow, now: number):
   const [marked] = await db.batch([
     deletionMark(db, project, now),
     withoutProject(db, id, isDeletedProject(id)),
-    db.delete(secrets).where(and(eq(secrets.projectId, id), isDeletedProject(id))),
+    withoutSecrets(db, id, isDeletedProject(id)),
     withoutStoreKeys(db, id, isDeletedProject(id)),
     withoutCounters(db, id, isDeletedProject(id)),
     withoutHistories(db, id, isDeletedProject(id)),

@@ -48,9 +48,6 @@ const BUILDS_PORTION = 200;
 const STATEMENTS_MAX = 48;
 const TIME_MAX_MS = 20_000;
 
-/** Called by the sweep once an hour. */
-export const retain = (env: Env, now: number): Promise<void> => retainNow(env, now);
-
 /** What ended, or was touched, before these moments has been kept long enough. */
 interface Moments {
   now: number;
@@ -93,7 +90,7 @@ const KINDS: Record<string, Kind> = {
  * @param share which share of a portion counts as one; only a test has smaller ones
  * @throws if RETENTION_DAYS is not as documented, so that nothing is deleted by mistake
  */
-export async function retainNow(env: Env, now: number, kept = retentionDays(env), share = 1): Promise<void> {
+export async function retain(env: Env, now: number, kept = retentionDays(env), share = 1): Promise<void> {
   const before: Moments = {
     now,
     ...momentsOf(kept, now),

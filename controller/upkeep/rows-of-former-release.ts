@@ -8,6 +8,7 @@
  * Owns these columns of `builds` in such rows. It leaves with the former release.
  */
 import { and, eq, lt, type SQL, sql } from 'drizzle-orm';
+import { USUAL_PROJECT } from '#contract';
 import { queueRank } from '../builds/queue-rank.ts';
 import { openDatabase } from '../database.ts';
 import { DEFAULT_PROJECT_ID } from '../projects/find-project.ts';
@@ -16,7 +17,6 @@ import { builds } from '../schema/index.ts';
 
 /** Builds that are found at once. */
 const PORTION = 200;
-const DEFAULT_NAME = 'default';
 /** The former release gave this rank to a build that came back, whatever its priority. */
 const RANK_OF_FORMER = -1_000;
 /** Every rank of this release is above. */
@@ -34,19 +34,19 @@ export async function findProjectsOfBuilds(env: Env, now: number): Promise<void>
     .where(eq(builds.projectId, ''))
     .limit(PORTION);
   if (found.length === 0) return;
-  const names = [...new Set(found.map(({ name }) => name || DEFAULT_NAME))];
+  const names = [...new Set(found.map(({ name }) => name || USUAL_PROJECT))];
   const ids = JSON.stringify(found.map(({ id }) => id));
   await db.batch([
     missingProjects(
       db,
-      names.filter((name) => name !== DEFAULT_NAME),
+      names.filter((name) => name !== USUAL_PROJECT),
       now,
     ),
     db
       .update(builds)
       .set({
-        projectId: sql`CASE coalesce(nullif(${builds.project}, ''), ${DEFAULT_NAME})
-          WHEN ${DEFAULT_NAME} THEN ${DEFAULT_PROJECT_ID}
+        projectId: sql`CASE coalesce(nullif(${builds.project}, ''), ${USUAL_PROJECT})
+          WHEN ${USUAL_PROJECT} THEN ${DEFAULT_PROJECT_ID}
           ELSE (SELECT id FROM projects WHERE name = ${builds.project} AND deleted_at IS NULL) END`,
         createdByRoot: sql`coalesce(
           (SELECT coalesce(root_id, id) FROM keys WHERE id = ${builds.createdByKey}), ${builds.createdByKey})`,

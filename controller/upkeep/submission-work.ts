@@ -11,10 +11,10 @@ import { sql } from 'drizzle-orm';
 import { openDatabase } from '../database.ts';
 import { submissionWork } from '../schema/index.ts';
 import { idAfterSuccess } from '../submissions/create.ts';
+import { isOneOf, tryOf } from './tries.ts';
 
 type Work = typeof submissionWork.$inferSelect;
 
-const BACKOFF_MAX_MS = 5 * 60_000;
 /** So much work is done at once. */
 const PORTION = 20;
 
@@ -32,13 +32,9 @@ const DO: Record<Work['kind'], (env: Env, target: string) => Promise<boolean>> =
 export async function drainSubmissionWork(env: Env, now: number, buildId?: string): Promise<void> {
   const db = openDatabase(env);
   const ofBuild = buildId === undefined ? sql`TRUE` : sql`target = ${buildId}`;
-  // The try is noted first. So a work that stops the process each time does not keep the others from theirs.
   const works = await db
     .update(submissionWork)
-    .set({
-      dueAt: sql`${now} + min(${BACKOFF_MAX_MS}, 1000 << min(${submissionWork.tries}, 20))`,
-      tries: sql`${submissionWork.tries} + 1`,
-    })
+    .set(tryOf(submissionWork.tries, now))
     .where(
       sql`${submissionWork.id} IN (SELECT id FROM submission_work WHERE due_at <= ${now} AND ${ofBuild}
         ORDER BY due_at LIMIT ${PORTION})`,
@@ -55,8 +51,5 @@ export async function drainSubmissionWork(env: Env, now: number, buildId?: strin
       }
     }),
   );
-  if (done.length > 0)
-    await db
-      .delete(submissionWork)
-      .where(sql`${submissionWork.id} IN (SELECT value FROM json_each(${JSON.stringify(done)}))`);
+  if (done.length > 0) await db.delete(submissionWork).where(isOneOf(submissionWork.id, done));
 }

@@ -5,7 +5,7 @@
  * (state.ts) and never stored.
  */
 import { and, eq, getTableColumns, isNull, type SQL, sql } from 'drizzle-orm';
-import { poolsAskedFor, type WorkerPatch, type WorkerRequest } from '#contract';
+import { poolsAskedFor, USUAL_POOL, type WorkerPatch, type WorkerRequest } from '#contract';
 import { revocationOfWorkersKeys } from '../access/keys.ts';
 import { apply } from '../builds/apply.ts';
 import { activeAttempts } from '../builds/rows.ts';
@@ -25,7 +25,6 @@ export const WORKER_COLUMNS = { ...columns, pools: POOLS_OF_WORKER };
 export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings' | 'imageFetches'> & { pools: string[] };
 
 /** The pool of a worker whose admin names none. */
-const USUAL_POOL = 'default';
 
 const LISTED_MAX = 1_000;
 

@@ -38,7 +38,7 @@ interface Place {
 }
 
 /** Times of Date.now(). `until` is Infinity while the outage lasts. */
-export interface Outage {
+interface Outage {
   from: number;
   until: number;
 }

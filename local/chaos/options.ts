@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { FAULTS } from './faults/catalogue.ts';
 
-export interface ChaosOptions {
+interface ChaosOptions {
   help: boolean;
   builds: number;
   workers: number;

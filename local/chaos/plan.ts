@@ -10,7 +10,7 @@ import type { Shape } from './builds.ts';
 import { FAULTS, isSurvived } from './faults/catalogue.ts';
 import { CHAOS_TIMEOUTS, type Fault, HEALTHY_SILENCE_MS, MOMENTS, type Moment } from './faults/fault.ts';
 
-export interface PlannedFault {
+interface PlannedFault {
   kind: string;
   /** The fault comes `delayMs` after the agent has reported this moment. */
   moment: Moment;

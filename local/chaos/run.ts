@@ -27,14 +27,14 @@ import type { PlannedBuild } from './plan.ts';
 import type { RunFacts } from './summary.ts';
 
 /** Has deadlines of seconds. Everything else is as in the deployed controller. */
-const ENTRY = 'test/chaos-worker.ts';
+const ENTRY = 'local/chaos/worker.ts';
 /** The request of that entry which tells wrong rows of `project_load`. */
 const WRONG_LOADS_PATH = '/chaos/wrong-loads';
 const POLL_MS = 2_500;
 /** A build is stuck if it runs this much longer than all its own limits. */
 const SLACK_MS = 120_000;
 /** How long we wait after the end for the evidence, the seal of the log and the end of the VM. */
-const AFTERMATH_MS = 60_000;
+const SETTLE_MS = 60_000;
 /** How long we ask a controller that does not answer. */
 const PATIENCE = { giveUpAfterMs: SLACK_MS, pauseMs: POLL_MS };
 const LOAD_EVERY_MS = 5_000;
@@ -45,7 +45,7 @@ const REQUEST_MS = 15_000;
  */
 const STREAMS_PER_MAC = 1.7;
 
-export interface ChaosRun {
+interface ChaosRun {
   plan: readonly PlannedBuild[];
   workers: number;
   /** After this time no further build is submitted. */
@@ -104,7 +104,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
     signal.throwIfAborted();
     for (const one of settled) if (one.status === 'rejected') throw one.reason;
     onNote('All builds are judged. Looking for VMs and processes that are left.');
-    left = await leftOnMacs(farm, AFTERMATH_MS, signal);
+    left = await leftOnMacs(farm, SETTLE_MS, signal);
     wrongLoads = await readWrongLoads(farm);
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -138,7 +138,7 @@ export async function runChaos(run: ChaosRun): Promise<{ judgements: Judgement[]
   return { judgements, measured };
 }
 
-/** Asks the controller's entry for chaos (test/chaos-worker.ts), which alone can read D1 while it runs. */
+/** Asks the controller of chaos (worker.ts), which alone can read D1 while it runs. */
 async function readWrongLoads(farm: Farm): Promise<string[]> {
   const { url, secrets } = farm.controller;
   const answer = await fetch(new URL(WRONG_LOADS_PATH, url), {
@@ -196,10 +196,10 @@ async function runBuild(
     await sleep(POLL_MS, undefined, { signal });
     build = await farm.api.build(id).catch(() => build);
   }
-  await within(watched.settled, AFTERMATH_MS, signal);
+  await within(watched.settled, SETTLE_MS, signal);
   if (build?.endedAt) build = await aftermath(farm, build, watched, signal);
   else await farm.api.cancel(id).catch(() => {});
-  const leakedVms = await vmsLeftOf(farm, id, AFTERMATH_MS, signal);
+  const leakedVms = await vmsLeftOf(farm, id, SETTLE_MS, signal);
   const logs = await Promise.all(
     (build?.attempts ?? []).map(({ attempt }) => readLog(farm, id, number, attempt, signal)),
   );
@@ -222,7 +222,7 @@ async function runBuild(
 
 /** Waits for what comes after the verdict: the evidence with its cause, and the last of the log. */
 async function aftermath(farm: Farm, ended: BuildDetail, { planned, fault }: Watched, signal: AbortSignal) {
-  const giveUpAt = Date.now() + AFTERMATH_MS;
+  const giveUpAt = Date.now() + SETTLE_MS;
   const struck = fault === 'injected' ? faultOf(planned.fault!.kind) : null;
   let build = ended;
   for (;;) {

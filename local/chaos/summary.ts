@@ -8,7 +8,7 @@ import { FAULTS, faultOf } from './faults/catalogue.ts';
 import type { Judgement } from './judge.ts';
 import type { Left } from './leftovers.ts';
 
-export interface Load {
+interface Load {
   mean: number;
   max: number;
 }
@@ -36,7 +36,7 @@ export interface RunFacts {
   problems: string[];
 }
 
-export interface KindSummary {
+interface KindSummary {
   kind: string;
   injected: number;
   verdictRight: number;

@@ -20,7 +20,7 @@ export interface FaultDemo {
 }
 
 /** A verdict that is later than this after its deadline breaks the promise. */
-export const LATENESS_MAX_MS = 1_000;
+const LATENESS_MAX_MS = 1_000;
 
 export const FAULT_DEMOS: Record<FaultDemoName, FaultDemo> = {
   freeze: {

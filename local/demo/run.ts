@@ -20,7 +20,7 @@ const FAULT_PAUSE_SECONDS = 4;
 const CAUSE_WITHIN_MS = 30_000;
 const IDLE_WITHIN_MS = 60_000;
 
-export interface Demo {
+interface Demo {
   options: DemoOptions;
   output: DemoOutput;
   signal: AbortSignal;

@@ -32,7 +32,7 @@ export interface ShownBuild {
   bootMs: number;
 }
 
-export interface ShowOptions {
+interface ShowOptions {
   farm: Farm;
   output: DemoOutput;
   request: Omit<BuildRequestInput, 'source'>;

@@ -20,7 +20,7 @@ const START_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 40_000;
 const STDERR_LINES_MAX = 50;
 
-export interface AgentProcessOptions {
+interface AgentProcessOptions {
   configPath: string;
   /** The Node to use instead of this one. */
   nodePath?: string;

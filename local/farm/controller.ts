@@ -19,6 +19,10 @@ import type { ServeOptions } from './worker/serve.ts';
 import { QUIET, WRANGLER } from './wrangler.ts';
 
 const START_TIMEOUT_MS = 60_000;
+const HEALTH_MS = 2_000;
+const SWEEP_MS = 30_000;
+/** How long a controller may take to end by itself. */
+const STOP_MS = 5_000;
 /** What wrangler.toml names as `main`. */
 const DEPLOYED = 'controller/index.ts';
 const SERVE = path.join(import.meta.dirname, 'worker/serve.ts');
@@ -81,7 +85,7 @@ export class LocalController implements AsyncDisposable {
   /** Runs the cron once, because it does not run by itself on a developer's machine. */
   async sweep(): Promise<void> {
     const response = await fetch(`${this.url}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`, {
-      signal: AbortSignal.timeout(30_000),
+      signal: AbortSignal.timeout(SWEEP_MS),
     });
     await response.arrayBuffer();
     if (!response.ok) throw new Error(`the sweep answered ${response.status}`);
@@ -98,7 +102,7 @@ export class LocalController implements AsyncDisposable {
 
   async stop(): Promise<void> {
     this.signal('SIGTERM');
-    const stopped = await Promise.race([this.ended.then(() => true), sleep(5_000, false, { ref: false })]);
+    const stopped = await Promise.race([this.ended.then(() => true), sleep(STOP_MS, false, { ref: false })]);
     if (!stopped) this.signal('SIGKILL');
     await this.ended;
   }
@@ -186,7 +190,7 @@ async function untilHealthy(controller: LocalController, signal?: AbortSignal): 
   while (Date.now() < end) {
     signal?.throwIfAborted();
     if (gone) throw new Error('its process ended at once');
-    const healthy = await fetch(`${controller.url}/health`, { signal: AbortSignal.timeout(2_000) })
+    const healthy = await fetch(`${controller.url}/health`, { signal: AbortSignal.timeout(HEALTH_MS) })
       .then(async (response) => Health.safeParse(await response.json()).success)
       .catch(() => false);
     if (healthy) return;

@@ -62,9 +62,9 @@ export interface FarmOptions {
 }
 
 /** `worker` is the number of the Mac, from 0. */
-export type AgentListener = (event: TimedAgentEvent, worker: number) => void;
+type AgentListener = (event: TimedAgentEvent, worker: number) => void;
 
-export interface WaitOptions {
+interface WaitOptions {
   /** Default 60 s. */
   withinMs?: number;
   signal?: AbortSignal;

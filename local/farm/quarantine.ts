@@ -13,7 +13,7 @@ import type { SimulatedMac } from './simulated-mac.ts';
 
 const EVERY_MS = 2_000;
 
-export interface TrustOptions {
+interface TrustOptions {
   signal: AbortSignal;
   onDoctor: () => void;
   onProblem: (text: string) => void;

@@ -21,7 +21,7 @@ const VM_USER = 'admin';
 /** The agent names the VMs of images so. Its clones have names of another form. */
 const IMAGE = /^(?!tartbeat-).+-base-[a-z0-9]+$/;
 
-export interface SimulatedMacOptions {
+interface SimulatedMacOptions {
   dir: string;
   workerId: string;
   apiKey: string;

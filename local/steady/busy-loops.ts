@@ -6,8 +6,8 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 
-export function startBusyLoops(count = availableParallelism()): AsyncDisposable {
-  const loops = Array.from({ length: count }, () => new Worker('for (;;);', { eval: true }));
+export function startBusyLoops(): AsyncDisposable {
+  const loops = Array.from({ length: availableParallelism() }, () => new Worker('for (;;);', { eval: true }));
   return {
     async [Symbol.asyncDispose]() {
       await Promise.all(loops.map((loop) => loop.terminate()));

@@ -14,7 +14,7 @@ const VITEST = join(PROJECT_ROOT, 'node_modules/vitest/vitest.mjs');
 const REPORTER = join(PROJECT_ROOT, 'local/steady/reporter.ts');
 const OUTPUT_MAX = 20_000;
 
-export interface SuiteRunOptions {
+interface SuiteRunOptions {
   /** For vitest: projects and files. */
   args: readonly string[];
   /** Does not exist yet. */

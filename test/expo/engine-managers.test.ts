@@ -7,8 +7,8 @@ import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { packageManagerOf } from '../../client/project/package-manager.ts';
-import { filesInFolder } from '../../client/project/project-files.ts';
 import { toolVersions } from '../../client/project/tool-versions.ts';
+import { filesInFolder } from '../client/project/factories/files-of.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { installed } from './factories/engine-packages.ts';
 import { engineVm } from './factories/engine-vm.ts';

@@ -10,7 +10,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { findWorkspaceRoot } from '../../client/project/dependencies/workspace-root.ts';
 import { packageManagerOf } from '../../client/project/package-manager.ts';
-import { filesInFolder } from '../../client/project/project-files.ts';
+import { filesInFolder } from '../client/project/factories/files-of.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { ENGINE, installed } from './factories/engine-packages.ts';
 

@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { findMissingAccess } from '../../client/project/private-access.ts';
-import { filesInFolder } from '../../client/project/project-files.ts';
+import { filesInFolder } from '../client/project/factories/files-of.ts';
 import { testWith } from '../set-up/test-with.ts';
 import { temporaryDir } from '../worker-agent/factories/temporary-dir.ts';
 import { GUEST_SCRIPTS, imageTools } from './factories/image-tools.ts';

@@ -1,6 +1,6 @@
 /** `expo-build list`: lists builds, newest first. */
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { BUILD_STATUSES, type BuildList, PLATFORMS } from '#contract';
+import { BUILD_STATUSES, type BuildList, LIVE_PAGE_MAX, PAGE_MAX, PLATFORMS } from '#contract';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
 import type { Interrupts } from '../../interrupts.ts';
@@ -21,9 +21,6 @@ interface ListOptions {
 }
 
 const LIMIT_MAX = 1_000;
-/** Of one request. With live figures a page of the controller has no more than 20. */
-const PAGE = 100;
-const LIVE_PAGE = 20;
 /** `--profile` and `--platform` look through so many builds at most. */
 const LOOKED_AT_MAX = 1_000;
 
@@ -69,13 +66,13 @@ async function found(options: ListOptions, signal: AbortSignal): Promise<{ build
   const project =
     branch === undefined ? options.project : await projectOf(new ProjectClient(connection), options.project);
   const isFiltered = profile !== undefined || platform !== undefined;
-  const isLive = !isFiltered && limit <= LIVE_PAGE;
+  const isLive = !isFiltered && limit <= LIVE_PAGE_MAX;
   const filters = { ...(project && { project }), ...(status && { status }), ...(branch && { branch }) };
   const isAsked = (build: Listed) =>
     (profile === undefined || build.profile === profile) && (platform === undefined || build.platform === platform);
   const builds: Listed[] = [];
   for (let lookedAt = 0, cursor: string | null = null; lookedAt < LOOKED_AT_MAX; ) {
-    const pageSize = isFiltered ? PAGE : Math.min(PAGE, limit - builds.length);
+    const pageSize = isFiltered ? PAGE_MAX : Math.min(PAGE_MAX, limit - builds.length);
     const paging = { limit: String(pageSize), live: isLive ? '1' : '0', ...(cursor && { cursor }) };
     const page: BuildList = await client.list({ ...filters, ...paging });
     builds.push(...page.builds.filter(isAsked));

@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { BuildsClient } from '../../../client/builds-client.ts';
 import { printable } from '../../../client/printable.ts';
-import { Contact } from '../../follow/contact.ts';
+import { AWAY_AFTER_MS, Contact, FOLLOW_GIVE_UP_AFTER_MS } from '../../follow/contact.ts';
 import type { View } from '../../follow/views/events.ts';
 import { outputGone, whenWritable } from '../../follow/views/output.ts';
 import { viewFor } from '../../follow/views/view-for.ts';
@@ -15,9 +15,6 @@ interface LogsOptions {
   attempt?: number;
   json: boolean;
 }
-
-const AWAY_AFTER_MS = 5_000;
-const GIVE_UP_AFTER_MS = 10 * 60_000;
 
 export function logsCommand(interrupts: Interrupts): Command {
   return new Command('logs')
@@ -82,7 +79,7 @@ async function* followed(
     say: (_, message) => void process.stderr.write(`expo-build: ${printable(message)}\n`),
   });
   const parts = client.followLogParts(buildId, {
-    ...{ attempt, signal, giveUpAfterMs: GIVE_UP_AFTER_MS },
+    ...{ attempt, signal, giveUpAfterMs: FOLLOW_GIVE_UP_AFTER_MS },
     onHeard: () => contact.heard(),
     onLost: (why, sinceMs) => contact.lost(why, sinceMs),
   });

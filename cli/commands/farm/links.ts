@@ -1,6 +1,6 @@
 /** `expo-build links`: lists and revokes links to install pages. */
 import { Command } from 'commander';
-import type { Link, LinkList } from '#contract';
+import { type Link, type LinkList, PAGE_MAX } from '#contract';
 import { printable } from '../../../client/printable.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
 import type { Interrupts } from '../../interrupts.ts';
@@ -47,7 +47,6 @@ Examples:
 
 /** Of a project the newest are listed, so many at most. */
 const LISTED_MAX = 1_000;
-const PAGE = 100;
 
 async function listLinks(
   buildId: string | undefined,
@@ -60,7 +59,10 @@ async function listLinks(
   else {
     const project = await projectOf(client, named);
     for (let cursor: string | null = null; links.length < LISTED_MAX; ) {
-      const page: LinkList = await client.linksOfProject(project, { limit: String(PAGE), ...(cursor && { cursor }) });
+      const page: LinkList = await client.linksOfProject(project, {
+        limit: String(PAGE_MAX),
+        ...(cursor && { cursor }),
+      });
       links.push(...page.links);
       cursor = page.nextCursor;
       if (cursor === null) break;

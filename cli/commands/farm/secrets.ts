@@ -6,7 +6,7 @@
  */
 import { open } from 'node:fs/promises';
 import { Command } from 'commander';
-import { SECRET_FILE_MAX_BYTES, SecretName, type SecretRequest, wordsOf } from '#contract';
+import { SECRET_FILE_MAX_BYTES, SecretName, type SecretRequest, VARIABLE_VALUE_MAX, wordsOf } from '#contract';
 import { printable } from '../../../client/printable.ts';
 import { ProjectClient } from '../../../client/project-client.ts';
 import { CommandError } from '../../command-error.ts';
@@ -97,8 +97,8 @@ async function setSecret(name: string, options: SetOptions, signal: AbortSignal)
   process.stdout.write(table(rows, columnsOf(process.stdout)));
 }
 
-/** Of a variable at most 32,768 characters, each of at most 4 bytes. */
-const VALUE_MAX_BYTES = 4 * 32_768;
+/** A character has at most 4 bytes. */
+const VALUE_MAX_BYTES = 4 * VARIABLE_VALUE_MAX;
 const SEND_AS_FILE = 'Give `--file` and `--path`, which bring bytes as they are.';
 
 async function readValue(name: string, signal: AbortSignal): Promise<string> {

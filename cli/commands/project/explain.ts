@@ -1,6 +1,6 @@
 /** `expo-build explain`: says what becomes of each field of a profile before anything is sent. */
 import { Command, Option } from 'commander';
-import type { BuildNumberRequest, CounterView } from '#contract';
+import { type BuildNumberRequest, type CounterView, USUAL_POOL, USUAL_PROJECT } from '#contract';
 import { reasonOf } from '../../../client/answer.ts';
 import { explainBuild } from '../../../client/plan/explain-build.ts';
 import { explainSubmit } from '../../../client/plan/explain-submit.ts';
@@ -16,7 +16,7 @@ import { connect } from '../../settings.ts';
 import { secretFilesOf } from '../../submit/build-request.ts';
 import { USUAL_PROFILE } from '../../submit/choose-build.ts';
 import { pairs, secretVariables, several } from '../../submit/flag-values.ts';
-import { onlyProjectOf, USUAL_PROJECT } from '../../submit/only-project.ts';
+import { onlyProjectOf } from '../../submit/only-project.ts';
 import { type Project, type ProjectFlags, readProject } from '../../submit/read-project.ts';
 import { NO_SECRETS, storedSecrets } from '../../submit/stored-secrets.ts';
 import { type Explained, linesOf, textOf } from './explained.ts';
@@ -47,7 +47,7 @@ export function explainCommand(interrupts: Interrupts): Command {
     .option('--secret-file <path>', 'a file that goes to the build sealed; may be given again', several, [])
     .option('--image <name>', 'the image of the VM')
     .option('--project <name>', 'the project at the controller, whose stored secrets count too')
-    .option('--pool <name>', 'the pool of Macs', 'default')
+    .option('--pool <name>', 'the pool of Macs', USUAL_POOL)
     .option('--offline', 'do not ask the controller which secrets are stored', false)
     .optionsGroup('What goes along (`expo-build pack --list` shows it):')
     .option('--root <folder>', 'what goes along as a whole; else the git repository that the app is in')

@@ -3,9 +3,11 @@
  *
  * Invariant: it writes only a file that is not there, and only if the person says so.
  */
+
 import { open } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { Command } from 'commander';
+import { PLATFORMS } from '#contract';
 import { fileBeside } from '../../../client/packing/files-of-source.ts';
 import { explainBuild } from '../../../client/plan/explain-build.ts';
 import { printable } from '../../../client/printable.ts';
@@ -33,7 +35,6 @@ interface InitFlags {
   json: boolean;
 }
 
-const PLATFORMS = ['ios', 'android'] as const;
 type Platform = (typeof PLATFORMS)[number];
 /** How many profiles are checked. */
 const PROFILES_MAX = 10;

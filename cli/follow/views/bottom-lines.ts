@@ -11,7 +11,7 @@ const RESIZED_MS = 100;
 const COLUMNS_UNKNOWN = 80;
 const ROWS_UNKNOWN = 24;
 
-export interface BottomLinesOptions {
+interface BottomLinesOptions {
   terminal: Output;
   /** The lines as they are now, each at most this wide. */
   lines: (columns: number) => string[];

@@ -14,7 +14,7 @@ export interface LogEvent {
 }
 
 /** How much of an artifact is on this disk. Shown only where it can be replaced by the next one. */
-export interface TransferEvent {
+interface TransferEvent {
   type: 'transfer';
   buildId: string;
   name: string;

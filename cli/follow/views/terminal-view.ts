@@ -22,7 +22,7 @@ const REDRAW_MS = 1_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is left out
 const NO_COLOURS = /[\x07\b]/g;
 
-export interface TerminalViewOptions {
+interface TerminalViewOptions {
   terminal: Output;
   buildIds: readonly string[];
   /** The controller's time. */

@@ -6,7 +6,7 @@ import { PlainView } from './plain-view.ts';
 import { TerminalView } from './terminal-view.ts';
 import { hasScreen } from './who-looks.ts';
 
-export interface ViewOptions {
+interface ViewOptions {
   json: boolean;
   /** The controller's time. */
   now: () => number;

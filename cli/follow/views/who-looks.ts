@@ -1,7 +1,7 @@
 /** Says whether a person looks at this command. */
 
 /** Some CI systems give their jobs a terminal, at which nobody sits. */
-export const isCi = (): boolean => !['', '0', 'false', undefined].includes(process.env.CI);
+const isCi = (): boolean => !['', '0', 'false', undefined].includes(process.env.CI);
 
 export const hasPerson = (): boolean =>
   !isCi() && [process.stdin, process.stdout, process.stderr].some(({ isTTY }) => isTTY);

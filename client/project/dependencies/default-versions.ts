@@ -13,7 +13,7 @@ import { readText } from './read-file.ts';
 const HEAD_LENGTH = 1000;
 const SETTINGS_MAX_CHARS = 64 * 1024;
 
-export interface DefaultVersion {
+interface DefaultVersion {
   version: string;
   /** Follows the version in a sentence. */
   because: string;

@@ -4,7 +4,7 @@ import { asRecord, readJson } from './read-file.ts';
 
 export type Manager = 'npm' | 'yarn' | 'pnpm' | 'bun';
 
-export interface DeclaredManager {
+interface DeclaredManager {
   name: Manager;
   /** All after the `@`, such as `10.15.0+sha512.ab…`. Empty if there is none. */
   version: string;

@@ -20,7 +20,7 @@ export interface NamedHost {
   file: string;
 }
 
-export interface NamedHosts {
+interface NamedHosts {
   hosts: NamedHost[];
   /** False if the project has more than is searched. */
   isWhole: boolean;

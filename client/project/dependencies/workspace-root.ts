@@ -21,7 +21,7 @@ const ALL_GLOBS_MAX = 5 * GLOBS_MAX;
 /** A pnpm-workspace.yaml with more is not looked at beyond it. */
 const YAML_MAX_CHARS = 256 * 1024;
 
-export interface Workspace {
+interface Workspace {
   /** `.` or a folder at or above the app. */
   root: string;
   /** Globs of a folder above the app that were not looked at, with their file. */

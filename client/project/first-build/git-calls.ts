@@ -12,7 +12,7 @@ const FILE_MAX_BYTES = 4 * 1024 * 1024;
 const LINE_MAX_CHARS = 20_000;
 const CALLS_MAX = 10;
 
-export interface GitCall {
+interface GitCall {
   file: string;
   /** The words of the call, such as `git rev-parse`. */
   call: string;

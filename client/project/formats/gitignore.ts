@@ -31,7 +31,7 @@ export function ignoreRules(text: string): IgnoreRules {
 
 /** `path` is relative to the folder of the file with the rules. */
 export function isIgnored(rules: IgnoreRules, path: string): boolean {
-  // What lies in an ignored folder is ignored, whatever later rules say of it.
+  // A file in an ignored folder is ignored, also if a later rule names it.
   for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1))
     if (ruleOn(rules, path.slice(0, end), true) === 'ignored') return true;
   return ruleOn(rules, path, false) === 'ignored';

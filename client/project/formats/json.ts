@@ -9,7 +9,7 @@ import { type Found, found, problem } from '../found.ts';
 import type { ProjectFiles } from '../project-files.ts';
 import { named, textOf } from './text.ts';
 
-export interface JsonLimits {
+interface JsonLimits {
   maxBytes: number;
   /** How many objects and lists may lie within each other. */
   maxDepth: number;

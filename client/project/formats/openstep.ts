@@ -5,7 +5,7 @@
  */
 
 /** A dictionary inherits no fields. */
-export type OpenStep = string | OpenStep[] | { [name: string]: OpenStep };
+type OpenStep = string | OpenStep[] | { [name: string]: OpenStep };
 
 /** Xcode's own projects nest about five deep. */
 const DEPTH_MAX = 40;

@@ -1,7 +1,6 @@
 /** Finds targets and their settings in an Xcode project that has been read. Pure. */
 import { fieldOf, textIn, textsIn } from './xcode-files.ts';
 
-const APPLICATION = 'com.apple.product-type.application';
 const FRAMEWORK = 'com.apple.product-type.framework';
 /** More targets than this are not followed. */
 const TARGETS_MAX = 100;
@@ -9,7 +8,7 @@ const TARGETS_MAX = 100;
 const SETTINGS_MAX = 2_000;
 const CONFIGURATIONS_MAX = 200;
 
-export interface XcodeTarget {
+interface XcodeTarget {
   id: string;
   name: string;
   productType: string;
@@ -31,10 +30,6 @@ export class XcodeProject {
 
   targetNamed(name: string): XcodeTarget | null {
     return this.targets().find((one) => one.name === name) ?? null;
-  }
-
-  applications(): XcodeTarget[] {
-    return this.targets().filter(({ productType }) => productType === APPLICATION);
   }
 
   /** The target itself, and those that it depends on and that are signed, in the order of eas-cli. */

@@ -95,7 +95,7 @@ export type AndroidSubmitProfile = z.infer<typeof AndroidSection> & {
   releaseStatus: 'completed' | 'draft' | 'halted' | 'inProgress';
   changesNotSentForReview: boolean;
 };
-export interface SubmitProfiles {
+interface SubmitProfiles {
   ios: IosSubmitProfile;
   android: AndroidSubmitProfile;
 }
@@ -106,7 +106,7 @@ const DEFAULTS: SubmitProfiles = {
 };
 
 /** Only these may name variables. */
-export const MAY_NAME_VARIABLES = {
+const MAY_NAME_VARIABLES = {
   ios: ['ascApiKeyPath', 'ascApiKeyId', 'ascApiKeyIssuerId'],
   android: ['serviceAccountKeyPath'],
 } as const;

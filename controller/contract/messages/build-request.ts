@@ -1,7 +1,7 @@
 /** Defines the request that makes a build, and the artifacts that it asks for. */
 import { z } from 'zod';
 import { whyPathsClash } from '../clashing-paths.ts';
-import { PLATFORMS, STORE_OF_PLATFORM } from '../closed-lists.ts';
+import { PLATFORMS, STORE_OF_PLATFORM, USUAL_POOL } from '../closed-lists.ts';
 import {
   durationMs,
   Id,
@@ -14,11 +14,12 @@ import {
   variableName,
   variableValue,
 } from '../fields.ts';
-import { KEEP_VM_MAX_MS, KEEP_VM_MIN_MS, SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
+import { KEEP_VM_MAX_MS, KEEP_VM_MIN_MS } from '../intervals.ts';
+import { SECRET_FILES_MAX, VARIABLES_MAX } from '../sizes.ts';
+import { SubmitOptions } from '../store-messages/submissions.ts';
 import { DEFAULT_TIMEOUTS, TIMEOUT_MINIMA, type Timeouts } from '../timeouts.ts';
 import { App } from './build-numbers.ts';
 import { Origin } from './origin.ts';
-import { SubmitOptions } from './stores/submissions.ts';
 
 /**
  * Files to bring back, by a glob that starts at the root of the source. A glob that names a folder (`dist`,
@@ -99,7 +100,7 @@ export const buildRequest = (minima: Record<keyof Timeouts, number>) => {
           queueTimeoutMs: timeout('queueTimeoutMs'),
         })
         .prefault({}),
-      pool: Id.default('default'),
+      pool: Id.default(USUAL_POOL),
       /** Earlier builds of the same project, platform and profile tell how long the next one takes. */
       project: Id.optional(),
       labels: z.record(Id, text(256)).default({}),

@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { APP_KINDS, APP_SIGNINGS, BUILD_STATUSES, PLATFORMS, STAGES, VERDICTS } from '../closed-lists.ts';
 import { bytes, count, line, Sha256, text, time } from '../fields.ts';
 import { TELLING_LINE_MAX, TELLING_LINES_MAX } from '../sizes.ts';
+import { BuildSubmit, Submission } from '../store-messages/submissions.ts';
 import { Timeouts } from '../timeouts.ts';
 import { AppId } from './build-numbers.ts';
 import { ArtifactGlob } from './build-request.ts';
 import { AttemptImage } from './images.ts';
 import { Origin } from './origin.ts';
-import { BuildSubmit, Submission } from './stores/submissions.ts';
 
 /** A code, and what it means in words for people. */
 export const Explained = z.object({
@@ -232,8 +232,6 @@ export const BuildList = z.object({
   nextCursor: z.string().nullable(),
 });
 export type BuildList = z.infer<typeof BuildList>;
-
-export const ArtifactList = z.object({ artifacts: z.array(Artifact) });
 
 /** The build that a developer's machine runs instead of compiling one of the same fingerprint. */
 export const CachedBuild = z.object({

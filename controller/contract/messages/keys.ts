@@ -118,8 +118,6 @@ export const KeyRevoked = z.object({
 });
 export type KeyRevoked = z.infer<typeof KeyRevoked>;
 
-export const KeyList = z.object({ keys: z.array(KeyView) });
-
 export const AuditEntry = z.object({
   id: z.number().int(),
   at: time,

@@ -1,6 +1,7 @@
 /** Defines where the source of a build comes from, as its submitter says. Nothing trusts it. */
 import { z } from 'zod';
 import { line, lines } from '../fields.ts';
+import { ORIGIN_MESSAGE_MAX, ORIGIN_NAME_MAX } from '../sizes.ts';
 
 export const PULL_REQUEST_MAX = 2_000_000_000;
 
@@ -11,12 +12,12 @@ const link = z
   .refine((url) => line(2_000).safeParse(url).success, 'must not contain control or direction characters')
   .refine((url) => !/^https:\/\/[^/]*@/i.test(url), 'must not contain credentials');
 
-const name = line(256);
+const name = line(ORIGIN_NAME_MAX);
 
 /** Host and path, such as `github.com/acme/app`. */
 export const Repository = z
   .string()
-  .max(256)
+  .max(ORIGIN_NAME_MAX)
   .regex(/^[A-Za-z0-9.-]+(:\d+)?(\/[A-Za-z0-9._~-]+)+$/, 'must be a host and a path, such as github.com/acme/app');
 
 export const Branch = name;
@@ -36,7 +37,7 @@ export const Origin = z.strictObject({
   /** How many commits lead to this one, which some projects use as a build number. */
   commitCount: z.number().int().min(0).max(1_000_000_000).optional(),
   author: name.optional(),
-  message: lines(1_000).optional(),
+  message: lines(ORIGIN_MESSAGE_MAX).optional(),
   /** Whether the source has changes that the commit does not have. */
   dirty: z.boolean().optional(),
   /** The address of the CI run. */

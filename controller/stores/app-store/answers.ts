@@ -24,7 +24,7 @@ const related = z.object({ data: z.object({ id }).nullish() }).nullish();
 const detail = z.object({ code: optionalText, description: optionalText });
 const details = z.array(detail).nullish();
 
-export const BUILD_UPLOAD_STATES = ['AWAITING_UPLOAD', 'PROCESSING', 'FAILED', 'COMPLETE'] as const;
+const BUILD_UPLOAD_STATES = ['AWAITING_UPLOAD', 'PROCESSING', 'FAILED', 'COMPLETE'] as const;
 
 const BuildUpload = z.object({
   id,

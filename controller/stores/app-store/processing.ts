@@ -7,7 +7,7 @@
 
 import { z } from 'zod';
 import type { AppStoreSubmit } from '#contract';
-import type { StepContext, StepResult } from '../step.ts';
+import { PAUSE_MAX_MS, type StepContext, type StepResult } from '../step.ts';
 import {
   type Build,
   BuildAnswer,
@@ -26,7 +26,6 @@ import { change, read, readAll } from './requests.ts';
 type Context = StepContext<AppStoreSubmit>;
 
 const FIRST_PAUSE_MS = 15_000;
-const PAUSE_MAX_MS = 10 * 60_000;
 const GROWTH = 1.5;
 
 /** Most uploads take a few minutes, some take hours. */

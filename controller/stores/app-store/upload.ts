@@ -61,7 +61,7 @@ async function madeBefore(context: Context, plain: Plain): Promise<string | null
   return ours?.id ?? null;
 }
 
-const withNewUpload = ({ fileId: _, sent: _sent, ...plain }: Plain, uploadId: string): Plain =>
+const withNewUpload = ({ fileId: _, sent: _sent, taken: _taken, ...plain }: Plain, uploadId: string): Plain =>
   withUpload(plain, uploadId);
 
 export async function create(context: Context, plain: Plain): Promise<StepResult> {
@@ -82,15 +82,19 @@ export async function create(context: Context, plain: Plain): Promise<StepResult
   }
 }
 
-/** What an earlier try has made may show in the store only later. So we look again before we believe it. */
+/** How often in a row the store may say that the number is taken, before we believe it. */
+const TAKEN_MAX = 3;
+const TAKEN_PAUSE_MS = 10_000;
+
+/** The upload of an earlier try may show in the store only later. So we look again before we believe it. */
 function numberTaken(plain: Plain, refused: AppStoreRefused): StepResult {
-  const renewals = Number(plain.renewals ?? 0) + 1;
-  if (renewals > RENEWALS_MAX) return failed('build_number_used', refused.message);
-  if (renewals === RENEWALS_MAX) return next('look', { ...plain, renewals });
-  return { kind: 'wait', afterMs: 10_000, data: { plain: { ...plain, renewals }, secret: {} } };
+  const taken = Number(plain.taken ?? 0) + 1;
+  if (taken > TAKEN_MAX) return failed('build_number_used', refused.message);
+  if (taken === TAKEN_MAX) return next('look', { ...plain, taken });
+  return { kind: 'wait', afterMs: TAKEN_PAUSE_MS, data: { plain: { ...plain, taken }, secret: {} } };
 }
 
-/** What is stored of an operation. Whoever has its address may upload, so it is stored sealed. */
+/** The stored part of an operation. It is sealed, because anybody who has its address can upload. */
 const Stored = z.array(
   z.object({ url: z.string(), offset: z.number(), length: z.number(), headers: z.record(z.string(), z.string()) }),
 );

@@ -18,7 +18,7 @@ const ONLY_CONFIGURATION: object = { envFiles: [] };
 
 /** Options of Miniflare for one Worker. Only wrangler and Miniflare know all of them. */
 const WorkerOptions = z.looseObject({ bindings: z.record(z.string(), z.unknown()) });
-export type WorkerOptions = z.infer<typeof WorkerOptions>;
+type WorkerOptions = z.infer<typeof WorkerOptions>;
 
 const FILE = path.join(KEPT, 'bindings.json');
 const Kept = z.object({ fingerprint: z.string(), options: WorkerOptions });

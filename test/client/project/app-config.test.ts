@@ -3,10 +3,9 @@ import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readAppConfig } from '../../../client/project/app-config.ts';
 import { nativeTargetOf } from '../../../client/project/native-target.ts';
-import { filesInFolder } from '../../../client/project/project-files.ts';
 import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
 import { APP_ID, appJson, bareProject, managedProject, PROJECT_ID } from './factories/example-projects.ts';
-import { filesOf } from './factories/files-of.ts';
+import { filesInFolder, filesOf } from './factories/files-of.ts';
 
 const pbxproj = 'ios/Tiny.xcodeproj/project.pbxproj';
 

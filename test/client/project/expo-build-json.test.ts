@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { commandBuildOf, readExpoBuildJson } from '../../../client/project/expo-build-json.ts';
-import { filesOf } from './files-of.ts';
+import { filesOf } from './factories/files-of.ts';
 
 const read = (text: string, appRoot = '.') =>
   readExpoBuildJson(filesOf({ [appRoot === '.' ? 'expo-build.json' : `${appRoot}/expo-build.json`]: text }), appRoot);

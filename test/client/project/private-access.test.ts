@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { namedHosts } from '../../../client/project/dependencies/private-hosts.ts';
 import { findMissingAccess } from '../../../client/project/private-access.ts';
 import type { ProjectFiles } from '../../../client/project/project-files.ts';
-import { filesOf } from './files-of.ts';
+import { filesOf } from './factories/files-of.ts';
 
 const linesOf = (table: Record<string, unknown>, has: string[] = [], appRoot = '.') =>
   findMissingAccess(filesOf(table), appRoot, '.', new Set(has));

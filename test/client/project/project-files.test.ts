@@ -1,8 +1,9 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { filesInFolder, pathIn, withFilesOver } from '../../../client/project/project-files.ts';
+import { pathIn, withFilesOver } from '../../../client/project/project-files.ts';
 import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
+import { filesInFolder } from './factories/files-of.ts';
 
 test('a folder shows its regular files alone, and a file that is laid over it wins', async () => {
   using dir = temporaryDir();

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import type { Manager } from '../../../client/project/dependencies/package-manager-field.ts';
 import { type ToolFields, toolVersions } from '../../../client/project/tool-versions.ts';
-import { filesOf } from './files-of.ts';
+import { filesOf } from './factories/files-of.ts';
 
 type Case = { profile?: ToolFields; manager?: Manager; appRoot?: string };
 

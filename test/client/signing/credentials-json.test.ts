@@ -2,11 +2,11 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { filesInFolder } from '../../../client/project/project-files.ts';
 import type { SigningTarget } from '../../../client/signing/credentials.ts';
 import { readCredentials } from '../../../client/signing/credentials-json.ts';
 import { testWith } from '../../set-up/test-with.ts';
 import { temporaryDir } from '../../worker-agent/factories/temporary-dir.ts';
+import { filesInFolder } from '../project/factories/files-of.ts';
 import {
   APP,
   BUNDLE_ID,

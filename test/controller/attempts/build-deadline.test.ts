@@ -314,6 +314,23 @@ test('an arm whose claim never came is forgotten, but not while the claim may st
   expect(await deadlineOf(buildId).arm(1, short, now)).toBe(now);
 });
 
+test('an arm whose deadline passed without a claim leaves no verdict to the worker that arms it again', async () => {
+  const pool = unique('pool');
+  const worker = await aWorker({ pool });
+  const buildId = await aBuild({ pool });
+  const now = Date.now();
+  await deadlineOf(buildId).arm(1, DEFAULT_TIMEOUTS, now - 20_000);
+  await rewrite(buildId, { timeouts: { ...DEFAULT_TIMEOUTS, workerTimeoutMs: 15_000 } });
+  expect((await fire(buildId)).record).toMatchObject({ attempt: 1, judging: { verdict: 'worker_lost' } });
+  const { body } = await claim(worker);
+  expect(body.assignment).toMatchObject({ buildId, attempt: 1 });
+  expect(await recordOf(buildId)).toMatchObject({ attempt: 1, judging: null });
+  // The alarm is late, so the platform was away and nobody is judged.
+  await rewrite(buildId, { claimedAt: Date.now() - 300_000, alarmAt: Date.now() - 180_000 });
+  await fire(buildId);
+  expect((await show(buildId)).status).toBe('assigned');
+});
+
 test('an object that lost its record arms itself from the row when it is beaten', async () => {
   const { assignment } = await anAssignment();
   await runInDurableObject(deadlineOf(assignment.buildId), (_object, state) => state.storage.deleteAll());

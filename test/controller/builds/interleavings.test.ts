@@ -22,9 +22,9 @@ import {
 import { attempts, builds, events } from '../../../controller/schema/index.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
+import { wrongLoads } from '../../../local/chaos/wrong-loads.ts';
 import { db, HOUR_MS, unique } from '../factories/rows.ts';
 import { aBuild, api, aWorker, beat, claim, report, type TestWorker } from '../factories/scenarios.ts';
-import { wrongLoads } from '../queue/wrong-loads.ts';
 
 const WORKERS = 2;
 const BUILDS = 2;

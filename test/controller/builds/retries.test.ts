@@ -9,7 +9,7 @@ import { DAY_MS } from '#contract';
 import type { RetentionDays } from '../../../controller/files/retention-days.ts';
 import { blobHolds, blobs, buildInputs, builds } from '../../../controller/schema/index.ts';
 import { sealInputs } from '../../../controller/secrets/inputs.ts';
-import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { retain } from '../../../controller/upkeep/retention.ts';
 import { appWith } from '../factories/app-with.ts';
 import { asFormerRelease, releasedByFormerRelease } from '../factories/former-release.ts';
 import { call, db, unique } from '../factories/rows.ts';
@@ -89,7 +89,7 @@ async function lose(buildId: string, sha256: string, { retained, held }: Loss): 
   await db.update(builds).set({ endedAt: ended }).where(eq(builds.id, buildId));
   await db.update(blobs).set({ touchedAt: ended }).where(eq(blobs.sha256, sha256));
   await db.update(blobHolds).set({ touchedAt: ended }).where(eq(blobHolds.sha256, sha256));
-  await retainNow(env, Date.now(), KEPT);
+  await retain(env, Date.now(), KEPT);
 }
 
 /** Asks with the key of the deployment, or with the one that it has now. */

@@ -14,7 +14,7 @@ import { openBlob } from '../../../controller/files/blobs.ts';
 import { findProject } from '../../../controller/projects/find-project.ts';
 import { blobHolds, blobs, outbox } from '../../../controller/schema/index.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
-import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { retain } from '../../../controller/upkeep/retention.ts';
 import { appWith } from '../factories/app-with.ts';
 import { begin, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
@@ -234,9 +234,9 @@ test('the collection spares a file while one of its holders asks for it, and tak
   const touch = (holder: string, at: number) =>
     db.update(blobHolds).set({ touchedAt: at }).where(eq(blobHolds.holder, holder));
   await touch(one.project, later(10));
-  await retainNow(env, later(30));
+  await retain(env, later(30));
   expect(await holdersOf(file)).toEqual([one.project, other.project].sort());
-  await retainNow(env, later(35));
+  await retain(env, later(35));
   expect([await holdersOf(file), await openBlob(env, file.sha256)]).toEqual([[], null]);
 });
 
@@ -252,7 +252,7 @@ test('a hold that nobody uses for a month goes, though a build keeps the file', 
     .set({ touchedAt: later(20) })
     .where(eq(blobHolds.holder, one.project));
   // Each hour looks through a sixteenth of all.
-  for (let hour = 0; hour < 16; hour++) await retainNow(env, later(31) + hour * HOUR_MS);
+  for (let hour = 0; hour < 16; hour++) await retain(env, later(31) + hour * HOUR_MS);
   expect(await holdersOf(file)).toEqual([one.project]);
   expect(await openBlob(env, file.sha256)).not.toBeNull();
 });

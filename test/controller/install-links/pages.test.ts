@@ -5,7 +5,7 @@ import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { DAY_MS } from '#contract';
 import { rotateKey } from '../../../controller/access/key-rotation.ts';
 import { artifacts, builds, links } from '../../../controller/schema/index.ts';
-import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { retain } from '../../../controller/upkeep/retention.ts';
 import { parse } from '../../../node_modules/plist/dist/index.js';
 import { databaseFaults } from '../factories/faulty-database.ts';
 import { aLink, aPreview, ICON, open, type Preview, pathsOf } from '../factories/previews.ts';
@@ -272,13 +272,13 @@ const ENDS: Record<string, [works: boolean, act: (made: Made) => Promise<unknown
     ({ key }) => env.DB.prepare('UPDATE keys SET expires_at = 1 WHERE id = ?').bind(key.id).run(),
   ],
   'it has expired': [false, ({ id }) => db.update(links).set({ expiresAt: Date.now() }).where(eq(links.id, id))],
-  'retention removed the artifact': [false, () => retainNow(env, Date.now() + 15 * DAY_MS)],
+  'retention removed the artifact': [false, () => retain(env, Date.now() + 15 * DAY_MS)],
   'the artifact was removed': [false, ({ buildId }) => db.delete(artifacts).where(eq(artifacts.buildId, buildId))],
   'the artifact was replaced': [
     false,
     ({ buildId, icon }) => db.update(artifacts).set({ sha256: icon }).where(eq(artifacts.buildId, buildId)),
   ],
-  'retention removed the build': [false, () => retainNow(env, Date.now() + 200 * DAY_MS)],
+  'retention removed the build': [false, () => retain(env, Date.now() + 200 * DAY_MS)],
   'the build is not trusted any more': [
     false,
     ({ buildId }) => db.update(builds).set({ trusted: false }).where(eq(builds.id, buildId)),

@@ -23,7 +23,7 @@ import {
 } from '../../../controller/schema/index.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
 import { deleteProject } from '../../../controller/upkeep/project-deletion.ts';
-import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { retain } from '../../../controller/upkeep/retention.ts';
 import { findProjectsOfBuilds, rankBuildsThatCameBack } from '../../../controller/upkeep/rows-of-former-release.ts';
 import { call, db, insertAttempt, insertBuild, insertProject, unique } from '../factories/rows.ts';
 import { aBlob, aBuild, api, until } from '../factories/scenarios.ts';
@@ -148,7 +148,7 @@ test('a deleted project leaves every key, every secret and every row, and a new 
   expect(await db.select().from(secrets).where(eq(secrets.projectId, project.id))).toEqual([]);
   expect(await db.select().from(histories).where(eq(histories.projectId, project.id))).toEqual([]);
 
-  await retainNow(env, Date.now());
+  await retain(env, Date.now());
   for (const table of [artifacts, events, attempts])
     expect(await db.select().from(table).where(eq(table.buildId, buildId))).toEqual([]);
   expect(await db.select().from(builds).where(eq(builds.id, buildId))).toEqual([]);

@@ -11,10 +11,10 @@ import type { ImageOffer } from '#contract';
 import { queueRank } from '../../../controller/builds/queue-rank.ts';
 import { picker } from '../../../controller/queue/pick.ts';
 import { metBy } from '../../../controller/queue/requirements.ts';
+import { wrongLoads } from '../../../local/chaos/wrong-loads.ts';
 import { unique } from '../factories/rows.ts';
 import { aBuild, anAssignment, aWorker, claim, report, show } from '../factories/scenarios.ts';
 import { aProject, aQueued, begin, end, enqueue, type Queued } from './queued.ts';
-import { wrongLoads } from './wrong-loads.ts';
 
 const PLATFORMS = ['ios', 'android'] as const;
 const IMAGES = ['xcode-26', 'xcode-27'] as const;

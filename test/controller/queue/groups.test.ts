@@ -6,11 +6,11 @@ import { createKey } from '../../../controller/access/keys.ts';
 import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import { listStatement } from '../../../controller/builds/list.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
+import { wrongLoads } from '../../../local/chaos/wrong-loads.ts';
 import { requests, STATEMENTS_MAX } from '../factories/platform-limits.ts';
 import { insertBuild, runningBuild, unique } from '../factories/rows.ts';
 import { aBlob, aBuild, anAssignment, api, beat, claim, show, until } from '../factories/scenarios.ts';
 import { aProject } from './queued.ts';
-import { wrongLoads } from './wrong-loads.ts';
 
 const keyOfPools = async (pools: string[]) =>
   (await createKey(env, { name: 'x', scope: 'submit', rights: { ...RIGHTS_TO_ALL, pools } }, Date.now())).secret;

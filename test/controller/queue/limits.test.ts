@@ -16,10 +16,10 @@ import { recountLoad } from '../../../controller/queue/load.ts';
 import { pickStatement } from '../../../controller/queue/pick.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { findWorker } from '../../../controller/workers/registry.ts';
+import { wrongLoads } from '../../../local/chaos/wrong-loads.ts';
 import { send, unique, workerInsertions } from '../factories/rows.ts';
 import { aBlob, aBuild, api, aWorker, claim, sayStatus, show, type TestWorker } from '../factories/scenarios.ts';
 import { aProject, aQueued, begin, enqueue } from './queued.ts';
-import { wrongLoads } from './wrong-loads.ts';
 
 const TEN_THOUSAND = 10_000;
 const minute = (minuteOfHour: number) => Date.UTC(2026, 0, 1, 0, minuteOfHour);

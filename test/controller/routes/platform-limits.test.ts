@@ -42,6 +42,7 @@ import { buildNumbers, outbox, pools as poolsTable, secrets, storeKeys } from '.
 import { seal } from '../../../controller/secrets/sealing.ts';
 import { placeOfSecret } from '../../../controller/secrets/stored-secrets.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
+import { wrongLoads } from '../../../local/chaos/wrong-loads.ts';
 import { begin, requests, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
 import {
   anApp,
@@ -67,7 +68,6 @@ import { tinyStore } from '../factories/steps-of-tests.ts';
 import { appStoreKey } from '../factories/store-keys.ts';
 import { aRelease, aSubmission, type Release } from '../factories/submissions.ts';
 import { aKey, aTeam, begin as beginAttempt, submit, type Team } from '../factories/teams.ts';
-import { wrongLoads } from '../queue/wrong-loads.ts';
 
 const WORKERS = 200;
 const KEYS = 1_000;

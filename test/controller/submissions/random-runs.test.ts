@@ -15,7 +15,7 @@ import type { Store } from '#contract';
 import * as schema from '../../../controller/schema/index.ts';
 import type { StoreSteps } from '../../../controller/stores/step.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
-import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { retain } from '../../../controller/upkeep/retention.ts';
 import { randomFrom } from '../../set-up/stores/faults.ts';
 import { databaseFaults } from '../factories/faulty-database.ts';
 import { call, db, HOUR_MS } from '../factories/rows.ts';
@@ -319,7 +319,7 @@ class Run {
     // With its file its row may go then.
     if (endedAt !== null) return;
     const late = Date.now() + 400 * DAY_MS;
-    await retainNow(env, late);
+    await retain(env, late);
     await drainOutbox(env, late, { limit: 500 });
     if (blob === null || (await rowOf(this.id)).endedAt !== null) return;
     const kept = await db.select().from(schema.blobs).where(eq(schema.blobs.sha256, blob)).get();

@@ -8,7 +8,7 @@ import { RIGHTS_TO_ALL } from '../../../controller/access/rights.ts';
 import * as schema from '../../../controller/schema/index.ts';
 import { suitable } from '../../../controller/submissions/create.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
-import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { retain } from '../../../controller/upkeep/retention.ts';
 import { drainSubmissionWork } from '../../../controller/upkeep/submission-work.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { databaseFaults } from '../factories/faulty-database.ts';
@@ -355,7 +355,7 @@ test('a project is not deleted while a submission has not ended; those that have
   expect((await rowOf(body.id)).state).toBe('waiting');
   await api('POST', `/api/submissions/${body.id}/cancel`);
   expect((await api('DELETE', `/api/projects/${release.project}`)).status).toBe(204);
-  await retainNow(env, Date.now());
+  await retain(env, Date.now());
   expect(await rowOf(body.id)).toBeUndefined();
   await drainSubmissionWork(env, Date.now() + HOUR_MS);
   expect(await stateOf(body.id)).toBeUndefined();
@@ -365,25 +365,25 @@ test('retention keeps artifact, file and build while a submission needs them, an
   const release = await aRelease(unique('app'));
   const id = await aSubmission(release);
   const late = Date.now() + 400 * 24 * HOUR_MS;
-  const retain = async () => {
-    await retainNow(env, late);
+  const retention = async () => {
+    await retain(env, late);
     await drainOutbox(env, late, { limit: 500 });
     await drainSubmissionWork(env, late);
   };
   const artifacts = () => db.select().from(schema.artifacts).where(eq(schema.artifacts.buildId, release.buildId));
   const file = () => db.select().from(schema.blobs).where(eq(schema.blobs.sha256, release.sha256));
-  await retain();
+  await retention();
   expect([(await artifacts()).length, (await file()).length]).toEqual([1, 1]);
   isSlow = false;
   await uploadOf(id).begin();
   await until('it has ended', async () => (await rowOf(id)).endedAt !== null);
   expect(await rowOf(id)).toMatchObject({ state: 'done', blob: null });
-  await retain();
+  await retention();
   expect([await artifacts(), await db.select().from(schema.submissions).where(eq(schema.submissions.id, id))]).toEqual([
     [],
     [],
   ]);
-  await retain();
+  await retention();
   expect(await file()).toEqual([]);
   expect(await stateOf(id)).toBeUndefined();
 });
@@ -402,7 +402,7 @@ test('what the former release removes does not stop there, and its leftovers go'
   await uploadOf(id).begin();
   await untilOver(id);
   expect(await rowOf(id)).toMatchObject({ state: 'failed', reason: 'artifact_gone' });
-  await retainNow(env, Date.now());
+  await retain(env, Date.now());
   expect(await rowOf(id)).toBeUndefined();
   await drainSubmissionWork(env, Date.now() + HOUR_MS);
   expect(await stateOf(id)).toBeUndefined();

@@ -8,9 +8,9 @@ import { expect, test } from 'vitest';
 import { DEFAULT_TIMEOUTS } from '#contract';
 import type { RetentionDays } from '../../../controller/files/retention-days.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
-import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { retain } from '../../../controller/upkeep/retention.ts';
+import { wrongLoads } from '../../../local/chaos/wrong-loads.ts';
 import { begin, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
-import { wrongLoads } from '../queue/wrong-loads.ts';
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -97,7 +97,7 @@ test(`after ${DAYS} days the tables hold what the days of retention say`, { time
     for (let hour = 1; hour <= 24; hour++) {
       const now = START + day * DAY_MS + hour * HOUR_MS;
       const usage = begin('retention');
-      await retainNow(withPlatformLimits(env, usage), now, KEPT, SHARE);
+      await retain(withPlatformLimits(env, usage), now, KEPT, SHARE);
       mostStatements = Math.max(mostStatements, usage.statements);
       await workOfAnHour(now);
     }

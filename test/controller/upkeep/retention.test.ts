@@ -24,7 +24,7 @@ import {
 } from '../../../controller/schema/index.ts';
 import { sealInputs } from '../../../controller/secrets/inputs.ts';
 import { drainOutbox } from '../../../controller/upkeep/outbox.ts';
-import { retainNow } from '../../../controller/upkeep/retention.ts';
+import { retain } from '../../../controller/upkeep/retention.ts';
 import { sweep } from '../../../controller/upkeep/sweep.ts';
 import { removedByFormerRelease } from '../factories/former-release.ts';
 import { begin, STATEMENTS_MAX, withPlatformLimits } from '../factories/platform-limits.ts';
@@ -45,8 +45,8 @@ const DAY_MS = 24 * HOUR_MS;
 const NOW = Date.now();
 const KEPT: RetentionDays = { logs: 30, artifacts: 14, sources: 3, builds: 180 };
 const daysAgo = (days: number) => NOW - days * DAY_MS;
-const retain = async (now = NOW) => {
-  await retainNow(env, now, KEPT);
+const retention = async (now = NOW) => {
+  await retain(env, now, KEPT);
   await drainOutbox(env, now, { limit: 500 });
 };
 
@@ -94,7 +94,7 @@ test('a source goes 3 days after the end of its build, and not before', async ()
   const youngBuild = await endedBuild(2.9, { sourceSha256: young.sha256 });
   for (const buildId of [oldBuild, youngBuild])
     await db.insert(buildInputs).values({ buildId, ...(await sealed(buildId)) });
-  await retain();
+  await retention();
   expect([await isThere(old), await isThere(young)]).toEqual([false, true]);
   expect(await buildRow(oldBuild)).toMatchObject({ sourceSha256: old.sha256, sourceBlob: null });
   expect(await Promise.all([oldBuild, youngBuild].map(inputsOf))).toEqual([undefined, expect.anything()]);
@@ -109,7 +109,7 @@ test('what a live build or a retry needs stays, however old it is', async () => 
   await anArtifact(liveBuild, live.sha256, longAgo);
   await endedBuild(100, { sourceSha256: retried.sha256 });
   await insertBuild({ status: 'queued', attempt: 0, sourceSha256: retried.sha256 });
-  await retain();
+  await retention();
   expect([await isThere(live), await isThere(retried)]).toEqual([true, true]);
   expect(await logObjects(liveBuild)).toBe(2);
   expect(await db.select().from(artifacts).where(eq(artifacts.buildId, liveBuild))).toHaveLength(1);
@@ -123,7 +123,7 @@ test('artifacts go after 14 days, and their files unless another build has them 
   await anArtifact(second, shared.sha256, daysAgo(15), sharedIcon.sha256);
   const young = await endedBuild(13);
   await anArtifact(young, shared.sha256, daysAgo(13), sharedIcon.sha256);
-  await retain();
+  await retention();
   expect([await isThere(alone), await isThere(shared)]).toEqual([false, true]);
   expect([await isThere(icon), await isThere(sharedIcon)]).toEqual([false, true]);
   expect(await db.select().from(artifacts).where(eq(artifacts.buildId, first))).toEqual([]);
@@ -132,7 +132,7 @@ test('artifacts go after 14 days, and their files unless another build has them 
 test('a sealed log goes after 30 days, and whoever asks for it is told so', async () => {
   const [old, young] = [await endedBuild(31), await endedBuild(29)];
   for (const build of [old, young]) await aSealedLog(build);
-  await retain();
+  await retention();
   expect([await logObjects(old), await logObjects(young)]).toEqual([0, 2]);
   const answer = await call(`/api/builds/${old}/logs`, await submitKey());
   expect([answer.status, await answer.text()]).toEqual([404, expect.stringContaining('deleted')]);
@@ -147,7 +147,7 @@ test('a build goes after 180 days with all that belongs to it', async () => {
   await db.insert(buildInputs).values({ buildId, ...(await sealed(buildId)) });
   await db.insert(attemptEvidence).values({ buildId, attempt: 1, evidence: { collectedAt: '2026-01-01T00:00:00Z' } });
   await db.insert(idempotency).values(aName(buildId));
-  await retain();
+  await retention();
   for (const table of [buildInputs, attemptEvidence])
     expect(await db.select().from(table).where(eq(table.buildId, buildId))).toEqual([]);
   expect(await db.select().from(idempotency).where(eq(idempotency.target, buildId))).toEqual([]);
@@ -164,7 +164,7 @@ test('the former release removes builds of this one, and retention then removes 
     await removedByFormerRelease(buildId);
     expect(await inputsOf(buildId)).toBeUndefined();
   }
-  await retain();
+  await retention();
   const left = await db
     .select()
     .from(idempotency)
@@ -175,7 +175,7 @@ test('the former release removes builds of this one, and retention then removes 
 test('a file is spared for a day after the last question for it', async () => {
   const [asked, forgotten] = [await aFile(5), await aFile(5)];
   await touchHold(env, HOLDER, asked.sha256, daysAgo(0.9));
-  await retain();
+  await retention();
   expect([await isThere(asked), await isThere(forgotten)]).toEqual([true, false]);
 });
 
@@ -185,7 +185,7 @@ test('a reference that races the collection wins, or is refused; never does a ro
     const row = (await buildRow(await insertBuild({ attempt: 0 })))!;
     const ofFile = { sourceSha256: file.sha256, sourceBlob: file.sha256 };
     const submit = submitRow(env, { ...row, id: unique('bld'), ...ofFile }, null, null);
-    const [submitted] = await Promise.all(round % 2 ? [submit, retainNow(env, NOW, KEPT)] : [submit, retain()]);
+    const [submitted] = await Promise.all(round % 2 ? [submit, retain(env, NOW, KEPT)] : [submit, retention()]);
     await drainOutbox(env, NOW, { limit: 500 });
     expect(await isThere(file)).toBe(submitted.ok);
     if (!submitted.ok) expect(submitted.code).toBe('blob_not_stored');
@@ -198,7 +198,7 @@ test('what was collected can be uploaded again, under another key, though the ol
   const put = (now: number) => storeBlob(env, HOLDER, sha256, bytes.byteLength, new Blob([bytes]).stream(), now);
   await put(daysAgo(5));
   const before = (await rowOf(sha256))!.r2Key;
-  await retainNow(env, NOW, KEPT);
+  await retain(env, NOW, KEPT);
   await put(NOW);
   await drainOutbox(env, NOW, { limit: 500 });
   const { r2Key } = (await rowOf(sha256))!;
@@ -228,7 +228,7 @@ test('a download while its file is collected is whole, or says that the file is 
       if (!(sent instanceof Response)) return sent.code;
       return sha256Of(new Uint8Array(await sent.arrayBuffer()));
     };
-    const [first, second] = await Promise.all([download(), retain().then(download)]);
+    const [first, second] = await Promise.all([download(), retention().then(download)]);
     expect([sha256, 'not_found']).toContain(first);
     expect(second).toBe('not_found');
   }
@@ -241,7 +241,7 @@ test('one run goes on until a portion comes back short, or D1 has taken all its 
   const run = async () => {
     const usage = begin('retention');
     // A twentieth of the portions: ten builds.
-    await retainNow(withPlatformLimits(env, usage), NOW, KEPT, 0.05);
+    await retain(withPlatformLimits(env, usage), NOW, KEPT, 0.05);
     expect(usage.statements).toBeLessThanOrEqual(STATEMENTS_MAX);
   };
   const some = await endedBuilds(25);
@@ -259,7 +259,7 @@ test('a kind that cannot be removed does not keep the others', async () => {
   await env.DB.prepare(
     "CREATE TRIGGER refuse BEFORE DELETE ON builds BEGIN SELECT RAISE(ABORT, 'refused by a test'); END",
   ).run();
-  await retain();
+  await retention();
   await env.DB.prepare('DROP TRIGGER refuse').run();
   expect([(await buildRow(buildId)) !== undefined, await isThere(file)]).toEqual([true, false]);
 });
@@ -283,7 +283,7 @@ test('what the objects of a removed build have stored is deleted, once no token 
       storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'chunks'").toArray(),
     ),
   ];
-  await retain();
+  await retention();
   expect(await stored()).not.toContain(undefined);
   await drainOutbox(env, tokensEndAt - 1, { limit: 500 });
   expect(await stored()).not.toContain(undefined);
@@ -296,7 +296,7 @@ test('a build that was armed for a claim that was lost leaves nothing either', a
   const buildId = await insertBuild({ status: 'cancelled', attempt: 0, endedAt: daysAgo(181) });
   const deadline = env.DEADLINES.getByName(buildId);
   await deadline.close(0);
-  await retain();
+  await retention();
   expect(await runInDurableObject(deadline, (_, { storage }) => storage.kv.get('record'))).toBeUndefined();
 });
 
@@ -310,5 +310,5 @@ test('the cron does so once an hour, with the days of the deployment', async () 
   expect(await isThere(file)).toBe(false);
   expect(await db.select().from(outbox).where(eq(outbox.r2Key, file.r2Key))).toEqual([]);
   const broken = { ...env, RETENTION_DAYS: { sources: 0 } } as unknown as Env;
-  await expect(retainNow(broken, NOW)).rejects.toThrow('sources');
+  await expect(retain(broken, NOW)).rejects.toThrow('sources');
 });

@@ -6,7 +6,7 @@ import { gitCallsIn } from '../../../../client/project/first-build/git-calls.ts'
 import { proposedExpoBuildJson } from '../../../../client/project/first-build/proposed-files.ts';
 import { surveyProject } from '../../../../client/project/first-build/survey-project.ts';
 import { bareProject, managedProject } from '../factories/example-projects.ts';
-import { filesOf } from '../files-of.ts';
+import { filesOf } from '../factories/files-of.ts';
 
 /** What is proposed for a platform, as a build gets it. It must be a script that bash can read. */
 async function proposed(files: Record<string, unknown>, appRoot: string, platform: 'ios' | 'android') {

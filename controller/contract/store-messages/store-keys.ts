@@ -2,10 +2,10 @@
  * Defines the keys with which the controller speaks to a store. No message brings a private part back.
  */
 import { z } from 'zod';
-import { STORES } from '../../closed-lists.ts';
-import { Id, text, time } from '../../fields.ts';
-import { APPS_OF_STORE_KEY_MAX, POOLS_OF_SECRET_MAX, STORE_KEY_TEXT_MAX } from '../../sizes.ts';
-import { AppId } from '../build-numbers.ts';
+import { STORES } from '../closed-lists.ts';
+import { Id, text, time } from '../fields.ts';
+import { AppId } from '../messages/build-numbers.ts';
+import { APPS_OF_STORE_KEY_MAX, POOLS_OF_SECRET_MAX, STORE_KEY_TEXT_MAX } from '../sizes.ts';
 
 /** What a path of the API names a store key by. */
 export const StoreKeyPath = z.object({ id: Id, name: Id });

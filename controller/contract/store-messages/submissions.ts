@@ -2,15 +2,15 @@
  * Defines submissions: what is asked of a store for an artifact of a build, and how far it has come.
  */
 import { z } from 'zod';
-import { STORES, type Store, SUBMISSION_REASONS, SUBMISSION_STATES } from '../../closed-lists.ts';
-import { ArtifactName, bytes, Id, line, lines, text, time } from '../../fields.ts';
+import { STORES, type Store, SUBMISSION_REASONS, SUBMISSION_STATES } from '../closed-lists.ts';
+import { ArtifactName, bytes, Id, line, lines, text, time } from '../fields.ts';
 import {
   STORE_WORDS_MAX,
   SUBMISSION_EVENTS_MAX,
   SUBMISSION_WARNINGS_MAX,
   TESTER_GROUPS_MAX,
   WHAT_TO_TEST_MAX,
-} from '../../sizes.ts';
+} from '../sizes.ts';
 import { AscAppId, AscKeyId } from './store-keys.ts';
 
 const common = {

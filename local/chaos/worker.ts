@@ -5,11 +5,11 @@
  * while the controller runs.
  */
 import { TIMEOUT_MINIMA } from '#contract';
-import { createController } from '../controller/index.ts';
-import { SETTINGS } from '../controller/settings.ts';
-import { wrongLoads } from './controller/queue/wrong-loads.ts';
+import { createController } from '../../controller/index.ts';
+import { SETTINGS } from '../../controller/settings.ts';
+import { wrongLoads } from './wrong-loads.ts';
 
-export { BlobUpload, BuildDeadline, BuildLog, StoreUpload } from '../controller/index.ts';
+export { BlobUpload, BuildDeadline, BuildLog, StoreUpload } from '../../controller/index.ts';
 
 const controller = createController({
   timeoutMinima: Object.fromEntries(Object.keys(TIMEOUT_MINIMA).map((name) => [name, 1])) as typeof TIMEOUT_MINIMA,

@@ -67,7 +67,8 @@ export const LAYERS = {
     ['blob-requests'],
     ['retry'],
     ['request'],
-    ['answer', 'has-process', 'printable', 'running-clock', 'safe-files', 'terminal-filter'],
+    ['answer', 'printable', 'running-clock', 'safe-files', 'terminal-filter'],
+    ['has-process'],
   ],
   'log-reader': [['progress'], ['recognisers', 'errors'], ['gradle'], ['phases', 'lines', 'prefixes']],
   local: [

@@ -164,10 +164,10 @@ test('the time to read a hostile file does not grow with the square of its lengt
   files.push('.yarnrc.yml', 'Podfile', 'Podfile.lock', 'Package.resolved');
   // The square of this length is more steps than the time limit has, for one file alone.
   for (const piece of HOSTILE) {
-    const text = piece.repeat(Math.floor(MB / 4 / piece.length)).concat('\u2028');
+    const text = piece.repeat(Math.floor(MB / 2 / piece.length)).concat('\u2028');
     for (const file of files) expect(await linesOf({ [file]: text })).toEqual(expect.any(Array));
   }
-}, 20_000);
+}, 60_000);
 
 test('a host that a file names a million times is kept once, and no more are kept than a bound', async () => {
   const same = '  resolved "https://npm.acme.dev/x.tgz"\n'.repeat(200_000);

@@ -43,7 +43,7 @@ export type AgentLimits = { [name in keyof typeof AGENT_LIMITS]: number };
 /** For a command in the VM that is done at once. Generous, because a VM under load answers slowly. */
 export const GUEST_COMMAND_MS = 30_000;
 
-/** For bringing the guest scripts, some 20 KB, into a VM that may have just booted. */
+/** For bringing the guest scripts into a VM that may have just booted. */
 export const GUEST_INSTALL_MS = 60_000;
 
 /** For one more try to reach a VM whose connection has broken: its address first, then SSH. */

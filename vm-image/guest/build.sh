@@ -5,8 +5,8 @@
 #   build.sh status STATE BUILD ATTEMPT          some lines; nothing if it has not been started
 #   build.sh usage  STATE BUILD ATTEMPT          what the account uses, also before the start
 #   build.sh kill   STATE BUILD ATTEMPT          always ends with 0
-#   build.sh app    STATE BUILD ATTEMPT          the app that the build asks a number for; nothing if it asks
-#   none build.sh number STATE BUILD ATTEMPT BYTES    the number for the build is on standard input
+#   build.sh app    STATE BUILD ATTEMPT          the app that the build asks a number for; nothing if none
+#   build.sh number STATE BUILD ATTEMPT BYTES    the number for the build is on standard input
 #
 # Invariant: the command starts at most once. A second `start` finds $state/started and does nothing.
 # shellcheck source=vm-image/guest/lib.sh

@@ -1,6 +1,6 @@
 /**
- * Looks for what would cost the next build its VM on this Mac: no image, other VMs, nobody logged
- * in, a full disk.
+ * Looks for what would cost the next build its VM on this Mac: no image, other VMs, nobody logged in, or a
+ * full disk.
  *
  * Invariant: a look changes nothing, and every look ends.
  */

@@ -2,7 +2,8 @@
  * Keeps the answer ready whether this Mac can take a build: looks after each change of a slot, and before the
  * last answer is too old.
  *
- * Invariant: nobody who claims waits for a look. What no look can see is held against the Mac for a time.
+ * Invariant: nobody who claims waits for a look. After macOS has refused a VM, the Mac counts as not ready
+ * for a time, because a look cannot see why.
  */
 import { pause } from '../../client/retry.ts';
 import { NOT_READY_LOOK_MS, READY_FOR_MS, READY_LOOK_MS } from '../time-limits.ts';

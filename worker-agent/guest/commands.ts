@@ -1,5 +1,6 @@
 /**
- * The closed list of every command that runs in a guest. The SSH connection accepts nothing else.
+ * The closed list of every command that runs in a guest over SSH. The connection accepts nothing else. By
+ * `tart exec` the agent also runs `true`, and the look of `vm/second-way.ts`.
  *
  * Invariant: a command is one of five fixed texts, or names a row of the table of guest scripts
  * (vm-image/guest/table) with arguments of the kinds that stand there. What is secret travels on standard

@@ -28,7 +28,7 @@ export async function ask<T>(
   throw own ?? failed(verdictOf(answer), name, answer.message);
 }
 
-/** What the build was given is gone for every Mac, so that is not the fault of this one. */
+/** If the inputs of the build are gone, every Mac would find the same, so this Mac is not to blame. */
 const verdictOf = (answer: Refused | Unreachable): AgentVerdict =>
   answer.kind === 'refused' && answer.code === 'inputs_gone' ? 'inputs_gone' : 'transfer_failed';
 

@@ -1,7 +1,7 @@
 /**
  * Is the process inside a VM. It has the SSH server, the guest agent and the gateway, and all shells are its
- * children.
- * `hypervisor.ts` starts it, hears from it over IPC that it has booted, tells it of faults, and ends it.
+ * children. `hypervisor.ts` starts it, hears from it over IPC that it has booted, tells it of faults, and
+ * ends it.
  *
  * Invariant: it never ends by itself, unless the hypervisor dies.
  */

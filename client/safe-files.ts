@@ -5,7 +5,7 @@
  * calls write to one unfinished file.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readSync, realpathSync } from 'node:fs';
-import { copyFile, link, lstat, readdir, rename, rm } from 'node:fs/promises';
+import { copyFile, link, lstat, lutimes, readdir, rename, rm } from 'node:fs/promises';
 import { uptime } from 'node:os';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { hasProcess } from './has-process.ts';
@@ -73,6 +73,8 @@ export async function takeUnfinished(unfinished: string): Promise<string> {
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
     if (!name.startsWith(start) || ours.has(path) || (await isAtWork(name.slice(start.length + 1), path))) continue;
+    const now = new Date();
+    await lutimes(path, now, now).catch(() => {}); // to others we are at work on it from now on
     await rename(path, own).catch(() => {}); // another process may have taken it
   }
   return own;

@@ -41,7 +41,8 @@
 # what it was made of in /usr/local/share/tartbeat/image: digest= is that of the public image, and
 # provisioned= is a hash of all that was put on top. Two Macs with the same pair have the same image.
 #
-# Ends with 0 when the snapshot exists, 1 when a step failed, 64 on wrong arguments, 130 after Ctrl-C.
+# Ends with 0 when the snapshot exists, 1 when a step failed, 64 on wrong arguments, 75 while another run
+# makes the same VM, 130 after Ctrl-C.
 #
 # Invariant: every wait has a limit. The script replaces a snapshot only with --force. It clones the snapshot
 # only from a VM that has passed verify.sh and then shut down by itself.
@@ -59,6 +60,7 @@ readonly XCODE_TIMES=6 XCODE_DISK_GB=140 FREE_GB=15
 readonly COPY_LIMIT_S=300 PROVISION_LIMIT_S=10800 VERIFY_LIMIT_S=1800
 
 tart=${TARTBEAT_TART:-tart}
+failed=1
 tart_home=${TART_HOME:-$HOME/.tart}
 # Otherwise Tart deletes pulled images at a clone, to make room.
 export TART_NO_AUTO_PRUNE=1
@@ -74,7 +76,7 @@ say() { printf '==> %s\n' "$*"; }
 fail() { # MESSAGE [ADVICE]
   printf 'create-base-image.sh: %s\n' "$1" >&2
   [ -z "${2:-}" ] || printf '    %s\n' "$2" >&2
-  exit "${failed:-1}"
+  exit "$failed"
 }
 
 # Prints a command from the table of those that install something.

@@ -24,8 +24,6 @@ const { findings: _, imageFetches: _fetches, ...columns } = getTableColumns(work
 export const WORKER_COLUMNS = { ...columns, pools: POOLS_OF_WORKER };
 export type WorkerRow = Omit<typeof workers.$inferSelect, 'findings' | 'imageFetches'> & { pools: string[] };
 
-/** The pool of a worker whose admin names none. */
-
 const LISTED_MAX = 1_000;
 
 /** Refused: `invalid_request` for a name that is taken. */

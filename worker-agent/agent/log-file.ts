@@ -42,10 +42,11 @@ export class LogFile implements Disposable {
   #open(): number {
     const fd = openSync(this.#path, 'a');
     this.#fd = fd;
+    const stats = fstatSync(fd);
     // The account may read it although root writes it. launchd starts us with umask 077, which would keep the
     // account out. The folder keeps everybody else out.
-    fchmodSync(fd, 0o644);
-    this.#sizeBytes = fstatSync(fd).size;
+    if (stats.isFile() && process.getuid?.() === 0) fchmodSync(fd, 0o644);
+    this.#sizeBytes = stats.size;
     return fd;
   }
 

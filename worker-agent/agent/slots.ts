@@ -21,7 +21,7 @@ export interface SlotsOptions extends Omit<AttemptOptions, 'journal' | 'emit' | 
    * the hand-back is still to be told or the VM to be destroyed.
    */
   onVmLimit: (message: string, pauseMs: number) => void;
-  /** Nothing of the attempt is left to do on this Mac. */
+  /** This run of the agent does nothing more for the attempt. */
   onLeft: (attempt: { buildId: string; attempt: number }) => void;
 }
 

@@ -4,7 +4,8 @@
  *   begin | adopt ──► beats + watch ──► work ──► ending ──► close: evidence, result, VM kept or gone, told
  *   lost | discard | deliver | keep ───────────────▲
  *
- * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac.
+ * Invariant: every attempt comes to one ending and is closed, so that nothing of it stays on this Mac. What a
+ * disk does not take for minutes stays for the next run of the agent; the VM goes all the same.
  */
 import { type Ending, failed } from '../ending.ts';
 import { type AttemptContext, type AttemptOptions, createContext } from '../steps/context.ts';
@@ -13,7 +14,10 @@ import { closeAttempt } from './close.ts';
 import type { AttemptAction } from './reconcile.ts';
 import { type Reached, work } from './work.ts';
 
-/** Resolves when nothing of the attempt is left here and its end was told, or when the agent leaves. */
+/**
+ * Resolves when nothing of the attempt is left here and its end was told, or when the agent leaves. Rejects
+ * if its end could not be written down, or for a bug; its VM is gone then, unless the agent leaves.
+ */
 export async function runAttempt(options: AttemptOptions, action: AttemptAction): Promise<void> {
   await using context = createContext(options);
   const { journal, emit, resumed } = context;

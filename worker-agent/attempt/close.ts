@@ -8,7 +8,7 @@
  */
 import { join } from 'node:path';
 import { type Evidence, limitOrDefaultMs, type Report, type Timeouts } from '#contract';
-import { jittered, pause } from '../../client/retry.ts';
+import { jittered, pause, within } from '../../client/retry.ts';
 import { awakeMs } from '../../client/running-clock.ts';
 import { LogShipping } from '../build-log/background-shipping.ts';
 import { type FromLog, TOLD_LINES, TOLD_MAX_BYTES, toldBy } from '../build-log/failure-text.ts';
@@ -54,40 +54,47 @@ export async function closeAttempt(
     const shipping = await untilWritten(context, removeVm, () => {
       const first = log;
       log = null; // the next try completes what this one leaves on the disk
+      if (!first) reached?.log?.shipping.stop();
       return endLog(context, first);
     });
-    await untilWritten(context, removeVm, () => settle(context, { ending, reached, shipping, removeVm }));
+    await settle(context, { ending, reached, shipping, removeVm });
   } catch (error) {
     await removeVm();
     throw error;
   } finally {
     reached?.vm?.release();
-    reached?.log?.shipping.end();
+    reached?.log?.shipping.stop();
     await reached?.log?.follower[Symbol.asyncDispose]();
   }
 }
 
 /**
- * Does a part that writes to the disk of this Mac, and does it again if it fails. If the disk is full, it is
- * full of the VM, perhaps: so the VM goes first. The next run of the agent does what this one gives up.
+ * Does a part that writes to the disk of this Mac, and does it again for a while if it fails. If the disk is
+ * full, it is full of the VM, perhaps: so the VM goes first, unless `removeVm` is null. What is given up here
+ * is done by the next run of the agent.
  */
 async function untilWritten<T>(
   { emit, leave }: AttemptContext,
-  removeVm: () => Promise<void>,
+  removeVm: (() => Promise<void>) | null,
   write: () => Promise<T>,
 ): Promise<T> {
   for (let endMs: number | null = null; ; ) {
     try {
       return await write();
     } catch (error) {
+      leave.throwIfAborted();
+      const why = (error as Error).message;
       if (endMs === null) {
-        const message = `the end of the attempt cannot be written down (${(error as Error).message})`;
-        emit({ type: 'warning', message: `${message}; its VM is destroyed, and the agent tries again` });
+        endMs = awakeMs() + CLOSE_MAX_MS;
+        const then = removeVm ? 'its VM is destroyed, and the agent tries again' : 'the agent tries again';
+        emit({ type: 'warning', message: `the end of the attempt cannot be written down (${why}); ${then}` });
       }
-      endMs ??= awakeMs() + CLOSE_MAX_MS;
-      await removeVm();
-      if (leave.aborted || awakeMs() >= endMs) throw error;
-      await pause(jittered(CLOSE_PAUSE_MS), leave).catch(() => {});
+      if (removeVm) await within(removeVm(), CLOSE_PAUSE_MS, leave);
+      if (awakeMs() >= endMs)
+        throw new Error(
+          `the end of the attempt could not be written down (${why}). Free the disk, and restart the agent, which goes on with it`,
+        );
+      await pause(jittered(CLOSE_PAUSE_MS), leave);
     }
   }
 }
@@ -96,27 +103,38 @@ interface Closing {
   ending: Ending | null;
   reached: Reached | null;
   shipping: LogShipping;
-  removeVm: () => Promise<void>;
+  removeVm: VmRemoval;
 }
 
-/** Tells the controller, and destroys the VM once it is kept no longer. Safe to repeat. */
+/** Tells the controller, and destroys the VM once it is kept no longer. */
 async function settle(context: AttemptContext, { ending, reached, shipping, removeVm }: Closing): Promise<void> {
-  const { journal, leave } = context;
+  const { journal, emit, leave } = context;
   const told = Promise.withResolvers<Told | null>();
   const onTold = (answer: Told) => {
     told.resolve(answer);
     context.onOutcome?.(journal.state, answer);
   };
-  const delivered = deliver(context, shipping, onTold).finally(() => told.resolve(null));
-  const kept = keepWhileWanted(context, ending, reached, told.promise).finally(() => reached?.vm?.release());
-  const removed = kept.finally(removeVm).then(async () => {
-    if (!leave.aborted && !journal.state.vmGone) await journal.update({ vmGone: true });
+  // A VM that is kept does not go because of what cannot be noted.
+  const delivered = untilWritten(context, null, () => deliver(context, shipping, onTold));
+  delivered.then(() => told.resolve(null), told.reject);
+  told.promise.catch(() => {}); // without a VM to keep, nobody asks
+  const keep = async () => {
+    if (!removeVm.hasBegun()) await keepWhileWanted(context, ending, reached, told.promise);
+  };
+  const kept = keep().catch((error) => {
+    if (!leave.aborted) emit({ type: 'warning', message: `the VM is not kept: ${error}` });
   });
-  // Neither goes on beside the next try of the other.
+  const removed = kept.then(async () => {
+    reached?.vm?.release();
+    await removeVm();
+    if (leave.aborted || journal.state.vmGone) return;
+    await untilWritten(context, null, () => journal.update({ vmGone: true }));
+  });
+  // Neither is left to go on by itself.
   for (const part of await Promise.allSettled([removed, delivered])) if (part.status === 'rejected') throw part.reason;
   if (!journal.state.reported || !journal.state.vmGone) return;
   await tellKeptEnd(context);
-  await journal.remove();
+  await untilWritten(context, null, () => journal.remove());
 }
 
 /** Finds out what there is to report. */
@@ -129,10 +147,17 @@ async function decideResult(context: AttemptContext, ending: Ending, reached: Re
   // No evidence in two cases: the operator stops this agent, or this run of the agent has not worked on the
   // attempt.
   const look = reached !== null && needsEvidence(ending) && !stop.aborted;
-  const evidence = look ? maskEvidence(await lookAtVm(context, ending, reached), mask) : null;
-  const log = reached?.log;
-  const learned = { history: log?.progress.history(), quietMs: log?.follower.quietMs };
-  return reportOf(masked, { attempt: key.attempt, evidence, fromLog, learned });
+  const { attempt } = key;
+  try {
+    const evidence = look ? maskEvidence(await lookAtVm(context, ending, reached), mask) : null;
+    const log = reached?.log;
+    const learned = { history: log?.progress.history(), quietMs: log?.follower.quietMs };
+    return reportOf(masked, { attempt, evidence, fromLog, learned });
+  } catch (error) {
+    // A bug of the agent must not cost the result.
+    emit({ type: 'warning', message: `what else is known of the attempt cannot be reported: ${error}` });
+    return reportOf(masked, { attempt, evidence: null, fromLog: {}, learned: {} });
+  }
 }
 
 /**
@@ -221,11 +246,13 @@ async function endLog(
   return shipping;
 }
 
+type VmRemoval = (() => Promise<void>) & { hasBegun(): boolean };
+
 /**
  * Returns what destroys the VM: once, however often it is called. It tries until tart no longer shows the VM,
  * or until the agent leaves. The next run then goes on.
  */
-function vmRemoval({ tart, journal, emit, leave }: AttemptContext): () => Promise<void> {
+function vmRemoval({ tart, journal, emit, leave }: AttemptContext): VmRemoval {
   const { vmName: name, vmGone } = journal.state;
   const remove = async () => {
     if (vmGone) return;
@@ -239,5 +266,5 @@ function vmRemoval({ tart, journal, emit, leave }: AttemptContext): () => Promis
     }
   };
   let removal: Promise<void> | null = null;
-  return () => (removal ??= remove());
+  return Object.assign(() => (removal ??= remove()), { hasBegun: () => removal !== null });
 }

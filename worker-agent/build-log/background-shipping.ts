@@ -36,10 +36,15 @@ export class LogShipping {
     this.#shipper.end();
   }
 
+  /** Ships nothing more. Safe to repeat, and after the end. */
+  stop(): void {
+    this.#timeIsUp.abort();
+  }
+
   /** Resolves when all is shipped, when the controller takes no more, or after the limit. Never rejects. */
   async finish(limitMs: number): Promise<void> {
     this.start();
-    const timer = setTimeout(() => this.#timeIsUp.abort(), limitMs);
+    const timer = setTimeout(() => this.stop(), limitMs);
     await this.#running;
     clearTimeout(timer);
   }

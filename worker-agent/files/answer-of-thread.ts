@@ -10,6 +10,8 @@ import { within } from '../../client/retry.ts';
 
 /** Null if the time was up. Rejects with the reason of `signal`, or with the error of the thread. */
 export async function answerOfThread<T>(thread: Worker, limitMs: number, signal: AbortSignal): Promise<T | null> {
+  // It may fail after it has answered, too, and an error to which nobody listens ends the agent.
+  thread.on('error', () => {});
   try {
     const [answer] = (await within(once(thread, 'message') as Promise<[T]>, limitMs, signal)) ?? [null];
     return answer;

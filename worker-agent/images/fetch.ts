@@ -242,7 +242,9 @@ export class Fetching {
     for (const generation of [image.current, image.previous])
       if (generation?.vm === snapshot)
         throw new NotFetched(
-          `${snapshot} is a VM of this image already, and it is not known to be made of ${reference}`,
+          isOf(generation, reference)
+            ? `${snapshot}, the previous snapshot, is made of it with other options than the present one has. It can be fetched once that snapshot is deleted`
+            : `${snapshot} is a VM of this image already, and it is not known to be made of ${reference}`,
         );
     const there = await this.#vms(signal);
     const isThere = there.local.includes(vm) || there.pulled.includes(reference);

@@ -87,6 +87,8 @@ export async function installJob(
   const text = plistOf(options);
   const before = await readFile(plistPath, 'utf8').catch(() => null);
   const [job] = (await readJobs(mac, account, signal)).filter((one) => one.kind === kind);
+  // Also of an installation by a former release, which had other files.
+  if (kind === 'daemon') await prepareSharedFiles(configPath, account);
   if (before === text && job?.loaded) return { plistPath, changed: false };
 
   // A build may run. launchd lets it finish, and so do we: the new file is written only then.
@@ -94,10 +96,7 @@ export async function installJob(
   await mkdir(dirname(plistPath), { recursive: true });
   await writeFileAtomic(plistPath, text, { mode: 0o644 });
   await chmod(plistPath, 0o644); // launchd refuses a file that others can write
-  if (kind === 'daemon') {
-    await chown(plistPath, 0, 0).catch(() => {});
-    await prepareSharedFiles(configPath, account);
-  }
+  if (kind === 'daemon') await chown(plistPath, 0, 0).catch(() => {});
   await act(mac, ['enable', `${domainOf(kind, account)}/${LABEL}`], signal);
   await act(mac, ['bootstrap', domainOf(kind, account), plistPath], signal);
   return { plistPath, changed: true };

@@ -257,6 +257,18 @@ test('a candidate with other options than the present image has is made anew', a
   expect(mac.transfers().find((call) => call.startsWith('script'))).toContain('--restrict-key');
 });
 
+test('a previous snapshot with other options than the present one has is neither used nor replaced', async () => {
+  await using mac = aMac(KEEPS_VMS, { holdSlot: anySlot });
+  mac.has(SNAPSHOT);
+  const previous = { ...FETCHED, hostKey: null, answersExec: false };
+  new ImagesFile(mac.stateDir).change(() => ({ default: { ...firstState('mac-base-snapshot'), previous } }));
+  writeMadeWith(mac.stateDir, 'mac-base-snapshot', madeWithOf(['--restrict-key']), mac.images.list());
+  mac.fetching.want([wanted()]);
+  await until(() => mac.fetching.fetches[0]?.state === 'failed', 'it is refused');
+  expect(mac.fetching.fetches[0]!.message).toContain('with other options than the present one has');
+  expect(mac.vms()).toEqual([SNAPSHOT]);
+});
+
 test('an image that is withdrawn while it is pulled is not rolled out', async () => {
   await using mac = aMac({ ...KEEPS_VMS, pull: 'echo 42%; exec sleep 600' }, { holdSlot: anySlot });
   mac.fetching.want([wanted()]);

@@ -1,5 +1,5 @@
 /** Tests the agent under launchd: reads property lists, and records the calls of a stand-in for launchctl. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -142,7 +142,10 @@ test('install writes the file, loads it, and finds nothing to do the second time
   expect(readMadeWith(stateDir, 'vm').restrictKey).toBe(true);
   await changeConfig(mac.configPath, { logLevel: 'debug' });
   expect(readdirSync(stateDir).sort(), 'commands of root make no file that the account needs').toEqual(shared);
+  // A former release has not made this one.
+  rmSync(join(stateDir, 'made-with.lock'));
   expect(await mac.install('daemon')).toEqual({ plistPath, changed: false });
+  expect(readdirSync(stateDir).sort()).toEqual(shared);
   expect(changing(mac.calls()).length).toBe(2);
   expect((await readJobs(mac.mac, mac.account))[0]).toMatchObject({ kind: 'daemon', loaded: true, pid: 77 });
 });

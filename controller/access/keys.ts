@@ -8,10 +8,9 @@
  * The first admin key is the deployment's secret ADMIN_KEY (id `admin`). It has no row and is never listed.
  * `wrangler secret put ADMIN_KEY` changes it.
  *
- * Owns the table `keys` together with key-rotation.ts and key-revocation.ts. Three others
- * write to it with a statement of this module in their own batch: an enrolment with {@link keyInsertion}, the
- * removal of a worker with {@link revocationOfWorkersKeys}, and the deletion of a project with
- * {@link withoutProject}.
+ * Owns the table `keys` together with key-rotation.ts and key-revocation.ts. Three others write to it with a
+ * statement of this module in their own batch: an enrolment with {@link keyInsertion}, the removal of a
+ * worker with {@link revocationOfWorkersKeys}, and the deletion of a project with {@link withoutProject}.
  */
 import { waitUntil } from 'cloudflare:workers';
 import { and, desc, eq, isNotNull, isNull, lt, or, type SQL, sql } from 'drizzle-orm';

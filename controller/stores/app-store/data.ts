@@ -10,7 +10,7 @@ import type { Numbered } from './looks.ts';
  * - `mine`: ids of all uploads that this submission has made, with blanks between them
  * - `sent`: so many bytes have arrived
  * - `committing`: from here on the store may have the whole file, so nothing is deleted
- * - `taken`: how often in a row the store has called the number taken, although nothing shows that has it
+ * - `taken`: how often in a row the store has called the number taken, though it shows no build that has it
  * - `renewals`: how often in a row the store was asked for new addresses
  * - `lost`: how often in a row what is ours was not there: its file, or the upload and a build
  * - `polls`: how often the store has said that it is still working

@@ -2,7 +2,6 @@
  * Finds which scheme an iOS build builds, and which targets it signs, as eas-cli finds them. Expo's engine
  * wants a certificate and a profile for each of these targets by its name.
  */
-
 import type { BuildProfile } from './build-profile.ts';
 import { listed, named, textOf } from './formats/text.ts';
 import { readXcodeProject } from './formats/xcode-files.ts';

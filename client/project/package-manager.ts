@@ -8,7 +8,6 @@
  * Invariant: the manager is the one that the engine takes, also where package.json asks for another: that is
  * said in a note. Only what the engine itself fails at is a problem.
  */
-
 import { declaredManager, type Manager } from './dependencies/package-manager-field.ts';
 import { asRecord, readJson, readText } from './dependencies/read-file.ts';
 import { findWorkspaceRoot } from './dependencies/workspace-root.ts';

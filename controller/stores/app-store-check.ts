@@ -3,7 +3,6 @@
  *
  * Invariant: nothing in the store is changed. What the store does not answer in time is a warning.
  */
-
 import { AppsAnswer } from './app-store/answers.ts';
 import { buildOf, closedBy, closedWords, findApp, hasTakenNumber, highestOf, uploadsOf } from './app-store/looks.ts';
 import { AppStoreBusy, AppStoreRefused, reasonOf } from './app-store/refusals.ts';

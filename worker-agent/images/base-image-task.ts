@@ -3,7 +3,6 @@
  *
  * Invariant: what cannot be made is refused here, before anything is reckoned, deleted or downloaded.
  */
-
 import { baseImageName } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import { GB_BYTES } from '../health-checks/figures.ts';

@@ -4,7 +4,6 @@
  *
  * Invariant: nothing is downloaded, deleted or changed before the plan fits the disk and was accepted.
  */
-
 import { dirname, join } from 'node:path';
 import { ImageReference } from '#contract';
 import { type AgentConfig, changeConfig, type ImageConfig } from '../config.ts';

@@ -6,10 +6,8 @@
  * the turn that the controller gives, from a registry that the config does not name, or onto a disk without
  * room for it. What no pool names any more is not rolled out, and nothing of it is left.
  */
-
 import { isDeepStrictEqual } from 'node:util';
-import type { ImageFetch, WantedImage } from '#contract';
-import { IMAGE_MESSAGE_MAX } from '#contract';
+import { IMAGE_MESSAGE_MAX, type ImageFetch, type WantedImage } from '#contract';
 import { pause } from '../../client/retry.ts';
 import type { AgentConfig } from '../config.ts';
 import type { Emit } from '../events.ts';

@@ -3,7 +3,6 @@
  *
  * Invariant: the script ends before the promise resolves. It shuts its VM down when it is told to stop.
  */
-
 import { chown, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -3,7 +3,6 @@
  *
  * Invariant: only a VM that the script has freed of the keys is pushed, and neither it nor the clone is left.
  */
-
 import { ImageReference } from '#contract';
 import type { AgentConfig } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';

@@ -6,7 +6,6 @@
  * Invariant: nothing is deleted that a current or previous generation of this Mac's images names, that was
  * used within the last hour, or for which there is no need. Nor is anything if all of it would not be enough.
  */
-
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GB_BYTES } from '../health-checks/figures.ts';

@@ -3,7 +3,6 @@
  *
  * Invariant: it writes only a file that is not there, and only if the person says so.
  */
-
 import { open } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { Command } from 'commander';

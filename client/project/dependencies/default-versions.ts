@@ -4,7 +4,6 @@
  *
  * The versions are fixed, so that a build next month uses the same ones. They are from November 2026.
  */
-
 import { type ProjectFiles, pathIn } from '../project-files.ts';
 import { foldersUp, type Manager } from './package-manager-field.ts';
 import { readText } from './read-file.ts';

@@ -4,7 +4,6 @@
  *
  * Invariant: a build that the store has is done, whatever the store refuses to do with it. That is a warning.
  */
-
 import { z } from 'zod';
 import type { AppStoreSubmit } from '#contract';
 import { PAUSE_MAX_MS, type StepContext, type StepResult } from '../step.ts';

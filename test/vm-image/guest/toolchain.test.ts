@@ -2,7 +2,6 @@
  * Tests vm-image/guest/toolchain.sh with stand-ins of mise, npm and gem that record how they are called.
  * test/expo/toolchain.test.ts runs the real ones.
  */
-
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';

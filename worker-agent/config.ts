@@ -146,6 +146,14 @@ export const defaultConfigPath = (): string => join(homedir(), '.expo-worker', '
 /** The VM that is the first snapshot of an image. */
 export const baseImageName = ({ vmName }: Pick<ImageConfig, 'vmName'>): string => `${vmName}-base-snapshot`;
 
+/** The VM that is the snapshot made of a public image, `REPOSITORY@sha256:DIGEST`. */
+export const snapshotName = ({ vmName }: Pick<ImageConfig, 'vmName'>, reference: string): string =>
+  `${vmName}-base-${reference.slice(-64, -52)}`;
+
+/** Whether the VM has a name that {@link snapshotName} gives. */
+export const isSnapshotOf = ({ vmName }: Pick<ImageConfig, 'vmName'>, vm: string): boolean =>
+  vm.slice(0, -12) === `${vmName}-base-` && /[0-9a-f]{12}$/.test(vm);
+
 /** The controller's address for the VM. A controller on this Mac is not at the VM's own localhost. */
 export function vmControllerUrl(
   config: Pick<AgentConfig, 'controllerUrl' | 'vmControllerUrl' | 'vmHostAddress'>,

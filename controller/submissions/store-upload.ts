@@ -1,37 +1,27 @@
 /**
  * Brings one submission to its store: a Durable Object per submission, whose alarm runs one step of the store
- * at a time (stores/step.ts).
+ * at a time (step-run.ts).
  *
  * Invariant: the record is stored before each step and after it. So a crash, a deployment or a lost answer
  * repeats one step and nothing else. A change is stored here before it is written to D1, and is written again
  * until D1 has it. An end that is decided stays.
  *
  * D1 says what a submission is; this object knows how far it has come. The key of the store is opened from D1
- * for each run, and is never stored here. Upload addresses and sessions are sealed, because anybody who has
- * one can upload.
+ * for each run, and is never stored here. Upload addresses and sessions are sealed (step-data.ts), because
+ * anybody who has one can upload.
  *
- * Owns the KV keys `record`, an {@link UploadState}, and `cancel`, a {@link Wish}, and the alarm. Reads R2
- * below `blobs/`.
+ * Owns the KV keys `record`, an {@link UploadState}, and `cancel`, a {@link Wish}, and the alarm.
  */
 import { DurableObject } from 'cloudflare:workers';
-import { open, type Place, seal } from '../secrets/sealing.ts';
-import {
-  ArtifactGone,
-  type OpenedStoreKey,
-  STORE_ADDRESSES,
-  type StepContext,
-  type StepData,
-  type StoreAddresses,
-  type StoreSteps,
-  SUBREQUESTS_MAX,
-} from '../stores/step.ts';
+import { STORE_ADDRESSES, type Step, type StoreAddresses, type StoreSteps, SUBREQUESTS_MAX } from '../stores/step.ts';
 import { openStoreKey } from '../stores/store-keys.ts';
-import { StoreUnreachable } from '../stores/store-request.ts';
 import { countingSubrequests, countSubrequest } from '../subrequests.ts';
 import { isAlarmLost } from '../times.ts';
 import { STORES, type Stores } from './all-stores.ts';
 import { writeChange } from './changes.ts';
 import { createAfterSuccess } from './create.ts';
+import { openData } from './step-data.ts';
+import { cleanUpStore, kindOf, runStep } from './step-run.ts';
 import { readSubmitted, type Submitted, whyNotAtAll, whyNotToSend } from './submitted.ts';
 import { findFirst } from './turns.ts';
 import {
@@ -50,26 +40,18 @@ import {
   type Known,
   lateAt,
   later,
-  type Outcome,
   pauseMs,
   type UploadState,
 } from './upload-state.ts';
 
-/** One run of a step takes so long at most. An alarm has 15 minutes. */
-const RUN_MAX_MS = 4 * 60_000;
-/** Also a step whose time is up gets so much, because the store may have the app by now. */
-const RUN_MIN_MS = 30_000;
-/** A step that does not heed its signal is left behind after this time. */
-const UNHEEDED_MS = 5_000;
-const CLEAN_UP_MS = 60_000;
 /** The process may die during a run. Then the alarm of this time later goes on. */
 const GUARD_MS = 10_000;
 /** A cancellation waits so long for the run that is under way. */
 const CANCEL_WAIT_MS = 20_000;
 /** How often a submission asks whether it is its turn. */
 const TURN_PAUSE_MS = 30_000;
-/** So many bytes of a file are read in one piece at most. */
-const READ_MAX_BYTES = 256 * 1024 * 1024;
+/** So many statements ask whether a key still has a right. */
+const RIGHT_STATEMENTS = 4;
 
 /**
  * Somebody has asked to cancel it. It has a key of its own, so that no run that was under way overwrites it.
@@ -82,7 +64,15 @@ interface Wish {
 
 export type Cancelled = 'cancelled' | 'ended' | 'too_late' | 'not_found';
 
-const placeOfSession = (submissionId: string): Place => ['store_session', submissionId];
+/** What one run of the alarm works on. */
+interface Run {
+  state: UploadState;
+  /** The step of `state`. */
+  step: Step<never>;
+  store: StoreSteps<never>;
+  submitted: Submitted;
+  known: Known;
+}
 
 export class StoreUpload extends DurableObject<Env> {
   protected stores: Stores = STORES;
@@ -176,7 +166,7 @@ export class StoreUpload extends DurableObject<Env> {
       });
       await this.#running;
     } catch (error) {
-      console.error(JSON.stringify({ event: 'submission_failed', submission: this.#id, error: nameOf(error) }));
+      console.error(JSON.stringify({ event: 'submission_failed', submission: this.#id, error: kindOf(error) }));
       const state = this.#load();
       if (!state) return;
       const halts = state.halts + 1;
@@ -187,174 +177,142 @@ export class StoreUpload extends DurableObject<Env> {
   async #work(): Promise<void> {
     // Before anything is awaited, so that whoever cancels from here on stops this run and not the last one.
     this.#stop = new AbortController();
-    let state = this.#load();
-    if (!state) return;
-    if (state.pending && !(await this.#write(state))) return;
-    state = this.#load();
+    const before = this.#load();
+    if (!before || (before.pending && !(await this.#write(before)))) return;
+    const state = this.#load();
     if (!state) return;
     const submitted = await this.#read();
     if (!submitted) return this.#forgetAll();
-    const { submission } = submitted;
-    const store = this.#stepsOf(submitted);
-    const isOver = isFinalState(submission.state);
+    const isOver = isFinalState(submitted.submission.state);
     if (state.ended && !isOver) return this.#decide(endedElsewhere(state));
-    if (state.ended) return this.#cleanUp(state, store, submitted);
-    const known = this.#known(submitted);
+    if (state.ended) return this.#cleanUp(state, submitted);
     if (isOver) return this.#decide({ ...state, ended: { cleanUp: 'due' } });
+    const store = this.#stepsOf(submitted);
+    const known = this.#known(submitted);
     const step = store.steps[state.step];
     if (!step) return this.#decide(endedAs(state, 'failed', { reason: 'internal' }, known));
+    const run = { state, step, store, submitted, known };
+    if (await this.#isCancelled(run)) return;
+    if (await this.#isRefused(run)) return;
+    const rowState = await this.#announce(run);
+    if (rowState === null) return;
+    const announced = { ...run, known: { ...known, rowState } };
+    if (step.takesTurns && (await this.#waitsForTurn(announced))) return;
+    await this.#runStep(announced);
+  }
+
+  /** Ends the submission if somebody has asked for it in time. Forgets the wish if it came too late. */
+  async #isCancelled({ state, step, known }: Run): Promise<boolean> {
     const wish = this.#wish();
-    if (wish) {
-      const stops = isCancellable(state, step);
-      const says = stops ? wish.says : `${wish.says} The store may have the app already.`;
-      if (stops || wish.always) return this.#decide(endedAs(state, 'cancelled', { says }, known));
+    if (!wish) return false;
+    const stops = isCancellable(state, step);
+    if (!stops && !wish.always) {
       this.ctx.storage.kv.delete('cancel');
+      return false;
     }
+    const says = stops ? wish.says : `${wish.says} The store may have the app already.`;
+    await this.#decide(endedAs(state, 'cancelled', { says }, known));
+    return true;
+  }
 
-    const sends = step.state === 'uploading' && state.uploadBeganAt === null;
+  /** Ends the step if right, store key or artifact are gone. Before bytes are sent it asks for all three. */
+  async #isRefused({ state, step, store, submitted, known }: Run): Promise<boolean> {
     const begins = state.step === store.first && state.tries === 0 && state.uploadBeganAt === null;
-    const why = sends || begins ? await this.#whyNotToSend(submitted, known) : whyNotAtAll(submitted);
-    if (why) return this.#decide(failedAs(state, step, why, known));
+    const asksForAll = begins || isFirstToSend(state, step);
+    if (asksForAll) countSubrequest(RIGHT_STATEMENTS);
+    const why = asksForAll ? await whyNotToSend(this.env, submitted, known.now) : whyNotAtAll(submitted);
+    if (why) await this.#decide(failedAs(state, step, why, known));
+    return why !== null;
+  }
 
+  /** Writes what the submission is doing now, and with which key. Null if the row has become another. */
+  async #announce({ state, step, submitted: { submission, storeKey } }: Run): Promise<Known['rowState'] | null> {
     const to = later(step.state, submission.state);
-    if (to !== submission.state || submitted.storeKey!.version !== submission.storeKeyVersion) {
-      const says = to === submission.state ? null : beginning(to);
-      const change = { ...changeOf(state, to, says), storeKeyVersion: submitted.storeKey!.version };
-      if ((await this.#tell(change)) !== to) return this.#save({ ...state, alarmAt: Date.now() });
-    }
+    const { version } = storeKey!;
+    if (to === submission.state && version === submission.storeKeyVersion) return to;
+    const says = to === submission.state ? null : beginning(to);
+    if ((await this.#tell({ ...changeOf(state, to, says), storeKeyVersion: version })) === to) return to;
+    await this.#save({ ...state, alarmAt: Date.now() });
+    return null;
+  }
 
-    if (step.takesTurns) {
-      const waits = await this.#waitsForTurn(submission);
-      const told = { ...known, rowState: to };
-      // The time of the step, and its tries, count from its turn on.
-      const rested = { ...state, stepBeganAt: known.now };
-      if (waits) return this.#decide({ ...after(rested, store, waits, told), tries: 0 });
-    }
+  /** Goes on later if another submission of the app goes first. */
+  async #waitsForTurn({ state, store, submitted: { submission }, known }: Run): Promise<boolean> {
+    countSubrequest();
+    const first = await findFirst(this.env, submission.store, submission.appId);
+    if (first === null || first.id === this.#id) return false;
+    const isOwn = first.projectId === submission.projectId;
+    const which = isOwn ? `submission ${first.id}` : 'a submission of another project';
+    const says = `Waits for ${which}, which brings the same app to the store.`;
+    const data = { plain: this.#load()?.plain ?? {}, secret: {} };
+    // The time of the step, and its tries, count from its turn on.
+    const rested = { ...state, stepBeganAt: known.now };
+    const waits = after(rested, store, { kind: 'wait', afterMs: TURN_PAUSE_MS, data, says }, known);
+    await this.#decide({ ...waits, tries: 0 });
+    return true;
+  }
 
-    const before = state;
-    const begun = begunOnceMore(state);
-    if (!begun) return this.#decide(failedAs(state, step, { reason: 'internal' }, known));
-    if (state.begun > 2 && known.now >= lateAt(state, step, known)) return this.#decide(endedLate(state, step, known));
-    state = {
+  /** Stores that the step begins, runs it, and stores what follows from its result. */
+  async #runStep({ state: before, step, store, submitted, known }: Run): Promise<void> {
+    const begun = begunOnceMore(before);
+    if (!begun) return this.#decide(failedAs(before, step, { reason: 'internal' }, known));
+    if (before.begun > 2 && known.now >= lateAt(before, step, known))
+      return this.#decide(endedLate(before, step, known));
+    const state = {
       ...begun,
-      ...(sends && { uploadBeganAt: known.now }),
-      ...(step.state === 'processing' && { processingBeganAt: state.processingBeganAt ?? known.now }),
+      ...(isFirstToSend(before, step) && { uploadBeganAt: known.now }),
+      ...(step.state === 'processing' && { processingBeganAt: before.processingBeganAt ?? known.now }),
     };
-    await this.#save({
-      ...state,
-      alarmAt: Date.now() + Math.max(GUARD_MS, before.begun > 0 ? pauseMs(state.begun) : 0),
-    });
+    const pause = before.begun > 0 ? pauseMs(state.begun) : 0;
+    await this.#save({ ...state, alarmAt: Date.now() + Math.max(GUARD_MS, pause) });
 
     const key = await openStoreKey(this.env, submitted.storeKey!);
     if (!key.ok) {
-      if (key.code !== 'inputs_key_missing')
-        return this.#decide(failedAs(state, step, { reason: 'key_gone', storeWords: key.message }, known));
-      return this.#decide(after(state, store, { kind: 'retry', why: key.message }, { ...known, rowState: to }));
+      if (key.code === 'inputs_key_missing')
+        return this.#decide(after(state, store, { kind: 'retry', why: key.message }, known));
+      return this.#decide(failedAs(state, step, { reason: 'key_gone', storeWords: key.message }, known));
     }
-    const data = await this.#data(state);
+    const data = await openData(this.env, this.#id, state);
     if (!data) return this.#decide(anew(state, store.first, Date.now()));
     // Somebody has asked to cancel it meanwhile. That is judged before the step.
     if (this.#wish()) return this.#save({ ...before, alarmAt: Date.now() });
-    state = { ...state, isGiven: !step.cancellable };
-    this.#store(state);
+    const given = { ...state, isGiven: !step.cancellable };
+    this.#store(given);
 
-    const { outcome, sealed } = await this.#run(state, store, submitted, key.key, data);
-    const now = Date.now();
+    const { outcome, secret } = await this.#guarded(() =>
+      runStep(this.env, step, {
+        ...{ submitted, state: given, data, key: key.key, addresses: this.addresses },
+        ...{ lateAt: lateAt(given, step, known), stop: this.#stop },
+      }),
+    );
     const then = this.#load();
     if (!then) return;
-    const next = after({ ...then, secret: sealed === undefined ? then.secret : sealed }, store, outcome, {
-      ...known,
-      rowState: to,
-      now,
-    });
-    await this.#decide(next);
+    const sealed = secret === undefined ? then : { ...then, secret };
+    await this.#decide(after(sealed, store, outcome, { ...known, now: Date.now() }));
   }
 
-  /** Null if no other submission of the app goes first. */
-  async #waitsForTurn({ store, appId, projectId }: Submitted['submission']): Promise<Outcome | null> {
-    countSubrequest();
-    const first = await findFirst(this.env, store, appId);
-    if (first === null || first.id === this.#id) return null;
-    const which = first.projectId === projectId ? `submission ${first.id}` : 'a submission of another project';
-    const says = `Waits for ${which}, which brings the same app to the store.`;
-    return { kind: 'wait', afterMs: TURN_PAUSE_MS, data: { plain: this.#load()?.plain ?? {}, secret: {} }, says };
-  }
-
-  /** Runs the step, which has its time, and turns all that it throws into a result. */
-  async #run(
-    state: UploadState,
-    store: StoreSteps<never>,
-    submitted: Submitted,
-    key: OpenedStoreKey,
-    data: StepData,
-  ): Promise<{ outcome: Outcome; sealed?: string | null }> {
-    const step = store.steps[state.step]!;
-    const untilLate = lateAt(state, step, this.#known(submitted)) - Date.now();
-    const runMs = Math.min(RUN_MAX_MS, Math.max(RUN_MIN_MS, untilLate));
-    const stop = this.#stop;
-    const { signal } = stop;
-    // The guard is set anew while the step runs, so that it goes off soon after the process has died.
+  /** The guard is set anew while `work` runs, so that it goes off soon after the process has died. */
+  async #guarded<T>(work: () => Promise<T>): Promise<T> {
     const guard = setInterval(() => this.ctx.storage.setAlarm(Date.now() + GUARD_MS), GUARD_MS / 2);
     try {
-      const run = step.run(this.#context(state, submitted, key, signal), data);
-      const result = await within(runMs, stop, run);
-      if (!('data' in result)) return { outcome: result };
-      return { outcome: result, sealed: await this.#sealed(result.data.secret) };
-    } catch (error) {
-      if (error instanceof ArtifactGone)
-        return { outcome: { kind: 'failed', reason: 'artifact_gone', storeWords: null } };
-      if (error instanceof StoreUnreachable || signal.aborted)
-        return { outcome: { kind: 'retry', why: error instanceof StoreUnreachable ? error.message : NO_ANSWER } };
-      console.error(
-        JSON.stringify({ event: 'step_failed', submission: this.#id, step: state.step, error: nameOf(error) }),
-      );
-      return { outcome: { kind: 'fault', why: `The step ${state.step} failed: ${nameOf(error)}.` } };
+      return await work();
     } finally {
       clearInterval(guard);
     }
   }
 
-  #context(state: UploadState, submitted: Submitted, key: OpenedStoreKey, signal: AbortSignal): StepContext<never> {
-    const { submission, artifact, r2Key } = submitted;
-    return {
-      artifact: {
-        ...{ name: submission.artifact, size: submission.size, sha256: submission.sha256 },
-        kind: (artifact?.app?.kind ?? 'ipa') as 'ipa' | 'aab' | 'apk',
-        app: {
-          ...{ id: submission.appId, version: submission.version, buildNumber: submission.buildNumber },
-          usesNonExemptEncryption: artifact?.app?.usesNonExemptEncryption ?? null,
-        },
-      },
-      options: submission.options as never,
-      key,
-      addresses: this.addresses,
-      now: Date.now(),
-      uploadBeganAt: state.uploadBeganAt,
-      signal,
-      bytes: async (offset, length) => {
-        if (r2Key === null) throw new ArtifactGone();
-        if (length > READ_MAX_BYTES) throw new RangeError(`${length} bytes at once`);
-        countSubrequest();
-        const object = await this.env.BLOBS.get(r2Key, { range: { offset, length } });
-        if (!object) throw new ArtifactGone();
-        return object.body;
-      },
-    };
-  }
-
   /** Removes, once, what a submission that has not succeeded has left in the store. Then forgets it. */
-  async #cleanUp(state: UploadState, store: StoreSteps<never>, submitted: Submitted): Promise<void> {
+  async #cleanUp(state: UploadState, submitted: Submitted): Promise<void> {
     if (state.ended?.cleanUp === 'due') {
       // Noted first: it is tried once, whatever comes of it.
       await this.#save({ ...state, ended: { cleanUp: 'none' }, alarmAt: Date.now() + GUARD_MS });
       try {
         const key = submitted.storeKey && (await openStoreKey(this.env, submitted.storeKey));
-        const data = await this.#data(state);
-        const stop = new AbortController();
-        if (key?.ok && data)
-          await within(CLEAN_UP_MS, stop, store.cleanUp(this.#context(state, submitted, key.key, stop.signal), data));
+        const data = await openData(this.env, this.#id, state);
+        const given = { submitted, state, addresses: this.addresses };
+        if (key?.ok && data) await cleanUpStore(this.env, this.#stepsOf(submitted), { ...given, data, key: key.key });
       } catch (error) {
-        console.warn(JSON.stringify({ event: 'clean_up_failed', submission: this.#id, error: nameOf(error) }));
+        console.warn(JSON.stringify({ event: 'clean_up_failed', submission: this.#id, error: kindOf(error) }));
       }
     }
     await this.#forgetStore(state);
@@ -416,26 +374,9 @@ export class StoreUpload extends DurableObject<Env> {
     return this.stores[store];
   }
 
-  #whyNotToSend(submitted: Submitted, { now }: Known) {
-    countSubrequest(RIGHT_STATEMENTS);
-    return whyNotToSend(this.env, submitted, now);
-  }
-
   #read(): Promise<Submitted | null> {
     countSubrequest();
     return readSubmitted(this.env, this.#id);
-  }
-
-  /** Null if what was sealed does not open any more: then the steps begin anew. */
-  async #data({ plain, secret }: UploadState): Promise<StepData | null> {
-    if (secret === null) return { plain, secret: {} };
-    const opened = await open(this.env, placeOfSession(this.#id), secret);
-    return opened.ok ? { plain, secret: JSON.parse(opened.text) as StepData['secret'] } : null;
-  }
-
-  async #sealed(secret: StepData['secret']): Promise<string | null> {
-    if (Object.keys(secret).length === 0) return null;
-    return (await seal(this.env, placeOfSession(this.#id), JSON.stringify(secret))).sealed;
   }
 
   async #forgetAll(): Promise<void> {
@@ -466,10 +407,9 @@ export class StoreUpload extends DurableObject<Env> {
   }
 }
 
-/** So many statements ask whether a key still has a right. */
-const RIGHT_STATEMENTS = 4;
-
-const NO_ANSWER = 'The store did not answer in time.';
+/** Whether the step is about to send the first byte. */
+const isFirstToSend = ({ uploadBeganAt }: UploadState, { state }: Step<never>): boolean =>
+  state === 'uploading' && uploadBeganAt === null;
 
 /**
  * Waits for `work` no longer than `ms`. No timer is left behind: an object with one stays in memory, and is
@@ -483,25 +423,3 @@ async function untilDone(ms: number, work: Promise<unknown>): Promise<void> {
   await Promise.race([work.catch(() => {}), late]);
   clearTimeout(timer);
 }
-
-/**
- * Stops `work` after `ms`, and leaves it behind if it does not heed that, or that somebody else stopped it.
- */
-async function within<T>(ms: number, stop: AbortController, work: Promise<T>): Promise<T> {
-  const stopping = setTimeout(() => stop.abort(), ms);
-  let leaving: ReturnType<typeof setTimeout> | null = null;
-  const left = new Promise<never>((_, reject) => {
-    stop.signal.addEventListener('abort', () => {
-      leaving = setTimeout(() => reject(new Error('the work did not end in time')), UNHEEDED_MS);
-    });
-  });
-  try {
-    return await Promise.race([work, left]);
-  } finally {
-    clearTimeout(stopping);
-    clearTimeout(leaving);
-  }
-}
-
-/** The kind of an error, never its text: that may hold an address or a token. */
-const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'unknown error');

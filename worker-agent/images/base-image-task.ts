@@ -3,7 +3,7 @@
  *
  * Invariant: what cannot be made is refused here, before anything is reckoned, deleted or downloaded.
  */
-import { baseImageName } from '../config.ts';
+import { baseImageName, snapshotName } from '../config.ts';
 import { CommandError, EXIT } from '../exit-codes.ts';
 import { GB_BYTES } from '../health-checks/figures.ts';
 import type { Tart } from '../tart/tart.ts';
@@ -104,13 +104,12 @@ async function rollOutOf(image: ImageView, asked: string | undefined, tart: Tart
       EXIT.usage,
     );
   const reference = await byDigest(source, tart);
-  const digest = /@sha256:([0-9a-f]{12})[0-9a-f]{52}$/.exec(reference)?.[1];
-  if (digest === undefined)
+  if (!/@sha256:[0-9a-f]{64}$/.test(reference))
     throw new CommandError(
       `--from: ${reference} must be REPOSITORY@sha256:DIGEST, with 64 hexadecimal digits`,
       EXIT.usage,
     );
-  const snapshot = `${image.vmName}-base-${digest}`;
+  const snapshot = snapshotName(image, reference);
   const why = local.has(snapshot) ? whyThere(image, snapshot) : null;
   if (why !== null) throw new CommandError(why, EXIT.usage);
   // By the name of a row the script knows which Macs are too old for it.

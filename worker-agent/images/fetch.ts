@@ -9,20 +9,19 @@
 import { isDeepStrictEqual } from 'node:util';
 import { IMAGE_MESSAGE_MAX, type ImageFetch, type WantedImage } from '#contract';
 import { pause } from '../../client/retry.ts';
-import type { AgentConfig } from '../config.ts';
+import { type AgentConfig, snapshotName } from '../config.ts';
 import type { Emit } from '../events.ts';
 import { GB_BYTES } from '../health-checks/figures.ts';
 import type { DiskRoom } from '../mac/disk-room.ts';
-import type { TartResult } from '../tart/answers.ts';
 import type { Tart } from '../tart/tart.ts';
 import { roomForFetch } from './disk-plan.ts';
+import { listVms, makingName, removeFormer, removeRest } from './fetch-leftovers.ts';
 import type { Images, ImageView, NewGeneration } from './images.ts';
 import type { Generation } from './images-file.ts';
 import { type MadeWith, readMadeWith, wordsOf, writeMadeWith } from './made-with.ts';
 import { MAKE_BUSY_EXIT, type MakeOptions, makeImage } from './make-image.ts';
 import { readKeptByPlan } from './plan-file.ts';
 import { makeRoom } from './pulled-images.ts';
-import { generationsOf } from './roll-out.ts';
 import { removeWorkshop } from './workshop.ts';
 
 /** A reference that has failed is tried again after this time. */
@@ -82,7 +81,7 @@ interface Task {
   image: ImageView;
   reference: string;
   snapshot: string;
-  /** The VM that the script works in. After a restart of the agent the fetch goes on from it. */
+  /** {@link makingName} */
   vm: string;
   tell(state: State): void;
   /** The agent leaves. */
@@ -186,9 +185,9 @@ export class Fetching {
       emit({ type: 'image_fetch', image: name, reference, state: state.state, message: state.message ?? '' });
       this.#change();
     };
-    const snapshot = snapshotOf(image, reference);
+    const snapshot = snapshotName(image, reference);
     const signal = AbortSignal.any([leave, unwanted.signal]);
-    const task: Task = { image, reference, snapshot, vm: `${snapshot}-making`, tell, leave, signal };
+    const task: Task = { image, reference, snapshot, vm: makingName(snapshot), tell, leave, signal };
     let isPulled = false;
     try {
       tell({ state: 'fetching', percent: 0 });
@@ -224,7 +223,7 @@ export class Fetching {
    */
   async #formerSnapshot({ image, reference, signal }: Task): Promise<Generation | null> {
     const { previous, candidate } = image;
-    const { stateDir } = this.#options;
+    const { stateDir, tart } = this.#options;
     const hasFailed = this.#failed.has(keyOf(image.name, reference));
     const former = [previous, hasFailed ? null : candidate].find(
       (generation) =>
@@ -232,7 +231,9 @@ export class Fetching {
         isOf(generation, reference) &&
         isDeepStrictEqual(readMadeWith(stateDir, generation.vm), this.#presentOptions(image)),
     );
-    return former && (await this.#vms(signal)).local.includes(former.vm) ? { ...former, reference } : null;
+    if (!former) return null;
+    const { local } = await listVms(tart, signal);
+    return local.includes(former.vm) ? { ...former, reference } : null;
   }
 
   async #pull({ image, reference, vm, snapshot, tell, signal }: Task): Promise<void> {
@@ -244,7 +245,7 @@ export class Fetching {
             ? `${snapshot}, the previous snapshot, is made of it with other options than the present one has. It can be fetched once that snapshot is deleted`
             : `${snapshot} is a VM of this image already, and it is not known to be made of ${reference}`,
         );
-    const there = await this.#vms(signal);
+    const there = await listVms(tart, signal);
     const isThere = there.local.includes(vm) || there.pulled.includes(reference);
     // Nobody says how large an image is before it is there. It is taken to be as large as the present one.
     const unpackedGb = isThere ? 0 : ((await tart.diskBytes(image.current.vm)) ?? 0) / GB_BYTES;
@@ -290,7 +291,10 @@ export class Fetching {
       isLeft = leave.aborted || (error instanceof NotFetched && error.retryMs !== null);
       throw error;
     } finally {
-      if (!isLeft && !(await this.#removeRest(snapshot).catch(() => null))?.ok) this.#isSwept = false;
+      if (!isLeft)
+        await removeRest(this.#options, snapshot).catch(() => {
+          this.#isSwept = false;
+        });
       slot.release();
     }
     await removeWorkshop(tart, image.vmName);
@@ -346,28 +350,14 @@ export class Fetching {
     return readMadeWith(stateDir, images.list().find((image) => image.name === name)!.current.vm);
   }
 
-  /** What a fetch leaves beside a snapshot that is entered. One that no image has entered goes too. */
-  async #removeRest(snapshot: string, signal?: AbortSignal): Promise<TartResult> {
-    const { tart, images } = this.#options;
-    const entered = images.list().flatMap((image) => [...generationsOf(image).map(({ vm }) => vm), ...image.unwanted]);
-    const rest = [`${snapshot}-new`, ...(entered.includes(snapshot) ? [] : [snapshot]), `${snapshot}-making`];
-    const listed = await tart.list(signal);
-    if (!listed.ok) return listed;
-    for (const vm of rest.filter((name) => listed.vms.some((one) => one.name === name))) {
-      const removed = await tart.remove(vm, { signal });
-      if (!removed.ok) return removed;
-    }
-    return { ok: true };
-  }
-
   /** A copy that could not be used must not keep builds from their room. */
   async #clearIfShort({ reference, snapshot }: Task): Promise<void> {
     const { tart, roomOf, clonesBytes } = this.#options;
     try {
       const neededGb = roomForFetch({ unpackedGb: 0, clonesGb: (await clonesBytes()) / GB_BYTES });
       if ((await roomOf(tart.home)).freeBytes >= neededGb * GB_BYTES) return;
-      if ((await this.#vms()).pulled.includes(reference)) await tart.removePulled(reference);
-      await this.#removeRest(snapshot);
+      if ((await listVms(tart)).pulled.includes(reference)) await tart.removePulled(reference);
+      await removeRest(this.#options, snapshot);
     } catch (error) {
       this.#warn(`what is left of ${reference} was not removed: ${(error as Error).message}`);
     }
@@ -375,37 +365,21 @@ export class Fetching {
 
   /** A former agent may have been fetching what no pool names any more, or have died right after a switch. */
   async #sweep(signal: AbortSignal): Promise<void> {
-    const { images, tart } = this.#options;
+    const { images } = this.#options;
     const wanted = this.#wanted;
     try {
-      const { local, pulled } = await this.#vms(signal);
       const kept = images
         .list()
         .flatMap((image) =>
           wanted
             .filter(({ name, reference }) => name === image.name && this.#stateOf(name, reference).state !== 'done')
-            .map(({ reference }) => snapshotOf(image, reference)),
+            .map(({ reference }) => snapshotName(image, reference)),
         );
-      const isOurs = (snapshot: string) =>
-        images.list().some(({ vmName }) => snapshot.replace(/[0-9a-f]{12}$/, '') === `${vmName}-base-`);
-      for (const name of local.filter((vm) => vm.endsWith('-making'))) {
-        const snapshot = name.slice(0, -'-making'.length);
-        if (!isOurs(snapshot) || kept.includes(snapshot)) continue;
-        for (const copy of pulled.filter((reference) => reference.slice(-64, -52) === snapshot.slice(-12)))
-          requireOk(await tart.removePulled(copy));
-        requireOk(await this.#removeRest(snapshot, signal));
-      }
+      await removeFormer(this.#options, kept, signal);
       this.#isSwept = wanted === this.#wanted;
     } catch (error) {
       if (!signal.aborted) this.#warn(`what former fetches have left was not removed: ${(error as Error).message}`);
     }
-  }
-
-  async #vms(signal?: AbortSignal): Promise<{ local: string[]; pulled: string[] }> {
-    const listed = await this.#options.tart.list(signal);
-    if (!listed.ok) throw new NotFetched(listed.message);
-    const namesOf = (of: 'local' | 'oci') => listed.vms.filter(({ source }) => source === of).map(({ name }) => name);
-    return { local: namesOf('local'), pulled: namesOf('oci') };
   }
 
   #warn(message: string): void {
@@ -418,14 +392,7 @@ export class Fetching {
   }
 }
 
-function requireOk(result: TartResult): void {
-  if (!result.ok) throw new Error(result.message);
-}
-
 const keyOf = (name: string, reference: string) => `${name} ${reference}`;
-
-const snapshotOf = ({ vmName }: Pick<ImageView, 'vmName'>, reference: string) =>
-  `${vmName}-base-${reference.slice(-64, -52)}`;
 
 /** The digest alone says what an image is, wherever it lies. */
 const isOf = (generation: Generation, reference: string) => generation.reference?.slice(-64) === reference.slice(-64);
